@@ -1,0 +1,1 @@
+"""Pipelines that capture outside data, prove it right and land it with its history."""

@@ -1,0 +1,1 @@
+"""Commands that are no run; each is thin and ends in a resource or a rule."""

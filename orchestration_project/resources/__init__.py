@@ -1,0 +1,1 @@
+"""OUTSIDE: the only layer with I/O; returns plain data in the words of the source."""

@@ -1,0 +1,1 @@
+"""WHEN: sensors and schedules; thin shells over rules in domains/."""

@@ -1,0 +1,153 @@
+"""Every setting, read from the environment and `.env` when asked; the only reader of both.
+
+Precedence: the defaults here < `.env` < environment < a run's config.
+"""
+
+import os
+from datetime import date, datetime
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import (
+    AfterValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from orchestration_project.errors import ConfigurationError
+
+PROJECT_ROOT = Path(__file__).resolve().parent.parent
+
+FINRA_API_URL = "https://api.finra.org"
+FINRA_TOKEN_URL = "https://ews.fip.finra.org/fip/rest/ews/oauth2/access_token"  # noqa: S105 - an address
+
+
+def _zoned(moment: datetime) -> datetime:
+    if moment.tzinfo is None:
+        raise ValueError("needs a time zone, as in 2026-03-02T12:00:00+00:00")
+    return moment
+
+
+def _monday(day: date) -> date:
+    if day.weekday() != 0:
+        raise ValueError(f"{day} is a {day:%A}; FINRA's weeks start on Mondays")
+    return day
+
+
+class Settings(BaseSettings):
+    """The settings of one process; names are upper case in the environment."""
+
+    model_config = SettingsConfigDict(
+        env_file=PROJECT_ROOT / ".env",
+        env_ignore_empty=True,
+        extra="ignore",
+        frozen=True,
+        validate_default=True,
+    )
+
+    finra_source: Literal["demo", "api", "files"] = Field(
+        "demo", description="Where FINRA data comes from: the embedded demo, FINRA, or a folder."
+    )
+    finra_api_url: str = Field(FINRA_API_URL, description="Base URL of FINRA's Query API.")
+    finra_token_url: str = Field(FINRA_TOKEN_URL, description="Where an access token is had.")
+    finra_client_id: str | None = Field(None, description="API client; without it, anonymous.")
+    finra_client_secret: SecretStr | None = Field(None, description="The API client's secret.")
+    finra_files_dir: Path | None = Field(None, description="Folder of downloaded weekly files.")
+    finra_first_week: Annotated[date, AfterValidator(_monday)] | None = Field(
+        None, description="First weekly partition, a Monday; default: 52 weeks back."
+    )
+    finra_requests_per_second: int = Field(
+        20, ge=1, description="FINRA allows 20 synchronous requests a second for an IP address."
+    )
+    finra_concurrent_requests: int = Field(8, ge=1, description="Pages in flight at once.")
+    finra_max_reject_ratio: float = Field(
+        0.005, ge=0, le=1, description="Rejected share of rows (0-1) above which a week is held."
+    )
+    finra_horizon_weeks: int = Field(
+        30,
+        ge=1,
+        description="How far back the Monday schedule looks for missing or restated weeks; "
+        "restatements were seen up to 169 days after a week's start.",
+    )
+
+    database_url: SecretStr | None = Field(
+        None, description="SQLAlchemy URL; default: a SQLite file for each source in STATE_DIR."
+    )
+    database_schema: str | None = Field(None, description="PostgreSQL schema of our tables.")
+    dagster_database_url: SecretStr | None = Field(
+        None, description="postgresql:// URL of Dagster's own storage; default: SQLite."
+    )
+    artifacts_url: str | None = Field(
+        None, description="Folder or s3:// URL that keeps raw bytes; default: STATE_DIR/artifacts."
+    )
+    state_dir: Path = Field(Path("var"), description="The folder of all state.")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        "INFO", description="Least severe log line that is written."
+    )
+    clock_now: Annotated[datetime, AfterValidator(_zoned)] | None = Field(
+        None, description="An ISO time with zone from which the clock advances; for tests, demos."
+    )
+
+    demo_rows_per_week: int = Field(
+        160_000, ge=300, description="Firm rows a week that the demo source makes, over all tiers."
+    )
+    demo_seed: int = Field(20_250_106, description="Seed of the demo's market.")
+    demo_latency_seconds: float = Field(0.0, ge=0, description="Delay of each demo answer.")
+    demo_requests_per_second: int = Field(
+        20, ge=0, description="Rate above which the demo answers 429; 0: no limit."
+    )
+    demo_idle_seconds: float = Field(900, gt=0, description="The demo ends after this long unused.")
+
+    @field_validator("finra_files_dir")
+    @classmethod
+    def _needed_for_files(cls, value: Path | None, info: ValidationInfo) -> Path | None:
+        if value is None and info.data.get("finra_source") == "files":
+            raise ValueError("needed when FINRA_SOURCE=files")
+        return value
+
+    @field_validator("finra_client_secret")
+    @classmethod
+    def _both_or_neither(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        if (value is None) != (info.data.get("finra_client_id") is None):
+            raise ValueError("set FINRA_CLIENT_ID and FINRA_CLIENT_SECRET both, or neither")
+        return value
+
+    @property
+    def state_path(self) -> Path:
+        """STATE_DIR as an absolute path; a relative one is below the project's root."""
+        return PROJECT_ROOT / self.state_dir.expanduser()
+
+    @property
+    def is_demo(self) -> bool:
+        """Whether FINRA data is made up by the embedded demo."""
+        return self.finra_source == "demo"
+
+
+def load_settings() -> Settings:
+    """Read the settings.
+
+    Raises:
+        ConfigurationError: Naming every setting that is missing or malformed, all at once.
+    """
+    try:
+        return Settings()  # pyright: ignore[reportCallIssue] - pydantic fills the fields
+    except ValidationError as error:
+        problems = [_problem(item["loc"], item["msg"]) for item in error.errors()]
+        raise ConfigurationError(
+            f"{len(problems)} setting(s) cannot be used: " + "; ".join(problems),
+            remedy="set them in the environment or in .env; .env.example lists every setting",
+        ) from None  # pydantic's own text quotes the values, secrets included
+
+
+def _problem(location: tuple[int | str, ...], message: str) -> str:
+    reason = message.removeprefix("Value error, ")
+    return f"{str(location[0]).upper()}: {reason}" if location else reason
+
+
+def child_environment(**changes: str) -> dict[str, str]:
+    """Return this process's environment with ``changes``, for a program that we start."""
+    return {**os.environ, **changes}
