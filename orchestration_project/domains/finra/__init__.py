@@ -1,0 +1,1 @@
+"""FINRA's rules: its calendar, the weekly contract, its audits, what is derived, what is due."""

@@ -1,0 +1,103 @@
+"""The audits that decide whether a delivery of a week may be landed."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import polars as pl
+
+from orchestration_project.contracts import OFFENDERS_KEPT, Audit
+from orchestration_project.domains.finra.contract import WeekRows
+
+KEY = ["market", "symbol", "venue_id"]
+
+AUDITS = {
+    "has_all_rows_of_record_total": "As many rows came as Record-Total promised.",
+    "holds_only_its_week_and_tier": "Every row names the week and tier of its partition.",
+    "has_unique_keys": "No two rows share market, symbol and venue.",
+    "reconciles_with_symbol_totals": "Firm rows add up to FINRA's own total for each symbol.",
+    "has_few_rejects": "The share of rejected lines is within the limit.",
+}
+"""Each blocking audit and what it claims."""
+
+
+def audit_week(
+    week: WeekRows, *, record_total: int | None, max_reject_ratio: float
+) -> Sequence[Audit]:
+    """Return the verdict of every audit in `AUDITS`, in that order.
+
+    ``record_total`` is None where the source promises no number, as a file does; then, and where
+    no symbol totals came, an audit that needs them says "not_applicable".
+    """
+    return [
+        _record_total(week, record_total),
+        _own_rows(week),
+        _unique(week),
+        _reconciles(week, from_api=record_total is not None),
+        _few_rejects(week, max_reject_ratio),
+    ]
+
+
+def _verdict(holds: bool) -> Literal["passed", "failed"]:
+    return "passed" if holds else "failed"
+
+
+def _record_total(week: WeekRows, record_total: int | None) -> Audit:
+    name, found = "has_all_rows_of_record_total", f"{week.received_count} rows"
+    if record_total is None:
+        return Audit(name, "not_applicable", "a Record-Total; files have none", found)
+    holds = week.received_count == record_total
+    return Audit(name, _verdict(holds), f"Record-Total {record_total}", found)
+
+
+def _own_rows(week: WeekRows) -> Audit:
+    return Audit(
+        "holds_only_its_week_and_tier",
+        _verdict(week.strangers.is_empty()),
+        "0 rows of other weeks or tiers",
+        f"{len(week.strangers)}",
+        week.strangers.head(OFFENDERS_KEPT).to_dicts(),
+    )
+
+
+def _unique(week: WeekRows) -> Audit:
+    repeated = week.rows.group_by(KEY).agg(rows=pl.len()).filter(pl.col("rows") > 1).sort(KEY)
+    return Audit(
+        "has_unique_keys",
+        _verdict(repeated.is_empty()),
+        "0 keys with several rows",
+        f"{len(repeated)}",
+        repeated.head(OFFENDERS_KEPT).to_dicts(),
+    )
+
+
+def _reconciles(week: WeekRows, *, from_api: bool) -> Audit:
+    name, expected = "reconciles_with_symbol_totals", "0 symbols whose firm rows differ"
+    if not from_api and week.totals.is_empty():
+        return Audit(name, "not_applicable", f"{expected}; files have no totals", "no totals")
+    both = week.firm_sums.join(
+        week.totals, on=["market", "symbol"], how="full", suffix="_of_finra", coalesce=True
+    )
+    differing = both.filter(
+        pl.col("share_quantity").ne_missing(pl.col("share_quantity_of_finra"))
+        | pl.col("trade_count").ne_missing(pl.col("trade_count_of_finra"))
+    ).sort("market", "symbol")
+    return Audit(
+        name,
+        _verdict(differing.is_empty()),
+        expected,
+        f"{len(differing)} of {len(both)}",
+        differing.head(OFFENDERS_KEPT).to_dicts(),
+    )
+
+
+def _few_rejects(week: WeekRows, max_reject_ratio: float) -> Audit:
+    found = len(week.rejects) / max(week.received_count, 1)
+    return Audit(
+        "has_few_rejects",
+        _verdict(found <= max_reject_ratio),
+        f"at most {max_reject_ratio:.4%} of lines rejected",
+        f"{found:.4%} ({len(week.rejects)} of {week.received_count})",
+        week.rejects.head(OFFENDERS_KEPT)
+        .select("part_number", "line_number", "reason_code", "record")
+        .to_dicts(),
+    )

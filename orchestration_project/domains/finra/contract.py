@@ -1,0 +1,299 @@
+"""The weekly contract: FINRA's strings into the rows of `finra_otc_weekly`, or rejects.
+
+A delivery holds three sorts of rows. Firm rows (one for each symbol and firm) become table rows.
+Symbol totals are sums of firm rows that FINRA made, and check ours. Other sums are not needed.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from decimal import Decimal, InvalidOperation
+
+import polars as pl
+
+from orchestration_project.contracts import Part, Rule, sort_out
+from orchestration_project.domains.finra.parsing import parse_parts, with_records
+from orchestration_project.tables.finra import NOTIONAL_SCALE
+
+RULE_VERSION = "1"
+"""To be raised with every change of rule that could make other rows of the same bytes."""
+
+API_FIELDS = (
+    "weekStartDate",
+    "tierIdentifier",
+    "tierDescription",
+    "issueSymbolIdentifier",
+    "issueName",
+    "firmCRDNumber",
+    "MPID",
+    "marketParticipantName",
+    "summaryStartDate",
+    "totalWeeklyTradeCount",
+    "totalWeeklyShareQuantity",
+    "totalNotionalSum",
+    "productTypeCode",
+    "summaryTypeCode",
+    "initialPublishedDate",
+    "lastUpdateDate",
+    "lastReportedDate",
+)
+FILE_FIELDS = (
+    "tierDescription",
+    "issueSymbolIdentifier",
+    "issueName",
+    "marketParticipantName",
+    "MPID",
+    "totalWeeklyShareQuantity",
+    "totalWeeklyTradeCount",
+    "lastUpdateDate",
+)
+
+FIRM_ROWS = {"ATS_W_SMBL_FIRM": "ATS", "OTC_W_SMBL_FIRM": "NON_ATS"}
+SYMBOL_TOTALS = {"ATS_W_SMBL": "ATS", "OTC_W_SMBL": "NON_ATS"}
+OTHER_SUMS = ("ATS_W_FIRM", "OTC_W_FIRM", "ATS_W_VOL_STATS", "OTC_W_VOL_STATS")
+SUMMARY_OF_MARKET = {market: code for code, market in FIRM_ROWS.items()}
+
+SHARES, TRADES, SYMBOL = (
+    "totalWeeklyShareQuantity",
+    "totalWeeklyTradeCount",
+    "issueSymbolIdentifier",
+)
+DATES = ("initialPublishedDate", "lastUpdateDate", "lastReportedDate")
+
+
+@dataclass(frozen=True)
+class WeekRows:
+    """A delivery sorted out.
+
+    Attributes:
+        rows: `finra_otc_weekly` without capture_id and known_from, with ``part_number``.
+        rejects: place, record, ``reason_code`` and ``reason``.
+        totals: market, symbol, share_quantity, trade_count as FINRA summed them.
+        firm_sums: the same, summed here over the firm rows, rejected ones included.
+        strangers: place, week and tier of rows that belong to another partition.
+        received_count: lines that came, headers aside.
+    """
+
+    rows: pl.DataFrame
+    rejects: pl.DataFrame
+    totals: pl.DataFrame
+    firm_sums: pl.DataFrame
+    strangers: pl.DataFrame
+    received_count: int
+
+
+def check_week(parts: Sequence[Part], *, week_start: date, tier: str) -> WeekRows:
+    """Sort the parts of one delivery of ``week_start`` and ``tier`` into rows and rejects.
+
+    A part with a market is a downloaded file of that market: it has fewer columns, and its week
+    and tier come from the delivery alone.
+
+    Raises:
+        ContractError: A part's header is not that of the weekly data.
+    """
+    from_files = any(part.market for part in parts)
+    parsed = parse_parts(parts, FILE_FIELDS if from_files else API_FIELDS)
+    source = parsed.rows
+    if from_files:
+        source = _with_missing_columns(source, parts, week_start, tier)
+    source = _with_quantities(source)
+    good, broken = sort_out(source, RULES)
+    firm = pl.col("summaryTypeCode").is_in(list(FIRM_ROWS))
+    rejects = pl.concat([parsed.rejects, broken.select(parsed.rejects.columns)])
+    return WeekRows(
+        rows=_table_rows(good.filter(firm), week_start, tier),
+        rejects=with_records(rejects, parts),
+        totals=_sums(source, SYMBOL_TOTALS),
+        firm_sums=_sums(source, FIRM_ROWS),
+        strangers=_strangers(source, week_start, tier),
+        received_count=len(source) + len(parsed.rejects),
+    )
+
+
+def _with_missing_columns(
+    rows: pl.DataFrame, parts: Sequence[Part], week_start: date, tier: str
+) -> pl.DataFrame:
+    summary_types = {part.part_number: SUMMARY_OF_MARKET[part.market or "ATS"] for part in parts}
+    given: Mapping[str, str] = {
+        "weekStartDate": week_start.isoformat(),
+        "tierIdentifier": tier,
+        "firmCRDNumber": "",
+        "totalNotionalSum": "",
+        "productTypeCode": "",
+        "initialPublishedDate": "",
+        "lastReportedDate": "",
+    }
+    return rows.with_columns(
+        pl.col("part_number")
+        .replace_strict(summary_types, return_dtype=pl.String)
+        .alias("summaryTypeCode"),
+        **{name: pl.lit(value) for name, value in given.items()},
+    )
+
+
+def _whole_number(name: str) -> pl.Expr:
+    digits = pl.when(pl.col(name).str.contains(r"^[0-9]+$")).then(pl.col(name))
+    return digits.cast(pl.Int64, strict=False)
+
+
+def _with_quantities(rows: pl.DataFrame) -> pl.DataFrame:
+    return rows.with_columns(
+        share_quantity=_whole_number(SHARES),
+        trade_count=_whole_number(TRADES),
+        firm_crd_number=_whole_number("firmCRDNumber"),
+        notional_usd=exact_scaled(rows["totalNotionalSum"], NOTIONAL_SCALE),
+        **{f"{name}_day": _day(name) for name in DATES},
+    )
+
+
+def _day(name: str) -> pl.Expr:
+    shaped = pl.when(pl.col(name).str.contains(r"^\d{4}-\d{2}-\d{2}$")).then(pl.col(name))
+    return shaped.str.to_date("%Y-%m-%d", strict=False)
+
+
+def exact_scaled(texts: pl.Series, scale: int) -> pl.Series:
+    """Return decimal ``texts`` times 10^``scale`` as exact integers.
+
+    Null where a text is blank, no plain non-negative number, finer than the scale, or too large.
+    """
+    plain = texts.str.contains(rf"^\d{{1,{18 - scale}}}(\.\d{{1,{scale}}})?$")
+    pieces = pl.when(plain).then(texts).str.split_exact(".", 1)
+    whole = pieces.struct.field("field_0").cast(pl.Int64)
+    fraction = pieces.struct.field("field_1").fill_null("").str.pad_end(scale, "0").cast(pl.Int64)
+    frame = pl.select(texts.alias("text"), (whole * 10**scale + fraction).alias("scaled"))
+    odd = ~plain & (texts != "")
+    if not odd.any():
+        return frame["scaled"]
+    slow = [
+        _scaled_or_none(text, scale) if is_odd else None
+        for text, is_odd in zip(texts, odd, strict=True)
+    ]
+    return pl.select(pl.coalesce(frame["scaled"], pl.Series(slow, dtype=pl.Int64))).to_series()
+
+
+def _scaled_or_none(text: str, scale: int) -> int | None:
+    """The rare spellings: exponents as Java writes them, and zeros beyond the scale."""
+    try:
+        scaled = Decimal(text).scaleb(scale)
+    except InvalidOperation:
+        return None
+    fits = scaled.is_finite() and 0 <= scaled < 2**63
+    return int(scaled) if fits and scaled == scaled.to_integral_value() else None
+
+
+def _summary_is(codes: Iterable[str]) -> pl.Expr:
+    return pl.col("summaryTypeCode").is_in(list(codes))
+
+
+def _shown(name: str) -> pl.Expr:
+    return pl.col(name).str.slice(0, 60)
+
+
+def _rule(code: str, breaks: pl.Expr, reason: pl.Expr) -> Rule:
+    """A rule for the rows that we use; FINRA's other sums are only counted."""
+    return Rule(code, _summary_is([*FIRM_ROWS, *SYMBOL_TOTALS]) & breaks, reason)
+
+
+def _quantity_rules(name: str, parsed: str) -> list[Rule]:
+    value, bad = pl.col(name), pl.col(parsed).is_null()
+    spellings = {
+        "negative_quantity": (r"^-\d", "is negative"),
+        "fractional_quantity": (r"^\d+\.\d+$", "is no whole number"),
+        "quantity_too_large": (r"^\d+$", "is above 2^63-1"),
+        "not_a_number": ("", "is not a number"),
+    }
+    return [
+        _rule("missing_quantity", value == "", pl.lit(f"{name} is blank")),
+        *(
+            _rule(
+                code,
+                bad & value.str.contains(spelling),
+                pl.format(f"{name} {text}: {{}}", _shown(name)),
+            )
+            for code, (spelling, text) in spellings.items()
+        ),
+    ]
+
+
+def _unreadable(code: str, name: str, parsed: str, what: str) -> Rule:
+    """A field that may be blank, and is not, and cannot be read."""
+    bad = (pl.col(name) != "") & pl.col(parsed).is_null()
+    return _rule(code, bad, pl.format(f"{name} is {what}: {{}}", _shown(name)))
+
+
+NO_VENUE = (
+    (pl.col("MPID") == "")
+    & (pl.col("firmCRDNumber") == "")
+    & (pl.col("marketParticipantName").str.strip_chars() == "")
+)
+
+RULES = [
+    Rule(
+        "unknown_summary_type",
+        ~_summary_is([*FIRM_ROWS, *SYMBOL_TOTALS, *OTHER_SUMS]),
+        pl.format("summaryTypeCode is unknown: {}", _shown("summaryTypeCode")),
+    ),
+    _rule("blank_symbol", pl.col(SYMBOL).str.strip_chars() == "", pl.lit(f"{SYMBOL} is blank")),
+    Rule(
+        "missing_venue",
+        _summary_is(FIRM_ROWS) & NO_VENUE,
+        pl.lit("MPID, firmCRDNumber and marketParticipantName are all blank"),
+    ),
+    _unreadable("not_a_crd_number", "firmCRDNumber", "firm_crd_number", "no number"),
+    *_quantity_rules(SHARES, "share_quantity"),
+    *_quantity_rules(TRADES, "trade_count"),
+    _unreadable(
+        "not_an_amount", "totalNotionalSum", "notional_usd", "no amount that 64 bits keep exactly"
+    ),
+    *(_unreadable("impossible_date", name, f"{name}_day", "no date") for name in DATES),
+]
+
+
+def _text_or_null(name: str) -> pl.Expr:
+    return pl.when(pl.col(name) != "").then(pl.col(name))
+
+
+def _table_rows(firm_rows: pl.DataFrame, week_start: date, tier: str) -> pl.DataFrame:
+    crd = pl.col("firm_crd_number")
+    venue_id = pl.coalesce(
+        _text_or_null("MPID"),
+        pl.when(crd.is_not_null()).then(pl.format("CRD:{}", crd)),
+        pl.format("NAME:{}", pl.col("marketParticipantName")),
+    )
+    return firm_rows.select(
+        pl.lit(week_start).alias("week_start"),
+        pl.lit(tier).alias("tier"),
+        pl.col("summaryTypeCode").replace_strict(FIRM_ROWS, return_dtype=pl.String).alias("market"),
+        pl.col(SYMBOL).alias("symbol"),
+        venue_id.alias("venue_id"),
+        pl.lit(week_start + timedelta(days=4)).alias("week_end"),
+        _text_or_null("MPID").alias("mpid"),
+        "firm_crd_number",
+        _text_or_null("marketParticipantName").alias("participant_name"),
+        _text_or_null("issueName").alias("issue_name"),
+        "share_quantity",
+        "trade_count",
+        "notional_usd",
+        _text_or_null("productTypeCode").alias("product_type"),
+        pl.col("initialPublishedDate_day").alias("initial_published_date"),
+        pl.col("lastUpdateDate_day").alias("last_update_date"),
+        pl.col("lastReportedDate_day").alias("last_reported_date"),
+        "part_number",
+    ).sort("market", "symbol", "venue_id")
+
+
+def _sums(rows: pl.DataFrame, market_of: Mapping[str, str]) -> pl.DataFrame:
+    """Sum what can be read, in 128 bits: the sum of two readable numbers may not fit 64."""
+    chosen = rows.filter(pl.col("summaryTypeCode").is_in(list(market_of)))
+    return chosen.group_by(
+        pl.col("summaryTypeCode").replace_strict(market_of, return_dtype=pl.String).alias("market"),
+        pl.col(SYMBOL).alias("symbol"),
+    ).agg(
+        pl.col("share_quantity").cast(pl.Int128).sum(),
+        pl.col("trade_count").cast(pl.Int128).sum(),
+    )
+
+
+def _strangers(rows: pl.DataFrame, week_start: date, tier: str) -> pl.DataFrame:
+    own = (pl.col("weekStartDate") == week_start.isoformat()) & (pl.col("tierIdentifier") == tier)
+    return rows.filter(~own).select("part_number", "line_number", "weekStartDate", "tierIdentifier")

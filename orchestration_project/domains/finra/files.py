@@ -1,0 +1,118 @@
+"""Which week, tier and market a downloaded weekly file is of.
+
+A file does not say (it has no week column, and `lastUpdateDate` is no week): its name says, or a
+line of `manifest.csv` with the columns file, tier, week_start, market.
+"""
+
+import csv
+import itertools
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+
+from orchestration_project.domains.finra.calendar import TIERS, week_published_on
+from orchestration_project.errors import ConfigurationError
+
+FILE_NAME = re.compile(r"finra_otc_weekly_(otc|tier1|tier2)_(\d{8})\.csv")
+TIER_OF_NAME = {"otc": "OTCE", "tier1": "T1", "tier2": "T2"}
+MANIFEST = "manifest.csv"
+MANIFEST_COLUMNS = ["file", "tier", "week_start", "market"]
+MARKETS = ("ATS", "NON_ATS")
+
+
+@dataclass(frozen=True, order=True)
+class WeeklyFile:
+    """A downloaded file and what it holds: all of one market in one week of one tier."""
+
+    week_start: date
+    tier: str
+    market: str
+    name: str
+
+
+def identify(names: Sequence[str], manifest: str | None) -> list[WeeklyFile]:
+    """Return what each of the files in ``names`` holds, by week, tier and market.
+
+    ``manifest`` is the text of `manifest.csv`; what it lists need not follow the naming.
+
+    Raises:
+        ConfigurationError: A file is neither listed nor named by the rule, is listed but absent,
+            or shares its week, tier and market with another.
+    """
+    listed = _listed(manifest) if manifest is not None else {}
+    absent = sorted(set(listed) - set(names))
+    if absent:
+        raise ConfigurationError(
+            f"{MANIFEST} lists files that are not in FINRA_FILES_DIR: {', '.join(absent)}",
+            remedy="add the files or take their lines out",
+        )
+    files = sorted(listed.get(name) or _named(name) for name in names)
+    for one, other in itertools.pairwise(files):
+        if (one.week_start, one.tier, one.market) == (other.week_start, other.tier, other.market):
+            raise ConfigurationError(
+                f"two files hold the {one.market} market of {one.tier} in the week of "
+                f"{one.week_start}: {one.name} and {other.name}",
+                remedy="leave only the newer one in FINRA_FILES_DIR",
+            )
+    return files
+
+
+def _named(name: str) -> WeeklyFile:
+    match = FILE_NAME.fullmatch(name)
+    if match is None:
+        raise ConfigurationError(
+            f"cannot tell the week of the file {name}",
+            expected="finra_otc_weekly_<otc|tier1|tier2>_<publication date, yyyymmdd>.csv, "
+            f"or a line in {MANIFEST} ({','.join(MANIFEST_COLUMNS)})",
+            remedy=f"rename the file or list it in {MANIFEST}",
+        )
+    tier = TIER_OF_NAME[match[1]]
+    try:
+        published = date.fromisoformat(match[2])
+    except ValueError:
+        published = None
+    week = week_published_on(published, tier) if published else None
+    if week is None:
+        raise ConfigurationError(
+            f"the file {name} names {match[2]}, on which no week of {tier} is published",
+            expected="the date on which FINRA published the week (a Monday, after a holiday a "
+            "Tuesday)",
+            remedy=f"rename the file or list it in {MANIFEST}",
+        )
+    return WeeklyFile(week, tier, "ATS", name)
+
+
+def _listed(manifest: str) -> dict[str, WeeklyFile]:
+    lines = csv.DictReader(manifest.splitlines())
+    if lines.fieldnames != MANIFEST_COLUMNS:
+        raise _wrong_line("the header", ",".join(lines.fieldnames or []))
+    listed: dict[str, WeeklyFile] = {}
+    for number, line in enumerate(lines, start=2):
+        file = _listed_file(number, line)
+        if file.name in listed:
+            raise _wrong_line(f"line {number}", f"{file.name} is listed twice")
+        listed[file.name] = file
+    return listed
+
+
+def _listed_file(number: int, line: dict[str, str]) -> WeeklyFile:
+    try:
+        week_start = date.fromisoformat(line["week_start"] or "")
+    except ValueError:
+        raise _wrong_line(f"line {number}", f"week_start {line['week_start']}") from None
+    if week_start.weekday() != 0:
+        raise _wrong_line(f"line {number}", f"week_start {week_start} is a {week_start:%A}")
+    if line["tier"] not in TIERS or line["market"] not in MARKETS:
+        raise _wrong_line(f"line {number}", f"tier {line['tier']}, market {line['market']}")
+    return WeeklyFile(week_start, line["tier"], line["market"], line["file"])
+
+
+def _wrong_line(where: str, found: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"{MANIFEST} cannot be read: {where}",
+        expected=f"{','.join(MANIFEST_COLUMNS)}; tier {'|'.join(TIERS)}, week_start a Monday as "
+        f"yyyy-mm-dd, market {'|'.join(MARKETS)}",
+        found=found,
+        remedy=f"correct {MANIFEST} in FINRA_FILES_DIR",
+    )

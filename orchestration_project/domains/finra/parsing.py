@@ -1,0 +1,175 @@
+"""Delimited text into rows of exact strings, with the lines that are no rows set aside.
+
+Line by line, so that one bad line spoils no other, and every line ends in exactly one place.
+Nothing is trimmed, unescaped or taken for a missing value: `NA` and `NULL` are symbols.
+"""
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+
+import polars as pl
+
+from orchestration_project.contracts import Part, in_ascii
+from orchestration_project.errors import ContractError
+
+PLACE = {"part_number": pl.Int64(), "line_number": pl.Int64()}
+REJECT = PLACE | {"reason_code": pl.String(), "reason": pl.String()}
+
+
+@dataclass(frozen=True)
+class Parsed:
+    """``rows``: the asked columns as strings, with their place; ``rejects``: place and reason."""
+
+    rows: pl.DataFrame
+    rejects: pl.DataFrame
+
+
+def row_count(body: bytes) -> int:
+    """Return the number of lines after the header."""
+    lines = body.count(b"\n") + (not body.endswith(b"\n"))
+    return max(lines - 1, 0) if body else 0
+
+
+def parse_parts(parts: Sequence[Part], columns: Sequence[str], *, delimiter: str = "|") -> Parsed:
+    """Parse each part, whose first line is a header that must name all of ``columns``.
+
+    Raises:
+        ContractError: A header lacks a column, or names one twice.
+    """
+    parsed = [_parse(part, columns, delimiter) for part in parts]
+    rows_schema = PLACE | {name: pl.String() for name in columns}
+    return Parsed(
+        pl.concat([pl.DataFrame(schema=rows_schema), *(each.rows for each in parsed)]),
+        pl.concat([pl.DataFrame(schema=REJECT), *(each.rejects for each in parsed)]),
+    )
+
+
+def _parse(part: Part, columns: Sequence[str], delimiter: str) -> Parsed:
+    lines = part.body.removesuffix(b"\n").split(b"\n")
+    header = _header(part, lines[0], columns, delimiter)
+    numbered = _decoded(lines)
+    if header.is_quoted:
+        fields = _quoted_fields(numbered, len(header.names), delimiter)
+    else:
+        fields = _plain_fields(numbered, len(header.names), delimiter)
+    good = fields.filter(pl.col("reason_code").is_null())
+    taken = [
+        pl.col("fields").struct.field(f"field_{header.names.index(name)}").alias(name)
+        for name in columns
+    ]
+    place = [pl.lit(part.part_number, pl.Int64).alias("part_number"), pl.col("line_number")]
+    bad = fields.filter(pl.col("reason_code").is_not_null())
+    return Parsed(good.select(*place, *taken), bad.select(*place, "reason_code", "reason"))
+
+
+@dataclass(frozen=True)
+class _Header:
+    names: list[str]
+    is_quoted: bool
+
+
+def _header(part: Part, line: bytes, columns: Sequence[str], delimiter: str) -> _Header:
+    text = line.decode("utf-8", "backslashreplace")
+    is_quoted = text.startswith('"')
+    names = (
+        next(csv.reader([text], delimiter=delimiter), []) if is_quoted else text.split(delimiter)
+    )
+    missing = [name for name in columns if name not in names]
+    repeated = [name for name in columns if names.count(name) > 1]
+    if missing or repeated:
+        raise ContractError(
+            "the header is not that of the weekly data: "
+            + "; ".join(
+                f"{what} {', '.join(which)}"
+                for what, which in (("lacks", missing), ("repeats", repeated))
+                if which
+            ),
+            expected=delimiter.join(columns),
+            found=in_ascii(line, 400),
+            remedy="compare the source's field list with the one expected here",
+            part=part.part_number,
+        )
+    return _Header(names, is_quoted)
+
+
+def _decoded(lines: Sequence[bytes]) -> pl.DataFrame:
+    """Return line_number, line and reason for all lines but the header."""
+    try:
+        texts: list[str | None] = b"\n".join(lines[1:]).decode("utf-8").split("\n")
+    except UnicodeDecodeError:
+        texts = [_utf8_or_none(line) for line in lines[1:]]
+    frame = pl.DataFrame({"line": texts[: len(lines) - 1]}, schema={"line": pl.String()})
+    return frame.with_row_index("line_number", offset=2).cast({"line_number": pl.Int64})
+
+
+def _utf8_or_none(line: bytes) -> str | None:
+    try:
+        return line.decode("utf-8")
+    except UnicodeDecodeError:
+        return None
+
+
+def _plain_fields(numbered: pl.DataFrame, width: int, delimiter: str) -> pl.DataFrame:
+    found = pl.col("line").str.count_matches(delimiter, literal=True) + 1
+    split = pl.col("line").str.split_exact(delimiter, width - 1)
+    return numbered.with_columns(_reason(found, width), split.alias("fields")).with_columns(
+        reason_code=_reason_code(found, width)
+    )
+
+
+def _quoted_fields(numbered: pl.DataFrame, width: int, delimiter: str) -> pl.DataFrame:
+    values = [
+        next(csv.reader([line], delimiter=delimiter), []) if line is not None else []
+        for line in numbered["line"]
+    ]
+    split = pl.Series(
+        "fields",
+        [
+            {f"field_{i}": v for i, v in enumerate(row)} if len(row) == width else None
+            for row in values
+        ],
+        dtype=pl.Struct({f"field_{i}": pl.String() for i in range(width)}),
+    )
+    counted = numbered.with_columns(split, pl.Series("found", [len(row) for row in values]))
+    found = pl.col("found")
+    return counted.with_columns(_reason(found, width), reason_code=_reason_code(found, width))
+
+
+def _reason_code(found: pl.Expr, width: int) -> pl.Expr:
+    return (
+        pl.when(pl.col("line").is_null())
+        .then(pl.lit("not_utf8"))
+        .when(pl.col("line").str.contains("\0", literal=True))
+        .then(pl.lit("nul_byte"))
+        .when(found != width)
+        .then(pl.lit("wrong_field_count"))
+    )
+
+
+def _reason(found: pl.Expr, width: int) -> pl.Expr:
+    return (
+        pl.when(pl.col("line").is_null())
+        .then(pl.lit("the line is not UTF-8"))
+        .when(pl.col("line").str.contains("\0", literal=True))
+        .then(pl.lit("the line holds a NUL byte, which no database text can keep"))
+        .when(found != width)
+        .then(pl.format("the line has {} fields, the header has {}", found, pl.lit(width)))
+        .alias("reason")
+    )
+
+
+def with_records(rejects: pl.DataFrame, parts: Sequence[Part]) -> pl.DataFrame:
+    """Add each reject's ``byte_offset`` and ``record``, the line as ASCII; in source order."""
+    ordered = rejects.sort("part_number", "line_number")
+    bodies = {part.part_number: part.body for part in parts}
+    offsets, records = [], []
+    for (part_number,), group in ordered.group_by("part_number", maintain_order=True):
+        lines = bodies[part_number].split(b"\n")
+        starts = list(accumulate((len(line) + 1 for line in lines), initial=0))
+        offsets += [starts[number - 1] for number in group["line_number"]]
+        records += [in_ascii(lines[number - 1]) for number in group["line_number"]]
+    return ordered.with_columns(
+        byte_offset=pl.Series(offsets, dtype=pl.Int64), record=pl.Series(records, dtype=pl.String)
+    )

@@ -1,0 +1,87 @@
+"""Raw bytes, kept unchanged under their SHA-256 before anything reads them."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import zstandard
+
+from orchestration_project.contracts import Part
+from orchestration_project.resources.artifacts import ArtifactStore
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """One answer of a source: the bytes, and how they were had.
+
+    ``row_count`` is the number of data lines, or None where the bytes are no such lines;
+    ``market`` is set where a source delivers a market at a time.
+    """
+
+    part_number: int
+    body: bytes
+    url: str
+    request: Mapping[str, object]
+    response_headers: Mapping[str, str]
+    http_status: int | None
+    row_count: int | None
+    fetched_at: datetime
+    market: str | None = None
+
+
+@dataclass(frozen=True)
+class Capture:
+    """A fetched part whose bytes are on disk; what its rows in `blobs` and `captures` will say."""
+
+    part: Part
+    sha256: str
+    stored_byte_count: int
+    storage_uri: str
+    fetched: Fetched = field(repr=False)
+
+    @property
+    def blob_row(self) -> dict[str, object]:
+        """The row of `blobs`, without its time."""
+        return {
+            "sha256": self.sha256,
+            "byte_count": len(self.part.body),
+            "stored_byte_count": self.stored_byte_count,
+            "storage_uri": self.storage_uri,
+        }
+
+    @property
+    def capture_row(self) -> dict[str, object]:
+        """The row of `captures`, without what the landing knows."""
+        return {
+            "sha256": self.sha256,
+            "part_number": self.part.part_number,
+            "url": self.fetched.url,
+            "request": json.dumps(self.fetched.request, sort_keys=True),
+            "response_headers": json.dumps(dict(self.fetched.response_headers), sort_keys=True),
+            "http_status": self.fetched.http_status,
+            "row_count": self.fetched.row_count,
+            "fetched_at": self.fetched.fetched_at,
+        }
+
+
+class Captures:
+    """Stores what was fetched; the database rows follow in the transaction that uses it."""
+
+    def __init__(self, artifacts: ArtifactStore) -> None:
+        self._artifacts = artifacts
+
+    def keep(self, fetched: Fetched) -> Capture:
+        """Store the bytes durably, unless the same bytes are there, and return their capture."""
+        sha256 = hashlib.sha256(fetched.body).hexdigest()
+        name = f"blobs/{sha256[:2]}/{sha256}.zst"
+        stored = zstandard.ZstdCompressor(level=3).compress(fetched.body)
+        if not self._artifacts.has(name):
+            self._artifacts.put(name, stored)
+        part = Part(fetched.part_number, fetched.body, fetched.market)
+        return Capture(part, sha256, len(stored), name, fetched)
+
+    def bytes_of(self, storage_uri: str) -> bytes:
+        """Return a blob's bytes as they were received."""
+        return zstandard.ZstdDecompressor().decompress(self._artifacts.get(storage_uri))

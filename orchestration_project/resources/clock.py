@@ -1,0 +1,25 @@
+"""The one clock: real time, or a given time that advances."""
+
+import time
+from datetime import UTC, date, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+NEW_YORK = ZoneInfo("America/New_York")
+
+
+class Clock:
+    """Tells the time in UTC; with ``start``, as if the process had begun at that moment."""
+
+    def __init__(self, start: datetime | None = None) -> None:
+        self._start = start
+        self._begun = time.monotonic()
+
+    def now(self) -> datetime:
+        """Return the present moment, aware and in UTC."""
+        if self._start is None:
+            return datetime.now(UTC)
+        return self._start.astimezone(UTC) + timedelta(seconds=time.monotonic() - self._begun)
+
+    def today_in_new_york(self) -> date:
+        """Return FINRA's calendar day."""
+        return self.now().astimezone(NEW_YORK).date()

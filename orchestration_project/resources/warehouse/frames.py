@@ -1,0 +1,145 @@
+"""Frames into tables and back, the fastest way that each database has."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import polars as pl
+import pyarrow as pa
+from sqlalchemy import ColumnElement, Connection, Select, Table, and_, insert, select
+from sqlalchemy.dialects import postgresql, sqlite
+
+from orchestration_project.errors import ContractError
+from orchestration_project.tables.kinds import SQLITE_TIMESTAMP, schema_of
+
+ROWS_PER_BATCH = 50_000
+
+Scope = Mapping[str, object | Sequence[object]]
+"""Column → value, or a tuple of values: the rows for which all of it holds."""
+
+
+def within(table: Table, scope: Scope) -> ColumnElement[bool]:
+    """Return the condition that a row of ``table`` lies in ``scope``."""
+    return and_(
+        *(
+            table.c[name].in_(value) if isinstance(value, tuple) else table.c[name] == value
+            for name, value in scope.items()
+        )
+    )
+
+
+def read_frame(connection: Connection, statement: Select[Any], table: Table) -> pl.DataFrame:
+    """Return the rows of ``statement``, whose columns are columns of ``table``."""
+    names = [column.name for column in statement.selected_columns]
+    rows = connection.execute(statement).all()
+    return pl.DataFrame(rows, schema=schema_of(table, names), orient="row")
+
+
+def read_scope(connection: Connection, table: Table, scope: Scope) -> pl.DataFrame:
+    """Return all columns of the rows of ``table`` in ``scope``."""
+    return read_frame(connection, select(table).where(within(table, scope)), table)
+
+
+def insert_frame(connection: Connection, table: Table, frame: pl.DataFrame) -> None:
+    """Insert ``frame``, which must have exactly the columns and types of ``table``.
+
+    Raises:
+        ContractError: A column or a type differs, or a required value is null.
+    """
+    conform(frame, table)
+    if frame.is_empty():
+        return
+    if connection.dialect.name == "postgresql" and connection.dialect.driver == "psycopg":
+        _copy(connection, table, frame)
+    elif connection.dialect.name == "sqlite":
+        _execute_many(connection, table, frame)
+    else:
+        for batch in frame.iter_slices(ROWS_PER_BATCH):
+            connection.execute(insert(table), batch.to_dicts())
+
+
+def conform(frame: pl.DataFrame, table: Table) -> None:
+    """Refuse a frame that is not what ``table`` declares.
+
+    Raises:
+        ContractError: A column or a type differs, or a required value is null.
+    """
+    declared = schema_of(table)
+    if dict(frame.schema) != declared:
+        differing = sorted(set(frame.schema.items()) ^ set(declared.items()), key=str)
+        raise ContractError(
+            f"a batch does not have the columns of {table.name}", found=f"differing: {differing}"
+        )
+    required = [column.name for column in table.columns if not column.nullable]
+    holes = [name for name in required if frame[name].null_count()]
+    if holes:
+        raise ContractError(
+            f"a batch for {table.name} lacks required values", found=f"nulls in {', '.join(holes)}"
+        )
+
+
+def _copy(connection: Connection, table: Table, frame: pl.DataFrame) -> None:
+    """Binary COPY, inside the connection's transaction."""
+    from pgpq import ArrowToPostgresBinaryEncoder
+
+    arrow = frame.to_arrow(compat_level=pl.CompatLevel.oldest())
+    encoder = ArrowToPostgresBinaryEncoder(arrow.schema)
+    quote = connection.dialect.identifier_preparer.quote
+    columns = ", ".join(quote(name) for name in frame.columns)
+    statement = f"COPY {quote(table.name)} ({columns}) FROM STDIN WITH (FORMAT BINARY)"
+    driver: Any = connection.connection.driver_connection
+    with driver.cursor() as cursor, cursor.copy(statement) as copy:
+        copy.write(encoder.write_header())
+        for batch in _batches(arrow):
+            copy.write(encoder.write_batch(batch))
+        copy.write(encoder.finish())
+
+
+def _batches(arrow: pa.Table) -> Iterable[pa.RecordBatch]:
+    return arrow.combine_chunks().to_batches(max_chunksize=ROWS_PER_BATCH)
+
+
+def _execute_many(connection: Connection, table: Table, frame: pl.DataFrame) -> None:
+    quote = connection.dialect.identifier_preparer.quote
+    columns = ", ".join(quote(name) for name in frame.columns)
+    places = ", ".join("?" * frame.width)
+    statement = f"INSERT INTO {quote(table.name)} ({columns}) VALUES ({places})"  # noqa: S608 - quoted names only
+    driver: Any = connection.connection.driver_connection
+    for batch in frame.iter_slices(ROWS_PER_BATCH):
+        driver.executemany(statement, _as_sqlite_text(batch).rows())
+
+
+def _as_sqlite_text(frame: pl.DataFrame) -> pl.DataFrame:
+    return frame.with_columns(
+        pl.col(pl.Datetime).dt.strftime(SQLITE_TIMESTAMP), pl.col(pl.Date).dt.to_string("iso")
+    )
+
+
+def insert_absent(
+    connection: Connection, table: Table, rows: Sequence[Mapping[str, object]]
+) -> None:
+    """Insert the rows whose key is not there yet; in key order, so that no two deadlock."""
+    if not rows:
+        return
+    key = [column.name for column in table.primary_key.columns]
+    ordered = sorted(rows, key=lambda row: str([row[name] for name in key]))
+    if connection.dialect.name == "postgresql":
+        connection.execute(postgresql.insert(table).on_conflict_do_nothing(), ordered)
+    elif connection.dialect.name == "sqlite":
+        connection.execute(sqlite.insert(table).on_conflict_do_nothing(), ordered)
+    else:
+        absent = [
+            row
+            for row in ordered
+            if connection.execute(
+                select(table.c[key[0]]).where(within(table, {name: row[name] for name in key}))
+            ).first()
+            is None
+        ]
+        if absent:
+            connection.execute(insert(table), absent)
+
+
+def frame_of(rows: Sequence[Mapping[str, object]], table: Table) -> pl.DataFrame:
+    """Return dictionaries as a frame with the columns of ``table``."""
+    schema = schema_of(table)
+    return pl.DataFrame([[row[name] for name in schema] for row in rows], schema, orient="row")

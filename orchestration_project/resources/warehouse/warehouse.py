@@ -1,0 +1,127 @@
+"""The user's database, as the rest of the project sees it."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Self
+
+import polars as pl
+from sqlalchemy import Connection, Select, Table, func, select
+
+from orchestration_project.contracts import Checked
+from orchestration_project.errors import ConfigurationError
+from orchestration_project.resources.clock import Clock
+from orchestration_project.resources.warehouse import landing
+from orchestration_project.resources.warehouse.connecting import explained, open_engine, parsed_url
+from orchestration_project.resources.warehouse.frames import insert_absent
+from orchestration_project.resources.warehouse.landing import Delivery, Landed, Order, ScopeState
+from orchestration_project.resources.warehouse.migrating import is_current, migrate
+from orchestration_project.tables.spine import database_labels, landings
+
+
+class Warehouse:
+    """Reads and writes our tables; every write is one transaction."""
+
+    def __init__(self, url: str, *, clock: Clock, schema: str | None = None) -> None:
+        self._url = parsed_url(url)
+        self._schema = schema
+        self._clock = clock
+        self._engine = open_engine(self._url, schema)
+
+    @property
+    def shown_url(self) -> str:
+        """The database's URL without its password."""
+        return self._url.render_as_string(hide_password=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._engine.dispose()
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """Give a connection that sees one state of the database."""
+        with explained(self._url), self._engine.connect() as connection, connection.begin():
+            yield connection
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """Give a connection whose changes become visible together, at the end or never."""
+        with (
+            explained(self._url),
+            self._engine.connect().execution_options(writes=True) as connection,
+            connection.begin(),
+        ):
+            yield connection
+
+    def prepare(self, *, holds: str) -> None:
+        """Bring the tables up to date, and make sure that the database ``holds`` such data.
+
+        Raises:
+            ConfigurationError: It holds other data (``demo`` and ``real`` never mix), or it is of
+                a newer version.
+        """
+        with self.reading() as connection:
+            found = self._label(connection) if is_current(connection) else None
+        if found is None:
+            with self.writing() as connection:
+                migrate(connection, self._schema)
+                insert_absent(connection, database_labels, [{"name": "data", "value": holds}])
+                found = self._label(connection)
+        if found != holds:
+            raise ConfigurationError(
+                f"the database holds {found} data and would now get {holds} data",
+                expected=f"a database for {holds} data",
+                found=self.shown_url,
+                remedy="set DATABASE_URL to another database, or FINRA_SOURCE to what it holds",
+            )
+
+    @staticmethod
+    def _label(connection: Connection) -> str | None:
+        return connection.execute(
+            select(database_labels.c.value).where(database_labels.c.name == "data")
+        ).scalar()
+
+    def frame(self, statement: Select[Any]) -> pl.DataFrame:
+        """Return the rows of a query as a frame."""
+        with self.reading() as connection:
+            result = connection.execute(statement)
+            return pl.DataFrame(result.all(), schema=list(result.keys()), orient="row")
+
+    def state(self, table: Table, partition_key: str) -> ScopeState:
+        """Return what is landed of a partition."""
+        with self.reading() as connection:
+            return landing.read_state(connection, table, partition_key)
+
+    def versions(self, table: Table, partition_keys: Sequence[str]) -> dict[str, str]:
+        """Return the source version of the latest landing of each partition that has one."""
+        newest = (
+            select(landings.c.partition_key, func.max(landings.c.landed_at).label("landed_at"))
+            .where(landings.c.table_name == table.name)
+            .group_by(landings.c.partition_key)
+            .subquery()
+        )
+        found = select(landings.c.partition_key, landings.c.source_version).join(
+            newest,
+            (landings.c.partition_key == newest.c.partition_key)
+            & (landings.c.landed_at == newest.c.landed_at)
+            & (landings.c.table_name == table.name),
+        )
+        with self.reading() as connection:
+            known = {row.partition_key: row.source_version for row in connection.execute(found)}
+        return {key: known[key] for key in partition_keys if key in known}
+
+    def land(self, order: Order, delivery: Delivery, checked: Checked) -> Landed:
+        """Land a checked delivery, or record why not.
+
+        Raises:
+            HeldBackError: An audit failed; captures, rejects and audits are recorded.
+            SupersededError: Another delivery of the partition came first; nothing is recorded.
+        """
+        must_hold_back = any(audit.blocks for audit in checked.audits)
+        with self.writing() as connection:
+            known_from = landing.take_fence(connection, order, self._clock.now())
+            if not must_hold_back:
+                return landing.land(connection, order, delivery, checked, known_from)
+            landing.record_evidence(connection, order, delivery, checked, known_from)
+        raise landing.held_back(order, checked)

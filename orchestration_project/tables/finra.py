@@ -1,0 +1,69 @@
+"""FINRA's tables: OTC trading by week, symbol and venue, and what is derived of it."""
+
+from orchestration_project.tables.kinds import count, day, history_of, moment, ratio, table, text
+
+NOTIONAL_SCALE = 6
+"""`notional_usd` holds US dollars times 10 to this power, so that it is exact everywhere."""
+
+METADATA_COLUMNS = ("initial_published_date", "last_update_date", "last_reported_date")
+"""What FINRA says about a row, not of the trading: a change of these alone is no restatement."""
+
+finra_otc_weekly = table(
+    "finra_otc_weekly",
+    "One row per week, tier, market, symbol and venue: the shares and trades reported to FINRA.",
+    day("week_start", "Monday of the week", key=True),
+    text("tier", "T1, T2 or OTCE", key=True),
+    text("market", "ATS, or NON_ATS for other OTC trading", key=True),
+    text("symbol", "FINRA's issue symbol, exact to the byte", key=True),
+    text("venue_id", "MPID; without one CRD:<number>; without both NAME:<name>", key=True),
+    day("week_end", "Friday of the week"),
+    text("mpid", "Market participant identifier", optional=True),
+    count("firm_crd_number", "The firm's number in FINRA's registry; 0: De Minimis", optional=True),
+    text("participant_name", "The venue's or firm's name", optional=True),
+    text("issue_name", "The security's name", optional=True),
+    count("share_quantity", "Shares traded in the week"),
+    count("trade_count", "Trades in the week"),
+    count("notional_usd", "Traded value, US dollars x 10^6; NULL: not given", optional=True),
+    text("product_type", "FINRA's product type code", optional=True),
+    day("initial_published_date", "When FINRA first published the row", optional=True),
+    day("last_update_date", "When FINRA last changed the row", optional=True),
+    day("last_reported_date", "Day of the last report behind the row", optional=True),
+    count("capture_id", "The capture that the row was read from"),
+    moment("known_from", "UTC time from which we knew the row"),
+)
+
+finra_otc_weekly_history = history_of(finra_otc_weekly)
+
+finra_symbol_week = table(
+    "finra_symbol_week",
+    "One row per week, tier and symbol: its trading over all venues, and how concentrated it was.",
+    day("week_start", "Monday of the week", key=True),
+    text("tier", "T1, T2 or OTCE", key=True),
+    text("symbol", "FINRA's issue symbol", key=True),
+    count("ats_share_quantity", "Shares traded on ATSs"),
+    count("non_ats_share_quantity", "Shares traded OTC outside ATSs"),
+    count("total_share_quantity", "Shares, both markets"),
+    count("ats_trade_count", "Trades on ATSs"),
+    count("non_ats_trade_count", "Trades outside ATSs"),
+    count("total_trade_count", "Trades, both markets"),
+    count("venue_count", "Venues that are known by name: De Minimis Firms are not one"),
+    ratio("average_trade_size", "Shares for each trade; NULL without trades", optional=True),
+    text("top_venue_id", "The named venue with most shares; ties: the lowest id", optional=True),
+    ratio("top_venue_share", "Its share of the symbol's shares, 0-1", optional=True),
+    ratio("hhi_lower", "Herfindahl index 0-1 if De Minimis Firms are tiny", optional=True),
+    ratio("hhi_upper", "Herfindahl index 0-1 if De Minimis Firms are one", optional=True),
+)
+
+finra_venue_week = table(
+    "finra_venue_week",
+    "One row per week, tier, market and venue: its trading, and its share of the tier.",
+    day("week_start", "Monday of the week", key=True),
+    text("tier", "T1, T2 or OTCE", key=True),
+    text("market", "ATS or NON_ATS", key=True),
+    text("venue_id", "As in finra_otc_weekly", key=True),
+    count("share_quantity", "Shares"),
+    count("trade_count", "Trades"),
+    count("symbol_count", "Symbols traded"),
+    ratio("tier_share", "Share of the tier's shares in the week, both markets, 0-1", optional=True),
+    count("rank", "Place by shares in the tier, from 1; NULL: De Minimis Firms", optional=True),
+)

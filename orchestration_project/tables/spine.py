@@ -1,0 +1,99 @@
+"""The tables that every domain shares: what was fetched, refused, audited and landed."""
+
+from orchestration_project.tables.kinds import count, moment, table, text
+
+blobs = table(
+    "blobs",
+    "One row per distinct content that was ever fetched.",
+    text("sha256", "SHA-256 of the bytes as received, hex", key=True),
+    count("byte_count", "Size as received, bytes"),
+    count("stored_byte_count", "Size as stored (zstd), bytes"),
+    text("storage_uri", "Where the bytes lie, relative to the artifact store"),
+    moment("stored_at", "UTC time at which the bytes were first recorded"),
+)
+
+captures = table(
+    "captures",
+    "One row per fetch: the same bytes fetched twice are one blob and two captures.",
+    count("capture_id", "First 63 bits of the SHA-256 of group and part", key=True),
+    text("sha256", "The blob"),
+    text("source", "Where from: demo, api or files"),
+    text("dataset", "The source's name of the dataset"),
+    text("partition_key", "Dagster's key of the partition that asked for it"),
+    count("part_number", "Place in the group, from 1"),
+    text("group_id", "The fetches that make one delivery of a partition"),
+    text("url", "Address or file, without secrets"),
+    text("request", "What was asked, JSON"),
+    text("response_headers", "What the source said of the bytes, JSON"),
+    count("http_status", "HTTP status; NULL for a file", optional=True),
+    count("row_count", "Data lines in the bytes; NULL where they could not be read", optional=True),
+    moment("fetched_at", "UTC time at which the last byte came"),
+    text("run_id", "Dagster run"),
+)
+
+rejects = table(
+    "rejects",
+    "One row per source line that broke the contract.",
+    count("capture_id", "The capture that holds the line", key=True),
+    text("table_name", "The table that refused it", key=True),
+    count("line_number", "Line in the capture, from 1, the header included", key=True),
+    count("byte_offset", "Where the line starts in the capture, bytes from 0"),
+    text("record", "The line; bytes outside printable ASCII as backslash escapes"),
+    text("reason_code", "The rule that it broke, one word"),
+    text("reason", "The rule that it broke, a sentence"),
+    text("run_id", "Dagster run"),
+    moment("rejected_at", "UTC time"),
+)
+
+audits = table(
+    "audits",
+    "One row per delivery of a partition and audit; a failed one of severity error held it back.",
+    text("group_id", "The delivery", key=True),
+    text("table_name", "The table that it was meant for", key=True),
+    text("audit", "Name of the audit", key=True),
+    text("partition_key", "Dagster's key of the partition"),
+    text("severity", "error (blocks) or warning"),
+    text("outcome", "passed, failed or not_applicable"),
+    text("expected", "What the audit asks for"),
+    text("found", "What came"),
+    text("offenders", "The first 20 offenders, a JSON list"),
+    text("run_id", "Dagster run"),
+    moment("audited_at", "UTC time"),
+)
+
+landings = table(
+    "landings",
+    "One row per transaction that brought a delivery into a table.",
+    text("group_id", "The delivery", key=True),
+    text("table_name", "The table", key=True),
+    text("scope", "The part of the table for which the delivery is complete"),
+    text("partition_key", "Dagster's key of the partition"),
+    text("source", "Where from: demo, api or files"),
+    text("source_version", "What tells this state of the source from another"),
+    text("content_sha256", "SHA-256 over the landed values, hex"),
+    count("rows_added", "Rows whose key is new"),
+    count("rows_changed", "Rows with other values under the same key"),
+    count("rows_removed", "Rows that the delivery no longer has"),
+    count("rows_unchanged", "Rows that stayed as they were"),
+    count("rows_rejected", "Source lines refused by the contract"),
+    text("change_cause", "first, source, metadata, ours or none"),
+    text("rule_version", "Version of our rules"),
+    text("run_id", "Dagster run"),
+    moment("landed_at", "UTC time; known_from of the rows that it wrote"),
+)
+
+fences = table(
+    "fences",
+    "One row per table and coarsest scope: its lock, and the token that a landing must still hold.",
+    text("table_name", "The table", key=True),
+    text("scope_key", "The coarsest scope, such as T1|2025-11-10", key=True),
+    count("token", "Deliveries recorded so far; one that saw an older token cannot commit"),
+    moment("known_from", "The latest known_from handed out; the next one is later"),
+)
+
+database_labels = table(
+    "database_labels",
+    "What this database holds, so that made-up data never mixes with real data.",
+    text("name", "Name of the label", key=True),
+    text("value", "Its value, such as demo or real", optional=False),
+)
