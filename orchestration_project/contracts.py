@@ -11,6 +11,9 @@ from typing import Literal
 
 import polars as pl
 
+SourceName = Literal["demo", "api", "files"]
+"""Where data comes from: made up, FINRA itself, or downloaded files."""
+
 OFFENDERS_KEPT = 20
 
 
@@ -70,16 +73,29 @@ class Audit:
 
 @dataclass(frozen=True)
 class Part:
-    """One piece of a delivery: the bytes of a page or file, and its number from 1."""
+    """One piece of a delivery: the bytes of a page or file, and its number from 1.
+
+    ``market`` is set where a source delivers a market at a time.
+    """
 
     part_number: int
     body: bytes
     market: str | None = None
 
 
+REJECT_SCHEMA = {
+    "part_number": pl.Int64(),
+    "line_number": pl.Int64(),
+    "reason_code": pl.String(),
+    "reason": pl.String(),
+    "byte_offset": pl.Int64(),
+    "record": pl.String(),
+}
+
+
 @dataclass(frozen=True)
 class Checked:
-    """A delivery after its contract: good rows of a table, rejects, audits, and derived tables.
+    """A delivery after its contract: good rows of a table, rejects and audits.
 
     ``rows`` and ``rejects`` carry ``part_number``; rejects also ``line_number`` (from 1),
     ``byte_offset``, ``record``, ``reason_code`` and ``reason``.

@@ -52,6 +52,10 @@ class TransientError(OrchestrationError):
     is_retryable = True
 
 
+class MovedError(TransientError):
+    """The source changed what was asked for while it was read."""
+
+
 class SourceError(OrchestrationError):
     """The source answered something that cannot be used, and would answer it again."""
 

@@ -2,8 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 import zstandard
@@ -16,11 +16,10 @@ from orchestration_project.resources.artifacts import ArtifactStore
 class Fetched:
     """One answer of a source: the bytes, and how they were had.
 
-    ``row_count`` is the number of data lines, or None where the bytes are no such lines;
+    ``row_count`` is the number of data lines, or None where the bytes are no such lines.
     ``market`` is set where a source delivers a market at a time.
     """
 
-    part_number: int
     body: bytes
     url: str
     request: Mapping[str, object]
@@ -33,30 +32,28 @@ class Fetched:
 
 @dataclass(frozen=True)
 class Capture:
-    """A fetched part whose bytes are on disk; what its rows in `blobs` and `captures` will say."""
+    """A fetched answer whose bytes are on disk; what its rows in `blobs` and `captures` will say."""
 
-    part: Part
+    fetched: Fetched
     sha256: str
     stored_byte_count: int
     storage_uri: str
-    fetched: Fetched = field(repr=False)
 
     @property
     def blob_row(self) -> dict[str, object]:
         """The row of `blobs`, without its time."""
         return {
             "sha256": self.sha256,
-            "byte_count": len(self.part.body),
+            "byte_count": len(self.fetched.body),
             "stored_byte_count": self.stored_byte_count,
             "storage_uri": self.storage_uri,
         }
 
     @property
     def capture_row(self) -> dict[str, object]:
-        """The row of `captures`, without what the landing knows."""
+        """The row of `captures`, without what the delivery knows."""
         return {
             "sha256": self.sha256,
-            "part_number": self.part.part_number,
             "url": self.fetched.url,
             "request": json.dumps(self.fetched.request, sort_keys=True),
             "response_headers": json.dumps(dict(self.fetched.response_headers), sort_keys=True),
@@ -64,6 +61,14 @@ class Capture:
             "row_count": self.fetched.row_count,
             "fetched_at": self.fetched.fetched_at,
         }
+
+
+def parts_of(captures: Sequence[Capture]) -> list[Part]:
+    """Return the captures' bytes as the numbered parts of a delivery."""
+    return [
+        Part(number, each.fetched.body, each.fetched.market)
+        for number, each in enumerate(captures, start=1)
+    ]
 
 
 class Captures:
@@ -79,8 +84,7 @@ class Captures:
         stored = zstandard.ZstdCompressor(level=3).compress(fetched.body)
         if not self._artifacts.has(name):
             self._artifacts.put(name, stored)
-        part = Part(fetched.part_number, fetched.body, fetched.market)
-        return Capture(part, sha256, len(stored), name, fetched)
+        return Capture(fetched, sha256, len(stored), name)
 
     def bytes_of(self, storage_uri: str) -> bytes:
         """Return a blob's bytes as they were received."""

@@ -1,12 +1,14 @@
 """The audits that decide whether a delivery of a week may be landed."""
 
 from collections.abc import Sequence
+from datetime import date
 from typing import Literal
 
 import polars as pl
 
-from orchestration_project.contracts import OFFENDERS_KEPT, Audit
-from orchestration_project.domains.finra.contract import WeekRows
+from orchestration_project.contracts import OFFENDERS_KEPT, Audit, Checked, Part
+from orchestration_project.domains.finra.contract import WeekRows, check_week
+from orchestration_project.domains.finra.gold import refuse_overflow
 
 KEY = ["market", "symbol", "venue_id"]
 
@@ -18,6 +20,25 @@ AUDITS = {
     "has_few_rejects": "The share of rejected lines is within the limit.",
 }
 """Each blocking audit and what it claims."""
+
+
+def checked_week(
+    parts: Sequence[Part],
+    *,
+    week_start: date,
+    tier: str,
+    record_total: int | None,
+    max_reject_ratio: float,
+) -> Checked:
+    """Return a delivery's rows, rejects and audits; see `check_week` and `audit_week`.
+
+    Raises:
+        ContractError: A header is not that of the weekly data, or totals do not fit 64 bits.
+    """
+    week = check_week(parts, week_start=week_start, tier=tier)
+    refuse_overflow(week.rows)
+    audits = audit_week(week, record_total=record_total, max_reject_ratio=max_reject_ratio)
+    return Checked(week.rows, week.rejects, audits)
 
 
 def audit_week(

@@ -1,6 +1,21 @@
 """The user's database: connections, migrations, and landing a delivery in one transaction."""
 
-from orchestration_project.resources.warehouse.landing import Delivery, Landed, Order, ScopeState
+from orchestration_project.resources.warehouse.landing import (
+    Delivery,
+    HeldBackError,
+    Landed,
+    Order,
+    ScopeState,
+    SupersededError,
+)
 from orchestration_project.resources.warehouse.warehouse import Warehouse
 
-__all__ = ["Delivery", "Landed", "Order", "ScopeState", "Warehouse"]
+__all__ = [
+    "Delivery",
+    "HeldBackError",
+    "Landed",
+    "Order",
+    "ScopeState",
+    "SupersededError",
+    "Warehouse",
+]

@@ -7,13 +7,13 @@ the lock: a process that was paused cannot commit over its successor.
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import polars as pl
 from sqlalchemy import Connection, Table, delete, insert, select, update
 
-from orchestration_project.contracts import Checked, content_sha256
+from orchestration_project.contracts import Checked, SourceName, content_sha256
 from orchestration_project.errors import ContractError, TransientError
 from orchestration_project.resources.captures import Capture
 from orchestration_project.resources.warehouse.frames import (
@@ -53,14 +53,30 @@ class ScopeState:
 
 @dataclass(frozen=True)
 class Delivery:
-    """What a source gave for a partition: its captures, and what tells this state of it."""
+    """What a source gave for a partition.
 
-    source: str
+    Attributes:
+        source: Where from.
+        dataset: The source's name of it.
+        source_version: What tells this state of the source from another.
+        record_total: How many rows the source promised, if it did.
+        scope: Further conditions, where the delivery is complete for a part of the partition.
+        captures: What makes it up, in order.
+        discarded: What else was fetched for it and turned out unusable.
+    """
+
+    source: SourceName
     dataset: str
     source_version: str
+    record_total: int | None
+    scope: Scope
     captures: Sequence[Capture]
-    record_total: int | None = None
-    scope: Scope = field(default_factory=dict)
+    discarded: Sequence[Capture] = ()
+
+    @property
+    def all_captures(self) -> Sequence[Capture]:
+        """Everything that was fetched; a capture's place here is its part number."""
+        return [*self.captures, *self.discarded]
 
 
 Derive = Callable[[pl.DataFrame], Mapping[Table, pl.DataFrame]]
@@ -335,19 +351,20 @@ def record_evidence(
     """Record what was fetched, refused and audited, whether or not it is landed."""
     group = group_id(order)
     insert_absent(
-        connection, blobs, [{**each.blob_row, "stored_at": at} for each in delivery.captures]
+        connection, blobs, [{**each.blob_row, "stored_at": at} for each in delivery.all_captures]
     )
     fetches = [
         {
             **each.capture_row,
-            "capture_id": capture_id(group, each.part.part_number),
+            "capture_id": capture_id(group, part_number),
+            "part_number": part_number,
             "source": delivery.source,
             "dataset": delivery.dataset,
             "partition_key": order.partition_key,
             "group_id": group,
             "run_id": order.run_id,
         }
-        for each in delivery.captures
+        for part_number, each in enumerate(delivery.all_captures, start=1)
     ]
     insert_frame(connection, captures, frame_of(fetches, captures))
     refused = checked.rejects.with_columns(

@@ -7,7 +7,7 @@ from typing import Any, Self
 import polars as pl
 from sqlalchemy import Connection, Select, Table, func, select
 
-from orchestration_project.contracts import Checked
+from orchestration_project.contracts import REJECT_SCHEMA, Checked
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.warehouse import landing
@@ -125,3 +125,14 @@ class Warehouse:
                 return landing.land(connection, order, delivery, checked, known_from)
             landing.record_evidence(connection, order, delivery, checked, known_from)
         raise landing.held_back(order, checked)
+
+    def record_refused(self, order: Order, delivery: Delivery) -> None:
+        """Record what was fetched for a delivery that could not even be checked.
+
+        Raises:
+            SupersededError: Another delivery of the partition came first; nothing is recorded.
+        """
+        nothing = Checked(pl.DataFrame(), pl.DataFrame(schema=REJECT_SCHEMA))
+        with self.writing() as connection:
+            known_from = landing.take_fence(connection, order, self._clock.now())
+            landing.record_evidence(connection, order, delivery, nothing, known_from)

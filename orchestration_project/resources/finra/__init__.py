@@ -1,0 +1,7 @@
+"""Where FINRA's weekly data comes from: its Query API (or the demo of it), or downloaded files."""
+
+from orchestration_project.resources.finra.api import FinraApi
+from orchestration_project.resources.finra.files import FinraFiles
+from orchestration_project.resources.finra.source import FinraSource, SourceVersion
+
+__all__ = ["FinraApi", "FinraFiles", "FinraSource", "SourceVersion"]

@@ -1,0 +1,119 @@
+"""A folder of downloaded weekly files."""
+
+import hashlib
+from collections.abc import Sequence
+from datetime import date
+from pathlib import Path
+
+from orchestration_project.contracts import SourceName
+from orchestration_project.domains.finra.files import MANIFEST, WeeklyFile, identify
+from orchestration_project.domains.finra.parsing import row_count
+from orchestration_project.errors import ConfigurationError, MovedError, SourceError
+from orchestration_project.resources.captures import Capture, Captures, Fetched
+from orchestration_project.resources.clock import Clock
+from orchestration_project.resources.finra.source import SourceVersion
+
+DATASET = "weekly download"
+
+
+class FinraFiles:
+    """Reads `FINRA_FILES_DIR`; each file is complete for one market of one partition."""
+
+    name: SourceName = "files"
+
+    def __init__(self, folder: Path, captures: Captures, clock: Clock) -> None:
+        self._folder = folder
+        self._captures = captures
+        self._clock = clock
+
+    def published(self) -> Sequence[tuple[str, str]]:
+        """Return (week, tier) of every partition that has a file."""
+        return sorted({(file.week_start.isoformat(), file.tier) for file in self._files()})
+
+    def version(self, week_start: date, tier: str) -> SourceVersion:
+        """Hash the partition's files."""
+        files = self._files_of(week_start, tier)
+        hashes = [f"{file.market} {self._sha256(file)[:16]}" for file in files]
+        markets = tuple(file.market for file in files)
+        return SourceVersion(
+            f"{DATASET}: {', '.join(hashes)}", DATASET, None, scope={"market": markets}
+        )
+
+    def fetch(
+        self, week_start: date, tier: str, version: SourceVersion, kept: list[Capture]
+    ) -> Sequence[Capture]:
+        """Read the partition's files, a part for each market."""
+        captures = [
+            self._captures.keep(self._fetched(file)) for file in self._files_of(week_start, tier)
+        ]
+        kept += captures
+        after = self.version(week_start, tier)
+        if after != version:
+            raise MovedError(
+                "the files changed while they were read",
+                expected=version.text,
+                found=after.text,
+                remedy="nothing: they are read again",
+            )
+        return captures
+
+    def _fetched(self, file: WeeklyFile) -> Fetched:
+        body = self._bytes(file)
+        if row_count(body) == 0:
+            raise SourceError(
+                f"the file {file.name} holds no rows",
+                expected="a header and at least one row",
+                found=f"{len(body)} bytes",
+                remedy="download it again",
+            )
+        return Fetched(
+            body=body,
+            url=f"file:{file.name}",
+            request={"market": file.market},
+            response_headers={},
+            http_status=None,
+            row_count=row_count(body),
+            fetched_at=self._clock.now(),
+            market=file.market,
+        )
+
+    def _files_of(self, week_start: date, tier: str) -> list[WeeklyFile]:
+        files = [
+            file for file in self._files() if (file.week_start, file.tier) == (week_start, tier)
+        ]
+        if not files:
+            raise SourceError(
+                f"no file holds {tier}, week {week_start}",
+                expected=f"a file of that week in {self._folder}",
+                found="none",
+                remedy=f"download it into the folder, or list it in {MANIFEST}",
+            )
+        return files
+
+    def _files(self) -> list[WeeklyFile]:
+        try:
+            names = sorted(path.name for path in self._folder.iterdir() if path.suffix == ".csv")
+            manifest = self._folder / MANIFEST
+            text = manifest.read_text() if MANIFEST in names else None
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigurationError(
+                "FINRA_FILES_DIR cannot be read",
+                expected=f"a readable folder at {self._folder}",
+                found=str(error),
+                remedy="correct FINRA_FILES_DIR or the folder's permissions",
+            ) from error
+        return identify([name for name in names if name != MANIFEST], text)
+
+    def _sha256(self, file: WeeklyFile) -> str:
+        return hashlib.sha256(self._bytes(file)).hexdigest()
+
+    def _bytes(self, file: WeeklyFile) -> bytes:
+        try:
+            return (self._folder / file.name).read_bytes()
+        except OSError as error:
+            raise SourceError(
+                f"the file {file.name} cannot be read",
+                expected="a readable file",
+                found=str(error.strerror),
+                remedy="correct its permissions",
+            ) from error

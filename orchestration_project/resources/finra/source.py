@@ -1,0 +1,58 @@
+"""What every source of FINRA's weekly data can do."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Protocol
+
+from orchestration_project.contracts import SourceName
+from orchestration_project.resources.captures import Capture
+
+
+@dataclass(frozen=True)
+class SourceVersion:
+    """The state in which a source holds a partition now; equal ``text``, equal state.
+
+    ``record_total`` is the number of rows that it promises, None where it promises none;
+    ``scope`` is set where it holds a part of the partition only.
+    """
+
+    text: str
+    dataset: str
+    record_total: int | None
+    scope: Mapping[str, object] = field(default_factory=dict)
+
+
+class FinraSource(Protocol):
+    """A source of weekly data, in the words of FINRA."""
+
+    @property
+    def name(self) -> SourceName:
+        """What captures and landings say of where their bytes came from."""
+        ...
+
+    def published(self) -> Sequence[tuple[str, str]]:
+        """Return (weekStartDate, tierIdentifier) of every partition that can be had now."""
+        ...
+
+    def version(self, week_start: date, tier: str) -> SourceVersion:
+        """Return the state of a partition, cheaply.
+
+        Raises:
+            SourceError: There is no such partition, or it is empty.
+        """
+        ...
+
+    def fetch(
+        self, week_start: date, tier: str, version: SourceVersion, kept: list[Capture]
+    ) -> Sequence[Capture]:
+        """Fetch a partition in that state, keeping all bytes; return what makes it up, in order.
+
+        Everything that came is appended to ``kept`` too, also what turned out unusable.
+
+        Raises:
+            MovedError: The source changed meanwhile.
+            TransientError: It did not answer in full.
+            SourceError: It answered what cannot be used.
+        """
+        ...
