@@ -1,0 +1,278 @@
+"""Ask one system over HTTP, and give back whole answers or errors that say what to do."""
+
+import time
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, Self
+
+import httpx
+import stamina
+
+from orchestration_project.errors import ConfigurationError, SourceError, TransientError
+from orchestration_project.resources.http.breaker import Breaker
+from orchestration_project.resources.http.deadline import deadline, hold_to_deadlines
+from orchestration_project.resources.http.question import Question
+from orchestration_project.resources.http.rate import RateLimiter
+from orchestration_project.resources.http.refusals import (
+    is_about_certificate,
+    malformed,
+    no_http_url,
+    untrusted,
+)
+from orchestration_project.resources.http.retry import (
+    AttemptError,
+    keep_secrets_out_of_logs,
+    seconds_to_wait,
+    when_to_try_again,
+)
+
+RETRIED_STATUSES = frozenset({429, 500, 502, 503, 504})
+MAX_BACKOFF_SECONDS = 30
+ERROR_BODY_BYTES = 4096  # read of the body of a retried status, which is only quoted
+MIB = 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Response:
+    """A whole answer.
+
+    Attributes:
+        url: What was asked, without secrets.
+        headers: By name in lower case; a repeated header's values are joined by ", ".
+        body: The bytes that the source sent. None were compressed on our behalf (we ask for
+            `identity`); a source that compresses all the same says so in `content-encoding`.
+        elapsed_seconds: From sending to the last byte, of the attempt that succeeded.
+    """
+
+    url: str
+    status: int
+    headers: dict[str, str]
+    body: bytes
+    elapsed_seconds: float
+
+
+class HttpClient:
+    """One system's manners: timeouts, pooled connections, retries, rate limit, breaker.
+
+    Safe to use from many threads at once. Rate and breaker are shared by all processes that name
+    the same ``system`` and ``state_dir``. Proxies (`HTTPS_PROXY`, `NO_PROXY`, …) and an own
+    certificate authority (`SSL_CERT_FILE`, `SSL_CERT_DIR`) are taken from the environment.
+
+    Args:
+        system: Short name in logs, errors and file names, such as `finra_api`.
+        state_dir: Folder of all state; this client's lies in its folder `http`.
+        requests_per_second: Limit on attempts, in any second; None: no limit.
+        now: The present in UTC, real and not simulated: processes compare it.
+        user_agent: How we introduce ourselves.
+        timeout_seconds: Longest silence of the source, and longest time to connect.
+        deadline_seconds: Longest time for one attempt as a whole.
+        max_attempts: Attempts per request, the first included.
+        max_body_bytes: Largest body that is accepted.
+        retry_wait_seconds: Wait before the second attempt, doubled for each further one; a random
+            share of up to the same again is added.
+        breaker_failures: Failed requests in a row (all attempts each) that open the breaker.
+        breaker_open_seconds: How long an open breaker refuses requests before one may try.
+
+    Raises:
+        ConfigurationError: The state folder, a proxy's address or the certificates are unusable.
+    """
+
+    def __init__(
+        self,
+        *,
+        system: str,
+        state_dir: Path,
+        requests_per_second: int | None,
+        now: Callable[[], datetime],
+        user_agent: str,
+        timeout_seconds: float = 30,
+        deadline_seconds: float = 120,
+        max_attempts: int = 5,
+        max_body_bytes: int = 64 * MIB,
+        retry_wait_seconds: float = 0.5,
+        breaker_failures: int = 5,
+        breaker_open_seconds: float = 60,
+    ) -> None:
+        self._system = system
+        self._now = now
+        self._deadline_seconds = deadline_seconds
+        self._max_attempts = max_attempts
+        self._max_body_bytes = max_body_bytes
+        self._retry_wait_seconds = retry_wait_seconds
+        self._client = _connect(user_agent, timeout_seconds)
+        folder = state_dir / "http"
+        self._breaker = Breaker(
+            folder / f"{system}_breaker.sqlite",
+            failures=breaker_failures,
+            open_seconds=breaker_open_seconds,
+            now=now,
+        )
+        self._limiter = None
+        if requests_per_second is not None:
+            self._limiter = RateLimiter(
+                folder / f"{system}_rate.sqlite", requests_per_second=requests_per_second
+            )
+        keep_secrets_out_of_logs()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close connections and state files; what other processes use stays."""
+        self._client.close()
+        self._breaker.close()
+        if self._limiter:
+            self._limiter.close()
+
+    def request(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        json: object = None,
+        form: Mapping[str, str] | None = None,
+        basic_auth: tuple[str, str] | None = None,
+    ) -> Response:
+        """Return the whole answer, of any status but those that are tried again.
+
+        Redirects are not followed. Connection errors, timeouts, broken answers and the statuses
+        429, 500, 502, 503 and 504 are tried again, later if `Retry-After` asks for it.
+
+        Raises:
+            TransientError: No attempt succeeded, or the system is not asked for now.
+            SourceError: The URL is not for HTTP, or the body is too large.
+            ConfigurationError: The source's certificate is not trusted, or the request malformed.
+        """
+        question = Question.of(self._system, method, url, headers or {}, form or {}, basic_auth)
+        request = self._build(question, url, headers=headers, json=json, data=form)
+        auth = httpx.BasicAuth(*basic_auth) if basic_auth else httpx.USE_CLIENT_DEFAULT
+        self._breaker.admit(system=self._system, url=question.url)
+        try:
+            response = self._persist(
+                question, lambda: self._client.send(request, auth=auth, stream=True)
+            )
+        except AttemptError as error:
+            self._breaker.failed(str(error))
+            raise self._given_up(question, error) from error
+        except SourceError:  # it answered
+            self._breaker.succeeded()
+            raise
+        self._breaker.succeeded()
+        return response
+
+    def _build(self, question: Question, url: str, **content: Any) -> httpx.Request:
+        try:
+            request = self._client.build_request(question.method, url, **content)
+        except httpx.InvalidURL as error:
+            raise no_http_url(question) from error
+        except UnicodeEncodeError:  # its text quotes the header
+            raise malformed(question) from None
+        if request.url.scheme not in ("http", "https") or not request.url.host:
+            raise no_http_url(question)
+        return request
+
+    def _persist(self, question: Question, send: Callable[[], httpx.Response]) -> Response:
+        """Return the answer of the first attempt that succeeds; raise the last one's error."""
+        for attempt in stamina.retry_context(
+            on=when_to_try_again,
+            attempts=self._max_attempts,
+            timeout=None,
+            wait_initial=self._retry_wait_seconds,
+            wait_jitter=self._retry_wait_seconds,
+            wait_max=MAX_BACKOFF_SECONDS,
+        ):
+            with attempt:
+                if self._limiter:
+                    self._limiter.wait()
+                return self._attempt(question, send, attempt.num)
+        raise AssertionError("stamina ends by a return or an error")
+
+    def _attempt(
+        self, question: Question, send: Callable[[], httpx.Response], number: int
+    ) -> Response:
+        started = time.monotonic()
+        try:
+            with deadline(self._deadline_seconds), closing(send()) as answer:
+                retry = answer.status_code in RETRIED_STATUSES
+                body = _start_of(answer) if retry else self._whole(question, answer)
+        except httpx.LocalProtocolError:  # its text quotes the header
+            raise malformed(question) from None
+        except httpx.TransportError as error:
+            if is_about_certificate(error):
+                raise untrusted(question, error) from error
+            reason = question.quote(f"{type(error).__name__}: {error}")
+            raise AttemptError(question, number, reason) from error
+        headers = {name.lower(): value for name, value in answer.headers.items()}
+        if retry:
+            reason = (
+                f"status {answer.status_code} with {question.quote(body.decode(errors='replace'))}"
+            )
+            raise AttemptError(question, number, reason, seconds_to_wait(headers, self._now))
+        elapsed = time.monotonic() - started
+        return Response(question.url, answer.status_code, headers, body, elapsed)
+
+    def _whole(self, question: Question, answer: httpx.Response) -> bytes:
+        body = bytearray()
+        for piece in answer.iter_raw():
+            body += piece
+            if len(body) > self._max_body_bytes:
+                raise SourceError(
+                    f"{self._system} answered {question.method} {question.url} without end",
+                    expected=f"a body of at most {self._max_body_bytes} bytes",
+                    found=f"status {answer.status_code}, more than that",
+                    remedy="ask for less at a time",
+                    system=self._system,
+                    url=question.url,
+                )
+        return bytes(body)
+
+    def _given_up(self, question: Question, error: AttemptError) -> TransientError:
+        when = "later"
+        if error.retry_after is not None:
+            when = (
+                f"after {self._now() + timedelta(seconds=error.retry_after):%Y-%m-%d %H:%M:%S %Z}"
+            )
+        return TransientError(
+            f"{self._system} did not answer {question.method} {question.url}",
+            expected="an answer that is whole, and not a status of overload or failure",
+            found=str(error),
+            remedy=f"see whether the source is up and can be reached from here; ask again {when}",
+            system=self._system,
+            url=question.url,
+            attempts=error.number,
+        )
+
+
+def _connect(user_agent: str, timeout_seconds: float) -> httpx.Client:
+    try:
+        client = httpx.Client(
+            headers={"User-Agent": user_agent, "Accept-Encoding": "identity"},
+            timeout=timeout_seconds,
+            limits=httpx.Limits(max_connections=None),  # as many as the caller has threads
+        )
+    except (OSError, ValueError, ImportError, httpx.InvalidURL) as error:
+        raise ConfigurationError(
+            "the environment's proxy or certificate settings cannot be used",
+            found=f"{type(error).__name__}",
+            remedy="correct HTTP_PROXY, HTTPS_PROXY, ALL_PROXY (http://host:port), "
+            "SSL_CERT_FILE (a PEM file) or SSL_CERT_DIR",
+        ) from None  # its text may quote a proxy's password
+    hold_to_deadlines(client)
+    return client
+
+
+def _start_of(answer: httpx.Response) -> bytes:
+    """Return enough of the body to quote it."""
+    body = b""
+    for piece in answer.iter_raw():
+        body += piece
+        if len(body) >= ERROR_BODY_BYTES:
+            break
+    return body

@@ -1,0 +1,617 @@
+import logging
+import multiprocessing
+import re
+import signal
+import socket
+import ssl
+import threading
+import traceback
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
+from pathlib import Path
+from time import monotonic
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from orchestration_project.errors import ConfigurationError, SourceError, TransientError
+from orchestration_project.resources.http import HttpClient
+from orchestration_project.resources.http.rate import RateLimiter
+from orchestration_project.resources.http.state import SharedState
+from orchestration_project.settings import child_environment
+from tests.faulty_server import FaultyServer, Reply, dripping, dropped, endless, one_after_another
+
+OK = Reply(body=b"whole")
+HTML_504 = Reply(504, {"Content-Type": "text/html"}, b"<html>Gateway\x00 timeout " + b"x" * 300)
+NEW_YEAR = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+class Wall:
+    """A wall clock that a test moves."""
+
+    def __init__(self) -> None:
+        self.time = NEW_YEAR
+
+    def __call__(self) -> datetime:
+        return self.time
+
+    def pass_seconds(self, seconds: float) -> None:
+        self.time += timedelta(seconds=seconds)
+
+
+@pytest.fixture(autouse=True)
+def no_proxies(monkeypatch):
+    for name in child_environment():
+        if name.lower().endswith("_proxy") or name.startswith("SSL_CERT"):
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def wall():
+    return Wall()
+
+
+@pytest.fixture
+def serve():
+    servers = []
+
+    def start(*replies, tls=None):
+        server = FaultyServer(one_after_another(*replies), tls).__enter__()
+        servers.append(server)
+        return server
+
+    yield start
+    for server in servers:
+        server.__exit__()
+
+
+@pytest.fixture
+def client_of(tmp_path, wall):
+    clients = []
+
+    def make(**changes):
+        usual = {
+            "system": "test_api",
+            "state_dir": tmp_path,
+            "requests_per_second": None,
+            "now": wall,
+            "user_agent": "tests",
+            "max_attempts": 3,
+            "retry_wait_seconds": 0.001,
+        }
+        client = HttpClient(**usual | changes)
+        clients.append(client)
+        return client
+
+    yield make
+    for client in clients:
+        client.close()
+
+
+@pytest.fixture
+def client(client_of):
+    return client_of()
+
+
+def free_url() -> str:
+    """Return an address at which nobody listens."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return f"http://127.0.0.1:{taken.getsockname()[1]}"
+
+
+def everything_told(error: BaseException, caplog: pytest.LogCaptureFixture) -> str:
+    return "".join(traceback.format_exception(error)) + caplog.text
+
+
+def test_an_answer_comes_with_the_bytes_of_the_source(serve, client):
+    server = serve(Reply(200, {"Record-Total": "2"}, b'[{"x": 1}]\n'))
+    answer = client.request(
+        "POST", f"{server.url}/data?a=b", json={"limit": 5}, headers={"Accept": "text/plain"}
+    )
+    assert (answer.url, answer.status, answer.body) == (
+        f"{server.url}/data?a=b",
+        200,
+        b'[{"x": 1}]\n',
+    )
+    assert answer.headers == {"content-length": "11", "record-total": "2"}
+    assert answer.elapsed_seconds >= 0
+    [asked] = server.requests
+    assert (asked.method, asked.target, asked.body) == ("POST", "/data?a=b", b'{"limit":5}')
+    assert asked.headers["accept-encoding"] == "identity"
+    assert asked.headers["user-agent"] == "tests"
+    assert asked.headers["accept"] == "text/plain"
+
+
+def test_a_form_is_sent_with_basic_credentials(serve, client):
+    server = serve(OK)
+    client.request(
+        "POST", server.url, form={"grant_type": "client_credentials"}, basic_auth=("me", "pass")
+    )
+    [asked] = server.requests
+    assert asked.body == b"grant_type=client_credentials"
+    assert asked.headers["authorization"] == "Basic bWU6cGFzcw=="
+
+
+@pytest.mark.parametrize("status", [204, 301, 302, 400, 401, 403, 404, 410, 418, 501])
+def test_a_status_that_is_the_callers_to_judge_is_returned_at_once(serve, client, status):
+    server = serve(Reply(status, {"Location": "/elsewhere"}))
+    assert client.request("GET", server.url).status == status
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
+def test_a_status_of_overload_or_failure_is_tried_again(serve, client, status):
+    server = serve(Reply(status, body=b"<html>"), OK)
+    assert client.request("GET", server.url).body == b"whole"
+    assert len(server.requests) == 2
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        pytest.param(dropped, id="a dropped connection"),
+        pytest.param(lambda: [Reply(headers={"Content-Length": "9"}, body=b"x").raw()], id="cut"),
+        pytest.param(lambda: [b"HTTP/1.1 200 OK\r\nContent-Le"], id="cut within the headers"),
+        pytest.param(lambda: [b"SSH-2.0-OpenSSH\r\n"], id="not HTTP"),
+        pytest.param(
+            lambda: [b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab"],
+            id="cut chunk",
+        ),
+        pytest.param(lambda: endless(503), id="an error without end"),
+    ],
+)
+def test_a_broken_answer_is_tried_again(serve, client, fault):
+    server = serve(fault(), OK)
+    assert client.request("POST", server.url, json={"a": 1}).body == b"whole"
+    assert [request.body for request in server.requests] == [b'{"a":1}'] * 2
+
+
+def test_after_the_last_attempt_the_error_says_what_was_asked_and_what_came(serve, client):
+    server = serve(HTML_504)
+    with pytest.raises(TransientError) as caught:
+        client.request("GET", f"{server.url}/data")
+    error = caught.value
+    assert error.what == f"test_api did not answer GET {server.url}/data"
+    assert error.found == f"status 504 with '<html>Gateway\\x00 timeout {'x' * 177}'"
+    assert (
+        error.remedy == "see whether the source is up and can be reached from here; ask again later"
+    )
+    assert error.context == {"system": "test_api", "url": f"{server.url}/data", "attempts": "3"}
+    assert str(error.__cause__) == error.found
+    assert len(server.requests) == 3
+
+
+def test_an_unreachable_source_is_a_transient_error_that_says_so(client):
+    url = free_url()
+    with pytest.raises(TransientError) as caught:
+        client.request("GET", url)
+    assert "Connection refused" in caught.value.found
+    assert caught.value.context["attempts"] == "3"
+
+
+@pytest.mark.parametrize(
+    ("headers", "least_seconds"),
+    [
+        pytest.param({"Retry-After": "1"}, 1, id="seconds"),
+        pytest.param({"Retry-After": "Thu, 01 Jan 2026 00:00:01 GMT"}, 1, id="a date"),
+        pytest.param(
+            {
+                "Retry-After": "Mon, 01 Jan 2018 00:00:01 GMT",
+                "Date": "Mon, 01 Jan 2018 00:00:00 GMT",
+            },
+            1,
+            id="a date by a clock that is not ours",
+        ),
+        pytest.param({"Retry-After": "0"}, 0, id="at once"),
+        pytest.param({"Retry-After": "Thu, 01 Jan 2015 00:00:00 GMT"}, 0, id="a past date"),
+        pytest.param({"Retry-After": "soon"}, 0, id="nonsense"),
+        pytest.param({"Retry-After": "²"}, 0, id="no digit"),
+    ],
+)
+def test_retry_after_is_obeyed(serve, client, headers, least_seconds):
+    server = serve(Reply(429, headers), OK)
+    assert client.request("GET", server.url).status == 200
+    first, second = (request.arrived for request in server.requests)
+    assert second - first >= least_seconds  # never too early, however slow this machine
+
+
+@pytest.mark.parametrize(
+    ("value", "when"),
+    [
+        ("7200", "after 2026-01-01 02:00:00 UTC"),
+        ("Thu, 01 Jan 2026 02:00:00 GMT", "after 2026-01-01 02:00:00 UTC"),
+        ("9" * 40, "after 2027-01-02 00:00:00 UTC"),
+    ],
+)
+def test_a_long_retry_after_ends_the_request_and_is_told(serve, client, value, when):
+    server = serve(Reply(503, {"Retry-After": value}))
+    with pytest.raises(TransientError) as caught:
+        client.request("GET", server.url)
+    assert caught.value.remedy.endswith(f"ask again {when}")
+    assert len(server.requests) == 1
+
+
+def test_silence_is_not_waited_for_for_ever(serve, client_of):
+    silent = [b"HTTP/1.1 200 OK\r\n"]
+    server = serve(dripping(silent[0], 30), OK)
+    assert client_of(timeout_seconds=0.2).request("GET", server.url).body == b"whole"
+
+
+@pytest.mark.parametrize("body", [b"", b"x" * 1000], ids=["headers", "body"])
+def test_what_drips_is_not_waited_for_for_ever(serve, client_of, body):
+    raw = Reply(headers={"X-Long": "x" * 1000}, body=body).raw()
+    slow = [raw[:1000], *[bytes([byte]) for byte in raw[1000:]]] if body else None
+    drip = dripping(raw, 0.05) if slow is None else _after(slow, 0.05)
+    server = serve(drip, OK)
+    began = monotonic()
+    answer = client_of(timeout_seconds=5, deadline_seconds=0.5).request("GET", server.url)
+    assert answer.body == b"whole"
+    assert monotonic() - began < 20  # the drip alone would take 50 s
+
+
+def _after(pieces, pause):
+    head, *rest = pieces
+    yield head
+    for piece in rest:
+        yield from dripping(piece, pause)
+
+
+def test_a_body_without_end_is_refused_and_not_asked_for_again(serve, client_of):
+    server = serve(endless())
+    with pytest.raises(SourceError) as caught:
+        client_of(max_body_bytes=100_000).request("GET", server.url)
+    assert caught.value.expected == "a body of at most 100000 bytes"
+    assert len(server.requests) == 1
+
+
+def test_a_body_of_just_the_allowed_size_is_whole(serve, client_of):
+    server = serve(Reply(body=b"x" * 100))
+    assert client_of(max_body_bytes=100).request("GET", server.url).body == b"x" * 100
+
+
+@pytest.mark.parametrize(
+    "url", ["ftp://host/file", "host/path", "http://", "http://[::1", "file:///x"]
+)
+def test_what_is_no_http_url_is_refused(client, url):
+    with pytest.raises(SourceError, match="cannot be asked over HTTP"):
+        client.request("GET", url)
+
+
+@pytest.mark.parametrize("token", ["line\nbreak", "accént-token"])
+def test_a_header_that_cannot_be_sent_is_refused_without_telling_it(serve, client, token, caplog):
+    with pytest.raises(ConfigurationError) as caught:
+        client.request("GET", serve(OK).url, headers={"Authorization": token})
+    told = everything_told(caught.value, caplog)
+    assert "look for a line break or an accent" in told
+    assert token not in told
+    assert repr(token)[1:-1] not in told
+
+
+def test_requests_of_many_threads_share_connections(serve, client):
+    server = serve(OK)
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda n: client.request("GET", f"{server.url}/{n}"), range(64)))
+    assert [answer.url for answer in answers] == [f"{server.url}/{n}" for n in range(64)]
+    assert server.connection_count <= 8
+
+
+def test_requests_are_in_flight_together(serve, client):
+    together = threading.Barrier(4, timeout=10)
+
+    def handler(_):
+        together.wait()
+        return OK
+
+    server = serve(OK)
+    server.handler = handler
+    with ThreadPoolExecutor(4) as pool:
+        answers = pool.map(lambda _: client.request("GET", server.url), range(4))
+        assert [answer.status for answer in answers] == [200] * 4
+
+
+def test_no_secret_reaches_a_log_an_error_or_a_state_file(serve, client_of, tmp_path, caplog):
+    caplog.set_level(logging.DEBUG)
+    secrets = ["hunter2hunter2", "T0k3n/ab", "k3y-of-query", "k3y+of+header", "p4ss-in-url", "f0rm"]
+    password, token, query, header, in_url, form = secrets
+    echo = Reply(
+        500, body=" ".join(["no entry for", *secrets, "bWU6aHVudGVyMmh1bnRlcjI="]).encode()
+    )
+    server = serve(echo)
+    client = client_of(breaker_failures=1)
+    url = (
+        server.url.replace("://", f"://user:{in_url}@")
+        + f"/x?apikey={query}&access_token=T0k3n%2Fab"
+    )
+    with pytest.raises(TransientError) as failed:
+        client.request(
+            "POST",
+            url,
+            headers={"X-API-KEY": header},
+            form={"client_secret": form},
+            basic_auth=("me", password),
+        )
+    with pytest.raises(TransientError) as refused:
+        client.request("GET", url, headers={"Authorization": f"Bearer {token}"})
+    told = everything_told(failed.value, caplog) + everything_told(refused.value, caplog)
+    told += "".join(path.read_bytes().decode("latin-1") for path in (tmp_path / "http").iterdir())
+    assert "no entry for *** *** *** *** *** *** ***" in told
+    assert [secret for secret in [*secrets, "T0k3n%2F", "bWU6aHVu"] if secret in told] == []
+
+
+def test_each_retry_is_logged(serve, client, caplog):
+    server = serve(Reply(503, body=b"busy"), OK)
+    client.request("GET", f"{server.url}/x?token=abcdef")
+    [line] = [record for record in caplog.records if record.levelno >= logging.WARNING]
+    assert line.name == "orchestration_project.http"
+    assert re.fullmatch(
+        re.escape(
+            f"test_api: GET {server.url}/x?token=*** failed (attempt 1: status 503 with 'busy')"
+        )
+        + r"; next attempt in 0\.\d\d s",
+        line.getMessage(),
+    )
+
+
+def test_a_proxy_from_the_environment_is_asked(serve, client_of, monkeypatch):
+    proxy, direct = serve(Reply(body=b"by proxy")), serve(OK)
+    monkeypatch.setenv("HTTP_PROXY", proxy.url.replace("://", "://user:word@"))
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    client = client_of()
+    assert client.request("GET", "http://source.invalid/data").body == b"by proxy"
+    assert proxy.requests[0].target == "http://source.invalid/data"
+    assert proxy.requests[0].headers["proxy-authorization"] == "Basic dXNlcjp3b3Jk"
+    assert client.request("GET", direct.url).body == b"whole"
+
+
+def test_what_drips_through_a_proxy_is_not_waited_for_for_ever(serve, client_of, monkeypatch):
+    proxy = serve(dripping(Reply(headers={"X-Long": "x" * 1000}).raw(), 0.05), OK)
+    monkeypatch.setenv("HTTP_PROXY", proxy.url)
+    answer = client_of(deadline_seconds=0.5).request("GET", "http://source.invalid/data")
+    assert answer.body == b"whole"
+
+
+def test_a_malformed_proxy_is_a_configuration_error_without_its_password(client_of, monkeypatch):
+    monkeypatch.setenv("HTTP_PROXY", "gopher://user:p4ssw0rd@host:1")
+    with pytest.raises(ConfigurationError, match="HTTP_PROXY") as caught:
+        client_of()
+    assert "p4ssw0rd" not in "".join(traceback.format_exception(caught.value))
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory) -> Path:
+    """A self-signed certificate for 127.0.0.1, with its key, as PEM."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "tests")])
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(datetime(2020, 1, 1, tzinfo=UTC))
+        .not_valid_after(datetime(2100, 1, 1, tzinfo=UTC))
+        .add_extension(
+            x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False
+        )
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    path = tmp_path_factory.mktemp("tls") / "authority.pem"
+    pem = serialization.Encoding.PEM
+    plain = serialization.NoEncryption()
+    path.write_bytes(
+        key.private_bytes(pem, serialization.PrivateFormat.PKCS8, plain)
+        + certificate.public_bytes(pem)
+    )
+    return path
+
+
+@pytest.fixture
+def tls_server(serve, authority):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(authority)
+    return serve(OK, tls=context)
+
+
+def test_an_own_certificate_authority_is_trusted(tls_server, client_of, authority, monkeypatch):
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority))
+    assert client_of().request("GET", tls_server.url).body == b"whole"
+
+
+def test_a_certificate_that_is_not_trusted_is_a_configuration_error(tls_server, client):
+    with pytest.raises(ConfigurationError) as caught:
+        client.request("GET", tls_server.url)
+    assert "SSL_CERT_FILE" in caught.value.remedy
+    assert "self-signed certificate" in caught.value.found
+    assert tls_server.connection_count == 1
+
+
+def test_a_missing_certificate_file_is_a_configuration_error(client_of, monkeypatch):
+    monkeypatch.setenv("SSL_CERT_FILE", "/nowhere.pem")
+    with pytest.raises(ConfigurationError, match="SSL_CERT_FILE"):
+        client_of()
+
+
+def test_an_unusable_state_folder_is_a_configuration_error(client_of, tmp_path):
+    (tmp_path / "file").write_text("not a folder")
+    with pytest.raises(ConfigurationError, match="make STATE_DIR writable"):
+        client_of(state_dir=tmp_path / "file")
+
+
+def test_a_damaged_state_file_is_a_configuration_error(client_of, tmp_path):
+    (tmp_path / "http").mkdir()
+    (tmp_path / "http" / "test_api_breaker.sqlite").write_text("damaged " * 1000)
+    with pytest.raises(ConfigurationError, match=r"test_api_breaker\.sqlite cannot be used"):
+        client_of()
+
+
+def fail(client: HttpClient, server: FaultyServer, times: int) -> None:
+    for _ in range(times):
+        with pytest.raises(TransientError, match="did not answer"):
+            client.request("GET", server.url)
+
+
+def test_after_failures_in_a_row_no_process_asks_any_more(serve, client_of, wall):
+    server = serve(HTML_504)
+    one, other = client_of(max_attempts=1), client_of(max_attempts=1)
+    fail(one, server, 2)
+    wall.pass_seconds(1)
+    fail(other, server, 3)
+    wall.pass_seconds(59.9)
+    with pytest.raises(TransientError) as caught:
+        one.request("GET", server.url)
+    error = caught.value
+    assert error.what == "test_api is not asked, because it failed 5 requests in a row"
+    assert error.found.startswith(
+        "open since 2026-01-01T00:00:01+00:00; the last failure: status 504 with '<html>"
+    )
+    assert error.remedy.startswith("it is tried again from 2026-01-01T00:01:01+00:00")
+    assert error.context == {"system": "test_api", "url": server.url}
+    assert len(server.requests) == 5
+
+
+def test_when_the_time_is_up_one_request_tries_and_its_success_lets_all_in(serve, client_of, wall):
+    server = serve(HTML_504)
+    one, other = client_of(max_attempts=1), client_of(max_attempts=1)
+    fail(one, server, 5)
+    wall.pass_seconds(60)
+
+    def handler(_):
+        with pytest.raises(TransientError, match="is not asked"):
+            other.request("GET", server.url)  # while the first one tries
+        return OK
+
+    server.handler = handler
+    assert one.request("GET", server.url).status == 200
+    server.handler = one_after_another(OK)
+    assert other.request("GET", server.url).status == 200
+    assert len(server.requests) == 7
+
+
+def test_a_try_that_fails_keeps_the_breaker_open_for_as_long_again(serve, client_of, wall):
+    server = serve(HTML_504)
+    client = client_of(max_attempts=1)
+    fail(client, server, 5)
+    wall.pass_seconds(60)
+    fail(client, server, 1)
+    wall.pass_seconds(59)
+    with pytest.raises(TransientError, match="open since 2026-01-01T00:00:00"):
+        client.request("GET", server.url)
+    wall.pass_seconds(1)
+    fail(client, server, 1)
+    assert len(server.requests) == 7
+
+
+def test_a_success_and_a_refusal_end_the_row_of_failures(serve, client_of):
+    server = serve(OK)
+    client = client_of(max_attempts=1, max_body_bytes=1000)
+    for answer in (OK, Reply(404), Reply(body=b"x" * 2000)):
+        server.handler = one_after_another(HTML_504)
+        fail(client, server, 4)
+        server.handler = one_after_another(answer)
+        if answer.body.startswith(b"xx"):
+            with pytest.raises(SourceError):
+                client.request("GET", server.url)
+        else:
+            client.request("GET", server.url)
+    server.handler = one_after_another(HTML_504)
+    fail(client, server, 4)
+
+
+def test_a_clock_that_was_set_back_does_not_keep_the_breaker_open(serve, client_of, wall):
+    server = serve(HTML_504)
+    client = client_of(max_attempts=1)
+    fail(client, server, 5)
+    wall.pass_seconds(-3600)
+    server.handler = one_after_another(OK)
+    assert client.request("GET", server.url).status == 200
+
+
+def test_an_interrupted_request_is_neither_failure_nor_success(serve, client_of, wall):
+    server = serve(HTML_504)
+    client = client_of(max_attempts=1)
+    fail(client, server, 4)
+    server.handler = one_after_another(dripping(OK.raw(), 0.2))
+    timer = threading.Timer(0.5, signal.raise_signal, [signal.SIGINT])
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        client.request("GET", server.url)
+    server.handler = one_after_another(HTML_504)
+    fail(client, server, 1)
+    with pytest.raises(TransientError, match="failed 5 requests in a row"):
+        client.request("GET", server.url)
+
+
+PER_SECOND = 20
+
+
+def _ask_with_threads(state_dir, url, times, threads):
+    with (
+        HttpClient(
+            system="test_api",
+            state_dir=state_dir,
+            requests_per_second=PER_SECOND,
+            now=Wall(),
+            user_agent="tests",
+        ) as client,
+        ThreadPoolExecutor(threads) as pool,
+    ):
+        list(pool.map(lambda _: client.request("GET", url), range(times)))
+
+
+def test_the_rate_holds_over_threads_and_processes(serve, tmp_path):
+    server = serve(OK)
+    spawn = multiprocessing.get_context("spawn")
+    workers = [
+        spawn.Process(target=_ask_with_threads, args=(tmp_path, server.url, 22, 8))
+        for _ in range(3)
+    ]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(60)
+    assert [worker.exitcode for worker in workers] == [0] * 3
+    arrivals = sorted(request.arrived for request in server.requests)
+    assert len(arrivals) == 66
+    for earlier, later in zip(arrivals, arrivals[PER_SECOND:], strict=False):
+        assert later - earlier >= 1
+
+
+def _hold(path, held):
+    with SharedState(path, schema="").writing():
+        held.set()
+        signal.pause()
+
+
+def test_a_killed_holder_does_not_stop_the_others(tmp_path):
+    path = tmp_path / "rate.sqlite"
+    limiter = RateLimiter(path, requests_per_second=10)
+    spawn = multiprocessing.get_context("spawn")
+    held = spawn.Event()
+    holder = spawn.Process(target=_hold, args=(path, held), daemon=True)
+    holder.start()
+    assert held.wait(30)
+    waiter = threading.Thread(target=limiter.wait)
+    waiter.start()
+    waiter.join(0.1)
+    assert waiter.is_alive()  # the file is held
+    holder.kill()
+    waiter.join(10)
+    assert not waiter.is_alive()
+    holder.join()
+    limiter.close()
+
+
+def test_a_clock_that_was_set_back_does_not_stop_requests(tmp_path):
+    path = tmp_path / "rate.sqlite"
+    limiter = RateLimiter(path, requests_per_second=1)
+    limiter.wait()
+    state = SharedState(path, schema="")
+    with state.writing() as connection:
+        connection.execute("UPDATE requests SET item_timestamp = item_timestamp + 3600000")
+    state.close()
+    waiter = threading.Thread(target=limiter.wait)
+    waiter.start()
+    waiter.join(20)
+    assert not waiter.is_alive()
+    limiter.close()
