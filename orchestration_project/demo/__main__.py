@@ -1,0 +1,80 @@
+"""`python -m orchestration_project.demo`: FINRA's Query API, made up, on 127.0.0.1."""
+
+import argparse
+import logging
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from logging.handlers import RotatingFileHandler
+from pathlib import Path
+
+from orchestration_project.demo.clock import Clock
+from orchestration_project.demo.lifecycle import only_one, serve
+from orchestration_project.demo.market import Market
+from orchestration_project.demo.memory import Memory
+from orchestration_project.demo.publication import new_york_day
+from orchestration_project.demo.server import QueryApi
+
+_LOG_BYTES = 5_000_000
+
+
+def parse_options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Return the options in ``arguments``, or on the command line."""
+    parser = argparse.ArgumentParser(prog="orchestration_project.demo", description=__doc__)
+    add = parser.add_argument
+    add("--state-dir", type=Path, required=True, help="everything it keeps is in DIR/demo")
+    add("--seed", type=int, default=20_250_106, help="decides every figure")
+    add(
+        "--rows-per-week", type=int, default=160_000, help="firm rows over three tiers; 300 or more"
+    )
+    add("--latency-seconds", type=float, default=0.0, help="delay of each answer")
+    add("--requests-per-second", type=int, default=20, help="limit of data requests; 0: none")
+    add("--idle-seconds", type=float, default=900.0, help="ends after so long without a request")
+    add("--clock-now", type=_iso_time, help="an ISO time to advance from, instead of real time")
+    options = parser.parse_args(arguments)
+    if options.rows_per_week < 300:
+        parser.error("--rows-per-week must be at least 300")
+    return options
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Serve until idle or told to end; return at once where another server already does."""
+    options = parse_options(arguments)
+    folder = options.state_dir / "demo"
+    folder.mkdir(parents=True, exist_ok=True)
+    with only_one(folder) as is_first:
+        if is_first:
+            (folder / "server.json").unlink(missing_ok=True)
+            _log_to(folder / "server.log")
+            _run(options, folder)
+
+
+def _run(options: argparse.Namespace, folder: Path) -> None:
+    clock = Clock(options.clock_now)
+    api = QueryApi(
+        market=Market(options.seed, options.rows_per_week),
+        memory=Memory(folder / "state.json", new_york_day(clock.now())),
+        clock=clock,
+        latency_seconds=options.latency_seconds,
+        requests_per_second=options.requests_per_second,
+    )
+    told = vars(options) | {
+        "state_dir": str(options.state_dir),
+        "clock_now": options.clock_now and options.clock_now.isoformat(),
+    }
+    serve(api, folder / "server.json", idle_seconds=options.idle_seconds, options=told)
+
+
+def _log_to(path: Path) -> None:
+    handler = RotatingFileHandler(path, maxBytes=_LOG_BYTES, backupCount=1)
+    layout = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+    logging.basicConfig(handlers=[handler], level=logging.INFO, format=layout)
+
+
+def _iso_time(text: str) -> datetime:
+    """Return the time in ``text``; one without a zone is UTC."""
+    time = datetime.fromisoformat(text)
+    return time if time.tzinfo else time.replace(tzinfo=UTC)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,19 @@
+"""The demo's one clock: real time, or a given time that advances from the server's start."""
+
+import time
+from datetime import UTC, datetime
+
+
+class Clock:
+    """Tells the time; ``start`` is a time with zone to advance from, or None for real time."""
+
+    def __init__(self, start: datetime | None) -> None:
+        self._start = start
+        self._started = time.monotonic()
+
+    def now(self) -> datetime:
+        """Return the time in UTC."""
+        if self._start is None:
+            return datetime.now(UTC)  # noqa: TID251 - the demo is a program of its own: this is its clock
+        passed = time.monotonic() - self._started
+        return datetime.fromtimestamp(self._start.timestamp() + passed, UTC)

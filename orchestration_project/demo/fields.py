@@ -1,0 +1,76 @@
+"""The fields of the two datasets: names, types and order, as the metadata endpoint tells them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+GROUP = "otcMarket"
+PARTITION_FIELDS = ("weekStartDate", "tierIdentifier")
+
+_WEEKLY_FIELDS = {
+    "weekStartDate": "Date",
+    "tierIdentifier": "String",
+    "tierDescription": "String",
+    "issueSymbolIdentifier": "String",
+    "issueName": "String",
+    "firmCRDNumber": "Integer",
+    "MPID": "String",
+    "marketParticipantName": "String",
+    "summaryStartDate": "Date",
+    "totalWeeklyTradeCount": "Integer",
+    "totalWeeklyShareQuantity": "Integer",
+    "totalNotionalSum": "Number",
+    "productTypeCode": "String",
+    "summaryTypeCode": "String",
+    "initialPublishedDate": "Date",
+    "lastUpdateDate": "Date",
+    "lastReportedDate": "Date",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """A dataset: its fields with their types, in order, and which of them a query may filter by.
+
+    Types are Date (`yyyy-MM-dd`), String, Integer and Number (up to two decimals).
+    """
+
+    name: str
+    fields: Mapping[str, str]
+    filterable: frozenset[str]
+    is_sortable: bool
+
+    def field(self, name: str) -> str | None:
+        """Return the field of that ``name`` in any case, as the dataset spells it."""
+        return next((field for field in self.fields if field.casefold() == name.casefold()), None)
+
+
+WEEKLY_SUMMARY = Dataset(
+    "weeklySummary", _WEEKLY_FIELDS, frozenset(_WEEKLY_FIELDS), is_sortable=True
+)
+HISTORIC = Dataset(
+    "weeklySummaryHistoric",
+    {**_WEEKLY_FIELDS, "historicalweek": "Date", "historicalmonth": "Date"},
+    frozenset({*PARTITION_FIELDS, "historicalweek", "historicalmonth"}),
+    is_sortable=False,
+)
+
+
+def dataset(group: str, name: str) -> Dataset | None:
+    """Return the dataset of that ``group`` and ``name`` in any case."""
+    if group.casefold() != GROUP.casefold():
+        return None
+    known = (WEEKLY_SUMMARY, HISTORIC)
+    return next((each for each in known if each.name.casefold() == name.casefold()), None)
+
+
+def metadata(dataset: Dataset) -> dict[str, object]:
+    """Return what `GET /metadata/…` answers for ``dataset``."""
+    return {
+        "datasetGroup": GROUP,
+        "datasetName": dataset.name,
+        "partitionFields": list(PARTITION_FIELDS),
+        "fields": [
+            {"name": name, "type": kind} | ({"format": "yyyy-MM-dd"} if kind == "Date" else {})
+            for name, kind in dataset.fields.items()
+        ],
+    }

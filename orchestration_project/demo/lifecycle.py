@@ -1,0 +1,116 @@
+"""One server per folder: found through its file, alone by its lock, gone when idle or told."""
+
+import asyncio
+import fcntl
+import json
+import os
+import signal
+import socket
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import uvicorn
+
+from orchestration_project.demo.memory import write_atomically
+from orchestration_project.demo.server import QueryApi
+
+_START_SECONDS = 60
+_POLL_SECONDS = 0.05
+_GRACE_SECONDS = 1  # for requests in flight when the server is told to end
+
+
+@contextmanager
+def only_one(folder: Path) -> Iterator[bool]:
+    """Hold the folder's lock while the body runs, or yield False once another holder is up.
+
+    The lock dies with its process, so that a killed server leaves nothing to clean.
+    """
+    with (folder / "server.lock").open("w") as lock:
+        deadline = time.monotonic() + _START_SECONDS
+        while time.monotonic() < deadline:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if _is_up(folder / "server.json"):
+                    yield False
+                    return
+                time.sleep(_POLL_SECONDS)
+            else:
+                yield True
+                return
+        raise TimeoutError(f"another demo server holds {lock.name} but does not answer")
+
+
+def serve(
+    api: QueryApi, server_file: Path, *, idle_seconds: float, options: Mapping[str, object]
+) -> None:
+    """Serve ``api`` on a free port of 127.0.0.1 until it is idle or told to end (SIGTERM, SIGINT).
+
+    ``server_file`` says where it is, while it is there.
+    """
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        # Or a small answer waits 40 ms for the caller to acknowledge its headers.
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        announcement = {"url": url, "pid": os.getpid(), "options": dict(options)}
+        try:
+            asyncio.run(_serve(api, listener, server_file, announcement, idle_seconds))
+        finally:
+            server_file.unlink(missing_ok=True)
+
+
+class _QuietServer(uvicorn.Server):
+    """Uvicorn without its signal handling, which ends the process by the signal it caught."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+async def _serve(
+    api: QueryApi,
+    listener: socket.socket,
+    server_file: Path,
+    announcement: Mapping[str, object],
+    idle_seconds: float,
+) -> None:
+    config = uvicorn.Config(
+        api,
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=_GRACE_SECONDS,
+    )
+    server = _QuietServer(config)
+    told_to_end = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, told_to_end.set)
+    serving = asyncio.create_task(server.serve(sockets=[listener]))
+    while not (server.started or serving.done()):
+        await asyncio.sleep(_POLL_SECONDS)
+    write_atomically(server_file, announcement)
+    while not told_to_end.is_set() and (left := _seconds_left(api, idle_seconds)) > 0:
+        try:
+            await asyncio.wait_for(told_to_end.wait(), left)
+        except TimeoutError:
+            continue
+    server_file.unlink(missing_ok=True)  # nobody new may come while the last answers go out
+    server.should_exit = True
+    await serving
+
+
+def _seconds_left(api: QueryApi, idle_seconds: float) -> float:
+    return api.last_request + idle_seconds - time.monotonic()
+
+
+def _is_up(server_file: Path) -> bool:
+    """Return whether the server that the file names takes connections."""
+    try:
+        address = urlsplit(json.loads(server_file.read_text())["url"])
+        with socket.create_connection((address.hostname or "", address.port or 0), timeout=1):
+            return True
+    except (OSError, ValueError):
+        return False
