@@ -1,11 +1,12 @@
 """Partition definitions, and the runner that takes a run's partitions one by one."""
 
+import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date, timedelta
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import dagster as dg
 
@@ -19,10 +20,11 @@ DEFAULT_HISTORY = 52 * WEEK
 ATTEMPTS_AGAINST_OTHERS = 4
 """How often a partition is taken again because another run delivered it first."""
 
-Report = Mapping[dg.AssetKey, Mapping[str, Any]]
-"""What the load of one partition has to say about each of its assets."""
+PROGRESS = logging.getLogger("orchestration_project.progress")
+"""One line for each partition done, for a command that shows how far its runs are."""
 
 Taken = TypeVar("Taken")
+Loaded = TypeVar("Loaded", covariant=True)
 
 
 def finra_tier_weeks(
@@ -43,60 +45,65 @@ def finra_tier_weeks(
     )
 
 
+class Load(Protocol[Taken, Loaded]):
+    """How a partition is loaded; the next one is taken while the present one lands."""
+
+    def take(self, key: str) -> Taken:
+        """Fetch and check the partition ``key``; writes nothing that is published."""
+        ...
+
+    def land(self, taken: Taken) -> Loaded:
+        """Write what was taken, whole or not at all."""
+        ...
+
+
 @dataclass(frozen=True)
-class Outcome:
-    """How one partition of a run ended: with a report, or with why it was held back."""
+class Outcome(Generic[Loaded]):
+    """How one partition of a run ended: loaded, or held back by an error."""
 
     partition_key: str
-    report: Report | None
-    error: OrchestrationError | None
+    loaded: Loaded | None = None
+    error: OrchestrationError | None = None
 
 
-@dataclass(frozen=True)
-class Load(Generic[Taken]):
-    """How a partition is loaded: ``take`` fetches and checks it, ``land`` writes it.
-
-    ``take`` of the next partition runs while ``land`` writes the present one.
-    """
-
-    take: Callable[[str], Taken]
-    land: Callable[[Taken], Report]
-
-
-def each_partition(context: dg.AssetExecutionContext, load: Load[Taken]) -> list[Outcome]:
+def each_partition(
+    context: dg.AssetExecutionContext, load: Load[Taken, Loaded]
+) -> list[Outcome[Loaded]]:
     """Load the run's partitions one by one: each lands, or is held back, alone.
 
     Our own errors become outcomes; any other is a defect and ends the run. A step's second
     attempt leaves out what its first one was refused for good.
     """
-    outcomes = _refused_before(context)
+    outcomes: list[Outcome[Loaded]] = [
+        Outcome(key, error=error) for key, error in _refused_before(context).items()
+    ]
     refused = {outcome.partition_key for outcome in outcomes}
     keys = [key for key in context.partition_keys if key not in refused]
     started = time.monotonic()
     with ThreadPoolExecutor(1, thread_name_prefix="take") as pool:
-        taken = [pool.submit(load.take, key) for key in keys[:1]]
-        for place, key in enumerate(keys):
-            present = taken.pop()
-            taken += [pool.submit(load.take, ahead) for ahead in keys[place + 1 : place + 2]]
-            outcome = _outcome(context, key, present, load)
+        ahead = [pool.submit(load.take, key) for key in keys[:1]]
+        for done, key in enumerate(keys, start=1):
+            taken = ahead.pop()
+            ahead += [pool.submit(load.take, following) for following in keys[done : done + 1]]
+            outcome = _outcome(context.run_id, key, taken, load)
             outcomes.append(outcome)
-            _log_progress(context, outcome, place + 1, len(keys), time.monotonic() - started)
+            _log_progress(context, outcome, done, len(keys), time.monotonic() - started)
     return outcomes
 
 
 def _outcome(
-    context: dg.AssetExecutionContext, key: str, taken: Future[Taken], load: Load[Taken]
-) -> Outcome:
+    run_id: str, key: str, taken: Future[Taken], load: Load[Taken, Loaded]
+) -> Outcome[Loaded]:
     try:
-        return Outcome(key, _landed(key, taken.result, load, ATTEMPTS_AGAINST_OTHERS), None)
+        return Outcome(key, _landed(key, taken.result, load, ATTEMPTS_AGAINST_OTHERS))
     except OrchestrationError as error:
-        return Outcome(key, None, error.within(partition=key, run=context.run_id))
+        return Outcome(key, error=error.within(partition=key, run=run_id))
 
 
 def _landed(
-    key: str, take: Callable[[], Taken], load: Load[Taken], attempts: int
-) -> Report:
-    """Land a partition; when another run delivered it first, look at it again."""
+    key: str, take: Callable[[], Taken], load: Load[Taken, Loaded], attempts: int
+) -> Loaded:
+    """Land a partition; when another run delivered it first, take it once more."""
     try:
         return load.land(take())
     except SupersededError:
@@ -106,42 +113,48 @@ def _landed(
 
 
 def _log_progress(
-    context: dg.AssetExecutionContext, outcome: Outcome, done: int, of: int, seconds: float
+    context: dg.AssetExecutionContext, outcome: Outcome[Any], done: int, of: int, seconds: float
 ) -> None:
     left = seconds / done * (of - done)
     place = f"{outcome.partition_key} ({done} of {of}, about {left:.0f} s left)"
-    if outcome.error is not None:
-        context.log.error(f"{place} is held back: {outcome.error}")
-    else:
-        context.log.info(f"{place} is done")
+    said = "is held back: " + str(outcome.error) if outcome.error else str(outcome.loaded)
+    context.log.log(logging.ERROR if outcome.error else logging.INFO, f"{place}: {said}")
+    PROGRESS.info("%s: %s", outcome.partition_key, said)
 
 
 def settle(
     context: dg.AssetExecutionContext,
-    outcomes: Sequence[Outcome],
+    outcomes: Sequence[Outcome[Loaded]],
+    report: Callable[[Loaded], Mapping[dg.AssetKey, Mapping[str, Any]]],
     check_results: Sequence[dg.AssetCheckResult],
 ) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult[Any]]:
     """Tell Dagster how the partitions ended; the good ones are materialized in any case.
 
+    ``report`` says what a loaded partition has to say about each asset.
+
     Raises:
-        Failure: At least one partition was held back. Dagster tries the step once more if that
-            may help.
+        Failure: Partitions were held back. Dagster tries the step once more if that may help.
     """
-    failed = [outcome for outcome in outcomes if outcome.error is not None]
+    failed = {each.partition_key: each.error for each in outcomes if each.error is not None}
     for outcome in outcomes:
-        for asset_key, metadata in (outcome.report or {}).items():
-            _note(context, asset_key, outcome.partition_key, metadata, by_hand=bool(failed))
-    for outcome in failed:
-        for asset_key in context.selected_asset_keys:
-            context.log_event(_observation(asset_key, outcome))
+        for asset_key, metadata in (report(outcome.loaded) if outcome.loaded else {}).items():
+            _materialized(context, asset_key, outcome.partition_key, metadata, by_hand=bool(failed))
+    for key, error in failed.items():
+        for asset_key in _selected(context):
+            context.log_event(_held_back(asset_key, key, error))
     yield from check_results  # with these, Dagster also stores the events logged above
     if failed:
         raise _failure(failed, len(outcomes))
-    for asset_key in sorted(context.selected_asset_keys):
+    for asset_key in _selected(context):
         yield dg.MaterializeResult(asset_key=asset_key)
 
 
-def _note(
+def _selected(context: dg.AssetExecutionContext) -> list[dg.AssetKey]:
+    """Return the assets to report on, upstream first, as Dagster wants them."""
+    return [spec.key for spec in context.assets_def.specs]
+
+
+def _materialized(
     context: dg.AssetExecutionContext,
     asset_key: dg.AssetKey,
     partition_key: str,
@@ -149,20 +162,21 @@ def _note(
     *,
     by_hand: bool,
 ) -> None:
-    """On success Dagster emits a materialization for each partition; on failure we must."""
+    """When a step succeeds, Dagster emits an event for each partition; when it fails, none."""
     if by_hand:
-        event = dg.AssetMaterialization(asset_key, partition=partition_key, metadata=metadata)
-        context.log_event(event)
+        context.log_event(
+            dg.AssetMaterialization(asset_key, partition=partition_key, metadata=metadata)
+        )
     else:
         context.add_asset_metadata(metadata, asset_key=asset_key, partition_key=partition_key)
 
 
-def _observation(asset_key: dg.AssetKey, outcome: Outcome) -> dg.AssetObservation:
-    error = outcome.error
-    assert error is not None  # noqa: S101 - only failed outcomes are observed
+def _held_back(
+    asset_key: dg.AssetKey, partition_key: str, error: OrchestrationError
+) -> dg.AssetObservation:
     return dg.AssetObservation(
         asset_key,
-        partition=outcome.partition_key,
+        partition=partition_key,
         metadata={
             "outcome": "held back",
             "category": error.category,
@@ -172,28 +186,30 @@ def _observation(asset_key: dg.AssetKey, outcome: Outcome) -> dg.AssetObservatio
     )
 
 
-def _refused_before(context: dg.AssetExecutionContext) -> list[Outcome]:
-    """Return what an earlier attempt of this step was refused for good."""
+def _refused_before(context: dg.AssetExecutionContext) -> dict[str, OrchestrationError]:
+    """Return what an earlier attempt of this step was refused for good, by partition."""
     if context.retry_number == 0:
-        return []
+        return {}
     records = context.instance.get_records_for_run(
         context.run_id, of_type=dg.DagsterEventType.ASSET_OBSERVATION
     ).records
     refused: dict[str, OrchestrationError] = {}
     for record in records:
         observation = record.asset_observation
-        if observation is not None and observation.partition is not None:
-            told = {name: value.value for name, value in observation.metadata.items()}
-            if told.get("outcome") == "held back" and not told["is_retryable"]:
-                refused[observation.partition] = ContractError(str(told["reason"]))
-    return [Outcome(key, None, error) for key, error in refused.items()]
+        told = (
+            {name: value.value for name, value in observation.metadata.items()}
+            if observation
+            else {}
+        )
+        if observation and observation.partition and not told.get("is_retryable", True):
+            refused[observation.partition] = ContractError(str(told["reason"]))
+    return refused
 
 
-def _failure(failed: Sequence[Outcome], of: int) -> dg.Failure:
-    errors = {outcome.partition_key: outcome.error for outcome in failed}
-    listed = "\n".join(f"{key}: {error}" for key, error in errors.items())
+def _failure(failed: Mapping[str, OrchestrationError], of: int) -> dg.Failure:
+    reasons = "\n".join(str(error) for error in failed.values())
     return dg.Failure(
-        f"{len(failed)} of {of} partitions held back: {', '.join(errors)}\n{listed}",
-        metadata={"held_back": list(errors)},
-        allow_retries=any(error is not None and error.is_retryable for error in errors.values()),
+        f"{len(failed)} of {of} partitions held back: {', '.join(failed)}\n{reasons}",
+        metadata={"held_back": list(failed)},
+        allow_retries=any(error.is_retryable for error in failed.values()),
     )

@@ -4,11 +4,14 @@ An object is there whole or not at all: it is written beside its place and renam
 request, and is on disk before the call returns.
 """
 
+import io
 import os
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import unquote, urlsplit
+
+import polars as pl
 
 from orchestration_project.errors import ConfigurationError, TransientError
 
@@ -52,6 +55,13 @@ def open_artifacts(url: str) -> ArtifactStore:
         expected="a folder, file:///… or s3://bucket/prefix",
         remedy="set ARTIFACTS_URL to one of these, or leave it unset",
     )
+
+
+def put_frame(store: ArtifactStore, name: str, frame: pl.DataFrame) -> None:
+    """Store ``frame`` as Parquet."""
+    buffer = io.BytesIO()
+    frame.write_parquet(buffer)
+    store.put(name, buffer.getvalue())
 
 
 class FolderStore:

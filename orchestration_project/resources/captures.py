@@ -32,7 +32,7 @@ class Fetched:
 
 @dataclass(frozen=True)
 class Capture:
-    """A fetched answer whose bytes are on disk; what its rows in `blobs` and `captures` will say."""
+    """A fetched answer whose bytes are on disk, and what its rows will say."""
 
     fetched: Fetched
     sha256: str

@@ -89,6 +89,7 @@ fences = table(
     text("scope_key", "The coarsest scope, such as T1|2025-11-10", key=True),
     count("token", "Deliveries recorded so far; one that saw an older token cannot commit"),
     moment("known_from", "The latest known_from handed out; the next one is later"),
+    text("source_version", "Source's state in the latest audited delivery", optional=True),
 )
 
 database_labels = table(

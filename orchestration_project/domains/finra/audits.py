@@ -1,6 +1,7 @@
 """The audits that decide whether a delivery of a week may be landed."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import date
 from typing import Literal
 
@@ -122,3 +123,33 @@ def _few_rejects(week: WeekRows, max_reject_ratio: float) -> Audit:
         .select("part_number", "line_number", "reason_code", "record")
         .to_dicts(),
     )
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How one audit stands over many partitions; ``failed`` are rows of `audits`."""
+
+    audit: str
+    passed_count: int
+    not_applicable_count: int
+    failed: Sequence[dict[str, object]]
+
+    @property
+    def holds(self) -> bool:
+        """Whether no partition fails the audit."""
+        return not self.failed
+
+
+def verdicts(latest: pl.DataFrame) -> list[Verdict]:
+    """Summarise rows of `audits`, the latest delivery of each partition, by audit of `AUDITS`."""
+    outcome = pl.col("outcome")
+    return [
+        Verdict(
+            audit,
+            len(rows.filter(outcome == "passed")),
+            len(rows.filter(outcome == "not_applicable")),
+            rows.filter(outcome == "failed").to_dicts(),
+        )
+        for audit in AUDITS
+        for rows in [latest.filter(pl.col("audit") == audit)]
+    ]

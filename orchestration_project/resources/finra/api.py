@@ -247,7 +247,7 @@ class FinraApi:
         query: Mapping[str, object] | None = None,
         accept: str = "application/json",
     ) -> Response:
-        """Send a request; with credentials, once more with a new token when the old one is refused."""
+        """Send a request; where the token is refused, once more with a new one."""
         url = self._api_url + path
         headers = {"Accept": accept, **self._authorization()}
         response = self._http.request(method, url, headers=headers, json=query)
@@ -305,9 +305,7 @@ class FinraApi:
             ) from None
 
 
-def _query(
-    week_start: date, tier: str, *, fields: Sequence[str], limit: int
-) -> dict[str, object]:
+def _query(week_start: date, tier: str, *, fields: Sequence[str], limit: int) -> dict[str, object]:
     return {
         "fields": list(fields),
         "compareFilters": [

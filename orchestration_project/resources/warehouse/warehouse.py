@@ -12,10 +12,15 @@ from orchestration_project.errors import ConfigurationError
 from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.warehouse import landing
 from orchestration_project.resources.warehouse.connecting import explained, open_engine, parsed_url
-from orchestration_project.resources.warehouse.frames import insert_absent
+from orchestration_project.resources.warehouse.frames import (
+    Scope,
+    insert_absent,
+    read_frame,
+    within,
+)
 from orchestration_project.resources.warehouse.landing import Delivery, Landed, Order, ScopeState
 from orchestration_project.resources.warehouse.migrating import is_current, migrate
-from orchestration_project.tables.spine import database_labels, landings
+from orchestration_project.tables.spine import audits, database_labels, landings
 
 
 class Warehouse:
@@ -82,11 +87,10 @@ class Warehouse:
             select(database_labels.c.value).where(database_labels.c.name == "data")
         ).scalar()
 
-    def frame(self, statement: Select[Any]) -> pl.DataFrame:
-        """Return the rows of a query as a frame."""
+    def frame(self, statement: Select[Any], table: Table) -> pl.DataFrame:
+        """Return the rows of a query whose columns are columns of ``table``."""
         with self.reading() as connection:
-            result = connection.execute(statement)
-            return pl.DataFrame(result.all(), schema=list(result.keys()), orient="row")
+            return read_frame(connection, statement, table)
 
     def state(self, table: Table, partition_key: str) -> ScopeState:
         """Return what is landed of a partition."""
@@ -110,6 +114,36 @@ class Warehouse:
         with self.reading() as connection:
             known = {row.partition_key: row.source_version for row in connection.execute(found)}
         return {key: known[key] for key in partition_keys if key in known}
+
+    def row_counts(self, tables: Sequence[Table], scope: Scope) -> dict[str, int]:
+        """Return how many rows of each table lie in ``scope``."""
+        with self.reading() as connection:
+            return {
+                table.name: connection.execute(
+                    select(func.count()).select_from(table).where(within(table, scope))
+                ).scalar_one()
+                for table in tables
+            }
+
+    def latest_audits(self, table: Table) -> pl.DataFrame:
+        """Return the audits of each partition's latest delivery that was audited."""
+        newest = (
+            select(audits.c.partition_key, func.max(audits.c.audited_at).label("audited_at"))
+            .where(audits.c.table_name == table.name)
+            .group_by(audits.c.partition_key)
+            .subquery()
+        )
+        return self.frame(
+            select(audits)
+            .join(
+                newest,
+                (audits.c.partition_key == newest.c.partition_key)
+                & (audits.c.audited_at == newest.c.audited_at),
+            )
+            .where(audits.c.table_name == table.name)
+            .order_by(audits.c.partition_key, audits.c.audit),
+            audits,
+        )
 
     def land(self, order: Order, delivery: Delivery, checked: Checked) -> Landed:
         """Land a checked delivery, or record why not.

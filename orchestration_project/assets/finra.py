@@ -1,0 +1,232 @@
+"""FINRA's OTC data by week and tier: captured, checked, landed, and derived by symbol and venue."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import dagster as dg
+from pydantic import Field
+from sqlalchemy import Table
+
+from orchestration_project.contracts import OFFENDERS_KEPT
+from orchestration_project.domains.finra.audits import AUDITS, Verdict, verdicts
+from orchestration_project.partitions import each_partition, finra_tier_weeks, settle
+from orchestration_project.resources.artifacts import ArtifactStore
+from orchestration_project.resources.clock import Clock
+from orchestration_project.resources.finra import FinraSource
+from orchestration_project.resources.finra.weekly import LoadedWeek, WeeklyLoad
+from orchestration_project.resources.warehouse import Warehouse
+from orchestration_project.settings import Settings, load_settings
+from orchestration_project.tables.finra import (
+    finra_otc_weekly,
+    finra_symbol_week,
+    finra_venue_week,
+)
+
+GROUP = "finra"
+OWNERS = ["team:market-data"]
+CAPTURE, STAGED, OTC_WEEKLY, SYMBOL_WEEK, VENUE_WEEK = (
+    dg.AssetKey([GROUP, noun])
+    for noun in (
+        "otc_weekly_capture",
+        "otc_weekly_staged",
+        "otc_weekly",
+        "symbol_week",
+        "venue_week",
+    )
+)
+SHOWN_OF_A_FAILURE = ("partition_key", "expected", "found", "offenders", "group_id", "run_id")
+settings_at_load = load_settings()
+WEEKS = finra_tier_weeks(
+    settings_at_load.finra_first_week,
+    now=Clock(settings_at_load.clock_now).today_in_new_york(),
+    machine_now=Clock().today_in_new_york(),
+)
+
+
+def _column_schema(table: Table) -> dg.TableSchema:
+    return dg.TableSchema(
+        columns=[
+            dg.TableColumn(
+                column.name,
+                type=str(column.type),
+                description=column.comment,
+                constraints=dg.TableColumnConstraints(nullable=bool(column.nullable)),
+            )
+            for column in table.columns
+        ]
+    )
+
+
+def _spec(
+    key: dg.AssetKey, description: str, kinds: set[str], *deps: dg.AssetKey, table: Table | None
+) -> dg.AssetSpec:
+    metadata: dict[str, Any] = {}
+    if table is not None:
+        metadata = {
+            "dagster/column_schema": _column_schema(table),
+            "dagster/table_name": table.name,
+        }
+    return dg.AssetSpec(
+        key,
+        deps=deps,
+        description=description,
+        group_name=GROUP,
+        owners=OWNERS,
+        kinds=kinds,
+        tags={"domain": GROUP},
+        metadata=metadata,
+    )
+
+
+def _table_spec(key: dg.AssetKey, table: Table, kind: str, dep: dg.AssetKey) -> dg.AssetSpec:
+    return _spec(key, str(table.comment), {"table", kind}, dep, table=table)
+
+
+SPECS = [
+    _spec(
+        CAPTURE,
+        "One object per fetched page or file of FINRA's weekly data, its bytes unchanged, and one "
+        "row per fetch in `captures`.",
+        {"http", "bronze"},
+        table=None,
+    ),
+    _spec(
+        STAGED,
+        "One Parquet file per delivery of a partition: the rows that kept the contract.",
+        {"polars", "parquet"},
+        CAPTURE,
+        table=None,
+    ),
+    _table_spec(OTC_WEEKLY, finra_otc_weekly, "silver", STAGED),
+    _table_spec(SYMBOL_WEEK, finra_symbol_week, "gold", OTC_WEEKLY),
+    _table_spec(VENUE_WEEK, finra_venue_week, "gold", OTC_WEEKLY),
+]
+
+
+class FinraLoad(dg.Config):
+    """How a run loads its partitions."""
+
+    full: bool = Field(
+        default=False,
+        description="Read a partition again although the source says that it did not change.",
+    )
+    force: bool = Field(
+        default=False, description="Replace a partition that was landed from another source."
+    )
+    max_reject_ratio: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="Rejected share of rows (0-1) above which a partition is held back; "
+        "without it, FINRA_MAX_REJECT_RATIO.",
+    )
+
+
+@dg.multi_asset(
+    name="finra_otc_weekly_load",
+    specs=SPECS,
+    check_specs=[
+        dg.AssetCheckSpec(name, asset=OTC_WEEKLY, description=claim)
+        for name, claim in AUDITS.items()
+    ],
+    partitions_def=WEEKS,
+    backfill_policy=dg.BackfillPolicy.single_run(),
+    retry_policy=dg.RetryPolicy(max_retries=1, delay=5, jitter=dg.Jitter.PLUS_MINUS),
+)
+def otc_weekly(
+    context: dg.AssetExecutionContext,
+    config: FinraLoad,
+    artifacts: dg.ResourceParam[ArtifactStore],
+    clock: dg.ResourceParam[Clock],
+    finra: dg.ResourceParam[FinraSource],
+    settings: dg.ResourceParam[Settings],
+    warehouse: dg.ResourceParam[Warehouse],
+) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult[Any]]:
+    """Load each partition of the run from its source into the tables."""
+    load = WeeklyLoad(
+        finra,
+        warehouse,
+        artifacts,
+        today=clock.today_in_new_york(),
+        run_id=context.run_id,
+        max_reject_ratio=settings.finra_max_reject_ratio
+        if config.max_reject_ratio is None
+        else config.max_reject_ratio,
+        full=config.full,
+        force=config.force,
+    )
+    outcomes = each_partition(context, load)
+    yield from settle(context, outcomes, _report, _check_results(warehouse))
+
+
+def _report(loaded: LoadedWeek) -> Mapping[dg.AssetKey, Mapping[str, Any]]:
+    """Return what the load of a partition says about each asset."""
+    taken, landed = loaded.taken, loaded.landed
+    rows = {name: {"dagster/row_count": count} for name, count in loaded.row_counts.items()}
+    told: dict[str, Any] = {"source": loaded.source, "source_version": taken.version.text}
+    if taken.delivery is None or taken.checked is None or landed is None:
+        told |= {"outcome": "unchanged"}
+        return {
+            key: told | rows.get("_".join(key.path), {}) for key in (spec.key for spec in SPECS)
+        }
+    captures = taken.delivery.all_captures
+    verdicts = Counter(audit.outcome for audit in taken.checked.audits)
+    return {
+        CAPTURE: told
+        | {
+            "group_id": landed.group_id,
+            "captures": len(captures),
+            "bytes": sum(len(each.fetched.body) for each in captures),
+            "stored_bytes": sum(each.stored_byte_count for each in captures),
+            "seconds": taken.seconds,
+        },
+        STAGED: told
+        | {
+            "dagster/row_count": len(taken.checked.rows),
+            "rejects": len(taken.checked.rejects),
+            "artifact": taken.staged_name,
+        },
+        OTC_WEEKLY: told
+        | rows[finra_otc_weekly.name]
+        | {
+            "outcome": landed.change_cause,
+            "rows_added": landed.rows_added,
+            "rows_changed": landed.rows_changed,
+            "rows_removed": landed.rows_removed,
+            "rows_unchanged": landed.rows_unchanged,
+            "audits_passed": verdicts["passed"],
+            "audits_not_applicable": verdicts["not_applicable"],
+            "known_from": landed.known_from.isoformat(),
+            "seconds": loaded.seconds,
+        },
+        SYMBOL_WEEK: told | rows[finra_symbol_week.name],
+        VENUE_WEEK: told | rows[finra_venue_week.name],
+    }
+
+
+def _check_results(warehouse: Warehouse) -> list[dg.AssetCheckResult]:
+    """Say of each audit how the latest delivery of every retained partition did in it."""
+    latest = warehouse.latest_audits(finra_otc_weekly)
+    return [_check_result(summary) for summary in verdicts(latest)]
+
+
+def _check_result(verdict: Verdict) -> dg.AssetCheckResult:
+    offenders = [
+        dg.TableRecord({name: str(failure[name]) for name in SHOWN_OF_A_FAILURE})
+        for failure in verdict.failed[:OFFENDERS_KEPT]
+    ]
+    metadata: dict[str, Any] = {
+        "partitions_passed": verdict.passed_count,
+        "partitions_not_applicable": verdict.not_applicable_count,
+        "partitions_failed": len(verdict.failed),
+    }
+    if offenders:
+        metadata["failures"] = dg.MetadataValue.table(offenders)
+    return dg.AssetCheckResult(
+        asset_key=OTC_WEEKLY,
+        check_name=verdict.audit,
+        passed=verdict.holds,
+        severity=dg.AssetCheckSeverity.ERROR,
+        metadata=metadata,
+    )

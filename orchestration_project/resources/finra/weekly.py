@@ -1,0 +1,189 @@
+"""The load of one week and tier, from its source to the landed tables."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from itertools import chain
+
+import polars as pl
+from sqlalchemy import Table
+
+from orchestration_project.contracts import Checked
+from orchestration_project.domains.finra.audits import checked_week
+from orchestration_project.domains.finra.contract import RULE_VERSION
+from orchestration_project.domains.finra.gold import symbol_week, venue_week
+from orchestration_project.domains.finra.selection import TierWeek, tier_week
+from orchestration_project.errors import ConfigurationError
+from orchestration_project.resources.artifacts import ArtifactStore, put_frame
+from orchestration_project.resources.captures import Capture, parts_of
+from orchestration_project.resources.finra.source import FinraSource, SourceVersion
+from orchestration_project.resources.intake import take
+from orchestration_project.resources.warehouse import (
+    Delivery,
+    Landed,
+    Order,
+    ScopeState,
+    Warehouse,
+)
+from orchestration_project.tables.finra import (
+    METADATA_COLUMNS,
+    finra_otc_weekly,
+    finra_otc_weekly_history,
+    finra_symbol_week,
+    finra_venue_week,
+)
+
+DERIVED = (finra_symbol_week, finra_venue_week)
+
+
+@dataclass(frozen=True)
+class TakenWeek:
+    """A partition that was fetched and checked; without delivery, what is landed is current."""
+
+    order: Order
+    version: SourceVersion
+    seconds: float
+    delivery: Delivery | None = None
+    checked: Checked | None = None
+    staged_name: str = ""
+
+
+@dataclass(frozen=True)
+class LoadedWeek:
+    """How a partition was loaded; ``landed`` is None where the source had nothing new."""
+
+    source: str
+    taken: TakenWeek
+    landed: Landed | None
+    row_counts: Mapping[str, int]
+    seconds: float
+
+    def __str__(self) -> str:
+        if self.landed is None or self.taken.checked is None:
+            return "unchanged"
+        return (
+            f"{self.landed.rows_added} rows added, {self.landed.rows_changed} changed, "
+            f"{self.landed.rows_removed} removed, {self.landed.rows_unchanged} unchanged, "
+            f"{len(self.taken.checked.rejects)} rejected"
+        )
+
+
+def derive_week(rows: pl.DataFrame) -> Mapping[Table, pl.DataFrame]:
+    """Return the derived tables' rows of one week and tier."""
+    return {finra_symbol_week: symbol_week(rows), finra_venue_week: venue_week(rows)}
+
+
+@dataclass(frozen=True)
+class WeeklyLoad:
+    """Loads partitions of `finra_otc_weekly` and what is derived of each.
+
+    ``full`` reads a partition again although the source says that it did not change; ``force``
+    replaces what came from another source.
+    """
+
+    finra: FinraSource
+    warehouse: Warehouse
+    artifacts: ArtifactStore
+    today: date
+    run_id: str
+    max_reject_ratio: float
+    full: bool = False
+    force: bool = False
+
+    def take(self, key: str) -> TakenWeek:
+        """Fetch a partition and check it, unless the source holds what is landed.
+
+        Raises:
+            OrchestrationError: As the source, the contract and the key's rules do.
+        """
+        started = time.monotonic()
+        partition = tier_week(key, today=self.today)
+        state = self.warehouse.state(finra_otc_weekly, key)
+        self._refuse_other_source(key, state)
+        version = self._version(partition)
+        order = self._order(partition, state)
+        if self._is_landed(state, version):
+            return TakenWeek(order, version, time.monotonic() - started)
+        versions = chain([version], iter(lambda: self._version(partition), None))
+        delivery, checked = take(
+            self.warehouse,
+            order,
+            self._delivery(version, ()),
+            lambda kept: self._read(partition, next(versions), kept),
+            lambda delivery: self._check(partition, delivery),
+        )
+        name = f"staged/{finra_otc_weekly.name}/{partition.tier}/{partition.week_start}/"
+        name += f"{order.token + 1}.parquet"
+        put_frame(self.artifacts, name, checked.rows)
+        return TakenWeek(order, version, time.monotonic() - started, delivery, checked, name)
+
+    def land(self, taken: TakenWeek) -> LoadedWeek:
+        """Land a taken partition and derive from it, in one transaction.
+
+        Raises:
+            HeldBackError: An audit failed.
+            SupersededError: Another run delivered the partition meanwhile.
+        """
+        started = time.monotonic()
+        landed = None
+        if taken.delivery is not None and taken.checked is not None:
+            landed = self.warehouse.land(taken.order, taken.delivery, taken.checked)
+        counts = self.warehouse.row_counts((finra_otc_weekly, *DERIVED), taken.order.partition)
+        return LoadedWeek(self.finra.name, taken, landed, counts, time.monotonic() - started)
+
+    def _order(self, partition: TierWeek, state: ScopeState) -> Order:
+        return Order(
+            table=finra_otc_weekly,
+            history=finra_otc_weekly_history,
+            partition_key=partition.key,
+            partition={"tier": partition.tier, "week_start": partition.week_start},
+            token=state.token,
+            metadata_columns=METADATA_COLUMNS,
+            rule_version=RULE_VERSION,
+            run_id=self.run_id,
+            derive=derive_week,
+        )
+
+    def _is_landed(self, state: ScopeState, version: SourceVersion) -> bool:
+        return not self.full and (state.source, state.source_version, state.rule_version) == (
+            self.finra.name,
+            version.text,
+            RULE_VERSION,
+        )
+
+    def _refuse_other_source(self, key: str, state: ScopeState) -> None:
+        if state.source not in (None, self.finra.name) and not self.force:
+            raise ConfigurationError(
+                f"{key} was landed from another source",
+                expected=f"more from {state.source}",
+                found=f"FINRA_SOURCE={self.finra.name}",
+                remedy="set FINRA_SOURCE back, use another DATABASE_URL, or replace the partition "
+                "by force: true in the run's config",
+            )
+
+    def _delivery(self, version: SourceVersion, captures: Sequence[Capture]) -> Delivery:
+        return Delivery(
+            source=self.finra.name,
+            dataset=version.dataset,
+            source_version=version.text,
+            record_total=version.record_total,
+            scope=version.scope,
+            captures=captures,
+        )
+
+    def _version(self, partition: TierWeek) -> SourceVersion:
+        return self.finra.version(partition.week_start, partition.tier)
+
+    def _read(self, partition: TierWeek, version: SourceVersion, kept: list[Capture]) -> Delivery:
+        captures = self.finra.fetch(partition.week_start, partition.tier, version, kept)
+        return self._delivery(version, captures)
+
+    def _check(self, partition: TierWeek, delivery: Delivery) -> Checked:
+        return checked_week(
+            parts_of(delivery.captures),
+            week_start=partition.week_start,
+            tier=partition.tier,
+            record_total=delivery.record_total,
+            max_reject_ratio=self.max_reject_ratio,
+        )

@@ -1,0 +1,149 @@
+"""Dagster's resources: each made from the settings when a run or a tick asks for it.
+
+They have no config, so that no secret can show up in a config view.
+"""
+
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
+
+import dagster as dg
+
+from orchestration_project.errors import ConfigurationError
+from orchestration_project.resources.artifacts import ArtifactStore, open_artifacts
+from orchestration_project.resources.captures import Captures
+from orchestration_project.resources.clock import Clock
+from orchestration_project.resources.finra import FinraApi, FinraFiles, FinraSource
+from orchestration_project.resources.finra.demo import demo_url
+from orchestration_project.resources.http import HttpClient
+from orchestration_project.resources.warehouse import Warehouse
+from orchestration_project.settings import Settings, load_settings
+
+TOKEN_PATH = "/fip/rest/ews/oauth2/access_token"  # noqa: S105 - an address
+
+
+def open_clock(settings: Settings) -> Clock:
+    """Return the clock of these settings."""
+    return Clock(settings.clock_now)
+
+
+def open_store(settings: Settings) -> ArtifactStore:
+    """Return the artifact store of these settings."""
+    return open_artifacts(settings.artifacts_url or str(settings.state_path / "artifacts"))
+
+
+def open_warehouse(settings: Settings) -> Warehouse:
+    """Return the database of these settings, its tables up to date.
+
+    Without DATABASE_URL each source has a database of its own.
+
+    Raises:
+        ConfigurationError: It cannot be reached, is of a newer version, or holds other data.
+    """
+    url = settings.database_url
+    if url is None:
+        _make_folder(settings)
+    warehouse = Warehouse(
+        url.get_secret_value()
+        if url
+        else f"sqlite:///{settings.state_path}/{settings.finra_source}.sqlite",
+        clock=open_clock(settings),
+        schema=settings.database_schema,
+    )
+    warehouse.prepare(holds="demo" if settings.is_demo else "real")
+    return warehouse
+
+
+def _make_folder(settings: Settings) -> None:
+    try:
+        settings.state_path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigurationError(
+            "STATE_DIR cannot be made",
+            expected=f"a writable place at {settings.state_path}",
+            found=str(error.strerror),
+            remedy="correct STATE_DIR or the permissions of the folder above it",
+        ) from error
+
+
+def open_http(settings: Settings) -> HttpClient:
+    """Return the HTTP client for FINRA, with the limits that FINRA asks for."""
+    return HttpClient(
+        system="finra_api" if settings.finra_source == "api" else "finra_demo",
+        state_dir=settings.state_path,
+        requests_per_second=settings.finra_requests_per_second,
+        now=Clock().now,
+        user_agent=f"orchestration_project/{_version()}",
+    )
+
+
+def _version() -> str:
+    try:
+        return version("orchestration_project")
+    except PackageNotFoundError:  # run from a checkout
+        return "0"
+
+
+def open_finra(settings: Settings, http: HttpClient) -> FinraSource:
+    """Return the source that FINRA_SOURCE names."""
+    clock = open_clock(settings)
+    captures = Captures(open_store(settings))
+    if settings.finra_source == "files" and settings.finra_files_dir is not None:
+        return FinraFiles(settings.finra_files_dir, captures, clock)
+    api_url, token_url = settings.finra_api_url, settings.finra_token_url
+    if settings.is_demo:
+        api_url = demo_url(settings)
+        token_url = api_url + TOKEN_PATH
+    secret = settings.finra_client_secret
+    identity = settings.finra_client_id
+    return FinraApi(
+        http,
+        captures,
+        clock,
+        name="demo" if settings.is_demo else "api",
+        api_url=api_url,
+        token_url=token_url,
+        credentials=(identity, secret.get_secret_value()) if identity and secret else None,
+        concurrent_requests=settings.finra_concurrent_requests,
+    )
+
+
+@dg.resource(description="The settings of this process.")
+def settings_resource() -> Settings:
+    """The settings of this process."""
+    return load_settings()
+
+
+@dg.resource(description="The one clock.")
+def clock_resource() -> Clock:
+    """The one clock."""
+    return open_clock(load_settings())
+
+
+@dg.resource(description="Where raw bytes and staged files are kept.")
+def artifacts_resource() -> ArtifactStore:
+    """Where raw bytes and staged files are kept."""
+    return open_store(load_settings())
+
+
+@dg.resource(description="The user's database.")
+def warehouse_resource() -> Iterator[Warehouse]:
+    """The user's database, its tables up to date."""
+    with open_warehouse(load_settings()) as warehouse:
+        yield warehouse
+
+
+@dg.resource(description="Where FINRA's weekly data comes from.")
+def finra_resource() -> Iterator[FinraSource]:
+    """Where FINRA's weekly data comes from."""
+    settings = load_settings()
+    with open_http(settings) as http:
+        yield open_finra(settings, http)
+
+
+RESOURCES = {
+    "artifacts": artifacts_resource,
+    "clock": clock_resource,
+    "finra": finra_resource,
+    "settings": settings_resource,
+    "warehouse": warehouse_resource,
+}
