@@ -1,0 +1,38 @@
+"""`python -m orchestration_project <command>`: the commands that are no run of Dagster's.
+
+A command is a module of its name in `cli/`, with a function `main(arguments) -> exit status`. Only
+the one that is asked for is imported.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+from orchestration_project.errors import OrchestrationError
+
+COMMANDS = {
+    "ui": "Dagster's UI and daemon, until Ctrl-C",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command that ``arguments`` name and return its exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python -m orchestration_project",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="\n".join(["commands:", *(f"  {name:10}{text}" for name, text in COMMANDS.items())]),
+    )
+    parser.add_argument("command", choices=COMMANDS, metavar="command")
+    parser.add_argument("options", nargs=argparse.REMAINDER, help="see: command --help")
+    chosen = parser.parse_args(arguments)
+    command = import_module(f"orchestration_project.cli.{chosen.command}")
+    try:
+        return command.main(chosen.options)
+    except OrchestrationError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

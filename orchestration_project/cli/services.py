@@ -1,0 +1,131 @@
+"""Programs that live and die with this process: started together, watched, ended without leftovers.
+
+Each leads a process group, which its own children join: code servers and run workers. A watcher
+process (`watcher.py`) knows the groups and ends them, so that a killed supervisor leaves nothing.
+"""
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import FrameType
+from typing import IO, NamedTuple, Self
+
+from orchestration_project.cli.watcher import end_groups
+from orchestration_project.errors import TransientError
+
+LAST_LINES = 15
+POLL_SECONDS = 0.1
+
+
+class Stopped(Exception):  # noqa: N818 - not an error: what was asked for
+    """This process was asked to stop."""
+
+
+class Service(NamedTuple):
+    """One program and the file that keeps what it writes."""
+
+    name: str
+    process: subprocess.Popen[bytes]
+    log: Path
+
+
+class Services:
+    """The programs of one command; leaving the context ends them and all their children."""
+
+    def __init__(
+        self, *, folder: Path, logs: Path, environment: Mapping[str, str], lock: IO[str]
+    ) -> None:
+        """Run programs in ``folder``, holding ``lock`` until the last of them has ended."""
+        self._folder = folder
+        self._logs = logs
+        self._environment = environment
+        self._lock = lock
+        self._services: list[Service] = []
+        self._is_asked_to_stop = False
+
+    def __enter__(self) -> Self:
+        """Start the watcher, and take the signals that ask to stop."""
+        signal.signal(signal.SIGINT, self._ask_to_stop)
+        signal.signal(signal.SIGTERM, self._ask_to_stop)
+        if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # nohup asks to outlive the terminal
+            signal.signal(signal.SIGHUP, self._ask_to_stop)
+        self._watcher = subprocess.Popen(
+            [sys.executable, "-m", "orchestration_project.cli.watcher"],
+            stdin=subprocess.PIPE,
+            bufsize=0,
+            env=self._environment,
+            pass_fds=[self._lock.fileno()],
+            start_new_session=True,
+        )
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Have the watcher end all programs; if it was killed itself, do its work."""
+        _stdin(self._watcher).close()
+        while self._watcher.poll() is None:
+            self._reap()
+            time.sleep(POLL_SECONDS)
+        if self._watcher.returncode:
+            end_groups([service.process.pid for service in self._services])
+        self._reap()
+
+    def start(self, name: str, *arguments: str) -> None:
+        """Start ``python -m arguments``; its output is kept, and that of the time before."""
+        log = self._logs / f"{name}.log"
+        if log.exists():
+            log.replace(log.with_suffix(".previous.log"))
+        with log.open("wb") as output:
+            process = subprocess.Popen(  # noqa: S603 - a Python module with our own arguments
+                [sys.executable, "-m", *arguments],
+                cwd=self._folder,
+                env=self._environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                process_group=0,
+            )
+        self._services.append(Service(name, process, log))
+        _stdin(self._watcher).write(f"{process.pid}\n".encode())
+
+    def wait_until(self, is_done: Callable[[], bool]) -> None:
+        """Wait for something that the programs bring about.
+
+        Raises:
+            Stopped: When a signal asked this process to stop.
+            TransientError: When a program ended by itself; starting again may work.
+        """
+        while not is_done():
+            if self._is_asked_to_stop:
+                raise Stopped
+            for service in self._services:
+                if service.process.poll() is not None:
+                    raise _death_of(service)
+            if self._watcher.poll() is not None:
+                raise TransientError("the watcher process was killed", remedy="start again")
+            time.sleep(POLL_SECONDS)
+
+    def _ask_to_stop(self, _number: int, _frame: FrameType | None) -> None:
+        self._is_asked_to_stop = True
+
+    def _reap(self) -> None:
+        """Collect ended programs, which would keep their groups in existence."""
+        for service in self._services:
+            service.process.poll()
+
+
+def _stdin(process: subprocess.Popen[bytes]) -> IO[bytes]:
+    assert process.stdin  # noqa: S101 - it was started with a pipe
+    return process.stdin
+
+
+def _death_of(service: Service) -> TransientError:
+    last_lines = service.log.read_text(errors="replace").splitlines()[-LAST_LINES:]
+    return TransientError(
+        f"{service.name} ended by itself with status {service.process.returncode}; all is stopped",
+        found="\n    ".join(["its last lines are", *last_lines]),
+        remedy="mend what they tell, and start again",
+        log=service.log,
+    )

@@ -1,0 +1,161 @@
+"""`ui`: Dagster's web server and daemon over one code server, until Ctrl-C.
+
+`dagster dev` would do for a laptop. This also stops on SIGTERM from a script, leaves no process
+behind however it ends, keeps the logs below STATE_DIR, and refuses a second daemon.
+"""
+
+import argparse
+import fcntl
+import http.client
+import os
+import socket
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+import yaml
+
+from orchestration_project.cli.services import Services, Stopped
+from orchestration_project.errors import ConfigurationError
+from orchestration_project.instance.storage import open_instance, state_folder
+from orchestration_project.settings import PROJECT_ROOT, child_environment, load_settings
+
+DEFINITIONS = "orchestration_project.definitions"
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Serve the UI until a signal stops it; return the exit status."""
+    options = _parser().parse_args(arguments)
+    home = state_folder("dagster")
+    with _only_ui_on(home) as lock:
+        _refuse_taken(options.host, options.port)
+        _prepare(home)
+        environment = child_environment(DAGSTER_HOME=str(home), PYTHONPATH=str(PROJECT_ROOT))
+        services = Services(
+            folder=home, logs=state_folder("logs"), environment=environment, lock=lock
+        )
+        with services:
+            try:
+                _serve(services, home, options.host, options.port)
+            except Stopped:
+                sys.stdout.write("Stopping; runs in progress are ended.\n")
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m orchestration_project ui",
+        description="Serve Dagster's UI, with its daemon, until Ctrl-C or SIGTERM. Then everything "
+        "that was started is ended, runs in progress too.",
+    )
+    parser.add_argument("--host", default="127.0.0.1", help="address to serve on (%(default)s)")
+    parser.add_argument("--port", default=3000, type=_port, help="port to serve on (%(default)s)")
+    return parser
+
+
+def _port(text: str) -> int:
+    port = int(text)
+    if not 1 <= port <= 65535:
+        raise argparse.ArgumentTypeError(f"{port} is not between 1 and 65535")
+    return port
+
+
+@contextmanager
+def _only_ui_on(home: Path) -> Iterator[IO[str]]:
+    """Hold the lock of the one daemon that a STATE_DIR may have.
+
+    Two daemons on one storage would both launch what is due, and Dagster only warns.
+    """
+    with (home / "ui.lock").open("a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.seek(0)
+            raise ConfigurationError(
+                "another `ui` runs on this STATE_DIR",
+                found=f"process {lock.read()}",
+                remedy="use that one, stop it, or set another STATE_DIR",
+                state_dir=home.parent,
+            ) from None
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        yield lock
+
+
+def _refuse_taken(host: str, port: int) -> None:
+    try:
+        socket.create_server((host, port)).close()
+    except OSError as error:
+        raise ConfigurationError(
+            f"the UI cannot be served on {host}:{port}",
+            found=error.strerror or str(error),
+            remedy="stop what uses that port, or choose another: make ui PORT=3001",
+        ) from error
+
+
+def _prepare(home: Path) -> None:
+    """Make ``home`` a DAGSTER_HOME of the root's dagster.yaml, and create or check the storage.
+
+    The root itself as DAGSTER_HOME would fill with folders that Dagster makes there.
+    """
+    link = home / "dagster.yaml"
+    link.unlink(missing_ok=True)
+    link.symlink_to(PROJECT_ROOT / "dagster.yaml")
+    open_instance().dispose()
+
+
+def _serve(services: Services, home: Path, host: str, port: int) -> None:
+    """Start the programs in order, say where the UI is once it answers, and watch them all.
+
+    Web server and daemon share one code server, which saves the memory of a second.
+    """
+    level = load_settings().log_level.lower()
+    code_port = _free_port()
+    code = f"code-server start -m {DEFINITIONS} --host 127.0.0.1 --port {code_port}"
+    services.start("code-server", "dagster", *code.split(), "--log-level", level)
+    services.wait_until(lambda: _accepts(code_port))
+
+    workspace = ["-w", str(_workspace(home, code_port))]
+    address = ["--host", host, "--port", str(port)]
+    services.start("web-server", "dagster_webserver", *workspace, *address)
+    services.start("daemon", "dagster._daemon", "run", *workspace, "--log-level", level)
+    services.wait_until(lambda: _answers(host, port))
+    sys.stdout.write(f"Dagster UI: http://{host}:{port} (Ctrl-C stops it)\n")
+    sys.stdout.flush()
+    services.wait_until(lambda: False)
+
+
+def _workspace(home: Path, code_port: int) -> Path:
+    """Write a workspace of the running code server, with the name that its location always has."""
+    server = {"host": "127.0.0.1", "port": code_port, "location_name": DEFINITIONS}
+    path = home / "workspace.yaml"
+    path.write_text(yaml.safe_dump({"load_from": [{"grpc_server": server}]}))
+    return path
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return server.getsockname()[1]
+
+
+def _accepts(port: int) -> bool:
+    """Say whether the code server listens, which it does when it has loaded the definitions."""
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+    except OSError:
+        return False
+    return True
+
+
+def _answers(host: str, port: int) -> bool:
+    connection = http.client.HTTPConnection(host, port, timeout=1)
+    try:
+        connection.request("GET", "/server_info")
+        return connection.getresponse().status == http.HTTPStatus.OK
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()

@@ -1,0 +1,72 @@
+"""A run launcher that notices when a run's process has died, so that run monitoring ends the run.
+
+Without it, runs whose whole process tree was killed stay "started" for ever and keep their place
+in the queue.
+"""
+
+import json
+import socket
+from collections.abc import Mapping
+
+import psutil
+from dagster import DagsterEventType, DagsterRun, DefaultRunLauncher
+from dagster._core.events.log import EventLogEntry
+from dagster._core.launcher.base import CheckRunHealthResult, WorkerStatus
+from dagster._core.storage.tags import GRPC_INFO_TAG
+
+from orchestration_project.settings import load_settings
+
+MACHINE_TAG = "orchestration_project/machine"
+"""Run tag: the host name of the machine whose process takes the run."""
+
+
+def machine_tags() -> dict[str, str]:
+    """Return the tags of a run that this process executes itself."""
+    return {MACHINE_TAG: socket.gethostname()}
+
+
+class CheckedRunLauncher(DefaultRunLauncher):
+    """Dagster's default launcher, able to say whether a run's process is alive."""
+
+    @property
+    def supports_check_run_worker_health(self) -> bool:
+        """Tell run monitoring to ask."""
+        return True
+
+    def check_run_worker_health(self, run: DagsterRun) -> CheckRunHealthResult:
+        """Say whether the process that started ``run`` lives; if we cannot know, that it does."""
+        if not is_on_this_machine(run.tags):
+            return CheckRunHealthResult(WorkerStatus.RUNNING, "taken by another machine")
+        starts = self._instance.all_logs(run.run_id, of_type=DagsterEventType.RUN_START)
+        if not starts or is_alive(starts[-1]):
+            return CheckRunHealthResult(WorkerStatus.RUNNING)
+        return CheckRunHealthResult(
+            WorkerStatus.FAILED, f"process {starts[-1].get_dagster_event().pid} is gone"
+        )
+
+
+def is_on_this_machine(tags: Mapping[str, str]) -> bool:
+    """Say whether a run with ``tags`` is executed here, where its process can be looked up.
+
+    A launched run carries the address of its code server. One that a plain process executes may
+    be tagged with its machine; if it is not, it is ours when the storage is a local file.
+    """
+    if MACHINE_TAG in tags:
+        return tags[MACHINE_TAG] == socket.gethostname()
+    if GRPC_INFO_TAG in tags:
+        server = json.loads(tags[GRPC_INFO_TAG])
+        return "socket" in server or server["host"] in ("localhost", "127.0.0.1")
+    return load_settings().dagster_database_url is None
+
+
+def is_alive(start: EventLogEntry) -> bool:
+    """Say whether the process that wrote the event ``start`` still runs.
+
+    A process younger than the event only has the same number.
+    """
+    try:
+        process = psutil.Process(start.get_dagster_event().pid)
+        is_same = process.create_time() <= start.timestamp
+        return is_same and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False

@@ -1,0 +1,143 @@
+"""Where Dagster keeps its own data: below STATE_DIR, or in PostgreSQL when a URL names one.
+
+dagster.yaml names these classes without any config. Each process reads the settings itself, so a
+database password is never part of the instance that Dagster passes on command lines.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import Any, Self
+
+from dagster import DagsterInstance
+from dagster._core.storage.base_storage import DagsterStorage
+from dagster._core.storage.local_compute_log_manager import LocalComputeLogManager
+from dagster._core.storage.root import LocalArtifactStorage
+from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
+from dagster._serdes import ConfigurableClass, ConfigurableClassData
+from dagster_postgres import DagsterPostgresStorage
+from dagster_postgres.utils import DagsterPostgresException
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+
+from orchestration_project.errors import ConfigurationError, without_secrets
+from orchestration_project.settings import PROJECT_ROOT, load_settings
+
+
+def open_instance() -> DagsterInstance:
+    """Return the instance of the project's dagster.yaml, whatever DAGSTER_HOME says."""
+    return DagsterInstance.from_config(str(PROJECT_ROOT))
+
+
+def state_folder(*names: str) -> Path:
+    """Return the folder ``names`` below STATE_DIR, made when it is missing.
+
+    Raises:
+        ConfigurationError: When STATE_DIR cannot be made or written.
+    """
+    root = load_settings().state_path
+    folder = root.joinpath(*names)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with NamedTemporaryFile(dir=folder):  # permissions do not tell; a read-only disk is one too
+            return folder
+    except OSError as error:
+        raise ConfigurationError(
+            "STATE_DIR cannot be used",
+            expected="a folder that this user may create and write",
+            found=f"{error.strerror} at {error.filename}",
+            remedy="set STATE_DIR to a folder that is yours",
+            state_dir=root,
+        ) from error
+
+
+def postgres_url(url: str) -> str:
+    """Return ``url`` naming the driver that dagster-postgres brings.
+
+    SQLAlchemy 2.1 takes a bare postgresql:// for psycopg 3, which dagster-postgres does not speak.
+
+    Raises:
+        ConfigurationError: When it is no PostgreSQL URL.
+    """
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        raise _unusable_url("no database URL") from None  # SQLAlchemy's text quotes the password
+    if parsed.get_backend_name() not in ("postgresql", "postgres"):
+        raise _unusable_url(f"a {parsed.get_backend_name()} URL")
+    return parsed.set(drivername="postgresql+psycopg2").render_as_string(hide_password=False)
+
+
+def _unusable_url(found: str) -> ConfigurationError:
+    return ConfigurationError(
+        "DAGSTER_DATABASE_URL cannot be used",
+        expected="postgresql://user:password@host:port/database",
+        found=found,
+        remedy="correct it, or unset it to keep Dagster's data in SQLite below STATE_DIR",
+    )
+
+
+class SettingsStorage(DagsterStorage, ConfigurableClass):
+    """Runs, events, schedules: SQLite below STATE_DIR, PostgreSQL if DAGSTER_DATABASE_URL is set.
+
+    It only chooses: what Dagster gets is one of its own two storages.
+    """
+
+    @classmethod
+    def config_type(cls) -> Mapping[str, Any]:
+        """Return the config that dagster.yaml may give: none."""
+        return {}
+
+    @classmethod
+    def from_config_value(
+        cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]
+    ) -> DagsterSqliteStorage | DagsterPostgresStorage:
+        """Open the storage that the settings name."""
+        url = load_settings().dagster_database_url
+        if url is None:
+            return DagsterSqliteStorage.from_local(str(state_folder("dagster")), inst_data)
+        return _open_postgres(url.get_secret_value(), inst_data)
+
+
+def _open_postgres(url: str, inst_data: ConfigurableClassData | None) -> DagsterPostgresStorage:
+    try:
+        return DagsterPostgresStorage(postgres_url(url), inst_data=inst_data)
+    except (DagsterPostgresException, SQLAlchemyError) as error:
+        raise ConfigurationError(
+            "Dagster's database cannot be reached",
+            expected=f"PostgreSQL at {without_secrets(url)}",
+            found=str(error.__cause__ or error).strip(),
+            remedy="start the server, or correct or unset DAGSTER_DATABASE_URL",
+        ) from error
+
+
+class StateComputeLogs(LocalComputeLogManager):
+    """What steps write to stdout and stderr, below STATE_DIR."""
+
+    @classmethod
+    def config_type(cls) -> Mapping[str, Any]:
+        """Return the config that dagster.yaml may give: none."""
+        return {}
+
+    @classmethod
+    def from_config_value(
+        cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]
+    ) -> Self:
+        """Keep the logs below STATE_DIR."""
+        return cls(str(state_folder("dagster", "compute_logs")), inst_data=inst_data)
+
+
+class StateArtifacts(LocalArtifactStorage):
+    """What Dagster itself stores as files, below STATE_DIR."""
+
+    @classmethod
+    def config_type(cls) -> Mapping[str, Any]:
+        """Return the config that dagster.yaml may give: none."""
+        return {}
+
+    @classmethod
+    def from_config_value(
+        cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]
+    ) -> Self:
+        """Keep the files below STATE_DIR."""
+        return cls(str(state_folder("dagster")), inst_data=inst_data)
