@@ -12,6 +12,7 @@ from importlib import import_module
 from orchestration_project.errors import OrchestrationError
 
 COMMANDS = {
+    "run": "load the latest published weeks",
     "ui": "Dagster's UI and daemon, until Ctrl-C",
 }
 

@@ -14,8 +14,9 @@ from orchestration_project.partitions import each_partition, finra_tier_weeks, s
 from orchestration_project.resources.artifacts import ArtifactStore
 from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.finra import FinraSource
-from orchestration_project.resources.finra.weekly import LoadedWeek, WeeklyLoad
-from orchestration_project.resources.warehouse import Warehouse
+from orchestration_project.resources.finra.weekly import LoadedWeek, TakenWeek, WeeklyLoad
+from orchestration_project.resources.intake import Intake
+from orchestration_project.resources.warehouse import Landed, Warehouse
 from orchestration_project.settings import Settings, load_settings
 from orchestration_project.tables.finra import (
     finra_otc_weekly,
@@ -162,46 +163,51 @@ def otc_weekly(
 
 def _report(loaded: LoadedWeek) -> Mapping[dg.AssetKey, Mapping[str, Any]]:
     """Return what the load of a partition says about each asset."""
-    taken, landed = loaded.taken, loaded.landed
-    rows = {name: {"dagster/row_count": count} for name, count in loaded.row_counts.items()}
-    told: dict[str, Any] = {"source": loaded.source, "source_version": taken.version.text}
-    if taken.delivery is None or taken.checked is None or landed is None:
-        told |= {"outcome": "unchanged"}
-        return {
-            key: told | rows.get("_".join(key.path), {}) for key in (spec.key for spec in SPECS)
-        }
-    captures = taken.delivery.all_captures
-    verdicts = Counter(audit.outcome for audit in taken.checked.audits)
+    common = {"source": loaded.source, "source_version": loaded.taken.version.text}
+    own = _news(loaded.taken, loaded.taken.intake, loaded.landed)
+    counts = {
+        spec.key: {"dagster/row_count": loaded.row_counts[table]}
+        for spec in SPECS
+        if (table := "_".join(spec.key.path)) in loaded.row_counts
+    }
+    return {spec.key: common | counts.get(spec.key, {}) | own[spec.key] for spec in SPECS}
+
+
+def _news(
+    taken: TakenWeek, intake: Intake | None, landed: Landed | None
+) -> Mapping[dg.AssetKey, Mapping[str, Any]]:
+    if intake is None or landed is None:
+        return {spec.key: {"outcome": "unchanged"} for spec in SPECS}
+    captures = intake.delivery.all_captures
+    outcomes = Counter(audit.outcome for audit in intake.checked.audits)
     return {
-        CAPTURE: told
-        | {
+        CAPTURE: {
             "group_id": landed.group_id,
+            "dagster/row_count": sum(each.fetched.row_count or 0 for each in captures),
             "captures": len(captures),
             "bytes": sum(len(each.fetched.body) for each in captures),
             "stored_bytes": sum(each.stored_byte_count for each in captures),
-            "seconds": taken.seconds,
+            "seconds": intake.read_seconds,
         },
-        STAGED: told
-        | {
-            "dagster/row_count": len(taken.checked.rows),
-            "rejects": len(taken.checked.rejects),
+        STAGED: {
+            "dagster/row_count": len(intake.checked.rows),
+            "rejects": len(intake.checked.rejects),
             "artifact": taken.staged_name,
+            "seconds": intake.check_seconds,
         },
-        OTC_WEEKLY: told
-        | rows[finra_otc_weekly.name]
-        | {
+        OTC_WEEKLY: {
             "outcome": landed.change_cause,
             "rows_added": landed.rows_added,
             "rows_changed": landed.rows_changed,
             "rows_removed": landed.rows_removed,
             "rows_unchanged": landed.rows_unchanged,
-            "audits_passed": verdicts["passed"],
-            "audits_not_applicable": verdicts["not_applicable"],
+            "audits_passed": outcomes["passed"],
+            "audits_not_applicable": outcomes["not_applicable"],
             "known_from": landed.known_from.isoformat(),
-            "seconds": loaded.seconds,
+            "seconds": landed.seconds - sum(landed.derived_seconds.values()),
         },
-        SYMBOL_WEEK: told | rows[finra_symbol_week.name],
-        VENUE_WEEK: told | rows[finra_venue_week.name],
+        SYMBOL_WEEK: {"seconds": landed.derived_seconds.get(finra_symbol_week.name, 0.0)},
+        VENUE_WEEK: {"seconds": landed.derived_seconds.get(finra_venue_week.name, 0.0)},
     }
 
 

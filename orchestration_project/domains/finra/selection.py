@@ -1,6 +1,6 @@
 """Which weeks there are, which are due, and how they fit into ranges."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from itertools import groupby
@@ -86,3 +86,9 @@ def within_horizon(
         and each.week_start >= first_week
         and each.week_start + PUBLICATION_DELAY[each.tier] + weeks * WEEK > today
     )
+
+
+def of_known_tiers(published: Sequence[tuple[str, str]]) -> tuple[list[TierWeek], list[str]]:
+    """Return the partitions (weekStartDate, tierIdentifier) that we know, and the other tiers."""
+    known = [TierWeek(tier, date.fromisoformat(week)) for week, tier in published if tier in TIERS]
+    return sorted(known), sorted({tier for _, tier in published} - set(TIERS))

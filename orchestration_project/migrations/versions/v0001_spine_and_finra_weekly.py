@@ -147,6 +147,12 @@ def upgrade() -> None:
             nullable=False,
             comment="The latest known_from handed out; the next one is later",
         ),
+        sa.Column(
+            "source_version",
+            TEXT,
+            nullable=True,
+            comment="Source's state in the latest audited delivery",
+        ),
         sa.PrimaryKeyConstraint("table_name", "scope_key"),
         comment="One row per table and coarsest scope: its lock, and the token that a landing must still hold.",
         sqlite_with_rowid=False,

@@ -1,13 +1,9 @@
 """The load of one week and tier, from its source to the landed tables."""
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from itertools import chain
-
-import polars as pl
-from sqlalchemy import Table
 
 from orchestration_project.contracts import Checked
 from orchestration_project.domains.finra.audits import checked_week
@@ -18,7 +14,7 @@ from orchestration_project.errors import ConfigurationError
 from orchestration_project.resources.artifacts import ArtifactStore, put_frame
 from orchestration_project.resources.captures import Capture, parts_of
 from orchestration_project.resources.finra.source import FinraSource, SourceVersion
-from orchestration_project.resources.intake import take
+from orchestration_project.resources.intake import Intake, take
 from orchestration_project.resources.warehouse import (
     Delivery,
     Landed,
@@ -34,18 +30,16 @@ from orchestration_project.tables.finra import (
     finra_venue_week,
 )
 
-DERIVED = (finra_symbol_week, finra_venue_week)
+DERIVED = {finra_symbol_week: symbol_week, finra_venue_week: venue_week}
 
 
 @dataclass(frozen=True)
 class TakenWeek:
-    """A partition that was fetched and checked; without delivery, what is landed is current."""
+    """A partition that was fetched and checked; without intake, what is landed is current."""
 
     order: Order
     version: SourceVersion
-    seconds: float
-    delivery: Delivery | None = None
-    checked: Checked | None = None
+    intake: Intake | None = None
     staged_name: str = ""
 
 
@@ -57,21 +51,15 @@ class LoadedWeek:
     taken: TakenWeek
     landed: Landed | None
     row_counts: Mapping[str, int]
-    seconds: float
 
     def __str__(self) -> str:
-        if self.landed is None or self.taken.checked is None:
+        if self.landed is None or self.taken.intake is None:
             return "unchanged"
         return (
             f"{self.landed.rows_added} rows added, {self.landed.rows_changed} changed, "
             f"{self.landed.rows_removed} removed, {self.landed.rows_unchanged} unchanged, "
-            f"{len(self.taken.checked.rejects)} rejected"
+            f"{len(self.taken.intake.checked.rejects)} rejected"
         )
-
-
-def derive_week(rows: pl.DataFrame) -> Mapping[Table, pl.DataFrame]:
-    """Return the derived tables' rows of one week and tier."""
-    return {finra_symbol_week: symbol_week(rows), finra_venue_week: venue_week(rows)}
 
 
 @dataclass(frozen=True)
@@ -97,26 +85,22 @@ class WeeklyLoad:
         Raises:
             OrchestrationError: As the source, the contract and the key's rules do.
         """
-        started = time.monotonic()
         partition = tier_week(key, today=self.today)
         state = self.warehouse.state(finra_otc_weekly, key)
         self._refuse_other_source(key, state)
         version = self._version(partition)
         order = self._order(partition, state)
         if self._is_landed(state, version):
-            return TakenWeek(order, version, time.monotonic() - started)
+            return TakenWeek(order, version)
         versions = chain([version], iter(lambda: self._version(partition), None))
-        delivery, checked = take(
+        intake = take(
             self.warehouse,
             order,
             self._delivery(version, ()),
             lambda kept: self._read(partition, next(versions), kept),
             lambda delivery: self._check(partition, delivery),
         )
-        name = f"staged/{finra_otc_weekly.name}/{partition.tier}/{partition.week_start}/"
-        name += f"{order.token + 1}.parquet"
-        put_frame(self.artifacts, name, checked.rows)
-        return TakenWeek(order, version, time.monotonic() - started, delivery, checked, name)
+        return TakenWeek(order, version, intake, self._stage(partition, order, intake))
 
     def land(self, taken: TakenWeek) -> LoadedWeek:
         """Land a taken partition and derive from it, in one transaction.
@@ -125,12 +109,18 @@ class WeeklyLoad:
             HeldBackError: An audit failed.
             SupersededError: Another run delivered the partition meanwhile.
         """
-        started = time.monotonic()
         landed = None
-        if taken.delivery is not None and taken.checked is not None:
-            landed = self.warehouse.land(taken.order, taken.delivery, taken.checked)
+        if taken.intake is not None:
+            landed = self.warehouse.land(taken.order, taken.intake.delivery, taken.intake.checked)
         counts = self.warehouse.row_counts((finra_otc_weekly, *DERIVED), taken.order.partition)
-        return LoadedWeek(self.finra.name, taken, landed, counts, time.monotonic() - started)
+        return LoadedWeek(self.finra.name, taken, landed, counts)
+
+    def _stage(self, partition: TierWeek, order: Order, intake: Intake) -> str:
+        """Store the checked rows as Parquet and return the artifact's name."""
+        place = f"{partition.tier}/{partition.week_start}/{order.token + 1}"
+        name = f"staged/{finra_otc_weekly.name}/{place}.parquet"
+        put_frame(self.artifacts, name, intake.checked.rows)
+        return name
 
     def _order(self, partition: TierWeek, state: ScopeState) -> Order:
         return Order(
@@ -142,7 +132,7 @@ class WeeklyLoad:
             metadata_columns=METADATA_COLUMNS,
             rule_version=RULE_VERSION,
             run_id=self.run_id,
-            derive=derive_week,
+            derive=DERIVED,
         )
 
     def _is_landed(self, state: ScopeState, version: SourceVersion) -> bool:

@@ -6,6 +6,7 @@ the lock: a process that was paused cannot commit over its successor.
 """
 
 import hashlib
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -79,7 +80,8 @@ class Delivery:
         return [*self.captures, *self.discarded]
 
 
-Derive = Callable[[pl.DataFrame], Mapping[Table, pl.DataFrame]]
+Derive = Mapping[Table, Callable[[pl.DataFrame], pl.DataFrame]]
+"""Derived tables, and what makes their rows of a partition from all its rows."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,7 @@ class Order:
         metadata_columns: Columns whose change alone is no restatement.
         rule_version: Version of the rules that made the rows.
         run_id: Dagster's run.
-        derive: Makes the derived tables' rows of the partition from all its rows.
+        derive: What is derived of the partition.
     """
 
     table: Table
@@ -111,7 +113,7 @@ class Order:
 
 @dataclass(frozen=True)
 class Landed:
-    """What a landing did; row counts are of the landed table."""
+    """What a landing did; row counts are of the landed table, ``seconds`` without the commit."""
 
     group_id: str
     change_cause: str
@@ -119,7 +121,8 @@ class Landed:
     rows_changed: int
     rows_removed: int
     rows_unchanged: int
-    derived_rows: Mapping[str, int]
+    derived_seconds: Mapping[str, float]
+    seconds: float
     known_from: datetime
 
 
@@ -169,15 +172,21 @@ def read_state(connection: Connection, table: Table, partition_key: str) -> Scop
     return ScopeState(token or 0, *(latest or ()))
 
 
-def take_fence(connection: Connection, order: Order, now: datetime) -> datetime:
+def take_fence(
+    connection: Connection, order: Order, now: datetime, source_version: str | None
+) -> datetime:
     """Lock the partition, move its token on, and return the next ``known_from``.
+
+    ``source_version`` is the delivery's, None for one that could not be audited.
 
     Raises:
         SupersededError: The token is not the one of the order any more.
     """
     at = {"table_name": order.table.name, "scope_key": order.partition_key}
     epoch = datetime.fromtimestamp(0, tz=now.tzinfo)
-    insert_absent(connection, fences, [{**at, "token": 0, "known_from": epoch}])
+    insert_absent(
+        connection, fences, [{**at, "token": 0, "known_from": epoch, "source_version": None}]
+    )
     fence = connection.execute(
         select(fences.c.token, fences.c.known_from).where(within(fences, at)).with_for_update()
     ).one()
@@ -193,7 +202,7 @@ def take_fence(connection: Connection, order: Order, now: datetime) -> datetime:
     connection.execute(
         update(fences)
         .where(within(fences, at))
-        .values(token=order.token + 1, known_from=known_from)
+        .values(token=order.token + 1, known_from=known_from, source_version=source_version)
     )
     return known_from
 
@@ -202,6 +211,7 @@ def land(
     connection: Connection, order: Order, delivery: Delivery, checked: Checked, known_from: datetime
 ) -> Landed:
     """Bring the checked rows in, move what they replace to the history, derive, and record it."""
+    started = time.monotonic()
     group = group_id(order)
     scope = {**order.partition, **delivery.scope}
     incoming = _with_captures(checked.rows, order.table, group, known_from)
@@ -213,7 +223,7 @@ def land(
         _shown(scope),
     )
     change = _no_difference(incoming) if is_same else _write(connection, order, scope, incoming)
-    derived: dict[str, int] = {}
+    derived: dict[str, float] = {}
     if not is_same:
         _keep_history(
             connection, order, change, known_from, _cause_of_value(before, delivery, order)
@@ -227,6 +237,7 @@ def land(
         change.removed,
         change.unchanged,
         derived,
+        time.monotonic() - started,
         known_from,
     )
     record_evidence(connection, order, delivery, checked, known_from)
@@ -334,15 +345,20 @@ def _cause(before: ScopeState, delivery: Delivery, order: Order, change: _Differ
 
 def _derive(
     connection: Connection, order: Order, scope: Scope, rows: pl.DataFrame
-) -> dict[str, int]:
-    """Replace the partition in each derived table; rows that the delivery left alone count too."""
+) -> dict[str, float]:
+    """Replace the partition in each derived table; return the seconds that each took.
+
+    Rows that the delivery left alone count too.
+    """
     if scope != order.partition:
         rows = read_scope(connection, order.table, order.partition)
-    derived = order.derive(rows)
-    for table, frame in derived.items():
+    seconds: dict[str, float] = {}
+    for table, make in order.derive.items():
+        started = time.monotonic()
         connection.execute(delete(table).where(within(table, order.partition)))
-        insert_frame(connection, table, frame)
-    return {table.name: len(frame) for table, frame in derived.items()}
+        insert_frame(connection, table, make(rows))
+        seconds[table.name] = time.monotonic() - started
+    return seconds
 
 
 def record_evidence(

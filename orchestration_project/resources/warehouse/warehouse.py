@@ -20,7 +20,7 @@ from orchestration_project.resources.warehouse.frames import (
 )
 from orchestration_project.resources.warehouse.landing import Delivery, Landed, Order, ScopeState
 from orchestration_project.resources.warehouse.migrating import is_current, migrate
-from orchestration_project.tables.spine import audits, database_labels, landings
+from orchestration_project.tables.spine import audits, database_labels, fences
 
 
 class Warehouse:
@@ -97,23 +97,13 @@ class Warehouse:
         with self.reading() as connection:
             return landing.read_state(connection, table, partition_key)
 
-    def versions(self, table: Table, partition_keys: Sequence[str]) -> dict[str, str]:
-        """Return the source version of the latest landing of each partition that has one."""
-        newest = (
-            select(landings.c.partition_key, func.max(landings.c.landed_at).label("landed_at"))
-            .where(landings.c.table_name == table.name)
-            .group_by(landings.c.partition_key)
-            .subquery()
-        )
-        found = select(landings.c.partition_key, landings.c.source_version).join(
-            newest,
-            (landings.c.partition_key == newest.c.partition_key)
-            & (landings.c.landed_at == newest.c.landed_at)
-            & (landings.c.table_name == table.name),
+    def audited_versions(self, table: Table) -> dict[str, str]:
+        """Return the source version of each partition's latest audited delivery, landed or not."""
+        known = select(fences.c.scope_key, fences.c.source_version).where(
+            fences.c.table_name == table.name, fences.c.source_version.is_not(None)
         )
         with self.reading() as connection:
-            known = {row.partition_key: row.source_version for row in connection.execute(found)}
-        return {key: known[key] for key in partition_keys if key in known}
+            return {row.scope_key: row.source_version for row in connection.execute(known)}
 
     def row_counts(self, tables: Sequence[Table], scope: Scope) -> dict[str, int]:
         """Return how many rows of each table lie in ``scope``."""
@@ -154,7 +144,9 @@ class Warehouse:
         """
         must_hold_back = any(audit.blocks for audit in checked.audits)
         with self.writing() as connection:
-            known_from = landing.take_fence(connection, order, self._clock.now())
+            known_from = landing.take_fence(
+                connection, order, self._clock.now(), delivery.source_version
+            )
             if not must_hold_back:
                 return landing.land(connection, order, delivery, checked, known_from)
             landing.record_evidence(connection, order, delivery, checked, known_from)
@@ -168,5 +160,5 @@ class Warehouse:
         """
         nothing = Checked(pl.DataFrame(), pl.DataFrame(schema=REJECT_SCHEMA))
         with self.writing() as connection:
-            known_from = landing.take_fence(connection, order, self._clock.now())
+            known_from = landing.take_fence(connection, order, self._clock.now(), None)
             landing.record_evidence(connection, order, delivery, nothing, known_from)

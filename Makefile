@@ -1,0 +1,53 @@
+# `make help` lists what there is. Python 3.11 or newer as `python3`, or PYTHON=…
+PYTHON ?= python3
+PORT ?= 3000
+VENV := .venv
+RUN := $(VENV)/bin/python -m orchestration_project
+
+.DEFAULT_GOAL := help
+.PHONY: help run ui test check migrate reset lock
+
+help: ## this list
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
+
+run: $(VENV)/installed ## load the latest published weeks and show what that did
+	@$(RUN) run $(if $(WEEKS),--weeks $(WEEKS))
+
+ui: $(VENV)/installed ## Dagster's UI and daemon on 127.0.0.1, PORT=3000, until Ctrl-C
+	@exec $(RUN) ui --port $(PORT)
+
+migrate: $(VENV)/installed ## bring the database's tables up to date
+	@$(RUN) migrate
+
+reset: $(VENV)/installed ## delete STATE_DIR, after a question
+	@$(RUN) reset
+
+test: $(VENV)/installed-dev ## the test suite
+	@$(VENV)/bin/python -m pytest $(ARGS)
+
+check: $(VENV)/installed-dev ## lint, types and architecture
+	@$(VENV)/bin/ruff check .
+	@$(VENV)/bin/ruff format --check .
+	@$(VENV)/bin/pyright
+	@$(VENV)/bin/lint-imports
+
+lock: $(VENV)/installed-dev ## pin the dependencies of pyproject.toml anew
+	@for set in "" "--extra dev"; do \
+	  $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	    --no-emit-index-url --no-emit-find-links --no-header --upgrade $$set pyproject.toml \
+	    -o requirements$${set:+-dev}.lock; done
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "Python 3.11 or newer is needed; say which with PYTHON=…" >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/installed: requirements.lock | $(VENV)/bin/python
+	@echo "installing into $(VENV) …"
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $@
+
+$(VENV)/installed-dev: requirements-dev.lock | $(VENV)/bin/python
+	@echo "installing the tools of the tests into $(VENV) …"
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $@ $(VENV)/installed

@@ -1,0 +1,199 @@
+"""`run`: load each tier's latest published weeks, and say what that did."""
+
+import argparse
+import logging
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import dagster as dg
+from dagster._core.definitions.reconstruct import ReconstructableRepository
+from sqlalchemy import select
+
+from orchestration_project.domains.finra.selection import (
+    TierWeek,
+    latest_weeks,
+    of_known_tiers,
+    ranges,
+)
+from orchestration_project.instance.storage import open_instance
+from orchestration_project.partitions import PROGRESS
+from orchestration_project.resources.providers import open_finra, open_http, open_warehouse
+from orchestration_project.resources.warehouse import Warehouse
+from orchestration_project.settings import PROJECT_ROOT, Settings, load_settings
+from orchestration_project.tables.spine import audits, rejects
+
+DEFINITIONS = "orchestration_project.definitions"
+JOB = "finra_otc_weekly"
+QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+
+LINES = (
+    "finra_otc_weekly_capture",
+    "finra_otc_weekly_staged",
+    "finra_otc_weekly",
+    "finra_symbol_week",
+    "finra_venue_week",
+)
+COLUMNS = {
+    "dagster/row_count": "rows",
+    "rows_added": "added",
+    "rows_changed": "changed",
+    "rows_removed": "removed",
+    "rejects": "rejects",
+    "audits": "audits ok/bad",
+    "bytes": "bytes",
+    "seconds": "seconds",
+}
+"""Metadata of a materialization, or what is counted here, and the column that shows it."""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Load the weeks; return 0 if all of them are landed."""
+    options = _parser().parse_args(arguments)
+    settings = load_settings()
+    with open_instance() as instance, open_warehouse(settings) as warehouse:
+        _say(f"source    {_source(settings)}")
+        _say(f"database  {warehouse.shown_url}")
+        weeks = _latest(settings, options.weeks)
+        _say(f"weeks     the {options.weeks} latest of each tier: {len(weeks)} partitions\n")
+        with _Progress(len(weeks)) as progress:
+            results = [_execute(instance, first, last) for first, last in ranges(weeks)]
+        _say(_table(warehouse, results))
+        failed = [result.run_id for result in results if not result.success]
+        _say(_conclusion(settings, warehouse, progress, failed))
+    return 1 if failed else 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m orchestration_project run",
+        description="Load the latest published weeks of FINRA's OTC data into the database.",
+    )
+    parser.add_argument(
+        "--weeks", type=_positive, default=8, help="how many weeks of each tier (%(default)s)"
+    )
+    return parser
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{number} is not a number of weeks")
+    return number
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)  # noqa: T201 - a command talks to its user
+
+
+def _source(settings: Settings) -> str:
+    return {
+        "demo": "demo (made-up data from the embedded source)",
+        "api": f"api ({settings.finra_api_url})",
+        "files": f"files ({settings.finra_files_dir})",
+    }[settings.finra_source]
+
+
+def _latest(settings: Settings, weeks: int) -> list[TierWeek]:
+    with open_http(settings) as http:
+        known, unknown = of_known_tiers(open_finra(settings, http).published())
+    if unknown:
+        _say(f"left out  partitions of undocumented tiers: {', '.join(unknown)}")
+    return latest_weeks(known, weeks)
+
+
+class _Progress(logging.Handler):
+    """Prints a line for each partition that is done, with how many there are and an ETA."""
+
+    def __init__(self, of: int) -> None:
+        super().__init__(logging.INFO)
+        self.of, self.done, self.unchanged = of, 0, 0
+        self._started = time.monotonic()
+
+    def __enter__(self) -> "_Progress":
+        PROGRESS.addHandler(self)
+        PROGRESS.setLevel(logging.INFO)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        PROGRESS.removeHandler(self)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print the line."""
+        message = record.getMessage()
+        self.done += 1
+        self.unchanged += message.endswith("unchanged")
+        passed = time.monotonic() - self._started
+        left = passed / self.done * max(self.of - self.done, 0)
+        _say(f"[{self.done:2}/{self.of}] {message}  ({left:.0f} s left)")
+
+
+def _execute(instance: dg.DagsterInstance, first: TierWeek, last: TierWeek) -> dg.JobExecutionResult:
+    repository = ReconstructableRepository.for_module(DEFINITIONS, "defs", str(PROJECT_ROOT))
+    return dg.execute_job(
+        repository.get_reconstructable_job(JOB),
+        instance,
+        run_config=QUIET,
+        tags={
+            "dagster/asset_partition_range_start": first.key,
+            "dagster/asset_partition_range_end": last.key,
+        },
+    )
+
+
+def _table(warehouse: Warehouse, results: Sequence[dg.JobExecutionResult]) -> str:
+    """Return what the runs did, a line for each asset; held-back partitions count in audits."""
+    totals = _totals(results)
+    run_ids = [result.run_id for result in results]
+    audited = warehouse.frame(select(audits).where(audits.c.run_id.in_(run_ids)), audits)
+    refused = warehouse.frame(select(rejects).where(rejects.c.run_id.in_(run_ids)), rejects)
+    passed, failed = (len(audited.filter(outcome=outcome)) for outcome in ("passed", "failed"))
+    totals["finra_otc_weekly"]["audits"] = f"{passed} / {failed}"
+    totals["finra_otc_weekly_staged"]["rejects"] = len(refused)
+    header = f"\n{'':26}" + "".join(f"{title:>14}" for title in COLUMNS.values())
+    lines = [
+        f"{name:26}" + "".join(f"{_shown(total.get(column)):>14}" for column in COLUMNS)
+        for name, total in totals.items()
+    ]
+    return "\n".join([header, *lines])
+
+
+def _totals(results: Sequence[dg.JobExecutionResult]) -> dict[str, dict[str, Any]]:
+    """Add up the numbers that the materialized partitions tell, by asset and column."""
+    totals: dict[str, dict[str, Any]] = {name: {} for name in LINES}
+    events = [event for result in results for event in result.all_events]
+    for event in events:
+        if event.is_step_materialization:
+            materialization = event.step_materialization_data.materialization
+            total = totals["_".join(materialization.asset_key.path)]
+            for column in COLUMNS:
+                if column in materialization.metadata:
+                    value: Any = materialization.metadata[column].value
+                    total[column] = total.get(column, 0) + value
+    return totals
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:,.1f}"
+    if isinstance(value, int):
+        return f"{value:,}"
+    return str(value or "")
+
+
+def _conclusion(
+    settings: Settings, warehouse: Warehouse, progress: _Progress, failed: Sequence[str]
+) -> str:
+    lines = [""]
+    if progress.unchanged:
+        lines += [
+            f"{progress.unchanged} of {progress.of} partitions: nothing changed at the source"
+        ]
+    if failed:
+        lines += [f"FAILED: runs {', '.join(failed)}; what was held back and why stands above"]
+    lines += [
+        f"The data lies in {warehouse.shown_url}, all that was fetched in "
+        f"{settings.artifacts_url or settings.state_path / 'artifacts'}.",
+        "Next: `make ui` shows these runs; FINRA_SOURCE=api loads FINRA's own data.",
+    ]
+    return "\n".join(lines)
