@@ -40,7 +40,9 @@ def main(arguments: Sequence[str]) -> int:
             try:
                 _serve(services, home, options.host, options.port)
             except Stopped:
-                sys.stdout.write("Stopping; runs in progress are ended.\n")
+                sys.stdout.write(
+                    "Stopping; runs in progress are ended, and tried again at the next start.\n"
+                )
     return 0
 
 
@@ -48,7 +50,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m orchestration_project ui",
         description="Serve Dagster's UI, with its daemon, until Ctrl-C or SIGTERM. Then everything "
-        "that was started is ended, runs in progress too.",
+        "that was started is ended; runs in progress fail, and are tried again at the next start.",
     )
     parser.add_argument("--host", default="127.0.0.1", help="address to serve on (%(default)s)")
     parser.add_argument("--port", default=3000, type=_port, help="port to serve on (%(default)s)")

@@ -10,9 +10,8 @@ from collections.abc import Mapping
 
 import psutil
 from dagster import DagsterEventType, DagsterRun, DefaultRunLauncher
-from dagster._core.events.log import EventLogEntry
 from dagster._core.launcher.base import CheckRunHealthResult, WorkerStatus
-from dagster._core.storage.tags import GRPC_INFO_TAG
+from dagster._core.storage.tags import GRPC_INFO_TAG, MAX_RETRIES_TAG
 
 from orchestration_project.settings import load_settings
 
@@ -20,9 +19,12 @@ MACHINE_TAG = "orchestration_project/machine"
 """Run tag: the host name of the machine whose process takes the run."""
 
 
-def machine_tags() -> dict[str, str]:
-    """Return the tags of a run that this process executes itself."""
-    return {MACHINE_TAG: socket.gethostname()}
+def own_run_tags() -> dict[str, str]:
+    """Return the tags of a run that this process executes itself, without a launcher.
+
+    They say where it runs, and that the daemon, which could not start it again, shall not try.
+    """
+    return {MACHINE_TAG: socket.gethostname(), MAX_RETRIES_TAG: "0"}
 
 
 class CheckedRunLauncher(DefaultRunLauncher):
@@ -37,12 +39,11 @@ class CheckedRunLauncher(DefaultRunLauncher):
         """Say whether the process that started ``run`` lives; if we cannot know, that it does."""
         if not is_on_this_machine(run.tags):
             return CheckRunHealthResult(WorkerStatus.RUNNING, "taken by another machine")
-        starts = self._instance.all_logs(run.run_id, of_type=DagsterEventType.RUN_START)
-        if not starts or is_alive(starts[-1]):
-            return CheckRunHealthResult(WorkerStatus.RUNNING)
-        return CheckRunHealthResult(
-            WorkerStatus.FAILED, f"process {starts[-1].get_dagster_event().pid} is gone"
-        )
+        for start in self._instance.all_logs(run.run_id, of_type=DagsterEventType.RUN_START):
+            pid = start.get_dagster_event().pid
+            if pid and not is_alive(pid, since=start.timestamp):
+                return CheckRunHealthResult(WorkerStatus.FAILED, f"process {pid} is gone")
+        return CheckRunHealthResult(WorkerStatus.RUNNING)
 
 
 def is_on_this_machine(tags: Mapping[str, str]) -> bool:
@@ -59,14 +60,13 @@ def is_on_this_machine(tags: Mapping[str, str]) -> bool:
     return load_settings().dagster_database_url is None
 
 
-def is_alive(start: EventLogEntry) -> bool:
-    """Say whether the process that wrote the event ``start`` still runs.
+def is_alive(pid: int, *, since: float) -> bool:
+    """Say whether the process that had the number ``pid`` at the time ``since`` still runs.
 
-    A process younger than the event only has the same number.
+    A process that was made later only has the same number.
     """
     try:
-        process = psutil.Process(start.get_dagster_event().pid)
-        is_same = process.create_time() <= start.timestamp
-        return is_same and process.status() != psutil.STATUS_ZOMBIE
+        process = psutil.Process(pid)
+        return process.create_time() <= since and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False

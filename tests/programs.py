@@ -1,0 +1,80 @@
+"""Real processes for tests: started at the root with a clean environment, and found again."""
+
+import http.client
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from orchestration_project.settings import PROJECT_ROOT
+
+
+def start(state_dir: Path, *arguments: str, **environment: str) -> subprocess.Popen[str]:
+    """Start ``python -m arguments`` as in a new shell that knows only STATE_DIR."""
+    clean = {"PATH": os.defpath, "HOME": str(state_dir.parent), "STATE_DIR": str(state_dir)}
+    return subprocess.Popen(  # noqa: S603 - a Python module that a test names
+        [sys.executable, "-m", *arguments],
+        cwd=PROJECT_ROOT,
+        env=clean | environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def run(state_dir: Path, *arguments: str, **environment: str) -> tuple[int, str, str]:
+    """Run ``python -m arguments`` to its end; return status, standard output and error."""
+    process = start(state_dir, *arguments, **environment)
+    output, error = process.communicate(timeout=60)
+    return process.returncode, output, error
+
+
+def processes_of(state_dir: Path) -> list[psutil.Process]:
+    """Return every process on the machine that was given this STATE_DIR and still runs."""
+    return [process for process in psutil.process_iter() if _was_given(process, state_dir)]
+
+
+def _was_given(process: psutil.Process, state_dir: Path) -> bool:
+    try:
+        return process.environ().get("STATE_DIR") == str(state_dir)
+    except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
+        return False
+
+
+def wait_for(what: Callable[[], Any], seconds: float = 40) -> Any:
+    """Return what ``what`` returns as soon as that is true."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if found := what():
+            return found
+        time.sleep(0.1)
+    raise AssertionError(f"not within {seconds} s")
+
+
+def free_port() -> int:
+    """Return a port that nothing listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return server.getsockname()[1]
+
+
+def graphql(port: int, query: str) -> dict[str, Any]:
+    """Ask a Dagster web server, as its own pages do."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    headers = {"Content-Type": "application/json"}
+    connection.request("POST", "/graphql", json.dumps({"query": query}), headers)
+    answer = json.load(connection.getresponse())
+    connection.close()
+    return answer["data"]
+
+
+def run_states(port: int) -> list[str]:
+    """Return the status of every run that a web server shows."""
+    answer = graphql(port, "{runsOrError {... on Runs {results {status}}}}")
+    return [result["status"] for result in answer["runsOrError"]["results"]]
