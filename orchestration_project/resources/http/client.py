@@ -25,6 +25,7 @@ from orchestration_project.resources.http.refusals import (
 from orchestration_project.resources.http.retry import (
     AttemptError,
     keep_secrets_out_of_logs,
+    log_answer,
     seconds_to_wait,
     when_to_try_again,
 )
@@ -199,24 +200,32 @@ class HttpClient:
     ) -> Response:
         started = time.monotonic()
         try:
+            answer, body = self._receive(question, send)
+        except httpx.TransportError as error:
+            reason = question.quote(f"{type(error).__name__}: {error}")
+            raise AttemptError(question, number, reason) from error
+        elapsed = time.monotonic() - started
+        status = answer.status_code
+        headers = {name.lower(): value for name, value in answer.headers.items()}
+        if status in RETRIED_STATUSES:
+            reason = f"status {status} with {question.quote(body.decode(errors='replace'))}"
+            raise AttemptError(question, number, reason, seconds_to_wait(headers, self._now))
+        log_answer(question, status, len(body), elapsed)
+        return Response(question.url, status, headers, body, elapsed)
+
+    def _receive(
+        self, question: Question, send: Callable[[], httpx.Response]
+    ) -> tuple[httpx.Response, bytes]:
+        try:
             with deadline(self._deadline_seconds), closing(send()) as answer:
-                retry = answer.status_code in RETRIED_STATUSES
-                body = _start_of(answer) if retry else self._whole(question, answer)
+                is_error = answer.status_code in RETRIED_STATUSES
+                return answer, _start_of(answer) if is_error else self._whole(question, answer)
         except httpx.LocalProtocolError:  # its text quotes the header
             raise malformed(question) from None
         except httpx.TransportError as error:
             if is_about_certificate(error):
                 raise untrusted(question, error) from error
-            reason = question.quote(f"{type(error).__name__}: {error}")
-            raise AttemptError(question, number, reason) from error
-        headers = {name.lower(): value for name, value in answer.headers.items()}
-        if retry:
-            reason = (
-                f"status {answer.status_code} with {question.quote(body.decode(errors='replace'))}"
-            )
-            raise AttemptError(question, number, reason, seconds_to_wait(headers, self._now))
-        elapsed = time.monotonic() - started
-        return Response(question.url, answer.status_code, headers, body, elapsed)
+            raise
 
     def _whole(self, question: Question, answer: httpx.Response) -> bytes:
         body = bytearray()

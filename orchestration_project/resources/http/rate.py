@@ -5,9 +5,8 @@ import time
 from pathlib import Path
 from typing import cast
 
-from pyrate_limiter import Rate, RateItem
-from pyrate_limiter.abstracts.algorithm import Decision
-from pyrate_limiter.buckets.sqlite_bucket import Queries, SQLiteBucket
+from pyrate_limiter import Decision, Rate, RateItem, SQLiteBucket
+from pyrate_limiter.buckets.sqlite_bucket import Queries
 
 from orchestration_project.resources.http.state import SharedState
 

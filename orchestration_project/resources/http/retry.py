@@ -1,4 +1,4 @@
-"""When a failed attempt is followed by another, and the log line that says so."""
+"""When a failed attempt is followed by another, and the log lines of attempts."""
 
 import logging
 from collections.abc import Callable, Mapping
@@ -33,7 +33,7 @@ def when_to_try_again(error: Exception) -> bool | float:
         return False
     if error.retry_after is None:
         return True
-    return error.retry_after <= MAX_RETRY_AFTER_SECONDS and error.retry_after
+    return error.retry_after if error.retry_after <= MAX_RETRY_AFTER_SECONDS else False
 
 
 def seconds_to_wait(headers: Mapping[str, str], now: Callable[[], datetime]) -> float | None:
@@ -60,6 +60,19 @@ def keep_secrets_out_of_logs() -> None:
     """Replace, for the process, the log lines of httpx and stamina that hold whole URLs."""
     logging.getLogger("httpx").addFilter(_refuse)
     set_on_retry_hooks([_log_retry])
+
+
+def log_answer(question: Question, status: int, byte_count: int, elapsed_seconds: float) -> None:
+    """Log that an attempt succeeded."""
+    logger.debug(
+        "%s: %s %s: status %d, %d bytes in %.3f s",
+        question.system,
+        question.method,
+        question.url,
+        status,
+        byte_count,
+        elapsed_seconds,
+    )
 
 
 def _refuse(_: logging.LogRecord) -> bool:
