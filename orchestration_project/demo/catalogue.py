@@ -10,14 +10,14 @@ from orchestration_project.demo import faults
 from orchestration_project.demo.fields import WEEKLY_SUMMARY, Dataset
 from orchestration_project.demo.market import Market
 from orchestration_project.demo.publication import (
+    NMS,
     RECENT,
+    RETAINED,
     TIERS,
     publication_date,
     published_weeks,
 )
 from orchestration_project.demo.restatements import Restatement, restatement
-
-NMS = "NMS"  # a tier that FINRA's documents do not know
 
 
 @dataclass(frozen=True)
@@ -79,8 +79,10 @@ class Catalogue:
             for week in published_weeks(today, tier)
         ]
         odd = faults.week_at(self._anchor, faults.UNDOCUMENTED_TIER)
-        twin = next((each for each in editions if (each.tier, each.week) == ("T1", odd)), None)
-        return [*editions, Edition(NMS, odd, twin.published, None)] if twin else editions
+        published = publication_date(odd, NMS)
+        if published <= today and odd >= today - RETAINED:
+            editions.append(Edition(NMS, odd, published, None))
+        return editions
 
     def _edition(self, tier: str, week: date, today: date) -> Edition:
         found = self._restatement(tier, week)

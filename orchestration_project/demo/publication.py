@@ -14,8 +14,14 @@ import holidays
 
 NEW_YORK = ZoneInfo("America/New_York")
 WEEK = timedelta(days=7)
-DELAY = {"T1": timedelta(days=21), "T2": timedelta(days=35), "OTCE": timedelta(days=35)}
-TIERS = tuple(DELAY)
+TIERS = ("T1", "T2", "OTCE")
+NMS = "NMS"  # a tier that FINRA's documents do not know; it comes with tier 1
+DELAY = {
+    "T1": timedelta(days=21),
+    "T2": timedelta(days=35),
+    "OTCE": timedelta(days=35),
+    NMS: timedelta(days=21),
+}
 RECENT = timedelta(days=364)  # how far back weeklySummary reaches
 RETAINED = timedelta(days=4 * 365 + 1)  # how far back weeklySummaryHistoric reaches
 

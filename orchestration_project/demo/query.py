@@ -1,8 +1,9 @@
 """What a caller asks for: the request body, checked, and turned into a selection of rows."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from functools import reduce
 from operator import and_
 
@@ -170,8 +171,11 @@ def _conditions(dataset: Dataset, asked: Mapping[str, object]) -> tuple[Conditio
             raise BadRequestError(f"Invalid compareType: {item.get('compareType')}")
         found.append(_condition(dataset, item, comparison, [item.get("fieldValue")]))
     for item in _filters(asked, "dateRangeFilters"):
-        found.append(_condition(dataset, item, "GTE", [_date(dataset, item, "startDate")]))
-        found.append(_condition(dataset, item, "LTE", [_date(dataset, item, "endDate")]))
+        field = _field(dataset, item.get("fieldName"))
+        if dataset.fields[field] != "Date":
+            raise BadRequestError(f"dateRangeFilters need a date field, not {field}")
+        found.append(_condition(dataset, item, "GTE", [item.get("startDate")]))
+        found.append(_condition(dataset, item, "LTE", [item.get("endDate")]))
     found += [
         _condition(dataset, item, "IN", _list(item, "values"))
         for item in _filters(asked, "domainFilters")
@@ -194,20 +198,22 @@ def _value(field: str, kind: str, value: object) -> Value:
     if value is None or isinstance(value, bool | list | dict):
         raise BadRequestError(f"Invalid value for {field}: {value!r}")
     try:
-        return {"Integer": int, "Number": float}.get(kind, str)(str(value))
+        return _READERS[kind](str(value))
     except ValueError as error:
         raise BadRequestError(f"Invalid value for {field}: {value!r}") from error
 
 
-def _date(dataset: Dataset, item: Mapping[str, object], key: str) -> str:
-    """Return the day of a date range's end, whose time of day (`HH:mm:ss`) does not count."""
-    field = _field(dataset, item.get("fieldName"))
-    value = item.get(key)
-    if dataset.fields[field] != "Date" or not isinstance(value, str):
-        raise BadRequestError(
-            f"dateRangeFilters need a date field and {key}, not {field}: {value!r}"
-        )
-    return value[:10]
+def _day(text: str) -> str:
+    """Return the day in ``text`` as the rows hold it; a time of day after it does not count."""
+    return datetime.fromisoformat(text).date().isoformat()
+
+
+_READERS: Mapping[str, Callable[[str], Value]] = {
+    "Date": _day,
+    "Integer": int,
+    "Number": float,
+    "String": str,
+}
 
 
 def _order(

@@ -12,8 +12,8 @@ from orchestration_project.demo.market import Market
 from orchestration_project.demo.partitions import partition_rows
 from orchestration_project.demo.query import Selection
 
-_PARTITIONS_AT_HAND = 4  # of up to 80,000 rows, about 15 MB each
-_SELECTIONS_AT_HAND = 12  # several pages in flight, over a few partitions
+_PARTITIONS_AT_HAND = 3  # of up to 80,000 rows, about 15 MB each
+_SELECTIONS_AT_HAND = 6  # the pages in flight are of few selections
 
 
 class Source:

@@ -1,0 +1,1 @@
+"""The demo source, shown from outside: a real process, real HTTP."""

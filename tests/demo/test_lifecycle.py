@@ -1,0 +1,106 @@
+"""The program: found through a file, alone in its folder, gone when it is idle or told."""
+
+import json
+import time
+from datetime import datetime
+
+import httpx
+import pytest
+
+from tests.demo.program import DEFAULTS, NOW, START_SECONDS, StartDemo, launch
+
+
+def test_the_announcement_tells_address_process_and_options(start_demo: StartDemo):
+    demo = start_demo(seed=5, latency_seconds=0.01, requests_per_second=50)
+    told = demo.announcement
+    assert told["pid"] == demo.process.pid
+    assert httpx.get(told["url"] + "/health").status_code == 200
+    assert told["options"] == {
+        "state_dir": str(demo.state_dir),
+        "seed": 5,
+        "rows_per_week": 600,
+        "latency_seconds": 0.01,
+        "requests_per_second": 50,
+        "idle_seconds": 900,
+        "clock_now": NOW,
+    }
+
+
+def test_sigterm_ends_it_cleanly_and_withdraws_the_announcement(start_demo: StartDemo):
+    demo = start_demo()
+    assert demo.client.get("/health").status_code == 200  # its connection stays open
+    assert demo.stop() == 0
+    assert not (demo.state_dir / "demo" / "server.json").exists()
+
+
+def test_it_ends_by_itself_when_nobody_asks(start_demo: StartDemo):
+    demo = start_demo(idle_seconds=1)
+    output, _ = demo.process.communicate(timeout=START_SECONDS)
+    assert (demo.process.returncode, output) == (0, b"")
+    assert not (demo.state_dir / "demo" / "server.json").exists()
+
+
+def test_a_request_keeps_it_alive(start_demo: StartDemo):
+    demo = start_demo(idle_seconds=1)
+    for _ in range(4):
+        time.sleep(0.3)
+        assert demo.client.get("/health").status_code == 200
+
+
+def test_a_second_start_leaves_the_first_alone(start_demo: StartDemo):
+    demo = start_demo()
+    second = launch(demo.state_dir, DEFAULTS)
+    output, _ = second.communicate(timeout=START_SECONDS)
+    assert (second.returncode, output) == (0, b"")
+    assert json.loads((demo.state_dir / "demo" / "server.json").read_text()) == demo.announcement
+    assert demo.client.get("/health").status_code == 200
+
+
+def test_of_several_started_at_once_one_serves(tmp_path):
+    processes = [launch(tmp_path, DEFAULTS) for _ in range(3)]
+    try:
+        deadline = time.monotonic() + START_SECONDS
+        while sum(process.poll() is None for process in processes) > 1:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        (serving,) = [process for process in processes if process.poll() is None]
+        assert {process.returncode for process in processes if process is not serving} == {0}
+        told = json.loads((tmp_path / "demo" / "server.json").read_text())
+        assert told["pid"] == serving.pid
+        assert httpx.get(told["url"] + "/health").status_code == 200
+    finally:
+        for process in processes:
+            process.terminate()
+            process.communicate(timeout=START_SECONDS)
+
+
+def test_a_killed_server_is_replaced(start_demo: StartDemo):
+    demo = start_demo()
+    demo.process.kill()
+    demo.process.communicate(timeout=START_SECONDS)
+    assert (demo.state_dir / "demo" / "server.json").exists()
+    assert start_demo().client.get("/health").status_code == 200
+
+
+def test_it_keeps_everything_in_its_folder_and_prints_nothing(start_demo: StartDemo):
+    demo = start_demo()
+    demo.data(limit=1)
+    assert demo.stop() == 0
+    assert demo.output == b""
+    files = {path.relative_to(demo.state_dir).as_posix() for path in demo.state_dir.rglob("*.*")}
+    assert files == {"demo/server.lock", "demo/server.log", "demo/state.json"}
+    assert "total=" in (demo.state_dir / "demo" / "server.log").read_text()
+
+
+def test_without_a_given_clock_it_tells_real_time(start_demo: StartDemo):
+    demo = start_demo(clock_now=None)
+    state = json.loads((demo.state_dir / "demo" / "state.json").read_text())
+    age_seconds = time.time() - datetime.fromisoformat(state["anchor"]).timestamp()
+    assert abs(age_seconds) < 3 * 86_400
+
+
+@pytest.mark.parametrize("option", [{"rows_per_week": 10}, {"clock_now": "soon"}])
+def test_an_impossible_option_is_refused(tmp_path, option):
+    process = launch(tmp_path, DEFAULTS | option)
+    process.communicate(timeout=START_SECONDS)
+    assert process.returncode == 2
