@@ -13,6 +13,8 @@ from orchestration_project.errors import OrchestrationError
 
 COMMANDS = {
     "run": "load the latest published weeks",
+    "migrate": "bring the database's tables up to date",
+    "reset": "delete STATE_DIR, after a question",
     "ui": "Dagster's UI and daemon, until Ctrl-C",
 }
 

@@ -5,9 +5,6 @@ Only a `TransientError` is worth another try. The other three need a person: the
 """
 
 from typing import ClassVar, Self
-from urllib.parse import urlsplit, urlunsplit
-
-SECRET_QUERY_NAMES = ("apikey", "api_key", "key", "token", "secret", "password", "signature")
 
 
 class OrchestrationError(Exception):
@@ -72,14 +69,3 @@ class ConfigurationError(OrchestrationError):
     """A setting, a file's name or a run's config is missing or wrong."""
 
     category = "configuration"
-
-
-def without_secrets(url: str) -> str:
-    """Return ``url`` without user, password and the values of secret query parameters."""
-    parts = urlsplit(url)
-    host = parts.netloc.rpartition("@")[2]
-    query = "&".join(
-        f"{name}=***" if name.lower() in SECRET_QUERY_NAMES else f"{name}{equals}{value}"
-        for name, equals, value in (pair.partition("=") for pair in parts.query.split("&"))
-    )
-    return urlunsplit((parts.scheme, host, parts.path, query, ""))

@@ -7,6 +7,7 @@ import os
 from datetime import date, datetime
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit, urlunsplit
 
 from pydantic import (
     AfterValidator,
@@ -21,6 +22,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from orchestration_project.errors import ConfigurationError
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
+
+SECRET_QUERY_NAMES = ("apikey", "api_key", "key", "token", "secret", "password", "signature")
 
 FINRA_API_URL = "https://api.finra.org"
 FINRA_TOKEN_URL = "https://ews.fip.finra.org/fip/rest/ews/oauth2/access_token"  # noqa: S105 - an address
@@ -151,3 +154,14 @@ def _problem(location: tuple[int | str, ...], message: str) -> str:
 def child_environment(**changes: str) -> dict[str, str]:
     """Return this process's environment with ``changes``, for a program that we start."""
     return {**os.environ, **changes}
+
+
+def without_secrets(url: str) -> str:
+    """Return ``url`` without user, password and the values of secret query parameters."""
+    parts = urlsplit(url)
+    host = parts.netloc.rpartition("@")[2]
+    query = "&".join(
+        f"{name}=***" if name.lower() in SECRET_QUERY_NAMES else f"{name}{equals}{value}"
+        for name, equals, value in (pair.partition("=") for pair in parts.query.split("&"))
+    )
+    return urlunsplit((parts.scheme, host, parts.path, query, ""))

@@ -170,7 +170,7 @@ def _report(loaded: LoadedWeek) -> Mapping[dg.AssetKey, Mapping[str, Any]]:
         for spec in SPECS
         if (table := "_".join(spec.key.path)) in loaded.row_counts
     }
-    return {spec.key: common | counts.get(spec.key, {}) | own[spec.key] for spec in SPECS}
+    return {spec.key: {**common, **counts.get(spec.key, {}), **own[spec.key]} for spec in SPECS}
 
 
 def _news(

@@ -128,7 +128,9 @@ class _Progress(logging.Handler):
         _say(f"[{self.done:2}/{self.of}] {message}  ({left:.0f} s left)")
 
 
-def _execute(instance: dg.DagsterInstance, first: TierWeek, last: TierWeek) -> dg.JobExecutionResult:
+def _execute(
+    instance: dg.DagsterInstance, first: TierWeek, last: TierWeek
+) -> dg.JobExecutionResult:
     repository = ReconstructableRepository.for_module(DEFINITIONS, "defs", str(PROJECT_ROOT))
     return dg.execute_job(
         repository.get_reconstructable_job(JOB),

@@ -29,7 +29,7 @@ def main(arguments: Sequence[str]) -> int:
     """Serve the UI until a signal stops it; return the exit status."""
     options = _parser().parse_args(arguments)
     home = state_folder("dagster")
-    with _only_ui_on(home) as lock:
+    with only_ui_on(home) as lock:
         _refuse_taken(options.host, options.port)
         _prepare(home)
         environment = child_environment(DAGSTER_HOME=str(home), PYTHONPATH=str(PROJECT_ROOT))
@@ -65,7 +65,7 @@ def _port(text: str) -> int:
 
 
 @contextmanager
-def _only_ui_on(home: Path) -> Iterator[IO[str]]:
+def only_ui_on(home: Path) -> Iterator[IO[str]]:
     """Hold the lock of the one daemon that a STATE_DIR may have.
 
     Two daemons on one storage would both launch what is due, and Dagster only warns.

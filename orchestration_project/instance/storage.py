@@ -20,8 +20,8 @@ from dagster_postgres.utils import DagsterPostgresException
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
-from orchestration_project.errors import ConfigurationError, without_secrets
-from orchestration_project.settings import PROJECT_ROOT, load_settings
+from orchestration_project.errors import ConfigurationError
+from orchestration_project.settings import PROJECT_ROOT, load_settings, without_secrets
 
 
 def open_instance() -> DagsterInstance:

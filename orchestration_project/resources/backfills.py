@@ -11,6 +11,7 @@ from dagster._core.execution.backfill import (
     BulkActionStatus,
     PartitionBackfill,
 )
+from dagster._core.utils import make_new_backfill_id
 
 from orchestration_project.resources.clock import Clock
 
@@ -33,17 +34,16 @@ def request_backfill(
     *,
     requested_by: str,
     title: str,
-    clock: Clock,
 ) -> str:
     """Ask the daemon to backfill ``partition_keys`` of ``assets`` and return the backfill's id."""
-    backfill_id = dg.make_new_backfill_id()
+    backfill_id = make_new_backfill_id()
     instance.add_backfill(
         PartitionBackfill.from_asset_partitions(
             backfill_id=backfill_id,
             asset_graph=repository.asset_graph,
             partition_names=list(partition_keys),
             asset_selection=list(assets),
-            backfill_timestamp=clock.now().timestamp(),
+            backfill_timestamp=Clock().now().timestamp(),
             tags={REQUESTED_BY: requested_by},
             dynamic_partitions_store=instance,
             all_partitions=False,

@@ -1,6 +1,60 @@
 """When FINRA's weeks are loaded."""
 
-from collections.abc import Sequence
-
 import dagster as dg
-from dagster._core.definitions.partitions.utils import get_time_partitions_def  # noqa: F401
+
+from orchestration_project.assets.finra import SPECS, WEEKS
+from orchestration_project.domains.finra.selection import (
+    of_known_tiers,
+    outdated,
+    summary,
+    within_horizon,
+)
+from orchestration_project.jobs import finra_otc_weekly
+from orchestration_project.resources.backfills import active_backfill, request_backfill
+from orchestration_project.resources.clock import Clock
+from orchestration_project.resources.finra import FinraSource, versions_of
+from orchestration_project.resources.warehouse import Warehouse
+from orchestration_project.settings import Settings
+from orchestration_project.tables import finra as tables
+
+MONDAYS = "finra_otc_weekly_mondays"
+
+
+@dg.schedule(
+    name=MONDAYS,
+    job=finra_otc_weekly,
+    cron_schedule="0 9 * * 1,2",  # after a Monday that is a holiday, FINRA publishes on Tuesday
+    execution_timezone="America/New_York",
+)
+def finra_otc_weekly_mondays(
+    context: dg.ScheduleEvaluationContext,
+    clock: dg.ResourceParam[Clock],
+    finra: dg.ResourceParam[FinraSource],
+    settings: dg.ResourceParam[Settings],
+    warehouse: dg.ResourceParam[Warehouse],
+) -> dg.SkipReason:
+    """Backfill the weeks within the horizon that are missing, or that FINRA has restated."""
+    running = active_backfill(context.instance, MONDAYS)
+    if running is not None:
+        return dg.SkipReason(f"The backfill {running} of an earlier tick is still running.")
+    horizon = settings.finra_horizon_weeks
+    known, _ = of_known_tiers(finra.published())
+    recent = within_horizon(known, today=clock.today_in_new_york(), weeks=horizon)
+    wanted = [each for each in recent if WEEKS.has_partition_key(each.key)]
+    seen = warehouse.audited_versions(tables.finra_otc_weekly)
+    now = versions_of(finra, [each for each in wanted if each.key in seen])
+    due = outdated(wanted, seen=seen, now=now)
+    if not due:
+        return dg.SkipReason(
+            f"Nothing to do: all {len(wanted)} partitions published in the last {horizon} weeks "
+            "were taken, and none has changed since."
+        )
+    backfill = request_backfill(
+        context.instance,
+        context.repository_def,
+        [spec.key for spec in SPECS],
+        [each.key for each in due],
+        requested_by=MONDAYS,
+        title=f"FINRA OTC weekly: {len(due)} partitions missing or restated",
+    )
+    return dg.SkipReason(f"Launched the backfill {backfill}: {summary(due)}.")

@@ -98,4 +98,4 @@ def venue_week(rows: pl.DataFrame) -> pl.DataFrame:
 
 def _in_table_order(rows: pl.DataFrame, table: Table) -> pl.DataFrame:
     schema = schema_of(table)
-    return rows.select(list(schema)).cast(schema).sort(list(schema)[:4])
+    return rows.select(list(schema)).cast(pl.Schema(schema)).sort(list(schema)[:4])

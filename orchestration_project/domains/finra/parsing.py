@@ -97,7 +97,7 @@ def _header(part: Part, line: bytes, columns: Sequence[str], delimiter: str) -> 
 def _decoded(lines: Sequence[bytes]) -> pl.DataFrame:
     """Return line_number, line and reason for all lines but the header."""
     try:
-        texts: list[str | None] = b"\n".join(lines[1:]).decode("utf-8").split("\n")
+        texts: Sequence[str | None] = b"\n".join(lines[1:]).decode("utf-8").split("\n")
     except UnicodeDecodeError:
         texts = [_utf8_or_none(line) for line in lines[1:]]
     frame = pl.DataFrame({"line": texts[: len(lines) - 1]}, schema={"line": pl.String()})

@@ -70,21 +70,35 @@ def ranges(partitions: Iterable[TierWeek]) -> list[tuple[TierWeek, TierWeek]]:
     return found
 
 
-def outdated(published: Mapping[TierWeek, str], landed: Mapping[TierWeek, str]) -> list[TierWeek]:
-    """Return the published weeks that are not landed, or landed in another version."""
-    return sorted(each for each, version in published.items() if landed.get(each) != version)
-
-
-def within_horizon(
-    published: Iterable[TierWeek], *, today: date, weeks: int, first_week: date
+def outdated(
+    wanted: Iterable[TierWeek], *, seen: Mapping[str, str], now: Mapping[str, str]
 ) -> list[TierWeek]:
-    """Return the published weeks of known tiers that came out in the last ``weeks`` weeks."""
+    """Return the weeks that were never audited, or that the source now has in another version.
+
+    ``seen`` and ``now`` map partition keys to versions. A week that was held back stays out until
+    the source changes it: the same bytes would be held back again.
+    """
+    return sorted(
+        each for each in wanted if each.key not in seen or seen[each.key] != now[each.key]
+    )
+
+
+def within_horizon(published: Iterable[TierWeek], *, today: date, weeks: int) -> list[TierWeek]:
+    """Return the published weeks whose publication was due in the last ``weeks`` weeks."""
     return sorted(
         each
-        for each in set(published)
-        if each.tier in TIERS
-        and each.week_start >= first_week
-        and each.week_start + PUBLICATION_DELAY[each.tier] + weeks * WEEK > today
+        for each in published
+        if each.week_start + PUBLICATION_DELAY[each.tier] + weeks * WEEK > today
+    )
+
+
+def summary(partitions: Iterable[TierWeek]) -> str:
+    """Return ranges in words, such as ``T1 2025-11-10 to 2025-12-01 (4 weeks)``."""
+    return ", ".join(
+        f"{first.tier} {first.week_start}"
+        + (f" to {last.week_start}" if last != first else "")
+        + f" ({(last.week_start - first.week_start) // WEEK + 1} weeks)"
+        for first, last in ranges(partitions)
     )
 
 

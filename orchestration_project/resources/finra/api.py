@@ -14,17 +14,12 @@ from typing import Any
 from orchestration_project.contracts import SourceName
 from orchestration_project.domains.finra.contract import API_FIELDS
 from orchestration_project.domains.finra.parsing import row_count
-from orchestration_project.errors import (
-    ConfigurationError,
-    MovedError,
-    SourceError,
-    TransientError,
-    without_secrets,
-)
+from orchestration_project.errors import ConfigurationError, MovedError, SourceError, TransientError
 from orchestration_project.resources.captures import Capture, Captures, Fetched
 from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.finra.source import SourceVersion
 from orchestration_project.resources.http import HttpClient, Response
+from orchestration_project.settings import without_secrets
 
 PAGE_ROWS = 5000
 LARGEST_OFFSET = 500_000

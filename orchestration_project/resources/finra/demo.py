@@ -37,6 +37,13 @@ def demo_url(settings: Settings) -> str:
     return str((running or _start(settings, state, wanted))["url"])
 
 
+def stop_demo(settings: Settings) -> None:
+    """End the demo server of this STATE_DIR, if it runs."""
+    running = _running(settings.state_path / "demo" / "server.json")
+    if running is not None:
+        _stop(running)
+
+
 def _options(settings: Settings) -> dict[str, object]:
     return {
         "state_dir": str(settings.state_path),

@@ -1,12 +1,16 @@
 """What every source of FINRA's weekly data can do."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Protocol
 
 from orchestration_project.contracts import SourceName
+from orchestration_project.domains.finra.selection import TierWeek
 from orchestration_project.resources.captures import Capture
+
+VERSIONS_AT_ONCE = 8
 
 
 @dataclass(frozen=True)
@@ -56,3 +60,11 @@ class FinraSource(Protocol):
             SourceError: It answered what cannot be used.
         """
         ...
+
+
+def versions_of(source: FinraSource, partitions: Iterable[TierWeek]) -> dict[str, str]:
+    """Return the state of each partition by its key, several asked for at once."""
+    asked = list(partitions)
+    with ThreadPoolExecutor(VERSIONS_AT_ONCE) as pool:
+        found = pool.map(lambda each: source.version(each.week_start, each.tier).text, asked)
+        return dict(zip((each.key for each in asked), found, strict=True))

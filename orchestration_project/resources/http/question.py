@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import unquote, urlsplit
 
-from orchestration_project.errors import SourceError, without_secrets
+from orchestration_project.errors import SourceError
+from orchestration_project.settings import without_secrets
 
 SECRET_WORDS = ("authorization", "cookie", "key", "password", "secret", "signature", "token")
 SECRET_LENGTH = 4  # to hide every "1" of a text would hide the text, and no secret

@@ -40,6 +40,8 @@ def is_current(connection: Connection) -> bool:
     """
     script = ScriptDirectory.from_config(migration_config(connection))
     version = current_version(connection)
+    if version is None:
+        return False
     try:
         script.get_revision(version)
     except CommandError:

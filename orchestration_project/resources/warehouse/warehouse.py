@@ -10,7 +10,6 @@ from sqlalchemy import Connection, Select, Table, func, select
 from orchestration_project.contracts import REJECT_SCHEMA, Checked
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.resources.clock import Clock
-from orchestration_project.resources.warehouse import landing
 from orchestration_project.resources.warehouse.connecting import explained, open_engine, parsed_url
 from orchestration_project.resources.warehouse.frames import (
     Scope,
@@ -18,7 +17,17 @@ from orchestration_project.resources.warehouse.frames import (
     read_frame,
     within,
 )
-from orchestration_project.resources.warehouse.landing import Delivery, Landed, Order, ScopeState
+from orchestration_project.resources.warehouse.landing import (
+    Delivery,
+    Landed,
+    Order,
+    ScopeState,
+    held_back,
+    land,
+    read_state,
+    record_evidence,
+    take_fence,
+)
 from orchestration_project.resources.warehouse.migrating import is_current, migrate
 from orchestration_project.tables.spine import audits, database_labels, fences
 
@@ -95,7 +104,7 @@ class Warehouse:
     def state(self, table: Table, partition_key: str) -> ScopeState:
         """Return what is landed of a partition."""
         with self.reading() as connection:
-            return landing.read_state(connection, table, partition_key)
+            return read_state(connection, table, partition_key)
 
     def audited_versions(self, table: Table) -> dict[str, str]:
         """Return the source version of each partition's latest audited delivery, landed or not."""
@@ -144,13 +153,11 @@ class Warehouse:
         """
         must_hold_back = any(audit.blocks for audit in checked.audits)
         with self.writing() as connection:
-            known_from = landing.take_fence(
-                connection, order, self._clock.now(), delivery.source_version
-            )
+            known_from = take_fence(connection, order, self._clock.now(), delivery.source_version)
             if not must_hold_back:
-                return landing.land(connection, order, delivery, checked, known_from)
-            landing.record_evidence(connection, order, delivery, checked, known_from)
-        raise landing.held_back(order, checked)
+                return land(connection, order, delivery, checked, known_from)
+            record_evidence(connection, order, delivery, checked, known_from)
+        raise held_back(order, checked)
 
     def record_refused(self, order: Order, delivery: Delivery) -> None:
         """Record what was fetched for a delivery that could not even be checked.
@@ -160,5 +167,5 @@ class Warehouse:
         """
         nothing = Checked(pl.DataFrame(), pl.DataFrame(schema=REJECT_SCHEMA))
         with self.writing() as connection:
-            known_from = landing.take_fence(connection, order, self._clock.now(), None)
-            landing.record_evidence(connection, order, delivery, nothing, known_from)
+            known_from = take_fence(connection, order, self._clock.now(), None)
+            record_evidence(connection, order, delivery, nothing, known_from)

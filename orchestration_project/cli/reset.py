@@ -1,0 +1,71 @@
+"""`reset`: delete STATE_DIR and all that lies in it, after a question."""
+
+import argparse
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from orchestration_project.cli.ui import only_ui_on
+from orchestration_project.errors import ConfigurationError
+from orchestration_project.resources.finra.demo import stop_demo
+from orchestration_project.settings import PROJECT_ROOT, load_settings
+
+MARKS = ("dagster", "artifacts", "http", "demo", "logs")
+"""What a folder of state has in it; one with none of it is somebody else's."""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Ask, then delete; return 1 if the answer is no."""
+    options = _parser().parse_args(arguments)
+    settings = load_settings()
+    folder = settings.state_path
+    if not folder.exists():
+        _say(f"{folder} does not exist: there is nothing to delete")
+        return 0
+    _refuse_foreign(folder)
+    if not options.yes and not _agreed(folder):
+        _say("nothing was deleted")
+        return 1
+    home = folder / "dagster"
+    home.mkdir(exist_ok=True)
+    with only_ui_on(home):
+        stop_demo(settings)
+        shutil.rmtree(folder)
+    _say(f"deleted {folder}; databases named by DATABASE_URL are as they were")
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m orchestration_project reset",
+        description="Delete STATE_DIR: Dagster's history, what was fetched, the SQLite databases.",
+    )
+    parser.add_argument("--yes", action="store_true", help="do not ask")
+    return parser
+
+
+def _refuse_foreign(folder: Path) -> None:
+    if folder in PROJECT_ROOT.parents or folder == PROJECT_ROOT:
+        found = "the project itself, or a folder above it"
+    elif not any((folder / mark).exists() for mark in MARKS):
+        found = "a folder with nothing of this project's in it"
+    else:
+        return
+    raise ConfigurationError(
+        f"STATE_DIR {folder} is not deleted",
+        expected="a folder that only this project fills",
+        found=found,
+        remedy="correct STATE_DIR",
+    )
+
+
+def _agreed(folder: Path) -> bool:
+    try:
+        answer = input(f"Delete {folder} with all data in it? [y/N] ")
+    except EOFError:  # nobody is there to ask
+        return False
+    return answer.strip().lower() in ("y", "yes")
+
+
+def _say(text: str) -> None:
+    print(text)  # noqa: T201 - a command talks to its user
