@@ -41,6 +41,8 @@ $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	  || { echo "Python 3.11 or newer is needed; say which with PYTHON=…" >&2; exit 1; }
 	@$(PYTHON) -m venv $(VENV)
+	@$@ -c 'import pathlib, sysconfig; pathlib.Path(sysconfig.get_path("purelib"), \
+	  "orchestration_project.pth").write_text("$(CURDIR)\n")'
 
 $(VENV)/installed: requirements.lock | $(VENV)/bin/python
 	@echo "installing into $(VENV) …"

@@ -48,6 +48,11 @@ def finra_tier_weeks(
 class Load(Protocol[Taken, Loaded]):
     """How a partition is loaded; the next one is taken while the present one lands."""
 
+    @property
+    def where(self) -> Mapping[str, str]:
+        """What an error should name besides partition and run, such as asset and source."""
+        ...
+
     def take(self, key: str) -> Taken:
         """Fetch and check the partition ``key``; writes nothing that is published."""
         ...
@@ -97,7 +102,7 @@ def _outcome(
     try:
         return Outcome(key, _landed(key, taken.result, load, ATTEMPTS_AGAINST_OTHERS))
     except OrchestrationError as error:
-        return Outcome(key, error=error.within(partition=key, run=run_id))
+        return Outcome(key, error=error.within(partition=key, run=run_id, **load.where))
 
 
 def _landed(
@@ -117,7 +122,7 @@ def _log_progress(
 ) -> None:
     left = seconds / done * (of - done)
     place = f"{outcome.partition_key} ({done} of {of}, about {left:.0f} s left)"
-    said = "is held back: " + str(outcome.error) if outcome.error else str(outcome.loaded)
+    said = outcome.error or outcome.loaded
     context.log.log(logging.ERROR if outcome.error else logging.INFO, f"{place}: {said}")
     PROGRESS.info("%s: %s", outcome.partition_key, said)
 

@@ -79,6 +79,11 @@ class WeeklyLoad:
     full: bool = False
     force: bool = False
 
+    @property
+    def where(self) -> Mapping[str, str]:
+        """What an error names besides partition and run."""
+        return {"asset": "finra/otc_weekly", "source": self.finra.name}
+
     def take(self, key: str) -> TakenWeek:
         """Fetch a partition and check it, unless the source holds what is landed.
 

@@ -454,7 +454,7 @@ def held_back(order: Order, checked: Checked) -> HeldBackError:
     """Return the error that names the audits which failed, with numbers."""
     failed = [audit for audit in checked.audits if audit.blocks]
     return HeldBackError(
-        f"{order.partition_key} is held back: " + ", ".join(audit.name for audit in failed),
+        f"{order.partition_key} is held back by " + ", ".join(audit.name for audit in failed),
         expected="; ".join(audit.expected for audit in failed),
         found="; ".join(f"{audit.found} {audit.offenders_json[:300]}" for audit in failed),
         remedy=f"see the table audits, group_id {group_id(order)}; the published rows stay as they "
