@@ -14,6 +14,7 @@ from orchestration_project.demo.memory import Memory
 from orchestration_project.demo.publication import new_york_day
 from orchestration_project.demo.server import QueryApi
 
+_ROWS_PER_WEEK = range(300, 1_000_001)  # fewer hold no faults, more run out of tickers
 _LOG_BYTES = 5_000_000
 
 
@@ -23,16 +24,14 @@ def parse_options(arguments: Sequence[str] | None) -> argparse.Namespace:
     add = parser.add_argument
     add("--state-dir", type=Path, required=True, help="everything it keeps is in DIR/demo")
     add("--seed", type=int, default=20_250_106, help="decides every figure")
-    add(
-        "--rows-per-week", type=int, default=160_000, help="firm rows over three tiers; 300 or more"
-    )
+    add("--rows-per-week", type=int, default=160_000, help="firm rows over three tiers")
     add("--latency-seconds", type=float, default=0.0, help="delay of each answer")
     add("--requests-per-second", type=int, default=20, help="limit of data requests; 0: none")
     add("--idle-seconds", type=float, default=900.0, help="ends after so long without a request")
     add("--clock-now", type=_iso_time, help="an ISO time to advance from, instead of real time")
     options = parser.parse_args(arguments)
-    if options.rows_per_week < 300:
-        parser.error("--rows-per-week must be at least 300")
+    if options.rows_per_week not in _ROWS_PER_WEEK:
+        parser.error("--rows-per-week must lie between 300 and 1,000,000")
     return options
 
 
@@ -49,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _run(options: argparse.Namespace, folder: Path) -> None:
-    clock = Clock(options.clock_now)
+    clock = Clock(_time(options.clock_now) if options.clock_now else None)
     api = QueryApi(
         market=Market(options.seed, options.rows_per_week),
         memory=Memory(folder / "state.json", new_york_day(clock.now())),
@@ -57,10 +56,7 @@ def _run(options: argparse.Namespace, folder: Path) -> None:
         latency_seconds=options.latency_seconds,
         requests_per_second=options.requests_per_second,
     )
-    told = vars(options) | {
-        "state_dir": str(options.state_dir),
-        "clock_now": options.clock_now and options.clock_now.isoformat(),
-    }
+    told = vars(options) | {"state_dir": str(options.state_dir)}
     serve(api, folder / "server.json", idle_seconds=options.idle_seconds, options=told)
 
 
@@ -70,7 +66,13 @@ def _log_to(path: Path) -> None:
     logging.basicConfig(handlers=[handler], level=logging.INFO, format=layout)
 
 
-def _iso_time(text: str) -> datetime:
+def _iso_time(text: str) -> str:
+    """Return ``text`` as it is, so that callers find in the announcement what they gave."""
+    _time(text)
+    return text
+
+
+def _time(text: str) -> datetime:
     """Return the time in ``text``; one without a zone is UTC."""
     time = datetime.fromisoformat(text)
     return time if time.tzinfo else time.replace(tzinfo=UTC)

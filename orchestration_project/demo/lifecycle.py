@@ -8,7 +8,7 @@ import signal
 import socket
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -56,10 +56,7 @@ def serve(
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         announcement = {"url": url, "pid": os.getpid(), "options": dict(options)}
-        try:
-            asyncio.run(_serve(api, listener, server_file, announcement, idle_seconds))
-        finally:
-            server_file.unlink(missing_ok=True)
+        asyncio.run(_serve(api, listener, server_file, announcement, idle_seconds))
 
 
 class _QuietServer(uvicorn.Server):
@@ -91,19 +88,20 @@ async def _serve(
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     while not (server.started or serving.done()):
         await asyncio.sleep(_POLL_SECONDS)
-    write_atomically(server_file, announcement)
-    while not told_to_end.is_set() and (left := _seconds_left(api, idle_seconds)) > 0:
-        try:
-            await asyncio.wait_for(told_to_end.wait(), left)
-        except TimeoutError:
-            continue
-    server_file.unlink(missing_ok=True)  # nobody new may come while the last answers go out
+    if server.started:
+        write_atomically(server_file, announcement)
+        await _idle_or_told(api, idle_seconds, told_to_end)
+        server_file.unlink()  # nobody new may come while the last answers go out
     server.should_exit = True
     await serving
 
 
-def _seconds_left(api: QueryApi, idle_seconds: float) -> float:
-    return api.last_request + idle_seconds - time.monotonic()
+async def _idle_or_told(api: QueryApi, idle_seconds: float, told_to_end: asyncio.Event) -> None:
+    """Return when nobody has asked for ``idle_seconds``, or at once when told to."""
+    while (left := api.last_request + idle_seconds - time.monotonic()) > 0:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(told_to_end.wait(), left)
+            return
 
 
 def _is_up(server_file: Path) -> bool:

@@ -5,6 +5,7 @@ Only seed, size, tier and week decide a row, never the clock, the process or wha
 
 from dataclasses import dataclass
 from datetime import date, timedelta
+from enum import IntEnum
 from functools import lru_cache
 
 import numpy as np
@@ -26,6 +27,16 @@ _LOG_SHARES = {"T1": 18.2, "T2": 15.6, "OTCE": 16.4, "NMS": 9.0}
 _NO_CENTS = pl.lit(None, pl.Int64)
 
 
+class Purpose(IntEnum):
+    """What random numbers are drawn for: each purpose has numbers of its own."""
+
+    TRADING = 0
+    AFFINITY = 1
+    RESTATEMENT_DAY = 2
+    RESTATEMENT = 3
+    ORDER = 4
+
+
 class Market:
     """A market of about ``rows_per_week`` rows per symbol and firm over the three tiers."""
 
@@ -34,7 +45,7 @@ class Market:
         self._rows_per_week = rows_per_week
         self._tier = lru_cache(maxsize=None)(self._make_tier)
 
-    def random(self, tier: str, week: date, purpose: int) -> np.random.Generator:
+    def random(self, tier: str, week: date, purpose: Purpose) -> np.random.Generator:
         """Return the random numbers of one week and tier for one ``purpose``."""
         entropy = [self.seed, _TIER_CODES[tier], week.toordinal(), purpose]
         return np.random.Generator(np.random.Philox(np.random.SeedSequence(entropy)))
@@ -47,7 +58,7 @@ class Market:
         lastReportedDate.
         """
         traded = self._tier(tier)
-        rng = self.random(tier, week, purpose=0)
+        rng = self.random(tier, week, Purpose.TRADING)
         symbol, venue = traded.pairs(week, self._row_count(tier, week, rng), rng)
         shares = traded.shares(symbol, venue, rng) * trading_level(week)
         shares = _with_de_minimis_share(shares, venue, traded.venues, rng.uniform(0.27, 0.345))
@@ -77,7 +88,7 @@ class Market:
         listed = max(_FEWEST_SYMBOLS[tier], rows / _ROWS_PER_SYMBOL[tier])
         size = round(listed * _SYMBOLS_EVER_PER_LISTED)
         venues = venues_of(tier)
-        rng = self.random(tier, date.min, purpose=0)
+        rng = self.random(tier, date.min, Purpose.AFFINITY)
         affinity = 0.9 * rng.standard_normal((size, len(venues.presence)), dtype=np.float32)
         return _Tier(universe(self.seed, tier, size), venues, affinity, _LOG_SHARES[tier])
 

@@ -8,7 +8,7 @@ import polars as pl
 from orchestration_project.demo import faults
 from orchestration_project.demo.aggregates import with_aggregates
 from orchestration_project.demo.catalogue import Edition
-from orchestration_project.demo.market import Market
+from orchestration_project.demo.market import Market, Purpose
 from orchestration_project.demo.restatements import Restatement, ordinary_symbols, restated
 
 _TIER_DESCRIPTIONS = {
@@ -17,7 +17,6 @@ _TIER_DESCRIPTIONS = {
     "OTCE": "OTCE",
     "NMS": "Not Applicable",
 }
-_ORDER_PURPOSE, _RESTATEMENT_PURPOSE = 8, 9  # of the random numbers drawn here
 _IDENTITY = (
     "summaryTypeCode",
     "issueSymbolIdentifier",
@@ -37,9 +36,9 @@ def partition_rows(market: Market, anchor: date, edition: Edition) -> pl.DataFra
     where = faults.place(anchor, edition.tier, edition.week)
     rows = _completed(firm_rows, where).with_columns(lastUpdateDate=_day(edition.published))
     if edition.restatement:
-        rng = market.random(edition.tier, edition.week, _RESTATEMENT_PURPOSE)
+        rng = market.random(edition.tier, edition.week, Purpose.RESTATEMENT)
         rows = _corrected(firm_rows, rows, where, edition.restatement, rng)
-    order = market.random(edition.tier, edition.week, _ORDER_PURPOSE).permutation(rows.height)
+    order = market.random(edition.tier, edition.week, Purpose.ORDER).permutation(rows.height)
     return _as_published(rows.sort(_IDENTITY)[order], edition)
 
 

@@ -7,13 +7,12 @@ import numpy as np
 import polars as pl
 
 from orchestration_project.demo import faults
-from orchestration_project.demo.market import Market
+from orchestration_project.demo.market import Market, Purpose
 from orchestration_project.demo.symbols import TREACHEROUS, UNUSED_SUFFIX
 
 _ONE_IN = 12
 _EARLIEST_DAYS = 100
 _LATEST_DAYS = 169
-_PURPOSE = 5  # of the random numbers drawn here
 _TREACHEROUS = [ticker for tickers in TREACHEROUS.values() for ticker in tickers]
 
 
@@ -38,7 +37,7 @@ def restatement(market: Market, anchor: date, tier: str, week: date) -> Restatem
     }
     if where in known:
         return known[where]
-    rng = market.random(tier, week, _PURPOSE)
+    rng = market.random(tier, week, Purpose.RESTATEMENT_DAY)
     is_chosen = rng.integers(_ONE_IN) == 0
     day = week + timedelta(days=int(rng.integers(_EARLIEST_DAYS, _LATEST_DAYS + 1)))
     # What a first run loads holds still for a week, so that repeating the run changes nothing.
@@ -59,21 +58,8 @@ def restated(
     count = max(1, round(kept.height * restatement.share_changed))
     factor = np.ones(kept.height)
     factor[rng.choice(kept.height, count, replace=False)] = rng.uniform(1.02, 1.2, count)
-    changed = pl.when(pl.Series(factor > 1))
-    more = pl.Series(factor)
-    return pl.concat(
-        [
-            kept.with_columns(
-                shares=changed.then((pl.col("shares") * more).ceil().cast(pl.Int64)).otherwise(
-                    "shares"
-                ),
-                cents=changed.then((pl.col("cents") * more).ceil().cast(pl.Int64)).otherwise(
-                    "cents"
-                ),
-            ),
-            added,
-        ]
-    )
+    more = (pl.col("shares", "cents") * pl.Series(factor)).ceil().cast(pl.Int64)
+    return pl.concat([kept.with_columns(more), added])
 
 
 def ordinary_symbols(rows: pl.DataFrame) -> list[str]:

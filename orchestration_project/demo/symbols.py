@@ -53,7 +53,7 @@ _KINDS = (
 )
 _SUFFIXES = ("$A", "$B", ".A", ".U", ".W", "p", "pA", "w")
 _TIER_ORDER = tuple(TREACHEROUS)
-_MOST_PER_TIER = 60_000
+_MOST_PER_TIER = 100_000
 _CHURN_CYCLE_WEEKS = 520
 _CHURN_AWAY_WEEKS = 120
 

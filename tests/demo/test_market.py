@@ -8,6 +8,7 @@ import pytest
 
 from orchestration_project.demo.market import Market
 from orchestration_project.demo.publication import TIERS
+from orchestration_project.demo.symbols import universe
 from tests.demo.program import Demo, StartDemo, partition
 
 CALM = {"T1": "2026-01-19", "T2": "2025-12-29", "OTCE": "2025-12-22"}  # sixth to eighth back
@@ -103,6 +104,12 @@ def test_volumes_are_heavy_tailed_and_one_venue_holds_most_of_the_otc_market(mar
     assert 0.6 < _total(ats.filter(MPID="OTCN")) / _total(ats) < 0.95
     huge = rows.filter(pl.col("shares") / pl.col("trades") > 100_000)
     assert 0.003 < huge.height / rows.height < 0.03
+
+
+def test_no_ticker_is_in_two_tiers_however_many_there_are():
+    frames = [universe(1, tier, 40_000).frame["issueSymbolIdentifier"] for tier in TIERS]
+    tickers = pl.concat(frames)
+    assert tickers.n_unique() == tickers.len() == 120_000
 
 
 def test_symbols_come_and_go_slowly(market: Market):
