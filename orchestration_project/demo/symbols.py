@@ -95,15 +95,7 @@ def universe(seed: int, tier: str, size: int) -> Universe:
     phase = rng.integers(_CHURN_CYCLE_WEEKS, size=size)
     phase[: named + size // 20] = -1
     return Universe(
-        pl.DataFrame(
-            {
-                "issueSymbolIdentifier": tickers,
-                "issueName": [
-                    _name(t, k, n) for n, (t, k) in enumerate(zip(tickers, kinds, strict=True))
-                ],
-                "productTypeCode": [_KINDS[kind][1] for kind in kinds],
-            }
-        ),
+        _named(tickers, kinds),
         activity=-1.1 * np.log(rank + 3.0),
         price_usd=median_price * np.exp(rng.normal(0, 1.1, size)),
         trade_size=np.maximum(1.0, median_trade * np.exp(rng.normal(0, spread, size))),
@@ -137,6 +129,18 @@ def _spell(number: int, letters: int) -> str:
         number, digit = divmod(number, 26)
         own += ascii_uppercase[digit]
     return own + "FY"[ord(own[0]) % 2] if letters == 5 else own
+
+
+def _named(tickers: list[str], kinds: np.ndarray) -> pl.DataFrame:
+    """Return ``tickers`` with their names and product types; see `Universe`."""
+    numbered = enumerate(zip(tickers, kinds, strict=True))
+    return pl.DataFrame(
+        {
+            "issueSymbolIdentifier": tickers,
+            "issueName": [_name(ticker, kind, position) for position, (ticker, kind) in numbered],
+            "productTypeCode": [_KINDS[kind][1] for kind in kinds],
+        }
+    )
 
 
 def _name(ticker: str, kind: int, position: int) -> str:
