@@ -142,5 +142,6 @@ def _with_de_minimis_share(
     is_lump = (names == DE_MINIMIS).to_numpy()[venue]
     is_named_firm = ~venues.is_ats[venue] & ~is_lump
     wanted = shares[is_named_firm].sum() * fraction / (1 - fraction)
-    scale = wanted / shares[is_lump].sum() if wanted else 1.0
+    held = shares[is_lump].sum()
+    scale = wanted / held if wanted and held else 1.0  # a tiny tier may lack one or the other
     return np.maximum(1, np.rint(np.where(is_lump, shares * scale, shares)))
