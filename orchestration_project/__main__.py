@@ -27,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         epilog="\n".join(["commands:", *(f"  {name:10}{text}" for name, text in COMMANDS.items())]),
     )
     parser.add_argument("command", choices=COMMANDS, metavar="command")
-    parser.add_argument("options", nargs=argparse.REMAINDER, help="see: command --help")
+    parser.add_argument("options", nargs=argparse.REMAINDER, metavar="...", help="its options")
     chosen = parser.parse_args(arguments)
     command = import_module(f"orchestration_project.cli.{chosen.command}")
     try:

