@@ -10,12 +10,18 @@ from typing import Any, Generic, Protocol, TypeVar
 
 import dagster as dg
 
-from orchestration_project.domains.finra.calendar import TIERS, WEEK, monday_of
+from orchestration_project.domains.finra.calendar import (
+    FIRST_WEEK_OF_ALL,
+    TIERS,
+    WEEK,
+    monday_of,
+)
 from orchestration_project.errors import ContractError, OrchestrationError
 from orchestration_project.resources.warehouse import SupersededError
+from orchestration_project.settings import Settings
 
-DEFAULT_HISTORY = 52 * WEEK
-"""FINRA keeps about a year in its current dataset."""
+A_YEAR = 52 * WEEK
+"""What FINRA keeps in its current dataset."""
 
 ATTEMPTS_AGAINST_OTHERS = 4
 """How often a partition is taken again because another run delivered it first."""
@@ -23,18 +29,28 @@ ATTEMPTS_AGAINST_OTHERS = 4
 PROGRESS = logging.getLogger("orchestration_project.progress")
 """One line for each partition done, for a command that shows how far its runs are."""
 
+PARTITION_TAGS = (
+    "dagster/partition",
+    "dagster/asset_partition_range_start",
+    "dagster/asset_partition_range_end",
+)
+
 Taken = TypeVar("Taken")
 Loaded = TypeVar("Loaded", covariant=True)
 
 
-def finra_tier_weeks(
-    first_week: date | None, *, now: date, machine_now: date
-) -> dg.MultiPartitionsDefinition:
-    """Return tier x week, from ``first_week`` (default: a year back) to the last full week.
+def first_finra_week(settings: Settings, now: date) -> date:
+    """Return FINRA_FIRST_WEEK; without it, a year back, and for files, which may be old, all."""
+    if settings.finra_first_week is not None:
+        return settings.finra_first_week
+    return FIRST_WEEK_OF_ALL if settings.finra_source == "files" else monday_of(now) - A_YEAR
+
+
+def finra_tier_weeks(start: date, *, now: date, machine_now: date) -> dg.MultiPartitionsDefinition:
+    """Return tier x week, from ``start``, a Monday, to the last week that has ended by ``now``.
 
     Dagster ends weekly partitions by ``machine_now``; the offset makes that the project's ``now``.
     """
-    start = first_week or monday_of(now) - DEFAULT_HISTORY
     weeks = dg.WeeklyPartitionsDefinition(
         start_date=start.isoformat(),
         day_offset=1,  # FINRA's weeks start on Mondays, Dagster's on Sundays
@@ -83,7 +99,7 @@ def each_partition(
         Outcome(key, error=error) for key, error in _refused_before(context).items()
     ]
     refused = {outcome.partition_key for outcome in outcomes}
-    keys = [key for key in context.partition_keys if key not in refused]
+    keys = [key for key in _asked_keys(context) if key not in refused]
     started = time.monotonic()
     with ThreadPoolExecutor(1, thread_name_prefix="take") as pool:
         ahead = [pool.submit(load.take, key) for key in keys[:1]]
@@ -94,6 +110,17 @@ def each_partition(
             outcomes.append(outcome)
             _log_progress(context, outcome, done, len(keys), time.monotonic() - started)
     return outcomes
+
+
+def _asked_keys(context: dg.AssetExecutionContext) -> Sequence[str]:
+    """Return the run's partition keys, or just those of its tags that no partition has.
+
+    Dagster would take a Tuesday for the Monday after it; the load refuses such a key instead.
+    """
+    definition = context.assets_def.partitions_def
+    known = set(definition.get_partition_keys() if definition else ())
+    asked = [context.run.tags[tag] for tag in PARTITION_TAGS if tag in context.run.tags]
+    return [key for key in asked if key not in known] or context.partition_keys
 
 
 def _outcome(

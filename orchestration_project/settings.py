@@ -61,7 +61,8 @@ class Settings(BaseSettings):
     finra_client_secret: SecretStr | None = Field(None, description="The API client's secret.")
     finra_files_dir: Path | None = Field(None, description="Folder of downloaded weekly files.")
     finra_first_week: Annotated[date, AfterValidator(_monday)] | None = Field(
-        None, description="First weekly partition, a Monday; default: 52 weeks back."
+        None,
+        description="First weekly partition, a Monday; default: 52 weeks back; of files 2014.",
     )
     finra_requests_per_second: int = Field(
         20, ge=1, description="FINRA allows 20 synchronous requests a second for an IP address."

@@ -10,7 +10,12 @@ from sqlalchemy import Table
 
 from orchestration_project.contracts import OFFENDERS_KEPT
 from orchestration_project.domains.finra.audits import AUDITS, Verdict, verdicts
-from orchestration_project.partitions import each_partition, finra_tier_weeks, settle
+from orchestration_project.partitions import (
+    each_partition,
+    finra_tier_weeks,
+    first_finra_week,
+    settle,
+)
 from orchestration_project.resources.artifacts import ArtifactStore
 from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.finra import FinraSource
@@ -37,12 +42,17 @@ CAPTURE, STAGED, OTC_WEEKLY, SYMBOL_WEEK, VENUE_WEEK = (
     )
 )
 SHOWN_OF_A_FAILURE = ("partition_key", "expected", "found", "offenders", "group_id", "run_id")
-settings_at_load = load_settings()
-WEEKS = finra_tier_weeks(
-    settings_at_load.finra_first_week,
-    now=Clock(settings_at_load.clock_now).today_in_new_york(),
-    machine_now=Clock().today_in_new_york(),
-)
+
+
+def _weeks() -> dg.MultiPartitionsDefinition:
+    settings = load_settings()
+    today = Clock(settings.clock_now).today_in_new_york()
+    return finra_tier_weeks(
+        first_finra_week(settings, today), now=today, machine_now=Clock().today_in_new_york()
+    )
+
+
+WEEKS = _weeks()
 
 
 def _column_schema(table: Table) -> dg.TableSchema:

@@ -16,6 +16,8 @@ PUBLICATION_DELAY = {
     "OTCE": timedelta(days=35),
 }
 WEEK = timedelta(days=7)
+FIRST_WEEK_OF_ALL = date(2014, 5, 12)
+"""The first week that FINRA ever published, on 2014-06-02."""
 
 
 @cache
