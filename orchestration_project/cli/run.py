@@ -16,6 +16,7 @@ from orchestration_project.domains.finra.selection import (
     of_known_tiers,
     ranges,
 )
+from orchestration_project.instance.launcher import own_run_tags
 from orchestration_project.instance.storage import open_instance
 from orchestration_project.partitions import PROGRESS
 from orchestration_project.resources.providers import open_finra, open_http, open_warehouse
@@ -136,7 +137,8 @@ def _execute(
         repository.get_reconstructable_job(JOB),
         instance,
         run_config=QUIET,
-        tags={
+        tags=own_run_tags()
+        | {
             "dagster/asset_partition_range_start": first.key,
             "dagster/asset_partition_range_end": last.key,
         },
