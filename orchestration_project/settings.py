@@ -23,7 +23,7 @@ from orchestration_project.errors import ConfigurationError
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 
-SECRET_QUERY_NAMES = ("apikey", "api_key", "key", "token", "secret", "password", "signature")
+SECRET_QUERY_WORDS = ("key", "token", "secret", "password", "signature")
 
 FINRA_API_URL = "https://api.finra.org"
 FINRA_TOKEN_URL = "https://ews.fip.finra.org/fip/rest/ews/oauth2/access_token"  # noqa: S105 - an address
@@ -162,7 +162,9 @@ def without_secrets(url: str) -> str:
     parts = urlsplit(url)
     host = parts.netloc.rpartition("@")[2]
     query = "&".join(
-        f"{name}=***" if name.lower() in SECRET_QUERY_NAMES else f"{name}{equals}{value}"
+        f"{name}=***"
+        if any(word in name.lower() for word in SECRET_QUERY_WORDS)
+        else f"{name}{equals}{value}"
         for name, equals, value in (pair.partition("=") for pair in parts.query.split("&"))
     )
     return urlunsplit((parts.scheme, host, parts.path, query, ""))

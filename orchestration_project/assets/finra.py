@@ -42,17 +42,11 @@ CAPTURE, STAGED, OTC_WEEKLY, SYMBOL_WEEK, VENUE_WEEK = (
     )
 )
 SHOWN_OF_A_FAILURE = ("partition_key", "expected", "found", "offenders", "group_id", "run_id")
-
-
-def _weeks() -> dg.MultiPartitionsDefinition:
-    settings = load_settings()
-    today = Clock(settings.clock_now).today_in_new_york()
-    return finra_tier_weeks(
-        first_finra_week(settings, today), now=today, machine_now=Clock().today_in_new_york()
-    )
-
-
-WEEKS = _weeks()
+SETTINGS = load_settings()
+TODAY = Clock(SETTINGS.clock_now).today_in_new_york()
+WEEKS = finra_tier_weeks(
+    first_finra_week(SETTINGS, TODAY), now=TODAY, machine_now=Clock().today_in_new_york()
+)
 
 
 def _column_schema(table: Table) -> dg.TableSchema:
@@ -85,7 +79,7 @@ def _spec(
         group_name=GROUP,
         owners=OWNERS,
         kinds=kinds,
-        tags={"domain": GROUP},
+        tags={"domain": GROUP, "data": "made_up" if SETTINGS.is_demo else "real"},
         metadata=metadata,
     )
 
@@ -237,6 +231,8 @@ def _check_result(verdict: Verdict) -> dg.AssetCheckResult:
         "partitions_not_applicable": verdict.not_applicable_count,
         "partitions_failed": len(verdict.failed),
     }
+    if len(verdict.limits) == 1:  # Record-Total differs from partition to partition
+        metadata["limit"] = verdict.limits[0]
     if offenders:
         metadata["failures"] = dg.MetadataValue.table(offenders)
     return dg.AssetCheckResult(

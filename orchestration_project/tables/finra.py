@@ -15,7 +15,7 @@ finra_otc_weekly = table(
     text("tier", "T1, T2 or OTCE", key=True),
     text("market", "ATS, or NON_ATS for other OTC trading", key=True),
     text("symbol", "FINRA's issue symbol, exact to the byte", key=True),
-    text("venue_id", "MPID; without one CRD:<number>; without both NAME:<name>", key=True),
+    text("venue_id", "MPID; without one CRD:number; without both NAME:name", key=True),
     day("week_end", "Friday of the week"),
     text("mpid", "Market participant identifier", optional=True),
     count("firm_crd_number", "The firm's number in FINRA's registry; 0: De Minimis", optional=True),

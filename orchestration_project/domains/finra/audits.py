@@ -127,9 +127,13 @@ def _few_rejects(week: WeekRows, max_reject_ratio: float) -> Audit:
 
 @dataclass(frozen=True)
 class Verdict:
-    """How one audit stands over many partitions; ``failed`` are rows of `audits`."""
+    """How one audit stands over many partitions.
+
+    ``limits`` are what the audit asked for, each text once; ``failed`` are rows of `audits`.
+    """
 
     audit: str
+    limits: Sequence[str]
     passed_count: int
     not_applicable_count: int
     failed: Sequence[dict[str, object]]
@@ -146,6 +150,7 @@ def verdicts(latest: pl.DataFrame) -> list[Verdict]:
     return [
         Verdict(
             audit,
+            sorted(set(rows["expected"])),
             len(rows.filter(outcome == "passed")),
             len(rows.filter(outcome == "not_applicable")),
             rows.filter(outcome == "failed").to_dicts(),
