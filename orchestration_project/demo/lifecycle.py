@@ -19,6 +19,7 @@ from orchestration_project.demo.server import QueryApi
 
 _START_SECONDS = 60
 _POLL_SECONDS = 0.05
+_WATCH_SECONDS = 0.5
 _GRACE_SECONDS = 1  # for requests in flight when the server is told to end
 
 
@@ -74,14 +75,7 @@ async def _serve(
     announcement: Mapping[str, object],
     idle_seconds: float,
 ) -> None:
-    config = uvicorn.Config(
-        api,
-        lifespan="off",
-        log_config=None,
-        access_log=False,
-        timeout_graceful_shutdown=_GRACE_SECONDS,
-    )
-    server = _QuietServer(config)
+    server = _QuietServer(_config(api))
     told_to_end = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, told_to_end.set)
@@ -90,18 +84,41 @@ async def _serve(
         await asyncio.sleep(_POLL_SECONDS)
     if server.started:
         write_atomically(server_file, announcement)
-        await _idle_or_told(api, idle_seconds, told_to_end)
-        server_file.unlink()  # nobody new may come while the last answers go out
+        while not _is_over(api, server_file, announcement, idle_seconds):
+            with suppress(TimeoutError):
+                await asyncio.wait_for(told_to_end.wait(), _WATCH_SECONDS)
+                break
+        if _is_announced(server_file, announcement):
+            server_file.unlink()  # nobody new may come while the last answers go out
     server.should_exit = True
     await serving
 
 
-async def _idle_or_told(api: QueryApi, idle_seconds: float, told_to_end: asyncio.Event) -> None:
-    """Return when nobody has asked for ``idle_seconds``, or at once when told to."""
-    while (left := api.last_request + idle_seconds - time.monotonic()) > 0:
-        with suppress(TimeoutError):
-            await asyncio.wait_for(told_to_end.wait(), left)
-            return
+def _config(api: QueryApi) -> uvicorn.Config:
+    """Return how to serve ``api``: without hooks, with our logging, soon over when told."""
+    return uvicorn.Config(
+        api,
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=_GRACE_SECONDS,
+    )
+
+
+def _is_over(
+    api: QueryApi, server_file: Path, announcement: Mapping[str, object], idle_seconds: float
+) -> bool:
+    """Return whether nobody has asked for ``idle_seconds``, or the folder was deleted meanwhile."""
+    is_idle = time.monotonic() - api.last_request > idle_seconds
+    return is_idle or not _is_announced(server_file, announcement)
+
+
+def _is_announced(server_file: Path, announcement: Mapping[str, object]) -> bool:
+    """Return whether the file tells of this server, not of one that came after a deletion."""
+    try:
+        return json.loads(server_file.read_text()) == announcement
+    except (OSError, ValueError):
+        return False
 
 
 def _is_up(server_file: Path) -> bool:

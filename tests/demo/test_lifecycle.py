@@ -1,6 +1,7 @@
 """The program: found through a file, alone in its folder, gone when it is idle or told."""
 
 import json
+import shutil
 import time
 from datetime import datetime
 
@@ -74,6 +75,18 @@ def test_of_several_started_at_once_one_serves(tmp_path):
         for process in processes:
             process.terminate()
             process.communicate(timeout=START_SECONDS)
+
+
+def test_a_server_whose_folder_is_deleted_ends_and_leaves_its_successor_alone(
+    start_demo: StartDemo,
+):
+    first = start_demo()
+    shutil.rmtree(first.state_dir)
+    second = start_demo()
+    first.process.communicate(timeout=START_SECONDS)
+    assert first.process.returncode == 0
+    assert (second.state_dir / "demo" / "server.json").exists()
+    assert second.client.get("/health").status_code == 200
 
 
 def test_a_killed_server_is_replaced(start_demo: StartDemo):
