@@ -15,14 +15,23 @@ import psutil
 
 from orchestration_project.settings import PROJECT_ROOT
 
+DEMO = {
+    "CLOCK_NOW": "2026-03-02T15:00:00+00:00",
+    "DEMO_ROWS_PER_WEEK": "6000",
+    "DEMO_REQUESTS_PER_SECOND": "0",
+    "DEMO_IDLE_SECONDS": "60",
+    "FINRA_REQUESTS_PER_SECOND": "500",
+}
+"""A small, quick demo source on a day that stays the same: a Monday on which FINRA publishes."""
+
 
 def start(state_dir: Path, *arguments: str, **environment: str) -> subprocess.Popen[str]:
-    """Start ``python -m arguments`` as in a new shell that knows only STATE_DIR."""
+    """Start ``python -m arguments`` as in a new shell that knows STATE_DIR and the small demo."""
     clean = {"PATH": os.defpath, "HOME": str(state_dir.parent), "STATE_DIR": str(state_dir)}
     return subprocess.Popen(  # noqa: S603 - a Python module that a test names
         [sys.executable, "-m", *arguments],
         cwd=PROJECT_ROOT,
-        env=clean | environment,
+        env=clean | DEMO | environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -20,6 +20,7 @@ import yaml
 from orchestration_project.cli.services import Services, Stopped
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.instance.storage import open_instance, state_folder
+from orchestration_project.resources.finra.demo import retire_demo
 from orchestration_project.settings import PROJECT_ROOT, child_environment, load_settings
 
 DEFINITIONS = "orchestration_project.definitions"
@@ -43,6 +44,7 @@ def main(arguments: Sequence[str]) -> int:
                 sys.stdout.write(
                     "Stopping; runs in progress are ended, and tried again at the next start.\n"
                 )
+    retire_demo(load_settings())
     return 0
 
 

@@ -20,6 +20,7 @@ from orchestration_project.demo.server import QueryApi
 _START_SECONDS = 60
 _POLL_SECONDS = 0.05
 _WATCH_SECONDS = 0.5
+_UNNEEDED_SECONDS = 2
 _GRACE_SECONDS = 1  # for requests in flight when the server is told to end
 
 
@@ -50,6 +51,7 @@ def serve(
 ) -> None:
     """Serve ``api`` on a free port of 127.0.0.1 until it is idle or told to end (SIGTERM, SIGINT).
 
+    SIGUSR1 says that who started it needs it no more: then it is idle after two seconds.
     ``server_file`` says where it is, while it is there.
     """
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -79,12 +81,16 @@ async def _serve(
     told_to_end = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, told_to_end.set)
+    patience = [idle_seconds]
+    asyncio.get_running_loop().add_signal_handler(
+        signal.SIGUSR1, patience.append, min(idle_seconds, _UNNEEDED_SECONDS)
+    )
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     while not (server.started or serving.done()):
         await asyncio.sleep(_POLL_SECONDS)
     if server.started:
         write_atomically(server_file, announcement)
-        while not _is_over(api, server_file, announcement, idle_seconds):
+        while not _is_over(api, server_file, announcement, patience[-1]):
             with suppress(TimeoutError):
                 await asyncio.wait_for(told_to_end.wait(), _WATCH_SECONDS)
                 break

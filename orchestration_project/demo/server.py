@@ -167,7 +167,7 @@ def _page(rows: pl.DataFrame, query: Query, is_json: bool) -> Page:
 
 def _page_response(page: Page, query: Query, total: int, is_json: bool) -> Response:
     """Return ``page`` with the headers that callers page by."""
-    headers = _headers() | {
+    headers = _headers(f"{query} {total}") | {
         "Record-Total": str(total),
         "Record-Offset": str(query.offset),
         "Record-Limit": str(query.limit),
@@ -180,14 +180,15 @@ def _page_response(page: Page, query: Query, total: int, is_json: bool) -> Respo
     return Response(page.body, headers=headers, media_type=media_type)
 
 
-def _headers() -> dict[str, str]:
-    return {"FINRA-api-request-id": str(uuid.uuid4())}
+def _headers(answer: str) -> dict[str, str]:
+    """Ours follows from the answer, as all demo data does; FINRA's differs with each request."""
+    return {"FINRA-api-request-id": str(uuid.uuid5(uuid.NAMESPACE_OID, answer))}
 
 
 def _error(status: int, message: str, headers: dict[str, str] | None = None) -> Response:
     log.info("answered %d: %s", status, message)
     body = {"statusCode": status, "message": message}
-    return JSONResponse(body, status_code=status, headers=_headers() | (headers or {}))
+    return JSONResponse(body, status_code=status, headers=_headers(message) | (headers or {}))
 
 
 async def _bad_request(request: Request, error: Exception) -> Response:

@@ -11,7 +11,10 @@ from orchestration_project.instance.storage import open_instance
 from tests import programs
 
 UI = ("orchestration_project", "ui", "--port")
-JOB_EXECUTE = ("dagster", "job", "execute", "-m", "orchestration_project.definitions", "-j")
+JOB_EXECUTE = (
+    *("dagster", "job", "execute", "-m", "orchestration_project.definitions"),
+    *("-j", "finra_otc_weekly", "--tags", '{"dagster/partition": "T1|2026-02-09"}'),
+)
 SLEEPER = ("dagster", "job", "execute", "-f", "tests/instance/sleeper.py", "-j", "__ASSET_JOB")
 
 
@@ -52,7 +55,7 @@ def ui(tmp_path_factory):
 
 def test_a_run_of_dagsters_own_command_in_a_new_shell_shows_in_the_ui(ui):
     before = len(programs.run_states(ui.port))
-    status, _, error = programs.run(ui.state_dir, *JOB_EXECUTE, "__ASSET_JOB")
+    status, _, error = programs.run(ui.state_dir, *JOB_EXECUTE)
     assert status == 0, error
     assert programs.run_states(ui.port)[: -before or None] == ["SUCCESS"]
 

@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -17,6 +18,7 @@ from orchestration_project.settings import PROJECT_ROOT, Settings
 
 PROGRAM = "orchestration_project.demo"
 SECONDS_TO_START = 30
+SECONDS_TO_RETIRE = 4
 
 
 def demo_url(settings: Settings) -> str:
@@ -42,6 +44,16 @@ def stop_demo(settings: Settings) -> None:
     running = _running(settings.state_path / "demo" / "server.json")
     if running is not None:
         _stop(running)
+
+
+def retire_demo(settings: Settings) -> None:
+    """Have the demo server of this STATE_DIR end, unless somebody goes on asking it."""
+    running = _running(settings.state_path / "demo" / "server.json")
+    if running is not None:
+        with suppress(psutil.NoSuchProcess, psutil.TimeoutExpired):
+            process = psutil.Process(running["pid"])
+            process.send_signal(signal.SIGUSR1)
+            process.wait(timeout=SECONDS_TO_RETIRE)
 
 
 def _options(settings: Settings) -> dict[str, object]:
