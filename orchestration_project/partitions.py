@@ -29,6 +29,9 @@ ATTEMPTS_AGAINST_OTHERS = 4
 PROGRESS = logging.getLogger("orchestration_project.progress")
 """One line for each partition done, for a command that shows how far its runs are."""
 
+SECONDS_TO_NEXT_ATTEMPT = 5
+"""Before a step's second and last attempt; the HTTP resource has waited much longer by then."""
+
 PARTITION_TAGS = (
     "dagster/partition",
     "dagster/asset_partition_range_start",
@@ -106,7 +109,7 @@ def each_partition(
         for done, key in enumerate(keys, start=1):
             taken = ahead.pop()
             ahead += [pool.submit(load.take, following) for following in keys[done : done + 1]]
-            outcome = _outcome(context.run_id, key, taken, load)
+            outcome = _outcome(context.run.run_id, key, taken, load)
             outcomes.append(outcome)
             _log_progress(context, outcome, done, len(keys), time.monotonic() - started)
     return outcomes
@@ -165,7 +168,8 @@ def settle(
     ``report`` says what a loaded partition has to say about each asset.
 
     Raises:
-        Failure: Partitions were held back. Dagster tries the step once more if that may help.
+        Failure: Partitions were held back.
+        RetryRequested: The same, where another attempt may help and was not made.
     """
     failed = {each.partition_key: each.error for each in outcomes if each.error is not None}
     for outcome in outcomes:
@@ -176,7 +180,7 @@ def settle(
             context.log_event(_held_back(asset_key, key, error))
     yield from check_results  # with these, Dagster also stores the events logged above
     if failed:
-        raise _failure(failed, len(outcomes))
+        raise _failure(context, failed, len(outcomes))
     for asset_key in _selected(context):
         yield dg.MaterializeResult(asset_key=asset_key)
 
@@ -223,7 +227,7 @@ def _refused_before(context: dg.AssetExecutionContext) -> dict[str, Orchestratio
     if context.retry_number == 0:
         return {}
     records = context.instance.get_records_for_run(
-        context.run_id, of_type=dg.DagsterEventType.ASSET_OBSERVATION
+        context.run.run_id, of_type=dg.DagsterEventType.ASSET_OBSERVATION
     ).records
     refused: dict[str, OrchestrationError] = {}
     for record in records:
@@ -238,10 +242,18 @@ def _refused_before(context: dg.AssetExecutionContext) -> dict[str, Orchestratio
     return refused
 
 
-def _failure(failed: Mapping[str, OrchestrationError], of: int) -> dg.Failure:
+def _failure(
+    context: dg.AssetExecutionContext, failed: Mapping[str, OrchestrationError], of: int
+) -> Exception:
+    """Return what ends the step: another attempt, if that may help and was not made, or failure."""
     reasons = "\n".join(str(error) for error in failed.values())
-    return dg.Failure(
+    failure = dg.Failure(
         f"{len(failed)} of {of} partitions held back: {', '.join(failed)}\n{reasons}",
         metadata={"held_back": list(failed)},
-        allow_retries=any(error.is_retryable for error in failed.values()),
+        allow_retries=False,
     )
+    if context.retry_number or not any(error.is_retryable for error in failed.values()):
+        return failure
+    again = dg.RetryRequested(max_retries=1, seconds_to_wait=SECONDS_TO_NEXT_ATTEMPT)
+    again.__cause__ = failure
+    return again

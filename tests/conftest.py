@@ -1,11 +1,31 @@
 """What tests of every layer need: a PostgreSQL server, which a package of Python's brings."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
 
 import psycopg
 import pytest
+
+from orchestration_project.resources.finra.demo import stop_demo
+from orchestration_project.settings import Settings, load_settings
+from tests.programs import DEMO
+
+
+def pytest_configure() -> None:
+    """Fix the clock before the definitions are imported: their partitions depend on it."""
+    os.environ["CLOCK_NOW"] = DEMO["CLOCK_NOW"]
+
+
+@pytest.fixture
+def demo_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings]:
+    """Settings of a small demo source in a folder of its own; its server ends with the test."""
+    for name, value in DEMO.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("STATE_DIR", str(tmp_path / "state"))
+    yield load_settings()
+    stop_demo(load_settings())
 
 
 @pytest.fixture(scope="session")

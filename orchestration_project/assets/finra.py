@@ -137,7 +137,6 @@ class FinraLoad(dg.Config):
     ],
     partitions_def=WEEKS,
     backfill_policy=dg.BackfillPolicy.single_run(),
-    retry_policy=dg.RetryPolicy(max_retries=1, delay=5, jitter=dg.Jitter.PLUS_MINUS),
 )
 def otc_weekly(
     context: dg.AssetExecutionContext,
@@ -154,7 +153,7 @@ def otc_weekly(
         warehouse,
         artifacts,
         today=clock.today_in_new_york(),
-        run_id=context.run_id,
+        run_id=context.run.run_id,
         max_reject_ratio=settings.finra_max_reject_ratio
         if config.max_reject_ratio is None
         else config.max_reject_ratio,

@@ -1,0 +1,258 @@
+"""FINRA's weekly assets as Dagster runs them, over the real demo source, on both databases."""
+
+from collections.abc import Iterator
+from datetime import date, timedelta
+
+import dagster as dg
+import psycopg
+import pytest
+from sqlalchemy import func, select
+
+from orchestration_project.assets.finra import SPECS
+from orchestration_project.definitions import defs
+from orchestration_project.tables.finra import (
+    finra_otc_weekly,
+    finra_otc_weekly_history,
+    finra_symbol_week,
+    finra_venue_week,
+)
+from orchestration_project.tables.spine import captures, landings
+from tests import databases
+
+OP = "finra_otc_weekly_load"
+LATEST = {"T1": date(2026, 2, 9), "T2": date(2026, 1, 26), "OTCE": date(2026, 1, 26)}
+"""The latest published week of each tier on the demo's day."""
+
+
+def key(tier: str, index: int) -> str:
+    """Return the partition of the ``index``-th latest week, 1 being the latest."""
+    return f"{tier}|{LATEST[tier] - timedelta(weeks=index - 1)}"
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request, demo_settings, tmp_path, postgres_server, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The URL of an empty database, set as DATABASE_URL."""
+    if request.param == "sqlite":
+        found = f"sqlite:///{tmp_path}/warehouse.sqlite"
+    else:
+        name = f"assets_{tmp_path.name}".lower()[:60]
+        with psycopg.connect(postgres_server, autocommit=True) as connection:
+            connection.execute(f'CREATE DATABASE "{name}"'.encode())
+        found = postgres_server.replace("/postgres?", f"/{name}?")
+    monkeypatch.setenv("DATABASE_URL", found)
+    return found
+
+
+@pytest.fixture
+def instance() -> Iterator[dg.DagsterInstance]:
+    with dg.instance_for_test() as instance:
+        yield instance
+
+
+def load(instance, first: str, last: str | None = None, **config) -> dg.ExecuteInProcessResult:
+    """Run the job for a week, or for a range of weeks."""
+    one = {"dagster/partition": first}
+    several = {
+        "dagster/asset_partition_range_start": first,
+        "dagster/asset_partition_range_end": last or first,
+    }
+    return defs.resolve_job_def("finra_otc_weekly").execute_in_process(
+        instance=instance,
+        raise_on_error=False,
+        run_config={"ops": {OP: {"config": config}}},
+        tags=several if last else one,
+    )
+
+
+def count(url, table, **where):
+    conditions = [table.c[name] == value for name, value in where.items()]
+    return databases.rows(url, select(func.count()).select_from(table).where(*conditions))[0][0]
+
+
+def failure_of(result) -> str:
+    return str(result.failure_data_for_node(OP).user_failure_data.description)
+
+
+def test_a_range_lands_in_all_tables_and_every_asset_is_materialized(url, instance):
+    result = load(instance, key("T1", 3), key("T1", 1))
+    assert result.success
+    partitions = {key("T1", index) for index in (1, 2, 3)}
+    for spec in SPECS:
+        assert instance.get_materialized_partitions(spec.key) == partitions
+    weeks = databases.rows(url, select(finra_otc_weekly.c.week_start).distinct())
+    assert len(weeks) == 3
+    for table in (finra_symbol_week, finra_venue_week):
+        assert len(databases.rows(url, select(table.c.week_start).distinct())) == 3
+
+
+def test_the_metadata_of_a_partition_tells_its_rows_rejects_and_bytes(url, instance):
+    result = load(instance, key("T1", 2))
+    told = {
+        event.asset_key.path[-1]: {
+            label: value.value
+            for label, value in event.step_materialization_data.materialization.metadata.items()
+        }
+        for event in result.get_asset_materialization_events()
+        if event.asset_key
+    }
+    rows = count(url, finra_otc_weekly)
+    assert told["otc_weekly"]["dagster/row_count"] == rows
+    assert told["otc_weekly"]["rows_added"] == rows
+    assert told["otc_weekly"]["audits_passed"] == 5
+    assert told["otc_weekly_staged"]["rejects"] == 4
+    assert told["otc_weekly_capture"]["bytes"] > 100_000
+    assert told["symbol_week"]["dagster/row_count"] == count(url, finra_symbol_week)
+    assert told["venue_week"]["dagster/row_count"] == count(url, finra_venue_week)
+    assert {each["source"] for each in told.values()} == {"demo"}
+
+
+def test_a_second_run_fetches_no_page_and_changes_no_table(url, instance):
+    load(instance, key("OTCE", 2), key("OTCE", 1))
+    before = databases.contents(url)
+    assert load(instance, key("OTCE", 2), key("OTCE", 1)).success
+    assert databases.contents(url) == before
+
+
+def test_a_full_run_fetches_again_and_says_that_nothing_changed(url, instance):
+    load(instance, key("OTCE", 1))
+    before = databases.contents(url)
+    assert load(instance, key("OTCE", 1), full=True).success
+    after = databases.contents(url)
+    assert {name: after[name] for name in after if name.startswith("finra_")} == {
+        name: before[name] for name in before if name.startswith("finra_")
+    }
+    assert after["blobs"] == before["blobs"]
+    assert len(after["captures"]) == 2 * len(before["captures"])
+    assert databases.rows(url, select(landings.c.change_cause).order_by(landings.c.landed_at)) == [
+        ("first",),
+        ("none",),
+    ]
+
+
+def test_a_bad_partition_is_held_back_alone_and_a_repeated_run_does_only_what_is_missing(
+    url, instance
+):
+    result = load(instance, key("T2", 10), key("T2", 8))
+    assert not result.success
+    assert failure_of(result).startswith(f"1 of 3 partitions held back: {key('T2', 9)}")
+    assert "reconciles_with_symbol_totals" in failure_of(result)
+    for spec in SPECS:
+        assert instance.get_materialized_partitions(spec.key) == {key("T2", 8), key("T2", 10)}
+    assert count(url, finra_otc_weekly, week_start=LATEST["T2"] - timedelta(weeks=8)) == 0
+    verdicts = {
+        evaluation.check_name: evaluation.passed
+        for evaluation in result.get_asset_check_evaluations()
+    }
+    assert verdicts == {
+        "has_all_rows_of_record_total": True,
+        "has_few_rejects": True,
+        "has_unique_keys": True,
+        "holds_only_its_week_and_tier": True,
+        "reconciles_with_symbol_totals": False,
+    }
+
+    fetched = {index: count(url, captures, partition_key=key("T2", index)) for index in (8, 9, 10)}
+    assert not load(instance, key("T2", 10), key("T2", 8)).success
+    assert count(url, captures, partition_key=key("T2", 8)) == fetched[8]
+    assert count(url, captures, partition_key=key("T2", 10)) == fetched[10]
+    assert count(url, captures, partition_key=key("T2", 9)) == 2 * fetched[9]
+
+
+def test_a_permanent_refusal_is_not_tried_again(url, instance):
+    result = load(instance, key("T2", 9))
+    assert [event for event in result.all_events if event.is_step_up_for_retry] == []
+
+
+def test_a_restatement_replaces_rows_and_keeps_the_old_ones_as_history(url, instance, monkeypatch):
+    partition = key("T1", 5)
+    load(instance, partition)
+    symbols = {row[0] for row in databases.rows(url, select(finra_otc_weekly.c.symbol))}
+    assert count(url, finra_otc_weekly_history) == 0
+
+    monkeypatch.setenv("CLOCK_NOW", "2026-03-12T15:00:00+00:00")
+    assert load(instance, partition).success
+    now = {row[0] for row in databases.rows(url, select(finra_otc_weekly.c.symbol))}
+    history = finra_otc_weekly_history
+    gone = symbols - now
+    assert len(gone) == 1
+    assert count(url, history, symbol=gone.pop()) > 0
+    assert {row[0] for row in databases.rows(url, select(history.c.change_cause))} == {"source"}
+    landed = databases.rows(
+        url,
+        select(landings.c.change_cause, landings.c.rows_removed).order_by(landings.c.landed_at),
+    )
+    assert [cause for cause, _ in landed] == ["first", "source"]
+    assert landed[1][1] > 0
+
+
+def test_a_change_of_metadata_alone_is_marked_as_one(url, instance, monkeypatch):
+    partition = key("OTCE", 6)
+    load(instance, partition)
+    shares = select(func.sum(finra_otc_weekly.c.share_quantity))
+    before = databases.rows(url, shares)
+    monkeypatch.setenv("CLOCK_NOW", "2026-03-12T15:00:00+00:00")
+    assert load(instance, partition).success
+    assert databases.rows(url, shares) == before
+    causes = databases.rows(url, select(finra_otc_weekly_history.c.change_cause).distinct())
+    assert causes == [("metadata",)]
+
+
+def test_no_reject_is_landed_under_a_limit_of_none(url, instance):
+    result = load(instance, key("T1", 2), max_reject_ratio=0.0)
+    assert not result.success
+    assert "has_few_rejects" in failure_of(result)
+    assert count(url, finra_otc_weekly) == 0
+
+
+@pytest.mark.parametrize(
+    ("partition", "found"),
+    [
+        ("T1|2026-02-10", "2026-02-10 is a Tuesday"),
+        ("T9|2026-02-09", "tier T9"),
+        ("nonsense", "no week"),
+        ("T1|2031-01-06", "a week that has not ended by 2026-03-02"),
+    ],
+)
+def test_a_partition_that_is_none_is_refused_by_name(url, instance, partition, found):
+    result = load(instance, partition)
+    assert not result.success
+    assert f"there is no partition {partition}" in failure_of(result)
+    assert f"found: {found}" in failure_of(result)
+
+
+def test_a_week_that_is_not_published_is_refused_with_the_newest_that_is(url, instance):
+    result = load(instance, "T1|2026-02-16")
+    assert not result.success
+    assert "FINRA has not published T1, week 2026-02-16" in failure_of(result)
+    assert "the newest of T1 is 2026-02-09" in failure_of(result)
+
+
+def test_another_real_source_replaces_a_partition_only_by_force(
+    url, instance, tmp_path, demo_settings, monkeypatch
+):
+    from orchestration_project.resources.finra.demo import demo_url
+
+    partition = key("OTCE", 1)
+    monkeypatch.setenv("FINRA_API_URL", demo_url(demo_settings))
+    monkeypatch.setenv("FINRA_SOURCE", "api")
+    assert load(instance, partition).success
+    folder = tmp_path / "files"
+    folder.mkdir()
+    (folder / "manifest.csv").write_text(
+        "file,tier,week_start,market\nmine.csv,OTCE,2026-01-26,ATS\n"
+    )
+    (folder / "mine.csv").write_text(
+        "tierDescription|issueSymbolIdentifier|issueName|marketParticipantName|MPID|"
+        "totalWeeklyShareQuantity|totalWeeklyTradeCount|lastUpdateDate\n"
+        "OTC|NULL|Null Corp|OTCN OTC LINK|OTCN|10|1|2026-03-02"
+    )
+    monkeypatch.setenv("FINRA_SOURCE", "files")
+    monkeypatch.setenv("FINRA_FILES_DIR", str(folder))
+    others = count(url, finra_otc_weekly, market="NON_ATS")
+
+    result = load(instance, partition)
+    assert not result.success
+    assert "was landed from another source" in failure_of(result)
+    assert load(instance, partition, force=True).success
+    assert count(url, finra_otc_weekly, market="ATS") == 1
+    assert count(url, finra_otc_weekly, market="NON_ATS") == others > 0

@@ -1,0 +1,158 @@
+"""The `run` command as a person meets it: real processes, killed and repeated too."""
+
+import re
+import signal
+
+import pytest
+from sqlalchemy import func, select
+
+from orchestration_project.tables.finra import finra_otc_weekly
+from orchestration_project.tables.spine import captures, rejects
+from tests import databases, programs
+
+RUN = ("orchestration_project", "run", "--weeks")
+
+
+@pytest.fixture
+def state_dir(tmp_path):
+    folder = tmp_path / "state"
+    yield folder
+    for process in programs.processes_of(folder):
+        process.kill()
+
+
+def test_the_weeks_are_landed_and_a_second_run_changes_nothing_and_says_so(state_dir):
+    status, output, error = programs.run(state_dir, *RUN, "8")
+    assert status == 0, error
+    assert "demo (made-up data from the embedded source)" in output
+    assert "[24/24]" in output
+    before = databases.contents(databases.sqlite_url(state_dir))
+
+    status, output, error = programs.run(state_dir, *RUN, "8")
+    assert status == 0, error
+    assert "24 of 24 partitions: nothing changed at the source" in output
+    assert databases.contents(databases.sqlite_url(state_dir)) == before
+
+
+def test_a_held_back_week_fails_the_command_and_the_other_weeks_land(state_dir):
+    status, output, _ = programs.run(state_dir, *RUN, "9", DEMO_ROWS_PER_WEEK="6000")
+    assert status == 1
+    assert re.search(r"T2\|2025-12-01.*held back by reconciles_with_symbol_totals", output)
+    assert "FAILED" in output
+    url = databases.sqlite_url(state_dir)
+    weeks = select(func.count(finra_otc_weekly.c.week_start.distinct()))
+    by_tier = weeks.where(finra_otc_weekly.c.tier == "T2")
+    assert databases.rows(url, by_tier) == [(8,)]
+    assert databases.rows(url, weeks.where(finra_otc_weekly.c.tier == "T1")) == [(9,)]
+
+
+def test_a_run_killed_at_five_places_and_repeated_gives_the_tables_of_one_that_was_not(
+    state_dir, tmp_path
+):
+    undisturbed = tmp_path / "undisturbed"
+    assert programs.run(undisturbed, *RUN, "3")[0] == 0
+    for lines_before_death in (1, 4, 6, 8, 11):
+        process = programs.start(state_dir, *RUN, "3", DEMO_LATENCY_SECONDS="0.05")
+        assert process.stdout
+        for _ in range(lines_before_death):
+            process.stdout.readline()
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+    status, _, error = programs.run(state_dir, *RUN, "3", DEMO_LATENCY_SECONDS="0.05")
+    assert status == 0, error
+    assert databases.contents(databases.sqlite_url(state_dir)) == databases.contents(
+        databases.sqlite_url(undisturbed)
+    )
+
+
+def test_two_runs_at_once_both_succeed_and_give_the_tables_of_one(state_dir, tmp_path):
+    alone = tmp_path / "alone"
+    assert programs.run(alone, *RUN, "2")[0] == 0
+    both = [programs.start(state_dir, *RUN, "2") for _ in range(2)]
+    for process in both:
+        _, error = process.communicate(timeout=60)
+        assert process.returncode == 0, error
+    published = {
+        name: rows
+        for name, rows in databases.contents(databases.sqlite_url(state_dir)).items()
+        if name.startswith("finra_")
+    }
+    assert published == {
+        name: rows
+        for name, rows in databases.contents(databases.sqlite_url(alone)).items()
+        if name.startswith("finra_")
+    }
+
+
+def test_bad_lines_are_kept_as_rejects_with_their_record_and_reason(state_dir):
+    assert programs.run(state_dir, *RUN, "2")[0] == 0
+    found = databases.rows(
+        databases.sqlite_url(state_dir),
+        select(rejects.c.reason_code, func.count())
+        .join(captures, captures.c.capture_id == rejects.c.capture_id)
+        .where(captures.c.partition_key == "T1|2026-02-02")
+        .group_by(rejects.c.reason_code)
+        .order_by(rejects.c.reason_code),
+    )
+    assert found == [("blank_symbol", 2), ("impossible_date", 1), ("missing_venue", 1)]
+
+
+def test_a_database_of_demo_data_refuses_real_data(state_dir, tmp_path):
+    url = databases.sqlite_url(tmp_path, "shared")
+    assert programs.run(state_dir, *RUN, "1", DATABASE_URL=url)[0] == 0
+    (tmp_path / "files").mkdir()
+    status, _, error = programs.run(
+        state_dir,
+        *RUN,
+        "1",
+        DATABASE_URL=url,
+        FINRA_SOURCE="files",
+        FINRA_FILES_DIR=str(tmp_path / "files"),
+    )
+    assert status == 1
+    assert error.startswith("the database holds demo data and would now get real data")
+    assert "Traceback" not in error
+
+
+@pytest.mark.parametrize(
+    ("environment", "message"),
+    [
+        ({"FINRA_SOURCE": "ftp", "LOG_LEVEL": "LOUD"}, "2 setting(s) cannot be used: FINRA_SOURCE"),
+        (
+            {"FINRA_SOURCE": "files", "FINRA_FILES_DIR": "/nowhere"},
+            "FINRA_FILES_DIR cannot be read",
+        ),
+        ({"DATABASE_URL": "nonsense"}, "DATABASE_URL is no database URL"),
+        ({"STATE_DIR": "/proc/nowhere"}, "STATE_DIR cannot be used"),
+    ],
+)
+def test_a_setting_that_cannot_be_used_is_a_clear_message(state_dir, environment, message):
+    status, _, error = programs.run(state_dir, *RUN, "1", **environment)
+    assert status == 1
+    assert message in error
+    assert "Traceback" not in error
+
+
+def test_reset_deletes_the_state_only_after_a_yes(state_dir):
+    assert programs.run(state_dir, *RUN, "1")[0] == 0
+    assert programs.run(state_dir, "orchestration_project", "reset")[0] == 1
+    assert (state_dir / "demo.sqlite").exists()
+    assert programs.run(state_dir, "orchestration_project", "reset", "--yes")[0] == 0
+    assert not state_dir.exists()
+
+
+def test_reset_leaves_a_folder_alone_that_is_not_ours(state_dir):
+    state_dir.mkdir()
+    (state_dir / "thesis.txt").touch()
+    status, _, error = programs.run(state_dir, "orchestration_project", "reset", "--yes")
+    assert status == 1
+    assert "a folder with nothing of this project's in it" in error
+    assert (state_dir / "thesis.txt").exists()
+
+
+def test_migrate_makes_the_tables_and_may_be_repeated(state_dir):
+    for _ in range(2):
+        status, output, error = programs.run(state_dir, "orchestration_project", "migrate")
+        assert status == 0, error
+        assert "up to date" in output
+    assert databases.contents(databases.sqlite_url(state_dir))["finra_otc_weekly"] == []

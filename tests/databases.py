@@ -1,0 +1,48 @@
+"""What a database holds, for comparing two of them."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import create_engine, select
+
+from orchestration_project.resources.warehouse.connecting import parsed_url
+from orchestration_project.tables import finra, spine  # noqa: F401 - declare the tables
+from orchestration_project.tables.kinds import METADATA
+
+Rows = list[tuple[Any, ...]]
+
+
+def sqlite_url(state_dir: Path, source: str = "demo") -> str:
+    """Return the URL of a source's default database."""
+    return f"sqlite:///{state_dir}/{source}.sqlite"
+
+
+def contents(url: str) -> Mapping[str, Rows]:
+    """Return every table's rows, sorted, without what differs between two runs of the same."""
+    engine = create_engine(parsed_url(url))
+    with engine.connect() as connection:
+        found = {
+            table.name: sorted(
+                tuple(row)
+                for row in connection.execute(
+                    select(*(column for column in table.columns if not _varies(column.name)))
+                )
+            )
+            for table in METADATA.sorted_tables
+        }
+    engine.dispose()
+    return found
+
+
+def _varies(name: str) -> bool:
+    return name in ("run_id", "url") or name.endswith("_at") or name.startswith("known_")
+
+
+def rows(url: str, statement: Any) -> Rows:
+    """Return what a query finds."""
+    engine = create_engine(parsed_url(url))
+    with engine.connect() as connection:
+        found = [tuple(row) for row in connection.execute(statement)]
+    engine.dispose()
+    return found

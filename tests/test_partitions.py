@@ -1,0 +1,166 @@
+"""The runner that takes a run's partitions one by one, and the weeks that there are."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+
+import dagster as dg
+import pytest
+
+from orchestration_project.errors import ConfigurationError, SourceError, TransientError
+from orchestration_project.partitions import (
+    each_partition,
+    finra_tier_weeks,
+    first_finra_week,
+    settle,
+)
+from orchestration_project.resources.clock import Clock
+from orchestration_project.resources.warehouse import SupersededError
+from orchestration_project.settings import Settings
+
+LETTERS = dg.StaticPartitionsDefinition(["a", "b", "c", "d"])
+THING = dg.AssetKey("thing")
+
+
+@dataclass
+class Script:
+    """A load that does to each partition what the script says, and notes what it was asked."""
+
+    actions: Mapping[str, Callable[[int], None]] = field(default_factory=dict)
+    asked: list[str] = field(default_factory=list)
+    where: Mapping[str, str] = field(default_factory=lambda: {"asset": "thing"})
+
+    def take(self, key: str) -> str:
+        self.asked.append(key)
+        return key
+
+    def land(self, taken: str) -> str:
+        self.actions.get(taken, lambda times: None)(self.asked.count(taken))
+        return taken
+
+
+def run(script: Script, instance: dg.DagsterInstance) -> dg.ExecuteInProcessResult:
+    @dg.multi_asset(
+        specs=[dg.AssetSpec(THING)],
+        check_specs=[dg.AssetCheckSpec("holds", asset=THING)],
+        partitions_def=LETTERS,
+        backfill_policy=dg.BackfillPolicy.single_run(),
+    )
+    def thing(context: dg.AssetExecutionContext):
+        outcomes = each_partition(context, script)
+        results = [dg.AssetCheckResult(asset_key=THING, check_name="holds", passed=True)]
+        yield from settle(context, outcomes, lambda key: {THING: {"key": key}}, results)
+
+    job = dg.Definitions(assets=[thing], jobs=[dg.define_asset_job("all", [THING])])
+    return job.resolve_job_def("all").execute_in_process(
+        instance=instance,
+        raise_on_error=False,
+        tags={
+            "dagster/asset_partition_range_start": "a",
+            "dagster/asset_partition_range_end": "d",
+        },
+    )
+
+
+@pytest.fixture
+def instance():
+    with dg.instance_for_test() as instance:
+        yield instance
+
+
+def raising(error: Exception, times: int = 99) -> Callable[[int], None]:
+    def act(asked: int) -> None:
+        if asked <= times:
+            raise error
+
+    return act
+
+
+def test_every_partition_is_taken_once_and_materialized_with_its_own_metadata(instance):
+    script = Script()
+    result = run(script, instance)
+    assert result.success
+    assert script.asked == ["a", "b", "c", "d"]
+    told = {
+        event.partition: event.step_materialization_data.materialization.metadata["key"].value
+        for event in result.get_asset_materialization_events()
+    }
+    assert told == {"a": "a", "b": "b", "c": "c", "d": "d"}
+
+
+def test_a_refused_partition_leaves_the_others_alone_and_is_named_with_its_reason(instance):
+    script = Script({"b": raising(SourceError("the page is HTML", url="https://x"))})
+    result = run(script, instance)
+    assert not result.success
+    assert script.asked == ["a", "b", "c", "d"]
+    assert instance.get_materialized_partitions(THING) == {"a", "c", "d"}
+    description = str(result.failure_data_for_node("thing").user_failure_data.description)
+    assert description.startswith("1 of 4 partitions held back: b\nthe page is HTML")
+    assert f"partition=b, run={result.run_id}, asset=thing, url=https://x" in description
+
+
+def test_a_refused_partition_is_observed_with_the_kind_of_its_error(instance):
+    run(Script({"b": raising(ConfigurationError("no folder"))}), instance)
+    records = instance.fetch_observations(THING, limit=9).records
+    told = {
+        record.asset_observation.partition: record.asset_observation.metadata["category"].value
+        for record in records
+    }
+    assert told == {"b": "configuration"}
+
+
+def test_a_transient_error_is_tried_once_more_and_what_was_refused_for_good_is_not(instance):
+    script = Script(
+        {
+            "b": raising(TransientError("throttled"), times=1),
+            "c": raising(SourceError("unusable")),
+        }
+    )
+    result = run(script, instance)
+    assert not result.success
+    assert (script.asked.count("b"), script.asked.count("c")) == (2, 1)
+    assert instance.get_materialized_partitions(THING) == {"a", "b", "d"}
+    description = str(result.failure_data_for_node("thing").user_failure_data.description)
+    assert description.startswith("1 of 4 partitions held back: c\nunusable")
+
+
+def test_a_transient_error_that_stays_ends_the_run_after_the_second_attempt(instance):
+    script = Script({"b": raising(TransientError("unreachable"))})
+    result = run(script, instance)
+    assert not result.success
+    assert script.asked.count("b") == 2
+
+
+def test_a_partition_that_another_run_delivered_first_is_looked_at_again(instance):
+    script = Script({"b": raising(SupersededError("overtaken"), times=2)})
+    assert run(script, instance).success
+    assert script.asked.count("b") == 3
+
+
+def test_a_defect_ends_the_run_and_is_not_tried_again(instance):
+    script = Script({"b": raising(ZeroDivisionError())})
+    result = run(script, instance)
+    assert not result.success
+    assert script.asked.count("b") == 1
+
+
+@pytest.mark.parametrize("now", [date(2025, 3, 2), date(2026, 3, 2), date(2031, 7, 1)])
+def test_the_weeks_end_by_the_projects_clock_whatever_the_machine_says(now):
+    machine_now = Clock().today_in_new_york()
+    weeks = finra_tier_weeks(date(2024, 12, 30), now=now, machine_now=machine_now)
+    last_full_week = now - timedelta(days=now.weekday() + 7)
+    assert weeks.get_last_partition_key() == f"OTCE|{last_full_week}"
+    assert weeks.get_first_partition_key() == "T1|2024-12-30"
+
+
+@pytest.mark.parametrize(
+    ("changes", "first"),
+    [
+        ({}, date(2025, 3, 3)),
+        ({"finra_first_week": "2024-01-01"}, date(2024, 1, 1)),
+        ({"finra_source": "files", "finra_files_dir": "/data"}, date(2014, 5, 12)),
+    ],
+)
+def test_the_first_week_is_the_setting_or_a_year_back_or_for_files_the_first_of_all(changes, first):
+    settings = Settings(**changes)
+    assert first_finra_week(settings, date(2026, 3, 4)) == first
