@@ -107,11 +107,15 @@ class Checked:
 
 
 def content_sha256(rows: pl.DataFrame) -> str:
-    """Return the SHA-256 (hex) of the values of ``rows``, in their order."""
-    return hashlib.sha256(rows.write_csv(null_value="\\N").encode()).hexdigest()
+    """Return the SHA-256 (hex) of the values of ``rows``, in their order.
+
+    Texts are quoted, so that the text ``\\N`` is another value than null.
+    """
+    shown = rows.write_csv(null_value="\\N", quote_style="non_numeric")
+    return hashlib.sha256(shown.encode()).hexdigest()
 
 
 def in_ascii(line: bytes, limit: int = 4096) -> str:
     """Return ``line`` as printable ASCII, other bytes as escapes, cut after ``limit`` bytes."""
     shown = line[:limit].decode("latin-1").encode("unicode_escape").decode("ascii")
-    return shown if len(line) <= limit else f"{shown}… ({len(line)} bytes)".replace("…", "...")
+    return shown if len(line) <= limit else f"{shown}... ({len(line)} bytes)"

@@ -1,0 +1,112 @@
+"""Rules that sort rows out, verdicts, and what is shown of bytes."""
+
+import json
+from datetime import date
+
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from orchestration_project.contracts import (
+    Audit,
+    Rule,
+    content_sha256,
+    in_ascii,
+    sort_out,
+)
+from tests.properties import bounded
+
+NUMBER = pl.col("number")
+RULES = [
+    Rule("too_low", NUMBER < 0, pl.format("{} is below 0", NUMBER)),
+    Rule("odd", NUMBER % 2 == 1, pl.lit("it is odd")),
+    Rule("even_lower", NUMBER < -5, pl.lit("never the first rule that breaks")),
+]
+
+
+@bounded
+@given(st.lists(st.integers(-9, 9)))
+def test_each_row_is_good_or_has_the_reason_of_the_first_rule_it_breaks(numbers: list[int]):
+    good, broken = sort_out(pl.DataFrame({"number": numbers}, schema={"number": pl.Int64}), RULES)
+    assert good.rows() == [(number,) for number in numbers if number >= 0 and number % 2 == 0]
+    assert broken.rows() == [
+        (number, "too_low", f"{number} is below 0") if number < 0 else (number, "odd", "it is odd")
+        for number in numbers
+        if number < 0 or number % 2 == 1
+    ]
+    assert good.columns == ["number"]
+    assert broken.columns == ["number", "reason_code", "reason"]
+
+
+@pytest.mark.parametrize(
+    ("outcome", "severity", "blocks"),
+    [
+        ("failed", "error", True),
+        ("failed", "warning", False),
+        ("passed", "error", False),
+        ("not_applicable", "error", False),
+    ],
+)
+def test_a_failed_audit_of_severity_error_blocks_and_no_other(outcome, severity, blocks: bool):
+    assert Audit("a", outcome, "", "", severity=severity).blocks is blocks
+
+
+def test_the_first_20_offenders_are_kept_as_ascii_json():
+    audit = Audit("a", "failed", "", "", [{"é": number} for number in range(25)])
+    assert json.loads(audit.offenders_json) == [{"é": number} for number in range(20)]
+    assert audit.offenders_json.isascii()
+    dated = Audit("a", "failed", "", "", [{"day": date(2025, 1, 6), "total": 2**70}])
+    assert dated.offenders_json == '[{"day": "2025-01-06", "total": 1180591620717411303424}]'
+    assert Audit("a", "passed", "", "").offenders_json == "[]"
+
+
+def hash_of(*values: tuple[str | None, int | None]) -> str:
+    schema = {"text": pl.String, "number": pl.Int64}
+    return content_sha256(pl.DataFrame(values, schema=schema, orient="row"))
+
+
+def test_equal_values_have_equal_hashes_of_64_hex_digits():
+    one, same = hash_of(("a", 1), (None, None)), hash_of(("a", 1), (None, None))
+    assert one == same
+    assert len(one) == 64
+    assert set(one) <= set("0123456789abcdef")
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        pytest.param([("a", 2)], id="another number"),
+        pytest.param([("A", 1)], id="another case"),
+        pytest.param([(None, 1)], id="null"),
+        pytest.param([("", 1)], id="empty"),
+        pytest.param([("\\N", 1)], id="the text that stands for null"),
+        pytest.param([('"a"', 1)], id="quotes"),
+        pytest.param([("a", None)], id="no number"),
+        pytest.param([("a", 1), ("a", 1)], id="twice"),
+        pytest.param([("a,1\na", 1)], id="what looks like two rows"),
+        pytest.param([], id="nothing"),
+    ],
+)
+def test_other_values_have_other_hashes(values: list[tuple[str | None, int | None]]):
+    others = [[("a", 1)], [(None, 1)], [("", 1)]]
+    assert hash_of(*values) not in {hash_of(*other) for other in others if other != values}
+
+
+def test_the_order_of_rows_is_part_of_the_hash():
+    assert hash_of(("a", 1), ("b", 2)) != hash_of(("b", 2), ("a", 1))
+
+
+@bounded
+@given(st.binary(max_size=200))
+def test_bytes_are_shown_as_printable_ascii_from_which_they_can_be_had_again(line: bytes):
+    shown = in_ascii(line)
+    assert shown.isascii()
+    assert shown.isprintable()
+    assert shown.encode().decode("unicode_escape").encode("latin-1") == line
+
+
+def test_a_long_line_is_cut_and_says_how_long_it_was():
+    assert in_ascii(b"abc", 3) == "abc"
+    assert in_ascii(b"abcd", 3) == "abc... (4 bytes)"
+    assert len(in_ascii(b"\xff" * 5000)) == 4096 * 4 + len("... (5000 bytes)")
