@@ -1,7 +1,8 @@
 """Delimited text into rows of exact strings, with the lines that are no rows set aside.
 
 Line by line, so that one bad line spoils no other, and every line ends in exactly one place.
-Nothing is trimmed, unescaped or taken for a missing value: `NA` and `NULL` are symbols.
+Nothing is trimmed or taken for a missing value: `NA` and `NULL` are symbols. Quotes mean something
+only below a header that is quoted itself.
 """
 
 import csv
@@ -11,7 +12,7 @@ from itertools import accumulate
 
 import polars as pl
 
-from orchestration_project.contracts import Part, in_ascii
+from orchestration_project.contracts import Part, Rule, in_ascii, sort_out
 from orchestration_project.errors import ContractError
 
 PLACE = {"part_number": pl.Int64(), "line_number": pl.Int64()}
@@ -49,19 +50,38 @@ def parse_parts(parts: Sequence[Part], columns: Sequence[str], *, delimiter: str
 def _parse(part: Part, columns: Sequence[str], delimiter: str) -> Parsed:
     lines = part.body.removesuffix(b"\n").split(b"\n")
     header = _header(part, lines[0], columns, delimiter)
-    numbered = _decoded(lines)
-    if header.is_quoted:
-        fields = _quoted_fields(numbered, len(header.names), delimiter)
-    else:
-        fields = _plain_fields(numbered, len(header.names), delimiter)
-    good = fields.filter(pl.col("reason_code").is_null())
+    width = len(header.names)
+    split = _quoted_fields if header.is_quoted else _plain_fields
+    good, bad = sort_out(split(_decoded(lines), width, delimiter), _line_rules(width))
     taken = [
         pl.col("fields").struct.field(f"field_{header.names.index(name)}").alias(name)
         for name in columns
     ]
     place = [pl.lit(part.part_number, pl.Int64).alias("part_number"), pl.col("line_number")]
-    bad = fields.filter(pl.col("reason_code").is_not_null())
     return Parsed(good.select(*place, *taken), bad.select(*place, "reason_code", "reason"))
+
+
+def _line_rules(width: int) -> list[Rule]:
+    """What makes a line no row; ``found`` is its number of fields, null where it has none."""
+    line, found = pl.col("line"), pl.col("found")
+    return [
+        Rule("not_utf8", line.is_null(), pl.lit("the line is not UTF-8")),
+        Rule(
+            "nul_byte",
+            line.str.contains("\0", literal=True),
+            pl.lit("the line holds a NUL byte, which no database text can keep"),
+        ),
+        Rule(
+            "malformed_quotes",
+            found.is_null(),
+            pl.lit("the line's quotes do not pair, or it holds a carriage return"),
+        ),
+        Rule(
+            "wrong_field_count",
+            found != width,
+            pl.format("the line has {} fields, the header has {}", found, pl.lit(width)),
+        ),
+    ]
 
 
 @dataclass(frozen=True)
@@ -73,9 +93,7 @@ class _Header:
 def _header(part: Part, line: bytes, columns: Sequence[str], delimiter: str) -> _Header:
     text = line.decode("utf-8", "backslashreplace")
     is_quoted = text.startswith('"')
-    names = (
-        next(csv.reader([text], delimiter=delimiter), []) if is_quoted else text.split(delimiter)
-    )
+    names = (_unquoted(text, delimiter) or []) if is_quoted else text.split(delimiter)
     missing = [name for name in columns if name not in names]
     repeated = [name for name in columns if names.count(name) > 1]
     if missing or repeated:
@@ -112,52 +130,36 @@ def _utf8_or_none(line: bytes) -> str | None:
 
 
 def _plain_fields(numbered: pl.DataFrame, width: int, delimiter: str) -> pl.DataFrame:
-    found = pl.col("line").str.count_matches(delimiter, literal=True) + 1
-    split = pl.col("line").str.split_exact(delimiter, width - 1)
-    return numbered.with_columns(_reason(found, width), split.alias("fields")).with_columns(
-        reason_code=_reason_code(found, width)
+    line = pl.col("line")
+    return numbered.with_columns(
+        found=line.str.count_matches(delimiter, literal=True) + 1,
+        fields=line.str.split_exact(delimiter, width - 1),
     )
 
 
 def _quoted_fields(numbered: pl.DataFrame, width: int, delimiter: str) -> pl.DataFrame:
-    values = [
-        next(csv.reader([line], delimiter=delimiter), []) if line is not None else []
-        for line in numbered["line"]
+    names = [f"field_{place}" for place in range(width)]
+    values = [None if line is None else _unquoted(line, delimiter) for line in numbered["line"]]
+    fitting = [
+        dict(zip(names, each, strict=True)) if each is not None and len(each) == width else None
+        for each in values
     ]
-    split = pl.Series(
-        "fields",
-        [
-            {f"field_{i}": v for i, v in enumerate(row)} if len(row) == width else None
-            for row in values
-        ],
-        dtype=pl.Struct({f"field_{i}": pl.String() for i in range(width)}),
-    )
-    counted = numbered.with_columns(split, pl.Series("found", [len(row) for row in values]))
-    found = pl.col("found")
-    return counted.with_columns(_reason(found, width), reason_code=_reason_code(found, width))
-
-
-def _reason_code(found: pl.Expr, width: int) -> pl.Expr:
-    return (
-        pl.when(pl.col("line").is_null())
-        .then(pl.lit("not_utf8"))
-        .when(pl.col("line").str.contains("\0", literal=True))
-        .then(pl.lit("nul_byte"))
-        .when(found != width)
-        .then(pl.lit("wrong_field_count"))
+    return numbered.with_columns(
+        found=pl.Series([None if each is None else len(each) for each in values], dtype=pl.UInt32),
+        fields=pl.Series(fitting, dtype=pl.Struct(dict.fromkeys(names, pl.String()))),
     )
 
 
-def _reason(found: pl.Expr, width: int) -> pl.Expr:
-    return (
-        pl.when(pl.col("line").is_null())
-        .then(pl.lit("the line is not UTF-8"))
-        .when(pl.col("line").str.contains("\0", literal=True))
-        .then(pl.lit("the line holds a NUL byte, which no database text can keep"))
-        .when(found != width)
-        .then(pl.format("the line has {} fields, the header has {}", found, pl.lit(width)))
-        .alias("reason")
-    )
+def _unquoted(line: str, delimiter: str) -> list[str] | None:
+    """Return the fields of a quoted line; None where quotes do not pair.
+
+    The reader would drop a carriage return at the end, and nothing is to be dropped.
+    """
+    try:
+        fields = next(csv.reader([line], delimiter=delimiter, strict=True), [""])
+    except csv.Error:
+        return None
+    return None if "\r" in line else fields or [""]
 
 
 def with_records(rejects: pl.DataFrame, parts: Sequence[Part]) -> pl.DataFrame:

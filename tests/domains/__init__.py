@@ -1,0 +1,1 @@
+"""Tests of the pure rules: no Dagster, no database, no network."""

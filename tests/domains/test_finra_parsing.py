@@ -1,0 +1,219 @@
+"""Delimited text: each line ends exactly once, as a row or as a reject with its place."""
+
+import csv
+import io
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from orchestration_project.contracts import REJECT_SCHEMA, Part, in_ascii
+from orchestration_project.domains.finra.parsing import (
+    Parsed,
+    parse_parts,
+    row_count,
+    with_records,
+)
+from orchestration_project.errors import ContractError
+from tests.properties import bounded
+
+COLUMNS = ("symbol", "name", "shares")
+HEADER = b"symbol|name|shares"
+QUOTED_HEADER = b'"symbol"|"name"|"shares"'
+PIECES = (b"|", b"\n", b"\0", b"\xff", b'"', b"\r", b" ", "é".encode(), b"A", b"NA", b",", b"\\")
+LINES = st.lists(
+    st.one_of(
+        st.lists(st.sampled_from(PIECES), max_size=8).map(b"".join),
+        st.just(b"A|B|1"),
+        st.just(b'"A"|"B"|"1"'),
+        st.binary(max_size=12),
+    ),
+    max_size=8,
+).map(b"\n".join)
+
+
+def parse(body: bytes) -> Parsed:
+    return parse_parts([Part(1, body)], COLUMNS)
+
+
+def lines_of(body: bytes) -> list[bytes]:
+    """Return the lines as a person would number them, the header first."""
+    return body.removesuffix(b"\n").split(b"\n")
+
+
+@bounded
+@given(
+    header=st.sampled_from([HEADER, QUOTED_HEADER]),
+    lines=LINES,
+    end=st.sampled_from([b"", b"\n"]),
+)
+@example(HEADER, b"A|B|1\n\n\nB|C|2", b"")
+@example(QUOTED_HEADER, b'"A|B|1\n"A"x|B|1\na\rb|c|d\nA"|B|1', b"\n")
+def test_every_line_ends_exactly_once_and_its_place_is_that_of_its_bytes(
+    header: bytes, lines: bytes, end: bytes
+):
+    body = header + b"\n" + lines + end
+    parsed = parse(body)
+    rejects = with_records(parsed.rejects, [Part(1, body)])
+    ends = sorted([*parsed.rows["line_number"], *rejects["line_number"]])
+    assert ends == list(range(2, len(lines_of(body)) + 1))
+    assert len(ends) == row_count(body)
+    for reject in rejects.iter_rows(named=True):
+        bytes_there = body[reject["byte_offset"] :].split(b"\n")[0]
+        assert bytes_there == lines_of(body)[reject["line_number"] - 1]
+        assert reject["record"] == in_ascii(bytes_there)
+
+
+@bounded
+@given(lines=LINES)
+def test_an_unquoted_row_is_its_line_to_the_byte_and_every_reject_has_the_right_reason(
+    lines: bytes,
+):
+    body = HEADER + b"\n" + lines
+    parsed = parse(body)
+    for number, *fields in parsed.rows.select("line_number", *COLUMNS).rows():
+        assert "|".join(fields).encode() == lines_of(body)[number - 1]
+    found = dict(parsed.rejects.select("line_number", "reason_code").rows())
+    assert found == {
+        number: fault
+        for number, line in enumerate(lines_of(body)[1:], start=2)
+        if (fault := _fault(line)) is not None
+    }
+
+
+def _fault(line: bytes) -> str | None:
+    try:
+        text = line.decode()
+    except UnicodeDecodeError:
+        return "not_utf8"
+    if "\0" in text:
+        return "nul_byte"
+    return None if text.count("|") == 2 else "wrong_field_count"
+
+
+@bounded
+@given(
+    st.lists(
+        st.tuples(*[st.text(st.characters(codec="utf-8", exclude_characters="\0\r\n"))] * 3),
+        max_size=5,
+    )
+)
+def test_what_is_written_with_quotes_comes_back_exact(rows: list[tuple[str, str, str]]):
+    text = io.StringIO()
+    writer = csv.writer(text, delimiter="|", quoting=csv.QUOTE_ALL, lineterminator="\n")
+    writer.writerows([COLUMNS, *rows])
+    parsed = parse(text.getvalue().encode())
+    assert parsed.rows.select(COLUMNS).rows() == rows
+    assert parsed.rejects.rows() == []
+
+
+def test_each_reject_says_what_is_wrong_with_its_line():
+    body = HEADER + b"\nA|B|1\nA|B\n\nA|B|1|2\nA|\xff|1\nA|\0|1\n"
+    parsed = parse(body)
+    rejects = with_records(parsed.rejects, [Part(1, body)])
+    assert dict(rejects.schema) == REJECT_SCHEMA
+    nul = "the line holds a NUL byte, which no database text can keep"
+    assert rejects.rows() == [
+        (1, 3, "wrong_field_count", "the line has 2 fields, the header has 3", 25, "A|B"),
+        (1, 4, "wrong_field_count", "the line has 1 fields, the header has 3", 29, ""),
+        (1, 5, "wrong_field_count", "the line has 4 fields, the header has 3", 30, "A|B|1|2"),
+        (1, 6, "not_utf8", "the line is not UTF-8", 38, r"A|\xff|1"),
+        (1, 7, "nul_byte", nul, 44, r"A|\x00|1"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "line", [b'"A|B|1', b'"A"x|"B"|"1"', b'"A"|"B"|"1"\r', b"A\rB|C|1", b'"A"|' + b"B" * 131_073]
+)
+def test_a_line_whose_quotes_cannot_be_read_is_rejected_alone(line: bytes):
+    body = QUOTED_HEADER + b'\n"A"|"B"|"1"\n' + line + b'\n"C"|"D ""E"""|"2"'
+    parsed = parse(body)
+    assert parsed.rows.rows() == [(1, 2, "A", "B", "1"), (1, 4, "C", 'D "E"', "2")]
+    reason = "the line's quotes do not pair, or it holds a carriage return"
+    assert parsed.rejects.rows() == [(1, 3, "malformed_quotes", reason)]
+
+
+def test_quotes_below_a_plain_header_are_part_of_the_text():
+    assert parse(HEADER + b'\n"A"|"B|1').rows.rows() == [(1, 2, '"A"', '"B', "1")]
+
+
+def test_extra_and_reordered_columns_are_found_by_name():
+    body = b"shares|new|symbol|name|new\n1|x|A|B|y"
+    assert parse(body).rows.rows() == [(1, 2, "A", "B", "1")]
+
+
+def test_nothing_is_trimmed_or_taken_for_missing():
+    body = HEADER + b"\nNA| NULL |1 \nNAN|null|\n||"
+    assert parse(body).rows.select(COLUMNS).rows() == [
+        ("NA", " NULL ", "1 "),
+        ("NAN", "null", ""),
+        ("", "", ""),
+    ]
+
+
+@pytest.mark.parametrize("body", [HEADER, HEADER + b"\n"])
+def test_a_header_alone_has_no_lines(body: bytes):
+    parsed = parse(body)
+    assert (parsed.rows.rows(), parsed.rejects.rows(), row_count(body)) == ([], [], 0)
+
+
+def test_parts_keep_their_numbers_and_their_own_headers():
+    parts = [Part(1, HEADER + b"\nA|B|1\nbad"), Part(2, b"name|shares|symbol\nD|2|C\nbad")]
+    parsed = parse_parts(parts, COLUMNS)
+    assert parsed.rows.rows() == [(1, 2, "A", "B", "1"), (2, 2, "C", "D", "2")]
+    rejects = with_records(parsed.rejects, parts)
+    assert rejects["part_number", "line_number", "byte_offset", "record"].rows() == [
+        (1, 3, 25, "bad"),
+        (2, 3, 25, "bad"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("header", "what", "found"),
+    [
+        pytest.param(b"symbol|name", "lacks shares", "symbol|name", id="a column is missing"),
+        pytest.param(b"", "lacks symbol, name, shares", None, id="the body is empty"),
+        pytest.param(
+            b"symbol|name|shares|name", "repeats name", "symbol|name|shares|name", id="repeated"
+        ),
+        pytest.param(
+            b"symbol|symbol|shares", "lacks name; repeats symbol", "symbol|symbol|shares", id="both"
+        ),
+        pytest.param(
+            b"symbol|name|shares\r", "lacks shares", r"symbol|name|shares\r", id="Windows' lines"
+        ),
+        pytest.param(
+            b'"symbol"|"name"|"shares"\r',
+            "lacks symbol, name, shares",
+            r'"symbol"|"name"|"shares"\r',
+            id="Windows' lines, quoted",
+        ),
+        pytest.param(
+            "\ufeffsymbol|name|shares".encode(),
+            "lacks symbol",
+            r"\xef\xbb\xbfsymbol|name|shares",
+            id="a byte order mark",
+        ),
+        pytest.param(b"<html>\xff", "lacks symbol, name, shares", r"<html>\xff", id="no table"),
+    ],
+)
+def test_a_wrong_header_is_refused_with_the_names(header: bytes, what: str, found: str | None):
+    with pytest.raises(ContractError) as refused:
+        parse_parts([Part(3, header + b"\nA|B|1" if header else b"")], COLUMNS)
+    said = [
+        f"the header is not that of the weekly data: {what}",
+        "  expected: symbol|name|shares",
+        *([f"  found: {found}"] if found else []),
+        "  what to do: compare the source's field list with the one expected here",
+        "  where: part=3",
+    ]
+    assert str(refused.value).split("\n") == said
+
+
+@pytest.mark.parametrize(
+    ("body", "rows"), [(b"", 0), (b"\n", 0), (b"h", 0), (b"h\n", 0), (b"h\na", 1), (b"h\n\n", 1)]
+)
+def test_rows_are_counted_without_the_header_and_with_or_without_a_final_newline(
+    body: bytes, rows: int
+):
+    assert row_count(body) == rows
