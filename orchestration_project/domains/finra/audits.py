@@ -47,14 +47,14 @@ def audit_week(
 ) -> Sequence[Audit]:
     """Return the verdict of every audit in `AUDITS`, in that order.
 
-    ``record_total`` is None where the source promises no number, as a file does; then, and where
-    no symbol totals came, an audit that needs them says "not_applicable".
+    ``record_total`` is None where the source promises no number, as a file does. A file has no
+    week and no symbol totals either: audits that need what it lacks say "not_applicable".
     """
     return [
         _record_total(week, record_total),
-        _own_rows(week),
+        _own_rows(week, is_file=record_total is None),
         _unique(week),
-        _reconciles(week, from_api=record_total is not None),
+        _reconciles(week, is_file=record_total is None),
         _few_rejects(week, max_reject_ratio),
     ]
 
@@ -71,11 +71,14 @@ def _record_total(week: WeekRows, record_total: int | None) -> Audit:
     return Audit(name, _verdict(holds), f"Record-Total {record_total}", found)
 
 
-def _own_rows(week: WeekRows) -> Audit:
+def _own_rows(week: WeekRows, *, is_file: bool) -> Audit:
+    name, expected = "holds_only_its_week_and_tier", "0 rows of other weeks or tiers"
+    if is_file and week.strangers.is_empty():
+        return Audit(name, "not_applicable", f"{expected}; files name no week", "no week")
     return Audit(
-        "holds_only_its_week_and_tier",
+        name,
         _verdict(week.strangers.is_empty()),
-        "0 rows of other weeks or tiers",
+        expected,
         f"{len(week.strangers)}",
         week.strangers.head(OFFENDERS_KEPT).to_dicts(),
     )
@@ -92,9 +95,9 @@ def _unique(week: WeekRows) -> Audit:
     )
 
 
-def _reconciles(week: WeekRows, *, from_api: bool) -> Audit:
+def _reconciles(week: WeekRows, *, is_file: bool) -> Audit:
     name, expected = "reconciles_with_symbol_totals", "0 symbols whose firm rows differ"
-    if not from_api and week.totals.is_empty():
+    if is_file:
         return Audit(name, "not_applicable", f"{expected}; files have no totals", "no totals")
     both = week.firm_sums.join(
         week.totals, on=["market", "symbol"], how="full", suffix="_of_finra", coalesce=True

@@ -4,10 +4,11 @@ A delivery holds three sorts of rows. Firm rows (one for each symbol and firm) b
 Symbol totals are sums of firm rows that FINRA made, and check ours. Other sums are not needed.
 """
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
-from decimal import Decimal, InvalidOperation
+from decimal import MAX_EMAX, MAX_PREC, MIN_EMIN, Context, Decimal
 
 import polars as pl
 
@@ -60,6 +61,15 @@ SHARES, TRADES, SYMBOL = (
 )
 DATES = ("initialPublishedDate", "lastUpdateDate", "lastReportedDate")
 
+TIER_OF_DESCRIPTION = {"NMS Tier 1": "T1", "NMS Tier 2": "T2", "OTC": "OTCE", "OTCE": "OTCE"}
+"""What a file says of its tier; other descriptions occur and say nothing."""
+
+DE_MINIMIS_NAME, DE_MINIMIS = "De Minimis Firms", "CRD:0"
+"""The lump of small firms: its name, and its venue_id, also where a file has no CRD number."""
+
+JAVA_NUMBER = re.compile(r"[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]{1,4})?")
+EXACT = Context(prec=MAX_PREC, Emin=MIN_EMIN, Emax=MAX_EMAX)
+
 
 @dataclass(frozen=True)
 class WeekRows:
@@ -85,8 +95,8 @@ class WeekRows:
 def check_week(parts: Sequence[Part], *, week_start: date, tier: str) -> WeekRows:
     """Sort the parts of one delivery of ``week_start`` and ``tier`` into rows and rejects.
 
-    A part with a market is a downloaded file of that market: it has fewer columns, and its week
-    and tier come from the delivery alone.
+    A part with a market is a downloaded file of that market: it has fewer columns, its week comes
+    from the delivery alone, and so does its tier where `tierDescription` does not tell.
 
     Raises:
         ContractError: A part's header is not that of the weekly data.
@@ -98,10 +108,9 @@ def check_week(parts: Sequence[Part], *, week_start: date, tier: str) -> WeekRow
         source = _with_missing_columns(source, parts, week_start, tier)
     source = _with_quantities(source)
     good, broken = sort_out(source, RULES)
-    firm = pl.col("summaryTypeCode").is_in(list(FIRM_ROWS))
     rejects = pl.concat([parsed.rejects, broken.select(parsed.rejects.columns)])
     return WeekRows(
-        rows=_table_rows(good.filter(firm), week_start, tier),
+        rows=_table_rows(good.filter(_summary_is(FIRM_ROWS)), week_start, tier),
         rejects=with_records(rejects, parts),
         totals=_sums(source, SYMBOL_TOTALS),
         firm_sums=_sums(source, FIRM_ROWS),
@@ -116,7 +125,6 @@ def _with_missing_columns(
     summary_types = {part.part_number: SUMMARY_OF_MARKET[part.market or "ATS"] for part in parts}
     given: Mapping[str, str] = {
         "weekStartDate": week_start.isoformat(),
-        "tierIdentifier": tier,
         "firmCRDNumber": "",
         "totalNotionalSum": "",
         "productTypeCode": "",
@@ -127,6 +135,9 @@ def _with_missing_columns(
         pl.col("part_number")
         .replace_strict(summary_types, return_dtype=pl.String)
         .alias("summaryTypeCode"),
+        pl.col("tierDescription")
+        .replace_strict(TIER_OF_DESCRIPTION, default=tier, return_dtype=pl.String)
+        .alias("tierIdentifier"),
         **{name: pl.lit(value) for name, value in given.items()},
     )
 
@@ -147,7 +158,7 @@ def _with_quantities(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def _day(name: str) -> pl.Expr:
-    shaped = pl.when(pl.col(name).str.contains(r"^\d{4}-\d{2}-\d{2}$")).then(pl.col(name))
+    shaped = pl.when(pl.col(name).str.contains(r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$")).then(pl.col(name))
     return shaped.str.to_date("%Y-%m-%d", strict=False)
 
 
@@ -156,7 +167,7 @@ def exact_scaled(texts: pl.Series, scale: int) -> pl.Series:
 
     Null where a text is blank, no plain non-negative number, finer than the scale, or too large.
     """
-    plain = texts.str.contains(rf"^\d{{1,{18 - scale}}}(\.\d{{1,{scale}}})?$")
+    plain = texts.str.contains(rf"^[0-9]{{1,{18 - scale}}}(\.[0-9]{{1,{scale}}})?$")
     pieces = pl.when(plain).then(texts).str.split_exact(".", 1)
     whole = pieces.struct.field("field_0").cast(pl.Int64)
     fraction = pieces.struct.field("field_1").fill_null("").str.pad_end(scale, "0").cast(pl.Int64)
@@ -173,12 +184,10 @@ def exact_scaled(texts: pl.Series, scale: int) -> pl.Series:
 
 def _scaled_or_none(text: str, scale: int) -> int | None:
     """The rare spellings: exponents as Java writes them, and zeros beyond the scale."""
-    try:
-        scaled = Decimal(text).scaleb(scale)
-    except InvalidOperation:
+    if JAVA_NUMBER.fullmatch(text) is None:
         return None
-    fits = scaled.is_finite() and 0 <= scaled < 2**63
-    return int(scaled) if fits and scaled == scaled.to_integral_value() else None
+    scaled = Decimal(text).scaleb(scale, EXACT)
+    return int(scaled) if scaled < 2**63 and scaled % 1 == 0 else None
 
 
 def _summary_is(codes: Iterable[str]) -> pl.Expr:
@@ -197,9 +206,9 @@ def _rule(code: str, breaks: pl.Expr, reason: pl.Expr) -> Rule:
 def _quantity_rules(name: str, parsed: str) -> list[Rule]:
     value, bad = pl.col(name), pl.col(parsed).is_null()
     spellings = {
-        "negative_quantity": (r"^-\d", "is negative"),
-        "fractional_quantity": (r"^\d+\.\d+$", "is no whole number"),
-        "quantity_too_large": (r"^\d+$", "is above 2^63-1"),
+        "negative_quantity": (r"^-[0-9]", "is negative"),
+        "fractional_quantity": (r"^[0-9]+\.[0-9]+$", "is written with a fraction"),
+        "quantity_too_large": (r"^[0-9]+$", "is above 2^63-1"),
         "not_a_number": ("", "is not a number"),
     }
     return [
@@ -221,11 +230,11 @@ def _unreadable(code: str, name: str, parsed: str, what: str) -> Rule:
     return _rule(code, bad, pl.format(f"{name} is {what}: {{}}", _shown(name)))
 
 
-NO_VENUE = (
-    (pl.col("MPID") == "")
-    & (pl.col("firmCRDNumber") == "")
-    & (pl.col("marketParticipantName").str.strip_chars() == "")
-)
+def _is_blank(name: str) -> pl.Expr:
+    return pl.col(name).str.strip_chars() == ""
+
+
+NO_VENUE = _is_blank("MPID") & _is_blank("firmCRDNumber") & _is_blank("marketParticipantName")
 
 RULES = [
     Rule(
@@ -233,7 +242,7 @@ RULES = [
         ~_summary_is([*FIRM_ROWS, *SYMBOL_TOTALS, *OTHER_SUMS]),
         pl.format("summaryTypeCode is unknown: {}", _shown("summaryTypeCode")),
     ),
-    _rule("blank_symbol", pl.col(SYMBOL).str.strip_chars() == "", pl.lit(f"{SYMBOL} is blank")),
+    _rule("blank_symbol", _is_blank(SYMBOL), pl.lit(f"{SYMBOL} is blank")),
     Rule(
         "missing_venue",
         _summary_is(FIRM_ROWS) & NO_VENUE,
@@ -250,22 +259,26 @@ RULES = [
 
 
 def _text_or_null(name: str) -> pl.Expr:
-    return pl.when(pl.col(name) != "").then(pl.col(name))
+    return pl.when(~_is_blank(name)).then(pl.col(name))
+
+
+def _venue_id() -> pl.Expr:
+    crd, name = pl.col("firm_crd_number"), pl.col("marketParticipantName")
+    return pl.coalesce(
+        _text_or_null("MPID"),
+        pl.when(crd.is_not_null()).then(pl.format("CRD:{}", crd)),
+        pl.when(name == DE_MINIMIS_NAME).then(pl.lit(DE_MINIMIS)),
+        pl.format("NAME:{}", name),
+    )
 
 
 def _table_rows(firm_rows: pl.DataFrame, week_start: date, tier: str) -> pl.DataFrame:
-    crd = pl.col("firm_crd_number")
-    venue_id = pl.coalesce(
-        _text_or_null("MPID"),
-        pl.when(crd.is_not_null()).then(pl.format("CRD:{}", crd)),
-        pl.format("NAME:{}", pl.col("marketParticipantName")),
-    )
     return firm_rows.select(
         pl.lit(week_start).alias("week_start"),
         pl.lit(tier).alias("tier"),
         pl.col("summaryTypeCode").replace_strict(FIRM_ROWS, return_dtype=pl.String).alias("market"),
         pl.col(SYMBOL).alias("symbol"),
-        venue_id.alias("venue_id"),
+        _venue_id().alias("venue_id"),
         pl.lit(week_start + timedelta(days=4)).alias("week_end"),
         _text_or_null("MPID").alias("mpid"),
         "firm_crd_number",
@@ -284,7 +297,7 @@ def _table_rows(firm_rows: pl.DataFrame, week_start: date, tier: str) -> pl.Data
 
 def _sums(rows: pl.DataFrame, market_of: Mapping[str, str]) -> pl.DataFrame:
     """Sum what can be read, in 128 bits: the sum of two readable numbers may not fit 64."""
-    chosen = rows.filter(pl.col("summaryTypeCode").is_in(list(market_of)))
+    chosen = rows.filter(_summary_is(market_of))
     return chosen.group_by(
         pl.col("summaryTypeCode").replace_strict(market_of, return_dtype=pl.String).alias("market"),
         pl.col(SYMBOL).alias("symbol"),

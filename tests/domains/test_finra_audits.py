@@ -1,0 +1,281 @@
+"""The audits that decide whether a delivery may be landed."""
+
+import json
+
+import polars as pl
+import pytest
+
+from orchestration_project.contracts import Audit, Part
+from orchestration_project.domains.finra.audits import AUDITS, Verdict, checked_week, verdicts
+from orchestration_project.domains.finra.contract import check_week
+from orchestration_project.errors import ContractError
+from orchestration_project.tables.kinds import schema_of
+from orchestration_project.tables.spine import audits as audits_table
+from tests.domains.weekly import FIRM, TOTAL, WEEK, file, line, page, quantities
+
+LARGEST = 2**63 - 1
+PASSED = dict.fromkeys(AUDITS, "passed")
+
+
+def audited(
+    *lines: str,
+    record_total: int | None = -1,
+    max_reject_ratio: float = 0.0,
+    parts: list[Part] | None = None,
+) -> dict[str, Audit]:
+    """Audit a page of ``lines``; without a ``record_total``, that of the lines."""
+    found = checked_week(
+        parts or [page(*lines)],
+        week_start=WEEK,
+        tier="T1",
+        record_total=len(lines) if record_total == -1 else record_total,
+        max_reject_ratio=max_reject_ratio,
+    )
+    return {audit.name: audit for audit in found.audits}
+
+
+def outcomes(found: dict[str, Audit]) -> dict[str, str]:
+    return {name: audit.outcome for name, audit in found.items()}
+
+
+def test_a_whole_delivery_passes_every_audit_with_its_numbers():
+    found = audited(line(), line(TOTAL))
+    assert list(found.values()) == [
+        Audit("has_all_rows_of_record_total", "passed", "Record-Total 2", "2 rows"),
+        Audit("holds_only_its_week_and_tier", "passed", "0 rows of other weeks or tiers", "0", []),
+        Audit("has_unique_keys", "passed", "0 keys with several rows", "0", []),
+        Audit(
+            "reconciles_with_symbol_totals",
+            "passed",
+            "0 symbols whose firm rows differ",
+            "0 of 1",
+            [],
+        ),
+        Audit(
+            "has_few_rejects",
+            "passed",
+            "at most 0.0000% of lines rejected",
+            "0.0000% (0 of 2)",
+            [],
+        ),
+    ]
+    assert [audit.blocks for audit in found.values()] == [False] * 5
+
+
+@pytest.mark.parametrize("record_total", [1, 3])
+def test_a_row_too_few_or_too_many_fails_the_record_total_alone(record_total: int):
+    found = audited(line(), line(TOTAL), record_total=record_total)
+    name = "has_all_rows_of_record_total"
+    assert outcomes(found) == {**PASSED, name: "failed"}
+    assert found[name] == Audit(name, "failed", f"Record-Total {record_total}", "2 rows")
+    assert found[name].blocks
+
+
+def test_rejected_lines_and_sums_count_as_rows_received():
+    found = audited(line(), "not a row", line(TOTAL), max_reject_ratio=0.5)
+    assert outcomes(found) == PASSED
+
+
+@pytest.mark.parametrize(
+    "change", [{"weekStartDate": "2025-11-03"}, {"tierIdentifier": "NMS"}, {"weekStartDate": ""}]
+)
+def test_a_row_of_another_week_or_tier_fails_and_is_named(change: dict[str, str]):
+    found = audited(line(), line(TOTAL), line(TOTAL, quantities("B", "0", "0"), change))
+    stranger = found["holds_only_its_week_and_tier"]
+    assert (stranger.outcome, stranger.found) == ("failed", "1")
+    names = {"weekStartDate": "2025-11-10", "tierIdentifier": "T1"} | change
+    assert stranger.offenders == [{"part_number": 1, "line_number": 4, **names}]
+
+
+def test_a_rejected_row_of_another_week_is_a_stranger_too():
+    found = audited(line(weekStartDate="2025-11-03", MPID="", marketParticipantName=""))
+    assert found["holds_only_its_week_and_tier"].found == "1"
+
+
+def test_a_key_that_comes_twice_fails_and_is_named():
+    twice = [line(), line(totalWeeklyShareQuantity="1"), line(issueSymbolIdentifier="aapl")]
+    unique = audited(*twice)["has_unique_keys"]
+    assert (unique.outcome, unique.found) == ("failed", "1")
+    key = {"market": "ATS", "symbol": "AAPL", "venue_id": "UBSA"}
+    assert unique.offenders == [{**key, "rows": 2}]
+
+
+def test_a_symbol_whose_firm_rows_do_not_add_up_is_named_with_both_sums():
+    found = audited(
+        line(quantities("A", "600", "6")),
+        line(quantities("A", "400", "4"), MPID="OTHR"),
+        line(TOTAL, quantities("A", "1001", "10")),
+    )
+    assert outcomes(found) == {**PASSED, "reconciles_with_symbol_totals": "failed"}
+    reconciled = found["reconciles_with_symbol_totals"]
+    assert reconciled.found == "1 of 1"
+    assert reconciled.offenders == [
+        {
+            "market": "ATS",
+            "symbol": "A",
+            "share_quantity": 1000,
+            "trade_count": 10,
+            "share_quantity_of_finra": 1001,
+            "trade_count_of_finra": 10,
+        }
+    ]
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        pytest.param(
+            [line(quantities("A", "1", "2")), line(TOTAL, quantities("A", "1"))], id="in trades"
+        ),
+        pytest.param([line()], id="no total at all"),
+        pytest.param([line(TOTAL)], id="a total without firm rows"),
+        pytest.param([line(FIRM), line(TOTAL)], id="in another market"),
+        pytest.param([line(), line(TOTAL, issueSymbolIdentifier="aapl")], id="in another case"),
+        pytest.param([line(), line(TOTAL), line(TOTAL)], id="a total that comes twice"),
+    ],
+)
+def test_firm_rows_must_add_up_for_each_market_and_symbol_in_shares_and_trades(lines: list[str]):
+    assert audited(*lines)["reconciles_with_symbol_totals"].outcome == "failed"
+
+
+def test_a_rejected_row_whose_quantities_can_be_read_counts():
+    nobody = {"MPID": "", "marketParticipantName": ""}
+    found = audited(
+        line(quantities("A", "600")),
+        line(quantities("A", "400"), nobody),
+        line(TOTAL, quantities("A", "1000", "2")),
+        line(quantities("", "1"), issueName=""),
+        line(TOTAL, quantities("", "1")),
+        max_reject_ratio=0.6,
+    )
+    assert outcomes(found) == PASSED
+
+
+def test_a_rejected_row_whose_quantity_cannot_be_read_is_missed():
+    found = audited(
+        line(quantities("A", "4OO")), line(TOTAL, quantities("A", "400")), max_reject_ratio=1.0
+    )
+    assert found["reconciles_with_symbol_totals"].offenders[0]["share_quantity"] == 0
+
+
+def test_sums_beyond_64_bits_do_not_wrap():
+    # 4 x 2^62 is 0 in 64 bits, which a symbol's total of 0 would match.
+    rows = [line(quantities("A", str(2**62)), MPID="", marketParticipantName="")] * 4
+    reconciled = audited(*rows, line(TOTAL, quantities("A", "0", "4")))[
+        "reconciles_with_symbol_totals"
+    ]
+    assert reconciled.outcome == "failed"
+    assert reconciled.offenders[0]["share_quantity"] == 2**64
+    assert json.loads(reconciled.offenders_json)[0]["share_quantity"] == 2**64
+
+
+@pytest.mark.parametrize("name", ["share_quantity", "trade_count"])
+def test_a_partition_that_does_not_add_up_in_64_bits_is_refused(name: str):
+    huge, one = (str(LARGEST), "1") if name == "share_quantity" else ("1", str(LARGEST))
+    with pytest.raises(ContractError) as refused:
+        audited(line(quantities("A", huge, one)), line(quantities("B", "1", "1")))
+    assert str(refused.value).split("\n") == [
+        f"the partition's {name} cannot be added up in 64 bits",
+        f"  expected: at most {LARGEST}",
+        f"  found: {LARGEST + 1}",
+        "  what to do: look for absurd quantities in the capture and report them to the source",
+    ]
+
+
+def test_one_whose_total_is_the_largest_number_passes():
+    half = {"MPID": "OTHR", **quantities("A", "1", "20")}
+    found = audited(
+        line(quantities("A", str(LARGEST - 1))),
+        line(half),
+        line(TOTAL, quantities("A", str(LARGEST), "21")),
+    )
+    assert outcomes(found) == PASSED
+
+
+@pytest.mark.parametrize(("limit", "outcome"), [(0.25, "passed"), (0.2499, "failed")])
+def test_rejects_may_be_as_many_as_the_limit_says_and_not_more(limit: float, outcome: str):
+    lines = [line(), line(TOTAL), line(TOTAL, quantities("B", "0", "0")), "bad\u00e9"]
+    few = audited(*lines, max_reject_ratio=limit)["has_few_rejects"]
+    assert few == Audit(
+        "has_few_rejects",
+        "passed" if outcome == "passed" else "failed",
+        f"at most {limit:.4%} of lines rejected",
+        "25.0000% (1 of 4)",
+        [
+            {
+                "part_number": 1,
+                "line_number": 5,
+                "reason_code": "wrong_field_count",
+                "record": r"bad\xc3\xa9",
+            }
+        ],
+    )
+
+
+def test_no_more_than_20_offenders_are_kept():
+    lines = [
+        line(quantities(f"S{number:02}", "x"), weekStartDate="", MPID=f"V{number:02}")
+        for number in range(25)
+    ]
+    twice = [line(issueSymbolIdentifier=f"T{number:02}") for number in range(25)] * 2
+    found = audited(*lines, *twice)
+    kept = {name: len(audit.offenders) for name, audit in found.items()}
+    assert kept == {**dict.fromkeys(AUDITS, 20), "has_all_rows_of_record_total": 0}
+    assert found["reconciles_with_symbol_totals"].found == "50 of 50"
+    first = [offender["symbol"] for offender in found["has_unique_keys"].offenders]
+    assert first == [f"T{number:02}" for number in range(20)]
+
+
+FILE_LINE = "NMS Tier 1|AAPL|Apple Inc.|UBS ATS|UBSA|500|5|2025-12-01"
+
+
+def test_audits_that_need_what_a_file_lacks_are_not_applicable():
+    found = audited(record_total=None, parts=[file(FILE_LINE)])
+    assert outcomes(found) == {
+        "has_all_rows_of_record_total": "not_applicable",
+        "holds_only_its_week_and_tier": "not_applicable",
+        "has_unique_keys": "passed",
+        "reconciles_with_symbol_totals": "not_applicable",
+        "has_few_rejects": "passed",
+    }
+    assert [(each.expected, each.found) for each in found.values()][:4] == [
+        ("a Record-Total; files have none", "1 rows"),
+        ("0 rows of other weeks or tiers; files name no week", "no week"),
+        ("0 keys with several rows", "0"),
+        ("0 symbols whose firm rows differ; files have no totals", "no totals"),
+    ]
+    assert not any(audit.blocks for audit in found.values())
+
+
+def test_a_file_of_another_tier_is_held_back():
+    found = audited(record_total=None, parts=[file(FILE_LINE.replace("Tier 1", "Tier 2"))])
+    stranger = found["holds_only_its_week_and_tier"]
+    assert (stranger.outcome, stranger.found, stranger.blocks) == ("failed", "1", True)
+
+
+def test_the_same_firm_in_both_markets_and_on_two_pages_is_two_keys():
+    both = [page(line()), page(line(summaryTypeCode="OTC_W_SMBL_FIRM"), number=2)]
+    week = check_week(both, week_start=WEEK, tier="T1")
+    assert len(week.rows) == 2
+    assert audited(parts=both, record_total=2)["has_unique_keys"].outcome == "passed"
+
+
+def test_an_empty_delivery_is_short_of_its_record_total():
+    assert outcomes(audited(record_total=4)) == {**PASSED, "has_all_rows_of_record_total": "failed"}
+
+
+def test_a_verdict_counts_partitions_and_keeps_limits_and_the_failed_ones():
+    rows: list[dict[str, object]] = [
+        {"audit": "has_unique_keys", "partition_key": key, "outcome": outcome, "expected": limit}
+        for key, outcome, limit in (
+            ("a", "passed", "two"),
+            ("b", "failed", "one"),
+            ("c", "not_applicable", "two"),
+        )
+    ]
+    latest = pl.DataFrame(rows, schema=schema_of(audits_table, list(rows[0])))
+    unique = Verdict("has_unique_keys", ["one", "two"], 1, 1, [rows[1]])
+    assert verdicts(latest) == [
+        unique if name == unique.audit else Verdict(name, [], 0, 0, []) for name in AUDITS
+    ]
+    assert [verdict.holds for verdict in verdicts(latest)] == [True, True, False, True, True]
