@@ -84,28 +84,34 @@ def _named(name: str) -> WeeklyFile:
 
 
 def _listed(manifest: str) -> dict[str, WeeklyFile]:
-    lines = csv.DictReader(manifest.splitlines())
+    lines = csv.DictReader(manifest.removeprefix("\ufeff").splitlines())  # as Excel marks UTF-8
     if lines.fieldnames != MANIFEST_COLUMNS:
         raise _wrong_line("the header", ",".join(lines.fieldnames or []))
     listed: dict[str, WeeklyFile] = {}
-    for number, line in enumerate(lines, start=2):
-        file = _listed_file(number, line)
+    for line in lines:
+        where = f"line {lines.line_num}"
+        file = _listed_file(where, [line[name] or "" for name in MANIFEST_COLUMNS])
+        if None in line:
+            raise _wrong_line(where, f"more than {len(MANIFEST_COLUMNS)} fields")
         if file.name in listed:
-            raise _wrong_line(f"line {number}", f"{file.name} is listed twice")
+            raise _wrong_line(where, f"{file.name} is listed twice")
         listed[file.name] = file
     return listed
 
 
-def _listed_file(number: int, line: dict[str, str]) -> WeeklyFile:
+def _listed_file(where: str, fields: Sequence[str]) -> WeeklyFile:
+    name, tier, week, market = fields
     try:
-        week_start = date.fromisoformat(line["week_start"] or "")
+        week_start = date.fromisoformat(week)
     except ValueError:
-        raise _wrong_line(f"line {number}", f"week_start {line['week_start']}") from None
+        raise _wrong_line(where, f"week_start {week}") from None
+    if week_start.isoformat() != week:
+        raise _wrong_line(where, f"week_start {week}")
     if week_start.weekday() != 0:
-        raise _wrong_line(f"line {number}", f"week_start {week_start} is a {week_start:%A}")
-    if line["tier"] not in TIERS or line["market"] not in MARKETS:
-        raise _wrong_line(f"line {number}", f"tier {line['tier']}, market {line['market']}")
-    return WeeklyFile(week_start, line["tier"], line["market"], line["file"])
+        raise _wrong_line(where, f"week_start {week} is a {week_start:%A}")
+    if not name or tier not in TIERS or market not in MARKETS:
+        raise _wrong_line(where, f"file {name}, tier {tier}, market {market}")
+    return WeeklyFile(week_start, tier, market, name)
 
 
 def _wrong_line(where: str, found: str) -> ConfigurationError:
