@@ -6,7 +6,7 @@ from datetime import date
 from itertools import groupby
 
 from orchestration_project.domains.finra.calendar import PUBLICATION_DELAY, TIERS, WEEK
-from orchestration_project.errors import ConfigurationError
+from orchestration_project.errors import ConfigurationError, SourceError
 
 
 @dataclass(frozen=True, order=True)
@@ -34,6 +34,8 @@ def tier_week(key: str, *, today: date) -> TierWeek:
         week_start = date.fromisoformat(week)
     except ValueError:
         raise _wrong_key(key, "no week") from None
+    if week_start.isoformat() != week:
+        raise _wrong_key(key, f"another spelling of {week_start}")
     if tier not in TIERS:
         raise _wrong_key(key, f"tier {tier}")
     if week_start.weekday() != 0:
@@ -95,14 +97,33 @@ def within_horizon(published: Iterable[TierWeek], *, today: date, weeks: int) ->
 def summary(partitions: Iterable[TierWeek]) -> str:
     """Return ranges in words, such as ``T1 2025-11-10 to 2025-12-01 (4 weeks)``."""
     return ", ".join(
-        f"{first.tier} {first.week_start}"
-        + (f" to {last.week_start}" if last != first else "")
-        + f" ({(last.week_start - first.week_start) // WEEK + 1} weeks)"
+        f"{first.tier} {first.week_start} (1 week)"
+        if first == last
+        else f"{first.tier} {first.week_start} to {last.week_start} "
+        f"({(last.week_start - first.week_start) // WEEK + 1} weeks)"
         for first, last in ranges(partitions)
     )
 
 
 def of_known_tiers(published: Sequence[tuple[str, str]]) -> tuple[list[TierWeek], list[str]]:
-    """Return the partitions (weekStartDate, tierIdentifier) that we know, and the other tiers."""
-    known = [TierWeek(tier, date.fromisoformat(week)) for week, tier in published if tier in TIERS]
+    """Return the partitions (weekStartDate, tierIdentifier) that we know, and the other tiers.
+
+    Raises:
+        SourceError: A week of a known tier is no date.
+    """
+    known = [
+        TierWeek(tier, _published_week(week, tier)) for week, tier in published if tier in TIERS
+    ]
     return sorted(known), sorted({tier for _, tier in published} - set(TIERS))
+
+
+def _published_week(week: str, tier: str) -> date:
+    try:
+        return date.fromisoformat(week)
+    except ValueError:
+        raise SourceError(
+            f"the source lists a week of {tier} that is no date",
+            expected="weekStartDate as yyyy-mm-dd",
+            found=week,
+            remedy="report it to the source",
+        ) from None
