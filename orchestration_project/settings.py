@@ -7,7 +7,7 @@ import os
 from datetime import date, datetime
 from pathlib import Path
 from typing import Annotated, Literal
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 from pydantic import (
     AfterValidator,
@@ -23,7 +23,8 @@ from orchestration_project.errors import ConfigurationError
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 
-SECRET_QUERY_WORDS = ("key", "token", "secret", "password", "signature")
+SECRET_QUERY_WORDS = ("key", "token", "secret", "password", "sig", "credential")
+"""What names of secret query parameters hold: `apikey`, `client_secret`, `X-Amz-Signature`."""
 
 FINRA_API_URL = "https://api.finra.org"
 FINRA_TOKEN_URL = "https://ews.fip.finra.org/fip/rest/ews/oauth2/access_token"  # noqa: S105 - an address
@@ -158,13 +159,22 @@ def child_environment(**changes: str) -> dict[str, str]:
 
 
 def without_secrets(url: str) -> str:
-    """Return ``url`` without user, password and the values of secret query parameters."""
-    parts = urlsplit(url)
+    """Return ``url`` without user, password and the values of secret query parameters.
+
+    Of one that cannot be taken apart (say, a password with a bare ``#``) just the scheme is left.
+    """
+    try:
+        parts = urlsplit(url)
+        _ = parts.port  # raises where a password was taken for one
+    except ValueError:
+        return f"{url.partition('://')[0]}://***"
     host = parts.netloc.rpartition("@")[2]
     query = "&".join(
-        f"{name}=***"
-        if any(word in name.lower() for word in SECRET_QUERY_WORDS)
-        else f"{name}{equals}{value}"
+        f"{name}=***" if _is_secret(name) else f"{name}{equals}{value}"
         for name, equals, value in (pair.partition("=") for pair in parts.query.split("&"))
     )
     return urlunsplit((parts.scheme, host, parts.path, query, ""))
+
+
+def _is_secret(query_name: str) -> bool:
+    return any(word in unquote(query_name).lower() for word in SECRET_QUERY_WORDS)

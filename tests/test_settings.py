@@ -1,0 +1,193 @@
+"""Settings: read from `.env` and the environment, all problems at once, secrets never shown."""
+
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import SecretStr, ValidationError
+
+from orchestration_project.errors import ConfigurationError
+from orchestration_project.settings import (
+    PROJECT_ROOT,
+    Settings,
+    child_environment,
+    load_settings,
+    without_secrets,
+)
+
+EXAMPLE = (PROJECT_ROOT / ".env.example").read_text()
+SECRETS = ("DATABASE_URL", "DAGSTER_DATABASE_URL", "FINRA_CLIENT_SECRET")
+
+
+@pytest.fixture(autouse=True)
+def _bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in Settings.model_fields:
+        monkeypatch.delenv(name.upper(), raising=False)
+
+
+def read(folder: Path, text: str = "") -> Settings:
+    """Read the settings with ``text`` as `.env`."""
+    file = folder / ".env"
+    file.write_text(text)
+    make: Any = Settings  # pydantic's plugin does not know _env_file
+    return make(_env_file=file)
+
+
+def test_without_any_setting_the_demo_runs_on_sqlite_below_var(tmp_path: Path):
+    settings = read(tmp_path)
+    assert (settings.finra_source, settings.is_demo) == ("demo", True)
+    assert (settings.database_url, settings.artifacts_url, settings.clock_now) == (None,) * 3
+    assert settings.state_path == PROJECT_ROOT / "var"
+
+
+def test_the_environment_goes_before_the_env_file_and_that_before_the_defaults(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("LOG_LEVEL", "ERROR")
+    settings = read(tmp_path, "LOG_LEVEL=DEBUG\nDEMO_SEED=7\n")
+    assert (settings.log_level, settings.demo_seed, settings.demo_rows_per_week) == (
+        "ERROR",
+        7,
+        160_000,
+    )
+
+
+def test_a_blank_value_is_no_value(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("DEMO_SEED", "")
+    settings = read(tmp_path, "FINRA_CLIENT_ID=\nDATABASE_URL=\nUNKNOWN=1\n")
+    assert (settings.finra_client_id, settings.database_url) == (None, None)
+    assert settings.demo_seed == 20_250_106
+
+
+def test_values_are_read_as_what_they_are(tmp_path: Path):
+    settings = read(
+        tmp_path,
+        "FINRA_SOURCE=files\nFINRA_FILES_DIR=/data/finra\nFINRA_FIRST_WEEK=2025-11-10\n"
+        "CLOCK_NOW=2026-03-02T12:00:00Z\nSTATE_DIR=/srv/state\nDATABASE_URL=sqlite:///x\n",
+    )
+    assert settings.finra_files_dir == Path("/data/finra")
+    assert settings.finra_first_week == date(2025, 11, 10)
+    assert settings.clock_now == datetime(2026, 3, 2, 12, tzinfo=UTC)
+    assert settings.state_path == Path("/srv/state")
+    assert settings.database_url == SecretStr("sqlite:///x")
+
+
+def test_all_problems_are_listed_at_once_and_no_value_of_a_secret(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    wrong = {
+        "FINRA_SOURCE": "ftp",
+        "FINRA_FIRST_WEEK": "2025-11-11",
+        "FINRA_REQUESTS_PER_SECOND": "many",
+        "FINRA_MAX_REJECT_RATIO": "1.5",
+        "FINRA_CLIENT_SECRET": "hunter2",
+        "CLOCK_NOW": "2026-03-02T12:00:00",
+        "DEMO_IDLE_SECONDS": "0",
+    }
+    for name, value in wrong.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigurationError) as refused:
+        load_settings()
+    problems = [
+        "FINRA_SOURCE: Input should be 'demo', 'api' or 'files'",
+        "FINRA_CLIENT_SECRET: set FINRA_CLIENT_ID and FINRA_CLIENT_SECRET both, or neither",
+        "FINRA_FIRST_WEEK: 2025-11-11 is a Tuesday; FINRA's weeks start on Mondays",
+        "FINRA_REQUESTS_PER_SECOND: Input should be a valid integer, unable to parse string as an "
+        "integer",
+        "FINRA_MAX_REJECT_RATIO: Input should be less than or equal to 1",
+        "CLOCK_NOW: needs a time zone, as in 2026-03-02T12:00:00+00:00",
+        "DEMO_IDLE_SECONDS: Input should be greater than 0",
+    ]
+    assert str(refused.value).split("\n") == [
+        f"7 setting(s) cannot be used: {'; '.join(problems)}",
+        "  what to do: set them in the environment or in .env; .env.example lists every setting",
+    ]
+    assert "hunter2" not in repr(refused.value)
+    assert refused.value.__cause__ is None
+
+
+def test_load_settings_reads_the_environment(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("DEMO_SEED", "42")
+    assert load_settings().demo_seed == 42
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("FINRA_SOURCE=files", "needed when FINRA_SOURCE=files"),
+        ("FINRA_CLIENT_ID=me", "FINRA_CLIENT_ID and FINRA_CLIENT_SECRET both, or neither"),
+        ("FINRA_CLIENT_SECRET=x", "FINRA_CLIENT_ID and FINRA_CLIENT_SECRET both, or neither"),
+        ("DEMO_ROWS_PER_WEEK=299", "greater than or equal to 300"),
+        ("FINRA_HORIZON_WEEKS=0", "greater than or equal to 1"),
+        ("LOG_LEVEL=loud", "'DEBUG', 'INFO', 'WARNING' or 'ERROR'"),
+    ],
+)
+def test_a_setting_that_cannot_be_used_is_refused(tmp_path: Path, text: str, problem: str):
+    with pytest.raises(ValidationError, match=problem):
+        read(tmp_path, text)
+
+
+def test_secrets_are_not_shown(tmp_path: Path):
+    text = "FINRA_CLIENT_ID=me\n" + "".join(f"{name}=s3cr3t://hunter2\n" for name in SECRETS)
+    settings = read(tmp_path, text)
+    for shown in (repr(settings), str(settings), settings.model_dump_json()):
+        assert "hunter2" not in shown
+        assert shown.count("**********") == len(SECRETS)
+
+
+def test_settings_do_not_change(tmp_path: Path):
+    settings: Any = read(tmp_path)
+    with pytest.raises(ValidationError, match="frozen"):
+        settings.demo_seed = 1
+
+
+def test_the_example_lists_every_setting_once_in_order_with_its_meaning_and_default():
+    paragraphs = EXAMPLE.strip().split("\n\n")[1:]
+    assert paragraphs == [
+        f"# {field.description}\n#{name.upper()}={'' if field.default is None else field.default}"
+        for name, field in Settings.model_fields.items()
+    ]
+
+
+def test_the_example_with_its_comments_taken_off_gives_the_defaults(tmp_path: Path):
+    values = [line[1:] for line in EXAMPLE.split("\n") if line.startswith("#") and "=" in line[:40]]
+    assert len(values) == len(Settings.model_fields)
+    assert read(tmp_path, "\n".join(values)) == read(tmp_path)
+
+
+def test_a_child_gets_this_environment_with_the_changes(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("KEPT", "1")
+    monkeypatch.setenv("CHANGED", "1")
+    environment = child_environment(CHANGED="2", NEW="3")
+    assert {name: environment[name] for name in ("KEPT", "CHANGED", "NEW")} == {
+        "KEPT": "1",
+        "CHANGED": "2",
+        "NEW": "3",
+    }
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("https://api.finra.org/data?limit=5", "https://api.finra.org/data?limit=5"),
+        ("https://me:hunter2@host:8080/p", "https://host:8080/p"),
+        ("postgresql://me:p%40ss@host/db", "postgresql://host/db"),
+        ("https://h/q?function=X&apikey=hunter2&b=1", "https://h/q?function=X&apikey=***&b=1"),
+        (
+            "https://h/q?client_secret=a=b&Access_Token=c",
+            "https://h/q?client_secret=***&Access_Token=***",
+        ),
+        (
+            "https://h/q?X-Amz-Signature=a&api%5Fkey=b",
+            "https://h/q?X-Amz-Signature=***&api%5Fkey=***",
+        ),
+        ("https://h/q?sig=a#token", "https://h/q?sig=***"),
+        ("postgresql://me:hunter#2@host/db", "postgresql://***"),
+        ("postgresql://me:hunter/2@host/db", "postgresql://***"),
+        ("https://[me:hunter2@host/", "https://***"),
+        ("", ""),
+    ],
+)
+def test_an_address_is_shown_without_its_secrets(url: str, shown: str):
+    assert without_secrets(url) == shown
