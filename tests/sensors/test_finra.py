@@ -1,0 +1,104 @@
+"""The schedule that backfills, ticked by hand over the real demo source."""
+
+import dagster as dg
+import pytest
+from dagster._core.execution.backfill import BulkActionStatus
+
+from orchestration_project.definitions import defs
+from orchestration_project.resources.providers import RESOURCES
+from orchestration_project.sensors.finra import finra_otc_weekly_mondays
+
+
+@pytest.fixture
+def instance():
+    with dg.instance_for_test() as instance:
+        yield instance
+
+
+@pytest.fixture(autouse=True)
+def short_horizon(demo_settings, monkeypatch):
+    monkeypatch.setenv("FINRA_HORIZON_WEEKS", "2")
+
+
+def tick(instance: dg.DagsterInstance) -> str:
+    """Evaluate the schedule and return what its tick says."""
+    with dg.build_resources(RESOURCES, instance) as resources:
+        context = dg.build_schedule_context(
+            instance=instance,
+            repository_def=defs.get_repository_def(),
+            resources=resources._asdict(),  # pyright: ignore[reportAttributeAccessIssue] - a tuple
+        )
+        result = finra_otc_weekly_mondays(context)
+    assert isinstance(result, dg.SkipReason)
+    return str(result.skip_message)
+
+
+def only_backfill(instance):
+    (backfill,) = instance.get_backfills()
+    return backfill
+
+
+def load(instance, first: str, last: str) -> None:
+    result = defs.resolve_job_def("finra_otc_weekly").execute_in_process(
+        instance=instance,
+        tags={
+            "dagster/asset_partition_range_start": first,
+            "dagster/asset_partition_range_end": last,
+        },
+    )
+    assert result.success
+
+
+def test_a_tick_launches_a_backfill_of_exactly_the_missing_weeks_as_ranges(instance):
+    load(instance, "T1|2026-02-02", "T1|2026-02-09")
+    said = tick(instance)
+    backfill = only_backfill(instance)
+    assert said == (
+        f"Launched the backfill {backfill.backfill_id}: OTCE 2026-01-19 to 2026-01-26 (2 weeks), "
+        "T2 2026-01-19 to 2026-01-26 (2 weeks)."
+    )
+    assert backfill.status == BulkActionStatus.REQUESTED
+    assert backfill.tags["requested_by"] == "finra_otc_weekly_mondays"
+    assert backfill.title == "FINRA OTC weekly: 4 partitions missing or restated"
+
+
+def test_a_tick_while_the_backfill_runs_launches_no_second_one(instance):
+    tick(instance)
+    backfill = only_backfill(instance)
+    assert tick(instance) == (
+        f"The backfill {backfill.backfill_id} of an earlier tick is still running."
+    )
+    assert len(instance.get_backfills()) == 1
+
+
+def test_a_tick_with_nothing_missing_launches_nothing_and_says_so(instance):
+    for tier, week in (("T1", "2026-02"), ("T2", "2026-01"), ("OTCE", "2026-01")):
+        first, last = ("02", "09") if tier == "T1" else ("19", "26")
+        load(instance, f"{tier}|{week}-{first}", f"{tier}|{week}-{last}")
+    assert tick(instance) == (
+        "Nothing to do: all 6 partitions published in the last 2 weeks were taken, and none has "
+        "changed since."
+    )
+    assert instance.get_backfills() == []
+
+
+def test_a_restated_week_is_asked_for_again(instance, monkeypatch):
+    monkeypatch.setenv("FINRA_HORIZON_WEEKS", "7")
+    load(instance, "T1|2026-01-05", "T1|2026-01-19")
+    monkeypatch.setenv("CLOCK_NOW", "2026-03-10T15:00:00+00:00")
+    said = tick(instance)
+    assert "T1 2026-01-12 (1 week)" in said
+    assert "2026-01-05" not in said
+    assert "T1 2026-01-19" not in said
+
+
+def test_a_week_that_was_held_back_waits_until_the_source_changes_it(instance, monkeypatch):
+    monkeypatch.setenv("FINRA_HORIZON_WEEKS", "9")
+    held_back = "T2|2025-12-01"
+    result = defs.resolve_job_def("finra_otc_weekly").execute_in_process(
+        instance=instance, tags={"dagster/partition": held_back}, raise_on_error=False
+    )
+    assert not result.success
+    said = tick(instance)
+    assert "T2 2025-12-08 to 2026-01-26" in said
+    assert "T2 2025-12-01" not in said

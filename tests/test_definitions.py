@@ -1,0 +1,99 @@
+"""The definitions as Dagster loads them, and the conventions that all of them keep."""
+
+import re
+from pathlib import Path
+
+import dagster as dg
+import pytest
+import yaml
+
+from orchestration_project.definitions import defs
+from orchestration_project.settings import PROJECT_ROOT
+from orchestration_project.tables import finra, spine  # noqa: F401 - declare the tables
+from orchestration_project.tables.kinds import METADATA
+from tests import programs
+
+SPECS = list(defs.resolve_all_asset_specs())
+PRESETS = sorted((PROJECT_ROOT / "presets").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.key.to_user_string())
+def test_every_asset_is_named_grouped_owned_and_described(spec):
+    domain, noun = spec.key.path
+    assert re.fullmatch(r"[a-z]+", domain)
+    assert re.fullmatch(r"[a-z_]+", noun)
+    assert spec.group_name == domain
+    assert spec.owners
+    assert spec.kinds
+    assert spec.description.startswith("One ")
+    assert spec.tags["domain"] == domain
+
+
+@pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.key.to_user_string())
+def test_the_column_schema_of_an_asset_is_that_of_its_table(spec):
+    if "dagster/table_name" not in spec.metadata:
+        assert spec.key.path[-1].endswith(("_capture", "_staged"))
+        return
+    table = METADATA.tables[spec.metadata["dagster/table_name"]]
+    assert table.name == "_".join(spec.key.path)
+    shown = spec.metadata["dagster/column_schema"].columns
+    assert [column.name for column in shown] == [column.name for column in table.columns]
+    assert all(column.description for column in shown)
+
+
+def test_what_starts_runs_is_off_until_somebody_switches_it_on():
+    schedules = list(defs.schedules or [])
+    assert [schedule.name for schedule in schedules] == ["finra_otc_weekly_mondays"]
+    assert all(
+        schedule.default_status == dg.DefaultScheduleStatus.STOPPED
+        for schedule in schedules
+        if isinstance(schedule, dg.ScheduleDefinition)
+    )
+
+
+@pytest.mark.parametrize("preset", PRESETS, ids=lambda path: path.stem)
+def test_a_preset_is_a_config_of_its_job_and_says_in_its_first_line_what_it_does(preset: Path):
+    text = preset.read_text()
+    assert re.match(r"# [A-Z].*\.\n", text)
+    job = defs.resolve_job_def("finra_otc_weekly")
+    assert dg.validate_run_config(job, yaml.safe_load(text))
+
+
+def test_no_config_view_shows_a_setting():
+    job = defs.resolve_job_def("finra_otc_weekly")
+    shown = dg.validate_run_config(job, {})["resources"]
+    assert {name: view.get("config") or None for name, view in shown.items()} == dict.fromkeys(
+        ["artifacts", "clock", "finra", "io_manager", "settings", "warehouse"]
+    )
+
+
+LOAD = "from orchestration_project.definitions import defs; defs.get_repository_def()"
+
+
+def test_the_definitions_load_with_no_setting_and_touch_no_disk(tmp_path):
+    process = programs.start(tmp_path / "state", "timeit", "-n1", "-r1", LOAD)
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == 0, error
+    assert not (tmp_path / "state").exists()
+
+
+def test_settings_that_cannot_be_used_are_all_named_when_the_definitions_load(tmp_path):
+    process = programs.start(
+        tmp_path / "state",
+        *("timeit", "-n1", "-r1", LOAD),
+        FINRA_SOURCE="ftp",
+        FINRA_FIRST_WEEK="2026-03-03",
+    )
+    _, error = process.communicate(timeout=60)
+    assert process.returncode != 0
+    assert "2 setting(s) cannot be used: FINRA_SOURCE: " in error
+    assert "FINRA_FIRST_WEEK: 2026-03-03 is a Tuesday" in error
+
+
+def test_heavy_libraries_are_not_imported_with_the_definitions(tmp_path):
+    program = (
+        f"import sys; {LOAD}; print(sorted({{'pandas', 'obstore', 'pgpq'}} & set(sys.modules)))"
+    )
+    status, output, error = programs.run(tmp_path / "state", "timeit", "-n1", "-r1", program)
+    assert status == 0, error
+    assert output.startswith("[]")

@@ -1,0 +1,70 @@
+"""The README's commands, run as they stand there."""
+
+import re
+import shlex
+import subprocess
+
+import pytest
+
+from orchestration_project.__main__ import COMMANDS
+from orchestration_project.settings import PROJECT_ROOT, Settings
+from tests import programs
+
+README = (PROJECT_ROOT / "README.md").read_text()
+MAKEFILE = (PROJECT_ROOT / "Makefile").read_text()
+BLOCKS = re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
+
+
+def dagster_commands() -> list[str]:
+    """Return the README's commands of Dagster that end by themselves."""
+    lines = "\n".join(BLOCKS).replace("\\\n", " ").splitlines()
+    commands = [line.split("  #")[0].strip() for line in lines]
+    return [line for line in commands if re.match(r"\.venv/bin/dagster (job|asset)", line)]
+
+
+@pytest.fixture(scope="module")
+def state_dir(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("readme") / "state"
+    yield folder
+    for process in programs.processes_of(folder):
+        process.kill()
+
+
+def test_the_readme_names_three_ways_of_dagsters_own_to_load_partitions():
+    assert len(dagster_commands()) == 3
+
+
+@pytest.mark.parametrize("command", dagster_commands(), ids=lambda line: line[:40])
+def test_a_command_of_dagster_alone_loads_in_a_new_shell_at_the_root(command, state_dir):
+    clock = {"CLOCK_NOW": "2026-11-20T15:00:00+00:00"}  # the weeks that the README names
+    environment = {"PATH": "/usr/bin:/bin", "HOME": str(state_dir), "STATE_DIR": str(state_dir)}
+    done = subprocess.run(  # noqa: S603 - a command of our README
+        shlex.split(command),
+        cwd=PROJECT_ROOT,
+        env=environment | programs.DEMO | clock,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
+def test_every_make_target_is_in_the_readme_and_in_make_help():
+    documented = set(re.findall(r"^\| `make (\w+)", README, re.MULTILINE))
+    with_help = set(re.findall(r"^(\w+):.*## ", MAKEFILE, re.MULTILINE))
+    assert documented == with_help - {"help"}
+
+
+def test_every_setting_is_in_the_readme():
+    named = set(re.findall(r"[A-Z]+(?:_[A-Z]+)+", README))
+    settings = {name.upper() for name in Settings.model_fields if not name.startswith("demo_")}
+    assert settings <= named
+
+
+def test_every_command_says_what_it_takes(tmp_path):
+    for command in COMMANDS:
+        status, output, _ = programs.run(
+            tmp_path / "state", "orchestration_project", command, "--help"
+        )
+        assert status == 0
+        assert output.startswith(f"usage: python -m orchestration_project {command}")
