@@ -17,6 +17,7 @@ from orchestration_project.partitions import (
 from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.warehouse import SupersededError
 from orchestration_project.settings import Settings
+from tests.runs import failure_of, told_by
 
 LETTERS = dg.StaticPartitionsDefinition(["a", "b", "c", "d"])
 THING = dg.AssetKey("thing")
@@ -81,11 +82,7 @@ def test_every_partition_is_taken_once_and_materialized_with_its_own_metadata(in
     result = run(script, instance)
     assert result.success
     assert script.asked == ["a", "b", "c", "d"]
-    told = {
-        event.partition: event.step_materialization_data.materialization.metadata["key"].value
-        for event in result.get_asset_materialization_events()
-    }
-    assert told == {"a": "a", "b": "b", "c": "c", "d": "d"}
+    assert told_by(result)["thing"] == {key: {"key": key} for key in "abcd"}
 
 
 def test_a_refused_partition_leaves_the_others_alone_and_is_named_with_its_reason(instance):
@@ -94,7 +91,7 @@ def test_a_refused_partition_leaves_the_others_alone_and_is_named_with_its_reaso
     assert not result.success
     assert script.asked == ["a", "b", "c", "d"]
     assert instance.get_materialized_partitions(THING) == {"a", "c", "d"}
-    description = str(result.failure_data_for_node("thing").user_failure_data.description)
+    description = failure_of(result, "thing")
     assert description.startswith("1 of 4 partitions held back: b\nthe page is HTML")
     assert f"partition=b, run={result.run_id}, asset=thing, url=https://x" in description
 
@@ -120,7 +117,7 @@ def test_a_transient_error_is_tried_once_more_and_what_was_refused_for_good_is_n
     assert not result.success
     assert (script.asked.count("b"), script.asked.count("c")) == (2, 1)
     assert instance.get_materialized_partitions(THING) == {"a", "b", "d"}
-    description = str(result.failure_data_for_node("thing").user_failure_data.description)
+    description = failure_of(result, "thing")
     assert description.startswith("1 of 4 partitions held back: c\nunusable")
 
 

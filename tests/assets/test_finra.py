@@ -18,6 +18,7 @@ from orchestration_project.tables.finra import (
 )
 from orchestration_project.tables.spine import captures, landings
 from tests import databases
+from tests.runs import failure_of, told_by
 
 OP = "finra_otc_weekly_load"
 LATEST = {"T1": date(2026, 2, 9), "T2": date(2026, 1, 26), "OTCE": date(2026, 1, 26)}
@@ -69,10 +70,6 @@ def count(url, table, **where):
     return databases.rows(url, select(func.count()).select_from(table).where(*conditions))[0][0]
 
 
-def failure_of(result) -> str:
-    return str(result.failure_data_for_node(OP).user_failure_data.description)
-
-
 def test_a_range_lands_in_all_tables_and_every_asset_is_materialized(url, instance):
     result = load(instance, key("T1", 3), key("T1", 1))
     assert result.success
@@ -87,14 +84,7 @@ def test_a_range_lands_in_all_tables_and_every_asset_is_materialized(url, instan
 
 def test_the_metadata_of_a_partition_tells_its_rows_rejects_and_bytes(url, instance):
     result = load(instance, key("T1", 2))
-    told = {
-        event.asset_key.path[-1]: {
-            label: value.value
-            for label, value in event.step_materialization_data.materialization.metadata.items()
-        }
-        for event in result.get_asset_materialization_events()
-        if event.asset_key
-    }
+    told = {asset: partitions[key("T1", 2)] for asset, partitions in told_by(result).items()}
     rows = count(url, finra_otc_weekly)
     assert told["otc_weekly"]["dagster/row_count"] == rows
     assert told["otc_weekly"]["rows_added"] == rows
@@ -134,8 +124,8 @@ def test_a_bad_partition_is_held_back_alone_and_a_repeated_run_does_only_what_is
 ):
     result = load(instance, key("T2", 10), key("T2", 8))
     assert not result.success
-    assert failure_of(result).startswith(f"1 of 3 partitions held back: {key('T2', 9)}")
-    assert "reconciles_with_symbol_totals" in failure_of(result)
+    assert failure_of(result, OP).startswith(f"1 of 3 partitions held back: {key('T2', 9)}")
+    assert "reconciles_with_symbol_totals" in failure_of(result, OP)
     for spec in SPECS:
         assert instance.get_materialized_partitions(spec.key) == {key("T2", 8), key("T2", 10)}
     assert count(url, finra_otc_weekly, week_start=LATEST["T2"] - timedelta(weeks=8)) == 0
@@ -200,7 +190,7 @@ def test_a_change_of_metadata_alone_is_marked_as_one(url, instance, monkeypatch)
 def test_no_reject_is_landed_under_a_limit_of_none(url, instance):
     result = load(instance, key("T1", 2), max_reject_ratio=0.0)
     assert not result.success
-    assert "has_few_rejects" in failure_of(result)
+    assert "has_few_rejects" in failure_of(result, OP)
     assert count(url, finra_otc_weekly) == 0
 
 
@@ -216,15 +206,15 @@ def test_no_reject_is_landed_under_a_limit_of_none(url, instance):
 def test_a_partition_that_is_none_is_refused_by_name(url, instance, partition, found):
     result = load(instance, partition)
     assert not result.success
-    assert f"there is no partition {partition}" in failure_of(result)
-    assert f"found: {found}" in failure_of(result)
+    assert f"there is no partition {partition}" in failure_of(result, OP)
+    assert f"found: {found}" in failure_of(result, OP)
 
 
 def test_a_week_that_is_not_published_is_refused_with_the_newest_that_is(url, instance):
     result = load(instance, "T1|2026-02-16")
     assert not result.success
-    assert "FINRA has not published T1, week 2026-02-16" in failure_of(result)
-    assert "the newest of T1 is 2026-02-09" in failure_of(result)
+    assert "FINRA has not published T1, week 2026-02-16" in failure_of(result, OP)
+    assert "the newest of T1 is 2026-02-09" in failure_of(result, OP)
 
 
 def test_another_real_source_replaces_a_partition_only_by_force(
@@ -252,7 +242,7 @@ def test_another_real_source_replaces_a_partition_only_by_force(
 
     result = load(instance, partition)
     assert not result.success
-    assert "was landed from another source" in failure_of(result)
+    assert "was landed from another source" in failure_of(result, OP)
     assert load(instance, partition, force=True).success
     assert count(url, finra_otc_weekly, market="ATS") == 1
     assert count(url, finra_otc_weekly, market="NON_ATS") == others > 0

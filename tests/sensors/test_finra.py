@@ -26,7 +26,7 @@ def tick(instance: dg.DagsterInstance) -> str:
         context = dg.build_schedule_context(
             instance=instance,
             repository_def=defs.get_repository_def(),
-            resources=resources._asdict(),  # pyright: ignore[reportAttributeAccessIssue] - a tuple
+            resources=resources._asdict(),
         )
         result = finra_otc_weekly_mondays(context)
     assert isinstance(result, dg.SkipReason)
