@@ -34,7 +34,7 @@ check: $(VENV)/installed-dev ## lint, types and architecture
 lock: $(VENV)/installed-dev ## pin the dependencies of pyproject.toml anew
 	@for set in "" "--extra dev"; do \
 	  $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
-	    --no-emit-index-url --no-emit-find-links --no-header --upgrade $$set pyproject.toml \
+	    --no-strip-extras --no-emit-index-url --no-emit-find-links --no-header --upgrade $$set pyproject.toml \
 	    -o requirements$${set:+-dev}.lock; done
 
 $(VENV)/bin/python:
@@ -46,10 +46,10 @@ $(VENV)/bin/python:
 
 $(VENV)/installed: requirements.lock | $(VENV)/bin/python
 	@echo "installing into $(VENV) …"
-	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@$(VENV)/bin/python -m pip install -qq --disable-pip-version-check --require-hashes -r $<
 	@touch $@
 
 $(VENV)/installed-dev: requirements-dev.lock | $(VENV)/bin/python
 	@echo "installing the tools of the tests into $(VENV) …"
-	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@$(VENV)/bin/python -m pip install -qq --disable-pip-version-check --require-hashes -r $<
 	@touch $@ $(VENV)/installed
