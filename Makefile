@@ -5,10 +5,10 @@ VENV := .venv
 RUN := $(VENV)/bin/python -m orchestration_project
 
 .DEFAULT_GOAL := help
-.PHONY: help run ui test check migrate reset lock
+.PHONY: help run ui test test-slow check migrate reset lock
 
 help: ## this list
-	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
 
 run: $(VENV)/installed ## load the latest published weeks and show what that did
 	@$(RUN) run $(if $(WEEKS),--weeks $(WEEKS))
@@ -24,6 +24,9 @@ reset: $(VENV)/installed ## delete STATE_DIR, after a question
 
 test: $(VENV)/installed-dev ## the test suite
 	@$(VENV)/bin/python -m pytest $(ARGS)
+
+test-slow: $(VENV)/installed-dev ## the tests that wait for real daemons, some minutes
+	@$(VENV)/bin/python -m pytest -m slow $(ARGS)
 
 check: $(VENV)/installed-dev ## lint, types and architecture
 	@$(VENV)/bin/ruff check .

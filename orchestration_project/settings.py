@@ -30,6 +30,11 @@ FINRA_API_URL = "https://api.finra.org"
 FINRA_TOKEN_URL = "https://ews.fip.finra.org/fip/rest/ews/oauth2/access_token"  # noqa: S105 - an address
 
 
+def from_root(path: Path) -> Path:
+    """Return ``path`` as an absolute one: our processes have different working directories."""
+    return PROJECT_ROOT / path.expanduser()
+
+
 def _zoned(moment: datetime) -> datetime:
     if moment.tzinfo is None:
         raise ValueError("needs a time zone, as in 2026-03-02T12:00:00+00:00")
@@ -112,7 +117,7 @@ class Settings(BaseSettings):
     def _needed_for_files(cls, value: Path | None, info: ValidationInfo) -> Path | None:
         if value is None and info.data.get("finra_source") == "files":
             raise ValueError("needed when FINRA_SOURCE=files")
-        return value
+        return value and from_root(value)
 
     @field_validator("finra_client_secret")
     @classmethod
@@ -124,7 +129,7 @@ class Settings(BaseSettings):
     @property
     def state_path(self) -> Path:
         """STATE_DIR as an absolute path; a relative one is below the project's root."""
-        return PROJECT_ROOT / self.state_dir.expanduser()
+        return from_root(self.state_dir)
 
     @property
     def is_demo(self) -> bool:

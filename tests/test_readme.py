@@ -50,8 +50,8 @@ def test_a_command_of_dagster_alone_loads_in_a_new_shell_at_the_root(command, st
 
 
 def test_every_make_target_is_in_the_readme_and_in_make_help():
-    documented = set(re.findall(r"^\| `make (\w+)", README, re.MULTILINE))
-    with_help = set(re.findall(r"^(\w+):.*## ", MAKEFILE, re.MULTILINE))
+    documented = set(re.findall(r"^\| `make ([\w-]+)", README, re.MULTILINE))
+    with_help = set(re.findall(r"^([\w-]+):.*## ", MAKEFILE, re.MULTILINE))
     assert documented == with_help - {"help"}
 
 

@@ -2,14 +2,21 @@
 
 import re
 import signal
+from datetime import date
 
 import pytest
 from sqlalchemy import func, select
 
-from orchestration_project.tables.finra import finra_otc_weekly
+from orchestration_project.settings import PROJECT_ROOT
+from orchestration_project.tables.finra import (
+    finra_otc_weekly,
+    finra_symbol_week,
+    finra_venue_week,
+)
 from orchestration_project.tables.spine import captures, rejects
 from tests import databases, programs
 
+REAL_FILES = PROJECT_ROOT.parent / "shared" / "data" / "finra"
 RUN = ("orchestration_project", "run", "--weeks")
 
 
@@ -156,3 +163,44 @@ def test_migrate_makes_the_tables_and_may_be_repeated(state_dir):
         assert status == 0, error
         assert "up to date" in output
     assert databases.contents(databases.sqlite_url(state_dir))["finra_otc_weekly"] == []
+
+
+@pytest.mark.skipif(not REAL_FILES.is_dir(), reason="the folder of real FINRA files is absent")
+def test_the_real_file_lands_with_the_figures_of_its_readme(state_dir):
+    status, output, error = programs.run(
+        state_dir, *RUN, "8", FINRA_SOURCE="files", FINRA_FILES_DIR=str(REAL_FILES)
+    )
+    assert status == 0, error
+    assert "5328 rows added" in output
+    url = databases.sqlite_url(state_dir, "files")
+    weekly, symbols, venues = finra_otc_weekly.c, finra_symbol_week.c, finra_venue_week.c
+    totals = select(
+        func.count(),
+        func.count(weekly.symbol.distinct()),
+        func.sum(weekly.share_quantity),
+        func.sum(weekly.trade_count),
+        func.count(weekly.venue_id.distinct()),
+        func.min(weekly.week_start),
+    )
+    assert databases.rows(url, totals) == [
+        (5328, 3111, 1_335_995_901, 472_776, 9, date(2025, 11, 10))
+    ]
+    assert databases.rows(url, select(func.count()).select_from(rejects)) == [(0,)]
+    top = select(symbols.symbol, symbols.total_share_quantity).order_by(
+        symbols.total_share_quantity.desc()
+    )
+    assert databases.rows(url, top.limit(3)) == [
+        ("ECOX", 259_127_041),
+        ("OZSC", 122_767_691),
+        ("EARI", 114_436_996),
+    ]
+    ranked = select(venues.venue_id, venues.tier_share).where(venues.rank <= 3)
+    shares = dict(databases.rows(url, ranked.order_by(venues.rank)))
+    assert shares == {
+        "OTCN": pytest.approx(0.82188393, abs=5e-9),
+        "OTCX": pytest.approx(0.14423180, abs=5e-9),
+        "ARCA": pytest.approx(0.03069141, abs=5e-9),
+    }
+    ecox = select(symbols.hhi_lower, symbols.hhi_upper).where(symbols.symbol == "ECOX")
+    (bounds,) = databases.rows(url, ecox)
+    assert bounds == (pytest.approx(0.9299147466, abs=5e-11),) * 2

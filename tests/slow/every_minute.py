@@ -1,0 +1,23 @@
+"""The project's definitions, with its schedule switched on and due every minute."""
+
+import dagster as dg
+
+from orchestration_project.assets.finra import otc_weekly
+from orchestration_project.jobs import finra_otc_weekly
+from orchestration_project.resources.providers import RESOURCES
+from orchestration_project.sensors.finra import finra_otc_weekly_mondays
+
+due_every_minute = dg.schedule(
+    name=finra_otc_weekly_mondays.name,
+    job=finra_otc_weekly,
+    cron_schedule="* * * * *",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+)(finra_otc_weekly_mondays._execution_fn.decorated_fn)
+
+defs = dg.Definitions(
+    assets=[otc_weekly],
+    jobs=[finra_otc_weekly],
+    schedules=[due_every_minute],
+    resources=RESOURCES,
+    executor=dg.in_process_executor,
+)
