@@ -19,8 +19,9 @@ import yaml
 
 from orchestration_project.cli.services import Services, Stopped
 from orchestration_project.errors import ConfigurationError
-from orchestration_project.instance.storage import open_instance, state_folder
+from orchestration_project.instance.storage import open_instance
 from orchestration_project.resources.finra.demo import retire_demo
+from orchestration_project.resources.state import state_folder
 from orchestration_project.settings import PROJECT_ROOT, child_environment, load_settings
 
 DEFINITIONS = "orchestration_project.definitions"
@@ -29,13 +30,14 @@ DEFINITIONS = "orchestration_project.definitions"
 def main(arguments: Sequence[str]) -> int:
     """Serve the UI until a signal stops it; return the exit status."""
     options = _parser().parse_args(arguments)
-    home = state_folder("dagster")
+    settings = load_settings()
+    home = state_folder(settings, "dagster")
     with only_ui_on(home) as lock:
         _refuse_taken(options.host, options.port)
         _prepare(home)
         environment = child_environment(DAGSTER_HOME=str(home), PYTHONPATH=str(PROJECT_ROOT))
         services = Services(
-            folder=home, logs=state_folder("logs"), environment=environment, lock=lock
+            folder=home, logs=state_folder(settings, "logs"), environment=environment, lock=lock
         )
         with services:
             try:
@@ -44,7 +46,7 @@ def main(arguments: Sequence[str]) -> int:
                 sys.stdout.write(
                     "Stopping; runs in progress are ended, and tried again at the next start.\n"
                 )
-    retire_demo(load_settings())
+    retire_demo(settings)
     return 0
 
 

@@ -5,8 +5,6 @@ database password is never part of the instance that Dagster passes on command l
 """
 
 from collections.abc import Mapping
-from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import Any, Self
 
 from dagster import DagsterInstance
@@ -21,34 +19,13 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from orchestration_project.errors import ConfigurationError
+from orchestration_project.resources.state import state_folder
 from orchestration_project.settings import PROJECT_ROOT, load_settings, without_secrets
 
 
 def open_instance() -> DagsterInstance:
     """Return the instance of the project's dagster.yaml, whatever DAGSTER_HOME says."""
     return DagsterInstance.from_config(str(PROJECT_ROOT))
-
-
-def state_folder(*names: str) -> Path:
-    """Return the folder ``names`` below STATE_DIR, made when it is missing.
-
-    Raises:
-        ConfigurationError: When STATE_DIR cannot be made or written.
-    """
-    root = load_settings().state_path
-    folder = root.joinpath(*names)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with NamedTemporaryFile(dir=folder):  # permissions do not tell; a read-only disk is one too
-            return folder
-    except OSError as error:
-        raise ConfigurationError(
-            "STATE_DIR cannot be used",
-            expected="a folder that this user may create and write",
-            found=f"{error.strerror} at {error.filename}",
-            remedy="set STATE_DIR to a folder that is yours",
-            state_dir=root,
-        ) from error
 
 
 def postgres_url(url: str) -> str:
@@ -93,9 +70,12 @@ class SettingsStorage(DagsterStorage, ConfigurableClass):
         cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]
     ) -> DagsterSqliteStorage | DagsterPostgresStorage:
         """Open the storage that the settings name."""
-        url = load_settings().dagster_database_url
+        settings = load_settings()
+        url = settings.dagster_database_url
         if url is None:
-            return DagsterSqliteStorage.from_local(str(state_folder("dagster")), inst_data)
+            return DagsterSqliteStorage.from_local(
+                str(state_folder(settings, "dagster")), inst_data
+            )
         return _open_postgres(url.get_secret_value(), inst_data)
 
 
@@ -125,7 +105,9 @@ class StateComputeLogs(LocalComputeLogManager):
         cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]
     ) -> Self:
         """Keep the logs below STATE_DIR."""
-        return cls(str(state_folder("dagster", "compute_logs")), inst_data=inst_data)
+        return cls(
+            str(state_folder(load_settings(), "dagster", "compute_logs")), inst_data=inst_data
+        )
 
 
 class StateArtifacts(LocalArtifactStorage):
@@ -141,4 +123,4 @@ class StateArtifacts(LocalArtifactStorage):
         cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]
     ) -> Self:
         """Keep the files below STATE_DIR."""
-        return cls(str(state_folder("dagster")), inst_data=inst_data)
+        return cls(str(state_folder(load_settings(), "dagster")), inst_data=inst_data)

@@ -4,7 +4,7 @@ import dagster as dg
 import pytest
 
 from orchestration_project.errors import ConfigurationError
-from orchestration_project.instance.storage import open_instance, postgres_url, state_folder
+from orchestration_project.instance.storage import open_instance, postgres_url
 
 
 @dg.asset
@@ -55,20 +55,6 @@ def test_another_url_is_refused_without_quoting_its_password(url):
     with pytest.raises(ConfigurationError, match="DAGSTER_DATABASE_URL cannot be used") as refusal:
         postgres_url(url)
     assert "secret" not in str(refusal.value)
-
-
-def test_a_state_dir_that_cannot_be_made_is_named_with_the_reason(tmp_path, monkeypatch):
-    (tmp_path / "file").touch()
-    monkeypatch.setenv("STATE_DIR", str(tmp_path / "file" / "state"))
-    with pytest.raises(ConfigurationError) as refusal:
-        state_folder("dagster")
-    assert str(refusal.value).splitlines() == [
-        "STATE_DIR cannot be used",
-        "  expected: a folder that this user may create and write",
-        f"  found: Not a directory at {tmp_path}/file/state/dagster",
-        "  what to do: set STATE_DIR to a folder that is yours",
-        f"  where: state_dir={tmp_path}/file/state",
-    ]
 
 
 def test_a_database_that_is_not_there_is_named_without_its_password(tmp_path, monkeypatch):
