@@ -8,9 +8,11 @@ NEW_YORK = ZoneInfo("America/New_York")
 
 
 class Clock:
-    """Tells the time in UTC; with ``start``, as if the process had begun at that moment."""
+    """Tells the time in UTC; with ``start``, an aware moment, as if it were made at that moment."""
 
     def __init__(self, start: datetime | None = None) -> None:
+        if start is not None and start.tzinfo is None:
+            raise ValueError(f"a clock's start needs a time zone, got {start!r}")
         self._start = start
         self._begun = time.monotonic()
 

@@ -4,26 +4,34 @@ They have no config, so that no secret can show up in a config view.
 """
 
 from collections.abc import Iterator
+from datetime import datetime
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 
 import dagster as dg
+from sqlalchemy.engine import URL
 
-from orchestration_project.errors import ConfigurationError
 from orchestration_project.resources.artifacts import ArtifactStore, open_artifacts
 from orchestration_project.resources.captures import Captures
 from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.finra import FinraApi, FinraFiles, FinraSource
 from orchestration_project.resources.finra.demo import demo_url
 from orchestration_project.resources.http import HttpClient
+from orchestration_project.resources.state import state_folder
 from orchestration_project.resources.warehouse import Warehouse
-from orchestration_project.settings import Settings, load_settings
+from orchestration_project.settings import PROJECT_ROOT, Settings, load_settings
 
 TOKEN_PATH = "/fip/rest/ews/oauth2/access_token"  # noqa: S105 - an address
 
 
 def open_clock(settings: Settings) -> Clock:
-    """Return the clock of these settings."""
-    return Clock(settings.clock_now)
+    """Return the clock of these settings, the same in all of a process: a given time advances."""
+    return _clock_from(settings.clock_now)
+
+
+@cache
+def _clock_from(start: datetime | None) -> Clock:
+    return Clock(start)
 
 
 def open_store(settings: Settings) -> ArtifactStore:
@@ -39,30 +47,22 @@ def open_warehouse(settings: Settings) -> Warehouse:
     Raises:
         ConfigurationError: It cannot be reached, is of a newer version, or holds other data.
     """
-    url = settings.database_url
-    if url is None:
-        _make_folder(settings)
     warehouse = Warehouse(
-        url.get_secret_value()
-        if url
-        else f"sqlite:///{settings.state_path}/{settings.finra_source}.sqlite",
-        clock=open_clock(settings),
-        schema=settings.database_schema,
+        _database_url(settings), clock=open_clock(settings), schema=settings.database_schema
     )
-    warehouse.prepare(holds="demo" if settings.is_demo else "real")
+    try:
+        warehouse.prepare(holds="demo" if settings.is_demo else "real")
+    except BaseException:
+        warehouse.close()
+        raise
     return warehouse
 
 
-def _make_folder(settings: Settings) -> None:
-    try:
-        settings.state_path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigurationError(
-            "STATE_DIR cannot be made",
-            expected=f"a writable place at {settings.state_path}",
-            found=str(error.strerror),
-            remedy="correct STATE_DIR or the permissions of the folder above it",
-        ) from error
+def _database_url(settings: Settings) -> str | URL:
+    if settings.database_url is not None:
+        return settings.database_url.get_secret_value()
+    file = state_folder(settings) / f"{settings.finra_source}.sqlite"
+    return URL.create("sqlite", database=str(file))
 
 
 def open_http(settings: Settings) -> HttpClient:
@@ -88,7 +88,8 @@ def open_finra(settings: Settings, http: HttpClient) -> FinraSource:
     clock = open_clock(settings)
     captures = Captures(open_store(settings))
     if settings.finra_source == "files" and settings.finra_files_dir is not None:
-        return FinraFiles(settings.finra_files_dir, captures, clock)
+        folder = PROJECT_ROOT / settings.finra_files_dir.expanduser()
+        return FinraFiles(folder, captures, clock)
     api_url, token_url = settings.finra_api_url, settings.finra_token_url
     if settings.is_demo:
         api_url = demo_url(settings)

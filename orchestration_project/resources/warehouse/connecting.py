@@ -1,6 +1,8 @@
 """Engines: which driver a URL means, and how each database is asked to behave."""
 
 import re
+import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,41 +12,70 @@ from sqlalchemy import Connection, Engine, create_engine, event, exc, make_url
 from sqlalchemy.engine import URL
 
 from orchestration_project.errors import ConfigurationError, OrchestrationError, TransientError
+from orchestration_project.settings import PROJECT_ROOT, SECRET_QUERY_WORDS
 
-BUSY_TIMEOUT_SECONDS = 30
+PATIENCE = {"sqlite": ("timeout", 30), "postgresql": ("connect_timeout", 15)}
+"""Seconds to wait for another's write to end, or for a server to answer; a URL may say otherwise.
+The names are those of the drivers."""
+
+PATIENT_FOR_LOCKS = (
+    "SELECT set_config('lock_timeout', '120s', true) WHERE current_setting('lock_timeout') = '0'"
+)
+"""PostgreSQL would wait for ever for a process that holds a lock and is paused. A lock_timeout that
+the user, the role or the URL has set stays."""
+
 PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
 
 
-def parsed_url(text: str) -> URL:
+def parsed_url(given: str | URL) -> URL:
     """Read a database URL; a bare ``postgresql://`` or ``postgres://`` means psycopg 3.
+
+    A relative SQLite file lies below the project's root, wherever a process was started.
 
     Raises:
         ConfigurationError: The text is no SQLAlchemy URL, or a SQLite database in memory.
     """
     try:
-        url = make_url(text)
-    except exc.ArgumentError:
+        url = make_url(given)
+    except (exc.ArgumentError, ValueError):
         raise ConfigurationError(
             "DATABASE_URL is no database URL",
             expected="such as postgresql://user:password@host/database or sqlite:////path/file.db",
-            remedy="correct DATABASE_URL",
+            remedy="correct DATABASE_URL; in a password, write @ : / as %40 %3A %2F",
         ) from None  # the original names the URL, with its password
     if url.drivername in ("postgresql", "postgres"):
         return url.set(drivername="postgresql+psycopg")
-    if url.get_backend_name() == "sqlite" and url.database in (None, "", ":memory:"):
+    if url.get_backend_name() != "sqlite":
+        return url
+    if url.database in (None, "", ":memory:"):
         raise ConfigurationError(
             "DATABASE_URL names a SQLite database without a file",
             expected="sqlite:////absolute/path/file.db",
             remedy="name a file; each connection would see a database of its own",
         )
-    return url
+    return url if _is_file_uri(url) else url.set(database=str(PROJECT_ROOT / str(url.database)))
+
+
+def _is_file_uri(url: URL) -> bool:
+    """Whether SQLite itself is to read a URI, such as file:/path?mode=ro."""
+    return str(url.database).startswith("file:")
+
+
+def shown(url: URL) -> str:
+    """Return ``url`` without its password, which may also stand in its query."""
+    query = {
+        name: "***" if any(word in name.lower() for word in SECRET_QUERY_WORDS) else value
+        for name, value in url.query.items()
+    }
+    return url.set(query=query).render_as_string(hide_password=True)
 
 
 def open_engine(url: URL, schema: str | None) -> Engine:
     """Return an engine whose write transactions lock at once and whose reads see one state.
 
     Raises:
-        ConfigurationError: The schema's name is not plain, or the driver is not installed.
+        ConfigurationError: The schema's name is not plain, the driver is not installed, or a
+            SQLite file's folder cannot be made.
     """
     if schema is not None and not PLAIN_NAME.fullmatch(schema):
         raise ConfigurationError(
@@ -52,60 +83,162 @@ def open_engine(url: URL, schema: str | None) -> Engine:
             expected="letters, digits and underscores",
             remedy="choose another schema",
         )
-    is_sqlite = url.get_backend_name() == "sqlite"
-    if is_sqlite:
-        Path(str(url.database)).parent.mkdir(parents=True, exist_ok=True)
+    backend = url.get_backend_name()
+    options: dict[str, Any] = {"pool_pre_ping": backend != "sqlite"}
+    if backend == "sqlite" and not _is_file_uri(url):
+        _make_folder_of(Path(str(url.database)))
+    name, seconds = PATIENCE.get(backend, ("", 0))
+    if name and name not in url.query:
+        options["connect_args"] = {name: seconds}
     try:
-        engine = create_engine(url, hide_parameters=True, pool_pre_ping=not is_sqlite)
+        engine = create_engine(url, hide_parameters=True, **options)
     except (exc.NoSuchModuleError, ImportError) as error:
         raise ConfigurationError(
             f"no driver for DATABASE_URL: {error}",
             expected="sqlite:///… or postgresql://…, or a database whose driver is installed",
             remedy="install the driver or correct DATABASE_URL",
         ) from error
-    if is_sqlite:
+    if backend == "sqlite":
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
-    elif schema is not None:
-        event.listen(engine, "connect", lambda connection, _: _use_schema(connection, schema))
+    elif backend == "postgresql":
+        event.listen(engine, "begin", lambda connection: _begin_postgresql(connection, schema))
     return engine
 
 
+def _make_folder_of(file: Path) -> None:
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigurationError(
+            "the folder of the SQLite database cannot be made",
+            expected=f"a writable place at {file.parent}",
+            found=str(error.strerror),
+            remedy="correct DATABASE_URL or the permissions of the folder above it",
+        ) from error
+
+
 def _prepare_sqlite(connection: Any, _record: object) -> None:
-    connection.isolation_level = None  # we say BEGIN ourselves, so that DDL is in it as well
-    connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_SECONDS * 1000}")
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = FULL")
-    connection.execute("PRAGMA temp_store = MEMORY")
+    try:
+        connection.isolation_level = None  # we say BEGIN ourselves, so that DDL is in it as well
+        _use_wal(connection)
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA temp_store = MEMORY")
+    except Exception:
+        connection.close()  # the pool would leave the file open
+        raise
+
+
+def _use_wal(connection: Any) -> None:
+    """Let readers and a writer work side by side.
+
+    Processes that make the file at the same time collide here, where SQLite itself does not wait.
+    """
+    _, seconds = PATIENCE["sqlite"]
+    until = time.monotonic() + seconds
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > until:
+                raise
+        time.sleep(0.02)
+
+
+def _writes(connection: Connection) -> bool:
+    return connection.get_execution_options().get("writes", False)
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    writes = connection.get_execution_options().get("writes", False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if _writes(connection) else "BEGIN")
 
 
-def _use_schema(connection: Any, schema: str) -> None:
-    connection.autocommit = True
-    connection.execute(f'SET search_path TO "{schema}"')
-    connection.autocommit = False
+def _begin_postgresql(connection: Connection, schema: str | None) -> None:
+    """Set what holds for this transaction alone: a pool of connections may sit between.
+
+    A writer sees what others committed while it waited for its lock; a reader sees one state.
+    """
+    if _writes(connection):
+        connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
+        connection.exec_driver_sql(PATIENT_FOR_LOCKS)
+    else:
+        connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+    if schema is not None:
+        connection.exec_driver_sql(f'SET LOCAL search_path TO "{schema}"')
 
 
-TRANSIENT_TEXTS = ("locked", "connection", "server closed", "timeout", "deadlock", "serialize")
+TRANSIENT_SQLITE_CODES = (5, 6)
+"""SQLITE_BUSY and SQLITE_LOCKED."""
+
+SQLITE_CODES_OF_DEFECTS = (1, 18, 19, 20, 21, 25)
+"""Wrong SQL or values, broken constraints, misuse: nothing that a user could mend."""
+
+TRANSIENT_SQL_STATES = ("08", "40", "53300", "55P03", "57")
+"""How the SQLSTATEs begin that may pass: connection lost, rolled back, too many connections, a lock
+not had in time, told to stop."""
+
+REFUSING_SQL_STATES = ("25006", "28", "3D", "3F", "42501", "53", "58")
+"""Read-only, not let in, no such database or schema, no permission, out of space, broken disk."""
+
+STILL_STARTING = ("starting up", "shutting down", "too many", "recovery")
 
 
 @contextmanager
-def explained(url: URL) -> Iterator[None]:
-    """Turn the driver's operational errors into ours; SQL errors stay as they are."""
-    shown = url.render_as_string(hide_password=True)
+def explained(engine: Engine) -> Iterator[None]:
+    """Turn what the database refuses into our errors; errors of our own SQL stay as they are."""
+    driver_error: type[Exception] = engine.dialect.loaded_dbapi.Error
     try:
         yield
-    except exc.OperationalError as error:
-        text = str(error.orig).strip()
-        is_transient = any(word in text.lower() for word in TRANSIENT_TEXTS)
-        kind: type[OrchestrationError] = TransientError if is_transient else ConfigurationError
+    except (exc.DBAPIError, driver_error) as error:
+        cause = getattr(error, "orig", None) or error
+        if not _is_refusal(cause):
+            raise
+        kind: type[OrchestrationError] = TransientError if _may_pass(cause) else ConfigurationError
         raise kind(
             "the database did not do what was asked",
-            expected=f"a reachable, writable database at {shown}",
-            found=text,
+            expected=f"a reachable, writable database at {shown(engine.url)}",
+            found=str(cause).strip(),
             remedy="check that it runs, that DATABASE_URL is right, and that its disk has space",
         ) from error
+    except exc.TimeoutError as error:
+        raise TransientError(
+            "no connection to the database came free",
+            found=str(error),
+            remedy="take fewer partitions at once, or look for a session that hangs",
+        ) from error
+
+
+def _codes(error: BaseException) -> tuple[int | None, str | None]:
+    """Return SQLite's code and the SQLSTATE, each None where the driver gives none."""
+    code = getattr(error, "sqlite_errorcode", None)
+    state = getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)
+    return None if code is None else code & 0xFF, state
+
+
+def _is_refusal(error: BaseException) -> bool:
+    """Whether the database could not do it; otherwise our own statement was wrong."""
+    code, state = _codes(error)
+    if code is not None:
+        return code not in SQLITE_CODES_OF_DEFECTS
+    if state is not None:
+        return state.startswith((*TRANSIENT_SQL_STATES, *REFUSING_SQL_STATES))
+    kinds = {kind.__name__ for kind in type(error).__mro__}  # every driver has these by its own
+    return bool(kinds & {"OperationalError", "InterfaceError"}) or _is_wrong_option(error)
+
+
+def _is_wrong_option(error: BaseException) -> bool:
+    return "invalid connection option" in str(error)
+
+
+def _may_pass(error: BaseException) -> bool:
+    code, state = _codes(error)
+    if code is not None:
+        return code in TRANSIENT_SQLITE_CODES
+    if state is not None:
+        return state.startswith(TRANSIENT_SQL_STATES)
+    words = str(error).lower()
+    if "fatal:" in words:  # the server was reached, and says why it does not let us in
+        return any(reason in words for reason in STILL_STARTING)
+    is_about_network = any(word in words for word in ("connection", "timeout", "closed"))
+    return is_about_network and not _is_wrong_option(error)

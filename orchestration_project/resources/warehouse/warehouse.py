@@ -6,11 +6,17 @@ from typing import Any, Self
 
 import polars as pl
 from sqlalchemy import Connection, Select, Table, func, select
+from sqlalchemy.engine import URL
 
 from orchestration_project.contracts import REJECT_SCHEMA, Checked
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.resources.clock import Clock
-from orchestration_project.resources.warehouse.connecting import explained, open_engine, parsed_url
+from orchestration_project.resources.warehouse.connecting import (
+    explained,
+    open_engine,
+    parsed_url,
+    shown,
+)
 from orchestration_project.resources.warehouse.frames import (
     Scope,
     insert_absent,
@@ -35,34 +41,37 @@ from orchestration_project.tables.spine import audits, database_labels, fences
 class Warehouse:
     """Reads and writes our tables; every write is one transaction."""
 
-    def __init__(self, url: str, *, clock: Clock, schema: str | None = None) -> None:
-        self._url = parsed_url(url)
+    def __init__(self, url: str | URL, *, clock: Clock, schema: str | None = None) -> None:
         self._schema = schema
         self._clock = clock
-        self._engine = open_engine(self._url, schema)
+        self._engine = open_engine(parsed_url(url), schema)
 
     @property
     def shown_url(self) -> str:
         """The database's URL without its password."""
-        return self._url.render_as_string(hide_password=True)
+        return shown(self._engine.url)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
         self._engine.dispose()
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """Give a connection that sees one state of the database."""
-        with explained(self._url), self._engine.connect() as connection, connection.begin():
+        with explained(self._engine), self._engine.connect() as connection, connection.begin():
             yield connection
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
         """Give a connection whose changes become visible together, at the end or never."""
         with (
-            explained(self._url),
+            explained(self._engine),
             self._engine.connect().execution_options(writes=True) as connection,
             connection.begin(),
         ):

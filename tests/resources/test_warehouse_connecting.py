@@ -1,0 +1,469 @@
+"""Which database a URL means, and what is said when it cannot be used."""
+
+import sqlite3
+import subprocess
+import sys
+import threading
+import traceback
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from uuid import uuid4
+
+import polars as pl
+import psycopg
+import pytest
+from sqlalchemy import inspect, select, text
+
+from orchestration_project.errors import ConfigurationError, TransientError
+from orchestration_project.resources.clock import Clock
+from orchestration_project.resources.providers import open_clock, open_store, open_warehouse
+from orchestration_project.resources.warehouse import Warehouse
+from orchestration_project.resources.warehouse.frames import insert_frame
+from orchestration_project.settings import PROJECT_ROOT, Settings, child_environment
+from orchestration_project.tables.finra import finra_otc_weekly
+from orchestration_project.tables.kinds import METADATA
+from orchestration_project.tables.spine import database_labels
+from tests.resources.weeks import NOON, Desk, StoppedClock, row
+
+SECRET = "s3cr3t-w0rd"
+
+
+@pytest.fixture
+def open_at(clock):
+    opened = []
+
+    def open_at(url, **options):
+        opened.append(Warehouse(url, clock=clock, **options))
+        return opened[-1]
+
+    yield open_at
+    for each in opened:
+        each.close()
+
+
+@pytest.fixture
+def own_schema():
+    return f"own_{uuid4().hex}"
+
+
+def with_option(postgres_url, option):
+    return f"{postgres_url}&options=-c%20{option}"
+
+
+def whole_text(error):
+    return "".join(traceback.format_exception(error))
+
+
+# URLs
+
+
+@pytest.mark.parametrize("scheme", ["postgresql", "postgres", "postgresql+psycopg"])
+def test_each_way_to_write_a_postgresql_url_opens_it(scheme, postgres_url, own_schema, open_at):
+    url = postgres_url.replace("postgresql:", f"{scheme}:")
+    warehouse = open_at(url, schema=own_schema)
+    warehouse.prepare(holds="real")
+    with warehouse.reading() as connection:
+        assert connection.dialect.driver == "psycopg"
+        assert (
+            inspect(connection).get_table_names(own_schema) == inspect(connection).get_table_names()
+        )
+        assert set(METADATA.tables) < set(inspect(connection).get_table_names())
+
+
+def test_another_driver_lands_the_same_the_portable_way(
+    postgres_url, own_schema, open_at, tmp_path
+):
+    url = postgres_url.replace("postgresql:", "postgresql+psycopg2:")
+    warehouse = open_at(url, schema=own_schema)
+    warehouse.prepare(holds="real")
+    desk = Desk(warehouse, tmp_path)
+    desk.land(row("AAA"), row("ABCp"))
+    desk.land(row("AAA", share_quantity=2**63 - 1), version="v2")
+    assert desk.rows(finra_otc_weekly, "symbol", "share_quantity", "last_update_date") == [
+        ("AAA", 2**63 - 1, datetime(2025, 12, 1, tzinfo=UTC).date())
+    ]
+
+
+def test_the_schema_setting_is_where_the_tables_are_made_and_others_do_not_see_them(
+    postgres_url, open_at
+):
+    one, other = f"one_{uuid4().hex}", f"other_{uuid4().hex}"
+    for schema, holds in ((one, "real"), (other, "demo")):
+        open_at(postgres_url, schema=schema).prepare(holds=holds)
+    with psycopg.connect(postgres_url) as connection:
+        found = connection.execute(
+            "SELECT table_schema, count(*) FROM information_schema.tables "
+            "WHERE table_schema IN (%s, %s) GROUP BY 1 ORDER BY 1",
+            (one, other),
+        ).fetchall()
+    assert found == [(one, len(METADATA.tables) + 1), (other, len(METADATA.tables) + 1)]
+
+
+@pytest.mark.parametrize("schema", ["a-b", 'a"; DROP TABLE x; --', "1a", "", "a" * 64])
+def test_a_schema_that_is_no_plain_name_is_refused(schema):
+    with pytest.raises(ConfigurationError, match="is not a plain name"):
+        Warehouse("postgresql://127.0.0.1:1/x", clock=Clock(), schema=schema)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [f"me:{SECRET}@host/db", f"postgresql://me:x@host:{SECRET}/db", "", "C:\\data.sqlite"],
+)
+def test_a_text_that_is_no_url_is_refused_without_being_quoted(url):
+    with pytest.raises(ConfigurationError, match="DATABASE_URL is no database URL") as refusal:
+        Warehouse(url, clock=Clock())
+    assert SECRET not in whole_text(refusal.value)
+
+
+@pytest.mark.parametrize("url", ["sqlite://", "sqlite:///:memory:", "sqlite:///"])
+def test_a_sqlite_database_in_memory_is_refused(url):
+    with pytest.raises(ConfigurationError, match="without a file"):
+        Warehouse(url, clock=Clock())
+
+
+@pytest.mark.parametrize("scheme", ["nosuch", "mysql+nosuch", "oracle"])
+def test_a_database_without_a_driver_is_refused_without_its_password(scheme):
+    with pytest.raises(ConfigurationError, match="no driver for DATABASE_URL") as refusal:
+        Warehouse(f"{scheme}://me:{SECRET}@host/db", clock=Clock())
+    assert SECRET not in whole_text(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        (f"postgresql://me:{SECRET}@db:5433/x", "postgresql+psycopg://me:***@db:5433/x"),
+        (
+            f"postgresql://db/x?user=me&password={SECRET}&sslpassword={SECRET}",
+            "postgresql+psycopg://db/x?password=%2A%2A%2A&sslpassword=%2A%2A%2A&user=me",
+        ),
+    ],
+)
+def test_a_shown_url_has_no_password(url, shown):
+    assert Warehouse(url, clock=Clock()).shown_url == shown
+
+
+def test_a_relative_sqlite_file_lies_below_the_project_wherever_the_process_is(
+    open_at, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    assert open_at("sqlite:///var/x.sqlite").shown_url == f"sqlite:///{PROJECT_ROOT}/var/x.sqlite"
+
+
+def test_the_folder_of_a_sqlite_file_is_made(open_at, tmp_path):
+    open_at(f"sqlite:///{tmp_path}/a/b/c.sqlite").prepare(holds="real")
+    assert (tmp_path / "a" / "b" / "c.sqlite").is_file()
+
+
+# What the tables hold
+
+
+def test_a_database_of_demo_data_refuses_real_data_and_keeps_its_own(warehouse):
+    warehouse.prepare(holds="real")
+    with pytest.raises(ConfigurationError) as refusal:
+        warehouse.prepare(holds="demo")
+    assert str(refusal.value).splitlines() == [
+        "the database holds real data and would now get demo data",
+        "  expected: a database for demo data",
+        f"  found: {warehouse.shown_url}",
+        "  what to do: set DATABASE_URL to another database, or FINRA_SOURCE to what it holds",
+    ]
+    warehouse.prepare(holds="real")
+
+
+def test_a_database_of_a_newer_version_is_refused_and_left_as_it_is(warehouse):
+    with warehouse.writing() as connection:
+        connection.execute(text("UPDATE orchestration_project_version SET version_num = '9999'"))
+    with pytest.raises(ConfigurationError) as refusal:
+        warehouse.prepare(holds="real")
+    assert str(refusal.value).splitlines()[:3] == [
+        "the database was made by a newer version of this project",
+        "  expected: version 0001 or older",
+        "  found: version 9999",
+    ]
+    with warehouse.reading() as connection:
+        found = connection.execute(text("SELECT version_num FROM orchestration_project_version"))
+        assert found.scalars().all() == ["9999"]
+
+
+# Databases that cannot be used
+
+
+def test_a_server_that_is_not_there_may_come_back(open_at):
+    with pytest.raises(TransientError) as refusal:
+        open_at(f"postgresql://me:{SECRET}@127.0.0.1:1/x").prepare(holds="real")
+    told = str(refusal.value)
+    assert told.startswith(
+        "the database did not do what was asked\n  expected: a reachable, writable database at "
+        "postgresql+psycopg://me:***@127.0.0.1:1/x\n  found: connection failed"
+    )
+    assert "Connection refused" in told
+    assert SECRET not in whole_text(refusal.value)
+
+
+def test_a_database_that_the_server_does_not_have_is_a_wrong_setting(postgres_url, open_at):
+    name = postgres_url.partition("?")[0].rpartition("/")[2]
+    url = postgres_url.replace(name, "nowhere").replace("postgres:@", f"postgres:{SECRET}@")
+    with pytest.raises(ConfigurationError, match='database "nowhere" does not exist') as refusal:
+        open_at(url).prepare(holds="real")
+    assert SECRET not in whole_text(refusal.value)
+
+
+def test_a_connection_option_that_there_is_not_is_a_wrong_setting(postgres_url, open_at):
+    with pytest.raises(ConfigurationError, match='invalid connection option "bad"'):
+        open_at(f"{postgres_url}&bad=1").prepare(holds="real")
+
+
+def test_a_postgresql_that_may_only_be_read_is_read_and_refuses_to_be_written(
+    postgres_url, own_schema, open_at, tmp_path
+):
+    url = with_option(postgres_url, "default_transaction_read_only=on")
+    with pytest.raises(ConfigurationError, match="read-only transaction"):
+        open_at(url, schema=own_schema).prepare(holds="real")
+    open_at(postgres_url, schema=own_schema).prepare(holds="real")
+    reader = open_at(url, schema=own_schema)
+    reader.prepare(holds="real")
+    with pytest.raises(ConfigurationError, match="read-only transaction"):
+        Desk(reader, tmp_path).land(row())
+
+
+def test_a_role_that_may_not_write_is_a_wrong_setting(postgres_url, own_schema, open_at, tmp_path):
+    open_at(postgres_url, schema=own_schema).prepare(holds="real")
+    role = f"role_{uuid4().hex}"
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        for statement in (
+            f"CREATE ROLE {role} LOGIN",
+            f"GRANT USAGE ON SCHEMA {own_schema} TO {role}",
+            f"GRANT SELECT ON ALL TABLES IN SCHEMA {own_schema} TO {role}",
+        ):
+            connection.execute(statement.encode())
+    warehouse = open_at(postgres_url.replace("postgres:@", f"{role}:@"), schema=own_schema)
+    warehouse.prepare(holds="real")
+    with pytest.raises(ConfigurationError, match="permission denied"):
+        Desk(warehouse, tmp_path).land(row())
+
+
+def test_a_sqlite_file_that_may_only_be_read_is_read_and_refuses_to_be_written(open_at, tmp_path):
+    file = tmp_path / "x.sqlite"
+    open_at(f"sqlite:///{file}").prepare(holds="real")
+    reader = open_at(f"sqlite:///file:{file}?mode=ro&uri=true")
+    reader.prepare(holds="real")
+    with pytest.raises(ConfigurationError, match="attempt to write a readonly database"):
+        Desk(reader, tmp_path).land(row())
+    assert not (PROJECT_ROOT / "file:").exists()
+
+
+def not_a_database(folder):
+    (folder / "x.sqlite").write_bytes(b"not a database " * 100)
+    return folder / "x.sqlite", "file is not a database"
+
+
+def a_folder(folder):
+    (folder / "x.sqlite").mkdir()
+    return folder / "x.sqlite", "unable to open database file"
+
+
+def below_a_file(folder):
+    (folder / "file").touch()
+    return folder / "file" / "below" / "x.sqlite", "Not a directory"
+
+
+@pytest.mark.parametrize("make", [not_a_database, a_folder, below_a_file])
+def test_a_sqlite_path_that_is_no_database_is_a_wrong_setting(make, open_at, tmp_path):
+    file, found = make(tmp_path)
+    with pytest.raises(ConfigurationError) as refusal:
+        open_at(f"sqlite:///{file}").prepare(holds="real")
+    assert refusal.value.found == found
+    assert str(file.parent) in refusal.value.expected
+
+
+def test_a_sqlite_file_that_another_process_writes_for_long_may_come_free(open_at, tmp_path):
+    open_at(f"sqlite:///{tmp_path}/x.sqlite").prepare(holds="real")
+    warehouse = open_at(f"sqlite:///{tmp_path}/x.sqlite?timeout=0.05")
+    other = sqlite3.connect(tmp_path / "x.sqlite", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    desk = Desk(warehouse, tmp_path)
+    with pytest.raises(TransientError, match="database is locked"):
+        desk.land(row())
+    other.close()
+    desk.land(row())
+    assert desk.quantities() == {"AAA": 100}
+
+
+def test_a_postgresql_lock_that_another_holds_for_long_may_come_free(
+    postgres_url, own_schema, open_at, tmp_path
+):
+    open_at(postgres_url, schema=own_schema).prepare(holds="real")
+    patient = open_at(postgres_url, schema=own_schema)
+    hasty = open_at(with_option(postgres_url, "lock_timeout=50ms"), schema=own_schema)
+    Desk(patient, tmp_path).land(row())
+    with patient.writing() as connection:
+        connection.execute(text("SELECT 1 FROM fences FOR UPDATE"))
+        with pytest.raises(TransientError, match="lock timeout"):
+            Desk(hasty, tmp_path).land(row("BBB"))
+        shown = connection.execute(text("SHOW lock_timeout")).scalar()
+    assert shown == "2min"
+    Desk(hasty, tmp_path).land(row("BBB"))
+
+
+@pytest.mark.parametrize("way", ["statement", "copy"])
+def test_a_connection_that_is_cut_on_the_way_may_come_back_and_leaves_nothing(
+    way, postgres_url, own_schema, open_at
+):
+    warehouse = open_at(postgres_url, schema=own_schema)
+    warehouse.prepare(holds="real")
+    labels = pl.DataFrame({"name": ["a"], "value": ["b"]})
+
+    def write():
+        with warehouse.writing() as connection:
+            insert_frame(connection, database_labels, labels)
+            pid = connection.execute(text("SELECT pg_backend_pid()")).scalar()
+            with psycopg.connect(postgres_url, autocommit=True) as other:
+                other.execute("SELECT pg_terminate_backend(%s)", (pid,))
+            if way == "copy":
+                insert_frame(connection, database_labels, labels)
+            connection.execute(text("SELECT 1"))
+
+    with pytest.raises(TransientError):
+        write()
+    found = warehouse.frame(select(database_labels.c.name), database_labels)
+    assert found.rows() == [("data",)]  # on a new connection
+
+
+def test_a_mistake_in_our_own_sql_stays_what_it_is(warehouse):
+    with pytest.raises(Exception, match="nowhere") as mistake, warehouse.reading() as connection:
+        connection.execute(text("SELECT 1 FROM nowhere"))
+    assert type(mistake.value).__module__ == "sqlalchemy.exc"
+
+
+def test_an_error_leaves_no_connection_in_use(postgres_url, own_schema, open_at):
+    warehouse = open_at(f"{postgres_url}", schema=own_schema)
+    warehouse.prepare(holds="real")
+    for _ in range(20):  # the pool has 15
+        with pytest.raises(ZeroDivisionError), warehouse.reading():
+            raise ZeroDivisionError
+    warehouse.prepare(holds="real")
+
+
+# How transactions behave
+
+
+def test_a_reader_sees_one_state_of_the_database_however_often_it_asks(warehouse, tmp_path):
+    desk = Desk(warehouse, tmp_path)
+    desk.land(row("AAA"))
+    statement = select(finra_otc_weekly.c.symbol)
+    with warehouse.reading() as connection:
+        before = connection.execute(statement).scalars().all()
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(desk.land, row("BBB"), version="v2").result()
+        assert connection.execute(statement).scalars().all() == before == ["AAA"]
+    assert desk.quantities() == {"BBB": 100}
+
+
+def test_the_time_zone_of_the_server_changes_no_moment(postgres_url, own_schema, open_at, tmp_path):
+    url = with_option(postgres_url, "TimeZone%3DAmerica/New_York")
+    warehouse = open_at(url, schema=own_schema)
+    warehouse.prepare(holds="real")
+    twice = [datetime(2025, 11, 2, hour, 30, 0, 1, tzinfo=UTC) for hour in (5, 6)]
+    desk = Desk(warehouse, tmp_path)
+    fetches = [desk.capture(str(moment).encode(), fetched_at=moment) for moment in twice]
+    desk.land(row(), captures=fetches)
+    found = warehouse.frame(
+        select(METADATA.tables["captures"].c.fetched_at), METADATA.tables["captures"]
+    )
+    assert sorted(found["fetched_at"]) == twice
+
+
+PREPARE = """
+import sys, time
+from pathlib import Path
+from orchestration_project.resources.clock import Clock
+from orchestration_project.resources.warehouse import Warehouse
+url, schema, folder, name = sys.argv[1:]
+(Path(folder) / name).touch()
+while len(list(Path(folder).iterdir())) < 3:
+    time.sleep(0.001)
+with Warehouse(url, clock=Clock(), schema=schema or None) as warehouse:
+    warehouse.prepare(holds="real")
+"""
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_processes_that_make_the_database_at_the_same_time_all_succeed(
+    kind, tmp_path, own_schema, request, open_at
+):
+    url, schema = f"sqlite:///{tmp_path}/x.sqlite", ""
+    if kind == "postgresql":
+        url, schema = request.getfixturevalue("postgres_url"), own_schema
+    (tmp_path / "ready").mkdir()
+    command = [sys.executable, "-c", PREPARE, url, schema, str(tmp_path / "ready")]
+    processes = [
+        subprocess.Popen(  # noqa: S603 - our own program
+            [*command, name],
+            stderr=subprocess.PIPE,
+            text=True,
+            env=child_environment(PYTHONPATH=str(PROJECT_ROOT)),
+        )
+        for name in "abc"
+    ]
+    told = [process.communicate(timeout=60)[1] for process in processes]
+    assert told == ["", "", ""]
+    open_at(url, schema=schema or None).prepare(holds="real")
+
+
+def test_a_sqlite_file_that_another_process_is_just_making_is_waited_for(open_at, tmp_path):
+    other = sqlite3.connect(tmp_path / "x.sqlite", isolation_level=None, check_same_thread=False)
+    other.execute("BEGIN IMMEDIATE")
+    other.execute("CREATE TABLE x (y)")
+    end = threading.Timer(0.3, other.close)
+    end.start()
+    open_at(f"sqlite:///{tmp_path}/x.sqlite").prepare(holds="real")
+    end.join()
+
+
+def test_threads_that_make_a_sqlite_file_at_the_same_time_all_succeed(tmp_path, clock):
+    barrier = threading.Barrier(4)
+
+    def prepare(file):
+        barrier.wait()
+        with Warehouse(f"sqlite:///{file}", clock=clock) as warehouse:
+            warehouse.prepare(holds="real")
+
+    with ThreadPoolExecutor(4) as pool:
+        for n in range(5):
+            list(pool.map(prepare, [tmp_path / f"{n}.sqlite"] * 4))
+
+
+# The database and the store that the settings name
+
+
+def settings(tmp_path, **changes):
+    return Settings(_env_file=None, state_dir=tmp_path, **changes)  # pyright: ignore[reportCallIssue] - pydantic's own argument
+
+
+@pytest.mark.parametrize("name", ["state", "with space", "what?", "a#b", "50%41"])
+def test_each_source_has_a_database_of_its_own_below_state_dir(tmp_path, name):
+    state = tmp_path / name
+    for source in ("demo", "api"):
+        with open_warehouse(settings(state, finra_source=source)) as warehouse:
+            assert warehouse.state(finra_otc_weekly, "T1|2025-11-10").token == 0
+    assert {path.name for path in state.glob("*.sqlite")} == {"demo.sqlite", "api.sqlite"}
+    open_store(settings(state)).put("x", b"y")
+    assert (state / "artifacts" / "x").read_bytes() == b"y"
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_a_database_that_is_refused_is_closed_again(tmp_path):
+    file = f"sqlite:///{tmp_path}/x.sqlite"
+    with open_warehouse(settings(tmp_path, database_url=file, finra_source="demo")):
+        pass
+    with pytest.raises(ConfigurationError, match="holds demo data"):
+        open_warehouse(settings(tmp_path, database_url=file, finra_source="api"))
+    assert not (tmp_path / "x.sqlite-wal").exists()  # SQLite removes it with the last connection
+
+
+def test_the_clock_of_a_process_goes_on_between_two_uses_of_it(tmp_path):
+    at = settings(tmp_path, clock_now=NOON)
+    first = open_clock(at).now()
+    assert NOON <= first <= open_clock(at).now()
+    assert open_clock(at) is open_clock(settings(tmp_path, clock_now=NOON))
+    assert StoppedClock().now() == NOON
