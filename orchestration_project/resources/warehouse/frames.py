@@ -1,12 +1,13 @@
 """Frames into tables and back, the fastest way that each database has."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import polars as pl
-import pyarrow as pa
 from sqlalchemy import ColumnElement, Connection, Select, Table, and_, insert, select
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import IntegrityError
 
 from orchestration_project.errors import ContractError
 from orchestration_project.tables.kinds import SQLITE_TIMESTAMP, schema_of
@@ -28,10 +29,14 @@ def within(table: Table, scope: Scope) -> ColumnElement[bool]:
 
 
 def read_frame(connection: Connection, statement: Select[Any], table: Table) -> pl.DataFrame:
-    """Return the rows of ``statement``, whose columns are columns of ``table``."""
-    names = [column.name for column in statement.selected_columns]
-    rows = connection.execute(statement).all()
-    return pl.DataFrame(rows, schema=schema_of(table, names), orient="row")
+    """Return the rows of ``statement``, whose columns are columns of ``table``.
+
+    Batch by batch: a row of Python objects takes several times the memory of its frame.
+    """
+    schema = schema_of(table, [column.name for column in statement.selected_columns])
+    result = connection.execute(statement.execution_options(yield_per=ROWS_PER_BATCH))
+    batches = [pl.DataFrame(rows, schema, orient="row") for rows in result.partitions()]
+    return pl.concat([pl.DataFrame(schema=schema), *batches])
 
 
 def read_scope(connection: Connection, table: Table, scope: Scope) -> pl.DataFrame:
@@ -81,21 +86,18 @@ def _copy(connection: Connection, table: Table, frame: pl.DataFrame) -> None:
     """Binary COPY, inside the connection's transaction."""
     from pgpq import ArrowToPostgresBinaryEncoder
 
-    arrow = frame.to_arrow(compat_level=pl.CompatLevel.oldest())
-    encoder = ArrowToPostgresBinaryEncoder(arrow.schema)
+    compat = pl.CompatLevel.oldest()
+    encoder = ArrowToPostgresBinaryEncoder(frame.clear().to_arrow(compat_level=compat).schema)
     quote = connection.dialect.identifier_preparer.quote
     columns = ", ".join(quote(name) for name in frame.columns)
     statement = f"COPY {quote(table.name)} ({columns}) FROM STDIN WITH (FORMAT BINARY)"
     driver: Any = connection.connection.driver_connection
     with driver.cursor() as cursor, cursor.copy(statement) as copy:
         copy.write(encoder.write_header())
-        for batch in _batches(arrow):
-            copy.write(encoder.write_batch(batch))
+        for batch in frame.iter_slices(ROWS_PER_BATCH):
+            for piece in batch.to_arrow(compat_level=compat).to_batches():
+                copy.write(encoder.write_batch(piece))
         copy.write(encoder.finish())
-
-
-def _batches(arrow: pa.Table) -> Iterable[pa.RecordBatch]:
-    return arrow.combine_chunks().to_batches(max_chunksize=ROWS_PER_BATCH)
 
 
 def _execute_many(connection: Connection, table: Table, frame: pl.DataFrame) -> None:
@@ -127,16 +129,9 @@ def insert_absent(
     elif connection.dialect.name == "sqlite":
         connection.execute(sqlite.insert(table).on_conflict_do_nothing(), ordered)
     else:
-        absent = [
-            row
-            for row in ordered
-            if connection.execute(
-                select(table.c[key[0]]).where(within(table, {name: row[name] for name in key}))
-            ).first()
-            is None
-        ]
-        if absent:
-            connection.execute(insert(table), absent)
+        for row in ordered:
+            with suppress(IntegrityError), connection.begin_nested():
+                connection.execute(insert(table), row)
 
 
 def frame_of(rows: Sequence[Mapping[str, object]], table: Table) -> pl.DataFrame:

@@ -138,6 +138,11 @@ class _Difference:
     removed: int
     unchanged: int
 
+    @property
+    def is_any(self) -> bool:
+        """Whether anything is to be written."""
+        return bool(self.added or len(self.replaced))
+
 
 def group_id(order: Order) -> str:
     """Return the name of the delivery that follows ``order.token`` deliveries."""
@@ -224,7 +229,7 @@ def land(
     )
     change = _no_difference(incoming) if is_same else _write(connection, order, scope, incoming)
     derived: dict[str, float] = {}
-    if not is_same:
+    if change.is_any or before.rule_version != order.rule_version:
         _keep_history(
             connection, order, change, known_from, _cause_of_value(before, delivery, order)
         )
@@ -248,11 +253,15 @@ def land(
 def _with_captures(
     rows: pl.DataFrame, table: Table, group: str, known_from: datetime
 ) -> pl.DataFrame:
-    ids = {part: capture_id(group, part) for part in rows["part_number"].unique()}
     return rows.with_columns(
-        capture_id=pl.col("part_number").replace_strict(ids, return_dtype=pl.Int64),
+        capture_id=_capture_ids(rows, group),
         known_from=pl.lit(known_from, pl.Datetime("us", "UTC")),
     ).select(list(schema_of(table)))
+
+
+def _capture_ids(rows: pl.DataFrame, group: str) -> pl.Series:
+    ids = {part: capture_id(group, part) for part in rows["part_number"].unique()}
+    return rows["part_number"].replace_strict(ids, return_dtype=pl.Int64)
 
 
 def _no_difference(incoming: pl.DataFrame) -> _Difference:
@@ -264,7 +273,7 @@ def _write(
 ) -> _Difference:
     current = read_scope(connection, order.table, scope)
     change = difference(order.table, order.metadata_columns, current, incoming)
-    if change.added or len(change.replaced):
+    if change.is_any:
         if not current.is_empty():
             connection.execute(delete(order.table).where(within(order.table, scope)))
         insert_frame(connection, order.table, change.rows)
@@ -384,9 +393,7 @@ def record_evidence(
     ]
     insert_frame(connection, captures, frame_of(fetches, captures))
     refused = checked.rejects.with_columns(
-        capture_id=pl.col("part_number").map_elements(
-            lambda part: capture_id(group, part), return_dtype=pl.Int64
-        ),
+        capture_id=_capture_ids(checked.rejects, group),
         table_name=pl.lit(order.table.name),
         run_id=pl.lit(order.run_id),
         rejected_at=pl.lit(at, pl.Datetime("us", "UTC")),

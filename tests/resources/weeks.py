@@ -1,0 +1,188 @@
+"""Partitions of `finra_otc_weekly` in the making: rows, and landing them as a run does."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from sqlalchemy import Table, func, select
+
+from orchestration_project.contracts import REJECT_SCHEMA, Audit, Checked
+from orchestration_project.domains.finra.gold import symbol_week, venue_week
+from orchestration_project.resources.artifacts import FolderStore
+from orchestration_project.resources.captures import Capture, Captures, Fetched
+from orchestration_project.resources.clock import Clock
+from orchestration_project.resources.warehouse import Delivery, Landed, Order, Warehouse
+from orchestration_project.tables.finra import (
+    METADATA_COLUMNS,
+    finra_otc_weekly,
+    finra_otc_weekly_history,
+    finra_symbol_week,
+    finra_venue_week,
+)
+from orchestration_project.tables.kinds import schema_of
+
+MONDAY = date(2025, 11, 10)
+NOON = datetime(2026, 1, 5, 12, 0, 0, 123456, tzinfo=UTC)
+PUBLISHED = date(2025, 12, 1)
+BOTH = {finra_symbol_week: symbol_week, finra_venue_week: venue_week}
+
+INCOMING = {
+    name: kind
+    for name, kind in schema_of(finra_otc_weekly).items()
+    if name not in ("capture_id", "known_from")
+} | {"part_number": pl.Int64()}
+
+
+class StoppedClock(Clock):
+    """A clock that stands still, until a test moves it."""
+
+    def __init__(self, at: datetime = NOON) -> None:
+        super().__init__()
+        self.at = at
+
+    def now(self) -> datetime:
+        """Return the moment at which it stands."""
+        return self.at
+
+
+def row(symbol: str = "AAA", venue: str = "XATS", **changes: Any) -> dict[str, Any]:
+    """Return an incoming row with 100 shares in one trade, of the ATS market."""
+    usual = {
+        "week_start": MONDAY,
+        "tier": "T1",
+        "market": "ATS",
+        "symbol": symbol,
+        "venue_id": venue,
+        "week_end": MONDAY + timedelta(days=4),
+        "mpid": venue,
+        "firm_crd_number": None,
+        "participant_name": f"{venue} LLC",
+        "issue_name": f"{symbol} Inc. Common Stock",
+        "share_quantity": 100,
+        "trade_count": 1,
+        "notional_usd": None,
+        "product_type": None,
+        "initial_published_date": PUBLISHED,
+        "last_update_date": PUBLISHED,
+        "last_reported_date": None,
+        "part_number": 1,
+    }
+    return usual | changes
+
+
+def frame(rows: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
+    return pl.DataFrame(
+        [[each[name] for name in INCOMING] for each in rows], INCOMING, orient="row"
+    )
+
+
+def rejected(*lines: int, part_number: int = 1) -> pl.DataFrame:
+    """Return rejects of these lines, whose symbol was blank."""
+    rows = [
+        {
+            "part_number": part_number,
+            "line_number": line,
+            "reason_code": "blank_symbol",
+            "reason": "issueSymbolIdentifier is blank",
+            "byte_offset": 100 * line,
+            "record": r"|\xe9|x",
+        }
+        for line in lines
+    ]
+    return pl.DataFrame(rows, REJECT_SCHEMA)
+
+
+PASSED = Audit("has_unique_keys", "passed", "0 keys with several rows", "0")
+FAILED = Audit("has_few_rejects", "failed", "at most 1", "2", [{"line_number": 7}])
+WARNED = Audit("is_as_usual", "failed", "about 100", "7", severity="warning")
+
+
+@dataclass
+class Desk:
+    """Lands deliveries of one partition into ``warehouse``."""
+
+    warehouse: Warehouse
+    folder: Path
+    tier: str = "T1"
+    week_start: date = MONDAY
+
+    @property
+    def partition_key(self) -> str:
+        return f"{self.tier}|{self.week_start}"
+
+    def order(
+        self, token: int | None = None, rule_version: str = "1", run_id: str = "run"
+    ) -> Order:
+        """Return an order that saw ``token``; by default the present one."""
+        if token is None:
+            token = self.warehouse.state(finra_otc_weekly, self.partition_key).token
+        return Order(
+            table=finra_otc_weekly,
+            history=finra_otc_weekly_history,
+            partition_key=self.partition_key,
+            partition={"tier": self.tier, "week_start": self.week_start},
+            token=token,
+            metadata_columns=METADATA_COLUMNS,
+            rule_version=rule_version,
+            run_id=run_id,
+            derive=BOTH,
+        )
+
+    def capture(self, body: bytes = b"header\nrow\n", **changes: Any) -> Capture:
+        usual: dict[str, Any] = {
+            "body": body,
+            "url": "https://api.finra.org/data",
+            "request": {"offset": 0},
+            "response_headers": {"record-total": "1"},
+            "http_status": 200,
+            "row_count": 1,
+            "fetched_at": NOON,
+        }
+        return Captures(FolderStore(self.folder)).keep(Fetched(**usual | changes))
+
+    def delivery(
+        self, version: str = "v1", captures: Sequence[Capture] | None = None, **changes: Any
+    ) -> Delivery:
+        usual: dict[str, Any] = {
+            "source": "api",
+            "dataset": "weeklySummary",
+            "source_version": version,
+            "record_total": None,
+            "scope": {},
+            "captures": [self.capture()] if captures is None else captures,
+        }
+        return Delivery(**usual | changes)
+
+    def land(
+        self,
+        *rows: Mapping[str, Any],
+        order: Order | None = None,
+        audits: Sequence[Audit] = (PASSED,),
+        rejects: pl.DataFrame | None = None,
+        rule_version: str = "1",
+        **delivery: Any,
+    ) -> Landed:
+        own = [{**each, "tier": self.tier, "week_start": self.week_start} for each in rows]
+        rejects = pl.DataFrame(schema=REJECT_SCHEMA) if rejects is None else rejects
+        return self.warehouse.land(
+            order or self.order(rule_version=rule_version),
+            self.delivery(**delivery),
+            Checked(frame(own), rejects, audits),
+        )
+
+    def rows(self, table: Table, *names: str) -> list[tuple[Any, ...]]:
+        """Return these columns of all rows of ``table``, in the order of its key."""
+        columns = [table.c[name] for name in names]
+        statement = select(*columns).order_by(*table.primary_key.columns)
+        return self.warehouse.frame(statement, table).rows()
+
+    def quantities(self) -> dict[str, int]:
+        """Return the published shares by symbol."""
+        return dict(self.rows(finra_otc_weekly, "symbol", "share_quantity"))
+
+    def count(self, table: Table) -> int:
+        with self.warehouse.reading() as connection:
+            return connection.execute(select(func.count()).select_from(table)).scalar_one()
