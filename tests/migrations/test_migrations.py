@@ -1,0 +1,166 @@
+"""The migrations make the tables that are declared, and nothing else."""
+
+from collections.abc import Iterator
+from uuid import uuid4
+
+import psycopg
+import pytest
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import Connection, inspect, select, text
+
+from orchestration_project.resources.clock import Clock
+from orchestration_project.resources.warehouse import Warehouse
+from orchestration_project.resources.warehouse.migrating import (
+    VERSION_TABLE,
+    current_version,
+    is_current,
+    migrate,
+    migration_config,
+)
+from orchestration_project.tables import finra, spine
+from orchestration_project.tables.kinds import METADATA, key_names
+
+DECLARED = {**vars(finra), **vars(spine)}
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def empty(request, tmp_path) -> Iterator[Warehouse]:
+    """A database without tables."""
+    url = f"sqlite:///{tmp_path}/x.sqlite"
+    if request.param == "postgresql":
+        server, name = request.getfixturevalue("postgres_server"), f"empty_{uuid4().hex}"
+        with psycopg.connect(server, autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {name}".encode())
+        url = server.replace("/postgres?", f"/{name}?")
+    with Warehouse(url, clock=Clock()) as warehouse:
+        yield warehouse
+
+
+@pytest.fixture
+def migrated(empty) -> Warehouse:
+    empty.prepare(holds="real")
+    return empty
+
+
+def differences(connection: Connection) -> list[object]:
+    options = {"version_table": VERSION_TABLE, "compare_type": True, "compare_server_default": True}
+    return compare_metadata(MigrationContext.configure(connection, opts=options), METADATA)
+
+
+def test_every_declared_table_is_in_the_metadata():
+    assert {name for name in DECLARED if name in METADATA.tables} == set(METADATA.tables)
+
+
+def test_the_migrated_tables_are_those_declared_with_types_nulls_and_comments(migrated):
+    with migrated.reading() as connection:
+        assert differences(connection) == []
+
+
+def test_a_column_that_only_the_declaration_has_would_be_noticed(migrated):
+    with migrated.writing() as connection:
+        connection.execute(text("ALTER TABLE blobs DROP COLUMN storage_uri"))
+        [difference] = differences(connection)
+        assert difference[:3] == ("add_column", None, "blobs")  # pyright: ignore[reportIndexIssue] - alembic's own tuples
+        connection.rollback()
+
+
+def shape(connection: Connection, name: str) -> dict[str, object]:
+    found = inspect(connection)
+    return {
+        "columns": [column["name"] for column in found.get_columns(name)],
+        "required": [
+            column["name"] for column in found.get_columns(name) if not column["nullable"]
+        ],
+        "key": found.get_pk_constraint(name)["constrained_columns"],
+    }
+
+
+def test_columns_keys_and_nulls_stand_in_the_order_of_the_declaration(migrated):
+    with migrated.reading() as connection:
+        found = {name: shape(connection, name) for name in METADATA.tables}
+    assert found == {
+        name: {
+            "columns": [column.name for column in table.columns],
+            "required": [column.name for column in table.columns if not column.nullable],
+            "key": key_names(table),
+        }
+        for name, table in METADATA.tables.items()
+    }
+
+
+def test_each_type_is_the_one_that_keeps_values_exact(migrated):
+    with migrated.reading() as connection:
+        columns = {
+            (name, column["name"]): column
+            for name in METADATA.tables
+            for column in inspect(connection).get_columns(name)
+        }
+        dialect = connection.dialect
+        compiled = {place: column["type"].compile(dialect) for place, column in columns.items()}
+        declared = {
+            (name, column.name): column.type.compile(dialect)
+            for name, table in METADATA.tables.items()
+            for column in table.columns
+        }
+    if dialect.name == "postgresql":
+        assert compiled["finra_otc_weekly", "symbol"] == 'TEXT COLLATE "C"'
+        assert compiled["finra_otc_weekly", "known_from"] == "TIMESTAMP(6) WITH TIME ZONE"
+        compiled = {place: kind.replace("(6)", "") for place, kind in compiled.items()}
+    assert compiled == declared
+
+
+def test_sqlite_tables_are_clustered_by_their_key(tmp_path):
+    with Warehouse(f"sqlite:///{tmp_path}/x.sqlite", clock=Clock()) as warehouse:
+        warehouse.prepare(holds="real")
+        with warehouse.reading() as connection:
+            statements = connection.execute(
+                text("SELECT sql FROM sqlite_master WHERE type = 'table' AND name != :version"),
+                {"version": VERSION_TABLE},
+            ).scalars()
+            assert {sql.rstrip().endswith("WITHOUT ROWID") for sql in statements} == {True}
+
+
+def test_migrating_twice_changes_nothing(migrated):
+    labels = select(spine.database_labels)
+    before = migrated.frame(labels, spine.database_labels)
+    with migrated.writing() as connection:
+        migrate(connection, None)
+        assert is_current(connection)
+    migrated.prepare(holds="real")
+    assert migrated.frame(labels, spine.database_labels).equals(before)
+
+
+def test_tables_of_others_in_the_database_are_left_alone(empty):
+    with empty.writing() as connection:
+        connection.execute(text("CREATE TABLE alembic_version (version_num TEXT)"))
+        connection.execute(text("INSERT INTO alembic_version VALUES ('of Dagster')"))
+        migrate(connection, None)
+    with empty.reading() as connection:
+        found = connection.execute(text("SELECT version_num FROM alembic_version")).scalars().all()
+        assert found == ["of Dagster"]
+
+
+def test_a_migration_that_is_broken_off_leaves_nothing(empty):
+    def break_off():
+        with empty.writing() as connection:
+            migrate(connection, None)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        break_off()
+    with empty.reading() as connection:
+        assert (inspect(connection).get_table_names(), current_version(connection)) == ([], None)
+    empty.prepare(holds="real")
+
+
+def test_a_downgrade_to_base_removes_the_tables_and_an_upgrade_makes_them_again(migrated):
+    with migrated.writing() as connection:
+        command.downgrade(migration_config(connection), "base")
+    with migrated.reading() as connection:
+        assert inspect(connection).get_table_names() == [VERSION_TABLE]
+        assert not is_current(connection)
+    migrated.prepare(holds="demo")
+    with migrated.reading() as connection:
+        assert differences(connection) == []
