@@ -7,6 +7,9 @@ request, and is on disk before the call returns.
 import io
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import unquote, urlsplit
@@ -14,9 +17,13 @@ from urllib.parse import unquote, urlsplit
 import polars as pl
 
 from orchestration_project.errors import ConfigurationError, TransientError
+from orchestration_project.settings import PROJECT_ROOT, without_secrets
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
+
+
+S3_RETRIES, S3_RETRY_SECONDS = 4, 60
 
 
 class ArtifactStore(Protocol):
@@ -40,19 +47,24 @@ class ArtifactStore(Protocol):
 def open_artifacts(url: str) -> ArtifactStore:
     """Open the store at ``url``: a folder, a file:// or an s3:// URL.
 
-    An s3:// URL takes endpoint, region and credentials from the usual AWS_… variables.
+    A relative folder lies below the project's root, wherever a process was started. An s3:// URL
+    takes endpoint, region and credentials from the usual AWS_… variables.
 
     Raises:
-        ConfigurationError: The URL has another scheme, or the folder cannot be made.
+        ConfigurationError: The URL has another scheme, or names no bucket or folder.
     """
+    scheme, mark, _ = url.partition("://")
+    if not mark:
+        return FolderStore(PROJECT_ROOT / Path(url).expanduser())
     parts = urlsplit(url)
-    if parts.scheme == "s3":
+    if scheme == "s3" and parts.netloc:
         return S3Store(url)
-    if parts.scheme in ("", "file"):
+    if scheme == "file" and parts.netloc in ("", "localhost"):
         return FolderStore(Path(unquote(parts.path)))
     raise ConfigurationError(
-        f"ARTIFACTS_URL has the scheme {parts.scheme}",
+        "ARTIFACTS_URL cannot be used",
         expected="a folder, file:///… or s3://bucket/prefix",
+        found=without_secrets(url),
         remedy="set ARTIFACTS_URL to one of these, or leave it unset",
     )
 
@@ -74,8 +86,8 @@ class FolderStore:
     def put(self, name: str, content: bytes) -> None:
         """Write, flush to disk, rename, flush the folder: a crash leaves no half file."""
         path = self._folder / name
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+        with self._explained("write", name):
+            _make_folder(path.parent)
             descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".partial-")
             try:
                 with os.fdopen(descriptor, "wb") as file:
@@ -87,21 +99,38 @@ class FolderStore:
                 Path(temporary).unlink(missing_ok=True)
                 raise
             _flush_folder(path.parent)
+
+    def get(self, name: str) -> bytes:
+        """Return the bytes under ``name``; FileNotFoundError if there are none."""
+        with self._explained("read", name):
+            return (self._folder / name).read_bytes()
+
+    def has(self, name: str) -> bool:
+        """Whether there are bytes under ``name``."""
+        with self._explained("read", name):
+            return (self._folder / name).is_file()
+
+    @contextmanager
+    def _explained(self, what: str, name: str) -> Iterator[None]:
+        try:
+            yield
         except OSError as error:
+            if what == "read" and isinstance(error, FileNotFoundError):
+                raise
             raise ConfigurationError(
-                f"cannot write the artifact {name}",
-                expected=f"a writable folder with free space at {self._folder}",
+                f"cannot {what} the artifact {name}",
+                expected=f"a folder with free space, ours to read and write, at {self._folder}",
                 found=f"{error.strerror}",
                 remedy="mend the folder's permissions, free some disk, or set ARTIFACTS_URL",
             ) from error
 
-    def get(self, name: str) -> bytes:
-        """Return the bytes under ``name``; FileNotFoundError if there are none."""
-        return (self._folder / name).read_bytes()
 
-    def has(self, name: str) -> bool:
-        """Whether there are bytes under ``name``."""
-        return (self._folder / name).is_file()
+def _make_folder(folder: Path) -> None:
+    """Make ``folder`` and those above it, each of them on disk."""
+    if not folder.is_dir():
+        _make_folder(folder.parent)
+        folder.mkdir(exist_ok=True)
+        _flush_folder(folder.parent)
 
 
 def _flush_folder(folder: Path) -> None:
@@ -119,35 +148,59 @@ class S3Store:
         from obstore.store import from_url
 
         self.url = url
-        self._store: ObjectStore = from_url(url)
+        self._store: ObjectStore = from_url(
+            url,
+            retry_config={
+                "max_retries": S3_RETRIES,
+                "retry_timeout": timedelta(seconds=S3_RETRY_SECONDS),
+            },
+        )
 
     def put(self, name: str, content: bytes) -> None:
         """Put the object in one request."""
         import obstore
-        from obstore.exceptions import BaseError
 
-        try:
+        with self._explained("write", name):
             obstore.put(self._store, name, content)
-        except BaseError as error:
-            raise TransientError(
-                f"cannot write the artifact {name}",
-                expected=f"a writable bucket at {self.url}",
-                found=str(error)[:300],
-                remedy="check ARTIFACTS_URL, the AWS_… variables and the endpoint",
-            ) from error
 
     def get(self, name: str) -> bytes:
         """Return the bytes under ``name``; FileNotFoundError if there are none."""
         import obstore
 
-        return bytes(obstore.get(self._store, name).bytes())
+        with self._explained("read", name):
+            return bytes(obstore.get(self._store, name).bytes())
 
     def has(self, name: str) -> bool:
         """Whether there is an object under ``name``."""
         import obstore
 
         try:
-            obstore.head(self._store, name)
+            with self._explained("read", name):
+                obstore.head(self._store, name)
         except FileNotFoundError:
             return False
         return True
+
+    @contextmanager
+    def _explained(self, what: str, name: str) -> Iterator[None]:
+        from obstore import exceptions
+
+        refusals = (
+            exceptions.PermissionDeniedError,
+            exceptions.UnauthenticatedError,
+            FileNotFoundError,
+        )
+        try:
+            yield
+        except (exceptions.BaseError, FileNotFoundError) as error:
+            if what == "read" and isinstance(error, FileNotFoundError):
+                raise
+            kind = ConfigurationError if isinstance(error, refusals) else TransientError
+            raise kind(
+                f"cannot {what} the artifact {name}",
+                expected=f"a bucket that we may read and write at {self.url}",
+                found=str(error).partition("\n")[0][
+                    :300
+                ],  # what follows is the library's own state
+                remedy="check ARTIFACTS_URL, the AWS_… variables and the endpoint",
+            ) from error

@@ -1,0 +1,191 @@
+"""Bytes under names, in a folder or a bucket: whole or not at all."""
+
+import io
+import os
+import stat
+import subprocess
+import sys
+import urllib.request
+from uuid import uuid4
+
+import polars as pl
+import pytest
+from moto.server import ThreadedMotoServer
+
+from orchestration_project.errors import ConfigurationError, TransientError
+from orchestration_project.resources.artifacts import open_artifacts, put_frame
+from orchestration_project.settings import PROJECT_ROOT, child_environment
+
+NAME = "blobs/ab/a name+%41#?.zst"
+
+
+@pytest.fixture(scope="module")
+def s3_endpoint():
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def s3(s3_endpoint, monkeypatch):
+    """The URL of an empty bucket, reached as the AWS_… variables say."""
+    values = {
+        "ENDPOINT_URL": s3_endpoint,
+        "ALLOW_HTTP": "true",
+        "REGION": "us-east-1",
+        "ACCESS_KEY_ID": "me",
+        "SECRET_ACCESS_KEY": "s3cr3t-w0rd",
+    }
+    for name in child_environment():
+        if name.startswith("AWS_") or name.lower().endswith("_proxy"):
+            monkeypatch.delenv(name)
+    for name, value in values.items():
+        monkeypatch.setenv(f"AWS_{name}", value)
+    bucket = f"bucket-{uuid4().hex}"
+    request = urllib.request.Request(f"{s3_endpoint}/{bucket}", method="PUT")  # noqa: S310 - http
+    urllib.request.urlopen(request).close()  # noqa: S310 - http
+    return f"s3://{bucket}/some/prefix"
+
+
+@pytest.fixture(params=["folder", "file_url", "s3"])
+def store(request, tmp_path):
+    places = {"folder": str(tmp_path / "a b%41#?c"), "file_url": (tmp_path / "a b").as_uri()}
+    url = places.get(request.param) or request.getfixturevalue("s3")
+    return open_artifacts(url)
+
+
+def files_below(folder):
+    return [path for path in folder.rglob("*") if path.is_file()]
+
+
+def test_what_is_put_is_had_and_got(store):
+    assert not store.has(NAME)
+    store.put(NAME, b"\x00\xff bytes")
+    assert store.has(NAME)
+    assert store.get(NAME) == b"\x00\xff bytes"
+    assert not store.has("blobs/ab")
+
+
+def test_what_is_put_again_is_replaced(store):
+    store.put(NAME, b"one")
+    store.put(NAME, b"")
+    assert store.get(NAME) == b""
+
+
+def test_what_is_not_there_is_a_file_not_found(store):
+    with pytest.raises(FileNotFoundError):
+        store.get(NAME)
+
+
+def test_a_frame_comes_back_as_it_was(store):
+    frame = pl.DataFrame({"symbol": ["NA", None, "ABCp"], "shares": [2**63 - 1, 0, None]})
+    put_frame(store, "staged/x.parquet", frame)
+    assert pl.read_parquet(io.BytesIO(store.get("staged/x.parquet"))).equals(frame)
+
+
+def test_a_file_url_may_hold_escaped_spaces(tmp_path):
+    open_artifacts(f"file://{tmp_path}/with%20space").put("x", b"y")
+    assert (tmp_path / "with space" / "x").read_bytes() == b"y"
+
+
+def test_a_plain_folder_is_taken_letter_by_letter(tmp_path):
+    open_artifacts(f"{tmp_path}/with%20sign#1?").put("x", b"y")
+    assert (tmp_path / "with%20sign#1?" / "x").read_bytes() == b"y"
+
+
+def test_a_relative_folder_lies_below_the_project_wherever_the_process_is(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert open_artifacts("var/artifacts").url == (PROJECT_ROOT / "var" / "artifacts").as_uri()
+
+
+@pytest.mark.parametrize(
+    ("url", "found"),
+    [
+        ("ftp://me:secret@host/x", "ftp://host/x"),
+        ("gs://bucket", "gs://bucket"),
+        ("s3:///no-bucket", "s3:/no-bucket"),
+        ("file://folder/x", "file://folder/x"),
+    ],
+)
+def test_another_url_is_refused_without_its_secrets(url, found):
+    with pytest.raises(ConfigurationError, match="ARTIFACTS_URL cannot be used") as refusal:
+        open_artifacts(url)
+    assert refusal.value.found == found
+
+
+@pytest.mark.parametrize("action", ["put", "get", "has"])
+def test_a_folder_that_cannot_be_is_a_wrong_setting(tmp_path, action):
+    (tmp_path / "file").touch()
+    store = open_artifacts(str(tmp_path / "file" / "below"))
+    if action == "has":
+        assert not store.has("x")
+        return
+    with pytest.raises(ConfigurationError) as refusal:
+        store.put("a/x", b"y") if action == "put" else store.get("a/x")
+    said, found = {"put": ("write", "File exists"), "get": ("read", "Not a directory")}[action]
+    assert str(refusal.value).splitlines()[:3] == [
+        f"cannot {said} the artifact a/x",
+        f"  expected: a folder with free space, ours to read and write, at {tmp_path}/file/below",
+        f"  found: {found}",
+    ]
+
+
+WRITE_TOO_MUCH = """
+import resource, signal, sys
+from orchestration_project.errors import ConfigurationError
+from orchestration_project.resources.artifacts import open_artifacts
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+try:
+    open_artifacts(sys.argv[1]).put("a/x", b"y" * 5000)
+except ConfigurationError as error:
+    print(error.found)
+"""
+
+
+def test_a_write_that_fails_on_the_way_leaves_no_file(tmp_path):
+    command = [sys.executable, "-c", WRITE_TOO_MUCH, str(tmp_path)]
+    done = subprocess.run(  # noqa: S603 - our own program
+        command,
+        env=child_environment(PYTHONPATH=str(PROJECT_ROOT)),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "File too large\n"
+    assert files_below(tmp_path) == []
+
+
+def test_a_write_that_fails_leaves_what_was_there(tmp_path):
+    store = open_artifacts(str(tmp_path))
+    (tmp_path / "x").mkdir()  # a file cannot replace a folder
+    with pytest.raises(ConfigurationError, match="cannot write the artifact x"):
+        store.put("x", b"y")
+    assert files_below(tmp_path) == []
+
+
+def test_a_written_file_stands_alone_in_its_folder(tmp_path):
+    store = open_artifacts(str(tmp_path))
+    store.put("a/b/x", b"y")
+    assert files_below(tmp_path) == [tmp_path / "a" / "b" / "x"]
+    assert stat.S_ISREG(os.stat(tmp_path / "a" / "b" / "x").st_mode)  # noqa: PTH116
+
+
+def test_a_bucket_that_there_is_not_is_a_wrong_setting(s3):
+    store = open_artifacts("s3://nowhere-at-all/x")
+    with pytest.raises(ConfigurationError, match="cannot write the artifact x") as refusal:
+        store.put("x", b"y")
+    assert "s3://nowhere-at-all/x" in refusal.value.expected
+    assert "s3cr3t-w0rd" not in str(refusal.value)
+
+
+def test_a_bucket_that_cannot_be_reached_may_come_back(s3, monkeypatch):
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+    store = open_artifacts(s3)
+    with pytest.raises(TransientError, match="cannot write the artifact x") as refusal:
+        store.put("x", b"y")
+    assert "s3cr3t-w0rd" not in str(refusal.value)
+    with pytest.raises(TransientError, match="cannot read the artifact x"):
+        store.has("x")

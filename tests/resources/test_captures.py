@@ -1,0 +1,90 @@
+"""What was fetched is kept unchanged, and once."""
+
+import hashlib
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from orchestration_project.contracts import Part
+from orchestration_project.errors import ConfigurationError
+from orchestration_project.resources.artifacts import FolderStore
+from orchestration_project.resources.captures import Captures, Fetched, parts_of
+from tests.resources.weeks import NOON
+
+
+def fetched(body, **changes):
+    usual = {
+        "body": body,
+        "url": "https://host/path",
+        "request": {"offset": 0},
+        "response_headers": {},
+        "http_status": 200,
+        "row_count": 1,
+        "fetched_at": NOON,
+    }
+    return Fetched(**usual | changes)
+
+
+@pytest.fixture
+def captures(tmp_path):
+    return Captures(FolderStore(tmp_path))
+
+
+def test_a_capture_lies_under_the_hash_of_its_bytes_and_says_their_sizes(captures, tmp_path):
+    body = b"a|b\n" * 1000
+    capture = captures.keep(fetched(body))
+    sha256 = hashlib.sha256(body).hexdigest()
+    stored = tmp_path / "blobs" / sha256[:2] / f"{sha256}.zst"
+    assert capture.blob_row == {
+        "sha256": sha256,
+        "byte_count": 4000,
+        "stored_byte_count": stored.stat().st_size,
+        "storage_uri": f"blobs/{sha256[:2]}/{sha256}.zst",
+    }
+    assert stored.stat().st_size < 100
+
+
+def test_every_body_comes_back_to_the_byte(tmp_path):
+    captures = Captures(FolderStore(tmp_path))
+
+    @settings(max_examples=30, derandomize=True, database=None, deadline=None)
+    @given(st.binary(max_size=200))
+    def comes_back(body):
+        assert captures.bytes_of(captures.keep(fetched(body)).storage_uri) == body
+
+    comes_back()
+
+
+def test_the_same_bytes_are_stored_once(captures, tmp_path):
+    first = captures.keep(fetched(b"same"))
+    [path] = (path for path in tmp_path.rglob("*") if path.is_file())
+    written = path.stat().st_ino
+    assert captures.keep(fetched(b"same", url="https://other")).blob_row == first.blob_row
+    assert path.stat().st_ino == written
+
+
+def test_the_same_bytes_from_many_threads_are_one_whole_file(captures, tmp_path):
+    body = b"x" * 100_000
+    with ThreadPoolExecutor(8) as pool:
+        kept = list(pool.map(captures.keep, [fetched(body)] * 16))
+    assert len({each.storage_uri for each in kept}) == 1
+    assert len([path for path in tmp_path.rglob("*") if path.is_file()]) == 1
+    assert captures.bytes_of(kept[0].storage_uri) == body
+
+
+def test_bytes_that_cannot_be_stored_are_no_capture(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigurationError, match="cannot write the artifact blobs/"):
+        Captures(FolderStore(tmp_path / "file")).keep(fetched(b"x"))
+
+
+def test_bytes_that_are_gone_are_a_file_not_found(captures):
+    with pytest.raises(FileNotFoundError):
+        captures.bytes_of("blobs/00/00.zst")
+
+
+def test_captures_are_the_numbered_parts_of_a_delivery(captures):
+    kept = [captures.keep(fetched(b"one")), captures.keep(fetched(b"two", market="ATS"))]
+    assert parts_of(kept) == [Part(1, b"one"), Part(2, b"two", "ATS")]
