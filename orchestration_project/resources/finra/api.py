@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from typing import Any
 
-from orchestration_project.contracts import SourceName
+from orchestration_project.contracts import SourceName, in_ascii
 from orchestration_project.domains.finra.contract import API_FIELDS
 from orchestration_project.domains.finra.parsing import row_count
 from orchestration_project.errors import ConfigurationError, MovedError, SourceError, TransientError
@@ -19,7 +19,6 @@ from orchestration_project.resources.captures import Capture, Captures, Fetched
 from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.finra.source import SourceVersion
 from orchestration_project.resources.http import HttpClient, Response
-from orchestration_project.settings import without_secrets
 
 PAGE_ROWS = 5000
 LARGEST_OFFSET = 500_000
@@ -68,8 +67,10 @@ class FinraApi:
         self._token_url = token_url
         self._credentials = credentials
         self._concurrent_requests = concurrent_requests
-        self._lock = threading.Lock()
+        self._token_lock = threading.Lock()
         self._token: str | None = None
+        self._tokens_seen: set[str] = set()
+        self._listing_lock = threading.Lock()
         self._listed: dict[str, frozenset[tuple[str, str]]] = {}
 
     def published(self) -> Sequence[tuple[str, str]]:
@@ -113,32 +114,36 @@ class FinraApi:
         if version.dataset == CURRENT:
             query["sortFields"] = list(SORT)
 
-        def pages_from(offset: int) -> list[Capture]:
-            until = min(offset + PAGE_ROWS, total)
-            return self._pages(version, query, offset, until, kept)
+        slots: dict[int, list[Capture]] = {offset: [] for offset in range(0, total, PAGE_ROWS)}
 
-        with ThreadPoolExecutor(self._concurrent_requests) as pool:
-            slots = list(pool.map(pages_from, range(0, total, PAGE_ROWS)))
+        def fill(offset: int) -> None:
+            until = min(offset + PAGE_ROWS, total)
+            self._fetch_pages(version, query, offset, until, slots[offset])
+
+        try:
+            with ThreadPoolExecutor(self._concurrent_requests) as pool:
+                list(pool.map(fill, slots))  # the first error stops what is not yet under way
+        finally:
+            pages = [page for slot in slots.values() for page in slot]
+            kept += pages  # in the order of the rows, however the answers came
         after = self.version(week_start, tier)
         if after != version:
             raise _moved(version.text, after.text)
-        return [page for slot in slots for page in slot]
+        return pages
 
-    def _pages(
+    def _fetch_pages(
         self,
         version: SourceVersion,
         query: Mapping[str, object],
         offset: int,
         until: int,
-        kept: list[Capture],
-    ) -> list[Capture]:
+        pages: list[Capture],
+    ) -> None:
         """Fetch the rows from ``offset`` to ``until``: one page, or more when they come short."""
-        pages: list[Capture] = []
         while offset < until:
             asked = {**query, "offset": offset, "limit": until - offset}
             response = self._post(version.dataset, asked, accept="text/plain")
-            page = self._captures.keep(self._fetched(response, asked))
-            kept.append(page)
+            pages.append(self._captures.keep(self._fetched(response, asked)))
             rows = self._page_rows(response, version)
             if rows == 0:
                 raise TruncatedResponseError(
@@ -148,9 +153,7 @@ class FinraApi:
                     remedy="it is tried once more; if it stays so, report it to FINRA",
                     url=response.url,
                 )
-            pages.append(page)
             offset += rows
-        return pages
 
     def _fetched(self, response: Response, asked: Mapping[str, object]) -> Fetched:
         return Fetched(
@@ -167,16 +170,16 @@ class FinraApi:
 
     def _page_rows(self, response: Response, version: SourceVersion) -> int:
         """Return how many rows a page holds, having made sure that it is one."""
-        if response.status == 204:
+        if response.status == 204 or response.body.strip() == b"[]":
             return 0
-        if _is_html(response) or response.body.lstrip().startswith(b"{"):
-            raise _unusable(response, "delimited text")
+        if _is_html(response) or response.body.lstrip().startswith((b"{", b"[")):
+            raise self._unusable(response, "delimited text")
         total = self._record_total(response)
         if total != version.record_total:
             raise _moved(f"Record-Total {version.record_total}", f"Record-Total {total}")
         rows = row_count(response.body)
         said = response.headers.get("total-records-on-page", "").strip()
-        if said and int(said) != rows:
+        if said and said != str(rows):
             raise TruncatedResponseError(
                 "a page was cut short",
                 expected=f"Total-Records-On-Page {said}",
@@ -212,23 +215,28 @@ class FinraApi:
         )
 
     def _partitions(self, dataset: str) -> frozenset[tuple[str, str]]:
-        if dataset not in self._listed:
-            response = self._send("GET", f"/partitions/group/{GROUP}/name/{dataset}")
-            try:
-                listed = json.loads(response.body)["availablePartitions"]
-                self._listed[dataset] = frozenset(
-                    (str(week), str(tier)) for week, tier in (each["partitions"] for each in listed)
-                )
-            except (ValueError, KeyError, TypeError):
-                raise _unusable(response, '{"availablePartitions": [{"partitions": …}]}') from None
-        return self._listed[dataset]
+        """Return what is listed of a dataset; asked for once, whichever thread needs it first."""
+        with self._listing_lock:
+            if dataset not in self._listed:
+                response = self._send("GET", f"/partitions/group/{GROUP}/name/{dataset}")
+                self._listed[dataset] = self._listed_in(response)
+            return self._listed[dataset]
+
+    def _listed_in(self, response: Response) -> frozenset[tuple[str, str]]:
+        try:
+            listed = json.loads(response.body)["availablePartitions"]
+            pairs = [each["partitions"] for each in listed]
+            return frozenset((str(week), str(tier)) for week, tier in pairs)
+        except (ValueError, KeyError, TypeError):
+            expected = '{"availablePartitions": [{"partitions": …}]}'
+            raise self._unusable(response, expected) from None
 
     def _rows(self, response: Response) -> list[dict[str, Any]]:
         try:
             rows = json.loads(response.body)
             return [dict(row) for row in rows]
         except (ValueError, TypeError):
-            raise _unusable(response, "a JSON list of records") from None
+            raise self._unusable(response, "a JSON list of records") from None
 
     def _post(self, dataset: str, query: Mapping[str, object], *, accept: str) -> Response:
         path = f"/data/group/{GROUP}/name/{dataset}"
@@ -256,22 +264,22 @@ class FinraApi:
             raise ConfigurationError(
                 f"FINRA refuses access with HTTP {response.status}",
                 expected="a client that may read this dataset, or none for public data",
-                found=_quoted(response),
+                found=self._quoted(response),
                 remedy="check FINRA_CLIENT_ID, FINRA_CLIENT_SECRET and what they may read",
                 url=response.url,
             )
-        raise _unusable(response, "HTTP 200 or 204")
+        raise self._unusable(response, "HTTP 200 or 204")
 
     def _authorization(self) -> dict[str, str]:
         if self._credentials is None:
             return {}
-        with self._lock:
+        with self._token_lock:
             if self._token is None:
                 self._token = self._new_token(self._credentials)
             return {"Authorization": f"Bearer {self._token}"}
 
     def _forget(self, refused: str) -> None:
-        with self._lock:
+        with self._token_lock:
             if refused == f"Bearer {self._token}":
                 self._token = None
 
@@ -289,15 +297,43 @@ class FinraApi:
                 url=response.url,
             )
         try:
-            return str(json.loads(response.body)["access_token"])
+            token = json.loads(response.body)["access_token"]
         except (ValueError, KeyError, TypeError):
+            token = None
+        if not isinstance(token, str) or not token:
             raise SourceError(
                 "FINRA's token service answered without a token",
                 expected='{"access_token": …}',
                 found=f"HTTP {response.status}, {len(response.body)} bytes",
                 remedy="check FINRA_TOKEN_URL",
-                url=without_secrets(response.url),
-            ) from None
+                url=response.url,
+            )
+        self._tokens_seen.add(token)
+        return token
+
+    def _quoted(self, response: Response) -> str:
+        """Return the start of an answer as ASCII; a source may send our own token back."""
+        body = response.body
+        for token in self._tokens_seen:
+            body = body.replace(token.encode(), b"***")
+        return f"HTTP {response.status}: {in_ascii(body, 200)}"
+
+    def _unusable(self, response: Response, expected: str) -> SourceError | TransientError:
+        """An answer that is no data; a statusCode of 500 and above in its body may pass."""
+        try:
+            code = json.loads(response.body).get("statusCode", 0)
+        except (ValueError, AttributeError):
+            code = 0
+        kind = TransientError if isinstance(code, int) and code >= 500 else SourceError
+        return kind(
+            "FINRA's answer cannot be used",
+            expected=expected,
+            found=self._quoted(response),
+            remedy="try again later"
+            if kind is TransientError
+            else "check FINRA_API_URL and any proxy; if FINRA itself answers so, report it",
+            url=response.url,
+        )
 
 
 def _query(week_start: date, tier: str, *, fields: Sequence[str], limit: int) -> dict[str, object]:
@@ -316,12 +352,7 @@ def _query(week_start: date, tier: str, *, fields: Sequence[str], limit: int) ->
 
 
 def _is_html(response: Response) -> bool:
-    start = response.body[:200].lstrip().lower()
-    return start.startswith((b"<!doctype", b"<html", b"<"))
-
-
-def _quoted(response: Response) -> str:
-    return f"HTTP {response.status}: {response.body[:200].decode('utf-8', 'backslashreplace')}"
+    return response.body[:200].lstrip().startswith(b"<")
 
 
 def _moved(before: str, after: str) -> MovedError:
@@ -330,22 +361,4 @@ def _moved(before: str, after: str) -> MovedError:
         expected=before,
         found=after,
         remedy="nothing: it is read again; if it goes on, run the partition later",
-    )
-
-
-def _unusable(response: Response, expected: str) -> SourceError | TransientError:
-    """An answer that is no data; a statusCode of 500 and above in its body may pass."""
-    try:
-        code = json.loads(response.body).get("statusCode", 0)
-    except (ValueError, AttributeError):
-        code = 0
-    kind = TransientError if isinstance(code, int) and code >= 500 else SourceError
-    return kind(
-        "FINRA's answer cannot be used",
-        expected=expected,
-        found=_quoted(response),
-        remedy="try again later"
-        if kind is TransientError
-        else "check FINRA_API_URL and any proxy; if FINRA itself answers so, report it",
-        url=response.url,
     )

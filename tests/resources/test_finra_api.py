@@ -1,0 +1,661 @@
+"""FINRA's Query API: what is asked of it, what is made of its answers, and what is refused."""
+
+import json
+import re
+import threading
+import traceback
+from datetime import date
+
+import pytest
+
+from orchestration_project.domains.finra.audits import checked_week
+from orchestration_project.domains.finra.contract import API_FIELDS
+from orchestration_project.domains.finra.selection import TierWeek
+from orchestration_project.errors import (
+    ConfigurationError,
+    ContractError,
+    MovedError,
+    SourceError,
+    TransientError,
+)
+from orchestration_project.resources.artifacts import FolderStore
+from orchestration_project.resources.captures import Captures, parts_of
+from orchestration_project.resources.clock import Clock
+from orchestration_project.resources.finra import FinraApi, versions_of
+from orchestration_project.resources.finra.api import TruncatedResponseError
+from orchestration_project.resources.http import HttpClient
+from orchestration_project.settings import child_environment
+from tests.faulty_server import FaultyServer, Reply
+from tests.resources.finra_server import (
+    TIER,
+    TOKEN_PATH,
+    WEEK,
+    Finra,
+    as_json,
+    body_of,
+    is_page,
+    record,
+    records,
+)
+from tests.resources.weeks import NOON, StoppedClock
+
+MONDAY = date.fromisoformat(WEEK)
+SECRET = "s3cr3t-w0rd"
+HISTORIC_ONLY = {"weeklySummary": [], "weeklySummaryHistoric": [(WEEK, TIER)]}
+CURRENT_PATH = "/data/group/otcMarket/name/weeklySummary"
+HTML = b"<!DOCTYPE html><html><body>Access Denied</body></html>"
+
+
+@pytest.fixture(autouse=True)
+def no_proxies(monkeypatch):
+    for name in child_environment():
+        if name.lower().endswith("_proxy"):
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def ask(tmp_path):
+    """Give a client of a FINRA that a test describes, and the requests that FINRA saw."""
+    opened = []
+
+    def open_for(finra, *, credentials=None, concurrent_requests=4):
+        server = FaultyServer(finra).__enter__()
+        http = HttpClient(
+            system="finra_test",
+            state_dir=tmp_path,
+            requests_per_second=None,
+            now=Clock().now,
+            user_agent="tests",
+            max_attempts=2,
+            retry_wait_seconds=0.001,
+        )
+        opened.extend([http, server])
+        api = FinraApi(
+            http,
+            Captures(FolderStore(tmp_path / "artifacts")),
+            StoppedClock(),
+            name="api",
+            api_url=server.url + "/",
+            token_url=server.url + TOKEN_PATH,
+            credentials=credentials,
+            concurrent_requests=concurrent_requests,
+        )
+        return api, server.requests
+
+    yield open_for
+    for each in opened:
+        each.__exit__(None, None, None)
+
+
+def fetched(api, kept=None):
+    return api.fetch(MONDAY, TIER, api.version(MONDAY, TIER), [] if kept is None else kept)
+
+
+def rows_of(captures):
+    lines = [line for each in captures for line in each.fetched.body.decode().splitlines()[1:]]
+    return [line.split("|")[3] for line in lines]
+
+
+def pages(requests):
+    return [request for request in requests if is_page(request)]
+
+
+def probes(requests):
+    return [each for each in requests if each.method == "POST" and not is_page(each)]
+
+
+def whole_text(error):
+    return "".join(traceback.format_exception(error))
+
+
+# What is asked
+
+
+def test_the_questions_are_exactly_these(ask):
+    api, requests = ask(Finra(records(3)))
+    fetched(api)
+    filters = [
+        {"fieldName": "weekStartDate", "fieldValue": WEEK, "compareType": "EQUAL"},
+        {"fieldName": "tierIdentifier", "fieldValue": TIER, "compareType": "EQUAL"},
+    ]
+    probe = {
+        "fields": ["lastUpdateDate"],
+        "compareFilters": filters,
+        "limit": 1,
+        "offset": 0,
+        "sortFields": ["-lastUpdateDate"],
+    }
+    page = {
+        "fields": list(API_FIELDS),
+        "compareFilters": filters,
+        "limit": 3,
+        "offset": 0,
+        "delimiter": "|",
+        "quoteValues": False,
+        "sortFields": ["issueSymbolIdentifier", "summaryTypeCode", "firmCRDNumber", "MPID"],
+    }
+    assert [
+        (each.method, each.target, each.headers["accept"], each.body and json.loads(each.body))
+        for each in requests
+    ] == [
+        ("GET", "/partitions/group/otcMarket/name/weeklySummary", "application/json", b""),
+        ("POST", CURRENT_PATH, "application/json", probe),
+        ("POST", CURRENT_PATH, "text/plain", page),
+        ("POST", CURRENT_PATH, "application/json", probe),
+    ]
+    assert not any("authorization" in each.headers for each in requests)
+
+
+def test_a_week_that_is_only_in_the_historic_dataset_is_asked_for_there_and_not_sorted(ask):
+    api, requests = ask(Finra(records(3), published=HISTORIC_ONLY))
+    version = api.version(MONDAY, TIER)
+    assert (version.text, version.dataset, version.record_total) == (
+        "weeklySummaryHistoric: 3 records",
+        "weeklySummaryHistoric",
+        3,
+    )
+    assert rows_of(api.fetch(MONDAY, TIER, version, [])) == ["S000000", "S000001", "S000002"]
+    asked = [each for each in requests if each.method == "POST"]
+    assert {each.target for each in asked} == {f"{CURRENT_PATH}Historic"}
+    assert not any("sortFields" in body_of(each) for each in asked)
+
+
+def test_the_published_partitions_are_those_of_both_datasets(ask):
+    published = {
+        "weeklySummary": [("2025-11-10", "T1"), ("2025-11-10", "NMS")],
+        "weeklySummaryHistoric": [("2021-01-04", "OTCE"), ("2025-11-10", "T1")],
+    }
+    api, requests = ask(Finra([], published=published))
+    expected = [("2021-01-04", "OTCE"), ("2025-11-10", "NMS"), ("2025-11-10", "T1")]
+    assert list(api.published()) == expected
+    assert list(api.published()) == expected
+    assert len(requests) == 2
+
+
+def test_the_state_of_a_week_is_its_count_and_its_newest_change(ask):
+    rows = [record("AAA"), record("BBB", lastUpdateDate="2026-02-02"), record("CCC")]
+    api, _ = ask(Finra(rows))
+    version = api.version(MONDAY, TIER)
+    assert version.text == "weeklySummary: 3 records, updated 2026-02-02"
+    assert (version.record_total, version.scope) == (3, {})
+
+
+def test_the_states_of_many_weeks_are_asked_for_at_once_and_the_list_of_weeks_once(ask):
+    api, requests = ask(Finra(records(2)))
+    week = TierWeek(TIER, MONDAY)
+    assert versions_of(api, [week] * 8) == {
+        week.key: "weeklySummary: 2 records, updated 2025-12-01"
+    }
+    assert [each.method for each in requests].count("GET") == 1
+
+
+# Pages
+
+
+def test_pages_go_by_record_total_and_by_the_rows_received(ask):
+    one = len("|".join(map(str, record("S000000").values()))) + 1
+    api, requests = ask(Finra(records(12_003), page_bytes=one * 3000))
+    captures = fetched(api)
+    assert rows_of(captures) == [f"S{n:06}" for n in range(12_003)]
+    assert [each.fetched.row_count for each in captures] == [3000, 2000, 3000, 2000, 2003]
+    asked = sorted((body_of(each)["offset"], body_of(each)["limit"]) for each in pages(requests))
+    assert asked == [(0, 5000), (3000, 2000), (5000, 5000), (8000, 2000), (10_000, 2003)]
+
+
+def test_pages_are_asked_for_side_by_side(ask):
+    together = threading.Barrier(4)
+
+    def wait_for_others(request, reply):
+        if is_page(request):
+            together.wait(timeout=20)
+        return reply
+
+    api, _ = ask(Finra(records(20_000), spoil=wait_for_others))
+    assert len(fetched(api)) == 4
+
+
+def test_pages_stand_in_the_order_of_the_rows_however_they_come(ask):
+    last_is_out = threading.Event()
+
+    def hold_the_first(request, reply):
+        if is_page(request):
+            if body_of(request)["offset"] == 0:
+                last_is_out.wait(timeout=20)
+            elif body_of(request)["offset"] == 10_000:
+                last_is_out.set()
+        return reply
+
+    kept = []
+    api, _ = ask(Finra(records(10_005), spoil=hold_the_first))
+    captures = fetched(api, kept)
+    assert rows_of(captures) == [f"S{n:06}" for n in range(10_005)]
+    assert kept == list(captures)
+
+
+def test_a_page_is_kept_with_its_question_and_what_finra_says_of_it(ask, tmp_path):
+    api, requests = ask(Finra(records(2)))
+    [capture] = fetched(api)
+    one = capture.fetched
+    assert one.url == f"http://{requests[0].headers['host']}{CURRENT_PATH}"
+    assert one.request == body_of(pages(requests)[0])
+    assert one.response_headers == {
+        "content-type": "text/plain",
+        "finra-api-request-id": "id-0",
+        "record-limit": "2",
+        "record-offset": "0",
+        "record-total": "2",
+        "total-records-on-page": "2",
+    }
+    assert (one.http_status, one.row_count, one.fetched_at, one.market) == (200, 2, NOON, None)
+    captures = Captures(FolderStore(tmp_path / "artifacts"))
+    assert captures.bytes_of(capture.storage_uri) == one.body
+
+
+def test_more_records_than_can_be_paged_to_are_refused_before_any_page(ask):
+    def claim(request, reply):
+        if request.method == "POST":
+            return Reply(200, reply.headers | {"Record-Total": "505001"}, reply.body)
+        return reply
+
+    api, requests = ask(Finra(records(1), spoil=claim))
+    with pytest.raises(SourceError, match="more records than FINRA lets one page to") as refusal:
+        fetched(api)
+    assert (refusal.value.expected, refusal.value.found) == (
+        "at most 505000",
+        "Record-Total 505001",
+    )
+    assert pages(requests) == []
+
+
+# A source that moves
+
+
+def moving(moves):
+    """Have FINRA publish one more row after each of the first ``moves`` pages."""
+    finra = Finra(records(3))
+
+    def move(request, reply):
+        nonlocal moves
+        if is_page(request) and moves:
+            moves -= 1
+            finra.rows = records(len(finra.rows) + 1)
+        return reply
+
+    finra.spoil = move
+    return finra
+
+
+def test_a_source_that_moves_while_its_pages_are_read_is_noticed(ask):
+    api, _ = ask(moving(1))
+    kept = []
+    with pytest.raises(MovedError) as moved:
+        fetched(api, kept)
+    assert (moved.value.expected, moved.value.found) == (
+        "weeklySummary: 3 records, updated 2025-12-01",
+        "weeklySummary: 4 records, updated 2025-12-01",
+    )
+    assert rows_of(kept) == ["S000000", "S000001", "S000002"]
+    assert len(fetched(api)) == 1
+
+
+def test_a_source_that_moved_between_the_probe_and_a_page_is_noticed_by_the_page(ask):
+    finra = Finra(records(3))
+    api, _ = ask(finra)
+    version = api.version(MONDAY, TIER)
+    finra.rows = records(4)
+    with pytest.raises(MovedError) as moved:
+        api.fetch(MONDAY, TIER, version, [])
+    assert (moved.value.expected, moved.value.found) == ("Record-Total 3", "Record-Total 4")
+    assert isinstance(moved.value, TransientError)
+
+
+def test_new_dates_alone_are_a_move_too(ask):
+    finra = Finra(records(3))
+    api, _ = ask(finra)
+    version = api.version(MONDAY, TIER)
+    finra.rows = [record(f"S{n:06}", lastUpdateDate="2026-02-02") for n in range(3)]
+    with pytest.raises(MovedError, match="the source changed while it was read"):
+        api.fetch(MONDAY, TIER, version, [])
+
+
+# Answers that cannot be used
+
+
+def on_pages(change):
+    return lambda request, reply: change(reply) if is_page(request) else reply
+
+
+def on_probes(change):
+    return lambda request, reply: (
+        change(reply) if request.method == "POST" and not is_page(request) else reply
+    )
+
+
+def test_a_page_that_was_cut_short_is_refused_and_kept(ask):
+    def cut(reply):
+        return Reply(200, reply.headers, reply.body.rpartition(b"\n")[0])
+
+    kept = []
+    api, _ = ask(Finra(records(3), spoil=on_pages(cut)))
+    with pytest.raises(TruncatedResponseError, match="a page was cut short") as refusal:
+        fetched(api, kept)
+    assert refusal.value.is_retryable
+    assert refusal.value.expected == "Total-Records-On-Page 3"
+    assert refusal.value.found == f"2 rows in {len(kept[0].fetched.body)} bytes"
+    assert len(kept) == 1
+
+
+@pytest.mark.parametrize("said", ["5,000", "three", "-1"])
+def test_a_number_of_rows_that_is_none_is_refused(ask, said):
+    api, _ = ask(
+        Finra(
+            records(3),
+            spoil=on_pages(
+                lambda reply: Reply(
+                    200, reply.headers | {"Total-Records-On-Page": said}, reply.body
+                )
+            ),
+        )
+    )
+    with pytest.raises(TruncatedResponseError, match="a page was cut short"):
+        fetched(api)
+
+
+def claim_total(total):
+    def claim(request, reply):
+        if request.method == "POST" and "Record-Total" in reply.headers:
+            return Reply(reply.status, reply.headers | {"Record-Total": str(total)}, reply.body)
+        return reply
+
+    return claim
+
+
+@pytest.mark.parametrize("empty", [Reply(204), Reply(200, {"Total-Records-On-Page": " "}, b"[]")])
+def test_a_record_total_that_is_too_high_is_a_truncated_answer(ask, empty):
+    claim = claim_total(5)
+
+    def spoil(request, reply):
+        if is_page(request) and body_of(request)["offset"] >= 3:
+            reply = Reply(empty.status, reply.headers | empty.headers, empty.body)
+        return claim(request, reply)
+
+    api, _ = ask(Finra(records(3), spoil=spoil))
+    with pytest.raises(TruncatedResponseError, match="ended before all records came") as refusal:
+        fetched(api)
+    assert (refusal.value.expected, refusal.value.found) == (
+        "Record-Total 5",
+        "no record at offset 3",
+    )
+
+
+def test_rows_beyond_a_record_total_that_is_too_low_are_counted_and_hold_the_week_back(ask):
+    finra = Finra(records(3))
+    claim = claim_total(2)
+
+    def give_all(request, reply):
+        if is_page(request):
+            asked = body_of(request) | {"limit": 5000}
+            whole = json.dumps(asked).encode()
+            request = type(request)(
+                request.method, request.target, request.headers, whole, request.arrived
+            )
+            reply = finra.answer(request)
+        return claim(request, reply)
+
+    finra.spoil = give_all
+    api, _ = ask(finra)
+    captures = fetched(api)
+    assert rows_of(captures) == ["S000000", "S000001", "S000002"]
+    checked = checked_week(
+        parts_of(captures), week_start=MONDAY, tier=TIER, record_total=2, max_reject_ratio=0
+    )
+    audit = checked.audits[0]
+    assert (audit.name, audit.outcome, audit.expected, audit.found) == (
+        "has_all_rows_of_record_total",
+        "failed",
+        "Record-Total 2",
+        "3 rows",
+    )
+
+
+@pytest.mark.parametrize("on", [on_pages, on_probes])
+@pytest.mark.parametrize("total", [None, "", "many"])
+def test_an_answer_without_a_record_total_is_refused(ask, on, total):
+    def drop(reply):
+        headers = {name: value for name, value in reply.headers.items() if name != "Record-Total"}
+        return Reply(200, headers | ({} if total is None else {"Record-Total": total}), reply.body)
+
+    api, _ = ask(Finra(records(3), spoil=on(drop)))
+    with pytest.raises(SourceError, match="does not say how many records") as refusal:
+        fetched(api)
+    assert refusal.value.found == f"Record-Total {total or ''!r}"
+    assert not refusal.value.is_retryable
+
+
+UNUSABLE = {
+    "html": (Reply(200, {"Record-Total": "3"}, HTML), SourceError),
+    "html_403": (Reply(403, {"Content-Type": "text/html"}, b"\n " + HTML), SourceError),
+    "500_in_the_body": (
+        Reply(200, {"Record-Total": "3"}, b'{"statusCode": 500, "message": "Internal"}'),
+        TransientError,
+    ),
+    "404_in_the_body": (
+        Reply(200, {"Record-Total": "3"}, b'{"statusCode": 404, "message": "None"}'),
+        SourceError,
+    ),
+    "400": (Reply(400, {}, b'{"statusCode": 400, "message": "Sort"}'), SourceError),
+    "redirect": (Reply(302, {"Location": "https://elsewhere/"}), SourceError),
+}
+
+
+@pytest.mark.parametrize("on", [on_pages, on_probes])
+@pytest.mark.parametrize("name", UNUSABLE)
+def test_an_answer_that_is_no_data_is_refused_and_quoted(ask, on, name):
+    reply, kind = UNUSABLE[name]
+    kept = []
+    api, _ = ask(Finra(records(3), spoil=on(lambda _: reply)))
+    with pytest.raises(kind, match="FINRA's answer cannot be used") as refusal:
+        fetched(api, kept)
+    assert type(refusal.value) is kind
+    assert refusal.value.found.startswith(f"HTTP {reply.status}: ")
+    assert reply.body.decode().strip()[:40] in refusal.value.found
+    assert refusal.value.context["url"].endswith(CURRENT_PATH)
+    assert kept == [] or kept[0].fetched.body == reply.body
+    assert (reply.status == 200 and on is on_pages) == bool(kept)
+
+
+def test_what_came_in_another_format_than_asked_for_is_refused(ask):
+    rows = as_json([record("AAA")], {"Record-Total": "3"})
+    api, _ = ask(Finra(records(3), spoil=on_pages(lambda _: rows)))
+    with pytest.raises(SourceError, match="cannot be used") as refusal:
+        fetched(api)
+    assert refusal.value.expected == "delimited text"
+
+
+@pytest.mark.parametrize("body", [b"[1]", b"{}", b"a|b\n1|2\n", b'[{"a": 1}', b"\xff"])
+def test_a_probe_whose_answer_is_no_list_of_records_is_refused(ask, body):
+    broken = Reply(200, {"Record-Total": "3"}, body)
+    api, _ = ask(Finra(records(3), spoil=on_probes(lambda _: broken)))
+    with pytest.raises(SourceError):
+        api.version(MONDAY, TIER)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [HTML, b"[]", b"{}", b'{"availablePartitions": 1}', b'{"availablePartitions": [{"x": 1}]}',
+     b'{"availablePartitions": [{"partitions": ["2025-11-10"]}]}', b""],
+)  # fmt: skip
+def test_a_list_of_partitions_that_is_none_is_refused(ask, body):
+    api, _ = ask(lambda _: Reply(200, {}, body))
+    with pytest.raises(SourceError, match="cannot be used") as refusal:
+        api.published()
+    assert refusal.value.expected == '{"availablePartitions": [{"partitions": …}]}'
+
+
+def test_a_gateway_timeout_is_asked_again_and_ends_as_transient(ask):
+    left = [Reply(504, {"Content-Type": "text/html"}, HTML)]
+
+    def once(request, reply):
+        return left.pop() if is_page(request) and left else reply
+
+    api, _ = ask(Finra(records(3), spoil=once))
+    assert len(fetched(api)) == 1
+    api, _ = ask(Finra(records(3), spoil=on_pages(lambda _: Reply(504, {}, HTML))))
+    with pytest.raises(TransientError, match="did not answer"):
+        fetched(api)
+
+
+def test_a_failed_page_ends_the_fetch_and_what_came_is_kept_in_order(ask):
+    last_is_asked = threading.Event()
+
+    def refuse_one(request, reply):
+        offset = body_of(request)["offset"] if is_page(request) else None
+        if offset == 10_000:
+            last_is_asked.set()
+        if offset == 5000:
+            last_is_asked.wait(timeout=20)
+            return Reply(400, {}, b"no")
+        return reply
+
+    kept = []
+    api, _ = ask(Finra(records(15_000), spoil=refuse_one), concurrent_requests=3)
+    with pytest.raises(SourceError):
+        fetched(api, kept)
+    assert [each.fetched.request["offset"] for each in kept] == [0, 10_000]
+
+
+# Weeks that are not there
+
+
+def test_a_week_that_is_not_published_is_refused_and_the_newest_one_named(ask):
+    published = {
+        "weeklySummary": [("2025-11-03", TIER), ("2025-10-27", TIER), ("2025-11-10", "T2")],
+        "weeklySummaryHistoric": [],
+    }
+    api, requests = ask(Finra([], published=published))
+    with pytest.raises(SourceError, match="has not published T1, week 2025-11-10") as refusal:
+        api.version(MONDAY, TIER)
+    assert refusal.value.expected.endswith("the newest of T1 is 2025-11-03")
+    assert probes(requests) == []
+
+
+@pytest.mark.parametrize(
+    "empty",
+    [Reply(204), Reply(200, {"Record-Total": "0", "Total-Records-On-Page": ""}, b"[]")],
+)
+def test_a_published_week_without_a_record_is_refused(ask, empty):
+    api, _ = ask(Finra([], spoil=on_probes(lambda _: empty)))
+    with pytest.raises(SourceError, match="weeklySummary is empty for T1, week 2025-11-10") as no:
+        api.version(MONDAY, TIER)
+    assert no.value.found == f"HTTP {empty.status}, no record"
+
+
+def test_rows_of_another_week_are_left_to_the_audit(ask):
+    def strange(reply):
+        return Reply(200, reply.headers, reply.body.replace(b"2025-11-10", b"2025-11-03"))
+
+    api, _ = ask(Finra(records(3), spoil=on_pages(strange)))
+    checked = checked_week(
+        parts_of(fetched(api)), week_start=MONDAY, tier=TIER, record_total=3, max_reject_ratio=0
+    )
+    assert [audit.name for audit in checked.audits if audit.blocks][:1] == [
+        "holds_only_its_week_and_tier"
+    ]
+
+
+def test_a_column_that_finra_no_longer_has_is_refused_by_the_contract(ask):
+    def without_mpid(reply):
+        return Reply(200, reply.headers, reply.body.replace(b"|MPID|", b"|mpid|"))
+
+    api, _ = ask(Finra(records(3), spoil=on_pages(without_mpid)))
+    parts = parts_of(fetched(api))
+    with pytest.raises(ContractError, match="lacks MPID"):
+        checked_week(parts, week_start=MONDAY, tier=TIER, record_total=3, max_reject_ratio=0)
+
+
+# Access
+
+ME = ("me", SECRET)
+
+
+def tokens_asked(requests):
+    return [each for each in requests if each.target.startswith(TOKEN_PATH)]
+
+
+def test_a_token_is_had_once_and_sent_with_each_request(ask):
+    api, requests = ask(Finra(records(20_000), client=ME), credentials=ME)
+    fetched(api)
+    assert len(tokens_asked(requests)) == 1
+    assert {
+        each.headers["authorization"] for each in requests if each not in tokens_asked(requests)
+    } == {"Bearer t0ken-0"}
+
+
+def test_a_token_that_has_run_out_is_renewed_once_by_all_pages_together(ask):
+    finra = Finra(records(20_000), client=ME)
+    api, requests = ask(finra, credentials=ME)
+    version = api.version(MONDAY, TIER)
+    finra.tokens.append("an0ther")  # the server forgets the one that it gave
+    assert len(api.fetch(MONDAY, TIER, version, [])) == 4
+    assert len(tokens_asked(requests)) == 2
+
+
+def test_a_token_that_is_refused_twice_is_a_wrong_setting(ask):
+    finra = Finra(records(3), client=ME)
+    finra.spoil = lambda request, reply: (
+        reply if request.target.startswith(TOKEN_PATH) else Reply(401, {}, b'{"message":"no"}')
+    )
+    api, requests = ask(finra, credentials=ME)
+    with pytest.raises(ConfigurationError, match="FINRA refuses access with HTTP 401") as refusal:
+        fetched(api)
+    assert (len(tokens_asked(requests)), len(requests)) == (2, 4)
+    assert refusal.value.found == 'HTTP 401: {"message":"no"}'
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_without_credentials_a_refusal_is_a_wrong_setting_at_once(ask, status):
+    api, requests = ask(Finra([], spoil=lambda *_: Reply(status, {}, b'{"message":"no"}')))
+    with pytest.raises(ConfigurationError, match=f"refuses access with HTTP {status}") as refusal:
+        api.published()
+    assert len(requests) == 1
+    assert "FINRA_CLIENT_ID" in refusal.value.remedy
+
+
+def test_a_client_that_finra_does_not_know_is_a_wrong_setting_without_its_secret(ask):
+    api, requests = ask(Finra(records(3), client=("me", "an0ther")), credentials=ME)
+    with pytest.raises(ConfigurationError, match="refuses the client me with HTTP 401") as refusal:
+        api.published()
+    assert len(requests) == 1
+    assert SECRET not in whole_text(refusal.value)
+
+
+@pytest.mark.parametrize(
+    "body", [b"", HTML, b"[]", b"{}", b'{"access_token": null}', b'{"access_token": ""}']
+)
+def test_a_token_service_that_gives_no_token_is_named(ask, body):
+    api, _ = ask(lambda _: Reply(200, {}, body), credentials=ME)
+    with pytest.raises(SourceError, match="answered without a token") as refusal:
+        api.published()
+    assert refusal.value.found == f"HTTP 200, {len(body)} bytes"
+    assert SECRET not in whole_text(refusal.value)
+
+
+@pytest.mark.parametrize("status", [200, 400, 401, 403])
+def test_a_source_that_sends_our_token_back_puts_it_into_no_error(ask, status):
+    finra = Finra(records(3), client=ME)
+
+    def echo(request, reply):
+        if request.target.startswith(TOKEN_PATH):
+            return reply
+        told = json.dumps({"you sent": request.headers["authorization"], "\x1b": "\x1b[2J"})
+        return Reply(status, {}, told.encode())
+
+    finra.spoil = echo
+    api, _ = ask(finra, credentials=ME)
+    with pytest.raises((SourceError, ConfigurationError)) as refusal:
+        api.published()
+    told = whole_text(refusal.value)
+    assert not re.search("t0ken-|" + SECRET, told)
+    assert "Bearer ***" in refusal.value.found
+    assert refusal.value.found.isascii()
+    assert refusal.value.found.isprintable()
