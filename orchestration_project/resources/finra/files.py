@@ -1,7 +1,7 @@
 """A folder of downloaded weekly files."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import date
 from pathlib import Path
 
@@ -32,40 +32,32 @@ class FinraFiles:
 
     def version(self, week_start: date, tier: str) -> SourceVersion:
         """Hash the partition's files."""
-        files = self._files_of(week_start, tier)
-        hashes = [f"{file.market} {self._sha256(file)[:16]}" for file in files]
-        markets = tuple(file.market for file in files)
-        return SourceVersion(
-            f"{DATASET}: {', '.join(hashes)}", DATASET, None, scope={"market": markets}
+        return _version(
+            (file.market, hashlib.sha256(self._bytes(file)).hexdigest())
+            for file in self._files_of(week_start, tier)
         )
 
     def fetch(
         self, week_start: date, tier: str, version: SourceVersion, kept: list[Capture]
     ) -> Sequence[Capture]:
         """Read the partition's files, a part for each market."""
-        captures = [
-            self._captures.keep(self._fetched(file)) for file in self._files_of(week_start, tier)
-        ]
-        kept += captures
-        after = self.version(week_start, tier)
-        if after != version:
+        captures: list[Capture] = []
+        for file in self._files_of(week_start, tier):
+            captures.append(self._captures.keep(self._fetched(file)))
+            kept.append(captures[-1])
+            _refuse_empty(file, captures[-1])
+        found = _version((str(each.fetched.market), each.sha256) for each in captures)
+        if found != version:
             raise MovedError(
                 "the files changed while they were read",
                 expected=version.text,
-                found=after.text,
+                found=found.text,
                 remedy="nothing: they are read again",
             )
         return captures
 
     def _fetched(self, file: WeeklyFile) -> Fetched:
         body = self._bytes(file)
-        if row_count(body) == 0:
-            raise SourceError(
-                f"the file {file.name} holds no rows",
-                expected="a header and at least one row",
-                found=f"{len(body)} bytes",
-                remedy="download it again",
-            )
         return Fetched(
             body=body,
             url=f"file:{file.name}",
@@ -94,7 +86,7 @@ class FinraFiles:
         try:
             names = sorted(path.name for path in self._folder.iterdir() if path.suffix == ".csv")
             manifest = self._folder / MANIFEST
-            text = manifest.read_text() if MANIFEST in names else None
+            text = manifest.read_text("utf-8-sig") if MANIFEST in names else None
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigurationError(
                 "FINRA_FILES_DIR cannot be read",
@@ -103,9 +95,6 @@ class FinraFiles:
                 remedy="correct FINRA_FILES_DIR or the folder's permissions",
             ) from error
         return identify([name for name in names if name != MANIFEST], text)
-
-    def _sha256(self, file: WeeklyFile) -> str:
-        return hashlib.sha256(self._bytes(file)).hexdigest()
 
     def _bytes(self, file: WeeklyFile) -> bytes:
         try:
@@ -117,3 +106,21 @@ class FinraFiles:
                 found=str(error.strerror),
                 remedy="correct its permissions",
             ) from error
+
+
+def _version(hashes: Iterable[tuple[str, str]]) -> SourceVersion:
+    """Return the state that consists of these files, as (market, SHA-256)."""
+    files = list(hashes)
+    text = ", ".join(f"{market} {sha256[:16]}" for market, sha256 in files)
+    markets = tuple(market for market, _ in files)
+    return SourceVersion(f"{DATASET}: {text}", DATASET, None, scope={"market": markets})
+
+
+def _refuse_empty(file: WeeklyFile, capture: Capture) -> None:
+    if not capture.fetched.row_count:
+        raise SourceError(
+            f"the file {file.name} holds no rows",
+            expected="a header and at least one row",
+            found=f"{len(capture.fetched.body)} bytes",
+            remedy="download it again",
+        )
