@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -19,6 +20,7 @@ from orchestration_project.settings import PROJECT_ROOT, Settings
 PROGRAM = "orchestration_project.demo"
 SECONDS_TO_START = 30
 SECONDS_TO_RETIRE = 4
+SECONDS_TO_END = 3
 
 
 def demo_url(settings: Settings) -> str:
@@ -69,7 +71,7 @@ def _options(settings: Settings) -> dict[str, object]:
 
 
 def _serves(running: dict[str, Any], wanted: dict[str, object]) -> bool:
-    return running["options"] == wanted
+    return running.get("options") == wanted
 
 
 def _running(state: Path) -> dict[str, Any] | None:
@@ -80,7 +82,7 @@ def _running(state: Path) -> dict[str, Any] | None:
         address = urlsplit(told["url"])
         with socket.create_connection((address.hostname, address.port), timeout=5):
             return told if PROGRAM in command else None
-    except (OSError, ValueError, KeyError, psutil.Error):
+    except (OSError, ValueError, KeyError, TypeError, psutil.Error):
         return None
 
 
@@ -88,7 +90,11 @@ def _stop(running: dict[str, Any]) -> None:
     try:
         process = psutil.Process(running["pid"])
         process.send_signal(signal.SIGTERM)
-        process.wait(timeout=10)
+        try:
+            process.wait(SECONDS_TO_END)
+        except psutil.TimeoutExpired:  # it hangs, or is paused
+            process.kill()
+            process.wait(SECONDS_TO_END)
     except psutil.NoSuchProcess:
         return
 
@@ -97,7 +103,7 @@ def _start(settings: Settings, state: Path, wanted: dict[str, object]) -> dict[s
     options = [
         f"--{name.replace('_', '-')}={value}" for name, value in wanted.items() if value is not None
     ]
-    subprocess.Popen(  # noqa: S603 - our own program and settings
+    server = subprocess.Popen(  # noqa: S603 - our own program and settings
         [sys.executable, "-m", PROGRAM, *options],
         cwd=PROJECT_ROOT,
         stdin=subprocess.DEVNULL,
@@ -105,8 +111,9 @@ def _start(settings: Settings, state: Path, wanted: dict[str, object]) -> dict[s
         stderr=subprocess.DEVNULL,
         start_new_session=True,  # a Ctrl-C here is not meant for it
     )
+    threading.Thread(target=server.wait, daemon=True).start()  # or it stays a zombie of ours
     until = time.monotonic() + SECONDS_TO_START
-    while time.monotonic() < until:
+    while time.monotonic() < until and not server.poll():  # 0: another serves, or will in a moment
         running = _running(state)
         if running is not None and _serves(running, wanted):
             return running
@@ -114,5 +121,6 @@ def _start(settings: Settings, state: Path, wanted: dict[str, object]) -> dict[s
     raise ConfigurationError(
         "the demo source does not start",
         expected=f"{state} within {SECONDS_TO_START} s",
+        found=f"it ended with status {server.returncode}" if server.returncode else "no answer",
         remedy=f"read {settings.state_path / 'demo' / 'server.log'}; is STATE_DIR writable?",
     )

@@ -1,0 +1,143 @@
+"""The embedded demo source, found or started by whoever needs it."""
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+
+from orchestration_project.errors import ConfigurationError
+from orchestration_project.resources.finra.demo import demo_url, stop_demo
+from orchestration_project.settings import PROJECT_ROOT, Settings, child_environment
+from tests.resources.weeks import NOON
+
+ONE_WEEK = {"demo_rows_per_week": 300, "demo_requests_per_second": 0, "demo_idle_seconds": 120}
+
+
+@pytest.fixture
+def settings_for(tmp_path, monkeypatch) -> Iterator[Any]:
+    """Give settings of a small demo below one STATE_DIR, whose server ends with the test."""
+    for name in child_environment():
+        if name.lower().endswith("_proxy") or name.startswith("DEMO_"):
+            monkeypatch.delenv(name)
+
+    def settings_for(**changes):
+        values = {"state_dir": tmp_path / "state", "clock_now": NOON, **ONE_WEEK, **changes}
+        return Settings(_env_file=None, **values)  # pyright: ignore[reportCallIssue] - pydantic's own argument
+
+    yield settings_for
+    stop_demo(settings_for())
+
+
+def told(settings: Settings) -> dict[str, Any]:
+    return json.loads((settings.state_path / "demo" / "server.json").read_text())
+
+
+def partitions(url: str) -> int:
+    answer = httpx.get(f"{url}/partitions/group/otcMarket/name/weeklySummary")
+    return len(answer.json()["availablePartitions"])
+
+
+def test_a_server_is_started_serves_and_is_found_again(settings_for):
+    settings = settings_for()
+    url = demo_url(settings)
+    assert url.startswith("http://127.0.0.1:")
+    assert partitions(url) > 100
+    first = told(settings)
+    assert demo_url(settings) == url
+    assert told(settings) == first
+    assert first["options"] == {
+        "state_dir": str(settings.state_path),
+        "seed": 20_250_106,
+        "rows_per_week": 300,
+        "latency_seconds": 0.0,
+        "requests_per_second": 0,
+        "idle_seconds": 120.0,
+        "clock_now": NOON.isoformat(),
+    }
+
+
+ASK = """
+import sys
+from orchestration_project.resources.finra.demo import demo_url
+from orchestration_project.settings import load_settings
+print(demo_url(load_settings()))
+"""
+
+
+def test_processes_that_ask_at_the_same_time_get_one_server_which_outlives_them(settings_for):
+    settings = settings_for()
+    values = {name.upper(): str(value) for name, value in ONE_WEEK.items()}
+    environment = child_environment(
+        PYTHONPATH=str(PROJECT_ROOT),
+        STATE_DIR=str(settings.state_path),
+        CLOCK_NOW=NOON.isoformat(),
+        **values,
+    )
+    processes = [
+        subprocess.Popen([sys.executable, "-c", ASK], env=environment, stdout=subprocess.PIPE)  # noqa: S603 - our own program
+        for _ in range(2)
+    ]
+    urls = {process.communicate(timeout=60)[0].decode().strip() for process in processes}
+    assert urls == {told(settings)["url"]}
+    assert demo_url(settings) == urls.pop()
+    assert partitions(demo_url(settings)) > 100
+
+
+def test_a_server_of_other_options_is_replaced_and_then_ended(settings_for):
+    old = settings_for()
+    demo_url(old)
+    first = told(old)
+    new = settings_for(demo_seed=7)
+    url = demo_url(new)
+    second = told(new)
+    assert (second["options"]["seed"], second["url"]) == (7, url)
+    assert not psutil.pid_exists(first["pid"])
+    stop_demo(new)
+    assert not psutil.pid_exists(second["pid"])
+    assert not (new.state_path / "demo" / "server.json").exists()
+    stop_demo(new)  # nothing is left to stop
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"url": "http://127.0.0.1:1", "pid": 1}', "\xff"])
+def test_an_announcement_that_is_not_one_is_replaced(settings_for, text):
+    settings = settings_for()
+    file: Path = settings.state_path / "demo" / "server.json"
+    file.parent.mkdir(parents=True)
+    file.write_text(text, "latin-1")
+    assert partitions(demo_url(settings)) > 100
+
+
+def test_a_server_that_was_killed_is_replaced(settings_for):
+    settings = settings_for()
+    demo_url(settings)
+    first = told(settings)
+    server = psutil.Process(first["pid"])
+    server.kill()
+    server.wait()
+    assert partitions(demo_url(settings)) > 100
+    assert told(settings)["pid"] != first["pid"]
+
+
+def test_a_server_that_cannot_start_is_told_at_once_with_the_reason(settings_for, tmp_path):
+    (tmp_path / "file").touch()
+    settings = settings_for(state_dir=tmp_path / "file" / "state")
+    with pytest.raises(ConfigurationError, match="the demo source does not start") as refusal:
+        demo_url(settings)
+    assert refusal.value.found == "it ended with status 1"
+    assert refusal.value.expected.startswith(f"{tmp_path}/file/state/demo/server.json within")
+
+
+def test_a_server_that_is_paused_is_ended_all_the_same(settings_for):
+    settings = settings_for()
+    demo_url(settings)
+    server = psutil.Process(told(settings)["pid"])
+    server.send_signal(signal.SIGSTOP)
+    stop_demo(settings)
+    assert not server.is_running()
