@@ -1,0 +1,236 @@
+"""One week and tier, all the way from a source to the landed tables."""
+
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import date
+
+import polars as pl
+import pytest
+
+from orchestration_project.domains.finra.contract import FILE_FIELDS
+from orchestration_project.errors import ConfigurationError, MovedError
+from orchestration_project.resources.artifacts import FolderStore
+from orchestration_project.resources.captures import Captures
+from orchestration_project.resources.clock import Clock
+from orchestration_project.resources.finra import FinraApi, FinraFiles
+from orchestration_project.resources.finra.weekly import WeeklyLoad
+from orchestration_project.resources.http import HttpClient
+from orchestration_project.resources.warehouse import HeldBackError, Warehouse
+from orchestration_project.settings import child_environment
+from orchestration_project.tables.finra import finra_otc_weekly
+from orchestration_project.tables.spine import audits, captures, fences, landings, rejects
+from tests.faulty_server import FaultyServer
+from tests.resources.finra_server import TIER, TOKEN_PATH, WEEK, Finra, is_page, record
+from tests.resources.weeks import Desk, StoppedClock
+
+KEY = f"{TIER}|{WEEK}"
+
+
+def week(**shares: int) -> list[dict[str, object]]:
+    """Return FINRA's records of these symbols: a firm's row and the symbol's total for each."""
+    quantities = [(symbol, {"totalWeeklyShareQuantity": n}) for symbol, n in shares.items()]
+    total = {"summaryTypeCode": "ATS_W_SMBL", "MPID": None, "firmCRDNumber": None}
+    return [
+        each
+        for symbol, quantity in quantities
+        for each in (record(symbol, **quantity), record(symbol, **total, **quantity))
+    ]
+
+
+@pytest.fixture
+def warehouse(tmp_path) -> Iterator[Warehouse]:
+    with Warehouse(f"sqlite:///{tmp_path}/x.sqlite", clock=StoppedClock()) as opened:
+        opened.prepare(holds="real")
+        yield opened
+
+
+@pytest.fixture
+def desk(warehouse, tmp_path) -> Desk:
+    return Desk(warehouse, tmp_path / "artifacts")
+
+
+@pytest.fixture
+def load_of(tmp_path, warehouse, monkeypatch):
+    """Give the load from a FINRA that a test describes, and the requests that FINRA saw."""
+    for name in child_environment():
+        if name.lower().endswith("_proxy"):
+            monkeypatch.delenv(name)
+    opened = []
+
+    def load_of(finra, **changes):
+        server = FaultyServer(finra).__enter__()
+        http = HttpClient(
+            system="finra_test",
+            state_dir=tmp_path,
+            requests_per_second=None,
+            now=Clock().now,
+            user_agent="tests",
+        )
+        opened.extend([http, server])
+        store = FolderStore(tmp_path / "artifacts")
+        api = FinraApi(
+            http,
+            Captures(store),
+            StoppedClock(),
+            name="api",
+            api_url=server.url,
+            token_url=server.url + TOKEN_PATH,
+            credentials=None,
+            concurrent_requests=4,
+        )
+        usual = {
+            "finra": api,
+            "warehouse": warehouse,
+            "artifacts": store,
+            "today": date(2026, 1, 5),
+            "run_id": "run",
+            "max_reject_ratio": 0.005,
+        }
+        return WeeklyLoad(**usual | changes), server.requests
+
+    yield load_of
+    for each in opened:
+        each.__exit__(None, None, None)
+
+
+def loaded(load):
+    return load.land(load.take(KEY))
+
+
+def test_a_week_is_loaded_staged_and_said_to_be_unchanged_the_next_time(load_of, desk, tmp_path):
+    load, requests = load_of(Finra(week(AAA=100, NA=7)))
+    first = loaded(load)
+    assert str(first) == "2 rows added, 0 changed, 0 removed, 0 unchanged, 0 rejected"
+    assert desk.quantities() == {"AAA": 100, "NA": 7}
+    assert first.row_counts == {
+        "finra_otc_weekly": 2,
+        "finra_symbol_week": 2,
+        "finra_venue_week": 1,
+    }
+    staged = pl.read_parquet(tmp_path / "artifacts" / first.taken.staged_name)
+    assert staged["symbol"].to_list() == ["AAA", "NA"]
+    asked = len(requests)
+    again = loaded(load)
+    assert (str(again), again.row_counts) == ("unchanged", first.row_counts)
+    assert len(requests) == asked + 1  # the probe
+    assert desk.count(landings) == 1
+
+
+def test_a_full_load_reads_what_did_not_change_and_writes_no_row(load_of, desk):
+    finra = Finra(week(AAA=100))
+    loaded(load_of(finra)[0])
+    load, _ = load_of(finra, full=True)
+    assert str(loaded(load)) == "0 rows added, 0 changed, 0 removed, 1 unchanged, 0 rejected"
+    assert desk.rows(landings, "change_cause") == [("first",), ("none",)]
+
+
+def moving(moves):
+    """Give a FINRA that restates the week while each of its first ``moves`` pages is read."""
+    finra = Finra(week(AAA=100))
+
+    def move(request, reply):
+        nonlocal moves
+        if is_page(request) and moves:
+            moves -= 1
+            finra.rows = week(**{f"S{n}": 1 for n in range(moves + 1)})
+        return reply
+
+    finra.spoil = move
+    return finra
+
+
+def test_a_source_that_moves_and_settles_is_read_again(load_of, desk):
+    load, _ = load_of(moving(2))
+    loaded(load)
+    assert desk.quantities() == {"S0": 1}
+    assert desk.rows(landings, "source_version") == [
+        ("weeklySummary: 2 records, updated 2025-12-01",)
+    ]
+    assert desk.count(captures) == 3
+
+
+def test_a_source_that_never_settles_is_transient_and_publishes_nothing(load_of, desk):
+    load, _ = load_of(moving(100))
+    with pytest.raises(MovedError) as moved:
+        load.take(KEY)
+    assert moved.value.is_retryable
+    assert desk.count(finra_otc_weekly) == 0
+    assert desk.count(captures) == 3
+    assert desk.rows(fences, "token", "source_version") == [(1, None)]
+
+
+def test_rows_that_do_not_add_up_are_held_back_with_their_evidence(load_of, desk):
+    rows = week(AAA=100, BBB=5)
+    rows[3] = record("BBB", summaryTypeCode="ATS_W_SMBL", totalWeeklyShareQuantity=6)
+    load, _ = load_of(Finra(rows))
+    with pytest.raises(HeldBackError, match="held back by reconciles_with_symbol_totals"):
+        loaded(load)
+    assert desk.count(finra_otc_weekly) == 0
+    verdicts = dict(desk.rows(audits, "audit", "outcome"))
+    assert verdicts["reconciles_with_symbol_totals"] == "failed"
+    assert len(verdicts) == 5
+
+
+def test_a_bad_row_is_rejected_with_its_place_and_the_others_land(load_of, desk):
+    bad = record("  ", MPID="YATS", totalWeeklyShareQuantity=1)
+    total = record("  ", summaryTypeCode="ATS_W_SMBL", totalWeeklyShareQuantity=1)
+    load, _ = load_of(Finra([bad, total, *week(AAA=100)]), max_reject_ratio=0.5)
+    loaded(load)
+    assert desk.quantities() == {"AAA": 100}
+    assert desk.rows(rejects, "line_number", "reason_code") == [
+        (2, "blank_symbol"),
+        (3, "blank_symbol"),
+    ]
+
+
+def test_a_partition_from_another_source_is_replaced_by_force_alone(load_of, desk, tmp_path):
+    loaded(load_of(Finra(week(AAA=100)))[0])
+    name = "finra_otc_weekly_tier1_20251201.csv"
+    (tmp_path / "files").mkdir()
+    lines = ["|".join(FILE_FIELDS), "NMS Tier 1|BBB|Bbb|Xats|XATS|7|1|2025-12-01"]
+    (tmp_path / "files" / name).write_text("\n".join(lines))
+    captures = Captures(FolderStore(tmp_path / "artifacts"))
+    files = FinraFiles(tmp_path / "files", captures, StoppedClock())
+    load, _ = load_of(Finra(week()))
+    with pytest.raises(ConfigurationError, match="was landed from another source") as refusal:
+        replace(load, finra=files).take(KEY)
+    assert (refusal.value.expected, refusal.value.found) == ("more from api", "FINRA_SOURCE=files")
+    loaded(replace(load, finra=files, force=True))
+    assert desk.quantities() == {"BBB": 7}
+    assert desk.rows(landings, "source", "scope") == [
+        ("api", "tier=T1,week_start=2025-11-10"),
+        ("files", "tier=T1,week_start=2025-11-10,market=ATS"),
+    ]
+
+
+@pytest.mark.parametrize("key", ["T1|2025-11-11", "T9|2025-11-10", "T1", "T1|2026-01-05"])
+def test_a_partition_that_there_is_not_is_refused_before_anything_is_asked(load_of, key):
+    load, requests = load_of(Finra(week(AAA=1)))
+    with pytest.raises(ConfigurationError, match="there is no partition"):
+        load.take(key)
+    assert requests == []
+
+
+def test_the_next_week_may_be_taken_while_one_lands(load_of, desk):
+    weeks = ["2025-11-10", "2025-11-03", "2025-10-27"]
+    finra = Finra(
+        [{**each, "weekStartDate": monday} for monday in weeks for each in week(AAA=100, BBB=1)],
+        published={"weeklySummary": [(monday, TIER) for monday in weeks],
+                   "weeklySummaryHistoric": []},
+    )  # fmt: skip
+    load, _ = load_of(finra)
+    taken = load.take(f"{TIER}|{weeks[0]}")
+    ahead = []
+    for monday in [*weeks[1:], None]:
+        thread = threading.Thread(
+            target=lambda monday=monday: ahead.append(load.take(f"{TIER}|{monday}"))
+        )
+        if monday:
+            thread.start()
+        load.land(taken)
+        if monday:
+            thread.join()
+            taken = ahead.pop()
+    assert desk.count(finra_otc_weekly) == 6
+    assert desk.count(landings) == 3

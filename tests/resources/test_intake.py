@@ -1,0 +1,127 @@
+"""A partition on its way from the source through the contract."""
+
+from collections.abc import Iterator
+
+import polars as pl
+import pytest
+from sqlalchemy import select
+
+from orchestration_project.contracts import REJECT_SCHEMA, Checked
+from orchestration_project.errors import ContractError, MovedError, SourceError, TransientError
+from orchestration_project.resources.intake import READS_OF_A_MOVING_SOURCE, take
+from orchestration_project.resources.warehouse import SupersededError, Warehouse
+from orchestration_project.tables.finra import finra_otc_weekly
+from orchestration_project.tables.spine import blobs, captures, landings
+from tests.resources.weeks import Desk, StoppedClock, frame, row
+
+
+@pytest.fixture
+def desk(tmp_path) -> Iterator[Desk]:
+    with Warehouse(f"sqlite:///{tmp_path}/x.sqlite", clock=StoppedClock()) as warehouse:
+        warehouse.prepare(holds="real")
+        yield Desk(warehouse, tmp_path / "artifacts")
+
+
+def check(delivery) -> Checked:
+    assert delivery.captures
+    return Checked(frame([row()]), pl.DataFrame(schema=REJECT_SCHEMA))
+
+
+def reader(desk, *outcomes):
+    """Return a `Read` that fetches a page and then raises, or gives the delivery, one by one."""
+    left = list(outcomes)
+
+    def read(kept):
+        number = len(outcomes) - len(left) + 1
+        page = desk.capture(f"page {number}".encode())
+        kept.append(page)
+        outcome = left.pop(0)
+        if isinstance(outcome, Exception):
+            raise outcome
+        return desk.delivery(outcome, captures=[page])
+
+    return read
+
+
+def taken(desk, *outcomes, order=None, check=check):
+    return take(
+        desk.warehouse,
+        order or desk.order(),
+        desk.delivery("intended", captures=()),
+        reader(desk, *outcomes),
+        check,
+    )
+
+
+def recorded(desk):
+    return desk.rows(captures, "group_id"), desk.count(blobs), desk.count(landings)
+
+
+def test_a_delivery_is_read_and_checked_and_nothing_is_recorded_yet(desk):
+    intake = taken(desk, "v1")
+    assert (intake.delivery.source_version, list(intake.delivery.discarded)) == ("v1", [])
+    assert len(intake.checked.rows) == 1
+    assert intake.read_seconds >= 0
+    assert intake.check_seconds >= 0
+    assert recorded(desk) == ([], 0, 0)
+
+
+def test_a_source_that_settles_is_read_again_and_what_came_before_is_discarded_evidence(desk):
+    order = desk.order()
+    intake = taken(desk, MovedError("moved"), MovedError("moved"), "v3", order=order)
+    assert [each.fetched.body for each in intake.delivery.captures] == [b"page 3"]
+    assert [each.fetched.body for each in intake.delivery.discarded] == [b"page 1", b"page 2"]
+    desk.warehouse.land(order, intake.delivery, intake.checked)
+    assert desk.count(captures) == 3
+    ids = dict(desk.rows(captures, "part_number", "capture_id"))
+    assert desk.rows(finra_otc_weekly, "capture_id") == [(ids[1],)]
+
+
+def test_a_source_that_never_settles_is_transient_and_all_that_came_is_recorded(desk):
+    moves = [MovedError("moved")] * READS_OF_A_MOVING_SOURCE
+    with pytest.raises(TransientError, match="moved"):
+        taken(desk, *moves, "one too many")
+    group = f"finra_otc_weekly:{desk.partition_key}#1"
+    assert recorded(desk) == ([(group,)] * 3, 3, 0)
+
+
+def test_what_came_before_a_refusal_is_recorded_as_intended(desk):
+    with pytest.raises(SourceError, match="no data"):
+        taken(desk, SourceError("no data"))
+    with desk.warehouse.reading() as connection:
+        [stored] = connection.execute(select(captures))
+    assert (stored.source, stored.dataset, stored.run_id) == ("api", "weeklySummary", "run")
+    assert desk.warehouse.audited_versions(finra_otc_weekly) == {}
+
+
+def test_what_cannot_be_checked_is_recorded(desk):
+    def refuse(delivery):
+        raise ContractError("lacks MPID")
+
+    with pytest.raises(ContractError, match="lacks MPID"):
+        taken(desk, "v1", check=refuse)
+    assert recorded(desk)[1:] == (1, 0)
+
+
+def test_a_defect_in_a_check_is_a_defect_and_records_nothing(desk):
+    with pytest.raises(ZeroDivisionError):
+        taken(desk, "v1", check=lambda delivery: 1 / 0)
+    assert recorded(desk) == ([], 0, 0)
+
+
+def test_a_source_that_gave_nothing_leaves_nothing(desk):
+    def read(kept):
+        raise SourceError("unreachable")
+
+    with pytest.raises(SourceError, match="unreachable"):
+        take(desk.warehouse, desk.order(), desk.delivery(captures=()), read, check)
+    assert recorded(desk) == ([], 0, 0)
+    assert desk.warehouse.state(finra_otc_weekly, desk.partition_key).token == 0
+
+
+def test_a_refusal_after_another_run_has_delivered_is_superseded(desk):
+    order = desk.order()
+    desk.land(row())
+    with pytest.raises(SupersededError) as superseded:
+        taken(desk, SourceError("no data"), order=order)
+    assert isinstance(superseded.value.__context__, SourceError)
