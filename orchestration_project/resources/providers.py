@@ -19,7 +19,7 @@ from orchestration_project.resources.finra.demo import demo_url
 from orchestration_project.resources.http import HttpClient
 from orchestration_project.resources.state import state_folder
 from orchestration_project.resources.warehouse import Warehouse
-from orchestration_project.settings import PROJECT_ROOT, Settings, load_settings
+from orchestration_project.settings import Settings, load_settings
 
 TOKEN_PATH = "/fip/rest/ews/oauth2/access_token"  # noqa: S105 - an address
 
@@ -88,8 +88,7 @@ def open_finra(settings: Settings, http: HttpClient) -> FinraSource:
     clock = open_clock(settings)
     captures = Captures(open_store(settings))
     if settings.finra_source == "files" and settings.finra_files_dir is not None:
-        folder = PROJECT_ROOT / settings.finra_files_dir.expanduser()
-        return FinraFiles(folder, captures, clock)
+        return FinraFiles(settings.finra_files_dir, captures, clock)
     api_url, token_url = settings.finra_api_url, settings.finra_token_url
     if settings.is_demo:
         api_url = demo_url(settings)

@@ -20,13 +20,7 @@ from orchestration_project.tables import finra as tables
 MONDAYS = "finra_otc_weekly_mondays"
 
 
-@dg.schedule(
-    name=MONDAYS,
-    job=finra_otc_weekly,
-    cron_schedule="0 9 * * 1,2",  # after a Monday that is a holiday, FINRA publishes on Tuesday
-    execution_timezone="America/New_York",
-)
-def finra_otc_weekly_mondays(
+def backfill_outdated_weeks(
     context: dg.ScheduleEvaluationContext,
     clock: dg.ResourceParam[Clock],
     finra: dg.ResourceParam[FinraSource],
@@ -58,3 +52,11 @@ def finra_otc_weekly_mondays(
         title=f"FINRA OTC weekly: {len(due)} partitions missing or restated",
     )
     return dg.SkipReason(f"Launched the backfill {backfill}: {summary(due)}.")
+
+
+finra_otc_weekly_mondays = dg.schedule(
+    name=MONDAYS,
+    job=finra_otc_weekly,
+    cron_schedule="0 9 * * 1,2",  # after a Monday that is a holiday, FINRA publishes on Tuesday
+    execution_timezone="America/New_York",
+)(backfill_outdated_weeks)

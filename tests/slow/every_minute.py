@@ -5,14 +5,14 @@ import dagster as dg
 from orchestration_project.assets.finra import otc_weekly
 from orchestration_project.jobs import finra_otc_weekly
 from orchestration_project.resources.providers import RESOURCES
-from orchestration_project.sensors.finra import finra_otc_weekly_mondays
+from orchestration_project.sensors.finra import MONDAYS, backfill_outdated_weeks
 
 due_every_minute = dg.schedule(
-    name=finra_otc_weekly_mondays.name,
+    name=MONDAYS,
     job=finra_otc_weekly,
     cron_schedule="* * * * *",
     default_status=dg.DefaultScheduleStatus.RUNNING,
-)(finra_otc_weekly_mondays._execution_fn.decorated_fn)
+)(backfill_outdated_weeks)
 
 defs = dg.Definitions(
     assets=[otc_weekly],
