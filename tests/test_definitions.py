@@ -13,7 +13,7 @@ from orchestration_project.tables import finra, spine  # noqa: F401 - declare th
 from orchestration_project.tables.kinds import METADATA
 from tests import programs
 
-SPECS = list(defs.resolve_all_asset_specs())
+SPECS = sorted(defs.resolve_all_asset_specs(), key=lambda spec: spec.key)
 PRESETS = sorted((PROJECT_ROOT / "presets").glob("*.yaml"))
 
 
