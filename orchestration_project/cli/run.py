@@ -21,7 +21,7 @@ from orchestration_project.instance.storage import open_instance
 from orchestration_project.partitions import PROGRESS
 from orchestration_project.resources.providers import open_finra, open_http, open_warehouse
 from orchestration_project.resources.warehouse import Warehouse
-from orchestration_project.settings import PROJECT_ROOT, Settings, load_settings
+from orchestration_project.settings import PROJECT_ROOT, Settings, load_settings, without_secrets
 from orchestration_project.tables.spine import audits, rejects
 
 DEFINITIONS = "orchestration_project.definitions"
@@ -90,7 +90,7 @@ def _say(text: str) -> None:
 def _source(settings: Settings) -> str:
     return {
         "demo": "demo (made-up data from the embedded source)",
-        "api": f"api ({settings.finra_api_url})",
+        "api": f"api ({without_secrets(settings.finra_api_url)})",
         "files": f"files ({settings.finra_files_dir})",
     }[settings.finra_source]
 
@@ -197,7 +197,7 @@ def _conclusion(
         lines += [f"FAILED: runs {', '.join(failed)}; what was held back and why stands above"]
     lines += [
         f"The data lies in {warehouse.shown_url}, all that was fetched in "
-        f"{settings.artifacts_url or settings.state_path / 'artifacts'}.",
+        f"{without_secrets(settings.artifacts_url or str(settings.state_path / 'artifacts'))}.",
         "Next: `make ui` shows these runs; FINRA_SOURCE=api loads FINRA's own data.",
     ]
     return "\n".join(lines)

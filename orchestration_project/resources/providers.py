@@ -21,8 +21,6 @@ from orchestration_project.resources.state import state_folder
 from orchestration_project.resources.warehouse import Warehouse
 from orchestration_project.settings import Settings, load_settings
 
-TOKEN_PATH = "/fip/rest/ews/oauth2/access_token"  # noqa: S105 - an address
-
 
 def open_clock(settings: Settings) -> Clock:
     """Return the clock of these settings, the same in all of a process: a given time advances."""
@@ -72,6 +70,7 @@ def open_http(settings: Settings) -> HttpClient:
         state_dir=settings.state_path,
         requests_per_second=settings.finra_requests_per_second,
         now=Clock().now,
+        use_environment=not settings.is_demo,
         user_agent=f"orchestration_project/{_version()}",
     )
 
@@ -89,22 +88,21 @@ def open_finra(settings: Settings, http: HttpClient) -> FinraSource:
     captures = Captures(open_store(settings))
     if settings.finra_source == "files" and settings.finra_files_dir is not None:
         return FinraFiles(settings.finra_files_dir, captures, clock)
-    api_url, token_url = settings.finra_api_url, settings.finra_token_url
-    if settings.is_demo:
-        api_url = demo_url(settings)
-        token_url = api_url + TOKEN_PATH
-    secret = settings.finra_client_secret
-    identity = settings.finra_client_id
     return FinraApi(
         http,
         captures,
         clock,
-        name="demo" if settings.is_demo else "api",
-        api_url=api_url,
-        token_url=token_url,
-        credentials=(identity, secret.get_secret_value()) if identity and secret else None,
+        name=settings.finra_source,
+        api_url=demo_url(settings) if settings.is_demo else settings.finra_api_url,
+        token_url=settings.finra_token_url,
+        credentials=None if settings.is_demo else _credentials(settings),
         concurrent_requests=settings.finra_concurrent_requests,
     )
+
+
+def _credentials(settings: Settings) -> tuple[str, str] | None:
+    identity, secret = settings.finra_client_id, settings.finra_client_secret
+    return (identity, secret.get_secret_value()) if identity and secret else None
 
 
 @dg.resource(description="The settings of this process.")

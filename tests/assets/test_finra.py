@@ -10,6 +10,7 @@ from sqlalchemy import func, select
 
 from orchestration_project.assets.finra import SPECS
 from orchestration_project.definitions import defs
+from orchestration_project.resources.finra.demo import demo_url
 from orchestration_project.tables.finra import (
     finra_otc_weekly,
     finra_otc_weekly_history,
@@ -175,6 +176,28 @@ def test_a_restatement_replaces_rows_and_keeps_the_old_ones_as_history(url, inst
     assert landed[1][1] > 0
 
 
+def test_credentials_that_the_source_refuses_are_a_clear_error_without_the_secret(
+    url, instance, demo_settings, monkeypatch
+):
+    api_url = demo_url(demo_settings)
+    monkeypatch.setenv("FINRA_SOURCE", "api")
+    monkeypatch.setenv("FINRA_API_URL", api_url)
+    monkeypatch.setenv("FINRA_TOKEN_URL", f"{api_url}/fip/rest/ews/oauth2/access_token")
+    monkeypatch.setenv("FINRA_CLIENT_ID", "somebody")
+    monkeypatch.setenv("FINRA_CLIENT_SECRET", "not-the-secret")
+    result = load(instance, key("OTCE", 1))
+    assert not result.success
+    assert "FINRA refuses the client somebody with HTTP 401" in failure_of(result, OP)
+    assert "not-the-secret" not in str(result.all_events)
+
+
+def test_real_credentials_and_proxies_are_not_for_the_demo(url, instance, monkeypatch):
+    monkeypatch.setenv("FINRA_CLIENT_ID", "somebody")
+    monkeypatch.setenv("FINRA_CLIENT_SECRET", "real")
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
+    assert load(instance, key("OTCE", 1)).success
+
+
 def test_a_change_of_metadata_alone_is_marked_as_one(url, instance, monkeypatch):
     partition = key("OTCE", 6)
     load(instance, partition)
@@ -220,11 +243,13 @@ def test_a_week_that_is_not_published_is_refused_with_the_newest_that_is(url, in
 def test_another_real_source_replaces_a_partition_only_by_force(
     url, instance, tmp_path, demo_settings, monkeypatch
 ):
-    from orchestration_project.resources.finra.demo import demo_url
-
     partition = key("OTCE", 1)
-    monkeypatch.setenv("FINRA_API_URL", demo_url(demo_settings))
+    api_url = demo_url(demo_settings)
     monkeypatch.setenv("FINRA_SOURCE", "api")
+    monkeypatch.setenv("FINRA_API_URL", api_url)
+    monkeypatch.setenv("FINRA_TOKEN_URL", f"{api_url}/fip/rest/ews/oauth2/access_token")
+    monkeypatch.setenv("FINRA_CLIENT_ID", "demo")
+    monkeypatch.setenv("FINRA_CLIENT_SECRET", "demo-secret")
     assert load(instance, partition).success
     folder = tmp_path / "files"
     folder.mkdir()

@@ -68,6 +68,8 @@ class HttpClient:
         requests_per_second: Limit on attempts, in any second; None: no limit.
         now: The present in UTC, real and not simulated: processes compare it.
         user_agent: How we introduce ourselves.
+        use_environment: Whether proxies and certificates come from the environment; a program on
+            this machine is asked without.
         timeout_seconds: Longest silence of the source, and longest time to connect.
         deadline_seconds: Longest time for one attempt as a whole.
         max_attempts: Attempts per request, the first included.
@@ -89,6 +91,7 @@ class HttpClient:
         requests_per_second: int | None,
         now: Callable[[], datetime],
         user_agent: str,
+        use_environment: bool = True,
         timeout_seconds: float = 30,
         deadline_seconds: float = 120,
         max_attempts: int = 5,
@@ -103,7 +106,7 @@ class HttpClient:
         self._max_attempts = max_attempts
         self._max_body_bytes = max_body_bytes
         self._retry_wait_seconds = retry_wait_seconds
-        self._client = _connect(user_agent, timeout_seconds)
+        self._client = _connect(user_agent, timeout_seconds, use_environment=use_environment)
         folder = state_dir / "http"
         self._breaker = Breaker(
             folder / f"{system}_breaker.sqlite",
@@ -259,11 +262,12 @@ class HttpClient:
         )
 
 
-def _connect(user_agent: str, timeout_seconds: float) -> httpx.Client:
+def _connect(user_agent: str, timeout_seconds: float, *, use_environment: bool) -> httpx.Client:
     try:
         client = httpx.Client(
             headers={"User-Agent": user_agent, "Accept-Encoding": "identity"},
             timeout=timeout_seconds,
+            trust_env=use_environment,
             limits=httpx.Limits(max_connections=None),  # as many as the caller has threads
         )
     except (OSError, ValueError, ImportError, httpx.InvalidURL) as error:
