@@ -35,7 +35,7 @@ def backfill_outdated_weeks(
     known, _ = of_known_tiers(finra.published())
     recent = within_horizon(known, today=clock.today_in_new_york(), weeks=horizon)
     wanted = [each for each in recent if WEEKS.has_partition_key(each.key)]
-    seen = warehouse.audited_versions(tables.finra_otc_weekly)
+    seen = warehouse.known_versions(tables.finra_otc_weekly)
     now = versions_of(finra, [each for each in wanted if each.key in seen])
     due = outdated(wanted, seen=seen, now=now)
     if not due:

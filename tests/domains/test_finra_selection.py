@@ -105,9 +105,14 @@ def test_ranges_hold_exactly_the_wanted_weeks_and_no_two_could_be_one(wanted: se
 
 
 def test_outdated_are_the_weeks_never_seen_and_those_with_another_version():
-    new, same, restated = wanted = weeks("T1", 0, 1, 2)
-    seen = {same.key: "a", restated.key: "a", "T2|2025-01-06": "gone"}
-    now = {same.key: "a", restated.key: "b"}
+    new, same, taken_back, restated = wanted = weeks("T1", 0, 1, 2, 3)
+    seen = {
+        same.key: {"a"},
+        taken_back.key: {"landed", "held back"},
+        restated.key: {"a"},
+        "T2|2025-01-06": {"gone"},
+    }
+    now = {same.key: "a", taken_back.key: "landed", restated.key: "b"}
     assert outdated(reversed(wanted), seen=seen, now=now) == [new, restated]
     assert outdated([same], seen=seen, now=now) == []
 

@@ -91,7 +91,7 @@ def test_what_came_before_a_refusal_is_recorded_as_intended(desk):
     with desk.warehouse.reading() as connection:
         [stored] = connection.execute(select(captures))
     assert (stored.source, stored.dataset, stored.run_id) == ("api", "weeklySummary", "run")
-    assert desk.warehouse.audited_versions(finra_otc_weekly) == {}
+    assert desk.warehouse.known_versions(finra_otc_weekly) == {}
 
 
 def test_what_cannot_be_checked_is_recorded(desk):

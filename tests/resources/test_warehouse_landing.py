@@ -315,7 +315,7 @@ def test_a_held_back_delivery_is_recorded_and_leaves_what_is_published(desk):
     ]
     assert desk.rows(fences, "token", "source_version") == [(2, "v2")]
     assert desk.warehouse.state(finra_otc_weekly, desk.partition_key).source_version == "v1"
-    assert desk.warehouse.audited_versions(finra_otc_weekly) == {desk.partition_key: "v2"}
+    assert desk.warehouse.known_versions(finra_otc_weekly) == {desk.partition_key: {"v1", "v2"}}
 
 
 def test_a_failed_audit_of_severity_warning_holds_nothing_back(desk):
@@ -333,7 +333,7 @@ def test_a_delivery_that_could_not_be_checked_is_recorded_and_may_be_asked_for_a
         ("finra_otc_weekly:T1|2025-11-10#2", None),
     ]
     assert desk.rows(fences, "token", "source_version") == [(2, None)]
-    assert desk.warehouse.audited_versions(finra_otc_weekly) == {}
+    assert desk.warehouse.known_versions(finra_otc_weekly) == {desk.partition_key: {"v1"}}
     assert desk.warehouse.latest_audits(finra_otc_weekly)["group_id"].to_list() == [
         "finra_otc_weekly:T1|2025-11-10#1"
     ]

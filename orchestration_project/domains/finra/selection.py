@@ -1,6 +1,6 @@
 """Which weeks there are, which are due, and how they fit into ranges."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from itertools import groupby
@@ -73,15 +73,16 @@ def ranges(partitions: Iterable[TierWeek]) -> list[tuple[TierWeek, TierWeek]]:
 
 
 def outdated(
-    wanted: Iterable[TierWeek], *, seen: Mapping[str, str], now: Mapping[str, str]
+    wanted: Iterable[TierWeek], *, seen: Mapping[str, Collection[str]], now: Mapping[str, str]
 ) -> list[TierWeek]:
-    """Return the weeks that were never audited, or that the source now has in another version.
+    """Return the weeks that we know nothing of, or that the source now has in another version.
 
-    ``seen`` and ``now`` map partition keys to versions. A week that was held back stays out until
-    the source changes it: the same bytes would be held back again.
+    ``seen`` maps partition keys to the versions that are landed or were held back, ``now`` to the
+    present one. A week that was held back stays out until the source changes it: the same bytes
+    would be held back again.
     """
     return sorted(
-        each for each in wanted if each.key not in seen or seen[each.key] != now[each.key]
+        each for each in wanted if each.key not in seen or now[each.key] not in seen[each.key]
     )
 
 

@@ -1,6 +1,6 @@
 """The user's database: connections, migrations, and landing a delivery in one transaction."""
 
-from orchestration_project.resources.warehouse.landing import (
+from orchestration_project.resources.warehouse.delivery import (
     Delivery,
     HeldBackError,
     Landed,

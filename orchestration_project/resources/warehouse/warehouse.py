@@ -17,25 +17,22 @@ from orchestration_project.resources.warehouse.connecting import (
     parsed_url,
     shown,
 )
+from orchestration_project.resources.warehouse.delivery import (
+    Delivery,
+    Landed,
+    Order,
+    ScopeState,
+)
+from orchestration_project.resources.warehouse.evidence import held_back, record_evidence
 from orchestration_project.resources.warehouse.frames import (
     Scope,
     insert_absent,
     read_frame,
     within,
 )
-from orchestration_project.resources.warehouse.landing import (
-    Delivery,
-    Landed,
-    Order,
-    ScopeState,
-    held_back,
-    land,
-    read_state,
-    record_evidence,
-    take_fence,
-)
+from orchestration_project.resources.warehouse.landing import land, read_state, take_fence
 from orchestration_project.resources.warehouse.migrating import is_current, migrate
-from orchestration_project.tables.spine import audits, database_labels, fences
+from orchestration_project.tables.spine import audits, database_labels, fences, landings
 
 
 class Warehouse:
@@ -115,13 +112,35 @@ class Warehouse:
         with self.reading() as connection:
             return read_state(connection, table, partition_key)
 
-    def audited_versions(self, table: Table) -> dict[str, str]:
-        """Return the source version of each partition's latest audited delivery, landed or not."""
-        known = select(fences.c.scope_key, fences.c.source_version).where(
+    def known_versions(self, table: Table) -> dict[str, set[str]]:
+        """Return the source versions of each partition that need no other look.
+
+        They are that of its latest audited delivery, landed or held back, and that of its latest
+        landing: a source may take back what was held back.
+        """
+        audited = select(fences.c.scope_key.label("key"), fences.c.source_version).where(
             fences.c.table_name == table.name, fences.c.source_version.is_not(None)
         )
+        newest = (
+            select(landings.c.partition_key, func.max(landings.c.landed_at).label("landed_at"))
+            .where(landings.c.table_name == table.name)
+            .group_by(landings.c.partition_key)
+            .subquery()
+        )
+        landed = (
+            select(landings.c.partition_key.label("key"), landings.c.source_version)
+            .join(
+                newest,
+                (landings.c.partition_key == newest.c.partition_key)
+                & (landings.c.landed_at == newest.c.landed_at),
+            )
+            .where(landings.c.table_name == table.name)
+        )
+        known: dict[str, set[str]] = {}
         with self.reading() as connection:
-            return {row.scope_key: row.source_version for row in connection.execute(known)}
+            for row in (*connection.execute(audited), *connection.execute(landed)):
+                known.setdefault(row.key, set()).add(row.source_version)
+        return known
 
     def row_counts(self, tables: Sequence[Table], scope: Scope) -> dict[str, int]:
         """Return how many rows of each table lie in ``scope``."""

@@ -1,0 +1,119 @@
+"""What a source gave for a partition, where it is to be landed, and what came of it."""
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import polars as pl
+from sqlalchemy import Table
+
+from orchestration_project.contracts import SourceName
+from orchestration_project.errors import ContractError, TransientError
+from orchestration_project.resources.captures import Capture
+from orchestration_project.resources.warehouse.frames import Scope
+
+
+class SupersededError(TransientError):
+    """Another process recorded a delivery of the same partition first."""
+
+
+class HeldBackError(ContractError):
+    """An audit failed: the delivery is recorded with its evidence, and not landed."""
+
+
+@dataclass(frozen=True)
+class ScopeState:
+    """What is landed of a partition: the fence's token, and the latest landing if there is one."""
+
+    token: int
+    source: str | None = None
+    source_version: str | None = None
+    content_sha256: str | None = None
+    rule_version: str | None = None
+    scope: str | None = None
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """What a source gave for a partition.
+
+    Attributes:
+        source: Where from.
+        dataset: The source's name of it.
+        source_version: What tells this state of the source from another.
+        record_total: How many rows the source promised, if it did.
+        scope: Further conditions, where the delivery is complete for a part of the partition.
+        captures: What makes it up, in order.
+        discarded: What else was fetched for it and turned out unusable.
+    """
+
+    source: SourceName
+    dataset: str
+    source_version: str
+    record_total: int | None
+    scope: Scope
+    captures: Sequence[Capture]
+    discarded: Sequence[Capture] = ()
+
+    @property
+    def all_captures(self) -> Sequence[Capture]:
+        """Everything that was fetched; a capture's place here is its part number."""
+        return [*self.captures, *self.discarded]
+
+
+Derive = Mapping[Table, Callable[[pl.DataFrame], pl.DataFrame]]
+"""Derived tables, and what makes their rows of a partition from all its rows."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """Where and how a delivery is to be landed.
+
+    Attributes:
+        table: The table, which has a history.
+        history: That history.
+        partition_key: Dagster's key, which is the fence's.
+        partition: The same as a condition on the table's columns.
+        token: The fence's token before anything was fetched.
+        metadata_columns: Columns whose change alone is no restatement.
+        rule_version: Version of the rules that made the rows.
+        run_id: Dagster's run.
+        derive: What is derived of the partition.
+    """
+
+    table: Table
+    history: Table
+    partition_key: str
+    partition: Scope
+    token: int
+    metadata_columns: Sequence[str]
+    rule_version: str
+    run_id: str
+    derive: Derive
+
+
+@dataclass(frozen=True)
+class Landed:
+    """What a landing did; row counts are of the landed table, ``seconds`` without the commit."""
+
+    group_id: str
+    change_cause: str
+    rows_added: int
+    rows_changed: int
+    rows_removed: int
+    rows_unchanged: int
+    derived_seconds: Mapping[str, float]
+    seconds: float
+    known_from: datetime
+
+
+def group_id(order: Order) -> str:
+    """Return the name of the delivery that follows ``order.token`` deliveries."""
+    return f"{order.table.name}:{order.partition_key}#{order.token + 1}"
+
+
+def capture_id(group: str, part_number: int) -> int:
+    """Return the first 63 bits of the SHA-256 of group and part."""
+    digest = hashlib.sha256(f"{group}/{part_number}".encode()).digest()
+    return int.from_bytes(digest[:8]) >> 1

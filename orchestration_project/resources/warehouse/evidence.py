@@ -1,0 +1,118 @@
+"""What is recorded of a delivery: its captures, rejects and audits, and that it landed."""
+
+from datetime import datetime
+
+import polars as pl
+from sqlalchemy import Connection, insert
+
+from orchestration_project.contracts import Checked
+from orchestration_project.resources.warehouse.delivery import (
+    Delivery,
+    HeldBackError,
+    Landed,
+    Order,
+    capture_id,
+    group_id,
+)
+from orchestration_project.resources.warehouse.frames import frame_of, insert_absent, insert_frame
+from orchestration_project.tables.kinds import schema_of
+from orchestration_project.tables.spine import audits, blobs, captures, landings, rejects
+
+
+def capture_ids(rows: pl.DataFrame, group: str) -> pl.Series:
+    """Return the capture of each row, by its ``part_number`` in the delivery ``group``."""
+    ids = {part: capture_id(group, part) for part in rows["part_number"].unique()}
+    return rows["part_number"].replace_strict(ids, return_dtype=pl.Int64)
+
+
+def record_evidence(
+    connection: Connection, order: Order, delivery: Delivery, checked: Checked, at: datetime
+) -> None:
+    """Record what was fetched, refused and audited, whether or not it is landed."""
+    group = group_id(order)
+    insert_absent(
+        connection, blobs, [{**each.blob_row, "stored_at": at} for each in delivery.all_captures]
+    )
+    fetches = [
+        {
+            **each.capture_row,
+            "capture_id": capture_id(group, part_number),
+            "part_number": part_number,
+            "source": delivery.source,
+            "dataset": delivery.dataset,
+            "partition_key": order.partition_key,
+            "group_id": group,
+            "run_id": order.run_id,
+        }
+        for part_number, each in enumerate(delivery.all_captures, start=1)
+    ]
+    insert_frame(connection, captures, frame_of(fetches, captures))
+    refused = checked.rejects.with_columns(
+        capture_id=capture_ids(checked.rejects, group),
+        table_name=pl.lit(order.table.name),
+        run_id=pl.lit(order.run_id),
+        rejected_at=pl.lit(at, pl.Datetime("us", "UTC")),
+    )
+    insert_frame(connection, rejects, refused.select(list(schema_of(rejects))))
+    verdicts = [
+        {
+            "group_id": group,
+            "table_name": order.table.name,
+            "audit": audit.name,
+            "partition_key": order.partition_key,
+            "severity": audit.severity,
+            "outcome": audit.outcome,
+            "expected": audit.expected,
+            "found": audit.found,
+            "offenders": audit.offenders_json,
+            "run_id": order.run_id,
+            "audited_at": at,
+        }
+        for audit in checked.audits
+    ]
+    insert_frame(connection, audits, frame_of(verdicts, audits))
+
+
+def record_landing(
+    connection: Connection,
+    order: Order,
+    delivery: Delivery,
+    checked: Checked,
+    landed: Landed,
+    content: str,
+    scope: str,
+) -> None:
+    """Record that a delivery landed, and what that changed."""
+    connection.execute(
+        insert(landings).values(
+            group_id=landed.group_id,
+            table_name=order.table.name,
+            scope=scope,
+            partition_key=order.partition_key,
+            source=delivery.source,
+            source_version=delivery.source_version,
+            content_sha256=content,
+            rows_added=landed.rows_added,
+            rows_changed=landed.rows_changed,
+            rows_removed=landed.rows_removed,
+            rows_unchanged=landed.rows_unchanged,
+            rows_rejected=len(checked.rejects),
+            change_cause=landed.change_cause,
+            rule_version=order.rule_version,
+            run_id=order.run_id,
+            landed_at=landed.known_from,
+        )
+    )
+
+
+def held_back(order: Order, checked: Checked) -> HeldBackError:
+    """Return the error that names the audits which failed, with numbers."""
+    failed = [audit for audit in checked.audits if audit.blocks]
+    return HeldBackError(
+        f"{order.partition_key} is held back by " + ", ".join(audit.name for audit in failed),
+        expected="; ".join(audit.expected for audit in failed),
+        found="; ".join(f"{audit.found} {audit.offenders_json[:300]}" for audit in failed),
+        remedy=f"see the table audits, group_id {group_id(order)}; the published rows stay as they "
+        "were; run the partition again once the source has corrected it",
+        partition=order.partition_key,
+    )
