@@ -27,7 +27,7 @@ ATTEMPTS_AGAINST_OTHERS = 4
 """How often a partition is taken again because another run delivered it first."""
 
 PROGRESS = logging.getLogger("orchestration_project.progress")
-"""One line for each partition done, for a command that shows how far its runs are."""
+"""One line for each partition done: Dagster keeps them in the run's event log (dagster.yaml)."""
 
 SECONDS_TO_NEXT_ATTEMPT = 5
 """Before a step's second and last attempt; the HTTP resource has waited much longer by then."""
@@ -111,7 +111,7 @@ def each_partition(
             ahead += [pool.submit(load.take, following) for following in keys[done : done + 1]]
             outcome = _outcome(context.run.run_id, key, taken, load)
             outcomes.append(outcome)
-            _log_progress(context, outcome, done, len(keys), time.monotonic() - started)
+            _log_progress(outcome, done, len(keys), time.monotonic() - started)
     return outcomes
 
 
@@ -147,14 +147,16 @@ def _landed(
     return _landed(key, lambda: load.take(key), load, attempts - 1)
 
 
-def _log_progress(
-    context: dg.AssetExecutionContext, outcome: Outcome[Any], done: int, of: int, seconds: float
-) -> None:
-    left = seconds / done * (of - done)
-    place = f"{outcome.partition_key} ({done} of {of}, about {left:.0f} s left)"
-    said = outcome.error or outcome.loaded
-    context.log.log(logging.ERROR if outcome.error else logging.INFO, f"{place}: {said}")
-    PROGRESS.info("%s: %s", outcome.partition_key, said)
+def _log_progress(outcome: Outcome[Any], done: int, of: int, seconds: float) -> None:
+    PROGRESS.log(
+        logging.ERROR if outcome.error else logging.INFO,
+        "%s: %s (%d of %d, about %.0f s left)",
+        outcome.partition_key,
+        outcome.error or outcome.loaded,
+        done,
+        of,
+        seconds / done * (of - done),
+    )
 
 
 def settle(

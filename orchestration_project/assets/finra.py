@@ -1,12 +1,12 @@
 """FINRA's OTC data by week and tier: captured, checked, landed, and derived by symbol and venue."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import dagster as dg
 from pydantic import Field
-from sqlalchemy import Table
+from sqlalchemy import Column, Table
 
 from orchestration_project.contracts import OFFENDERS_KEPT
 from orchestration_project.domains.finra.audits import AUDITS, Verdict, verdicts
@@ -22,12 +22,14 @@ from orchestration_project.resources.finra import FinraSource
 from orchestration_project.resources.finra.weekly import LoadedWeek, TakenWeek, WeeklyLoad
 from orchestration_project.resources.intake import Intake
 from orchestration_project.resources.warehouse import Landed, Warehouse
+from orchestration_project.resources.warehouse.difference import BOOKKEEPING
 from orchestration_project.settings import Settings, load_settings
 from orchestration_project.tables.finra import (
     finra_otc_weekly,
     finra_symbol_week,
     finra_venue_week,
 )
+from orchestration_project.tables.spine import captures
 
 GROUP = "finra"
 OWNERS = ["team:market-data"]
@@ -49,29 +51,23 @@ WEEKS = finra_tier_weeks(
 )
 
 
-def _column_schema(table: Table) -> dg.TableSchema:
-    return dg.TableSchema(
-        columns=[
-            dg.TableColumn(
-                column.name,
-                type=str(column.type),
-                description=column.comment,
-                constraints=dg.TableColumnConstraints(nullable=bool(column.nullable)),
-            )
-            for column in table.columns
-        ]
-    )
-
-
 def _spec(
-    key: dg.AssetKey, description: str, kinds: set[str], *deps: dg.AssetKey, table: Table | None
+    key: dg.AssetKey,
+    description: str,
+    columns: Iterable[Column[Any]],
+    kinds: set[str],
+    *deps: dg.AssetKey,
+    **metadata: str,
 ) -> dg.AssetSpec:
-    metadata: dict[str, Any] = {}
-    if table is not None:
-        metadata = {
-            "dagster/column_schema": _column_schema(table),
-            "dagster/table_name": table.name,
-        }
+    shown = [
+        dg.TableColumn(
+            column.name,
+            type=str(column.type),
+            description=column.comment,
+            constraints=dg.TableColumnConstraints(nullable=bool(column.nullable)),
+        )
+        for column in columns
+    ]
     return dg.AssetSpec(
         key,
         deps=deps,
@@ -80,12 +76,13 @@ def _spec(
         owners=OWNERS,
         kinds=kinds,
         tags={"domain": GROUP, "data": "made_up" if SETTINGS.is_demo else "real"},
-        metadata=metadata,
+        metadata={"dagster/column_schema": dg.TableSchema(columns=shown), **metadata},
     )
 
 
 def _table_spec(key: dg.AssetKey, table: Table, kind: str, dep: dg.AssetKey) -> dg.AssetSpec:
-    return _spec(key, str(table.comment), {"table", kind}, dep, table=table)
+    name = {"dagster/table_name": table.name}
+    return _spec(key, str(table.comment), table.columns, {"table", kind}, dep, **name)
 
 
 SPECS = [
@@ -93,15 +90,15 @@ SPECS = [
         CAPTURE,
         "One object per fetched page or file of FINRA's weekly data, its bytes unchanged, and one "
         "row per fetch in `captures`.",
+        captures.columns,
         {"http", "bronze"},
-        table=None,
     ),
     _spec(
         STAGED,
         "One Parquet file per delivery of a partition: the rows that kept the contract.",
+        (column for column in finra_otc_weekly.columns if column.name not in BOOKKEEPING),
         {"polars", "parquet"},
         CAPTURE,
-        table=None,
     ),
     _table_spec(OTC_WEEKLY, finra_otc_weekly, "silver", STAGED),
     _table_spec(SYMBOL_WEEK, finra_symbol_week, "gold", OTC_WEEKLY),
@@ -181,15 +178,15 @@ def _news(
 ) -> Mapping[dg.AssetKey, Mapping[str, Any]]:
     if intake is None or landed is None:
         return {spec.key: {"outcome": "unchanged"} for spec in SPECS}
-    captures = intake.delivery.all_captures
+    fetches = intake.delivery.all_captures
     outcomes = Counter(audit.outcome for audit in intake.checked.audits)
     return {
         CAPTURE: {
             "group_id": landed.group_id,
-            "dagster/row_count": sum(each.fetched.row_count or 0 for each in captures),
-            "captures": len(captures),
-            "bytes": sum(len(each.fetched.body) for each in captures),
-            "stored_bytes": sum(each.stored_byte_count for each in captures),
+            "dagster/row_count": sum(each.fetched.row_count or 0 for each in fetches),
+            "captures": len(fetches),
+            "bytes": sum(len(each.fetched.body) for each in fetches),
+            "stored_bytes": sum(each.stored_byte_count for each in fetches),
             "seconds": intake.read_seconds,
         },
         STAGED: {

@@ -24,6 +24,7 @@ from orchestration_project.resources.warehouse import Warehouse
 from orchestration_project.settings import PROJECT_ROOT, Settings, load_settings, without_secrets
 from orchestration_project.tables.spine import audits, rejects
 
+RETRIES = logging.getLogger("orchestration_project.http")
 DEFINITIONS = "orchestration_project.definitions"
 JOB = "finra_otc_weekly"
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
@@ -41,7 +42,7 @@ COLUMNS = {
     "rows_changed": "changed",
     "rows_removed": "removed",
     "rejects": "rejects",
-    "audits": "audits ok/bad",
+    "audits": "audits passed/failed",
     "bytes": "bytes",
     "seconds": "seconds",
 }
@@ -109,24 +110,27 @@ class _Progress(logging.Handler):
     def __init__(self, of: int) -> None:
         super().__init__(logging.INFO)
         self.of, self.done, self.unchanged = of, 0, 0
+        self._retries = logging.StreamHandler()
         self._started = time.monotonic()
 
     def __enter__(self) -> "_Progress":
         PROGRESS.addHandler(self)
         PROGRESS.setLevel(logging.INFO)
+        RETRIES.addHandler(self._retries)
         return self
 
     def __exit__(self, *_: object) -> None:
         PROGRESS.removeHandler(self)
+        RETRIES.removeHandler(self._retries)
 
     def emit(self, record: logging.LogRecord) -> None:
         """Print the line."""
-        message = record.getMessage()
+        key, outcome, *_ = record.args if isinstance(record.args, tuple) else ("", "")
         self.done += 1
-        self.unchanged += message.endswith("unchanged")
+        self.unchanged += str(outcome).startswith("unchanged")
         passed = time.monotonic() - self._started
         left = passed / self.done * max(self.of - self.done, 0)
-        _say(f"[{self.done:2}/{self.of}] {message}  ({left:.0f} s left)")
+        _say(f"[{self.done:2}/{self.of}] {key}: {outcome}  ({left:.0f} s left)")
 
 
 def _execute(
@@ -152,14 +156,17 @@ def _table(warehouse: Warehouse, results: Sequence[dg.JobExecutionResult]) -> st
     audited = warehouse.frame(select(audits).where(audits.c.run_id.in_(run_ids)), audits)
     refused = warehouse.frame(select(rejects).where(rejects.c.run_id.in_(run_ids)), rejects)
     passed, failed = (len(audited.filter(outcome=outcome)) for outcome in ("passed", "failed"))
-    totals["finra_otc_weekly"]["audits"] = f"{passed} / {failed}"
+    totals["finra_otc_weekly"]["audits"] = f"{passed}/{failed}"
     totals["finra_otc_weekly_staged"]["rejects"] = len(refused)
-    header = f"\n{'':26}" + "".join(f"{title:>14}" for title in COLUMNS.values())
-    lines = [
-        f"{name:26}" + "".join(f"{_shown(total.get(column)):>14}" for column in COLUMNS)
-        for name, total in totals.items()
+    lines = [["", *COLUMNS.values()]]
+    lines += [
+        [name, *(_shown(total.get(key)) for key in COLUMNS)] for name, total in totals.items()
     ]
-    return "\n".join([header, *lines])
+    widths = [max(len(line[place]) for line in lines) for place in range(len(lines[0]))]
+    return "\n" + "\n".join(
+        "  ".join([line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])])
+        for line in lines
+    )
 
 
 def _totals(results: Sequence[dg.JobExecutionResult]) -> dict[str, dict[str, Any]]:

@@ -3,6 +3,7 @@
 They have no config, so that no secret can show up in a config view.
 """
 
+import logging
 from collections.abc import Iterator
 from datetime import datetime
 from functools import cache
@@ -107,8 +108,10 @@ def _credentials(settings: Settings) -> tuple[str, str] | None:
 
 @dg.resource(description="The settings of this process.")
 def settings_resource() -> Settings:
-    """The settings of this process."""
-    return load_settings()
+    """The settings of this process; what its run or tick logs follows LOG_LEVEL."""
+    settings = load_settings()
+    logging.getLogger("orchestration_project").setLevel(settings.log_level)
+    return settings
 
 
 @dg.resource(description="The one clock.")

@@ -50,7 +50,7 @@ audits = table(
     "One row per delivery of a partition and audit; a failed one of severity error held it back.",
     text("group_id", "The delivery", key=True),
     text("table_name", "The table that it was meant for", key=True),
-    text("audit", "Name of the audit", key=True),
+    text("name", "The audit", key=True),
     text("partition_key", "Dagster's key of the partition"),
     text("severity", "error (blocks) or warning"),
     text("outcome", "passed, failed or not_applicable"),

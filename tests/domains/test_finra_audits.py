@@ -266,7 +266,7 @@ def test_an_empty_delivery_is_short_of_its_record_total():
 
 def test_a_verdict_counts_partitions_and_keeps_limits_and_the_failed_ones():
     rows: list[dict[str, object]] = [
-        {"audit": "has_unique_keys", "partition_key": key, "outcome": outcome, "expected": limit}
+        {"name": "has_unique_keys", "partition_key": key, "outcome": outcome, "expected": limit}
         for key, outcome, limit in (
             ("a", "passed", "two"),
             ("b", "failed", "one"),

@@ -167,7 +167,7 @@ def test_rows_that_do_not_add_up_are_held_back_with_their_evidence(load_of, desk
     with pytest.raises(HeldBackError, match="held back by reconciles_with_symbol_totals"):
         loaded(load)
     assert desk.count(finra_otc_weekly) == 0
-    verdicts = dict(desk.rows(audits, "audit", "outcome"))
+    verdicts = dict(desk.rows(audits, "name", "outcome"))
     assert verdicts["reconciles_with_symbol_totals"] == "failed"
     assert len(verdicts) == 5
 

@@ -302,7 +302,7 @@ def test_a_held_back_delivery_is_recorded_and_leaves_what_is_published(desk):
     assert all(one.equals(other) for one, other in zip(now, published, strict=True))
     assert [desk.count(t) for t in (landings, captures, blobs, rejects)] == [1, 2, 2, 2]
     assert desk.count(finra_otc_weekly_history) == 0
-    assert desk.rows(audits, "group_id", "audit", "outcome", "found", "offenders") == [
+    assert desk.rows(audits, "group_id", "name", "outcome", "found", "offenders") == [
         ("finra_otc_weekly:T1|2025-11-10#1", "has_unique_keys", "passed", "0", "[]"),
         (
             "finra_otc_weekly:T1|2025-11-10#2",
@@ -421,7 +421,7 @@ def test_latest_audits_are_those_of_each_partitions_latest_audited_delivery(desk
         desk.land(row(), audits=[FAILED], version="v2")
     Desk(desk.warehouse, desk.folder, tier="T2").land(row(), audits=[WARNED])
     latest = desk.warehouse.latest_audits(finra_otc_weekly)
-    assert latest.select("partition_key", "audit", "outcome").rows() == [
+    assert latest.select("partition_key", "name", "outcome").rows() == [
         ("T1|2025-11-10", "has_few_rejects", "failed"),
         ("T2|2025-11-10", "is_as_usual", "failed"),
     ]

@@ -159,5 +159,5 @@ def verdicts(latest: pl.DataFrame) -> list[Verdict]:
             rows.filter(outcome == "failed").to_dicts(),
         )
         for audit in AUDITS
-        for rows in [latest.filter(pl.col("audit") == audit)]
+        for rows in [latest.filter(pl.col("name") == audit)]
     ]

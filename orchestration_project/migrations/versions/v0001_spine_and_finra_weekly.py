@@ -36,7 +36,7 @@ def upgrade() -> None:
         "audits",
         sa.Column("group_id", TEXT, nullable=False, comment="The delivery"),
         sa.Column("table_name", TEXT, nullable=False, comment="The table that it was meant for"),
-        sa.Column("audit", TEXT, nullable=False, comment="Name of the audit"),
+        sa.Column("name", TEXT, nullable=False, comment="The audit"),
         sa.Column("partition_key", TEXT, nullable=False, comment="Dagster's key of the partition"),
         sa.Column("severity", TEXT, nullable=False, comment="error (blocks) or warning"),
         sa.Column("outcome", TEXT, nullable=False, comment="passed, failed or not_applicable"),
@@ -45,7 +45,7 @@ def upgrade() -> None:
         sa.Column("offenders", TEXT, nullable=False, comment="The first 20 offenders, a JSON list"),
         sa.Column("run_id", TEXT, nullable=False, comment="Dagster run"),
         sa.Column("audited_at", MOMENT, nullable=False, comment="UTC time"),
-        sa.PrimaryKeyConstraint("group_id", "table_name", "audit"),
+        sa.PrimaryKeyConstraint("group_id", "table_name", "name"),
         comment="One row per delivery of a partition and audit; a failed one of severity error held it back.",
         sqlite_with_rowid=False,
     )

@@ -54,11 +54,11 @@ class LoadedWeek:
 
     def __str__(self) -> str:
         if self.landed is None or self.taken.intake is None:
-            return "unchanged"
+            return f"unchanged; source {self.source}"
         return (
             f"{self.landed.rows_added} rows added, {self.landed.rows_changed} changed, "
             f"{self.landed.rows_removed} removed, {self.landed.rows_unchanged} unchanged, "
-            f"{len(self.taken.intake.checked.rejects)} rejected"
+            f"{len(self.taken.intake.checked.rejects)} rejected; source {self.source}"
         )
 
 

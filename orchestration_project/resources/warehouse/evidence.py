@@ -58,7 +58,7 @@ def record_evidence(
         {
             "group_id": group,
             "table_name": order.table.name,
-            "audit": audit.name,
+            "name": audit.name,
             "partition_key": order.partition_key,
             "severity": audit.severity,
             "outcome": audit.outcome,

@@ -168,7 +168,7 @@ class Warehouse:
                 & (audits.c.audited_at == newest.c.audited_at),
             )
             .where(audits.c.table_name == table.name)
-            .order_by(audits.c.partition_key, audits.c.audit),
+            .order_by(audits.c.partition_key, audits.c.name),
             audits,
         )
 
