@@ -2,6 +2,7 @@
 
 import logging
 import time
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -110,6 +111,7 @@ def each_partition(
             taken = ahead.pop()
             ahead += [pool.submit(load.take, following) for following in keys[done : done + 1]]
             outcome = _outcome(context.run.run_id, key, taken, load)
+            _let_go(outcome.error)
             outcomes.append(outcome)
             _log_progress(outcome, done, len(keys), time.monotonic() - started)
     return outcomes
@@ -133,6 +135,13 @@ def _outcome(
         return Outcome(key, _landed(key, taken.result, load, ATTEMPTS_AGAINST_OTHERS))
     except OrchestrationError as error:
         return Outcome(key, error=error.within(partition=key, run=run_id, **load.where))
+
+
+def _let_go(error: BaseException | None) -> None:
+    """Clear the frames that an error and its causes came through: they hold a partition's data."""
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__cause__ or error.__context__
 
 
 def _landed(

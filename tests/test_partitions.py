@@ -1,14 +1,18 @@
 """The runner that takes a run's partitions one by one, and the weeks that there are."""
 
+import gc
+import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, timedelta
+from typing import Any
 
 import dagster as dg
 import pytest
 
 from orchestration_project.errors import ConfigurationError, SourceError, TransientError
 from orchestration_project.partitions import (
+    Load,
     each_partition,
     finra_tier_weeks,
     first_finra_week,
@@ -40,7 +44,7 @@ class Script:
         return taken
 
 
-def run(script: Script, instance: dg.DagsterInstance) -> dg.ExecuteInProcessResult:
+def run(script: Load[Any, str], instance: dg.DagsterInstance) -> dg.ExecuteInProcessResult:
     @dg.multi_asset(
         specs=[dg.AssetSpec(THING)],
         check_specs=[dg.AssetCheckSpec("holds", asset=THING)],
@@ -139,6 +143,41 @@ def test_a_defect_ends_the_run_and_is_not_tried_again(instance):
     result = run(script, instance)
     assert not result.success
     assert script.asked.count("b") == 1
+
+
+@dataclass(eq=False)
+class Rows:
+    """A partition's data, which can be watched as it goes."""
+
+    key: str
+
+
+@dataclass
+class Hoarder:
+    """A load that counts the partitions whose data is alive whenever it lands one."""
+
+    where: Mapping[str, str] = field(default_factory=dict)
+    alive: weakref.WeakSet[Rows] = field(default_factory=weakref.WeakSet)
+    counts: list[int] = field(default_factory=list)
+
+    def take(self, key: str) -> Rows:
+        rows = Rows(key)
+        self.alive.add(rows)
+        return rows
+
+    def land(self, taken: Rows) -> str:
+        gc.collect()
+        self.counts.append(len(self.alive))
+        if taken.key == "b":
+            raise SourceError("unusable")
+        return taken.key
+
+
+def test_the_data_of_a_partition_is_let_go_before_the_next_but_one_is_taken(instance):
+    hoarder = Hoarder()
+    run(hoarder, instance)
+    assert len(hoarder.counts) == 4
+    assert max(hoarder.counts) <= 2
 
 
 @pytest.mark.parametrize("now", [date(2025, 3, 2), date(2026, 3, 2), date(2031, 7, 1)])

@@ -1,6 +1,5 @@
 """FINRA's OTC data by week and tier: captured, checked, landed, and derived by symbol and venue."""
 
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -19,8 +18,8 @@ from orchestration_project.partitions import (
 from orchestration_project.resources.artifacts import ArtifactStore
 from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.finra import FinraSource
-from orchestration_project.resources.finra.weekly import LoadedWeek, TakenWeek, WeeklyLoad
-from orchestration_project.resources.intake import Intake
+from orchestration_project.resources.finra.weekly import LoadedWeek, WeeklyLoad
+from orchestration_project.resources.intake import IntakeFigures
 from orchestration_project.resources.warehouse import Landed, Warehouse
 from orchestration_project.resources.warehouse.difference import BOOKKEEPING
 from orchestration_project.settings import Settings, load_settings
@@ -163,8 +162,8 @@ def otc_weekly(
 
 def _report(loaded: LoadedWeek) -> Mapping[dg.AssetKey, Mapping[str, Any]]:
     """Return what the load of a partition says about each asset."""
-    common = {"source": loaded.source, "source_version": loaded.taken.version.text}
-    own = _news(loaded.taken, loaded.taken.intake, loaded.landed)
+    common = {"source": loaded.source, "source_version": loaded.source_version}
+    own = _news(loaded.figures, loaded.landed, loaded.staged_name)
     counts = {
         spec.key: {"dagster/row_count": loaded.row_counts[table]}
         for spec in SPECS
@@ -174,26 +173,24 @@ def _report(loaded: LoadedWeek) -> Mapping[dg.AssetKey, Mapping[str, Any]]:
 
 
 def _news(
-    taken: TakenWeek, intake: Intake | None, landed: Landed | None
+    figures: IntakeFigures | None, landed: Landed | None, staged_name: str
 ) -> Mapping[dg.AssetKey, Mapping[str, Any]]:
-    if intake is None or landed is None:
+    if figures is None or landed is None:
         return {spec.key: {"outcome": "unchanged"} for spec in SPECS}
-    fetches = intake.delivery.all_captures
-    outcomes = Counter(audit.outcome for audit in intake.checked.audits)
     return {
         CAPTURE: {
             "group_id": landed.group_id,
-            "dagster/row_count": sum(each.fetched.row_count or 0 for each in fetches),
-            "captures": len(fetches),
-            "bytes": sum(len(each.fetched.body) for each in fetches),
-            "stored_bytes": sum(each.stored_byte_count for each in fetches),
-            "seconds": intake.read_seconds,
+            "dagster/row_count": figures.lines,
+            "captures": figures.captures,
+            "bytes": figures.bytes,
+            "stored_bytes": figures.stored_bytes,
+            "seconds": figures.read_seconds,
         },
         STAGED: {
-            "dagster/row_count": len(intake.checked.rows),
-            "rejects": len(intake.checked.rejects),
-            "artifact": taken.staged_name,
-            "seconds": intake.check_seconds,
+            "dagster/row_count": figures.rows,
+            "rejects": figures.rejects,
+            "artifact": staged_name,
+            "seconds": figures.check_seconds,
         },
         OTC_WEEKLY: {
             "outcome": landed.change_cause,
@@ -201,8 +198,8 @@ def _news(
             "rows_changed": landed.rows_changed,
             "rows_removed": landed.rows_removed,
             "rows_unchanged": landed.rows_unchanged,
-            "audits_passed": outcomes["passed"],
-            "audits_not_applicable": outcomes["not_applicable"],
+            "audits_passed": figures.audit_outcomes.get("passed", 0),
+            "audits_not_applicable": figures.audit_outcomes.get("not_applicable", 0),
             "known_from": landed.known_from.isoformat(),
             "seconds": landed.seconds - sum(landed.derived_seconds.values()),
         },

@@ -1,7 +1,8 @@
 """One partition from its source through its contract, with evidence of whatever is refused."""
 
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from orchestration_project.contracts import Checked
@@ -18,6 +19,21 @@ Check = Callable[[Delivery], Checked]
 
 
 @dataclass(frozen=True)
+class IntakeFigures:
+    """What there is to tell of an intake once its bytes and rows are let go."""
+
+    captures: int
+    lines: int
+    bytes: int
+    stored_bytes: int
+    rows: int
+    rejects: int
+    audit_outcomes: Mapping[str, int]
+    read_seconds: float
+    check_seconds: float
+
+
+@dataclass(frozen=True)
 class Intake:
     """A delivery that was read and checked, and how long each took."""
 
@@ -25,6 +41,22 @@ class Intake:
     checked: Checked
     read_seconds: float
     check_seconds: float
+
+    @property
+    def figures(self) -> IntakeFigures:
+        """Its figures, which hold nothing of its data."""
+        captures = self.delivery.all_captures
+        return IntakeFigures(
+            captures=len(captures),
+            lines=sum(each.fetched.row_count or 0 for each in captures),
+            bytes=sum(len(each.fetched.body) for each in captures),
+            stored_bytes=sum(each.stored_byte_count for each in captures),
+            rows=len(self.checked.rows),
+            rejects=len(self.checked.rejects),
+            audit_outcomes=Counter(audit.outcome for audit in self.checked.audits),
+            read_seconds=self.read_seconds,
+            check_seconds=self.check_seconds,
+        )
 
 
 def take(

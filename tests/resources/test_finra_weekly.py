@@ -101,18 +101,18 @@ def loaded(load):
 def test_a_week_is_loaded_staged_and_said_to_be_unchanged_the_next_time(load_of, desk, tmp_path):
     load, requests = load_of(Finra(week(AAA=100, NA=7)))
     first = loaded(load)
-    assert str(first) == "2 rows added, 0 changed, 0 removed, 0 unchanged, 0 rejected"
+    assert str(first) == "2 rows added, 0 changed, 0 removed, 0 unchanged, 0 rejected; source api"
     assert desk.quantities() == {"AAA": 100, "NA": 7}
     assert first.row_counts == {
         "finra_otc_weekly": 2,
         "finra_symbol_week": 2,
         "finra_venue_week": 1,
     }
-    staged = pl.read_parquet(tmp_path / "artifacts" / first.taken.staged_name)
+    staged = pl.read_parquet(tmp_path / "artifacts" / first.staged_name)
     assert staged["symbol"].to_list() == ["AAA", "NA"]
     asked = len(requests)
     again = loaded(load)
-    assert (str(again), again.row_counts) == ("unchanged", first.row_counts)
+    assert (str(again), again.row_counts) == ("unchanged; source api", first.row_counts)
     assert len(requests) == asked + 1  # the probe
     assert desk.count(landings) == 1
 
@@ -121,7 +121,10 @@ def test_a_full_load_reads_what_did_not_change_and_writes_no_row(load_of, desk):
     finra = Finra(week(AAA=100))
     loaded(load_of(finra)[0])
     load, _ = load_of(finra, full=True)
-    assert str(loaded(load)) == "0 rows added, 0 changed, 0 removed, 1 unchanged, 0 rejected"
+    assert (
+        str(loaded(load))
+        == "0 rows added, 0 changed, 0 removed, 1 unchanged, 0 rejected; source api"
+    )
     assert desk.rows(landings, "change_cause") == [("first",), ("none",)]
 
 

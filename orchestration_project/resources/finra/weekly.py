@@ -14,7 +14,7 @@ from orchestration_project.errors import ConfigurationError
 from orchestration_project.resources.artifacts import ArtifactStore, put_frame
 from orchestration_project.resources.captures import Capture, parts_of
 from orchestration_project.resources.finra.source import FinraSource, SourceVersion
-from orchestration_project.resources.intake import Intake, take
+from orchestration_project.resources.intake import Intake, IntakeFigures, take
 from orchestration_project.resources.warehouse import (
     Delivery,
     Landed,
@@ -45,20 +45,25 @@ class TakenWeek:
 
 @dataclass(frozen=True)
 class LoadedWeek:
-    """How a partition was loaded; ``landed`` is None where the source had nothing new."""
+    """How a partition was loaded, in figures: a run over many keeps one of these for each.
+
+    Without ``landed``, the source had nothing new.
+    """
 
     source: str
-    taken: TakenWeek
-    landed: Landed | None
+    source_version: str
     row_counts: Mapping[str, int]
+    figures: IntakeFigures | None = None
+    landed: Landed | None = None
+    staged_name: str = ""
 
     def __str__(self) -> str:
-        if self.landed is None or self.taken.intake is None:
+        if self.landed is None or self.figures is None:
             return f"unchanged; source {self.source}"
         return (
             f"{self.landed.rows_added} rows added, {self.landed.rows_changed} changed, "
             f"{self.landed.rows_removed} removed, {self.landed.rows_unchanged} unchanged, "
-            f"{len(self.taken.intake.checked.rejects)} rejected; source {self.source}"
+            f"{self.figures.rejects} rejected; source {self.source}"
         )
 
 
@@ -114,11 +119,14 @@ class WeeklyLoad:
             HeldBackError: An audit failed.
             SupersededError: Another run delivered the partition meanwhile.
         """
-        landed = None
+        landed = figures = None
         if taken.intake is not None:
             landed = self.warehouse.land(taken.order, taken.intake.delivery, taken.intake.checked)
+            figures = taken.intake.figures
         counts = self.warehouse.row_counts((finra_otc_weekly, *DERIVED), taken.order.partition)
-        return LoadedWeek(self.finra.name, taken, landed, counts)
+        return LoadedWeek(
+            self.finra.name, taken.version.text, counts, figures, landed, taken.staged_name
+        )
 
     def _stage(self, partition: TierWeek, order: Order, intake: Intake) -> str:
         """Store the checked rows as Parquet and return the artifact's name."""
