@@ -259,7 +259,7 @@ def _failure(
     """Return what ends the step: another attempt, if that may help and was not made, or failure."""
     reasons = "\n".join(str(error) for error in failed.values())
     failure = dg.Failure(
-        f"{len(failed)} of {of} partitions held back: {', '.join(failed)}\n{reasons}",
+        f"{len(failed)} of {of} partitions did not land: {', '.join(failed)}\n{reasons}",
         metadata={"held_back": list(failed)},
         allow_retries=False,
     )

@@ -96,7 +96,7 @@ def test_a_refused_partition_leaves_the_others_alone_and_is_named_with_its_reaso
     assert script.asked == ["a", "b", "c", "d"]
     assert instance.get_materialized_partitions(THING) == {"a", "c", "d"}
     description = failure_of(result, "thing")
-    assert description.startswith("1 of 4 partitions held back: b\nthe page is HTML")
+    assert description.startswith("1 of 4 partitions did not land: b\nthe page is HTML")
     assert f"partition=b, run={result.run_id}, asset=thing, url=https://x" in description
 
 
@@ -122,7 +122,7 @@ def test_a_transient_error_is_tried_once_more_and_what_was_refused_for_good_is_n
     assert (script.asked.count("b"), script.asked.count("c")) == (2, 1)
     assert instance.get_materialized_partitions(THING) == {"a", "b", "d"}
     description = failure_of(result, "thing")
-    assert description.startswith("1 of 4 partitions held back: c\nunusable")
+    assert description.startswith("1 of 4 partitions did not land: c\nunusable")
 
 
 def test_a_transient_error_that_stays_ends_the_run_after_the_second_attempt(instance):

@@ -125,7 +125,7 @@ def test_a_bad_partition_is_held_back_alone_and_a_repeated_run_does_only_what_is
 ):
     result = load(instance, key("T2", 10), key("T2", 8))
     assert not result.success
-    assert failure_of(result, OP).startswith(f"1 of 3 partitions held back: {key('T2', 9)}")
+    assert failure_of(result, OP).startswith(f"1 of 3 partitions did not land: {key('T2', 9)}")
     assert "reconciles_with_symbol_totals" in failure_of(result, OP)
     for spec in SPECS:
         assert instance.get_materialized_partitions(spec.key) == {key("T2", 8), key("T2", 10)}

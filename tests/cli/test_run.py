@@ -131,9 +131,13 @@ def test_a_database_of_demo_data_refuses_real_data(state_dir, tmp_path):
         ),
         ({"DATABASE_URL": "nonsense"}, "DATABASE_URL is no database URL"),
         ({"STATE_DIR": "/proc/nowhere"}, "STATE_DIR cannot be used"),
+        (
+            {"FINRA_SOURCE": "api", "FINRA_API_URL": "http://127.0.0.1:9"},
+            "finra_api did not answer GET http://127.0.0.1:9/partitions/",
+        ),
     ],
 )
-def test_a_setting_that_cannot_be_used_is_a_clear_message(state_dir, environment, message):
+def test_a_setting_that_leads_nowhere_is_a_clear_message(state_dir, environment, message):
     status, _, error = programs.run(state_dir, *RUN, "1", **environment)
     assert status == 1
     assert message in error
