@@ -23,7 +23,7 @@ reset: $(VENV)/installed ## delete STATE_DIR, after a question
 	@$(RUN) reset
 
 test: $(VENV)/installed-dev ## the test suite
-	@$(VENV)/bin/python -m pytest $(ARGS)
+	@$(VENV)/bin/python -m pytest -n auto --dist loadfile $(ARGS)
 
 test-slow: $(VENV)/installed-dev ## the tests that wait for real daemons, some minutes
 	@$(VENV)/bin/python -m pytest -m slow $(ARGS)
