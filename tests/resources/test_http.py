@@ -6,6 +6,7 @@ import socket
 import ssl
 import threading
 import traceback
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
@@ -524,7 +525,17 @@ def test_a_clock_that_was_set_back_does_not_keep_the_breaker_open(serve, client_
     assert client.request("GET", server.url).status == 200
 
 
-def test_an_interrupted_request_is_neither_failure_nor_success(serve, client_of, wall):
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """A process in the background of a script ignores SIGINT, and so would the test."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_an_interrupted_request_is_neither_failure_nor_success(
+    serve, client_of, wall, interruptible
+):
     server = serve(HTML_504)
     client = client_of(max_attempts=1)
     fail(client, server, 4)
