@@ -4,6 +4,7 @@ An object is there whole or not at all: it is written beside its place and renam
 request, and is on disk before the call returns.
 """
 
+import hashlib
 import io
 import os
 import tempfile
@@ -69,11 +70,17 @@ def open_artifacts(url: str) -> ArtifactStore:
     )
 
 
-def put_frame(store: ArtifactStore, name: str, frame: pl.DataFrame) -> None:
-    """Store ``frame`` as Parquet."""
+def put_frame(store: ArtifactStore, folder: str, frame: pl.DataFrame) -> str:
+    """Store ``frame`` as Parquet in ``folder`` and return its name, which its bytes determine.
+
+    One store may serve several databases and processes: equal names would overwrite each other.
+    """
     buffer = io.BytesIO()
     frame.write_parquet(buffer)
-    store.put(name, buffer.getvalue())
+    content = buffer.getvalue()
+    name = f"{folder}/{hashlib.sha256(content).hexdigest()}.parquet"
+    store.put(name, content)
+    return name
 
 
 class FolderStore:

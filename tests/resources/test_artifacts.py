@@ -81,8 +81,10 @@ def test_what_is_not_there_is_a_file_not_found(store):
 
 def test_a_frame_comes_back_as_it_was(store):
     frame = pl.DataFrame({"symbol": ["NA", None, "ABCp"], "shares": [2**63 - 1, 0, None]})
-    put_frame(store, "staged/x.parquet", frame)
-    assert pl.read_parquet(io.BytesIO(store.get("staged/x.parquet"))).equals(frame)
+    name = put_frame(store, "staged/x", frame)
+    assert pl.read_parquet(io.BytesIO(store.get(name))).equals(frame)
+    assert put_frame(store, "staged/x", frame) == name
+    assert put_frame(store, "staged/x", frame.head(1)) != name
 
 
 def test_a_file_url_may_hold_escaped_spaces(tmp_path):

@@ -110,7 +110,7 @@ class WeeklyLoad:
             lambda kept: self._read(partition, next(versions), kept),
             lambda delivery: self._check(partition, delivery),
         )
-        return TakenWeek(order, version, intake, self._stage(partition, order, intake))
+        return TakenWeek(order, version, intake, self._stage(partition, intake))
 
     def land(self, taken: TakenWeek) -> LoadedWeek:
         """Land a taken partition and derive from it, in one transaction.
@@ -128,12 +128,10 @@ class WeeklyLoad:
             self.finra.name, taken.version.text, counts, figures, landed, taken.staged_name
         )
 
-    def _stage(self, partition: TierWeek, order: Order, intake: Intake) -> str:
+    def _stage(self, partition: TierWeek, intake: Intake) -> str:
         """Store the checked rows as Parquet and return the artifact's name."""
-        place = f"{partition.tier}/{partition.week_start}/{order.token + 1}"
-        name = f"staged/{finra_otc_weekly.name}/{place}.parquet"
-        put_frame(self.artifacts, name, intake.checked.rows)
-        return name
+        folder = f"staged/{finra_otc_weekly.name}/{partition.tier}/{partition.week_start}"
+        return put_frame(self.artifacts, folder, intake.checked.rows)
 
     def _order(self, partition: TierWeek, state: ScopeState) -> Order:
         return Order(
