@@ -145,7 +145,7 @@ def moving(moves):
 
 def test_a_source_that_moves_and_settles_is_read_again(load_of, desk):
     load, _ = load_of(moving(2))
-    loaded(load)
+    assert loaded(load).source_version == "weeklySummary: 2 records, updated 2025-12-01"
     assert desk.quantities() == {"S0": 1}
     assert desk.rows(landings, "source_version") == [
         ("weeklySummary: 2 records, updated 2025-12-01",)

@@ -38,7 +38,7 @@ class TakenWeek:
     """A partition that was fetched and checked; without intake, what is landed is current."""
 
     order: Order
-    version: SourceVersion
+    source_version: str
     intake: Intake | None = None
     staged_name: str = ""
 
@@ -101,7 +101,7 @@ class WeeklyLoad:
         version = self._version(partition)
         order = self._order(partition, state)
         if self._is_landed(state, version):
-            return TakenWeek(order, version)
+            return TakenWeek(order, version.text)
         versions = chain([version], iter(lambda: self._version(partition), None))
         intake = take(
             self.warehouse,
@@ -110,7 +110,8 @@ class WeeklyLoad:
             lambda kept: self._read(partition, next(versions), kept),
             lambda delivery: self._check(partition, delivery),
         )
-        return TakenWeek(order, version, intake, self._stage(partition, intake))
+        source_version = intake.delivery.source_version
+        return TakenWeek(order, source_version, intake, self._stage(partition, intake))
 
     def land(self, taken: TakenWeek) -> LoadedWeek:
         """Land a taken partition and derive from it, in one transaction.
@@ -125,7 +126,7 @@ class WeeklyLoad:
             figures = taken.intake.figures
         counts = self.warehouse.row_counts((finra_otc_weekly, *DERIVED), taken.order.partition)
         return LoadedWeek(
-            self.finra.name, taken.version.text, counts, figures, landed, taken.staged_name
+            self.finra.name, taken.source_version, counts, figures, landed, taken.staged_name
         )
 
     def _stage(self, partition: TierWeek, intake: Intake) -> str:
