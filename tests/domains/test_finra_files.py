@@ -152,6 +152,14 @@ def test_files_that_are_listed_and_absent_are_all_named():
     ]
 
 
+def test_a_file_counts_by_its_ending_or_because_it_is_listed():
+    manifest = f"{HEADER}week.txt,T1,2025-11-10,ATS\n"
+    listed = WeeklyFile(date(2025, 11, 10), "T1", "ATS", "week.txt")
+    assert identify(["README.md", "week.txt"], manifest) == [listed]
+    upper = "finra_otc_weekly_tier1_20251201.CSV"
+    assert refusal([upper], None)[0] == f"cannot tell the week of the file {upper}"
+
+
 def test_two_files_of_one_market_of_a_partition_are_refused():
     name = "finra_otc_weekly_tier1_20251201.csv"
     assert refusal(["a.csv", name], f"{HEADER}a.csv,T1,2025-11-10,ATS") == [

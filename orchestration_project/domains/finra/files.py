@@ -32,9 +32,10 @@ class WeeklyFile:
 
 
 def identify(names: Sequence[str], manifest: str | None) -> list[WeeklyFile]:
-    """Return what each of the files in ``names`` holds, by week, tier and market.
+    """Return what each weekly file among ``names`` holds, by week, tier and market.
 
-    ``manifest`` is the text of `manifest.csv`; what it lists need not follow the naming.
+    ``manifest`` is the text of `manifest.csv`; what it lists need not follow the naming. Other
+    files whose names do not end in .csv are none of ours.
 
     Raises:
         ConfigurationError: A file is neither listed nor named by the rule, is listed but absent,
@@ -47,7 +48,8 @@ def identify(names: Sequence[str], manifest: str | None) -> list[WeeklyFile]:
             f"{MANIFEST} lists files that are not in FINRA_FILES_DIR: {', '.join(absent)}",
             remedy="add the files or take their lines out",
         )
-    files = sorted(listed.get(name) or _named(name) for name in names)
+    ours = [name for name in names if name in listed or name.lower().endswith(".csv")]
+    files = sorted(listed.get(name) or _named(name) for name in ours)
     for one, other in itertools.pairwise(files):
         if (one.week_start, one.tier, one.market) == (other.week_start, other.tier, other.market):
             raise ConfigurationError(

@@ -84,7 +84,7 @@ class FinraFiles:
 
     def _files(self) -> list[WeeklyFile]:
         try:
-            names = sorted(path.name for path in self._folder.iterdir() if path.suffix == ".csv")
+            names = sorted(path.name for path in self._folder.iterdir())
             manifest = self._folder / MANIFEST
             text = manifest.read_text("utf-8-sig") if MANIFEST in names else None
         except (OSError, UnicodeDecodeError) as error:
