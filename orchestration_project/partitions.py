@@ -17,7 +17,7 @@ from orchestration_project.domains.finra.calendar import (
     WEEK,
     monday_of,
 )
-from orchestration_project.errors import ContractError, OrchestrationError
+from orchestration_project.errors import ConfigurationError, ContractError, OrchestrationError
 from orchestration_project.resources.warehouse import SupersededError
 from orchestration_project.settings import Settings
 
@@ -125,7 +125,20 @@ def _asked_keys(context: dg.AssetExecutionContext) -> Sequence[str]:
     definition = context.assets_def.partitions_def
     known = set(definition.get_partition_keys() if definition else ())
     asked = [context.run.tags[tag] for tag in PARTITION_TAGS if tag in context.run.tags]
-    return [key for key in asked if key not in known] or context.partition_keys
+    keys = [key for key in asked if key not in known] or context.partition_keys
+    if not keys:
+        raise _no_partition(asked)
+    return keys
+
+
+def _no_partition(asked: Sequence[str]) -> dg.Failure:
+    """Dagster takes a range whose end lies before its start for a run with nothing to do."""
+    error = ConfigurationError(
+        f"the run's range holds no partition: {' to '.join(asked)}",
+        expected="a first and a last partition, the earlier week first",
+        remedy="turn the range round",
+    )
+    return dg.Failure(str(error), allow_retries=False)
 
 
 def _outcome(

@@ -44,7 +44,9 @@ class Script:
         return taken
 
 
-def run(script: Load[Any, str], instance: dg.DagsterInstance) -> dg.ExecuteInProcessResult:
+def run(
+    script: Load[Any, str], instance: dg.DagsterInstance, first: str = "a", last: str = "d"
+) -> dg.ExecuteInProcessResult:
     @dg.multi_asset(
         specs=[dg.AssetSpec(THING)],
         check_specs=[dg.AssetCheckSpec("holds", asset=THING)],
@@ -61,8 +63,8 @@ def run(script: Load[Any, str], instance: dg.DagsterInstance) -> dg.ExecuteInPro
         instance=instance,
         raise_on_error=False,
         tags={
-            "dagster/asset_partition_range_start": "a",
-            "dagster/asset_partition_range_end": "d",
+            "dagster/asset_partition_range_start": first,
+            "dagster/asset_partition_range_end": last,
         },
     )
 
@@ -87,6 +89,12 @@ def test_every_partition_is_taken_once_and_materialized_with_its_own_metadata(in
     assert result.success
     assert script.asked == ["a", "b", "c", "d"]
     assert told_by(result)["thing"] == {key: {"key": key} for key in "abcd"}
+
+
+def test_a_range_that_ends_before_it_starts_is_refused(instance):
+    result = run(Script(), instance, first="c", last="b")
+    assert not result.success
+    assert failure_of(result, "thing").startswith("the run's range holds no partition: c to b")
 
 
 def test_a_refused_partition_leaves_the_others_alone_and_is_named_with_its_reason(instance):
