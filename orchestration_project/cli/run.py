@@ -15,7 +15,9 @@ from orchestration_project.domains.finra.selection import (
     latest_weeks,
     of_known_tiers,
     ranges,
+    summary,
 )
+from orchestration_project.errors import SourceError
 from orchestration_project.instance.launcher import own_run_tags
 from orchestration_project.instance.storage import open_instance
 from orchestration_project.partitions import PROGRESS
@@ -97,11 +99,27 @@ def _source(settings: Settings) -> str:
 
 
 def _latest(settings: Settings, weeks: int) -> list[TierWeek]:
+    # Not above: it reads the settings, and wrong ones are to end `main` with a message.
+    from orchestration_project.assets.finra import WEEKS
+
     with open_http(settings) as http:
         known, unknown = of_known_tiers(open_finra(settings, http).published())
     if unknown:
         _say(f"left out  partitions of undocumented tiers: {', '.join(unknown)}")
-    return latest_weeks(known, weeks)
+    latest = latest_weeks(known, weeks)
+    there_are = [each for each in latest if WEEKS.has_partition_key(each.key)]
+    outside = sorted(set(latest) - set(there_are))
+    if outside:
+        _say(f"left out  before FINRA_FIRST_WEEK or not over yet: {summary(outside)}")
+    if not there_are:
+        raise SourceError(
+            "there is no week to load",
+            expected="a published week that is a partition",
+            found=f"{len(known)} published weeks, {len(outside)} of the latest are no partitions",
+            remedy="look at FINRA_SOURCE, at what lies in FINRA_FILES_DIR, at FINRA_FIRST_WEEK "
+            "and CLOCK_NOW",
+        )
+    return there_are
 
 
 class _Progress(logging.Handler):

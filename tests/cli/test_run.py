@@ -7,6 +7,7 @@ from datetime import date
 import pytest
 from sqlalchemy import func, select
 
+from orchestration_project.domains.finra.contract import FILE_FIELDS
 from orchestration_project.settings import PROJECT_ROOT
 from orchestration_project.tables.finra import (
     finra_otc_weekly,
@@ -142,6 +143,36 @@ def test_a_setting_that_leads_nowhere_is_a_clear_message(state_dir, environment,
     assert status == 1
     assert message in error
     assert "Traceback" not in error
+
+
+def test_a_folder_without_weekly_files_is_no_success(state_dir, tmp_path):
+    environment = {"FINRA_SOURCE": "files", "FINRA_FILES_DIR": str(tmp_path)}
+    status, _, error = programs.run(state_dir, *RUN, "1", **environment)
+    assert status == 1
+    assert error.startswith("there is no week to load")
+
+
+def test_weeks_that_are_no_partitions_are_left_out_by_name(state_dir, tmp_path):
+    folder = tmp_path / "files"
+    folder.mkdir()
+    lines = ["|".join(FILE_FIELDS), "OTC|AAA|Aaa|Xats|XATS|7|1|2025-12-01\n"]
+    for name in ("old", "new", "future"):
+        (folder / f"{name}.csv").write_text("\n".join(lines))
+    (folder / "manifest.csv").write_text(
+        "file,tier,week_start,market\nold.csv,OTCE,2020-01-06,ATS\n"
+        "new.csv,OTCE,2025-11-10,ATS\nfuture.csv,OTCE,2099-01-05,ATS\n"
+    )
+    status, output, error = programs.run(
+        state_dir,
+        *RUN,
+        "8",
+        FINRA_SOURCE="files",
+        FINRA_FILES_DIR=str(folder),
+        FINRA_FIRST_WEEK="2025-01-06",
+    )
+    assert status == 0, error
+    assert "OTCE 2020-01-06 (1 week), OTCE 2099-01-05 (1 week)" in output
+    assert "[ 1/1] OTCE|2025-11-10: 1 rows added" in output
 
 
 def test_reset_deletes_the_state_only_after_a_yes(state_dir):
