@@ -154,7 +154,7 @@ class S3Store:
     def __init__(self, url: str) -> None:
         from obstore.store import from_url
 
-        self.url = url
+        self.url = without_secrets(url)
         self._store: ObjectStore = from_url(
             url,
             retry_config={

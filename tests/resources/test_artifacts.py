@@ -183,6 +183,11 @@ def test_a_bucket_that_there_is_not_is_a_wrong_setting(s3):
     assert "s3cr3t-w0rd" not in str(refusal.value)
 
 
+def test_a_bucket_is_shown_without_the_secrets_of_its_url(s3):
+    store = open_artifacts(s3.replace("s3://", "s3://me:hunter2@"))
+    assert store.url == s3
+
+
 def test_a_bucket_that_cannot_be_reached_may_come_back(s3, monkeypatch):
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
     store = open_artifacts(s3)
