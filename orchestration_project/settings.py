@@ -151,6 +151,13 @@ def load_settings() -> Settings:
             f"{len(problems)} setting(s) cannot be used: " + "; ".join(problems),
             remedy="set them in the environment or in .env; .env.example lists every setting",
         ) from None  # pydantic's own text quotes the values, secrets included
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(
+            "the file .env cannot be read",
+            expected=f"a text file in UTF-8 at {Settings.model_config.get('env_file')}",
+            found=type(error).__name__,
+            remedy="save it as UTF-8, or correct its permissions",
+        ) from None  # the original quotes the file, secrets included
 
 
 def _problem(location: tuple[int | str, ...], message: str) -> str:

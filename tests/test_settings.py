@@ -112,6 +112,15 @@ def test_load_settings_reads_the_environment(monkeypatch: pytest.MonkeyPatch):
     assert load_settings().demo_seed == 42
 
 
+def test_an_env_file_that_is_no_text_is_a_clear_error(tmp_path: Path, monkeypatch):
+    (tmp_path / ".env").write_bytes(b"FINRA_CLIENT_SECRET=hunter2\xff")
+    monkeypatch.setitem(Settings.model_config, "env_file", tmp_path / ".env")
+    with pytest.raises(ConfigurationError, match=r"the file \.env cannot be read") as refused:
+        load_settings()
+    assert refused.value.expected == f"a text file in UTF-8 at {tmp_path}/.env"
+    assert refused.value.__cause__ is None
+
+
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
