@@ -130,6 +130,14 @@ def test_an_empty_file_is_kept_and_refused(files, folder, body):
     assert [each.fetched.body for each in kept] == [body]
 
 
+def test_a_file_that_was_cut_off_is_kept_and_refused(files, folder):
+    (folder / NAME).write_bytes(BODY.rstrip(b"\n")[:-40])
+    kept = []
+    with pytest.raises(SourceError, match="ends in the middle of a line"):
+        files.fetch(MONDAY, TIER, files.version(MONDAY, TIER), kept)
+    assert len(kept) == 1
+
+
 def test_a_file_that_changed_since_its_version_was_told_has_moved_and_is_kept(files, folder):
     version = files.version(MONDAY, TIER)
     newer = BODY + b"\nOTC|ZZZ|Z|OTC LINK ECN|OTCN|1|1|2025-12-15"

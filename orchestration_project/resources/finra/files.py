@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from datetime import date
 from pathlib import Path
 
-from orchestration_project.contracts import SourceName
+from orchestration_project.contracts import SourceName, in_ascii
 from orchestration_project.domains.finra.files import MANIFEST, WeeklyFile, identify
 from orchestration_project.domains.finra.parsing import row_count
 from orchestration_project.errors import ConfigurationError, MovedError, SourceError
@@ -46,6 +46,7 @@ class FinraFiles:
             captures.append(self._captures.keep(self._fetched(file)))
             kept.append(captures[-1])
             _refuse_empty(file, captures[-1])
+            _refuse_cut_off(file, captures[-1])
         found = _version((str(each.fetched.market), each.sha256) for each in captures)
         if found != version:
             raise MovedError(
@@ -122,5 +123,20 @@ def _refuse_empty(file: WeeklyFile, capture: Capture) -> None:
             f"the file {file.name} holds no rows",
             expected="a header and at least one row",
             found=f"{len(capture.fetched.body)} bytes",
+            remedy="download it again",
+        )
+
+
+def _refuse_cut_off(file: WeeklyFile, capture: Capture) -> None:
+    """Refuse a download that broke off; one whose last line is whole cannot be told from others.
+
+    No audit would notice, for a file promises no number of rows: all later rows would be removed.
+    """
+    header, *_, last = capture.fetched.body.split(b"\n")
+    if last and last.count(b"|") < header.count(b"|"):
+        raise SourceError(
+            f"the file {file.name} ends in the middle of a line",
+            expected="a last line with as many fields as the header",
+            found=in_ascii(last, 200),
             remedy="download it again",
         )
