@@ -4,7 +4,7 @@ Only a `TransientError` is worth another try. The other three need a person: the
 (`SourceError`), the data (`ContractError`) or the settings (`ConfigurationError`) must change.
 """
 
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 
 class OrchestrationError(Exception):
@@ -43,10 +43,17 @@ class OrchestrationError(Exception):
 
 
 class TransientError(OrchestrationError):
-    """The same request may work later: unreachable, throttled, busy, moved while being read."""
+    """The same request may work later: unreachable, throttled, busy, moved while being read.
+
+    It would be in vain within ``retry_in_seconds``.
+    """
 
     category = "transient"
     is_retryable = True
+
+    def __init__(self, what: str, *, retry_in_seconds: float = 0, **said: Any) -> None:
+        super().__init__(what, **said)
+        self.retry_in_seconds = retry_in_seconds
 
 
 class MovedError(TransientError):

@@ -17,7 +17,13 @@ from orchestration_project.domains.finra.calendar import (
     WEEK,
     monday_of,
 )
-from orchestration_project.errors import ConfigurationError, ContractError, OrchestrationError
+from orchestration_project.errors import (
+    ConfigurationError,
+    ContractError,
+    OrchestrationError,
+    SourceError,
+    TransientError,
+)
 from orchestration_project.resources.warehouse import SupersededError
 from orchestration_project.settings import Settings
 
@@ -31,13 +37,16 @@ PROGRESS = logging.getLogger("orchestration_project.progress")
 """One line for each partition done: Dagster keeps them in the run's event log (dagster.yaml)."""
 
 SECONDS_TO_NEXT_ATTEMPT = 5
-"""Before a step's second and last attempt; the HTTP resource has waited much longer by then."""
+"""Before a step's second and last attempt, or as much longer as an error says."""
 
 PARTITION_TAGS = (
     "dagster/partition",
     "dagster/asset_partition_range_start",
     "dagster/asset_partition_range_end",
 )
+
+KINDS = {kind.category: kind for kind in (SourceError, ContractError, ConfigurationError)}
+"""The errors that are refusals for good, by what an observation says of them."""
 
 Taken = TypeVar("Taken")
 Loaded = TypeVar("Loaded", covariant=True)
@@ -262,7 +271,8 @@ def _refused_before(context: dg.AssetExecutionContext) -> dict[str, Orchestratio
             else {}
         )
         if observation and observation.partition and not told.get("is_retryable", True):
-            refused[observation.partition] = ContractError(str(told["reason"]))
+            kind = KINDS[str(told["category"])]
+            refused[observation.partition] = kind(str(told["reason"]))
     return refused
 
 
@@ -278,6 +288,11 @@ def _failure(
     )
     if context.retry_number or not any(error.is_retryable for error in failed.values()):
         return failure
-    again = dg.RetryRequested(max_retries=1, seconds_to_wait=SECONDS_TO_NEXT_ATTEMPT)
+    waits = [
+        error.retry_in_seconds for error in failed.values() if isinstance(error, TransientError)
+    ]
+    again = dg.RetryRequested(
+        max_retries=1, seconds_to_wait=SECONDS_TO_NEXT_ATTEMPT + max(waits, default=0)
+    )
     again.__cause__ = failure
     return again

@@ -3,6 +3,7 @@
 import argparse
 import logging
 import time
+from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
@@ -172,10 +173,10 @@ def _table(warehouse: Warehouse, results: Sequence[dg.JobExecutionResult]) -> st
     totals = _totals(results)
     run_ids = [result.run_id for result in results]
     audited = warehouse.frame(select(audits).where(audits.c.run_id.in_(run_ids)), audits)
-    refused = warehouse.frame(select(rejects).where(rejects.c.run_id.in_(run_ids)), rejects)
+    refused = warehouse.row_counts((rejects,), {"run_id": tuple(run_ids)})
     passed, failed = (len(audited.filter(outcome=outcome)) for outcome in ("passed", "failed"))
     totals["finra_otc_weekly"]["audits"] = f"{passed}/{failed}"
-    totals["finra_otc_weekly_staged"]["rejects"] = len(refused)
+    totals["finra_otc_weekly_staged"]["rejects"] = refused[rejects.name]
     lines = [["", *COLUMNS.values()]]
     lines += [
         [name, *(_shown(total.get(key)) for key in COLUMNS)] for name, total in totals.items()
@@ -189,16 +190,16 @@ def _table(warehouse: Warehouse, results: Sequence[dg.JobExecutionResult]) -> st
 
 def _totals(results: Sequence[dg.JobExecutionResult]) -> dict[str, dict[str, Any]]:
     """Add up the numbers that the materialized partitions tell, by asset and column."""
-    totals: dict[str, dict[str, Any]] = {name: {} for name in LINES}
-    events = [event for result in results for event in result.all_events]
-    for event in events:
-        if event.is_step_materialization:
+    told: dict[tuple[str, str | None], dict[str, Any]] = defaultdict(dict)
+    for event in (event for result in results for event in result.all_events):
+        if event.is_step_materialization:  # twice for a partition, where the step was tried again
             materialization = event.step_materialization_data.materialization
-            total = totals["_".join(materialization.asset_key.path)]
-            for column in COLUMNS:
-                if column in materialization.metadata:
-                    value: Any = materialization.metadata[column].value
-                    total[column] = total.get(column, 0) + value
+            name = "_".join(materialization.asset_key.path)
+            told[name, materialization.partition] |= materialization.metadata
+    totals: dict[str, dict[str, Any]] = {name: {} for name in LINES}
+    for (name, _), metadata in told.items():
+        for column in COLUMNS.keys() & metadata.keys():
+            totals[name][column] = totals[name].get(column, 0) + metadata[column].value
     return totals
 
 

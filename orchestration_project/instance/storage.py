@@ -4,7 +4,10 @@ dagster.yaml names these classes without any config. Each process reads the sett
 database password is never part of the instance that Dagster passes on command lines.
 """
 
-from collections.abc import Mapping
+import fcntl
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Self
 
 from dagster import DagsterInstance
@@ -72,11 +75,19 @@ class SettingsStorage(DagsterStorage, ConfigurableClass):
         """Open the storage that the settings name."""
         settings = load_settings()
         url = settings.dagster_database_url
-        if url is None:
-            return DagsterSqliteStorage.from_local(
-                str(state_folder(settings, "dagster")), inst_data
-            )
-        return _open_postgres(url.get_secret_value(), inst_data)
+        folder = state_folder(settings, "dagster")
+        with _one_process_at_a_time(folder):
+            if url is None:
+                return DagsterSqliteStorage.from_local(str(folder), inst_data)
+            return _open_postgres(url.get_secret_value(), inst_data)
+
+
+@contextmanager
+def _one_process_at_a_time(folder: Path) -> Iterator[None]:
+    """Hold a lock while the storage is opened: two processes that create it collide in Dagster."""
+    with (folder / "storage.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # ends with the process, however that ends
+        yield
 
 
 def _open_postgres(url: str, inst_data: ConfigurableClassData | None) -> DagsterPostgresStorage:

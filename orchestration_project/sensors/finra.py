@@ -36,12 +36,13 @@ def backfill_outdated_weeks(
     recent = within_horizon(known, today=clock.today_in_new_york(), weeks=horizon)
     wanted = [each for each in recent if WEEKS.has_partition_key(each.key)]
     seen = warehouse.known_versions(tables.finra_otc_weekly)
-    now = versions_of(finra, [each for each in wanted if each.key in seen])
-    due = outdated(wanted, seen=seen, now=now)
+    now, refusals = versions_of(finra, [each for each in wanted if each.key in seen])
+    due = outdated([each for each in wanted if each.key not in refusals], seen=seen, now=now)
+    unsaid = f" FINRA says nothing of {', '.join(sorted(refusals))}." if refusals else ""
     if not due:
         return dg.SkipReason(
             f"Nothing to do: all {len(wanted)} partitions published in the last {horizon} weeks "
-            "were taken, and none has changed since."
+            f"were taken, and none has changed since.{unsaid}"
         )
     backfill = request_backfill(
         context.instance,
@@ -51,7 +52,7 @@ def backfill_outdated_weeks(
         requested_by=MONDAYS,
         title=f"FINRA OTC weekly: {len(due)} partitions missing or restated",
     )
-    return dg.SkipReason(f"Launched the backfill {backfill}: {summary(due)}.")
+    return dg.SkipReason(f"Launched the backfill {backfill}: {summary(due)}.{unsaid}")
 
 
 finra_otc_weekly_mondays = dg.schedule(

@@ -5,6 +5,7 @@ import pytest
 
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.instance.storage import open_instance, postgres_url
+from tests import programs
 
 
 @dg.asset
@@ -65,3 +66,15 @@ def test_a_database_that_is_not_there_is_named_without_its_password(tmp_path, mo
     assert "expected: PostgreSQL at postgresql://127.0.0.1:1/dagster" in str(refusal.value)
     assert "Connection refused" in str(refusal.value)
     assert "secret" not in str(refusal.value)
+
+
+OPEN = "from orchestration_project.instance.storage import open_instance; open_instance()"
+
+
+def test_processes_that_create_the_storage_at_once_do_not_collide(tmp_path):
+    for attempt in range(3):
+        state_dir = tmp_path / str(attempt)
+        opening = [programs.start(state_dir, "timeit", "-n1", "-r1", OPEN) for _ in range(4)]
+        for process in opening:
+            _, error = process.communicate(timeout=60)
+            assert process.returncode == 0, error

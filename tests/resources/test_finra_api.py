@@ -4,7 +4,7 @@ import json
 import re
 import threading
 import traceback
-from datetime import date
+from datetime import date, timedelta
 
 import pytest
 
@@ -183,10 +183,14 @@ def test_the_state_of_a_week_is_its_count_and_its_newest_change(ask):
 def test_the_states_of_many_weeks_are_asked_for_at_once_and_the_list_of_weeks_once(ask):
     api, requests = ask(Finra(records(2)))
     week = TierWeek(TIER, MONDAY)
-    assert versions_of(api, [week] * 8) == {
-        week.key: "weeklySummary: 2 records, updated 2025-12-01"
+    later = MONDAY + timedelta(days=7)
+    unpublished = TierWeek(TIER, later)
+    versions, refusals = versions_of(api, [*[week] * 8, unpublished])
+    assert versions == {week.key: "weeklySummary: 2 records, updated 2025-12-01"}
+    assert {key: error.what for key, error in refusals.items()} == {
+        unpublished.key: f"FINRA has not published {TIER}, week {later}, or has it no more"
     }
-    assert [each.method for each in requests].count("GET") == 1
+    assert [each.method for each in requests].count("GET") == 2  # each dataset's list once
 
 
 # Pages

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from orchestration_project.contracts import SourceName
 from orchestration_project.domains.finra.selection import TierWeek
+from orchestration_project.errors import SourceError
 from orchestration_project.resources.captures import Capture
 
 VERSIONS_AT_ONCE = 8
@@ -62,9 +63,23 @@ class FinraSource(Protocol):
         ...
 
 
-def versions_of(source: FinraSource, partitions: Iterable[TierWeek]) -> dict[str, str]:
-    """Return the state of each partition by its key, several asked for at once."""
-    asked = list(partitions)
+def versions_of(
+    source: FinraSource, partitions: Iterable[TierWeek]
+) -> tuple[dict[str, str], dict[str, SourceError]]:
+    """Return the state of each partition by its key, and of those that have none, why.
+
+    Raises:
+        TransientError: The source does not answer now.
+    """
+    versions: dict[str, str] = {}
+    refusals: dict[str, SourceError] = {}
+
+    def ask(each: TierWeek) -> None:
+        try:
+            versions[each.key] = source.version(each.week_start, each.tier).text
+        except SourceError as error:
+            refusals[each.key] = error
+
     with ThreadPoolExecutor(VERSIONS_AT_ONCE) as pool:
-        found = pool.map(lambda each: source.version(each.week_start, each.tier).text, asked)
-        return dict(zip((each.key for each in asked), found, strict=True))
+        list(pool.map(ask, partitions))
+    return versions, refusals

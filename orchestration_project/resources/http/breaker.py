@@ -56,6 +56,7 @@ class Breaker:
                     f"{system} is not asked, because it failed {count} requests in a row",
                     found=f"open since {opened_at}; the last failure: {failure}",
                     remedy=f"it is tried again from {retry_at}; see whether it is up",
+                    retry_in_seconds=(datetime.fromisoformat(retry_at) - now).total_seconds(),
                     system=system,
                     url=url,
                 )
@@ -67,8 +68,11 @@ class Breaker:
             with self._state.writing() as connection:
                 connection.execute("DELETE FROM breaker")
 
-    def failed(self, failure: str) -> None:
-        """Count a request whose attempts all failed; ``failure`` holds no secrets."""
+    def failed(self, failure: str) -> float:
+        """Count a request whose attempts all failed; return for how many seconds none is made.
+
+        ``failure`` holds no secrets.
+        """
         with self._state.writing() as connection:
             now = self._now()
             connection.execute(
@@ -82,6 +86,7 @@ class Breaker:
                 "WHERE failure_count >= ?",
                 (now.isoformat(), self._retry_at(now), self._failures),
             )
+        return self._open_for.total_seconds() if self._is_open() else 0
 
     def close(self) -> None:
         """Close the file; the state stays."""

@@ -163,8 +163,8 @@ class HttpClient:
                 question, lambda: self._client.send(request, auth=auth, stream=True)
             )
         except AttemptError as error:
-            self._breaker.failed(str(error))
-            raise self._given_up(question, error) from error
+            closed_for = self._breaker.failed(str(error))
+            raise self._given_up(question, error, closed_for) from error
         except SourceError:  # it answered
             self._breaker.succeeded()
             raise
@@ -245,7 +245,9 @@ class HttpClient:
                 )
         return bytes(body)
 
-    def _given_up(self, question: Question, error: AttemptError) -> TransientError:
+    def _given_up(
+        self, question: Question, error: AttemptError, retry_in_seconds: float
+    ) -> TransientError:
         when = "later"
         if error.retry_after is not None:
             when = (
@@ -256,6 +258,7 @@ class HttpClient:
             expected="an answer that is whole, and not a status of overload or failure",
             found=str(error),
             remedy=f"see whether the source is up and can be reached from here; ask again {when}",
+            retry_in_seconds=max(retry_in_seconds, error.retry_after or 0),
             system=self._system,
             url=question.url,
             attempts=error.number,
