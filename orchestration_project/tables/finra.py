@@ -1,9 +1,26 @@
 """FINRA's tables: OTC trading by week, symbol and venue, and what is derived of it."""
 
-from orchestration_project.tables.kinds import count, day, history_of, moment, ratio, table, text
+from sqlalchemy import func, type_coerce
 
-NOTIONAL_SCALE = 6
+from orchestration_project.tables.kinds import (
+    BYTEWISE_TEXT,
+    USD_SCALE,
+    count,
+    day,
+    history_of,
+    moment,
+    ratio,
+    table,
+    text,
+)
+from orchestration_project.tables.views import Shown, as_it_is, in_dollars, labelled, view
+
+NOTIONAL_SCALE = USD_SCALE
 """`notional_usd` holds US dollars times 10 to this power, so that it is exact everywhere."""
+
+TIER_NAMES = {"T1": "NMS Tier 1", "T2": "NMS Tier 2", "OTCE": "OTC Equity Securities"}
+MARKET_NAMES = {"ATS": "ATS", "NON_ATS": "Non-ATS OTC"}
+"""What people read; a code that has no name here is its own."""
 
 METADATA_COLUMNS = ("initial_published_date", "last_update_date", "last_reported_date")
 """What FINRA says about a row, not of the trading: a change of these alone is no restatement."""
@@ -66,4 +83,38 @@ finra_venue_week = table(
     count("symbol_count", "Symbols traded"),
     ratio("tier_share", "Share of the tier's shares in the week, both markets, 0-1", optional=True),
     count("rank", "Place by shares in the tier, from 1; NULL: De Minimis Firms", optional=True),
+)
+
+_weekly = finra_otc_weekly.c
+
+v_finra_otc_weekly = view(
+    "v_finra_otc_weekly",
+    "One row per row of finra_otc_weekly, for reading: names, labels, and money in dollars.",
+    as_it_is(_weekly.week_start),
+    as_it_is(_weekly.tier),
+    as_it_is(_weekly.market),
+    as_it_is(_weekly.symbol),
+    as_it_is(_weekly.venue_id),
+    as_it_is(_weekly.week_end),
+    Shown("tier_name", labelled(_weekly.tier, TIER_NAMES), "The tier in FINRA's words"),
+    Shown("market_name", labelled(_weekly.market, MARKET_NAMES), "The market in words"),
+    as_it_is(_weekly.issue_name),
+    Shown(
+        "venue_name",
+        type_coerce(
+            func.coalesce(_weekly.participant_name, _weekly.mpid, _weekly.venue_id), BYTEWISE_TEXT
+        ),
+        "The venue's or firm's name; without one its MPID, without both its venue_id",
+    ),
+    as_it_is(_weekly.share_quantity),
+    as_it_is(_weekly.trade_count),
+    Shown(
+        "notional_dollars",
+        in_dollars(_weekly.notional_usd),
+        "Traded value, US dollars with 6 decimals, text on SQLite; NULL: not given",
+        optional=True,
+    ),
+    as_it_is(_weekly.last_update_date),
+    as_it_is(_weekly.capture_id),
+    as_it_is(_weekly.known_from),
 )

@@ -6,15 +6,38 @@ come back from all of them: text compares byte by byte, timestamps are UTC with 
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
 import polars as pl
-from sqlalchemy import BigInteger, Column, Date, DateTime, Double, MetaData, Table, Text
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    CompoundSelect,
+    Date,
+    DateTime,
+    Double,
+    FromClause,
+    MetaData,
+    Numeric,
+    Select,
+    Table,
+    Text,
+)
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
 METADATA = MetaData()
+
+Query = Select[Any] | CompoundSelect[Any]
+"""What a database is asked: one select, or several after each other."""
+
+HISTORY = "history"
+"""Under this name a table's `info` has its history, if it has one."""
+
+USD_SCALE = 6
+"""A table's `_usd` holds US dollars times 10 to this power, so that it is exact everywhere."""
 
 SQLITE_TIMESTAMP = "%Y-%m-%d %H:%M:%S%.6f"
 """How a timestamp is written where the database has no type for it (chrono's notation)."""
@@ -46,6 +69,22 @@ class UtcTimestamp(TypeDecorator[datetime]):
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
+class Dollars(TypeDecorator[Decimal]):
+    """US dollars of a view, exact: NUMERIC, or on SQLite, which has no such type, their text."""
+
+    impl = Numeric
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        """Return the type that keeps every digit on ``dialect``."""
+        exact = Text() if dialect.name == "sqlite" else Numeric(19, USD_SCALE)
+        return dialect.type_descriptor(exact)
+
+    def process_result_value(self, value: Decimal | str | None, dialect: Dialect) -> Decimal | None:
+        """Return the amount, with all its places."""
+        return None if value is None else Decimal(value)
+
+
 BYTEWISE_TEXT = Text().with_variant(postgresql.TEXT(collation="C"), "postgresql")
 
 POLARS_TYPES: dict[type[TypeEngine[Any]], pl.DataType] = {
@@ -53,6 +92,7 @@ POLARS_TYPES: dict[type[TypeEngine[Any]], pl.DataType] = {
     BigInteger: pl.Int64(),
     Double: pl.Float64(),
     UtcTimestamp: pl.Datetime("us", "UTC"),
+    Dollars: pl.Decimal(19, USD_SCALE),
     Text: pl.String(),
 }
 
@@ -110,7 +150,7 @@ def history_of(current: Table) -> Table:
         )
         for column in current.columns
     ]
-    return table(
+    history = table(
         f"{current.name}_history",
         f"One row per earlier state of a row of {current.name}: true from known_from to known_to.",
         *copies,
@@ -118,6 +158,8 @@ def history_of(current: Table) -> Table:
         text("change_cause", "Why: source (values), metadata (only its dates), ours (our rules)"),
         text("rule_version", "Version of our rules that made the row that followed"),
     )
+    current.info[HISTORY] = history
+    return history
 
 
 def key_names(declared: Table) -> list[str]:
@@ -125,7 +167,7 @@ def key_names(declared: Table) -> list[str]:
     return [column.name for column in declared.primary_key.columns]
 
 
-def schema_of(declared: Table, names: Sequence[str] | None = None) -> dict[str, pl.DataType]:
+def schema_of(declared: FromClause, names: Sequence[str] | None = None) -> dict[str, pl.DataType]:
     """Return the polars type of each column of ``declared`` (of just ``names``, if given)."""
     chosen = names or [column.name for column in declared.columns]
     return {name: POLARS_TYPES[type(declared.c[name].type)] for name in chosen}

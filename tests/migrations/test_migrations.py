@@ -21,6 +21,7 @@ from orchestration_project.resources.warehouse.migrating import (
 )
 from orchestration_project.tables import finra, spine
 from orchestration_project.tables.kinds import METADATA, key_names
+from orchestration_project.tables.views import VIEWS
 
 DECLARED = {**vars(finra), **vars(spine)}
 
@@ -164,3 +165,48 @@ def test_a_downgrade_to_base_removes_the_tables_and_an_upgrade_makes_them_again(
     migrated.prepare(holds="demo")
     with migrated.reading() as connection:
         assert differences(connection) == []
+
+
+def definition(connection: Connection, name: str) -> str:
+    """Return what a view selects, as the database keeps it."""
+    if connection.dialect.name == "postgresql":
+        found = text("SELECT pg_get_viewdef(CAST(:name AS regclass))")
+    else:
+        found = text("SELECT sql FROM sqlite_master WHERE type = 'view' AND name = :name")
+    sql = connection.execute(found, {"name": name}).scalar_one()
+    return " ".join(sql.replace(name, "the_view").split())
+
+
+def test_the_migrated_views_are_those_declared(migrated):
+    with migrated.writing() as connection:
+        assert sorted(inspect(connection).get_view_names()) == sorted(VIEWS)
+        for name, view in VIEWS.items():
+            declared = view.select.compile(
+                dialect=connection.dialect, compile_kwargs={"literal_binds": True}
+            )
+            connection.exec_driver_sql(f"CREATE VIEW declared_one AS {declared}".replace("%%", "%"))
+            assert definition(connection, name) == definition(connection, "declared_one")
+        connection.rollback()
+
+
+def test_a_views_columns_and_comments_are_those_declared(migrated):
+    with migrated.reading() as connection:
+        for name, view in VIEWS.items():
+            found = {
+                column["name"]: column.get("comment")
+                for column in inspect(connection).get_columns(name)
+            }
+            assert list(found) == [column.name for column in view.table.columns]
+            if connection.dialect.name == "postgresql":
+                assert found == {column.name: column.comment for column in view.table.columns}
+                comment = text("SELECT obj_description(CAST(:name AS regclass))")
+                assert connection.execute(comment, {"name": name}).scalar() == view.table.comment
+
+
+def test_a_database_with_tables_and_without_views_gets_the_views_and_loses_them_again(migrated):
+    with migrated.writing() as connection:
+        command.downgrade(migration_config(connection), "0001")
+        assert inspect(connection).get_view_names() == []
+        assert "finra_otc_weekly" in inspect(connection).get_table_names()
+        migrate(connection, None)
+        assert sorted(inspect(connection).get_view_names()) == sorted(VIEWS)

@@ -1,0 +1,103 @@
+"""What a view is, and how its columns are written in the SQL of each database.
+
+A view is declared beside the table that it shows. The migrations make it; its columns and its
+select stand here so that exports, tests and docs derive from them.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Column, ColumnElement, MetaData, Select, Table, case, select, type_coerce
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
+
+from orchestration_project.tables.kinds import BYTEWISE_TEXT, USD_SCALE, Dollars
+
+
+@dataclass(frozen=True)
+class View:
+    """A view: its columns as a table that nobody creates, and what it selects."""
+
+    table: Table
+    select: Select[Any]
+
+
+VIEWS: dict[str, View] = {}
+"""Every view that is declared, by name."""
+
+_COLUMNS = MetaData()
+
+
+@dataclass(frozen=True)
+class Shown:
+    """One column of a view."""
+
+    name: str
+    value: ColumnElement[Any]
+    comment: str
+    optional: bool = False
+    is_key: bool = False
+
+
+def as_it_is(column: Column[Any]) -> Shown:
+    """Show a table's column unchanged."""
+    return Shown(
+        column.name,
+        column,
+        str(column.comment),
+        optional=bool(column.nullable),
+        is_key=column.primary_key,
+    )
+
+
+def view(name: str, comment: str, *columns: Shown) -> View:
+    """Declare a view."""
+    table = Table(
+        name,
+        _COLUMNS,
+        *(
+            Column(
+                shown.name,
+                shown.value.type,
+                primary_key=shown.is_key,
+                nullable=shown.optional,
+                comment=shown.comment,
+            )
+            for shown in columns
+        ),
+        comment=comment,
+    )
+    VIEWS[name] = View(table, select(*(shown.value.label(shown.name) for shown in columns)))
+    return VIEWS[name]
+
+
+def labelled(code: Column[str], names: Mapping[str, str]) -> ColumnElement[str]:
+    """Return the name of each ``code``, the code itself where it has none."""
+    return type_coerce(case(names, value=code, else_=code), BYTEWISE_TEXT)
+
+
+class in_dollars(FunctionElement[Any]):  # noqa: N801 - reads as the SQL function that it is
+    """A column `_usd` as dollars, without a digit lost."""
+
+    type = Dollars()
+    inherit_cache = True
+
+
+@compiles(in_dollars)
+def _as_numeric(element: in_dollars, compiler: SQLCompiler, **options: Any) -> str:
+    """Multiply: a quotient would be rounded to 16 digits."""
+    amount = compiler.process(element.clauses, **options)
+    return f"CAST({amount} * {1 / 10**USD_SCALE:.{USD_SCALE}f} AS NUMERIC(19, {USD_SCALE}))"
+
+
+@compiles(in_dollars, "sqlite")
+def _as_text(element: in_dollars, compiler: SQLCompiler, **options: Any) -> str:
+    """Write whole dollars and fraction apart: SQLite would make a float of a quotient."""
+    amount = compiler.process(element.clauses, **options)
+    return (
+        f"CASE WHEN {amount} IS NOT NULL THEN printf('%s%d.%0{USD_SCALE}d', "
+        f"CASE WHEN {amount} < 0 THEN '-' ELSE '' END, "
+        f"abs({amount} / {10**USD_SCALE}), abs({amount} % {10**USD_SCALE})) END"
+    )
