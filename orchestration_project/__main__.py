@@ -1,7 +1,7 @@
 """`python -m orchestration_project <command>`: the commands that are no run of Dagster's.
 
-A command is a module of its name in `cli/`, with a function `main(arguments) -> exit status`. Only
-the one that is asked for is imported.
+A command is a module of its name in `cli/` (`as-of` is `as_of.py`), with a function
+`main(arguments) -> exit status`. Only the one that is asked for is imported.
 """
 
 import argparse
@@ -15,6 +15,8 @@ COMMANDS = {
     "run": "load the latest published weeks",
     "migrate": "bring the database's tables up to date",
     "reset": "delete STATE_DIR, after a question",
+    "export": "write a table or view as CSV or Parquet",
+    "as-of": "the same of what a table with history held at a time",
     "ui": "Dagster's UI and daemon, until Ctrl-C",
 }
 
@@ -29,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("command", choices=COMMANDS, metavar="command")
     parser.add_argument("options", nargs=argparse.REMAINDER, metavar="...", help="its options")
     chosen = parser.parse_args(arguments)
-    command = import_module(f"orchestration_project.cli.{chosen.command}")
+    command = import_module(f"orchestration_project.cli.{chosen.command.replace('-', '_')}")
     try:
         return command.main(chosen.options)
     except OrchestrationError as error:

@@ -1,16 +1,16 @@
 """Frames into tables and back, the fastest way that each database has."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
 import polars as pl
-from sqlalchemy import ColumnElement, Connection, Select, Table, and_, insert, select
+from sqlalchemy import ColumnElement, Connection, FromClause, Select, Table, and_, insert, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
 
 from orchestration_project.errors import ContractError
-from orchestration_project.tables.kinds import SQLITE_TIMESTAMP, schema_of
+from orchestration_project.tables.kinds import SQLITE_TIMESTAMP, Query, schema_of
 
 ROWS_PER_BATCH = 50_000
 
@@ -28,15 +28,26 @@ def within(table: Table, scope: Scope) -> ColumnElement[bool]:
     )
 
 
+def read_batches(
+    connection: Connection, statement: Query, rows: FromClause
+) -> Generator[pl.DataFrame]:
+    """Yield what ``statement`` finds, whose columns are columns of ``rows``; an empty frame first.
+
+    The database is asked for one batch after the other, so that none of them need stay.
+    """
+    schema = schema_of(rows, [column.name for column in statement.selected_columns])
+    yield pl.DataFrame(schema=schema)
+    with connection.execute(statement.execution_options(yield_per=ROWS_PER_BATCH)) as result:
+        for found in result.partitions():
+            yield pl.DataFrame(found, schema, orient="row")
+
+
 def read_frame(connection: Connection, statement: Select[Any], table: Table) -> pl.DataFrame:
     """Return the rows of ``statement``, whose columns are columns of ``table``.
 
     Batch by batch: a row of Python objects takes several times the memory of its frame.
     """
-    schema = schema_of(table, [column.name for column in statement.selected_columns])
-    result = connection.execute(statement.execution_options(yield_per=ROWS_PER_BATCH))
-    batches = [pl.DataFrame(rows, schema, orient="row") for rows in result.partitions()]
-    return pl.concat([pl.DataFrame(schema=schema), *batches])
+    return pl.concat(read_batches(connection, statement, table))
 
 
 def read_scope(connection: Connection, table: Table, scope: Scope) -> pl.DataFrame:

@@ -1,11 +1,11 @@
 """The user's database, as the rest of the project sees it."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any, Self
 
 import polars as pl
-from sqlalchemy import Connection, Select, Table, func, select
+from sqlalchemy import Connection, FromClause, Select, Table, func, select
 from sqlalchemy.engine import URL
 
 from orchestration_project.contracts import REJECT_SCHEMA, Checked
@@ -27,11 +27,13 @@ from orchestration_project.resources.warehouse.evidence import held_back, record
 from orchestration_project.resources.warehouse.frames import (
     Scope,
     insert_absent,
+    read_batches,
     read_frame,
     within,
 )
 from orchestration_project.resources.warehouse.landing import land, read_state, take_fence
 from orchestration_project.resources.warehouse.migrating import is_current, migrate
+from orchestration_project.tables.kinds import Query
 from orchestration_project.tables.spine import audits, database_labels, fences, landings
 
 
@@ -106,6 +108,18 @@ class Warehouse:
         """Return the rows of a query whose columns are columns of ``table``."""
         with self.reading() as connection:
             return read_frame(connection, statement, table)
+
+    @contextmanager
+    def batches(self, statement: Query, rows: FromClause) -> Iterator[Iterator[pl.DataFrame]]:
+        """Give the rows of a query whose columns are columns of ``rows``, one state, in batches.
+
+        The first frame is empty, so that the columns are known also where there is no row.
+        """
+        with (
+            self.reading() as connection,
+            closing(read_batches(connection, statement, rows)) as batches,
+        ):
+            yield batches
 
     def state(self, table: Table, partition_key: str) -> ScopeState:
         """Return what is landed of a partition."""

@@ -1,0 +1,95 @@
+"""`export`: a table or view as CSV or Parquet, streamed."""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from orchestration_project.errors import ConfigurationError
+from orchestration_project.resources.export import WRITERS, Batches, Written, whole_file, write_csv
+from orchestration_project.resources.providers import open_warehouse
+from orchestration_project.settings import load_settings
+from orchestration_project.tables.catalogue import Relation, known_tables, relation
+
+READER_WENT_AWAY = 141
+"""The exit status of a program that SIGPIPE ended."""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Export; return 0 when all rows are written."""
+    parser = argparse.ArgumentParser(
+        prog="python -m orchestration_project export",
+        description="Write a table or view of the database as CSV or Parquet.",
+        epilog=f"tables and views: {', '.join(known_tables())}",
+    )
+    add_options(parser)
+    options = parser.parse_args(arguments)
+    return export(relation(options.table), options)
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add what `export` and `as-of` both take."""
+    parser.add_argument("table", metavar="TABLE", help="a table or view")
+    parser.add_argument(
+        "--where",
+        action="append",
+        default=[],
+        metavar="EXPR",
+        help="column=value, or with != < <= > >=; may be repeated, and all must hold; NULL meets "
+        "none; quote it for the shell",
+    )
+    parser.add_argument("--columns", metavar="A,B", help="these columns, in this order (all)")
+    parser.add_argument(
+        "--format",
+        choices=WRITERS,
+        default="csv",
+        help="csv: RFC 4180, NULL is nothing between commas, empty text is two quotes; times in "
+        "UTC. parquet: typed. (%(default)s)",
+    )
+    parser.add_argument(
+        "--output", default="-", metavar="FILE", help="a file, or - for standard output (csv)"
+    )
+    parser.add_argument("--force", action="store_true", help="replace a file that is there")
+
+
+def export(chosen: Relation, options: argparse.Namespace) -> int:
+    """Write the rows that ``options`` name of a relation; return the exit status."""
+    given = [name.strip() for name in (options.columns or "").split(",") if name.strip()]
+    columns = chosen.columns(given)
+    statement = chosen.select(columns, options.where)
+    if options.output == "-" and options.format != "csv":
+        raise ConfigurationError(
+            f"{options.format} is not written to standard output", remedy="name a file: --output"
+        )
+    with (
+        open_warehouse(load_settings()) as warehouse,
+        warehouse.batches(statement, chosen.table) as found,
+    ):
+        batches = (batch.select(columns) for batch in found)
+        if options.output == "-":
+            return _to_standard_output(chosen.table.name, batches)
+        with whole_file(Path(options.output), replace=options.force) as file:
+            written = WRITERS[options.format](batches, file)
+    _say(chosen.table.name, written, options.output)
+    return 0
+
+
+def _to_standard_output(name: str, batches: Batches) -> int:
+    if sys.stdout is None:  # closed before we were started
+        return READER_WENT_AWAY
+    try:
+        written = write_csv(batches, sys.stdout.buffer)
+    except BrokenPipeError:  # such as `| head`; Python would complain of it once more at its end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return READER_WENT_AWAY
+    except OSError as error:
+        raise ConfigurationError(
+            "standard output cannot be written", found=str(error.strerror)
+        ) from error
+    _say(name, written, "standard output")
+    return 0
+
+
+def _say(name: str, written: Written, where: str) -> None:
+    sys.stderr.write(f"{name}: {written.row_count} rows, {written.byte_count} bytes to {where}\n")

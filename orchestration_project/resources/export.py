@@ -1,0 +1,106 @@
+"""Frames into a CSV or Parquet file, batch by batch, the file whole or not at all.
+
+CSV is that of RFC 4180: CRLF, a header, quotes where they are needed. NULL is nothing between two
+commas, an empty text is `""`. Dates are ISO, timestamps ISO in UTC with microseconds.
+"""
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+from uuid import uuid4
+
+import polars as pl
+import pyarrow.parquet as pq
+
+from orchestration_project.errors import ConfigurationError
+
+CSV_TIMESTAMP = "%Y-%m-%dT%H:%M:%S%.6fZ"
+PLAIN_ARROW = pl.CompatLevel.oldest()
+"""Arrow's types that every reader of Parquet knows."""
+
+
+@dataclass(frozen=True)
+class Written:
+    """What an export came to."""
+
+    row_count: int
+    byte_count: int
+
+
+Batches = Iterable[pl.DataFrame]
+"""Frames with the same columns; the first may have no row, and one there must be."""
+
+
+def write_csv(batches: Batches, sink: IO[bytes]) -> Written:
+    """Write ``batches`` as CSV, none of them kept."""
+    row_count = byte_count = 0
+    for place, batch in enumerate(batches):
+        lines = batch.write_csv(
+            include_header=place == 0, line_terminator="\r\n", datetime_format=CSV_TIMESTAMP
+        ).encode()
+        sink.write(lines)
+        row_count += batch.height
+        byte_count += len(lines)
+    sink.flush()
+    return Written(row_count, byte_count)
+
+
+def write_parquet(batches: Batches, sink: IO[bytes]) -> Written:
+    """Write ``batches`` as Parquet, a row group for each, none of them kept."""
+    frames = iter(batches)
+    first = next(frames).to_arrow(compat_level=PLAIN_ARROW)
+    row_count = first.num_rows
+    with pq.ParquetWriter(sink, first.schema, compression="zstd") as writer:
+        if row_count:
+            writer.write_table(first)
+        for frame in frames:
+            writer.write_table(frame.to_arrow(compat_level=PLAIN_ARROW))
+            row_count += frame.height
+    return Written(row_count, sink.tell())
+
+
+WRITERS: Mapping[str, Callable[[Batches, IO[bytes]], Written]] = {
+    "csv": write_csv,
+    "parquet": write_parquet,
+}
+
+
+@contextmanager
+def whole_file(path: Path, *, replace: bool) -> Iterator[IO[bytes]]:
+    """Give a file that takes its place at ``path`` once everything is written, or never.
+
+    Raises:
+        ConfigurationError: There is a file already and ``replace`` is not asked for, there is
+            something else than a file, or it cannot be written.
+    """
+    try:
+        place = path.resolve()  # of a link, the file that it points to
+        _refuse_taken(place, path, replace=replace)
+        partial = place.with_name(f".{place.name[:60]}.{uuid4().hex[:8]}.partial")
+        with partial.open("xb") as file:
+            try:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+                _refuse_taken(place, path, replace=replace)  # somebody else may have come
+                partial.replace(place)
+            finally:
+                partial.unlink(missing_ok=True)
+    except OSError as error:
+        raise ConfigurationError(
+            f"{path} cannot be written",
+            expected="a folder that is there and ours to write, with free space",
+            found=str(error.strerror),
+            remedy="name another --output",
+        ) from error
+
+
+def _refuse_taken(place: Path, shown: Path, *, replace: bool) -> None:
+    if place.exists() and not (replace and place.is_file()):
+        raise ConfigurationError(
+            f"{shown} is there already" if place.is_file() else f"{shown} is not a file",
+            remedy="name another --output" + (", or say --force" if place.is_file() else ""),
+        )

@@ -1,0 +1,113 @@
+"""Every table and view by name, and their rows as they are or as they were known to be."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from difflib import get_close_matches
+from typing import Any
+
+from sqlalchemy import ColumnElement, FromClause, Select, Table, select, union_all
+
+from orchestration_project.errors import ConfigurationError
+from orchestration_project.tables import finra, spine  # noqa: F401 - they declare what is listed
+from orchestration_project.tables.conditions import column_of, condition
+from orchestration_project.tables.kinds import HISTORY, METADATA, Query, key_names
+from orchestration_project.tables.views import VIEWS
+
+
+@dataclass(frozen=True)
+class Part:
+    """The rows of one table for which ``conditions`` hold."""
+
+    rows: FromClause
+    conditions: Sequence[ColumnElement[bool]] = ()
+
+    def select(self, names: Sequence[str], wheres: Sequence[str]) -> Select[Any]:
+        """Return these columns of the rows that also meet ``wheres``."""
+        return select(*(column_of(self.rows, name) for name in names)).where(
+            *self.conditions, *(condition(self.rows, where) for where in wheres)
+        )
+
+
+@dataclass(frozen=True)
+class Relation:
+    """Rows that can be asked for, of one table or of several with the same columns.
+
+    Attributes:
+        table: The table or view whose columns and key they have.
+        parts: Where they lie; that of ``table`` first.
+    """
+
+    table: Table
+    parts: Sequence[Part]
+
+    def columns(self, names: Sequence[str]) -> list[str]:
+        """Return ``names``, or those of all columns if there is none.
+
+        Raises:
+            ConfigurationError: A column is unknown or named twice.
+        """
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ConfigurationError(
+                f"a column of {self.table.name} is named twice", found=", ".join(twice)
+            )
+        return [column_of(self.table, name).name for name in names or self.table.columns.keys()]
+
+    def select(self, names: Sequence[str], wheres: Sequence[str]) -> Query:
+        """Return these columns, and those of the key, of the rows that meet ``wheres``, by key.
+
+        With the key in each part, a database merges parts that its indexes have in this order;
+        otherwise it would keep and sort them all.
+
+        Raises:
+            ConfigurationError: A column is unknown, or a condition cannot be read.
+        """
+        key = key_names(self.table)
+        needed = [*names, *(name for name in key if name not in names)]
+        first, *others = (part.select(needed, wheres) for part in self.parts)
+        rows = union_all(first, *others) if others else first
+        return rows.order_by(*(rows.selected_columns[name] for name in key))
+
+
+def known_tables() -> Mapping[str, Table]:
+    """Return every table and view by name, a view as the table that it looks like."""
+    views = {name: view.table for name, view in VIEWS.items()}
+    return dict(sorted((dict(METADATA.tables) | views).items()))
+
+
+def relation(name: str) -> Relation:
+    """Return the table or view called ``name``.
+
+    Raises:
+        ConfigurationError: There is none.
+    """
+    found = known_tables().get(name)
+    if found is None:
+        likely = get_close_matches(name, known_tables(), 1)
+        raise ConfigurationError(
+            f"there is no table or view {name!r}",
+            expected=f"one of {', '.join(known_tables())}",
+            remedy=f"did you mean {likely[0]}?" if likely else "",
+        )
+    return Relation(found, [Part(found)])
+
+
+def relation_as_of(name: str, at: datetime) -> Relation:
+    """Return the table called ``name`` in the state that was known ``at`` a moment.
+
+    Raises:
+        ConfigurationError: There is no such table, or it has no history.
+    """
+    current = relation(name).table
+    history = current.info.get(HISTORY)
+    if history is None:
+        with_history = [
+            each.name for each in METADATA.tables.values() if each.info.get(HISTORY) is not None
+        ]
+        raise ConfigurationError(
+            f"{name} keeps no history: what it held at a time is not known",
+            expected=f"one of {', '.join(sorted(with_history))}",
+        )
+    earlier = Part(history, [history.c.known_from <= at, history.c.known_to > at])
+    return Relation(current, [Part(current, [current.c.known_from <= at]), earlier])

@@ -1,0 +1,150 @@
+"""Conditions as a person writes them, `column>=value`, into typed and bound comparisons.
+
+Nothing of what is written becomes SQL: the column must be a declared one, the operator one of six,
+and the value is read by the column's type and bound. NULL meets no condition.
+"""
+
+import math
+import operator
+import re
+from collections.abc import Callable
+from datetime import UTC, date, datetime
+from difflib import get_close_matches
+from typing import Any
+
+from sqlalchemy import BigInteger, ColumnElement, Date, Double, FromClause, Text, cast, func
+from sqlalchemy.types import TypeEngine
+
+from orchestration_project.errors import ConfigurationError
+from orchestration_project.tables.kinds import USD_SCALE, Dollars, UtcTimestamp
+
+WRITTEN = re.compile(r"\s*(\w+)\s*(!=|<=|>=|=|<|>)(.*)", re.DOTALL)
+
+OPERATORS: dict[str, Callable[[Any, Any], ColumnElement[bool]]] = {
+    "=": operator.eq,
+    "!=": operator.ne,
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+}
+
+
+def _day(written: str) -> date:
+    return datetime.strptime(_matching(r"\d{4}-\d\d-\d\d", written), "%Y-%m-%d").date()  # noqa: DTZ007 - a day has no zone
+
+
+def _whole(written: str) -> int:
+    return _in_64_bits(int(_matching(r"[+-]?\d{1,19}", written)))
+
+
+def _number(written: str) -> float:
+    number = float(written)
+    if not math.isfinite(number):
+        raise ValueError(written)
+    return number
+
+
+def _scaled(written: str) -> int:
+    """Return dollars as the whole number that a table would hold."""
+    sign, whole, fraction = _groups(rf"([+-]?)(\d{{1,13}})(?:\.(\d{{1,{USD_SCALE}}}))?", written)
+    return _in_64_bits(int(sign + whole + (fraction or "").ljust(USD_SCALE, "0")))
+
+
+def _text(written: str) -> str:
+    written.encode()  # the bytes of another charset could not be bound
+    return written
+
+
+def read_moment(written: str) -> datetime:
+    """Read an ISO time with its zone.
+
+    Raises:
+        ValueError: It is none, or has no zone.
+    """
+    moment = datetime.fromisoformat(written.strip())
+    if moment.tzinfo is None:
+        raise ValueError(written)
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError(written) from error
+
+
+def _groups(pattern: str, written: str) -> tuple[str, ...]:
+    found = re.fullmatch(pattern, written.strip(), re.ASCII)
+    if found is None:
+        raise ValueError(written)
+    return found.groups()
+
+
+def _matching(pattern: str, written: str) -> str:
+    _groups(pattern, written)
+    return written.strip()
+
+
+def _in_64_bits(number: int) -> int:
+    if not -(2**63) <= number < 2**63:
+        raise ValueError(number)
+    return number
+
+
+MOMENT = "an ISO time with its zone, such as 2026-01-05T12:00:00Z"
+
+READERS: dict[type[TypeEngine[Any]], tuple[Callable[[str], object], str]] = {
+    Date: (_day, "a date such as 2025-11-10"),
+    BigInteger: (_whole, "a whole number of 64 bits"),
+    Double: (_number, "a number"),
+    UtcTimestamp: (read_moment, MOMENT),
+    Text: (_text, "text in UTF-8"),
+    Dollars: (_scaled, "dollars with at most 6 decimals, such as 1250.5"),
+}
+"""By a column's type: what reads a value of it, and how such a value is written."""
+
+
+def column_of(rows: FromClause, name: str) -> ColumnElement[Any]:
+    """Return the column called ``name``.
+
+    Raises:
+        ConfigurationError: There is none.
+    """
+    found = rows.c.get(name)
+    if found is None:
+        likely = get_close_matches(name, rows.c.keys(), 1)
+        raise ConfigurationError(
+            f"{rows.description} has no column {name!r}",
+            expected=f"one of {', '.join(rows.c.keys())}",
+            remedy=f"did you mean {likely[0]}?" if likely else "",
+        )
+    return found
+
+
+def condition(rows: FromClause, written: str) -> ColumnElement[bool]:
+    """Return the comparison that ``written`` names, its value bound.
+
+    Raises:
+        ConfigurationError: It is no comparison, of no column of ``rows``, or its value is not of
+            the column's type.
+    """
+    parts = WRITTEN.fullmatch(written)
+    if parts is None:
+        raise ConfigurationError(
+            f"{written!r} is no condition",
+            expected="column=value, or with !=, <, <=, >, >= between them, such as tier=T1",
+        )
+    name, compare, value = parts.groups()
+    column = column_of(rows, name)
+    read, expected = READERS[type(column.type)]
+    try:
+        return OPERATORS[compare](_comparable(column), read(value))
+    except ValueError:
+        raise ConfigurationError(
+            f"{written!r} cannot be compared with {name}", expected=expected, found=repr(value)
+        ) from None
+
+
+def _comparable(column: ColumnElement[Any]) -> ColumnElement[Any]:
+    """Compare dollars as whole numbers: on SQLite they are text, in which 9.0 is above 10.0."""
+    if not isinstance(column.type, Dollars):
+        return column
+    return cast(func.replace(cast(column, Text), ".", ""), BigInteger)

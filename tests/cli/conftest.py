@@ -1,0 +1,36 @@
+"""What tests of commands share: a database of either kind, which the settings name."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from orchestration_project.resources.warehouse import Warehouse
+from tests.resources.weeks import Desk, StoppedClock
+
+
+@pytest.fixture
+def clock() -> StoppedClock:
+    """A clock that stands still."""
+    return StoppedClock()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def desk(
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    clock: StoppedClock,
+) -> Iterator[Desk]:
+    """Lands the partition T1|2025-11-10 in the database that commands in this process use."""
+    url, schema = f"sqlite:///{tmp_path}/warehouse.sqlite", None
+    if request.param == "postgresql":
+        url, schema = request.getfixturevalue("postgres_url"), f"test_{uuid4().hex}"
+        monkeypatch.setenv("DATABASE_SCHEMA", schema)
+    monkeypatch.setenv("STATE_DIR", str(tmp_path / "state"))
+    monkeypatch.setenv("FINRA_SOURCE", "api")
+    monkeypatch.setenv("DATABASE_URL", url)
+    with Warehouse(url, clock=clock, schema=schema) as warehouse:
+        warehouse.prepare(holds="real")
+        yield Desk(warehouse, tmp_path / "artifacts")

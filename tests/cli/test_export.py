@@ -1,0 +1,204 @@
+"""The `export` command: any table or view, whole or by conditions, to a file or a pipe."""
+
+from decimal import Decimal
+
+import polars as pl
+import pytest
+from sqlalchemy import select
+
+from orchestration_project.__main__ import main
+from orchestration_project.resources.warehouse.frames import ROWS_PER_BATCH, insert_frame
+from orchestration_project.tables.catalogue import known_tables
+from orchestration_project.tables.finra import finra_otc_weekly, v_finra_otc_weekly
+from orchestration_project.tables.kinds import key_names, schema_of
+from orchestration_project.tables.spine import rejects
+from tests import programs
+from tests.resources.weeks import MONDAY, NOON, rejected, row
+
+WEEKLY = "finra_otc_weekly"
+
+
+def exported(capfd, *arguments):
+    """Return the lines of a CSV on standard output, and what was said beside it."""
+    status = main(["export", *arguments])
+    output, error = capfd.readouterr()
+    assert status == 0, error
+    return output.split("\r\n")[:-1], error
+
+
+def refused(capfd, *arguments):
+    """Return what is said of an export that cannot be."""
+    assert main(["export", *arguments]) == 1
+    output, error = capfd.readouterr()
+    assert output == ""
+    return error
+
+
+def test_a_table_goes_to_standard_output_as_csv_by_key(desk, capfd):
+    desk.land(
+        row("BBB", notional_usd=12_345_678, participant_name='Q "A", Inc.'),
+        row("AAA", share_quantity=2**63 - 1, participant_name=None),
+    )
+    columns = "symbol,week_start,share_quantity,notional_usd,participant_name,known_from"
+    lines, said = exported(capfd, WEEKLY, "--columns", columns)
+    assert lines == [
+        columns,
+        "AAA,2025-11-10,9223372036854775807,,,2026-01-05T12:00:00.123456Z",
+        'BBB,2025-11-10,100,12345678,"Q ""A"", Inc.",2026-01-05T12:00:00.123456Z',
+    ]
+    byte_count = sum(len(line) + 2 for line in lines)
+    assert said == f"finra_otc_weekly: 2 rows, {byte_count} bytes to standard output\n"
+
+
+def test_an_empty_text_is_two_quotes_and_null_is_nothing(desk, capfd):
+    desk.land(row("AAA", issue_name="", mpid=None))
+    assert exported(capfd, WEEKLY, "--columns", "issue_name,mpid")[0] == ["issue_name,mpid", '"",']
+
+
+def test_every_table_and_view_can_be_exported_as_csv_and_parquet(desk, capfd, tmp_path):
+    desk.land(row("AAA", notional_usd=1), row("BBB"), rejects=rejected(3, 7))
+    for name, declared in known_tables().items():
+        file = tmp_path / f"{name}.parquet"
+        assert main(["export", name, "--format", "parquet", "--output", str(file)]) == 0
+        found = pl.read_parquet(file)
+        assert dict(found.schema) == schema_of(declared)
+        statement = select(declared).order_by(*(declared.c[key] for key in key_names(declared)))
+        assert found.equals(desk.warehouse.frame(statement, declared))
+        capfd.readouterr()
+        assert len(exported(capfd, name)[0]) == found.height + 1
+
+
+def test_a_view_gives_dollars_with_all_their_digits(desk, capfd, tmp_path):
+    desk.land(row("AAA", notional_usd=2**63 - 1), row("BBB", notional_usd=1), row("CCC"))
+    columns = ["--columns", "symbol,tier_name,notional_dollars"]
+    assert exported(capfd, "v_finra_otc_weekly", *columns)[0][1:] == [
+        "AAA,NMS Tier 1,9223372036854.775807",
+        "BBB,NMS Tier 1,0.000001",
+        "CCC,NMS Tier 1,",
+    ]
+    file = str(tmp_path / "view.parquet")
+    main(["export", "v_finra_otc_weekly", "--format", "parquet", "--output", file])
+    assert pl.read_parquet(file)["notional_dollars"].to_list() == [
+        Decimal("9223372036854.775807"),
+        Decimal("0.000001"),
+        None,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("wheres", "symbols"),
+    [
+        (["symbol=AAA"], ["AAA"]),
+        (["symbol!=AAA"], ["BBB", "aaa"]),
+        (["symbol>=BBB", "symbol<b"], ["BBB", "aaa"]),
+        (["share_quantity>100"], ["BBB", "aaa"]),
+        (["share_quantity > 100 ", "share_quantity <=200"], ["BBB"]),
+        ([f"week_start={MONDAY}"], ["AAA", "BBB", "aaa"]),
+        (["week_start<2025-11-10"], []),
+        (["known_from=2026-01-05T13:00:00.123456+01:00"], ["AAA", "BBB", "aaa"]),
+        (["known_from>2026-01-05T12:00:00.123456Z"], []),
+        (["issue_name="], ["BBB"]),
+        (["issue_name=x' OR '1'='1"], []),
+        (["notional_dollars>9.5"], ["AAA"]),
+        (["notional_dollars=9.5"], ["BBB"]),
+        (["notional_dollars<=10.000001"], ["AAA", "BBB"]),
+    ],
+)
+def test_conditions_are_compared_by_the_columns_type_and_all_must_hold(
+    desk, capfd, wheres, symbols
+):
+    desk.land(
+        row("AAA", notional_usd=10_000_001),
+        row("BBB", notional_usd=9_500_000, share_quantity=200, issue_name=""),
+        row("aaa", share_quantity=300),
+    )
+    options = [option for where in wheres for option in ("--where", where)]
+    lines, _ = exported(capfd, "v_finra_otc_weekly", "--columns", "symbol", *options)
+    assert lines == ["symbol", *symbols]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["finra_otc_wekly"], "there is no table or view 'finra_otc_wekly'"),
+        (["finra_otc_wekly"], "what to do: did you mean finra_otc_weekly?"),
+        (["sqlite_master"], "there is no table or view 'sqlite_master'"),
+        ([WEEKLY, "--columns", "symbl"], "finra_otc_weekly has no column 'symbl'"),
+        ([WEEKLY, "--columns", "symbol,tier,symbol"], "a column of finra_otc_weekly is named tw"),
+        ([WEEKLY, "--where", "symbl=A"], "did you mean symbol?"),
+        ([WEEKLY, "--where", "1=1; DROP TABLE blobs"], "finra_otc_weekly has no column '1'"),
+        ([WEEKLY, "--where", "symbol LIKE 'A%'"], "is no condition"),
+        ([WEEKLY, "--where", "week_start=2025-W46-1"], "expected: a date such as 2025-11-10"),
+        ([WEEKLY, "--where", "week_start=2025-02-30"], "expected: a date such as 2025-11-10"),
+        ([WEEKLY, "--where", "share_quantity=1.5"], "expected: a whole number of 64 bits"),
+        ([WEEKLY, "--where", f"share_quantity={2**63}"], "expected: a whole number of 64 bits"),
+        ([WEEKLY, "--where", "known_from>2026-01-05"], "expected: an ISO time with its zone"),
+        (["finra_symbol_week", "--where", "hhi_lower<nan"], "expected: a number"),
+        (["v_finra_otc_weekly", "--where", "notional_dollars=1e3"], "expected: dollars with at m"),
+        ([WEEKLY, "--where", "symbol=\udcff"], "expected: text in UTF-8"),
+        ([WEEKLY, "--format", "parquet"], "parquet is not written to standard output"),
+        ([WEEKLY, "--output", "/nowhere/x.csv"], "/nowhere/x.csv cannot be written"),
+        ([WEEKLY, "--output", "/dev/null", "--force"], "/dev/null is not a file"),
+    ],
+)
+def test_what_cannot_be_exported_is_a_clear_message(desk, capfd, arguments, message):
+    assert message in refused(capfd, *arguments)
+
+
+def test_a_file_that_is_there_stays_unless_force_is_said(desk, capfd, tmp_path):
+    desk.land(row("AAA"))
+    file = tmp_path / "out.csv"
+    file.write_text("mine")
+    arguments = [WEEKLY, "--columns", "symbol", "--output", str(file)]
+    assert f"{file} is there already" in refused(capfd, *arguments)
+    assert file.read_text() == "mine"
+    assert main(["export", *arguments, "--force"]) == 0
+    assert file.read_bytes() == b"symbol\r\nAAA\r\n"
+    assert capfd.readouterr().err == f"finra_otc_weekly: 1 rows, 13 bytes to {file}\n"
+
+
+def test_an_export_of_nothing_has_a_header_and_types(desk, capfd, tmp_path):
+    assert exported(capfd, "rejects", "--columns", "line_number")[0] == ["line_number"]
+    file = tmp_path / "empty.parquet"
+    assert main(["export", WEEKLY, "--format", "parquet", "--output", str(file)]) == 0
+    found = pl.read_parquet(file)
+    assert (dict(found.schema), found.height) == (schema_of(finra_otc_weekly), 0)
+
+
+def test_more_rows_than_a_batch_come_in_batches_one_after_the_other(desk, tmp_path):
+    count = 2 * ROWS_PER_BATCH + 1
+    many = pl.select(
+        capture_id=pl.int_range(count, dtype=pl.Int64),
+        table_name=pl.lit(WEEKLY),
+        line_number=pl.lit(2, dtype=pl.Int64),
+        byte_offset=pl.lit(0, dtype=pl.Int64),
+        record=pl.lit("|"),
+        reason_code=pl.lit("blank_symbol"),
+        reason=pl.lit("blank"),
+        run_id=pl.lit("run"),
+        rejected_at=pl.lit(NOON).dt.cast_time_unit("us"),
+    )
+    with desk.warehouse.writing() as connection:
+        insert_frame(connection, rejects, many)
+    statement = select(rejects).order_by(rejects.c.capture_id)
+    with desk.warehouse.batches(statement, rejects) as batches:
+        assert [batch.height for batch in batches] == [0, ROWS_PER_BATCH, ROWS_PER_BATCH, 1]
+    file = tmp_path / "many.parquet"
+    assert main(["export", "rejects", "--format", "parquet", "--output", str(file)]) == 0
+    assert pl.read_parquet(file).equals(many)
+
+
+def test_a_reader_that_goes_away_ends_it_quietly(tmp_path):
+    state_dir = tmp_path / "state"
+    assert programs.run(state_dir, "orchestration_project", "run", "--weeks", "2")[0] == 0
+    process = programs.start(state_dir, "orchestration_project", "export", WEEKLY)
+    assert process.stdout
+    assert process.stderr
+    assert process.stdout.readline().startswith("week_start,tier,")
+    process.stdout.close()
+    assert (process.stderr.read(), process.wait(30)) == ("", 141)
+    process.stderr.close()
+
+
+def test_the_view_is_declared_with_the_key_of_its_table():
+    assert key_names(v_finra_otc_weekly.table) == key_names(finra_otc_weekly)
