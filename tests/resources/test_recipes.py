@@ -1,0 +1,123 @@
+"""The recipes of docs/recipes.md, run as they stand there on both databases."""
+
+import re
+from datetime import date, timedelta
+
+import pytest
+from sqlalchemy import text
+
+from orchestration_project.errors import ContractError
+from orchestration_project.settings import PROJECT_ROOT
+from orchestration_project.tables.spine import blobs
+from tests.resources.weeks import FAILED, MONDAY, NOON, Desk, rejected, row
+
+RECIPES = dict(
+    re.findall(
+        r"^## (.*?)\n(?:(?!^## ).)*?```sql\n(.*?)```",
+        (PROJECT_ROOT / "docs" / "recipes.md").read_text(),
+        re.DOTALL | re.MULTILINE,
+    )
+)
+
+
+@pytest.fixture
+def asked(desk, clock):
+    """Land a week on 5 January, its restatement on the 12th, and give what asks a recipe."""
+    desk.land(row("AAA", notional_usd=1_500_000), row("BBB"), row("CCC"), row("DDD"))
+    clock.at = NOON + timedelta(days=7)
+    desk.land(
+        row("AAA", share_quantity=150, notional_usd=1_500_000),
+        row("BBB", last_update_date=date(2026, 1, 12)),
+        row("CCC"),
+        row("EEE"),
+        version="v2",
+        rejects=rejected(3, 7),
+    )
+
+    def ask(heading):
+        with desk.warehouse.reading() as connection:
+            found = connection.execute(text(RECIPES[heading]))
+            return [dict(each) for each in found.mappings()]
+
+    return ask
+
+
+def only(rows, *names):
+    return [tuple(each[name] for name in names) for each in rows]
+
+
+def test_these_are_the_recipes():
+    headings = re.findall(r"^## (.*)", (PROJECT_ROOT / "docs" / "recipes.md").read_text(), re.M)
+    assert list(RECIPES) == headings
+
+
+def test_what_did_we_know_then(asked):
+    assert only(asked("What did we know then?"), "symbol", "share_quantity") == [
+        ("AAA", 100),
+        ("BBB", 100),
+        ("CCC", 100),
+        ("DDD", 100),
+    ]
+
+
+@pytest.mark.parametrize(("seconds", "shares"), [(-1, 100), (0, 150)])
+def test_a_state_ends_in_the_microsecond_in_which_the_next_begins(desk, asked, seconds, shares):
+    at = NOON + timedelta(days=7, microseconds=seconds)
+    sql = RECIPES["What did we know then?"].replace(
+        "2026-01-08 00:00:00.000000+00", at.strftime("%Y-%m-%d %H:%M:%S.%f+00")
+    )
+    with desk.warehouse.reading() as connection:
+        found = dict(only(connection.execute(text(sql)).mappings(), "symbol", "share_quantity"))
+    assert found["AAA"] == shares
+    assert ("EEE" in found, "DDD" in found) == (shares == 150, shares == 100)
+
+
+def test_what_changed_between_two_times(asked):
+    names = ("symbol", "change", "shares_before", "shares_after", "trades_before", "trades_after")
+    assert only(asked("What changed between two times?"), *names) == [
+        ("AAA", "changed", 100, 150, 1, 1),
+        ("DDD", "removed", 100, None, 1, None),
+        ("EEE", "added", None, 100, None, 1),
+    ]
+
+
+def test_where_does_this_row_come_from(desk, asked):
+    [found] = asked("Where does this row come from?")
+    [(sha256, byte_count, storage_uri)] = desk.rows(blobs, "sha256", "byte_count", "storage_uri")
+    assert (found["symbol"], found["share_quantity"], found["run_id"]) == ("AAA", 150, "run")
+    assert (found["sha256"], found["byte_count"]) == (sha256, byte_count)
+    assert (found["url"], found["storage_uri"]) == ("https://api.finra.org/data", storage_uri)
+
+
+def test_which_lines_of_a_week_were_refused_and_why(asked):
+    found = asked("Which lines of a week were refused, and why?")
+    assert only(found, "reason_code", "line_number", "record", "part_number") == [
+        ("blank_symbol", 3, r"|\xe9|x", 1),
+        ("blank_symbol", 7, r"|\xe9|x", 1),
+    ]
+
+
+def test_which_partitions_are_held_back(desk, asked):
+    assert asked("Which partitions are held back?") == []
+    other = Desk(desk.warehouse, desk.folder, week_start=MONDAY + timedelta(7))
+    with pytest.raises(ContractError):
+        other.land(row("AAA"), audits=[FAILED])
+    assert only(
+        asked("Which partitions are held back?"), "partition_key", "name", "expected", "found"
+    ) == [("T1|2025-11-17", "has_few_rejects", "at most 1", "2")]
+    other.land(row("AAA"), version="v2")
+    assert asked("Which partitions are held back?") == []
+
+
+def test_what_does_a_week_look_like_to_a_reader(asked):
+    first, *others = asked("What does a week look like to a reader?")
+    assert {name: str(value) for name, value in first.items()} == {
+        "tier_name": "NMS Tier 1",
+        "market_name": "ATS",
+        "venue_name": "XATS LLC",
+        "symbol": "AAA",
+        "share_quantity": "150",
+        "trade_count": "1",
+        "notional_dollars": "1.500000",
+    }
+    assert only(others, "symbol") == [("BBB",), ("CCC",), ("EEE",)]
