@@ -151,6 +151,23 @@ REJECTED = [
         "initialPublishedDate is no date: 2025-1-5",
     ),
     (
+        {"lastUpdateDate": "0000-01-01"},  # which no database could give back
+        "impossible_date",
+        "lastUpdateDate is no date: 0000-01-01",
+    ),
+    *(
+        ({SHARES: text}, "not_a_number", f"{SHARES} is not a number: {text}")
+        for text in ("NaN", "Infinity", "1e308", "0x10", "+5", "1_000")
+    ),
+    *(
+        (
+            {"totalNotionalSum": text},
+            "not_an_amount",
+            f"totalNotionalSum is no amount that 64 bits keep exactly: {text}",
+        )
+        for text in ("NaN", "-inf", "1e308", "9" * 40)
+    ),
+    (
         {"MPID": " ", "firmCRDNumber": "", "marketParticipantName": " "},
         "missing_venue",
         "MPID, firmCRDNumber and marketParticipantName are all blank",

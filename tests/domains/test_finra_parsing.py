@@ -1,6 +1,7 @@
 """Delimited text: each line ends exactly once, as a row or as a reject with its place."""
 
 import csv
+import gzip
 import io
 
 import pytest
@@ -88,6 +89,8 @@ def _fault(line: bytes) -> str | None:
         return "not_utf8"
     if "\0" in text:
         return "nul_byte"
+    if text.endswith("\r"):
+        return "wrong_line_end"
     return None if text.count("|") == 2 else "wrong_field_count"
 
 
@@ -123,7 +126,7 @@ def test_each_reject_says_what_is_wrong_with_its_line():
 
 
 @pytest.mark.parametrize(
-    "line", [b'"A|B|1', b'"A"x|"B"|"1"', b'"A"|"B"|"1"\r', b"A\rB|C|1", b'"A"|' + b"B" * 131_073]
+    "line", [b'"A|B|1', b'"A"x|"B"|"1"', b"A\rB|C|1", b'"A"|' + b"B" * 131_073]
 )
 def test_a_line_whose_quotes_cannot_be_read_is_rejected_alone(line: bytes):
     body = QUOTED_HEADER + b'\n"A"|"B"|"1"\n' + line + b'\n"C"|"D ""E"""|"2"'
@@ -131,6 +134,38 @@ def test_a_line_whose_quotes_cannot_be_read_is_rejected_alone(line: bytes):
     assert parsed.rows.rows() == [(1, 2, "A", "B", "1"), (1, 4, "C", 'D "E"', "2")]
     reason = "the line's quotes do not pair, or it holds a carriage return"
     assert parsed.rejects.rows() == [(1, 3, "malformed_quotes", reason)]
+
+
+@pytest.mark.parametrize("end", [b"", b"\r\n"])
+@pytest.mark.parametrize("quote", [b"", b'"'])
+def test_windows_line_ends_are_read_like_others_and_belong_to_no_field(quote: bytes, end: bytes):
+    body = b"symbol|name|shares\r\nA|B\rB|1\r\nC|D|2" + end
+    if quote:
+        body = b'"symbol"|"name"|"shares"\r\n"A"|"B"|"1"\r\n"C"|"D"|"2"' + end
+    parsed = parse(body)
+    name = "B" if quote else "B\rB"
+    assert parsed.rows.rows() == [(1, 2, "A", name, "1"), (1, 3, "C", "D", "2")]
+    assert parsed.rejects.rows() == []
+
+
+@pytest.mark.parametrize(
+    ("body", "good"),
+    [
+        pytest.param(b"symbol|name|shares\nA|B|1\r\nC|D|2\n", 3, id="in a plain file"),
+        pytest.param(b"symbol|name|shares\r\nA|B|1\nC|D|2\r\n", 3, id="in one of Windows"),
+        pytest.param(b"symbol|name|shares\r\nC|D|2\r\nA|B|1\r", 2, id="cut within the line end"),
+        pytest.param(b'"symbol"|"name"|"shares"\n"A"|"B"|"1"\r\n"C"|"D"|"2"', 3, id="quoted"),
+    ],
+)
+def test_a_line_that_ends_otherwise_than_the_header_is_rejected_alone(body: bytes, good: int):
+    parsed = parse(body)
+    assert parsed.rows.rows() == [(1, good, "C", "D", "2")]
+    reason = "the line does not end as the header does: one has a carriage return there"
+    assert parsed.rejects.rows() == [(1, 5 - good, "wrong_line_end", reason)]
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_name():
+    assert parse(b"\xef\xbb\xbf" + HEADER + b"\nA|B|1").rows.rows() == [(1, 2, "A", "B", "1")]
 
 
 def test_quotes_below_a_plain_header_are_part_of_the_text():
@@ -179,22 +214,6 @@ def test_parts_keep_their_numbers_and_their_own_headers():
         pytest.param(
             b"symbol|symbol|shares", "lacks name; repeats symbol", "symbol|symbol|shares", id="both"
         ),
-        pytest.param(
-            b"symbol|name|shares\r", "lacks shares", r"symbol|name|shares\r", id="Windows' lines"
-        ),
-        pytest.param(
-            b'"symbol"|"name"|"shares"\r',
-            "lacks symbol, name, shares",
-            r'"symbol"|"name"|"shares"\r',
-            id="Windows' lines, quoted",
-        ),
-        pytest.param(
-            "\ufeffsymbol|name|shares".encode(),
-            "lacks symbol",
-            r"\xef\xbb\xbfsymbol|name|shares",
-            id="a byte order mark",
-        ),
-        pytest.param(b"<html>\xff", "lacks symbol, name, shares", r"<html>\xff", id="no table"),
     ],
 )
 def test_a_wrong_header_is_refused_with_the_names(header: bytes, what: str, found: str | None):
@@ -208,6 +227,58 @@ def test_a_wrong_header_is_refused_with_the_names(header: bytes, what: str, foun
         "  where: part=3",
     ]
     assert str(refused.value).split("\n") == said
+
+
+UTF_16 = ("text in UTF-16", "save it as UTF-8")
+CARRIAGE_RETURNS = (
+    "text whose lines end in carriage returns alone",
+    r"save it with line ends of \n",
+)
+
+
+def separated_by(what: str) -> tuple[str, str]:
+    return f"text separated by {what}, not by |", "save it with | between the fields"
+
+
+@pytest.mark.parametrize(
+    ("body", "seems"),
+    [
+        pytest.param(HEADER.replace(b"|", b","), separated_by("commas"), id="commas"),
+        pytest.param(b'"symbol","name","shares"', separated_by("commas"), id="quoted commas"),
+        pytest.param(b"\xef\xbb\xbfshares;name;x", separated_by("semicolons"), id="semicolons"),
+        pytest.param(HEADER.replace(b"|", b"\t"), separated_by("tabs"), id="tabs"),
+        pytest.param((HEADER + b"\n").decode().encode("utf-16"), UTF_16, id="UTF-16"),
+        pytest.param((HEADER + b"\n").decode().encode("utf-16-be"), UTF_16, id="without a mark"),
+        pytest.param(HEADER + b"\rA|B|1\r", CARRIAGE_RETURNS, id="lines of an old Macintosh"),
+        pytest.param(gzip.compress(HEADER), ("compressed by gzip", "unpack it"), id="gzip"),
+        pytest.param(
+            b"PK\x03\x04\x14",
+            ("a zip archive or a spreadsheet", "unpack it, or save it as text"),
+            id="zip",
+        ),
+        pytest.param(b'[{"symbol": "A"}]', ("JSON", "ask for delimited text"), id="JSON"),
+        pytest.param(
+            b" <html>\xff",
+            ("a web page", "look at it in a browser: it may say why; then download the data again"),
+            id="a web page",
+        ),
+    ],
+)
+def test_what_is_no_such_text_at_all_is_named_with_what_to_do(body: bytes, seems: tuple[str, str]):
+    with pytest.raises(ContractError) as refused:
+        parse(body)
+    what, remedy = seems
+    assert refused.value.what == f"this is not the weekly data: it seems to be {what}"
+    assert refused.value.remedy == remedy
+    assert refused.value.found.startswith(in_ascii(body.split(b"\n")[0])[:20])
+
+
+def test_a_renamed_column_is_named_by_both_names_and_many_are_cut_short():
+    with pytest.raises(ContractError, match=r"lacks name; has unknown n\\xe4me\n"):
+        parse("symbol|näme|shares".encode("latin-1"))
+    many = b"|".join(b"%d" % number for number in range(9))
+    with pytest.raises(ContractError, match="unknown 0, 1, 2, 3, 4 and 4 more"):
+        parse(b"symbol|name|" + many)
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from orchestration_project.contracts import Part, Rule, sort_out
 from orchestration_project.domains.finra.parsing import parse_parts, with_records
 from orchestration_project.tables.finra import NOTIONAL_SCALE
 
-RULE_VERSION = "1"
+RULE_VERSION = "2"
 """To be raised with every change of rule that could make other rows of the same bytes."""
 
 API_FIELDS = (
@@ -33,10 +33,10 @@ API_FIELDS = (
     "totalWeeklyShareQuantity",
     "totalNotionalSum",
     "productTypeCode",
-    "summaryTypeCode",
     "initialPublishedDate",
     "lastUpdateDate",
     "lastReportedDate",
+    "summaryTypeCode",  # last, as it may not be blank: a page that is cut anywhere is noticed
 )
 FILE_FIELDS = (
     "tierDescription",
@@ -158,7 +158,9 @@ def _with_quantities(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def _day(name: str) -> pl.Expr:
-    shaped = pl.when(pl.col(name).str.contains(r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$")).then(pl.col(name))
+    is_shaped = pl.col(name).str.contains(r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$")
+    has_year = ~pl.col(name).str.starts_with("0000")  # which neither Python nor SQL has
+    shaped = pl.when(is_shaped & has_year).then(pl.col(name))
     return shaped.str.to_date("%Y-%m-%d", strict=False)
 
 

@@ -2,10 +2,10 @@
 
 Line by line, so that one bad line spoils no other, and every line ends in exactly one place.
 Nothing is trimmed or taken for a missing value: `NA` and `NULL` are symbols. Quotes mean something
-only below a header that is quoted itself.
+only below a header that is quoted itself; a carriage return ends a line only below a header that
+ends in one itself.
 """
 
-import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
@@ -13,7 +13,7 @@ from itertools import accumulate
 import polars as pl
 
 from orchestration_project.contracts import Part, Rule, in_ascii, sort_out
-from orchestration_project.errors import ContractError
+from orchestration_project.domains.finra.header import Header, read_header, unquoted
 
 PLACE = {"part_number": pl.Int64(), "line_number": pl.Int64()}
 REJECT = PLACE | {"reason_code": pl.String(), "reason": pl.String()}
@@ -49,10 +49,11 @@ def parse_parts(parts: Sequence[Part], columns: Sequence[str], *, delimiter: str
 
 def _parse(part: Part, columns: Sequence[str], delimiter: str) -> Parsed:
     lines = part.body.removesuffix(b"\n").split(b"\n")
-    header = _header(part, lines[0], columns, delimiter)
+    header = read_header(part, lines[0], columns, delimiter)
     width = len(header.names)
     split = _quoted_fields if header.is_quoted else _plain_fields
-    good, bad = sort_out(split(_decoded(lines), width, delimiter), _line_rules(width))
+    numbered = _without_line_ends(_decoded(lines), part, header)
+    good, bad = sort_out(split(numbered, width, delimiter), _line_rules(width))
     taken = [
         pl.col("fields").struct.field(f"field_{header.names.index(name)}").alias(name)
         for name in columns
@@ -72,6 +73,11 @@ def _line_rules(width: int) -> list[Rule]:
             pl.lit("the line holds a NUL byte, which no database text can keep"),
         ),
         Rule(
+            "wrong_line_end",
+            pl.col("has_wrong_end"),
+            pl.lit("the line does not end as the header does: one has a carriage return there"),
+        ),
+        Rule(
             "malformed_quotes",
             found.is_null(),
             pl.lit("the line's quotes do not pair, or it holds a carriage return"),
@@ -82,34 +88,6 @@ def _line_rules(width: int) -> list[Rule]:
             pl.format("the line has {} fields, the header has {}", found, pl.lit(width)),
         ),
     ]
-
-
-@dataclass(frozen=True)
-class _Header:
-    names: list[str]
-    is_quoted: bool
-
-
-def _header(part: Part, line: bytes, columns: Sequence[str], delimiter: str) -> _Header:
-    text = line.decode("utf-8", "backslashreplace")
-    is_quoted = text.startswith('"')
-    names = (_unquoted(text, delimiter) or []) if is_quoted else text.split(delimiter)
-    missing = [name for name in columns if name not in names]
-    repeated = [name for name in columns if names.count(name) > 1]
-    if missing or repeated:
-        raise ContractError(
-            "the header is not that of the weekly data: "
-            + "; ".join(
-                f"{what} {', '.join(which)}"
-                for what, which in (("lacks", missing), ("repeats", repeated))
-                if which
-            ),
-            expected=delimiter.join(columns),
-            found=in_ascii(line, 400),
-            remedy="compare the source's field list with the one expected here",
-            part=part.part_number,
-        )
-    return _Header(names, is_quoted)
 
 
 def _decoded(lines: Sequence[bytes]) -> pl.DataFrame:
@@ -129,6 +107,20 @@ def _utf8_or_none(line: bytes) -> str | None:
         return None
 
 
+def _without_line_ends(numbered: pl.DataFrame, part: Part, header: Header) -> pl.DataFrame:
+    """Take off the carriage returns that end lines; note where one is missing or too many.
+
+    A last line without its newline has no line end, and so no carriage return either.
+    """
+    line = pl.col("line")
+    is_ended = (pl.col("line_number") != len(numbered) + 1) | part.body.endswith(b"\n")
+    is_wanted = is_ended & header.has_windows_line_ends
+    return numbered.with_columns(
+        has_wrong_end=line.str.ends_with("\r") != is_wanted,
+        line=pl.when(is_wanted).then(line.str.strip_suffix("\r")).otherwise(line),
+    )
+
+
 def _plain_fields(numbered: pl.DataFrame, width: int, delimiter: str) -> pl.DataFrame:
     line = pl.col("line")
     return numbered.with_columns(
@@ -139,7 +131,7 @@ def _plain_fields(numbered: pl.DataFrame, width: int, delimiter: str) -> pl.Data
 
 def _quoted_fields(numbered: pl.DataFrame, width: int, delimiter: str) -> pl.DataFrame:
     names = [f"field_{place}" for place in range(width)]
-    values = [None if line is None else _unquoted(line, delimiter) for line in numbered["line"]]
+    values = [None if line is None else unquoted(line, delimiter) for line in numbered["line"]]
     fitting = [
         dict(zip(names, each, strict=True)) if each is not None and len(each) == width else None
         for each in values
@@ -148,18 +140,6 @@ def _quoted_fields(numbered: pl.DataFrame, width: int, delimiter: str) -> pl.Dat
         found=pl.Series([None if each is None else len(each) for each in values], dtype=pl.UInt32),
         fields=pl.Series(fitting, dtype=pl.Struct(dict.fromkeys(names, pl.String()))),
     )
-
-
-def _unquoted(line: str, delimiter: str) -> list[str] | None:
-    """Return the fields of a quoted line; None where quotes do not pair.
-
-    The reader would drop a carriage return at the end, and nothing is to be dropped.
-    """
-    try:
-        fields = next(csv.reader([line], delimiter=delimiter, strict=True), [""])
-    except csv.Error:
-        return None
-    return None if "\r" in line else fields or [""]
 
 
 def with_records(rejects: pl.DataFrame, parts: Sequence[Part]) -> pl.DataFrame:
