@@ -32,7 +32,8 @@ def backfill_outdated_weeks(
     if running is not None:
         return dg.SkipReason(f"The backfill {running} of an earlier tick is still running.")
     horizon = settings.finra_horizon_weeks
-    known, _ = of_known_tiers(finra.published())
+    known, unknown = of_known_tiers(finra.published())
+    aside = f" Left out, as tiers that are not documented: {', '.join(unknown)}." if unknown else ""
     recent = within_horizon(known, today=clock.today_in_new_york(), weeks=horizon)
     wanted = [each for each in recent if WEEKS.has_partition_key(each.key)]
     seen = warehouse.known_versions(tables.finra_otc_weekly)
@@ -42,7 +43,7 @@ def backfill_outdated_weeks(
     if not due:
         return dg.SkipReason(
             f"Nothing to do: all {len(wanted)} partitions published in the last {horizon} weeks "
-            f"were taken, and none has changed since.{unsaid}"
+            f"were taken, and none has changed since.{aside}{unsaid}"
         )
     backfill = request_backfill(
         context.instance,
@@ -52,7 +53,7 @@ def backfill_outdated_weeks(
         requested_by=MONDAYS,
         title=f"FINRA OTC weekly: {len(due)} partitions missing or restated",
     )
-    return dg.SkipReason(f"Launched the backfill {backfill}: {summary(due)}.{unsaid}")
+    return dg.SkipReason(f"Launched the backfill {backfill}: {summary(due)}.{aside}{unsaid}")
 
 
 finra_otc_weekly_mondays = dg.schedule(

@@ -13,6 +13,7 @@ from orchestration_project.domains.finra.parsing import (
     Parsed,
     parse_parts,
     row_count,
+    unfinished_line,
     with_records,
 )
 from orchestration_project.errors import ContractError
@@ -288,3 +289,19 @@ def test_rows_are_counted_without_the_header_and_with_or_without_a_final_newline
     body: bytes, rows: int
 ):
     assert row_count(body) == rows
+
+
+@pytest.mark.parametrize(
+    ("lines", "rest"),
+    [
+        pytest.param(b"A|B|1", b"", id="a missing newline alone"),
+        pytest.param(b"A|B|1\nA|B", b"A|B", id="cut"),
+        pytest.param(b"A|B|1\nA|B\n", b"", id="short, but ended"),
+        pytest.param(b"A|B|1|2", b"", id="long"),
+        pytest.param(b"", b"", id="none"),
+    ],
+)
+def test_a_line_is_unfinished_without_its_end_and_all_its_fields(lines: bytes, rest: bytes):
+    assert unfinished_line(HEADER + b"\n" + lines) == rest
+    assert unfinished_line(b"\xef\xbb\xbf" + HEADER + b"\n" + lines) == rest
+    assert unfinished_line((HEADER + b"\n" + lines).decode().encode("utf-16")) == b""

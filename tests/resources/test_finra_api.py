@@ -8,6 +8,7 @@ from datetime import date, timedelta
 
 import pytest
 
+from orchestration_project.contracts import in_ascii
 from orchestration_project.domains.finra.audits import checked_week
 from orchestration_project.domains.finra.contract import API_FIELDS
 from orchestration_project.domains.finra.selection import TierWeek
@@ -423,7 +424,7 @@ def test_rows_beyond_a_record_total_that_is_too_low_are_counted_and_hold_the_wee
 
 
 @pytest.mark.parametrize("on", [on_pages, on_probes])
-@pytest.mark.parametrize("total", [None, "", "many"])
+@pytest.mark.parametrize("total", [None, "", "many", "9" * 5000])
 def test_an_answer_without_a_record_total_is_refused(ask, on, total):
     def drop(reply):
         headers = {name: value for name, value in reply.headers.items() if name != "Record-Total"}
@@ -432,7 +433,7 @@ def test_an_answer_without_a_record_total_is_refused(ask, on, total):
     api, _ = ask(Finra(records(3), spoil=on(drop)))
     with pytest.raises(SourceError, match="does not say how many records") as refusal:
         fetched(api)
-    assert refusal.value.found == f"Record-Total {total or ''!r}"
+    assert refusal.value.found == f"Record-Total {(total or '')[:60]!r}"
     assert not refusal.value.is_retryable
 
 
@@ -448,7 +449,20 @@ UNUSABLE = {
         SourceError,
     ),
     "400": (Reply(400, {}, b'{"statusCode": 400, "message": "Sort"}'), SourceError),
-    "redirect": (Reply(302, {"Location": "https://elsewhere/"}), SourceError),
+    "redirect": (Reply(302, {"Location": "https://me:pw@elsewhere/?token=x"}), SourceError),
+    "gzip": (
+        Reply(200, {"Record-Total": "3", "Content-Encoding": "gzip"}, b"\x1f\x8b\x08 garbage"),
+        SourceError,
+    ),
+    "gzip_unsaid": (Reply(200, {"Record-Total": "3"}, b"\x1f\x8b\x08\n\n\n"), SourceError),
+    "nested": (Reply(200, {"Record-Total": "3"}, b"[" * 100_000), SourceError),
+    "nan": (Reply(200, {"Record-Total": "3"}, b'[{"lastUpdateDate": NaN}]'), SourceError),
+}
+COMPRESSED = r"HTTP 200, compressed \(gzip\) although that was not asked for: \\x1f"
+FOUND = {
+    "redirect": r"HTTP 302, a redirect to https://elsewhere/\?token=\*\*\*, which is not ",
+    "gzip": COMPRESSED,
+    "gzip_unsaid": COMPRESSED,
 }
 
 
@@ -461,8 +475,8 @@ def test_an_answer_that_is_no_data_is_refused_and_quoted(ask, on, name):
     with pytest.raises(kind, match="FINRA's answer cannot be used") as refusal:
         fetched(api, kept)
     assert type(refusal.value) is kind
-    assert refusal.value.found.startswith(f"HTTP {reply.status}: ")
-    assert reply.body.decode().strip()[:40] in refusal.value.found
+    assert re.match(FOUND.get(name, f"HTTP {reply.status}: "), refusal.value.found)
+    assert in_ascii(reply.body.strip())[:10] in refusal.value.found
     assert refusal.value.context["url"].endswith(CURRENT_PATH)
     assert kept == [] or kept[0].fetched.body == reply.body
     assert (reply.status == 200 and on is on_pages) == bool(kept)

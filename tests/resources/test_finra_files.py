@@ -168,5 +168,5 @@ def test_a_file_that_cannot_be_read_is_refused_and_what_was_read_before_is_kept(
     kept = []
     with pytest.raises(SourceError, match=r"file non_ats\.csv cannot be read") as refusal:
         files.fetch(MONDAY, TIER, version, kept)
-    assert refusal.value.found == "Is a directory"
+    assert refusal.value.found == "no regular file"
     assert [each.fetched.url for each in kept] == [f"file:{NAME}"]

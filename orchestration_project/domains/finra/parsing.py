@@ -13,7 +13,12 @@ from itertools import accumulate
 import polars as pl
 
 from orchestration_project.contracts import Part, Rule, in_ascii, sort_out
-from orchestration_project.domains.finra.header import Header, read_header, unquoted
+from orchestration_project.domains.finra.header import (
+    BYTE_ORDER_MARK,
+    Header,
+    read_header,
+    unquoted,
+)
 
 PLACE = {"part_number": pl.Int64(), "line_number": pl.Int64()}
 REJECT = PLACE | {"reason_code": pl.String(), "reason": pl.String()}
@@ -31,6 +36,17 @@ def row_count(body: bytes) -> int:
     """Return the number of lines after the header."""
     lines = body.count(b"\n") + (not body.endswith(b"\n"))
     return max(lines - 1, 0) if body else 0
+
+
+def unfinished_line(body: bytes, delimiter: bytes = b"|") -> bytes:
+    """Return a last line that has neither its end nor all its fields; blank where there is none.
+
+    A missing newline alone is usual. Below a header that is no text, nothing can be said.
+    """
+    header, _, lines = body.partition(b"\n")
+    last = lines.rpartition(b"\n")[2]
+    is_text = header.removeprefix(BYTE_ORDER_MARK).isascii() and b"\0" not in header
+    return last if is_text and last.count(delimiter) < header.count(delimiter) else b""
 
 
 def parse_parts(parts: Sequence[Part], columns: Sequence[str], *, delimiter: str = "|") -> Parsed:

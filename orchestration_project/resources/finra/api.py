@@ -4,24 +4,25 @@ Always POST: in a GET's query string filters are silently ignored. A page ends a
 3 MB, so a short page is not the last one: paging goes by `Record-Total` and by the rows received.
 """
 
-import json
 import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from typing import Any
 
-from orchestration_project.contracts import SourceName, in_ascii
+from orchestration_project.contracts import SourceName
 from orchestration_project.domains.finra.contract import API_FIELDS
 from orchestration_project.domains.finra.parsing import row_count
 from orchestration_project.errors import ConfigurationError, MovedError, SourceError, TransientError
 from orchestration_project.resources.captures import Capture, Captures, Fetched
 from orchestration_project.resources.clock import Clock
+from orchestration_project.resources.finra.answers import is_html, is_no_text, json_of, shown
 from orchestration_project.resources.finra.source import SourceVersion
 from orchestration_project.resources.http import HttpClient, Response
 
 PAGE_ROWS = 5000
 LARGEST_OFFSET = 500_000
+LONGEST_COUNT = 18
 GROUP = "otcMarket"
 CURRENT, HISTORIC = "weeklySummary", "weeklySummaryHistoric"
 """The last 12 months, and the three years before; the latter takes no sort."""
@@ -30,6 +31,7 @@ SORT = ("issueSymbolIdentifier", "summaryTypeCode", "firmCRDNumber", "MPID")
 """Makes the order of pages certain, where FINRA allows a sort."""
 
 KEPT_HEADERS = (
+    "content-encoding",
     "content-type",
     "finra-api-request-id",
     "record-limit",
@@ -164,7 +166,7 @@ class FinraApi:
                 name: value for name, value in response.headers.items() if name in KEPT_HEADERS
             },
             http_status=response.status,
-            row_count=None if _is_html(response) else row_count(response.body),
+            row_count=None if is_no_text(response) else row_count(response.body),
             fetched_at=self._clock.now(),
         )
 
@@ -172,7 +174,7 @@ class FinraApi:
         """Return how many rows a page holds, having made sure that it is one."""
         if response.status == 204 or response.body.strip() == b"[]":
             return 0
-        if _is_html(response) or response.body.lstrip().startswith((b"{", b"[")):
+        if is_no_text(response) or response.body.lstrip().startswith((b"{", b"[")):
             raise self._unusable(response, "delimited text")
         total = self._record_total(response)
         if total != version.record_total:
@@ -191,11 +193,11 @@ class FinraApi:
 
     def _record_total(self, response: Response) -> int:
         text = response.headers.get("record-total", "")
-        if not text.isdecimal():
+        if not text.isdecimal() or len(text) > LONGEST_COUNT:
             raise SourceError(
                 "an answer does not say how many records there are",
                 expected="the header Record-Total with a number",
-                found=f"Record-Total {text!r}",
+                found=f"Record-Total {text[:60]!r}",
                 remedy="check FINRA_API_URL: something between here and FINRA may drop headers",
                 url=response.url,
             )
@@ -224,7 +226,7 @@ class FinraApi:
 
     def _listed_in(self, response: Response) -> frozenset[tuple[str, str]]:
         try:
-            listed = json.loads(response.body)["availablePartitions"]
+            listed = json_of(response)["availablePartitions"]
             pairs = [each["partitions"] for each in listed]
             return frozenset((str(week), str(tier)) for week, tier in pairs)
         except (ValueError, KeyError, TypeError):
@@ -233,7 +235,7 @@ class FinraApi:
 
     def _rows(self, response: Response) -> list[dict[str, Any]]:
         try:
-            rows = json.loads(response.body)
+            rows = json_of(response)
             return [dict(row) for row in rows]
         except (ValueError, TypeError):
             raise self._unusable(response, "a JSON list of records") from None
@@ -260,7 +262,7 @@ class FinraApi:
             response = self._http.request(method, url, headers=headers, json=query)
         if response.status in (200, 204):
             return response
-        if response.status in (401, 403) and not _is_html(response):
+        if response.status in (401, 403) and not is_html(response):
             raise ConfigurationError(
                 f"FINRA refuses access with HTTP {response.status}",
                 expected="a client that may read this dataset, or none for public data",
@@ -297,7 +299,7 @@ class FinraApi:
                 url=response.url,
             )
         try:
-            token = json.loads(response.body)["access_token"]
+            token = json_of(response)["access_token"]
         except (ValueError, KeyError, TypeError):
             token = None
         if not isinstance(token, str) or not token:
@@ -313,15 +315,12 @@ class FinraApi:
 
     def _quoted(self, response: Response) -> str:
         """Return the start of an answer as ASCII; a source may send our own token back."""
-        body = response.body
-        for token in self._tokens_seen:
-            body = body.replace(token.encode(), b"***")
-        return f"HTTP {response.status}: {in_ascii(body, 200)}"
+        return shown(response, secrets=self._tokens_seen)
 
     def _unusable(self, response: Response, expected: str) -> SourceError | TransientError:
         """An answer that is no data; a statusCode of 500 and above in its body may pass."""
         try:
-            code = json.loads(response.body).get("statusCode", 0)
+            code = json_of(response).get("statusCode", 0)
         except (ValueError, AttributeError):
             code = 0
         kind = TransientError if isinstance(code, int) and code >= 500 else SourceError
@@ -349,10 +348,6 @@ def _query(week_start: date, tier: str, *, fields: Sequence[str], limit: int) ->
         "limit": limit,
         "offset": 0,
     }
-
-
-def _is_html(response: Response) -> bool:
-    return response.body[:200].lstrip().startswith(b"<")
 
 
 def _moved(before: str, after: str) -> MovedError:

@@ -1,19 +1,22 @@
 """A folder of downloaded weekly files."""
 
 import hashlib
+import stat
 from collections.abc import Iterable, Sequence
 from datetime import date
 from pathlib import Path
 
 from orchestration_project.contracts import SourceName, in_ascii
 from orchestration_project.domains.finra.files import MANIFEST, WeeklyFile, identify
-from orchestration_project.domains.finra.parsing import row_count
-from orchestration_project.errors import ConfigurationError, MovedError, SourceError
+from orchestration_project.domains.finra.parsing import row_count, unfinished_line
+from orchestration_project.errors import ConfigurationError, MovedError, SourceError, TransientError
 from orchestration_project.resources.captures import Capture, Captures, Fetched
 from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.finra.source import SourceVersion
 
 DATASET = "weekly download"
+LARGEST_FILE_BYTES = 256 * 1024 * 1024
+"""A thousand times what a weekly file has; a partition is held in memory as a whole."""
 
 
 class FinraFiles:
@@ -33,7 +36,7 @@ class FinraFiles:
     def version(self, week_start: date, tier: str) -> SourceVersion:
         """Hash the partition's files."""
         return _version(
-            (file.market, hashlib.sha256(self._bytes(file)).hexdigest())
+            (file.market, hashlib.sha256(self._bytes(file.name)).hexdigest())
             for file in self._files_of(week_start, tier)
         )
 
@@ -46,7 +49,7 @@ class FinraFiles:
             captures.append(self._captures.keep(self._fetched(file)))
             kept.append(captures[-1])
             _refuse_empty(file, captures[-1])
-            _refuse_cut_off(file, captures[-1])
+            _refuse_cut(file, captures[-1])
         found = _version((str(each.fetched.market), each.sha256) for each in captures)
         if found != version:
             raise MovedError(
@@ -58,7 +61,7 @@ class FinraFiles:
         return captures
 
     def _fetched(self, file: WeeklyFile) -> Fetched:
-        body = self._bytes(file)
+        body = self._bytes(file.name)
         return Fetched(
             body=body,
             url=f"file:{file.name}",
@@ -86,8 +89,7 @@ class FinraFiles:
     def _files(self) -> list[WeeklyFile]:
         try:
             names = sorted(path.name for path in self._folder.iterdir())
-            manifest = self._folder / MANIFEST
-            text = manifest.read_text("utf-8-sig") if MANIFEST in names else None
+            text = self._bytes(MANIFEST).decode("utf-8-sig") if MANIFEST in names else None
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigurationError(
                 "FINRA_FILES_DIR cannot be read",
@@ -97,16 +99,37 @@ class FinraFiles:
             ) from error
         return identify([name for name in names if name != MANIFEST], text)
 
-    def _bytes(self, file: WeeklyFile) -> bytes:
+    def _bytes(self, name: str) -> bytes:
+        """Read a regular file of the folder; a link to one is followed, unless out of the folder.
+
+        What a link elsewhere leads to would be quoted in errors, for all to read.
+        """
         try:
-            return (self._folder / file.name).read_bytes()
-        except OSError as error:
-            raise SourceError(
-                f"the file {file.name} cannot be read",
-                expected="a readable file",
-                found=str(error.strerror),
-                remedy="correct its permissions",
-            ) from error
+            path = (self._folder / name).resolve(strict=True)
+            if not path.is_relative_to(self._folder.resolve()):
+                raise _unreadable(name, "a link out of FINRA_FILES_DIR")
+            found = path.stat()
+            if not stat.S_ISREG(found.st_mode):
+                raise _unreadable(name, "no regular file")
+            if found.st_size > LARGEST_FILE_BYTES:
+                raise _unreadable(name, f"{found.st_size} bytes")
+            return path.read_bytes()
+        except (
+            OSError,
+            RuntimeError,
+        ) as error:  # Python 3.11 raises the latter for a loop of links
+            reason = getattr(error, "strerror", None) or "a loop of links"
+            raise _unreadable(name, reason) from error
+
+
+def _unreadable(name: str, found: str) -> SourceError:
+    return SourceError(
+        f"the file {name} cannot be read",
+        expected=f"a regular file of at most {LARGEST_FILE_BYTES} bytes that this user may read, "
+        "or a link to one within FINRA_FILES_DIR",
+        found=found,
+        remedy="correct the file's permissions or its link, or put the file itself into the folder",
+    )
 
 
 def _version(hashes: Iterable[tuple[str, str]]) -> SourceVersion:
@@ -127,16 +150,13 @@ def _refuse_empty(file: WeeklyFile, capture: Capture) -> None:
         )
 
 
-def _refuse_cut_off(file: WeeklyFile, capture: Capture) -> None:
-    """Refuse a download that broke off; one whose last line is whole cannot be told from others.
-
-    No audit would notice, for a file promises no number of rows: all later rows would be removed.
-    """
-    header, *_, last = capture.fetched.body.split(b"\n")
-    if last and last.count(b"|") < header.count(b"|"):
-        raise SourceError(
-            f"the file {file.name} ends in the middle of a line",
+def _refuse_cut(file: WeeklyFile, capture: Capture) -> None:
+    """Refuse a file that ends within a line, as one does that is still being copied."""
+    if rest := unfinished_line(capture.fetched.body):
+        raise TransientError(
+            f"the file {file.name} ends within a line",
             expected="a last line with as many fields as the header",
-            found=in_ascii(last, 200),
-            remedy="download it again",
+            found=in_ascii(rest, 400),
+            remedy="if it is still being copied, wait (better: copy it under another name and "
+            "rename it then); otherwise download it again",
         )

@@ -1,0 +1,58 @@
+"""What an answer of FINRA's is, by its bytes, and how it is quoted."""
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+from orchestration_project.contracts import in_ascii
+from orchestration_project.resources.http import Response
+from orchestration_project.settings import without_secrets
+
+GZIP = b"\x1f\x8b"
+
+
+def is_html(response: Response) -> bool:
+    """Whether it is a page for people, as proxies and the CDN send."""
+    return response.body[:200].lstrip().startswith(b"<")
+
+
+def is_no_text(response: Response) -> bool:
+    """Whether its lines are no data."""
+    return is_html(response) or bool(_compression(response))
+
+
+def json_of(response: Response) -> Any:
+    """Return what the body says in JSON.
+
+    Raises:
+        ValueError: It is none; neither are NaN, infinities, and lists nested without end.
+    """
+    try:
+        return json.loads(response.body, parse_constant=_no_constant)
+    except RecursionError as error:
+        raise ValueError("nested without end") from error
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON")
+
+
+def shown(response: Response, *, secrets: Iterable[str]) -> str:
+    """Return status and start of an answer as ASCII; a source may send ``secrets`` back."""
+    body, target = response.body[:10_000], response.headers.get("location", "")
+    for secret in secrets:
+        body, target = body.replace(secret.encode(), b"***"), target.replace(secret, "***")
+    said = [f"HTTP {response.status}"]
+    if target:
+        said.append(f"a redirect to {without_secrets(target)[:200]}, which is not followed")
+    if compression := _compression(response):
+        said.append(f"compressed ({compression}) although that was not asked for")
+    return f"{', '.join(said)}: {in_ascii(body, 200)}"
+
+
+def _compression(response: Response) -> str:
+    """Return how the body is compressed, blank where it is not."""
+    if response.body.startswith(GZIP):
+        return "gzip"
+    said = response.headers.get("content-encoding", "").strip().lower()
+    return "" if said == "identity" else said[:60]
