@@ -172,6 +172,10 @@ REJECTED = [
         "missing_venue",
         "MPID, firmCRDNumber and marketParticipantName are all blank",
     ),
+    *(
+        ({name: "é" * 501}, "text_too_long", f"{name} has 1002 bytes, more than 1000")
+        for name in ("issueSymbolIdentifier", "issueName", "MPID", "marketParticipantName")
+    ),
     ({"firmCRDNumber": "n/a"}, "not_a_crd_number", "firmCRDNumber is no number: n/a"),
     (
         {"totalNotionalSum": "12.3456789"},

@@ -59,6 +59,10 @@ SHARES, TRADES, SYMBOL = (
     "totalWeeklyTradeCount",
     "issueSymbolIdentifier",
 )
+TEXTS = (SYMBOL, "issueName", "MPID", "marketParticipantName", "productTypeCode")
+LONGEST_TEXT_BYTES = 1000
+"""Ten times what occurs. PostgreSQL keeps no key of more than 2.7 kB."""
+
 DATES = ("initialPublishedDate", "lastUpdateDate", "lastReportedDate")
 
 TIER_OF_DESCRIPTION = {"NMS Tier 1": "T1", "NMS Tier 2": "T2", "OTC": "OTCE", "OTCE": "OTCE"}
@@ -232,6 +236,12 @@ def _unreadable(code: str, name: str, parsed: str, what: str) -> Rule:
     return _rule(code, bad, pl.format(f"{name} is {what}: {{}}", _shown(name)))
 
 
+def _too_long(name: str) -> Rule:
+    length = pl.col(name).str.len_bytes()
+    reason = pl.format(f"{name} has {{}} bytes, more than {LONGEST_TEXT_BYTES}", length)
+    return _rule("text_too_long", length > LONGEST_TEXT_BYTES, reason)
+
+
 def _is_blank(name: str) -> pl.Expr:
     return pl.col(name).str.strip_chars() == ""
 
@@ -250,6 +260,7 @@ RULES = [
         _summary_is(FIRM_ROWS) & NO_VENUE,
         pl.lit("MPID, firmCRDNumber and marketParticipantName are all blank"),
     ),
+    *(_too_long(name) for name in TEXTS),
     _unreadable("not_a_crd_number", "firmCRDNumber", "firm_crd_number", "no number"),
     *_quantity_rules(SHARES, "share_quantity"),
     *_quantity_rules(TRADES, "trade_count"),
