@@ -39,7 +39,7 @@ def _no_constant(name: str) -> None:
 
 def shown(response: Response, *, secrets: Iterable[str]) -> str:
     """Return status and start of an answer as ASCII; a source may send ``secrets`` back."""
-    body, target = response.body[:10_000], response.headers.get("location", "")
+    body, target = response.body, response.headers.get("location", "")
     for secret in secrets:
         body, target = body.replace(secret.encode(), b"***"), target.replace(secret, "***")
     said = [f"HTTP {response.status}"]

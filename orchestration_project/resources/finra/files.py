@@ -6,8 +6,10 @@ from collections.abc import Iterable, Sequence
 from datetime import date
 from pathlib import Path
 
-from orchestration_project.contracts import SourceName, in_ascii
+from orchestration_project.contracts import Part, SourceName, in_ascii
+from orchestration_project.domains.finra.contract import FILE_FIELDS
 from orchestration_project.domains.finra.files import MANIFEST, WeeklyFile, identify
+from orchestration_project.domains.finra.header import read_header
 from orchestration_project.domains.finra.parsing import row_count, unfinished_line
 from orchestration_project.errors import ConfigurationError, MovedError, SourceError, TransientError
 from orchestration_project.resources.captures import Capture, Captures, Fetched
@@ -50,14 +52,15 @@ class FinraFiles:
             kept.append(captures[-1])
             _refuse_empty(file, captures[-1])
             _refuse_cut(file, captures[-1])
-        found = _version((str(each.fetched.market), each.sha256) for each in captures)
-        if found != version:
-            raise MovedError(
-                "the files changed while they were read",
-                expected=version.text,
-                found=found.text,
-                remedy="nothing: they are read again",
-            )
+        read = _version((str(each.fetched.market), each.sha256) for each in captures)
+        for found in (read, self.version(week_start, tier)):
+            if found != version:
+                raise MovedError(
+                    "the files changed while they were read",
+                    expected=version.text,
+                    found=found.text,
+                    remedy="nothing: they are read again; if it goes on, see what writes them",
+                )
         return captures
 
     def _fetched(self, file: WeeklyFile) -> Fetched:
@@ -114,10 +117,7 @@ class FinraFiles:
             if found.st_size > LARGEST_FILE_BYTES:
                 raise _unreadable(name, f"{found.st_size} bytes")
             return path.read_bytes()
-        except (
-            OSError,
-            RuntimeError,
-        ) as error:  # Python 3.11 raises the latter for a loop of links
+        except (OSError, RuntimeError) as error:  # the latter: how Python 3.11 tells of a loop
             reason = getattr(error, "strerror", None) or "a loop of links"
             raise _unreadable(name, reason) from error
 
@@ -142,12 +142,19 @@ def _version(hashes: Iterable[tuple[str, str]]) -> SourceVersion:
 
 def _refuse_empty(file: WeeklyFile, capture: Capture) -> None:
     if not capture.fetched.row_count:
+        _refuse_what_is_no_text(capture.fetched.body)
         raise SourceError(
             f"the file {file.name} holds no rows",
             expected="a header and at least one row",
             found=f"{len(capture.fetched.body)} bytes",
             remedy="download it again",
         )
+
+
+def _refuse_what_is_no_text(body: bytes) -> None:
+    """Say what it is, where it has one line because it is something else."""
+    if body:
+        read_header(Part(1, body), body.removesuffix(b"\n"), FILE_FIELDS, "|")
 
 
 def _refuse_cut(file: WeeklyFile, capture: Capture) -> None:

@@ -1,0 +1,87 @@
+"""What `docs/bad-input.md` promises for each bad input, and what in fact became of one."""
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from orchestration_project.errors import OrchestrationError
+from orchestration_project.settings import PROJECT_ROOT
+from orchestration_project.tables.spine import audits, captures, landings, rejects
+from tests.resources.weeks import Desk
+
+DOCUMENT = PROJECT_ROOT / "docs" / "bad-input.md"
+
+EVERY_ROW = "every row"
+REJECTS = "every good row; the bad line as a reject"
+HELD_BACK = "the bytes, the rejects and the audits"
+BYTES = "the bytes"
+NOTHING = "nothing: nothing came"
+
+
+@dataclass(frozen=True)
+class Promise:
+    """One row of the document; ``test`` is the name of a case or of a test's function."""
+
+    bad_input: str
+    seen: str
+    kept: str
+    remedy: str
+    test: str
+
+    @property
+    def quoted(self) -> list[str]:
+        """The texts in backticks."""
+        return re.findall(r"`([^`]+)`", self.seen)
+
+    def is_seen_in(self, told: str) -> bool:
+        """Whether every text in backticks is in what was told; … stands for anything."""
+        return all(_pattern(quoted).search(told) for quoted in self.quoted)
+
+
+def _pattern(quoted: str) -> re.Pattern[str]:
+    return re.compile(".*".join(re.escape(piece) for piece in quoted.split("…")), re.DOTALL)
+
+
+def promises() -> list[Promise]:
+    """Return the rows of all tables of the document that name a test."""
+    lines = [line for line in DOCUMENT.read_text().splitlines() if line.startswith("| ")]
+    rows = [re.split(r"(?<!\\)\|", line.strip("|")) for line in lines]
+    cells = [[cell.strip().replace(r"\|", "|") for cell in row] for row in rows]
+    return [
+        Promise(bad_input, seen, kept, remedy, test.strip("`"))
+        for bad_input, seen, kept, remedy, test in (row for row in cells if len(row) == 5)
+        if test != "Test"
+    ]
+
+
+def promise(test: str) -> Promise:
+    """Return the row that names ``test``."""
+    (found,) = [each for each in promises() if each.test == test]
+    return found
+
+
+@contextmanager
+def watched(desk: Desk) -> Iterator[Callable[[], str]]:
+    """Give what tells, later, what has been kept since; what is published stays, or is landed."""
+    before = {table: desk.count(table) for table in (captures, audits, rejects, landings)}
+    published = desk.quantities()
+
+    def kept() -> str:
+        new = {table: desk.count(table) - count for table, count in before.items()}
+        if new[landings]:
+            return REJECTS if new[rejects] else EVERY_ROW
+        assert desk.quantities() == published
+        if new[audits]:
+            return HELD_BACK
+        return BYTES if new[captures] else NOTHING
+
+    yield kept
+
+
+def told_by(load: Callable[[], object]) -> str:
+    """Return what a user is told of a load: its error, or how it went."""
+    try:
+        return str(load())
+    except OrchestrationError as error:
+        return str(error)

@@ -1,0 +1,189 @@
+"""Answers that are not as FINRA's should be: what is said of each, and what is kept of it."""
+
+import gzip
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orchestration_project.resources.artifacts import FolderStore
+from orchestration_project.resources.captures import Captures
+from orchestration_project.resources.clock import Clock
+from orchestration_project.resources.finra import FinraApi
+from orchestration_project.resources.finra.weekly import WeeklyLoad
+from orchestration_project.resources.http import HttpClient
+from orchestration_project.resources.warehouse import Warehouse
+from orchestration_project.tables.spine import rejects
+from tests.bad_input import EVERY_ROW, REJECTS, promise, told_by, watched
+from tests.faulty_server import FaultyServer, Reply, Request, dripping, endless
+from tests.resources.finra_server import TIER, TOKEN_PATH, WEEK, Finra, is_page, record
+from tests.resources.weeks import Desk, StoppedClock
+
+KEY, LATER = f"{TIER}|{WEEK}", "2026-01-02"
+TOTAL = {"summaryTypeCode": "ATS_W_SMBL", "MPID": None, "firmCRDNumber": None}
+SYMBOLS = [f"S{number:03}" for number in range(300)]
+
+Change = Callable[[Finra], object]
+Answer = Callable[[Reply], Any]
+
+
+def week(**first: object) -> list[dict[str, object]]:
+    """Return a restated week: a firm's row and the total of each symbol, ``first`` of the first."""
+    rows = [record(symbol, **kind) for symbol in SYMBOLS for kind in ({}, TOTAL)]
+    return [rows[0] | first, *rows[1:], record("NEW", lastUpdateDate=LATER), record("NEW", **TOTAL)]
+
+
+def rows(*more: dict[str, object], **first: object) -> Change:
+    def change(finra: Finra) -> None:
+        finra.rows = [*week(**first), *more]
+
+    return change
+
+
+def answers(answer: Answer, *, on_pages: bool = True) -> Change:
+    def change(finra: Finra) -> None:
+        finra.spoil = lambda asked, reply: answer(reply) if is_page(asked) is on_pages else reply
+
+    return change
+
+
+def probes(answer: Answer) -> Change:
+    """Spoil the answers to the question for a week's state, not the list of weeks."""
+
+    def spoil(asked: Request, reply: Reply) -> Any:
+        return answer(reply) if asked.method == "POST" and not is_page(asked) else reply
+
+    def change(finra: Finra) -> None:
+        finra.spoil = spoil
+
+    return change
+
+
+def with_body(change: Callable[[bytes], bytes], **headers: str) -> Answer:
+    return lambda reply: Reply(reply.status, reply.headers | headers, change(reply.body))
+
+
+def with_length(of: Callable[[int], int]) -> Answer:
+    def answer(reply: Reply) -> Iterator[bytes]:
+        changed = Reply(200, reply.headers | {"Content-Length": str(of(len(reply.body)))})
+        return iter([changed.raw() + reply.body])
+
+    return answer
+
+
+def shifts(finra: Finra) -> None:
+    """Have a row come twice and another never, as when rows move while pages are turned."""
+
+    def shift(reply: Reply) -> Reply:
+        header, *lines = reply.body.split(b"\n")
+        return Reply(200, reply.headers, b"\n".join([header, lines[0], lines[0], *lines[2:]]))
+
+    answers(shift)(finra)
+
+
+def moves(finra: Finra) -> None:
+    """Restate the week at each page."""
+    versions = iter(range(100))
+
+    def move(reply: Reply) -> Reply:
+        finra.rows = [*week(), *(record(f"T{n}") for n in range(next(versions) + 1))]
+        return reply
+
+    answers(move)(finra)
+
+
+CASES: dict[str, Change] = {
+    "extra_field": answers(
+        with_body(lambda body: b"\n".join(b"x|" + line for line in body.split(b"\n")))
+    ),
+    "renamed_field": answers(with_body(lambda body: body.replace(b"firmCRDNumber", b"firmCrd", 1))),
+    "windows_lines": answers(with_body(lambda body: body.replace(b"\n", b"\r\n"))),
+    "html_page": answers(with_body(lambda _: b"<html>Access Denied</html>")),
+    "gateway_timeout": answers(lambda _: Reply(504, {}, b"<html>504 Gateway Time-out</html>")),
+    "redirect": answers(lambda _: Reply(302, {"Location": "https://login.example/?token=abc"})),
+    "compressed": answers(with_body(gzip.compress, **{"Content-Encoding": "gzip"})),
+    "compression_garbage": answers(with_body(lambda _: b"\x1f\x8b\x08 junk\n\n")),
+    "content_length_too_long": answers(with_length(lambda length: length + 9)),
+    "content_length_too_short": answers(with_length(lambda length: length - 900)),
+    "slow_drip": answers(lambda reply: dripping(reply.raw(), 0.05)),
+    "body_without_end": answers(lambda _: endless()),
+    "json_that_ends_early": probes(with_body(lambda body: body[:-5])),
+    "nan_in_json": probes(with_body(lambda _: b'[{"lastUpdateDate": NaN}]')),
+    "nested_without_end": probes(with_body(lambda _: b"[" * 100_000)),
+    "error_in_the_body": answers(with_body(lambda _: b'{"statusCode": 500}')),
+    "no_record_total": answers(with_body(lambda body: body, **{"Record-Total": ""})),
+    "page_cut_short": answers(with_body(lambda body: body.rpartition(b"\n")[0])),
+    "paging_that_shifts": shifts,
+    "restated_again_and_again": moves,
+    "unknown_summary_type": rows(record("S000", summaryTypeCode="ATS_D_SMBL")),
+    "nan_amount": rows(totalNotionalSum="NaN"),
+    "amount_of_1e308": rows(totalNotionalSum="1e308"),
+    "nan_quantity": rows(totalWeeklyShareQuantity="NaN"),
+    "row_of_another_tier": answers(
+        with_body(lambda body: body.replace(b"|T1|", b"|NMS|", 1).replace(b"|T1|", b"|NA|", 1))
+    ),
+    "totals_that_differ": rows(totalWeeklyShareQuantity=99),
+    "week_withdrawn": lambda finra: setattr(
+        finra, "published", {"weeklySummary": [(WEEK, "NMS")], "weeklySummaryHistoric": []}
+    ),
+}
+
+
+@contextmanager
+def opened(below: Path, finra: Finra) -> Iterator[tuple[Callable[[], WeeklyLoad], Desk]]:
+    """Give a load of FINRA's, as each run makes one."""
+    store = FolderStore(below / "artifacts")
+    with (
+        Warehouse(f"sqlite:///{below}/x.sqlite", clock=StoppedClock()) as warehouse,
+        FaultyServer(finra) as server,
+        HttpClient(
+            system="finra_api",
+            state_dir=below,
+            requests_per_second=None,
+            now=Clock().now,
+            user_agent="tests",
+            use_environment=False,
+            deadline_seconds=0.7,
+            max_attempts=2,
+            max_body_bytes=2_000_000,
+            retry_wait_seconds=0.001,
+        ) as http,
+    ):
+        warehouse.prepare(holds="real")
+
+        def load() -> WeeklyLoad:
+            api = FinraApi(
+                http,
+                Captures(store),
+                StoppedClock(),
+                name="api",
+                api_url=server.url,
+                token_url=server.url + TOKEN_PATH,
+                credentials=None,
+                concurrent_requests=4,
+            )
+            return WeeklyLoad(api, warehouse, store, date(2026, 1, 5), "run", 0.005)
+
+        yield load, Desk(warehouse, below / "artifacts")
+
+
+def load_once(load: WeeklyLoad) -> object:
+    return load.land(load.take(KEY))
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_bad_answer_is_told_and_kept_as_the_document_says(case: str, tmp_path: Path):
+    finra = Finra([record("S000"), record("S000", **TOTAL)])
+    with opened(tmp_path, finra) as (load, desk):
+        load_once(load())
+        finra.rows = week()
+        CASES[case](finra)
+        with watched(desk) as kept:
+            told = told_by(lambda: load_once(load()))
+        told += " ".join(reason for (reason,) in desk.rows(rejects, "reason"))
+        promised = promise(case)
+        assert (promised.is_seen_in(told), kept()) == (True, promised.kept), told
+        assert (len(desk.quantities()) >= 300) is (kept() in (EVERY_ROW, REJECTS))

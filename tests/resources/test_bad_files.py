@@ -1,0 +1,224 @@
+"""Files that are not as they should be: what is said of each, and what is kept of it."""
+
+import gzip
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from orchestration_project.domains.finra.contract import FILE_FIELDS
+from orchestration_project.resources.artifacts import FolderStore
+from orchestration_project.resources.captures import Captures
+from orchestration_project.resources.finra import FinraFiles
+from orchestration_project.resources.finra.files import LARGEST_FILE_BYTES
+from orchestration_project.resources.finra.weekly import WeeklyLoad
+from orchestration_project.resources.warehouse import Warehouse
+from orchestration_project.tables.spine import captures, rejects
+from tests.bad_input import BYTES, EVERY_ROW, NOTHING, REJECTS, promise, told_by, watched
+from tests.resources.weeks import Desk, StoppedClock
+
+NAME, KEY = "finra_otc_weekly_otc_20251215.csv", "OTCE|2025-11-10"
+LINES = [f"OTC|S{n:03}|Name, {n} (C)  #1|LINK ECN|OTCN|7|1|2025-12-15" for n in range(300)]
+FIRST_NEW = LINES[0].replace("|7|", "|8|")
+ROWS = [line.split("|") for line in ["|".join(FILE_FIELDS), FIRST_NEW, *LINES[1:]]]
+GOOD = "\n".join(["|".join(FILE_FIELDS), *LINES]).encode()
+NEW = GOOD.replace(LINES[0].encode(), FIRST_NEW.encode())
+"""The file's next version, in which one quantity is another."""
+
+LAST = LINES[-1].encode()
+
+
+def body(content: bytes) -> Callable[[Path], object]:
+    return lambda folder: (folder / NAME).write_bytes(content)
+
+
+def last_line(line: bytes) -> Callable[[Path], object]:
+    return body(NEW.replace(LAST, line) + b"\n")
+
+
+def columns(*order: int, delimiter: str = "|", quote: str = "") -> bytes:
+    return "\n".join(
+        delimiter.join(f"{quote}{[*row, 'extra'][place]}{quote}" for place in order) for row in ROWS
+    ).encode()
+
+
+def linked_to(target: str, *, within: bool = False) -> Callable[[Path], object]:
+    def link(folder: Path) -> None:
+        (folder / NAME).unlink()
+        (folder / NAME).symlink_to(target)
+        (folder / "real.txt" if within else folder.parent / "secret").write_bytes(NEW)
+
+    return link
+
+
+def special(make: Callable[[Path], object]) -> Callable[[Path], object]:
+    def instead(folder: Path) -> None:
+        (folder / NAME).unlink()
+        make(folder / NAME)
+
+    return instead
+
+
+def too_large(path: Path) -> None:
+    with path.open("wb") as file:
+        file.truncate(LARGEST_FILE_BYTES + 1)  # takes no space
+
+
+def two_for_one_week(folder: Path) -> None:
+    (folder / "again.csv").write_bytes(NEW)
+    text = "file,tier,week_start,market\nagain.csv,OTCE,2025-11-10,ATS\n"
+    (folder / "manifest.csv").write_text(text)
+
+
+CASES: dict[str, Callable[[Path], object]] = {
+    "windows_line_ends": body(NEW.replace(b"\n", b"\r\n")),
+    "a_line_end_of_another_kind": last_line(LAST + b"\r"),
+    "carriage_returns_alone": body(NEW.replace(b"\n", b"\r")),
+    "byte_order_mark": body(b"\xef\xbb\xbf" + NEW),
+    "utf_16": body(NEW.decode().encode("utf-16")),
+    "windows_1252": last_line(LAST.replace(b"Name", b"Na\xefve")),
+    "non_ascii": last_line(LAST.replace(b"Name", "Añejo".encode())),
+    "nul_byte": last_line(LAST.replace(b"Name", b"Na\0me")),
+    "no_final_newline": body(NEW),
+    "cut_within_a_line": body(NEW[:-30]),
+    "quoted": body(columns(*range(8), quote='"')),
+    "quotes_that_do_not_pair": body(columns(*range(8), quote='"').replace(b'"S299"', b'"S299')),
+    "comma_separated": body(columns(*range(8), delimiter=",", quote='"')),
+    "semicolon_separated": body(columns(*range(8), delimiter=";")),
+    "tab_separated": body(columns(*range(8), delimiter="\t")),
+    "reordered_columns": body(columns(*reversed(range(8)))),
+    "extra_column": body(columns(8, *range(8)).replace(b"extra", b"new", 1)),
+    "renamed_column": body(NEW.replace(b"MPID", b"mpId")),
+    "missing_column": body(columns(*range(7))),
+    "a_field_too_many": last_line(LAST + b"|x"),
+    "line_of_20_mb": last_line(LAST.replace(b"Name", b"x" * 20_000_000)),
+    "nan": last_line(LAST.replace(b"|7|", b"|NaN|")),
+    "1e308": last_line(LAST.replace(b"|7|", b"|1e308|")),
+    "blank_symbol": last_line(LAST.replace(b"S299", b"")),
+    "many_bad_lines": body(NEW.replace(b"|7|", b"|-7|")),
+    "a_row_twice": body(NEW + b"\n" + LAST),
+    "another_tier": last_line(LAST.replace(b"OTC|", b"NMS Tier 1|", 1)),
+    "gzip_file": body(gzip.compress(NEW)),
+    "web_page": body(b"<!DOCTYPE html>\n<html>\nSession expired\n"),
+    "empty_file": body(b""),
+    "header_alone": body(GOOD.split(b"\n")[0]),
+    "two_files_for_one_week": two_for_one_week,
+    "a_name_that_tells_no_week": lambda folder: (folder / "week46.csv").write_bytes(NEW),
+    "link_within_the_folder": linked_to("real.txt", within=True),
+    "link_out_of_the_folder": linked_to("../secret"),
+    "dangling_link": linked_to("nowhere"),
+    "loop_of_links": linked_to(NAME),
+    "named_pipe": special(os.mkfifo),
+    "folder_instead_of_a_file": special(Path.mkdir),
+    "huge_file": special(too_large),
+}
+
+
+@contextmanager
+def opened(below: Path) -> Iterator[tuple[WeeklyLoad, Desk, Path]]:
+    """Give the load of a folder of files, of which the good one is landed."""
+    folder = below / "files"
+    folder.mkdir()
+    (folder / NAME).write_bytes(GOOD)
+    with Warehouse(f"sqlite:///{below}/x.sqlite", clock=StoppedClock()) as warehouse:
+        warehouse.prepare(holds="real")
+        store = FolderStore(below / "artifacts")
+        load = WeeklyLoad(
+            finra=FinraFiles(folder, Captures(store), StoppedClock()),
+            warehouse=warehouse,
+            artifacts=store,
+            today=date(2026, 1, 5),
+            run_id="run",
+            max_reject_ratio=0.005,
+        )
+        load.land(load.take(KEY))
+        yield load, Desk(warehouse, below / "artifacts", tier="OTCE"), folder
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_bad_file_is_told_and_kept_as_the_document_says(case: str, tmp_path: Path):
+    with opened(tmp_path) as (load, desk, folder), watched(desk) as kept:
+        CASES[case](folder)
+        told = told_by(lambda: load.land(load.take(KEY)))
+        told += " ".join(reason for (reason,) in desk.rows(rejects, "reason"))
+        promised = promise(case)
+        assert (promised.is_seen_in(told), kept()) == (True, promised.kept), told
+        if kept() in (EVERY_ROW, REJECTS):
+            assert desk.quantities()["S000"] == 8
+            assert len(desk.quantities()) + desk.count(rejects) == 300
+
+
+def test_a_link_out_of_the_folder_is_neither_read_nor_quoted(tmp_path: Path):
+    with opened(tmp_path) as (load, _, folder):
+        CASES["link_out_of_the_folder"](folder)
+        (tmp_path / "secret").write_text("PASSWORD=s3cr3t")
+        assert "s3cr3t" not in told_by(lambda: load.take(KEY))
+    blobs = [each for each in (tmp_path / "artifacts" / "blobs").rglob("*") if each.is_file()]
+    assert len(blobs) == 1  # that of the good file
+
+
+class Growing(FolderStore):
+    """A store at which a file grows by a line whenever something is put: it is being written."""
+
+    def __init__(self, folder: Path, file: Path, times: int) -> None:
+        super().__init__(folder)
+        self.file, self.times = file, times
+
+    def put(self, name: str, content: bytes) -> None:
+        super().put(name, content)
+        if self.times:
+            self.times -= 1
+            more = LINES[0].replace("S000", f"T{self.times}")
+            self.file.write_bytes(self.file.read_bytes() + f"\n{more}".encode())
+
+
+@pytest.mark.parametrize(("times", "read"), [(100, 3), (1, 2)])
+def test_a_file_that_grows_while_it_is_read_is_read_again_three_times_at_most(
+    times: int, read: int, tmp_path: Path
+):
+    with opened(tmp_path) as (load, desk, folder), watched(desk) as kept:
+        (folder / NAME).write_bytes(NEW)
+        store = Growing(tmp_path / "artifacts", folder / NAME, times)
+        growing = replace(load, finra=FinraFiles(folder, Captures(store), StoppedClock()))
+        before = desk.count(captures)
+        told = told_by(lambda: growing.land(growing.take(KEY)))
+        assert desk.count(captures) - before == read
+        if read == 2:  # it settled
+            assert (kept(), len(desk.quantities())) == (EVERY_ROW, 301)
+            return
+        promised = promise(
+            "test_a_file_that_grows_while_it_is_read_is_read_again_three_times_at_most"
+        )
+        assert (promised.is_seen_in(told), promised.kept, kept()) == (True, BYTES, BYTES), told
+
+
+@contextmanager
+def unprivileged(folder: Path) -> Iterator[None]:
+    """Be a user whom permissions stop, as root is not."""
+    if os.geteuid() != 0:
+        yield
+        return
+    os.chown(folder, 65534, 65534)
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+def test_a_file_that_this_user_may_not_read_is_named():
+    promised = promise("test_a_file_that_this_user_may_not_read_is_named")
+    with (
+        tempfile.TemporaryDirectory() as below,
+        unprivileged(Path(below)),
+        opened(Path(below)) as (load, desk, folder),
+        watched(desk) as kept,
+    ):
+        (folder / NAME).chmod(0)
+        told = told_by(lambda: load.take(KEY))
+        assert (promised.is_seen_in(told), kept(), promised.kept) == (True, NOTHING, NOTHING), told

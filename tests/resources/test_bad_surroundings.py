@@ -1,0 +1,99 @@
+"""A disk, a folder or a database that is not as it should be, below a load that is."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from orchestration_project.settings import PROJECT_ROOT, child_environment
+from orchestration_project.tables.finra import finra_otc_weekly
+from orchestration_project.tables.spine import landings
+from tests.bad_input import EVERY_ROW, NOTHING, promise, watched
+from tests.resources import test_bad_files as files
+
+LOAD = """
+import resource, signal, sys, tempfile
+from datetime import date
+from pathlib import Path
+from orchestration_project.errors import OrchestrationError
+from orchestration_project.resources.artifacts import FolderStore
+from orchestration_project.resources.captures import Captures
+from orchestration_project.resources.finra import FinraFiles
+from orchestration_project.resources.finra.weekly import WeeklyLoad
+from orchestration_project.resources.warehouse import Warehouse
+from tests.resources.weeks import StoppedClock
+
+below, limit, temporary = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+tempfile.tempdir = temporary or None
+if limit:  # no file may grow above it: to a program, a disk without space
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+store = FolderStore(below / "artifacts")
+with Warehouse(f"sqlite:///{below}/x.sqlite", clock=StoppedClock()) as warehouse:
+    source = FinraFiles(below / "files", Captures(store), StoppedClock())
+    load = WeeklyLoad(source, warehouse, store, date(2026, 1, 5), "run", 0.005)
+    try:
+        print(load.land(load.take("OTCE|2025-11-10")))
+    except OrchestrationError as error:
+        print(error)
+"""
+
+
+def load_in_a_child(below: Path, *, limit: int = 0, temporary: str = "") -> str:
+    command = [sys.executable, "-c", LOAD, str(below), str(limit), temporary]
+    done = subprocess.run(  # noqa: S603 - our own program
+        command,
+        env=child_environment(PYTHONPATH=str(PROJECT_ROOT)),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stderr == ""
+    return done.stdout
+
+
+def all_changed(folder: Path) -> None:
+    """Let the file be another one in every row, so that landing it takes space."""
+    (folder / files.NAME).write_bytes(files.GOOD.replace(b"|7|", b"|9|"))
+
+
+@pytest.mark.parametrize(
+    ("limit", "row"),
+    [
+        (1_000, "test_a_load_on_a_full_disk_leaves_all_as_it_was"),
+        (40_000, "full_disk_below_the_database"),
+    ],
+)
+def test_a_load_on_a_full_disk_leaves_all_as_it_was(limit: int, row: str, tmp_path: Path):
+    with files.opened(tmp_path) as (load, desk, folder):
+        all_changed(folder)
+        with watched(desk) as kept:
+            told = load_in_a_child(tmp_path, limit=limit)
+            assert promise(row).is_seen_in(told), told
+            assert kept() == promise(row).kept == NOTHING
+            assert not list((tmp_path / "artifacts").rglob(".partial-*"))
+        with watched(desk) as kept:  # and with space again
+            load.land(load.take(files.KEY))
+            assert (kept(), set(desk.quantities().values())) == (EVERY_ROW, {9})
+
+
+def test_a_load_needs_no_temporary_folder(tmp_path: Path):
+    row = promise("test_a_load_needs_no_temporary_folder")
+    with files.opened(tmp_path) as (_, desk, folder), watched(desk) as kept:
+        all_changed(folder)
+        told = load_in_a_child(tmp_path, temporary="/proc/nowhere")
+        assert (row.is_seen_in(told), kept(), row.kept) == (True, EVERY_ROW, EVERY_ROW), told
+
+
+def test_a_database_file_that_is_gone_is_made_anew_and_loaded_again(tmp_path: Path):
+    row = promise("test_a_database_file_that_is_gone_is_made_anew_and_loaded_again")
+    with files.opened(tmp_path):
+        pass
+    for each in tmp_path.glob("x.sqlite*"):
+        each.unlink()
+    shutil.rmtree(tmp_path / "files")
+    with files.opened(tmp_path) as (_, desk, _):  # loads, into a database that it makes
+        assert (row.kept, desk.count(finra_otc_weekly), desk.count(landings)) == (EVERY_ROW, 300, 1)
+        assert desk.rows(landings, "rows_added") == [(300,)]

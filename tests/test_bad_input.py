@@ -1,0 +1,54 @@
+"""`docs/bad-input.md` and the tests of bad input name the same inputs."""
+
+import ast
+from collections import Counter
+
+from orchestration_project.settings import PROJECT_ROOT
+from tests import bad_input
+from tests.resources import test_bad_answers, test_bad_files
+
+CASES = {*test_bad_files.CASES, *test_bad_answers.CASES, "full_disk_below_the_database"}
+
+
+def tests_in(pattern: str) -> set[str]:
+    """Return the names of all functions in the test modules of that name."""
+    return {
+        node.name
+        for path in (PROJECT_ROOT / "tests").rglob(pattern)
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.FunctionDef)
+    }
+
+
+def test_every_tested_input_is_in_the_document_once_and_the_document_names_no_other():
+    named = Counter(each.test for each in bad_input.promises())
+    assert [test for test, times in named.items() if times > 1] == []
+    assert CASES - set(named) == set()
+    assert set(named) - CASES - tests_in("test_*.py") == set()
+    assert not set(test_bad_files.CASES) & set(test_bad_answers.CASES)
+
+
+def test_a_message_that_another_test_looks_for_is_in_the_project_as_the_document_has_it():
+    sources = "".join(
+        path.read_text()
+        for folder in ("orchestration_project", "tests")
+        for path in (PROJECT_ROOT / folder).rglob("*.py")
+    )
+    hold_their_own = CASES | tests_in("test_bad_*.py")
+    for each in bad_input.promises():
+        if each.test not in hold_their_own:
+            assert [text for text in each.quoted if text not in sources] == [], each
+
+
+def test_every_row_of_the_document_says_what_is_seen_kept_and_to_be_done():
+    outcomes = {
+        bad_input.EVERY_ROW,
+        bad_input.REJECTS,
+        bad_input.HELD_BACK,
+        bad_input.BYTES,
+        bad_input.NOTHING,
+    }
+    for each in bad_input.promises():
+        assert all((each.bad_input, each.remedy)), each
+        assert each.kept in outcomes, each
+        assert each.seen.count("`") >= 2, each
