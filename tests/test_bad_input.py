@@ -10,7 +10,7 @@ from tests.resources import test_bad_answers, test_bad_files
 CASES = {*test_bad_files.CASES, *test_bad_answers.CASES, "full_disk_below_the_database"}
 
 
-def tests_in(pattern: str) -> set[str]:
+def functions_in(pattern: str) -> set[str]:
     """Return the names of all functions in the test modules of that name."""
     return {
         node.name
@@ -24,7 +24,7 @@ def test_every_tested_input_is_in_the_document_once_and_the_document_names_no_ot
     named = Counter(each.test for each in bad_input.promises())
     assert [test for test, times in named.items() if times > 1] == []
     assert CASES - set(named) == set()
-    assert set(named) - CASES - tests_in("test_*.py") == set()
+    assert set(named) - CASES - functions_in("test_*.py") == set()
     assert not set(test_bad_files.CASES) & set(test_bad_answers.CASES)
 
 
@@ -34,7 +34,7 @@ def test_a_message_that_another_test_looks_for_is_in_the_project_as_the_document
         for folder in ("orchestration_project", "tests")
         for path in (PROJECT_ROOT / folder).rglob("*.py")
     )
-    hold_their_own = CASES | tests_in("test_bad_*.py")
+    hold_their_own = CASES | functions_in("test_bad_*.py")
     for each in bad_input.promises():
         if each.test not in hold_their_own:
             assert [text for text in each.quoted if text not in sources] == [], each

@@ -1,5 +1,6 @@
 """A disk, a folder or a database that is not as it should be, below a load that is."""
 
+import secrets
 import shutil
 import subprocess
 import sys
@@ -7,11 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from orchestration_project.domains.finra.contract import LONGEST_TEXT_BYTES
 from orchestration_project.settings import PROJECT_ROOT, child_environment
 from orchestration_project.tables.finra import finra_otc_weekly
 from orchestration_project.tables.spine import landings
 from tests.bad_input import EVERY_ROW, NOTHING, promise, watched
 from tests.resources import test_bad_files as files
+from tests.resources.weeks import row
 
 LOAD = """
 import resource, signal, sys, tempfile
@@ -60,19 +63,19 @@ def all_changed(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("limit", "row"),
+    ("limit", "name"),
     [
         (1_000, "test_a_load_on_a_full_disk_leaves_all_as_it_was"),
         (40_000, "full_disk_below_the_database"),
     ],
 )
-def test_a_load_on_a_full_disk_leaves_all_as_it_was(limit: int, row: str, tmp_path: Path):
+def test_a_load_on_a_full_disk_leaves_all_as_it_was(limit: int, name: str, tmp_path: Path):
     with files.opened(tmp_path) as (load, desk, folder):
         all_changed(folder)
         with watched(desk) as kept:
             told = load_in_a_child(tmp_path, limit=limit)
-            assert promise(row).is_seen_in(told), told
-            assert kept() == promise(row).kept == NOTHING
+            assert promise(name).is_seen_in(told), told
+            assert kept() == promise(name).kept == NOTHING
             assert not list((tmp_path / "artifacts").rglob(".partial-*"))
         with watched(desk) as kept:  # and with space again
             load.land(load.take(files.KEY))
@@ -80,20 +83,33 @@ def test_a_load_on_a_full_disk_leaves_all_as_it_was(limit: int, row: str, tmp_pa
 
 
 def test_a_load_needs_no_temporary_folder(tmp_path: Path):
-    row = promise("test_a_load_needs_no_temporary_folder")
+    promised = promise("test_a_load_needs_no_temporary_folder")
     with files.opened(tmp_path) as (_, desk, folder), watched(desk) as kept:
         all_changed(folder)
         told = load_in_a_child(tmp_path, temporary="/proc/nowhere")
-        assert (row.is_seen_in(told), kept(), row.kept) == (True, EVERY_ROW, EVERY_ROW), told
+        assert (promised.is_seen_in(told), kept(), promised.kept) == (True, EVERY_ROW, EVERY_ROW), (
+            told
+        )
 
 
 def test_a_database_file_that_is_gone_is_made_anew_and_loaded_again(tmp_path: Path):
-    row = promise("test_a_database_file_that_is_gone_is_made_anew_and_loaded_again")
+    promised = promise("test_a_database_file_that_is_gone_is_made_anew_and_loaded_again")
     with files.opened(tmp_path):
         pass
     for each in tmp_path.glob("x.sqlite*"):
         each.unlink()
     shutil.rmtree(tmp_path / "files")
     with files.opened(tmp_path) as (_, desk, _):  # loads, into a database that it makes
-        assert (row.kept, desk.count(finra_otc_weekly), desk.count(landings)) == (EVERY_ROW, 300, 1)
+        assert (promised.kept, desk.count(finra_otc_weekly), desk.count(landings)) == (
+            EVERY_ROW,
+            300,
+            1,
+        )
         assert desk.rows(landings, "rows_added") == [(300,)]
+
+
+def test_the_longest_texts_that_the_contract_lets_through_fit_the_keys_of_each_database(desk):
+    longest = [secrets.token_hex(LONGEST_TEXT_BYTES)[:LONGEST_TEXT_BYTES] for _ in range(2)]
+    desk.land(row(*longest))
+    desk.land(row(*longest, share_quantity=1))  # into the history, too
+    assert desk.quantities() == {longest[0]: 1}
