@@ -11,6 +11,7 @@ import dagster as dg
 from dagster._core.definitions.reconstruct import ReconstructableRepository
 from sqlalchemy import select
 
+from orchestration_project.cli.full_disk import full_disk_explained
 from orchestration_project.domains.finra.selection import (
     TierWeek,
     latest_weeks,
@@ -56,7 +57,11 @@ def main(arguments: Sequence[str]) -> int:
     """Load the weeks; return 0 if all of them are landed."""
     options = _parser().parse_args(arguments)
     settings = load_settings()
-    with open_instance() as instance, open_warehouse(settings) as warehouse:
+    with (
+        full_disk_explained(settings),
+        open_instance() as instance,
+        open_warehouse(settings) as warehouse,
+    ):
         _say(f"source    {_source(settings)}")
         _say(f"database  {warehouse.shown_url}")
         weeks = _latest(settings, options.weeks)
