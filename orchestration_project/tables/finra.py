@@ -7,6 +7,7 @@ from orchestration_project.tables.kinds import (
     USD_SCALE,
     count,
     day,
+    flag,
     history_of,
     moment,
     ratio,
@@ -83,6 +84,52 @@ finra_venue_week = table(
     count("symbol_count", "Symbols traded"),
     ratio("tier_share", "Share of the tier's shares in the week, both markets, 0-1", optional=True),
     count("rank", "Place by shares in the tier, from 1; NULL: De Minimis Firms", optional=True),
+)
+
+finra_symbol_rolling_6w = table(
+    "finra_symbol_rolling_6w",
+    "One row per week, tier and symbol traded in it: its trading in the six weeks that end there.",
+    day("week_start", "Monday of the window's last week", key=True),
+    text("tier", "T1, T2 or OTCE", key=True),
+    text("symbol", "FINRA's issue symbol", key=True),
+    count("weeks_in_window", "Weeks of the six, by date, that have the symbol, 1-6"),
+    flag("is_complete", "Whether all six weeks of the tier are landed"),
+    ratio("average_shares_per_week", "Shares, mean of the weeks that have the symbol"),
+    count("min_share_quantity", "Shares in the least of these weeks"),
+    count("max_share_quantity", "Shares in the greatest of these weeks"),
+    ratio("average_trades_per_week", "Trades, mean of the weeks that have the symbol"),
+    count("min_trade_count", "Trades in the least of these weeks"),
+    count("max_trade_count", "Trades in the greatest of these weeks"),
+    ratio("trend_ratio", "Mean shares, last 3 weeks / first 3; NULL: nothing there", optional=True),
+    text("trend_direction", "up: ratio over 1.1; down: under 0.9; else flat", optional=True),
+)
+
+finra_concentration_week = table(
+    "finra_concentration_week",
+    "One row per week, tier and symbol: how few venues had its trading, and how that changed.",
+    day("week_start", "Monday of the week", key=True),
+    text("tier", "T1, T2 or OTCE", key=True),
+    text("symbol", "FINRA's issue symbol", key=True),
+    ratio("hhi_lower", "Herfindahl index 0-1 if De Minimis Firms are tiny", optional=True),
+    ratio("hhi_upper", "Herfindahl index 0-1 if De Minimis Firms are one", optional=True),
+    ratio("hhi_lower_change", "hhi_lower less that of the week before; NULL: none", optional=True),
+    ratio("hhi_upper_change", "hhi_upper less that of the week before; NULL: none", optional=True),
+    ratio("top_1_venue_share", "Share of shares of the largest named venue, 0-1", optional=True),
+    ratio("top_3_venue_share", "Share of shares of the 3 largest, 0-1", optional=True),
+    ratio("top_5_venue_share", "Share of shares of the 5 largest, 0-1", optional=True),
+)
+
+finra_tier_week = table(
+    "finra_tier_week",
+    "One row per week and tier, once all tiers are landed: its trading and its part of the market.",
+    day("week_start", "Monday of the week", key=True),
+    text("tier", "T1, T2 or OTCE", key=True),
+    count("share_quantity", "Shares, both markets"),
+    count("trade_count", "Trades, both markets"),
+    count("row_count", "Rows of finra_otc_weekly"),
+    count("symbol_count", "Symbols traded"),
+    count("venue_count", "Venues that are known by name: De Minimis Firms are not one"),
+    ratio("market_share", "Share of all tiers' shares in the week, 0-1", optional=True),
 )
 
 _weekly = finra_otc_weekly.c

@@ -12,6 +12,7 @@ from typing import Any
 import polars as pl
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     Column,
     CompoundSelect,
     Date,
@@ -90,6 +91,7 @@ BYTEWISE_TEXT = Text().with_variant(postgresql.TEXT(collation="C"), "postgresql"
 POLARS_TYPES: dict[type[TypeEngine[Any]], pl.DataType] = {
     Date: pl.Date(),
     BigInteger: pl.Int64(),
+    Boolean: pl.Boolean(),
     Double: pl.Float64(),
     UtcTimestamp: pl.Datetime("us", "UTC"),
     Dollars: pl.Decimal(19, USD_SCALE),
@@ -122,6 +124,11 @@ def count(name: str, comment: str, *, key: bool = False, optional: bool = False)
 def ratio(name: str, comment: str, *, optional: bool = False) -> Column[float]:
     """Return a column of double precision numbers."""
     return Column(name, Double(), nullable=optional, comment=comment)
+
+
+def flag(name: str, comment: str) -> Column[bool]:
+    """Return a column of true or false."""
+    return Column(name, Boolean(), nullable=False, comment=comment)
 
 
 def moment(name: str, comment: str, *, key: bool = False, optional: bool = False) -> Column[Any]:

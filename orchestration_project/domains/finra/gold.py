@@ -53,12 +53,12 @@ def symbol_week(rows: pl.DataFrame) -> pl.DataFrame:
     total = pl.col("total_share_quantity")
     whole = total.cast(pl.Int128) * total.cast(pl.Int128)
     ratios = per_symbol.with_columns(
-        average_trade_size=_ratio(total, pl.col("total_trade_count")),
-        top_venue_share=_ratio(pl.col("top_shares"), total),
-        hhi_lower=_ratio(pl.col("named_squares"), whole),
-        hhi_upper=_ratio(pl.col("all_squares"), whole),
+        average_trade_size=ratio_of(total, pl.col("total_trade_count")),
+        top_venue_share=ratio_of(pl.col("top_shares"), total),
+        hhi_lower=ratio_of(pl.col("named_squares"), whole),
+        hhi_upper=ratio_of(pl.col("all_squares"), whole),
     )
-    return _in_table_order(ratios, finra_symbol_week)
+    return in_table_order(ratios, finra_symbol_week)
 
 
 def _by_venue(rows: pl.DataFrame) -> pl.DataFrame:
@@ -81,19 +81,21 @@ def venue_week(rows: pl.DataFrame) -> pl.DataFrame:
         symbol_count=pl.len().cast(pl.Int64),
     )
     named_shares = pl.when(pl.col("venue_id") != DE_MINIMIS).then(shares)
-    return _in_table_order(
+    return in_table_order(
         venues.with_columns(
-            tier_share=_ratio(shares, shares.sum()),
+            tier_share=ratio_of(shares, shares.sum()),
             rank=named_shares.rank("min", descending=True).cast(pl.Int64),
         ),
         finra_venue_week,
     )
 
 
-def _ratio(part: pl.Expr, whole: pl.Expr) -> pl.Expr:
+def ratio_of(part: pl.Expr, whole: pl.Expr) -> pl.Expr:
+    """Return a part of a whole as a float, NULL where there is no whole."""
     return pl.when(whole > 0).then(part.cast(pl.Float64) / whole.cast(pl.Float64))
 
 
-def _in_table_order(rows: pl.DataFrame, table: Table) -> pl.DataFrame:
+def in_table_order(rows: pl.DataFrame, table: Table) -> pl.DataFrame:
+    """Return ``rows`` with the columns, the types and the order of ``table``."""
     schema = schema_of(table)
     return rows.select(list(schema)).cast(pl.Schema(schema)).sort(key_names(table))

@@ -1,0 +1,166 @@
+"""Which derived partitions a change reaches: what each is made of, declared once.
+
+What a partition is made of is named by partition and delivery, as in ``T1|2025-11-10#2``: the
+number of the delivery that last changed its values. The names of all of them are the version of
+what is derived; it is out of date exactly when that version is not the present one.
+"""
+
+import hashlib
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Protocol
+
+from orchestration_project.domains.finra.calendar import TIERS, WEEK
+from orchestration_project.domains.finra.selection import TierWeek, ranges
+
+GOLD_VERSION = "1"
+"""Version of the definitions in `across.py`; another one makes everything out of date."""
+
+WINDOW_WEEKS = 6
+
+Landed = Mapping[str, int]
+"""Partition keys of `finra_otc_weekly` that are landed, and the number of the last change."""
+
+
+class Rule(Protocol):
+    """What the partitions of a derived table are made of."""
+
+    def required(self, key: str) -> Sequence[str]:
+        """Return the landed partitions without which ``key`` is not derived."""
+        ...
+
+    def inputs(self, key: str) -> Sequence[str]:
+        """Return all partitions that ``key`` is made of, landed or not."""
+        ...
+
+    def reached(self, key: str, *, asked: Collection[str], landed: Landed) -> Sequence[str]:
+        """Return what to derive for ``key``, one of ``asked``: itself and what depends on it."""
+        ...
+
+    def candidates(self, landed: Landed) -> Sequence[str]:
+        """Return every partition that can be derived."""
+        ...
+
+
+@dataclass(frozen=True)
+class PerTier:
+    """A partition is a tier and a week, made of that week and of ``weeks_back`` before it.
+
+    So a change of a week reaches the landed ones among the ``weeks_back`` that follow it.
+    """
+
+    weeks_back: int
+
+    def required(self, key: str) -> Sequence[str]:
+        """Return the week itself: a window may have holes, but not at its end."""
+        return [key]
+
+    def inputs(self, key: str) -> Sequence[str]:
+        """Return the weeks of the window, by date, oldest first."""
+        at = parsed(key)
+        return [_moved(at, -weeks).key for weeks in range(self.weeks_back, -1, -1)]
+
+    def reached(self, key: str, *, asked: Collection[str], landed: Landed) -> Sequence[str]:
+        """Return the week and the landed ones that follow, up to the next that is asked for."""
+        at, found = parsed(key), [key]
+        for weeks in range(1, self.weeks_back + 1):
+            following = _moved(at, weeks).key
+            if following in asked:
+                break
+            found += [following] * (following in landed)
+        return found
+
+    def candidates(self, landed: Landed) -> Sequence[str]:
+        """Return what is landed."""
+        return sorted(landed)
+
+
+@dataclass(frozen=True)
+class AllTiers:
+    """A partition is a week, made of all its tiers, and of nothing before they are all landed."""
+
+    def required(self, key: str) -> Sequence[str]:
+        """Return the week in every tier."""
+        return [f"{tier}|{key}" for tier in TIERS]
+
+    def inputs(self, key: str) -> Sequence[str]:
+        """Return the week in every tier."""
+        return self.required(key)
+
+    def reached(self, key: str, *, asked: Collection[str], landed: Landed) -> Sequence[str]:
+        """Return the week: no other has anything of it."""
+        return [key]
+
+    def candidates(self, landed: Landed) -> Sequence[str]:
+        """Return the weeks of which all tiers are landed."""
+        weeks = {parsed(key).week_start.isoformat() for key in landed}
+        return sorted(week for week in weeks if all(key in landed for key in self.required(week)))
+
+
+ROLLING = PerTier(weeks_back=WINDOW_WEEKS - 1)
+CONCENTRATION = PerTier(weeks_back=1)
+CROSS_TIER = AllTiers()
+
+
+def parsed(key: str) -> TierWeek:
+    """Read the key of a landed partition."""
+    tier, _, week = key.partition("|")
+    return TierWeek(tier, date.fromisoformat(week))
+
+
+def _moved(partition: TierWeek, weeks: int) -> TierWeek:
+    return TierWeek(partition.tier, partition.week_start + weeks * WEEK)
+
+
+def version_of(rule: Rule, key: str, landed: Landed) -> str:
+    """Return what ``key`` would be derived of now, in words."""
+    inputs = " ".join(f"{each}#{landed[each]}" for each in rule.inputs(key) if each in landed)
+    return f"gold {GOLD_VERSION}: {inputs}"
+
+
+def out_of_date(rule: Rule, landed: Landed, derived: Mapping[str, str]) -> list[str]:
+    """Return the partitions to derive; ``derived`` has the versions of those that are."""
+    candidates = rule.candidates(landed)
+    return [key for key in candidates if derived.get(key) != version_of(rule, key, landed)]
+
+
+@dataclass(frozen=True)
+class Request:
+    """A run over consecutive partitions, and what tells it from an earlier one of the same."""
+
+    first: str
+    last: str
+    run_key: str
+
+
+def requests(
+    rules: Iterable[Rule], due: Iterable[tuple[str, str]], landed: Landed
+) -> list[Request]:
+    """Return the runs that derive the partitions between each (first, last) of ``due``.
+
+    The run key names what is derived from what: a run that failed is asked for again when its
+    inputs change, not at every tick.
+    """
+    found = []
+    for first, last in due:
+        between = [
+            version_of(rule, key, landed)
+            for rule in rules
+            for key in rule.candidates(landed)
+            if first <= key <= last
+        ]
+        digest = hashlib.sha256("\n".join(between).encode()).hexdigest()[:16]
+        found.append(Request(first, last, f"{first}...{last}@{digest}"))
+    return found
+
+
+def tier_ranges(keys: Iterable[str]) -> list[tuple[str, str]]:
+    """Return the runs of consecutive weeks for each tier, as (first, last)."""
+    return [(first.key, last.key) for first, last in ranges(map(parsed, keys))]
+
+
+def week_ranges(weeks: Iterable[str]) -> list[tuple[str, str]]:
+    """Return the runs of consecutive weeks, as (first, last)."""
+    found = ranges(TierWeek("", date.fromisoformat(week)) for week in weeks)
+    return [(first.week_start.isoformat(), last.week_start.isoformat()) for first, last in found]

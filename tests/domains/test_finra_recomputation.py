@@ -1,0 +1,147 @@
+"""Which derived partitions a change reaches, and when a week is one of all tiers."""
+
+from datetime import date, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from orchestration_project.domains.finra.calendar import TIERS, publication_date
+from orchestration_project.domains.finra.recomputation import (
+    CONCENTRATION,
+    CROSS_TIER,
+    ROLLING,
+    out_of_date,
+    requests,
+    tier_ranges,
+    version_of,
+    week_ranges,
+)
+from tests.properties import bounded
+
+FIRST = date(2025, 11, 3)
+
+
+def key(week: int, tier: str = "T1") -> str:
+    """Return the partition of the ``week``-th week, 0 being the first."""
+    return f"{tier}|{FIRST + timedelta(weeks=week)}"
+
+
+def weeks_of(keys) -> list[int]:
+    return [(date.fromisoformat(each[-10:]) - FIRST).days // 7 for each in keys]
+
+
+def landed(*weeks: int, tier: str = "T1") -> dict[str, int]:
+    return {key(week, tier): 1 for week in weeks}
+
+
+def derived(rule, state) -> dict[str, str]:
+    return {each: version_of(rule, each, state) for each in rule.candidates(state)}
+
+
+@pytest.mark.parametrize(
+    ("rule", "reached"), [(ROLLING, [2, 3, 4, 5, 6, 7]), (CONCENTRATION, [2, 3])]
+)
+def test_a_changed_week_reaches_itself_and_those_that_look_back_at_it(rule, reached):
+    state = landed(*range(12))
+    before = derived(rule, state)
+    assert out_of_date(rule, state, before) == []
+    state[key(2)] = 2
+    assert weeks_of(out_of_date(rule, state, before)) == reached
+    assert weeks_of(rule.reached(key(2), asked={key(2)}, landed=state)) == reached
+
+
+def test_weeks_that_are_not_landed_are_not_reached_and_none_takes_their_place():
+    state = landed(0, 1, 4, 9)
+    assert weeks_of(ROLLING.reached(key(0), asked={key(0)}, landed=state)) == [0, 1, 4]
+    assert weeks_of(CONCENTRATION.reached(key(1), asked={key(1)}, landed=state)) == [1]
+
+
+def test_an_old_week_that_lands_late_puts_its_followers_out_of_date():
+    before = derived(ROLLING, landed(0, 2, 3, 8))
+    assert weeks_of(out_of_date(ROLLING, landed(0, 1, 2, 3, 8), before)) == [1, 2, 3]
+
+
+def test_another_tiers_change_reaches_no_week_of_a_tier():
+    state = landed(*range(3)) | landed(*range(3), tier="T2")
+    before = derived(ROLLING, state)
+    assert out_of_date(ROLLING, state | {key(0, "T2"): 5}, before) == [
+        key(0, "T2"),
+        key(1, "T2"),
+        key(2, "T2"),
+    ]
+
+
+def test_of_several_that_are_asked_for_each_dependent_belongs_to_one():
+    state, asked = landed(*range(10)), {key(1), key(3)}
+    assert weeks_of(ROLLING.reached(key(1), asked=asked, landed=state)) == [1, 2]
+    assert weeks_of(ROLLING.reached(key(3), asked=asked, landed=state)) == [3, 4, 5, 6, 7, 8]
+
+
+@bounded
+@given(
+    st.sets(st.integers(0, 20), min_size=1),
+    st.sets(st.integers(0, 20)),
+    st.sampled_from([ROLLING, CONCENTRATION]),
+)
+def test_asking_for_what_changed_derives_exactly_what_is_out_of_date(weeks, changed, rule):
+    state = landed(*weeks)
+    before = derived(rule, state)
+    asked = {key(week) for week in changed & weeks}
+    state |= dict.fromkeys(asked, 2)
+    reached = [
+        each for one in sorted(asked) for each in rule.reached(one, asked=asked, landed=state)
+    ]
+    assert len(reached) == len(set(reached))
+    assert set(reached) == set(out_of_date(rule, state, before))
+
+
+def test_a_week_is_made_of_all_tiers_or_of_none():
+    state = landed(0, 1) | landed(0, tier="T2") | landed(0, 1, tier="OTCE")
+    assert CROSS_TIER.candidates(state) == ["2025-11-03"]
+    assert out_of_date(CROSS_TIER, state, {}) == ["2025-11-03"]
+    before = derived(CROSS_TIER, state)
+    assert out_of_date(CROSS_TIER, state, before) == []
+    assert out_of_date(CROSS_TIER, state | {key(0, "T2"): 2}, before) == ["2025-11-03"]
+    assert out_of_date(CROSS_TIER, state | landed(1, tier="T2"), before) == ["2025-11-10"]
+
+
+def test_a_week_is_out_when_its_last_tier_is_after_a_holiday_on_the_tuesday():
+    week = date(2025, 12, 15)  # 35 days later is the birthday of Martin Luther King
+
+    def on(day: date) -> list[str]:
+        published = {f"{tier}|{week}": 1 for tier in TIERS if publication_date(week, tier) <= day}
+        return out_of_date(CROSS_TIER, published, {})
+
+    assert on(date(2026, 1, 5)) == []
+    assert on(date(2026, 1, 19)) == []
+    assert on(date(2026, 1, 20)) == ["2025-12-15"]
+
+
+def test_what_a_partition_is_made_of_is_named_and_holes_are_left_out():
+    state = landed(0, 5) | {key(4): 3}
+    assert version_of(ROLLING, key(5), state) == (
+        "gold 1: T1|2025-11-03#1 T1|2025-12-01#3 T1|2025-12-08#1"
+    )
+
+
+def test_runs_cover_consecutive_weeks_and_are_known_by_what_they_derive_from_what():
+    state = landed(0, 1, 2, 5) | landed(1, tier="T2")
+    due = tier_ranges(state)
+    assert due == [(key(0), key(2)), (key(5), key(5)), (key(1, "T2"), key(1, "T2"))]
+    first = requests((ROLLING,), due, state)
+    assert [(each.first, each.last) for each in first] == due
+    assert requests((ROLLING,), due, state) == first
+    again = requests((ROLLING,), due, state | {key(1): 2})
+    assert [one.run_key == other.run_key for one, other in zip(first, again, strict=True)] == [
+        False,
+        False,
+        True,
+    ]
+
+
+def test_weeks_of_all_tiers_are_run_as_ranges_too():
+    state = {key(week, tier): 1 for week in (0, 1, 3) for tier in TIERS}
+    due = week_ranges(CROSS_TIER.candidates(state))
+    assert due == [("2025-11-03", "2025-11-10"), ("2025-11-24", "2025-11-24")]
+    assert len({each.run_key for each in requests((CROSS_TIER,), due, state)}) == 2
