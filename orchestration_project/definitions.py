@@ -3,14 +3,24 @@
 import dagster as dg
 
 from orchestration_project.assets import finra
-from orchestration_project.jobs import finra_otc_weekly
+from orchestration_project.jobs import finra_gold, finra_otc_weekly, finra_tier_week
 from orchestration_project.resources.providers import RESOURCES
-from orchestration_project.sensors.finra import finra_otc_weekly_mondays
+from orchestration_project.sensors.finra import (
+    finra_on_landing,
+    finra_on_last_tier,
+    finra_otc_weekly_mondays,
+)
 
 defs = dg.Definitions(
-    assets=[finra.otc_weekly],
-    jobs=[finra_otc_weekly],
+    assets=[
+        finra.otc_weekly,
+        finra.symbol_rolling_6w,
+        finra.concentration_week,
+        finra.tier_week,
+    ],
+    jobs=[finra_otc_weekly, finra_gold, finra_tier_week],
     schedules=[finra_otc_weekly_mondays],
+    sensors=[finra_on_landing, finra_on_last_tier],
     resources=RESOURCES,
     executor=dg.in_process_executor,  # 0.4 s a run where a process for each step takes 61 s
 )

@@ -2,9 +2,30 @@
 
 import dagster as dg
 
+from orchestration_project.assets.finra import (
+    SPECS,
+    concentration_week,
+    symbol_rolling_6w,
+    tier_week,
+)
+
 finra_otc_weekly = dg.define_asset_job(
     "finra_otc_weekly",
-    selection=dg.AssetSelection.groups("finra"),
+    selection=dg.AssetSelection.assets(*(spec.key for spec in SPECS)),
     description="Loads weeks of FINRA's OTC data: fetch, check, land, derive.",
+    tags={"domain": "finra"},
+)
+
+finra_gold = dg.define_asset_job(
+    "finra_gold",
+    selection=dg.AssetSelection.assets(symbol_rolling_6w, concentration_week),
+    description="Derives what looks across the weeks of a tier, for weeks that are landed.",
+    tags={"domain": "finra"},
+)
+
+finra_tier_week = dg.define_asset_job(
+    "finra_tier_week",
+    selection=dg.AssetSelection.assets(tier_week),
+    description="Derives what looks across tiers, for weeks of which all tiers are landed.",
     tags={"domain": "finra"},
 )

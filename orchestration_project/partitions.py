@@ -48,6 +48,9 @@ PARTITION_TAGS = (
 KINDS = {kind.category: kind for kind in (SourceError, ContractError, ConfigurationError)}
 """The errors that are refusals for good, by what an observation says of them."""
 
+Told = dg.AssetCheckResult | dg.AssetObservation | dg.MaterializeResult[Any]
+"""What an asset of several partitions yields."""
+
 Taken = TypeVar("Taken")
 Loaded = TypeVar("Loaded", covariant=True)
 
@@ -59,16 +62,20 @@ def first_finra_week(settings: Settings, now: date) -> date:
     return FIRST_WEEK_OF_ALL if settings.finra_source == "files" else monday_of(now) - A_YEAR
 
 
-def finra_tier_weeks(start: date, *, now: date, machine_now: date) -> dg.MultiPartitionsDefinition:
-    """Return tier x week, from ``start``, a Monday, to the last week that has ended by ``now``.
+def finra_weeks(start: date, *, now: date, machine_now: date) -> dg.WeeklyPartitionsDefinition:
+    """Return the weeks from ``start``, a Monday, to the last that has ended by ``now``.
 
     Dagster ends weekly partitions by ``machine_now``; the offset makes that the project's ``now``.
     """
-    weeks = dg.WeeklyPartitionsDefinition(
+    return dg.WeeklyPartitionsDefinition(
         start_date=start.isoformat(),
         day_offset=1,  # FINRA's weeks start on Mondays, Dagster's on Sundays
         end_offset=(monday_of(now) - monday_of(machine_now)) // timedelta(days=7),
     )
+
+
+def finra_tier_weeks(weeks: dg.WeeklyPartitionsDefinition) -> dg.MultiPartitionsDefinition:
+    """Return tier x week."""
     return dg.MultiPartitionsDefinition(
         {"tier": dg.StaticPartitionsDefinition(list(TIERS)), "week": weeks}
     )
@@ -195,7 +202,7 @@ def settle(
     outcomes: Sequence[Outcome[Loaded]],
     report: Callable[[Loaded], Mapping[dg.AssetKey, Mapping[str, Any]]],
     check_results: Sequence[dg.AssetCheckResult],
-) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult[Any]]:
+) -> Iterator[Told]:
     """Tell Dagster how the partitions ended; the good ones are materialized in any case.
 
     ``report`` says what a loaded partition has to say about each asset.
@@ -210,8 +217,8 @@ def settle(
             _materialized(context, asset_key, outcome.partition_key, metadata, by_hand=bool(failed))
     for key, error in failed.items():
         for asset_key in _selected(context):
-            context.log_event(_held_back(asset_key, key, error))
-    yield from check_results  # with these, Dagster also stores the events logged above
+            yield _held_back(asset_key, key, error)  # Dagster then stores what was logged, too
+    yield from check_results
     if failed:
         raise _failure(context, failed, len(outcomes))
     for asset_key in _selected(context):

@@ -21,7 +21,7 @@ PRESETS = sorted((PROJECT_ROOT / "presets").glob("*.yaml"))
 def test_every_asset_is_named_grouped_owned_and_described(spec):
     domain, noun = spec.key.path
     assert re.fullmatch(r"[a-z]+", domain)
-    assert re.fullmatch(r"[a-z_]+", noun)
+    assert re.fullmatch(r"[a-z][a-z0-9_]*", noun)
     assert spec.group_name == domain
     assert spec.owners
     assert spec.kinds
@@ -47,6 +47,9 @@ def test_what_starts_runs_is_off_until_somebody_switches_it_on():
         for schedule in schedules
         if isinstance(schedule, dg.ScheduleDefinition)
     )
+    sensors = list(defs.sensors or [])
+    assert [sensor.name for sensor in sensors] == ["finra_on_landing", "finra_on_last_tier"]
+    assert {sensor.default_status for sensor in sensors} == {dg.DefaultSensorStatus.STOPPED}
 
 
 @pytest.mark.parametrize("preset", PRESETS, ids=lambda path: path.stem)

@@ -1,10 +1,8 @@
 """FINRA's weekly assets as Dagster runs them, over the real demo source, on both databases."""
 
-from collections.abc import Iterator
 from datetime import date, timedelta
 
 import dagster as dg
-import psycopg
 import pytest
 from sqlalchemy import func, select
 
@@ -29,26 +27,6 @@ LATEST = {"T1": date(2026, 2, 9), "T2": date(2026, 1, 26), "OTCE": date(2026, 1,
 def key(tier: str, index: int) -> str:
     """Return the partition of the ``index``-th latest week, 1 being the latest."""
     return f"{tier}|{LATEST[tier] - timedelta(weeks=index - 1)}"
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request, demo_settings, tmp_path, postgres_server, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The URL of an empty database, set as DATABASE_URL."""
-    if request.param == "sqlite":
-        found = f"sqlite:///{tmp_path}/warehouse.sqlite"
-    else:
-        name = f"assets_{tmp_path.name}".lower()[:60]
-        with psycopg.connect(postgres_server, autocommit=True) as connection:
-            connection.execute(f'CREATE DATABASE "{name}"'.encode())
-        found = postgres_server.replace("/postgres?", f"/{name}?")
-    monkeypatch.setenv("DATABASE_URL", found)
-    return found
-
-
-@pytest.fixture
-def instance() -> Iterator[dg.DagsterInstance]:
-    with dg.instance_for_test() as instance:
-        yield instance
 
 
 def load(instance, first: str, last: str | None = None, **config) -> dg.ExecuteInProcessResult:

@@ -8,10 +8,12 @@ from orchestration_project.resources.warehouse.delivery import (
     ScopeState,
     SupersededError,
 )
+from orchestration_project.resources.warehouse.deriving import Derivation
 from orchestration_project.resources.warehouse.warehouse import Warehouse
 
 __all__ = [
     "Delivery",
+    "Derivation",
     "HeldBackError",
     "Landed",
     "Order",

@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Protocol
 
 import polars as pl
 from sqlalchemy import Table
@@ -64,6 +65,25 @@ class Delivery:
 
 Derive = Mapping[Table, Callable[[pl.DataFrame], pl.DataFrame]]
 """Derived tables, and what makes their rows of a partition from all its rows."""
+
+
+class Fenced(Protocol):
+    """What is written under a fence: the partition of a table, and the token that was seen."""
+
+    @property
+    def table(self) -> Table:
+        """The table."""
+        ...
+
+    @property
+    def partition_key(self) -> str:
+        """Dagster's key, which is the fence's."""
+        ...
+
+    @property
+    def token(self) -> int:
+        """The fence's token before anything was read."""
+        ...
 
 
 @dataclass(frozen=True)

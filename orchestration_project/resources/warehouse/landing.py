@@ -14,6 +14,7 @@ from sqlalchemy import Connection, Table, delete, select, update
 from orchestration_project.contracts import Checked, content_sha256
 from orchestration_project.resources.warehouse.delivery import (
     Delivery,
+    Fenced,
     Landed,
     Order,
     ScopeState,
@@ -65,11 +66,12 @@ def read_state(connection: Connection, table: Table, partition_key: str) -> Scop
 
 
 def take_fence(
-    connection: Connection, order: Order, now: datetime, source_version: str | None
+    connection: Connection, order: Fenced, now: datetime, source_version: str | None
 ) -> datetime:
     """Lock the partition, move its token on, and return the next ``known_from``.
 
-    ``source_version`` is the delivery's, None for one that could not be audited.
+    ``source_version`` is the delivery's, None for one that could not be audited; of a derived
+    partition it names what that is made of.
 
     Raises:
         SupersededError: The token is not the one of the order any more.

@@ -23,6 +23,12 @@ from orchestration_project.resources.warehouse.delivery import (
     Order,
     ScopeState,
 )
+from orchestration_project.resources.warehouse.deriving import (
+    Derivation,
+    changes,
+    derive,
+    derived_versions,
+)
 from orchestration_project.resources.warehouse.evidence import held_back, record_evidence
 from orchestration_project.resources.warehouse.frames import (
     Scope,
@@ -156,6 +162,16 @@ class Warehouse:
                 known.setdefault(row.key, set()).add(row.source_version)
         return known
 
+    def changes(self, table: Table) -> dict[str, int]:
+        """Return each landed partition, and the number of the delivery that last changed it."""
+        with self.reading() as connection:
+            return changes(connection, table)
+
+    def derived_versions(self, table: Table) -> dict[str, str]:
+        """Return each partition of a derived table, and what it was made of."""
+        with self.reading() as connection:
+            return derived_versions(connection, table)
+
     def row_counts(self, tables: Sequence[Table], scope: Scope) -> dict[str, int]:
         """Return how many rows of each table lie in ``scope``."""
         with self.reading() as connection:
@@ -200,6 +216,15 @@ class Warehouse:
                 return land(connection, order, delivery, checked, known_from)
             record_evidence(connection, order, delivery, checked, known_from)
         raise held_back(order, checked)
+
+    def derive(self, derivation: Derivation) -> None:
+        """Replace a partition of a derived table.
+
+        Raises:
+            SupersededError: Another run derived it since its inputs were read.
+        """
+        with self.writing() as connection:
+            derive(connection, derivation, self._clock.now())
 
     def record_refused(self, order: Order, delivery: Delivery) -> None:
         """Record what was fetched for a delivery that could not even be checked.

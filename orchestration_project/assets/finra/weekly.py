@@ -1,20 +1,24 @@
 """FINRA's OTC data by week and tier: captured, checked, landed, and derived by symbol and venue."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import dagster as dg
 from pydantic import Field
-from sqlalchemy import Column, Table
 
+from orchestration_project.assets.finra.catalogue import (
+    CAPTURE,
+    OTC_WEEKLY,
+    STAGED,
+    SYMBOL_WEEK,
+    VENUE_WEEK,
+    WEEKS,
+    asset_spec,
+    table_spec,
+)
 from orchestration_project.contracts import OFFENDERS_KEPT
 from orchestration_project.domains.finra.audits import AUDITS, Verdict, verdicts
-from orchestration_project.partitions import (
-    each_partition,
-    finra_tier_weeks,
-    first_finra_week,
-    settle,
-)
+from orchestration_project.partitions import Told, each_partition, settle
 from orchestration_project.resources.artifacts import ArtifactStore
 from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.finra import FinraSource
@@ -22,7 +26,7 @@ from orchestration_project.resources.finra.weekly import LoadedWeek, WeeklyLoad
 from orchestration_project.resources.intake import IntakeFigures
 from orchestration_project.resources.warehouse import Landed, Warehouse
 from orchestration_project.resources.warehouse.difference import BOOKKEEPING
-from orchestration_project.settings import Settings, load_settings
+from orchestration_project.settings import Settings
 from orchestration_project.tables.finra import (
     finra_otc_weekly,
     finra_symbol_week,
@@ -30,78 +34,25 @@ from orchestration_project.tables.finra import (
 )
 from orchestration_project.tables.spine import captures
 
-GROUP = "finra"
-OWNERS = ["team:market-data"]
-CAPTURE, STAGED, OTC_WEEKLY, SYMBOL_WEEK, VENUE_WEEK = (
-    dg.AssetKey([GROUP, noun])
-    for noun in (
-        "otc_weekly_capture",
-        "otc_weekly_staged",
-        "otc_weekly",
-        "symbol_week",
-        "venue_week",
-    )
-)
 SHOWN_OF_A_FAILURE = ("partition_key", "expected", "found", "offenders", "group_id", "run_id")
-SETTINGS = load_settings()
-TODAY = Clock(SETTINGS.clock_now).today_in_new_york()
-WEEKS = finra_tier_weeks(
-    first_finra_week(SETTINGS, TODAY), now=TODAY, machine_now=Clock().today_in_new_york()
-)
-
-
-def _spec(
-    key: dg.AssetKey,
-    description: str,
-    columns: Iterable[Column[Any]],
-    kinds: set[str],
-    *deps: dg.AssetKey,
-    **metadata: str,
-) -> dg.AssetSpec:
-    shown = [
-        dg.TableColumn(
-            column.name,
-            type=str(column.type),
-            description=column.comment,
-            constraints=dg.TableColumnConstraints(nullable=bool(column.nullable)),
-        )
-        for column in columns
-    ]
-    return dg.AssetSpec(
-        key,
-        deps=deps,
-        description=description,
-        group_name=GROUP,
-        owners=OWNERS,
-        kinds=kinds,
-        tags={"domain": GROUP, "data": "made_up" if SETTINGS.is_demo else "real"},
-        metadata={"dagster/column_schema": dg.TableSchema(columns=shown), **metadata},
-    )
-
-
-def _table_spec(key: dg.AssetKey, table: Table, kind: str, dep: dg.AssetKey) -> dg.AssetSpec:
-    name = {"dagster/table_name": table.name}
-    return _spec(key, str(table.comment), table.columns, {"table", kind}, dep, **name)
-
-
 SPECS = [
-    _spec(
+    asset_spec(
         CAPTURE,
         "One object per fetched page or file of FINRA's weekly data, its bytes unchanged, and one "
         "row per fetch in `captures`.",
         captures.columns,
         {"http", "bronze"},
     ),
-    _spec(
+    asset_spec(
         STAGED,
         "One Parquet file per delivery of a partition: the rows that kept the contract.",
         (column for column in finra_otc_weekly.columns if column.name not in BOOKKEEPING),
         {"polars", "parquet"},
         CAPTURE,
     ),
-    _table_spec(OTC_WEEKLY, finra_otc_weekly, "silver", STAGED),
-    _table_spec(SYMBOL_WEEK, finra_symbol_week, "gold", OTC_WEEKLY),
-    _table_spec(VENUE_WEEK, finra_venue_week, "gold", OTC_WEEKLY),
+    table_spec(OTC_WEEKLY, finra_otc_weekly, "silver", STAGED),
+    table_spec(SYMBOL_WEEK, finra_symbol_week, "gold", OTC_WEEKLY),
+    table_spec(VENUE_WEEK, finra_venue_week, "gold", OTC_WEEKLY),
 ]
 
 
@@ -142,7 +93,7 @@ def otc_weekly(
     finra: dg.ResourceParam[FinraSource],
     settings: dg.ResourceParam[Settings],
     warehouse: dg.ResourceParam[Warehouse],
-) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult[Any]]:
+) -> Iterator[Told]:
     """Load each partition of the run from its source into the tables."""
     load = WeeklyLoad(
         finra,

@@ -1,0 +1,78 @@
+"""How FINRA's assets look in the catalogue, and which weeks there are."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import dagster as dg
+from sqlalchemy import Column, Table
+
+from orchestration_project.partitions import finra_tier_weeks, finra_weeks, first_finra_week
+from orchestration_project.resources.clock import Clock
+from orchestration_project.settings import load_settings
+
+GROUP = "finra"
+OWNERS = ["team:market-data"]
+(
+    CAPTURE,
+    STAGED,
+    OTC_WEEKLY,
+    SYMBOL_WEEK,
+    VENUE_WEEK,
+    SYMBOL_ROLLING_6W,
+    CONCENTRATION_WEEK,
+    TIER_WEEK,
+) = (
+    dg.AssetKey([GROUP, noun])
+    for noun in (
+        "otc_weekly_capture",
+        "otc_weekly_staged",
+        "otc_weekly",
+        "symbol_week",
+        "venue_week",
+        "symbol_rolling_6w",
+        "concentration_week",
+        "tier_week",
+    )
+)
+SETTINGS = load_settings()
+TODAY = Clock(SETTINGS.clock_now).today_in_new_york()
+WEEKS_OF_ALL_TIERS = finra_weeks(
+    first_finra_week(SETTINGS, TODAY), now=TODAY, machine_now=Clock().today_in_new_york()
+)
+WEEKS = finra_tier_weeks(WEEKS_OF_ALL_TIERS)
+
+
+def asset_spec(
+    key: dg.AssetKey,
+    description: str,
+    columns: Iterable[Column[Any]],
+    kinds: set[str],
+    *deps: dg.AssetKey,
+    **metadata: str,
+) -> dg.AssetSpec:
+    """Return an asset of this domain, with these columns."""
+    shown = [
+        dg.TableColumn(
+            column.name,
+            type=str(column.type),
+            description=column.comment,
+            constraints=dg.TableColumnConstraints(nullable=bool(column.nullable)),
+        )
+        for column in columns
+    ]
+    return dg.AssetSpec(
+        key,
+        deps=deps,
+        description=description,
+        group_name=GROUP,
+        owners=OWNERS,
+        kinds=kinds,
+        tags={"domain": GROUP, "data": "made_up" if SETTINGS.is_demo else "real"},
+        metadata={"dagster/column_schema": dg.TableSchema(columns=shown), **metadata},
+    )
+
+
+def table_spec(key: dg.AssetKey, table: Table, kind: str, *deps: dg.AssetKey) -> dg.AssetSpec:
+    """Return the asset that is ``table``."""
+    name = {"dagster/table_name": table.name}
+    return asset_spec(key, str(table.comment), table.columns, {"table", kind}, *deps, **name)

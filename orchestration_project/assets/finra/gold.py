@@ -1,0 +1,81 @@
+"""What is derived across weeks and tiers, from what is landed, whenever that changed."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import dagster as dg
+
+from orchestration_project.assets.finra.catalogue import (
+    CONCENTRATION_WEEK,
+    OTC_WEEKLY,
+    SYMBOL_ROLLING_6W,
+    SYMBOL_WEEK,
+    TIER_WEEK,
+    VENUE_WEEK,
+    WEEKS,
+    WEEKS_OF_ALL_TIERS,
+    table_spec,
+)
+from orchestration_project.partitions import Outcome, Told, each_partition, settle
+from orchestration_project.resources.finra.gold import (
+    CONCENTRATION,
+    CROSS_TIER,
+    ROLLING,
+    DerivedGold,
+    GoldLoad,
+    Recipe,
+)
+from orchestration_project.resources.warehouse import Warehouse
+
+
+def _gold_asset(
+    key: dg.AssetKey, recipe: Recipe, weeks: dg.PartitionsDefinition, *deps: dg.AssetKey
+) -> dg.AssetsDefinition:
+    """Return the asset that derives ``recipe``: partitions that are current stay as they are."""
+
+    @dg.multi_asset(
+        name=f"derive_{recipe.table.name}",
+        specs=[table_spec(key, recipe.table, "gold", *deps)],
+        partitions_def=weeks,
+        backfill_policy=dg.BackfillPolicy.single_run(),
+    )
+    def derive(
+        context: dg.AssetExecutionContext, warehouse: dg.ResourceParam[Warehouse]
+    ) -> Iterator[Told]:
+        load = GoldLoad(recipe, warehouse, frozenset(context.partition_keys))
+        outcomes = each_partition(context, load)
+        _log_dependents(context, key, outcomes)
+        yield from settle(context, outcomes, lambda derived: {key: _news(derived)}, ())
+
+    return derive
+
+
+def _log_dependents(
+    context: dg.AssetExecutionContext, key: dg.AssetKey, outcomes: Sequence[Outcome[DerivedGold]]
+) -> None:
+    """Mark what was derived beyond the run's own partitions as materialized too."""
+    for outcome in outcomes:
+        recomputed = outcome.loaded.recomputed if outcome.loaded else {}
+        for partition, row_count in recomputed.items():
+            if partition == outcome.partition_key:
+                continue
+            metadata = {
+                "outcome": f"derived: {outcome.partition_key} changed",
+                "dagster/row_count": row_count,
+            }
+            context.log_event(dg.AssetMaterialization(key, partition=partition, metadata=metadata))
+
+
+def _news(derived: DerivedGold) -> dict[str, Any]:
+    return {
+        "outcome": "derived" if derived.recomputed else "unchanged",
+        "dagster/row_count": derived.row_count,
+        "recomputed_weeks": ", ".join(derived.recomputed) or "none",
+        "recomputed_week_count": len(derived.recomputed),
+        "made_of": derived.version,
+    }
+
+
+symbol_rolling_6w = _gold_asset(SYMBOL_ROLLING_6W, ROLLING, WEEKS, SYMBOL_WEEK)
+concentration_week = _gold_asset(CONCENTRATION_WEEK, CONCENTRATION, WEEKS, OTC_WEEKLY, SYMBOL_WEEK)
+tier_week = _gold_asset(TIER_WEEK, CROSS_TIER, WEEKS_OF_ALL_TIERS, SYMBOL_WEEK, VENUE_WEEK)

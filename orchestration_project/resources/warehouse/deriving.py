@@ -1,0 +1,89 @@
+"""A partition of a derived table, replaced in one transaction under its fence.
+
+Its fence keeps what the partition was made of where a landed one's keeps the source's version.
+Who derives reads the token and the inputs in one state of the database, and must find the token
+unchanged under the lock: of two runs the slower cannot put older figures over newer ones.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+import polars as pl
+from sqlalchemy import Connection, Table, delete, select
+
+from orchestration_project.resources.warehouse.frames import Scope, insert_frame, within
+from orchestration_project.resources.warehouse.landing import take_fence
+from orchestration_project.tables.spine import fences, landings
+
+CAUSES_WITHOUT_VALUES = ("none", "metadata")
+"""Landings after which every figure is what it was."""
+
+
+@dataclass(frozen=True)
+class Derivation:
+    """The rows of a derived partition.
+
+    Attributes:
+        table: The derived table.
+        partition_key: Dagster's key, which is the fence's.
+        partition: The same as a condition on the table's columns.
+        token: The fence's token when the inputs were read.
+        version: What the rows are made of.
+        rows: All rows of the partition.
+    """
+
+    table: Table
+    partition_key: str
+    partition: Scope
+    token: int
+    version: str
+    rows: pl.DataFrame
+
+
+def derive(connection: Connection, derivation: Derivation, now: datetime) -> None:
+    """Put the rows in the place of those that are there."""
+    take_fence(connection, derivation, now, derivation.version)
+    table = derivation.table
+    connection.execute(delete(table).where(within(table, derivation.partition)))
+    insert_frame(connection, table, derivation.rows)
+
+
+def changes(connection: Connection, table: Table) -> dict[str, int]:
+    """Return each landed partition, and the number of the delivery that last changed its values.
+
+    New rules count as a change: what they derive may differ where the rows do not.
+    """
+    landed = connection.execute(
+        select(
+            landings.c.partition_key,
+            landings.c.group_id,
+            landings.c.change_cause,
+            landings.c.rule_version,
+        )
+        .where(landings.c.table_name == table.name)
+        .order_by(landings.c.landed_at)
+    )
+    found: dict[str, int] = {}
+    rules: dict[str, str] = {}
+    for key, group, cause, rule in landed:
+        if cause not in CAUSES_WITHOUT_VALUES or rules.get(key) != rule:
+            found[key] = int(group.rpartition("#")[2])
+        rules[key] = rule
+    return found
+
+
+def read_fence(connection: Connection, table: Table, partition_key: str) -> tuple[int, str | None]:
+    """Return how often a partition was derived, and what it was last made of."""
+    at = {"table_name": table.name, "scope_key": partition_key}
+    found = connection.execute(
+        select(fences.c.token, fences.c.source_version).where(within(fences, at))
+    ).first()
+    return (found.token, found.source_version) if found else (0, None)
+
+
+def derived_versions(connection: Connection, table: Table) -> dict[str, str]:
+    """Return each partition of a derived table, and what it was made of."""
+    derived = connection.execute(
+        select(fences.c.scope_key, fences.c.source_version).where(fences.c.table_name == table.name)
+    )
+    return {key: version for key, version in derived if version is not None}

@@ -1,0 +1,177 @@
+"""What is derived across weeks and tiers, as Dagster runs it, over the real demo source."""
+
+from datetime import date, timedelta
+
+import dagster as dg
+import pytest
+from sqlalchemy import func, select
+
+from orchestration_project.assets.finra import catalogue
+from orchestration_project.definitions import defs
+from orchestration_project.tables.finra import (
+    finra_concentration_week,
+    finra_otc_weekly,
+    finra_symbol_rolling_6w,
+    finra_symbol_week,
+    finra_tier_week,
+)
+from tests import databases
+from tests.runs import failure_of, told_by
+
+RESTATED = date(2026, 1, 12)
+"""A week of T1 that the demo restates on 2026-03-10."""
+
+AFTER_IT = "2026-03-12T15:00:00+00:00"
+
+
+def t1(week: date) -> str:
+    return f"T1|{week}"
+
+
+def run(instance, job: str, first: str, last: str | None = None) -> dg.ExecuteInProcessResult:
+    return defs.resolve_job_def(job).execute_in_process(
+        instance=instance,
+        raise_on_error=False,
+        tags={
+            "dagster/asset_partition_range_start": first,
+            "dagster/asset_partition_range_end": last or first,
+        },
+    )
+
+
+def load(instance, first: str, last: str | None = None) -> None:
+    assert run(instance, "finra_otc_weekly", first, last).success
+
+
+def derive(instance, first: str, last: str | None = None) -> dg.ExecuteInProcessResult:
+    result = run(instance, "finra_gold", first, last)
+    assert result.success
+    return result
+
+
+def of_week(url, table, week: date) -> databases.Rows:
+    return databases.rows(
+        url, select(table).where(table.c.week_start == week).order_by(*table.primary_key.columns)
+    )
+
+
+def test_a_range_derives_a_row_for_each_symbol_of_each_week(url, instance):
+    first, last = RESTATED, RESTATED + timedelta(weeks=2)
+    load(instance, t1(first), t1(last))
+    derive(instance, t1(first), t1(last))
+    keys = ("week_start", "tier", "symbol")
+    symbols = databases.rows(url, select(*(finra_symbol_week.c[name] for name in keys)))
+    for table in (finra_symbol_rolling_6w, finra_concentration_week):
+        derived = databases.rows(url, select(*(table.c[name] for name in keys)))
+        assert sorted(derived) == sorted(symbols)
+    windows = finra_symbol_rolling_6w.c
+    assert databases.rows(
+        url,
+        select(windows.week_start, func.max(windows.weeks_in_window))
+        .group_by(windows.week_start)
+        .order_by(windows.week_start),
+    ) == [(first + timedelta(weeks=weeks), weeks + 1) for weeks in range(3)]
+    assert databases.rows(url, select(windows.is_complete).distinct()) == [(False,)]
+    changes = finra_concentration_week.c
+    assert databases.rows(
+        url, select(changes.week_start).where(changes.hhi_upper_change.is_not(None)).distinct()
+    ) == [(first + timedelta(weeks=1),), (last,)]
+
+
+def test_six_landed_weeks_make_a_window_complete(url, instance):
+    first, last = RESTATED - timedelta(weeks=5), RESTATED
+    load(instance, t1(first), t1(last))
+    derive(instance, t1(last))
+    windows = finra_symbol_rolling_6w.c
+    assert databases.rows(url, select(windows.week_start, windows.is_complete).distinct()) == [
+        (last, True)
+    ]
+    assert databases.rows(url, select(func.max(windows.weeks_in_window))) == [(6,)]
+
+
+def test_running_it_twice_changes_nothing_and_says_so(url, instance):
+    load(instance, t1(RESTATED))
+    derive(instance, t1(RESTATED))
+    before = databases.contents(url)
+    told = told_by(derive(instance, t1(RESTATED)))
+    assert databases.contents(url) == before
+    for asset in ("symbol_rolling_6w", "concentration_week"):
+        assert told[asset][t1(RESTATED)]["outcome"] == "unchanged"
+        assert told[asset][t1(RESTATED)]["recomputed_weeks"] == "none"
+        assert told[asset][t1(RESTATED)]["dagster/row_count"] > 0
+
+
+def test_a_restated_week_updates_its_dependents_and_nothing_else(url, instance, monkeypatch):
+    before, first, last = (RESTATED + timedelta(weeks=weeks) for weeks in (-1, 0, 2))
+    load(instance, t1(before), t1(last))
+    derive(instance, t1(before), t1(last))
+    tables = (finra_symbol_rolling_6w, finra_concentration_week)
+    weeks = [before + timedelta(weeks=weeks) for weeks in range(4)]
+    old = {(table, week): of_week(url, table, week) for table in tables for week in weeks}
+
+    monkeypatch.setenv("CLOCK_NOW", AFTER_IT)
+    load(instance, t1(first))
+    result = derive(instance, t1(first))
+    told = told_by(result)
+    dependents = [t1(week) for week in weeks[1:]]
+    assert told["symbol_rolling_6w"][t1(first)]["recomputed_weeks"] == ", ".join(dependents)
+    assert told["concentration_week"][t1(first)]["recomputed_weeks"] == ", ".join(dependents[:2])
+    assert told["symbol_rolling_6w"][t1(last)]["outcome"] == f"derived: {t1(first)} changed"
+    assert set(told["symbol_rolling_6w"]) == set(dependents)
+    now = {(table, week): of_week(url, table, week) for table in tables for week in weeks}
+    rolling, concentration = tables
+    changed = {place for place in old if old[place] != now[place]}
+    assert changed == {
+        *((rolling, week) for week in weeks[1:]),
+        *((concentration, week) for week in weeks[1:3]),
+    }
+
+    derived = {table: databases.rows(url, select(table)) for table in tables}
+    again = told_by(derive(instance, t1(before), t1(last)))
+    assert {each["outcome"] for of in again.values() for each in of.values()} == {"unchanged"}
+    assert {table: databases.rows(url, select(table)) for table in tables} == derived
+
+
+def test_a_week_that_is_not_landed_is_refused_and_the_others_are_derived(url, instance):
+    load(instance, t1(RESTATED))
+    missing = t1(RESTATED + timedelta(weeks=1))
+    result = run(instance, "finra_gold", t1(RESTATED), missing)
+    assert not result.success
+    said = failure_of(result, "derive_finra_symbol_rolling_6w")
+    assert f"{missing} cannot be derived" in said
+    assert f"found: not landed: {missing}" in said
+    assert "what to do: load that first, by the job finra_otc_weekly" in said
+    for asset in (catalogue.SYMBOL_ROLLING_6W, catalogue.CONCENTRATION_WEEK):
+        assert instance.get_materialized_partitions(asset) == {t1(RESTATED)}
+
+
+def test_the_tiers_of_a_week_are_derived_once_all_are_landed(url, instance):
+    week = date(2026, 1, 26)
+    load(instance, f"T1|{week}")
+    load(instance, f"OTCE|{week}")
+    result = run(instance, "finra_tier_week", str(week))
+    assert not result.success
+    assert f"found: not landed: T2|{week}" in failure_of(result, "derive_finra_tier_week")
+    assert of_week(url, finra_tier_week, week) == []
+
+    load(instance, f"T2|{week}")
+    assert run(instance, "finra_tier_week", str(week)).success
+    assert instance.get_materialized_partitions(catalogue.TIER_WEEK) == {str(week)}
+    source = finra_otc_weekly.c
+    expected = databases.rows(
+        url,
+        select(
+            source.tier,
+            func.sum(source.share_quantity),
+            func.sum(source.trade_count),
+            func.count(),
+            func.count(source.symbol.distinct()),
+            func.count(source.venue_id.distinct()).filter(source.venue_id != "CRD:0"),
+        )
+        .group_by(source.tier)
+        .order_by(source.tier),
+    )
+    rows = of_week(url, finra_tier_week, week)
+    assert [row[1:7] for row in rows] == expected
+    total = sum(row[2] for row in rows)
+    assert [row[7] for row in rows] == [pytest.approx(row[2] / total) for row in rows]

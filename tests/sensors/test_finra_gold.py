@@ -1,0 +1,95 @@
+"""The sensors that derive after landings, ticked by hand over the real demo source."""
+
+import dagster as dg
+import pytest
+
+from orchestration_project.definitions import defs
+from orchestration_project.resources.providers import RESOURCES
+from orchestration_project.sensors.finra import finra_on_landing, finra_on_last_tier
+
+
+@pytest.fixture
+def instance():
+    with dg.instance_for_test() as instance:
+        yield instance
+
+
+@pytest.fixture(autouse=True)
+def small_demo(demo_settings):
+    return demo_settings
+
+
+def tick(sensor, instance) -> str | dg.SensorResult:
+    """Return what a tick says, or asks for."""
+    with dg.build_resources({"warehouse": RESOURCES["warehouse"]}, instance) as resources:
+        context = dg.build_sensor_context(instance=instance, resources=resources._asdict())
+        result = sensor(context)
+    return str(result.skip_message) if isinstance(result, dg.SkipReason) else result
+
+
+def asked(result) -> list[tuple[str, str]]:
+    tags = [request.tags for request in result.run_requests]
+    return [
+        (each["dagster/asset_partition_range_start"], each["dagster/asset_partition_range_end"])
+        for each in tags
+    ]
+
+
+def run(instance, job: str, first: str, last: str) -> None:
+    tags = {
+        "dagster/asset_partition_range_start": first,
+        "dagster/asset_partition_range_end": last,
+    }
+    result = defs.resolve_job_def(job).execute_in_process(instance=instance, tags=tags)
+    assert result.success
+
+
+def test_without_landings_there_is_nothing_to_derive(instance):
+    assert tick(finra_on_landing, instance) == (
+        "Nothing to do: what 0 landed weeks derive is current."
+    )
+    assert tick(finra_on_last_tier, instance) == (
+        "Nothing to do: all tiers of 0 weeks are landed, and these are current."
+    )
+
+
+def test_what_landed_is_derived_and_then_left_alone_until_it_changes(instance, monkeypatch):
+    run(instance, "finra_otc_weekly", "T1|2026-01-12", "T1|2026-01-26")
+    due = tick(finra_on_landing, instance)
+    assert asked(due) == [("T1|2026-01-12", "T1|2026-01-26")]
+    run(instance, "finra_gold", "T1|2026-01-12", "T1|2026-01-26")
+    assert tick(finra_on_landing, instance) == (
+        "Nothing to do: what 3 landed weeks derive is current."
+    )
+    monkeypatch.setenv("CLOCK_NOW", "2026-03-12T15:00:00+00:00")
+    run(instance, "finra_otc_weekly", "T1|2026-01-12", "T1|2026-01-12")
+    again = tick(finra_on_landing, instance)
+    assert asked(again) == asked(due)
+    assert isinstance(again, dg.SensorResult)
+    assert isinstance(due, dg.SensorResult)
+    assert again.run_requests
+    assert due.run_requests
+    assert again.run_requests[0].run_key != due.run_requests[0].run_key
+
+
+def test_the_last_tier_of_a_week_starts_what_looks_across_tiers(instance):
+    for tier in ("T1", "T2"):
+        run(instance, "finra_otc_weekly", f"{tier}|2026-01-19", f"{tier}|2026-01-26")
+    assert tick(finra_on_last_tier, instance) == (
+        "Nothing to do: all tiers of 0 weeks are landed, and these are current."
+    )
+    run(instance, "finra_otc_weekly", "OTCE|2026-01-26", "OTCE|2026-01-26")
+    assert asked(tick(finra_on_last_tier, instance)) == [("2026-01-26", "2026-01-26")]
+    run(instance, "finra_tier_week", "2026-01-26", "2026-01-26")
+    assert tick(finra_on_last_tier, instance) == (
+        "Nothing to do: all tiers of 1 weeks are landed, and these are current."
+    )
+
+
+def test_while_a_run_is_under_way_no_other_is_asked_for(instance):
+    run(instance, "finra_otc_weekly", "T1|2026-01-26", "T1|2026-01-26")
+    job = defs.resolve_job_def("finra_gold")
+    waiting = instance.create_run_for_job(job, status=dg.DagsterRunStatus.STARTED)
+    assert tick(finra_on_landing, instance) == (
+        f"The run {waiting.run_id} of finra_gold is under way."
+    )
