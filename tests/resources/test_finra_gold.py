@@ -1,0 +1,121 @@
+"""Deriving from landed rows, on both databases: fences, and what makes a partition out of date."""
+
+from dataclasses import replace
+from datetime import date, timedelta
+
+import pytest
+
+from orchestration_project.errors import ConfigurationError
+from orchestration_project.resources.finra.gold import CONCENTRATION, CROSS_TIER, ROLLING, GoldLoad
+from orchestration_project.resources.warehouse import SupersededError
+from orchestration_project.tables.finra import (
+    finra_concentration_week,
+    finra_otc_weekly,
+    finra_symbol_rolling_6w,
+    finra_tier_week,
+)
+from tests.resources.weeks import MONDAY, Desk, row
+
+KEY = f"T1|{MONDAY}"
+NEXT = MONDAY + timedelta(weeks=1)
+
+
+def loader(desk: Desk, recipe=ROLLING, *asked: str) -> GoldLoad:
+    return GoldLoad(recipe, desk.warehouse, asked or (KEY,))
+
+
+def derive(desk: Desk, recipe=ROLLING, key: str = KEY) -> list[str]:
+    """Derive a partition and return what was recomputed."""
+    load = loader(desk, recipe, key)
+    return list(load.land(load.take(key)).recomputed)
+
+
+def windows(desk: Desk) -> list[tuple[object, ...]]:
+    return desk.rows(
+        finra_symbol_rolling_6w, "week_start", "symbol", "weeks_in_window", "max_share_quantity"
+    )
+
+
+def test_a_slower_run_cannot_put_older_figures_over_newer_ones(desk):
+    desk.land(row(share_quantity=100))
+    slow = loader(desk).take(KEY)
+    desk.land(row(share_quantity=900), version="v2")
+    derive(desk)
+    with pytest.raises(SupersededError):
+        loader(desk).land(slow)
+    assert windows(desk) == [(MONDAY, "AAA", 1, 900)]
+    assert derive(desk) == []
+
+
+def test_figures_that_a_landing_overtook_are_written_and_derived_again(desk):
+    desk.land(row(share_quantity=100))
+    taken = loader(desk).take(KEY)
+    desk.land(row(share_quantity=900), version="v2")
+    loader(desk).land(taken)
+    assert windows(desk) == [(MONDAY, "AAA", 1, 100)]
+    assert derive(desk) == [KEY]
+    assert windows(desk) == [(MONDAY, "AAA", 1, 900)]
+
+
+def test_a_change_of_metadata_alone_derives_nothing_and_new_rules_derive_again(desk):
+    desk.land(row())
+    derive(desk)
+    later = date(2026, 1, 1)
+    assert desk.land(row(last_update_date=later), version="v2").change_cause == "metadata"
+    assert derive(desk) == []
+    assert desk.land(row(last_update_date=later), version="v3").change_cause == "none"
+    assert derive(desk) == []
+    desk.land(row(last_update_date=later), version="v3", rule_version="2")
+    assert derive(desk) == [KEY]
+
+
+def test_a_symbol_that_a_restatement_removes_leaves_what_is_derived(desk):
+    following = replace(desk, week_start=NEXT)
+    desk.land(row("AAA"), row("BBB"))
+    following.land(row("AAA"), row("BBB"))
+    derive(desk)
+    desk.land(row("AAA"), version="v2")
+    assert derive(desk) == [KEY, f"T1|{NEXT}"]
+    assert windows(desk) == [
+        (MONDAY, "AAA", 1, 100),
+        (NEXT, "AAA", 2, 100),
+        (NEXT, "BBB", 1, 100),
+    ]
+
+
+def test_the_change_of_concentration_is_none_after_a_hole(desk):
+    desk.land(row(venue="V"), row(venue="W"))
+    replace(desk, week_start=NEXT).land(row(venue="V"))
+    replace(desk, week_start=NEXT + timedelta(weeks=2)).land(row(venue="V"))
+    for week in (MONDAY, NEXT, NEXT + timedelta(weeks=2)):
+        derive(desk, CONCENTRATION, f"T1|{week}")
+    found = desk.rows(finra_concentration_week, "hhi_upper", "hhi_upper_change")
+    assert found == [(0.5, None), (1.0, 0.5), (1.0, None)]
+
+
+def test_a_week_is_derived_across_tiers_only_with_all_of_them(desk):
+    desk.land(row())
+    replace(desk, tier="T2").land(row(share_quantity=300))
+    with pytest.raises(ConfigurationError, match="cannot be derived") as refused:
+        derive(desk, CROSS_TIER, str(MONDAY))
+    assert refused.value.found == f"not landed: OTCE|{MONDAY}"
+    replace(desk, tier="OTCE").land(row(share_quantity=0))
+    assert derive(desk, CROSS_TIER, str(MONDAY)) == [str(MONDAY)]
+    assert desk.rows(finra_tier_week, "tier", "market_share") == [
+        ("OTCE", 0.0),
+        ("T1", 0.25),
+        ("T2", 0.75),
+    ]
+
+
+def test_what_is_asked_wrongly_is_refused_as_not_landed(desk):
+    with pytest.raises(ConfigurationError, match="nonsense cannot be derived"):
+        derive(desk, ROLLING, "nonsense")
+
+
+def test_what_is_derived_is_known_by_what_it_was_made_of(desk):
+    desk.land(row())
+    desk.land(row(share_quantity=5), version="v2")
+    derive(desk)
+    assert desk.warehouse.changes(finra_otc_weekly) == {KEY: 2}
+    assert desk.warehouse.derived_versions(finra_symbol_rolling_6w) == {KEY: f"gold 1: {KEY}#2"}
