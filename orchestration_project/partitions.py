@@ -269,15 +269,14 @@ def _refused_before(context: dg.AssetExecutionContext) -> dict[str, Orchestratio
     records = context.instance.get_records_for_run(
         context.run.run_id, of_type=dg.DagsterEventType.ASSET_OBSERVATION
     ).records
+    own = set(_selected(context))  # other steps of the run speak of the same partitions
     refused: dict[str, OrchestrationError] = {}
     for record in records:
         observation = record.asset_observation
-        told = (
-            {name: value.value for name, value in observation.metadata.items()}
-            if observation
-            else {}
-        )
-        if observation and observation.partition and not told.get("is_retryable", True):
+        if observation is None or observation.asset_key not in own:
+            continue
+        told = {name: value.value for name, value in observation.metadata.items()}
+        if observation.partition and not told.get("is_retryable", True):
             kind = KINDS[str(told["category"])]
             refused[observation.partition] = kind(str(told["reason"]))
     return refused
