@@ -132,7 +132,7 @@ def _under_way(context: dg.SensorEvaluationContext, job: str) -> str | None:
 def _asked(context: dg.SensorEvaluationContext, runs: Sequence[Request]) -> dg.SensorResult:
     """Return what is asked for; a tick that asks for runs has no message, so its log says it."""
     asked = ", ".join(f"{run.first} to {run.last}" for run in runs)
-    context.log.info(f"Asked for {len(runs)} runs: {asked}.")
+    context.log.info(f"Asked for {asked}.")
     return dg.SensorResult(
         run_requests=[
             dg.RunRequest(
