@@ -12,7 +12,17 @@ from datetime import UTC, date, datetime
 from difflib import get_close_matches
 from typing import Any
 
-from sqlalchemy import BigInteger, ColumnElement, Date, Double, FromClause, Text, cast, func
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    ColumnElement,
+    Date,
+    Double,
+    FromClause,
+    Text,
+    cast,
+    func,
+)
 from sqlalchemy.types import TypeEngine
 
 from orchestration_project.errors import ConfigurationError
@@ -89,11 +99,16 @@ def _in_64_bits(number: int) -> int:
     return number
 
 
+def _flag(text: str) -> bool:
+    return {"true": True, "false": False}[text]
+
+
 MOMENT = "an ISO time with its zone, such as 2026-01-05T12:00:00Z"
 
 READERS: dict[type[TypeEngine[Any]], tuple[Callable[[str], object], str]] = {
     Date: (_day, "a date such as 2025-11-10"),
     BigInteger: (_whole, "a whole number of 64 bits"),
+    Boolean: (_flag, "true or false"),
     Double: (_number, "a number"),
     UtcTimestamp: (read_moment, MOMENT),
     Text: (_text, "text in UTF-8"),
@@ -137,7 +152,7 @@ def condition(rows: FromClause, written: str) -> ColumnElement[bool]:
     read, expected = READERS[type(column.type)]
     try:
         return OPERATORS[compare](_comparable(column), read(value))
-    except ValueError:
+    except (ValueError, KeyError):
         raise ConfigurationError(
             f"{written!r} cannot be compared with {name}", expected=expected, found=repr(value)
         ) from None
