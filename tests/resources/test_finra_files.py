@@ -7,7 +7,7 @@ import pytest
 
 from orchestration_project.domains.finra.audits import checked_week
 from orchestration_project.domains.finra.contract import FILE_FIELDS
-from orchestration_project.errors import ConfigurationError, MovedError, SourceError
+from orchestration_project.errors import ConfigurationError, MovedError, SourceError, TransientError
 from orchestration_project.resources.artifacts import FolderStore
 from orchestration_project.resources.captures import Captures, parts_of
 from orchestration_project.resources.finra import FinraFiles, SourceVersion
@@ -133,7 +133,7 @@ def test_an_empty_file_is_kept_and_refused(files, folder, body):
 def test_a_file_that_was_cut_off_is_kept_and_refused(files, folder):
     (folder / NAME).write_bytes(BODY.rstrip(b"\n")[:-40])
     kept = []
-    with pytest.raises(SourceError, match="ends in the middle of a line"):
+    with pytest.raises(TransientError, match="ends within a line"):
         files.fetch(MONDAY, TIER, files.version(MONDAY, TIER), kept)
     assert len(kept) == 1
 
