@@ -46,19 +46,7 @@ def difference(
     if current.is_empty():
         return Difference(incoming, current, len(incoming), 0, 0, 0, 0)
     key = key_names(table)
-    values = [name for name in incoming.columns if name not in (*key, *BOOKKEEPING)]
-    both = incoming.join(current, on=key, how="left", suffix="_now", maintain_order="left")
-    is_new = pl.col("known_from_now").is_null()
-    differs = {name: pl.col(name).ne_missing(pl.col(f"{name}_now")) for name in values}
-    value_differs = pl.any_horizontal(
-        differs[name] for name in values if name not in metadata_columns
-    )
-    any_differs = pl.any_horizontal(differs.values())
-    judged = both.with_columns(
-        is_new=is_new,
-        differs=~is_new & any_differs,
-        is_metadata=~is_new & any_differs & ~value_differs,
-    )
+    judged = _judged(key, metadata_columns, current, incoming)
     kept = ~pl.col("is_new") & ~pl.col("differs")
     rows = judged.with_columns(
         pl.when(kept).then(pl.col(f"{name}_now")).otherwise(pl.col(name)).alias(name)
@@ -78,4 +66,26 @@ def difference(
         int(differing["is_metadata"].sum()),
         len(removed),
         len(incoming) - added - len(differing),
+    )
+
+
+def _judged(
+    key: Sequence[str],
+    metadata_columns: Sequence[str],
+    current: pl.DataFrame,
+    incoming: pl.DataFrame,
+) -> pl.DataFrame:
+    """Return ``incoming`` beside the current row of its key, with is_new, differs, is_metadata."""
+    values = [name for name in incoming.columns if name not in (*key, *BOOKKEEPING)]
+    both = incoming.join(current, on=key, how="left", suffix="_now", maintain_order="left")
+    is_new = pl.col("known_from_now").is_null()
+    differs = {name: pl.col(name).ne_missing(pl.col(f"{name}_now")) for name in values}
+    value_differs = pl.any_horizontal(
+        differs[name] for name in values if name not in metadata_columns
+    )
+    any_differs = pl.any_horizontal(differs.values())
+    return both.with_columns(
+        is_new=is_new,
+        differs=~is_new & any_differs,
+        is_metadata=~is_new & any_differs & ~value_differs,
     )

@@ -29,24 +29,8 @@ def record_evidence(
     connection: Connection, order: Order, delivery: Delivery, checked: Checked, at: datetime
 ) -> None:
     """Record what was fetched, refused and audited, whether or not it is landed."""
+    _record_captures(connection, order, delivery, at)
     group = group_id(order)
-    insert_absent(
-        connection, blobs, [{**each.blob_row, "stored_at": at} for each in delivery.all_captures]
-    )
-    fetches = [
-        {
-            **each.capture_row,
-            "capture_id": capture_id(group, part_number),
-            "part_number": part_number,
-            "source": delivery.source,
-            "dataset": delivery.dataset,
-            "partition_key": order.partition_key,
-            "group_id": group,
-            "run_id": order.run_id,
-        }
-        for part_number, each in enumerate(delivery.all_captures, start=1)
-    ]
-    insert_frame(connection, captures, frame_of(fetches, captures))
     refused = checked.rejects.with_columns(
         capture_id=capture_ids(checked.rejects, group),
         table_name=pl.lit(order.table.name),
@@ -71,6 +55,27 @@ def record_evidence(
         for audit in checked.audits
     ]
     insert_frame(connection, audits, frame_of(verdicts, audits))
+
+
+def _record_captures(
+    connection: Connection, order: Order, delivery: Delivery, at: datetime
+) -> None:
+    fetched, group = delivery.all_captures, group_id(order)
+    insert_absent(connection, blobs, [{**each.blob_row, "stored_at": at} for each in fetched])
+    fetches = [
+        {
+            **each.capture_row,
+            "capture_id": capture_id(group, part_number),
+            "part_number": part_number,
+            "source": delivery.source,
+            "dataset": delivery.dataset,
+            "partition_key": order.partition_key,
+            "group_id": group,
+            "run_id": order.run_id,
+        }
+        for part_number, each in enumerate(fetched, start=1)
+    ]
+    insert_frame(connection, captures, frame_of(fetches, captures))
 
 
 def record_landing(
