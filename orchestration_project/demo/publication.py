@@ -6,7 +6,7 @@ midnight in New York on. Dates are days in New York.
 """
 
 from collections.abc import Iterator
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date, datetime, timedelta
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
@@ -32,11 +32,6 @@ _MARKET = holidays.financial_holidays("NYSE")
 def new_york_day(now: datetime) -> date:
     """Return the day in New York at ``now``, the only part of the time that publication sees."""
     return now.astimezone(NEW_YORK).date()
-
-
-def midnight(day: date) -> datetime:
-    """Return the UTC instant at which ``day`` begins in New York."""
-    return datetime.combine(day, time(), NEW_YORK).astimezone(UTC)
 
 
 @lru_cache(maxsize=4096)

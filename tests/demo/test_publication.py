@@ -1,12 +1,11 @@
 """The calendar: which week is out when."""
 
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
 from orchestration_project.demo.publication import (
     latest_published_week,
-    midnight,
     new_york_day,
     publication_date,
     trading_level,
@@ -36,10 +35,14 @@ def test_a_week_is_out_from_midnight_in_new_york(start_demo: StartDemo):
     assert after.weeks("T1")[0] == "2025-12-29"
 
 
-def test_midnight_follows_daylight_saving():
-    assert midnight(date(2026, 3, 16)) == datetime(2026, 3, 16, 4, tzinfo=UTC)
-    assert midnight(date(2026, 1, 20)) == datetime(2026, 1, 20, 5, tzinfo=UTC)
-    assert new_york_day(datetime(2026, 3, 16, 3, 59, tzinfo=UTC)) == date(2026, 3, 15)
+@pytest.mark.parametrize(
+    "midnight",
+    [datetime(2026, 3, 16, 4, tzinfo=UTC), datetime(2026, 1, 20, 5, tzinfo=UTC)],
+    ids=["summer", "winter"],
+)
+def test_a_day_begins_at_midnight_in_new_york_in_summer_and_winter(midnight):
+    assert new_york_day(midnight) == midnight.date()
+    assert new_york_day(midnight - timedelta(minutes=1)) == midnight.date() - timedelta(days=1)
 
 
 def test_the_latest_week_waits_out_a_holiday():
