@@ -1,6 +1,7 @@
 """Rules that sort rows out, verdicts, and what is shown of bytes."""
 
 import json
+from dataclasses import replace
 from datetime import date
 
 import polars as pl
@@ -37,6 +38,15 @@ def test_each_row_is_good_or_has_the_reason_of_the_first_rule_it_breaks(numbers:
     ]
     assert good.columns == ["number"]
     assert broken.columns == ["number", "reason_code", "reason"]
+
+
+@bounded
+@given(st.lists(st.integers(-9, 9)))
+def test_a_cheaper_condition_that_holds_for_every_offender_changes_nothing(numbers: list[int]):
+    rows = pl.DataFrame({"number": numbers}, schema={"number": pl.Int64})
+    gated = [replace(rule, only_if=NUMBER <= NUMBER) for rule in RULES]
+    for found, expected in zip(sort_out(rows, gated), sort_out(rows, RULES), strict=True):
+        assert found.equals(expected)
 
 
 @pytest.mark.parametrize(

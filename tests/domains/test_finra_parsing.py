@@ -305,3 +305,48 @@ def test_a_line_is_unfinished_without_its_end_and_all_its_fields(lines: bytes, r
     assert unfinished_line(HEADER + b"\n" + lines) == rest
     assert unfinished_line(b"\xef\xbb\xbf" + HEADER + b"\n" + lines) == rest
     assert unfinished_line((HEADER + b"\n" + lines).decode().encode("utf-16")) == b""
+
+
+FIELD = st.text(
+    st.characters(blacklist_characters="|\n\r\0", blacklist_categories=["Cs"]), max_size=6
+)
+ROW = st.tuples(FIELD, FIELD, FIELD)
+ODD_LINES = {
+    "wrong_field_count": b"A|B",
+    "not_utf8": b"A|\xff|1",
+    "nul_byte": b"A|\0|1",
+    "wrong_line_end": b"A|B|1\r",
+}
+
+
+@bounded
+@given(st.lists(st.lists(ROW, min_size=1, max_size=4), min_size=1, max_size=4), st.data())
+def test_pages_of_plain_lines_give_their_fields_in_order_whatever_other_pages_hold(pages, data):
+    odd = data.draw(st.dictionaries(st.integers(0, len(pages) - 1), st.sampled_from([*ODD_LINES])))
+    parts = []
+    for number, rows in enumerate(pages):
+        lines = ["|".join(row).encode() for row in rows] + [
+            ODD_LINES[code] for place, code in odd.items() if place == number
+        ]
+        parts.append(Part(number, b"\n".join([HEADER, *lines])))
+    parsed = parse_parts(parts, COLUMNS)
+    assert parsed.rows.rows() == [
+        (number, place, *row)
+        for number, rows in enumerate(pages)
+        for place, row in enumerate(rows, start=2)
+    ]
+    assert parsed.rejects.select("part_number", "line_number", "reason_code").rows() == [
+        (number, len(pages[number]) + 2, odd[number]) for number in sorted(odd)
+    ]
+
+
+def test_a_line_too_long_beside_one_as_much_too_short_spoils_no_other():
+    parsed = parse(HEADER + b"\nA|B|1\nC|D|2|x\nE|3\nF|G|4\n")
+    assert parsed.rows["symbol"].to_list() == ["A", "F"]
+    assert parsed.rejects["line_number"].to_list() == [3, 4]
+
+
+def test_pages_whose_columns_stand_in_another_order_are_read_by_their_own_header():
+    swapped = Part(2, b"name|symbol|shares\nB|A|1\n")
+    parsed = parse_parts([Part(1, HEADER + b"\nA|B|1\n"), swapped], COLUMNS)
+    assert parsed.rows.select(COLUMNS).rows() == [("A", "B", "1")] * 2
