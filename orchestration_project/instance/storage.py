@@ -22,6 +22,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from orchestration_project.errors import ConfigurationError
+from orchestration_project.instance.sqlite import spare_the_disk
 from orchestration_project.resources.state import state_folder
 from orchestration_project.settings import PROJECT_ROOT, load_settings, without_secrets
 
@@ -78,6 +79,7 @@ class SettingsStorage(DagsterStorage, ConfigurableClass):
         folder = state_folder(settings, "dagster")
         with _one_process_at_a_time(folder):
             if url is None:
+                spare_the_disk(folder.resolve())
                 return DagsterSqliteStorage.from_local(str(folder), inst_data)
             return _open_postgres(url.get_secret_value(), inst_data)
 
