@@ -7,6 +7,7 @@ import pytest
 from orchestration_project.domains.finra.calendar import (
     FIRST_WEEK_OF_ALL,
     TIERS,
+    first_week_published_since,
     latest_published_week,
     monday_of,
     publication_date,
@@ -117,3 +118,17 @@ def test_the_monday_of_a_day_is_in_the_same_week():
     week = [date(2025, 11, 10) + timedelta(days=number) for number in range(7)]
     assert {monday_of(day) for day in week} == {date(2025, 11, 10)}
     assert monday_of(date(2025, 11, 9)) == date(2025, 11, 3)
+
+
+@pytest.mark.parametrize(
+    ("day", "week"),
+    [
+        pytest.param(date(2025, 12, 1), date(2025, 11, 10), id="the day itself"),
+        pytest.param(date(2025, 12, 2), date(2025, 11, 17), id="the day after"),
+        pytest.param(date(2025, 1, 20), date(2024, 12, 30), id="a holiday: Tuesday's week"),
+        pytest.param(date(2025, 1, 21), date(2024, 12, 30), id="the Tuesday after it"),
+        pytest.param(date(2025, 1, 22), date(2025, 1, 6), id="the Wednesday after it"),
+    ],
+)
+def test_the_first_week_published_since_a_day_is_the_one_that_was_out_then_or_next(day, week):
+    assert first_week_published_since(day, "T1") == week

@@ -6,6 +6,7 @@ and the reply to it, and returns the reply that is sent.
 
 import base64
 import json
+import operator
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -105,8 +106,7 @@ class Finra:
     def _data(self, dataset: str, request: Request, query: Mapping[str, Any]) -> Reply:
         if "sortFields" in query and dataset.endswith("Historic"):
             return Reply(400, {}, b'{"statusCode":400,"message":"Sort is not supported"}')
-        asked = {each["fieldName"]: each["fieldValue"] for each in query["compareFilters"]}
-        found = [row for row in self.rows if asked.items() <= row.items()]
+        found = [row for row in self.rows if meets(row, query)]
         for name in reversed(query.get("sortFields", [])):
             found.sort(key=lambda row: str(row[name.lstrip("-")]), reverse=name.startswith("-"))
         offset, limit = query["offset"], query["limit"]
@@ -133,6 +133,18 @@ class Finra:
             lines.append(line)
         headers |= {"Content-Type": "text/plain", "Total-Records-On-Page": str(len(lines) - 1)}
         return Reply(200, headers, "\n".join(lines).encode())
+
+
+def meets(row: Mapping[str, Any], query: Mapping[str, Any]) -> bool:
+    """Whether a row meets all filters of a query."""
+    compare = {"EQUAL": operator.eq, "LESSER": operator.lt}
+    return all(
+        compare[each["compareType"]](row[each["fieldName"]], each["fieldValue"])
+        for each in query["compareFilters"]
+    ) and all(
+        each["startDate"] <= row[each["fieldName"]] <= each["endDate"]
+        for each in query.get("dateRangeFilters", [])
+    )
 
 
 def text(value: object) -> str:

@@ -173,6 +173,78 @@ def test_the_published_partitions_are_those_of_both_datasets(ask):
     assert len(requests) == 2
 
 
+def test_one_request_tells_what_is_published_where_the_current_dataset_reaches_back(ask):
+    published = {
+        "weeklySummary": [("2025-11-03", "T1"), ("2025-11-10", "T1")],
+        "weeklySummaryHistoric": [("2021-01-04", "OTCE")],
+    }
+    api, requests = ask(Finra([], published=published))
+    assert list(api.published(since=date(2025, 11, 4))) == [("2025-11-10", "T1")]
+    assert len(requests) == 1
+    assert ("2021-01-04", "OTCE") in api.published(since=date(2021, 1, 1))
+    assert len(requests) == 2
+
+
+SINCE, UNTIL = date(2026, 2, 2), date(2026, 3, 2)
+WEEKS = [TierWeek("T1", MONDAY + timedelta(weeks=number)) for number in range(-2, 10)]
+LISTED = {
+    "weeklySummary": [(each.week_start.isoformat(), each.tier) for each in WEEKS],
+    "weeklySummaryHistoric": [],
+}
+
+
+def updated(week: TierWeek, day: str, count: int = 1) -> list[dict[str, object]]:
+    start = week.week_start.isoformat()
+    return [
+        record(f"S{number}", weekStartDate=start, lastUpdateDate=day) for number in range(count)
+    ]
+
+
+def test_the_weeks_that_finra_updated_between_two_days_are_found_by_one_request(ask):
+    rows = [
+        *updated(WEEKS[0], "2026-02-01"),
+        *updated(WEEKS[1], "2026-02-02", 3),
+        *updated(WEEKS[2], "2026-03-02"),
+        *updated(WEEKS[3], "2026-03-03"),
+    ]
+    api, requests = ask(Finra(rows, published=LISTED))
+    assert list(api.maybe_changed(WEEKS[:6], since=SINCE, until=UNTIL)) == WEEKS[1:3]
+    assert body_of(requests[-1]) == {
+        "fields": ["weekStartDate"],
+        "compareFilters": [
+            {"fieldName": "tierIdentifier", "fieldValue": "T1", "compareType": "EQUAL"},
+            {"fieldName": "weekStartDate", "fieldValue": "2026-01-12", "compareType": "LESSER"},
+        ],
+        "dateRangeFilters": [
+            {"fieldName": "lastUpdateDate", "startDate": "2026-02-02", "endDate": "2026-03-02"}
+        ],
+        "limit": 5000,
+        "offset": 0,
+    }
+    assert len(requests) == 2
+
+
+def test_weeks_that_came_out_since_then_are_returned_unseen_and_others_not_at_all(ask):
+    api, _ = ask(Finra([], published=LISTED))
+    assert list(api.maybe_changed(WEEKS[5:], since=SINCE, until=UNTIL)) == WEEKS[11:]
+    elsewhere = [TierWeek("T2", MONDAY), TierWeek("T1", MONDAY - timedelta(weeks=80))]
+    assert list(api.maybe_changed(elsewhere, since=SINCE, until=UNTIL)) == []
+
+
+def test_an_answer_of_more_than_a_page_leaves_every_week_of_the_tier_in_doubt(ask):
+    api, requests = ask(Finra(updated(WEEKS[1], "2026-02-20", 5001), published=LISTED))
+    assert list(api.maybe_changed(WEEKS[:3], since=SINCE, until=UNTIL)) == WEEKS[:3]
+    assert len(requests) == 2
+
+
+def test_an_update_of_a_week_that_finra_does_not_list_is_not_passed_over(ask):
+    rows = [{**record("AAA"), "weekStartDate": "2025-11-11", "lastUpdateDate": "2026-02-20"}]
+    api, _ = ask(Finra(rows, published=LISTED))
+    with pytest.raises(SourceError, match="cannot be used") as refused:
+        api.maybe_changed(WEEKS[:3], since=SINCE, until=UNTIL)
+    assert refused.value.expected == "a weekStartDate that /partitions lists, in each record"
+
+
 def test_the_state_of_a_week_is_its_count_and_its_newest_change(ask):
     rows = [record("AAA"), record("BBB", lastUpdateDate="2026-02-02"), record("CCC")]
     api, _ = ask(Finra(rows))

@@ -7,6 +7,7 @@ import pytest
 
 from orchestration_project.domains.finra.audits import checked_week
 from orchestration_project.domains.finra.contract import FILE_FIELDS
+from orchestration_project.domains.finra.selection import TierWeek
 from orchestration_project.errors import ConfigurationError, MovedError, SourceError, TransientError
 from orchestration_project.resources.artifacts import FolderStore
 from orchestration_project.resources.captures import Captures, parts_of
@@ -54,6 +55,16 @@ def test_a_file_is_the_week_that_its_name_tells(files):
         None,
         scope={"market": ("ATS",)},
     )
+
+
+def test_every_week_that_has_a_file_may_have_changed(files):
+    held, gone = TierWeek(TIER, MONDAY), TierWeek("T1", MONDAY)
+    assert list(files.maybe_changed([held, gone], since=MONDAY, until=MONDAY)) == [held]
+
+
+def test_files_of_weeks_before_a_day_can_be_left_out(files):
+    assert list(files.published(since=MONDAY)) == [("2025-11-10", "OTCE")]
+    assert list(files.published(since=date(2025, 11, 11))) == []
 
 
 def test_a_file_is_kept_as_it_is_and_read_to_the_byte(files, tmp_path):

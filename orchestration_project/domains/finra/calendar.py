@@ -44,6 +44,11 @@ def latest_published_week(today: date, tier: str) -> date:
     return week if publication_date(week, tier) <= today else week - WEEK
 
 
+def first_week_published_since(day: date, tier: str) -> date:
+    """Return the Monday of the oldest week whose publication date is ``day`` or later."""
+    return latest_published_week(day - timedelta(days=1), tier) + WEEK
+
+
 def week_published_on(day: date, tier: str) -> date | None:
     """Return the week whose publication date is ``day``, or None if the calendar has none."""
     week = monday_of(day - PUBLICATION_DELAY[tier])

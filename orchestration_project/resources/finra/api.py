@@ -5,19 +5,22 @@ Always POST: in a GET's query string filters are silently ignored. A page ends a
 """
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from typing import Any
 
 from orchestration_project.contracts import SourceName
+from orchestration_project.domains.finra.calendar import first_week_published_since
 from orchestration_project.domains.finra.contract import API_FIELDS
 from orchestration_project.domains.finra.parsing import row_count
+from orchestration_project.domains.finra.selection import TierWeek
 from orchestration_project.errors import ConfigurationError, MovedError, SourceError, TransientError
 from orchestration_project.resources.captures import Capture, Captures, Fetched
 from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.finra.answers import is_html, is_no_text, json_of, shown
 from orchestration_project.resources.finra.source import SourceVersion
+from orchestration_project.resources.finra.updates import updates_query
 from orchestration_project.resources.http import HttpClient, Response
 
 PAGE_ROWS = 5000
@@ -75,9 +78,52 @@ class FinraApi:
         self._listing_lock = threading.Lock()
         self._listed: dict[str, frozenset[tuple[str, str]]] = {}
 
-    def published(self) -> Sequence[tuple[str, str]]:
-        """Return (weekStartDate, tierIdentifier) of every partition of both datasets."""
-        return sorted(self._partitions(CURRENT) | self._partitions(HISTORIC))
+    def published(self, *, since: date | None = None) -> Sequence[tuple[str, str]]:
+        """Return (weekStartDate, tierIdentifier) of every partition of both datasets.
+
+        Where the current dataset reaches back to ``since``, one request tells.
+        """
+        listed, start = self._partitions(CURRENT), since.isoformat() if since else ""
+        if since is None or not any(week <= start for week, _ in listed):
+            listed |= self._partitions(HISTORIC)
+        return sorted((week, tier) for week, tier in listed if week >= start)
+
+    def maybe_changed(
+        self, known: Collection[TierWeek], *, since: date, until: date
+    ) -> Sequence[TierWeek]:
+        """Ask each tier for rows that FINRA updated: one request, and no page after it.
+
+        Weeks that came out since then carry such dates in every row, so they are not asked for but
+        returned unseen. So are all weeks of a tier whose answer is longer than a page: without a
+        sort, which FINRA refuses here, further pages could miss a week.
+        """
+        retained = self._partitions(CURRENT)
+        held = [each for each in known if (each.week_start.isoformat(), each.tier) in retained]
+        found: list[TierWeek] = []
+        for tier in sorted({each.tier for each in held}):
+            weeks = [each for each in held if each.tier == tier]
+            settled_before = first_week_published_since(since, tier)
+            updated = self._updated(tier, settled_before, since, until)
+            found += [
+                each
+                for each in weeks
+                if each.week_start >= settled_before
+                or updated is None
+                or each.week_start.isoformat() in updated
+            ]
+        return sorted(found)
+
+    def _updated(self, tier: str, before: date, since: date, until: date) -> set[str] | None:
+        """Return the weeks before ``before`` with updated rows, or None: too many rows to tell."""
+        query = updates_query(tier, before=before, since=since, until=until, limit=PAGE_ROWS)
+        response = self._post(CURRENT, query, accept="application/json")
+        rows = self._rows(response) if response.status != 204 else []
+        if rows and len(rows) < self._record_total(response):
+            return None
+        updated = {str(row.get("weekStartDate")) for row in rows}
+        if not updated <= {week for week, _ in self._partitions(CURRENT)}:
+            raise self._unusable(response, "a weekStartDate that /partitions lists, in each record")
+        return updated
 
     def version(self, week_start: date, tier: str) -> SourceVersion:
         """Ask for the number of records and the newest change of a partition: one request."""

@@ -2,7 +2,7 @@
 
 import hashlib
 import stat
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import date
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from orchestration_project.domains.finra.contract import FILE_FIELDS
 from orchestration_project.domains.finra.files import MANIFEST, WeeklyFile, identify
 from orchestration_project.domains.finra.header import read_header
 from orchestration_project.domains.finra.parsing import row_count, unfinished_line
+from orchestration_project.domains.finra.selection import TierWeek
 from orchestration_project.errors import ConfigurationError, MovedError, SourceError, TransientError
 from orchestration_project.resources.captures import Capture, Captures, Fetched
 from orchestration_project.resources.clock import Clock
@@ -31,9 +32,22 @@ class FinraFiles:
         self._captures = captures
         self._clock = clock
 
-    def published(self) -> Sequence[tuple[str, str]]:
+    def published(self, *, since: date | None = None) -> Sequence[tuple[str, str]]:
         """Return (week, tier) of every partition that has a file."""
-        return sorted({(file.week_start.isoformat(), file.tier) for file in self._files()})
+        return sorted(
+            {
+                (file.week_start.isoformat(), file.tier)
+                for file in self._files()
+                if since is None or file.week_start >= since
+            }
+        )
+
+    def maybe_changed(
+        self, known: Collection[TierWeek], *, since: date, until: date
+    ) -> Sequence[TierWeek]:
+        """Return all that have a file: a file's dates say nothing sure, and its hash is cheap."""
+        held = {TierWeek(file.tier, file.week_start) for file in self._files()}
+        return sorted(held.intersection(known))
 
     def version(self, week_start: date, tier: str) -> SourceVersion:
         """Hash the partition's files."""

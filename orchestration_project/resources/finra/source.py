@@ -1,6 +1,6 @@
 """What every source of FINRA's weekly data can do."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import date
@@ -36,8 +36,24 @@ class FinraSource(Protocol):
         """What captures and landings say of where their bytes came from."""
         ...
 
-    def published(self) -> Sequence[tuple[str, str]]:
-        """Return (weekStartDate, tierIdentifier) of every partition that can be had now."""
+    def published(self, *, since: date | None = None) -> Sequence[tuple[str, str]]:
+        """Return (weekStartDate, tierIdentifier) of every partition that can be had now.
+
+        With ``since``, only of weeks that start then or later, which may be cheaper to know.
+        """
+        ...
+
+    def maybe_changed(
+        self, known: Collection[TierWeek], *, since: date, until: date
+    ) -> Sequence[TierWeek]:
+        """Return those of the ``known`` partitions that may have changed between two days.
+
+        The days count both. None that changed is left out, of those that the source still has and
+        whose change it dates; their versions tell which did.
+
+        Raises:
+            TransientError: The source does not answer now.
+        """
         ...
 
     def version(self, week_start: date, tier: str) -> SourceVersion:
