@@ -3,11 +3,19 @@
 import dagster as dg
 
 from orchestration_project.assets import finra
-from orchestration_project.jobs import finra_gold, finra_otc_weekly, finra_tier_week
+from orchestration_project.jobs import (
+    finra_freshness,
+    finra_gold,
+    finra_otc_weekly,
+    finra_tier_week,
+)
 from orchestration_project.resources.providers import RESOURCES
 from orchestration_project.sensors.finra import (
+    finra_freshness_daily,
     finra_on_landing,
     finra_on_last_tier,
+    finra_on_publication,
+    finra_on_restatement,
     finra_otc_weekly_mondays,
 )
 
@@ -18,9 +26,15 @@ defs = dg.Definitions(
         finra.concentration_week,
         finra.tier_week,
     ],
-    jobs=[finra_otc_weekly, finra_gold, finra_tier_week],
-    schedules=[finra_otc_weekly_mondays],
-    sensors=[finra_on_landing, finra_on_last_tier],
+    asset_checks=[finra.as_new_as_the_calendar],
+    jobs=[finra_otc_weekly, finra_gold, finra_tier_week, finra_freshness],
+    schedules=[finra_otc_weekly_mondays, finra_freshness_daily],
+    sensors=[
+        finra_on_publication,
+        finra_on_restatement,
+        finra_on_landing,
+        finra_on_last_tier,
+    ],
     resources=RESOURCES,
     executor=dg.in_process_executor,  # 0.4 s a run where a process for each step takes 61 s
 )

@@ -4,6 +4,7 @@ import dagster as dg
 
 from orchestration_project.assets.finra import (
     SPECS,
+    as_new_as_the_calendar,
     concentration_week,
     symbol_rolling_6w,
     tier_week,
@@ -11,7 +12,8 @@ from orchestration_project.assets.finra import (
 
 finra_otc_weekly = dg.define_asset_job(
     "finra_otc_weekly",
-    selection=dg.AssetSelection.assets(*(spec.key for spec in SPECS)),
+    selection=dg.AssetSelection.assets(*(spec.key for spec in SPECS))
+    - dg.AssetSelection.checks(as_new_as_the_calendar),
     description="Loads weeks of FINRA's OTC data: fetch, check, land, derive.",
     tags={"domain": "finra"},
 )
@@ -27,5 +29,12 @@ finra_tier_week = dg.define_asset_job(
     "finra_tier_week",
     selection=dg.AssetSelection.assets(tier_week),
     description="Derives what looks across tiers, for weeks of which all tiers are landed.",
+    tags={"domain": "finra"},
+)
+
+finra_freshness = dg.define_asset_job(
+    "finra_freshness",
+    selection=dg.AssetSelection.checks(as_new_as_the_calendar),
+    description="Looks whether the landed weeks are as new as FINRA's calendar promises.",
     tags={"domain": "finra"},
 )

@@ -80,8 +80,20 @@ class Settings(BaseSettings):
     finra_horizon_weeks: int = Field(
         30,
         ge=1,
-        description="How far back the Monday schedule looks for missing or restated weeks; "
-        "restatements were seen up to 169 days after a week's start.",
+        description="How far back schedule, sensors and freshness look for missing or restated "
+        "weeks; restatements were seen up to 169 days after a week's start.",
+    )
+    finra_partitions_per_tick: int = Field(
+        12,
+        ge=1,
+        description="Most runs that a sensor asks for in a tick, each of one partition: four weeks "
+        "of the three tiers, so that other runs need not queue behind a backlog.",
+    )
+    finra_freshness_grace_hours: float = Field(
+        36,
+        ge=0,
+        description="Hours after New York's midnight of a publication day from which a missing "
+        "week is late: FINRA names no hour, so that day, and half of the next to load it.",
     )
 
     database_url: SecretStr | None = Field(

@@ -41,15 +41,32 @@ def test_the_column_schema_of_an_asset_is_that_of_its_table_with_a_comment_for_e
 
 def test_what_starts_runs_is_off_until_somebody_switches_it_on():
     schedules = list(defs.schedules or [])
-    assert [schedule.name for schedule in schedules] == ["finra_otc_weekly_mondays"]
+    assert [schedule.name for schedule in schedules] == [
+        "finra_otc_weekly_mondays",
+        "finra_freshness_daily",
+    ]
     assert all(
         schedule.default_status == dg.DefaultScheduleStatus.STOPPED
         for schedule in schedules
         if isinstance(schedule, dg.ScheduleDefinition)
     )
     sensors = list(defs.sensors or [])
-    assert [sensor.name for sensor in sensors] == ["finra_on_landing", "finra_on_last_tier"]
+    assert [sensor.name for sensor in sensors] == [
+        "finra_on_publication",
+        "finra_on_restatement",
+        "finra_on_landing",
+        "finra_on_last_tier",
+    ]
     assert {sensor.default_status for sensor in sensors} == {dg.DefaultSensorStatus.STOPPED}
+
+
+def test_loading_weeks_does_not_look_at_the_calendar_which_has_a_job_of_its_own():
+    jobs = map(defs.resolve_job_def, ("finra_freshness", "finra_otc_weekly"))
+    freshness, loading = (
+        {check.name for check in job.asset_layer.asset_graph.asset_check_keys} for job in jobs
+    )
+    assert freshness == {"is_as_new_as_the_calendar"}
+    assert freshness.isdisjoint(loading)
 
 
 @pytest.mark.parametrize("preset", PRESETS, ids=lambda path: path.stem)

@@ -9,11 +9,16 @@ from hypothesis import strategies as st
 from orchestration_project.domains.finra.calendar import TIERS, WEEK
 from orchestration_project.domains.finra.selection import (
     TierWeek,
+    by_publication,
+    covered,
+    horizon_start,
     latest_weeks,
     of_known_tiers,
     outdated,
     ranges,
+    run_key,
     summary,
+    sweep_start,
     tier_week,
     within_horizon,
 )
@@ -151,4 +156,53 @@ def test_a_published_week_that_is_no_date_is_the_sources_fault():
         "  expected: weekStartDate as yyyy-mm-dd",
         "  found: 06/01/2025",
         "  what to do: report it to the source",
+    ]
+
+
+def test_by_publication_goes_by_the_day_on_which_a_week_was_due_and_not_by_the_week():
+    late_tiers = [*weeks("T2", 1), *weeks("OTCE", 1)]  # due on 2025-02-17, a holiday: so the 18th
+    before, same_day, after = weeks("T1", 2, 3, 4)  # due on 2025-02-10, the 18th and the 24th
+    assert by_publication([after, same_day, *late_tiers, before]) == [
+        before,
+        *weeks("OTCE", 1),
+        same_day,
+        *weeks("T2", 1),
+        after,
+    ]
+
+
+def test_a_run_key_differs_with_partition_state_and_day_and_with_nothing_else():
+    week, other = weeks("T1", 0, 1)
+    day, later = date(2025, 3, 3), date(2025, 3, 4)
+    assert run_key(week, "a", day) == "T1|2025-01-06 a (2025-03-03)"
+    keys = [run_key(*each) for each in ((week, "a", day), (week, "b", day), (week, "a", later))]
+    assert len({*keys, run_key(other, "a", day)}) == 4
+
+
+def test_a_range_covers_the_weeks_of_its_tier_from_its_first_to_its_last():
+    partitions = [*weeks("T1", 0, 1, 2, 3), *weeks("T2", 1)]
+    assert covered("T1|2025-01-13", "T1|2025-01-20", partitions) == weeks("T1", 1, 2)
+
+
+@bounded
+@given(PARTITIONS, st.dates(date(2025, 1, 1), date(2025, 12, 31)), st.integers(1, 40))
+def test_no_week_within_the_horizon_begins_before_its_start(published, today, number):
+    start = horizon_start(today, number)
+    found = within_horizon(published, today=today, weeks=number)
+    assert all(each.week_start >= start for each in found)
+
+
+def test_a_sweep_starts_at_its_watermark_or_at_the_oldest_publication_and_never_after_today():
+    today, taken = date(2025, 3, 3), [*weeks("T1", 3, 1), *weeks("T2", 0)]
+    assert sweep_start("2025-03-01", taken, today=today) == date(2025, 3, 1)
+    assert sweep_start(None, taken, today=today) == date(2025, 2, 3)
+    assert sweep_start("", taken, today=date(2025, 1, 1)) == date(2025, 1, 1)
+    assert sweep_start("2025-03-09", taken, today=today) == today
+    with pytest.raises(ConfigurationError) as refused:
+        sweep_start("yesterday", taken, today=today)
+    assert str(refused.value).split("\n") == [
+        "the cursor of finra_on_restatement is no date",
+        "  expected: the day up to which it has looked, yyyy-mm-dd, or nothing",
+        "  found: yesterday",
+        "  what to do: reset the cursor: the sensor then looks at every week that was taken",
     ]

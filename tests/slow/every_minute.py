@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from orchestration_project.assets.finra import otc_weekly
+from orchestration_project.assets.finra import as_new_as_the_calendar, otc_weekly
 from orchestration_project.jobs import finra_otc_weekly
 from orchestration_project.resources.providers import RESOURCES
 from orchestration_project.sensors.finra import MONDAYS, backfill_outdated_weeks
@@ -16,6 +16,7 @@ due_every_minute = dg.schedule(
 
 defs = dg.Definitions(
     assets=[otc_weekly],
+    asset_checks=[as_new_as_the_calendar],  # the job leaves it out, so it must be known
     jobs=[finra_otc_weekly],
     schedules=[due_every_minute],
     resources=RESOURCES,

@@ -5,7 +5,12 @@ from dataclasses import dataclass
 from datetime import date
 from itertools import groupby
 
-from orchestration_project.domains.finra.calendar import PUBLICATION_DELAY, TIERS, WEEK
+from orchestration_project.domains.finra.calendar import (
+    PUBLICATION_DELAY,
+    TIERS,
+    WEEK,
+    publication_date,
+)
 from orchestration_project.errors import ConfigurationError, SourceError
 
 
@@ -93,6 +98,53 @@ def within_horizon(published: Iterable[TierWeek], *, today: date, weeks: int) ->
         for each in published
         if each.week_start + PUBLICATION_DELAY[each.tier] + weeks * WEEK > today
     )
+
+
+def by_publication(partitions: Iterable[TierWeek]) -> list[TierWeek]:
+    """Return the partitions in the order in which they were due, oldest publication first."""
+    return sorted(
+        set(partitions), key=lambda each: (publication_date(each.week_start, each.tier), each)
+    )
+
+
+def horizon_start(today: date, weeks: int) -> date:
+    """Return a day before which no week begins that `within_horizon` lets through."""
+    return today - max(PUBLICATION_DELAY.values()) - weeks * WEEK
+
+
+def sweep_start(watermark: str | None, taken: Iterable[TierWeek], *, today: date) -> date:
+    """Return the day from which on changes are to be looked for, not after ``today``.
+
+    It is the day of the ``watermark``; without one, that of the oldest publication of ``taken``.
+
+    Raises:
+        ConfigurationError: The watermark is no date.
+    """
+    if not watermark:
+        return min(today, *(publication_date(each.week_start, each.tier) for each in taken))
+    try:
+        return min(date.fromisoformat(watermark), today)
+    except ValueError:
+        raise ConfigurationError(
+            "the cursor of finra_on_restatement is no date",
+            expected="the day up to which it has looked, yyyy-mm-dd, or nothing",
+            found=watermark[:60],
+            remedy="reset the cursor: the sensor then looks at every week that was taken",
+        ) from None
+
+
+def run_key(partition: TierWeek, version: str, day: date) -> str:
+    """Return what tells a request for a run from another: the state asked for, and the day.
+
+    Dagster never starts a second run for a key that it has seen. So a state is asked for at most
+    once a day, and again on the next where that run brought nothing; another state, at once.
+    """
+    return f"{partition.key} {version} ({day})"
+
+
+def covered(first: str, last: str, partitions: Iterable[TierWeek]) -> list[TierWeek]:
+    """Return the partitions between these keys, as a run over a range of one tier takes them."""
+    return [each for each in partitions if first <= each.key <= last]
 
 
 def summary(partitions: Iterable[TierWeek]) -> str:

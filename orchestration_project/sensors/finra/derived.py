@@ -1,10 +1,10 @@
-"""When FINRA's weeks are loaded, and what hangs on them is derived."""
+"""When what looks across weeks and tiers is derived: after landings."""
 
 from collections.abc import Sequence
 
 import dagster as dg
 
-from orchestration_project.assets.finra import SPECS, WEEKS, WEEKS_OF_ALL_TIERS
+from orchestration_project.assets.finra import WEEKS, WEEKS_OF_ALL_TIERS
 from orchestration_project.domains.finra.recomputation import (
     CONCENTRATION,
     CROSS_TIER,
@@ -15,74 +15,13 @@ from orchestration_project.domains.finra.recomputation import (
     tier_ranges,
     week_ranges,
 )
-from orchestration_project.domains.finra.selection import (
-    of_known_tiers,
-    outdated,
-    summary,
-    within_horizon,
-)
-from orchestration_project.jobs import finra_gold, finra_otc_weekly, finra_tier_week
-from orchestration_project.resources.backfills import active_backfill, request_backfill
-from orchestration_project.resources.clock import Clock
-from orchestration_project.resources.finra import FinraSource, versions_of
+from orchestration_project.jobs import finra_gold, finra_tier_week
 from orchestration_project.resources.warehouse import Warehouse
-from orchestration_project.settings import Settings
+from orchestration_project.sensors.finra.runs import UNDER_WAY
 from orchestration_project.tables import finra as tables
 
-MONDAYS = "finra_otc_weekly_mondays"
-UNDER_WAY = [
-    dg.DagsterRunStatus.QUEUED,
-    dg.DagsterRunStatus.NOT_STARTED,
-    dg.DagsterRunStatus.STARTING,
-    dg.DagsterRunStatus.STARTED,
-    dg.DagsterRunStatus.CANCELING,
-]
 SECONDS_BETWEEN_LOOKS = 60
 """The landings are read from the database, so a look costs two small queries."""
-
-
-def backfill_outdated_weeks(
-    context: dg.ScheduleEvaluationContext,
-    clock: dg.ResourceParam[Clock],
-    finra: dg.ResourceParam[FinraSource],
-    settings: dg.ResourceParam[Settings],
-    warehouse: dg.ResourceParam[Warehouse],
-) -> dg.SkipReason:
-    """Backfill the weeks within the horizon that are missing, or that FINRA has restated."""
-    running = active_backfill(context.instance, MONDAYS)
-    if running is not None:
-        return dg.SkipReason(f"The backfill {running} of an earlier tick is still running.")
-    horizon = settings.finra_horizon_weeks
-    known, unknown = of_known_tiers(finra.published())
-    aside = f" Left out, as tiers that are not documented: {', '.join(unknown)}." if unknown else ""
-    recent = within_horizon(known, today=clock.today_in_new_york(), weeks=horizon)
-    wanted = [each for each in recent if WEEKS.has_partition_key(each.key)]
-    seen = warehouse.known_versions(tables.finra_otc_weekly)
-    now, refusals = versions_of(finra, [each for each in wanted if each.key in seen])
-    due = outdated([each for each in wanted if each.key not in refusals], seen=seen, now=now)
-    unsaid = f" FINRA says nothing of {', '.join(sorted(refusals))}." if refusals else ""
-    if not due:
-        return dg.SkipReason(
-            f"Nothing to do: all {len(wanted)} partitions published in the last {horizon} weeks "
-            f"were taken, and none has changed since.{aside}{unsaid}"
-        )
-    backfill = request_backfill(
-        context.instance,
-        context.repository_def,
-        [spec.key for spec in SPECS],
-        [each.key for each in due],
-        requested_by=MONDAYS,
-        title=f"FINRA OTC weekly: {len(due)} partitions missing or restated",
-    )
-    return dg.SkipReason(f"Launched the backfill {backfill}: {summary(due)}.{aside}{unsaid}")
-
-
-finra_otc_weekly_mondays = dg.schedule(
-    name=MONDAYS,
-    job=finra_otc_weekly,
-    cron_schedule="0 9 * * 1,2",  # after a Monday that is a holiday, FINRA publishes on Tuesday
-    execution_timezone="America/New_York",
-)(backfill_outdated_weeks)
 
 
 @dg.sensor(job=finra_gold, minimum_interval_seconds=SECONDS_BETWEEN_LOOKS)

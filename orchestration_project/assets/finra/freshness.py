@@ -1,0 +1,69 @@
+"""Whether the landed weeks are as new as FINRA's calendar promises."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+import dagster as dg
+
+from orchestration_project.assets.finra.catalogue import OTC_WEEKLY, WEEKS
+from orchestration_project.domains.finra.freshness import DueWeek, State, counts, due_weeks
+from orchestration_project.domains.finra.selection import horizon_start, of_known_tiers
+from orchestration_project.resources.clock import Clock
+from orchestration_project.resources.finra import FinraSource
+from orchestration_project.resources.warehouse import Warehouse
+from orchestration_project.settings import Settings
+from orchestration_project.tables.finra import finra_otc_weekly
+
+SHOWN_WEEKS = 100
+"""The latest of those that are missing: an event should stay below 100 KB."""
+
+
+@dg.asset_check(
+    asset=OTC_WEEKLY,
+    name="is_as_new_as_the_calendar",
+    description="Every week that FINRA's calendar has promised, within the horizon, is landed.",
+    blocking=False,
+)
+def as_new_as_the_calendar(
+    clock: dg.ResourceParam[Clock],
+    finra: dg.ResourceParam[FinraSource],
+    settings: dg.ResourceParam[Settings],
+    warehouse: dg.ResourceParam[Warehouse],
+) -> dg.AssetCheckResult:
+    """Compare what is landed with the calendar, and with what FINRA lists."""
+    today, weeks = clock.today_in_new_york(), settings.finra_horizon_weeks
+    listed, _ = of_known_tiers(finra.published(since=horizon_start(today, weeks)))
+    due = due_weeks(
+        clock.now(),
+        weeks=weeks,
+        grace=timedelta(hours=settings.finra_freshness_grace_hours),
+        landed=warehouse.changes(finra_otc_weekly),
+        audited=warehouse.known_versions(finra_otc_weekly),
+        listed=frozenset(listed),
+    )
+    return _result([each for each in due if WEEKS.has_partition_key(each.partition.key)])
+
+
+def _result(due: Sequence[DueWeek]) -> dg.AssetCheckResult:
+    missing = [each for each in due if each.state is not State.LANDED]
+    numbers = {f"weeks_{state.name.lower()}": number for state, number in counts(due).items()}
+    metadata: dict[str, dg.MetadataValue | int] = {"weeks_due": len(due), **numbers}
+    if missing:
+        metadata["missing_weeks"] = dg.MetadataValue.table(
+            [_record(each) for each in missing[-SHOWN_WEEKS:]]
+        )
+    return dg.AssetCheckResult(
+        passed=not missing, severity=dg.AssetCheckSeverity.WARN, metadata=metadata
+    )
+
+
+def _record(week: DueWeek) -> dg.TableRecord:
+    return dg.TableRecord(
+        {
+            "partition": week.partition.key,
+            "state": str(week.state),
+            "due": str(week.due),
+            "days_late": week.days_late,
+            "what_to_do": str(week),
+        }
+    )

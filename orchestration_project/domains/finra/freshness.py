@@ -1,0 +1,122 @@
+"""Whether what is landed is as new as FINRA's calendar of publications promises."""
+
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
+from enum import StrEnum
+from zoneinfo import ZoneInfo
+
+from orchestration_project.domains.finra.calendar import (
+    TIERS,
+    WEEK,
+    latest_published_week,
+    publication_date,
+)
+from orchestration_project.domains.finra.selection import TierWeek
+
+NEW_YORK = ZoneInfo("America/New_York")
+
+
+class State(StrEnum):
+    """Where a week is that was due."""
+
+    LANDED = "landed"
+    HELD_BACK = "held back"
+    NOT_LANDED = "not landed"
+    NOT_OUT = "not out"
+
+
+REMEDIES = {
+    State.HELD_BACK: "an audit failed; the table audits says which, and it is asked for again "
+    "once FINRA changes it",
+    State.NOT_LANDED: "FINRA lists it; start finra_otc_weekly for it, or see why its runs failed",
+    State.NOT_OUT: "FINRA does not list it yet; nothing can be done but wait, or ask FINRA",
+}
+
+
+@dataclass(frozen=True)
+class DueWeek:
+    """A week that was due on the day ``due``, and where it is ``days_late`` days after."""
+
+    partition: TierWeek
+    due: date
+    days_late: int
+    state: State
+
+    def __str__(self) -> str:
+        """Return a sentence."""
+        where = f"{self.partition.tier}, week {self.partition.week_start}, was due on {self.due}"
+        if self.state is State.LANDED:
+            return f"{where} and is landed."
+        return f"{where} and is {self.state}: {REMEDIES[self.state]}."
+
+
+def due_weeks(
+    now: datetime,
+    *,
+    weeks: int,
+    grace: timedelta,
+    landed: Collection[str],
+    audited: Collection[str],
+    listed: Collection[TierWeek],
+) -> list[DueWeek]:
+    """Return the weeks that were due in the last ``weeks`` weeks, oldest publication first.
+
+    A week is due ``grace`` after the midnight in New York that begins its publication date; one
+    that is not due yet is not in the answer, even if it is landed.
+
+    Args:
+        now: An aware moment.
+        weeks: How many weeks of each tier to look at.
+        grace: How long after that midnight a week may still be missing.
+        landed: Keys of the partitions that are landed.
+        audited: Keys of those that were delivered whole, landed or held back.
+        listed: What FINRA says is published.
+    """
+    today = now.astimezone(NEW_YORK).date()
+    found = [
+        DueWeek(
+            partition,
+            due,
+            (today - due).days,
+            _state(partition, landed=landed, audited=audited, listed=listed),
+        )
+        for partition, due in _calendar(today, weeks)
+        if is_due(due, now=now, grace=grace)
+    ]
+    return sorted(found, key=lambda each: (each.due, each.partition))
+
+
+def is_due(day: date, *, now: datetime, grace: timedelta) -> bool:
+    """Whether ``grace``, in real hours, has passed since midnight of ``day`` in New York."""
+    midnight = datetime.combine(day, time(), tzinfo=NEW_YORK)
+    return now.timestamp() >= midnight.timestamp() + grace.total_seconds()
+
+
+def counts(due: Sequence[DueWeek]) -> Mapping[State, int]:
+    """Return how many weeks are in each state."""
+    found = Counter(each.state for each in due)
+    return {state: found[state] for state in State}
+
+
+def _calendar(today: date, weeks: int) -> Iterator[tuple[TierWeek, date]]:
+    for tier in TIERS:
+        newest = latest_published_week(today, tier)
+        for number in range(weeks):
+            week = newest - number * WEEK
+            yield TierWeek(tier, week), publication_date(week, tier)
+
+
+def _state(
+    partition: TierWeek,
+    *,
+    landed: Collection[str],
+    audited: Collection[str],
+    listed: Collection[TierWeek],
+) -> State:
+    if partition.key in landed:
+        return State.LANDED
+    if partition.key in audited:
+        return State.HELD_BACK
+    return State.NOT_LANDED if partition in listed else State.NOT_OUT

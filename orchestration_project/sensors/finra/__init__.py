@@ -1,0 +1,21 @@
+"""When FINRA's weeks are loaded, derived from, and looked at."""
+
+from orchestration_project.sensors.finra.arrivals import finra_on_publication, finra_on_restatement
+from orchestration_project.sensors.finra.derived import finra_on_landing, finra_on_last_tier
+from orchestration_project.sensors.finra.schedules import (
+    MONDAYS,
+    backfill_outdated_weeks,
+    finra_freshness_daily,
+    finra_otc_weekly_mondays,
+)
+
+__all__ = [
+    "MONDAYS",
+    "backfill_outdated_weeks",
+    "finra_freshness_daily",
+    "finra_on_landing",
+    "finra_on_last_tier",
+    "finra_on_publication",
+    "finra_on_restatement",
+    "finra_otc_weekly_mondays",
+]

@@ -1,0 +1,174 @@
+"""When weeks are loaded because FINRA has them: published for the first time, or changed."""
+
+import hashlib
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import date
+
+import dagster as dg
+
+from orchestration_project.assets.finra import WEEKS
+from orchestration_project.domains.finra.recomputation import parsed
+from orchestration_project.domains.finra.selection import (
+    TierWeek,
+    by_publication,
+    horizon_start,
+    of_known_tiers,
+    outdated,
+    run_key,
+    summary,
+    sweep_start,
+    within_horizon,
+)
+from orchestration_project.errors import SourceError
+from orchestration_project.jobs import finra_otc_weekly
+from orchestration_project.resources.clock import Clock
+from orchestration_project.resources.finra import FinraSource, versions_of
+from orchestration_project.resources.warehouse import Warehouse
+from orchestration_project.sensors.finra.runs import loading, not_yet_asked
+from orchestration_project.settings import Settings
+from orchestration_project.tables import finra as tables
+
+SECONDS_BETWEEN_LISTINGS = 900
+"""FINRA names no hour of publication; a look is one request and a small query."""
+
+SECONDS_BETWEEN_SWEEPS = 3600
+"""Restatements come months after a week: an hour does not matter, a look is four requests."""
+
+ONCE_A_DAY = "a run that brings nothing is asked for again the day after."
+
+
+@dg.sensor(job=finra_otc_weekly, minimum_interval_seconds=SECONDS_BETWEEN_LISTINGS)
+def finra_on_publication(
+    context: dg.SensorEvaluationContext,
+    clock: dg.ResourceParam[Clock],
+    finra: dg.ResourceParam[FinraSource],
+    settings: dg.ResourceParam[Settings],
+    warehouse: dg.ResourceParam[Warehouse],
+) -> dg.SensorResult | dg.SkipReason:
+    """Ask for the weeks within the horizon that FINRA lists and that were never taken.
+
+    The cursor names what the last look found missing in vain, so that such a look is not repeated
+    on the same day; it may be reset at any time.
+    """
+    today, horizon = clock.today_in_new_york(), settings.finra_horizon_weeks
+    known, unknown = of_known_tiers(finra.published(since=horizon_start(today, horizon)))
+    aside = f" Left out, as tiers that are not documented: {', '.join(unknown)}." if unknown else ""
+    recent = _with_partition(within_horizon(known, today=today, weeks=horizon))
+    taken = warehouse.known_versions(tables.finra_otc_weekly)
+    missing = by_publication(each for each in recent if each.key not in taken)
+    running = loading(context.instance, missing)
+    waiting = [each for each in missing if each not in running]
+    if not waiting:
+        under_way = f" or are being loaded ({summary(running)})" if running else ""
+        return dg.SkipReason(
+            f"Nothing to do: all {len(recent)} partitions published in the last {horizon} weeks "
+            f"were taken{under_way}.{aside}"
+        )
+    look = _look(waiting, today)
+    asked_today = f"Not landed, and asked for today: {summary(waiting)}; {ONCE_A_DAY}{aside}"
+    if context.cursor == look:
+        return dg.SkipReason(asked_today)
+    most = settings.finra_partitions_per_tick
+    asked, rest, refusals = _first_that_can_be_asked(context, finra, waiting, today, most)
+    if asked:
+        return _asked(context, asked, wait=len(rest), aside=aside + _unsaid(refusals))
+    if refusals:  # which may be over in a minute, so the next tick looks again
+        return dg.SkipReason(f"Nothing can be asked for.{_unsaid(refusals)}{aside}")
+    return dg.SensorResult(skip_reason=asked_today, cursor=look)
+
+
+@dg.sensor(job=finra_otc_weekly, minimum_interval_seconds=SECONDS_BETWEEN_SWEEPS)
+def finra_on_restatement(
+    context: dg.SensorEvaluationContext,
+    clock: dg.ResourceParam[Clock],
+    finra: dg.ResourceParam[FinraSource],
+    settings: dg.ResourceParam[Settings],
+    warehouse: dg.ResourceParam[Warehouse],
+) -> dg.SensorResult | dg.SkipReason:
+    """Ask for the weeks that were taken and that FINRA has changed since.
+
+    The cursor is the day up to which every change was taken; it moves when nothing is left to take.
+    """
+    today = clock.today_in_new_york()
+    seen = warehouse.known_versions(tables.finra_otc_weekly)
+    taken = _with_partition(map(parsed, seen))
+    if not taken:
+        return dg.SkipReason("Nothing to do: no week was taken yet.")
+    since = sweep_start(context.cursor, taken, today=today)
+    suspects = finra.maybe_changed(taken, since=since, until=today)
+    now, refusals = versions_of(finra, suspects)
+    changed = by_publication(
+        outdated([each for each in suspects if each.key not in refusals], seen=seen, now=now)
+    )
+    looked = f"{len(taken)} weeks that were taken, from {since} to {today}"
+    if not changed and not refusals:
+        reason = f"Nothing to do: FINRA changed none of the {looked}."
+        return dg.SensorResult(skip_reason=reason, cursor=today.isoformat())
+    running = loading(context.instance, changed)
+    free = _requests([each for each in changed if each not in running], now, today)
+    asked = not_yet_asked(context.instance, free)
+    if not asked:
+        known = f" Being loaded or asked for today: {summary(changed)}; {ONCE_A_DAY}"
+        return dg.SkipReason(
+            f"Nothing more to ask for of the {looked}.{known if changed else ''}{_unsaid(refusals)}"
+        )
+    most = settings.finra_partitions_per_tick
+    rest = len(asked) - len(asked[:most])
+    return _asked(context, asked[:most], wait=rest, aside=_unsaid(refusals))
+
+
+def _with_partition(partitions: Iterable[TierWeek]) -> list[TierWeek]:
+    """Leave out what lies before FINRA_FIRST_WEEK."""
+    return [each for each in partitions if WEEKS.has_partition_key(each.key)]
+
+
+def _look(waiting: Sequence[TierWeek], today: date) -> str:
+    keys = "\n".join(each.key for each in waiting)
+    return f"{today} {hashlib.sha256(keys.encode()).hexdigest()[:16]}"
+
+
+def _first_that_can_be_asked(
+    context: dg.SensorEvaluationContext,
+    finra: FinraSource,
+    waiting: Sequence[TierWeek],
+    today: date,
+    most: int,
+) -> tuple[list[dg.RunRequest], Sequence[TierWeek], Mapping[str, SourceError]]:
+    """Return requests for the first ``most`` that have not failed, what is left, and refusals."""
+    asked: list[dg.RunRequest] = []
+    refusals: dict[str, SourceError] = {}
+    while waiting and len(asked) < most:
+        room = most - len(asked)
+        batch, waiting = waiting[:room], waiting[room:]
+        versions, refused = versions_of(finra, batch)
+        asked += not_yet_asked(context.instance, _requests(batch, versions, today))
+        refusals |= refused
+    return asked, waiting, refusals
+
+
+def _requests(
+    partitions: Sequence[TierWeek], versions: Mapping[str, str], today: date
+) -> list[dg.RunRequest]:
+    return [
+        dg.RunRequest(run_key=run_key(each, versions[each.key], today), partition_key=each.key)
+        for each in partitions
+        if each.key in versions
+    ]
+
+
+def _unsaid(refusals: Collection[str]) -> str:
+    return f" FINRA says nothing of {', '.join(sorted(refusals))}." if refusals else ""
+
+
+def _asked(
+    context: dg.SensorEvaluationContext,
+    requests: Sequence[dg.RunRequest],
+    *,
+    wait: int,
+    aside: str,
+) -> dg.SensorResult:
+    """Return what is asked for; a tick that asks for runs has no message, so its log says it."""
+    partitions = summary(parsed(str(each.partition_key)) for each in requests)
+    waiting = f" {wait} more wait for the next tick." if wait else ""
+    context.log.info(f"Asked for {partitions}.{waiting}{aside}")
+    return dg.SensorResult(run_requests=list(requests))

@@ -1,0 +1,40 @@
+"""Which runs are under way or were asked for, as Dagster remembers them."""
+
+from collections.abc import Collection, Iterable, Sequence
+
+import dagster as dg
+
+from orchestration_project.assets.finra import OTC_WEEKLY
+from orchestration_project.domains.finra.selection import TierWeek, covered
+from orchestration_project.jobs import finra_otc_weekly
+from orchestration_project.partitions import PARTITION_TAGS
+
+UNDER_WAY = [
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+]
+RUN_KEY = "dagster/run_key"
+
+
+def loading(instance: dg.DagsterInstance, partitions: Collection[TierWeek]) -> frozenset[TierWeek]:
+    """Return those of the partitions that a run loads now, or will: of the job or a backfill."""
+    found: set[TierWeek] = set()
+    for run in instance.get_runs(dg.RunsFilter(statuses=UNDER_WAY)):
+        if run.job_name == finra_otc_weekly.name or OTC_WEEKLY in (run.asset_selection or ()):
+            keys = [run.tags[tag] for tag in PARTITION_TAGS if tag in run.tags]
+            found.update(covered(min(keys), max(keys), partitions) if keys else ())
+    return frozenset(found)
+
+
+def not_yet_asked(
+    instance: dg.DagsterInstance, requests: Iterable[dg.RunRequest]
+) -> Sequence[dg.RunRequest]:
+    """Return the requests whose run key no run has: for the others Dagster starts none."""
+    return [
+        request
+        for request in requests
+        if not instance.get_runs(dg.RunsFilter(tags={RUN_KEY: str(request.run_key)}), limit=1)
+    ]

@@ -1,0 +1,72 @@
+"""What starts by the calendar: the Monday backfill, and the daily look at freshness."""
+
+import dagster as dg
+
+from orchestration_project.assets.finra import SPECS, WEEKS
+from orchestration_project.domains.finra.selection import (
+    of_known_tiers,
+    outdated,
+    summary,
+    within_horizon,
+)
+from orchestration_project.jobs import finra_freshness, finra_otc_weekly
+from orchestration_project.resources.backfills import active_backfill, request_backfill
+from orchestration_project.resources.clock import Clock
+from orchestration_project.resources.finra import FinraSource, versions_of
+from orchestration_project.resources.warehouse import Warehouse
+from orchestration_project.settings import Settings
+from orchestration_project.tables import finra as tables
+
+MONDAYS = "finra_otc_weekly_mondays"
+ZONE = "America/New_York"
+
+
+def backfill_outdated_weeks(
+    context: dg.ScheduleEvaluationContext,
+    clock: dg.ResourceParam[Clock],
+    finra: dg.ResourceParam[FinraSource],
+    settings: dg.ResourceParam[Settings],
+    warehouse: dg.ResourceParam[Warehouse],
+) -> dg.SkipReason:
+    """Backfill the weeks within the horizon that are missing, or that FINRA has restated."""
+    running = active_backfill(context.instance, MONDAYS)
+    if running is not None:
+        return dg.SkipReason(f"The backfill {running} of an earlier tick is still running.")
+    horizon = settings.finra_horizon_weeks
+    known, unknown = of_known_tiers(finra.published())
+    aside = f" Left out, as tiers that are not documented: {', '.join(unknown)}." if unknown else ""
+    recent = within_horizon(known, today=clock.today_in_new_york(), weeks=horizon)
+    wanted = [each for each in recent if WEEKS.has_partition_key(each.key)]
+    seen = warehouse.known_versions(tables.finra_otc_weekly)
+    now, refusals = versions_of(finra, [each for each in wanted if each.key in seen])
+    due = outdated([each for each in wanted if each.key not in refusals], seen=seen, now=now)
+    unsaid = f" FINRA says nothing of {', '.join(sorted(refusals))}." if refusals else ""
+    if not due:
+        return dg.SkipReason(
+            f"Nothing to do: all {len(wanted)} partitions published in the last {horizon} weeks "
+            f"were taken, and none has changed since.{aside}{unsaid}"
+        )
+    backfill = request_backfill(
+        context.instance,
+        context.repository_def,
+        [spec.key for spec in SPECS],
+        [each.key for each in due],
+        requested_by=MONDAYS,
+        title=f"FINRA OTC weekly: {len(due)} partitions missing or restated",
+    )
+    return dg.SkipReason(f"Launched the backfill {backfill}: {summary(due)}.{aside}{unsaid}")
+
+
+finra_otc_weekly_mondays = dg.schedule(
+    name=MONDAYS,
+    job=finra_otc_weekly,
+    cron_schedule="0 9 * * 1,2",  # after a Monday that is a holiday, FINRA publishes on Tuesday
+    execution_timezone=ZONE,
+)(backfill_outdated_weeks)
+
+finra_freshness_daily = dg.ScheduleDefinition(
+    name="finra_freshness_daily",
+    job=finra_freshness,
+    cron_schedule="0 13 * * *",  # an hour after the default grace ends, whatever day it began
+    execution_timezone=ZONE,
+)

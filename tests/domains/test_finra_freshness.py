@@ -1,0 +1,131 @@
+"""Which weeks are late by FINRA's calendar, and where they are."""
+
+from datetime import UTC, date, datetime, timedelta
+
+import pytest
+
+from orchestration_project.domains.finra.calendar import publication_date
+from orchestration_project.domains.finra.freshness import State, counts, due_weeks, is_due
+from orchestration_project.domains.finra.selection import TierWeek
+
+GRACE = timedelta(hours=36)
+NO_GRACE = timedelta(0)
+
+
+def at(text: str) -> datetime:
+    return datetime.fromisoformat(text).astimezone(UTC)
+
+
+def due_at(now: str, *, weeks: int = 1, grace: timedelta = GRACE, tier: str = "T1"):
+    """Return the due weeks of a tier when nothing is landed or listed."""
+    due = due_weeks(at(now), weeks=weeks, grace=grace, landed=(), audited=(), listed=())
+    return [each.partition.week_start for each in due if each.partition.tier == tier]
+
+
+def test_a_due_week_is_landed_or_held_back_or_not_landed_or_not_out():
+    states = due_weeks(
+        at("2025-12-18T12:00:00-05:00"),
+        weeks=2,
+        grace=GRACE,
+        landed=["T2|2025-11-03", "T1|2025-11-24"],
+        audited=["T2|2025-11-03", "T1|2025-11-24", "OTCE|2025-11-03"],
+        listed=[TierWeek("T1", date(2025, 11, 17)), TierWeek("OTCE", date(2025, 11, 3))],
+    )
+    assert [(each.partition.key, str(each.due), each.days_late, each.state) for each in states] == [
+        ("OTCE|2025-11-03", "2025-12-08", 10, State.HELD_BACK),
+        ("T1|2025-11-17", "2025-12-08", 10, State.NOT_LANDED),
+        ("T2|2025-11-03", "2025-12-08", 10, State.LANDED),
+        ("OTCE|2025-11-10", "2025-12-15", 3, State.NOT_OUT),
+        ("T1|2025-11-24", "2025-12-15", 3, State.LANDED),
+        ("T2|2025-11-10", "2025-12-15", 3, State.NOT_OUT),
+    ]
+    assert counts(states) == {
+        State.LANDED: 2,
+        State.HELD_BACK: 1,
+        State.NOT_LANDED: 1,
+        State.NOT_OUT: 2,
+    }
+    assert [str(states[index]) for index in (0, 2, 3)] == [
+        "OTCE, week 2025-11-03, was due on 2025-12-08 and is held back: an audit failed; the table "
+        "audits says which, and it is asked for again once FINRA changes it.",
+        "T2, week 2025-11-03, was due on 2025-12-08 and is landed.",
+        "OTCE, week 2025-11-10, was due on 2025-12-15 and is not out: FINRA does not list it yet; "
+        "nothing can be done but wait, or ask FINRA.",
+    ]
+
+
+def test_a_landed_week_whose_restatement_is_held_back_is_landed():
+    key = "T1|2025-11-24"
+    (week,) = [
+        each
+        for each in due_weeks(
+            at("2025-12-18T12:00:00-05:00"),
+            weeks=1,
+            grace=GRACE,
+            landed=[key],
+            audited=[key],
+            listed=[],
+        )
+        if each.partition.key == key
+    ]
+    assert week.state is State.LANDED
+
+
+def test_a_week_that_is_not_due_is_nothing_at_all_even_if_it_is_landed():
+    now = at("2025-12-15T12:00:00-05:00")  # the Monday of its publication, within the grace
+    due = due_weeks(
+        now, weeks=1, grace=GRACE, landed=["T1|2025-11-24"], audited=["T1|2025-11-24"], listed=()
+    )
+    assert due == []
+
+
+PUBLISHED = {
+    "an ordinary Monday": (date(2025, 11, 10), date(2025, 12, 1)),
+    "Martin Luther King": (date(2025, 12, 29), date(2026, 1, 20)),
+    "Presidents": (date(2026, 1, 26), date(2026, 2, 17)),
+    "Memorial": (date(2026, 5, 4), date(2026, 5, 26)),
+    "Thanksgiving is a Thursday": (date(2025, 11, 3), date(2025, 11, 24)),
+    "Christmas on a Monday": (date(2023, 12, 4), date(2023, 12, 26)),
+}
+
+
+@pytest.mark.parametrize(("week", "published"), PUBLISHED.values(), ids=PUBLISHED)
+def test_a_week_is_due_the_grace_after_midnight_of_its_publication_day(week, published):
+    assert publication_date(week, "T1") == published
+    noon_after = datetime.combine(published + timedelta(days=1), datetime.min.time()) + timedelta(
+        hours=12
+    )
+    offset = "-04:00" if 3 < published.month < 11 else "-05:00"
+    minute_before = noon_after - timedelta(minutes=1)
+    assert week in due_at(f"{noon_after.isoformat()}{offset}", weeks=2)
+    assert week not in due_at(f"{minute_before.isoformat()}{offset}", weeks=2)
+
+
+@pytest.mark.parametrize(
+    ("week", "midnight"),
+    [
+        pytest.param(date(2026, 2, 9), "2026-03-02T05:00:00+00:00", id="winter"),
+        pytest.param(date(2026, 2, 16), "2026-03-09T04:00:00+00:00", id="clocks went forward"),
+        pytest.param(date(2025, 10, 6), "2025-10-27T04:00:00+00:00", id="summer"),
+        pytest.param(date(2025, 10, 13), "2025-11-03T05:00:00+00:00", id="clocks went back"),
+    ],
+)
+def test_midnight_is_new_yorks_whatever_the_season(week, midnight):
+    just_before = (datetime.fromisoformat(midnight) - timedelta(seconds=1)).isoformat()
+    assert due_at(midnight, grace=NO_GRACE) == [week]
+    assert week not in due_at(just_before, grace=NO_GRACE)
+
+
+def test_the_grace_is_in_real_hours_also_on_a_day_of_23():
+    day = date(2026, 3, 8)  # begins at 05:00 UTC and has 23 hours
+    grace = timedelta(hours=24)
+    assert not is_due(day, now=at("2026-03-09T04:59:59+00:00"), grace=grace)
+    assert is_due(day, now=at("2026-03-09T05:00:00+00:00"), grace=grace)
+
+
+def test_only_the_last_weeks_are_looked_at():
+    assert due_at("2025-12-03T12:00:00-05:00", weeks=3) == [
+        date(2025, 10, 27),
+        date(2025, 11, 3),
+        date(2025, 11, 10),
+    ]

@@ -1,0 +1,284 @@
+"""The sensors that ask for what FINRA published or changed, ticked by hand over the demo source."""
+
+import re
+
+import dagster as dg
+import pytest
+from sqlalchemy import select
+
+from orchestration_project.assets.finra import SPECS
+from orchestration_project.definitions import defs
+from orchestration_project.errors import ConfigurationError, TransientError
+from orchestration_project.resources.providers import open_finra, open_http
+from orchestration_project.sensors.finra import finra_on_publication, finra_on_restatement
+from orchestration_project.settings import load_settings
+from orchestration_project.tables.finra import finra_otc_weekly_history
+from orchestration_project.tables.spine import landings
+from tests import databases
+from tests.faulty_server import FaultyServer, Reply
+from tests.sensors.conftest import Sensor, note_run, run
+
+DAY = "2026-03-02"
+FAILURE, STARTED = dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.STARTED
+RESTATED, RELABELLED, QUIET = "T1|2026-01-12", "OTCE|2025-12-22", "T1|2026-01-05"
+AFTER_BOTH = "2026-03-12T15:00:00+00:00"
+
+
+@pytest.fixture(autouse=True)
+def short_horizon(demo_settings, monkeypatch):
+    monkeypatch.setenv("FINRA_HORIZON_WEEKS", "1")
+
+
+@pytest.fixture
+def publication(instance):
+    return Sensor(finra_on_publication, instance)
+
+
+@pytest.fixture
+def restatement(instance):
+    return Sensor(finra_on_restatement, instance)
+
+
+@pytest.fixture
+def url(demo_settings):
+    return databases.sqlite_url(demo_settings.state_path)
+
+
+def load(instance, *keys: str) -> None:
+    for key in keys:
+        assert run(instance, dg.RunRequest(partition_key=key, run_key=f"by hand {key}"))
+
+
+def test_what_is_published_and_was_never_taken_is_asked_for_once(publication, instance):
+    first = publication.tick()
+    assert first.keys == ["OTCE|2026-01-26", "T1|2026-02-09", "T2|2026-01-26"]
+    for request in first.requests:
+        assert run(instance, request)
+    second = publication.tick()
+    assert second.said == (
+        "Nothing to do: all 3 partitions published in the last 1 weeks were taken."
+    )
+    assert second.probes == []
+
+
+def test_a_run_key_names_partition_state_and_day_and_is_the_same_after_a_cursor_reset(publication):
+    request = publication.tick().requests[1]
+    state = r"weeklySummary: \d+ records, updated 2026-03-02"
+    assert re.fullmatch(rf"T1\|2026-02-09 {state} \({DAY}\)", str(request.run_key))
+    publication.cursor = None
+    assert publication.tick().requests[1].run_key == request.run_key
+
+
+def test_at_most_so_many_are_asked_for_oldest_publication_first_and_the_rest_later(
+    publication, instance, monkeypatch, capfd
+):
+    monkeypatch.setenv("FINRA_HORIZON_WEEKS", "2")
+    monkeypatch.setenv("FINRA_PARTITIONS_PER_TICK", "4")
+    first = publication.tick()
+    assert first.keys == ["OTCE|2026-01-19", "T1|2026-02-02", "T2|2026-01-19", "OTCE|2026-01-26"]
+    assert set(first.probes) == set(first.keys)
+    assert "2 more wait for the next tick." in capfd.readouterr().err
+    for request in first.requests:
+        note_run(instance, request, STARTED)
+    assert publication.tick().keys == ["T1|2026-02-09", "T2|2026-01-26"]
+
+
+def test_partitions_that_runs_or_backfills_load_now_are_left_to_them(publication, instance):
+    requests = publication.tick().requests
+    note_run(instance, requests[0], STARTED)
+    note_run(instance, requests[1], dg.DagsterRunStatus.STARTING)
+    assert publication.tick().keys == ["T2|2026-01-26"]
+    instance.create_run_for_job(
+        defs.resolve_implicit_global_asset_job_def(),
+        status=STARTED,
+        asset_selection=frozenset(spec.key for spec in SPECS),
+        tags={
+            "dagster/asset_partition_range_start": "T2|2026-01-12",
+            "dagster/asset_partition_range_end": "T2|2026-01-26",
+        },
+    )
+    assert publication.tick().said == (
+        "Nothing to do: all 3 partitions published in the last 1 weeks were taken or are being "
+        "loaded (OTCE 2026-01-26 (1 week), T1 2026-02-09 (1 week), T2 2026-01-26 (1 week))."
+    )
+
+
+def test_runs_that_derive_from_the_same_weeks_do_not_keep_them_waiting(publication, instance):
+    instance.create_run_for_job(
+        defs.resolve_job_def("finra_gold"),
+        status=STARTED,
+        tags={
+            "dagster/asset_partition_range_start": "T1|2026-02-02",
+            "dagster/asset_partition_range_end": "T1|2026-02-09",
+        },
+    )
+    assert "T1|2026-02-09" in publication.tick().keys
+
+
+def test_a_run_that_failed_is_asked_for_again_on_the_next_day_and_costs_nothing_until_then(
+    publication, instance, monkeypatch
+):
+    requests = publication.tick().requests
+    for request in requests:
+        note_run(instance, request, FAILURE)
+    first, second = publication.tick(), publication.tick()
+    assert first.said == second.said
+    assert first.said == (
+        "Not landed, and asked for today: OTCE 2026-01-26 (1 week), T1 2026-02-09 (1 week), "
+        "T2 2026-01-26 (1 week); a run that brings nothing is asked for again the day after."
+    )
+    assert len(first.probes) == 3
+    assert second.probes == []
+    publication.cursor = None
+    assert publication.tick().said == first.said
+    monkeypatch.setenv("CLOCK_NOW", "2026-03-03T15:00:00+00:00")
+    again = publication.tick()
+    assert again.keys == [str(request.partition_key) for request in requests]
+    assert {each.run_key for each in again.requests}.isdisjoint(each.run_key for each in requests)
+
+
+def test_partitions_that_failed_today_do_not_keep_the_others_waiting(
+    publication, instance, monkeypatch
+):
+    monkeypatch.setenv("FINRA_PARTITIONS_PER_TICK", "1")
+    (failed,) = publication.tick().requests
+    note_run(instance, failed, FAILURE)
+    assert publication.tick().keys == ["T1|2026-02-09"]
+
+
+def test_a_tier_that_is_not_documented_is_named_and_not_asked_for(publication, monkeypatch, capfd):
+    monkeypatch.setenv("FINRA_HORIZON_WEEKS", "9")
+    monkeypatch.setenv("FINRA_PARTITIONS_PER_TICK", "1")
+    assert len(publication.tick().keys) == 1
+    assert "Left out, as tiers that are not documented: NMS." in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("sensor", [finra_on_publication, finra_on_restatement])
+def test_a_source_that_is_down_fails_the_tick_and_leaves_the_cursor(sensor, instance, monkeypatch):
+    load(instance, QUIET)
+    down = Reply(200, {"Content-Type": "application/json"}, b'{"statusCode": 500}')
+    ticked = Sensor(sensor, instance, cursor=DAY)
+    with FaultyServer(lambda _: down) as server:
+        monkeypatch.setenv("FINRA_API_URL", server.url)
+        settings = load_settings().model_copy(update={"finra_source": "api"})
+        with (
+            open_http(settings) as http,
+            pytest.raises(TransientError, match="FINRA's answer cannot be used"),
+        ):
+            ticked.tick(open_finra(settings, http))
+    assert ticked.cursor == DAY
+
+
+OUT = {
+    "Martin Luther King": ("2026-01-19T23:00:00-05:00", "2026-01-20T00:00:00-05:00", "2025-12-29"),
+    "Presidents": ("2026-02-16T23:00:00-05:00", "2026-02-17T00:00:00-05:00", "2026-01-26"),
+    "Memorial": ("2025-05-26T23:00:00-04:00", "2025-05-27T00:00:00-04:00", "2025-05-05"),
+    "Thanksgiving week": ("2025-11-23T23:00:00-05:00", "2025-11-24T00:00:00-05:00", "2025-11-03"),
+    "Christmas week": ("2025-12-21T23:00:00-05:00", "2025-12-22T00:00:00-05:00", "2025-12-01"),
+    "clocks went forward": ("2026-03-09T03:58:00+00:00", "2026-03-09T04:00:00+00:00", "2026-02-16"),
+    "clocks went back": ("2025-11-03T04:58:00+00:00", "2025-11-03T05:00:00+00:00", "2025-10-13"),
+}
+
+
+@pytest.mark.parametrize(("before", "after", "week"), OUT.values(), ids=OUT)
+def test_a_week_is_asked_for_from_new_yorks_midnight_of_its_publication_on(
+    publication, monkeypatch, before, after, week
+):
+    monkeypatch.setenv("CLOCK_NOW", before)
+    assert f"T1|{week}" not in publication.tick().keys
+    monkeypatch.setenv("CLOCK_NOW", after)
+    asked = publication.tick().keys
+    assert [key for key in asked if key.startswith("T1")] == [f"T1|{week}"]
+    assert len(asked) == 3
+
+
+def test_before_anything_was_taken_no_restatement_is_looked_for(restatement):
+    assert restatement.tick().said == "Nothing to do: no week was taken yet."
+
+
+def test_just_what_changed_is_asked_for_and_once_landed_not_again(
+    restatement, instance, monkeypatch, url
+):
+    load(instance, RESTATED, RELABELLED, QUIET)
+    before = restatement.tick()
+    assert before.said == (
+        "Nothing to do: FINRA changed none of the 3 weeks that were taken, from 2026-01-26 to "
+        "2026-03-02."
+    )
+    assert before.cursor == "2026-03-02"
+    monkeypatch.setenv("CLOCK_NOW", AFTER_BOTH)
+    found = restatement.tick()
+    assert found.keys == found.probes == [RELABELLED, RESTATED]
+    assert found.cursor == "2026-03-02"
+    for request in found.requests:
+        assert run(instance, request)
+    after = restatement.tick()
+    assert after.said == (
+        "Nothing to do: FINRA changed none of the 3 weeks that were taken, from 2026-03-02 to "
+        "2026-03-12."
+    )
+    assert after.cursor == "2026-03-12"
+    assert restatement.tick().said.endswith("from 2026-03-12 to 2026-03-12.")
+    restatement.cursor = None
+    assert restatement.tick().requests == []
+
+
+def test_a_change_of_dates_alone_lands_as_metadata_with_marked_history(
+    restatement, instance, monkeypatch, url
+):
+    load(instance, RELABELLED)
+    restatement.tick()
+    monkeypatch.setenv("CLOCK_NOW", AFTER_BOTH)
+    (request,) = restatement.tick().requests
+    assert run(instance, request)
+    causes = select(landings.c.change_cause).order_by(landings.c.landed_at)
+    assert databases.rows(url, causes) == [("first",), ("metadata",)]
+    marks = databases.rows(url, select(finra_otc_weekly_history.c.change_cause))
+    assert set(marks) == {("metadata",)}
+    again = restatement.tick()
+    assert (again.requests, again.cursor) == ([], "2026-03-12")
+
+
+def test_the_watermark_waits_until_all_that_changed_has_landed(
+    restatement, instance, monkeypatch, capfd
+):
+    load(instance, RESTATED, RELABELLED)
+    restatement.tick()
+    monkeypatch.setenv("CLOCK_NOW", AFTER_BOTH)
+    monkeypatch.setenv("FINRA_PARTITIONS_PER_TICK", "1")
+    first = restatement.tick()
+    assert (first.keys, first.cursor) == ([RELABELLED], "2026-03-02")
+    assert "1 more wait for the next tick." in capfd.readouterr().err
+    assert run(instance, first.requests[0])
+    second = restatement.tick()
+    assert (second.keys, second.cursor) == ([RESTATED], "2026-03-02")
+    note_run(instance, second.requests[0], FAILURE)
+    assert restatement.tick().said == (
+        "Nothing more to ask for of the 2 weeks that were taken, from 2026-03-02 to 2026-03-12. "
+        "Being loaded or asked for today: T1 2026-01-12 (1 week); a run that brings nothing is "
+        "asked for again the day after."
+    )
+    monkeypatch.setenv("CLOCK_NOW", "2026-03-13T15:00:00+00:00")
+    third = restatement.tick()
+    assert (third.keys, third.cursor) == ([RESTATED], "2026-03-02")
+    assert run(instance, third.requests[0])
+    assert restatement.tick().cursor == "2026-03-13"
+
+
+def test_a_week_that_was_held_back_is_not_asked_for_until_it_changes(
+    restatement, publication, instance, monkeypatch
+):
+    monkeypatch.setenv("FINRA_HORIZON_WEEKS", "9")
+    held_back = dg.RunRequest(partition_key="T2|2025-12-01", run_key="by hand")
+    assert not run(instance, held_back)
+    assert restatement.tick().said == (
+        "Nothing to do: FINRA changed none of the 1 weeks that were taken, from 2026-01-05 to "
+        "2026-03-02."
+    )
+    assert "T2|2025-12-01" not in publication.tick().keys
+
+
+def test_a_cursor_that_is_no_date_is_refused_with_a_remedy(instance):
+    load(instance, QUIET)
+    with pytest.raises(ConfigurationError, match="cursor of finra_on_restatement is no date"):
+        Sensor(finra_on_restatement, instance, cursor="yesterday").tick()
