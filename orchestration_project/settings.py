@@ -77,6 +77,13 @@ class Settings(BaseSettings):
     finra_max_reject_ratio: float = Field(
         0.005, ge=0, le=1, description="Rejected share of rows (0-1) above which a week is held."
     )
+    finra_restatement_notice_ratio: float = Field(
+        0.001,
+        ge=0,
+        le=2,
+        description="Shares that a restatement moves, over the week's shares (0-2), above which it "
+        "is a notice; below a thousandth, percentages with one decimal hardly change.",
+    )
     finra_horizon_weeks: int = Field(
         30,
         ge=1,

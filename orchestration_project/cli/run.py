@@ -4,7 +4,7 @@ import argparse
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import dagster as dg
@@ -27,6 +27,9 @@ from orchestration_project.resources.providers import open_finra, open_http, ope
 from orchestration_project.resources.warehouse import Warehouse
 from orchestration_project.settings import PROJECT_ROOT, Settings, load_settings, without_secrets
 from orchestration_project.tables.spine import audits, rejects
+
+_Told = Mapping[tuple[str, str | None], Mapping[str, Any]]
+"""The metadata of each materialization, by table and partition."""
 
 RETRIES = logging.getLogger("orchestration_project.http")
 DEFINITIONS = "orchestration_project.definitions"
@@ -52,6 +55,8 @@ COLUMNS = {
 }
 """Metadata of a materialization, or what is counted here, and the column that shows it."""
 
+RESTATEMENTS_SHOWN = 20
+
 
 def main(arguments: Sequence[str]) -> int:
     """Load the weeks; return 0 if all of them are landed."""
@@ -68,7 +73,10 @@ def main(arguments: Sequence[str]) -> int:
         _say(f"weeks     the {options.weeks} latest of each tier: {len(weeks)} partitions\n")
         with _Progress(len(weeks)) as progress:
             results = [_execute(instance, first, last) for first, last in ranges(weeks)]
-        _say(_table(warehouse, results))
+        told = _told(results)
+        _say(_table(warehouse, results, told))
+        if restated := _restatements(told):
+            _say(restated)
         failed = [result.run_id for result in results if not result.success]
         _say(_conclusion(settings, warehouse, progress, failed))
     return 1 if failed else 0
@@ -173,9 +181,9 @@ def _execute(
     )
 
 
-def _table(warehouse: Warehouse, results: Sequence[dg.JobExecutionResult]) -> str:
+def _table(warehouse: Warehouse, results: Sequence[dg.JobExecutionResult], told: _Told) -> str:
     """Return what the runs did, a line for each asset; held-back partitions count in audits."""
-    totals = _totals(results)
+    totals = _totals(told)
     run_ids = [result.run_id for result in results]
     audited = warehouse.frame(select(audits).where(audits.c.run_id.in_(run_ids)), audits)
     refused = warehouse.row_counts((rejects,), {"run_id": tuple(run_ids)})
@@ -193,19 +201,35 @@ def _table(warehouse: Warehouse, results: Sequence[dg.JobExecutionResult]) -> st
     )
 
 
-def _totals(results: Sequence[dg.JobExecutionResult]) -> dict[str, dict[str, Any]]:
-    """Add up the numbers that the materialized partitions tell, by asset and column."""
+def _told(results: Sequence[dg.JobExecutionResult]) -> _Told:
+    """Return what the materialized partitions tell, by asset and partition."""
     told: dict[tuple[str, str | None], dict[str, Any]] = defaultdict(dict)
     for event in (event for result in results for event in result.all_events):
         if event.is_step_materialization:  # twice for a partition, where the step was tried again
             materialization = event.step_materialization_data.materialization
             name = "_".join(materialization.asset_key.path)
-            told[name, materialization.partition] |= materialization.metadata
+            told[name, materialization.partition] |= {
+                label: value.value for label, value in materialization.metadata.items()
+            }
+    return told
+
+
+def _totals(told: _Told) -> dict[str, dict[str, Any]]:
+    """Add up the numbers of all partitions, by asset and column."""
     totals: dict[str, dict[str, Any]] = {name: {} for name in LINES}
     for (name, _), metadata in told.items():
         for column in COLUMNS.keys() & metadata.keys():
-            totals[name][column] = totals[name].get(column, 0) + metadata[column].value
+            totals[name][column] = totals[name].get(column, 0) + metadata[column]
     return totals
+
+
+def _restatements(told: _Told) -> str:
+    """Return a line for each partition whose landed values were replaced by others."""
+    lines = [metadata["change"] for metadata in told.values() if "restated_rows" in metadata]
+    if len(lines) > RESTATEMENTS_SHOWN:
+        rest = f"and {len(lines) - RESTATEMENTS_SHOWN} more, which docs/recipes.md asks for by SQL"
+        lines = [*lines[:RESTATEMENTS_SHOWN], rest]
+    return "\n".join(["", *lines]) if lines else ""
 
 
 def _shown(value: object) -> str:

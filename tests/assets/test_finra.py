@@ -154,6 +154,78 @@ def test_a_restatement_replaces_rows_and_keeps_the_old_ones_as_history(url, inst
     assert landed[1][1] > 0
 
 
+def restated_by_two(instance, monkeypatch, partition, **settings):
+    """Load the partition, again on a day when FINRA has restated it, and return what both told."""
+    first = told_by(load(instance, partition))["otc_weekly"][partition]
+    monkeypatch.setenv("CLOCK_NOW", "2026-03-12T15:00:00+00:00")
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    return first, told_by(load(instance, partition))["otc_weekly"][partition]
+
+
+def test_a_restatement_is_told_in_words_and_numbers_that_the_database_confirms(
+    url, instance, monkeypatch
+):
+    partition = key("T1", 5)
+    weekly, history = finra_otc_weekly.c, finra_otc_weekly_history.c
+    first, told = restated_by_two(instance, monkeypatch, partition)
+    [(shares, trades)] = databases.rows(
+        url, select(func.sum(weekly.share_quantity), func.sum(weekly.trade_count))
+    )
+    assert (told["shares_after"], told["trades_after"]) == (shares, trades)
+    assert told["shares_before"] != shares
+    assert told["restated_rows"] == sum(
+        told[name] for name in ("rows_added", "rows_changed", "rows_removed")
+    )
+    assert (told["symbols_added"], told["symbols_removed"]) == (1, 1)
+    assert 0.001 < told["restated_share_ratio"] < 0.1
+    moves = [record.data for record in told["largest_moves"].records]
+    assert len(moves) == 10
+    assert [abs(move["change"]) for move in moves] == sorted(
+        (abs(move["change"]) for move in moves), reverse=True
+    )
+    for move in moves:
+        condition = history.symbol == move["symbol"], history.venue_id == move["venue_id"]
+        before = databases.rows(url, select(history.share_quantity).where(*condition))
+        assert before == [(move["shares_before"],)] * bool(move["shares_before"])
+    assert told["change"].startswith(
+        f"T1, week 2026-01-12, was restated: {told['rows_changed']} of {first['rows_added']:,} rows"
+    )
+    assert (told["notice"], told["notice_kind"]) == (told["change"], "restatement")
+
+
+def test_a_week_that_lands_for_the_first_time_is_a_notice_and_no_restatement(url, instance):
+    partition = key("T1", 2)
+    told = told_by(load(instance, partition))["otc_weekly"][partition]
+    assert told["notice"].startswith("New week landed: T1, week 2026-02-02: ")
+    assert told["notice_kind"] == "landed"
+    assert "restated_rows" not in told
+
+
+def test_a_restatement_below_the_limit_is_told_without_a_notice(url, instance, monkeypatch):
+    _, told = restated_by_two(
+        instance, monkeypatch, key("T1", 5), FINRA_RESTATEMENT_NOTICE_RATIO="0.5"
+    )
+    assert told["restated_rows"] > 0
+    assert "notice" not in told
+    assert "notice_kind" not in told
+
+
+def test_a_change_of_metadata_alone_is_told_without_a_notice(url, instance, monkeypatch):
+    _, told = restated_by_two(
+        instance, monkeypatch, key("OTCE", 6), FINRA_RESTATEMENT_NOTICE_RATIO="0"
+    )
+    assert "only dates that FINRA keeps about rows changed" in told["change"]
+    assert told.keys().isdisjoint({"notice", "notice_kind", "restated_rows"})
+
+
+def test_what_did_not_change_tells_of_no_change(url, instance):
+    load(instance, key("OTCE", 1))
+    for full in (False, True):
+        told = told_by(load(instance, key("OTCE", 1), full=full))["otc_weekly"][key("OTCE", 1)]
+        assert told.keys().isdisjoint({"change", "notice", "notice_kind"})
+
+
 def test_credentials_that_the_source_refuses_are_a_clear_error_without_the_secret(
     url, instance, demo_settings, monkeypatch
 ):

@@ -92,6 +92,21 @@ def test_two_runs_at_once_both_succeed_and_give_the_tables_of_one(state_dir, tmp
     }
 
 
+def test_a_restated_week_is_told_below_the_table(state_dir):
+    assert programs.run(state_dir, *RUN, "5")[0] == 0
+    later = {"CLOCK_NOW": "2026-03-12T15:00:00+00:00"}
+    status, output, error = programs.run(state_dir, *RUN, "6", **later)
+    assert status == 0, error
+    _, below = output.split("finra_venue_week ")
+    assert re.search(
+        r"^T1, week 2026-01-12, was restated: [\d,]+ of [\d,]+ rows changed, .* gone; .*"
+        r"shares [\d,]+ → [\d,]+ \(\+\d\.\d\d%\)",
+        below,
+        re.MULTILINE,
+    )
+    assert "New week landed" not in below
+
+
 def test_bad_lines_are_kept_as_rejects_with_their_record_and_reason(state_dir):
     assert programs.run(state_dir, *RUN, "2")[0] == 0
     found = databases.rows(

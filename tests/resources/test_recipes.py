@@ -81,6 +81,42 @@ def test_what_changed_between_two_times(asked):
     ]
 
 
+def test_what_was_restated_when_and_how_much(desk, asked, clock):
+    [found] = asked("What was restated, when, and how much?")
+    assert (found["partition_key"], found["cause"]) == ("T1|2025-11-10", "source")
+    names = ("rows_added", "rows_changed", "rows_removed")
+    assert only([found], *names) == [(1, 1, 1)]
+    names = ("shares_before", "shares_after", "shares_moved", "trades_before", "trades_after")
+    assert [tuple(map(int, each)) for each in only([found], *names)] == [(400, 450, 250, 4, 4)]
+
+    clock.at += timedelta(days=7)
+    landed = desk.land(row("AAA", share_quantity=140), row("BBB"), row("CCC"), version="v3")
+    first, second = asked("What was restated, when, and how much?")
+    assert first == found
+    change = landed.change
+    assert {name: int(second[name]) for name in second if name.startswith(("rows", "shares"))} == {
+        "rows_added": change.rows_added,
+        "rows_changed": change.rows_changed,
+        "rows_removed": change.rows_removed,
+        "shares_before": change.shares_before,
+        "shares_after": change.shares_after,
+        "shares_moved": change.moved_shares,
+    }
+
+
+def test_which_rows_did_a_restatement_move_most(desk, asked, clock):
+    names = ("symbol", "shares_before", "shares_after", "shares_moved")
+    heading = "Which rows did a restatement move most?"
+    moves = [("DDD", 100, 0, -100), ("EEE", 0, 100, 100), ("AAA", 100, 150, 50)]
+    assert only(asked(heading), *names) == moves
+    clock.at += timedelta(days=7)
+    landed = desk.land(row("AAA", share_quantity=1), row("CCC", share_quantity=7), version="v3")
+    assert only(asked(heading), *names) == [
+        (move.symbol, move.shares_before, move.shares_after, move.change)
+        for move in landed.change.moves
+    ]
+
+
 def test_where_does_this_row_come_from(desk, asked):
     [found] = asked("Where does this row come from?")
     [(sha256, byte_count, storage_uri)] = desk.rows(blobs, "sha256", "byte_count", "storage_uri")

@@ -11,6 +11,7 @@ from sqlalchemy import Table, func, select
 
 from orchestration_project.contracts import REJECT_SCHEMA, Audit, Checked
 from orchestration_project.domains.finra.gold import symbol_week, venue_week
+from orchestration_project.domains.finra.restatement import WeekChange, week_change
 from orchestration_project.resources.artifacts import FolderStore
 from orchestration_project.resources.captures import Capture, Captures, Fetched
 from orchestration_project.resources.clock import Clock
@@ -115,7 +116,7 @@ class Desk:
 
     def order(
         self, token: int | None = None, rule_version: str = "1", run_id: str = "run"
-    ) -> Order:
+    ) -> Order[WeekChange]:
         """Return an order that saw ``token``; by default the present one."""
         if token is None:
             token = self.warehouse.state(finra_otc_weekly, self.partition_key).token
@@ -129,6 +130,7 @@ class Desk:
             rule_version=rule_version,
             run_id=run_id,
             derive=BOTH,
+            summarise=week_change,
         )
 
     def capture(self, body: bytes = b"header\nrow\n", **changes: Any) -> Capture:
@@ -159,12 +161,12 @@ class Desk:
     def land(
         self,
         *rows: Mapping[str, Any],
-        order: Order | None = None,
+        order: Order[WeekChange] | None = None,
         audits: Sequence[Audit] = (PASSED,),
         rejects: pl.DataFrame | None = None,
         rule_version: str = "1",
         **delivery: Any,
-    ) -> Landed:
+    ) -> Landed[WeekChange]:
         own = [{**each, "tier": self.tier, "week_start": self.week_start} for each in rows]
         rejects = pl.DataFrame(schema=REJECT_SCHEMA) if rejects is None else rejects
         return self.warehouse.land(

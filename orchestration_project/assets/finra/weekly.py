@@ -1,6 +1,7 @@
 """FINRA's OTC data by week and tier: captured, checked, landed, and derived by symbol and venue."""
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import dagster as dg
@@ -16,6 +17,7 @@ from orchestration_project.assets.finra.catalogue import (
     asset_spec,
     table_spec,
 )
+from orchestration_project.assets.finra.restatement import change_metadata
 from orchestration_project.contracts import OFFENDERS_KEPT
 from orchestration_project.domains.finra.audits import AUDITS, Verdict, verdicts
 from orchestration_project.partitions import Told, each_partition, settle
@@ -108,10 +110,11 @@ def otc_weekly(
         force=config.force,
     )
     outcomes = each_partition(context, load)
-    yield from settle(context, outcomes, _report, _check_results(warehouse))
+    report = partial(_report, notice_limit=settings.finra_restatement_notice_ratio)
+    yield from settle(context, outcomes, report, _check_results(warehouse))
 
 
-def _report(loaded: LoadedWeek) -> Mapping[dg.AssetKey, Mapping[str, Any]]:
+def _report(loaded: LoadedWeek, *, notice_limit: float) -> Mapping[dg.AssetKey, Mapping[str, Any]]:
     """Return what the load of a partition says about each asset."""
     common = {"source": loaded.source, "source_version": loaded.source_version}
     own = _news(loaded.figures, loaded.landed, loaded.staged_name)
@@ -120,11 +123,15 @@ def _report(loaded: LoadedWeek) -> Mapping[dg.AssetKey, Mapping[str, Any]]:
         for spec in SPECS
         if (table := "_".join(spec.key.path)) in loaded.row_counts
     }
-    return {spec.key: {**common, **counts.get(spec.key, {}), **own[spec.key]} for spec in SPECS}
+    changes = {OTC_WEEKLY: change_metadata(loaded, notice_limit=notice_limit)}
+    return {
+        key: {**common, **counts.get(key, {}), **own[key], **changes.get(key, {})}
+        for key in (spec.key for spec in SPECS)
+    }
 
 
 def _news(
-    figures: IntakeFigures | None, landed: Landed | None, staged_name: str
+    figures: IntakeFigures | None, landed: Landed[Any] | None, staged_name: str
 ) -> Mapping[dg.AssetKey, Mapping[str, Any]]:
     if figures is None or landed is None:
         return {spec.key: {"outcome": "unchanged"} for spec in SPECS}

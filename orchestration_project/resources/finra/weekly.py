@@ -9,6 +9,7 @@ from orchestration_project.contracts import Checked
 from orchestration_project.domains.finra.audits import checked_week
 from orchestration_project.domains.finra.contract import RULE_VERSION
 from orchestration_project.domains.finra.gold import symbol_week, venue_week
+from orchestration_project.domains.finra.restatement import WeekChange, sentence, week_change
 from orchestration_project.domains.finra.selection import TierWeek, tier_week
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.resources.artifacts import ArtifactStore, put_frame
@@ -22,6 +23,7 @@ from orchestration_project.resources.warehouse import (
     ScopeState,
     Warehouse,
 )
+from orchestration_project.resources.warehouse.frames import Scope, shown_scope
 from orchestration_project.tables.finra import (
     METADATA_COLUMNS,
     finra_otc_weekly,
@@ -37,7 +39,8 @@ DERIVED = {finra_symbol_week: symbol_week, finra_venue_week: venue_week}
 class TakenWeek:
     """A partition that was fetched and checked; without intake, what is landed is current."""
 
-    order: Order
+    order: Order[WeekChange]
+    partition: TierWeek
     source_version: str
     intake: Intake | None = None
     staged_name: str = ""
@@ -47,15 +50,17 @@ class TakenWeek:
 class LoadedWeek:
     """How a partition was loaded, in figures: a run over many keeps one of these for each.
 
-    Without ``landed``, the source had nothing new.
+    Without ``landed``, the source had nothing new; ``change`` is a sentence, empty where no row
+    was written.
     """
 
     source: str
     source_version: str
     row_counts: Mapping[str, int]
     figures: IntakeFigures | None = None
-    landed: Landed | None = None
+    landed: Landed[WeekChange] | None = None
     staged_name: str = ""
+    change: str = ""
 
     def __str__(self) -> str:
         if self.landed is None or self.figures is None:
@@ -101,7 +106,7 @@ class WeeklyLoad:
         version = self._version(partition)
         order = self._order(partition, state)
         if self._is_landed(state, version):
-            return TakenWeek(order, version.text)
+            return TakenWeek(order, partition, version.text)
         versions = chain([version], iter(lambda: self._version(partition), None))
         intake = take(
             self.warehouse,
@@ -111,7 +116,8 @@ class WeeklyLoad:
             lambda delivery: self._check(partition, delivery),
         )
         source_version = intake.delivery.source_version
-        return TakenWeek(order, source_version, intake, self._stage(partition, intake))
+        staged_name = self._stage(partition, intake)
+        return TakenWeek(order, partition, source_version, intake, staged_name)
 
     def land(self, taken: TakenWeek) -> LoadedWeek:
         """Land a taken partition and derive from it, in one transaction.
@@ -121,12 +127,21 @@ class WeeklyLoad:
             SupersededError: Another run delivered the partition meanwhile.
         """
         landed = figures = None
+        change = ""
         if taken.intake is not None:
-            landed = self.warehouse.land(taken.order, taken.intake.delivery, taken.intake.checked)
+            delivery = taken.intake.delivery
+            landed = self.warehouse.land(taken.order, delivery, taken.intake.checked)
             figures = taken.intake.figures
+            change = _sentence(landed, taken.partition, delivery.scope)
         counts = self.warehouse.row_counts((finra_otc_weekly, *DERIVED), taken.order.partition)
         return LoadedWeek(
-            self.finra.name, taken.source_version, counts, figures, landed, taken.staged_name
+            self.finra.name,
+            taken.source_version,
+            counts,
+            figures,
+            landed,
+            taken.staged_name,
+            change,
         )
 
     def _stage(self, partition: TierWeek, intake: Intake) -> str:
@@ -134,7 +149,7 @@ class WeeklyLoad:
         folder = f"staged/{finra_otc_weekly.name}/{partition.tier}/{partition.week_start}"
         return put_frame(self.artifacts, folder, intake.checked.rows)
 
-    def _order(self, partition: TierWeek, state: ScopeState) -> Order:
+    def _order(self, partition: TierWeek, state: ScopeState) -> Order[WeekChange]:
         return Order(
             table=finra_otc_weekly,
             history=finra_otc_weekly_history,
@@ -145,6 +160,7 @@ class WeeklyLoad:
             rule_version=RULE_VERSION,
             run_id=self.run_id,
             derive=DERIVED,
+            summarise=week_change,
         )
 
     def _is_landed(self, state: ScopeState, version: SourceVersion) -> bool:
@@ -189,3 +205,9 @@ class WeeklyLoad:
             record_total=delivery.record_total,
             max_reject_ratio=self.max_reject_ratio,
         )
+
+
+def _sentence(landed: Landed[WeekChange], partition: TierWeek, scope: Scope) -> str:
+    if landed.change is None:
+        return ""
+    return sentence(landed.change_cause, landed.change, partition, part=shown_scope(scope))

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 import polars as pl
 from sqlalchemy import Table
@@ -67,6 +67,22 @@ Derive = Mapping[Table, Callable[[pl.DataFrame], pl.DataFrame]]
 """Derived tables, and what makes their rows of a partition from all its rows."""
 
 
+Told = TypeVar("Told", covariant=True)
+
+
+class Summarise(Protocol[Told]):
+    """Sums up what a landing changed, while its rows are at hand: small, for it stays."""
+
+    def __call__(
+        self, *, replaced: pl.DataFrame, written: pl.DataFrame, kept: pl.DataFrame
+    ) -> Told:
+        """Compare the scope before (``replaced`` and ``kept``) and after (``written`` and kept).
+
+        ``replaced`` has ``is_metadata`` besides the table's columns: only metadata columns differ.
+        """
+        ...
+
+
 class Fenced(Protocol):
     """What is written under a fence: the partition of a table, and the token that was seen."""
 
@@ -87,7 +103,7 @@ class Fenced(Protocol):
 
 
 @dataclass(frozen=True)
-class Order:
+class Order(Generic[Told]):
     """Where and how a delivery is to be landed.
 
     Attributes:
@@ -100,6 +116,7 @@ class Order:
         rule_version: Version of the rules that made the rows.
         run_id: Dagster's run.
         derive: What is derived of the partition.
+        summarise: What sums up a change.
     """
 
     table: Table
@@ -111,11 +128,15 @@ class Order:
     rule_version: str
     run_id: str
     derive: Derive
+    summarise: Summarise[Told]
 
 
 @dataclass(frozen=True)
-class Landed:
-    """What a landing did; row counts are of the landed table, ``seconds`` without the commit."""
+class Landed(Generic[Told]):
+    """What a landing did; row counts are of the landed table, ``seconds`` without the commit.
+
+    ``change`` is what the order's ``summarise`` said of it; None where no row was written.
+    """
 
     group_id: str
     change_cause: str
@@ -126,6 +147,7 @@ class Landed:
     derived_seconds: Mapping[str, float]
     seconds: float
     known_from: datetime
+    change: Told | None
 
 
 def group_id(order: Order) -> str:

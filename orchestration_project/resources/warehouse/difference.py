@@ -44,7 +44,8 @@ def difference(
     went, with ``is_metadata``: only metadata columns differ.
     """
     if current.is_empty():
-        return Difference(incoming, current, len(incoming), 0, 0, 0, 0)
+        nothing = current.with_columns(is_metadata=pl.lit(value=False))
+        return Difference(incoming, nothing, len(incoming), 0, 0, 0, 0)
     key = key_names(table)
     judged = _judged(key, metadata_columns, current, incoming)
     kept = ~pl.col("is_new") & ~pl.col("differs")

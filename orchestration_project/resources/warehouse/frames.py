@@ -18,6 +18,14 @@ Scope = Mapping[str, object | Sequence[object]]
 """Column → value, or a tuple of values: the rows for which all of it holds."""
 
 
+def shown_scope(scope: Scope) -> str:
+    """Return a scope as text: ``tier=T1,week_start=2025-11-10,market=ATS``."""
+    return ",".join(
+        f"{name}={'+'.join(map(str, value)) if isinstance(value, tuple) else value}"
+        for name, value in scope.items()
+    )
+
+
 def within(table: Table, scope: Scope) -> ColumnElement[bool]:
     """Return the condition that a row of ``table`` lies in ``scope``."""
     return and_(

@@ -19,6 +19,7 @@ from orchestration_project.resources.warehouse.delivery import (
     Order,
     ScopeState,
     SupersededError,
+    Told,
     group_id,
 )
 from orchestration_project.resources.warehouse.difference import (
@@ -37,6 +38,7 @@ from orchestration_project.resources.warehouse.frames import (
     insert_absent,
     insert_frame,
     read_scope,
+    shown_scope,
     within,
 )
 from orchestration_project.tables.kinds import schema_of
@@ -102,8 +104,12 @@ def take_fence(
 
 
 def land(
-    connection: Connection, order: Order, delivery: Delivery, checked: Checked, known_from: datetime
-) -> Landed:
+    connection: Connection,
+    order: Order[Told],
+    delivery: Delivery,
+    checked: Checked,
+    known_from: datetime,
+) -> Landed[Told]:
     """Bring the checked rows in, move what they replace to the history, derive, and record it."""
     started = time.monotonic()
     group = group_id(order)
@@ -114,7 +120,7 @@ def land(
     is_same = (before.content_sha256, before.rule_version, before.scope) == (
         content,
         order.rule_version,
-        _shown(scope),
+        shown_scope(scope),
     )
     change = no_difference(incoming) if is_same else _write(connection, order, scope, incoming)
     derived: dict[str, float] = {}
@@ -133,9 +139,10 @@ def land(
         derived,
         time.monotonic() - started,
         known_from,
+        _summary(order, change, known_from),
     )
     record_evidence(connection, order, delivery, checked, known_from)
-    record_landing(connection, order, delivery, checked, landed, content, _shown(scope))
+    record_landing(connection, order, delivery, checked, landed, content, shown_scope(scope))
     return landed
 
 
@@ -158,6 +165,18 @@ def _write(
             connection.execute(delete(order.table).where(within(order.table, scope)))
         insert_frame(connection, order.table, change.rows)
     return change
+
+
+def _summary(order: Order[Told], change: Difference, known_from: datetime) -> Told | None:
+    """Return what the order says of a change: its new and changed rows are known from now on."""
+    if not change.is_any:
+        return None
+    is_written = pl.col("known_from") == pl.lit(known_from, pl.Datetime("us", "UTC"))
+    return order.summarise(
+        replaced=change.replaced,
+        written=change.rows.filter(is_written),
+        kept=change.rows.filter(~is_written),
+    )
 
 
 def _keep_history(
@@ -202,11 +221,3 @@ def _derive(
         insert_frame(connection, table, make(rows))
         seconds[table.name] = time.monotonic() - started
     return seconds
-
-
-def _shown(scope: Scope) -> str:
-    """Return a scope as text: ``tier=T1,week_start=2025-11-10,market=ATS``."""
-    return ",".join(
-        f"{name}={'+'.join(map(str, value)) if isinstance(value, tuple) else value}"
-        for name, value in scope.items()
-    )

@@ -22,6 +22,7 @@ from orchestration_project.resources.warehouse.delivery import (
     Landed,
     Order,
     ScopeState,
+    Told,
 )
 from orchestration_project.resources.warehouse.deriving import (
     Derivation,
@@ -202,7 +203,7 @@ class Warehouse:
             audits,
         )
 
-    def land(self, order: Order, delivery: Delivery, checked: Checked) -> Landed:
+    def land(self, order: Order[Told], delivery: Delivery, checked: Checked) -> Landed[Told]:
         """Land a checked delivery, or record why not.
 
         Raises:

@@ -1,0 +1,201 @@
+"""What a delivery changed in a week that was landed before: in figures, and in a sentence."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import polars as pl
+
+from orchestration_project.domains.finra.selection import TierWeek
+
+KEY = ["market", "symbol", "venue_id"]
+RESTATEMENTS = ("source", "ours")
+"""Causes of a change of values: FINRA's, and newer rules of ours."""
+
+MOVES_KEPT = 10
+NAMES_KEPT = 5
+
+
+@dataclass(frozen=True)
+class Move:
+    """A row whose shares differ; one that is new had none before, one that went has none after."""
+
+    symbol: str
+    market: str
+    venue_id: str
+    shares_before: int
+    shares_after: int
+
+    @property
+    def change(self) -> int:
+        """Shares that came (positive) or went."""
+        return self.shares_after - self.shares_before
+
+
+@dataclass(frozen=True)
+class WeekChange:
+    """A week before and after a delivery: shares and trades are those of all its rows.
+
+    Attributes:
+        rows_changed: Rows with other values under the same key.
+        rows_relabelled: Rows of which only dates that FINRA keeps about them differ.
+        symbols_added: Symbols that had no row before, in the order of their bytes.
+        moved_shares: The sum of what each row gained or lost, without sign: moves that cancel
+            each other out count.
+        moves: The largest, by shares without sign.
+    """
+
+    rows_before: int
+    rows_after: int
+    rows_added: int
+    rows_changed: int
+    rows_relabelled: int
+    rows_removed: int
+    symbols_before: int
+    symbols_added_count: int
+    symbols_removed_count: int
+    symbols_added: Sequence[str]
+    symbols_removed: Sequence[str]
+    shares_before: int
+    shares_after: int
+    trades_before: int
+    trades_after: int
+    moved_shares: int
+    moves: Sequence[Move]
+
+    @property
+    def restated_rows(self) -> int:
+        """Rows that came, went or have other values."""
+        return self.rows_added + self.rows_changed + self.rows_removed
+
+    @property
+    def symbols_after(self) -> int:
+        """Symbols that have a row now."""
+        return self.symbols_before + self.symbols_added_count - self.symbols_removed_count
+
+    @property
+    def moved_share_ratio(self) -> float:
+        """Moved shares over the week's shares, before or after, whichever are more: 0-2."""
+        whole = max(self.shares_before, self.shares_after)
+        return self.moved_shares / whole if whole else 0.0
+
+
+def week_change(*, replaced: pl.DataFrame, written: pl.DataFrame, kept: pl.DataFrame) -> WeekChange:
+    """Compare a week before a delivery (``replaced`` and ``kept``) and after (``written``, kept).
+
+    All three have columns of `finra_otc_weekly`; ``replaced`` has ``is_metadata`` besides: only
+    metadata columns differ. A key that was changed is in replaced and in written.
+    """
+    both = _side_by_side(replaced, written)
+    added, removed = pl.col("is_metadata").is_null(), pl.col("share_quantity_after").is_null()
+    gained = pl.col("gained")
+    moved = both.filter(gained != 0).sort(gained.abs(), *KEY, descending=[True] + [False] * 3)
+    old, new, stayed = (set(rows["symbol"]) for rows in (replaced, written, kept))
+    coming, going = sorted(new - old - stayed), sorted(old - new - stayed)
+    return WeekChange(
+        rows_before=len(replaced) + len(kept),
+        rows_after=len(written) + len(kept),
+        rows_added=len(both.filter(added)),
+        rows_changed=len(both.filter(~added & ~removed & ~pl.col("is_metadata"))),
+        rows_relabelled=len(both.filter(~added & ~removed & pl.col("is_metadata"))),
+        rows_removed=len(both.filter(removed)),
+        symbols_before=len(old | stayed),
+        symbols_added_count=len(coming),
+        symbols_removed_count=len(going),
+        symbols_added=tuple(coming[:NAMES_KEPT]),
+        symbols_removed=tuple(going[:NAMES_KEPT]),
+        shares_before=_sum(replaced, kept, of="share_quantity"),
+        shares_after=_sum(written, kept, of="share_quantity"),
+        trades_before=_sum(replaced, kept, of="trade_count"),
+        trades_after=_sum(written, kept, of="trade_count"),
+        moved_shares=int(both.select(gained.abs().sum()).item()),
+        moves=tuple(
+            Move(each["symbol"], each["market"], each["venue_id"], each["before"], each["after"])
+            for each in moved.head(MOVES_KEPT).iter_rows(named=True)
+        ),
+    )
+
+
+def _side_by_side(replaced: pl.DataFrame, written: pl.DataFrame) -> pl.DataFrame:
+    """Return a row per key that was replaced or written, with its shares before and after."""
+    before, after = pl.col("share_quantity").fill_null(0), pl.col("share_quantity_after")
+    return (
+        replaced.select(*KEY, "share_quantity", "is_metadata")
+        .join(
+            written.select(*KEY, "share_quantity"),
+            on=KEY,
+            how="full",
+            suffix="_after",
+            coalesce=True,
+        )
+        .with_columns(before=before, after=after.fill_null(0))
+        .with_columns(gained=pl.col("after").cast(pl.Int128) - pl.col("before").cast(pl.Int128))
+    )
+
+
+def _sum(*frames: pl.DataFrame, of: str) -> int:
+    return sum(int(frame[of].cast(pl.Int128).sum()) for frame in frames)
+
+
+def notice_kind(
+    cause: str, change: WeekChange, *, limit: float
+) -> Literal["restatement", "landed"] | None:
+    """Return what a landing is to be announced as, if it is.
+
+    A restatement is one where the moved shares are more than ``limit`` of the week's: what an
+    analyst added up before is then not what it was. Rows are no measure of that: FINRA may correct
+    many by a share each.
+    """
+    if cause == "first":
+        return "landed"
+    if cause in RESTATEMENTS and change.moved_share_ratio > limit:
+        return "restatement"
+    return None
+
+
+def sentence(cause: str, change: WeekChange, partition: TierWeek, part: str = "") -> str:
+    """Say what a landing for this ``cause`` (a ``change_cause``) changed.
+
+    ``part`` names the part of the partition that it was complete for, such as "market ATS".
+    """
+    week = f"{partition.tier}, week {partition.week_start}{part and f', {part}'}"
+    if cause == "first":
+        return (
+            f"New week landed: {week}: {change.rows_after:,} rows of {change.symbols_after:,} "
+            f"symbols, {change.shares_after:,} shares in {change.trades_after:,} trades."
+        )
+    if cause not in RESTATEMENTS:
+        return (
+            f"{week}: only dates that FINRA keeps about rows changed, in {change.rows_relabelled:,}"
+            f" of {change.rows_before:,}; shares and trades stayed as they were."
+        )
+    verb = "was restated" if cause == "source" else "was corrected by newer rules of ours"
+    return f"{week}, {verb}: " + "; ".join(_parts(change)) + "."
+
+
+def _parts(change: WeekChange) -> list[str]:
+    rows = [f"{change.rows_changed:,} of {change.rows_before:,} rows changed"]
+    rows += [f"{change.rows_added:,} new"] * bool(change.rows_added)
+    rows += [f"{change.rows_removed:,} gone"] * bool(change.rows_removed)
+    symbols = [
+        f"{count:,} symbol{'s' * (count != 1)} {what} ({_named(names, count)})"
+        for count, names, what in (
+            (change.symbols_removed_count, change.symbols_removed, "gone"),
+            (change.symbols_added_count, change.symbols_added, "new"),
+        )
+        if count
+    ]
+    shares = _from_to("shares", change.shares_before, change.shares_after)
+    trades = _from_to("trades", change.trades_before, change.trades_after)
+    return [", ".join(rows), *([", ".join(symbols)] * bool(symbols)), f"{shares}, {trades}"]
+
+
+def _named(names: Sequence[str], count: int) -> str:
+    return ", ".join(names) + (f" and {count - len(names):,} more" if count > len(names) else "")
+
+
+def _from_to(what: str, before: int, after: int) -> str:
+    if before == after:
+        return f"{what} {after:,} as before"
+    ratio = f" ({(after - before) / before:+.2%})" if before else ""
+    return f"{what} {before:,} → {after:,}{ratio}"

@@ -1,0 +1,72 @@
+"""What a landing says of its change, on both databases."""
+
+from datetime import date, timedelta
+
+from orchestration_project.tables.finra import finra_otc_weekly_history
+from tests.resources.weeks import NOON, row
+
+
+def test_a_first_landing_tells_all_of_the_week(desk):
+    change = desk.land(row("AAA"), row("BBB", share_quantity=7)).change
+    assert (change.rows_before, change.rows_after, change.symbols_after) == (0, 2, 2)
+    assert (change.shares_before, change.shares_after) == (0, 107)
+
+
+def test_a_restatement_tells_rows_symbols_and_moves(desk):
+    desk.land(row("AAA"), row("AAA", "YATS"), row("BBB"), row("CCC"), row("DDD"))
+    landed = desk.land(
+        row("AAA", share_quantity=150, trade_count=3),
+        row("BBB", last_update_date=date(2026, 1, 12)),
+        row("CCC"),
+        row("AAA", "YATS", issue_name="AAA Corp."),
+        row("EEE", share_quantity=1),
+        version="v2",
+    )
+    change = landed.change
+    assert landed.change_cause == "source"
+    assert (change.rows_before, change.rows_after) == (5, 5)
+    assert (change.rows_added, change.rows_changed, change.rows_removed) == (1, 2, 1)
+    assert change.rows_relabelled == 1
+    assert (change.symbols_added, change.symbols_removed) == (("EEE",), ("DDD",))
+    assert (change.shares_before, change.shares_after) == (500, 451)
+    assert (change.trades_before, change.trades_after) == (5, 7)
+    assert [(move.symbol, move.change) for move in change.moves] == [
+        ("DDD", -100),
+        ("AAA", 50),
+        ("EEE", 1),
+    ]
+
+
+def test_a_change_of_dates_alone_restates_no_row(desk):
+    desk.land(row("AAA"), row("BBB"))
+    landed = desk.land(row("AAA", last_update_date=date(2026, 1, 12)), row("BBB"), version="v2")
+    assert landed.change_cause == "metadata"
+    assert (landed.change.restated_rows, landed.change.rows_relabelled) == (0, 1)
+    assert desk.count(finra_otc_weekly_history) == 1
+
+
+def test_what_did_not_change_tells_nothing(desk):
+    desk.land(row("AAA"))
+    assert desk.land(row("AAA"), version="v2").change is None
+    assert desk.land(row("AAA"), rule_version="2").change is None
+
+
+def test_other_rules_of_ours_are_compared_in_the_same_way(desk):
+    desk.land(row("AAA"), row("BBB"))
+    landed = desk.land(row("AAA", share_quantity=99), row("BBB"), rule_version="2")
+    assert (landed.change_cause, landed.change.moved_shares) == ("ours", 1)
+
+
+def test_a_part_of_the_partition_is_compared_with_that_part_alone(desk):
+    desk.land(row("AAA"), row("BBB", market="NON_ATS"))
+    landed = desk.land(row("AAA", share_quantity=101), version="v2", scope={"market": ("ATS",)})
+    assert (landed.change.rows_before, landed.change.shares_before) == (1, 100)
+    assert landed.change.rows_removed == 0
+
+
+def test_a_second_restatement_is_compared_with_the_first(desk, clock):
+    desk.land(row("AAA"), row("BBB"))
+    for days, shares in ((7, 110), (8, 120)):
+        clock.at = NOON + timedelta(days=days)
+        change = desk.land(row("AAA", share_quantity=shares), row("BBB"), version=f"v{days}").change
+        assert (change.rows_changed, change.moved_shares) == (1, 10)
