@@ -3,7 +3,7 @@
 import logging
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -48,7 +48,9 @@ PARTITION_TAGS = (
 KINDS = {kind.category: kind for kind in (SourceError, ContractError, ConfigurationError)}
 """The errors that are refusals for good, by what an observation says of them."""
 
-Told = dg.AssetCheckResult | dg.AssetObservation | dg.MaterializeResult[Any]
+Told = (
+    dg.AssetCheckResult | dg.AssetMaterialization | dg.AssetObservation | dg.MaterializeResult[Any]
+)
 """What an asset of several partitions yields."""
 
 Taken = TypeVar("Taken")
@@ -89,6 +91,10 @@ class Load(Protocol[Taken, Loaded]):
         """What an error should name besides partition and run, such as asset and source."""
         ...
 
+    def ready(self) -> None:
+        """Open what is used; what cannot be opened is no partition's failure."""
+        ...
+
     def take(self, key: str) -> Taken:
         """Fetch and check the partition ``key``; writes nothing that is published."""
         ...
@@ -107,19 +113,58 @@ class Outcome(Generic[Loaded]):
     error: OrchestrationError | None = None
 
 
-def each_partition(
-    context: dg.AssetExecutionContext, load: Load[Taken, Loaded]
-) -> list[Outcome[Loaded]]:
-    """Load the run's partitions one by one: each lands, or is held back, alone.
+@dataclass(frozen=True)
+class Report(Generic[Loaded]):
+    """What an asset has to say.
 
-    Our own errors become outcomes; any other is a defect and ends the run. A step's second
-    attempt leaves out what its first one was refused for good.
+    Attributes:
+        news: Of a loaded partition: the metadata of each asset.
+        checks: The results of the asset's checks, once all partitions are through.
+        beyond: What a partition brought about in others that the run was not asked for.
     """
-    outcomes: list[Outcome[Loaded]] = [
-        Outcome(key, error=error) for key, error in _refused_before(context).items()
-    ]
-    refused = {outcome.partition_key for outcome in outcomes}
-    keys = [key for key in _asked_keys(context) if key not in refused]
+
+    news: Callable[[Loaded], Mapping[dg.AssetKey, Mapping[str, Any]]]
+    checks: Callable[[], Sequence[dg.AssetCheckResult]] = tuple
+    beyond: Callable[[str, Loaded], Iterable[dg.AssetMaterialization]] = lambda key, loaded: ()
+
+
+def each_partition(
+    context: dg.AssetExecutionContext, load: Load[Taken, Loaded], report: Report[Loaded]
+) -> Iterator[Told]:
+    """Load the run's partitions one by one, each alone, and tell Dagster how they ended.
+
+    What landed is materialized in any case. Our own errors hold a partition back; any other is a
+    defect and ends the run. A step's second attempt leaves out what its first one was refused
+    for good.
+
+    Raises:
+        Failure: Partitions were held back, or something failed that concerns all of them.
+        RetryRequested: The same, where another attempt may help and was not made.
+    """
+    keys = _asked_keys(context)
+    outcomes: list[Outcome[Loaded]] = []
+    try:
+        load.ready()
+        refused = _refused_before(context)
+        outcomes += [Outcome(key, error=error) for key, error in refused.items()]
+        _load_all(context, load, [key for key in keys if key not in refused], outcomes)
+        results = report.checks()
+    except OrchestrationError as error:
+        yield from _told(context, outcomes, report, by_hand=True)
+        raise _failure_of_all(context, keys, error) from error
+    except BaseException:
+        yield from _told(context, outcomes, report, by_hand=True)
+        raise
+    yield from _settled(context, outcomes, report, results)
+
+
+def _load_all(
+    context: dg.AssetExecutionContext,
+    load: Load[Taken, Loaded],
+    keys: Sequence[str],
+    outcomes: list[Outcome[Loaded]],
+) -> None:
+    """Append to ``outcomes`` how each partition ended, so that a later defect does not hide it."""
     started = time.monotonic()
     with ThreadPoolExecutor(1, thread_name_prefix="take") as pool:
         ahead = [pool.submit(load.take, key) for key in keys[:1]]
@@ -130,7 +175,6 @@ def each_partition(
             _let_go(outcome.error)
             outcomes.append(outcome)
             _log_progress(outcome, done, len(keys), time.monotonic() - started)
-    return outcomes
 
 
 def _asked_keys(context: dg.AssetExecutionContext) -> Sequence[str]:
@@ -164,6 +208,10 @@ def _outcome(
         return Outcome(key, _landed(key, taken.result, load, ATTEMPTS_AGAINST_OTHERS))
     except OrchestrationError as error:
         return Outcome(key, error=error.within(partition=key, run=run_id, **load.where))
+    except BaseException as defect:
+        where = {"partition": key, "run": run_id, **load.where}
+        defect.add_note("where: " + ", ".join(f"{name}={value}" for name, value in where.items()))
+        raise
 
 
 def _let_go(error: BaseException | None) -> None:
@@ -197,27 +245,14 @@ def _log_progress(outcome: Outcome[Any], done: int, of: int, seconds: float) -> 
     )
 
 
-def settle(
+def _settled(
     context: dg.AssetExecutionContext,
     outcomes: Sequence[Outcome[Loaded]],
-    report: Callable[[Loaded], Mapping[dg.AssetKey, Mapping[str, Any]]],
+    report: Report[Loaded],
     check_results: Sequence[dg.AssetCheckResult],
 ) -> Iterator[Told]:
-    """Tell Dagster how the partitions ended; the good ones are materialized in any case.
-
-    ``report`` says what a loaded partition has to say about each asset.
-
-    Raises:
-        Failure: Partitions were held back.
-        RetryRequested: The same, where another attempt may help and was not made.
-    """
     failed = {each.partition_key: each.error for each in outcomes if each.error is not None}
-    for outcome in outcomes:
-        for asset_key, metadata in (report(outcome.loaded) if outcome.loaded else {}).items():
-            _materialized(context, asset_key, outcome.partition_key, metadata, by_hand=bool(failed))
-    for key, error in failed.items():
-        for asset_key in _selected(context):
-            yield _held_back(asset_key, key, error)  # Dagster then stores what was logged, too
+    yield from _told(context, outcomes, report, by_hand=bool(failed))
     yield from check_results
     if failed:
         raise _failure(context, failed, len(outcomes))
@@ -225,26 +260,34 @@ def settle(
         yield dg.MaterializeResult(asset_key=asset_key)
 
 
+def _told(
+    context: dg.AssetExecutionContext,
+    outcomes: Sequence[Outcome[Loaded]],
+    report: Report[Loaded],
+    *,
+    by_hand: bool,
+) -> Iterator[Told]:
+    """Tell of each partition.
+
+    When a step succeeds, Dagster emits an event for each partition; when it fails, none: then
+    they are made ``by_hand``.
+    """
+    for key, loaded, error in ((each.partition_key, each.loaded, each.error) for each in outcomes):
+        if error is not None:
+            yield from (_held_back(asset_key, key, error) for asset_key in _selected(context))
+        if loaded is None:
+            continue
+        for asset_key, metadata in report.news(loaded).items():
+            if by_hand:
+                yield dg.AssetMaterialization(asset_key, partition=key, metadata=metadata)
+            else:
+                context.add_asset_metadata(metadata, asset_key=asset_key, partition_key=key)
+        yield from report.beyond(key, loaded)
+
+
 def _selected(context: dg.AssetExecutionContext) -> list[dg.AssetKey]:
     """Return the assets to report on, upstream first, as Dagster wants them."""
     return [spec.key for spec in context.assets_def.specs]
-
-
-def _materialized(
-    context: dg.AssetExecutionContext,
-    asset_key: dg.AssetKey,
-    partition_key: str,
-    metadata: Mapping[str, Any],
-    *,
-    by_hand: bool,
-) -> None:
-    """When a step succeeds, Dagster emits an event for each partition; when it fails, none."""
-    if by_hand:
-        context.log_event(
-            dg.AssetMaterialization(asset_key, partition=partition_key, metadata=metadata)
-        )
-    else:
-        context.add_asset_metadata(metadata, asset_key=asset_key, partition_key=partition_key)
 
 
 def _held_back(
@@ -285,18 +328,35 @@ def _refused_before(context: dg.AssetExecutionContext) -> dict[str, Orchestratio
 def _failure(
     context: dg.AssetExecutionContext, failed: Mapping[str, OrchestrationError], of: int
 ) -> Exception:
-    """Return what ends the step: another attempt, if that may help and was not made, or failure."""
+    """Return what ends a step that held partitions back."""
     reasons = "\n".join(str(error) for error in failed.values())
     failure = dg.Failure(
         f"{len(failed)} of {of} partitions did not land: {', '.join(failed)}\n{reasons}",
         metadata={"held_back": list(failed)},
         allow_retries=False,
     )
-    if context.retry_number or not any(error.is_retryable for error in failed.values()):
+    return _again_or(failure, context, list(failed.values()))
+
+
+def _failure_of_all(
+    context: dg.AssetExecutionContext, keys: Sequence[str], error: OrchestrationError
+) -> Exception:
+    """Return what ends a step whose error is no single partition's."""
+    error.within(
+        assets=", ".join(key.to_user_string() for key in _selected(context)),
+        partitions=keys[0] if len(keys) == 1 else f"{keys[0]} to {keys[-1]} ({len(keys)})",
+        run=context.run.run_id,
+    )
+    return _again_or(dg.Failure(str(error), allow_retries=False), context, [error])
+
+
+def _again_or(
+    failure: dg.Failure, context: dg.AssetExecutionContext, errors: Sequence[OrchestrationError]
+) -> Exception:
+    """Return another attempt, if that may help and was not made, or the failure."""
+    if context.retry_number or not any(error.is_retryable for error in errors):
         return failure
-    waits = [
-        error.retry_in_seconds for error in failed.values() if isinstance(error, TransientError)
-    ]
+    waits = [error.retry_in_seconds for error in errors if isinstance(error, TransientError)]
     again = dg.RetryRequested(
         max_retries=1, seconds_to_wait=SECONDS_TO_NEXT_ATTEMPT + max(waits, default=0)
     )

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import create_engine, select
+from sqlalchemy import create_engine, select, text
 
 from orchestration_project.resources.warehouse.connecting import parsed_url
 from orchestration_project.tables import finra, spine  # noqa: F401 - declare the tables
@@ -46,3 +46,11 @@ def rows(url: str, statement: Any) -> Rows:
         found = [tuple(row) for row in connection.execute(statement)]
     engine.dispose()
     return found
+
+
+def forbid_two_weeks(url: str, table: str, *key: str) -> None:
+    """Have the database refuse a second week of ``table``, as no rule of ours expects it."""
+    engine = create_engine(parsed_url(url))
+    with engine.begin() as connection:
+        connection.execute(text(f"CREATE UNIQUE INDEX one_week ON {table} ({', '.join(key)})"))
+    engine.dispose()

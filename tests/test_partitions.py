@@ -13,11 +13,11 @@ import pytest
 from orchestration_project.errors import ConfigurationError, SourceError, TransientError
 from orchestration_project.partitions import (
     Load,
+    Report,
     each_partition,
     finra_tier_weeks,
     finra_weeks,
     first_finra_week,
-    settle,
 )
 from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.warehouse import SupersededError
@@ -35,6 +35,12 @@ class Script:
     actions: Mapping[str, Callable[[int], None]] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
     where: Mapping[str, str] = field(default_factory=lambda: {"asset": "thing"})
+    opening: Callable[[int], None] = lambda times: None
+    opened: int = 0
+
+    def ready(self) -> None:
+        self.opened += 1
+        self.opening(self.opened)
 
     def take(self, key: str) -> str:
         self.asked.append(key)
@@ -45,8 +51,16 @@ class Script:
         return taken
 
 
+def holding() -> list[dg.AssetCheckResult]:
+    return [dg.AssetCheckResult(asset_key=THING, check_name="holds", passed=True)]
+
+
 def run(
-    script: Load[Any, str], instance: dg.DagsterInstance, first: str = "a", last: str = "d"
+    script: Load[Any, str],
+    instance: dg.DagsterInstance,
+    first: str = "a",
+    last: str = "d",
+    checks: Callable[[], list[dg.AssetCheckResult]] = holding,
 ) -> dg.ExecuteInProcessResult:
     @dg.multi_asset(
         specs=[dg.AssetSpec(THING)],
@@ -55,9 +69,8 @@ def run(
         backfill_policy=dg.BackfillPolicy.single_run(),
     )
     def thing(context: dg.AssetExecutionContext):
-        outcomes = each_partition(context, script)
-        results = [dg.AssetCheckResult(asset_key=THING, check_name="holds", passed=True)]
-        yield from settle(context, outcomes, lambda key: {THING: {"key": key}}, results)
+        report = Report(lambda key: {THING: {"key": key}}, checks)
+        yield from each_partition(context, script, report)
 
     job = dg.Definitions(assets=[thing], jobs=[dg.define_asset_job("all", [THING])])
     return job.resolve_job_def("all").execute_in_process(
@@ -147,11 +160,98 @@ def test_a_partition_that_another_run_delivered_first_is_looked_at_again(instanc
     assert script.asked.count("b") == 3
 
 
-def test_a_defect_ends_the_run_and_is_not_tried_again(instance):
-    script = Script({"b": raising(ZeroDivisionError())})
+def error_of(result: dg.ExecuteInProcessResult) -> str:
+    """Return what the step's error says, with its causes."""
+    data = result.failure_data_for_node("thing")
+    assert data
+    assert data.error
+    return data.error.to_string()
+
+
+def retries(result: dg.ExecuteInProcessResult) -> int:
+    return len([event for event in result.all_events if event.is_step_up_for_retry])
+
+
+def test_a_defect_ends_the_run_by_name_and_is_not_tried_again(instance):
+    script = Script({"c": raising(ZeroDivisionError("by nothing"))})
     result = run(script, instance)
     assert not result.success
-    assert script.asked.count("b") == 1
+    assert script.asked.count("c") == 1
+    assert "by nothing" in error_of(result)
+    assert f"where: partition=c, run={result.run_id}, asset=thing" in error_of(result)
+
+
+def test_what_landed_before_a_defect_is_materialized_and_what_was_held_back_is_observed(instance):
+    script = Script(
+        {"b": raising(SourceError("unusable")), "c": raising(ZeroDivisionError())},
+    )
+    result = run(script, instance)
+    assert instance.get_materialized_partitions(THING) == {"a"}
+    assert told_by(result)["thing"] == {"a": {"key": "a"}}
+    [record] = instance.fetch_observations(THING, limit=9).records
+    assert record.asset_observation
+    assert record.asset_observation.partition == "b"
+
+
+def failing(error: Exception, times: int) -> Callable[[], list[dg.AssetCheckResult]]:
+    """Return checks that fail this often, and hold then."""
+    act, asked = raising(error, times), [0]
+
+    def checks() -> list[dg.AssetCheckResult]:
+        asked[0] += 1
+        act(asked[0])
+        return holding()
+
+    return checks
+
+
+def test_what_landed_is_materialized_also_where_its_checks_have_a_defect(instance):
+    result = run(Script(), instance, checks=failing(ZeroDivisionError("in checks"), times=9))
+    assert not result.success
+    assert "in checks" in error_of(result)
+    assert instance.get_materialized_partitions(THING) == {"a", "b", "c", "d"}
+
+
+def test_checks_that_cannot_be_read_for_a_moment_are_read_by_a_second_attempt(instance):
+    result = run(Script(), instance, checks=failing(TransientError("busy"), times=1))
+    assert result.success
+    assert retries(result) == 1
+
+
+def test_checks_that_stay_unreadable_end_the_run_with_everything_materialized(instance):
+    result = run(Script(), instance, checks=failing(TransientError("busy"), times=9))
+    assert not result.success
+    assert failure_of(result, "thing").startswith("busy")
+    assert instance.get_materialized_partitions(THING) == {"a", "b", "c", "d"}
+
+
+def test_what_cannot_be_opened_for_a_moment_is_opened_by_a_second_attempt(instance):
+    script = Script(opening=raising(TransientError("no database"), times=1))
+    result = run(script, instance)
+    assert result.success
+    assert (script.opened, retries(result)) == (2, 1)
+    assert script.asked == ["a", "b", "c", "d"]
+
+
+@pytest.mark.parametrize(
+    ("error", "attempts"),
+    [(TransientError("no database", remedy="start it"), 2), (ConfigurationError("no driver"), 1)],
+)
+def test_what_cannot_be_opened_names_asset_partitions_and_run(instance, error, attempts):
+    script = Script(opening=raising(error))
+    result = run(script, instance)
+    assert not result.success
+    assert (script.opened, script.asked) == (attempts, [])
+    assert failure_of(result, "thing").startswith(error.what)
+    assert f"assets=thing, partitions=a to d (4), run={result.run_id}" in failure_of(
+        result, "thing"
+    )
+    assert error.remedy in failure_of(result, "thing")
+
+
+def test_of_one_partition_that_one_is_named(instance):
+    result = run(Script(opening=raising(SourceError("gone"))), instance, first="b", last="b")
+    assert "partitions=b, run=" in failure_of(result, "thing")
 
 
 @dataclass(eq=False)
@@ -168,6 +268,9 @@ class Hoarder:
     where: Mapping[str, str] = field(default_factory=dict)
     alive: weakref.WeakSet[Rows] = field(default_factory=weakref.WeakSet)
     counts: list[int] = field(default_factory=list)
+
+    def ready(self) -> None:
+        """It needs nothing."""
 
     def take(self, key: str) -> Rows:
         rows = Rows(key)

@@ -1,10 +1,12 @@
 """Dagster's resources: each made from the settings when a run or a tick asks for it.
 
-They have no config, so that no secret can show up in a config view.
+They have no config, so that no secret can show up in a config view. Those that reach outside are
+opened at first use, within the step or tick.
 """
 
 import logging
 from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from datetime import datetime
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -18,6 +20,7 @@ from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.finra import FinraApi, FinraFiles, FinraSource
 from orchestration_project.resources.finra.demo import demo_url
 from orchestration_project.resources.http import HttpClient
+from orchestration_project.resources.opening import at_first_use
 from orchestration_project.resources.state import state_folder
 from orchestration_project.resources.warehouse import Warehouse
 from orchestration_project.settings import Settings, load_settings
@@ -121,21 +124,28 @@ def clock_resource() -> Clock:
 
 
 @dg.resource(description="Where raw bytes and staged files are kept.")
-def artifacts_resource() -> ArtifactStore:
+def artifacts_resource() -> Iterator[ArtifactStore]:
     """Where raw bytes and staged files are kept."""
-    return open_store(load_settings())
+    with at_first_use(lambda: nullcontext(open_store(load_settings()))) as store:
+        yield store
 
 
 @dg.resource(description="The user's database.")
 def warehouse_resource() -> Iterator[Warehouse]:
     """The user's database, its tables up to date."""
-    with open_warehouse(load_settings()) as warehouse:
+    with at_first_use(lambda: open_warehouse(load_settings())) as warehouse:
         yield warehouse
 
 
 @dg.resource(description="Where FINRA's weekly data comes from.")
 def finra_resource() -> Iterator[FinraSource]:
     """Where FINRA's weekly data comes from."""
+    with at_first_use(_opened_finra) as finra:
+        yield finra
+
+
+@contextmanager
+def _opened_finra() -> Iterator[FinraSource]:
     settings = load_settings()
     with open_http(settings) as http:
         yield open_finra(settings, http)

@@ -9,6 +9,8 @@ from sqlalchemy import func, select
 from orchestration_project.assets.finra import SPECS
 from orchestration_project.definitions import defs
 from orchestration_project.resources.finra.demo import demo_url
+from orchestration_project.resources.providers import open_warehouse
+from orchestration_project.settings import load_settings
 from orchestration_project.tables.finra import (
     finra_otc_weekly,
     finra_otc_weekly_history,
@@ -224,6 +226,50 @@ def test_what_did_not_change_tells_of_no_change(url, instance):
     for full in (False, True):
         told = told_by(load(instance, key("OTCE", 1), full=full))["otc_weekly"][key("OTCE", 1)]
         assert told.keys().isdisjoint({"change", "notice", "notice_kind"})
+
+
+def retries(result) -> int:
+    return len([event for event in result.all_events if event.is_step_up_for_retry])
+
+
+def test_a_database_that_does_not_answer_is_asked_once_more_and_then_named(
+    instance, demo_settings, monkeypatch
+):
+    monkeypatch.setenv("DATABASE_URL", "postgresql://me:hidden@127.0.0.1:9/none")
+    result = load(instance, key("T1", 3), key("T1", 1))
+    assert not result.success
+    assert retries(result) == 1
+    said = failure_of(result, OP)
+    assert said.startswith("the database did not do what was asked")
+    assert "what to do: check that it runs" in said
+    assert "finra/otc_weekly," in said
+    assert f"partitions={key('T1', 3)} to {key('T1', 1)} (3), run={result.run_id}" in said
+    assert "hidden" not in str(result.all_events)
+
+
+def test_a_demo_that_cannot_start_is_not_asked_again_and_named(url, instance, monkeypatch):
+    load_settings().state_path.mkdir()
+    (load_settings().state_path / "demo").touch()  # where its folder should be
+    result = load(instance, key("T1", 1))
+    assert not result.success
+    assert retries(result) == 0
+    said = failure_of(result, OP)
+    assert said.startswith("the demo source does not start")
+    assert f"partitions={key('T1', 1)}, run={result.run_id}" in said
+
+
+def test_what_landed_before_a_defect_is_materialized_and_its_partition_named(url, instance):
+    open_warehouse(load_settings()).close()
+    databases.forbid_two_weeks(url, finra_venue_week.name, "tier", "market", "venue_id")
+    result = load(instance, key("OTCE", 3), key("OTCE", 1))
+    assert not result.success
+    for spec in SPECS:
+        assert instance.get_materialized_partitions(spec.key) == {key("OTCE", 3)}
+    assert count(url, landings) == 1
+    failure = result.failure_data_for_node(OP)
+    assert failure
+    assert failure.error
+    assert f"where: partition={key('OTCE', 2)}, run={result.run_id}" in failure.error.to_string()
 
 
 def test_credentials_that_the_source_refuses_are_a_clear_error_without_the_secret(

@@ -175,3 +175,27 @@ def test_the_tiers_of_a_week_are_derived_once_all_are_landed(url, instance):
     assert [row[1:7] for row in rows] == expected
     total = sum(row[2] for row in rows)
     assert [row[7] for row in rows] == [pytest.approx(row[2] / total) for row in rows]
+
+
+def test_what_is_derived_before_a_defect_is_materialized(url, instance):
+    first, last = t1(RESTATED), t1(RESTATED + timedelta(weeks=2))
+    load(instance, first, last)
+    databases.forbid_two_weeks(url, finra_symbol_rolling_6w.name, "tier", "symbol")
+    result = run(instance, "finra_gold", first, last)
+    assert not result.success
+    assert instance.get_materialized_partitions(catalogue.SYMBOL_ROLLING_6W) == {first}
+    failure = result.failure_data_for_node("derive_finra_symbol_rolling_6w")
+    assert failure
+    assert failure.error
+    assert f"where: partition={t1(RESTATED + timedelta(weeks=1))}" in failure.error.to_string()
+
+
+def test_a_database_that_does_not_answer_is_named_with_what_was_to_be_derived(
+    instance, demo_settings, monkeypatch
+):
+    monkeypatch.setenv("DATABASE_URL", "postgresql://me@127.0.0.1:9/none")
+    result = run(instance, "finra_tier_week", "2026-01-19")
+    assert not result.success
+    assert len([event for event in result.all_events if event.is_step_up_for_retry]) == 1
+    said = failure_of(result, "derive_finra_tier_week")
+    assert f"assets=finra/tier_week, partitions=2026-01-19, run={result.run_id}" in said

@@ -1,6 +1,7 @@
 """What is derived across weeks and tiers, from what is landed, whenever that changed."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import dagster as dg
@@ -16,7 +17,7 @@ from orchestration_project.assets.finra.catalogue import (
     WEEKS_OF_ALL_TIERS,
     table_spec,
 )
-from orchestration_project.partitions import Outcome, Told, each_partition, settle
+from orchestration_project.partitions import Report, Told, each_partition
 from orchestration_project.resources.finra.gold import (
     CONCENTRATION,
     CROSS_TIER,
@@ -43,27 +44,23 @@ def _gold_asset(
         context: dg.AssetExecutionContext, warehouse: dg.ResourceParam[Warehouse]
     ) -> Iterator[Told]:
         load = GoldLoad(recipe, warehouse, frozenset(context.partition_keys))
-        outcomes = each_partition(context, load)
-        _log_dependents(context, key, outcomes)
-        yield from settle(context, outcomes, lambda derived: {key: _news(derived)}, ())
+        report = Report(lambda derived: {key: _news(derived)}, beyond=partial(_dependents, key))
+        yield from each_partition(context, load, report)
 
     return derive
 
 
-def _log_dependents(
-    context: dg.AssetExecutionContext, key: dg.AssetKey, outcomes: Sequence[Outcome[DerivedGold]]
-) -> None:
-    """Mark what was derived beyond the run's own partitions as materialized too."""
-    for outcome in outcomes:
-        recomputed = outcome.loaded.recomputed if outcome.loaded else {}
-        for partition, row_count in recomputed.items():
-            if partition == outcome.partition_key:
-                continue
+def _dependents(
+    key: dg.AssetKey, partition_key: str, derived: DerivedGold
+) -> Iterator[dg.AssetMaterialization]:
+    """Yield what was derived beyond the run's own partitions: that is materialized too."""
+    for partition, row_count in derived.recomputed.items():
+        if partition != partition_key:
             metadata = {
-                "outcome": f"derived: {outcome.partition_key} changed",
+                "outcome": f"derived: {partition_key} changed",
                 "dagster/row_count": row_count,
             }
-            context.log_event(dg.AssetMaterialization(key, partition=partition, metadata=metadata))
+            yield dg.AssetMaterialization(key, partition=partition, metadata=metadata)
 
 
 def _news(derived: DerivedGold) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from orchestration_project.assets.finra.catalogue import (
 from orchestration_project.assets.finra.restatement import change_metadata
 from orchestration_project.contracts import OFFENDERS_KEPT
 from orchestration_project.domains.finra.audits import AUDITS, Verdict, verdicts
-from orchestration_project.partitions import Told, each_partition, settle
+from orchestration_project.partitions import Report, Told, each_partition
 from orchestration_project.resources.artifacts import ArtifactStore
 from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.finra import FinraSource
@@ -109,9 +109,9 @@ def otc_weekly(
         full=config.full,
         force=config.force,
     )
-    outcomes = each_partition(context, load)
-    report = partial(_report, notice_limit=settings.finra_restatement_notice_ratio)
-    yield from settle(context, outcomes, report, _check_results(warehouse))
+    news = partial(_report, notice_limit=settings.finra_restatement_notice_ratio)
+    report = Report(news, checks=lambda: _check_results(warehouse))
+    yield from each_partition(context, load, report)
 
 
 def _report(loaded: LoadedWeek, *, notice_limit: float) -> Mapping[dg.AssetKey, Mapping[str, Any]]:

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import psutil
 
-from orchestration_project.errors import ConfigurationError
+from orchestration_project.errors import ConfigurationError, TransientError
 from orchestration_project.settings import PROJECT_ROOT, Settings
 
 PROGRAM = "orchestration_project.demo"
@@ -30,7 +30,8 @@ def demo_url(settings: Settings) -> str:
     was started with other settings is replaced.
 
     Raises:
-        ConfigurationError: It does not start.
+        ConfigurationError: It ends with an error instead of starting.
+        TransientError: It does not start in time.
     """
     wanted = _options(settings)
     state = settings.state_path / "demo" / "server.json"
@@ -118,7 +119,9 @@ def _start(settings: Settings, state: Path, wanted: dict[str, object]) -> dict[s
         if running is not None and _serves(running, wanted):
             return running
         time.sleep(0.05)
-    raise ConfigurationError(
+    # One that ended would end again; one that is slow may have come up by the next attempt.
+    kind = ConfigurationError if server.returncode else TransientError
+    raise kind(
         "the demo source does not start",
         expected=f"{state} within {SECONDS_TO_START} s",
         found=f"it ended with status {server.returncode}" if server.returncode else "no answer",

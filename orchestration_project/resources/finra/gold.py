@@ -10,6 +10,7 @@ from sqlalchemy import Column, Connection, Table, select
 from orchestration_project.domains.finra import across, recomputation
 from orchestration_project.domains.finra.recomputation import Landed, Rule, parsed, version_of
 from orchestration_project.errors import ConfigurationError
+from orchestration_project.resources.opening import open_now
 from orchestration_project.resources.warehouse import Derivation, Warehouse
 from orchestration_project.resources.warehouse.deriving import changes, read_fence
 from orchestration_project.resources.warehouse.frames import Scope, read_frame, within
@@ -134,6 +135,14 @@ class GoldLoad:
     def where(self) -> Mapping[str, str]:
         """What an error names besides partition and run."""
         return {"table": self.recipe.table.name}
+
+    def ready(self) -> None:
+        """Open the database.
+
+        Raises:
+            OrchestrationError: It cannot be opened.
+        """
+        open_now(self.warehouse)
 
     def take(self, key: str) -> TakenGold:
         """Read, in one state of the database, what is out of date of a partition and dependents.

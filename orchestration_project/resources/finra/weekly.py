@@ -16,6 +16,7 @@ from orchestration_project.resources.artifacts import ArtifactStore, put_frame
 from orchestration_project.resources.captures import Capture, parts_of
 from orchestration_project.resources.finra.source import FinraSource, SourceVersion
 from orchestration_project.resources.intake import Intake, IntakeFigures, take
+from orchestration_project.resources.opening import open_now
 from orchestration_project.resources.warehouse import (
     Delivery,
     Landed,
@@ -93,6 +94,14 @@ class WeeklyLoad:
     def where(self) -> Mapping[str, str]:
         """What an error names besides partition and run."""
         return {"asset": "finra/otc_weekly", "source": self.finra.name}
+
+    def ready(self) -> None:
+        """Open the database, the source and the artifact store.
+
+        Raises:
+            OrchestrationError: One of them cannot be opened.
+        """
+        open_now(self.warehouse, self.finra, self.artifacts)
 
     def take(self, key: str) -> TakenWeek:
         """Fetch a partition and check it, unless the source holds what is landed.

@@ -1,0 +1,54 @@
+"""Resources that are opened when they are first used."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from orchestration_project.errors import TransientError
+from orchestration_project.resources.opening import at_first_use, open_now
+
+
+class Door:
+    """A resource that notes what happens to it."""
+
+    def __init__(self, failures: int = 0) -> None:
+        self.failures = failures
+        self.noted: list[str] = []
+
+    name = "door"
+
+    @contextmanager
+    def opening(self) -> Iterator["Door"]:
+        if self.failures:
+            self.failures -= 1
+            raise TransientError("stuck")
+        self.noted.append("opened")
+        yield self
+        self.noted.append("closed")
+
+
+def test_it_is_opened_once_at_the_first_use_and_closed_at_the_end():
+    door = Door()
+    with at_first_use(door.opening) as stand_in:
+        assert door.noted == []
+        assert (stand_in.name, stand_in.name) == ("door", "door")
+        assert door.noted == ["opened"]
+    assert door.noted == ["opened", "closed"]
+
+
+def test_what_nobody_uses_is_never_opened():
+    door = Door()
+    with at_first_use(door.opening):
+        pass
+    assert door.noted == []
+
+
+def test_what_could_not_be_opened_is_tried_again_at_the_next_use():
+    door = Door(failures=1)
+    with at_first_use(door.opening) as stand_in:
+        with pytest.raises(TransientError, match="stuck"):
+            open_now(stand_in)
+        open_now(stand_in, "something that is open")
+        assert stand_in.name == "door"
+    assert door.noted == ["opened", "closed"]
