@@ -14,6 +14,9 @@ import polars as pl
 SourceName = Literal["demo", "api", "files"]
 """Where data comes from: made up, FINRA itself, or downloaded files."""
 
+Outcome = Literal["passed", "failed", "not_applicable"]
+"""How an audit ended; what a delivery or a source gives no ground for is not applicable."""
+
 OFFENDERS_KEPT = 20
 
 
@@ -64,7 +67,7 @@ class Audit:
     """A verdict on one delivery of one partition; a failed one of severity error holds it back."""
 
     name: str
-    outcome: Literal["passed", "failed", "not_applicable"]
+    outcome: Outcome
     expected: str
     found: str
     offenders: Sequence[dict[str, object]] = ()
@@ -74,6 +77,11 @@ class Audit:
     def blocks(self) -> bool:
         """Whether the delivery must not be landed."""
         return self.outcome == "failed" and self.severity == "error"
+
+    @property
+    def warns(self) -> bool:
+        """Whether the delivery may be landed, and somebody should look at it."""
+        return self.outcome == "failed" and self.severity == "warning"
 
     @property
     def offenders_json(self) -> str:

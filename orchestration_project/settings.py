@@ -84,6 +84,50 @@ class Settings(BaseSettings):
         description="Shares that a restatement moves, over the week's shares (0-2), above which it "
         "is a notice; below a thousandth, percentages with one decimal hardly change.",
     )
+    finra_band_weeks: int = Field(
+        12,
+        ge=1,
+        description="How many weeks before a week, by date, say what is usual: a quarter, so that "
+        "a market that grows or shrinks over the year is usual.",
+    )
+    finra_band_min_weeks: int = Field(
+        4,
+        ge=1,
+        description="Earlier weeks without which a week's size is not judged: the median of fewer "
+        "follows a single odd one.",
+    )
+    finra_band_width: float = Field(
+        4.0,
+        gt=0,
+        description="Half of a band in standard deviations: under a normal law one in 16,000 weeks "
+        "would lie outside.",
+    )
+    finra_band_floor: float = Field(
+        1.5,
+        ge=1,
+        description="Factor that every band has at least, up and down, so that calm weeks do not "
+        "make it narrow; shares fell by 29 % in a week before Christmas.",
+    )
+    finra_band_cap: float = Field(
+        2.0,
+        ge=1,
+        lt=2.5,
+        description="Factor that no band exceeds, up and down, however restless the weeks before "
+        "were; below 2.5, so that a loss of 60 % always warns.",
+    )
+    finra_large_venue_share: float = Field(
+        0.02,
+        gt=0,
+        le=1,
+        description="Share of a tier's shares (0-1) from which on a venue is missed; smaller ones "
+        "come and go.",
+    )
+    finra_large_venue_weeks: int = Field(
+        4,
+        ge=1,
+        description="In how many of the latest weeks a venue has to be that large, so that one "
+        "week's block trade makes none.",
+    )
     finra_horizon_weeks: int = Field(
         30,
         ge=1,
@@ -130,6 +174,13 @@ class Settings(BaseSettings):
         20, ge=0, description="Rate above which the demo answers 429; 0: no limit."
     )
     demo_idle_seconds: float = Field(900, gt=0, description="The demo ends after this long unused.")
+
+    @field_validator("finra_band_min_weeks", "finra_large_venue_weeks")
+    @classmethod
+    def _within_band_weeks(cls, value: int, info: ValidationInfo) -> int:
+        if value > info.data.get("finra_band_weeks", value):
+            raise ValueError("more weeks than FINRA_BAND_WEEKS looks at")
+        return value
 
     @field_validator("finra_files_dir")
     @classmethod

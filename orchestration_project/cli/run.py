@@ -50,6 +50,7 @@ COLUMNS = {
     "rows_removed": "removed",
     "rejects": "rejects",
     "audits": "audits passed/failed",
+    "audits_warning": "warnings",
     "bytes": "bytes",
     "seconds": "seconds",
 }
@@ -187,7 +188,8 @@ def _table(warehouse: Warehouse, results: Sequence[dg.JobExecutionResult], told:
     run_ids = [result.run_id for result in results]
     audited = warehouse.frame(select(audits).where(audits.c.run_id.in_(run_ids)), audits)
     refused = warehouse.row_counts((rejects,), {"run_id": tuple(run_ids)})
-    passed, failed = (len(audited.filter(outcome=outcome)) for outcome in ("passed", "failed"))
+    blocking = audited.filter(severity="error")
+    passed, failed = (len(blocking.filter(outcome=outcome)) for outcome in ("passed", "failed"))
     totals["finra_otc_weekly"]["audits"] = f"{passed}/{failed}"
     totals["finra_otc_weekly_staged"]["rejects"] = refused[rejects.name]
     lines = [["", *COLUMNS.values()]]

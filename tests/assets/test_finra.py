@@ -120,6 +120,8 @@ def test_a_bad_partition_is_held_back_alone_and_a_repeated_run_does_only_what_is
         "has_unique_keys": True,
         "holds_only_its_week_and_tier": True,
         "reconciles_with_symbol_totals": False,
+        "is_of_usual_size": True,
+        "has_all_large_venues": True,
     }
 
     fetched = {index: count(url, captures, partition_key=key("T2", index)) for index in (8, 9, 10)}

@@ -20,7 +20,7 @@ from orchestration_project.tables.spine import rejects
 from tests.bad_input import EVERY_ROW, REJECTS, promise, told_by, watched
 from tests.faulty_server import FaultyServer, Reply, Request, dripping, endless
 from tests.resources.finra_server import TIER, TOKEN_PATH, WEEK, Finra, is_page, record
-from tests.resources.weeks import Desk, StoppedClock
+from tests.resources.weeks import LIMITS, Desk, StoppedClock
 
 KEY, LATER = f"{TIER}|{WEEK}", "2026-01-02"
 TOTAL = {"summaryTypeCode": "ATS_W_SMBL", "MPID": None, "firmCRDNumber": None}
@@ -165,7 +165,7 @@ def opened(below: Path, finra: Finra) -> Iterator[tuple[Callable[[], WeeklyLoad]
                 credentials=None,
                 concurrent_requests=4,
             )
-            return WeeklyLoad(api, warehouse, store, date(2026, 1, 5), "run", 0.005)
+            return WeeklyLoad(api, warehouse, store, date(2026, 1, 5), "run", 0.005, LIMITS)
 
         yield load, Desk(warehouse, below / "artifacts")
 

@@ -20,7 +20,7 @@ from orchestration_project.resources.finra.weekly import WeeklyLoad
 from orchestration_project.resources.warehouse import Warehouse
 from orchestration_project.tables.spine import captures, rejects
 from tests.bad_input import BYTES, EVERY_ROW, NOTHING, REJECTS, promise, told_by, watched
-from tests.resources.weeks import Desk, StoppedClock
+from tests.resources.weeks import LIMITS, Desk, StoppedClock
 
 NAME, KEY = "finra_otc_weekly_otc_20251215.csv", "OTCE|2025-11-10"
 LINES = [f"OTC|S{n:03}|Name, {n} (C)  #1|LINK ECN|OTCN|7|1|2025-12-15" for n in range(300)]
@@ -135,6 +135,7 @@ def opened(below: Path) -> Iterator[tuple[WeeklyLoad, Desk, Path]]:
             today=date(2026, 1, 5),
             run_id="run",
             max_reject_ratio=0.005,
+            limits=LIMITS,
         )
         load.land(load.take(KEY))
         yield load, Desk(warehouse, below / "artifacts", tier="OTCE"), folder

@@ -26,7 +26,7 @@ from orchestration_project.resources.captures import Captures
 from orchestration_project.resources.finra import FinraFiles
 from orchestration_project.resources.finra.weekly import WeeklyLoad
 from orchestration_project.resources.warehouse import Warehouse
-from tests.resources.weeks import StoppedClock
+from tests.resources.weeks import LIMITS, StoppedClock
 
 below, limit, temporary = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
 tempfile.tempdir = temporary or None
@@ -36,7 +36,7 @@ if limit:  # no file may grow above it: to a program, a disk without space
 store = FolderStore(below / "artifacts")
 with Warehouse(f"sqlite:///{below}/x.sqlite", clock=StoppedClock()) as warehouse:
     source = FinraFiles(below / "files", Captures(store), StoppedClock())
-    load = WeeklyLoad(source, warehouse, store, date(2026, 1, 5), "run", 0.005)
+    load = WeeklyLoad(source, warehouse, store, date(2026, 1, 5), "run", 0.005, LIMITS)
     try:
         print(load.land(load.take("OTCE|2025-11-10")))
     except OrchestrationError as error:

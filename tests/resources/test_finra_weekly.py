@@ -22,7 +22,7 @@ from orchestration_project.tables.finra import finra_otc_weekly
 from orchestration_project.tables.spine import audits, captures, fences, landings, rejects
 from tests.faulty_server import FaultyServer
 from tests.resources.finra_server import TIER, TOKEN_PATH, WEEK, Finra, is_page, record
-from tests.resources.weeks import Desk, StoppedClock
+from tests.resources.weeks import LIMITS, Desk, StoppedClock
 
 KEY = f"{TIER}|{WEEK}"
 
@@ -86,6 +86,7 @@ def load_of(tmp_path, warehouse, monkeypatch):
             "today": date(2026, 1, 5),
             "run_id": "run",
             "max_reject_ratio": 0.005,
+            "limits": LIMITS,
         }
         return WeeklyLoad(**usual | changes), server.requests
 
@@ -171,8 +172,15 @@ def test_rows_that_do_not_add_up_are_held_back_with_their_evidence(load_of, desk
         loaded(load)
     assert desk.count(finra_otc_weekly) == 0
     verdicts = dict(desk.rows(audits, "name", "outcome"))
-    assert verdicts["reconciles_with_symbol_totals"] == "failed"
-    assert len(verdicts) == 5
+    assert verdicts == {
+        "has_all_rows_of_record_total": "passed",
+        "holds_only_its_week_and_tier": "passed",
+        "has_unique_keys": "passed",
+        "reconciles_with_symbol_totals": "failed",
+        "has_few_rejects": "passed",
+        "is_of_usual_size": "not_applicable",
+        "has_all_large_venues": "not_applicable",
+    }
 
 
 def test_a_bad_row_is_rejected_with_its_place_and_the_others_land(load_of, desk):

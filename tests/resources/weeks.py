@@ -12,6 +12,7 @@ from sqlalchemy import Table, func, select
 from orchestration_project.contracts import REJECT_SCHEMA, Audit, Checked
 from orchestration_project.domains.finra.gold import symbol_week, venue_week
 from orchestration_project.domains.finra.restatement import WeekChange, week_change
+from orchestration_project.domains.finra.usual import Limits
 from orchestration_project.resources.artifacts import FolderStore
 from orchestration_project.resources.captures import Capture, Captures, Fetched
 from orchestration_project.resources.clock import Clock
@@ -95,6 +96,17 @@ def rejected(*lines: int, part_number: int = 1) -> pl.DataFrame:
     ]
     return pl.DataFrame(rows, REJECT_SCHEMA)
 
+
+LIMITS = Limits(
+    weeks=12,
+    min_weeks=4,
+    width=4.0,
+    floor=1.5,
+    cap=2.0,
+    large_venue_share=0.02,
+    large_venue_weeks=4,
+)
+"""When to warn, as the settings have it by default."""
 
 PASSED = Audit("has_unique_keys", "passed", "0 keys with several rows", "0")
 FAILED = Audit("has_few_rejects", "failed", "at most 1", "2", [{"line_number": 7}])

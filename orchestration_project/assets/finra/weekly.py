@@ -20,6 +20,7 @@ from orchestration_project.assets.finra.catalogue import (
 from orchestration_project.assets.finra.restatement import change_metadata
 from orchestration_project.contracts import OFFENDERS_KEPT
 from orchestration_project.domains.finra.audits import AUDITS, Verdict, verdicts
+from orchestration_project.domains.finra.usual import WARNINGS, Limits
 from orchestration_project.partitions import Report, Told, each_partition
 from orchestration_project.resources.artifacts import ArtifactStore
 from orchestration_project.resources.clock import Clock
@@ -37,6 +38,9 @@ from orchestration_project.tables.finra import (
 from orchestration_project.tables.spine import captures
 
 SHOWN_OF_A_FAILURE = ("partition_key", "expected", "found", "offenders", "group_id", "run_id")
+SEVERITY = dict.fromkeys(AUDITS, dg.AssetCheckSeverity.ERROR) | dict.fromkeys(
+    WARNINGS, dg.AssetCheckSeverity.WARN
+)
 SPECS = [
     asset_spec(
         CAPTURE,
@@ -82,7 +86,7 @@ class FinraLoad(dg.Config):
     specs=SPECS,
     check_specs=[
         dg.AssetCheckSpec(name, asset=OTC_WEEKLY, description=claim)
-        for name, claim in AUDITS.items()
+        for name, claim in (AUDITS | WARNINGS).items()
     ],
     partitions_def=WEEKS,
     backfill_policy=dg.BackfillPolicy.single_run(),
@@ -106,12 +110,26 @@ def otc_weekly(
         max_reject_ratio=settings.finra_max_reject_ratio
         if config.max_reject_ratio is None
         else config.max_reject_ratio,
+        limits=_limits(settings),
         full=config.full,
         force=config.force,
     )
     news = partial(_report, notice_limit=settings.finra_restatement_notice_ratio)
     report = Report(news, checks=lambda: _check_results(warehouse))
     yield from each_partition(context, load, report)
+
+
+def _limits(settings: Settings) -> Limits:
+    """Return when to warn."""
+    return Limits(
+        weeks=settings.finra_band_weeks,
+        min_weeks=settings.finra_band_min_weeks,
+        width=settings.finra_band_width,
+        floor=settings.finra_band_floor,
+        cap=settings.finra_band_cap,
+        large_venue_share=settings.finra_large_venue_share,
+        large_venue_weeks=settings.finra_large_venue_weeks,
+    )
 
 
 def _report(loaded: LoadedWeek, *, notice_limit: float) -> Mapping[dg.AssetKey, Mapping[str, Any]]:
@@ -158,6 +176,7 @@ def _news(
             "rows_unchanged": landed.rows_unchanged,
             "audits_passed": figures.audit_outcomes.get("passed", 0),
             "audits_not_applicable": figures.audit_outcomes.get("not_applicable", 0),
+            "audits_warning": len(landed.warnings),
             "known_from": landed.known_from.isoformat(),
             "seconds": landed.seconds - sum(landed.derived_seconds.values()),
         },
@@ -190,6 +209,6 @@ def _check_result(verdict: Verdict) -> dg.AssetCheckResult:
         asset_key=OTC_WEEKLY,
         check_name=verdict.audit,
         passed=verdict.holds,
-        severity=dg.AssetCheckSeverity.ERROR,
+        severity=SEVERITY[verdict.audit],
         metadata=metadata,
     )

@@ -10,6 +10,7 @@ import polars as pl
 from orchestration_project.contracts import OFFENDERS_KEPT, Audit, Checked, Part
 from orchestration_project.domains.finra.contract import WeekRows, check_week
 from orchestration_project.domains.finra.gold import refuse_overflow
+from orchestration_project.domains.finra.usual import WARNINGS
 
 KEY = ["market", "symbol", "venue_id"]
 
@@ -148,7 +149,10 @@ class Verdict:
 
 
 def verdicts(latest: pl.DataFrame) -> list[Verdict]:
-    """Summarise rows of `audits`, the latest delivery of each partition, by audit of `AUDITS`."""
+    """Summarise rows of `audits`, the latest delivery of each partition, by audit.
+
+    All that block come first, then those that warn.
+    """
     outcome = pl.col("outcome")
     return [
         Verdict(
@@ -158,6 +162,6 @@ def verdicts(latest: pl.DataFrame) -> list[Verdict]:
             len(rows.filter(outcome == "not_applicable")),
             rows.filter(outcome == "failed").to_dicts(),
         )
-        for audit in AUDITS
+        for audit in (*AUDITS, *WARNINGS)
         for rows in [latest.filter(pl.col("name") == audit)]
     ]

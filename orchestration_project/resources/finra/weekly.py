@@ -3,17 +3,22 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from functools import partial
 from itertools import chain
 
-from orchestration_project.contracts import Checked
+from sqlalchemy import Connection
+
+from orchestration_project.contracts import Audit, Checked
 from orchestration_project.domains.finra.audits import checked_week
 from orchestration_project.domains.finra.contract import RULE_VERSION
 from orchestration_project.domains.finra.gold import symbol_week, venue_week
 from orchestration_project.domains.finra.restatement import WeekChange, sentence, week_change
 from orchestration_project.domains.finra.selection import TierWeek, tier_week
+from orchestration_project.domains.finra.usual import Limits, warnings_about
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.resources.artifacts import ArtifactStore, put_frame
 from orchestration_project.resources.captures import Capture, parts_of
+from orchestration_project.resources.finra.earlier import read_earlier
 from orchestration_project.resources.finra.source import FinraSource, SourceVersion
 from orchestration_project.resources.intake import Intake, IntakeFigures, take
 from orchestration_project.resources.opening import open_now
@@ -69,8 +74,13 @@ class LoadedWeek:
         return (
             f"{self.landed.rows_added} rows added, {self.landed.rows_changed} changed, "
             f"{self.landed.rows_removed} removed, {self.landed.rows_unchanged} unchanged, "
-            f"{self.figures.rejects} rejected; source {self.source}"
+            f"{self.figures.rejects} rejected; source {self.source}{self._warned}"
         )
+
+    @property
+    def _warned(self) -> str:
+        warnings = self.landed.warnings if self.landed else ()
+        return f"; unusual: {', '.join(warnings)}" if warnings else ""
 
 
 @dataclass(frozen=True)
@@ -87,6 +97,7 @@ class WeeklyLoad:
     today: date
     run_id: str
     max_reject_ratio: float
+    limits: Limits
     full: bool = False
     force: bool = False
 
@@ -170,6 +181,16 @@ class WeeklyLoad:
             run_id=self.run_id,
             derive=DERIVED,
             summarise=week_change,
+            warn=partial(self._warnings, partition),
+        )
+
+    def _warnings(
+        self, partition: TierWeek, connection: Connection, delivery: Delivery, checked: Checked
+    ) -> Sequence[Audit]:
+        """Compare a delivery with the weeks before its own, as they are landed."""
+        earlier = read_earlier(connection, partition, delivery.scope, weeks=self.limits.weeks)
+        return warnings_about(
+            checked.rows, earlier, week_start=partition.week_start, limits=self.limits
         )
 
     def _is_landed(self, state: ScopeState, version: SourceVersion) -> bool:

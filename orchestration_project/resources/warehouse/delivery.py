@@ -7,9 +7,9 @@ from datetime import datetime
 from typing import Generic, Protocol, TypeVar
 
 import polars as pl
-from sqlalchemy import Table
+from sqlalchemy import Connection, Table
 
-from orchestration_project.contracts import SourceName
+from orchestration_project.contracts import Audit, Checked, SourceName
 from orchestration_project.errors import ContractError, TransientError
 from orchestration_project.resources.captures import Capture
 from orchestration_project.resources.warehouse.frames import Scope
@@ -83,6 +83,15 @@ class Summarise(Protocol[Told]):
         ...
 
 
+Warn = Callable[[Connection, Delivery, Checked], Sequence[Audit]]
+"""Compares a checked delivery with what is landed, in the transaction that lands it."""
+
+
+def no_warnings(connection: Connection, delivery: Delivery, checked: Checked) -> Sequence[Audit]:
+    """Compare with nothing."""
+    return ()
+
+
 class Fenced(Protocol):
     """What is written under a fence: the partition of a table, and the token that was seen."""
 
@@ -117,6 +126,7 @@ class Order(Generic[Told]):
         run_id: Dagster's run.
         derive: What is derived of the partition.
         summarise: What sums up a change.
+        warn: What else is to be said of it, by what is landed.
     """
 
     table: Table
@@ -129,6 +139,7 @@ class Order(Generic[Told]):
     run_id: str
     derive: Derive
     summarise: Summarise[Told]
+    warn: Warn = no_warnings
 
 
 @dataclass(frozen=True)
@@ -136,6 +147,7 @@ class Landed(Generic[Told]):
     """What a landing did; row counts are of the landed table, ``seconds`` without the commit.
 
     ``change`` is what the order's ``summarise`` said of it; None where no row was written.
+    ``warnings`` are the audits that failed and do not hold it back.
     """
 
     group_id: str
@@ -148,6 +160,7 @@ class Landed(Generic[Told]):
     seconds: float
     known_from: datetime
     change: Told | None
+    warnings: Sequence[str] = ()
 
 
 def group_id(order: Order) -> str:

@@ -140,6 +140,7 @@ def land(
         time.monotonic() - started,
         known_from,
         _summary(order, change, known_from),
+        [audit.name for audit in checked.audits if audit.warns],
     )
     record_evidence(connection, order, delivery, checked, known_from)
     record_landing(connection, order, delivery, checked, landed, content, shown_scope(scope))

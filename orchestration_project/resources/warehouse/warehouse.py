@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from typing import Any, Self
 
 import polars as pl
@@ -206,14 +207,18 @@ class Warehouse:
     def land(self, order: Order[Told], delivery: Delivery, checked: Checked) -> Landed[Told]:
         """Land a checked delivery, or record why not.
 
+        What it is compared with is read here, where no other delivery of the partition can come
+        between and those of the run's earlier partitions are landed.
+
         Raises:
             HeldBackError: An audit failed; captures, rejects and audits are recorded.
             SupersededError: Another delivery of the partition came first; nothing is recorded.
         """
-        must_hold_back = any(audit.blocks for audit in checked.audits)
         with self.writing() as connection:
             known_from = take_fence(connection, order, self._clock.now(), delivery.source_version)
-            if not must_hold_back:
+            warnings = order.warn(connection, delivery, checked)
+            checked = replace(checked, audits=[*checked.audits, *warnings])
+            if not any(audit.blocks for audit in checked.audits):
                 return land(connection, order, delivery, checked, known_from)
             record_evidence(connection, order, delivery, checked, known_from)
         raise held_back(order, checked)

@@ -1,0 +1,128 @@
+"""What a week is compared with when it lands, on both databases."""
+
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from orchestration_project.contracts import Audit
+from orchestration_project.domains.finra.selection import TierWeek
+from orchestration_project.domains.finra.usual import Earlier, warnings_about
+from orchestration_project.resources.finra.earlier import read_earlier
+from orchestration_project.resources.warehouse import HeldBackError, Warehouse
+from orchestration_project.tables.finra import finra_otc_weekly
+from orchestration_project.tables.spine import audits
+from tests.resources.weeks import FAILED, LIMITS, MONDAY, PASSED, Desk, row
+
+PARTITION = TierWeek("T1", MONDAY)
+TWO_MARKETS = (
+    row("AAA", share_quantity=100, trade_count=4),
+    row("BBB", share_quantity=50, trade_count=2),
+    row("AAA", "CRD:7", market="NON_ATS", share_quantity=300, trade_count=6),
+)
+
+
+@pytest.fixture
+def desk_of(warehouse: Warehouse, tmp_path: Path):
+    """Give the desk of a week, counted back from the one under test."""
+
+    def desk_of(back: int, tier: str = "T1") -> Desk:
+        week = MONDAY - timedelta(weeks=back)
+        return Desk(warehouse, tmp_path / "artifacts", tier=tier, week_start=week)
+
+    return desk_of
+
+
+def earlier(warehouse: Warehouse, *markets: str, weeks: int = 12) -> Earlier:
+    scope = {"market": markets} if markets else {}
+    with warehouse.reading() as connection:
+        return read_earlier(connection, PARTITION, scope, weeks=weeks)
+
+
+def land(desk: Desk, *rows, audits=(PASSED,), **delivery) -> None:
+    """Land rows and let them be compared, as a load does."""
+
+    def warn(connection, delivered, checked) -> list[Audit]:
+        own = TierWeek(desk.tier, desk.week_start)
+        past = read_earlier(connection, own, delivered.scope, weeks=LIMITS.weeks)
+        found = warnings_about(checked.rows, past, week_start=own.week_start, limits=LIMITS)
+        return list(found)
+
+    desk.land(*rows, order=replace(desk.order(), warn=warn), audits=audits, **delivery)
+
+
+def test_the_weeks_before_are_read_by_date_of_the_same_tier_alone(warehouse, desk_of):
+    for back in (-1, 0, 1, 3, 12, 13):
+        desk_of(back).land(*TWO_MARKETS)
+    desk_of(2, tier="T2").land(*TWO_MARKETS)
+    found = earlier(warehouse).figures()
+    assert list(found) == [MONDAY - timedelta(weeks=back) for back in (12, 3, 1)]
+    assert found[MONDAY - timedelta(weeks=1)] == {
+        "week_start": MONDAY - timedelta(weeks=1),
+        "rows": 3,
+        "shares": 450,
+        "trades": 12,
+        "symbols": 2,
+        "venues": 2,
+    }
+    assert list(earlier(warehouse, weeks=2).figures()) == [MONDAY - timedelta(weeks=1)]
+
+
+def test_of_a_delivery_of_one_market_that_market_is_compared(warehouse, desk_of):
+    desk_of(1).land(*TWO_MARKETS)
+    (ats,) = earlier(warehouse, "ATS").figures().values()
+    (other,) = earlier(warehouse, "NON_ATS").figures().values()
+    names = ("rows", "shares", "trades", "symbols", "venues")
+    assert [ats[name] for name in names] == [2, 150, 6, 2, 1]
+    assert [other[name] for name in names] == [1, 300, 6, 1, 1]
+
+
+def test_a_week_is_compared_in_the_transaction_that_lands_it_and_lands_with_warnings(desk_of):
+    for back in (4, 3, 2, 1):
+        land(desk_of(back), *TWO_MARKETS)
+    desk = desk_of(0)
+    land(desk, row("AAA", share_quantity=100, trade_count=4))
+    assert desk.rows(audits, "partition_key", "name", "severity", "outcome")[:3] == [
+        ("T1|2025-10-13", "has_all_large_venues", "warning", "not_applicable"),
+        ("T1|2025-10-13", "has_unique_keys", "error", "passed"),
+        ("T1|2025-10-13", "is_of_usual_size", "warning", "not_applicable"),
+    ]
+    latest = desk.warehouse.latest_audits(finra_otc_weekly)
+    of_week = latest.filter(partition_key=desk.partition_key)
+    assert dict(of_week.select("name", "outcome").rows()) == {
+        "has_all_large_venues": "failed",
+        "has_unique_keys": "passed",
+        "is_of_usual_size": "failed",
+    }
+    assert of_week.filter(name="has_all_large_venues")["offenders"].item() == (
+        '[{"venue_id": "CRD:7", "share_before": 0.6667}]'
+    )
+    landed = desk.warehouse.row_counts([finra_otc_weekly], desk.order().partition)
+    assert landed == {"finra_otc_weekly": 1}
+
+
+def test_a_week_that_is_held_back_is_compared_too(desk_of):
+    for back in (4, 3, 2, 1):
+        land(desk_of(back), *TWO_MARKETS)
+    desk = desk_of(0)
+    with pytest.raises(HeldBackError, match="is held back by has_few_rejects"):
+        land(desk, row("AAA"), audits=[FAILED])
+    latest = desk.warehouse.latest_audits(finra_otc_weekly)
+    of_week = latest.filter(partition_key=desk.partition_key)
+    assert dict(of_week.select("name", "severity").rows()) == {
+        "has_all_large_venues": "warning",
+        "has_few_rejects": "error",
+        "is_of_usual_size": "warning",
+    }
+    assert set(of_week["outcome"]) == {"failed"}
+
+
+def test_an_old_week_that_is_landed_again_is_compared_with_weeks_before_it(desk_of):
+    for back in (4, 3, 2, 1):
+        land(desk_of(back), *TWO_MARKETS)
+    oldest = desk_of(4)
+    land(oldest, row("AAA"), version="v2")
+    latest = oldest.warehouse.latest_audits(finra_otc_weekly)
+    again = latest.filter(partition_key=oldest.partition_key, name="is_of_usual_size")
+    assert again.select("outcome", "found").rows() == [("not_applicable", "0 weeks")]
