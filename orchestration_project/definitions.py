@@ -7,6 +7,7 @@ from orchestration_project.jobs import (
     finra_freshness,
     finra_gold,
     finra_otc_weekly,
+    finra_source_checks,
     finra_tier_week,
 )
 from orchestration_project.resources.providers import RESOURCES
@@ -17,18 +18,20 @@ from orchestration_project.sensors.finra import (
     finra_on_publication,
     finra_on_restatement,
     finra_otc_weekly_mondays,
+    finra_source_checks_daily,
 )
 
 defs = dg.Definitions(
     assets=[
+        finra.weekly_summary,
         finra.otc_weekly,
         finra.symbol_rolling_6w,
         finra.concentration_week,
         finra.tier_week,
     ],
-    asset_checks=[finra.as_new_as_the_calendar],
-    jobs=[finra_otc_weekly, finra_gold, finra_tier_week, finra_freshness],
-    schedules=[finra_otc_weekly_mondays, finra_freshness_daily],
+    asset_checks=[finra.as_new_as_the_calendar, *finra.SOURCE_CHECKS],
+    jobs=[finra_otc_weekly, finra_gold, finra_tier_week, finra_freshness, finra_source_checks],
+    schedules=[finra_otc_weekly_mondays, finra_freshness_daily, finra_source_checks_daily],
     sensors=[
         finra_on_publication,
         finra_on_restatement,

@@ -3,6 +3,7 @@
 import dagster as dg
 
 from orchestration_project.assets.finra import (
+    SOURCE_CHECKS,
     SPECS,
     as_new_as_the_calendar,
     concentration_week,
@@ -36,5 +37,12 @@ finra_freshness = dg.define_asset_job(
     "finra_freshness",
     selection=dg.AssetSelection.checks(as_new_as_the_calendar),
     description="Looks whether the landed weeks are as new as FINRA's calendar promises.",
+    tags={"domain": "finra"},
+)
+
+finra_source_checks = dg.define_asset_job(
+    "finra_source_checks",
+    selection=dg.AssetSelection.checks(*SOURCE_CHECKS),
+    description="Asks FINRA whether its tiers and fields are those that we know: two requests.",
     tags={"domain": "finra"},
 )

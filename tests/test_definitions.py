@@ -44,6 +44,7 @@ def test_what_starts_runs_is_off_until_somebody_switches_it_on():
     assert [schedule.name for schedule in schedules] == [
         "finra_otc_weekly_mondays",
         "finra_freshness_daily",
+        "finra_source_checks_daily",
     ]
     assert all(
         schedule.default_status == dg.DefaultScheduleStatus.STOPPED

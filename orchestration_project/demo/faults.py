@@ -4,6 +4,7 @@ Weeks are counted back from the anchor, tier by tier: 1 is the newest week that 
 8 the oldest that a first run loads by default.
 """
 
+from collections.abc import Mapping
 from datetime import date
 
 import polars as pl
@@ -21,6 +22,9 @@ UNRECONCILED: Place = ("T2", 9)
 RESTATED: Place = ("T1", 5)
 RELABELLED: Place = ("OTCE", 6)
 UNDOCUMENTED_TIER: Place = ("T1", 10)
+DECIMATED: Place = ("OTCE", 12)
+NEW_FIELD = ("totalOddLotTradeCount", "Number")
+NEW_FIELD_AFTER = 2 * WEEK  # from that long after the anchor on, /metadata lists it
 
 PAGE_LIMIT = 100  # a query for fewer records is a probe, and no fault hits it
 SHORT_PAGE_SHARE = 0.64
@@ -67,6 +71,16 @@ def with_bad_rows(rows: pl.DataFrame) -> pl.DataFrame:
     impossible = pl.when(pl.int_range(pl.len()) == rows.height // 2).then(pl.lit(IMPOSSIBLE_DATE))
     dated = rows.with_columns(lastReportedDate=impossible.otherwise("lastReportedDate"))
     return pl.concat([dated, blank, nobody])
+
+
+def without_most(rows: pl.DataFrame) -> pl.DataFrame:
+    """Return 40 % of the firm ``rows``; totals that are made of them do not tell that."""
+    return rows.filter(pl.int_range(pl.len()) % 5 < 2)
+
+
+def fields_on(today: date, anchor: date, fields: Mapping[str, str]) -> Mapping[str, str]:
+    """Return what /metadata lists on a day of ``fields``: one day there is one more."""
+    return {**fields, **dict([NEW_FIELD])} if today >= anchor + NEW_FIELD_AFTER else fields
 
 
 def with_wrong_total(rows: pl.DataFrame) -> pl.DataFrame:

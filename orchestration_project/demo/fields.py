@@ -63,14 +63,14 @@ def dataset(group: str, name: str) -> Dataset | None:
     return next((each for each in known if each.name.casefold() == name.casefold()), None)
 
 
-def metadata(dataset: Dataset) -> dict[str, object]:
-    """Return what `GET /metadata/…` answers for ``dataset``."""
+def metadata(dataset: Dataset, listed: Mapping[str, str]) -> dict[str, object]:
+    """Return what `GET /metadata/…` answers for ``dataset`` while it has the fields ``listed``."""
     return {
         "datasetGroup": GROUP,
         "datasetName": dataset.name,
         "partitionFields": list(PARTITION_FIELDS),
         "fields": [
             {"name": name, "type": kind} | ({"format": "yyyy-MM-dd"} if kind == "Date" else {})
-            for name, kind in dataset.fields.items()
+            for name, kind in listed.items()
         ],
     }

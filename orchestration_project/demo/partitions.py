@@ -34,6 +34,8 @@ def partition_rows(market: Market, anchor: date, edition: Edition) -> pl.DataFra
     """
     firm_rows = market.firm_rows(edition.tier, edition.week)
     where = faults.place(anchor, edition.tier, edition.week)
+    if where == faults.DECIMATED:
+        firm_rows = faults.without_most(firm_rows)
     rows = _completed(firm_rows, where).with_columns(lastUpdateDate=_day(edition.published))
     if edition.restatement:
         rng = market.random(edition.tier, edition.week, Purpose.RESTATEMENT)

@@ -89,7 +89,10 @@ class QueryApi:
         return JSONResponse({"availablePartitions": [{"partitions": each} for each in available]})
 
     async def _metadata(self, request: Request) -> Response:
-        return JSONResponse(metadata(await self._admitted(request)))
+        asked = await self._admitted(request)
+        today = new_york_day(self._clock.now())
+        listed = faults.fields_on(today, self._memory.anchor, asked.fields)
+        return JSONResponse(metadata(asked, listed))
 
     async def _token(self, request: Request) -> Response:
         form = parse_qs((await request.body()).decode("latin-1"))

@@ -98,3 +98,21 @@ database_labels = table(
     text("name", "Name of the label", key=True),
     text("value", "Its value, such as demo or real", optional=False),
 )
+
+source_fields = table(
+    "source_fields",
+    "One row per dataset, field and period in which a source listed it in one type.",
+    text("source", "Where from: demo or api", key=True),
+    text("dataset", "The source's name of the dataset", key=True),
+    text("field_name", "The field, exact to the byte", key=True),
+    moment(
+        "first_seen_at", "UTC time of the first look that found the field in this type", key=True
+    ),
+    text("field_type", "Its type in the source's words"),
+    moment("last_seen_at", "UTC time of the last look that did"),
+    moment(
+        "gone_at",
+        "UTC time of the first look that did not any more; NULL: it is there",
+        optional=True,
+    ),
+)

@@ -369,3 +369,22 @@ def test_another_real_source_replaces_a_partition_only_by_force(
     assert load(instance, partition, force=True).success
     assert count(url, finra_otc_weekly, market="ATS") == 1
     assert count(url, finra_otc_weekly, market="NON_ATS") == others > 0
+
+
+def test_a_week_that_lost_most_of_its_rows_in_all_sums_lands_with_a_warning(url, instance):
+    result = load(instance, key("OTCE", 16), key("OTCE", 12))
+    assert result.success
+    told = told_by(result)["otc_weekly"]
+    assert [told[key("OTCE", index)]["audits_warning"] for index in (13, 12)] == [0, 1]
+    assert told[key("OTCE", 12)]["audits_passed"] == 5
+    checks = {each.check_name: each for each in result.get_asset_check_evaluations()}
+    size = checks["is_of_usual_size"]
+    assert (size.passed, size.severity) == (False, dg.AssetCheckSeverity.WARN)
+    assert size.metadata["partitions_failed"].value == 1
+    assert size.metadata["partitions_not_applicable"].value == 4
+    failures = size.metadata["failures"]
+    assert isinstance(failures, dg.TableMetadataValue)
+    (record,) = failures.records
+    assert record.data["partition_key"] == key("OTCE", 12)
+    assert '"measure": "rows"' in str(record.data["offenders"])
+    assert all(each.passed for name, each in checks.items() if name != "is_of_usual_size")

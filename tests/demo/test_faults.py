@@ -116,3 +116,23 @@ def test_the_other_weeks_of_the_default_window_reconcile_and_hold_no_bad_row(dem
         week = str(asked[0]["fieldValue"])
         blank = equal("issueSymbolIdentifier", "")
         assert demo.data(compareFilters=[*partition(week, tier), blank]).status_code == 204
+
+
+def test_the_twelfth_otc_week_has_lost_most_rows_and_still_adds_up(demo: Demo):
+    lost, usual = (demo.records(place(demo, "OTCE", number)) for number in (12, 13))
+    firm_rows = [
+        sum(each["summaryTypeCode"].endswith("_W_SMBL_FIRM") for each in records)
+        for records in (lost, usual)
+    ]
+    assert 0.35 < firm_rows[0] / firm_rows[1] < 0.45
+    assert differences(lost) == {}
+
+
+def test_two_weeks_after_the_anchor_the_metadata_lists_a_new_field(start_demo: StartDemo):
+    path = "/metadata/group/otcMarket/name/weeklySummary"
+    before = start_demo()
+    names = [each["name"] for each in before.client.get(path).json()["fields"]]
+    before.stop()
+    later = start_demo(clock_now="2026-03-30T15:00:00+00:00")
+    listed = [each["name"] for each in later.client.get(path).json()["fields"]]
+    assert listed == [*names, "totalOddLotTradeCount"]

@@ -67,6 +67,7 @@ class Finra:
     published: Mapping[str, Sequence[tuple[str, str]]] = field(
         default_factory=lambda: {"weeklySummary": [(WEEK, TIER)], "weeklySummaryHistoric": []}
     )
+    fields: Mapping[str, str] = field(default_factory=dict)
     page_bytes: int = MEGABYTES_3
     client: tuple[str, str] | None = None
     spoil: Spoil = lambda _, reply: reply
@@ -89,6 +90,9 @@ class Finra:
         if what == "partitions":
             listed = [{"partitions": list(each)} for each in self.published[dataset]]
             return as_json({"availablePartitions": listed})
+        if what == "metadata":
+            listed = [{"name": name, "type": kind} for name, kind in self.fields.items()]
+            return as_json({"datasetName": dataset.upper(), "fields": listed})
         return self._data(dataset, request, body_of(request))
 
     def _token(self, request: Request, query: Mapping[str, Sequence[str]]) -> Reply:

@@ -749,3 +749,32 @@ def test_a_source_that_sends_our_token_back_puts_it_into_no_error(ask, status):
     assert "Bearer ***" in refusal.value.found
     assert refusal.value.found.isascii()
     assert refusal.value.found.isprintable()
+
+
+def test_the_fields_are_those_that_the_metadata_lists(ask):
+    api, requests = ask(Finra([], fields={"MPID": "String", "firmCRDNumber": "Number"}))
+    assert api.fields() == {"MPID": "String", "firmCRDNumber": "Number"}
+    assert [each.target for each in requests] == ["/metadata/group/otcMarket/name/weeklySummary"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        HTML,
+        b"",
+        b"[]",
+        b'{"fields": []}',
+        b'{"fields": {"MPID": "String"}}',
+        b'{"fields": [{"name": "MPID"}]}',
+        b'{"fields": [{"name": "MPID", "type": 7}]}',
+        b'{"fields": [{"name": "", "type": "String"}]}',
+        b'{"fields": [{"name": "MPID", "type": "String"}, {"name": "MPID", "type": "Date"}]}',
+    ],
+)
+def test_metadata_that_lists_no_fields_is_refused_with_what_came(ask, body):
+    api, _ = ask(Finra([], spoil=lambda _, reply: Reply(200, {}, body)))
+    with pytest.raises(SourceError, match=r"FINRA's answer cannot be used") as refused:
+        api.fields()
+    assert refused.value.expected.startswith('{"fields": [{"name": ')
+    assert "HTTP 200" in refused.value.found
+    assert "/metadata/group/otcMarket/name/weeklySummary" in refused.value.context["url"]

@@ -41,6 +41,7 @@ def test_these_are_the_tables():
         "finra_venue_week",
         "landings",
         "rejects",
+        "source_fields",
     ]
 
 

@@ -1,16 +1,28 @@
 """FINRA's assets: what is loaded week by week, and what is derived across weeks and tiers."""
 
-from orchestration_project.assets.finra.catalogue import OTC_WEEKLY, WEEKS, WEEKS_OF_ALL_TIERS
+from orchestration_project.assets.finra.catalogue import (
+    OTC_WEEKLY,
+    WEEKS,
+    WEEKS_OF_ALL_TIERS,
+    weekly_summary,
+)
 from orchestration_project.assets.finra.freshness import as_new_as_the_calendar
 from orchestration_project.assets.finra.gold import (
     concentration_week,
     symbol_rolling_6w,
     tier_week,
 )
+from orchestration_project.assets.finra.source_checks import (
+    has_the_fields_that_we_know,
+    lists_only_known_tiers,
+)
 from orchestration_project.assets.finra.weekly import SPECS, otc_weekly
+
+SOURCE_CHECKS = [lists_only_known_tiers, has_the_fields_that_we_know]
 
 __all__ = [
     "OTC_WEEKLY",
+    "SOURCE_CHECKS",
     "SPECS",
     "WEEKS",
     "WEEKS_OF_ALL_TIERS",
@@ -19,4 +31,5 @@ __all__ = [
     "otc_weekly",
     "symbol_rolling_6w",
     "tier_week",
+    "weekly_summary",
 ]

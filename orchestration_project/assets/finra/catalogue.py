@@ -6,13 +6,20 @@ from typing import Any
 import dagster as dg
 from sqlalchemy import Column, Table
 
-from orchestration_project.partitions import finra_tier_weeks, finra_weeks, first_finra_week
+from orchestration_project.domains.finra.fields import KNOWN_FIELDS
+from orchestration_project.partitions import (
+    SECONDS_TO_NEXT_ATTEMPT,
+    finra_tier_weeks,
+    finra_weeks,
+    first_finra_week,
+)
 from orchestration_project.resources.clock import Clock
 from orchestration_project.settings import load_settings
 
 GROUP = "finra"
 OWNERS = ["team:market-data"]
 (
+    WEEKLY_SUMMARY,
     CAPTURE,
     STAGED,
     OTC_WEEKLY,
@@ -24,6 +31,7 @@ OWNERS = ["team:market-data"]
 ) = (
     dg.AssetKey([GROUP, noun])
     for noun in (
+        "weekly_summary",
         "otc_weekly_capture",
         "otc_weekly_staged",
         "otc_weekly",
@@ -35,6 +43,9 @@ OWNERS = ["team:market-data"]
     )
 )
 SETTINGS = load_settings()
+ONCE_MORE = dg.RetryPolicy(max_retries=1, delay=SECONDS_TO_NEXT_ATTEMPT)
+"""For checks that ask the source: what passes by itself must not fail a run."""
+
 TODAY = Clock(SETTINGS.clock_now).today_in_new_york()
 WEEKS_OF_ALL_TIERS = finra_weeks(
     first_finra_week(SETTINGS, TODAY), now=TODAY, machine_now=Clock().today_in_new_york()
@@ -70,6 +81,26 @@ def asset_spec(
         tags={"domain": GROUP, "data": "made_up" if SETTINGS.is_demo else "real"},
         metadata={"dagster/column_schema": dg.TableSchema(columns=shown), **metadata},
     )
+
+
+weekly_summary = dg.AssetSpec(
+    WEEKLY_SUMMARY,
+    description="One record per week, tier, summary type, symbol and firm: the source itself, "
+    "FINRA's dataset weeklySummary or what stands in for it.",
+    group_name=GROUP,
+    owners=OWNERS,
+    kinds={"http", "source"},
+    tags={"domain": GROUP, "data": "made_up" if SETTINGS.is_demo else "real"},
+    metadata={
+        "dagster/column_schema": dg.TableSchema(
+            columns=[
+                dg.TableColumn(name, type=kind, description="A field in FINRA's words")
+                for name, kind in KNOWN_FIELDS.items()
+            ]
+        )
+    },
+)
+"""Nothing makes it here; what is checked of the source by itself is shown on it."""
 
 
 def table_spec(key: dg.AssetKey, table: Table, kind: str, *deps: dg.AssetKey) -> dg.AssetSpec:

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import dagster as dg
 
-from orchestration_project.assets.finra.catalogue import OTC_WEEKLY, WEEKS
+from orchestration_project.assets.finra.catalogue import ONCE_MORE, OTC_WEEKLY, WEEKS
 from orchestration_project.domains.finra.freshness import DueWeek, State, counts, due_weeks
 from orchestration_project.domains.finra.selection import horizon_start, of_known_tiers
 from orchestration_project.resources.clock import Clock
@@ -23,6 +23,7 @@ SHOWN_WEEKS = 100
     name="is_as_new_as_the_calendar",
     description="Every week that FINRA's calendar has promised, within the horizon, is landed.",
     blocking=False,
+    retry_policy=ONCE_MORE,
 )
 def as_new_as_the_calendar(
     clock: dg.ResourceParam[Clock],

@@ -13,6 +13,7 @@ from orchestration_project.assets.finra.catalogue import (
     STAGED,
     SYMBOL_WEEK,
     VENUE_WEEK,
+    WEEKLY_SUMMARY,
     WEEKS,
     asset_spec,
     table_spec,
@@ -48,6 +49,7 @@ SPECS = [
         "row per fetch in `captures`.",
         captures.columns,
         {"http", "bronze"},
+        WEEKLY_SUMMARY,
     ),
     asset_spec(
         STAGED,

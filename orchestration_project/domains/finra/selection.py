@@ -170,6 +170,27 @@ def of_known_tiers(published: Sequence[tuple[str, str]]) -> tuple[list[TierWeek]
     return sorted(known), sorted({tier for _, tier in published} - set(TIERS))
 
 
+@dataclass(frozen=True)
+class UnknownTier:
+    """A tier that a source lists and we do not load, its partitions, and the newest week."""
+
+    tier: str
+    partitions: int
+    newest_week: str
+
+
+def unknown_tiers(published: Iterable[tuple[str, str]]) -> list[UnknownTier]:
+    """Return the tiers that we do not know of these (weekStartDate, tierIdentifier), by name."""
+    weeks: dict[str, set[str]] = {}
+    for week, tier in published:
+        weeks.setdefault(tier, set()).add(week)
+    return [
+        UnknownTier(tier, len(found), max(found))
+        for tier, found in sorted(weeks.items())
+        if tier not in TIERS
+    ]
+
+
 def _published_week(week: str, tier: str) -> date:
     try:
         return date.fromisoformat(week)

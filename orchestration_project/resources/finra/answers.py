@@ -1,7 +1,7 @@
 """What an answer of FINRA's is, by its bytes, and how it is quoted."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from orchestration_project.contracts import in_ascii
@@ -35,6 +35,19 @@ def json_of(response: Response) -> Any:
 
 def _no_constant(name: str) -> None:
     raise ValueError(f"{name} is no JSON")
+
+
+def fields_in(response: Response) -> Mapping[str, str]:
+    """Return name and type of each field that a /metadata answer lists; nothing where it is none.
+
+    A name that is listed twice makes it none: nobody could say which type is meant.
+    """
+    try:
+        listed = [(each["name"], each["type"]) for each in json_of(response)["fields"]]
+    except (ValueError, KeyError, TypeError):
+        return {}
+    is_text = all(isinstance(text, str) and text for each in listed for text in each)
+    return dict(listed) if is_text and len(dict(listed)) == len(listed) else {}
 
 
 def shown(response: Response, *, secrets: Iterable[str]) -> str:

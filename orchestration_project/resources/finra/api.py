@@ -18,7 +18,13 @@ from orchestration_project.domains.finra.selection import TierWeek
 from orchestration_project.errors import ConfigurationError, MovedError, SourceError, TransientError
 from orchestration_project.resources.captures import Capture, Captures, Fetched
 from orchestration_project.resources.clock import Clock
-from orchestration_project.resources.finra.answers import is_html, is_no_text, json_of, shown
+from orchestration_project.resources.finra.answers import (
+    fields_in,
+    is_html,
+    is_no_text,
+    json_of,
+    shown,
+)
 from orchestration_project.resources.finra.source import SourceVersion
 from orchestration_project.resources.finra.updates import updates_query
 from orchestration_project.resources.http import HttpClient, Response
@@ -124,6 +130,15 @@ class FinraApi:
         if not updated <= {week for week, _ in self._partitions(CURRENT)}:
             raise self._unusable(response, "a weekStartDate that /partitions lists, in each record")
         return updated
+
+    def fields(self) -> Mapping[str, str]:
+        """Return the type of each field of the current dataset, by name, as FINRA lists them."""
+        response = self._send("GET", f"/metadata/group/{GROUP}/name/{CURRENT}")
+        found = fields_in(response)
+        if not found:
+            expected = '{"fields": [{"name": …, "type": …}, …]}, each name once'
+            raise self._unusable(response, expected)
+        return found
 
     def version(self, week_start: date, tier: str) -> SourceVersion:
         """Ask for the number of records and the newest change of a partition: one request."""

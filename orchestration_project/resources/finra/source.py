@@ -56,6 +56,14 @@ class FinraSource(Protocol):
         """
         ...
 
+    def fields(self) -> Mapping[str, str] | None:
+        """Return the type of each field that it has now, by name; None where it lists none.
+
+        Raises:
+            SourceError: It answered what is no list of fields.
+        """
+        ...
+
     def version(self, week_start: date, tier: str) -> SourceVersion:
         """Return the state of a partition, cheaply.
 

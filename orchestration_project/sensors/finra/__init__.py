@@ -7,6 +7,7 @@ from orchestration_project.sensors.finra.schedules import (
     backfill_outdated_weeks,
     finra_freshness_daily,
     finra_otc_weekly_mondays,
+    finra_source_checks_daily,
 )
 
 __all__ = [
@@ -18,4 +19,5 @@ __all__ = [
     "finra_on_publication",
     "finra_on_restatement",
     "finra_otc_weekly_mondays",
+    "finra_source_checks_daily",
 ]

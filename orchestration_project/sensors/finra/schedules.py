@@ -1,4 +1,4 @@
-"""What starts by the calendar: the Monday backfill, and the daily look at freshness."""
+"""What starts by the calendar: the Monday backfill, and daily looks at source and freshness."""
 
 import dagster as dg
 
@@ -9,7 +9,7 @@ from orchestration_project.domains.finra.selection import (
     summary,
     within_horizon,
 )
-from orchestration_project.jobs import finra_freshness, finra_otc_weekly
+from orchestration_project.jobs import finra_freshness, finra_otc_weekly, finra_source_checks
 from orchestration_project.resources.backfills import active_backfill, request_backfill
 from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.finra import FinraSource, versions_of
@@ -69,4 +69,12 @@ finra_freshness_daily = dg.ScheduleDefinition(
     job=finra_freshness,
     cron_schedule="0 13 * * *",  # an hour after the default grace ends, whatever day it began
     execution_timezone=ZONE,
+)
+
+finra_source_checks_daily = dg.ScheduleDefinition(
+    name="finra_source_checks_daily",
+    job=finra_source_checks,
+    cron_schedule="0 8 * * *",  # before the Monday loads
+    execution_timezone=ZONE,
+    description="Look every day whether FINRA's tiers and fields are those that we know.",
 )

@@ -1,0 +1,73 @@
+"""Whether the source still is what we know: its tiers and its fields."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+import dagster as dg
+
+from orchestration_project.assets.finra.catalogue import ONCE_MORE, WEEKLY_SUMMARY
+from orchestration_project.domains.finra.fields import KNOWN_FIELDS, drift
+from orchestration_project.domains.finra.selection import unknown_tiers
+from orchestration_project.resources.clock import Clock
+from orchestration_project.resources.finra import FinraSource
+from orchestration_project.resources.finra.api import CURRENT
+from orchestration_project.resources.finra.fields import remember_fields
+from orchestration_project.resources.warehouse import Warehouse
+
+
+@dg.asset_check(
+    asset=WEEKLY_SUMMARY,
+    description="The source lists no tier that is not loaded, such as NMS.",
+    retry_policy=ONCE_MORE,
+)
+def lists_only_known_tiers(finra: dg.ResourceParam[FinraSource]) -> dg.AssetCheckResult:
+    """Name the tiers that are listed and not loaded, with their partitions."""
+    published = finra.published()
+    unknown = [asdict(each) for each in unknown_tiers(published)]
+    return dg.AssetCheckResult(
+        passed=not unknown,
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata={"partitions_listed": len(published), **_table("unknown_tiers", unknown)},
+    )
+
+
+@dg.asset_check(
+    asset=WEEKLY_SUMMARY,
+    description="The source lists every field that a load asks for, in its type, and no other.",
+    retry_policy=ONCE_MORE,
+)
+def has_the_fields_that_we_know(
+    finra: dg.ResourceParam[FinraSource],
+    clock: dg.ResourceParam[Clock],
+    warehouse: dg.ResourceParam[Warehouse],
+) -> dg.AssetCheckResult:
+    """Name the fields that are new, missing or retyped, and since when; a load needs all it asks.
+
+    It does not stop a load: one that asks for a missing field fails and says so.
+    """
+    listed = finra.fields()
+    if listed is None:
+        told = {"outcome": "not applicable: the header of a file is judged whenever it is loaded"}
+        return dg.AssetCheckResult(passed=True, metadata=told)
+    seen = remember_fields(warehouse, clock, listed, source=finra.name, dataset=CURRENT)
+    found = drift(seen)
+    is_missing = any(each.what == "missing" for each in found)
+    return dg.AssetCheckResult(
+        passed=not found,
+        severity=dg.AssetCheckSeverity.ERROR if is_missing else dg.AssetCheckSeverity.WARN,
+        metadata={
+            "fields_known": len(KNOWN_FIELDS),
+            "fields_listed": len(listed),
+            **_table("differences", [asdict(each) for each in found]),
+        },
+    )
+
+
+def _table(label: str, rows: list[dict[str, object]]) -> Mapping[str, Any]:
+    """Return rows as a table of the UI, nothing where there is none."""
+    shown = [
+        dg.TableRecord({name: "" if value is None else str(value) for name, value in row.items()})
+        for row in rows
+    ]
+    return {label: dg.MetadataValue.table(shown)} if shown else {}
