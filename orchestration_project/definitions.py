@@ -20,6 +20,10 @@ from orchestration_project.sensors.finra import (
     finra_otc_weekly_mondays,
     finra_source_checks_daily,
 )
+from orchestration_project.sensors.operations import (
+    operations_on_run_end,
+    operations_on_undelivered_alert,
+)
 
 defs = dg.Definitions(
     assets=[
@@ -37,6 +41,8 @@ defs = dg.Definitions(
         finra_on_restatement,
         finra_on_landing,
         finra_on_last_tier,
+        operations_on_run_end,
+        operations_on_undelivered_alert,
     ],
     resources=RESOURCES,
     executor=dg.in_process_executor,  # 0.4 s a run where a process for each step takes 61 s

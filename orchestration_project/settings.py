@@ -165,6 +165,18 @@ class Settings(BaseSettings):
         None, description="An ISO time with zone from which the clock advances; for tests, demos."
     )
 
+    ui_url: str = Field(
+        "http://127.0.0.1:3000", description="Where people reach Dagster's UI; alerts link to it."
+    )
+    alert_urls: SecretStr | None = Field(
+        None,
+        description="Who is told: Apprise URLs with blanks between, each with the least severity "
+        "that it gets before it, as in error=mailto://... (info, warning, error; default warning).",
+    )
+    alert_window_hours: float = Field(
+        24, gt=0, description="The same failure is told again after this long: once a day."
+    )
+
     demo_rows_per_week: int = Field(
         160_000, ge=300, description="Firm rows a week that the demo source makes, over all tiers."
     )

@@ -9,7 +9,7 @@ import yaml
 
 from orchestration_project.definitions import defs
 from orchestration_project.settings import PROJECT_ROOT
-from orchestration_project.tables import finra, spine  # noqa: F401 - declare the tables
+from orchestration_project.tables import finra, operations, spine  # noqa: F401 - declare the tables
 from orchestration_project.tables.kinds import METADATA
 from tests import programs
 
@@ -57,6 +57,8 @@ def test_what_starts_runs_is_off_until_somebody_switches_it_on():
         "finra_on_restatement",
         "finra_on_landing",
         "finra_on_last_tier",
+        "operations_on_run_end",
+        "operations_on_undelivered_alert",
     ]
     assert {sensor.default_status for sensor in sensors} == {dg.DefaultSensorStatus.STOPPED}
 
@@ -110,9 +112,8 @@ def test_settings_that_cannot_be_used_are_all_named_when_the_definitions_load(tm
 
 
 def test_heavy_libraries_are_not_imported_with_the_definitions(tmp_path):
-    program = (
-        f"import sys; {LOAD}; print(sorted({{'pandas', 'obstore', 'pgpq'}} & set(sys.modules)))"
-    )
+    heavy = "{'apprise', 'obstore', 'pandas', 'pgpq'}"
+    program = f"import sys; {LOAD}; print(sorted({heavy} & set(sys.modules)))"
     status, output, error = programs.run(tmp_path / "state", "timeit", "-n1", "-r1", program)
     assert status == 0, error
     assert output.startswith("[]")

@@ -17,7 +17,7 @@ from orchestration_project.settings import (
 )
 
 EXAMPLE = (PROJECT_ROOT / ".env.example").read_text()
-SECRETS = ("DATABASE_URL", "DAGSTER_DATABASE_URL", "FINRA_CLIENT_SECRET")
+SECRETS = ("ALERT_URLS", "DATABASE_URL", "DAGSTER_DATABASE_URL", "FINRA_CLIENT_SECRET")
 
 
 @pytest.fixture(autouse=True)

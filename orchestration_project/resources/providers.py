@@ -7,13 +7,15 @@ opened at first use, within the step or tick.
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 
 import dagster as dg
 from sqlalchemy.engine import URL
 
+from orchestration_project.domains.operations.channels import channels
+from orchestration_project.resources.alerts import Alerts, Links
 from orchestration_project.resources.artifacts import ArtifactStore, open_artifacts
 from orchestration_project.resources.captures import Captures
 from orchestration_project.resources.clock import Clock
@@ -67,6 +69,22 @@ def _database_url(settings: Settings) -> str | URL:
     return URL.create("sqlite", database=str(file))
 
 
+def open_alerts(settings: Settings) -> Alerts:
+    """Return who is told of alerts, and where they are kept; opens nothing yet.
+
+    Raises:
+        ConfigurationError: An entry of ALERT_URLS is malformed.
+    """
+    urls = settings.alert_urls
+    return Alerts(
+        channels(urls.get_secret_value() if urls else ""),
+        lambda: open_warehouse(settings),
+        clock=open_clock(settings),
+        window=timedelta(hours=settings.alert_window_hours),
+        links=Links(settings.ui_url),
+    )
+
+
 def open_http(settings: Settings) -> HttpClient:
     """Return the HTTP client for FINRA, with the limits that FINRA asks for."""
     return HttpClient(
@@ -117,6 +135,12 @@ def settings_resource() -> Settings:
     return settings
 
 
+@dg.resource(description="Who is told of alerts, and where they are kept.")
+def alerts_resource() -> Alerts:
+    """Who is told of alerts, and where they are kept."""
+    return open_alerts(load_settings())
+
+
 @dg.resource(description="The one clock.")
 def clock_resource() -> Clock:
     """The one clock."""
@@ -152,6 +176,7 @@ def _opened_finra() -> Iterator[FinraSource]:
 
 
 RESOURCES = {
+    "alerts": alerts_resource,
     "artifacts": artifacts_resource,
     "clock": clock_resource,
     "finra": finra_resource,

@@ -1,0 +1,1 @@
+"""Rules for watching over runs: what alerts, when it is told again, and in which words."""

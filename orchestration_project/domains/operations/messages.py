@@ -1,0 +1,262 @@
+"""The words of alerts: a title, and a text that says what failed, why, what to do, and where."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Protocol
+
+from orchestration_project.domains.operations.alerts import (
+    Decision,
+    EndedRun,
+    Notice,
+    OpenAlert,
+    Problem,
+    Severity,
+    Unit,
+    severity_of,
+    worst,
+)
+
+LONGEST_REASON = 1200
+"""Characters of an error's own text; the run's page has the rest."""
+
+LONGEST_BODY = 3500
+"""Characters; chat services refuse messages above about 4000."""
+
+LISTED = 5
+"""Partitions, reasons and links that are written out; of the rest, how many there are."""
+
+NOTICE_SEVERITIES: dict[str, Severity] = {"restatement": "warning"}
+"""Other notices are for information."""
+
+RECOVERED = "recovered"
+
+
+class Links(Protocol):
+    """Where the UI shows things."""
+
+    def run(self, run_id: str) -> str:
+        """Return the page of a run."""
+        ...
+
+    def partition(self, asset: str, partition: str) -> str:
+        """Return the page of an asset's partition, which is empty where it has none."""
+        ...
+
+    def check(self, asset: str, name: str) -> str:
+        """Return the page of an asset check."""
+        ...
+
+    def automation(self) -> str:
+        """Return the page of sensors and schedules."""
+        ...
+
+
+@dataclass(frozen=True)
+class Message:
+    """What is stored, and sent to each channel that wants its severity."""
+
+    kind: str
+    severity: Severity
+    title: str
+    body: str
+    problems: frozenset[Problem] = frozenset()
+    run_id: str | None = None
+    job: str | None = None
+    assets: Sequence[str] = ()
+    partitions: Sequence[str] = ()
+    link: str | None = None
+
+
+def run_messages(run: EndedRun, decision: Decision, links: Links) -> list[Message]:
+    """Return what is told of a run: its failure, what recovered, and its notices by kind."""
+    link = links.run(run.run_id)
+    told = [_failure(run, decision.raised, links, link)] if decision.raised else []
+    if decision.recovered:
+        told.append(recovery(decision.recovered, f"by the run {link}", run.run_id, link))
+    by_kind = groupby(sorted(run.notices, key=lambda each: each.kind), lambda each: each.kind)
+    return told + [_noticed(run, kind, list(notices), link) for kind, notices in by_kind]
+
+
+def recovery(
+    recovered: Sequence[OpenAlert], how: str, run_id: str | None = None, link: str | None = None
+) -> Message:
+    """Return what tells those who heard of alerts that all is well again."""
+    titles = [alert.title for alert in recovered]
+    return Message(
+        kind=RECOVERED,
+        severity=worst(alert.severity for alert in recovered),
+        title=cut(f"Recovered: {titles[0]}{_more(len(titles) - 1)}", 200),
+        body=_body(["Well again:", *titles, "", f"Made well {how}"]),
+        run_id=run_id,
+        link=link,
+    )
+
+
+def tick_failure(name: str, error: str, links: Links) -> Message:
+    """Return what tells that a sensor or schedule fails."""
+    problem = Problem("tick_failed", name)
+    link = links.automation()
+    return Message(
+        kind=problem.kind,
+        severity="error",
+        title=f"{name} fails: it starts nothing until this is mended",
+        body=_body([cut(error, LONGEST_REASON), "", f"Sensors and schedules: {link}"]),
+        problems=frozenset([problem]),
+        link=link,
+    )
+
+
+def database_failure(error: str) -> Message:
+    """Return what is told directly when alerts cannot be stored."""
+    return Message(
+        kind="database",
+        severity="error",
+        title="The database cannot be used: nothing lands, and alerts wait",
+        body=_body(
+            [cut(error, LONGEST_REASON), "", "Alerts of ended runs follow once it is back."]
+        ),
+    )
+
+
+def database_recovery() -> Message:
+    """Return what tells that alerts can be stored again."""
+    return Message(
+        kind=RECOVERED,
+        severity="error",
+        title="Recovered: the database can be used again",
+        body="Alerts of the runs that ended meanwhile follow.",
+    )
+
+
+def trial_message() -> Message:
+    """Return what `alerts test` sends."""
+    return Message(
+        kind="test",
+        severity="info",
+        title="Test: alerts of orchestration_project reach you here",
+        body="Nothing failed. `python -m orchestration_project alerts test` sent this.",
+    )
+
+
+def listed(words: Sequence[str]) -> str:
+    """Return the first few of ``words``, and how many more there are."""
+    return ", ".join(words[:LISTED]) + _more(len(words) - LISTED)
+
+
+def cut(text: str, length: int) -> str:
+    """Return ``text``, or of a longer one its beginning and a sign that it goes on."""
+    return text if len(text) <= length else text[: length - 2] + " …"
+
+
+def _more(count: int) -> str:
+    return f" and {count} more" if count > 0 else ""
+
+
+def _failure(run: EndedRun, raised: frozenset[Problem], links: Links, link: str) -> Message:
+    units = sorted(Unit(each.subject, each.detail) for each in raised if not _is_check(each))
+    partitions = sorted({unit.partition for unit in units if unit.partition})
+    assets = sorted({each.subject for each in raised if each.kind != "job_failed"})
+    kinds = {problem.kind for problem in raised}
+    kind = next((each for each in ("job_failed", "failed", "held_back") if each in kinds), "check")
+    return Message(
+        kind=kind,
+        severity=severity_of(raised),
+        title=cut(_title(run, kind, partitions, assets), 200),
+        body=_body(
+            [
+                *_reasons(run, kind),
+                *_failed_checks(run),
+                "",
+                f"Run: {link}",
+                *_pages(units if kind in ("held_back", "failed") else [], raised, links),
+            ]
+        ),
+        problems=raised,
+        run_id=run.run_id,
+        job=run.job,
+        assets=assets,
+        partitions=partitions,
+        link=link,
+    )
+
+
+def _title(run: EndedRun, kind: str, partitions: Sequence[str], assets: Sequence[str]) -> str:
+    name = listed(assets) if run.job.startswith("__") else run.job  # __ASSET_JOB says nothing
+    if kind == "check":
+        failed = [f"{each.asset} {each.name}" for each in run.checks if not each.passed]
+        return f"Check failed: {listed(failed)}"
+    if kind == "held_back":
+        return f"{name}: {len(partitions)} of {len(run.partitions)} partitions held back: " + (
+            listed(partitions)
+        )
+    what = "failed" if run.has_started else "never started"
+    return f"{name} {what}" + (f": {listed(partitions)}" if partitions else "")
+
+
+def _reasons(run: EndedRun, kind: str) -> list[str]:
+    if kind == "check":
+        return []
+    told = list(dict.fromkeys(cut(text, LONGEST_REASON) for text in (run.refused or {}).values()))
+    if kind != "held_back":
+        told = [cut(run.error, LONGEST_REASON)]
+    more = len(told) - LISTED
+    return [*told[:LISTED], *([f"and {more} more reasons: see the run"] if more > 0 else [])]
+
+
+def _failed_checks(run: EndedRun) -> list[str]:
+    return [
+        f"Check {each.asset} {each.name} failed ({each.severity})"
+        + (f": {cut(each.said, 300)}" if each.said else "")
+        for each in run.checks
+        if not each.passed
+    ]
+
+
+def _pages(units: Iterable[Unit], raised: Iterable[Problem], links: Links) -> list[str]:
+    """Return lines that lead to partitions and checks in the UI."""
+    partitions = [f"{unit.partition or unit.asset}: {links.partition(*unit)}" for unit in units]
+    checks = [
+        f"{each.detail}: {links.check(each.subject, each.detail)}"
+        for each in sorted(raised)
+        if _is_check(each)
+    ]
+    return [*partitions[:LISTED], *checks[:LISTED]]
+
+
+def _noticed(run: EndedRun, kind: str, notices: Sequence[Notice], link: str) -> Message:
+    texts = list(dict.fromkeys(cut(each.text, LONGEST_REASON) for each in notices))
+    partitions = sorted({each.unit.partition for each in notices if each.unit.partition})
+    about = listed(partitions) or listed(sorted({each.unit.asset for each in notices}))
+    more = len(texts) - LISTED
+    return Message(
+        kind=kind,
+        severity=NOTICE_SEVERITIES.get(kind, "info"),
+        title=cut(f"{kind.capitalize()}: {about}", 200),
+        body=_body(
+            [
+                *texts[:LISTED],
+                *([f"and {more} more: see the run"] if more > 0 else []),
+                "",
+                f"Run: {link}",
+            ]
+        ),
+        run_id=run.run_id,
+        job=run.job,
+        assets=sorted({each.unit.asset for each in notices}),
+        partitions=partitions,
+        link=link,
+    )
+
+
+def _is_check(problem: Problem) -> bool:
+    return problem.kind.startswith("check_")
+
+
+def _body(lines: Sequence[str]) -> str:
+    """Return the lines as one text; one that is too long loses its middle, never its links."""
+    text = "\n".join(lines).strip()
+    if len(text) <= LONGEST_BODY:
+        return text
+    head, _, links = text.rpartition("\n\n")
+    return f"{cut(head, max(LONGEST_BODY - len(links), 0))}\n\n{links}"

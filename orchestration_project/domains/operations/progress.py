@@ -1,0 +1,34 @@
+"""How far ended runs were looked at: the cursor of the sensor that raises alerts."""
+
+from datetime import datetime
+
+from pydantic import BaseModel, Field
+
+LOOKED_BACK = 20
+"""Ends of runs read once more: two processes may write them in another order than their numbers."""
+
+LOOKS_FOR_A_RETRY = 10
+"""After so many looks a retry that was announced will not be made: its backfill may be over."""
+
+
+class Progress(BaseModel):
+    """What a tick hands to the next.
+
+    Attributes:
+        seen: Places of the latest ends of runs that were looked at, in order.
+        waiting: Failed runs of which a retry is announced, and how often that was looked for.
+        told: When each channel was told that the database is lost; empty while it is not.
+    """
+
+    seen: list[int]
+    waiting: dict[str, int] = Field(default_factory=dict)
+    told: dict[str, datetime] = Field(default_factory=dict)
+
+    @property
+    def since(self) -> int:
+        """The place after which ends are read."""
+        return self.seen[0]
+
+    def with_seen(self, places: list[int]) -> "Progress":
+        """Return the progress after looking at these places too."""
+        return self.model_copy(update={"seen": sorted({*self.seen, *places})[-LOOKED_BACK - 1 :]})

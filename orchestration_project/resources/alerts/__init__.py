@@ -1,0 +1,7 @@
+"""Alerts: stored first, in our database, then sent to each channel by Apprise."""
+
+from orchestration_project.resources.alerts.alerts import Alerts
+from orchestration_project.resources.alerts.inbox import Inbox, Standing
+from orchestration_project.resources.alerts.links import Links
+
+__all__ = ["Alerts", "Inbox", "Links", "Standing"]

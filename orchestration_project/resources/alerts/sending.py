@@ -1,0 +1,80 @@
+"""Sending one message to one channel, by Apprise; what is said of a failure shows no secret."""
+
+import logging
+import re
+from typing import TYPE_CHECKING
+
+from orchestration_project.domains.operations.channels import Channel, unusable
+from orchestration_project.domains.operations.messages import RECOVERED, Message
+from orchestration_project.errors import TransientError
+
+if TYPE_CHECKING:
+    from apprise import Apprise
+
+HTTP_STATUS = re.compile(r"error=(\d{3})\b")
+"""How Apprise's services write the status that they were answered; the rest may hold secrets."""
+
+SECONDS_IN_ALL = 20
+"""For one message, whatever a service does; Apprise waits 4 s for a connection and an answer."""
+
+
+def send(channel: Channel, message: Message) -> None:
+    """Send ``message``.
+
+    Raises:
+        ConfigurationError: Apprise knows no such URL.
+        TransientError: The channel did not take it.
+    """
+    notifier = _notifier(channel)
+    result = notifier.notify(
+        title=message.title,
+        body=message.body,
+        notify_type=_type(message),
+        body_format="text",
+        timeout=SECONDS_IN_ALL,
+    )
+    if not result:
+        found = [match[1] for log in result.logs() if (match := HTTP_STATUS.search(log.message))]
+        raise TransientError(
+            f"{channel.name} did not take an alert",
+            found=f"HTTP {found[-1]}" if found else "no connection, no answer, or a refusal",
+            remedy="check the service and the entry of ALERT_URLS; it is tried again",
+        )
+
+
+def _type(message: Message) -> str:
+    if message.kind == RECOVERED:
+        return "success"
+    return {"info": "info", "warning": "warning", "error": "failure"}[message.severity]
+
+
+def _notifier(channel: Channel) -> "Apprise":
+    """Return what sends to ``channel``, with nothing kept on disk."""
+    apprise = _library()
+    made = apprise.Apprise(asset=apprise.AppriseAsset(storage_mode="memory", async_mode=False))
+    if not made.add(channel.url):
+        number = int(channel.name.rpartition("-")[2])
+        raise unusable(number, "a URL that Apprise cannot use")
+    return made
+
+
+class _StatusOnly(logging.Filter):
+    """Lets of Apprise's log lines just the HTTP status through: they quote whole URLs."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Cut the line down to the status; drop one that has none."""
+        found = HTTP_STATUS.search(record.getMessage())
+        record.msg, record.args = (found[0] if found else ""), ()
+        return found is not None and record.levelno >= logging.WARNING
+
+
+STATUS_ONLY = _StatusOnly()
+
+
+def _library():  # noqa: ANN202 - a module
+    """Import Apprise, which takes 0.8 s, with nothing secret in what it and urllib3 log."""
+    import apprise
+
+    logging.getLogger("apprise").addFilter(STATUS_ONLY)  # once, however often it is said
+    logging.getLogger("urllib3").setLevel(logging.CRITICAL)
+    return apprise

@@ -1,0 +1,67 @@
+"""Sensors and schedules whose latest tick failed."""
+
+import dagster as dg
+from dagster._core.scheduler.instigation import InstigatorTick, TickStatus
+
+from orchestration_project.domains.operations.alerts import Problem
+from orchestration_project.domains.operations.messages import Message, recovery, tick_failure
+from orchestration_project.resources.alerts.inbox import Inbox
+from orchestration_project.resources.alerts.links import Links
+
+KIND = "tick_failed"
+
+
+def take_ticks(instance: dg.DagsterInstance, inbox: Inbox, links: Links) -> list[Message]:
+    """Store what failed ticks raise and later ones recover; return what is told of them."""
+    latest = _latest_ticks(instance)
+    told: list[Message] = []
+    for name, tick in latest.items():
+        if tick.status == TickStatus.FAILURE:
+            message = tick_failure(name, _error(tick), links)
+            told += inbox.take(
+                f"tick {name} {tick.tick_id}",
+                message.problems,
+                lambda _: False,
+                lambda decision, message=message: [message] if decision.raised else [],
+            )
+    failing = {problem.subject: problem for problem in inbox.open_problems(KIND)}
+    for name, problem in failing.items():
+        tick = latest.get(name)
+        if tick is not None and tick.status in (TickStatus.SUCCESS, TickStatus.SKIPPED):
+            told += _recovered(inbox, f"tick {name} {tick.tick_id}", problem)
+    return told
+
+
+def _recovered(inbox: Inbox, cause: str, problem: Problem) -> list[Message]:
+    return inbox.take(
+        cause,
+        frozenset(),
+        lambda each: each == problem,
+        lambda decision: (
+            [recovery(decision.recovered, "by a later tick")] if decision.recovered else []
+        ),
+    )
+
+
+def _latest_ticks(instance: dg.DagsterInstance) -> dict[str, InstigatorTick]:
+    """Return the latest finished tick of everything that is switched on, by name."""
+    found: dict[str, InstigatorTick] = {}
+    for state in instance.all_instigator_state():
+        if not state.is_running:
+            continue
+        ticks = instance.get_ticks(
+            state.instigator_origin_id,
+            state.selector_id,
+            limit=1,
+            statuses=[TickStatus.SUCCESS, TickStatus.SKIPPED, TickStatus.FAILURE],
+        )
+        if ticks:
+            found[state.instigator_name] = ticks[0]
+    return found
+
+
+def _error(tick: InstigatorTick) -> str:
+    error = tick.error
+    while error is not None and error.cause is not None:
+        error = error.cause
+    return error.message.strip() if error else "Dagster gives no reason"

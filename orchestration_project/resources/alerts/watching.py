@@ -1,0 +1,107 @@
+"""Looking at what ended since the last tick, and storing what it raises.
+
+Dagster's own `run_failure_sensor` moves its cursor on when our code fails, and would lose that run;
+here the cursor moves only once all is stored, and what is stored is stored once per cause.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import dagster as dg
+
+from orchestration_project.domains.operations.alerts import problems, wellness
+from orchestration_project.domains.operations.messages import (
+    Message,
+    database_recovery,
+    run_messages,
+)
+from orchestration_project.domains.operations.progress import LOOKS_FOR_A_RETRY, Progress
+from orchestration_project.errors import OrchestrationError
+from orchestration_project.resources.alerts.alerts import Alerts
+from orchestration_project.resources.alerts.inbox import Inbox
+from orchestration_project.resources.alerts.ticks import take_ticks
+from orchestration_project.resources.ended_runs import (
+    RunEnd,
+    ends_after,
+    latest_end,
+    read_run,
+    retry_of,
+)
+
+RUNS_PER_TICK = 25
+"""Dagster ends a tick that takes longer than 60 s; a run over 444 partitions takes about 1 s."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """What one look found, and from where the next one goes on."""
+
+    said: str
+    progress: Progress
+
+
+def first_look(instance: dg.DagsterInstance) -> Look:
+    """Begin with what ends from now on."""
+    return Look("Watching the runs that end from now on.", Progress(seen=[latest_end(instance)]))
+
+
+def look(instance: dg.DagsterInstance, alerts: Alerts, progress: Progress) -> Look:
+    """Store what the runs that ended raise; if the database is lost, tell that directly."""
+    try:
+        with alerts.inbox() as inbox:
+            return _stored(instance, alerts, inbox, progress)
+    except OrchestrationError as error:
+        told = alerts.tell_of_lost_database(error, progress.told)
+        who = ", ".join(told) or "nobody"
+        return Look(
+            f"Alerts cannot be stored, and wait; told of it: {who}. {error}",
+            progress.model_copy(update={"told": told}),
+        )
+
+
+def _stored(instance: dg.DagsterInstance, alerts: Alerts, inbox: Inbox, progress: Progress) -> Look:
+    if progress.told:
+        inbox.tell(f"database {max(progress.told.values())}", database_recovery())
+    ends = ends_after(instance, progress.since, len(progress.seen) + RUNS_PER_TICK)
+    new = [end for end in ends if end.place not in progress.seen]
+    looked = [RunEnd(0, run_id, "failure") for run_id in progress.waiting] + new
+    waiting: dict[str, int] = {}
+    told: list[Message] = []
+    for end in looked:
+        retry = retry_of(instance, end.run_id) if end.outcome == "failure" else "none"
+        looks = progress.waiting.get(end.run_id, 0)
+        if retry == "announced" and looks < LOOKS_FOR_A_RETRY:
+            waiting[end.run_id] = looks + 1
+        else:
+            told += _take(instance, alerts, inbox, end, is_retried=retry == "made")
+    told += take_ticks(instance, inbox, alerts.links)
+    reached = progress.with_seen([end.place for end in new])
+    return Look(
+        _said(len(new), told, waiting, alerts),
+        reached.model_copy(update={"waiting": waiting, "told": {}}),
+    )
+
+
+def _take(
+    instance: dg.DagsterInstance, alerts: Alerts, inbox: Inbox, end: RunEnd, *, is_retried: bool
+) -> Sequence[Message]:
+    run = read_run(instance, end)
+    if run is None:
+        return []
+    bad = frozenset(each for each in problems(run) if not is_retried or _is_check(each.kind))
+    words = partial(run_messages, run, links=alerts.links)
+    return inbox.take(end.cause, bad, wellness(run), words)
+
+
+def _is_check(kind: str) -> bool:
+    return kind.startswith("check_")
+
+
+def _said(runs: int, told: Sequence[Message], waiting: Iterable[str], alerts: Alerts) -> str:
+    said = [f"Looked at {runs} ended runs."]
+    said += [f"{message.severity}: {message.title}." for message in told]
+    said += [f"The run {run_id} is to be retried." for run_id in waiting]
+    if told and not alerts.channels:
+        said.append("Nobody is told: ALERT_URLS is not set.")
+    return " ".join(said)

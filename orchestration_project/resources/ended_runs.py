@@ -1,0 +1,220 @@
+"""Runs that are over, read from Dagster's event log as plain facts."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal, NamedTuple
+
+import dagster as dg
+from dagster import DagsterEventType as Happened
+
+from orchestration_project.domains.operations.alerts import CheckResult, EndedRun, Notice, Unit
+
+Outcome = Literal["success", "failure", "canceled"]
+
+ENDS: dict[Outcome, Any] = {
+    "success": Happened.RUN_SUCCESS,
+    "failure": Happened.RUN_FAILURE,
+    "canceled": Happened.RUN_CANCELED,
+}
+READ = {
+    Happened.RUN_START,
+    Happened.RUN_FAILURE,
+    Happened.STEP_FAILURE,
+    Happened.ASSET_MATERIALIZATION_PLANNED,
+    Happened.ASSET_MATERIALIZATION,
+    Happened.ASSET_OBSERVATION,
+    Happened.ASSET_CHECK_EVALUATION,
+}
+WILL_RETRY, RETRIED_AS = "dagster/will_retry", "dagster/auto_retry_run_id"
+PARTITION, RANGE_START, RANGE_END = (
+    "dagster/partition",
+    "dagster/asset_partition_range_start",
+    "dagster/asset_partition_range_end",
+)
+SHOWN_LENGTH = 120
+"""Characters; longer metadata of a check is left out of what it is told to have said."""
+
+
+class RunEnd(NamedTuple):
+    """That a run ended, and its place in the event log."""
+
+    place: int
+    run_id: str
+    outcome: Outcome
+
+    @property
+    def cause(self) -> str:
+        """A name for this end: a run may be marked failed and still succeed."""
+        return f"run {self.run_id} {self.outcome}"
+
+
+def latest_end(instance: dg.DagsterInstance) -> int:
+    """Return the place of the latest end of a run, 0 if there is none."""
+    latest = [instance.fetch_run_status_changes(kind, limit=1).records for kind in ENDS.values()]
+    return max((record.storage_id for records in latest for record in records), default=0)
+
+
+def ends_after(instance: dg.DagsterInstance, place: int, limit: int) -> list[RunEnd]:
+    """Return the first ends of runs after ``place``, in order."""
+    found = [
+        RunEnd(record.storage_id, record.event_log_entry.run_id, outcome)
+        for outcome, kind in ENDS.items()
+        for record in instance.fetch_run_status_changes(
+            dg.RunStatusChangeRecordsFilter(event_type=kind, after_storage_id=place),
+            limit=limit,
+            ascending=True,
+        ).records
+    ]
+    return sorted(found)[:limit]
+
+
+def retry_of(instance: dg.DagsterInstance, run_id: str) -> Literal["none", "made", "announced"]:
+    """Return what Dagster does about a failed run: a retry is made, or announced and not made yet.
+
+    Dagster decides right after it has stored the failure, so a run without that word is awaited.
+    """
+    run = instance.get_run_by_id(run_id)
+    if run is None or not instance.run_retries_enabled:
+        return "none"
+    if run.tags.get(RETRIED_AS):
+        return "made"
+    return "none" if run.tags.get(WILL_RETRY) == "false" else "announced"
+
+
+def read_run(instance: dg.DagsterInstance, end: RunEnd) -> EndedRun | None:
+    """Return the facts of a run that ended, None if it was deleted."""
+    run = instance.get_run_by_id(end.run_id)
+    if run is None:
+        return None
+    records = instance.get_records_for_run(end.run_id, of_type=READ).records
+    events = [record.event_log_entry.dagster_event for record in records]
+    happened = [event for event in events if event is not None]
+    planned = [(event.step_key, unit) for event in happened for unit in _planned(event)]
+    speaks = _speakers(planned)
+    landed, refused = _made_and_refused(happened, speaks)
+    wanted = frozenset(unit for step, unit in planned if unit.asset == speaks.get(step))
+    return EndedRun(
+        run_id=end.run_id,
+        job=run.job_name,
+        outcome=end.outcome,
+        has_started=any(event.event_type == Happened.RUN_START for event in happened),
+        partitions=_partitions(run.tags, wanted),
+        wanted=wanted,
+        landed=frozenset(landed),
+        refused=refused,
+        checks=_checks(happened),
+        notices=_notices(happened),
+        error=_error(happened) if end.outcome == "failure" else "",
+    )
+
+
+def _planned(event: dg.DagsterEvent) -> list[Unit]:
+    if event.event_type != Happened.ASSET_MATERIALIZATION_PLANNED or event.asset_key is None:
+        return []
+    asset, subset = event.asset_key.to_user_string(), event.partitions_subset
+    keys = list(subset.get_partition_keys()) if subset else [event.partition or ""]
+    return [Unit(asset, key) for key in keys]
+
+
+def _speakers(planned: Iterable[tuple[str | None, Unit]]) -> Mapping[str | None, str]:
+    """Return for each step the first of its assets by name, which stands for all of them."""
+    return {step: unit.asset for step, unit in sorted(planned, key=lambda each: each[1])[::-1]}
+
+
+def _made_and_refused(
+    events: Iterable[dg.DagsterEvent], speaks: Mapping[str | None, str]
+) -> tuple[set[Unit], dict[Unit, str]]:
+    """Return what landed, and what was held back and why: of several attempts, the last counts."""
+    landed: set[Unit] = set()
+    refused: dict[Unit, str] = {}
+    for event in events:
+        if event.event_type == Happened.ASSET_MATERIALIZATION:
+            unit = Unit(_asset_of(event), event.partition or "")
+            landed.add(unit)
+            refused.pop(unit, None)
+        elif event.event_type == Happened.ASSET_OBSERVATION:
+            observation = event.asset_observation_data.asset_observation
+            told = {name: value.value for name, value in observation.metadata.items()}
+            unit = Unit(_asset_of(event), observation.partition or "")
+            if told.get("outcome") == "held back" and unit.asset == speaks.get(event.step_key):
+                landed.discard(unit)
+                refused[unit] = str(told.get("reason", ""))
+    return landed, refused
+
+
+def _asset_of(event: dg.DagsterEvent) -> str:
+    return event.asset_key.to_user_string() if event.asset_key else ""
+
+
+def _partitions(tags: Mapping[str, str], wanted: Iterable[Unit]) -> Sequence[str]:
+    keys = sorted({unit.partition for unit in wanted if unit.partition})
+    if keys:
+        return keys
+    given = [tags[tag] for tag in (PARTITION, RANGE_START, RANGE_END) if tag in tags]
+    return list(dict.fromkeys(given))
+
+
+def _checks(events: Iterable[dg.DagsterEvent]) -> list[CheckResult]:
+    found = [
+        event.asset_check_evaluation_data
+        for event in events
+        if event.event_type == Happened.ASSET_CHECK_EVALUATION
+    ]
+    latest = {(each.asset_key, each.check_name): each for each in found}
+    return [
+        CheckResult(
+            asset=each.asset_key.to_user_string(),
+            name=each.check_name,
+            passed=each.passed,
+            severity="error" if each.severity == dg.AssetCheckSeverity.ERROR else "warning",
+            said=each.description or _shown(each.metadata),
+        )
+        for each in latest.values()
+    ]
+
+
+def _shown(metadata: Mapping[str, dg.MetadataValue[Any]]) -> str:
+    plain = {
+        name: str(value.value)
+        for name, value in metadata.items()
+        if isinstance(value.value, int | float | str)
+    }
+    return ", ".join(f"{name}: {text}" for name, text in plain.items() if len(text) <= SHOWN_LENGTH)
+
+
+def _notices(events: Iterable[dg.DagsterEvent]) -> list[Notice]:
+    found = []
+    for event in events:
+        if event.event_type != Happened.ASSET_MATERIALIZATION:
+            continue
+        told = event.step_materialization_data.materialization.metadata
+        if "notice" in told:
+            kind = str(told["notice_kind"].value) if "notice_kind" in told else "notice"
+            unit = Unit(_asset_of(event), event.partition or "")
+            found.append(Notice(kind, str(told["notice"].value), unit))
+    return found
+
+
+def _error(events: Sequence[dg.DagsterEvent]) -> str:
+    """Return what the failed steps say; of a run that none failed in, what Dagster says of it."""
+    steps = [event for event in events if event.event_type == Happened.STEP_FAILURE]
+    if steps:
+        return "\n".join(f"{event.step_key}: {_said(event)}" for event in steps)
+    failures = [event for event in events if event.event_type == Happened.RUN_FAILURE]
+    told = [event.message or "" for event in failures]
+    causes = [
+        event.job_failure_data.error.message.strip()
+        for event in failures
+        if event.event_specific_data and event.job_failure_data.error
+    ]
+    return "\n".join([*told, *causes]) or "Dagster gives no reason; see the run's events"
+
+
+def _said(event: dg.DagsterEvent) -> str:
+    """Return an op's own description of its failure, or the error that is at the bottom of it."""
+    failure = event.step_failure_data
+    if failure.user_failure_data and failure.user_failure_data.description:
+        return failure.user_failure_data.description
+    error = failure.error
+    while error is not None and error.cause is not None:
+        error = error.cause
+    return error.message.strip() if error else str(event.message)

@@ -1,0 +1,35 @@
+"""When alerts are raised and sent. Both are sensors without a job: a tick does the work."""
+
+import dagster as dg
+
+from orchestration_project.domains.operations.progress import Progress
+from orchestration_project.resources.alerts import Alerts
+from orchestration_project.resources.alerts.watching import first_look, look
+
+SECONDS_BETWEEN_LOOKS = 30
+
+
+@dg.sensor(minimum_interval_seconds=SECONDS_BETWEEN_LOOKS)
+def operations_on_run_end(
+    context: dg.SensorEvaluationContext, alerts: dg.ResourceParam[Alerts]
+) -> dg.SkipReason:
+    """Store the alerts that ended runs, their checks, and failing sensors and schedules raise."""
+    if context.cursor is None:
+        found = first_look(context.instance)
+    else:
+        found = look(context.instance, alerts, Progress.model_validate_json(context.cursor))
+    context.update_cursor(found.progress.model_dump_json())
+    return dg.SkipReason(found.said)
+
+
+@dg.sensor(minimum_interval_seconds=SECONDS_BETWEEN_LOOKS)
+def operations_on_undelivered_alert(alerts: dg.ResourceParam[Alerts]) -> dg.SkipReason:
+    """Send stored alerts to their channels, again and again until they are taken."""
+    with alerts.inbox() as inbox:
+        taken, reasons = alerts.deliver(inbox)
+        waiting = inbox.waiting()
+    if not alerts.channels:
+        return dg.SkipReason("Nobody is told of alerts: ALERT_URLS is not set.")
+    left = ", ".join(f"{count} to {name}" for name, count in waiting.items()) or "none"
+    why = "".join(f" {reason}." for reason in reasons.values())
+    return dg.SkipReason(f"Sent {taken} alerts; still waiting: {left}.{why}")

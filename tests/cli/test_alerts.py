@@ -1,0 +1,118 @@
+"""The command `alerts`, with real receivers."""
+
+import pytest
+
+from orchestration_project.__main__ import main
+from orchestration_project.domains.operations.alerts import Decision, Problem
+from orchestration_project.domains.operations.messages import Message
+from orchestration_project.resources.providers import open_alerts
+from orchestration_project.settings import load_settings
+from tests.programs import free_port
+from tests.receivers import http_receiver, mail_receiver
+
+TITLE = "Test: alerts of orchestration_project reach you here"
+
+
+def test_a_test_reaches_every_channel_and_tells_of_each(desk, monkeypatch, capsys):
+    with http_receiver() as hook, mail_receiver() as mailbox:
+        monkeypatch.setenv("ALERT_URLS", f"error={hook.url()} {mailbox.url}")
+        assert main(["alerts", "test"]) == 0
+        assert capsys.readouterr().out == (
+            "json-1 (error and worse): taken\nmailto-2 (warning and worse): taken\n"
+        )
+        (posted,) = hook.received
+        assert (posted["title"], posted["type"]) == (TITLE, "info")
+        assert posted["message"].startswith("Nothing failed.")
+        (mail,) = mailbox.received
+        assert (mail["Subject"], mail["From"], mail["To"]) == (
+            TITLE,
+            "pipelines@example.org",
+            "team@example.org",
+        )
+        text = mail.get_body(("plain",))
+        assert text
+        assert text.get_content().startswith("Nothing failed.")
+
+
+def test_a_test_fails_if_a_channel_does_not_take_it_or_there_is_none(desk, monkeypatch, capsys):
+    with http_receiver() as hook:
+        hook.status = 404
+        down = f"json://127.0.0.1:{free_port()}/secret"
+        monkeypatch.setenv("ALERT_URLS", f"{hook.url('secret')} {down} nosuch://secret")
+        assert main(["alerts", "test"]) == 1
+    assert capsys.readouterr().out.splitlines() == [
+        "json-1 (warning and worse): json-1 did not take an alert: HTTP 404",
+        "json-2 (warning and worse): json-2 did not take an alert: no connection, no answer, or a "
+        "refusal",
+        "nosuch-3 (warning and worse): entry 3 of ALERT_URLS cannot be used: a URL that Apprise "
+        "cannot use",
+    ]
+    monkeypatch.delenv("ALERT_URLS")
+    assert main(["alerts", "test"]) == 1
+    assert capsys.readouterr().out.startswith("ALERT_URLS is not set: nobody is told")
+
+
+def test_a_malformed_entry_is_an_error_that_names_its_number(desk, monkeypatch, capsys):
+    monkeypatch.setenv("ALERT_URLS", "json://h hunter2")
+    assert main(["alerts", "list"]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("entry 2 of ALERT_URLS cannot be used")
+    assert "hunter2" not in error
+
+
+def test_the_list_shows_what_is_open_and_what_waits(desk, monkeypatch, capsys):
+    monkeypatch.setenv("CLOCK_NOW", "2026-03-02T15:00:00+00:00")
+    assert main(["alerts", "list"]) == 0
+    assert capsys.readouterr().out == "no alert is open\n"
+    monkeypatch.setenv("ALERT_URLS", "json://127.0.0.1:1 error=json://127.0.0.1:1")
+    store("a", Problem("failed", "finra/otc_weekly", "T1|2026-01-05"))
+    assert main(["alerts", "list"]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "since (UTC)       severity  again  alert                not delivered to",
+        "2026-03-02 15:00  error     0      it failed at \\udc80  json-1, json-2",
+        "waiting to be delivered: 1 to json-1, 1 to json-2",
+    ]
+
+
+@pytest.mark.parametrize("died", ["before it was sent", "after it was sent"])
+def test_a_delivery_whose_process_died_is_made_again_after_the_lease(desk, monkeypatch, died):
+    monkeypatch.setenv("CLOCK_NOW", "2026-03-02T15:00:00+00:00")
+    with http_receiver() as hook:
+        monkeypatch.setenv("ALERT_URLS", hook.url())
+        store("a", Problem("failed", "finra/otc_weekly", "T1|2026-01-05"))
+        alerts = open_alerts(load_settings())
+        with alerts.inbox() as inbox:
+            (delivery,) = inbox.due("json-1", 10)
+            assert inbox.claim(delivery)
+            assert not inbox.claim(delivery)  # nor can another process
+            if died == "after it was sent":
+                alerts.send_to_all(delivery.message)
+            assert alerts.deliver(inbox) == (0, {})
+        monkeypatch.setenv("CLOCK_NOW", "2026-03-02T15:06:00+00:00")
+        alerts = open_alerts(load_settings())
+        with alerts.inbox() as inbox:
+            assert alerts.deliver(inbox) == (1, {})
+            assert alerts.deliver(inbox) == (0, {})
+        assert len(hook.received) == (2 if died == "after it was sent" else 1)
+
+
+def test_what_waits_for_a_channel_that_is_gone_is_given_up(desk, monkeypatch):
+    monkeypatch.setenv("CLOCK_NOW", "2026-03-02T15:00:00+00:00")
+    monkeypatch.setenv("ALERT_URLS", "json://127.0.0.1:1 json://127.0.0.1:1")
+    store("a", Problem("failed", "finra/otc_weekly", "T1|2026-01-05"))
+    monkeypatch.setenv("ALERT_URLS", "json://127.0.0.1:1")
+    alerts = open_alerts(load_settings())
+    with alerts.inbox() as inbox:
+        alerts.deliver(inbox)
+        assert inbox.waiting() == {"json-1": 1}
+
+
+def store(cause: str, problem: Problem) -> None:
+    """Store an alert about ``problem``; its title has what PostgreSQL cannot hold."""
+    bad = frozenset([problem])
+
+    def words(_: Decision) -> list[Message]:
+        return [Message("failed", "error", "it failed \0at \udc80", "why", problems=bad)]
+
+    with open_alerts(load_settings()).inbox() as inbox:
+        inbox.take(cause, bad, lambda _: False, words)

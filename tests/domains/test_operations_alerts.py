@@ -1,0 +1,180 @@
+"""Which alerts a run raises, repeats and recovers; and their words."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from orchestration_project.domains.operations.alerts import (
+    CheckResult,
+    Decision,
+    EndedRun,
+    OpenAlert,
+    Problem,
+    Unit,
+    admits,
+    decide,
+    problems,
+    wait_after,
+    wellness,
+)
+from orchestration_project.domains.operations.channels import Channel, channels
+from orchestration_project.domains.operations.messages import (
+    LONGEST_BODY,
+    cut,
+    listed,
+    run_messages,
+)
+from orchestration_project.domains.operations.progress import LOOKED_BACK, Progress
+from orchestration_project.errors import ConfigurationError
+from orchestration_project.resources.alerts import Links
+
+NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
+DAY = timedelta(hours=24)
+WEEKS = [f"T1|2026-01-{day:02}" for day in (5, 12, 19)]
+ASSET = "finra/otc_weekly"
+UNITS = [Unit(ASSET, week) for week in WEEKS]
+FAILED = [Problem("failed", *unit) for unit in UNITS]
+
+
+def run(outcome: Any = "failure", **facts: Any) -> EndedRun:
+    usual = {"run_id": "r1", "job": "finra_otc_weekly", "partitions": WEEKS, "error": "no host"}
+    return EndedRun(**{**usual, "outcome": outcome, "wanted": frozenset(UNITS), **facts})
+
+
+def check(passed: bool, severity: Any = "error") -> CheckResult:
+    return CheckResult(ASSET, "has_few_rejects", passed, severity, "9 of 10")
+
+
+def told(*found: Problem, at: datetime = NOON - timedelta(hours=1), name: str = "a1") -> OpenAlert:
+    return OpenAlert(name, "error", f"alert {name}", frozenset(found), at)
+
+
+def decision(ended: EndedRun, *known: OpenAlert) -> Decision:
+    return decide(problems(ended), wellness(ended), known, now=NOON, window=DAY)
+
+
+def test_what_a_failed_run_did_not_land_is_a_problem_and_what_it_refused_is_held_back():
+    ended = run(landed=frozenset(UNITS[:1]), refused={UNITS[1]: "sums differ"})
+    assert problems(ended) == {Problem("held_back", *UNITS[1]), Problem("failed", *UNITS[2])}
+
+
+def test_a_failed_run_that_landed_all_is_a_problem_of_its_job():
+    assert problems(run(landed=frozenset(UNITS), partitions=["p"])) == {
+        Problem("job_failed", "finra_otc_weekly", "p")
+    }
+    assert problems(run(wanted=frozenset(), partitions=[])) == {
+        Problem("job_failed", "finra_otc_weekly", "")
+    }
+
+
+@pytest.mark.parametrize("outcome", ["success", "canceled"])
+def test_a_run_that_did_not_fail_has_just_the_problems_of_its_checks(outcome):
+    ended = run(outcome, checks=[check(False, "warning")])
+    assert problems(ended) == {Problem("check_warning", ASSET, "has_few_rejects")}
+
+
+def test_a_new_problem_raises_and_the_same_within_the_window_repeats():
+    assert decision(run()) == Decision(frozenset(FAILED), [], {}, [])
+    known = told(*FAILED)
+    assert decision(run(), known) == Decision(frozenset(), [known], {}, [])
+
+
+def test_after_the_window_the_same_is_raised_again_in_place_of_the_old():
+    old = told(*FAILED, at=NOON - DAY)
+    assert decision(run(), old) == Decision(frozenset(FAILED), [], {"a1": frozenset()}, [])
+
+
+def test_one_new_partition_raises_all_of_the_run_and_takes_them_from_older_alerts():
+    known = told(FAILED[0], Problem("failed", ASSET, "T2|2026-01-05"))
+    left = frozenset([Problem("failed", ASSET, "T2|2026-01-05")])
+    assert decision(run(), known) == Decision(frozenset(FAILED), [], {"a1": left}, [])
+
+
+def test_an_alert_recovers_with_its_last_problem_whichever_run_made_it_well():
+    known = told(*FAILED[:2])
+    first = run("failure", wanted=frozenset(), landed=frozenset(UNITS[:1]), partitions=["x"])
+    left = frozenset(FAILED[1:2])
+    assert decision(first, known).remaining == {"a1": left}
+    assert decision(first, known).recovered == []
+    known = told(*left)
+    second = EndedRun("r2", "__ASSET_JOB", "success", wanted=frozenset(UNITS[1:2]))
+    assert decision(second, known).recovered == [known]
+
+
+def test_a_check_recovers_when_it_passes_and_worsens_when_it_becomes_an_error():
+    known = told(check(False, "warning").problem)
+    assert decision(run("success", checks=[check(True)]), known).recovered == [known]
+    worse = decision(run("success", checks=[check(False, "error")]), known)
+    assert worse.raised == {Problem("check_error", ASSET, "has_few_rejects")}
+
+
+def test_what_is_bad_in_a_run_is_not_made_well_by_the_same_run():
+    known = told(check(False).problem)
+    ended = run("success", checks=[check(False)])
+    assert decision(ended, known) == Decision(frozenset(), [known], {}, [])
+
+
+def test_a_job_without_assets_recovers_when_it_succeeds_for_that_partition():
+    known = told(Problem("job_failed", "finra_otc_weekly", WEEKS[0]))
+    assert decision(run("success", partitions=WEEKS[1:]), known).recovered == []
+    assert decision(run("success"), known).recovered == [known]
+
+
+def test_156_partitions_that_fail_are_one_message_of_bounded_length():
+    weeks = [f"T1|{number:04}" for number in range(156)]
+    units = frozenset(Unit(ASSET, week) for week in weeks)
+    refused = {unit: f"{unit.partition} " + "x" * 5000 for unit in units}
+    ended = run(partitions=weeks, wanted=units, refused=refused)
+    (message,) = run_messages(ended, decision(ended), Links("http://ui/"))
+    assert message.title == (
+        "finra_otc_weekly: 156 of 156 partitions held back: "
+        "T1|0000, T1|0001, T1|0002, T1|0003, T1|0004 and 151 more"
+    )
+    assert len(message.body) <= LONGEST_BODY + 10
+    assert "Run: http://ui/runs/r1\n" in message.body
+    assert message.body.count("view=partitions") == 5
+    assert len(message.partitions) == 156
+
+
+def test_long_texts_and_lists_are_cut():
+    assert (cut("abc", 3), cut("abcdef", 4)) == ("abc", "ab …")
+    assert (listed(["a", "b"]), listed(list("abcdefg"))) == ("a, b", "a, b, c, d, e and 2 more")
+
+
+def test_waits_between_attempts_double_up_to_an_hour():
+    minutes = [wait_after(attempts) / timedelta(minutes=1) for attempts in (1, 2, 3, 6, 7, 900)]
+    assert minutes == [1, 2, 4, 32, 60, 60]
+
+
+def test_a_channel_gets_its_least_severity_and_worse():
+    levels: list[Any] = ["info", "warning", "error"]
+    assert [[admits(least, each) for each in levels] for least in levels] == [
+        [True, True, True],
+        [False, True, True],
+        [False, False, True],
+    ]
+
+
+def test_entries_are_read_with_their_severity_and_named_by_scheme_and_place():
+    read = channels("  slack://a/b/c\n ERROR=mailto://u:p@h?to=x\tinfo=json://h ")
+    assert read == (
+        Channel("slack-1", "warning", "slack://a/b/c"),
+        Channel("mailto-2", "error", "mailto://u:p@h?to=x"),
+        Channel("json-3", "info", "json://h"),
+    )
+    assert "u:p" not in repr(read)
+    assert channels("") == ()
+
+
+@pytest.mark.parametrize("entry", ["hunter2", "loud=json://hunter2", "=json://hunter2", "x://"])
+def test_a_malformed_entry_is_refused_by_its_number_without_its_text(entry):
+    with pytest.raises(ConfigurationError, match="entry 2 of ALERT_URLS") as refused:
+        channels(f"json://good {entry}")
+    assert "hunter2" not in str(refused.value)
+
+
+def test_progress_keeps_the_latest_places_so_that_late_ones_are_still_read():
+    progress = Progress(seen=[0]).with_seen(list(range(1, 101)))
+    assert progress.since == 100 - LOOKED_BACK
+    assert Progress.model_validate_json(progress.model_dump_json()) == progress

@@ -1,0 +1,469 @@
+"""Alerts of real runs, from the run to the receiver, on both databases."""
+
+import json
+import logging
+from pathlib import Path
+from urllib.parse import quote
+
+import dagster as dg
+import psycopg
+import pytest
+from sqlalchemy import select
+
+from orchestration_project.definitions import defs
+from orchestration_project.domains.operations.progress import LOOKS_FOR_A_RETRY
+from orchestration_project.resources.providers import RESOURCES
+from orchestration_project.sensors.operations import (
+    operations_on_run_end,
+    operations_on_undelivered_alert,
+)
+from orchestration_project.tables.operations import (
+    operations_alert_deliveries,
+    operations_alerts,
+)
+from tests import databases
+from tests.receivers import http_receiver
+
+HELD_BACK = "T2|2025-12-01"
+GOOD = ("T2|2025-11-24", "T2|2025-12-08")
+CHECK = "reconciles_with_symbol_totals"
+
+
+BOTH = pytest.mark.parametrize("url", ["sqlite", "postgresql"], indirect=True)
+
+
+@pytest.fixture
+def url(request, demo_settings, tmp_path, postgres_server, monkeypatch) -> str:
+    """The URL of an empty database, set as DATABASE_URL."""
+    if getattr(request, "param", "sqlite") == "sqlite":
+        found = f"sqlite:///{tmp_path}/warehouse.sqlite"
+    else:
+        name = f"sensors_{tmp_path.name}".lower()[:60]
+        with psycopg.connect(postgres_server, autocommit=True) as connection:
+            connection.execute(f'CREATE DATABASE "{name}"'.encode())
+        found = postgres_server.replace("/postgres?", f"/{name}?")
+    monkeypatch.setenv("DATABASE_URL", found)
+    return found
+
+
+@pytest.fixture
+def instance():
+    with dg.instance_for_test() as instance:
+        yield instance
+
+
+@pytest.fixture
+def hook(monkeypatch):
+    """A receiver of everything."""
+    with http_receiver() as hook:
+        monkeypatch.setenv("ALERT_URLS", f"info={hook.url()}")
+        yield hook
+
+
+class Watch:
+    """Ticks both sensors as the daemon does, with the cursor that the last tick left."""
+
+    def __init__(self, instance, url):
+        self.instance = instance
+        self.url = url
+        self.cursor = None
+        self.look()
+
+    def look(self) -> str:
+        with dg.build_resources({"alerts": RESOURCES["alerts"]}, self.instance) as resources:
+            context = dg.build_sensor_context(
+                self.instance, self.cursor, resources=resources._asdict()
+            )
+            said = operations_on_run_end(context)
+            self.cursor = context.cursor
+        assert isinstance(said, dg.SkipReason)
+        return str(said.skip_message)
+
+    def deliver(self) -> str:
+        with dg.build_resources({"alerts": RESOURCES["alerts"]}, self.instance) as resources:
+            said = operations_on_undelivered_alert(
+                dg.build_sensor_context(self.instance, resources=resources._asdict())
+            )
+        assert isinstance(said, dg.SkipReason)
+        return str(said.skip_message)
+
+    def alerts(self, *names):
+        columns = [operations_alerts.c[name] for name in names]
+        return databases.rows(
+            self.url, select(*columns).order_by(operations_alerts.c.raised_at, *columns)
+        )
+
+
+@pytest.fixture
+def watch(instance, url, hook):
+    return Watch(instance, url)
+
+
+def load(instance, first: str, last: str | None = None, **config) -> dg.ExecuteInProcessResult:
+    return defs.resolve_job_def("finra_otc_weekly").execute_in_process(
+        instance=instance,
+        raise_on_error=False,
+        run_config={"ops": {"finra_otc_weekly_load": {"config": config}}},
+        tags={
+            "dagster/asset_partition_range_start": first,
+            "dagster/asset_partition_range_end": last or first,
+        },
+    )
+
+
+def test_a_run_that_holds_a_partition_back_is_told_once_with_reason_and_links(
+    watch, hook, instance
+):
+    result = load(instance, *GOOD)
+    assert not result.success
+    title = f"finra_otc_weekly: 1 of 3 partitions held back: {HELD_BACK}"
+    assert watch.look() == f"Looked at 1 ended runs. error: {title}."
+    assert watch.deliver() == "Sent 1 alerts; still waiting: none."
+    (alert,) = hook.received
+    assert (alert["title"], alert["type"]) == (title, "failure")
+    body = alert["message"]
+    assert f"{HELD_BACK} is held back by {CHECK}" in body
+    assert "what to do: see the table audits" in body
+    assert f"Check finra/otc_weekly {CHECK} failed (error): " in body
+    assert "partitions_failed: 1" in body
+    ui = "http://127.0.0.1:3000"
+    assert f"Run: {ui}/runs/{result.run_id}" in body
+    assert (
+        f"{HELD_BACK}: {ui}/assets/finra/otc_weekly?view=partitions&partition="
+        f"{quote(HELD_BACK, safe='')}" in body
+    )
+    assert f"{CHECK}: {ui}/assets/finra/otc_weekly?view=checks&checkDetail={CHECK}" in body
+    assert watch.look() == "Looked at 0 ended runs."
+    assert watch.deliver() == "Sent 0 alerts; still waiting: none."
+    assert len(hook.received) == 1
+    assert watch.alerts("kind", "state", "run_id", "job") == [
+        ("held_back", "open", result.run_id, "finra_otc_weekly")
+    ]
+    ((partitions, assets),) = watch.alerts("partitions", "assets")
+    assert (json.loads(partitions), json.loads(assets)) == ([HELD_BACK], ["finra/otc_weekly"])
+
+
+@BOTH
+def test_the_same_failure_is_told_again_only_after_the_window(watch, hook, instance, monkeypatch):
+    load(instance, HELD_BACK)
+    watch.look()
+    load(instance, HELD_BACK)
+    load(instance, HELD_BACK)
+    assert watch.look() == "Looked at 2 ended runs."
+    assert watch.alerts("state", "repeated_count") == [("open", 2)]
+    watch.deliver()
+    monkeypatch.setenv("CLOCK_NOW", "2026-03-03T16:00:00+00:00")  # a day and an hour later
+    load(instance, HELD_BACK)
+    watch.look()
+    watch.deliver()
+    assert watch.alerts("state") == [("replaced",), ("open",)]
+    assert len(hook.received) == 2
+
+
+def test_a_run_that_succeeds_is_not_told(watch, hook, instance):
+    assert load(instance, GOOD[0]).success
+    assert watch.look() == "Looked at 1 ended runs."
+    assert watch.alerts("kind") == []
+
+
+@dg.asset(partitions_def=dg.StaticPartitionsDefinition(["a", "b", "c"]), key_prefix="shop")
+def orders(context: dg.AssetExecutionContext) -> None:
+    """One row per order."""
+    if context.run.tags.get("broken"):
+        raise ZeroDivisionError("no till is open")
+    if notice := context.run.tags.get("notice"):
+        kind = context.run.tags["notice_kind"]
+        context.add_output_metadata({"notice": notice, "notice_kind": kind})
+
+
+@dg.asset_check(asset=orders)
+def has_recent_orders(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
+    """The latest order is of today."""
+    return dg.AssetCheckResult(
+        passed="stale" not in context.run.tags,
+        severity=dg.AssetCheckSeverity.WARN,
+        description="the latest order is three days old",
+    )
+
+
+SHOP = dg.Definitions(
+    assets=[orders],
+    asset_checks=[has_recent_orders],
+    jobs=[dg.define_asset_job("shop_orders", [orders])],
+)
+JOB = SHOP.resolve_job_def("shop_orders")
+
+
+def shop(instance, partition: str = "a", **tags: str) -> dg.ExecuteInProcessResult:
+    return JOB.execute_in_process(
+        instance=instance, partition_key=partition, tags=tags, raise_on_error=False
+    )
+
+
+def told(watch, hook) -> list[tuple[str, str]]:
+    """Look and deliver; return title and type of what came of it."""
+    before = len(hook.received)
+    watch.look()
+    watch.deliver()
+    return [(each["title"], each["type"]) for each in hook.received[before:]]
+
+
+@BOTH
+def test_a_failed_run_and_its_partition_are_told_and_then_its_recovery(watch, hook, instance):
+    shop(instance, "a", broken="yes")
+    shop(instance, "b", broken="yes")
+    assert told(watch, hook) == [
+        ("shop_orders failed: a", "failure"),
+        ("shop_orders failed: b", "failure"),
+    ]
+    assert "shop__orders: no till is open" not in hook.received[0]["message"]
+    assert "ZeroDivisionError: no till is open" in hook.received[0]["message"]
+    shop(instance, "c")
+    assert told(watch, hook) == []
+    shop(instance, "a")
+    assert told(watch, hook) == [("Recovered: shop_orders failed: a", "success")]
+    assert watch.alerts("kind", "state") == [
+        ("failed", "recovered"),
+        ("failed", "open"),
+        ("recovered", "told"),
+    ]
+    shop(instance, "a", broken="yes")
+    assert told(watch, hook) == [("shop_orders failed: a", "failure")]
+
+
+def test_a_failed_check_of_a_run_that_succeeds_is_told_by_its_severity(watch, hook, instance):
+    assert shop(instance, stale="yes").success
+    title = "Check failed: shop/orders has_recent_orders"
+    assert told(watch, hook) == [(title, "warning")]
+    assert "(warning): the latest order is three days old" in hook.received[0]["message"]
+    shop(instance, stale="yes")
+    assert told(watch, hook) == []
+    shop(instance)
+    assert told(watch, hook) == [(f"Recovered: {title}", "success")]
+
+
+def test_notices_of_materializations_are_told(watch, hook, instance):
+    shop(instance, "a", notice="3 of 10 orders changed", notice_kind="restatement")
+    shop(instance, "b", notice="10 orders", notice_kind="landed")
+    assert told(watch, hook) == [("Restatement: a", "warning"), ("Landed: b", "info")]
+    assert hook.received[0]["message"].startswith("3 of 10 orders changed\n")
+
+
+def test_each_channel_gets_what_is_as_severe_as_it_wants(watch, hook, instance, monkeypatch):
+    with http_receiver() as all_, http_receiver() as usual, http_receiver() as errors:
+        monkeypatch.setenv("ALERT_URLS", f"INFO={all_.url()} {usual.url()}\n error={errors.url()}")
+        shop(instance, "a", notice="10 orders", notice_kind="landed")
+        shop(instance, "a", stale="yes")
+        shop(instance, "b", broken="yes")
+        shop(instance, "b")
+        told(watch, hook)
+        names = ["Landed: a", "Check failed: shop/orders has_recent_orders"]
+        failed = "shop_orders failed: b"
+        assert all_.titles[:3] == [*names, failed]
+        assert usual.titles[:2] == [names[1], failed]
+        assert errors.titles[0] == failed
+        assert [len(each.titles) for each in (all_, usual, errors)] == [4, 3, 2]
+
+
+def test_a_run_that_never_started_is_told(watch, hook, instance):
+    run = instance.create_run_for_job(JOB, tags={"dagster/partition": "b"})
+    instance.report_run_failed(run, "Run timed out due to taking longer than 180 seconds to start.")
+    assert told(watch, hook) == [("shop_orders never started: b", "failure")]
+    assert "longer than 180 seconds to start" in hook.received[0]["message"]
+
+
+def test_a_run_that_was_killed_is_told_and_one_that_somebody_ended_is_not(watch, hook, instance):
+    killed = instance.create_run_for_job(JOB, tags={"dagster/partition": "a"})
+    start = dg.DagsterEventType.RUN_START
+    instance.report_dagster_event(
+        dg.DagsterEvent(event_type_value=start.value, job_name=JOB.name), killed.run_id
+    )
+    instance.report_run_failed(killed, "Run worker process 42 is gone.")
+    ended = instance.create_run_for_job(JOB, tags={"dagster/partition": "b"})
+    instance.report_run_canceled(ended)
+    assert told(watch, hook) == [("shop_orders failed: a", "failure")]
+    assert "process 42 is gone" in hook.received[0]["message"]
+
+
+@pytest.fixture
+def retrying():
+    with dg.instance_for_test(overrides={"run_retries": {"enabled": True}}) as instance:
+        yield instance
+
+
+def test_a_run_that_is_retried_is_not_told_but_its_last_attempt_is(url, hook, retrying):
+    watch = Watch(retrying, url)
+    first = shop(retrying, "a", broken="yes", **{"dagster/max_retries": "1"})
+    assert "is to be retried" in watch.look()
+    retrying.add_run_tags(first.run_id, {"dagster/auto_retry_run_id": "the-next"})
+    assert told(watch, hook) == []
+    second = shop(retrying, "a", broken="yes", **{"dagster/max_retries": "0"})
+    assert told(watch, hook) == [("shop_orders failed: a", "failure")]
+    assert watch.alerts("run_id") == [(second.run_id,)]
+
+
+def test_a_retry_that_is_announced_and_never_made_is_told_in_the_end(url, hook, retrying):
+    watch = Watch(retrying, url)
+    shop(retrying, "a", broken="yes", **{"dagster/max_retries": "1"})
+    for _ in range(LOOKS_FOR_A_RETRY):
+        assert told(watch, hook) == []
+    assert told(watch, hook) == [("shop_orders failed: a", "failure")]
+    assert told(watch, hook) == []
+
+
+@BOTH
+def test_a_channel_that_is_down_loses_nothing_and_gets_it_once_when_it_is_back(
+    watch, hook, instance, url, monkeypatch
+):
+    hook.status = 503
+    shop(instance, "a", broken="yes")
+    assert told(watch, hook) == []
+    assert watch.deliver() == "Sent 0 alerts; still waiting: 1 to json-1."
+    d = operations_alert_deliveries
+    assert databases.rows(url, select(d.c.state, d.c.attempt_count, d.c.last_error)) == [
+        ("pending", 1, "json-1 did not take an alert: HTTP 503")
+    ]
+    hook.status = 200
+    monkeypatch.setenv("CLOCK_NOW", "2026-03-02T15:10:00+00:00")
+    assert watch.deliver() == "Sent 1 alerts; still waiting: none."
+    assert watch.deliver() == "Sent 0 alerts; still waiting: none."
+    assert hook.titles == ["shop_orders failed: a"]
+    assert databases.rows(url, select(d.c.state, d.c.attempt_count, d.c.last_error)) == [
+        ("delivered", 2, None)
+    ]
+
+
+def test_what_ends_while_nobody_looks_is_told_later_in_order(watch, hook, instance):
+    for partition in ("a", "b", "c"):
+        shop(instance, partition, broken="yes")
+    shop(instance, "a")
+    assert [title for title, _ in told(watch, hook)] == [
+        "shop_orders failed: a",
+        "shop_orders failed: b",
+        "shop_orders failed: c",
+        "Recovered: shop_orders failed: a",
+    ]
+
+
+@BOTH
+def test_a_look_that_is_repeated_after_a_crash_stores_nothing_twice(watch, hook, instance):
+    before = watch.cursor
+    shop(instance, "a", broken="yes")
+    shop(instance, "a", broken="yes")
+    shop(instance, "a")
+    watch.look()
+    stored = watch.alerts("title", "state", "repeated_count")
+    watch.cursor = before  # the process died before Dagster kept its cursor
+    watch.look()
+    assert watch.alerts("title", "state", "repeated_count") == stored
+    assert [title for title, _ in told(watch, hook)] == [
+        "shop_orders failed: a",
+        "Recovered: shop_orders failed: a",
+    ]
+
+
+@BOTH
+def test_a_lost_database_is_told_directly_once_and_the_runs_follow_when_it_is_back(
+    watch, hook, instance, monkeypatch, tmp_path, url
+):
+    (tmp_path / "no-folder").write_text("")
+    monkeypatch.setenv("DATABASE_URL", f"sqlite:///{tmp_path}/no-folder/lost.sqlite")
+    shop(instance, "a", broken="yes")
+    seen = json.loads(watch.cursor)["seen"]
+    said = watch.look()
+    assert said.startswith("Alerts cannot be stored, and wait; told of it: json-1. the folder of")
+    watch.look()
+    assert hook.titles == ["The database cannot be used: nothing lands, and alerts wait"]
+    assert json.loads(watch.cursor)["seen"] == seen
+    monkeypatch.setenv("DATABASE_URL", url)
+    assert told(watch, hook) == [
+        ("Recovered: the database can be used again", "success"),
+        ("shop_orders failed: a", "failure"),
+    ]
+    assert told(watch, hook) == []
+
+
+def test_without_a_channel_alerts_are_stored_and_the_tick_says_that_nobody_is_told(
+    watch, instance, monkeypatch
+):
+    monkeypatch.delenv("ALERT_URLS")
+    shop(instance, "a", broken="yes")
+    assert watch.look().endswith("Nobody is told: ALERT_URLS is not set.")
+    assert watch.deliver() == "Nobody is told of alerts: ALERT_URLS is not set."
+    assert watch.alerts("title", "state") == [("shop_orders failed: a", "open")]
+
+
+def test_no_secret_of_a_channel_is_stored_logged_or_said(
+    watch, hook, instance, url, monkeypatch, caplog, capfd, tmp_path
+):
+    secret = "hunter2hunter2"
+    monkeypatch.setenv(
+        "ALERT_URLS",
+        f"json://me:{secret}@127.0.0.1:{hook.port}/{secret} json://127.0.0.1:1/{secret} "
+        f"nosuch://{secret} slack://{secret}",
+    )
+    caplog.set_level(logging.DEBUG)
+    hook.status = 500
+    shop(instance, "a", broken="yes")
+    said = [watch.look(), watch.deliver(), watch.deliver()]
+    hook.status = 200
+    monkeypatch.setenv("CLOCK_NOW", "2026-03-02T15:10:00+00:00")
+    said.append(watch.deliver())
+    assert hook.paths == [f"/{secret}"]
+    stored = databases.contents(url)
+    for found in (said, stored, caplog.text, capfd.readouterr(), watch.cursor):
+        assert secret not in str(found)
+    files = [path for path in Path(tmp_path).rglob("*") if path.is_file()]
+    assert [path for path in files if secret.encode() in path.read_bytes()] == []
+
+
+def test_a_sensor_that_fails_is_told_and_recovers(watch, hook, instance):
+    from dagster._core.scheduler.instigation import TickData, TickStatus
+    from dagster_shared.error import SerializableErrorInfo
+
+    state = add_sensor(instance, "shop_on_order")
+    tick = TickData(
+        instigator_origin_id=state.instigator_origin_id,
+        instigator_name="shop_on_order",
+        instigator_type=state.instigator_type,
+        status=TickStatus.FAILURE,
+        timestamp=1.0,
+        selector_id=state.selector_id,
+        error=SerializableErrorInfo("ValueError: no till", [], "ValueError"),
+    )
+    instance.create_tick(tick)
+    title = "shop_on_order fails: it starts nothing until this is mended"
+    assert told(watch, hook) == [(title, "failure")]
+    assert "ValueError: no till" in hook.received[0]["message"]
+    instance.create_tick(tick._replace(timestamp=2.0))
+    assert told(watch, hook) == []
+    assert watch.alerts("repeated_count") == [(1,)]
+    instance.create_tick(tick._replace(timestamp=3.0, status=TickStatus.SKIPPED, error=None))
+    assert told(watch, hook) == [(f"Recovered: {title}", "success")]
+    assert told(watch, hook) == []
+
+
+def add_sensor(instance, name: str):
+    from dagster._core.definitions.run_request import InstigatorType
+    from dagster._core.remote_origin import (
+        RegisteredCodeLocationOrigin,
+        RemoteInstigatorOrigin,
+        RemoteRepositoryOrigin,
+    )
+    from dagster._core.scheduler.instigation import (
+        InstigatorState,
+        InstigatorStatus,
+        SensorInstigatorData,
+    )
+
+    origin = RemoteInstigatorOrigin(
+        repository_origin=RemoteRepositoryOrigin(
+            code_location_origin=RegisteredCodeLocationOrigin("shop"), repository_name="shop"
+        ),
+        instigator_name=name,
+    )
+    return instance.add_instigator_state(
+        InstigatorState(
+            origin, InstigatorType.SENSOR, InstigatorStatus.RUNNING, SensorInstigatorData()
+        )
+    )
