@@ -9,10 +9,12 @@ from orchestration_project.jobs import (
     finra_otc_weekly,
     finra_source_checks,
     finra_tier_week,
+    finra_trade_activity,
 )
 from orchestration_project.resources.providers import RESOURCES
 from orchestration_project.sensors.finra import (
     finra_freshness_daily,
+    finra_on_gold,
     finra_on_landing,
     finra_on_last_tier,
     finra_on_publication,
@@ -32,15 +34,24 @@ defs = dg.Definitions(
         finra.symbol_rolling_6w,
         finra.concentration_week,
         finra.tier_week,
+        finra.trade_activity,
     ],
     asset_checks=[finra.as_new_as_the_calendar, *finra.SOURCE_CHECKS],
-    jobs=[finra_otc_weekly, finra_gold, finra_tier_week, finra_freshness, finra_source_checks],
+    jobs=[
+        finra_otc_weekly,
+        finra_gold,
+        finra_tier_week,
+        finra_trade_activity,
+        finra_freshness,
+        finra_source_checks,
+    ],
     schedules=[finra_otc_weekly_mondays, finra_freshness_daily, finra_source_checks_daily],
     sensors=[
         finra_on_publication,
         finra_on_restatement,
         finra_on_landing,
         finra_on_last_tier,
+        finra_on_gold,
         operations_on_run_end,
         operations_on_undelivered_alert,
     ],

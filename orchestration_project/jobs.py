@@ -9,6 +9,7 @@ from orchestration_project.assets.finra import (
     concentration_week,
     symbol_rolling_6w,
     tier_week,
+    trade_activity,
 )
 
 finra_otc_weekly = dg.define_asset_job(
@@ -30,6 +31,13 @@ finra_tier_week = dg.define_asset_job(
     "finra_tier_week",
     selection=dg.AssetSelection.assets(tier_week),
     description="Derives what looks across tiers, for weeks of which all tiers are landed.",
+    tags={"domain": "finra"},
+)
+
+finra_trade_activity = dg.define_asset_job(
+    "finra_trade_activity",
+    selection=dg.AssetSelection.assets(trade_activity),
+    description="Draws the picture of what is landed.",
     tags={"domain": "finra"},
 )
 

@@ -31,6 +31,9 @@ def test_every_asset_is_named_grouped_owned_and_described(spec):
 
 @pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.key.to_user_string())
 def test_the_column_schema_of_an_asset_is_that_of_its_table_with_a_comment_for_each(spec):
+    if "plot" in spec.kinds:  # a picture has no columns
+        assert "dagster/column_schema" not in spec.metadata
+        return
     shown = spec.metadata["dagster/column_schema"].columns
     assert all(column.description for column in shown)
     name = spec.metadata.get("dagster/table_name")
@@ -57,6 +60,7 @@ def test_what_starts_runs_is_off_until_somebody_switches_it_on():
         "finra_on_restatement",
         "finra_on_landing",
         "finra_on_last_tier",
+        "finra_on_gold",
         "operations_on_run_end",
         "operations_on_undelivered_alert",
     ]
@@ -112,7 +116,7 @@ def test_settings_that_cannot_be_used_are_all_named_when_the_definitions_load(tm
 
 
 def test_heavy_libraries_are_not_imported_with_the_definitions(tmp_path):
-    heavy = "{'apprise', 'obstore', 'pandas', 'pgpq'}"
+    heavy = {"apprise", "matplotlib", "obstore", "pandas", "pgpq"}
     program = f"import sys; {LOAD}; print(sorted({heavy} & set(sys.modules)))"
     status, output, error = programs.run(tmp_path / "state", "timeit", "-n1", "-r1", program)
     assert status == 0, error

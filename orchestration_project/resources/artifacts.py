@@ -77,8 +77,12 @@ def put_frame(store: ArtifactStore, folder: str, frame: pl.DataFrame) -> str:
     """
     buffer = io.BytesIO()
     frame.write_parquet(buffer)
-    content = buffer.getvalue()
-    name = f"{folder}/{hashlib.sha256(content).hexdigest()}.parquet"
+    return put_content(store, folder, buffer.getvalue(), suffix="parquet")
+
+
+def put_content(store: ArtifactStore, folder: str, content: bytes, *, suffix: str) -> str:
+    """Store ``content`` in ``folder`` under its SHA-256 and return that name."""
+    name = f"{folder}/{hashlib.sha256(content).hexdigest()}.{suffix}"
     store.put(name, content)
     return name
 

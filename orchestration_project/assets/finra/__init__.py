@@ -1,5 +1,6 @@
 """FINRA's assets: what is loaded week by week, and what is derived across weeks and tiers."""
 
+from orchestration_project.assets.finra.activity import trade_activity
 from orchestration_project.assets.finra.catalogue import (
     OTC_WEEKLY,
     WEEKS,
@@ -31,5 +32,6 @@ __all__ = [
     "otc_weekly",
     "symbol_rolling_6w",
     "tier_week",
+    "trade_activity",
     "weekly_summary",
 ]

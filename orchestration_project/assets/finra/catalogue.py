@@ -28,6 +28,7 @@ OWNERS = ["team:market-data"]
     SYMBOL_ROLLING_6W,
     CONCENTRATION_WEEK,
     TIER_WEEK,
+    TRADE_ACTIVITY,
 ) = (
     dg.AssetKey([GROUP, noun])
     for noun in (
@@ -40,6 +41,7 @@ OWNERS = ["team:market-data"]
         "symbol_rolling_6w",
         "concentration_week",
         "tier_week",
+        "trade_activity",
     )
 )
 SETTINGS = load_settings()
@@ -59,9 +61,9 @@ def asset_spec(
     columns: Iterable[Column[Any]],
     kinds: set[str],
     *deps: dg.AssetKey,
-    **metadata: str,
+    **metadata: Any,
 ) -> dg.AssetSpec:
-    """Return an asset of this domain, with these columns."""
+    """Return an asset of this domain, with these columns; a picture has none."""
     shown = [
         dg.TableColumn(
             column.name,
@@ -71,6 +73,7 @@ def asset_spec(
         )
         for column in columns
     ]
+    schema = {"dagster/column_schema": dg.TableSchema(columns=shown)} if shown else {}
     return dg.AssetSpec(
         key,
         deps=deps,
@@ -79,7 +82,7 @@ def asset_spec(
         owners=OWNERS,
         kinds=kinds,
         tags={"domain": GROUP, "data": "made_up" if SETTINGS.is_demo else "real"},
-        metadata={"dagster/column_schema": dg.TableSchema(columns=shown), **metadata},
+        metadata={**schema, **metadata},
     )
 
 

@@ -2,6 +2,7 @@
 
 from orchestration_project.sensors.finra.arrivals import finra_on_publication, finra_on_restatement
 from orchestration_project.sensors.finra.derived import finra_on_landing, finra_on_last_tier
+from orchestration_project.sensors.finra.picture import finra_on_gold
 from orchestration_project.sensors.finra.schedules import (
     MONDAYS,
     backfill_outdated_weeks,
@@ -14,6 +15,7 @@ __all__ = [
     "MONDAYS",
     "backfill_outdated_weeks",
     "finra_freshness_daily",
+    "finra_on_gold",
     "finra_on_landing",
     "finra_on_last_tier",
     "finra_on_publication",

@@ -1,0 +1,97 @@
+"""The picture of FINRA's trading, drawn from gold."""
+
+from typing import Any
+
+import dagster as dg
+import polars as pl
+
+from orchestration_project.assets.finra.catalogue import (
+    CONCENTRATION_WEEK,
+    OTC_WEEKLY,
+    SYMBOL_WEEK,
+    TIER_WEEK,
+    TRADE_ACTIVITY,
+    VENUE_WEEK,
+    asset_spec,
+)
+from orchestration_project.assets.finra.shown import image, partition_link, table_of
+from orchestration_project.domains.finra.activity import Activity, by_tier
+from orchestration_project.plots.finra import trade_activity as drawn
+from orchestration_project.plots.sparkline import sparkline, svg_uri
+from orchestration_project.resources.artifacts import ArtifactStore, put_content
+from orchestration_project.resources.finra.activity import read_activity
+from orchestration_project.resources.warehouse import Warehouse
+
+FOLDER = "plots/finra/trade_activity"
+
+
+@dg.multi_asset(
+    name="draw_finra_trade_activity",
+    specs=[
+        asset_spec(
+            TRADE_ACTIVITY,
+            "One picture of the trading that is landed: shares, trades and concentration by week, "
+            "and the largest symbols and venues of the newest week that has all tiers.",
+            (),
+            {"plot", "gold"},
+            *(SYMBOL_WEEK, VENUE_WEEK, CONCENTRATION_WEEK, TIER_WEEK),
+        )
+    ],
+)
+def trade_activity(
+    artifacts: dg.ResourceParam[ArtifactStore], warehouse: dg.ResourceParam[Warehouse]
+) -> dg.MaterializeResult[Any]:
+    """Draw what is landed, keep the files, and show them."""
+    activity = read_activity(warehouse)
+    picture = drawn(activity)
+    files = {
+        suffix: put_content(artifacts, FOLDER, content, suffix=suffix)
+        for suffix, content in (("svg", picture.svg), ("png", picture.png))
+    }
+    places = {f"{suffix}_file": f"{artifacts.url}/{name}" for suffix, name in files.items()}
+    return dg.MaterializeResult(
+        asset_key=TRADE_ACTIVITY,
+        metadata={
+            "picture": image("The trading by week, and the largest", svg_uri(picture.svg)),
+            **_numbers(activity),
+            **_lines(activity),
+            **_tables(activity),
+            **{name: dg.MetadataValue.path(place) for name, place in places.items()},
+            "made_of": activity.made_of,
+        },
+    )
+
+
+def _numbers(activity: Activity) -> dict[str, Any]:
+    """Return what Dagster plots over time, and of which week it is."""
+    week = activity.week_start
+    links = (partition_link(OTC_WEEKLY, f"{tier}|{week}") for tier in activity.tiers)
+    return {
+        "week_start": week.isoformat(),
+        "made_of_weekly": dg.MetadataValue.md(", ".join(links)),
+        "share_quantity": activity.total("share_quantity"),
+        "trade_count": activity.total("trade_count"),
+        "symbol_count": activity.symbol_count,
+        "venue_count": activity.venue_count,
+        "de_minimis_share": activity.de_minimis_share or 0.0,
+        "weeks_shown": len(activity.weeks),
+    }
+
+
+def _lines(activity: Activity) -> dict[str, Any]:
+    """Return a small line for each tier of the week: its shares."""
+    return {
+        f"shares_{tier}": image(
+            f"Shares of {tier} by week", sparkline(by_tier(activity, tier, "share_quantity"))
+        )
+        for tier in activity.tiers
+    }
+
+
+def _tables(activity: Activity) -> dict[str, Any]:
+    tables: dict[str, pl.DataFrame] = {
+        "top_symbols": activity.symbols,
+        "top_venues": activity.venues,
+        "tiers": activity.tier_weeks.drop("week_start"),
+    }
+    return {name: table_of(rows) for name, rows in tables.items()}

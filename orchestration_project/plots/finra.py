@@ -1,0 +1,200 @@
+"""FINRA's pictures."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from orchestration_project.domains.finra.activity import Activity, over
+from orchestration_project.domains.finra.calendar import TIERS
+from orchestration_project.plots.figures import INK, png_of, styled, svg_of
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+COLOURS = {"T1": "#3b82f6", "T2": "#d97706", "OTCE": "#0d9488"}
+"""By tier; each has a contrast of 3 to 1 or more on white and on black."""
+
+MARKETS = {"ATS": ("ATS", "solid"), "NON_ATS": ("non-ATS", "dashed")}
+"""By market: its name and its line."""
+
+SIZE_INCHES = (12.0, 10.0)
+
+LONGEST_LABEL = 34
+
+Series = Sequence[float | None]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One figure in two forms."""
+
+    svg: bytes
+    png: bytes
+
+
+def trade_activity(activity: Activity) -> Picture:
+    """Draw the weeks' shares, trades and concentration, and the newest week's largest."""
+    from matplotlib.figure import Figure
+
+    with styled():
+        figure = Figure(figsize=SIZE_INCHES)
+        # Fixed places: matplotlib's own layouts can differ in the last digit from run to run.
+        weeks = figure.add_gridspec(2, 2, left=0.05, right=0.99, top=0.93, bottom=0.42, hspace=0.28)
+        largest = figure.add_gridspec(
+            1, 2, left=0.23, right=0.99, top=0.35, bottom=0.04, wspace=0.8
+        )
+        axes = {
+            "shares": figure.add_subplot(weeks[0, :]),
+            "trades": figure.add_subplot(weeks[1, 0]),
+            "concentration": figure.add_subplot(weeks[1, 1]),
+            "symbols": figure.add_subplot(largest[0, 0]),
+            "venues": figure.add_subplot(largest[0, 1]),
+        }
+        _draw_traded(axes["shares"], activity, "share_quantity", "Shares by week")
+        _draw_traded(axes["trades"], activity, "trade_count", "Trades by week")
+        _draw_concentration(axes["concentration"], activity)
+        _draw_symbols(axes["symbols"], activity)
+        _draw_venues(axes["venues"], activity)
+        _draw_legend(figure, axes["shares"])
+        return Picture(svg_of(figure), png_of(figure))
+
+
+def _draw_traded(axes: "Axes", activity: Activity, quantity: str, title: str) -> None:
+    for tier in TIERS:
+        for market, (name, style) in MARKETS.items():
+            rows = activity.traded.filter(tier=tier, market=market)
+            if not rows.is_empty():
+                series = over(activity.weeks, rows, quantity)
+                _draw_line(axes, activity, series, COLOURS[tier], style, f"{tier} {name}")
+    axes.set_title(title)
+    axes.set_ylim(bottom=0)
+    axes.yaxis.set_major_formatter(_short)
+    _date_axis(axes)
+
+
+def _draw_concentration(axes: "Axes", activity: Activity) -> None:
+    for tier in TIERS:
+        rows = activity.concentration.filter(tier=tier)
+        if rows.is_empty():
+            continue
+        lower, upper = (over(activity.weeks, rows, name) for name in ("hhi_lower", "hhi_upper"))
+        colour = COLOURS[tier]
+        axes.fill_between(
+            _days(activity),
+            *(_floats(lower), _floats(upper)),
+            facecolor=(colour, 0.25),
+            edgecolor=colour,
+            linewidth=0.8,
+        )
+        for bound in (lower, upper):
+            _draw_dots(axes, activity, bound, colour)
+    axes.set_title("Mean HHI by tier: lower to upper bound")
+    axes.set_ylim(bottom=0)
+    _date_axis(axes)
+
+
+def _draw_line(
+    axes: "Axes", activity: Activity, series: Series, colour: str, style: str, label: str
+) -> None:
+    """Draw a line with its gaps; a week between two gaps is a dot."""
+    days = _days(activity)
+    axes.plot(days, _floats(series), color=colour, linestyle=style, label=label)
+    _draw_dots(axes, activity, series, colour)
+
+
+def _draw_dots(axes: "Axes", activity: Activity, series: Series, colour: str) -> None:
+    if alone := _alone(series):
+        days, values = _days(activity), _floats(series)
+        places = [days[place] for place in alone], [values[place] for place in alone]
+        axes.plot(*places, color=colour, linestyle="none", marker="o", markersize=3)
+
+
+def _alone(series: Series) -> list[int]:
+    """Return the places whose neighbours are gaps or the ends."""
+    padded = [None, *series, None]
+    return [
+        place
+        for place, value in enumerate(series)
+        if value is not None and padded[place] is None and padded[place + 2] is None
+    ]
+
+
+def _draw_symbols(axes: "Axes", activity: Activity) -> None:
+    rows = activity.symbols.to_dicts()
+    _draw_bars(
+        axes,
+        activity.symbols,
+        labels=[f"{row['symbol']}  {row['name'] or ''}" for row in rows],
+        colours=[COLOURS[row["tier"]] for row in rows],
+    )
+    axes.set_title(f"Largest symbols, week of {activity.week_start}")
+
+
+def _draw_venues(axes: "Axes", activity: Activity) -> None:
+    labels = activity.venues["name"].to_list()
+    _draw_bars(axes, activity.venues, labels=labels, colours=[INK] * len(labels))
+    axes.set_title("Largest venues")
+    if activity.de_minimis_share:
+        aside = f"De Minimis Firms, many and no venue: {activity.de_minimis_share:.1%}"
+        place = {"ha": "right", "va": "top", "transform": axes.transAxes}
+        axes.text(1, 0, aside, fontsize=8, **place)
+
+
+def _draw_bars(
+    axes: "Axes", rows: pl.DataFrame, *, labels: Sequence[str], colours: Sequence[str]
+) -> None:
+    """Draw the shares of the whole as bars, the largest on top, each with its percentage."""
+    places = list(range(len(labels)))
+    shares = _floats(rows["share"].to_list())
+    bars = axes.barh(places, shares, color=colours, alpha=0.75, height=0.7)
+    axes.bar_label(bars, labels=[f" {share:.1%}" for share in shares], color=INK, fontsize=8)
+    axes.set_yticks(places, [_fitted(label) for label in labels])
+    axes.tick_params(axis="y", length=0)
+    axes.invert_yaxis()
+    axes.grid(visible=False)
+    axes.xaxis.set_visible(False)
+    axes.spines[["bottom", "left"]].set_visible(False)
+    axes.margins(x=0.15)
+
+
+def _fitted(label: str) -> str:
+    label = label.strip()
+    return label if len(label) <= LONGEST_LABEL else f"{label[: LONGEST_LABEL - 1]}…"
+
+
+def _draw_legend(figure: "Figure", axes: "Axes") -> None:
+    handles, labels = axes.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="upper right", ncols=len(labels) or 1)
+
+
+def _date_axis(axes: "Axes") -> None:
+    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+
+    locator = AutoDateLocator(minticks=2, maxticks=8)
+    axes.xaxis.set_major_locator(locator)
+    axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
+
+
+UNITS = ((1e15, "qn"), (1e12, "tn"), (1e9, "bn"), (1e6, "M"), (1e3, "k"))
+
+
+def _short(number: float, _place: object = None) -> str:
+    """Return a number for an axis, such as 2.5bn."""
+    for unit, name in UNITS:
+        if number >= unit:
+            return f"{number / unit:g}{name}"
+    return f"{number:g}"
+
+
+def _days(activity: Activity) -> list[float]:
+    """Return the weeks as matplotlib's days."""
+    from matplotlib.dates import date2num
+
+    return [float(date2num(week)) for week in activity.weeks]
+
+
+def _floats(series: Series) -> list[float]:
+    return [float("nan") if value is None else float(value) for value in series]

@@ -1,0 +1,69 @@
+"""A line as small as a word, written by hand so that Dagster shows it within a table's cell."""
+
+import base64
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+
+MAX_POINTS = 60
+"""Points drawn, the newest: more could not be told apart, and the text must stay short."""
+
+WIDTH, HEIGHT, MARGIN = 124, 24, 2
+"""Size in pixels; the line stays off the edge by the margin, which its width needs."""
+
+GREY = "#7a8190"
+"""A grey that can be read on white and on black."""
+
+
+def sparkline(values: Sequence[float | None]) -> str:
+    """Return the newest `MAX_POINTS` of ``values`` as an SVG data URI below 900 characters.
+
+    It fits its own extremes: the axis does not start at zero. None and what is not finite is a
+    gap; a point between two gaps is a dot.
+    """
+    points = _points([_known(value) for value in values[-MAX_POINTS:]])
+    # The round cap makes a dot of a line without length.
+    svg = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{HEIGHT}">'
+        f'<path d="{_path(points)}" fill="none" stroke="{GREY}" stroke-width="1.5" '
+        'stroke-linecap="round"/></svg>'
+    )
+    return svg_uri(svg.encode())
+
+
+def svg_uri(svg: bytes) -> str:
+    """Return an SVG as a data URI that Markdown takes as the address of an image."""
+    return f"data:image/svg+xml;base64,{base64.b64encode(svg).decode()}"
+
+
+def _known(value: float | None) -> float | None:
+    """Return the value halved, so that the span of any two fits a float; None for a gap."""
+    return None if value is None or not math.isfinite(value) else value / 2
+
+
+def _points(values: Sequence[float | None]) -> list[tuple[int, int] | None]:
+    known = [value for value in values if value is not None]
+    low, span = min(known, default=0.0), max(known, default=0.0) - min(known, default=0.0)
+    step = (WIDTH - 2 * MARGIN) / max(len(values) - 1, 1)
+
+    def height_of(value: float) -> int:
+        part = (value - low) / span if span else 0.5
+        return round(MARGIN + (1 - part) * (HEIGHT - 2 * MARGIN))
+
+    return [
+        None if value is None else (round(MARGIN + place * step), height_of(value))
+        for place, value in enumerate(values)
+    ]
+
+
+def _path(points: Sequence[tuple[int, int] | None]) -> str:
+    """Return SVG path commands; steps from point to point are shorter than places."""
+    path = ""
+    for before, point in pairwise([None, *points]):
+        if point is None:
+            continue
+        if before is None:
+            path += f"M{point[0]} {point[1]}h0"
+        else:
+            path += f"l{point[0] - before[0]} {point[1] - before[1]}"
+    return path

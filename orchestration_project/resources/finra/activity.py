@@ -1,0 +1,160 @@
+"""What the picture of FINRA's trading is drawn from, read in one state of the database.
+
+Gold tables alone, summed by the database over ranges of their keys; only names, which gold does
+not have, are looked up in the weekly table, by whole keys.
+"""
+
+from datetime import date
+from typing import Any
+
+import polars as pl
+from sqlalchemy import BigInteger, ColumnElement, Connection, Double, cast, func, select
+
+from orchestration_project.domains.finra import activity
+from orchestration_project.domains.finra.activity import LARGEST_SHOWN, Activity
+from orchestration_project.domains.finra.calendar import TIERS
+from orchestration_project.errors import ConfigurationError
+from orchestration_project.resources.warehouse import Warehouse
+from orchestration_project.resources.warehouse.deriving import changes, derived_versions
+from orchestration_project.resources.warehouse.frames import read_frame, read_scope, within
+from orchestration_project.tables.finra import (
+    MARKET_NAMES,
+    finra_concentration_week,
+    finra_otc_weekly,
+    finra_symbol_week,
+    finra_tier_week,
+    finra_venue_week,
+)
+
+
+def made_of(warehouse: Warehouse) -> str | None:
+    """Return the name of what a picture would be made of now; None: nothing is landed."""
+    with warehouse.reading() as connection:
+        return _made_of(connection)
+
+
+def _made_of(connection: Connection) -> str | None:
+    landed = changes(connection, finra_otc_weekly)
+    derived = (
+        derived_versions(connection, table) for table in (finra_concentration_week, finra_tier_week)
+    )
+    return activity.version_of(landed, *derived) if landed else None
+
+
+def read_activity(warehouse: Warehouse) -> Activity:
+    """Return what is drawn.
+
+    Raises:
+        ConfigurationError: Nothing is landed.
+    """
+    with warehouse.reading() as connection:
+        version = _made_of(connection)
+        newest = connection.execute(select(func.max(finra_venue_week.c.week_start))).scalar()
+        if version is None or newest is None:
+            raise ConfigurationError(
+                "there is nothing to draw",
+                expected="at least one landed week",
+                found="no row in finra_venue_week",
+                remedy="load weeks first, by the job finra_otc_weekly or `make run`",
+            )
+        return _activity(connection, version, newest)
+
+
+def _activity(connection: Connection, version: str, newest: date) -> Activity:
+    first = activity.first_week_shown(newest)
+    traded = _traded(connection, first)
+    week_start, tiers = activity.newest_complete_week(traded)
+    of_week = {"week_start": week_start}
+    venues, lump = activity.all_venues(read_scope(connection, finra_venue_week, of_week))
+    symbols, symbol_count = _symbols(connection, week_start)
+    names = _names(connection, week_start, symbols, venues.head(LARGEST_SHOWN))
+    whole = sum(traded.filter(week_start=week_start)["share_quantity"].to_list())
+    return Activity(
+        made_of=version,
+        weeks=activity.weeks_between(traded["week_start"].to_list()),
+        traded=traded,
+        concentration=activity.weighted_concentration(_concentration(connection, first)),
+        week_start=week_start,
+        tiers=tiers,
+        tier_weeks=read_scope(connection, finra_tier_week, of_week),
+        symbols=activity.largest_symbols(symbols, names, whole),
+        venues=activity.with_names(venues.head(LARGEST_SHOWN), names),
+        de_minimis_share=lump,
+        symbol_count=symbol_count,
+        venue_count=len(venues),
+    )
+
+
+def _traded(connection: Connection, first: date) -> pl.DataFrame:
+    week = finra_venue_week.c
+    keys = (week.week_start, week.tier, week.market)
+    sums = [
+        # PostgreSQL's sum is NUMERIC; that of a partition always fits a BIGINT (refuse_overflow)
+        cast(func.sum(column), BigInteger).label(column.name)
+        for column in (week.share_quantity, week.trade_count)
+    ]
+    statement = select(*keys, *sums).where(week.week_start >= first).group_by(*keys)
+    return read_frame(connection, statement, finra_venue_week).sort(
+        ["week_start", "tier", "market"]
+    )
+
+
+def _concentration(connection: Connection, first: date) -> pl.DataFrame:
+    """Return by week and tier the sums of index times shares, and of shares."""
+    week = finra_symbol_week.c
+    shares = week.total_share_quantity
+    sums: list[ColumnElement[Any]] = [
+        func.sum(index * cast(shares, Double)).label(index.name)
+        for index in (week.hhi_lower, week.hhi_upper)
+    ]
+    statement = (
+        select(
+            *(week.week_start, week.tier),
+            *(*sums, cast(func.sum(shares), BigInteger).label(shares.name)),
+        )
+        .where(week.week_start >= first)
+        .group_by(week.week_start, week.tier)
+    )
+    return read_frame(connection, statement, finra_symbol_week)
+
+
+def _symbols(connection: Connection, week_start: date) -> tuple[pl.DataFrame, int]:
+    """Return the largest symbols of a week, with their concentration, and how many there are."""
+    week, index = finra_symbol_week.c, finra_concentration_week.c
+    of_week = week.week_start == week_start
+    columns = ("symbol", "tier", "total_share_quantity", "total_trade_count")
+    largest = read_frame(
+        connection,
+        select(*(week[name] for name in columns))
+        .where(of_week)
+        .order_by(week.total_share_quantity.desc(), week.symbol, week.tier)
+        .limit(LARGEST_SHOWN),
+        finra_symbol_week,
+    )
+    scope = {"week_start": week_start, "tier": TIERS, "symbol": tuple(largest["symbol"])}
+    beside = ("symbol", "tier", "top_3_venue_share", "hhi_upper", "hhi_upper_change")
+    concentration = read_frame(
+        connection,
+        select(*(index[name] for name in beside)).where(within(finra_concentration_week, scope)),
+        finra_concentration_week,
+    )
+    count = select(func.count(week.symbol.distinct())).where(of_week)
+    found = largest.join(concentration, on=["symbol", "tier"], how="left")
+    return found, connection.execute(count).scalar_one()
+
+
+def _names(
+    connection: Connection, week_start: date, symbols: pl.DataFrame, venues: pl.DataFrame
+) -> pl.DataFrame:
+    """Return names as the rows of the largest venues in the largest symbols have them."""
+    row = finra_otc_weekly.c
+    scope = {
+        "week_start": week_start,
+        "tier": TIERS,
+        "market": tuple(MARKET_NAMES),
+        "symbol": tuple(symbols["symbol"]),
+        "venue_id": tuple(venues["venue_id"]),
+    }
+    columns = ("symbol", "venue_id", "issue_name", "participant_name")
+    statement = select(*(row[name] for name in columns)).where(within(finra_otc_weekly, scope))
+    return read_frame(connection, statement, finra_otc_weekly)

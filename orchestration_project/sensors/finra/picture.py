@@ -1,0 +1,40 @@
+"""When the picture of FINRA's trading is drawn."""
+
+import dagster as dg
+
+from orchestration_project.assets.finra import trade_activity
+from orchestration_project.jobs import finra_trade_activity
+from orchestration_project.resources.finra.activity import made_of
+from orchestration_project.resources.warehouse import Warehouse
+from orchestration_project.sensors.finra.runs import UNDER_WAY
+
+SECONDS_BETWEEN_PICTURES = 300
+"""While many weeks land, each look finds other gold: this is how often it is drawn then."""
+
+
+@dg.sensor(job=finra_trade_activity, minimum_interval_seconds=SECONDS_BETWEEN_PICTURES)
+def finra_on_gold(
+    context: dg.SensorEvaluationContext, warehouse: dg.ResourceParam[Warehouse]
+) -> dg.RunRequest | dg.SkipReason:
+    """Draw the picture when what it shows changed."""
+    version = made_of(warehouse)
+    if version is None:
+        return dg.SkipReason("Nothing to draw: no week is landed.")
+    if version == _drawn(context.instance):
+        return dg.SkipReason(f"Nothing to do: the picture shows the present gold ({version}).")
+    running = context.instance.get_runs(
+        dg.RunsFilter(job_name=finra_trade_activity.name, statuses=UNDER_WAY), limit=1
+    )
+    if running:
+        return dg.SkipReason(
+            f"The run {running[0].run_id} of {finra_trade_activity.name} is under way."
+        )
+    context.log.info(f"Asked for the picture of {version}.")
+    return dg.RunRequest(run_key=version)
+
+
+def _drawn(instance: dg.DagsterInstance) -> str | None:
+    """Return what the latest picture was made of."""
+    latest = instance.get_latest_materialization_event(trade_activity.key)
+    told = latest.asset_materialization.metadata if latest and latest.asset_materialization else {}
+    return str(told["made_of"].value) if "made_of" in told else None

@@ -1,0 +1,102 @@
+"""The picture of the trading: well-formed, small, and the same for the same figures."""
+
+from datetime import date, timedelta
+from xml.etree import ElementTree
+
+import polars as pl
+import pytest
+
+from orchestration_project.domains.finra.activity import Activity, weeks_between
+from orchestration_project.domains.finra.calendar import TIERS
+from orchestration_project.plots.finra import trade_activity
+
+NEWEST = date(2026, 1, 26)
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+def activity(weeks: int, *, gaps: bool = False, symbol: str = "AAA") -> Activity:
+    """Return figures of so many weeks, every third of them missing if there are ``gaps``."""
+    landed = [NEWEST - timedelta(weeks=ago) for ago in range(weeks) if not (gaps and ago % 3 == 1)]
+    keys = [(week, tier, market) for week in landed for tier in TIERS for market in MARKETS]
+    indices = [(week, tier, 0.1, 0.2 + week.day / 100) for week in landed for tier in TIERS]
+    symbols = [(symbol, "T1", "A & B <Inc.>", 10**9 - n, n, 0.1) for n in range(10)]
+    venues = [(f"V{n}", f"Venue {n} LLC", 10**9, 5, 0.05) for n in range(10)]
+    return Activity(
+        made_of="x",
+        weeks=weeks_between(landed),
+        traded=pl.DataFrame(
+            [(*key, 1234567890 + 7**10 * key[0].day, 10**6 + key[0].day) for key in keys],
+            ["week_start", "tier", "market", "share_quantity", "trade_count"],
+            orient="row",
+        ),
+        concentration=pl.DataFrame(
+            indices, ["week_start", "tier", "hhi_lower", "hhi_upper"], orient="row"
+        ),
+        week_start=NEWEST,
+        tiers=TIERS,
+        tier_weeks=pl.DataFrame(),
+        symbols=pl.DataFrame(
+            symbols,
+            ["symbol", "tier", "name", "share_quantity", "trade_count", "share"],
+            orient="row",
+        ),
+        venues=pl.DataFrame(
+            venues, ["venue_id", "name", "share_quantity", "trade_count", "share"], orient="row"
+        ),
+        de_minimis_share=0.25,
+        symbol_count=4321,
+        venue_count=99,
+    )
+
+
+MARKETS = ("ATS", "NON_ATS")
+
+
+def texts(svg: bytes) -> list[str]:
+    found = ElementTree.fromstring(svg).iter(f"{SVG}text")  # noqa: S314 - our own
+    return [str(text.text) for text in found]
+
+
+@pytest.mark.parametrize("weeks", [1, 24, 104])
+def test_the_picture_is_well_formed_and_small_and_has_no_date(weeks):
+    picture = trade_activity(activity(weeks))
+    assert "Shares by week" in texts(picture.svg)
+    assert len(picture.svg) < 50_000
+    assert len(picture.png) < 200_000
+    assert b"dc:date" not in picture.svg
+    assert picture.png.startswith(b"\x89PNG")
+
+
+def test_the_same_figures_give_the_same_bytes():
+    assert trade_activity(activity(24)) == trade_activity(activity(24))
+    assert trade_activity(activity(24)) != trade_activity(activity(23))
+
+
+def test_a_picture_with_a_gap_in_each_line_is_small_too():
+    assert len(trade_activity(activity(104, gaps=True)).svg) < 60_000
+
+
+def test_a_line_breaks_at_a_gap():
+    whole, broken = (trade_activity(activity(7, gaps=gaps)).svg for gaps in (False, True))
+    assert broken.count(b"M ") > whole.count(b"M ")
+
+
+def test_names_and_symbols_stand_as_they_are():
+    shown = texts(trade_activity(activity(2, symbol="EP$C$U_^{2}")).svg)
+    assert "EP$C$U_^{2}  A & B <Inc.>" in shown
+    assert "De Minimis Firms, many and no venue: 25.0%" in shown
+    assert "10.0%" in [text.strip() for text in shown]
+
+
+def test_a_week_without_shares_is_drawn():
+    none = activity(1)
+    empty = pl.lit(None, pl.Float64)
+    drawn = Activity(
+        **{
+            **vars(none),
+            "symbols": none.symbols.with_columns(share=empty),
+            "venues": none.venues.with_columns(share=empty).head(0),
+            "de_minimis_share": None,
+        }
+    )
+    assert trade_activity(drawn).svg

@@ -1,0 +1,53 @@
+"""The sensor that draws the picture, ticked by hand over the real demo source."""
+
+import dagster as dg
+import pytest
+
+from orchestration_project.definitions import defs
+from orchestration_project.resources.providers import RESOURCES
+from orchestration_project.sensors.finra import finra_on_gold
+
+
+@pytest.fixture
+def instance(demo_settings):
+    with dg.instance_for_test() as instance:
+        yield instance
+
+
+def tick(instance) -> str | dg.RunRequest:
+    """Return what a tick says, or asks for."""
+    with dg.build_resources({"warehouse": RESOURCES["warehouse"]}, instance) as resources:
+        context = dg.build_sensor_context(instance=instance, resources=resources._asdict())
+        result = finra_on_gold(context)
+    assert isinstance(result, dg.RunRequest | dg.SkipReason)
+    return str(result.skip_message) if isinstance(result, dg.SkipReason) else result
+
+
+def run(instance, job: str, **tags: str) -> None:
+    assert defs.resolve_job_def(job).execute_in_process(instance=instance, tags=tags).success
+
+
+def test_without_landings_there_is_nothing_to_draw(instance):
+    assert tick(instance) == "Nothing to draw: no week is landed."
+
+
+def test_a_landing_and_what_is_derived_of_it_each_ask_for_a_picture_once(instance):
+    partition = {"dagster/partition": "T1|2026-01-26"}
+    run(instance, "finra_otc_weekly", **partition)
+    landed = tick(instance)
+    assert isinstance(landed, dg.RunRequest)
+    run(instance, "finra_trade_activity")
+    assert tick(instance) == (
+        f"Nothing to do: the picture shows the present gold ({landed.run_key})."
+    )
+    run(instance, "finra_gold", **partition)
+    derived = tick(instance)
+    assert isinstance(derived, dg.RunRequest)
+    assert derived.run_key != landed.run_key
+
+
+def test_while_a_picture_is_being_drawn_no_other_is_asked_for(instance):
+    run(instance, "finra_otc_weekly", **{"dagster/partition": "T1|2026-01-26"})
+    job = defs.resolve_job_def("finra_trade_activity")
+    waiting = instance.create_run_for_job(job, status=dg.DagsterRunStatus.STARTED)
+    assert tick(instance) == f"The run {waiting.run_id} of finra_trade_activity is under way."
