@@ -42,6 +42,24 @@ def test_the_column_schema_of_an_asset_is_that_of_its_table_with_a_comment_for_e
         assert [column.name for column in shown] == list(METADATA.tables[name].columns.keys())
 
 
+def test_each_column_of_a_table_comes_from_columns_that_exist_in_what_it_depends_on():
+    columns = {
+        spec.key: {column.name for column in spec.metadata["dagster/column_schema"].columns}
+        for spec in SPECS
+        if "plot" not in spec.kinds
+    }
+    tables = [spec for spec in SPECS if "table" in spec.kinds]
+    assert tables
+    for spec in tables:
+        lineage = spec.metadata["dagster/column_lineage"].deps_by_column
+        assert columns[spec.key] - set(lineage) == (
+            set() if "gold" in spec.kinds else {"capture_id", "known_from"}
+        )
+        for source in (source for sources in lineage.values() for source in sources):
+            assert source.column_name in columns[source.asset_key]
+            assert source.asset_key in {dep.asset_key for dep in spec.deps}
+
+
 def test_what_starts_runs_is_off_until_somebody_switches_it_on():
     schedules = list(defs.schedules or [])
     assert [schedule.name for schedule in schedules] == [

@@ -1,6 +1,8 @@
 """FINRA's tables: OTC trading by week, symbol and venue, and what is derived of it."""
 
-from sqlalchemy import func, type_coerce
+from typing import Any
+
+from sqlalchemy import Column, func, type_coerce
 
 from orchestration_project.tables.kinds import (
     BYTEWISE_TEXT,
@@ -165,3 +167,79 @@ v_finra_otc_weekly = view(
     as_it_is(_weekly.capture_id),
     as_it_is(_weekly.known_from),
 )
+
+_symbols, _venues = finra_symbol_week.c, finra_venue_week.c
+_SHARES_BY_VENUE = (_weekly.share_quantity, _weekly.venue_id)
+_WINDOW_OF_SHARES, _WINDOW_OF_TRADES = (
+    (_symbols.total_share_quantity,),
+    (_symbols.total_trade_count,),
+)
+
+MADE_OF: dict[str, dict[str, tuple[Column[Any], ...]]] = {
+    "finra_symbol_week": {
+        "week_start": (_weekly.week_start,),
+        "tier": (_weekly.tier,),
+        "symbol": (_weekly.symbol,),
+        "ats_share_quantity": (_weekly.share_quantity, _weekly.market),
+        "non_ats_share_quantity": (_weekly.share_quantity, _weekly.market),
+        "total_share_quantity": (_weekly.share_quantity,),
+        "ats_trade_count": (_weekly.trade_count, _weekly.market),
+        "non_ats_trade_count": (_weekly.trade_count, _weekly.market),
+        "total_trade_count": (_weekly.trade_count,),
+        "venue_count": (_weekly.venue_id,),
+        "average_trade_size": (_weekly.share_quantity, _weekly.trade_count),
+        "top_venue_id": _SHARES_BY_VENUE,
+        "top_venue_share": _SHARES_BY_VENUE,
+        "hhi_lower": _SHARES_BY_VENUE,
+        "hhi_upper": _SHARES_BY_VENUE,
+    },
+    "finra_venue_week": {
+        "week_start": (_weekly.week_start,),
+        "tier": (_weekly.tier,),
+        "market": (_weekly.market,),
+        "venue_id": (_weekly.venue_id,),
+        "share_quantity": (_weekly.share_quantity,),
+        "trade_count": (_weekly.trade_count,),
+        "symbol_count": (_weekly.symbol,),
+        "tier_share": (_weekly.share_quantity,),
+        "rank": _SHARES_BY_VENUE,
+    },
+    "finra_symbol_rolling_6w": {
+        "week_start": (_symbols.week_start,),
+        "tier": (_symbols.tier,),
+        "symbol": (_symbols.symbol,),
+        "weeks_in_window": (_symbols.week_start, _symbols.symbol),
+        "is_complete": (_symbols.week_start,),
+        "average_shares_per_week": _WINDOW_OF_SHARES,
+        "min_share_quantity": _WINDOW_OF_SHARES,
+        "max_share_quantity": _WINDOW_OF_SHARES,
+        "average_trades_per_week": _WINDOW_OF_TRADES,
+        "min_trade_count": _WINDOW_OF_TRADES,
+        "max_trade_count": _WINDOW_OF_TRADES,
+        "trend_ratio": _WINDOW_OF_SHARES,
+        "trend_direction": _WINDOW_OF_SHARES,
+    },
+    "finra_concentration_week": {
+        "week_start": (_symbols.week_start,),
+        "tier": (_symbols.tier,),
+        "symbol": (_symbols.symbol,),
+        "hhi_lower": (_symbols.hhi_lower,),
+        "hhi_upper": (_symbols.hhi_upper,),
+        "hhi_lower_change": (_symbols.hhi_lower,),
+        "hhi_upper_change": (_symbols.hhi_upper,),
+        "top_1_venue_share": _SHARES_BY_VENUE,
+        "top_3_venue_share": _SHARES_BY_VENUE,
+        "top_5_venue_share": _SHARES_BY_VENUE,
+    },
+    "finra_tier_week": {
+        "week_start": (_venues.week_start,),
+        "tier": (_venues.tier,),
+        "share_quantity": (_venues.share_quantity,),
+        "trade_count": (_venues.trade_count,),
+        "row_count": (_venues.symbol_count,),
+        "symbol_count": (_symbols.symbol,),
+        "venue_count": (_venues.venue_id,),
+        "market_share": (_venues.share_quantity,),
+    },
+}
+"""Of each derived table, the columns that each of its columns is made of."""

@@ -77,6 +77,53 @@ def test_the_metadata_of_a_partition_tells_its_rows_rejects_and_bytes(url, insta
     assert {each["source"] for each in told.values()} == {"demo"}
 
 
+def test_a_landed_partition_shows_its_largest_rows_its_captures_and_the_last_weeks(url, instance):
+    first, last = key("T1", 3), key("T1", 2)
+    told = told_by(load(instance, first, last))
+    shown = told["otc_weekly"][last]
+    weekly = finra_otc_weekly.c
+    largest = (
+        select(weekly.symbol, weekly.venue_id, weekly.share_quantity)
+        .where(weekly.week_start == LATEST["T1"] - timedelta(weeks=1))
+        .order_by(weekly.share_quantity.desc())
+        .limit(10)
+    )
+    rows = [row.data for row in shown["largest"].records]
+    assert [(row["symbol"], row["venue_id"], row["share_quantity"]) for row in rows] == (
+        databases.rows(url, largest)
+    )
+    for asset, shares in (
+        ("symbol_week", "total_share_quantity"),
+        ("venue_week", "share_quantity"),
+    ):
+        quantities = [row.data[shares] for row in told[asset][last]["largest"].records]
+        assert len(quantities) == 10
+        assert quantities == sorted(quantities, reverse=True)
+    fetched = shown["first_captures"].records
+    assert len(fetched) == shown["captures"] == told["otc_weekly_capture"][last]["captures"]
+    assert sum(row.data["bytes"] for row in fetched) == told["otc_weekly_capture"][last]["bytes"]
+    path = f"/assets/finra/otc_weekly_capture?view=partitions&partition={last.replace('|', '%7C')}"
+    assert shown["captured_as"] == f"[{last}]({path})"
+    assert shown["recent_shares"].startswith("![Shares of the tier by week](data:image/svg+xml;")
+    assert len(shown["recent_shares"]) < 1000
+    assert shown["recent_shares"] != told["otc_weekly"][first]["recent_shares"]
+
+
+def test_what_is_a_number_after_a_landing_is_one_after_a_load_without_news(url, instance):
+    partition = key("OTCE", 1)
+    landed, unchanged = (told_by(load(instance, partition)) for _ in range(2))
+    for asset, partitions in landed.items():
+        numbers = {
+            name for name, value in partitions[partition].items() if isinstance(value, int | float)
+        }
+        again = unchanged[asset][partition]
+        of_fetch = {"dagster/row_count"} if asset.endswith(("_capture", "_staged")) else set()
+        assert numbers - of_fetch == {
+            name for name, value in again.items() if isinstance(value, int | float)
+        }
+        assert "largest" not in again
+
+
 def test_a_second_run_fetches_no_page_and_changes_no_table(url, instance):
     load(instance, key("OTCE", 2), key("OTCE", 1))
     before = databases.contents(url)

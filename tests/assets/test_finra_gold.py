@@ -99,6 +99,17 @@ def test_running_it_twice_changes_nothing_and_says_so(url, instance):
         assert told[asset][t1(RESTATED)]["outcome"] == "unchanged"
         assert told[asset][t1(RESTATED)]["recomputed_weeks"] == "none"
         assert told[asset][t1(RESTATED)]["dagster/row_count"] > 0
+        assert "largest" not in told[asset][t1(RESTATED)]
+
+
+def test_what_was_derived_shows_the_symbols_with_most_shares(url, instance):
+    load(instance, t1(RESTATED))
+    told = told_by(derive(instance, t1(RESTATED)))
+    weeks = finra_symbol_week.c
+    largest = select(weeks.symbol).order_by(weeks.total_share_quantity.desc()).limit(10)
+    for asset in ("symbol_rolling_6w", "concentration_week"):
+        rows = told[asset][t1(RESTATED)]["largest"].records
+        assert [(row.data["symbol"],) for row in rows] == databases.rows(url, largest)
 
 
 def test_a_restated_week_updates_its_dependents_and_nothing_else(url, instance, monkeypatch):

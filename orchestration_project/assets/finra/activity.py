@@ -55,9 +55,9 @@ def trade_activity(
             "picture": image("The trading by week, and the largest", svg_uri(picture.svg)),
             **_numbers(activity),
             **_lines(activity),
-            **_tables(activity),
             **{name: dg.MetadataValue.path(place) for name, place in places.items()},
             "made_of": activity.made_of,
+            **_tables(activity),
         },
     )
 
@@ -94,4 +94,5 @@ def _tables(activity: Activity) -> dict[str, Any]:
         "top_venues": activity.venues,
         "tiers": activity.tier_weeks.drop("week_start"),
     }
-    return {name: table_of(rows) for name, rows in tables.items()}
+    names_last = pl.selectors.exclude("name"), pl.selectors.by_name("name", require_all=False)
+    return {name: table_of(rows.select(*names_last)) for name, rows in tables.items()}

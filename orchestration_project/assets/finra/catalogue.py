@@ -1,6 +1,6 @@
 """How FINRA's assets look in the catalogue, and which weeks there are."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import dagster as dg
@@ -14,7 +14,9 @@ from orchestration_project.partitions import (
     first_finra_week,
 )
 from orchestration_project.resources.clock import Clock
+from orchestration_project.resources.warehouse.difference import BOOKKEEPING
 from orchestration_project.settings import load_settings
+from orchestration_project.tables.finra import MADE_OF
 
 GROUP = "finra"
 OWNERS = ["team:market-data"]
@@ -108,5 +110,26 @@ weekly_summary = dg.AssetSpec(
 
 def table_spec(key: dg.AssetKey, table: Table, kind: str, *deps: dg.AssetKey) -> dg.AssetSpec:
     """Return the asset that is ``table``."""
-    name = {"dagster/table_name": table.name}
-    return asset_spec(key, str(table.comment), table.columns, {"table", kind}, *deps, **name)
+    metadata = {
+        "dagster/table_name": table.name,
+        "dagster/column_lineage": _lineage(table, deps),
+    }
+    return asset_spec(key, str(table.comment), table.columns, {"table", kind}, *deps, **metadata)
+
+
+def _lineage(table: Table, deps: Sequence[dg.AssetKey]) -> dg.TableColumnLineage:
+    """Return what each column is made of: what is not derived comes as it is from its one dep."""
+    derived = {
+        name: [(dg.AssetKey(source.table.name.split("_", 1)), source.name) for source in sources]
+        for name, sources in MADE_OF.get(table.name, {}).items()
+    } or {
+        column.name: [(dep, column.name) for dep in deps]
+        for column in table.columns
+        if column.name not in BOOKKEEPING
+    }
+    return dg.TableColumnLineage(
+        {
+            name: [dg.TableColumnDep(*source) for source in sources]
+            for name, sources in derived.items()
+        }
+    )

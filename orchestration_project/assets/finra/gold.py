@@ -17,6 +17,7 @@ from orchestration_project.assets.finra.catalogue import (
     WEEKS_OF_ALL_TIERS,
     table_spec,
 )
+from orchestration_project.assets.finra.shown import table_of
 from orchestration_project.partitions import Report, Told, each_partition
 from orchestration_project.resources.finra.gold import (
     CONCENTRATION,
@@ -59,6 +60,8 @@ def _dependents(
             metadata = {
                 "outcome": f"derived: {partition_key} changed",
                 "dagster/row_count": row_count,
+                "recomputed_week_count": 0,
+                "largest": table_of(derived.largest[partition]),
             }
             yield dg.AssetMaterialization(key, partition=partition, metadata=metadata)
 
@@ -70,6 +73,7 @@ def _news(derived: DerivedGold) -> dict[str, Any]:
         "recomputed_weeks": ", ".join(derived.recomputed) or "none",
         "recomputed_week_count": len(derived.recomputed),
         "made_of": derived.version,
+        **({"largest": table_of(derived.own_largest)} if derived.own_largest is not None else {}),
     }
 
 

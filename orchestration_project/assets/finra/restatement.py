@@ -13,17 +13,20 @@ from orchestration_project.domains.finra.restatement import (
 )
 from orchestration_project.resources.finra.weekly import LoadedWeek
 
+NOTHING_RESTATED = {"restated_rows": 0, "restated_share_ratio": 0.0}
+"""So that the plots over time have no holes."""
+
 
 def change_metadata(loaded: LoadedWeek, *, notice_limit: float) -> Mapping[str, Any]:
-    """Return what to say of a landing that wrote rows; nothing of another.
+    """Return what to say of a landing that wrote rows; of another, that nothing was restated.
 
     `change` is the sentence. A restatement has its figures besides; where the moved shares are
     above ``notice_limit``, and for a new week, `notice` and `notice_kind` ask for attention.
     """
     landed = loaded.landed
     if landed is None or landed.change is None:
-        return {}
-    told: dict[str, Any] = {"change": loaded.change}
+        return NOTHING_RESTATED
+    told: dict[str, Any] = {**NOTHING_RESTATED, "change": loaded.change}
     if landed.change_cause in RESTATEMENTS:
         told |= _figures(landed.change)
     kind = notice_kind(landed.change_cause, landed.change, limit=notice_limit)

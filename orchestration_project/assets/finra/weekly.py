@@ -19,10 +19,12 @@ from orchestration_project.assets.finra.catalogue import (
     table_spec,
 )
 from orchestration_project.assets.finra.restatement import change_metadata
+from orchestration_project.assets.finra.shown import image, partition_link, table_of
 from orchestration_project.contracts import OFFENDERS_KEPT
 from orchestration_project.domains.finra.audits import AUDITS, Verdict, verdicts
 from orchestration_project.domains.finra.usual import WARNINGS, Limits
 from orchestration_project.partitions import Report, Told, each_partition
+from orchestration_project.plots.sparkline import sparkline
 from orchestration_project.resources.artifacts import ArtifactStore
 from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.finra import FinraSource
@@ -62,6 +64,22 @@ SPECS = [
     table_spec(SYMBOL_WEEK, finra_symbol_week, "gold", OTC_WEEKLY),
     table_spec(VENUE_WEEK, finra_venue_week, "gold", OTC_WEEKLY),
 ]
+_SECONDS = {"seconds": 0.0}
+NOTHING_DONE: Mapping[dg.AssetKey, Mapping[str, float]] = {
+    CAPTURE: {"captures": 0, "bytes": 0, "stored_bytes": 0, **_SECONDS},
+    STAGED: {"rejects": 0, **_SECONDS},
+    OTC_WEEKLY: {
+        **{f"rows_{what}": 0 for what in ("added", "changed", "removed", "unchanged")},
+        "audits_passed": 0,
+        "audits_not_applicable": 0,
+        "audits_warning": 0,
+        "captures": 0,
+        **_SECONDS,
+    },
+    SYMBOL_WEEK: _SECONDS,
+    VENUE_WEEK: _SECONDS,
+}
+"""What a load that found nothing new tells: numbers, so that their plots have no holes."""
 
 
 class FinraLoad(dg.Config):
@@ -143,18 +161,43 @@ def _report(loaded: LoadedWeek, *, notice_limit: float) -> Mapping[dg.AssetKey, 
         for spec in SPECS
         if (table := "_".join(spec.key.path)) in loaded.row_counts
     }
+    seen = _glimpse(loaded)
     changes = {OTC_WEEKLY: change_metadata(loaded, notice_limit=notice_limit)}
     return {
-        key: {**common, **counts.get(key, {}), **own[key], **changes.get(key, {})}
+        key: {
+            **common,
+            **counts.get(key, {}),
+            **own[key],
+            **changes.get(key, {}),
+            **seen.get(key, {}),
+        }
         for key in (spec.key for spec in SPECS)
     }
+
+
+def _glimpse(loaded: LoadedWeek) -> Mapping[dg.AssetKey, Mapping[str, Any]]:
+    """Return what a person sees of a partition that landed: rows, captures, the last weeks."""
+    seen = loaded.glimpse
+    if seen is None:
+        return {}
+    largest = {
+        spec.key: {"largest": table_of(seen.largest[table])}
+        for spec in SPECS
+        if (table := "_".join(spec.key.path)) in seen.largest
+    }
+    origin = {
+        "recent_shares": image("Shares of the tier by week", sparkline(seen.recent_shares)),
+        "first_captures": table_of(seen.captures),
+        "captured_as": dg.MetadataValue.md(partition_link(CAPTURE, seen.partition_key)),
+    }
+    return {**largest, OTC_WEEKLY: {**origin, **largest[OTC_WEEKLY]}}
 
 
 def _news(
     figures: IntakeFigures | None, landed: Landed[Any] | None, staged_name: str
 ) -> Mapping[dg.AssetKey, Mapping[str, Any]]:
     if figures is None or landed is None:
-        return {spec.key: {"outcome": "unchanged"} for spec in SPECS}
+        return {key: {"outcome": "unchanged", **numbers} for key, numbers in NOTHING_DONE.items()}
     return {
         CAPTURE: {
             "group_id": landed.group_id,
@@ -176,6 +219,7 @@ def _news(
             "rows_changed": landed.rows_changed,
             "rows_removed": landed.rows_removed,
             "rows_unchanged": landed.rows_unchanged,
+            "captures": figures.captures,
             "audits_passed": figures.audit_outcomes.get("passed", 0),
             "audits_not_applicable": figures.audit_outcomes.get("not_applicable", 0),
             "audits_warning": len(landed.warnings),

@@ -10,6 +10,7 @@ from sqlalchemy import Column, Connection, Table, select
 from orchestration_project.domains.finra import across, recomputation
 from orchestration_project.domains.finra.recomputation import Landed, Rule, parsed, version_of
 from orchestration_project.errors import ConfigurationError
+from orchestration_project.resources.finra.glimpse import largest_rows
 from orchestration_project.resources.opening import open_now
 from orchestration_project.resources.warehouse import Derivation, Warehouse
 from orchestration_project.resources.warehouse.deriving import changes, read_fence
@@ -110,11 +111,18 @@ class TakenGold:
 
 @dataclass(frozen=True)
 class DerivedGold:
-    """What was derived for a partition, itself and its dependents, and their rows."""
+    """What was derived for a partition, itself and its dependents: their rows, and the largest."""
 
+    partition_key: str
     version: str
     row_count: int
     recomputed: Mapping[str, int]
+    largest: Mapping[str, pl.DataFrame]
+
+    @property
+    def own_largest(self) -> pl.DataFrame | None:
+        """The largest rows of the partition itself, if it was derived."""
+        return self.largest.get(self.partition_key)
 
     def __str__(self) -> str:
         return f"derived {', '.join(self.recomputed)}" if self.recomputed else "unchanged"
@@ -181,10 +189,17 @@ class GoldLoad:
         for derivation in taken.derivations.values():
             self.warehouse.derive(derivation)
         table, own = self.recipe.table, self.recipe.scope(taken.partition_key)
+        with self.warehouse.reading() as connection:
+            largest = {
+                key: largest_rows(connection, table, derivation.partition)
+                for key, derivation in taken.derivations.items()
+            }
         return DerivedGold(
+            taken.partition_key,
             taken.version,
             self.warehouse.row_counts([table], own)[table.name],
             {key: len(derivation.rows) for key, derivation in taken.derivations.items()},
+            largest,
         )
 
 

@@ -19,6 +19,7 @@ from orchestration_project.errors import ConfigurationError
 from orchestration_project.resources.artifacts import ArtifactStore, put_frame
 from orchestration_project.resources.captures import Capture, parts_of
 from orchestration_project.resources.finra.earlier import read_earlier
+from orchestration_project.resources.finra.glimpse import Glimpse, glimpse
 from orchestration_project.resources.finra.source import FinraSource, SourceVersion
 from orchestration_project.resources.intake import Intake, IntakeFigures, take
 from orchestration_project.resources.opening import open_now
@@ -67,6 +68,7 @@ class LoadedWeek:
     landed: Landed[WeekChange] | None = None
     staged_name: str = ""
     change: str = ""
+    glimpse: Glimpse | None = None
 
     def __str__(self) -> str:
         if self.landed is None or self.figures is None:
@@ -146,13 +148,15 @@ class WeeklyLoad:
             HeldBackError: An audit failed.
             SupersededError: Another run delivered the partition meanwhile.
         """
-        landed = figures = None
+        landed = figures = seen = None
         change = ""
         if taken.intake is not None:
             delivery = taken.intake.delivery
             landed = self.warehouse.land(taken.order, delivery, taken.intake.checked)
             figures = taken.intake.figures
             change = _sentence(landed, taken.partition, delivery.scope)
+            with self.warehouse.reading() as connection:
+                seen = glimpse(connection, taken.partition, taken.intake)
         counts = self.warehouse.row_counts((finra_otc_weekly, *DERIVED), taken.order.partition)
         return LoadedWeek(
             self.finra.name,
@@ -162,6 +166,7 @@ class WeeklyLoad:
             landed,
             taken.staged_name,
             change,
+            seen,
         )
 
     def _stage(self, partition: TierWeek, intake: Intake) -> str:

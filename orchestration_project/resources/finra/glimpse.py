@@ -1,0 +1,124 @@
+"""What a person sees of a partition at a glance: its largest rows, its captures, its last weeks.
+
+Everything is bounded, and comes of frames at hand or of one query over a range of a key.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import polars as pl
+from sqlalchemy import BigInteger, Connection, Table, cast, func, select
+
+from orchestration_project.domains.finra.activity import over, weeks_between
+from orchestration_project.domains.finra.calendar import WEEK
+from orchestration_project.domains.finra.selection import TierWeek
+from orchestration_project.resources.captures import Capture
+from orchestration_project.resources.intake import Intake
+from orchestration_project.resources.warehouse.frames import Scope, read_frame, within
+from orchestration_project.tables.finra import finra_otc_weekly, finra_symbol_week, finra_venue_week
+
+ROWS_SHOWN = 10
+CAPTURES_SHOWN = 20
+WEEKS_SHOWN = 26
+
+SHOWN_OF_A_ROW = (
+    *("market", "symbol", "venue_id", "share_quantity", "trade_count"),
+    "participant_name",  # long, so last
+)
+DIGITS_OF_A_HASH = 12
+
+
+@dataclass(frozen=True)
+class Glimpse:
+    """What is shown of a partition that was landed.
+
+    Attributes:
+        partition_key: Dagster's key of it.
+        largest: By table, its rows with most shares, without the columns that name the partition.
+        captures: The first fetches of the delivery: part, rows, bytes, sha256 (its start), url.
+        recent_shares: Shares of the tier by week, up to this one; None for a week not landed.
+    """
+
+    partition_key: str
+    largest: Mapping[str, pl.DataFrame]
+    captures: pl.DataFrame
+    recent_shares: Sequence[float | None]
+
+
+def glimpse(connection: Connection, partition: TierWeek, intake: Intake) -> Glimpse:
+    """Return what is shown of a partition that was just landed from ``intake``."""
+    scope = {"week_start": partition.week_start, "tier": partition.tier}
+    return Glimpse(
+        partition.key,
+        {
+            finra_otc_weekly.name: _largest_landed(intake.checked.rows),
+            finra_symbol_week.name: largest_rows(connection, finra_symbol_week, scope),
+            finra_venue_week.name: largest_rows(connection, finra_venue_week, scope),
+        },
+        _captures(intake.delivery.all_captures),
+        _recent_shares(connection, partition),
+    )
+
+
+def _largest_landed(rows: pl.DataFrame) -> pl.DataFrame:
+    """Return the largest rows as a copy: a slice would keep the texts of all rows in memory."""
+    largest = rows.top_k(ROWS_SHOWN, by="share_quantity").sort("share_quantity", descending=True)
+    shown = largest.select(SHOWN_OF_A_ROW)
+    return pl.DataFrame(shown.rows(), shown.schema, orient="row")
+
+
+def largest_rows(connection: Connection, table: Table, scope: Scope) -> pl.DataFrame:
+    """Return the rows of a derived table in ``scope`` with most shares, the largest first.
+
+    What is derived by symbol goes by the symbol's shares in its week.
+    """
+    statement = select(table).where(within(table, scope))
+    if "symbol" in table.columns:
+        week = finra_symbol_week.c
+        largest = (
+            select(week.symbol, week.total_share_quantity)
+            .where(within(finra_symbol_week, scope))
+            .order_by(week.total_share_quantity.desc(), week.symbol)
+            .limit(ROWS_SHOWN)
+            .subquery()
+        )
+        statement = statement.join(largest, table.c.symbol == largest.c.symbol)
+        order = (largest.c.total_share_quantity.desc(), largest.c.symbol)
+    else:
+        order = (table.c.share_quantity.desc(), *table.primary_key.columns)
+    found = read_frame(connection, statement.order_by(*order).limit(ROWS_SHOWN), table)
+    return found.drop(list(scope))
+
+
+def _recent_shares(connection: Connection, partition: TierWeek) -> list[float | None]:
+    first = partition.week_start - (WEEKS_SHOWN - 1) * WEEK
+    weeks = weeks_between([first, partition.week_start])
+    venue = finra_venue_week.c
+    shares = cast(func.sum(venue.share_quantity), BigInteger).label(venue.share_quantity.name)
+    scope = {"week_start": tuple(weeks), "tier": partition.tier}
+    columns = [venue.week_start, shares]
+    found = select(*columns).where(within(finra_venue_week, scope)).group_by(venue.week_start)
+    return over(weeks, read_frame(connection, found, finra_venue_week), "share_quantity")
+
+
+def _captures(captures: Sequence[Capture]) -> pl.DataFrame:
+    return pl.DataFrame(
+        [
+            (
+                part,
+                each.fetched.row_count,
+                len(each.fetched.body),
+                each.sha256[:DIGITS_OF_A_HASH],
+                each.fetched.url,
+            )
+            for part, each in enumerate(captures[:CAPTURES_SHOWN], start=1)
+        ],
+        {
+            "part": pl.Int64,
+            "rows": pl.Int64,
+            "bytes": pl.Int64,
+            "sha256": pl.String,
+            "url": pl.String,
+        },
+        orient="row",
+    )
