@@ -96,8 +96,8 @@ def _recent_shares(connection: Connection, partition: TierWeek) -> list[float | 
     venue = finra_venue_week.c
     shares = cast(func.sum(venue.share_quantity), BigInteger).label(venue.share_quantity.name)
     scope = {"week_start": tuple(weeks), "tier": partition.tier}
-    columns = [venue.week_start, shares]
-    found = select(*columns).where(within(finra_venue_week, scope)).group_by(venue.week_start)
+    keys, sums = (venue.week_start,), [shares]
+    found = select(*keys, *sums).where(within(finra_venue_week, scope)).group_by(*keys)
     return over(weeks, read_frame(connection, found, finra_venue_week), "share_quantity")
 
 
