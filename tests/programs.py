@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,17 @@ DEMO = {
     "FINRA_REQUESTS_PER_SECOND": "500",
 }
 """A small, quick demo source on a day that stays the same: a Monday on which FINRA publishes."""
+
+
+STARTS = count()
+
+
+def from_then_on(minute: str) -> str:
+    """Return a CLOCK_NOW at ``minute``, such as 2026-03-02T15:00, that no other test has used.
+
+    A process keeps one clock for each; one of an earlier test would have gone on meanwhile.
+    """
+    return f"{minute}:00.{next(STARTS):06d}+00:00"
 
 
 def start(state_dir: Path, *arguments: str, **environment: str) -> subprocess.Popen[str]:

@@ -227,7 +227,7 @@ def _totals(told: _Told) -> dict[str, dict[str, Any]]:
 
 def _restatements(told: _Told) -> str:
     """Return a line for each partition whose landed values were replaced by others."""
-    lines = [metadata["change"] for metadata in told.values() if "restated_rows" in metadata]
+    lines = [metadata["change"] for metadata in told.values() if metadata.get("restated_rows")]
     if len(lines) > RESTATEMENTS_SHOWN:
         rest = f"and {len(lines) - RESTATEMENTS_SHOWN} more, which docs/recipes.md asks for by SQL"
         lines = [*lines[:RESTATEMENTS_SHOWN], rest]

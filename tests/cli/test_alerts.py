@@ -7,7 +7,7 @@ from orchestration_project.domains.operations.alerts import Decision, Problem
 from orchestration_project.domains.operations.messages import Message
 from orchestration_project.resources.providers import open_alerts
 from orchestration_project.settings import load_settings
-from tests.programs import free_port
+from tests.programs import free_port, from_then_on
 from tests.receivers import http_receiver, mail_receiver
 
 TITLE = "Test: alerts of orchestration_project reach you here"
@@ -61,7 +61,7 @@ def test_a_malformed_entry_is_an_error_that_names_its_number(desk, monkeypatch, 
 
 
 def test_the_list_shows_what_is_open_and_what_waits(desk, monkeypatch, capsys):
-    monkeypatch.setenv("CLOCK_NOW", "2026-03-02T15:00:00+00:00")
+    monkeypatch.setenv("CLOCK_NOW", from_then_on("2026-03-02T15:00"))
     assert main(["alerts", "list"]) == 0
     assert capsys.readouterr().out == "no alert is open\n"
     monkeypatch.setenv("ALERT_URLS", "json://127.0.0.1:1 error=json://127.0.0.1:1")
@@ -76,7 +76,7 @@ def test_the_list_shows_what_is_open_and_what_waits(desk, monkeypatch, capsys):
 
 @pytest.mark.parametrize("died", ["before it was sent", "after it was sent"])
 def test_a_delivery_whose_process_died_is_made_again_after_the_lease(desk, monkeypatch, died):
-    monkeypatch.setenv("CLOCK_NOW", "2026-03-02T15:00:00+00:00")
+    monkeypatch.setenv("CLOCK_NOW", from_then_on("2026-03-02T15:00"))
     with http_receiver() as hook:
         monkeypatch.setenv("ALERT_URLS", hook.url())
         store("a", Problem("failed", "finra/otc_weekly", "T1|2026-01-05"))
@@ -88,7 +88,7 @@ def test_a_delivery_whose_process_died_is_made_again_after_the_lease(desk, monke
             if died == "after it was sent":
                 alerts.send_to_all(delivery.message)
             assert alerts.deliver(inbox) == (0, {})
-        monkeypatch.setenv("CLOCK_NOW", "2026-03-02T15:06:00+00:00")
+        monkeypatch.setenv("CLOCK_NOW", from_then_on("2026-03-02T15:06"))
         alerts = open_alerts(load_settings())
         with alerts.inbox() as inbox:
             assert alerts.deliver(inbox) == (1, {})
@@ -97,7 +97,7 @@ def test_a_delivery_whose_process_died_is_made_again_after_the_lease(desk, monke
 
 
 def test_what_waits_for_a_channel_that_is_gone_is_given_up(desk, monkeypatch):
-    monkeypatch.setenv("CLOCK_NOW", "2026-03-02T15:00:00+00:00")
+    monkeypatch.setenv("CLOCK_NOW", from_then_on("2026-03-02T15:00"))
     monkeypatch.setenv("ALERT_URLS", "json://127.0.0.1:1 json://127.0.0.1:1")
     store("a", Problem("failed", "finra/otc_weekly", "T1|2026-01-05"))
     monkeypatch.setenv("ALERT_URLS", "json://127.0.0.1:1")

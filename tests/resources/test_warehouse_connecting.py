@@ -179,7 +179,7 @@ def test_a_database_of_a_newer_version_is_refused_and_left_as_it_is(warehouse):
         warehouse.prepare(holds="real")
     assert str(refusal.value).splitlines()[:3] == [
         "the database was made by a newer version of this project",
-        "  expected: version 0003 or older",
+        "  expected: version 0005 or older",
         "  found: version 9999",
     ]
     with warehouse.reading() as connection:

@@ -22,6 +22,7 @@ from orchestration_project.tables.operations import (
     operations_alerts,
 )
 from tests import databases
+from tests.programs import from_then_on
 from tests.receivers import http_receiver
 
 HELD_BACK = "T2|2025-12-01"
@@ -43,6 +44,7 @@ def url(request, demo_settings, tmp_path, postgres_server, monkeypatch) -> str:
             connection.execute(f'CREATE DATABASE "{name}"'.encode())
         found = postgres_server.replace("/postgres?", f"/{name}?")
     monkeypatch.setenv("DATABASE_URL", found)
+    monkeypatch.setenv("CLOCK_NOW", from_then_on("2026-03-02T15:00"))
     return found
 
 
@@ -117,9 +119,10 @@ def test_a_run_that_holds_a_partition_back_is_told_once_with_reason_and_links(
     result = load(instance, *GOOD)
     assert not result.success
     title = f"finra_otc_weekly: 1 of 3 partitions held back: {HELD_BACK}"
-    assert watch.look() == f"Looked at 1 ended runs. error: {title}."
-    assert watch.deliver() == "Sent 1 alerts; still waiting: none."
-    (alert,) = hook.received
+    landed = f"info: Landed: {GOOD[0]}, {GOOD[1]}."
+    assert watch.look() == f"Looked at 1 ended runs. error: {title}. {landed}"
+    assert watch.deliver() == "Sent 2 alerts; still waiting: none."
+    (alert,) = [each for each in hook.received if each["title"] == title]
     assert (alert["title"], alert["type"]) == (title, "failure")
     body = alert["message"]
     assert f"{HELD_BACK} is held back by {CHECK}" in body
@@ -135,11 +138,15 @@ def test_a_run_that_holds_a_partition_back_is_told_once_with_reason_and_links(
     assert f"{CHECK}: {ui}/assets/finra/otc_weekly?view=checks&checkDetail={CHECK}" in body
     assert watch.look() == "Looked at 0 ended runs."
     assert watch.deliver() == "Sent 0 alerts; still waiting: none."
-    assert len(hook.received) == 1
-    assert watch.alerts("kind", "state", "run_id", "job") == [
-        ("held_back", "open", result.run_id, "finra_otc_weekly")
+    assert len(hook.received) == 2
+    assert sorted(watch.alerts("kind", "state", "run_id", "job")) == [
+        ("held_back", "open", result.run_id, "finra_otc_weekly"),
+        ("landed", "told", result.run_id, "finra_otc_weekly"),
     ]
-    ((partitions, assets),) = watch.alerts("partitions", "assets")
+    partitions, assets = {
+        kind: (partitions, assets)
+        for kind, partitions, assets in watch.alerts("kind", "partitions", "assets")
+    }["held_back"]
     assert (json.loads(partitions), json.loads(assets)) == ([HELD_BACK], ["finra/otc_weekly"])
 
 
@@ -152,7 +159,7 @@ def test_the_same_failure_is_told_again_only_after_the_window(watch, hook, insta
     assert watch.look() == "Looked at 2 ended runs."
     assert watch.alerts("state", "repeated_count") == [("open", 2)]
     watch.deliver()
-    monkeypatch.setenv("CLOCK_NOW", "2026-03-03T16:00:00+00:00")  # a day and an hour later
+    monkeypatch.setenv("CLOCK_NOW", from_then_on("2026-03-03T16:00"))  # a day and an hour later
     load(instance, HELD_BACK)
     watch.look()
     watch.deliver()
@@ -160,10 +167,12 @@ def test_the_same_failure_is_told_again_only_after_the_window(watch, hook, insta
     assert len(hook.received) == 2
 
 
-def test_a_run_that_succeeds_is_not_told(watch, hook, instance):
+def test_a_week_that_lands_is_told_for_information_once(watch, hook, instance):
+    assert load(instance, GOOD[0]).success
+    assert watch.look() == f"Looked at 1 ended runs. info: Landed: {GOOD[0]}."
     assert load(instance, GOOD[0]).success
     assert watch.look() == "Looked at 1 ended runs."
-    assert watch.alerts("kind") == []
+    assert watch.alerts("kind", "severity") == [("landed", "info")]
 
 
 @dg.asset(partitions_def=dg.StaticPartitionsDefinition(["a", "b", "c"]), key_prefix="shop")
@@ -324,7 +333,7 @@ def test_a_channel_that_is_down_loses_nothing_and_gets_it_once_when_it_is_back(
         ("pending", 1, "json-1 did not take an alert: HTTP 503")
     ]
     hook.status = 200
-    monkeypatch.setenv("CLOCK_NOW", "2026-03-02T15:10:00+00:00")
+    monkeypatch.setenv("CLOCK_NOW", from_then_on("2026-03-02T15:10"))
     assert watch.deliver() == "Sent 1 alerts; still waiting: none."
     assert watch.deliver() == "Sent 0 alerts; still waiting: none."
     assert hook.titles == ["shop_orders failed: a"]
@@ -407,7 +416,7 @@ def test_no_secret_of_a_channel_is_stored_logged_or_said(
     shop(instance, "a", broken="yes")
     said = [watch.look(), watch.deliver(), watch.deliver()]
     hook.status = 200
-    monkeypatch.setenv("CLOCK_NOW", "2026-03-02T15:10:00+00:00")
+    monkeypatch.setenv("CLOCK_NOW", from_then_on("2026-03-02T15:10"))
     said.append(watch.deliver())
     assert hook.paths == [f"/{secret}"]
     stored = databases.contents(url)

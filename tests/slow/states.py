@@ -1,0 +1,22 @@
+"""What the weekly table holds, and what it held as far as was known at a time."""
+
+from datetime import datetime
+
+import polars as pl
+
+from orchestration_project.resources.clock import Clock
+from orchestration_project.resources.warehouse import Warehouse
+from orchestration_project.tables.catalogue import relation, relation_as_of
+from orchestration_project.tables.finra import finra_otc_weekly
+
+
+def state(url: str, at: datetime | None = None) -> pl.DataFrame:
+    """Return the rows, those of now or those known at ``at``, in the order of the key."""
+    name = finra_otc_weekly.name
+    wanted = relation(name) if at is None else relation_as_of(name, at)
+    query = wanted.select(finra_otc_weekly.columns.keys(), [])
+    with (
+        Warehouse(url, clock=Clock()) as warehouse,
+        warehouse.batches(query, finra_otc_weekly) as batches,
+    ):
+        return pl.concat(batches)

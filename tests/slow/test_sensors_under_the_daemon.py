@@ -1,0 +1,80 @@
+"""All sensors under a real daemon: a week is published, lands, is derived and told, is restated."""
+
+from collections import Counter
+from datetime import datetime
+
+import pytest
+from sqlalchemy import select
+
+from orchestration_project.settings import PROJECT_ROOT
+from orchestration_project.tables.finra import finra_tier_week
+from orchestration_project.tables.spine import landings
+from tests import databases, programs
+from tests.receivers import http_receiver
+from tests.slow.states import state
+
+pytestmark = pytest.mark.slow
+
+WORKSPACE = f"""
+load_from:
+  - python_module:
+      module_name: tests.slow.hurried
+      working_directory: {PROJECT_ROOT}
+      location_name: orchestration_project.definitions
+"""
+RESTATED = "T1|2026-01-12"
+PUBLISHED = 11  # weeks from FINRA_FIRST_WEEK on: five of T1, three of each other tier
+AFTER_IT = "2026-03-12T15:00:00+00:00"
+
+
+class Daemon:
+    """The daemon over one STATE_DIR, started and killed as a machine would be."""
+
+    def __init__(self, folder, **environment: str) -> None:
+        self.state_dir = folder / "state"
+        self._environment = environment
+        home = self.state_dir / "dagster"
+        home.mkdir(parents=True)
+        (home / "dagster.yaml").symlink_to(PROJECT_ROOT / "dagster.yaml")
+        self._workspace = folder / "workspace.yaml"
+        self._workspace.write_text(WORKSPACE)
+        self._environment["DAGSTER_HOME"] = str(home)
+
+    def start(self, **environment: str) -> None:
+        arguments = ("dagster._daemon", "run", "-w", str(self._workspace))
+        programs.start(self.state_dir, *arguments, **(self._environment | environment))
+
+    def kill(self) -> None:
+        for process in programs.processes_of(self.state_dir):
+            process.kill()
+
+
+def landed(url: str) -> Counter[str]:
+    """Return how many landings there were for each cause."""
+    return Counter(cause for (cause,) in databases.rows(url, select(landings.c.change_cause)))
+
+
+def is_derived(url: str) -> bool:
+    weeks = {week for (week,) in databases.rows(url, select(finra_tier_week.c.week_start))}
+    return len(weeks) == 3
+
+
+def test_what_is_published_lands_and_is_told_and_a_restatement_keeps_what_was_known(tmp_path):
+    url = databases.sqlite_url(tmp_path / "state")
+    with http_receiver() as hook:
+        daemon = Daemon(tmp_path, FINRA_FIRST_WEEK="2026-01-12", ALERT_URLS=f"info={hook.url()}")
+        try:
+            daemon.start()
+            programs.wait_for((tmp_path / "state" / "demo.sqlite").exists, seconds=90)
+            programs.wait_for(lambda: landed(url)["first"] == PUBLISHED, seconds=240)
+            programs.wait_for(lambda: is_derived(url), seconds=120)
+            programs.wait_for(lambda: len(hook.received) >= PUBLISHED, seconds=60)
+            daemon.kill()
+            before = state(url)
+            daemon.start(CLOCK_NOW=AFTER_IT)
+            programs.wait_for(lambda: landed(url)["source"], seconds=120)
+            programs.wait_for(lambda: any("restated" in each for each in hook.titles), seconds=60)
+        finally:
+            daemon.kill()
+    assert state(url, datetime.fromisoformat(AFTER_IT)).equals(before)
+    assert not state(url).equals(before)
