@@ -1,8 +1,8 @@
-"""The project's definitions, with every sensor on and ticking as often as the daemon can."""
+"""The project's definitions, with every sensor on and ticking every few seconds."""
 
 import dagster as dg
 
-from orchestration_project.definitions import defs as project
+from orchestration_project import definitions
 
 
 def hurried(sensor: dg.SensorDefinition) -> dg.SensorDefinition:
@@ -11,7 +11,7 @@ def hurried(sensor: dg.SensorDefinition) -> dg.SensorDefinition:
     @dg.sensor(
         name=sensor.name,
         job_name=sensor.job_name if sensor.targets else None,
-        minimum_interval_seconds=1,
+        minimum_interval_seconds=5,
         default_status=dg.DefaultSensorStatus.RUNNING,
         required_resource_keys=sensor.required_resource_keys,
     )
@@ -22,11 +22,11 @@ def hurried(sensor: dg.SensorDefinition) -> dg.SensorDefinition:
 
 
 defs = dg.Definitions(
-    assets=project.assets,
-    asset_checks=project.asset_checks,
-    jobs=project.jobs,
-    schedules=project.schedules,
-    sensors=[hurried(sensor) for sensor in project.sensors or []],
-    resources=project.resources,
-    executor=project.executor,
+    assets=definitions.defs.assets,
+    asset_checks=definitions.defs.asset_checks,
+    jobs=definitions.defs.jobs,
+    schedules=definitions.defs.schedules,
+    sensors=[hurried(sensor) for sensor in definitions.defs.sensors or []],
+    resources=definitions.defs.resources,
+    executor=definitions.defs.executor,
 )

@@ -6,6 +6,8 @@ from datetime import datetime
 import pytest
 from sqlalchemy import select
 
+from orchestration_project.resources.clock import Clock
+from orchestration_project.resources.warehouse import Warehouse
 from orchestration_project.settings import PROJECT_ROOT
 from orchestration_project.tables.finra import finra_tier_week
 from orchestration_project.tables.spine import landings
@@ -42,11 +44,14 @@ class Daemon:
 
     def start(self, **environment: str) -> None:
         arguments = ("dagster._daemon", "run", "-w", str(self._workspace))
-        programs.start(self.state_dir, *arguments, **(self._environment | environment))
+        self._started = programs.start(
+            self.state_dir, *arguments, **(self._environment | environment)
+        )
 
     def kill(self) -> None:
         for process in programs.processes_of(self.state_dir):
             process.kill()
+        self._started.communicate()
 
 
 def landed(url: str) -> Counter[str]:
@@ -64,16 +69,17 @@ def test_what_is_published_lands_and_is_told_and_a_restatement_keeps_what_was_kn
     with http_receiver() as hook:
         daemon = Daemon(tmp_path, FINRA_FIRST_WEEK="2026-01-12", ALERT_URLS=f"info={hook.url()}")
         try:
+            with Warehouse(url, clock=Clock()) as warehouse:
+                warehouse.prepare(holds="demo")
             daemon.start()
-            programs.wait_for((tmp_path / "state" / "demo.sqlite").exists, seconds=90)
-            programs.wait_for(lambda: landed(url)["first"] == PUBLISHED, seconds=240)
-            programs.wait_for(lambda: is_derived(url), seconds=120)
-            programs.wait_for(lambda: len(hook.received) >= PUBLISHED, seconds=60)
+            programs.wait_for(lambda: landed(url)["first"] == PUBLISHED, seconds=480)
+            programs.wait_for(lambda: is_derived(url), seconds=300)
+            programs.wait_for(lambda: len(hook.received) >= PUBLISHED, seconds=180)
             daemon.kill()
             before = state(url)
             daemon.start(CLOCK_NOW=AFTER_IT)
-            programs.wait_for(lambda: landed(url)["source"], seconds=120)
-            programs.wait_for(lambda: any("restated" in each for each in hook.titles), seconds=60)
+            programs.wait_for(lambda: landed(url)["source"], seconds=300)
+            programs.wait_for(lambda: any("restated" in each for each in hook.titles), seconds=180)
         finally:
             daemon.kill()
     assert state(url, datetime.fromisoformat(AFTER_IT)).equals(before)
