@@ -13,6 +13,7 @@ from orchestration_project.errors import OrchestrationError
 
 COMMANDS = {
     "run": "load the latest published weeks",
+    "replay": "check and land again what was captured, without the source",
     "migrate": "bring the database's tables up to date",
     "reset": "delete STATE_DIR, after a question",
     "export": "write a table or view as CSV or Parquet",

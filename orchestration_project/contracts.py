@@ -123,6 +123,11 @@ class Checked:
     rejects: pl.DataFrame
     audits: Sequence[Audit] = field(default_factory=tuple)
 
+    @property
+    def is_held_back(self) -> bool:
+        """Whether an audit forbids to land it."""
+        return any(audit.blocks for audit in self.audits)
+
 
 def content_sha256(rows: pl.DataFrame) -> str:
     """Return the SHA-256 (hex) of the values of ``rows``, in their order.

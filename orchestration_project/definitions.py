@@ -7,6 +7,7 @@ from orchestration_project.jobs import (
     finra_freshness,
     finra_gold,
     finra_otc_weekly,
+    finra_replay,
     finra_source_checks,
     finra_tier_week,
     finra_trade_activity,
@@ -39,6 +40,7 @@ defs = dg.Definitions(
     asset_checks=[finra.as_new_as_the_calendar, *finra.SOURCE_CHECKS],
     jobs=[
         finra_otc_weekly,
+        finra_replay,
         finra_gold,
         finra_tier_week,
         finra_trade_activity,

@@ -3,6 +3,7 @@
 import dagster as dg
 
 from orchestration_project.assets.finra import (
+    REPLAY_JOB,
     SOURCE_CHECKS,
     SPECS,
     as_new_as_the_calendar,
@@ -17,6 +18,13 @@ finra_otc_weekly = dg.define_asset_job(
     selection=dg.AssetSelection.assets(*(spec.key for spec in SPECS))
     - dg.AssetSelection.checks(as_new_as_the_calendar),
     description="Loads weeks of FINRA's OTC data: fetch, check, land, derive.",
+    tags={"domain": "finra"},
+)
+
+finra_replay = dg.define_asset_job(
+    REPLAY_JOB,
+    selection=finra_otc_weekly.selection,
+    description="Checks and lands again what was captured of weeks, without asking the source.",
     tags={"domain": "finra"},
 )
 

@@ -68,18 +68,15 @@ def main(arguments: Sequence[str]) -> int:
         open_instance() as instance,
         open_warehouse(settings) as warehouse,
     ):
-        _say(f"source    {_source(settings)}")
-        _say(f"database  {warehouse.shown_url}")
+        say(f"source    {_source(settings)}")
+        say(f"database  {warehouse.shown_url}")
         weeks = _latest(settings, options.weeks)
-        _say(f"weeks     the {options.weeks} latest of each tier: {len(weeks)} partitions\n")
-        with _Progress(len(weeks)) as progress:
-            results = [_execute(instance, first, last) for first, last in ranges(weeks)]
-        told = _told(results)
-        _say(_table(warehouse, results, told))
-        if restated := _restatements(told):
-            _say(restated)
+        say(f"weeks     the {options.weeks} latest of each tier: {len(weeks)} partitions\n")
+        with Progress(len(weeks)) as progress:
+            results = [execute(instance, JOB, QUIET, first, last) for first, last in ranges(weeks)]
+        say(outcome_of(warehouse, results))
         failed = [result.run_id for result in results if not result.success]
-        _say(_conclusion(settings, warehouse, progress, failed))
+        say(_conclusion(settings, warehouse, progress, failed))
     return 1 if failed else 0
 
 
@@ -101,7 +98,8 @@ def _positive(text: str) -> int:
     return number
 
 
-def _say(text: str) -> None:
+def say(text: str) -> None:
+    """Print a line at once."""
     print(text, flush=True)  # noqa: T201 - a command talks to its user
 
 
@@ -120,12 +118,12 @@ def _latest(settings: Settings, weeks: int) -> list[TierWeek]:
     with open_http(settings) as http:
         known, unknown = of_known_tiers(open_finra(settings, http).published())
     if unknown:
-        _say(f"left out  partitions of undocumented tiers: {', '.join(unknown)}")
+        say(f"left out  partitions of undocumented tiers: {', '.join(unknown)}")
     latest = latest_weeks(known, weeks)
     there_are = [each for each in latest if WEEKS.has_partition_key(each.key)]
     outside = sorted(set(latest) - set(there_are))
     if outside:
-        _say(f"left out  before FINRA_FIRST_WEEK or not over yet: {summary(outside)}")
+        say(f"left out  before FINRA_FIRST_WEEK or not over yet: {summary(outside)}")
     if not there_are:
         raise SourceError(
             "there is no week to load",
@@ -137,7 +135,7 @@ def _latest(settings: Settings, weeks: int) -> list[TierWeek]:
     return there_are
 
 
-class _Progress(logging.Handler):
+class Progress(logging.Handler):
     """Prints a line for each partition that is done, with how many there are and an ETA."""
 
     def __init__(self, of: int) -> None:
@@ -146,7 +144,7 @@ class _Progress(logging.Handler):
         self._retries = logging.StreamHandler()
         self._started = time.monotonic()
 
-    def __enter__(self) -> "_Progress":
+    def __enter__(self) -> "Progress":
         PROGRESS.addHandler(self)
         PROGRESS.setLevel(logging.INFO)
         RETRIES.addHandler(self._retries)
@@ -163,23 +161,34 @@ class _Progress(logging.Handler):
         self.unchanged += str(outcome).startswith("unchanged")
         passed = time.monotonic() - self._started
         left = passed / self.done * max(self.of - self.done, 0)
-        _say(f"[{self.done:2}/{self.of}] {key}: {outcome}  ({left:.0f} s left)")
+        say(f"[{self.done:2}/{self.of}] {key}: {outcome}  ({left:.0f} s left)")
 
 
-def _execute(
-    instance: dg.DagsterInstance, first: TierWeek, last: TierWeek
+def execute(
+    instance: dg.DagsterInstance,
+    job: str,
+    run_config: Mapping[str, Any],
+    first: TierWeek,
+    last: TierWeek,
 ) -> dg.JobExecutionResult:
+    """Run a job in this process, over the weeks of a tier from ``first`` to ``last``."""
     repository = ReconstructableRepository.for_module(DEFINITIONS, "defs", str(PROJECT_ROOT))
     return dg.execute_job(
-        repository.get_reconstructable_job(JOB),
+        repository.get_reconstructable_job(job),
         instance,
-        run_config=QUIET,
+        run_config=run_config,
         tags=own_run_tags()
         | {
             "dagster/asset_partition_range_start": first.key,
             "dagster/asset_partition_range_end": last.key,
         },
     )
+
+
+def outcome_of(warehouse: Warehouse, results: Sequence[dg.JobExecutionResult]) -> str:
+    """Return what the runs did: a line for each asset, and for each restated partition."""
+    told = _told(results)
+    return _table(warehouse, results, told) + _restatements(told)
 
 
 def _table(warehouse: Warehouse, results: Sequence[dg.JobExecutionResult], told: _Told) -> str:
@@ -231,7 +240,7 @@ def _restatements(told: _Told) -> str:
     if len(lines) > RESTATEMENTS_SHOWN:
         rest = f"and {len(lines) - RESTATEMENTS_SHOWN} more, which docs/recipes.md asks for by SQL"
         lines = [*lines[:RESTATEMENTS_SHOWN], rest]
-    return "\n".join(["", *lines]) if lines else ""
+    return "\n".join(["\n", *lines]) if lines else ""
 
 
 def _shown(value: object) -> str:
@@ -243,7 +252,7 @@ def _shown(value: object) -> str:
 
 
 def _conclusion(
-    settings: Settings, warehouse: Warehouse, progress: _Progress, failed: Sequence[str]
+    settings: Settings, warehouse: Warehouse, progress: Progress, failed: Sequence[str]
 ) -> str:
     lines = [""]
     if progress.unchanged:

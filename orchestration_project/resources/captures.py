@@ -9,7 +9,12 @@ from datetime import datetime
 import zstandard
 
 from orchestration_project.contracts import Part
+from orchestration_project.errors import ConfigurationError
 from orchestration_project.resources.artifacts import ArtifactStore
+
+
+class BlobError(ConfigurationError):
+    """The artifact store lacks a blob that was captured, or holds other bytes in its place."""
 
 
 @dataclass(frozen=True)
@@ -32,12 +37,16 @@ class Fetched:
 
 @dataclass(frozen=True)
 class Capture:
-    """A fetched answer whose bytes are on disk, and what its rows will say."""
+    """A fetched answer whose bytes are on disk, and what its rows will say.
+
+    ``run_id`` is set where it is taken up again: the run that fetched it.
+    """
 
     fetched: Fetched
     sha256: str
     stored_byte_count: int
     storage_uri: str
+    run_id: str | None = None
 
     @property
     def blob_row(self) -> dict[str, object]:
@@ -89,3 +98,30 @@ class Captures:
     def bytes_of(self, storage_uri: str) -> bytes:
         """Return a blob's bytes as they were received."""
         return zstandard.ZstdDecompressor().decompress(self._artifacts.get(storage_uri))
+
+    def verified(self, *, sha256: str, byte_count: int, storage_uri: str) -> bytes:
+        """Return a blob's bytes, having made sure that they are those that were received.
+
+        Raises:
+            BlobError: There are none, or others.
+        """
+        try:
+            stored = self._artifacts.get(storage_uri)
+            if zstandard.frame_content_size(stored) != byte_count:
+                raise self._changed(storage_uri, sha256, "another size")
+            body = zstandard.ZstdDecompressor().decompress(stored)
+        except FileNotFoundError as error:
+            raise self._changed(storage_uri, sha256, "no such blob") from error
+        except zstandard.ZstdError as error:
+            raise self._changed(storage_uri, sha256, f"no zstd: {error}") from error
+        if (found := hashlib.sha256(body).hexdigest()) != sha256:
+            raise self._changed(storage_uri, sha256, f"bytes whose SHA-256 is {found}")
+        return body
+
+    def _changed(self, storage_uri: str, sha256: str, found: str) -> BlobError:
+        return BlobError(
+            f"the blob {storage_uri} is not what was captured",
+            expected=f"bytes whose SHA-256 is {sha256}, in {self._artifacts.url}",
+            found=found,
+            remedy="set ARTIFACTS_URL to where the bytes lie, or put the blob back from a backup",
+        )

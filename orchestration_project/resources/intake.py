@@ -64,13 +64,15 @@ def take(
 ) -> Intake:
     """Read a delivery and check it; a source that moves meanwhile is read again.
 
-    What was fetched and cannot be used is recorded in `captures` all the same, as of ``intended``.
+    What was fetched and cannot be used is recorded in `captures` all the same: where it was not
+    read whole, as of ``intended``.
 
     Raises:
         OrchestrationError: As ``read`` and ``check`` do; nothing is landed.
     """
     kept: list[Capture] = []
     started = time.monotonic()
+    delivery = None
     try:
         delivery = _settled(read, kept)
         used = {id(capture) for capture in delivery.captures}
@@ -80,7 +82,7 @@ def take(
         return Intake(delivery, checked, done - started, time.monotonic() - done)
     except OrchestrationError:
         if kept:
-            warehouse.record_refused(order, replace(intended, discarded=kept))
+            warehouse.record_refused(order, delivery or replace(intended, discarded=kept))
         raise
 
 

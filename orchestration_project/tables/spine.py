@@ -14,7 +14,7 @@ blobs = table(
 
 captures = table(
     "captures",
-    "One row per fetch: the same bytes fetched twice are one blob and two captures.",
+    "One row per fetch and delivery made of it: the same bytes fetched twice are one blob.",
     count("capture_id", "First 63 bits of the SHA-256 of group and part", key=True),
     text("sha256", "The blob"),
     text("source", "Where from: demo, api or files"),
@@ -28,7 +28,26 @@ captures = table(
     count("http_status", "HTTP status; NULL for a file", optional=True),
     count("row_count", "Data lines in the bytes; NULL where they could not be read", optional=True),
     moment("fetched_at", "UTC time at which the last byte came"),
-    text("run_id", "Dagster run"),
+    text("run_id", "Dagster run that fetched it"),
+)
+
+deliveries = table(
+    "deliveries",
+    "One row per delivery of a partition: what was read of its captures, and what came of it.",
+    text("group_id", "The delivery", key=True),
+    text("table_name", "The table that it was meant for", key=True),
+    text("partition_key", "Dagster's key of the partition"),
+    text("source", "Where from: demo, api or files"),
+    text("dataset", "The source's name of the dataset"),
+    text("source_version", "What tells this state of the source from another"),
+    count("record_total", "Rows that the source promised; NULL: it promises none", optional=True),
+    text("scope", "The part of the partition for which it is complete, JSON; {}: all of it"),
+    count("part_count", "Captures that make it up, parts 1 to this; 0: never read whole"),
+    text("outcome", "landed, held_back (by an audit) or refused (not to be checked)"),
+    text("replay_of", "Of a replay: the delivery that was fetched", optional=True),
+    text("rule_version", "Version of our rules"),
+    text("run_id", "Dagster run that checked it"),
+    moment("recorded_at", "UTC time"),
 )
 
 rejects = table(

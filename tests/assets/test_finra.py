@@ -436,3 +436,28 @@ def test_a_week_that_lost_most_of_its_rows_in_all_sums_lands_with_a_warning(url,
     assert record.data["partition_key"] == key("OTCE", 12)
     assert '"measure": "rows"' in str(record.data["offenders"])
     assert all(each.passed for name, each in checks.items() if name != "is_of_usual_size")
+
+
+def replayed(instance, partition: str, **config) -> dg.ExecuteInProcessResult:
+    return defs.resolve_job_def("finra_replay").execute_in_process(
+        instance=instance,
+        raise_on_error=False,
+        run_config={"ops": {OP: {"config": config}}},
+        tags={"dagster/partition": partition},
+    )
+
+
+def test_a_replay_materializes_the_partition_and_changes_no_table(url, instance):
+    load(instance, key("OTCE", 1))
+    before = databases.contents(url)
+    result = replayed(instance, key("OTCE", 1))
+    assert result.success
+    assert told_by(result)["otc_weekly"][key("OTCE", 1)]["outcome"] == "unchanged"
+    assert databases.contents(url) == before
+
+
+def test_a_config_that_means_nothing_to_its_job_is_refused(demo_settings, instance):
+    refused = replayed(instance, key("OTCE", 1), full=True)
+    assert "full means nothing to the job finra_replay" in failure_of(refused, OP)
+    refused = load(instance, key("OTCE", 1), allow_older=True)
+    assert "allow_older means nothing to the job finra_otc_weekly" in failure_of(refused, OP)

@@ -93,6 +93,11 @@ def test_newer_rules_of_ours_are_not_blamed_on_finra():
     assert told.startswith("T1, week 2026-01-19, was corrected by newer rules of ours: 2 of 5")
 
 
+def test_an_older_delivery_that_is_published_again_is_said_to_be_one():
+    told = sentence("ours", RESTATED, WEEK, turns_back=True)
+    assert told.startswith("T1, week 2026-01-19, was set back to an earlier delivery: 2 of 5")
+
+
 def test_a_part_of_the_week_is_named():
     told = sentence("source", RESTATED, WEEK, part="market=ATS")
     assert told.startswith("T1, week 2026-01-19, market=ATS, was restated")

@@ -13,6 +13,7 @@ from orchestration_project.resources.artifacts import FolderStore
 from orchestration_project.resources.captures import Captures
 from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.finra import FinraApi
+from orchestration_project.resources.finra.landing import WeekLanding
 from orchestration_project.resources.finra.weekly import WeeklyLoad
 from orchestration_project.resources.http import HttpClient
 from orchestration_project.resources.warehouse import Warehouse
@@ -165,7 +166,8 @@ def opened(below: Path, finra: Finra) -> Iterator[tuple[Callable[[], WeeklyLoad]
                 credentials=None,
                 concurrent_requests=4,
             )
-            return WeeklyLoad(api, warehouse, store, date(2026, 1, 5), "run", 0.005, LIMITS)
+            landing = WeekLanding(warehouse, store, date(2026, 1, 5), "run", 0.005, LIMITS)
+            return WeeklyLoad(api, landing)
 
         yield load, Desk(warehouse, below / "artifacts")
 

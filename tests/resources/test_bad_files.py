@@ -16,6 +16,7 @@ from orchestration_project.resources.artifacts import FolderStore
 from orchestration_project.resources.captures import Captures
 from orchestration_project.resources.finra import FinraFiles
 from orchestration_project.resources.finra.files import LARGEST_FILE_BYTES
+from orchestration_project.resources.finra.landing import WeekLanding
 from orchestration_project.resources.finra.weekly import WeeklyLoad
 from orchestration_project.resources.warehouse import Warehouse
 from orchestration_project.tables.spine import captures, rejects
@@ -128,15 +129,8 @@ def opened(below: Path) -> Iterator[tuple[WeeklyLoad, Desk, Path]]:
     with Warehouse(f"sqlite:///{below}/x.sqlite", clock=StoppedClock()) as warehouse:
         warehouse.prepare(holds="real")
         store = FolderStore(below / "artifacts")
-        load = WeeklyLoad(
-            finra=FinraFiles(folder, Captures(store), StoppedClock()),
-            warehouse=warehouse,
-            artifacts=store,
-            today=date(2026, 1, 5),
-            run_id="run",
-            max_reject_ratio=0.005,
-            limits=LIMITS,
-        )
+        landing = WeekLanding(warehouse, store, date(2026, 1, 5), "run", 0.005, LIMITS)
+        load = WeeklyLoad(FinraFiles(folder, Captures(store), StoppedClock()), landing)
         load.land(load.take(KEY))
         yield load, Desk(warehouse, below / "artifacts", tier="OTCE"), folder
 

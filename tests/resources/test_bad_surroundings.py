@@ -24,6 +24,7 @@ from orchestration_project.errors import OrchestrationError
 from orchestration_project.resources.artifacts import FolderStore
 from orchestration_project.resources.captures import Captures
 from orchestration_project.resources.finra import FinraFiles
+from orchestration_project.resources.finra.landing import WeekLanding
 from orchestration_project.resources.finra.weekly import WeeklyLoad
 from orchestration_project.resources.warehouse import Warehouse
 from tests.resources.weeks import LIMITS, StoppedClock
@@ -36,7 +37,8 @@ if limit:  # no file may grow above it: to a program, a disk without space
 store = FolderStore(below / "artifacts")
 with Warehouse(f"sqlite:///{below}/x.sqlite", clock=StoppedClock()) as warehouse:
     source = FinraFiles(below / "files", Captures(store), StoppedClock())
-    load = WeeklyLoad(source, warehouse, store, date(2026, 1, 5), "run", 0.005, LIMITS)
+    landing = WeekLanding(warehouse, store, date(2026, 1, 5), "run", 0.005, LIMITS)
+    load = WeeklyLoad(source, landing)
     try:
         print(load.land(load.take("OTCE|2025-11-10")))
     except OrchestrationError as error:

@@ -14,6 +14,7 @@ from orchestration_project.resources.artifacts import FolderStore
 from orchestration_project.resources.captures import Captures
 from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.finra import FinraApi, FinraFiles
+from orchestration_project.resources.finra.landing import WeekLanding
 from orchestration_project.resources.finra.weekly import WeeklyLoad
 from orchestration_project.resources.http import HttpClient
 from orchestration_project.resources.warehouse import HeldBackError, Warehouse
@@ -58,7 +59,7 @@ def load_of(tmp_path, warehouse, monkeypatch):
             monkeypatch.delenv(name)
     opened = []
 
-    def load_of(finra, **changes):
+    def load_of(finra, *, full=False, max_reject_ratio=0.005):
         server = FaultyServer(finra).__enter__()
         http = HttpClient(
             system="finra_test",
@@ -79,16 +80,9 @@ def load_of(tmp_path, warehouse, monkeypatch):
             credentials=None,
             concurrent_requests=4,
         )
-        usual = {
-            "finra": api,
-            "warehouse": warehouse,
-            "artifacts": store,
-            "today": date(2026, 1, 5),
-            "run_id": "run",
-            "max_reject_ratio": 0.005,
-            "limits": LIMITS,
-        }
-        return WeeklyLoad(**usual | changes), server.requests
+        today = date(2026, 1, 5)
+        landing = WeekLanding(warehouse, store, today, "run", max_reject_ratio, LIMITS)
+        return WeeklyLoad(api, landing, full), server.requests
 
     yield load_of
     for each in opened:

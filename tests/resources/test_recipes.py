@@ -120,7 +120,9 @@ def test_which_rows_did_a_restatement_move_most(desk, asked, clock):
 def test_where_does_this_row_come_from(desk, asked):
     [found] = asked("Where does this row come from?")
     [(sha256, byte_count, storage_uri)] = desk.rows(blobs, "sha256", "byte_count", "storage_uri")
-    assert (found["symbol"], found["share_quantity"], found["run_id"]) == ("AAA", 150, "run")
+    assert (found["symbol"], found["share_quantity"]) == ("AAA", 150)
+    assert (found["fetched_by"], found["landed_by"], found["replay_of"]) == ("run", "run", None)
+    assert (found["change_cause"], found["request"]) == ("source", '{"offset": 0}')
     assert (found["sha256"], found["byte_count"]) == (sha256, byte_count)
     assert (found["url"], found["storage_uri"]) == ("https://api.finra.org/data", storage_uri)
 

@@ -31,6 +31,7 @@ def test_these_are_the_tables():
         "blobs",
         "captures",
         "database_labels",
+        "deliveries",
         "fences",
         "finra_concentration_week",
         "finra_otc_weekly",

@@ -13,6 +13,7 @@ from orchestration_project.assets.finra.gold import (
     symbol_rolling_6w,
     tier_week,
 )
+from orchestration_project.assets.finra.loading import REPLAY_JOB
 from orchestration_project.assets.finra.source_checks import (
     has_the_fields_that_we_know,
     lists_only_known_tiers,
@@ -23,6 +24,7 @@ SOURCE_CHECKS = [lists_only_known_tiers, has_the_fields_that_we_know]
 
 __all__ = [
     "OTC_WEEKLY",
+    "REPLAY_JOB",
     "SOURCE_CHECKS",
     "SPECS",
     "WEEKS",

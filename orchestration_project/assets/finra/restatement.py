@@ -11,7 +11,7 @@ from orchestration_project.domains.finra.restatement import (
     WeekChange,
     notice_kind,
 )
-from orchestration_project.resources.finra.weekly import LoadedWeek
+from orchestration_project.resources.finra.landing import LoadedWeek
 
 NOTHING_RESTATED = {"restated_rows": 0, "restated_share_ratio": 0.0}
 """So that the plots over time have no holes."""

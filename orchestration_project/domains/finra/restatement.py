@@ -10,7 +10,7 @@ from orchestration_project.domains.finra.selection import TierWeek
 
 KEY = ["market", "symbol", "venue_id"]
 RESTATEMENTS = ("source", "ours")
-"""Causes of a change of values: FINRA's, and newer rules of ours."""
+"""Causes of a change of values: FINRA's, and ours (newer rules, or an older delivery again)."""
 
 MOVES_KEPT = 10
 NAMES_KEPT = 5
@@ -153,10 +153,18 @@ def notice_kind(
     return None
 
 
-def sentence(cause: str, change: WeekChange, partition: TierWeek, part: str = "") -> str:
+def sentence(
+    cause: str,
+    change: WeekChange,
+    partition: TierWeek,
+    *,
+    part: str = "",
+    turns_back: bool = False,
+) -> str:
     """Say what a landing for this ``cause`` (a ``change_cause``) changed.
 
-    ``part`` names the part of the partition that it was complete for, such as "market ATS".
+    ``part`` names the part of the partition that it was complete for, such as "market ATS";
+    ``turns_back`` says that what it replaced was fetched later.
     """
     week = f"{partition.tier}, week {partition.week_start}{part and f', {part}'}"
     if cause == "first":
@@ -169,8 +177,9 @@ def sentence(cause: str, change: WeekChange, partition: TierWeek, part: str = ""
             f"{week}: only dates that FINRA keeps about rows changed, in {change.rows_relabelled:,}"
             f" of {change.rows_before:,}; shares and trades stayed as they were."
         )
-    verb = "was restated" if cause == "source" else "was corrected by newer rules of ours"
-    return f"{week}, {verb}: " + "; ".join(_parts(change)) + "."
+    ours = "set back to an earlier delivery" if turns_back else "corrected by newer rules of ours"
+    what = "restated" if cause == "source" else ours
+    return f"{week}, was {what}: " + "; ".join(_parts(change)) + "."
 
 
 def _parts(change: WeekChange) -> list[str]:

@@ -1,5 +1,6 @@
 """Which weeks there are, which are due, and how they fit into ranges."""
 
+import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -12,6 +13,8 @@ from orchestration_project.domains.finra.calendar import (
     publication_date,
 )
 from orchestration_project.errors import ConfigurationError, SourceError
+
+GROUP_ID = re.compile(r"finra_otc_weekly:(.+)#[0-9]+")
 
 
 @dataclass(frozen=True, order=True)
@@ -145,6 +148,38 @@ def run_key(partition: TierWeek, version: str, day: date) -> str:
 def covered(first: str, last: str, partitions: Iterable[TierWeek]) -> list[TierWeek]:
     """Return the partitions between these keys, as a run over a range of one tier takes them."""
     return [each for each in partitions if first <= each.key <= last]
+
+
+def chosen(
+    keys: Iterable[str], *, tier: str | None, first: date | None, last: date | None
+) -> list[TierWeek]:
+    """Return those partitions of ``keys`` that lie in a tier and between two weeks, if given."""
+    found = [
+        TierWeek(key.partition("|")[0], date.fromisoformat(key.partition("|")[2])) for key in keys
+    ]
+    return sorted(
+        each
+        for each in found
+        if tier in (None, each.tier)
+        and (first is None or each.week_start >= first)
+        and (last is None or each.week_start <= last)
+    )
+
+
+def partition_of(group_id: str) -> str:
+    """Return the partition key in a delivery's name, as ``table:T1|2025-11-10#2``.
+
+    Raises:
+        ConfigurationError: The name has another shape.
+    """
+    found = GROUP_ID.fullmatch(group_id)
+    if found is None:
+        raise ConfigurationError(
+            f"{group_id} is no delivery",
+            expected="a group_id as in the table deliveries: finra_otc_weekly:T1|2025-11-10#2",
+            remedy="copy it from that table; quote it for the shell",
+        )
+    return found[1]
 
 
 def summary(partitions: Iterable[TierWeek]) -> str:

@@ -2,87 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
-from functools import partial
 from itertools import chain
 
-from sqlalchemy import Connection
-
-from orchestration_project.contracts import Audit, Checked
-from orchestration_project.domains.finra.audits import checked_week
 from orchestration_project.domains.finra.contract import RULE_VERSION
-from orchestration_project.domains.finra.gold import symbol_week, venue_week
-from orchestration_project.domains.finra.restatement import WeekChange, sentence, week_change
-from orchestration_project.domains.finra.selection import TierWeek, tier_week
-from orchestration_project.domains.finra.usual import Limits, warnings_about
+from orchestration_project.domains.finra.selection import TierWeek
 from orchestration_project.errors import ConfigurationError
-from orchestration_project.resources.artifacts import ArtifactStore, put_frame
-from orchestration_project.resources.captures import Capture, parts_of
-from orchestration_project.resources.finra.earlier import read_earlier
-from orchestration_project.resources.finra.glimpse import Glimpse, glimpse
+from orchestration_project.resources.captures import Capture
+from orchestration_project.resources.finra.landing import LoadedWeek, TakenWeek, WeekLanding
 from orchestration_project.resources.finra.source import FinraSource, SourceVersion
-from orchestration_project.resources.intake import Intake, IntakeFigures, take
 from orchestration_project.resources.opening import open_now
-from orchestration_project.resources.warehouse import (
-    Delivery,
-    Landed,
-    Order,
-    ScopeState,
-    Warehouse,
-)
-from orchestration_project.resources.warehouse.frames import Scope, shown_scope
-from orchestration_project.tables.finra import (
-    METADATA_COLUMNS,
-    finra_otc_weekly,
-    finra_otc_weekly_history,
-    finra_symbol_week,
-    finra_venue_week,
-)
-
-DERIVED = {finra_symbol_week: symbol_week, finra_venue_week: venue_week}
-
-
-@dataclass(frozen=True)
-class TakenWeek:
-    """A partition that was fetched and checked; without intake, what is landed is current."""
-
-    order: Order[WeekChange]
-    partition: TierWeek
-    source_version: str
-    intake: Intake | None = None
-    staged_name: str = ""
-
-
-@dataclass(frozen=True)
-class LoadedWeek:
-    """How a partition was loaded, in figures: a run over many keeps one of these for each.
-
-    Without ``landed``, the source had nothing new; ``change`` is a sentence, empty where no row
-    was written.
-    """
-
-    source: str
-    source_version: str
-    row_counts: Mapping[str, int]
-    figures: IntakeFigures | None = None
-    landed: Landed[WeekChange] | None = None
-    staged_name: str = ""
-    change: str = ""
-    glimpse: Glimpse | None = None
-
-    def __str__(self) -> str:
-        if self.landed is None or self.figures is None:
-            return f"unchanged; source {self.source}"
-        return (
-            f"{self.landed.rows_added} rows added, {self.landed.rows_changed} changed, "
-            f"{self.landed.rows_removed} removed, {self.landed.rows_unchanged} unchanged, "
-            f"{self.figures.rejects} rejected; source {self.source}{self._warned}"
-        )
-
-    @property
-    def _warned(self) -> str:
-        warnings = self.landed.warnings if self.landed else ()
-        return f"; unusual: {', '.join(warnings)}" if warnings else ""
+from orchestration_project.resources.warehouse import Delivery, ScopeState
+from orchestration_project.tables.finra import finra_otc_weekly
 
 
 @dataclass(frozen=True)
@@ -94,12 +24,7 @@ class WeeklyLoad:
     """
 
     finra: FinraSource
-    warehouse: Warehouse
-    artifacts: ArtifactStore
-    today: date
-    run_id: str
-    max_reject_ratio: float
-    limits: Limits
+    landing: WeekLanding
     full: bool = False
     force: bool = False
 
@@ -109,12 +34,13 @@ class WeeklyLoad:
         return {"asset": "finra/otc_weekly", "source": self.finra.name}
 
     def ready(self) -> None:
-        """Open the database, the source and the artifact store.
+        """Open the database, the artifact store and the source.
 
         Raises:
             OrchestrationError: One of them cannot be opened.
         """
-        open_now(self.warehouse, self.finra, self.artifacts)
+        self.landing.ready()
+        open_now(self.finra)
 
     def take(self, key: str) -> TakenWeek:
         """Fetch a partition and check it, unless the source holds what is landed.
@@ -122,81 +48,25 @@ class WeeklyLoad:
         Raises:
             OrchestrationError: As the source, the contract and the key's rules do.
         """
-        partition = tier_week(key, today=self.today)
-        state = self.warehouse.state(finra_otc_weekly, key)
+        partition = self.landing.partition(key)
+        state = self.landing.warehouse.state(finra_otc_weekly, key)
         self._refuse_other_source(key, state)
         version = self._version(partition)
-        order = self._order(partition, state)
+        order = self.landing.order(partition, state.token)
         if self._is_landed(state, version):
-            return TakenWeek(order, partition, version.text)
+            return TakenWeek(order, partition, self.finra.name, version.text)
         versions = chain([version], iter(lambda: self._version(partition), None))
-        intake = take(
-            self.warehouse,
+        intake = self.landing.take(
+            partition,
             order,
             self._delivery(version, ()),
             lambda kept: self._read(partition, next(versions), kept),
-            lambda delivery: self._check(partition, delivery),
         )
-        source_version = intake.delivery.source_version
-        staged_name = self._stage(partition, intake)
-        return TakenWeek(order, partition, source_version, intake, staged_name)
+        return self.landing.staged(partition, order, intake)
 
     def land(self, taken: TakenWeek) -> LoadedWeek:
-        """Land a taken partition and derive from it, in one transaction.
-
-        Raises:
-            HeldBackError: An audit failed.
-            SupersededError: Another run delivered the partition meanwhile.
-        """
-        landed = figures = seen = None
-        change = ""
-        if taken.intake is not None:
-            delivery = taken.intake.delivery
-            landed = self.warehouse.land(taken.order, delivery, taken.intake.checked)
-            figures = taken.intake.figures
-            change = _sentence(landed, taken.partition, delivery.scope)
-            with self.warehouse.reading() as connection:
-                seen = glimpse(connection, taken.partition, taken.intake)
-        counts = self.warehouse.row_counts((finra_otc_weekly, *DERIVED), taken.order.partition)
-        return LoadedWeek(
-            self.finra.name,
-            taken.source_version,
-            counts,
-            figures,
-            landed,
-            taken.staged_name,
-            change,
-            seen,
-        )
-
-    def _stage(self, partition: TierWeek, intake: Intake) -> str:
-        """Store the checked rows as Parquet and return the artifact's name."""
-        folder = f"staged/{finra_otc_weekly.name}/{partition.tier}/{partition.week_start}"
-        return put_frame(self.artifacts, folder, intake.checked.rows)
-
-    def _order(self, partition: TierWeek, state: ScopeState) -> Order[WeekChange]:
-        return Order(
-            table=finra_otc_weekly,
-            history=finra_otc_weekly_history,
-            partition_key=partition.key,
-            partition={"tier": partition.tier, "week_start": partition.week_start},
-            token=state.token,
-            metadata_columns=METADATA_COLUMNS,
-            rule_version=RULE_VERSION,
-            run_id=self.run_id,
-            derive=DERIVED,
-            summarise=week_change,
-            warn=partial(self._warnings, partition),
-        )
-
-    def _warnings(
-        self, partition: TierWeek, connection: Connection, delivery: Delivery, checked: Checked
-    ) -> Sequence[Audit]:
-        """Compare a delivery with the weeks before its own, as they are landed."""
-        earlier = read_earlier(connection, partition, delivery.scope, weeks=self.limits.weeks)
-        return warnings_about(
-            checked.rows, earlier, week_start=partition.week_start, limits=self.limits
-        )
+        """Land a taken partition, as `WeekLanding.land`."""
+        return self.landing.land(taken)
 
     def _is_landed(self, state: ScopeState, version: SourceVersion) -> bool:
         return not self.full and (state.source, state.source_version, state.rule_version) == (
@@ -231,18 +101,3 @@ class WeeklyLoad:
     def _read(self, partition: TierWeek, version: SourceVersion, kept: list[Capture]) -> Delivery:
         captures = self.finra.fetch(partition.week_start, partition.tier, version, kept)
         return self._delivery(version, captures)
-
-    def _check(self, partition: TierWeek, delivery: Delivery) -> Checked:
-        return checked_week(
-            parts_of(delivery.captures),
-            week_start=partition.week_start,
-            tier=partition.tier,
-            record_total=delivery.record_total,
-            max_reject_ratio=self.max_reject_ratio,
-        )
-
-
-def _sentence(landed: Landed[WeekChange], partition: TierWeek, scope: Scope) -> str:
-    if landed.change is None:
-        return ""
-    return sentence(landed.change_cause, landed.change, partition, part=shown_scope(scope))

@@ -9,6 +9,7 @@ from orchestration_project.resources.warehouse.delivery import (
     SupersededError,
 )
 from orchestration_project.resources.warehouse.deriving import Derivation
+from orchestration_project.resources.warehouse.recorded import Recorded, RecordedPart
 from orchestration_project.resources.warehouse.warehouse import Warehouse
 
 __all__ = [
@@ -17,6 +18,8 @@ __all__ = [
     "HeldBackError",
     "Landed",
     "Order",
+    "Recorded",
+    "RecordedPart",
     "ScopeState",
     "SupersededError",
     "Warehouse",

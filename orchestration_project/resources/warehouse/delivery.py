@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, Literal, Protocol, TypeVar
 
 import polars as pl
 from sqlalchemy import Connection, Table
@@ -47,6 +47,8 @@ class Delivery:
         scope: Further conditions, where the delivery is complete for a part of the partition.
         captures: What makes it up, in order.
         discarded: What else was fetched for it and turned out unusable.
+        replay_of: Of a replay, the delivery that was fetched.
+        turns_back: Whether what is landed was fetched later: a change is ours, not the source's.
     """
 
     source: SourceName
@@ -56,12 +58,17 @@ class Delivery:
     scope: Scope
     captures: Sequence[Capture]
     discarded: Sequence[Capture] = ()
+    replay_of: str | None = None
+    turns_back: bool = False
 
     @property
     def all_captures(self) -> Sequence[Capture]:
         """Everything that was fetched; a capture's place here is its part number."""
         return [*self.captures, *self.discarded]
 
+
+Outcome = Literal["landed", "held_back", "refused"]
+"""What came of a delivery: an audit holds it back; what cannot be read or checked is refused."""
 
 Derive = Mapping[Table, Callable[[pl.DataFrame], pl.DataFrame]]
 """Derived tables, and what makes their rows of a partition from all its rows."""

@@ -1,5 +1,6 @@
 """What is recorded of a delivery: its captures, rejects and audits, and that it landed."""
 
+import json
 from datetime import datetime
 
 import polars as pl
@@ -11,12 +12,20 @@ from orchestration_project.resources.warehouse.delivery import (
     HeldBackError,
     Landed,
     Order,
+    Outcome,
     capture_id,
     group_id,
 )
 from orchestration_project.resources.warehouse.frames import frame_of, insert_absent, insert_frame
 from orchestration_project.tables.kinds import schema_of
-from orchestration_project.tables.spine import audits, blobs, captures, landings, rejects
+from orchestration_project.tables.spine import (
+    audits,
+    blobs,
+    captures,
+    deliveries,
+    landings,
+    rejects,
+)
 
 
 def capture_ids(rows: pl.DataFrame, group: str) -> pl.Series:
@@ -26,9 +35,15 @@ def capture_ids(rows: pl.DataFrame, group: str) -> pl.Series:
 
 
 def record_evidence(
-    connection: Connection, order: Order, delivery: Delivery, checked: Checked, at: datetime
+    connection: Connection,
+    order: Order,
+    delivery: Delivery,
+    checked: Checked,
+    at: datetime,
+    outcome: Outcome,
 ) -> None:
     """Record what was fetched, refused and audited, whether or not it is landed."""
+    _record_delivery(connection, order, delivery, at, outcome)
     _record_captures(connection, order, delivery, at)
     group = group_id(order)
     refused = checked.rejects.with_columns(
@@ -57,6 +72,30 @@ def record_evidence(
     insert_frame(connection, audits, frame_of(verdicts, audits))
 
 
+def _record_delivery(
+    connection: Connection, order: Order, delivery: Delivery, at: datetime, outcome: Outcome
+) -> None:
+    """Record what it takes to check the captures once more without the source."""
+    connection.execute(
+        insert(deliveries).values(
+            group_id=group_id(order),
+            table_name=order.table.name,
+            partition_key=order.partition_key,
+            source=delivery.source,
+            dataset=delivery.dataset,
+            source_version=delivery.source_version,
+            record_total=delivery.record_total,
+            scope=json.dumps(dict(delivery.scope), sort_keys=True),
+            part_count=len(delivery.captures),
+            outcome=outcome,
+            replay_of=delivery.replay_of,
+            rule_version=order.rule_version,
+            run_id=order.run_id,
+            recorded_at=at,
+        )
+    )
+
+
 def _record_captures(
     connection: Connection, order: Order, delivery: Delivery, at: datetime
 ) -> None:
@@ -71,7 +110,7 @@ def _record_captures(
             "dataset": delivery.dataset,
             "partition_key": order.partition_key,
             "group_id": group,
-            "run_id": order.run_id,
+            "run_id": each.run_id or order.run_id,
         }
         for part_number, each in enumerate(fetched, start=1)
     ]
@@ -118,6 +157,7 @@ def held_back(order: Order, checked: Checked) -> HeldBackError:
         expected="; ".join(audit.expected for audit in failed),
         found="; ".join(f"{audit.found} {audit.offenders_json[:300]}" for audit in failed),
         remedy=f"see the table audits, group_id {group_id(order)}; the published rows stay as they "
-        "were; run the partition again once the source has corrected it",
+        "were; run the partition again once the source has corrected it, or replay it once a limit "
+        "or rule allows it",
         partition=order.partition_key,
     )

@@ -116,7 +116,7 @@ def land(
     scope = {**order.partition, **delivery.scope}
     incoming = _with_captures(checked.rows, order.table, group, known_from)
     before = read_state(connection, order.table, order.partition_key)
-    content = content_sha256(incoming.drop(BOOKKEEPING))
+    content = content_of(order.table, incoming)
     is_same = (before.content_sha256, before.rule_version, before.scope) == (
         content,
         order.rule_version,
@@ -142,9 +142,33 @@ def land(
         _summary(order, change, known_from),
         [audit.name for audit in checked.audits if audit.warns],
     )
-    record_evidence(connection, order, delivery, checked, known_from)
+    record_evidence(connection, order, delivery, checked, known_from, "landed")
     record_landing(connection, order, delivery, checked, landed, content, shown_scope(scope))
     return landed
+
+
+def content_of(table: Table, rows: pl.DataFrame) -> str:
+    """Return the SHA-256 (hex) of the values that ``rows`` bring into ``table``."""
+    return content_sha256(
+        rows.select([name for name in schema_of(table) if name not in BOOKKEEPING])
+    )
+
+
+def is_landed(before: ScopeState, order: Order, delivery: Delivery, checked: Checked) -> bool:
+    """Whether landing would write no row: content, rules, scope and source are the landed ones."""
+    return (
+        before.source,
+        before.source_version,
+        before.content_sha256,
+        before.rule_version,
+        before.scope,
+    ) == (
+        delivery.source,
+        delivery.source_version,
+        content_of(order.table, checked.rows),
+        order.rule_version,
+        shown_scope({**order.partition, **delivery.scope}),
+    )
 
 
 def _with_captures(
@@ -195,7 +219,8 @@ def _keep_history(
 
 def _cause_of_value(before: ScopeState, delivery: Delivery, order: Order) -> str:
     same_source = before.source_version == delivery.source_version
-    return "ours" if same_source and before.rule_version != order.rule_version else "source"
+    new_rules = before.rule_version != order.rule_version
+    return "ours" if delivery.turns_back or (same_source and new_rules) else "source"
 
 
 def _cause(before: ScopeState, delivery: Delivery, order: Order, change: Difference) -> str:

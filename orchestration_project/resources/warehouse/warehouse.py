@@ -41,6 +41,13 @@ from orchestration_project.resources.warehouse.frames import (
 )
 from orchestration_project.resources.warehouse.landing import land, read_state, take_fence
 from orchestration_project.resources.warehouse.migrating import is_current, migrate
+from orchestration_project.resources.warehouse.recorded import (
+    Recorded,
+    RecordedPart,
+    read_parts,
+    read_recorded,
+    replayable,
+)
 from orchestration_project.tables.kinds import Query
 from orchestration_project.tables.spine import audits, database_labels, fences, landings
 
@@ -218,10 +225,26 @@ class Warehouse:
             known_from = take_fence(connection, order, self._clock.now(), delivery.source_version)
             warnings = order.warn(connection, delivery, checked)
             checked = replace(checked, audits=[*checked.audits, *warnings])
-            if not any(audit.blocks for audit in checked.audits):
+            if not checked.is_held_back:
                 return land(connection, order, delivery, checked, known_from)
-            record_evidence(connection, order, delivery, checked, known_from)
+            record_evidence(connection, order, delivery, checked, known_from, "held_back")
         raise held_back(order, checked)
+
+    def recorded(self, table: Table, partition_key: str) -> tuple[ScopeState, list[Recorded]]:
+        """Return what is landed of a partition, and its deliveries, oldest first."""
+        with self.reading() as connection:
+            state = read_state(connection, table, partition_key)
+            return state, read_recorded(connection, table, partition_key)
+
+    def recorded_parts(self, recorded: Recorded) -> list[RecordedPart]:
+        """Return the captures that make up a delivery, in order."""
+        with self.reading() as connection:
+            return read_parts(connection, recorded)
+
+    def replayable(self, table: Table) -> list[str]:
+        """Return the keys of the partitions that have a delivery which was read whole."""
+        with self.reading() as connection:
+            return replayable(connection, table)
 
     def derive(self, derivation: Derivation) -> None:
         """Replace a partition of a derived table.
@@ -241,4 +264,4 @@ class Warehouse:
         nothing = Checked(pl.DataFrame(), pl.DataFrame(schema=REJECT_SCHEMA))
         with self.writing() as connection:
             known_from = take_fence(connection, order, self._clock.now(), None)
-            record_evidence(connection, order, delivery, nothing, known_from)
+            record_evidence(connection, order, delivery, nothing, known_from, "refused")

@@ -1,0 +1,81 @@
+"""How a run loads its weeks: from the source, or, in the replay job, from what was kept of it."""
+
+import dagster as dg
+from pydantic import Field
+
+from orchestration_project.domains.finra.usual import Limits
+from orchestration_project.errors import ConfigurationError
+from orchestration_project.resources.finra import FinraSource
+from orchestration_project.resources.finra.landing import WeekLanding
+from orchestration_project.resources.finra.replay import WeeklyReplay
+from orchestration_project.resources.finra.weekly import WeeklyLoad
+from orchestration_project.settings import Settings
+
+REPLAY_JOB = "finra_replay"
+"""The job whose runs take the bytes that were kept, and do not ask the source."""
+
+OF_LOADS = ("full", "force")
+OF_REPLAYS = ("group_id", "allow_older")
+
+
+class FinraLoad(dg.Config):
+    """How a run loads its partitions."""
+
+    full: bool = Field(
+        default=False,
+        description="Read a partition again although the source says that it did not change.",
+    )
+    force: bool = Field(
+        default=False, description="Replace a partition that was landed from another source."
+    )
+    max_reject_ratio: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="Rejected share of rows (0-1) above which a partition is held back; "
+        "without it, FINRA_MAX_REJECT_RATIO.",
+    )
+    group_id: str | None = Field(
+        default=None,
+        description="Of a replay: this delivery, such as finra_otc_weekly:T1|2025-11-10#2; "
+        "without it, each partition's latest.",
+    )
+    allow_older: bool = Field(
+        default=False,
+        description="Of a replay: also where what is landed was fetched later.",
+    )
+
+
+def loader_of(
+    job: str, config: FinraLoad, landing: WeekLanding, finra: FinraSource
+) -> WeeklyLoad | WeeklyReplay:
+    """Return how the runs of ``job`` come by the partitions that they land.
+
+    Raises:
+        Failure: The config has an option that means nothing to the job.
+    """
+    strange = OF_LOADS if job == REPLAY_JOB else OF_REPLAYS
+    if given := [name for name in strange if getattr(config, name)]:
+        error = ConfigurationError(
+            f"{', '.join(given)} means nothing to the job {job}",
+            expected=f"{' and '.join(OF_REPLAYS)} for {REPLAY_JOB}; "
+            f"{' and '.join(OF_LOADS)} for a load",
+            remedy="correct the run's config, or launch the other job",
+        )
+        raise dg.Failure(str(error), allow_retries=False)
+    if job == REPLAY_JOB:
+        return WeeklyReplay(landing, config.group_id, config.allow_older)
+    return WeeklyLoad(finra, landing, config.full, config.force)
+
+
+def limits_of(settings: Settings) -> Limits:
+    """Return when to warn."""
+    return Limits(
+        weeks=settings.finra_band_weeks,
+        min_weeks=settings.finra_band_min_weeks,
+        width=settings.finra_band_width,
+        floor=settings.finra_band_floor,
+        cap=settings.finra_band_cap,
+        large_venue_share=settings.finra_large_venue_share,
+        large_venue_weeks=settings.finra_large_venue_weeks,
+    )

@@ -1,0 +1,198 @@
+"""What the load of a week and its replay have in common: it is checked, landed and told of."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from functools import partial
+
+from sqlalchemy import Connection
+
+from orchestration_project.contracts import Audit, Checked
+from orchestration_project.domains.finra.audits import checked_week
+from orchestration_project.domains.finra.contract import RULE_VERSION
+from orchestration_project.domains.finra.gold import symbol_week, venue_week
+from orchestration_project.domains.finra.restatement import WeekChange, sentence, week_change
+from orchestration_project.domains.finra.selection import TierWeek, tier_week
+from orchestration_project.domains.finra.usual import Limits, warnings_about
+from orchestration_project.resources.artifacts import ArtifactStore, put_frame
+from orchestration_project.resources.captures import parts_of
+from orchestration_project.resources.finra.earlier import read_earlier
+from orchestration_project.resources.finra.glimpse import Glimpse, glimpse
+from orchestration_project.resources.intake import Intake, IntakeFigures, Read, take
+from orchestration_project.resources.opening import open_now
+from orchestration_project.resources.warehouse import Delivery, Landed, Order, Warehouse
+from orchestration_project.resources.warehouse.frames import shown_scope
+from orchestration_project.tables.finra import (
+    METADATA_COLUMNS,
+    finra_otc_weekly,
+    finra_otc_weekly_history,
+    finra_symbol_week,
+    finra_venue_week,
+)
+
+DERIVED = {finra_symbol_week: symbol_week, finra_venue_week: venue_week}
+
+
+@dataclass(frozen=True)
+class TakenWeek:
+    """A partition that was read and checked; without intake, what is landed is current."""
+
+    order: Order[WeekChange]
+    partition: TierWeek
+    source: str
+    source_version: str
+    intake: Intake | None = None
+    staged_name: str = ""
+
+
+@dataclass(frozen=True)
+class LoadedWeek:
+    """How a partition was loaded, in figures: a run over many keeps one of these for each.
+
+    Without ``landed``, there was nothing new; ``change`` is a sentence, empty where no row was
+    written.
+    """
+
+    source: str
+    source_version: str
+    row_counts: Mapping[str, int]
+    figures: IntakeFigures | None = None
+    landed: Landed[WeekChange] | None = None
+    staged_name: str = ""
+    change: str = ""
+    glimpse: Glimpse | None = None
+
+    def __str__(self) -> str:
+        if self.landed is None or self.figures is None:
+            return f"unchanged; source {self.source}"
+        return (
+            f"{self.landed.rows_added} rows added, {self.landed.rows_changed} changed, "
+            f"{self.landed.rows_removed} removed, {self.landed.rows_unchanged} unchanged, "
+            f"{self.figures.rejects} rejected; source {self.source}{self._warned}"
+        )
+
+    @property
+    def _warned(self) -> str:
+        warnings = self.landed.warnings if self.landed else ()
+        return f"; unusual: {', '.join(warnings)}" if warnings else ""
+
+
+@dataclass(frozen=True)
+class WeekLanding:
+    """Checks and lands deliveries of `finra_otc_weekly`, wherever their bytes come from."""
+
+    warehouse: Warehouse
+    artifacts: ArtifactStore
+    today: date
+    run_id: str
+    max_reject_ratio: float
+    limits: Limits
+
+    def ready(self) -> None:
+        """Open the database and the artifact store.
+
+        Raises:
+            OrchestrationError: One of them cannot be opened.
+        """
+        open_now(self.warehouse, self.artifacts)
+
+    def partition(self, key: str) -> TierWeek:
+        """Return the partition that ``key`` names.
+
+        Raises:
+            ConfigurationError: It is none, or not over yet.
+        """
+        return tier_week(key, today=self.today)
+
+    def order(self, partition: TierWeek, token: int) -> Order[WeekChange]:
+        """Return where and how a partition is landed, whose fence was at ``token``."""
+        return Order(
+            table=finra_otc_weekly,
+            history=finra_otc_weekly_history,
+            partition_key=partition.key,
+            partition={"tier": partition.tier, "week_start": partition.week_start},
+            token=token,
+            metadata_columns=METADATA_COLUMNS,
+            rule_version=RULE_VERSION,
+            run_id=self.run_id,
+            derive=DERIVED,
+            summarise=week_change,
+            warn=partial(self._warnings, partition),
+        )
+
+    def take(
+        self, partition: TierWeek, order: Order[WeekChange], intended: Delivery, read: Read
+    ) -> Intake:
+        """Read a delivery and check it.
+
+        Raises:
+            OrchestrationError: As ``read`` does, or the bytes are no weekly data.
+        """
+        return take(
+            self.warehouse, order, intended, read, lambda delivery: self._check(partition, delivery)
+        )
+
+    def staged(self, partition: TierWeek, order: Order[WeekChange], intake: Intake) -> TakenWeek:
+        """Store the checked rows as Parquet, and return what is to be landed."""
+        folder = f"staged/{finra_otc_weekly.name}/{partition.tier}/{partition.week_start}"
+        name = put_frame(self.artifacts, folder, intake.checked.rows)
+        delivery = intake.delivery
+        return TakenWeek(order, partition, delivery.source, delivery.source_version, intake, name)
+
+    def land(self, taken: TakenWeek) -> LoadedWeek:
+        """Land a taken partition and derive from it, in one transaction.
+
+        Raises:
+            HeldBackError: An audit failed.
+            SupersededError: Another run delivered the partition meanwhile.
+        """
+        landed = figures = seen = None
+        change = ""
+        if taken.intake is not None:
+            delivery = taken.intake.delivery
+            landed = self.warehouse.land(taken.order, delivery, taken.intake.checked)
+            figures = taken.intake.figures
+            change = _sentence(landed, taken.partition, delivery)
+            with self.warehouse.reading() as connection:
+                seen = glimpse(connection, taken.partition, taken.intake)
+        counts = self.warehouse.row_counts((finra_otc_weekly, *DERIVED), taken.order.partition)
+        return LoadedWeek(
+            taken.source,
+            taken.source_version,
+            counts,
+            figures,
+            landed,
+            taken.staged_name,
+            change,
+            seen,
+        )
+
+    def _check(self, partition: TierWeek, delivery: Delivery) -> Checked:
+        return checked_week(
+            parts_of(delivery.captures),
+            week_start=partition.week_start,
+            tier=partition.tier,
+            record_total=delivery.record_total,
+            max_reject_ratio=self.max_reject_ratio,
+        )
+
+    def _warnings(
+        self, partition: TierWeek, connection: Connection, delivery: Delivery, checked: Checked
+    ) -> Sequence[Audit]:
+        """Compare a delivery with the weeks before its own, as they are landed."""
+        earlier = read_earlier(connection, partition, delivery.scope, weeks=self.limits.weeks)
+        return warnings_about(
+            checked.rows, earlier, week_start=partition.week_start, limits=self.limits
+        )
+
+
+def _sentence(landed: Landed[WeekChange], partition: TierWeek, delivery: Delivery) -> str:
+    if landed.change is None:
+        return ""
+    return sentence(
+        landed.change_cause,
+        landed.change,
+        partition,
+        part=shown_scope(delivery.scope),
+        turns_back=delivery.turns_back,
+    )

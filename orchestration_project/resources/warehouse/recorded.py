@@ -1,0 +1,105 @@
+"""Deliveries as they were recorded: what it takes to check and land one without its source."""
+
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, Table, select
+
+from orchestration_project.contracts import SourceName
+from orchestration_project.resources.warehouse.delivery import Outcome
+from orchestration_project.resources.warehouse.frames import Scope
+from orchestration_project.tables.spine import blobs, captures, deliveries
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """One row of `deliveries`, with its scope as conditions."""
+
+    group_id: str
+    partition_key: str
+    source: SourceName
+    dataset: str
+    source_version: str
+    record_total: int | None
+    scope: Scope
+    part_count: int
+    outcome: Outcome
+    replay_of: str | None
+
+    @property
+    def fetched_group(self) -> str:
+        """The delivery that was fetched; of a replay, an earlier one."""
+        return self.replay_of or self.group_id
+
+    @property
+    def fetched_number(self) -> int:
+        """The place of that among the deliveries of the partition: the greater, the later."""
+        return number_of(self.fetched_group)
+
+
+@dataclass(frozen=True)
+class RecordedPart:
+    """One capture of a delivery, with where its bytes lie; ``request`` and headers are JSON."""
+
+    sha256: str
+    byte_count: int
+    stored_byte_count: int
+    storage_uri: str
+    url: str
+    request: str
+    response_headers: str
+    http_status: int | None
+    row_count: int | None
+    fetched_at: datetime
+    run_id: str
+
+
+def number_of(group: str) -> int:
+    """Return the place of a delivery among those of its partition, from 1."""
+    return int(group.rpartition("#")[2])
+
+
+def read_recorded(connection: Connection, table: Table, partition_key: str) -> list[Recorded]:
+    """Return the deliveries of a partition, oldest first."""
+    found = connection.execute(
+        select(*(deliveries.c[name] for name in Recorded.__dataclass_fields__)).where(
+            deliveries.c.table_name == table.name, deliveries.c.partition_key == partition_key
+        )
+    )
+    return sorted(map(_recorded, found), key=lambda each: number_of(each.group_id))
+
+
+def _recorded(row: Row[Any]) -> Recorded:
+    scope = {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in json.loads(row.scope).items()
+    }
+    return Recorded(**{**row._mapping, "scope": scope})
+
+
+def read_parts(connection: Connection, recorded: Recorded) -> list[RecordedPart]:
+    """Return the captures that make up a delivery, in order."""
+    columns = {**dict(captures.columns.items()), **dict(blobs.columns.items())}
+    found = connection.execute(
+        select(*(columns[name] for name in RecordedPart.__dataclass_fields__))
+        .join(blobs, blobs.c.sha256 == captures.c.sha256)
+        .where(
+            captures.c.group_id == recorded.group_id,
+            captures.c.part_number <= recorded.part_count,
+        )
+        .order_by(captures.c.part_number)
+    )
+    return [RecordedPart(**row._mapping) for row in found]
+
+
+def replayable(connection: Connection, table: Table) -> list[str]:
+    """Return the keys of the partitions that have a delivery which was read whole."""
+    found = connection.execute(
+        select(deliveries.c.partition_key)
+        .distinct()
+        .where(deliveries.c.table_name == table.name, deliveries.c.part_count > 0)
+        .order_by(deliveries.c.partition_key)
+    )
+    return list(found.scalars())
