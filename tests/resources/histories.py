@@ -1,0 +1,212 @@
+"""Random histories of a partition: what is landed, and a model that knows what was true when."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import date, datetime, timedelta
+from typing import Any
+
+import polars as pl
+from hypothesis import strategies as st
+from sqlalchemy import select
+
+from orchestration_project.contracts import REJECT_SCHEMA, Checked
+from orchestration_project.resources.warehouse.landing import is_landed
+from orchestration_project.tables.catalogue import relation_as_of
+from orchestration_project.tables.finra import finra_otc_weekly, finra_otc_weekly_history
+from tests.resources.weeks import NOON, PUBLISHED, Desk, StoppedClock, frame, row
+
+MICROSECOND = timedelta(microseconds=1)
+SEEN = ("symbol", "share_quantity", "trade_count", "last_update_date", "known_from")
+KEPT = ("symbol", "share_quantity", "known_from", "known_to", "change_cause")
+
+Row = tuple[int, int, date]
+"""Shares, trades and the date that is metadata."""
+
+State = dict[str, Row]
+
+SYMBOLS = st.sampled_from(["AAA", "AAa", "NA"])
+SMALL = st.integers(0, 2)
+EDITS = st.one_of(
+    st.tuples(st.just("set"), SYMBOLS, SMALL),
+    st.tuples(st.just("trades"), SYMBOLS, SMALL),
+    st.tuples(st.just("touch"), SYMBOLS, SMALL),
+    st.tuples(st.just("remove"), SYMBOLS, SMALL),
+)
+STEPS = st.one_of(
+    st.tuples(st.just("restate"), st.lists(EDITS, min_size=1, max_size=3)),
+    st.tuples(st.just("go back"), SMALL),
+    st.tuples(st.just("repeat"), SMALL),
+    st.tuples(st.just("replay"), SMALL),
+    st.tuples(st.just("new rules"), SMALL),
+)
+HISTORIES = st.lists(st.tuples(STEPS, st.booleans()), min_size=1, max_size=7)
+"""What happens to a partition, and whether the clock moves on before it does."""
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """What a source gave: its rows before our rules, and the name of that state."""
+
+    number: int
+    rows: State
+
+
+@dataclass(frozen=True)
+class Event:
+    """A delivery: what was fetched, by which rules, and whether it turns time back."""
+
+    fetched: Fetched
+    rules: int
+    is_replay: bool = False
+    turns_back: bool = False
+
+    @property
+    def state(self) -> State:
+        """The rows that the rules make of it: each version of them counts 100 shares more."""
+        return {
+            symbol: (shares + 100 * self.rules, trades, updated)
+            for symbol, (shares, trades, updated) in self.fetched.rows.items()
+        }
+
+
+def events_of(history: Sequence[Any]) -> list[tuple[Event, bool]]:
+    """Return the deliveries of a history, each with whether the clock moved before it."""
+    events: list[tuple[Event, bool]] = []
+    fetched: list[Fetched] = [Fetched(0, {"AAA": (1, 1, PUBLISHED)})]
+    event = Event(fetched[0], 1)
+    events.append((event, True))
+    for (action, what), moves in history:
+        event = _next(event, fetched, action, what)
+        events.append((event, moves))
+    return events
+
+
+def _next(event: Event, fetched: list[Fetched], action: str, what: Any) -> Event:
+    if action == "new rules":
+        return Event(event.fetched, event.rules + 1, is_replay=True)
+    if action == "replay":
+        chosen = fetched[what % len(fetched)]
+        back = chosen.number < event.fetched.number
+        return Event(chosen, event.rules, is_replay=True, turns_back=back)
+    newest = {
+        "restate": lambda: _edited(event.fetched.rows, what),
+        "go back": lambda: dict(fetched[what % len(fetched)].rows),
+        "repeat": lambda: dict(event.fetched.rows),
+    }[action]()
+    fetched.append(Fetched(len(fetched), newest))
+    return Event(fetched[-1], event.rules)
+
+
+def _edited(rows: State, edits: Sequence[tuple[str, str, int]]) -> State:
+    rows = dict(rows)
+    for action, symbol, number in edits:
+        shares, trades, updated = rows.get(symbol, (0, 1, PUBLISHED))
+        if action == "set":
+            rows[symbol] = (number, trades, updated)
+        elif action == "trades":
+            rows[symbol] = (shares, number, updated)
+        elif action == "touch" and symbol in rows:
+            rows[symbol] = (shares, trades, PUBLISHED + timedelta(days=number))
+        elif action == "remove":
+            rows.pop(symbol, None)
+    return rows
+
+
+Known = dict[str, tuple[Row, datetime]]
+"""A state, each row with since when we knew it."""
+
+
+@dataclass
+class Model:
+    """What is known, what was known at each moment, and what the history must hold."""
+
+    known: Known
+    moments: list[tuple[datetime, Known]]
+    kept: list[tuple[Any, ...]]
+    before: Event | None = None
+
+    def land(self, event: Event, at: datetime) -> None:
+        """Take in a delivery that was landed at a moment."""
+        cause = self._cause(event)
+        state = event.state
+        for symbol, (old, since) in self.known.items():
+            new = state.get(symbol)
+            if new != old:
+                only_dates = new is not None and new[:2] == old[:2]
+                why = "metadata" if only_dates else cause
+                self.kept.append((symbol, old[0], since, at, why))
+        self.known = {
+            symbol: self.known[symbol]
+            if symbol in self.known and self.known[symbol][0] == new
+            else (new, at)
+            for symbol, new in state.items()
+        }
+        self.moments.append((at, self.known))
+        self.before = event
+
+    def _cause(self, event: Event) -> str:
+        before = self.before
+        if before is None or event.turns_back:
+            return "ours"
+        same = before.fetched.number == event.fetched.number
+        return "ours" if same and before.rules != event.rules else "source"
+
+
+def holds_for(desk: Desk, clock: StoppedClock, history: Sequence[Any]) -> None:
+    """Land a history and compare what is known of every moment with the model."""
+    clock.at = NOON
+    captures = [desk.capture()]
+    model = Model({}, [], [])
+    for event, moves in events_of(history):
+        clock.at += timedelta(days=1) if moves else timedelta(0)
+        rows = frame(
+            [
+                row(
+                    symbol,
+                    tier=desk.tier,
+                    week_start=desk.week_start,
+                    share_quantity=shares,
+                    trade_count=trades,
+                    last_update_date=updated,
+                )
+                for symbol, (shares, trades, updated) in sorted(event.state.items())
+            ]
+        )
+        order = replace(desk.order(rule_version=f"{event.rules}"), derive={})
+        delivery = desk.delivery(
+            f"v{event.fetched.number}",
+            captures,
+            replay_of="an earlier one" if event.is_replay else None,
+            turns_back=event.turns_back,
+        )
+        checked = Checked(rows, pl.DataFrame(schema=REJECT_SCHEMA))
+        state = desk.warehouse.state(finra_otc_weekly, desk.partition_key)
+        if event.is_replay and is_landed(state, order, delivery, checked):
+            continue
+        model.land(event, desk.warehouse.land(order, delivery, checked).known_from)
+    _compare(desk, model)
+
+
+def _compare(desk: Desk, model: Model) -> None:
+    times = [at for at, _ in model.moments]
+    assert times == sorted(set(times))
+    assert as_of(desk, times[0] - MICROSECOND) == {}
+    for number, (at, known) in enumerate(model.moments):
+        until = times[number + 1] - MICROSECOND if number + 1 < len(times) else at + MICROSECOND
+        assert as_of(desk, at) == known
+        assert as_of(desk, until) == known
+    history = finra_otc_weekly_history
+    statement = select(*(history.c[name] for name in KEPT)).where(
+        history.c.week_start == desk.week_start
+    )
+    assert sorted(desk.warehouse.frame(statement, history).rows()) == sorted(model.kept)
+
+
+def as_of(desk: Desk, at: datetime) -> Known:
+    """Return what `as-of` says was known of the partition at a moment."""
+    relation = relation_as_of(finra_otc_weekly.name, at)
+    statement = relation.select(SEEN, [f"week_start={desk.week_start}"])
+    with desk.warehouse.batches(statement, finra_otc_weekly) as batches:
+        found = [each for batch in batches for each in batch.select(SEEN).rows()]
+    assert len({symbol for symbol, *_ in found}) == len(found)
+    return {symbol: ((n, trades, day), since) for symbol, n, trades, day, since in found}
