@@ -15,6 +15,7 @@ COMMANDS = {
     "run": "load the latest published weeks",
     "replay": "check and land again what was captured, without the source",
     "migrate": "bring the database's tables up to date",
+    "copy-database": "copy all tables into an empty database, and compare them",
     "reset": "delete STATE_DIR, after a question",
     "export": "write a table or view as CSV or Parquet",
     "as-of": "the same of what a table with history held at a time",
@@ -28,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m orchestration_project",
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog="\n".join(["commands:", *(f"  {name:10}{text}" for name, text in COMMANDS.items())]),
+        epilog="\n".join(["commands:", *(f"  {name:15}{text}" for name, text in COMMANDS.items())]),
     )
     parser.add_argument("command", choices=COMMANDS, metavar="command")
     parser.add_argument("options", nargs=argparse.REMAINDER, metavar="...", help="its options")

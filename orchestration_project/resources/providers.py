@@ -51,15 +51,20 @@ def open_warehouse(settings: Settings) -> Warehouse:
     Raises:
         ConfigurationError: It cannot be reached, is of a newer version, or holds other data.
     """
-    warehouse = Warehouse(
-        _database_url(settings), clock=open_clock(settings), schema=settings.database_schema
-    )
+    warehouse = unprepared_warehouse(settings)
     try:
         warehouse.prepare(holds="demo" if settings.is_demo else "real")
     except BaseException:
         warehouse.close()
         raise
     return warehouse
+
+
+def unprepared_warehouse(settings: Settings) -> Warehouse:
+    """Return the database of these settings as it is, perhaps without tables."""
+    return Warehouse(
+        _database_url(settings), clock=open_clock(settings), schema=settings.database_schema
+    )
 
 
 def _database_url(settings: Settings) -> str | URL:

@@ -70,6 +70,11 @@ class Relation:
         return rows.order_by(*(rows.selected_columns[name] for name in key))
 
 
+def tables() -> Sequence[Table]:
+    """Return every table, by name."""
+    return [METADATA.tables[name] for name in sorted(METADATA.tables)]
+
+
 def known_tables() -> Mapping[str, Table]:
     """Return every table and view by name, a view as the table that it looks like."""
     views = {name: view.table for name, view in VIEWS.items()}

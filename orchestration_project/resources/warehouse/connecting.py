@@ -181,6 +181,14 @@ not had in time, told to stop."""
 REFUSING_SQL_STATES = ("25006", "28", "3D", "3F", "42501", "53", "58")
 """Read-only, not let in, no such database or schema, no permission, out of space, broken disk."""
 
+WRONG_HOWEVER_OFTEN = (
+    "invalid connection option",
+    "invalid sslmode",
+    "does not support ssl",
+    "certificate",
+)
+"""What libpq says of the URL's options, and of a server that is not as safe as they ask."""
+
 STILL_STARTING = ("starting up", "shutting down", "too many", "recovery")
 
 
@@ -224,11 +232,9 @@ def _is_refusal(error: BaseException) -> bool:
     if state is not None:
         return state.startswith((*TRANSIENT_SQL_STATES, *REFUSING_SQL_STATES))
     kinds = {kind.__name__ for kind in type(error).__mro__}  # every driver has these by its own
-    return bool(kinds & {"OperationalError", "InterfaceError"}) or _is_wrong_option(error)
-
-
-def _is_wrong_option(error: BaseException) -> bool:
-    return "invalid connection option" in str(error)
+    return bool(kinds & {"OperationalError", "InterfaceError"}) or (
+        "invalid connection option" in str(error)
+    )
 
 
 def _may_pass(error: BaseException) -> bool:
@@ -241,4 +247,4 @@ def _may_pass(error: BaseException) -> bool:
     if "fatal:" in words:  # the server was reached, and says why it does not let us in
         return any(reason in words for reason in STILL_STARTING)
     is_about_network = any(word in words for word in ("connection", "timeout", "closed"))
-    return is_about_network and not _is_wrong_option(error)
+    return is_about_network and not any(reason in words for reason in WRONG_HOWEVER_OFTEN)

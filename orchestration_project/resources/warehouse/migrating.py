@@ -1,5 +1,6 @@
 """Our tables brought to the version that this code needs, by Alembic."""
 
+import io
 from pathlib import Path
 
 from alembic import command
@@ -7,11 +8,12 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util.exc import CommandError
-from sqlalchemy import Connection, inspect, text
+from sqlalchemy import Connection, exc, inspect, text
 
 import orchestration_project.migrations
 from orchestration_project.errors import ConfigurationError
 
+INSUFFICIENT_PRIVILEGE = "42501"
 VERSION_TABLE = "orchestration_project_version"
 LOCK = 0x6F72636865737472
 """PostgreSQL's advisory lock that one migrating process holds."""
@@ -58,7 +60,53 @@ def migrate(connection: Connection, schema: str | None) -> None:
     """Bring the tables up to date; safe twice, and from two processes at once.
 
     ``connection`` is in a write transaction, which on SQLite is the lock.
+
+    Raises:
+        ConfigurationError: The role may not make or change tables, or the tables are newer.
     """
+    try:
+        _migrate(connection, schema)
+    except exc.DBAPIError as error:
+        cause = error.orig
+        state = getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)
+        if state != INSUFFICIENT_PRIVILEGE:
+            raise
+        raise ConfigurationError(
+            "this role may not bring the tables up to date",
+            expected="a role that may make and change our tables, or tables that are up to date",
+            found=str(cause).strip(),
+            remedy="have an owner run what `python -m orchestration_project migrate --sql` prints, "
+            "and let this role select, insert, update and delete",
+        ) from error
+
+
+def migration_sql(connection: Connection, schema: str | None) -> str:
+    """Return the statements that `migrate` would execute now, as one transaction.
+
+    A role without rights on tables can read it, and somebody who has them can run it.
+
+    Raises:
+        ConfigurationError: The tables are of a newer version.
+    """
+    if is_current(connection):
+        return "-- the tables are up to date\n"
+    statements = io.StringIO()
+    config = migration_config(connection)
+    config.output_buffer = statements
+    command.upgrade(config, f"{current_version(connection) or 'base'}:head", sql=True)
+    is_postgresql = connection.dialect.name == "postgresql"
+    begin = ["BEGIN;" if is_postgresql else "BEGIN IMMEDIATE;"]
+    if is_postgresql:
+        begin += [f"SELECT pg_advisory_xact_lock({LOCK});"]
+    if is_postgresql and schema is not None:
+        begin += [
+            f'CREATE SCHEMA IF NOT EXISTS "{schema}";',
+            f'SET LOCAL search_path TO "{schema}";',
+        ]
+    return "\n\n".join([*begin, statements.getvalue().strip(), "COMMIT;\n"])
+
+
+def _migrate(connection: Connection, schema: str | None) -> None:
     if connection.dialect.name == "postgresql":
         connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
         if schema is not None and schema not in inspect(connection).get_schema_names():

@@ -18,6 +18,7 @@ from orchestration_project.resources.warehouse.connecting import (
     parsed_url,
     shown,
 )
+from orchestration_project.resources.warehouse.copying import copy_tables
 from orchestration_project.resources.warehouse.delivery import (
     Delivery,
     Landed,
@@ -40,7 +41,11 @@ from orchestration_project.resources.warehouse.frames import (
     within,
 )
 from orchestration_project.resources.warehouse.landing import land, read_state, take_fence
-from orchestration_project.resources.warehouse.migrating import is_current, migrate
+from orchestration_project.resources.warehouse.migrating import (
+    is_current,
+    migrate,
+    migration_sql,
+)
 from orchestration_project.resources.warehouse.recorded import (
     Recorded,
     RecordedPart,
@@ -112,6 +117,24 @@ class Warehouse:
                 found=self.shown_url,
                 remedy="set DATABASE_URL to another database, or FINRA_SOURCE to what it holds",
             )
+
+    def migration_sql(self) -> str:
+        """Return the SQL that would bring the tables up to date; nothing is executed."""
+        with self.reading() as connection:
+            return migration_sql(connection, self._schema)
+
+    def fill_from(self, source: "Warehouse") -> dict[str, int]:
+        """Copy all tables of ``source``, one state of it, into this empty database.
+
+        Returns the number of rows of each table.
+
+        Raises:
+            ConfigurationError: There are rows in this database.
+            ContractError: A copy differs from its original; nothing is kept of it.
+        """
+        with source.reading() as original, self.writing() as copy:
+            migrate(copy, self._schema)
+            return copy_tables(original, copy, shown_url=self.shown_url)
 
     @staticmethod
     def _label(connection: Connection) -> str | None:

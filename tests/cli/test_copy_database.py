@@ -1,0 +1,45 @@
+"""Moving to another database, as a person does it over the demo."""
+
+import psycopg
+import pytest
+
+from tests import databases, programs
+
+RUN = ("orchestration_project", "run", "--weeks", "1")
+COPY = ("orchestration_project", "copy-database", "--to")
+
+
+@pytest.fixture
+def state_dir(tmp_path):
+    folder = tmp_path / "state"
+    yield folder
+    for process in programs.processes_of(folder):
+        process.kill()
+
+
+def test_after_a_move_to_postgresql_the_next_run_says_that_nothing_changed(state_dir, postgres_url):
+    assert programs.run(state_dir, *RUN)[0] == 0
+    before = databases.contents(databases.sqlite_url(state_dir))
+    status, output, error = programs.run(state_dir, *COPY, postgres_url)
+    assert status == 0, error
+    assert "count and hash of each table are equal" in output
+    assert databases.contents(postgres_url) == before
+    status, output, error = programs.run(state_dir, *RUN, DATABASE_URL=postgres_url)
+    assert status == 0, error
+    assert "3 of 3 partitions: nothing changed at the source" in output
+    assert databases.contents(postgres_url) == before
+    status, _, error = programs.run(state_dir, *COPY, postgres_url)
+    assert status == 1
+    assert "the database to copy to is not empty" in error
+    with psycopg.connect(postgres_url) as connection:
+        assert connection.execute("SELECT value FROM database_labels").fetchall() == [("demo",)]
+
+
+def test_the_sql_of_a_migration_is_printed_and_not_executed(state_dir):
+    migrate = ("orchestration_project", "migrate")
+    status, output, error = programs.run(state_dir, *migrate, "--sql")
+    assert status == 0, error
+    assert output.startswith("BEGIN IMMEDIATE;")
+    assert "CREATE TABLE finra_otc_weekly " in output
+    assert programs.run(state_dir, *migrate)[0] == 0
+    assert programs.run(state_dir, *migrate, "--sql")[1] == "-- the tables are up to date\n"
