@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from orchestration_project.domains.finra import selection
 from orchestration_project.domains.finra.calendar import TIERS, WEEK
 from orchestration_project.domains.finra.selection import (
     TierWeek,
@@ -206,3 +207,31 @@ def test_a_sweep_starts_at_its_watermark_or_at_the_oldest_publication_and_never_
         "  found: yesterday",
         "  what to do: reset the cursor: the sensor then looks at every week that was taken",
     ]
+
+
+KEYS = ["T2|2025-11-03", "T1|2025-11-10", "T1|2025-11-03"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "found"),
+    [
+        ({}, ["T1|2025-11-03", "T1|2025-11-10", "T2|2025-11-03"]),
+        ({"tier": "T1"}, ["T1|2025-11-03", "T1|2025-11-10"]),
+        ({"first": date(2025, 11, 4)}, ["T1|2025-11-10"]),
+        ({"last": date(2025, 11, 9), "tier": "T2"}, ["T2|2025-11-03"]),
+        ({"tier": "OTCE"}, []),
+    ],
+)
+def test_a_choice_of_partitions_is_by_tier_and_weeks(asked, found):
+    chosen = selection.chosen(KEYS, **{"tier": None, "first": None, "last": None} | asked)
+    assert [each.key for each in chosen] == found
+
+
+def test_a_deliverys_name_holds_its_partition():
+    assert selection.partition_of("finra_otc_weekly:T1|2025-11-10#12") == "T1|2025-11-10"
+
+
+@pytest.mark.parametrize("name", ["", "T1|2025-11-10", "finra_otc_weekly:T1|2025-11-10#x"])
+def test_what_is_no_deliverys_name_is_refused(name):
+    with pytest.raises(ConfigurationError, match="is no delivery"):
+        selection.partition_of(name)
