@@ -5,7 +5,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python -m orchestration_project
 
 .DEFAULT_GOAL := help
-.PHONY: help run ui test test-slow check migrate reset lock
+.PHONY: help run ui test test-slow test-histories check migrate reset lock
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
@@ -27,6 +27,9 @@ test: $(VENV)/installed-dev ## the test suite
 
 test-slow: $(VENV)/installed-dev ## the tests that wait for real daemons, some minutes
 	@$(VENV)/bin/python -m pytest -m slow $(ARGS)
+
+test-histories: $(VENV)/installed-dev ## 11,000 random histories of a partition against a model
+	@POLARS_MAX_THREADS=1 $(VENV)/bin/python -m pytest -m histories -n auto $(ARGS)
 
 check: $(VENV)/installed-dev ## lint, types and architecture
 	@$(VENV)/bin/ruff check .

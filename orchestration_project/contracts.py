@@ -137,13 +137,17 @@ def content_sha256(rows: pl.DataFrame) -> str:
     """
     digest = hashlib.sha256(f"{len(rows)} {'|'.join(rows.columns)}".encode())
     for column in rows.iter_columns():
-        digest.update(column.is_null().cast(pl.UInt8).to_numpy().tobytes())
-        if column.dtype == pl.String:
-            texts = column.fill_null("")
-            digest.update(texts.str.len_bytes().to_numpy().tobytes())
-            digest.update(texts.str.join("").item().encode())
+        values = column if column.dtype == pl.String else column.to_physical()
+        if column.null_count():
+            digest.update(column.is_null().cast(pl.UInt8).to_numpy().tobytes())
+            values = values.fill_null("" if column.dtype == pl.String else 0)
         else:
-            digest.update(column.to_physical().fill_null(0).to_numpy().tobytes())
+            digest.update(bytes(len(column)))
+        if column.dtype == pl.String:
+            digest.update(values.str.len_bytes().to_numpy().tobytes())
+            digest.update(values.str.join("").item().encode())
+        else:
+            digest.update(values.to_numpy().tobytes())
     return digest.hexdigest()
 
 
