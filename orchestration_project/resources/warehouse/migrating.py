@@ -29,8 +29,19 @@ def migration_config(connection: Connection) -> Config:
 
 
 def current_version(connection: Connection) -> str | None:
-    """Return the version of the tables, None where there are none."""
-    context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
+    """Return the version of the tables, None where there are none.
+
+    Raises:
+        ConfigurationError: Alembic does not know this kind of database.
+    """
+    try:
+        context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
+    except KeyError as error:
+        raise ConfigurationError(
+            f"Alembic cannot make tables in a database of the kind {connection.dialect.name}",
+            expected="PostgreSQL, SQLite, or what docs/databases.md says of others",
+            remedy="set DATABASE_URL to such a database",
+        ) from error
     return context.get_current_revision()
 
 

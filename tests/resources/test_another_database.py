@@ -1,0 +1,92 @@
+"""A database that we have no path of our own for: what is portable must do.
+
+It is SQLite under another name, so that nothing here takes it for SQLite.
+"""
+
+from collections.abc import Iterator
+
+import pytest
+from alembic.ddl.sqlite import SQLiteImpl
+from sqlalchemy import select
+from sqlalchemy.dialects import registry
+from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
+
+from orchestration_project.errors import ConfigurationError
+from orchestration_project.resources.warehouse import HeldBackError, Warehouse
+from orchestration_project.tables.catalogue import tables
+from orchestration_project.tables.finra import finra_otc_weekly
+from tests.resources.weeks import FAILED, NOON, Desk, rejected, row
+
+
+class Another(SQLiteDialect_pysqlite):
+    """A database that Alembic knows."""
+
+    name = "another"
+    supports_statement_cache = True
+
+
+class Unknown(Another):
+    """A database that Alembic does not know."""
+
+    name = "unknown"
+    supports_statement_cache = True
+
+
+class AnotherImpl(SQLiteImpl):
+    """Makes tables in it; Alembic finds it by the name."""
+
+    __dialect__ = "another"
+
+
+for dialect in (Another, Unknown):
+    registry.register(dialect.name, __name__, dialect.__name__)
+
+
+@pytest.fixture
+def opened(tmp_path, clock) -> Iterator[dict[str, Warehouse]]:
+    """The same empty database under both names."""
+    with (
+        Warehouse(f"another:///{tmp_path}/another.db", clock=clock) as another,
+        Warehouse(f"sqlite:///{tmp_path}/own.db", clock=clock) as own,
+    ):
+        yield {"another": another, "sqlite": own}
+
+
+def contents(warehouse: Warehouse) -> dict[str, list[str]]:
+    return {
+        each.name: sorted(map(repr, warehouse.frame(select(each), each).rows()))
+        for each in tables()
+    }
+
+
+def test_it_lands_derives_and_keeps_the_evidence_as_the_databases_that_we_know_do(opened, tmp_path):
+    for warehouse in opened.values():
+        warehouse.prepare(holds="real")
+        warehouse.prepare(holds="real")
+        desk = Desk(warehouse, tmp_path)
+        desk.land(row("AAA"), row("É", notional_usd=2**63 - 1), rejects=rejected(7))
+        desk.land(row("AAA", share_quantity=7), row("ABCp"), version="v2")
+        with pytest.raises(HeldBackError):
+            desk.land(row("ZZZ"), version="v3", audits=[FAILED])
+        assert desk.quantities() == {"AAA": 7, "ABCp": 100}
+        _, recorded = warehouse.recorded(finra_otc_weekly, desk.partition_key)
+        assert [each.outcome for each in recorded] == ["landed", "landed", "held_back"]
+        (capture,) = warehouse.recorded_parts(recorded[0])
+        assert capture.fetched_at == NOON
+    assert contents(opened["another"]) == contents(opened["sqlite"])
+
+
+def test_tables_move_to_it(opened, tmp_path):
+    opened["sqlite"].prepare(holds="real")
+    Desk(opened["sqlite"], tmp_path).land(row("AAA"))
+    counts = opened["another"].fill_from(opened["sqlite"])
+    assert (counts["finra_otc_weekly"], counts["finra_venue_week"]) == (1, 1)
+    assert contents(opened["another"]) == contents(opened["sqlite"])
+
+
+def test_a_database_that_alembic_does_not_know_is_refused(tmp_path, clock):
+    with (
+        Warehouse(f"unknown:///{tmp_path}/unknown.db", clock=clock) as warehouse,
+        pytest.raises(ConfigurationError, match="cannot make tables in a database of the kind"),
+    ):
+        warehouse.prepare(holds="real")
