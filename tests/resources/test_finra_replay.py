@@ -182,6 +182,15 @@ def test_a_partition_that_was_held_back_lands_once_the_limit_allows_it(office):
     assert desk.count(audits) == 21
 
 
+def test_what_a_stricter_limit_refuses_is_not_said_to_be_unchanged(office):
+    with pytest.raises(HeldBackError, match="has_few_rejects"):
+        office.load(text_of(AAA=100) + "NMS Tier 1||Inc|Xats|XATS|1|1|2025-12-01\n")
+    office.replay(max_reject_ratio=0.5)
+    with pytest.raises(HeldBackError, match="has_few_rejects"):
+        office.replay()
+    assert office.desk.quantities() == {"AAA": 100}
+
+
 def test_a_replay_is_compared_with_the_weeks_before_and_warns_as_a_load_does(office):
     desk = office.desk
     with pytest.raises(HeldBackError, match="has_few_rejects"):
