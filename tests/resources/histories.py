@@ -172,7 +172,9 @@ def holds_for(desk: Desk, clock: StoppedClock, history: Sequence[Any]) -> None:
                 for symbol, (shares, trades, updated) in sorted(event.state.items())
             ]
         )
-        order = replace(desk.order(rule_version=f"{event.rules}"), derive={})
+        state = desk.warehouse.state(finra_otc_weekly, desk.partition_key)
+        order = desk.order(state.token, rule_version=f"{event.rules}")
+        order = replace(order, derive={}, summarise=lambda **_: None)  # not what is asked here
         delivery = desk.delivery(
             f"v{event.fetched.number}",
             captures,
@@ -180,7 +182,6 @@ def holds_for(desk: Desk, clock: StoppedClock, history: Sequence[Any]) -> None:
             turns_back=event.turns_back,
         )
         checked = Checked(rows, pl.DataFrame(schema=REJECT_SCHEMA))
-        state = desk.warehouse.state(finra_otc_weekly, desk.partition_key)
         if event.is_replay and is_landed(state, order, delivery, checked):
             continue
         model.land(event, desk.warehouse.land(order, delivery, checked).known_from)
