@@ -4,8 +4,9 @@ import argparse
 from collections.abc import Iterable, Sequence
 from datetime import date
 
+from orchestration_project.cli.execution import execute
 from orchestration_project.cli.full_disk import full_disk_explained
-from orchestration_project.cli.run import QUIET, Progress, execute, outcome_of, say
+from orchestration_project.cli.run import Progress, outcome_of, say
 from orchestration_project.domains.finra.calendar import TIERS
 from orchestration_project.domains.finra.selection import (
     TierWeek,
@@ -43,9 +44,12 @@ def main(arguments: Sequence[str]) -> int:
         say(f"replay    {summary(weeks)}\n")
         config = {"allow_older": options.older}
         config |= {"group_id": options.group} if options.group else {}
-        run_config = {"ops": {OP: {"config": config}}, **QUIET}
+        run_config = {"ops": {OP: {"config": config}}}
         with Progress(len(weeks)) as progress:
-            results = [execute(instance, REPLAY_JOB, run_config, *each) for each in ranges(weeks)]
+            results = [
+                execute(instance, REPLAY_JOB, between=(first.key, last.key), config=run_config)
+                for first, last in ranges(weeks)
+            ]
         say(outcome_of(warehouse, results))
     if progress.unchanged:
         say(f"\n{progress.unchanged} of {progress.of} partitions: unchanged, nothing was written")

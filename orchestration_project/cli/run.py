@@ -8,9 +8,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import dagster as dg
-from dagster._core.definitions.reconstruct import ReconstructableRepository
 from sqlalchemy import select
 
+from orchestration_project.cli.across import derive, draw
+from orchestration_project.cli.execution import execute
 from orchestration_project.cli.full_disk import full_disk_explained
 from orchestration_project.domains.finra.selection import (
     TierWeek,
@@ -20,21 +21,18 @@ from orchestration_project.domains.finra.selection import (
     summary,
 )
 from orchestration_project.errors import SourceError
-from orchestration_project.instance.launcher import own_run_tags
 from orchestration_project.instance.storage import open_instance
 from orchestration_project.partitions import PROGRESS
 from orchestration_project.resources.providers import open_finra, open_http, open_warehouse
 from orchestration_project.resources.warehouse import Warehouse
-from orchestration_project.settings import PROJECT_ROOT, Settings, load_settings, without_secrets
+from orchestration_project.settings import Settings, load_settings, without_secrets
 from orchestration_project.tables.spine import audits, rejects
 
 _Told = Mapping[tuple[str, str | None], Mapping[str, Any]]
 """The metadata of each materialization, by table and partition."""
 
 RETRIES = logging.getLogger("orchestration_project.http")
-DEFINITIONS = "orchestration_project.definitions"
 JOB = "finra_otc_weekly"
-QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 LINES = (
     "finra_otc_weekly_capture",
@@ -73,8 +71,14 @@ def main(arguments: Sequence[str]) -> int:
         weeks = _latest(settings, options.weeks)
         say(f"weeks     the {options.weeks} latest of each tier: {len(weeks)} partitions\n")
         with Progress(len(weeks)) as progress:
-            results = [execute(instance, JOB, QUIET, first, last) for first, last in ranges(weeks)]
+            results = [
+                execute(instance, JOB, between=(first.key, last.key))
+                for first, last in ranges(weeks)
+            ]
+        results += derive(instance, warehouse)
         say(outcome_of(warehouse, results))
+        results += (pictures := draw(instance, warehouse))
+        say(_pictures(pictures))
         failed = [result.run_id for result in results if not result.success]
         say(_conclusion(settings, warehouse, progress, failed))
     return 1 if failed else 0
@@ -164,27 +168,6 @@ class Progress(logging.Handler):
         say(f"[{self.done:2}/{self.of}] {key}: {outcome}  ({left:.0f} s left)")
 
 
-def execute(
-    instance: dg.DagsterInstance,
-    job: str,
-    run_config: Mapping[str, Any],
-    first: TierWeek,
-    last: TierWeek,
-) -> dg.JobExecutionResult:
-    """Run a job in this process, over the weeks of a tier from ``first`` to ``last``."""
-    repository = ReconstructableRepository.for_module(DEFINITIONS, "defs", str(PROJECT_ROOT))
-    return dg.execute_job(
-        repository.get_reconstructable_job(job),
-        instance,
-        run_config=run_config,
-        tags=own_run_tags()
-        | {
-            "dagster/asset_partition_range_start": first.key,
-            "dagster/asset_partition_range_end": last.key,
-        },
-    )
-
-
 def outcome_of(warehouse: Warehouse, results: Sequence[dg.JobExecutionResult]) -> str:
     """Return what the runs did: a line for each asset, and for each restated partition."""
     told = _told(results)
@@ -229,8 +212,9 @@ def _totals(told: _Told) -> dict[str, dict[str, Any]]:
     """Add up the numbers of all partitions, by asset and column."""
     totals: dict[str, dict[str, Any]] = {name: {} for name in LINES}
     for (name, _), metadata in told.items():
+        total = totals.setdefault(name, {})
         for column in COLUMNS.keys() & metadata.keys():
-            totals[name][column] = totals[name].get(column, 0) + metadata[column]
+            total[column] = total.get(column, 0) + metadata[column]
     return totals
 
 
@@ -241,6 +225,12 @@ def _restatements(told: _Told) -> str:
         rest = f"and {len(lines) - RESTATEMENTS_SHOWN} more, which docs/recipes.md asks for by SQL"
         lines = [*lines[:RESTATEMENTS_SHOWN], rest]
     return "\n".join(["\n", *lines]) if lines else ""
+
+
+def _pictures(results: Sequence[dg.JobExecutionResult]) -> str:
+    """Return where each picture that was drawn lies."""
+    told = _told([result for result in results if result.success])
+    return "".join(f"\npicture   {metadata['svg_file']}" for metadata in told.values())
 
 
 def _shown(value: object) -> str:

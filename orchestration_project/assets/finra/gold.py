@@ -61,6 +61,7 @@ def _dependents(
                 "outcome": f"derived: {partition_key} changed",
                 "dagster/row_count": row_count,
                 "recomputed_week_count": 0,
+                "seconds": 0.0,
                 "largest": table_of(derived.largest[partition]),
             }
             yield dg.AssetMaterialization(key, partition=partition, metadata=metadata)
@@ -72,6 +73,7 @@ def _news(derived: DerivedGold) -> dict[str, Any]:
         "dagster/row_count": derived.row_count,
         "recomputed_weeks": ", ".join(derived.recomputed) or "none",
         "recomputed_week_count": len(derived.recomputed),
+        "seconds": derived.seconds,
         "made_of": derived.version,
         **({"largest": table_of(derived.own_largest)} if derived.own_largest is not None else {}),
     }

@@ -1,5 +1,6 @@
 """Deriving a partition across weeks or tiers, from what is landed to its table."""
 
+import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -107,17 +108,22 @@ class TakenGold:
     partition_key: str
     version: str
     derivations: Mapping[str, Derivation]
+    seconds: float
 
 
 @dataclass(frozen=True)
 class DerivedGold:
-    """What was derived for a partition, itself and its dependents: their rows, and the largest."""
+    """What was derived for a partition, itself and its dependents: their rows, and the largest.
+
+    ``seconds`` were spent on reading, deriving and writing all of them.
+    """
 
     partition_key: str
     version: str
     row_count: int
     recomputed: Mapping[str, int]
     largest: Mapping[str, pl.DataFrame]
+    seconds: float
 
     @property
     def own_largest(self) -> pl.DataFrame | None:
@@ -158,7 +164,7 @@ class GoldLoad:
         Raises:
             ConfigurationError: What the partition is made of is not landed.
         """
-        rule = self.recipe.rule
+        rule, started = self.recipe.rule, time.monotonic()
         with self.warehouse.reading() as connection:
             landed = changes(connection, finra_otc_weekly)
             missing = [each for each in rule.required(key) if each not in landed]
@@ -167,7 +173,8 @@ class GoldLoad:
             reached = rule.reached(key, asked=self.asked, landed=landed)
             found = {each: self._derivation(connection, each, landed) for each in reached}
         current = {each: one for each, one in found.items() if one is not None}
-        return TakenGold(key, version_of(rule, key, landed), current)
+        seconds = time.monotonic() - started
+        return TakenGold(key, version_of(rule, key, landed), current, seconds)
 
     def _derivation(self, connection: Connection, key: str, landed: Landed) -> Derivation | None:
         """Return the new rows of a partition, or None where it is made of the same already."""
@@ -186,8 +193,10 @@ class GoldLoad:
         Raises:
             SupersededError: Another run derived one of them meanwhile.
         """
+        started = time.monotonic()
         for derivation in taken.derivations.values():
             self.warehouse.derive(derivation)
+        seconds = taken.seconds + time.monotonic() - started
         table, own = self.recipe.table, self.recipe.scope(taken.partition_key)
         with self.warehouse.reading() as connection:
             largest = {
@@ -200,7 +209,25 @@ class GoldLoad:
             self.warehouse.row_counts([table], own)[table.name],
             {key: len(derivation.rows) for key, derivation in taken.derivations.items()},
             largest,
+            seconds,
         )
+
+
+def outdated_windows(warehouse: Warehouse) -> list[str]:
+    """Return the weeks of a tier whose six-week window or concentration is out of date."""
+    landed = warehouse.changes(finra_otc_weekly)
+    due = (
+        recomputation.out_of_date(each.rule, landed, warehouse.derived_versions(each.table))
+        for each in (ROLLING, CONCENTRATION)
+    )
+    return sorted(set().union(*due))
+
+
+def outdated_tier_weeks(warehouse: Warehouse) -> list[str]:
+    """Return the weeks of which all tiers are landed, and whose comparison is out of date."""
+    landed = warehouse.changes(finra_otc_weekly)
+    derived = warehouse.derived_versions(CROSS_TIER.table)
+    return recomputation.out_of_date(CROSS_TIER.rule, landed, derived)
 
 
 def _not_landed(key: str, missing: Collection[str]) -> ConfigurationError:

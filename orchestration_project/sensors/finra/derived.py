@@ -10,12 +10,12 @@ from orchestration_project.domains.finra.recomputation import (
     CROSS_TIER,
     ROLLING,
     Request,
-    out_of_date,
     requests,
     tier_ranges,
     week_ranges,
 )
 from orchestration_project.jobs import finra_gold, finra_tier_week
+from orchestration_project.resources.finra.gold import outdated_tier_weeks, outdated_windows
 from orchestration_project.resources.warehouse import Warehouse
 from orchestration_project.sensors.finra.runs import UNDER_WAY
 from orchestration_project.tables import finra as tables
@@ -30,13 +30,7 @@ def finra_on_landing(
 ) -> dg.SensorResult | dg.SkipReason:
     """Derive the weeks whose window changed: those that landed or changed, and their dependents."""
     landed = warehouse.changes(tables.finra_otc_weekly)
-    rolling = warehouse.derived_versions(tables.finra_symbol_rolling_6w)
-    concentration = warehouse.derived_versions(tables.finra_concentration_week)
-    due = {
-        *out_of_date(ROLLING, landed, rolling),
-        *out_of_date(CONCENTRATION, landed, concentration),
-    }
-    wanted = [key for key in due if WEEKS.has_partition_key(key)]
+    wanted = [key for key in outdated_windows(warehouse) if WEEKS.has_partition_key(key)]
     if not wanted:
         return dg.SkipReason(f"Nothing to do: what {len(landed)} landed weeks derive is current.")
     if running := _under_way(context, finra_gold.name):
@@ -50,8 +44,7 @@ def finra_on_last_tier(
 ) -> dg.SensorResult | dg.SkipReason:
     """Derive the weeks whose last tier landed, or of which a tier changed."""
     landed = warehouse.changes(tables.finra_otc_weekly)
-    derived = warehouse.derived_versions(tables.finra_tier_week)
-    due = out_of_date(CROSS_TIER, landed, derived)
+    due = outdated_tier_weeks(warehouse)
     wanted = [week for week in due if WEEKS_OF_ALL_TIERS.has_partition_key(week)]
     if not wanted:
         complete = len(CROSS_TIER.candidates(landed))

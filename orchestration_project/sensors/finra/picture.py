@@ -20,7 +20,7 @@ def finra_on_gold(
     version = made_of(warehouse)
     if version is None:
         return dg.SkipReason("Nothing to draw: no week is landed.")
-    if version == _drawn(context.instance):
+    if version == drawn_version(context.instance):
         return dg.SkipReason(f"Nothing to do: the picture shows the present gold ({version}).")
     running = context.instance.get_runs(
         dg.RunsFilter(job_name=finra_trade_activity.name, statuses=UNDER_WAY), limit=1
@@ -33,7 +33,7 @@ def finra_on_gold(
     return dg.RunRequest(run_key=version)
 
 
-def _drawn(instance: dg.DagsterInstance) -> str | None:
+def drawn_version(instance: dg.DagsterInstance) -> str | None:
     """Return what the latest picture was made of."""
     latest = instance.get_latest_materialization_event(trade_activity.key)
     told = latest.asset_materialization.metadata if latest and latest.asset_materialization else {}
