@@ -114,7 +114,7 @@ def check_week(parts: Sequence[Part], *, week_start: date, tier: str) -> WeekRow
     good, broken = sort_out(source, RULES)
     rejects = pl.concat([parsed.rejects, broken.select(parsed.rejects.columns)])
     return WeekRows(
-        rows=_table_rows(good.filter(_summary_is(FIRM_ROWS)), week_start, tier),
+        rows=_table_rows(good, week_start, tier),
         rejects=with_records(rejects, parts),
         totals=_sums(source, SYMBOL_TOTALS),
         firm_sums=_sums(source, FIRM_ROWS),
@@ -291,7 +291,15 @@ def _venue_id() -> pl.Expr:
     )
 
 
-def _table_rows(firm_rows: pl.DataFrame, week_start: date, tier: str) -> pl.DataFrame:
+USED_COLUMNS = (
+    *("summaryTypeCode", *TEXTS, "firm_crd_number", "share_quantity", "trade_count"),
+    *("notional_usd", *(f"{name}_day" for name in DATES), "part_number"),
+)
+"""What a table row is made of: a filter copies every column, and there are twice as many."""
+
+
+def _table_rows(good: pl.DataFrame, week_start: date, tier: str) -> pl.DataFrame:
+    firm_rows = good.select(USED_COLUMNS).filter(_summary_is(FIRM_ROWS))
     rows = firm_rows.select(
         pl.lit(week_start).alias("week_start"),
         pl.lit(tier).alias("tier"),
@@ -326,14 +334,15 @@ def _order(rows: pl.DataFrame) -> pl.Series:
 
 def _sums(rows: pl.DataFrame, market_of: Mapping[str, str]) -> pl.DataFrame:
     """Sum what can be read, in 128 bits: the sum of two readable numbers may not fit 64."""
-    chosen = rows.filter(_summary_is(market_of))
-    return chosen.group_by(
+    chosen = rows.lazy().filter(_summary_is(market_of))
+    sums = chosen.group_by(
         pl.col("summaryTypeCode").replace_strict(market_of, return_dtype=pl.String).alias("market"),
         pl.col(SYMBOL).alias("symbol"),
     ).agg(
         pl.col("share_quantity").cast(pl.Int128).sum(),
         pl.col("trade_count").cast(pl.Int128).sum(),
     )
+    return sums.collect()
 
 
 def _strangers(rows: pl.DataFrame, week_start: date, tier: str) -> pl.DataFrame:

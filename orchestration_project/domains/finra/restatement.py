@@ -90,7 +90,7 @@ def week_change(*, replaced: pl.DataFrame, written: pl.DataFrame, kept: pl.DataF
     added, removed = pl.col("is_metadata").is_null(), pl.col("share_quantity_after").is_null()
     gained = pl.col("gained")
     moved = both.filter(gained != 0).sort(gained.abs(), *KEY, descending=[True] + [False] * 3)
-    old, new, stayed = (set(rows["symbol"]) for rows in (replaced, written, kept))
+    old, new, stayed = (set(rows["symbol"].unique()) for rows in (replaced, written, kept))
     coming, going = sorted(new - old - stayed), sorted(old - new - stayed)
     return WeekChange(
         rows_before=len(replaced) + len(kept),

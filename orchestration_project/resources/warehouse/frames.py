@@ -12,7 +12,8 @@ from sqlalchemy.exc import IntegrityError
 from orchestration_project.errors import ContractError
 from orchestration_project.tables.kinds import SQLITE_TIMESTAMP, Query, schema_of
 
-ROWS_PER_BATCH = 50_000
+ROWS_PER_BATCH = 20_000
+"""Rows in transit at once: their copies, in Arrow and in the database's own form, stay small."""
 
 Scope = Mapping[str, object | Sequence[object]]
 """Column → value, or a tuple of values: the rows for which all of it holds."""
