@@ -58,6 +58,31 @@ def counts(landed):
 # What a landing writes
 
 
+def test_a_delivery_that_changes_a_few_of_many_rows_gives_what_replacing_all_would(desk):
+    many = [row(f"S{number:02}", "XATS") for number in range(40)]
+    desk.land(*many)
+    new, changed, dated = (
+        row("NEW", "XATS"),
+        row("S01", "XATS", share_quantity=7),
+        row("S02", "XATS", last_update_date=PUBLISHED + timedelta(days=1)),
+    )
+    landed = desk.land(new, changed, dated, *many[4:], version="v2")
+    assert counts(landed) == (1, 2, 2, 36)
+    assert desk.rows(finra_otc_weekly, "symbol", "share_quantity", "known_from") == [
+        ("NEW", 100, landed.known_from),
+        ("S01", 7, landed.known_from),
+        ("S02", 100, landed.known_from),
+        *((f"S{number:02}", 100, NOON) for number in range(4, 40)),
+    ]
+    assert desk.rows(finra_otc_weekly_history, "symbol", "share_quantity", "change_cause") == [
+        ("S00", 100, "source"),
+        ("S01", 100, "source"),
+        ("S02", 100, "metadata"),
+        ("S03", 100, "source"),
+    ]
+    assert sum(shares for (shares,) in desk.rows(finra_venue_week, "share_quantity")) == 3807
+
+
 def test_a_first_delivery_is_published_with_its_gold_and_its_evidence(desk):
     landed = desk.land(row("AAA", "XATS"), row("BBB", "XATS"), row("BBB", "YATS"))
     assert (landed.change_cause, counts(landed)) == ("first", (3, 0, 0, 0))

@@ -14,9 +14,16 @@ BOOKKEEPING = ("capture_id", "known_from")
 
 @dataclass(frozen=True)
 class Difference:
-    """Rows to write with their new bookkeeping, and rows to move to the history."""
+    """A scope as it is to be, and how it gets there from what is landed.
+
+    Attributes:
+        rows: All rows of the scope, those that are unchanged with their old bookkeeping.
+        written: Of these, the new and the changed ones.
+        replaced: The landed rows that are changed or removed, to move to the history.
+    """
 
     rows: pl.DataFrame
+    written: pl.DataFrame
     replaced: pl.DataFrame
     added: int
     changed: int
@@ -32,7 +39,8 @@ class Difference:
 
 def no_difference(incoming: pl.DataFrame) -> Difference:
     """Return that ``incoming`` is what is landed already."""
-    return Difference(incoming, incoming.clear(), 0, 0, 0, 0, len(incoming))
+    nothing = incoming.clear()
+    return Difference(incoming, nothing, nothing, 0, 0, 0, 0, len(incoming))
 
 
 def difference(
@@ -45,7 +53,7 @@ def difference(
     """
     if current.is_empty():
         nothing = current.with_columns(is_metadata=pl.lit(value=False))
-        return Difference(incoming, nothing, len(incoming), 0, 0, 0, 0)
+        return Difference(incoming, incoming, nothing, len(incoming), 0, 0, 0, 0)
     key = key_names(table)
     judged = _judged(key, metadata_columns, current, incoming)
     kept = ~pl.col("is_new") & ~pl.col("differs")
@@ -61,6 +69,7 @@ def difference(
     added = int(judged["is_new"].sum())
     return Difference(
         rows,
+        rows.filter(judged.select(~kept).to_series()),
         replaced,
         added,
         len(differing),

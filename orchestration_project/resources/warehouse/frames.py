@@ -5,7 +5,18 @@ from contextlib import suppress
 from typing import Any
 
 import polars as pl
-from sqlalchemy import ColumnElement, Connection, FromClause, Select, Table, and_, insert, select
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    FromClause,
+    Select,
+    Table,
+    and_,
+    bindparam,
+    delete,
+    insert,
+    select,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
 
@@ -80,6 +91,16 @@ def insert_frame(connection: Connection, table: Table, frame: pl.DataFrame) -> N
     else:
         for batch in frame.iter_slices(ROWS_PER_BATCH):
             connection.execute(insert(table), batch.to_dicts())
+
+
+def delete_rows(connection: Connection, table: Table, rows: pl.DataFrame) -> None:
+    """Delete the rows of ``table`` that have the keys of ``rows``."""
+    if rows.is_empty():
+        return
+    key = table.primary_key.columns
+    condition = and_(*(column == bindparam(f"key_{column.name}") for column in key))
+    keys = rows.select(pl.col(column.name).alias(f"key_{column.name}") for column in key)
+    connection.execute(delete(table).where(condition), keys.to_dicts())
 
 
 def conform(frame: pl.DataFrame, table: Table) -> None:

@@ -35,6 +35,7 @@ from orchestration_project.resources.warehouse.evidence import (
 )
 from orchestration_project.resources.warehouse.frames import (
     Scope,
+    delete_rows,
     insert_absent,
     insert_frame,
     read_scope,
@@ -43,6 +44,9 @@ from orchestration_project.resources.warehouse.frames import (
 )
 from orchestration_project.tables.kinds import schema_of
 from orchestration_project.tables.spine import fences, landings
+
+FEW = 10
+"""Up to one in so many rows are replaced one by one; more are faster replaced with all the rest."""
 
 
 def read_state(connection: Connection, table: Table, partition_key: str) -> ScopeState:
@@ -185,9 +189,11 @@ def _write(
 ) -> Difference:
     current = read_scope(connection, order.table, scope)
     change = difference(order.table, order.metadata_columns, current, incoming)
-    if change.is_any:
-        if not current.is_empty():
-            connection.execute(delete(order.table).where(within(order.table, scope)))
+    if len(change.replaced) * FEW <= len(current):
+        delete_rows(connection, order.table, change.replaced)
+        insert_frame(connection, order.table, change.written)
+    else:
+        connection.execute(delete(order.table).where(within(order.table, scope)))
         insert_frame(connection, order.table, change.rows)
     return change
 
