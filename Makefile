@@ -2,10 +2,11 @@
 PYTHON ?= python3
 PORT ?= 3000
 VENV := .venv
+BENCH_VENV := .venv-bench
 RUN := $(VENV)/bin/python -m orchestration_project
 
 .DEFAULT_GOAL := help
-.PHONY: help run ui test test-slow test-histories check migrate reset lock
+.PHONY: help run ui test test-slow test-histories bench check migrate reset lock
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
@@ -31,6 +32,9 @@ test-slow: $(VENV)/installed-dev ## the tests that wait for real daemons, some m
 test-histories: $(VENV)/installed-dev ## 11,000 random histories of a partition against a model
 	@POLARS_MAX_THREADS=1 $(VENV)/bin/python -m pytest -m histories -n auto $(ARGS)
 
+bench: $(BENCH_VENV)/installed ## speed and memory against named peers, as ratios; about half an hour
+	@PYTHONPATH=$(CURDIR) $(BENCH_VENV)/bin/python -m benchmarks --plot $(ARGS)
+
 check: $(VENV)/installed-dev ## lint, types and architecture
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/ruff format --check .
@@ -38,10 +42,10 @@ check: $(VENV)/installed-dev ## lint, types and architecture
 	@$(VENV)/bin/lint-imports
 
 lock: $(VENV)/installed-dev ## pin the dependencies of pyproject.toml anew
-	@for set in "" "--extra dev"; do \
+	@for set in "" "--extra dev" "--extra bench"; do \
 	  $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	    --no-strip-extras --no-emit-index-url --no-emit-find-links --no-header --upgrade $$set pyproject.toml \
-	    -o requirements$${set:+-dev}.lock; done
+	    -o requirements$${set:+-$${set#--extra }}.lock; done
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -59,3 +63,11 @@ $(VENV)/installed-dev: requirements-dev.lock | $(VENV)/bin/python
 	@echo "installing the tools of the tests into $(VENV) …"
 	@$(VENV)/bin/python -m pip install -qq --disable-pip-version-check --require-hashes -r $<
 	@touch $@ $(VENV)/installed
+
+$(BENCH_VENV)/bin/python: | $(VENV)/bin/python
+	@$(VENV)/bin/python -m venv $(BENCH_VENV)
+
+$(BENCH_VENV)/installed: requirements-bench.lock | $(BENCH_VENV)/bin/python
+	@echo "installing the peers of the benchmark into $(BENCH_VENV) …"
+	@$(BENCH_VENV)/bin/python -m pip install -qq --disable-pip-version-check --require-hashes -r $<
+	@touch $@

@@ -1,0 +1,97 @@
+"""`python -m benchmarks [--smoke] [--only NAME …] [--repeat N]`: measure, print, write."""
+
+import argparse
+import os
+import platform
+import sys
+import tempfile
+import time
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import psutil
+
+from benchmarks.bench import Bench
+from benchmarks.measures.changes import again, history
+from benchmarks.measures.speed import (
+    contract,
+    copies,
+    one_partition,
+    pages,
+    peers,
+    sqlite,
+)
+from benchmarks.measures.starts import starts
+from benchmarks.report import Line, table, write_json, write_plot
+from benchmarks.rig import Rig
+from benchmarks.sizes import REQUIRED, SMOKE
+from orchestration_project.settings import PROJECT_ROOT
+
+MEASURES = {
+    measure.__name__: measure
+    for measure in (copies, one_partition, peers, sqlite, contract, pages, again, history, starts)
+}
+NAMED = ("dagster", "polars", "psycopg", "dlt", "pandas", "adbc-driver-postgresql")
+RESULT = PROJECT_ROOT / "var" / "bench.json"
+PLOT = PROJECT_ROOT / "docs" / "images" / "performance.svg"
+
+
+def main() -> None:
+    """Measure what was asked; a missed requirement is told, and is no error."""
+    asked = _arguments()
+    with tempfile.TemporaryDirectory(prefix="bench_", dir=asked.folder) as folder:
+        rig = Rig(Path(folder))
+        try:
+            print(surroundings(rig), flush=True)
+            bench = Bench(rig, SMOKE if asked.smoke else REQUIRED, asked.repeat)
+            lines = [each for name in asked.only for each in _measured(name, bench)]
+        finally:
+            rig.close()
+    merged = write_json(asked.output, lines)
+    if asked.plot:
+        write_plot(PLOT, merged)
+    print(table(lines))
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser("python -m benchmarks", description=__doc__)
+    parser.add_argument("--smoke", action="store_true", help="tiny sizes: does it work at all?")
+    parser.add_argument("--only", nargs="+", choices=MEASURES, default=list(MEASURES))
+    parser.add_argument("--repeat", type=int, default=3, help="how often; medians are told")
+    parser.add_argument("--output", type=Path, default=RESULT, help="the lines, as JSON")
+    parser.add_argument("--folder", type=Path, help="a disk that keeps what is flushed")
+    parser.add_argument(
+        "--plot", action="store_true", help=f"draw {PLOT.relative_to(PROJECT_ROOT)}"
+    )
+    return parser.parse_args()
+
+
+def _measured(name: str, bench: Bench) -> list[Line]:
+    started = time.perf_counter()
+    lines = MEASURES[name](bench)
+    spent, load = time.perf_counter() - started, os.getloadavg()[0]
+    print(f"{name}: {spent:.0f} s, load {load:.1f}", file=sys.stderr, flush=True)
+    return lines
+
+
+def surroundings(rig: Rig) -> str:
+    """Say on what is measured: ratios stay, the figures themselves are this machine's."""
+    memory = psutil.virtual_memory().total / 2**30
+    versions = ", ".join(f"{name} {_version(name)}" for name in NAMED)
+    load = ", ".join(f"{each:.1f}" for each in os.getloadavg())
+    return (
+        f"{os.cpu_count()} cores, {memory:.0f} GiB, {platform.system()} {platform.machine()}; "
+        f"Python {platform.python_version()}, PostgreSQL {rig.server_version}, {versions}; "
+        f"load {load}"
+    )
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "absent"
+
+
+if __name__ == "__main__":
+    main()

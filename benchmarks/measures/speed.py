@@ -1,0 +1,219 @@
+"""Loading new partitions: against peers and the limit, how it grows, and how pages are fetched."""
+
+import tempfile
+from importlib.util import find_spec
+from pathlib import Path
+
+from benchmarks.bench import Bench, Told, key, seconds, speeds
+from benchmarks.child import call
+from benchmarks.report import Bound, Line, at_least, at_most, line, unmeasured
+from benchmarks.rig import Source, source
+from benchmarks.source import lines_of_a_week, pages_of
+
+ROWS_A_SECOND = "rows/s"
+LATENCY_SECONDS = 0.03
+FINRA_LIMIT = 20
+IN_FLIGHT = 8
+
+
+def copies(bench: Bench) -> list[Line]:
+    """Against COPY at 1 M and 5 M rows; memory and time from one to the other."""
+    sizes = bench.sizes
+    with source(sizes.rows, sizes.large) as src:
+        middle = bench.in_turns(
+            {
+                "ours": lambda: bench.load(src, sizes.middle),
+                "raw": lambda: bench.peer("raw_copy", src, sizes.middle),
+                "binary": lambda: bench.peer("binary_copy", src, sizes.middle),
+            }
+        )
+        large = bench.in_turns(
+            {
+                "ours": lambda: bench.load(src, sizes.large),
+                "raw": lambda: bench.peer("raw_copy", src, sizes.large),
+            }
+        )
+    return [
+        _speed("raw COPY of the HTTP body, 1 M rows", middle, "raw", at_least(1.0)),
+        _speed("raw COPY of the HTTP body, 5 M rows", large, "raw", at_least(1.0)),
+        _speed("binary COPY of parsed, sorted rows, 1 M rows", middle, "binary", at_least(0.7)),
+        *_growth(middle["ours"], large["ours"]),
+        _overlap(large["ours"]),
+    ]
+
+
+def _speed(measure: str, found: dict[str, list[Told]], peer: str, required: Bound) -> Line:
+    ours, theirs = found["ours"], found[peer]
+    rows = (ours[0]["firm_rows"], theirs[0]["firm_rows"])
+    return line(measure, ROWS_A_SECOND, speeds(ours), speeds(theirs), required, rows=rows)
+
+
+def _growth(middle: list[Told], large: list[Told]) -> list[Line]:
+    peaks = [[each["peak_mebibytes"] for each in told] for told in (middle, large)]
+    return [
+        line("peak memory at 5 M rows, against 400 MiB", "MiB", peaks[1], [400], at_most(1)),
+        line("peak memory, 5 M rows against 1 M", "MiB", peaks[1], peaks[0], at_most(1.1)),
+        line("time, 5 M rows against 1 M", "s", seconds(large), seconds(middle), at_most(5.5)),
+    ]
+
+
+def _overlap(told: list[Told]) -> Line:
+    """Fetch, check, land and derive would take their sum if they did not overlap."""
+    summed = [sum(each["stages"].values()) for each in told]
+    parts = {name: round(value, 1) for name, value in told[-1]["stages"].items()}
+    note = f"against the sum of its stages; of one run, in seconds: {parts}"
+    return line(
+        "run of 5 M rows, its stages overlapping", "s", seconds(told), summed, at_most(1), note=note
+    )
+
+
+def one_partition(bench: Bench) -> list[Line]:
+    """The largest partition that the source lets one read."""
+    rows = bench.sizes.large_partition_rows
+    measure = "peak memory of one partition of 5 M rows, against 600 MiB"
+    why = (
+        "no source delivers it: FINRA pages to 505,000 records, files end at 256 MiB; a partition "
+    )
+    with source(rows, 1) as src:
+        told = bench.in_turns({"ours": lambda: bench.load(src, 1)})["ours"]
+    peak = max(each["peak_mebibytes"] for each in told)
+    note = f"{why}of {told[0]['firm_rows']:,} rows took {peak:.0f} MiB"
+    return [unmeasured(measure, at_most(1), note)]
+
+
+def peers(bench: Bench) -> list[Line]:
+    """Against the ways that others load such pages, at 100 k rows, and dlt at 1 M."""
+    small, middle = bench.sizes.small, bench.sizes.middle
+    found = []
+    with source(bench.sizes.rows, middle) as src:
+        for name, count, size, bound, needs, most in (
+            ("dlt_default", small, "100 k", 12, "dlt", None),
+            ("dlt_default", middle, "1 M", 25, "dlt", 1),
+            ("dlt_tuned", small, "100 k", 3.5, "dlt", None),
+            ("to_sql", small, "100 k", 8, "pandas", None),
+            ("write_database", small, "100 k", 2, "adbc_driver_postgresql", None),
+        ):
+            measure = f"{NAMES[name]}, {size} rows"
+            if find_spec(needs) is None:
+                note = f"{needs} is not installed; `make bench` installs it"
+                found.append(unmeasured(measure, at_least(bound), note))
+            else:
+                found.append(_against(bench, src, name, count, measure, at_least(bound), most))
+    return found
+
+
+NAMES = {
+    "dlt_default": "dlt, its default merge",
+    "dlt_tuned": "dlt, tuned (Arrow, Parquet, ADBC, merge)",
+    "to_sql": "pandas to_sql (psycopg2)",
+    "write_database": "polars write_database (ADBC)",
+}
+
+
+def _against(
+    bench: Bench,
+    src: Source,
+    name: str,
+    count: int,
+    measure: str,
+    required: Bound,
+    most: int | None,
+) -> Line:
+    def theirs() -> Told:
+        with tempfile.TemporaryDirectory() as folder:
+            more = {"folder": folder} if name.startswith("dlt") else {}
+            return bench.peer(name, src, count, **more)
+
+    sides = {"ours": lambda: bench.load(src, count), name: theirs}
+    return _speed(measure, bench.in_turns(sides, at_most=most), name, required)
+
+
+def sqlite(bench: Bench) -> list[Line]:
+    """Against the fastest insert that SQLite has."""
+    measure = "SQLite: bare ADBC insert of sorted rows, 1 M rows"
+    if find_spec("adbc_driver_sqlite") is None:
+        note = "adbc_driver_sqlite is not installed; `make bench` installs it"
+        return [unmeasured(measure, at_least(0.7), note)]
+    count = bench.sizes.middle
+    with source(bench.sizes.rows, count) as src, tempfile.TemporaryDirectory() as folder:
+
+        def theirs() -> Told:
+            file = f"{folder}/{bench.rig.new_name()}.sqlite"
+            weeks = src.weeks[-count:]
+            return call(
+                "benchmarks.peers:sqlite_adbc", {}, url=src.url, file=file, weeks=weeks, tier="T1"
+            )
+
+        found = bench.in_turns({"ours": lambda: bench.load_sqlite(src, count), "adbc": theirs})
+    return [_speed(measure, found, "adbc", at_least(0.7))]
+
+
+def contract(bench: Bench) -> list[Line]:
+    """All rules with rejects and reasons, on the bytes of one partition."""
+    with tempfile.TemporaryDirectory() as folder:
+        for number, page in enumerate(pages_of(lines_of_a_week(bench.sizes.rows))):
+            Path(folder, f"{number:04}").write_bytes(page)
+        told = call("benchmarks.ours:contract", {}, pages=folder, repeats=5 * bench.repeats)
+    pairs = list(zip(told["checking"], told["parsing"], strict=True))
+    rules = [told["lines"] / max(checked - parsed, 1e-9) for checked, parsed in pairs]
+    in_all = [told["lines"] / checked for checked, _ in pairs]
+    note = f"{told['rejects']} of {told['lines']} lines rejected, each with its reason"
+    required = at_least(1)
+    return [
+        line(
+            "contract with rejects and reasons, against 2 M rows/s",
+            *(ROWS_A_SECOND, rules, [2e6], required),
+            note=f"what a check takes beyond its parsing, rows and sums included; {note}",
+        ),
+        line(
+            "parsing and contract together, against 2 M rows/s",
+            *(ROWS_A_SECOND, in_all, [2e6], None),
+        ),
+    ]
+
+
+def pages(bench: Bench) -> list[Line]:
+    """Pages in flight at 30 ms latency: against one at a time, and never over FINRA's limit."""
+    with source(bench.sizes.rows, 3, LATENCY_SECONDS) as src:
+
+        def fetch(in_flight: int, limit: str | None = None) -> Told:
+            src.figures()
+            more = {"FINRA_REQUESTS_PER_SECOND": limit} if limit else {}
+            keys = [key(week) for week in src.weeks]
+            with bench.rig.sqlite_place() as place:
+                told = call(
+                    "benchmarks.ours:fetch",
+                    place.environment(src, **more),
+                    keys=keys,
+                    concurrent_requests=in_flight,
+                )
+            return told | {"source": src.figures()}
+
+        sides = {"many": lambda: fetch(IN_FLIGHT), "one": lambda: fetch(1)}
+        found = bench.in_turns(sides)
+        limited = fetch(IN_FLIGHT, str(FINRA_LIMIT))["source"]
+    before, after = found["many"][0]["source"], found["one"][-1]["source"]
+    spent = after["cpu_seconds"] - before["cpu_seconds"]
+    asked = sum(each["source"]["pages"] for side in found.values() for each in side[1:])
+    per_page = f"; the source spent {1000 * spent / asked:.1f} ms CPU a page" if asked else ""
+    many, one = (
+        [each["source"]["pages"] / each["seconds"] for each in found[side]] for side in sides
+    )
+    most = limited["most_pages_in_a_second"]
+    return [
+        line(
+            "8 pages in flight at 30 ms, against one",
+            "pages/s",
+            many,
+            one,
+            at_least(3),
+            note=f"kept on disk{per_page}",
+        ),
+        line(
+            "most pages in a second, against FINRA's limit",
+            "pages",
+            [most],
+            [FINRA_LIMIT],
+            at_most(1),
+        ),
+    ]

@@ -1,0 +1,75 @@
+"""What it takes to start: `dagster job execute` on one partition, and the code location."""
+
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+
+from benchmarks.bench import Bench, Told, key, seconds
+from benchmarks.report import Line, at_most, line
+from benchmarks.rig import source
+from orchestration_project.settings import PROJECT_ROOT, child_environment
+
+ROWS = 600
+"""Of the partition: the start is measured, not the load."""
+
+EXECUTE = ("-m", "dagster", "job", "execute")
+OURS = (*EXECUTE, "-m", "orchestration_project.definitions", "-j", "finra_otc_weekly")
+EMPTY = (*EXECUTE, "-m", "benchmarks.empty", "-j", "empty")
+LOCATION = (
+    "-c",
+    "from orchestration_project.definitions import defs; defs.get_repository_def()",
+)
+
+
+def starts(bench: Bench) -> list[Line]:
+    """Ours against an empty job in the same instance, and the code location against 3 s."""
+    with source(ROWS, bench.repeats) as src, bench.rig.sqlite_place() as place:
+        environment = place.environment(src)
+        weeks = iter(src.weeks)
+
+        def ours() -> Told:
+            tags = f'{{"dagster/partition": "{key(next(weeks))}"}}'
+            return _timed((*OURS, "--tags", tags), environment)
+
+        _timed(EMPTY, environment)  # makes Dagster's storage
+        found = bench.in_turns(
+            {
+                "ours": ours,
+                "empty": lambda: _timed(EMPTY, environment),
+                "location": lambda: _timed(LOCATION, environment),
+            }
+        )
+    pairs = zip(seconds(found["ours"]), seconds(found["empty"]), strict=True)
+    over = [max(own - empty, 0.0) for own, empty in pairs]
+    took = ", ".join(f"{each:.2f}" for each in seconds(found["ours"]))
+    return [
+        line(
+            "`dagster job execute` over an empty job's, against 1.5 s",
+            "s",
+            over,
+            [1.5],
+            at_most(1),
+            note=f"a partition of {src.firm_rows} rows into SQLite: {took} s in all",
+        ),
+        line(
+            "the code location loads, against 3 s",
+            "s",
+            seconds(found["location"]),
+            [3],
+            at_most(1),
+            note="a new process, the interpreter's start included",
+        ),
+    ]
+
+
+def _timed(arguments: tuple[str, ...], environment: Mapping[str, str]) -> Told:
+    started = time.perf_counter()
+    subprocess.run(
+        [sys.executable, "-W", "ignore", *arguments],
+        cwd=PROJECT_ROOT,
+        env=child_environment(PYTHONPATH=str(PROJECT_ROOT), **environment),
+        capture_output=True,
+        check=True,
+    )
+    return {"seconds": time.perf_counter() - started}

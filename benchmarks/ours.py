@@ -1,0 +1,174 @@
+"""What is measured of ours: real Dagster runs through the product's assets, and parts of them.
+
+Each function is called in a process of its own (`child.py`). A run has persistent storage, every
+byte captured and flushed; making tables and Dagster's own storage is before the clock, as the
+peers' tables are.
+"""
+
+import time
+from collections import Counter
+from collections.abc import Callable
+from datetime import date
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from orchestration_project.contracts import Part
+from orchestration_project.definitions import defs
+from orchestration_project.domains.finra.contract import API_FIELDS, check_week
+from orchestration_project.domains.finra.parsing import parse_parts
+from orchestration_project.resources.captures import Captures
+from orchestration_project.resources.finra.api import FinraApi
+from orchestration_project.resources.providers import (
+    open_clock,
+    open_http,
+    open_store,
+    open_warehouse,
+)
+from orchestration_project.settings import load_settings
+
+STAGES = {
+    "finra/otc_weekly_capture": "fetch",
+    "finra/otc_weekly_staged": "check",
+    "finra/otc_weekly": "land",
+    "finra/symbol_week": "derive",
+    "finra/venue_week": "derive",
+}
+IMPORTED_LATE = (
+    *("alembic.command", "numpy", "pgpq", "psycopg", "pyarrow", "pyrate_limiter", "zstandard"),
+)
+"""What a first run would import within the clock."""
+
+REJECTED_EVERY = 400
+"""Lines between two that break the contract: half of what FINRA_MAX_REJECT_RATIO allows."""
+
+
+def _warm() -> None:
+    for name in IMPORTED_LATE:
+        import_module(name)
+    open_warehouse(load_settings()).close()
+
+
+def load(*, first: str, last: str, full: bool = False) -> dict[str, Any]:
+    """Run the partitions from ``first`` to ``last`` in one run; return seconds, also by stage."""
+    _warm()
+    config = {"ops": {"finra_otc_weekly_load": {"config": {"full": full}}}}
+    with dg.DagsterInstance.get() as instance:
+        return _run(instance, "finra_otc_weekly", _range(first, last), config)
+
+
+def load_each(*, keys: list[str]) -> dict[str, Any]:
+    """Run each partition in a run of its own, one after the other in one process."""
+    _warm()
+    stages: Counter[str] = Counter()
+    seconds = 0.0
+    with dg.DagsterInstance.get() as instance:
+        for key in keys:
+            told = _run(instance, "finra_otc_weekly", {"dagster/partition": key})
+            seconds += told["seconds"]
+            stages.update(told["stages"])
+    return {"seconds": seconds, "stages": dict(stages)}
+
+
+def gold(*, key: str) -> dict[str, Any]:
+    """Run what looks across weeks for one partition, whose landing changed."""
+    _warm()
+    with dg.DagsterInstance.get() as instance:
+        return _run(instance, "finra_gold", {"dagster/partition": key})
+
+
+def fetch(*, keys: list[str], concurrent_requests: int) -> dict[str, Any]:
+    """Fetch and keep the pages of partitions, without checking or landing them."""
+    settings = load_settings()
+    with open_http(settings) as http:
+        source = FinraApi(
+            http,
+            Captures(open_store(settings)),
+            open_clock(settings),
+            name="api",
+            api_url=settings.finra_api_url,
+            token_url=settings.finra_token_url,
+            credentials=None,
+            concurrent_requests=concurrent_requests,
+        )
+        source.published()  # connects
+        started = time.perf_counter()
+        for tier, week in (key.split("|") for key in keys):
+            week_start = date.fromisoformat(week)
+            version = source.version(week_start, tier)
+            source.fetch(week_start, tier, version, [])
+        return {"seconds": time.perf_counter() - started}
+
+
+def contract(*, pages: str, repeats: int) -> dict[str, Any]:
+    """Apply the contract to a partition with rejects, as often as asked: parsed, and in all."""
+    parts = [
+        Part(number, _spoiled(file.read_bytes()))
+        for number, file in enumerate(sorted(Path(pages).iterdir()), start=1)
+    ]
+    week_start = date(2026, 2, 9)
+    found = check_week(parts, week_start=week_start, tier="T1")
+    checking: list[float] = []
+    parsing: list[float] = []
+    for _ in range(repeats):
+        checking.append(_seconds(check_week, parts, week_start=week_start, tier="T1"))
+        parsing.append(_seconds(parse_parts, parts, API_FIELDS))
+    return {
+        "checking": checking,
+        "parsing": parsing,
+        "lines": found.received_count,
+        "rejects": len(found.rejects),
+    }
+
+
+def _seconds(function: Callable[..., object], *arguments: object, **more: object) -> float:
+    started = time.perf_counter()
+    function(*arguments, **more)
+    return time.perf_counter() - started
+
+
+def _spoiled(page: bytes) -> bytes:
+    """Make an impossible date of the last but one field of some lines."""
+    lines = page.split(b"\n")
+    for place in range(1, len(lines) - 1, REJECTED_EVERY):
+        fields = lines[place].split(b"|")
+        fields[-2] = b"2026-02-30"
+        lines[place] = b"|".join(fields)
+    return b"\n".join(lines)
+
+
+def _range(first: str, last: str) -> dict[str, str]:
+    return {
+        "dagster/asset_partition_range_start": first,
+        "dagster/asset_partition_range_end": last,
+    }
+
+
+def _run(
+    instance: dg.DagsterInstance,
+    job_name: str,
+    tags: dict[str, str],
+    config: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    job = defs.resolve_job_def(job_name)
+    started = time.perf_counter()
+    result = job.execute_in_process(run_config=config, instance=instance, tags=tags)
+    seconds = time.perf_counter() - started
+    return {"seconds": seconds, "stages": _stages(instance, result.run_id)}
+
+
+def _stages(instance: dg.DagsterInstance, run_id: str) -> dict[str, float]:
+    """Return the seconds that a run's materializations say of each stage, over all partitions."""
+    stages: Counter[str] = Counter()
+    records = instance.get_records_for_run(
+        run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION
+    ).records
+    for record in records:
+        told = record.asset_materialization
+        if told is None or "seconds" not in told.metadata:
+            continue
+        stage = STAGES.get(told.asset_key.to_user_string(), "other")
+        stages[stage] += float(told.metadata["seconds"].value)  # pyright: ignore[reportArgumentType] - a number
+    return dict(stages)

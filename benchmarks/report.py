@@ -1,0 +1,166 @@
+"""What was measured, as lines: for people, as `bench.json`, and as a plot."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import median
+
+
+@dataclass(frozen=True)
+class Bound:
+    """What a ratio is required to be: at least, or at most, a number."""
+
+    sign: str
+    limit: float
+
+    def __str__(self) -> str:
+        return f"{self.sign} {self.limit:g}"
+
+    def holds(self, ratio: float) -> bool:
+        """Whether ``ratio`` keeps it."""
+        return ratio >= self.limit if self.sign == ">=" else ratio <= self.limit
+
+
+def at_least(limit: float) -> Bound:
+    """The ratio must be ``limit`` or more."""
+    return Bound(">=", limit)
+
+
+def at_most(limit: float) -> Bound:
+    """The ratio must be ``limit`` or less."""
+    return Bound("<=", limit)
+
+
+@dataclass(frozen=True)
+class Line:
+    """One measure: medians of what ours and the other side took, their ratio, and the verdict.
+
+    Attributes:
+        measure: What was measured; a name that stays from run to run.
+        unit: Of ``ours`` and ``against``; ``ratio`` is ours / against in this unit.
+        required: The bound as text; empty where a ratio is told and none is required.
+        holds: Whether the ratio keeps the bound; False also where nothing could be measured.
+        ours_spread: Least and greatest of the repeats.
+        rows: Rows by symbol and firm that each side had in its table, where both land some.
+        note: What one must know to read the line.
+    """
+
+    measure: str
+    unit: str
+    ours: float | None
+    against: float | None
+    ratio: float | None
+    required: str
+    holds: bool
+    ours_spread: Sequence[float] = ()
+    against_spread: Sequence[float] = ()
+    rows: Sequence[int] = ()
+    note: str = ""
+
+
+def line(
+    measure: str,
+    unit: str,
+    ours: Sequence[float],
+    against: Sequence[float],
+    required: Bound | None,
+    *,
+    rows: Sequence[int] = (),
+    note: str = "",
+) -> Line:
+    """Return the line of two samples."""
+    left, right = median(ours), median(against)
+    ratio = left / right
+    return Line(
+        measure,
+        unit,
+        left,
+        right,
+        ratio,
+        str(required or ""),
+        required is None or required.holds(ratio),
+        (min(ours), max(ours)),
+        (min(against), max(against)),
+        rows,
+        note,
+    )
+
+
+def unmeasured(measure: str, required: Bound, note: str) -> Line:
+    """Return a line that does not hold, because there was nothing to measure."""
+    return Line(measure, "", None, None, None, str(required), holds=False, note=note)
+
+
+def table(lines: Sequence[Line]) -> str:
+    """Return ``lines`` as a Markdown table."""
+    head = [
+        "| measure | unit | ours | against | ratio | required | holds | note |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    return "\n".join([*head, *(_row(each) for each in lines)])
+
+
+def _row(each: Line) -> str:
+    cells = [
+        each.measure,
+        each.unit,
+        _with_spread(each.ours, each.ours_spread),
+        _with_spread(each.against, each.against_spread),
+        "" if each.ratio is None else f"{each.ratio:.3g}",
+        each.required,
+        ("yes" if each.holds else "NO") if each.required else "",
+        each.note,
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
+def _with_spread(middle: float | None, spread: Sequence[float]) -> str:
+    if middle is None:
+        return ""
+    if len(set(spread)) < 2:
+        return _short(middle)
+    return f"{_short(middle)} ({_short(spread[0])} to {_short(spread[1])})"
+
+
+def _short(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def write_json(file: Path, lines: Sequence[Line]) -> list[Line]:
+    """Write ``lines`` beside what other measures left in ``file``; return all of them."""
+    kept = [Line(**each) for each in json.loads(file.read_text())] if file.exists() else []
+    fresh = {each.measure: each for each in lines}
+    merged = [fresh.pop(each.measure, each) for each in kept] + list(fresh.values())
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps([asdict(each) for each in merged], indent=1) + "\n")
+    return merged
+
+
+def write_plot(file: Path, lines: Sequence[Line]) -> None:
+    """Draw how far each line is from its bound: right of 1 it holds."""
+    from matplotlib.figure import Figure
+
+    from orchestration_project.plots.figures import styled, svg_of
+
+    margins = [(each.measure, _margin(each)) for each in lines if each.required]
+    shown = [(name, margin) for name, margin in reversed(margins) if margin is not None]
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with styled():
+        figure = Figure(figsize=(8, 0.8 + 0.26 * len(shown)), layout="tight")
+        axes = figure.subplots()
+        names, values = [name for name, _ in shown], [margin for _, margin in shown]
+        colours = ["#2a9d8f" if value >= 1 else "#e76f51" for value in values]
+        axes.barh(names, values, color=colours)
+        axes.axvline(1, color="#7a8190", linewidth=1)
+        axes.set_xscale("log")
+        axes.set_title("Times better than required (left of the line: missed)")
+        file.write_bytes(svg_of(figure))
+
+
+def _margin(each: Line) -> float | None:
+    """Return how many times better than required a ratio is."""
+    if not each.ratio:
+        return None
+    sign, limit = each.required.split()
+    return each.ratio / float(limit) if sign == ">=" else float(limit) / each.ratio

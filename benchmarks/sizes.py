@@ -1,0 +1,30 @@
+"""How much is measured: the sizes that are required, and tiny ones that show that it works."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Rows of a partition, and numbers of partitions.
+
+    Attributes:
+        rows: Rows by symbol and firm in a partition, about.
+        small: Partitions that are 100 k rows in all.
+        middle: Partitions that are 1 M rows in all.
+        large: Partitions that are 5 M rows in all.
+        backfill_weeks: Weeks of a backfill over three tiers.
+        single_runs: Partitions that are loaded in a run each, beside the backfill.
+        large_partition_rows: Rows of the largest partition that the source can deliver.
+    """
+
+    rows: int
+    small: int
+    middle: int
+    large: int
+    backfill_weeks: int
+    single_runs: int
+    large_partition_rows: int
+
+
+REQUIRED = Sizes(100_000, 1, 10, 50, 52, 12, 460_000)
+SMOKE = Sizes(600, 1, 2, 3, 7, 2, 3000)

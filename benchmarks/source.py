@@ -1,0 +1,180 @@
+"""A source that costs next to nothing: weekly pages made beforehand, served as FINRA would.
+
+`python -m benchmarks.source --rows 100000 --weeks 10` prints its port and sizes. Rows come in an
+order shuffled by seed; beside those by symbol and firm there are FINRA's sums of them, as in real
+weeks. The weeks differ by date only, so that a few megabytes of pages make millions of rows.
+"""
+
+import argparse
+import asyncio
+import json
+import socket
+import time
+from collections.abc import Mapping
+from datetime import date, timedelta
+
+import polars as pl
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from orchestration_project.demo.aggregates import with_aggregates
+from orchestration_project.demo.market import Market
+from orchestration_project.domains.finra.contract import API_FIELDS
+
+LAST_WEEK = date(2026, 2, 9)
+PAGE_ROWS = 5000
+SEED = 20260302
+TIERS = ("T1", "T2", "OTCE")
+BASE_WEEK = "2026-02-09"
+UPDATED = "2026-03-02"
+IS_FIRM = pl.col("summaryTypeCode").str.ends_with("_SMBL_FIRM")
+
+
+def weeks(count: int) -> list[date]:
+    """Return the last ``count`` weeks that are served, oldest first."""
+    return [LAST_WEEK - timedelta(weeks=back) for back in range(count - 1, -1, -1)]
+
+
+def lines_of_a_week(rows: int) -> pl.DataFrame:
+    """Return a week of T1 with ``rows`` rows by symbol and firm, and FINRA's sums of them."""
+    market = Market(SEED, round(rows / 0.47))
+    week = date.fromisoformat(BASE_WEEK)
+    given: Mapping[str, str] = {
+        "weekStartDate": BASE_WEEK,
+        "tierIdentifier": "T1",
+        "tierDescription": "NMS Tier 1",
+        "summaryStartDate": BASE_WEEK,
+        "initialPublishedDate": UPDATED,
+        "lastUpdateDate": UPDATED,
+    }
+    found = with_aggregates(market.firm_rows("T1", week)).with_columns(
+        totalWeeklyTradeCount="trades",
+        totalWeeklyShareQuantity="shares",
+        totalNotionalSum=(pl.col("cents") / 100).round(2),
+        **{name: pl.lit(value) for name, value in given.items()},
+    )
+    return found.select(API_FIELDS).sample(fraction=1, shuffle=True, seed=SEED)
+
+
+def pages_of(lines: pl.DataFrame) -> list[bytes]:
+    """Return ``lines`` as pages of delimited text."""
+    return [
+        piece.write_csv(separator="|", quote_style="never").encode()
+        for piece in lines.iter_slices(PAGE_ROWS)
+    ]
+
+
+class Source:
+    """Serves `/partitions`, the probe, and pages of all weeks and tiers."""
+
+    def __init__(self, rows: int, count: int, latency_seconds: float, restated: float) -> None:
+        lines = lines_of_a_week(rows)
+        self.line_count = len(lines)
+        self._pages = pages_of(lines)
+        self._weeks = weeks(count)
+        self._latency_seconds = latency_seconds
+        self._restated = restated
+        self._later: list[bytes] | None = None
+        self._lines = lines
+        self.firm_rows = len(lines.filter(IS_FIRM))
+        self._pages_asked_at: list[float] = []
+        self._probe_count = 0
+        self.app = Starlette(
+            routes=[
+                Route("/partitions/group/{group}/name/{dataset}", self._partitions),
+                Route("/data/group/{group}/name/{dataset}", self._data, methods=["POST"]),
+                Route("/restate", self._restate, methods=["POST"]),
+                Route("/figures", self._figures),
+            ]
+        )
+
+    async def _restate(self, _: Request) -> Response:
+        """From now on a share of the rows says one share more, in all weeks."""
+        every = round(1 / self._restated)
+        shares = pl.col("totalWeeklyShareQuantity")
+        chosen = IS_FIRM & (pl.int_range(pl.len()) % every == 0)
+        firm = self._lines.with_columns(shares + chosen.cast(pl.Int64))
+        self._later = pages_of(_with_totals(firm, self._lines))
+        return Response(status_code=204)
+
+    async def _figures(self, _: Request) -> Response:
+        """What was asked since the last time that this was, and what it cost the server."""
+        pages, self._pages_asked_at = self._pages_asked_at, []
+        probes, self._probe_count = self._probe_count, 0
+        return JSONResponse(
+            {
+                "pages": len(pages),
+                "probes": probes,
+                "most_pages_in_a_second": most_in_a_second(pages),
+                "cpu_seconds": time.process_time(),
+            }
+        )
+
+    async def _partitions(self, request: Request) -> Response:
+        listed = [[week.isoformat(), tier] for week in self._weeks for tier in TIERS]
+        is_current = request.path_params["dataset"] == "weeklySummary"
+        return JSONResponse(
+            {"availablePartitions": [{"partitions": each} for each in listed if is_current]}
+        )
+
+    async def _data(self, request: Request) -> Response:
+        arrived = time.monotonic()
+        await asyncio.sleep(self._latency_seconds)
+        asked = json.loads(await request.body())
+        filters = {each["fieldName"]: each["fieldValue"] for each in asked["compareFilters"]}
+        headers = {"Record-Total": str(self.line_count)}
+        if asked["limit"] == 1:
+            self._probe_count += 1
+            updated = UPDATED if self._later is None else "2026-03-03"
+            return JSONResponse([{"lastUpdateDate": updated}], headers=headers)
+        self._pages_asked_at.append(arrived)
+        page = (self._later or self._pages)[asked.get("offset", 0) // PAGE_ROWS]
+        body = page.replace(BASE_WEEK.encode(), filters["weekStartDate"].encode())
+        tier = filters["tierIdentifier"].encode()
+        return Response(body.replace(b"|T1|", b"|" + tier + b"|"), 200, headers, "text/plain")
+
+
+def most_in_a_second(moments: list[float]) -> int:
+    """Return how many of ``moments``, in seconds, fall into the fullest second."""
+    ordered, first, most = sorted(moments), 0, 0
+    for last, moment in enumerate(ordered):
+        while ordered[first] <= moment - 1:
+            first += 1
+        most = max(most, last - first + 1)
+    return most
+
+
+def _with_totals(firm: pl.DataFrame, before: pl.DataFrame) -> pl.DataFrame:
+    """Return ``firm`` with FINRA's sums by symbol made right again."""
+    shares, symbol = "totalWeeklyShareQuantity", "issueSymbolIdentifier"
+    code = pl.col("summaryTypeCode")
+    sums = (
+        firm.filter(code.str.ends_with("_SMBL_FIRM"))
+        .group_by(symbol, code.str.strip_suffix("_FIRM"))
+        .agg(pl.col(shares).sum().alias("sum"))
+    )
+    joined = firm.join(sums, on=[symbol, "summaryTypeCode"], how="left", maintain_order="left")
+    return joined.with_columns(pl.coalesce("sum", shares).alias(shares)).select(before.columns)
+
+
+def main() -> None:
+    """Serve until killed."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--rows", type=int, required=True)
+    parser.add_argument("--weeks", type=int, required=True)
+    parser.add_argument("--latency-seconds", type=float, default=0.0)
+    parser.add_argument("--restated", type=float, default=0.01)
+    asked = parser.parse_args()
+    source = Source(asked.rows, asked.weeks, asked.latency_seconds, asked.restated)
+    listener = socket.create_server(("127.0.0.1", 0))
+    told = {"port": listener.getsockname()[1], "lines": source.line_count}
+    print(json.dumps({**told, "firm_rows": source.firm_rows}), flush=True)
+    config = uvicorn.Config(source.app, log_level="warning", access_log=False)
+    uvicorn.Server(config).run(sockets=[listener])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,97 @@
+"""The benchmark works, on tiny sizes; how fast anything is, no test says."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks.__main__ import MEASURES
+from benchmarks.report import at_least, at_most, line, table, unmeasured, write_json, write_plot
+from benchmarks.source import most_in_a_second
+from orchestration_project.settings import PROJECT_ROOT
+
+QUICK = {"copies": 7, "sqlite": 1, "contract": 2}
+"""Some measures, and how many lines each has."""
+
+
+def smoke(folder: Path, *names: str) -> list[dict]:
+    """Run the benchmark with tiny sizes and return its lines."""
+    output = folder / "bench.json"
+    options = ["--smoke", "--repeat", "1", "--folder", str(folder), "--output", str(output)]
+    done = subprocess.run(  # noqa: S603 - our own program
+        [sys.executable, "-m", "benchmarks", *options, "--only", *names],
+        cwd=PROJECT_ROOT,
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    lines = json.loads(output.read_text())
+    assert all(each["measure"] in done.stdout for each in lines)
+    return lines
+
+
+def test_each_side_lands_the_same_rows_and_every_measure_has_its_lines(tmp_path):
+    lines = smoke(tmp_path, *QUICK)
+    assert len(lines) == sum(QUICK.values())
+    for each in lines:
+        assert {"measure", "ours", "against", "ratio", "required", "holds"} <= each.keys()
+    landed = [each["rows"] for each in lines if each["rows"]]
+    assert landed, "no line compares rows"
+    assert all(ours == theirs > 0 for ours, theirs in landed)
+
+
+@pytest.mark.slow
+def test_all_other_measures_run_too(tmp_path):
+    lines = smoke(tmp_path, *(set(MEASURES) - set(QUICK)))
+    assert all(
+        ours == theirs > 0 for ours, theirs in (each["rows"] for each in lines if each["rows"])
+    )
+    by_name = {each["measure"]: each for each in lines}
+    assert by_name["nothing changed: probes, against partitions"]["ratio"] == 1
+
+
+def test_a_ratio_is_of_medians_and_is_held_to_its_bound():
+    slower = line("x", "rows/s", [1.0, 9.0, 3.0], [4.0, 4.0, 4.0], at_least(1))
+    assert (slower.ours, slower.against, slower.ratio, slower.holds) == (3.0, 4.0, 0.75, False)
+    assert slower.ours_spread == (1.0, 9.0)
+    assert line("x", "s", [3.0], [4.0], at_most(0.75)).holds
+    assert not line("x", "s", [3.1], [4.0], at_most(0.75)).holds
+
+
+def test_a_ratio_without_a_bound_is_told_and_nothing_is_required_of_it():
+    told = line("x", "s", [3.0], [4.0], None)
+    assert (told.required, told.holds) == ("", True)
+
+
+def test_what_could_not_be_measured_does_not_hold():
+    missed = unmeasured("dlt", at_least(12), "dlt is not installed")
+    assert (missed.ratio, missed.holds) == (None, False)
+    assert "| dlt |  |  |  |  | >= 12 | NO | dlt is not installed |" in table([missed])
+
+
+def test_measures_that_were_not_asked_for_keep_their_lines(tmp_path):
+    file = tmp_path / "bench.json"
+    first, second = (line(name, "s", [1.0], [2.0], at_most(1)) for name in "ab")
+    write_json(file, [first, second])
+    again = line("a", "s", [2.0], [1.0], at_most(1))
+    merged = write_json(file, [again])
+    assert [(each.measure, each.holds) for each in merged] == [("a", False), ("b", True)]
+    assert json.loads(file.read_text())[0]["ratio"] == 2.0
+
+
+def test_the_plot_names_every_measure_that_has_a_ratio_and_a_bound(tmp_path):
+    file = tmp_path / "plot.svg"
+    measured = line("raw COPY", "rows/s", [1.0], [2.0], at_least(1))
+    write_plot(file, [measured, unmeasured("dlt", at_least(12), "absent")])
+    svg = file.read_text()
+    assert "raw COPY" in svg
+    assert ">dlt<" not in svg
+
+
+def test_the_fullest_second_is_found_wherever_it_begins():
+    assert most_in_a_second([]) == 0
+    assert most_in_a_second([0.0, 0.5, 0.9, 1.0, 1.45, 3.0]) == 4
