@@ -160,7 +160,7 @@ def write_plot(file: Path, lines: Sequence[Line]) -> None:
 
 def _margin(each: Line) -> float | None:
     """Return how many times better than required a ratio is."""
-    if not each.ratio:
+    if each.ratio is None or each.ratio <= 0:
         return None
     sign, limit = each.required.split()
     return each.ratio / float(limit) if sign == ">=" else float(limit) / each.ratio

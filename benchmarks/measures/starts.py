@@ -4,6 +4,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from statistics import median
 
 from benchmarks.bench import Bench, Told, key, seconds
 from benchmarks.report import Line, at_most, line
@@ -41,8 +42,8 @@ def starts(bench: Bench) -> list[Line]:
             }
         )
     pairs = zip(seconds(found["ours"]), seconds(found["empty"]), strict=True)
-    over = [max(own - empty, 0.0) for own, empty in pairs]
-    took = ", ".join(f"{each:.2f}" for each in seconds(found["ours"]))
+    over = [own - empty for own, empty in pairs]
+    took = {side: median(seconds(found[side])) for side in ("ours", "empty")}
     return [
         line(
             "`dagster job execute` over an empty job's, against 1.5 s",
@@ -50,7 +51,8 @@ def starts(bench: Bench) -> list[Line]:
             over,
             [1.5],
             at_most(1),
-            note=f"a partition of {src.firm_rows} rows into SQLite: {took} s in all",
+            note=f"a partition of {src.firm_rows} rows into SQLite, {took['ours']:.2f} s in all; "
+            f"the empty job {took['empty']:.2f} s",
         ),
         line(
             "the code location loads, against 3 s",
