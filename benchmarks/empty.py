@@ -8,7 +8,7 @@ def nothing() -> None:
     """Do nothing."""
 
 
-@dg.job
+@dg.job(executor_def=dg.in_process_executor)  # as ours
 def empty() -> None:
     """One step that does nothing."""
     nothing()
