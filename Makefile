@@ -32,7 +32,7 @@ test-slow: $(VENV)/installed-dev ## the tests that wait for real daemons, some m
 test-histories: $(VENV)/installed-dev ## 11,000 random histories of a partition against a model
 	@POLARS_MAX_THREADS=1 $(VENV)/bin/python -m pytest -m histories -n auto $(ARGS)
 
-bench: $(BENCH_VENV)/installed ## speed and memory against named peers, as ratios; about half an hour
+bench: $(BENCH_VENV)/installed ## speed and memory against named peers, as ratios; takes long
 	@PYTHONPATH=$(CURDIR) $(BENCH_VENV)/bin/python -m benchmarks --plot $(ARGS)
 
 check: $(VENV)/installed-dev ## lint, types and architecture
