@@ -21,6 +21,6 @@ if REAL_FILE.is_dir():
 unexpected = sorted(skipped - allowed)
 if unexpected:
     sys.exit("these tests were skipped and must not be:\n  " + "\n  ".join(unexpected))
-print(f"{len(cases)} tests, {len(skipped)} skipped, all of those allowed")  # noqa: T201 - the answer
+print(f"{len(cases)} tests, {len(skipped)} skipped, all of those allowed")
 if not cases:
     sys.exit("no test was run")

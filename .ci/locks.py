@@ -1,0 +1,68 @@
+"""The lock files pin what pyproject.toml asks for, once for every Python, and name no host."""
+
+import re
+import sys
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+LOCKS = {
+    "requirements.lock": None,
+    "requirements-dev.lock": "dev",
+    "requirements-bench.lock": "bench",
+}
+PYTHONS = ("3.11", "3.12", "3.13")
+HOST = re.compile(r"index-url|find-links|https?://")
+
+
+def environment(python: str) -> dict[str, str]:
+    """Return where a marker is read: that Python on Linux."""
+    return {"python_version": python, "python_full_version": f"{python}.0", "extra": ""}
+
+
+def pinned(lines: list[str], python: str) -> dict[str, str]:
+    """Return the version of each package that a lock installs there."""
+    found: dict[str, str] = {}
+    for line in lines:
+        if line.startswith((" ", "#")) or not line.strip():
+            continue
+        requirement = Requirement(line.rstrip("\\ "))
+        if requirement.marker is None or requirement.marker.evaluate(environment(python)):
+            (version,) = requirement.specifier
+            found[canonicalize_name(requirement.name)] = version.version
+    return found
+
+
+def wanted(project: Mapping[str, object], extra: str | None) -> Iterator[Requirement]:
+    """Yield what pyproject.toml asks for, with an extra's."""
+    asked = [*project["dependencies"], *(project["optional-dependencies"][extra] if extra else ())]
+    yield from map(Requirement, asked)
+
+
+def problems(project: Mapping[str, object]) -> Iterator[str]:
+    """Yield what is wrong with the locks."""
+    for name, extra in LOCKS.items():
+        lines = Path(name).read_text().splitlines()
+        yield from (f"{name} names a host: {line}" for line in lines if HOST.search(line))
+        for python in PYTHONS:
+            versions = pinned(lines, python)
+            for requirement in wanted(project, extra):
+                version = versions.get(canonicalize_name(requirement.name), "nothing")
+                if version == "nothing" or not requirement.specifier.contains(version):
+                    yield f"{name}, Python {python}: {requirement} is wanted, {version} is pinned"
+            print(f"{python} {name}: {len(versions)} packages")
+
+
+def main() -> int:
+    """Print every problem; return 1 if there is one."""
+    found = list(problems(tomllib.loads(Path("pyproject.toml").read_text())["project"]))
+    for each in found:
+        print(f"{each}; run `make lock`", file=sys.stderr)
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
