@@ -4,6 +4,8 @@ PORT ?= 3000
 VENV := .venv
 BENCH_VENV := .venv-bench
 RUN := $(VENV)/bin/python -m orchestration_project
+# Two for each core: half of a worker's time goes to waiting for programs that a test started.
+TEST_WORKERS := $(shell expr 2 \* $$(nproc))
 
 .DEFAULT_GOAL := help
 .PHONY: help run ui test test-slow test-histories bench check migrate reset lock
@@ -24,10 +26,10 @@ reset: $(VENV)/installed ## delete STATE_DIR, after a question
 	@$(RUN) reset
 
 test: $(VENV)/installed-dev ## the test suite
-	@$(VENV)/bin/python -m pytest -n auto --dist loadfile $(ARGS)
+	@$(VENV)/bin/python -m pytest -n $(TEST_WORKERS) --dist loadfile $(ARGS)
 
 test-slow: $(VENV)/installed-dev ## the tests that wait for real daemons, some minutes
-	@$(VENV)/bin/python -m pytest -m slow $(ARGS)
+	@$(VENV)/bin/python -m pytest -m slow -n auto $(ARGS)
 
 test-histories: $(VENV)/installed-dev ## 11,000 random histories of a partition against a model
 	@POLARS_MAX_THREADS=1 $(VENV)/bin/python -m pytest -m histories -n auto $(ARGS)
