@@ -30,6 +30,9 @@ def test_a_run_is_healthy_until_its_process_is_killed(tmp_path, monkeypatch):
         [run] = programs.wait_for(lambda: instance.get_runs(started))
         assert instance.run_launcher.check_run_worker_health(run).status == WorkerStatus.RUNNING
         process.kill()
+        process.wait()
+        for left in programs.processes_of(tmp_path / "state"):  # Dagster's tail of its output
+            left.kill()
         process.communicate()
         health = instance.run_launcher.check_run_worker_health(run)
         assert (health.status, health.msg) == (
