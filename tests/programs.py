@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -39,13 +39,24 @@ def from_then_on(minute: str) -> str:
 
 def start(state_dir: Path, *arguments: str, **environment: str) -> subprocess.Popen[str]:
     """Start ``python -m arguments`` as in a new shell that knows STATE_DIR and the small demo."""
+    return _started(state_dir, arguments, environment, subprocess.PIPE)
+
+
+def start_unheard(state_dir: Path, *arguments: str, **environment: str) -> subprocess.Popen[str]:
+    """Start the same for long: what it says is lost, as a pipe that nobody reads would stop it."""
+    return _started(state_dir, arguments, environment, subprocess.DEVNULL)
+
+
+def _started(
+    state_dir: Path, arguments: Sequence[str], environment: Mapping[str, str], output: int
+) -> subprocess.Popen[str]:
     clean = {"PATH": os.defpath, "HOME": str(state_dir.parent), "STATE_DIR": str(state_dir)}
     return subprocess.Popen(  # noqa: S603 - a Python module that a test names
         [sys.executable, "-m", *arguments],
         cwd=PROJECT_ROOT,
-        env=clean | DEMO | environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        env={**clean, **DEMO, **environment},
+        stdout=output,
+        stderr=output,
         text=True,
     )
 

@@ -44,14 +44,14 @@ class Daemon:
 
     def start(self, **environment: str) -> None:
         arguments = ("dagster._daemon", "run", "-w", str(self._workspace))
-        self._started = programs.start(
+        self._started = programs.start_unheard(
             self.state_dir, *arguments, **(self._environment | environment)
         )
 
     def kill(self) -> None:
         for process in programs.processes_of(self.state_dir):
             process.kill()
-        self._started.communicate()
+        self._started.wait()
 
 
 def landed(url: str) -> Counter[str]:
