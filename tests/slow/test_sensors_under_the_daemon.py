@@ -79,7 +79,7 @@ def test_what_is_published_lands_and_is_told_and_a_restatement_keeps_what_was_kn
             before = state(url)
             daemon.start(CLOCK_NOW=AFTER_IT)
             programs.wait_for(lambda: landed(url)["source"], seconds=300)
-            programs.wait_for(lambda: any("restated" in each for each in hook.titles), seconds=180)
+            programs.wait_for(lambda: f"Restatement: {RESTATED}" in hook.titles, seconds=180)
         finally:
             daemon.kill()
     assert state(url, datetime.fromisoformat(AFTER_IT)).equals(before)
