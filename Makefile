@@ -8,7 +8,7 @@ RUN := $(VENV)/bin/python -m orchestration_project
 TEST_WORKERS := $(shell expr 2 \* $$(nproc))
 
 .DEFAULT_GOAL := help
-.PHONY: help run ui test test-slow test-histories bench check migrate reset lock
+.PHONY: help run ui test test-slow test-histories test-faults bench check migrate reset lock
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
@@ -33,6 +33,9 @@ test-slow: $(VENV)/installed-dev ## the tests that wait for real daemons, some m
 
 test-histories: $(VENV)/installed-dev ## 11,000 random histories of a partition against a model
 	@POLARS_MAX_THREADS=1 $(VENV)/bin/python -m pytest -m histories -n auto $(ARGS)
+
+test-faults: $(VENV)/installed-dev ## the fault matrix: hundreds of kills, broken disks and databases
+	@POLARS_MAX_THREADS=1 $(VENV)/bin/python -m pytest -m faults -n auto $(ARGS)
 
 bench: $(BENCH_VENV)/installed ## speed and memory against named peers, as ratios; takes long
 	@PYTHONPATH=$(CURDIR) $(BENCH_VENV)/bin/python -m benchmarks --plot $(ARGS)
