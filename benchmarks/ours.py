@@ -153,10 +153,11 @@ def _run(
     config: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     job = defs.resolve_job_def(job_name)
-    started = time.perf_counter()
+    started, busy = time.perf_counter(), time.process_time()
     result = job.execute_in_process(run_config=config, instance=instance, tags=tags)
-    seconds = time.perf_counter() - started
-    return {"seconds": seconds, "stages": _stages(instance, result.run_id)}
+    seconds, busy = time.perf_counter() - started, time.process_time() - busy
+    stages = _stages(instance, result.run_id)
+    return {"seconds": seconds, "run_cpu_seconds": busy, "stages": stages}
 
 
 def _stages(instance: dg.DagsterInstance, run_id: str) -> dict[str, float]:

@@ -1,23 +1,100 @@
-"""Dagster's SQLite files, opened so that an event costs a write and not four flushes of the disk.
+"""Dagster's storage in SQLite, opened so that an event costs a write and little else.
 
-Dagster opens a connection for each statement. When the last one of a file closes, SQLite copies its
-write-ahead log back and flushes it; and each commit flushes too. One idle connection that stays
-open saves the former, `synchronous = NORMAL` the latter: what a power cut may undo are the last
-lines of Dagster's history, never the file, and never our tables, which keep `FULL`.
+Dagster makes an engine and opens a connection for each statement: every statement is compiled anew,
+and when the last connection of a file closes, SQLite copies its write-ahead log back and flushes
+it; each commit flushes too. Here an engine stays, one idle connection that stays open saves the
+copying, `synchronous = NORMAL` the flushes: what a power cut may undo are the last lines of
+Dagster's history, never the file, and never our tables, which keep `FULL`.
 """
 
 import sqlite3
 from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from sqlalchemy import event
-from sqlalchemy.pool import Pool
+from dagster._core.storage.event_log.sqlite.sqlite_event_log import SqliteEventLogStorage
+from dagster._core.storage.runs.sqlite.sqlite_run_storage import SqliteRunStorage
+from dagster._core.storage.sql import create_engine
+from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
+from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
+from dagster._serdes import ConfigurableClassData
+from sqlalchemy import Connection, Engine, event
+from sqlalchemy.pool import NullPool, Pool
 
 FILES_KEPT_OPEN = 8
 """The index, the runs, the schedules, and the runs that are looked at or written now."""
+
+
+class _Engines:
+    """One engine for each of the files that were used last; it holds no connection."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._of_url: OrderedDict[str, Engine] = OrderedDict()
+
+    def of(self, url: str) -> Engine:
+        """Return the engine of ``url``; forget the one that was used least recently."""
+        with self._lock:
+            if url not in self._of_url:
+                timeout = {"timeout": SQLITE_BUSY_TIMEOUT_SECONDS}
+                self._of_url[url] = create_engine(url, poolclass=NullPool, connect_args=timeout)
+            self._of_url.move_to_end(url)
+            if len(self._of_url) > FILES_KEPT_OPEN:
+                self._of_url.popitem(last=False)
+            return self._of_url[url]
+
+
+class SqliteEvents(SqliteEventLogStorage):
+    """Dagster's event log, a file for each run and one for all of them."""
+
+    def __init__(self, base_dir: str) -> None:
+        self._engines = _Engines()
+        self._has_index_columns = False
+        super().__init__(base_dir)
+
+    @contextmanager
+    def _connect(self, shard: str) -> Iterator[Connection]:
+        with self._db_lock:
+            engine = self._engines.of(self.conn_string_for_shard(shard))
+            if shard not in self._initialized_dbs:
+                self._initdb(engine)
+                self._initialized_dbs.add(shard)
+            with engine.connect() as connection, connection.begin():
+                yield connection
+
+    def _has_asset_key_index_cols_on_connection(self, conn: Connection) -> bool:
+        """Ask once; Dagster asks for each event, and no migration takes columns away."""
+        if not self._has_index_columns:
+            self._has_index_columns = super()._has_asset_key_index_cols_on_connection(conn)
+        return self._has_index_columns
+
+
+class SqliteRuns(SqliteRunStorage):
+    """Dagster's runs."""
+
+    def __init__(self, conn_string: str) -> None:
+        self._engines = _Engines()
+        super().__init__(conn_string)
+
+    @contextmanager
+    def connect(self) -> Iterator[Connection]:
+        with self._engines.of(self._conn_string).connect() as connection, connection.begin():
+            yield connection
+
+
+class SqliteStorage(DagsterSqliteStorage):
+    """Dagster's own storage, with engines that stay."""
+
+    def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None) -> None:
+        spare_the_disk(Path(base_dir).resolve())
+        super().__init__(base_dir, inst_data)
+        history = Path(base_dir).resolve() / "history"
+        self._run_storage = SqliteRuns(f"sqlite:///{history}/runs.db")
+        self._event_log_storage = SqliteEvents(f"{history}/runs")
 
 
 class _IdleConnections:

@@ -14,7 +14,6 @@ from dagster import DagsterInstance
 from dagster._core.storage.base_storage import DagsterStorage
 from dagster._core.storage.local_compute_log_manager import LocalComputeLogManager
 from dagster._core.storage.root import LocalArtifactStorage
-from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
 from dagster._serdes import ConfigurableClass, ConfigurableClassData
 from dagster_postgres import DagsterPostgresStorage
 from dagster_postgres.utils import DagsterPostgresException
@@ -22,7 +21,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from orchestration_project.errors import ConfigurationError
-from orchestration_project.instance.sqlite import spare_the_disk
+from orchestration_project.instance.sqlite import SqliteStorage
 from orchestration_project.resources.state import state_folder
 from orchestration_project.settings import PROJECT_ROOT, load_settings, without_secrets
 
@@ -61,7 +60,7 @@ def _unusable_url(found: str) -> ConfigurationError:
 class SettingsStorage(DagsterStorage, ConfigurableClass):
     """Runs, events, schedules: SQLite below STATE_DIR, PostgreSQL if DAGSTER_DATABASE_URL is set.
 
-    It only chooses: what Dagster gets is one of its own two storages.
+    It only chooses: what Dagster gets is one of its own two storages, SQLite's opened faster.
     """
 
     @classmethod
@@ -72,15 +71,14 @@ class SettingsStorage(DagsterStorage, ConfigurableClass):
     @classmethod
     def from_config_value(
         cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]
-    ) -> DagsterSqliteStorage | DagsterPostgresStorage:
+    ) -> SqliteStorage | DagsterPostgresStorage:
         """Open the storage that the settings name."""
         settings = load_settings()
         url = settings.dagster_database_url
         folder = state_folder(settings, "dagster")
         with _one_process_at_a_time(folder):
             if url is None:
-                spare_the_disk(folder.resolve())
-                return DagsterSqliteStorage.from_local(str(folder), inst_data)
+                return SqliteStorage.from_local(str(folder), inst_data)
             return _open_postgres(url.get_secret_value(), inst_data)
 
 
