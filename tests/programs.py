@@ -26,6 +26,9 @@ DEMO = {
 """A small, quick demo source on a day that stays the same: a Monday on which FINRA publishes."""
 
 
+PATIENCE_SECONDS = 240
+"""After which a program of a test counts as stuck; a busy machine takes a quarter of that."""
+
 STARTS = count(1)  # 0 is the clock that all tests share
 
 
@@ -64,7 +67,7 @@ def _started(
 def run(state_dir: Path, *arguments: str, **environment: str) -> tuple[int, str, str]:
     """Run ``python -m arguments`` to its end; return status, standard output and error."""
     process = start(state_dir, *arguments, **environment)
-    output, error = process.communicate(timeout=60)
+    output, error = process.communicate(timeout=PATIENCE_SECONDS)
     return process.returncode, output, error
 
 

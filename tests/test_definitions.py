@@ -115,7 +115,7 @@ LOAD = "from orchestration_project.definitions import defs; defs.get_repository_
 
 def test_the_definitions_load_with_no_setting_and_touch_no_disk(tmp_path):
     process = programs.start(tmp_path / "state", "timeit", "-n1", "-r1", LOAD)
-    _, error = process.communicate(timeout=60)
+    _, error = process.communicate(timeout=programs.PATIENCE_SECONDS)
     assert process.returncode == 0, error
     assert not (tmp_path / "state").exists()
 
@@ -127,7 +127,7 @@ def test_settings_that_cannot_be_used_are_all_named_when_the_definitions_load(tm
         FINRA_SOURCE="ftp",
         FINRA_FIRST_WEEK="2026-03-03",
     )
-    _, error = process.communicate(timeout=60)
+    _, error = process.communicate(timeout=programs.PATIENCE_SECONDS)
     assert process.returncode != 0
     assert "2 setting(s) cannot be used: FINRA_SOURCE: " in error
     assert "FINRA_FIRST_WEEK: 2026-03-03 is a Tuesday" in error

@@ -44,7 +44,7 @@ def test_a_command_of_dagster_alone_loads_in_a_new_shell_at_the_root(command, st
         env=environment | programs.DEMO | clock,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=programs.PATIENCE_SECONDS,
     )
     assert done.returncode == 0, done.stderr[-2000:]
 

@@ -37,7 +37,7 @@ class Ui:
 
     def end(self, number):
         self.process.send_signal(number)
-        self.process.communicate(timeout=40)
+        self.process.communicate(timeout=programs.PATIENCE_SECONDS)
         return self.process.returncode
 
 
@@ -160,7 +160,7 @@ def test_the_death_of_one_program_ends_all_and_shows_its_last_words(tmp_path):
         if "code-server" in process.cmdline()
     ]
     code_server.kill()
-    _, error = ui.process.communicate(timeout=40)
+    _, error = ui.process.communicate(timeout=programs.PATIENCE_SECONDS)
     assert ui.process.returncode == 1
     assert error.startswith("code-server ended by itself with status -9; all is stopped\n")
     assert "Starting Dagster code proxy server" in error

@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 
 NOW = "2026-03-16T15:00:00+00:00"  # a Monday; the newest T1 week starts on 2026-02-23
-START_SECONDS = 30
+START_SECONDS = 120
 ROOT = Path(__file__).parents[2]
 
 

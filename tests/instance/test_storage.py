@@ -76,5 +76,5 @@ def test_processes_that_create_the_storage_at_once_do_not_collide(tmp_path):
         state_dir = tmp_path / str(attempt)
         opening = [programs.start(state_dir, "timeit", "-n1", "-r1", OPEN) for _ in range(4)]
         for process in opening:
-            _, error = process.communicate(timeout=60)
+            _, error = process.communicate(timeout=programs.PATIENCE_SECONDS)
             assert process.returncode == 0, error

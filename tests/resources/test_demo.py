@@ -15,6 +15,7 @@ import pytest
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.resources.finra.demo import demo_url, stop_demo
 from orchestration_project.settings import PROJECT_ROOT, Settings, child_environment
+from tests.programs import PATIENCE_SECONDS
 from tests.resources.weeks import NOON
 
 ONE_WEEK = {"demo_rows_per_week": 300, "demo_requests_per_second": 0, "demo_idle_seconds": 120}
@@ -84,7 +85,8 @@ def test_processes_that_ask_at_the_same_time_get_one_server_which_outlives_them(
         subprocess.Popen([sys.executable, "-c", ASK], env=environment, stdout=subprocess.PIPE)  # noqa: S603 - our own program
         for _ in range(2)
     ]
-    urls = {process.communicate(timeout=60)[0].decode().strip() for process in processes}
+    told_by = [process.communicate(timeout=PATIENCE_SECONDS)[0] for process in processes]
+    urls = {output.decode().strip() for output in told_by}
     assert urls == {told(settings)["url"]}
     assert demo_url(settings) == urls.pop()
     assert partitions(demo_url(settings)) > 100

@@ -25,6 +25,7 @@ from orchestration_project.tables.finra import finra_otc_weekly
 from orchestration_project.tables.kinds import METADATA
 from orchestration_project.tables.spine import database_labels
 from orchestration_project.tables.views import VIEWS
+from tests.programs import PATIENCE_SECONDS
 from tests.resources.weeks import NOON, Desk, StoppedClock, row
 
 SECRET = "s3cr3t-w0rd"
@@ -407,7 +408,7 @@ def test_processes_that_make_the_database_at_the_same_time_all_succeed(
         )
         for name in "abc"
     ]
-    told = [process.communicate(timeout=60)[1] for process in processes]
+    told = [process.communicate(timeout=PATIENCE_SECONDS)[1] for process in processes]
     assert told == ["", "", ""]
     open_at(url, schema=schema or None).prepare(holds="real")
 
