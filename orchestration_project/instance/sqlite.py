@@ -82,6 +82,7 @@ class SqliteRuns(SqliteRunStorage):
 
     @contextmanager
     def connect(self) -> Iterator[Connection]:
+        """Give a connection in a transaction."""
         with self._engines.of(self._conn_string).connect() as connection, connection.begin():
             yield connection
 

@@ -90,7 +90,7 @@ class Captures:
         """Store the bytes durably, unless the same bytes are there, and return their capture."""
         sha256 = hashlib.sha256(fetched.body).hexdigest()
         name = f"blobs/{sha256[:2]}/{sha256}.zst"
-        stored = zstandard.ZstdCompressor(level=3).compress(fetched.body)
+        stored = zstandard.ZstdCompressor(level=1).compress(fetched.body)
         if not self._artifacts.has(name):
             self._artifacts.put(name, stored)
         return Capture(fetched, sha256, len(stored), name)

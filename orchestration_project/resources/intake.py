@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from orchestration_project.contracts import Checked
 from orchestration_project.errors import MovedError, OrchestrationError
 from orchestration_project.resources.captures import Capture
-from orchestration_project.resources.warehouse import Delivery, Order, Warehouse
+from orchestration_project.resources.warehouse import Delivery, Order, Prepared, Warehouse, prepare
 
 READS_OF_A_MOVING_SOURCE = 3
 
@@ -35,12 +35,17 @@ class IntakeFigures:
 
 @dataclass(frozen=True)
 class Intake:
-    """A delivery that was read and checked, and how long each took."""
+    """A delivery that was read, checked and made ready to land, and how long that took."""
 
     delivery: Delivery
-    checked: Checked
+    prepared: Prepared
     read_seconds: float
     check_seconds: float
+
+    @property
+    def checked(self) -> Checked:
+        """The delivery after its contract."""
+        return self.prepared.checked
 
     @property
     def figures(self) -> IntakeFigures:
@@ -62,7 +67,7 @@ class Intake:
 def take(
     warehouse: Warehouse, order: Order, intended: Delivery, read: Read, check: Check
 ) -> Intake:
-    """Read a delivery and check it; a source that moves meanwhile is read again.
+    """Read a delivery, check and prepare it; a source that moves meanwhile is read again.
 
     What was fetched and cannot be used is recorded in `captures` all the same: where it was not
     read whole, as of ``intended``.
@@ -78,8 +83,8 @@ def take(
         used = {id(capture) for capture in delivery.captures}
         delivery = replace(delivery, discarded=[each for each in kept if id(each) not in used])
         done = time.monotonic()
-        checked = check(delivery)
-        return Intake(delivery, checked, done - started, time.monotonic() - done)
+        prepared = prepare(order, delivery, check(delivery))
+        return Intake(delivery, prepared, done - started, time.monotonic() - done)
     except OrchestrationError:
         if kept:
             warehouse.record_refused(order, delivery or replace(intended, discarded=kept))

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from sqlalchemy import select
 
 from orchestration_project.contracts import REJECT_SCHEMA, Checked
-from orchestration_project.resources.warehouse.landing import is_landed
+from orchestration_project.resources.warehouse.landing import is_landed, prepare
 from orchestration_project.tables.catalogue import relation_as_of
 from orchestration_project.tables.finra import finra_otc_weekly, finra_otc_weekly_history
 from tests.resources.weeks import NOON, PUBLISHED, Desk, StoppedClock, frame, row
@@ -182,9 +182,10 @@ def holds_for(desk: Desk, clock: StoppedClock, history: Sequence[Any]) -> None:
             turns_back=event.turns_back,
         )
         checked = Checked(rows, pl.DataFrame(schema=REJECT_SCHEMA))
-        if event.is_replay and is_landed(state, order, delivery, checked):
+        prepared = prepare(order, delivery, checked)
+        if event.is_replay and is_landed(state, order, delivery, prepared):
             continue
-        model.land(event, desk.warehouse.land(order, delivery, checked).known_from)
+        model.land(event, desk.warehouse.land(order, delivery, prepared).known_from)
     _compare(desk, model)
 
 

@@ -71,7 +71,7 @@ def test_a_source_that_settles_is_read_again_and_what_came_before_is_discarded_e
     intake = taken(desk, MovedError("moved"), MovedError("moved"), "v3", order=order)
     assert [each.fetched.body for each in intake.delivery.captures] == [b"page 3"]
     assert [each.fetched.body for each in intake.delivery.discarded] == [b"page 1", b"page 2"]
-    desk.warehouse.land(order, intake.delivery, intake.checked)
+    desk.warehouse.land(order, intake.delivery, intake.prepared)
     assert desk.count(captures) == 3
     ids = dict(desk.rows(captures, "part_number", "capture_id"))
     assert desk.rows(finra_otc_weekly, "capture_id") == [(ids[1],)]

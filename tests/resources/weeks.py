@@ -16,7 +16,7 @@ from orchestration_project.domains.finra.usual import Limits
 from orchestration_project.resources.artifacts import FolderStore
 from orchestration_project.resources.captures import Capture, Captures, Fetched
 from orchestration_project.resources.clock import Clock
-from orchestration_project.resources.warehouse import Delivery, Landed, Order, Warehouse
+from orchestration_project.resources.warehouse import Delivery, Landed, Order, Warehouse, prepare
 from orchestration_project.tables.finra import (
     METADATA_COLUMNS,
     finra_otc_weekly,
@@ -181,11 +181,10 @@ class Desk:
     ) -> Landed[WeekChange]:
         own = [{**each, "tier": self.tier, "week_start": self.week_start} for each in rows]
         rejects = pl.DataFrame(schema=REJECT_SCHEMA) if rejects is None else rejects
-        return self.warehouse.land(
-            order or self.order(rule_version=rule_version),
-            self.delivery(**delivery),
-            Checked(frame(own), rejects, audits),
-        )
+        order = order or self.order(rule_version=rule_version)
+        delivered = self.delivery(**delivery)
+        checked = Checked(frame(own), rejects, audits)
+        return self.warehouse.land(order, delivered, prepare(order, delivered, checked))
 
     def rows(self, table: Table, *names: str) -> list[tuple[Any, ...]]:
         """Return these columns of all rows of ``table``, in the order of its key."""

@@ -108,11 +108,7 @@ def _is_plain(part: Part, header: Header, delimiter: str) -> bool:
     lines = row_count(body) + 1
     if lines == 1 or body.count(delimiter.encode()) != lines * (width - 1):
         return False
-    try:
-        body.decode("utf-8")
-    except UnicodeDecodeError:
-        return False
-    return True
+    return body.isascii() or _utf8_or_none(body) is not None
 
 
 def _placed(rows: pl.DataFrame, part_number: int) -> Parsed:

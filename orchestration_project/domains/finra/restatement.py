@@ -89,7 +89,7 @@ def week_change(*, replaced: pl.DataFrame, written: pl.DataFrame, kept: pl.DataF
     both = _side_by_side(replaced, written)
     added, removed = pl.col("is_metadata").is_null(), pl.col("share_quantity_after").is_null()
     gained = pl.col("gained")
-    moved = both.filter(gained != 0).sort(gained.abs(), *KEY, descending=[True] + [False] * 3)
+    moved = _largest(both.filter(gained != 0))
     old, new, stayed = (set(rows["symbol"].unique()) for rows in (replaced, written, kept))
     coming, going = sorted(new - old - stayed), sorted(old - new - stayed)
     return WeekChange(
@@ -111,9 +111,16 @@ def week_change(*, replaced: pl.DataFrame, written: pl.DataFrame, kept: pl.DataF
         moved_shares=int(both.select(gained.abs().sum()).item()),
         moves=tuple(
             Move(each["symbol"], each["market"], each["venue_id"], each["before"], each["after"])
-            for each in moved.head(MOVES_KEPT).iter_rows(named=True)
+            for each in moved.iter_rows(named=True)
         ),
     )
+
+
+def _largest(moved: pl.DataFrame) -> pl.DataFrame:
+    """Return the rows that gained or lost most, the most first: all of a new week did."""
+    size = pl.col("gained").abs()
+    most = moved.filter(size >= size.top_k(MOVES_KEPT).min())
+    return most.sort(size, *KEY, descending=[True] + [False] * 3).head(MOVES_KEPT)
 
 
 def _side_by_side(replaced: pl.DataFrame, written: pl.DataFrame) -> pl.DataFrame:

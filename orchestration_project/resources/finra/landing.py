@@ -150,7 +150,7 @@ class WeekLanding:
         change = ""
         if taken.intake is not None:
             delivery = taken.intake.delivery
-            landed = self.warehouse.land(taken.order, delivery, taken.intake.checked)
+            landed = self.warehouse.land(taken.order, delivery, taken.intake.prepared)
             figures = taken.intake.figures
             change = _sentence(landed, taken.partition, delivery)
             with self.warehouse.reading() as connection:

@@ -58,8 +58,8 @@ class WeeklyReplay:
             _delivery(chosen, (), turns_back=turns_back),
             lambda _: _delivery(chosen, self._captures(chosen), turns_back=turns_back),
         )
-        checked = intake.checked
-        if not checked.is_held_back and is_landed(state, order, intake.delivery, checked):
+        is_held_back = intake.checked.is_held_back
+        if not is_held_back and is_landed(state, order, intake.delivery, intake.prepared):
             return TakenWeek(order, partition, chosen.source, chosen.source_version)
         return self.landing.staged(partition, order, intake)
 

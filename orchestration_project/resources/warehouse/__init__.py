@@ -5,10 +5,12 @@ from orchestration_project.resources.warehouse.delivery import (
     HeldBackError,
     Landed,
     Order,
+    Prepared,
     ScopeState,
     SupersededError,
 )
 from orchestration_project.resources.warehouse.deriving import Derivation
+from orchestration_project.resources.warehouse.landing import prepare
 from orchestration_project.resources.warehouse.recorded import Recorded, RecordedPart
 from orchestration_project.resources.warehouse.warehouse import Warehouse
 
@@ -18,9 +20,11 @@ __all__ = [
     "HeldBackError",
     "Landed",
     "Order",
+    "Prepared",
     "Recorded",
     "RecordedPart",
     "ScopeState",
     "SupersededError",
     "Warehouse",
+    "prepare",
 ]

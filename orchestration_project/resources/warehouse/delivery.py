@@ -150,6 +150,21 @@ class Order(Generic[Told]):
 
 
 @dataclass(frozen=True)
+class Prepared:
+    """A checked delivery, and what can be made of it before it holds a lock.
+
+    Attributes:
+        checked: The delivery.
+        content_sha256: SHA-256 (hex) of the values of its rows.
+        derived: Rows of each derived table; None where that takes more rows than the delivery's.
+    """
+
+    checked: Checked
+    content_sha256: str
+    derived: Mapping[Table, pl.DataFrame] | None
+
+
+@dataclass(frozen=True)
 class Landed(Generic[Told]):
     """What a landing did; row counts are of the landed table, ``seconds`` without the commit.
 

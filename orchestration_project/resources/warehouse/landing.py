@@ -17,6 +17,7 @@ from orchestration_project.resources.warehouse.delivery import (
     Fenced,
     Landed,
     Order,
+    Prepared,
     ScopeState,
     SupersededError,
     Told,
@@ -111,16 +112,16 @@ def land(
     connection: Connection,
     order: Order[Told],
     delivery: Delivery,
-    checked: Checked,
+    prepared: Prepared,
     known_from: datetime,
 ) -> Landed[Told]:
     """Bring the checked rows in, move what they replace to the history, derive, and record it."""
     started = time.monotonic()
+    checked, content = prepared.checked, prepared.content_sha256
     group = group_id(order)
     scope = {**order.partition, **delivery.scope}
     incoming = _with_captures(checked.rows, order.table, group, known_from)
     before = read_state(connection, order.table, order.partition_key)
-    content = content_of(order.table, incoming)
     is_same = (before.content_sha256, before.rule_version, before.scope) == (
         content,
         order.rule_version,
@@ -132,7 +133,7 @@ def land(
         _keep_history(
             connection, order, change, known_from, _cause_of_value(before, delivery, order)
         )
-        derived = _derive(connection, order, scope, change.rows)
+        derived = _derive(connection, order, prepared)
     landed = Landed(
         group,
         _cause(before, delivery, order, change),
@@ -151,14 +152,17 @@ def land(
     return landed
 
 
-def content_of(table: Table, rows: pl.DataFrame) -> str:
-    """Return the SHA-256 (hex) of the values that ``rows`` bring into ``table``."""
-    return content_sha256(
-        rows.select([name for name in schema_of(table) if name not in BOOKKEEPING])
+def prepare(order: Order, delivery: Delivery, checked: Checked) -> Prepared:
+    """Return ``checked`` with all that depends on it alone, so that its transaction is short."""
+    values = [name for name in schema_of(order.table) if name not in BOOKKEEPING]
+    is_whole = not delivery.scope and not checked.is_held_back
+    derived = (
+        {table: make(checked.rows) for table, make in order.derive.items()} if is_whole else None
     )
+    return Prepared(checked, content_sha256(checked.rows.select(values)), derived)
 
 
-def is_landed(before: ScopeState, order: Order, delivery: Delivery, checked: Checked) -> bool:
+def is_landed(before: ScopeState, order: Order, delivery: Delivery, prepared: Prepared) -> bool:
     """Whether landing would write no row: content, rules, scope and source are the landed ones."""
     return (
         before.source,
@@ -169,7 +173,7 @@ def is_landed(before: ScopeState, order: Order, delivery: Delivery, checked: Che
     ) == (
         delivery.source,
         delivery.source_version,
-        content_of(order.table, checked.rows),
+        prepared.content_sha256,
         order.rule_version,
         shown_scope({**order.partition, **delivery.scope}),
     )
@@ -237,19 +241,19 @@ def _cause(before: ScopeState, delivery: Delivery, order: Order, change: Differe
     return "metadata" if change.metadata_changed else "none"
 
 
-def _derive(
-    connection: Connection, order: Order, scope: Scope, rows: pl.DataFrame
-) -> dict[str, float]:
+def _derive(connection: Connection, order: Order, prepared: Prepared) -> dict[str, float]:
     """Replace the partition in each derived table; return the seconds that each took.
 
-    Rows that the delivery left alone count too.
+    Of a part of the partition, the rows that the delivery left alone count too.
     """
-    if scope != order.partition:
-        rows = read_scope(connection, order.table, order.partition)
     seconds: dict[str, float] = {}
-    for table, make in order.derive.items():
+    derived = prepared.derived
+    if derived is None:
+        rows = read_scope(connection, order.table, order.partition)
+        derived = {table: make(rows) for table, make in order.derive.items()}
+    for table, rows in derived.items():
         started = time.monotonic()
         connection.execute(delete(table).where(within(table, order.partition)))
-        insert_frame(connection, table, make(rows))
+        insert_frame(connection, table, rows)
         seconds[table.name] = time.monotonic() - started
     return seconds

@@ -23,6 +23,7 @@ from orchestration_project.resources.warehouse.delivery import (
     Delivery,
     Landed,
     Order,
+    Prepared,
     ScopeState,
     Told,
 )
@@ -234,8 +235,8 @@ class Warehouse:
             audits,
         )
 
-    def land(self, order: Order[Told], delivery: Delivery, checked: Checked) -> Landed[Told]:
-        """Land a checked delivery, or record why not.
+    def land(self, order: Order[Told], delivery: Delivery, prepared: Prepared) -> Landed[Told]:
+        """Land a delivery that was checked and prepared, or record why not.
 
         What it is compared with is read here, where no other delivery of the partition can come
         between and those of the run's earlier partitions are landed.
@@ -246,10 +247,11 @@ class Warehouse:
         """
         with self.writing() as connection:
             known_from = take_fence(connection, order, self._clock.now(), delivery.source_version)
-            warnings = order.warn(connection, delivery, checked)
-            checked = replace(checked, audits=[*checked.audits, *warnings])
+            warnings = order.warn(connection, delivery, prepared.checked)
+            checked = replace(prepared.checked, audits=[*prepared.checked.audits, *warnings])
             if not checked.is_held_back:
-                return land(connection, order, delivery, checked, known_from)
+                whole = replace(prepared, checked=checked)
+                return land(connection, order, delivery, whole, known_from)
             record_evidence(connection, order, delivery, checked, known_from, "held_back")
         raise held_back(order, checked)
 
