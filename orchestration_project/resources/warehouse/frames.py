@@ -21,6 +21,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
 
 from orchestration_project.errors import ContractError
+from orchestration_project.resources.warehouse.copied_out import copied_out
 from orchestration_project.tables.kinds import SQLITE_TIMESTAMP, Query, schema_of
 
 ROWS_PER_BATCH = 20_000
@@ -57,6 +58,9 @@ def read_batches(
     """
     schema = schema_of(rows, [column.name for column in statement.selected_columns])
     yield pl.DataFrame(schema=schema)
+    if _speaks_copy(connection) and len(schema) > 1:  # a single empty text would be no line at all
+        yield from copied_out(connection, statement, schema, ROWS_PER_BATCH)
+        return
     with connection.execute(statement.execution_options(yield_per=ROWS_PER_BATCH)) as result:
         for found in result.partitions():
             yield pl.DataFrame(found, schema, orient="row")
@@ -84,13 +88,17 @@ def insert_frame(connection: Connection, table: Table, frame: pl.DataFrame) -> N
     conform(frame, table)
     if frame.is_empty():
         return
-    if connection.dialect.name == "postgresql" and connection.dialect.driver == "psycopg":
+    if _speaks_copy(connection):
         _copy(connection, table, frame)
     elif connection.dialect.name == "sqlite":
         _execute_many(connection, table, frame)
     else:
         for batch in frame.iter_slices(ROWS_PER_BATCH):
             connection.execute(insert(table), batch.to_dicts())
+
+
+def _speaks_copy(connection: Connection) -> bool:
+    return (connection.dialect.name, connection.dialect.driver) == ("postgresql", "psycopg")
 
 
 def delete_rows(connection: Connection, table: Table, rows: pl.DataFrame) -> None:

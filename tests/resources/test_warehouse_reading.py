@@ -1,0 +1,83 @@
+"""What is read of a database is what was written, to the last character."""
+
+from datetime import UTC, date, datetime
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import delete, select
+
+from orchestration_project.resources.warehouse import Warehouse
+from orchestration_project.resources.warehouse.frames import (
+    frame_of,
+    insert_frame,
+    read_scope,
+)
+from orchestration_project.tables.finra import finra_otc_weekly, finra_symbol_week
+from tests.properties import bounded
+from tests.resources.weeks import NOON, row
+
+
+def date_of(year: int) -> datetime:
+    return datetime(year, 6, 1)  # noqa: DTZ001 - Hypothesis adds the zone
+
+
+TEXTS = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=8)
+HOSTILE = st.sampled_from(
+    ["", "\\", "\\N", "\\\\N", "\t", "a\nb", "\r", "\v\b\f", "NULL", "\\n", "%s"]
+)
+MOMENTS = st.datetimes(date_of(1), date_of(9999), timezones=st.just(UTC))
+ROWS = st.lists(
+    st.fixed_dictionaries(
+        {
+            "issue_name": st.none() | TEXTS | HOSTILE,
+            "participant_name": st.none() | HOSTILE,
+            "share_quantity": st.integers(-(2**63), 2**63 - 1),
+            "firm_crd_number": st.none() | st.integers(0, 9),
+            "last_update_date": st.dates(date(1, 1, 2)),
+            "known_from": MOMENTS,
+        }
+    ),
+    min_size=1,
+    max_size=5,
+)
+
+
+@settings(bounded, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(values=ROWS)
+def test_rows_come_back_as_they_were_written(warehouse: Warehouse, values):
+    rows = [row(f"S{n}", **{**each, "capture_id": 1}) for n, each in enumerate(values)]
+    written = frame_of(rows, finra_otc_weekly)
+    with warehouse.writing() as connection:
+        connection.execute(delete(finra_otc_weekly))
+        insert_frame(connection, finra_otc_weekly, written)
+    with warehouse.reading() as connection:
+        read = read_scope(connection, finra_otc_weekly, {"tier": "T1"})
+    assert read.sort("symbol").equals(written.sort("symbol"), null_equal=True)
+    assert read.schema == written.schema
+
+
+@pytest.mark.parametrize("value", [0.1, 1e-300, 1 / 3, 2.0**60, None])
+def test_a_ratio_comes_back_to_the_last_bit(warehouse: Warehouse, value):
+    names = [column.name for column in finra_symbol_week.columns]
+    usual = dict.fromkeys(names, 1) | {"symbol": "A", "tier": "T1", "top_venue_id": "X"}
+    given_row = usual | {"week_start": NOON.date(), "hhi_lower": value}
+    written = frame_of([given_row], finra_symbol_week)
+    with warehouse.writing() as connection:
+        insert_frame(connection, finra_symbol_week, written)
+    with warehouse.reading() as connection:
+        assert read_scope(connection, finra_symbol_week, {"tier": "T1"}).equals(written)
+
+
+def test_days_and_moments_are_read_the_same_whatever_the_server_prefers(warehouse: Warehouse):
+    rows = [row("A", capture_id=1, known_from=NOON)]
+    written = frame_of(rows, finra_otc_weekly)
+    with warehouse.writing() as connection:
+        insert_frame(connection, finra_otc_weekly, written)
+    with warehouse.reading() as connection:
+        if connection.dialect.name == "postgresql":
+            connection.exec_driver_sql(
+                "SET LOCAL DateStyle = 'German'; SET LOCAL TimeZone = 'Asia/Kathmandu'"
+            )
+        assert read_scope(connection, finra_otc_weekly, {"tier": "T1"}).equals(written)
+        assert connection.execute(select(finra_otc_weekly.c.known_from)).scalar() == NOON
