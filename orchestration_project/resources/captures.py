@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import zstandard
@@ -43,17 +43,22 @@ class Capture:
     """
 
     fetched: Fetched
+    byte_count: int
     sha256: str
     stored_byte_count: int
     storage_uri: str
     run_id: str | None = None
+
+    def without_body(self) -> "Capture":
+        """Return it without its bytes, which the artifact store has."""
+        return replace(self, fetched=replace(self.fetched, body=b""))
 
     @property
     def blob_row(self) -> dict[str, object]:
         """The row of `blobs`, without its time."""
         return {
             "sha256": self.sha256,
-            "byte_count": len(self.fetched.body),
+            "byte_count": self.byte_count,
             "stored_byte_count": self.stored_byte_count,
             "storage_uri": self.storage_uri,
         }
@@ -93,7 +98,7 @@ class Captures:
         stored = zstandard.ZstdCompressor(level=1).compress(fetched.body)
         if not self._artifacts.has(name):
             self._artifacts.put(name, stored)
-        return Capture(fetched, sha256, len(stored), name)
+        return Capture(fetched, len(fetched.body), sha256, len(stored), name)
 
     def bytes_of(self, storage_uri: str) -> bytes:
         """Return a blob's bytes as they were received."""

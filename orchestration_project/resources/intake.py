@@ -35,7 +35,10 @@ class IntakeFigures:
 
 @dataclass(frozen=True)
 class Intake:
-    """A delivery that was read, checked and made ready to land, and how long that took."""
+    """A delivery that was read, checked and made ready to land, and how long that took.
+
+    Its captures are without their bytes: two partitions are in memory at a time.
+    """
 
     delivery: Delivery
     prepared: Prepared
@@ -54,7 +57,7 @@ class Intake:
         return IntakeFigures(
             captures=len(captures),
             lines=sum(each.fetched.row_count or 0 for each in captures),
-            bytes=sum(len(each.fetched.body) for each in captures),
+            bytes=sum(each.byte_count for each in captures),
             stored_bytes=sum(each.stored_byte_count for each in captures),
             rows=len(self.checked.rows),
             rejects=len(self.checked.rejects),
@@ -84,11 +87,20 @@ def take(
         delivery = replace(delivery, discarded=[each for each in kept if id(each) not in used])
         done = time.monotonic()
         prepared = prepare(order, delivery, check(delivery))
+        delivery = _without_bodies(delivery)
         return Intake(delivery, prepared, done - started, time.monotonic() - done)
     except OrchestrationError:
         if kept:
             warehouse.record_refused(order, delivery or replace(intended, discarded=kept))
         raise
+
+
+def _without_bodies(delivery: Delivery) -> Delivery:
+    return replace(
+        delivery,
+        captures=[each.without_body() for each in delivery.captures],
+        discarded=[each.without_body() for each in delivery.discarded],
+    )
 
 
 def _settled(read: Read, kept: list[Capture]) -> Delivery:

@@ -107,7 +107,7 @@ def _captures(captures: Sequence[Capture]) -> pl.DataFrame:
             (
                 part,
                 each.fetched.row_count,
-                len(each.fetched.body),
+                each.byte_count,
                 each.sha256[:DIGITS_OF_A_HASH],
                 each.fetched.url,
             )

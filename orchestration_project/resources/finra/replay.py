@@ -134,5 +134,10 @@ def _capture(store: Captures, part: RecordedPart) -> Capture:
         market=request.get("market"),
     )
     return Capture(
-        fetched, part.sha256, part.stored_byte_count, part.storage_uri, run_id=part.run_id
+        fetched,
+        part.byte_count,
+        part.sha256,
+        part.stored_byte_count,
+        part.storage_uri,
+        run_id=part.run_id,
     )
