@@ -1,5 +1,7 @@
 """How Dagster's SQLite files are opened: few flushes of the disk, other files as ever."""
 
+from collections import Counter
+
 import dagster as dg
 import psutil
 import pytest
@@ -51,3 +53,55 @@ def test_commits_to_dagsters_files_do_not_wait_for_the_disk_and_those_to_others_
     other = Warehouse(f"sqlite:///{tmp_path}/other.sqlite", clock=Clock())
     with other, other.reading() as connection:
         assert connection.execute(text("PRAGMA synchronous")).scalar_one() == 2
+
+
+WEEKS = dg.StaticPartitionsDefinition(["a", "b", "c"])
+
+
+@dg.multi_asset(
+    name="load",
+    specs=[
+        dg.AssetSpec(name, partitions_def=WEEKS, tags={"domain": "test"}) for name in ("one", "two")
+    ],
+    check_specs=[dg.AssetCheckSpec("holds", asset="one")],
+    partitions_def=WEEKS,
+    backfill_policy=dg.BackfillPolicy.single_run(),
+)
+def load(context):
+    for key in context.partition_keys:
+        context.add_asset_metadata({"rows": ord(key)}, asset_key="one", partition_key=key)
+    yield dg.AssetCheckResult(asset_key="one", check_name="holds", passed=True)
+    yield from (dg.MaterializeResult(asset_key=name) for name in ("one", "two"))
+
+
+def history_of(instance):
+    """Return all that Dagster tells of a run over three partitions, without times and ids."""
+    every = {"dagster/asset_partition_range_start": "a", "dagster/asset_partition_range_end": "c"}
+    job = dg.define_asset_job("both", [load]).resolve(
+        asset_graph=dg.Definitions([load]).resolve_asset_graph()
+    )
+    run_id = job.execute_in_process(instance=instance, tags=every).run_id
+    told = {}
+    for name in ("one", "two"):
+        key = dg.AssetKey(name)
+        (record,) = instance.get_asset_records([key])
+        events = instance.fetch_materializations(key, limit=10).records
+        told[name] = (
+            instance.get_materialized_partitions(key),
+            [(each.partition_key, each.asset_materialization.metadata) for each in events],
+            record.asset_entry.last_run_id == run_id,
+            record.asset_entry.last_materialization.get_dagster_event().partition,
+            record.asset_entry.last_materialization_storage_id == events[0].storage_id,
+        )
+    records = instance.get_records_for_run(run_id).records
+    return told, Counter(each.event_log_entry.dagster_event_type for each in records)
+
+
+def test_a_run_over_many_partitions_leaves_the_history_that_dagsters_own_storage_keeps(
+    instance, tmp_path, monkeypatch
+):
+    ours = history_of(instance)
+    monkeypatch.delenv("DAGSTER_EVENT_BATCH_SIZE")
+    (tmp_path / "theirs").mkdir()
+    with dg.DagsterInstance.local_temp(str(tmp_path / "theirs")) as theirs:
+        assert ours == history_of(theirs)
