@@ -1,4 +1,10 @@
-"""The tables that every domain shares: what was fetched, refused, audited and landed."""
+"""The tables that every domain shares: what was fetched, refused, audited and landed.
+
+What grows with every delivery has an index for each way in which a load or a replay looks into it,
+so that neither becomes slower with the years.
+"""
+
+from sqlalchemy import Index
 
 from orchestration_project.tables.kinds import count, moment, table, text
 
@@ -31,6 +37,8 @@ captures = table(
     text("run_id", "Dagster run that fetched it"),
 )
 
+Index("captures_by_group", captures.c.group_id, captures.c.part_number)
+
 deliveries = table(
     "deliveries",
     "One row per delivery of a partition: what was read of its captures, and what came of it.",
@@ -49,6 +57,8 @@ deliveries = table(
     text("run_id", "Dagster run that checked it"),
     moment("recorded_at", "UTC time"),
 )
+
+Index("deliveries_by_partition", deliveries.c.table_name, deliveries.c.partition_key)
 
 rejects = table(
     "rejects",
@@ -99,6 +109,10 @@ landings = table(
     text("rule_version", "Version of our rules"),
     text("run_id", "Dagster run"),
     moment("landed_at", "UTC time; known_from of the rows that it wrote"),
+)
+
+Index(
+    "landings_by_partition", landings.c.table_name, landings.c.partition_key, landings.c.landed_at
 )
 
 fences = table(

@@ -1,0 +1,84 @@
+"""What a load or a replay of one partition asks does not cost more as history grows."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+
+import polars as pl
+import pytest
+from sqlalchemy import Engine, event, text
+
+from orchestration_project.domains.finra.selection import TierWeek
+from orchestration_project.resources.finra.earlier import read_earlier
+from orchestration_project.resources.warehouse import Warehouse
+from orchestration_project.resources.warehouse.frames import insert_frame
+from orchestration_project.tables.finra import finra_otc_weekly
+from orchestration_project.tables.spine import captures, deliveries, landings
+from tests.resources.weeks import MONDAY, Desk, rejected, row
+
+GROWING = {table.name: table for table in (captures, deliveries, landings)}
+DELIVERIES = 4000
+"""Enough for a database to prefer an index where it has a good one."""
+
+
+@contextmanager
+def statements() -> Iterator[list[tuple[str, Any]]]:
+    """Collect what is asked of any database, with its values."""
+    found: list[tuple[str, Any]] = []
+
+    def collect(_connection, _cursor, statement, values, _context, _many):
+        found.append((statement, values))
+
+    event.listen(Engine, "before_cursor_execute", collect)
+    yield found
+    event.remove(Engine, "before_cursor_execute", collect)
+
+
+def grow(warehouse: Warehouse) -> None:
+    """Repeat what is recorded of the one delivery, as if many others had been landed."""
+    numbers = pl.DataFrame({"number": range(1, DELIVERIES)})
+    with warehouse.writing() as connection:
+        for name, table in GROWING.items():
+            have = warehouse.frame(table.select(), table)
+            many = have.join(numbers, how="cross").with_columns(
+                pl.format("{}-{}", "group_id", "number").alias("group_id"),
+                pl.format("{}-{}", "partition_key", pl.col("number") % 800).alias("partition_key"),
+                *([pl.col("number").alias("capture_id")] if name == "captures" else ()),
+            )
+            insert_frame(connection, table, many.select(have.columns))
+        connection.execute(text("ANALYZE"))
+
+
+def scanned(warehouse: Warehouse, statement: str, values: Any) -> set[str]:
+    """Return the growing tables that the database would read as a whole for a statement."""
+    with warehouse.reading() as connection:
+        if connection.dialect.name == "sqlite":
+            plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", values)
+            lines, word = [line[3] for line in plan], "SCAN {}"
+        else:
+            plan = connection.exec_driver_sql(f"EXPLAIN {statement}", values)
+            lines, word = [line[0] for line in plan], "Seq Scan on {}"
+    return {name for name in GROWING if any(word.format(name) in line for line in lines)}
+
+
+@pytest.fixture
+def asked(desk: Desk) -> list[tuple[str, Any]]:
+    """What a load, a restatement and a replay of a partition ask, in a database with a past."""
+    desk.land(row("AAA"), rejects=rejected(7))
+    grow(desk.warehouse)
+    with statements() as found:
+        desk.land(row("AAA", share_quantity=7), row("BBB"), version="v2")
+        _, recorded = desk.warehouse.recorded(finra_otc_weekly, desk.partition_key)
+        desk.warehouse.recorded_parts(recorded[0])
+        with desk.warehouse.reading() as connection:
+            read_earlier(connection, TierWeek("T1", MONDAY + timedelta(days=7)), {}, weeks=12)
+    return [each for each in found if each[0].startswith("SELECT")]
+
+
+def test_no_question_about_a_partition_reads_all_that_was_ever_delivered(desk, asked):
+    about = [each for each in asked if any(f"FROM {name}" in each[0] for name in GROWING)]
+    assert len(about) >= 4
+    assert {
+        statement: scanned(desk.warehouse, statement, values) for statement, values in about
+    } == {statement: set() for statement, _ in about}
