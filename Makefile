@@ -49,7 +49,7 @@ check: $(VENV)/installed-dev ## lint, types and architecture
 lock: $(VENV)/installed-dev ## pin the dependencies of pyproject.toml anew
 	@for set in "" "--extra dev" "--extra bench"; do \
 	  $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
-	    --no-strip-extras --no-emit-index-url --no-emit-find-links --no-header --upgrade $$set pyproject.toml \
+	    --no-emit-package ibm-db --no-strip-extras --no-emit-index-url --no-emit-find-links --no-header --upgrade $$set pyproject.toml \
 	    -o requirements$${set:+-$${set#--extra }}.lock; done
 
 $(VENV)/bin/python:
@@ -66,7 +66,7 @@ $(VENV)/installed: requirements.lock | $(VENV)/bin/python
 
 $(VENV)/installed-dev: requirements-dev.lock | $(VENV)/bin/python
 	@echo "installing the tools of the tests into $(VENV) …"
-	@$(VENV)/bin/python -m pip install -qq --disable-pip-version-check --require-hashes -r $<
+	@$(VENV)/bin/python -m pip install -qq --disable-pip-version-check --no-deps --require-hashes -r $<
 	@touch $@ $(VENV)/installed
 
 $(BENCH_VENV)/bin/python: | $(VENV)/bin/python

@@ -1,45 +1,19 @@
 """A database that we have no path of our own for: what is portable must do.
 
-It is SQLite under another name, so that nothing here takes it for SQLite.
+tests/another.py says what it is.
 """
 
 from collections.abc import Iterator
 
 import pytest
-from alembic.ddl.sqlite import SQLiteImpl
 from sqlalchemy import select
-from sqlalchemy.dialects import registry
-from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.resources.warehouse import HeldBackError, Warehouse
 from orchestration_project.tables.catalogue import tables
 from orchestration_project.tables.finra import finra_otc_weekly
+from tests import another as _another  # noqa: F401 - registers both names
 from tests.resources.weeks import FAILED, NOON, Desk, rejected, row
-
-
-class Another(SQLiteDialect_pysqlite):
-    """A database that Alembic knows."""
-
-    name = "another"
-    supports_statement_cache = True
-
-
-class Unknown(Another):
-    """A database that Alembic does not know."""
-
-    name = "unknown"
-    supports_statement_cache = True
-
-
-class AnotherImpl(SQLiteImpl):
-    """Makes tables in it; Alembic finds it by the name."""
-
-    __dialect__ = "another"
-
-
-for dialect in (Another, Unknown):
-    registry.register(dialect.name, __name__, dialect.__name__)
 
 
 @pytest.fixture

@@ -9,10 +9,21 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, exc, make_url
+from sqlalchemy.dialects import registry
 from sqlalchemy.engine import URL
 
 from orchestration_project.errors import ConfigurationError, OrchestrationError, TransientError
 from orchestration_project.settings import PROJECT_ROOT, SECRET_QUERY_WORDS
+
+registry.register("db2", "orchestration_project.resources.warehouse.db2", "Db2Dialect")
+
+OWN_DRIVERS = {
+    "postgresql": "postgresql+psycopg",
+    "postgres": "postgresql+psycopg",
+    "ibm_db_sa": "db2",
+    "db2+ibm_db": "db2",
+}
+"""What a URL means that names no driver of PostgreSQL, or IBM's dialect for Db2 as it is."""
 
 PATIENCE = {"sqlite": ("timeout", 30), "postgresql": ("connect_timeout", 15)}
 """Seconds to wait for another's write to end, or for a server to answer; a URL may say otherwise.
@@ -30,6 +41,8 @@ PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
 def parsed_url(given: str | URL) -> URL:
     """Read a database URL; a bare ``postgresql://`` or ``postgres://`` means psycopg 3.
 
+    However Db2 is written, it is spoken to in the dialect that this project makes whole.
+
     A relative SQLite file lies below the project's root, wherever a process was started.
 
     Raises:
@@ -43,8 +56,7 @@ def parsed_url(given: str | URL) -> URL:
             expected="such as postgresql://user:password@host/database or sqlite:////path/file.db",
             remedy="correct DATABASE_URL; in a password, write @ : / as %40 %3A %2F",
         ) from None  # the original names the URL, with its password
-    if url.drivername in ("postgresql", "postgres"):
-        return url.set(drivername="postgresql+psycopg")
+    url = url.set(drivername=OWN_DRIVERS.get(url.drivername, url.drivername))
     if url.get_backend_name() != "sqlite":
         return url
     if url.database in (None, "", ":memory:"):
@@ -217,11 +229,17 @@ def explained(engine: Engine) -> Iterator[None]:
         ) from error
 
 
+def sql_state(error: BaseException | None) -> str | None:
+    """Return the SQLSTATE that a driver gives, in an attribute or, as Db2's, in its text."""
+    state = getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)
+    written = re.search(r"\bSQLSTATE=(\w{5})\b", str(error))
+    return state or (written[1] if written else None)
+
+
 def _codes(error: BaseException) -> tuple[int | None, str | None]:
     """Return SQLite's code and the SQLSTATE, each None where the driver gives none."""
     code = getattr(error, "sqlite_errorcode", None)
-    state = getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)
-    return None if code is None else code & 0xFF, state
+    return None if code is None else code & 0xFF, sql_state(error)
 
 
 def _is_refusal(error: BaseException) -> bool:

@@ -12,9 +12,13 @@ from sqlalchemy import Connection, exc, inspect, text
 
 import orchestration_project.migrations
 from orchestration_project.errors import ConfigurationError
+from orchestration_project.resources.warehouse.connecting import sql_state
 
 INSUFFICIENT_PRIVILEGE = "42501"
 VERSION_TABLE = "orchestration_project_version"
+BEGIN = {"postgresql": ["BEGIN;"], "sqlite": ["BEGIN IMMEDIATE;"]}
+"""What begins a transaction; other databases are in one by themselves."""
+
 LOCK = 0x6F72636865737472
 """PostgreSQL's advisory lock that one migrating process holds."""
 
@@ -78,14 +82,12 @@ def migrate(connection: Connection, schema: str | None) -> None:
     try:
         _migrate(connection, schema)
     except exc.DBAPIError as error:
-        cause = error.orig
-        state = getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)
-        if state != INSUFFICIENT_PRIVILEGE:
+        if sql_state(error.orig) != INSUFFICIENT_PRIVILEGE:
             raise
         raise ConfigurationError(
             "this role may not bring the tables up to date",
             expected="a role that may make and change our tables, or tables that are up to date",
-            found=str(cause).strip(),
+            found=str(error.orig).strip(),
             remedy="have an owner run what `python -m orchestration_project migrate --sql` prints, "
             "and let this role select, insert, update and delete",
         ) from error
@@ -106,9 +108,9 @@ def migration_sql(connection: Connection, schema: str | None) -> str:
     config.output_buffer = statements
     command.upgrade(config, f"{current_version(connection) or 'base'}:head", sql=True)
     is_postgresql = connection.dialect.name == "postgresql"
-    begin = ["BEGIN;" if is_postgresql else "BEGIN IMMEDIATE;"]
+    begin = BEGIN.get(connection.dialect.name, [])
     if is_postgresql:
-        begin += [f"SELECT pg_advisory_xact_lock({LOCK});"]
+        begin = [*begin, f"SELECT pg_advisory_xact_lock({LOCK});"]
     if is_postgresql and schema is not None:
         begin += [
             f'CREATE SCHEMA IF NOT EXISTS "{schema}";',

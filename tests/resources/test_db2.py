@@ -1,0 +1,233 @@
+"""What Db2 would be asked, in its own words; no server of it is part of the tests.
+
+Every statement that the spine sends to a database without a path of its own is collected while
+whole runs, replays, alerts, exports and a copy pass, and is written as Db2's dialect writes it.
+"""
+
+import re
+from datetime import timedelta
+from pathlib import Path
+
+import dagster as dg
+import pytest
+from sqlalchemy import Connection, Engine, event
+
+from orchestration_project.__main__ import main
+from orchestration_project.definitions import defs
+from orchestration_project.domains.finra.contract import LONGEST_TEXT_BYTES
+from orchestration_project.domains.operations.alerts import Decision, Problem
+from orchestration_project.domains.operations.messages import Message
+from orchestration_project.resources.clock import Clock
+from orchestration_project.resources.finra.demo import stop_demo
+from orchestration_project.resources.providers import open_alerts, open_warehouse
+from orchestration_project.resources.warehouse import Warehouse
+from orchestration_project.resources.warehouse.connecting import parsed_url, sql_state
+from orchestration_project.resources.warehouse.db2 import DOCUMENTS, TEXT_BYTES, Db2Dialect
+from orchestration_project.settings import load_settings
+from orchestration_project.tables.finra import finra_otc_weekly
+from orchestration_project.tables.kinds import METADATA
+from orchestration_project.tables.views import VIEWS
+from tests import another  # noqa: F401 - registers the database
+from tests.programs import DEMO
+from tests.resources.weeks import FAILED, MONDAY, Desk, rejected, row
+
+WEEK = "2026-01-26"
+OWN_TO_SQLITE = ("PRAGMA ", "SELECT sql FROM", "SELECT name FROM")
+"""How the stand-in looks up which tables there are; Db2's dialect has its own way."""
+
+
+def job(name: str, *partitions: str) -> None:
+    tags = (
+        {
+            "dagster/asset_partition_range_start": partitions[0],
+            "dagster/asset_partition_range_end": partitions[-1],
+        }
+        if partitions
+        else {}
+    )
+    with dg.instance_for_test() as instance:
+        ended = defs.resolve_job_def(name).execute_in_process(
+            instance=instance, raise_on_error=False, tags=tags
+        )
+    assert ended.success, name
+
+
+def run_all(folder: Path) -> None:
+    """Load, derive, draw, look, replay and export, as people do."""
+    for tier in ("T1", "T2", "OTCE"):
+        job("finra_otc_weekly", f"{tier}|{WEEK}")
+    job("finra_replay", f"T1|{WEEK}")
+    job("finra_gold", f"T1|{WEEK}")
+    job("finra_tier_week", WEEK)
+    job("finra_trade_activity")
+    job("finra_source_checks")
+    assert (
+        main(["export", "v_finra_otc_weekly", "--where", "tier=T1", "--output", f"{folder}/a"]) == 0
+    )
+    as_of = ["as-of", "finra_otc_weekly", "--at", "2026-03-01T00:00:00Z"]
+    assert main([*as_of, "--output", f"{folder}/b"]) == 0
+
+
+def alert() -> None:
+    """Raise, repeat, deliver, list and settle alerts."""
+    alerts = open_alerts(load_settings())
+    bad = frozenset([Problem("failed", "finra/otc_weekly", f"T1|{WEEK}")])
+
+    def words(decision: Decision) -> list[Message]:
+        return [Message("failed", "error", "it failed", "why", decision.raised)]
+
+    with alerts.inbox() as inbox:
+        inbox.take("a", bad, lambda _: False, words)
+        inbox.take("b", bad, lambda _: False, lambda _: [])
+        assert inbox.evaluated(["a", "x"]) == {"a"}
+        assert alerts.deliver(inbox)[1]
+        assert inbox.standing()[0].repeated_count == 1
+        assert inbox.waiting()
+        inbox.take("c", frozenset(), lambda _: True, lambda _: [])
+
+
+def restate(folder: Path) -> None:
+    """Land, restate, hold back and refuse a partition, ask for its past, and copy everything."""
+    with open_warehouse(load_settings()) as warehouse:
+        desk = Desk(warehouse, folder, tier="T2", week_start=MONDAY - timedelta(days=70))
+        desk.land(*(row(f"A{n}") for n in range(12)), rejects=rejected(7))
+        desk.land(*(row(f"A{n}") for n in range(11)), row("A12"), version="v2")
+        with pytest.raises(Exception, match="held back"):
+            desk.land(row("ZZZ"), version="v3", audits=[FAILED])
+        warehouse.record_refused(desk.order(), desk.delivery("v4"))
+        warehouse.known_versions(finra_otc_weekly)
+        warehouse.replayable(finra_otc_weekly)
+        with Warehouse(f"another:///{folder}/copy.db", clock=Clock()) as copy:
+            copy.fill_from(warehouse)
+
+
+@pytest.fixture(scope="module")
+def said(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """Each statement once, as Db2 would be sent it."""
+    folder, db2, found = tmp_path_factory.mktemp("db2"), Db2Dialect(), dict[str, None]()
+
+    def collect(connection: Connection, statement, *_: object) -> None:
+        if connection.dialect.name != "another":
+            return
+        if not isinstance(statement, str):
+            statement = str(statement.compile(dialect=db2))
+        found[" ".join(statement.split())] = None
+
+    event.listen(Engine, "before_execute", collect)
+    with pytest.MonkeyPatch.context() as environment:
+        for name, value in DEMO.items():
+            environment.setenv(name, value)
+        environment.setenv("STATE_DIR", str(folder / "state"))
+        environment.setenv("DATABASE_URL", f"another:///{folder}/x.db")
+        environment.setenv("ALERT_URLS", "json://127.0.0.1:1")
+        try:
+            run_all(folder)
+            alert()
+            restate(folder)
+        finally:
+            stop_demo(load_settings())
+            event.remove(Engine, "before_execute", collect)
+    return [each for each in found if not each.startswith(OWN_TO_SQLITE)]
+
+
+COLUMN = re.compile(r'"?(\w+)"? (VARCHAR|CLOB|BIGINT|DATE|TIMESTAMP|DOUBLE|BOOLEAN)(?:\((\d+))?')
+BYTES = {"CLOB": 200, "BIGINT": 8, "DATE": 4, "TIMESTAMP": 10, "DOUBLE": 8, "BOOLEAN": 1}
+"""Bytes of a value in its row, where the type alone says it; of a CLOB its locator."""
+
+ROW_BYTES, KEY_BYTES = 32_677, 8_192
+"""The largest row on a page of 32 KB, and the largest key of an index."""
+
+
+def created(said: list[str]) -> dict[str, tuple[dict[str, tuple[str, int]], list[list[str]]]]:
+    """Return of each table that is made its columns, with type and bytes, and its keys."""
+    found = {}
+    for statement in said:
+        if table := re.match(r"CREATE TABLE (\w+) \( (.*)PRIMARY KEY \((.*?)\)", statement):
+            columns = {
+                name: (kind, int(length) + 4 if length else BYTES[kind])
+                for name, kind, length in COLUMN.findall(table[2])
+            }
+            found[table[1]] = (columns, [re.findall(r"\w+", table[3])])
+        if index := re.match(r"CREATE INDEX \w+ ON (\w+) \((.*)\)", statement):
+            found[index[1]][1].append(re.findall(r"\w+", index[2]))
+    return found
+
+
+def test_what_was_said_is_about_every_table_in_every_way(said):
+    everything = "\n".join(said)
+    for name in METADATA.tables:
+        assert f"CREATE TABLE {name} (" in everything
+        assert f"INSERT INTO {name} (" in everything
+        assert f" FROM {name}" in everything
+    for name in VIEWS:
+        assert f"CREATE VIEW {name} AS" in everything
+    for way in ("CREATE INDEX", "UPDATE fences", "DELETE FROM finra_otc_weekly", "SAVEPOINT"):
+        assert way in everything
+
+
+def test_no_key_is_of_a_type_that_db2_takes_for_none_or_longer_than_its_page_allows(said):
+    for columns, keys in created(said).values():
+        for key in keys:
+            assert {columns[name][0] for name in key} <= {"VARCHAR", "BIGINT", "DATE", "TIMESTAMP"}
+            assert sum(columns[name][1] for name in key) <= KEY_BYTES
+        assert sum(length for _, length in columns.values()) <= ROW_BYTES
+
+
+def test_every_column_has_a_type_and_documents_alone_are_clobs(said):
+    tables = created(said)
+    for name, declared in METADATA.tables.items():
+        columns, _ = tables[name]
+        assert list(columns) == [column.name for column in declared.columns]
+        clobs = {column for column, (kind, _) in columns.items() if kind == "CLOB"}
+        assert clobs == DOCUMENTS & set(columns)
+
+
+def test_every_document_is_a_column_that_there_is():
+    there_are = {column.name for table in METADATA.tables.values() for column in table.columns}
+    assert there_are >= DOCUMENTS
+
+
+def test_no_statement_compares_sorts_or_groups_what_is_a_clob(said):
+    for statement in said:
+        if statement.startswith(("SELECT", "UPDATE", "DELETE")):
+            _, _, conditions = statement.partition(" FROM ")
+            conditions = conditions or statement.partition(" WHERE ")[2]
+            named = set(re.findall(r"\.\"?(\w+)", conditions))
+            selected = set(re.findall(r"\.\"?(\w+)", statement.partition("DISTINCT")[2]))
+            assert not (named | selected) & DOCUMENTS, statement
+
+
+def test_a_row_that_is_read_to_be_changed_stays_locked(said):
+    locking = [each for each in said if each.endswith(" WITH RS USE AND KEEP UPDATE LOCKS")]
+    assert [each for each in said if "UPDATE LOCKS" in each or "FOR UPDATE" in each] == locking
+    assert {re.search(r"FROM (\w+)", each)[1] for each in locking} == {"fences"}  # pyright: ignore[reportOptionalSubscript] - or fail
+
+
+def test_nothing_is_said_in_the_words_of_another_database(said):
+    for statement in said:
+        assert not re.search(
+            r"::|%s|ON CONFLICT|WITHOUT ROWID|PRAGMA|COLLATE|TEXT|RETURNING", statement
+        )
+
+
+def test_a_text_that_is_a_key_has_room_for_the_longest_that_the_contract_takes():
+    assert len("NAME:") + LONGEST_TEXT_BYTES <= TEXT_BYTES
+
+
+@pytest.mark.parametrize("scheme", ["db2", "ibm_db_sa", "db2+ibm_db"])
+def test_however_a_url_writes_db2_it_is_spoken_to_in_the_dialect_made_whole(scheme):
+    url = parsed_url(f"{scheme}://me:x@host:50000/db?Security=SSL")
+    assert (url.drivername, url.get_dialect()) == ("db2", Db2Dialect)
+
+
+def test_a_refusal_of_db2_tells_its_state_in_words():
+    lost = 'SQL30081N A communication error has been detected. "*". SQLSTATE=08001 SQLCODE=-30081'
+    assert sql_state(OSError(lost)) == "08001"
+    assert sql_state(OSError("no state")) is None
+
+
+def test_the_sql_of_a_migration_begins_no_transaction_where_there_always_is_one(tmp_path, clock):
+    with Warehouse(f"another:///{tmp_path}/x.db", clock=clock) as warehouse:
+        script = warehouse.migration_sql()
+    assert script.startswith("CREATE TABLE orchestration_project_version (")
+    assert script.endswith("COMMIT;\n")
