@@ -10,7 +10,7 @@ import pytest
 
 from orchestration_project.resources.finra.demo import stop_demo
 from orchestration_project.settings import Settings, load_settings
-from tests.postgres import BINARIES, server_of, server_of_pip
+from tests.postgres import binaries_asked_for, server_of, server_of_pip
 from tests.programs import DEMO
 
 
@@ -37,11 +37,9 @@ def demo_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[S
 @pytest.fixture(scope="session")
 def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URL of a server that lives for the session."""
-    binaries = os.environ.get(BINARIES)
+    binaries = binaries_asked_for()
     started = (
-        server_of(Path(binaries))
-        if binaries
-        else server_of_pip(tmp_path_factory.mktemp("postgres"))
+        server_of(binaries) if binaries else server_of_pip(tmp_path_factory.mktemp("postgres"))
     )
     with started as url:
         yield url

@@ -11,8 +11,11 @@ from typing import Any
 
 import pytest
 
-BINARIES = "TEST_POSTGRES_BIN"
-"""Names the folder of another server's binaries, such as /usr/lib/postgresql/15/bin."""
+
+def binaries_asked_for() -> Path | None:
+    """Return TEST_POSTGRES_BIN, such as /usr/lib/postgresql/15/bin; None: those of pip."""
+    folder = os.environ.get("TEST_POSTGRES_BIN")
+    return Path(folder) if folder else None
 
 
 @contextmanager

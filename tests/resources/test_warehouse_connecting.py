@@ -13,6 +13,7 @@ from uuid import uuid4
 import polars as pl
 import psycopg
 import pytest
+from alembic import command
 from sqlalchemy import inspect, select, text
 
 from orchestration_project.errors import ConfigurationError, TransientError
@@ -20,11 +21,13 @@ from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.providers import open_clock, open_store, open_warehouse
 from orchestration_project.resources.warehouse import Warehouse
 from orchestration_project.resources.warehouse.frames import insert_frame
+from orchestration_project.resources.warehouse.migrating import migration_config
 from orchestration_project.settings import PROJECT_ROOT, Settings, child_environment
 from orchestration_project.tables.finra import finra_otc_weekly
 from orchestration_project.tables.kinds import METADATA
 from orchestration_project.tables.spine import database_labels
 from orchestration_project.tables.views import VIEWS
+from tests.migrations.test_migrations import differences
 from tests.programs import PATIENCE_SECONDS
 from tests.resources.weeks import NOON, Desk, StoppedClock, row
 
@@ -390,18 +393,24 @@ with Warehouse(url, clock=Clock(), schema=schema or None) as warehouse:
 """
 
 
+@pytest.mark.parametrize("version", ["none", "0001"])
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
-def test_processes_that_make_the_database_at_the_same_time_all_succeed(
-    kind, tmp_path, own_schema, request, open_at
+def test_processes_that_migrate_a_database_at_the_same_time_all_succeed(
+    kind, version, tmp_path, own_schema, request, open_at
 ):
     url, schema = f"sqlite:///{tmp_path}/x.sqlite", ""
     if kind == "postgresql":
         url, schema = request.getfixturevalue("postgres_url"), own_schema
+    if version != "none":
+        first = open_at(url, schema=schema or None)
+        first.prepare(holds="real")
+        with first.writing() as connection:
+            command.downgrade(migration_config(connection), version)
     (tmp_path / "ready").mkdir()
-    command = [sys.executable, "-c", PREPARE, url, schema, str(tmp_path / "ready")]
+    program = [sys.executable, "-c", PREPARE, url, schema, str(tmp_path / "ready")]
     processes = [
         subprocess.Popen(  # noqa: S603 - our own program
-            [*command, name],
+            [*program, name],
             stderr=subprocess.PIPE,
             text=True,
             env=child_environment(PYTHONPATH=str(PROJECT_ROOT)),
@@ -410,7 +419,8 @@ def test_processes_that_make_the_database_at_the_same_time_all_succeed(
     ]
     told = [process.communicate(timeout=PATIENCE_SECONDS)[1] for process in processes]
     assert told == ["", "", ""]
-    open_at(url, schema=schema or None).prepare(holds="real")
+    with open_at(url, schema=schema or None).reading() as connection:
+        assert differences(connection) == []
 
 
 def test_a_sqlite_file_that_another_process_is_just_making_is_waited_for(open_at, tmp_path):

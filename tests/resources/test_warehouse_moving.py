@@ -69,6 +69,17 @@ def test_the_printed_sql_makes_the_tables_that_a_migration_makes(databases_of, k
     warehouse.prepare(holds="real")
 
 
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_the_printed_sql_that_is_run_a_second_time_fails_and_changes_nothing(databases_of, kind):
+    warehouse = databases_of(kind)
+    script = warehouse.migration_sql()
+    run_script(warehouse, script)
+    with pytest.raises((sqlite3.OperationalError, psycopg.Error), match="already exists"):
+        run_script(warehouse, script)
+    with warehouse.reading() as connection:
+        assert differences(connection) == []
+
+
 def test_a_role_that_may_make_no_tables_is_told_to_have_an_owner_run_the_sql(
     postgres_url, clock, tmp_path
 ):
