@@ -2,6 +2,7 @@
 
 import io
 import os
+import signal
 import stat
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from orchestration_project.errors import ConfigurationError, TransientError
-from orchestration_project.resources.artifacts import open_artifacts, put_frame
+from orchestration_project.resources.artifacts import PARTIAL, open_artifacts, put_frame
 from orchestration_project.settings import PROJECT_ROOT, child_environment
 
 NAME = "blobs/ab/a name+%41#?.zst"
@@ -158,6 +159,42 @@ def test_a_write_that_fails_on_the_way_leaves_no_file(tmp_path):
     )
     assert done.stdout == "File too large\n"
     assert files_below(tmp_path) == []
+
+
+WRITE_HALF = """
+import os, signal, sys
+from orchestration_project.resources.artifacts import open_artifacts
+
+def strike(event, arguments):
+    if event == "os.rename":
+        os.kill(os.getpid(), int(sys.argv[2]))
+
+sys.addaudithook(strike)
+open_artifacts(sys.argv[1]).put("a/x", b"y")
+"""
+
+
+def write_half(folder, strike):
+    command = [sys.executable, "-c", WRITE_HALF, str(folder), str(int(strike))]
+    environment = child_environment(PYTHONPATH=str(PROJECT_ROOT))
+    return subprocess.Popen(command, env=environment)  # noqa: S603 - our own program
+
+
+def test_the_next_write_removes_what_a_killed_writer_left(tmp_path):
+    assert write_half(tmp_path, signal.SIGKILL).wait() == -signal.SIGKILL
+    assert [file.parent.name for file in files_below(tmp_path)] == [PARTIAL]
+    open_artifacts(str(tmp_path)).put("b/z", b"y")
+    assert files_below(tmp_path) == [tmp_path / "b" / "z"]
+
+
+def test_what_a_living_writer_has_not_finished_is_left_to_it(tmp_path):
+    writer = write_half(tmp_path, signal.SIGSTOP)
+    os.waitid(os.P_PID, writer.pid, os.WSTOPPED)
+    open_artifacts(str(tmp_path)).put("b/z", b"y")
+    assert len(files_below(tmp_path)) == 2
+    writer.send_signal(signal.SIGCONT)
+    assert writer.wait() == 0
+    assert sorted(files_below(tmp_path)) == [tmp_path / "a" / "x", tmp_path / "b" / "z"]
 
 
 def test_a_write_that_fails_leaves_what_was_there(tmp_path):

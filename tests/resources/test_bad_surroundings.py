@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from orchestration_project.domains.finra.contract import LONGEST_TEXT_BYTES
+from orchestration_project.resources.artifacts import PARTIAL
 from orchestration_project.settings import PROJECT_ROOT, child_environment
 from orchestration_project.tables.finra import finra_otc_weekly
 from orchestration_project.tables.spine import landings
@@ -78,7 +79,7 @@ def test_a_load_on_a_full_disk_leaves_all_as_it_was(limit: int, name: str, tmp_p
             told = load_in_a_child(tmp_path, limit=limit)
             assert promise(name).is_seen_in(told), told
             assert kept() == promise(name).kept == NOTHING
-            assert not list((tmp_path / "artifacts").rglob(".partial-*"))
+            assert not list((tmp_path / "artifacts" / PARTIAL).iterdir())
         with watched(desk) as kept:  # and with space again
             load.land(load.take(files.KEY))
             assert (kept(), set(desk.quantities().values())) == (EVERY_ROW, {9})
