@@ -34,8 +34,8 @@ test-slow: $(VENV)/installed-dev ## the tests that wait for real daemons, some m
 test-histories: $(VENV)/installed-dev ## 11,000 random histories of a partition against a model
 	@POLARS_MAX_THREADS=1 $(VENV)/bin/python -m pytest -m histories -n auto $(ARGS)
 
-test-faults: $(VENV)/installed-dev ## the fault matrix: hundreds of kills, broken disks and databases
-	@POLARS_MAX_THREADS=1 $(VENV)/bin/python -m pytest -m faults -n auto $(ARGS)
+test-faults: $(VENV)/installed-dev ## the fault matrix: hundreds of kills; ARGS='--kills=20 --seed=7' for fewer
+	@POLARS_MAX_THREADS=1 $(VENV)/bin/python -m pytest tests/faults -m faults -n auto $(ARGS)
 
 bench: $(BENCH_VENV)/installed ## speed and memory against named peers, as ratios; takes long
 	@PYTHONPATH=$(CURDIR) $(BENCH_VENV)/bin/python -m benchmarks --plot $(ARGS)

@@ -28,9 +28,67 @@ class Fault:
     databases: tuple[Database, ...] = BOTH
 
 
-FAULTS: tuple[Fault, ...] = ()
+STAGES = (
+    "capture begun",
+    "blob written",
+    "captured",
+    "checked",
+    "staged",
+    "fence",
+    "audits",
+    "rows",
+    "history",
+    "derived",
+    "evidence",
+    "landing row",
+    "before COMMIT",
+    "after COMMIT",
+    "recording",
+)
+"""The stages of a load in their order; from fence to before COMMIT they are one transaction, and
+recording is when Dagster is told of the materialization."""
+
+OF_A_LOAD = STAGES[: STAGES.index("recording")]
+"""The stages that a load passes without Dagster."""
+
+KILLED: tuple[Fault, ...] = (
+    *(Fault("killed", stage, Outcome.DIES) for stage in OF_A_LOAD),
+    Fault("killed at any moment", "any", Outcome.DIES),
+    Fault("killed in a Dagster run", "any", Outcome.DIES),
+    Fault("killed in a Dagster run", "after COMMIT", Outcome.DIES),
+    Fault("killed while the tables are made", "before the first load", Outcome.DIES),
+    Fault("dies at every point, one after the other", "each", Outcome.DIES),
+    Fault("disk or database fails at every point", "each", Outcome.FAILS),
+    Fault("2 loads at once", "all", Outcome.REFUSED),
+    Fault("8 loads at once", "all", Outcome.REFUSED),
+    Fault("stopped and overtaken", "capture begun", Outcome.REFUSED),
+    Fault("stopped and overtaken", "captured", Outcome.REFUSED),
+    Fault("stopped and overtaken", "staged", Outcome.REFUSED),
+    Fault("stopped and overtaken", "fence", Outcome.REFUSED),
+    Fault("stopped with the lock", "rows", Outcome.LANDS),
+    Fault("stopped with the lock", "before COMMIT", Outcome.LANDS),
+    Fault("clock set back a day", "between two landings", Outcome.LANDS),
+    Fault("clock set forward a year", "between two landings", Outcome.LANDS),
+    Fault("clock set forward a year and back", "between two landings", Outcome.LANDS),
+)
+
+FAULTS: tuple[Fault, ...] = KILLED
 
 
 def strikes(name: str) -> list[tuple[Fault, Database]]:
     """Return the cases of all rows called ``name``, one for each of their databases."""
     return [(fault, each) for fault in FAULTS if fault.name == name for each in fault.databases]
+
+
+def documented() -> list[str]:
+    """Return the lines of the table that docs/reliability.md has of the matrix."""
+    rows = [
+        f"| {fault.name} | {fault.stage} | {', '.join(fault.databases)} | {fault.outcome} |"
+        for fault in FAULTS
+    ]
+    return ["| fault | at which stage | databases | what follows |", "|---|---|---|---|", *rows]
+
+
+def case_name(value: object) -> str:
+    """Return how a part of a case is named in the test's name."""
+    return value.stage if isinstance(value, Fault) else str(value)

@@ -1,0 +1,120 @@
+"""Options of `make test-faults`, and what its tests share."""
+
+import math
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+
+from tests.faults.matrix import OF_A_LOAD, STAGES, Database
+from tests.faults.weeks import Undisturbed, undisturbed
+
+KILLS, SEED = 200, 20260302
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--kills", type=int, default=KILLS, help="kills on each database")
+    parser.addoption("--seed", type=int, default=SEED, help="decides when they strike")
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    return f"faults: --kills={config.getoption('kills')} --seed={config.getoption('seed')}"
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Show how many kills struck at which stage."""
+    kills = Counter(
+        value
+        for outcome in ("passed", "failed")
+        for report in terminalreporter.getreports(outcome)
+        for name, value in report.user_properties
+        if name == "kill"
+    )
+    if not kills:
+        return
+    terminalreporter.section("kills by stage")
+    groups = sorted({value.partition("|")[0] for value in kills})
+    terminalreporter.write_line("".join([f"{'':16}", *(f"{group:>24}" for group in groups)]))
+    for stage in STAGES:
+        counts = [kills[f"{group}|{stage}"] for group in groups]
+        terminalreporter.write_line("".join([f"{stage:16}", *(f"{n:>24}" for n in counts)]))
+    sums = [
+        sum(n for value, n in kills.items() if value.startswith(f"{group}|")) for group in groups
+    ]
+    terminalreporter.write_line("".join([f"{'all':16}", *(f"{n:>24}" for n in sums)]))
+
+
+@dataclass(frozen=True)
+class Campaign:
+    """How many kills there shall be on each database, and what decides when they strike."""
+
+    kills: int
+    seed: int
+
+    @property
+    def share(self) -> int:
+        """How many loads are killed at each stage."""
+        return math.ceil(self.kills / len(OF_A_LOAD))
+
+    @property
+    def weeks(self) -> int:
+        """How many weeks each series has: every other one meets all stages."""
+        return max(8, 2 * self.share)
+
+    @property
+    def every(self) -> int:
+        """Of how many points one is tried: of each, unless there are fewer kills than usual."""
+        return max(1, KILLS // self.kills)
+
+    def random(self, *what: object) -> Random:
+        """Return what is drawn from for a case."""
+        return Random(f"{self.seed} {what}")  # noqa: S311 - no secret
+
+
+@pytest.fixture(scope="session")
+def campaign(request: pytest.FixtureRequest) -> Campaign:
+    """What the options say."""
+    option: Any = request.config.getoption
+    return Campaign(option("kills", default=KILLS), option("seed", default=SEED))
+
+
+@pytest.fixture(scope="session")
+def server(request: pytest.FixtureRequest) -> Callable[[Database], str]:
+    """Give the PostgreSQL server's URL where one is needed."""
+
+    def server(database: Database) -> str:
+        return request.getfixturevalue("postgres_server") if database == "postgresql" else ""
+
+    return server
+
+
+@pytest.fixture(scope="session")
+def weeks(
+    tmp_path_factory: pytest.TempPathFactory,
+    server: Callable[[Database], str],
+    campaign: Campaign,
+) -> Callable[[Database], Undisturbed]:
+    """Give what undisturbed loads of a series make, worked out once."""
+    made: dict[Database, Undisturbed] = {}
+
+    def weeks(database: Database) -> Undisturbed:
+        if database not in made:
+            folder: Path = tmp_path_factory.mktemp("undisturbed")
+            made[database] = undisturbed(database, folder, server(database), campaign.weeks)
+        return made[database]
+
+    return weeks
+
+
+@pytest.fixture
+def kill_seen(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
+    """Keep a kill for the summary: of which kind, and at which stage it struck."""
+
+    def kill_seen(kind: str, stage: str) -> None:
+        request.node.user_properties.append(("kill", f"{kind}|{stage}"))
+
+    return kill_seen

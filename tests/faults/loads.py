@@ -1,0 +1,221 @@
+"""A load in a process of its own, which a test may kill, stop or disturb.
+
+The processes are forked from one that has imported everything and used nothing: a start takes
+milliseconds.
+"""
+
+import logging
+import multiprocessing
+import os
+import signal
+import time
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, cast
+from uuid import uuid4
+
+import psutil
+
+from orchestration_project.errors import OrchestrationError
+from orchestration_project.resources.artifacts import FolderStore
+from orchestration_project.resources.captures import Capture, Captures
+from orchestration_project.resources.clock import Clock
+from orchestration_project.resources.finra import FinraApi
+from orchestration_project.resources.finra.landing import WeekLanding
+from orchestration_project.resources.finra.source import FinraSource, SourceVersion
+from orchestration_project.resources.finra.weekly import WeeklyLoad
+from orchestration_project.resources.http import HttpClient
+from orchestration_project.resources.warehouse import Warehouse
+from tests.faults.points import Board, Plan, Points, Seen, watch_database, watch_files
+from tests.programs import wait_for
+from tests.resources.finra_server import TOKEN_PATH
+from tests.resources.weeks import LIMITS
+
+FORKS = multiprocessing.get_context("forkserver")
+FORKS.set_forkserver_preload(
+    ["pytest", "numpy", "pgpq", "tests.faults.loads", "tests.faults.dagster_runs"]
+)
+
+NOW = datetime(2026, 3, 2, 15, tzinfo=UTC)
+MAX_REJECT_RATIO = 0.1
+PATIENCE_SECONDS = 120
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a process loads: from where, into what, and which weeks, one after the other."""
+
+    database_url: str
+    folder: Path
+    source_url: str
+    keys: Sequence[str]
+    plan: Plan | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def artifacts(self) -> Path:
+        return self.folder / "artifacts"
+
+
+def load_keys(job: Job, points: Points) -> Iterator[str]:
+    """Load weeks through the product's own surface; say of each what came of it."""
+    with opened(job, points) as load:
+        for key in job.keys:
+            try:
+                yield str(load.land(load.take(key)))
+            except OrchestrationError as error:
+                yield f"{type(error).__name__}: {error}"
+
+
+def prepare_database(job: Job, _: Points) -> Iterator[str]:
+    """Make the tables."""
+    try:
+        with Warehouse(job.database_url, clock=Clock(NOW)) as warehouse:
+            warehouse.prepare(holds="real")
+            yield "prepared"
+    except OrchestrationError as error:
+        yield f"{type(error).__name__}: {error}"
+
+
+@contextmanager
+def opened(job: Job, points: Points) -> Iterator[WeeklyLoad]:
+    """Give a load that tells its points."""
+    store = WatchedStore(job.artifacts, points)
+    http = HttpClient(
+        system="finra_test",
+        state_dir=job.folder,
+        requests_per_second=None,
+        now=Clock().now,
+        user_agent="tests",
+        use_environment=False,
+    )
+    with http, Warehouse(job.database_url, clock=Clock(NOW)) as warehouse:
+        api = FinraApi(
+            http,
+            Captures(FolderStore(job.artifacts)),
+            Clock(NOW),
+            name="api",
+            api_url=job.source_url,
+            token_url=job.source_url + TOKEN_PATH,
+            credentials=None,
+            concurrent_requests=1,  # so that the points come in one order
+        )
+        landing = WeekLanding(warehouse, store, NOW.date(), uuid4().hex, MAX_REJECT_RATIO, LIMITS)
+        yield WeeklyLoad(cast("FinraSource", WatchedSource(api, points)), landing)
+
+
+class WatchedStore(FolderStore):
+    """Says when the checked rows are staged."""
+
+    def __init__(self, folder: Path, points: Points) -> None:
+        super().__init__(folder)
+        self._points = points
+
+    def put(self, name: str, content: bytes) -> None:
+        super().put(name, content)
+        self._points.passed(f"{name} is put", "staged", failure=None)
+
+
+class WatchedSource:
+    """Says when the source is first asked, and when all of a week is captured."""
+
+    def __init__(self, source: FinraSource, points: Points) -> None:
+        self._source = source
+        self._points = points
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._source, name)
+
+    def version(self, week_start: date, tier: str) -> SourceVersion:
+        version = self._source.version(week_start, tier)
+        self._points.passed(f"{tier} {week_start} is {version.text}", "capture begun", failure=None)
+        return version
+
+    def fetch(
+        self, week_start: date, tier: str, version: SourceVersion, kept: list[Capture]
+    ) -> Sequence[Capture]:
+        captures = self._source.fetch(week_start, tier, version, kept)
+        self._points.passed(f"{len(captures)} pages are kept", "captured", failure=None)
+        return captures
+
+
+def run(what: Any, job: Job, board: Path, answers: Connection) -> None:
+    """Do ``what`` in this process, and send what came of it."""
+    logging.disable()
+    os.environ.update(job.environment)  # noqa: TID251 - what a shell would have set
+    points = Points(Board(board), job.plan)
+    watch_files(points, job.artifacts)
+    watch_database(points, job.database_url)
+    try:
+        answers.send(list(what(job, points)))
+    except Exception:  # noqa: BLE001 - the test shows it
+        answers.send([f"DEFECT {traceback.format_exc()}"])
+
+
+class Process:
+    """A process that does ``what``; its last point stays readable when it is dead."""
+
+    def __init__(self, what: Any, job: Job) -> None:
+        board = job.folder / "boards" / uuid4().hex
+        board.parent.mkdir(parents=True, exist_ok=True)
+        self._board = Board(board)
+        self._answers, theirs = FORKS.Pipe(duplex=False)
+        self._process = FORKS.Process(target=run, args=(what, job, board, theirs), daemon=True)
+        self.started = time.monotonic()
+        self._process.start()
+        theirs.close()
+
+    @property
+    def pid(self) -> int:
+        assert self._process.pid
+        return self._process.pid
+
+    @property
+    def seen(self) -> Seen:
+        return self._board.read()
+
+    def wait_until(self, is_there: Callable[[Seen], bool]) -> bool:
+        """Wait until it is seen somewhere; False: it ended before."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while not is_there(self.seen):
+            if not self._process.is_alive():
+                return False
+            assert time.monotonic() < deadline, f"it hangs at {self.seen}"
+            time.sleep(0.0005)
+        return True
+
+    def wait_until_stopped(self) -> None:
+        """Wait until it has stopped itself."""
+        wait_for(lambda: psutil.Process(self.pid).status() == psutil.STATUS_STOPPED)
+
+    def go_on(self) -> None:
+        """Let it go on where it stopped."""
+        os.kill(self.pid, signal.SIGCONT)
+
+    def kill(self) -> None:
+        """Kill it as nothing can be prepared for, and see it dead."""
+        self._process.kill()
+        self._process.join()
+
+    def answer(self) -> list[str]:
+        """Wait for its end and return what came of it; empty: it died."""
+        answer: list[str] = []
+        if self._answers.poll(PATIENCE_SECONDS):
+            with suppress(EOFError):
+                answer = self._answers.recv()
+        else:
+            self.kill()
+            raise AssertionError(f"it hangs at {self.seen}")
+        self._process.join()
+        assert not any(each.startswith("DEFECT") for each in answer), answer
+        return answer
+
+
+def loaded(job: Job) -> list[str]:
+    """Load without any fault, in a process of its own."""
+    return Process(load_keys, job).answer()

@@ -1,0 +1,319 @@
+"""Where a load is: the points that it passes, told to other processes, and what befalls it there.
+
+The product has no hooks for this. Points are the calls of what is handed in (source, store), what
+Python says of files it opens and renames, and the statements that its database connections get.
+"""
+
+import errno
+import mmap
+import os
+import re
+import signal
+import sqlite3
+import struct
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import psycopg
+from sqlalchemy import Engine, event
+from sqlalchemy.engine import make_url
+
+from tests.faults.matrix import STAGES
+
+Act = Literal["die", "fail", "stop", "linger"]
+"""Die by SIGKILL, fail as disk or database do, stop by SIGSTOP, or tell of it and wait."""
+
+BOARD = struct.Struct("<IIII")
+"""How many points were passed, the last stage and the moment's flag, as others see them."""
+
+WORDS = slice(BOARD.size, BOARD.size + 200)
+
+OF_TABLE = {
+    "fences": "fence",
+    "finra_otc_weekly": "rows",
+    "finra_otc_weekly_history": "history",
+    "finra_symbol_week": "derived",
+    "finra_venue_week": "derived",
+    "deliveries": "evidence",
+    "blobs": "evidence",
+    "captures": "evidence",
+    "rejects": "evidence",
+    "audits": "evidence",
+    "landings": "landing row",
+}
+"""The stage that begins when a landing writes a table."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What befalls a load: at the point of a number (from 1), or the first of a stage."""
+
+    where: int | str
+    act: Act
+    linger_seconds: float = 60
+
+
+@dataclass(frozen=True)
+class Seen:
+    """Where a load was seen last."""
+
+    number: int
+    stage: str
+    words: str
+    lingers: bool
+
+    def __str__(self) -> str:
+        return f"{self.stage}, point {self.number}: {self.words}"
+
+
+class Board:
+    """A page of memory that a load writes and others read, also once it is dead."""
+
+    def __init__(self, path: Path) -> None:
+        with path.open("a+b") as file:
+            file.truncate(mmap.PAGESIZE)
+            self._memory = mmap.mmap(file.fileno(), mmap.PAGESIZE)
+
+    def write(self, number: int, stage: int, words: str, *, lingers: bool) -> None:
+        text = words.encode()[:199]
+        self._memory[WORDS] = text.ljust(200, b"\0")
+        self._memory[: BOARD.size] = BOARD.pack(number, stage, lingers, 0)
+
+    def read(self) -> Seen:
+        number, stage, lingers, _ = BOARD.unpack(self._memory[: BOARD.size])
+        words = self._memory[WORDS].rstrip(b"\0").decode(errors="replace")
+        return Seen(number, ("", *STAGES)[stage], words, bool(lingers))
+
+
+class Points:
+    """Counts the points of this process, writes them on a board, and carries out a plan."""
+
+    def __init__(self, board: Board, plan: Plan | None) -> None:
+        self._board = board
+        self._plan = plan
+        self._lock = threading.Lock()
+        self._number = 0
+        self._stage = 0
+
+    @property
+    def stage(self) -> str:
+        return ("", *STAGES)[self._stage]
+
+    def passed(
+        self, words: str, stage: str | None = None, *, failure: Callable[[], Exception] | None
+    ) -> None:
+        """Pass a point; a ``stage`` that lies before the present one does not begin again."""
+        with self._lock:
+            self._number += 1
+            before = self._stage
+            if stage is not None:
+                self._stage = max(before, STAGES.index(stage) + 1)
+            plan, begins = self._plan, self._stage > before
+            is_there = plan is not None and (
+                plan.where == self._number or (begins and plan.where == self.stage)
+            )
+            lingers = is_there and plan is not None and plan.act == "linger"
+            self._board.write(self._number, self._stage, words, lingers=lingers)
+        if is_there and plan is not None:
+            _act(plan, failure)
+
+
+def _act(plan: Plan, failure: Callable[[], Exception] | None) -> None:
+    if plan.act == "linger":
+        time.sleep(plan.linger_seconds)
+    elif plan.act == "fail" and failure is not None:
+        raise failure()
+    elif plan.act != "fail":
+        os.kill(os.getpid(), signal.SIGKILL if plan.act == "die" else signal.SIGSTOP)
+
+
+def disk_failure() -> OSError:
+    return OSError(errno.EIO, os.strerror(errno.EIO))
+
+
+FILE_EVENTS = {"open", "os.rename", "os.mkdir", "os.remove"}
+
+
+def watch_files(points: Points, folder: Path) -> None:
+    """Pass a point for each file below ``folder`` that this process is about to touch."""
+    below = f"{folder}/"
+
+    def heard(name: str, arguments: tuple[Any, ...]) -> None:
+        if name not in FILE_EVENTS or not str(arguments[0]).startswith(below):
+            return
+        path = str(arguments[1] if name == "os.rename" else arguments[0]).removeprefix(below)
+        stage = None
+        if name == "open" and path.startswith(".partial/"):
+            stage = "checked" if points.stage in ("captured", "checked") else "blob written"
+        points.passed(f"{name} {path}", stage, failure=disk_failure)
+
+    sys.addaudithook(heard)
+
+
+class Statements:
+    """What one connection is told: each statement is a point, and may begin a stage."""
+
+    def __init__(self, points: Points, failure: Callable[[], Exception]) -> None:
+        self._points = points
+        self._failure = failure
+        self._writes = False
+
+    def passed(self, statement: str, suffix: str = "") -> None:
+        words = " ".join(statement.split())
+        stage = self._stage_of(words)
+        self._points.passed(words[:120] + suffix, stage, failure=self._failure)
+
+    def committing(self) -> None:
+        stage = "before COMMIT" if self._writes else None
+        self._points.passed("COMMIT", stage, failure=self._failure)
+
+    def committed(self) -> None:
+        stage, self._writes = ("after COMMIT" if self._writes else None), False
+        self._points.passed("COMMIT done", stage, failure=None)
+
+    def _stage_of(self, words: str) -> str | None:
+        if "BEGIN IMMEDIATE" in words or "READ COMMITTED" in words:
+            self._writes = True
+            return "fence"
+        if not self._writes:
+            return None
+        table = re.search(r'(?:INTO|FROM|UPDATE|COPY) "?(\w+)', words)
+        if words.startswith("SELECT"):
+            reads_earlier = table is not None and OF_TABLE.get(table[1]) == "derived"
+            return "audits" if reads_earlier else None
+        return OF_TABLE.get(table[1]) if table else None
+
+
+def watch_database(points: Points, url: str) -> None:
+    """Pass a point for each statement that this process gives the database at ``url``."""
+    name = str(make_url(url).database)
+
+    @event.listens_for(Engine, "do_connect")
+    def connect(dialect: Any, _record: Any, arguments: Any, options: Any) -> Any:
+        if name not in (*arguments, options.get("dbname")):
+            return None
+        if dialect.name == "sqlite":
+            connection = sqlite3.connect(*arguments, factory=_Sqlite, **options)
+            connection.statements = Statements(points, _sqlite_failure)
+        else:
+            connection = _Postgres.connect(*arguments, cursor_factory=_PostgresCursor, **options)
+            connection.server_cursor_factory = _PostgresServerCursor
+            connection.statements = Statements(points, _postgres_failure)
+        return connection
+
+
+def watch_dagster(points: Points) -> None:
+    """Pass a point before Dagster is told that a partition which landed is materialized."""
+
+    @event.listens_for(Engine, "before_cursor_execute")
+    def execute(_: Any, __: Any, statement: str, parameters: Any, *___: Any) -> None:
+        is_event = statement.startswith("INSERT INTO event_logs")
+        if is_event and points.stage in LANDED and "ASSET_MATERIALIZATION'" in str(parameters):
+            points.passed("a materialization", "recording", failure=None)
+
+
+LANDED = ("after COMMIT", "recording")
+
+
+def _sqlite_failure() -> Exception:
+    error = sqlite3.OperationalError("disk I/O error")
+    error.sqlite_errorcode = sqlite3.SQLITE_IOERR
+    return error
+
+
+def _postgres_failure() -> Exception:
+    return psycopg.errors.AdminShutdown("terminating connection due to administrator command")
+
+
+class _Sqlite(sqlite3.Connection):
+    statements: Statements | None = None
+
+    def cursor(self, factory: Any = None) -> Any:
+        return super().cursor(factory or _SqliteCursor)
+
+    def executemany(self, *arguments: Any) -> Any:
+        return self.cursor().executemany(*arguments)
+
+    def execute(self, *arguments: Any) -> Any:
+        return self.cursor().execute(*arguments)
+
+    def commit(self) -> None:
+        if self.statements is None or not self.in_transaction:
+            return super().commit()
+        self.statements.committing()
+        super().commit()
+        return self.statements.committed()
+
+
+class _SqliteCursor(sqlite3.Cursor):
+    def execute(self, sql: str, *parameters: Any) -> Any:
+        self._passed(sql)
+        return super().execute(sql, *parameters)
+
+    def executemany(self, sql: str, parameters: Any, /) -> Any:
+        rows = list(parameters)
+        self._passed(sql)
+        super().executemany(sql, rows[: len(rows) // 2])
+        self._passed(sql, f" after {len(rows) // 2} of {len(rows)} rows")
+        return super().executemany(sql, rows[len(rows) // 2 :])
+
+    def _passed(self, sql: str, suffix: str = "") -> None:
+        connection: Any = self.connection
+        if connection.statements is not None:
+            connection.statements.passed(sql, suffix)
+
+
+class _Postgres(psycopg.Connection[Any]):
+    statements: Statements | None = None
+
+    def commit(self) -> None:
+        if self.statements is None:
+            return super().commit()
+        self.statements.committing()
+        super().commit()
+        return self.statements.committed()
+
+
+def _pass_statement(cursor: Any, query: str, suffix: str = "") -> None:
+    if cursor.connection.statements is not None:
+        cursor.connection.statements.passed(query, suffix)
+
+
+class _PostgresServerCursor(psycopg.ServerCursor[Any]):
+    def execute(self, query: Any, *arguments: Any, **options: Any) -> Any:
+        _pass_statement(self, str(query))
+        return super().execute(query, *arguments, **options)
+
+
+class _PostgresCursor(psycopg.Cursor[Any]):
+    def execute(self, query: Any, *arguments: Any, **options: Any) -> Any:
+        _pass_statement(self, str(query))
+        return super().execute(query, *arguments, **options)
+
+    def executemany(self, query: Any, *arguments: Any, **options: Any) -> Any:
+        _pass_statement(self, str(query))
+        return super().executemany(query, *arguments, **options)
+
+    @contextmanager
+    def copy(self, statement: Any, *arguments: Any, **options: Any) -> Iterator[Any]:
+        _pass_statement(self, str(statement))
+        with super().copy(statement, *arguments, **options) as copy:
+            yield _Copy(copy, lambda: _pass_statement(self, str(statement), ", on the way"))
+
+
+@dataclass(frozen=True)
+class _Copy:
+    """A COPY that passes a point after each piece of it."""
+
+    copy: psycopg.Copy
+    passed: Callable[[], None]
+
+    def write(self, piece: bytes) -> None:
+        self.copy.write(piece)
+        self.passed()

@@ -1,0 +1,223 @@
+"""Where faults strike: a database with its artifacts, who reads it, and what must hold."""
+
+import hashlib
+import shutil
+import threading
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Self
+from uuid import uuid4
+
+import psycopg
+import zstandard
+from sqlalchemy import NullPool, create_engine, select, text
+
+from orchestration_project.resources.artifacts import PARTIAL, FolderStore
+from orchestration_project.resources.captures import Captures
+from orchestration_project.resources.clock import Clock
+from orchestration_project.resources.warehouse import Warehouse
+from orchestration_project.resources.warehouse.connecting import parsed_url
+from orchestration_project.resources.warehouse.migrating import VERSION_TABLE
+from orchestration_project.tables.finra import (
+    finra_otc_weekly,
+    finra_otc_weekly_history,
+    finra_symbol_week,
+    finra_venue_week,
+)
+from orchestration_project.tables.kinds import METADATA
+from tests import databases
+from tests.faults.loads import NOW
+from tests.faults.matrix import Database
+from tests.programs import wait_for
+
+Sums = tuple[tuple[str, int, int], ...]
+"""Of a week: each table, its rows, and their shares or rows changed."""
+
+PUBLISHED = text(
+    """
+    SELECT week_start AS week, 'rows' AS what, count(*) AS n, sum(share_quantity) AS shares
+      FROM finra_otc_weekly GROUP BY 1
+    UNION ALL SELECT week_start, 'history', count(*), sum(share_quantity)
+      FROM finra_otc_weekly_history GROUP BY 1
+    UNION ALL SELECT week_start, 'symbols', count(*), sum(total_share_quantity)
+      FROM finra_symbol_week GROUP BY 1
+    UNION ALL SELECT week_start, 'venues', count(*), sum(share_quantity)
+      FROM finra_venue_week GROUP BY 1
+    """
+)
+"""One statement, so one state of the database."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """A database, and a folder with the artifacts and all else that a load leaves."""
+
+    database: Database
+    url: str
+    folder: Path
+    server: str = ""
+
+    @classmethod
+    def empty(cls, database: Database, folder: Path, server: str) -> Self:
+        """Make a database without tables."""
+        folder.mkdir(parents=True, exist_ok=True)
+        if database == "sqlite":
+            return cls(database, f"sqlite:///{folder}/x.sqlite", folder)
+        return cls(database, _new_database(server, "template1"), folder, server)
+
+    @classmethod
+    def prepared(cls, database: Database, folder: Path, server: str) -> Self:
+        """Make a database with our tables."""
+        place = cls.empty(database, folder, server)
+        with Warehouse(place.url, clock=Clock(NOW)) as warehouse:
+            warehouse.prepare(holds="real")
+        return place
+
+    def copy(self, folder: Path) -> Self:
+        """Copy the database and the artifacts."""
+        shutil.copytree(self.folder, folder)
+        if self.database == "sqlite":
+            return replace(self, url=f"sqlite:///{folder}/x.sqlite", folder=folder)
+        template = self.url.partition("?")[0].rpartition("/")[2]
+        return replace(self, url=_new_database(self.server, template), folder=folder)
+
+    def forget(self) -> None:
+        """Drop the database: a server full of them slows down."""
+        if self.database == "postgresql":
+            name = self.url.partition("?")[0].rpartition("/")[2]
+            with psycopg.connect(self.server, autocommit=True) as connection:
+                connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)'.encode())
+
+
+def _new_database(server: str, template: str) -> str:
+    name = f"faults_{uuid4().hex}"
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"'.encode())
+    return server.replace("/postgres?", f"/{name}?")
+
+
+def published(place: Place) -> Mapping[str, Sums]:
+    """Return what is published of each week."""
+    engine = create_engine(parsed_url(place.url), poolclass=NullPool)
+    return _published(engine)
+
+
+def _published(engine: Any) -> Mapping[str, Sums]:
+    weeks: dict[str, list[tuple[str, int, int]]] = {}
+    with engine.connect() as connection:
+        for week, what, count, shares in connection.execute(PUBLISHED):
+            weeks.setdefault(str(week), []).append((what, count, int(shares)))
+    return {week: tuple(sorted(found)) for week, found in weeks.items()}
+
+
+class Reader:
+    """Reads what is published, over and over while it is entered, and keeps every state it saw."""
+
+    PAUSE_SECONDS = 0.01
+
+    def __init__(self, place: Place) -> None:
+        pool = {"poolclass": NullPool} if place.database == "sqlite" else {}
+        self._engine = create_engine(parsed_url(place.url), **pool)
+        self._end = threading.Event()
+        self._thread = threading.Thread(target=self._read)
+        self.looks = 0
+        self.states: dict[str, list[Sums]] = {}
+        self.error: Exception | None = None
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end.set()
+        self._thread.join()
+        self._engine.dispose()
+
+    def _read(self) -> None:
+        try:
+            while not self._end.wait(self.PAUSE_SECONDS):
+                for week, sums in _published(self._engine).items():
+                    seen = self.states.setdefault(week, [])
+                    if seen[-1:] != [sums]:
+                        seen.append(sums)
+                self.looks += 1
+        except Exception as error:  # noqa: BLE001 - the test shows it
+            self.error = error
+
+    def saw_only(self, before: Mapping[str, Sums], after: Mapping[str, Sums]) -> None:
+        """Fail where a week was in another state than those two, or went back."""
+        assert self.error is None
+        assert self.looks > 0
+        for week, seen in self.states.items():
+            allowed = [each[week] for each in (before, after) if week in each]
+            assert seen in (allowed[:1], allowed[1:], allowed), (week, seen, allowed)
+
+
+def nothing_is_left(place: Place) -> None:
+    """Fail where a process that died left something of its work behind."""
+    partial = place.folder / "artifacts" / PARTIAL
+    assert not partial.exists() or not list(partial.iterdir())
+    _every_blob_is_whole(place)
+    names = databases.rows(place.url, TABLES[place.database])
+    assert {name for (name,) in names} == {*METADATA.tables, VERSION_TABLE, *VIEWS}
+    if place.database == "sqlite":
+        assert databases.rows(place.url, text("PRAGMA integrity_check")) == [("ok",)]
+    else:
+        assert wait_for(lambda: databases.rows(place.url, HELD_OPEN) == [(0,)])
+
+
+TABLES = {
+    "sqlite": text(
+        "SELECT name FROM sqlite_master WHERE type IN ('table', 'view') AND name NOT LIKE 'sqlite%'"
+    ),
+    "postgresql": text(
+        "SELECT relname FROM pg_class JOIN pg_namespace s ON s.oid = relnamespace "
+        "WHERE relkind IN ('r', 'v', 'm', 'f', 'p') AND nspname <> 'information_schema' "
+        "AND nspname NOT IN ('pg_catalog', 'pg_toast')"
+    ),
+}
+"""All tables and views that are not the database's own, temporary ones included."""
+
+VIEWS = ("v_finra_otc_weekly",)
+
+HELD_OPEN = text(
+    "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
+    "AND pid <> pg_backend_pid() AND (state LIKE 'idle in transaction%' OR state = 'active')"
+)
+
+
+def _every_blob_is_whole(place: Place) -> None:
+    captures = Captures(FolderStore(place.folder / "artifacts"))
+    recorded = databases.rows(
+        place.url, text("SELECT sha256, byte_count, storage_uri FROM blobs ORDER BY sha256")
+    )
+    for sha256, byte_count, storage_uri in recorded:
+        captures.verified(sha256=sha256, byte_count=byte_count, storage_uri=storage_uri)
+    for file in (place.folder / "artifacts").rglob("*.zst"):
+        body = zstandard.ZstdDecompressor().decompress(file.read_bytes())
+        assert hashlib.sha256(body).hexdigest() == file.stem
+    for file in (place.folder / "artifacts").rglob("*.parquet"):
+        assert hashlib.sha256(file.read_bytes()).hexdigest() == file.stem
+
+
+def same(found: Mapping[str, Sequence[Any]], expected: Mapping[str, Sequence[Any]]) -> None:
+    """Fail where two databases hold other rows, and name them."""
+    for table, rows in expected.items():
+        missing, more = Counter(rows) - Counter(found[table]), Counter(found[table]) - Counter(rows)
+        assert (list(missing)[:3], list(more)[:3]) == ([], []), table
+
+
+def known(place: Place) -> Mapping[str, databases.Rows]:
+    """Return what is published and what was, without when it was known and by which delivery."""
+    tables = (finra_otc_weekly, finra_otc_weekly_history, finra_symbol_week, finra_venue_week)
+    return {
+        table.name: databases.rows(
+            place.url, select(*(each for each in table.columns if each.name not in OF_DELIVERIES))
+        )
+        for table in tables
+    }
+
+
+OF_DELIVERIES = ("capture_id", "known_from", "known_to")

@@ -1,0 +1,95 @@
+"""Weeks that are struck one after the other, each until a clean run has landed it."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sqlalchemy import text
+
+from tests.databases import contents, rows
+from tests.faults.loads import Job, Process, load_keys, loaded
+from tests.faults.points import Plan, Seen
+from tests.faults.publisher import key_of
+from tests.faults.scene import Place, Reader, known, nothing_is_left, same
+from tests.faults.weeks import Undisturbed, situation_of
+from tests.faulty_server import FaultyServer
+
+HELD = text("SELECT 1 FROM deliveries WHERE outcome = 'held_back' AND partition_key = :key")
+
+
+@dataclass
+class Series:
+    """The weeks, where they are loaded, and what struck each."""
+
+    place: Place
+    expected: Undisturbed
+    source_url: str
+    struck: list[tuple[int, Seen]] = field(default_factory=list)
+    waiting: list[int] = field(default_factory=list)
+
+    def job(self, *numbers: int, plan: Plan | None = None) -> Job:
+        """Return the load of these weeks."""
+        keys = [key_of(number) for number in numbers]
+        return Job(self.place.url, self.place.folder, self.source_url, keys, plan)
+
+    def begin(self, number: int, plan: Plan | None = None) -> Process:
+        """Begin the load of a week, once all before it are loaded."""
+        self.settle()
+        return Process(load_keys, self.job(number, plan=plan))
+
+    def leave(self, number: int, process: Process | None = None) -> None:
+        """Leave a week to the next clean run; ``process`` was struck while it loaded it."""
+        self.waiting.append(number)
+        if process is not None:
+            self.struck.append((number, process.seen))
+
+    def settle(self) -> None:
+        """Load cleanly what waits; what a struck load finished already is not done twice."""
+        numbers = [number for number in self.waiting if not self._is_held_back(number)]
+        self.waiting.clear()
+        told = loaded(self.job(*numbers)) if numbers else []
+        for number, words in zip(numbers, told, strict=True):
+            allowed = (self.expected.told[number], "unchanged; source api")
+            assert words in allowed, (number, words, self.struck[-1:])
+
+    def _is_held_back(self, number: int) -> bool:
+        """Whether the evidence of the week is recorded: each further run would do so again."""
+        if situation_of(number) != "held back":
+            return False
+        return bool(rows(self.place.url, HELD.bindparams(key=key_of(number))))
+
+
+@contextmanager
+def series(
+    expected: Undisturbed, folder: Path, *, has_more_evidence: bool = False
+) -> Iterator[Series]:
+    """Give a series, read it all the while, and compare at its end with undisturbed loads.
+
+    A load that fails may record what it fetched all the same, so that the tables have more
+    evidence than they would have.
+    """
+    place = expected.before.copy(folder / "place")
+    with FaultyServer(expected.publisher()) as source, Reader(place) as reader:
+        struck = Series(place, expected, source.url)
+        yield struck
+        struck.settle()
+    reader.saw_only(expected.before_published, expected.after_published)
+    if has_more_evidence:
+        same(known(place), expected.known)
+    else:
+        same(contents(place.url), expected.after)
+    nothing_is_left(place)
+    place.forget()
+
+
+StrikeWeek = Callable[[Series, int], None]
+
+
+def strike_each(struck: Series, is_wanted: Callable[[int], bool], strike: StrikeWeek) -> None:
+    """Strike the weeks that are wanted, in order, and load all others cleanly."""
+    for number in range(struck.expected.count):
+        if is_wanted(number):
+            strike(struck, number)
+        else:
+            struck.leave(number)

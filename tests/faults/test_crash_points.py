@@ -1,0 +1,77 @@
+"""A load dies, or its disk or database fails it, at each point that it passes."""
+
+import pytest
+
+from tests.faults.matrix import case_name, strikes
+from tests.faults.points import Plan
+from tests.faults.series import Series, series, strike_each
+from tests.faults.weeks import SITUATIONS, Undisturbed, situation_of
+
+pytestmark = pytest.mark.faults
+
+PARTS = 16
+"""The points are shared out to so many series; where there are fewer, the last ones are empty."""
+
+SOME_MORE = 8
+"""Points that a load may pass beyond those of another week, such as for a folder that it makes."""
+
+CAUSES = ("Input/output error", "disk I/O error", "terminating connection due to")
+
+
+def points_of(part: int, campaign, expected: Undisturbed) -> dict[int, int]:
+    """Return at which point each week of a series is struck."""
+    struck: dict[int, int] = {}
+    size = expected.count // len(SITUATIONS)
+    for place, situation in enumerate(SITUATIONS):
+        last = expected.points[situation] + SOME_MORE
+        chosen = range(campaign.every, last + 1, campaign.every)
+        assert len(chosen) <= PARTS * size, "there are more points than weeks"
+        numbers = range(place, expected.count, len(SITUATIONS))
+        struck |= dict(zip(numbers, chosen[part * size : (part + 1) * size], strict=False))
+    return struck
+
+
+@pytest.mark.parametrize("part", range(PARTS))
+@pytest.mark.parametrize(
+    ("fault", "database"), strikes("dies at every point, one after the other"), ids=case_name
+)
+def test_a_load_that_dies_at_a_point_publishes_all_or_nothing_and_lands_the_next_time(
+    fault, database, part, campaign, weeks, tmp_path, kill_seen
+):
+    expected = weeks(database)
+    if not (points := points_of(part, campaign, expected)):
+        return
+
+    def die(struck: Series, number: int) -> None:
+        process = struck.begin(number, Plan(points[number], "die"))
+        told = process.answer()
+        assert told == [] or process.seen.number <= points[number]
+        struck.leave(number, process)
+        if not told:
+            kill_seen(f"{database}, each point", process.seen.stage)
+
+    with series(expected, tmp_path) as struck:
+        strike_each(struck, points.__contains__, die)
+
+
+@pytest.mark.parametrize("part", range(PARTS))
+@pytest.mark.parametrize(
+    ("fault", "database"), strikes("disk or database fails at every point"), ids=case_name
+)
+def test_a_load_that_is_failed_at_a_point_says_so_publishes_nothing_half_and_lands_the_next_time(
+    fault, database, part, campaign, weeks, tmp_path
+):
+    expected = weeks(database)
+    if not (points := points_of(part, campaign, expected)):
+        return
+
+    def fail(struck: Series, number: int) -> None:
+        process = struck.begin(number, Plan(points[number], "fail"))
+        (told,) = process.answer()
+        is_told = any(cause in told for cause in CAUSES)
+        assert not is_told or ("expected:" in told and "what to do:" in told)
+        assert is_told or told == expected.told[number], (situation_of(number), points[number])
+        struck.leave(number, process)
+
+    with series(expected, tmp_path, has_more_evidence=True) as struck:
+        strike_each(struck, points.__contains__, fail)

@@ -1,0 +1,69 @@
+"""A load that is killed leaves nothing half done, wherever it was, and a clean run lands it."""
+
+import itertools
+import time
+
+import pytest
+
+from tests.faults.matrix import OF_A_LOAD, case_name, strikes
+from tests.faults.points import Plan
+from tests.faults.series import Series, series, strike_each
+from tests.faults.weeks import STAGES_OF, situation_of
+
+pytestmark = pytest.mark.faults
+
+LINGER_SECONDS = 0.005
+PARTS = 2
+
+
+@pytest.mark.parametrize(("fault", "database"), strikes("killed"), ids=case_name)
+def test_a_load_killed_at_a_stage_publishes_all_or_nothing_and_lands_the_next_time(
+    fault, database, campaign, weeks, tmp_path, kill_seen
+):
+    moments = campaign.random(fault.stage, database)
+    held = itertools.cycle([True, True, False])
+    left = campaign.share
+
+    def is_wanted(number: int) -> bool:
+        return left > 0 and fault.stage in STAGES_OF[situation_of(number)]
+
+    def kill(struck: Series, number: int) -> None:
+        """Kill at the boundary, where the load is held, or soon after it, where it goes on."""
+        nonlocal left
+        left -= 1
+        delay = 0 if next(held) else moments.uniform(0, 4 * LINGER_SECONDS)
+        plan = Plan(fault.stage, "linger", LINGER_SECONDS if delay else 60)
+        process = struck.begin(number, plan)
+        stages = OF_A_LOAD[OF_A_LOAD.index(fault.stage) :]
+        process.wait_until(lambda seen: seen.stage in stages)
+        time.sleep(delay)
+        process.kill()
+        struck.leave(number, process)
+        kill_seen(database, process.seen.stage)
+
+    with series(weeks(database), tmp_path) as struck:
+        strike_each(struck, is_wanted, kill)
+    at_the_boundary = [seen for _, seen in struck.struck if seen.stage == fault.stage]
+    assert len(at_the_boundary) >= max(1, campaign.share * 2 // 3)
+
+
+@pytest.mark.parametrize("part", range(PARTS))
+@pytest.mark.parametrize(("fault", "database"), strikes("killed at any moment"), ids=case_name)
+def test_a_load_killed_at_any_moment_publishes_all_or_nothing_and_lands_the_next_time(
+    fault, database, part, campaign, weeks, tmp_path, kill_seen
+):
+    moments = campaign.random(part, database)
+    expected = weeks(database)
+
+    def kill(struck: Series, number: int) -> None:
+        process = struck.begin(number)
+        point = moments.randint(1, expected.points[situation_of(number)])
+        process.wait_until(lambda seen: seen.stage != "" and seen.number >= point)
+        time.sleep(moments.uniform(0, LINGER_SECONDS))
+        process.kill()
+        struck.leave(number, process)
+        if not process.answer():
+            kill_seen(f"{database}, any moment", process.seen.stage)
+
+    with series(expected, tmp_path) as struck:
+        strike_each(struck, lambda number: True, kill)

@@ -1,0 +1,69 @@
+"""A Dagster run that is killed is known to be dead, and the next run lands and records its week."""
+
+import time
+
+import pytest
+
+from tests.databases import contents
+from tests.faults.dagster_runs import as_settings, materialized, run_job, runs_of
+from tests.faults.loads import Job, Process, loaded
+from tests.faults.matrix import STAGES, case_name, strikes
+from tests.faults.points import Plan
+from tests.faults.publisher import Publisher, key_of
+from tests.faults.scene import Place, Reader, nothing_is_left, published, same
+from tests.faults.weeks import STAGES_OF
+from tests.faulty_server import FaultyServer
+
+pytestmark = pytest.mark.faults
+
+ONE_IN = 20
+"""Of the kills, so many strike a whole run instead of a load alone, in each of the two ways."""
+
+
+LONGEST_DELAY_SECONDS = 0.02
+OF_A_NEW_WEEK = STAGES_OF["new"]
+
+
+def is_at_or_past(stage: str, seen: str) -> bool:
+    return seen != "" and STAGES.index(seen) >= STAGES.index(stage)
+
+
+@pytest.mark.parametrize(("fault", "database"), strikes("killed in a Dagster run"), ids=case_name)
+def test_a_run_that_is_killed_is_found_dead_and_the_next_one_lands_and_records_the_week(
+    fault, database, server, campaign, tmp_path, kill_seen
+):
+    count = max(2, campaign.kills // ONE_IN)
+    place = Place.prepared(database, tmp_path / "place", server(database))
+    alone = Place.prepared(database, tmp_path / "alone", server(database))
+    dagster = Place.empty(database, tmp_path / "dagster", server(database))
+    dagster_url = dagster.url if database == "postgresql" else ""
+    moments = campaign.random(fault.stage, database)
+    keys = [key_of(number) for number in range(count)]
+    dead = 0
+
+    def begun(source_url: str, key: str, plan: Plan | None) -> Process:
+        job = Job(place.url, place.folder, source_url, [key], plan)
+        return Process(run_job, as_settings(job, dagster_url))
+
+    with FaultyServer(Publisher(count)) as source, Reader(place) as reader:
+        loaded(Job(alone.url, alone.folder, source.url, keys))
+        looking = as_settings(Job(place.url, place.folder, source.url, []), dagster_url)
+        for key in keys:
+            is_any = fault.stage == "any"
+            stage = moments.choice(OF_A_NEW_WEEK) if is_any else fault.stage
+            process = begun(source.url, key, None if is_any else Plan(stage, "linger"))
+            process.wait_until(lambda seen, stage=stage: is_at_or_past(stage, seen.stage))
+            time.sleep(moments.uniform(0, LONGEST_DELAY_SECONDS))
+            process.kill()
+            if not process.answer():
+                dead += 1
+                kill_seen(f"{database}, Dagster run", process.seen.stage)
+            assert runs_of(looking)["unfinished"] == ["FAILED"] * dead
+            assert begun(source.url, key, None).answer() == ["success"]
+        assert runs_of(looking)["materialized"] == materialized(keys)
+        assert dead > 0
+    reader.saw_only({}, published(alone))
+    same(contents(place.url), contents(alone.url))
+    nothing_is_left(place)
+    for each in (place, alone, dagster):
+        each.forget()
