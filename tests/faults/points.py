@@ -149,8 +149,10 @@ def watch_files(points: Points, folder: Path) -> None:
             return
         path = str(arguments[1] if name == "os.rename" else arguments[0]).removeprefix(below)
         stage = None
-        if name == "open" and path.startswith(".partial/"):
-            stage = "checked" if points.stage in ("captured", "checked") else "blob written"
+        if name == "os.rename" and path.startswith("blobs/"):
+            stage = "blob written"
+        elif name == "open" and points.stage == "captured":
+            stage = "checked"
         points.passed(f"{name} {path}", stage, failure=disk_failure)
 
     sys.addaudithook(heard)
