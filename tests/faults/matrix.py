@@ -56,6 +56,7 @@ KILLED: tuple[Fault, ...] = (
     Fault("killed at any moment", "any", Outcome.DIES),
     Fault("killed in a Dagster run", "any", Outcome.DIES),
     Fault("killed in a Dagster run", "after COMMIT", Outcome.DIES),
+    Fault("killed in a Dagster run", "recording", Outcome.DIES),
     Fault("killed while the tables are made", "before the first load", Outcome.DIES),
     Fault("dies at every point, one after the other", "each", Outcome.DIES),
     Fault("disk or database fails at every point", "each", Outcome.FAILS),
