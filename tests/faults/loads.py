@@ -191,7 +191,8 @@ class Process:
 
     def wait_until_stopped(self) -> None:
         """Wait until it has stopped itself."""
-        wait_for(lambda: psutil.Process(self.pid).status() == psutil.STATUS_STOPPED)
+        process = psutil.Process(self.pid)
+        wait_for(lambda: process.status() == psutil.STATUS_STOPPED, PATIENCE_SECONDS)
 
     def go_on(self) -> None:
         """Let it go on where it stopped."""

@@ -29,8 +29,8 @@ from tests.faults.matrix import STAGES
 Act = Literal["die", "fail", "stop", "linger"]
 """Die by SIGKILL, fail as disk or database do, stop by SIGSTOP, or tell of it and wait."""
 
-BOARD = struct.Struct("<IIII")
-"""How many points were passed, the last stage and the moment's flag, as others see them."""
+BOARD = struct.Struct("<II")
+"""How many points were passed, and the number of the last stage that began."""
 
 WORDS = slice(BOARD.size, BOARD.size + 200)
 
@@ -66,7 +66,6 @@ class Seen:
     number: int
     stage: str
     words: str
-    lingers: bool
 
     def __str__(self) -> str:
         return f"{self.stage}, point {self.number}: {self.words}"
@@ -80,15 +79,15 @@ class Board:
             file.truncate(mmap.PAGESIZE)
             self._memory = mmap.mmap(file.fileno(), mmap.PAGESIZE)
 
-    def write(self, number: int, stage: int, words: str, *, lingers: bool) -> None:
+    def write(self, number: int, stage: int, words: str) -> None:
         text = words.encode()[:199]
         self._memory[WORDS] = text.ljust(200, b"\0")
-        self._memory[: BOARD.size] = BOARD.pack(number, stage, lingers, 0)
+        self._memory[: BOARD.size] = BOARD.pack(number, stage)
 
     def read(self) -> Seen:
-        number, stage, lingers, _ = BOARD.unpack(self._memory[: BOARD.size])
+        number, stage = BOARD.unpack(self._memory[: BOARD.size])
         words = self._memory[WORDS].rstrip(b"\0").decode(errors="replace")
-        return Seen(number, ("", *STAGES)[stage], words, bool(lingers))
+        return Seen(number, ("", *STAGES)[stage], words)
 
 
 class Points:
@@ -111,16 +110,15 @@ class Points:
         """Pass a point; a ``stage`` that lies before the present one does not begin again."""
         with self._lock:
             self._number += 1
-            before = self._stage
-            if stage is not None:
-                self._stage = max(before, STAGES.index(stage) + 1)
-            plan, begins = self._plan, self._stage > before
+            begins = stage is not None and STAGES.index(stage) >= self._stage
+            if stage is not None and begins:
+                self._stage = STAGES.index(stage) + 1
+            self._board.write(self._number, self._stage, words)
+            plan = self._plan
             is_there = plan is not None and (
-                plan.where == self._number or (begins and plan.where == self.stage)
+                plan.where == self._number or (begins and plan.where == stage)
             )
-            lingers = is_there and plan is not None and plan.act == "linger"
-            self._board.write(self._number, self._stage, words, lingers=lingers)
-        if is_there and plan is not None:
+        if plan is not None and is_there:
             _act(plan, failure)
 
 

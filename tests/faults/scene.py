@@ -118,8 +118,10 @@ class Reader:
     PAUSE_SECONDS = 0.01
 
     def __init__(self, place: Place) -> None:
-        pool = {"poolclass": NullPool} if place.database == "sqlite" else {}
-        self._engine = create_engine(parsed_url(place.url), **pool)
+        options: dict[str, Any] = {}
+        if place.database == "sqlite":  # now and then nobody has the file open, as in real life
+            options = {"poolclass": NullPool, "connect_args": {"timeout": 60}}
+        self._engine = create_engine(parsed_url(place.url), **options)
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._read)
         self.looks = 0
