@@ -13,6 +13,8 @@ from pathlib import Path
 from types import FrameType
 from typing import IO, NamedTuple, Self
 
+import psutil
+
 from orchestration_project.cli.watcher import end_groups
 from orchestration_project.errors import TransientError
 
@@ -44,6 +46,7 @@ class Services:
         self._environment = environment
         self._lock = lock
         self._services: list[Service] = []
+        self._children: dict[str, list[psutil.Process]] = {}
         self._is_asked_to_stop = False
 
     def __enter__(self) -> Self:
@@ -90,6 +93,10 @@ class Services:
         self._services.append(Service(name, process, log))
         _stdin(self._watcher).write(f"{process.pid}\n".encode())
 
+    def needs_its_child(self, name: str) -> None:
+        """From now on take a program that is left without any child process for one that ended."""
+        self._children[name] = []
+
     def wait_until(self, is_done: Callable[[], bool]) -> None:
         """Wait for something that the programs bring about.
 
@@ -102,10 +109,21 @@ class Services:
                 raise Stopped
             for service in self._services:
                 if service.process.poll() is not None:
-                    raise _death_of(service)
+                    raise _death_of(service, f"with status {service.process.returncode}")
+                if self._has_lost_its_child(service):
+                    raise _death_of(service, "in the process that does its work")
             if self._watcher.poll() is not None:
                 raise TransientError("the watcher process was killed", remedy="start again")
             time.sleep(POLL_SECONDS)
+
+    def _has_lost_its_child(self, service: Service) -> bool:
+        """A child may take the place of another; to look for it is dear, to ask a known one not."""
+        if service.name not in self._children:
+            return False
+        if not any(map(_is_alive, self._children[service.name])):
+            found = psutil.Process(service.process.pid).children()
+            self._children[service.name] = [child for child in found if _is_alive(child)]
+        return not self._children[service.name]
 
     def _ask_to_stop(self, _number: int, _frame: FrameType | None) -> None:
         self._is_asked_to_stop = True
@@ -121,10 +139,17 @@ def _stdin(process: subprocess.Popen[bytes]) -> IO[bytes]:
     return process.stdin
 
 
-def _death_of(service: Service) -> TransientError:
+def _is_alive(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _death_of(service: Service, how: str) -> TransientError:
     last_lines = service.log.read_text(errors="replace").splitlines()[-LAST_LINES:]
     return TransientError(
-        f"{service.name} ended by itself with status {service.process.returncode}; all is stopped",
+        f"{service.name} ended by itself {how}; all is stopped",
         found="\n    ".join(["its last lines are", *last_lines]),
         remedy="mend what they tell, and start again",
         log=service.log,

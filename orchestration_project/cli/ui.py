@@ -123,6 +123,7 @@ def _serve(services: Services, home: Path, host: str, port: int) -> None:
     code = f"code-server start -m {DEFINITIONS} --host 127.0.0.1 --port {code_port}"
     services.start("code-server", "dagster", *code.split(), "--log-level", level)
     services.wait_until(lambda: _accepts(code_port))
+    services.needs_its_child("code-server")  # which has loaded the code; it is not started again
 
     workspace = ["-w", str(_workspace(home, code_port))]
     address = ["--host", host, "--port", str(port)]

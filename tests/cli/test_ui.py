@@ -166,3 +166,21 @@ def test_the_death_of_one_program_ends_all_and_shows_its_last_words(tmp_path):
     assert error.startswith("code-server ended by itself with status -9; all is stopped\n")
     assert "Starting Dagster code proxy server" in error
     assert is_gone(ui.state_dir)
+
+
+def test_the_death_of_the_process_that_holds_the_code_ends_all(tmp_path):
+    ui = Ui(tmp_path / "state")
+    ui.announcement()
+    [code_server] = [
+        process
+        for process in psutil.Process(ui.process.pid).children()
+        if "code-server" in process.cmdline()
+    ]
+    [child] = code_server.children()
+    child.kill()
+    _, error = ui.process.communicate(timeout=40)
+    assert ui.process.returncode == 1
+    assert error.startswith(
+        "code-server ended by itself in the process that does its work; all is stopped\n"
+    )
+    assert is_gone(ui.state_dir)
