@@ -13,6 +13,7 @@ from sqlalchemy.dialects import registry
 from sqlalchemy.engine import URL
 
 from orchestration_project.errors import ConfigurationError, OrchestrationError, TransientError
+from orchestration_project.resources.warehouse.remedies import remedy
 from orchestration_project.settings import PROJECT_ROOT, SECRET_QUERY_WORDS
 
 registry.register("db2", "orchestration_project.resources.warehouse.db2", "Db2Dialect")
@@ -219,7 +220,7 @@ def explained(engine: Engine) -> Iterator[None]:
             "the database did not do what was asked",
             expected=f"a reachable, writable database at {shown(engine.url)}",
             found=str(cause).strip(),
-            remedy="check that it runs, that DATABASE_URL is right, and that its disk has space",
+            remedy=remedy(*_codes(cause), patience=PATIENCE["sqlite"][1]),
         ) from error
     except exc.TimeoutError as error:
         raise TransientError(

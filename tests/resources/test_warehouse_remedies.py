@@ -1,0 +1,29 @@
+"""What to do about what a database refuses."""
+
+import pytest
+
+from orchestration_project.resources.warehouse.remedies import ANY, remedy
+
+
+@pytest.mark.parametrize(
+    ("code", "state", "told"),
+    [
+        (5, None, "(`fuser FILE`), and end it; it was waited for as long as `timeout` in "),
+        (5, None, " says, 30 seconds without that"),
+        (10, None, "make space on its disk"),
+        (13, None, "make space on its disk"),
+        (None, "40001", "what else writes to our tables"),
+        (None, "40P01", "what else writes to our tables"),
+        (None, "42501", "grant the role its rights"),
+        (None, "53100", "make space on its disk"),
+        (None, "55P03", "end the session that holds the lock"),
+        (None, "57014", "statement_timeout"),
+    ],
+)
+def test_a_code_that_says_what_is_wrong_is_told_with_what_helps_against_it(code, state, told):
+    assert told in remedy(code, state, patience=30)
+
+
+@pytest.mark.parametrize(("code", "state"), [(14, None), (None, "57P01"), (None, None)])
+def test_any_other_code_is_told_with_what_to_look_at_first(code, state):
+    assert remedy(code, state, patience=30) == ANY
