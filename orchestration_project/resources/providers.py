@@ -27,6 +27,10 @@ from orchestration_project.resources.state import state_folder
 from orchestration_project.resources.warehouse import Warehouse
 from orchestration_project.settings import Settings, load_settings
 
+LARGEST_ANSWER_BYTES = 16 * 1024 * 1024
+"""FINRA's answers end at 3 MB; so much more is taken before one counts as endless, of each of those
+that are in flight together."""
+
 
 def open_clock(settings: Settings) -> Clock:
     """Return the clock of these settings, the same in all of a process: a given time advances."""
@@ -99,6 +103,7 @@ def open_http(settings: Settings) -> HttpClient:
         now=Clock().now,
         use_environment=not settings.is_demo,
         user_agent=f"orchestration_project/{_version()}",
+        max_body_bytes=LARGEST_ANSWER_BYTES,
     )
 
 
