@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import create_engine, select, text
+from sqlalchemy import create_engine, inspect, select, text
 
 from orchestration_project.resources.warehouse.connecting import parsed_url
 from orchestration_project.tables import finra, operations, spine  # noqa: F401 - declare the tables
@@ -44,6 +44,14 @@ def rows(url: str, statement: Any) -> Rows:
     engine = create_engine(parsed_url(url))
     with engine.connect() as connection:
         found = [tuple(row) for row in connection.execute(statement)]
+    engine.dispose()
+    return found
+
+
+def has_table(url: str, name: str) -> bool:
+    """Say whether there is such a table."""
+    engine = create_engine(parsed_url(url))
+    found = inspect(engine).has_table(name)
     engine.dispose()
     return found
 

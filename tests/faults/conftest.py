@@ -2,15 +2,21 @@
 
 import math
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 from typing import Any
+from uuid import uuid4
 
+import dagster as dg
+import psycopg
 import pytest
 
+from tests import databases
+from tests.faults.file_loads import Loads
 from tests.faults.matrix import OF_A_LOAD, STAGES, Database
+from tests.faults.servers import OwnServer, started_server
 from tests.faults.weeks import Undisturbed, undisturbed
 
 KILLS, SEED = 200, 20260302
@@ -118,3 +124,41 @@ def kill_seen(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
         request.node.user_properties.append(("kill", f"{kind}|{stage}"))
 
     return kill_seen
+
+
+@pytest.fixture
+def loads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Loads]:
+    with dg.instance_for_test() as instance:
+        yield Loads(tmp_path / "load", monkeypatch, instance)
+
+
+@pytest.fixture
+def new_database(postgres_server: str) -> Callable[[], str]:
+    """Makes an empty PostgreSQL database and returns its URL."""
+
+    def make() -> str:
+        name = f"test_{uuid4().hex}"
+        with psycopg.connect(postgres_server, autocommit=True) as connection:
+            connection.execute(f'CREATE DATABASE "{name}"'.encode())
+        return postgres_server.replace("/postgres?", f"/{name}?")
+
+    return make
+
+
+@pytest.fixture
+def own_server(
+    postgres_server: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[OwnServer]:
+    """A server that may be restarted; the session's one decides where all have their locks."""
+    with started_server(tmp_path_factory.mktemp("server")) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def both_versions(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, databases.Rows]:
+    """What both versions of the file leave in every table where nothing strikes."""
+    folder = tmp_path_factory.mktemp("both_versions")
+    url = f"sqlite:///{folder}/x.sqlite"
+    with pytest.MonkeyPatch.context() as environment, dg.instance_for_test() as instance:
+        Loads(folder / "load", environment, instance).both(url)
+    return databases.contents(url)

@@ -73,7 +73,66 @@ KILLED: tuple[Fault, ...] = (
     Fault("clock set forward a year and back", "between two landings", Outcome.LANDS),
 )
 
-FAULTS: tuple[Fault, ...] = KILLED
+POSTGRESQL: tuple[Database, ...] = ("postgresql",)
+SQLITE: tuple[Database, ...] = ("sqlite",)
+
+SURROUNDINGS = (
+    *(
+        Fault("the connection is dropped", stage, Outcome.LANDS, POSTGRESQL)
+        for stage in (
+            "while rows are copied, by the network",
+            "while rows are copied, by the server",
+            "before COMMIT arrives",
+            "after COMMIT, before its answer",
+        )
+    ),
+    Fault("the server is restarted at once", "while rows are copied", Outcome.LANDS, POSTGRESQL),
+    *(
+        Fault(name, stage, outcome, POSTGRESQL)
+        for name in ("a serialization failure", "a statement_timeout", "a lock_timeout")
+        for stage, outcome in (
+            ("the first attempt", Outcome.LANDS),
+            ("every attempt", Outcome.FAILS),
+        )
+    ),
+    Fault("a deadlock", "the first attempt", Outcome.LANDS, POSTGRESQL),
+    Fault("the role has lost a right", "every attempt", Outcome.FAILS, POSTGRESQL),
+    Fault("another process locks the file", "for less than the timeout", Outcome.LANDS, SQLITE),
+    Fault("another process locks the file", "for more than the timeout", Outcome.LANDS, SQLITE),
+    Fault("another process locks the file", "for ever", Outcome.FAILS, SQLITE),
+    Fault("the disk is full", "below the captured bytes", Outcome.FAILS, SQLITE),
+    Fault("the disk is full", "below the staged rows", Outcome.FAILS, SQLITE),
+    Fault("the disk is full", "below the database", Outcome.FAILS),
+    Fault("the disk is full", "below Dagster's runs and events", Outcome.FAILS, SQLITE),
+    Fault("the disk is full", "below what steps print", Outcome.FAILS, SQLITE),
+    *(
+        Fault(name, "while pages are fetched", Outcome.FAILS, SQLITE)
+        for name in (
+            "a body without end",
+            "a byte at a time",
+            "a body of 10 GB",
+            "a gzip bomb",
+            "pages without end",
+        )
+    ),
+    Fault(
+        "the database server is restarted at once",
+        "during a backfill",
+        Outcome.RECOVERS,
+        POSTGRESQL,
+    ),
+    *(
+        Fault("kill -9 during a backfill", part, Outcome.RECOVERS)
+        for part in ("the run worker", "the daemon", "the whole process tree")
+    ),
+    *(
+        Fault("kill -9 during a backfill", part, Outcome.RECOVERS, SQLITE)
+        for part in ("the code server", "the code server's own child", "the web server")
+    ),
+)
+"""Databases, disks and sources that break, and services that are killed."""
+
+FAULTS: tuple[Fault, ...] = (*KILLED, *SURROUNDINGS)
 
 
 def strikes(name: str) -> list[tuple[Fault, Database]]:

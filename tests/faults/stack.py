@@ -1,0 +1,143 @@
+"""What `ui` runs, as an operator meets it: started, asked for a backfill, and killed by parts."""
+
+import json
+import re
+import subprocess
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import psutil
+from sqlalchemy import func, select
+
+from orchestration_project.assets.finra import SPECS
+from orchestration_project.tables.finra import finra_otc_weekly
+from orchestration_project.tables.spine import landings
+from tests import databases, programs
+
+ASSETS = [{"path": list(spec.key.path)} for spec in SPECS]
+LOCATIONS = """{workspaceOrError {... on Workspace {locationEntries {
+  locationOrLoadError {__typename}}}}}"""
+LAUNCH = """mutation {{launchPartitionBackfill(backfillParams: {{
+  partitionNames: {partitions}, assetSelection: {assets}}})
+  {{__typename ... on LaunchBackfillSuccess {{backfillId}}}}}}"""
+BACKFILLS = "{partitionBackfillsOrError {... on PartitionBackfills {results {status}}}}"
+RUNS = """{runsOrError {... on Runs {results {status eventConnection {events {
+  __typename ... on RunFailureEvent {message}}}}}}}"""
+
+PARTS = {
+    "the run worker": "spawn_main",
+    "the daemon": "dagster._daemon",
+    "the code server": "code-server",
+    "the code server's own child": "api grpc",
+    "the web server": "dagster_webserver",
+    "the whole process tree": "",
+}
+"""What can be killed, and what stands in the command line of such a process."""
+
+
+class Stack:
+    """The `ui` command over one STATE_DIR, which may be started again and again."""
+
+    def __init__(self, folder: Path, **environment: str) -> None:
+        self.state_dir = folder / "state"
+        self.port = programs.free_port()
+        self.environment = environment
+        self._process: subprocess.Popen[str] | None = None
+
+    def start(self) -> None:
+        """Start it and wait until it has loaded the definitions."""
+        self._process = programs.start_unheard(
+            self.state_dir,
+            *("orchestration_project", "ui", "--port", str(self.port)),
+            **self.environment,
+        )
+        programs.wait_for(self._is_ready, seconds=180)
+
+    @property
+    def is_up(self) -> bool:
+        """Whether `ui` itself still runs."""
+        return self._process is not None and self._process.poll() is None
+
+    def _is_ready(self) -> bool:
+        assert self.is_up, "ui ended while it started"
+        found = self._asked(LOCATIONS).get("workspaceOrError", {}).get("locationEntries", [])
+        loaded = [each["locationOrLoadError"] or {} for each in found]
+        return [each.get("__typename") for each in loaded] == ["RepositoryLocation"]
+
+    def _asked(self, query: str) -> dict[str, Any]:
+        """Return the answer, empty while there is none."""
+        try:
+            return programs.graphql(self.port, query) or {}
+        except (OSError, ValueError):
+            return {}
+
+    def backfill(self, partitions: Iterable[str]) -> None:
+        """Launch a backfill, as the page of an asset does."""
+        assets = re.sub(r'"path"', "path", json.dumps(ASSETS))
+        query = LAUNCH.format(partitions=json.dumps(list(partitions)), assets=assets)
+        answer = programs.graphql(self.port, query)["launchPartitionBackfill"]
+        assert answer["__typename"] == "LaunchBackfillSuccess", answer
+
+    def backfill_states(self) -> list[str]:
+        found = self._asked(BACKFILLS).get("partitionBackfillsOrError", {})
+        return [each["status"] for each in found.get("results", [])]
+
+    def runs(self) -> list[tuple[str, str]]:
+        """Return the status of every run, and what its failure says, the newest first."""
+        found = self._asked(RUNS).get("runsOrError", {}).get("results", [])
+        return [(each["status"], _failure_in(each["eventConnection"]["events"])) for each in found]
+
+    def processes(self, part: str) -> list[psutil.Process]:
+        """Return the processes of a part: those that do not descend from another of them."""
+        words = PARTS[part]
+        found = [
+            each
+            for each in programs.processes_of(self.state_dir)
+            if words in " ".join(_command(each))
+        ]
+        return [each for each in found if each.ppid() not in {other.pid for other in found}]
+
+    def kill(self, part: str) -> None:
+        """Kill -9 a part; of the tree, every process at once."""
+        if not PARTS[part]:
+            return self.kill_all()
+        for process in self.processes(part):
+            process.kill()
+        return None
+
+    def kill_all(self) -> None:
+        """Kill every process of this STATE_DIR, the demo's server too, as a power cut does."""
+        for process in programs.processes_of(self.state_dir):
+            process.kill()
+        if self._process:
+            self._process.wait()
+
+    def wait_for_its_end(self) -> None:
+        """Wait until `ui` has ended by itself, and all that it had started."""
+        programs.wait_for(lambda: not self.is_up, seconds=90)
+
+
+def _failure_in(events: Iterable[Mapping[str, str]]) -> str:
+    return " ".join(each["message"] for each in events if each.get("message"))
+
+
+def _command(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except (psutil.NoSuchProcess, psutil.ZombieProcess):
+        return []
+
+
+def landed_count(url: str) -> int:
+    """Return how many landings there are, 0 before there are tables."""
+    if not databases.has_table(url, landings.name):
+        return 0
+    return databases.rows(url, select(func.count()).select_from(landings))[0][0]
+
+
+def weeks_of(url: str) -> databases.Rows:
+    """Return what is published: each tier and week, and its number of rows."""
+    weekly = finra_otc_weekly.c
+    counted = select(weekly.tier, weekly.week_start, func.count())
+    return databases.rows(url, counted.group_by(weekly.tier, weekly.week_start))

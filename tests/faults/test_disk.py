@@ -1,0 +1,192 @@
+"""A disk that is full to its last byte below one thing that a load writes.
+
+Small disks of their own, so that what fills up is that thing alone. What a limit on the size of
+files shows, which needs no mount, is in `tests/resources/test_bad_surroundings.py` and
+`tests/cli/test_full_disk.py`.
+"""
+
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+from uuid import uuid4
+
+import psycopg
+import pytest
+
+from tests import databases, programs
+from tests.faults.disks import Disk, tiny_disk
+from tests.faults.file_loads import AFTER, BEFORE, RESTATED, Ended, Loads, quantities
+from tests.faults.matrix import strikes
+from tests.resources.test_bad_files import GOOD, KEY, NAME
+
+pytestmark = pytest.mark.faults
+
+PAGES_OF_A_BLOB = 2
+"""So many are left where the compressed bytes shall fit, and the Parquet file shall not."""
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Disk]:
+    with tiny_disk(tmp_path / "disk", mebibytes=4) as disk:
+        yield disk
+
+
+def assert_it_failed(ended: Ended, url: str, *said: str) -> None:
+    """It is told once, with what to do; nothing was published."""
+    missing = [each for each in ("what to do: ", *said) if each not in ended.told]
+    assert missing == [], ended.told
+    assert re.search(rf"partitions?={re.escape(KEY)}", ended.told)
+    assert ended.attempts == 1
+    assert quantities(url) == BEFORE
+
+
+def fails_and_lands_once_there_is_space(
+    loads: Loads, url: str, disk: Disk, *said: str, leaving_pages: int = 0
+) -> None:
+    loads.deliver(GOOD)
+    assert loads.run(url).is_well
+    loads.deliver(RESTATED)
+    disk.fill(leaving_pages=leaving_pages)
+    ended = loads.run(url)
+    assert not list(disk.folder.rglob(".partial-*"))
+    disk.free()  # without which SQLite cannot even be read
+    assert_it_failed(ended, url, *said)
+    assert loads.run(url).is_well
+    assert quantities(url) == AFTER
+
+
+@pytest.mark.parametrize(
+    ("stage", "leaving_pages", "folder"),
+    [
+        ("below the captured bytes", 0, "blobs"),
+        ("below the staged rows", PAGES_OF_A_BLOB, "staged"),
+    ],
+)
+def test_a_load_whose_files_do_not_fit_the_disk_says_which_and_lands_once_there_is_space(
+    stage: str,
+    leaving_pages,
+    folder,
+    disk: Disk,
+    loads: Loads,
+    tmp_path,
+    monkeypatch,
+    both_versions,
+):
+    assert any(fault.stage == stage for fault, _ in strikes("the disk is full"))
+    monkeypatch.setenv("ARTIFACTS_URL", str(disk.folder))
+    url = f"sqlite:///{tmp_path}/x.sqlite"
+    said = (f"cannot write the artifact {folder}/", "No space left on device", "free some disk")
+    fails_and_lands_once_there_is_space(loads, url, disk, *said, leaving_pages=leaving_pages)
+    assert databases.contents(url) == both_versions
+
+
+@pytest.mark.parametrize(
+    ("leaving_pages", "found"), [(0, "disk I/O error"), (12, "database or disk is full")]
+)
+def test_a_sqlite_file_that_cannot_grow_keeps_what_it_has(
+    leaving_pages: int, found: str, disk: Disk, loads: Loads, both_versions
+):
+    url = f"sqlite:///{disk.folder}/x.sqlite"
+    said = (found, f"{disk.folder}/x.sqlite", "make space on its disk")
+    fails_and_lands_once_there_is_space(loads, url, disk, *said, leaving_pages=leaving_pages)
+    assert databases.contents(url) == both_versions
+
+
+@contextmanager
+def database_on(disk: Disk, server: str) -> Iterator[str]:
+    """Give the URL of a PostgreSQL database whose tables lie on the disk."""
+    [socket_folder] = parse_qs(urlsplit(server).query)["host"]
+    owner = Path(socket_folder, ".s.PGSQL.5432").stat().st_uid
+    place = disk.folder / "tablespace"
+    place.mkdir()
+    os.chown(place, owner, -1)
+    name = f"test_{uuid4().hex}"
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(f"CREATE TABLESPACE {name} LOCATION '{place}'".encode())
+        connection.execute(f"CREATE DATABASE {name} TABLESPACE {name}".encode())
+        yield server.replace("/postgres?", f"/{name}?")
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+        connection.execute(f"DROP TABLESPACE {name}".encode())
+
+
+@pytest.mark.slow
+def test_a_postgresql_whose_tables_cannot_grow_keeps_what_it_has(
+    loads: Loads, postgres_server: str, tmp_path_factory: pytest.TempPathFactory, both_versions
+):
+    folder = tmp_path_factory.mktemp("tablespace")
+    open_to_the_server(folder)
+    with (
+        tiny_disk(folder, mebibytes=16) as disk,
+        database_on(disk, postgres_server) as url,
+    ):
+        said = ("No space left on device", "make space on its disk")
+        fails_and_lands_once_there_is_space(loads, url, disk, *said)
+        assert databases.contents(url) == both_versions
+
+
+def open_to_the_server(folder: Path) -> None:
+    """Let another user pass through the folders above, which pytest made for this one."""
+    for each in (folder, *folder.parents):
+        if each.stat().st_mode & 0o001 == 0:
+            each.chmod(each.stat().st_mode | 0o011)
+
+
+class Command:
+    """`run`, in a process of its own, with its Dagster's state on a small disk."""
+
+    def __init__(self, folder: Path) -> None:
+        self.state = folder / "state"
+        self._files = folder / "files"
+        self._files.mkdir(parents=True)
+        self.url = databases.sqlite_url(self.state, "files")
+
+    def load(self, content: bytes) -> tuple[int, str]:
+        """Load this file; return status and what stands on standard error."""
+        (self._files / NAME).write_bytes(content)
+        process = programs.start(
+            self.state,
+            *("orchestration_project", "run"),
+            FINRA_SOURCE="files",
+            FINRA_FILES_DIR=str(self._files),
+        )
+        _, error = process.communicate(timeout=240)
+        return process.returncode, error
+
+
+@pytest.fixture(scope="module")
+def undisturbed_command(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Mapping[str, databases.Rows]:
+    command = Command(tmp_path_factory.mktemp("command"))
+    assert [command.load(content) for content in (GOOD, RESTATED)] == [(0, ""), (0, "")]
+    return databases.contents(command.url)
+
+
+WHERE: Mapping[str, Callable[[Path], Path]] = {
+    "below Dagster's runs and events": lambda state: state / "dagster",
+    "below what steps print": lambda state: state / "dagster" / "compute_logs",
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", WHERE)
+def test_a_full_disk_below_dagsters_own_state_is_told_and_the_next_run_ends_all_the_same(
+    stage: str, tmp_path: Path, undisturbed_command
+):
+    assert any(fault.stage == stage for fault, _ in strikes("the disk is full"))
+    command = Command(tmp_path)
+    with tiny_disk(WHERE[stage](command.state), mebibytes=32) as disk:
+        assert command.load(GOOD) == (0, "")
+        disk.fill()
+        status, error = command.load(RESTATED)
+        assert status == 1
+        assert error.startswith("Dagster could not write its own state\n"), error
+        assert "make space; what is landed stays; run it again" in error
+        assert "Traceback" not in error
+        assert quantities(command.url) in (BEFORE, AFTER)
+        disk.free()
+        assert command.load(RESTATED) == (0, "")
+    assert databases.contents(command.url) == undisturbed_command
