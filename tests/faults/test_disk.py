@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from urllib.parse import parse_qs, urlsplit
 from uuid import uuid4
 
@@ -100,6 +101,7 @@ def database_on(disk: Disk, server: str) -> Iterator[str]:
     """Give the URL of a PostgreSQL database whose tables lie on the disk."""
     [socket_folder] = parse_qs(urlsplit(server).query)["host"]
     owner = Path(socket_folder, ".s.PGSQL.5432").stat().st_uid
+    disk.folder.parent.chmod(0o755)
     place = disk.folder / "tablespace"
     place.mkdir()
     os.chown(place, owner, -1)
@@ -114,24 +116,16 @@ def database_on(disk: Disk, server: str) -> Iterator[str]:
 
 @pytest.mark.slow
 def test_a_postgresql_whose_tables_cannot_grow_keeps_what_it_has(
-    loads: Loads, postgres_server: str, tmp_path_factory: pytest.TempPathFactory, both_versions
+    loads: Loads, postgres_server: str, both_versions
 ):
-    folder = tmp_path_factory.mktemp("tablespace")
-    open_to_the_server(folder)
     with (
-        tiny_disk(folder, mebibytes=16) as disk,
+        TemporaryDirectory() as folder,  # pytest's own are closed to the server's user
+        tiny_disk(Path(folder) / "disk", mebibytes=16) as disk,
         database_on(disk, postgres_server) as url,
     ):
         said = ("No space left on device", "make space on its disk")
         fails_and_lands_once_there_is_space(loads, url, disk, *said)
         assert databases.contents(url) == both_versions
-
-
-def open_to_the_server(folder: Path) -> None:
-    """Let another user pass through the folders above, which pytest made for this one."""
-    for each in (folder, *folder.parents):
-        if each.stat().st_mode & 0o001 == 0:
-            each.chmod(each.stat().st_mode | 0o011)
 
 
 class Command:
