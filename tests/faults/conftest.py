@@ -73,8 +73,8 @@ class Campaign:
 
     @property
     def every(self) -> int:
-        """Of how many points one is tried: of each, unless there are fewer kills than usual."""
-        return max(1, KILLS // self.kills)
+        """Of how many points one is tried: each, unless there are fewer kills than usual."""
+        return 1 if self.kills >= KILLS else 2 * KILLS // self.kills
 
     def random(self, *what: object) -> Random:
         """Return what is drawn from for a case."""
