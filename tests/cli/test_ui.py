@@ -132,7 +132,7 @@ def test_with_postgresql_it_shows_the_runs_there_and_ctrl_c_leaves_no_process(
     assert len(family) >= 5  # watcher, code server and its worker, web server, daemon
     assert ui.end(signal.SIGINT) == 0
     assert is_gone(ui.state_dir)
-    _, left = psutil.wait_procs(family, timeout=10)  # who inherits them may take its time
+    _, left = psutil.wait_procs(family, timeout=60)  # who inherits them may take its time
     assert left == []
     assert {path.name for path in tmp_path.iterdir()} == {"state"}
 
