@@ -38,9 +38,8 @@ def demo_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[S
 def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URL of a server that lives for the session."""
     binaries = binaries_asked_for()
-    started = (
-        server_of(binaries) if binaries else server_of_pip(tmp_path_factory.mktemp("postgres"))
-    )
+    locks = tmp_path_factory.mktemp("postgres")
+    started = server_of(binaries) if binaries else server_of_pip(locks)
     with started as url:
         yield url
 
