@@ -165,7 +165,7 @@ class Statements:
         self._writes = False
 
     def passed(self, statement: str, suffix: str = "") -> None:
-        words = " ".join(statement.split())
+        words = " ".join(statement.split()).removeprefix("COPY (")  # of what it selects
         stage = self._stage_of(words)
         self._points.passed(words[:120] + suffix, stage, failure=self._failure)
 
@@ -313,6 +313,9 @@ class _Copy:
 
     copy: psycopg.Copy
     passed: Callable[[], None]
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.copy)
 
     def write(self, piece: bytes) -> None:
         self.copy.write(piece)
