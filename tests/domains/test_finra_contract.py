@@ -16,6 +16,7 @@ from orchestration_project.contracts import Checked, Part
 from orchestration_project.domains.finra.audits import checked_week
 from orchestration_project.domains.finra.contract import (
     API_FIELDS,
+    BYTES_AT_ONCE,
     OTHER_SUMS,
     check_week,
     exact_scaled,
@@ -459,3 +460,26 @@ def test_the_real_files_figures_are_those_of_a_plain_reading(real: Checked):
         for symbol, venue, shares in real.rows["symbol", "venue_id", "share_quantity"].rows()
     }
     assert landed == dict(plain)
+
+
+def test_a_delivery_too_large_for_one_piece_is_sorted_and_added_up_as_one():
+    long_name = {"issueName": "x" * 1000, "marketParticipantName": "y" * 900}
+    pieces = 3
+    lines = [line(long_name, quantities(f"S{n:05}", "2")) for n in range(BYTES_AT_ONCE // 2100)]
+    parts = [
+        page(
+            *(each.replace("|UBSA|", f"|V{number}|") for each in reversed(lines)),
+            line(TOTAL, quantities("S00000", f"{number}")),
+            line(quantities("", "1")),
+            number=number,
+        )
+        for number in range(1, pieces + 1)
+    ]
+    week = check_week(parts, week_start=WEEK, tier="T1")
+    assert week.received_count == pieces * (len(lines) + 2)
+    assert len(week.rows) == pieces * len(lines)
+    keys = list(week.rows.select("symbol", "venue_id").iter_rows())
+    assert keys == sorted(keys)
+    assert set(week.firm_sums.filter(pl.col("symbol") != "")["share_quantity"]) == {2 * pieces}
+    assert week.totals["share_quantity"].to_list() == [1 + 2 + 3]
+    assert week.rejects["part_number"].to_list() == [1, 2, 3]
