@@ -30,7 +30,7 @@ from sqlalchemy import Connection, Engine, event
 from sqlalchemy.pool import NullPool, Pool
 
 EVENTS_AT_ONCE = 200
-"""Of the same kind and run; others wait for the file meanwhile, for a tenth of a second."""
+"""Of one run, in one transaction: others wait for the file meanwhile."""
 
 FILES_KEPT_OPEN = 8
 """The index, the runs, the schedules, and the runs that are looked at or written now."""
