@@ -1,4 +1,4 @@
-"""What tests of commands share: a database of either kind, which the settings name."""
+"""What tests of commands share: a database that the settings name, and a STATE_DIR for programs."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,6 +7,7 @@ from uuid import uuid4
 import pytest
 
 from orchestration_project.resources.warehouse import Warehouse
+from tests import programs
 from tests.resources.weeks import Desk, StoppedClock
 
 
@@ -34,3 +35,12 @@ def desk(
     with Warehouse(url, clock=clock, schema=schema) as warehouse:
         warehouse.prepare(holds="real")
         yield Desk(warehouse, tmp_path / "artifacts")
+
+
+@pytest.fixture
+def state_dir(tmp_path: Path) -> Iterator[Path]:
+    """A STATE_DIR whose programs end with the test."""
+    folder = tmp_path / "state"
+    yield folder
+    for process in programs.processes_of(folder):
+        process.kill()

@@ -1,20 +1,11 @@
 """Moving to another database, as a person does it over the demo."""
 
 import psycopg
-import pytest
 
 from tests import databases, programs
 
 RUN = ("orchestration_project", "run", "--weeks", "1")
 COPY = ("orchestration_project", "copy-database", "--to")
-
-
-@pytest.fixture
-def state_dir(tmp_path):
-    folder = tmp_path / "state"
-    yield folder
-    for process in programs.processes_of(folder):
-        process.kill()
 
 
 def test_after_a_move_to_postgresql_the_next_run_says_that_nothing_changed(state_dir, postgres_url):

@@ -3,7 +3,6 @@
 from uuid import uuid4
 
 import psycopg
-import pytest
 
 from orchestration_project.resources.warehouse.migrating import VERSION_TABLE
 from orchestration_project.tables.catalogue import tables
@@ -16,14 +15,6 @@ MIGRATE = ("orchestration_project", "migrate")
 
 MADE = """SELECT relname FROM pg_class
 WHERE relkind IN ('r', 'v') AND relnamespace = 'public'::regnamespace"""
-
-
-@pytest.fixture
-def state_dir(tmp_path):
-    folder = tmp_path / "state"
-    yield folder
-    for process in programs.processes_of(folder):
-        process.kill()
 
 
 def asked(url: str, statement: str) -> list[tuple]:

@@ -21,14 +21,6 @@ REAL_FILES = PROJECT_ROOT.parent / "shared" / "data" / "finra"
 RUN = ("orchestration_project", "run", "--weeks")
 
 
-@pytest.fixture
-def state_dir(tmp_path):
-    folder = tmp_path / "state"
-    yield folder
-    for process in programs.processes_of(folder):
-        process.kill()
-
-
 def test_the_weeks_are_landed_and_a_second_run_changes_nothing_and_says_so(state_dir):
     status, output, error = programs.run(state_dir, *RUN, "8")
     assert status == 0, error
