@@ -7,7 +7,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import polars as pl
 
@@ -137,18 +137,26 @@ def content_sha256(rows: pl.DataFrame) -> str:
     """
     digest = hashlib.sha256(f"{len(rows)} {'|'.join(rows.columns)}".encode())
     for column in rows.iter_columns():
-        values = column if column.dtype == pl.String else column.to_physical()
         if column.null_count():
-            digest.update(column.is_null().cast(pl.UInt8).to_numpy().tobytes())
-            values = values.fill_null("" if column.dtype == pl.String else 0)
+            digest.update(column.is_null().cast(pl.UInt8).to_numpy().data)
         else:
             digest.update(bytes(len(column)))
         if column.dtype == pl.String:
-            digest.update(values.str.len_bytes().to_numpy().tobytes())
-            digest.update(values.str.join("").item().encode())
+            values = column.fill_null("")
+            digest.update(values.str.len_bytes().to_numpy().data)
+            digest.update(_joined(values))
         else:
-            digest.update(values.to_numpy().tobytes())
+            digest.update(column.to_physical().fill_null(0).to_numpy().data)
     return digest.hexdigest()
+
+
+def _joined(texts: pl.Series) -> memoryview:
+    """Return the bytes of all ``texts`` one after the other, as Arrow keeps them."""
+    array: Any = texts.to_arrow(compat_level=pl.CompatLevel.oldest())
+    _, ends, values = array.buffers()
+    offsets = memoryview(ends).cast("q")
+    first, last = offsets[array.offset], offsets[array.offset + len(array)]
+    return memoryview(values)[first:last] if values is not None else memoryview(b"")
 
 
 def in_ascii(line: bytes, limit: int = 4096) -> str:

@@ -20,6 +20,9 @@ from orchestration_project.tables.finra import (
 TREND_PERCENT = 10
 """A symbol trends when its last three weeks differ from the three before by more than this."""
 
+TOP = {f"top_{places}_venue_share": places for places in (1, 3, 5)}
+"""How many of a symbol's largest venues concentration looks at."""
+
 RECENT_WEEKS = 3
 """The half of the window that the trend holds against the other half."""
 
@@ -76,12 +79,13 @@ def _direction(part: pl.Expr, whole: pl.Expr) -> pl.Expr:
 
 
 def concentration_week(
-    rows: pl.DataFrame, symbol_weeks: pl.DataFrame, *, week_start: date
+    venue_rows: pl.DataFrame, symbol_weeks: pl.DataFrame, *, week_start: date
 ) -> pl.DataFrame:
     """Return `finra_concentration_week` of a week and tier.
 
-    ``rows`` are those of the weekly table; ``symbol_weeks`` are those of `finra_symbol_week` of
-    the week and of the one before, if that is landed.
+    ``venue_rows`` (symbol, venue_id, share_quantity) are those of the week's venues, at least of
+    each symbol's largest named ones; ``symbol_weeks`` are the rows of `finra_symbol_week` of the
+    week and of the one before, if that is landed.
     """
     indices = ("hhi_lower", "hhi_upper")
     before = symbol_weeks.filter(pl.col("week_start") == week_start - WEEK).select(
@@ -89,28 +93,28 @@ def concentration_week(
     )
     return in_table_order(
         symbol_weeks.filter(pl.col("week_start") == week_start)
-        .join(_top_shares(rows), on="symbol", how="left")
+        .join(_largest(venue_rows), on="symbol", how="left")
         .join(before, on="symbol", how="left")
         .with_columns(
-            (pl.col(name) - pl.col(f"{name}_before")).alias(f"{name}_change") for name in indices
+            *(ratio_of(pl.col(name), pl.col("total_share_quantity")).alias(name) for name in TOP),
+            *(
+                (pl.col(name) - pl.col(f"{name}_before")).alias(f"{name}_change")
+                for name in indices
+            ),
         ),
         finra_concentration_week,
     )
 
 
-def _top_shares(rows: pl.DataFrame) -> pl.DataFrame:
-    """Return each symbol's share at its largest named venues: one of both markets is one venue."""
-    shares, named = pl.col("share_quantity"), pl.col("venue_id") != DE_MINIMIS
-    largest = shares.filter(named).sort(descending=True)
-    whole = pl.when(named.any()).then(shares.sum())
-    top = {f"top_{places}_venue_share": places for places in (1, 3, 5)}
+def _largest(venue_rows: pl.DataFrame) -> pl.DataFrame:
+    """Return each symbol's shares at its largest named venues: one of both markets is one venue."""
+    largest = pl.col("share_quantity").sort(descending=True)
     return (
-        rows.group_by("symbol", "venue_id")
-        .agg(shares.sum())
+        venue_rows.filter(pl.col("venue_id") != DE_MINIMIS)
+        .group_by("symbol", "venue_id")
+        .agg(pl.col("share_quantity").sum())
         .group_by("symbol")
-        .agg(
-            ratio_of(largest.head(places).sum(), whole).alias(name) for name, places in top.items()
-        )
+        .agg(largest.head(places).sum().alias(name) for name, places in TOP.items())
     )
 
 

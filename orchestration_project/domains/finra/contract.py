@@ -187,15 +187,22 @@ def _with_quantities(rows: pl.DataFrame) -> pl.DataFrame:
         trade_count=_whole_number(TRADES),
         firm_crd_number=_whole_number("firmCRDNumber"),
         notional_usd=exact_scaled(rows["totalNotionalSum"], NOTIONAL_SCALE),
-        **{f"{name}_day": _day(name) for name in DATES},
+        **{f"{name}_day": _days(rows[name]) for name in DATES},
     )
 
 
-def _day(name: str) -> pl.Expr:
-    is_shaped = pl.col(name).str.contains(r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$")
-    has_year = ~pl.col(name).str.starts_with("0000")  # which neither Python nor SQL has
-    shaped = pl.when(is_shaped & has_year).then(pl.col(name))
-    return shaped.str.to_date("%Y-%m-%d", strict=False)
+def _days(texts: pl.Series) -> pl.Series:
+    """Read days; null where a text is none. A week names few: each is read once."""
+    text = pl.col("text")
+    is_shaped = text.str.contains(r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$")
+    has_year = ~text.str.starts_with("0000")  # which neither Python nor SQL has
+    shaped = pl.when(is_shaped & has_year).then(text)
+    read = pl.DataFrame({"text": texts.unique()}).with_columns(
+        day=shaped.str.to_date("%Y-%m-%d", strict=False)
+    )
+    if len(read) <= 1:  # as in most columns of most weeks
+        return read["day"].gather(pl.zeros(len(texts), pl.UInt32, eager=True))
+    return texts.replace_strict(read["text"], read["day"], return_dtype=pl.Date)
 
 
 def exact_scaled(texts: pl.Series, scale: int) -> pl.Series:
@@ -333,7 +340,7 @@ def _table_rows(good: pl.DataFrame, week_start: date, tier: str) -> pl.DataFrame
     return firm_rows.select(
         pl.lit(week_start).alias("week_start"),
         pl.lit(tier).alias("tier"),
-        pl.col("summaryTypeCode").replace_strict(FIRM_ROWS, return_dtype=pl.String).alias("market"),
+        _market(FIRM_ROWS),
         pl.col(SYMBOL).alias("symbol"),
         _venue_id().alias("venue_id"),
         pl.lit(week_start + timedelta(days=4)).alias("week_end"),
@@ -364,14 +371,18 @@ def _order(rows: pl.DataFrame) -> pl.Series:
 def _sums(rows: pl.DataFrame, market_of: Mapping[str, str]) -> pl.DataFrame:
     """Sum what can be read, in 128 bits: the sum of two readable numbers may not fit 64."""
     chosen = rows.lazy().filter(_summary_is(market_of))
-    sums = chosen.group_by(
-        pl.col("summaryTypeCode").replace_strict(market_of, return_dtype=pl.String).alias("market"),
-        pl.col(SYMBOL).alias("symbol"),
-    ).agg(
+    sums = chosen.group_by("summaryTypeCode", pl.col(SYMBOL).alias("symbol")).agg(
         pl.col("share_quantity").cast(pl.Int128).sum(),
         pl.col("trade_count").cast(pl.Int128).sum(),
     )
-    return sums.collect()
+    return sums.select(_market(market_of), pl.exclude("summaryTypeCode")).collect()
+
+
+def _market(market_of: Mapping[str, str]) -> pl.Expr:
+    """Return the market of rows whose summary types are all in ``market_of``."""
+    summary_type = pl.col("summaryTypeCode")
+    found = (pl.when(summary_type == code).then(pl.lit(name)) for code, name in market_of.items())
+    return pl.coalesce(found).alias("market")
 
 
 def _added_up(sums: Iterable[pl.DataFrame]) -> pl.DataFrame:

@@ -39,16 +39,20 @@ def symbol_week(rows: pl.DataFrame) -> pl.DataFrame:
     shares, venue = pl.col("share_quantity"), pl.col("venue_id")
     squares = shares.cast(pl.Int128) * shares.cast(pl.Int128)
     named = venue != DE_MINIMIS
-    ordered = _by_venue(rows).sort("share_quantity", "venue_id", descending=[True, False])
-    per_symbol = ordered.group_by("week_start", "tier", "symbol").agg(
-        pl.col("^(ats|non_ats)_.*$").sum(),
-        total_share_quantity=shares.sum(),
-        total_trade_count=pl.col("trade_count").sum(),
-        venue_count=named.sum().cast(pl.Int64),
-        top_venue_id=venue.filter(named).first(),
-        top_shares=shares.filter(named).first(),
-        named_squares=squares.filter(named).sum(),
-        all_squares=squares.sum(),
+    largest = shares.filter(named).max()
+    per_symbol = (
+        _by_venue(rows)
+        .group_by("week_start", "tier", "symbol")
+        .agg(
+            pl.col("^(ats|non_ats)_.*$").sum(),
+            total_share_quantity=shares.sum(),
+            total_trade_count=pl.col("trade_count").sum(),
+            venue_count=named.sum().cast(pl.Int64),
+            top_venue_id=venue.filter(named & (shares == largest)).min(),
+            top_shares=largest,
+            named_squares=squares.filter(named).sum(),
+            all_squares=squares.sum(),
+        )
     )
     total = pl.col("total_share_quantity")
     whole = total.cast(pl.Int128) * total.cast(pl.Int128)
@@ -63,13 +67,15 @@ def symbol_week(rows: pl.DataFrame) -> pl.DataFrame:
 
 def _by_venue(rows: pl.DataFrame) -> pl.DataFrame:
     """Sum a symbol's rows by venue: one that trades in both markets is one venue."""
-    return rows.group_by("week_start", "tier", "symbol", "venue_id").agg(
-        pl.col("share_quantity", "trade_count").sum(),
-        *(
-            pl.col(name).filter(pl.col("market") == market).sum().alias(f"{prefix}_{name}")
-            for name in ("share_quantity", "trade_count")
-            for market, prefix in (("ATS", "ats"), ("NON_ATS", "non_ats"))
-        ),
+    quantities = ("share_quantity", "trade_count")
+    of_markets = {
+        f"{prefix}_{name}": pl.when(pl.col("market") == market).then(name).otherwise(0)
+        for name in quantities
+        for market, prefix in (("ATS", "ats"), ("NON_ATS", "non_ats"))
+    }
+    sums = rows.select("week_start", "tier", "symbol", "venue_id", *quantities, **of_markets)
+    return sums.group_by("week_start", "tier", "symbol", "venue_id").agg(
+        pl.col(*quantities, *of_markets).sum()
     )
 
 

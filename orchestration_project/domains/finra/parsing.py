@@ -8,6 +8,7 @@ ends in one itself.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from itertools import accumulate
 
 import polars as pl
@@ -55,68 +56,78 @@ def parse_parts(parts: Sequence[Part], columns: Sequence[str], *, delimiter: str
     Raises:
         ContractError: A header lacks a column, or names one twice.
     """
-    ready = _read_plain(parts, columns, delimiter)
-    parsed = [
-        ready[part.part_number] if part.part_number in ready else _parse(part, columns, delimiter)
-        for part in parts
-    ]
+    plain = _plain_parts(parts, columns, delimiter)
+    read = _read_plain(plain, columns, delimiter)
+    is_read = {part.part_number for part, _ in plain} if read is not None else set()
+    others = [_parse(part, columns, delimiter) for part in parts if part.part_number not in is_read]
     rows_schema = PLACE | {name: pl.String() for name in columns}
+    first = read if read is not None else pl.DataFrame(schema=rows_schema)
+    rows = pl.concat([first, *(each.rows for each in others)])
     return Parsed(
-        pl.concat([pl.DataFrame(schema=rows_schema), *(each.rows for each in parsed)]),
-        pl.concat([pl.DataFrame(schema=REJECT), *(each.rejects for each in parsed)]),
+        rows.sort(*PLACE) if is_read and others else rows,
+        pl.concat([pl.DataFrame(schema=REJECT), *(each.rejects for each in others)]),
     )
 
 
-def _read_plain(parts: Sequence[Part], columns: Sequence[str], delimiter: str) -> dict[int, Parsed]:
-    """Return the parts in which no line can be wrong, by number: eight times faster.
+def _plain_parts(
+    parts: Sequence[Part], columns: Sequence[str], delimiter: str
+) -> list[tuple[Part, int]]:
+    """Return the parts in which no line can be wrong but by its length, with their row counts.
 
-    Their headers must be equal, as the reader goes by the first.
+    Their headers are equal, as the reader goes by the first.
     """
-    headers = [part.body.partition(b"\n")[0] for part in parts]
-    plain = [
-        part
+    headers = [next(BytesIO(part.body), b"").removesuffix(b"\n") for part in parts]
+    counted = [
+        (part, _plain_rows(part, read_header(part, header, columns, delimiter), delimiter))
         for part, header in zip(parts, headers, strict=True)
         if header == headers[0]
-        and _is_plain(part, read_header(part, header, columns, delimiter), delimiter)
     ]
+    return [(part, count) for part, count in counted if count]
+
+
+def _read_plain(
+    plain: Sequence[tuple[Part, int]], columns: Sequence[str], delimiter: str
+) -> pl.DataFrame | None:
+    """Return the rows of all ``plain`` parts, eight times faster than line by line.
+
+    None where there are none, or a line has more fields and another as many less.
+    """
     if not plain:
-        return {}
+        return None
     try:
         rows = pl.read_csv(
-            [part.body for part in plain],
+            [part.body for part, _ in plain],
             columns=list(columns),
             separator=delimiter,
             quote_char=None,
             infer_schema=False,
             empty_string_is_null=False,
-        ).select(columns)
-    except pl.exceptions.ComputeError:  # one line has more fields, another as many less
-        return {}
-    heights = [row_count(part.body) for part in plain]
-    starts = accumulate(heights, initial=0)
-    return {
-        part.part_number: _placed(rows.slice(start, height), part.part_number)
-        for part, start, height in zip(plain, starts, heights, strict=False)
-    }
+        )
+    except pl.exceptions.ComputeError:
+        return None
+    places = [
+        pl.select(
+            part_number=pl.lit(part.part_number, pl.Int64),
+            line_number=pl.int_range(2, height + 2, dtype=pl.Int64),
+        )
+        for part, height in plain
+    ]
+    placed = pl.concat(places, rechunk=True)
+    return placed.hstack(rows.select(columns).rechunk())  # all that follows is faster in one piece
 
 
-def _is_plain(part: Part, header: Header, delimiter: str) -> bool:
-    """Whether the lines below a header add up to as many fields as they should, in plain text."""
+def _plain_rows(part: Part, header: Header, delimiter: str) -> int:
+    """Return how many lines are below a header; 0 if they are no plain text.
+
+    Neither are they if they do not add up to as many fields as they should.
+    """
     body, width = part.body, len(header.names)
     if header.is_quoted or b"\r" in body or b"\0" in body or body.startswith(BYTE_ORDER_MARK):
-        return False
-    lines = row_count(body) + 1
-    if lines == 1 or body.count(delimiter.encode()) != lines * (width - 1):
-        return False
-    return body.isascii() or _utf8_or_none(body) is not None
-
-
-def _placed(rows: pl.DataFrame, part_number: int) -> Parsed:
-    place = [
-        pl.lit(part_number, pl.Int64).alias("part_number"),
-        pl.int_range(2, pl.len() + 2, dtype=pl.Int64).alias("line_number"),
-    ]
-    return Parsed(rows.select(*place, pl.all()), pl.DataFrame(schema=REJECT))
+        return 0
+    if not body.isascii() and _utf8_or_none(body) is None:
+        return 0
+    count = row_count(body)
+    return count if body.count(delimiter.encode()) == (count + 1) * (width - 1) else 0
 
 
 def _parse(part: Part, columns: Sequence[str], delimiter: str) -> Parsed:

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
-from sqlalchemy import Column, Connection, Table, select
+from sqlalchemy import Column, ColumnElement, Connection, Table, cast, func, select
 
 from orchestration_project.domains.finra import across, recomputation
+from orchestration_project.domains.finra.contract import DE_MINIMIS
 from orchestration_project.domains.finra.recomputation import Landed, Rule, parsed, version_of
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.resources.finra.glimpse import largest_rows
@@ -70,16 +71,41 @@ def _read_rolling(connection: Connection, key: str, inputs: Collection[str]) -> 
 
 
 def _read_concentration(connection: Connection, key: str, inputs: Collection[str]) -> pl.DataFrame:
-    week, row, own = finra_symbol_week.c, finra_otc_weekly.c, parsed(key)
+    week, own = finra_symbol_week.c, parsed(key)
     return across.concentration_week(
-        _rows(connection, _of_tier_week(key), row.symbol, row.venue_id, row.share_quantity),
+        _largest_venues(connection, _of_tier_week(key)),
         _rows(
             connection,
             {"week_start": _weeks_of(inputs), "tier": own.tier},
-            *(week.week_start, week.tier, week.symbol, week.hhi_lower, week.hhi_upper),
+            *(week.week_start, week.tier, week.symbol, week.total_share_quantity),
+            *(week.hhi_lower, week.hhi_upper),
         ),
         week_start=own.week_start,
     )
+
+
+def _largest_venues(connection: Connection, scope: Scope) -> pl.DataFrame:
+    """Return symbol, venue_id and share_quantity of each symbol's largest named venues.
+
+    The database picks them: a week has some forty rows for a symbol.
+    """
+    row = finra_otc_weekly.c
+    shares = func.sum(row.share_quantity)
+    place = func.row_number().over(partition_by=row.symbol, order_by=shares.desc())
+    sums = (
+        select(
+            row.symbol,
+            row.venue_id,
+            cast(shares, row.share_quantity.type).label("share_quantity"),
+            place.label("place"),
+        )
+        .where(within(finra_otc_weekly, scope), row.venue_id != DE_MINIMIS)
+        .group_by(row.symbol, row.venue_id)
+        .subquery()
+    )
+    columns: list[ColumnElement[Any]] = [sums.c.symbol, sums.c.venue_id, sums.c.share_quantity]
+    largest = select(*columns).where(sums.c.place <= max(across.TOP.values()))
+    return read_frame(connection, largest, finra_otc_weekly)
 
 
 def _read_tiers(connection: Connection, key: str, _: Collection[str]) -> pl.DataFrame:
