@@ -14,11 +14,17 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import polars as pl
 
-from orchestration_project.contracts import Part
+from orchestration_project.contracts import Part, sort_out
 from orchestration_project.definitions import defs
-from orchestration_project.domains.finra.contract import API_FIELDS, check_week
-from orchestration_project.domains.finra.parsing import parse_parts
+from orchestration_project.domains.finra.contract import (
+    API_FIELDS,
+    RULES,
+    check_week,
+    with_quantities,
+)
+from orchestration_project.domains.finra.parsing import parse_parts, with_records
 from orchestration_project.resources.captures import Captures
 from orchestration_project.resources.finra.api import FinraApi
 from orchestration_project.resources.providers import (
@@ -103,24 +109,31 @@ def fetch(*, keys: list[str], concurrent_requests: int) -> dict[str, Any]:
 
 
 def contract(*, pages: str, repeats: int) -> dict[str, Any]:
-    """Apply the contract to a partition with rejects, as often as asked: parsed, and in all."""
+    """Apply the contract to a partition with rejects, as often as asked: its rules, and in all."""
     parts = [
         Part(number, _spoiled(file.read_bytes()))
         for number, file in enumerate(sorted(Path(pages).iterdir()), start=1)
     ]
     week_start = date(2026, 2, 9)
     found = check_week(parts, week_start=week_start, tier="T1")
+    lines = parse_parts(parts, API_FIELDS).rows
+    judging: list[float] = []
     checking: list[float] = []
-    parsing: list[float] = []
     for _ in range(repeats):
+        judging.append(_seconds(_judged, lines, parts))
         checking.append(_seconds(check_week, parts, week_start=week_start, tier="T1"))
-        parsing.append(_seconds(parse_parts, parts, API_FIELDS))
     return {
+        "judging": judging,
         "checking": checking,
-        "parsing": parsing,
         "lines": found.received_count,
         "rejects": len(found.rejects),
     }
+
+
+def _judged(lines: pl.DataFrame, parts: list[Part]) -> None:
+    """Values from text, every rule, and each reject with its place, record and reason."""
+    _, broken = sort_out(with_quantities(lines), RULES)
+    with_records(broken.select("part_number", "line_number", "reason_code", "reason"), parts)
 
 
 def _seconds(function: Callable[..., object], *arguments: object, **more: object) -> float:

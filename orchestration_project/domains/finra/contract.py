@@ -140,7 +140,7 @@ def _check(parts: Sequence[Part], week_start: date, tier: str) -> WeekRows:
     source = parsed.rows
     if from_files:
         source = _with_missing_columns(source, parts, week_start, tier)
-    source = _with_quantities(source)
+    source = with_quantities(source)
     good, broken = sort_out(source, RULES)
     rejects = pl.concat([parsed.rejects, broken.select(parsed.rejects.columns)])
     return WeekRows(
@@ -181,7 +181,8 @@ def _whole_number(name: str) -> pl.Expr:
     return digits.cast(pl.Int64, strict=False)
 
 
-def _with_quantities(rows: pl.DataFrame) -> pl.DataFrame:
+def with_quantities(rows: pl.DataFrame) -> pl.DataFrame:
+    """Add what ``rows`` say as numbers and days; null where a text is none."""
     return rows.with_columns(
         share_quantity=_whole_number(SHARES),
         trade_count=_whole_number(TRADES),
@@ -211,15 +212,9 @@ def exact_scaled(texts: pl.Series, scale: int) -> pl.Series:
     Null where a text is blank, no plain non-negative number, finer than the scale, or too large.
     """
     plain = texts.str.contains(rf"^[0-9]{{1,{18 - scale}}}(\.[0-9]{{1,{scale}}})?$")
-    point = pl.col("text").str.find(".", literal=True)
-    decimals = (pl.col("text").str.len_bytes() - point - 1).fill_null(0)
-    tens = {places: 10 ** (scale - places) for places in range(scale + 1)}
-    frame = pl.DataFrame({"text": texts}).select(
-        scaled=pl.when(plain).then(
-            pl.col("text").str.replace(".", "", literal=True).cast(pl.Int64, strict=False)
-            * decimals.replace_strict(tens, default=None, return_dtype=pl.Int64)
-        )
-    )
+    decimals = texts.cast(pl.Decimal(18, scale), strict=False)  # exact, as what is plain fits
+    frame = pl.DataFrame({"scaled": decimals.to_physical().cast(pl.Int64), "plain": plain})
+    frame = frame.select(scaled=pl.when("plain").then("scaled"))
     odd = ~plain & (texts != "")
     if not odd.any():
         return frame["scaled"]

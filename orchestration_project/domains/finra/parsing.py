@@ -9,8 +9,8 @@ ends in one itself.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from io import BytesIO
-from itertools import accumulate
 
+import numpy as np
 import polars as pl
 
 from orchestration_project.contracts import Part, Rule, in_ascii, sort_out
@@ -231,10 +231,12 @@ def with_records(rejects: pl.DataFrame, parts: Sequence[Part]) -> pl.DataFrame:
     bodies = {part.part_number: part.body for part in parts}
     offsets, records = [], []
     for (part_number,), group in ordered.group_by("part_number", maintain_order=True):
-        lines = bodies[part_number].split(b"\n")
-        starts = list(accumulate((len(line) + 1 for line in lines), initial=0))
-        offsets += [starts[number - 1] for number in group["line_number"]]
-        records += [in_ascii(lines[number - 1]) for number in group["line_number"]]
+        body = bodies[part_number]
+        newlines = np.flatnonzero(np.frombuffer(body, np.uint8) == ord("\n")).tolist()
+        ends = [-1, *newlines, len(body)]
+        for number in group["line_number"]:
+            offsets.append(ends[number - 1] + 1)
+            records.append(in_ascii(body[ends[number - 1] + 1 : ends[number]]))
     return ordered.with_columns(
         byte_offset=pl.Series(offsets, dtype=pl.Int64), record=pl.Series(records, dtype=pl.String)
     )
