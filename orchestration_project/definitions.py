@@ -5,6 +5,7 @@ import gc
 import dagster as dg
 
 from orchestration_project.assets import finra
+from orchestration_project.instance.logs import write_in_log_format
 from orchestration_project.jobs import (
     finra_freshness,
     finra_gold,
@@ -63,4 +64,5 @@ defs = dg.Definitions(
     executor=dg.in_process_executor,  # 0.4 s a run where a process for each step takes 61 s
 )
 
+write_in_log_format()
 gc.freeze()  # what was imported stays: to look through it again takes 0.2-0.4 s, within some load

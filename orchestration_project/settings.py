@@ -4,6 +4,7 @@ Precedence: the defaults here < `.env` < environment < a run's config.
 """
 
 import os
+import re
 from datetime import date, datetime
 from pathlib import Path
 from typing import Annotated, Literal
@@ -20,11 +21,18 @@ from pydantic import (
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from orchestration_project.errors import ConfigurationError
+from orchestration_project.redaction import hide, keep_secrets_out_of_logs
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 
 SECRET_QUERY_WORDS = ("key", "token", "secret", "password", "sig", "credential")
 """What names of secret query parameters hold: `apikey`, `client_secret`, `X-Amz-Signature`."""
+
+SECRETS_OF_LIBRARIES = ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "PGPASSWORD")
+"""What libraries read from the environment without us."""
+
+SHORTEST_TOKEN_CHARACTERS = 20
+"""A part of an alert channel's URL that is as long is taken for a token, not for a name."""
 
 FINRA_API_URL = "https://api.finra.org"
 FINRA_TOKEN_URL = "https://ews.fip.finra.org/fip/rest/ews/oauth2/access_token"  # noqa: S105 - an address
@@ -161,6 +169,9 @@ class Settings(BaseSettings):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", description="Least severe log line that is written."
     )
+    log_format: Literal["text", "json"] = Field(
+        "text", description="Log lines as text, or each as a JSON object for a log store."
+    )
     clock_now: Annotated[datetime, AfterValidator(_zoned)] | None = Field(
         None, description="An ISO time with zone from which the clock advances; for tests, demos."
     )
@@ -226,7 +237,7 @@ def load_settings() -> Settings:
         ConfigurationError: Naming every setting that is missing or malformed, all at once.
     """
     try:
-        return Settings()  # pyright: ignore[reportCallIssue] - pydantic fills the fields
+        settings = Settings()  # pyright: ignore[reportCallIssue] - pydantic fills the fields
     except ValidationError as error:
         problems = [_problem(item["loc"], item["msg"]) for item in error.errors()]
         raise ConfigurationError(
@@ -240,6 +251,30 @@ def load_settings() -> Settings:
             found=type(error).__name__,
             remedy="save it as UTF-8, or correct its permissions",
         ) from None  # the original quotes the file, secrets included
+    hide(*_secrets(settings))
+    keep_secrets_out_of_logs()
+    return settings
+
+
+def _secrets(settings: Settings) -> list[str]:
+    """Return every secret that an error or a log line might quote."""
+    whole = [settings.finra_client_secret]
+    urls = [settings.database_url, settings.dagster_database_url]
+    alerts = settings.alert_urls.get_secret_value().split() if settings.alert_urls else []
+    found = [each.get_secret_value() for each in whole if each]
+    found += [os.environ[name] for name in SECRETS_OF_LIBRARIES if name in os.environ]
+    for url in [*(each.get_secret_value() for each in urls if each), *alerts]:
+        found += _secrets_of(url)
+    return found
+
+
+def _secrets_of(url: str) -> list[str]:
+    """Return the password of ``url``, and the tokens that it may have in its path and query."""
+    address = url.partition("://")[2]
+    user, at, rest = address.rpartition("@")
+    password = user.partition(":")[2] if at else ""
+    tokens = [each for each in re.split(r"[/?&=]", rest) if len(each) >= SHORTEST_TOKEN_CHARACTERS]
+    return [password, unquote(password), *tokens]
 
 
 def _problem(location: tuple[int | str, ...], message: str) -> str:

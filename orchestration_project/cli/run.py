@@ -21,6 +21,7 @@ from orchestration_project.domains.finra.selection import (
     summary,
 )
 from orchestration_project.errors import SourceError
+from orchestration_project.instance.logs import in_log_format
 from orchestration_project.instance.storage import open_instance
 from orchestration_project.partitions import PROGRESS
 from orchestration_project.resources.providers import open_finra, open_http, open_warehouse
@@ -145,7 +146,7 @@ class Progress(logging.Handler):
     def __init__(self, of: int) -> None:
         super().__init__(logging.INFO)
         self.of, self.done, self.unchanged = of, 0, 0
-        self._retries = logging.StreamHandler()
+        self._retries = in_log_format(logging.StreamHandler())
         self._started = time.monotonic()
 
     def __enter__(self) -> "Progress":

@@ -118,17 +118,19 @@ def _serve(services: Services, home: Path, host: str, port: int) -> None:
 
     Web server and daemon share one code server, which saves the memory of a second.
     """
-    level = load_settings().log_level.lower()
+    settings = load_settings()
+    form = "json" if settings.log_format == "json" else "colored"
+    logs = ["--log-level", settings.log_level.lower(), "--log-format", form]
     code_port = _free_port()
     code = f"code-server start -m {DEFINITIONS} --host 127.0.0.1 --port {code_port}"
-    services.start("code-server", "dagster", *code.split(), "--log-level", level)
+    services.start("code-server", "dagster", *code.split(), *logs)
     services.wait_until(lambda: _accepts(code_port))
     services.needs_its_child("code-server")  # which has loaded the code; it is not started again
 
     workspace = ["-w", str(_workspace(home, code_port))]
     address = ["--host", host, "--port", str(port)]
-    services.start("web-server", "dagster_webserver", *workspace, *address)
-    services.start("daemon", "dagster._daemon", "run", *workspace, "--log-level", level)
+    services.start("web-server", "dagster_webserver", *workspace, *address, *logs[2:])
+    services.start("daemon", "dagster._daemon", "run", *workspace, *logs)
     services.wait_until(lambda: _answers(host, port))
     sys.stdout.write(f"Dagster UI: http://{host}:{port} (Ctrl-C stops it)\n")
     sys.stdout.flush()

@@ -23,11 +23,17 @@ from dagster._core.events import ASSET_EVENTS
 from dagster._core.storage.event_log.sqlite.sqlite_event_log import SqliteEventLogStorage
 from dagster._core.storage.runs.sqlite.sqlite_run_storage import SqliteRunStorage
 from dagster._core.storage.sql import create_engine
-from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
+from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS, create_db_conn_string
 from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
 from dagster._serdes import ConfigurableClassData
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy.pool import NullPool, Pool
+
+from orchestration_project.instance.redacting import (
+    RedactingEvents,
+    SqliteTicks,
+    without_secrets_in,
+)
 
 EVENTS_AT_ONCE = 200
 """Of one run, in one transaction: others wait for the file meanwhile."""
@@ -55,7 +61,7 @@ class _Engines:
             return self._of_url[url]
 
 
-class SqliteEvents(SqliteEventLogStorage):
+class SqliteEvents(RedactingEvents, SqliteEventLogStorage):
     """Dagster's event log, a file for each run and one for all of them."""
 
     def __init__(self, base_dir: str) -> None:
@@ -79,7 +85,7 @@ class SqliteEvents(SqliteEventLogStorage):
         of_assets = []
         for each in events:
             if each.dagster_event_type in ASSET_EVENTS:
-                of_assets.append(each)
+                of_assets.append(without_secrets_in(each))
             else:
                 self.store_event(each)
         if not of_assets:
@@ -133,6 +139,9 @@ class SqliteStorage(DagsterSqliteStorage):
         history = Path(base_dir).resolve() / "history"
         self._run_storage = SqliteRuns(f"sqlite:///{history}/runs.db")
         self._event_log_storage = SqliteEvents(f"{history}/runs")
+        self._schedule_storage = SqliteTicks(
+            create_db_conn_string(f"{Path(base_dir).resolve()}/schedules", "schedules")
+        )
 
 
 class _IdleConnections:

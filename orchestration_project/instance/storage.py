@@ -15,12 +15,12 @@ from dagster._core.storage.base_storage import DagsterStorage
 from dagster._core.storage.local_compute_log_manager import LocalComputeLogManager
 from dagster._core.storage.root import LocalArtifactStorage
 from dagster._serdes import ConfigurableClass, ConfigurableClassData
-from dagster_postgres import DagsterPostgresStorage
 from dagster_postgres.utils import DagsterPostgresException
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from orchestration_project.errors import ConfigurationError
+from orchestration_project.instance.redacting import PostgresStorage
 from orchestration_project.instance.sqlite import SqliteStorage
 from orchestration_project.resources.state import state_folder
 from orchestration_project.settings import PROJECT_ROOT, load_settings, without_secrets
@@ -60,7 +60,8 @@ def _unusable_url(found: str) -> ConfigurationError:
 class SettingsStorage(DagsterStorage, ConfigurableClass):
     """Runs, events, schedules: SQLite below STATE_DIR, PostgreSQL if DAGSTER_DATABASE_URL is set.
 
-    It only chooses: what Dagster gets is one of its own two storages, SQLite's opened faster.
+    It only chooses: what Dagster gets is one of its own two storages, which keeps secrets out of
+    what it stores, and SQLite's opened faster.
     """
 
     @classmethod
@@ -71,7 +72,7 @@ class SettingsStorage(DagsterStorage, ConfigurableClass):
     @classmethod
     def from_config_value(
         cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]
-    ) -> SqliteStorage | DagsterPostgresStorage:
+    ) -> SqliteStorage | PostgresStorage:
         """Open the storage that the settings name."""
         settings = load_settings()
         url = settings.dagster_database_url
@@ -90,9 +91,9 @@ def _one_process_at_a_time(folder: Path) -> Iterator[None]:
         yield
 
 
-def _open_postgres(url: str, inst_data: ConfigurableClassData | None) -> DagsterPostgresStorage:
+def _open_postgres(url: str, inst_data: ConfigurableClassData | None) -> PostgresStorage:
     try:
-        return DagsterPostgresStorage(postgres_url(url), inst_data=inst_data)
+        return PostgresStorage(postgres_url(url), inst_data)
     except (DagsterPostgresException, SQLAlchemyError) as error:
         cause = error.__cause__ or error
         raise ConfigurationError(

@@ -16,6 +16,7 @@ from orchestration_project.domains.finra.contract import API_FIELDS
 from orchestration_project.domains.finra.parsing import row_count
 from orchestration_project.domains.finra.selection import TierWeek
 from orchestration_project.errors import ConfigurationError, MovedError, SourceError, TransientError
+from orchestration_project.redaction import hide
 from orchestration_project.resources.captures import Capture, Captures, Fetched
 from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.finra.answers import (
@@ -372,6 +373,7 @@ class FinraApi:
                 url=response.url,
             )
         self._tokens_seen.add(token)
+        hide(token)
         return token
 
     def _quoted(self, response: Response) -> str:
