@@ -4,21 +4,20 @@ An object is there whole or not at all: it is written elsewhere and renamed, or 
 and is on disk before the call returns.
 """
 
-import fcntl
 import hashlib
 import io
 import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Protocol
+from typing import TYPE_CHECKING, Protocol
 from urllib.parse import unquote, urlsplit
 
 import polars as pl
 
 from orchestration_project.errors import ConfigurationError, TransientError
+from orchestration_project.resources.partial_files import partial_file
 from orchestration_project.settings import PROJECT_ROOT, without_secrets
 
 if TYPE_CHECKING:
@@ -103,7 +102,8 @@ class FolderStore:
         path = self._folder / name
         with self._explained("write", name):
             _make_folder(path.parent)
-            with _partial_file(self._folder / PARTIAL) as (file, partial):
+            _make_folder(self._folder / PARTIAL)
+            with partial_file(self._folder / PARTIAL) as (file, partial):
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
@@ -133,48 +133,6 @@ class FolderStore:
                 found=f"{error.strerror}",
                 remedy="mend the folder's permissions, free some disk, or set ARTIFACTS_URL",
             ) from error
-
-
-@contextmanager
-def _partial_file(folder: Path) -> Iterator[tuple[BinaryIO, Path]]:
-    """Give a new file in ``folder``, to be renamed; an error in the block removes it.
-
-    A lock on the file says that its writer lives: the system frees it with the process, however
-    that ends. So what killed writers left is told from what others are writing, and removed here.
-    """
-    _make_folder(folder)
-    for each in folder.iterdir():
-        _remove_if_abandoned(each)
-    descriptor, partial = _locked_file(folder)
-    with os.fdopen(descriptor, "wb") as file:
-        try:
-            yield file, partial
-        except BaseException:
-            partial.unlink(missing_ok=True)
-            raise
-
-
-def _locked_file(folder: Path) -> tuple[int, Path]:
-    while True:
-        descriptor, name = tempfile.mkstemp(dir=folder)
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        if os.fstat(descriptor).st_nlink:
-            return descriptor, Path(name)
-        os.close(descriptor)  # another writer took it for abandoned, before it was locked
-
-
-def _remove_if_abandoned(partial: Path) -> None:
-    try:
-        descriptor = os.open(partial, os.O_RDWR)
-    except (FileNotFoundError, PermissionError):  # renamed meanwhile, or another user's
-        return
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        partial.unlink(missing_ok=True)
-    except BlockingIOError:  # its writer lives
-        pass
-    finally:
-        os.close(descriptor)
 
 
 def _make_folder(folder: Path) -> None:

@@ -10,14 +10,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
-from uuid import uuid4
 
 import polars as pl
 import pyarrow.parquet as pq
 
 from orchestration_project.errors import ConfigurationError
+from orchestration_project.resources.partial_files import AS_USUAL, partial_file
 
 CSV_TIMESTAMP = "%Y-%m-%dT%H:%M:%S%.6fZ"
+PARTIAL_PREFIX, PARTIAL_SUFFIX = ".orchestration_project-export-", ".partial"
+"""How a file is named until it is whole: unlike anything else that a user's folder may have."""
+
 PLAIN_ARROW = pl.CompatLevel.oldest()
 """Arrow's types that every reader of Parquet knows."""
 
@@ -72,6 +75,8 @@ WRITERS: Mapping[str, Callable[[Batches, IO[bytes]], Written]] = {
 def whole_file(path: Path, *, replace: bool) -> Iterator[IO[bytes]]:
     """Give a file that takes its place at ``path`` once everything is written, or never.
 
+    What a killed export left in the folder is removed.
+
     Raises:
         ConfigurationError: There is a file already and ``replace`` is not asked for, there is
             something else than a file, or it cannot be written.
@@ -79,16 +84,15 @@ def whole_file(path: Path, *, replace: bool) -> Iterator[IO[bytes]]:
     try:
         place = path.resolve()  # of a link, the file that it points to
         _refuse_taken(place, path, replace=replace)
-        partial = place.with_name(f".{place.name[:60]}.{uuid4().hex[:8]}.partial")
-        with partial.open("xb") as file:
-            try:
-                yield file
-                file.flush()
-                os.fsync(file.fileno())
-                _refuse_taken(place, path, replace=replace)  # somebody else may have come
-                partial.replace(place)
-            finally:
-                partial.unlink(missing_ok=True)
+        beside = partial_file(
+            place.parent, prefix=PARTIAL_PREFIX, suffix=PARTIAL_SUFFIX, mode=AS_USUAL
+        )
+        with beside as (file, partial):
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+            _refuse_taken(place, path, replace=replace)  # somebody else may have come
+            partial.replace(place)
     except OSError as error:
         raise ConfigurationError(
             f"{path} cannot be written",

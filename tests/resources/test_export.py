@@ -2,6 +2,10 @@
 
 import io
 import re
+import signal
+import stat
+import subprocess
+import sys
 from datetime import UTC, date, datetime
 from decimal import Decimal
 
@@ -18,6 +22,7 @@ from orchestration_project.resources.export import (
     write_csv,
     write_parquet,
 )
+from orchestration_project.settings import PROJECT_ROOT, child_environment
 from tests.properties import bounded
 
 SCHEMA = {
@@ -135,6 +140,46 @@ def test_a_file_is_not_there_before_it_is_whole(tmp_path):
         sink.write(b"half")
         assert [file.suffix for file in tmp_path.iterdir()] == [".partial"]
     assert [file.name for file in tmp_path.iterdir()] == ["x.csv"]
+
+
+DIE_HALFWAY = """
+import os, pathlib, signal, sys
+from orchestration_project.resources.export import whole_file
+
+with whole_file(pathlib.Path(sys.argv[1]), replace=False) as sink:
+    sink.write(b"half")
+    sink.flush()
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_the_next_export_into_a_folder_removes_what_a_killed_one_left_and_nothing_else(tmp_path):
+    command = [sys.executable, "-c", DIE_HALFWAY, str(tmp_path / "x.csv")]
+    killed = subprocess.run(  # noqa: S603 - our own program
+        command, env=child_environment(PYTHONPATH=str(PROJECT_ROOT)), check=False
+    )
+    assert killed.returncode == -signal.SIGKILL
+    assert [file.read_bytes() for file in tmp_path.iterdir()] == [b"half"]
+    (tmp_path / ".mine.partial").touch()
+    with whole_file(tmp_path / "y.csv", replace=False):
+        pass
+    assert sorted(file.name for file in tmp_path.iterdir()) == [".mine.partial", "y.csv"]
+
+
+def test_two_exports_into_a_folder_leave_each_other_alone(tmp_path):
+    with whole_file(tmp_path / "x", replace=False) as first:
+        first.write(b"1")
+        with whole_file(tmp_path / "y", replace=False) as second:
+            second.write(b"2")
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == {"x": b"1", "y": b"2"}
+
+
+def test_who_may_read_an_export_is_what_the_umask_lets(tmp_path):
+    (tmp_path / "usual").touch()
+    with whole_file(tmp_path / "x", replace=False):
+        pass
+    found = {stat.S_IMODE(file.stat().st_mode) for file in tmp_path.iterdir()}
+    assert len(found) == 1
 
 
 def test_a_file_that_another_puts_there_meanwhile_is_not_replaced(tmp_path):
