@@ -27,10 +27,12 @@ from orchestration_project.resources.captures import Capture, Captures
 from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.finra import FinraApi
 from orchestration_project.resources.finra.landing import WeekLanding
+from orchestration_project.resources.finra.replay import WeeklyReplay
 from orchestration_project.resources.finra.source import FinraSource, SourceVersion
 from orchestration_project.resources.finra.weekly import WeeklyLoad
 from orchestration_project.resources.http import HttpClient
 from orchestration_project.resources.warehouse import Warehouse
+from orchestration_project.tables.finra import finra_otc_weekly
 from tests.faults.points import Board, Plan, Points, Seen, watch_database, watch_files
 from tests.programs import wait_for
 from tests.resources.finra_server import TOKEN_PATH
@@ -38,7 +40,14 @@ from tests.resources.weeks import LIMITS
 
 FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(
-    ["pytest", "numpy", "pgpq", "tests.faults.loads", "tests.faults.dagster_runs"]
+    [
+        "pytest",
+        "numpy",
+        "pgpq",
+        "tests.faults.loads",
+        "tests.faults.gold",
+        "tests.faults.dagster_runs",
+    ]
 )
 
 NOW = datetime(2026, 3, 2, 15, tzinfo=UTC)
@@ -72,6 +81,16 @@ def load_keys(job: Job, points: Points) -> Iterator[str]:
                 yield f"{type(error).__name__}: {error}"
 
 
+def replay_keys(job: Job, points: Points) -> Iterator[str]:
+    """Put the first delivery of weeks in the place of later ones, from the bytes that were kept."""
+    points.passed("the bytes are there", "captured", failure=None)
+    with Warehouse(job.database_url, clock=Clock(NOW)) as warehouse:
+        landing = _landing(job, points, warehouse)
+        for key in job.keys:
+            replay = WeeklyReplay(landing, f"{finra_otc_weekly.name}:{key}#1", allow_older=True)
+            yield str(replay.land(replay.take(key)))
+
+
 def prepare_database(job: Job, _: Points) -> Iterator[str]:
     """Make the tables."""
     try:
@@ -85,7 +104,6 @@ def prepare_database(job: Job, _: Points) -> Iterator[str]:
 @contextmanager
 def opened(job: Job, points: Points) -> Iterator[WeeklyLoad]:
     """Give a load that tells its points."""
-    store = WatchedStore(job.artifacts, points)
     http = HttpClient(
         system="finra_test",
         state_dir=job.folder,
@@ -105,8 +123,13 @@ def opened(job: Job, points: Points) -> Iterator[WeeklyLoad]:
             credentials=None,
             concurrent_requests=1,  # so that the points come in one order
         )
-        landing = WeekLanding(warehouse, store, NOW.date(), uuid4().hex, MAX_REJECT_RATIO, LIMITS)
-        yield WeeklyLoad(cast("FinraSource", WatchedSource(api, points)), landing)
+        source = cast("FinraSource", WatchedSource(api, points))
+        yield WeeklyLoad(source, _landing(job, points, warehouse))
+
+
+def _landing(job: Job, points: Points, warehouse: Warehouse) -> WeekLanding:
+    store = WatchedStore(job.artifacts, points)
+    return WeekLanding(warehouse, store, NOW.date(), uuid4().hex, MAX_REJECT_RATIO, LIMITS)
 
 
 class WatchedStore(FolderStore):

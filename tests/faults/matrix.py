@@ -59,6 +59,8 @@ KILLED: tuple[Fault, ...] = (
     Fault("killed in a Dagster run", "recording", Outcome.DIES),
     Fault("killed while the tables are made", "before the first load", Outcome.DIES),
     Fault("dies at every point, one after the other", "each", Outcome.DIES),
+    Fault("killed in a replay", "each point", Outcome.DIES),
+    Fault("killed while gold is derived", "each point", Outcome.DIES),
     Fault("disk or database fails at every point", "each", Outcome.FAILS),
     Fault("2 loads at once", "all", Outcome.REFUSED),
     Fault("8 loads at once", "all", Outcome.REFUSED),

@@ -40,6 +40,9 @@ OF_TABLE = {
     "finra_otc_weekly_history": "history",
     "finra_symbol_week": "derived",
     "finra_venue_week": "derived",
+    "finra_symbol_rolling_6w": "derived",
+    "finra_concentration_week": "derived",
+    "finra_tier_week": "derived",
     "deliveries": "evidence",
     "blobs": "evidence",
     "captures": "evidence",
@@ -47,7 +50,7 @@ OF_TABLE = {
     "audits": "evidence",
     "landings": "landing row",
 }
-"""The stage that begins when a landing writes a table."""
+"""The stage that begins when a transaction writes a table."""
 
 
 @dataclass(frozen=True)

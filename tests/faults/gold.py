@@ -1,0 +1,90 @@
+"""Gold across weeks and tiers in a process of its own: what it is made of, and its deriving."""
+
+from collections.abc import Iterator, Mapping
+from datetime import timedelta
+from pathlib import Path
+
+from sqlalchemy import Table, select
+
+from orchestration_project.resources.clock import Clock
+from orchestration_project.resources.finra.gold import (
+    CONCENTRATION,
+    CROSS_TIER,
+    ROLLING,
+    GoldLoad,
+    Recipe,
+)
+from orchestration_project.resources.warehouse import Warehouse
+from orchestration_project.tables.spine import fences
+from tests import databases
+from tests.faults.loads import NOW, Job, Process
+from tests.faults.matrix import Database
+from tests.faults.points import Points
+from tests.faults.scene import Place
+from tests.resources.weeks import MONDAY, Desk, row
+
+RECIPES: Mapping[str, Recipe] = {
+    "rolling": ROLLING,
+    "concentration": CONCENTRATION,
+    "tiers": CROSS_TIER,
+}
+WEEKS = [MONDAY + timedelta(weeks=number) for number in range(6)]
+TIERS = ("T1", "T2", "OTCE")
+KEYS = (f"rolling T1|{MONDAY}", f"concentration T1|{MONDAY}", f"tiers {MONDAY}")
+"""What is derived when the first week has changed; the first of them reaches all weeks."""
+
+
+def derive_keys(job: Job, _: Points) -> Iterator[str]:
+    """Derive partitions with the dependents that their change reaches; say what was derived."""
+    with Warehouse(job.database_url, clock=Clock(NOW)) as warehouse:
+        for named in job.keys:
+            recipe, key = named.split(" ")
+            load = GoldLoad(RECIPES[recipe], warehouse, [key])
+            yield str(load.land(load.take(key)))
+
+
+def derived(place: Place, *keys: str) -> list[str]:
+    """Derive without any fault, in a process of its own."""
+    return Process(derive_keys, Job(place.url, place.folder, "", keys)).answer()
+
+
+def restated(database: Database, folder: Path, server: str) -> Place:
+    """Make a place where all gold is derived, of weeks of which the first is then restated."""
+    place = Place.prepared(database, folder, server)
+    with Warehouse(place.url, clock=Clock(NOW)) as warehouse:
+        for tier in TIERS:
+            for week in WEEKS:
+                _land(Desk(warehouse, place.folder / "artifacts", tier, week), 100)
+        tier_weeks = [f"{recipe} T1|{MONDAY}" for recipe in ("rolling", "concentration")]
+        derived(place, *tier_weeks, f"tiers {MONDAY}")
+        _land(Desk(warehouse, place.folder / "artifacts"), 900)
+    return place
+
+
+def _land(desk: Desk, shares: int) -> None:
+    rows = [row(f"S{number}", venue) for number in range(40) for venue in ("VVVV", "WWWW")]
+    rows[0]["share_quantity"] = shares
+    desk.land(*rows, version=str(shares))
+
+
+State = tuple[str, databases.Rows]
+"""What a partition was made of by its fence, and its rows."""
+
+
+def states(place: Place) -> Mapping[tuple[str, str], State]:
+    """Return the state of each derived partition, by recipe and key."""
+    return {
+        (name, key): (version, _rows(place, recipe.table, recipe.scope(key)))
+        for name, recipe in RECIPES.items()
+        for key, version in databases.rows(
+            place.url,
+            select(fences.c.scope_key, fences.c.source_version).where(
+                fences.c.table_name == recipe.table.name
+            ),
+        )
+    }
+
+
+def _rows(place: Place, table: Table, scope: Mapping[str, object]) -> databases.Rows:
+    own = [table.c[name] == value for name, value in scope.items()]
+    return databases.rows(place.url, select(table).where(*own).order_by(*table.primary_key))

@@ -1,0 +1,41 @@
+"""Gold whose deriving dies: each partition is the old or the new one, and the next run ends it."""
+
+import pytest
+
+from tests.databases import contents
+from tests.faults.gold import KEYS, derive_keys, derived, restated, states
+from tests.faults.loads import Job, Process
+from tests.faults.matrix import case_name, strikes
+from tests.faults.points import Plan
+from tests.faults.scene import nothing_is_left, same
+
+pytestmark = pytest.mark.faults
+
+
+@pytest.mark.parametrize(
+    ("fault", "database"), strikes("killed while gold is derived"), ids=case_name
+)
+def test_gold_whose_deriving_dies_at_a_point_is_whole_and_is_derived_by_the_next_run(
+    fault, database, server, campaign, tmp_path, kill_seen
+):
+    before = restated(database, tmp_path / "before", server(database))
+    alone = before.copy(tmp_path / "alone")
+    undisturbed = Process(derive_keys, Job(alone.url, alone.folder, "", KEYS))
+    assert [each.split()[0] for each in undisturbed.answer()] == ["derived"] * len(KEYS)
+    old, new, expected = states(before), states(alone), contents(alone.url)
+    assert [key for key in old if old[key] == new[key]] == []
+    first = campaign.random(fault.name, database).randint(1, campaign.every)
+    for point in range(first, undisturbed.seen.number + 1, campaign.every):
+        place = before.copy(tmp_path / f"point {point}")
+        job = Job(place.url, place.folder, "", KEYS, Plan(point, "die"))
+        process = Process(derive_keys, job)
+        assert process.answer() == []
+        kill_seen(f"{database}, gold", process.seen.stage)
+        found = states(place)
+        assert [key for key in found if found[key] not in (old[key], new[key])] == []
+        assert len(derived(place, *KEYS)) == len(KEYS)
+        same(contents(place.url), expected)
+        nothing_is_left(place)
+        place.forget()
+    for each in (before, alone):
+        each.forget()

@@ -1,0 +1,61 @@
+"""A replay that dies leaves nothing half done, wherever it was, and the next one lands the week."""
+
+import pytest
+
+from tests.databases import contents
+from tests.faults.loads import Job, Process, loaded, replay_keys
+from tests.faults.matrix import case_name, strikes
+from tests.faults.points import Plan
+from tests.faults.publisher import Publisher, key_of, week_of
+from tests.faults.scene import Place, Reader, nothing_is_left, published, same
+from tests.faulty_server import FaultyServer
+
+pytestmark = pytest.mark.faults
+
+MOST_POINTS = 100
+UNCHANGED = "unchanged; source api"
+
+
+def loaded_twice(database, folder, server: str, count: int) -> Place:
+    """Land weeks, then restate them: every other in nearly all rows, the others in a few."""
+    place = Place.prepared(database, folder, server)
+    publisher = Publisher(count)
+    keys = [key_of(number) for number in range(count)]
+    with FaultyServer(publisher) as source:
+        job = Job(place.url, place.folder, source.url, keys)
+        loaded(job)
+        publisher.states = {week_of(number): "BC"[number % 2] for number in range(count)}
+        assert UNCHANGED not in loaded(job)
+    return place
+
+
+@pytest.mark.parametrize(("fault", "database"), strikes("killed in a replay"), ids=case_name)
+def test_a_replay_that_dies_at_a_point_publishes_all_or_nothing_and_lands_the_next_time(
+    fault, database, server, campaign, tmp_path, kill_seen
+):
+    first = campaign.random(fault.name, database).randint(1, campaign.every)
+    points = range(first, MOST_POINTS + 1, campaign.every)
+    keys = [key_of(number) for number in range(len(points))]
+    place = loaded_twice(database, tmp_path / "place", server(database), len(points))
+    alone = place.copy(tmp_path / "alone")
+    before = published(place)
+
+    def begun(where: Place, *keys: str, plan: Plan | None = None) -> Process:
+        return Process(replay_keys, Job(where.url, where.folder, "", keys, plan))
+
+    undisturbed = begun(alone, keys[0])
+    told = [*undisturbed.answer(), *begun(alone, *keys[1:]).answer()]
+    assert UNCHANGED not in told
+    assert undisturbed.seen.number <= MOST_POINTS
+    with Reader(place) as reader:
+        for key, point, words in zip(keys, points, told, strict=True):
+            process = begun(place, key, plan=Plan(point, "die"))
+            if not process.answer():
+                kill_seen(f"{database}, replay", process.seen.stage)
+            (found,) = begun(place, key).answer()
+            assert found in (words, UNCHANGED), process.seen
+    reader.saw_only(before, published(alone))
+    same(contents(place.url), contents(alone.url))
+    nothing_is_left(place)
+    for each in (place, alone):
+        each.forget()
