@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import psutil
 
@@ -50,8 +50,19 @@ def start_unheard(state_dir: Path, *arguments: str, **environment: str) -> subpr
     return _started(state_dir, arguments, environment, subprocess.DEVNULL)
 
 
+def start_into(
+    file: Path, state_dir: Path, *arguments: str, **environment: str
+) -> subprocess.Popen[str]:
+    """Start the same for long: what it says is appended to a file."""
+    with file.open("a") as output:
+        return _started(state_dir, arguments, environment, output)
+
+
 def _started(
-    state_dir: Path, arguments: Sequence[str], environment: Mapping[str, str], output: int
+    state_dir: Path,
+    arguments: Sequence[str],
+    environment: Mapping[str, str],
+    output: int | IO[str],
 ) -> subprocess.Popen[str]:
     clean = {"PATH": os.defpath, "HOME": str(state_dir.parent), "STATE_DIR": str(state_dir)}
     return subprocess.Popen(  # noqa: S603 - a Python module that a test names

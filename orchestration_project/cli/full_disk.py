@@ -1,9 +1,11 @@
-"""A disk that fills up while Dagster writes its own state, told instead of a traceback."""
+"""A disk that fills up below Dagster's own state, told instead of a traceback."""
 
 import errno
 import os
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from sqlalchemy.exc import OperationalError
 
@@ -11,6 +13,7 @@ from orchestration_project.errors import ConfigurationError
 from orchestration_project.settings import Settings
 
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+FULL_BELOW_BYTES, ENOUGH_BYTES = 2**20, 2**24
 
 
 @contextmanager
@@ -41,3 +44,32 @@ def full_disk_explained(settings: Settings) -> Iterator[None]:
     finally:
         for kept in streams.values():
             os.close(kept)
+
+
+class DiskWatch:
+    """Tells when the disk of a folder is full, and when it has space again, each of them once."""
+
+    def __init__(self, folder: Path, tell: Callable[[str], object]) -> None:
+        self._folder = folder
+        self._tell = tell
+        self._is_full = False
+
+    def look(self) -> None:
+        """Ask how much is free."""
+        self.saw(shutil.disk_usage(self._folder).free)
+
+    def saw(self, free_bytes: int) -> None:
+        """Tell if that is news; what cannot be told, as it may go to that disk, is told later."""
+        is_full = free_bytes < (ENOUGH_BYTES if self._is_full else FULL_BELOW_BYTES)
+        if is_full == self._is_full:
+            return
+        try:
+            self._tell(
+                f"The disk of {self._folder} is full: Dagster cannot record what runs do, and they "
+                "end. Make space; then they are tried again.\n"
+                if is_full
+                else f"The disk of {self._folder} has space again.\n"
+            )
+        except OSError:
+            return
+        self._is_full = is_full

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import FrameType
-from typing import IO, NamedTuple, Self
+from typing import IO, NamedTuple, NoReturn, Self
 
 import psutil
 
@@ -105,16 +105,26 @@ class Services:
             TransientError: When a program ended by itself; starting again may work.
         """
         while not is_done():
-            if self._is_asked_to_stop:
-                raise Stopped
-            for service in self._services:
-                if service.process.poll() is not None:
-                    raise _death_of(service, f"with status {service.process.returncode}")
-                if self._has_lost_its_child(service):
-                    raise _death_of(service, "in the process that does its work")
-            if self._watcher.poll() is not None:
-                raise TransientError("the watcher process was killed", remedy="start again")
+            self._refuse_to_wait()
             time.sleep(POLL_SECONDS)
+
+    def watch(self, meanwhile: Callable[[], None]) -> NoReturn:
+        """Wait as `wait_until` does, for ever, and call ``meanwhile`` over and over."""
+        while True:
+            meanwhile()
+            self._refuse_to_wait()
+            time.sleep(POLL_SECONDS)
+
+    def _refuse_to_wait(self) -> None:
+        if self._is_asked_to_stop:
+            raise Stopped
+        for service in self._services:
+            if service.process.poll() is not None:
+                raise _death_of(service, f"with status {service.process.returncode}")
+            if self._has_lost_its_child(service):
+                raise _death_of(service, "in the process that does its work")
+        if self._watcher.poll() is not None:
+            raise TransientError("the watcher process was killed", remedy="start again")
 
     def _has_lost_its_child(self, service: Service) -> bool:
         """A child may take the place of another; to look for it is dear, to ask a known one not."""

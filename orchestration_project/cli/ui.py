@@ -17,6 +17,7 @@ from typing import IO
 
 import yaml
 
+from orchestration_project.cli.full_disk import DiskWatch, full_disk_explained
 from orchestration_project.cli.services import Services, Stopped
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.instance.storage import open_instance
@@ -32,7 +33,7 @@ def main(arguments: Sequence[str]) -> int:
     options = _parser().parse_args(arguments)
     settings = load_settings()
     home = state_folder(settings, "dagster")
-    with only_ui_on(home) as lock:
+    with full_disk_explained(settings), only_ui_on(home) as lock:
         _refuse_taken(options.host, options.port)
         _prepare(home)
         environment = child_environment(DAGSTER_HOME=str(home), PYTHONPATH=str(PROJECT_ROOT))
@@ -134,7 +135,8 @@ def _serve(services: Services, home: Path, host: str, port: int) -> None:
     services.wait_until(lambda: _answers(host, port))
     sys.stdout.write(f"Dagster UI: http://{host}:{port} (Ctrl-C stops it)\n")
     sys.stdout.flush()
-    services.wait_until(lambda: False)
+    disk = DiskWatch(home, lambda words: os.write(sys.stdout.fileno(), words.encode()))
+    services.watch(disk.look)
 
 
 def _workspace(home: Path, code_port: int) -> Path:

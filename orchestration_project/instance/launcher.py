@@ -18,6 +18,9 @@ from orchestration_project.settings import load_settings
 MACHINE_TAG = "orchestration_project/machine"
 """Run tag: the host name of the machine whose process takes the run."""
 
+LAST_WORDS = "; what it said last stands in logs/code-server.log of STATE_DIR"
+"""Where a launched run's process writes what it cannot record, such as that the disk is full."""
+
 
 def own_run_tags() -> dict[str, str]:
     """Return the tags of a run that this process executes itself, without a launcher.
@@ -42,7 +45,10 @@ class CheckedRunLauncher(DefaultRunLauncher):
         for start in self._instance.all_logs(run.run_id, of_type=DagsterEventType.RUN_START):
             pid = start.get_dagster_event().pid
             if pid and not is_alive(pid, since=start.timestamp):
-                return CheckRunHealthResult(WorkerStatus.FAILED, f"process {pid} is gone")
+                last_words = LAST_WORDS if GRPC_INFO_TAG in run.tags else ""
+                return CheckRunHealthResult(
+                    WorkerStatus.FAILED, f"process {pid} is gone{last_words}"
+                )
         return CheckRunHealthResult(WorkerStatus.RUNNING)
 
 

@@ -117,6 +117,8 @@ SURROUNDINGS = (
             "pages without end",
         )
     ),
+    Fault("the disk is full during a backfill", "below Dagster's state", Outcome.RECOVERS, SQLITE),
+    Fault("the disk is full during a backfill", "below all state", Outcome.RECOVERS, SQLITE),
     Fault(
         "the database server is restarted at once",
         "during a backfill",

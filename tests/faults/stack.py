@@ -41,13 +41,17 @@ class Stack:
 
     def __init__(self, folder: Path, **environment: str) -> None:
         self.state_dir = folder / "state"
+        self.output = folder / "ui.log"
         self.port = programs.free_port()
         self.environment = environment
+        self.starts = 0
         self._process: subprocess.Popen[str] | None = None
 
     def start(self) -> None:
         """Start it and wait until it has loaded the definitions."""
-        self._process = programs.start_unheard(
+        self.starts += 1
+        self._process = programs.start_into(
+            self.output,
             self.state_dir,
             *("orchestration_project", "ui", "--port", str(self.port)),
             **self.environment,
@@ -58,6 +62,11 @@ class Stack:
     def is_up(self) -> bool:
         """Whether `ui` itself still runs."""
         return self._process is not None and self._process.poll() is None
+
+    @property
+    def said(self) -> str:
+        """What `ui` itself said, all starts together."""
+        return self.output.read_text()
 
     def _is_ready(self) -> bool:
         assert self.is_up, "ui ended while it started"

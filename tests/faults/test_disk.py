@@ -184,3 +184,18 @@ def test_a_full_disk_below_dagsters_own_state_is_told_and_the_next_run_ends_all_
         disk.free()
         assert command.load(RESTATED) == (0, "")
     assert databases.contents(command.url) == undisturbed_command
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("folder", ["dagster", "."])
+def test_a_ui_that_is_started_on_a_full_disk_says_so(folder, tmp_path: Path):
+    state = tmp_path / "state"
+    with tiny_disk(state / folder, mebibytes=4) as disk:
+        disk.fill()
+        status, output, error = programs.run(
+            state, "orchestration_project", "ui", "--port", str(programs.free_port())
+        )
+    assert (status, output) == (1, "")
+    assert error.startswith("Dagster could not write its own state\n"), error
+    assert "No space left on device" in error
+    assert "Traceback" not in error

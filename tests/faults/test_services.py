@@ -15,6 +15,7 @@ import pytest
 from orchestration_project.domains.finra.usual import WARNINGS
 from orchestration_project.instance.storage import open_instance
 from tests import databases, programs
+from tests.faults.disks import tiny_disk
 from tests.faults.matrix import Database, Fault, strikes
 from tests.faults.servers import OwnServer
 from tests.faults.stack import Stack, landed_count, weeks_of
@@ -132,6 +133,38 @@ def test_a_backfill_comes_to_its_end_although_the_database_server_is_restarted(
     until_completed(stack, own_server.url, expected)
     statuses = [status for status, _ in stack.runs()]
     assert_nothing_is_left(statuses, stack, storage, monkeypatch)
+
+
+@pytest.mark.parametrize(
+    ("fault", "database"),
+    strikes("the disk is full during a backfill"),
+    ids=lambda value: getattr(value, "stage", value),
+)
+def test_a_backfill_comes_to_its_end_once_a_full_disk_has_space_again(
+    fault: Fault, database, stack_over, expected: Expected, tmp_path, monkeypatch
+):
+    state = tmp_path / "state"
+    folder = {"below Dagster's state": state / "dagster", "below all state": state}[fault.stage]
+    with tiny_disk(folder, mebibytes=192) as disk:
+        stack = stack_over({})
+        url = databases.sqlite_url(stack.state_dir)
+        stack.backfill(PARTITIONS)
+        programs.wait_for(lambda: landed_count(url) >= 2, seconds=240)
+        disk.fill()
+        programs.wait_for(lambda: "is full: Dagster cannot record" in stack.said)
+        programs.wait_for(lambda: not stack.processes("the run worker"), seconds=240)
+        assert stack.is_up
+        disk.free()
+        until_completed(stack, url, expected)
+        assert "has space again" in stack.said
+        failures = [said for status, said in stack.runs() if status == "FAILURE"]
+        assert failures
+        assert all("logs/code-server.log" in each for each in failures)
+        last_words = (state / "logs" / "code-server.log").read_text()
+        assert folder == state or "disk is full" in last_words
+        assert stack.starts == 1
+        assert_nothing_is_left([status for status, _ in stack.runs()], stack, {}, monkeypatch)
+        stack.kill_all()
 
 
 def until_completed(stack: Stack, url: str, expected: Expected) -> None:
