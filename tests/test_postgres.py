@@ -14,4 +14,4 @@ def test_postgresql_is_new_enough_and_of_the_binaries_that_were_asked_for(postgr
     if binaries := binaries_asked_for():
         command = [binaries / "postgres", "--version"]
         told = subprocess.run(command, capture_output=True, check=True, text=True).stdout  # noqa: S603 - the binaries that were asked for
-        assert f" {version // 10_000}.{version % 10_000} " in told
+        assert f"{version // 10_000}.{version % 10_000}" in told.split()
