@@ -4,7 +4,7 @@ import gc
 
 import dagster as dg
 
-from orchestration_project.assets import finra
+from orchestration_project.assets import finra, operations
 from orchestration_project.instance.logs import write_in_log_format
 from orchestration_project.jobs import (
     finra_freshness,
@@ -14,6 +14,7 @@ from orchestration_project.jobs import (
     finra_source_checks,
     finra_tier_week,
     finra_trade_activity,
+    operations_reconcile,
 )
 from orchestration_project.resources.providers import RESOURCES
 from orchestration_project.sensors.finra import (
@@ -27,6 +28,7 @@ from orchestration_project.sensors.finra import (
     finra_source_checks_daily,
 )
 from orchestration_project.sensors.operations import (
+    operations_on_run_change,
     operations_on_run_end,
     operations_on_undelivered_alert,
 )
@@ -39,6 +41,7 @@ defs = dg.Definitions(
         finra.concentration_week,
         finra.tier_week,
         finra.trade_activity,
+        operations.ledger,
     ],
     asset_checks=[finra.as_new_as_the_calendar, *finra.SOURCE_CHECKS],
     jobs=[
@@ -49,6 +52,7 @@ defs = dg.Definitions(
         finra_trade_activity,
         finra_freshness,
         finra_source_checks,
+        operations_reconcile,
     ],
     schedules=[finra_otc_weekly_mondays, finra_freshness_daily, finra_source_checks_daily],
     sensors=[
@@ -57,6 +61,7 @@ defs = dg.Definitions(
         finra_on_landing,
         finra_on_last_tier,
         finra_on_gold,
+        operations_on_run_change,
         operations_on_run_end,
         operations_on_undelivered_alert,
     ],

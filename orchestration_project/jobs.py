@@ -12,6 +12,7 @@ from orchestration_project.assets.finra import (
     tier_week,
     trade_activity,
 )
+from orchestration_project.assets.operations import ledger
 
 finra_otc_weekly = dg.define_asset_job(
     "finra_otc_weekly",
@@ -61,4 +62,11 @@ finra_source_checks = dg.define_asset_job(
     selection=dg.AssetSelection.checks(*SOURCE_CHECKS),
     description="Asks FINRA whether its tiers and fields are those that we know: two requests.",
     tags={"domain": "finra"},
+)
+
+operations_reconcile = dg.define_asset_job(
+    "operations_reconcile",
+    selection=dg.AssetSelection.assets(ledger),
+    description="Compares the ledger of runs with all that Dagster knows, and repairs it.",
+    tags={"domain": "operations"},
 )

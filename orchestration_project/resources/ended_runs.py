@@ -103,7 +103,7 @@ def read_run(instance: dg.DagsterInstance, end: RunEnd) -> EndedRun | None:
         refused=refused,
         checks=_checks(happened),
         notices=_notices(happened),
-        error=_error(happened) if end.outcome == "failure" else "",
+        error=error_of(happened) if end.outcome == "failure" else "",
     )
 
 
@@ -128,20 +128,21 @@ def _made_and_refused(
     refused: dict[Unit, str] = {}
     for event in events:
         if event.event_type == Happened.ASSET_MATERIALIZATION:
-            unit = Unit(_asset_of(event), event.partition or "")
+            unit = Unit(asset_of(event), event.partition or "")
             landed.add(unit)
             refused.pop(unit, None)
         elif event.event_type == Happened.ASSET_OBSERVATION:
             observation = event.asset_observation_data.asset_observation
             told = {name: value.value for name, value in observation.metadata.items()}
-            unit = Unit(_asset_of(event), observation.partition or "")
+            unit = Unit(asset_of(event), observation.partition or "")
             if told.get("outcome") == "held back" and unit.asset == speaks.get(event.step_key):
                 landed.discard(unit)
                 refused[unit] = str(told.get("reason", ""))
     return landed, refused
 
 
-def _asset_of(event: dg.DagsterEvent) -> str:
+def asset_of(event: dg.DagsterEvent) -> str:
+    """Return the asset that an event is about, empty if it is about none."""
     return event.asset_key.to_user_string() if event.asset_key else ""
 
 
@@ -189,16 +190,16 @@ def _notices(events: Iterable[dg.DagsterEvent]) -> list[Notice]:
         told = event.step_materialization_data.materialization.metadata
         if "notice" in told:
             kind = str(told["notice_kind"].value) if "notice_kind" in told else "notice"
-            unit = Unit(_asset_of(event), event.partition or "")
+            unit = Unit(asset_of(event), event.partition or "")
             found.append(Notice(kind, str(told["notice"].value), unit))
     return found
 
 
-def _error(events: Sequence[dg.DagsterEvent]) -> str:
+def error_of(events: Sequence[dg.DagsterEvent]) -> str:
     """Return what the failed steps say; of a run that none failed in, what Dagster says of it."""
     steps = [event for event in events if event.event_type == Happened.STEP_FAILURE]
     if steps:
-        return "\n".join(f"{event.step_key}: {_said(event)}" for event in steps)
+        return "\n".join(f"{event.step_key}: {what_failed(event)}" for event in steps)
     failures = [event for event in events if event.event_type == Happened.RUN_FAILURE]
     told = [event.message or "" for event in failures]
     causes = [
@@ -209,7 +210,7 @@ def _error(events: Sequence[dg.DagsterEvent]) -> str:
     return "\n".join([*told, *causes]) or "Dagster gives no reason; see the run's events"
 
 
-def _said(event: dg.DagsterEvent) -> str:
+def what_failed(event: dg.DagsterEvent) -> str:
     """Return an op's own description of its failure, or the error that is at the bottom of it."""
     failure = event.step_failure_data
     if failure.user_failure_data and failure.user_failure_data.description:

@@ -1,10 +1,15 @@
-"""When alerts are raised and sent. Both are sensors without a job: a tick does the work."""
+"""When alerts are raised and sent, and runs recorded: a tick does the work, without a job."""
+
+from datetime import datetime
 
 import dagster as dg
 
 from orchestration_project.domains.operations.progress import Progress
 from orchestration_project.resources.alerts import Alerts
 from orchestration_project.resources.alerts.watching import first_look, look
+from orchestration_project.resources.clock import Clock
+from orchestration_project.resources.ledger import Ledger, follow
+from orchestration_project.resources.warehouse import Warehouse
 
 SECONDS_BETWEEN_LOOKS = 30
 
@@ -33,3 +38,22 @@ def operations_on_undelivered_alert(alerts: dg.ResourceParam[Alerts]) -> dg.Skip
     left = ", ".join(f"{count} to {name}" for name, count in waiting.items()) or "none"
     why = "".join(f" {reason}." for reason in reasons.values())
     return dg.SkipReason(f"Sent {taken} alerts; still waiting: {left}.{why}")
+
+
+@dg.sensor(
+    minimum_interval_seconds=SECONDS_BETWEEN_LOOKS,
+    default_status=dg.DefaultSensorStatus.RUNNING,  # it starts nothing
+)
+def operations_on_run_change(
+    context: dg.SensorEvaluationContext,
+    clock: dg.ResourceParam[Clock],
+    warehouse: dg.ResourceParam[Warehouse],
+) -> dg.SkipReason:
+    """Write runs that were asked for, began or ended into operations_runs and operations_steps."""
+    since = datetime.fromisoformat(context.cursor) if context.cursor else None
+    found = follow(context.instance, Ledger(warehouse, clock), since)
+    context.update_cursor(found.seen.isoformat())
+    more = "" if found.is_all else " More wait for the next tick."
+    return dg.SkipReason(
+        f"Recorded {found.written.added} new and {found.written.changed} changed runs.{more}"
+    )

@@ -126,9 +126,9 @@ def ratio(name: str, comment: str, *, optional: bool = False) -> Column[float]:
     return Column(name, Double(), nullable=optional, comment=comment)
 
 
-def flag(name: str, comment: str) -> Column[bool]:
+def flag(name: str, comment: str, *, optional: bool = False) -> Column[bool]:
     """Return a column of true or false."""
-    return Column(name, Boolean(), nullable=False, comment=comment)
+    return Column(name, Boolean(), nullable=optional, comment=comment)
 
 
 def moment(name: str, comment: str, *, key: bool = False, optional: bool = False) -> Column[Any]:

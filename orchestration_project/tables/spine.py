@@ -59,6 +59,7 @@ deliveries = table(
 )
 
 Index("deliveries_by_partition", deliveries.c.table_name, deliveries.c.partition_key)
+Index("deliveries_by_run", deliveries.c.run_id)
 
 rejects = table(
     "rejects",

@@ -4,7 +4,7 @@ A view is declared beside the table that it shows. The migrations make it; its c
 select stand here so that exports, tests and docs derive from them.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,8 +52,8 @@ def as_it_is(column: Column[Any]) -> Shown:
     )
 
 
-def view(name: str, comment: str, *columns: Shown) -> View:
-    """Declare a view."""
+def view(name: str, comment: str, *columns: Shown, group_by: Sequence[Column[Any]] = ()) -> View:
+    """Declare a view; with ``group_by``, one of whose rows stands for all that are equal in it."""
     table = Table(
         name,
         _COLUMNS,
@@ -69,7 +69,8 @@ def view(name: str, comment: str, *columns: Shown) -> View:
         ),
         comment=comment,
     )
-    VIEWS[name] = View(table, select(*(shown.value.label(shown.name) for shown in columns)))
+    chosen = select(*(shown.value.label(shown.name) for shown in columns))
+    VIEWS[name] = View(table, chosen.group_by(*group_by) if group_by else chosen)
     return VIEWS[name]
 
 

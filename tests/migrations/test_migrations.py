@@ -186,6 +186,7 @@ def test_the_migrated_views_are_those_declared(migrated):
             )
             connection.exec_driver_sql(f"CREATE VIEW declared_one AS {declared}".replace("%%", "%"))
             assert definition(connection, name) == definition(connection, "declared_one")
+            connection.exec_driver_sql("DROP VIEW declared_one")
         connection.rollback()
 
 

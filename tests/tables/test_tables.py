@@ -43,7 +43,10 @@ def test_these_are_the_tables():
         "landings",
         "operations_alert_deliveries",
         "operations_alerts",
+        "operations_control_tower",
         "operations_evaluations",
+        "operations_runs",
+        "operations_steps",
         "rejects",
         "source_fields",
     ]

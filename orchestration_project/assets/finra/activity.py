@@ -14,12 +14,12 @@ from orchestration_project.assets.finra.catalogue import (
     VENUE_WEEK,
     asset_spec,
 )
-from orchestration_project.assets.finra.shown import image, partition_link, table_of
 from orchestration_project.domains.finra.activity import Activity, by_tier
 from orchestration_project.plots.finra import trade_activity as drawn
 from orchestration_project.plots.sparkline import sparkline, svg_uri
 from orchestration_project.resources.artifacts import ArtifactStore, put_content
 from orchestration_project.resources.finra.activity import read_activity
+from orchestration_project.resources.shown import image, partition_link, table_of
 from orchestration_project.resources.warehouse import Warehouse
 
 FOLDER = "plots/finra/trade_activity"

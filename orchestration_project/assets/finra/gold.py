@@ -17,7 +17,6 @@ from orchestration_project.assets.finra.catalogue import (
     WEEKS_OF_ALL_TIERS,
     table_spec,
 )
-from orchestration_project.assets.finra.shown import table_of
 from orchestration_project.partitions import Report, Told, each_partition
 from orchestration_project.resources.finra.gold import (
     CONCENTRATION,
@@ -27,6 +26,7 @@ from orchestration_project.resources.finra.gold import (
     GoldLoad,
     Recipe,
 )
+from orchestration_project.resources.shown import table_of
 from orchestration_project.resources.warehouse import Warehouse
 
 

@@ -13,10 +13,10 @@ from orchestration_project.assets.finra.catalogue import (
     VENUE_WEEK,
 )
 from orchestration_project.assets.finra.restatement import change_metadata
-from orchestration_project.assets.finra.shown import image, partition_link, table_of
 from orchestration_project.plots.sparkline import sparkline
 from orchestration_project.resources.finra.landing import LoadedWeek
 from orchestration_project.resources.intake import IntakeFigures
+from orchestration_project.resources.shown import image, partition_link, table_of
 from orchestration_project.resources.warehouse import Landed
 from orchestration_project.tables.finra import finra_symbol_week, finra_venue_week
 

@@ -22,7 +22,7 @@ from orchestration_project.domains.operations.channels import Channel
 from orchestration_project.domains.operations.messages import Message
 from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.warehouse import Warehouse
-from orchestration_project.resources.warehouse.frames import insert_absent
+from orchestration_project.resources.warehouse.frames import insert_absent, storable
 from orchestration_project.tables.operations import (
     operations_alert_deliveries as deliveries,
 )
@@ -272,8 +272,8 @@ def _row(alert_id: str, message: Message, now: datetime) -> dict[str, Any]:
         "alert_id": alert_id,
         "kind": message.kind,
         "severity": message.severity,
-        "title": _storable(message.title),
-        "body": _storable(message.body),
+        "title": storable(message.title),
+        "body": storable(message.body),
         "run_id": message.run_id,
         "job": message.job,
         "assets": _json(list(message.assets)),
@@ -309,8 +309,3 @@ def _problems(text: str) -> frozenset[Problem]:
 
 def _json(value: object) -> str:
     return json.dumps(value)
-
-
-def _storable(text: str) -> str:
-    """Return ``text`` without what PostgreSQL refuses: NUL, and halves of characters."""
-    return text.replace("\0", "").encode(errors="backslashreplace").decode()

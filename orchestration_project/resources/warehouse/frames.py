@@ -187,3 +187,8 @@ def frame_of(rows: Sequence[Mapping[str, object]], table: Table) -> pl.DataFrame
     """Return dictionaries as a frame with the columns of ``table``."""
     schema = schema_of(table)
     return pl.DataFrame([[row[name] for name in schema] for row in rows], schema, orient="row")
+
+
+def storable(text: str) -> str:
+    """Return ``text`` without what PostgreSQL refuses: NUL, and halves of characters."""
+    return text.replace("\0", "").encode(errors="backslashreplace").decode()

@@ -1,0 +1,249 @@
+"""What the ledger says of a run and its steps, from plain facts of Dagster and of our tables."""
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from orchestration_project.domains.operations.failures import run_category, step_category
+from orchestration_project.domains.operations.messages import cut
+
+Row = dict[str, Any]
+
+ENDED = ("SUCCESS", "FAILURE", "CANCELED")
+"""Statuses that a run of Dagster does not leave any more."""
+
+LONGEST_ERROR = 4000
+"""Characters of an error that the ledger keeps."""
+
+BY_HAND = "__"
+"""How Dagster's own names of jobs begin, which say nothing of a domain."""
+
+PASSWORD_OF_A_URL = re.compile(r"(?<=://)[^/\s@]+:[^/\s@]+(?=@)")
+
+
+@dataclass(frozen=True)
+class Check:
+    """What an asset check said in a step; ``numbers`` are those of its metadata."""
+
+    name: str
+    passed: bool
+    severity: str
+    numbers: Mapping[str, int | float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class StepFacts:
+    """What Dagster tells of a step.
+
+    Attributes:
+        refusals: Categories of the partitions that it held back.
+        error_classes: Names of what it raised and of what caused that.
+    """
+
+    step_key: str
+    status: str
+    assets: Sequence[str] = ()
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    attempts: int = 0
+    checks: Sequence[Check] = ()
+    refusals: Sequence[str] = ()
+    error_classes: Sequence[str] = ()
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """What Dagster tells of a run; ``error`` is that of the run itself or of its steps."""
+
+    run_id: str
+    job: str
+    status: str
+    created_at: datetime
+    changed_at: datetime
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
+    config: Mapping[str, Any] = field(default_factory=dict)
+    parent_run_id: str | None = None
+    root_run_id: str | None = None
+    assets: Sequence[str] = ()
+    steps: Sequence[StepFacts] = ()
+    error_classes: Sequence[str] = ()
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class Volume:
+    """What a run's deliveries to one table fetched, landed and refused."""
+
+    rows_in: int = 0
+    rows_landed: int = 0
+    rows_rejected: int = 0
+    byte_count: int = 0
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A row of ``operations_runs`` and those of ``operations_steps``, all but when recorded."""
+
+    run: Row
+    steps: Sequence[Row]
+
+
+def entry_of(run: RunFacts, volumes: Mapping[str, Volume], secret_words: Sequence[str]) -> Entry:
+    """Return what the ledger says of a run.
+
+    Args:
+        run: What Dagster tells.
+        volumes: What our tables tell, by the table that it was for.
+        secret_words: What the names of secrets hold; such values are left out of ``params``.
+    """
+    steps = [_step_row(run, step, volumes) for step in run.steps]
+    kind, name = trigger_of(run.tags)
+    row = {
+        "run_id": run.run_id,
+        "session": session_of(run),
+        "job": run.job,
+        "domain": _domain_of(run),
+        "partition_key": partition_of(run.tags),
+        "params": _json(_without_secrets(run.config, secret_words)),
+        "status": run.status,
+        "created_at": run.created_at,
+        "started_at": run.started_at,
+        "ended_at": run.ended_at,
+        "duration_seconds": _seconds(run.started_at, run.ended_at),
+        **_sum(volumes.values()),
+        "trigger_kind": kind,
+        "trigger_name": name,
+        "user_name": run.tags.get("user"),
+        **_failure(run, [each["error_category"] for each in steps if each["error_category"]]),
+        "config_hash": run.tags.get("config_hash"),
+        "retry_of": run.parent_run_id,
+        "changed_at": run.changed_at,
+    }
+    return Entry(row, steps)
+
+
+def _step_row(run: RunFacts, step: StepFacts, volumes: Mapping[str, Volume]) -> Row:
+    """Return a step's row; one that was under way when its run ended otherwise is canceled."""
+    ended_at = step.ended_at or run.ended_at
+    tables = [asset.replace("/", "_") for asset in step.assets]
+    is_left = step.status == "IN_PROGRESS" and run.status in ENDED
+    has_failed = step.status == "FAILURE"
+    return {
+        "run_id": run.run_id,
+        "step_key": step.step_key,
+        "job": run.job,
+        "domain": _domain_of_asset(step.assets) or _domain_of(run),
+        "asset": min(step.assets, default=None),
+        "assets": _json(sorted(step.assets)),
+        "status": "CANCELED" if is_left else step.status,
+        "started_at": step.started_at,
+        "ended_at": ended_at,
+        "duration_seconds": _seconds(step.started_at, ended_at),
+        "attempt_count": step.attempts,
+        **_sum(volumes[name] for name in tables if name in volumes),
+        "quality_passed": _passed(step.checks),
+        "quality_metrics": _json({check.name: _metrics(check) for check in step.checks}),
+        "error_category": step_category(step.error_classes, step.refusals) if has_failed else None,
+        "error_message": _shown(step.error) if has_failed else None,
+    }
+
+
+def trigger_of(tags: Mapping[str, str]) -> tuple[str, str | None]:
+    """Return what kind of thing started a run, and which.
+
+    A schedule that asks for a backfill says so by the tag `requested_by`.
+    """
+    for kind, tag in (
+        ("schedule", "dagster/schedule_name"),
+        ("sensor", "dagster/sensor_name"),
+        ("schedule", "requested_by"),
+        ("backfill", "dagster/backfill"),
+    ):
+        if tag in tags:
+            return kind, tags[tag]
+    return "person", None
+
+
+def session_of(run: RunFacts) -> str:
+    """Return what a run was started in: tag `session`, backfill, tick, or its own first try."""
+    tags = run.tags
+    if tags.get("session") or tags.get("dagster/backfill"):
+        return tags.get("session") or tags["dagster/backfill"]
+    _, name = trigger_of(tags)
+    if name and tags.get("dagster/tick"):
+        return f"{name}#{tags['dagster/tick']}"
+    return run.root_run_id or run.run_id
+
+
+def partition_of(tags: Mapping[str, str]) -> str | None:
+    """Return the partition of a run, or ``first...last`` of its range."""
+    first, last = (tags.get(f"dagster/asset_partition_range_{end}") for end in ("start", "end"))
+    if first and last and first != last:
+        return f"{first}...{last}"
+    return tags.get("dagster/partition") or first
+
+
+def _domain_of(run: RunFacts) -> str:
+    named = "other" if run.job.startswith(BY_HAND) else run.job.split("_")[0]
+    return run.tags.get("domain") or _domain_of_asset(run.assets) or named
+
+
+def _domain_of_asset(assets: Sequence[str]) -> str | None:
+    return min(assets).split("/")[0] if assets else None
+
+
+def _failure(run: RunFacts, steps: Sequence[str]) -> Row:
+    if run.status == "CANCELED":
+        return {"error_category": "canceled", "error_message": None}
+    if run.status != "FAILURE":
+        return {"error_category": None, "error_message": None}
+    category = run_category(steps, run.error_classes)
+    return {"error_category": category, "error_message": _shown(run.error)}
+
+
+def _passed(checks: Sequence[Check]) -> bool | None:
+    if not checks:
+        return None
+    return all(check.passed for check in checks if check.severity == "error")
+
+
+def _metrics(check: Check) -> Row:
+    return {"passed": check.passed, "severity": check.severity, **check.numbers}
+
+
+def _sum(volumes: Iterable[Volume]) -> Row:
+    each = list(volumes)
+    return {
+        name: sum(getattr(volume, name) for volume in each) for name in Volume.__dataclass_fields__
+    }
+
+
+def _seconds(start: datetime | None, end: datetime | None) -> float | None:
+    return (end - start).total_seconds() if start and end else None
+
+
+def _without_secrets(value: Any, words: Sequence[str]) -> Any:
+    if isinstance(value, Mapping):
+        return {
+            str(name): "***"
+            if any(word in str(name).lower() for word in words)
+            else _without_secrets(each, words)
+            for name, each in value.items()
+        }
+    if isinstance(value, list | tuple):
+        return [_without_secrets(each, words) for each in value]
+    return PASSWORD_OF_A_URL.sub("***", value) if isinstance(value, str) else value
+
+
+def _shown(error: str | None) -> str | None:
+    return PASSWORD_OF_A_URL.sub("***", cut(error, LONGEST_ERROR)) if error else None
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, sort_keys=True)

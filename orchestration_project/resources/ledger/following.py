@@ -1,0 +1,124 @@
+"""Keeping the ledger current: what changed since the last look, and all of it once more."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TypeVar
+
+import dagster as dg
+
+from orchestration_project.resources.ledger.reading import read_facts
+from orchestration_project.resources.ledger.recording import Ledger, Written
+
+LOOKED_BACK = timedelta(minutes=5)
+"""A run's change bears the time of its event, and may be stored after a later one: look again."""
+
+RUNS_PER_TICK = 100
+"""Dagster ends a tick that takes longer than 60 s; what it wrote until then stays."""
+
+RUNS_PER_BATCH = 20
+"""Runs read and written together."""
+
+RUNS_PER_PAGE = 500
+"""Runs of which Dagster is asked at once whether they changed."""
+
+Each = TypeVar("Each")
+
+NEVER = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class Followed:
+    """What a look at the changed runs wrote, whether more wait, and up to when it looked."""
+
+    written: Written
+    is_all: bool
+    seen: datetime
+
+
+@dataclass(frozen=True)
+class Reconciled:
+    """What a look at all runs wrote, and how many were marked as gone."""
+
+    written: Written
+    gone: int
+
+
+def follow(instance: dg.DagsterInstance, ledger: Ledger, since: datetime | None) -> Followed:
+    """Record the runs that changed after ``since``, the first of them first; None: from the start.
+
+    A run that is in the ledger as Dagster last changed it is passed over.
+    """
+    due: list[dg.RunRecord] = []
+    seen = since or NEVER
+    for page in _changed_pages(instance, seen - LOOKED_BACK if since else NEVER):
+        known = ledger.known([record.dagster_run.run_id for record in page])
+        for record in page:
+            if known.get(record.dagster_run.run_id) != record.update_timestamp:
+                if len(due) == RUNS_PER_TICK:
+                    return Followed(_record(instance, ledger, due), False, seen)
+                due.append(record)
+            seen = max(seen, record.update_timestamp)
+    return Followed(_record(instance, ledger, due), True, seen)
+
+
+def reconcile(instance: dg.DagsterInstance, ledger: Ledger, since: datetime | None) -> Reconciled:
+    """Read all runs that were created after ``since`` (None: all), and repair their rows."""
+    written = Written()
+    for page in _pages(instance, since):
+        written += _record(instance, ledger, page)
+    gone = [
+        run_id
+        for some in _parts(ledger.under_way(), RUNS_PER_PAGE)
+        for run_id in _absent(instance, some)
+    ]
+    for some in _parts(gone, RUNS_PER_PAGE):
+        ledger.mark_gone(some)
+    return Reconciled(written, len(gone))
+
+
+def _parts(items: Sequence[Each], size: int) -> Iterator[Sequence[Each]]:
+    return (items[start : start + size] for start in range(0, len(items), size))
+
+
+def _record(
+    instance: dg.DagsterInstance, ledger: Ledger, records: Sequence[dg.RunRecord]
+) -> Written:
+    written = Written()
+    for some in _parts(records, RUNS_PER_BATCH):
+        written += ledger.record([read_facts(instance, record) for record in some])
+    return written
+
+
+def _changed_pages(
+    instance: dg.DagsterInstance, since: datetime
+) -> Iterator[Sequence[dg.RunRecord]]:
+    """Yield the runs that changed after ``since``, in the order of their changes."""
+    while page := instance.get_run_records(
+        dg.RunsFilter(updated_after=since),
+        limit=RUNS_PER_PAGE,
+        order_by="update_timestamp",
+        ascending=True,
+    ):
+        yield page
+        if len(page) < RUNS_PER_PAGE:
+            return
+        last = page[-1].update_timestamp
+        just_before = last - timedelta(microseconds=1)  # others may have changed at the same time
+        since = just_before if just_before > since else last
+
+
+def _pages(
+    instance: dg.DagsterInstance, since: datetime | None
+) -> Iterator[Sequence[dg.RunRecord]]:
+    """Yield the runs that were created after ``since``, the latest first."""
+    filters, cursor = dg.RunsFilter(created_after=since), None
+    while page := instance.get_run_records(filters, limit=RUNS_PER_PAGE, cursor=cursor):
+        yield page
+        cursor = page[-1].dagster_run.run_id
+
+
+def _absent(instance: dg.DagsterInstance, run_ids: Sequence[str]) -> list[str]:
+    found = instance.get_run_records(dg.RunsFilter(run_ids=list(run_ids)))
+    present = {record.dagster_run.run_id for record in found}
+    return [run_id for run_id in run_ids if run_id not in present]

@@ -1,0 +1,215 @@
+"""The ledger of runs on both databases, over an instance of Dagster with small jobs."""
+
+from datetime import UTC, datetime, timedelta
+
+import dagster as dg
+import pytest
+from sqlalchemy import delete, select, update
+
+from orchestration_project.domains.operations.ledger import RunFacts, StepFacts
+from orchestration_project.errors import SourceError
+from orchestration_project.resources.ledger import Ledger, Written, follow, reconcile
+from orchestration_project.tables.operations import (
+    operations_runs,
+    operations_steps,
+    workflow_runs,
+    workflow_step_runs,
+)
+from tests.resources.weeks import FAILED, NOON, Desk, rejected, row
+
+
+@dg.op
+def ask():
+    raise dg.Failure("FINRA says no") from SourceError("FINRA says no")
+
+
+@dg.op
+def work():
+    pass
+
+
+@dg.op(ins={"before": dg.In(dg.Nothing)})
+def after():
+    pass
+
+
+@dg.job(tags={"domain": "demo"})
+def demo_bad():
+    after(ask())
+
+
+@dg.job
+def demo_good():
+    work()
+
+
+@pytest.fixture
+def instance():
+    with dg.instance_for_test() as instance:
+        yield instance
+
+
+@pytest.fixture
+def ledger(warehouse, clock) -> Ledger:
+    return Ledger(warehouse, clock)
+
+
+def run(instance, job=demo_good, **tags) -> str:
+    result = job.execute_in_process(instance=instance, raise_on_error=False, tags=tags)
+    return result.run_id
+
+
+def rows(warehouse, table, *names):
+    columns = [table.c[name] for name in names]
+    with warehouse.reading() as connection:
+        found = connection.execute(select(*columns).order_by(*table.primary_key.columns))
+        return [tuple(each) for each in found]
+
+
+def only(warehouse, table, run_id):
+    with warehouse.reading() as connection:
+        return connection.execute(select(table).where(table.c.run_id == run_id)).mappings().one()
+
+
+def test_runs_that_ended_failed_and_wait_are_followed_once(instance, ledger, warehouse, clock):
+    failed = run(instance, demo_bad, session="evening", user="ada", config_hash="c0ffee")
+    waiting = instance.create_run_for_job(demo_good, status=dg.DagsterRunStatus.NOT_STARTED).run_id
+    first = follow(instance, ledger, None)
+    assert (first.written, first.is_all) == (Written(2, 0, 0), True)
+    assert follow(instance, ledger, first.seen).written == Written()
+
+    found = only(warehouse, operations_runs, failed)
+    assert {name: found[name] for name in ("status", "domain", "session", "user_name")} == {
+        "status": "FAILURE",
+        "domain": "demo",
+        "session": "evening",
+        "user_name": "ada",
+    }
+    assert (found["error_category"], found["error_message"]) == ("source", "ask: FINRA says no")
+    assert (found["config_hash"], found["trigger_kind"]) == ("c0ffee", "person")
+    assert found["created_at"] <= found["started_at"] <= found["ended_at"]
+    seconds = (found["ended_at"] - found["started_at"]).total_seconds()
+    assert found["duration_seconds"] == seconds
+    assert found["recorded_at"] == clock.now()
+    assert rows(warehouse, operations_steps, "step_key", "status", "attempt_count") == [
+        ("ask", "FAILURE", 1)
+    ]  # what never began has no row
+    queued = only(warehouse, operations_runs, waiting)
+    assert (queued["status"], queued["started_at"], queued["ended_at"]) == (
+        "NOT_STARTED",
+        None,
+        None,
+    )
+
+
+def test_a_run_that_changes_is_followed_to_its_end(instance, ledger, warehouse):
+    waiting = instance.create_run_for_job(demo_good, status=dg.DagsterRunStatus.STARTED)
+    seen = follow(instance, ledger, None).seen
+    assert only(warehouse, operations_runs, waiting.run_id)["status"] == "STARTED"
+    instance.report_run_canceled(waiting)
+    assert follow(instance, ledger, seen).written == Written(0, 1, 0)
+    found = only(warehouse, operations_runs, waiting.run_id)
+    assert (found["status"], found["error_category"]) == ("CANCELED", "canceled")
+
+
+def test_a_run_whose_process_is_gone_has_crashed(instance, ledger, warehouse):
+    started = instance.create_run_for_job(demo_good, status=dg.DagsterRunStatus.STARTED)
+    instance.report_run_failed(started, "process 7 is gone")
+    follow(instance, ledger, None)
+    found = only(warehouse, operations_runs, started.run_id)
+    assert (found["error_category"], found["error_message"]) == ("crash", "process 7 is gone")
+
+
+def test_what_the_sensor_missed_and_what_somebody_changed_is_repaired(instance, ledger, warehouse):
+    changed, missed, untouched = (run(instance) for _ in range(3))
+    assert reconcile(instance, ledger, None).written == Written(3, 0, 0)
+    with warehouse.writing() as connection:
+        connection.execute(
+            update(operations_runs)
+            .where(operations_runs.c.run_id == changed)
+            .values(status="FAILURE", rows_landed=7)
+        )
+        connection.execute(delete(operations_runs).where(operations_runs.c.run_id == missed))
+        connection.execute(delete(operations_steps).where(operations_steps.c.run_id == missed))
+    assert reconcile(instance, ledger, None).written == Written(1, 1, 1)
+    found = only(warehouse, operations_runs, changed)
+    assert (found["status"], found["rows_landed"]) == ("SUCCESS", 0)
+    assert len(rows(warehouse, operations_steps, "run_id")) == 3
+    assert reconcile(instance, ledger, None).written == Written(0, 0, 3)
+    assert reconcile(instance, ledger, datetime.now(UTC) + timedelta(days=1)).written == Written()  # noqa: TID251 - Dagster's own time
+    assert untouched
+
+
+def test_a_run_that_dagster_has_deleted_stays_and_one_that_never_ended_is_marked(
+    instance, ledger, warehouse, clock
+):
+    ended = run(instance)
+    begun = instance.create_run_for_job(demo_good, status=dg.DagsterRunStatus.STARTED).run_id
+    follow(instance, ledger, None)
+    for run_id in (ended, begun):
+        instance.delete_run(run_id)
+    assert reconcile(instance, ledger, None).gone == 1
+    assert only(warehouse, operations_runs, ended)["status"] == "SUCCESS"
+    found = only(warehouse, operations_runs, begun)
+    assert (found["status"], found["ended_at"]) == ("DELETED", clock.now())
+    assert reconcile(instance, ledger, None).gone == 0
+
+
+def facts(status="SUCCESS", seconds=0, steps=(), run_id="run") -> RunFacts:
+    at = NOON + timedelta(seconds=seconds)
+    return RunFacts(run_id, "finra_otc_weekly", status, NOON, at, NOON, at, steps=steps)
+
+
+LOAD = StepFacts("load", "SUCCESS", ["finra/otc_weekly"], NOON, NOON, 1)
+
+
+def test_an_earlier_state_of_a_run_does_not_replace_a_later_one(ledger, warehouse):
+    ledger.record([facts(seconds=5)])
+    assert ledger.record([facts("STARTED", seconds=4)]) == Written(0, 0, 1)
+    assert only(warehouse, operations_runs, "run")["status"] == "SUCCESS"
+
+
+def test_steps_stay_when_dagsters_event_log_has_lost_them(ledger, warehouse):
+    ledger.record([facts(steps=[LOAD])])
+    assert ledger.record([facts(seconds=9)]) == Written(0, 0, 1)
+    assert rows(warehouse, operations_steps, "step_key") == [("load",)]
+
+
+def test_rows_and_bytes_are_those_of_the_runs_deliveries_landed_or_held_back(desk, ledger):
+    good = desk.capture(row_count=4)
+    desk.land(row("AAA"), row("BBB"), captures=[good], rejects=rejected(3, 4))
+    bad = desk.capture(b"other\nlines\n", row_count=3)
+    held_back = Desk(desk.warehouse, desk.folder, tier="T2")
+    with pytest.raises(Exception, match="held back"):
+        held_back.land(row("CCC"), captures=[bad], audits=[FAILED], rejects=rejected(2))
+    ledger.record([facts(steps=[LOAD]), facts(run_id="other")])
+    figures = {"rows_in": 7, "rows_landed": 2, "rows_rejected": 3, "byte_count": 23}
+    for table in (operations_runs, operations_steps):
+        found = only(desk.warehouse, table, "run")
+        assert {name: found[name] for name in figures} == figures
+    assert only(desk.warehouse, operations_runs, "other")["rows_in"] == 0
+
+
+def test_text_that_a_database_could_not_hold_is_kept_without_it(ledger, warehouse):
+    step = StepFacts("load", "FAILURE", attempts=1, error="bad \0 byte \ud800")
+    ledger.record([facts("FAILURE", steps=[step])])
+    assert only(warehouse, operations_steps, "run")["error_message"] == "bad  byte \\ud800"
+
+
+@pytest.mark.parametrize(
+    ("status", "state"),
+    [
+        ("QUEUED", "PENDING"),
+        ("STARTED", "RUNNING"),
+        ("SUCCESS", "COMPLETED"),
+        ("FAILURE", "FAILED"),
+        ("CANCELED", "CANCELLED"),
+    ],
+)
+def test_the_views_have_the_states_of_other_workflow_systems(ledger, warehouse, status, state):
+    ledger.record([facts(status, steps=[LOAD])])
+    view = workflow_runs.table
+    names = ("run_id", "workflow_name", "status", "triggered_by")
+    assert rows(warehouse, view, *names) == [("run", "finra_otc_weekly", state, "person")]
+    names = ("run_id", "step_name", "status", "quality_passed")
+    assert rows(warehouse, workflow_step_runs.table, *names) == [("run", "load", "COMPLETED", None)]

@@ -1,0 +1,102 @@
+"""The ledger of real runs: followed by its sensor, repaired by its job."""
+
+import json
+
+import dagster as dg
+import pytest
+from sqlalchemy import select
+
+from orchestration_project.definitions import defs
+from orchestration_project.resources.providers import RESOURCES
+from orchestration_project.sensors.operations import operations_on_run_change
+from orchestration_project.tables.operations import operations_runs, operations_steps
+from tests import databases
+from tests.programs import from_then_on
+from tests.runs import told_by
+
+FIRST, LAST = "T2|2025-11-24", "T2|2025-12-08"
+"""The week between them is held back."""
+
+
+@pytest.fixture
+def url(demo_settings, monkeypatch) -> str:
+    monkeypatch.setenv("CLOCK_NOW", from_then_on("2026-03-02T15:00"))
+    return databases.sqlite_url(demo_settings.state_path)
+
+
+def tick(instance, cursor=None) -> tuple[str, str | None]:
+    names = ("clock", "warehouse")
+    with dg.build_resources({name: RESOURCES[name] for name in names}, instance) as resources:
+        context = dg.build_sensor_context(instance, cursor, resources=resources._asdict())
+        said = operations_on_run_change(context)
+        assert isinstance(said, dg.SkipReason)
+        return str(said.skip_message), context.cursor
+
+
+def execute(instance, job: str, tags=None, **config) -> dg.ExecuteInProcessResult:
+    return defs.resolve_job_def(job).execute_in_process(
+        instance=instance, raise_on_error=False, run_config=config, tags=tags
+    )
+
+
+def test_a_run_is_recorded_with_its_rows_its_quality_and_why_it_failed(instance, url):
+    tag = "dagster/asset_partition_range_"
+    loaded = execute(
+        instance,
+        "finra_otc_weekly",
+        {f"{tag}start": FIRST, f"{tag}end": LAST, "dagster/backfill": "abc"},
+        ops={"finra_otc_weekly_load": {"config": {"full": True}}},
+    )
+    assert not loaded.success
+    said, cursor = tick(instance)
+    assert said == "Recorded 1 new and 0 changed runs."
+    assert tick(instance, cursor)[0] == "Recorded 0 new and 0 changed runs."
+
+    [run] = databases.rows(
+        url,
+        select(
+            *(operations_runs.c[name] for name in ("run_id", "session", "domain", "job")),
+            *(operations_runs.c[name] for name in ("partition_key", "status", "error_category")),
+            *(operations_runs.c[name] for name in ("trigger_kind", "params")),
+        ),
+    )
+    assert run[:-1] == (
+        *(loaded.run_id, "abc", "finra", "finra_otc_weekly"),
+        *(f"{FIRST}...{LAST}", "FAILURE", "contract", "backfill"),
+    )
+    assert json.loads(run[-1])["ops"]["finra_otc_weekly_load"] == {"config": {"full": True}}
+
+    step = operations_steps.c
+    [found] = databases.rows(
+        url,
+        select(
+            *(step.step_key, step.asset, step.status, step.rows_landed, step.quality_passed),
+            *(step.rows_in, step.rows_rejected, step.byte_count, step.quality_metrics),
+        ),
+    )
+    landed = sum(told["dagster/row_count"] for told in told_by(loaded)["otc_weekly"].values())
+    assert found[:5] == ("finra_otc_weekly_load", "finra/otc_weekly", "FAILURE", landed, False)
+    assert found[5] > landed > 0
+    assert found[7] > 0
+    assert not json.loads(found[8])["finra/otc_weekly reconciles_with_symbol_totals"]["passed"]
+
+
+def test_the_job_repairs_what_is_missing_and_says_how_many(instance, url):
+    first = execute(instance, "operations_reconcile")
+    second = execute(instance, "operations_reconcile")
+    names = ("runs_missing", "runs_differing", "runs_same", "runs_gone")
+    [told] = told_by(second)["runs"].values()
+    assert [told[name] for name in names] == [1, 1, 0, 0]  # itself, and the first's end
+    assert databases.rows(
+        url,
+        select(operations_runs.c.run_id, operations_runs.c.status).order_by(
+            operations_runs.c.created_at
+        ),
+    ) == [(first.run_id, "SUCCESS"), (second.run_id, "STARTED")]
+
+
+def test_a_job_that_is_told_no_date_says_what_to_give(instance, url):
+    config = {"reconcile_operations": {"config": {"since": "yesterday"}}}
+    result = execute(instance, "operations_reconcile", ops=config)
+    [failure] = [event for event in result.all_events if event.is_step_failure]
+    assert "since is no date or time" in str(failure.step_failure_data.error)
