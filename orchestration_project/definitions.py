@@ -15,6 +15,7 @@ from orchestration_project.jobs import (
     finra_tier_week,
     finra_trade_activity,
     operations_reconcile,
+    operations_sessions,
 )
 from orchestration_project.resources.providers import RESOURCES
 from orchestration_project.sensors.finra import (
@@ -42,6 +43,7 @@ defs = dg.Definitions(
         finra.tier_week,
         finra.trade_activity,
         operations.ledger,
+        operations.sessions,
     ],
     asset_checks=[finra.as_new_as_the_calendar, *finra.SOURCE_CHECKS],
     jobs=[
@@ -53,6 +55,7 @@ defs = dg.Definitions(
         finra_freshness,
         finra_source_checks,
         operations_reconcile,
+        operations_sessions,
     ],
     schedules=[finra_otc_weekly_mondays, finra_freshness_daily, finra_source_checks_daily],
     sensors=[

@@ -12,7 +12,7 @@ from orchestration_project.assets.finra import (
     tier_week,
     trade_activity,
 )
-from orchestration_project.assets.operations import ledger
+from orchestration_project.assets.operations import ledger, sessions
 
 finra_otc_weekly = dg.define_asset_job(
     "finra_otc_weekly",
@@ -68,5 +68,12 @@ operations_reconcile = dg.define_asset_job(
     "operations_reconcile",
     selection=dg.AssetSelection.assets(ledger),
     description="Compares the ledger of runs with all that Dagster knows, and repairs it.",
+    tags={"domain": "operations"},
+)
+
+operations_sessions = dg.define_asset_job(
+    "operations_sessions",
+    selection=dg.AssetSelection.assets(sessions),
+    description="Lists sessions: what was started together, how far it is, what came of it.",
     tags={"domain": "operations"},
 )

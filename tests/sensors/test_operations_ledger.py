@@ -95,8 +95,20 @@ def test_the_job_repairs_what_is_missing_and_says_how_many(instance, url):
     ) == [(first.run_id, "SUCCESS"), (second.run_id, "STARTED")]
 
 
-def test_a_job_that_is_told_no_date_says_what_to_give(instance, url):
+def test_a_job_that_is_told_no_time_says_what_to_give(instance, url):
     config = {"reconcile_operations": {"config": {"since": "yesterday"}}}
     result = execute(instance, "operations_reconcile", ops=config)
     [failure] = [event for event in result.all_events if event.is_step_failure]
-    assert "since is no date or time" in str(failure.step_failure_data.error)
+    assert "since is no time" in str(failure.step_failure_data.error)
+
+
+def test_the_job_lists_sessions_with_what_came_of_them(instance, url):
+    execute(instance, "operations_reconcile", {"session": "evening", "user": "ada"})
+    execute(instance, "operations_reconcile")
+    wanted = {"domain": "operations", "status": "COMPLETED"}
+    config = {"list_operations_sessions": {"config": wanted}}
+    [told] = told_by(execute(instance, "operations_sessions", ops=config))["sessions"].values()
+    assert (told["sessions_listed"], told["runs"], told["runs_failed"]) == (1, 1, 0)
+    [record] = told["sessions"].records
+    assert record.data["session"] == "evening"
+    assert (record.data["user_name"], record.data["progress_share"]) == ("ada", 1.0)

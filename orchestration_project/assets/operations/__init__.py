@@ -1,0 +1,6 @@
+"""The assets of operations: what ran, in which sessions, and how all of it stands."""
+
+from orchestration_project.assets.operations.runs import ledger
+from orchestration_project.assets.operations.sessions import sessions
+
+__all__ = ["ledger", "sessions"]

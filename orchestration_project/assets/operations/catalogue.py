@@ -1,0 +1,60 @@
+"""How the assets of operations look in the catalogue, and the times that their configs take."""
+
+from datetime import datetime
+from typing import Any
+
+import dagster as dg
+from sqlalchemy import Table
+
+from orchestration_project.errors import ConfigurationError
+from orchestration_project.tables.conditions import MOMENT, read_moment
+
+GROUP = "operations"
+OWNERS = ["team:operations"]
+RUNS, STEPS, SESSIONS = (dg.AssetKey([GROUP, noun]) for noun in ("runs", "steps", "sessions"))
+
+
+def asset_spec(key: dg.AssetKey, rows: Table, kinds: set[str], *deps: dg.AssetKey) -> dg.AssetSpec:
+    """Return the asset that is this table or view."""
+    columns = [
+        dg.TableColumn(
+            column.name,
+            type=str(column.type),
+            description=column.comment,
+            constraints=dg.TableColumnConstraints(nullable=bool(column.nullable)),
+        )
+        for column in rows.columns
+    ]
+    metadata: dict[str, Any] = {
+        "dagster/table_name": rows.name,
+        "dagster/column_schema": dg.TableSchema(columns=columns),
+    }
+    return dg.AssetSpec(
+        key,
+        deps=deps,
+        description=str(rows.comment),
+        group_name=GROUP,
+        owners=OWNERS,
+        kinds=kinds,
+        tags={"domain": GROUP},
+        metadata=metadata,
+    )
+
+
+def moment_of(since: str | None) -> datetime | None:
+    """Return the time that a run's config gives, None where it gives none.
+
+    Raises:
+        ConfigurationError: It is no time.
+    """
+    if since is None:
+        return None
+    try:
+        return read_moment(since)
+    except ValueError as error:
+        raise ConfigurationError(
+            "since is no time",
+            expected=MOMENT,
+            found=repr(since),
+            remedy="correct the run's config",
+        ) from error

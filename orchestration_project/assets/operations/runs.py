@@ -1,0 +1,50 @@
+"""The ledger of runs and steps, compared with Dagster and repaired."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import dagster as dg
+from pydantic import Field
+
+from orchestration_project.assets.operations.catalogue import RUNS, STEPS, asset_spec, moment_of
+from orchestration_project.resources.clock import Clock
+from orchestration_project.resources.ledger import Ledger, reconcile
+from orchestration_project.resources.warehouse import Warehouse
+from orchestration_project.tables.operations import operations_runs, operations_steps
+
+
+class Reconciliation(dg.Config):
+    """Which runs are compared."""
+
+    since: str | None = Field(
+        default=None,
+        description="Runs that were asked for after this time, such as 2026-11-01T00:00:00Z; "
+        "without it, all.",
+    )
+
+
+@dg.multi_asset(
+    name="reconcile_operations",
+    specs=[
+        asset_spec(RUNS, operations_runs, {"ledger"}),
+        asset_spec(STEPS, operations_steps, {"ledger"}, RUNS),
+    ],
+)
+def ledger(
+    context: dg.AssetExecutionContext,
+    config: Reconciliation,
+    clock: dg.ResourceParam[Clock],
+    warehouse: dg.ResourceParam[Warehouse],
+) -> Iterator[dg.MaterializeResult[Any]]:
+    """Compare the ledger with all that Dagster knows, and repair what is missing or differs."""
+    found = reconcile(context.instance, Ledger(warehouse, clock), moment_of(config.since))
+    yield dg.MaterializeResult(
+        asset_key=RUNS,
+        metadata={
+            "runs_missing": found.written.added,
+            "runs_differing": found.written.changed,
+            "runs_same": found.written.same,
+            "runs_gone": found.gone,
+        },
+    )
+    yield dg.MaterializeResult(asset_key=STEPS)

@@ -1,0 +1,58 @@
+"""Sessions, listed: what was started together, how far it is, and what came of it."""
+
+from typing import Any
+
+import dagster as dg
+from pydantic import Field
+
+from orchestration_project.assets.operations.catalogue import (
+    RUNS,
+    SESSIONS,
+    asset_spec,
+    moment_of,
+)
+from orchestration_project.domains.operations.sessions import listed
+from orchestration_project.resources.clock import Clock
+from orchestration_project.resources.ledger.sessions import Wanted, read_sessions
+from orchestration_project.resources.shown import table_of
+from orchestration_project.resources.warehouse import Warehouse
+from orchestration_project.tables.operations import operations_sessions
+
+
+class SessionsWanted(dg.Config):
+    """Which sessions are listed."""
+
+    since: str | None = Field(
+        default=None,
+        description="Sessions of which a run was asked for after this time, such as "
+        "2026-11-01T00:00:00Z; without it, all.",
+    )
+    domain: str | None = Field(default=None, description="Sessions of this domain.")
+    status: str | None = Field(
+        default=None, description="PENDING, RUNNING, COMPLETED, FAILED or CANCELLED."
+    )
+    limit: int = Field(default=50, ge=1, le=500, description="At most so many, the latest first.")
+
+
+@dg.multi_asset(
+    name="list_operations_sessions",
+    specs=[asset_spec(SESSIONS, operations_sessions.table, {"view"}, RUNS)],
+)
+def sessions(
+    config: SessionsWanted,
+    clock: dg.ResourceParam[Clock],
+    warehouse: dg.ResourceParam[Warehouse],
+) -> dg.MaterializeResult[Any]:
+    """List the sessions that were asked for."""
+    wanted = Wanted(moment_of(config.since), config.domain, config.status, config.limit)
+    found = listed(read_sessions(warehouse, wanted), clock.now())
+    return dg.MaterializeResult(
+        asset_key=SESSIONS,
+        metadata={
+            "sessions": table_of(found),
+            "sessions_listed": len(found),
+            "runs": int(found["run_count"].sum()),
+            "runs_failed": int(found["failure_count"].sum()),
+            "rows_landed": int(found["rows_landed"].sum()),
+        },
+    )
