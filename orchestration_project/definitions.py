@@ -14,6 +14,7 @@ from orchestration_project.jobs import (
     finra_source_checks,
     finra_tier_week,
     finra_trade_activity,
+    operations_control_tower,
     operations_reconcile,
     operations_sessions,
 )
@@ -29,6 +30,7 @@ from orchestration_project.sensors.finra import (
     finra_source_checks_daily,
 )
 from orchestration_project.sensors.operations import (
+    operations_control_tower_hourly,
     operations_on_run_change,
     operations_on_run_end,
     operations_on_undelivered_alert,
@@ -42,6 +44,7 @@ defs = dg.Definitions(
         finra.concentration_week,
         finra.tier_week,
         finra.trade_activity,
+        operations.control_tower,
         operations.ledger,
         operations.sessions,
     ],
@@ -54,10 +57,16 @@ defs = dg.Definitions(
         finra_trade_activity,
         finra_freshness,
         finra_source_checks,
+        operations_control_tower,
         operations_reconcile,
         operations_sessions,
     ],
-    schedules=[finra_otc_weekly_mondays, finra_freshness_daily, finra_source_checks_daily],
+    schedules=[
+        finra_otc_weekly_mondays,
+        finra_freshness_daily,
+        finra_source_checks_daily,
+        operations_control_tower_hourly,
+    ],
     sensors=[
         finra_on_publication,
         finra_on_restatement,

@@ -12,7 +12,7 @@ from orchestration_project.assets.finra import (
     tier_week,
     trade_activity,
 )
-from orchestration_project.assets.operations import ledger, sessions
+from orchestration_project.assets.operations import control_tower, ledger, sessions
 
 finra_otc_weekly = dg.define_asset_job(
     "finra_otc_weekly",
@@ -75,5 +75,12 @@ operations_sessions = dg.define_asset_job(
     "operations_sessions",
     selection=dg.AssetSelection.assets(sessions),
     description="Lists sessions: what was started together, how far it is, what came of it.",
+    tags={"domain": "operations"},
+)
+
+operations_control_tower = dg.define_asset_job(
+    "operations_control_tower",
+    selection=dg.AssetSelection.assets(control_tower),
+    description="Looks how every domain stands: runs, failures, rows, lateness, state.",
     tags={"domain": "operations"},
 )

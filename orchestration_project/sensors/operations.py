@@ -1,10 +1,14 @@
-"""When alerts are raised and sent, and runs recorded: a tick does the work, without a job."""
+"""When alerts are raised and sent, runs recorded, and the control tower looks.
+
+The sensors have no job: a tick does the work.
+"""
 
 from datetime import datetime
 
 import dagster as dg
 
 from orchestration_project.domains.operations.progress import Progress
+from orchestration_project.jobs import operations_control_tower
 from orchestration_project.resources.alerts import Alerts
 from orchestration_project.resources.alerts.watching import first_look, look
 from orchestration_project.resources.clock import Clock
@@ -57,3 +61,12 @@ def operations_on_run_change(
     return dg.SkipReason(
         f"Recorded {found.written.added} new and {found.written.changed} changed runs.{more}"
     )
+
+
+operations_control_tower_hourly = dg.ScheduleDefinition(
+    name="operations_control_tower_hourly",
+    job=operations_control_tower,
+    cron_schedule="0 * * * *",
+    execution_timezone="UTC",
+    default_status=dg.DefaultScheduleStatus.RUNNING,  # it reads, and asks no source
+)

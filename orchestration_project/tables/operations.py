@@ -178,7 +178,7 @@ operations_control_tower = table(
     count("run_count", "Runs (of an asset: steps) that ended in the window"),
     count("success_count", "Those that succeeded"),
     count("failure_count", "Those that failed"),
-    count("canceled_count", "Those that were canceled, or gone before they ended"),
+    count("canceled_count", "Those that were canceled, skipped, or gone before they ended"),
     ratio(
         "success_share", "Succeeded among succeeded and failed; NULL: none of them", optional=True
     ),

@@ -9,7 +9,11 @@ from sqlalchemy import select
 from orchestration_project.definitions import defs
 from orchestration_project.resources.providers import RESOURCES
 from orchestration_project.sensors.operations import operations_on_run_change
-from orchestration_project.tables.operations import operations_runs, operations_steps
+from orchestration_project.tables.operations import (
+    operations_control_tower,
+    operations_runs,
+    operations_steps,
+)
 from tests import databases
 from tests.programs import from_then_on
 from tests.runs import told_by
@@ -112,3 +116,16 @@ def test_the_job_lists_sessions_with_what_came_of_them(instance, url):
     [record] = told["sessions"].records
     assert record.data["session"] == "evening"
     assert (record.data["user_name"], record.data["progress_share"]) == ("ada", 1.0)
+
+
+def test_the_control_tower_shows_states_pictures_and_numbers(instance, url):
+    execute(instance, "operations_reconcile")
+    tick(instance)
+    [told] = told_by(execute(instance, "operations_control_tower"))["control_tower"].values()
+    assert (told["operations_runs_24h"], told["operations_state"]) == (1, "healthy")
+    assert told["picture"].startswith("![What ran by day, and how each domain fares](data:image")
+    assert len(told["operations_rows_by_day"]) < 1000  # shown in its place
+    [record] = told["states"].records
+    assert record.data == {"domain": "operations", "state": "healthy", "reasons": "[]"}
+    kept = databases.rows(url, select(operations_control_tower.c.window_hours).distinct())
+    assert sorted(kept) == [(24,), (168,), (672,)]

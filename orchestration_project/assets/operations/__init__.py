@@ -1,6 +1,7 @@
 """The assets of operations: what ran, in which sessions, and how all of it stands."""
 
+from orchestration_project.assets.operations.control_tower import control_tower
 from orchestration_project.assets.operations.runs import ledger
 from orchestration_project.assets.operations.sessions import sessions
 
-__all__ = ["ledger", "sessions"]
+__all__ = ["control_tower", "ledger", "sessions"]

@@ -11,7 +11,9 @@ from orchestration_project.tables.conditions import MOMENT, read_moment
 
 GROUP = "operations"
 OWNERS = ["team:operations"]
-RUNS, STEPS, SESSIONS = (dg.AssetKey([GROUP, noun]) for noun in ("runs", "steps", "sessions"))
+RUNS, STEPS, SESSIONS, CONTROL_TOWER = (
+    dg.AssetKey([GROUP, noun]) for noun in ("runs", "steps", "sessions", "control_tower")
+)
 
 
 def asset_spec(key: dg.AssetKey, rows: Table, kinds: set[str], *deps: dg.AssetKey) -> dg.AssetSpec:

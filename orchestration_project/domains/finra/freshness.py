@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
 from zoneinfo import ZoneInfo
 
@@ -90,8 +90,13 @@ def due_weeks(
 
 def is_due(day: date, *, now: datetime, grace: timedelta) -> bool:
     """Whether ``grace``, in real hours, has passed since midnight of ``day`` in New York."""
+    return now >= due_at(day, grace)
+
+
+def due_at(day: date, grace: timedelta) -> datetime:
+    """Return the moment ``grace``, in real hours, after midnight of ``day`` in New York."""
     midnight = datetime.combine(day, time(), tzinfo=NEW_YORK)
-    return now.timestamp() >= midnight.timestamp() + grace.total_seconds()
+    return midnight.astimezone(UTC) + grace
 
 
 def counts(due: Sequence[DueWeek]) -> Mapping[State, int]:

@@ -529,7 +529,7 @@ def _create_control_tower() -> None:
             "canceled_count",
             BIG_INTEGER,
             nullable=False,
-            comment="Those that were canceled, or gone before they ended",
+            comment="Those that were canceled, skipped, or gone before they ended",
         ),
         sa.Column(
             "success_share",

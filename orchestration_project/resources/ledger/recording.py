@@ -71,7 +71,7 @@ class Ledger:
         of which Dagster's event log has none any more.
         """
         with self._warehouse.writing() as connection:
-            _lock(connection)
+            lock(connection)
             ids = [run.run_id for run in runs]
             before = _entries(connection, ids)
             volumes = _volumes(connection, ids)
@@ -94,7 +94,7 @@ class Ledger:
         """Say of runs that Dagster has deleted before they ended that they are gone."""
         now = self._clock.now()
         with self._warehouse.writing() as connection:
-            _lock(connection)
+            lock(connection)
             connection.execute(
                 update(operations_runs)
                 .where(operations_runs.c.run_id.in_(run_ids), operations_runs.c.ended_at.is_(None))
@@ -102,7 +102,7 @@ class Ledger:
             )
 
 
-def _lock(connection: Connection) -> None:
+def lock(connection: Connection) -> None:
     """Let others who write to the ledger wait, so that what was read stays true."""
     epoch = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
     empty = {"token": 0, "known_from": epoch, "source_version": None}

@@ -1,0 +1,116 @@
+"""How every domain stands, as a table, as pictures, and as numbers that Dagster plots over time."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import dagster as dg
+import polars as pl
+
+from orchestration_project.assets.operations.catalogue import (
+    CONTROL_TOWER,
+    RUNS,
+    STEPS,
+    asset_spec,
+)
+from orchestration_project.domains.operations.control_tower import (
+    DAY,
+    WEEK,
+    Look,
+    Standing,
+    by_day,
+    standings,
+    table_rows,
+)
+from orchestration_project.partitions import first_finra_week
+from orchestration_project.plots import operations as plots
+from orchestration_project.plots.sparkline import sparkline, svg_uri
+from orchestration_project.resources.clock import Clock
+from orchestration_project.resources.finra.promised import oldest_unlanded
+from orchestration_project.resources.ledger.control_tower import read_look, write_tower
+from orchestration_project.resources.shown import image, table_of
+from orchestration_project.resources.warehouse import Warehouse
+from orchestration_project.resources.warehouse.frames import frame_of
+from orchestration_project.settings import Settings
+from orchestration_project.tables.operations import operations_control_tower
+
+ASSETS_SHOWN = 60
+"""An event should stay below 100 KB; the table in the database has all."""
+
+LITTLE = (
+    *("domain", "asset", "state", "run_count", "failure_count", "success_share"),
+    *("rows_landed", "hours_since_landing", "oldest_unlanded_partition"),
+)
+
+
+@dg.multi_asset(
+    name="look_at_operations",
+    specs=[asset_spec(CONTROL_TOWER, operations_control_tower, {"ledger"}, RUNS, STEPS)],
+)
+def control_tower(
+    clock: dg.ResourceParam[Clock],
+    settings: dg.ResourceParam[Settings],
+    warehouse: dg.ResourceParam[Warehouse],
+) -> dg.MaterializeResult[Any]:
+    """Look at all domains, keep what was found, and show it."""
+    now, machine_now = clock.now(), Clock().now()
+    first_week = first_finra_week(settings, clock.today_in_new_york())
+    late = oldest_unlanded(warehouse, settings, now, first_week=first_week)
+    look = read_look(warehouse, machine_now)
+    found = standings(look, [late] if late else [], now=now, machine_now=machine_now)
+    rows = table_rows(found, now)
+    write_tower(warehouse, rows)
+    domains = [each for each in found if not each.subject.asset]
+    return dg.MaterializeResult(
+        asset_key=CONTROL_TOWER,
+        metadata={
+            **_pictures(look, domains),
+            **_numbers(domains),
+            **_tables(frame_of(rows, operations_control_tower)),
+        },
+    )
+
+
+def _pictures(look: Look, domains: Sequence[Standing]) -> dict[str, Any]:
+    shares = {
+        each.subject.domain: [figures.success_share for figures in each.figures] for each in domains
+    }
+    drawn = plots.control_tower(by_day(look.ended), shares)
+    lines = {each: by_day(look.ended, each)["rows_landed"].to_list() for each in shares}
+    return {
+        "picture": image("What ran by day, and how each domain fares", svg_uri(drawn)),
+        **{
+            f"{domain}_rows_by_day": image(f"Rows landed by day: {domain}", sparkline(values))
+            for domain, values in lines.items()
+        },
+    }
+
+
+def _numbers(domains: Sequence[Standing]) -> dict[str, Any]:
+    """Return what Dagster plots over time, of each domain's last 24 hours."""
+    numbers: dict[str, Any] = {
+        "queue_depth": sum(each.under_way.queue_depth for each in domains),
+        "runs_under_way": sum(each.under_way.running_count for each in domains),
+    }
+    for each in domains:
+        day, name = each.figures[0], each.subject.domain
+        numbers |= {
+            f"{name}_state": each.state,
+            f"{name}_runs_24h": day.run_count,
+            f"{name}_failures_24h": day.failure_count,
+            f"{name}_rows_landed_24h": day.rows_landed,
+            f"{name}_bytes_24h": day.byte_count,
+        }
+        if day.success_share is not None:
+            numbers[f"{name}_success_share_24h"] = day.success_share
+    return numbers
+
+
+def _tables(rows: pl.DataFrame) -> dict[str, Any]:
+    is_asset = pl.col("asset") != ""
+    assets = rows.filter(is_asset, window_hours=WEEK).select(LITTLE)
+    domains = rows.filter(~is_asset).drop("asset", "looked_at")
+    return {
+        "states": table_of(domains.filter(window_hours=DAY).select("domain", "state", "reasons")),
+        "domains": table_of(domains.drop("reasons")),
+        "assets_7d": table_of(assets.head(ASSETS_SHOWN)),
+    }

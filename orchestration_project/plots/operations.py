@@ -1,0 +1,71 @@
+"""The picture of the control tower: what ran by day, and how each domain fares."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from orchestration_project.plots.figures import INK, styled, svg_of
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+GOOD, BAD = "#0d9488", "#dc2626"
+"""Each has a contrast of 3 to 1 or more on white and on black."""
+
+SIZE_INCHES = (12.0, 6.0)
+
+
+def control_tower(days: pl.DataFrame, shares: Mapping[str, Sequence[float | None]]) -> bytes:
+    """Draw what ended by day, and by domain the shares of success; return SVG.
+
+    Args:
+        days: ``days_ago``, ``success_count``, ``failure_count``, ``rows_landed``, the oldest first.
+        shares: By domain its success share in the last 24 hours, 7 and 28 days.
+    """
+    from matplotlib.figure import Figure
+
+    with styled():
+        figure = Figure(figsize=SIZE_INCHES)
+        # Fixed places: matplotlib's own layouts can differ in the last digit from run to run.
+        left = figure.add_gridspec(2, 1, left=0.05, right=0.6, top=0.93, bottom=0.08, hspace=0.35)
+        right = figure.add_gridspec(1, 1, left=0.72, right=0.98, top=0.93, bottom=0.08)
+        _draw_runs(figure.add_subplot(left[0, 0]), days)
+        _draw_rows(figure.add_subplot(left[1, 0]), days)
+        _draw_shares(figure.add_subplot(right[0, 0]), shares)
+        return svg_of(figure)
+
+
+def _draw_runs(axes: "Axes", days: pl.DataFrame) -> None:
+    places = [-day for day in days["days_ago"].to_list()]
+    good, bad = (days[name].to_list() for name in ("success_count", "failure_count"))
+    axes.bar(places, good, color=GOOD, label="succeeded")
+    axes.bar(places, bad, bottom=good, color=BAD, label="failed")
+    axes.set_title("Runs by day")
+    axes.legend(loc="upper left", ncols=2)
+    _day_axis(axes)
+
+
+def _draw_rows(axes: "Axes", days: pl.DataFrame) -> None:
+    places = [-day for day in days["days_ago"].to_list()]
+    axes.bar(places, days["rows_landed"].to_list(), color=INK)
+    axes.set_title("Rows landed by day")
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+    _day_axis(axes)
+
+
+def _draw_shares(axes: "Axes", shares: Mapping[str, Sequence[float | None]]) -> None:
+    names = sorted(shares, reverse=True)
+    for offset, window, alpha in ((0.27, 0, 1.0), (0.0, 1, 0.6), (-0.27, 2, 0.3)):
+        values = [shares[name][window] or 0.0 for name in names]
+        places = [place + offset for place in range(len(names))]
+        axes.barh(places, values, height=0.24, color=GOOD, alpha=alpha)
+    axes.set_yticks(range(len(names)), names)
+    axes.set_xlim(0, 1)
+    axes.set_title("Success: 24 h, 7 d, 28 d")
+
+
+def _day_axis(axes: "Axes") -> None:
+    axes.set_ylim(bottom=0)
+    axes.set_xlabel("days ago")
+    axes.xaxis.set_major_formatter(lambda value, _: f"{-value:.0f}")

@@ -1,0 +1,23 @@
+"""The picture of the control tower: well-formed, small, and the same for the same figures."""
+
+from xml.etree import ElementTree
+
+import polars as pl
+
+from orchestration_project.domains.operations.control_tower import COUNTS, by_day
+from orchestration_project.plots.operations import control_tower
+
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+def test_the_picture_names_each_domain_and_is_the_same_for_the_same_figures():
+    row = ("finra", "", 3, "SUCCESS", None, 7, 0, 10, 10, 0, 99)
+    days = by_day(pl.DataFrame([row], COUNTS, orient="row"))
+    shares = {"finra": [1.0, 0.5, 0.25], "web $A": [None, None, 0.0]}
+    svg = control_tower(days, shares)
+    found = ElementTree.fromstring(svg).iter(f"{SVG}text")  # noqa: S314 - our own
+    texts = [str(text.text) for text in found]
+    assert {"finra", "web $A", "Runs by day", "Rows landed by day", "days ago"} <= set(texts)
+    assert len(svg) < 40_000
+    assert control_tower(days, shares) == svg
+    assert control_tower(by_day(pl.DataFrame(schema=COUNTS)), {})

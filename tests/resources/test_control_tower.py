@@ -1,0 +1,92 @@
+"""What the control tower reads and keeps, on both databases."""
+
+from datetime import date, datetime, timedelta
+
+from sqlalchemy import select
+
+from orchestration_project.domains.operations.control_tower import (
+    Subject,
+    UnderWay,
+    standings,
+    table_rows,
+)
+from orchestration_project.domains.operations.ledger import RunFacts, StepFacts
+from orchestration_project.resources.finra.promised import oldest_unlanded
+from orchestration_project.resources.ledger import Ledger
+from orchestration_project.resources.ledger.control_tower import read_look, write_tower
+from orchestration_project.settings import load_settings
+from orchestration_project.tables.operations import operations_control_tower
+from tests.resources.weeks import MONDAY, NOON, rejected, row
+
+DAY = timedelta(days=1)
+
+
+def facts(run_id, status, at, **changes) -> RunFacts:
+    over = None if status in ("QUEUED", "STARTED") else at
+    state = {"STARTED": "IN_PROGRESS"}.get(status, status)
+    load = StepFacts("load", state, ["finra/otc_weekly"], at, over, 2)
+    steps = [] if status == "QUEUED" else [load, StepFacts("bare", state, [], at, over, 1)]
+    usual = {"started_at": at, "ended_at": over, "steps": steps}
+    return RunFacts(run_id, "finra_otc_weekly", status, at, at, **usual | changes)
+
+
+def test_what_ended_is_counted_by_day_status_and_category_what_has_not_by_subject(
+    warehouse, clock, desk
+):
+    desk.land(row("AAA"), order=desk.order(run_id="a"), rejects=rejected(3))
+    Ledger(warehouse, clock).record(
+        [
+            facts("a", "SUCCESS", NOON),
+            facts("b", "SUCCESS", NOON - DAY, parent_run_id="x"),  # just a day ago: the day before
+            facts("c", "FAILURE", NOON - 27 * DAY),
+            facts("d", "SUCCESS", NOON - 28 * DAY),  # just too old
+            facts("e", "QUEUED", NOON - DAY),
+            facts("f", "QUEUED", NOON),
+            facts("g", "STARTED", NOON),
+        ]
+    )
+    look = read_look(warehouse, NOON)
+    size = desk.capture().byte_count
+    assert look.ended.sort("asset", "days_ago").rows() == [
+        ("finra", "", 0, "SUCCESS", None, 1, 0, 1, 1, 1, size),
+        ("finra", "", 1, "SUCCESS", None, 1, 1, 0, 0, 0, 0),
+        ("finra", "", 27, "FAILURE", "defect", 1, 0, 0, 0, 0, 0),
+        ("finra", "finra/otc_weekly", 0, "SUCCESS", None, 1, 1, 1, 1, 1, size),
+        ("finra", "finra/otc_weekly", 1, "SUCCESS", None, 1, 1, 0, 0, 0, 0),
+        ("finra", "finra/otc_weekly", 27, "FAILURE", "defect", 1, 1, 0, 0, 0, 0),
+    ]
+    assert look.under_way == {
+        Subject("finra"): UnderWay(2, 1, NOON - DAY),
+        Subject("finra", "finra/otc_weekly"): UnderWay(0, 1),
+    }
+    assert look.landed_at == {"finra/otc_weekly": NOON}
+
+
+def test_a_look_replaces_the_one_before(warehouse, clock):
+    Ledger(warehouse, clock).record([facts("a", "SUCCESS", NOON), facts("b", "FAILURE", NOON)])
+    assert looked_at(warehouse, NOON) == {NOON}
+    later = NOON + timedelta(hours=1)
+    assert looked_at(warehouse, later) == {later}
+    assert looked_at(warehouse, NOON + 29 * DAY) == set()  # nothing ended within 28 days
+
+
+def looked_at(warehouse, now) -> set[datetime]:
+    found = standings(read_look(warehouse, now), [], now=now, machine_now=now)
+    write_tower(warehouse, table_rows(found, now))
+    with warehouse.reading() as connection:
+        return set(connection.execute(select(operations_control_tower.c.looked_at)).scalars())
+
+
+def test_the_oldest_week_that_is_due_is_the_one_that_is_told(desk, clock):
+    def oldest(first_week: date):
+        settings = load_settings()
+        return oldest_unlanded(desk.warehouse, settings, clock.now(), first_week=first_week)
+
+    assert oldest(MONDAY) is None  # nothing was ever landed: nobody waits
+    desk.land(row("AAA"))
+    found = oldest(MONDAY)
+    assert found is not None
+    assert (found.asset, found.partition) == ("finra/otc_weekly", "T1|2025-11-17")
+    # published on 2025-12-08, midnight in New York, and 36 h
+    assert found.due_at.isoformat() == "2025-12-09T17:00:00+00:00"
+    assert oldest(date(2026, 1, 26)) is None  # no such week is due yet
