@@ -15,6 +15,7 @@ class Sizes:
         backfill_weeks: Weeks of a backfill over three tiers.
         single_runs: Partitions that are loaded in a run each, beside the backfill.
         large_partition_rows: Rows of the largest partition that the source can deliver.
+        ledger_rows: Runs and steps that the control tower looks at.
     """
 
     rows: int
@@ -24,7 +25,8 @@ class Sizes:
     backfill_weeks: int
     single_runs: int
     large_partition_rows: int
+    ledger_rows: int
 
 
-REQUIRED = Sizes(100_000, 1, 10, 50, 52, 12, 460_000)
-SMOKE = Sizes(600, 1, 2, 3, 7, 2, 3000)
+REQUIRED = Sizes(100_000, 1, 10, 50, 52, 12, 460_000, 1_000_000)
+SMOKE = Sizes(600, 1, 2, 3, 7, 2, 3000, 2000)

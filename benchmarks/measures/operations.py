@@ -1,0 +1,96 @@
+"""A look of the control tower over a large ledger, all of which ended in the last 28 days."""
+
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+
+import polars as pl
+from sqlalchemy import Table
+
+from benchmarks.bench import Bench
+from benchmarks.report import Line, at_most, line
+from orchestration_project.domains.operations.control_tower import standings, table_rows
+from orchestration_project.resources.clock import Clock
+from orchestration_project.resources.ledger.control_tower import read_look, write_tower
+from orchestration_project.resources.warehouse import Warehouse
+from orchestration_project.resources.warehouse.frames import insert_frame
+from orchestration_project.tables.kinds import schema_of
+from orchestration_project.tables.operations import operations_runs, operations_steps
+
+NOW = datetime(2026, 4, 6, 15, tzinfo=UTC)
+SECONDS_IN_28_DAYS = 28 * 86_400
+DOMAINS = ("finra", "prices", "web", "documents", "saas", "events")
+ROWS_AT_ONCE = 100_000
+FAILS_EVERY, RETRIES_EVERY = 37, 50
+
+
+def control_tower(bench: Bench) -> list[Line]:
+    """Both databases against 2 s; half of the rows are runs, half their steps."""
+    count = bench.sizes.ledger_rows // 2
+    with bench.rig.place() as place:
+        url = str(place.database_url)
+        server = _looks(url, count, bench, lambda: bench.rig.settle(url))
+    with bench.rig.sqlite_place() as place:
+        file = _looks(f"sqlite:///{place.state}/ledger.sqlite", count, bench, lambda: None)
+    note = f"{2 * count:,} rows, {len(DOMAINS)} domains; read, judged and written"
+    return [
+        line(
+            f"a look of the control tower, {name}, against 2 s",
+            "s",
+            took,
+            [2],
+            at_most(1),
+            note=note,
+        )
+        for name, took in (("PostgreSQL", server), ("SQLite", file))
+    ]
+
+
+def _looks(url: str, count: int, bench: Bench, settle: Callable[[], None]) -> list[float]:
+    with Warehouse(url, clock=Clock(NOW)) as warehouse:
+        warehouse.prepare(holds="demo")
+        for table in (operations_runs, operations_steps):
+            for frame in _rows(table, count):
+                with warehouse.writing() as connection:
+                    insert_frame(connection, table, frame)
+        settle()
+        return [_look(warehouse) for _ in range(bench.repeats)]
+
+
+def _look(warehouse: Warehouse) -> float:
+    started = time.perf_counter()
+    found = standings(read_look(warehouse, NOW), [], now=NOW, machine_now=NOW)
+    write_tower(warehouse, table_rows(found, NOW))
+    return time.perf_counter() - started
+
+
+def _rows(table: Table, count: int) -> Iterator[pl.DataFrame]:
+    """Yield rows that end at times spread over 28 days, in no order, some of them failed."""
+    for start in range(0, count, ROWS_AT_ONCE):
+        number = pl.int_range(start, min(start + ROWS_AT_ONCE, count), eager=True).alias("number")
+        yield _filled(pl.DataFrame([number]), table)
+
+
+def _filled(numbers: pl.DataFrame, table: Table) -> pl.DataFrame:
+    number = pl.col("number")
+    failed = number % FAILS_EVERY == 0
+    ago = (number * 7919) % SECONDS_IN_28_DAYS
+    told = numbers.with_columns(
+        run_id=pl.format("{}-{}", (number * 2_654_435_761) % 2**32, number),
+        domain=(number % len(DOMAINS)).replace_strict(list(range(len(DOMAINS))), DOMAINS),
+        status=pl.when(failed).then(pl.lit("FAILURE")).otherwise(pl.lit("SUCCESS")),
+        error_category=pl.when(failed).then(pl.lit("source")),
+        retry_of=pl.when(number % RETRIES_EVERY == 0).then(pl.lit("another")),
+        ended_at=pl.lit(NOW) - pl.duration(seconds=ago),
+        rows_landed=number % 1000,
+    ).with_columns(asset=pl.format("{}/table_{}", "domain", number % 5))
+    schema = schema_of(table)
+    usual = {pl.String: "x", pl.Int64: 1, pl.Float64: 1.0, pl.Boolean: True}
+    others = [
+        pl.lit(usual.get(type(kind), NOW)).cast(kind).alias(name)
+        for name, kind in schema.items()
+        if name not in told.columns
+    ]
+    return told.with_columns(others).select(
+        pl.col(name).cast(kind) for name, kind in schema.items()
+    )

@@ -1,0 +1,86 @@
+"""The SQL of docs/operations.md, run as it stands there on both databases."""
+
+import re
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import text
+
+from orchestration_project.domains.operations.control_tower import standings, table_rows
+from orchestration_project.domains.operations.failures import Category
+from orchestration_project.domains.operations.ledger import Check, RunFacts, StepFacts
+from orchestration_project.resources.ledger import Ledger
+from orchestration_project.resources.ledger.control_tower import read_look, write_tower
+from orchestration_project.settings import PROJECT_ROOT
+from tests.resources.weeks import NOON, row
+
+DOCS = (PROJECT_ROOT / "docs" / "operations.md").read_text()
+QUESTIONS = dict(re.findall(r"^### (.*?)\n\n```sql\n(.*?)```", DOCS, re.DOTALL | re.MULTILINE))
+
+
+def facts(run_id, status, minutes, steps=(), **changes) -> RunFacts:
+    at = NOON + timedelta(minutes=minutes)
+    begun = at - timedelta(seconds=10)
+    tags = {"session": "year end", "user": "ada"}
+    usual = {"started_at": begun, "ended_at": at, "tags": tags, "steps": steps}
+    return RunFacts(run_id, "finra_otc_weekly", status, begun, at, **usual | changes)
+
+
+@pytest.fixture
+def asked(desk, clock):
+    """Three runs of a batch: one landed, one failed and was tried again, and failed again."""
+    desk.land(row("AAA"), row("BBB"), order=desk.order(run_id="good"))
+    bad = [Check("finra/otc_weekly has_unique_keys", False, "error")]
+    failed = StepFacts("load", "FAILURE", ["finra/otc_weekly"], NOON, NOON, 1, bad, ["contract"])
+    Ledger(desk.warehouse, clock).record(
+        [
+            facts("good", "SUCCESS", 0),
+            facts("first", "FAILURE", 1, error="no", error_classes=["SourceError"]),
+            facts("again", "FAILURE", 2, [failed], error="bad", parent_run_id="first"),
+        ]
+    )
+    now = NOON + timedelta(hours=1)
+    found = standings(read_look(desk.warehouse, now), [], now=now, machine_now=now)
+    write_tower(desk.warehouse, table_rows(found, now))
+
+    def ask(question):
+        with desk.warehouse.reading() as connection:
+            return [tuple(each) for each in connection.execute(text(QUESTIONS[question]))]
+
+    return ask
+
+
+def test_every_question_has_its_answer_here(asked):
+    answers = {question: asked(question) for question in QUESTIONS}
+    assert [each[1:] for each in answers.pop("What failed, and why?")] == [
+        ("finra_otc_weekly", None, "contract", "bad", "again"),
+        ("finra_otc_weekly", None, "source", "no", "first"),
+    ]
+    [(*job, share)] = answers.pop("Which job lands how much, and how fast?")
+    assert job == ["finra_otc_weekly", 3, 2, job[3], pytest.approx(2 / 30)]
+    assert float(share) == pytest.approx(1 / 3)
+    assert answers.pop("Which failures are not mended by a retry?") == [
+        ("again", "finra_otc_weekly", None, "contract")
+    ]
+    [session] = answers.pop("How far is a session?")
+    assert session[:-1] == ("FAILED", 3, 1, 1, 1.0, 2)
+    [step] = answers.pop("Which checks failed in which step?")
+    assert step[:-1] == ("again", "load", "finra/otc_weekly")
+    assert answers.pop("Who started the run that fetched a row?") == [
+        ("good", "year end", "person", None, "ada", "SUCCESS")
+    ]
+    assert answers.pop("What would another workflow system show?") == [
+        ("finra_otc_weekly", "COMPLETED", None, None, None),
+        ("finra_otc_weekly", "FAILED", None, None, None),
+        ("finra_otc_weekly", "FAILED", "load", "FAILED", 0),
+    ]
+    assert [each[:3] for each in answers.pop("What is not well?")] == [
+        ("finra", "", "failing"),
+        ("finra", "finra/otc_weekly", "failing"),
+    ]
+    assert answers == {}
+
+
+def test_every_category_of_errors_is_explained():
+    explained = re.findall(r"^\| `(\w+)` \|", DOCS.split("| error_category |")[1], re.MULTILINE)
+    assert explained[: len(Category.__args__)] == list(Category.__args__)
