@@ -5,6 +5,7 @@ whole runs, replays, alerts, exports and a copy pass, and is written as Db2's di
 """
 
 import re
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -16,9 +17,14 @@ from orchestration_project.__main__ import main
 from orchestration_project.definitions import defs
 from orchestration_project.domains.finra.contract import LONGEST_TEXT_BYTES
 from orchestration_project.domains.operations.alerts import Decision, Problem
+from orchestration_project.domains.operations.control_tower import standings, table_rows
+from orchestration_project.domains.operations.ledger import RunFacts, StepFacts
 from orchestration_project.domains.operations.messages import Message
 from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.finra.demo import stop_demo
+from orchestration_project.resources.ledger import Ledger
+from orchestration_project.resources.ledger.control_tower import read_look, write_tower
+from orchestration_project.resources.ledger.sessions import Wanted, read_sessions
 from orchestration_project.resources.providers import open_alerts, open_warehouse
 from orchestration_project.resources.warehouse import Warehouse
 from orchestration_project.resources.warehouse.connecting import parsed_url, sql_state
@@ -101,6 +107,21 @@ def restate(folder: Path) -> None:
             copy.fill_from(warehouse)
 
 
+def look_back() -> None:
+    """Record runs, mark one that is gone, list sessions, and look from the control tower."""
+    at = Clock().now()
+    load = StepFacts("load", "SUCCESS", ["finra/otc_weekly"], at, at, 1)
+    facts = RunFacts("run", "finra_otc_weekly", "SUCCESS", at, at, at, at, steps=[load])
+    with open_warehouse(load_settings()) as warehouse:
+        ledger = Ledger(warehouse, Clock())
+        ledger.record([facts, replace(facts, run_id="gone", ended_at=None)])
+        ledger.mark_gone(ledger.under_way())
+        assert ledger.known(["run"]) == {"run": at}
+        assert len(read_sessions(warehouse, Wanted(at, "finra", "COMPLETED"))) == 1
+        found = standings(read_look(warehouse, at), [], now=at, machine_now=at)
+        write_tower(warehouse, table_rows(found, at))
+
+
 @pytest.fixture(scope="module")
 def said(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """Each statement once, as Db2 would be sent it."""
@@ -124,6 +145,7 @@ def said(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
             run_all(folder)
             alert()
             restate(folder)
+            look_back()
         finally:
             stop_demo(load_settings())
             event.remove(Engine, "before_execute", collect)

@@ -22,6 +22,7 @@ DOCUMENTS = frozenset(
         *("url", "request", "response_headers", "record", "reason"),
         *("expected", "found", "offenders"),
         *("title", "body", "assets", "partitions", "link", "open_problems", "last_error"),
+        *("params", "error_message", "quality_metrics", "reasons", "failures_by_category"),
     )
 )
 """Columns of text of any length, CLOB: nothing compares them, sorts by them or has them as key."""
