@@ -50,6 +50,8 @@ WITHOUT_DATE = {"Creator": None, "Date": None, "Format": None, "Type": None}
 
 PNG_DPI = 110
 
+UNITS = ((1e15, "qn"), (1e12, "tn"), (1e9, "bn"), (1e6, "M"), (1e3, "k"))
+
 
 @contextmanager
 def styled() -> Iterator[None]:
@@ -92,3 +94,11 @@ def png_of(figure: "Figure") -> bytes:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=PNG_DPI, metadata={"Software": None})
     return buffer.getvalue()
+
+
+def short(number: float, _place: object = None) -> str:
+    """Return a number for an axis, such as 2.5bn."""
+    for unit, name in UNITS:
+        if number >= unit:
+            return f"{number / unit:g}{name}"
+    return f"{number:g}"

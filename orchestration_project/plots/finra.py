@@ -8,7 +8,7 @@ import polars as pl
 
 from orchestration_project.domains.finra.activity import Activity, over
 from orchestration_project.domains.finra.calendar import TIERS
-from orchestration_project.plots.figures import INK, png_of, styled, svg_of
+from orchestration_project.plots.figures import INK, png_of, short, styled, svg_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -71,7 +71,7 @@ def _draw_traded(axes: "Axes", activity: Activity, quantity: str, title: str) ->
                 _draw_line(axes, activity, series, COLOURS[tier], style, f"{tier} {name}")
     axes.set_title(title)
     axes.set_ylim(bottom=0)
-    axes.yaxis.set_major_formatter(_short)
+    axes.yaxis.set_major_formatter(short)
     _date_axis(axes)
 
 
@@ -176,17 +176,6 @@ def _date_axis(axes: "Axes") -> None:
     locator = AutoDateLocator(minticks=2, maxticks=8)
     axes.xaxis.set_major_locator(locator)
     axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
-
-
-UNITS = ((1e15, "qn"), (1e12, "tn"), (1e9, "bn"), (1e6, "M"), (1e3, "k"))
-
-
-def _short(number: float, _place: object = None) -> str:
-    """Return a number for an axis, such as 2.5bn."""
-    for unit, name in UNITS:
-        if number >= unit:
-            return f"{number / unit:g}{name}"
-    return f"{number:g}"
 
 
 def _days(activity: Activity) -> list[float]:

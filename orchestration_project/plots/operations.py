@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from orchestration_project.plots.figures import INK, styled, svg_of
+from orchestration_project.plots.figures import INK, short, styled, svg_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -42,7 +42,7 @@ def _draw_runs(axes: "Axes", days: pl.DataFrame) -> None:
     axes.bar(places, good, color=GOOD, label="succeeded")
     axes.bar(places, bad, bottom=good, color=BAD, label="failed")
     axes.set_title("Runs by day")
-    axes.legend(loc="upper left", ncols=2)
+    axes.legend(loc="lower right", bbox_to_anchor=(1, 0.97), ncols=2)
     _day_axis(axes)
 
 
@@ -50,7 +50,7 @@ def _draw_rows(axes: "Axes", days: pl.DataFrame) -> None:
     places = [-day for day in days["days_ago"].to_list()]
     axes.bar(places, days["rows_landed"].to_list(), color=INK)
     axes.set_title("Rows landed by day")
-    axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+    axes.yaxis.set_major_formatter(short)
     _day_axis(axes)
 
 
@@ -68,4 +68,4 @@ def _draw_shares(axes: "Axes", shares: Mapping[str, Sequence[float | None]]) -> 
 def _day_axis(axes: "Axes") -> None:
     axes.set_ylim(bottom=0)
     axes.set_xlabel("days ago")
-    axes.xaxis.set_major_formatter(lambda value, _: f"{-value:.0f}")
+    axes.xaxis.set_major_formatter(lambda value, _: f"{abs(value):.0f}")
