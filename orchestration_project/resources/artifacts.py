@@ -47,6 +47,10 @@ class ArtifactStore(Protocol):
         """Whether there are bytes under ``name``."""
         ...
 
+    def delete(self, name: str) -> None:
+        """Remove what is under ``name``; what is captured is never removed."""
+        ...
+
 
 def open_artifacts(url: str) -> ArtifactStore:
     """Open the store at ``url``: a folder, a file:// or an s3:// URL.
@@ -95,15 +99,15 @@ class FolderStore:
 
     def __init__(self, folder: Path) -> None:
         self.url = folder.as_uri()
-        self._folder = folder
+        self.folder = folder
 
     def put(self, name: str, content: bytes) -> None:
         """Write, flush to disk, rename, flush the folder: a crash leaves no half file."""
-        path = self._folder / name
+        path = self.folder / name
         with self._explained("write", name):
             _make_folder(path.parent)
-            _make_folder(self._folder / PARTIAL)
-            with partial_file(self._folder / PARTIAL) as (file, partial):
+            _make_folder(self.folder / PARTIAL)
+            with partial_file(self.folder / PARTIAL) as (file, partial):
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
@@ -113,12 +117,17 @@ class FolderStore:
     def get(self, name: str) -> bytes:
         """Return the bytes under ``name``; FileNotFoundError if there are none."""
         with self._explained("read", name):
-            return (self._folder / name).read_bytes()
+            return (self.folder / name).read_bytes()
 
     def has(self, name: str) -> bool:
         """Whether there are bytes under ``name``."""
         with self._explained("read", name):
-            return (self._folder / name).is_file()
+            return (self.folder / name).is_file()
+
+    def delete(self, name: str) -> None:
+        """Remove the file ``name``."""
+        with self._explained("delete", name):
+            (self.folder / name).unlink()
 
     @contextmanager
     def _explained(self, what: str, name: str) -> Iterator[None]:
@@ -129,7 +138,7 @@ class FolderStore:
                 raise
             raise ConfigurationError(
                 f"cannot {what} the artifact {name}",
-                expected=f"a folder with free space, ours to read and write, at {self._folder}",
+                expected=f"a folder with free space, ours to read and write, at {self.folder}",
                 found=f"{error.strerror}",
                 remedy="mend the folder's permissions, free some disk, or set ARTIFACTS_URL",
             ) from error
@@ -190,6 +199,13 @@ class S3Store:
         except FileNotFoundError:
             return False
         return True
+
+    def delete(self, name: str) -> None:
+        """Remove the object ``name``."""
+        import obstore
+
+        with self._explained("delete", name):
+            obstore.delete(self._store, name)
 
     @contextmanager
     def _explained(self, what: str, name: str) -> Iterator[None]:

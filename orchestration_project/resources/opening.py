@@ -22,6 +22,8 @@ class AtFirstUse:
         self._opened: list[Any] = []
 
     def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):  # a look at what kind of thing this is, and no use
+            raise AttributeError(name)
         return getattr(self.open_it(), name)
 
     def open_it(self) -> Any:

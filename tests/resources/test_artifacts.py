@@ -75,6 +75,13 @@ def test_what_is_put_again_is_replaced(store):
     assert store.get(NAME) == b""
 
 
+def test_what_is_deleted_is_gone_alone(store):
+    store.put(NAME, b"one")
+    store.put(f"{NAME}.kept", b"two")
+    store.delete(NAME)
+    assert (store.has(NAME), store.get(f"{NAME}.kept")) == (False, b"two")
+
+
 def test_what_is_not_there_is_a_file_not_found(store):
     with pytest.raises(FileNotFoundError):
         store.get(NAME)

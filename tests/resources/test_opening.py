@@ -44,6 +44,13 @@ def test_what_nobody_uses_is_never_opened():
     assert door.noted == []
 
 
+def test_a_look_at_what_kind_of_thing_it_is_does_not_open_it():
+    door = Door()
+    with at_first_use(door.opening) as stand_in:
+        assert not hasattr(stand_in, "_is_a_door")
+        assert door.noted == []
+
+
 def test_what_could_not_be_opened_is_tried_again_at_the_next_use():
     door = Door(failures=1)
     with at_first_use(door.opening) as stand_in:

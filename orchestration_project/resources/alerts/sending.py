@@ -2,6 +2,7 @@
 
 import logging
 import re
+import socket
 from typing import TYPE_CHECKING
 
 from orchestration_project.domains.operations.channels import Channel, unusable
@@ -16,6 +17,8 @@ HTTP_STATUS = re.compile(r"error=(\d{3})\b")
 
 SECONDS_IN_ALL = 20
 """For one message, whatever a service does; Apprise waits 4 s for a connection and an answer."""
+
+SECONDS_TO_CONNECT = 4
 
 
 def send(channel: Channel, message: Message) -> None:
@@ -40,6 +43,33 @@ def send(channel: Channel, message: Message) -> None:
             found=f"HTTP {found[-1]}" if found else "no connection, no answer, or a refusal",
             remedy="check the service and the entry of ALERT_URLS; it is tried again",
         )
+
+
+def look_at(channel: Channel) -> str:
+    """Return what can be said of ``channel`` without sending to it.
+
+    Where the entry names a port (and of mail, whose port is known), that is connected to. Of
+    others the host is the service's own, or the text in its place a secret: it is never looked up.
+
+    Raises:
+        ConfigurationError: Apprise knows no such URL.
+        TransientError: Nobody takes a connection there.
+    """
+    places = [
+        (str(getattr(service, "smtp_host", None) or service.host), int(service.port))
+        for service in _notifier(channel)
+        if service.port
+    ]
+    for place in places:
+        try:
+            socket.create_connection(place, timeout=SECONDS_TO_CONNECT).close()
+        except OSError as error:
+            raise TransientError(
+                f"{channel.name} takes no connection",
+                found=error.strerror or type(error).__name__,
+                remedy="check the service and the entry of ALERT_URLS",
+            ) from None  # its text may hold the host
+    return "takes connections" if places else "is well formed"
 
 
 def _type(message: Message) -> str:

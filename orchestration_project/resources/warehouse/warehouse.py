@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
+from datetime import datetime
 from typing import Any, Self
 
 import polars as pl
@@ -43,6 +44,7 @@ from orchestration_project.resources.warehouse.frames import (
 )
 from orchestration_project.resources.warehouse.landing import land, read_state, take_fence
 from orchestration_project.resources.warehouse.migrating import (
+    current_version,
     is_current,
     migrate,
     migration_sql,
@@ -118,6 +120,18 @@ class Warehouse:
                 found=self.shown_url,
                 remedy="set DATABASE_URL to another database, or FINRA_SOURCE to what it holds",
             )
+
+    def version(self) -> str | None:
+        """Return the version of the tables as they are, None where there are none."""
+        with self.reading() as connection:
+            return current_version(connection)
+
+    def server_time(self) -> datetime | None:
+        """Return the time of PostgreSQL's server; None of others: SQLite has none of its own."""
+        with self.reading() as connection:
+            if connection.dialect.name != "postgresql":
+                return None
+            return connection.execute(select(func.current_timestamp())).scalar_one()
 
     def migration_sql(self) -> str:
         """Return the SQL that would bring the tables up to date; nothing is executed."""
