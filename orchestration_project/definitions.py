@@ -17,6 +17,7 @@ from orchestration_project.jobs import (
     operations_control_tower,
     operations_reconcile,
     operations_sessions,
+    operations_verify,
 )
 from orchestration_project.resources.providers import RESOURCES
 from orchestration_project.sensors.finra import (
@@ -34,6 +35,7 @@ from orchestration_project.sensors.operations import (
     operations_on_run_change,
     operations_on_run_end,
     operations_on_undelivered_alert,
+    operations_verify_daily,
 )
 
 defs = dg.Definitions(
@@ -47,6 +49,7 @@ defs = dg.Definitions(
         operations.control_tower,
         operations.ledger,
         operations.sessions,
+        operations.verification,
     ],
     asset_checks=[finra.as_new_as_the_calendar, *finra.SOURCE_CHECKS],
     jobs=[
@@ -60,12 +63,14 @@ defs = dg.Definitions(
         operations_control_tower,
         operations_reconcile,
         operations_sessions,
+        operations_verify,
     ],
     schedules=[
         finra_otc_weekly_mondays,
         finra_freshness_daily,
         finra_source_checks_daily,
         operations_control_tower_hourly,
+        operations_verify_daily,
     ],
     sensors=[
         finra_on_publication,

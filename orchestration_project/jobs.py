@@ -12,7 +12,12 @@ from orchestration_project.assets.finra import (
     tier_week,
     trade_activity,
 )
-from orchestration_project.assets.operations import control_tower, ledger, sessions
+from orchestration_project.assets.operations import (
+    control_tower,
+    ledger,
+    sessions,
+    verification,
+)
 
 finra_otc_weekly = dg.define_asset_job(
     "finra_otc_weekly",
@@ -82,5 +87,12 @@ operations_control_tower = dg.define_asset_job(
     "operations_control_tower",
     selection=dg.AssetSelection.assets(control_tower),
     description="Looks how every domain stands: runs, failures, rows, lateness, state.",
+    tags={"domain": "operations"},
+)
+
+operations_verify = dg.define_asset_job(
+    "operations_verify",
+    selection=dg.AssetSelection.assets(verification),
+    description="Looks whether all that loads depend on is ready, and what was reconfigured.",
     tags={"domain": "operations"},
 )

@@ -5,6 +5,7 @@ Precedence: the defaults here < `.env` < environment < a run's config.
 
 import os
 import re
+from collections.abc import Mapping
 from datetime import date, datetime
 from pathlib import Path
 from typing import Annotated, Literal
@@ -18,7 +19,12 @@ from pydantic import (
     ValidationInfo,
     field_validator,
 )
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    DotEnvSettingsSource,
+    EnvSettingsSource,
+    SettingsConfigDict,
+)
 
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.redaction import hide, keep_secrets_out_of_logs
@@ -33,6 +39,9 @@ SECRETS_OF_LIBRARIES = ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "PGPASSWOR
 
 SHORTEST_TOKEN_CHARACTERS = 20
 """A part of an alert channel's URL that is as long is taken for a token, not for a name."""
+
+ADDRESSES = ("database_url", "dagster_database_url")
+"""Secrets because a password stands in them; where they lead to is shown."""
 
 FINRA_API_URL = "https://api.finra.org"
 FINRA_TOKEN_URL = "https://ews.fip.finra.org/fip/rest/ews/oauth2/access_token"  # noqa: S105 - an address
@@ -188,6 +197,25 @@ class Settings(BaseSettings):
         24, gt=0, description="The same failure is told again after this long: once a day."
     )
 
+    readiness_max_age_minutes: float = Field(
+        15,
+        ge=0,
+        description="Minutes for which work goes by what was found of a dependency that was ready; "
+        "then it is looked at again first.",
+    )
+    disk_headroom_mib: int = Field(
+        512,
+        ge=0,
+        description="MiB that must be free where we write, or no work begins: a week of all tiers "
+        "takes some tens of it.",
+    )
+    clock_skew_seconds: float = Field(
+        10,
+        gt=0,
+        description="Seconds by which this machine's clock may differ from the database's server "
+        "and FINRA, whose times have whole seconds.",
+    )
+
     demo_rows_per_week: int = Field(
         160_000, ge=300, description="Firm rows a week that the demo source makes, over all tiers."
     )
@@ -275,6 +303,31 @@ def _secrets_of(url: str) -> list[str]:
     password = user.partition(":")[2] if at else ""
     tokens = [each for each in re.split(r"[/?&=]", rest) if len(each) >= SHORTEST_TOKEN_CHARACTERS]
     return [password, unquote(password), *tokens]
+
+
+def origins() -> Mapping[str, str]:
+    """Return where the value of each setting comes from now: default, file or environment."""
+    found = dict.fromkeys(Settings.model_fields, "default")
+    for origin, read in (
+        ("file", DotEnvSettingsSource(Settings)),
+        ("environment", EnvSettingsSource(Settings)),
+    ):
+        found |= dict.fromkeys(found.keys() & read().keys(), origin)
+    return found
+
+
+def shown_values(settings: Settings) -> Mapping[str, str]:
+    """Return each setting as text without secrets: of those just whether they are set."""
+    return {name: _shown(name, getattr(settings, name)) for name in Settings.model_fields}
+
+
+def _shown(name: str, value: object) -> str:
+    if value is None:
+        return ""
+    text = value.get_secret_value() if isinstance(value, SecretStr) else str(value)
+    if "://" in text and (name in ADDRESSES or not isinstance(value, SecretStr)):
+        return without_secrets(text)
+    return "***" if isinstance(value, SecretStr) else text
 
 
 def _problem(location: tuple[int | str, ...], message: str) -> str:

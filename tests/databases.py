@@ -12,6 +12,8 @@ from orchestration_project.tables.kinds import METADATA
 
 Rows = list[tuple[Any, ...]]
 
+SURROUNDINGS = ("operations_readiness", "operations_verified_configs")
+
 
 def sqlite_url(state_dir: Path, source: str = "demo") -> str:
     """Return the URL of a source's default database."""
@@ -19,7 +21,10 @@ def sqlite_url(state_dir: Path, source: str = "demo") -> str:
 
 
 def contents(url: str) -> Mapping[str, Rows]:
-    """Return every table's rows, sorted, without what differs between two runs of the same."""
+    """Return every table's rows, sorted, without what differs between two runs of the same.
+
+    What was found of the surroundings, and when, is no data.
+    """
     engine = create_engine(parsed_url(url))
     with engine.connect() as connection:
         found = {
@@ -30,6 +35,7 @@ def contents(url: str) -> Mapping[str, Rows]:
                 )
             )
             for table in METADATA.sorted_tables
+            if table.name not in SURROUNDINGS
         }
     engine.dispose()
     return found

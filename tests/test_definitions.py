@@ -66,6 +66,7 @@ def test_what_starts_runs_is_off_until_somebody_switches_it_on():
         "finra_freshness_daily",
         "finra_source_checks_daily",
         "operations_control_tower_hourly",
+        "operations_verify_daily",
     ]
     on = [
         schedule.name
@@ -109,9 +110,10 @@ def test_a_preset_is_a_config_of_its_job_and_says_in_its_first_line_what_it_does
 def test_no_config_view_shows_a_setting():
     job = defs.resolve_job_def("finra_otc_weekly")
     shown = dg.validate_run_config(job, {})["resources"]
-    assert {name: view.get("config") or None for name, view in shown.items()} == dict.fromkeys(
-        ["artifacts", "clock", "finra", "io_manager", "settings", "warehouse"]
-    )
+    assert {name: view.get("config") or None for name, view in shown.items()} == {
+        **dict.fromkeys(["artifacts", "clock", "finra", "io_manager", "settings", "warehouse"]),
+        "gate": {"force": False},
+    }
 
 
 LOAD = "from orchestration_project.definitions import defs; defs.get_repository_def()"

@@ -5,31 +5,62 @@ opened at first use, within the step or tick.
 """
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import datetime, timedelta
-from functools import cache
+from functools import cache, partial
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
 
 import dagster as dg
 from sqlalchemy.engine import URL
 
 from orchestration_project.domains.operations.channels import channels
 from orchestration_project.resources.alerts import Alerts, Links
-from orchestration_project.resources.artifacts import ArtifactStore, open_artifacts
+from orchestration_project.resources.artifacts import (
+    ArtifactStore,
+    FolderStore,
+    open_artifacts,
+)
 from orchestration_project.resources.captures import Captures
 from orchestration_project.resources.clock import Clock
+from orchestration_project.resources.effective_config import effective_config
 from orchestration_project.resources.finra import FinraApi, FinraFiles, FinraSource
 from orchestration_project.resources.finra.demo import demo_url
+from orchestration_project.resources.finra.readiness import finra_probe
+from orchestration_project.resources.gate import Gate, Probe, Register, Run
+from orchestration_project.resources.gate.clock_skew import (
+    clock_probe,
+    time_of_database,
+    time_of_server,
+)
+from orchestration_project.resources.gate.services import (
+    alerts_probe,
+    code_server_probe,
+    daemon_probe,
+)
+from orchestration_project.resources.gate.storage import (
+    artifacts_probe,
+    database_probe,
+    disk_probe,
+)
 from orchestration_project.resources.http import HttpClient
 from orchestration_project.resources.opening import at_first_use
 from orchestration_project.resources.state import state_folder
 from orchestration_project.resources.warehouse import Warehouse
-from orchestration_project.settings import Settings, load_settings
+from orchestration_project.resources.warehouse.connecting import parsed_url
+from orchestration_project.settings import Settings, load_settings, without_secrets
 
 LARGEST_ANSWER_BYTES = 16 * 1024 * 1024
 """FINRA's answers end at 3 MB; so much more is taken before one counts as endless, of each of those
 that are in flight together."""
+
+CONFIG_TAG = "config_hash"
+"""Run tag: the hash of the settings and presets under which the run opened the database."""
+
+FORCED_TAG = "forced_past"
+"""Run tag: the dependencies that were not ready when the run went on all the same."""
 
 
 def open_clock(settings: Settings) -> Clock:
@@ -94,7 +125,7 @@ def open_alerts(settings: Settings) -> Alerts:
     )
 
 
-def open_http(settings: Settings) -> HttpClient:
+def open_http(settings: Settings, **options: Any) -> HttpClient:
     """Return the HTTP client for FINRA, with the limits that FINRA asks for."""
     return HttpClient(
         system="finra_api" if settings.finra_source == "api" else "finra_demo",
@@ -104,6 +135,7 @@ def open_http(settings: Settings) -> HttpClient:
         use_environment=not settings.is_demo,
         user_agent=f"orchestration_project/{_version()}",
         max_body_bytes=LARGEST_ANSWER_BYTES,
+        **options,
     )
 
 
@@ -137,6 +169,61 @@ def _credentials(settings: Settings) -> tuple[str, str] | None:
     return (identity, secret.get_secret_value()) if identity and secret else None
 
 
+def open_probes(settings: Settings, instance: Callable[[], dg.DagsterInstance]) -> Sequence[Probe]:
+    """Return how each dependency is looked at; opens nothing. A new source adds its probe here."""
+    real_time = Clock()
+    return [
+        database_probe(
+            partial(unprepared_warehouse, settings), partial(open_warehouse, settings), real_time
+        ),
+        disk_probe(partial(_written_places, settings), settings.disk_headroom_mib),
+        artifacts_probe(partial(open_store, settings)),
+        finra_probe(
+            partial(_opened_finra, settings), open_clock(settings), where=_finra_place(settings)
+        ),
+        clock_probe(_other_clocks(settings), real_time, most_seconds=settings.clock_skew_seconds),
+        alerts_probe(partial(open_alerts, settings)),
+        daemon_probe(instance, real_time),
+        code_server_probe(settings.state_path / "dagster"),
+    ]
+
+
+def _written_places(settings: Settings) -> Sequence[Path]:
+    """Return the folders of this machine that we write to."""
+    places = [state_folder(settings)]
+    url, store = parsed_url(_database_url(settings)), open_store(settings)
+    if url.get_backend_name() == "sqlite":
+        places.append(Path(str(url.database).removeprefix("file:").partition("?")[0]).parent)
+    if isinstance(store, FolderStore):
+        places.append(store.folder)
+    return list(dict.fromkeys(places))
+
+
+def _finra_place(settings: Settings) -> str:
+    return {
+        "demo": "the embedded demo",
+        "api": without_secrets(settings.finra_api_url),
+        "files": f"the folder {settings.finra_files_dir}",
+    }[settings.finra_source]
+
+
+def _other_clocks(settings: Settings) -> Mapping[str, Callable[[], datetime | None]]:
+    """Return who can tell the time, besides this machine."""
+    found: dict[str, Callable[[], datetime | None]] = {}
+    if settings.database_url is not None:
+        found["the database"] = partial(time_of_database, partial(unprepared_warehouse, settings))
+    if settings.finra_source == "api":
+        once = partial(open_http, settings, max_attempts=1)
+        found["FINRA"] = partial(time_of_server, once, settings.finra_api_url)
+    return found
+
+
+@contextmanager
+def _opened_finra(settings: Settings) -> Iterator[FinraSource]:
+    with open_http(settings) as http:
+        yield open_finra(settings, http)
+
+
 @dg.resource(description="The settings of this process.")
 def settings_resource() -> Settings:
     """The settings of this process; what its run or tick logs follows LOG_LEVEL."""
@@ -157,32 +244,111 @@ def clock_resource() -> Clock:
     return open_clock(load_settings())
 
 
-@dg.resource(description="Where raw bytes and staged files are kept.")
-def artifacts_resource() -> Iterator[ArtifactStore]:
-    """Where raw bytes and staged files are kept."""
-    with at_first_use(lambda: nullcontext(open_store(load_settings()))) as store:
-        yield store
-
-
 @dg.resource(description="The user's database.")
-def warehouse_resource() -> Iterator[Warehouse]:
-    """The user's database, its tables up to date."""
-    with at_first_use(lambda: open_warehouse(load_settings())) as warehouse:
+def warehouse_resource(context: dg.InitResourceContext) -> Iterator[Warehouse]:
+    """The user's database, its tables up to date; a run that opens it is tagged with its config."""
+
+    def opening() -> Warehouse:
+        settings = load_settings()
+        if context.run is not None:
+            tag = {CONFIG_TAG: effective_config(settings).config_hash}
+            _instance(context).add_run_tags(context.run.run_id, tag)
+        return open_warehouse(settings)
+
+    with at_first_use(opening) as warehouse:
         yield warehouse
 
 
-@dg.resource(description="Where FINRA's weekly data comes from.")
-def finra_resource() -> Iterator[FinraSource]:
-    """Where FINRA's weekly data comes from."""
-    with at_first_use(_opened_finra) as finra:
-        yield finra
+@dg.resource(
+    description="Lets a run's work through while what it depends on is ready.",
+    required_resource_keys={"warehouse"},
+    config_schema={
+        "force": dg.Field(
+            bool,
+            default_value=False,
+            description="Go on although a dependency is not ready; the run is tagged with which.",
+        )
+    },
+)
+def gate_resource(context: dg.InitResourceContext) -> Iterator[Gate]:
+    """The gate that whatever a run opens for its work goes through."""
+    with at_first_use(lambda: nullcontext(_gate(context))) as gate:
+        yield gate
+
+
+def _gate(context: dg.InitResourceContext) -> Gate:
+    settings, instance, run_id = load_settings(), _instance(context), _run_id(context)
+    return Gate(
+        open_probes(settings, lambda: instance),
+        Register(context.resources.warehouse),
+        clock=Clock(),
+        max_age=timedelta(minutes=settings.readiness_max_age_minutes),
+        config_hash=effective_config(settings).config_hash,
+        run=Run(
+            run_id,
+            is_forced=context.resource_config["force"],
+            is_queued=partial(_was_queued, instance, run_id),
+            note_forced=lambda names: instance.add_run_tags(run_id, {FORCED_TAG: ", ".join(names)}),
+        ),
+    )
+
+
+def _instance(context: dg.InitResourceContext) -> dg.DagsterInstance:
+    if context.instance is None:
+        raise AssertionError("Dagster gives a run's resources its instance")
+    return context.instance
+
+
+def _run_id(context: dg.InitResourceContext) -> str:
+    if context.run is None:
+        raise AssertionError("only a run goes through the gate")
+    return context.run.run_id
+
+
+def _was_queued(instance: dg.DagsterInstance, run_id: str) -> bool:
+    enqueued = dg.DagsterEventType.RUN_ENQUEUED
+    return bool(instance.get_records_for_run(run_id, of_type=enqueued, limit=1).records)
+
+
+def _admitted(
+    context: dg.InitResourceContext, work: str, opening: AbstractContextManager[Any]
+) -> AbstractContextManager[Any]:
+    """Return ``opening``, of which nothing is open yet, once the gate lets a run through.
+
+    A tick of a sensor or schedule, which only asks what there is, does not go through it.
+    """
+    if context.run is not None:
+        context.resources.gate.admit(work)
+    return opening
+
+
+@dg.resource(
+    description="Where raw bytes and staged files are kept.", required_resource_keys={"gate"}
+)
+def artifacts_resource(context: dg.InitResourceContext) -> Iterator[ArtifactStore]:
+    """Where raw bytes and staged files are kept."""
+
+    def opening() -> AbstractContextManager[ArtifactStore]:
+        return _admitted(context, "artifacts", _opened_store())
+
+    with at_first_use(opening) as store:
+        yield store
 
 
 @contextmanager
-def _opened_finra() -> Iterator[FinraSource]:
-    settings = load_settings()
-    with open_http(settings) as http:
-        yield open_finra(settings, http)
+def _opened_store() -> Iterator[ArtifactStore]:
+    yield open_store(load_settings())
+
+
+@dg.resource(description="Where FINRA's weekly data comes from.", required_resource_keys={"gate"})
+def finra_resource(context: dg.InitResourceContext) -> Iterator[FinraSource]:
+    """Where FINRA's weekly data comes from."""
+
+    def opening() -> AbstractContextManager[FinraSource]:
+        return _admitted(context, "finra", _opened_finra(load_settings()))
+
+    with at_first_use(opening) as finra:
+        yield finra
 
 
 RESOURCES = {
@@ -190,6 +356,7 @@ RESOURCES = {
     "artifacts": artifacts_resource,
     "clock": clock_resource,
     "finra": finra_resource,
+    "gate": gate_resource,
     "settings": settings_resource,
     "warehouse": warehouse_resource,
 }

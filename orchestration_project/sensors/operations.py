@@ -1,4 +1,4 @@
-"""When alerts are raised and sent, runs recorded, and the control tower looks.
+"""When alerts are raised and sent, runs recorded, the control tower looks, and all is verified.
 
 The sensors have no job: a tick does the work.
 """
@@ -8,7 +8,7 @@ from datetime import datetime
 import dagster as dg
 
 from orchestration_project.domains.operations.progress import Progress
-from orchestration_project.jobs import operations_control_tower
+from orchestration_project.jobs import operations_control_tower, operations_verify
 from orchestration_project.resources.alerts import Alerts
 from orchestration_project.resources.alerts.watching import first_look, look
 from orchestration_project.resources.clock import Clock
@@ -69,4 +69,12 @@ operations_control_tower_hourly = dg.ScheduleDefinition(
     cron_schedule="0 * * * *",
     execution_timezone="UTC",
     default_status=dg.DefaultScheduleStatus.RUNNING,  # it reads, and asks no source
+)
+
+operations_verify_daily = dg.ScheduleDefinition(
+    name="operations_verify_daily",
+    job=operations_verify,
+    cron_schedule="0 7 * * *",  # before what starts by itself; a load looks for itself in any case
+    execution_timezone="America/New_York",
+    description="Look every day whether everything that loads depend on is ready.",
 )

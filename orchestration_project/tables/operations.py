@@ -377,4 +377,29 @@ operations_sessions = view(
     Shown("rows_rejected", _total(_runs.rows_rejected), "Lines refused by the contract"),
     Shown("byte_count", _total(_runs.byte_count), "Size of what was fetched, bytes"),
     group_by=[_runs.session],
+
+operations_readiness = table(
+    "operations_readiness",
+    "One row per dependency and machine: what was last found of it.",
+    text("dependency", "Such as finra, database, artifacts or disk", key=True),
+    text("machine", "Host name of the machine that looked", key=True),
+    text("outcome", "passed, failed or not_applicable"),
+    text("tried", "What was done to find out"),
+    text("got", "What came of it, without secrets"),
+    text("remedy", "What to do; empty where nothing is"),
+    ratio("seconds", "How long it took"),
+    moment("checked_at", "UTC time at which it was looked at"),
+    text("config_hash", "Of the settings under which it was looked at"),
+    text("run_id", "Dagster run that looked"),
+    moment("forced_at", "UTC time at which a run last went on although it failed", optional=True),
+    text("forced_run_id", "That run; NULL where there was none", optional=True),
+)
+
+operations_verified_configs = table(
+    "operations_verified_configs",
+    "One row per configuration under which a verification found everything ready.",
+    text("config_hash", "First 64 bits of the SHA-256 of the values, hex", key=True),
+    text("entries", "The values without secrets, a JSON object by name: value and origin"),
+    moment("verified_at", "UTC time at which it was last verified"),
+    text("run_id", "Dagster run that did"),
 )

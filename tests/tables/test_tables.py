@@ -47,6 +47,8 @@ def test_these_are_the_tables():
         "operations_evaluations",
         "operations_runs",
         "operations_steps",
+        "operations_readiness",
+        "operations_verified_configs",
         "rejects",
         "source_fields",
     ]

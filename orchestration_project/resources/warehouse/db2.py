@@ -23,6 +23,7 @@ DOCUMENTS = frozenset(
         *("expected", "found", "offenders"),
         *("title", "body", "assets", "partitions", "link", "open_problems", "last_error"),
         *("params", "error_message", "quality_metrics", "reasons", "failures_by_category"),
+        *("tried", "got", "remedy", "entries"),
     )
 )
 """Columns of text of any length, CLOB: nothing compares them, sorts by them or has them as key."""

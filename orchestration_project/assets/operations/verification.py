@@ -1,0 +1,155 @@
+"""Whether everything that work depends on is ready, and which configuration is in effect."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import dagster as dg
+from pydantic import Field
+
+from orchestration_project.domains.operations.effective_config import Difference, differences
+from orchestration_project.domains.operations.readiness import Finding, are_ready
+from orchestration_project.resources.alerts import Alerts
+from orchestration_project.resources.effective_config import (
+    effective_config,
+    keep_verified,
+    last_verified,
+)
+from orchestration_project.resources.gate import Gate
+from orchestration_project.resources.gate.services import sending_probe
+from orchestration_project.resources.providers import open_probes
+from orchestration_project.resources.warehouse import Warehouse
+from orchestration_project.settings import Settings, load_settings
+from orchestration_project.tables.operations import operations_readiness
+
+GROUP = "operations"
+READINESS = dg.AssetKey([GROUP, "readiness"])
+EFFECTIVE_CONFIG = dg.AssetKey([GROUP, "effective_config"])
+DRIFT = "has_not_drifted"
+PROBES = open_probes(load_settings(), dg.DagsterInstance.get)
+"""Opens nothing: their names make the checks."""
+
+Told = dg.AssetCheckResult | dg.MaterializeResult[Any]
+
+
+class Verification(dg.Config):
+    """How a run verifies."""
+
+    send_test_message: bool = Field(
+        default=False,
+        description="Send each channel of alerts a test message; otherwise it is only looked at.",
+    )
+
+
+def _spec(
+    key: dg.AssetKey, says: str, columns: Sequence[dg.TableColumn], **more: Any
+) -> dg.AssetSpec:
+    return dg.AssetSpec(
+        key,
+        description=says,
+        group_name=GROUP,
+        owners=["team:market-data"],
+        kinds={"findings" if more else "settings"},
+        tags={"domain": GROUP},
+        metadata={"dagster/column_schema": dg.TableSchema(columns=list(columns)), **more},
+    )
+
+
+SPECS = [
+    _spec(
+        READINESS,
+        str(operations_readiness.comment),
+        [
+            dg.TableColumn(each.name, str(each.type), each.comment)
+            for each in operations_readiness.columns
+        ],
+        **{"dagster/table_name": operations_readiness.name},
+    ),
+    _spec(
+        EFFECTIVE_CONFIG,
+        "One record per setting, and per value of a preset: what is in effect, and its origin.",
+        [
+            dg.TableColumn("name", description="The setting, or a preset and a path in it"),
+            dg.TableColumn("value", description="Without secrets; empty where it is not set"),
+            dg.TableColumn("origin", description="default, file, environment or a preset"),
+        ],
+    ),
+]
+
+
+def check_name(dependency: str) -> str:
+    """Return the name of the check of a dependency."""
+    return f"finds_{dependency}_ready"
+
+
+@dg.multi_asset(
+    name="verify_operations",
+    specs=SPECS,
+    check_specs=[
+        *(
+            dg.AssetCheckSpec(
+                check_name(each.dependency), asset=READINESS, description=f"We {each.tried}."
+            )
+            for each in PROBES
+        ),
+        dg.AssetCheckSpec(
+            DRIFT,
+            asset=EFFECTIVE_CONFIG,
+            description="The configuration is the one that was last verified.",
+        ),
+    ],
+)
+def verification(
+    context: dg.AssetExecutionContext,
+    config: Verification,
+    alerts: dg.ResourceParam[Alerts],
+    gate: dg.ResourceParam[Gate],
+    settings: dg.ResourceParam[Settings],
+    warehouse: dg.ResourceParam[Warehouse],
+) -> Iterator[Told]:
+    """Look at every dependency and tell of it, also where that cannot be stored; then of drift."""
+    instead = [sending_probe(lambda: alerts)] if config.send_test_message else []
+    findings = gate.verify(instead=instead)
+    yield from (_check_result(each) for each in findings)
+    gate.keep(findings)
+    yield dg.MaterializeResult(
+        asset_key=READINESS, metadata=_table("findings", [_shown(each) for each in findings])
+    )
+    now, before = effective_config(settings), last_verified(warehouse)
+    yield _drift_result(differences(before, now) if before else [], is_first=before is None)
+    if are_ready(findings):
+        keep_verified(warehouse, now, at=findings[0].checked_at, run_id=context.run.run_id)
+    entries = [{"name": name, **asdict(entry)} for name, entry in now.entries.items()]
+    metadata = {"config_hash": now.config_hash, **_table("entries", entries)}
+    yield dg.MaterializeResult(asset_key=EFFECTIVE_CONFIG, metadata=metadata)
+
+
+def _shown(finding: Finding) -> dict[str, Any]:
+    names = ("dependency", "outcome", "tried", "got", "remedy", "seconds")
+    return {name: getattr(finding, name) for name in names}
+
+
+def _check_result(finding: Finding) -> dg.AssetCheckResult:
+    return dg.AssetCheckResult(
+        asset_key=READINESS,
+        check_name=check_name(finding.dependency),
+        passed=finding.outcome != "failed",
+        metadata=_shown(finding),
+    )
+
+
+def _drift_result(found: Sequence[Difference], *, is_first: bool) -> dg.AssetCheckResult:
+    said = "nothing was verified before" if is_first else f"{len(found)} values differ"
+    return dg.AssetCheckResult(
+        asset_key=EFFECTIVE_CONFIG,
+        check_name=DRIFT,
+        passed=not found,
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata={"outcome": said, **_table("differences", map(asdict, found))},
+    )
+
+
+def _table(label: str, rows: Iterable[dict[str, Any]]) -> dict[str, Any]:
+    """Return rows as a table of the UI, nothing where there is none."""
+    records = [dg.TableRecord(row) for row in rows]
+    return {label: dg.MetadataValue.table(records)} if records else {}

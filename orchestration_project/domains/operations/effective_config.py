@@ -1,0 +1,81 @@
+"""The configuration that is in effect: each value with its origin, a hash, and what changed.
+
+Secrets take no part, not even as digests: a digest that everybody can read invites guessing, and a
+password that was changed as it should be is no drift. Whether one is set does take part.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any
+
+HASH_DIGITS = 16
+"""Of SHA-256 in hex: 64 bits, which nobody wants to forge, and which fit a tag."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A value as it is shown, and where it comes from: default, file, environment or a preset."""
+
+    value: str
+    origin: str
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A value that is another than it was; empty text where there is, or was, none."""
+
+    name: str
+    before: str
+    now: str
+    origin: str
+
+
+@dataclass(frozen=True)
+class EffectiveConfig:
+    """All values by name, without secrets."""
+
+    entries: Mapping[str, Entry]
+
+    @cached_property
+    def config_hash(self) -> str:
+        """The hash of the values; where they come from makes no difference to what they do."""
+        values = {name: entry.value for name, entry in self.entries.items()}
+        text = json.dumps(values, sort_keys=True, ensure_ascii=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:HASH_DIGITS]
+
+    def to_json(self) -> str:
+        """Return the entries as a JSON object by name."""
+        return json.dumps({name: asdict(entry) for name, entry in self.entries.items()})
+
+    @classmethod
+    def from_json(cls, text: str) -> "EffectiveConfig":
+        """Return what `to_json` wrote."""
+        found: Mapping[str, Mapping[str, str]] = json.loads(text)
+        return cls({name: Entry(**entry) for name, entry in found.items()})
+
+
+def differences(before: EffectiveConfig, now: EffectiveConfig) -> Sequence[Difference]:
+    """Return what changed in value, by name."""
+    nothing = Entry("", "")
+    names = sorted({*before.entries, *now.entries})
+    pairs = ((each, before.entries.get(each, nothing), now.entries.get(each)) for each in names)
+    return [
+        Difference(name, old.value, new.value if new else "", new.origin if new else "removed")
+        for name, old, new in pairs
+        if new is None or old.value != new.value or name not in before.entries
+    ]
+
+
+def leaves(tree: Mapping[str, Any], *above: str) -> Mapping[str, str]:
+    """Return the values of a run's config by their path, such as `ops.load.config.full`."""
+    found: dict[str, str] = {}
+    for name, value in tree.items():
+        path = (*above, str(name))
+        if isinstance(value, Mapping):
+            found |= leaves(value, *path)
+        else:
+            found[".".join(path)] = json.dumps(value)
+    return found

@@ -1,0 +1,57 @@
+"""The configuration in effect, of settings and presets; the verified ones, in our database."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+
+import yaml
+from sqlalchemy import insert, select, update
+
+from orchestration_project.domains.operations.effective_config import (
+    EffectiveConfig,
+    Entry,
+    leaves,
+)
+from orchestration_project.resources.warehouse import Warehouse
+from orchestration_project.settings import PROJECT_ROOT, Settings, origins, shown_values
+from orchestration_project.tables.operations import operations_verified_configs as verified
+
+PRESETS = PROJECT_ROOT / "presets"
+
+
+def effective_config(settings: Settings, presets: Path = PRESETS) -> EffectiveConfig:
+    """Return every setting, and what each preset would set for a run that names it."""
+    origin = origins()
+    entries = {
+        name.upper(): Entry(value, origin[name]) for name, value in shown_values(settings).items()
+    }
+    for file in sorted(presets.glob("*.yaml")):
+        entries |= _preset(file)
+    return EffectiveConfig(entries)
+
+
+def _preset(file: Path) -> Mapping[str, Entry]:
+    values = leaves(yaml.safe_load(file.read_text()))
+    return {
+        f"{file.stem}: {path}": Entry(value, f"preset {file.stem}")
+        for path, value in values.items()
+    }
+
+
+def last_verified(warehouse: Warehouse) -> EffectiveConfig | None:
+    """Return the configuration that was verified last, None where none was."""
+    newest = select(verified.c.entries).order_by(verified.c.verified_at.desc()).limit(1)
+    with warehouse.reading() as connection:
+        found = connection.execute(newest).scalar()
+    return None if found is None else EffectiveConfig.from_json(found)
+
+
+def keep_verified(
+    warehouse: Warehouse, config: EffectiveConfig, *, at: datetime, run_id: str
+) -> None:
+    """Remember that ``config`` was verified."""
+    values = {"entries": config.to_json(), "verified_at": at, "run_id": run_id}
+    same = verified.c.config_hash == config.config_hash
+    with warehouse.writing() as connection:
+        if not connection.execute(update(verified).where(same).values(values)).rowcount:
+            connection.execute(insert(verified).values(config_hash=config.config_hash, **values))

@@ -1,0 +1,163 @@
+"""Probes of what runs beside us: who is told of alerts, Dagster's daemon, the code server."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import psutil
+import yaml
+from dagster._core.errors import DagsterUserCodeUnreachableError
+from dagster._core.scheduler.instigation import InstigatorStatus
+from dagster._daemon.controller import get_daemon_statuses
+from dagster._grpc.client import DagsterGrpcClient
+
+from orchestration_project.domains.operations.messages import trial_message
+from orchestration_project.domains.operations.readiness import QUEUED_RUNS
+from orchestration_project.errors import ConfigurationError, OrchestrationError, TransientError
+from orchestration_project.resources.alerts import Alerts
+from orchestration_project.resources.alerts.sending import look_at
+from orchestration_project.resources.clock import Clock
+from orchestration_project.resources.gate.probe import Answer, Probe
+
+HEARTBEAT_SECONDS = 30
+"""How often Dagster's daemon says that it lives."""
+
+PATIENCE_SECONDS = 150
+"""Without a word of it, five times that, for a machine that is busy."""
+
+NO_CHANNEL = Answer("ALERT_URLS is not set: nobody is told of alerts", is_applicable=False)
+
+
+def alerts_probe(open_alerts: Callable[[], Alerts]) -> Probe:
+    """Return the dry look at the channels of alerts: nothing is sent."""
+
+    def run() -> Answer:
+        channels = open_alerts().channels
+        found: dict[str, str] = {}
+        wrong: list[str] = []
+        for channel in channels:
+            try:
+                found[channel.name] = look_at(channel)
+            except OrchestrationError as error:
+                wrong.append(f"{error.what}: {error.found}")
+        if wrong:
+            raise ConfigurationError(
+                "alerts would not reach everybody",
+                found="; ".join(wrong),
+                remedy="check these entries of ALERT_URLS, and their services; "
+                "`alerts test` sends a message",
+            )
+        said = ", ".join(f"{name} {what}" for name, what in found.items())
+        return Answer(said) if channels else NO_CHANNEL
+
+    tried = "read each entry of ALERT_URLS, connected where it names a port; sent nothing"
+    return Probe("alerts", (), tried, run)
+
+
+def sending_probe(open_alerts: Callable[[], Alerts]) -> Probe:
+    """Return the probe that sends each channel a message, which people see."""
+
+    def run() -> Answer:
+        refusals = open_alerts().send_to_all(trial_message())
+        if not refusals:
+            return NO_CHANNEL
+        refused = [f"{name}: {reason}" for name, reason in refusals.items() if reason]
+        if refused:
+            raise TransientError(
+                "channels did not take a test message",
+                found="; ".join(refused),
+                remedy="check these entries of ALERT_URLS, and their services",
+            )
+        return Answer(f"taken by {', '.join(refusals)}")
+
+    return Probe("alerts", (), "sent a test message to each entry of ALERT_URLS", run)
+
+
+def daemon_probe(open_instance: Callable[[], dg.DagsterInstance], clock: Clock) -> Probe:
+    """Return the probe of Dagster's daemon, without which nothing queued or switched on starts."""
+
+    def run() -> Answer:
+        instance = open_instance()
+        silent = _silent_daemons(instance, clock)
+        if not silent:
+            return Answer(f"every part of it was heard in the last {PATIENCE_SECONDS} s")
+        said = ", ".join(f"{name} {when}" for name, when in silent.items())
+        waiting = _waiting_for_it(instance)
+        if not waiting:
+            return Answer(f"not running, and nothing waits for it ({said})", is_applicable=False)
+        raise TransientError(
+            "Dagster's daemon does not run",
+            expected=f"a word of each of its parts in the last {PATIENCE_SECONDS} s",
+            found=f"{said}; waiting for it: {waiting}",
+            remedy="start it: make ui, or dagster-daemon run",
+        )
+
+    tried = "asked Dagster's storage when each part of the daemon was last heard"
+    return Probe("daemon", (QUEUED_RUNS,), tried, run)
+
+
+def _silent_daemons(instance: dg.DagsterInstance, clock: Clock) -> Mapping[str, str]:
+    now = clock.now().timestamp()
+    statuses = get_daemon_statuses(
+        instance,
+        instance.get_required_daemon_types(),
+        curr_time_seconds=now,
+        ignore_errors=True,  # of a sensor or schedule: alerts tell of those
+        heartbeat_interval_seconds=HEARTBEAT_SECONDS,
+        heartbeat_tolerance_seconds=PATIENCE_SECONDS - HEARTBEAT_SECONDS,
+    )
+    return {
+        name: f"heard {now - status.last_heartbeat.timestamp:.0f} s ago"
+        if status.last_heartbeat
+        else "never heard"
+        for name, status in statuses.items()
+        if not status.healthy
+    }
+
+
+def _waiting_for_it(instance: dg.DagsterInstance) -> str:
+    """Return what only the daemon can start, empty if there is nothing."""
+    queued = instance.get_runs_count(dg.RunsFilter(statuses=[dg.DagsterRunStatus.QUEUED]))
+    started = [
+        state.name
+        for state in instance.all_instigator_state()
+        if state.status == InstigatorStatus.RUNNING
+    ]
+    return ", ".join([f"{queued} queued runs"] * bool(queued) + sorted(started))
+
+
+def code_server_probe(home: Path) -> Probe:
+    """Return the probe of the code server of the `ui` that runs on ``home``, if one does."""
+
+    def run() -> Answer:
+        if not _ui_runs(home):
+            return Answer("no `ui` of ours runs on this STATE_DIR", is_applicable=False)
+        address = _address(home)
+        client = DagsterGrpcClient(host=address["host"], port=address["port"])
+        try:
+            client.ping("")
+        except DagsterUserCodeUnreachableError as error:
+            raise TransientError(
+                "the code server does not answer",
+                expected=f"an answer from {address['host']}:{address['port']}",
+                found=str(error.__cause__ or error).partition("\n")[0],
+                remedy=f"read {home.parent / 'logs' / 'code-server.log'}; start `make ui` again",
+            ) from error
+        return Answer(f"answers at {address['host']}:{address['port']}")
+
+    return Probe("code_server", (), "pinged the code server of the `ui` on this STATE_DIR", run)
+
+
+def _ui_runs(home: Path) -> bool:
+    """Whether the process that `ui` noted here lives, and is one."""
+    try:
+        command = psutil.Process(int((home / "ui.lock").read_text())).cmdline()
+    except (OSError, ValueError, psutil.Error):
+        return False
+    return "ui" in command and (home / "workspace.yaml").exists()
+
+
+def _address(home: Path) -> Mapping[str, Any]:
+    servers: Sequence[Any] = yaml.safe_load((home / "workspace.yaml").read_text())["load_from"]
+    return servers[0]["grpc_server"]

@@ -1,0 +1,79 @@
+"""Probes of where things are kept: the database, the artifact store, the disk."""
+
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from uuid import uuid4
+
+from orchestration_project.domains.operations.readiness import ANY_WORK
+from orchestration_project.errors import ConfigurationError
+from orchestration_project.resources.artifacts import ArtifactStore
+from orchestration_project.resources.clock import Clock
+from orchestration_project.resources.gate.probe import Answer, Probe
+from orchestration_project.resources.gate.register import write_and_take_back
+from orchestration_project.resources.warehouse import Warehouse
+
+MIB = 1024 * 1024
+TRIAL_BYTES = 1024
+
+
+def database_probe(
+    as_it_is: Callable[[], Warehouse], open_warehouse: Callable[[], Warehouse], clock: Clock
+) -> Probe:
+    """Return the probe of the database: ``as_it_is``, and with its tables brought up to date."""
+
+    def run() -> Answer:
+        with as_it_is() as warehouse:
+            before = warehouse.version()
+        with open_warehouse() as warehouse:
+            write_and_take_back(warehouse, clock.now())
+            after = warehouse.version()
+            was = "" if before == after else f", brought there from {before or 'nothing'}"
+            return Answer(f"{warehouse.shown_url} takes writes; tables of version {after}{was}")
+
+    tried = "connected, brought the tables up to date, wrote a row and took it back"
+    return Probe("database", (ANY_WORK,), tried, run)
+
+
+def artifacts_probe(open_store: Callable[[], ArtifactStore]) -> Probe:
+    """Return the probe of the artifact store."""
+
+    def run() -> Answer:
+        store, name, content = open_store(), f"trials/{uuid4().hex}", uuid4().bytes * 64
+        store.put(name, content)
+        read = store.get(name)
+        store.delete(name)
+        if read != content:
+            raise ConfigurationError(
+                "the artifact store gives back other bytes than it was given",
+                expected=f"{len(content)} bytes, unchanged, at {store.url}",
+                found=f"{len(read)} bytes",
+                remedy="look for what changes objects on their way; set ARTIFACTS_URL to another",
+            )
+        return Answer(f"{store.url} keeps what it is given")
+
+    tried = f"wrote {TRIAL_BYTES} bytes, read them back, deleted them"
+    return Probe("artifacts", ("artifacts",), tried, run)
+
+
+def disk_probe(places: Callable[[], Sequence[Path]], headroom_mib: int) -> Probe:
+    """Return the probe of the disks below ``places``, folders that may not be there yet."""
+
+    def run() -> Answer:
+        free = {str(place): _free_mib(place) for place in places()}
+        said = ", ".join(f"{place}: {mib:,} MiB free" for place, mib in free.items())
+        if min(free.values()) < headroom_mib:
+            raise ConfigurationError(
+                "a disk is nearly full",
+                expected=f"at least {headroom_mib:,} MiB free (DISK_HEADROOM_MIB)",
+                found=said,
+                remedy="free some space, move STATE_DIR, or lower DISK_HEADROOM_MIB",
+            )
+        return Answer(said)
+
+    return Probe("disk", (ANY_WORK,), "asked how much space is free where we write", run)
+
+
+def _free_mib(place: Path) -> int:
+    there_is = next(each for each in (place, *place.parents) if each.exists())
+    return shutil.disk_usage(there_is).free // MIB

@@ -1,0 +1,201 @@
+"""The job that verifies, and the gate before real runs, over real dependencies."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import dagster as dg
+import pytest
+from sqlalchemy import select
+
+from orchestration_project.definitions import defs
+from orchestration_project.resources.providers import RESOURCES, open_probes, open_warehouse
+from orchestration_project.settings import Settings, load_settings
+from orchestration_project.tables.operations import (
+    operations_readiness,
+    operations_verified_configs,
+)
+from tests import databases
+from tests.programs import free_port
+from tests.receivers import http_receiver
+from tests.runs import failure_of
+
+LOAD, VERIFY = "finra_otc_weekly_load", "verify_operations"
+PARTITION = {"dagster/partition": "OTCE|2026-01-26"}
+FORCE = {"resources": {"gate": {"config": {"force": True}}}}
+
+
+@pytest.fixture
+def instance() -> Iterator[dg.DagsterInstance]:
+    with dg.instance_for_test() as instance:
+        yield instance
+
+
+@pytest.fixture
+def file(demo_settings: Settings) -> str:
+    """The URL of the demo's database."""
+    return databases.sqlite_url(demo_settings.state_path)
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """Settings of a folder as source, which nobody has to serve."""
+    monkeypatch.setenv("STATE_DIR", str(tmp_path / "state"))
+    monkeypatch.setenv("FINRA_SOURCE", "files")
+    monkeypatch.setenv("FINRA_FILES_DIR", str(tmp_path))
+    return load_settings()
+
+
+def run(instance, job: str, **options: Any) -> dg.ExecuteInProcessResult:
+    return defs.resolve_job_def(job).execute_in_process(
+        instance=instance, raise_on_error=False, **options
+    )
+
+
+def checks(result: dg.ExecuteInProcessResult) -> dict[str, dg.AssetCheckEvaluation]:
+    return {each.check_name: each for each in result.get_asset_check_evaluations()}
+
+
+def tags(instance, result: dg.ExecuteInProcessResult) -> dict[str, str]:
+    found = instance.get_run_by_id(result.run_id)
+    assert found
+    return dict(found.tags)
+
+
+def test_every_dependency_has_a_check_that_says_what_was_tried_and_what_came_of_it(
+    instance, demo_settings, file
+):
+    result = run(instance, "operations_verify")
+    assert result.success
+    names = [each.dependency for each in open_probes(demo_settings, lambda: instance)]
+    told = checks(result)
+    assert list(told) == [*(f"finds_{name}_ready" for name in names), "has_not_drifted"]
+    assert all(each.passed for each in told.values())
+    finra = {name: value.value for name, value in told["finds_finra_ready"].metadata.items()}
+    assert isinstance(finra.pop("seconds"), float)
+    assert finra == {
+        "dependency": "finra",
+        "outcome": "passed",
+        "tried": "asked the embedded demo for its list of partitions",
+        "got": "it lists 14 partitions of the last 8 weeks",
+        "remedy": "",
+    }
+    stored = databases.rows(file, select(operations_readiness.c.dependency))
+    assert {name for (name,) in stored} == set(names)
+
+
+def test_a_value_that_changed_since_the_last_verification_is_told_once_and_runs_carry_the_hash(
+    instance, folder, monkeypatch: pytest.MonkeyPatch
+):
+    file = databases.sqlite_url(folder.state_path, "files")
+    first = run(instance, "operations_verify")
+    assert checks(first)["has_not_drifted"].metadata["outcome"].value == (
+        "nothing was verified before"
+    )
+    monkeypatch.setenv("FINRA_MAX_REJECT_RATIO", "0.25")
+    monkeypatch.setenv("FINRA_CLIENT_ID", "somebody")
+    monkeypatch.setenv("FINRA_CLIENT_SECRET", "hunter2")
+    second = run(instance, "operations_verify")
+    drift = checks(second)["has_not_drifted"]
+    assert (drift.passed, drift.severity) == (False, dg.AssetCheckSeverity.WARN)
+    table = drift.metadata["differences"]
+    assert isinstance(table, dg.TableMetadataValue)
+    assert [tuple(record.data.values()) for record in table.records] == [
+        ("FINRA_CLIENT_ID", "", "somebody", "environment"),
+        ("FINRA_CLIENT_SECRET", "", "***", "environment"),
+        ("FINRA_MAX_REJECT_RATIO", "0.005", "0.25", "environment"),
+    ]
+    assert checks(run(instance, "operations_verify"))["has_not_drifted"].passed
+    hashes = [tags(instance, each)["config_hash"] for each in (first, second)]
+    assert len(set(hashes)) == 2
+    rows = databases.rows(file, select(operations_verified_configs.c.config_hash))
+    assert {value for (value,) in rows} == set(hashes)
+    assert "hunter2" not in str([*second.all_events, databases.contents(file)])
+
+
+def test_what_is_found_is_told_also_without_a_database(
+    instance, folder, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("DATABASE_URL", f"postgresql://me:hunter2@127.0.0.1:{free_port()}/none")
+    result = run(instance, "operations_verify")
+    assert not result.success
+    told = checks(result)
+    assert not told["finds_database_ready"].passed
+    assert told["finds_finra_ready"].passed
+    assert "has_not_drifted" not in told
+    assert "hunter2" not in str(result.all_events)
+
+
+def test_on_request_a_verification_sends_a_message_to_each_channel(
+    instance, folder, monkeypatch: pytest.MonkeyPatch
+):
+    config = {"ops": {VERIFY: {"config": {"send_test_message": True}}}}
+    with http_receiver() as hook:
+        monkeypatch.setenv("ALERT_URLS", hook.url())
+        assert checks(run(instance, "operations_verify"))["finds_alerts_ready"].passed
+        assert hook.titles == []
+        told = checks(run(instance, "operations_verify", run_config=config))
+        assert told["finds_alerts_ready"].metadata["got"].value == "taken by json-1"
+        assert len(hook.titles) == 1
+        hook.status = 500
+        told = checks(run(instance, "operations_verify", run_config=config))
+        assert not told["finds_alerts_ready"].passed
+
+
+def test_a_load_is_refused_before_the_source_is_asked_when_what_it_needs_is_not_ready(
+    instance, demo_settings, file
+):
+    demo_settings.state_path.mkdir()
+    (demo_settings.state_path / "artifacts").touch()  # where the folder should be
+    result = run(instance, "finra_otc_weekly", tags=PARTITION)
+    assert not result.success
+    said = failure_of(result, LOAD)
+    assert said.startswith("cannot write the artifact ")
+    assert "refused_by=the gate, before any data was asked for, dependency=artifacts" in said
+    assert f"partitions=OTCE|2026-01-26, run={result.run_id}" in said
+    assert not (demo_settings.state_path / "demo").exists()
+    found = select(operations_readiness.c.dependency, operations_readiness.c.outcome)
+    assert sorted(databases.rows(file, found)) == [
+        ("artifacts", "failed"),
+        ("database", "passed"),
+        ("disk", "passed"),
+    ]
+    (demo_settings.state_path / "artifacts").unlink()
+    assert run(instance, "finra_otc_weekly", tags=PARTITION).success
+
+
+def test_a_forced_load_goes_on_and_is_tagged_with_what_it_did_not_wait_for(
+    instance, demo_settings, file, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("DISK_HEADROOM_MIB", str(10**9))
+    refused = run(instance, "finra_otc_weekly", tags=PARTITION)
+    assert not refused.success
+    assert "a disk is nearly full" in failure_of(refused, LOAD)
+    assert "forced_past" not in tags(instance, refused)
+    replay = run(instance, "finra_replay", tags=PARTITION)
+    assert "a disk is nearly full" in failure_of(replay, LOAD)
+    forced = run(instance, "finra_otc_weekly", tags=PARTITION, run_config=FORCE)
+    assert forced.success
+    assert tags(instance, forced)["forced_past"] == "disk"
+    [(run_id,)] = databases.rows(
+        file,
+        select(operations_readiness.c.forced_run_id).where(
+            operations_readiness.c.dependency == "disk"
+        ),
+    )
+    assert run_id == forced.run_id
+
+
+def test_a_second_load_goes_by_what_was_found_for_the_first(instance, demo_settings, file):
+    asked = select(operations_readiness.c.dependency, operations_readiness.c.checked_at)
+    assert run(instance, "finra_otc_weekly", tags=PARTITION).success
+    found = databases.rows(file, asked)
+    assert {name for name, _ in found} == {"database", "disk", "artifacts", "finra", "clock"}
+    assert run(instance, "finra_otc_weekly", tags=PARTITION).success
+    assert databases.rows(file, asked) == found
+
+
+def test_a_sensors_tick_asks_the_source_without_going_through_the_gate(instance, demo_settings):
+    with dg.build_resources(RESOURCES, instance) as made:
+        assert made.finra.published()
+    with open_warehouse(load_settings()) as warehouse:
+        assert warehouse.frame(select(operations_readiness), operations_readiness).is_empty()

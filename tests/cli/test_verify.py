@@ -1,0 +1,51 @@
+"""The command `verify`."""
+
+import pytest
+
+from orchestration_project.__main__ import main
+from tests.programs import free_port
+
+
+@pytest.fixture(autouse=True)
+def _folder(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STATE_DIR", str(tmp_path / "state"))
+    monkeypatch.setenv("FINRA_SOURCE", "files")
+    monkeypatch.setenv("FINRA_FILES_DIR", str(tmp_path))
+
+
+def test_it_shows_a_line_for_each_dependency_and_what_to_do_about_one_that_fails(
+    monkeypatch, capsys
+):
+    assert main(["verify"]) == 0
+    shown = capsys.readouterr().out
+    lines = shown.splitlines()
+    assert [line.split()[:2] for line in lines[:8]] == [
+        ["database", "ready"],
+        ["disk", "ready"],
+        ["artifacts", "ready"],
+        ["finra", "ready"],
+        ["clock", "-"],
+        ["alerts", "-"],
+        ["daemon", "-"],
+        ["code_server", "-"],
+    ]
+    assert lines[-1] == "settings since they were last verified: nothing was verified before"
+    monkeypatch.setenv("ALERT_URLS", f"json://127.0.0.1:{free_port()}/hunter2")
+    assert main(["verify"]) == 1
+    shown = capsys.readouterr().out
+    assert "alerts       FAILED" in shown
+    assert "what to do: check these entries of ALERT_URLS" in shown
+    assert "  ALERT_URLS: '' -> '***' (environment)" in shown
+    assert "hunter2" not in shown
+
+
+def test_without_a_database_it_shows_what_was_found_and_why_that_is_not_stored(monkeypatch, capsys):
+    url = f"postgresql://me:hunter2@127.0.0.1:{free_port()}/none"
+    monkeypatch.setenv("DATABASE_URL", url)
+    assert main(["verify"]) == 1
+    shown = capsys.readouterr().out
+    assert "database     FAILED" in shown
+    assert "artifacts    ready" in shown
+    assert "what was found could not be stored: " in shown
+    assert "the database did not do what was asked" in shown.split("could not be stored")[1]
+    assert "hunter2" not in shown

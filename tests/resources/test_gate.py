@@ -1,0 +1,184 @@
+"""The gate, over dependencies that fail and mend as a test says, on both databases."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import select
+
+from orchestration_project.domains.operations.readiness import ANY_WORK, QUEUED_RUNS
+from orchestration_project.errors import ConfigurationError, OrchestrationError, TransientError
+from orchestration_project.resources.clock import Clock
+from orchestration_project.resources.gate import Answer, Gate, Probe, Register, Run
+from orchestration_project.resources.warehouse import Warehouse
+from orchestration_project.tables.operations import operations_readiness as readiness
+from tests.programs import free_port
+from tests.resources.weeks import StoppedClock
+
+
+@dataclass
+class Thing:
+    """A dependency that is ready, or fails with an error; it counts how often it is looked at."""
+
+    name: str
+    needed_by: tuple[str, ...]
+    error: OrchestrationError | None = None
+    looks: int = 0
+
+    def probe(self) -> Probe:
+        return Probe(self.name, self.needed_by, f"looked at {self.name}", self.look)
+
+    def look(self) -> Answer:
+        self.looks += 1
+        if self.error:
+            raise self.error
+        return Answer("it is there")
+
+
+@dataclass
+class Scene:
+    """Three dependencies, and a gate for each run that comes."""
+
+    warehouse: Warehouse
+    clock: StoppedClock
+    source: Thing = field(default_factory=lambda: Thing("source", ("source",)))
+    disk: Thing = field(default_factory=lambda: Thing("disk", (ANY_WORK,)))
+    daemon: Thing = field(default_factory=lambda: Thing("daemon", (QUEUED_RUNS,)))
+    noted: list[str] = field(default_factory=list)
+
+    def gate(
+        self, *, forced: bool = False, queued: bool = False, config: str = "abc", run: str = "r1"
+    ) -> Gate:
+        def note(names: Sequence[str]) -> None:
+            self.noted.extend(names)
+
+        return Gate(
+            [each.probe() for each in (self.source, self.disk, self.daemon)],
+            Register(self.warehouse),
+            clock=self.clock,
+            max_age=timedelta(minutes=15),
+            config_hash=config,
+            run=Run(run, forced, lambda: queued, note),
+        )
+
+    @property
+    def looks(self) -> tuple[int, int, int]:
+        return self.source.looks, self.disk.looks, self.daemon.looks
+
+    def stored(self, *names: str) -> list[tuple[object, ...]]:
+        wanted = select(*(readiness.c[name] for name in names)).order_by(readiness.c.dependency)
+        with self.warehouse.reading() as connection:
+            return [tuple(row) for row in connection.execute(wanted)]
+
+
+@pytest.fixture
+def scene(warehouse: Warehouse, clock: StoppedClock) -> Scene:
+    return Scene(warehouse, clock)
+
+
+def test_what_work_depends_on_is_looked_at_once_until_it_is_too_old(scene: Scene):
+    scene.gate().admit("source")
+    assert scene.looks == (1, 1, 0)
+    scene.clock.at += timedelta(minutes=15)
+    for _ in range(3):
+        scene.gate(run="r2").admit("source")
+    assert scene.looks == (1, 1, 0)
+    scene.gate().admit("another work")  # needs the disk alone, of which it is known
+    assert scene.looks == (1, 1, 0)
+    scene.clock.at += timedelta(seconds=1)
+    scene.gate(run="r3").admit("another work")
+    assert scene.looks == (1, 2, 0)
+    assert scene.stored("dependency", "outcome", "got", "run_id", "checked_at") == [
+        ("disk", "passed", "it is there", "r3", scene.clock.at),
+        ("source", "passed", "it is there", "r1", scene.clock.at - timedelta(seconds=901)),
+    ]
+
+
+def test_under_other_settings_everything_is_looked_at_again(scene: Scene):
+    scene.gate().admit("source")
+    scene.gate(config="another").admit("source")
+    assert scene.looks == (2, 2, 0)
+
+
+def test_what_fails_refuses_until_it_is_mended_however_young_the_finding_is(scene: Scene):
+    scene.source.error = ConfigurationError("not let in", remedy="correct the secret")
+    for run in ("r1", "r2"):
+        with pytest.raises(ConfigurationError, match="not let in") as refused:
+            scene.gate(run=run).admit("source")
+        assert refused.value.context["dependency"] == "source"
+        assert refused.value.context["tried"] == "looked at source"
+    assert scene.looks == (2, 1, 0)
+    assert scene.stored("dependency", "outcome", "got", "remedy") == [
+        ("disk", "passed", "it is there", ""),
+        ("source", "failed", "not let in", "correct the secret"),
+    ]
+    scene.gate().admit("another work")  # which does not depend on it
+    scene.source.error = None
+    scene.gate().admit("source")
+    assert scene.looks == (3, 1, 0)
+
+
+def test_what_may_pass_stays_an_error_that_is_tried_again(scene: Scene):
+    scene.source.error = TransientError("no answer", retry_in_seconds=7)
+    with pytest.raises(TransientError) as refused:
+        scene.gate().admit("source")
+    assert refused.value.is_retryable
+    assert refused.value.retry_in_seconds == 7
+
+
+def test_the_queue_counts_for_queued_runs_alone(scene: Scene):
+    scene.daemon.error = TransientError("the daemon is gone")
+    scene.gate(queued=False).admit("source")
+    with pytest.raises(TransientError, match="the daemon is gone"):
+        scene.gate(queued=True).admit("source")
+
+
+def test_a_forced_run_goes_on_and_both_it_and_the_finding_say_so(scene: Scene):
+    scene.disk.error = ConfigurationError("nearly full")
+    scene.gate(forced=True, run="r9").admit("source")
+    assert scene.noted == ["disk"]
+    assert scene.stored("dependency", "outcome", "forced_run_id", "forced_at") == [
+        ("disk", "failed", "r9", scene.clock.at),
+        ("source", "passed", None, None),
+    ]
+    scene.disk.error = None
+    scene.gate(forced=True).admit("source")
+    assert scene.noted == ["disk"]
+
+
+def test_another_machine_looks_for_itself(scene: Scene):
+    scene.gate().admit("source")
+    with scene.warehouse.writing() as connection:
+        connection.execute(readiness.update().values(machine="elsewhere"))
+    scene.gate().admit("source")
+    assert scene.looks == (2, 2, 0)
+    assert len(scene.stored("machine")) == 4
+
+
+def test_a_verification_looks_at_all_of_it_and_stores_nothing_by_itself(scene: Scene):
+    scene.source.error = ConfigurationError("not let in")
+    gate = scene.gate()
+    instead = Probe("disk", (), "looked harder", lambda: Answer("nothing to see", False))
+    found = gate.verify(instead=[instead])
+    assert [(each.dependency, each.outcome, each.tried, each.got) for each in found] == [
+        ("source", "failed", "looked at source", "not let in"),
+        ("disk", "not_applicable", "looked harder", "nothing to see"),
+        ("daemon", "passed", "looked at daemon", "it is there"),
+    ]
+    assert scene.stored("dependency") == []
+    gate.keep(found)
+    assert scene.stored("dependency") == [("daemon",), ("disk",), ("source",)]
+
+
+def test_without_the_database_nothing_is_looked_at_and_the_refusal_says_that():
+    thing = Thing("source", ("source",))
+    url = f"postgresql://me:hunter2@127.0.0.1:{free_port()}/none"
+    with Warehouse(url, clock=Clock()) as nowhere:
+        gate = Scene(nowhere, StoppedClock(), source=thing).gate()
+        with pytest.raises(TransientError) as refused:
+            gate.admit("source")
+    assert thing.looks == 0
+    said = str(refused.value)
+    assert "findings=neither looked up nor stored: they are kept in this database" in said
+    assert "hunter2" not in said

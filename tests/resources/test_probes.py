@@ -1,0 +1,265 @@
+"""Each dependency as it is looked at, when it is ready and when it is really broken."""
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from email.utils import format_datetime
+from pathlib import Path
+
+import dagster as dg
+import pytest
+from dagster._daemon.types import DaemonHeartbeat
+from sqlalchemy import select
+
+from orchestration_project.domains.operations.readiness import Finding
+from orchestration_project.resources.clock import Clock
+from orchestration_project.resources.gate import examine
+from orchestration_project.resources.providers import open_probes, open_warehouse
+from orchestration_project.resources.warehouse import Warehouse
+from orchestration_project.settings import load_settings
+from orchestration_project.tables.kinds import METADATA
+from tests.faulty_server import FaultyServer, Reply, Request
+from tests.programs import free_port
+from tests.receivers import http_receiver
+from tests.resources.finra_server import WEEK, Finra, records
+from tests.sensors.test_operations import add_sensor
+
+SECRET = "hunter2"
+Look = Callable[..., Finding]
+
+
+@pytest.fixture
+def instance() -> Iterator[dg.DagsterInstance]:
+    with dg.instance_for_test() as instance:
+        yield instance
+
+
+@pytest.fixture
+def look(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Look:
+    """Looks at one dependency, under the settings that are given; the source is a folder."""
+    monkeypatch.setenv("STATE_DIR", str(tmp_path / "state"))
+    monkeypatch.setenv("FINRA_SOURCE", "files")
+    monkeypatch.setenv("FINRA_FILES_DIR", str(tmp_path))
+    monkeypatch.delenv("CLOCK_NOW", raising=False)
+
+    def find(dependency: str, **settings: object) -> Finding:
+        for name, value in settings.items():
+            monkeypatch.setenv(name, str(value))
+        probes = open_probes(load_settings(), lambda: request.getfixturevalue("instance"))
+        (probe,) = (each for each in probes if each.dependency == dependency)
+        found = examine(probe, Clock(), "abc").finding
+        assert SECRET not in repr(found)
+        return found
+
+    return find
+
+
+def api(server: FaultyServer) -> dict[str, str]:
+    """Return the settings of FINRA's API at ``server``, with a secret."""
+    return {
+        "FINRA_SOURCE": "api",
+        "FINRA_API_URL": server.url,
+        "FINRA_TOKEN_URL": f"{server.url}/token",
+        "FINRA_CLIENT_ID": "somebody",
+        "FINRA_CLIENT_SECRET": SECRET,
+        "NO_PROXY": "127.0.0.1",
+    }
+
+
+def test_a_source_that_lists_its_partitions_is_ready_after_one_request(look: Look):
+    weeks = {"weeklySummary": [("2025-06-02", "T1"), (WEEK, "T1"), (WEEK, "T2")]}
+    with FaultyServer(Finra(records(1), weeks)) as server:
+        settings = {"FINRA_SOURCE": "api", "FINRA_API_URL": server.url, "NO_PROXY": "127.0.0.1"}
+        found = look("finra", CLOCK_NOW="2025-12-02T15:00:00+00:00", **settings)
+        assert len(server.requests) == 1
+    assert (found.outcome, found.got) == ("passed", "it lists 2 partitions of the last 8 weeks")
+    assert found.tried == f"asked {server.url} for its list of partitions"
+
+
+def test_a_client_that_the_source_refuses_is_told_without_its_secret(look: Look):
+    with FaultyServer(lambda _: Reply(401)) as server:
+        found = look("finra", **api(server))
+    assert found.outcome == "failed"
+    assert found.got.startswith("FINRA refuses the client somebody with HTTP 401")
+    assert found.remedy == "check FINRA_CLIENT_ID and FINRA_CLIENT_SECRET"
+
+
+def test_a_folder_that_is_not_there_is_told(look: Look, tmp_path: Path):
+    found = look("finra", FINRA_FILES_DIR=tmp_path / "nowhere")
+    assert (found.outcome, "nowhere" in found.got, bool(found.remedy)) == ("failed", True, True)
+
+
+def test_a_database_is_ready_when_it_takes_a_row_of_which_nothing_stays(look: Look):
+    found = look("database")
+    assert found.outcome == "passed"
+    assert found.got.endswith("takes writes; tables of version 0009, brought there from nothing")
+    assert look("database").got.endswith("takes writes; tables of version 0009")
+    with open_warehouse(load_settings()) as warehouse:
+        table = METADATA.tables["operations_readiness"]
+        assert warehouse.frame(select(table), table).is_empty()
+
+
+def test_a_database_that_is_away_is_told_without_its_password(look: Look):
+    found = look("database", DATABASE_URL=f"postgresql://me:{SECRET}@127.0.0.1:{free_port()}/x")
+    assert found.outcome == "failed"
+    assert found.got.startswith("the database did not do what was asked; expected a reachable")
+    assert found.remedy.startswith("check that it runs")
+
+
+def test_tables_that_are_behind_and_may_not_be_changed_are_told(look: Look, tmp_path: Path):
+    file = tmp_path / "old.sqlite"
+    with Warehouse(f"sqlite:///{file}", clock=Clock()) as warehouse:
+        warehouse.prepare(holds="real")
+        with warehouse.writing() as connection:
+            for name in ("operations_verified_configs", "operations_readiness"):
+                METADATA.tables[name].drop(connection)
+            version = "UPDATE orchestration_project_version SET version_num = '0007'"
+            connection.exec_driver_sql(version)
+    found = look("database", DATABASE_URL=f"sqlite:///file:{file}?mode=ro&uri=true")
+    assert found.outcome == "failed"
+    assert "readonly" in found.got
+    assert look("database", DATABASE_URL=f"sqlite:///{file}").got.endswith(
+        "tables of version 0009, brought there from 0007"
+    )
+
+
+def test_a_database_of_a_newer_version_is_told(look: Look):
+    look("database")
+    with open_warehouse(load_settings()) as warehouse, warehouse.writing() as connection:
+        version = "UPDATE orchestration_project_version SET version_num = '9999'"
+        connection.exec_driver_sql(version)
+    found = look("database")
+    assert (found.outcome, "version 9999" in found.got) == ("failed", True)
+
+
+def test_an_artifact_store_is_ready_when_it_gives_back_what_it_got_and_keeps_nothing(
+    look: Look, tmp_path: Path
+):
+    assert look("artifacts").outcome == "passed"
+    folder = tmp_path / "state" / "artifacts"
+    assert [each for each in folder.rglob("*") if each.is_file()] == []
+
+
+def test_an_artifact_folder_that_cannot_be_written_is_told(look: Look, tmp_path: Path):
+    (tmp_path / "taken").touch()  # where the folder should be
+    found = look("artifacts", ARTIFACTS_URL=tmp_path / "taken")
+    assert (found.outcome, found.got.startswith("cannot write the artifact")) == ("failed", True)
+    assert "set ARTIFACTS_URL" in found.remedy
+
+
+def test_a_disk_is_measured_against_the_headroom_wherever_we_write(look: Look, tmp_path: Path):
+    (tmp_path / "artifacts").mkdir()
+    settings = {
+        "ARTIFACTS_URL": tmp_path / "artifacts",
+        "DATABASE_URL": f"sqlite:///{tmp_path}/db/x.sqlite",
+    }
+    found = look("disk", DISK_HEADROOM_MIB=0, **settings)
+    assert found.outcome == "passed"
+    for folder in ("state", "db", "artifacts"):
+        assert f"{tmp_path / folder}: " in found.got
+    full = look("disk", DISK_HEADROOM_MIB=10**12)
+    assert (full.outcome, full.got.startswith("a disk is nearly full")) == ("failed", True)
+
+
+def test_a_state_dir_that_is_no_folder_is_told(look: Look, tmp_path: Path):
+    (tmp_path / "file").touch()
+    found = look("disk", STATE_DIR=tmp_path / "file")
+    assert (found.outcome, found.got.startswith("STATE_DIR cannot be used")) == ("failed", True)
+
+
+def test_a_clock_has_nobody_to_compare_with_on_one_machine(look: Look):
+    assert look("clock").outcome == "not_applicable"
+
+
+def test_a_clock_is_compared_with_that_of_the_database(look: Look, postgres_url: str):
+    found = look("clock", DATABASE_URL=postgres_url)
+    assert found.outcome == "passed"
+    assert found.got.endswith(" s to the database")
+
+
+@pytest.mark.parametrize(
+    ("hours", "outcome", "got"),
+    [(0, "passed", "s to FINRA"), (1, "failed", "expected at most 10 s (CLOCK_SKEW_SECONDS)")],
+)
+def test_a_clock_is_compared_with_that_of_the_source(look: Look, hours, outcome, got):
+    def answer(_: Request) -> Reply:
+        date = format_datetime(Clock().now() + timedelta(hours=hours), usegmt=True)
+        return Reply(404, {"Date": date})
+
+    with FaultyServer(answer) as server:
+        found = look("clock", **api(server))
+        assert len(server.requests) == 1
+    assert (found.outcome, got in found.got) == (outcome, True)
+
+
+def test_a_source_that_tells_no_time_is_named_and_blames_no_clock(look: Look):
+    with FaultyServer(lambda _: Reply(503)) as server:
+        found = look("clock", **api(server))
+        assert len(server.requests) == 1  # the source's own probe is the one that insists
+    assert (found.outcome, found.got) == ("not_applicable", "nobody told the time: FINRA")
+
+
+def test_channels_of_alerts_are_looked_at_and_nothing_is_sent(look: Look):
+    with http_receiver() as hook:
+        found = look("alerts", ALERT_URLS=f"{hook.url(SECRET)} discord://{SECRET}/{SECRET}")
+        assert (found.outcome, found.got) == (
+            "passed",
+            "json-1 takes connections, discord-2 is well formed",
+        )
+        found = look("alerts", ALERT_URLS=f"{hook.url(SECRET)} nosuch://{SECRET}")
+        assert hook.received == []
+    assert (found.outcome, "entry 2 of ALERT_URLS cannot be used" in found.got) == ("failed", True)
+    assert "json" not in found.got  # that one takes connections
+
+
+def test_a_channel_at_a_closed_port_is_named_without_its_address(look: Look):
+    found = look("alerts", ALERT_URLS=f"json://127.0.0.1:{free_port()}/{SECRET}")
+    assert (found.outcome, found.got) == (
+        "failed",
+        "alerts would not reach everybody; found json-1 takes no connection: Connection refused",
+    )
+
+
+def test_without_channels_there_is_nothing_to_look_at(look: Look):
+    assert look("alerts").outcome == "not_applicable"
+
+
+def heard(instance: dg.DagsterInstance, seconds_ago: float) -> None:
+    for name in instance.get_required_daemon_types():
+        at = Clock().now().timestamp() - seconds_ago
+        instance.add_daemon_heartbeat(DaemonHeartbeat(at, name, "one", errors=[]))
+
+
+def test_a_daemon_is_missed_once_something_waits_for_it(look: Look, instance):
+    assert look("daemon").outcome == "not_applicable"
+    add_sensor(instance, "on_arrival")
+    found = look("daemon")
+    assert (found.outcome, found.got.endswith("waiting for it: on_arrival")) == ("failed", True)
+    heard(instance, seconds_ago=10)
+    assert look("daemon").outcome == "passed"
+    heard(instance, seconds_ago=200)
+    found = look("daemon")
+    assert (found.outcome, "SENSOR heard 20" in found.got) == ("failed", True)
+
+
+def test_a_code_server_is_looked_for_while_a_ui_runs_and_missed_if_it_does_not_answer(
+    look: Look, tmp_path: Path
+):
+    home = tmp_path / "state" / "dagster"
+    home.mkdir(parents=True)
+    assert look("code_server").outcome == "not_applicable"
+    server = f"{{host: 127.0.0.1, port: {free_port()}, location_name: x}}"
+    (home / "workspace.yaml").write_text(f"load_from: [grpc_server: {server}]")
+    sleeper = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)", "ui"])
+    try:
+        (home / "ui.lock").write_text(str(sleeper.pid))
+        found = look("code_server")
+    finally:
+        sleeper.kill()
+        sleeper.wait()
+    assert (found.outcome, found.got.startswith("the code server does not answer")) == (
+        "failed",
+        True,
+    )
+    assert look("code_server").outcome == "not_applicable"  # its process is gone
