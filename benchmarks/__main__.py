@@ -13,6 +13,7 @@ import psutil
 
 from benchmarks.bench import Bench
 from benchmarks.measures.changes import again, history
+from benchmarks.measures.gate import gate
 from benchmarks.measures.operations import control_tower
 from benchmarks.measures.speed import (
     contract,
@@ -31,8 +32,8 @@ from orchestration_project.settings import PROJECT_ROOT
 MEASURES = {
     measure.__name__: measure
     for measure in (
-        *(copies, one_partition, peers, sqlite, contract, pages, again, history, starts),
-        control_tower,
+        *(copies, one_partition, peers, sqlite, contract, pages),
+        *(again, history, starts, gate, control_tower),
     )
 }
 NAMED = ("dagster", "polars", "psycopg", "dlt", "pandas", "adbc-driver-postgresql")

@@ -8,7 +8,7 @@ peers' tables are.
 import time
 from collections import Counter
 from collections.abc import Callable
-from datetime import date
+from datetime import date, timedelta
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -26,10 +26,13 @@ from orchestration_project.domains.finra.contract import (
 )
 from orchestration_project.domains.finra.parsing import parse_parts, with_records
 from orchestration_project.resources.captures import Captures
+from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.finra.api import FinraApi
+from orchestration_project.resources.gate import Gate, Register, Run
 from orchestration_project.resources.providers import (
     open_clock,
     open_http,
+    open_probes,
     open_store,
     open_warehouse,
 )
@@ -83,6 +86,30 @@ def gold(*, key: str) -> dict[str, Any]:
     _warm()
     with dg.DagsterInstance.get() as instance:
         return _run(instance, "finra_gold", {"dagster/partition": key})
+
+
+def gate() -> dict[str, float]:
+    """Pass the gate as a load does, with nothing known yet and then again; return seconds."""
+    _warm()
+    settings = load_settings()
+    with dg.DagsterInstance.get() as instance, open_warehouse(settings) as warehouse:
+
+        def seconds(config_hash: str) -> float:
+            gate = Gate(
+                open_probes(settings, lambda: instance),
+                Register(warehouse),
+                clock=Clock(),
+                max_age=timedelta(minutes=15),
+                config_hash=config_hash,
+                run=Run("bench", False, lambda: False, lambda _: None),
+            )
+            started = time.perf_counter()
+            gate.admit("artifacts")
+            gate.admit("finra")
+            return time.perf_counter() - started
+
+        unknown = str(time.time())  # what was found under other settings does not count
+        return {"looking": seconds(unknown), "knowing": seconds(unknown)}
 
 
 def fetch(*, keys: list[str], concurrent_requests: int) -> dict[str, Any]:

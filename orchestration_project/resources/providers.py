@@ -27,6 +27,7 @@ from orchestration_project.resources.captures import Captures
 from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.effective_config import effective_config
 from orchestration_project.resources.finra import FinraApi, FinraFiles, FinraSource
+from orchestration_project.resources.finra.api import CURRENT, GROUP
 from orchestration_project.resources.finra.demo import demo_url
 from orchestration_project.resources.finra.readiness import finra_probe
 from orchestration_project.resources.gate import Gate, Probe, Register, Run
@@ -214,7 +215,9 @@ def _other_clocks(settings: Settings) -> Mapping[str, Callable[[], datetime | No
         found["the database"] = partial(time_of_database, partial(unprepared_warehouse, settings))
     if settings.finra_source == "api":
         once = partial(open_http, settings, max_attempts=1)
-        found["FINRA"] = partial(time_of_server, once, settings.finra_api_url)
+        api_url = settings.finra_api_url.rstrip("/")
+        listing = f"{api_url}/partitions/group/{GROUP}/name/{CURRENT}"
+        found["FINRA"] = partial(time_of_server, once, listing)
     return found
 
 

@@ -377,6 +377,7 @@ operations_sessions = view(
     Shown("rows_rejected", _total(_runs.rows_rejected), "Lines refused by the contract"),
     Shown("byte_count", _total(_runs.byte_count), "Size of what was fetched, bytes"),
     group_by=[_runs.session],
+)
 
 operations_readiness = table(
     "operations_readiness",

@@ -1,0 +1,30 @@
+"""What verifying costs a load: the gate, when nothing is known, and going by what was found."""
+
+from benchmarks.bench import Bench
+from benchmarks.report import Line, at_most, line
+from benchmarks.rig import source
+
+ROWS = 600
+"""Of the source's partition: nothing of it is loaded."""
+
+LIMIT_SECONDS = 1.0
+
+
+def gate(bench: Bench) -> list[Line]:
+    """What a load passes, over a healthy source and PostgreSQL, against 1 s."""
+    with source(ROWS, 1) as src, bench.rig.place() as place:
+        found = [place.call("gate", src) for _ in range(bench.repeats)]
+    return [
+        line(
+            f"the gate, {when}, against {LIMIT_SECONDS:g} s",
+            "s",
+            [each[name] for each in found],
+            [LIMIT_SECONDS],
+            at_most(1),
+            note=note,
+        )
+        for name, when, note in (
+            ("looking", "looking at everything", "every 15 minutes at most"),
+            ("knowing", "going by what was found", "all other runs"),
+        )
+    ]

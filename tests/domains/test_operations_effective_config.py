@@ -1,0 +1,53 @@
+"""The configuration in effect: its hash, and what changed."""
+
+from orchestration_project.domains.operations.effective_config import (
+    Difference,
+    EffectiveConfig,
+    Entry,
+    differences,
+    leaves,
+)
+
+BEFORE = EffectiveConfig(
+    {
+        "A": Entry("1", "default"),
+        "B": Entry("x", "file"),
+        "C": Entry("", "default"),
+    }
+)
+
+
+def test_the_hash_is_of_the_values_whatever_their_order_and_origin():
+    same = {name: Entry(BEFORE.entries[name].value, "environment") for name in "CBA"}
+    assert EffectiveConfig(same).config_hash == BEFORE.config_hash == "e83955d5dfddf440"
+    other = EffectiveConfig({**BEFORE.entries, "C": Entry("***", "file")})
+    assert other.config_hash != BEFORE.config_hash
+
+
+def test_what_changed_is_told_by_name_with_the_origin_of_what_is_now():
+    now = EffectiveConfig(
+        {
+            "A": Entry("1", "environment"),  # the same value from elsewhere is no change
+            "C": Entry("***", "file"),
+            "D": Entry("", "default"),
+        }
+    )
+    assert differences(BEFORE, now) == [
+        Difference("B", "x", "", "removed"),
+        Difference("C", "", "***", "file"),
+        Difference("D", "", "", "default"),
+    ]
+    assert differences(BEFORE, BEFORE) == []
+
+
+def test_what_was_stored_is_read_as_it_was():
+    assert EffectiveConfig.from_json(BEFORE.to_json()) == BEFORE
+
+
+def test_a_runs_config_is_its_values_by_path():
+    config = {"ops": {"load": {"config": {"full": True, "ratio": 0.5, "group": None}}}}
+    assert leaves(config) == {
+        "ops.load.config.full": "true",
+        "ops.load.config.ratio": "0.5",
+        "ops.load.config.group": "null",
+    }

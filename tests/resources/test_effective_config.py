@@ -1,0 +1,64 @@
+"""The configuration in effect, read from the environment, `.env` and presets."""
+
+from datetime import timedelta
+
+import pytest
+from pydantic_settings import SettingsConfigDict
+
+from orchestration_project.domains.operations.effective_config import Entry
+from orchestration_project.resources.effective_config import (
+    effective_config,
+    keep_verified,
+    last_verified,
+)
+from orchestration_project.settings import Settings, load_settings
+
+
+@pytest.fixture
+def _env_file(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the settings read a `.env` of the test's own, and nothing of this environment."""
+    for name in Settings.model_fields:
+        monkeypatch.delenv(name.upper(), raising=False)
+    file = tmp_path / ".env"
+    file.write_text("LOG_LEVEL=DEBUG\nDEMO_SEED=7\nUNKNOWN=1\nALERT_URLS=slack://hunter2/b/c\n")
+    config = SettingsConfigDict(**{**Settings.model_config, "env_file": file})
+    monkeypatch.setattr(Settings, "model_config", config)
+
+
+@pytest.mark.usefixtures("_env_file")
+def test_each_value_has_its_origin_and_no_secret(tmp_path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("LOG_LEVEL", "ERROR")
+    monkeypatch.setenv("DATABASE_URL", "postgresql://me:hunter2@host/db?password=hunter2")
+    monkeypatch.setenv("ARTIFACTS_URL", "s3://key:hunter2@bucket/prefix")
+    (tmp_path / "full.yaml").write_text("# Says why.\nops: {load: {config: {full: true}}}\n")
+    config = effective_config(load_settings(), presets=tmp_path)
+    found = config.entries
+    assert {name.upper() for name in Settings.model_fields} < set(found)
+    assert {name: found[name] for name in found if found[name].origin != "default"} == {
+        "LOG_LEVEL": Entry("ERROR", "environment"),
+        "DATABASE_URL": Entry("postgresql://host/db?password=***", "environment"),
+        "ARTIFACTS_URL": Entry("s3://bucket/prefix", "environment"),
+        "DEMO_SEED": Entry("7", "file"),
+        "ALERT_URLS": Entry("***", "file"),
+        "full: ops.load.config.full": Entry("true", "preset full"),
+    }
+    assert found["FINRA_CLIENT_SECRET"] == Entry("", "default")
+    assert "hunter2" not in config.to_json()
+
+
+@pytest.mark.usefixtures("_env_file")
+@pytest.mark.parametrize("written", ["me:hunter2@host/db", "postgresql://me:hunter#2@host/db"])
+def test_a_malformed_address_shows_no_secret(written: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("DATABASE_URL", written)
+    shown = effective_config(load_settings()).entries["DATABASE_URL"].value
+    assert shown in ("***", "postgresql://***")
+
+
+def test_the_last_verified_is_the_one_that_was_verified_last(warehouse, clock):
+    assert last_verified(warehouse) is None
+    first = effective_config(load_settings())
+    second = type(first)({**first.entries, "X": Entry("1", "file")})
+    for number, config in enumerate([first, second, first]):
+        at = clock.at + timedelta(seconds=number)
+        keep_verified(warehouse, config, at=at, run_id="r")
+        assert last_verified(warehouse) == config
