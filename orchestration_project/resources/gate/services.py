@@ -82,7 +82,11 @@ def daemon_probe(open_instance: Callable[[], dg.DagsterInstance], clock: Clock) 
         silent = _silent_daemons(instance, clock)
         if not silent:
             return Answer(f"every part of it was heard in the last {PATIENCE_SECONDS} s")
-        said = ", ".join(f"{name} {when}" for name, when in silent.items())
+        whens = sorted(set(silent.values()))
+        said = "; ".join(
+            f"{when}: {', '.join(name for name in silent if silent[name] == when)}"
+            for when in whens
+        )
         waiting = _waiting_for_it(instance)
         if not waiting:
             return Answer(f"not running, and nothing waits for it ({said})", is_applicable=False)
