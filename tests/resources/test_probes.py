@@ -9,6 +9,7 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+from alembic import command
 from dagster._daemon.types import DaemonHeartbeat
 from sqlalchemy import select
 
@@ -17,6 +18,7 @@ from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.gate import examine
 from orchestration_project.resources.providers import open_probes, open_warehouse
 from orchestration_project.resources.warehouse import Warehouse
+from orchestration_project.resources.warehouse.migrating import migration_config
 from orchestration_project.settings import load_settings
 from orchestration_project.tables.kinds import METADATA
 from tests.faulty_server import FaultyServer, Reply, Request
@@ -111,16 +113,15 @@ def test_tables_that_are_behind_and_may_not_be_changed_are_told(look: Look, tmp_
     file = tmp_path / "old.sqlite"
     with Warehouse(f"sqlite:///{file}", clock=Clock()) as warehouse:
         warehouse.prepare(holds="real")
+        newest = warehouse.version()
         with warehouse.writing() as connection:
-            for name in ("operations_verified_configs", "operations_readiness"):
-                METADATA.tables[name].drop(connection)
-            version = "UPDATE orchestration_project_version SET version_num = '0007'"
-            connection.exec_driver_sql(version)
+            command.downgrade(migration_config(connection), "-1")
+        before = warehouse.version()
     found = look("database", DATABASE_URL=f"sqlite:///file:{file}?mode=ro&uri=true")
     assert found.outcome == "failed"
     assert "readonly" in found.got
     assert look("database", DATABASE_URL=f"sqlite:///{file}").got.endswith(
-        "tables of version 0009, brought there from 0007"
+        f"tables of version {newest}, brought there from {before}"
     )
 
 
