@@ -5,6 +5,7 @@ Precedence: the defaults here < `.env` < environment < a run's config.
 
 import os
 import re
+import sys
 from collections.abc import Mapping
 from datetime import date, datetime
 from pathlib import Path
@@ -13,6 +14,7 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 
 from pydantic import (
     AfterValidator,
+    AliasChoices,
     Field,
     SecretStr,
     ValidationError,
@@ -52,6 +54,11 @@ def from_root(path: Path) -> Path:
     return PROJECT_ROOT / path.expanduser()
 
 
+def _or(name: str, other: str) -> AliasChoices:
+    """Let a setting be given under another name too, which users of similar systems know."""
+    return AliasChoices(name, other)
+
+
 def _zoned(moment: datetime) -> datetime:
     if moment.tzinfo is None:
         raise ValueError("needs a time zone, as in 2026-03-02T12:00:00+00:00")
@@ -80,6 +87,11 @@ class Settings(BaseSettings):
     )
     finra_api_url: str = Field(FINRA_API_URL, description="Base URL of FINRA's Query API.")
     finra_token_url: str = Field(FINRA_TOKEN_URL, description="Where an access token is had.")
+    finra_api_key: SecretStr | None = Field(
+        None,
+        validation_alias=_or("finra_api_key", "spine_finra_api_key"),
+        description="A bearer token, sent as it is; takes the place of client and secret.",
+    )
     finra_client_id: str | None = Field(None, description="API client; without it, anonymous.")
     finra_client_secret: SecretStr | None = Field(None, description="The API client's secret.")
     finra_files_dir: Path | None = Field(None, description="Folder of downloaded weekly files.")
@@ -165,7 +177,9 @@ class Settings(BaseSettings):
     )
 
     database_url: SecretStr | None = Field(
-        None, description="SQLAlchemy URL; default: a SQLite file for each source in STATE_DIR."
+        None,
+        validation_alias=_or("database_url", "spine_db_url"),
+        description="SQLAlchemy URL; default: a SQLite file for each source in STATE_DIR.",
     )
     database_schema: str | None = Field(None, description="PostgreSQL schema of our tables.")
     dagster_database_url: SecretStr | None = Field(
@@ -176,7 +190,9 @@ class Settings(BaseSettings):
     )
     state_dir: Path = Field(Path("var"), description="The folder of all state.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
-        "INFO", description="Least severe log line that is written."
+        "INFO",
+        validation_alias=_or("log_level", "spine_log_level"),
+        description="Least severe log line that is written.",
     )
     log_format: Literal["text", "json"] = Field(
         "text", description="Log lines as text, or each as a JSON object for a log store."
@@ -192,6 +208,11 @@ class Settings(BaseSettings):
         None,
         description="Who is told: Apprise URLs with blanks between, each with the least severity "
         "that it gets before it, as in error=mailto://... (info, warning, error; default warning).",
+    )
+    slack_webhook: SecretStr | None = Field(
+        None,
+        validation_alias=_or("slack_webhook", "spine_slack_webhook"),
+        description="A webhook of Slack's: one more entry of ALERT_URLS.",
     )
     alert_window_hours: float = Field(
         24, gt=0, description="The same failure is told again after this long: once a day."
@@ -253,6 +274,12 @@ class Settings(BaseSettings):
         return from_root(self.state_dir)
 
     @property
+    def every_alert_url(self) -> str:
+        """The entries of ALERT_URLS, and SLACK_WEBHOOK as the last of them."""
+        given = (self.alert_urls, self.slack_webhook)
+        return " ".join(each.get_secret_value() for each in given if each)
+
+    @property
     def is_demo(self) -> bool:
         """Whether FINRA data is made up by the embedded demo."""
         return self.finra_source == "demo"
@@ -286,12 +313,12 @@ def load_settings() -> Settings:
 
 def _secrets(settings: Settings) -> list[str]:
     """Return every secret that an error or a log line might quote."""
-    whole = [settings.finra_client_secret]
-    urls = [settings.database_url, settings.dagster_database_url]
-    alerts = settings.alert_urls.get_secret_value().split() if settings.alert_urls else []
+    whole = (settings.finra_client_secret, settings.finra_api_key)
+    addresses = (settings.database_url, settings.dagster_database_url)
+    urls = [each.get_secret_value() for each in addresses if each]
     found = [each.get_secret_value() for each in whole if each]
     found += [os.environ[name] for name in SECRETS_OF_LIBRARIES if name in os.environ]
-    for url in [*(each.get_secret_value() for each in urls if each), *alerts]:
+    for url in [*urls, *settings.every_alert_url.split()]:
         found += _secrets_of(url)
     return found
 
@@ -312,8 +339,38 @@ def origins() -> Mapping[str, str]:
         ("file", DotEnvSettingsSource(Settings)),
         ("environment", EnvSettingsSource(Settings)),
     ):
-        found |= dict.fromkeys(found.keys() & read().keys(), origin)
+        given = read().keys()
+        found |= {name: origin for name in found if not given.isdisjoint(_names(name))}
     return found
+
+
+def _names(name: str) -> list[str]:
+    """Return the names under which a setting may be given, its own first."""
+    alias = Settings.model_fields[name].validation_alias
+    return [str(each) for each in alias.choices] if isinstance(alias, AliasChoices) else [name]
+
+
+PAGE = """# Settings
+
+Read from the environment and from `.env`; the environment goes before, a run's config before both.
+An empty value is no value. Where a setting has another name, its own goes before that.
+Made by `python -m orchestration_project.settings`; a test holds it to the code.
+
+| setting | default | what it is |
+|---|---|---|
+"""
+
+
+def page() -> str:
+    """Return docs/settings.md."""
+    return PAGE + "".join(f"{_line(name)}\n" for name in Settings.model_fields)
+
+
+def _line(name: str) -> str:
+    field, (own, *others) = Settings.model_fields[name], _names(name)
+    default = "" if field.default is None else f"`{field.default}`"
+    also = f" Also read as `{others[0].upper()}`." if others else ""
+    return f"| `{own.upper()}` | {default} | {field.description}{also} |"
 
 
 def shown_values(settings: Settings) -> Mapping[str, str]:
@@ -360,3 +417,7 @@ def without_secrets(url: str) -> str:
 
 def _is_secret(query_name: str) -> bool:
     return any(word in unquote(query_name).lower() for word in SECRET_QUERY_WORDS)
+
+
+if __name__ == "__main__":
+    sys.stdout.write(page())

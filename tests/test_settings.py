@@ -13,17 +13,23 @@ from orchestration_project.settings import (
     Settings,
     child_environment,
     load_settings,
+    origins,
+    page,
     without_secrets,
 )
 
 EXAMPLE = (PROJECT_ROOT / ".env.example").read_text()
-SECRETS = ("ALERT_URLS", "DATABASE_URL", "DAGSTER_DATABASE_URL", "FINRA_CLIENT_SECRET")
+SECRETS = (
+    *("ALERT_URLS", "SLACK_WEBHOOK", "DATABASE_URL", "DAGSTER_DATABASE_URL"),
+    *("FINRA_API_KEY", "FINRA_CLIENT_SECRET"),
+)
 
 
 @pytest.fixture(autouse=True)
 def _bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in Settings.model_fields:
         monkeypatch.delenv(name.upper(), raising=False)
+        monkeypatch.delenv(f"SPINE_{name.upper()}", raising=False)
 
 
 def read(folder: Path, text: str = "") -> Settings:
@@ -200,3 +206,38 @@ def test_a_child_gets_this_environment_with_the_changes(monkeypatch: pytest.Monk
 )
 def test_an_address_is_shown_without_its_secrets(url: str, shown: str):
     assert without_secrets(url) == shown
+
+
+def test_the_page_of_settings_is_that_of_the_code():
+    """Made by `python -m orchestration_project.settings > docs/settings.md`."""
+    assert (PROJECT_ROOT / "docs" / "settings.md").read_text() == page()
+
+
+@pytest.mark.parametrize(
+    ("other", "own", "value"),
+    [
+        ("SPINE_DB_URL", "database_url", "sqlite:///there.sqlite"),
+        ("SPINE_FINRA_API_KEY", "finra_api_key", "a-bearer-token"),
+        ("SPINE_SLACK_WEBHOOK", "slack_webhook", "https://hooks.slack.com/services/T/B/C"),
+        ("SPINE_LOG_LEVEL", "log_level", "ERROR"),
+    ],
+)
+def test_names_of_similar_systems_are_read_where_our_own_is_not_given(
+    other: str, own: str, value: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def found(text: str = "") -> str:
+        setting = getattr(read(tmp_path, text), own)
+        return setting.get_secret_value() if isinstance(setting, SecretStr) else setting
+
+    assert found(f"{other}={value}\n") == value
+    monkeypatch.setenv(other, value)
+    assert found() == value
+    assert origins()[own] == "environment"
+    monkeypatch.setenv(own.upper(), "WARNING")
+    assert found() == "WARNING"
+
+
+def test_the_webhook_of_slack_is_the_last_of_the_alert_urls(tmp_path: Path):
+    settings = read(tmp_path, "ALERT_URLS=json://host\nSLACK_WEBHOOK=https://hooks.slack.com/x\n")
+    assert settings.every_alert_url == "json://host https://hooks.slack.com/x"
+    assert read(tmp_path).every_alert_url == ""

@@ -116,9 +116,8 @@ def open_alerts(settings: Settings) -> Alerts:
     Raises:
         ConfigurationError: An entry of ALERT_URLS is malformed.
     """
-    urls = settings.alert_urls
     return Alerts(
-        channels(urls.get_secret_value() if urls else ""),
+        channels(settings.every_alert_url),
         lambda: open_warehouse(settings),
         clock=open_clock(settings),
         window=timedelta(hours=settings.alert_window_hours),
@@ -161,6 +160,7 @@ def open_finra(settings: Settings, http: HttpClient) -> FinraSource:
         api_url=demo_url(settings) if settings.is_demo else settings.finra_api_url,
         token_url=settings.finra_token_url,
         credentials=None if settings.is_demo else _credentials(settings),
+        api_key=None if settings.is_demo else settings.finra_api_key,
         concurrent_requests=settings.finra_concurrent_requests,
     )
 

@@ -7,6 +7,7 @@ import traceback
 from datetime import date, timedelta
 
 import pytest
+from pydantic import SecretStr
 
 from orchestration_project.contracts import in_ascii
 from orchestration_project.domains.finra.audits import checked_week
@@ -59,7 +60,7 @@ def ask(tmp_path):
     """Give a client of a FINRA that a test describes, and the requests that FINRA saw."""
     opened = []
 
-    def open_for(finra, *, credentials=None, concurrent_requests=4):
+    def open_for(finra, *, credentials=None, api_key=None, concurrent_requests=4):
         server = FaultyServer(finra).__enter__()
         http = HttpClient(
             system="finra_test",
@@ -79,6 +80,7 @@ def ask(tmp_path):
             api_url=server.url + "/",
             token_url=server.url + TOKEN_PATH,
             credentials=credentials,
+            api_key=api_key and SecretStr(api_key),
             concurrent_requests=concurrent_requests,
         )
         return api, server.requests
@@ -679,6 +681,19 @@ def test_a_token_is_had_once_and_sent_with_each_request(ask):
     assert {
         each.headers["authorization"] for each in requests if each not in tokens_asked(requests)
     } == {"Bearer t0ken-0"}
+
+
+def test_a_token_of_the_settings_is_sent_in_the_place_of_one_that_is_asked_for(ask):
+    finra = Finra(records(3), client=ME)
+    finra.tokens.append("given")
+    api, requests = ask(finra, credentials=ME, api_key="given")
+    fetched(api)
+    assert not tokens_asked(requests)
+    finra.tokens.append("an0ther")
+    with pytest.raises(ConfigurationError, match="refuses access with HTTP 401") as refusal:
+        fetched(api)
+    assert not tokens_asked(requests)
+    assert "FINRA_API_KEY" in refusal.value.remedy
 
 
 def test_a_token_that_has_run_out_is_renewed_once_by_all_pages_together(ask):

@@ -10,6 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from typing import Any
 
+from pydantic import SecretStr
+
 from orchestration_project.contracts import SourceName
 from orchestration_project.domains.finra.calendar import first_week_published_since
 from orchestration_project.domains.finra.contract import API_FIELDS
@@ -70,6 +72,7 @@ class FinraApi:
         token_url: str,
         credentials: tuple[str, str] | None,
         concurrent_requests: int,
+        api_key: SecretStr | None = None,
     ) -> None:
         self.name: SourceName = name
         self._http = http
@@ -77,11 +80,11 @@ class FinraApi:
         self._clock = clock
         self._api_url = api_url.rstrip("/")
         self._token_url = token_url
-        self._credentials = credentials
+        self._credentials = None if api_key else credentials
         self._concurrent_requests = concurrent_requests
         self._token_lock = threading.Lock()
-        self._token: str | None = None
-        self._tokens_seen: set[str] = set()
+        self._token = api_key.get_secret_value() if api_key else None
+        self._tokens_seen = {self._token} if self._token else set[str]()
         self._listing_lock = threading.Lock()
         self._listed: dict[str, frozenset[tuple[str, str]]] = {}
 
@@ -329,16 +332,17 @@ class FinraApi:
                 f"FINRA refuses access with HTTP {response.status}",
                 expected="a client that may read this dataset, or none for public data",
                 found=self._quoted(response),
-                remedy="check FINRA_CLIENT_ID, FINRA_CLIENT_SECRET and what they may read",
+                remedy="check FINRA_CLIENT_ID, FINRA_CLIENT_SECRET or FINRA_API_KEY, and what they "
+                "may read",
                 url=response.url,
             )
         raise self._unusable(response, "HTTP 200 or 204")
 
     def _authorization(self) -> dict[str, str]:
-        if self._credentials is None:
+        if self._credentials is None and self._token is None:
             return {}
         with self._token_lock:
-            if self._token is None:
+            if self._token is None and self._credentials is not None:
                 self._token = self._new_token(self._credentials)
             return {"Authorization": f"Bearer {self._token}"}
 
