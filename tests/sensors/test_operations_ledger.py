@@ -1,12 +1,15 @@
 """The ledger of real runs: followed by its sensor, repaired by its job."""
 
 import json
+from datetime import UTC, datetime
 
 import dagster as dg
 import pytest
 from sqlalchemy import select
 
+from orchestration_project.assets.operations.catalogue import moment_of
 from orchestration_project.definitions import defs
+from orchestration_project.errors import ConfigurationError
 from orchestration_project.resources.providers import RESOURCES
 from orchestration_project.sensors.operations import operations_on_run_change
 from orchestration_project.tables.operations import (
@@ -85,8 +88,8 @@ def test_a_run_is_recorded_with_its_rows_its_quality_and_why_it_failed(instance,
     assert not json.loads(found[8])["finra/otc_weekly reconciles_with_symbol_totals"]["passed"]
 
 
-def test_the_job_repairs_what_is_missing_and_says_how_many(instance, url):
-    first = execute(instance, "operations_reconcile")
+def test_the_jobs_repair_the_ledger_list_its_sessions_and_look_how_all_stands(instance, url):
+    first = execute(instance, "operations_reconcile", {"session": "evening", "user": "ada"})
     second = execute(instance, "operations_reconcile")
     names = ("runs_missing", "runs_differing", "runs_same", "runs_gone")
     [told] = told_by(second)["runs"].values()
@@ -98,17 +101,6 @@ def test_the_job_repairs_what_is_missing_and_says_how_many(instance, url):
         ),
     ) == [(first.run_id, "SUCCESS"), (second.run_id, "STARTED")]
 
-
-def test_a_job_that_is_told_no_time_says_what_to_give(instance, url):
-    config = {"reconcile_operations": {"config": {"since": "yesterday"}}}
-    result = execute(instance, "operations_reconcile", ops=config)
-    [failure] = [event for event in result.all_events if event.is_step_failure]
-    assert "since is no time" in str(failure.step_failure_data.error)
-
-
-def test_the_job_lists_sessions_with_what_came_of_them(instance, url):
-    execute(instance, "operations_reconcile", {"session": "evening", "user": "ada"})
-    execute(instance, "operations_reconcile")
     wanted = {"domain": "operations", "status": "COMPLETED"}
     config = {"list_operations_sessions": {"config": wanted}}
     [told] = told_by(execute(instance, "operations_sessions", ops=config))["sessions"].values()
@@ -117,10 +109,6 @@ def test_the_job_lists_sessions_with_what_came_of_them(instance, url):
     assert record.data["session"] == "evening"
     assert (record.data["user_name"], record.data["progress_share"]) == ("ada", 1.0)
 
-
-def test_the_control_tower_shows_states_pictures_and_numbers(instance, url):
-    execute(instance, "operations_reconcile")
-    tick(instance)
     [told] = told_by(execute(instance, "operations_control_tower"))["control_tower"].values()
     assert (told["operations_runs_24h"], told["operations_state"]) == (1, "healthy")
     assert told["picture"].startswith("![What ran by day, and how each domain fares](data:image")
@@ -129,3 +117,9 @@ def test_the_control_tower_shows_states_pictures_and_numbers(instance, url):
     assert record.data == {"domain": "operations", "state": "healthy", "reasons": "[]"}
     kept = databases.rows(url, select(operations_control_tower.c.window_hours).distinct())
     assert sorted(kept) == [(24,), (168,), (672,)]
+
+
+def test_a_config_that_gives_no_time_is_told_what_one_is():
+    with pytest.raises(ConfigurationError, match="since is no time"):
+        moment_of("yesterday")
+    assert moment_of("2026-03-02T13:00:00+01:00") == datetime(2026, 3, 2, 12, tzinfo=UTC)
