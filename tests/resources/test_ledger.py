@@ -119,6 +119,27 @@ def test_a_run_that_changes_is_followed_to_its_end(instance, ledger, warehouse):
 
 
 @ON_SQLITE
+def test_a_tick_takes_so_many_runs_and_the_next_one_goes_on(instance, ledger, warehouse):
+    waiting = [instance.create_run_for_job(demo_good).run_id for _ in range(5)]
+    seen, taken = None, []
+    for _ in range(3):
+        found = follow(instance, ledger, seen, limit=2, page_size=2)
+        taken.append((found.written.added, found.is_all))
+        seen = found.seen
+    assert taken == [(2, False), (2, False), (1, True)]
+    assert rows(warehouse, operations_runs, "run_id") == sorted((each,) for each in waiting)
+    assert follow(instance, ledger, seen, limit=2, page_size=2).written == Written()
+
+
+@ON_SQLITE
+def test_a_run_at_the_end_of_a_page_is_recorded_once(instance, ledger, warehouse):
+    for _ in range(5):
+        instance.create_run_for_job(demo_good)
+    found = follow(instance, ledger, None, page_size=2)
+    assert (found.written, found.is_all) == (Written(5, 0, 0), True)
+
+
+@ON_SQLITE
 def test_a_run_whose_process_is_gone_has_crashed(instance, ledger, warehouse):
     started = instance.create_run_for_job(demo_good, status=dg.DagsterRunStatus.STARTED)
     instance.report_run_failed(started, "process 7 is gone")

@@ -88,6 +88,17 @@ def test_a_run_is_recorded_with_its_rows_its_quality_and_why_it_failed(instance,
     assert not json.loads(found[8])["finra/otc_weekly reconciles_with_symbol_totals"]["passed"]
 
 
+def test_a_tick_without_a_database_fails_and_the_next_one_with_it_has_lost_nothing(
+    instance, url, monkeypatch
+):
+    instance.create_run_for_job(defs.resolve_job_def("operations_sessions"))
+    with monkeypatch.context() as lost:
+        lost.setenv("DATABASE_URL", "sqlite:////proc/nothing/x.sqlite")
+        with pytest.raises(ConfigurationError, match="the folder of the SQLite database"):
+            tick(instance)
+    assert tick(instance)[0] == "Recorded 1 new and 0 changed runs."
+
+
 def test_the_jobs_repair_the_ledger_list_its_sessions_and_look_how_all_stands(instance, url):
     first = execute(instance, "operations_reconcile", {"session": "evening", "user": "ada"})
     second = execute(instance, "operations_reconcile")

@@ -44,22 +44,29 @@ class Reconciled:
     gone: int
 
 
-def follow(instance: dg.DagsterInstance, ledger: Ledger, since: datetime | None) -> Followed:
+def follow(
+    instance: dg.DagsterInstance,
+    ledger: Ledger,
+    since: datetime | None,
+    *,
+    limit: int = RUNS_PER_TICK,
+    page_size: int = RUNS_PER_PAGE,
+) -> Followed:
     """Record the runs that changed after ``since``, the first of them first; None: from the start.
 
     A run that is in the ledger as Dagster last changed it is passed over.
     """
-    due: list[dg.RunRecord] = []
-    seen = since or NEVER
-    for page in _changed_pages(instance, seen - LOOKED_BACK if since else NEVER):
-        known = ledger.known([record.dagster_run.run_id for record in page])
-        for record in page:
-            if known.get(record.dagster_run.run_id) != record.update_timestamp:
-                if len(due) == RUNS_PER_TICK:
-                    return Followed(_record(instance, ledger, due), False, seen)
-                due.append(record)
-            seen = max(seen, record.update_timestamp)
-    return Followed(_record(instance, ledger, due), True, seen)
+    due: dict[str, dg.RunRecord] = {}
+    seen, is_all = since or NEVER, True
+    start = seen - LOOKED_BACK if since else NEVER
+    for record, is_known in _changed(instance, ledger, start, page_size):
+        if not is_known:
+            if len(due) == limit and record.dagster_run.run_id not in due:
+                is_all = False
+                break
+            due[record.dagster_run.run_id] = record
+        seen = max(seen, record.update_timestamp)
+    return Followed(_record(instance, ledger, list(due.values())), is_all, seen)
 
 
 def reconcile(instance: dg.DagsterInstance, ledger: Ledger, since: datetime | None) -> Reconciled:
@@ -90,22 +97,28 @@ def _record(
     return written
 
 
-def _changed_pages(
-    instance: dg.DagsterInstance, since: datetime
-) -> Iterator[Sequence[dg.RunRecord]]:
-    """Yield the runs that changed after ``since``, in the order of their changes."""
+def _changed(
+    instance: dg.DagsterInstance, ledger: Ledger, since: datetime, page_size: int
+) -> Iterator[tuple[dg.RunRecord, bool]]:
+    """Yield the runs that changed after ``since``, by time, and whether the ledger knows it.
+
+    At the end of a page a run may come twice: others may have changed at the very same time.
+    """
     while page := instance.get_run_records(
         dg.RunsFilter(updated_after=since),
-        limit=RUNS_PER_PAGE,
+        limit=page_size,
         order_by="update_timestamp",
         ascending=True,
     ):
-        yield page
-        if len(page) < RUNS_PER_PAGE:
+        known = ledger.known([record.dagster_run.run_id for record in page])
+        for record in page:
+            yield record, known.get(record.dagster_run.run_id) == record.update_timestamp
+        if len(page) < page_size:
             return
-        last = page[-1].update_timestamp
-        just_before = last - timedelta(microseconds=1)  # others may have changed at the same time
-        since = just_before if just_before > since else last
+        just_before = page[-1].update_timestamp - timedelta(microseconds=1)
+        if just_before == since:  # all of the page changed at the same time: look further
+            page_size *= 2
+        since = just_before
 
 
 def _pages(
