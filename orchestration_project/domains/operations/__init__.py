@@ -1,1 +1,1 @@
-"""Rules for watching over runs: what alerts, when it is told again, and in which words."""
+"""Rules for watching over runs: what alerts, what is recorded of them, and how all of it stands."""

@@ -6,8 +6,9 @@ for reading.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, Table, delete, func, select, update
 
@@ -38,15 +39,18 @@ LOCK = {"table_name": operations_runs.name, "scope_key": ""}
 GONE = "DELETED"
 
 
-class Written(NamedTuple):
+@dataclass(frozen=True)
+class Written:
     """How many runs were new to the ledger, were other there, and were there as they are."""
 
     added: int = 0
     changed: int = 0
     same: int = 0
 
-    def __add__(self, other: "Written") -> "Written":  # pyright: ignore[reportIncompatibleMethodOverride] - sums, where a tuple would append
-        return Written(*(mine + its for mine, its in zip(self, other, strict=True)))
+    def __add__(self, other: "Written") -> "Written":
+        return Written(
+            self.added + other.added, self.changed + other.changed, self.same + other.same
+        )
 
 
 class Ledger:
