@@ -47,6 +47,7 @@ class Loads:
             "FINRA_SOURCE": "files",
             "FINRA_FILES_DIR": str(self.folder / "files"),
             "STATE_DIR": str(self.folder / "state"),
+            "DISK_HEADROOM_MIB": "0",  # the disk fills up under the load, not before it
         }
         for name, value in settings.items():
             self.environment.setenv(name, value)

@@ -27,6 +27,7 @@ from orchestration_project.tables.finra import (
     finra_venue_week,
 )
 from orchestration_project.tables.kinds import METADATA
+from orchestration_project.tables.views import VIEWS
 from tests import databases
 from tests.faults.loads import NOW
 from tests.faults.matrix import Database
@@ -181,8 +182,6 @@ TABLES = {
     ),
 }
 """All tables and views that are not the database's own, temporary ones included."""
-
-VIEWS = ("v_finra_otc_weekly",)
 
 HELD_OPEN = text(
     "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
