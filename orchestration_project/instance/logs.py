@@ -39,7 +39,7 @@ def _about(record: logging.LogRecord) -> dict[str, Any]:
     asset = event.asset_key if event else None
     return {
         "message": record.getMessage() if event else known["orig_message"],
-        "event": event.event_type_value if event else None,
+        "event": event.event_type.name if event else None,
         "run_id": known["run_id"],
         "job": known["job_name"],
         "domain": tags.get("domain") or (asset.path[0] if asset else None),

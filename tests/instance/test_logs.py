@@ -52,6 +52,7 @@ def test_each_line_is_an_object_with_run_job_step_asset_partition_and_domain(mon
         "step": "finra__one",
         "partition": "T1|2025-11-10",
     }
+    assert lines[0]["event"] == "RUN_START"
     (failed,) = [line for line in lines if line.get("event") == "STEP_FAILURE"]
     assert failed["level"] == "ERROR"
     assert "ValueError: a reason" in failed["message"]
