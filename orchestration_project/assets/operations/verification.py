@@ -7,6 +7,7 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
+from orchestration_project.assets.operations.catalogue import GROUP, OWNERS
 from orchestration_project.domains.operations.effective_config import Difference, differences
 from orchestration_project.domains.operations.readiness import Finding, are_ready
 from orchestration_project.resources.alerts import Alerts
@@ -22,7 +23,6 @@ from orchestration_project.resources.warehouse import Warehouse
 from orchestration_project.settings import Settings, load_settings
 from orchestration_project.tables.operations import operations_readiness
 
-GROUP = "operations"
 READINESS = dg.AssetKey([GROUP, "readiness"])
 EFFECTIVE_CONFIG = dg.AssetKey([GROUP, "effective_config"])
 DRIFT = "has_not_drifted"
@@ -48,7 +48,7 @@ def _spec(
         key,
         description=says,
         group_name=GROUP,
-        owners=["team:market-data"],
+        owners=OWNERS,
         kinds={"findings" if more else "settings"},
         tags={"domain": GROUP},
         metadata={"dagster/column_schema": dg.TableSchema(columns=list(columns)), **more},
@@ -126,7 +126,8 @@ def verification(
 
 def _shown(finding: Finding) -> dict[str, Any]:
     names = ("dependency", "outcome", "tried", "got", "remedy", "seconds")
-    return {name: getattr(finding, name) for name in names}
+    shown = {name: getattr(finding, name) for name in names}
+    return {**shown, "seconds": round(finding.seconds, 3)}
 
 
 def _check_result(finding: Finding) -> dg.AssetCheckResult:
