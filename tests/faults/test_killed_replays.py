@@ -13,6 +13,9 @@ from tests.faulty_server import FaultyServer
 pytestmark = pytest.mark.faults
 
 MOST_POINTS = 100
+WEEKS_AT_ONCE = 48
+"""Each point has a week of its own, and before the clock's there are no more."""
+
 UNCHANGED = "unchanged; source api"
 
 
@@ -35,9 +38,16 @@ def test_a_replay_that_dies_at_a_point_publishes_all_or_nothing_and_lands_the_ne
 ):
     first = campaign.random(fault.name, database).randint(1, campaign.every)
     points = range(first, MOST_POINTS + 1, campaign.every)
+    for start in range(0, len(points), WEEKS_AT_ONCE):
+        some = points[start : start + WEEKS_AT_ONCE]
+        replayed_and_killed(database, server(database), tmp_path / str(start), some, kill_seen)
+
+
+def replayed_and_killed(database, server: str, folder, points, kill_seen) -> None:
+    """Replay a week for each point, and die there."""
     keys = [key_of(number) for number in range(len(points))]
-    place = loaded_twice(database, tmp_path / "place", server(database), len(points))
-    alone = place.copy(tmp_path / "alone")
+    place = loaded_twice(database, folder / "place", server, len(points))
+    alone = place.copy(folder / "alone")
     before = published(place)
 
     def begun(where: Place, *keys: str, plan: Plan | None = None) -> Process:
