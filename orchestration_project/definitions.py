@@ -7,6 +7,7 @@ import dagster as dg
 from orchestration_project.assets import finra, operations
 from orchestration_project.instance.logs import write_in_log_format
 from orchestration_project.jobs import (
+    finra_backfill,
     finra_freshness,
     finra_gold,
     finra_otc_weekly,
@@ -14,10 +15,12 @@ from orchestration_project.jobs import (
     finra_source_checks,
     finra_tier_week,
     finra_trade_activity,
+    operations_apply_preset,
     operations_control_tower,
     operations_reconcile,
     operations_sessions,
     operations_verify,
+    presets,
 )
 from orchestration_project.resources.providers import RESOURCES
 from orchestration_project.sensors.finra import (
@@ -48,6 +51,7 @@ defs = dg.Definitions(
         finra.trade_activity,
         operations.control_tower,
         operations.ledger,
+        presets,
         operations.sessions,
         operations.verification,
     ],
@@ -55,11 +59,13 @@ defs = dg.Definitions(
     jobs=[
         finra_otc_weekly,
         finra_replay,
+        finra_backfill,
         finra_gold,
         finra_tier_week,
         finra_trade_activity,
         finra_freshness,
         finra_source_checks,
+        operations_apply_preset,
         operations_control_tower,
         operations_reconcile,
         operations_sessions,

@@ -3,11 +3,15 @@
 import dagster as dg
 
 from orchestration_project.assets.finra import (
+    BACKFILL_JOB,
+    BACKFILLING,
+    LOADING,
     REPLAY_JOB,
     SOURCE_CHECKS,
     SPECS,
     as_new_as_the_calendar,
     concentration_week,
+    launch_backfill,
     symbol_rolling_6w,
     tier_week,
     trade_activity,
@@ -15,6 +19,7 @@ from orchestration_project.assets.finra import (
 from orchestration_project.assets.operations import (
     control_tower,
     ledger,
+    presets_asset,
     sessions,
     verification,
 )
@@ -33,6 +38,17 @@ finra_replay = dg.define_asset_job(
     description="Checks and lands again what was captured of weeks, without asking the source.",
     tags={"domain": "finra"},
 )
+
+
+@dg.job(
+    name=BACKFILL_JOB,
+    description="Launches a backfill of the latest weeks that are missing or changed.",
+    tags={"domain": "finra"},
+)
+def finra_backfill() -> None:
+    """Ask for a backfill."""
+    launch_backfill()
+
 
 finra_gold = dg.define_asset_job(
     "finra_gold",
@@ -94,5 +110,14 @@ operations_verify = dg.define_asset_job(
     "operations_verify",
     selection=dg.AssetSelection.assets(verification),
     description="Looks whether all that loads depend on is ready, and what was reconfigured.",
+    tags={"domain": "operations"},
+)
+
+presets = presets_asset([LOADING, BACKFILLING])
+
+operations_apply_preset = dg.define_asset_job(
+    "operations_apply_preset",
+    selection=dg.AssetSelection.assets(presets),
+    description="Lists presets, shows what one would change, and applies it to later runs.",
     tags={"domain": "operations"},
 )

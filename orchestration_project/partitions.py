@@ -129,13 +129,15 @@ class Report(Generic[Loaded]):
 
 
 def each_partition(
-    context: dg.AssetExecutionContext, load: Load[Taken, Loaded], report: Report[Loaded]
+    context: dg.AssetExecutionContext,
+    loading: Callable[[], Load[Taken, Loaded]],
+    report: Report[Loaded],
 ) -> Iterator[Told]:
     """Load the run's partitions one by one, each alone, and tell Dagster how they ended.
 
     What landed is materialized in any case. Our own errors hold a partition back; any other is a
     defect and ends the run. A step's second attempt leaves out what its first one was refused
-    for good.
+    for good. ``loading`` may look up how they are loaded: what fails there concerns all of them.
 
     Raises:
         Failure: Partitions were held back, or something failed that concerns all of them.
@@ -144,6 +146,7 @@ def each_partition(
     keys = _asked_keys(context)
     outcomes: list[Outcome[Loaded]] = []
     try:
+        load = loading()
         load.ready()
         refused = _refused_before(context)
         outcomes += [Outcome(key, error=error) for key, error in refused.items()]

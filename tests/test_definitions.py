@@ -7,13 +7,16 @@ import dagster as dg
 import pytest
 import yaml
 
+from orchestration_project.assets.finra import BACKFILLING, LOADING
 from orchestration_project.definitions import defs
+from orchestration_project.domains.operations.presets import Taker, read_preset
 from orchestration_project.settings import PROJECT_ROOT
 from orchestration_project.tables.catalogue import known_tables
 from tests import programs
 
 SPECS = sorted(defs.resolve_all_asset_specs(), key=lambda spec: spec.key)
 PRESETS = sorted((PROJECT_ROOT / "presets").glob("*.yaml"))
+TAKERS = [LOADING, BACKFILLING]
 
 
 @pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.key.to_user_string())
@@ -100,11 +103,24 @@ def test_loading_weeks_does_not_look_at_the_calendar_which_has_a_job_of_its_own(
 
 
 @pytest.mark.parametrize("preset", PRESETS, ids=lambda path: path.stem)
-def test_a_preset_is_a_config_of_its_job_and_says_in_its_first_line_what_it_does(preset: Path):
+def test_a_preset_is_a_config_of_the_job_that_it_names_and_says_what_it_does(preset: Path):
     text = preset.read_text()
-    assert re.match(r"# [A-Z].*\.\n", text)
-    job = defs.resolve_job_def("finra_otc_weekly")
+    read, taker = read_preset(preset.stem, text, TAKERS)
+    assert re.match(r"[A-Z].*\.$", read.description)
+    job = defs.resolve_job_def(taker.job)
     assert dg.validate_run_config(job, yaml.safe_load(text))
+
+
+@pytest.mark.parametrize("taker", TAKERS, ids=lambda taker: taker.job)
+def test_each_job_that_takes_presets_has_one_that_ends_the_others(taker: Taker):
+    read = [read_preset(each.stem, each.read_text(), TAKERS) for each in PRESETS]
+    assert [preset.name for preset, its in read if its == taker and not preset.values]
+
+
+@pytest.mark.parametrize("taker", TAKERS, ids=lambda taker: taker.job)
+def test_what_a_preset_may_set_is_left_open_by_a_run_that_says_nothing(taker: Taker):
+    said = taker.model()
+    assert {name: getattr(said, name) for name in taker.fields} == dict.fromkeys(taker.fields)
 
 
 def test_no_config_view_shows_a_setting():

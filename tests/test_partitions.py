@@ -70,7 +70,7 @@ def run(
     )
     def thing(context: dg.AssetExecutionContext):
         report = Report(lambda key: {THING: {"key": key}}, checks)
-        yield from each_partition(context, script, report)
+        yield from each_partition(context, lambda: script, report)
 
     job = dg.Definitions(assets=[thing], jobs=[dg.define_asset_job("all", [THING])])
     return job.resolve_job_def("all").execute_in_process(

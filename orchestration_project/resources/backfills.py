@@ -1,9 +1,10 @@
-"""Backfills, requested from a schedule: open-source Dagster lets only people request them.
+"""Backfills, requested by a schedule or job: open-source Dagster lets only people request them.
 
 The classes are private to Dagster 1.13, so they are used here only, and a test holds them to it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import dagster as dg
 from dagster._core.execution.backfill import (
@@ -16,12 +17,17 @@ from dagster._core.utils import make_new_backfill_id
 from orchestration_project.resources.clock import Clock
 
 REQUESTED_BY = "requested_by"
+"""Tag of the schedule that asked for a backfill: its runs count as the schedule's."""
+
+LAUNCHED_BY = "launched_by"
+"""Tag of the job that a person asked for a backfill with."""
+
 ACTIVE = [BulkActionStatus.REQUESTED, BulkActionStatus.CANCELING, BulkActionStatus.FAILING]
 
 
-def active_backfill(instance: dg.DagsterInstance, requested_by: str) -> str | None:
-    """Return the id of a backfill that ``requested_by`` asked for and that is not over."""
-    filters = BulkActionsFilter(statuses=ACTIVE, tags={REQUESTED_BY: requested_by})
+def active_backfill(instance: dg.DagsterInstance, tags: Mapping[str, str]) -> str | None:
+    """Return the id of a backfill that has these tags and is not over."""
+    filters = BulkActionsFilter(statuses=ACTIVE, tags=dict(tags))
     found = instance.get_backfills(filters=filters, limit=1)
     return found[0].backfill_id if found else None
 
@@ -32,10 +38,14 @@ def request_backfill(
     assets: Sequence[dg.AssetKey],
     partition_keys: Sequence[str],
     *,
-    requested_by: str,
+    tags: Mapping[str, str],
     title: str,
+    run_config: Mapping[str, Any] | None = None,
 ) -> str:
-    """Ask the daemon to backfill ``partition_keys`` of ``assets`` and return the backfill's id."""
+    """Ask the daemon to backfill ``partition_keys`` of ``assets`` and return the backfill's id.
+
+    Its runs get the tags and the run config.
+    """
     backfill_id = make_new_backfill_id()
     instance.add_backfill(
         PartitionBackfill.from_asset_partitions(
@@ -44,12 +54,17 @@ def request_backfill(
             partition_names=list(partition_keys),
             asset_selection=list(assets),
             backfill_timestamp=Clock().now().timestamp(),
-            tags={REQUESTED_BY: requested_by},
+            tags=tags,
             dynamic_partitions_store=instance,
             all_partitions=False,
             title=title,
             description=None,
-            run_config=None,
+            run_config=run_config,
         )
     )
     return backfill_id
+
+
+def launched_by(job: str, run_tags: Mapping[str, str]) -> dict[str, str]:
+    """Return the tags of what a run of ``job`` launches; ``user`` is handed on."""
+    return {LAUNCHED_BY: job} | {name: run_tags[name] for name in ("user",) if name in run_tags}

@@ -206,6 +206,19 @@ operations_control_tower = table(
     moment("looked_at", "UTC time of the look"),
 )
 
+operations_presets = table(
+    "operations_presets",
+    "One row per time that a preset was applied; of each job the latest one is in force.",
+    text("job", "The job whose runs take it", key=True),
+    count("applied_number", "1 for the first that was applied to the job, then 2, …", key=True),
+    text("preset", "Its name: that of its file in presets/, without .yaml"),
+    text("content", "The fields that it set then, with their values, JSON"),
+    text("user_name", "Who applied it"),
+    text("reason", "Why"),
+    text("run_id", "Dagster run that applied it"),
+    moment("applied_at", "UTC time"),
+)
+
 STATES = {
     "NOT_STARTED": "PENDING",
     "QUEUED": "PENDING",

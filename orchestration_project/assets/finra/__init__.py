@@ -1,6 +1,11 @@
 """FINRA's assets: what is loaded week by week, and what is derived across weeks and tiers."""
 
 from orchestration_project.assets.finra.activity import trade_activity
+from orchestration_project.assets.finra.backfill import (
+    BACKFILL_JOB,
+    BACKFILLING,
+    launch_backfill,
+)
 from orchestration_project.assets.finra.catalogue import (
     OTC_WEEKLY,
     WEEKS,
@@ -13,7 +18,7 @@ from orchestration_project.assets.finra.gold import (
     symbol_rolling_6w,
     tier_week,
 )
-from orchestration_project.assets.finra.loading import REPLAY_JOB
+from orchestration_project.assets.finra.loading import LOADING, REPLAY_JOB
 from orchestration_project.assets.finra.source_checks import (
     has_the_fields_that_we_know,
     lists_only_known_tiers,
@@ -23,6 +28,9 @@ from orchestration_project.assets.finra.weekly import SPECS, otc_weekly
 SOURCE_CHECKS = [lists_only_known_tiers, has_the_fields_that_we_know]
 
 __all__ = [
+    "BACKFILLING",
+    "BACKFILL_JOB",
+    "LOADING",
     "OTC_WEEKLY",
     "REPLAY_JOB",
     "SOURCE_CHECKS",
@@ -31,6 +39,7 @@ __all__ = [
     "WEEKS_OF_ALL_TIERS",
     "as_new_as_the_calendar",
     "concentration_week",
+    "launch_backfill",
     "otc_weekly",
     "symbol_rolling_6w",
     "tier_week",

@@ -46,7 +46,7 @@ def _gold_asset(
     ) -> Iterator[Told]:
         load = GoldLoad(recipe, warehouse, frozenset(context.partition_keys))
         report = Report(lambda derived: {key: _news(derived)}, beyond=partial(_dependents, key))
-        yield from each_partition(context, load, report)
+        yield from each_partition(context, lambda: load, report)
 
     return derive
 

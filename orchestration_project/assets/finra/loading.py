@@ -4,12 +4,15 @@ import dagster as dg
 from pydantic import Field
 
 from orchestration_project.domains.finra.usual import Limits
+from orchestration_project.domains.operations.presets import Taker
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.resources.finra import FinraSource
 from orchestration_project.resources.finra.landing import WeekLanding
 from orchestration_project.resources.finra.replay import WeeklyReplay
 from orchestration_project.resources.finra.weekly import WeeklyLoad
 from orchestration_project.settings import Settings
+
+LOAD_OP = "finra_otc_weekly_load"
 
 REPLAY_JOB = "finra_replay"
 """The job whose runs take the bytes that were kept, and do not ask the source."""
@@ -21,9 +24,10 @@ OF_REPLAYS = ("group_id", "allow_older")
 class FinraLoad(dg.Config):
     """How a run loads its partitions."""
 
-    full: bool = Field(
-        default=False,
-        description="Read a partition again although the source says that it did not change.",
+    full: bool | None = Field(
+        default=None,
+        description="Read a partition again although the source says that it did not change; "
+        "without it, as the applied preset says, else false.",
     )
     force: bool = Field(
         default=False, description="Replace a partition that was landed from another source."
@@ -33,7 +37,7 @@ class FinraLoad(dg.Config):
         ge=0,
         le=1,
         description="Rejected share of rows (0-1) above which a partition is held back; "
-        "without it, FINRA_MAX_REJECT_RATIO.",
+        "without it, as the applied preset says, else FINRA_MAX_REJECT_RATIO.",
     )
     group_id: str | None = Field(
         default=None,
@@ -46,10 +50,24 @@ class FinraLoad(dg.Config):
     )
 
 
+LOADING = Taker(
+    job="finra_otc_weekly",
+    op=LOAD_OP,
+    model=FinraLoad,
+    fields={
+        "full": lambda _: False,
+        "max_reject_ratio": lambda settings: settings.finra_max_reject_ratio,
+    },
+)
+"""What a preset may say of loads; its limit is that of replays too: they fill the same tables."""
+
+
 def loader_of(
-    job: str, config: FinraLoad, landing: WeekLanding, finra: FinraSource
+    job: str, config: FinraLoad, landing: WeekLanding, finra: FinraSource, *, full: bool
 ) -> WeeklyLoad | WeeklyReplay:
     """Return how the runs of ``job`` come by the partitions that they land.
+
+    ``full`` is that of the run's config or, where that leaves it open, of the applied preset.
 
     Raises:
         Failure: The config has an option that means nothing to the job.
@@ -65,7 +83,7 @@ def loader_of(
         raise dg.Failure(str(error), allow_retries=False)
     if job == REPLAY_JOB:
         return WeeklyReplay(landing, config.group_id, config.allow_older)
-    return WeeklyLoad(finra, landing, config.full, config.force)
+    return WeeklyLoad(finra, landing, full, config.force)
 
 
 def limits_of(settings: Settings) -> Limits:

@@ -17,7 +17,13 @@ from orchestration_project.assets.finra.catalogue import (
     asset_spec,
     table_spec,
 )
-from orchestration_project.assets.finra.loading import FinraLoad, limits_of, loader_of
+from orchestration_project.assets.finra.loading import (
+    LOAD_OP,
+    LOADING,
+    FinraLoad,
+    limits_of,
+    loader_of,
+)
 from orchestration_project.assets.finra.news import news_of
 from orchestration_project.contracts import OFFENDERS_KEPT
 from orchestration_project.domains.finra.audits import AUDITS, Verdict, verdicts
@@ -27,6 +33,9 @@ from orchestration_project.resources.artifacts import ArtifactStore
 from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.finra import FinraSource
 from orchestration_project.resources.finra.landing import WeekLanding
+from orchestration_project.resources.finra.replay import WeeklyReplay
+from orchestration_project.resources.finra.weekly import WeeklyLoad
+from orchestration_project.resources.presets import OfRun, Presets
 from orchestration_project.resources.warehouse import Warehouse
 from orchestration_project.resources.warehouse.difference import BOOKKEEPING
 from orchestration_project.settings import Settings
@@ -64,7 +73,7 @@ SPECS = [
 
 
 @dg.multi_asset(
-    name="finra_otc_weekly_load",
+    name=LOAD_OP,
     specs=SPECS,
     check_specs=[
         dg.AssetCheckSpec(name, asset=OTC_WEEKLY, description=claim)
@@ -83,18 +92,23 @@ def otc_weekly(
     warehouse: dg.ResourceParam[Warehouse],
 ) -> Iterator[Told]:
     """Load each partition of the run into the tables, from its source or what was kept of it."""
-    limit = config.max_reject_ratio
-    landing = WeekLanding(
-        warehouse,
-        artifacts,
-        today=clock.today_in_new_york(),
-        run_id=context.run.run_id,
-        max_reject_ratio=settings.finra_max_reject_ratio if limit is None else limit,
-        limits=limits_of(settings),
-    )
+    of_run = OfRun(context.instance, context.run.run_id, settings, Presets(warehouse, clock))
+
+    def opened() -> WeeklyLoad | WeeklyReplay:
+        values = of_run.values(LOADING, config)
+        landing = WeekLanding(
+            warehouse,
+            artifacts,
+            today=clock.today_in_new_york(),
+            run_id=context.run.run_id,
+            max_reject_ratio=values["max_reject_ratio"],
+            limits=limits_of(settings),
+        )
+        return loader_of(context.job_name, config, landing, finra, full=values["full"])
+
     news = partial(news_of, notice_limit=settings.finra_restatement_notice_ratio)
     report = Report(news, checks=lambda: _check_results(warehouse))
-    yield from each_partition(context, loader_of(context.job_name, config, landing, finra), report)
+    yield from each_partition(context, opened, report)
 
 
 def _check_results(warehouse: Warehouse) -> list[dg.AssetCheckResult]:

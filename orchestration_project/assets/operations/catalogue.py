@@ -11,8 +11,8 @@ from orchestration_project.tables.conditions import MOMENT, read_moment
 
 GROUP = "operations"
 OWNERS = ["team:operations"]
-RUNS, STEPS, SESSIONS, CONTROL_TOWER = (
-    dg.AssetKey([GROUP, noun]) for noun in ("runs", "steps", "sessions", "control_tower")
+RUNS, STEPS, SESSIONS, CONTROL_TOWER, PRESETS = (
+    dg.AssetKey([GROUP, noun]) for noun in ("runs", "steps", "sessions", "control_tower", "presets")
 )
 
 

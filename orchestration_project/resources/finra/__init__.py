@@ -2,6 +2,14 @@
 
 from orchestration_project.resources.finra.api import FinraApi
 from orchestration_project.resources.finra.files import FinraFiles
+from orchestration_project.resources.finra.outdated import outdated_weeks
 from orchestration_project.resources.finra.source import FinraSource, SourceVersion, versions_of
 
-__all__ = ["FinraApi", "FinraFiles", "FinraSource", "SourceVersion", "versions_of"]
+__all__ = [
+    "FinraApi",
+    "FinraFiles",
+    "FinraSource",
+    "SourceVersion",
+    "outdated_weeks",
+    "versions_of",
+]

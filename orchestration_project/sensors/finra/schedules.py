@@ -5,17 +5,19 @@ import dagster as dg
 from orchestration_project.assets.finra import SPECS, WEEKS
 from orchestration_project.domains.finra.selection import (
     of_known_tiers,
-    outdated,
     summary,
     within_horizon,
 )
 from orchestration_project.jobs import finra_freshness, finra_otc_weekly, finra_source_checks
-from orchestration_project.resources.backfills import active_backfill, request_backfill
+from orchestration_project.resources.backfills import (
+    REQUESTED_BY,
+    active_backfill,
+    request_backfill,
+)
 from orchestration_project.resources.clock import Clock
-from orchestration_project.resources.finra import FinraSource, versions_of
+from orchestration_project.resources.finra import FinraSource, outdated_weeks
 from orchestration_project.resources.warehouse import Warehouse
 from orchestration_project.settings import Settings
-from orchestration_project.tables import finra as tables
 
 MONDAYS = "finra_otc_weekly_mondays"
 ZONE = "America/New_York"
@@ -29,7 +31,7 @@ def backfill_outdated_weeks(
     warehouse: dg.ResourceParam[Warehouse],
 ) -> dg.SkipReason:
     """Backfill the weeks within the horizon that are missing, or that FINRA has restated."""
-    running = active_backfill(context.instance, MONDAYS)
+    running = active_backfill(context.instance, {REQUESTED_BY: MONDAYS})
     if running is not None:
         return dg.SkipReason(f"The backfill {running} of an earlier tick is still running.")
     horizon = settings.finra_horizon_weeks
@@ -37,9 +39,7 @@ def backfill_outdated_weeks(
     aside = f" Left out, as tiers that are not documented: {', '.join(unknown)}." if unknown else ""
     recent = within_horizon(known, today=clock.today_in_new_york(), weeks=horizon)
     wanted = [each for each in recent if WEEKS.has_partition_key(each.key)]
-    seen = warehouse.known_versions(tables.finra_otc_weekly)
-    now, refusals = versions_of(finra, [each for each in wanted if each.key in seen])
-    due = outdated([each for each in wanted if each.key not in refusals], seen=seen, now=now)
+    due, refusals = outdated_weeks(finra, warehouse, wanted)
     unsaid = f" FINRA says nothing of {', '.join(sorted(refusals))}." if refusals else ""
     if not due:
         return dg.SkipReason(
@@ -51,7 +51,7 @@ def backfill_outdated_weeks(
         context.repository_def,
         [spec.key for spec in SPECS],
         [each.key for each in due],
-        requested_by=MONDAYS,
+        tags={REQUESTED_BY: MONDAYS},
         title=f"FINRA OTC weekly: {len(due)} partitions missing or restated",
     )
     return dg.SkipReason(f"Launched the backfill {backfill}: {summary(due)}.{aside}{unsaid}")

@@ -1,0 +1,110 @@
+"""A backfill of FINRA's latest weeks, launched from a job, so that a preset can describe it."""
+
+from collections.abc import Sequence
+
+import dagster as dg
+from pydantic import Field
+
+from orchestration_project.assets.finra.catalogue import WEEKS
+from orchestration_project.assets.finra.loading import LOAD_OP
+from orchestration_project.assets.finra.weekly import SPECS
+from orchestration_project.domains.finra.selection import (
+    TierWeek,
+    latest_weeks,
+    of_known_tiers,
+    summary,
+)
+from orchestration_project.domains.operations.presets import Taker
+from orchestration_project.resources.backfills import (
+    LAUNCHED_BY,
+    active_backfill,
+    launched_by,
+    request_backfill,
+)
+from orchestration_project.resources.clock import Clock
+from orchestration_project.resources.finra import FinraSource, outdated_weeks
+from orchestration_project.resources.presets import OfRun, Presets
+from orchestration_project.resources.warehouse import Warehouse
+from orchestration_project.settings import Settings
+
+BACKFILL_JOB = "finra_backfill"
+
+
+class FinraBackfill(dg.Config):
+    """Which weeks are backfilled; what is left open is as the applied preset says, else as said."""
+
+    weeks: int | None = Field(
+        default=None,
+        ge=1,
+        description="Of each tier so many published weeks, the latest; else FINRA_HORIZON_WEEKS.",
+    )
+    only_taken: bool | None = Field(
+        default=None,
+        description="Just what was taken once and changed since, nothing missing; else false.",
+    )
+    full: bool | None = Field(
+        default=None, description="Read also what the source says is unchanged; else false."
+    )
+    dry_run: bool = Field(default=False, description="Say what would be asked for; launch nothing.")
+
+
+BACKFILLING = Taker(
+    job=BACKFILL_JOB,
+    op="launch_finra_backfill",
+    model=FinraBackfill,
+    fields={
+        "weeks": lambda settings: settings.finra_horizon_weeks,
+        "only_taken": lambda _: False,
+        "full": lambda _: False,
+    },
+)
+
+
+@dg.op(name=BACKFILLING.op, out=dg.Out(dg.Nothing))
+def launch_backfill(
+    context: dg.OpExecutionContext,
+    config: FinraBackfill,
+    clock: dg.ResourceParam[Clock],
+    finra: dg.ResourceParam[FinraSource],
+    settings: dg.ResourceParam[Settings],
+    warehouse: dg.ResourceParam[Warehouse],
+) -> None:
+    """Ask for a backfill of the latest weeks, of those among them that are missing or changed."""
+    of_run = OfRun(context.instance, context.run.run_id, settings, Presets(warehouse, clock))
+    values = of_run.values(BACKFILLING, config)
+    known, unknown = of_known_tiers(finra.published())
+    published = [each for each in known if WEEKS.has_partition_key(each.key)]
+    latest = latest_weeks(published, values["weeks"])
+    due, refusals = outdated_weeks(
+        finra, warehouse, latest, only_taken=values["only_taken"], full=values["full"]
+    )
+    context.add_output_metadata(
+        {
+            "backfill": _launched(context, due, config.dry_run, full=values["full"]),
+            "partitions": summary(due) or "none",
+            "partition_count": len(due),
+            "published_count": len(latest),
+            "not_answered": ", ".join(sorted(refusals)) or "none",
+            "tiers_left_out": ", ".join(unknown) or "none",
+        }
+    )
+
+
+def _launched(
+    context: dg.OpExecutionContext, due: Sequence[TierWeek], dry_run: bool, *, full: bool
+) -> str:
+    """Launch a backfill of the weeks, and return its id, or why there is none."""
+    running = active_backfill(context.instance, {LAUNCHED_BY: BACKFILL_JOB})
+    if running is not None:
+        return f"none: {running}, of an earlier run of this job, is not over"
+    if not due or dry_run:
+        return "none: dry run" if due else "none: all were taken, and none has changed since"
+    return request_backfill(
+        context.instance,
+        context.repository_def,
+        [spec.key for spec in SPECS],
+        [each.key for each in due],
+        tags=launched_by(BACKFILL_JOB, context.run.tags),
+        title=f"FINRA OTC weekly: {len(due)} partitions",
+        run_config={"ops": {LOAD_OP: {"config": {"full": True}}}} if full else None,
+    )

@@ -1,0 +1,112 @@
+"""Presets, listed, previewed and applied: what later runs of a job go by."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from enum import Enum
+from typing import Any
+
+import dagster as dg
+import polars as pl
+from pydantic import Field
+
+from orchestration_project.assets.operations.catalogue import PRESETS, asset_spec
+from orchestration_project.domains.operations.presets import Preset, Taker, difference
+from orchestration_project.errors import ConfigurationError
+from orchestration_project.resources.clock import Clock
+from orchestration_project.resources.presets import (
+    Applied,
+    Presets,
+    listed,
+    preset_names,
+    preset_of_file,
+)
+from orchestration_project.resources.shown import table_of
+from orchestration_project.resources.warehouse import Warehouse
+from orchestration_project.settings import Settings
+from orchestration_project.tables.operations import operations_presets
+
+PresetName = Enum("PresetName", {name: name for name in preset_names()})
+"""The files in `presets/` when the code was loaded: they belong to it as its modules do."""
+
+SPEC = asset_spec(PRESETS, operations_presets, {"ledger"}).replace_attributes(skippable=True)
+
+
+class PresetChoice(dg.Config):
+    """Which preset is shown or applied."""
+
+    preset: PresetName | None = Field(  # pyright: ignore[reportInvalidTypeForm] - names of files
+        default=None, description="The preset; without it, those that there are are listed."
+    )
+    dry_run: bool = Field(
+        default=True, description="Show what would change; false: apply it to later runs."
+    )
+    who: str | None = Field(
+        default=None, description="Who applies it; the run's tag user goes before it."
+    )
+    why: str | None = Field(default=None, description="Why it is applied.")
+
+
+def presets_asset(takers: Sequence[Taker]) -> dg.AssetsDefinition:
+    """Return the asset that lists, previews and applies presets for the jobs of ``takers``."""
+
+    @dg.multi_asset(name="apply_preset", specs=[SPEC])
+    def presets(
+        context: dg.AssetExecutionContext,
+        config: PresetChoice,
+        clock: dg.ResourceParam[Clock],
+        settings: dg.ResourceParam[Settings],
+        warehouse: dg.ResourceParam[Warehouse],
+    ) -> Iterator[dg.AssetObservation | dg.MaterializeResult[Any]]:
+        """Show the presets that there are, what the chosen one changes, and apply it if asked."""
+        kept = Presets(warehouse, clock)
+        if config.preset is None:
+            yield _seen({"presets": table_of(pl.DataFrame(listed(kept, takers)))})
+            return
+        preset, taker = preset_of_file(str(config.preset.value), takers)
+        before = kept.in_force(preset.job)
+        told = _told(preset, before, taker.base(settings))
+        if config.dry_run:
+            yield _seen({"outcome": "dry run: nothing was applied", **told})
+            return
+        user, reason = _who_and_why(config, context.run.tags)
+        applied = kept.apply(preset, user=user, reason=reason, run_id=context.run.run_id)
+        if applied is None:
+            yield _seen({"outcome": "nothing to do: it is in force already", **told})
+            return
+        told["outcome"] = f"applied as {applied} by {user}: {reason}"
+        yield dg.MaterializeResult(asset_key=PRESETS, metadata=told)
+
+    return presets
+
+
+def _seen(metadata: Mapping[str, Any]) -> dg.AssetObservation:
+    """Return what a run tells that changed nothing."""
+    return dg.AssetObservation(PRESETS, metadata=metadata)
+
+
+def _told(preset: Preset, before: Applied | None, base: Mapping[str, Any]) -> dict[str, Any]:
+    rows = difference(before.preset if before else None, preset, base)
+    return {
+        "preset": preset.name,
+        "description": preset.description,
+        "job": preset.job,
+        "in_force_before": f"{before} by {before.user}: {before.reason}" if before else "none",
+        "difference": table_of(pl.DataFrame(rows)),
+        "fields_changed": sum(row["changes"] for row in rows),
+    }
+
+
+def _who_and_why(config: PresetChoice, tags: Mapping[str, str]) -> tuple[str, str]:
+    """Return who applies a preset, and why.
+
+    Raises:
+        ConfigurationError: The run does not say it.
+    """
+    user, reason = (tags.get("user") or config.who or "").strip(), (config.why or "").strip()
+    missing = [name for name, said in (("who", user), ("why", reason)) if not said]
+    if missing:
+        raise ConfigurationError(
+            f"nothing was applied: the run does not say {' and '.join(missing)}",
+            expected="who (or the run's tag user) and why",
+            remedy="add them to the run's config",
+        )
+    return user, reason

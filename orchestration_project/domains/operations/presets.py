@@ -1,0 +1,187 @@
+"""Presets: named run configs, read and checked, and what a run goes by when one is applied."""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from orchestration_project.errors import ConfigurationError
+
+JOB_LINE = re.compile(r"Job: *(\S+)")
+"""The line of a preset's header that names its job."""
+
+REMEDY = "correct the file in presets/, and apply it (again), or apply another preset"
+
+
+@dataclass(frozen=True)
+class Taker:
+    """A job whose runs take from an applied preset what their own config leaves open.
+
+    Attributes:
+        op: The op of the job that has the config.
+        model: What the op's config may say; a field that is None is left open.
+        fields: The fields that a preset may set, each with what the settings make it without one.
+    """
+
+    job: str
+    op: str
+    model: type[BaseModel]
+    fields: Mapping[str, Callable[[Any], Any]]
+
+    def base(self, settings: object) -> dict[str, Any]:
+        """Return what holds where neither a run nor a preset says anything."""
+        return {name: default(settings) for name, default in self.fields.items()}
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A named run config of a job; ``values`` are the fields that it sets."""
+
+    name: str
+    job: str
+    values: Mapping[str, Any]
+    description: str = ""
+
+
+def read_preset(name: str, content: str, takers: Sequence[Taker]) -> tuple[Preset, Taker]:
+    """Read a preset, YAML that is a run config below comment lines; return it and its taker.
+
+    The comment lines say what it does, and in one of them, ``# Job: …``, for which job it is.
+
+    Raises:
+        ConfigurationError: It is no YAML, names no job that takes presets, or sets what such a job
+            cannot take.
+    """
+    job, description = _header(name, content)
+    taker = next((each for each in takers if each.job == job), None)
+    if taker is None:
+        raise ConfigurationError(
+            f"the preset {name} is for the job {job or '(none)'}, which takes no preset",
+            expected=f"a line '# Job: <{'|'.join(each.job for each in takers)}>' above the config",
+            remedy="correct the file's header",
+        )
+    values = _values(name, _parsed(name, content), taker)
+    preset = Preset(name, taker.job, values, description)
+    check_values(preset, taker)
+    return preset, taker
+
+
+def check_values(preset: Preset, taker: Taker) -> None:
+    """Refuse fields that no preset may set, and values that the job could not take.
+
+    Raises:
+        ConfigurationError: There is such a field or value.
+    """
+    strange = [field for field in preset.values if field not in taker.fields]
+    if strange:
+        raise ConfigurationError(
+            f"the preset {preset.name} sets {', '.join(map(str, strange))}",
+            expected=f"only {', '.join(taker.fields)}; all else is for the config of one run",
+            remedy=REMEDY,
+        )
+    try:
+        read = taker.model(**preset.values)
+    except ValidationError as error:
+        problems = [f"{each['loc'][0]}: {each['msg']}" for each in error.errors()]
+        raise _wrong_values(preset.name, problems) from error
+    coerced = [field for field, value in preset.values.items() if getattr(read, field) != value]
+    if coerced:
+        raise _wrong_values(preset.name, [f"{field}: is of another type" for field in coerced])
+
+
+def _wrong_values(name: str, problems: Sequence[str]) -> ConfigurationError:
+    return ConfigurationError(
+        f"the preset {name} sets what its job cannot take",
+        found="; ".join(problems),
+        remedy=REMEDY,
+    )
+
+
+def effective(
+    own: Mapping[str, Any], preset: Mapping[str, Any], base: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return each value of ``base``, or the preset's, or the run's own, the last that is given."""
+    return {
+        name: next((each[name] for each in (own, preset) if each.get(name) is not None), base[name])
+        for name in base
+    }
+
+
+def difference(
+    before: Preset | None, after: Preset, base: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+    """Return a row for each field: what holds under ``before`` and what under ``after``, and why.
+
+    ``base`` holds where a preset says nothing.
+    """
+    return [
+        {
+            "field": name,
+            "now": str(_said(before, name, base)),
+            "now_from": _origin(before, name),
+            "then": str(_said(after, name, base)),
+            "then_from": _origin(after, name),
+            "changes": _said(before, name, base) != _said(after, name, base),
+        }
+        for name in base
+    ]
+
+
+def _said(preset: Preset | None, name: str, base: Mapping[str, Any]) -> Any:
+    return effective({}, preset.values if preset else {}, base)[name]
+
+
+def _origin(preset: Preset | None, name: str) -> str:
+    return f"preset {preset.name}" if preset and name in preset.values else "settings"
+
+
+def _header(name: str, content: str) -> tuple[str, str]:
+    """Return the job and the description in the comment lines that a preset begins with."""
+    lines = []
+    for line in content.splitlines():
+        if not line.startswith("#"):
+            break
+        lines.append(line.removeprefix("#").strip())
+    jobs = [found[1] for line in lines if (found := JOB_LINE.fullmatch(line))]
+    description = " ".join(line for line in lines if not JOB_LINE.fullmatch(line)).strip()
+    if len(jobs) > 1 or not description:
+        raise ConfigurationError(
+            f"the preset {name} does not say what it is",
+            expected="comment lines at the top: what it does, and one line '# Job: …'",
+            remedy="correct the file's header",
+        )
+    return (jobs or [""])[0], description
+
+
+def _parsed(name: str, content: str) -> Any:
+    try:
+        return yaml.safe_load(content)
+    except yaml.YAMLError as error:
+        raise ConfigurationError(
+            f"the preset {name} is no YAML",
+            found=str(error),
+            remedy="correct the file; `dagster job execute -c` takes the same",
+        ) from error
+
+
+def _values(name: str, config: Any, taker: Taker) -> dict[str, Any]:
+    """Return what a run config says to the taker's op, and to nobody else."""
+    ops = config.get("ops", {}) if isinstance(config, dict) else None
+    said = ops.get(taker.op, {"config": {}}) if isinstance(ops, dict) else None
+    values = said.get("config") if isinstance(said, dict) else None
+    is_alone = (
+        isinstance(values, dict)
+        and set(config) <= {"ops"}
+        and set(ops or {}) <= {taker.op}
+        and set(said or {}) == {"config"}
+    )
+    if not is_alone or not isinstance(values, dict):
+        raise ConfigurationError(
+            f"the preset {name} is no config of {taker.op} alone",
+            expected=f"ops: {{{taker.op}: {{config: …}}}}, or ops: {{}} for the settings",
+            remedy="correct the file",
+        )
+    return values

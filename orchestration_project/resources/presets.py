@@ -1,0 +1,168 @@
+"""Presets: files in `presets/`, and in our database those that were applied."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from difflib import get_close_matches
+from typing import Any
+
+import dagster as dg
+from pydantic import BaseModel
+from sqlalchemy import Connection, insert, select
+
+from orchestration_project.domains.operations.presets import (
+    Preset,
+    Taker,
+    check_values,
+    effective,
+    read_preset,
+)
+from orchestration_project.errors import ConfigurationError
+from orchestration_project.resources.clock import Clock
+from orchestration_project.resources.ledger.recording import lock
+from orchestration_project.resources.warehouse import Warehouse
+from orchestration_project.resources.warehouse.frames import storable
+from orchestration_project.settings import PROJECT_ROOT, Settings
+from orchestration_project.tables.operations import operations_presets
+
+FOLDER = PROJECT_ROOT / "presets"
+
+RUN_TAG = "preset"
+"""This tag of a run names the applied preset that it went by."""
+
+
+@dataclass(frozen=True)
+class Applied:
+    """A preset as it was applied: ``number`` counts what was applied to its job."""
+
+    number: int
+    preset: Preset
+    user: str
+    reason: str
+    applied_at: datetime
+
+    def __str__(self) -> str:
+        return f"{self.preset.name}#{self.number}"
+
+
+def preset_names() -> list[str]:
+    """Return the names of the presets that there are."""
+    return sorted(file.stem for file in FOLDER.glob("*.yaml"))
+
+
+def preset_of_file(name: str, takers: Sequence[Taker]) -> tuple[Preset, Taker]:
+    """Return the preset in ``presets/<name>.yaml``, and the one of ``takers`` that it is for.
+
+    Raises:
+        ConfigurationError: There is none of that name, or it cannot be used.
+    """
+    names = preset_names()  # no path is made of a name that is not one of them
+    if name not in names:
+        likely = get_close_matches(name, names, 1)
+        raise ConfigurationError(
+            f"there is no preset {name!r}",
+            expected=f"one of {', '.join(names)}",
+            remedy=f"did you mean {likely[0]}?" if likely else "name one of them",
+        )
+    return read_preset(name, (FOLDER / f"{name}.yaml").read_text(encoding="utf-8"), takers)
+
+
+def listed(presets: "Presets", takers: Sequence[Taker]) -> list[dict[str, Any]]:
+    """Return a row for each preset that there is; for one that cannot be used, why not."""
+    in_force = {each.job: presets.in_force(each.job) for each in takers}
+    rows = []
+    for name in preset_names():
+        row = {"preset": name, "job": "", "description": "", "in_force": "", "problem": ""}
+        try:
+            preset, taker = preset_of_file(name, takers)
+        except ConfigurationError as error:
+            rows.append(row | {"problem": str(error)})
+            continue
+        applied = in_force[taker.job]
+        said = ""
+        if applied and applied.preset.name == name:
+            is_same = applied.preset.values == preset.values
+            said = f"since {applied.applied_at:%Y-%m-%d %H:%M} UTC"
+            said += "" if is_same else "; the file changed since"
+        rows.append(row | {"job": preset.job, "description": preset.description, "in_force": said})
+    return rows
+
+
+class Presets:
+    """Reads and writes which presets were applied; rows are added, and never changed."""
+
+    def __init__(self, warehouse: Warehouse, clock: Clock) -> None:
+        self._warehouse = warehouse
+        self._clock = clock
+
+    def in_force(self, job: str) -> Applied | None:
+        """Return what was applied last to ``job``, if anything was; its values as they were."""
+        with self._warehouse.reading() as connection:
+            return _latest(connection, job)
+
+    def apply(self, preset: Preset, *, user: str, reason: str, run_id: str) -> Applied | None:
+        """Put a preset in force for its job; None where the same is in force already."""
+        with self._warehouse.writing() as connection:
+            lock(connection)
+            before = _latest(connection, preset.job)
+            if before and (before.preset.name, before.preset.values) == (
+                preset.name,
+                preset.values,
+            ):
+                return None
+            number = before.number + 1 if before else 1
+            applied = Applied(number, preset, user, reason, self._clock.now())
+            connection.execute(insert(operations_presets).values(_row(applied, run_id)))
+        return applied
+
+
+@dataclass(frozen=True)
+class OfRun:
+    """What the applied presets mean for one run."""
+
+    instance: dg.DagsterInstance
+    run_id: str
+    settings: Settings
+    presets: Presets
+
+    def values(self, taker: Taker, own: BaseModel) -> dict[str, Any]:
+        """Return what the run goes by: its own config, else the applied preset, else the settings.
+
+        The run gets a tag that names the preset.
+
+        Raises:
+            ConfigurationError: The job cannot take any more what was applied to it once.
+        """
+        applied = self.presets.in_force(taker.job)
+        if applied is not None:
+            check_values(applied.preset, taker)
+            self.instance.add_run_tags(self.run_id, {RUN_TAG: str(applied)})
+        given = {name: getattr(own, name) for name in taker.fields}
+        preset = applied.preset.values if applied else {}
+        return effective(given, preset, taker.base(self.settings))
+
+
+def _latest(connection: Connection, job: str) -> Applied | None:
+    table = operations_presets
+    wanted = select(table).where(table.c.job == job).order_by(table.c.applied_number.desc())
+    row = connection.execute(wanted.limit(1)).mappings().first()
+    if row is None:
+        return None
+    preset = Preset(row["preset"], job, json.loads(row["content"]))
+    return Applied(
+        row["applied_number"], preset, row["user_name"], row["reason"], row["applied_at"]
+    )
+
+
+def _row(applied: Applied, run_id: str) -> dict[str, Any]:
+    return {
+        "job": applied.preset.job,
+        "applied_number": applied.number,
+        "preset": applied.preset.name,
+        "content": json.dumps(applied.preset.values, sort_keys=True),
+        "user_name": storable(applied.user),
+        "reason": storable(applied.reason),
+        "run_id": run_id,
+        "applied_at": applied.applied_at,
+    }
