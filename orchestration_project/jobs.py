@@ -17,12 +17,15 @@ from orchestration_project.assets.finra import (
     trade_activity,
 )
 from orchestration_project.assets.operations import (
+    RETRY_JOB,
     control_tower,
     ledger,
     presets_asset,
+    retry_failures,
     sessions,
     verification,
 )
+from orchestration_project.resources.failed_partitions import BY_HAND
 
 finra_otc_weekly = dg.define_asset_job(
     "finra_otc_weekly",
@@ -36,7 +39,7 @@ finra_replay = dg.define_asset_job(
     REPLAY_JOB,
     selection=finra_otc_weekly.selection,
     description="Checks and lands again what was captured of weeks, without asking the source.",
-    tags={"domain": "finra"},
+    tags={"domain": "finra", **BY_HAND},
 )
 
 
@@ -121,3 +124,13 @@ operations_apply_preset = dg.define_asset_job(
     description="Lists presets, shows what one would change, and applies it to later runs.",
     tags={"domain": "operations"},
 )
+
+
+@dg.job(
+    name=RETRY_JOB,
+    description="Finds failed partitions across runs, and launches those that may land now.",
+    tags={"domain": "operations"},
+)
+def operations_retry_failures() -> None:
+    """Ask for backfills."""
+    retry_failures()

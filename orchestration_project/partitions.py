@@ -161,6 +161,19 @@ def each_partition(
     yield from _settled(context, outcomes, report, results)
 
 
+def landed_before(context: dg.AssetExecutionContext, asset: dg.AssetKey) -> frozenset[str]:
+    """Return the partitions that this run, or a run that it tries again, has landed already."""
+    landed: set[str | None] = set()
+    run: dg.DagsterRun | None = context.run
+    while run is not None:
+        records = context.instance.get_records_for_run(
+            run.run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION
+        ).records
+        landed.update(each.partition_key for each in records if each.asset_key == asset)
+        run = context.instance.get_run_by_id(run.parent_run_id) if run.parent_run_id else None
+    return frozenset(key for key in landed if key is not None)
+
+
 def _load_all(
     context: dg.AssetExecutionContext,
     load: Load[Taken, Loaded],

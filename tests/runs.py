@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import dagster as dg
+from dagster._core.definitions.reconstruct import ReconstructableRepository
 
 
 def failure_of(result: dg.ExecuteInProcessResult, op: str) -> str:
@@ -25,3 +26,23 @@ def told_by(result: dg.ExecuteInProcessResult) -> Mapping[str, Mapping[str | Non
             label: value.value for label, value in metadata.items()
         }
     return told
+
+
+def executed(
+    instance: dg.DagsterInstance,
+    job: str,
+    *,
+    module: str = "orchestration_project.definitions",
+    again: dg.ReexecutionOptions | None = None,
+    tags: Mapping[str, str] | None = None,
+    **config: Any,
+) -> dg.JobExecutionResult:
+    """Run a job of a module's ``defs`` as Dagster's own processes do: it knows its repository."""
+    target = ReconstructableRepository.for_module(module, "defs").get_reconstructable_job(job)
+    return dg.execute_job(target, instance, config, tags=tags, reexecution_options=again)
+
+
+def told_by_op(result: dg.JobExecutionResult) -> dict[str, Any]:
+    """Return the metadata of the one output of a job."""
+    [output] = [event for event in result.all_events if event.is_successful_output]
+    return {name: value.value for name, value in output.step_output_data.metadata.items()}

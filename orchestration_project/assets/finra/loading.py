@@ -63,11 +63,18 @@ LOADING = Taker(
 
 
 def loader_of(
-    job: str, config: FinraLoad, landing: WeekLanding, finra: FinraSource, *, full: bool
+    job: str,
+    config: FinraLoad,
+    landing: WeekLanding,
+    finra: FinraSource,
+    *,
+    full: bool,
+    done: frozenset[str],
 ) -> WeeklyLoad | WeeklyReplay:
     """Return how the runs of ``job`` come by the partitions that they land.
 
-    ``full`` is that of the run's config or, where that leaves it open, of the applied preset.
+    ``full`` is that of the run's config or, where that leaves it open, of the applied preset;
+    ``done`` are the partitions for which it has been obeyed already.
 
     Raises:
         Failure: The config has an option that means nothing to the job.
@@ -83,7 +90,7 @@ def loader_of(
         raise dg.Failure(str(error), allow_retries=False)
     if job == REPLAY_JOB:
         return WeeklyReplay(landing, config.group_id, config.allow_older)
-    return WeeklyLoad(finra, landing, full, config.force)
+    return WeeklyLoad(finra, landing, full, config.force, done)
 
 
 def limits_of(settings: Settings) -> Limits:

@@ -28,7 +28,7 @@ from orchestration_project.assets.finra.news import news_of
 from orchestration_project.contracts import OFFENDERS_KEPT
 from orchestration_project.domains.finra.audits import AUDITS, Verdict, verdicts
 from orchestration_project.domains.finra.usual import WARNINGS
-from orchestration_project.partitions import Report, Told, each_partition
+from orchestration_project.partitions import Report, Told, each_partition, landed_before
 from orchestration_project.resources.artifacts import ArtifactStore
 from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.finra import FinraSource
@@ -104,7 +104,8 @@ def otc_weekly(
             max_reject_ratio=values["max_reject_ratio"],
             limits=limits_of(settings),
         )
-        return loader_of(context.job_name, config, landing, finra, full=values["full"])
+        done = landed_before(context, OTC_WEEKLY)
+        return loader_of(context.job_name, config, landing, finra, full=values["full"], done=done)
 
     news = partial(news_of, notice_limit=settings.finra_restatement_notice_ratio)
     report = Report(news, checks=lambda: _check_results(warehouse))

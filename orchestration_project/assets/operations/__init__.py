@@ -1,9 +1,18 @@
-"""The assets of operations: what ran and how it stands, what it needs, and presets."""
+"""The assets of operations: what ran and how it stands, what it needs, presets, retries."""
 
 from orchestration_project.assets.operations.control_tower import control_tower
 from orchestration_project.assets.operations.presets import presets_asset
+from orchestration_project.assets.operations.retries import RETRY_JOB, retry_failures
 from orchestration_project.assets.operations.runs import ledger
 from orchestration_project.assets.operations.sessions import sessions
 from orchestration_project.assets.operations.verification import verification
 
-__all__ = ["control_tower", "ledger", "presets_asset", "sessions", "verification"]
+__all__ = [
+    "RETRY_JOB",
+    "control_tower",
+    "ledger",
+    "presets_asset",
+    "retry_failures",
+    "sessions",
+    "verification",
+]

@@ -19,14 +19,15 @@ from orchestration_project.tables.finra import finra_otc_weekly
 class WeeklyLoad:
     """Loads partitions of `finra_otc_weekly` and what is derived of each.
 
-    ``full`` reads a partition again although the source says that it did not change; ``force``
-    replaces what came from another source.
+    ``full`` reads a partition again although the source says that it did not change, unless it is
+    one of ``done``; ``force`` replaces what came from another source.
     """
 
     finra: FinraSource
     landing: WeekLanding
     full: bool = False
     force: bool = False
+    done: frozenset[str] = frozenset()
 
     @property
     def where(self) -> Mapping[str, str]:
@@ -53,7 +54,7 @@ class WeeklyLoad:
         self._refuse_other_source(key, state)
         version = self._version(partition)
         order = self.landing.order(partition, state.token)
-        if self._is_landed(state, version):
+        if self._is_landed(key, state, version):
             return TakenWeek(order, partition, self.finra.name, version.text)
         versions = chain([version], iter(lambda: self._version(partition), None))
         intake = self.landing.take(
@@ -68,8 +69,9 @@ class WeeklyLoad:
         """Land a taken partition, as `WeekLanding.land`."""
         return self.landing.land(taken)
 
-    def _is_landed(self, state: ScopeState, version: SourceVersion) -> bool:
-        return not self.full and (state.source, state.source_version, state.rule_version) == (
+    def _is_landed(self, key: str, state: ScopeState, version: SourceVersion) -> bool:
+        is_enough = not self.full or key in self.done
+        return is_enough and (state.source, state.source_version, state.rule_version) == (
             self.finra.name,
             version.text,
             RULE_VERSION,

@@ -1,0 +1,82 @@
+"""Weeks that are asked for again: by a backfill from a job, and by a run that is re-executed."""
+
+import dagster as dg
+import pytest
+from sqlalchemy import func, select
+
+from orchestration_project.assets.finra import SPECS
+from orchestration_project.tables.spine import captures
+from tests import databases
+from tests.runs import executed, told_by_op
+
+FIRST, HELD_BACK, LAST = "T2|2025-11-24", "T2|2025-12-01", "T2|2025-12-08"
+RANGE = {
+    "dagster/asset_partition_range_start": FIRST,
+    "dagster/asset_partition_range_end": LAST,
+}
+LATEST = ["OTCE|2026-01-26", "T1|2026-02-09", "T2|2026-01-26"]
+
+
+@pytest.fixture
+def url(demo_settings) -> str:
+    return databases.sqlite_url(demo_settings.state_path)
+
+
+def fetched(url) -> dict[str, int]:
+    """Return how many pages were fetched of each partition."""
+    row = captures.c
+    return dict(
+        databases.rows(url, select(row.partition_key, func.count()).group_by(row.partition_key))
+    )
+
+
+def test_a_run_re_executed_from_failure_fetches_nothing_of_what_landed_even_if_full(url, instance):
+    full = {"finra_otc_weekly_load": {"config": {"full": True}}}
+    failed = executed(instance, "finra_otc_weekly", tags=RANGE, ops=full)
+    assert not failed.success
+    before = fetched(url)
+    again = executed(
+        instance,
+        "finra_otc_weekly",
+        again=dg.ReexecutionOptions.from_failure(failed.run_id, instance),
+        tags=RANGE,
+        ops=full,
+    )
+    assert not again.success
+    assert fetched(url) == before | {HELD_BACK: 2 * before[HELD_BACK]}
+    for spec in SPECS:
+        assert instance.get_materialized_partitions(spec.key) == {FIRST, LAST}
+
+
+def backfilled(instance, tags=None, **config):
+    """Run the job that launches backfills, and return what it tells."""
+    ops = {"launch_finra_backfill": {"config": config}}
+    result = executed(instance, "finra_backfill", tags=tags, ops=ops)
+    assert result.success
+    return told_by_op(result)
+
+
+def test_the_job_backfills_the_latest_weeks_that_are_missing_as_whoever_launched_it(
+    demo_settings, instance
+):
+    told = backfilled(instance, weeks=1, dry_run=True)
+    assert (told["backfill"], told["partition_count"]) == ("none: dry run", 3)
+    assert backfilled(instance, weeks=13, only_taken=True)["backfill"] == (
+        "none: all were taken, and none has changed since"
+    )
+
+    told = backfilled(instance, {"user": "ada"}, weeks=1, full=True)
+    [backfill] = instance.get_backfills()
+    assert told["backfill"] == backfill.backfill_id
+    assert told["partitions"] == (
+        "OTCE 2026-01-26 (1 week), T1 2026-02-09 (1 week), T2 2026-01-26 (1 week)"
+    )
+    assert backfill.tags == {"launched_by": "finra_backfill", "user": "ada"}
+    assert backfill.run_config == {"ops": {"finra_otc_weekly_load": {"config": {"full": True}}}}
+    targets = backfill.asset_backfill_data.target_subset.partitions_subsets_by_asset_key
+    assert {key: sorted(subset.get_partition_keys()) for key, subset in targets.items()} == {
+        spec.key: LATEST for spec in SPECS
+    }
+    assert backfilled(instance, weeks=1)["backfill"] == (
+        f"none: {backfill.backfill_id}, of an earlier run of this job, is not over"
+    )

@@ -1,0 +1,165 @@
+"""Failed partitions, found across runs, and tried again where that may help."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from sqlite3 import OperationalError
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from orchestration_project.errors import ConfigurationError, ContractError
+from orchestration_project.jobs import operations_retry_failures
+from orchestration_project.partitions import Report, each_partition
+from orchestration_project.resources.failed_partitions import BY_HAND, failed_partitions
+from tests.runs import executed, told_by_op
+
+LETTERS = dg.StaticPartitionsDefinition(["a", "b", "c", "d"])
+THING, TWIN = dg.AssetKey(["letters", "thing"]), dg.AssetKey(["letters", "twin"])
+FIRST, LAST = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
+
+
+class Trouble(dg.Config):
+    """What happens to which letters."""
+
+    held: str = ""
+    broken: str = ""
+    remark: str = ""
+
+
+class Letters:
+    """A load with the trouble that its run was told of."""
+
+    where: Mapping[str, str] = {"asset": "letters/thing"}
+
+    def __init__(self, trouble: Trouble) -> None:
+        self._trouble = trouble
+
+    def ready(self) -> None:
+        pass
+
+    def take(self, key: str) -> str:
+        return key
+
+    def land(self, taken: str) -> str:
+        if taken in self._trouble.held:
+            raise ContractError(f"{taken} breaks a rule")
+        if taken in self._trouble.broken:
+            raise OperationalError(f"no room for {taken}")
+        return taken
+
+
+@dg.multi_asset(
+    name="make_letters",
+    specs=[dg.AssetSpec(THING), dg.AssetSpec(TWIN, deps=[THING])],
+    partitions_def=LETTERS,
+    backfill_policy=dg.BackfillPolicy.single_run(),
+)
+def make_letters(context: dg.AssetExecutionContext, config: Trouble):
+    report = Report(lambda key: {THING: {"key": key}, TWIN: {"key": key}})
+    yield from each_partition(context, lambda: Letters(config), report)
+
+
+defs = dg.Definitions(
+    assets=[make_letters],
+    jobs=[
+        dg.define_asset_job("letters", [THING, TWIN]),
+        dg.define_asset_job("letters_by_hand", [THING, TWIN], tags=BY_HAND),
+        operations_retry_failures,
+    ],
+    executor=dg.in_process_executor,
+)
+
+
+def run(instance, first: str, last: str | None = None, job: str = "letters", **trouble) -> str:
+    config = {"ops": {"make_letters": {"config": trouble}}} if trouble else {}
+    result = defs.resolve_job_def(job).execute_in_process(
+        instance=instance,
+        raise_on_error=False,
+        run_config=config,
+        tags={FIRST: first, LAST: last or first},
+    )
+    return result.run_id
+
+
+def found(instance, **wanted) -> list[tuple[str, str, str]]:
+    partitions = failed_partitions(instance, defs.get_repository_def(), **wanted)
+    return [(each.partition, each.category, each.reason.partition("\n")[0]) for each in partitions]
+
+
+def retried(instance, **config) -> Mapping[str, Any]:
+    """Run the job that tries again, and return what it tells."""
+    ops = {"retry_failures": {"config": config}}
+    result = executed(instance, "operations_retry_failures", module=__name__, ops=ops)
+    assert result.success
+    return told_by_op(result)
+
+
+def only_backfill(instance):
+    [backfill] = instance.get_backfills()
+    return backfill
+
+
+HELD, BROKEN = (
+    ("b", "contract", "b breaks a rule"),
+    ("d", "database", "sqlite3.OperationalError: no room for d"),
+)
+
+
+def test_a_failed_partition_is_found_until_it_lands(instance):
+    run(instance, "a", "d", held="b", broken="d")
+    assert found(instance) == found(instance, domain="letters") == [HELD, BROKEN]
+    assert found(instance, since=datetime.now(UTC)) == []  # noqa: TID251 - by the machine's clock
+    run(instance, "d")
+    assert found(instance) == [HELD]
+
+
+def test_a_partition_that_a_run_did_not_come_to_failed_for_what_ended_the_run(instance):
+    run(instance, "a", "c", broken="b")
+    assert [each[:2] for each in found(instance)] == [("b", "database"), ("c", "database")]
+    job = defs.resolve_job_def("letters")
+    killed, ended = (
+        instance.create_run_for_job(job, tags={FIRST: key, LAST: key}) for key in ("c", "d")
+    )
+    assert [each[0] for each in found(instance)] == ["b"]  # the others are under way
+    instance.report_run_failed(killed)
+    instance.report_run_canceled(ended)
+    assert [each[:2] for each in found(instance)[1:]] == [("c", "crash"), ("d", "canceled")]
+
+
+def test_an_unknown_domain_is_refused_with_those_that_there_are(instance):
+    with pytest.raises(ConfigurationError, match="expected: one of letters"):
+        found(instance, domain="numbers")
+
+
+def test_the_job_launches_just_what_may_land_now_and_lists_the_rest_with_the_reason(instance):
+    failed = run(instance, "a", "d", held="b", broken="d", remark="kept")
+    run(instance, "c", job="letters_by_hand", broken="c")
+    dry = retried(instance, dry_run=True)
+    assert (dry["backfills"], instance.get_backfills()) == ("none: dry run", [])
+
+    told = retried(instance)
+    backfill = only_backfill(instance)
+    assert told["backfills"] == backfill.backfill_id
+    assert backfill.run_config == instance.get_run_by_id(failed).run_config
+    assert backfill.tags == {"launched_by": "operations_retry_failures"}
+    targets = backfill.asset_backfill_data.target_subset.partitions_subsets_by_asset_key
+    assert {key: set(subset.get_partition_keys()) for key, subset in targets.items()} == {
+        THING: {"d"},
+        TWIN: {"d"},
+    }
+    [due] = [record.data for record in told["due"].records]
+    assert (due["asset"], due["partition"], due["kind"]) == ("letters/thing", "d", "database")
+    left_out = {each.data["partition"]: each.data for each in told["left_out"].records}
+    assert left_out["b"]["failure"].startswith("b breaks a rule")
+    assert left_out["b"]["left_out_because"].startswith("it stays held back until the source")
+    assert left_out["c"]["left_out_because"] == (
+        "a run of letters_by_hand is repeated by launching that job again"
+    )
+
+    again = retried(instance, kinds=["contract"])
+    assert (
+        again["backfills"]
+        == f"none: {backfill.backfill_id}, of an earlier run of this job, is not over"
+    )
+    assert only_backfill(instance) == backfill
