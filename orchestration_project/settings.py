@@ -1,6 +1,6 @@
 """Every setting, read from the environment and `.env` when asked; the only reader of both.
 
-Precedence: the defaults here < `.env` < environment < a run's config.
+Precedence: the defaults here < `.env` < environment < applied preset < a run's config.
 """
 
 import os
@@ -352,7 +352,8 @@ def _names(name: str) -> list[str]:
 
 PAGE = """# Settings
 
-Read from the environment and from `.env`; the environment goes before, a run's config before both.
+Read from the environment and from `.env`; the environment goes before. An applied
+[preset](presets.md) goes before both, and a run's config before all.
 An empty value is no value. Where a setting has another name, its own goes before that.
 Made by `python -m orchestration_project.settings`; a test holds it to the code.
 

@@ -1,0 +1,58 @@
+"""Applied presets in both databases, and the files that there are."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from orchestration_project.domains.operations.presets import Preset
+from orchestration_project.errors import ConfigurationError
+from orchestration_project.resources.presets import Presets, preset_names, preset_of_file
+
+STRICT, FULL = Preset("strict", "load", {"ratio": 0.0}), Preset("full", "load", {"full": True})
+OF_ANOTHER_JOB = Preset("latest", "backfill", {"weeks": 1})
+
+
+@pytest.fixture
+def presets(warehouse, clock) -> Presets:
+    return Presets(warehouse, clock)
+
+
+def test_what_was_applied_last_to_a_job_is_in_force_for_it_alone(presets, clock):
+    assert presets.in_force("load") is None
+    applied = [
+        presets.apply(each, user="ada", reason="because\0", run_id="1")
+        for each in (STRICT, OF_ANOTHER_JOB, FULL, STRICT)
+    ]
+    assert [str(each) for each in applied] == ["strict#1", "latest#1", "full#2", "strict#3"]
+    found = presets.in_force("load")
+    assert (str(found), found.preset.values) == ("strict#3", {"ratio": 0.0})
+    assert (found.user, found.reason, found.applied_at) == ("ada", "because", clock.now())
+    assert str(presets.in_force("backfill")) == "latest#1"
+
+
+def test_what_is_in_force_already_is_not_applied_again_until_its_values_change(presets):
+    presets.apply(STRICT, user="ada", reason="", run_id="1")
+    assert presets.apply(STRICT, user="grace", reason="", run_id="2") is None
+    stricter = Preset("strict", "load", {"ratio": 0.0, "full": True})
+    assert str(presets.apply(stricter, user="grace", reason="", run_id="3")) == "strict#2"
+
+
+def test_presets_that_are_applied_at_once_are_counted_one_after_the_other(presets):
+    def apply(number: int) -> str:
+        each = Preset(f"p{number}", "load", {})
+        return str(presets.apply(each, user="ada", reason="", run_id=str(number))).partition("#")[2]
+
+    with ThreadPoolExecutor(4) as pool:
+        assert sorted(pool.map(apply, range(4))) == ["1", "2", "3", "4"]
+
+
+@pytest.mark.parametrize("name", ["../settings", "/etc/passwd", "full.yaml", "", "."])
+def test_no_file_is_read_for_a_name_that_is_none_of_a_preset(name):
+    with pytest.raises(ConfigurationError, match="there is no preset"):
+        preset_of_file(name, [])
+
+
+def test_who_misspells_a_name_is_told_the_likely_one():
+    assert "strict_quality" in preset_names()
+    with pytest.raises(ConfigurationError, match="did you mean strict_quality"):
+        preset_of_file("strict_qualty", [])
