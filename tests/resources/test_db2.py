@@ -20,11 +20,13 @@ from orchestration_project.domains.operations.alerts import Decision, Problem
 from orchestration_project.domains.operations.control_tower import standings, table_rows
 from orchestration_project.domains.operations.ledger import RunFacts, StepFacts
 from orchestration_project.domains.operations.messages import Message
+from orchestration_project.domains.operations.presets import Preset
 from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.finra.demo import stop_demo
 from orchestration_project.resources.ledger import Ledger
 from orchestration_project.resources.ledger.control_tower import read_look, write_tower
 from orchestration_project.resources.ledger.sessions import Wanted, read_sessions
+from orchestration_project.resources.presets import Presets
 from orchestration_project.resources.providers import open_alerts, open_warehouse
 from orchestration_project.resources.warehouse import Warehouse
 from orchestration_project.resources.warehouse.connecting import parsed_url, sql_state
@@ -111,7 +113,7 @@ def restate(folder: Path) -> None:
 
 
 def look_back() -> None:
-    """Record runs, mark one that is gone, list sessions, and look from the control tower."""
+    """Record runs, one of them gone, list sessions, look from the tower, and apply a preset."""
     at = Clock().now()
     load = StepFacts("load", "SUCCESS", ["finra/otc_weekly"], at, at, 1)
     facts = RunFacts("run", "finra_otc_weekly", "SUCCESS", at, at, at, at, steps=[load])
@@ -123,6 +125,8 @@ def look_back() -> None:
         assert len(read_sessions(warehouse, Wanted(at, "finra", "COMPLETED"))) == 1
         found = standings(read_look(warehouse, at), [], now=at, machine_now=at)
         write_tower(warehouse, table_rows(found, at))
+        standard = Preset("standard", "finra_otc_weekly", {})
+        assert Presets(warehouse, Clock()).apply(standard, user="I", reason="so", run_id="run")
 
 
 @pytest.fixture(scope="module")
