@@ -15,6 +15,7 @@ from orchestration_project.jobs import (
     finra_tier_week,
     finra_trade_activity,
     operations_control_tower,
+    operations_prune,
     operations_reconcile,
     operations_sessions,
 )
@@ -46,6 +47,7 @@ defs = dg.Definitions(
         finra.trade_activity,
         operations.control_tower,
         operations.ledger,
+        operations.run_logs,
         operations.sessions,
     ],
     asset_checks=[finra.as_new_as_the_calendar, *finra.SOURCE_CHECKS],
@@ -58,6 +60,7 @@ defs = dg.Definitions(
         finra_freshness,
         finra_source_checks,
         operations_control_tower,
+        operations_prune,
         operations_reconcile,
         operations_sessions,
     ],

@@ -12,7 +12,7 @@ from orchestration_project.assets.finra import (
     tier_week,
     trade_activity,
 )
-from orchestration_project.assets.operations import control_tower, ledger, sessions
+from orchestration_project.assets.operations import control_tower, ledger, run_logs, sessions
 
 finra_otc_weekly = dg.define_asset_job(
     "finra_otc_weekly",
@@ -82,5 +82,12 @@ operations_control_tower = dg.define_asset_job(
     "operations_control_tower",
     selection=dg.AssetSelection.assets(control_tower),
     description="Looks how every domain stands: runs, failures, rows, lateness, state.",
+    tags={"domain": "operations"},
+)
+
+operations_prune = dg.define_asset_job(
+    "operations_prune",
+    selection=dg.AssetSelection.assets(run_logs),
+    description="Frees what old runs left in Dagster's logs; a dry run unless told otherwise.",
     tags={"domain": "operations"},
 )

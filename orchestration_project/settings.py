@@ -162,6 +162,12 @@ class Settings(BaseSettings):
     dagster_database_url: SecretStr | None = Field(
         None, description="postgresql:// URL of Dagster's own storage; default: SQLite."
     )
+    dagster_run_log_days: int = Field(
+        90,
+        ge=1,
+        description="Days after which operations_prune frees what a finished run left in Dagster's "
+        "logs: a quarter, as ticks are kept.",
+    )
     artifacts_url: str | None = Field(
         None, description="Folder or s3:// URL that keeps raw bytes; default: STATE_DIR/artifacts."
     )

@@ -129,3 +129,16 @@ def test_the_control_tower_shows_states_pictures_and_numbers(instance, url):
     assert record.data == {"domain": "operations", "state": "healthy", "reasons": "[]"}
     kept = databases.rows(url, select(operations_control_tower.c.window_hours).distinct())
     assert sorted(kept) == [(24,), (168,), (672,)]
+
+
+def test_the_job_that_prunes_only_measures_until_told_otherwise(instance, url):
+    first = execute(instance, "operations_reconcile")
+    execute(instance, "operations_reconcile")
+    config = {"older_than_days": 1}
+    told = []
+    for wanted in ({}, config, config | {"dry_run": False}):
+        ops = {"prune_run_logs": {"config": wanted}}
+        [found] = told_by(execute(instance, "operations_prune", ops=ops))["run_logs"].values()
+        told.append((found["dry_run"], found["runs"], found["bytes"], found["runs_not_in_ledger"]))
+    assert told == [(True, 0, 0, 0), (True, 0, 0, 0), (False, 0, 0, 0)]  # all are of today
+    assert instance.get_records_for_run(first.run_id).records

@@ -1,7 +1,8 @@
-"""The assets of operations: what ran, in which sessions, and how all of it stands."""
+"""The assets of operations: what ran, what it left, and how all of it stands."""
 
 from orchestration_project.assets.operations.control_tower import control_tower
+from orchestration_project.assets.operations.run_logs import run_logs
 from orchestration_project.assets.operations.runs import ledger
 from orchestration_project.assets.operations.sessions import sessions
 
-__all__ = ["control_tower", "ledger", "sessions"]
+__all__ = ["control_tower", "ledger", "run_logs", "sessions"]
