@@ -12,7 +12,13 @@ from orchestration_project.assets.finra import (
     tier_week,
     trade_activity,
 )
-from orchestration_project.assets.operations import control_tower, ledger, run_logs, sessions
+from orchestration_project.assets.operations import (
+    artifacts,
+    control_tower,
+    ledger,
+    run_logs,
+    sessions,
+)
 
 finra_otc_weekly = dg.define_asset_job(
     "finra_otc_weekly",
@@ -82,6 +88,13 @@ operations_control_tower = dg.define_asset_job(
     "operations_control_tower",
     selection=dg.AssetSelection.assets(control_tower),
     description="Looks how every domain stands: runs, failures, rows, lateness, state.",
+    tags={"domain": "operations"},
+)
+
+operations_artifacts = dg.define_asset_job(
+    "operations_artifacts",
+    selection=dg.AssetSelection.assets(artifacts),
+    description="Lists captures and what is stored, and compares the store with the tables.",
     tags={"domain": "operations"},
 )
 

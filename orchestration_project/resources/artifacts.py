@@ -8,10 +8,11 @@ import hashlib
 import io
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
-from datetime import timedelta
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from stat import S_ISREG
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 from urllib.parse import unquote, urlsplit
 
 import polars as pl
@@ -30,6 +31,14 @@ PARTIAL = ".partial"
 """The folder of what is being written, below that of the artifacts."""
 
 
+class Stored(NamedTuple):
+    """An artifact as it lies in the store: its name, size in bytes, and when it was last put."""
+
+    name: str
+    byte_count: int
+    put_at: datetime
+
+
 class ArtifactStore(Protocol):
     """Keeps bytes under names with slashes."""
 
@@ -45,6 +54,14 @@ class ArtifactStore(Protocol):
 
     def has(self, name: str) -> bool:
         """Whether there are bytes under ``name``."""
+        ...
+
+    def listed(self) -> Iterator[Stored]:
+        """Yield all that is stored, in no order; what is being written is left out."""
+        ...
+
+    def delete(self, name: str) -> None:
+        """Delete what is under ``name``, if anything."""
         ...
 
 
@@ -120,6 +137,24 @@ class FolderStore:
         with self._explained("read", name):
             return (self._folder / name).is_file()
 
+    def listed(self) -> Iterator[Stored]:
+        """Yield the files below the folder; one that is deleted meanwhile may be left out."""
+        with self._explained("list", str(self._folder)):
+            for path in self._folder.rglob("*"):
+                name = path.relative_to(self._folder)
+                if name.parts[0] == PARTIAL:
+                    continue
+                with suppress(FileNotFoundError):
+                    found = path.stat()
+                    if S_ISREG(found.st_mode):
+                        put_at = datetime.fromtimestamp(found.st_mtime, UTC)
+                        yield Stored(name.as_posix(), found.st_size, put_at)
+
+    def delete(self, name: str) -> None:
+        """Delete the file ``name``, if it is there."""
+        with self._explained("delete", name):
+            (self._folder / name).unlink(missing_ok=True)
+
     @contextmanager
     def _explained(self, what: str, name: str) -> Iterator[None]:
         try:
@@ -190,6 +225,22 @@ class S3Store:
         except FileNotFoundError:
             return False
         return True
+
+    def listed(self) -> Iterator[Stored]:
+        """Yield the objects below the prefix."""
+        import obstore
+
+        with self._explained("list", self.url):
+            for page in obstore.list(self._store):
+                for each in page:
+                    yield Stored(each["path"], each["size"], each["last_modified"])
+
+    def delete(self, name: str) -> None:
+        """Delete the object ``name``, if it is there."""
+        import obstore
+
+        with self._explained("delete", name):
+            obstore.delete(self._store, name)
 
     @contextmanager
     def _explained(self, what: str, name: str) -> Iterator[None]:

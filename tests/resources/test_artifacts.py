@@ -7,6 +7,7 @@ import stat
 import subprocess
 import sys
 import urllib.request
+from datetime import timedelta
 from uuid import uuid4
 
 import polars as pl
@@ -15,6 +16,7 @@ from moto.server import ThreadedMotoServer
 
 from orchestration_project.errors import ConfigurationError, TransientError
 from orchestration_project.resources.artifacts import PARTIAL, open_artifacts, put_frame
+from orchestration_project.resources.clock import Clock
 from orchestration_project.settings import PROJECT_ROOT, child_environment
 
 NAME = "blobs/ab/a name+%41#?.zst"
@@ -73,6 +75,26 @@ def test_what_is_put_again_is_replaced(store):
     store.put(NAME, b"one")
     store.put(NAME, b"")
     assert store.get(NAME) == b""
+
+
+def test_what_is_stored_is_listed_with_its_size_until_it_is_deleted(store):
+    assert list(store.listed()) == []
+    before = Clock().now() - timedelta(seconds=2)  # S3 tells whole seconds
+    for name, content in {NAME: b"three", "staged/x/y.parquet": b""}.items():
+        store.put(name, content)
+    found = sorted(store.listed())
+    assert [each[:2] for each in found] == [(NAME, 5), ("staged/x/y.parquet", 0)]
+    assert all(before <= each.put_at <= Clock().now() for each in found)
+    store.delete(NAME)
+    store.delete(NAME)
+    assert [each.name for each in store.listed()] == ["staged/x/y.parquet"]
+
+
+def test_what_is_being_written_is_not_listed(tmp_path):
+    store = open_artifacts(str(tmp_path))
+    store.put("a", b"")
+    (tmp_path / PARTIAL / "half").write_bytes(b"x")
+    assert [each.name for each in store.listed()] == ["a"]
 
 
 def test_what_is_not_there_is_a_file_not_found(store):

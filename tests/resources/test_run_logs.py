@@ -7,7 +7,7 @@ import dagster as dg
 import pytest
 from dagster import DagsterEventType
 from dagster._core.events import ASSET_CHECK_EVENTS, ASSET_EVENTS, EVENT_TYPE_TO_PIPELINE_RUN_STATUS
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import select
 
@@ -19,6 +19,7 @@ from orchestration_project.resources.ledger import Ledger, Written, reconcile
 from orchestration_project.resources.run_logs import prune
 from orchestration_project.resources.warehouse import Warehouse
 from orchestration_project.tables.operations import operations_runs, operations_steps
+from tests.properties import bounded
 
 PARTS = dg.StaticPartitionsDefinition(["good", "bad"])
 
@@ -200,6 +201,7 @@ hours = st.integers(0, 6).map(lambda hour: datetime(2026, 1, 1, tzinfo=UTC) + ti
 runs = st.dictionaries(st.sampled_from("abcd"), hours)
 
 
+@settings(bounded, max_examples=50)
 @given(changed=runs, recorded=runs, before=hours)
 def test_only_what_is_old_and_recorded_as_it_ended_is_prunable(changed, recorded, before):
     chosen = prunable(changed, recorded, before)
