@@ -16,6 +16,7 @@ from orchestration_project.assets.operations import (
     artifacts,
     control_tower,
     ledger,
+    removals,
     run_logs,
     sessions,
 )
@@ -95,6 +96,13 @@ operations_artifacts = dg.define_asset_job(
     "operations_artifacts",
     selection=dg.AssetSelection.assets(artifacts),
     description="Lists captures and what is stored, and compares the store with the tables.",
+    tags={"domain": "operations"},
+)
+
+operations_cleanup = dg.define_asset_job(
+    "operations_cleanup",
+    selection=dg.AssetSelection.assets(removals),
+    description="Deletes artifacts that are old and not needed; a dry run unless told otherwise.",
     tags={"domain": "operations"},
 )
 

@@ -14,7 +14,7 @@ from tests import programs
 
 SPECS = sorted(defs.resolve_all_asset_specs(), key=lambda spec: spec.key)
 PRESETS = sorted((PROJECT_ROOT / "presets").glob("*.yaml"))
-JOBS_OF_PRESETS = {"prune": "operations_prune"}
+JOBS_OF_PRESETS = {"cleanup": "operations_cleanup", "prune": "operations_prune"}
 """Where it is another job than the weekly load."""
 
 

@@ -4,6 +4,7 @@ An object is there whole or not at all: it is written elsewhere and renamed, or 
 and is on disk before the call returns.
 """
 
+import fcntl
 import hashlib
 import io
 import os
@@ -60,8 +61,12 @@ class ArtifactStore(Protocol):
         """Yield all that is stored, in no order; what is being written is left out."""
         ...
 
-    def delete(self, name: str) -> None:
-        """Delete what is under ``name``, if anything."""
+    def put_at(self, name: str) -> datetime | None:
+        """Return when the bytes under ``name`` were last put, None if there are none."""
+        ...
+
+    def delete_older(self, name: str, before: datetime) -> bool:
+        """Delete what was last put under ``name`` before that time; return whether it was."""
         ...
 
 
@@ -124,7 +129,8 @@ class FolderStore:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
-                partial.replace(path)
+                with _locked(self._folder, fcntl.LOCK_SH):
+                    partial.replace(path)
             _flush_folder(path.parent)
 
     def get(self, name: str) -> bytes:
@@ -150,10 +156,22 @@ class FolderStore:
                         put_at = datetime.fromtimestamp(found.st_mtime, UTC)
                         yield Stored(name.as_posix(), found.st_size, put_at)
 
-    def delete(self, name: str) -> None:
-        """Delete the file ``name``, if it is there."""
-        with self._explained("delete", name):
-            (self._folder / name).unlink(missing_ok=True)
+    def put_at(self, name: str) -> datetime | None:
+        """Return when the file ``name`` was last put, None if there is none."""
+        with self._explained("read", name):
+            try:
+                return datetime.fromtimestamp((self._folder / name).stat().st_mtime, UTC)
+            except (FileNotFoundError, NotADirectoryError):
+                return None
+
+    def delete_older(self, name: str, before: datetime) -> bool:
+        """Delete the file ``name`` if it is as old, while nobody puts any."""
+        with self._explained("delete", name), _locked(self._folder, fcntl.LOCK_EX):
+            put_at = self.put_at(name)
+            if put_at is None or put_at >= before:
+                return False
+            (self._folder / name).unlink()
+            return True
 
     @contextmanager
     def _explained(self, what: str, name: str) -> Iterator[None]:
@@ -176,6 +194,17 @@ def _make_folder(folder: Path) -> None:
         _make_folder(folder.parent)
         folder.mkdir(exist_ok=True)
         _flush_folder(folder.parent)
+
+
+@contextmanager
+def _locked(folder: Path, how: int) -> Iterator[None]:
+    """Hold a lock on ``folder``; it ends with the process, however that ends."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, how)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _flush_folder(folder: Path) -> None:
@@ -235,12 +264,26 @@ class S3Store:
                 for each in page:
                     yield Stored(each["path"], each["size"], each["last_modified"])
 
-    def delete(self, name: str) -> None:
-        """Delete the object ``name``, if it is there."""
+    def put_at(self, name: str) -> datetime | None:
+        """Return when the object ``name`` was last put, None if there is none."""
         import obstore
 
+        try:
+            with self._explained("read", name):
+                return obstore.head(self._store, name)["last_modified"]
+        except FileNotFoundError:
+            return None
+
+    def delete_older(self, name: str, before: datetime) -> bool:
+        """Delete the object ``name`` if it is as old; one that is put in that moment goes, too."""
+        import obstore
+
+        put_at = self.put_at(name)
+        if put_at is None or put_at >= before:
+            return False
         with self._explained("delete", name):
             obstore.delete(self._store, name)
+        return True
 
     @contextmanager
     def _explained(self, what: str, name: str) -> Iterator[None]:

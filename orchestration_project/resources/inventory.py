@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import polars as pl
-from sqlalchemy import ColumnElement, Connection, select
+from sqlalchemy import ColumnElement, Connection, exists, func, select
 
 from orchestration_project.domains.operations.artifacts import Compared, by_kind, compared
 from orchestration_project.errors import ConfigurationError
@@ -16,6 +16,7 @@ from orchestration_project.resources.captures import BlobError, Captures
 from orchestration_project.resources.warehouse import Warehouse
 from orchestration_project.tables.conditions import condition
 from orchestration_project.tables.kinds import POLARS_TYPES
+from orchestration_project.tables.operations import operations_removals
 from orchestration_project.tables.spine import blobs, captures
 
 SHOWN_COLUMNS = (
@@ -103,7 +104,7 @@ def take_inventory(warehouse: Warehouse, artifacts: ArtifactStore, *, read_all: 
         read_all: Read every blob and compute its SHA-256; else only those of another size.
     """
     with warehouse.reading() as connection:
-        named = {blob.storage_uri: blob for blob in _blobs(connection)}
+        named = {blob.storage_uri: blob for blob in _blobs(connection, ~_was_removed())}
     stored = list(artifacts.listed())
     found = compared(
         {name: blob.stored_byte_count for name, blob in named.items()},
@@ -114,6 +115,20 @@ def take_inventory(warehouse: Warehouse, artifacts: ArtifactStore, *, read_all: 
     changed = [name for name in read if not _is_whole(Captures(artifacts), named[name])]
     kinds = by_kind((each.name, each.byte_count) for each in stored)
     return Inventory(kinds, found, changed, len(read))
+
+
+def _was_removed() -> ColumnElement[bool]:
+    """Return the condition that a blob was cleaned up since it was last captured."""
+    latest = (
+        select(func.max(captures.c.fetched_at))
+        .where(captures.c.sha256 == blobs.c.sha256)
+        .correlate(blobs)
+        .scalar_subquery()
+    )
+    return exists().where(
+        operations_removals.c.name == blobs.c.storage_uri,
+        operations_removals.c.removed_at > latest,
+    )
 
 
 def _is_blob(stored: Stored) -> bool:

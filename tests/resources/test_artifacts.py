@@ -77,7 +77,7 @@ def test_what_is_put_again_is_replaced(store):
     assert store.get(NAME) == b""
 
 
-def test_what_is_stored_is_listed_with_its_size_until_it_is_deleted(store):
+def test_what_is_stored_is_listed_with_its_size(store):
     assert list(store.listed()) == []
     before = Clock().now() - timedelta(seconds=2)  # S3 tells whole seconds
     for name, content in {NAME: b"three", "staged/x/y.parquet": b""}.items():
@@ -85,9 +85,17 @@ def test_what_is_stored_is_listed_with_its_size_until_it_is_deleted(store):
     found = sorted(store.listed())
     assert [each[:2] for each in found] == [(NAME, 5), ("staged/x/y.parquet", 0)]
     assert all(before <= each.put_at <= Clock().now() for each in found)
-    store.delete(NAME)
-    store.delete(NAME)
-    assert [each.name for each in store.listed()] == ["staged/x/y.parquet"]
+    assert store.put_at(NAME) == found[0].put_at
+
+
+def test_only_what_was_put_before_a_time_is_deleted(store):
+    store.put(NAME, b"one")
+    put_at = store.put_at(NAME)
+    assert not store.delete_older(NAME, put_at)
+    assert store.has(NAME)
+    assert store.delete_older(NAME, put_at + timedelta(seconds=1))
+    assert (store.put_at(NAME), store.has(NAME)) == (None, False)
+    assert not store.delete_older(NAME, put_at + timedelta(seconds=1))
 
 
 def test_what_is_being_written_is_not_listed(tmp_path):

@@ -1,5 +1,7 @@
 """What the artifact store holds, listed, found and compared with the tables, on both databases."""
 
+from datetime import timedelta
+
 import dagster as dg
 import pytest
 from hypothesis import given, settings
@@ -9,6 +11,7 @@ from orchestration_project.assets.operations import artifacts
 from orchestration_project.domains.operations.artifacts import by_kind, compared
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.resources.artifacts import FolderStore
+from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.inventory import find_blob, read_captures, take_inventory
 from tests.properties import bounded
 from tests.resources.weeks import FAILED, row
@@ -54,7 +57,7 @@ def test_captures_are_listed_by_conditions_and_all_artifacts_counted_by_kind(des
 def test_the_check_finds_what_is_missing_changed_and_not_named(desk, store):
     gone, shorter, altered, _ = capture(desk, b"gone", b"shorter", b"altered", b"whole")
     desk.capture(b"of a load that was killed")
-    store.delete(gone.storage_uri)
+    store.delete_older(gone.storage_uri, Clock().now() + timedelta(days=1))
     store.put(shorter.storage_uri, b"")
     stored = store.get(altered.storage_uri)
     store.put(altered.storage_uri, stored[:-1] + bytes([stored[-1] ^ 1]))

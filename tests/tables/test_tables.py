@@ -45,6 +45,7 @@ def test_these_are_the_tables():
         "operations_alerts",
         "operations_control_tower",
         "operations_evaluations",
+        "operations_removals",
         "operations_runs",
         "operations_steps",
         "rejects",

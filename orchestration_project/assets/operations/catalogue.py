@@ -12,9 +12,9 @@ from orchestration_project.tables.conditions import MOMENT, read_moment
 
 GROUP = "operations"
 OWNERS = ["team:operations"]
-RUNS, STEPS, SESSIONS, CONTROL_TOWER, RUN_LOGS, ARTIFACTS = (
+RUNS, STEPS, SESSIONS, CONTROL_TOWER, RUN_LOGS, ARTIFACTS, REMOVALS = (
     dg.AssetKey([GROUP, noun])
-    for noun in ("runs", "steps", "sessions", "control_tower", "run_logs", "artifacts")
+    for noun in ("runs", "steps", "sessions", "control_tower", "run_logs", "artifacts", "removals")
 )
 
 
