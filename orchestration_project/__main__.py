@@ -20,6 +20,7 @@ COMMANDS = {
     "reset": "delete STATE_DIR, after a question",
     "export": "write a table or view as CSV or Parquet",
     "as-of": "the same of what a table with history held at a time",
+    "artifacts": "get the bytes of a capture as they were received",
     "alerts": "list open alerts, or send a test to every channel",
     "ui": "Dagster's UI and daemon, until Ctrl-C",
 }

@@ -18,10 +18,13 @@ from orchestration_project.assets.finra import (
 )
 from orchestration_project.assets.operations import (
     RETRY_JOB,
+    artifacts,
     control_tower,
     ledger,
     presets_asset,
+    removals,
     retry_failures,
+    run_logs,
     sessions,
     verification,
 )
@@ -134,3 +137,25 @@ operations_apply_preset = dg.define_asset_job(
 def operations_retry_failures() -> None:
     """Ask for backfills."""
     retry_failures()
+
+
+operations_artifacts = dg.define_asset_job(
+    "operations_artifacts",
+    selection=dg.AssetSelection.assets(artifacts),
+    description="Lists captures and what is stored, and compares the store with the tables.",
+    tags={"domain": "operations"},
+)
+
+operations_cleanup = dg.define_asset_job(
+    "operations_cleanup",
+    selection=dg.AssetSelection.assets(removals),
+    description="Deletes artifacts that are old and not needed; a dry run unless told otherwise.",
+    tags={"domain": "operations"},
+)
+
+operations_prune = dg.define_asset_job(
+    "operations_prune",
+    selection=dg.AssetSelection.assets(run_logs),
+    description="Frees what old runs left in Dagster's logs; a dry run unless told otherwise.",
+    tags={"domain": "operations"},
+)

@@ -185,8 +185,30 @@ class Settings(BaseSettings):
     dagster_database_url: SecretStr | None = Field(
         None, description="postgresql:// URL of Dagster's own storage; default: SQLite."
     )
+    dagster_run_log_days: int = Field(
+        90,
+        ge=1,
+        description="Days after which operations_prune frees what a finished run left in Dagster's "
+        "logs: a quarter, as ticks are kept.",
+    )
     artifacts_url: str | None = Field(
         None, description="Folder or s3:// URL that keeps raw bytes; default: STATE_DIR/artifacts."
+    )
+    artifacts_captured_days: int | None = Field(
+        None,
+        ge=2,
+        description="Days after which operations_cleanup may delete captured bytes that no current "
+        "row was read from; default: never.",
+    )
+    artifacts_staged_days: int | None = Field(
+        30, ge=2, description="The same of staged rows, which nothing reads again."
+    )
+    artifacts_picture_days: int | None = Field(365, ge=2, description="The same of pictures.")
+    artifacts_keep_newest: int = Field(
+        3,
+        ge=1,
+        description="How many deliveries of a partition, or pictures of a kind, stay however old "
+        "they are.",
     )
     state_dir: Path = Field(Path("var"), description="The folder of all state.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(

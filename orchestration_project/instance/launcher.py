@@ -13,6 +13,8 @@ from dagster import DagsterEventType, DagsterRun, DefaultRunLauncher
 from dagster._core.launcher.base import CheckRunHealthResult, WorkerStatus
 from dagster._core.storage.tags import GRPC_INFO_TAG, MAX_RETRIES_TAG
 
+from orchestration_project.instance.heartbeats import Beat
+from orchestration_project.instance.redacting import PostgresEvents
 from orchestration_project.settings import load_settings
 
 MACHINE_TAG = "orchestration_project/machine"
@@ -31,7 +33,14 @@ def own_run_tags() -> dict[str, str]:
 
 
 class CheckedRunLauncher(DefaultRunLauncher):
-    """Dagster's default launcher, able to say whether a run's process is alive."""
+    """Dagster's default launcher, able to say whether a run's process is alive.
+
+    Attributes:
+        silence_seconds: After so long without a sign of life (eight beats), a run of another
+            machine counts as dead.
+    """
+
+    silence_seconds: float = 120
 
     @property
     def supports_check_run_worker_health(self) -> bool:
@@ -40,7 +49,10 @@ class CheckedRunLauncher(DefaultRunLauncher):
 
     def check_run_worker_health(self, run: DagsterRun) -> CheckRunHealthResult:
         """Say whether the process that started ``run`` lives; if we cannot know, that it does."""
-        if not is_on_this_machine(run.tags):
+        beat = self._last_beat(run.run_id)
+        if beat is not None and beat.machine != socket.gethostname():
+            return self._heard_of(beat)
+        if beat is None and not is_on_this_machine(run.tags):
             return CheckRunHealthResult(WorkerStatus.RUNNING, "taken by another machine")
         for start in self._instance.all_logs(run.run_id, of_type=DagsterEventType.RUN_START):
             pid = start.get_dagster_event().pid
@@ -50,6 +62,19 @@ class CheckedRunLauncher(DefaultRunLauncher):
                     WorkerStatus.FAILED, f"process {pid} is gone{last_words}"
                 )
         return CheckRunHealthResult(WorkerStatus.RUNNING)
+
+    def _last_beat(self, run_id: str) -> Beat | None:
+        storage = self._instance.event_log_storage
+        return storage.heartbeats.last(run_id) if isinstance(storage, PostgresEvents) else None
+
+    def _heard_of(self, beat: Beat) -> CheckRunHealthResult:
+        """Say how a run on another machine fares, by its signs of life."""
+        if beat.silent_seconds < self.silence_seconds:
+            return CheckRunHealthResult(WorkerStatus.RUNNING, f"alive on {beat.machine}")
+        return CheckRunHealthResult(
+            WorkerStatus.FAILED,
+            f"no sign of life from {beat.machine} for {beat.silent_seconds:.0f} seconds",
+        )
 
 
 def is_on_this_machine(tags: Mapping[str, str]) -> bool:

@@ -1,9 +1,10 @@
 """Dagster's events and ticks, stored without the secrets that an error may quote."""
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any, TypeVar
 
-from dagster import EventLogEntry
+from dagster import DagsterEventType, EventLogEntry
 from dagster._core.scheduler.instigation import InstigatorTick
 from dagster._core.storage.event_log.base import EventLogStorage
 from dagster._core.storage.schedules.base import ScheduleStorage
@@ -13,7 +14,10 @@ from dagster_postgres import DagsterPostgresStorage
 from dagster_postgres.event_log import PostgresEventLogStorage
 from dagster_postgres.schedule_storage import PostgresScheduleStorage
 
+from orchestration_project.instance.heartbeats import Heartbeats
 from orchestration_project.redaction import redacted
+
+ENDS = {DagsterEventType.RUN_SUCCESS, DagsterEventType.RUN_FAILURE, DagsterEventType.RUN_CANCELED}
 
 Value = TypeVar("Value", EventLogEntry, InstigatorTick)
 
@@ -53,8 +57,21 @@ class _PostgresTicks(RedactingTicks, PostgresScheduleStorage):
     pass
 
 
-class _PostgresEvents(RedactingEvents, PostgresEventLogStorage):
-    pass
+class PostgresEvents(RedactingEvents, PostgresEventLogStorage):
+    """In PostgreSQL, where other machines may ask whether the process of a run lives."""
+
+    @cached_property
+    def heartbeats(self) -> Heartbeats:
+        """The signs of life of runs."""
+        return Heartbeats(self.index_connection)
+
+    def store_event(self, event: EventLogEntry) -> None:
+        """Store an event; who stores that a run started executes it, until it ends."""
+        if event.dagster_event_type == DagsterEventType.RUN_START:
+            self.heartbeats.begin(event.run_id)
+        super().store_event(event)
+        if event.dagster_event_type in ENDS:
+            self.heartbeats.end(event.run_id)
 
 
 class PostgresStorage(DagsterPostgresStorage):
@@ -63,6 +80,6 @@ class PostgresStorage(DagsterPostgresStorage):
     def __init__(self, url: str, inst_data: ConfigurableClassData | None = None) -> None:
         super().__init__(url, inst_data=inst_data)  # makes the tables
         self._event_log_storage.dispose()
-        self._event_log_storage = _PostgresEvents(url, should_autocreate_tables=False)
+        self._event_log_storage = PostgresEvents(url, should_autocreate_tables=False)
         self._schedule_storage.dispose()
         self._schedule_storage = _PostgresTicks(url, should_autocreate_tables=False)

@@ -80,6 +80,26 @@ class SqliteEvents(RedactingEvents, SqliteEventLogStorage):
             with engine.connect() as connection, connection.begin():
                 yield connection
 
+    def run_connection(self, run_id: str | None = None) -> Any:
+        """Open the file of a run; the one for all runs where the run has none (any more).
+
+        That one still tells what a run made whose own log was pruned, its checks and its status.
+        """
+        if run_id is None or not Path(self.path_for_shard(run_id)).exists():
+            return self.index_connection()
+        return self._connect(run_id)
+
+    def store_event(self, event: EventLogEntry) -> None:
+        """Store an event, in a new file if it is the first of its run."""
+        self._make_file(event.run_id)
+        super().store_event(event)
+
+    def _make_file(self, run_id: str) -> None:
+        if not Path(self.path_for_shard(run_id)).exists():
+            self._initialized_dbs.discard(run_id)
+            with self._connect(run_id):
+                pass
+
     def store_event_batch(self, events: Sequence[EventLogEntry]) -> None:
         """Store what is said of many partitions in one transaction for each of the two files."""
         of_assets = []
@@ -90,6 +110,7 @@ class SqliteEvents(RedactingEvents, SqliteEventLogStorage):
                 self.store_event(each)
         if not of_assets:
             return
+        self._make_file(of_assets[0].run_id)
         with self.run_connection(of_assets[0].run_id) as connection:
             for each in of_assets:
                 connection.execute(self.prepare_insert_event(each))

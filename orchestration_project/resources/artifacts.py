@@ -4,14 +4,16 @@ An object is there whole or not at all: it is written elsewhere and renamed, or 
 and is on disk before the call returns.
 """
 
+import fcntl
 import hashlib
 import io
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
-from datetime import timedelta
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from stat import S_ISREG
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 from urllib.parse import unquote, urlsplit
 
 import polars as pl
@@ -28,6 +30,14 @@ S3_RETRIES, S3_RETRY_SECONDS = 4, 60
 
 PARTIAL = ".partial"
 """The folder of what is being written, below that of the artifacts."""
+
+
+class Stored(NamedTuple):
+    """An artifact as it lies in the store: its name, size in bytes, and when it was last put."""
+
+    name: str
+    byte_count: int
+    put_at: datetime
 
 
 class ArtifactStore(Protocol):
@@ -48,7 +58,19 @@ class ArtifactStore(Protocol):
         ...
 
     def delete(self, name: str) -> None:
-        """Remove what is under ``name``; what is captured is never removed."""
+        """Remove what is under ``name``, whenever it was put."""
+        ...
+
+    def listed(self) -> Iterator[Stored]:
+        """Yield all that is stored, in no order; what is being written is left out."""
+        ...
+
+    def put_at(self, name: str) -> datetime | None:
+        """Return when the bytes under ``name`` were last put, None if there are none."""
+        ...
+
+    def delete_older(self, name: str, before: datetime) -> bool:
+        """Delete what was last put under ``name`` before that time; return whether it was."""
         ...
 
 
@@ -111,7 +133,8 @@ class FolderStore:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
-                partial.replace(path)
+                with _locked(self.folder, fcntl.LOCK_SH):
+                    partial.replace(path)
             _flush_folder(path.parent)
 
     def get(self, name: str) -> bytes:
@@ -128,6 +151,36 @@ class FolderStore:
         """Remove the file ``name``."""
         with self._explained("delete", name):
             (self.folder / name).unlink()
+
+    def listed(self) -> Iterator[Stored]:
+        """Yield the files below the folder; one that is deleted meanwhile may be left out."""
+        with self._explained("list", str(self.folder)):
+            for path in self.folder.rglob("*"):
+                name = path.relative_to(self.folder)
+                if name.parts[0] == PARTIAL:
+                    continue
+                with suppress(FileNotFoundError):
+                    found = path.stat()
+                    if S_ISREG(found.st_mode):
+                        put_at = datetime.fromtimestamp(found.st_mtime, UTC)
+                        yield Stored(name.as_posix(), found.st_size, put_at)
+
+    def put_at(self, name: str) -> datetime | None:
+        """Return when the file ``name`` was last put, None if there is none."""
+        with self._explained("read", name):
+            try:
+                return datetime.fromtimestamp((self.folder / name).stat().st_mtime, UTC)
+            except (FileNotFoundError, NotADirectoryError):
+                return None
+
+    def delete_older(self, name: str, before: datetime) -> bool:
+        """Delete the file ``name`` if it is as old, while nobody puts any."""
+        with self._explained("delete", name), _locked(self.folder, fcntl.LOCK_EX):
+            put_at = self.put_at(name)
+            if put_at is None or put_at >= before:
+                return False
+            (self.folder / name).unlink()
+            return True
 
     @contextmanager
     def _explained(self, what: str, name: str) -> Iterator[None]:
@@ -150,6 +203,17 @@ def _make_folder(folder: Path) -> None:
         _make_folder(folder.parent)
         folder.mkdir(exist_ok=True)
         _flush_folder(folder.parent)
+
+
+@contextmanager
+def _locked(folder: Path, how: int) -> Iterator[None]:
+    """Hold a lock on ``folder``; it ends with the process, however that ends."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, how)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _flush_folder(folder: Path) -> None:
@@ -206,6 +270,36 @@ class S3Store:
 
         with self._explained("delete", name):
             obstore.delete(self._store, name)
+
+    def listed(self) -> Iterator[Stored]:
+        """Yield the objects below the prefix."""
+        import obstore
+
+        with self._explained("list", self.url):
+            for page in obstore.list(self._store):
+                for each in page:
+                    yield Stored(each["path"], each["size"], each["last_modified"])
+
+    def put_at(self, name: str) -> datetime | None:
+        """Return when the object ``name`` was last put, None if there is none."""
+        import obstore
+
+        try:
+            with self._explained("read", name):
+                return obstore.head(self._store, name)["last_modified"]
+        except FileNotFoundError:
+            return None
+
+    def delete_older(self, name: str, before: datetime) -> bool:
+        """Delete the object ``name`` if it is as old; one that is put in that moment goes, too."""
+        import obstore
+
+        put_at = self.put_at(name)
+        if put_at is None or put_at >= before:
+            return False
+        with self._explained("delete", name):
+            obstore.delete(self._store, name)
+        return True
 
     @contextmanager
     def _explained(self, what: str, name: str) -> Iterator[None]:

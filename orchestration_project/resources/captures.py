@@ -4,13 +4,18 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import zstandard
 
 from orchestration_project.contracts import Part
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.resources.artifacts import ArtifactStore
+from orchestration_project.resources.clock import Clock
+
+NEW_FOR = timedelta(days=1)
+"""What was put into the store so lately stays until a load that uses it has ended. Less than the
+least age from which on anything is cleaned up, and longer than any load."""
 
 
 class BlobError(ConfigurationError):
@@ -92,12 +97,11 @@ class Captures:
         self._artifacts = artifacts
 
     def keep(self, fetched: Fetched) -> Capture:
-        """Store the bytes durably, unless the same bytes are there, and return their capture."""
+        """Store the bytes durably, unless they were stored lately, and return their capture."""
         sha256 = hashlib.sha256(fetched.body).hexdigest()
         name = f"blobs/{sha256[:2]}/{sha256}.zst"
         stored = zstandard.ZstdCompressor(level=1).compress(fetched.body)
-        if not self._artifacts.has(name):
-            self._artifacts.put(name, stored)
+        self._put_unless_new(name, stored)
         return Capture(fetched, len(fetched.body), sha256, len(stored), name)
 
     def bytes_of(self, storage_uri: str) -> bytes:
@@ -110,6 +114,26 @@ class Captures:
         Raises:
             BlobError: There are none, or others.
         """
+        return self._verified(sha256, byte_count, storage_uri)[0]
+
+    def taken_up(self, *, sha256: str, byte_count: int, storage_uri: str) -> bytes:
+        """Do the same for bytes that will be landed again, so that a clean-up lets them be.
+
+        Raises:
+            BlobError: There are none, or others.
+        """
+        body, stored = self._verified(sha256, byte_count, storage_uri)
+        self._put_unless_new(storage_uri, stored)
+        return body
+
+    def _put_unless_new(self, name: str, stored: bytes) -> None:
+        """Put a blob anew that lies there for long: what was put lately is not cleaned up."""
+        put_at = self._artifacts.put_at(name)
+        if put_at is None or put_at < Clock().now() - NEW_FOR:
+            self._artifacts.put(name, stored)
+
+    def _verified(self, sha256: str, byte_count: int, storage_uri: str) -> tuple[bytes, bytes]:
+        """Return a blob's bytes, as they were received and as they are stored."""
         try:
             stored = self._artifacts.get(storage_uri)
             if zstandard.frame_content_size(stored) != byte_count:
@@ -121,7 +145,7 @@ class Captures:
             raise self._changed(storage_uri, sha256, f"no zstd: {error}") from error
         if (found := hashlib.sha256(body).hexdigest()) != sha256:
             raise self._changed(storage_uri, sha256, f"bytes whose SHA-256 is {found}")
-        return body
+        return body, stored
 
     def _changed(self, storage_uri: str, sha256: str, found: str) -> BlobError:
         return BlobError(

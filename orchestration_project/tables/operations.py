@@ -68,6 +68,17 @@ operations_evaluations = table(
     moment("evaluated_at", "UTC time"),
 )
 
+operations_removals = table(
+    "operations_removals",
+    "One row per artifact that was cleaned up, recorded before it was deleted.",
+    text("name", "The artifact, relative to the artifact store", key=True),
+    moment("removed_at", "UTC time", key=True),
+    text("kind", "captured bytes, staged rows or picture"),
+    count("byte_count", "Size as stored, bytes"),
+    moment("put_at", "UTC time at which it was last put into the store"),
+    text("run_id", "Dagster run"),
+)
+
 operations_runs = table(
     "operations_runs",
     "One row per run of Dagster, also after Dagster has forgotten it.",

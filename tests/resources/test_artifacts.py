@@ -7,6 +7,7 @@ import stat
 import subprocess
 import sys
 import urllib.request
+from datetime import timedelta
 from uuid import uuid4
 
 import polars as pl
@@ -15,6 +16,7 @@ from moto.server import ThreadedMotoServer
 
 from orchestration_project.errors import ConfigurationError, TransientError
 from orchestration_project.resources.artifacts import PARTIAL, open_artifacts, put_frame
+from orchestration_project.resources.clock import Clock
 from orchestration_project.settings import PROJECT_ROOT, child_environment
 
 NAME = "blobs/ab/a name+%41#?.zst"
@@ -80,6 +82,34 @@ def test_what_is_deleted_is_gone_alone(store):
     store.put(f"{NAME}.kept", b"two")
     store.delete(NAME)
     assert (store.has(NAME), store.get(f"{NAME}.kept")) == (False, b"two")
+
+
+def test_what_is_stored_is_listed_with_its_size(store):
+    assert list(store.listed()) == []
+    before = Clock().now() - timedelta(seconds=2)  # S3 tells whole seconds
+    for name, content in {NAME: b"three", "staged/x/y.parquet": b""}.items():
+        store.put(name, content)
+    found = sorted(store.listed())
+    assert [each[:2] for each in found] == [(NAME, 5), ("staged/x/y.parquet", 0)]
+    assert all(before <= each.put_at <= Clock().now() for each in found)
+    assert store.put_at(NAME) == found[0].put_at
+
+
+def test_only_what_was_put_before_a_time_is_deleted(store):
+    store.put(NAME, b"one")
+    put_at = store.put_at(NAME)
+    assert not store.delete_older(NAME, put_at)
+    assert store.has(NAME)
+    assert store.delete_older(NAME, put_at + timedelta(seconds=1))
+    assert (store.put_at(NAME), store.has(NAME)) == (None, False)
+    assert not store.delete_older(NAME, put_at + timedelta(seconds=1))
+
+
+def test_what_is_being_written_is_not_listed(tmp_path):
+    store = open_artifacts(str(tmp_path))
+    store.put("a", b"")
+    (tmp_path / PARTIAL / "half").write_bytes(b"x")
+    assert [each.name for each in store.listed()] == ["a"]
 
 
 def test_what_is_not_there_is_a_file_not_found(store):

@@ -134,3 +134,16 @@ def test_a_config_that_gives_no_time_is_told_what_one_is():
     with pytest.raises(ConfigurationError, match="since is no time"):
         moment_of("yesterday")
     assert moment_of("2026-03-02T13:00:00+01:00") == datetime(2026, 3, 2, 12, tzinfo=UTC)
+
+
+def test_the_job_that_prunes_only_measures_until_told_otherwise(instance, url):
+    first = execute(instance, "operations_reconcile")
+    execute(instance, "operations_reconcile")
+    config = {"older_than_days": 1}
+    told = []
+    for wanted in ({}, config, config | {"dry_run": False}):
+        ops = {"prune_run_logs": {"config": wanted}}
+        [found] = told_by(execute(instance, "operations_prune", ops=ops))["run_logs"].values()
+        told.append((found["dry_run"], found["runs"], found["bytes"], found["runs_not_in_ledger"]))
+    assert told == [(True, 0, 0, 0), (True, 0, 0, 0), (False, 0, 0, 0)]  # all are of today
+    assert instance.get_records_for_run(first.run_id).records

@@ -47,6 +47,7 @@ def test_these_are_the_tables():
         "operations_evaluations",
         "operations_presets",
         "operations_readiness",
+        "operations_removals",
         "operations_runs",
         "operations_steps",
         "operations_verified_configs",

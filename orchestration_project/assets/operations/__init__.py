@@ -1,18 +1,24 @@
-"""The assets of operations: what ran and how it stands, what it needs, presets, retries."""
+"""The assets of operations: what ran and what it left, what it needs, presets, retries."""
 
+from orchestration_project.assets.operations.artifacts import artifacts
+from orchestration_project.assets.operations.cleanup import removals
 from orchestration_project.assets.operations.control_tower import control_tower
 from orchestration_project.assets.operations.presets import presets_asset
 from orchestration_project.assets.operations.retries import RETRY_JOB, retry_failures
+from orchestration_project.assets.operations.run_logs import run_logs
 from orchestration_project.assets.operations.runs import ledger
 from orchestration_project.assets.operations.sessions import sessions
 from orchestration_project.assets.operations.verification import verification
 
 __all__ = [
     "RETRY_JOB",
+    "artifacts",
     "control_tower",
     "ledger",
     "presets_asset",
+    "removals",
     "retry_failures",
+    "run_logs",
     "sessions",
     "verification",
 ]

@@ -1,5 +1,6 @@
 """How the assets of operations look in the catalogue, and the times that their configs take."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -11,8 +12,12 @@ from orchestration_project.tables.conditions import MOMENT, read_moment
 
 GROUP = "operations"
 OWNERS = ["team:operations"]
-RUNS, STEPS, SESSIONS, CONTROL_TOWER, PRESETS = (
-    dg.AssetKey([GROUP, noun]) for noun in ("runs", "steps", "sessions", "control_tower", "presets")
+RUNS, STEPS, SESSIONS, CONTROL_TOWER, PRESETS, RUN_LOGS, ARTIFACTS, REMOVALS = (
+    dg.AssetKey([GROUP, noun])
+    for noun in (
+        *("runs", "steps", "sessions", "control_tower", "presets"),
+        *("run_logs", "artifacts", "removals"),
+    )
 )
 
 
@@ -40,6 +45,20 @@ def asset_spec(key: dg.AssetKey, rows: Table, kinds: set[str], *deps: dg.AssetKe
         kinds=kinds,
         tags={"domain": GROUP},
         metadata=metadata,
+    )
+
+
+def report_spec(key: dg.AssetKey, description: str, columns: Mapping[str, str]) -> dg.AssetSpec:
+    """Return an asset that is no table: a job looks, and shows what it found in the metadata."""
+    shown = [dg.TableColumn(name, description=comment) for name, comment in columns.items()]
+    return dg.AssetSpec(
+        key,
+        description=description,
+        group_name=GROUP,
+        owners=OWNERS,
+        kinds={"report"},
+        tags={"domain": GROUP},
+        metadata={"dagster/column_schema": dg.TableSchema(columns=shown)},
     )
 
 

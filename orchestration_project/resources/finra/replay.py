@@ -120,7 +120,7 @@ def _delivery(recorded: Recorded, captures: Sequence[Capture], *, turns_back: bo
 def _capture(store: Captures, part: RecordedPart) -> Capture:
     """Return a capture as it was when it was fetched; a file's request names its market."""
     request = json.loads(part.request)
-    body = store.verified(
+    body = store.taken_up(
         sha256=part.sha256, byte_count=part.byte_count, storage_uri=part.storage_uri
     )
     fetched = Fetched(

@@ -1,0 +1,91 @@
+"""What the artifact store holds: captures by filter, all by kind, and whether its tables agree."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import dagster as dg
+import polars as pl
+from pydantic import Field
+
+from orchestration_project.assets.operations.catalogue import ARTIFACTS, report_spec
+from orchestration_project.resources.artifacts import ArtifactStore
+from orchestration_project.resources.inventory import Inventory, read_captures, take_inventory
+from orchestration_project.resources.shown import table_of
+from orchestration_project.resources.warehouse import Warehouse
+
+COLUMNS = {
+    "kind": "captured bytes, staged rows, picture, or other",
+    "artifact_count": "How many there are",
+    "byte_count": "What they take as stored, bytes",
+}
+
+NAMES_SHOWN = 20
+PROBLEMS = {"problem": pl.String, "artifact": pl.String}
+
+
+class ArtifactsWanted(dg.Config):
+    """Which captures are listed, and how closely the store is looked at."""
+
+    where: list[str] = Field(
+        default=[],
+        description="Conditions on columns of captures that must all hold, as export takes them: "
+        "partition_key=T1|2026-10-05, run_id=..., fetched_at>=2026-11-01T00:00:00Z.",
+    )
+    limit: int = Field(default=50, ge=1, le=500, description="At most so many, the latest first.")
+    read_all: bool = Field(
+        default=False, description="Read all captured bytes, and compute their SHA-256 anew."
+    )
+
+
+@dg.multi_asset(
+    name="list_artifacts",
+    specs=[report_spec(ARTIFACTS, "One row per kind of artifact that is stored.", COLUMNS)],
+    check_specs=[
+        dg.AssetCheckSpec(
+            "hold_what_was_captured",
+            asset=ARTIFACTS,
+            description="Every blob that the tables name is stored, with the bytes of its SHA-256.",
+        )
+    ],
+)
+def artifacts(
+    config: ArtifactsWanted,
+    artifacts: dg.ResourceParam[ArtifactStore],
+    warehouse: dg.ResourceParam[Warehouse],
+) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
+    """List captures, count what is stored, and compare it with the tables."""
+    found = read_captures(warehouse, config.where, config.limit)
+    inventory = take_inventory(warehouse, artifacts, read_all=config.read_all)
+    yield dg.MaterializeResult(
+        asset_key=ARTIFACTS,
+        metadata={
+            "captures": table_of(found.cast({"capture_id": pl.String})),  # a browser would round it
+            "captures_listed": len(found),
+            "kinds": table_of(inventory.kinds),
+            "artifacts": int(inventory.kinds["artifact_count"].sum()),
+            "bytes": int(inventory.kinds["byte_count"].sum()),
+        },
+    )
+    yield _check(inventory)
+
+
+def _check(inventory: Inventory) -> dg.AssetCheckResult:
+    missing, unnamed = inventory.found.missing, inventory.found.unnamed
+    wrong = {"missing": missing, "changed": inventory.changed, "unnamed": unnamed}
+    shown = [
+        {"problem": problem, "artifact": name}
+        for problem, names in wrong.items()
+        for name in names[:NAMES_SHOWN]
+    ]
+    return dg.AssetCheckResult(
+        asset_key=ARTIFACTS,
+        check_name="hold_what_was_captured",
+        passed=not missing and not inventory.changed,
+        metadata={
+            **{f"{problem}_count": len(names) for problem, names in wrong.items()},
+            "read_count": inventory.read_count,
+            "examples": table_of(
+                pl.DataFrame(shown, {"problem": pl.String, "artifact": pl.String})
+            ),
+        },
+    )

@@ -1,0 +1,79 @@
+"""Artifacts that are old and that nothing needs, measured and, when asked to, deleted."""
+
+from typing import Any
+
+import dagster as dg
+import polars as pl
+from pydantic import Field
+
+from orchestration_project.assets.operations.catalogue import ARTIFACTS, REMOVALS, asset_spec
+from orchestration_project.domains.operations.artifacts import CAPTURED, PICTURE, STAGED
+from orchestration_project.resources.artifacts import ArtifactStore
+from orchestration_project.resources.cleanup import (
+    Retention,
+    clean_up,
+    plan_cleanup,
+    refuse_shared_store,
+    totals,
+)
+from orchestration_project.resources.clock import Clock
+from orchestration_project.resources.shown import table_of
+from orchestration_project.resources.warehouse import Warehouse
+from orchestration_project.settings import Settings
+from orchestration_project.tables.operations import operations_removals
+
+NAMES_SHOWN = 50
+
+
+class CleaningUp(dg.Config):
+    """Whether artifacts go."""
+
+    dry_run: bool = Field(default=True, description="Only say what would go; false deletes it.")
+    only_database: bool = Field(
+        default=False,
+        description="No other database uses this artifact store; without that, captured bytes are "
+        "not deleted.",
+    )
+
+
+@dg.multi_asset(
+    name="clean_up_artifacts",
+    specs=[asset_spec(REMOVALS, operations_removals, {"ledger"}, ARTIFACTS)],
+)
+def removals(
+    context: dg.AssetExecutionContext,
+    config: CleaningUp,
+    artifacts: dg.ResourceParam[ArtifactStore],
+    clock: dg.ResourceParam[Clock],
+    settings: dg.ResourceParam[Settings],
+    warehouse: dg.ResourceParam[Warehouse],
+) -> dg.MaterializeResult[Any]:
+    """Find the artifacts that may go, and delete them unless this is a dry run."""
+    now = clock.now()
+    plan = plan_cleanup(warehouse, artifacts, retention_of(settings), now=now)
+    went = plan.files
+    if not config.dry_run:
+        refuse_shared_store(plan, only_database=config.only_database)
+        went = clean_up(warehouse, artifacts, plan, now=now, run_id=context.run.run_id)
+    kinds = totals(went)
+    names = [file.name for files in went.values() for file in files]
+    return dg.MaterializeResult(
+        asset_key=REMOVALS,
+        metadata={
+            "dry_run": config.dry_run,
+            "kinds": table_of(kinds),
+            "artifacts": int(kinds["artifact_count"].sum()),
+            "bytes": int(kinds["byte_count"].sum()),
+            "examples": table_of(pl.DataFrame({"artifact": names[:NAMES_SHOWN]})),
+        },
+    )
+
+
+def retention_of(settings: Settings) -> Retention:
+    """Return what the settings say of each kind."""
+    days = {
+        CAPTURED: settings.artifacts_captured_days,
+        STAGED: settings.artifacts_staged_days,
+        PICTURE: settings.artifacts_picture_days,
+    }
+    return Retention(days, settings.artifacts_keep_newest)

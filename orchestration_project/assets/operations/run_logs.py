@@ -1,0 +1,70 @@
+"""What old runs left in Dagster's own storage, measured and, when asked to, freed."""
+
+from datetime import timedelta
+from typing import Any
+
+import dagster as dg
+import polars as pl
+from pydantic import Field
+
+from orchestration_project.assets.operations.catalogue import RUN_LOGS, report_spec
+from orchestration_project.resources.clock import Clock
+from orchestration_project.resources.ledger import Ledger
+from orchestration_project.resources.run_logs import prune
+from orchestration_project.resources.shown import table_of
+from orchestration_project.resources.warehouse import Warehouse
+from orchestration_project.settings import Settings
+
+COLUMNS = {
+    "store": "Where it lies: the event log, or the compute logs",
+    "run_count": "Runs that left something there",
+    "item_count": "Lines of the event log in PostgreSQL; files elsewhere",
+    "byte_count": "What it takes, bytes; of lines without their indexes",
+}
+
+
+class Pruning(dg.Config):
+    """Which logs, and whether they go."""
+
+    dry_run: bool = Field(
+        default=True, description="Only measure what would be freed; false deletes it."
+    )
+    older_than_days: int | None = Field(
+        default=None,
+        ge=1,
+        description="Of runs that ended so many days ago; without it, DAGSTER_RUN_LOG_DAYS.",
+    )
+
+
+@dg.multi_asset(
+    name="prune_run_logs",
+    specs=[
+        report_spec(
+            RUN_LOGS, "One row per store of Dagster's in which old runs left something.", COLUMNS
+        )
+    ],
+)
+def run_logs(
+    context: dg.AssetExecutionContext,
+    config: Pruning,
+    clock: dg.ResourceParam[Clock],
+    settings: dg.ResourceParam[Settings],
+    warehouse: dg.ResourceParam[Warehouse],
+) -> dg.MaterializeResult[Any]:
+    """Measure what finished runs left in Dagster's logs, and free it unless this is a dry run."""
+    days = config.older_than_days or settings.dagster_run_log_days
+    before = Clock().now() - timedelta(days=days)  # the machine's time, as Dagster's runs have
+    ledger = Ledger(warehouse, clock)
+    found = prune(context.instance, ledger, before, dry_run=config.dry_run)
+    rows = [{"store": name, **left._asdict()} for name, left in found.freed.items()]
+    return dg.MaterializeResult(
+        asset_key=RUN_LOGS,
+        metadata={
+            "dry_run": config.dry_run,
+            "before": before.isoformat(),
+            "stores": table_of(pl.DataFrame(rows)),
+            "runs": max(left.run_count for left in found.freed.values()),
+            "bytes": sum(left.byte_count for left in found.freed.values()),
+            "runs_not_in_ledger": found.unrecorded_count,
+        },
+    )

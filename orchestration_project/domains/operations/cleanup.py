@@ -1,0 +1,83 @@
+"""Which artifacts may be cleaned up: old ones that nothing current leads to."""
+
+from collections.abc import Collection, Iterable
+from datetime import datetime
+from typing import NamedTuple
+
+import polars as pl
+
+SERIES, PLACE = r"^(.*)#\d+$", r"#(\d+)$"
+"""In a delivery's group_id: its table and partition, and its place among their deliveries."""
+
+
+class File(NamedTuple):
+    """An artifact by name, with its size in bytes, and when it was last put."""
+
+    name: str
+    byte_count: int
+    put_at: datetime
+
+
+def removable_blobs(
+    captures: pl.DataFrame,
+    *,
+    whole: Collection[str],
+    current: Collection[int],
+    before: datetime,
+    keep_newest: int,
+) -> set[str]:
+    """Return the SHA-256 of the blobs whose bytes nobody will need.
+
+    Kept are all captures of a delivery that a current row was read from, of the newest deliveries
+    of each partition, and of the newest that were read whole; and what was fetched lately.
+
+    Args:
+        captures: capture_id, sha256, group_id and fetched_at of every capture.
+        whole: The group_id of the deliveries that were read whole, so that they can be replayed.
+        current: The capture_id of all rows of all published tables.
+        before: Blobs that were fetched at this time or later stay.
+        keep_newest: How many deliveries of each partition stay, at least.
+    """
+    marked = captures.with_columns(
+        pl.col("group_id").str.extract(SERIES).alias("series"),
+        pl.col("group_id").str.extract(PLACE).cast(pl.Int64).alias("place"),
+        pl.col("group_id").is_in(list(whole)).alias("is_whole"),
+        pl.col("capture_id").is_in(list(current)).alias("is_current"),
+    )
+    kept_groups = pl.concat(
+        [
+            marked.filter("is_current").select("group_id"),
+            _newest(marked, keep_newest),
+            _newest(marked.filter("is_whole"), keep_newest),
+            marked.filter(pl.col("series").is_null()).select("group_id"),  # not a name of ours
+        ]
+    ).unique()
+    is_kept = pl.col("group_id").is_in(kept_groups["group_id"].to_list())
+    is_lately = pl.col("fetched_at") >= before
+    blobs = marked.group_by("sha256").agg((is_kept | is_lately).any().alias("stays"))
+    return set(blobs.filter(~pl.col("stays"))["sha256"])
+
+
+def _newest(marked: pl.DataFrame, number: int) -> pl.DataFrame:
+    """Return the last deliveries of each series."""
+    deliveries = marked.select("series", "group_id", "place").unique()
+    rank = pl.col("place").rank("dense", descending=True).over("series")
+    return deliveries.filter(rank <= number).select("group_id")
+
+
+def removable_files(files: Iterable[File], *, before: datetime, keep_newest: int) -> list[File]:
+    """Return the files that were put before that time, but the newest of each folder and ending.
+
+    What no table names (staged rows, pictures) is told apart by that alone.
+    """
+    series: dict[tuple[str, str], list[File]] = {}
+    for file in files:
+        folder, _, name = file.name.rpartition("/")
+        series.setdefault((folder, name.rpartition(".")[2]), []).append(file)
+    old = [
+        file
+        for some in series.values()
+        for file in sorted(some, key=lambda each: (each.put_at, each.name))[:-keep_newest]
+        if file.put_at < before
+    ]
+    return sorted(old)

@@ -1,0 +1,94 @@
+"""Signs of life of runs, in Dagster's PostgreSQL, where every machine can see them.
+
+A process can only be looked up on its own machine. So the process that executes a run says in
+Dagster's table of keys and values, from the run's start to its end, that it lives. Times are the
+server's, so that no two clocks are compared; and an outage of the server is nobody's silence.
+"""
+
+import logging
+import socket
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from threading import Event, Lock, Thread
+from typing import NamedTuple
+
+from dagster._core.storage.runs.schema import KeyValueStoreTable
+from sqlalchemy import Connection, delete, literal, select, text
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.exc import SQLAlchemyError
+
+SECONDS_BETWEEN_BEATS = 15
+
+PREFIX = "orchestration_project/alive/"
+
+NOW = text("extract(epoch FROM clock_timestamp())::text")
+SILENCE = text(
+    "SELECT least(extract(epoch FROM clock_timestamp()) - :beat, "
+    "extract(epoch FROM clock_timestamp() - pg_postmaster_start_time()))"
+)
+
+_kvs = KeyValueStoreTable.c
+_logger = logging.getLogger(__name__)
+
+
+class Beat(NamedTuple):
+    """A run's last sign of life: on which machine, and for how long it has been silent, seconds."""
+
+    machine: str
+    silent_seconds: float
+
+
+class Heartbeats:
+    """The signs of life of runs, kept by a thread for each run that this process executes."""
+
+    def __init__(self, connect: Callable[[], AbstractContextManager[Connection]]) -> None:
+        self._connect = connect
+        self._lock = Lock()
+        self._ends: dict[str, Event] = {}
+
+    def begin(self, run_id: str) -> None:
+        """Give a sign now, and again and again until the run or the process ends."""
+        end = Event()
+        with self._lock:
+            self._ends[run_id] = end
+        self._beat(run_id)
+        Thread(target=self._go_on, args=(run_id, end), name=f"alive {run_id}", daemon=True).start()
+
+    def end(self, run_id: str) -> None:
+        """Give no more signs of this run, and forget those it gave."""
+        with self._lock:
+            end = self._ends.pop(run_id, None)
+        if end is not None:
+            end.set()
+        with self._connect() as connection:
+            connection.execute(delete(KeyValueStoreTable).where(_kvs.key == PREFIX + run_id))
+
+    def last(self, run_id: str) -> Beat | None:
+        """Return the run's last sign of life, None if it gave none."""
+        found = select(_kvs.value).where(_kvs.key == PREFIX + run_id)
+        with self._connect() as connection:
+            told = connection.scalar(found)
+            if told is None:
+                return None
+            machine, at = told.rsplit(" ", 1)
+            silent = connection.execute(SILENCE, {"beat": float(at)}).scalar_one()
+        return Beat(machine, float(silent))
+
+    def _go_on(self, run_id: str, end: Event) -> None:
+        while not end.wait(SECONDS_BETWEEN_BEATS):
+            try:
+                self._beat(run_id)
+            except SQLAlchemyError as error:  # the next one may get through
+                _logger.warning("no sign of life of run %s could be given: %s", run_id, error)
+
+    def _beat(self, run_id: str) -> None:
+        sign = literal(f"{socket.gethostname()} ").concat(NOW)
+        row = insert(KeyValueStoreTable).from_select(
+            ["key", "value"], select(literal(PREFIX + run_id), sign)
+        )
+        with self._connect() as connection:
+            connection.execute(
+                row.on_conflict_do_update(
+                    index_elements=[_kvs.key], set_={"value": row.excluded.value}
+                )
+            )

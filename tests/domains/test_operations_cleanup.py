@@ -1,0 +1,114 @@
+"""What may be cleaned up, against a model that says it the slow way."""
+
+from datetime import UTC, datetime, timedelta
+
+import polars as pl
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from orchestration_project.domains.operations.cleanup import (
+    File,
+    removable_blobs,
+    removable_files,
+)
+from tests.properties import bounded
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+SCHEMA = {
+    "capture_id": pl.Int64,
+    "sha256": pl.String,
+    "group_id": pl.String,
+    "fetched_at": pl.Datetime("us", "UTC"),
+}
+
+times = st.integers(0, 5).map(lambda days: START + timedelta(days=days))
+captures = st.lists(
+    st.tuples(
+        st.sampled_from("pqrst"),
+        st.sampled_from("ab"),
+        st.integers(8, 12),  # two figures come after one
+        times,
+    ),
+    max_size=12,
+)
+
+
+def place_of(group: str) -> int:
+    return int(group.split("#")[1])
+
+
+@settings(bounded, max_examples=200)
+@given(st.data(), captures, times, st.integers(1, 3))
+def test_no_blob_goes_that_a_current_row_a_newest_delivery_or_a_late_fetch_leads_to(
+    data, drawn, before, keep_newest
+):
+    rows = [
+        (number, sha256, f"t:T1|{week}#{place}", at)
+        for number, (sha256, week, place, at) in enumerate(drawn)
+    ]
+    all_groups = sorted({row[2] for row in rows})
+    whole = set(data.draw(st.lists(st.sampled_from(all_groups)))) if rows else set()
+    current = set(data.draw(st.lists(st.sampled_from(range(len(rows)))))) if rows else set()
+
+    stays = {sha256 for _, sha256, _, at in rows if at >= before}
+    for series in ("t:T1|a", "t:T1|b"):
+        own = sorted((each for each in all_groups if each.startswith(series)), key=place_of)
+        kept = {*own[-keep_newest:], *[each for each in own if each in whole][-keep_newest:]}
+        kept |= {group for number, _, group, _ in rows if number in current}
+        stays |= {sha256 for _, sha256, group, _ in rows if group in kept}
+
+    found = removable_blobs(
+        pl.DataFrame(rows, SCHEMA, orient="row"),
+        whole=whole,
+        current=current,
+        before=before,
+        keep_newest=keep_newest,
+    )
+    assert found == {row[1] for row in rows} - stays
+
+
+def test_a_capture_whose_delivery_has_no_name_of_ours_stays():
+    row = (1, "p", "somebody's", START)
+    found = removable_blobs(
+        pl.DataFrame([row], SCHEMA, orient="row"),
+        whole=set(),
+        current=set(),
+        before=START + timedelta(days=9),
+        keep_newest=1,
+    )
+    assert found == set()
+
+
+files = st.lists(
+    st.builds(
+        File,
+        st.builds(
+            "{}/{}.{}".format, st.sampled_from("ab"), st.integers(0, 9), st.sampled_from("xy")
+        ),
+        st.just(1),
+        times,
+    ),
+    unique_by=lambda file: file.name,
+)
+
+
+@settings(bounded, max_examples=100)
+@given(files, times, st.integers(1, 3))
+def test_of_each_folder_and_ending_the_newest_files_stay_and_all_that_are_young(
+    given_files, before, keep_newest
+):
+    going = removable_files(given_files, before=before, keep_newest=keep_newest)
+    assert all(file.put_at < before for file in going)
+    for folder in "ab":
+        for ending in "xy":
+            own = [
+                file
+                for file in given_files
+                if file.name.startswith(folder) and file.name.endswith(ending)
+            ]
+            stays = [file for file in own if file not in going]
+            gone = [file for file in own if file in going]
+            assert len(stays) >= min(keep_newest, len(own))
+            assert all(old.put_at <= new.put_at for old in gone for new in stays)
+            old_ones = [file for file in own if file.put_at < before]
+            assert len(gone) == max(0, min(len(old_ones), len(own) - keep_newest))

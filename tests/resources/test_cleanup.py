@@ -1,0 +1,137 @@
+"""Cleaning up, on both databases: what goes is recorded, and nothing that is needed goes."""
+
+import os
+from datetime import timedelta
+
+import dagster as dg
+import pytest
+
+from orchestration_project.assets.operations import removals
+from orchestration_project.errors import ConfigurationError
+from orchestration_project.resources.artifacts import FolderStore
+from orchestration_project.resources.captures import BlobError, Captures
+from orchestration_project.resources.cleanup import Retention, clean_up, plan_cleanup
+from orchestration_project.resources.clock import Clock
+from orchestration_project.resources.inventory import take_inventory
+from orchestration_project.settings import Settings
+from orchestration_project.tables.finra import finra_otc_weekly
+from orchestration_project.tables.operations import operations_removals
+from tests.resources.weeks import row
+
+DAY = timedelta(days=1)
+KEEP_ONE = Retention({"captured bytes": 10, "staged rows": 10, "picture": None}, keep_newest=1)
+
+
+@pytest.fixture
+def store(desk) -> FolderStore:
+    return FolderStore(desk.folder)
+
+
+def age(desk, days: float = 20) -> None:
+    """Make all that is stored so old."""
+    at = (Clock().now() - days * DAY).timestamp()
+    for path in desk.folder.rglob("*"):
+        if path.is_file():
+            os.utime(path, (at, at))
+
+
+@pytest.fixture
+def history(desk, store, clock):
+    """Five deliveries of a week: B still stands as the first had it, A as the last did."""
+    captures = {}
+    for version, shares in enumerate((1, 2, 3, 2, 5)):
+        captures[version] = desk.capture(f"{shares}".encode())
+        rows = (row("A", share_quantity=shares), row("B"))
+        desk.land(*rows, version=f"v{version}", captures=[captures[version]])
+    for name in ("old", "new"):
+        store.put(f"staged/{name}.parquet", b"12345")
+    age(desk)
+    os.utime(desk.folder / "staged" / "new.parquet")
+    desk.capture(b"of a load that was killed, or of another database")
+    clock.at += 20 * DAY
+    return captures
+
+
+def deleted_by(desk, store, clock, retention=KEEP_ONE) -> list[str]:
+    plan = plan_cleanup(desk.warehouse, store, retention, now=clock.now())
+    deleted = clean_up(desk.warehouse, store, plan, now=clock.now(), run_id="r")
+    return sorted(file.name for files in deleted.values() for file in files)
+
+
+def test_what_nothing_needs_goes_and_is_recorded_and_the_check_holds(desk, store, clock, history):
+    gone = [history[1].storage_uri, history[2].storage_uri]
+    assert deleted_by(desk, store, clock) == sorted([*gone, "staged/old.parquet"])
+    recorded = desk.rows(operations_removals, "name", "kind", "run_id")
+    staged = ("staged/old.parquet", "staged rows", "r")
+    assert sorted(recorded) == sorted([*((name, "captured bytes", "r") for name in gone), staged])
+    inventory = take_inventory(desk.warehouse, store, read_all=True)
+    assert (inventory.found.missing, inventory.changed) == ([], [])
+    assert deleted_by(desk, store, clock) == []
+    needed = set(desk.rows(finra_otc_weekly, "capture_id"))
+    assert len(needed) == 2
+
+
+def test_bytes_that_are_fetched_again_after_they_went_are_kept_like_any_others(
+    desk, store, clock, history
+):
+    deleted_by(desk, store, clock)
+    clock.at += DAY
+    again = desk.capture(b"2", fetched_at=clock.now())
+    desk.land(row("A", share_quantity=2), version="v9", captures=[again])
+    assert take_inventory(desk.warehouse, store, read_all=True).found.missing == []
+    store.delete_older(again.storage_uri, Clock().now() + DAY)
+    inventory = take_inventory(desk.warehouse, store, read_all=True)
+    assert inventory.found.missing == [again.storage_uri]
+
+
+def test_what_a_load_or_a_replay_takes_up_after_the_plan_was_made_stays(
+    desk, store, clock, history
+):
+    plan = plan_cleanup(desk.warehouse, store, KEEP_ONE, now=clock.now())
+    fetched, replayed = history[1], history[2]
+    desk.capture(b"2")
+    Captures(store).taken_up(sha256=replayed.sha256, byte_count=1, storage_uri=replayed.storage_uri)
+    deleted = clean_up(desk.warehouse, store, plan, now=clock.now(), run_id="r")
+    assert deleted["captured bytes"] == []
+    assert store.has(fetched.storage_uri)
+    assert store.has(replayed.storage_uri)
+
+
+def test_bytes_that_were_cleaned_up_are_not_to_be_had(desk, store, clock, history):
+    deleted_by(desk, store, clock)
+    with pytest.raises(BlobError, match="is not what was captured"):
+        Captures(store).verified(
+            sha256=history[1].sha256, byte_count=1, storage_uri=history[1].storage_uri
+        )
+
+
+def run_job(desk, store, clock, **config) -> dg.ExecuteInProcessResult:
+    made = Settings(artifacts_captured_days=10, artifacts_keep_newest=1)  # pyright: ignore[reportCallIssue] - pydantic fills the others
+    return dg.materialize(
+        [removals],
+        resources={
+            "artifacts": store,
+            "clock": clock,
+            "settings": made,
+            "warehouse": desk.warehouse,
+        },
+        run_config={"ops": {"clean_up_artifacts": {"config": config}}},
+    )
+
+
+def test_the_job_deletes_only_when_told_and_captured_bytes_only_of_a_store_that_is_not_shared(
+    desk, store, clock, history
+):
+    before = sorted(store.listed())
+    [made] = run_job(desk, store, clock).asset_materializations_for_node("clean_up_artifacts")
+    assert (made.metadata["dry_run"].value, made.metadata["artifacts"].value) == (True, 2)
+    with pytest.raises(ConfigurationError, match="captured bytes are not deleted"):
+        run_job(desk, store, clock, dry_run=False)
+    assert sorted(store.listed()) == before
+    assert desk.count(operations_removals) == 0
+    done = run_job(desk, store, clock, dry_run=False, only_database=True)
+    [made] = done.asset_materializations_for_node("clean_up_artifacts")
+    assert made.metadata["bytes"].value == sum(
+        each.byte_count for each in before if each not in set(store.listed())
+    )
+    assert desk.count(operations_removals) == 2

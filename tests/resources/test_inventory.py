@@ -1,0 +1,107 @@
+"""What the artifact store holds, listed, found and compared with the tables, on both databases."""
+
+from datetime import timedelta
+
+import dagster as dg
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from orchestration_project.assets.operations import artifacts
+from orchestration_project.domains.operations.artifacts import by_kind, compared
+from orchestration_project.errors import ConfigurationError
+from orchestration_project.resources.artifacts import FolderStore
+from orchestration_project.resources.clock import Clock
+from orchestration_project.resources.inventory import find_blob, read_captures, take_inventory
+from tests.properties import bounded
+from tests.resources.weeks import FAILED, row
+
+
+@pytest.fixture
+def store(desk) -> FolderStore:
+    return FolderStore(desk.folder)
+
+
+def capture(desk, *bodies: bytes, **landing):
+    captures = [desk.capture(body) for body in bodies]
+    desk.land(row("A"), captures=captures, **landing)
+    return captures
+
+
+def looked_at(desk, store, **config) -> tuple[dict, dg.AssetCheckEvaluation]:
+    """Return what the asset shows, and how its check came out."""
+    result = dg.materialize(
+        [artifacts],
+        resources={"artifacts": store, "warehouse": desk.warehouse},
+        run_config={"ops": {"list_artifacts": {"config": config}}},
+    )
+    [made] = result.asset_materializations_for_node("list_artifacts")
+    [check] = result.get_asset_check_evaluations()
+    return {name: value.value for name, value in made.metadata.items()}, check
+
+
+def test_captures_are_listed_by_conditions_and_all_artifacts_counted_by_kind(desk, store):
+    first, _ = capture(desk, b"one", b"two")
+    store.put("staged/x.parquet", b"12345")
+    told, check = looked_at(desk, store, where=["part_number=1"])
+    [record] = told["captures"].records
+    assert (record.data["sha256"], record.data["byte_count"]) == (first.sha256, 3)
+    assert record.data["partition_key"] == desk.partition_key
+    kinds = {record.data["kind"]: record.data for record in told["kinds"].records}
+    assert kinds["captured bytes"]["artifact_count"] == 2
+    assert kinds["staged rows"]["byte_count"] == 5
+    assert (told["artifacts"], told["captures_listed"]) == (3, 1)
+    assert check.passed
+
+
+def test_the_check_finds_what_is_missing_changed_and_not_named(desk, store):
+    gone, shorter, altered, _ = capture(desk, b"gone", b"shorter", b"altered", b"whole")
+    desk.capture(b"of a load that was killed")
+    store.delete_older(gone.storage_uri, Clock().now() + timedelta(days=1))
+    store.put(shorter.storage_uri, b"")
+    stored = store.get(altered.storage_uri)
+    store.put(altered.storage_uri, stored[:-1] + bytes([stored[-1] ^ 1]))
+
+    quick = take_inventory(desk.warehouse, store, read_all=False)
+    assert quick.found.missing == [gone.storage_uri]
+    assert (quick.changed, quick.read_count) == ([shorter.storage_uri], 1)
+    _, check = looked_at(desk, store, read_all=True)
+    counts = {name: value.value for name, value in check.metadata.items() if "count" in name}
+    assert counts == {
+        "missing_count": 1,
+        "changed_count": 2,
+        "unnamed_count": 1,
+        "read_count": 3,
+    }
+    assert not check.passed
+
+
+def test_a_blob_is_found_by_its_hash_or_by_a_capture_that_was_held_back_too(desk):
+    with pytest.raises(Exception, match="held back"):
+        capture(desk, b"one", audits=[FAILED])
+    found = read_captures(desk.warehouse, [], 9)
+    [capture_id], [sha256] = found["capture_id"], found["sha256"]
+    assert find_blob(desk.warehouse, str(capture_id)) == find_blob(desk.warehouse, sha256.upper())
+
+
+@pytest.mark.parametrize("wanted", ["1", "f" * 64, "a name"])
+def test_what_was_never_captured_is_not_found(desk, wanted):
+    with pytest.raises(ConfigurationError, match=r"captured under|cannot be compared"):
+        find_blob(desk.warehouse, wanted)
+
+
+names = st.sampled_from(["blobs/a", "blobs/b", "staged/a", "plots/a", "x"])
+sizes = st.dictionaries(names, st.integers(0, 2))
+
+
+@given(named=sizes, stored=sizes)
+@settings(bounded, max_examples=50)
+def test_a_comparison_puts_each_name_where_it_belongs(named, stored):
+    found = compared(named, stored)
+    assert set(found.missing) == {name for name in named if name not in stored}
+    assert set(found.unnamed) == {name for name in stored if name not in named}
+    both = named.keys() & stored.keys()
+    assert set(found.resized) == {name for name in both if named[name] != stored[name]}
+    kinds = by_kind(stored.items())
+    assert kinds["artifact_count"].sum() == len(stored)
+    assert kinds["byte_count"].sum() == sum(stored.values())
