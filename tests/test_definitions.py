@@ -16,6 +16,7 @@ from tests import programs
 
 SPECS = sorted(defs.resolve_all_asset_specs(), key=lambda spec: spec.key)
 PRESETS = sorted((PROJECT_ROOT / "presets").glob("*.yaml"))
+PRESETS_DOCS = PROJECT_ROOT / "docs" / "presets.md"
 TAKERS = [LOADING, BACKFILLING]
 
 
@@ -109,6 +110,12 @@ def test_a_preset_is_a_config_of_the_job_that_it_names_and_says_what_it_does(pre
     assert re.match(r"[A-Z].*\.$", read.description)
     job = defs.resolve_job_def(taker.job)
     assert dg.validate_run_config(job, yaml.safe_load(text))
+
+
+def test_the_docs_have_a_row_for_each_preset_and_its_job():
+    rows = re.findall(r"^\| `(\w+)` \| `(\w+)` \|", PRESETS_DOCS.read_text(), re.MULTILINE)
+    read = [read_preset(each.stem, each.read_text(), TAKERS) for each in PRESETS]
+    assert sorted(rows) == sorted((preset.name, preset.job) for preset, _ in read)
 
 
 @pytest.mark.parametrize("taker", TAKERS, ids=lambda taker: taker.job)

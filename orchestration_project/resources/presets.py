@@ -65,7 +65,13 @@ def preset_of_file(name: str, takers: Sequence[Taker]) -> tuple[Preset, Taker]:
             expected=f"one of {', '.join(names)}",
             remedy=f"did you mean {likely[0]}?" if likely else "name one of them",
         )
-    return read_preset(name, (FOLDER / f"{name}.yaml").read_text(encoding="utf-8"), takers)
+    try:
+        content = (FOLDER / f"{name}.yaml").read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(
+            f"the preset {name} is no text", expected="a file in UTF-8", remedy="save it as UTF-8"
+        ) from error
+    return read_preset(name, content, takers)
 
 
 def listed(presets: "Presets", takers: Sequence[Taker]) -> list[dict[str, Any]]:

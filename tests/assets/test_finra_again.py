@@ -62,7 +62,7 @@ def test_the_job_backfills_the_latest_weeks_that_are_missing_as_whoever_launched
     told = backfilled(instance, weeks=1, dry_run=True)
     assert (told["backfill"], told["partition_count"]) == ("none: dry run", 3)
     assert backfilled(instance, weeks=13, only_taken=True)["backfill"] == (
-        "none: all were taken, and none has changed since"
+        "none: none of the weeks is to be loaded"
     )
 
     told = backfilled(instance, {"user": "ada"}, weeks=1, full=True)

@@ -98,7 +98,7 @@ def _launched(
     if running is not None:
         return f"none: {running}, of an earlier run of this job, is not over"
     if not due or dry_run:
-        return "none: dry run" if due else "none: all were taken, and none has changed since"
+        return "none: dry run" if due else "none: none of the weeks is to be loaded"
     return request_backfill(
         context.instance,
         context.repository_def,
