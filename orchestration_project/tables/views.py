@@ -6,25 +6,38 @@ select stand here so that exports, tests and docs derive from them.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, TypeVar
 
-from sqlalchemy import Column, ColumnElement, MetaData, Select, Table, case, select, type_coerce
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    CompoundSelect,
+    MetaData,
+    Select,
+    Table,
+    case,
+    select,
+    type_coerce,
+    union_all,
+)
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 
-from orchestration_project.tables.kinds import BYTEWISE_TEXT, USD_SCALE, Dollars
+from orchestration_project.tables.kinds import BYTEWISE_TEXT, USD_SCALE, Dollars, Query
+
+Selected = TypeVar("Selected", bound=Query)
 
 
 @dataclass(frozen=True)
-class View:
+class View(Generic[Selected]):
     """A view: its columns as a table that nobody creates, and what it selects."""
 
     table: Table
-    select: Select[Any]
+    select: Selected
 
 
-VIEWS: dict[str, View] = {}
+VIEWS: dict[str, View[Any]] = {}
 """Every view that is declared, by name."""
 
 _COLUMNS = MetaData()
@@ -52,7 +65,9 @@ def as_it_is(column: Column[Any]) -> Shown:
     )
 
 
-def view(name: str, comment: str, *columns: Shown, group_by: Sequence[Column[Any]] = ()) -> View:
+def view(
+    name: str, comment: str, *columns: Shown, group_by: Sequence[Column[Any]] = ()
+) -> View[Select[Any]]:
     """Declare a view; with ``group_by``, one of whose rows stands for all that are equal in it."""
     table = Table(
         name,
@@ -70,8 +85,18 @@ def view(name: str, comment: str, *columns: Shown, group_by: Sequence[Column[Any
         comment=comment,
     )
     chosen = select(*(shown.value.label(shown.name) for shown in columns))
-    VIEWS[name] = View(table, chosen.group_by(*group_by) if group_by else chosen)
-    return VIEWS[name]
+    declared = View(table, chosen.group_by(*group_by) if group_by else chosen)
+    VIEWS[name] = declared
+    return declared
+
+
+def view_of_all(
+    name: str, comment: str, columns: Sequence[Column[Any]], *parts: Select[Any]
+) -> View[CompoundSelect[Any]]:
+    """Declare a view of the rows of all ``parts``, each of which selects these columns in order."""
+    declared = View(Table(name, _COLUMNS, *columns, comment=comment), union_all(*parts))
+    VIEWS[name] = declared
+    return declared
 
 
 def labelled(code: Column[str], names: Mapping[str, str]) -> ColumnElement[str]:

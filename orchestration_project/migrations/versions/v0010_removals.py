@@ -1,4 +1,4 @@
-"""What was cleaned up."""
+"""What was cleaned up, and a view of all that happened to data."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -13,9 +13,102 @@ TEXT = sa.Text().with_variant(postgresql.TEXT(collation="C"), "postgresql")
 BIG_INTEGER = sa.BigInteger()
 MOMENT = sa.DateTime().with_variant(postgresql.TIMESTAMP(timezone=True, precision=6), "postgresql")
 
+OPERATIONS_EVENTS = """\
+CREATE VIEW operations_events AS
+SELECT 'captured' AS event,
+captures.fetched_at AS happened_at,
+captures.run_id AS run_id,
+deliveries.table_name AS asset,
+captures.partition_key AS partition_key,
+CAST(captures.capture_id AS TEXT) AS reference,
+captures.url AS detail
+FROM captures LEFT OUTER JOIN deliveries ON deliveries.group_id = captures.group_id
+WHERE deliveries.replay_of IS NULL
+UNION ALL
+SELECT 'checked' AS event,
+deliveries.recorded_at AS happened_at,
+deliveries.run_id AS run_id,
+deliveries.table_name AS asset,
+deliveries.partition_key AS partition_key,
+deliveries.group_id AS reference,
+deliveries.outcome AS detail
+FROM deliveries
+WHERE deliveries.outcome != 'refused'
+UNION ALL
+SELECT deliveries.outcome AS event,
+deliveries.recorded_at AS happened_at,
+deliveries.run_id AS run_id,
+deliveries.table_name AS asset,
+deliveries.partition_key AS partition_key,
+deliveries.group_id AS reference,
+deliveries.source_version AS detail
+FROM deliveries
+WHERE deliveries.outcome IN ('held_back', 'refused')
+UNION ALL
+SELECT 'landed' AS event,
+landings.landed_at AS happened_at,
+landings.run_id AS run_id,
+landings.table_name AS asset,
+landings.partition_key AS partition_key,
+landings.group_id AS reference,
+landings.change_cause AS detail
+FROM landings
+UNION ALL
+SELECT 'restated' AS event,
+landings.landed_at AS happened_at,
+landings.run_id AS run_id,
+landings.table_name AS asset,
+landings.partition_key AS partition_key,
+landings.group_id AS reference,
+CAST(landings.rows_changed + landings.rows_removed AS TEXT) AS detail
+FROM landings
+WHERE landings.change_cause IN ('source', 'metadata')
+UNION ALL
+SELECT 'alerted' AS event,
+operations_alerts.raised_at AS happened_at,
+operations_alerts.run_id AS run_id,
+operations_alerts.assets AS asset,
+operations_alerts.partitions AS partition_key,
+operations_alerts.alert_id AS reference,
+operations_alerts.title AS detail
+FROM operations_alerts
+UNION ALL
+SELECT 'recovered' AS event,
+operations_alerts.ended_at AS happened_at,
+operations_alerts.run_id AS run_id,
+operations_alerts.assets AS asset,
+operations_alerts.partitions AS partition_key,
+operations_alerts.alert_id AS reference,
+operations_alerts.title AS detail
+FROM operations_alerts
+WHERE operations_alerts.state = 'recovered'
+UNION ALL
+SELECT 'cleaned_up' AS event,
+operations_removals.removed_at AS happened_at,
+operations_removals.run_id AS run_id,
+CAST(NULL AS TEXT) AS asset,
+CAST(NULL AS TEXT) AS partition_key,
+operations_removals.name AS reference,
+operations_removals.kind AS detail
+FROM operations_removals
+"""
+
+OPERATIONS_EVENTS_COMMENT = (
+    "One row per event in the life of data: from the tables that hold it, and as long as they do."
+)
+OPERATIONS_EVENTS_COMMENTS = {
+    "event": "What happened, one word; docs/events.md has all",
+    "happened_at": "UTC time",
+    "run_id": "Dagster run; NULL where there is none",
+    "asset": "The table: the asset key, _ for /; of an alert a JSON list of keys; NULL: of none",
+    "partition_key": "Dagster's key of the partition; of an alert a JSON list; NULL: of none",
+    "reference": "capture_id, group_id, alert_id or the name of an artifact",
+    "detail": "The address, outcome, cause, title or kind",
+}
+
 
 def upgrade() -> None:
-    """Create the table."""
+    """Create the table and the view; PostgreSQL also keeps what the view's columns hold."""
     op.create_table(
         "operations_removals",
         sa.Column(
@@ -35,8 +128,19 @@ def upgrade() -> None:
         comment="One row per artifact that was cleaned up, recorded before it was deleted.",
         sqlite_with_rowid=False,
     )
+    op.execute(OPERATIONS_EVENTS)
+    if op.get_bind().dialect.name == "postgresql":
+        _comment("VIEW operations_events", OPERATIONS_EVENTS_COMMENT)
+        for column, comment in OPERATIONS_EVENTS_COMMENTS.items():
+            _comment(f"COLUMN operations_events.{column}", comment)
+
+
+def _comment(what: str, comment: str) -> None:
+    quoted = comment.replace("'", "''")
+    op.execute(f"COMMENT ON {what} IS '{quoted}'")
 
 
 def downgrade() -> None:
-    """Drop it."""
+    """Drop them."""
+    op.execute("DROP VIEW operations_events")
     op.drop_table("operations_removals")

@@ -1,0 +1,140 @@
+"""What happened to data, from capture to clean-up, in one view over the tables that hold it.
+
+No fact is stored twice: each event is a row of another table, which `reference` leads to.
+"""
+
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, Text, cast, literal, null, select, type_coerce
+
+from orchestration_project.tables.kinds import BYTEWISE_TEXT, moment, text
+from orchestration_project.tables.operations import operations_alerts, operations_removals
+from orchestration_project.tables.spine import captures, deliveries, landings
+from orchestration_project.tables.views import view_of_all
+
+_captures, _deliveries, _landings = captures.c, deliveries.c, landings.c
+_alerts, _removals = operations_alerts.c, operations_removals.c
+
+
+def _text(value: ColumnElement[Any] | str) -> ColumnElement[str]:
+    shown = literal(value) if isinstance(value, str) else cast(value, Text)
+    return type_coerce(shown, BYTEWISE_TEXT)
+
+
+_nothing = type_coerce(cast(null(), Text), BYTEWISE_TEXT)
+
+
+def _events(
+    event: ColumnElement[str] | str,
+    happened_at: ColumnElement[Any],
+    run_id: ColumnElement[str],
+    asset: ColumnElement[str],
+    partition_key: ColumnElement[str],
+    reference: ColumnElement[str],
+    detail: ColumnElement[str],
+) -> Select[Any]:
+    columns: list[ColumnElement[Any]] = [
+        (_text(event) if isinstance(event, str) else event).label("event"),
+        happened_at.label("happened_at"),
+        run_id.label("run_id"),
+        asset.label("asset"),
+        partition_key.label("partition_key"),
+        reference.label("reference"),
+        detail.label("detail"),
+    ]
+    return select(*columns)
+
+
+def _of_delivery(event: ColumnElement[str] | str, detail: ColumnElement[str]) -> Select[Any]:
+    return _events(
+        event,
+        _deliveries.recorded_at,
+        _deliveries.run_id,
+        _deliveries.table_name,
+        _deliveries.partition_key,
+        _deliveries.group_id,
+        detail,
+    )
+
+
+def _of_landing(event: str, detail: ColumnElement[str]) -> Select[Any]:
+    return _events(
+        event,
+        _landings.landed_at,
+        _landings.run_id,
+        _landings.table_name,
+        _landings.partition_key,
+        _landings.group_id,
+        detail,
+    )
+
+
+def _of_alert(event: str, happened_at: ColumnElement[Any]) -> Select[Any]:
+    return _events(
+        event,
+        happened_at,
+        _alerts.run_id,
+        _alerts.assets,
+        _alerts.partitions,
+        _alerts.alert_id,
+        _alerts.title,
+    )
+
+
+_captured = (
+    _events(
+        "captured",
+        _captures.fetched_at,
+        _captures.run_id,
+        _deliveries.table_name,
+        _captures.partition_key,
+        _text(_captures.capture_id),
+        _captures.url,
+    )
+    .select_from(captures.outerjoin(deliveries, _deliveries.group_id == _captures.group_id))
+    .where(_deliveries.replay_of.is_(None))  # a replay fetches nothing
+)
+
+_removed = _events(
+    "cleaned_up",
+    _removals.removed_at,
+    _removals.run_id,
+    _nothing,
+    _nothing,
+    _removals.name,
+    _removals.kind,
+)
+
+operations_events = view_of_all(
+    "operations_events",
+    "One row per event in the life of data: from the tables that hold it, and as long as they do.",
+    [
+        text("event", "What happened, one word; docs/events.md has all", key=True),
+        moment("happened_at", "UTC time", key=True),
+        text("run_id", "Dagster run; NULL where there is none", optional=True),
+        text(
+            "asset",
+            "The table: the asset key, _ for /; of an alert a JSON list of keys; NULL: of none",
+            optional=True,
+        ),
+        text(
+            "partition_key",
+            "Dagster's key of the partition; of an alert a JSON list; NULL: of none",
+            optional=True,
+        ),
+        text("reference", "capture_id, group_id, alert_id or the name of an artifact", key=True),
+        text("detail", "The address, outcome, cause, title or kind"),
+    ],
+    _captured,
+    _of_delivery("checked", _deliveries.outcome).where(_deliveries.outcome != "refused"),
+    _of_delivery(_deliveries.outcome, _deliveries.source_version).where(
+        _deliveries.outcome.in_(["held_back", "refused"])
+    ),
+    _of_landing("landed", _landings.change_cause),
+    _of_landing("restated", _text(_landings.rows_changed + _landings.rows_removed)).where(
+        _landings.change_cause.in_(["source", "metadata"])
+    ),
+    _of_alert("alerted", _alerts.raised_at),
+    _of_alert("recovered", _alerts.ended_at).where(_alerts.state == "recovered"),
+    _removed,
+)

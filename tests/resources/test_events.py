@@ -1,0 +1,87 @@
+"""What happened to a partition, told from the tables that hold it, on both databases."""
+
+from collections import Counter
+
+import pytest
+from sqlalchemy import insert, select
+
+from orchestration_project.settings import PROJECT_ROOT
+from orchestration_project.tables.events import operations_events
+from orchestration_project.tables.operations import operations_alerts, operations_removals
+from tests.resources.weeks import FAILED, NOON, row
+
+SHOWN = operations_events.table.c
+ALERT = {
+    "alert_id": "a",
+    "kind": "failed",
+    "severity": "error",
+    "title": "a run failed",
+    "body": "why",
+    "assets": '["finra/otc_weekly"]',
+    "partitions": "[]",
+    "state": "recovered",
+    "open_problems": "[]",
+    "repeated_count": 0,
+    "raised_at": NOON,
+    "ended_at": NOON,
+}
+REMOVAL = {
+    "name": "blobs/x",
+    "removed_at": NOON,
+    "kind": "captured bytes",
+    "byte_count": 1,
+    "put_at": NOON,
+    "run_id": "r",
+}
+
+
+def told(desk) -> list[tuple]:
+    wanted = select(SHOWN.event, SHOWN.asset, SHOWN.partition_key, SHOWN.detail)
+    with desk.warehouse.reading() as connection:
+        return [tuple(each) for each in connection.execute(wanted.order_by(*SHOWN[:2]))]
+
+
+def test_each_event_is_told_once_with_what_it_was_about(desk):
+    desk.land(row("A"), version="v1")
+    desk.land(row("A", share_quantity=7), version="v2")
+    with pytest.raises(Exception, match="held back"):
+        desk.land(row("B"), version="v3", audits=[FAILED])
+    with desk.warehouse.writing() as connection:
+        connection.execute(insert(operations_alerts), ALERT)
+        connection.execute(insert(operations_removals), REMOVAL)
+    assert Counter(each[0] for each in told(desk)) == {
+        "captured": 3,
+        "checked": 3,
+        "held_back": 1,
+        "landed": 2,
+        "restated": 1,
+        "alerted": 1,
+        "recovered": 1,
+        "cleaned_up": 1,
+    }
+    week = ("finra_otc_weekly", desk.partition_key)
+    assert {
+        ("captured", *week, "https://api.finra.org/data"),
+        ("checked", *week, "held_back"),
+        ("held_back", *week, "v3"),
+        ("landed", *week, "first"),
+        ("restated", *week, "1"),
+        ("alerted", '["finra/otc_weekly"]', "[]", "a run failed"),
+        ("cleaned_up", None, None, "captured bytes"),
+    } <= set(told(desk))
+
+
+def test_a_replay_captures_nothing(desk):
+    desk.land(row("A"), version="v1")
+    first = f"finra_otc_weekly:{desk.partition_key}#1"
+    desk.land(row("A"), version="v1", replay_of=first, rule_version="2")
+    assert Counter(each[0] for each in told(desk))["captured"] == 1
+
+
+def test_the_document_has_every_event(desk):
+    document = (PROJECT_ROOT / "docs" / "events.md").read_text()
+    told = {line.split("`")[1] for line in document.splitlines() if line.startswith("| `")}
+    literals = {"captured", "checked", "landed", "restated", "alerted", "recovered", "cleaned_up"}
+    assert told == literals | {"held_back", "refused"}
+    sql = str(operations_events.select.compile(compile_kwargs={"literal_binds": True}))
+    assert all(f"'{event}'" in sql for event in told)
