@@ -17,17 +17,19 @@ from orchestration_project.__main__ import main
 from orchestration_project.definitions import defs
 from orchestration_project.domains.finra.contract import LONGEST_TEXT_BYTES
 from orchestration_project.domains.operations.alerts import Decision, Problem
+from orchestration_project.domains.operations.artifacts import STAGED
 from orchestration_project.domains.operations.control_tower import standings, table_rows
 from orchestration_project.domains.operations.ledger import RunFacts, StepFacts
 from orchestration_project.domains.operations.messages import Message
 from orchestration_project.domains.operations.presets import Preset
+from orchestration_project.resources.cleanup import Retention, clean_up, plan_cleanup
 from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.finra.demo import stop_demo
 from orchestration_project.resources.ledger import Ledger
 from orchestration_project.resources.ledger.control_tower import read_look, write_tower
 from orchestration_project.resources.ledger.sessions import Wanted, read_sessions
 from orchestration_project.resources.presets import Presets
-from orchestration_project.resources.providers import open_alerts, open_warehouse
+from orchestration_project.resources.providers import open_alerts, open_store, open_warehouse
 from orchestration_project.resources.warehouse import Warehouse
 from orchestration_project.resources.warehouse.connecting import parsed_url, sql_state
 from orchestration_project.resources.warehouse.db2 import DOCUMENTS, TEXT_BYTES, Db2Dialect
@@ -113,7 +115,7 @@ def restate(folder: Path) -> None:
 
 
 def look_back() -> None:
-    """Record runs, one of them gone, list sessions, look from the tower, and apply a preset."""
+    """Record runs, list sessions, look from the tower, apply a preset, and clean up."""
     at = Clock().now()
     load = StepFacts("load", "SUCCESS", ["finra/otc_weekly"], at, at, 1)
     facts = RunFacts("run", "finra_otc_weekly", "SUCCESS", at, at, at, at, steps=[load])
@@ -127,6 +129,9 @@ def look_back() -> None:
         write_tower(warehouse, table_rows(found, at))
         standard = Preset("standard", "finra_otc_weekly", {})
         assert Presets(warehouse, Clock()).apply(standard, user="I", reason="so", run_id="run")
+        store, retention = open_store(load_settings()), Retention({STAGED: 0}, 0)
+        plan = plan_cleanup(warehouse, store, retention, now=at)
+        assert clean_up(warehouse, store, plan, now=at, run_id="run")[STAGED]
 
 
 @pytest.fixture(scope="module")

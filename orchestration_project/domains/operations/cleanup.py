@@ -77,7 +77,9 @@ def removable_files(files: Iterable[File], *, before: datetime, keep_newest: int
     old = [
         file
         for some in series.values()
-        for file in sorted(some, key=lambda each: (each.put_at, each.name))[:-keep_newest]
+        for file in sorted(some, key=lambda each: (each.put_at, each.name), reverse=True)[
+            keep_newest:
+        ]
         if file.put_at < before
     ]
     return sorted(old)
