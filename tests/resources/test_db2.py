@@ -17,11 +17,15 @@ from orchestration_project.__main__ import main
 from orchestration_project.definitions import defs
 from orchestration_project.domains.finra.contract import LONGEST_TEXT_BYTES
 from orchestration_project.domains.operations.alerts import Decision, Problem
+from orchestration_project.domains.operations.cleanup import File
 from orchestration_project.domains.operations.control_tower import standings, table_rows
 from orchestration_project.domains.operations.ledger import RunFacts, StepFacts
 from orchestration_project.domains.operations.messages import Message
+from orchestration_project.resources.artifacts import FolderStore
+from orchestration_project.resources.cleanup import Plan, Retention, clean_up, plan_cleanup
 from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.finra.demo import stop_demo
+from orchestration_project.resources.inventory import read_captures, take_inventory
 from orchestration_project.resources.ledger import Ledger
 from orchestration_project.resources.ledger.control_tower import read_look, write_tower
 from orchestration_project.resources.ledger.sessions import Wanted, read_sessions
@@ -122,6 +126,22 @@ def look_back() -> None:
         write_tower(warehouse, table_rows(found, at))
 
 
+def tidy_up(folder: Path) -> None:
+    """List captures, compare the store with the tables, and delete what is old."""
+    artifacts = FolderStore(folder / "tidy")
+    artifacts.put("staged/a.parquet", b"")
+    artifacts.put("staged/b.parquet", b"")
+    plan = Plan({"staged rows": [File(*each) for each in artifacts.listed()]}, {})
+    now = Clock().now()
+    plan.before["staged rows"] = now + timedelta(days=1)
+    with open_warehouse(load_settings()) as warehouse:
+        read_captures(warehouse, ["part_number=1"], 9)
+        take_inventory(warehouse, artifacts, read_all=False)
+        retention = Retention({"captured bytes": 2}, keep_newest=1)
+        plan_cleanup(warehouse, artifacts, retention, now=now)
+        clean_up(warehouse, artifacts, plan, now=now, run_id="run")
+
+
 @pytest.fixture(scope="module")
 def said(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """Each statement once, as Db2 would be sent it."""
@@ -146,6 +166,7 @@ def said(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
             alert()
             restate(folder)
             look_back()
+            tidy_up(folder)
         finally:
             stop_demo(load_settings())
             event.remove(Engine, "before_execute", collect)
