@@ -5,7 +5,7 @@ No fact is stored twice: each event is a row of another table, which `reference`
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, Text, cast, literal, null, select, type_coerce
+from sqlalchemy import ColumnElement, Select, literal, select, type_coerce
 
 from orchestration_project.tables.kinds import BYTEWISE_TEXT, moment, text
 from orchestration_project.tables.operations import operations_alerts, operations_removals
@@ -16,12 +16,8 @@ _captures, _deliveries, _landings = captures.c, deliveries.c, landings.c
 _alerts, _removals = operations_alerts.c, operations_removals.c
 
 
-def _text(value: ColumnElement[Any] | str) -> ColumnElement[str]:
-    shown = literal(value) if isinstance(value, str) else cast(value, Text)
-    return type_coerce(shown, BYTEWISE_TEXT)
-
-
-_nothing = type_coerce(cast(null(), Text), BYTEWISE_TEXT)
+def _text(value: str) -> ColumnElement[str]:
+    return type_coerce(literal(value), BYTEWISE_TEXT)
 
 
 def _events(
@@ -88,7 +84,7 @@ _captured = (
         _captures.run_id,
         _deliveries.table_name,
         _captures.partition_key,
-        _text(_captures.capture_id),
+        _captures.sha256,
         _captures.url,
     )
     .select_from(captures.outerjoin(deliveries, _deliveries.group_id == _captures.group_id))
@@ -99,8 +95,8 @@ _removed = _events(
     "cleaned_up",
     _removals.removed_at,
     _removals.run_id,
-    _nothing,
-    _nothing,
+    _text(""),
+    _text(""),
     _removals.name,
     _removals.kind,
 )
@@ -114,15 +110,19 @@ operations_events = view_of_all(
         text("run_id", "Dagster run; NULL where there is none", optional=True),
         text(
             "asset",
-            "The table: the asset key, _ for /; of an alert a JSON list of keys; NULL: of none",
+            "The table: the asset key, _ for /; of an alert a JSON list of keys; empty: of none",
             optional=True,
         ),
         text(
             "partition_key",
-            "Dagster's key of the partition; of an alert a JSON list; NULL: of none",
+            "Dagster's key of the partition; of an alert a JSON list; empty: of none",
             optional=True,
         ),
-        text("reference", "capture_id, group_id, alert_id or the name of an artifact", key=True),
+        text(
+            "reference",
+            "SHA-256 of the bytes, group_id, alert_id or the name of an artifact",
+            key=True,
+        ),
         text("detail", "The address, outcome, cause, title or kind"),
     ],
     _captured,
@@ -131,7 +131,7 @@ operations_events = view_of_all(
         _deliveries.outcome.in_(["held_back", "refused"])
     ),
     _of_landing("landed", _landings.change_cause),
-    _of_landing("restated", _text(_landings.rows_changed + _landings.rows_removed)).where(
+    _of_landing("restated", _landings.change_cause).where(
         _landings.change_cause.in_(["source", "metadata"])
     ),
     _of_alert("alerted", _alerts.raised_at),

@@ -17,19 +17,21 @@ from orchestration_project.__main__ import main
 from orchestration_project.definitions import defs
 from orchestration_project.domains.finra.contract import LONGEST_TEXT_BYTES
 from orchestration_project.domains.operations.alerts import Decision, Problem
-from orchestration_project.domains.operations.artifacts import STAGED
+from orchestration_project.domains.operations.cleanup import File
 from orchestration_project.domains.operations.control_tower import standings, table_rows
 from orchestration_project.domains.operations.ledger import RunFacts, StepFacts
 from orchestration_project.domains.operations.messages import Message
 from orchestration_project.domains.operations.presets import Preset
-from orchestration_project.resources.cleanup import Retention, clean_up, plan_cleanup
+from orchestration_project.resources.artifacts import FolderStore
+from orchestration_project.resources.cleanup import Plan, Retention, clean_up, plan_cleanup
 from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.finra.demo import stop_demo
+from orchestration_project.resources.inventory import read_captures, take_inventory
 from orchestration_project.resources.ledger import Ledger
 from orchestration_project.resources.ledger.control_tower import read_look, write_tower
 from orchestration_project.resources.ledger.sessions import Wanted, read_sessions
 from orchestration_project.resources.presets import Presets
-from orchestration_project.resources.providers import open_alerts, open_store, open_warehouse
+from orchestration_project.resources.providers import open_alerts, open_warehouse
 from orchestration_project.resources.warehouse import Warehouse
 from orchestration_project.resources.warehouse.connecting import parsed_url, sql_state
 from orchestration_project.resources.warehouse.db2 import DOCUMENTS, TEXT_BYTES, Db2Dialect
@@ -115,7 +117,7 @@ def restate(folder: Path) -> None:
 
 
 def look_back() -> None:
-    """Record runs, list sessions, look from the tower, apply a preset, and clean up."""
+    """Record runs, list sessions, look from the tower, and apply a preset."""
     at = Clock().now()
     load = StepFacts("load", "SUCCESS", ["finra/otc_weekly"], at, at, 1)
     facts = RunFacts("run", "finra_otc_weekly", "SUCCESS", at, at, at, at, steps=[load])
@@ -129,9 +131,22 @@ def look_back() -> None:
         write_tower(warehouse, table_rows(found, at))
         standard = Preset("standard", "finra_otc_weekly", {})
         assert Presets(warehouse, Clock()).apply(standard, user="I", reason="so", run_id="run")
-        store, retention = open_store(load_settings()), Retention({STAGED: 0}, 0)
-        plan = plan_cleanup(warehouse, store, retention, now=at)
-        assert clean_up(warehouse, store, plan, now=at, run_id="run")[STAGED]
+
+
+def tidy_up(folder: Path) -> None:
+    """List captures, compare the store with the tables, and delete what is old."""
+    artifacts = FolderStore(folder / "tidy")
+    artifacts.put("staged/a.parquet", b"")
+    artifacts.put("staged/b.parquet", b"")
+    plan = Plan({"staged rows": [File(*each) for each in artifacts.listed()]}, {})
+    now = Clock().now()
+    plan.before["staged rows"] = now + timedelta(days=1)
+    with open_warehouse(load_settings()) as warehouse:
+        read_captures(warehouse, ["part_number=1"], 9)
+        take_inventory(warehouse, artifacts, read_all=False)
+        retention = Retention({"captured bytes": 2}, keep_newest=1)
+        plan_cleanup(warehouse, artifacts, retention, now=now)
+        clean_up(warehouse, artifacts, plan, now=now, run_id="run")
 
 
 @pytest.fixture(scope="module")
@@ -158,6 +173,7 @@ def said(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
             alert()
             restate(folder)
             look_back()
+            tidy_up(folder)
         finally:
             stop_demo(load_settings())
             event.remove(Engine, "before_execute", collect)

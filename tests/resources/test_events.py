@@ -65,9 +65,9 @@ def test_each_event_is_told_once_with_what_it_was_about(desk):
         ("checked", *week, "held_back"),
         ("held_back", *week, "v3"),
         ("landed", *week, "first"),
-        ("restated", *week, "1"),
+        ("restated", *week, "source"),
         ("alerted", '["finra/otc_weekly"]', "[]", "a run failed"),
-        ("cleaned_up", None, None, "captured bytes"),
+        ("cleaned_up", "", "", "captured bytes"),
     } <= set(told(desk))
 
 

@@ -20,7 +20,7 @@ captures.fetched_at AS happened_at,
 captures.run_id AS run_id,
 deliveries.table_name AS asset,
 captures.partition_key AS partition_key,
-CAST(captures.capture_id AS TEXT) AS reference,
+captures.sha256 AS reference,
 captures.url AS detail
 FROM captures LEFT OUTER JOIN deliveries ON deliveries.group_id = captures.group_id
 WHERE deliveries.replay_of IS NULL
@@ -60,7 +60,7 @@ landings.run_id AS run_id,
 landings.table_name AS asset,
 landings.partition_key AS partition_key,
 landings.group_id AS reference,
-CAST(landings.rows_changed + landings.rows_removed AS TEXT) AS detail
+landings.change_cause AS detail
 FROM landings
 WHERE landings.change_cause IN ('source', 'metadata')
 UNION ALL
@@ -86,8 +86,8 @@ UNION ALL
 SELECT 'cleaned_up' AS event,
 operations_removals.removed_at AS happened_at,
 operations_removals.run_id AS run_id,
-CAST(NULL AS TEXT) AS asset,
-CAST(NULL AS TEXT) AS partition_key,
+'' AS asset,
+'' AS partition_key,
 operations_removals.name AS reference,
 operations_removals.kind AS detail
 FROM operations_removals
@@ -100,9 +100,9 @@ OPERATIONS_EVENTS_COMMENTS = {
     "event": "What happened, one word; docs/events.md has all",
     "happened_at": "UTC time",
     "run_id": "Dagster run; NULL where there is none",
-    "asset": "The table: the asset key, _ for /; of an alert a JSON list of keys; NULL: of none",
-    "partition_key": "Dagster's key of the partition; of an alert a JSON list; NULL: of none",
-    "reference": "capture_id, group_id, alert_id or the name of an artifact",
+    "asset": "The table: the asset key, _ for /; of an alert a JSON list of keys; empty: of none",
+    "partition_key": "Dagster's key of the partition; of an alert a JSON list; empty: of none",
+    "reference": "SHA-256 of the bytes, group_id, alert_id or the name of an artifact",
     "detail": "The address, outcome, cause, title or kind",
 }
 
