@@ -22,13 +22,15 @@ SCHEMA = {
 }
 
 times = st.integers(0, 5).map(lambda days: START + timedelta(days=days))
+few = st.integers(1, 3)
 captures = st.lists(
     st.tuples(
-        st.sampled_from("pqrst"),
+        st.sampled_from("opqrstuv"),
         st.sampled_from("ab"),
         st.integers(8, 12),  # two figures come after one
         times,
     ),
+    min_size=1,
     max_size=12,
 )
 
@@ -37,8 +39,8 @@ def place_of(group: str) -> int:
     return int(group.split("#")[1])
 
 
-@settings(bounded, max_examples=200)
-@given(st.data(), captures, times, st.integers(1, 3))
+@settings(bounded, max_examples=300)
+@given(st.data(), captures, st.integers(1, 6).map(lambda days: START + timedelta(days=days)), few)
 def test_no_blob_goes_that_a_current_row_a_newest_delivery_or_a_late_fetch_leads_to(
     data, drawn, before, keep_newest
 ):
@@ -47,8 +49,8 @@ def test_no_blob_goes_that_a_current_row_a_newest_delivery_or_a_late_fetch_leads
         for number, (sha256, week, place, at) in enumerate(drawn)
     ]
     all_groups = sorted({row[2] for row in rows})
-    whole = set(data.draw(st.lists(st.sampled_from(all_groups)))) if rows else set()
-    current = set(data.draw(st.lists(st.sampled_from(range(len(rows)))))) if rows else set()
+    whole = data.draw(st.sets(st.sampled_from(all_groups)))
+    current = data.draw(st.sets(st.sampled_from(range(len(rows))), max_size=3))
 
     stays = {sha256 for _, sha256, _, at in rows if at >= before}
     for series in ("t:T1|a", "t:T1|b"):
@@ -65,6 +67,18 @@ def test_no_blob_goes_that_a_current_row_a_newest_delivery_or_a_late_fetch_leads
         keep_newest=keep_newest,
     )
     assert found == {row[1] for row in rows} - stays
+
+
+def test_the_newest_delivery_that_was_read_whole_stays_behind_later_ones_that_were_not():
+    rows = [(number, f"blob {number}", f"t:T1|a#{number}", START) for number in (1, 2, 3, 4)]
+    found = removable_blobs(
+        pl.DataFrame(rows, SCHEMA, orient="row"),
+        whole={"t:T1|a#1", "t:T1|a#2"},
+        current=set(),
+        before=START + timedelta(days=9),
+        keep_newest=1,
+    )
+    assert found == {"blob 1", "blob 3"}
 
 
 def test_a_capture_whose_delivery_has_no_name_of_ours_stays():

@@ -198,10 +198,10 @@ def test_every_kind_of_event_of_this_dagster_is_either_kept_or_known_to_be_forgo
 
 
 hours = st.integers(0, 6).map(lambda hour: datetime(2026, 1, 1, tzinfo=UTC) + timedelta(hours=hour))
-runs = st.dictionaries(st.sampled_from("abcd"), hours)
+runs = st.dictionaries(st.sampled_from("abcd"), hours, min_size=2)
 
 
-@settings(bounded, max_examples=50)
+@settings(bounded, max_examples=100)
 @given(changed=runs, recorded=runs, before=hours)
 def test_only_what_is_old_and_recorded_as_it_ended_is_prunable(changed, recorded, before):
     chosen = prunable(changed, recorded, before)
