@@ -20,14 +20,13 @@ from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.warehouse import Warehouse
 from orchestration_project.resources.warehouse.connecting import parsed_url
 from orchestration_project.resources.warehouse.migrating import VERSION_TABLE
+from orchestration_project.tables.catalogue import known_tables
 from orchestration_project.tables.finra import (
     finra_otc_weekly,
     finra_otc_weekly_history,
     finra_symbol_week,
     finra_venue_week,
 )
-from orchestration_project.tables.kinds import METADATA
-from orchestration_project.tables.views import VIEWS
 from tests import databases
 from tests.faults.loads import NOW
 from tests.faults.matrix import Database
@@ -164,7 +163,7 @@ def nothing_is_left(place: Place) -> None:
     assert not partial.exists() or not list(partial.iterdir())
     _every_blob_is_whole(place)
     names = databases.rows(place.url, TABLES[place.database])
-    assert {name for (name,) in names} == {*METADATA.tables, VERSION_TABLE, *VIEWS}
+    assert {name for (name,) in names} == {*known_tables(), VERSION_TABLE}
     if place.database == "sqlite":
         assert databases.rows(place.url, text("PRAGMA integrity_check")) == [("ok",)]
     else:
