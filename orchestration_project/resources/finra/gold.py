@@ -1,7 +1,7 @@
 """Deriving a partition across weeks or tiers, from what is landed to its table."""
 
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,13 +31,15 @@ from orchestration_project.tables.finra import (
 class Recipe:
     """How a derived table is made: by which rule, for which rows, from what.
 
-    ``read`` takes the partitions that are landed of those that the rule names.
+    ``columns`` are read once for all weeks that a change reaches, as their windows overlap;
+    ``make`` takes those rows, and the weeks that are landed of those that the rule names.
     """
 
     table: Table
     rule: Rule
     scope: Callable[[str], Scope]
-    read: Callable[[Connection, str, Collection[str]], pl.DataFrame]
+    columns: Sequence[Column[Any]]
+    make: Callable[[Connection, str, Collection[str], pl.DataFrame], pl.DataFrame]
 
 
 def _of_tier_week(key: str) -> Scope:
@@ -56,31 +58,23 @@ def _rows(connection: Connection, scope: Scope, *columns: Column[Any]) -> pl.Dat
     return read_frame(connection, select(*columns).where(within(table, scope)), table)
 
 
-def _read_rolling(connection: Connection, key: str, inputs: Collection[str]) -> pl.DataFrame:
-    week, own = finra_symbol_week.c, parsed(key)
+def _make_rolling(
+    _: Connection, key: str, inputs: Collection[str], symbol_weeks: pl.DataFrame
+) -> pl.DataFrame:
     return across.symbol_rolling_6w(
-        _rows(
-            connection,
-            {"week_start": _weeks_of(inputs), "tier": own.tier},
-            *(week.week_start, week.tier, week.symbol),
-            *(week.total_share_quantity, week.total_trade_count),
-        ),
-        week_start=own.week_start,
+        _of_weeks(symbol_weeks, inputs),
+        week_start=parsed(key).week_start,
         is_complete=len(inputs) == recomputation.WINDOW_WEEKS,
     )
 
 
-def _read_concentration(connection: Connection, key: str, inputs: Collection[str]) -> pl.DataFrame:
-    week, own = finra_symbol_week.c, parsed(key)
+def _make_concentration(
+    connection: Connection, key: str, inputs: Collection[str], symbol_weeks: pl.DataFrame
+) -> pl.DataFrame:
     return across.concentration_week(
         _largest_venues(connection, _of_tier_week(key)),
-        _rows(
-            connection,
-            {"week_start": _weeks_of(inputs), "tier": own.tier},
-            *(week.week_start, week.tier, week.symbol, week.total_share_quantity),
-            *(week.hhi_lower, week.hhi_upper),
-        ),
-        week_start=own.week_start,
+        _of_weeks(symbol_weeks, inputs),
+        week_start=parsed(key).week_start,
     )
 
 
@@ -108,23 +102,47 @@ def _largest_venues(connection: Connection, scope: Scope) -> pl.DataFrame:
     return read_frame(connection, largest, finra_otc_weekly)
 
 
-def _read_tiers(connection: Connection, key: str, _: Collection[str]) -> pl.DataFrame:
-    week = finra_symbol_week.c
+def _make_tiers(
+    connection: Connection, key: str, _: Collection[str], symbols: pl.DataFrame
+) -> pl.DataFrame:
     return across.tier_week(
-        _rows(connection, _of_week(key), *finra_venue_week.c),
-        _rows(connection, _of_week(key), week.tier, week.symbol),
+        _rows(connection, _of_week(key), *finra_venue_week.c), symbols.drop("week_start")
     )
 
 
-def _weeks_of(keys: Collection[str]) -> tuple[object, ...]:
-    return tuple(parsed(key).week_start for key in keys)
+def _of_weeks(rows: pl.DataFrame, keys: Collection[str]) -> pl.DataFrame:
+    return rows.filter(pl.col("week_start").is_in([parsed(key).week_start for key in keys]))
 
 
-ROLLING = Recipe(finra_symbol_rolling_6w, recomputation.ROLLING, _of_tier_week, _read_rolling)
-CONCENTRATION = Recipe(
-    finra_concentration_week, recomputation.CONCENTRATION, _of_tier_week, _read_concentration
+_week = finra_symbol_week.c
+
+ROLLING = Recipe(
+    finra_symbol_rolling_6w,
+    recomputation.ROLLING,
+    _of_tier_week,
+    (
+        *(_week.week_start, _week.tier, _week.symbol),
+        *(_week.total_share_quantity, _week.total_trade_count),
+    ),
+    _make_rolling,
 )
-CROSS_TIER = Recipe(finra_tier_week, recomputation.CROSS_TIER, _of_week, _read_tiers)
+CONCENTRATION = Recipe(
+    finra_concentration_week,
+    recomputation.CONCENTRATION,
+    _of_tier_week,
+    (
+        *(_week.week_start, _week.tier, _week.symbol),
+        *(_week.total_share_quantity, _week.hhi_lower, _week.hhi_upper),
+    ),
+    _make_concentration,
+)
+CROSS_TIER = Recipe(
+    finra_tier_week,
+    recomputation.CROSS_TIER,
+    _of_week,
+    (_week.week_start, _week.tier, _week.symbol),
+    _make_tiers,
+)
 
 
 @dataclass(frozen=True)
@@ -196,22 +214,48 @@ class GoldLoad:
             missing = [each for each in rule.required(key) if each not in landed]
             if missing:
                 raise _not_landed(key, missing)
-            reached = rule.reached(key, asked=self.asked, landed=landed)
-            found = {each: self._derivation(connection, each, landed) for each in reached}
-        current = {each: one for each, one in found.items() if one is not None}
+            due = self._due(connection, key, landed)
+            derivations = self._derivations(connection, due, landed) if due else {}
         seconds = time.monotonic() - started
-        return TakenGold(key, version_of(rule, key, landed), current, seconds)
+        return TakenGold(key, version_of(rule, key, landed), derivations, seconds)
 
-    def _derivation(self, connection: Connection, key: str, landed: Landed) -> Derivation | None:
-        """Return the new rows of a partition, or None where it is made of the same already."""
+    def _derivations(
+        self, connection: Connection, due: Mapping[str, int], landed: Landed
+    ) -> dict[str, Derivation]:
+        """Return the new rows of the partitions that are ``due``, each with its fence's token."""
         recipe = self.recipe
-        token, derived = read_fence(connection, recipe.table, key)
-        version = version_of(recipe.rule, key, landed)
-        if derived == version:
-            return None
-        inputs = [each for each in recipe.rule.inputs(key) if each in landed]
-        rows = recipe.read(connection, key, inputs)
-        return Derivation(recipe.table, key, recipe.scope(key), token, version, rows)
+        inputs = {each: [one for one in recipe.rule.inputs(each) if one in landed] for each in due}
+        rows = self._read(connection, {one for some in inputs.values() for one in some})
+        return {
+            each: Derivation(
+                recipe.table,
+                each,
+                recipe.scope(each),
+                token,
+                version_of(recipe.rule, each, landed),
+                recipe.make(connection, each, inputs[each], rows),
+            )
+            for each, token in due.items()
+        }
+
+    def _due(self, connection: Connection, key: str, landed: Landed) -> dict[str, int]:
+        """Return the tokens of what a change reaches and is not made of the present inputs."""
+        rule, table = self.recipe.rule, self.recipe.table
+        reached = rule.reached(key, asked=self.asked, landed=landed)
+        fences = {each: read_fence(connection, table, each) for each in reached}
+        return {
+            each: token
+            for each, (token, derived) in fences.items()
+            if derived != version_of(rule, each, landed)
+        }
+
+    def _read(self, connection: Connection, inputs: Collection[str]) -> pl.DataFrame:
+        at = [parsed(each) for each in inputs]
+        scope = {
+            "week_start": tuple(sorted({each.week_start for each in at})),
+            "tier": tuple(sorted({each.tier for each in at})),
+        }
+        return _rows(connection, scope, *self.recipe.columns)
 
     def land(self, taken: TakenGold) -> DerivedGold:
         """Write what was taken, each partition in a transaction of its own.
