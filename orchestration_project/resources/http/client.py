@@ -24,8 +24,8 @@ from orchestration_project.resources.http.refusals import (
 )
 from orchestration_project.resources.http.retry import (
     AttemptError,
-    keep_secrets_out_of_logs,
     log_answer,
+    replace_lines_with_urls,
     seconds_to_wait,
     when_to_try_again,
 )
@@ -119,7 +119,7 @@ class HttpClient:
             self._limiter = RateLimiter(
                 folder / f"{system}_rate.sqlite", requests_per_second=requests_per_second
             )
-        keep_secrets_out_of_logs()
+        replace_lines_with_urls()
 
     def __enter__(self) -> Self:
         return self

@@ -56,7 +56,7 @@ def _http_date(value: str) -> datetime | None:
         return None
 
 
-def keep_secrets_out_of_logs() -> None:
+def replace_lines_with_urls() -> None:
     """Replace, for the process, the log lines of httpx and stamina that hold whole URLs."""
     logging.getLogger("httpx").addFilter(_refuse)
     set_on_retry_hooks([_log_retry])
