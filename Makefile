@@ -32,7 +32,7 @@ test: $(VENV)/installed-dev ## the test suite
 	@$(VENV)/bin/python -m pytest -n $(TEST_WORKERS) --dist loadfile $(ARGS)
 
 test-slow: $(VENV)/installed-dev ## tests of commands that are killed or wait for real daemons, some minutes
-	@$(VENV)/bin/python -m pytest -m "slow and not faults" -n auto $(ARGS)
+	@$(VENV)/bin/python -m pytest -m "slow and not faults" -n $(TEST_WORKERS) $(ARGS)
 
 test-histories: $(VENV)/installed-dev ## 11,000 random histories of a partition against a model
 	@POLARS_MAX_THREADS=1 $(VENV)/bin/python -m pytest -m histories -n auto $(ARGS)
