@@ -164,6 +164,7 @@ def test_a_bad_partition_is_held_back_alone_and_a_repeated_run_does_only_what_is
     assert verdicts == {
         "has_all_rows_of_record_total": True,
         "has_few_rejects": True,
+        "has_firm_rows": True,
         "has_unique_keys": True,
         "holds_only_its_week_and_tier": True,
         "reconciles_with_symbol_totals": False,

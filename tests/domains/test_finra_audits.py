@@ -58,8 +58,9 @@ def test_a_whole_delivery_passes_every_audit_with_its_numbers():
             "0.0000% (0 of 2)",
             [],
         ),
+        Audit("has_firm_rows", "passed", "at least 1", "1 of 2 lines"),
     ]
-    assert [audit.blocks for audit in found.values()] == [False] * 5
+    assert not any(audit.blocks for audit in found.values())
 
 
 @pytest.mark.parametrize("record_total", [1, 3])
@@ -220,7 +221,8 @@ def test_no_more_than_20_offenders_are_kept():
     twice = [line(issueSymbolIdentifier=f"T{number:02}") for number in range(25)] * 2
     found = audited(*lines, *twice)
     kept = {name: len(audit.offenders) for name, audit in found.items()}
-    assert kept == {**dict.fromkeys(AUDITS, 20), "has_all_rows_of_record_total": 0}
+    countless = ("has_all_rows_of_record_total", "has_firm_rows")
+    assert kept == {**dict.fromkeys(AUDITS, 20), **dict.fromkeys(countless, 0)}
     assert found["reconciles_with_symbol_totals"].found == "50 of 50"
     first = [offender["symbol"] for offender in found["has_unique_keys"].offenders]
     assert first == [f"T{number:02}" for number in range(20)]
@@ -237,6 +239,7 @@ def test_audits_that_need_what_a_file_lacks_are_not_applicable():
         "has_unique_keys": "passed",
         "reconciles_with_symbol_totals": "not_applicable",
         "has_few_rejects": "passed",
+        "has_firm_rows": "passed",
     }
     assert [(each.expected, each.found) for each in found.values()][:4] == [
         ("a Record-Total; files have none", "1 rows"),
@@ -260,8 +263,16 @@ def test_the_same_firm_in_both_markets_and_on_two_pages_is_two_keys():
     assert audited(parts=both, record_total=2)["has_unique_keys"].outcome == "passed"
 
 
-def test_an_empty_delivery_is_short_of_its_record_total():
-    assert outcomes(audited(record_total=4)) == {**PASSED, "has_all_rows_of_record_total": "failed"}
+def test_an_empty_delivery_is_short_of_its_record_total_and_of_rows():
+    short = dict.fromkeys(("has_all_rows_of_record_total", "has_firm_rows"), "failed")
+    assert outcomes(audited(record_total=4)) == {**PASSED, **short}
+
+
+def test_sums_alone_are_no_week():
+    found = audited(line(summaryTypeCode="ATS_W_FIRM"))
+    assert outcomes(found) == {**PASSED, "has_firm_rows": "failed"}
+    assert found["has_firm_rows"].found == "0 of 1 lines"
+    assert found["has_firm_rows"].blocks
 
 
 def test_a_verdict_counts_partitions_and_keeps_limits_and_the_failed_ones():

@@ -425,6 +425,7 @@ def test_the_real_file_has_the_rows_symbols_shares_and_trades_of_its_readme(real
         ("has_unique_keys", "passed"),
         ("reconciles_with_symbol_totals", "not_applicable"),
         ("has_few_rejects", "passed"),
+        ("has_firm_rows", "passed"),
     ]
 
 

@@ -90,6 +90,7 @@ def test_a_file_is_kept_as_it_is_and_read_to_the_byte(files, tmp_path):
         ("has_unique_keys", "passed"),
         ("reconciles_with_symbol_totals", "not_applicable"),
         ("has_few_rejects", "passed"),
+        ("has_firm_rows", "passed"),
     ]
 
 

@@ -172,6 +172,7 @@ def test_rows_that_do_not_add_up_are_held_back_with_their_evidence(load_of, desk
         "has_unique_keys": "passed",
         "reconciles_with_symbol_totals": "failed",
         "has_few_rejects": "passed",
+        "has_firm_rows": "passed",
         "is_of_usual_size": "not_applicable",
         "has_all_large_venues": "not_applicable",
     }

@@ -20,6 +20,7 @@ AUDITS = {
     "has_unique_keys": "No two rows share market, symbol and venue.",
     "reconciles_with_symbol_totals": "Firm rows add up to FINRA's own total for each symbol.",
     "has_few_rejects": "The share of rejected lines is within the limit.",
+    "has_firm_rows": "Rows of firms came: a week of sums alone would empty what is published.",
 }
 """Each blocking audit and what it claims."""
 
@@ -57,6 +58,7 @@ def audit_week(
         _unique(week),
         _reconciles(week, is_file=record_total is None),
         _few_rejects(week, max_reject_ratio),
+        _firm_rows(week),
     ]
 
 
@@ -127,6 +129,11 @@ def _few_rejects(week: WeekRows, max_reject_ratio: float) -> Audit:
         .select("part_number", "line_number", "reason_code", "record")
         .to_dicts(),
     )
+
+
+def _firm_rows(week: WeekRows) -> Audit:
+    found = f"{len(week.rows)} of {week.received_count} lines"
+    return Audit("has_firm_rows", _verdict(not week.rows.is_empty()), "at least 1", found)
 
 
 @dataclass(frozen=True)
