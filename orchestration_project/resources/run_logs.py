@@ -108,7 +108,7 @@ def _old_runs(
         filters, limit=RUNS_PER_PAGE, cursor=cursor, ascending=True
     ):
         changed = {each.dagster_run.run_id: each.update_timestamp for each in page}
-        chosen = prunable(changed, ledger.known(list(changed)), before)
+        chosen = prunable(changed, ledger.ended(list(changed)), before)
         found += chosen
         unrecorded += len(changed) - len(chosen)
         cursor = page[-1].dagster_run.run_id

@@ -1,5 +1,6 @@
 """The ledger of runs on both databases, over an instance of Dagster with small jobs."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import dagster as dg
@@ -197,6 +198,14 @@ def test_an_earlier_state_of_a_run_does_not_replace_a_later_one(ledger, warehous
     ledger.record([facts(seconds=5)])
     assert ledger.record([facts("STARTED", seconds=4)]) == Written(0, 0, 1)
     assert only(warehouse, operations_runs, "run")["status"] == "SUCCESS"
+
+
+def test_an_end_that_a_slow_clock_told_replaces_what_came_before(ledger, warehouse):
+    ledger.record([replace(facts("CANCELING", seconds=5), ended_at=None)])
+    assert ledger.ended(["run"]) == {}
+    assert ledger.record([facts("SUCCESS", seconds=4)]) == Written(0, 1, 0)
+    assert ledger.ended(["run"]) == {"run": NOON + timedelta(seconds=4)}
+    assert ledger.under_way() == []
 
 
 def test_steps_stay_when_dagsters_event_log_has_lost_them(ledger, warehouse):

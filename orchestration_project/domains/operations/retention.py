@@ -29,7 +29,7 @@ def prunable(
 
     Args:
         changed: When Dagster last changed each of the runs.
-        recorded: As of which change each run is in the ledger, which keeps what matters of it.
+        recorded: As of which change the end of each run is in the ledger, which keeps what matters.
         before: Runs that changed at this time or later keep their logs.
     """
     return [

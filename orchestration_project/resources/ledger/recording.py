@@ -62,9 +62,15 @@ class Ledger:
 
     def known(self, run_ids: Sequence[str]) -> dict[str, datetime]:
         """Return when Dagster last changed each of these runs that has a row, as that says."""
-        wanted = select(operations_runs.c.run_id, operations_runs.c.changed_at).where(
-            operations_runs.c.run_id.in_(run_ids)
-        )
+        return self._changed_at(operations_runs.c.run_id.in_(run_ids))
+
+    def ended(self, run_ids: Sequence[str]) -> dict[str, datetime]:
+        """Return the same of those whose row says how they ended."""
+        is_one = operations_runs.c.run_id.in_(run_ids)
+        return self._changed_at(is_one & operations_runs.c.ended_at.is_not(None))
+
+    def _changed_at(self, condition: ColumnElement[bool]) -> dict[str, datetime]:
+        wanted = select(operations_runs.c.run_id, operations_runs.c.changed_at).where(condition)
         with self._warehouse.reading() as connection:
             return {row.run_id: row.changed_at for row in connection.execute(wanted)}
 
@@ -132,9 +138,11 @@ def _rows(
 
 
 def _is_due(before: Entry | None, now: Entry) -> bool:
+    """Whether ``now`` is the later state: an end is, by whatever clock the worker told its time."""
     if before is None:
         return True
-    if before.run["changed_at"] > now.run["changed_at"]:
+    ends = before.run["ended_at"] is None and now.run["ended_at"] is not None
+    if before.run["changed_at"] > now.run["changed_at"] and not ends:
         return False
     if before.steps and not now.steps:
         return False
