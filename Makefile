@@ -25,7 +25,7 @@ migrate: $(VENV)/installed ## bring the database's tables up to date
 verify: $(VENV)/installed ## look whether everything that loads depend on is ready
 	@$(RUN) verify
 
-reset: $(VENV)/installed ## delete STATE_DIR, after a question
+reset: $(VENV)/installed ## delete what lies in STATE_DIR, after a question
 	@$(RUN) reset
 
 test: $(VENV)/installed-dev ## the test suite

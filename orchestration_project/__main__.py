@@ -17,7 +17,7 @@ COMMANDS = {
     "migrate": "bring the database's tables up to date",
     "copy-database": "copy all tables into an empty database, and compare them",
     "verify": "look whether everything that loads depend on is ready",
-    "reset": "delete STATE_DIR, after a question",
+    "reset": "delete what lies in STATE_DIR, after a question",
     "export": "write a table or view as CSV or Parquet",
     "as-of": "the same of what a table with history held at a time",
     "artifacts": "get the bytes of a capture as they were received",

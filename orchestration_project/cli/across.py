@@ -7,6 +7,7 @@ from orchestration_project.domains.finra.recomputation import tier_ranges, week_
 from orchestration_project.resources.finra.activity import made_of
 from orchestration_project.resources.finra.gold import outdated_tier_weeks, outdated_windows
 from orchestration_project.resources.warehouse import Warehouse
+from orchestration_project.tables.finra import finra_otc_weekly
 
 
 def derive(instance: dg.DagsterInstance, warehouse: Warehouse) -> list[dg.JobExecutionResult]:
@@ -14,9 +15,10 @@ def derive(instance: dg.DagsterInstance, warehouse: Warehouse) -> list[dg.JobExe
     # Not above: it reads the settings, and wrong ones are to end `main` with a message.
     from orchestration_project.assets.finra import WEEKS, WEEKS_OF_ALL_TIERS
 
-    windows = filter(WEEKS.has_partition_key, outdated_windows(warehouse))
+    landed = warehouse.changes(finra_otc_weekly)
+    windows = filter(WEEKS.has_partition_key, outdated_windows(warehouse, landed))
     results = [execute(instance, "finra_gold", between=each) for each in tier_ranges(windows)]
-    weeks = filter(WEEKS_OF_ALL_TIERS.has_partition_key, outdated_tier_weeks(warehouse))
+    weeks = filter(WEEKS_OF_ALL_TIERS.has_partition_key, outdated_tier_weeks(warehouse, landed))
     results += [execute(instance, "finra_tier_week", between=each) for each in week_ranges(weeks)]
     return results
 

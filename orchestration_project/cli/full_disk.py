@@ -13,6 +13,8 @@ from orchestration_project.errors import ConfigurationError
 from orchestration_project.settings import Settings
 
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+SQLITE_FULL = (10, 13)  # SQLITE_IOERR, SQLITE_FULL
+DISK_FULL = "53100"  # PostgreSQL's
 FULL_BELOW_BYTES, ENOUGH_BYTES = 2**20, 2**24
 
 
@@ -39,11 +41,20 @@ def full_disk_explained(settings: Settings) -> Iterator[None]:
             expected=f"free space and permission to write at {settings.state_path}, or the "
             "database of DAGSTER_DATABASE_URL",
             found=str(getattr(error, "orig", error)),
-            remedy="make space; what is landed stays; run it again",
+            remedy=f"{_first(error)}; what is landed stays; run it again",
         ) from error
     finally:
         for kept in streams.values():
             os.close(kept)
+
+
+def _first(error: OSError | OperationalError) -> str:
+    """Say what to do first: SQLite tells a full disk by two codes, PostgreSQL by one."""
+    cause = error.orig if isinstance(error, OperationalError) else None
+    sqlite_code = getattr(cause, "sqlite_errorcode", 0) & 0xFF  # an extended code holds it
+    sql_state = getattr(cause, "pgcode", None)
+    is_full = cause is None or sqlite_code in SQLITE_FULL or sql_state == DISK_FULL
+    return "make space" if is_full else "see that the database runs and answers"
 
 
 class DiskWatch:

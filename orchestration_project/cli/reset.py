@@ -1,4 +1,4 @@
-"""`reset`: delete STATE_DIR and all that lies in it, after a question."""
+"""`reset`: delete what this project keeps in STATE_DIR, after a question."""
 
 import argparse
 import shutil
@@ -10,8 +10,11 @@ from orchestration_project.errors import ConfigurationError
 from orchestration_project.resources.finra.demo import stop_demo
 from orchestration_project.settings import PROJECT_ROOT, load_settings
 
-MARKS = ("dagster", "artifacts", "http", "demo", "logs")
+MARKS = ("dagster", "artifacts")
 """What a folder of state has in it; one with none of it is somebody else's."""
+
+OURS = (*MARKS, "demo", "evidence", "http", "logs", "bench.json", "*.sqlite", "*.sqlite-*")
+"""All that the project keeps there; what else lies in the folder stays."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -30,9 +33,18 @@ def main(arguments: Sequence[str]) -> int:
     home.mkdir(exist_ok=True)
     with only_ui_on(home):
         stop_demo(settings)
-        shutil.rmtree(folder)
-    _say(f"deleted {folder}; databases named by DATABASE_URL are as they were")
+        for each in _ours(folder):
+            shutil.rmtree(each) if each.is_dir() and not each.is_symlink() else each.unlink()
+    others = sorted(each.name for each in folder.iterdir())
+    if not others:
+        folder.rmdir()
+    stays = f"; not ours, so still there: {', '.join(others)}" if others else ""
+    _say(f"deleted {folder}{stays}; databases named by DATABASE_URL are as they were")
     return 0
+
+
+def _ours(folder: Path) -> list[Path]:
+    return sorted(each for pattern in OURS for each in folder.glob(pattern))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -60,8 +72,9 @@ def _refuse_foreign(folder: Path) -> None:
 
 
 def _agreed(folder: Path) -> bool:
+    names = ", ".join(each.name for each in _ours(folder))
     try:
-        answer = input(f"Delete {folder} with all data in it? [y/N] ")
+        answer = input(f"Delete all data in {folder}: {names}? [y/N] ")
     except EOFError:  # nobody is there to ask
         return False
     return answer.strip().lower() in ("y", "yes")

@@ -244,7 +244,7 @@ class S3Store:
         import obstore
 
         with self._explained("write", name):
-            obstore.put(self._store, name, content)
+            obstore.put(self._store, name, content, use_multipart=False)
 
     def get(self, name: str) -> bytes:
         """Return the bytes under ``name``; FileNotFoundError if there are none."""

@@ -189,12 +189,14 @@ def test_reset_deletes_the_state_only_after_a_yes(state_dir):
     assert programs.run(state_dir, *RUN, "1")[0] == 0
     assert programs.run(state_dir, "orchestration_project", "reset")[0] == 1
     assert (state_dir / "demo.sqlite").exists()
+    (state_dir / "thesis").mkdir()
     assert programs.run(state_dir, "orchestration_project", "reset", "--yes")[0] == 0
-    assert not state_dir.exists()
+    assert [each.name for each in state_dir.iterdir()] == ["thesis"]
 
 
 def test_reset_leaves_a_folder_alone_that_is_not_ours(state_dir):
     state_dir.mkdir()
+    (state_dir / "logs").mkdir()
     (state_dir / "thesis.txt").touch()
     status, _, error = programs.run(state_dir, "orchestration_project", "reset", "--yes")
     assert status == 1

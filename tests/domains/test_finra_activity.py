@@ -1,6 +1,6 @@
 """What the picture of the trading shows: known answers."""
 
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import polars as pl
 import pytest
@@ -114,12 +114,13 @@ def test_a_venue_without_a_name_goes_by_its_id():
 
 
 def test_any_change_of_what_is_landed_or_derived_makes_another_version():
-    first = version_of({"T1|a": 1, "T1|b": 1}, {"T1|a": "x"})
-    assert version_of({"T1|b": 1, "T1|a": 1}, {"T1|a": "x"}) == first
+    first = version_of(None, {"T1|a": 1, "T1|b": 1}, {"T1|a": "x"})
+    assert version_of(None, {"T1|b": 1, "T1|a": 1}, {"T1|a": "x"}) == first
     others = [
-        version_of({"T1|a": 1, "T1|b": 2}, {"T1|a": "x"}),
-        version_of({"T1|a": 1}, {"T1|a": "x"}),
-        version_of({"T1|a": 1, "T1|b": 1}, {"T1|a": "y"}),
-        version_of({"T1|a": 1, "T1|b": 1}, {}),
+        version_of(None, {"T1|a": 1, "T1|b": 2}, {"T1|a": "x"}),
+        version_of(None, {"T1|a": 1}, {"T1|a": "x"}),
+        version_of(None, {"T1|a": 1, "T1|b": 1}, {"T1|a": "y"}),
+        version_of(None, {"T1|a": 1, "T1|b": 1}, {}),
+        version_of(datetime(2026, 1, 5, tzinfo=UTC), {"T1|a": 1, "T1|b": 1}, {"T1|a": "x"}),
     ]
-    assert len({first, *others}) == 5
+    assert len({first, *others}) == 6

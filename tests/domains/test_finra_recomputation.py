@@ -1,6 +1,6 @@
 """Which derived partitions a change reaches, and when a week is one of all tiers."""
 
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import pytest
 from hypothesis import given
@@ -20,6 +20,9 @@ from orchestration_project.domains.finra.recomputation import (
 from tests.properties import bounded
 
 FIRST = date(2025, 11, 3)
+
+
+ASKED = {"database": None, "day": date(2026, 3, 2)}
 
 
 def key(week: int, tier: str = "T1") -> str:
@@ -129,19 +132,23 @@ def test_runs_cover_consecutive_weeks_and_are_known_by_what_they_derive_from_wha
     state = landed(0, 1, 2, 5) | landed(1, tier="T2")
     due = tier_ranges(state)
     assert due == [(key(0), key(2)), (key(5), key(5)), (key(1, "T2"), key(1, "T2"))]
-    first = requests((ROLLING,), due, state)
+    first = requests((ROLLING,), due, state, **ASKED)
     assert [(each.first, each.last) for each in first] == due
-    assert requests((ROLLING,), due, state) == first
-    again = requests((ROLLING,), due, state | {key(1): 2})
+    assert requests((ROLLING,), due, state, **ASKED) == first
+    again = requests((ROLLING,), due, state | {key(1): 2}, **ASKED)
     assert [one.run_key == other.run_key for one, other in zip(first, again, strict=True)] == [
         False,
         False,
         True,
     ]
+    elsewhere = {"database": datetime(2026, 1, 5, tzinfo=UTC)}
+    for other in (elsewhere, {"day": date(2026, 3, 3)}):
+        keys = {each.run_key for each in requests((ROLLING,), due, state, **ASKED | other)}
+        assert keys.isdisjoint(each.run_key for each in first)
 
 
 def test_weeks_of_all_tiers_are_run_as_ranges_too():
     state = {key(week, tier): 1 for week in (0, 1, 3) for tier in TIERS}
     due = week_ranges(CROSS_TIER.candidates(state))
     assert due == [("2025-11-03", "2025-11-10"), ("2025-11-24", "2025-11-24")]
-    assert len({each.run_key for each in requests((CROSS_TIER,), due, state)}) == 2
+    assert len({each.run_key for each in requests((CROSS_TIER,), due, state, **ASKED)}) == 2

@@ -195,8 +195,11 @@ def test_a_clock_is_compared_with_that_of_the_source(look: Look, hours, outcome,
     assert (found.outcome, got in found.got) == (outcome, True)
 
 
-def test_a_source_that_tells_no_time_is_named_and_blames_no_clock(look: Look):
-    with FaultyServer(lambda _: Reply(503)) as server:
+@pytest.mark.parametrize(
+    "reply", [Reply(503), Reply(200, {"Date": "Mon, 02 Mar 2020 15:00:00 GMT", "Age": "90"})]
+)
+def test_a_source_that_tells_no_time_is_named_and_blames_no_clock(look: Look, reply: Reply):
+    with FaultyServer(lambda _: reply) as server:
         found = look("clock", **api(server))
         assert len(server.requests) == 1  # the source's own probe is the one that insists
     assert (found.outcome, found.got) == ("not_applicable", "nobody told the time: FINRA")

@@ -46,6 +46,11 @@ class Tick:
     def keys(self) -> list[str]:
         return [str(request.partition_key) for request in self.requests]
 
+    @property
+    def day(self) -> str | None:
+        """The day of a cursor that also names the database."""
+        return self.cursor and self.cursor.partition(" of ")[0]
+
 
 class Sensor:
     """A sensor that is ticked by hand and keeps its cursor, as under the daemon."""

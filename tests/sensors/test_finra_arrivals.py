@@ -205,11 +205,11 @@ def test_just_what_changed_is_asked_for_and_once_landed_not_again(
         "Nothing to do: FINRA changed none of the 3 weeks that were taken, from 2026-01-26 to "
         "2026-03-02."
     )
-    assert before.cursor == "2026-03-02"
+    assert before.day == "2026-03-02"
     monkeypatch.setenv("CLOCK_NOW", AFTER_BOTH)
     found = restatement.tick()
     assert found.keys == found.probes == [RELABELLED, RESTATED]
-    assert found.cursor == "2026-03-02"
+    assert found.day == "2026-03-02"
     for request in found.requests:
         assert run(instance, request)
     after = restatement.tick()
@@ -217,7 +217,7 @@ def test_just_what_changed_is_asked_for_and_once_landed_not_again(
         "Nothing to do: FINRA changed none of the 3 weeks that were taken, from 2026-03-02 to "
         "2026-03-12."
     )
-    assert after.cursor == "2026-03-12"
+    assert after.day == "2026-03-12"
     assert restatement.tick().said.endswith("from 2026-03-12 to 2026-03-12.")
     restatement.cursor = None
     assert restatement.tick().requests == []
@@ -236,7 +236,7 @@ def test_a_change_of_dates_alone_lands_as_metadata_with_marked_history(
     marks = databases.rows(url, select(finra_otc_weekly_history.c.change_cause))
     assert set(marks) == {("metadata",)}
     again = restatement.tick()
-    assert (again.requests, again.cursor) == ([], "2026-03-12")
+    assert (again.requests, again.day) == ([], "2026-03-12")
 
 
 def test_the_watermark_waits_until_all_that_changed_has_landed(
@@ -247,11 +247,11 @@ def test_the_watermark_waits_until_all_that_changed_has_landed(
     monkeypatch.setenv("CLOCK_NOW", AFTER_BOTH)
     monkeypatch.setenv("FINRA_PARTITIONS_PER_TICK", "1")
     first = restatement.tick()
-    assert (first.keys, first.cursor) == ([RELABELLED], "2026-03-02")
+    assert (first.keys, first.day) == ([RELABELLED], "2026-03-02")
     assert "1 more wait for the next tick." in capfd.readouterr().err
     assert run(instance, first.requests[0])
     second = restatement.tick()
-    assert (second.keys, second.cursor) == ([RESTATED], "2026-03-02")
+    assert (second.keys, second.day) == ([RESTATED], "2026-03-02")
     note_run(instance, second.requests[0], FAILURE)
     assert restatement.tick().said == (
         "Nothing more to ask for of the 2 weeks that were taken, from 2026-03-02 to 2026-03-12. "
@@ -260,9 +260,9 @@ def test_the_watermark_waits_until_all_that_changed_has_landed(
     )
     monkeypatch.setenv("CLOCK_NOW", "2026-03-13T15:00:00+00:00")
     third = restatement.tick()
-    assert (third.keys, third.cursor) == ([RESTATED], "2026-03-02")
+    assert (third.keys, third.day) == ([RESTATED], "2026-03-02")
     assert run(instance, third.requests[0])
-    assert restatement.tick().cursor == "2026-03-13"
+    assert restatement.tick().day == "2026-03-13"
 
 
 def test_a_week_that_was_held_back_is_not_asked_for_until_it_changes(
@@ -276,6 +276,15 @@ def test_a_week_that_was_held_back_is_not_asked_for_until_it_changes(
         "2026-03-02."
     )
     assert "T2|2025-12-01" not in publication.tick().keys
+
+
+def test_the_cursor_of_another_database_is_none(restatement, instance):
+    load(instance, QUIET)
+    restatement.tick()
+    restatement.cursor = restatement.cursor.replace(":", ".")
+    assert f"1 weeks that were taken, from 2026-01-26 to {DAY}" in restatement.tick().said
+    restatement.cursor = DAY
+    assert f"1 weeks that were taken, from {DAY} to {DAY}" in restatement.tick().said
 
 
 def test_a_cursor_that_is_no_date_is_refused_with_a_remedy(instance):

@@ -21,7 +21,9 @@ def small_demo(demo_settings):
 
 def tick(sensor, instance) -> str | dg.SensorResult:
     """Return what a tick says, or asks for."""
-    with dg.build_resources({"warehouse": RESOURCES["warehouse"]}, instance) as resources:
+    with dg.build_resources(
+        {name: RESOURCES[name] for name in ("clock", "warehouse")}, instance
+    ) as resources:
         context = dg.build_sensor_context(instance=instance, resources=resources._asdict())
         result = sensor(context)
     return str(result.skip_message) if isinstance(result, dg.SkipReason) else result
@@ -93,3 +95,19 @@ def test_while_a_run_is_under_way_no_other_is_asked_for(instance):
     assert tick(finra_on_landing, instance) == (
         f"The run {waiting.run_id} of finra_gold is under way."
     )
+
+
+def test_what_a_failed_run_left_is_asked_for_again_the_day_after(instance, monkeypatch):
+    run(instance, "finra_otc_weekly", "T1|2026-01-26", "T1|2026-01-26")
+    due = tick(finra_on_landing, instance)
+    assert isinstance(due, dg.SensorResult)
+    (request,) = due.run_requests or ()
+    job = defs.resolve_job_def("finra_gold")
+    failed = dg.DagsterRunStatus.FAILURE
+    instance.create_run_for_job(job, status=failed, tags={"dagster/run_key": str(request.run_key)})
+    assert tick(finra_on_landing, instance) == (
+        "Not derived, and asked for today: T1|2026-01-26 to T1|2026-01-26; a run that brings "
+        "nothing is asked for again the day after."
+    )
+    monkeypatch.setenv("CLOCK_NOW", "2026-03-03T15:00:00+00:00")
+    assert asked(tick(finra_on_landing, instance)) == [("T1|2026-01-26", "T1|2026-01-26")]

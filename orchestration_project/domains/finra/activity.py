@@ -6,7 +6,7 @@ docs/gold.md has the definitions. Sums come from the database, ratios and ranks 
 import hashlib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 
 import polars as pl
 
@@ -64,9 +64,14 @@ class Activity:
         return _total(self.traded.filter(week_start=self.week_start), quantity)
 
 
-def version_of(landed: Mapping[str, int], *derived: Mapping[str, str]) -> str:
-    """Return the name of what a picture is made of: what is landed, and what is derived of it."""
-    told = [f"picture {PICTURE_VERSION}"]
+def version_of(
+    database: datetime | None, landed: Mapping[str, int], *derived: Mapping[str, str]
+) -> str:
+    """Return the name of what a picture is made of: what is landed, and what is derived of it.
+
+    ``database`` is when its first partition landed: another one may hold as many deliveries.
+    """
+    told = [f"picture {PICTURE_VERSION}", str(database)]
     told += [f"{key}#{landed[key]}" for key in sorted(landed)]
     told += [f"{key}: {versions[key]}" for versions in derived for key in sorted(versions)]
     return hashlib.sha256("\n".join(told).encode()).hexdigest()[:16]

@@ -8,7 +8,7 @@ what is derived; it is out of date exactly when that version is not the present 
 import hashlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from typing import Protocol
 
 from orchestration_project.domains.finra.calendar import TIERS, WEEK
@@ -135,12 +135,18 @@ class Request:
 
 
 def requests(
-    rules: Iterable[Rule], due: Iterable[tuple[str, str]], landed: Landed
+    rules: Iterable[Rule],
+    due: Iterable[tuple[str, str]],
+    landed: Landed,
+    *,
+    database: datetime | None,
+    day: date,
 ) -> list[Request]:
     """Return the runs that derive the partitions between each (first, last) of ``due``.
 
-    The run key names what is derived from what: a run that failed is asked for again when its
-    inputs change, not at every tick.
+    The run key names what is derived from what, in which database (by when its first partition
+    landed), and the day: a run that failed is asked for again when its inputs change or on the
+    next day, not at every tick.
     """
     found = []
     for first, last in due:
@@ -150,8 +156,8 @@ def requests(
             for key in rule.candidates(landed)
             if first <= key <= last
         ]
-        digest = hashlib.sha256("\n".join(between).encode()).hexdigest()[:16]
-        found.append(Request(first, last, f"{first}...{last}@{digest}"))
+        digest = hashlib.sha256("\n".join([str(database), *between]).encode()).hexdigest()[:16]
+        found.append(Request(first, last, f"{first}...{last}@{digest} ({day})"))
     return found
 
 

@@ -15,7 +15,11 @@ from orchestration_project.domains.finra.activity import LARGEST_SHOWN, Activity
 from orchestration_project.domains.finra.calendar import TIERS
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.resources.warehouse import Warehouse
-from orchestration_project.resources.warehouse.deriving import changes, derived_versions
+from orchestration_project.resources.warehouse.deriving import (
+    changes,
+    derived_versions,
+    first_landed_at,
+)
 from orchestration_project.resources.warehouse.frames import read_frame, read_scope, within
 from orchestration_project.tables.finra import (
     MARKET_NAMES,
@@ -38,7 +42,8 @@ def _made_of(connection: Connection) -> str | None:
     derived = (
         derived_versions(connection, table) for table in (finra_concentration_week, finra_tier_week)
     )
-    return activity.version_of(landed, *derived) if landed else None
+    database = first_landed_at(connection, finra_otc_weekly)
+    return activity.version_of(database, landed, *derived) if landed else None
 
 
 def read_activity(warehouse: Warehouse) -> Activity:

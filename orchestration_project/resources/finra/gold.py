@@ -283,9 +283,8 @@ class GoldLoad:
         )
 
 
-def outdated_windows(warehouse: Warehouse) -> list[str]:
+def outdated_windows(warehouse: Warehouse, landed: Landed) -> list[str]:
     """Return the weeks of a tier whose six-week window or concentration is out of date."""
-    landed = warehouse.changes(finra_otc_weekly)
     due = (
         recomputation.out_of_date(each.rule, landed, warehouse.derived_versions(each.table))
         for each in (ROLLING, CONCENTRATION)
@@ -293,9 +292,8 @@ def outdated_windows(warehouse: Warehouse) -> list[str]:
     return sorted(set().union(*due))
 
 
-def outdated_tier_weeks(warehouse: Warehouse) -> list[str]:
+def outdated_tier_weeks(warehouse: Warehouse, landed: Landed) -> list[str]:
     """Return the weeks of which all tiers are landed, and whose comparison is out of date."""
-    landed = warehouse.changes(finra_otc_weekly)
     derived = warehouse.derived_versions(CROSS_TIER.table)
     return recomputation.out_of_date(CROSS_TIER.rule, landed, derived)
 

@@ -56,10 +56,14 @@ def time_of_database(open_it: Callable[[], Warehouse]) -> Time:
 
 
 def time_of_server(open_http: Callable[[], HttpClient], url: str) -> Time:
-    """Return the time that an HTTP server gives with its answer, None where it gives none."""
+    """Return the time that an HTTP server gives with its answer, None where it gives none.
+
+    Nor does one of which a cache kept the answer: its Date is of the past.
+    """
     try:
         with open_http() as http:
-            return _read(http.request("GET", url).headers.get("date", ""))
+            found = http.request("GET", url, headers={"Cache-Control": "no-cache"}).headers
+            return None if "age" in found else _read(found.get("date", ""))
     except OrchestrationError:  # the probe of the source tells of it
         return None
 

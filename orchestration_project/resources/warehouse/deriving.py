@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import polars as pl
-from sqlalchemy import Connection, Table, delete, select
+from sqlalchemy import Connection, Table, delete, func, select
 
 from orchestration_project.resources.warehouse.frames import Scope, insert_frame, within
 from orchestration_project.resources.warehouse.landing import take_fence
@@ -70,6 +70,16 @@ def changes(connection: Connection, table: Table) -> dict[str, int]:
             found[key] = int(group.rpartition("#")[2])
         rules[key] = rule
     return found
+
+
+def first_landed_at(connection: Connection, table: Table) -> datetime | None:
+    """Return when a partition of ``table`` landed first: it tells this database from another.
+
+    Partitions and the numbers of their deliveries are the same in each of them.
+    """
+    return connection.execute(
+        select(func.min(landings.c.landed_at)).where(landings.c.table_name == table.name)
+    ).scalar()
 
 
 def read_fence(connection: Connection, table: Table, partition_key: str) -> tuple[int, str | None]:

@@ -33,6 +33,7 @@ from orchestration_project.resources.warehouse.deriving import (
     changes,
     derive,
     derived_versions,
+    first_landed_at,
 )
 from orchestration_project.resources.warehouse.evidence import held_back, record_evidence
 from orchestration_project.resources.warehouse.frames import (
@@ -213,6 +214,11 @@ class Warehouse:
         """Return each landed partition, and the number of the delivery that last changed it."""
         with self.reading() as connection:
             return changes(connection, table)
+
+    def first_landed_at(self, table: Table) -> datetime | None:
+        """Return when a partition landed first: it tells this database from another."""
+        with self.reading() as connection:
+            return first_landed_at(connection, table)
 
     def derived_versions(self, table: Table) -> dict[str, str]:
         """Return each partition of a derived table, and what it was made of."""

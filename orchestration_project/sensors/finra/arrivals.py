@@ -24,17 +24,18 @@ from orchestration_project.jobs import finra_otc_weekly
 from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.finra import FinraSource, versions_of
 from orchestration_project.resources.warehouse import Warehouse
-from orchestration_project.sensors.finra.runs import loading, not_yet_asked
+from orchestration_project.sensors.finra.runs import ONCE_A_DAY, loading, not_yet_asked
 from orchestration_project.settings import Settings
 from orchestration_project.tables import finra as tables
 
 SECONDS_BETWEEN_LISTINGS = 900
 """FINRA names no hour of publication; a look is one request and a small query."""
 
+OF_DATABASE = " of "
+"""In a cursor, between a day and what tells the database; somebody may have set the day alone."""
+
 SECONDS_BETWEEN_SWEEPS = 3600
 """Restatements come months after a week: an hour does not matter, a look is four requests."""
-
-ONCE_A_DAY = "a run that brings nothing is asked for again the day after."
 
 
 @dg.sensor(job=finra_otc_weekly, minimum_interval_seconds=SECONDS_BETWEEN_LISTINGS)
@@ -87,14 +88,17 @@ def finra_on_restatement(
 ) -> dg.SensorResult | dg.SkipReason:
     """Ask for the weeks that were taken and that FINRA has changed since.
 
-    The cursor is the day up to which every change was taken; it moves when nothing is left to take.
+    The cursor is the day up to which every change was taken, and by which database; it moves when
+    nothing is left to take.
     """
     today = clock.today_in_new_york()
     seen = warehouse.known_versions(tables.finra_otc_weekly)
     taken = _with_partition(map(parsed, seen))
     if not taken:
         return dg.SkipReason("Nothing to do: no week was taken yet.")
-    since = sweep_start(context.cursor, taken, today=today)
+    database = f"{warehouse.first_landed_at(tables.finra_otc_weekly)}"
+    day, _, of = (context.cursor or "").partition(OF_DATABASE)
+    since = sweep_start(day if of in ("", database) else None, taken, today=today)
     suspects = finra.maybe_changed(taken, since=since, until=today)
     now, refusals = versions_of(finra, suspects)
     changed = by_publication(
@@ -103,7 +107,7 @@ def finra_on_restatement(
     looked = f"{len(taken)} weeks that were taken, from {since} to {today}"
     if not changed and not refusals:
         reason = f"Nothing to do: FINRA changed none of the {looked}."
-        return dg.SensorResult(skip_reason=reason, cursor=today.isoformat())
+        return dg.SensorResult(skip_reason=reason, cursor=f"{today}{OF_DATABASE}{database}")
     running = loading(context.instance, changed)
     free = _requests([each for each in changed if each not in running], now, today)
     asked = not_yet_asked(context.instance, free)

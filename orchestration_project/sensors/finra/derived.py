@@ -15,45 +15,82 @@ from orchestration_project.domains.finra.recomputation import (
     week_ranges,
 )
 from orchestration_project.jobs import finra_gold, finra_tier_week
+from orchestration_project.partitions import PARTITION_TAGS
+from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.finra.gold import outdated_tier_weeks, outdated_windows
 from orchestration_project.resources.warehouse import Warehouse
-from orchestration_project.sensors.finra.runs import UNDER_WAY
-from orchestration_project.tables import finra as tables
+from orchestration_project.sensors.finra.runs import ONCE_A_DAY, UNDER_WAY, not_yet_asked
+from orchestration_project.tables.finra import finra_otc_weekly
+
+_, FIRST, LAST = PARTITION_TAGS
 
 SECONDS_BETWEEN_LOOKS = 60
-"""The landings are read from the database, so a look costs two small queries."""
+"""The landings are read from the database, some queries a look."""
 
 
 @dg.sensor(job=finra_gold, minimum_interval_seconds=SECONDS_BETWEEN_LOOKS)
 def finra_on_landing(
-    context: dg.SensorEvaluationContext, warehouse: dg.ResourceParam[Warehouse]
+    context: dg.SensorEvaluationContext,
+    clock: dg.ResourceParam[Clock],
+    warehouse: dg.ResourceParam[Warehouse],
 ) -> dg.SensorResult | dg.SkipReason:
     """Derive the weeks whose window changed: those that landed or changed, and their dependents."""
-    landed = warehouse.changes(tables.finra_otc_weekly)
-    wanted = [key for key in outdated_windows(warehouse) if WEEKS.has_partition_key(key)]
+    landed = warehouse.changes(finra_otc_weekly)
+    due = outdated_windows(warehouse, landed)
+    wanted = [key for key in due if WEEKS.has_partition_key(key)]
+    aside = _without_partition(len(due) - len(wanted))
     if not wanted:
-        return dg.SkipReason(f"Nothing to do: what {len(landed)} landed weeks derive is current.")
+        return dg.SkipReason(
+            f"Nothing to do: what {len(landed)} landed weeks derive is current.{aside}"
+        )
     if running := _under_way(context, finra_gold.name):
         return dg.SkipReason(f"The run {running} of {finra_gold.name} is under way.")
-    return _asked(context, requests((ROLLING, CONCENTRATION), tier_ranges(wanted), landed))
+    runs = requests(
+        (ROLLING, CONCENTRATION),
+        tier_ranges(wanted),
+        landed,
+        database=warehouse.first_landed_at(finra_otc_weekly),
+        day=clock.today_in_new_york(),
+    )
+    return _asked(context, runs, aside)
 
 
 @dg.sensor(job=finra_tier_week, minimum_interval_seconds=SECONDS_BETWEEN_LOOKS)
 def finra_on_last_tier(
-    context: dg.SensorEvaluationContext, warehouse: dg.ResourceParam[Warehouse]
+    context: dg.SensorEvaluationContext,
+    clock: dg.ResourceParam[Clock],
+    warehouse: dg.ResourceParam[Warehouse],
 ) -> dg.SensorResult | dg.SkipReason:
     """Derive the weeks whose last tier landed, or of which a tier changed."""
-    landed = warehouse.changes(tables.finra_otc_weekly)
-    due = outdated_tier_weeks(warehouse)
+    landed = warehouse.changes(finra_otc_weekly)
+    due = outdated_tier_weeks(warehouse, landed)
     wanted = [week for week in due if WEEKS_OF_ALL_TIERS.has_partition_key(week)]
+    aside = _without_partition(len(due) - len(wanted))
     if not wanted:
         complete = len(CROSS_TIER.candidates(landed))
         return dg.SkipReason(
-            f"Nothing to do: all tiers of {complete} weeks are landed, and these are current."
+            f"Nothing to do: all tiers of {complete} weeks are landed, and these are "
+            f"current.{aside}"
         )
     if running := _under_way(context, finra_tier_week.name):
         return dg.SkipReason(f"The run {running} of {finra_tier_week.name} is under way.")
-    return _asked(context, requests((CROSS_TIER,), week_ranges(wanted), landed))
+    runs = requests(
+        (CROSS_TIER,),
+        week_ranges(wanted),
+        landed,
+        database=warehouse.first_landed_at(finra_otc_weekly),
+        day=clock.today_in_new_york(),
+    )
+    return _asked(context, runs, aside)
+
+
+def _without_partition(count: int) -> str:
+    return (
+        f" {count} that are out of date lie before the first partition: set FINRA_FIRST_WEEK to "
+        "have them derived too."
+        if count
+        else ""
+    )
 
 
 def _under_way(context: dg.SensorEvaluationContext, job: str) -> str | None:
@@ -61,19 +98,18 @@ def _under_way(context: dg.SensorEvaluationContext, job: str) -> str | None:
     return runs[0].run_id if runs else None
 
 
-def _asked(context: dg.SensorEvaluationContext, runs: Sequence[Request]) -> dg.SensorResult:
+def _asked(
+    context: dg.SensorEvaluationContext, runs: Sequence[Request], aside: str
+) -> dg.SensorResult | dg.SkipReason:
     """Return what is asked for; a tick that asks for runs has no message, so its log says it."""
-    asked = ", ".join(f"{run.first} to {run.last}" for run in runs)
-    context.log.info(f"Asked for {asked}.")
-    return dg.SensorResult(
-        run_requests=[
-            dg.RunRequest(
-                run_key=run.run_key,
-                tags={
-                    "dagster/asset_partition_range_start": run.first,
-                    "dagster/asset_partition_range_end": run.last,
-                },
-            )
-            for run in runs
-        ]
-    )
+    wanted = not_yet_asked(context.instance, map(_request, runs))
+    if not wanted:
+        known = ", ".join(f"{run.first} to {run.last}" for run in runs)
+        return dg.SkipReason(f"Not derived, and asked for today: {known}; {ONCE_A_DAY}{aside}")
+    asked = ", ".join(f"{each.tags[FIRST]} to {each.tags[LAST]}" for each in wanted)
+    context.log.info(f"Asked for {asked}.{aside}")
+    return dg.SensorResult(run_requests=list(wanted))
+
+
+def _request(run: Request) -> dg.RunRequest:
+    return dg.RunRequest(run_key=run.run_key, tags={FIRST: run.first, LAST: run.last})

@@ -4,9 +4,10 @@ import dagster as dg
 
 from orchestration_project.assets.finra import trade_activity
 from orchestration_project.jobs import finra_trade_activity
+from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.finra.activity import made_of
 from orchestration_project.resources.warehouse import Warehouse
-from orchestration_project.sensors.finra.runs import UNDER_WAY
+from orchestration_project.sensors.finra.runs import ONCE_A_DAY, UNDER_WAY, not_yet_asked
 
 SECONDS_BETWEEN_PICTURES = 300
 """While many weeks land, each look finds other gold: this is how often it is drawn then."""
@@ -14,7 +15,9 @@ SECONDS_BETWEEN_PICTURES = 300
 
 @dg.sensor(job=finra_trade_activity, minimum_interval_seconds=SECONDS_BETWEEN_PICTURES)
 def finra_on_gold(
-    context: dg.SensorEvaluationContext, warehouse: dg.ResourceParam[Warehouse]
+    context: dg.SensorEvaluationContext,
+    clock: dg.ResourceParam[Clock],
+    warehouse: dg.ResourceParam[Warehouse],
 ) -> dg.RunRequest | dg.SkipReason:
     """Draw the picture when what it shows changed."""
     version = made_of(warehouse)
@@ -29,8 +32,11 @@ def finra_on_gold(
         return dg.SkipReason(
             f"The run {running[0].run_id} of {finra_trade_activity.name} is under way."
         )
+    wanted = dg.RunRequest(run_key=f"{version} ({clock.today_in_new_york()})")
+    if not not_yet_asked(context.instance, [wanted]):
+        return dg.SkipReason(f"The picture of {version} was asked for today; {ONCE_A_DAY}")
     context.log.info(f"Asked for the picture of {version}.")
-    return dg.RunRequest(run_key=version)
+    return wanted
 
 
 def drawn_version(instance: dg.DagsterInstance) -> str | None:

@@ -17,6 +17,7 @@ UNDER_WAY = [
     dg.DagsterRunStatus.CANCELING,
 ]
 RUN_KEY = "dagster/run_key"
+ONCE_A_DAY = "a run that brings nothing is asked for again the day after."
 
 
 def loading(instance: dg.DagsterInstance, partitions: Collection[TierWeek]) -> frozenset[TierWeek]:
