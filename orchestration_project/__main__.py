@@ -5,11 +5,15 @@ A command is a module of its name in `cli/` (`as-of` is `as_of.py`), with a func
 """
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
 
 from orchestration_project.errors import OrchestrationError
+
+INTERRUPTED, UNREAD = 130, 141
+"""The exit statuses of a shell for SIGINT and SIGPIPE."""
 
 COMMANDS = {
     "run": "load the latest published weeks",
@@ -42,6 +46,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OrchestrationError as error:
         sys.stderr.write(f"{error}\n")
         return 1
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted\n")
+        return INTERRUPTED
+    except BrokenPipeError:  # who read what is said has gone, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return UNREAD
 
 
 if __name__ == "__main__":

@@ -39,6 +39,9 @@ PROGRESS = logging.getLogger("orchestration_project.progress")
 SECONDS_TO_NEXT_ATTEMPT = 5
 """Before a step's second and last attempt, or as much longer as an error says."""
 
+DID_NOT_LAND = "partitions did not land"
+"""How the failure of a step begins that held partitions back, each with its reason."""
+
 PARTITION_TAGS = (
     "dagster/partition",
     "dagster/asset_partition_range_start",
@@ -347,7 +350,7 @@ def _failure(
     """Return what ends a step that held partitions back."""
     reasons = "\n".join(str(error) for error in failed.values())
     failure = dg.Failure(
-        f"{len(failed)} of {of} partitions did not land: {', '.join(failed)}\n{reasons}",
+        f"{len(failed)} of {of} {DID_NOT_LAND}: {', '.join(failed)}\n{reasons}",
         metadata={"held_back": list(failed)},
         allow_retries=False,
     )

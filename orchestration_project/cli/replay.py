@@ -4,15 +4,14 @@ import argparse
 from collections.abc import Iterable, Sequence
 from datetime import date
 
-from orchestration_project.cli.execution import execute
+from orchestration_project.cli.execution import failures
 from orchestration_project.cli.full_disk import full_disk_explained
-from orchestration_project.cli.run import Progress, outcome_of, say
+from orchestration_project.cli.run import Progress, outcome_of, run_over, say
 from orchestration_project.domains.finra.calendar import TIERS
 from orchestration_project.domains.finra.selection import (
     TierWeek,
     chosen,
     partition_of,
-    ranges,
     summary,
     tier_week,
 )
@@ -46,16 +45,13 @@ def main(arguments: Sequence[str]) -> int:
         config |= {"group_id": options.group} if options.group else {}
         run_config = {"ops": {OP: {"config": config}}}
         with Progress(len(weeks)) as progress:
-            results = [
-                execute(instance, REPLAY_JOB, between=(first.key, last.key), config=run_config)
-                for first, last in ranges(weeks)
-            ]
+            results = run_over(instance, REPLAY_JOB, weeks, progress, run_config)
         say(outcome_of(warehouse, results))
     if progress.unchanged:
         say(f"\n{progress.unchanged} of {progress.of} partitions: unchanged, nothing was written")
-    failed = [result.run_id for result in results if not result.success]
-    if failed:
-        say(f"\nFAILED: runs {', '.join(failed)}; what was held back and why stands above")
+    failed = [result for result in results if not result.success]
+    for text in failures(failed):
+        say(f"\n{text}")
     return 1 if failed else 0
 
 

@@ -11,7 +11,7 @@ import dagster as dg
 from sqlalchemy import select
 
 from orchestration_project.cli.across import derive, draw
-from orchestration_project.cli.execution import execute
+from orchestration_project.cli.execution import execute, failures
 from orchestration_project.cli.full_disk import full_disk_explained
 from orchestration_project.domains.finra.selection import (
     TierWeek,
@@ -72,17 +72,39 @@ def main(arguments: Sequence[str]) -> int:
         weeks = _latest(settings, options.weeks)
         say(f"weeks     the {options.weeks} latest of each tier: {len(weeks)} partitions\n")
         with Progress(len(weeks)) as progress:
-            results = [
-                execute(instance, JOB, between=(first.key, last.key))
-                for first, last in ranges(weeks)
-            ]
+            results = run_over(instance, JOB, weeks, progress)
         results += derive(instance, warehouse)
         say(outcome_of(warehouse, results))
         results += (pictures := draw(instance, warehouse))
         say(_pictures(pictures))
-        failed = [result.run_id for result in results if not result.success]
+        failed = [result for result in results if not result.success]
         say(_conclusion(settings, warehouse, progress, failed))
     return 1 if failed else 0
+
+
+def run_over(
+    instance: dg.DagsterInstance,
+    job: str,
+    weeks: Sequence[TierWeek],
+    progress: "Progress",
+    config: Mapping[str, Any] | None = None,
+) -> list[dg.JobExecutionResult]:
+    """Run a job over ``weeks``, consecutive ones of a tier in a run.
+
+    Raises:
+        KeyboardInterrupt: Somebody pressed Ctrl-C; how far it came was said.
+    """
+    try:
+        return [
+            execute(instance, job, between=(first.key, last.key), config=config)
+            for first, last in ranges(weeks)
+        ]
+    except KeyboardInterrupt:
+        say(
+            f"\n{progress.done} of {progress.of} partitions are through; what landed stays, and "
+            "the same command goes on from there"
+        )
+        raise
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -243,18 +265,22 @@ def _shown(value: object) -> str:
 
 
 def _conclusion(
-    settings: Settings, warehouse: Warehouse, progress: Progress, failed: Sequence[str]
+    settings: Settings,
+    warehouse: Warehouse,
+    progress: Progress,
+    failed: Sequence[dg.JobExecutionResult],
 ) -> str:
     lines = [""]
     if progress.unchanged:
         lines += [
             f"{progress.unchanged} of {progress.of} partitions: nothing changed at the source"
         ]
-    if failed:
-        lines += [f"FAILED: runs {', '.join(failed)}; what was held back and why stands above"]
+    lines += failures(failed)
     lines += [
         f"The data lies in {warehouse.shown_url}, all that was fetched in "
         f"{without_secrets(settings.artifacts_url or str(settings.state_path / 'artifacts'))}.",
-        "Next: `make ui` shows these runs; FINRA_SOURCE=api loads FINRA's own data.",
     ]
+    if not failed:
+        real = "; FINRA_SOURCE=api loads FINRA's own data" if settings.is_demo else ""
+        lines += [f"Next: `make ui`, with the same settings, shows these runs{real}."]
     return "\n".join(lines)

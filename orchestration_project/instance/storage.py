@@ -5,13 +5,15 @@ database password is never part of the instance that Dagster passes on command l
 """
 
 import fcntl
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import signal
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Self
 
 from dagster import DagsterInstance
 from dagster._core.storage.base_storage import DagsterStorage
+from dagster._core.storage.compute_log_manager import CapturedLogContext
 from dagster._core.storage.local_compute_log_manager import LocalComputeLogManager
 from dagster._core.storage.root import LocalArtifactStorage
 from dagster._serdes import ConfigurableClass, ConfigurableClassData
@@ -120,6 +122,20 @@ class StateComputeLogs(LocalComputeLogManager):
         return cls(
             str(state_folder(load_settings(), "dagster", "compute_logs")), inst_data=inst_data
         )
+
+    @contextmanager
+    def capture_logs(self, log_key: Sequence[str]) -> Iterator[CapturedLogContext]:
+        """Capture what a step writes.
+
+        The programs that show it meanwhile end with the step, so Ctrl-C is none of their business.
+        """
+        with ExitStack() as stack:
+            before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # inherited by them
+            try:
+                context = stack.enter_context(super().capture_logs(log_key))
+            finally:
+                signal.pthread_sigmask(signal.SIG_SETMASK, before)
+            yield context
 
 
 class StateArtifacts(LocalArtifactStorage):

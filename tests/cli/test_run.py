@@ -1,9 +1,11 @@
 """The `run` command as a person meets it: real processes, killed and repeated too."""
 
+import os
 import re
 import signal
 from datetime import date
 
+import psutil
 import pytest
 from sqlalchemy import func, select
 
@@ -100,6 +102,30 @@ def test_a_restated_week_is_told_below_the_table(state_dir):
         re.MULTILINE,
     )
     assert "New week landed" not in below
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_all_of_it_and_says_how_far_it_came(state_dir):
+    process = programs.start(state_dir, *RUN, "4", DEMO_LATENCY_SECONDS="0.2")
+    assert process.stdout
+    while not process.stdout.readline().startswith("[ 1/12]"):
+        pass
+    for each in [process.pid, *(child.pid for child in psutil.Process(process.pid).children())]:
+        if os.getpgid(each) == os.getpgid(process.pid):
+            os.kill(each, signal.SIGINT)  # as a terminal does
+    output, error = process.communicate(timeout=programs.PATIENCE_SECONDS)
+    assert process.returncode == 130
+    assert re.search(r"\d of 12 partitions are through; what landed stays", output)
+    assert error == "interrupted\n"
+
+
+@pytest.mark.slow
+def test_a_refusal_by_the_gate_is_told_with_what_to_do(state_dir):
+    status, output, _ = programs.run(state_dir, *RUN, "1", DISK_HEADROOM_MIB="99999999")
+    assert status == 1
+    assert re.search(r"^FAILED: run [0-9a-f-]+: a disk is nearly full\n  expected: ", output, re.M)
+    assert "  what to do: free some space" in output
+    assert "Next: " not in output
 
 
 def test_bad_lines_are_kept_as_rejects_with_their_record_and_reason(state_dir):

@@ -101,7 +101,7 @@ def test_what_a_failed_run_left_is_asked_for_again_the_day_after(instance, monke
     run(instance, "finra_otc_weekly", "T1|2026-01-26", "T1|2026-01-26")
     due = tick(finra_on_landing, instance)
     assert isinstance(due, dg.SensorResult)
-    (request,) = due.run_requests or ()
+    request = (due.run_requests or [])[0]
     job = defs.resolve_job_def("finra_gold")
     failed = dg.DagsterRunStatus.FAILURE
     instance.create_run_for_job(job, status=failed, tags={"dagster/run_key": str(request.run_key)})
