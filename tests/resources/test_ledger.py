@@ -77,7 +77,9 @@ def only(warehouse, table, run_id):
 
 @ON_SQLITE
 def test_runs_that_ended_failed_and_wait_are_followed_once(instance, ledger, warehouse, clock):
-    failed = run(instance, demo_bad, session="evening", user="ada", config_hash="c0ffee")
+    failed = run(
+        instance, demo_bad, session="evening", user="ada", config_hash="c0ffee", preset="full#2"
+    )
     waiting = instance.create_run_for_job(demo_good, status=dg.DagsterRunStatus.NOT_STARTED).run_id
     first = follow(instance, ledger, None)
     assert (first.written, first.is_all) == (Written(2, 0, 0), True)
@@ -92,6 +94,7 @@ def test_runs_that_ended_failed_and_wait_are_followed_once(instance, ledger, war
     }
     assert (found["error_category"], found["error_message"]) == ("source", "ask: FINRA says no")
     assert (found["config_hash"], found["trigger_kind"]) == ("c0ffee", "person")
+    assert found["preset"] == "full#2"
     assert found["created_at"] <= found["started_at"] <= found["ended_at"]
     seconds = (found["ended_at"] - found["started_at"]).total_seconds()
     assert found["duration_seconds"] == seconds
