@@ -43,6 +43,7 @@ from orchestration_project.sensors.operations import (
     operations_on_run_change,
     operations_on_run_end,
     operations_on_undelivered_alert,
+    operations_reconcile_hourly,
     operations_verify_daily,
 )
 
@@ -90,6 +91,7 @@ defs = dg.Definitions(
         finra_freshness_daily,
         finra_source_checks_daily,
         operations_control_tower_hourly,
+        operations_reconcile_hourly,
         operations_verify_daily,
     ],
     sensors=[

@@ -173,6 +173,24 @@ def test_what_the_sensor_missed_and_what_somebody_changed_is_repaired(instance, 
 
 
 @ON_SQLITE
+def test_only_what_is_missing_or_has_changed_since_is_read_again_when_asked_for_so(
+    instance, ledger, warehouse
+):
+    current, missed = run(instance), run(instance)
+    begun = instance.create_run_for_job(demo_good, status=dg.DagsterRunStatus.STARTED)
+    assert reconcile(instance, ledger, None, only_changed=True).written == Written(3, 0, 0)
+    with warehouse.writing() as connection:
+        connection.execute(delete(operations_runs).where(operations_runs.c.run_id == missed))
+        connection.execute(
+            update(operations_runs).where(operations_runs.c.run_id == current).values(user_name="x")
+        )
+    instance.report_run_failed(begun, "gone")
+    assert reconcile(instance, ledger, None, only_changed=True).written == Written(1, 1, 1)
+    assert only(warehouse, operations_runs, begun.run_id)["status"] == "FAILURE"
+    assert only(warehouse, operations_runs, current)["user_name"] == "x"
+
+
+@ON_SQLITE
 def test_a_run_that_dagster_has_deleted_stays_and_one_that_never_ended_is_marked(
     instance, ledger, warehouse, clock
 ):
