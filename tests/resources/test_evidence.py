@@ -98,7 +98,7 @@ def export(desk, clock, instance, settings):
         presets = in_force(Presets(desk.warehouse, clock))
         config = effective_config(settings)
         sources = Sources(desk.warehouse, instance, config, presets, TABLES, store)
-        return export_evidence(sources, Wanted(**wanted), settings, file)
+        return export_evidence(sources, Wanted(**wanted), settings, file, now=AFTER)
 
     return exported
 
@@ -289,6 +289,7 @@ def test_what_was_held_back_is_evidence_too(export, desk):
         ({"run_id": "x", "at": NOON}, "run_id, or session, or partition and at"),
         ({"run_id": "x"}, "does not know the run x.*export operations_runs"),
         ({"session": "x"}, "does not know the session x.*export operations_sessions"),
+        ({"partition": PARTITION, "at": AFTER + timedelta(1)}, "is not known yet"),
         ({"partition": "T9|x", "at": NOON}, "nothing was delivered of the partition.*export deliv"),
     ],
 )

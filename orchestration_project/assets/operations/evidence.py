@@ -90,7 +90,7 @@ def evidence(
         TABLES,
         Captures(artifacts) if config.include_bytes else None,
     )
-    return _shown(export_evidence(sources, wanted, settings, config.file))
+    return _shown(export_evidence(sources, wanted, settings, config.file, now=clock.now()))
 
 
 def _shown(exported: Exported) -> dg.MaterializeResult[Any]:

@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path, PurePath
 
 import dagster as dg
@@ -62,7 +63,12 @@ class Exported:
 
 
 def export_evidence(
-    sources: Sources, wanted: Wanted, settings: Settings, file: str | None = None
+    sources: Sources,
+    wanted: Wanted,
+    settings: Settings,
+    file: str | None = None,
+    *,
+    now: datetime,
 ) -> Exported:
     """Write the archive of what is asked for: of one state of our database, a batch at a time.
 
@@ -71,12 +77,13 @@ def export_evidence(
         wanted: What it is about.
         settings: Whose STATE_DIR.
         file: Where to; without it, below STATE_DIR, in the place of an earlier one of the same.
+        now: The project's time.
 
     Raises:
         ConfigurationError: What is asked for is not recorded, or the file must not be written.
     """
     with sources.warehouse.reading() as connection:
-        subject = subject_of(connection, wanted)
+        subject = subject_of(connection, wanted, now)
         path = chosen_file(settings, file) if file else _usual(settings, subject)
         with whole_file(path, replace=file is None) as sink, Archive(sink) as archive:
             _write(archive, connection, sources, subject)

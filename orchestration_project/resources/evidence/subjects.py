@@ -57,11 +57,12 @@ class Subject:
         return [] if self.at is None else [moment <= self.at]
 
 
-def subject_of(connection: Connection, wanted: Wanted) -> Subject:
+def subject_of(connection: Connection, wanted: Wanted, now: datetime) -> Subject:
     """Return what ``wanted`` names.
 
     Raises:
-        ConfigurationError: It names nothing or several things, or what nobody recorded.
+        ConfigurationError: It names nothing or several things, a time after ``now``, or what
+            nobody recorded.
     """
     given = [each for each in (wanted.run_id, wanted.session, wanted.partition) if each]
     if len(given) != 1 or bool(wanted.partition) != (wanted.at is not None):
@@ -70,6 +71,13 @@ def subject_of(connection: Connection, wanted: Wanted) -> Subject:
             expected="run_id, or session, or partition and at",
             found=", ".join(name for name, value in vars(wanted).items() if value) or "nothing",
             remedy="correct the run's config",
+        )
+    if wanted.at is not None and wanted.at > now:
+        raise ConfigurationError(
+            "what will be known of a partition is not known yet",
+            expected=f"a time until {now.isoformat()}",
+            found=wanted.at.isoformat(),
+            remedy="correct `at` in the run's config",
         )
     if wanted.run_id:
         return _of_run(connection, wanted.run_id)
