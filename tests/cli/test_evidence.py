@@ -5,10 +5,15 @@ from pathlib import Path
 from zipfile import ZIP_STORED, ZipFile
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from orchestration_project.__main__ import main
 from orchestration_project.domains.operations.evidence import MANIFEST, SUMS
+from orchestration_project.errors import OrchestrationError
 from orchestration_project.resources.evidence.archive import Archive
+from orchestration_project.resources.evidence.verifying import verify as verify_file
+from tests.properties import bounded
 
 MEMBERS = {"runs.jsonl": b'{"run_id":"1"}\n', "bytes/ab": b"x" * 3_000_000}
 
@@ -150,6 +155,37 @@ def test_an_archive_without_a_manifest_is_told(archive, capsys):
     rewritten(archive, {"x": b""})
     assert main(["evidence", "verify", str(archive)]) == 1
     assert f"the archive has no {MANIFEST}" in capsys.readouterr().err
+
+
+@given(
+    place=st.integers(0, 2**32),
+    ends=st.sampled_from([1, 1, 2, 4, 400]),
+    put=st.binary(max_size=4) | st.sampled_from([b"\x0c\0", b"\x0e\0", b"\x5d\0", b"\0\x08"]),
+)
+@settings(bounded, max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_whatever_happens_to_its_bytes_is_told_and_what_is_whole_has_its_members(
+    tmp_path, place, ends, put
+):
+    file = written(tmp_path / "any.zip", {"a": b"1" * 50, "b": b"2"})
+    before, content = contents(file), file.read_bytes()
+    place %= len(content)
+    file.write_bytes(content[:place] + put + content[place + ends :])
+    try:
+        found = verify_file(file)
+    except OrchestrationError:
+        return
+    assert found.problems or contents(file) == before
+
+
+@pytest.mark.parametrize("packing", [1, 12, 14, 93])
+def test_a_member_that_is_said_to_be_packed_otherwise_is_told(archive, capsys, packing):
+    content = bytearray(archive.read_bytes())
+    entry = content.index(b"PK\x01\x02")
+    content[entry + 10] = packing
+    archive.write_bytes(content)
+    status, said = verify(archive, capsys)
+    assert (status, len(said)) == (1, 1)
+    assert said[0].startswith("changed runs.jsonl (it cannot be read")
 
 
 @pytest.mark.parametrize("content", [None, b"", b"no zip", "cut"])

@@ -1,6 +1,8 @@
 """Whether an archive is what it was when it was made, from the file alone."""
 
 import hashlib
+import lzma
+import struct
 import zlib
 from collections import Counter
 from collections.abc import Sequence
@@ -24,8 +26,11 @@ PIECE_BYTES = 1024 * 1024
 LARGEST_TEXT_BYTES = 256 * 1024 * 1024
 """More than any manifest takes: of a member without a promised size not more is read."""
 
-UNREADABLE = (BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError)
-"""What a member that was damaged, encrypted or packed otherwise raises."""
+NO_ZIP = (BadZipFile, NotImplementedError, UnicodeDecodeError, OSError)
+"""What a file that is none, or a damaged one, raises when it is opened."""
+
+UNREADABLE = (*NO_ZIP, zlib.error, lzma.LZMAError, struct.error, EOFError, RuntimeError, ValueError)
+"""What a member raises that was damaged, or is said to be encrypted or packed otherwise."""
 
 
 class Verified(NamedTuple):
@@ -46,7 +51,7 @@ def verify(path: Path) -> Verified:
     try:
         with ZipFile(path) as archive:
             return _verified(archive)
-    except (BadZipFile, OSError) as error:
+    except NO_ZIP as error:
         raise ConfigurationError(
             f"{path} cannot be read as an evidence archive",
             expected="a zip that operations_export_evidence wrote, whole",
