@@ -11,6 +11,7 @@ from zipfile import ZipFile
 import dagster as dg
 import polars as pl
 import pytest
+from sqlalchemy import insert
 
 from orchestration_project.assets.operations import evidence
 from orchestration_project.assets.operations.evidence import TABLES
@@ -36,6 +37,10 @@ from orchestration_project.resources.ledger import Ledger, reconcile
 from orchestration_project.resources.presets import Presets
 from orchestration_project.settings import load_settings
 from orchestration_project.tables.finra import finra_otc_weekly
+from orchestration_project.tables.operations import (
+    operations_alert_deliveries,
+    operations_alerts,
+)
 from tests.resources.weeks import FAILED, NOON, rejected, row
 
 ON_SQLITE = pytest.mark.parametrize("warehouse", ["sqlite"], indirect=True)
@@ -196,6 +201,50 @@ def test_a_partition_at_a_time_is_what_was_known_then_and_what_had_led_to_it(exp
     assert {each["happened_at"] for each in lines(then, "events")} == {
         "2026-01-05T12:00:00.123456Z"
     }
+
+
+def test_alerts_about_a_partition_or_a_run_are_its_evidence_and_others_are_not(export, desk, runs):
+    first, second = runs
+    about = {
+        "of the week": {"partitions": json.dumps(["OTCE|2026-01-26", PARTITION])},
+        "of the run": {"run_id": first},
+        "of the other run": {"run_id": second},
+        "of another week": {"partitions": json.dumps([f"{PARTITION}0", "T1_2025-11-10"])},
+        "later": {"partitions": json.dumps([PARTITION]), "raised_at": AFTER},
+    }
+    with desk.warehouse.writing() as connection:
+        for name, changes in about.items():
+            connection.execute(insert(operations_alerts).values(alert(name) | changes))
+            connection.execute(insert(operations_alert_deliveries).values(waiting(name)))
+    at = NOON + timedelta(hours=1)
+    of_week, of_run = (
+        lines(export(**wanted).path, "alerts")
+        for wanted in ({"partition": PARTITION, "at": at}, {"run_id": second})
+    )
+    assert [each["alert_id"] for each in of_week] == ["of the run", "of the week"]
+    assert [each["alert_id"] for each in of_run] == ["of the other run"]
+    [sent] = lines(export(run_id=second).path, "alert_deliveries")
+    assert (sent["alert_id"], sent["state"], sent["attempt_count"]) == (
+        "of the other run",
+        "pending",
+        "0",
+    )
+
+
+def alert(name: str) -> dict[str, Any]:
+    """Return an alert, raised at noon, that is about nothing."""
+    texts = ("alert_id", "kind", "severity", "title", "body", "state", "open_problems")
+    return dict.fromkeys(texts, name) | {
+        "assets": "[]",
+        "partitions": "[]",
+        "repeated_count": 0,
+        "raised_at": NOON,
+    }
+
+
+def waiting(name: str) -> dict[str, Any]:
+    state = {"channel": "mail", "state": "pending", "attempt_count": 0, "next_attempt_at": NOON}
+    return {"alert_id": name, **state}
 
 
 def test_settings_are_those_in_effect_now_and_those_that_were_verified_for_the_runs(
