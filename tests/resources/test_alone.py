@@ -1,6 +1,7 @@
 """Of runs that clean up or prune at the same time one does it, on both databases."""
 
 from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 
 import dagster as dg
 import pytest
@@ -54,9 +55,15 @@ def test_work_is_claimed_until_the_run_that_does_it_has_ended(warehouse, instanc
 
 
 def test_of_runs_that_claim_at_once_one_does_the_work(warehouse, instance, begun):
-    runs = [begun() for _ in range(4)]
+    earlier, *runs = (begun() for _ in range(5))
+    claim(warehouse, instance, WORK, run_id=earlier)
+    instance.report_run_canceled(instance.get_run_by_id(earlier))
+
+    together = Barrier(4)
 
     def claimed(run_id: str) -> bool:
+        with warehouse.reading():  # a connection of its own
+            together.wait()
         try:
             claim(warehouse, instance, WORK, run_id=run_id)
         except TransientError:

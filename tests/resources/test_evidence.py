@@ -167,12 +167,15 @@ def test_the_manifest_has_the_hash_size_and_rows_of_each_member(export, runs):
     assert (verified.problems, verified.manifest) == ([], found.manifest)
 
 
+@ON_SQLITE
 def test_the_same_evidence_is_the_same_file(export, runs):
     first = export(session="year end")
     content = first.path.read_bytes()
     again = export(session="year end")
     assert (again.path, again.path.read_bytes()) == (first.path, content)
     assert list(first.path.parent.iterdir()) == [first.path]
+    with ZipFile(first.path) as archive:
+        assert {each.date_time for each in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}
 
 
 def test_an_archive_of_a_session_holds_all_of_its_runs(export, runs):
@@ -247,6 +250,7 @@ def waiting(name: str) -> dict[str, Any]:
     return {"alert_id": name, **state}
 
 
+@ON_SQLITE
 def test_settings_are_those_in_effect_now_and_those_that_were_verified_for_the_runs(
     export, desk, clock, instance, settings, monkeypatch
 ):
