@@ -387,6 +387,20 @@ def test_a_path_of_ones_own_is_taken_and_no_file_there_is_replaced(export, runs,
 
 
 @ON_SQLITE
+def test_sessions_whose_names_look_alike_have_archives_of_their_own(export, instance, desk, clock):
+    names = ("year end", "year_end", "year/end", "../end", "e" * 300, "e" * 301)
+    job = dg.Definitions([part]).resolve_implicit_global_asset_job_def()
+    for name in names:
+        instance.create_run_for_job(job, tags={"session": name})
+    reconcile(instance, Ledger(desk.warehouse, clock), None)
+    paths = {name: export(session=name).path for name in names}
+    assert len(set(paths.values())) == len(names)
+    assert {path.parent for path in paths.values()} == {paths["year_end"].parent}
+    assert paths["year_end"].name == "evidence-session-year_end.zip"
+    assert re.fullmatch(r"evidence-session-year_end-[0-9a-f]{8}\.zip", paths["year end"].name)
+
+
+@ON_SQLITE
 def test_an_export_that_fails_leaves_the_earlier_archive_and_nothing_else(export, runs, tmp_path):
     found = export(run_id=runs[0])
     content = found.path.read_bytes()

@@ -84,10 +84,11 @@ def export_evidence(
     """
     with sources.warehouse.reading() as connection:
         subject = subject_of(connection, wanted, now)
-        path = chosen_file(settings, file) if file else _usual(settings, subject)
+        path = _usual(settings, subject) if file is None else chosen_file(settings, file)
         with whole_file(path, replace=file is None) as sink, Archive(sink) as archive:
             _write(archive, connection, sources, subject)
-            manifest = archive.finish({name: redacted(at) for name, at in subject.about.items()})
+            about = {name: redacted(value) for name, value in subject.about.items()}
+            manifest = archive.finish(about)
     with path.open("rb") as written:
         sha256 = hashlib.file_digest(written, "sha256").hexdigest()
     return Exported(path, path.stat().st_size, sha256, manifest)

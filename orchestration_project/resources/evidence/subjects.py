@@ -1,5 +1,6 @@
 """What an archive is about: a run, a session, or a partition at a time, as conditions on tables."""
 
+import hashlib
 import json
 import re
 from collections.abc import Mapping
@@ -14,7 +15,7 @@ from orchestration_project.tables.operations import operations_runs
 from orchestration_project.tables.spine import captures, deliveries
 
 UNPLAIN = re.compile(r"[^A-Za-z0-9.-]+")
-LONGEST_NAME = 120
+LONGEST_NAME, MARK_DIGITS = 120, 8
 
 
 @dataclass(frozen=True)
@@ -143,7 +144,10 @@ def _of_partition(connection: Connection, partition: str, at: datetime) -> Subje
 
 
 def _name(kind: str, what: str) -> str:
-    return f"evidence-{kind}-{UNPLAIN.sub('_', what)[:LONGEST_NAME]}"
+    """Return a name that no other subject has: what a file cannot be called stands as a hash."""
+    plain = UNPLAIN.sub("_", what)[:LONGEST_NAME]
+    mark = "" if plain == what else f"-{hashlib.sha256(what.encode()).hexdigest()[:MARK_DIGITS]}"
+    return f"evidence-{kind}-{plain}{mark}"
 
 
 def mentions(texts: ColumnElement[str], key: str) -> ColumnElement[bool]:
