@@ -6,6 +6,7 @@ import platform
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from benchmarks.bench import Bench
 from benchmarks.measures.changes import again, history
 from benchmarks.measures.gate import gate
 from benchmarks.measures.operations import control_tower
+from benchmarks.measures.retention import cleanup, pruning
 from benchmarks.measures.speed import (
     contract,
     copies,
@@ -34,6 +36,7 @@ MEASURES = {
     for measure in (
         *(copies, one_partition, peers, sqlite, contract, pages),
         *(again, history, starts, gate, control_tower),
+        *(pruning, cleanup),
     )
 }
 NAMED = ("dagster", "polars", "psycopg", "dlt", "pandas", "adbc-driver-postgresql")
@@ -48,7 +51,9 @@ def main() -> None:
         rig = Rig(Path(folder))
         try:
             print(surroundings(rig), flush=True)
-            bench = Bench(rig, SMOKE if asked.smoke else REQUIRED, asked.repeat)
+            sizes = SMOKE if asked.smoke else REQUIRED
+            old_runs = asked.old_runs or sizes.old_runs
+            bench = Bench(rig, replace(sizes, old_runs=old_runs), asked.repeat)
             lines = [each for name in asked.only for each in _measured(name, bench)]
         finally:
             rig.close()
@@ -63,6 +68,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--smoke", action="store_true", help="tiny sizes: does it work at all?")
     parser.add_argument("--only", nargs="+", choices=MEASURES, default=list(MEASURES))
     parser.add_argument("--repeat", type=int, default=3, help="how often; medians are told")
+    parser.add_argument("--old-runs", type=int, metavar="N", help="runs that are pruned; 10,000")
     parser.add_argument("--output", type=Path, default=RESULT, help="the lines, as JSON")
     parser.add_argument("--folder", type=Path, help="a disk that keeps what is flushed")
     parser.add_argument(

@@ -87,6 +87,11 @@ def line(
     )
 
 
+def told(measure: str, unit: str, value: float, *, note: str = "") -> Line:
+    """Return a line that is compared with nothing, and of which nothing is required."""
+    return Line(measure, unit, value, None, None, "", holds=True, ours_spread=(value,), note=note)
+
+
 def unmeasured(measure: str, required: Bound, note: str) -> Line:
     """Return a line that does not hold, because there was nothing to measure."""
     return Line(measure, "", None, None, None, str(required), holds=False, note=note)

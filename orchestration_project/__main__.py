@@ -25,6 +25,7 @@ COMMANDS = {
     "export": "write a table or view as CSV or Parquet",
     "as-of": "the same of what a table with history held at a time",
     "artifacts": "get the bytes of a capture as they were received",
+    "evidence": "make sure that an archive of evidence is whole, from the file alone",
     "alerts": "list open alerts, or send a test to every channel",
     "ui": "Dagster's UI and daemon, until Ctrl-C",
 }

@@ -19,6 +19,7 @@ from orchestration_project.jobs import (
     operations_artifacts,
     operations_cleanup,
     operations_control_tower,
+    operations_export_evidence,
     operations_prune,
     operations_reconcile,
     operations_retry_failures,
@@ -42,6 +43,7 @@ from orchestration_project.sensors.operations import (
     operations_on_run_change,
     operations_on_run_end,
     operations_on_undelivered_alert,
+    operations_reconcile_hourly,
     operations_verify_daily,
 )
 
@@ -55,6 +57,7 @@ defs = dg.Definitions(
         finra.trade_activity,
         operations.artifacts,
         operations.control_tower,
+        operations.evidence,
         operations.ledger,
         presets,
         operations.removals,
@@ -76,6 +79,7 @@ defs = dg.Definitions(
         operations_artifacts,
         operations_cleanup,
         operations_control_tower,
+        operations_export_evidence,
         operations_prune,
         operations_reconcile,
         operations_retry_failures,
@@ -87,6 +91,7 @@ defs = dg.Definitions(
         finra_freshness_daily,
         finra_source_checks_daily,
         operations_control_tower_hourly,
+        operations_reconcile_hourly,
         operations_verify_daily,
     ],
     sensors=[

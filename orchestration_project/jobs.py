@@ -20,6 +20,7 @@ from orchestration_project.assets.operations import (
     RETRY_JOB,
     artifacts,
     control_tower,
+    evidence,
     ledger,
     presets_asset,
     removals,
@@ -157,5 +158,12 @@ operations_prune = dg.define_asset_job(
     "operations_prune",
     selection=dg.AssetSelection.assets(run_logs),
     description="Frees what old runs left in Dagster's logs; a dry run unless told otherwise.",
+    tags={"domain": "operations"},
+)
+
+operations_export_evidence = dg.define_asset_job(
+    "operations_export_evidence",
+    selection=dg.AssetSelection.assets(evidence),
+    description="Writes what is known of a run, a session, or a partition at a time, as one file.",
     tags={"domain": "operations"},
 )

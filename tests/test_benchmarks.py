@@ -8,7 +8,16 @@ from pathlib import Path
 import pytest
 
 from benchmarks.__main__ import MEASURES
-from benchmarks.report import at_least, at_most, line, table, unmeasured, write_json, write_plot
+from benchmarks.report import (
+    at_least,
+    at_most,
+    line,
+    table,
+    told,
+    unmeasured,
+    write_json,
+    write_plot,
+)
 from benchmarks.source import most_in_a_second
 from orchestration_project.settings import PROJECT_ROOT
 
@@ -63,8 +72,14 @@ def test_a_ratio_is_of_medians_and_is_held_to_its_bound():
 
 
 def test_a_ratio_without_a_bound_is_told_and_nothing_is_required_of_it():
-    told = line("x", "s", [3.0], [4.0], None)
-    assert (told.required, told.holds) == ("", True)
+    found = line("x", "s", [3.0], [4.0], None)
+    assert (found.required, found.holds) == ("", True)
+
+
+def test_what_is_compared_with_nothing_is_told_and_nothing_is_required_of_it(tmp_path):
+    alone = told("prune", "runs/s", 1234.5, note="20 runs")
+    assert "| prune | runs/s | 1,234 |  |  |  |  | 20 runs |" in table([alone])
+    assert write_json(tmp_path / "bench.json", [alone]) == [alone]
 
 
 def test_what_could_not_be_measured_does_not_hold():

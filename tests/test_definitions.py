@@ -70,6 +70,7 @@ def test_what_starts_runs_is_off_until_somebody_switches_it_on():
         "finra_freshness_daily",
         "finra_source_checks_daily",
         "operations_control_tower_hourly",
+        "operations_reconcile_hourly",
         "operations_verify_daily",
     ]
     on = [
@@ -78,7 +79,10 @@ def test_what_starts_runs_is_off_until_somebody_switches_it_on():
         if isinstance(schedule, dg.ScheduleDefinition)
         and schedule.default_status == dg.DefaultScheduleStatus.RUNNING
     ]
-    assert on == ["operations_control_tower_hourly"]  # it asks no source, and lands nothing
+    assert on == [  # they ask no source, and land nothing
+        "operations_control_tower_hourly",
+        "operations_reconcile_hourly",
+    ]
     sensors = list(defs.sensors or [])
     assert [sensor.name for sensor in sensors] == [
         "finra_on_publication",

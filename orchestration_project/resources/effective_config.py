@@ -1,5 +1,6 @@
 """The configuration in effect, of settings and presets; the verified ones, in our database."""
 
+import json
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
@@ -12,6 +13,7 @@ from orchestration_project.domains.operations.effective_config import (
     Entry,
     leaves,
 )
+from orchestration_project.resources.presets import Presets
 from orchestration_project.resources.warehouse import Warehouse
 from orchestration_project.settings import PROJECT_ROOT, Settings, origins, shown_values
 from orchestration_project.tables.operations import operations_verified_configs as verified
@@ -35,6 +37,21 @@ def _preset(file: Path) -> Mapping[str, Entry]:
     return {
         f"{file.stem}: {path}": Entry(value, f"preset {file.stem}")
         for path, value in values.items()
+    }
+
+
+def in_force(presets: Presets) -> Mapping[str, Entry]:
+    """Return what applied presets set for the runs of each job, which preset and who applied it.
+
+    It takes no part in the hash of the configuration: which preset a run went by is on record for
+    each run, and is only known once the database is open.
+    """
+    return {
+        f"{applied.preset.job}: {field}": Entry(
+            json.dumps(value), f"preset {applied}, applied by {applied.user}"
+        )
+        for applied in presets.all_in_force()
+        for field, value in applied.preset.values.items()
     }
 
 

@@ -98,7 +98,7 @@ def whole_file(path: Path, *, replace: bool) -> Iterator[IO[bytes]]:
             f"{path} cannot be written",
             expected="a folder that is there and ours to write, with free space",
             found=str(error.strerror),
-            remedy="name another --output",
+            remedy="name another file",
         ) from error
 
 
@@ -106,5 +106,6 @@ def _refuse_taken(place: Path, shown: Path, *, replace: bool) -> None:
     if place.exists() and not (replace and place.is_file()):
         raise ConfigurationError(
             f"{shown} is there already" if place.is_file() else f"{shown} is not a file",
-            remedy="name another --output" + (", or say --force" if place.is_file() else ""),
+            remedy="name another file"
+            + (", or of a command say --force" if place.is_file() else ""),
         )

@@ -107,6 +107,13 @@ class Presets:
         with self._warehouse.reading() as connection:
             return _latest(connection, job)
 
+    def all_in_force(self) -> list[Applied]:
+        """Return what was applied last to each job, by job."""
+        with self._warehouse.reading() as connection:
+            jobs = select(operations_presets.c.job).distinct().order_by(operations_presets.c.job)
+            found = [_latest(connection, job) for job in connection.execute(jobs).scalars().all()]
+        return [each for each in found if each is not None]
+
     def apply(self, preset: Preset, *, user: str, reason: str, run_id: str) -> Applied | None:
         """Put a preset in force for its job; None where the same is in force already."""
         with self._warehouse.writing() as connection:

@@ -8,7 +8,11 @@ from datetime import datetime
 import dagster as dg
 
 from orchestration_project.domains.operations.progress import Progress
-from orchestration_project.jobs import operations_control_tower, operations_verify
+from orchestration_project.jobs import (
+    operations_control_tower,
+    operations_reconcile,
+    operations_verify,
+)
 from orchestration_project.resources.alerts import Alerts
 from orchestration_project.resources.alerts.watching import first_look, look
 from orchestration_project.resources.clock import Clock
@@ -69,6 +73,16 @@ operations_control_tower_hourly = dg.ScheduleDefinition(
     cron_schedule="0 * * * *",
     execution_timezone="UTC",
     default_status=dg.DefaultScheduleStatus.RUNNING,  # it reads, and asks no source
+)
+
+operations_reconcile_hourly = dg.ScheduleDefinition(
+    name="operations_reconcile_hourly",
+    job=operations_reconcile,
+    cron_schedule="30 * * * *",  # between two looks of the control tower
+    execution_timezone="UTC",
+    run_config={"ops": {"reconcile_operations": {"config": {"only_changed": True}}}},
+    default_status=dg.DefaultScheduleStatus.RUNNING,  # it reads, and asks no source
+    description="Repair the ledger every hour: of whatever was missed, by whatever cause.",
 )
 
 operations_verify_daily = dg.ScheduleDefinition(

@@ -122,6 +122,11 @@ operations_runs = table(
     text("retry_of", "The run that it tries again; NULL: a first try", optional=True),
     moment("changed_at", "UTC time at which Dagster last changed the run"),
     moment("recorded_at", "UTC time at which this row was last written"),
+    text(
+        "preset",
+        "Applied preset that it went by, such as strict_quality#3; NULL: by none",
+        optional=True,
+    ),
 )
 
 Index("operations_runs_by_session", operations_runs.c.session)

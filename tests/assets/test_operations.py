@@ -17,7 +17,7 @@ from orchestration_project.tables.operations import (
 from tests import databases
 from tests.programs import free_port
 from tests.receivers import http_receiver
-from tests.runs import failure_of
+from tests.runs import failure_of, told_by
 
 LOAD, VERIFY = "finra_otc_weekly_load", "verify_operations"
 PARTITION = {"dagster/partition": "OTCE|2026-01-26"}
@@ -105,7 +105,15 @@ def test_a_value_that_changed_since_the_last_verification_is_told_once_and_runs_
         ("FINRA_CLIENT_SECRET", "", "***", "environment"),
         ("FINRA_MAX_REJECT_RATIO", "0.005", "0.25", "environment"),
     ]
-    assert checks(run(instance, "operations_verify"))["has_not_drifted"].passed
+    apply = {"preset": "full", "dry_run": False, "who": "ada", "why": "audit"}
+    assert run(
+        instance, "operations_apply_preset", run_config={"ops": {"apply_preset": {"config": apply}}}
+    ).success
+    third = run(instance, "operations_verify")
+    assert checks(third)["has_not_drifted"].passed
+    shown = told_by(third)["effective_config"][None]["entries"].records[-1].data
+    assert (shown["name"], shown["value"]) == ("finra_otc_weekly: full", "true")
+    assert shown["origin"] == "preset full#1, applied by ada"
     hashes = [tags(instance, each)["config_hash"] for each in (first, second)]
     assert len(set(hashes)) == 2
     rows = databases.rows(file, select(operations_verified_configs.c.config_hash))

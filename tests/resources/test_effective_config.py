@@ -6,11 +6,14 @@ import pytest
 from pydantic_settings import SettingsConfigDict
 
 from orchestration_project.domains.operations.effective_config import Entry
+from orchestration_project.domains.operations.presets import Preset
 from orchestration_project.resources.effective_config import (
     effective_config,
+    in_force,
     keep_verified,
     last_verified,
 )
+from orchestration_project.resources.presets import Presets
 from orchestration_project.settings import Settings, load_settings
 
 
@@ -52,6 +55,20 @@ def test_a_malformed_address_shows_no_secret(written: str, monkeypatch: pytest.M
     monkeypatch.setenv("DATABASE_URL", written)
     shown = effective_config(load_settings()).entries["DATABASE_URL"].value
     assert shown in ("***", "postgresql://***")
+
+
+def test_what_applied_presets_set_says_which_one_and_who_applied_it(warehouse, clock):
+    presets = Presets(warehouse, clock)
+    for user, preset in (
+        ("ada", Preset("latest", "backfill", {"weeks": 1})),
+        ("ada", Preset("full", "load", {"full": True})),
+        ("grace", Preset("strict", "load", {"ratio": 0.0})),
+    ):
+        presets.apply(preset, user=user, reason="", run_id="r")
+    assert in_force(presets) == {
+        "backfill: weeks": Entry("1", "preset latest#1, applied by ada"),
+        "load: ratio": Entry("0.0", "preset strict#2, applied by grace"),
+    }
 
 
 def test_the_last_verified_is_the_one_that_was_verified_last(warehouse, clock):

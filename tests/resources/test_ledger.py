@@ -78,7 +78,9 @@ def only(warehouse, table, run_id):
 
 @ON_SQLITE
 def test_runs_that_ended_failed_and_wait_are_followed_once(instance, ledger, warehouse, clock):
-    failed = run(instance, demo_bad, session="evening", user="ada", config_hash="c0ffee")
+    failed = run(
+        instance, demo_bad, session="evening", user="ada", config_hash="c0ffee", preset="full#2"
+    )
     waiting = instance.create_run_for_job(demo_good, status=dg.DagsterRunStatus.NOT_STARTED).run_id
     first = follow(instance, ledger, None)
     assert (first.written, first.is_all) == (Written(2, 0, 0), True)
@@ -93,6 +95,7 @@ def test_runs_that_ended_failed_and_wait_are_followed_once(instance, ledger, war
     }
     assert (found["error_category"], found["error_message"]) == ("source", "ask: FINRA says no")
     assert (found["config_hash"], found["trigger_kind"]) == ("c0ffee", "person")
+    assert found["preset"] == "full#2"
     assert found["created_at"] <= found["started_at"] <= found["ended_at"]
     seconds = (found["ended_at"] - found["started_at"]).total_seconds()
     assert found["duration_seconds"] == seconds
@@ -168,6 +171,24 @@ def test_what_the_sensor_missed_and_what_somebody_changed_is_repaired(instance, 
     assert reconcile(instance, ledger, None).written == Written(0, 0, 3)
     assert reconcile(instance, ledger, datetime.now(UTC) + timedelta(days=1)).written == Written()  # noqa: TID251 - Dagster's own time
     assert untouched
+
+
+@ON_SQLITE
+def test_only_what_is_missing_or_has_changed_since_is_read_again_when_asked_for_so(
+    instance, ledger, warehouse
+):
+    current, missed = run(instance), run(instance)
+    begun = instance.create_run_for_job(demo_good, status=dg.DagsterRunStatus.STARTED)
+    assert reconcile(instance, ledger, None, only_changed=True).written == Written(3, 0, 0)
+    with warehouse.writing() as connection:
+        connection.execute(delete(operations_runs).where(operations_runs.c.run_id == missed))
+        connection.execute(
+            update(operations_runs).where(operations_runs.c.run_id == current).values(user_name="x")
+        )
+    instance.report_run_failed(begun, "gone")
+    assert reconcile(instance, ledger, None, only_changed=True).written == Written(1, 1, 1)
+    assert only(warehouse, operations_runs, begun.run_id)["status"] == "FAILURE"
+    assert only(warehouse, operations_runs, current)["user_name"] == "x"
 
 
 @ON_SQLITE

@@ -11,7 +11,10 @@ from orchestration_project.assets.operations.catalogue import moment_of
 from orchestration_project.definitions import defs
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.resources.providers import RESOURCES
-from orchestration_project.sensors.operations import operations_on_run_change
+from orchestration_project.sensors.operations import (
+    operations_on_run_change,
+    operations_reconcile_hourly,
+)
 from orchestration_project.tables.operations import (
     operations_control_tower,
     operations_runs,
@@ -128,6 +131,13 @@ def test_the_jobs_repair_the_ledger_list_its_sessions_and_look_how_all_stands(in
     assert record.data == {"domain": "operations", "state": "healthy", "reasons": "[]"}
     kept = databases.rows(url, select(operations_control_tower.c.window_hours).distinct())
     assert sorted(kept) == [(24,), (168,), (672,)]
+
+
+def test_the_hourly_repair_asks_for_its_job_with_a_config_that_it_takes():
+    told = operations_reconcile_hourly.evaluate_tick(dg.build_schedule_context())
+    assert told.run_requests
+    [request] = told.run_requests
+    assert dg.validate_run_config(defs.resolve_job_def("operations_reconcile"), request.run_config)
 
 
 def test_a_config_that_gives_no_time_is_told_what_one_is():

@@ -3,6 +3,7 @@
 from orchestration_project.assets.operations.artifacts import artifacts
 from orchestration_project.assets.operations.cleanup import removals
 from orchestration_project.assets.operations.control_tower import control_tower
+from orchestration_project.assets.operations.evidence import evidence
 from orchestration_project.assets.operations.presets import presets_asset
 from orchestration_project.assets.operations.retries import RETRY_JOB, retry_failures
 from orchestration_project.assets.operations.run_logs import run_logs
@@ -14,6 +15,7 @@ __all__ = [
     "RETRY_JOB",
     "artifacts",
     "control_tower",
+    "evidence",
     "ledger",
     "presets_asset",
     "removals",

@@ -12,11 +12,11 @@ from orchestration_project.tables.conditions import MOMENT, read_moment
 
 GROUP = "operations"
 OWNERS = ["team:operations"]
-RUNS, STEPS, SESSIONS, CONTROL_TOWER, PRESETS, RUN_LOGS, ARTIFACTS, REMOVALS = (
+RUNS, STEPS, SESSIONS, CONTROL_TOWER, PRESETS, RUN_LOGS, ARTIFACTS, REMOVALS, EVIDENCE = (
     dg.AssetKey([GROUP, noun])
     for noun in (
         *("runs", "steps", "sessions", "control_tower", "presets"),
-        *("run_logs", "artifacts", "removals"),
+        *("run_logs", "artifacts", "removals", "evidence"),
     )
 )
 
@@ -62,20 +62,20 @@ def report_spec(key: dg.AssetKey, description: str, columns: Mapping[str, str]) 
     )
 
 
-def moment_of(since: str | None) -> datetime | None:
-    """Return the time that a run's config gives, None where it gives none.
+def moment_of(given: str | None, name: str = "since") -> datetime | None:
+    """Return the time that a run's config gives as ``name``, None where it gives none.
 
     Raises:
         ConfigurationError: It is no time.
     """
-    if since is None:
+    if given is None:
         return None
     try:
-        return read_moment(since)
+        return read_moment(given)
     except ValueError as error:
         raise ConfigurationError(
-            "since is no time",
+            f"{name} is no time",
             expected=MOMENT,
-            found=repr(since),
+            found=repr(given),
             remedy="correct the run's config",
         ) from error

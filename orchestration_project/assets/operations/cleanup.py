@@ -8,6 +8,7 @@ from pydantic import Field
 
 from orchestration_project.assets.operations.catalogue import ARTIFACTS, REMOVALS, asset_spec
 from orchestration_project.domains.operations.artifacts import CAPTURED, PICTURE, STAGED
+from orchestration_project.resources.alone import claim
 from orchestration_project.resources.artifacts import ArtifactStore
 from orchestration_project.resources.cleanup import (
     Retention,
@@ -50,6 +51,8 @@ def removals(
 ) -> dg.MaterializeResult[Any]:
     """Find the artifacts that may go, and delete them unless this is a dry run."""
     now = clock.now()
+    if not config.dry_run:
+        claim(warehouse, context.instance, REMOVALS, run_id=context.run.run_id)
     plan = plan_cleanup(warehouse, artifacts, retention_of(settings), now=now)
     went = plan.files
     if not config.dry_run:

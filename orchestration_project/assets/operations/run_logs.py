@@ -8,6 +8,7 @@ import polars as pl
 from pydantic import Field
 
 from orchestration_project.assets.operations.catalogue import RUN_LOGS, report_spec
+from orchestration_project.resources.alone import claim
 from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.ledger import Ledger
 from orchestration_project.resources.run_logs import prune
@@ -55,6 +56,8 @@ def run_logs(
     days = config.older_than_days or settings.dagster_run_log_days
     before = Clock().now() - timedelta(days=days)  # the machine's time, as Dagster's runs have
     ledger = Ledger(warehouse, clock)
+    if not config.dry_run:
+        claim(warehouse, context.instance, RUN_LOGS, run_id=context.run.run_id)
     found = prune(context.instance, ledger, before, dry_run=config.dry_run)
     rows = [{"store": name, **left._asdict()} for name, left in found.freed.items()]
     return dg.MaterializeResult(

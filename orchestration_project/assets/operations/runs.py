@@ -21,6 +21,11 @@ class Reconciliation(dg.Config):
         description="Runs that were asked for after this time, such as 2026-11-01T00:00:00Z; "
         "without it, all.",
     )
+    only_changed: bool = Field(
+        default=False,
+        description="Only runs that are missing, or that Dagster has changed since their row was "
+        "written; that takes little also over many runs.",
+    )
 
 
 @dg.multi_asset(
@@ -37,7 +42,12 @@ def ledger(
     warehouse: dg.ResourceParam[Warehouse],
 ) -> Iterator[dg.MaterializeResult[Any]]:
     """Compare the ledger with all that Dagster knows, and repair what is missing or differs."""
-    found = reconcile(context.instance, Ledger(warehouse, clock), moment_of(config.since))
+    found = reconcile(
+        context.instance,
+        Ledger(warehouse, clock),
+        moment_of(config.since),
+        only_changed=config.only_changed,
+    )
     yield dg.MaterializeResult(
         asset_key=RUNS,
         metadata={

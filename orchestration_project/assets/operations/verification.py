@@ -11,13 +11,16 @@ from orchestration_project.assets.operations.catalogue import GROUP, OWNERS
 from orchestration_project.domains.operations.effective_config import Difference, differences
 from orchestration_project.domains.operations.readiness import Finding, are_ready
 from orchestration_project.resources.alerts import Alerts
+from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.effective_config import (
     effective_config,
+    in_force,
     keep_verified,
     last_verified,
 )
 from orchestration_project.resources.gate import Gate
 from orchestration_project.resources.gate.services import sending_probe
+from orchestration_project.resources.presets import Presets
 from orchestration_project.resources.providers import open_probes
 from orchestration_project.resources.warehouse import Warehouse
 from orchestration_project.settings import Settings, load_settings
@@ -69,9 +72,17 @@ SPECS = [
         EFFECTIVE_CONFIG,
         "One record per setting, and per value of a preset: what is in effect, and its origin.",
         [
-            dg.TableColumn("name", description="The setting, or a preset and a path in it"),
+            dg.TableColumn(
+                "name",
+                description="The setting; a preset and a path in it; or a job and what a preset "
+                "that was applied to it sets",
+            ),
             dg.TableColumn("value", description="Without secrets; empty where it is not set"),
-            dg.TableColumn("origin", description="default, file, environment or a preset"),
+            dg.TableColumn(
+                "origin",
+                description="default, file, environment, a preset, or an applied preset and who "
+                "applied it",
+            ),
         ],
     ),
 ]
@@ -103,6 +114,7 @@ def verification(
     context: dg.AssetExecutionContext,
     config: Verification,
     alerts: dg.ResourceParam[Alerts],
+    clock: dg.ResourceParam[Clock],
     gate: dg.ResourceParam[Gate],
     settings: dg.ResourceParam[Settings],
     warehouse: dg.ResourceParam[Warehouse],
@@ -119,7 +131,8 @@ def verification(
     yield _drift_result(differences(before, now) if before else [], is_first=before is None)
     if are_ready(findings):
         keep_verified(warehouse, now, at=findings[0].checked_at, run_id=context.run.run_id)
-    entries = [{"name": name, **asdict(entry)} for name, entry in now.entries.items()]
+    shown = {**now.entries, **in_force(Presets(warehouse, clock))}
+    entries = [{"name": name, **asdict(entry)} for name, entry in shown.items()]
     metadata = {"config_hash": now.config_hash, **_table("entries", entries)}
     yield dg.MaterializeResult(asset_key=EFFECTIVE_CONFIG, metadata=metadata)
 

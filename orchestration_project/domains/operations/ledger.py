@@ -124,6 +124,7 @@ def entry_of(run: RunFacts, volumes: Mapping[str, Volume], secret_words: Sequenc
         "config_hash": run.tags.get("config_hash"),
         "retry_of": run.parent_run_id,
         "changed_at": run.changed_at,
+        "preset": run.tags.get("preset"),
     }
     return Entry(row, steps)
 

@@ -69,11 +69,21 @@ def follow(
     return Followed(_record(instance, ledger, list(due.values())), is_all, seen)
 
 
-def reconcile(instance: dg.DagsterInstance, ledger: Ledger, since: datetime | None) -> Reconciled:
-    """Read all runs that were created after ``since`` (None: all), and repair their rows."""
+def reconcile(
+    instance: dg.DagsterInstance,
+    ledger: Ledger,
+    since: datetime | None,
+    *,
+    only_changed: bool = False,
+) -> Reconciled:
+    """Compare all runs that were created after ``since`` (None: all), and repair their rows.
+
+    With ``only_changed``, runs whose row is of Dagster's last change of them are not read again.
+    """
     written = Written()
     for page in _pages(instance, since):
-        written += _record(instance, ledger, page)
+        due = _outdated(ledger, page) if only_changed else page
+        written += _record(instance, ledger, due) + Written(same=len(page) - len(due))
     gone = [
         run_id
         for some in _parts(ledger.under_way(), RUNS_PER_PAGE)
@@ -82,6 +92,13 @@ def reconcile(instance: dg.DagsterInstance, ledger: Ledger, since: datetime | No
     for some in _parts(gone, RUNS_PER_PAGE):
         ledger.mark_gone(some)
     return Reconciled(written, len(gone))
+
+
+def _outdated(ledger: Ledger, page: Sequence[dg.RunRecord]) -> list[dg.RunRecord]:
+    known = ledger.known([record.dagster_run.run_id for record in page])
+    return [
+        record for record in page if known.get(record.dagster_run.run_id) != record.update_timestamp
+    ]
 
 
 def _parts(items: Sequence[Each], size: int) -> Iterator[Sequence[Each]]:

@@ -39,7 +39,7 @@ def shown_scope(scope: Scope) -> str:
     )
 
 
-def within(table: Table, scope: Scope) -> ColumnElement[bool]:
+def within(table: FromClause, scope: Scope) -> ColumnElement[bool]:
     """Return the condition that a row of ``table`` lies in ``scope``."""
     return and_(
         *(

@@ -1,0 +1,114 @@
+"""Evidence of a run, a session, or a partition at a time, in one file for somebody else."""
+
+from datetime import date
+from typing import Any
+
+import dagster as dg
+import polars as pl
+from pydantic import Field
+
+from orchestration_project.assets.operations.catalogue import (
+    EVIDENCE,
+    moment_of,
+    report_spec,
+)
+from orchestration_project.domains.finra.selection import tier_week
+from orchestration_project.resources.artifacts import ArtifactStore
+from orchestration_project.resources.captures import Captures
+from orchestration_project.resources.clock import Clock
+from orchestration_project.resources.effective_config import effective_config, in_force
+from orchestration_project.resources.evidence.exporting import Exported, Sources, export_evidence
+from orchestration_project.resources.evidence.subjects import Wanted
+from orchestration_project.resources.evidence.tables import Partitioned
+from orchestration_project.resources.presets import Presets
+from orchestration_project.resources.shown import table_of
+from orchestration_project.resources.warehouse import Warehouse
+from orchestration_project.resources.warehouse.frames import Scope
+from orchestration_project.settings import Settings
+from orchestration_project.tables.finra import finra_otc_weekly
+
+COLUMNS = {
+    "member": "A file of the archive",
+    "row_count": "Its rows, empty where it has none",
+    "byte_count": "Its size, bytes",
+    "sha256": "Its SHA-256, hex",
+}
+MEMBERS_SHOWN = 60
+
+
+class Evidence(dg.Config):
+    """What the archive is about: a run, or a session, or a partition and a time."""
+
+    run_id: str | None = Field(default=None, description="The run.")
+    session: str | None = Field(
+        default=None, description="The session: all runs that were started together."
+    )
+    partition: str | None = Field(
+        default=None, description="The partition, such as T1|2026-10-05, as it was known `at`."
+    )
+    at: str | None = Field(
+        default=None, description="Of a partition: the time, such as 2026-11-01T00:00:00Z."
+    )
+    include_bytes: bool = Field(
+        default=False, description="Put in the captured bytes themselves, beside their hashes."
+    )
+    file: str | None = Field(
+        default=None,
+        description="Where to: a path ending in .zip, a relative one below STATE_DIR/evidence, of "
+        "no file that is there; without it, a name there that says what it is about.",
+    )
+
+
+def _week(key: str) -> Scope:
+    week = tier_week(key, today=date.max)
+    return {"tier": week.tier, "week_start": week.week_start}
+
+
+TABLES = {finra_otc_weekly.name: Partitioned(finra_otc_weekly, _week)}
+"""What a partition of each table with history is."""
+
+
+@dg.multi_asset(
+    name="export_evidence",
+    specs=[report_spec(EVIDENCE, "One row per file of the archive that was written.", COLUMNS)],
+)
+def evidence(
+    context: dg.AssetExecutionContext,
+    config: Evidence,
+    artifacts: dg.ResourceParam[ArtifactStore],
+    clock: dg.ResourceParam[Clock],
+    settings: dg.ResourceParam[Settings],
+    warehouse: dg.ResourceParam[Warehouse],
+) -> dg.MaterializeResult[Any]:
+    """Write the archive, and tell where it lies and what is in it."""
+    wanted = Wanted(config.run_id, config.session, config.partition, moment_of(config.at, "at"))
+    sources = Sources(
+        warehouse,
+        context.instance,
+        effective_config(settings),
+        in_force(Presets(warehouse, clock)),
+        TABLES,
+        Captures(artifacts) if config.include_bytes else None,
+    )
+    return _shown(export_evidence(sources, wanted, settings, config.file, now=clock.now()))
+
+
+def _shown(exported: Exported) -> dg.MaterializeResult[Any]:
+    members = exported.manifest.members
+    rows = [
+        {name: getattr(each, name.replace("member", "name")) for name in COLUMNS}
+        for each in members[:MEMBERS_SHOWN]
+    ]
+    return dg.MaterializeResult(
+        asset_key=EVIDENCE,
+        metadata={
+            "file": dg.MetadataValue.path(exported.path),
+            "bytes": exported.byte_count,
+            "sha256": exported.sha256,
+            "manifest_sha256": exported.manifest.sha256,
+            "about": dg.MetadataValue.json(dict(exported.manifest.about)),
+            "members": len(members),
+            "rows": sum(each.row_count or 0 for each in members),
+            "contents": table_of(pl.DataFrame(rows, infer_schema_length=None)),
+        },
+    )

@@ -1,0 +1,193 @@
+"""What an evidence archive says of itself, and whether what came of it is what it was.
+
+The manifest names every member with its SHA-256. `SHA256SUMS` says the same of the members and of
+the manifest, in the form that `sha256sum -c` reads, for who has nothing but the archive.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, NamedTuple
+
+from orchestration_project.errors import ContractError
+
+FORMAT = 1
+"""Of the archive; a reader refuses what it does not know."""
+
+MANIFEST, SUMS, README = "manifest.json", "SHA256SUMS", "README.txt"
+
+CAPTURED_BYTES = "bytes/"
+"""The folder of captured bytes, each under its SHA-256."""
+
+
+@dataclass(frozen=True)
+class Member:
+    """A file in the archive; ``row_count`` is None where it has no rows."""
+
+    name: str
+    sha256: str
+    byte_count: int
+    row_count: int | None = None
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What the archive is about, and every member but itself and the sums."""
+
+    about: Mapping[str, str]
+    members: Sequence[Member]
+
+    def to_json(self) -> bytes:
+        """Return the text of the member `manifest.json`."""
+        content = {
+            "format": FORMAT,
+            "about": dict(self.about),
+            "members": [asdict(each) for each in self.members],
+        }
+        return f"{json.dumps(content, indent=1)}\n".encode()
+
+    @property
+    def sha256(self) -> str:
+        """The SHA-256 of its text: it stands for the whole archive."""
+        return hashlib.sha256(self.to_json()).hexdigest()
+
+    def sums(self) -> bytes:
+        """Return the text of the member `SHA256SUMS`."""
+        named = [*((each.sha256, each.name) for each in self.members), (self.sha256, MANIFEST)]
+        return "".join(f"{sha256}  {name}\n" for sha256, name in named).encode()
+
+
+def read_manifest(content: bytes) -> Manifest:
+    """Read the text of a manifest.
+
+    Raises:
+        ContractError: It is none, or of another format.
+    """
+    try:
+        found = json.loads(content)
+        form = found["format"]
+        manifest = Manifest(
+            {str(name): str(value) for name, value in found["about"].items()},
+            [_member(each) for each in found["members"]],
+        )
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise ContractError(
+            "the manifest cannot be read",
+            expected="format, about, and members with name, sha256, byte_count, row_count",
+            found=f"{type(error).__name__}: {error}",
+            remedy="get the archive again from who made it",
+        ) from error
+    if form != FORMAT:
+        raise ContractError(
+            "the archive has another format than this program knows",
+            expected=f"format {FORMAT}",
+            found=f"format {form}",
+            remedy="verify it with the version of the program that made it, or `sha256sum -c`",
+        )
+    return manifest
+
+
+def _member(row: Mapping[str, Any]) -> Member:
+    return Member(str(row["name"]), str(row["sha256"]), int(row["byte_count"]), row["row_count"])
+
+
+def sum_of(name: str, sums: bytes) -> str:
+    """Return the SHA-256 that the text of `SHA256SUMS` gives for a member, empty if it has none."""
+    lines = (line.partition("  ") for line in sums.decode(errors="replace").splitlines())
+    return next((sha256 for sha256, _, named in lines if named == name), "")
+
+
+Kind = Literal["missing", "changed", "extra"]
+
+
+class Problem(NamedTuple):
+    """What is wrong with a member."""
+
+    kind: Kind
+    name: str
+    why: str = ""
+
+    def __str__(self) -> str:
+        name = ascii(self.name)[1:-1]  # of an archive that anybody may have made
+        return f"{self.kind:8}{name}" + (f" ({self.why})" if self.why else "")
+
+
+class Found(NamedTuple):
+    """A member as it was read: its SHA-256, or why it could not be read or must not be there."""
+
+    sha256: str = ""
+    trouble: str = ""
+
+
+def problems(promised: Mapping[str, str], found: Mapping[str, Found]) -> list[Problem]:
+    """Compare members, name → SHA-256, with those that were found; by name."""
+    missing = [Problem("missing", name) for name in promised if name not in found]
+    extra = [Problem("extra", name) for name in found if name not in promised]
+    changed = [
+        Problem("changed", name, found[name].trouble or f"its SHA-256 is {found[name].sha256}")
+        for name, sha256 in promised.items()
+        if name in found and (found[name].trouble or found[name].sha256 != sha256)
+    ]
+    return sorted([*missing, *changed, *extra], key=lambda each: each.name)
+
+
+CONTENTS = {
+    "runs.jsonl": "runs: what was asked, by whom, by which preset, what came of it",
+    "steps.jsonl": "their steps",
+    "deliveries.jsonl": "deliveries: states of a partition that a source gave, and their outcome",
+    "captures.jsonl": "what was fetched for them: address, request, headers, time, SHA-256",
+    "blobs.jsonl": "the distinct contents of that: sizes, SHA-256",
+    "rejects.jsonl": "lines that were refused, with place, record and reason",
+    "audits.jsonl": "what was audited before landing, what was expected and found",
+    "landings.jsonl": "what landed, and how many rows that changed",
+    "alerts.jsonl": "what people were told",
+    "alert_deliveries.jsonl": "which channels took it",
+    "events.jsonl": "what happened to the data, from capture to clean-up",
+    "presets.jsonl": "named run configs that were applied: values, who, when, why",
+    "checks.jsonl": "checks of the stored data that the runs evaluated",
+    "run_events.jsonl": "Dagster's log of the runs, in Dagster's own form",
+    "settings.jsonl": "values and origin of the settings, by config_hash (see runs.jsonl)",
+    "versions.json": "the program that made this archive, and the rules that made the rows",
+    "rows/": "the published rows of the partition as they were known at the time",
+    "missing_bytes.jsonl": "contents that are not stored any more, and why",
+    CAPTURED_BYTES: "fetched contents, as they came; the name is the SHA-256",
+}
+"""Members, or folders of them, and what they hold."""
+
+
+def readme(about: Mapping[str, str]) -> bytes:
+    """Return the text of the member `README.txt`, for the person who gets the archive."""
+    subject = "\n".join(f"  {name}: {value}" for name, value in about.items())
+    contents = "\n".join(f"  {name:24}{text}" for name, text in CONTENTS.items())
+    return f"""\
+Evidence of what was fetched, checked and published
+
+It is about
+{subject}
+
+What is in it (what does not apply is empty or left out)
+{contents}
+
+Is it whole?
+  With the program that made it, on any machine, without database or network:
+    python -m orchestration_project evidence verify FILE.zip
+  Without it:
+    unzip FILE.zip -d evidence && cd evidence && sha256sum -c SHA256SUMS
+  Both find what was damaged. Who alters the archive on purpose can write new sums, too: so ask
+  who made it, on another way, for the SHA-256 of manifest.json, and compare.
+
+How to read it
+  .jsonl files have one JSON object on each line, in UTF-8. Whole numbers of the tables are
+  written as text, since many programs round large ones. Times are UTC with microseconds. Columns
+  that hold JSON (request, offenders, ...) hold it as text. Money in columns *_usd is US dollars
+  times 1,000,000.
+
+What to know
+  Secrets are masked as ***; the contents in {CAPTURED_BYTES} are as the source sent them.
+  Settings and versions are those under which the archive was made, and the settings that were
+  verified under a config_hash of its runs. A run whose config_hash has no line in settings.jsonl
+  ran under settings that nobody had verified.
+  Of a partition at a time, deliveries, landings, alerts and events are those until then; runs are
+  told as they stood when the archive was made.
+""".encode()

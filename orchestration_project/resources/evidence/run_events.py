@@ -1,0 +1,68 @@
+"""What Dagster's log says of runs, as lines of JSON, page by page."""
+
+import json
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import dagster as dg
+from dagster._serdes import serialize_value
+
+EVENTS_PER_PAGE = 1000
+
+
+def run_events(instance: dg.DagsterInstance, run_ids: Sequence[str]) -> Iterator[str]:
+    """Yield each event of the runs in Dagster's own form; none of what was pruned."""
+    for entry in _entries(instance, run_ids):
+        told = {
+            "run_id": entry.run_id,
+            "happened_at": _moment(entry.timestamp),
+            "message": entry.message,
+            "entry": json.loads(serialize_value(entry)),
+        }
+        yield json.dumps(told, sort_keys=True)
+
+
+def check_results(instance: dg.DagsterInstance, run_ids: Sequence[str]) -> Iterator[str]:
+    """Yield what each check said that the runs evaluated."""
+    kind = {dg.DagsterEventType.ASSET_CHECK_EVALUATION}
+    for entry in _entries(instance, run_ids, kind):
+        if entry.dagster_event is None:
+            continue
+        said = entry.dagster_event.asset_check_evaluation_data
+        told = {
+            "run_id": entry.run_id,
+            "happened_at": _moment(entry.timestamp),
+            "asset": said.asset_key.to_user_string(),
+            "check": said.check_name,
+            "partition_key": said.partition,
+            "passed": said.passed,
+            "severity": said.severity.value,
+            "description": said.description,
+            "metadata": {name: _plain(value) for name, value in said.metadata.items()},
+        }
+        yield json.dumps(told)
+
+
+def _entries(
+    instance: dg.DagsterInstance,
+    run_ids: Sequence[str],
+    kinds: set[dg.DagsterEventType] | None = None,
+) -> Iterator[dg.EventLogEntry]:
+    for run_id in run_ids:
+        cursor, has_more = None, True
+        while has_more:
+            page = instance.get_records_for_run(run_id, cursor, kinds, EVENTS_PER_PAGE)
+            yield from (record.event_log_entry for record in page.records)
+            cursor, has_more = page.cursor, page.has_more
+
+
+def _moment(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="microseconds")
+
+
+def _plain(value: dg.MetadataValue[Any]) -> Any:
+    if isinstance(value, dg.TableMetadataValue):
+        return [dict(record.data) for record in value.records]
+    plain = value.value
+    return plain if isinstance(plain, str | int | float | bool | None) else str(plain)

@@ -1,0 +1,155 @@
+"""What an archive is about: a run, a session, or a partition at a time, as conditions on tables."""
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Column, ColumnElement, Connection, Select, func, select, union
+
+from orchestration_project.errors import ConfigurationError
+from orchestration_project.tables.operations import operations_runs
+from orchestration_project.tables.spine import captures, deliveries
+
+UNPLAIN = re.compile(r"[^A-Za-z0-9.-]+")
+LONGEST_NAME, MARK_DIGITS = 120, 8
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is asked for: exactly one of run, session, and partition with the time ``at``."""
+
+    run_id: str | None = None
+    session: str | None = None
+    partition: str | None = None
+    at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What belongs to it.
+
+    Attributes:
+        name: For the archive's file.
+        about: For its reader.
+        runs: Selects the ids of its runs.
+        deliveries: The condition on its deliveries.
+        partition: The partition, where it is one.
+        at: Until when, where it has a time.
+    """
+
+    name: str
+    about: Mapping[str, str]
+    runs: Select[Any]
+    deliveries: ColumnElement[bool]
+    partition: str | None = None
+    at: datetime | None = None
+
+    @property
+    def groups(self) -> Select[Any]:
+        """Selects the ids of its deliveries."""
+        return select(deliveries.c.group_id).where(self.deliveries)
+
+    def until(self, moment: Column[Any]) -> list[ColumnElement[bool]]:
+        """Return the condition that a row's time is not after that of the subject."""
+        return [] if self.at is None else [moment <= self.at]
+
+
+def subject_of(connection: Connection, wanted: Wanted, now: datetime) -> Subject:
+    """Return what ``wanted`` names.
+
+    Raises:
+        ConfigurationError: It names nothing or several things, a time after ``now``, or what
+            nobody recorded.
+    """
+    given = [each for each in (wanted.run_id, wanted.session, wanted.partition) if each]
+    if len(given) != 1 or bool(wanted.partition) != (wanted.at is not None):
+        raise ConfigurationError(
+            "it is not clear what the evidence shall be about",
+            expected="run_id, or session, or partition and at",
+            found=", ".join(name for name, value in vars(wanted).items() if value) or "nothing",
+            remedy="correct the run's config",
+        )
+    if wanted.at is not None and wanted.at > now:
+        raise ConfigurationError(
+            "what will be known of a partition is not known yet",
+            expected=f"a time until {now.isoformat()}",
+            found=wanted.at.isoformat(),
+            remedy="correct `at` in the run's config",
+        )
+    if wanted.run_id:
+        return _of_run(connection, wanted.run_id)
+    if wanted.session:
+        return _of_session(connection, wanted.session)
+    if wanted.partition and wanted.at:
+        return _of_partition(connection, wanted.partition, wanted.at)
+    raise AssertionError("one of them is given")
+
+
+def _of_run(connection: Connection, run_id: str) -> Subject:
+    runs = select(operations_runs.c.run_id).where(operations_runs.c.run_id == run_id)
+    if connection.execute(runs).first() is None:
+        raise _unknown(
+            f"the run {run_id}", "export operations_runs --columns run_id,job,created_at"
+        )
+    return Subject(_name("run", run_id), {"run": run_id}, runs, deliveries.c.run_id == run_id)
+
+
+def _of_session(connection: Connection, session: str) -> Subject:
+    runs = select(operations_runs.c.run_id).where(operations_runs.c.session == session)
+    if connection.execute(runs.limit(1)).first() is None:
+        raise _unknown(f"the session {session}", "export operations_sessions")
+    name = _name("session", session)
+    return Subject(name, {"session": session}, runs, deliveries.c.run_id.in_(runs))
+
+
+def _unknown(what: str, listing: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"the ledger does not know {what}",
+        expected=f"one that `python -m orchestration_project {listing}` lists",
+        remedy="name one of those; if it has just begun, or nothing keeps the ledger, start the "
+        "job operations_reconcile first",
+    )
+
+
+def _of_partition(connection: Connection, partition: str, at: datetime) -> Subject:
+    own = deliveries.c.partition_key == partition
+    first = connection.execute(select(func.min(deliveries.c.recorded_at)).where(own)).scalar()
+    if first is None or first > at:
+        raise ConfigurationError(
+            f"nothing was delivered of the partition {partition} until {at.isoformat()}",
+            expected="a partition, and a time after its first delivery",
+            found=f"its first delivery is of {first.isoformat()}" if first else "no delivery",
+            remedy="`python -m orchestration_project export deliveries --columns "
+            "partition_key,recorded_at` lists them",
+        )
+    until = own & (deliveries.c.recorded_at <= at)
+    groups = select(deliveries.c.group_id).where(until)
+    # A replay is checked by another run than the one that fetched.
+    runs = union(
+        select(deliveries.c.run_id).where(until),
+        select(captures.c.run_id).where(captures.c.group_id.in_(groups)),
+    ).subquery()
+    return Subject(
+        f"{_name('partition', partition)}-at-{at:%Y%m%dT%H%M%S.%fZ}",
+        {"partition": partition, "at": at.isoformat()},
+        select(runs.c.run_id),
+        until,
+        partition,
+        at,
+    )
+
+
+def _name(kind: str, what: str) -> str:
+    """Return a name that no other subject has: what a file cannot be called stands as a hash."""
+    plain = UNPLAIN.sub("_", what)[:LONGEST_NAME]
+    mark = "" if plain == what else f"-{hashlib.sha256(what.encode()).hexdigest()[:MARK_DIGITS]}"
+    return f"evidence-{kind}-{plain}{mark}"
+
+
+def mentions(texts: ColumnElement[str], key: str) -> ColumnElement[bool]:
+    """Return the condition that a JSON list of texts holds ``key``."""
+    return texts.contains(json.dumps(key), autoescape=True)

@@ -1,0 +1,114 @@
+"""Whether an archive is what it was when it was made, from the file alone."""
+
+import hashlib
+import lzma
+import struct
+import zlib
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+from zipfile import BadZipFile, ZipFile
+
+from orchestration_project.domains.operations.evidence import (
+    MANIFEST,
+    SUMS,
+    Found,
+    Manifest,
+    Problem,
+    problems,
+    read_manifest,
+    sum_of,
+)
+from orchestration_project.errors import ConfigurationError, ContractError
+
+PIECE_BYTES = 1024 * 1024
+LARGEST_TEXT_BYTES = 256 * 1024 * 1024
+"""More than any manifest takes: of a member without a promised size not more is read."""
+
+NO_ZIP = (BadZipFile, NotImplementedError, UnicodeDecodeError, OSError)
+"""What a file that is none, or a damaged one, raises when it is opened."""
+
+UNREADABLE = (*NO_ZIP, zlib.error, lzma.LZMAError, struct.error, EOFError, RuntimeError, ValueError)
+"""What a member raises that was damaged, or is said to be encrypted or packed otherwise."""
+
+
+class Verified(NamedTuple):
+    """What was found: the manifest, its SHA-256, and what is wrong with which member."""
+
+    manifest: Manifest
+    manifest_sha256: str
+    problems: Sequence[Problem]
+
+
+def verify(path: Path) -> Verified:
+    """Compare every member of the archive at ``path`` with what its manifest says.
+
+    Raises:
+        ConfigurationError: There is no such file, or it is no zip.
+        ContractError: It has no manifest, or one that cannot be read: nothing else is looked at.
+    """
+    try:
+        with ZipFile(path) as archive:
+            return _verified(archive)
+    except NO_ZIP as error:
+        raise ConfigurationError(
+            f"{path} cannot be read as an evidence archive",
+            expected="a zip that operations_export_evidence wrote, whole",
+            found=str(getattr(error, "strerror", None) or error),
+            remedy="name another file, or get the archive again from who made it",
+        ) from error
+
+
+def _verified(archive: ZipFile) -> Verified:
+    counts = Counter(archive.namelist())
+    content = _text(archive, MANIFEST) if MANIFEST in counts else None
+    if content is None:
+        raise ContractError(
+            f"the archive has no {MANIFEST} that can be read",
+            expected="an archive of operations_export_evidence",
+            found=f"{len(counts)} members, or a manifest that is damaged",
+            remedy="get the archive again from who made it",
+        )
+    manifest = read_manifest(content)
+    sums = _text(archive, SUMS) if SUMS in counts else b""
+    promised = {each.name: each.sha256 for each in manifest.members}
+    promised |= {
+        MANIFEST: sum_of(MANIFEST, sums or b"") or manifest.sha256,
+        SUMS: hashlib.sha256(manifest.sums()).hexdigest(),
+    }
+    sizes = {each.name: each.byte_count for each in manifest.members}
+    found = {
+        name: Found(trouble="it is there more than once")
+        if count > 1
+        else _read(archive, name, sizes.get(name, LARGEST_TEXT_BYTES))
+        for name, count in counts.items()
+        if name in promised
+    }
+    extra = {name: Found() for name in counts if name not in promised}
+    return Verified(
+        manifest, hashlib.sha256(content).hexdigest(), problems(promised, found | extra)
+    )
+
+
+def _text(archive: ZipFile, name: str) -> bytes | None:
+    try:
+        with archive.open(name) as file:
+            return file.read(LARGEST_TEXT_BYTES)
+    except UNREADABLE:
+        return None
+
+
+def _read(archive: ZipFile, name: str, byte_count: int) -> Found:
+    """Return the SHA-256 of a member, reading little more than ``byte_count`` of it."""
+    digest, read = hashlib.sha256(), 0
+    try:
+        with archive.open(name) as file:
+            while piece := file.read(PIECE_BYTES):
+                digest.update(piece)
+                read += len(piece)
+                if read > byte_count:
+                    return Found(trouble=f"it is larger than {byte_count} bytes")
+    except UNREADABLE as error:
+        return Found(trouble=f"it cannot be read: {error}")
+    return Found(digest.hexdigest())

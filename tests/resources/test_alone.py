@@ -1,0 +1,101 @@
+"""Of runs that clean up or prune at the same time one does it, on both databases."""
+
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+
+import dagster as dg
+import pytest
+
+from orchestration_project.assets.operations import removals, run_logs
+from orchestration_project.errors import TransientError
+from orchestration_project.resources.alone import claim
+from orchestration_project.resources.artifacts import FolderStore
+from orchestration_project.settings import Settings
+
+WORK, OTHER = dg.AssetKey(["operations", "run_logs"]), dg.AssetKey(["operations", "removals"])
+
+
+@dg.op
+def rest():
+    pass
+
+
+@dg.job
+def idle():
+    rest()
+
+
+@pytest.fixture
+def instance():
+    with dg.DagsterInstance.ephemeral() as instance:
+        yield instance
+
+
+@pytest.fixture
+def begun(instance):
+    """Begin a run, and give its id."""
+
+    def begin() -> str:
+        return instance.create_run_for_job(idle, status=dg.DagsterRunStatus.STARTED).run_id
+
+    return begin
+
+
+def test_work_is_claimed_until_the_run_that_does_it_has_ended(warehouse, instance, begun):
+    first, second = begun(), begun()
+    claim(warehouse, instance, WORK, run_id=first)
+    claim(warehouse, instance, WORK, run_id=first)  # another attempt of its step
+    claim(warehouse, instance, OTHER, run_id=second)
+    with pytest.raises(TransientError, match=f"(?s)operations/run_logs.*the run {first} has not"):
+        claim(warehouse, instance, WORK, run_id=second)
+    instance.report_run_failed(instance.get_run_by_id(first), "its process is gone")
+    claim(warehouse, instance, WORK, run_id=second)
+    instance.delete_run(second)
+    claim(warehouse, instance, WORK, run_id=begun())
+
+
+def test_of_runs_that_claim_at_once_one_does_the_work(warehouse, instance, begun):
+    earlier, *runs = (begun() for _ in range(5))
+    claim(warehouse, instance, WORK, run_id=earlier)
+    instance.report_run_canceled(instance.get_run_by_id(earlier))
+
+    together = Barrier(4)
+
+    def claimed(run_id: str) -> bool:
+        with warehouse.reading():  # a connection of its own
+            together.wait()
+        try:
+            claim(warehouse, instance, WORK, run_id=run_id)
+        except TransientError:
+            return False
+        return True
+
+    with ThreadPoolExecutor(4) as pool:
+        assert sorted(pool.map(claimed, runs)) == [False, False, False, True]
+
+
+@pytest.mark.parametrize("warehouse", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("asset", [removals, run_logs], ids=lambda asset: asset.op.name)
+def test_a_clean_up_or_prune_deletes_nothing_while_another_runs_and_may_still_measure(
+    desk, clock, instance, begun, asset
+):
+    other = begun()
+    claim(desk.warehouse, instance, asset.key, run_id=other)
+
+    def run(*, dry_run: bool) -> bool:
+        return dg.materialize(
+            [asset],
+            resources={
+                "artifacts": FolderStore(desk.folder),
+                "clock": clock,
+                "settings": Settings(),  # pyright: ignore[reportCallIssue] - pydantic fills the fields
+                "warehouse": desk.warehouse,
+            },
+            instance=instance,
+            run_config={"ops": {asset.op.name: {"config": {"dry_run": dry_run}}}},
+        ).success
+
+    with pytest.raises(TransientError, match=other):
+        run(dry_run=False)
+    if asset is removals:  # run logs of an instance in memory cannot be measured
+        assert run(dry_run=True)
