@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 import polars as pl
-from sqlalchemy import Table, insert, select
+from sqlalchemy import Table, delete, insert, select
 
 from orchestration_project.domains.operations.artifacts import CAPTURED, kind_of
 from orchestration_project.domains.operations.cleanup import (
@@ -85,9 +85,10 @@ def clean_up(
         for start in range(0, len(files), ARTIFACTS_AT_ONCE):
             some = files[start : start + ARTIFACTS_AT_ONCE]
             _record(warehouse, kind, some, now, run_id)
-            deleted[kind] += [
-                file for file in some if artifacts.delete_older(file.name, plan.before[kind])
-            ]
+            before = plan.before[kind]
+            gone = [file for file in some if artifacts.delete_older(file.name, before)]
+            _unrecord(warehouse, [file for file in some if file not in gone], now, run_id)
+            deleted[kind] += gone
     return deleted
 
 
@@ -123,6 +124,17 @@ def _record(
     ]
     with warehouse.writing() as connection:
         connection.execute(insert(operations_removals), rows)
+
+
+def _unrecord(warehouse: Warehouse, files: Sequence[File], now: datetime, run_id: str) -> None:
+    """Take back what was not deleted: a load or a replay has taken it up meanwhile."""
+    row = operations_removals.c
+    at = (row.removed_at == now) & (row.run_id == run_id)
+    if files:
+        with warehouse.writing() as connection:
+            connection.execute(
+                delete(operations_removals).where(at, row.name.in_([file.name for file in files]))
+            )
 
 
 def _old_blobs(warehouse: Warehouse, before: datetime, keep_newest: int) -> set[str]:

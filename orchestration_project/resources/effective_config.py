@@ -1,5 +1,6 @@
 """The configuration in effect, of settings and presets; the verified ones, in our database."""
 
+import hashlib
 import json
 from collections.abc import Mapping
 from datetime import datetime
@@ -33,7 +34,19 @@ def effective_config(settings: Settings, presets: Path = PRESETS) -> EffectiveCo
 
 
 def _preset(file: Path) -> Mapping[str, Entry]:
-    values = leaves(yaml.safe_load(file.read_text()))
+    """Return what a file would set; of one that cannot be used, that it is there, by its bytes.
+
+    Somebody may be writing it: no run may fail for that.
+    """
+    content = file.read_bytes()
+    try:
+        read = yaml.safe_load(content.decode())
+    except (UnicodeDecodeError, yaml.YAMLError):
+        read = None
+    if not isinstance(read, dict):
+        shown = f"cannot be used, SHA-256 {hashlib.sha256(content).hexdigest()[:12]}"
+        return {file.stem: Entry(shown, f"preset {file.stem}")}
+    values = leaves(read)
     return {
         f"{file.stem}: {path}": Entry(value, f"preset {file.stem}")
         for path, value in values.items()

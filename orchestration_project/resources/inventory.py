@@ -17,7 +17,7 @@ from orchestration_project.resources.warehouse import Warehouse
 from orchestration_project.tables.conditions import condition
 from orchestration_project.tables.kinds import POLARS_TYPES
 from orchestration_project.tables.operations import operations_removals
-from orchestration_project.tables.spine import blobs, captures
+from orchestration_project.tables.spine import blobs, captures, deliveries
 
 SHOWN_COLUMNS = (
     *("capture_id", "partition_key", "part_number", "fetched_at", "row_count"),
@@ -118,9 +118,10 @@ def take_inventory(warehouse: Warehouse, artifacts: ArtifactStore, *, read_all: 
 
 
 def _was_removed() -> ColumnElement[bool]:
-    """Return the condition that a blob was cleaned up since it was last captured."""
+    """Return the condition that a blob was cleaned up since it was last captured or replayed."""
     latest = (
-        select(func.max(captures.c.fetched_at))
+        select(func.max(deliveries.c.recorded_at))
+        .join(captures, captures.c.group_id == deliveries.c.group_id)
         .where(captures.c.sha256 == blobs.c.sha256)
         .correlate(blobs)
         .scalar_subquery()

@@ -69,7 +69,7 @@ def test_the_metadata_of_a_partition_tells_its_rows_rejects_and_bytes(url, insta
     rows = count(url, finra_otc_weekly)
     assert told["otc_weekly"]["dagster/row_count"] == rows
     assert told["otc_weekly"]["rows_added"] == rows
-    assert told["otc_weekly"]["audits_passed"] == 5
+    assert told["otc_weekly"]["audits_passed"] == 6
     assert told["otc_weekly_staged"]["rejects"] == 4
     assert told["otc_weekly_capture"]["bytes"] > 100_000
     assert told["symbol_week"]["dagster/row_count"] == count(url, finra_symbol_week)
@@ -111,7 +111,11 @@ def test_a_landed_partition_shows_its_largest_rows_its_captures_and_the_last_wee
 
 def test_what_is_a_number_after_a_landing_is_one_after_a_load_without_news(url, instance):
     partition = key("OTCE", 1)
-    landed, unchanged = (told_by(load(instance, partition)) for _ in range(2))
+    first, second = (load(instance, partition) for _ in range(2))
+    landed, unchanged = told_by(first), told_by(second)
+    again = unchanged["otc_weekly"][partition]
+    assert again["rows_unchanged"] == again["dagster/row_count"]
+    assert again["landed_by"] == first.run_id
     for asset, partitions in landed.items():
         numbers = {
             name for name, value in partitions[partition].items() if isinstance(value, int | float)
@@ -425,7 +429,7 @@ def test_a_week_that_lost_most_of_its_rows_in_all_sums_lands_with_a_warning(url,
     assert result.success
     told = told_by(result)["otc_weekly"]
     assert [told[key("OTCE", index)]["audits_warning"] for index in (13, 12)] == [0, 1]
-    assert told[key("OTCE", 12)]["audits_passed"] == 5
+    assert told[key("OTCE", 12)]["audits_passed"] == 6
     checks = {each.check_name: each for each in result.get_asset_check_evaluations()}
     size = checks["is_of_usual_size"]
     assert (size.passed, size.severity) == (False, dg.AssetCheckSeverity.WARN)

@@ -84,6 +84,18 @@ def test_bytes_that_are_fetched_again_after_they_went_are_kept_like_any_others(
     assert inventory.found.missing == [again.storage_uri]
 
 
+def test_bytes_that_are_replayed_after_they_came_back_are_kept_like_any_others(
+    desk, store, clock, history
+):
+    deleted_by(desk, store, clock)
+    clock.at += DAY
+    again = desk.capture(b"2", fetched_at=clock.now() - 20 * DAY)  # as a replay says of it
+    desk.land(row("A", share_quantity=2), version="v9", captures=[again])
+    store.delete_older(again.storage_uri, Clock().now() + DAY)
+    inventory = take_inventory(desk.warehouse, store, read_all=True)
+    assert inventory.found.missing == [again.storage_uri]
+
+
 def test_what_a_load_or_a_replay_takes_up_after_the_plan_was_made_stays(
     desk, store, clock, history
 ):
@@ -95,6 +107,7 @@ def test_what_a_load_or_a_replay_takes_up_after_the_plan_was_made_stays(
     assert deleted["captured bytes"] == []
     assert store.has(fetched.storage_uri)
     assert store.has(replayed.storage_uri)
+    assert desk.rows(operations_removals, "name") == [("staged/old.parquet",)]
 
 
 def test_bytes_that_were_cleaned_up_are_not_to_be_had(desk, store, clock, history):

@@ -57,6 +57,17 @@ def test_a_malformed_address_shows_no_secret(written: str, monkeypatch: pytest.M
     assert shown in ("***", "postgresql://***")
 
 
+@pytest.mark.parametrize("written", [b"# to be written", b"- a\n- b", b"ops: [", b"\xff\xfe"])
+def test_a_preset_that_cannot_be_used_is_told_and_stops_nothing(tmp_path, written: bytes):
+    (tmp_path / "half.yaml").write_bytes(written)
+    (tmp_path / "full.yaml").write_text("ops: {load: {config: {since: 2026-01-05}}}\n")
+    found = effective_config(load_settings(), presets=tmp_path)
+    assert found.entries["half"].value.startswith("cannot be used, SHA-256 ")
+    assert found.entries["full: ops.load.config.since"].value == '"2026-01-05"'
+    (tmp_path / "half.yaml").write_bytes(written + b"\n")
+    assert effective_config(load_settings(), presets=tmp_path).config_hash != found.config_hash
+
+
 def test_what_applied_presets_set_says_which_one_and_who_applied_it(warehouse, clock):
     presets = Presets(warehouse, clock)
     for user, preset in (

@@ -15,10 +15,12 @@ from orchestration_project.assets.finra.catalogue import (
 from orchestration_project.assets.finra.restatement import change_metadata
 from orchestration_project.plots.sparkline import sparkline
 from orchestration_project.resources.finra.landing import LoadedWeek
-from orchestration_project.resources.intake import IntakeFigures
 from orchestration_project.resources.shown import image, partition_link, table_of
-from orchestration_project.resources.warehouse import Landed
-from orchestration_project.tables.finra import finra_symbol_week, finra_venue_week
+from orchestration_project.tables.finra import (
+    finra_otc_weekly,
+    finra_symbol_week,
+    finra_venue_week,
+)
 
 _SECONDS = {"seconds": 0.0}
 NOTHING_DONE: Mapping[dg.AssetKey, Mapping[str, float]] = {
@@ -41,7 +43,7 @@ NOTHING_DONE: Mapping[dg.AssetKey, Mapping[str, float]] = {
 def news_of(loaded: LoadedWeek, *, notice_limit: float) -> Mapping[dg.AssetKey, Mapping[str, Any]]:
     """Return what the load of a partition says about each asset."""
     common = {"source": loaded.source, "source_version": loaded.source_version}
-    own = _news(loaded.figures, loaded.landed, loaded.staged_name)
+    own = _news(loaded)
     counts = {
         key: {"dagster/row_count": loaded.row_counts[table]}
         for key in own
@@ -79,11 +81,20 @@ def _glimpse(loaded: LoadedWeek) -> Mapping[dg.AssetKey, Mapping[str, Any]]:
     return {**largest, OTC_WEEKLY: {**origin, **largest[OTC_WEEKLY]}}
 
 
-def _news(
-    figures: IntakeFigures | None, landed: Landed[Any] | None, staged_name: str
-) -> Mapping[dg.AssetKey, Mapping[str, Any]]:
+def _unchanged(loaded: LoadedWeek) -> Mapping[dg.AssetKey, Mapping[str, Any]]:
+    """Return what there is to tell of nothing; what is shown of rows is with who landed them."""
+    who = {"landed_by": dg.MetadataValue.dagster_run(loaded.landed_by)} if loaded.landed_by else {}
+    told = {
+        key: {"outcome": "unchanged", **numbers, **who} for key, numbers in NOTHING_DONE.items()
+    }
+    told[OTC_WEEKLY]["rows_unchanged"] = loaded.row_counts[finra_otc_weekly.name]
+    return told
+
+
+def _news(loaded: LoadedWeek) -> Mapping[dg.AssetKey, Mapping[str, Any]]:
+    figures, landed = loaded.figures, loaded.landed
     if figures is None or landed is None:
-        return {key: {"outcome": "unchanged", **numbers} for key, numbers in NOTHING_DONE.items()}
+        return _unchanged(loaded)
     return {
         CAPTURE: {
             "group_id": landed.group_id,
@@ -96,7 +107,7 @@ def _news(
         STAGED: {
             "dagster/row_count": figures.rows,
             "rejects": figures.rejects,
-            "artifact": staged_name,
+            "artifact": loaded.staged_name,
             "seconds": figures.check_seconds,
         },
         OTC_WEEKLY: {

@@ -77,5 +77,5 @@ def leaves(tree: Mapping[str, Any], *above: str) -> Mapping[str, str]:
         if isinstance(value, Mapping):
             found |= leaves(value, *path)
         else:
-            found[".".join(path)] = json.dumps(value)
+            found[".".join(path)] = json.dumps(value, default=str)  # YAML knows days
     return found

@@ -35,7 +35,10 @@ DERIVED = {finra_symbol_week: symbol_week, finra_venue_week: venue_week}
 
 @dataclass(frozen=True)
 class TakenWeek:
-    """A partition that was read and checked; without intake, what is landed is current."""
+    """A partition that was read and checked.
+
+    Without intake, what is landed is current, and the run ``landed_by`` has landed it.
+    """
 
     order: Order[WeekChange]
     partition: TierWeek
@@ -43,14 +46,15 @@ class TakenWeek:
     source_version: str
     intake: Intake | None = None
     staged_name: str = ""
+    landed_by: str | None = None
 
 
 @dataclass(frozen=True)
 class LoadedWeek:
     """How a partition was loaded, in figures: a run over many keeps one of these for each.
 
-    Without ``landed``, there was nothing new; ``change`` is a sentence, empty where no row was
-    written.
+    Without ``landed``, there was nothing new since the run ``landed_by``; ``change`` is a
+    sentence, empty where no row was written.
     """
 
     source: str
@@ -61,6 +65,7 @@ class LoadedWeek:
     staged_name: str = ""
     change: str = ""
     glimpse: Glimpse | None = None
+    landed_by: str | None = None
 
     def __str__(self) -> str:
         if self.landed is None or self.figures is None:
@@ -164,6 +169,7 @@ class WeekLanding:
             taken.staged_name,
             change,
             seen,
+            taken.landed_by,
         )
 
     def _row_counts(self, taken: TakenWeek) -> Mapping[str, int]:

@@ -60,7 +60,9 @@ class WeeklyReplay:
         )
         is_held_back = intake.checked.is_held_back
         if not is_held_back and is_landed(state, order, intake.delivery, intake.prepared):
-            return TakenWeek(order, partition, chosen.source, chosen.source_version)
+            return TakenWeek(
+                order, partition, chosen.source, chosen.source_version, landed_by=state.run_id
+            )
         return self.landing.staged(partition, order, intake)
 
     def land(self, taken: TakenWeek) -> LoadedWeek:

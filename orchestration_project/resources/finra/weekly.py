@@ -55,7 +55,9 @@ class WeeklyLoad:
         version = self._version(partition)
         order = self.landing.order(partition, state.token)
         if self._is_landed(key, state, version):
-            return TakenWeek(order, partition, self.finra.name, version.text)
+            return TakenWeek(
+                order, partition, self.finra.name, version.text, landed_by=state.run_id
+            )
         versions = chain([version], iter(lambda: self._version(partition), None))
         intake = self.landing.take(
             partition,

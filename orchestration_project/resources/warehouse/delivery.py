@@ -33,6 +33,7 @@ class ScopeState:
     content_sha256: str | None = None
     rule_version: str | None = None
     scope: str | None = None
+    run_id: str | None = None
 
 
 @dataclass(frozen=True)

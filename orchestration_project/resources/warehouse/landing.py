@@ -64,6 +64,7 @@ def read_state(connection: Connection, table: Table, partition_key: str) -> Scop
             landings.c.content_sha256,
             landings.c.rule_version,
             landings.c.scope,
+            landings.c.run_id,
         )
         .where(landings.c.table_name == table.name, landings.c.partition_key == partition_key)
         .order_by(landings.c.landed_at.desc())
