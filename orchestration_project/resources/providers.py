@@ -121,7 +121,7 @@ def open_alerts(settings: Settings) -> Alerts:
         lambda: open_warehouse(settings),
         clock=open_clock(settings),
         window=timedelta(hours=settings.alert_window_hours),
-        links=Links(settings.ui_url),
+        links=Links(without_secrets(settings.ui_url)),  # they go to people
     )
 
 

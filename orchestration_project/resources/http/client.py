@@ -12,6 +12,7 @@ import httpx
 import stamina
 
 from orchestration_project.errors import ConfigurationError, SourceError, TransientError
+from orchestration_project.redaction import hide
 from orchestration_project.resources.http.breaker import Breaker
 from orchestration_project.resources.http.deadline import deadline, hold_to_deadlines
 from orchestration_project.resources.http.question import Question
@@ -155,6 +156,7 @@ class HttpClient:
             ConfigurationError: The source's certificate is not trusted, or the request malformed.
         """
         question = Question.of(self._system, method, url, headers or {}, form or {}, basic_auth)
+        hide(*question.tokens)
         request = self._build(question, url, headers=headers, json=json, data=form)
         auth = httpx.BasicAuth(*basic_auth) if basic_auth else httpx.USE_CLIENT_DEFAULT
         self._breaker.admit(system=self._system, url=question.url)
