@@ -199,10 +199,6 @@ def asking(scene: Scene) -> dg.AssetsDefinition:
     return elsewhere
 
 
-def command(scene: Scene, *arguments: str) -> int:
-    return main(list(arguments))
-
-
 def play(scene: Scene) -> None:
     """Do what operators do, while everything fails that can."""
     with open_instance() as instance:
@@ -249,29 +245,29 @@ def with_a_password_in_the_url(scene: Scene, instance: dg.DagsterInstance) -> No
 def with_a_bucket(scene: Scene, instance: dg.DagsterInstance) -> None:
     scene.set(ARTIFACTS_URL="s3://bucket/prefix")
     assert not load(instance)
-    assert command(scene, "verify", "--send-test") == 1
+    assert main(["verify", "--send-test"]) == 1
     scene.unset("ARTIFACTS_URL")
 
 
 def by_command(scene: Scene) -> None:
-    assert command(scene, "verify") == 1
-    assert command(scene, "alerts", "list") == 0
-    assert command(scene, "alerts", "test") == 1
+    assert main(["verify"]) == 1
+    assert main(["alerts", "list"]) == 0
+    assert main(["alerts", "test"]) == 1
     for table in EXPORTED:
         file = scene.state / "exports" / f"{table}.csv"
         file.parent.mkdir(exist_ok=True)
-        assert command(scene, "export", table, "--output", str(file)) == 0
+        assert main(["export", table, "--output", str(file)]) == 0
     other = f"postgresql://me:{scene.planted.in_url('copy to')}@127.0.0.1:{NOWHERE}/none"
-    assert command(scene, "copy-database", "--to", other) == 1
+    assert main(["copy-database", "--to", other]) == 1
 
 
 def without_a_database(scene: Scene, instance: dg.DagsterInstance, watch: Watch) -> None:
     scene.set(DATABASE_URL=value_of(scene, "DATABASE_URL"))
     scene.hear("tick", watch.look())
-    assert command(scene, "verify") == 1
+    assert main(["verify"]) == 1
     scene.set(DATABASE_URL=scene.database_url)
     scene.set(DAGSTER_DATABASE_URL=value_of(scene, "DAGSTER_DATABASE_URL"))
-    assert command(scene, "verify") == 1
+    assert main(["verify"]) == 1
     scene.unset("DAGSTER_DATABASE_URL")
     if scene.dagster_url:
         scene.set(DAGSTER_DATABASE_URL=scene.dagster_url)
@@ -329,7 +325,7 @@ def database_with_password(server: str, password: str) -> str:
 
 
 @pytest.mark.slow
-def test_nor_by_programs_and_in_postgresql(scene: Scene, postgres_server: str, capfd):
+def test_nor_is_one_written_by_programs_or_to_postgresql(scene: Scene, postgres_server: str, capfd):
     secrets = [scene.planted.secret(name) for name in ("database_url", "dagster_database_url")]
     scene.database_url, scene.dagster_url = (
         database_with_password(postgres_server, secret) for secret in secrets

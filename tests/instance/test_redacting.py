@@ -2,7 +2,9 @@
 
 import dagster as dg
 import pytest
+from dagster._core.definitions.run_request import InstigatorType
 from dagster._core.execution.backfill import BulkActionStatus, PartitionBackfill
+from dagster._core.scheduler.instigation import TickData, TickStatus
 from dagster._daemon.types import DaemonHeartbeat
 from dagster_shared.error import SerializableErrorInfo
 
@@ -87,6 +89,17 @@ def test_what_the_daemon_says_of_itself_and_of_a_backfill_shows_no_secret(instan
         "***",
         "...",
     )
+    assert SECRET not in files_in(tmp_path)
+
+
+def test_what_a_failed_tick_says_shows_no_secret(instance, tmp_path):
+    begun = TickData(
+        "origin", "asks", InstigatorType.SENSOR, TickStatus.STARTED, 1.0, selector_id="selector"
+    )
+    error = SerializableErrorInfo(f"no answer for {SECRET}", [], "ValueError")
+    instance.update_tick(instance.create_tick(begun).with_status(TickStatus.FAILURE, error=error))
+    [stored] = instance.get_ticks("origin", "selector")
+    assert stored.error.message == "no answer for ***"
     assert SECRET not in files_in(tmp_path)
 
 
