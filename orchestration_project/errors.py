@@ -4,13 +4,17 @@ Only a `TransientError` is worth another try. The other three need a person: the
 (`SourceError`), the data (`ContractError`) or the settings (`ConfigurationError`) must change.
 """
 
+from collections.abc import Mapping
 from typing import Any, ClassVar, Self
+
+from orchestration_project.redaction import redacted
 
 
 class OrchestrationError(Exception):
     """A failure that a reader at 3 a.m. can act on.
 
-    Its text holds what failed, what was expected, what came, what to do, and where (`context`).
+    Its text holds what failed, what was expected, what came, what to do, and where (`context`);
+    none of the secrets that this process knows, whatever is quoted.
     """
 
     category: ClassVar[str]
@@ -19,16 +23,16 @@ class OrchestrationError(Exception):
     def __init__(
         self, what: str, *, expected: str = "", found: str = "", remedy: str = "", **context: object
     ) -> None:
-        super().__init__(what)
-        self.what = what
-        self.expected = expected
-        self.found = found
-        self.remedy = remedy
-        self.context = {name: str(value) for name, value in context.items()}
+        self.what = redacted(what)
+        super().__init__(self.what)
+        self.expected = redacted(expected)
+        self.found = redacted(found)
+        self.remedy = redacted(remedy)
+        self.context = _told(context)
 
     def within(self, **context: object) -> Self:
         """Add where it happened, keeping what is already known; return the error itself."""
-        self.context = {name: str(value) for name, value in context.items()} | self.context
+        self.context = _told(context) | self.context
         return self
 
     def __str__(self) -> str:
@@ -40,6 +44,10 @@ class OrchestrationError(Exception):
         }
         lines = [f"  {label}: {text}" for label, text in parts.items() if text]
         return "\n".join([self.what, *lines])
+
+
+def _told(context: Mapping[str, object]) -> dict[str, str]:
+    return {name: redacted(str(value)) for name, value in context.items()}
 
 
 class TransientError(OrchestrationError):

@@ -4,11 +4,14 @@ No error of ours names a secret, but a library's may quote a URL or a header. So
 this process came to know is known here too, and what it writes down is searched for all of them.
 """
 
+import html
 import json
 import logging
 import re
+import sys
 from threading import Lock
-from urllib.parse import quote
+from traceback import format_exception
+from types import TracebackType
 
 MASK = "***"
 
@@ -21,31 +24,42 @@ class Secrets:
 
     def __init__(self) -> None:
         self._lock = Lock()
-        self._spellings: set[str] = set()
+        self._secrets: set[str] = set()
         self._pattern: re.Pattern[str] | None = None
 
     def hide(self, *secrets: str) -> None:
-        """Search for ``secrets`` from now on, also as they stand in a URL and in JSON."""
-        spellings = {
-            spelling
-            for secret in secrets
-            for spelling in (secret, quote(secret, safe=""), quote(secret), _quoted(secret))
-            if len(spelling) >= SHORTEST_CHARACTERS
-        }
+        """Search for ``secrets`` from now on, also as they stand in a URL, in JSON and in XML."""
+        found = {secret for secret in secrets if len(secret) >= SHORTEST_CHARACTERS}
         with self._lock:
-            if spellings <= self._spellings:
+            if found <= self._secrets:
                 return
-            self._spellings |= spellings
-            longest_first = sorted(self._spellings, key=len, reverse=True)
-            self._pattern = re.compile("|".join(map(re.escape, longest_first)))
+            self._secrets |= found
+            longest_first = sorted(self._secrets, key=len, reverse=True)
+            self._pattern = re.compile("|".join(map(_however_written, longest_first)))
 
     def redacted(self, text: str) -> str:
         """Return ``text`` with every known secret replaced by asterisks."""
         return self._pattern.sub(MASK, text) if self._pattern else text
 
 
-def _quoted(text: str) -> str:
-    return json.dumps(text)[1:-1]
+def _however_written(secret: str) -> str:
+    """Return a pattern of ``secret``, of which each writer escapes other characters."""
+    return "".join(each if each.isalnum() and each.isascii() else _escaped(each) for each in secret)
+
+
+def _escaped(character: str) -> str:
+    """Return a pattern of ``character``: itself, after backslashes, or as URL, JSON or XML have it.
+
+    What is written as one of these may be written again as the same or another: JSON within JSON
+    has as many backslashes as one likes, and %22 in a URL becomes %2522.
+    """
+    in_json = json.dumps(character)[1:-1].lstrip("\\") or character
+    texts = {character, in_json, html.escape(character)}
+    in_url = "".join(
+        f"%(?:25)*(?i:{byte:02X})" for byte in character.encode(errors="surrogatepass")
+    )
+    written = "|".join([*map(re.escape, sorted(texts)), in_url])
+    return rf"(?:\\|%(?:25)*5[Cc])*(?:{written})"
 
 
 _OF_THIS_PROCESS = Secrets()
@@ -75,5 +89,16 @@ class _Record(logging.LogRecord):
 
 
 def keep_secrets_out_of_logs() -> None:
-    """Make every log record of this process, whoever writes it, one that shows no secret."""
+    """Make every log record of this process, whoever writes it, one that shows no secret.
+
+    The same of the last words of a process that ends by an error, which no logger writes.
+    """
     logging.setLogRecordFactory(_Record)
+    if sys.excepthook is sys.__excepthook__:
+        sys.excepthook = _write_last_words
+
+
+def _write_last_words(
+    kind: type[BaseException], error: BaseException, trace: TracebackType | None
+) -> None:
+    sys.stderr.write(redacted("".join(format_exception(kind, error, trace))))

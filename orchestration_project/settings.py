@@ -39,6 +39,9 @@ SECRET_QUERY_WORDS = ("key", "token", "secret", "password", "sig", "credential")
 SECRETS_OF_LIBRARIES = ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "PGPASSWORD")
 """What libraries read from the environment without us."""
 
+PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy")
+"""The same; a password may stand in their URLs."""
+
 SHORTEST_TOKEN_CHARACTERS = 20
 """A part of an alert channel's URL that is as long is taken for a token, not for a name."""
 
@@ -334,24 +337,40 @@ def load_settings() -> Settings:
 
 
 def _secrets(settings: Settings) -> list[str]:
-    """Return every secret that an error or a log line might quote."""
-    whole = (settings.finra_client_secret, settings.finra_api_key)
-    addresses = (settings.database_url, settings.dagster_database_url)
-    urls = [each.get_secret_value() for each in addresses if each]
-    found = [each.get_secret_value() for each in whole if each]
-    found += [os.environ[name] for name in SECRETS_OF_LIBRARIES if name in os.environ]
-    for url in [*urls, *settings.every_alert_url.split()]:
-        found += _secrets_of(url)
-    return found
+    """Return every secret that an error or a log line might quote.
+
+    Of a URL, that is its password; of one that is a secret itself, the tokens within it, too.
+    """
+    values = {name: getattr(settings, name) for name in Settings.model_fields}
+    found = [os.environ[name] for name in SECRETS_OF_LIBRARIES if name in os.environ]
+    urls = [os.environ[name] for name in PROXIES if name in os.environ]
+    urls += [each for each in values.values() if isinstance(each, str) and "://" in each]
+    for name, value in values.items():
+        if not isinstance(value, SecretStr):
+            continue
+        text = value.get_secret_value()
+        urls += text.split()
+        if "://" not in text:
+            found.append(text)
+        elif name not in ADDRESSES:
+            found += _tokens_in(text)
+    return found + [secret for url in urls for secret in _passwords_in(url)]
 
 
-def _secrets_of(url: str) -> list[str]:
-    """Return the password of ``url``, and the tokens that it may have in its path and query."""
-    address = url.partition("://")[2]
-    user, at, rest = address.rpartition("@")
-    password = user.partition(":")[2] if at else ""
-    tokens = [each for each in re.split(r"[/?&=]", rest) if len(each) >= SHORTEST_TOKEN_CHARACTERS]
-    return [password, unquote(password), *tokens]
+def _passwords_in(url: str) -> list[str]:
+    """Return the password of ``url``, and the values of its secret query parameters."""
+    address, _, query = url.partition("://")[2].partition("?")
+    user, _, _ = address.rpartition("@")
+    pairs = [pair.partition("=") for pair in query.split("&")]
+    found = [user.partition(":")[2], *(value for name, _, value in pairs if _is_secret(name))]
+    return [*found, *map(unquote, found)]
+
+
+def _tokens_in(urls: str) -> list[str]:
+    """Return what may be a token in the path and query of ``urls``."""
+    parts = [each for url in urls.split() for each in re.split(r"[/?&=@]", url)]
+    long = [each for each in parts if len(each) >= SHORTEST_TOKEN_CHARACTERS]
+    return [*long, *map(unquote, long)]
 
 
 def origins() -> Mapping[str, str]:

@@ -8,7 +8,7 @@ import dagster as dg
 from dagster._core.definitions.reconstruct import ReconstructableRepository
 
 
-def failure_of(result: dg.ExecuteInProcessResult, op: str) -> str:
+def failure_of(result: dg.ExecuteInProcessResult | dg.JobExecutionResult, op: str) -> str:
     """Return what a failed op says."""
     failure = result.failure_data_for_node(op)
     assert failure

@@ -2,13 +2,16 @@
 
 import io
 import logging
+import subprocess
+import sys
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from orchestration_project.errors import SourceError
 from orchestration_project.redaction import Secrets, hide, keep_secrets_out_of_logs, redacted
-from orchestration_project.settings import load_settings
+from orchestration_project.settings import PROJECT_ROOT, load_settings
 from tests.properties import bounded
 
 NO_MASK = st.characters(exclude_characters="*")
@@ -29,7 +32,16 @@ def log():
 
 def test_a_secret_is_masked_in_every_spelling_in_which_it_travels():
     hide(SECRET)
-    for spelling in (SECRET, "pl4nted%2Fsecret%2Bwith%22quotes", 'pl4nted/secret+with\\"quotes'):
+    for spelling in (
+        SECRET,
+        "pl4nted%2Fsecret%2Bwith%22quotes",
+        "pl4nted/secret+with%22quotes",  # as httpx has it in a query
+        "pl4nted%252fsecret%252bwith%2522quotes",
+        'pl4nted/secret+with\\"quotes',
+        'pl4nted/secret+with\\\\\\"quotes',  # JSON within JSON
+        "pl4nted/secret+with%5C%22quotes",
+        "pl4nted/secret+with&quot;quotes",
+    ):
         assert redacted(f"token={spelling}&x=1") == "token=***&x=1"
 
 
@@ -58,6 +70,43 @@ def test_log_lines_and_their_tracebacks_are_masked_whoever_writes_them(log):
     assert "an-api-key-of-mine" not in written
     assert "GET https://host/?key=*** failed" in written
     assert "ValueError: header X-Key: ***" in written
+
+
+def test_the_last_words_of_a_process_that_ends_by_an_error_are_masked():
+    program = (
+        "from orchestration_project.redaction import hide, keep_secrets_out_of_logs as keep\n"
+        f"hide({SECRET!r}); keep()\n"
+        f"raise ValueError('it said', {SECRET!r})"
+    )
+    ended = subprocess.run(  # noqa: S603 - our own program
+        [sys.executable, "-c", program],
+        cwd=PROJECT_ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 1
+    assert ended.stderr.endswith("ValueError: ('it said', '***')\n")
+    assert "pl4nted" not in ended.stderr
+
+
+def test_errors_of_ours_show_no_secret_whatever_they_quote():
+    hide(SECRET)
+    error = SourceError(SECRET, expected=SECRET, found=SECRET, remedy=SECRET, url=SECRET)
+    error.within(place=SECRET)
+    assert error.args == ("***",)
+    assert str(error).count("***") == 6
+    assert "pl4nted" not in str(error)
+
+
+def test_of_an_address_just_the_password_is_masked_not_where_it_leads(monkeypatch):
+    host = "a-database-with-a-long-name.example.org"
+    monkeypatch.setenv("DATABASE_URL", f"postgresql://user:database-pw@{host}/db?sslkey=k3y-f1le")
+    monkeypatch.setenv("FINRA_API_URL", "https://me:proxied-pw@finra.example.org/api")
+    monkeypatch.setenv("HTTPS_PROXY", "http://me:proxy-pw@proxy.example.org")
+    load_settings()
+    text = f"{host} database-pw k3y-f1le finra.example.org proxied-pw proxy.example.org proxy-pw"
+    assert redacted(text) == f"{host} *** *** finra.example.org *** proxy.example.org ***"
 
 
 def test_the_secrets_of_the_settings_are_known_once_they_are_read(monkeypatch):

@@ -70,7 +70,8 @@ def _of_drift(evaluation: dg.AssetCheckEvaluation) -> str:
 def _reason(result: dg.JobExecutionResult) -> str:
     failures = [event.step_failure_data for event in result.get_step_failure_events()]
     errors = [failure.error for failure in failures if failure.error]
-    return "; ".join(str(error.cause or error) for error in errors)
+    texts = [(error.cause or error).message.strip() for error in errors]
+    return "; ".join(text.split(": ", 1)[-1] for text in texts)  # without the name of its class
 
 
 def _say(lines: Sequence[str]) -> None:

@@ -31,6 +31,7 @@ from sqlalchemy.pool import NullPool, Pool
 
 from orchestration_project.instance.redacting import (
     RedactingEvents,
+    RedactingRuns,
     SqliteTicks,
     without_secrets_in,
 )
@@ -136,7 +137,7 @@ class SqliteEvents(RedactingEvents, SqliteEventLogStorage):
         return self._has_index_columns
 
 
-class SqliteRuns(SqliteRunStorage):
+class SqliteRuns(RedactingRuns, SqliteRunStorage):
     """Dagster's runs."""
 
     def __init__(self, conn_string: str) -> None:

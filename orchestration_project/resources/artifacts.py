@@ -19,6 +19,7 @@ from urllib.parse import unquote, urlsplit
 import polars as pl
 
 from orchestration_project.errors import ConfigurationError, TransientError
+from orchestration_project.redaction import redacted
 from orchestration_project.resources.partial_files import partial_file
 from orchestration_project.settings import PROJECT_ROOT, without_secrets
 
@@ -319,8 +320,6 @@ class S3Store:
             raise kind(
                 f"cannot {what} the artifact {name}",
                 expected=f"a bucket that we may read and write at {self.url}",
-                found=str(error).partition("\n")[0][
-                    :300
-                ],  # what follows is the library's own state
+                found=redacted(str(error).partition("\n")[0])[:300],  # then comes its own state
                 remedy="check ARTIFACTS_URL, the AWS_… variables and the endpoint",
             ) from error

@@ -121,7 +121,7 @@ def open_alerts(settings: Settings) -> Alerts:
         lambda: open_warehouse(settings),
         clock=open_clock(settings),
         window=timedelta(hours=settings.alert_window_hours),
-        links=Links(settings.ui_url),
+        links=Links(without_secrets(settings.ui_url)),  # they go to people
     )
 
 
@@ -180,7 +180,9 @@ def open_probes(settings: Settings, instance: Callable[[], dg.DagsterInstance]) 
         disk_probe(partial(_written_places, settings), settings.disk_headroom_mib),
         artifacts_probe(partial(open_store, settings)),
         finra_probe(
-            partial(_opened_finra, settings), open_clock(settings), where=_finra_place(settings)
+            partial(_opened_finra, settings, asks_anyway=True),
+            open_clock(settings),
+            where=_finra_place(settings),
         ),
         clock_probe(_other_clocks(settings), real_time, most_seconds=settings.clock_skew_seconds),
         alerts_probe(partial(open_alerts, settings)),
@@ -222,8 +224,8 @@ def _other_clocks(settings: Settings) -> Mapping[str, Callable[[], datetime | No
 
 
 @contextmanager
-def _opened_finra(settings: Settings) -> Iterator[FinraSource]:
-    with open_http(settings) as http:
+def _opened_finra(settings: Settings, **options: Any) -> Iterator[FinraSource]:
+    with open_http(settings, **options) as http:
         yield open_finra(settings, http)
 
 

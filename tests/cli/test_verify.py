@@ -48,4 +48,5 @@ def test_without_a_database_it_shows_what_was_found_and_why_that_is_not_stored(m
     assert "artifacts    ready" in shown
     assert "what was found could not be stored: " in shown
     assert "the database did not do what was asked" in shown.split("could not be stored")[1]
+    assert "Stack Trace" not in shown
     assert "hunter2" not in shown

@@ -32,6 +32,18 @@ class Disk:
                 size = file.tell() // PAGE * PAGE
             file.truncate(max(size - leaving_pages * PAGE, 0))
 
+    def refuse_writes(self) -> None:
+        """Make it a disk that is only read."""
+        self._remount("ro")
+
+    def take_writes(self) -> None:
+        """Make it one again that is written."""
+        self._remount("rw")
+
+    def _remount(self, how: str) -> None:
+        command = ["mount", "-o", f"remount,{how}", str(self.folder)]
+        subprocess.run(command, check=True)  # noqa: S603 - arguments of our own
+
     def free(self) -> None:
         """Give all the space back."""
         self._filler.unlink()

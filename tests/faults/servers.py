@@ -8,10 +8,12 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class OwnServer:
-    """Where it is, and what restarts it as after a crash."""
+    """Where it is, and what restarts it as after a crash, stops it, and starts it again."""
 
     url: str
     restart: Callable[[], object]
+    stop: Callable[[], object]
+    start: Callable[[], object]
 
 
 @contextmanager
@@ -22,11 +24,17 @@ def started_server(folder: Path) -> Iterator[OwnServer]:
 
     server = PostgresServer(folder)
     server.start()
-    restart = ("-w", "-m", "immediate", "-D", str(folder), "-l", str(folder / "log"), "restart")
+
+    def control(*what: str) -> object:
+        options = ("-w", "-D", str(folder), "-l", str(folder / "log"), *what)
+        return pgexec("pg_ctl", options, bin_path=server.bin_path, user=server.system_user)
+
     try:
         yield OwnServer(
             server.get_uri(),
-            lambda: pgexec("pg_ctl", restart, bin_path=server.bin_path, user=server.system_user),
+            restart=lambda: control("-m", "immediate", "restart"),
+            stop=lambda: control("-m", "fast", "stop"),
+            start=server.ensure_postgres_running,
         )
     finally:
         server.ensure_postgres_running()  # which finds the restarted one

@@ -21,6 +21,13 @@ LOCATIONS = """{workspaceOrError {... on Workspace {locationEntries {
 LAUNCH = """mutation {{launchPartitionBackfill(backfillParams: {{
   partitionNames: {partitions}, assetSelection: {assets}}})
   {{__typename ... on LaunchBackfillSuccess {{backfillId}}}}}}"""
+START = """mutation {{startSensor(sensorSelector: {{repositoryName: "__repository__",
+  repositoryLocationName: "orchestration_project.definitions", sensorName: "{sensor}"}})
+  {{__typename}}}}"""
+TICKS = """{{sensorOrError(sensorSelector: {{repositoryName: "__repository__",
+  repositoryLocationName: "orchestration_project.definitions", sensorName: "{sensor}"}})
+  {{... on Sensor {{sensorState {{ticks {{status}}}}}}}}}}"""
+STATUSES = "{runsOrError {... on Runs {results {runId status}}}}"
 BACKFILLS = "{partitionBackfillsOrError {... on PartitionBackfills {results {status}}}}"
 RUNS = """{runsOrError {... on Runs {results {status eventConnection {events {
   __typename ... on RunFailureEvent {message}}}}}}}"""
@@ -87,6 +94,23 @@ class Stack:
         query = LAUNCH.format(partitions=json.dumps(list(partitions)), assets=assets)
         answer = programs.graphql(self.port, query)["launchPartitionBackfill"]
         assert answer["__typename"] == "LaunchBackfillSuccess", answer
+
+    def switch_on(self, *sensors: str) -> None:
+        """Switch sensors on, as the page Automation does, and wait for the first tick of each."""
+        for sensor in sensors:
+            answer = programs.graphql(self.port, START.format(sensor=sensor))["startSensor"]
+            assert answer["__typename"] == "Sensor", answer
+        programs.wait_for(lambda: all(map(self._has_ticked, sensors)), seconds=120)
+
+    def _has_ticked(self, sensor: str) -> bool:
+        found = self._asked(TICKS.format(sensor=sensor)).get("sensorOrError", {})
+        ticks = found.get("sensorState", {}).get("ticks", [])
+        return any(each["status"] in ("SUCCESS", "SKIPPED") for each in ticks)
+
+    def statuses(self) -> dict[str, str]:
+        """Return the status of every run, by its id."""
+        found = self._asked(STATUSES).get("runsOrError", {}).get("results", [])
+        return {each["runId"]: each["status"] for each in found}
 
     def backfill_states(self) -> list[str]:
         found = self._asked(BACKFILLS).get("partitionBackfillsOrError", {})

@@ -4,6 +4,7 @@ Nothing here is told to recover: `ui` is started again where it has ended, as a 
 a person would, and the rest is waited for.
 """
 
+import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date, timedelta
@@ -11,14 +12,23 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from sqlalchemy import select
 
 from orchestration_project.domains.finra.usual import WARNINGS
 from orchestration_project.instance.storage import open_instance
+from orchestration_project.tables.operations import (
+    operations_alert_deliveries,
+    operations_alerts,
+    operations_evaluations,
+    operations_runs,
+    operations_steps,
+)
 from tests import databases, programs
 from tests.faults.disks import tiny_disk
 from tests.faults.matrix import Database, Fault, strikes
 from tests.faults.servers import OwnServer
 from tests.faults.stack import Stack, landed_count, weeks_of
+from tests.receivers import http_receiver
 
 pytestmark = [pytest.mark.faults, pytest.mark.slow]
 
@@ -32,6 +42,9 @@ PARTITIONS = [
 ]
 UNDER_WAY = ("NOT_STARTED", "QUEUED", "STARTING", "STARTED", "CANCELING")
 ENDS_WITHIN_SECONDS = 420
+ALERTING = ("operations_on_run_end", "operations_on_undelivered_alert")
+OF_FAILURE = ("failed", "job_failed", "held_back", "tick_failed")
+OF_RUNS = "operations_"
 UNDISTURBED = ("dagster", "job", "execute", "-m", "orchestration_project.definitions")
 
 
@@ -62,14 +75,17 @@ def expected(tmp_path_factory: pytest.TempPathFactory) -> Expected:
 
 
 def tables(url: str) -> Mapping[str, databases.Rows]:
-    """Return every table's rows, but for the audits that only warn.
+    """Return every table's rows, but for what tells of runs, and for the audits that only warn.
 
     They compare a week with those that were landed before it, and a week that is tried once more
     comes after others.
     """
-    found = databases.contents(url)
+    found = {
+        name: rows for name, rows in databases.contents(url).items() if not name.startswith(OF_RUNS)
+    }
     blocking = [row for row in found["audits"] if not WARNINGS.keys() & set(row)]
-    return {**found, "audits": blocking}
+    fences = [row for row in found["fences"] if not str(row[0]).startswith(OF_RUNS)]
+    return {**found, "audits": blocking, "fences": fences}
 
 
 @pytest.fixture
@@ -119,6 +135,64 @@ def test_a_backfill_comes_to_its_end_whatever_is_killed_on_the_way(
     assert "FAILURE" in statuses, "the kill came too late"
     assert stack.is_up
     assert_nothing_is_left(statuses, stack, storage, monkeypatch)
+
+
+@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+def test_the_ledger_and_alerts_are_complete_although_the_daemon_was_killed_during_a_backfill(
+    database: Database, stack_over, storage: dict[str, str], expected: Expected
+):
+    with http_receiver() as hook:
+        stack: Stack = stack_over(storage | {"ALERT_URLS": f"info={hook.url()}"})
+        url = storage.get("DATABASE_URL", databases.sqlite_url(stack.state_dir))
+        stack.switch_on(*ALERTING)
+        stack.backfill(PARTITIONS)
+        programs.wait_for(lambda: landed_count(url) >= 2, seconds=240)
+        stack.kill("the daemon")
+        stack.wait_for_its_end()
+        stack.start()
+        until_completed(stack, url, expected)
+        statuses = stack.statuses()
+        assert "FAILURE" in statuses.values(), "the kill came too late"
+        programs.wait_for(lambda: ledger(url) == stack.statuses(), seconds=120)
+        programs.wait_for(lambda: looked_at(url) >= statuses.keys(), seconds=120)
+        programs.wait_for(lambda: undelivered(url) == [], seconds=120)
+        assert_alerts_are_complete(url, hook.titles)
+    ended = select(operations_runs.c.error_category).where(operations_runs.c.status == "FAILURE")
+    assert set(databases.rows(url, ended)) <= {("crash",), ("canceled",)}
+    stepless = select(operations_runs.c.run_id).where(
+        operations_runs.c.status == "SUCCESS",
+        operations_runs.c.run_id.not_in(select(operations_steps.c.run_id)),
+    )
+    assert databases.rows(url, stepless) == []
+
+
+def assert_alerts_are_complete(url: str, received: Sequence[str]) -> None:
+    """Each alert was received once, none tells of what has landed since, and no week twice."""
+    alert = operations_alerts.c
+    told = databases.rows(url, select(alert.kind, alert.state, alert.title, alert.partitions))
+    failures = [title for kind, state, title, _ in told if kind in OF_FAILURE and state == "open"]
+    assert failures == []
+    assert sorted(received) == sorted(title for _, _, title, _ in told)
+    landed = [key for kind, *_, keys in told if kind == "landed" for key in json.loads(keys)]
+    # A process that dies between landing a week and recording that tells nobody of it.
+    assert sorted(landed) == sorted(set(landed) & set(PARTITIONS))
+
+
+def ledger(url: str) -> dict[str, str]:
+    """Return the status of every run, as the ledger has it."""
+    runs = select(operations_runs.c.run_id, operations_runs.c.status)
+    return {row[0]: row[1] for row in databases.rows(url, runs)}
+
+
+def looked_at(url: str) -> set[str]:
+    """Return the runs of which it was decided whether their end is told."""
+    causes = databases.rows(url, select(operations_evaluations.c.cause))
+    return {word for (cause,) in causes for word in cause.split()}
+
+
+def undelivered(url: str) -> databases.Rows:
+    delivery = operations_alert_deliveries.c
+    return databases.rows(url, select(delivery.alert_id).where(delivery.state != "delivered"))
 
 
 def test_a_backfill_comes_to_its_end_although_the_database_server_is_restarted(

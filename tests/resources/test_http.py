@@ -500,6 +500,19 @@ def test_a_try_that_fails_keeps_the_breaker_open_for_as_long_again(serve, client
     assert len(server.requests) == 7
 
 
+def test_who_asks_anyway_finds_out_and_an_answer_lets_all_in(serve, client_of):
+    server = serve(HTML_504)
+    client, anyway = client_of(max_attempts=1), client_of(max_attempts=1, asks_anyway=True)
+    fail(client, server, 5)
+    fail(anyway, server, 1)
+    with pytest.raises(TransientError, match="is not asked"):
+        client.request("GET", server.url)
+    server.handler = one_after_another(OK)
+    assert anyway.request("GET", server.url).status == 200
+    assert client.request("GET", server.url).status == 200
+    assert len(server.requests) == 8
+
+
 def test_a_success_and_a_refusal_end_the_row_of_failures(serve, client_of):
     server = serve(OK)
     client = client_of(max_attempts=1, max_body_bytes=1000)

@@ -162,6 +162,7 @@ def test_a_disk_is_measured_against_the_headroom_wherever_we_write(look: Look, t
         assert f"{tmp_path / folder}: " in found.got
     full = look("disk", DISK_HEADROOM_MIB=10**12)
     assert (full.outcome, full.got.startswith("a disk is nearly full")) == ("failed", True)
+    assert f"{tmp_path / 'state'}: " in full.got
 
 
 def test_a_state_dir_that_is_no_folder_is_told(look: Look, tmp_path: Path):

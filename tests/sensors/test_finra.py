@@ -105,3 +105,67 @@ def test_a_week_that_was_held_back_waits_until_the_source_changes_it(instance, m
     said = tick(instance)
     assert "T2 2025-12-08 to 2026-01-26" in said
     assert "T2 2025-12-01" not in said
+
+
+def choose(instance, preset: str, **more) -> dict:
+    """Preview a preset, or apply it; return what the run tells."""
+    result = defs.resolve_job_def("operations_apply_preset").execute_in_process(
+        instance=instance,
+        run_config={"ops": {"apply_preset": {"config": {"preset": preset, **more}}}},
+    )
+    seen = [
+        event.asset_observation_data.asset_observation
+        for event in result.all_events
+        if event.event_type == dg.DagsterEventType.ASSET_OBSERVATION
+    ]
+    made = [
+        event.step_materialization_data.materialization
+        for event in result.get_asset_materialization_events()
+    ]
+    [only] = [*seen, *made]
+    return {name: value.value for name, value in only.metadata.items()}
+
+
+def run_of(instance, backfill, first: str, last: str) -> tuple[bool, str, set[str]]:
+    """Run a range of a backfill as the daemon does.
+
+    Return whether it succeeded, the preset that it went by, and what it landed.
+    """
+    result = defs.resolve_job_def("finra_otc_weekly").execute_in_process(
+        instance=instance,
+        raise_on_error=False,
+        run_config=backfill.run_config,
+        tags={
+            **backfill.tags,
+            "dagster/backfill": backfill.backfill_id,
+            "dagster/asset_partition_range_start": first,
+            "dagster/asset_partition_range_end": last,
+        },
+    )
+    landed = {str(event.partition) for event in result.get_asset_materialization_events()}
+    return result.success, instance.get_run_by_id(result.run_id).tags["preset"], landed
+
+
+def test_a_preset_is_previewed_and_applied_and_scheduled_runs_go_by_it_until_it_is_undone(instance):
+    strict, week, next_week = "strict_quality", "T1|2026-02-02", "T1|2026-02-09"
+    ada = {"who": "ada", "why": "audit season", "dry_run": False}
+    assert choose(instance, strict)["outcome"] == "dry run: nothing was applied"
+    assert choose(instance, strict, **ada)["outcome"].startswith(f"applied as {strict}#1 by ada")
+    assert "T1 2026-02-02 to 2026-02-09 (2 weeks)" in tick(instance)
+    backfill = only_backfill(instance)
+    assert run_of(instance, backfill, week, next_week) == (False, f"{strict}#1", {next_week})
+    instance.update_backfill(backfill.with_status(BulkActionStatus.COMPLETED_FAILED))
+
+    undone = choose(instance, "standard", **ada)
+    assert undone["in_force_before"] == f"{strict}#1 by ada: audit season"
+    said = tick(instance)
+    assert "T2 2026-01-19 to 2026-01-26 (2 weeks)" in said
+    assert "T1" not in said  # what was held back waits for FINRA, or for a replay
+    backfill, _ = instance.get_backfills()  # the newest first
+    weeks = {"T2|2026-01-19", "T2|2026-01-26"}
+    assert run_of(instance, backfill, *sorted(weeks)) == (True, "standard#2", weeks)
+    replayed = defs.resolve_job_def("finra_replay").execute_in_process(
+        instance=instance, tags={"dagster/partition": week}
+    )
+    assert replayed.success
+    assert instance.get_run_by_id(replayed.run_id).tags["preset"] == "standard#2"

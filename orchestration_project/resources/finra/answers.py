@@ -1,10 +1,11 @@
 """What an answer of FINRA's is, by its bytes, and how it is quoted."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from orchestration_project.contracts import in_ascii
+from orchestration_project.redaction import redacted
 from orchestration_project.resources.http import Response
 from orchestration_project.settings import without_secrets
 
@@ -50,11 +51,11 @@ def fields_in(response: Response) -> Mapping[str, str]:
     return dict(listed) if is_text and len(dict(listed)) == len(listed) else {}
 
 
-def shown(response: Response, *, secrets: Iterable[str]) -> str:
-    """Return status and start of an answer as ASCII; a source may send ``secrets`` back."""
-    body, target = response.body, response.headers.get("location", "")
-    for secret in secrets:
-        body, target = body.replace(secret.encode(), b"***"), target.replace(secret, "***")
+def shown(response: Response) -> str:
+    """Return status and start of an answer as ASCII; a source may send our secrets back."""
+    target = redacted(response.headers.get("location", ""))
+    text = redacted(response.body.decode(errors="surrogateescape"))  # before it is cut
+    body = text.encode(errors="surrogateescape")
     said = [f"HTTP {response.status}"]
     if target:
         said.append(f"a redirect to {without_secrets(target)[:200]}, which is not followed")

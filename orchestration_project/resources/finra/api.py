@@ -84,7 +84,6 @@ class FinraApi:
         self._concurrent_requests = concurrent_requests
         self._token_lock = threading.Lock()
         self._token = api_key.get_secret_value() if api_key else None
-        self._tokens_seen = {self._token} if self._token else set[str]()
         self._listing_lock = threading.Lock()
         self._listed: dict[str, frozenset[tuple[str, str]]] = {}
 
@@ -331,7 +330,7 @@ class FinraApi:
             raise ConfigurationError(
                 f"FINRA refuses access with HTTP {response.status}",
                 expected="a client that may read this dataset, or none for public data",
-                found=self._quoted(response),
+                found=shown(response),
                 remedy="check FINRA_CLIENT_ID, FINRA_CLIENT_SECRET or FINRA_API_KEY, and what they "
                 "may read",
                 url=response.url,
@@ -376,13 +375,8 @@ class FinraApi:
                 remedy="check FINRA_TOKEN_URL",
                 url=response.url,
             )
-        self._tokens_seen.add(token)
         hide(token)
         return token
-
-    def _quoted(self, response: Response) -> str:
-        """Return the start of an answer as ASCII; a source may send our own token back."""
-        return shown(response, secrets=self._tokens_seen)
 
     def _unusable(self, response: Response, expected: str) -> SourceError | TransientError:
         """An answer that is no data; a statusCode of 500 and above in its body may pass."""
@@ -394,7 +388,7 @@ class FinraApi:
         return kind(
             "FINRA's answer cannot be used",
             expected=expected,
-            found=self._quoted(response),
+            found=shown(response),
             remedy="try again later"
             if kind is TransientError
             else "check FINRA_API_URL and any proxy; if FINRA itself answers so, report it",

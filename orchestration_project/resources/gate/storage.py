@@ -1,7 +1,7 @@
 """Probes of where things are kept: the database, the artifact store, the disk."""
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from uuid import uuid4
 
@@ -60,17 +60,22 @@ def disk_probe(places: Callable[[], Sequence[Path]], headroom_mib: int) -> Probe
 
     def run() -> Answer:
         free = {str(place): _free_mib(place) for place in places()}
-        said = ", ".join(f"{place}: {mib:,} MiB free" for place, mib in free.items())
-        if min(free.values()) < headroom_mib:
+        full = {place: mib for place, mib in free.items() if mib < headroom_mib}
+        if full:
             raise ConfigurationError(
                 "a disk is nearly full",
                 expected=f"at least {headroom_mib:,} MiB free (DISK_HEADROOM_MIB)",
-                found=said,
-                remedy="free some space, move STATE_DIR, or lower DISK_HEADROOM_MIB",
+                found=_said(full),
+                remedy="free some space, move what lies there (STATE_DIR, DATABASE_URL, "
+                "ARTIFACTS_URL), or lower DISK_HEADROOM_MIB",
             )
-        return Answer(said)
+        return Answer(_said(free))
 
     return Probe("disk", (ANY_WORK,), "asked how much space is free where we write", run)
+
+
+def _said(free: Mapping[str, int]) -> str:
+    return ", ".join(f"{place}: {mib:,} MiB free" for place, mib in free.items())
 
 
 def _free_mib(place: Path) -> int:

@@ -6,10 +6,12 @@ from dataclasses import dataclass, field
 from urllib.parse import unquote, urlsplit
 
 from orchestration_project.errors import SourceError
+from orchestration_project.redaction import redacted
 from orchestration_project.settings import without_secrets
 
 SECRET_WORDS = ("authorization", "cookie", "key", "password", "secret", "signature", "token")
 SECRET_LENGTH = 4  # to hide every "1" of a text would hide the text, and no secret
+TOKEN_LENGTH = 12  # in ?sort_key=symbol, just the name sounds like a secret
 QUOTED_CHARACTERS = 200
 
 
@@ -50,7 +52,14 @@ class Question:
 
     def quote(self, text: str) -> str:
         """Return the first characters of ``text``, escaped to ASCII, its secrets hidden."""
-        return ascii(_hide(self.secrets, text)[:QUOTED_CHARACTERS])
+        return ascii(_hide(self.secrets, redacted(text))[:QUOTED_CHARACTERS])
+
+    @property
+    def tokens(self) -> tuple[str, ...]:
+        """The secrets that nobody would mistake for a word, without "Bearer"."""
+        return tuple(
+            each for each in self.secrets if len(each) >= TOKEN_LENGTH and each.split() == [each]
+        )
 
 
 def _secrets_of(
@@ -64,8 +73,10 @@ def _secrets_of(
     query = [pair.partition("=")[::2] for pair in parts.query.split("&")]
     named = [*headers.items(), *form.items(), *query]
     values = {value for name, value in named if any(word in name.lower() for word in SECRET_WORDS)}
-    for user, password in (basic_auth or ("", ""), (parts.username or "", parts.password or "")):
+    of_url = unquote(parts.username or ""), unquote(parts.password or "")
+    for user, password in (basic_auth or ("", ""), of_url):
         values |= {password, b64encode(f"{user}:{password}".encode()).decode()}
+    values |= {parts.password or ""}
     values |= {value.split()[-1] for value in values if value.strip()}  # without "Bearer"
     values |= {unquote(value) for value in values}
     return tuple(sorted((value for value in values if len(value) >= SECRET_LENGTH), key=len))[::-1]

@@ -1,0 +1,91 @@
+"""Secrets that a test plants, and finds again in whatever was written, however it is spelled."""
+
+import sqlite3
+from base64 import b64encode
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import quote
+
+import polars as pl
+import zstandard
+from sqlalchemy import create_engine, inspect, text
+
+from orchestration_project.resources.warehouse.connecting import parsed_url
+
+SQLITE = b"SQLite format 3\0"
+ZSTD = b"\x28\xb5\x2f\xfd"
+SYSTEM = ("information_schema", "pg_catalog")
+
+
+@dataclass
+class Planted:
+    """Secrets by where they were planted."""
+
+    marks: dict[str, str] = field(default_factory=dict)
+
+    def secret(self, where: str) -> str:
+        """Return a secret for ``where``, with characters that URLs, JSON and XML escape."""
+        mark = self.marks[where] = "Pl4nted" + "".join(filter(str.isalnum, where)).title()
+        return f'{mark}/+&"{mark}'
+
+    def in_url(self, where: str) -> str:
+        """Return the secret as it stands in a URL."""
+        return quote(self.secret(where), safe="")
+
+    def found_in(self, content: bytes | str) -> set[str]:
+        """Return where the secrets of ``content`` were planted."""
+        written = content.encode() if isinstance(content, str) else content
+        return {
+            where
+            for where, mark in self.marks.items()
+            if any(form in written for form in _forms(mark.encode()))
+        }
+
+    def leaks(self, contents: Iterable[tuple[str, bytes | str]]) -> dict[str, set[str]]:
+        """Return the secrets that stand in ``contents``, by place."""
+        found = {place: self.found_in(content) for place, content in contents}
+        return {place: secrets for place, secrets in found.items() if secrets}
+
+
+def _forms(mark: bytes) -> Iterator[bytes]:
+    """Yield ``mark``, and what every base64 of a text with it has in common."""
+    yield mark
+    for before, cut in enumerate((0, 2, 3)):
+        yield b64encode(b"x" * before + mark)[cut:-4]
+
+
+def below(folder: Path) -> Iterator[tuple[str, bytes | str]]:
+    """Yield every file: its bytes; the rows of SQLite and Parquet; what was compressed."""
+    for path in sorted(folder.rglob("*")):
+        if not path.is_file():
+            continue
+        name, content = str(path.relative_to(folder)), path.read_bytes()
+        yield name, content
+        if content.startswith(SQLITE):
+            yield from _rows_of(f"sqlite:///{path}", name)
+        elif content.startswith(ZSTD):
+            yield f"{name}, decompressed", zstandard.ZstdDecompressor().decompress(content)
+        elif path.suffix == ".parquet":
+            yield f"{name}, rows", str(pl.read_parquet(path).rows())
+
+
+def _rows_of(url: str, name: str) -> Iterator[tuple[str, str]]:
+    with sqlite3.connect(url.removeprefix("sqlite:///")) as connection:
+        tables = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+        for (table,) in tables.fetchall():
+            rows = connection.execute(f'SELECT * FROM "{table}"').fetchall()  # noqa: S608 - its own
+            yield f"{name}, {table}", str(rows)
+
+
+def in_postgresql(url: str) -> Iterator[tuple[str, str]]:
+    """Yield the rows of every table of a database."""
+    engine = create_engine(parsed_url(url))
+    with engine.connect() as connection:
+        for schema in inspect(connection).get_schema_names():
+            if schema in SYSTEM:
+                continue
+            for table in inspect(connection).get_table_names(schema):
+                rows = connection.execute(text(f'SELECT * FROM "{schema}"."{table}"'))  # noqa: S608
+                yield f"{schema}.{table}", str(rows.fetchall())
+    engine.dispose()

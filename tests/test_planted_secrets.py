@@ -1,0 +1,348 @@
+"""A secret in every setting and from every side; and then no file, table or line has one of them.
+
+The sources echo whatever they are asked with, in the body and in headers, as bad ones do.
+"""
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import get_args
+from urllib.parse import quote
+from uuid import uuid4
+
+import dagster as dg
+import psycopg
+import pytest
+from pydantic import SecretStr
+from sqlalchemy.engine import make_url
+
+from orchestration_project.__main__ import main
+from orchestration_project.instance.storage import open_instance
+from orchestration_project.resources.providers import open_http
+from orchestration_project.settings import Settings, load_settings
+from tests import programs
+from tests.faults.publisher import Publisher, key_of, week_of
+from tests.faulty_server import FaultyServer, Reply, Request
+from tests.programs import free_port, from_then_on
+from tests.receivers import Hook, http_receiver
+from tests.resources.finra_server import TOKEN_PATH, as_json, is_page
+from tests.runs import executed
+from tests.secrets_planted import Planted, below, in_postgresql
+from tests.sensors.test_operations import Watch
+
+EXPORTED = ("captures", "deliveries", "rejects", "operations_alerts", "operations_readiness")
+NOWHERE = free_port()
+
+SECRET_SETTINGS = {
+    name
+    for name, each in Settings.model_fields.items()
+    if SecretStr in (each.annotation, *get_args(each.annotation))
+}
+
+
+@dataclass
+class Echo:
+    """FINRA, a token service, a bucket and others: what they refuse, they echo."""
+
+    planted: Planted
+    publisher: Publisher = field(default_factory=lambda: Publisher(2))
+    refuses: bool = False
+    pages_to_fail: int = 1
+    asked: list[str] = field(default_factory=list)
+
+    def __call__(self, request: Request) -> Reply:
+        self.asked.append(f"{request.target} {request.headers}")
+        if "/bucket/" in request.target:
+            return echoed(403, request)
+        if "/elsewhere" in request.target:
+            return echoed(418, request)
+        if self.refuses:
+            return echoed(401, request)
+        if request.target.startswith(TOKEN_PATH):
+            return as_json({"access_token": self.planted.secret("access token")})
+        if is_page(request) and self.pages_to_fail:
+            self.pages_to_fail -= 1
+            return echoed(503, request)
+        return self.publisher(request)
+
+
+def echoed(status: int, request: Request) -> Reply:
+    told = {"target": request.target, **request.headers}
+    quoted = quote(json.dumps(told))
+    headers = {"Location": f"/{quoted}", "X-Echo": quoted, "WWW-Authenticate": quoted}
+    # Often at its start, so that who quotes the first characters of it cuts within a secret.
+    often = 20 * [request.headers.get("authorization", request.target)]
+    body = json.dumps({"message": often, "asked": told, "again": json.dumps(told)})
+    return Reply(status, headers | {"Retry-After": "0"}, body.encode())
+
+
+@dataclass
+class Scene:
+    """One STATE_DIR, its surroundings, and all that was said."""
+
+    state: Path
+    planted: Planted
+    source: FaultyServer
+    echo: Echo
+    hook: Hook
+    environment: pytest.MonkeyPatch
+    database_url: str
+    dagster_url: str = ""
+    said: list[tuple[str, str]] = field(default_factory=list)
+    now_set: dict[str, str] = field(default_factory=dict)
+
+    def set(self, **settings: str) -> None:
+        for name, value in settings.items():
+            self.now_set[name] = value
+            self.environment.setenv(name, value)
+
+    def unset(self, *names: str) -> None:
+        for name in names:
+            del self.now_set[name]
+            self.environment.delenv(name)
+
+    def run(self, *arguments: str) -> int:
+        """Run a program as in a shell with these settings, to its end."""
+        status, output, error = programs.run(self.state, *arguments, **self.now_set)
+        self.hear("a program", output + error)
+        return status
+
+    def hear(self, what: str, text: object) -> None:
+        self.said.append((what, str(text)))
+
+
+PLANTING: dict[str, Callable[[Scene, str], str]] = {
+    "finra_api_key": lambda _, secret: secret,
+    "finra_client_secret": lambda _, secret: secret,
+    "database_url": lambda _, secret: f"postgresql://me:{in_url(secret)}@127.0.0.1:{NOWHERE}/none",
+    "dagster_database_url": lambda _, secret: f"mysql://me:{in_url(secret)}@127.0.0.1/none",
+    "alert_urls": lambda scene, secret: (
+        f"info=json://me:{in_url(secret)}@127.0.0.1:{scene.hook.port}/{in_url(secret)} "
+        f"nosuch://{in_url(secret)}"
+    ),
+    "slack_webhook": lambda _, secret: f"json://127.0.0.1:{NOWHERE}/{in_url(secret)}",
+}
+"""What each secret setting is set to; a new one has to be given a place here, and in the play."""
+
+
+def in_url(secret: str) -> str:
+    return quote(secret, safe="")
+
+
+@pytest.fixture
+def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scene]:
+    planted = Planted()
+    echo = Echo(planted)
+    state = tmp_path / "state"
+    with FaultyServer(echo) as source, http_receiver() as hook:
+        scene = Scene(
+            state, planted, source, echo, hook, monkeypatch, f"sqlite:///{state}/api.sqlite"
+        )
+        scene.set(
+            STATE_DIR=str(state),
+            CLOCK_NOW=from_then_on("2026-03-02T15:00"),
+            FINRA_SOURCE="api",
+            FINRA_API_URL=source.url,
+            FINRA_FIRST_WEEK=week_of(0),
+            FINRA_TOKEN_URL=f"{source.url}{TOKEN_PATH}".replace(
+                "//", f"//me:{planted.in_url('token url')}@"
+            ),
+            FINRA_CLIENT_ID="client",
+            FINRA_MAX_REJECT_RATIO="0.1",
+            FINRA_REQUESTS_PER_SECOND="500",
+            UI_URL=f"http://me:{planted.in_url('ui url')}@127.0.0.1:3000",
+            AWS_ACCESS_KEY_ID="AKIAEXAMPLE",
+            AWS_SECRET_ACCESS_KEY=planted.secret("aws secret"),
+            AWS_SESSION_TOKEN=planted.secret("aws token"),
+            AWS_ENDPOINT_URL=source.url,
+            AWS_ALLOW_HTTP="true",
+            AWS_REGION="us-east-1",
+            PGPASSWORD=planted.secret("pgpassword"),
+            NO_PROXY="127.0.0.1",
+            HTTPS_PROXY=f"http://me:{planted.in_url('proxy')}@127.0.0.1:{NOWHERE}",
+            **{name: value_of(scene, name) for name in ("ALERT_URLS", "SLACK_WEBHOOK")},
+            FINRA_CLIENT_SECRET=value_of(scene, "FINRA_CLIENT_SECRET"),
+        )
+        yield scene
+
+
+def value_of(scene: Scene, name: str) -> str:
+    where = name.lower()
+    return PLANTING[where](scene, scene.planted.secret(where))
+
+
+def load(instance: dg.DagsterInstance, *, forced: bool = False) -> bool:
+    tags = {"dagster/partition": key_of(0)}
+    gate = {"gate": {"config": {"force": forced}}}
+    return executed(instance, "finra_otc_weekly", tags=tags, resources=gate).success
+
+
+def alerted(scene: Scene, watch: Watch) -> None:
+    scene.hear("tick", watch.look())
+    scene.hear("tick", watch.deliver())
+
+
+def asking(scene: Scene) -> dg.AssetsDefinition:
+    """Return a source of somebody's, with a key in its URL, whose errors quote what they got."""
+    url = f"{scene.source.url}/elsewhere?api_key={scene.planted.in_url('query')}"
+    header = {"X-Api-Token": scene.planted.secret("header")}
+
+    @dg.asset
+    def elsewhere(context: dg.AssetExecutionContext) -> None:
+        with open_http(load_settings()) as http:
+            response = http.request("GET", url, headers=header)
+        context.log.info(f"it said {response.headers}")
+        context.add_output_metadata({"asked": url})
+        raise ValueError(f"no answer that can be used: {response.body!r}")
+
+    return elsewhere
+
+
+def play(scene: Scene) -> None:
+    """Do what operators do, while everything fails that can."""
+    with open_instance() as instance:
+        watch = Watch(instance, scene.database_url)
+        assert load(instance)
+        assert scene.echo.pages_to_fail == 0
+        scene.echo.refuses = True
+        assert not load(instance)
+        assert not load(instance, forced=True)
+        scene.set(LOG_FORMAT="json")
+        dg.materialize([asking(scene)], instance=instance, raise_on_error=False)
+        alerted(scene, watch)
+        with_a_bearer_token(scene, instance)
+        with_a_password_in_the_url(scene, instance)
+        typed = scene.planted.secret("finra_client_secret")
+        preset = {"preset": "full", "who": "ada", "why": typed, "dry_run": False}
+        config = {"apply_preset": {"config": preset}}
+        assert executed(
+            instance, "operations_apply_preset", ops=config, tags={"note": typed}
+        ).success
+        with_a_bucket(scene, instance)
+        for job in ("operations_reconcile", "operations_control_tower", "operations_artifacts"):
+            assert executed(instance, job).success
+        alerted(scene, watch)
+        by_command(scene)
+        without_a_database(scene, instance, watch)
+
+
+def with_a_bearer_token(scene: Scene, instance: dg.DagsterInstance) -> None:
+    scene.set(FINRA_API_KEY=value_of(scene, "FINRA_API_KEY"))
+    assert not load(instance, forced=True)
+    scene.unset("FINRA_API_KEY")
+
+
+def with_a_password_in_the_url(scene: Scene, instance: dg.DagsterInstance) -> None:
+    password = scene.planted.in_url("api url")
+    scene.unset("FINRA_CLIENT_ID", "FINRA_CLIENT_SECRET")
+    scene.set(FINRA_API_URL=scene.source.url.replace("//", f"//me:{password}@"))
+    assert not load(instance, forced=True)
+    scene.set(FINRA_API_URL=scene.source.url, FINRA_CLIENT_ID="client")
+    scene.set(FINRA_CLIENT_SECRET=value_of(scene, "FINRA_CLIENT_SECRET"))
+
+
+def with_a_bucket(scene: Scene, instance: dg.DagsterInstance) -> None:
+    scene.set(ARTIFACTS_URL="s3://bucket/prefix")
+    assert not load(instance)
+    assert main(["verify", "--send-test"]) == 1
+    scene.unset("ARTIFACTS_URL")
+
+
+def by_command(scene: Scene) -> None:
+    assert main(["verify"]) == 1
+    assert main(["alerts", "list"]) == 0
+    assert main(["alerts", "test"]) == 1
+    for table in EXPORTED:
+        file = scene.state / "exports" / f"{table}.csv"
+        file.parent.mkdir(exist_ok=True)
+        assert main(["export", table, "--output", str(file)]) == 0
+    other = f"postgresql://me:{scene.planted.in_url('copy to')}@127.0.0.1:{NOWHERE}/none"
+    assert main(["copy-database", "--to", other]) == 1
+
+
+def without_a_database(scene: Scene, instance: dg.DagsterInstance, watch: Watch) -> None:
+    scene.set(DATABASE_URL=value_of(scene, "DATABASE_URL"))
+    scene.hear("tick", watch.look())
+    assert main(["verify"]) == 1
+    scene.set(DATABASE_URL=scene.database_url)
+    scene.set(DAGSTER_DATABASE_URL=value_of(scene, "DAGSTER_DATABASE_URL"))
+    assert main(["verify"]) == 1
+    scene.unset("DAGSTER_DATABASE_URL")
+    if scene.dagster_url:
+        scene.set(DAGSTER_DATABASE_URL=scene.dagster_url)
+
+
+def by_programs(scene: Scene) -> None:
+    """Do it in processes of their own, that write to their own consoles and compute logs."""
+    scene.echo.refuses = False
+    scene.echo.pages_to_fail = 1
+    assert scene.run("orchestration_project", "run", "--weeks", "2") == 0
+    scene.echo.refuses = True
+    tags = json.dumps({"dagster/partition": key_of(0)})
+    job = ("-m", "orchestration_project.definitions", "-j", "finra_otc_weekly", "--tags", tags)
+    assert scene.run("dagster", "job", "execute", *job) == 1
+    scene.set(DATABASE_URL=value_of(scene, "DATABASE_URL"))
+    assert scene.run("dagster", "job", "execute", *job) == 1
+
+
+def assert_they_travelled(scene: Scene) -> None:
+    """The secrets were sent where they belong, or none of this would show anything."""
+    sent = scene.planted.found_in("\n".join(scene.echo.asked))
+    wanted = {"finra_client_secret", "access token", "finra_api_key", "api url", "query", "header"}
+    assert sent >= wanted | {"aws token"}
+    assert scene.planted.found_in("".join(scene.hook.paths)) == {"alert_urls"}
+    assert {"The database cannot be used: nothing lands, and alerts wait"} <= set(scene.hook.titles)
+    assert scene.planted.marks.keys() >= SECRET_SETTINGS
+
+
+def assert_nothing_leaked(scene: Scene, *more: tuple[str, str]) -> None:
+    received = ("received", json.dumps(scene.hook.received))
+    written = [*below(scene.state), *scene.said, received, *more]
+    assert scene.planted.leaks(written) == {}
+
+
+def assert_something_was_masked(scene: Scene) -> None:
+    masked = [place for place, content in below(scene.state) if b"***" in content_of(content)]
+    for place in ("dagster/history/runs.db", "compute_logs", "index.db", "api.sqlite"):
+        assert [each for each in masked if place in each], f"nothing was masked in {place}"
+
+
+def content_of(content: bytes | str) -> bytes:
+    return content.encode() if isinstance(content, str) else content
+
+
+def test_a_new_secret_setting_is_planted_here_too():
+    assert PLANTING.keys() == SECRET_SETTINGS
+
+
+def database_with_password(server: str, password: str) -> str:
+    name = f"planted_{uuid4().hex}"
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(f'CREATE DATABASE "{name}"'.encode())
+    url = make_url(server).set(database=name, password=password)
+    return url.render_as_string(hide_password=False)
+
+
+@pytest.mark.slow
+def test_nor_is_one_written_by_programs_or_to_postgresql(scene: Scene, postgres_server: str, capfd):
+    secrets = [scene.planted.secret(name) for name in ("database_url", "dagster_database_url")]
+    scene.database_url, scene.dagster_url = (
+        database_with_password(postgres_server, secret) for secret in secrets
+    )
+    scene.set(DATABASE_URL=scene.database_url, DAGSTER_DATABASE_URL=scene.dagster_url)
+    play(scene)
+    by_programs(scene)
+    assert_they_travelled(scene)
+    shown = capfd.readouterr()
+    tables = [*in_postgresql(scene.database_url), *in_postgresql(scene.dagster_url)]
+    assert [name for name, rows in tables if "***" in rows and name.endswith("event_logs")]
+    assert_nothing_leaked(scene, *tables, ("stdout", shown.out), ("stderr", shown.err))
+
+
+def test_no_secret_is_written_down_anywhere_whatever_fails(scene: Scene, capfd, caplog):
+    play(scene)
+    assert_they_travelled(scene)
+    shown = capfd.readouterr()
+    assert_something_was_masked(scene)
+    assert_nothing_leaked(scene, ("stdout", shown.out), ("stderr", shown.err), ("log", caplog.text))
