@@ -1,12 +1,15 @@
 """How values become metadata that Dagster's UI shows: images, tables, links."""
 
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime
+from typing import Any
 from urllib.parse import quote
 
 import dagster as dg
 import polars as pl
 
 DIGITS_SHOWN = 6
+ROWS_LOGGED, CELL_CHARACTERS = 20, 60
 
 
 def image(alternative: str, uri: str) -> dg.MarkdownMetadataValue:
@@ -35,6 +38,38 @@ def table_of(rows: pl.DataFrame) -> dg.TableMetadataValue:
         for row in rows.iter_rows(named=True)
     ]
     return dg.MetadataValue.table(records, dg.TableSchema(columns=columns))
+
+
+def told(metadata: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return ``metadata``, having logged it: a terminal shows what is logged, and not metadata."""
+    dg.get_dagster_logger().info(f"Found:\n{in_words(metadata)}")
+    return metadata
+
+
+def in_words(metadata: Mapping[str, Any]) -> str:
+    """Return numbers and texts in a line each, and the first rows of tables; no pictures."""
+    lines: list[str] = []
+    for name, value in metadata.items():
+        if isinstance(value, dg.TableMetadataValue):
+            lines += _table_in_words(name, value.records)
+        elif isinstance(value, str | int | float | dg.PathMetadataValue):
+            lines.append(f"{name}: {getattr(value, 'value', value)}")
+    return "\n".join(lines)
+
+
+def _table_in_words(name: str, records: Sequence[dg.TableRecord]) -> list[str]:
+    shown = [each.data for each in records[:ROWS_LOGGED]]
+    more = len(records) - len(shown)
+    cells = [list(shown[0])] if shown else []
+    cells += [[_cell(value) for value in row.values()] for row in shown]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    rows = ["  " + "  ".join(map(str.ljust, row, widths)).rstrip() for row in cells]
+    return [f"{name}: {len(records)} rows", *rows, *([f"  and {more} more"] if more else [])]
+
+
+def _cell(value: object) -> str:
+    line = "" if value is None else " ".join(str(value).split())
+    return line if len(line) <= CELL_CHARACTERS else f"{line[: CELL_CHARACTERS - 1]}…"
 
 
 def _plain(value: object) -> str | int | float | bool | None:

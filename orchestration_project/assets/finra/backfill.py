@@ -24,6 +24,7 @@ from orchestration_project.resources.backfills import (
 from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.finra import FinraSource, outdated_weeks
 from orchestration_project.resources.presets import OfRun, Presets
+from orchestration_project.resources.shown import told
 from orchestration_project.resources.warehouse import Warehouse
 from orchestration_project.settings import Settings
 
@@ -79,14 +80,16 @@ def launch_backfill(
         finra, warehouse, latest, only_taken=values["only_taken"], full=values["full"]
     )
     context.add_output_metadata(
-        {
-            "backfill": _launched(context, due, config.dry_run, full=values["full"]),
-            "partitions": summary(due) or "none",
-            "partition_count": len(due),
-            "published_count": len(latest),
-            "not_answered": ", ".join(sorted(refusals)) or "none",
-            "tiers_left_out": ", ".join(unknown) or "none",
-        }
+        told(
+            {
+                "backfill": _launched(context, due, config.dry_run, full=values["full"]),
+                "partitions": summary(due) or "none",
+                "partition_count": len(due),
+                "published_count": len(latest),
+                "not_answered": ", ".join(sorted(refusals)) or "none",
+                "tiers_left_out": ", ".join(unknown) or "none",
+            }
+        )
     )
 
 

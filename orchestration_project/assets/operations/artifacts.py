@@ -10,7 +10,7 @@ from pydantic import Field
 from orchestration_project.assets.operations.catalogue import ARTIFACTS, report_spec
 from orchestration_project.resources.artifacts import ArtifactStore
 from orchestration_project.resources.inventory import Inventory, read_captures, take_inventory
-from orchestration_project.resources.shown import table_of
+from orchestration_project.resources.shown import table_of, told
 from orchestration_project.resources.warehouse import Warehouse
 
 COLUMNS = {
@@ -58,13 +58,17 @@ def artifacts(
     inventory = take_inventory(warehouse, artifacts, read_all=config.read_all)
     yield dg.MaterializeResult(
         asset_key=ARTIFACTS,
-        metadata={
-            "captures": table_of(found.cast({"capture_id": pl.String})),  # a browser would round it
-            "captures_listed": len(found),
-            "kinds": table_of(inventory.kinds),
-            "artifacts": int(inventory.kinds["artifact_count"].sum()),
-            "bytes": int(inventory.kinds["byte_count"].sum()),
-        },
+        metadata=told(
+            {
+                "captures": table_of(
+                    found.cast({"capture_id": pl.String})
+                ),  # a browser would round it
+                "captures_listed": len(found),
+                "kinds": table_of(inventory.kinds),
+                "artifacts": int(inventory.kinds["artifact_count"].sum()),
+                "bytes": int(inventory.kinds["byte_count"].sum()),
+            }
+        ),
     )
     yield _check(inventory)
 

@@ -18,7 +18,7 @@ from orchestration_project.resources.cleanup import (
     totals,
 )
 from orchestration_project.resources.clock import Clock
-from orchestration_project.resources.shown import table_of
+from orchestration_project.resources.shown import table_of, told
 from orchestration_project.resources.warehouse import Warehouse
 from orchestration_project.settings import Settings
 from orchestration_project.tables.operations import operations_removals
@@ -62,13 +62,15 @@ def removals(
     names = [file.name for files in went.values() for file in files]
     return dg.MaterializeResult(
         asset_key=REMOVALS,
-        metadata={
-            "dry_run": config.dry_run,
-            "kinds": table_of(kinds),
-            "artifacts": int(kinds["artifact_count"].sum()),
-            "bytes": int(kinds["byte_count"].sum()),
-            "examples": table_of(pl.DataFrame({"artifact": names[:NAMES_SHOWN]})),
-        },
+        metadata=told(
+            {
+                "dry_run": config.dry_run,
+                "kinds": table_of(kinds),
+                "artifacts": int(kinds["artifact_count"].sum()),
+                "bytes": int(kinds["byte_count"].sum()),
+                "examples": table_of(pl.DataFrame({"artifact": names[:NAMES_SHOWN]})),
+            }
+        ),
     )
 
 

@@ -27,7 +27,7 @@ from orchestration_project.plots.sparkline import sparkline, svg_uri
 from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.finra.promised import oldest_unlanded
 from orchestration_project.resources.ledger.control_tower import read_look, write_tower
-from orchestration_project.resources.shown import image, table_of
+from orchestration_project.resources.shown import image, table_of, told
 from orchestration_project.resources.warehouse import Warehouse
 from orchestration_project.resources.warehouse.frames import frame_of
 from orchestration_project.settings import Settings
@@ -62,11 +62,13 @@ def control_tower(
     domains = [each for each in found if not each.subject.asset]
     return dg.MaterializeResult(
         asset_key=CONTROL_TOWER,
-        metadata={
-            **_pictures(look, domains),
-            **_numbers(domains),
-            **_tables(frame_of(rows, operations_control_tower)),
-        },
+        metadata=told(
+            {
+                **_pictures(look, domains),
+                **_numbers(domains),
+                **_tables(frame_of(rows, operations_control_tower)),
+            }
+        ),
     )
 
 

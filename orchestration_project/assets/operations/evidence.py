@@ -21,7 +21,7 @@ from orchestration_project.resources.evidence.exporting import Exported, Sources
 from orchestration_project.resources.evidence.subjects import Wanted
 from orchestration_project.resources.evidence.tables import Partitioned
 from orchestration_project.resources.presets import Presets
-from orchestration_project.resources.shown import table_of
+from orchestration_project.resources.shown import table_of, told
 from orchestration_project.resources.warehouse import Warehouse
 from orchestration_project.resources.warehouse.frames import Scope
 from orchestration_project.settings import Settings
@@ -101,14 +101,16 @@ def _shown(exported: Exported) -> dg.MaterializeResult[Any]:
     ]
     return dg.MaterializeResult(
         asset_key=EVIDENCE,
-        metadata={
-            "file": dg.MetadataValue.path(exported.path),
-            "bytes": exported.byte_count,
-            "sha256": exported.sha256,
-            "manifest_sha256": exported.manifest.sha256,
-            "about": dg.MetadataValue.json(dict(exported.manifest.about)),
-            "members": len(members),
-            "rows": sum(each.row_count or 0 for each in members),
-            "contents": table_of(pl.DataFrame(rows, infer_schema_length=None)),
-        },
+        metadata=told(
+            {
+                "file": dg.MetadataValue.path(exported.path),
+                "bytes": exported.byte_count,
+                "sha256": exported.sha256,
+                "manifest_sha256": exported.manifest.sha256,
+                "about": dg.MetadataValue.json(dict(exported.manifest.about)),
+                "members": len(members),
+                "rows": sum(each.row_count or 0 for each in members),
+                "contents": table_of(pl.DataFrame(rows, infer_schema_length=None)),
+            }
+        ),
     )

@@ -11,6 +11,7 @@ from pydantic import Field
 from orchestration_project.assets.operations.catalogue import PRESETS, asset_spec
 from orchestration_project.domains.operations.presets import Preset, Taker, difference
 from orchestration_project.errors import ConfigurationError
+from orchestration_project.resources import shown
 from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.presets import (
     Applied,
@@ -19,7 +20,6 @@ from orchestration_project.resources.presets import (
     preset_names,
     preset_of_file,
 )
-from orchestration_project.resources.shown import table_of
 from orchestration_project.resources.warehouse import Warehouse
 from orchestration_project.settings import Settings
 from orchestration_project.tables.operations import operations_presets
@@ -59,7 +59,7 @@ def presets_asset(takers: Sequence[Taker]) -> dg.AssetsDefinition:
         """Show the presets that there are, what the chosen one changes, and apply it if asked."""
         kept = Presets(warehouse, clock)
         if config.preset is None:
-            yield _seen({"presets": table_of(pl.DataFrame(listed(kept, takers)))})
+            yield _seen({"presets": shown.table_of(pl.DataFrame(listed(kept, takers)))})
             return
         preset, taker = preset_of_file(str(config.preset.value), takers)
         before = kept.in_force(preset.job)
@@ -73,14 +73,14 @@ def presets_asset(takers: Sequence[Taker]) -> dg.AssetsDefinition:
             yield _seen({"outcome": "nothing to do: it is in force already", **told})
             return
         told["outcome"] = f"applied as {applied} by {user}: {reason}"
-        yield dg.MaterializeResult(asset_key=PRESETS, metadata=told)
+        yield dg.MaterializeResult(asset_key=PRESETS, metadata=shown.told(told))
 
     return presets
 
 
 def _seen(metadata: Mapping[str, Any]) -> dg.AssetObservation:
     """Return what a run tells that changed nothing."""
-    return dg.AssetObservation(PRESETS, metadata=metadata)
+    return dg.AssetObservation(PRESETS, metadata=shown.told(metadata))
 
 
 def _told(preset: Preset, before: Applied | None, base: Mapping[str, Any]) -> dict[str, Any]:
@@ -90,7 +90,7 @@ def _told(preset: Preset, before: Applied | None, base: Mapping[str, Any]) -> di
         "description": preset.description,
         "job": preset.job,
         "in_force_before": f"{before} by {before.user}: {before.reason}" if before else "none",
-        "difference": table_of(pl.DataFrame(rows)),
+        "difference": shown.table_of(pl.DataFrame(rows)),
         "fields_changed": sum(row["changes"] for row in rows),
     }
 

@@ -23,7 +23,7 @@ from orchestration_project.resources.backfills import (
     request_backfill,
 )
 from orchestration_project.resources.failed_partitions import failed_partitions
-from orchestration_project.resources.shown import table_of
+from orchestration_project.resources.shown import table_of, told
 
 RETRY_JOB = "operations_retry_failures"
 
@@ -69,13 +69,15 @@ def retry_failures(context: dg.OpExecutionContext, config: Retry) -> None:
     due = [each for each, why in judged if not why]
     left_out = [(each, why) for each, why in judged if why]
     context.add_output_metadata(
-        {
-            "backfills": _launched(context, batches(due), dry_run=config.dry_run),
-            "due": _table([(each, "") for each in due]),
-            "due_count": len(due),
-            "left_out": _table(left_out),
-            "left_out_count": len(left_out),
-        }
+        told(
+            {
+                "backfills": _launched(context, batches(due), dry_run=config.dry_run),
+                "due": _table([(each, "") for each in due]),
+                "due_count": len(due),
+                "left_out": _table(left_out),
+                "left_out_count": len(left_out),
+            }
+        )
     )
 
 

@@ -12,7 +12,7 @@ from orchestration_project.resources.alone import claim
 from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.ledger import Ledger
 from orchestration_project.resources.run_logs import prune
-from orchestration_project.resources.shown import table_of
+from orchestration_project.resources.shown import table_of, told
 from orchestration_project.resources.warehouse import Warehouse
 from orchestration_project.settings import Settings
 
@@ -62,12 +62,14 @@ def run_logs(
     rows = [{"store": name, **left._asdict()} for name, left in found.freed.items()]
     return dg.MaterializeResult(
         asset_key=RUN_LOGS,
-        metadata={
-            "dry_run": config.dry_run,
-            "before": before.isoformat(),
-            "stores": table_of(pl.DataFrame(rows)),
-            "runs": max(left.run_count for left in found.freed.values()),
-            "bytes": sum(left.byte_count for left in found.freed.values()),
-            "runs_not_in_ledger": found.unrecorded_count,
-        },
+        metadata=told(
+            {
+                "dry_run": config.dry_run,
+                "before": before.isoformat(),
+                "stores": table_of(pl.DataFrame(rows)),
+                "runs": max(left.run_count for left in found.freed.values()),
+                "bytes": sum(left.byte_count for left in found.freed.values()),
+                "runs_not_in_ledger": found.unrecorded_count,
+            }
+        ),
     )

@@ -9,6 +9,7 @@ from pydantic import Field
 from orchestration_project.assets.operations.catalogue import RUNS, STEPS, asset_spec, moment_of
 from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.ledger import Ledger, reconcile
+from orchestration_project.resources.shown import told
 from orchestration_project.resources.warehouse import Warehouse
 from orchestration_project.tables.operations import operations_runs, operations_steps
 
@@ -50,11 +51,13 @@ def ledger(
     )
     yield dg.MaterializeResult(
         asset_key=RUNS,
-        metadata={
-            "runs_missing": found.written.added,
-            "runs_differing": found.written.changed,
-            "runs_same": found.written.same,
-            "runs_gone": found.gone,
-        },
+        metadata=told(
+            {
+                "runs_missing": found.written.added,
+                "runs_differing": found.written.changed,
+                "runs_same": found.written.same,
+                "runs_gone": found.gone,
+            }
+        ),
     )
     yield dg.MaterializeResult(asset_key=STEPS)

@@ -14,7 +14,7 @@ from orchestration_project.assets.operations.catalogue import (
 from orchestration_project.domains.operations.sessions import listed
 from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.ledger.sessions import Wanted, read_sessions
-from orchestration_project.resources.shown import table_of
+from orchestration_project.resources.shown import table_of, told
 from orchestration_project.resources.warehouse import Warehouse
 from orchestration_project.tables.operations import operations_sessions
 
@@ -48,11 +48,13 @@ def sessions(
     found = listed(read_sessions(warehouse, wanted), clock.now())
     return dg.MaterializeResult(
         asset_key=SESSIONS,
-        metadata={
-            "sessions": table_of(found),
-            "sessions_listed": len(found),
-            "runs": int(found["run_count"].sum()),
-            "runs_failed": int(found["failure_count"].sum()),
-            "rows_landed": int(found["rows_landed"].sum()),
-        },
+        metadata=told(
+            {
+                "sessions": table_of(found),
+                "sessions_listed": len(found),
+                "runs": int(found["run_count"].sum()),
+                "runs_failed": int(found["failure_count"].sum()),
+                "rows_landed": int(found["rows_landed"].sum()),
+            }
+        ),
     )

@@ -1,0 +1,36 @@
+"""What jobs log of their findings, for who reads a terminal."""
+
+import dagster as dg
+import polars as pl
+
+from orchestration_project.resources.shown import image, in_words, table_of
+
+
+def test_numbers_texts_and_the_first_rows_of_tables_are_told_and_pictures_are_not():
+    rows = pl.DataFrame({"store": ["events", "logs\nof steps"], "bytes": [1200, None]})
+    found = {
+        "dry_run": True,
+        "bytes": 1200,
+        "file": dg.MetadataValue.path("/evidence/week.zip"),
+        "stores": table_of(rows),
+        "picture": image("a picture", "data:,"),
+        "none": table_of(rows.clear()),
+    }
+    assert in_words(found).splitlines() == [
+        "dry_run: True",
+        "bytes: 1200",
+        "file: /evidence/week.zip",
+        "stores: 2 rows",
+        "  store          bytes",
+        "  events         1200",
+        "  logs of steps",
+        "none: 0 rows",
+    ]
+
+
+def test_a_long_table_and_a_long_cell_are_cut():
+    told = in_words({"all": table_of(pl.DataFrame({"text": ["x" * 99] * 25}))}).splitlines()
+    assert told[:2] == ["all: 25 rows", "  text"]
+    assert told[2] == f"  {'x' * 59}…"
+    assert told[-1] == "  and 5 more"
+    assert len(told) == 23
