@@ -21,7 +21,7 @@ COMMANDS = {
     "export": "write a table or view as CSV or Parquet",
     "as-of": "the same of what a table with history held at a time",
     "artifacts": "get the bytes of a capture as they were received",
-    "alerts": "list open alerts, or send a test to every channel",
+    "alerts": "list open alerts, send a test to every channel, check the rules",
     "ui": "Dagster's UI and daemon, until Ctrl-C",
 }
 

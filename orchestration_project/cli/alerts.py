@@ -1,10 +1,13 @@
-"""`alerts`: the open alerts as a table, or a test message to every channel."""
+"""`alerts`: the open alerts as a table, a test message to every channel, the rules checked."""
 
 import argparse
 from collections.abc import Sequence
 
+from orchestration_project.cli.execution import repository
 from orchestration_project.domains.operations.messages import cut, trial_message
-from orchestration_project.resources.alerts import Alerts, Standing
+from orchestration_project.domains.operations.rules import Rule, unknown_names
+from orchestration_project.errors import ConfigurationError
+from orchestration_project.resources.alerts import Alerts, Standing, names_of
 from orchestration_project.resources.providers import open_alerts
 from orchestration_project.settings import load_settings
 
@@ -13,17 +16,18 @@ LONGEST_TITLE = 80
 
 
 def main(arguments: Sequence[str]) -> int:
-    """List, or test; return 1 if a channel did not take the test message, or there is none."""
+    """List, test or check; return 1 if a message was not taken, or the rules are not as meant."""
     parser = argparse.ArgumentParser(
         prog="python -m orchestration_project alerts",
         description="Show what is not well, or find out whether alerts reach their channels.",
     )
     parser.add_argument(
-        "what", choices=["list", "test"], help="list open alerts, or send a test to every channel"
+        "what",
+        choices=COMMANDS,
+        help="list open alerts, send a test to every channel, or check the rules",
     )
     options = parser.parse_args(arguments)
-    alerts = open_alerts(load_settings())
-    return _test(alerts) if options.what == "test" else _list(alerts)
+    return COMMANDS[options.what](open_alerts(load_settings()))
 
 
 def _test(alerts: Alerts) -> int:
@@ -35,6 +39,29 @@ def _test(alerts: Alerts) -> int:
         reason = refusals[channel.name]
         _say(f"{channel.name} ({channel.least} and worse): {reason or 'taken'}")
     return int(any(refusals.values()))
+
+
+def _check(alerts: Alerts) -> int:
+    policy = alerts.policy
+    if policy.problem:
+        raise ConfigurationError(policy.problem)
+    for rule in policy.rules:
+        _say(_rule(rule))
+    unknown = unknown_names(policy.rules, names_of(repository()))
+    _say("\n".join(unknown) or "every name in them is one of the project")
+    return int(bool(unknown))
+
+
+def _rule(rule: Rule) -> str:
+    about = rule.match.model_dump(exclude_defaults=True)
+    conditions = [f"{name} {_words(value)}" for name, value in about.items()]
+    whom = "each channel by its severity" if rule.channels is None else _words(rule.channels)
+    after = "; then no other rule" if rule.stop else ""
+    return f"{rule.name}: {'; '.join(conditions) or 'all'} -> {whom or 'nobody'}{after}"
+
+
+def _words(value: str | Sequence[str]) -> str:
+    return value if isinstance(value, str) else ", ".join(value)
 
 
 def _list(alerts: Alerts) -> int:
@@ -71,3 +98,6 @@ def _table(rows: Sequence[tuple[str, ...]]) -> str:
 
 def _say(text: str) -> None:
     print(text)  # noqa: T201 - a command talks to its user
+
+
+COMMANDS = {"list": _list, "test": _test, "check": _check}

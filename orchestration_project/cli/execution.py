@@ -21,11 +21,19 @@ def execute(
     config: Mapping[str, Any] | None = None,
 ) -> dg.JobExecutionResult:
     """Run a job, over the partitions from the first to the last of ``between`` if it has any."""
-    repository = ReconstructableRepository.for_module(DEFINITIONS, "defs", str(PROJECT_ROOT))
     marks = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
     return dg.execute_job(
-        repository.get_reconstructable_job(job),
+        _repository().get_reconstructable_job(job),
         instance,
         run_config={**QUIET, **(config or {})},
         tags=own_run_tags() | dict(zip(marks, between or (), strict=False)),
     )
+
+
+def repository() -> dg.RepositoryDefinition:
+    """Return all that there is to run."""
+    return _repository().get_definition()
+
+
+def _repository() -> ReconstructableRepository:
+    return ReconstructableRepository.for_module(DEFINITIONS, "defs", str(PROJECT_ROOT))

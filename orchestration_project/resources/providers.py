@@ -17,7 +17,7 @@ import dagster as dg
 from sqlalchemy.engine import URL
 
 from orchestration_project.domains.operations.channels import channels
-from orchestration_project.resources.alerts import Alerts, Links
+from orchestration_project.resources.alerts import Alerts, Links, read_policy
 from orchestration_project.resources.artifacts import (
     ArtifactStore,
     FolderStore,
@@ -114,13 +114,16 @@ def open_alerts(settings: Settings) -> Alerts:
     """Return who is told of alerts, and where they are kept; opens nothing yet.
 
     Raises:
-        ConfigurationError: An entry of ALERT_URLS is malformed.
+        ConfigurationError: An entry of ALERT_URLS, or an ALERT_URL_<NAME>, is malformed.
     """
     return Alerts(
-        channels(settings.every_alert_url),
+        read_policy(
+            settings.alert_rules_path,
+            channels(settings.every_alert_url, settings.named_alert_urls),
+            window=timedelta(hours=settings.alert_window_hours),
+        ),
         lambda: open_warehouse(settings),
         clock=open_clock(settings),
-        window=timedelta(hours=settings.alert_window_hours),
         links=Links(settings.ui_url),
     )
 

@@ -157,14 +157,26 @@ def test_a_channel_gets_its_least_severity_and_worse():
 
 
 def test_entries_are_read_with_their_severity_and_named_by_scheme_and_place():
-    read = channels("  slack://a/b/c\n ERROR=mailto://u:p@h?to=x\tinfo=json://h ")
+    read = channels("  slack://a/b/c\n WARNING=mailto://u:p@h?to=x\tinfo=json://h ")
     assert read == (
-        Channel("slack-1", "warning", "slack://a/b/c"),
-        Channel("mailto-2", "error", "mailto://u:p@h?to=x"),
-        Channel("json-3", "info", "json://h"),
+        Channel("slack-1", "error", "slack://a/b/c", "entry 1 of ALERT_URLS"),
+        Channel("mailto-2", "warning", "mailto://u:p@h?to=x", "entry 2 of ALERT_URLS"),
+        Channel("json-3", "info", "json://h", "entry 3 of ALERT_URLS"),
     )
     assert "u:p" not in repr(read)
     assert channels("") == ()
+
+
+def test_channels_with_names_of_their_own_come_after_the_entries():
+    read = channels("json://h", {"ops": "info=json://o", "data": " mailto://u:p@h "})
+    assert [(each.name, each.least, each.url, each.setting) for each in read] == [
+        ("json-1", "error", "json://h", "entry 1 of ALERT_URLS"),
+        ("data", "error", "mailto://u:p@h", "ALERT_URL_DATA"),
+        ("ops", "info", "json://o", "ALERT_URL_OPS"),
+    ]
+    with pytest.raises(ConfigurationError, match="ALERT_URL_OPS cannot be used") as refused:
+        channels("", {"ops": "hunter2"})
+    assert "hunter2" not in str(refused.value)
 
 
 @pytest.mark.parametrize("entry", ["hunter2", "loud=json://hunter2", "=json://hunter2", "x://"])

@@ -198,6 +198,9 @@ def created(said: list[str]) -> dict[str, tuple[dict[str, tuple[str, int]], list
                 for name, kind, length in COLUMN.findall(table[2])
             }
             found[table[1]] = (columns, [re.findall(r"\w+", table[3])])
+        if added := re.match(r"ALTER TABLE (\w+) ADD COLUMN (.*)", statement):
+            [(name, kind, length)] = COLUMN.findall(added[2])
+            found[added[1]][0][name] = (kind, int(length) + 4 if length else BYTES[kind])
         if index := re.match(r"CREATE INDEX \w+ ON (\w+) \((.*)\)", statement):
             found[index[1]][1].append(re.findall(r"\w+", index[2]))
     return found

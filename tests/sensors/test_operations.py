@@ -17,6 +17,7 @@ from orchestration_project.sensors.operations import (
     operations_on_run_end,
     operations_on_undelivered_alert,
 )
+from orchestration_project.tables.alert_states import operations_alert_states
 from orchestration_project.tables.operations import (
     operations_alert_deliveries,
     operations_alerts,
@@ -260,7 +261,9 @@ def test_notices_of_materializations_are_told(watch, hook, instance):
 
 def test_each_channel_gets_what_is_as_severe_as_it_wants(watch, hook, instance, monkeypatch):
     with http_receiver() as all_, http_receiver() as usual, http_receiver() as errors:
-        monkeypatch.setenv("ALERT_URLS", f"INFO={all_.url()} {usual.url()}\n error={errors.url()}")
+        monkeypatch.setenv(
+            "ALERT_URLS", f"INFO={all_.url()} warning={usual.url()}\n {errors.url()}"
+        )
         shop(instance, "a", notice="10 orders", notice_kind="landed")
         shop(instance, "a", stale="yes")
         shop(instance, "b", broken="yes")
@@ -272,6 +275,60 @@ def test_each_channel_gets_what_is_as_severe_as_it_wants(watch, hook, instance, 
         assert usual.titles[:2] == [names[1], failed]
         assert errors.titles[0] == failed
         assert [len(each.titles) for each in (all_, usual, errors)] == [4, 3, 2]
+
+
+@BOTH
+def test_rules_choose_the_channels_that_hear_of_it_and_of_its_recovery(
+    watch, hook, instance, monkeypatch, tmp_path
+):
+    rules = tmp_path / "alerts.yaml"
+    monkeypatch.setenv("ALERT_RULES", str(rules))
+    rules.write_text(
+        """
+        rules:
+          - name: till
+            match: {asset: shop/orders, kind: failed, job: shop_orders}
+            channels: [till, desk]
+            stop: true
+          - {name: silent, match: {check: has_recent_orders}, channels: [], stop: true}
+          - {name: late news, match: {severity: error}, channels: [desk], recovered: false}
+        """
+    )
+    with http_receiver() as till, http_receiver() as desk:
+        monkeypatch.setenv("ALERT_URL_TILL", till.url())
+        monkeypatch.setenv("ALERT_URL_DESK", desk.url())
+        shop(instance, "a", broken="yes")
+        shop(instance, "b", stale="yes")
+        told(watch, hook)
+        shop(instance, "a")
+        shop(instance, "b")
+        told(watch, hook)
+        assert hook.titles == []
+        expected = ["shop_orders failed: a", "Recovered: shop_orders failed: a"]
+        assert (till.titles, desk.titles) == (expected, expected)
+    silent = "Check failed: shop/orders has_recent_orders"
+    assert ("recovered", silent) in watch.alerts("state", "title")
+
+
+def test_a_channel_is_told_again_after_its_rules_window_and_others_are_not(
+    watch, hook, instance, monkeypatch, tmp_path
+):
+    rules = tmp_path / "alerts.yaml"
+    monkeypatch.setenv("ALERT_RULES", str(rules))
+    rules.write_text(
+        "rules: [{name: often, channels: [often], window_hours: 1}, {name: everything}]"
+    )
+    with http_receiver() as often:
+        monkeypatch.setenv("ALERT_URL_OFTEN", often.url())
+        for time in ("15:00", "15:30", "16:30"):
+            monkeypatch.setenv("CLOCK_NOW", from_then_on(f"2026-03-02T{time}"))
+            shop(instance, "a", broken="yes")
+            told(watch, hook)
+        shop(instance, "a")
+        told(watch, hook)
+        title = "shop_orders failed: a"
+        assert often.titles == [title, title, f"Recovered: {title}"]
+        assert hook.titles == [title, f"Recovered: {title}"]
 
 
 def test_a_run_that_never_started_is_told(watch, hook, instance):
@@ -337,8 +394,12 @@ def test_a_channel_that_is_down_loses_nothing_and_gets_it_once_when_it_is_back(
     assert watch.deliver() == "Sent 1 alerts; still waiting: none."
     assert watch.deliver() == "Sent 0 alerts; still waiting: none."
     assert hook.titles == ["shop_orders failed: a"]
-    assert databases.rows(url, select(d.c.state, d.c.attempt_count, d.c.last_error)) == [
-        ("delivered", 2, None)
+    s = operations_alert_states.table.c
+    came = select(s.state, s.channel, s.times_count, s.detail).order_by(s.happened_at)
+    assert databases.rows(url, came) == [
+        ("raised", "", 1, ""),
+        ("delivery_failed", "json-1", 2, "json-1 did not take an alert: HTTP 503"),
+        ("delivered", "json-1", 1, "everything"),
     ]
 
 

@@ -81,8 +81,13 @@ def run_messages(run: EndedRun, decision: Decision, links: Links) -> list[Messag
 def recovery(
     recovered: Sequence[OpenAlert], how: str, run_id: str | None = None, link: str | None = None
 ) -> Message:
-    """Return what tells those who heard of alerts that all is well again."""
-    titles = [alert.title for alert in recovered]
+    """Return what tells those who heard of alerts that all is well again.
+
+    What nobody was told of is left out, unless there is nothing else.
+    """
+    titles = [alert.title for alert in recovered if alert.told] or [
+        alert.title for alert in recovered
+    ]
     return Message(
         kind=RECOVERED,
         severity=worst(alert.severity for alert in recovered),

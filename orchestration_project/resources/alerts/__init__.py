@@ -3,5 +3,6 @@
 from orchestration_project.resources.alerts.alerts import Alerts
 from orchestration_project.resources.alerts.inbox import Inbox, Standing
 from orchestration_project.resources.alerts.links import Links
+from orchestration_project.resources.alerts.policy import names_of, read_policy
 
-__all__ = ["Alerts", "Inbox", "Links", "Standing"]
+__all__ = ["Alerts", "Inbox", "Links", "Standing", "names_of", "read_policy"]

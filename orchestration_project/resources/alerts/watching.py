@@ -4,6 +4,7 @@ Dagster's own `run_failure_sensor` moves its cursor on when our code fails, and 
 here the cursor moves only once all is stored, and what is stored is stored once per cause.
 """
 
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -17,6 +18,7 @@ from orchestration_project.domains.operations.messages import (
     run_messages,
 )
 from orchestration_project.domains.operations.progress import LOOKS_FOR_A_RETRY, Progress
+from orchestration_project.domains.operations.rules import facts_of
 from orchestration_project.errors import OrchestrationError
 from orchestration_project.resources.alerts.alerts import Alerts
 from orchestration_project.resources.alerts.inbox import Inbox
@@ -29,7 +31,8 @@ from orchestration_project.resources.ended_runs import (
     retry_of,
 )
 
-RUNS_PER_TICK = 25
+RUNS_PER_TICK = 2000
+SECONDS_PER_TICK = 30
 """Dagster ends a tick that takes longer than 60 s; a run over 444 partitions takes about 1 s."""
 
 
@@ -66,19 +69,22 @@ def _stored(instance: dg.DagsterInstance, alerts: Alerts, inbox: Inbox, progress
     ends = ends_after(instance, progress.since, len(progress.seen) + RUNS_PER_TICK)
     new = [end for end in ends if end.place not in progress.seen]
     looked = [RunEnd(0, run_id, "failure") for run_id in progress.waiting] + new
-    waiting: dict[str, int] = {}
-    told: list[Message] = []
+    waiting, places, told = dict(progress.waiting), list[int](), list[Message]()
+    until = time.monotonic() + SECONDS_PER_TICK
     for end in looked:
+        if time.monotonic() > until:
+            break
+        looks = waiting.pop(end.run_id, 0)
         retry = retry_of(instance, end.run_id) if end.outcome == "failure" else "none"
-        looks = progress.waiting.get(end.run_id, 0)
         if retry == "announced" and looks < LOOKS_FOR_A_RETRY:
             waiting[end.run_id] = looks + 1
         else:
             told += _take(instance, alerts, inbox, end, is_retried=retry == "made")
+        places += [end.place] if end.place else []
     told += take_ticks(instance, inbox, alerts.links)
-    reached = progress.with_seen([end.place for end in new])
+    reached = progress.with_seen(places)
     return Look(
-        _said(len(new), told, waiting, alerts),
+        _said(len(places), told, waiting, alerts),
         reached.model_copy(update={"waiting": waiting, "told": {}}),
     )
 
@@ -91,7 +97,8 @@ def _take(
         return []
     bad = frozenset(each for each in problems(run) if not is_retried or _is_check(each.kind))
     words = partial(run_messages, run, links=alerts.links)
-    return inbox.take(end.cause, bad, wellness(run), words)
+    facts = partial(facts_of, job=run.job, together=run.together)
+    return inbox.take(end.cause, bad, wellness(run), words, facts)
 
 
 def _is_check(kind: str) -> bool:

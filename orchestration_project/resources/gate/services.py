@@ -33,9 +33,10 @@ def alerts_probe(open_alerts: Callable[[], Alerts]) -> Probe:
     """Return the dry look at the channels of alerts: nothing is sent."""
 
     def run() -> Answer:
-        channels = open_alerts().channels
+        policy = open_alerts().policy
+        channels = policy.channels
         found: dict[str, str] = {}
-        wrong: list[str] = []
+        wrong = [" ".join(policy.problem.split())] if policy.problem else []
         for channel in channels:
             try:
                 found[channel.name] = look_at(channel)
@@ -45,13 +46,13 @@ def alerts_probe(open_alerts: Callable[[], Alerts]) -> Probe:
             raise ConfigurationError(
                 "alerts would not reach everybody",
                 found="; ".join(wrong),
-                remedy="check these entries of ALERT_URLS, and their services; "
-                "`alerts test` sends a message",
+                remedy="check these settings, their services, and the rules; `alerts test` sends "
+                "a message, `alerts check` reads the rules",
             )
         said = ", ".join(f"{name} {what}" for name, what in found.items())
         return Answer(said) if channels else NO_CHANNEL
 
-    tried = "read each entry of ALERT_URLS, connected where it names a port; sent nothing"
+    tried = "read rules and channels, connected where one names a port; sent nothing"
     return Probe("alerts", (), tried, run)
 
 
