@@ -360,6 +360,11 @@ class Settings(BaseSettings):
         return {name: url.get_secret_value() for name, url in given.items()}
 
     @property
+    def has_alert_channels(self) -> bool:
+        """Whether anybody is told of alerts."""
+        return bool(self.every_alert_url or self.named_alert_urls)
+
+    @property
     def alert_rules_path(self) -> Path | None:
         """ALERT_RULES as an absolute path; None where nobody set it and the file is not there."""
         path = from_root(self.alert_rules)

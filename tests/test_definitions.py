@@ -91,7 +91,11 @@ def test_what_starts_runs_is_off_until_somebody_switches_it_on():
         "operations_on_undelivered_alert",
     ]
     on = [each for each in sensors if each.default_status == dg.DefaultSensorStatus.RUNNING]
-    assert [sensor.name for sensor in on] == ["operations_on_run_change"]  # it starts nothing
+    assert [sensor.name for sensor in on] == [  # they start nothing
+        "operations_on_run_change",
+        "operations_on_run_end",
+        "operations_on_undelivered_alert",
+    ]
 
 
 def test_loading_weeks_does_not_look_at_the_calendar_which_has_a_job_of_its_own():

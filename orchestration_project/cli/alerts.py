@@ -4,10 +4,15 @@ import argparse
 from collections.abc import Sequence
 
 from orchestration_project.cli.execution import repository
+from orchestration_project.cli.full_disk import full_disk_explained
 from orchestration_project.domains.operations.messages import cut, trial_message
 from orchestration_project.domains.operations.rules import Rule, unknown_names
-from orchestration_project.errors import ConfigurationError
+from orchestration_project.errors import OrchestrationError, TransientError
+from orchestration_project.instance.storage import open_instance
 from orchestration_project.resources.alerts import Alerts, Standing, names_of
+from orchestration_project.resources.alerts.conditions import Seen, failed_daemon, see
+from orchestration_project.resources.alerts.watching import watch
+from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.providers import open_alerts
 from orchestration_project.settings import load_settings
 
@@ -23,11 +28,18 @@ def main(arguments: Sequence[str]) -> int:
     )
     parser.add_argument(
         "what",
-        choices=COMMANDS,
-        help="list open alerts, send a test to every channel, or check the rules",
+        choices=[*COMMANDS, WATCH],
+        help="list open alerts, send a test to every channel, check the rules, or watch: look "
+        "once at daemon, queue and disk from outside of the daemon, and tell",
+    )
+    parser.add_argument(
+        "--because", default="", metavar="TEXT", help="of watch: tell that the daemon ended, so"
     )
     options = parser.parse_args(arguments)
-    return COMMANDS[options.what](open_alerts(load_settings()))
+    alerts = open_alerts(load_settings())
+    if options.what == WATCH:
+        return _watch(alerts, options.because)
+    return COMMANDS[options.what](alerts)
 
 
 def _test(alerts: Alerts) -> int:
@@ -44,12 +56,36 @@ def _test(alerts: Alerts) -> int:
 def _check(alerts: Alerts) -> int:
     policy = alerts.policy
     if policy.problem:
-        raise ConfigurationError(policy.problem)
+        raise policy.problem
     for rule in policy.rules:
         _say(_rule(rule))
     unknown = unknown_names(policy.rules, names_of(repository()))
     _say("\n".join(unknown) or "every name in them is one of the project")
     return int(bool(unknown))
+
+
+def _watch(alerts: Alerts, because: str) -> int:
+    seen = see([failed_daemon(_end(because))], Clock()) if because else _seen(alerts)
+    for each in seen:
+        _say(f"{each.problem.kind}: {each.finding.outcome}: {each.finding.got}")
+    _say("\n".join(watch(alerts, seen)))
+    return int(any(each.is_bad for each in seen))
+
+
+def _end(because: str) -> TransientError:
+    return TransientError(
+        "Dagster's daemon ended",
+        found=because,
+        remedy="read the logs below STATE_DIR; start it again: make ui, or dagster-daemon run",
+    )
+
+
+def _seen(alerts: Alerts) -> Sequence[Seen]:
+    try:
+        with full_disk_explained(load_settings()), open_instance() as instance:
+            return see(alerts.conditions(instance), Clock())
+    except OrchestrationError as error:  # the storage that the daemon needs cannot be used
+        return see([failed_daemon(error)], Clock())
 
 
 def _rule(rule: Rule) -> str:
@@ -101,3 +137,4 @@ def _say(text: str) -> None:
 
 
 COMMANDS = {"list": _list, "test": _test, "check": _check}
+WATCH = "watch"

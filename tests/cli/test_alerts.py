@@ -172,8 +172,41 @@ def test_with_rules_that_cannot_be_used_every_channel_is_told(desk, monkeypatch,
         alerts = open_alerts(load_settings())
         with alerts.inbox() as inbox:
             assert alerts.deliver(inbox) == (1, {})
-        assert str(rules) in alerts.policy.problem
+        assert str(rules) in str(alerts.policy.problem)
         assert len(hook.titles) == 1
+
+
+def test_a_look_from_outside_tells_of_disk_and_daemon_and_of_their_recovery(
+    desk, monkeypatch, capsys
+):
+    with http_receiver() as hook:
+        monkeypatch.setenv("ALERT_URLS", hook.url())
+        monkeypatch.setenv("DISK_HEADROOM_MIB", str(10**9))
+        assert main(["alerts", "watch"]) == 1
+        monkeypatch.delenv("DISK_HEADROOM_MIB")
+        assert main(["alerts", "watch", "--because", "daemon ended by itself"]) == 1
+        output = capsys.readouterr().out
+        assert "disk_low: failed: a disk is nearly full" in output
+        assert "daemon_silent: failed: Dagster's daemon ended; found daemon ended by" in output
+        assert main(["alerts", "watch"]) == 0
+        assert hook.titles[:2] == ["A disk is nearly full", "Dagster's daemon ended"]
+        assert sorted(hook.titles[2:]) == [
+            "Recovered: A disk is nearly full",
+            "Recovered: Dagster's daemon ended",
+        ]
+
+
+def test_a_look_from_outside_tells_directly_where_alerts_cannot_be_stored(
+    desk, monkeypatch, capsys, tmp_path
+):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("DATABASE_SCHEMA", "")
+    monkeypatch.setenv("DATABASE_URL", f"sqlite:///{tmp_path}/file/lost.sqlite")
+    with http_receiver() as hook:
+        monkeypatch.setenv("ALERT_URLS", hook.url())
+        main(["alerts", "watch"])
+        assert hook.titles == ["The database cannot be used: nothing lands, and alerts wait"]
+    assert "alerts cannot be stored; told of it: json-1." in capsys.readouterr().out
 
 
 def test_what_waits_for_a_channel_that_is_gone_is_given_up(desk, monkeypatch):

@@ -2,12 +2,14 @@
 
 import json
 import logging
+import time
 from pathlib import Path
 from urllib.parse import quote
 
 import dagster as dg
 import psycopg
 import pytest
+from dagster._daemon.types import DaemonHeartbeat
 from sqlalchemy import select
 
 from orchestration_project.definitions import defs
@@ -70,12 +72,16 @@ class Watch:
         self.instance = instance
         self.url = url
         self.cursor = None
+        self.repository = None
         self.look()
 
     def look(self) -> str:
         with dg.build_resources({"alerts": RESOURCES["alerts"]}, self.instance) as resources:
             context = dg.build_sensor_context(
-                self.instance, self.cursor, resources=resources._asdict()
+                self.instance,
+                self.cursor,
+                resources=resources._asdict(),
+                repository_def=self.repository,
             )
             said = operations_on_run_end(context)
             self.cursor = context.cursor
@@ -492,6 +498,7 @@ def test_a_sensor_that_fails_is_told_and_recovers(watch, hook, instance):
     from dagster_shared.error import SerializableErrorInfo
 
     state = add_sensor(instance, "shop_on_order")
+    hear_the_daemon(instance)
     tick = TickData(
         instigator_origin_id=state.instigator_origin_id,
         instigator_name="shop_on_order",
@@ -511,6 +518,65 @@ def test_a_sensor_that_fails_is_told_and_recovers(watch, hook, instance):
     instance.create_tick(tick._replace(timestamp=3.0, status=TickStatus.SKIPPED, error=None))
     assert told(watch, hook) == [(f"Recovered: {title}", "success")]
     assert told(watch, hook) == []
+
+
+def test_a_daemon_of_which_a_part_is_silent_is_told_and_recovers(watch, hook, instance):
+    add_sensor(instance, "shop_on_order")
+    hear_the_daemon(instance, seconds_ago=1000)
+    assert told(watch, hook) == []  # it may just have been started
+    assert told(watch, hook) == [("Dagster's daemon does not run", "failure")]
+    hear_the_daemon(instance)
+    assert told(watch, hook) == [("Recovered: Dagster's daemon does not run", "success")]
+
+
+def test_a_disk_that_is_low_is_told_and_recovers(watch, hook, instance, monkeypatch):
+    monkeypatch.setenv("DISK_HEADROOM_MIB", str(10**9))
+    assert [told(watch, hook) for _ in range(3)] == [
+        [],
+        [("A disk is nearly full", "failure")],
+        [],
+    ]
+    assert "free some space" in hook.received[0]["message"]
+    assert watch.alerts("kind", "state", "repeated_count") == [("disk_low", "open", 0)]
+    monkeypatch.delenv("DISK_HEADROOM_MIB")
+    assert told(watch, hook) == [("Recovered: A disk is nearly full", "success")]
+
+
+def test_rules_that_cannot_be_used_are_told_to_every_channel_and_alerts_go_on(
+    watch, hook, instance, monkeypatch, tmp_path
+):
+    rules = tmp_path / "alerts.yaml"
+    monkeypatch.setenv("ALERT_RULES", str(rules))
+    rules.write_text("rules: [{name: none, chanels: [], stop: true}]")
+    shop(instance, "a", broken="yes")
+    assert told(watch, hook) == [("shop_orders failed: a", "failure")]
+    title = f"The rules of alerts in {rules} cannot be used"
+    assert told(watch, hook) == [(title, "failure")]
+    assert "rule none: chanels: Extra inputs are not permitted" in hook.received[1]["message"]
+    rules.write_text("rules: [{name: unknown, match: {job: none}}]")
+    watch.repository = defs.get_repository_def()
+    title = f"Recovered: {title}"
+    assert told(watch, hook) == []  # another mistake, and the same alert
+    rules.write_text("rules: [{name: known, match: {job: finra_otc_weekly}}]")
+    assert told(watch, hook) == [(title, "success")]
+
+
+def test_names_in_rules_that_the_project_does_not_have_are_told_and_the_rules_hold(
+    watch, hook, instance, monkeypatch, tmp_path
+):
+    rules = tmp_path / "alerts.yaml"
+    monkeypatch.setenv("ALERT_RULES", str(rules))
+    rules.write_text("rules: [{name: few, match: {check: none}}, {name: all}]")
+    watch.repository = defs.get_repository_def()
+    assert told(watch, hook) == []
+    assert told(watch, hook) == [("Rules of alerts are never applied", "failure")]
+    assert "rule few: match.check: the project has no check none" in hook.received[0]["message"]
+
+
+def hear_the_daemon(instance, seconds_ago: float = 0) -> None:
+    for name in instance.get_required_daemon_types():
+        at = time.time() - seconds_ago
+        instance.add_daemon_heartbeat(DaemonHeartbeat(at, name, "one", errors=[]))
 
 
 def add_sensor(instance, name: str):

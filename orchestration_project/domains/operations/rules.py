@@ -149,13 +149,13 @@ class Policy:
 
     Attributes:
         window: For how long the same is not told again, where a rule says nothing.
-        problem: Why the file's rules are not in effect; empty where they are.
+        problem: Why the file's rules are not in effect; None where they are.
     """
 
     channels: Sequence[Channel]
     window: timedelta
     rules: Sequence[Rule] = (EVERYTHING,)
-    problem: str = ""
+    problem: ConfigurationError | None = None
 
     def routes(self, facts: Facts) -> dict[str, Route]:
         """Return the channels that are told; of rules that name the same one the first counts."""

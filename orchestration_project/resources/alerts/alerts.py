@@ -4,11 +4,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 
+import dagster as dg
+
 from orchestration_project.domains.operations.channels import Channel
 from orchestration_project.domains.operations.digest import Delivery, batches, message_of
 from orchestration_project.domains.operations.messages import Message, database_failure
 from orchestration_project.domains.operations.rules import Policy
 from orchestration_project.errors import OrchestrationError
+from orchestration_project.resources.alerts.conditions import Condition
 from orchestration_project.resources.alerts.inbox import Inbox
 from orchestration_project.resources.alerts.links import Links
 from orchestration_project.resources.alerts.sending import send
@@ -29,8 +32,10 @@ class Alerts:
         *,
         clock: Clock,
         links: Links,
+        conditions: Callable[[dg.DagsterInstance], Sequence[Condition]],
     ) -> None:
         self.policy = policy
+        self.conditions = conditions
         self.links = links
         self._open_warehouse = open_warehouse
         self._clock = clock

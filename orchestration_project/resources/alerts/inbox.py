@@ -164,11 +164,11 @@ class Inbox:
         routes = self._policy.routes(facts_of_message(message))
         return {name: route.rule for name, route in routes.items()}
 
-    def open_problems(self, kind: str) -> set[Problem]:
-        """Return the problems of this kind that open alerts tell of."""
+    def open_problems(self, kinds: Collection[str]) -> set[Problem]:
+        """Return the problems of these kinds that open alerts tell of."""
         with self._warehouse.reading() as connection:
             known = open_alerts(connection)
-        return {problem for alert in known for problem in alert.problems if problem.kind == kind}
+        return {problem for alert in known for problem in alert.problems if problem.kind in kinds}
 
     def standing(self) -> list[Standing]:
         """Return the open alerts, the latest first."""

@@ -22,7 +22,7 @@ def read_policy(path: Path | None, channels: Sequence[Channel], *, window: timed
     try:
         return Policy(channels, window, read_rules(_text(path), str(path), channels))
     except ConfigurationError as error:
-        return Policy(channels, window, problem=str(error))
+        return Policy(channels, window, problem=error)
 
 
 def _text(path: Path) -> str:

@@ -18,11 +18,19 @@ from orchestration_project.domains.operations.messages import (
     run_messages,
 )
 from orchestration_project.domains.operations.progress import LOOKS_FOR_A_RETRY, Progress
-from orchestration_project.domains.operations.rules import facts_of
+from orchestration_project.domains.operations.rules import Names, facts_of
 from orchestration_project.errors import OrchestrationError
 from orchestration_project.resources.alerts.alerts import Alerts
+from orchestration_project.resources.alerts.conditions import (
+    Seen,
+    rules_condition,
+    see,
+    suspected,
+    take_conditions,
+)
 from orchestration_project.resources.alerts.inbox import Inbox
 from orchestration_project.resources.alerts.ticks import take_ticks
+from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.ended_runs import (
     RunEnd,
     ends_after,
@@ -49,11 +57,24 @@ def first_look(instance: dg.DagsterInstance) -> Look:
     return Look("Watching the runs that end from now on.", Progress(seen=[latest_end(instance)]))
 
 
-def look(instance: dg.DagsterInstance, alerts: Alerts, progress: Progress) -> Look:
-    """Store what the runs that ended raise; if the database is lost, tell that directly."""
+def look(
+    instance: dg.DagsterInstance, alerts: Alerts, progress: Progress, names: Names | None = None
+) -> Look:
+    """Store what the runs that ended and what lasts raise; tell directly of a lost database.
+
+    Args:
+        instance: Whose runs, sensors and queue are looked at.
+        alerts: Who is told, and where alerts are kept.
+        progress: What the look before left.
+        names: Those that rules may match; None: they are not compared.
+    """
+    conditions = [*alerts.conditions(instance), rules_condition(alerts.policy, names)]
+    sure, suspects = suspected(see(conditions, Clock()), progress.suspected)
+    progress = progress.model_copy(update={"suspected": suspects})
     try:
         with alerts.inbox() as inbox:
-            return _stored(instance, alerts, inbox, progress)
+            lasting = take_conditions(sure, inbox, alerts.links)
+            return _stored(instance, alerts, inbox, progress, lasting)
     except OrchestrationError as error:
         told = alerts.tell_of_lost_database(error, progress.told)
         who = ", ".join(told) or "nobody"
@@ -63,13 +84,35 @@ def look(instance: dg.DagsterInstance, alerts: Alerts, progress: Progress) -> Lo
         )
 
 
-def _stored(instance: dg.DagsterInstance, alerts: Alerts, inbox: Inbox, progress: Progress) -> Look:
+def watch(alerts: Alerts, seen: Sequence[Seen]) -> list[str]:
+    """Store and send what was seen from outside of the daemon; return what is said of it.
+
+    Where the database is lost, that is told to each channel directly.
+    """
+    try:
+        with alerts.inbox() as inbox:
+            told = take_conditions(seen, inbox, alerts.links)
+            taken, reasons = alerts.deliver(inbox)
+    except OrchestrationError as error:
+        who = ", ".join(alerts.tell_of_lost_database(error, {})) or "nobody"
+        return [f"alerts cannot be stored; told of it: {who}. {error}"]
+    titles = [f"{message.severity}: {message.title}" for message in told]
+    return [*titles, f"sent {taken} alerts", *reasons.values()]
+
+
+def _stored(
+    instance: dg.DagsterInstance,
+    alerts: Alerts,
+    inbox: Inbox,
+    progress: Progress,
+    lasting: Sequence[Message],
+) -> Look:
     if progress.told:
         inbox.tell(f"database {max(progress.told.values())}", database_recovery())
     ends = ends_after(instance, progress.since, len(progress.seen) + RUNS_PER_TICK)
     new = [end for end in ends if end.place not in progress.seen]
     looked = [RunEnd(0, run_id, "failure") for run_id in progress.waiting] + new
-    waiting, places, told = dict(progress.waiting), list[int](), list[Message]()
+    waiting, places, told = dict(progress.waiting), list[int](), [*lasting]
     until = time.monotonic() + SECONDS_PER_TICK
     for end in looked:
         if time.monotonic() > until:

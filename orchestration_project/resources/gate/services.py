@@ -8,23 +8,20 @@ import dagster as dg
 import psutil
 import yaml
 from dagster._core.errors import DagsterUserCodeUnreachableError
-from dagster._core.scheduler.instigation import InstigatorStatus
-from dagster._daemon.controller import get_daemon_statuses
 from dagster._grpc.client import DagsterGrpcClient
 
 from orchestration_project.domains.operations.messages import trial_message
-from orchestration_project.domains.operations.readiness import QUEUED_RUNS
+from orchestration_project.domains.operations.readiness import QUEUED_RUNS, said_by
 from orchestration_project.errors import ConfigurationError, OrchestrationError, TransientError
 from orchestration_project.resources.alerts import Alerts
 from orchestration_project.resources.alerts.sending import look_at
 from orchestration_project.resources.clock import Clock
+from orchestration_project.resources.daemon import (
+    PATIENCE_SECONDS,
+    silent_daemons,
+    waiting_for_it,
+)
 from orchestration_project.resources.gate.probe import Answer, Probe
-
-HEARTBEAT_SECONDS = 30
-"""How often Dagster's daemon says that it lives."""
-
-PATIENCE_SECONDS = 150
-"""Without a word of it, five times that, for a machine that is busy."""
 
 NO_CHANNEL = Answer("ALERT_URLS is not set: nobody is told of alerts", is_applicable=False)
 
@@ -36,7 +33,7 @@ def alerts_probe(open_alerts: Callable[[], Alerts]) -> Probe:
         policy = open_alerts().policy
         channels = policy.channels
         found: dict[str, str] = {}
-        wrong = [" ".join(policy.problem.split())] if policy.problem else []
+        wrong = [said_by(policy.problem)] if policy.problem else []
         for channel in channels:
             try:
                 found[channel.name] = look_at(channel)
@@ -80,7 +77,7 @@ def daemon_probe(open_instance: Callable[[], dg.DagsterInstance], clock: Clock) 
 
     def run() -> Answer:
         instance = open_instance()
-        silent = _silent_daemons(instance, clock)
+        silent = silent_daemons(instance, clock)
         if not silent:
             return Answer(f"every part of it was heard in the last {PATIENCE_SECONDS} s")
         whens = sorted(set(silent.values()))
@@ -88,7 +85,7 @@ def daemon_probe(open_instance: Callable[[], dg.DagsterInstance], clock: Clock) 
             f"{when}: {', '.join(name for name in silent if silent[name] == when)}"
             for when in whens
         )
-        waiting = _waiting_for_it(instance)
+        waiting = waiting_for_it(instance)
         if not waiting:
             return Answer(f"not running, and nothing waits for it ({said})", is_applicable=False)
         raise TransientError(
@@ -100,36 +97,6 @@ def daemon_probe(open_instance: Callable[[], dg.DagsterInstance], clock: Clock) 
 
     tried = "asked Dagster's storage when each part of the daemon was last heard"
     return Probe("daemon", (QUEUED_RUNS,), tried, run)
-
-
-def _silent_daemons(instance: dg.DagsterInstance, clock: Clock) -> Mapping[str, str]:
-    now = clock.now().timestamp()
-    statuses = get_daemon_statuses(
-        instance,
-        instance.get_required_daemon_types(),
-        curr_time_seconds=now,
-        ignore_errors=True,  # of a sensor or schedule: alerts tell of those
-        heartbeat_interval_seconds=HEARTBEAT_SECONDS,
-        heartbeat_tolerance_seconds=PATIENCE_SECONDS - HEARTBEAT_SECONDS,
-    )
-    return {
-        name: f"heard {now - status.last_heartbeat.timestamp:.0f} s ago"
-        if status.last_heartbeat
-        else "never heard"
-        for name, status in statuses.items()
-        if not status.healthy
-    }
-
-
-def _waiting_for_it(instance: dg.DagsterInstance) -> str:
-    """Return what only the daemon can start, empty if there is nothing."""
-    queued = instance.get_runs_count(dg.RunsFilter(statuses=[dg.DagsterRunStatus.QUEUED]))
-    started = [
-        state.name
-        for state in instance.all_instigator_state()
-        if state.status == InstigatorStatus.RUNNING
-    ]
-    return ", ".join([f"{queued} queued runs"] * bool(queued) + sorted(started))
 
 
 def code_server_probe(home: Path) -> Probe:
