@@ -12,6 +12,7 @@ import pytest
 from dagster._daemon.types import DaemonHeartbeat
 from sqlalchemy import select
 
+from orchestration_project.assets.operations import alerts_asset
 from orchestration_project.definitions import defs
 from orchestration_project.domains.operations.progress import LOOKS_FOR_A_RETRY
 from orchestration_project.resources.providers import RESOURCES
@@ -571,6 +572,38 @@ def test_names_in_rules_that_the_project_does_not_have_are_told_and_the_rules_ho
     assert told(watch, hook) == []
     assert told(watch, hook) == [("Rules of alerts are never applied", "failure")]
     assert "rule few: match.check: the project has no check none" in hook.received[0]["message"]
+
+
+def test_an_asset_tells_whether_alerts_reach_their_channels_and_the_rules_hold(
+    watch, hook, instance, monkeypatch, tmp_path
+):
+    def looked() -> list[tuple[str, bool, str]]:
+        resources = {"alerts": RESOURCES["alerts"]}
+        found = dg.materialize([alerts_asset], resources=resources, instance=instance)
+        checks = found.get_asset_check_evaluations()
+        return [(each.check_name, each.passed, str(each.description)) for each in checks]
+
+    assert looked() == [
+        ("reach_their_channels", True, "every channel takes what it is sent"),
+        ("go_by_usable_rules", True, "1 rules"),
+    ]
+    hook.status = 500
+    shop(instance, "a", broken="yes")
+    told(watch, hook)
+    rules = tmp_path / "alerts.yaml"
+    rules.write_text("rules: [{name: a, match: {chek: x}}]")
+    monkeypatch.setenv("ALERT_RULES", str(rules))
+    sent, ruled = looked()
+    assert sent == (
+        "reach_their_channels",
+        False,
+        "json-1: 1 wait, 1 tried in vain, 0 overdue, 0 given up "
+        "(json-1 did not take an alert: HTTP 500)",
+    )
+    assert ruled[1] is False
+    assert "rule a: match.chek: Extra inputs are not permitted" in ruled[2]
+    watch.look()
+    assert "Check failed: operations/alerts reach_their_channels" in str(watch.alerts("title"))
 
 
 def hear_the_daemon(instance, seconds_ago: float = 0) -> None:

@@ -12,11 +12,11 @@ from orchestration_project.tables.conditions import MOMENT, read_moment
 
 GROUP = "operations"
 OWNERS = ["team:operations"]
-RUNS, STEPS, SESSIONS, CONTROL_TOWER, PRESETS, RUN_LOGS, ARTIFACTS, REMOVALS = (
+RUNS, STEPS, SESSIONS, CONTROL_TOWER, PRESETS, RUN_LOGS, ARTIFACTS, REMOVALS, ALERTS = (
     dg.AssetKey([GROUP, noun])
     for noun in (
         *("runs", "steps", "sessions", "control_tower", "presets"),
-        *("run_logs", "artifacts", "removals"),
+        *("run_logs", "artifacts", "removals", "alerts"),
     )
 )
 

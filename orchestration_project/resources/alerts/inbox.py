@@ -3,6 +3,7 @@
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import cast
 
 from sqlalchemy import Connection, func, select, update
 
@@ -15,6 +16,7 @@ from orchestration_project.domains.operations.alerts import (
 )
 from orchestration_project.domains.operations.digest import Delivery
 from orchestration_project.domains.operations.messages import RECOVERED, Message
+from orchestration_project.domains.operations.reach import LATELY, Pending, Reach, reaches
 from orchestration_project.domains.operations.rules import (
     EVERYTHING,
     Facts,
@@ -226,6 +228,17 @@ class Inbox:
         )
         with self._warehouse.reading() as connection:
             return {row[0]: row[1] for row in connection.execute(wanted)}
+
+    def reaches(self) -> list[Reach]:
+        """Return how each channel stands that did not take all that is for it."""
+        d, now = deliveries.c, self._clock.now()
+        wanted = select(
+            d.channel, d.state, d.attempt_count, d.last_error, d.next_attempt_at, d.failed_at
+        ).where(
+            (d.state == "pending") | ((d.state == "failed") & (d.failed_at > now - LATELY)),
+        )
+        with self._warehouse.reading() as connection:
+            return reaches(cast("list[Pending]", connection.execute(wanted).all()), now)
 
     def claim(self, chosen: Sequence[Delivery]) -> list[Delivery]:
         """Begin an attempt; return those of which no other process was quicker to begin one."""
