@@ -14,6 +14,8 @@ HEARTBEAT_SECONDS = 30
 PATIENCE_SECONDS = 150
 """Without a word of it, five times that, for a machine that is busy."""
 
+NEVER_HEARD = "never heard"
+
 
 def silent_daemons(instance: dg.DagsterInstance, clock: Clock) -> Mapping[str, str]:
     """Return by part of the daemon that was not heard lately when it was."""
@@ -29,7 +31,7 @@ def silent_daemons(instance: dg.DagsterInstance, clock: Clock) -> Mapping[str, s
     return {
         name: f"heard {now - status.last_heartbeat.timestamp:.0f} s ago"
         if status.last_heartbeat
-        else "never heard"
+        else NEVER_HEARD
         for name, status in statuses.items()
         if not status.healthy
     }

@@ -134,7 +134,7 @@ def _conditions(settings: Settings, instance: dg.DagsterInstance) -> Sequence[Co
     """Return what alerts tell of though no run ends by it."""
     real_time = Clock()
     return [
-        Condition("daemon_silent", daemon_probe(lambda: instance, real_time)),
+        Condition("daemon_silent", daemon_probe(lambda: instance, real_time, is_missed=True)),
         Condition("queue_stuck", queue_probe(lambda: instance, real_time)),
         Condition("disk_low", _disk_probe(settings)),
     ]

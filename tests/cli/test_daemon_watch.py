@@ -2,7 +2,7 @@
 
 import dagster as dg
 import pytest
-from dagster._daemon.types import DaemonHeartbeat
+from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
 
 from orchestration_project.cli.daemon_watch import (
@@ -11,9 +11,8 @@ from orchestration_project.cli.daemon_watch import (
     DaemonWatch,
     is_silent,
 )
-from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.daemon import PATIENCE_SECONDS
-from tests.sensors.test_operations import add_sensor
+from tests.sensors.test_operations import hear_the_daemon
 
 
 def test_a_silent_daemon_is_told_after_a_while_and_again_while_it_is_silent():
@@ -42,25 +41,20 @@ def test_a_daemon_that_was_just_started_is_not_missed():
     assert told == []
 
 
-def test_a_daemon_is_silent_once_something_waits_for_it_or_when_nobody_can_tell():
+def test_a_daemon_is_silent_until_each_part_of_it_is_heard():
     with dg.instance_for_test() as instance:
-        assert not is_silent(instance)
-        add_sensor(instance, "on_arrival")
         assert is_silent(instance)
-        for name in instance.get_required_daemon_types():
-            now = Clock().now().timestamp()
-            instance.add_daemon_heartbeat(DaemonHeartbeat(now, name, "one", errors=[]))
+        hear_the_daemon(instance)
         assert not is_silent(instance)
+        hear_the_daemon(instance, seconds_ago=2 * PATIENCE_SECONDS)
+        assert is_silent(instance)
 
 
-@pytest.mark.parametrize("lost", ["daemon_heartbeats"])
-def test_a_storage_that_cannot_be_asked_counts_as_a_silent_daemon(lost: str):
-    from sqlalchemy import text
-
+def test_a_storage_that_cannot_be_asked_counts_as_a_silent_daemon():
     with dg.instance_for_test() as instance:
         storage = instance.run_storage
         with storage.connect() as connection:  # pyright: ignore[reportAttributeAccessIssue] - SQL
-            connection.execute(text(f"DROP TABLE {lost}"))
+            connection.execute(text("DROP TABLE daemon_heartbeats"))
         with pytest.raises(OperationalError):
             instance.get_daemon_heartbeats()
         assert is_silent(instance)

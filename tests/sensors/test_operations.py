@@ -522,7 +522,6 @@ def test_a_sensor_that_fails_is_told_and_recovers(watch, hook, instance):
 
 
 def test_a_daemon_of_which_a_part_is_silent_is_told_and_recovers(watch, hook, instance):
-    add_sensor(instance, "shop_on_order")
     hear_the_daemon(instance, seconds_ago=1000)
     assert told(watch, hook) == []  # it may just have been started
     assert told(watch, hook) == [("Dagster's daemon does not run", "failure")]

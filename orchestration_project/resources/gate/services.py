@@ -17,6 +17,7 @@ from orchestration_project.resources.alerts import Alerts
 from orchestration_project.resources.alerts.sending import look_at
 from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.daemon import (
+    NEVER_HEARD,
     PATIENCE_SECONDS,
     silent_daemons,
     waiting_for_it,
@@ -72,8 +73,13 @@ def sending_probe(open_alerts: Callable[[], Alerts]) -> Probe:
     return Probe("alerts", (), "sent a test message to each entry of ALERT_URLS", run)
 
 
-def daemon_probe(open_instance: Callable[[], dg.DagsterInstance], clock: Clock) -> Probe:
-    """Return the probe of Dagster's daemon, without which nothing queued or switched on starts."""
+def daemon_probe(
+    open_instance: Callable[[], dg.DagsterInstance], clock: Clock, *, is_missed: bool = False
+) -> Probe:
+    """Return the probe of Dagster's daemon, without which nothing queued or switched on starts.
+
+    With ``is_missed`` one that was heard once is missed also where nothing waits for it.
+    """
 
     def run() -> Answer:
         instance = open_instance()
@@ -86,12 +92,12 @@ def daemon_probe(open_instance: Callable[[], dg.DagsterInstance], clock: Clock) 
             for when in whens
         )
         waiting = waiting_for_it(instance)
-        if not waiting:
+        if not waiting and not (is_missed and set(whens) != {NEVER_HEARD}):
             return Answer(f"not running, and nothing waits for it ({said})", is_applicable=False)
         raise TransientError(
             "Dagster's daemon does not run",
             expected=f"a word of each of its parts in the last {PATIENCE_SECONDS} s",
-            found=f"{said}; waiting for it: {waiting}",
+            found=f"{said}; waiting for it: {waiting or 'what is on from the start'}",
             remedy="start it: make ui, or dagster-daemon run",
         )
 
