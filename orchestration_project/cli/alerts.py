@@ -21,7 +21,11 @@ LONGEST_TITLE = 80
 
 
 def main(arguments: Sequence[str]) -> int:
-    """List, test or check; return 1 if a message was not taken, or the rules are not as meant."""
+    """List, test, check or watch; return 1 if a message was not taken, or anything is not well.
+
+    Raises:
+        ConfigurationError: A channel or the rules cannot be used; what can was.
+    """
     parser = argparse.ArgumentParser(
         prog="python -m orchestration_project alerts",
         description="Show what is not well, or find out whether alerts reach their channels.",
@@ -39,7 +43,10 @@ def main(arguments: Sequence[str]) -> int:
     alerts = open_alerts(load_settings())
     if options.what == WATCH:
         return _watch(alerts, options.because)
-    return COMMANDS[options.what](alerts)
+    status = COMMANDS[options.what](alerts)
+    if alerts.policy.problem:
+        raise alerts.policy.problem
+    return status
 
 
 def _test(alerts: Alerts) -> int:
@@ -55,8 +62,6 @@ def _test(alerts: Alerts) -> int:
 
 def _check(alerts: Alerts) -> int:
     policy = alerts.policy
-    if policy.problem:
-        raise policy.problem
     for rule in policy.rules:
         _say(_rule(rule))
     unknown = unknown_names(policy.rules, names_of(repository()))

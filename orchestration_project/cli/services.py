@@ -129,6 +129,7 @@ class Services:
         """Wait as `wait_until` does, for ever, and call ``meanwhile`` over and over."""
         while True:
             meanwhile()
+            self._reap()
             self._refuse_to_wait()
             time.sleep(POLL_SECONDS)
 

@@ -112,15 +112,11 @@ def _database_url(settings: Settings) -> str | URL:
 
 
 def open_alerts(settings: Settings) -> Alerts:
-    """Return who is told of alerts, and where they are kept; opens nothing yet.
-
-    Raises:
-        ConfigurationError: An entry of ALERT_URLS, or an ALERT_URL_<NAME>, is malformed.
-    """
+    """Return who is told of alerts, and where they are kept; opens nothing yet."""
     return Alerts(
         read_policy(
             settings.alert_rules_path,
-            channels(settings.every_alert_url, settings.named_alert_urls),
+            *channels(settings.every_alert_url, settings.named_alert_urls),
             window=timedelta(hours=settings.alert_window_hours),
         ),
         lambda: open_warehouse(settings),

@@ -42,7 +42,7 @@ WARNED = Problem("check_warning", ASSET, "has_few_rejects")
 LATE = Problem("check_error", "finra/otc_weekly", "is_as_new_as_the_calendar")
 TICK = Problem("tick_failed", "finra_on_publication")
 DISK = Problem("disk_low", "/var")
-CHANNELS = channels("info=json://a warning=json://b json://c", {"ops": "json://o"})
+CHANNELS, _ = channels("info=json://a warning=json://b json://c", {"ops": "json://o"})
 EVERY = ["json-1", "json-2", "json-3", "ops"]
 
 

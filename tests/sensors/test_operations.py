@@ -27,7 +27,7 @@ from orchestration_project.tables.operations import (
 )
 from tests import databases
 from tests.programs import from_then_on
-from tests.receivers import http_receiver
+from tests.receivers import http_receiver, mail_receiver
 
 HELD_BACK = "T2|2025-12-01"
 GOOD = ("T2|2025-11-24", "T2|2025-12-08")
@@ -301,9 +301,9 @@ def test_rules_choose_the_channels_that_hear_of_it_and_of_its_recovery(
           - {name: late news, match: {severity: error}, channels: [desk], recovered: false}
         """
     )
-    with http_receiver() as till, http_receiver() as desk:
+    with http_receiver() as till, mail_receiver() as desk:
         monkeypatch.setenv("ALERT_URL_TILL", till.url())
-        monkeypatch.setenv("ALERT_URL_DESK", desk.url())
+        monkeypatch.setenv("ALERT_URL_DESK", desk.url)
         shop(instance, "a", broken="yes")
         shop(instance, "b", stale="yes")
         told(watch, hook)
@@ -312,7 +312,8 @@ def test_rules_choose_the_channels_that_hear_of_it_and_of_its_recovery(
         told(watch, hook)
         assert hook.titles == []
         expected = ["shop_orders failed: a", "Recovered: shop_orders failed: a"]
-        assert (till.titles, desk.titles) == (expected, expected)
+        assert till.titles == expected
+        assert [mail["Subject"] for mail in desk.received] == expected
     silent = "Check failed: shop/orders has_recent_orders"
     assert ("recovered", silent) in watch.alerts("state", "title")
 
@@ -479,6 +480,8 @@ def test_no_secret_of_a_channel_is_stored_logged_or_said(
         f"json://me:{secret}@127.0.0.1:{hook.port}/{secret} json://127.0.0.1:1/{secret} "
         f"nosuch://{secret} slack://{secret}",
     )
+    monkeypatch.setenv("ALERT_URL_OPS", f"json://127.0.0.1:1/{secret}")
+    monkeypatch.setenv("ALERT_URL_BROKEN", secret)
     caplog.set_level(logging.DEBUG)
     hook.status = 500
     shop(instance, "a", broken="yes")
@@ -571,6 +574,16 @@ def test_names_in_rules_that_the_project_does_not_have_are_told_and_the_rules_ho
     assert told(watch, hook) == []
     assert told(watch, hook) == [("Rules of alerts are never applied", "failure")]
     assert "rule few: match.check: the project has no check none" in hook.received[0]["message"]
+
+
+def test_a_channel_that_is_malformed_is_told_to_the_others(watch, hook, instance, monkeypatch):
+    monkeypatch.setenv("ALERT_URL_OPS", "hunter2")
+    shop(instance, "a", broken="yes")
+    assert told(watch, hook) == [("shop_orders failed: a", "failure")]
+    assert told(watch, hook) == [("ALERT_URL_OPS cannot be used", "failure")]
+    assert "hunter2" not in str(hook.received)
+    monkeypatch.setenv("ALERT_URL_OPS", hook.url())
+    assert told(watch, hook) == [("Recovered: ALERT_URL_OPS cannot be used", "success")]
 
 
 def test_an_asset_tells_whether_alerts_reach_their_channels_and_the_rules_hold(

@@ -3,6 +3,9 @@
 import signal
 import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import dagster as dg
 import psutil
@@ -27,13 +30,27 @@ def ui(state_dir, hook: Hook):
     return process
 
 
+@contextmanager
+def ended_at_last(state_dir: Path) -> Iterator[None]:
+    """End what a failing test leaves."""
+    try:
+        yield
+    finally:
+        for process in programs.processes_of(state_dir):
+            process.kill()
+
+
 def daemon_of(process) -> psutil.Process:
-    children = psutil.Process(process.pid).children()
-    return next(each for each in children if "dagster._daemon" in each.cmdline())
+    alive = [
+        each
+        for each in psutil.Process(process.pid).children()
+        if each.status() != psutil.STATUS_ZOMBIE
+    ]
+    return next(each for each in alive if "dagster._daemon" in each.cmdline())
 
 
 def test_a_daemon_that_hangs_or_dies_is_told_by_the_ui_and_recovers_with_the_next(tmp_path):
-    with http_receiver() as hook:
+    with http_receiver() as hook, ended_at_last(tmp_path / "state"):
         first = ui(tmp_path / "state", hook)
         time.sleep(60)  # its sensors have looked once
         daemon_of(first).send_signal(signal.SIGSTOP)

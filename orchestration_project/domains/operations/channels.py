@@ -32,23 +32,32 @@ class Channel:
     setting: str = field(compare=False)
 
 
-def channels(alert_urls: str, named: Mapping[str, str] | None = None) -> tuple[Channel, ...]:
+def channels(
+    alert_urls: str, named: Mapping[str, str] | None = None
+) -> tuple[tuple[Channel, ...], tuple[ConfigurationError, ...]]:
     """Return the channels of ``alert_urls``, entries ``[severity=]url`` with blanks between.
 
-    Those of ``named``, an entry by name, come after them.
-
-    Raises:
-        ConfigurationError: An entry is malformed; the text says which one, and nothing of it.
+    Those of ``named``, an entry by name, come after them. An entry that is malformed silences no
+    other: with the channels come the errors, which say which one, and nothing of it.
     """
     placed = [
-        _channel(entry, f"entry {number} of ALERT_URLS", str(number))
+        (entry, f"entry {number} of ALERT_URLS", str(number), None)
         for number, entry in enumerate(alert_urls.split(), 1)
     ]
     called = [
-        replace(_channel(entry.strip(), f"ALERT_URL_{name.upper()}", name), name=name)
+        (entry.strip(), f"ALERT_URL_{name.upper()}", name, name)
         for name, entry in sorted((named or {}).items())
     ]
-    return (*placed, *called)
+    found: list[Channel] = []
+    errors: list[ConfigurationError] = []
+    for entry, setting, place, name in (*placed, *called):
+        try:
+            channel = _channel(entry, setting, place)
+        except ConfigurationError as error:
+            errors.append(error)
+        else:
+            found.append(replace(channel, name=name or channel.name))
+    return tuple(found), tuple(errors)
 
 
 def _channel(entry: str, setting: str, place: str) -> Channel:

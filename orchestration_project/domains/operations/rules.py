@@ -149,7 +149,8 @@ class Policy:
 
     Attributes:
         window: For how long the same is not told again, where a rule says nothing.
-        problem: Why the file's rules are not in effect; None where they are.
+        problem: What cannot be used of the channels, or else of the file, whose rules then are not
+            in effect; None where all can.
     """
 
     channels: Sequence[Channel]

@@ -11,18 +11,26 @@ from orchestration_project.domains.operations.rules import Names, Policy, read_r
 from orchestration_project.errors import ConfigurationError
 
 
-def read_policy(path: Path | None, channels: Sequence[Channel], *, window: timedelta) -> Policy:
+def read_policy(
+    path: Path | None,
+    channels: Sequence[Channel],
+    broken: Sequence[ConfigurationError] = (),
+    *,
+    window: timedelta,
+) -> Policy:
     """Return the rules of the file, or the built-in one if there is no file.
 
     Of one that cannot be used, the policy says why, and has the built-in rule as well: a mistake in
-    it silences nobody.
+    it silences nobody. Nor does one in a channel, of which ``broken`` tells.
     """
+    problem = next(iter(broken), None)
     if path is None:
-        return Policy(channels, window)
+        return Policy(channels, window, problem=problem)
     try:
-        return Policy(channels, window, read_rules(_text(path), str(path), channels))
+        rules = read_rules(_text(path), str(path), channels)
     except ConfigurationError as error:
-        return Policy(channels, window, problem=error)
+        return Policy(channels, window, problem=problem or error)
+    return Policy(channels, window, rules, problem)
 
 
 def _text(path: Path) -> str:
