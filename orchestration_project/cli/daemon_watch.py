@@ -17,6 +17,8 @@ SECONDS_BETWEEN_TELLINGS = 600
 class DaemonWatch:
     """Has it told that the daemon is silent, again and again while it is.
 
+    In two looks in a row: after a sleep of the machine nothing was heard for long.
+
     Args:
         is_silent: Asks the daemon's storage.
         tell: Begins to tell.
@@ -34,6 +36,7 @@ class DaemonWatch:
         self._seconds = seconds
         self._next_look = seconds() + PATIENCE_SECONDS  # before, it may not have been heard yet
         self._next_telling = 0.0
+        self._was_silent = False
 
     def look(self) -> None:
         """Look, if the time has come."""
@@ -41,9 +44,10 @@ class DaemonWatch:
         if now < self._next_look:
             return
         self._next_look = now + SECONDS_BETWEEN_LOOKS
-        if not self._is_silent():
+        was_silent, self._was_silent = self._was_silent, self._is_silent()
+        if not self._was_silent:
             self._next_telling = 0.0
-        elif now >= self._next_telling:
+        elif was_silent and now >= self._next_telling:
             self._next_telling = now + SECONDS_BETWEEN_TELLINGS
             self._tell()
 

@@ -88,9 +88,10 @@ class Services:
             self._passing[name] = self._launched(name, arguments)
 
     def await_end(self, name: str, seconds: float) -> None:
-        """Wait for the end of a program that was begun; at most so long."""
+        """Wait for the end of a program, if it was begun; at most so long."""
         deadline = time.monotonic() + seconds
-        while self._passing[name].process.poll() is None and time.monotonic() < deadline:
+        begun = self._passing.get(name)
+        while begun and begun.process.poll() is None and time.monotonic() < deadline:
             time.sleep(POLL_SECONDS)
 
     def _launched(self, name: str, arguments: Sequence[str]) -> Service:

@@ -171,6 +171,7 @@ def _watch(services: Services, settings: Settings, home: Path) -> NoReturn:
 
 def _tell_of_the_end(services: Services, settings: Settings, error: TransientError) -> None:
     if settings.has_alert_channels:
+        services.await_end(TELLING[0], SECONDS_TO_TELL)  # of what was to be told before
         services.begin(*TELLING, "--because", error.what)
         services.await_end(TELLING[0], SECONDS_TO_TELL)
 

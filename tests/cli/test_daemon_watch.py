@@ -28,8 +28,18 @@ def test_a_silent_daemon_is_told_after_a_while_and_again_while_it_is_silent():
         now[0] = float(step)
         watch.look()
     first = min(time for time in range(1000, 1100) if not (time - PATIENCE_SECONDS) % 30)
+    first += SECONDS_BETWEEN_LOOKS  # sure in the second look
     assert told == [first + number * SECONDS_BETWEEN_TELLINGS for number in range(4)]
     assert looks[0] == 1 + (3999 - PATIENCE_SECONDS) // SECONDS_BETWEEN_LOOKS
+
+
+def test_a_machine_that_slept_has_not_lost_its_daemon():
+    now, told = [0.0], list[float]()
+    watch = DaemonWatch(lambda: 999 < now[0] < 1020, lambda: told.append(now[0]), lambda: now[0])
+    for step in range(2000):
+        now[0] = float(step)
+        watch.look()
+    assert told == []
 
 
 def test_a_daemon_that_was_just_started_is_not_missed():

@@ -60,7 +60,8 @@ def test_a_daemon_that_hangs_or_dies_is_told_by_the_ui_and_recovers_with_the_nex
         programs.wait_for(lambda: len(hook.titles) > 1, seconds=200)
         assert hook.titles[1] == "Recovered: Dagster's daemon does not run"
         daemon_of(first).kill()
-        first.communicate(timeout=120)
+        _, error = first.communicate(timeout=120)
+        assert error.startswith("daemon ended by itself with status -9; all is stopped\n")
         assert hook.titles[2:] == ["Dagster's daemon ended"]
         second = ui(tmp_path / "state", hook)
         programs.wait_for(lambda: len(hook.titles) > 3, seconds=200)

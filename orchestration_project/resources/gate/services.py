@@ -66,11 +66,11 @@ def sending_probe(open_alerts: Callable[[], Alerts]) -> Probe:
             raise TransientError(
                 "channels did not take a test message",
                 found="; ".join(refused),
-                remedy="check these entries of ALERT_URLS, and their services",
+                remedy="check these channels' settings, and their services",
             )
         return Answer(f"taken by {', '.join(refusals)}")
 
-    return Probe("alerts", (), "sent a test message to each entry of ALERT_URLS", run)
+    return Probe("alerts", (), "sent a test message to each channel", run)
 
 
 def daemon_probe(
