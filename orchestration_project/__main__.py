@@ -26,7 +26,7 @@ COMMANDS = {
     "as-of": "the same of what a table with history held at a time",
     "artifacts": "get the bytes of a capture as they were received",
     "evidence": "make sure that an archive of evidence is whole, from the file alone",
-    "alerts": "list open alerts, or send a test to every channel",
+    "alerts": "list open alerts, send a test to every channel, check the rules",
     "ui": "Dagster's UI and daemon, until Ctrl-C",
 }
 

@@ -55,6 +55,7 @@ defs = dg.Definitions(
         finra.concentration_week,
         finra.tier_week,
         finra.trade_activity,
+        operations.alerts_asset,
         operations.artifacts,
         operations.control_tower,
         operations.evidence,

@@ -18,6 +18,7 @@ from orchestration_project.assets.finra import (
 )
 from orchestration_project.assets.operations import (
     RETRY_JOB,
+    alerts_asset,
     artifacts,
     control_tower,
     evidence,
@@ -108,8 +109,8 @@ operations_sessions = dg.define_asset_job(
 
 operations_control_tower = dg.define_asset_job(
     "operations_control_tower",
-    selection=dg.AssetSelection.assets(control_tower),
-    description="Looks how every domain stands: runs, failures, rows, lateness, state.",
+    selection=dg.AssetSelection.assets(control_tower, alerts_asset),
+    description="Looks how every domain stands, what alerts are open, and whether they arrive.",
     tags={"domain": "operations"},
 )
 

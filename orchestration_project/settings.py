@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping
 from datetime import date, datetime
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from pydantic import (
@@ -21,10 +21,13 @@ from pydantic import (
     ValidationInfo,
     field_validator,
 )
+from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
     DotEnvSettingsSource,
     EnvSettingsSource,
+    NoDecode,
+    PydanticBaseSettingsSource,
     SettingsConfigDict,
 )
 
@@ -44,6 +47,9 @@ PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy"
 
 SHORTEST_TOKEN_CHARACTERS = 20
 """A part of an alert channel's URL that is as long is taken for a token, not for a name."""
+
+NAMED_CHANNEL = "alert_url_"
+"""With this begin the names of settings that are channels of alerts."""
 
 ADDRESSES = ("database_url", "dagster_database_url")
 """Secrets because a password stands in them; where they lead to is shown."""
@@ -72,6 +78,30 @@ def _monday(day: date) -> date:
     if day.weekday() != 0:
         raise ValueError(f"{day} is a {day:%A}; FINRA's weeks start on Mondays")
     return day
+
+
+class _NamedChannels(PydanticBaseSettingsSource):
+    """Reads the settings ALERT_URL_<NAME>, of which only their users know the names."""
+
+    def __init__(self, *sources: EnvSettingsSource) -> None:
+        super().__init__(Settings)
+        self._sources = sources
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        """Return the channels of the first source that has each."""
+        found = {
+            name.removeprefix(NAMED_CHANNEL): url
+            for source in reversed(self._sources)
+            for name, url in source.env_vars.items()
+            if name.startswith(NAMED_CHANNEL) and url
+        }
+        return found or None, field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        """Return the one field that is made of them."""
+        name = "alert_url_name"
+        found, _, _ = self.get_field_value(self.settings_cls.model_fields[name], name)
+        return {name: found} if found else {}
 
 
 class Settings(BaseSettings):
@@ -232,7 +262,12 @@ class Settings(BaseSettings):
     alert_urls: SecretStr | None = Field(
         None,
         description="Who is told: Apprise URLs with blanks between, each with the least severity "
-        "that it gets before it, as in error=mailto://... (info, warning, error; default warning).",
+        "that it gets before it, as in warning=mailto://... (info, warning, error; default error).",
+    )
+    alert_url_name: Annotated[Mapping[str, SecretStr] | None, NoDecode] = Field(
+        None,
+        description="One more of these under a name of your own in place of NAME: ALERT_URL_OPS is "
+        "the channel ops of alerts.yaml.",
     )
     slack_webhook: SecretStr | None = Field(
         None,
@@ -241,6 +276,9 @@ class Settings(BaseSettings):
     )
     alert_window_hours: float = Field(
         24, gt=0, description="The same failure is told again after this long: once a day."
+    )
+    alert_rules: Path = Field(
+        Path("alerts.yaml"), description="The file of rules: who is told of what."
     )
 
     readiness_max_age_minutes: float = Field(
@@ -271,6 +309,20 @@ class Settings(BaseSettings):
         20, ge=0, description="Rate above which the demo answers 429; 0: no limit."
     )
     demo_idle_seconds: float = Field(900, gt=0, description="The demo ends after this long unused.")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Read named channels from the environment and `.env` too."""
+        read = [env_settings, dotenv_settings]
+        named = _NamedChannels(*(each for each in read if isinstance(each, EnvSettingsSource)))
+        return (init_settings, named, *read, file_secret_settings)
 
     @field_validator("finra_band_min_weeks", "finra_large_venue_weeks")
     @classmethod
@@ -303,6 +355,24 @@ class Settings(BaseSettings):
         """The entries of ALERT_URLS, and SLACK_WEBHOOK as the last of them."""
         given = (self.alert_urls, self.slack_webhook)
         return " ".join(each.get_secret_value() for each in given if each)
+
+    @property
+    def named_alert_urls(self) -> Mapping[str, str]:
+        """The entries of ALERT_URL_<NAME>, by name in lower case."""
+        given = self.alert_url_name or {}
+        return {name: url.get_secret_value() for name, url in given.items()}
+
+    @property
+    def has_alert_channels(self) -> bool:
+        """Whether anybody is told of alerts."""
+        return bool(self.every_alert_url or self.named_alert_urls)
+
+    @property
+    def alert_rules_path(self) -> Path | None:
+        """ALERT_RULES as an absolute path; None where nobody set it and the file is not there."""
+        path = from_root(self.alert_rules)
+        is_own = self.alert_rules != type(self).model_fields["alert_rules"].default
+        return path if is_own or path.exists() else None
 
     @property
     def is_demo(self) -> bool:
@@ -345,10 +415,10 @@ def _secrets(settings: Settings) -> list[str]:
     found = [os.environ[name] for name in SECRETS_OF_LIBRARIES if name in os.environ]
     urls = [os.environ[name] for name in PROXIES if name in os.environ]
     urls += [each for each in values.values() if isinstance(each, str) and "://" in each]
-    for name, value in values.items():
-        if not isinstance(value, SecretStr):
-            continue
-        text = value.get_secret_value()
+    secrets = {name: each for name, each in values.items() if isinstance(each, SecretStr)}
+    secrets |= settings.alert_url_name or {}
+    for name, secret in secrets.items():
+        text = secret.get_secret_value()
         urls += text.split()
         if "://" not in text:
             found.append(text)
@@ -380,7 +450,7 @@ def origins() -> Mapping[str, str]:
         ("file", DotEnvSettingsSource(Settings)),
         ("environment", EnvSettingsSource(Settings)),
     ):
-        given = read().keys()
+        given = {*read(), *_NamedChannels(read)()}
         found |= {name: origin for name in found if not given.isdisjoint(_names(name))}
     return found
 
@@ -423,6 +493,8 @@ def shown_values(settings: Settings) -> Mapping[str, str]:
 def _shown(name: str, value: object) -> str:
     if value is None:
         return ""
+    if isinstance(value, Mapping):  # of channels, of which just the names are shown
+        return ", ".join(sorted(value))
     text = value.get_secret_value() if isinstance(value, SecretStr) else str(value)
     if "://" in text and (name in ADDRESSES or not isinstance(value, SecretStr)):
         return without_secrets(text)

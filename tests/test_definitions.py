@@ -9,7 +9,15 @@ import yaml
 
 from orchestration_project.assets.finra import BACKFILLING, LOADING
 from orchestration_project.definitions import defs
+from orchestration_project.domains.operations.channels import channels
 from orchestration_project.domains.operations.presets import Taker, read_preset
+from orchestration_project.domains.operations.rules import (
+    Match,
+    Rule,
+    read_rules,
+    unknown_names,
+)
+from orchestration_project.resources.alerts import names_of
 from orchestration_project.settings import PROJECT_ROOT
 from orchestration_project.tables.catalogue import known_tables
 from tests import programs
@@ -95,7 +103,37 @@ def test_what_starts_runs_is_off_until_somebody_switches_it_on():
         "operations_on_undelivered_alert",
     ]
     on = [each for each in sensors if each.default_status == dg.DefaultSensorStatus.RUNNING]
-    assert [sensor.name for sensor in on] == ["operations_on_run_change"]  # it starts nothing
+    assert [sensor.name for sensor in on] == [  # they start nothing
+        "operations_on_run_change",
+        "operations_on_run_end",
+        "operations_on_undelivered_alert",
+    ]
+
+
+ALERTS_DOCS = (PROJECT_ROOT / "docs" / "alerts.md").read_text()
+SHIPPED = (PROJECT_ROOT / "alerts.yaml").read_text()
+EXAMPLES = {
+    "docs/alerts.md": re.findall(r"```yaml\n(rules:.*?)```", ALERTS_DOCS, re.DOTALL)[0],
+    "alerts.yaml": "rules:\n" + "\n".join(re.findall(r"^#   (  .*|- .*)$", SHIPPED, re.MULTILINE)),
+}
+
+
+@pytest.mark.parametrize("place", EXAMPLES)
+def test_the_examples_of_rules_can_be_used_and_name_what_there_is(place: str):
+    data, _ = channels("", {"data": "json://host"})
+    rules = read_rules(EXAMPLES[place], place, data)
+    assert [rule.name for rule in rules][:2] == [
+        "what the data team mends",
+        "known, and mended in spring",
+    ]
+    names = names_of(defs.get_repository_def())
+    assert unknown_names(rules, names) == []
+    assert names.domain == {"finra", "operations"}
+
+
+def test_the_docs_of_alerts_have_each_key_and_condition_of_a_rule():
+    rows = set(re.findall(r"^\| `(\w+)` \|", ALERTS_DOCS, re.MULTILINE))
+    assert {*Rule.model_fields, *Match.model_fields} <= rows
 
 
 def test_loading_weeks_does_not_look_at_the_calendar_which_has_a_job_of_its_own():

@@ -15,6 +15,7 @@ from orchestration_project.settings import (
     load_settings,
     origins,
     page,
+    shown_values,
     without_secrets,
 )
 
@@ -241,3 +242,21 @@ def test_the_webhook_of_slack_is_the_last_of_the_alert_urls(tmp_path: Path):
     settings = read(tmp_path, "ALERT_URLS=json://host\nSLACK_WEBHOOK=https://hooks.slack.com/x\n")
     assert settings.every_alert_url == "json://host https://hooks.slack.com/x"
     assert read(tmp_path).every_alert_url == ""
+
+
+def test_channels_of_alerts_have_names_from_the_environment_and_the_env_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("ALERT_URL_OPS", "json://hunter2")
+    monkeypatch.setenv("ALERT_URL_NONE", "")
+    settings = read(tmp_path, "alert_url_Data=info=json://d\nALERT_URL_OPS=json://file\n")
+    assert settings.named_alert_urls == {"ops": "json://hunter2", "data": "info=json://d"}
+    assert (settings.alert_urls, origins()["alert_url_name"]) == (None, "environment")
+    assert "hunter2" not in f"{settings!r} {settings.model_dump_json()} {shown_values(settings)}"
+    assert shown_values(settings)["alert_url_name"] == "data, ops"
+    assert read(tmp_path, "ALERT_URL_NAME=json://x\n").named_alert_urls["name"] == "json://x"
+
+
+def test_the_file_of_rules_need_not_be_there_unless_somebody_names_one(tmp_path: Path):
+    assert read(tmp_path).alert_rules_path == PROJECT_ROOT / "alerts.yaml"
+    assert read(tmp_path, "ALERT_RULES=none.yaml\n").alert_rules_path == PROJECT_ROOT / "none.yaml"

@@ -1,10 +1,18 @@
-"""`alerts`: the open alerts as a table, or a test message to every channel."""
+"""`alerts`: the open alerts as a table, a test message to every channel, the rules checked."""
 
 import argparse
 from collections.abc import Sequence
 
+from orchestration_project.cli.execution import repository
+from orchestration_project.cli.full_disk import full_disk_explained
 from orchestration_project.domains.operations.messages import cut, trial_message
-from orchestration_project.resources.alerts import Alerts, Standing
+from orchestration_project.domains.operations.rules import Rule, unknown_names
+from orchestration_project.errors import OrchestrationError, TransientError
+from orchestration_project.instance.storage import open_instance
+from orchestration_project.resources.alerts import Alerts, Standing, names_of
+from orchestration_project.resources.alerts.conditions import Seen, failed_daemon, see
+from orchestration_project.resources.alerts.watching import watch
+from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.providers import open_alerts
 from orchestration_project.settings import load_settings
 
@@ -13,17 +21,32 @@ LONGEST_TITLE = 80
 
 
 def main(arguments: Sequence[str]) -> int:
-    """List, or test; return 1 if a channel did not take the test message, or there is none."""
+    """List, test, check or watch; return 1 if a message was not taken, or anything is not well.
+
+    Raises:
+        ConfigurationError: A channel or the rules cannot be used; what can was.
+    """
     parser = argparse.ArgumentParser(
         prog="python -m orchestration_project alerts",
         description="Show what is not well, or find out whether alerts reach their channels.",
     )
     parser.add_argument(
-        "what", choices=["list", "test"], help="list open alerts, or send a test to every channel"
+        "what",
+        choices=[*COMMANDS, WATCH],
+        help="list open alerts, send a test to every channel, check the rules, or watch: look "
+        "once at daemon, queue and disk from outside of the daemon, and tell",
+    )
+    parser.add_argument(
+        "--because", default="", metavar="TEXT", help="of watch: tell that the daemon ended, so"
     )
     options = parser.parse_args(arguments)
     alerts = open_alerts(load_settings())
-    return _test(alerts) if options.what == "test" else _list(alerts)
+    if options.what == WATCH:
+        return _watch(alerts, options.because)
+    status = COMMANDS[options.what](alerts)
+    if alerts.policy.problem:
+        raise alerts.policy.problem
+    return status
 
 
 def _test(alerts: Alerts) -> int:
@@ -35,6 +58,51 @@ def _test(alerts: Alerts) -> int:
         reason = refusals[channel.name]
         _say(f"{channel.name} ({channel.least} and worse): {reason or 'taken'}")
     return int(any(refusals.values()))
+
+
+def _check(alerts: Alerts) -> int:
+    policy = alerts.policy
+    for rule in policy.rules:
+        _say(_rule(rule))
+    unknown = unknown_names(policy.rules, names_of(repository()))
+    _say("\n".join(unknown) or "every name in them is one of the project")
+    return int(bool(unknown))
+
+
+def _watch(alerts: Alerts, because: str) -> int:
+    seen = see([failed_daemon(_end(because))], Clock()) if because else _seen(alerts)
+    for each in seen:
+        _say(f"{each.problem.kind}: {each.finding.outcome}: {each.finding.got}")
+    _say("\n".join(watch(alerts, seen)))
+    return int(any(each.is_bad for each in seen))
+
+
+def _end(because: str) -> TransientError:
+    return TransientError(
+        "Dagster's daemon ended",
+        found=because,
+        remedy="read the logs below STATE_DIR; start it again: make ui, or dagster-daemon run",
+    )
+
+
+def _seen(alerts: Alerts) -> Sequence[Seen]:
+    try:
+        with full_disk_explained(load_settings()), open_instance() as instance:
+            return see(alerts.conditions(instance), Clock())
+    except OrchestrationError as error:  # the storage that the daemon needs cannot be used
+        return see([failed_daemon(error)], Clock())
+
+
+def _rule(rule: Rule) -> str:
+    about = rule.match.model_dump(exclude_defaults=True)
+    conditions = [f"{name} {_words(value)}" for name, value in about.items()]
+    whom = "each channel by its severity" if rule.channels is None else _words(rule.channels)
+    after = "; then no other rule" if rule.stop else ""
+    return f"{rule.name}: {'; '.join(conditions) or 'all'} -> {whom or 'nobody'}{after}"
+
+
+def _words(value: str | Sequence[str]) -> str:
+    return value if isinstance(value, str) else ", ".join(value)
 
 
 def _list(alerts: Alerts) -> int:
@@ -71,3 +139,7 @@ def _table(rows: Sequence[tuple[str, ...]]) -> str:
 
 def _say(text: str) -> None:
     print(text)  # noqa: T201 - a command talks to its user
+
+
+COMMANDS = {"list": _list, "test": _test, "check": _check}
+WATCH = "watch"

@@ -28,10 +28,9 @@ def execute(
     Raises:
         KeyboardInterrupt: Somebody pressed Ctrl-C, of which Dagster makes a failed run.
     """
-    repository = ReconstructableRepository.for_module(DEFINITIONS, "defs", str(PROJECT_ROOT))
     marks = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
     result = dg.execute_job(
-        repository.get_reconstructable_job(job),
+        _repository().get_reconstructable_job(job),
         instance,
         run_config={**QUIET, **(config or {})},
         tags=own_run_tags() | dict(zip(marks, between or (), strict=False)),
@@ -70,3 +69,12 @@ def _errors(result: dg.JobExecutionResult) -> Iterator[SerializableErrorInfo]:
         while error is not None:
             yield error
             error = error.cause
+
+
+def repository() -> dg.RepositoryDefinition:
+    """Return all that there is to run."""
+    return _repository().get_definition()
+
+
+def _repository() -> ReconstructableRepository:
+    return ReconstructableRepository.for_module(DEFINITIONS, "defs", str(PROJECT_ROOT))

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import IO, NamedTuple, NoReturn, Self
@@ -46,6 +46,7 @@ class Services:
         self._environment = environment
         self._lock = lock
         self._services: list[Service] = []
+        self._passing: dict[str, Service] = {}
         self._children: dict[str, list[psutil.Process]] = {}
         self._is_asked_to_stop = False
 
@@ -72,11 +73,28 @@ class Services:
             self._reap()
             time.sleep(POLL_SECONDS)
         if self._watcher.returncode:
-            end_groups([service.process.pid for service in self._services])
+            started = [*self._services, *self._passing.values()]
+            end_groups([service.process.pid for service in started])
         self._reap()
 
     def start(self, name: str, *arguments: str) -> None:
         """Start ``python -m arguments``; its output is kept, and that of the time before."""
+        self._services.append(self._launched(name, arguments))
+
+    def begin(self, name: str, *arguments: str) -> None:
+        """Start a program in the same way that ends by itself, unless it is still at work."""
+        before = self._passing.get(name)
+        if before is None or before.process.poll() is not None:
+            self._passing[name] = self._launched(name, arguments)
+
+    def await_end(self, name: str, seconds: float) -> None:
+        """Wait for the end of a program, if it was begun; at most so long."""
+        deadline = time.monotonic() + seconds
+        begun = self._passing.get(name)
+        while begun and begun.process.poll() is None and time.monotonic() < deadline:
+            time.sleep(POLL_SECONDS)
+
+    def _launched(self, name: str, arguments: Sequence[str]) -> Service:
         log = self._logs / f"{name}.log"
         if log.exists():
             log.replace(log.with_suffix(".previous.log"))
@@ -90,8 +108,8 @@ class Services:
                 stderr=subprocess.STDOUT,
                 process_group=0,
             )
-        self._services.append(Service(name, process, log))
         _stdin(self._watcher).write(f"{process.pid}\n".encode())
+        return Service(name, process, log)
 
     def needs_its_child(self, name: str) -> None:
         """From now on take a program that is left without any child process for one that ended."""
@@ -108,10 +126,11 @@ class Services:
             self._refuse_to_wait()
             time.sleep(POLL_SECONDS)
 
-    def watch(self, meanwhile: Callable[[], None]) -> NoReturn:
+    def watch(self, meanwhile: Callable[[], object]) -> NoReturn:
         """Wait as `wait_until` does, for ever, and call ``meanwhile`` over and over."""
         while True:
             meanwhile()
+            self._reap()
             self._refuse_to_wait()
             time.sleep(POLL_SECONDS)
 
@@ -140,7 +159,7 @@ class Services:
 
     def _reap(self) -> None:
         """Collect ended programs, which would keep their groups in existence."""
-        for service in self._services:
+        for service in [*self._services, *self._passing.values()]:
             service.process.poll()
 
 

@@ -13,19 +13,30 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, NoReturn
 
 import yaml
 
+from orchestration_project.cli.daemon_watch import DaemonWatch, is_silent
 from orchestration_project.cli.full_disk import DiskWatch, full_disk_explained
 from orchestration_project.cli.services import Services, Stopped
-from orchestration_project.errors import ConfigurationError
+from orchestration_project.errors import ConfigurationError, TransientError
 from orchestration_project.instance.storage import open_instance
 from orchestration_project.resources.finra.demo import retire_demo
 from orchestration_project.resources.state import state_folder
-from orchestration_project.settings import PROJECT_ROOT, child_environment, load_settings
+from orchestration_project.settings import (
+    PROJECT_ROOT,
+    Settings,
+    child_environment,
+    load_settings,
+)
 
 DEFINITIONS = "orchestration_project.definitions"
+
+TELLING = ("alerts-watch", "orchestration_project", "alerts", "watch")
+"""The log, and the command that tells what is not well beside the runs."""
+
+SECONDS_TO_TELL = 60.0
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -47,6 +58,9 @@ def main(arguments: Sequence[str]) -> int:
                 sys.stdout.write(
                     "Stopping; runs in progress are ended, and tried again at the next start.\n"
                 )
+            except TransientError as error:
+                _tell_of_the_end(services, settings, error)
+                raise
     retire_demo(settings)
     return 0
 
@@ -135,8 +149,31 @@ def _serve(services: Services, home: Path, host: str, port: int) -> None:
     services.wait_until(lambda: _answers(host, port))
     sys.stdout.write(f"Dagster UI: http://{host}:{port} (Ctrl-C stops it)\n")
     sys.stdout.flush()
-    disk = DiskWatch(home, lambda words: os.write(sys.stdout.fileno(), words.encode()))
-    services.watch(disk.look)
+    _watch(services, settings, home)
+
+
+def _watch(services: Services, settings: Settings, home: Path) -> NoReturn:
+    """Watch the programs, the disk and the daemon; who is told of alerts hears of these."""
+
+    def tell() -> None:
+        if settings.has_alert_channels:
+            services.begin(*TELLING)
+
+    def tell_of_disk(words: str) -> None:
+        os.write(sys.stdout.fileno(), words.encode())
+        tell()
+
+    with open_instance() as instance:
+        disk = DiskWatch(home, tell_of_disk)
+        daemon = DaemonWatch(lambda: is_silent(instance), tell)
+        services.watch(lambda: (disk.look(), daemon.look()))
+
+
+def _tell_of_the_end(services: Services, settings: Settings, error: TransientError) -> None:
+    if settings.has_alert_channels:
+        services.await_end(TELLING[0], SECONDS_TO_TELL)  # of what was to be told before
+        services.begin(*TELLING, "--because", error.what)
+        services.await_end(TELLING[0], SECONDS_TO_TELL)
 
 
 def _workspace(home: Path, code_port: int) -> Path:

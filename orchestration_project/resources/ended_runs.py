@@ -103,6 +103,7 @@ def read_run(instance: dg.DagsterInstance, end: RunEnd) -> EndedRun | None:
         refused=refused,
         checks=_checks(happened),
         notices=_notices(happened),
+        together=_together(planned, speaks),
         error=error_of(happened) if end.outcome == "failure" else "",
     )
 
@@ -118,6 +119,16 @@ def _planned(event: dg.DagsterEvent) -> list[Unit]:
 def _speakers(planned: Iterable[tuple[str | None, Unit]]) -> Mapping[str | None, str]:
     """Return for each step the first of its assets by name, which stands for all of them."""
     return {step: unit.asset for step, unit in sorted(planned, key=lambda each: each[1])[::-1]}
+
+
+def _together(
+    planned: Iterable[tuple[str | None, Unit]], speaks: Mapping[str | None, str]
+) -> Mapping[str, frozenset[str]]:
+    """Return all assets of a step by the one that stands for them."""
+    found: dict[str, set[str]] = {}
+    for step, unit in planned:
+        found.setdefault(speaks[step], set()).add(unit.asset)
+    return {asset: frozenset(assets) for asset, assets in found.items()}
 
 
 def _made_and_refused(

@@ -17,7 +17,7 @@ import dagster as dg
 from sqlalchemy.engine import URL
 
 from orchestration_project.domains.operations.channels import channels
-from orchestration_project.resources.alerts import Alerts, Links
+from orchestration_project.resources.alerts import Alerts, Condition, Links, read_policy
 from orchestration_project.resources.artifacts import (
     ArtifactStore,
     FolderStore,
@@ -36,6 +36,7 @@ from orchestration_project.resources.gate.clock_skew import (
     time_of_database,
     time_of_server,
 )
+from orchestration_project.resources.gate.queue import queue_probe
 from orchestration_project.resources.gate.services import (
     alerts_probe,
     code_server_probe,
@@ -111,18 +112,32 @@ def _database_url(settings: Settings) -> str | URL:
 
 
 def open_alerts(settings: Settings) -> Alerts:
-    """Return who is told of alerts, and where they are kept; opens nothing yet.
-
-    Raises:
-        ConfigurationError: An entry of ALERT_URLS is malformed.
-    """
+    """Return who is told of alerts, and where they are kept; opens nothing yet."""
     return Alerts(
-        channels(settings.every_alert_url),
+        read_policy(
+            settings.alert_rules_path,
+            *channels(settings.every_alert_url, settings.named_alert_urls),
+            window=timedelta(hours=settings.alert_window_hours),
+        ),
         lambda: open_warehouse(settings),
         clock=open_clock(settings),
-        window=timedelta(hours=settings.alert_window_hours),
         links=Links(without_secrets(settings.ui_url)),  # they go to people
+        conditions=partial(_conditions, settings),
     )
+
+
+def _conditions(settings: Settings, instance: dg.DagsterInstance) -> Sequence[Condition]:
+    """Return what alerts tell of though no run ends by it."""
+    real_time = Clock()
+    return [
+        Condition("daemon_silent", daemon_probe(lambda: instance, real_time, is_missed=True)),
+        Condition("queue_stuck", queue_probe(lambda: instance, real_time)),
+        Condition("disk_low", _disk_probe(settings)),
+    ]
+
+
+def _disk_probe(settings: Settings) -> Probe:
+    return disk_probe(partial(_written_places, settings), settings.disk_headroom_mib)
 
 
 def open_http(settings: Settings, **options: Any) -> HttpClient:
@@ -177,7 +192,7 @@ def open_probes(settings: Settings, instance: Callable[[], dg.DagsterInstance]) 
         database_probe(
             partial(unprepared_warehouse, settings), partial(open_warehouse, settings), real_time
         ),
-        disk_probe(partial(_written_places, settings), settings.disk_headroom_mib),
+        _disk_probe(settings),
         artifacts_probe(partial(open_store, settings)),
         finra_probe(
             partial(_opened_finra, settings, asks_anyway=True),

@@ -13,7 +13,7 @@ from orchestration_project.jobs import (
     operations_reconcile,
     operations_verify,
 )
-from orchestration_project.resources.alerts import Alerts
+from orchestration_project.resources.alerts import Alerts, names_of
 from orchestration_project.resources.alerts.watching import first_look, look
 from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.ledger import Ledger, follow
@@ -22,20 +22,29 @@ from orchestration_project.resources.warehouse import Warehouse
 SECONDS_BETWEEN_LOOKS = 30
 
 
-@dg.sensor(minimum_interval_seconds=SECONDS_BETWEEN_LOOKS)
+@dg.sensor(
+    minimum_interval_seconds=SECONDS_BETWEEN_LOOKS,
+    default_status=dg.DefaultSensorStatus.RUNNING,  # it starts nothing
+)
 def operations_on_run_end(
     context: dg.SensorEvaluationContext, alerts: dg.ResourceParam[Alerts]
 ) -> dg.SkipReason:
-    """Store the alerts that ended runs, their checks, and failing sensors and schedules raise."""
+    """Store the alerts that ended runs, checks, failing ticks, queue, disk and daemon raise."""
     if context.cursor is None:
         found = first_look(context.instance)
     else:
-        found = look(context.instance, alerts, Progress.model_validate_json(context.cursor))
+        repository = context.repository_def
+        names = names_of(repository) if repository else None
+        progress = Progress.model_validate_json(context.cursor)
+        found = look(context.instance, alerts, progress, names)
     context.update_cursor(found.progress.model_dump_json())
     return dg.SkipReason(found.said)
 
 
-@dg.sensor(minimum_interval_seconds=SECONDS_BETWEEN_LOOKS)
+@dg.sensor(
+    minimum_interval_seconds=SECONDS_BETWEEN_LOOKS,
+    default_status=dg.DefaultSensorStatus.RUNNING,  # it starts nothing
+)
 def operations_on_undelivered_alert(alerts: dg.ResourceParam[Alerts]) -> dg.SkipReason:
     """Send stored alerts to their channels, again and again until they are taken."""
     with alerts.inbox() as inbox:

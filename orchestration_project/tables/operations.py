@@ -30,7 +30,7 @@ operations_alerts = table(
     "operations_alerts",
     "One row per alert: what people are told about a run, a sensor, or what is well again.",
     text("alert_id", "First 128 bits of the SHA-256 of kind and cause, hex", key=True),
-    text("kind", "failed, held_back, job_failed, check, tick_failed, recovered or a notice's kind"),
+    text("kind", "What is not well, recovered, or what a notice tells; docs/alerts.md has them"),
     text("severity", "info, warning or error"),
     text("title", "One line"),
     text("body", "What failed, why, what to do, and links"),
@@ -53,12 +53,26 @@ operations_alert_deliveries = table(
     "operations_alert_deliveries",
     "One row per alert and channel that it is for.",
     text("alert_id", "The alert", key=True),
-    text("channel", "Scheme and place of the entry in ALERT_URLS, such as mailto-2", key=True),
-    text("state", "pending (also after attempts in vain), delivered or failed (given up)"),
+    text("channel", "Its name, such as ops, or mailto-2 for an entry of ALERT_URLS", key=True),
+    text(
+        "state",
+        "pending (also after attempts in vain), delivered, failed (given up) or told_before (too "
+        "lately by an earlier alert to be told again)",
+    ),
     count("attempt_count", "Attempts begun"),
     text("last_error", "Why the latest attempt was in vain, without secrets", optional=True),
     moment("next_attempt_at", "UTC time from which on it is tried (again)"),
     moment("delivered_at", "UTC time at which the channel took it", optional=True),
+    text("rule", "Rule by which it is for the channel; NULL: from before rules", optional=True),
+    moment(
+        "told_at", "Of told_before: UTC time at which the earlier alert was raised", optional=True
+    ),
+    moment("failed_at", "UTC time of the latest attempt in vain, or when given up", optional=True),
+    count(
+        "digest_count",
+        "Alerts in the message that the channel took, 1: just this; NULL: none yet, or unknown",
+        optional=True,
+    ),
 )
 
 operations_evaluations = table(

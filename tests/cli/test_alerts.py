@@ -1,12 +1,17 @@
 """The command `alerts`, with real receivers."""
 
 import pytest
+from sqlalchemy import select
 
 from orchestration_project.__main__ import main
 from orchestration_project.domains.operations.alerts import Decision, Problem
 from orchestration_project.domains.operations.messages import Message
 from orchestration_project.resources.providers import open_alerts
 from orchestration_project.settings import load_settings
+from orchestration_project.tables.operations import (
+    operations_alert_deliveries,
+    operations_alerts,
+)
 from tests.programs import free_port, from_then_on
 from tests.receivers import http_receiver, mail_receiver
 
@@ -15,10 +20,10 @@ TITLE = "Test: alerts of orchestration_project reach you here"
 
 def test_a_test_reaches_every_channel_and_tells_of_each(desk, monkeypatch, capsys):
     with http_receiver() as hook, mail_receiver() as mailbox:
-        monkeypatch.setenv("ALERT_URLS", f"error={hook.url()} {mailbox.url}")
+        monkeypatch.setenv("ALERT_URLS", f"warning={hook.url()} {mailbox.url}")
         assert main(["alerts", "test"]) == 0
         assert capsys.readouterr().out == (
-            "json-1 (error and worse): taken\nmailto-2 (warning and worse): taken\n"
+            "json-1 (warning and worse): taken\nmailto-2 (error and worse): taken\n"
         )
         (posted,) = hook.received
         assert (posted["title"], posted["type"]) == (TITLE, "info")
@@ -41,10 +46,10 @@ def test_a_test_fails_if_a_channel_does_not_take_it_or_there_is_none(desk, monke
         monkeypatch.setenv("ALERT_URLS", f"{hook.url('secret')} {down} nosuch://secret")
         assert main(["alerts", "test"]) == 1
     assert capsys.readouterr().out.splitlines() == [
-        "json-1 (warning and worse): json-1 did not take an alert: HTTP 404",
-        "json-2 (warning and worse): json-2 did not take an alert: no connection, no answer, or a "
+        "json-1 (error and worse): json-1 did not take an alert: HTTP 404",
+        "json-2 (error and worse): json-2 did not take an alert: no connection, no answer, or a "
         "refusal",
-        "nosuch-3 (warning and worse): entry 3 of ALERT_URLS cannot be used: a URL that Apprise "
+        "nosuch-3 (error and worse): entry 3 of ALERT_URLS cannot be used: a URL that Apprise "
         "cannot use",
     ]
     monkeypatch.delenv("ALERT_URLS")
@@ -82,11 +87,11 @@ def test_a_delivery_whose_process_died_is_made_again_after_the_lease(desk, monke
         store("a", Problem("failed", "finra/otc_weekly", "T1|2026-01-05"))
         alerts = open_alerts(load_settings())
         with alerts.inbox() as inbox:
-            (delivery,) = inbox.due("json-1", 10)
-            assert inbox.claim(delivery)
-            assert not inbox.claim(delivery)  # nor can another process
+            waiting = inbox.due("json-1")
+            assert inbox.claim(waiting) == waiting
+            assert inbox.claim(waiting) == []  # nor can another process
             if died == "after it was sent":
-                alerts.send_to_all(delivery.message)
+                alerts.send_to_all(waiting[0].message)
             assert alerts.deliver(inbox) == (0, {})
         monkeypatch.setenv("CLOCK_NOW", from_then_on("2026-03-02T15:06"))
         alerts = open_alerts(load_settings())
@@ -94,6 +99,114 @@ def test_a_delivery_whose_process_died_is_made_again_after_the_lease(desk, monke
             assert alerts.deliver(inbox) == (1, {})
             assert alerts.deliver(inbox) == (0, {})
         assert len(hook.received) == (2 if died == "after it was sent" else 1)
+
+
+def test_a_flood_is_one_message_and_a_row_for_each(desk, monkeypatch):
+    def deliver(time: str = "") -> tuple[int, dict[str, str]]:
+        if time:
+            monkeypatch.setenv("CLOCK_NOW", from_then_on(f"2026-03-02T{time}"))
+        alerts = open_alerts(load_settings())
+        with alerts.inbox() as inbox:
+            return alerts.deliver(inbox)
+
+    monkeypatch.setenv("CLOCK_NOW", from_then_on("2026-03-02T15:00"))
+    with http_receiver() as hook:
+        monkeypatch.setenv("ALERT_URLS", hook.url())
+        for number in range(30):
+            store(str(number), Problem("failed", "finra/otc_weekly", str(number)))
+        assert deliver() == (0, {})  # more may come
+        hook.status = 500
+        assert deliver("15:02") == (0, {"json-1": "json-1 did not take an alert: HTTP 500"})
+        hook.status = 200
+        assert deliver("15:10") == (30, {})
+        assert deliver("15:11") == (0, {})
+        assert hook.titles == ["30 alerts at once: 30 failed"]
+    d, a = operations_alert_deliveries.c, operations_alerts.c
+    with desk.warehouse.reading() as connection:
+        told = select(d.state, d.attempt_count, d.digest_count, d.rule)
+        rows = connection.execute(told).all()
+        assert len(connection.execute(select(a.alert_id)).all()) == 30
+    assert [tuple(row) for row in rows] == [("delivered", 2, 30, "everything")] * 30
+
+
+RULES = """
+rules:
+  - {name: ops, match: {domain: [finra, operations], severity: error}, channels: [json-1]}
+  - {name: quiet, match: {check: has_no_rejects}, channels: [], stop: true}
+  - {name: rest}
+"""
+
+
+def test_a_check_of_the_rules_shows_them_and_the_names_that_the_project_does_not_have(
+    desk, monkeypatch, capsys, tmp_path
+):
+    monkeypatch.setenv("ALERT_URLS", "json://127.0.0.1:1")
+    assert main(["alerts", "check"]) == 0
+    assert capsys.readouterr().out.startswith("everything: all -> each channel by its severity\n")
+    rules = tmp_path / "rules.yaml"
+    rules.write_text(RULES)
+    monkeypatch.setenv("ALERT_RULES", str(rules))
+    assert main(["alerts", "check"]) == 1
+    assert capsys.readouterr().out.splitlines() == [
+        "ops: domain finra, operations; severity error -> json-1",
+        "quiet: check has_no_rejects -> nobody; then no other rule",
+        "rest: all -> each channel by its severity",
+        "rule quiet: match.check: the project has no check has_no_rejects",
+    ]
+    rules.write_text(RULES.replace("json-1", "json-9"))
+    assert main(["alerts", "check"]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith(f"the rules of alerts in {rules} cannot be used")
+    assert "rule ops: channels: there is no channel json-9, but json-1" in error
+
+
+@pytest.mark.parametrize("text", ["rules: [", "rules: [{name: x, channels: [nobody]}]", None])
+def test_with_rules_that_cannot_be_used_every_channel_is_told(desk, monkeypatch, tmp_path, text):
+    rules = tmp_path / "rules.yaml"
+    if text is not None:
+        rules.write_text(text)
+    monkeypatch.setenv("ALERT_RULES", str(rules))
+    with http_receiver() as hook:
+        monkeypatch.setenv("ALERT_URLS", hook.url())
+        store("a", Problem("failed", "finra/otc_weekly", "T1|2026-01-05"))
+        alerts = open_alerts(load_settings())
+        with alerts.inbox() as inbox:
+            assert alerts.deliver(inbox) == (1, {})
+        assert str(rules) in str(alerts.policy.problem)
+        assert len(hook.titles) == 1
+
+
+def test_a_look_from_outside_tells_of_disk_and_daemon_and_of_their_recovery(
+    desk, monkeypatch, capsys
+):
+    with http_receiver() as hook:
+        monkeypatch.setenv("ALERT_URLS", hook.url())
+        monkeypatch.setenv("DISK_HEADROOM_MIB", str(10**9))
+        assert main(["alerts", "watch"]) == 1
+        monkeypatch.delenv("DISK_HEADROOM_MIB")
+        assert main(["alerts", "watch", "--because", "daemon ended by itself"]) == 1
+        output = capsys.readouterr().out
+        assert "disk_low: failed: a disk is nearly full" in output
+        assert "daemon_silent: failed: Dagster's daemon ended; found daemon ended by" in output
+        assert main(["alerts", "watch"]) == 0
+        assert hook.titles[:2] == ["A disk is nearly full", "Dagster's daemon ended"]
+        assert sorted(hook.titles[2:]) == [
+            "Recovered: A disk is nearly full",
+            "Recovered: Dagster's daemon ended",
+        ]
+
+
+def test_a_look_from_outside_tells_directly_where_alerts_cannot_be_stored(
+    desk, monkeypatch, capsys, tmp_path
+):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("DATABASE_SCHEMA", "")
+    monkeypatch.setenv("DATABASE_URL", f"sqlite:///{tmp_path}/file/lost.sqlite")
+    with http_receiver() as hook:
+        monkeypatch.setenv("ALERT_URLS", hook.url())
+        main(["alerts", "watch"])
+        assert hook.titles == ["The database cannot be used: nothing lands, and alerts wait"]
+    assert "alerts cannot be stored; told of it: json-1." in capsys.readouterr().out
 
 
 def test_what_waits_for_a_channel_that_is_gone_is_given_up(desk, monkeypatch):

@@ -34,7 +34,7 @@ def test_it_shows_a_line_for_each_dependency_and_what_to_do_about_one_that_fails
     assert main(["verify"]) == 1
     shown = capsys.readouterr().out
     assert "alerts       FAILED" in shown
-    assert "what to do: check these entries of ALERT_URLS" in shown
+    assert "what to do: check these settings, their services, and the rules" in shown
     assert "  ALERT_URLS: '' -> '***' (environment)" in shown
     assert "hunter2" not in shown
 

@@ -10,12 +10,15 @@ from pathlib import Path
 import dagster as dg
 import pytest
 from alembic import command
+from dagster import DagsterRunStatus as Status
+from dagster._core.remote_origin import RemoteJobOrigin
 from dagster._daemon.types import DaemonHeartbeat
 from sqlalchemy import select
 
 from orchestration_project.domains.operations.readiness import Finding
 from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.gate import examine
+from orchestration_project.resources.gate.queue import queue_probe
 from orchestration_project.resources.providers import open_probes, open_warehouse
 from orchestration_project.resources.warehouse import Warehouse
 from orchestration_project.resources.warehouse.migrating import migration_config
@@ -247,6 +250,36 @@ def test_a_daemon_is_missed_once_something_waits_for_it(look: Look, instance):
     heard(instance, seconds_ago=200)
     found = look("daemon")
     assert (found.outcome, "heard 20" in found.got) == ("failed", True)
+
+
+def queue(instance: dg.DagsterInstance, hours_on: float) -> Finding:
+    """Look at the queue as it will be in so many hours, if nothing happens until then."""
+    later = Clock(Clock().now() + timedelta(hours=hours_on))
+    return examine(queue_probe(lambda: instance, later), Clock(), "abc").finding
+
+
+def test_a_queue_is_stuck_when_a_run_waits_and_no_other_starts_or_ends(instance):
+    assert queue(instance, 2).outcome == "passed"
+    origin = RemoteJobOrigin(add_sensor(instance, "s").origin.repository_origin, "shop_orders")
+    waits = dg.DagsterRun("shop_orders", status=Status.QUEUED, remote_job_origin=origin)
+    instance.add_run(waits)
+    assert queue(instance, 0.5).outcome == "passed"
+    found = queue(instance, 2)
+    assert (found.outcome, "found 1 runs wait, the first since" in found.got) == ("failed", True)
+    instance.add_run(dg.DagsterRun("shop_orders", status=Status.STARTED))
+    assert queue(instance, 0.9).outcome == "passed"
+    assert queue(instance, 2).outcome == "failed"  # it has hung since it started
+
+
+def test_a_queue_that_moves_is_not_stuck_however_long_it_is(instance):
+    origin = RemoteJobOrigin(add_sensor(instance, "s").origin.repository_origin, "shop_orders")
+    now = Clock().now()
+    with dg.instance_for_test() as other:
+        waits = dg.DagsterRun("a", status=Status.QUEUED, remote_job_origin=origin)
+        other.run_storage.add_historical_run(waits, now - timedelta(hours=9))
+        assert queue(other, 0).outcome == "failed"
+        other.add_run(dg.DagsterRun("b", status=Status.SUCCESS))
+        assert queue(other, 0).got == "runs wait, and others start or end meanwhile"
 
 
 def test_a_code_server_is_looked_for_while_a_ui_runs_and_missed_if_it_does_not_answer(

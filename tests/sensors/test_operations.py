@@ -2,14 +2,17 @@
 
 import json
 import logging
+import time
 from pathlib import Path
 from urllib.parse import quote
 
 import dagster as dg
 import psycopg
 import pytest
+from dagster._daemon.types import DaemonHeartbeat
 from sqlalchemy import select
 
+from orchestration_project.assets.operations import alerts_asset
 from orchestration_project.definitions import defs
 from orchestration_project.domains.operations.progress import LOOKS_FOR_A_RETRY
 from orchestration_project.resources.providers import RESOURCES
@@ -17,13 +20,14 @@ from orchestration_project.sensors.operations import (
     operations_on_run_end,
     operations_on_undelivered_alert,
 )
+from orchestration_project.tables.alert_states import operations_alert_states
 from orchestration_project.tables.operations import (
     operations_alert_deliveries,
     operations_alerts,
 )
 from tests import databases
 from tests.programs import from_then_on
-from tests.receivers import http_receiver
+from tests.receivers import http_receiver, mail_receiver
 
 HELD_BACK = "T2|2025-12-01"
 GOOD = ("T2|2025-11-24", "T2|2025-12-08")
@@ -69,12 +73,16 @@ class Watch:
         self.instance = instance
         self.url = url
         self.cursor = None
+        self.repository = None
         self.look()
 
     def look(self) -> str:
         with dg.build_resources({"alerts": RESOURCES["alerts"]}, self.instance) as resources:
             context = dg.build_sensor_context(
-                self.instance, self.cursor, resources=resources._asdict()
+                self.instance,
+                self.cursor,
+                resources=resources._asdict(),
+                repository_def=self.repository,
             )
             said = operations_on_run_end(context)
             self.cursor = context.cursor
@@ -260,7 +268,9 @@ def test_notices_of_materializations_are_told(watch, hook, instance):
 
 def test_each_channel_gets_what_is_as_severe_as_it_wants(watch, hook, instance, monkeypatch):
     with http_receiver() as all_, http_receiver() as usual, http_receiver() as errors:
-        monkeypatch.setenv("ALERT_URLS", f"INFO={all_.url()} {usual.url()}\n error={errors.url()}")
+        monkeypatch.setenv(
+            "ALERT_URLS", f"INFO={all_.url()} warning={usual.url()}\n {errors.url()}"
+        )
         shop(instance, "a", notice="10 orders", notice_kind="landed")
         shop(instance, "a", stale="yes")
         shop(instance, "b", broken="yes")
@@ -272,6 +282,61 @@ def test_each_channel_gets_what_is_as_severe_as_it_wants(watch, hook, instance, 
         assert usual.titles[:2] == [names[1], failed]
         assert errors.titles[0] == failed
         assert [len(each.titles) for each in (all_, usual, errors)] == [4, 3, 2]
+
+
+@BOTH
+def test_rules_choose_the_channels_that_hear_of_it_and_of_its_recovery(
+    watch, hook, instance, monkeypatch, tmp_path
+):
+    rules = tmp_path / "alerts.yaml"
+    monkeypatch.setenv("ALERT_RULES", str(rules))
+    rules.write_text(
+        """
+        rules:
+          - name: till
+            match: {asset: shop/orders, kind: failed, job: shop_orders}
+            channels: [till, desk]
+            stop: true
+          - {name: silent, match: {check: has_recent_orders}, channels: [], stop: true}
+          - {name: late news, match: {severity: error}, channels: [desk], recovered: false}
+        """
+    )
+    with http_receiver() as till, mail_receiver() as desk:
+        monkeypatch.setenv("ALERT_URL_TILL", till.url())
+        monkeypatch.setenv("ALERT_URL_DESK", desk.url)
+        shop(instance, "a", broken="yes")
+        shop(instance, "b", stale="yes")
+        told(watch, hook)
+        shop(instance, "a")
+        shop(instance, "b")
+        told(watch, hook)
+        assert hook.titles == []
+        expected = ["shop_orders failed: a", "Recovered: shop_orders failed: a"]
+        assert till.titles == expected
+        assert [mail["Subject"] for mail in desk.received] == expected
+    silent = "Check failed: shop/orders has_recent_orders"
+    assert ("recovered", silent) in watch.alerts("state", "title")
+
+
+def test_a_channel_is_told_again_after_its_rules_window_and_others_are_not(
+    watch, hook, instance, monkeypatch, tmp_path
+):
+    rules = tmp_path / "alerts.yaml"
+    monkeypatch.setenv("ALERT_RULES", str(rules))
+    rules.write_text(
+        "rules: [{name: often, channels: [often], window_hours: 1}, {name: everything}]"
+    )
+    with http_receiver() as often:
+        monkeypatch.setenv("ALERT_URL_OFTEN", often.url())
+        for time in ("15:00", "15:30", "16:30"):
+            monkeypatch.setenv("CLOCK_NOW", from_then_on(f"2026-03-02T{time}"))
+            shop(instance, "a", broken="yes")
+            told(watch, hook)
+        shop(instance, "a")
+        told(watch, hook)
+        title = "shop_orders failed: a"
+        assert often.titles == [title, title, f"Recovered: {title}"]
+        assert hook.titles == [title, f"Recovered: {title}"]
 
 
 def test_a_run_that_never_started_is_told(watch, hook, instance):
@@ -337,8 +402,12 @@ def test_a_channel_that_is_down_loses_nothing_and_gets_it_once_when_it_is_back(
     assert watch.deliver() == "Sent 1 alerts; still waiting: none."
     assert watch.deliver() == "Sent 0 alerts; still waiting: none."
     assert hook.titles == ["shop_orders failed: a"]
-    assert databases.rows(url, select(d.c.state, d.c.attempt_count, d.c.last_error)) == [
-        ("delivered", 2, None)
+    s = operations_alert_states.table.c
+    came = select(s.state, s.channel, s.times_count, s.detail).order_by(s.happened_at)
+    assert databases.rows(url, came) == [
+        ("raised", "", 1, ""),
+        ("delivery_failed", "json-1", 2, "json-1 did not take an alert: HTTP 503"),
+        ("delivered", "json-1", 1, "everything"),
     ]
 
 
@@ -411,6 +480,8 @@ def test_no_secret_of_a_channel_is_stored_logged_or_said(
         f"json://me:{secret}@127.0.0.1:{hook.port}/{secret} json://127.0.0.1:1/{secret} "
         f"nosuch://{secret} slack://{secret}",
     )
+    monkeypatch.setenv("ALERT_URL_OPS", f"json://127.0.0.1:1/{secret}")
+    monkeypatch.setenv("ALERT_URL_BROKEN", secret)
     caplog.set_level(logging.DEBUG)
     hook.status = 500
     shop(instance, "a", broken="yes")
@@ -431,6 +502,7 @@ def test_a_sensor_that_fails_is_told_and_recovers(watch, hook, instance):
     from dagster_shared.error import SerializableErrorInfo
 
     state = add_sensor(instance, "shop_on_order")
+    hear_the_daemon(instance)
     tick = TickData(
         instigator_origin_id=state.instigator_origin_id,
         instigator_name="shop_on_order",
@@ -450,6 +522,106 @@ def test_a_sensor_that_fails_is_told_and_recovers(watch, hook, instance):
     instance.create_tick(tick._replace(timestamp=3.0, status=TickStatus.SKIPPED, error=None))
     assert told(watch, hook) == [(f"Recovered: {title}", "success")]
     assert told(watch, hook) == []
+
+
+def test_a_daemon_of_which_a_part_is_silent_is_told_and_recovers(watch, hook, instance):
+    hear_the_daemon(instance, seconds_ago=1000)
+    assert told(watch, hook) == []  # it may just have been started
+    assert told(watch, hook) == [("Dagster's daemon does not run", "failure")]
+    hear_the_daemon(instance)
+    assert told(watch, hook) == [("Recovered: Dagster's daemon does not run", "success")]
+
+
+def test_a_disk_that_is_low_is_told_and_recovers(watch, hook, instance, monkeypatch):
+    monkeypatch.setenv("DISK_HEADROOM_MIB", str(10**9))
+    assert [told(watch, hook) for _ in range(3)] == [
+        [],
+        [("A disk is nearly full", "failure")],
+        [],
+    ]
+    assert "free some space" in hook.received[0]["message"]
+    assert watch.alerts("kind", "state", "repeated_count") == [("disk_low", "open", 0)]
+    monkeypatch.delenv("DISK_HEADROOM_MIB")
+    assert told(watch, hook) == [("Recovered: A disk is nearly full", "success")]
+
+
+def test_rules_that_cannot_be_used_are_told_to_every_channel_and_alerts_go_on(
+    watch, hook, instance, monkeypatch, tmp_path
+):
+    rules = tmp_path / "alerts.yaml"
+    monkeypatch.setenv("ALERT_RULES", str(rules))
+    rules.write_text("rules: [{name: none, chanels: [], stop: true}]")
+    shop(instance, "a", broken="yes")
+    assert told(watch, hook) == [("shop_orders failed: a", "failure")]
+    title = f"The rules of alerts in {rules} cannot be used"
+    assert told(watch, hook) == [(title, "failure")]
+    assert "rule none: chanels: Extra inputs are not permitted" in hook.received[1]["message"]
+    rules.write_text("rules: [{name: unknown, match: {job: none}}]")
+    watch.repository = defs.get_repository_def()
+    title = f"Recovered: {title}"
+    assert told(watch, hook) == []  # another mistake, and the same alert
+    rules.write_text("rules: [{name: known, match: {job: finra_otc_weekly}}]")
+    assert told(watch, hook) == [(title, "success")]
+
+
+def test_names_in_rules_that_the_project_does_not_have_are_told_and_the_rules_hold(
+    watch, hook, instance, monkeypatch, tmp_path
+):
+    rules = tmp_path / "alerts.yaml"
+    monkeypatch.setenv("ALERT_RULES", str(rules))
+    rules.write_text("rules: [{name: few, match: {check: none}}, {name: all}]")
+    watch.repository = defs.get_repository_def()
+    assert told(watch, hook) == []
+    assert told(watch, hook) == [("Rules of alerts are never applied", "failure")]
+    assert "rule few: match.check: the project has no check none" in hook.received[0]["message"]
+
+
+def test_a_channel_that_is_malformed_is_told_to_the_others(watch, hook, instance, monkeypatch):
+    monkeypatch.setenv("ALERT_URL_OPS", "hunter2")
+    shop(instance, "a", broken="yes")
+    assert told(watch, hook) == [("shop_orders failed: a", "failure")]
+    assert told(watch, hook) == [("ALERT_URL_OPS cannot be used", "failure")]
+    assert "hunter2" not in str(hook.received)
+    monkeypatch.setenv("ALERT_URL_OPS", hook.url())
+    assert told(watch, hook) == [("Recovered: ALERT_URL_OPS cannot be used", "success")]
+
+
+def test_an_asset_tells_whether_alerts_reach_their_channels_and_the_rules_hold(
+    watch, hook, instance, monkeypatch, tmp_path
+):
+    def looked() -> list[tuple[str, bool, str]]:
+        resources = {"alerts": RESOURCES["alerts"]}
+        found = dg.materialize([alerts_asset], resources=resources, instance=instance)
+        checks = found.get_asset_check_evaluations()
+        return [(each.check_name, each.passed, str(each.description)) for each in checks]
+
+    assert looked() == [
+        ("reach_their_channels", True, "every channel takes what it is sent"),
+        ("go_by_usable_rules", True, "1 rules"),
+    ]
+    hook.status = 500
+    shop(instance, "a", broken="yes")
+    told(watch, hook)
+    rules = tmp_path / "alerts.yaml"
+    rules.write_text("rules: [{name: a, match: {chek: x}}]")
+    monkeypatch.setenv("ALERT_RULES", str(rules))
+    sent, ruled = looked()
+    assert sent == (
+        "reach_their_channels",
+        False,
+        "json-1: 1 wait, 1 tried in vain, 0 overdue, 0 given up "
+        "(json-1 did not take an alert: HTTP 500)",
+    )
+    assert ruled[1] is False
+    assert "rule a: match.chek: Extra inputs are not permitted" in ruled[2]
+    watch.look()
+    assert "Check failed: operations/alerts reach_their_channels" in str(watch.alerts("title"))
+
+
+def hear_the_daemon(instance, seconds_ago: float = 0) -> None:
+    for name in instance.get_required_daemon_types():
+        at = time.time() - seconds_ago
+        instance.add_daemon_heartbeat(DaemonHeartbeat(at, name, "one", errors=[]))
 
 
 def add_sensor(instance, name: str):

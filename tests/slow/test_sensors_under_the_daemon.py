@@ -66,8 +66,15 @@ def is_derived(url: str) -> bool:
 
 def test_what_is_published_lands_and_is_told_and_a_restatement_keeps_what_was_known(tmp_path):
     url = databases.sqlite_url(tmp_path / "state")
+    rules = tmp_path / "alerts.yaml"
+    rules.write_text("rules: [{name: one by one, digest_above: 99}]")
     with http_receiver() as hook:
-        daemon = Daemon(tmp_path, FINRA_FIRST_WEEK="2026-01-12", ALERT_URLS=f"info={hook.url()}")
+        daemon = Daemon(
+            tmp_path,
+            FINRA_FIRST_WEEK="2026-01-12",
+            ALERT_URLS=f"info={hook.url()}",
+            ALERT_RULES=str(rules),
+        )
         try:
             with Warehouse(url, clock=Clock()) as warehouse:
                 warehouse.prepare(holds="demo")

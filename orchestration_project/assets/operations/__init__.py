@@ -1,5 +1,6 @@
-"""The assets of operations: what ran and what it left, what it needs, presets, retries."""
+"""The assets of operations: what ran and left, what it needs, alerts, presets, retries."""
 
+from orchestration_project.assets.operations.alerts import alerts_asset
 from orchestration_project.assets.operations.artifacts import artifacts
 from orchestration_project.assets.operations.cleanup import removals
 from orchestration_project.assets.operations.control_tower import control_tower
@@ -13,6 +14,7 @@ from orchestration_project.assets.operations.verification import verification
 
 __all__ = [
     "RETRY_JOB",
+    "alerts_asset",
     "artifacts",
     "control_tower",
     "evidence",

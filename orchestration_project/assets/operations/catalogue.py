@@ -12,11 +12,11 @@ from orchestration_project.tables.conditions import MOMENT, read_moment
 
 GROUP = "operations"
 OWNERS = ["team:operations"]
-RUNS, STEPS, SESSIONS, CONTROL_TOWER, PRESETS, RUN_LOGS, ARTIFACTS, REMOVALS, EVIDENCE = (
+RUNS, STEPS, SESSIONS, CONTROL_TOWER, PRESETS, RUN_LOGS, ARTIFACTS, REMOVALS, EVIDENCE, ALERTS = (
     dg.AssetKey([GROUP, noun])
     for noun in (
         *("runs", "steps", "sessions", "control_tower", "presets"),
-        *("run_logs", "artifacts", "removals", "evidence"),
+        *("run_logs", "artifacts", "removals", "evidence", "alerts"),
     )
 )
 

@@ -6,7 +6,7 @@ it. `messages.py` has the words.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Literal, NamedTuple
 
@@ -23,7 +23,7 @@ class Problem(NamedTuple):
     """One thing that is not well; equal problems are the same failure.
 
     ``kind`` is held_back, failed (both of an asset's partition), job_failed (what has no asset),
-    check_error, check_warning or tick_failed.
+    check_error, check_warning, tick_failed, or a condition of what runs beside (`conditions.py`).
     """
 
     kind: str
@@ -73,6 +73,7 @@ class EndedRun:
         wanted: What it was started to make.
         landed: What it made, more than ``wanted`` where dependents were made too.
         refused: Why a partition was held back, by what was not made.
+        together: By the asset that stands for a step, all assets of that step.
         error: What ended it, for a failure.
     """
 
@@ -86,18 +87,39 @@ class EndedRun:
     refused: Mapping[Unit, str] | None = None
     checks: Sequence[CheckResult] = ()
     notices: Sequence[Notice] = ()
+    together: Mapping[str, frozenset[str]] = field(default_factory=dict)
     error: str = ""
+
+
+class Route(NamedTuple):
+    """That a channel is told of a problem: by which rule, and for how long not again."""
+
+    rule: str
+    window: timedelta
+
+
+class Told(NamedTuple):
+    """That a channel was told: by which rule, and when."""
+
+    rule: str
+    at: datetime
 
 
 @dataclass(frozen=True)
 class OpenAlert:
-    """An alert that was told and whose ``problems`` are not well yet."""
+    """An alert whose ``problems`` are not well yet; of each problem there is one at most.
+
+    Attributes:
+        told_at: When it was raised.
+        told: By channel, who was told of its problems.
+    """
 
     alert_id: str
     severity: Severity
     title: str
     problems: frozenset[Problem]
     told_at: datetime
+    told: Mapping[str, Told] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -109,12 +131,16 @@ class Decision:
         repeated: Open alerts that had told of it within the window.
         remaining: Open alerts that lose problems, and those that they keep.
         recovered: Open alerts whose last problem is well.
+        fresh: By channel that the new alert is told to, the rule by which it is.
+        kept: Channels that older alerts told of its problems, and that are not told again.
     """
 
     raised: frozenset[Problem]
     repeated: Sequence[OpenAlert]
     remaining: Mapping[str, frozenset[Problem]]
     recovered: Sequence[OpenAlert]
+    fresh: Mapping[str, str] = field(default_factory=dict)
+    kept: Mapping[str, Told] = field(default_factory=dict)
 
 
 def problems(run: EndedRun) -> frozenset[Problem]:
@@ -160,15 +186,23 @@ def decide(
     *,
     now: datetime,
     window: timedelta,
+    routes: Mapping[Problem, Mapping[str, Route]] | None = None,
 ) -> Decision:
     """Return what becomes of the alerts when ``bad`` is found not to be well.
 
-    A new alert tells of all that is bad, as soon as something of it was not told within ``window``;
-    older alerts leave these problems to it.
+    A new alert tells of all that is bad, as soon as one of ``routes`` was not told of one of it
+    within its window; older alerts leave these problems to it. What has no route, of which nobody
+    is told, is raised again after ``window``.
     """
-    recent = [alert for alert in open_alerts if alert.told_at > now - window]
-    told = frozenset[Problem]().union(*(alert.problems for alert in recent))
-    raised = bad if bad - told else frozenset[Problem]()
+    holders = {problem: alert for alert in open_alerts for problem in alert.problems & bad}
+    fresh: dict[str, str] = {}
+    is_raised = False
+    for problem in sorted(bad):
+        holder, ways = holders.get(problem), (routes or {}).get(problem, {})
+        due = {name: way.rule for name, way in ways.items() if _is_due(holder, name, way, now)}
+        is_raised |= bool(due) or (not ways and _is_old(holder, now - window))
+        fresh = due | fresh
+    raised = bad if is_raised else frozenset[Problem]()
     remaining = {
         alert.alert_id: frozenset(
             problem
@@ -179,7 +213,7 @@ def decide(
     }
     return Decision(
         raised=raised,
-        repeated=[alert for alert in recent if alert.problems & bad] if not raised else [],
+        repeated=[alert for alert in open_alerts if alert.problems & bad] if not raised else [],
         remaining={
             alert.alert_id: remaining[alert.alert_id]
             for alert in open_alerts
@@ -190,7 +224,28 @@ def decide(
             for alert in open_alerts
             if not remaining[alert.alert_id] and not alert.problems & raised
         ],
+        fresh=fresh,
+        kept=_kept(holders.values(), fresh) if raised else {},
     )
+
+
+def _is_old(holder: OpenAlert | None, since: datetime) -> bool:
+    return holder is None or holder.told_at <= since
+
+
+def _is_due(holder: OpenAlert | None, channel: str, route: Route, now: datetime) -> bool:
+    told = holder.told.get(channel) if holder else None
+    return told is None or told.at <= now - route.window
+
+
+def _kept(holders: Iterable[OpenAlert], fresh: Mapping[str, str]) -> dict[str, Told]:
+    """Return by channel what was told first, so that no reminder is late."""
+    kept: dict[str, Told] = {}
+    for alert in holders:
+        for name, told in alert.told.items():
+            if name not in fresh and (name not in kept or told.at < kept[name].at):
+                kept[name] = told
+    return kept
 
 
 def severity_of(found: Iterable[Problem]) -> Severity:

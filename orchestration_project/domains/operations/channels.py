@@ -1,7 +1,8 @@
-"""Who is told: the channels that ALERT_URLS names."""
+"""Who is told: the channels that ALERT_URLS and each ALERT_URL_<NAME> name."""
 
 import re
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 from orchestration_project.domains.operations.alerts import SEVERITIES, Severity
 from orchestration_project.errors import ConfigurationError
@@ -14,43 +15,65 @@ LEAST: dict[str, Severity] = {severity: severity for severity in SEVERITIES}
 
 @dataclass(frozen=True)
 class Channel:
-    """One entry of ALERT_URLS.
+    """Somewhere that alerts are sent to.
 
     Attributes:
-        name: Its scheme and place, such as mailto-2: what is shown of the URL, which is a secret.
-            It stays when a password in the URL changes, so what waits for the channel still goes.
-        least: The least severity that it gets.
+        name: What rules, tables and logs call it: that of its ALERT_URL_<NAME>, in lower case; of
+            an entry of ALERT_URLS its scheme and place, such as mailto-2. All that is shown of the
+            URL, which is a secret. It stays when a password in the URL changes, so what waits for
+            the channel still goes.
+        least: The least severity that it gets by rules that name no channels.
+        setting: Where its URL stands, for errors.
     """
 
     name: str
     least: Severity
     url: str = field(repr=False)
+    setting: str = field(compare=False)
 
 
-def channels(alert_urls: str) -> tuple[Channel, ...]:
+def channels(
+    alert_urls: str, named: Mapping[str, str] | None = None
+) -> tuple[tuple[Channel, ...], tuple[ConfigurationError, ...]]:
     """Return the channels of ``alert_urls``, entries ``[severity=]url`` with blanks between.
 
-    Raises:
-        ConfigurationError: An entry is malformed; the text names its number only.
+    Those of ``named``, an entry by name, come after them. An entry that is malformed silences no
+    other: with the channels come the errors, which say which one, and nothing of it.
     """
-    return tuple(_channel(number, entry) for number, entry in enumerate(alert_urls.split(), 1))
+    placed = [
+        (entry, f"entry {number} of ALERT_URLS", str(number), None)
+        for number, entry in enumerate(alert_urls.split(), 1)
+    ]
+    called = [
+        (entry.strip(), f"ALERT_URL_{name.upper()}", name, name)
+        for name, entry in sorted((named or {}).items())
+    ]
+    found: list[Channel] = []
+    errors: list[ConfigurationError] = []
+    for entry, setting, place, name in (*placed, *called):
+        try:
+            channel = _channel(entry, setting, place)
+        except ConfigurationError as error:
+            errors.append(error)
+        else:
+            found.append(replace(channel, name=name or channel.name))
+    return tuple(found), tuple(errors)
 
 
-def _channel(number: int, entry: str) -> Channel:
+def _channel(entry: str, setting: str, place: str) -> Channel:
     found = ENTRY.fullmatch(entry)
     if found is None:
-        raise unusable(number, "no such entry")
-    given = (found["severity"] or "warning").lower()
-    least = LEAST.get(given)
+        raise unusable(setting, "no such entry")
+    least = LEAST.get((found["severity"] or "error").lower())
     if least is None:
-        raise unusable(number, "another word before its =")
-    return Channel(f"{found['scheme'].lower()}-{number}", least, found["url"])
+        raise unusable(setting, "another word before its =")
+    return Channel(f"{found['scheme'].lower()}-{place}", least, found["url"], setting)
 
 
-def unusable(number: int, found: str) -> ConfigurationError:
-    """Return the error for the entry of this number, which shows nothing of it."""
+def unusable(setting: str, found: str) -> ConfigurationError:
+    """Return the error for the entry in this place, which shows nothing of it."""
     return ConfigurationError(
-        f"entry {number} of ALERT_URLS cannot be used",
+        f"{setting} cannot be used",
         expected="[severity=]URL, the severity info, warning or error, the URL one of Apprise's",
         found=found,
         remedy="correct the entry; docs/alerts.md has examples",

@@ -16,6 +16,7 @@ from orchestration_project.domains.operations.alerts import (
     severity_of,
     worst,
 )
+from orchestration_project.domains.operations.readiness import Finding
 
 LONGEST_REASON = 1200
 """Characters of an error's own text; the run's page has the rest."""
@@ -51,6 +52,10 @@ class Links(Protocol):
         """Return the page of sensors and schedules."""
         ...
 
+    def deployment(self) -> str:
+        """Return the page of Dagster's daemons."""
+        ...
+
 
 @dataclass(frozen=True)
 class Message:
@@ -81,8 +86,13 @@ def run_messages(run: EndedRun, decision: Decision, links: Links) -> list[Messag
 def recovery(
     recovered: Sequence[OpenAlert], how: str, run_id: str | None = None, link: str | None = None
 ) -> Message:
-    """Return what tells those who heard of alerts that all is well again."""
-    titles = [alert.title for alert in recovered]
+    """Return what tells those who heard of alerts that all is well again.
+
+    What nobody was told of is left out, unless there is nothing else.
+    """
+    titles = [alert.title for alert in recovered if alert.told] or [
+        alert.title for alert in recovered
+    ]
     return Message(
         kind=RECOVERED,
         severity=worst(alert.severity for alert in recovered),
@@ -102,6 +112,27 @@ def tick_failure(name: str, error: str, links: Links) -> Message:
         severity="error",
         title=f"{name} fails: it starts nothing until this is mended",
         body=_body([cut(error, LONGEST_REASON), "", f"Sensors and schedules: {link}"]),
+        problems=frozenset([problem]),
+        link=link,
+    )
+
+
+def condition_failure(problem: Problem, finding: Finding, links: Links) -> Message:
+    """Return what tells that something beside the runs is not well."""
+    what, _, more = finding.got.partition("; ")
+    link = links.deployment()
+    return Message(
+        kind=problem.kind,
+        severity="error",
+        title=cut(f"{what[:1].upper()}{what[1:]}", 200),
+        body=_body(
+            [
+                cut(more, LONGEST_REASON),
+                f"What to do: {finding.remedy}",
+                "",
+                f"Dagster's daemons, code and concurrency: {link}",
+            ]
+        ),
         problems=frozenset([problem]),
         link=link,
     )

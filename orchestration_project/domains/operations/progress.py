@@ -18,11 +18,13 @@ class Progress(BaseModel):
         seen: Places of the latest ends of runs that were looked at, in order.
         waiting: Failed runs of which a retry is announced, and how often that was looked for.
         told: When each channel was told that the database is lost; empty while it is not.
+        suspected: Kinds of conditions that did not hold in the latest look.
     """
 
     seen: list[int]
     waiting: dict[str, int] = Field(default_factory=dict)
     told: dict[str, datetime] = Field(default_factory=dict)
+    suspected: list[str] = Field(default_factory=list)
 
     @property
     def since(self) -> int:

@@ -2,18 +2,23 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import datetime, timedelta
+from datetime import datetime
+
+import dagster as dg
 
 from orchestration_project.domains.operations.channels import Channel
+from orchestration_project.domains.operations.digest import Delivery, batches, message_of
 from orchestration_project.domains.operations.messages import Message, database_failure
+from orchestration_project.domains.operations.rules import Policy
 from orchestration_project.errors import OrchestrationError
-from orchestration_project.resources.alerts.inbox import Delivery, Inbox
+from orchestration_project.resources.alerts.conditions import Condition
+from orchestration_project.resources.alerts.inbox import Inbox
 from orchestration_project.resources.alerts.links import Links
 from orchestration_project.resources.alerts.sending import send
 from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.warehouse import Warehouse
 
-DELIVERIES_PER_TICK = 10
+MESSAGES_PER_TICK = 10
 """To each channel: Dagster ends a tick that takes longer than 60 s."""
 
 
@@ -22,18 +27,23 @@ class Alerts:
 
     def __init__(
         self,
-        channels: Sequence[Channel],
+        policy: Policy,
         open_warehouse: Callable[[], Warehouse],
         *,
         clock: Clock,
-        window: timedelta,
         links: Links,
+        conditions: Callable[[dg.DagsterInstance], Sequence[Condition]],
     ) -> None:
-        self.channels = channels
+        self.policy = policy
+        self.conditions = conditions
         self.links = links
         self._open_warehouse = open_warehouse
         self._clock = clock
-        self._window = window
+
+    @property
+    def channels(self) -> Sequence[Channel]:
+        """Those that there are."""
+        return self.policy.channels
 
     @contextmanager
     def inbox(self) -> Iterator[Inbox]:
@@ -43,7 +53,7 @@ class Alerts:
             OrchestrationError: The database cannot be used.
         """
         with self._open_warehouse() as warehouse:
-            yield Inbox(warehouse, self.channels, clock=self._clock, window=self._window)
+            yield Inbox(warehouse, self.policy, clock=self._clock)
 
     def send_to_all(self, message: Message) -> dict[str, str | None]:
         """Send a message past the inbox; return by channel why it was not taken, None if it was."""
@@ -55,36 +65,37 @@ class Alerts:
         """Tell each channel directly, once per window; return when each was told."""
         now = self._clock.now()
         message = database_failure(str(error))
-        recent = {name: at for name, at in told.items() if at > now - self._window}
+        recent = {name: at for name, at in told.items() if at > now - self.policy.window}
         due = [channel for channel in self.channels if channel.name not in recent]
         taken = [channel.name for channel in due if _attempt(channel, message) is None]
         return recent | dict.fromkeys(taken, now)
 
     def deliver(self, inbox: Inbox) -> tuple[int, dict[str, str]]:
-        """Send what is due; return how many were taken, and why channels did not take one.
+        """Send what is due; return how many alerts were taken, and why channels did not take one.
 
         A channel that did not is left alone until the next tick.
         """
         inbox.give_up_others([channel.name for channel in self.channels])
         taken, reasons = 0, dict[str, str]()
         for channel in self.channels:
-            for delivery in inbox.due(channel.name, DELIVERIES_PER_TICK):
-                if not inbox.claim(delivery):
-                    continue
-                reason = _deliver(inbox, delivery, channel)
+            due = inbox.due(channel.name)
+            chosen = batches(due, self.policy.digest_above, now=self._clock.now())
+            for batch in chosen[:MESSAGES_PER_TICK]:
+                claimed = inbox.claim(batch)
+                reason = _deliver(inbox, claimed, channel) if claimed else None
                 if reason is not None:
                     reasons[channel.name] = reason
                     break
-                taken += 1
+                taken += len(claimed)
         return taken, reasons
 
 
-def _deliver(inbox: Inbox, delivery: Delivery, channel: Channel) -> str | None:
-    reason = _attempt(channel, delivery.message)
+def _deliver(inbox: Inbox, batch: Sequence[Delivery], channel: Channel) -> str | None:
+    reason = _attempt(channel, message_of(batch))
     if reason is None:
-        inbox.delivered(delivery)
+        inbox.delivered(batch)
     else:
-        inbox.refused(delivery, reason)
+        inbox.refused(batch, reason)
     return reason
 
 

@@ -27,5 +27,9 @@ class Links:
         """Return the page of sensors and schedules."""
         return f"{self._ui_url}/automation"
 
+    def deployment(self) -> str:
+        """Return the page of Dagster's daemons."""
+        return f"{self._ui_url}/deployment/daemons"
+
     def _asset(self, asset: str, **query: str) -> str:
         return f"{self._ui_url}/assets/{quote(asset)}?{urlencode(query)}"

@@ -41,7 +41,7 @@ def send(channel: Channel, message: Message) -> None:
         raise TransientError(
             f"{channel.name} did not take an alert",
             found=f"HTTP {found[-1]}" if found else "no connection, no answer, or a refusal",
-            remedy="check the service and the entry of ALERT_URLS; it is tried again",
+            remedy=f"check the service and {channel.setting}; it is tried again",
         )
 
 
@@ -67,7 +67,7 @@ def look_at(channel: Channel) -> str:
             raise TransientError(
                 f"{channel.name} takes no connection",
                 found=error.strerror or type(error).__name__,
-                remedy="check the service and the entry of ALERT_URLS",
+                remedy=f"check the service and {channel.setting}",
             ) from None  # its text may hold the host
     return "takes connections" if places else "is well formed"
 
@@ -83,8 +83,7 @@ def _notifier(channel: Channel) -> "Apprise":
     apprise = _library()
     made = apprise.Apprise(asset=apprise.AppriseAsset(storage_mode="memory", async_mode=False))
     if not made.add(channel.url):
-        number = int(channel.name.rpartition("-")[2])
-        raise unusable(number, "a URL that Apprise cannot use")
+        raise unusable(channel.setting, "a URL that Apprise cannot use")
     return made
 
 

@@ -24,7 +24,7 @@ def take_ticks(instance: dg.DagsterInstance, inbox: Inbox, links: Links) -> list
                 lambda _: False,
                 lambda decision, message=message: [message] if decision.raised else [],
             )
-    failing = {problem.subject: problem for problem in inbox.open_problems(KIND)}
+    failing = {problem.subject: problem for problem in inbox.open_problems([KIND])}
     for name, problem in failing.items():
         tick = latest.get(name)
         if tick is not None and tick.status in (TickStatus.SUCCESS, TickStatus.SKIPPED):

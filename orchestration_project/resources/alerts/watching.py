@@ -4,6 +4,7 @@ Dagster's own `run_failure_sensor` moves its cursor on when our code fails, and 
 here the cursor moves only once all is stored, and what is stored is stored once per cause.
 """
 
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -17,10 +18,19 @@ from orchestration_project.domains.operations.messages import (
     run_messages,
 )
 from orchestration_project.domains.operations.progress import LOOKS_FOR_A_RETRY, Progress
+from orchestration_project.domains.operations.rules import Names, facts_of
 from orchestration_project.errors import OrchestrationError
 from orchestration_project.resources.alerts.alerts import Alerts
+from orchestration_project.resources.alerts.conditions import (
+    Seen,
+    rules_condition,
+    see,
+    suspected,
+    take_conditions,
+)
 from orchestration_project.resources.alerts.inbox import Inbox
 from orchestration_project.resources.alerts.ticks import take_ticks
+from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.ended_runs import (
     RunEnd,
     ends_after,
@@ -29,7 +39,8 @@ from orchestration_project.resources.ended_runs import (
     retry_of,
 )
 
-RUNS_PER_TICK = 25
+RUNS_PER_TICK = 2000
+SECONDS_PER_TICK = 30
 """Dagster ends a tick that takes longer than 60 s; a run over 444 partitions takes about 1 s."""
 
 
@@ -46,11 +57,24 @@ def first_look(instance: dg.DagsterInstance) -> Look:
     return Look("Watching the runs that end from now on.", Progress(seen=[latest_end(instance)]))
 
 
-def look(instance: dg.DagsterInstance, alerts: Alerts, progress: Progress) -> Look:
-    """Store what the runs that ended raise; if the database is lost, tell that directly."""
+def look(
+    instance: dg.DagsterInstance, alerts: Alerts, progress: Progress, names: Names | None = None
+) -> Look:
+    """Store what the runs that ended and what lasts raise; tell directly of a lost database.
+
+    Args:
+        instance: Whose runs, sensors and queue are looked at.
+        alerts: Who is told, and where alerts are kept.
+        progress: What the look before left.
+        names: Those that rules may match; None: they are not compared.
+    """
+    conditions = [*alerts.conditions(instance), rules_condition(alerts.policy, names)]
+    sure, suspects = suspected(see(conditions, Clock()), progress.suspected)
+    progress = progress.model_copy(update={"suspected": suspects})
     try:
         with alerts.inbox() as inbox:
-            return _stored(instance, alerts, inbox, progress)
+            lasting = take_conditions(sure, inbox, alerts.links)
+            return _stored(instance, alerts, inbox, progress, lasting)
     except OrchestrationError as error:
         told = alerts.tell_of_lost_database(error, progress.told)
         who = ", ".join(told) or "nobody"
@@ -60,25 +84,50 @@ def look(instance: dg.DagsterInstance, alerts: Alerts, progress: Progress) -> Lo
         )
 
 
-def _stored(instance: dg.DagsterInstance, alerts: Alerts, inbox: Inbox, progress: Progress) -> Look:
+def watch(alerts: Alerts, seen: Sequence[Seen]) -> list[str]:
+    """Store and send what was seen from outside of the daemon; return what is said of it.
+
+    Where the database is lost, that is told to each channel directly.
+    """
+    try:
+        with alerts.inbox() as inbox:
+            told = take_conditions(seen, inbox, alerts.links)
+            taken, reasons = alerts.deliver(inbox)
+    except OrchestrationError as error:
+        who = ", ".join(alerts.tell_of_lost_database(error, {})) or "nobody"
+        return [f"alerts cannot be stored; told of it: {who}. {error}"]
+    titles = [f"{message.severity}: {message.title}" for message in told]
+    return [*titles, f"sent {taken} alerts", *reasons.values()]
+
+
+def _stored(
+    instance: dg.DagsterInstance,
+    alerts: Alerts,
+    inbox: Inbox,
+    progress: Progress,
+    lasting: Sequence[Message],
+) -> Look:
     if progress.told:
         inbox.tell(f"database {max(progress.told.values())}", database_recovery())
     ends = ends_after(instance, progress.since, len(progress.seen) + RUNS_PER_TICK)
     new = [end for end in ends if end.place not in progress.seen]
     looked = [RunEnd(0, run_id, "failure") for run_id in progress.waiting] + new
-    waiting: dict[str, int] = {}
-    told: list[Message] = []
+    waiting, places, told = dict(progress.waiting), list[int](), [*lasting]
+    until = time.monotonic() + SECONDS_PER_TICK
     for end in looked:
+        if time.monotonic() > until:
+            break
+        looks = waiting.pop(end.run_id, 0)
         retry = retry_of(instance, end.run_id) if end.outcome == "failure" else "none"
-        looks = progress.waiting.get(end.run_id, 0)
         if retry == "announced" and looks < LOOKS_FOR_A_RETRY:
             waiting[end.run_id] = looks + 1
         else:
             told += _take(instance, alerts, inbox, end, is_retried=retry == "made")
+        places += [end.place] if end.place else []
     told += take_ticks(instance, inbox, alerts.links)
-    reached = progress.with_seen([end.place for end in new])
+    reached = progress.with_seen(places)
     return Look(
-        _said(len(new), told, waiting, alerts),
+        _said(len(places), told, waiting, alerts),
         reached.model_copy(update={"waiting": waiting, "told": {}}),
     )
 
@@ -91,7 +140,8 @@ def _take(
         return []
     bad = frozenset(each for each in problems(run) if not is_retried or _is_check(each.kind))
     words = partial(run_messages, run, links=alerts.links)
-    return inbox.take(end.cause, bad, wellness(run), words)
+    facts = partial(facts_of, job=run.job, together=run.together)
+    return inbox.take(end.cause, bad, wellness(run), words, facts)
 
 
 def _is_check(kind: str) -> bool:

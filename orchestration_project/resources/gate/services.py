@@ -8,23 +8,21 @@ import dagster as dg
 import psutil
 import yaml
 from dagster._core.errors import DagsterUserCodeUnreachableError
-from dagster._core.scheduler.instigation import InstigatorStatus
-from dagster._daemon.controller import get_daemon_statuses
 from dagster._grpc.client import DagsterGrpcClient
 
 from orchestration_project.domains.operations.messages import trial_message
-from orchestration_project.domains.operations.readiness import QUEUED_RUNS
+from orchestration_project.domains.operations.readiness import QUEUED_RUNS, said_by
 from orchestration_project.errors import ConfigurationError, OrchestrationError, TransientError
 from orchestration_project.resources.alerts import Alerts
 from orchestration_project.resources.alerts.sending import look_at
 from orchestration_project.resources.clock import Clock
+from orchestration_project.resources.daemon import (
+    NEVER_HEARD,
+    PATIENCE_SECONDS,
+    silent_daemons,
+    waiting_for_it,
+)
 from orchestration_project.resources.gate.probe import Answer, Probe
-
-HEARTBEAT_SECONDS = 30
-"""How often Dagster's daemon says that it lives."""
-
-PATIENCE_SECONDS = 150
-"""Without a word of it, five times that, for a machine that is busy."""
 
 NO_CHANNEL = Answer("ALERT_URLS is not set: nobody is told of alerts", is_applicable=False)
 
@@ -33,9 +31,10 @@ def alerts_probe(open_alerts: Callable[[], Alerts]) -> Probe:
     """Return the dry look at the channels of alerts: nothing is sent."""
 
     def run() -> Answer:
-        channels = open_alerts().channels
+        policy = open_alerts().policy
+        channels = policy.channels
         found: dict[str, str] = {}
-        wrong: list[str] = []
+        wrong = [said_by(policy.problem)] if policy.problem else []
         for channel in channels:
             try:
                 found[channel.name] = look_at(channel)
@@ -45,13 +44,13 @@ def alerts_probe(open_alerts: Callable[[], Alerts]) -> Probe:
             raise ConfigurationError(
                 "alerts would not reach everybody",
                 found="; ".join(wrong),
-                remedy="check these entries of ALERT_URLS, and their services; "
-                "`alerts test` sends a message",
+                remedy="check these settings, their services, and the rules; `alerts test` sends "
+                "a message, `alerts check` reads the rules",
             )
         said = ", ".join(f"{name} {what}" for name, what in found.items())
         return Answer(said) if channels else NO_CHANNEL
 
-    tried = "read each entry of ALERT_URLS, connected where it names a port; sent nothing"
+    tried = "read rules and channels, connected where one names a port; sent nothing"
     return Probe("alerts", (), tried, run)
 
 
@@ -67,19 +66,24 @@ def sending_probe(open_alerts: Callable[[], Alerts]) -> Probe:
             raise TransientError(
                 "channels did not take a test message",
                 found="; ".join(refused),
-                remedy="check these entries of ALERT_URLS, and their services",
+                remedy="check these channels' settings, and their services",
             )
         return Answer(f"taken by {', '.join(refusals)}")
 
-    return Probe("alerts", (), "sent a test message to each entry of ALERT_URLS", run)
+    return Probe("alerts", (), "sent a test message to each channel", run)
 
 
-def daemon_probe(open_instance: Callable[[], dg.DagsterInstance], clock: Clock) -> Probe:
-    """Return the probe of Dagster's daemon, without which nothing queued or switched on starts."""
+def daemon_probe(
+    open_instance: Callable[[], dg.DagsterInstance], clock: Clock, *, is_missed: bool = False
+) -> Probe:
+    """Return the probe of Dagster's daemon, without which nothing queued or switched on starts.
+
+    With ``is_missed`` one that was heard once is missed also where nothing waits for it.
+    """
 
     def run() -> Answer:
         instance = open_instance()
-        silent = _silent_daemons(instance, clock)
+        silent = silent_daemons(instance, clock)
         if not silent:
             return Answer(f"every part of it was heard in the last {PATIENCE_SECONDS} s")
         whens = sorted(set(silent.values()))
@@ -87,48 +91,18 @@ def daemon_probe(open_instance: Callable[[], dg.DagsterInstance], clock: Clock) 
             f"{when}: {', '.join(name for name in silent if silent[name] == when)}"
             for when in whens
         )
-        waiting = _waiting_for_it(instance)
-        if not waiting:
+        waiting = waiting_for_it(instance)
+        if not waiting and not (is_missed and set(whens) != {NEVER_HEARD}):
             return Answer(f"not running, and nothing waits for it ({said})", is_applicable=False)
         raise TransientError(
             "Dagster's daemon does not run",
             expected=f"a word of each of its parts in the last {PATIENCE_SECONDS} s",
-            found=f"{said}; waiting for it: {waiting}",
+            found=f"{said}; waiting for it: {waiting or 'what is on from the start'}",
             remedy="start it: make ui, or dagster-daemon run",
         )
 
     tried = "asked Dagster's storage when each part of the daemon was last heard"
     return Probe("daemon", (QUEUED_RUNS,), tried, run)
-
-
-def _silent_daemons(instance: dg.DagsterInstance, clock: Clock) -> Mapping[str, str]:
-    now = clock.now().timestamp()
-    statuses = get_daemon_statuses(
-        instance,
-        instance.get_required_daemon_types(),
-        curr_time_seconds=now,
-        ignore_errors=True,  # of a sensor or schedule: alerts tell of those
-        heartbeat_interval_seconds=HEARTBEAT_SECONDS,
-        heartbeat_tolerance_seconds=PATIENCE_SECONDS - HEARTBEAT_SECONDS,
-    )
-    return {
-        name: f"heard {now - status.last_heartbeat.timestamp:.0f} s ago"
-        if status.last_heartbeat
-        else "never heard"
-        for name, status in statuses.items()
-        if not status.healthy
-    }
-
-
-def _waiting_for_it(instance: dg.DagsterInstance) -> str:
-    """Return what only the daemon can start, empty if there is nothing."""
-    queued = instance.get_runs_count(dg.RunsFilter(statuses=[dg.DagsterRunStatus.QUEUED]))
-    started = [
-        state.name
-        for state in instance.all_instigator_state()
-        if state.status == InstigatorStatus.RUNNING
-    ]
-    return ", ".join([f"{queued} queued runs"] * bool(queued) + sorted(started))
 
 
 def code_server_probe(home: Path) -> Probe:

@@ -1,0 +1,96 @@
+"""Alerts as an asset: what is open, whether all reach their channels, whether the rules hold."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import dagster as dg
+import polars as pl
+
+from orchestration_project.assets.operations.catalogue import ALERTS, asset_spec
+from orchestration_project.domains.operations.reach import Reach
+from orchestration_project.domains.operations.readiness import said_by
+from orchestration_project.resources.alerts import Alerts, Standing
+from orchestration_project.resources.shown import table_of
+from orchestration_project.tables.operations import operations_alerts
+
+DELIVERED, RULES = "reach_their_channels", "go_by_usable_rules"
+ALERTS_SHOWN = 50
+
+
+@dg.multi_asset(
+    name="look_at_alerts",
+    specs=[asset_spec(ALERTS, operations_alerts, {"ledger"})],
+    check_specs=[
+        dg.AssetCheckSpec(
+            DELIVERED,
+            asset=ALERTS,
+            description="No delivery was tried in vain, is overdue, or was given up in a day.",
+        ),
+        dg.AssetCheckSpec(
+            RULES,
+            asset=ALERTS,
+            description="The file of rules can be used, and names what the project has.",
+        ),
+    ],
+)
+def alerts_asset(
+    alerts: dg.ResourceParam[Alerts],
+) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
+    """Look at the alerts that are open, and at the way that they take."""
+    with alerts.inbox() as inbox:
+        standing, reaches = inbox.standing(), inbox.reaches()
+        doubts = inbox.open_problems(["alert_rules"])
+    yield dg.MaterializeResult(
+        asset_key=ALERTS,
+        metadata={
+            "channels": ", ".join(channel.name for channel in alerts.channels) or "none",
+            "open": len(standing),
+            "waiting": sum(each.waiting for each in reaches),
+            "alerts": table_of(_frame(standing[:ALERTS_SHOWN])),
+        },
+    )
+    yield _delivered(reaches)
+    problem = alerts.policy.problem
+    said = said_by(problem) if problem else "an open alert tells what is wrong" if doubts else ""
+    yield dg.AssetCheckResult(
+        asset_key=ALERTS,
+        check_name=RULES,
+        passed=not said,
+        description=said or f"{len(alerts.policy.rules)} rules",
+    )
+
+
+def _delivered(reaches: Sequence[Reach]) -> dg.AssetCheckResult:
+    ill = [each for each in reaches if not each.is_well]
+    return dg.AssetCheckResult(
+        asset_key=ALERTS,
+        check_name=DELIVERED,
+        passed=not ill,
+        description="; ".join(map(str, ill)) or "every channel takes what it is sent",
+        metadata={
+            "tried_in_vain": sum(each.in_vain for each in ill),
+            "overdue": sum(each.overdue for each in ill),
+            "given_up": sum(each.given_up for each in ill),
+        },
+    )
+
+
+def _frame(standing: Sequence[Standing]) -> pl.DataFrame:
+    rows = [
+        {
+            "raised_at": each.raised_at,
+            "severity": each.severity,
+            "title": each.title,
+            "repeated_count": each.repeated_count,
+            "not_delivered_to": ", ".join(each.undelivered),
+        }
+        for each in standing
+    ]
+    schema = {
+        "raised_at": pl.Datetime("us", "UTC"),
+        "severity": pl.String,
+        "title": pl.String,
+        "repeated_count": pl.Int64,
+        "not_delivered_to": pl.String,
+    }
+    return pl.DataFrame(rows, schema)

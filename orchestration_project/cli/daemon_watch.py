@@ -1,0 +1,60 @@
+"""Watching Dagster's daemon from outside of it: a daemon that is silent cannot tell of itself."""
+
+import time
+from collections.abc import Callable
+
+import dagster as dg
+from sqlalchemy.exc import OperationalError
+
+from orchestration_project.resources.clock import Clock
+from orchestration_project.resources.daemon import PATIENCE_SECONDS, silent_daemons
+
+SECONDS_BETWEEN_LOOKS = 30
+SECONDS_BETWEEN_TELLINGS = 600
+"""What was told is stored: nothing comes twice, and what could not be sent is tried again."""
+
+
+class DaemonWatch:
+    """Has it told that the daemon is silent, again and again while it is.
+
+    In two looks in a row: after a sleep of the machine nothing was heard for long.
+
+    Args:
+        is_silent: Asks the daemon's storage.
+        tell: Begins to tell.
+        seconds: The time, in seconds from any moment on.
+    """
+
+    def __init__(
+        self,
+        is_silent: Callable[[], bool],
+        tell: Callable[[], object],
+        seconds: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._is_silent = is_silent
+        self._tell = tell
+        self._seconds = seconds
+        self._next_look = seconds() + PATIENCE_SECONDS  # before, it may not have been heard yet
+        self._next_telling = 0.0
+        self._was_silent = False
+
+    def look(self) -> None:
+        """Look, if the time has come."""
+        now = self._seconds()
+        if now < self._next_look:
+            return
+        self._next_look = now + SECONDS_BETWEEN_LOOKS
+        was_silent, self._was_silent = self._was_silent, self._is_silent()
+        if not self._was_silent:
+            self._next_telling = 0.0
+        elif was_silent and now >= self._next_telling:
+            self._next_telling = now + SECONDS_BETWEEN_TELLINGS
+            self._tell()
+
+
+def is_silent(instance: dg.DagsterInstance) -> bool:
+    """Whether a part of the daemon was not heard lately, or nobody can tell."""
+    try:
+        return bool(silent_daemons(instance, Clock()))
+    except OperationalError:
+        return True  # nor can the daemon reach its storage; what is told says why

@@ -1,0 +1,311 @@
+"""Rules: which channels are told of what, how often, and in how many messages.
+
+`alerts.yaml` has them. Every rule that matches counts, in order, until one says ``stop``; what no
+rule matches goes by `EVERYTHING`, so that only a rule can silence anything.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from fnmatch import fnmatchcase
+from typing import Annotated, Any, NamedTuple, Self
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from orchestration_project.domains.operations.alerts import (
+    OpenAlert,
+    Problem,
+    Route,
+    Severity,
+    admits,
+    severity_of,
+)
+from orchestration_project.domains.operations.channels import Channel
+from orchestration_project.domains.operations.messages import Message
+from orchestration_project.errors import ConfigurationError
+
+OF_ASSETS = ("failed", "held_back", "check")
+"""Kinds of problems whose subject is an asset."""
+
+OF_OTHERS = ("job_failed", "tick_failed")
+"""Kinds whose subject is a job, a sensor or a schedule, all named after their domain."""
+
+OPERATIONS = "operations"
+"""The domain of what is about no other, such as a disk that is nearly full."""
+
+
+class _EachKeyOnce(yaml.SafeLoader):
+    """Refuses a key that stands twice, of which YAML's own loader takes the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        names = [key.value for key, _ in node.value]
+        for key, _ in node.value:
+            if names.count(key.value) > 1:
+                raise yaml.MarkedYAMLError(None, None, f"found {key.value} twice", key.start_mark)
+        return super().construct_mapping(node, deep)
+
+
+def _listed(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+Words = Annotated[tuple[str, ...], BeforeValidator(_listed)]
+"""One word or a list of them, each perhaps with ``*`` for any characters."""
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Match(_Strict):
+    """What a rule is about: all that is given must hold, of a list any one.
+
+    Attributes:
+        domain: Such as `finra` or `operations`.
+        asset: Its key, such as `finra/otc_weekly`.
+        check: The name of an asset check.
+        job: The name of a job, sensor or schedule.
+        kind: What is not well, or of a notice what it tells; docs/alerts.md has the kinds.
+        severity: The least: this and what is worse.
+    """
+
+    domain: Words = ()
+    asset: Words = ()
+    check: Words = ()
+    job: Words = ()
+    kind: Words = ()
+    severity: Severity = "info"
+
+
+class Rule(_Strict):
+    """Who is told of what a match is about.
+
+    Attributes:
+        name: What tables, ticks and errors call it.
+        channels: The names of those that are told of all of it; none: nobody; left out: each
+            channel, of what it takes by its own severity.
+        window_hours: For how long the same is not told again; left out: ALERT_WINDOW_HOURS.
+        recovered: Whether the same channels hear that it is well again.
+        digest_above: More alerts than so many at once are told in one message.
+        stop: Later rules do not count for what this one matches.
+    """
+
+    name: str = Field(min_length=1)
+    match: Match = Match()
+    channels: Words | None = None
+    window_hours: float | None = Field(default=None, gt=0, strict=True)
+    recovered: bool = Field(default=True, strict=True)
+    digest_above: int = Field(default=10, ge=1, strict=True)
+    stop: bool = Field(default=False, strict=True)
+
+    @model_validator(mode="after")
+    def _does_something(self) -> Self:
+        if self.channels == () and not self.stop:
+            raise ValueError("channels: [] tells nobody and stops no other rule; add stop: true")
+        return self
+
+
+EVERYTHING = Rule(name="everything")
+"""Each channel gets what it takes by its own severity: errors, unless its entry says otherwise."""
+
+
+class _File(_Strict):
+    rules: tuple[Rule, ...]
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> Self:
+        names = [rule.name for rule in self.rules]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"two rules are called {', '.join(twice)}")
+        return self
+
+
+class Facts(NamedTuple):
+    """What of a problem or a notice rules can match."""
+
+    kind: str
+    severity: Severity
+    domains: frozenset[str]
+    assets: frozenset[str] = frozenset()
+    check: str = ""
+    job: str = ""
+
+
+@dataclass(frozen=True)
+class Names:
+    """The names that a project has."""
+
+    domain: frozenset[str]
+    asset: frozenset[str]
+    check: frozenset[str]
+    job: frozenset[str]
+
+
+@dataclass(frozen=True)
+class Policy:
+    """The rules in effect.
+
+    Attributes:
+        window: For how long the same is not told again, where a rule says nothing.
+        problem: What cannot be used of the channels, or else of the file, whose rules then are not
+            in effect; None where all can.
+    """
+
+    channels: Sequence[Channel]
+    window: timedelta
+    rules: Sequence[Rule] = (EVERYTHING,)
+    problem: ConfigurationError | None = None
+
+    def routes(self, facts: Facts) -> dict[str, Route]:
+        """Return the channels that are told; of rules that name the same one the first counts."""
+        found: dict[str, Route] = {}
+        matching = [rule for rule in self.rules if matches(rule.match, facts)] or [EVERYTHING]
+        for rule in matching:
+            route = Route(rule.name, self._window_of(rule))
+            for name in self._channels_of(rule, facts.severity):
+                found.setdefault(name, route)
+            if rule.stop:
+                break
+        return found
+
+    def hear_of_recovery(self, recovered: Iterable[OpenAlert]) -> dict[str, str]:
+        """Return by channel the rule by which it was told of these alerts, where that says so."""
+        silent = {rule.name for rule in self.rules if not rule.recovered}
+        return {
+            channel: told.rule
+            for alert in recovered
+            for channel, told in alert.told.items()
+            if told.rule not in silent
+        }
+
+    def digest_above(self, rule: str) -> int:
+        """Return how many alerts the rule of this name tells one by one."""
+        return next((each for each in self.rules if each.name == rule), EVERYTHING).digest_above
+
+    def _channels_of(self, rule: Rule, severity: Severity) -> Iterable[str]:
+        if rule.channels is not None:
+            return rule.channels
+        return [each.name for each in self.channels if admits(each.least, severity)]
+
+    def _window_of(self, rule: Rule) -> timedelta:
+        return timedelta(hours=rule.window_hours) if rule.window_hours else self.window
+
+
+def matches(match: Match, facts: Facts) -> bool:
+    """Whether all that ``match`` gives holds."""
+    return admits(match.severity, facts.severity) and all(
+        not patterns or any(fnmatchcase(value, each) for value in values for each in patterns)
+        for patterns, values in (
+            (match.domain, facts.domains),
+            (match.asset, facts.assets),
+            (match.check, [facts.check]),
+            (match.job, [facts.job]),
+            (match.kind, [facts.kind]),
+        )
+    )
+
+
+def facts_of(
+    problem: Problem, *, job: str = "", together: Mapping[str, frozenset[str]] | None = None
+) -> Facts:
+    """Return what rules can match of a problem that a run of ``job`` showed.
+
+    Args:
+        problem: What is not well.
+        job: The job of the run; empty where it is about none.
+        together: By the asset that stands for a step, all assets of that step.
+    """
+    kind = problem.kind.partition("_")[0] if _is_check(problem) else problem.kind
+    severity = severity_of([problem])
+    if kind in OF_ASSETS:
+        alone = frozenset([problem.subject])
+        assets = alone if _is_check(problem) else (together or {}).get(problem.subject, alone)
+        check = problem.detail if _is_check(problem) else ""
+        return Facts(kind, severity, _domains(assets), assets, check, job)
+    if kind in OF_OTHERS:
+        domain = problem.subject.partition("_")[0]
+        return Facts(kind, severity, frozenset([domain]), job=problem.subject)
+    return Facts(kind, severity, frozenset([OPERATIONS]))
+
+
+def facts_of_message(message: Message) -> Facts:
+    """Return what rules can match of a message that is about no problem."""
+    assets = frozenset(message.assets)
+    domains = _domains(assets) or frozenset([OPERATIONS])
+    return Facts(message.kind, message.severity, domains, assets, job=message.job or "")
+
+
+def _is_check(problem: Problem) -> bool:
+    return problem.kind.startswith("check_")
+
+
+def _domains(assets: Iterable[str]) -> frozenset[str]:
+    return frozenset(asset.partition("/")[0] for asset in assets)
+
+
+def read_rules(text: str, file: str, channels: Sequence[Channel]) -> tuple[Rule, ...]:
+    """Read the text of a file of rules.
+
+    Raises:
+        ConfigurationError: It is no YAML, has unknown keys or values, or names a channel that there
+            is not; the text names file, rule and field of each problem.
+    """
+    try:
+        parsed = yaml.load(text, _EachKeyOnce)  # noqa: S506 - a safe loader
+    except yaml.YAMLError as error:
+        raise _unusable(file, " ".join(str(error).split())) from error
+    try:
+        rules = _File.model_validate(parsed).rules
+    except ValidationError as error:
+        found = [_located(each["loc"], each["msg"], parsed) for each in error.errors()]
+        raise _unusable(file, "; ".join(found)) from None  # pydantic's own text is long
+    known = [channel.name for channel in channels]
+    unknown = [
+        f"rule {rule.name}: channels: there is no channel {name}, but {', '.join(known) or 'none'}"
+        for rule in rules
+        for name in rule.channels or ()
+        if name not in known
+    ]
+    if unknown:
+        raise _unusable(file, "; ".join(unknown))
+    return rules
+
+
+def _unusable(file: str, found: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"the rules of alerts in {file} cannot be used",
+        expected="rules as docs/alerts.md has them",
+        found=found,
+        remedy="correct the file; until then alerts go by the rule that tells every channel",
+    )
+
+
+def _located(place: tuple[int | str, ...], message: str, parsed: Any) -> str:
+    said = message.removeprefix("Value error, ")
+    match place:
+        case ("rules", int(number), *field):
+            raw = parsed["rules"][number]
+            name = raw.get("name") if isinstance(raw, dict) else None
+            where = [f"rule {name or number + 1}", ".".join(map(str, field))]
+        case _:
+            where = [".".join(map(str, place))]
+    return ": ".join([*(each for each in where if each), said])
+
+
+def unknown_names(rules: Iterable[Rule], names: Names) -> list[str]:
+    """Return what the rules match and the project does not have: such a rule is never applied."""
+    looked_up: Mapping[str, Callable[[Match], Words]] = {
+        "domain": lambda match: match.domain,
+        "asset": lambda match: match.asset,
+        "check": lambda match: match.check,
+        "job": lambda match: match.job,
+    }
+    return [
+        f"rule {rule.name}: match.{field}: the project has no {field} {pattern}"
+        for rule in rules
+        for field, given in looked_up.items()
+        for pattern in given(rule.match)
+        if not any(fnmatchcase(name, pattern) for name in getattr(names, field))
+    ]

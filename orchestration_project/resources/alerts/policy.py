@@ -1,0 +1,62 @@
+"""The file of rules, read anew each time: a change holds from the next look on."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from pathlib import Path
+
+import dagster as dg
+
+from orchestration_project.domains.operations.channels import Channel
+from orchestration_project.domains.operations.rules import Names, Policy, read_rules
+from orchestration_project.errors import ConfigurationError
+
+
+def read_policy(
+    path: Path | None,
+    channels: Sequence[Channel],
+    broken: Sequence[ConfigurationError] = (),
+    *,
+    window: timedelta,
+) -> Policy:
+    """Return the rules of the file, or the built-in one if there is no file.
+
+    Of one that cannot be used, the policy says why, and has the built-in rule as well: a mistake in
+    it silences nobody. Nor does one in a channel, of which ``broken`` tells.
+    """
+    problem = next(iter(broken), None)
+    if path is None:
+        return Policy(channels, window, problem=problem)
+    try:
+        rules = read_rules(_text(path), str(path), channels)
+    except ConfigurationError as error:
+        return Policy(channels, window, problem=problem or error)
+    return Policy(channels, window, rules, problem)
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(
+            f"the rules of alerts in {path} cannot be read",
+            expected="a text file in UTF-8",
+            found=getattr(error, "strerror", None) or str(error),
+            remedy="correct ALERT_RULES or the file; until then alerts go by the rule that tells "
+            "every channel",
+        ) from error
+
+
+def names_of(repository: dg.RepositoryDefinition) -> Names:
+    """Return the names that rules can match."""
+    graph = repository.asset_graph
+    assets = frozenset(key.to_user_string() for key in graph.get_all_asset_keys())
+    jobs = [job.name for job in repository.get_all_jobs()]
+    sensors = [sensor.name for sensor in repository.sensor_defs]
+    schedules = [schedule.name for schedule in repository.schedule_defs]
+    domains = {asset.partition("/")[0] for asset in assets if "/" in asset}
+    return Names(
+        domain=frozenset(domains),
+        asset=assets,
+        check=frozenset(key.name for key in graph.asset_check_keys),
+        job=frozenset([*jobs, *sensors, *schedules]),
+    )

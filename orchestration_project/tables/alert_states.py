@@ -1,0 +1,88 @@
+"""Which states alerts came to, one by one, in a view over the tables that hold them."""
+
+from typing import Any
+
+from sqlalchemy import BigInteger, Column, ColumnElement, Select, cast, literal, select, type_coerce
+
+from orchestration_project.tables.kinds import BYTEWISE_TEXT, count, moment, text
+from orchestration_project.tables.operations import operations_alert_deliveries, operations_alerts
+from orchestration_project.tables.views import view_of_all
+
+_alerts, _sent = operations_alerts.c, operations_alert_deliveries.c
+
+
+def _word(value: str) -> ColumnElement[str]:
+    return type_coerce(literal(value), BYTEWISE_TEXT)
+
+
+def _state_of_alert(
+    state: ColumnElement[str], happened_at: Column[Any], times: ColumnElement[int]
+) -> Select[Any]:
+    columns: list[ColumnElement[Any]] = [
+        _alerts.alert_id.label("alert_id"),
+        state.label("state"),
+        _word("").label("channel"),
+        happened_at.label("happened_at"),
+        times.label("times_count"),
+        _alerts.severity.label("severity"),
+        _alerts.title.label("title"),
+        _alerts.link.label("link"),
+        _word("").label("detail"),
+    ]
+    return select(*columns)
+
+
+def _state_of_delivery(
+    state: str, happened_at: Column[Any], times: ColumnElement[int], detail: ColumnElement[str]
+) -> Select[Any]:
+    columns: list[ColumnElement[Any]] = [
+        _sent.alert_id.label("alert_id"),
+        _word(state).label("state"),
+        _sent.channel.label("channel"),
+        happened_at.label("happened_at"),
+        times.label("times_count"),
+        _alerts.severity.label("severity"),
+        _alerts.title.label("title"),
+        _alerts.link.label("link"),
+        detail.label("detail"),
+    ]
+    return select(*columns).join_from(
+        operations_alert_deliveries, operations_alerts, _alerts.alert_id == _sent.alert_id
+    )
+
+
+_once = cast(literal(1), BigInteger)
+
+operations_alert_states = view_of_all(
+    "operations_alert_states",
+    "One row per alert and state that it came to, and of deliveries per channel.",
+    [
+        text("alert_id", "The alert", key=True),
+        text(
+            "state",
+            "raised, repeated, recovered, replaced, waiting, delivered or delivery_failed",
+            key=True,
+        ),
+        text("channel", "Of deliveries: the channel; else empty", key=True),
+        moment("happened_at", "UTC time, the latest one; of waiting when it is tried next"),
+        count("times_count", "How often: repetitions within the window, attempts; else 1"),
+        text("severity", "info, warning or error"),
+        text("title", "One line"),
+        text("link", "Where the UI shows it; NULL where nothing does", optional=True),
+        text("detail", "Of a delivery that failed: why; of others its rule", optional=True),
+    ],
+    _state_of_alert(_word("raised"), _alerts.raised_at, _once),
+    _state_of_alert(_word("repeated"), _alerts.repeated_at, _alerts.repeated_count).where(
+        _alerts.repeated_at.is_not(None)
+    ),
+    _state_of_alert(_alerts.state, _alerts.ended_at, _once).where(_alerts.ended_at.is_not(None)),
+    _state_of_delivery("waiting", _sent.next_attempt_at, _sent.attempt_count, _sent.rule).where(
+        _sent.state == "pending"
+    ),
+    _state_of_delivery("delivered", _sent.delivered_at, _once, _sent.rule).where(
+        _sent.state == "delivered"
+    ),
+    _state_of_delivery(
+        "delivery_failed", _sent.failed_at, _sent.attempt_count, _sent.last_error
+    ).where(_sent.failed_at.is_not(None)),
+)

@@ -1,0 +1,70 @@
+"""When `ui` has it told that Dagster's daemon is silent."""
+
+import dagster as dg
+import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import OperationalError
+
+from orchestration_project.cli.daemon_watch import (
+    SECONDS_BETWEEN_LOOKS,
+    SECONDS_BETWEEN_TELLINGS,
+    DaemonWatch,
+    is_silent,
+)
+from orchestration_project.resources.daemon import PATIENCE_SECONDS
+from tests.sensors.test_operations import hear_the_daemon
+
+
+def test_a_silent_daemon_is_told_after_a_while_and_again_while_it_is_silent():
+    now, looks, told = [0.0], [0], list[float]()
+    silent_from, silent_to = 1000.0, 3000.0
+
+    def silent() -> bool:
+        looks[0] += 1
+        return silent_from <= now[0] < silent_to
+
+    watch = DaemonWatch(silent, lambda: told.append(now[0]), lambda: now[0])
+    for step in range(4000):
+        now[0] = float(step)
+        watch.look()
+    first = min(time for time in range(1000, 1100) if not (time - PATIENCE_SECONDS) % 30)
+    first += SECONDS_BETWEEN_LOOKS  # sure in the second look
+    assert told == [first + number * SECONDS_BETWEEN_TELLINGS for number in range(4)]
+    assert looks[0] == 1 + (3999 - PATIENCE_SECONDS) // SECONDS_BETWEEN_LOOKS
+
+
+def test_a_machine_that_slept_has_not_lost_its_daemon():
+    now, told = [0.0], list[float]()
+    watch = DaemonWatch(lambda: 999 < now[0] < 1020, lambda: told.append(now[0]), lambda: now[0])
+    for step in range(2000):
+        now[0] = float(step)
+        watch.look()
+    assert told == []
+
+
+def test_a_daemon_that_was_just_started_is_not_missed():
+    told: list[str] = []
+    now = [0.0]
+    watch = DaemonWatch(lambda: now[0] < 60, lambda: told.append("silent"), lambda: now[0])
+    for now[0] in range(PATIENCE_SECONDS * 2):
+        watch.look()
+    assert told == []
+
+
+def test_a_daemon_is_silent_until_each_part_of_it_is_heard():
+    with dg.instance_for_test() as instance:
+        assert is_silent(instance)
+        hear_the_daemon(instance)
+        assert not is_silent(instance)
+        hear_the_daemon(instance, seconds_ago=2 * PATIENCE_SECONDS)
+        assert is_silent(instance)
+
+
+def test_a_storage_that_cannot_be_asked_counts_as_a_silent_daemon():
+    with dg.instance_for_test() as instance:
+        storage = instance.run_storage
+        with storage.connect() as connection:  # pyright: ignore[reportAttributeAccessIssue] - SQL
+            connection.execute(text("DROP TABLE daemon_heartbeats"))
+        with pytest.raises(OperationalError):
+            instance.get_daemon_heartbeats()
+        assert is_silent(instance)
