@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import unquote, urlsplit, urlunsplit
 
+from dotenv import dotenv_values
 from pydantic import (
     AfterValidator,
     AliasChoices,
@@ -240,6 +241,21 @@ class Settings(BaseSettings):
         24, gt=0, description="The same failure is told again after this long: once a day."
     )
 
+    webhooks_file: Path = Field(
+        Path("webhooks.yaml"),
+        description="Who may deliver webhooks, and how they sign; the secrets are in "
+        "WEBHOOK_SECRET_<SOURCE>, and the one before it in WEBHOOK_SECRET_<SOURCE>_OLD.",
+    )
+    webhook_max_body_mib: int = Field(
+        5, ge=1, description="Largest body of a webhook, MiB; a larger one is refused."
+    )
+    webhook_inbox_rows: int = Field(
+        100_000,
+        ge=1,
+        description="Deliveries that may wait in the inbox; from then on senders are told to come "
+        "again later.",
+    )
+
     readiness_max_age_minutes: float = Field(
         15,
         ge=0,
@@ -294,6 +310,11 @@ class Settings(BaseSettings):
     def state_path(self) -> Path:
         """STATE_DIR as an absolute path; a relative one is below the project's root."""
         return from_root(self.state_dir)
+
+    @property
+    def webhooks_path(self) -> Path:
+        """WEBHOOKS_FILE as an absolute path; a relative one is below the project's root."""
+        return from_root(self.webhooks_file)
 
     @property
     def every_alert_url(self) -> str:
@@ -352,6 +373,19 @@ def _secrets_of(url: str) -> list[str]:
     password = user.partition(":")[2] if at else ""
     tokens = [each for each in re.split(r"[/?&=]", rest) if len(each) >= SHORTEST_TOKEN_CHARACTERS]
     return [password, unquote(password), *tokens]
+
+
+def read_secrets(*names: str) -> Mapping[str, str]:
+    """Return those of the variables ``names`` that are set, in the environment or in `.env`.
+
+    They are hidden from now on, as the secrets among the settings are.
+    """
+    file = Settings.model_config.get("env_file")
+    of_file = dotenv_values(file) if isinstance(file, Path) and file.exists() else {}
+    given = {name: os.environ.get(name) or of_file.get(name) for name in names}
+    found = {name: value for name, value in given.items() if value}
+    hide(*found.values())
+    return found
 
 
 def origins() -> Mapping[str, str]:

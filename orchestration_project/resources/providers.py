@@ -177,7 +177,7 @@ def open_probes(settings: Settings, instance: Callable[[], dg.DagsterInstance]) 
         database_probe(
             partial(unprepared_warehouse, settings), partial(open_warehouse, settings), real_time
         ),
-        disk_probe(partial(_written_places, settings), settings.disk_headroom_mib),
+        open_disk_probe(settings),
         artifacts_probe(partial(open_store, settings)),
         finra_probe(
             partial(_opened_finra, settings), open_clock(settings), where=_finra_place(settings)
@@ -187,6 +187,11 @@ def open_probes(settings: Settings, instance: Callable[[], dg.DagsterInstance]) 
         daemon_probe(instance, real_time),
         code_server_probe(settings.state_path / "dagster"),
     ]
+
+
+def open_disk_probe(settings: Settings) -> Probe:
+    """Return how the disks that we write to are looked at."""
+    return disk_probe(partial(_written_places, settings), settings.disk_headroom_mib)
 
 
 def _written_places(settings: Settings) -> Sequence[Path]:
