@@ -1,4 +1,4 @@
-"""The assets of operations: what ran and what it left, what it needs, presets, retries."""
+"""The assets of operations: what ran and what it left, what it needs, presets, retries, replays."""
 
 from orchestration_project.assets.operations.artifacts import artifacts
 from orchestration_project.assets.operations.cleanup import removals
@@ -9,14 +9,20 @@ from orchestration_project.assets.operations.run_logs import run_logs
 from orchestration_project.assets.operations.runs import ledger
 from orchestration_project.assets.operations.sessions import sessions
 from orchestration_project.assets.operations.verification import verification
+from orchestration_project.assets.operations.webhooks import (
+    REPLAY_WEBHOOK_JOB,
+    replay_webhook,
+)
 
 __all__ = [
+    "REPLAY_WEBHOOK_JOB",
     "RETRY_JOB",
     "artifacts",
     "control_tower",
     "ledger",
     "presets_asset",
     "removals",
+    "replay_webhook",
     "retry_failures",
     "run_logs",
     "sessions",
