@@ -5,7 +5,14 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from orchestration_project.domains.webhooks.queue import AttemptRun, Change, Row, changed, due
+from orchestration_project.domains.webhooks.queue import (
+    AttemptRun,
+    Change,
+    Row,
+    State,
+    changed,
+    due,
+)
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 FIRST = Row("git", "1", "received", 0, 3, NOON)
@@ -50,7 +57,8 @@ def test_a_row_is_running_while_its_run_is_and_done_when_that_succeeds():
 
 @pytest.mark.parametrize("status", ["FAILURE", "CANCELED"])
 def test_a_row_whose_run_fails_is_tried_again_until_it_is_dead(status):
-    for attempts, state in ((0, "failed"), (1, "failed"), (2, "dead")):
+    states: list[State] = ["failed", "failed", "dead"]
+    for attempts, state in enumerate(states):
         row = replace(FIRST, state="running", attempt_count=attempts, run_id="run")
         found = changed(row, ran(status), now=NOON)
         assert found == Change(row, state, attempts + 1, "run")

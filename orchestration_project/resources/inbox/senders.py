@@ -10,6 +10,7 @@ from orchestration_project.domains.webhooks.sources import (
     secret_names,
 )
 from orchestration_project.errors import ConfigurationError
+from orchestration_project.resources.gate.probe import Answer, Probe
 from orchestration_project.settings import Settings, read_secrets
 
 
@@ -61,3 +62,21 @@ def _sender(name: str, declared: Source) -> Sender:
     except ConfigurationError as error:
         return Sender(name, declared, problem=str(error))
     return Sender(name, declared, keys)
+
+
+def webhooks_probe(settings: Settings) -> Probe:
+    """Return the probe of the sources of webhooks: is each declared one verifiable."""
+
+    def run() -> Answer:
+        senders = read_senders(settings)
+        problems = [f"{each.name}: {each.problem}" for each in senders.values() if each.problem]
+        if problems:
+            raise ConfigurationError(
+                "nothing is taken from some webhook sources",
+                expected=f"a secret for each source in {settings.webhooks_path}",
+                found="; ".join(problems),
+                remedy="set their secrets, and start the gateway again",
+            )
+        return Answer(f"{len(senders)} sources", is_applicable=bool(senders))
+
+    return Probe("webhooks", (), "read the declared sources and their secrets", run)
