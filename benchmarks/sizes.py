@@ -16,6 +16,8 @@ class Sizes:
         single_runs: Partitions that are loaded in a run each, beside the backfill.
         large_partition_rows: Rows of the largest partition that the source can deliver.
         ledger_rows: Runs and steps that the control tower looks at.
+        scraped_runs: Runs over which the metrics are told.
+        delivering_seconds: For how long webhooks are delivered.
     """
 
     rows: int
@@ -26,7 +28,9 @@ class Sizes:
     single_runs: int
     large_partition_rows: int
     ledger_rows: int
+    scraped_runs: int
+    delivering_seconds: float
 
 
-REQUIRED = Sizes(100_000, 1, 10, 50, 52, 12, 460_000, 1_000_000)
-SMOKE = Sizes(600, 1, 2, 3, 7, 2, 3000, 2000)
+REQUIRED = Sizes(100_000, 1, 10, 50, 52, 12, 460_000, 1_000_000, 10_000, 10)
+SMOKE = Sizes(600, 1, 2, 3, 7, 2, 3000, 2000, 100, 0.3)
