@@ -13,8 +13,9 @@ from orchestration_project.resources.inbox.work import Work, request_of
 from orchestration_project.resources.warehouse import Warehouse
 from orchestration_project.settings import Settings
 
-SECONDS_BETWEEN_LOOKS = 5
-"""A look is a few reads of an index; a delivery waits for so long at most until one is made."""
+SECONDS_BETWEEN_LOOKS = 4
+"""A look is a few reads of an index. Dagster's daemon comes round every 5 seconds, and would leave
+out a sensor whose seconds are not quite over."""
 
 
 @dg.sensor(jobs=WEBHOOK_JOBS, minimum_interval_seconds=SECONDS_BETWEEN_LOOKS)
