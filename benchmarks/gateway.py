@@ -29,12 +29,18 @@ from benchmarks.measures.operations import fill_ledger
 from orchestration_project.gateway.hooks import opened_hooks, routes
 from orchestration_project.gateway.metrics import Part, Stored, parts_of
 from orchestration_project.instance.storage import open_instance
+from orchestration_project.resources.clock import Clock
+from orchestration_project.resources.inbox import Inbox, Received
+from orchestration_project.resources.inbox.work import ATTEMPT_TAG
 from orchestration_project.resources.providers import open_warehouse
 from orchestration_project.settings import PROJECT_ROOT, child_environment, load_settings
 
 SOURCE, SECRET = "bench", "a secret of the benchmark"
 SOURCES = "sources: {bench: {scheme: github, job: events_webhooks, requests_per_second: 1000000}}"
 BODY_BYTES = 1000
+DEFINITIONS = "orchestration_project.definitions"
+SECONDS_APART = 1.7
+PATIENCE_SECONDS = 120
 LENGTH = re.compile(rb"(?i)\r\ncontent-length: (\d+)")
 
 
@@ -134,6 +140,55 @@ def _scrape(parts: Mapping[str, Part]) -> float:
     if missed:
         raise RuntimeError(f"not read: {missed}")
     return took
+
+
+def run_starts(count: int) -> dict[str, list[float]]:
+    """Return how long after they were received the runs of ``count`` deliveries began, seconds.
+
+    A daemon runs on this STATE_DIR, with its sensor on.
+    """
+    settings = load_settings()
+    with open_warehouse(settings) as warehouse, open_instance() as instance:
+        inbox, waits = Inbox(warehouse, Clock()), []
+        for number in range(count):
+            time.sleep(number * SECONDS_APART)  # not in step with the daemon
+            received = time.time()
+            inbox.take([Received(SOURCE, str(number), None, b"{}", {}, 1)])
+            waits.append(_started_at(instance, f"{SOURCE}|{number}#1") - received)
+    return {"seconds": waits}
+
+
+def _started_at(instance: dg.DagsterInstance, attempt: str) -> float:
+    """Return when the run of an attempt began, once it has.
+
+    Raises:
+        RuntimeError: It does not begin.
+    """
+    until = time.monotonic() + PATIENCE_SECONDS
+    while time.monotonic() < until:
+        records = instance.get_run_records(dg.RunsFilter(tags={ATTEMPT_TAG: attempt}))
+        if records and records[0].start_time is not None:
+            return records[0].start_time
+        time.sleep(0.1)
+    raise RuntimeError(f"no run of {attempt} began")
+
+
+@contextmanager
+def daemon(environment: Mapping[str, str]) -> Iterator[None]:
+    """Run Dagster's daemon, with the sensor of webhooks on and no other that starts runs."""
+    told = child_environment(PYTHONPATH=str(PROJECT_ROOT), **environment)
+    sensor = [*("-m", "dagster", "sensor", "start"), *("-m", DEFINITIONS), "events_on_webhook"]
+    subprocess.run(
+        [sys.executable, *sensor], cwd=PROJECT_ROOT, env=told, check=True, capture_output=True
+    )
+    command = [sys.executable, *("-m", "dagster._daemon", "run", "-w", "workspace.yaml")]
+    with subprocess.Popen(
+        command, cwd=PROJECT_ROOT, env=told, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as process:
+        try:
+            yield
+        finally:
+            process.terminate()
 
 
 @contextmanager
