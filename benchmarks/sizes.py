@@ -18,6 +18,9 @@ class Sizes:
         ledger_rows: Runs and steps that the control tower looks at.
         old_runs: Runs whose logs are pruned.
         old_artifacts: Files that are cleaned up.
+        scraped_runs: Runs over which the metrics are told.
+        delivering_seconds: For how long webhooks are delivered.
+        webhook_runs: Deliveries whose runs are waited for.
     """
 
     rows: int
@@ -30,7 +33,13 @@ class Sizes:
     ledger_rows: int
     old_runs: int
     old_artifacts: int
+    scraped_runs: int
+    delivering_seconds: float
+    webhook_runs: int
 
 
-REQUIRED = Sizes(100_000, 1, 10, 50, 52, 12, 460_000, 1_000_000, 10_000, 10_000)
-SMOKE = Sizes(600, 1, 2, 3, 7, 2, 3000, 2000, 20, 20)
+REQUIRED = Sizes(
+    *(100_000, 1, 10, 50, 52, 12, 460_000),
+    *(1_000_000, 10_000, 10_000, 10_000, 10, 7),
+)
+SMOKE = Sizes(600, 1, 2, 3, 7, 2, 3000, 2000, 20, 20, 100, 0.3, 2)

@@ -11,8 +11,8 @@ from typing import Any, Literal
 
 import polars as pl
 
-SourceName = Literal["demo", "api", "files"]
-"""Where data comes from: made up, FINRA itself, or downloaded files."""
+SourceName = Literal["demo", "api", "files", "webhooks"]
+"""Where data comes from: made up, FINRA itself, downloaded files, or who delivers it by itself."""
 
 Outcome = Literal["passed", "failed", "not_applicable"]
 """How an audit ended; what a delivery or a source gives no ground for is not applicable."""

@@ -4,9 +4,10 @@ import gc
 
 import dagster as dg
 
-from orchestration_project.assets import finra, operations
+from orchestration_project.assets import events, finra, operations
 from orchestration_project.instance.logs import write_in_log_format
 from orchestration_project.jobs import (
+    events_webhooks,
     finra_backfill,
     finra_freshness,
     finra_gold,
@@ -22,12 +23,14 @@ from orchestration_project.jobs import (
     operations_export_evidence,
     operations_prune,
     operations_reconcile,
+    operations_replay_webhook,
     operations_retry_failures,
     operations_sessions,
     operations_verify,
     presets,
 )
 from orchestration_project.resources.providers import RESOURCES
+from orchestration_project.sensors.events import events_on_webhook
 from orchestration_project.sensors.finra import (
     finra_freshness_daily,
     finra_on_gold,
@@ -49,6 +52,8 @@ from orchestration_project.sensors.operations import (
 
 defs = dg.Definitions(
     assets=[
+        events.inbox,
+        events.webhooks,
         finra.weekly_summary,
         finra.otc_weekly,
         finra.symbol_rolling_6w,
@@ -68,6 +73,7 @@ defs = dg.Definitions(
     ],
     asset_checks=[finra.as_new_as_the_calendar, *finra.SOURCE_CHECKS],
     jobs=[
+        events_webhooks,
         finra_otc_weekly,
         finra_replay,
         finra_backfill,
@@ -83,6 +89,7 @@ defs = dg.Definitions(
         operations_export_evidence,
         operations_prune,
         operations_reconcile,
+        operations_replay_webhook,
         operations_retry_failures,
         operations_sessions,
         operations_verify,
@@ -96,6 +103,7 @@ defs = dg.Definitions(
         operations_verify_daily,
     ],
     sensors=[
+        events_on_webhook,
         finra_on_publication,
         finra_on_restatement,
         finra_on_landing,

@@ -2,6 +2,7 @@
 
 import dagster as dg
 
+from orchestration_project.assets.events import webhooks
 from orchestration_project.assets.finra import (
     BACKFILL_JOB,
     BACKFILLING,
@@ -17,6 +18,7 @@ from orchestration_project.assets.finra import (
     trade_activity,
 )
 from orchestration_project.assets.operations import (
+    REPLAY_WEBHOOK_JOB,
     RETRY_JOB,
     alerts_asset,
     artifacts,
@@ -25,12 +27,23 @@ from orchestration_project.assets.operations import (
     ledger,
     presets_asset,
     removals,
+    replay_webhook,
     retry_failures,
     run_logs,
     sessions,
     verification,
 )
 from orchestration_project.resources.failed_partitions import BY_HAND
+
+events_webhooks = dg.define_asset_job(
+    "events_webhooks",
+    selection=dg.AssetSelection.assets(webhooks),
+    description="Lands one webhook delivery of the inbox; events_on_webhook says which.",
+    tags={"domain": "events"},
+)
+
+WEBHOOK_JOBS = [events_webhooks]
+"""The jobs that work on deliveries: their runs have the tags of one. A domain adds its own here."""
 
 finra_otc_weekly = dg.define_asset_job(
     "finra_otc_weekly",
@@ -139,6 +152,16 @@ operations_apply_preset = dg.define_asset_job(
 def operations_retry_failures() -> None:
     """Ask for backfills."""
     retry_failures()
+
+
+@dg.job(
+    name=REPLAY_WEBHOOK_JOB,
+    description="Puts webhook deliveries that are done or dead back into the queue.",
+    tags={"domain": "operations"},
+)
+def operations_replay_webhook() -> None:
+    """Put deliveries back."""
+    replay_webhook()
 
 
 operations_artifacts = dg.define_asset_job(

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import unquote, urlsplit, urlunsplit
 
+from dotenv import dotenv_values
 from pydantic import (
     AfterValidator,
     AliasChoices,
@@ -281,6 +282,21 @@ class Settings(BaseSettings):
         Path("alerts.yaml"), description="The file of rules: who is told of what."
     )
 
+    webhooks_file: Path = Field(
+        Path("webhooks.yaml"),
+        description="Who may deliver webhooks, and how they sign; the secrets are in "
+        "WEBHOOK_SECRET_<SOURCE>, and the one before it in WEBHOOK_SECRET_<SOURCE>_OLD.",
+    )
+    webhook_max_body_mib: int = Field(
+        5, ge=1, description="Largest body of a webhook, MiB; a larger one is refused."
+    )
+    webhook_inbox_rows: int = Field(
+        100_000,
+        ge=1,
+        description="Deliveries that may wait in the inbox; from then on senders are told to come "
+        "again later.",
+    )
+
     readiness_max_age_minutes: float = Field(
         15,
         ge=0,
@@ -349,6 +365,11 @@ class Settings(BaseSettings):
     def state_path(self) -> Path:
         """STATE_DIR as an absolute path; a relative one is below the project's root."""
         return from_root(self.state_dir)
+
+    @property
+    def webhooks_path(self) -> Path:
+        """WEBHOOKS_FILE as an absolute path; a relative one is below the project's root."""
+        return from_root(self.webhooks_file)
 
     @property
     def every_alert_url(self) -> str:
@@ -441,6 +462,19 @@ def _tokens_in(urls: str) -> list[str]:
     parts = [each for url in urls.split() for each in re.split(r"[/?&=@]", url)]
     long = [each for each in parts if len(each) >= SHORTEST_TOKEN_CHARACTERS]
     return [*long, *map(unquote, long)]
+
+
+def read_secrets(*names: str) -> Mapping[str, str]:
+    """Return those of the variables ``names`` that are set, in the environment or in `.env`.
+
+    They are hidden from now on, as the secrets among the settings are.
+    """
+    file = Settings.model_config.get("env_file")
+    of_file = dotenv_values(file) if isinstance(file, Path) and file.exists() else {}
+    given = {name: os.environ.get(name) or of_file.get(name) for name in names}
+    found = {name: value for name, value in given.items() if value}
+    hide(*found.values())
+    return found
 
 
 def origins() -> Mapping[str, str]:

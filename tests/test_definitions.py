@@ -93,6 +93,7 @@ def test_what_starts_runs_is_off_until_somebody_switches_it_on():
     ]
     sensors = list(defs.sensors or [])
     assert [sensor.name for sensor in sensors] == [
+        "events_on_webhook",
         "finra_on_publication",
         "finra_on_restatement",
         "finra_on_landing",

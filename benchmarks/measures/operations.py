@@ -49,12 +49,17 @@ def control_tower(bench: Bench) -> list[Line]:
 def _looks(url: str, count: int, bench: Bench, settle: Callable[[], None]) -> list[float]:
     with Warehouse(url, clock=Clock(NOW)) as warehouse:
         warehouse.prepare(holds="demo")
-        for table in (operations_runs, operations_steps):
-            for frame in _rows(table, count):
-                with warehouse.writing() as connection:
-                    insert_frame(connection, table, frame)
+        fill_ledger(warehouse, count)
         settle()
         return [_look(warehouse) for _ in range(bench.repeats)]
+
+
+def fill_ledger(warehouse: Warehouse, count: int) -> None:
+    """Store ``count`` runs, and as many steps."""
+    for table in (operations_runs, operations_steps):
+        for frame in _rows(table, count):
+            with warehouse.writing() as connection:
+                insert_frame(connection, table, frame)
 
 
 def _look(warehouse: Warehouse) -> float:

@@ -132,12 +132,8 @@ def _conditions(settings: Settings, instance: dg.DagsterInstance) -> Sequence[Co
     return [
         Condition("daemon_silent", daemon_probe(lambda: instance, real_time, is_missed=True)),
         Condition("queue_stuck", queue_probe(lambda: instance, real_time)),
-        Condition("disk_low", _disk_probe(settings)),
+        Condition("disk_low", open_disk_probe(settings)),
     ]
-
-
-def _disk_probe(settings: Settings) -> Probe:
-    return disk_probe(partial(_written_places, settings), settings.disk_headroom_mib)
 
 
 def open_http(settings: Settings, **options: Any) -> HttpClient:
@@ -192,7 +188,7 @@ def open_probes(settings: Settings, instance: Callable[[], dg.DagsterInstance]) 
         database_probe(
             partial(unprepared_warehouse, settings), partial(open_warehouse, settings), real_time
         ),
-        _disk_probe(settings),
+        open_disk_probe(settings),
         artifacts_probe(partial(open_store, settings)),
         finra_probe(
             partial(_opened_finra, settings, asks_anyway=True),
@@ -204,6 +200,11 @@ def open_probes(settings: Settings, instance: Callable[[], dg.DagsterInstance]) 
         daemon_probe(instance, real_time),
         code_server_probe(settings.state_path / "dagster"),
     ]
+
+
+def open_disk_probe(settings: Settings) -> Probe:
+    """Return how the disks that we write to are looked at."""
+    return disk_probe(partial(_written_places, settings), settings.disk_headroom_mib)
 
 
 def _written_places(settings: Settings) -> Sequence[Path]:

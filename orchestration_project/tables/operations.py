@@ -148,6 +148,13 @@ Index("operations_runs_by_retried", operations_runs.c.retry_of)
 Index("operations_runs_by_start", operations_runs.c.started_at)
 Index("operations_runs_by_creation", operations_runs.c.created_at)
 Index(
+    "operations_runs_by_job",
+    *(
+        operations_runs.c[name]
+        for name in ("job", "status", "rows_in", "rows_landed", "rows_rejected")
+    ),
+)  # with all that the metrics add up, so that they read nothing else
+Index(
     "operations_runs_by_end",
     *(
         operations_runs.c[name]

@@ -1,4 +1,4 @@
-"""The tables that every domain shares: what was fetched, refused, audited and landed.
+"""The tables that every domain shares: what was delivered, fetched, refused, audited and landed.
 
 What grows with every delivery has an index for each way in which a load or a replay looks into it,
 so that neither becomes slower with the years.
@@ -7,6 +7,26 @@ so that neither becomes slower with the years.
 from sqlalchemy import Index
 
 from orchestration_project.tables.kinds import count, moment, table, text
+
+inbox = table(
+    "inbox",
+    "One row per webhook delivery whose signature was right, stored before it is answered.",
+    text("source", "The source's name in webhooks.yaml", key=True),
+    text("delivery_id", "The sender's id; without one sha256: and the body's digest", key=True),
+    text("kind", "What happened, in the sender's word; NULL where it has none", optional=True),
+    text("body", "The bytes as they came, Base64"),
+    text("headers", "What came with it, a JSON object; no secret, no signature"),
+    text("sha256", "SHA-256 of the bytes as they came, hex"),
+    count("byte_count", "Size as it came, bytes"),
+    moment("received_at", "UTC time; no two rows of a process have the same"),
+    text("state", "received, running, done, failed (it is tried again) or dead (it is not)"),
+    count("attempt_count", "Runs that were made of it and ended"),
+    count("allowed_count", "Attempts after which it is dead; a replay allows more"),
+    text("run_id", "Dagster run of the latest attempt; NULL: none yet", optional=True),
+    moment("changed_at", "UTC time at which state or run last changed"),
+)
+
+Index("inbox_by_state", inbox.c.state, inbox.c.source, inbox.c.received_at, inbox.c.delivery_id)
 
 blobs = table(
     "blobs",
@@ -23,7 +43,7 @@ captures = table(
     "One row per fetch and delivery made of it: the same bytes fetched twice are one blob.",
     count("capture_id", "First 63 bits of the SHA-256 of group and part", key=True),
     text("sha256", "The blob"),
-    text("source", "Where from: demo, api or files"),
+    text("source", "Where from: demo, api, files or webhooks"),
     text("dataset", "The source's name of the dataset"),
     text("partition_key", "Dagster's key of the partition that asked for it"),
     count("part_number", "Place in the group, from 1"),
@@ -45,7 +65,7 @@ deliveries = table(
     text("group_id", "The delivery", key=True),
     text("table_name", "The table that it was meant for", key=True),
     text("partition_key", "Dagster's key of the partition"),
-    text("source", "Where from: demo, api or files"),
+    text("source", "Where from: demo, api, files or webhooks"),
     text("dataset", "The source's name of the dataset"),
     text("source_version", "What tells this state of the source from another"),
     count("record_total", "Rows that the source promised; NULL: it promises none", optional=True),
@@ -98,7 +118,7 @@ landings = table(
     text("table_name", "The table", key=True),
     text("scope", "The part of the table for which the delivery is complete"),
     text("partition_key", "Dagster's key of the partition"),
-    text("source", "Where from: demo, api or files"),
+    text("source", "Where from: demo, api, files or webhooks"),
     text("source_version", "What tells this state of the source from another"),
     text("content_sha256", "SHA-256 over the landed values, hex"),
     count("rows_added", "Rows whose key is new"),

@@ -22,10 +22,15 @@ from orchestration_project.domains.operations.control_tower import standings, ta
 from orchestration_project.domains.operations.ledger import RunFacts, StepFacts
 from orchestration_project.domains.operations.messages import Message
 from orchestration_project.domains.operations.presets import Preset
+from orchestration_project.domains.webhooks.sources import Source
 from orchestration_project.resources.artifacts import FolderStore
+from orchestration_project.resources.captures import Captures
 from orchestration_project.resources.cleanup import Plan, Retention, clean_up, plan_cleanup
 from orchestration_project.resources.clock import Clock
+from orchestration_project.resources.events import EventLanding
 from orchestration_project.resources.finra.demo import stop_demo
+from orchestration_project.resources.inbox import Inbox, Received
+from orchestration_project.resources.inbox.work import Work, request_of
 from orchestration_project.resources.inventory import read_captures, take_inventory
 from orchestration_project.resources.ledger import Ledger
 from orchestration_project.resources.ledger.control_tower import read_look, write_tower
@@ -133,6 +138,26 @@ def look_back() -> None:
         assert Presets(warehouse, Clock()).apply(standard, user="I", reason="so", run_id="run")
 
 
+def take_webhooks(folder: Path) -> None:
+    """Take deliveries in, work on them, land one under two kinds, and replay it."""
+    first = Received("git", "1", None, b"{}", {}, 1)
+    with open_warehouse(load_settings()) as warehouse, dg.instance_for_test() as instance:
+        taken = Inbox(warehouse, Clock()).take([first, replace(first, body=b"[]")])
+        assert taken == ["stored", "changed"]
+        assert Inbox(warehouse, Clock()).waiting_count(9) == 1
+        work = Work(warehouse, Clock())
+        [row] = work.turn(instance, {"git": Source(scheme="github")}).due
+        tags = request_of(row, "events_webhooks").tags
+        job_of_it = defs.resolve_job_def("events_webhooks")
+        instance.create_run_for_job(job_of_it, status=dg.DagsterRunStatus.FAILURE, tags=tags)
+        assert not work.turn(instance, {"git": Source(scheme="github")}).due
+        assert work.put_back("git", None, attempts=1)
+        content = work.content("git", "1")
+        landing = EventLanding(warehouse, Captures(FolderStore(folder / "hooks")), "run")
+        assert landing.land(content).outcome == "landed"
+        assert landing.land(replace(content, kind="push")).outcome == "landed"
+
+
 def tidy_up(folder: Path) -> None:
     """List captures, compare the store with the tables, and delete what is old."""
     artifacts = FolderStore(folder / "tidy")
@@ -171,6 +196,7 @@ def said(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
         try:
             run_all(folder)
             alert()
+            take_webhooks(folder)
             restate(folder)
             look_back()
             tidy_up(folder)

@@ -22,6 +22,7 @@ from orchestration_project.errors import ConfigurationError, SourceError, Transi
 from orchestration_project.resources.http import HttpClient
 from orchestration_project.resources.http.rate import RateLimiter
 from orchestration_project.resources.http.state import SharedState
+from orchestration_project.resources.http.tally import read_systems
 from orchestration_project.settings import child_environment
 from tests.faulty_server import FaultyServer, Reply, dripping, dropped, endless, one_after_another
 
@@ -441,6 +442,21 @@ def test_a_damaged_state_file_is_a_configuration_error(client_of, tmp_path):
     (tmp_path / "http" / "test_api_breaker.sqlite").write_text("damaged " * 1000)
     with pytest.raises(ConfigurationError, match=r"test_api_breaker\.sqlite cannot be used"):
         client_of()
+
+
+def test_every_attempt_of_all_processes_is_counted_by_how_it_ended(serve, client_of, tmp_path):
+    server = serve(HTML_504, Reply(200, {}, b""))
+    for client in (client_of(), client_of()):
+        client.request("GET", server.url)
+    with pytest.raises(TransientError):
+        client_of(max_attempts=2).request("GET", free_url())
+    found = read_systems(tmp_path)
+    assert set(found) == {"test_api"}
+    assert found["test_api"].requests == {"200": 2, "504": 1, "no_answer": 2}
+    assert (found["test_api"].retries, found["test_api"].is_open) == (2, False)
+    (tmp_path / "http" / "other_tally.sqlite").write_text("damaged " * 1000)
+    with pytest.raises(ConfigurationError, match=r"other_tally\.sqlite cannot be read"):
+        read_systems(tmp_path)
 
 
 def fail(client: HttpClient, server: FaultyServer, times: int) -> None:

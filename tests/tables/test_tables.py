@@ -8,7 +8,7 @@ from sqlalchemy import Table
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.schema import CreateTable
 
-from orchestration_project.tables import finra, operations, spine
+from orchestration_project.tables import finra, operations, spine, webhooks
 from orchestration_project.tables.kinds import (
     METADATA,
     SQLITE_TIMESTAMP,
@@ -18,7 +18,7 @@ from orchestration_project.tables.kinds import (
 )
 
 HISTORY = "_history"
-MODULES = {"finra": finra, "operations": operations, "spine": spine}
+MODULES = {"events": webhooks, "finra": finra, "operations": operations, "spine": spine}
 TABLES = list(METADATA.tables.values())
 EACH_TABLE = pytest.mark.parametrize("table", TABLES, ids=[table.name for table in TABLES])
 POSTGRES, SQLITE = postgresql.dialect(), sqlite.dialect()
@@ -32,6 +32,8 @@ def test_these_are_the_tables():
         "captures",
         "database_labels",
         "deliveries",
+        "events_webhooks",
+        "events_webhooks_history",
         "fences",
         "finra_concentration_week",
         "finra_otc_weekly",
@@ -40,6 +42,7 @@ def test_these_are_the_tables():
         "finra_symbol_week",
         "finra_tier_week",
         "finra_venue_week",
+        "inbox",
         "landings",
         "operations_alert_deliveries",
         "operations_alerts",

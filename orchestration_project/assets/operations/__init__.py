@@ -1,4 +1,4 @@
-"""The assets of operations: what ran and left, what it needs, alerts, presets, retries."""
+"""The assets of operations: what ran and left, what it needs, alerts, presets, retries, replays."""
 
 from orchestration_project.assets.operations.alerts import alerts_asset
 from orchestration_project.assets.operations.artifacts import artifacts
@@ -11,8 +11,13 @@ from orchestration_project.assets.operations.run_logs import run_logs
 from orchestration_project.assets.operations.runs import ledger
 from orchestration_project.assets.operations.sessions import sessions
 from orchestration_project.assets.operations.verification import verification
+from orchestration_project.assets.operations.webhooks import (
+    REPLAY_WEBHOOK_JOB,
+    replay_webhook,
+)
 
 __all__ = [
+    "REPLAY_WEBHOOK_JOB",
     "RETRY_JOB",
     "alerts_asset",
     "artifacts",
@@ -21,6 +26,7 @@ __all__ = [
     "ledger",
     "presets_asset",
     "removals",
+    "replay_webhook",
     "retry_failures",
     "run_logs",
     "sessions",

@@ -30,6 +30,7 @@ from orchestration_project.resources.http.retry import (
     seconds_to_wait,
     when_to_try_again,
 )
+from orchestration_project.resources.http.tally import NO_ANSWER, SUFFIX, Tally
 
 RETRIED_STATUSES = frozenset({429, 500, 502, 503, 504})
 MAX_BACKOFF_SECONDS = 30
@@ -119,6 +120,7 @@ class HttpClient:
             open_seconds=breaker_open_seconds,
             now=now,
         )
+        self._tally = Tally(folder / f"{system}{SUFFIX}")
         self._limiter = None
         if requests_per_second is not None:
             self._limiter = RateLimiter(
@@ -136,6 +138,7 @@ class HttpClient:
         """Close connections and state files; what other processes use stays."""
         self._client.close()
         self._breaker.close()
+        self._tally.close()
         if self._limiter:
             self._limiter.close()
 
@@ -212,10 +215,12 @@ class HttpClient:
         try:
             answer, body = self._receive(question, send)
         except httpx.TransportError as error:
+            self._tally.add(NO_ANSWER, is_retry=number > 1)
             reason = question.quote(f"{type(error).__name__}: {error}")
             raise AttemptError(question, number, reason) from error
         elapsed = time.monotonic() - started
         status = answer.status_code
+        self._tally.add(str(status), is_retry=number > 1)
         headers = {name.lower(): value for name, value in answer.headers.items()}
         if status in RETRIED_STATUSES:
             reason = f"status {status} with {question.quote(body.decode(errors='replace'))}"

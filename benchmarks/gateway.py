@@ -1,0 +1,229 @@
+"""Programs and senders of the measures of the gateway.
+
+`python -m benchmarks.gateway` serves the route of webhooks alone, over the settings of its
+environment, and says at which port.
+"""
+
+import asyncio
+import hashlib
+import hmac
+import json
+import re
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+
+import dagster as dg
+import uvicorn
+from dagster._core.storage.runs import SqlRunStorage
+from dagster._core.storage.runs.schema import RunsTable
+from prometheus_client import CollectorRegistry, generate_latest
+from sqlalchemy import insert, update
+from starlette.applications import Starlette
+
+from benchmarks.measures.operations import fill_ledger
+from orchestration_project.gateway.hooks import opened_hooks, routes
+from orchestration_project.gateway.metrics import Part, Stored, parts_of
+from orchestration_project.instance.storage import open_instance
+from orchestration_project.resources.clock import Clock
+from orchestration_project.resources.inbox import Inbox, Received
+from orchestration_project.resources.inbox.work import ATTEMPT_TAG
+from orchestration_project.resources.providers import open_warehouse
+from orchestration_project.settings import PROJECT_ROOT, child_environment, load_settings
+from orchestration_project.tables.operations import operations_runs
+
+SOURCE, SECRET = "bench", "a secret of the benchmark"
+SOURCES = "sources: {bench: {scheme: github, job: events_webhooks, requests_per_second: 1000000}}"
+BODY_BYTES = 1000
+DEFINITIONS = "orchestration_project.definitions"
+SECONDS_APART = 1.7
+PATIENCE_SECONDS = 120
+LENGTH = re.compile(rb"(?i)\r\ncontent-length: (\d+)")
+
+
+@dataclass(frozen=True)
+class Answered:
+    """What senders were told, and how long each of them waited for it, seconds."""
+
+    seconds: float
+    waits: list[float]
+
+    @property
+    def per_second(self) -> float:
+        """Deliveries that were acknowledged in a second."""
+        return len(self.waits) / self.seconds
+
+    @property
+    def p99_seconds(self) -> float:
+        """The wait that 99 of 100 did not exceed."""
+        return sorted(self.waits)[int(len(self.waits) * 0.99)]
+
+
+def deliver(port: int, *, connections: int, seconds: float, begin: str) -> Answered:
+    """Deliver over so many connections for so long, each delivery once the last is answered.
+
+    Their ids ``begin`` with what no other call has used.
+
+    Raises:
+        RuntimeError: A delivery was not answered with 202.
+    """
+    return asyncio.run(_deliver(port, connections, seconds, begin))
+
+
+async def _deliver(port: int, connections: int, seconds: float, begin: str) -> Answered:
+    started = time.perf_counter()
+    waits = await asyncio.gather(
+        *(_send(port, f"{begin}-{number}", started + seconds) for number in range(connections))
+    )
+    took = time.perf_counter() - started
+    return Answered(took, [each for of_one in waits for each in of_one])
+
+
+async def _send(port: int, begin: str, until: float) -> list[float]:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    waits: list[float] = []
+    while time.perf_counter() < until:
+        request = _request(f"{begin}-{len(waits)}")
+        sent = time.perf_counter()
+        writer.write(request)
+        answer = await reader.readuntil(b"\r\n\r\n")
+        await reader.readexactly(int(LENGTH.findall(answer)[0]))
+        if not answer.startswith(b"HTTP/1.1 202"):
+            raise RuntimeError(f"a delivery was answered with {answer[:300]!r}")
+        waits.append(time.perf_counter() - sent)
+    writer.close()
+    return waits
+
+
+def _request(delivery_id: str) -> bytes:
+    body = json.dumps({"id": delivery_id, "text": "x" * BODY_BYTES}).encode()
+    mac = hmac.new(SECRET.encode(), body, hashlib.sha256).hexdigest()
+    head = (
+        f"POST /hooks/{SOURCE} HTTP/1.1\r\nhost: bench\r\ncontent-type: application/json\r\n"
+        f"x-github-delivery: {delivery_id}\r\nx-hub-signature-256: sha256={mac}\r\n"
+        f"content-length: {len(body)}\r\n\r\n"
+    )
+    return head.encode() + body
+
+
+def scrapes(count: int, repeats: int) -> dict[str, list[float]]:
+    """Store ``count`` runs, ours and Dagster's, and return how long each scrape of them took."""
+    settings = load_settings()
+    with open_warehouse(settings) as warehouse, open_instance() as instance:
+        fill_ledger(warehouse, count)
+        lately = Clock().now() - timedelta(hours=1)  # so that the durations of all of them are told
+        with warehouse.writing() as connection:
+            connection.execute(update(operations_runs).values(ended_at=lately))
+        _fill_dagster(instance, count)
+        parts = parts_of(settings, warehouse, instance)
+        return {"seconds": [_scrape(parts) for _ in range(repeats)]}
+
+
+def _fill_dagster(instance: dg.DagsterInstance, count: int) -> None:
+    storage = instance.run_storage
+    assert isinstance(storage, SqlRunStorage)  # noqa: S101 - as our dagster.yaml has it
+    rows = [
+        {"run_id": str(number), "pipeline_name": "x", "status": "SUCCESS", "run_body": "{}"}
+        for number in range(count)
+    ]
+    with storage.connect() as connection:
+        connection.execute(insert(RunsTable), rows)
+
+
+def _scrape(parts: Mapping[str, Part]) -> float:
+    registry = CollectorRegistry()
+    registry.register(Stored(parts))
+    started = time.perf_counter()
+    text = generate_latest(registry).decode()
+    took = time.perf_counter() - started
+    missed = [each for each in text.splitlines() if "scrape_ok{" in each and each.endswith(" 0.0")]
+    if missed:
+        raise RuntimeError(f"not read: {missed}")
+    return took
+
+
+def run_starts(count: int) -> dict[str, list[float]]:
+    """Return how long after they were received the runs of ``count`` deliveries began, seconds.
+
+    A daemon runs on this STATE_DIR, with its sensor on; the first of one delivery more waits until
+    that has started.
+    """
+    settings = load_settings()
+    with open_warehouse(settings) as warehouse, open_instance() as instance:
+        inbox, waits = Inbox(warehouse, Clock()), []
+        for number in range(count + 1):
+            time.sleep(number * SECONDS_APART)  # not in step with the daemon
+            received = time.time()
+            inbox.take([Received(SOURCE, str(number), None, b"{}", {}, 1)])
+            waits.append(_started_at(instance, f"{SOURCE}|{number}#1") - received)
+    return {"seconds": waits[1:]}
+
+
+def _started_at(instance: dg.DagsterInstance, attempt: str) -> float:
+    """Return when the run of an attempt began, once it has.
+
+    Raises:
+        RuntimeError: It does not begin.
+    """
+    until = time.monotonic() + PATIENCE_SECONDS
+    while time.monotonic() < until:
+        records = instance.get_run_records(dg.RunsFilter(tags={ATTEMPT_TAG: attempt}))
+        if records and records[0].start_time is not None:
+            return records[0].start_time
+        time.sleep(0.1)
+    raise RuntimeError(f"no run of {attempt} began")
+
+
+@contextmanager
+def daemon(environment: Mapping[str, str]) -> Iterator[None]:
+    """Run Dagster's daemon, with the sensor of webhooks on and no other that starts runs."""
+    told = child_environment(PYTHONPATH=str(PROJECT_ROOT), **environment)
+    sensor = [*("-m", "dagster", "sensor", "start"), *("-m", DEFINITIONS), "events_on_webhook"]
+    subprocess.run(
+        [sys.executable, *sensor], cwd=PROJECT_ROOT, env=told, check=True, capture_output=True
+    )
+    command = [sys.executable, *("-m", "dagster._daemon", "run", "-w", "workspace.yaml")]
+    with subprocess.Popen(
+        command, cwd=PROJECT_ROOT, env=told, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as process:
+        try:
+            yield
+        finally:
+            process.terminate()
+
+
+@contextmanager
+def served(environment: Mapping[str, str]) -> Iterator[int]:
+    """Run the program, and give its port."""
+    told = child_environment(
+        PYTHONPATH=str(PROJECT_ROOT), **{f"WEBHOOK_SECRET_{SOURCE.upper()}": SECRET}, **environment
+    )
+    command = [sys.executable, "-m", "benchmarks.gateway"]
+    with subprocess.Popen(
+        command, cwd=PROJECT_ROOT, env=told, stdout=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            yield int(process.stdout.readline() if process.stdout else "")
+        finally:
+            process.terminate()
+
+
+def main() -> None:
+    """Serve until told to stop."""
+    settings = load_settings()
+    with open_warehouse(settings) as warehouse, opened_hooks(settings, warehouse) as hooks:
+        listening = socket.create_server(("127.0.0.1", 0), backlog=512)
+        print(listening.getsockname()[1], flush=True)
+        config = uvicorn.Config(
+            Starlette(routes=routes(hooks)), access_log=False, log_level="error"
+        )
+        uvicorn.Server(config).run(sockets=[listening])
+
+
+if __name__ == "__main__":
+    main()

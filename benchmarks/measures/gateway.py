@@ -1,0 +1,118 @@
+"""The gateway: webhooks that are verified and committed, and a scrape over many runs."""
+
+from collections.abc import Sequence
+
+from benchmarks.bench import Bench
+from benchmarks.child import call
+from benchmarks.gateway import SOURCES, Answered, daemon, deliver, served
+from benchmarks.report import Line, at_least, at_most, line
+from benchmarks.rig import Place
+from orchestration_project.tables.spine import inbox
+
+CONNECTIONS = 32
+P99_SECONDS = 0.1
+SCRAPE_SECONDS = 0.3
+START_SECONDS = 7.0
+
+
+def webhooks(bench: Bench) -> list[Line]:
+    """Deliveries a second on both databases, each in the inbox before it is answered."""
+    with bench.rig.place() as place:
+        server = [_delivered(place, bench) for _ in range(bench.repeats)]
+        kept = bench.rig.count(str(place.database_url), inbox.name)
+    with bench.rig.sqlite_place() as place:
+        file = [_delivered(place, bench) for _ in range(bench.repeats)]
+    answered = sum(len(each.waits) for each in server)
+    return [
+        *_lines("PostgreSQL", server, 1000, rows=[kept, answered]),
+        *_lines("SQLite", file, 300),
+    ]
+
+
+def _delivered(place: Place, bench: Bench) -> Answered:
+    """Deliver with ids that no repeat before has used."""
+    with served(_settings(place)) as port:
+        return deliver(
+            port,
+            connections=CONNECTIONS,
+            seconds=bench.sizes.delivering_seconds,
+            begin=bench.rig.new_name(),
+        )
+
+
+def _settings(place: Place) -> dict[str, str]:
+    sources = place.state / "webhooks.yaml"
+    sources.write_text(SOURCES)
+    database = {"DATABASE_URL": place.database_url} if place.database_url else {}
+    return {
+        "STATE_DIR": str(place.state),
+        "WEBHOOKS_FILE": str(sources),
+        "WEBHOOK_INBOX_ROWS": "10000000",
+        **database,
+    }
+
+
+def _lines(name: str, told: Sequence[Answered], least: int, rows: Sequence[int] = ()) -> list[Line]:
+    note = f"{CONNECTIONS} connections, bodies of 1 kB; senders and database on the same cores"
+    return [
+        line(
+            f"webhooks verified and committed, {name}, against {least}/s",
+            "deliveries/s",
+            [each.per_second for each in told],
+            [least],
+            at_least(1),
+            rows=rows,
+            note=note,
+        ),
+        line(
+            f"a webhook's answer, {name}, p99, against {P99_SECONDS:g} s",
+            "s",
+            [each.p99_seconds for each in told],
+            [P99_SECONDS],
+            at_most(1),
+            note=note,
+        ),
+    ]
+
+
+def webhook_runs(bench: Bench) -> list[Line]:
+    """How long after a delivery its run begins, under a real daemon that comes round every 5 s."""
+    with bench.rig.sqlite_place() as place:
+        settings = {**_settings(place), "DAGSTER_HOME": str(place.state / "dagster")}
+        with daemon(settings):
+            told = call("benchmarks.gateway:run_starts", settings, count=bench.sizes.webhook_runs)
+    return [
+        line(
+            f"from a webhook to its run's start, against {START_SECONDS:g} s",
+            "s",
+            told["seconds"],
+            [START_SECONDS],
+            at_most(1),
+            note="the sensor's interval and 2 s; the daemon's start is before the clock",
+        )
+    ]
+
+
+def metrics(bench: Bench) -> list[Line]:
+    """A scrape that reads everything anew, on both databases."""
+    count = bench.sizes.scraped_runs
+    with bench.rig.place() as place:
+        server = _scrapes(place, count, bench)
+    with bench.rig.sqlite_place() as place:
+        file = _scrapes(place, count, bench)
+    return [
+        line(
+            f"a scrape of the metrics, {name}, against {SCRAPE_SECONDS:g} s",
+            "s",
+            took,
+            [SCRAPE_SECONDS],
+            at_most(1),
+            note=f"{count:,} runs in the ledger and in Dagster, all read anew",
+        )
+        for name, took in (("PostgreSQL", server), ("SQLite", file))
+    ]
+
+
+def _scrapes(place: Place, count: int, bench: Bench) -> list[float]:
+    told = call("benchmarks.gateway:scrapes", _settings(place), count=count, repeats=bench.repeats)
+    return told["seconds"]

@@ -1,0 +1,61 @@
+"""Webhook deliveries, put back into the inbox's queue."""
+
+import dagster as dg
+import polars as pl
+from pydantic import Field
+
+from orchestration_project.errors import ConfigurationError
+from orchestration_project.resources.clock import Clock
+from orchestration_project.resources.inbox.senders import declared_sources
+from orchestration_project.resources.inbox.work import Work
+from orchestration_project.resources.shown import table_of
+from orchestration_project.resources.warehouse import Warehouse
+from orchestration_project.settings import Settings
+
+REPLAY_WEBHOOK_JOB = "operations_replay_webhook"
+
+SHOWN = 200
+"""Rows that a table lists, so that an event stays below 100 KB; the count is of all."""
+
+
+class Replay(dg.Config):
+    """Which deliveries are worked on again."""
+
+    source: str = Field(description="Of this source, as webhooks.yaml names it.")
+    delivery_id: str | None = Field(
+        default=None,
+        description="This delivery, which is done or dead; without it, all that are dead.",
+    )
+
+
+@dg.op(name="replay_webhook", out=dg.Out(dg.Nothing))
+def replay_webhook(
+    context: dg.OpExecutionContext,
+    config: Replay,
+    clock: dg.ResourceParam[Clock],
+    settings: dg.ResourceParam[Settings],
+    warehouse: dg.ResourceParam[Warehouse],
+) -> None:
+    """Put deliveries back to received, with as many attempts as a new one has, and list them."""
+    declared = declared_sources(settings).get(config.source)
+    if declared is None or declared.job is None:
+        raise ConfigurationError(
+            f"nothing works on deliveries of {config.source}",
+            expected="a source of WEBHOOKS_FILE that has a job",
+            remedy="correct the run's config, or give the source a job",
+        )
+    rows = Work(warehouse, clock).put_back(
+        config.source, config.delivery_id, attempts=declared.max_attempts
+    )
+    listed = [
+        {
+            "delivery_id": row.delivery_id,
+            "state_before": row.state,
+            "attempts_before": row.attempt_count,
+            "received_at": f"{row.received_at:%Y-%m-%d %H:%M:%S}",
+        }
+        for row in rows[:SHOWN]
+    ]
+    context.add_output_metadata(
+        {"put_back_count": len(rows), "put_back": table_of(pl.DataFrame(listed))}
+    )

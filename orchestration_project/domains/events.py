@@ -1,0 +1,78 @@
+"""Webhook deliveries as events: what a body must be to land."""
+
+import json
+from datetime import datetime
+from typing import Any
+
+import polars as pl
+
+from orchestration_project.contracts import REJECT_SCHEMA, Checked, in_ascii
+
+RULE_VERSION = "1"
+
+LARGEST_BYTES = 5 * 1024 * 1024
+"""As large as the gateway takes bodies by default; more than any sender of ours delivers."""
+
+DEEPEST = 64
+"""Objects and lists within each other: more is nobody's event, and readers' parsers give up."""
+
+ROW_SCHEMA = {
+    "source": pl.String(),
+    "delivery_id": pl.String(),
+    "received_at": pl.Datetime("us", "UTC"),
+    "kind": pl.String(),
+    "payload": pl.String(),
+    "part_number": pl.Int64(),
+}
+
+
+def checked_event(
+    body: bytes, *, source: str, delivery_id: str, received_at: datetime, kind: str | None
+) -> Checked:
+    """Return the one row of a delivery, or its one reject with the reason."""
+    problem = _problem(body)
+    if problem is None:
+        row = (source, delivery_id, received_at, kind, body.decode(), 1)
+        return Checked(
+            pl.DataFrame([row], ROW_SCHEMA, orient="row"), pl.DataFrame(schema=REJECT_SCHEMA)
+        )
+    code, reason = problem
+    reject = (1, 1, code, reason, 0, in_ascii(body))
+    return Checked(
+        pl.DataFrame(schema=ROW_SCHEMA), pl.DataFrame([reject], REJECT_SCHEMA, orient="row")
+    )
+
+
+def _problem(body: bytes) -> tuple[str, str] | None:
+    """Return the rule that a body breaks, as a word and as a sentence."""
+    if len(body) > LARGEST_BYTES:
+        return "size", f"the body has {len(body)} bytes, more than {LARGEST_BYTES}"
+    try:
+        found = json.loads(body.decode(), parse_constant=_no_number)
+    except UnicodeDecodeError as error:
+        return "encoding", f"the body is not UTF-8, from byte {error.start} on"
+    except RecursionError:
+        return "depth", f"the body is more than {DEEPEST} objects and lists deep"
+    except ValueError as error:
+        return "json", f"the body is no JSON: {error}"
+    if not isinstance(found, dict):
+        return "object", f"the body is a JSON {type(found).__name__}, not an object"
+    if _is_deeper(found, DEEPEST):
+        return "depth", f"the body is more than {DEEPEST} objects and lists deep"
+    return None
+
+
+def _no_number(name: str) -> float:
+    raise ValueError(f"{name} is no number of JSON")
+
+
+def _is_deeper(found: Any, most: int) -> bool:
+    level = [found]
+    for _ in range(most):
+        level = [
+            inner
+            for outer in level
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+            if isinstance(inner, dict | list)
+        ]
+    return bool(level)

@@ -1,0 +1,212 @@
+"""How senders sign what they deliver, and whether a delivery is signed.
+
+The signature is always over the body as it came, HMAC with SHA-256 and nothing else: what a header
+says of another algorithm is no signature. The package standardwebhooks is what the tests sign with;
+its own check reads the machine's clock, and takes no body that is not UTF-8.
+"""
+
+import base64
+import binascii
+import hashlib
+import hmac
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Literal
+
+Headers = Mapping[str, str]
+"""By their names in lower case, as `headers_of` gives them."""
+
+Verdict = Literal["valid", "unsigned", "invalid", "stale"]
+"""Of a delivery: signed by a secret of its source, without a signature, with a wrong one, or signed
+at another time than about now."""
+
+TOLERANCE = timedelta(minutes=5)
+"""By which a signature's time may differ from ours, as Standard Webhooks and Stripe ask for."""
+
+UNIX_SECONDS = re.compile(r"[0-9]{1,11}", re.ASCII)
+
+
+@dataclass(frozen=True)
+class Signed:
+    """What a signature header claims.
+
+    Attributes:
+        signatures: Of which one must be right; senders send several while they change a secret.
+        prefix: What is signed before the body.
+        timestamp: When it was signed, Unix seconds as text; None where the scheme has none.
+    """
+
+    signatures: Sequence[str]
+    prefix: str = ""
+    timestamp: str | None = None
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a delivery says something: in the header ``name``, or in the JSON field ``path``."""
+
+    header: str = ""
+    path: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Scheme:
+    """A way to sign deliveries.
+
+    Attributes:
+        signature: The header that has the signature.
+        read: Takes the header apart; given the others, too.
+        encoded: How a MAC is written.
+        key: Makes the key of a secret; raises ValueError where that is none.
+        delivery_id: Where the sender's own id of a delivery is, if it has one.
+        kind: Where it says what happened, if it does.
+        kept: Other headers that are worth keeping.
+    """
+
+    signature: str
+    read: Callable[[str, Headers], Signed]
+    encoded: Callable[[bytes], bytes]
+    key: Callable[[str], bytes]
+    delivery_id: Place | None
+    kind: Place | None
+    kept: tuple[str, ...] = ()
+
+
+def verify(
+    scheme: Scheme,
+    headers: Headers,
+    body: bytes,
+    keys: Sequence[bytes],
+    *,
+    now: datetime,
+    signature_header: str | None = None,
+) -> Verdict:
+    """Return whether ``body`` is signed with one of ``keys``, in a time that does not tell which.
+
+    Args:
+        scheme: How the source signs.
+        headers: What came with it.
+        body: The bytes as they came.
+        keys: Of the present secret, and of the one before it while both are in use.
+        now: The present.
+        signature_header: In lower case; another than the scheme's.
+    """
+    value = headers.get(signature_header or scheme.signature)
+    if not value:
+        return "unsigned"
+    signed = scheme.read(value, headers)
+    given = [each.encode("latin-1", "replace") for each in signed.signatures]
+    expected = [_mac(scheme, key, signed.prefix, body) for key in keys]
+    matches = [hmac.compare_digest(one, other) for one in expected for other in given]
+    if not any(matches):
+        return "invalid"
+    return "valid" if signed.timestamp is None or _is_now(signed.timestamp, now) else "stale"
+
+
+def headers_of(raw: Sequence[tuple[bytes, bytes]]) -> dict[str, str]:
+    """Return headers by name, without those that came twice: nobody can say which one counts."""
+    found: dict[str, str] = {}
+    twice: set[str] = set()
+    for name, value in raw:
+        key = name.decode("latin-1").lower()
+        if key in found:
+            twice.add(key)
+        found[key] = value.decode("latin-1")
+    return {name: value for name, value in found.items() if name not in twice}
+
+
+def _mac(scheme: Scheme, key: bytes, prefix: str, body: bytes) -> bytes:
+    mac = hmac.new(key, prefix.encode("latin-1", "replace"), hashlib.sha256)
+    mac.update(body)
+    return scheme.encoded(mac.digest())
+
+
+def _is_now(timestamp: str, now: datetime) -> bool:
+    if not UNIX_SECONDS.fullmatch(timestamp):
+        return False
+    signed_at = datetime.fromtimestamp(0, UTC) + timedelta(seconds=int(timestamp))
+    return abs(now - signed_at) <= TOLERANCE
+
+
+def _hex(mac: bytes) -> bytes:
+    return mac.hex().encode()
+
+
+def _after_sha256(value: str, _: Headers) -> Signed:
+    """Read ``sha256=<hex>``."""
+    algorithm, _equals, signature = value.partition("=")
+    return Signed([signature] if algorithm == "sha256" else [])
+
+
+def _standard(value: str, headers: Headers) -> Signed:
+    """Read ``v1,<base64> v1,<base64>``; what is signed is id, time and body."""
+    versions = (each.partition(",") for each in value.split(" "))
+    timestamp = headers.get("webhook-timestamp", "")
+    prefix = f"{headers.get('webhook-id', '')}.{timestamp}."
+    return Signed([each for version, _, each in versions if version == "v1"], prefix, timestamp)
+
+
+def _timestamped(value: str, _: Headers) -> Signed:
+    """Read ``t=<time>,v1=<hex>``; what is signed is time and body."""
+    pairs = [each.partition("=") for each in value.split(",")]
+    times = [each for name, _, each in pairs if name == "t"]
+    timestamp = times[0] if len(times) == 1 else ""
+    signatures = [each for name, _, each in pairs if name == "v1"]
+    return Signed(signatures, f"{timestamp}.", timestamp)
+
+
+def _key_of_text(secret: str) -> bytes:
+    return secret.encode()
+
+
+def _key_of_base64(secret: str) -> bytes:
+    encoded = secret.removeprefix("whsec_")
+    try:
+        return base64.b64decode(encoded + "=" * (-len(encoded) % 4), validate=True)
+    except binascii.Error as error:
+        raise ValueError("no Base64, with or without whsec_ before it") from error
+
+
+SCHEMES: Mapping[str, Scheme] = {
+    "standard": Scheme(
+        "webhook-signature",
+        _standard,
+        base64.b64encode,
+        _key_of_base64,
+        Place("webhook-id"),
+        Place(path=("type",)),
+        ("webhook-id", "webhook-timestamp"),
+    ),
+    "github": Scheme(
+        "x-hub-signature-256",
+        _after_sha256,
+        _hex,
+        _key_of_text,
+        Place("x-github-delivery"),
+        Place("x-github-event"),
+        ("x-github-delivery", "x-github-event", "x-github-hook-id"),
+    ),
+    "jira": Scheme(
+        "x-hub-signature",
+        _after_sha256,
+        _hex,
+        _key_of_text,
+        Place("x-atlassian-webhook-identifier"),
+        Place(path=("webhookEvent",)),
+        ("x-atlassian-webhook-identifier", "x-atlassian-webhook-retry"),
+    ),
+    "peopleforce": Scheme(
+        "x-peopleforce-signature", _after_sha256, _hex, _key_of_text, None, Place(path=("action",))
+    ),
+    "stripe": Scheme(
+        "stripe-signature",
+        _timestamped,
+        _hex,
+        _key_of_text,
+        Place(path=("id",)),
+        Place(path=("type",)),
+    ),
+}
+"""By the name that webhooks.yaml gives them."""

@@ -1,0 +1,201 @@
+"""Sources of webhooks, as `webhooks.yaml` declares them, and what is read of their deliveries."""
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from typing import Any, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from orchestration_project.domains.webhooks.schemes import SCHEMES, Headers, Place, Scheme
+from orchestration_project.errors import ConfigurationError
+
+NAME = re.compile(r"[a-z][a-z0-9_]{0,39}", re.ASCII)
+
+PLAIN = re.compile(r"[!-~]{1,200}", re.ASCII)
+"""A delivery's id, or its kind: what a log line, a tag and a key can hold."""
+
+HEADER = r"^[A-Za-z0-9-]{1,100}$"
+
+SHORTEST_SECRET_BYTES = 16
+"""Of a key, as a shorter one can be guessed from one delivery that somebody overheard."""
+
+ALWAYS_KEPT = ("content-type", "user-agent")
+
+EXPECTED = "sources: <name>: {scheme: ..., job: ...}; see docs/webhooks.md"
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class DeliveryId(_Strict):
+    """Where a source's deliveries have their id: a header, or a field of the JSON body."""
+
+    header: str | None = Field(default=None, pattern=HEADER)
+    field: str | None = Field(default=None, min_length=1)
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> Self:
+        if (self.header is None) == (self.field is None):
+            raise ValueError("name either a header or a field")
+        return self
+
+    @property
+    def place(self) -> Place:
+        """The same as a place."""
+        if self.header is not None:
+            return Place(self.header.lower())
+        return Place(path=tuple(str(self.field).split(".")))
+
+
+class Source(_Strict):
+    """What is declared of a source.
+
+    Attributes:
+        scheme: How it signs, a name in `SCHEMES`.
+        job: What works on its deliveries; None: they are just kept.
+        requests_per_second: Signed deliveries above which it is told to wait.
+        max_attempts: Failures after which a delivery is a dead letter.
+        in_order: Whether a delivery waits for the end of the one before.
+        delivery_id: Where the id is, if elsewhere than the scheme has it.
+        signature_header: Another header for the signature than the scheme's.
+    """
+
+    scheme: str
+    job: str | None = None
+    requests_per_second: int = Field(default=100, ge=1)
+    max_attempts: int = Field(default=3, ge=1, le=20)
+    in_order: bool = True
+    delivery_id: DeliveryId | None = None
+    signature_header: str | None = Field(default=None, pattern=HEADER)
+
+    @model_validator(mode="after")
+    def _of_a_known_scheme(self) -> Self:
+        if self.scheme not in SCHEMES:
+            raise ValueError(f"scheme: {self.scheme!r} is none of {', '.join(SCHEMES)}")
+        return self
+
+    @property
+    def signing(self) -> Scheme:
+        """The scheme."""
+        return SCHEMES[self.scheme]
+
+
+class _File(_Strict):
+    sources: dict[str, Source] | None
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML whose keys are told apart: PyYAML lets the last of two equal ones win."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Return a mapping whose keys differ."""
+        keys = [str(key.value) for key, _ in node.value]
+        if twice := sorted({key for key in keys if keys.count(key) > 1}):
+            raise yaml.constructor.ConstructorError(
+                problem=f"{', '.join(twice)} stands there twice", problem_mark=node.start_mark
+            )
+        return super().construct_mapping(node, deep)
+
+
+def read_sources(content: str) -> Mapping[str, Source]:
+    """Return the sources that a `webhooks.yaml` declares, by name.
+
+    Raises:
+        ConfigurationError: It is no such file; says what is wrong with it.
+    """
+    try:
+        declared = yaml.load(content, _Loader)  # noqa: S506 - a SafeLoader
+        sources = _File.model_validate(declared).sources or {}
+    except yaml.YAMLError as error:
+        raise _unreadable(f"no YAML: {error}") from error
+    except ValidationError as error:
+        wrong = (f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
+        raise _unreadable("; ".join(wrong)) from error
+    for name in sources:
+        if not NAME.fullmatch(name) or name.endswith("_old"):
+            raise _unreadable(f"{name!r}: a name has a-z, 0-9 and _, and does not end in _old")
+    return sources
+
+
+def _unreadable(found: str) -> ConfigurationError:
+    return ConfigurationError(
+        "the declaration of webhook sources cannot be used",
+        expected=EXPECTED,
+        found=found,
+        remedy="correct the file that WEBHOOKS_FILE names",
+    )
+
+
+def secret_names(source: str) -> tuple[str, str]:
+    """Return the variables that hold a source's secret, and the one before it."""
+    name = f"WEBHOOK_SECRET_{source.upper()}"
+    return name, f"{name}_OLD"
+
+
+def key_of(source: str, declared: Source, secret: str) -> bytes:
+    """Return the key of a secret.
+
+    Raises:
+        ConfigurationError: It cannot be one of this scheme, or is too short; does not quote it.
+    """
+    try:
+        key = declared.signing.key(secret)
+    except ValueError as error:
+        raise _unusable(source, str(error)) from None  # its cause may quote the secret
+    if len(key) < SHORTEST_SECRET_BYTES:
+        raise _unusable(source, f"{len(key)} bytes")
+    return key
+
+
+def _unusable(source: str, found: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"a secret of the webhook source {source} cannot be used",
+        expected=f"one as its scheme has it, of {SHORTEST_SECRET_BYTES} bytes or more",
+        found=found,
+        remedy=f"correct {' or '.join(secret_names(source))}",
+    )
+
+
+def delivery_id_of(declared: Source, headers: Headers, body: bytes) -> str | None:
+    """Return the id that makes a delivery known again: the sender's, or else the body's digest.
+
+    None: the sender's cannot be used.
+    """
+    given = declared.delivery_id
+    place = given.place if given else declared.signing.delivery_id
+    said = _said(place, headers, body)
+    if said is None:
+        return f"sha256:{hashlib.sha256(body).hexdigest()}"
+    return said if PLAIN.fullmatch(said) else None
+
+
+def kind_of(declared: Source, headers: Headers, body: bytes) -> str | None:
+    """Return what the sender says has happened, such as ``issues``; None: nothing plain."""
+    said = _said(declared.signing.kind, headers, body)
+    return said if said and PLAIN.fullmatch(said) else None
+
+
+def kept_headers(declared: Source, headers: Headers) -> dict[str, str]:
+    """Return the headers that are worth keeping; none of them is a secret or a signature."""
+    named = declared.delivery_id.place.header if declared.delivery_id else ""
+    names = (*ALWAYS_KEPT, *declared.signing.kept, named)
+    return {name: headers[name] for name in names if name in headers}
+
+
+def _said(place: Place | None, headers: Headers, body: bytes) -> str | None:
+    if place is None:
+        return None
+    if place.header:
+        return headers.get(place.header)
+    try:
+        found: Any = json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+    for name in place.path:
+        found = found.get(name) if isinstance(found, dict) else None
+    is_name = isinstance(found, str | int) and not isinstance(found, bool)
+    return str(found) if is_name else None

@@ -1,0 +1,85 @@
+"""`GET /healthz` and `GET /readyz`: does this process live, and is there what it works with.
+
+Anybody may ask, so the answer names no address and gives no reason; the log does.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from threading import Lock
+
+import dagster as dg
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+from orchestration_project.resources.clock import Clock
+from orchestration_project.resources.gate.probe import Examined, Probe, examine
+from orchestration_project.resources.inbox.senders import webhooks_probe
+from orchestration_project.resources.providers import open_probes
+from orchestration_project.settings import Settings
+
+LOG = logging.getLogger(__name__)
+
+LOOKED_AT = ("database", "disk", "artifacts", "daemon")
+"""Of what loads depend on: what the gateway and its webhooks need, too."""
+
+MAX_AGE_SECONDS = 5.0
+"""For which a look counts, however often it is asked for."""
+
+
+class Readiness:
+    """Looks at ``probes``, all side by side, at most every five seconds."""
+
+    def __init__(
+        self, probes: Sequence[Probe], *, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._probes = probes
+        self._monotonic = monotonic
+        self._lock = Lock()
+        self._looked_at = float("-inf")
+        self._found: Mapping[str, str] = {}
+
+    def found(self) -> Mapping[str, str]:
+        """Return of each dependency whether it passed, failed or is not applicable."""
+        with self._lock:
+            if self._monotonic() - self._looked_at >= MAX_AGE_SECONDS:
+                self._found = self._look()
+                self._looked_at = self._monotonic()
+            return self._found
+
+    def _look(self) -> dict[str, str]:
+        with ThreadPoolExecutor(len(self._probes)) as pool:
+            examined = list(pool.map(_examined, self._probes))
+        for each in examined:
+            if each.error is not None:
+                LOG.warning("not ready, %s: %s", each.finding.dependency, each.error)
+        return {each.finding.dependency: each.finding.outcome for each in examined}
+
+
+def _examined(probe: Probe) -> Examined:
+    return examine(probe, Clock(), "")
+
+
+def probes_of(settings: Settings, instance: dg.DagsterInstance) -> list[Probe]:
+    """Return what a gateway looks at before it calls itself ready."""
+    known = {probe.dependency: probe for probe in open_probes(settings, lambda: instance)}
+    return [*(known[name] for name in LOOKED_AT), webhooks_probe(settings)]
+
+
+def routes(readiness: Readiness) -> list[Route]:
+    """Return the routes of both questions."""
+
+    async def healthz(_: Request) -> Response:
+        return PlainTextResponse("ok")
+
+    def readyz(_: Request) -> Response:
+        found = readiness.found()
+        is_ready = "failed" not in found.values()
+        return JSONResponse({"is_ready": is_ready, **found}, 200 if is_ready else 503)
+
+    return [
+        Route("/healthz", healthz, methods=["GET"]),
+        Route("/readyz", readyz, methods=["GET"]),
+    ]

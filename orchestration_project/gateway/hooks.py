@@ -1,0 +1,248 @@
+"""`POST /hooks/{source}`: a webhook is verified, stored and committed before it is answered.
+
+What a sender is told says nothing of the signature that was expected, and neither does the log.
+"""
+
+import asyncio
+import logging
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from orchestration_project.domains.webhooks.rate import TokenBucket
+from orchestration_project.domains.webhooks.schemes import Headers, headers_of, verify
+from orchestration_project.domains.webhooks.sources import delivery_id_of, kept_headers, kind_of
+from orchestration_project.errors import OrchestrationError
+from orchestration_project.gateway.counted import DELIVERIES
+from orchestration_project.resources.clock import Clock
+from orchestration_project.resources.inbox import (
+    GroupCommit,
+    Inbox,
+    Received,
+    Sender,
+    Stored,
+    read_senders,
+)
+from orchestration_project.resources.inbox.room import Room
+from orchestration_project.resources.providers import open_disk_probe
+from orchestration_project.resources.warehouse import Warehouse
+from orchestration_project.settings import Settings
+
+LOG = logging.getLogger(__name__)
+
+MIB = 1024 * 1024
+
+BODY_SECONDS = 10.0
+"""In which a body has to be there: who sends it slower would hold a connection for long."""
+
+MOST_BYTES_AT_ONCE = 128 * MIB
+"""Of bodies that are being read; memory is no place to queue in."""
+
+RETRY_AFTER_SECONDS = 30
+"""When a sender may come again that could not be served."""
+
+STATUSES: Mapping[Stored, int] = {"stored": 202, "duplicate": 200, "changed": 409}
+
+REFUSALS = {
+    "unsigned": (401, "the delivery has no signature"),
+    "invalid": (403, "the signature is not that of this body"),
+    "stale": (403, "the signature was made at another time than now"),
+}
+
+
+class Hooks:
+    """Takes deliveries for ``senders`` into an inbox.
+
+    Args:
+        senders: Who may deliver.
+        commit: Stores, and is asked to store many at once.
+        room: Says whether there is room.
+        clock: The real time, by which senders date what they sign.
+        max_body_bytes: A larger body is refused.
+        monotonic: Seconds for the rate limits.
+        body_seconds: After which a body that is not there yet is not waited for.
+    """
+
+    def __init__(
+        self,
+        senders: Mapping[str, Sender],
+        commit: GroupCommit,
+        room: Room,
+        *,
+        clock: Clock,
+        max_body_bytes: int,
+        monotonic: Callable[[], float] = time.monotonic,
+        body_seconds: float = BODY_SECONDS,
+    ) -> None:
+        self._senders = senders
+        self._commit = commit
+        self._room = room
+        self._clock = clock
+        self._max_body_bytes = max_body_bytes
+        self._monotonic = monotonic
+        self._body_seconds = body_seconds
+        self._held_bytes = 0
+        self._buckets = {
+            name: TokenBucket(each.declared.requests_per_second) for name, each in senders.items()
+        }
+
+    @property
+    def problems(self) -> list[str]:
+        """What is wrong with sources from which nothing can be taken, a sentence each."""
+        return [
+            f"nothing is taken from the webhook source {each.name}: {each.problem}"
+            for each in self._senders.values()
+            if each.problem
+        ]
+
+    async def receive(self, request: Request) -> Response:
+        """Answer one delivery."""
+        sender = self._senders.get(request.path_params["source"])
+        if sender is None:
+            raise HTTPException(404, "there is no such source")
+        try:
+            answer = await self._received(sender, request)
+        except HTTPException as refused:
+            DELIVERIES.labels(sender.name, str(refused.status_code)).inc()
+            where = request.client.host if request.client else "?"
+            said = (sender.name, where, refused.status_code, refused.detail)
+            LOG.warning("a webhook of %s from %s was refused with %s: %s", *said)
+            raise
+        DELIVERIES.labels(sender.name, str(answer.status_code)).inc()
+        return answer
+
+    async def _received(self, sender: Sender, request: Request) -> Response:
+        self._refuse_other_types(request)
+        await self._refuse_when_full(sender)
+        headers = headers_of(request.headers.raw)
+        body = await self._body(request)
+        self._verify(sender, headers, body)
+        self._slow_down(sender)
+        outcome = await self._store(_delivery(sender, headers, body))
+        return JSONResponse({"outcome": outcome}, STATUSES[outcome])
+
+    def _refuse_other_types(self, request: Request) -> None:
+        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        is_json = kind == "application/json" or (
+            kind.startswith("application/") and kind.endswith("+json")
+        )
+        if not is_json or request.headers.get("content-encoding", "identity") != "identity":
+            raise HTTPException(415, "a delivery is application/json, not compressed")
+
+    async def _refuse_when_full(self, sender: Sender) -> None:
+        if not sender.keys:
+            raise _unavailable("this source cannot be verified here at present")
+        room = self._room
+        problem = room.problem() if room.is_known else await run_in_threadpool(room.problem)
+        if problem or self._held_bytes > MOST_BYTES_AT_ONCE:
+            if problem:
+                LOG.error("webhooks are not taken: %s", problem)
+            raise _unavailable("there is no room for more at present")
+
+    async def _body(self, request: Request) -> bytes:
+        """Return the body as it came, held to its limits of size and time."""
+        said = request.headers.get("content-length", "")
+        if said.isascii() and said.isdigit() and int(said) > self._max_body_bytes:
+            raise self._too_large()
+        body = bytearray()
+        try:
+            async with asyncio.timeout(self._body_seconds):
+                async for piece in request.stream():
+                    body += piece
+                    self._held_bytes += len(piece)
+                    if len(body) > self._max_body_bytes:
+                        raise self._too_large()
+        except TimeoutError:
+            raise HTTPException(408, "the body did not come in time") from None
+        except ClientDisconnect:
+            raise HTTPException(400, "the connection ended within the body") from None
+        finally:
+            self._held_bytes -= len(body)
+        return bytes(body)
+
+    def _too_large(self) -> HTTPException:
+        return HTTPException(413, f"a body has at most {self._max_body_bytes // MIB} MiB")
+
+    def _verify(self, sender: Sender, headers: Headers, body: bytes) -> None:
+        named = sender.declared.signature_header
+        verdict = verify(
+            sender.declared.signing,
+            headers,
+            body,
+            sender.keys,
+            now=self._clock.now(),
+            signature_header=named.lower() if named else None,
+        )
+        if verdict != "valid":
+            raise HTTPException(*REFUSALS[verdict])
+
+    def _slow_down(self, sender: Sender) -> None:
+        """Hold a source to its rate; only what it signed counts, or anybody could use that up."""
+        wait = self._buckets[sender.name].wait_seconds(self._monotonic())
+        if wait:
+            later = {"Retry-After": str(math.ceil(wait))}
+            raise HTTPException(429, "this source delivers too often", headers=later)
+
+    async def _store(self, delivery: Received) -> Stored:
+        """Return what came of a delivery, once that is committed."""
+        try:
+            done, place = self._commit.store(delivery)
+            # All of a batch wait for one future, so one of them that is gone must not cancel it.
+            return (await asyncio.shield(asyncio.wrap_future(done)))[place]
+        except OrchestrationError as error:
+            LOG.error("a webhook of %s was not stored: %s", delivery.source, error)
+            raise _unavailable("it could not be stored at present") from error
+
+
+def _delivery(sender: Sender, headers: Headers, body: bytes) -> Received:
+    declared = sender.declared
+    delivery_id = delivery_id_of(declared, headers, body)
+    if delivery_id is None:
+        raise HTTPException(400, "the delivery's id is not plain, or longer than 200 characters")
+    return Received(
+        sender.name,
+        delivery_id,
+        kind_of(declared, headers, body),
+        body,
+        kept_headers(declared, headers),
+        declared.max_attempts if declared.job else 0,
+    )
+
+
+def _unavailable(why: str) -> HTTPException:
+    return HTTPException(503, why, headers={"Retry-After": str(RETRY_AFTER_SECONDS)})
+
+
+@contextmanager
+def opened_hooks(settings: Settings, warehouse: Warehouse) -> Iterator[Hooks]:
+    """Give what takes deliveries into ``warehouse``; at the end, all that came is written.
+
+    Sources from which nothing can be taken are logged.
+
+    Raises:
+        ConfigurationError: The declaration of the sources cannot be used.
+    """
+    senders = read_senders(settings)
+    inbox = Inbox(warehouse, Clock())
+    room = Room(inbox, open_disk_probe(settings), most_rows=settings.webhook_inbox_rows)
+    commit = GroupCommit(inbox.take)
+    limit = settings.webhook_max_body_mib * MIB
+    hooks = Hooks(senders, commit, room, clock=Clock(), max_body_bytes=limit)
+    for problem in hooks.problems:
+        LOG.error("%s", problem)
+    try:
+        yield hooks
+    finally:
+        commit.close()
+
+
+def routes(hooks: Hooks) -> list[Route]:
+    """Return the route of deliveries."""
+    return [Route("/hooks/{source}", hooks.receive, methods=["POST"])]

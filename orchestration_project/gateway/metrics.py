@@ -1,0 +1,108 @@
+"""`GET /metrics`: what is measured, in Prometheus' words.
+
+Runs happen in other processes, so all but the gateway's own requests is read from where it is
+stored. That is done once for all who ask within some seconds.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from threading import Lock
+
+import dagster as dg
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import Metric
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+from prometheus_client.registry import Collector
+from sqlalchemy.exc import SQLAlchemyError
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from orchestration_project.errors import OrchestrationError
+from orchestration_project.gateway.counted import GATEWAY
+from orchestration_project.resources.clock import Clock
+from orchestration_project.resources.metrics.dagster_state import dagster_families
+from orchestration_project.resources.metrics.families import gauge, host_families
+from orchestration_project.resources.metrics.stored import stored_families
+from orchestration_project.resources.metrics.systems import system_families
+from orchestration_project.resources.warehouse import Warehouse
+from orchestration_project.settings import Settings
+
+LOG = logging.getLogger(__name__)
+
+MAX_AGE_SECONDS = 5.0
+"""For which what was read is told again: Prometheus asks every 15 s or less often."""
+
+Part = Callable[[], Iterable[Metric]]
+
+
+class Stored(Collector):
+    """Collects ``parts``; one that cannot be read is told as such, and the others are there."""
+
+    def __init__(
+        self, parts: Mapping[str, Part], *, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._parts = parts
+        self._monotonic = monotonic
+        self._lock = Lock()
+        self._read_at = float("-inf")
+        self._families: Sequence[Metric] = ()
+
+    def collect(self) -> Iterable[Metric]:
+        """Return the families, read now or within the last seconds."""
+        with self._lock:
+            if self._monotonic() - self._read_at >= MAX_AGE_SECONDS:
+                self._families = self._read()
+                self._read_at = self._monotonic()
+            return self._families
+
+    def _read(self) -> list[Metric]:
+        families: list[Metric] = []
+        is_read: dict[tuple[str, ...], float] = {}
+        seconds: dict[tuple[str, ...], float] = {}
+        for name, part in self._parts.items():
+            started = self._monotonic()
+            found = self._families_of(name, part)
+            families += found or []
+            is_read[(name,)] = float(found is not None)
+            seconds[(name,)] = self._monotonic() - started
+        return [
+            *families,
+            gauge("scrape_ok", "1: this part of the metrics could be read.", ("part",), is_read),
+            gauge("scrape_seconds", "How long that took.", ("part",), seconds),
+        ]
+
+    @staticmethod
+    def _families_of(name: str, part: Part) -> list[Metric] | None:
+        try:
+            return list(part())
+        except (OrchestrationError, SQLAlchemyError, dg.DagsterError, OSError) as error:
+            LOG.error("the metrics of %s cannot be read: %s", name, error)
+            return None
+
+
+def parts_of(
+    settings: Settings, warehouse: Warehouse, instance: dg.DagsterInstance
+) -> Mapping[str, Part]:
+    """Return where metrics are read, by name."""
+    clock = Clock()  # the machine's: what is aged was dated by it
+    return {
+        "database": lambda: stored_families(warehouse, clock.now()),
+        "dagster": lambda: dagster_families(instance, clock.now()),
+        "sources": partial(system_families, settings.state_path),
+        "host": partial(host_families, settings.state_path),
+    }
+
+
+def routes(parts: Mapping[str, Part]) -> list[Route]:
+    """Return the route of the metrics of ``parts``, and of what the gateway itself counted."""
+    registry = CollectorRegistry()
+    registry.register(Stored(parts))
+
+    def metrics(_: Request) -> Response:
+        text = generate_latest(registry) + generate_latest(GATEWAY)
+        return Response(text, media_type=CONTENT_TYPE_PLAIN_0_0_4)
+
+    return [Route("/metrics", metrics, methods=["GET"])]

@@ -1,0 +1,116 @@
+"""Webhook deliveries of the inbox, landed in `events_webhooks` as all that is fetched lands."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import polars as pl
+
+from orchestration_project.contracts import Checked
+from orchestration_project.domains.events import RULE_VERSION, checked_event
+from orchestration_project.resources.captures import Capture, Captures, Fetched
+from orchestration_project.resources.inbox.work import Content
+from orchestration_project.resources.intake import Intake, take
+from orchestration_project.resources.warehouse import Delivery, Order, Warehouse
+from orchestration_project.resources.warehouse.landing import is_landed
+from orchestration_project.tables.webhooks import events_webhooks, events_webhooks_history
+
+
+@dataclass(frozen=True)
+class LandedEvent:
+    """What came of a delivery: its rows, or why it has none; nothing new where it had landed."""
+
+    row_count: int
+    reject: str
+    is_new: bool
+    group_id: str
+
+    @property
+    def outcome(self) -> str:
+        """One word."""
+        if self.reject:
+            return "rejected"
+        return "landed" if self.is_new else "unchanged"
+
+
+@dataclass(frozen=True)
+class EventLanding:
+    """Captures, checks and lands one delivery; doing so again changes nothing."""
+
+    warehouse: Warehouse
+    captures: Captures
+    run_id: str
+
+    def land(self, content: Content) -> LandedEvent:
+        """Land a delivery.
+
+        Raises:
+            SupersededError: Another run landed it meanwhile.
+        """
+        key = f"{content.source}|{content.delivery_id}"
+        state = self.warehouse.state(events_webhooks, key)
+        order = self._order(content, key, state.token)
+        intake = self._intake(content, order)
+        group = f"{events_webhooks.name}:{key}#{state.token + 1}"
+        is_new = not is_landed(state, order, intake.delivery, intake.prepared)
+        if is_new:
+            group = self.warehouse.land(order, intake.delivery, intake.prepared).group_id
+        rejects = intake.checked.rejects["reason"].to_list()
+        return LandedEvent(len(intake.checked.rows), "".join(rejects), is_new, group)
+
+    def _intake(self, content: Content, order: Order[None]) -> Intake:
+        def read(kept: list[Capture]) -> Delivery:
+            kept.append(self.captures.keep(_fetched(content)))
+            return _delivery(content, *kept[-1:])
+
+        def check(delivery: Delivery) -> Checked:
+            return checked_event(
+                content.body,
+                source=content.source,
+                delivery_id=content.delivery_id,
+                received_at=content.received_at,
+                kind=content.kind,
+            )
+
+        return take(self.warehouse, order, _delivery(content), read, check)
+
+    def _order(self, content: Content, key: str, token: int) -> Order[None]:
+        return Order(
+            table=events_webhooks,
+            history=events_webhooks_history,
+            partition_key=key,
+            partition={"source": content.source, "delivery_id": content.delivery_id},
+            token=token,
+            metadata_columns=(),
+            rule_version=RULE_VERSION,
+            run_id=self.run_id,
+            derive={},
+            summarise=_nothing_to_add,
+        )
+
+
+def _nothing_to_add(*, replaced: pl.DataFrame, written: pl.DataFrame, kept: pl.DataFrame) -> None:
+    """Say nothing: a row says all of itself."""
+
+
+def _fetched(content: Content) -> Fetched:
+    request: Mapping[str, object] = {"delivery_id": content.delivery_id, "method": "POST"}
+    return Fetched(
+        body=content.body,
+        url=f"/hooks/{content.source}",
+        request=request,
+        response_headers=content.headers,
+        http_status=None,
+        row_count=1,
+        fetched_at=content.received_at,
+    )
+
+
+def _delivery(content: Content, *captures: Capture) -> Delivery:
+    return Delivery(
+        source="webhooks",
+        dataset=content.source,
+        source_version=captures[0].sha256 if captures else "",
+        record_total=1,
+        scope={},
+        captures=captures,
+    )

@@ -1,0 +1,90 @@
+"""How the requests to a system ended, counted over all processes, for whoever watches them."""
+
+import sqlite3
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from orchestration_project.errors import ConfigurationError
+from orchestration_project.resources.http.state import SharedState
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS tally (
+  outcome TEXT PRIMARY KEY,       -- a status, or no_answer
+  request_count INTEGER NOT NULL, -- attempts that ended so
+  retry_count INTEGER NOT NULL    -- those of them that were not a request's first
+)"""
+
+SUFFIX = "_tally.sqlite"
+
+NO_ANSWER = "no_answer"
+
+
+class Tally:
+    """Counts the attempts of one client."""
+
+    def __init__(self, path: Path) -> None:
+        self._state = SharedState(path, schema=SCHEMA)
+
+    def add(self, outcome: str, *, is_retry: bool) -> None:
+        """Count an attempt that ended with ``outcome``, a status or `NO_ANSWER`."""
+        with self._state.writing() as connection:
+            connection.execute(
+                "INSERT INTO tally VALUES (:outcome, 1, :retry) ON CONFLICT DO UPDATE SET "
+                "request_count = request_count + 1, retry_count = retry_count + :retry",
+                {"outcome": outcome, "retry": int(is_retry)},
+            )
+
+    def close(self) -> None:
+        """Close the file; the counts stay."""
+        self._state.close()
+
+
+@dataclass(frozen=True)
+class SystemState:
+    """What all processes of a STATE_DIR know of a system that they ask.
+
+    Attributes:
+        requests: Attempts by how they ended.
+        retries: Those of them that were not a request's first.
+        is_open: Whether its breaker refuses requests.
+    """
+
+    requests: Mapping[str, int] = field(default_factory=dict)
+    retries: int = 0
+    is_open: bool = False
+
+
+def read_systems(state_dir: Path) -> Mapping[str, SystemState]:
+    """Return the state of each system that was asked from this STATE_DIR, by name.
+
+    Raises:
+        ConfigurationError: A state file cannot be read.
+    """
+    files = sorted((state_dir / "http").glob(f"*{SUFFIX}"))
+    return {file.name.removesuffix(SUFFIX): _system(file) for file in files}
+
+
+def _system(file: Path) -> SystemState:
+    breaker = file.with_name(file.name.replace(SUFFIX, "_breaker.sqlite"))
+    counts = _rows(file, "SELECT outcome, request_count, retry_count FROM tally")
+    is_open = breaker.exists() and _rows(breaker, "SELECT 1 FROM breaker WHERE retry_at NOT NULL")
+    return SystemState(
+        {outcome: count for outcome, count, _ in counts},
+        sum(retries for _, _, retries in counts),
+        bool(is_open),
+    )
+
+
+def _rows(file: Path, query: str) -> list[tuple[str, int, int]]:
+    """Return what a file that others may be writing holds; waits for nobody."""
+    try:
+        with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as connection:
+            return connection.execute(query).fetchall()
+    except sqlite3.DatabaseError as error:
+        raise ConfigurationError(
+            f"the state file {file} cannot be read",
+            found=str(error),
+            remedy="a damaged file in STATE_DIR's http folder may be removed",
+        ) from error

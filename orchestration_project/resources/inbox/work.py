@@ -1,0 +1,221 @@
+"""Deliveries that are to be worked on: which ones, by which run, and what became of them."""
+
+import base64
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from heapq import merge
+from typing import Any
+
+import dagster as dg
+from sqlalchemy import ColumnElement, and_, select, update
+
+from orchestration_project.domains.webhooks.queue import AttemptRun, Change, Row, changed, due
+from orchestration_project.domains.webhooks.sources import Source
+from orchestration_project.errors import ConfigurationError
+from orchestration_project.resources.clock import Clock
+from orchestration_project.resources.inbox.rows import WAITING
+from orchestration_project.resources.warehouse import Warehouse
+from orchestration_project.tables.spine import inbox
+
+ATTEMPT_TAG = "webhook"
+"""Run tag: the attempt, whose name is also the run's key."""
+
+SOURCE_TAG, DELIVERY_TAG = "webhook_source", "webhook_delivery_id"
+"""Run tags: together the key of the inbox's row that the run works on."""
+
+WILL_RETRY_TAG = "dagster/will_retry"
+
+RUNS_PER_TICK = 25
+"""So that one source with a backlog leaves room in the queue for other runs."""
+
+
+@dataclass(frozen=True)
+class Content:
+    """A delivery of the inbox as it came."""
+
+    source: str
+    delivery_id: str
+    kind: str | None
+    body: bytes
+    headers: Mapping[str, str]
+    received_at: datetime
+
+
+@dataclass(frozen=True)
+class Turn:
+    """What a look at the inbox found: the rows to run now, and what became of others."""
+
+    due: Sequence[Row]
+    changes: Sequence[Change]
+    under_way_count: int
+
+
+class Work:
+    """Reads and settles rows of the inbox."""
+
+    def __init__(self, warehouse: Warehouse, clock: Clock) -> None:
+        self._warehouse = warehouse
+        self._clock = clock
+
+    def turn(self, instance: dg.DagsterInstance, sources: Mapping[str, Source]) -> Turn:
+        """Settle rows by how their runs stand in Dagster, and return the ones that are due.
+
+        Nothing says that a row was asked for but its run: so a tick that is broken off anywhere
+        asks again, by the same key, and Dagster makes no second run of that.
+        """
+        rows = self._first(sources)
+        runs = _runs_of(instance, rows)
+        now = self._clock.now()
+        found = [changed(row, runs.get(row.attempt), now=now) for row in rows]
+        changes = [each for each in found if each]
+        self._settle(changes)
+        if any(each.state != "running" for each in changes):
+            rows = self._first(sources)
+            runs = _runs_of(instance, rows)
+        in_order = {name: source.in_order for name, source in sources.items()}
+        ready = due(rows, runs, in_order=in_order, most=RUNS_PER_TICK)
+        return Turn(ready, changes, sum(row.attempt in runs for row in rows))
+
+    def content(self, source: str, delivery_id: str) -> Content:
+        """Return a delivery.
+
+        Raises:
+            ConfigurationError: There is none of that id.
+        """
+        with self._warehouse.reading() as connection:
+            row = connection.execute(select(inbox).where(_is(source, delivery_id))).first()
+        if row is None:
+            raise _missing(source, delivery_id)
+        return Content(
+            source,
+            delivery_id,
+            row.kind,
+            base64.b64decode(row.body),
+            json.loads(row.headers),
+            row.received_at,
+        )
+
+    def put_back(self, source: str, delivery_id: str | None, *, attempts: int) -> list[Row]:
+        """Have deliveries of ``source`` worked on (again): one that is done or dead, or all dead.
+
+        Returns them as they were.
+
+        Raises:
+            ConfigurationError: There is no such delivery, or it is being worked on.
+        """
+        if delivery_id is None:
+            wanted = and_(inbox.c.source == source, inbox.c.state == "dead")
+        else:
+            wanted = and_(_is(source, delivery_id), inbox.c.state.in_(["done", "dead"]))
+        with self._warehouse.writing() as connection:
+            rows = [_row(each) for each in connection.execute(select(inbox).where(wanted))]
+            if delivery_id is not None and not rows:
+                raise _missing(source, delivery_id)
+            connection.execute(
+                update(inbox)
+                .where(wanted)
+                .values(
+                    state="received",
+                    allowed_count=inbox.c.attempt_count + attempts,
+                    changed_at=self._clock.now(),
+                )
+            )
+        return rows
+
+    def _first(self, sources: Mapping[str, Source]) -> list[Row]:
+        """Return the first rows of each source that are to be worked on, in their order."""
+        with self._warehouse.reading() as connection:
+            found: list[Row] = []
+            for name, source in sources.items():
+                most = 1 if source.in_order else RUNS_PER_TICK
+                of_states = (
+                    map(_row, connection.execute(_oldest(name, state, most))) for state in WAITING
+                )
+                found += list(merge(*of_states, key=lambda row: row.received_at))[:most]
+            return found
+
+    def _settle(self, changes: Sequence[Change]) -> None:
+        if not changes:
+            return
+        now = self._clock.now()
+        with self._warehouse.writing() as connection:
+            for each in changes:
+                seen = and_(
+                    _is(each.row.source, each.row.delivery_id),
+                    inbox.c.state == each.row.state,
+                    inbox.c.attempt_count == each.row.attempt_count,
+                )  # two daemons may look at once
+                connection.execute(
+                    update(inbox)
+                    .where(seen)
+                    .values(
+                        state=each.state,
+                        attempt_count=each.attempt_count,
+                        run_id=each.run_id,
+                        changed_at=now,
+                    )
+                )
+
+
+def request_of(row: Row, job: str) -> dg.RunRequest:
+    """Return the request of a run of ``job`` that works on a row."""
+    tags = {
+        ATTEMPT_TAG: row.attempt,
+        SOURCE_TAG: row.source,
+        DELIVERY_TAG: row.delivery_id,
+    }
+    return dg.RunRequest(run_key=row.attempt, job_name=job, tags=tags)
+
+
+def _oldest(source: str, state: str, most: int) -> Any:
+    return (
+        select(inbox)
+        .where(inbox.c.state == state, inbox.c.source == source)
+        .order_by(inbox.c.received_at, inbox.c.delivery_id)
+        .limit(most)
+    )
+
+
+def _row(found: Any) -> Row:
+    return Row(
+        found.source,
+        found.delivery_id,
+        found.state,
+        found.attempt_count,
+        found.allowed_count,
+        found.received_at,
+        found.run_id,
+    )
+
+
+def _is(source: str, delivery_id: str) -> ColumnElement[bool]:
+    return and_(inbox.c.source == source, inbox.c.delivery_id == delivery_id)
+
+
+def _missing(source: str, delivery_id: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"the inbox has no such delivery of {source}",
+        expected="the id of a delivery; of a replay one that is done or dead",
+        found=repr(delivery_id),
+        remedy="look it up: SELECT delivery_id, state FROM inbox",
+    )
+
+
+def _runs_of(instance: dg.DagsterInstance, rows: Sequence[Row]) -> dict[str, AttemptRun]:
+    """Return the latest run of each row's attempt, if there is one: Dagster may try a run again."""
+    if not rows:
+        return {}
+    attempts = [row.attempt for row in rows]
+    records = instance.get_run_records(dg.RunsFilter(tags={ATTEMPT_TAG: attempts}))
+    found: dict[str, AttemptRun] = {}
+    for record in sorted(records, key=lambda each: each.create_timestamp):
+        run = record.dagster_run
+        found[run.tags[ATTEMPT_TAG]] = AttemptRun(
+            run.run_id,
+            run.status.value,
+            datetime.fromtimestamp(record.end_time, UTC) if record.end_time else None,
+            run.tags.get(WILL_RETRY_TAG) == "true",
+        )
+    return found

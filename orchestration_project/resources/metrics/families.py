@@ -1,0 +1,78 @@
+"""Metric families whose labels are bounded, and the host's."""
+
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+
+import psutil
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+
+MOST_NAMES = 200
+"""Values of a label; those after them, by name, are `other`: a series for each costs memory."""
+
+Values = Mapping[tuple[str, ...], float]
+"""Of a metric, by the values of its labels."""
+
+
+def counter(name: str, what: str, labels: tuple[str, ...], values: Values) -> Metric:
+    """Return a family of counters; what falls together as `other` is added up."""
+    family = CounterMetricFamily(f"orchestration_{name}", what, labels=labels)
+    return _filled(family, values, lambda one, other: one + other)
+
+
+def gauge(
+    name: str,
+    what: str,
+    labels: tuple[str, ...],
+    values: Values,
+    together: Callable[[float, float], float] = max,
+) -> Metric:
+    """Return a family of gauges; of what falls together as `other`, the greatest counts."""
+    return _filled(
+        GaugeMetricFamily(f"orchestration_{name}", what, labels=labels), values, together
+    )
+
+
+def _filled(
+    family: CounterMetricFamily | GaugeMetricFamily,
+    values: Values,
+    together: Callable[[float, float], float],
+) -> Metric:
+    kept = [set(sorted(set(each))[:MOST_NAMES]) for each in zip(*values, strict=True)]
+    found: dict[tuple[str, ...], float] = {}
+    for labels, value in values.items():
+        key = tuple(
+            name if name in names else "other" for name, names in zip(labels, kept, strict=True)
+        )
+        found[key] = together(found[key], value) if key in found else value
+    for labels, value in found.items():
+        family.add_metric(labels, value)
+    return family
+
+
+def host_families(state_path: Path) -> Iterable[Metric]:
+    """Return what this machine has and uses, and this process."""
+    cpu, memory = psutil.cpu_times(), psutil.virtual_memory()
+    disk, process = psutil.disk_usage(str(state_path)), psutil.Process()
+    yield counter(
+        "host_cpu_seconds",
+        "Seconds that the machine's cores spent, by what on.",
+        ("mode",),
+        {(mode,): getattr(cpu, mode) for mode in ("user", "system", "idle")},
+    )
+    yield gauge("host_cores", "Cores of the machine.", (), {(): psutil.cpu_count() or 1})
+    yield gauge(
+        "host_memory_bytes",
+        "Memory of the machine.",
+        ("kind",),
+        {("total",): memory.total, ("available",): memory.available},
+    )
+    yield gauge(
+        "host_disk_bytes",
+        "The disk that STATE_DIR lies on.",
+        ("kind",),
+        {("total",): disk.total, ("free",): disk.free},
+    )
+    yield gauge("process_open_files", "Open files of this process.", (), {(): process.num_fds()})
+    yield gauge(
+        "process_memory_bytes", "Memory of this process.", (), {(): process.memory_info().rss}
+    )

@@ -1,0 +1,54 @@
+"""When webhook deliveries are worked on."""
+
+from collections.abc import Mapping
+
+import dagster as dg
+
+from orchestration_project.domains.webhooks.sources import Source
+from orchestration_project.errors import ConfigurationError
+from orchestration_project.jobs import WEBHOOK_JOBS
+from orchestration_project.resources.clock import Clock
+from orchestration_project.resources.inbox.senders import declared_sources
+from orchestration_project.resources.inbox.work import Work, request_of
+from orchestration_project.resources.warehouse import Warehouse
+from orchestration_project.settings import Settings
+
+SECONDS_BETWEEN_LOOKS = 4
+"""A look is a few reads of an index. Dagster's daemon comes round every 5 seconds, and would leave
+out a sensor whose seconds are not quite over."""
+
+
+@dg.sensor(jobs=WEBHOOK_JOBS, minimum_interval_seconds=SECONDS_BETWEEN_LOOKS)
+def events_on_webhook(
+    context: dg.SensorEvaluationContext,
+    clock: dg.ResourceParam[Clock],
+    settings: dg.ResourceParam[Settings],
+    warehouse: dg.ResourceParam[Warehouse],
+) -> dg.SensorResult | dg.SkipReason:
+    """Ask for a run of each delivery whose turn it is, and note how the runs before it ended."""
+    sources = {name: each for name, each in declared_sources(settings).items() if each.job}
+    jobs = _jobs(sources)
+    turn = Work(warehouse, clock).turn(context.instance, sources)
+    ended = [each.state for each in turn.changes if each.state != "running"]
+    said = f"{len(ended)} runs ended, {ended.count('dead')} deliveries of them are dead letters"
+    if not turn.due:
+        return dg.SkipReason(f"No delivery is due; {turn.under_way_count} are under way; {said}.")
+    return dg.SensorResult(run_requests=[request_of(row, jobs[row.source]) for row in turn.due])
+
+
+def _jobs(sources: Mapping[str, Source]) -> dict[str, str]:
+    """Return the job of each source.
+
+    Raises:
+        ConfigurationError: A job is none that works on deliveries.
+    """
+    jobs = {name: str(each.job) for name, each in sources.items()}
+    known = {job.name for job in WEBHOOK_JOBS}
+    if strange := {name: job for name, job in jobs.items() if job not in known}:
+        raise ConfigurationError(
+            "webhook sources name jobs that do not work on deliveries",
+            expected=f"one of {', '.join(sorted(known))}",
+            found=", ".join(f"{name}: {job}" for name, job in strange.items()),
+            remedy="correct the file that WEBHOOKS_FILE names",
+        )
+    return jobs

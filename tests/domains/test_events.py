@@ -1,0 +1,58 @@
+"""Which bodies of webhook deliveries land, and for which reasons the others do not."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from orchestration_project.contracts import Checked
+from orchestration_project.domains.events import DEEPEST, LARGEST_BYTES, checked_event
+
+NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
+
+
+def checked(body: bytes) -> Checked:
+    return checked_event(body, source="git", delivery_id="1", received_at=NOON, kind=None)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"{}",
+        b' {"b": 1.50, "a": "\xc3\xa9 \\u0000 \\ud800"}\n',
+        b'{"a": ' * DEEPEST + b"1" + b"}" * DEEPEST,
+        b'{"a": [' * (DEEPEST // 2) + b"]}" * (DEEPEST // 2),
+    ],
+)
+def test_a_json_object_lands_letter_by_letter(body):
+    found = checked(body)
+    assert found.rows.rows() == [("git", "1", NOON, None, body.decode(), 1)]
+    assert found.rejects.is_empty()
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "reason"),
+    [
+        (b"", "json", "the body is no JSON: Expecting value"),
+        (b'{"a": 1', "json", "the body is no JSON: Expecting ',' delimiter"),
+        (b"{} {}", "json", "the body is no JSON: Extra data"),
+        (b'{"a": NaN}', "json", "the body is no JSON: NaN is no number of JSON"),
+        (b'{"a": -Infinity}', "json", "-Infinity is no number"),
+        (b"\xef\xbb\xbf{}", "json", "BOM"),
+        (b'{"a": "\xff"}', "encoding", "the body is not UTF-8, from byte 7 on"),
+        (b"[]", "object", "the body is a JSON list, not an object"),
+        (b"null", "object", "the body is a JSON NoneType, not an object"),
+        (b'"{}"', "object", "the body is a JSON str, not an object"),
+        (b'{"a": ' * (DEEPEST + 1) + b"1" + b"}" * (DEEPEST + 1), "depth", "more than 64"),
+        (b"[" * 200_000 + b"]" * 200_000, "depth", "more than 64"),
+        (b'{"a": "' + b"x" * LARGEST_BYTES + b'"}', "size", "more than 5242880"),
+    ],
+    ids=lambda value: value[:12] if isinstance(value, str | bytes) else None,
+)
+def test_anything_else_is_rejected_with_its_reason(body, code, reason):
+    found = checked(body)
+    assert found.rows.is_empty()
+    [reject] = found.rejects.to_dicts()
+    assert (reject["part_number"], reject["line_number"], reject["byte_offset"]) == (1, 1, 0)
+    assert reject["reason_code"] == code
+    assert reason in reject["reason"]
+    assert len(reject["record"]) < 20_000

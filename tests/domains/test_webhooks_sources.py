@@ -1,0 +1,141 @@
+"""The declaration of webhook sources, and what is read of their deliveries."""
+
+import hashlib
+
+import pytest
+
+from orchestration_project.domains.webhooks.rate import TokenBucket
+from orchestration_project.domains.webhooks.schemes import SCHEMES
+from orchestration_project.domains.webhooks.sources import (
+    Source,
+    delivery_id_of,
+    kept_headers,
+    key_of,
+    kind_of,
+    read_sources,
+    secret_names,
+)
+from orchestration_project.errors import ConfigurationError
+from orchestration_project.settings import PROJECT_ROOT
+
+GITHUB = Source(scheme="github")
+SHIPPED = (PROJECT_ROOT / "webhooks.yaml").read_text()
+
+
+def test_the_shipped_file_declares_no_source_and_its_examples_can_be_used():
+    assert read_sources(SHIPPED) == {}
+    below = SHIPPED.partition("sources: {}\n")[2]
+    examples = "\n".join(line.removeprefix("#").removeprefix(" ") for line in below.splitlines())
+    found = read_sources(examples)
+    assert {name: each.scheme for name, each in found.items()} == {
+        "github": "github",
+        "billing": "stripe",
+        "hr": "peopleforce",
+    }
+    assert found["github"].job == "events_webhooks"
+    assert not found["billing"].in_order
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        ("sources: [", "no YAML"),
+        ("", "Input should be"),
+        ("- github", "Input should be"),
+        ("sources: {a: {}}", "sources.a.scheme: Field required"),
+        ("sources: {a: {scheme: sha1}}", "'sha1' is none of standard, github, jira"),
+        ("sources: {a: {scheme: github, sekret: x}}", "sources.a.sekret: Extra inputs"),
+        ("source: {}", "Field required"),
+        ("sources: {A: {scheme: github}}", "'A': a name has a-z"),
+        ("sources: {../x: {scheme: github}}", "'../x': a name has a-z"),
+        ("sources: {git_old: {scheme: github}}", "'git_old': a name has a-z"),
+        ("sources: {a: {scheme: github}, a: {scheme: jira}}", "a stands there twice"),
+        ("sources: {a: {scheme: github, max_attempts: 0}}", "greater than or equal to 1"),
+        ("sources: {a: {scheme: github, requests_per_second: '9'}}", "valid integer"),
+        ("sources: {a: {scheme: jira, delivery_id: {}}}", "name either a header or a field"),
+        ("sources: {a: {scheme: jira, signature_header: 'A: b'}}", "should match pattern"),
+    ],
+)
+def test_a_declaration_that_says_anything_unclear_is_refused(content, problem):
+    with pytest.raises(ConfigurationError, match="cannot be used") as refused:
+        read_sources(content)
+    assert problem in str(refused.value.found)
+
+
+def test_a_source_has_a_variable_for_its_secret_and_one_for_that_before():
+    assert secret_names("my_git") == ("WEBHOOK_SECRET_MY_GIT", "WEBHOOK_SECRET_MY_GIT_OLD")
+
+
+def test_a_secret_that_could_be_guessed_is_refused_without_quoting_it():
+    assert key_of("git", GITHUB, "sixteen letters!") == b"sixteen letters!"
+    with pytest.raises(ConfigurationError, match="the webhook source git") as refused:
+        key_of("git", GITHUB, "fifteen letters")
+    assert refused.value.found == "15 bytes"
+    with pytest.raises(ConfigurationError) as refused:
+        key_of("x", Source(scheme="standard"), "no base64 at all!")
+    assert "no base64 at all" not in str(refused.value)
+    assert refused.value.__cause__ is None
+
+
+DIGEST = f"sha256:{hashlib.sha256(b'[]').hexdigest()}"
+
+
+@pytest.mark.parametrize(
+    ("declared", "headers", "body", "found"),
+    [
+        ({"scheme": "github"}, {"x-github-delivery": "72d3-11"}, b"[]", "72d3-11"),
+        ({"scheme": "github"}, {}, b"[]", DIGEST),
+        ({"scheme": "github"}, {"x-github-delivery": "a b"}, b"[]", None),
+        ({"scheme": "github"}, {"x-github-delivery": "a\n"}, b"[]", None),
+        ({"scheme": "github"}, {"x-github-delivery": "é"}, b"[]", None),
+        ({"scheme": "github"}, {"x-github-delivery": ""}, b"[]", None),
+        ({"scheme": "github"}, {"x-github-delivery": "x" * 201}, b"[]", None),
+        ({"scheme": "peopleforce"}, {}, b"[]", DIGEST),
+        ({"scheme": "stripe"}, {}, b'{"id": "evt_1"}', "evt_1"),
+        ({"scheme": "stripe"}, {}, b'{"id": 17}', "17"),
+        ({"scheme": "stripe"}, {}, b"[]", DIGEST),
+        ({"scheme": "jira", "delivery_id": {"header": "X-Id"}}, {"x-id": "7"}, b"[]", "7"),
+        ({"scheme": "jira", "delivery_id": {"field": "a.b"}}, {}, b'{"a": {"b": "c"}}', "c"),
+    ],
+)
+def test_a_delivery_has_the_senders_id_or_its_digest_and_no_id_that_is_not_plain(
+    declared, headers, body, found
+):
+    assert delivery_id_of(Source.model_validate(declared), headers, body) == found
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"{", b"\xff", b"[" * 100_000, b'{"id": true}', b'{"id": {}}']
+)
+def test_a_body_that_has_no_id_to_read_goes_by_its_digest(body):
+    digest = hashlib.sha256(body).hexdigest()
+    assert delivery_id_of(Source(scheme="stripe"), {}, body) == f"sha256:{digest}"
+
+
+def test_the_kind_is_the_senders_word_if_it_is_a_plain_one():
+    assert kind_of(GITHUB, {"x-github-event": "issues"}, b"") == "issues"
+    assert kind_of(GITHUB, {"x-github-event": "two words"}, b"") is None
+    jira = Source(scheme="jira")
+    assert kind_of(jira, {}, b'{"webhookEvent": "jira:issue_updated"}') == "jira:issue_updated"
+    assert kind_of(jira, {}, b"{}") is None
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_no_signature_cookie_or_credential_is_kept(scheme):
+    secrets = {each.signature: "secret" for each in SCHEMES.values()}
+    secrets |= {"authorization": "secret", "cookie": "secret", "x-api-key": "secret"}
+    kept = {"content-type": "application/json", "user-agent": "GitHub-Hookshot/1"}
+    assert kept_headers(Source(scheme=scheme), secrets | kept) == kept
+
+
+def test_the_header_that_has_the_id_is_kept():
+    declared = Source.model_validate({"scheme": "jira", "delivery_id": {"header": "X-Id"}})
+    assert kept_headers(declared, {"x-id": "7"}) == {"x-id": "7"}
+
+
+def test_a_bucket_lets_its_rate_through_and_says_how_long_the_next_one_waits():
+    bucket = TokenBucket(2)
+    assert [bucket.wait_seconds(10.0) for _ in range(3)] == [0, 0, 0.5]
+    assert bucket.wait_seconds(10.25) == 0.25
+    assert [bucket.wait_seconds(10.5) for _ in range(2)] == [0, 0.5]
+    assert [bucket.wait_seconds(99.0) for _ in range(3)] == [0, 0, 0.5]

@@ -1,0 +1,44 @@
+"""The route of webhooks as a program, which may be killed between the commit and the answer."""
+
+import os
+import signal
+import sys
+from collections.abc import Sequence
+
+import uvicorn
+from starlette.applications import Starlette
+
+from orchestration_project.gateway.hooks import Hooks, opened_hooks, routes
+from orchestration_project.resources.inbox import Inbox, Received, Stored
+from orchestration_project.resources.providers import open_warehouse
+from orchestration_project.settings import load_settings
+
+
+def die_after_the_commit() -> None:
+    """Have this process killed as soon as a delivery is stored, before anybody is told."""
+    take = Inbox.take
+
+    def take_and_die(self: Inbox, deliveries: Sequence[Received]) -> list[Stored]:
+        stored = take(self, deliveries)
+        os.kill(os.getpid(), signal.SIGKILL)
+        return stored
+
+    Inbox.take = take_and_die
+
+
+def main(port: int, *, dies: bool) -> None:
+    """Serve on ``port``."""
+    if dies:
+        die_after_the_commit()
+    settings = load_settings()
+    with open_warehouse(settings) as warehouse, opened_hooks(settings, warehouse) as hooks:
+        serve(hooks, port)
+
+
+def serve(hooks: Hooks, port: int) -> None:
+    """Serve until the process ends."""
+    uvicorn.run(Starlette(routes=routes(hooks)), port=port, log_level="error")
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), dies="--dies" in sys.argv)

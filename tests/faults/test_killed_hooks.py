@@ -1,0 +1,110 @@
+"""A gateway that is killed between the commit and the answer: the sender repeats, and there is one.
+
+Also what is killed while many deliver: what was acknowledged is there.
+"""
+
+import socket
+import threading
+from pathlib import Path
+
+import httpx
+import pytest
+from sqlalchemy import select
+
+from orchestration_project.tables.spine import inbox
+from tests import databases, programs
+from tests.gateway.conftest import SECRET, SOURCES, signed
+
+pytestmark = pytest.mark.faults
+
+
+class Gateway:
+    """The program over one STATE_DIR, started and killed as a machine would be."""
+
+    def __init__(self, folder: Path) -> None:
+        self._state_dir = folder / "state"
+        self.url = databases.sqlite_url(self._state_dir)
+        (folder / "webhooks.yaml").write_text(SOURCES)
+        self._environment = {
+            "WEBHOOKS_FILE": str(folder / "webhooks.yaml"),
+            "WEBHOOK_SECRET_GIT": SECRET,
+            "DISK_HEADROOM_MIB": "0",
+        }
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self._port: int = free.getsockname()[1]
+
+    def start(self, *options: str) -> None:
+        arguments = ("tests.faults.hooks_server", str(self._port), *options)
+        self.process = programs.start_unheard(self._state_dir, *arguments, **self._environment)
+        programs.wait_for(self._listens, seconds=60)
+
+    def _listens(self) -> bool:
+        try:
+            socket.create_connection(("127.0.0.1", self._port), timeout=1).close()
+        except OSError:
+            return False
+        return True
+
+    def deliver(self, delivery_id: str) -> int | None:
+        """Return how a delivery was answered; None: it was not."""
+        body = b'{"n": "%s"}' % delivery_id.encode()
+        headers = signed(body, x_github_delivery=delivery_id)
+        try:
+            answer = httpx.post(
+                f"http://127.0.0.1:{self._port}/hooks/git", content=body, headers=headers
+            )
+        except httpx.TransportError:
+            return None
+        return answer.status_code
+
+    def stored(self) -> list[str]:
+        rows = databases.rows(self.url, select(inbox.c.delivery_id))
+        return [delivery_id for (delivery_id,) in rows]
+
+    def end(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+
+def test_a_delivery_whose_answer_was_lost_is_there_once_when_the_sender_repeats_it(tmp_path):
+    gateway = Gateway(tmp_path)
+    gateway.start("--dies")
+    try:
+        assert gateway.deliver("1") is None
+        assert gateway.process.wait(60) == -9
+        assert gateway.stored() == ["1"]
+        gateway.start()
+        assert gateway.deliver("1") == 200
+        assert gateway.stored() == ["1"]
+    finally:
+        gateway.end()
+
+
+def test_what_was_acknowledged_before_a_kill_is_there_and_the_rest_once_it_is_repeated(
+    tmp_path,
+):
+    gateway = Gateway(tmp_path)
+    gateway.start()
+    ids = [f"{sender}-{n}" for sender in range(8) for n in range(50)]
+    answers: dict[str, int | None] = {}
+
+    def send(sender: int) -> None:
+        for delivery_id in ids[sender * 50 : sender * 50 + 50]:
+            answers[delivery_id] = gateway.deliver(delivery_id)
+
+    senders = [threading.Thread(target=send, args=(sender,)) for sender in range(8)]
+    try:
+        for each in senders:
+            each.start()
+        programs.wait_for(lambda: len(answers) > 60, seconds=60)
+        gateway.end()
+        for each in senders:
+            each.join()
+        acknowledged = {each for each, status in answers.items() if status == 202}
+        assert 0 < len(acknowledged) < len(ids)
+        assert acknowledged <= set(gateway.stored())
+        gateway.start()
+        assert {gateway.deliver(each) for each in ids} == {200, 202}
+        assert sorted(gateway.stored()) == sorted(ids)
+    finally:
+        gateway.end()

@@ -1,0 +1,90 @@
+"""What tests of the gateway share: settings of a file of sources, and who signs as they do."""
+
+import asyncio
+import hashlib
+import hmac
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from starlette.applications import Starlette
+from starlette.routing import Route
+from starlette.types import ASGIApp
+
+from orchestration_project.resources.clock import Clock
+from orchestration_project.resources.providers import open_warehouse
+from orchestration_project.resources.warehouse import Warehouse
+from orchestration_project.settings import Settings, load_settings
+
+SECRET, EARLIER = "the secret of today", "that of yesterday"
+
+SOURCES = """
+sources:
+  git: {scheme: github, job: events_webhooks}
+  hr: {scheme: peopleforce}
+  pay: {scheme: stripe, job: events_webhooks, requests_per_second: 2}
+  bare: {scheme: github}
+"""
+
+
+def signed(body: bytes, secret: str = SECRET, **headers: str) -> dict[str, str]:
+    """Return the headers with which GitHub would send ``body``; a name may have _ for -."""
+    mac = hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
+    usual = {"x-hub-signature-256": f"sha256={mac}", "content-type": "application/json"}
+    return usual | {name.replace("_", "-"): value for name, value in headers.items()}
+
+
+class Client:
+    """Asks an application, in this process."""
+
+    def __init__(self, routes: Sequence[Route], wrapped: Any = None) -> None:
+        app = Starlette(routes=routes)
+        self._app: ASGIApp = wrapped(app) if wrapped else app
+
+    def get(self, path: str) -> httpx.Response:
+        """GET ``path``."""
+        return asyncio.run(self._ask("GET", path))
+
+    def post(self, path: str, **content: Any) -> httpx.Response:
+        """POST to ``path``."""
+        return asyncio.run(self._ask("POST", path, **content))
+
+    async def _ask(self, method: str, path: str, **content: Any) -> httpx.Response:
+        transport = httpx.ASGITransport(self._app, client=("192.0.2.1", 5000))
+        async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as client:
+            return await client.request(method, path, **content)
+
+
+@pytest.fixture
+def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """Settings with these sources, one of which lacks its secret."""
+    file = tmp_path / "webhooks.yaml"
+    file.write_text(SOURCES)
+    monkeypatch.setenv("STATE_DIR", str(tmp_path / "state"))
+    monkeypatch.setenv("WEBHOOKS_FILE", str(file))
+    monkeypatch.setenv("DISK_HEADROOM_MIB", "0")
+    for source in ("GIT", "HR", "PAY"):
+        monkeypatch.setenv(f"WEBHOOK_SECRET_{source}", SECRET)
+    monkeypatch.setenv("WEBHOOK_SECRET_GIT_OLD", EARLIER)
+    return load_settings()
+
+
+@pytest.fixture(scope="session")
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SQLite file with our tables, made once: to make them takes longer than most tests."""
+    file = tmp_path_factory.mktemp("gateway") / "empty.sqlite"
+    with Warehouse(f"sqlite:///{file}", clock=Clock()) as made:
+        made.prepare(holds="demo")
+    return file
+
+
+@pytest.fixture
+def warehouse(settings: Settings, empty_database: Path) -> Iterator[Warehouse]:
+    """The database of these settings."""
+    settings.state_path.mkdir()
+    shutil.copyfile(empty_database, settings.state_path / "demo.sqlite")
+    with open_warehouse(settings) as opened:
+        yield opened

@@ -1,0 +1,53 @@
+"""`docs/webhooks.md` and `docs/metrics.md` say what there is."""
+
+import re
+
+import dagster as dg
+import pytest
+from prometheus_client.core import Metric
+
+from orchestration_project.domains.webhooks.schemes import SCHEMES
+from orchestration_project.domains.webhooks.sources import Source
+from orchestration_project.gateway.counted import GATEWAY
+from orchestration_project.gateway.health import probes_of
+from orchestration_project.gateway.hooks import STATUSES
+from orchestration_project.gateway.metrics import Stored, parts_of
+from orchestration_project.settings import PROJECT_ROOT
+
+WEBHOOKS = (PROJECT_ROOT / "docs" / "webhooks.md").read_text()
+METRICS = (PROJECT_ROOT / "docs" / "metrics.md").read_text()
+
+
+def first_cells(text: str) -> set[str]:
+    """Return what stands in backticks in the first column of the tables."""
+    cells = re.findall(r"^\| (`[^|]*) \|", text, re.MULTILINE)
+    return {name for cell in cells for name in re.findall(r"`(\w+)`", cell)}
+
+
+def test_every_scheme_field_and_status_is_documented():
+    cells = first_cells(WEBHOOKS)
+    assert set(SCHEMES) <= cells
+    assert set(Source.model_fields) <= cells
+    assert {"received", "running", "failed", "done", "dead"} <= cells
+    statuses = set(re.findall(r"^\| (\d{3}) \|", WEBHOOKS, re.MULTILINE))
+    assert {str(each) for each in STATUSES.values()} <= statuses
+
+
+@pytest.fixture(scope="module")
+def instance():
+    with dg.instance_for_test() as made:
+        yield made
+
+
+def test_every_metric_and_each_of_its_labels_is_documented(settings, warehouse, instance):
+    stored: list[Metric] = list(Stored(parts_of(settings, warehouse, instance)).collect())
+    named = {
+        family.name.removeprefix("orchestration_") + ("_total" if family.type == "counter" else "")
+        for family in (*stored, *GATEWAY.collect())
+    }
+    assert named == first_cells(METRICS.partition("## `GET /healthz`")[0])
+
+
+def test_every_part_of_readiness_is_documented(settings, instance):
+    parts = {probe.dependency for probe in probes_of(settings, instance)}
+    assert parts == first_cells(METRICS.partition("## `GET /healthz`")[2])

@@ -1,0 +1,262 @@
+"""The metrics, read from what other processes stored, and told in Prometheus' words."""
+
+from datetime import UTC, datetime, timedelta
+
+import dagster as dg
+import pytest
+from dagster._core.definitions.run_request import InstigatorType
+from dagster._core.remote_origin import (
+    InProcessCodeLocationOrigin,
+    RemoteInstigatorOrigin,
+    RemoteRepositoryOrigin,
+)
+from dagster._core.scheduler.instigation import (
+    InstigatorState,
+    InstigatorStatus,
+    SensorInstigatorData,
+    TickData,
+    TickStatus,
+)
+from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
+from dagster._daemon.types import DaemonHeartbeat
+from dagster_shared.error import SerializableErrorInfo
+from prometheus_client.parser import text_string_to_metric_families
+from sqlalchemy import insert, update
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
+
+from orchestration_project.errors import TransientError
+from orchestration_project.gateway.counted import Counted
+from orchestration_project.gateway.metrics import Stored, parts_of, routes
+from orchestration_project.resources.clock import Clock
+from orchestration_project.resources.http.breaker import Breaker
+from orchestration_project.resources.http.tally import Tally
+from orchestration_project.resources.inbox import Inbox, Received
+from orchestration_project.resources.metrics.families import MOST_NAMES, counter, gauge
+from orchestration_project.tables.operations import (
+    operations_alert_deliveries,
+    operations_control_tower,
+    operations_runs,
+)
+from orchestration_project.tables.spine import inbox
+from tests.gateway.conftest import Client
+
+NOW = datetime.now(UTC)  # noqa: TID251 - what is aged is aged by the machine's clock
+HOUR = timedelta(hours=1)
+
+
+def filled(table, **given):
+    """Return an insert whose other columns have a value that nobody asks for."""
+    usual = {"TEXT": "x", "BIGINT": 0, "DATETIME": NOW, "DOUBLE": 0.0}
+    others = {
+        column.name: None if column.nullable else usual.get(str(column.type), NOW)
+        for column in table.columns
+    }
+    return insert(table).values(**{**others, **given})
+
+
+def run(run_id: str, status: str, **given):
+    return filled(operations_runs, run_id=run_id, status=status, job="load", **given)
+
+
+def values(text: str) -> dict[tuple[str, ...], float]:
+    """Return each sample by its name and the values of its labels, in the order of their names."""
+    return {
+        (sample.name.removeprefix("orchestration_"), *sample.labels.values()): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+@pytest.fixture(scope="module")
+def instance():
+    with dg.instance_for_test() as made:
+        yield made
+
+
+@pytest.fixture
+def scrape(settings, warehouse, instance):
+    def ask() -> dict[tuple[str, ...], float]:
+        answer = Client(routes(parts_of(settings, warehouse, instance))).get("/metrics")
+        assert answer.status_code == 200
+        assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
+        return values(answer.text)
+
+    return ask
+
+
+def test_runs_rows_and_durations_are_those_of_the_ledger(warehouse, scrape):
+    lines = {"rows_in": 12, "rows_landed": 10, "rows_rejected": 2}
+    with warehouse.writing() as connection:
+        for number in range(20):
+            ended = {"ended_at": NOW - HOUR, "duration_seconds": float(number)}
+            connection.execute(run(f"a{number}", "SUCCESS", **ended, **lines))
+        connection.execute(run("b", "FAILURE", ended_at=NOW - HOUR, duration_seconds=100.0))
+        long_ago = {"ended_at": NOW - 25 * HOUR, "duration_seconds": 9999.0}
+        connection.execute(run("c", "FAILURE", **long_ago))
+        connection.execute(run("d", "STARTED"))
+    found = scrape()
+    assert found["runs", "load", "SUCCESS"] == 20
+    assert found["runs", "load", "FAILURE"] == 2
+    assert found["runs", "load", "STARTED"] == 1
+    assert [found["rows_total", "load", kind] for kind in ("in", "landed", "rejected")] == [
+        *(240, 200, 40)
+    ]
+    assert [found["run_seconds", "load", each] for each in ("0.5", "0.95", "1")] == [10, 19, 100]
+
+
+def test_the_inbox_has_a_depth_for_each_state_and_the_age_of_what_waits_longest(warehouse, scrape):
+    taking = Inbox(warehouse, Clock())
+    taking.take([Received("git", each, None, b"{}", {}, 1) for each in "abcd"])
+    with warehouse.writing() as connection:
+        for delivery_id, state, age in (("a", "dead", 9), ("b", "failed", 2), ("d", "done", 8)):
+            connection.execute(
+                update(inbox)
+                .where(inbox.c.delivery_id == delivery_id)
+                .values(state=state, received_at=NOW - age * HOUR)
+            )
+    found = scrape()
+    assert {key[2]: n for key, n in found.items() if key[0] == "inbox_deliveries"} == {
+        "dead": 1,
+        "failed": 1,
+        "received": 1,
+    }
+    assert found["inbox_oldest_seconds", "git"] == pytest.approx(7200, abs=60)
+
+
+def test_alerts_and_how_late_assets_are_come_from_their_tables(warehouse, scrape):
+    tower = {"window_hours": 24, "looked_at": NOW - HOUR}
+    with warehouse.writing() as connection:
+        for alert, state in (("1", "delivered"), ("2", "pending"), ("3", "pending")):
+            row = {"alert_id": alert, "channel": "mailto-1", "state": state}
+            connection.execute(filled(operations_alert_deliveries, **row))
+        late = {"asset": "finra/a", "last_landed_at": NOW - 30 * HOUR, "hours_late": 5.0}
+        connection.execute(filled(operations_control_tower, **tower, **late))
+        connection.execute(filled(operations_control_tower, **tower, asset="finra/b"))
+        connection.execute(filled(operations_control_tower, **tower, asset=""))
+    found = scrape()
+    assert found["alert_deliveries", "mailto-1", "pending"] == 2
+    assert found["asset_landed_age_seconds", "finra/a"] == pytest.approx(30 * 3600, abs=60)
+    assert found["asset_late_seconds", "finra/a"] == pytest.approx(6 * 3600, abs=60)
+    assert found["asset_late_seconds", "finra/b"] == 0
+    assert ("asset_landed_age_seconds", "finra/b") not in found
+    assert ("asset_late_seconds", "") not in found
+
+
+def test_requests_of_all_processes_to_a_source_are_counted_and_its_breaker_is_seen(
+    settings, scrape
+):
+    folder = settings.state_path / "http"
+    for _ in range(2):  # two processes
+        tally = Tally(folder / "finra_tally.sqlite")
+        tally.add("200", is_retry=False)
+        tally.add("503", is_retry=True)
+        tally.close()
+    breaker = Breaker(folder / "finra_breaker.sqlite", failures=1, open_seconds=60, now=lambda: NOW)
+    assert scrape()["source_breaker_open", "finra"] == 0
+    breaker.failed("status 503")
+    breaker.close()
+    found = scrape()
+    assert found["source_requests_total", "200", "finra"] == 2
+    assert found["source_requests_total", "503", "finra"] == 2
+    assert found["source_retries_total", "finra"] == 2
+    assert found["source_breaker_open", "finra"] == 1
+
+
+def sensor_state(name: str) -> InstigatorState:
+    target = LoadableTargetOrigin(module_name="nowhere")
+    repository = RemoteRepositoryOrigin(InProcessCodeLocationOrigin(target), "all")
+    return InstigatorState(
+        RemoteInstigatorOrigin(repository, name),
+        InstigatorType.SENSOR,
+        InstigatorStatus.RUNNING,
+        SensorInstigatorData(min_interval=30),
+    )
+
+
+def test_queue_heartbeats_and_ticks_are_those_that_dagster_stored(instance, scrape):
+    instance.create_run_for_job(
+        dg.JobDefinition(name="j", graph_def=dg.GraphDefinition(name="j", node_defs=[])),
+        status=dg.DagsterRunStatus.STARTED,
+    )
+    instance.add_daemon_heartbeat(DaemonHeartbeat(NOW.timestamp() - 90, "SENSOR", "x", None))
+    state = sensor_state("events_on_webhook")
+    instance.add_instigator_state(state)
+    for age, status in ((7200, TickStatus.FAILURE), (600, TickStatus.SKIPPED)):
+        instance.create_tick(
+            TickData(
+                state.instigator_origin_id,
+                state.instigator_name,
+                InstigatorType.SENSOR,
+                status,
+                NOW.timestamp() - age,
+                selector_id=state.selector_id,
+                error=SerializableErrorInfo("x", [], None)
+                if status == TickStatus.FAILURE
+                else None,
+            )
+        )
+    found = scrape()
+    assert found["queue_runs", "STARTED"] == 1
+    assert found["queue_runs", "QUEUED"] == 0
+    assert found["daemon_heartbeat_age_seconds", "SENSOR"] == pytest.approx(90, abs=60)
+    name = ("sensor", "events_on_webhook")
+    assert found["tick_age_seconds", *name] == pytest.approx(600, abs=60)
+    assert found["tick_failures", *name] == 1
+
+
+def test_the_host_and_the_process_are_measured_and_every_part_says_that_it_was_read(scrape):
+    found = scrape()
+    for name in ("host_cpu_seconds_total", "host_memory_bytes", "host_disk_bytes"):
+        assert any(value > 0 for key, value in found.items() if key[0] == name)
+    assert found["process_open_files",] > 0
+    parts = ("dagster", "database", "host", "sources")
+    assert [found["scrape_ok", each] for each in parts] == [1, 1, 1, 1]
+
+
+def test_a_part_that_cannot_be_read_is_told_as_such_and_hides_no_other(caplog):
+    def broken():
+        raise TransientError("the database is gone")
+
+    answer = Client(
+        routes({"database": broken, "host": lambda: [gauge("one", "x", (), {(): 1})]})
+    ).get("/metrics")
+    found = values(answer.text)
+    assert found["scrape_ok", "database"] == 0
+    assert (found["scrape_ok", "host"], found["one",]) == (1, 1)
+    assert "the metrics of database cannot be read: the database is gone" in caplog.text
+    assert "gone" not in answer.text
+
+
+def test_what_was_read_is_told_again_for_five_seconds():
+    reads: list[int] = []
+    now = [0.0]
+
+    def part():
+        reads.append(1)
+        return [gauge("one", "x", (), {(): len(reads)})]
+
+    stored = Stored({"a": part}, monotonic=lambda: now[0])
+    for at, count in ((0.0, 1), (4.9, 1), (5.0, 2)):
+        now[0] = at
+        assert next(iter(stored.collect())).samples[0].value == count
+
+
+def test_labels_are_bounded_and_what_is_beyond_is_told_together():
+    many = {(f"{number:04}", "x"): 1.0 for number in range(MOST_NAMES + 50)}
+    [*kept, other] = counter("c", "x", ("name", "kind"), many).samples
+    assert len(kept) == MOST_NAMES
+    assert (other.labels, other.value) == ({"name": "other", "kind": "x"}, 50)
+
+
+def test_requests_are_counted_by_a_route_that_no_sender_can_invent():
+    answering = Route("/hooks/{name}", lambda _: PlainTextResponse("x"))
+    client = Client([*routes({}), answering], Counted)
+    client.get("/hooks/a-name-of-its-own")
+    client.get("/a-path-of-its-own")
+    text = client.get("/metrics").text
+    found = values(text)
+    assert found["gateway_requests_total", "GET", "hooks", "200"] >= 1
+    assert found["gateway_requests_total", "GET", "other", "404"] >= 1
+    assert found["gateway_request_seconds_count", "hooks"] >= 1
+    assert "of-its-own" not in text

@@ -1,0 +1,189 @@
+"""Webhook deliveries become runs: once each, in order, and until they are done or dead."""
+
+import dagster as dg
+import pytest
+from sqlalchemy import select
+
+from orchestration_project.definitions import defs
+from orchestration_project.errors import ConfigurationError
+from orchestration_project.resources.clock import Clock
+from orchestration_project.resources.inbox import Inbox, Received
+from orchestration_project.resources.providers import RESOURCES, open_warehouse
+from orchestration_project.sensors.events import events_on_webhook
+from orchestration_project.settings import load_settings
+from orchestration_project.tables.spine import captures, inbox, rejects
+from orchestration_project.tables.webhooks import events_webhooks
+from tests.runs import told_by
+
+SOURCES = """
+sources:
+  git: {scheme: github, job: events_webhooks, max_attempts: 2}
+  pay: {scheme: stripe, job: events_webhooks, in_order: false}
+  kept: {scheme: github}
+"""
+
+
+@pytest.fixture
+def settings(tmp_path, monkeypatch):
+    file = tmp_path / "webhooks.yaml"
+    file.write_text(SOURCES)
+    monkeypatch.setenv("STATE_DIR", str(tmp_path / "state"))
+    monkeypatch.setenv("WEBHOOKS_FILE", str(file))
+    monkeypatch.setenv("DISK_HEADROOM_MIB", "0")
+    return load_settings()
+
+
+def deliver(settings, *ids: str, source: str = "git", body: bytes = b'{"a": 1}') -> None:
+    with open_warehouse(settings) as warehouse:
+        Inbox(warehouse, Clock()).take(
+            [Received(source, each, "push", body, {}, 2 if source != "kept" else 0) for each in ids]
+        )
+
+
+def tick(instance) -> tuple[str, list[dg.RunRequest]]:
+    names = ("clock", "settings", "warehouse")
+    with dg.build_resources({name: RESOURCES[name] for name in names}, instance) as resources:
+        context = dg.build_sensor_context(instance, resources=resources._asdict())
+        result = events_on_webhook(context)
+    if isinstance(result, dg.SkipReason):
+        return str(result.skip_message), []
+    assert isinstance(result, dg.SensorResult)
+    return "", list(result.run_requests or [])
+
+
+def note(instance, request: dg.RunRequest, status: dg.DagsterRunStatus, **tags: str) -> None:
+    """Have Dagster remember a run of that status for what a tick asked for."""
+    job = defs.resolve_job_def("events_webhooks")
+    instance.create_run_for_job(job, status=status, tags={**request.tags, **tags})
+
+
+def execute(instance, tags=None, job: str = "events_webhooks", **config):
+    return defs.resolve_job_def(job).execute_in_process(
+        instance=instance, tags=tags, raise_on_error=False, run_config=config
+    )
+
+
+def rows(settings, table=inbox, *columns: str) -> list[tuple]:
+    with open_warehouse(settings) as warehouse, warehouse.reading() as connection:
+        chosen = [table.c[name] for name in columns] or [table]
+        return [tuple(row) for row in connection.execute(select(*chosen))]
+
+
+def test_a_delivery_is_landed_once_with_its_bytes_and_what_follows_waits_for_it(settings, instance):
+    deliver(settings, "b", "a")
+    _, [first] = tick(instance)
+    assert (first.run_key, first.job_name) == ("git|b#1", "events_webhooks")
+    assert tick(instance)[1][0].run_key == first.run_key  # as if the first tick had been broken off
+    ran = execute(instance, first.tags)
+    assert ran.success
+    assert told_by(ran)["webhooks"][None]["outcome"] == "landed"
+    _, [second] = tick(instance)
+    assert second.run_key == "git|a#1"
+    assert rows(settings, inbox, "delivery_id", "state", "attempt_count") == [
+        ("a", "received", 0),
+        ("b", "done", 1),
+    ]
+    [row] = rows(settings, events_webhooks)
+    assert (row[0], row[1], row[3], row[4]) == ("git", "b", "push", '{"a": 1}')
+    [capture] = rows(settings, captures, "capture_id", "source", "dataset", "url")
+    assert capture == (row[5], "webhooks", "git", "/hooks/git")
+    again = execute(instance, first.tags)
+    assert told_by(again)["webhooks"][None]["outcome"] == "unchanged"
+    assert len(rows(settings, captures)) == 1
+
+
+def test_a_body_that_is_no_event_is_rejected_with_its_reason_and_done(settings, instance):
+    deliver(settings, "1", body=b"[]")
+    _, [request] = tick(instance)
+    ran = execute(instance, request.tags)
+    told = told_by(ran)["webhooks"][None]
+    assert (told["outcome"], told["rows"]) == ("rejected", 0)
+    assert rows(settings, events_webhooks) == []
+    [reject] = rows(settings, rejects, "table_name", "reason_code", "record")
+    assert reject == ("events_webhooks", "object", "[]")
+    assert "0 deliveries of them are dead" in tick(instance)[0]
+    assert rows(settings, inbox, "state") == [("done",)]
+
+
+def test_a_delivery_that_fails_is_tried_again_then_dead_and_can_be_replayed(settings, instance):
+    deliver(settings, "1", "2")
+    for attempt in ("git|1#1", "git|1#2"):
+        _, [request] = tick(instance)
+        assert request.run_key == attempt
+        note(instance, request, dg.DagsterRunStatus.FAILURE)
+    _, [following] = tick(instance)
+    assert following.run_key == "git|2#1"
+    assert rows(settings, inbox, "state", "attempt_count") == [("dead", 2), ("received", 0)]
+    replay = execute(
+        instance,
+        job="operations_replay_webhook",
+        ops={"replay_webhook": {"config": {"source": "git"}}},
+    )
+    assert replay.success
+    _, [request] = tick(instance)
+    assert request.run_key == "git|1#3"  # it came first
+    note(instance, request, dg.DagsterRunStatus.SUCCESS)
+    tick(instance)
+    assert rows(settings, inbox, "state", "attempt_count") == [("done", 3), ("received", 0)]
+
+
+@pytest.mark.parametrize(
+    ("config", "problem"),
+    [
+        ({"source": "kept"}, "nothing works on deliveries of kept"),
+        ({"source": "nobody"}, "nothing works on deliveries of nobody"),
+        ({"source": "git", "delivery_id": "1"}, "the inbox has no such delivery of git"),
+    ],
+)
+def test_what_cannot_be_replayed_is_refused(settings, instance, config, problem):
+    deliver(settings, "1")  # it waits, and is neither done nor dead
+    ran = execute(
+        instance,
+        job="operations_replay_webhook",
+        ops={"replay_webhook": {"config": config}},
+    )
+    assert not ran.success
+    failure = ran.failure_data_for_node("replay_webhook")
+    assert failure
+    assert failure.error
+    assert problem in failure.error.to_string()
+
+
+def test_a_run_that_is_tried_again_by_dagster_is_waited_for_and_the_latest_one_counts(
+    settings, instance
+):
+    deliver(settings, "1")
+    _, [request] = tick(instance)
+    note(instance, request, dg.DagsterRunStatus.FAILURE, **{"dagster/will_retry": "true"})
+    assert tick(instance) == (
+        "No delivery is due; 1 are under way; 0 runs ended, 0 deliveries of them are dead letters.",
+        [],
+    )
+    note(instance, request, dg.DagsterRunStatus.SUCCESS)
+    assert "1 runs ended, 0 deliveries" in tick(instance)[0]
+    assert rows(settings, inbox, "state") == [("done",)]
+
+
+def test_a_source_without_order_is_worked_on_at_once_and_one_without_job_never(settings, instance):
+    deliver(settings, "1", "2", "3", source="pay")
+    deliver(settings, "1", source="kept")
+    _, requests = tick(instance)
+    assert [each.run_key for each in requests] == ["pay|1#1", "pay|2#1", "pay|3#1"]
+
+
+def test_a_job_that_does_not_work_on_deliveries_is_a_clear_error(settings, instance):
+    settings.webhooks_path.write_text("sources: {git: {scheme: github, job: finra_gold}}")
+    with pytest.raises(ConfigurationError, match="jobs that do not work on deliveries") as refused:
+        tick(instance)
+    assert (refused.value.expected, refused.value.found) == (
+        "one of events_webhooks",
+        "git: finra_gold",
+    )
+
+
+def test_a_run_that_names_no_delivery_is_refused(settings, instance):
+    ran = execute(instance)
+    failure = ran.failure_data_for_node("land_webhook")
+    assert failure
+    assert failure.error
+    assert "the run does not say which delivery it is for" in failure.error.to_string()
