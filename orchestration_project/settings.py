@@ -22,12 +22,12 @@ from pydantic import (
     field_validator,
 )
 from pydantic_settings import (
-    BaseSettings,
     DotEnvSettingsSource,
     EnvSettingsSource,
     SettingsConfigDict,
 )
 
+from orchestration_project.access_settings import AccessSettings
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.redaction import hide, keep_secrets_out_of_logs
 
@@ -71,7 +71,7 @@ def _monday(day: date) -> date:
     return day
 
 
-class Settings(BaseSettings):
+class Settings(AccessSettings):
     """The settings of one process; names are upper case in the environment."""
 
     model_config = SettingsConfigDict(
@@ -335,7 +335,10 @@ def load_settings() -> Settings:
 
 def _secrets(settings: Settings) -> list[str]:
     """Return every secret that an error or a log line might quote."""
-    whole = (settings.finra_client_secret, settings.finra_api_key)
+    whole = (
+        *(settings.finra_client_secret, settings.finra_api_key),
+        *(settings.session_secret, settings.oidc_client_secret),
+    )
     addresses = (settings.database_url, settings.dagster_database_url)
     urls = [each.get_secret_value() for each in addresses if each]
     found = [each.get_secret_value() for each in whole if each]

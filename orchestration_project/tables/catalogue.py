@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, FromClause, Select, Table, select, union_all
 
 from orchestration_project.errors import ConfigurationError
-from orchestration_project.tables import events, finra, operations, spine  # noqa: F401 - they declare what is listed
+from orchestration_project.tables import access, events, finra, operations, spine  # noqa: F401 - they declare what is listed
 from orchestration_project.tables.conditions import column_of, condition
 from orchestration_project.tables.kinds import HISTORY, METADATA, Query, key_names
 from orchestration_project.tables.views import VIEWS

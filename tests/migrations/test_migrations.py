@@ -19,11 +19,11 @@ from orchestration_project.resources.warehouse.migrating import (
     migrate,
     migration_config,
 )
-from orchestration_project.tables import finra, operations, spine
+from orchestration_project.tables import access, finra, operations, spine
 from orchestration_project.tables.kinds import METADATA, key_names
 from orchestration_project.tables.views import VIEWS
 
-DECLARED = {**vars(finra), **vars(operations), **vars(spine)}
+DECLARED = {**vars(access), **vars(finra), **vars(operations), **vars(spine)}
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

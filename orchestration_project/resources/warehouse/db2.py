@@ -24,6 +24,7 @@ DOCUMENTS = frozenset(
         *("title", "body", "assets", "partitions", "link", "open_problems", "last_error"),
         *("params", "error_message", "quality_metrics", "reasons", "failures_by_category"),
         *("tried", "got", "remedy", "entries"),
+        *("claims", "target"),
     )
 )
 """Columns of text of any length, CLOB: nothing compares them, sorts by them or has them as key."""
