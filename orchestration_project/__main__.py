@@ -23,6 +23,8 @@ COMMANDS = {
     "artifacts": "get the bytes of a capture as they were received",
     "alerts": "list open alerts, or send a test to every channel",
     "ui": "Dagster's UI and daemon, until Ctrl-C",
+    "gateway": "the UI alone, behind its login; `ui` starts it",
+    "keys": "make, list, rotate or revoke the keys that open the UI",
 }
 
 
