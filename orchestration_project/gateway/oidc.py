@@ -7,6 +7,7 @@ from typing import Any
 from authlib.common.errors import AuthlibBaseError
 from authlib.integrations.starlette_client import OAuth
 from httpx import HTTPError
+from joserfc.errors import JoseError
 from starlette.middleware import Middleware
 from starlette.middleware.sessions import SessionMiddleware
 from starlette.requests import Request
@@ -27,6 +28,9 @@ FLOW_SECONDS = 600
 
 CALLBACK = "/auth/oidc/callback"
 SCOPES = "openid email profile"
+WRONG = (AuthlibBaseError, JoseError, HTTPError, KeyError, ValueError)
+"""What comes of a provider that does not answer, or not as it should: no claim, no JSON, no key."""
+
 NOT_COMPLETE = "Your organisation did not confirm who you are. Try again."
 NO_ROLE = "Your organisation knows you, but nobody gave you a role here."
 
@@ -46,6 +50,7 @@ class Provider:
         """Keep what is between the two steps in a cookie that is signed with ``secret``."""
         self._doors = doors
         self._secret = secret
+        self._client_id = client_id
         registry: Any = OAuth()
         self._client: Any = registry.register(
             "provider",
@@ -81,14 +86,14 @@ class Provider:
         base = self._doors.place.public_origin or str(request.base_url).rstrip("/")
         try:
             return await self._client.authorize_redirect(request, f"{base}{CALLBACK}")
-        except (AuthlibBaseError, HTTPError) as error:
+        except WRONG as error:
             return await self._refused(request, 502, NOT_COMPLETE, error)
 
     async def _complete(self, request: Request) -> Response:
         wanted = safe_next(request.session.get("next", ""))
         try:
             claims = await self._claims(request)
-        except (AuthlibBaseError, HTTPError, KeyError, ValueError) as error:
+        except WRONG as error:
             return await self._refused(request, 401, NOT_COMPLETE, error)
         finally:
             request.session.clear()
@@ -102,8 +107,16 @@ class Provider:
         return response
 
     async def _claims(self, request: Request) -> Mapping[str, Any]:
-        """Return what the provider vouches for: its signature, our client, state, nonce, time."""
-        token = await self._client.authorize_access_token(request)
+        """Return what the provider vouches for: signature, issuer, our client, state, nonce, time.
+
+        Authlib looks at all of them, at the client only if it is told to.
+        """
+        metadata = await self._client.load_server_metadata()
+        options = {
+            "iss": {"essential": True, "value": metadata["issuer"]},
+            "aud": {"essential": True, "value": self._client_id},
+        }
+        token = await self._client.authorize_access_token(request, claims_options=options)
         return token["userinfo"]
 
     async def _refused(

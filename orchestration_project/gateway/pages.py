@@ -4,6 +4,7 @@ import hashlib
 from base64 import b64encode
 from collections.abc import Mapping
 from html import escape
+from urllib.parse import quote
 
 from starlette.responses import HTMLResponse
 
@@ -88,7 +89,7 @@ def login_page(
     """Return the form that asks for a key; ``wanted`` is where it leads to."""
     alert = f'<p role="alert">{escape(problem)}</p>\n' if problem else ""
     shown = escape(wanted, quote=True)
-    provider = PROVIDER.format(next=shown.replace("&amp;", "%26")) if has_provider else ""
+    provider = PROVIDER.format(next=quote(wanted, safe="")) if has_provider else ""
     content = LOGIN.format(alert=alert, next=shown, provider=provider)
     return _page("Log in", content, status, headers)
 
