@@ -30,8 +30,8 @@ ALWAYS = (
 HSTS = (b"strict-transport-security", b"max-age=31536000")
 
 ADDED = frozenset(name for name, _ in ALWAYS if name != b"content-security-policy")
-TOLD = frozenset({b"server", b"x-dagster-call-counts"})
-"""What an answer does not need to tell."""
+TOLD = frozenset({b"server", b"x-dagster-call-counts", b"feature-policy"})
+"""What an answer does not need to tell, or tells by another name."""
 
 
 class Edge:
