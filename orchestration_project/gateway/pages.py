@@ -70,7 +70,7 @@ LOGIN = """{alert}<form method="post" action="/login">
 PROVIDER = """
 <a class="button second" href="/auth/oidc/login?next={next}">Log in with your organisation</a>"""
 
-SESSION = """<p>You are <strong>{name}</strong>, and {role}.</p>
+SESSION = """<p>You are <strong>{name}</strong>, with the role <strong>{role}</strong>.</p>
 <a class="button" href="/">To Dagster</a>
 <form method="post" action="/logout">
 <button class="second" type="submit">Log out</button>

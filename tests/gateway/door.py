@@ -178,6 +178,7 @@ def open_door(
     public: Callable[[Doors], Sequence[BaseRoute]] = lambda _: (),
     has_provider: bool = False,
     is_secure: bool = False,
+    is_open: bool = False,
 ) -> Iterator[Door]:
     """Serve a gateway over a code location and tables of its own."""
     clock = MovedClock()
@@ -197,7 +198,9 @@ def open_door(
         access, ring = Access(warehouse, clock, LIMITS, RULES), Keys(warehouse, clock)
         place = Place(hosts=frozenset({"127.0.0.1", "door.example.org"}), is_secure=is_secure)
         doors = Doors(access, Audit(warehouse, clock), place, secret=SECRET, recheck_seconds=0.05)
-        app = create_app(doors, dagster, public=public(doors), has_provider=has_provider)
+        app = create_app(
+            doors, dagster, public=public(doors), has_provider=has_provider, is_open=is_open
+        )
         keys = {role: ring.create(owner=f"the {role}", role=role, lasts=7 * DAY) for role in Role}
         with running(app) as port:
             yield Door(port, keys, ring, access, warehouse, clock, instance, doors, dagster)

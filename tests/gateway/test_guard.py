@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 
+import dagster as dg
 import pytest
 from itsdangerous import Signer
 from sqlalchemy import select
@@ -12,7 +13,7 @@ from orchestration_project.domains.access.members import Member
 from orchestration_project.domains.access.roles import Principal, Role
 from orchestration_project.gateway.guard import PUBLIC_PATHS, PUBLIC_PREFIXES
 from orchestration_project.tables.access import access_sessions
-from tests.gateway.door import LIMITS, SECRET, Door
+from tests.gateway.door import LIMITS, SECRET, Door, open_door
 from tests.programs import wait_for
 
 VERSION = "{version}"
@@ -286,3 +287,20 @@ def test_a_websocket_of_another_site_is_refused_with_cookie_and_with_key(door: D
             door.websocket(origin="http://evil.example.org", **way)
     with pytest.raises(InvalidStatus):
         door.websocket(origin=None, Cookie=cookie)
+
+
+def test_where_nobody_is_asked_everybody_is_an_admin_but_no_page_of_another_site(tmp_path):
+    with open_door(tmp_path, is_open=True) as door:
+        assert door.ask("GET", "/session").json["role"] == "admin"
+        query = "mutation {setNuxSeen}"
+        assert door.graphql(query).status == 200
+        assert door.graphql(query, Origin="http://evil.example.org").status == 403
+        assert door.graphql(query, Sec_Fetch_Site="cross-site").status == 403
+        assert door.ask("GET", "/session", Host="evil.example.org").status == 421
+        door.instance.create_run_for_job(job_def=empty)
+        [run] = door.instance.get_runs()
+        assert "user" not in run.tags
+
+
+@dg.job
+def empty(): ...

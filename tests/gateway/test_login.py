@@ -132,7 +132,7 @@ def test_logging_out_everywhere_ends_all_sessions_of_theirs_and_no_others(door: 
 def test_the_page_of_a_session_names_who_it_is_and_lets_them_out(door: Door):
     cookie = door.log_in(door.key(Role.VIEWER, "<b>me</b>"))
     page = door.ask("GET", "/session", cookie=cookie, Accept="text/html").text
-    assert "<strong>&lt;b&gt;me&lt;/b&gt;</strong>, and viewer." in page
+    assert "<strong>&lt;b&gt;me&lt;/b&gt;</strong>, with the role <strong>viewer</strong>." in page
     assert '<form method="post" action="/logout">' in page
     assert door.ask("GET", "/logout", cookie=cookie).headers["location"] == "/session"
     assert status(door, cookie) == 200

@@ -142,4 +142,4 @@ def test_the_login_works_without_javascript_and_says_what_is_wrong(site, page, t
     plain.keyboard.press("Enter")
     plain.wait_for_url("**/runs")
     plain.goto("/session")
-    assert "the viewer, and viewer" in plain.inner_text("main")
+    assert "the viewer, with the role viewer" in plain.inner_text("main")
