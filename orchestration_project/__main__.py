@@ -28,6 +28,8 @@ COMMANDS = {
     "evidence": "make sure that an archive of evidence is whole, from the file alone",
     "alerts": "list open alerts, send a test to every channel, check the rules",
     "ui": "Dagster's UI and daemon, until Ctrl-C",
+    "gateway": "the UI alone, behind its login; `ui` starts it",
+    "keys": "make, list, rotate or revoke the keys that open the UI",
 }
 
 

@@ -32,6 +32,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from orchestration_project.access_settings import AccessSettings
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.redaction import hide, keep_secrets_out_of_logs
 
@@ -105,7 +106,7 @@ class _NamedChannels(PydanticBaseSettingsSource):
         return {name: found} if found else {}
 
 
-class Settings(BaseSettings):
+class Settings(AccessSettings):
     """The settings of one process; names are upper case in the environment."""
 
     model_config = SettingsConfigDict(

@@ -3,6 +3,7 @@
 import http.client
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -110,17 +111,22 @@ def free_port() -> int:
         return server.getsockname()[1]
 
 
-def graphql(port: int, query: str) -> dict[str, Any]:
-    """Ask a Dagster web server, as its own pages do."""
+def key_in(said: str) -> str:
+    """Return the key that `ui` said at its first start."""
+    return re.findall(r"op_[0-9a-f]{12}_\S{43}", said)[0]
+
+
+def graphql(port: int, query: str, key: str | None = None) -> dict[str, Any]:
+    """Ask a Dagster web server, or with a key the gateway, as its own pages do."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
-    headers = {"Content-Type": "application/json"}
+    headers = {"Content-Type": "application/json"} | ({"X-API-Key": key} if key else {})
     connection.request("POST", "/graphql", json.dumps({"query": query}), headers)
     answer = json.load(connection.getresponse())
     connection.close()
     return answer["data"]
 
 
-def run_states(port: int) -> list[str]:
+def run_states(port: int, key: str | None = None) -> list[str]:
     """Return the status of every run that a web server shows."""
-    answer = graphql(port, "{runsOrError {... on Runs {results {status}}}}")
+    answer = graphql(port, "{runsOrError {... on Runs {results {status}}}}", key)
     return [result["status"] for result in answer["runsOrError"]["results"]]

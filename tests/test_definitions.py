@@ -129,7 +129,7 @@ def test_the_examples_of_rules_can_be_used_and_name_what_there_is(place: str):
     ]
     names = names_of(defs.get_repository_def())
     assert unknown_names(rules, names) == []
-    assert names.domain == {"finra", "operations"}
+    assert names.domain == {"events", "finra", "operations"}
 
 
 def test_the_docs_of_alerts_have_each_key_and_condition_of_a_rule():

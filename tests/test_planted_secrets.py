@@ -121,9 +121,15 @@ PLANTING: dict[str, Callable[[Scene, str], str]] = {
         f"info=json://me:{in_url(secret)}@127.0.0.1:{scene.hook.port}/{in_url(secret)} "
         f"nosuch://{in_url(secret)}"
     ),
+    "oidc_client_secret": lambda _, secret: secret,
+    "session_secret": lambda _, secret: f"{secret} {secret}",  # has to be long
     "slack_webhook": lambda _, secret: f"json://127.0.0.1:{NOWHERE}/{in_url(secret)}",
 }
 """What each secret setting is set to; a new one has to be given a place here, and in the play."""
+
+
+OF_THE_GATEWAY = ("OIDC_CLIENT_SECRET", "SESSION_SECRET")
+FROM_THE_START = ("ALERT_URLS", "SLACK_WEBHOOK", *OF_THE_GATEWAY)
 
 
 def in_url(secret: str) -> str:
@@ -161,7 +167,9 @@ def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scene]:
             PGPASSWORD=planted.secret("pgpassword"),
             NO_PROXY="127.0.0.1",
             HTTPS_PROXY=f"http://me:{planted.in_url('proxy')}@127.0.0.1:{NOWHERE}",
-            **{name: value_of(scene, name) for name in ("ALERT_URLS", "SLACK_WEBHOOK")},
+            OIDC_DISCOVERY_URL=f"{source.url}/openid",
+            OIDC_CLIENT_ID="gateway",
+            **{name: value_of(scene, name) for name in FROM_THE_START},
             FINRA_CLIENT_SECRET=value_of(scene, "FINRA_CLIENT_SECRET"),
         )
         yield scene
@@ -214,6 +222,7 @@ def play(scene: Scene) -> None:
         with_a_bearer_token(scene, instance)
         with_a_password_in_the_url(scene, instance)
         typed = scene.planted.secret("finra_client_secret")
+        typed += " ".join(value_of(scene, name) for name in OF_THE_GATEWAY)
         preset = {"preset": "full", "who": "ada", "why": typed, "dry_run": False}
         config = {"apply_preset": {"config": preset}}
         assert executed(

@@ -13,7 +13,10 @@ from orchestration_project.settings import PROJECT_ROOT, load_settings
 MARKS = ("dagster", "artifacts")
 """What a folder of state has in it; one with none of it is somebody else's."""
 
-OURS = (*MARKS, "demo", "evidence", "http", "logs", "bench.json", "*.sqlite", "*.sqlite-*")
+OURS = (
+    *(*MARKS, "demo", "evidence", "http", "logs"),
+    *("bench.json", "session_secret", "*.sqlite", "*.sqlite-*"),
+)
 """All that the project keeps there; what else lies in the folder stays."""
 
 

@@ -12,6 +12,7 @@ import socket
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import IO, NoReturn
 
@@ -20,18 +21,24 @@ import yaml
 from orchestration_project.cli.daemon_watch import DaemonWatch, is_silent
 from orchestration_project.cli.full_disk import DiskWatch, full_disk_explained
 from orchestration_project.cli.services import Services, Stopped
+from orchestration_project.domains.access.addresses import is_loopback
+from orchestration_project.domains.access.keys import Key
 from orchestration_project.errors import ConfigurationError, TransientError
+from orchestration_project.gateway.place import require_safe
 from orchestration_project.instance.storage import open_instance
+from orchestration_project.resources.access import Keys
+from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.finra.demo import retire_demo
+from orchestration_project.resources.providers import open_warehouse
 from orchestration_project.resources.state import state_folder
-from orchestration_project.settings import (
-    PROJECT_ROOT,
-    Settings,
-    child_environment,
-    load_settings,
-)
+from orchestration_project.settings import PROJECT_ROOT, Settings, child_environment, load_settings
 
 DEFINITIONS = "orchestration_project.definitions"
+
+FIRST_KEY_DAYS = 365
+FIRST_KEY = """Log in with this key of an admin, which is shown only now and holds for {days} days:
+  {key}
+"""
 
 TELLING = ("alerts-watch", "orchestration_project", "alerts", "watch")
 """The log, and the command that tells what is not well beside the runs."""
@@ -45,6 +52,7 @@ def main(arguments: Sequence[str]) -> int:
     settings = load_settings()
     home = state_folder(settings, "dagster")
     with full_disk_explained(settings), only_ui_on(home) as lock:
+        require_safe(settings, options.host)
         _refuse_taken(options.host, options.port)
         _prepare(home)
         environment = child_environment(DAGSTER_HOME=str(home), PYTHONPATH=str(PROJECT_ROOT))
@@ -53,7 +61,8 @@ def main(arguments: Sequence[str]) -> int:
         )
         with services:
             try:
-                _serve(services, home, options.host, options.port)
+                key = first_key(settings, options.host)
+                _serve(services, home, options.host, options.port, key)
             except Stopped:
                 sys.stdout.write(
                     "Stopping; runs in progress are ended, and tried again at the next start.\n"
@@ -128,7 +137,7 @@ def _prepare(home: Path) -> None:
     open_instance().dispose()
 
 
-def _serve(services: Services, home: Path, host: str, port: int) -> None:
+def _serve(services: Services, home: Path, host: str, port: int, key: Key | None) -> None:
     """Start the programs in order, say where the UI is once it answers, and watch them all.
 
     Web server and daemon share one code server, which saves the memory of a second.
@@ -144,10 +153,12 @@ def _serve(services: Services, home: Path, host: str, port: int) -> None:
 
     workspace = ["-w", str(_workspace(home, code_port))]
     address = ["--host", host, "--port", str(port)]
-    services.start("web-server", "dagster_webserver", *workspace, *address, *logs[2:])
+    services.start("web-server", "orchestration_project", "gateway", *workspace, *address)
     services.start("daemon", "dagster._daemon", "run", *workspace, *logs)
     services.wait_until(lambda: _answers(host, port))
     sys.stdout.write(f"Dagster UI: http://{host}:{port} (Ctrl-C stops it)\n")
+    if key is not None:
+        sys.stdout.write(FIRST_KEY.format(days=FIRST_KEY_DAYS, key=key))
     sys.stdout.flush()
     _watch(services, settings, home)
 
@@ -189,6 +200,19 @@ def _free_port() -> int:
         return server.getsockname()[1]
 
 
+def first_key(settings: Settings, host: str) -> Key | None:
+    """Make an admin's key where none was ever made, only this machine asks, and nothing else opens.
+
+    Whoever reads what this command says could make one as well.
+    """
+    has_other_way = settings.gateway_auth == "off" or settings.oidc_discovery_url
+    if has_other_way or not is_loopback(host):
+        return None
+    with open_warehouse(settings) as warehouse:
+        keys = Keys(warehouse, Clock())
+        return keys.create_first(owner="admin", lasts=timedelta(days=FIRST_KEY_DAYS))
+
+
 def _accepts(port: int) -> bool:
     """Say whether the code server listens, which it does when it has loaded the definitions."""
     try:
@@ -201,7 +225,7 @@ def _accepts(port: int) -> bool:
 def _answers(host: str, port: int) -> bool:
     connection = http.client.HTTPConnection(host, port, timeout=1)
     try:
-        connection.request("GET", "/server_info")
+        connection.request("GET", "/login")
         return connection.getresponse().status == http.HTTPStatus.OK
     except (OSError, http.client.HTTPException):
         return False

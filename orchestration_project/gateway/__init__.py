@@ -1,1 +1,1 @@
-"""The door: what answers HTTP in a process of its own. It knows tables and Dagster, no pipeline."""
+"""The door around Dagster's unchanged web server: login, roles, audit, webhooks, metrics."""

@@ -10,6 +10,7 @@ from sqlalchemy import ColumnElement, FromClause, Select, Table, select, union_a
 
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.tables import (  # noqa: F401 - they declare what is listed
+    access,
     alert_states,
     events,
     finra,

@@ -32,8 +32,17 @@ class Ui:
         self.process = programs.start(state_dir, *UI, str(self.port), **environment)
 
     def announcement(self):
+        """Return its first line, and keep the key that the others say."""
         assert self.process.stdout
-        return self.process.stdout.readline()
+        first, _, key = (self.process.stdout.readline() for _ in range(3))
+        self.key = programs.key_in(key)
+        return first
+
+    def run_states(self):
+        return programs.run_states(self.port, self.key)
+
+    def graphql(self, query):
+        return programs.graphql(self.port, query, self.key)
 
     def end(self, number):
         self.process.send_signal(number)
@@ -54,17 +63,24 @@ def ui(tmp_path_factory):
 
 
 def test_a_run_of_dagsters_own_command_in_a_new_shell_shows_in_the_ui(ui):
-    before = len(programs.run_states(ui.port))
+    before = len(ui.run_states())
     status, _, error = programs.run(ui.state_dir, *JOB_EXECUTE)
     assert status == 0, error
-    assert programs.run_states(ui.port)[: -before or None] == ["SUCCESS"]
+    assert ui.run_states()[: -before or None] == ["SUCCESS"]
+
+
+def test_nobody_sees_anything_without_the_key_that_it_said_once(ui):
+    with pytest.raises(KeyError, match="data"):
+        programs.graphql(ui.port, "{version}")
+    assert ui.graphql("{version}")["version"]
+    assert "op_" not in "".join(log.read_text() for log in (ui.state_dir / "logs").glob("*.log"))
 
 
 def test_all_daemons_are_healthy(ui):
     query = "{instance {daemonHealth {allDaemonStatuses {daemonType healthy required}}}}"
 
     def is_healthy():
-        statuses = programs.graphql(ui.port, query)["instance"]["daemonHealth"]
+        statuses = ui.graphql(query)["instance"]["daemonHealth"]
         return all(status["healthy"] for status in statuses["allDaemonStatuses"])
 
     assert programs.wait_for(is_healthy)
@@ -72,10 +88,10 @@ def test_all_daemons_are_healthy(ui):
 
 def test_a_run_whose_process_was_killed_is_marked_as_failed(ui):
     process = programs.start(ui.state_dir, *SLEEPER)
-    programs.wait_for(lambda: "STARTED" in programs.run_states(ui.port))
+    programs.wait_for(lambda: "STARTED" in ui.run_states())
     process.kill()
     process.communicate()
-    programs.wait_for(lambda: "FAILURE" in programs.run_states(ui.port))
+    programs.wait_for(lambda: "FAILURE" in ui.run_states())
 
 
 def test_a_second_ui_on_the_same_state_dir_is_refused(ui):
@@ -87,7 +103,7 @@ def test_a_second_ui_on_the_same_state_dir_is_refused(ui):
         "  what to do: use that one, stop it, or set another STATE_DIR\n"
         f"  where: state_dir={ui.state_dir}\n"
     )
-    programs.run_states(ui.port)  # the first still answers
+    ui.run_states()  # the first still answers
 
 
 def test_a_taken_port_is_refused_before_anything_starts(tmp_path):
@@ -127,7 +143,7 @@ def test_with_postgresql_it_shows_the_runs_there_and_ctrl_c_leaves_no_process(
         dg.materialize([one], instance=instance)
     ui = Ui(tmp_path / "state", DAGSTER_DATABASE_URL=postgres_url)
     ui.announcement()
-    assert programs.run_states(ui.port) == ["SUCCESS"]
+    assert ui.run_states() == ["SUCCESS"]
     family = psutil.Process(ui.process.pid).children(recursive=True)
     assert len(family) >= 5  # watcher, code server and its worker, web server, daemon
     assert ui.end(signal.SIGINT) == 0
@@ -184,3 +200,11 @@ def test_the_death_of_the_process_that_holds_the_code_ends_all(tmp_path):
         "code-server ended by itself in the process that does its work; all is stopped\n"
     )
     assert is_gone(ui.state_dir)
+
+
+def test_others_than_this_machine_are_not_served_without_what_protects_them(tmp_path):
+    status, output, error = programs.run(tmp_path / "state", *UI, "3000", "--host", "10.0.0.1")
+    assert (status, output) == (1, "")
+    assert error.startswith("the UI is not served on 10.0.0.1, where others than this machine")
+    assert "TRUSTED_PROXIES" in error
+    assert is_gone(tmp_path / "state")

@@ -37,7 +37,7 @@ PARTS = {
     "the daemon": "dagster._daemon",
     "the code server": "code-server",
     "the code server's own child": "api grpc",
-    "the web server": "dagster_webserver",
+    "the web server": "orchestration_project gateway",
     "the whole process tree": "",
 }
 """What can be killed, and what stands in the command line of such a process."""
@@ -75,8 +75,15 @@ class Stack:
         """What `ui` itself said, all starts together."""
         return self.output.read_text()
 
+    @property
+    def key(self) -> str:
+        """The key that it said at its first start."""
+        return programs.key_in(self.said)
+
     def _is_ready(self) -> bool:
         assert self.is_up, "ui ended while it started"
+        if "op_" not in self.said:
+            return False
         found = self._asked(LOCATIONS).get("workspaceOrError", {}).get("locationEntries", [])
         loaded = [each["locationOrLoadError"] or {} for each in found]
         return [each.get("__typename") for each in loaded] == ["RepositoryLocation"]
@@ -84,7 +91,7 @@ class Stack:
     def _asked(self, query: str) -> dict[str, Any]:
         """Return the answer, empty while there is none."""
         try:
-            return programs.graphql(self.port, query) or {}
+            return programs.graphql(self.port, query, self.key) or {}
         except (OSError, ValueError):
             return {}
 
@@ -92,7 +99,7 @@ class Stack:
         """Launch a backfill, as the page of an asset does."""
         assets = re.sub(r'"path"', "path", json.dumps(ASSETS))
         query = LAUNCH.format(partitions=json.dumps(list(partitions)), assets=assets)
-        answer = programs.graphql(self.port, query)["launchPartitionBackfill"]
+        answer = programs.graphql(self.port, query, self.key)["launchPartitionBackfill"]
         assert answer["__typename"] == "LaunchBackfillSuccess", answer
 
     def switch_on(self, *sensors: str) -> None:

@@ -18,6 +18,7 @@ from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.providers import open_warehouse
 from orchestration_project.resources.warehouse import Warehouse
 from orchestration_project.settings import Settings, load_settings
+from tests.gateway.door import Door, open_door
 
 SECRET, EARLIER = "the secret of today", "that of yesterday"
 
@@ -88,3 +89,10 @@ def warehouse(settings: Settings, empty_database: Path) -> Iterator[Warehouse]:
     shutil.copyfile(empty_database, settings.state_path / "demo.sqlite")
     with open_warehouse(settings) as opened:
         yield opened
+
+
+@pytest.fixture(scope="module")
+def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
+    """A gateway that is served."""
+    with open_door(tmp_path_factory.mktemp("door")) as door:
+        yield door

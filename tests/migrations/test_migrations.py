@@ -19,11 +19,15 @@ from orchestration_project.resources.warehouse.migrating import (
     migrate,
     migration_config,
 )
-from orchestration_project.tables import finra, operations, spine, webhooks
+from orchestration_project.tables import access, finra, operations, spine, webhooks
 from orchestration_project.tables.kinds import METADATA, key_names
 from orchestration_project.tables.views import VIEWS
 
-DECLARED = {**vars(webhooks), **vars(finra), **vars(operations), **vars(spine)}
+DECLARED = {
+    name: each
+    for module in (access, webhooks, finra, operations, spine)
+    for name, each in vars(module).items()
+}
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

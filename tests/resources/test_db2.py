@@ -11,10 +11,12 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
-from sqlalchemy import Connection, Engine, event
+from sqlalchemy import Connection, Engine, event, select
 
 from orchestration_project.__main__ import main
 from orchestration_project.definitions import defs
+from orchestration_project.domains.access.roles import Role
+from orchestration_project.domains.access.sessions import Limits
 from orchestration_project.domains.finra.contract import LONGEST_TEXT_BYTES
 from orchestration_project.domains.operations.alerts import Decision, Problem
 from orchestration_project.domains.operations.cleanup import File
@@ -23,6 +25,7 @@ from orchestration_project.domains.operations.ledger import RunFacts, StepFacts
 from orchestration_project.domains.operations.messages import Message
 from orchestration_project.domains.operations.presets import Preset
 from orchestration_project.domains.webhooks.sources import Source
+from orchestration_project.resources.access import Access, Audit, Entry, Found, Keys
 from orchestration_project.resources.artifacts import FolderStore
 from orchestration_project.resources.captures import Captures
 from orchestration_project.resources.cleanup import Plan, Retention, clean_up, plan_cleanup
@@ -41,6 +44,7 @@ from orchestration_project.resources.warehouse import Warehouse
 from orchestration_project.resources.warehouse.connecting import parsed_url, sql_state
 from orchestration_project.resources.warehouse.db2 import DOCUMENTS, TEXT_BYTES, Db2Dialect
 from orchestration_project.settings import load_settings
+from orchestration_project.tables.access import access_audit
 from orchestration_project.tables.finra import finra_otc_weekly
 from orchestration_project.tables.kinds import METADATA
 from orchestration_project.tables.views import VIEWS
@@ -158,6 +162,32 @@ def take_webhooks(folder: Path) -> None:
         assert landing.land(replace(content, kind="push")).outcome == "landed"
 
 
+def open_the_door() -> None:
+    """Make, rotate and revoke keys; log in, fail to, and log out."""
+    with open_warehouse(load_settings()) as warehouse:
+        keys, clock = Keys(warehouse, Clock()), Clock()
+        access = Access(warehouse, clock, Limits(timedelta(hours=1), timedelta(hours=2)))
+        assert keys.create_first(owner="I", lasts=timedelta(days=1))
+        key = keys.create(owner="I", role=Role.VIEWER, lasts=timedelta(days=1))
+        keys.rotate(key.key_id, lasts=timedelta(days=1), overlap=timedelta(hours=1))
+        found = access.by_key(str(key), "10.0.0.1")
+        assert isinstance(found, Found)
+        access.note_use(found.principal)
+        access.by_key("no key", "10.0.0.1")
+        token = access.begin(found.principal, "10.0.0.1")
+        session = access.by_session(token)
+        assert session
+        access.note_use(session.principal)
+        access.end(token)
+        access.end_everywhere(found.principal)
+        keys.revoke(key.key_id)
+        assert len(keys.listed()) == 3
+        entry = Entry("request", "10.0.0.1", "login", "done", user=found.principal)
+        Audit(warehouse, clock).record(entry)
+        with warehouse.reading() as connection:
+            assert len(connection.execute(select(access_audit)).all()) == 1
+
+
 def tidy_up(folder: Path) -> None:
     """List captures, compare the store with the tables, and delete what is old."""
     artifacts = FolderStore(folder / "tidy")
@@ -199,6 +229,7 @@ def said(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
             take_webhooks(folder)
             restate(folder)
             look_back()
+            open_the_door()
             tidy_up(folder)
         finally:
             stop_demo(load_settings())

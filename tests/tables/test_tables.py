@@ -8,7 +8,7 @@ from sqlalchemy import Table
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.schema import CreateTable
 
-from orchestration_project.tables import finra, operations, spine, webhooks
+from orchestration_project.tables import access, finra, operations, spine, webhooks
 from orchestration_project.tables.kinds import (
     METADATA,
     SQLITE_TIMESTAMP,
@@ -18,7 +18,13 @@ from orchestration_project.tables.kinds import (
 )
 
 HISTORY = "_history"
-MODULES = {"events": webhooks, "finra": finra, "operations": operations, "spine": spine}
+MODULES = {
+    "access": access,
+    "events": webhooks,
+    "finra": finra,
+    "operations": operations,
+    "spine": spine,
+}
 TABLES = list(METADATA.tables.values())
 EACH_TABLE = pytest.mark.parametrize("table", TABLES, ids=[table.name for table in TABLES])
 POSTGRES, SQLITE = postgresql.dialect(), sqlite.dialect()
@@ -27,6 +33,10 @@ NOON_IN_NEW_YORK = datetime(2025, 11, 10, 12, 0, 0, 123456, timezone(timedelta(h
 
 def test_these_are_the_tables():
     assert sorted(METADATA.tables) == [
+        "access_audit",
+        "access_failures",
+        "access_keys",
+        "access_sessions",
         "audits",
         "blobs",
         "captures",

@@ -25,6 +25,7 @@ DOCUMENTS = frozenset(
         *("params", "error_message", "quality_metrics", "reasons", "failures_by_category"),
         *("tried", "got", "remedy", "entries"),
         *("headers", "payload"),
+        *("claims", "target"),
     )
 )
 """Columns of text of any length, CLOB: nothing compares them, sorts by them or has them as key."""

@@ -1,0 +1,38 @@
+"""`gateway`: Dagster's web server behind its login, in one process."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from orchestration_project.gateway.dagster_web import dagster_web
+from orchestration_project.gateway.place import require_safe
+from orchestration_project.gateway.server import opened, serve
+from orchestration_project.settings import load_settings
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Serve until a signal ends it; return the exit status."""
+    options = _parser().parse_args(arguments)
+    settings = load_settings()
+    require_safe(settings, options.host)
+    log_format = "json" if settings.log_format == "json" else "colored"
+    with (
+        dagster_web(
+            options.workspace, log_level=settings.log_level, log_format=log_format
+        ) as dagster,
+        opened(settings, dagster, options.host) as app,
+    ):
+        serve(app, settings, options.host, options.port)
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m orchestration_project gateway",
+        description="Serve Dagster's UI behind its login, without daemon and code server: what "
+        "`ui` starts, for who runs those by other means. DAGSTER_HOME names the instance.",
+    )
+    parser.add_argument("-w", "--workspace", type=Path, required=True, help="a workspace.yaml")
+    parser.add_argument("--host", default="127.0.0.1", help="address to serve on (%(default)s)")
+    parser.add_argument("--port", default=3000, type=int, help="port to serve on (%(default)s)")
+    return parser

@@ -1,0 +1,1 @@
+"""Rules for who may do what at the gateway: keys, sessions, roles, refusals."""

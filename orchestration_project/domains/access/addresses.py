@@ -1,0 +1,70 @@
+"""Which addresses are ours: where a login may lead to, and where a request may come from."""
+
+import re
+from collections.abc import Collection, Sequence
+from ipaddress import ip_address
+
+OWN_NAMES = ("127.0.0.1", "localhost", "::1")
+HOME = "/"
+
+HOST = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._-]+))(?::[0-9]{1,5})?")
+URL = re.compile(r"(https?://[^/?#@\s]+)(?:[/?#].*)?", re.IGNORECASE)
+
+OF_THE_DOOR = ("/login", "/logout", "/session", "/auth/")
+"""Pages that lead nowhere after a login."""
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches a server at ``host``."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def safe_next(wanted: str) -> str:
+    """Return the path to go to after a login: ``wanted`` if it is one of ours, or the first page.
+
+    A browser takes `//host`, `/\\host` and `/<tab>/host` for other hosts.
+    """
+    leads_away = not wanted.startswith("/") or wanted.startswith("//") or "\\" in wanted
+    is_odd = any(ord(letter) <= ord(" ") or ord(letter) > ord("~") for letter in wanted)
+    return HOME if leads_away or is_odd or wanted.startswith(OF_THE_DOOR) else wanted
+
+
+def is_plain_path(path: str) -> bool:
+    """Whether a decoded path means what it says: no `.`, `..` or empty part, no odd letter."""
+    parts = path.split("/")
+    if parts[0] or not path.isprintable() or "\\" in path:
+        return False
+    return not any(part in (".", "..") for part in parts) and "" not in parts[1:-1]
+
+
+def host_name(host: str) -> str:
+    """Return the name in a Host header, in lower case and without the port; empty if it is none."""
+    found = HOST.fullmatch(host)
+    return (found[1] or found[2]).lower() if found else ""
+
+
+def origin_of(url: str) -> str:
+    """Return scheme, host and port of ``url`` as a browser sends them in Origin; empty: none."""
+    found = URL.fullmatch(url)
+    return found[1].lower() if found else ""
+
+
+def is_same_origin(
+    origins: Sequence[str], own: Collection[str], *, is_needed: bool, fetch_site: str = ""
+) -> bool:
+    """Whether a request comes from a page of ours, or from no page at all.
+
+    Args:
+        origins: The Origin headers of the request; a browser sends one with whatever may change.
+        own: The origins that are ours.
+        is_needed: Whether it must say so: it bears a cookie, which a browser adds by itself.
+        fetch_site: Its Sec-Fetch-Site, empty if there is none.
+    """
+    if fetch_site not in ("", "same-origin", "none"):
+        return False
+    if not origins:
+        return not is_needed
+    return len(origins) == 1 and origins[0].lower() in own

@@ -1,0 +1,142 @@
+"""Three roles, and what each may do in Dagster; whatever is not named here nobody may do."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Literal
+
+
+class Role(StrEnum):
+    """What somebody may do; each role may do all that those before it may."""
+
+    VIEWER = "viewer"
+    OPERATOR = "operator"
+    ADMIN = "admin"
+
+    def covers(self, least: "Role") -> bool:
+        """Whether this role may do what ``least`` may."""
+        order = list(Role)
+        return order.index(self) >= order.index(least)
+
+
+@dataclass(frozen=True)
+class Principal:
+    """Who asks.
+
+    Attributes:
+        name: The owner of a key, or an e-mail address.
+        way: By a session's cookie, by a key in a header, or nobody was asked (GATEWAY_AUTH=off).
+        key_id: The key that was used, now or to log in; None: logged in by OpenID Connect.
+        session: The stored hash of the session, None where there is none.
+    """
+
+    name: str
+    role: Role
+    way: Literal["session", "key", "open"]
+    key_id: str | None = None
+    session: str | None = None
+
+
+OPERATOR_PERMISSIONS = frozenset(
+    {
+        "launch_pipeline_execution",
+        "launch_pipeline_reexecution",
+        "start_schedule",
+        "stop_running_schedule",
+        "schedule_dry_run",
+        "edit_sensor",
+        "sensor_dry_run",
+        "update_sensor_cursor",
+        "terminate_pipeline_execution",
+        "reload_repository_location",
+        "reload_workspace",
+        "launch_partition_backfill",
+        "cancel_partition_backfill",
+        "toggle_auto_materialize",
+    }
+)
+"""Dagster's names of what an operator may do: launch, retry, cancel, switch, reload."""
+
+ADMIN_PERMISSIONS = frozenset(
+    {
+        "delete_pipeline_run",
+        "wipe_assets",
+        "report_runless_asset_events",
+        "edit_dynamic_partitions",
+        "edit_concurrency_limit",
+        "refresh_component_state",
+    }
+)
+"""What an admin may besides: delete, wipe, and state what no run did. Editing components in the UI
+is nobody's: open-source Dagster has it not."""
+
+OPERATOR_MUTATIONS = frozenset(
+    {
+        "launchPipelineExecution",
+        "launchRun",
+        "launchMultipleRuns",
+        "launchPipelineReexecution",
+        "launchRunReexecution",
+        "startSchedule",
+        "stopRunningSchedule",
+        "resetSchedule",
+        "startSensor",
+        "setSensorCursor",
+        "stopSensor",
+        "resetSensor",
+        "sensorDryRun",
+        "scheduleDryRun",
+        "terminatePipelineExecution",
+        "terminateRun",
+        "terminateRuns",
+        "reloadRepositoryLocation",
+        "reloadWorkspace",
+        "launchPartitionBackfill",
+        "resumePartitionBackfill",
+        "reexecutePartitionBackfill",
+        "cancelPartitionBackfill",
+        "setNuxSeen",
+        "logTelemetry",
+        "setAutoMaterializePaused",
+    }
+)
+"""The mutations of Dagster's schema behind those permissions."""
+
+ADMIN_MUTATIONS = frozenset(
+    {
+        "deletePipelineRun",
+        "deleteRun",
+        "shutdownRepositoryLocation",
+        "wipeAssets",
+        "reportRunlessAssetEvents",
+        "reportAssetCheckEvaluations",
+        "addDynamicPartition",
+        "deleteDynamicPartitions",
+        "refreshComponentState",
+        "setConcurrencyLimit",
+        "deleteConcurrencyLimit",
+        "freeConcurrencySlotsForRun",
+        "freeConcurrencySlots",
+    }
+)
+
+ADMIN_JOBS = frozenset({"operations_cleanup", "operations_prune"})
+"""Jobs that delete: an operator may not launch them."""
+
+
+def permissions_of(role: Role) -> frozenset[str]:
+    """Return Dagster's names of what ``role`` may do."""
+    if role is Role.ADMIN:
+        return OPERATOR_PERMISSIONS | ADMIN_PERMISSIONS
+    return OPERATOR_PERMISSIONS if role is Role.OPERATOR else frozenset()
+
+
+def may_ask(role: Role, mutation: str) -> bool:
+    """Whether ``role`` may ask for a mutation; nobody may for one that is not known."""
+    if mutation in OPERATOR_MUTATIONS:
+        return role.covers(Role.OPERATOR)
+    return mutation in ADMIN_MUTATIONS and role.covers(Role.ADMIN)
+
+
+def may_use_job(role: Role, job: str) -> bool:
+    """Whether ``role``, where it may launch at all, may launch this job."""
+    return job not in ADMIN_JOBS or role.covers(Role.ADMIN)

@@ -1,0 +1,176 @@
+"""Dagster's web server, unchanged but for who asks: its permissions, tags and errors follow that.
+
+The one module that knows classes which are private to Dagster 1.13; tests hold what it counts on.
+"""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+from dagster._core.definitions.selector import JobSelector
+from dagster._core.execution.backfill import PartitionBackfill
+from dagster._core.workspace.context import WorkspaceProcessContext, WorkspaceRequestContext
+from dagster._core.workspace.load_target import WorkspaceFileTarget
+from dagster._core.workspace.permissions import (
+    EDITOR_PERMISSIONS,
+    LOCATION_SCOPED_PERMISSIONS,
+    PermissionResult,
+)
+from dagster._utils.log import configure_loggers
+from dagster_webserver.version import __version__
+from dagster_webserver.webserver import DagsterWebserver
+from graphql import GraphQLError
+from starlette.types import ASGIApp
+
+from orchestration_project.domains.access.roles import (
+    Principal,
+    Role,
+    may_use_job,
+    permissions_of,
+)
+from orchestration_project.gateway.request import CURRENT
+
+USER_TAG = "user"
+"""The tag of a run that names who launched it; the ledger reads it."""
+
+NOT_IN_A_TAG = re.compile(r"[^A-Za-z0-9_.-]")
+"""What Dagster refuses in a tag of an event; a run's may have it."""
+
+POLL_MILLISECONDS = 2000
+"""How often the pages ask for what is new: Dagster's default."""
+
+STATEMENT_MILLISECONDS, RECYCLE_SECONDS, MORE_CONNECTIONS = 15_000, 3600, 20
+"""What Dagster's own command gives its web server."""
+
+
+class RoleContext(WorkspaceRequestContext):
+    """What one request may ask of Dagster, which is what its role may."""
+
+    principal: Principal
+
+    @property
+    def permissions(self) -> Mapping[str, PermissionResult]:
+        """Each of Dagster's permissions, and whether the role has it."""
+        return PERMISSIONS[self.principal.role]
+
+    @property
+    def read_only(self) -> bool:
+        """Whether nothing may be changed."""
+        return not permissions_of(self.principal.role)
+
+    def permissions_for_location(self, *, location_name: str) -> Mapping[str, PermissionResult]:
+        """The same of what belongs to a code location."""
+        return LOCATION_PERMISSIONS[self.principal.role]
+
+    def has_permission_for_selector(self, permission: str, selector: Any) -> bool:
+        """Whether the role may do this to what is selected; of a job also whether to this one."""
+        may = super().has_permission_for_selector(permission, selector)
+        if isinstance(selector, JobSelector):
+            return may and may_use_job(self.principal.role, selector.job_name)
+        return may
+
+    def get_viewer_tags(self) -> dict[str, str]:
+        """The tags of what is launched."""
+        return user_tags(self.principal)
+
+    def get_reporting_user_tags(self) -> dict[str, str]:
+        """The tags of what is stated by hand, which may hold few letters."""
+        tags = user_tags(self.principal)
+        return {name: NOT_IN_A_TAG.sub(".", value)[:63] for name, value in tags.items()}
+
+
+def _permissions(role: Role) -> Mapping[str, PermissionResult]:
+    granted = permissions_of(role)
+    return {
+        name: PermissionResult(
+            enabled=str(name) in granted,
+            disabled_reason=None if str(name) in granted else f"Not for the role {role}",
+        )
+        for name in EDITOR_PERMISSIONS
+    }
+
+
+PERMISSIONS = {role: _permissions(role) for role in Role}
+LOCATION_PERMISSIONS = {
+    role: {name: each for name, each in found.items() if name in LOCATION_SCOPED_PERMISSIONS}
+    for role, found in PERMISSIONS.items()
+}
+
+
+class RoleProcessContext(WorkspaceProcessContext):
+    """Gives each request the context of its role; without anybody known, of a viewer."""
+
+    def create_request_context(self, source: object | None = None) -> RoleContext:
+        """Return the context of the request that this task serves."""
+        context = RoleContext(
+            instance=self.instance,
+            current_workspace=self.get_current_workspace(),
+            process_context=self,
+            version=self.version,
+            source=source,
+            read_only=True,
+        )
+        context.principal = CURRENT.get() or Principal("nobody", Role.VIEWER, "open")
+        return context
+
+
+class QuietWebserver(DagsterWebserver[RoleProcessContext, RoleContext]):
+    """Shows the stack of an error to admins alone."""
+
+    def handle_graphql_errors(self, errors: Sequence[GraphQLError]) -> list[Any]:
+        """Return the errors as they are told."""
+        told = super().handle_graphql_errors(errors)
+        user = CURRENT.get()
+        if user is None or user.role is not Role.ADMIN:
+            for each in told:
+                each.pop("extensions", None)
+        return told
+
+
+@contextmanager
+def dagster_web(workspace: Path, *, log_level: str, log_format: str) -> Iterator[ASGIApp]:
+    """Give Dagster's web server over the code locations of a workspace file.
+
+    The instance is that of DAGSTER_HOME.
+    """
+    configure_loggers(formatter=log_format, log_level=log_level)
+    with dg.DagsterInstance.get() as instance:
+        instance.optimize_for_webserver(STATEMENT_MILLISECONDS, RECYCLE_SECONDS, MORE_CONNECTIONS)
+        with served(instance, WorkspaceFileTarget(paths=[str(workspace)])) as app:
+            yield app
+
+
+@contextmanager
+def served(instance: dg.DagsterInstance, target: Any) -> Iterator[ASGIApp]:
+    """Give Dagster's web server over ``target``, which says where code locations are."""
+    name_users(instance)
+    with RoleProcessContext(instance, target, version=__version__) as process:
+        server = QuietWebserver(process, live_data_poll_rate=POLL_MILLISECONDS)
+        yield server.create_asgi_app()
+
+
+def name_users(instance: dg.DagsterInstance) -> None:
+    """Give each run and backfill that a request of this process makes the tag of who asked.
+
+    A tag that the request itself gives, or one of the run that is tried again, does not stay.
+    """
+    storage = instance.run_storage
+    add_run, add_backfill = storage.add_run, storage.add_backfill
+
+    def add_named_run(dagster_run: dg.DagsterRun) -> dg.DagsterRun:
+        return add_run(dagster_run.with_tags({**dagster_run.tags, **user_tags(CURRENT.get())}))
+
+    def add_named_backfill(partition_backfill: PartitionBackfill) -> None:
+        tags = {**partition_backfill.tags, **user_tags(CURRENT.get())}
+        return add_backfill(partition_backfill._replace(tags=tags))
+
+    for method in (add_named_run, add_named_backfill):
+        setattr(storage, method.__name__.replace("named_", ""), method)
+
+
+def user_tags(user: Principal | None) -> dict[str, str]:
+    """Return the tags that name who asks; none where nobody is known."""
+    return {USER_TAG: user.name} if user and user.way != "open" else {}

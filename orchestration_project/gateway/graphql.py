@@ -1,0 +1,229 @@
+"""What a GraphQL document asks for, before anybody executes it, and what came of it."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from graphql import (
+    DocumentNode,
+    FieldNode,
+    FragmentDefinitionNode,
+    FragmentSpreadNode,
+    GraphQLError,
+    OperationDefinitionNode,
+    SelectionNode,
+    parse,
+)
+from graphql.utilities import value_from_ast_untyped
+
+from orchestration_project.gateway.refusal import Refusal
+
+MOST_TOKENS = 20_000
+MOST_DEPTH = 32
+MOST_FIELDS = 10_000
+MOST_ALIASES = 100
+"""A multiple of what the pages of Dagster's UI ask for: at most 4,000 tokens and 17 levels."""
+
+CACHED_CHARACTERS = 64 * 1024
+"""A longer document is read anew each time, so that the cache stays small."""
+
+FAILED_ENDINGS = ("Error", "Invalid", "Conflict")
+"""How Dagster's types end that say that a mutation did not do what it was asked for."""
+
+PLAIN_ARGUMENTS = frozenset({"key", "path", "strategy", "cursor", "paused", "limit"})
+"""Arguments of mutations that name what it is about, besides all that end in name, id or key."""
+
+UNSHOWN_ARGUMENTS = frozenset(
+    {"runConfigData", "tags", "extraTags", "executionMetadata", "metadata"}
+)
+"""What people write into a form, and may hold secrets."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What all operations of a document ask for together."""
+
+    kinds: frozenset[str]
+    mutations: tuple[str, ...] = ()
+
+
+@dataclass
+class _Size:
+    depth: int = 0
+    fields: int = 0
+    aliases: int = 0
+
+
+def read_document(text: str) -> Asked:
+    """Return what a document asks for.
+
+    Raises:
+        Refusal: It is no GraphQL, or larger or deeper than any page of the UI asks.
+    """
+    return _cached(text) if len(text) <= CACHED_CHARACTERS else _read(text)
+
+
+def _read(text: str) -> Asked:
+    document = _parsed(text)
+    operations = [
+        each for each in document.definitions if isinstance(each, OperationDefinitionNode)
+    ]
+    fragments = _fragments(document)
+    _require_small(operations, fragments)
+    mutating = [each for each in operations if each.operation.value == "mutation"]
+    names = {field.name.value for each in mutating for field in _top_fields(each, fragments)}
+    return Asked(frozenset(each.operation.value for each in operations), tuple(sorted(names)))
+
+
+_cached = lru_cache(maxsize=256)(_read)
+
+
+def _parsed(text: str) -> DocumentNode:
+    try:
+        return parse(text, no_location=True, max_tokens=MOST_TOKENS)
+    except GraphQLError as error:
+        raise Refusal(400, f"This is no GraphQL that is taken here: {error.message}") from error
+    except RecursionError:
+        raise Refusal(400, "The query is nested too deeply.") from None
+
+
+def _fragments(document: DocumentNode) -> Mapping[str, FragmentDefinitionNode]:
+    return {
+        each.name.value: each
+        for each in document.definitions
+        if isinstance(each, FragmentDefinitionNode)
+    }
+
+
+def _require_small(
+    operations: Sequence[OperationDefinitionNode], fragments: Mapping[str, FragmentDefinitionNode]
+) -> None:
+    sizes: dict[str, _Size | None] = {}
+    total = _Size()
+    for each in operations:
+        size = _size(each.selection_set.selections, fragments, sizes)
+        total.depth = max(total.depth, size.depth)
+        total.fields += size.fields
+        total.aliases += size.aliases
+    if total.depth > MOST_DEPTH or total.fields > MOST_FIELDS or total.aliases > MOST_ALIASES:
+        raise Refusal(
+            400,
+            f"The query asks for too much at once: at most {MOST_DEPTH} levels, {MOST_FIELDS} "
+            f"fields and {MOST_ALIASES} aliases.",
+        )
+
+
+def _size(
+    selections: Iterable[SelectionNode],
+    fragments: Mapping[str, FragmentDefinitionNode],
+    known: dict[str, _Size | None],
+) -> _Size:
+    """Return the size with all fragments put in their places, each of which is measured once."""
+    total = _Size()
+    for each in selections:
+        if isinstance(each, FragmentSpreadNode):
+            inner = _size_of_fragment(each.name.value, fragments, known)
+            own = 0
+        else:
+            inside = each.selection_set.selections if each.selection_set else ()  # pyright: ignore[reportAttributeAccessIssue] - a field or an inline fragment
+            inner = _size(inside, fragments, known)
+            own = int(isinstance(each, FieldNode))
+        total.depth = max(total.depth, inner.depth + own)
+        total.fields += inner.fields + own
+        total.aliases += inner.aliases + int(isinstance(each, FieldNode) and each.alias is not None)
+    return total
+
+
+def _size_of_fragment(
+    name: str,
+    fragments: Mapping[str, FragmentDefinitionNode],
+    known: dict[str, _Size | None],
+) -> _Size:
+    if name not in fragments:
+        return _Size()  # Dagster refuses it
+    if name not in known:
+        known[name] = None
+        known[name] = _size(fragments[name].selection_set.selections, fragments, known)
+    size = known[name]
+    if size is None:
+        raise Refusal(400, "A fragment of the query contains itself.")
+    return size
+
+
+def _top_fields(
+    operation: OperationDefinitionNode, fragments: Mapping[str, FragmentDefinitionNode]
+) -> list[FieldNode]:
+    """Return the fields of an operation's first level, also those within fragments."""
+    found, waiting = list[FieldNode](), list(operation.selection_set.selections)
+    while waiting:
+        each = waiting.pop()
+        if isinstance(each, FieldNode):
+            found.append(each)
+        elif isinstance(each, FragmentSpreadNode):
+            named = fragments.get(each.name.value)
+            waiting += named.selection_set.selections if named else ()
+        else:
+            waiting += each.selection_set.selections  # pyright: ignore[reportAttributeAccessIssue] - an inline fragment
+    return found
+
+
+def target_of(text: str, variables: Mapping[str, Any]) -> str:
+    """Return what a document's mutations are about: the names and ids in their arguments, JSON."""
+    document = _parsed(text)
+    fragments = _fragments(document)
+    found: dict[str, list[Any]] = {}
+    for each in document.definitions:
+        if isinstance(each, OperationDefinitionNode) and each.operation.value == "mutation":
+            for field in _top_fields(each, fragments):
+                for argument in field.arguments:
+                    value = value_from_ast_untyped(argument.value, dict(variables))
+                    _collect(argument.name.value, value, found)
+    shown = {name: each[0] if len(each) == 1 else each for name, each in sorted(found.items())}
+    return json.dumps(shown, ensure_ascii=False, default=str)
+
+
+def _collect(name: str, value: Any, found: dict[str, list[Any]]) -> None:
+    if name in UNSHOWN_ARGUMENTS:
+        return
+    if isinstance(value, Mapping):
+        for inner, each in value.items():
+            _collect(str(inner), each, found)
+    elif isinstance(value, list | tuple):
+        for each in value:
+            _collect(name, each, found)
+    elif value is not None and _is_shown(name):
+        found.setdefault(name, []).append(value)
+
+
+def _is_shown(name: str) -> bool:
+    ending = name.lower().removesuffix("s")
+    return name in PLAIN_ARGUMENTS or ending.endswith(("name", "id", "key"))
+
+
+def outcome_of(status: int, body: bytes) -> tuple[str, str | None]:
+    """Return what came of a mutation, by Dagster's answer: done, failed or refused; and why."""
+    try:
+        answer = json.loads(body)
+    except ValueError:
+        return ("failed", f"HTTP {status}")
+    if not isinstance(answer, dict):
+        return ("failed", f"HTTP {status}")
+    messages = [str(each.get("message")) for each in answer.get("errors") or []]
+    wrong = [kind for kind in _kinds(answer.get("data")) if kind.endswith(FAILED_ENDINGS)]
+    if "UnauthorizedError" in wrong:
+        return ("refused", "UnauthorizedError")
+    if status >= 400 or messages or wrong:
+        return ("failed", "; ".join([*messages, *wrong]) or f"HTTP {status}")
+    return ("done", None)
+
+
+def _kinds(data: Any) -> list[str]:
+    """Return the names of all types in an answer."""
+    if isinstance(data, list):
+        return [kind for each in data for kind in _kinds(each)]
+    if not isinstance(data, dict):
+        return []
+    own = [data["__typename"]] if isinstance(data.get("__typename"), str) else []
+    return [*own, *(kind for each in data.values() for kind in _kinds(each))]

@@ -1,0 +1,253 @@
+"""Lets nobody in who is not known: before http and websocket alike, whatever the path."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from typing import Any, TypeVar
+from urllib.parse import quote
+
+import anyio
+from anyio import CapacityLimiter
+from anyio.to_thread import run_sync
+from itsdangerous import BadSignature, Signer
+from starlette.responses import RedirectResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from orchestration_project.domains.access.roles import Principal, Role
+from orchestration_project.errors import OrchestrationError
+from orchestration_project.gateway.limits import Crowd
+from orchestration_project.gateway.refusal import Refusal
+from orchestration_project.gateway.request import (
+    CURRENT,
+    REQUEST_ID,
+    Place,
+    address_of,
+    header_of,
+    headers_of,
+    require_same_origin,
+)
+from orchestration_project.resources.access import Access, Audit, Entry, Found, Refused
+
+LOG = logging.getLogger(__name__)
+
+PUBLIC_PATHS = frozenset(
+    {"/login", "/auth/oidc/login", "/auth/oidc/callback", "/healthz", "/readyz"}
+)
+"""All that anybody may ask for; of these, what no route answers is not found, and no more."""
+
+PUBLIC_PREFIXES = ("/hooks/",)
+"""Whatever lies below verifies by itself who sent it."""
+
+RECHECK_SECONDS = 10
+"""A websocket outlives the request that opened it: that often it is asked whether it still may."""
+
+THREADS = 8
+"""Of their own: a crowd of slow GraphQL queries shall not keep anybody from logging in or out."""
+
+T = TypeVar("T")
+
+
+class Doors:
+    """What login, guard and mutations share: who asks, and the note that is made of it."""
+
+    def __init__(
+        self,
+        access: Access,
+        audit: Audit,
+        place: Place,
+        *,
+        secret: str,
+        recheck_seconds: float = RECHECK_SECONDS,
+    ) -> None:
+        self.access = access
+        self.audit = audit
+        self.place = place
+        self.recheck_seconds = recheck_seconds
+        self.cookie = "__Host-session" if place.is_secure else "session"
+        self._signer = Signer(secret, salt="orchestration_project.session")
+        self._threads = CapacityLimiter(THREADS)
+        self._notes = set[asyncio.Task[None]]()
+
+    async def in_thread(self, function: Callable[..., T], *arguments: Any, **named: Any) -> T:
+        """Return what ``function`` returns, which waits for the database, without waiting here."""
+        return await run_sync(partial(function, *arguments, **named), limiter=self._threads)
+
+    def signed(self, token: str) -> str:
+        """Return what the cookie of a session holds."""
+        return self._signer.sign(token).decode()
+
+    def token_of(self, scope: Scope) -> str | None:
+        """Return the token in a request's cookie; None if there is none that we signed."""
+        for line in headers_of(scope, "cookie"):
+            for each in line.split(";"):
+                name, _, value = each.strip().partition("=")
+                if name == self.cookie:
+                    with suppress(BadSignature):
+                        return self._signer.unsign(value.encode("latin-1")).decode()
+        return None
+
+    async def record(self, scope: Scope, operation: str, outcome: str, **said: Any) -> None:
+        """Add a row about a request to the audit."""
+        entry = Entry(scope[REQUEST_ID], address_of(scope), operation, outcome, **said)
+        await self.in_thread(self.audit.record, entry)
+
+    async def by_key(self, scope: Scope, text: str, operation: str) -> Found:
+        """Return whose key it is.
+
+        Raises:
+            Refusal: Nobody's, or nothing is looked at for now; always in the same words.
+        """
+        found = await self.in_thread(self.access.by_key, text, address_of(scope))
+        if isinstance(found, Found):
+            return found
+        await self._refuse(scope, found, operation)
+        raise AssertionError("a refusal is raised")
+
+    async def _refuse(self, scope: Scope, refused: Refused, operation: str) -> None:
+        if refused.until:  # not in the audit: who is locked out could fill the disk with it
+            seconds = (refused.until - self.access.clock.now()).total_seconds()
+            text = "Too many logins failed. Wait some minutes, then try again."
+            raise Refusal(429, text, {"retry-after": str(int(seconds) + 1)})
+        await self.record(scope, operation, "refused", key_id=refused.key_id, reason="key")
+        raise unknown()
+
+    def note(self, found: Found) -> None:
+        """Write down a use, later: a request shall not wait for who writes to the database."""
+        if found.is_to_note:
+            task = asyncio.create_task(self._note(found.principal))
+            self._notes.add(task)
+            task.add_done_callback(self._notes.discard)
+
+    async def _note(self, principal: Principal) -> None:
+        try:
+            await self.in_thread(self.access.note_use, principal)
+        except OrchestrationError as error:
+            LOG.warning("that %s was here could not be written down: %s", principal.name, error)
+
+
+def unknown() -> Refusal:
+    """Return the one answer to whoever is not known, whatever they brought."""
+    return Refusal(
+        401,
+        "Log in at /login, or send a key as X-API-Key or Authorization: Bearer.",
+        {"www-authenticate": "Bearer"},
+    )
+
+
+class Guard:
+    """Gives what is public to anybody, and the rest to who is known."""
+
+    def __init__(
+        self, doors: Doors, *, public: ASGIApp, private: ASGIApp, is_open: bool = False
+    ) -> None:
+        """Let everybody in as an admin where it ``is_open``."""
+        self._doors = doors
+        self._public = public
+        self._private = private
+        self._is_open = is_open
+        self._crowd = Crowd()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let a request through, or refuse it."""
+        if scope["type"] not in ("http", "websocket"):
+            return await self._private(scope, receive, send)
+        if scope["type"] == "http" and is_public(scope["path"]):
+            return await self._public(scope, receive, send)
+        try:
+            found = await self._who(scope)
+        except Refusal as refusal:
+            if refusal.status == 401 and _wants_a_page(scope):
+                return await _to_login(scope)(scope, receive, send)
+            raise
+        CURRENT.set(found.principal)
+        self._doors.note(found)
+        changes = scope["type"] == "websocket" or scope["method"] not in ("GET", "HEAD")
+        if changes:
+            is_cookie = found.principal.way == "session"
+            require_same_origin(scope, self._doors.place, is_needed=is_cookie)
+        with self._crowd.one_more(f"{scope['type']} {found.principal.name}"):
+            if scope["type"] == "websocket":
+                return await self._while_known(found.principal, scope, receive, send)
+            return await self._private(scope, receive, send)
+
+    async def _who(self, scope: Scope) -> Found:
+        """Return who asks: a key that is sent counts before a cookie.
+
+        Raises:
+            Refusal: Nobody who is known.
+        """
+        if self._is_open:
+            return Found(Principal("anybody", Role.ADMIN, "open"))
+        key = _key_of(scope)
+        if key is not None:
+            return await self._doors.by_key(scope, key, _operation(scope))
+        token = self._doors.token_of(scope)
+        found = await self._doors.in_thread(self._doors.access.by_session, token) if token else None
+        if found is None:
+            raise unknown()
+        return found
+
+    async def _while_known(
+        self, principal: Principal, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        """Serve a websocket until it ends, or until who opened it may no more."""
+
+        async def watch() -> None:
+            while await self._is_still(principal, scope):
+                await anyio.sleep(self._doors.recheck_seconds)
+            group.cancel_scope.cancel()
+
+        refusal: Refusal | None = unknown()
+        async with anyio.create_task_group() as group:
+            group.start_soon(watch)
+            try:
+                await self._private(scope, receive, send)
+                refusal = None
+            except Refusal as found:  # a group of tasks would wrap it
+                refusal = found
+            group.cancel_scope.cancel()
+        if refusal:
+            raise refusal
+
+    async def _is_still(self, principal: Principal, scope: Scope) -> bool:
+        try:
+            return (await self._who(scope)).principal == principal
+        except Refusal:
+            return False
+
+
+def is_public(path: str) -> bool:
+    """Whether anybody may ask for ``path``, which is compared letter by letter."""
+    return path in PUBLIC_PATHS or path.startswith(PUBLIC_PREFIXES)
+
+
+def _key_of(scope: Scope) -> str | None:
+    """Return the key that a request brings, None if it brings none."""
+    key, bearer = header_of(scope, "x-api-key"), header_of(scope, "authorization")
+    if key and bearer:
+        raise Refusal(400, "The request brings two keys.")
+    if bearer:
+        kind, _, key = bearer.partition(" ")
+        return key.strip() if kind.lower() == "bearer" else ""
+    return key or None
+
+
+def _operation(scope: Scope) -> str:
+    return f"{scope.get('method', 'WEBSOCKET')} {scope['path']}"
+
+
+def _wants_a_page(scope: Scope) -> bool:
+    is_read = scope["type"] == "http" and scope["method"] in ("GET", "HEAD")
+    return is_read and "text/html" in header_of(scope, "accept") and not _brings_key(scope)
+
+
+def _brings_key(scope: Scope) -> bool:
+    return bool(headers_of(scope, "x-api-key") or headers_of(scope, "authorization"))
+
+
+def _to_login(scope: Scope) -> RedirectResponse:
+    query = scope["query_string"].decode("latin-1")
+    wanted = quote(scope["path"]) + (f"?{query}" if query else "")
+    return RedirectResponse(f"/login?next={quote(wanted, safe='')}", 303)

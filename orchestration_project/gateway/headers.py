@@ -1,0 +1,105 @@
+"""What every answer says besides: security headers, the request's id; and the access log."""
+
+import json
+import logging
+import time
+from collections.abc import Iterable
+from uuid import uuid4
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from orchestration_project.gateway.limits import require_plain
+from orchestration_project.gateway.refusal import Refusal
+from orchestration_project.gateway.request import CURRENT, REQUEST_ID, Place, address_of
+from orchestration_project.resources.clock import Clock
+
+LOG = logging.getLogger("orchestration_project.access")
+"""Writes a JSON object for each request; nothing where LOG_FORMAT is text."""
+
+POLICY = "frame-ancestors 'none'; form-action 'self'; base-uri 'self'; object-src 'none'"
+"""A second policy beside Dagster's own, which has a nonce for each page: both must allow."""
+
+ALWAYS = (
+    (b"x-frame-options", b"DENY"),
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"same-origin"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+    (b"permissions-policy", b"camera=(), microphone=(), geolocation=(), payment=(), usb=()"),
+    (b"content-security-policy", POLICY.encode()),
+)
+HSTS = (b"strict-transport-security", b"max-age=31536000")
+
+ADDED = frozenset(name for name, _ in ALWAYS if name != b"content-security-policy")
+TOLD = frozenset({b"server", b"x-dagster-call-counts", b"feature-policy"})
+"""What an answer does not need to tell, or tells by another name."""
+
+
+class Edge:
+    """The outermost layer: refuses what is malformed, and sees every answer on its way out."""
+
+    def __init__(self, app: ASGIApp, place: Place, clock: Clock) -> None:
+        self._app = app
+        self._place = place
+        self._clock = clock
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on with an id, and its answer back with the headers."""
+        if scope["type"] == "lifespan":
+            return await self._app(scope, receive, send)
+        started, status = time.perf_counter(), list[int]()
+        scope[REQUEST_ID] = uuid4().hex
+        CURRENT.set(None)
+
+        async def sent(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                status.append(message["status"])
+                message = {**message, "headers": list(self._headers(scope, message["headers"]))}
+            await send(message)
+
+        try:
+            require_plain(scope, self._place)
+            await self._app(scope, receive, sent)
+        except Refusal as refusal:
+            await _refuse(scope, receive, sent, refusal, has_begun=bool(status))
+        finally:
+            if LOG.handlers:
+                self._log(scope, status, time.perf_counter() - started)
+        return None
+
+    def _headers(
+        self, scope: Scope, given: Iterable[tuple[bytes, bytes]]
+    ) -> Iterable[tuple[bytes, bytes]]:
+        yield from (each for each in given if each[0].lower() not in ADDED | TOLD)
+        yield from ALWAYS
+        yield (b"x-request-id", scope[REQUEST_ID].encode())
+        if self._place.is_secure:
+            yield HSTS
+
+    def _log(self, scope: Scope, status: list[int], seconds: float) -> None:
+        user = CURRENT.get()
+        LOG.info(
+            json.dumps(
+                {
+                    "time": self._clock.now().isoformat(),
+                    "level": "INFO",
+                    "logger": LOG.name,
+                    "message": "request",
+                    "request_id": scope[REQUEST_ID],
+                    "user": user.name if user else None,
+                    "address": address_of(scope),
+                    "method": scope.get("method", "WEBSOCKET"),
+                    "path": scope["path"],
+                    "status": status[0] if status else None,
+                    "seconds": round(seconds, 6),
+                }
+            )
+        )
+
+
+async def _refuse(
+    scope: Scope, receive: Receive, send: Send, refusal: Refusal, *, has_begun: bool
+) -> None:
+    if scope["type"] == "websocket":
+        await send({"type": "websocket.close", "code": 4000 + refusal.status})
+    elif not has_begun:
+        await refusal.response()(scope, receive, send)

@@ -1,0 +1,98 @@
+"""How much a request may be: its headers, its body, its time, and how many at once."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http import HTTPStatus
+
+from starlette.types import Message, Receive, Scope
+
+from orchestration_project.domains.access.addresses import host_name, is_plain_path
+from orchestration_project.gateway.refusal import Refusal
+from orchestration_project.gateway.request import Place, header_of
+
+HEADER_BYTES = 16 * 1024
+BODY_BYTES = 1024 * 1024
+FORM_BYTES = 16 * 1024
+BODY_SECONDS = 30
+"""For a whole body: no program of ours or page of Dagster's takes a second."""
+
+AT_ONCE = 32
+"""Requests of one key or person; a browser has 6 to a host in flight."""
+
+
+def require_plain(scope: Scope, place: Place) -> None:
+    """Refuse a request whose headers, host or path could mean two things.
+
+    Raises:
+        Refusal: Saying which.
+    """
+    if sum(len(name) + len(value) + 4 for name, value in scope["headers"]) > HEADER_BYTES:
+        raise Refusal(431, f"The headers are longer than {HEADER_BYTES // 1024} KiB.")
+    if host_name(header_of(scope, "host")) not in place.hosts:
+        raise Refusal(421, "This host is not served here; ALLOWED_HOSTS may name it.")
+    if not is_plain_path(scope["path"]):
+        raise Refusal(400, "The path is not plain.")
+
+
+async def read_body(scope: Scope, receive: Receive, *, most: int = BODY_BYTES) -> bytes:
+    """Return the body of a request.
+
+    Raises:
+        Refusal: It is longer than ``most`` bytes, does not come in time, or breaks off.
+    """
+    announced = header_of(scope, "content-length")
+    too_long = Refusal(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"The body is over {most} bytes.")
+    if announced.isdecimal() and int(announced) > most:
+        raise too_long
+    parts, size = list[bytes](), 0
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            while True:
+                message = await receive()
+                if message["type"] != "http.request":
+                    raise Refusal(HTTPStatus.BAD_REQUEST, "The body broke off.")
+                parts.append(message.get("body", b""))
+                size += len(parts[-1])
+                if size > most:
+                    raise too_long
+                if not message.get("more_body"):
+                    return parts[0] if len(parts) == 1 else b"".join(parts)
+    except TimeoutError:
+        text = f"The body did not come within {BODY_SECONDS} s."
+        raise Refusal(HTTPStatus.REQUEST_TIMEOUT, text, {"connection": "close"}) from None
+
+
+def replayed(body: bytes, receive: Receive) -> Receive:
+    """Return a receive that gives ``body`` first, which was read before, and then what follows."""
+    first: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def next_message() -> Message:
+        return first.pop() if first else await receive()
+
+    return next_message
+
+
+class Crowd:
+    """Counts what each asks for at once."""
+
+    def __init__(self) -> None:
+        self._inside: Counter[str] = Counter()
+
+    @contextmanager
+    def one_more(self, who: str) -> Iterator[None]:
+        """Count one more request of ``who`` while it lasts.
+
+        Raises:
+            Refusal: There are too many.
+        """
+        if self._inside[who] >= AT_ONCE:
+            raise Refusal(429, "Too many requests at once.", {"retry-after": "1"})
+        self._inside[who] += 1
+        try:
+            yield
+        finally:
+            self._inside[who] -= 1
+            if not self._inside[who]:
+                del self._inside[who]

@@ -1,0 +1,141 @@
+"""Logging in by key, and out; and the session that lies between."""
+
+from urllib.parse import parse_qs
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.routing import Route
+from starlette.types import Scope
+
+from orchestration_project.domains.access.addresses import safe_next
+from orchestration_project.domains.access.members import Member
+from orchestration_project.domains.access.roles import Principal
+from orchestration_project.gateway.guard import Doors
+from orchestration_project.gateway.limits import FORM_BYTES, read_body
+from orchestration_project.gateway.pages import login_page, session_page
+from orchestration_project.gateway.refusal import Refusal
+from orchestration_project.gateway.request import (
+    CURRENT,
+    address_of,
+    header_of,
+    require_same_origin,
+)
+
+WRONG_KEY = "This key does not open anything. Is it whole, and still valid?"
+
+
+class Login:
+    """The routes of logging in by key."""
+
+    def __init__(self, doors: Doors, *, has_provider: bool) -> None:
+        self._doors = doors
+        self._has_provider = has_provider
+
+    def public_routes(self) -> list[Route]:
+        """Return what anybody may ask for."""
+        return [
+            Route("/login", self._page, methods=["GET"]),
+            Route("/login", self._log_in, methods=["POST"]),
+        ]
+
+    def private_routes(self) -> list[Route]:
+        """Return what somebody who is known may ask for."""
+        return [
+            Route("/session", _session, methods=["GET"]),
+            Route("/logout", _to_session, methods=["GET"]),
+            Route("/logout", self._log_out, methods=["POST"]),
+        ]
+
+    async def _page(self, request: Request) -> Response:
+        wanted = safe_next(request.query_params.get("next", ""))
+        return login_page(wanted=wanted, has_provider=self._has_provider)
+
+    async def _log_in(self, request: Request) -> Response:
+        scope = request.scope
+        require_same_origin(scope, self._doors.place, is_needed=False)
+        form = await _form(request)
+        wanted = safe_next(form.get("next", ""))
+        try:
+            found = await self._doors.by_key(scope, form.get("key", "").strip(), "login")
+        except Refusal as refusal:
+            problem = WRONG_KEY if refusal.status == 401 else refusal.text
+            return login_page(
+                wanted=wanted,
+                has_provider=self._has_provider,
+                problem=problem,
+                status=refusal.status,
+                headers=refusal.headers,
+            )
+        self._doors.note(found)
+        response = RedirectResponse(wanted, 303)
+        await begin_session(self._doors, scope, response, found.principal)
+        return response
+
+    async def _log_out(self, request: Request) -> Response:
+        user, token = CURRENT.get(), self._doors.token_of(request.scope)
+        is_everywhere = (await _form(request)).get("everywhere") == "yes"
+        if user and is_everywhere:
+            await self._doors.in_thread(self._doors.access.end_everywhere, user)
+        if token:
+            await self._doors.in_thread(self._doors.access.end, token)
+        target = "everywhere" if is_everywhere else None
+        await self._doors.record(request.scope, "logout", "done", user=user, target=target)
+        response = RedirectResponse("/login", 303, headers={"clear-site-data": '"cache"'})
+        response.delete_cookie(
+            self._doors.cookie, secure=self._doors.place.is_secure, httponly=True, samesite="lax"
+        )
+        return response
+
+
+async def begin_session(
+    doors: Doors,
+    scope: Scope,
+    response: Response,
+    principal: Principal,
+    member: Member | None = None,
+) -> None:
+    """Begin a session, end the one that was, and put the cookie of the new one in ``response``.
+
+    What the cookie holds is always made here: one that was planted in the browser is worth nothing.
+    """
+    before = doors.token_of(scope)
+    if before:
+        await doors.in_thread(doors.access.end, before)
+    token = await doors.in_thread(doors.access.begin, principal, address_of(scope), member=member)
+    await doors.record(scope, "login", "done", user=principal)
+    response.set_cookie(
+        doors.cookie,
+        doors.signed(token),
+        max_age=int(doors.access.limits.absolute.total_seconds()),
+        secure=doors.place.is_secure,
+        httponly=True,
+        samesite="lax",  # strict would ask anew whoever follows a link in an alert
+    )
+
+
+async def _session(request: Request) -> Response:
+    user = CURRENT.get()
+    if user is None:
+        raise AssertionError("the guard lets nobody through who is not known")
+    if "text/html" in header_of(request.scope, "accept"):
+        return session_page(user)
+    told = {"user": user.name, "role": user.role.value, "way": user.way, "key_id": user.key_id}
+    return JSONResponse(told, headers={"cache-control": "no-store"})
+
+
+async def _to_session(_request: Request) -> Response:
+    return RedirectResponse("/session", 303)
+
+
+async def _form(request: Request) -> dict[str, str]:
+    """Return the first value of each field of a form.
+
+    Raises:
+        Refusal: It is no form, or a large one.
+    """
+    media_type = header_of(request.scope, "content-type").partition(";")[0].strip().lower()
+    if media_type != "application/x-www-form-urlencoded":
+        raise Refusal(415, "Only a form is taken here.")
+    body = await read_body(request.scope, request.receive, most=FORM_BYTES)
+    fields = parse_qs(body.decode("latin-1"))
+    return {name: values[0] for name, values in fields.items()}

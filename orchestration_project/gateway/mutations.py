@@ -1,0 +1,181 @@
+"""What Dagster's web server is asked for: reads go through, what changes something by rule alone.
+
+A mutation is an `application/json` POST to exactly `/graphql` that names mutations which we know,
+all of which the role may ask for. It is in the audit before Dagster sees it, and again with what
+came of it before that is answered: what cannot be written down is not asked for.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from orchestration_project.domains.access.roles import Principal, Role, may_ask
+from orchestration_project.gateway.graphql import Asked, outcome_of, read_document, target_of
+from orchestration_project.gateway.guard import Doors
+from orchestration_project.gateway.limits import BODY_BYTES, read_body, replayed
+from orchestration_project.gateway.refusal import Refusal
+from orchestration_project.gateway.request import CURRENT, header_of
+
+GRAPHQL = "/graphql"
+REPORTS = ("/report_asset_materialization/", "/report_asset_check/", "/report_asset_observation/")
+"""Where something is stated that no run did."""
+
+
+class Mutations:
+    """Stands before Dagster's web server, behind the guard."""
+
+    def __init__(self, doors: Doors, dagster: ASGIApp) -> None:
+        self._doors = doors
+        self._dagster = dagster
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on to Dagster, or refuse it."""
+        if scope["type"] == "websocket":
+            return await self._dagster(scope, _subscriptions_alone(scope, receive), send)
+        if scope["type"] == "lifespan":
+            return await self._dagster(scope, receive, send)
+        if scope["method"] in ("GET", "HEAD"):
+            if scope["path"] == GRAPHQL and "text/html" not in header_of(scope, "accept"):
+                raise Refusal(405, "GraphQL is asked for by POST.", {"allow": "POST"})
+            return await self._dagster(scope, receive, send)
+        is_report = scope["path"].startswith(REPORTS)
+        if scope["method"] != "POST" or not (is_report or scope["path"] == GRAPHQL):
+            raise Refusal(405, "This cannot be asked for here.", {"allow": "GET, HEAD"})
+        _require_json(scope)
+        body = await read_body(scope, receive)
+        operations, target = _report(scope) if is_report else _mutations(body)
+        if not operations:
+            return await self._dagster(scope, replayed(body, receive), send)
+        await self._require_role(scope, operations, target)
+        return await self._audited(scope, replayed(body, receive), send, operations, target)
+
+    async def _require_role(self, scope: Scope, operations: list[str], target: str) -> None:
+        user = _current()
+        refused = [name for name in operations if not _may(user.role, name)]
+        if refused:
+            reason = f"{user.role} may not"
+            await self._doors.record(
+                scope, _named(operations), "refused", user=user, target=target, reason=reason
+            )
+            raise Refusal(403, f"{user.name} is {user.role}, and may not ask for {refused[0]}.")
+
+    async def _audited(
+        self, scope: Scope, receive: Receive, send: Send, operations: list[str], target: str
+    ) -> None:
+        user, name = _current(), _named(operations)
+        await self._doors.record(scope, name, "asked", user=user, target=target)
+        answer = list[Message]()
+
+        async def keep(message: Message) -> None:
+            answer.append(message)
+
+        outcome, reason = "failed", "no answer"
+        try:
+            await self._dagster(scope, receive, keep)
+            outcome, reason = _outcome(answer)
+        finally:
+            await self._doors.record(
+                scope, name, outcome, step=2, user=user, target=target, reason=reason
+            )
+        for message in answer:
+            await send(message)
+
+
+def _outcome(answer: Sequence[Message]) -> tuple[str, str | None]:
+    status = answer[0]["status"]
+    return outcome_of(status, b"".join(each.get("body", b"") for each in answer))
+
+
+def _current() -> Principal:
+    user = CURRENT.get()
+    if user is None:
+        raise AssertionError("the guard lets nobody through who is not known")
+    return user
+
+
+def _may(role: Role, operation: str) -> bool:
+    return role.covers(Role.ADMIN) if operation.startswith("POST ") else may_ask(role, operation)
+
+
+def _named(operations: list[str]) -> str:
+    return " ".join(operations)
+
+
+def _require_json(scope: Scope) -> None:
+    """Refuse any other type: a page of another site may send those without asking.
+
+    Raises:
+        Refusal: It is another, or there is more than one.
+    """
+    media_type = header_of(scope, "content-type").partition(";")[0].strip().lower()
+    if media_type != "application/json":
+        raise Refusal(415, "Only application/json is taken here.")
+
+
+def _report(scope: Scope) -> tuple[list[str], str]:
+    base, _, asset = scope["path"][1:].partition("/")
+    return [f"POST /{base}"], json.dumps({"asset": asset})
+
+
+def _mutations(body: bytes) -> tuple[list[str], str]:
+    """Return the mutations in the body of a GraphQL request, and what they are about."""
+    text, variables = _document(_object(body))
+    asked = read_document(text)
+    if "subscription" in asked.kinds:
+        raise Refusal(400, "A subscription is asked for by websocket.")
+    if "mutation" not in asked.kinds:
+        return [], ""
+    return list(asked.mutations), target_of(text, variables)
+
+
+def _object(body: bytes | str) -> Mapping[str, Any]:
+    try:
+        found = json.loads(body)
+    except (ValueError, RecursionError):
+        raise Refusal(400, "The body is no JSON.") from None
+    if not isinstance(found, dict):
+        raise Refusal(400, "The body is no JSON object.")
+    return found
+
+
+def _document(data: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
+    text, variables = data.get("query"), data.get("variables") or {}
+    if isinstance(variables, str):
+        variables = _object(variables)
+    if not isinstance(text, str) or not isinstance(variables, dict):
+        raise Refusal(400, "The body has no GraphQL query, or variables that are none.")
+    return text, variables
+
+
+def _subscriptions_alone(scope: Scope, receive: Receive) -> Receive:
+    """Return a receive that ends a websocket on which anything but a subscription is asked for.
+
+    Raises:
+        Refusal: It is not the websocket of GraphQL.
+    """
+    if scope["path"] != GRAPHQL:
+        raise Refusal(404, "There is no websocket here.")
+
+    async def next_message() -> Message:
+        message = await receive()
+        if message["type"] == "websocket.receive":
+            _require_subscription(message.get("text") or message.get("bytes") or b"")
+        return message
+
+    return next_message
+
+
+def _require_subscription(sent: str | bytes) -> None:
+    if len(sent) > BODY_BYTES:
+        raise Refusal(413, "The message is too long.")
+    data = _object(sent)
+    if data.get("type") != "start":
+        return
+    payload = data.get("payload")
+    if not isinstance(payload, dict):
+        raise Refusal(400, "There is nothing that could be started.")
+    asked: Asked = read_document(_document(payload)[0])
+    if asked.kinds != {"subscription"}:
+        raise Refusal(400, "Only subscriptions are asked for by websocket.")

@@ -1,0 +1,134 @@
+"""Logging in by OpenID Connect with PKCE, at any provider that describes itself."""
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from authlib.common.errors import AuthlibBaseError
+from authlib.integrations.starlette_client import OAuth
+from httpx import HTTPError
+from joserfc.errors import JoseError
+from starlette.middleware import Middleware
+from starlette.middleware.sessions import SessionMiddleware
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import BaseRoute, Route
+
+from orchestration_project.domains.access.addresses import safe_next
+from orchestration_project.domains.access.members import member_of, role_of
+from orchestration_project.domains.access.roles import Principal
+from orchestration_project.gateway.guard import Doors
+from orchestration_project.gateway.login import begin_session
+from orchestration_project.gateway.pages import login_page
+
+LOG = logging.getLogger(__name__)
+
+FLOW_SECONDS = 600
+"""For a person to log in at the provider."""
+
+CALLBACK = "/auth/oidc/callback"
+SCOPES = "openid email profile"
+WRONG = (AuthlibBaseError, JoseError, HTTPError, KeyError, ValueError)
+"""What comes of a provider that does not answer, or not as it should: no claim, no JSON, no key."""
+
+NOT_COMPLETE = "Your organisation did not confirm who you are. Try again."
+NO_ROLE = "Your organisation knows you, but nobody gave you a role here."
+
+
+class Provider:
+    """The routes of logging in at a provider."""
+
+    def __init__(
+        self,
+        doors: Doors,
+        *,
+        discovery_url: str,
+        client_id: str,
+        client_secret: str,
+        secret: str,
+    ) -> None:
+        """Keep what is between the two steps in a cookie that is signed with ``secret``."""
+        self._doors = doors
+        self._secret = secret
+        self._client_id = client_id
+        registry: Any = OAuth()
+        self._client: Any = registry.register(
+            "provider",
+            server_metadata_url=discovery_url,
+            client_id=client_id,
+            client_secret=client_secret,
+            client_kwargs={"scope": SCOPES, "code_challenge_method": "S256", "timeout": 10},
+        )
+
+    def routes(self) -> list[BaseRoute]:
+        """Return what anybody may ask for."""
+        cookie = [self._cookie()]
+        return [
+            Route("/auth/oidc/login", self._begin, methods=["GET"], middleware=cookie),
+            Route(CALLBACK, self._complete, methods=["GET"], middleware=cookie),
+        ]
+
+    def _cookie(self) -> Middleware:
+        """Return what keeps a cookie of its own, that lives as long as a login takes."""
+        return Middleware(
+            SessionMiddleware,
+            secret_key=self._secret,
+            session_cookie="oidc_login",
+            max_age=FLOW_SECONDS,
+            path="/auth/oidc",
+            same_site="lax",  # the provider leads back here, which strict would not survive
+            https_only=self._doors.place.is_secure,
+        )
+
+    async def _begin(self, request: Request) -> Response:
+        request.session.clear()
+        request.session["next"] = safe_next(request.query_params.get("next", ""))
+        base = self._doors.place.public_origin or str(request.base_url).rstrip("/")
+        try:
+            return await self._client.authorize_redirect(request, f"{base}{CALLBACK}")
+        except WRONG as error:
+            return await self._refused(request, 502, NOT_COMPLETE, error)
+
+    async def _complete(self, request: Request) -> Response:
+        wanted = safe_next(request.session.get("next", ""))
+        try:
+            claims = await self._claims(request)
+        except WRONG as error:
+            return await self._refused(request, 401, NOT_COMPLETE, error)
+        finally:
+            request.session.clear()
+        member = member_of(claims)
+        role = role_of(member, self._doors.access.rules, self._doors.access.domains)
+        if role is None:
+            return await self._refused(request, 403, NO_ROLE, None, member.name)
+        response = RedirectResponse(wanted, 303)
+        who = Principal(member.name, role, "session")
+        await begin_session(self._doors, request.scope, response, who, member)
+        return response
+
+    async def _claims(self, request: Request) -> Mapping[str, Any]:
+        """Return what the provider vouches for: signature, issuer, our client, state, nonce, time.
+
+        Authlib looks at all of them, at the client only if it is told to.
+        """
+        metadata = await self._client.load_server_metadata()
+        options = {
+            "iss": {"essential": True, "value": metadata["issuer"]},
+            "aud": {"essential": True, "value": self._client_id},
+        }
+        token = await self._client.authorize_access_token(request, claims_options=options)
+        return token["userinfo"]
+
+    async def _refused(
+        self,
+        request: Request,
+        status: int,
+        problem: str,
+        error: Exception | None,
+        name: str | None = None,
+    ) -> Response:
+        """Say no more to the browser than that it did not work; what was wrong is in the audit."""
+        reason = type(error).__name__ if error else "no role"
+        LOG.warning("a login by OpenID Connect was refused: %s", reason)
+        await self._doors.record(request.scope, "login", "refused", target=name, reason=reason)
+        return login_page(wanted="/", has_provider=True, problem=problem, status=status)

@@ -1,0 +1,47 @@
+"""Where the gateway is served, and what has to be there before it may be."""
+
+from orchestration_project.domains.access.addresses import (
+    OWN_NAMES,
+    host_name,
+    is_loopback,
+    origin_of,
+)
+from orchestration_project.errors import ConfigurationError
+from orchestration_project.gateway.request import Place
+from orchestration_project.settings import Settings
+
+
+def require_safe(settings: Settings, host: str) -> None:
+    """Refuse to serve on an address that others reach without what protects them.
+
+    Raises:
+        ConfigurationError: Naming all that is missing.
+    """
+    if is_loopback(host):
+        return
+    missing = []
+    if settings.gateway_auth == "off":
+        missing.append("GATEWAY_AUTH=on")
+    if not settings.ui_url.startswith("https://"):
+        missing.append("UI_URL beginning with https://, which a proxy in front serves")
+    if not settings.trusted_proxies.split():
+        missing.append("TRUSTED_PROXIES with the address of that proxy")
+    if settings.session_secret is None:
+        missing.append("SESSION_SECRET")
+    if missing:
+        raise ConfigurationError(
+            f"the UI is not served on {host}, where others than this machine reach it",
+            expected="; ".join(missing),
+            remedy="set these, or serve on 127.0.0.1; docs/security.md has an example",
+        )
+
+
+def place_of(settings: Settings, host: str) -> Place:
+    """Return where we are served: by which names, and whether by TLS alone."""
+    names = {host_name(origin_of(settings.ui_url).partition("://")[2]), host.lower()}
+    has_proxy = bool(settings.trusted_proxies.split())
+    return Place(
+        hosts=frozenset({*OWN_NAMES, *names, *settings.allowed_hosts.lower().split()} - {""}),
+        public_origin=origin_of(settings.ui_url) if has_proxy else "",
+        is_secure=not is_loopback(host) or settings.ui_url.startswith("https://"),
+    )

@@ -1,0 +1,71 @@
+"""What the gateway reads of a request, in one place, and who is known to ask."""
+
+from collections.abc import Collection
+from contextvars import ContextVar
+from dataclasses import dataclass
+
+from starlette.types import Scope
+
+from orchestration_project.domains.access.addresses import is_same_origin, origin_of
+from orchestration_project.domains.access.roles import Principal
+from orchestration_project.gateway.refusal import Refusal
+
+CURRENT: ContextVar[Principal | None] = ContextVar("CURRENT", default=None)
+"""Who asks in this task; Dagster's part reads it where it makes runs and answers errors."""
+
+REQUEST_ID = "orchestration_project.request_id"
+"""Under this name a scope has the id of its request."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where we are served.
+
+    Attributes:
+        hosts: The names by which we may be asked for.
+        public_origin: Scheme and host behind a proxy that may rewrite the Host header; or empty.
+        is_secure: Whether people reach us by TLS alone.
+    """
+
+    hosts: Collection[str]
+    public_origin: str = ""
+    is_secure: bool = False
+
+
+def headers_of(scope: Scope, name: str) -> list[str]:
+    """Return the values of a header, of which there may be several; the name in lower case."""
+    wanted = name.encode()
+    return [value.decode("latin-1") for key, value in scope["headers"] if key == wanted]
+
+
+def header_of(scope: Scope, name: str) -> str:
+    """Return the value of a header, empty if there is none.
+
+    Raises:
+        Refusal: There are several, and who is asked first would believe another than we do.
+    """
+    values = headers_of(scope, name)
+    if len(values) > 1:
+        raise Refusal(400, f"The request has more than one header {name}.")
+    return values[0] if values else ""
+
+
+def address_of(scope: Scope) -> str:
+    """Return the IP address that asks; behind a trusted proxy, the one that it named."""
+    return scope["client"][0] if scope.get("client") else "unknown"
+
+
+def require_same_origin(scope: Scope, place: Place, *, is_needed: bool) -> None:
+    """Let only our own pages, or who is no browser, ask for what may change something.
+
+    Raises:
+        Refusal: The request comes from a page of another site, or does not say from where.
+    """
+    scheme = {"ws": "http", "wss": "https"}.get(scope["scheme"], scope["scheme"])
+    own = {origin_of(f"{scheme}://{header_of(scope, 'host')}")}
+    if place.public_origin:
+        own.add(place.public_origin)
+    fetch_site = header_of(scope, "sec-fetch-site")
+    origins = headers_of(scope, "origin")
+    if not is_same_origin(origins, own, is_needed=is_needed, fetch_site=fetch_site):
+        raise Refusal(403, "This may only be asked for by a page of this site.")

@@ -1,0 +1,139 @@
+"""The gateway as a server: what it needs before it may begin, and uvicorn with our patience."""
+
+import asyncio
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+
+import h11
+import uvicorn
+from starlette.routing import BaseRoute
+from starlette.types import ASGIApp
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from orchestration_project.domains.access.members import read_rules
+from orchestration_project.domains.access.sessions import Limits
+from orchestration_project.gateway.app import create_app
+from orchestration_project.gateway.guard import Doors
+from orchestration_project.gateway.headers import LOG as ACCESS_LOG
+from orchestration_project.gateway.limits import BODY_BYTES, HEADER_BYTES
+from orchestration_project.gateway.place import place_of
+from orchestration_project.resources.access import Access, Audit, session_secret
+from orchestration_project.resources.clock import Clock
+from orchestration_project.resources.providers import open_warehouse
+from orchestration_project.settings import Settings
+
+HEAD_SECONDS = 10
+"""For the headers of a request to come."""
+
+MOST_CONNECTIONS = 500
+
+
+class PatientProtocol(H11Protocol):
+    """uvicorn's, which also ends a connection whose request does not come to its end of headers."""
+
+    _waiting: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:
+        """Begin to wait for the first request."""
+        super().connection_made(transport)
+        self._wait()
+
+    def data_received(self, data: bytes) -> None:
+        """Wait on while headers are not whole, and no longer once they are."""
+        super().data_received(data)
+        if self.conn.their_state is not h11.IDLE:
+            self._wait_no_more()
+        elif self._waiting is None:
+            self._wait()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Wait no more."""
+        self._wait_no_more()
+        super().connection_lost(exc)
+
+    def _wait(self) -> None:
+        self._waiting = self.loop.call_later(HEAD_SECONDS, self.transport.close)
+
+    def _wait_no_more(self) -> None:
+        if self._waiting is not None:
+            self._waiting.cancel()
+            self._waiting = None
+
+
+@contextmanager
+def opened(settings: Settings, dagster: ASGIApp, host: str) -> Iterator[ASGIApp]:
+    """Give the gateway of these settings around ``dagster``.
+
+    Raises:
+        ConfigurationError: OIDC_ROLES or the database cannot be used.
+    """
+    rules, clock = read_rules(settings.oidc_roles), Clock()
+    limits = Limits(
+        timedelta(minutes=settings.session_idle_minutes), timedelta(hours=settings.session_hours)
+    )
+    with open_warehouse(settings) as warehouse:
+        domains = settings.oidc_allowed_domains.lower().split()
+        access = Access(warehouse, clock, limits, rules, domains)
+        secret = session_secret(settings)
+        doors = Doors(access, Audit(warehouse, clock), place_of(settings, host), secret=secret)
+        provider = _provider_routes(settings, doors, secret)
+        yield create_app(
+            doors,
+            dagster,
+            has_provider=bool(provider),
+            public=[*provider],
+            private=[],
+            is_open=settings.gateway_auth == "off",
+        )
+
+
+def _provider_routes(settings: Settings, doors: Doors, secret: str) -> Sequence[BaseRoute]:
+    if not settings.oidc_discovery_url or not settings.oidc_client_secret:
+        return []
+    from orchestration_project.gateway.oidc import Provider
+
+    provider = Provider(
+        doors,
+        discovery_url=settings.oidc_discovery_url,
+        client_id=settings.oidc_client_id or "",
+        client_secret=settings.oidc_client_secret.get_secret_value(),
+        secret=secret,
+    )
+    return provider.routes()
+
+
+def serve(app: ASGIApp, settings: Settings, host: str, port: int) -> None:
+    """Serve ``app`` until a signal ends it."""
+    if settings.log_format == "json":
+        _write_access_log()
+    uvicorn.run(app, host=host, port=port, log_level="warning", **server_options(settings))
+
+
+def server_options(settings: Settings) -> dict[str, Any]:
+    """Return how uvicorn is asked to behave: whom to believe, and how much to take."""
+    proxies = settings.trusted_proxies.split()
+    return {
+        "http": PatientProtocol,
+        "h11_max_incomplete_event_size": HEADER_BYTES,
+        "ws_max_size": BODY_BYTES,
+        "limit_concurrency": MOST_CONNECTIONS,
+        "timeout_keep_alive": HEAD_SECONDS,
+        "timeout_graceful_shutdown": HEAD_SECONDS,
+        "proxy_headers": bool(proxies),
+        "forwarded_allow_ips": proxies,
+        "server_header": False,
+        "access_log": False,
+        "lifespan": "off",
+        "reset_contextvars": True,
+    }
+
+
+def _write_access_log() -> None:
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    ACCESS_LOG.addHandler(handler)
+    ACCESS_LOG.setLevel(logging.INFO)
+    ACCESS_LOG.propagate = False

@@ -1,0 +1,69 @@
+"""The access log: a JSON object for each request where LOG_FORMAT is json, and no secret in it."""
+
+import json
+import logging
+from collections.abc import Iterator
+
+import pytest
+
+from orchestration_project.domains.access.roles import Role
+from orchestration_project.gateway.headers import LOG
+from tests.gateway.door import Door
+from tests.programs import wait_for
+
+
+class Lines(logging.Handler):
+    """Keeps what is written."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(self.format(record))
+
+
+@pytest.fixture
+def log() -> Iterator[Lines]:
+    handler, level = Lines(), LOG.level
+    LOG.addHandler(handler)
+    LOG.setLevel(logging.INFO)
+    yield handler
+    LOG.removeHandler(handler)
+    LOG.setLevel(level)
+
+
+def test_each_request_is_a_line_with_who_what_and_how_it_ended(door: Door, log: Lines):
+    key = door.keys[Role.VIEWER]
+    answer = door.ask("GET", "/session?x=1", key=key, address="203.0.113.5")
+    [line] = wait_for(lambda: log.lines)
+    told = json.loads(line)
+    assert told == {
+        "time": told["time"],
+        "level": "INFO",
+        "logger": "orchestration_project.access",
+        "message": "request",
+        "request_id": answer.headers["x-request-id"],
+        "user": "the viewer",
+        "address": "203.0.113.5",
+        "method": "GET",
+        "path": "/session",
+        "status": 200,
+        "seconds": told["seconds"],
+    }
+
+
+def test_no_key_cookie_or_query_is_in_a_line(door: Door, log: Lines):
+    key = door.key()
+    cookie = door.log_in(key)
+    answers = [
+        door.ask("GET", f"/runs?key={key}", cookie=cookie),
+        door.ask("GET", f"/runs/{key}", key=key),
+        door.ask("GET", "/session", key="op_wrong"),
+        door.graphql("{version}", key=key),
+    ]
+    assert [answer.status for answer in answers] == [200, 200, 401, 200]
+    lines = wait_for(lambda: len(log.lines) == 5 and "\n".join(log.lines))
+    for secret in (key.secret, cookie.partition("=")[2]):
+        assert secret not in lines
+    assert json.loads(log.lines[-2])["user"] is None

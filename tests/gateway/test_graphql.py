@@ -1,0 +1,111 @@
+"""What a document asks for is read as Dagster would execute it; what is too large is not read."""
+
+import json
+
+import pytest
+
+from orchestration_project.gateway.graphql import (
+    MOST_ALIASES,
+    MOST_DEPTH,
+    Asked,
+    outcome_of,
+    read_document,
+    target_of,
+)
+from orchestration_project.gateway.refusal import Refusal
+
+
+def nested(levels: int) -> str:
+    return "{a" * levels + "}" * levels
+
+
+def fragments(count: int) -> str:
+    """Each fragment holds the next twice: a short text that asks for 2 ** count fields."""
+    spread = [f"fragment F{n} on T {{...F{n + 1} x {{...F{n + 1}}}}}" for n in range(count)]
+    return "{...F0} " + " ".join(spread) + f" fragment F{count} on T {{a}}"
+
+
+@pytest.mark.parametrize(
+    ("text", "kinds", "mutations"),
+    [
+        ("{a}", {"query"}, ()),
+        ("query Q {a} subscription S {b}", {"query", "subscription"}, ()),
+        ("mutation {b a: c}", {"mutation"}, ("b", "c")),
+        ("query Q {a} mutation M {b}", {"query", "mutation"}, ("b",)),
+        ("mutation {...F} fragment F on M {b ...G} fragment G on M {c}", {"mutation"}, ("b", "c")),
+        ("mutation {... on M {... {b}} ... @include(if: true) {c}}", {"mutation"}, ("b", "c")),
+        ('mutation {b(x: "mutation {c}")}', {"mutation"}, ("b",)),
+        ("# mutation {b}\n{a}", {"query"}, ()),
+        ("fragment F on T {a}", set(), ()),
+    ],
+)
+def test_all_that_a_document_asks_for_is_seen(text: str, kinds: set[str], mutations: tuple[str]):
+    assert read_document(text) == Asked(frozenset(kinds), mutations)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{",
+        "mutation",
+        nested(MOST_DEPTH + 1),
+        nested(100_000),
+        "{a(x: " + "[" * 50_000 + "]" * 50_000 + ")}",
+        "{" + " ".join(f"a{n}: a" for n in range(MOST_ALIASES + 1)) + "}",
+        "{" + "a " * 30_000 + "}",
+        fragments(20),
+        "{...A} fragment A on T {...B} fragment B on T {...A}",
+    ],
+)
+def test_a_document_that_is_none_or_too_large_is_refused(text: str):
+    with pytest.raises(Refusal) as refused:
+        read_document(text)
+    assert refused.value.status == 400
+
+
+def test_a_document_may_be_as_deep_and_broad_as_the_limits_say():
+    assert read_document(nested(MOST_DEPTH)).kinds == {"query"}
+    aliases = " ".join(f"a{n}: a" for n in range(MOST_ALIASES))
+    assert read_document("{" + aliases + "}").kinds == {"query"}
+
+
+def test_what_a_mutation_is_about_is_found_in_variables_and_in_the_text():
+    text = """mutation M($ids: [String!]!, $p: P) {
+      deleteRun(runId: "a") terminateRuns(runIds: $ids) launchRun(executionParams: $p)}"""
+    params = {
+        "selector": {"pipelineName": "work", "assetSelection": [{"path": ["x", "y"]}]},
+        "runConfigData": {"name": "secret", "ops": {"userId": "secret"}},
+        "executionMetadata": {"tags": [{"key": "secret", "value": "secret"}]},
+        "mode": "default",
+        "nothingId": None,
+    }
+    assert json.loads(target_of(text, {"ids": ["b", "c"], "p": params})) == {
+        "path": ["x", "y"],
+        "pipelineName": "work",
+        "runId": "a",
+        "runIds": ["b", "c"],
+    }
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "outcome"),
+    [
+        (200, '{"data": {"x": {"__typename": "LaunchRunSuccess"}}}', ("done", None)),
+        (200, '{"data": {"x": null}}', ("done", None)),
+        (200, '{"data": {"x": {"__typename": "PythonError"}}}', ("failed", "PythonError")),
+        (
+            200,
+            '{"data": {"x": {"all": [{"__typename": "UnauthorizedError"}]}}}',
+            ("refused", "UnauthorizedError"),
+        ),
+        (200, '{"data": null, "errors": [{"message": "no"}]}', ("failed", "no")),
+        (500, "Internal Server Error", ("failed", "HTTP 500")),
+        (400, '{"error": "x"}', ("failed", "HTTP 400")),
+        (200, "[]", ("failed", "HTTP 200")),
+    ],
+)
+def test_what_came_of_a_mutation_is_read_from_the_answer(
+    status: int, body: str, outcome: tuple[str, str | None]
+):
+    assert outcome_of(status, body.encode()) == outcome

@@ -1,0 +1,144 @@
+"""How much a request may be, and how long it may take."""
+
+import json
+import socket
+from contextlib import ExitStack
+
+import pytest
+from websockets.exceptions import InvalidStatus
+
+from orchestration_project.domains.access.roles import Role
+from orchestration_project.gateway import limits, server
+from orchestration_project.gateway.limits import AT_ONCE, BODY_BYTES, HEADER_BYTES, Crowd
+from orchestration_project.gateway.refusal import Refusal
+from tests.gateway.door import Door
+from tests.programs import wait_for
+
+
+def post(door: Door, head: bytes = b"") -> bytes:
+    """Return the head of a POST of GraphQL by an admin."""
+    key = str(door.keys[Role.ADMIN]).encode()
+    return (
+        b"POST /graphql HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\nX-API-Key: "
+        + key
+        + b"\r\nContent-Type: application/json\r\n"
+        + head
+    )
+
+
+def first_line(answer: bytes) -> bytes:
+    return answer.split(b"\r\n")[0]
+
+
+def test_a_body_that_is_announced_as_too_long_is_refused_before_it_comes(door: Door):
+    head = post(door, f"Content-Length: {BODY_BYTES + 1}\r\n\r\n".encode())
+    assert b" 413 " in first_line(door.raw(head))
+
+
+def test_a_body_that_is_too_long_without_saying_so_is_refused_as_it_comes(door: Door):
+    chunk = b"10000\r\n" + b" " * 0x10000 + b"\r\n"
+    sent = post(door, b"Transfer-Encoding: chunked\r\n\r\n") + chunk * 17
+    assert b" 413 " in first_line(door.raw(sent))
+
+
+def test_a_body_just_as_long_as_it_may_be_is_read(door: Door):
+    query = json.dumps({"query": "{version}"})
+    answer = door.ask(
+        *("POST", "/graphql", query.ljust(BODY_BYTES)),
+        key=door.keys[Role.ADMIN],
+        Content_Type="application/json",
+    )
+    assert answer.json["data"]["version"]
+
+
+@pytest.mark.parametrize("headers", [1, 40])
+def test_headers_that_are_too_long_are_refused(door: Door, headers: int):
+    each = HEADER_BYTES // headers
+    lines = [f"X-{n}: {'x' * each}\r\n".encode() for n in range(headers)]
+    answer = first_line(door.raw(post(door, b"".join(lines) + b"\r\n")))
+    assert b" 400 " in answer or b" 431 " in answer
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"X-Forwarded-For: \xff\xfe\xe9\r\n",
+        b"Origin: \xff\r\n",
+        b"Cookie: session=\xff\xfe.\xff\r\n",
+        b"Accept: \xff\r\n",
+        b"Authorization: Bearer \xff\r\n",
+        b"Content-Type: application/json\xff\r\n",
+    ],
+)
+def test_headers_that_are_no_ascii_break_nothing(door: Door, line: bytes):
+    head = b"GET /session HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n" + line
+    assert first_line(door.raw(head + b"\r\n")).split()[1] in (b"400", b"401")
+
+
+def test_what_was_sent_makes_no_header_of_the_answer(door: Door):
+    path = b"/x%0d%0aX-Injected:%20yes?y=%0d%0aX-Injected:%20yes"
+    head = b"GET " + path + b" HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n"
+    for more in (b"", b"Accept: text/html\r\n"):
+        answer = door.raw(head + more + b"\r\n").partition(b"\r\n\r\n")[0]
+        assert b"\nx-injected" not in answer.lower()
+        assert b" 400 " in first_line(answer)
+    clean = head.replace(b"/x%0d%0aX-Injected:%20yes", b"/x")
+    answer = door.raw(clean + b"Accept: text/html\r\n\r\n").partition(b"\r\n\r\n")[0].lower()
+    assert b"\nlocation: /login?next=%2fx%3fy%3d%250d%250ax-injected" in answer
+    assert b"\nx-injected" not in answer
+
+
+def test_a_body_that_comes_too_slowly_is_waited_for_no_longer(door: Door, short_patience: None):
+    answer = door.raw(post(door, b"Content-Length: 100\r\n\r\n{"))
+    assert b" 408 " in first_line(answer)
+
+
+def test_headers_that_come_too_slowly_are_waited_for_no_longer(door: Door, short_patience: None):
+    with socket.create_connection(("127.0.0.1", door.port), timeout=10) as connection:
+        connection.sendall(b"GET /login HTTP/1.1\r\nHost: 127")
+        assert connection.recv(100) == b""
+
+
+def test_a_connection_on_which_nothing_comes_is_ended(door: Door, short_patience: None):
+    with socket.create_connection(("127.0.0.1", door.port), timeout=10) as connection:
+        assert connection.recv(100) == b""
+
+
+@pytest.fixture
+def short_patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wait a moment in place of half a minute."""
+    monkeypatch.setattr(limits, "BODY_SECONDS", 0.2)
+    monkeypatch.setattr(server, "HEAD_SECONDS", 0.2)
+
+
+def test_one_key_asks_for_so_much_at_once_and_the_next_request_waits():
+    crowd = Crowd()
+    with crowd.one_more("other"):
+        waits = [crowd.one_more("me") for _ in range(AT_ONCE)]
+        for each in waits:
+            each.__enter__()
+        with pytest.raises(Refusal) as refused, crowd.one_more("me"):
+            pass
+        assert (refused.value.status, refused.value.headers) == (429, {"retry-after": "1"})
+        for each in waits:
+            each.__exit__(None, None, None)
+        with crowd.one_more("me"):
+            pass
+
+
+def opens(door: Door, key: str) -> bool:
+    try:
+        with door.websocket(X_API_Key=key):
+            return True
+    except InvalidStatus:
+        return False
+
+
+def test_many_websockets_of_one_key_are_too_many_until_some_end(door: Door):
+    key = str(door.key(Role.VIEWER, "crowd"))
+    with ExitStack() as stack:
+        for _ in range(AT_ONCE):
+            stack.enter_context(door.websocket(X_API_Key=key))
+        assert not opens(door, key)
+        assert door.ask("GET", "/session", key=key).status == 200
+    assert wait_for(lambda: opens(door, key))

@@ -1,0 +1,337 @@
+"""What may be changed, by whom, from where, and what the audit has of it."""
+
+import json
+from typing import Any
+
+import dagster as dg
+import pytest
+from sqlalchemy import func, select
+from websockets.exceptions import ConnectionClosed
+
+from orchestration_project.domains.access.roles import (
+    ADMIN_MUTATIONS,
+    OPERATOR_MUTATIONS,
+    Role,
+)
+from orchestration_project.tables.access import access_audit
+from tests.gateway.door import Door
+
+SELECTOR = {
+    "repositoryLocationName": "here",
+    "repositoryName": "__repository__",
+    "pipelineName": "work",
+}
+LAUNCH = """mutation Launch($p: ExecutionParams!) {launchRun(executionParams: $p) {__typename
+  ... on LaunchRunSuccess {run {runId}} ... on PythonError {message}}}"""
+NAMES = "{__schema{mutationType{fields{name}}}}"
+SCHEDULE = {
+    "repositoryLocationName": "here",
+    "repositoryName": "__repository__",
+    "scheduleName": "nightly",
+}
+START = """mutation S($s: ScheduleSelector!) {startSchedule(scheduleSelector: $s) {__typename}}"""
+
+
+def params(job: str = "work", tags: list[dict[str, str]] | None = None) -> dict[str, Any]:
+    selector = SELECTOR | {"pipelineName": job}
+    metadata = {"tags": tags or []}
+    return {"p": {"selector": selector, "mode": "default", "executionMetadata": metadata}}
+
+
+def launched(door: Door, answer: Any) -> dg.DagsterRun:
+    run = door.instance.get_run_by_id(answer.json["data"]["launchRun"]["run"]["runId"])
+    assert run
+    return run
+
+
+@pytest.fixture(scope="module")
+def mutations(door: Door) -> list[str]:
+    """Every mutation of Dagster's schema, also those of a Dagster to come."""
+    answer = door.graphql(NAMES, key=door.keys[Role.ADMIN])
+    return [each["name"] for each in answer.json["data"]["__schema"]["mutationType"]["fields"]]
+
+
+def test_each_mutation_of_dagsters_has_a_role_and_no_other_has(mutations: list[str]):
+    nobodys = {"setAppManagedComponent", "deleteAppManagedComponent"}  # not in open source
+    assert set(mutations) == OPERATOR_MUTATIONS | ADMIN_MUTATIONS | nobodys
+    assert not OPERATOR_MUTATIONS & ADMIN_MUTATIONS
+
+
+def test_a_viewer_may_ask_for_no_mutation_that_there_is(door: Door, mutations: list[str]):
+    assert len(mutations) > 40
+    for name in [*mutations, "somethingNew", "__typename"]:
+        for query in (
+            f"mutation {{{name}}}",
+            f"mutation {{harmless: {name}}}",
+            f"query A {{version}} mutation B {{{name}}}",
+            f"mutation {{...F}} fragment F on Mutation {{... on Mutation {{{name}}}}}",
+        ):
+            answer = door.graphql(query, key=door.keys[Role.VIEWER])
+            assert answer.status == 403, name
+            assert name in answer.json["errors"][0]["message"]
+
+
+def test_an_operator_may_ask_for_none_of_an_admins(door: Door, mutations: list[str]):
+    for name in set(mutations) - OPERATOR_MUTATIONS:
+        both = f"mutation {{launchRun {name}}}"
+        for query in (f"mutation {{{name}}}", both):
+            assert door.graphql(query, key=door.keys[Role.OPERATOR]).status == 403, name
+
+
+def test_nobody_may_ask_for_a_mutation_that_is_not_known(door: Door):
+    for name in ("somethingNew", "setAppManagedComponent"):
+        assert door.graphql(f"mutation {{{name}}}", key=door.keys[Role.ADMIN]).status == 403
+
+
+def test_a_run_bears_the_name_of_who_launched_it_whatever_tag_was_given(door: Door):
+    spoofed = params(tags=[{"key": "user", "value": "somebody else"}])
+    answer = door.graphql(LAUNCH, spoofed, key=door.keys[Role.OPERATOR])
+    assert launched(door, answer).tags["user"] == "the operator"
+
+
+def test_a_run_that_is_tried_again_bears_the_name_of_who_tries_it(door: Door):
+    first = launched(door, door.graphql(LAUNCH, params(), key=door.keys[Role.OPERATOR]))
+    again = """mutation R($p: ReexecutionParams) {launchRun: launchRunReexecution(
+      reexecutionParams: $p) {__typename ... on LaunchRunSuccess {run {runId}}}}"""
+    wanted = {"p": {"parentRunId": first.run_id, "strategy": "ALL_STEPS"}}
+    second = launched(door, door.graphql(again, wanted, key=door.keys[Role.ADMIN]))
+    assert (second.parent_run_id, second.tags["user"]) == (first.run_id, "the admin")
+
+
+def test_a_backfill_bears_the_name_of_who_asked_for_it(door: Door):
+    query = """mutation B($b: LaunchBackfillParams!) {launchPartitionBackfill(backfillParams: $b)
+      {__typename ... on LaunchBackfillSuccess {backfillId}}}"""
+    wanted = {"assetSelection": [{"path": ["parts"]}], "partitionNames": ["a"]}
+    answer = door.graphql(query, {"b": wanted}, key=door.keys[Role.OPERATOR])
+    backfill = door.instance.get_backfill(
+        answer.json["data"]["launchPartitionBackfill"]["backfillId"]
+    )
+    assert backfill
+    assert backfill.tags["user"] == "the operator"
+
+
+def test_what_the_gateways_process_makes_by_itself_bears_no_name(door: Door):
+    run = door.instance.create_run_for_job(job_def=empty)
+    assert "user" not in run.tags
+
+
+@dg.job
+def empty(): ...
+
+
+def test_an_operator_launches_no_job_that_deletes_and_an_admin_does(door: Door):
+    wanted = params("operations_cleanup")
+    refused = door.graphql(LAUNCH, wanted, key=door.keys[Role.OPERATOR])
+    assert refused.json["data"]["launchRun"]["__typename"] == "UnauthorizedError"
+    [_, answered] = door.audit(refused.headers["x-request-id"])
+    assert (answered["outcome"], answered["reason"]) == ("refused", "UnauthorizedError")
+    done = door.graphql(LAUNCH, wanted, key=door.keys[Role.ADMIN])
+    assert launched(door, done).job_name == "operations_cleanup"
+
+
+def test_the_audit_has_a_mutation_before_and_after_it_with_what_it_was_about(door: Door):
+    cookie = door.log_in(door.keys[Role.OPERATOR])
+    answer = door.graphql(LAUNCH, params(), cookie=cookie, address="203.0.113.4")
+    asked, answered = door.audit(answer.headers["x-request-id"])
+    assert asked == answered | {
+        "step_number": 1,
+        "outcome": "asked",
+        "happened_at": asked["happened_at"],
+    }
+    assert answered == {
+        "request_id": answer.headers["x-request-id"],
+        "step_number": 2,
+        "happened_at": answered["happened_at"],
+        "user_name": "the operator",
+        "role": "operator",
+        "key_id": door.keys[Role.OPERATOR].key_id,
+        "address": "203.0.113.4",
+        "operation": "launchRun",
+        "target": '{"pipelineName": "work", "repositoryLocationName": "here", '
+        '"repositoryName": "__repository__"}',
+        "outcome": "done",
+        "reason": None,
+    }
+
+
+def test_the_audit_has_refusals_and_failures_and_why(door: Door):
+    refused = door.graphql(START, {"s": SCHEDULE}, key=door.keys[Role.VIEWER])
+    [row] = door.audit(refused.headers["x-request-id"])
+    assert (row["outcome"], row["reason"]) == ("refused", "viewer may not")
+    assert json.loads(row["target"])["scheduleName"] == "nightly"
+    failed = door.graphql(LAUNCH, params("none"), key=door.keys[Role.OPERATOR])
+    _, row = door.audit(failed.headers["x-request-id"])
+    assert (row["outcome"], row["reason"]) == ("failed", "PipelineNotFoundError")
+    malformed = door.graphql("mutation {launchRun {x}}", key=door.keys[Role.OPERATOR])
+    _, row = door.audit(malformed.headers["x-request-id"])
+    assert row["outcome"] == "failed"
+    assert "Cannot query field 'x'" in row["reason"]
+
+
+def test_what_people_write_into_a_form_is_not_in_the_audit(door: Door):
+    secret = "hunter2hunter2"
+    query = f"""mutation {{launchRun(executionParams: {{runConfigData: "{secret}",
+      selector: {{pipelineName: "work", repositoryLocationName: "here", repositoryName: "r"}},
+      executionMetadata: {{tags: [{{key: "k", value: "{secret}"}}]}}}}) {{__typename}}}}"""
+    answer = door.graphql(query, key=door.keys[Role.OPERATOR])
+    rows = door.audit(answer.headers["x-request-id"])
+    assert [json.loads(row["target"])["pipelineName"] for row in rows] == ["work", "work"]
+    assert secret not in str(rows)
+
+
+def test_a_query_is_in_no_audit(door: Door):
+    answer = door.graphql("{version}", key=door.keys[Role.VIEWER])
+    assert (answer.status, door.audit(answer.headers["x-request-id"])) == (200, [])
+
+
+FOREIGN = [
+    {"Origin": "http://evil.example.org"},
+    {"Origin": "null"},
+    {"Origin": "http://127.0.0.1:1"},
+    {"Origin": ""},
+    {"Sec_Fetch_Site": "cross-site"},
+    {"Sec_Fetch_Site": "same-site"},
+]
+
+
+@pytest.mark.parametrize("headers", FOREIGN)
+def test_a_page_of_another_site_can_change_nothing(door: Door, headers: dict[str, str]):
+    cookie = door.log_in(door.keys[Role.ADMIN])
+    answer = door.graphql(LAUNCH, params(), cookie=cookie, **headers)
+    assert (answer.status, door.audit(answer.headers["x-request-id"])) == (403, [])
+
+
+def test_a_cookie_alone_that_does_not_say_which_page_asks_can_change_nothing(door: Door):
+    cookie = door.log_in(door.keys[Role.ADMIN])
+    body = json.dumps({"query": "mutation {launchRun}"})
+    answer = door.ask("POST", "/graphql", body, cookie=cookie, Content_Type="application/json")
+    assert answer.status == 403
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    [
+        "text/plain",
+        "text/plain; application/json",
+        "application/x-www-form-urlencoded",
+        "multipart/form-data; boundary=application/json",
+        "application/graphql",
+        "application/json-patch+json",
+        "",
+    ],
+)
+def test_what_a_form_could_send_is_not_taken(door: Door, content_type: str):
+    query = "mutation {launchRun}"
+    for path in ("/graphql", "/graphql?query=mutation{launchRun}", "/report_asset_check/a"):
+        answer = door.ask(
+            *("POST", path, json.dumps({"query": query})),
+            key=door.keys[Role.ADMIN],
+            Origin=door.origin,
+            Content_Type=content_type,
+        )
+        assert answer.status == 415
+
+
+def test_a_get_asks_for_no_graphql(door: Door):
+    for query in ("mutation{launchRun}", "{version}"):
+        path = f"/graphql?query={query}"
+        assert door.ask("GET", path, key=door.keys[Role.ADMIN]).status == 405
+        assert door.ask("HEAD", path, key=door.keys[Role.ADMIN]).status == 405
+    page = door.ask("GET", "/graphql", key=door.keys[Role.ADMIN], Accept="text/html")
+    assert page.status == 200
+
+
+@pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"])
+def test_no_other_method_reaches_dagster(door: Door, method: str):
+    for path in ("/", "/graphql", "/runs"):
+        assert door.ask(method, path, key=door.keys[Role.ADMIN]).status == 405
+    post = door.ask("POST", "/runs", key=door.keys[Role.ADMIN], Content_Type="application/json")
+    assert post.status == 405
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "",
+        "x",
+        "[]",
+        '[{"query": "{version}"}]',
+        "null",
+        "{}",
+        '{"query": 1}',
+        '{"query": "{version}", "variables": 1}',
+        '{"query": "{version}", "variables": "[]"}',
+        '{"query": "{"}',
+        '{"query": "subscription {x}"}',
+        "[" * 100_000,
+    ],
+)
+def test_a_body_that_is_no_single_query_is_refused(door: Door, body: str):
+    answer = door.ask(
+        *("POST", "/graphql", body),
+        key=door.keys[Role.ADMIN],
+        Content_Type="application/json",
+    )
+    assert answer.status == 400
+
+
+def test_a_report_without_a_run_is_an_admins_and_in_the_audit(door: Door):
+    path = "/report_asset_materialization/thing"
+    for role, status in {Role.VIEWER: 403, Role.OPERATOR: 403, Role.ADMIN: 200}.items():
+        answer = door.ask(
+            *("POST", path, "{}"), key=door.keys[role], Content_Type="application/json"
+        )
+        assert answer.status == status
+        rows = door.audit(answer.headers["x-request-id"])
+        assert rows[-1]["operation"] == "POST /report_asset_materialization"
+        assert rows[-1]["target"] == '{"asset": "thing"}'
+        assert rows[-1]["outcome"] == ("done" if status == 200 else "refused")
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "mutation {launchRun}",
+        "query {version}",
+        "subscription A {x} mutation B {launchRun}",
+        "{",
+    ],
+)
+def test_a_websocket_that_asks_for_more_than_a_subscription_ends(door: Door, query: str):
+    with door.websocket(X_API_Key=str(door.keys[Role.ADMIN])) as websocket:
+        websocket.send(json.dumps({"type": "start", "id": "1", "payload": {"query": query}}))
+        with pytest.raises(ConnectionClosed) as closed:
+            websocket.recv(timeout=10)
+    assert closed.value.rcvd
+    assert closed.value.rcvd.code == 4400
+
+
+def test_a_viewer_watches_a_run_by_websocket(door: Door):
+    run = launched(door, door.graphql(LAUNCH, params(), key=door.keys[Role.OPERATOR]))
+    query = """subscription L($id: ID!) {pipelineRunLogs(runId: $id) {__typename
+      ... on PipelineRunLogsSubscriptionSuccess {messages {__typename}}}}"""
+    start = {
+        "type": "start",
+        "id": "1",
+        "payload": {"query": query, "variables": {"id": run.run_id}},
+    }
+    with door.websocket(Cookie=door.log_in(door.keys[Role.VIEWER])) as websocket:
+        websocket.send(json.dumps(start))
+        told = json.loads(websocket.recv(timeout=10))
+    assert told["type"] == "data"
+    messages = told["payload"]["data"]["pipelineRunLogs"]["messages"]
+    assert "RunEnqueuedEvent" in [each["__typename"] for each in messages]
+
+
+def test_a_mutation_that_the_audit_cannot_keep_is_not_asked_for(door: Door):
+    before = door.instance.get_runs_count()
+    with door.warehouse.writing() as connection:
+        connection.exec_driver_sql(
+            "CREATE TRIGGER full BEFORE INSERT ON access_audit "
+            "BEGIN SELECT RAISE(FAIL, 'full'); END"
+        )
+    answer = door.graphql(LAUNCH, params(), key=door.keys[Role.OPERATOR])
+    with door.warehouse.writing() as connection:
+        connection.exec_driver_sql("DROP TRIGGER full")
+        assert connection.execute(select(func.count()).select_from(access_audit)).scalar_one()
+    assert (answer.status, door.instance.get_runs_count()) == (500, before)

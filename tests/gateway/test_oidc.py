@@ -1,0 +1,309 @@
+"""Logging in by OpenID Connect: at a real provider, and at one that lies."""
+
+import http.client
+import json
+import threading
+import time
+from base64 import urlsafe_b64encode
+from collections.abc import Iterator
+from contextlib import contextmanager
+from hashlib import sha256
+from http.cookies import SimpleCookie
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qs, urlencode, urlsplit
+
+import pytest
+from joserfc import jwt
+from joserfc.jwk import OctKey, RSAKey
+from oidc_provider_mock import User, run_server_in_thread
+from starlette.routing import BaseRoute
+
+from orchestration_project.domains.access.roles import Role
+from orchestration_project.gateway.guard import Doors
+from orchestration_project.gateway.oidc import Provider
+from tests.gateway.door import SECRET, Answer, Door, open_door
+
+CLIENT = {"client_id": "us", "client_secret": "its-secret"}
+MEMBERS = [
+    User(sub="1", claims={"email": "me@example.org", "email_verified": True, "groups": ["team"]}),
+    User(sub="2", claims={"email": "You@Example.org", "email_verified": True}),
+    User(sub="3", claims={"email": "you@example.org", "email_verified": False}),
+    User(sub="4", claims={"email": "me@elsewhere.org", "email_verified": True}),
+]
+
+
+def provider_at(url: str) -> Any:
+    def routes(doors: Doors) -> list[BaseRoute]:
+        discovery = f"{url}/.well-known/openid-configuration"
+        return Provider(doors, discovery_url=discovery, secret=SECRET, **CLIENT).routes()
+
+    return routes
+
+
+@pytest.fixture(scope="module")
+def door(tmp_path_factory) -> Iterator[Door]:
+    """A gateway with a real provider."""
+    with (
+        run_server_in_thread(require_nonce=True, user_claims=MEMBERS) as server,
+        open_door(
+            tmp_path_factory.mktemp("door"),
+            public=provider_at(f"http://localhost:{server.server_port}"),
+            has_provider=True,
+        ) as door,
+    ):
+        yield door
+
+
+def cookies_of(answer: Answer) -> str:
+    found = [SimpleCookie(each) for each in answer.cookies]
+    return "; ".join(f"{n}={m.value}" for each in found for n, m in each.items() if m.value)
+
+
+def begin(door: Door, wanted: str = "/runs") -> tuple[str, str]:
+    """Return where the provider is asked, and the cookie that holds what was asked."""
+    answer = door.ask("GET", f"/auth/oidc/login?{urlencode({'next': wanted})}")
+    assert answer.status == 302, answer.text
+    return answer.headers["location"], cookies_of(answer)
+
+
+def back_from(location: str, sub: str) -> str:
+    """Log in at the provider as a browser does, and return the path that it leads back to."""
+    parts = urlsplit(location)
+    connection = http.client.HTTPConnection(str(parts.hostname), parts.port, timeout=10)
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    connection.request("POST", f"{parts.path}?{parts.query}", urlencode({"sub": sub}), form)
+    response = connection.getresponse()
+    response.read()
+    connection.close()
+    led = urlsplit(str(response.headers["location"]))
+    return f"{led.path}?{led.query}"
+
+
+def test_somebody_whom_the_provider_knows_is_in_with_the_role_of_their_group(door: Door):
+    location, cookie = begin(door)
+    answer = door.ask("GET", back_from(location, "1"), cookie=cookie)
+    assert (answer.status, answer.headers["location"]) == (303, "/runs")
+    session = cookies_of(answer)
+    assert door.ask("GET", "/session", cookie=session).json == {
+        "user": "me@example.org",
+        "role": "operator",
+        "way": "session",
+        "key_id": None,
+    }
+    [row] = door.audit(answer.headers["x-request-id"])
+    assert (row["operation"], row["user_name"], row["role"]) == (
+        "login",
+        "me@example.org",
+        "operator",
+    )
+    door.post("/logout", {"everywhere": "yes"}, cookie=session)
+    assert door.ask("GET", "/session", cookie=session).status == 401
+
+
+def test_the_page_offers_the_provider_and_keeps_where_to_go(door: Door):
+    page = door.ask("GET", "/login?next=/runs%3Fa%3D1").text
+    assert '<a class="button second" href="/auth/oidc/login?next=%2Fruns%3Fa%3D1">' in page
+
+
+def test_what_is_asked_has_state_nonce_and_a_challenge_whose_answer_stays_here(door: Door):
+    location, cookie = begin(door)
+    asked = {name: values[0] for name, values in parse_qs(urlsplit(location).query).items()}
+    assert asked["code_challenge_method"] == "S256"
+    assert min(len(asked[name]) for name in ("state", "nonce", "code_challenge")) >= 20
+    assert asked["redirect_uri"] == f"{door.origin}/auth/oidc/callback"
+    assert asked["scope"] == "openid email profile"
+    other, _ = begin(door)
+    assert asked["state"] not in other
+    assert "its-secret" not in location + cookie
+
+
+@pytest.mark.parametrize(("sub", "name"), [("3", "3"), ("4", "me@elsewhere.org"), ("new", "new")])
+def test_who_has_no_role_is_told_so_and_is_in_the_audit(door: Door, sub: str, name: str):
+    location, cookie = begin(door)
+    answer = door.ask("GET", back_from(location, sub), cookie=cookie)
+    assert (answer.status, "session=" in cookies_of(answer)) == (403, False)
+    assert "nobody gave you a role here" in answer.text
+    [row] = door.audit(answer.headers["x-request-id"])
+    assert (row["outcome"], row["target"], row["reason"]) == ("refused", name, "no role")
+
+
+def test_an_address_is_compared_in_lower_case(door: Door):
+    location, cookie = begin(door)
+    session = cookies_of(door.ask("GET", back_from(location, "2"), cookie=cookie))
+    told = door.ask("GET", "/session", cookie=session).json
+    assert (told["user"], told["role"]) == ("you@example.org", "viewer")
+
+
+def test_an_answer_that_nobody_here_asked_for_logs_nobody_in(door: Door):
+    location, cookie = begin(door)
+    path = back_from(location, "1")
+    _, other = begin(door)
+    query = parse_qs(urlsplit(path).query)
+    tries = [
+        (path, None),
+        (path, other),
+        (path, cookie[:-9] + "A" + cookie[-8:]),
+        (path.replace(query["state"][0], "x"), cookie),
+        (path.replace(query["code"][0], "x"), cookie),
+        ("/auth/oidc/callback", cookie),
+        ("/auth/oidc/callback?error=access_denied", cookie),
+        ("/auth/oidc/callback?error=<script>alert(1)</script>", cookie),
+    ]
+    for wrong, brought in tries:
+        answer = door.ask("GET", wrong.replace("<", "%3C"), cookie=brought)
+        assert (answer.status, "session=" in cookies_of(answer)) == (401, False), wrong
+        assert "<script" not in answer.text
+
+
+def test_a_code_is_good_for_one_login(door: Door):
+    location, cookie = begin(door)
+    path = back_from(location, "1")
+    first = door.ask("GET", path, cookie=cookie)
+    assert first.status == 303
+    assert door.ask("GET", path, cookie=cookie).status == 401
+    assert door.ask("GET", path, cookie=cookies_of(first)).status == 401
+
+
+def test_a_login_by_a_provider_leads_to_no_other_site(door: Door):
+    for wanted in ("//evil.example.org", "https://evil.example.org", "/\\evil"):
+        location, cookie = begin(door, wanted)
+        answer = door.ask("GET", back_from(location, "1"), cookie=cookie)
+        assert answer.headers["location"] == "/"
+
+
+def test_a_provider_that_does_not_answer_is_said_and_keys_go_on(tmp_path):
+    with open_door(tmp_path, public=provider_at("http://127.0.0.1:9")) as door:
+        answer = door.ask("GET", "/auth/oidc/login")
+        assert (answer.status, "did not confirm" in answer.text) == (502, True)
+        assert door.log_in(door.keys[Role.VIEWER])
+
+
+KEY, OTHER_KEY = (RSAKey.generate_key(2048, {"kid": "1"}) for _ in range(2))
+
+
+class Liar:
+    """A provider whose ID tokens are as a test wants them; it checks the challenge."""
+
+    def __init__(self) -> None:
+        self.url = ""
+        self.claims: dict[str, Any] = {}
+        self.key: Any = KEY
+        self.header: dict[str, Any] = {"alg": "RS256", "kid": "1"}
+        self.has_token = True
+        self.asked: dict[str, str] = {}
+
+    def get(self, path: str) -> Any:
+        if path == "/jwks":
+            return {"keys": [KEY.as_dict(private=False)]}
+        return {
+            "issuer": self.url,
+            "authorization_endpoint": f"{self.url}/authorize",
+            "token_endpoint": f"{self.url}/token",
+            "jwks_uri": f"{self.url}/jwks",
+            "id_token_signing_alg_values_supported": ["RS256"],
+        }
+
+    def token(self, form: dict[str, list[str]]) -> Any:
+        challenge = urlsafe_b64encode(sha256(form["code_verifier"][0].encode()).digest())
+        assert challenge.rstrip(b"=").decode() == self.asked["code_challenge"]
+        now = int(time.time())
+        claims = {
+            "iss": self.url,
+            "aud": "us",
+            "sub": "1",
+            "exp": now + 600,
+            "iat": now,
+            "nonce": self.asked["nonce"],
+            "groups": ["team"],
+        }
+        claims = {
+            name: value for name, value in (claims | self.claims).items() if value is not None
+        }
+        answer = {"access_token": "x", "token_type": "Bearer"}
+        if not self.has_token:
+            return answer
+        if self.header["alg"] == "none":
+            parts = [json.dumps(each).encode() for each in (self.header, claims)]
+            unsigned = b".".join(urlsafe_b64encode(each).rstrip(b"=") for each in parts)
+            return answer | {"id_token": unsigned.decode() + "."}
+        algorithms = [self.header["alg"]]
+        return answer | {
+            "id_token": jwt.encode(self.header, claims, self.key, algorithms=algorithms)
+        }
+
+
+@contextmanager
+def lying() -> Iterator[Liar]:
+    liar = Liar()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self._answer(liar.get(self.path))
+
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            self._answer(liar.token(parse_qs(body.decode())))
+
+        def _answer(self, content: Any) -> None:
+            body = json.dumps(content).encode()
+            self.send_response(200)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: object) -> None: ...
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    liar.url = f"http://127.0.0.1:{server.server_port}"
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield liar
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@pytest.fixture(scope="module")
+def told_lies(tmp_path_factory) -> Iterator[tuple[Liar, Door]]:
+    folder = tmp_path_factory.mktemp("lies")
+    with lying() as liar, open_door(folder, public=provider_at(liar.url)) as door:
+        yield liar, door
+
+
+LIES = {
+    "none": ({}, 303),
+    "another client's": ({"claims": {"aud": "them"}}, 401),
+    "another client's, for us": ({"claims": {"aud": "them", "azp": "us"}}, 401),
+    "another issuer's": ({"claims": {"iss": "https://evil.example.org"}}, 401),
+    "an old one": ({"claims": {"exp": 1_000_000}}, 401),
+    "one of another login": ({"claims": {"nonce": "x"}}, 401),
+    "one without a nonce": ({"claims": {"nonce": None}}, 401),
+    "one of nobody": ({"claims": {"sub": None}}, 401),
+    "another key's": ({"key": OTHER_KEY}, 401),
+    "an unsigned one": ({"header": {"alg": "none"}}, 401),
+    "one signed with what is public": (
+        {
+            "key": OctKey.import_key(str(KEY.as_dict(private=False)["n"])),
+            "header": {"alg": "HS256", "kid": "1"},
+        },
+        401,
+    ),
+    "no token": ({"has_token": False}, 401),
+}
+
+
+@pytest.mark.parametrize("lie", LIES)
+def test_only_a_whole_new_token_for_us_by_the_provider_counts(told_lies, lie: str):
+    liar, door = told_lies
+    values, status = LIES[lie]
+    location, cookie = begin(door)
+    asked = {name: each[0] for name, each in parse_qs(urlsplit(location).query).items()}
+    fresh = Liar()
+    fresh.url = liar.url
+    vars(liar).update(vars(fresh) | values | {"asked": asked})
+    answer = door.ask("GET", f"/auth/oidc/callback?code=c&state={asked['state']}", cookie=cookie)
+    assert (answer.status, "session=" in cookies_of(answer)) == (status, status == 303), lie

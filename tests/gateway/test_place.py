@@ -1,0 +1,86 @@
+"""Where the gateway may be served, and by which names."""
+
+from typing import Any
+
+import pytest
+
+from orchestration_project.errors import ConfigurationError
+from orchestration_project.gateway.place import place_of, require_safe
+from orchestration_project.gateway.request import Place
+from orchestration_project.settings import Settings, load_settings
+
+SAFE = {
+    "SESSION_SECRET": "r" * 32,
+    "TRUSTED_PROXIES": "10.0.0.2 192.168.0.0/16",
+    "UI_URL": "https://Door.example.org/",
+}
+
+
+def settings(monkeypatch: pytest.MonkeyPatch, **values: str) -> Settings:
+    for name, value in values.items():
+        monkeypatch.setenv(name, value)
+    return load_settings()
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost", "127.0.0.2"])
+@pytest.mark.parametrize("auth", ["on", "off"])
+def test_this_machine_alone_is_served_without_any_setting(monkeypatch, host: str, auth: str):
+    require_safe(settings(monkeypatch, GATEWAY_AUTH=auth), host)
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.0.0.1", "door", ""])  # noqa: S104 - is refused
+def test_others_are_served_with_tls_in_front_and_secrets_of_their_own_alone(monkeypatch, host: str):
+    with pytest.raises(ConfigurationError) as refused:
+        require_safe(settings(monkeypatch, GATEWAY_AUTH="off"), host)
+    for name in ("GATEWAY_AUTH=on", "UI_URL", "TRUSTED_PROXIES", "SESSION_SECRET"):
+        assert name in refused.value.expected
+    require_safe(settings(monkeypatch, GATEWAY_AUTH="on", **SAFE), host)
+
+
+@pytest.mark.parametrize("name", SAFE)
+def test_nothing_of_that_may_be_missing(monkeypatch, name: str):
+    rest = {each: value for each, value in SAFE.items() if each != name}
+    with pytest.raises(ConfigurationError, match="not served on"):
+        require_safe(settings(monkeypatch, **rest), "0.0.0.0")  # noqa: S104 - is refused
+
+
+def test_the_names_we_are_asked_for_by_are_those_of_the_settings(monkeypatch):
+    behind = settings(monkeypatch, ALLOWED_HOSTS="a.example.org B.example.org", **SAFE)
+    own = {"127.0.0.1", "localhost", "::1"}
+    names = {"door.example.org", "a.example.org", "b.example.org", "10.0.0.1"}
+    assert place_of(behind, "10.0.0.1") == Place(
+        hosts=own | names, public_origin="https://door.example.org", is_secure=True
+    )
+
+
+def test_without_a_proxy_no_other_origin_is_ours(monkeypatch):
+    here = place_of(settings(monkeypatch), "127.0.0.1")
+    assert here == Place({"127.0.0.1", "localhost", "::1"}, public_origin="", is_secure=False)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "problem"),
+    [
+        ("SESSION_SECRET", "short", "shorter than 32 characters"),
+        ("TRUSTED_PROXIES", "*", "'\\*' does not appear to be an IPv4 or IPv6 network"),
+        ("OIDC_CLIENT_ID", "me", "all, or none"),
+        ("GATEWAY_AUTH", "maybe", "'on' or 'off'"),
+    ],
+)
+def test_a_setting_of_the_door_that_cannot_be_used_is_refused(
+    monkeypatch, name: str, value: str, problem: str
+):
+    with pytest.raises(ConfigurationError, match=problem) as refused:
+        settings(monkeypatch, **{name: value})
+    assert "short" not in str(refused.value).replace("shorter", "")
+
+
+def test_the_secrets_of_the_door_are_not_shown(monkeypatch):
+    oidc = {
+        "OIDC_DISCOVERY_URL": "https://x",
+        "OIDC_CLIENT_ID": "me",
+        "OIDC_CLIENT_SECRET": "hunter2",
+    }
+    shown: Any = repr(settings(monkeypatch, **SAFE, **oidc))
+    assert "hunter2" not in shown
+    assert "rrrr" not in shown

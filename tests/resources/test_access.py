@@ -1,0 +1,145 @@
+"""Keys, sessions and failures in the database: each database gives the same answers."""
+
+from datetime import timedelta
+from uuid import uuid4
+
+import pytest
+from sqlalchemy import func, select
+
+from orchestration_project.domains.access.lockout import ADDRESS_LIMIT, KEY_LIMIT, WINDOW
+from orchestration_project.domains.access.members import Member, Rule
+from orchestration_project.domains.access.roles import Principal, Role
+from orchestration_project.domains.access.sessions import Limits
+from orchestration_project.errors import ConfigurationError
+from orchestration_project.resources.access import (
+    Access,
+    Audit,
+    Entry,
+    Found,
+    Keys,
+    Refused,
+    session_secret,
+)
+from orchestration_project.resources.clock import Clock
+from orchestration_project.resources.warehouse import Warehouse
+from orchestration_project.tables.access import (
+    access_audit,
+    access_failures,
+    access_keys,
+    access_sessions,
+)
+
+HOUR = timedelta(hours=1)
+ME = Principal("me", Role.VIEWER, "session")
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def warehouse(request, tmp_path):
+    url = f"sqlite:///{tmp_path}/x.sqlite"
+    if request.param == "postgresql":
+        url = request.getfixturevalue("postgres_url")
+    with Warehouse(url, clock=Clock()) as warehouse:
+        warehouse.prepare(holds="demo")
+        yield warehouse
+
+
+@pytest.fixture
+def access(warehouse) -> Access:
+    return Access(warehouse, Clock(), Limits(HOUR, 2 * HOUR), [Rule(Role.VIEWER, "*")])
+
+
+def test_a_key_opens_and_is_noted_and_ends_with_its_revocation(warehouse, access):
+    keys = Keys(warehouse, Clock())
+    key = keys.create(owner="me", role=Role.OPERATOR, lasts=HOUR)
+    found = access.by_key(str(key), "10.0.0.1")
+    assert found == Found(Principal("me", Role.OPERATOR, "key", key.key_id), is_to_note=True)
+    access.note_use(found.principal)
+    assert access.by_key(str(key), "10.0.0.1").is_to_note is False
+    session = access.by_session(access.begin(found.principal, "10.0.0.1"))
+    assert session
+    assert (session.principal.role, session.principal.key_id) == (Role.OPERATOR, key.key_id)
+    keys.revoke(key.key_id)
+    assert access.by_key(str(key), "10.0.0.1") == Refused(key.key_id)
+    assert access.by_session("no such token") is None
+
+
+def test_failures_lock_the_key_and_are_forgotten_after_their_window(warehouse, access):
+    key_id = uuid4().hex[:12]
+    for number in range(KEY_LIMIT):
+        guess = f"op_{key_id}_{number:043d}"
+        assert access.by_key(guess, f"10.0.{number}.1") == Refused(key_id)
+    locked = access.by_key(f"op_{key_id}_{0:043d}", "10.9.9.9")
+    assert locked.until is not None
+    later = Access(warehouse, LaterClock(WINDOW), access.limits)
+    assert later.by_key(f"op_{key_id}_{0:043d}", "10.9.9.9") == Refused(key_id)
+    with warehouse.reading() as connection:
+        subjects = connection.execute(select(access_failures.c.subject)).scalars().all()
+    assert sorted(subjects) == ["address 10.9.9.9", f"key {key_id}"]
+
+
+class LaterClock(Clock):
+    """The real time, and some more."""
+
+    def __init__(self, more):
+        super().__init__()
+        self.more = more
+
+    def now(self):
+        return super().now() + self.more
+
+
+def test_an_address_is_locked_before_the_database_is_asked_for_a_key(access):
+    for _ in range(ADDRESS_LIMIT):
+        access.by_key("no key", "10.1.1.1")
+    assert access.by_key("no key", "10.1.1.1").until is not None
+
+
+def test_a_session_of_a_provider_has_the_role_of_the_rules_now(warehouse, access):
+    token = access.begin(ME, "10.0.0.1", member=Member("7", "me@example.org", ["a\u00e9\0"]))
+    assert access.by_session(token).principal.role is Role.VIEWER
+    nobody = Access(warehouse, Clock(), access.limits, [])
+    assert nobody.by_session(token) is None
+
+
+def test_sessions_end_one_by_one_and_all_at_once_and_old_ones_are_cleared_away(warehouse, access):
+    member = Member("7")
+    tokens = [access.begin(ME, "10.0.0.1", member=member) for _ in range(3)]
+    access.end(tokens[0])
+    assert [access.by_session(each) is None for each in tokens] == [True, False, False]
+    access.end_everywhere(ME)
+    assert [access.by_session(each) for each in tokens] == [None] * 3
+    Access(warehouse, LaterClock(3 * HOUR), access.limits).begin(ME, "10.0.0.1", member=member)
+    with warehouse.reading() as connection:
+        left = connection.execute(select(func.count()).select_from(access_sessions)).scalar_one()
+    assert left == 1
+
+
+def test_the_first_key_is_the_only_one_that_is_made_unasked(warehouse):
+    keys = Keys(warehouse, Clock())
+    with warehouse.writing() as connection:
+        connection.execute(access_keys.delete())
+    first = keys.create_first(owner="admin", lasts=HOUR)
+    assert first
+    assert keys.create_first(owner="admin", lasts=HOUR) is None
+
+
+def test_the_audit_keeps_what_callers_wrote_cut_and_without_what_a_database_refuses(warehouse):
+    request_id = uuid4().hex
+    said = "x\0\ud800" * 1000
+    Audit(warehouse, Clock()).record(Entry(request_id, said, said, "refused", target=said))
+    with warehouse.reading() as connection:
+        wanted = select(access_audit).where(access_audit.c.request_id == request_id)
+        row = connection.execute(wanted).mappings().one()
+    assert {len(row[name]) <= 7000 for name in ("address", "operation", "target")} == {True}
+    assert row["operation"].startswith("x\\ud800x")
+
+
+def test_the_secret_of_sessions_is_made_once_for_its_owner_alone(demo_settings):
+    secret = session_secret(demo_settings)
+    assert len(secret) == 64
+    assert session_secret(demo_settings) == secret
+    file = demo_settings.state_path / "session_secret"
+    assert oct(file.stat().st_mode)[-3:] == "600"
+    file.chmod(0o644)
+    with pytest.raises(ConfigurationError, match="may be read by others"):
+        session_secret(demo_settings)
