@@ -12,7 +12,7 @@ from orchestration_project.tables.kinds import METADATA
 
 Rows = list[tuple[Any, ...]]
 
-SURROUNDINGS = ("operations_readiness", "operations_verified_configs")
+SURROUNDINGS = ("access_", "operations_readiness", "operations_verified_configs")
 
 
 def sqlite_url(state_dir: Path, source: str = "demo") -> str:
@@ -23,7 +23,7 @@ def sqlite_url(state_dir: Path, source: str = "demo") -> str:
 def contents(url: str) -> Mapping[str, Rows]:
     """Return every table's rows, sorted, without what differs between two runs of the same.
 
-    What was found of the surroundings, and when, is no data.
+    What was found of the surroundings and when, and who came to look, is no data.
     """
     engine = create_engine(parsed_url(url))
     with engine.connect() as connection:
@@ -35,7 +35,7 @@ def contents(url: str) -> Mapping[str, Rows]:
                 )
             )
             for table in METADATA.sorted_tables
-            if table.name not in SURROUNDINGS
+            if not table.name.startswith(SURROUNDINGS)
         }
     engine.dispose()
     return found

@@ -7,6 +7,7 @@ import pytest
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.gateway.place import place_of, require_safe
 from orchestration_project.gateway.request import Place
+from orchestration_project.gateway.server import server_options
 from orchestration_project.settings import Settings, load_settings
 
 SAFE = {
@@ -56,6 +57,14 @@ def test_the_names_we_are_asked_for_by_are_those_of_the_settings(monkeypatch):
 def test_without_a_proxy_no_other_origin_is_ours(monkeypatch):
     here = place_of(settings(monkeypatch), "127.0.0.1")
     assert here == Place({"127.0.0.1", "localhost", "::1"}, public_origin="", is_secure=False)
+
+
+def test_nobody_is_believed_about_others_but_the_proxies_that_are_named(monkeypatch):
+    alone = server_options(settings(monkeypatch))
+    assert (alone["proxy_headers"], alone["forwarded_allow_ips"]) == (False, [])
+    behind = server_options(settings(monkeypatch, **SAFE))
+    assert behind["forwarded_allow_ips"] == ["10.0.0.2", "192.168.0.0/16"]
+    assert behind["proxy_headers"]
 
 
 @pytest.mark.parametrize(
