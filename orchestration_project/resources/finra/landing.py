@@ -155,17 +155,25 @@ class WeekLanding:
             change = _sentence(landed, taken.partition, delivery)
             with self.warehouse.reading() as connection:
                 seen = glimpse(connection, taken.partition, taken.intake)
-        counts = self.warehouse.row_counts((finra_otc_weekly, *DERIVED), taken.order.partition)
         return LoadedWeek(
             taken.source,
             taken.source_version,
-            counts,
+            self._row_counts(taken),
             figures,
             landed,
             taken.staged_name,
             change,
             seen,
         )
+
+    def _row_counts(self, taken: TakenWeek) -> Mapping[str, int]:
+        """Count the partition's rows; of a whole one that was just landed they are at hand."""
+        prepared = taken.intake.prepared if taken.intake else None
+        if prepared is None or prepared.derived is None:
+            tables = (finra_otc_weekly, *DERIVED)
+            return self.warehouse.row_counts(tables, taken.order.partition)
+        rows = {finra_otc_weekly: prepared.checked.rows, **prepared.derived}
+        return {table.name: len(frame) for table, frame in rows.items()}
 
     def _check(self, partition: TierWeek, delivery: Delivery) -> Checked:
         return checked_week(
