@@ -3,6 +3,7 @@
 from uuid import uuid4
 
 import psycopg
+import pytest
 
 from orchestration_project.resources.warehouse.migrating import VERSION_TABLE
 from orchestration_project.tables.catalogue import tables
@@ -29,6 +30,7 @@ def new_database(url: str) -> str:
     return url.replace(url.partition("?")[0].rpartition("/")[2], name)
 
 
+@pytest.mark.slow
 def test_a_run_through_tls_lands_there_and_leaves_nothing_but_our_tables(
     state_dir, tmp_path, postgres_url
 ):

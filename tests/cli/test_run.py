@@ -46,6 +46,7 @@ def test_a_held_back_week_fails_the_command_and_the_other_weeks_land(state_dir):
     assert databases.rows(url, weeks.where(finra_otc_weekly.c.tier == "T1")) == [(9,)]
 
 
+@pytest.mark.slow
 def test_a_run_killed_at_five_places_and_repeated_gives_the_tables_of_one_that_was_not(
     state_dir, tmp_path
 ):
@@ -65,6 +66,7 @@ def test_a_run_killed_at_five_places_and_repeated_gives_the_tables_of_one_that_w
     )
 
 
+@pytest.mark.slow
 def test_two_runs_at_once_both_succeed_and_give_the_tables_of_one(state_dir, tmp_path):
     alone = tmp_path / "alone"
     assert programs.run(alone, *RUN, "2")[0] == 0
@@ -84,6 +86,7 @@ def test_two_runs_at_once_both_succeed_and_give_the_tables_of_one(state_dir, tmp
     }
 
 
+@pytest.mark.slow
 def test_a_restated_week_is_told_below_the_table(state_dir):
     assert programs.run(state_dir, *RUN, "5")[0] == 0
     later = {"CLOCK_NOW": "2026-03-12T15:00:00+00:00"}
