@@ -1,0 +1,138 @@
+"""How the installation is: readiness, configuration in effect, sessions, control tower."""
+
+from datetime import datetime
+from typing import Any, Literal
+
+from pydantic import AwareDatetime, BaseModel, Field
+from sqlalchemy import Table, select
+
+from orchestration_project.gateway.api.operation import Body, Call, Operation, Parameters
+from orchestration_project.gateway.api.runs import MOST, Name
+from orchestration_project.gateway.api.services import Services
+from orchestration_project.resources.effective_config import effective_config
+from orchestration_project.resources.gate import Register
+from orchestration_project.resources.ledger.sessions import Wanted, read_sessions
+from orchestration_project.tables.operations import operations_control_tower
+
+SessionState = Literal["PENDING", "RUNNING", "COMPLETED", "FAILED", "CANCELLED"]
+
+
+class Finding(BaseModel):
+    """What was last found of a dependency."""
+
+    dependency: str = Field(description="Such as database, finra or disk")
+    outcome: str = Field(description="passed, failed or not_applicable")
+    tried: str = Field(description="What was done to find out")
+    got: str = Field(description="What came of it")
+    remedy: str = Field(description="What to do; empty where nothing is")
+    seconds: float = Field(description="How long it took")
+    checked_at: datetime = Field(description="When")
+
+
+class Readiness(BaseModel):
+    """Whether all that work depends on was found ready on this machine; runs look anew."""
+
+    is_ready: bool = Field(description="Whether nothing failed when it was last looked at")
+    findings: list[Finding] = Field(description="By dependency")
+
+
+class ConfigEntry(BaseModel):
+    """A value in effect."""
+
+    name: str = Field(description="Of a setting, or of a field of a preset")
+    value: str = Field(description="Without secrets")
+    origin: str = Field(description="default, file, environment or a preset")
+
+
+class Config(BaseModel):
+    """The configuration in effect."""
+
+    config_hash: str = Field(description="The hash that runs have as a tag")
+    entries: list[ConfigEntry] = Field(description="By name")
+
+
+class SessionsWanted(Parameters):
+    """Which sessions, the latest first."""
+
+    since: AwareDatetime | None = Field(None, description="With runs asked for after this time")
+    domain: Name | None = Field(None, description="Of this domain")
+    state: SessionState | None = Field(None, description="In this state")
+    limit: int = Field(50, ge=1, le=MOST, description="At most so many")
+
+
+class Sessions(BaseModel):
+    """What was started together, how far it is, and what came of it."""
+
+    sessions: list[dict[str, Any]] = Field(
+        description="Rows of operations_sessions; GET /tables describes the columns"
+    )
+
+
+class ControlTower(BaseModel):
+    """How each domain and asset stands, by windows of time."""
+
+    rows: list[dict[str, Any]] = Field(
+        description="Rows of operations_control_tower, as of the last look"
+    )
+
+
+async def readiness(call: Call[Parameters, Body]) -> Readiness:
+    """Return what was last found of each dependency; the job operations_verify looks anew."""
+    found = await call.services.in_thread(Register(call.services.warehouse).latest)
+    findings = [
+        Finding(**{name: getattr(each, name) for name in Finding.model_fields})
+        for each in sorted(found.values(), key=lambda each: each.dependency)
+    ]
+    return Readiness(is_ready=all(each.outcome != "failed" for each in findings), findings=findings)
+
+
+async def config_in_effect(call: Call[Parameters, Body]) -> Config:
+    """Return every setting and preset's value in effect with its origin, without secrets."""
+    found = await call.services.in_thread(effective_config, call.services.settings)
+    entries = [
+        ConfigEntry(name=name, value=each.value, origin=each.origin)
+        for name, each in found.entries.items()
+    ]
+    return Config(config_hash=found.config_hash, entries=entries)
+
+
+async def list_sessions(call: Call[SessionsWanted, Body]) -> Sessions:
+    """List sessions, the latest first."""
+    wanted = call.query
+    chosen = Wanted(wanted.since, wanted.domain, wanted.state, wanted.limit)
+    frame = await call.services.in_thread(read_sessions, call.services.warehouse, chosen)
+    return Sessions(sessions=frame.to_dicts())
+
+
+async def control_tower(call: Call[Parameters, Body]) -> ControlTower:
+    """Return how domains and assets stand; the job operations_control_tower looks anew."""
+    rows = await call.services.in_thread(_rows, call.services, operations_control_tower)
+    return ControlTower(rows=rows)
+
+
+def _rows(services: Services, table: Table) -> list[dict[str, Any]]:
+    wanted = select(table).order_by(*table.primary_key.columns).limit(MOST)
+    return services.warehouse.frame(wanted, table).to_dicts()
+
+
+OPERATIONS = (
+    Operation("GET", "/readiness", "viewer", "What is ready", readiness, answer=Readiness),
+    Operation("GET", "/config", "viewer", "The config in effect", config_in_effect, answer=Config),
+    Operation(
+        "GET",
+        "/sessions",
+        "viewer",
+        "List sessions",
+        list_sessions,
+        query=SessionsWanted,
+        answer=Sessions,
+    ),
+    Operation(
+        "GET",
+        "/control-tower",
+        "viewer",
+        "How domains stand",
+        control_tower,
+        answer=ControlTower,
+    ),
+)
