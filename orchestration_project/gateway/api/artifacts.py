@@ -5,9 +5,10 @@ from base64 import b64encode
 from pathlib import Path
 from typing import Any, Self
 
-from pydantic import AwareDatetime, BaseModel, Field, model_validator
+from pydantic import AwareDatetime, Field, model_validator
 from starlette.responses import FileResponse, Response
 
+from orchestration_project.domains.api.artifacts import Archive, Archives, Artifacts, Capture
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.gateway.api.jobs import (
     IDEMPOTENCY_HEADER,
@@ -88,39 +89,6 @@ class NewEvidence(Body):
         if (self.partition is None) != (self.at is None):
             raise ValueError("a partition goes with a time, `at`")
         return self
-
-
-class Capture(BaseModel):
-    """Something that was fetched."""
-
-    capture_id: str = Field(description="Its id, digits")
-    partition: str = Field(description="What it was fetched for")
-    part_number: int = Field(description="Which part of the delivery it is")
-    fetched_at: AwareDatetime = Field(description="When")
-    rows: int | None = Field(description="Data lines; null: it is no such lines")
-    bytes: int = Field(description="Its size as it was received, bytes")
-    sha256: str = Field(description="Of the bytes, hex")
-    run_id: str = Field(description="The run that fetched it")
-    url: str = Field(description="Where it was fetched")
-
-
-class Artifacts(BaseModel):
-    """What was captured."""
-
-    captures: list[Capture] = Field(description="The latest first")
-
-
-class Archive(BaseModel):
-    """An archive of evidence."""
-
-    file: str = Field(description="Its name")
-    bytes: int = Field(description="Its size, bytes")
-
-
-class Archives(BaseModel):
-    """The archives that there are."""
-
-    archives: list[Archive] = Field(description="By name")
 
 
 async def list_artifacts(call: Call[CapturesWanted, Body]) -> Artifacts:

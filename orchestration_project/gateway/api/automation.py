@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
+from orchestration_project.domains.api.automation import Automation, Automations, Switched, Tick
 from orchestration_project.gateway.api.dagster import result
 from orchestration_project.gateway.api.operation import Body, Call, Operation, Parameters
 from orchestration_project.gateway.api.problems import ProblemError
@@ -59,41 +60,6 @@ class AutomationName(Parameters):
 
     name: Name = Field(description="Its name")
     action: Action = Field(description="Switch it on or off")
-
-
-class Tick(BaseModel):
-    """A time at which it was asked what to run."""
-
-    at: datetime = Field(description="When")
-    status: str = Field(description="STARTED, SKIPPED, SUCCESS or FAILURE")
-    run_ids: list[str] = Field(description="The runs that it launched")
-    said: str | None = Field(description="Why it launched nothing, or what failed")
-
-
-class Automation(BaseModel):
-    """A schedule or sensor."""
-
-    name: str = Field(description="Its name")
-    description: str | None = Field(description="What it does")
-    jobs: list[str] = Field(description="What it launches")
-    is_on: bool = Field(description="Whether it runs")
-    cron: str | None = Field(description="Of a schedule: when")
-    timezone: str | None = Field(description="Of a schedule: by which time")
-    interval_seconds: int | None = Field(description="Of a sensor: how often at most")
-    ticks: list[Tick] = Field(description="Its last ticks, the latest first")
-
-
-class Automations(BaseModel):
-    """Schedules or sensors."""
-
-    automations: list[Automation] = Field(description="By name")
-
-
-class Switched(BaseModel):
-    """A schedule or sensor that was switched."""
-
-    name: str = Field(description="Its name")
-    is_on: bool = Field(description="Whether it runs now")
 
 
 async def list_schedules(call: Call[TicksWanted, Body]) -> Automations:

@@ -4,8 +4,9 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 import dagster as dg
-from pydantic import BaseModel, Field
+from pydantic import Field
 
+from orchestration_project.domains.api.backfills import Asked, Backfill
 from orchestration_project.domains.operations.pipelines import between
 from orchestration_project.gateway.api.dagster import result
 from orchestration_project.gateway.api.jobs import Job, find_job, tag_list
@@ -49,27 +50,6 @@ class BackfillId(Parameters):
     """Which backfill."""
 
     backfill_id: Name = Field(description="The id of a backfill")
-
-
-class Asked(BaseModel):
-    """A backfill that was asked for, or would be."""
-
-    backfill_id: str | None = Field(description="Its id; null: nothing was launched")
-    job: str = Field(description="Its job")
-    partitions: list[str] = Field(description="The keys of its partitions")
-
-
-class Backfill(BaseModel):
-    """How a backfill is."""
-
-    backfill_id: str = Field(description="Its id")
-    status: str = Field(description="In Dagster's words")
-    title: str | None = Field(description="What it is called")
-    created_at: datetime = Field(description="When it was asked for")
-    ended_at: datetime | None = Field(description="When it ended")
-    partition_count: int | None = Field(description="How many partitions it is of")
-    partitions: list[str] = Field(description="The keys of its partitions, where they are few")
-    error: str | None = Field(description="Why it failed")
 
 
 async def launch_backfill(call: Call[Parameters, NewBackfill]) -> Asked:

@@ -5,13 +5,14 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
-from typing import IO, Annotated, Any, Literal
+from typing import IO, Annotated, Literal
 
 import polars as pl
-from pydantic import AwareDatetime, BaseModel, Field, StringConstraints
+from pydantic import AwareDatetime, Field, StringConstraints
 from sqlalchemy import Table
 from starlette.responses import Response, StreamingResponse
 
+from orchestration_project.domains.api.data import Column, Described, Page, Tables
 from orchestration_project.domains.operations.pipelines import PARAMETERS
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.gateway.api.operation import (
@@ -88,40 +89,6 @@ class Activity(Parameters):
     symbol: Name | None = Field(None, description="Of this symbol alone")
     limit: int = Field(USUAL_ROWS, ge=1, le=MOST, description="At most so many rows")
     cursor: Text | None = Field(None, description="`next_cursor` of the page before")
-
-
-class Column(BaseModel):
-    """A column of a table or view."""
-
-    name: str = Field(description="Its name")
-    type: str = Field(description="Its type in SQL")
-    is_nullable: bool = Field(description="Whether a row may have none")
-    is_key: bool = Field(description="Whether it is part of the key")
-    description: str = Field(description="What it says, and its unit")
-
-
-class Described(BaseModel):
-    """A table or view."""
-
-    name: str = Field(description="Its name")
-    kind: Literal["table", "view"] = Field(description="What it is")
-    description: str = Field(description="What a row is")
-    has_history: bool = Field(description="Whether it can be asked for as of a time")
-    columns: list[Column] = Field(description="Its columns, in order")
-
-
-class Tables(BaseModel):
-    """What can be read."""
-
-    tables: list[Described] = Field(description="By name")
-
-
-class Page(BaseModel):
-    """A page of rows. Days and times are ISO text, dollars text with all their places."""
-
-    table: str = Field(description="The table or view")
-    rows: list[dict[str, Any]] = Field(description="In the order of the key")
-    next_cursor: str | None = Field(description="For the next page; null: this is the last")
 
 
 def served() -> Mapping[str, Table]:

@@ -9,8 +9,8 @@ from difflib import get_close_matches
 from typing import Any
 
 import dagster as dg
-from pydantic import BaseModel, Field
 
+from orchestration_project.domains.api.runs import Launched
 from orchestration_project.gateway.api.dagster import result
 from orchestration_project.gateway.api.operation import Call
 from orchestration_project.gateway.api.problems import ProblemError, not_found
@@ -44,17 +44,6 @@ LAUNCH = """mutation ($params: ExecutionParams!) {
     ... on LaunchRunSuccess { run { runId status } }
     ... on RunConfigValidationInvalid { errors { message } }
     ... on Error { message } } }"""
-
-
-class Launched(BaseModel):
-    """A run that was asked for."""
-
-    run_id: str = Field(description="Its id")
-    job: str = Field(description="Its job")
-    status: str = Field(description="Its status, in Dagster's words")
-    is_repeated: bool = Field(
-        description="Whether it was launched before, by a request with the same Idempotency-Key"
-    )
 
 
 @dataclass(frozen=True)

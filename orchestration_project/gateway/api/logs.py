@@ -7,9 +7,10 @@ from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime
 
 import dagster as dg
-from pydantic import BaseModel, Field
+from pydantic import Field
 from starlette.responses import Response, StreamingResponse
 
+from orchestration_project.domains.api.runs import Event, Events
 from orchestration_project.gateway.api.jobs import known_run
 from orchestration_project.gateway.api.operation import Body, Call, Operation, Parameters
 from orchestration_project.gateway.api.problems import ProblemError
@@ -40,27 +41,6 @@ class LogsWanted(Parameters):
     """Whose log."""
 
     run_id: Name = Field(description="The id of a run")
-
-
-class Event(BaseModel):
-    """Something that happened in a run, or a line of its log."""
-
-    id: int = Field(description="Grows with each")
-    at: datetime = Field(description="When")
-    type: str = Field(description="Of an event of Dagster's its type; LOG for a line of the log")
-    level: str = Field(description="DEBUG, INFO, WARNING, ERROR or CRITICAL")
-    step: str | None = Field(description="The step")
-    asset: str | None = Field(description="The asset")
-    partition: str | None = Field(description="Its partition")
-    message: str = Field(description="In words")
-
-
-class Events(BaseModel):
-    """A page of events."""
-
-    events: list[Event] = Field(description="In their order")
-    next: int | None = Field(description="For the next page; null: there are no more now")
-    is_finished: bool = Field(description="Whether the run has ended")
 
 
 async def run_events(call: Call[EventsWanted, Body]) -> Events:

@@ -1,11 +1,18 @@
 """How the installation is: readiness, configuration in effect, sessions, control tower."""
 
-from datetime import datetime
 from typing import Any, Literal
 
-from pydantic import AwareDatetime, BaseModel, Field
+from pydantic import AwareDatetime, Field
 from sqlalchemy import Table, select
 
+from orchestration_project.domains.api.operations import (
+    Config,
+    ConfigEntry,
+    ControlTower,
+    Finding,
+    Readiness,
+    Sessions,
+)
 from orchestration_project.gateway.api.operation import Body, Call, Operation, Parameters
 from orchestration_project.gateway.api.runs import MOST, Name
 from orchestration_project.gateway.api.services import Services
@@ -17,40 +24,6 @@ from orchestration_project.tables.operations import operations_control_tower
 SessionState = Literal["PENDING", "RUNNING", "COMPLETED", "FAILED", "CANCELLED"]
 
 
-class Finding(BaseModel):
-    """What was last found of a dependency."""
-
-    dependency: str = Field(description="Such as database, finra or disk")
-    outcome: str = Field(description="passed, failed or not_applicable")
-    tried: str = Field(description="What was done to find out")
-    got: str = Field(description="What came of it")
-    remedy: str = Field(description="What to do; empty where nothing is")
-    seconds: float = Field(description="How long it took")
-    checked_at: datetime = Field(description="When")
-
-
-class Readiness(BaseModel):
-    """Whether all that work depends on was found ready on this machine; runs look anew."""
-
-    is_ready: bool = Field(description="Whether nothing failed when it was last looked at")
-    findings: list[Finding] = Field(description="By dependency")
-
-
-class ConfigEntry(BaseModel):
-    """A value in effect."""
-
-    name: str = Field(description="Of a setting, or of a field of a preset")
-    value: str = Field(description="Without secrets")
-    origin: str = Field(description="default, file, environment or a preset")
-
-
-class Config(BaseModel):
-    """The configuration in effect."""
-
-    config_hash: str = Field(description="The hash that runs have as a tag")
-    entries: list[ConfigEntry] = Field(description="By name")
-
-
 class SessionsWanted(Parameters):
     """Which sessions, the latest first."""
 
@@ -58,22 +31,6 @@ class SessionsWanted(Parameters):
     domain: Name | None = Field(None, description="Of this domain")
     state: SessionState | None = Field(None, description="In this state")
     limit: int = Field(50, ge=1, le=MOST, description="At most so many")
-
-
-class Sessions(BaseModel):
-    """What was started together, how far it is, and what came of it."""
-
-    sessions: list[dict[str, Any]] = Field(
-        description="Rows of operations_sessions; GET /tables describes the columns"
-    )
-
-
-class ControlTower(BaseModel):
-    """How each domain and asset stands, by windows of time."""
-
-    rows: list[dict[str, Any]] = Field(
-        description="Rows of operations_control_tower, as of the last look"
-    )
 
 
 async def readiness(call: Call[Parameters, Body]) -> Readiness:

@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
-from pydantic import BaseModel, Field
 from starlette.responses import JSONResponse, Response
 
+from orchestration_project.domains.api.problems import Problem, WrongField
 from orchestration_project.errors import OrchestrationError, TransientError
 
 MEDIA_TYPE = "application/problem+json"
@@ -29,31 +29,6 @@ CATEGORIES = {
     504: "limit",
 }
 """What kind of problem a status is; any other is a wrong ``request``."""
-
-
-class WrongField(BaseModel):
-    """A parameter or a field of the body that cannot be taken."""
-
-    field: str = Field(description="Its name; of a nested one the way to it, with dots")
-    problem: str = Field(description="What is wrong with it")
-
-
-class Problem(BaseModel):
-    """Why something was not done, and what to do."""
-
-    type: str = Field("about:blank", description="A URI of the kind of problem")
-    title: str = Field(description="The status in words")
-    status: int = Field(description="The HTTP status")
-    detail: str = Field(description="What is the matter, one sentence")
-    category: str = Field(
-        description="request, access, not_found, conflict, limit or defect; or the category of "
-        "what failed: transient, source, contract, configuration"
-    )
-    run_id: str | None = Field(None, description="The run that it is about")
-    expected: str | None = Field(None, description="What would have been right")
-    found: str | None = Field(None, description="What was there instead")
-    remedy: str | None = Field(None, description="What to do")
-    errors: list[WrongField] = Field([], description="Each parameter or field that is wrong")
 
 
 class ProblemError(Exception):

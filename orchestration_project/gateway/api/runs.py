@@ -5,8 +5,9 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
 import dagster as dg
-from pydantic import AwareDatetime, BaseModel, Field, StringConstraints
+from pydantic import AwareDatetime, Field, StringConstraints
 
+from orchestration_project.domains.api.runs import Ending, Run, Runs, RunStatus, Step
 from orchestration_project.domains.operations.ledger import Entry, partition_of, trigger_of
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.gateway.api.dagster import result
@@ -100,60 +101,6 @@ class Wanted(Parameters):
     cursor: Name | None = Field(None, description="`next_cursor` of the page before")
 
 
-class Run(BaseModel):
-    """A run, in Dagster's words."""
-
-    run_id: str = Field(description="Its id")
-    job: str = Field(description="Its job")
-    status: str = Field(description="QUEUED, STARTED, SUCCESS, FAILURE, CANCELED or another")
-    partition: str | None = Field(description="Its partition, or first...last of its range")
-    created_at: datetime = Field(description="When it was asked for")
-    started_at: datetime | None = Field(description="When it began")
-    ended_at: datetime | None = Field(description="When it ended")
-    duration_seconds: float | None = Field(description="From beginning to end")
-    trigger_kind: str = Field(description="schedule, sensor, backfill or person")
-    trigger_name: str | None = Field(description="Which schedule, sensor or backfill")
-    user: str | None = Field(description="Who launched it")
-    retry_of: str | None = Field(description="The run that it tries again")
-
-
-class Step(BaseModel):
-    """A step of a run."""
-
-    name: str = Field(description="Its key")
-    status: str = Field(description="IN_PROGRESS, SUCCESS, FAILURE, SKIPPED or CANCELED")
-    assets: str = Field(description="What it makes, a JSON list")
-    started_at: datetime | None = Field(description="When it began")
-    ended_at: datetime | None = Field(description="When it ended")
-    duration_seconds: float | None = Field(description="From beginning to end")
-    attempts: int = Field(description="How often it was tried")
-    rows: int = Field(description="Rows landed: new, changed and unchanged ones")
-    rows_in: int = Field(description="Lines fetched")
-    rows_rejected: int = Field(description="Lines refused by the contract")
-    quality_passed: bool | None = Field(description="Whether its checks hold; null: it has none")
-    error_category: str | None = Field(description="What kind of failure it was")
-    error: str | None = Field(description="What failed")
-
-
-class RunStatus(Run):
-    """A run, its steps, and what came of it."""
-
-    rows: int = Field(description="Rows landed: new, changed and unchanged ones")
-    rows_in: int = Field(description="Lines fetched")
-    rows_rejected: int = Field(description="Lines refused by the contract")
-    bytes_in: int = Field(description="Size of what was fetched, bytes")
-    error_category: str | None = Field(description="What kind of failure it was")
-    error: str | None = Field(description="What failed")
-    steps: list[Step] = Field(description="Its steps")
-
-
-class Runs(BaseModel):
-    """A page of runs."""
-
-    runs: list[Run] = Field(description="The latest first")
-    next_cursor: str | None = Field(description="For the next page; null: this is the last")
-
-
 class Retry(Body):
     """What of a run is tried again."""
 
@@ -180,13 +127,6 @@ class RetryItems(Body):
         None, max_length=20, description="Kinds of failure; by default those that may pass"
     )
     dry_run: bool = Field(False, description="List them, and launch nothing")
-
-
-class Ending(BaseModel):
-    """A run that was asked to end."""
-
-    run_id: str = Field(description="Its id")
-    status: str = Field(description="Its status now")
 
 
 async def launch_run(call: Call[Parameters, NewRun]) -> Launched:
