@@ -4,8 +4,6 @@ from http import HTTPStatus
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.middleware import Middleware
-from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
@@ -39,8 +37,6 @@ OPERATIONS: tuple[Operation, ...] = (
 )
 """All that can be asked for."""
 
-PREFLIGHT_SECONDS = 600
-
 
 def routes(services: Services) -> list[BaseRoute]:
     """Return the routes of the API; who asks is known before they are asked."""
@@ -55,31 +51,10 @@ def routes(services: Services) -> list[BaseRoute]:
     ]
     app = Starlette(
         routes=[Route("/openapi.json", openapi), *each],
-        middleware=_across_origins(services),
         exception_handlers={HTTPException: _http_problem, Exception: _defect},
     )
     app.router.redirect_slashes = False
     return [Mount(PATH, app)]
-
-
-def _across_origins(services: Services) -> list[Middleware]:
-    """Return what lets pages of the allowed origins in, with a key; never with a cookie."""
-    allowed = services.settings.api_allowed_origins.split()
-    if not allowed:
-        return []
-    return [
-        Middleware(
-            CORSMiddleware,
-            allow_origins=allowed,
-            allow_methods=["GET", "POST"],
-            allow_headers=[
-                *("Authorization", "X-API-Key", "Content-Type"),
-                *("Idempotency-Key", "Last-Event-ID"),
-            ],
-            expose_headers=["ETag", "Content-Range", "Retry-After", "X-Request-Id"],
-            max_age=PREFLIGHT_SECONDS,
-        )
-    ]
 
 
 async def _http_problem(_: Request, error: Exception) -> Response:

@@ -1,12 +1,18 @@
 """Dagster's GraphQL, asked from within by the way that its pages take: guard, roles, audit hold."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from starlette.types import ASGIApp, Message, Scope
 
-from orchestration_project.gateway.api.problems import ProblemError, WrongField, not_found
+from orchestration_project.gateway.api.problems import (
+    ProblemError,
+    WrongField,
+    not_found,
+    problem_of_refusal,
+)
+from orchestration_project.gateway.refusal import Refusal
 
 KEPT_HEADERS = frozenset({b"host", b"cookie", b"authorization", b"x-api-key", b"user-agent"})
 """Of the caller's request: by what they are known. Where the page is from has been looked at."""
@@ -30,11 +36,14 @@ class Dagster:
             ProblemError: Dagster refused, or could not answer.
         """
         body = json.dumps({"query": document, "variables": variables}).encode()
-        status, content = await _posted(self._app, _scope(caller, len(body)), body)
+        try:
+            content = await _posted(self._app, _scope(caller, len(body)), body)
+        except Refusal as refusal:
+            raise problem_of_refusal(refusal) from refusal
         answer = _parsed(content)
         messages = [str(each.get("message")) for each in answer.get("errors") or []]
         if messages or answer.get("data") is None:  # an error in `data` makes the status 500
-            raise _failed(status, messages)
+            raise ProblemError(500, "; ".join(messages) or "Dagster did not answer")
         return answer["data"]
 
 
@@ -58,12 +67,6 @@ def result(data: Mapping[str, Any], name: str, *expected: str) -> Mapping[str, A
         wrong = [WrongField(field="config", problem=each) for each in said]
         raise ProblemError(422, "the job cannot take this config", errors=wrong)
     raise ProblemError(409 if kind in CONFLICTS else 500, detail)
-
-
-def _failed(status: int, messages: Sequence[str]) -> ProblemError:
-    detail = "; ".join(messages) or "Dagster did not answer"
-    is_refusal = status in (401, 403, 413, 429)
-    return ProblemError(status if is_refusal else 500, detail)
 
 
 def _parsed(content: bytes) -> Mapping[str, Any]:
@@ -96,17 +99,15 @@ def _scope(caller: Scope, body_bytes: int) -> Scope:
     }
 
 
-async def _posted(app: ASGIApp, scope: Scope, body: bytes) -> tuple[int, bytes]:
-    status, parts = list[int](), list[bytes]()
+async def _posted(app: ASGIApp, scope: Scope, body: bytes) -> bytes:
+    parts = list[bytes]()
 
     async def receive() -> Message:
         return {"type": "http.request", "body": body, "more_body": False}
 
     async def send(message: Message) -> None:
-        if message["type"] == "http.response.start":
-            status.append(message["status"])
-        elif message["type"] == "http.response.body":
+        if message["type"] == "http.response.body":
             parts.append(message.get("body", b""))
 
     await app(scope, receive, send)
-    return status[0], b"".join(parts)
+    return b"".join(parts)

@@ -12,13 +12,14 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
+from orchestration_project.domains.access.roles import Principal, Role
 from orchestration_project.errors import OrchestrationError
 from orchestration_project.gateway.api.problems import (
     ProblemError,
     problem_of,
     wrong_fields,
 )
-from orchestration_project.gateway.api.services import Caller, Services
+from orchestration_project.gateway.api.services import Services
 
 TIME_LIMIT_SECONDS = 30.0
 """After which an operation is not waited for; an answer that streams has limits of its own."""
@@ -26,7 +27,6 @@ TIME_LIMIT_SECONDS = 30.0
 MOST_BODY_BYTES = 256 * 1024
 
 RoleName = Literal["viewer", "operator", "admin"]
-ROLES: tuple[RoleName, ...] = ("viewer", "operator", "admin")
 
 
 class Parameters(BaseModel):
@@ -54,7 +54,7 @@ class Call(Generic[Q, B]):
     """A request that was read and may be answered."""
 
     services: Services
-    caller: Caller
+    caller: Principal
     query: Q
     body: B
     request: Request
@@ -135,9 +135,9 @@ async def _answer(operation: Operation, services: Services, request: Request) ->
 
 
 async def _require_role(
-    operation: Operation, services: Services, request: Request, caller: Caller
+    operation: Operation, services: Services, request: Request, caller: Principal
 ) -> None:
-    if ROLES.index(caller.role) < ROLES.index(operation.role):
+    if not caller.role.covers(Role(operation.role)):
         await services.refused(request.scope, f"{operation.method} {operation.path}")
         raise ProblemError(
             403,

@@ -8,6 +8,7 @@ from starlette.responses import JSONResponse, Response
 
 from orchestration_project.domains.api.problems import Problem, WrongField
 from orchestration_project.errors import OrchestrationError, TransientError
+from orchestration_project.gateway.refusal import Refusal
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -82,6 +83,11 @@ def problem_of(error: OrchestrationError, status: int | None = None) -> ProblemE
         found=error.found or None,
         remedy=error.remedy or None,
     )
+
+
+def problem_of_refusal(refusal: Refusal) -> ProblemError:
+    """Return the problem that a refusal of the door's is."""
+    return ProblemError(refusal.status, refusal.text, headers=refusal.headers)
 
 
 def wrong_fields(errors: Sequence[Mapping[str, Any]]) -> ProblemError:

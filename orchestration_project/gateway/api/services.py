@@ -4,11 +4,12 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Literal, ParamSpec, Protocol, TypeVar
+from typing import ParamSpec, TypeVar
 
 import dagster as dg
 from starlette.types import Scope
 
+from orchestration_project.domains.access.roles import Principal
 from orchestration_project.gateway.api.dagster import Dagster
 from orchestration_project.resources.artifacts import ArtifactStore
 from orchestration_project.resources.clock import Clock
@@ -20,20 +21,6 @@ THREADS = 8
 
 Given = ParamSpec("Given")
 Found = TypeVar("Found")
-
-
-class Caller(Protocol):
-    """Who asks."""
-
-    @property
-    def name(self) -> str:
-        """What they are called."""
-        ...
-
-    @property
-    def role(self) -> Literal["viewer", "operator", "admin"]:
-        """What they may do."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -53,7 +40,7 @@ class Services:
     warehouse: Warehouse
     store: ArtifactStore
     dagster: Dagster
-    caller_of: Callable[[Scope], Caller]
+    caller_of: Callable[[Scope], Principal]
     refused: Callable[[Scope, str], Awaitable[None]]
     launching: asyncio.Lock = field(default_factory=asyncio.Lock)
     threads: ThreadPoolExecutor = field(

@@ -5,8 +5,9 @@ import pytest
 from orchestration_project.definitions import defs
 from orchestration_project.domains.operations.pipelines import PIPELINES
 from orchestration_project.gateway.api.app import OPERATIONS
+from tests.gateway.api.conftest import ALLOWED
 
-ALLOWED, OTHER = "https://reports.example.org", "https://elsewhere.example"
+OTHER = "https://elsewhere.example"
 
 
 def test_the_document_has_every_operation_with_its_models(api):
@@ -32,7 +33,7 @@ def test_who_has_not_the_role_is_refused_before_anything_is_looked_at(api, each)
     for role in lower[each.role]:
         problem = api.problem(each.method, each.path, role, content=b"{")
         assert (problem["status"], problem["expected"]) == (403, f"the role {each.role}")
-        assert api.refused[-1] == f"{each.method} {each.path}"
+        assert api.audited() == (f"{each.method} {each.path}", "refused", f"the {role}")
     changes = each.method != "GET"
     assert changes == (each.role != "viewer")
 
@@ -57,18 +58,28 @@ def test_a_path_or_method_that_there_is_not_is_a_problem(api):
     assert api.problem("GET", "/")["status"] == 404
 
 
-def test_only_pages_of_the_allowed_origins_may_read_what_is_answered(api):
-    def allowed(origin: str, method: str = "GET", **headers: str) -> str | None:
-        answer = api.ask(method, "/pipelines", headers={"Origin": origin, **headers})
-        assert "access-control-allow-credentials" not in answer.headers
-        return answer.headers.get("access-control-allow-origin")
+def test_who_is_not_known_is_told_so_as_a_problem(api):
+    problem = api.problem("GET", "/runs", role="")
+    assert (problem["status"], problem["category"]) == (401, "access")
+
+
+def test_pages_of_allowed_origins_may_call_with_a_key_and_no_others_at_all(api):
+    def answer(origin: str, method: str = "POST", role: str = "operator", **headers: str):
+        path, body = "/runs/retry-failed-items", {"dry_run": True}
+        crossing = {"Origin": origin, "Sec-Fetch-Site": "cross-site", **headers}
+        found = api.ask(method, path, role, json=body, headers=crossing)
+        assert "access-control-allow-credentials" not in found.headers
+        return found.status_code, found.headers.get("access-control-allow-origin")
 
     asking = {
         "Access-Control-Request-Method": "POST",
         "Access-Control-Request-Headers": "x-api-key",
     }
-    assert allowed(ALLOWED) == allowed(ALLOWED, "OPTIONS", **asking) == ALLOWED
-    assert allowed(OTHER) is allowed(OTHER, "OPTIONS", **asking) is None
+    assert answer(ALLOWED, "OPTIONS", "", **asking) == (200, ALLOWED)
+    assert answer(OTHER, "OPTIONS", "", **asking) == (401, None)
+    assert answer(ALLOWED) == (202, ALLOWED)
+    assert answer(OTHER) == (403, None)
+    assert answer(ALLOWED, role="", Cookie="session=any")[0] == 401
 
 
 @pytest.mark.parametrize("each", PIPELINES.values(), ids=lambda each: each.job)
@@ -86,7 +97,11 @@ def test_presets_are_listed_previewed_and_applied(api):
     run = api.post("/presets/full/apply", {"why": "a trial"})["run_id"]
     assert api.get(f"/runs/{run}")["status"] == "SUCCESS"
     applied = api.get("/presets/full")["preset"]["in_force"]
-    assert (applied["preset"], applied["user"], applied["reason"]) == ("full", "ada", "a trial")
+    assert (applied["preset"], applied["user"], applied["reason"]) == (
+        "full",
+        "the operator",
+        "a trial",
+    )
     [change] = [each for each in api.get("/presets/standard")["changes"] if each["field"] == "full"]
     assert (change["now"], change["is_changed"]) == ("True", True)
     assert api.problem("GET", "/presets/none")["status"] == 404

@@ -9,14 +9,12 @@ import pytest
 from orchestration_project.client import ApiError, Client, RunFailedError
 from orchestration_project.client.progress import line_of
 from orchestration_project.domains.api.runs import Event
-from tests.gateway.api.conftest import FRIDAY, WEEK, Api
-
-URL, KEY = "https://gateway.example", "op_0123456789ab_secret"
+from tests.gateway.api.conftest import FRIDAY, HOME, WEEK, Api
 
 
 @pytest.fixture
 def client(api):
-    with Client(URL, KEY, transport=api) as client:
+    with Client(HOME, str(api.keys["operator"]), transport=api) as client:
         yield client
 
 
@@ -33,6 +31,10 @@ class Unsteady(httpx.BaseTransport):
             self.lost -= 1
             raise httpx.ReadError("the connection broke off")
         return answer
+
+    def client(self) -> Client:
+        key = str(self.api.keys["operator"])
+        return Client(HOME, key, transport=self, sleep=lambda _: None)
 
 
 def test_a_run_is_launched_and_waited_for_with_its_progress(client, capsys):
@@ -55,7 +57,7 @@ def test_a_run_that_fails_raises_with_what_failed(client):
 
 def test_a_launch_whose_answer_was_lost_is_made_once(api):
     way = Unsteady(api, lost=2)
-    with Client(URL, KEY, transport=way, sleep=lambda _: None) as client:
+    with way.client() as client:
         launched = client.launch("operations_sessions")
     assert launched.is_repeated
     assert len(way.keys) == 3
@@ -65,7 +67,7 @@ def test_a_launch_whose_answer_was_lost_is_made_once(api):
 def test_what_cannot_be_repeated_is_asked_for_once(api, landed):
     way = Unsteady(api, lost=1)
     with (
-        Client(URL, KEY, transport=way, sleep=lambda _: None) as client,
+        way.client() as client,
         pytest.raises(httpx.ReadError),
     ):
         client.cancel(landed)
@@ -80,18 +82,18 @@ def test_a_problem_is_an_error_that_says_what_to_do(client):
 
 def test_an_answer_that_is_no_problem_is_an_error_all_the_same():
     way = httpx.MockTransport(lambda request: httpx.Response(418, text="<html>"))
-    with Client(URL, KEY, transport=way) as client, pytest.raises(ApiError, match="418"):
+    with Client(HOME, "key", transport=way) as client, pytest.raises(ApiError, match="418"):
         client.tables()
 
 
 def test_a_key_goes_nowhere_in_clear_and_into_no_log(api, caplog):
     with pytest.raises(ValueError, match="begins with https"):
-        Client("http://gateway.example", KEY)
-    Client("http://127.0.0.1:3000", KEY, transport=api)
+        Client("http://gateway.example", "key")
     caplog.set_level(logging.DEBUG)
-    with Client(URL, KEY, transport=api) as client:
+    key = str(api.keys["viewer"])
+    with Client(HOME, key, transport=api) as client:
         client.tables()
-    assert KEY not in caplog.text
+    assert key not in caplog.text
 
 
 def test_a_table_is_read_row_by_row_or_as_a_frame_with_its_types(client, landed):

@@ -143,7 +143,7 @@ def test_a_backfill_names_its_partitions_and_launches_the_missing_ones(api, land
 def test_a_viewer_may_read_and_launch_nothing_and_that_is_written_down(api):
     problem = api.problem("POST", "/runs", "viewer", json={"job": "finra_freshness"})
     assert (problem["status"], problem["category"]) == (403, "access")
-    assert api.refused[-1] == "POST /runs"
+    assert api.audited() == ("POST /runs", "refused", "the viewer")
     assert api.problem("POST", "/artifacts/cleanup", "operator", json={})["status"] == 403
 
 
@@ -174,3 +174,16 @@ def test_the_events_of_a_run_are_its_life_by_page(api, landed):
     assert [each["id"] for each in found] == sorted({each["id"] for each in found})
     made = [each for each in found if each["type"] == "ASSET_MATERIALIZATION"]
     assert {(each["asset"], each["partition"]) for each in made} >= {("finra/otc_weekly", WEEK)}
+
+
+def test_what_is_launched_is_in_the_audit_and_bears_the_caller_s_name(api):
+    run_id = api.run("operations_sessions", tags={"ticket": "x-1"})
+    assert api.audited() == ("launchRun", "done", "the operator")
+    tags = api.services.instance.get_run_by_id(run_id).tags
+    assert (tags["user"], tags["ticket"]) == ("the operator", "x-1")
+    assert run_id in [run["run_id"] for run in api.get("/runs?user=the operator")["runs"]]
+
+
+def test_an_operator_may_not_launch_a_job_that_deletes(api):
+    problem = api.problem("POST", "/runs", json={"job": "operations_cleanup"})
+    assert (problem["status"], problem["category"]) == (403, "access")
