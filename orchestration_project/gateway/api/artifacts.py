@@ -216,7 +216,6 @@ OPERATIONS = (
         answer=Launched,
         headers=IDEMPOTENCY_HEADER,
         status=202,
-        problems=(404, 409),
     ),
     Operation(
         "GET",
@@ -227,7 +226,7 @@ OPERATIONS = (
         query=ArtifactName,
         media={OCTETS: BYTES},
         headers=RANGE_HEADERS,
-        problems=(404, 413, 416),
+        problems=(413, 416),
     ),
     Operation(
         "POST",
@@ -239,7 +238,6 @@ OPERATIONS = (
         answer=Launched,
         headers=IDEMPOTENCY_HEADER,
         status=202,
-        problems=(404, 409),
     ),
     Operation("GET", "/evidence", "viewer", "List archives", list_evidence, answer=Archives),
     Operation(
@@ -250,6 +248,5 @@ OPERATIONS = (
         download_evidence,
         query=FileName,
         media={"application/zip": BYTES},
-        problems=(404,),
     ),
 )

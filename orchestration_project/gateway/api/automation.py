@@ -170,7 +170,6 @@ OPERATIONS = (
         switch_schedule,
         query=AutomationName,
         answer=Switched,
-        problems=(404,),
     ),
     Operation(
         "POST",
@@ -180,6 +179,5 @@ OPERATIONS = (
         switch_sensor,
         query=AutomationName,
         answer=Switched,
-        problems=(404,),
     ),
 )

@@ -262,7 +262,7 @@ OPERATIONS = (
         query=Rows,
         answer=Page,
         media={"text/csv": FILE, "application/vnd.apache.parquet": FILE},
-        problems=(404, 413),
+        problems=(413,),
     ),
     Operation(
         "GET",
@@ -272,6 +272,5 @@ OPERATIONS = (
         trade_activity,
         query=Activity,
         answer=Page,
-        problems=(404,),
     ),
 )

@@ -155,7 +155,6 @@ OPERATIONS = (
         run_events,
         query=EventsWanted,
         answer=Events,
-        problems=(404,),
     ),
     Operation(
         "GET",
@@ -166,6 +165,5 @@ OPERATIONS = (
         query=LogsWanted,
         media={SSE: {"type": "string"}},
         headers={"Last-Event-ID": "The id of the last event that was received"},
-        problems=(404,),
     ),
 )

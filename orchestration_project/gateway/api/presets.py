@@ -123,7 +123,7 @@ OPERATIONS = (
         preview_preset,
         query=PresetName,
         answer=Preview,
-        problems=(404, 409),
+        problems=(409,),
     ),
     Operation(
         "POST",
@@ -136,6 +136,5 @@ OPERATIONS = (
         answer=Launched,
         headers=IDEMPOTENCY_HEADER,
         status=202,
-        problems=(404, 409),
     ),
 )
