@@ -21,7 +21,7 @@ class Finding(BaseModel):
 class Readiness(BaseModel):
     """Whether all that work depends on was found ready on this machine; runs look anew."""
 
-    is_ready: bool = Field(description="Whether nothing failed when it was last looked at")
+    is_ready: bool = Field(description="Whether it was looked at, and nothing failed")
     findings: list[Finding] = Field(description="By dependency")
 
 

@@ -18,9 +18,6 @@ from orchestration_project.gateway.api.runs import MOST, Name
 from orchestration_project.gateway.api.services import Services
 
 POLL_SECONDS = 0.5
-HEARTBEAT_SECONDS = 15.0
-"""Proxies take a connection for dead on which nothing comes for a minute."""
-
 LONGEST_SECONDS = 3600.0
 """After which a follower has to come again: it says where it was."""
 
@@ -131,8 +128,8 @@ async def _followed(services: Services, run_id: str, after: int) -> AsyncIterato
         if record.dagster_run.is_finished:  # was so before the events were read: these are all
             yield _sent("end", {"status": record.dagster_run.status.value})
             return
-        if time.monotonic() - said >= HEARTBEAT_SECONDS:
-            yield b": still here\n\n"
+        if time.monotonic() - said >= services.heartbeat_seconds:
+            yield b": still here\n\n"  # proxies take a silent connection for dead
             said = time.monotonic()
         await asyncio.sleep(POLL_SECONDS)
 

@@ -40,7 +40,8 @@ async def readiness(call: Call[Parameters, Body]) -> Readiness:
         Finding(**{name: getattr(each, name) for name in Finding.model_fields})
         for each in sorted(found.values(), key=lambda each: each.dependency)
     ]
-    return Readiness(is_ready=all(each.outcome != "failed" for each in findings), findings=findings)
+    is_ready = bool(findings) and all(each.outcome != "failed" for each in findings)
+    return Readiness(is_ready=is_ready, findings=findings)
 
 
 async def config_in_effect(call: Call[Parameters, Body]) -> Config:

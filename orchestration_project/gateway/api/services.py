@@ -31,6 +31,7 @@ class Services:
         dagster: Dagster's GraphQL, asked in the caller's name.
         caller_of: Who asks, as the guard in front has found.
         refused: Writes down in the audit that somebody may not do something.
+        heartbeat_seconds: After which a stream on which nothing comes says that it is there.
         launching: Held while a launch with a key is looked up and made: this is one process.
     """
 
@@ -42,6 +43,7 @@ class Services:
     dagster: Dagster
     caller_of: Callable[[Scope], Principal]
     refused: Callable[[Scope, str], Awaitable[None]]
+    heartbeat_seconds: float = 15.0
     launching: asyncio.Lock = field(default_factory=asyncio.Lock)
     threads: ThreadPoolExecutor = field(
         default_factory=lambda: ThreadPoolExecutor(THREADS, thread_name_prefix="api")

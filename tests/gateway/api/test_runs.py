@@ -1,8 +1,19 @@
 """Runs and pipelines through the API."""
 
-import pytest
+import asyncio
+from dataclasses import replace
+from typing import Any
 
-from tests.gateway.api.conftest import FRIDAY, WEEK
+import httpx
+import pytest
+from starlette.applications import Starlette
+
+from orchestration_project.definitions import defs
+from orchestration_project.domains.access.roles import Principal, Role
+from orchestration_project.gateway.api.app import routes
+from tests.gateway.api.conftest import FRIDAY, HOME, WEEK
+
+SOMEBODY = Principal("ada", Role.VIEWER, "open")
 
 
 def test_a_pipeline_is_run_for_the_week_that_ends_on_a_friday(api, landed):
@@ -187,3 +198,54 @@ def test_what_is_launched_is_in_the_audit_and_bears_the_caller_s_name(api):
 def test_an_operator_may_not_launch_a_job_that_deletes(api):
     problem = api.problem("POST", "/runs", json={"job": "operations_cleanup"})
     assert (problem["status"], problem["category"]) == (403, "access")
+
+
+def test_who_follows_a_run_that_waits_hears_that_the_gateway_is_there(api):
+    job = defs.resolve_job_def("operations_sessions")
+    run = api.services.instance.create_run_for_job(job)
+    patient = replace(api.services, heartbeat_seconds=0.0, caller_of=lambda _: SOMEBODY)
+    app = Starlette(routes=routes(patient))
+    path = f"/api/v1/runs/{run.run_id}/logs"
+    sent = api.runner.run(_streamed(app, path, api.services.instance, run))
+    assert b"\n\n: still here\n\n" in sent
+    assert b'event: end\ndata: {"status": "CANCELED"}\n\n' in sent
+
+
+async def _streamed(app, path, instance, run) -> bytes:
+    """Return what is sent of a run's log, which is canceled after a heartbeat."""
+    sent, asked = bytearray(), [{"type": "http.request"}]
+
+    async def receive() -> Any:
+        return asked.pop() if asked else await asyncio.Event().wait()
+
+    async def send(message) -> None:
+        sent.extend(message.get("body", b""))
+        if b": still here" in sent and not instance.get_run_by_id(run.run_id).is_finished:
+            await asyncio.to_thread(instance.report_run_canceled, run)
+
+    scope = {
+        "type": "http",
+        "asgi": {"version": "3.0", "spec_version": "2.4"},
+        "method": "GET",
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": b"",
+        "headers": [],
+    }
+    await app(scope, receive, send)
+    return bytes(sent)
+
+
+def test_two_requests_with_one_key_at_once_launch_one_run(api):
+    body, key = {"job": "operations_sessions"}, {"Idempotency-Key": "at-once"}
+
+    async def both():
+        request = {"method": "POST", "url": f"{HOME}/api/v1/runs", "json": body}
+        headers = {"x-api-key": str(api.keys["operator"]), **key}
+        transport = httpx.ASGITransport(api.app)
+        async with httpx.AsyncClient(transport=transport, headers=headers) as client:
+            return await asyncio.gather(*(client.request(**request) for _ in range(3)))
+
+    launched = [answer.json() for answer in api.runner.run(both())]
+    assert len({each["run_id"] for each in launched}) == 1
+    assert sorted(each["is_repeated"] for each in launched) == [False, True, True]
