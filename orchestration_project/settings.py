@@ -298,6 +298,12 @@ class Settings(AccessSettings):
         "again later.",
     )
 
+    api_allowed_origins: str = Field(
+        "",
+        description="Origins of web pages elsewhere that may call the API with a key, with blanks "
+        "between, such as https://reports.example.org; default: none.",
+    )
+
     readiness_max_age_minutes: float = Field(
         15,
         ge=0,
@@ -346,6 +352,15 @@ class Settings(AccessSettings):
     def _within_band_weeks(cls, value: int, info: ValidationInfo) -> int:
         if value > info.data.get("finra_band_weeks", value):
             raise ValueError("more weeks than FINRA_BAND_WEEKS looks at")
+        return value
+
+    @field_validator("api_allowed_origins")
+    @classmethod
+    def _origins(cls, value: str) -> str:
+        for each in value.split():
+            parts = urlsplit(each)
+            if parts.scheme not in ("http", "https") or each != f"{parts.scheme}://{parts.netloc}":
+                raise ValueError("an origin is scheme and host, such as https://example.org")
         return value
 
     @field_validator("finra_files_dir")

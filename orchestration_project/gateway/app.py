@@ -7,6 +7,7 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import BaseRoute, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from orchestration_project.gateway.api.origins import AllowedOrigins
 from orchestration_project.gateway.guard import Doors, Guard
 from orchestration_project.gateway.headers import Edge
 from orchestration_project.gateway.login import Login
@@ -21,6 +22,7 @@ def create_app(
     public: Sequence[BaseRoute] = (),
     private: Sequence[BaseRoute] = (),
     is_open: bool = False,
+    origins: Sequence[str] = (),
 ) -> ASGIApp:
     """Return the gateway around ``dagster``.
 
@@ -31,6 +33,7 @@ def create_app(
         public: Routes for everybody, at paths that `guard.PUBLIC_PATHS` or its prefixes name.
         private: Routes for whoever is known.
         is_open: Whether everybody is known, as an admin.
+        origins: Of pages elsewhere that may call the API with a key.
     """
     login = Login(doors, has_provider=has_provider)
     for_anybody = Router([*login.public_routes(), *public], redirect_slashes=False)
@@ -41,7 +44,7 @@ def create_app(
     )
     for_anybody.default = _not_found  # never Dagster, whatever is missing here
     guard = Guard(doors, public=for_anybody, private=for_known, is_open=is_open)
-    return Edge(guard, doors.place, doors.access.clock)
+    return Edge(AllowedOrigins(guard, origins), doors.place, doors.access.clock)
 
 
 async def _not_found(scope: Scope, receive: Receive, send: Send) -> None:

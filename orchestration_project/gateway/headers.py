@@ -8,6 +8,8 @@ from uuid import uuid4
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from orchestration_project.gateway.api.openapi import PATH
+from orchestration_project.gateway.api.problems import problem_of_refusal
 from orchestration_project.gateway.limits import require_plain
 from orchestration_project.gateway.refusal import Refusal
 from orchestration_project.gateway.request import CURRENT, REQUEST_ID, Place, address_of
@@ -102,4 +104,6 @@ async def _refuse(
     if scope["type"] == "websocket":
         await send({"type": "websocket.close", "code": 4000 + refusal.status})
     elif not has_begun:
-        await refusal.response()(scope, receive, send)
+        is_of_api = scope["path"].startswith(f"{PATH}/")
+        answer = problem_of_refusal(refusal).response() if is_of_api else refusal.response()
+        await answer(scope, receive, send)

@@ -15,6 +15,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from orchestration_project.domains.access.members import read_rules
 from orchestration_project.domains.access.sessions import Limits
+from orchestration_project.gateway.api.opening import opened_api
 from orchestration_project.gateway.app import create_app
 from orchestration_project.gateway.guard import Doors
 from orchestration_project.gateway.headers import LOG as ACCESS_LOG
@@ -80,14 +81,16 @@ def opened(settings: Settings, dagster: ASGIApp, host: str) -> Iterator[ASGIApp]
         secret = session_secret(settings)
         doors = Doors(access, Audit(warehouse, clock), place_of(settings, host), secret=secret)
         provider = _provider_routes(settings, doors, secret)
-        yield create_app(
-            doors,
-            dagster,
-            has_provider=bool(provider),
-            public=[*provider],
-            private=[],
-            is_open=settings.gateway_auth == "off",
-        )
+        with opened_api(settings, warehouse, doors, dagster) as api:
+            yield create_app(
+                doors,
+                dagster,
+                has_provider=bool(provider),
+                public=[*provider],
+                private=[*api],
+                is_open=settings.gateway_auth == "off",
+                origins=settings.api_allowed_origins.split(),
+            )
 
 
 def _provider_routes(settings: Settings, doors: Doors, secret: str) -> Sequence[BaseRoute]:

@@ -14,6 +14,7 @@ from sqlalchemy import Connection, insert, select
 from orchestration_project.domains.operations.presets import (
     Preset,
     Taker,
+    as_written,
     check_values,
     effective,
     read_preset,
@@ -57,6 +58,34 @@ def preset_of_file(name: str, takers: Sequence[Taker]) -> tuple[Preset, Taker]:
     Raises:
         ConfigurationError: There is none of that name, or it cannot be used.
     """
+    content = _content(name)
+    return read_preset(name, content, takers)
+
+
+def preset_as_written(name: str) -> tuple[Preset, dict[str, Any]]:
+    """Return the preset in ``presets/<name>.yaml`` and its run config, unseen by its job.
+
+    Raises:
+        ConfigurationError: There is none of that name, or it says nothing that could be taken.
+    """
+    return as_written(name, _content(name))
+
+
+def config_of_preset(name: str, job: str) -> dict[str, Any]:
+    """Return the run config of a preset for a run of ``job``.
+
+    Raises:
+        ConfigurationError: There is none of that name, or it is for another job.
+    """
+    preset, config = preset_as_written(name)
+    if preset.job != job:
+        raise ConfigurationError(
+            f"the preset {name} is not for the job {job}", expected=f"the job {preset.job}"
+        )
+    return config
+
+
+def _content(name: str) -> str:
     names = preset_names()  # no path is made of a name that is not one of them
     if name not in names:
         likely = get_close_matches(name, names, 1)
@@ -66,12 +95,11 @@ def preset_of_file(name: str, takers: Sequence[Taker]) -> tuple[Preset, Taker]:
             remedy=f"did you mean {likely[0]}?" if likely else "name one of them",
         )
     try:
-        content = (FOLDER / f"{name}.yaml").read_text(encoding="utf-8")
+        return (FOLDER / f"{name}.yaml").read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise ConfigurationError(
             f"the preset {name} is no text", expected="a file in UTF-8", remedy="save it as UTF-8"
         ) from error
-    return read_preset(name, content, takers)
 
 
 def listed(presets: "Presets", takers: Sequence[Taker]) -> list[dict[str, Any]]:

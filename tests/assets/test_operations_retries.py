@@ -136,6 +136,8 @@ def test_the_job_launches_just_what_may_land_now_and_lists_the_rest_with_the_rea
     failed = run(instance, "a", "d", held="b", broken="d", remark="kept")
     run(instance, "c", job="letters_by_hand", broken="c")
     dry = retried(instance, dry_run=True)
+    assert retried(instance, dry_run=True, run_id="another")["due_count"] == 0
+    assert retried(instance, dry_run=True, run_id=failed)["due_count"] == dry["due_count"] == 1
     assert (dry["backfills"], instance.get_backfills()) == ("none: dry run", [])
 
     told = retried(instance)

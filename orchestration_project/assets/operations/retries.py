@@ -47,6 +47,9 @@ class Retry(dg.Config):
         description="Of runs that ended after this time, such as 2026-11-01T00:00:00Z; without it, "
         "of all.",
     )
+    run_id: str | None = Field(
+        default=None, description="Of this run alone; without it, of each partition's latest."
+    )
     kinds: list[str] = Field(
         default=list(PASSING),
         description="Kinds of failure that are tried again, of source, contract, configuration, "
@@ -65,7 +68,8 @@ def retry_failures(context: dg.OpExecutionContext, config: Retry) -> None:
         domain=config.domain,
         since=moment_of(config.since),
     )
-    judged = [(each, why_left_out(each, config.kinds)) for each in failed]
+    chosen = [each for each in failed if config.run_id in (None, each.run_id)]
+    judged = [(each, why_left_out(each, config.kinds)) for each in chosen]
     due = [each for each, why in judged if not why]
     left_out = [(each, why) for each, why in judged if why]
     context.add_output_metadata(

@@ -69,6 +69,26 @@ def read_preset(name: str, content: str, takers: Sequence[Taker]) -> tuple[Prese
     return preset, taker
 
 
+def as_written(name: str, content: str) -> tuple[Preset, dict[str, Any]]:
+    """Return a preset and its run config as the file says, whether or not its job can take it.
+
+    Raises:
+        ConfigurationError: It is no YAML, does not say what it is, or is no config of one op.
+    """
+    job, description = _header(name, content)
+    config = _parsed(name, content)
+    ops = config.get("ops") if isinstance(config, dict) else None
+    said = list(ops.values()) if isinstance(ops, dict) else []
+    values = said[0].get("config") if said and isinstance(said[0], dict) else {}
+    if not isinstance(ops, dict) or len(said) > 1 or not isinstance(values, dict):
+        raise ConfigurationError(
+            f"the preset {name} is no config of one op",
+            expected="ops: {<op>: {config: …}}, or ops: {} for the settings",
+            remedy="correct the file",
+        )
+    return Preset(name, job, values, description), config
+
+
 def check_values(preset: Preset, taker: Taker) -> None:
     """Refuse fields that no preset may set, and values that the job could not take.
 

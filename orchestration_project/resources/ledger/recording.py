@@ -94,6 +94,17 @@ class Ledger:
         added = sum(each.run["run_id"] not in before for each in due)
         return Written(added, len(due) - added, len(runs) - len(due))
 
+    def drawn_up(self, runs: Sequence[RunFacts]) -> list[Entry]:
+        """Return what would be written of these runs now; nothing is."""
+        with self._warehouse.reading() as connection:
+            volumes = _volumes(connection, [run.run_id for run in runs])
+        return [entry_of(run, volumes.get(run.run_id, {}), SECRET_QUERY_WORDS) for run in runs]
+
+    def written(self, run_ids: Sequence[str]) -> dict[str, Entry]:
+        """Return what is written of those of these runs that have a row, by run."""
+        with self._warehouse.reading() as connection:
+            return _entries(connection, run_ids)
+
     def under_way(self) -> list[str]:
         """Return the runs that have not ended, as far as the ledger knows."""
         wanted = select(operations_runs.c.run_id).where(operations_runs.c.ended_at.is_(None))

@@ -1,0 +1,159 @@
+"""Requests of the client: its key, its retries, and problems as exceptions.
+
+A transport of its own: that in `resources/http` shares rate and breaker of a source by files below
+STATE_DIR, which a program elsewhere does not have.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+import httpx
+from pydantic import ValidationError
+
+from orchestration_project.domains.api.problems import Problem
+from orchestration_project.domains.api.runs import RunStatus
+from orchestration_project.redaction import hide
+
+PATH = "/api/v1"
+ATTEMPTS = 4
+FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 0.5, 30.0
+PASSING = frozenset({429, 502, 503})
+"""Statuses after which the same may work."""
+
+STREAM_SILENCE_SECONDS = 45.0
+"""Three heartbeats: who says nothing for so long is gone."""
+
+
+class ApiError(Exception):
+    """The gateway did not do what it was asked for; ``problem`` says why."""
+
+    def __init__(self, problem: Problem) -> None:
+        said = {"expected": problem.expected, "found": problem.found, "what to do": problem.remedy}
+        lines = [f"{problem.status} {problem.title}: {problem.detail}"]
+        lines += [f"  {label}: {text}" for label, text in said.items() if text]
+        lines += [f"  {each.field}: {each.problem}" for each in problem.errors]
+        super().__init__("\n".join(lines))
+        self.problem = problem
+
+
+class RunFailedError(Exception):
+    """A run that was waited for did not succeed; ``status`` is how it ended."""
+
+    def __init__(self, status: RunStatus) -> None:
+        why = f": {status.error_category}\n{status.error}" if status.error else ""
+        super().__init__(f"the run {status.run_id} of {status.job} ended with {status.status}{why}")
+        self.status = status
+
+
+class Transport:
+    """Asks the gateway at ``url``, as whoever ``key`` is.
+
+    Args:
+        url: Where the UI is, such as https://orchestration.example.org.
+        key: A key, as `keys create` printed it.
+        timeout_seconds: How long is waited for an answer, or its next part.
+        transport: How bytes go there; of tests.
+        sleep: How time passes between attempts.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        key: str,
+        *,
+        timeout_seconds: float,
+        transport: httpx.BaseTransport | None = None,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        _require_secret(url)
+        hide(key)
+        self._sleep = sleep
+        self._timeout_seconds = timeout_seconds
+        self._client = httpx.Client(
+            base_url=url.rstrip("/") + PATH,
+            headers={"x-api-key": key},
+            timeout=timeout_seconds,
+            transport=transport,
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._client.close()
+
+    def ask(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, Any] | None = None,
+        body: Mapping[str, Any] | None = None,
+        key: str | None = None,
+    ) -> httpx.Response:
+        """Return the answer; a read, or a launch with an Idempotency-Key, is tried several times.
+
+        Raises:
+            ApiError: The gateway did not do it.
+            httpx.TransportError: It could not be reached.
+        """
+        given = {name: each for name, each in (query or {}).items() if each is not None}
+        headers = {"idempotency-key": key} if key else {}
+        request = self._client.build_request(method, path, params=given, json=body, headers=headers)
+        attempts = ATTEMPTS if method == "GET" or key else 1
+        for number in range(1, attempts):
+            wait = self._wait(request, number)
+            if isinstance(wait, httpx.Response):
+                return _answered(wait)
+            self._sleep(wait)
+        return _answered(self._client.send(request))
+
+    def _wait(self, request: httpx.Request, number: int) -> httpx.Response | float:
+        """Return the answer, or how long to wait for another attempt."""
+        backoff = min(FIRST_WAIT_SECONDS * 2 ** (number - 1), LONGEST_WAIT_SECONDS)
+        try:
+            answer = self._client.send(request)
+        except httpx.TransportError:
+            return backoff
+        if answer.status_code not in PASSING:
+            return answer
+        said = answer.headers.get("retry-after", "")
+        return min(float(said), LONGEST_WAIT_SECONDS) if said.isdecimal() else backoff
+
+    @contextmanager
+    def stream(self, path: str, *, headers: Mapping[str, str]) -> Iterator[Iterator[str]]:
+        """Give the lines of an answer as they come.
+
+        Raises:
+            ApiError: The gateway did not do it.
+            httpx.TransportError: The connection broke off.
+        """
+        patience = httpx.Timeout(self._timeout_seconds, read=STREAM_SILENCE_SECONDS)
+        with self._client.stream("GET", path, headers=headers, timeout=patience) as answer:
+            if not answer.is_success:
+                answer.read()
+            yield _answered(answer).iter_lines()
+
+
+def _require_secret(url: str) -> None:
+    """Refuse an address to which a key would go in clear, over more than this machine."""
+    parts = urlsplit(url)
+    is_here = parts.hostname in ("127.0.0.1", "localhost", "::1")
+    if parts.scheme != "https" and not (parts.scheme == "http" and is_here):
+        raise ValueError("the gateway's address begins with https://, or is of this machine")
+
+
+def _answered(answer: httpx.Response) -> httpx.Response:
+    if answer.is_success:
+        return answer
+    try:
+        problem = Problem.model_validate_json(answer.content)
+    except ValidationError:
+        text = f"{answer.reason_phrase or 'no problem details'}, from something before the gateway"
+        problem = Problem(
+            title=answer.reason_phrase, status=answer.status_code, detail=text, category="request"
+        )
+    raise ApiError(problem)

@@ -1,0 +1,98 @@
+"""Runs as the API tells of them."""
+
+from datetime import datetime
+
+from pydantic import BaseModel, Field
+
+
+class Launched(BaseModel):
+    """A run that was asked for."""
+
+    run_id: str = Field(description="Its id")
+    job: str = Field(description="Its job")
+    status: str = Field(description="Its status, in Dagster's words")
+    is_repeated: bool = Field(
+        description="Whether it was launched before, by a request with the same Idempotency-Key"
+    )
+
+
+class Run(BaseModel):
+    """A run, in Dagster's words."""
+
+    run_id: str = Field(description="Its id")
+    job: str = Field(description="Its job")
+    status: str = Field(description="QUEUED, STARTED, SUCCESS, FAILURE, CANCELED or another")
+    partition: str | None = Field(description="Its partition, or first...last of its range")
+    created_at: datetime = Field(description="When it was asked for")
+    started_at: datetime | None = Field(description="When it began")
+    ended_at: datetime | None = Field(description="When it ended")
+    duration_seconds: float | None = Field(description="From beginning to end")
+    trigger_kind: str = Field(description="schedule, sensor, backfill or person")
+    trigger_name: str | None = Field(description="Which schedule, sensor or backfill")
+    user: str | None = Field(description="Who launched it")
+    retry_of: str | None = Field(description="The run that it tries again")
+
+
+class Step(BaseModel):
+    """A step of a run."""
+
+    name: str = Field(description="Its key")
+    status: str = Field(description="IN_PROGRESS, SUCCESS, FAILURE, SKIPPED or CANCELED")
+    assets: str = Field(description="What it makes, a JSON list")
+    started_at: datetime | None = Field(description="When it began")
+    ended_at: datetime | None = Field(description="When it ended")
+    duration_seconds: float | None = Field(description="From beginning to end")
+    attempts: int = Field(description="How often it was tried")
+    rows: int = Field(description="Rows landed: new, changed and unchanged ones")
+    rows_in: int = Field(description="Lines fetched")
+    rows_rejected: int = Field(description="Lines refused by the contract")
+    quality_passed: bool | None = Field(description="Whether its checks hold; null: it has none")
+    error_category: str | None = Field(description="What kind of failure it was")
+    error: str | None = Field(description="What failed")
+
+
+class RunStatus(Run):
+    """A run, its steps, and what came of it."""
+
+    rows: int = Field(description="Rows landed: new, changed and unchanged ones")
+    rows_in: int = Field(description="Lines fetched")
+    rows_rejected: int = Field(description="Lines refused by the contract")
+    bytes_in: int = Field(description="Size of what was fetched, bytes")
+    error_category: str | None = Field(description="What kind of failure it was")
+    error: str | None = Field(description="What failed")
+    steps: list[Step] = Field(description="Its steps")
+
+
+class Runs(BaseModel):
+    """A page of runs."""
+
+    runs: list[Run] = Field(description="The latest first")
+    next_cursor: str | None = Field(description="For the next page; null: this is the last")
+
+
+class Ending(BaseModel):
+    """A run that was asked to end."""
+
+    run_id: str = Field(description="Its id")
+    status: str = Field(description="Its status now")
+
+
+class Event(BaseModel):
+    """Something that happened in a run, or a line of its log."""
+
+    id: int = Field(description="Grows with each")
+    at: datetime = Field(description="When")
+    type: str = Field(description="Of an event of Dagster's its type; LOG for a line of the log")
+    level: str = Field(description="DEBUG, INFO, WARNING, ERROR or CRITICAL")
+    step: str | None = Field(description="The step")
+    asset: str | None = Field(description="The asset")
+    partition: str | None = Field(description="Its partition")
+    message: str = Field(description="In words")
+
+
+class Events(BaseModel):
+    """A page of events."""
+
+    events: list[Event] = Field(description="In their order")
+    next: int | None = Field(description="For the next page; null: there are no more now")
+    is_finished: bool = Field(description="Whether the run has ended")

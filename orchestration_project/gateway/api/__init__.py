@@ -1,0 +1,1 @@
+"""The API for programs: each operation is declared once, with its models; no second truth."""

@@ -1,0 +1,71 @@
+"""The API as routes below /api/v1, with its document."""
+
+from http import HTTPStatus
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute, Mount, Route
+
+from orchestration_project.gateway.api import (
+    artifacts,
+    automation,
+    backfills,
+    data,
+    logs,
+    operations,
+    pipelines,
+    presets,
+    runs,
+)
+from orchestration_project.gateway.api.openapi import PATH, document
+from orchestration_project.gateway.api.operation import Operation, endpoint
+from orchestration_project.gateway.api.problems import ProblemError
+from orchestration_project.gateway.api.services import Services
+
+OPERATIONS: tuple[Operation, ...] = (
+    *runs.OPERATIONS,
+    *logs.OPERATIONS,
+    *backfills.OPERATIONS,
+    *pipelines.OPERATIONS,
+    *data.OPERATIONS,
+    *artifacts.OPERATIONS,
+    *presets.OPERATIONS,
+    *automation.OPERATIONS,
+    *operations.OPERATIONS,
+)
+"""All that can be asked for."""
+
+
+def routes(services: Services) -> list[BaseRoute]:
+    """Return the routes of the API; who asks is known before they are asked."""
+    described = document(OPERATIONS)
+
+    async def openapi(_: Request) -> Response:
+        return JSONResponse(described)
+
+    each = [
+        Route(operation.path, endpoint(operation, services), methods=[operation.method])
+        for operation in OPERATIONS
+    ]
+    app = Starlette(
+        routes=[Route("/openapi.json", openapi), *each],
+        exception_handlers={HTTPException: _http_problem, Exception: _defect},
+    )
+    app.router.redirect_slashes = False
+    return [Mount(PATH, app)]
+
+
+async def _http_problem(_: Request, error: Exception) -> Response:
+    if not isinstance(error, HTTPException):
+        raise error
+    details = {404: "there is no such path", 405: "this path does not take this method"}
+    detail = details.get(error.status_code, error.detail)
+    return ProblemError(error.status_code, detail, headers=error.headers).response()
+
+
+async def _defect(_: Request, error: Exception) -> Response:
+    """Answer what nobody foresaw, without saying what; it is raised on, into the log."""
+    phrase = HTTPStatus.INTERNAL_SERVER_ERROR.phrase
+    return ProblemError(500, f"{phrase}: the gateway's log says what").response()

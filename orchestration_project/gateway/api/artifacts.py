@@ -1,0 +1,252 @@
+"""What was captured, byte for byte: listed, downloaded, cleaned up; and evidence for others."""
+
+import re
+from base64 import b64encode
+from pathlib import Path
+from typing import Any, Self
+
+from pydantic import AwareDatetime, Field, model_validator
+from starlette.responses import FileResponse, Response
+
+from orchestration_project.domains.api.artifacts import Archive, Archives, Artifacts, Capture
+from orchestration_project.errors import ConfigurationError
+from orchestration_project.gateway.api.jobs import (
+    IDEMPOTENCY_HEADER,
+    Launch,
+    Launched,
+    launch,
+)
+from orchestration_project.gateway.api.operation import Body, Call, Operation, Parameters
+from orchestration_project.gateway.api.problems import ProblemError, not_found, problem_of
+from orchestration_project.gateway.api.runs import MOST, Name
+from orchestration_project.gateway.api.services import Services
+from orchestration_project.resources.captures import Captures
+from orchestration_project.resources.inventory import find_blob, read_captures
+
+MOST_BYTES = 512 * 1024 * 1024
+"""Of an artifact that is sent: it is checked as a whole before any of it goes."""
+
+CLEANUP_JOB, CLEANUP_OP = "operations_cleanup", "clean_up_artifacts"
+EVIDENCE_JOB, EVIDENCE_OP = "operations_export_evidence", "export_evidence"
+EVIDENCE_FOLDER = "evidence"
+"""Below STATE_DIR."""
+
+RANGE = re.compile(r"bytes=(\d{0,15})-(\d{0,15})")
+OCTETS = "application/octet-stream"
+BYTES = {"type": "string", "format": "binary"}
+
+RANGE_HEADERS = {
+    "Range": "bytes=first-last, one range; another is as none",
+    "If-None-Match": "An ETag: 304 where the bytes are those",
+}
+
+
+class CapturesWanted(Parameters):
+    """Which captures, the latest first."""
+
+    where: list[Name] = Field(
+        [],
+        max_length=20,
+        description="column=value of the table captures, or with != < <= > >=; all must hold",
+    )
+    limit: int = Field(50, ge=1, le=MOST, description="At most so many")
+
+
+class ArtifactName(Parameters):
+    """Which bytes."""
+
+    artifact: Name = Field(description="A capture_id or the SHA-256 of the bytes")
+
+
+class FileName(Parameters):
+    """Which file."""
+
+    file: Name = Field(description="The name of an archive")
+
+
+class Cleanup(Body):
+    """Whether artifacts go."""
+
+    dry_run: bool = Field(True, description="Only say what would go; false deletes it")
+    only_database: bool = Field(
+        False, description="No other database uses this store; else captured bytes stay"
+    )
+
+
+class NewEvidence(Body):
+    """What an archive of evidence is about: one of the three."""
+
+    run_id: Name | None = Field(None, description="A run")
+    session: Name | None = Field(None, description="All runs that were started together")
+    partition: Name | None = Field(None, description="A partition, as it was known `at`")
+    at: AwareDatetime | None = Field(None, description="Of a partition: the time")
+    include_bytes: bool = Field(False, description="With the captured bytes themselves")
+
+    @model_validator(mode="after")
+    def _one_of_them(self) -> Self:
+        if sum(each is not None for each in (self.run_id, self.session, self.partition)) != 1:
+            raise ValueError("name a run_id, a session or a partition")
+        if (self.partition is None) != (self.at is None):
+            raise ValueError("a partition goes with a time, `at`")
+        return self
+
+
+async def list_artifacts(call: Call[CapturesWanted, Body]) -> Artifacts:
+    """List what was captured, the latest first."""
+    services, wanted = call.services, call.query
+    try:
+        found = await services.in_thread(
+            read_captures, services.warehouse, wanted.where, wanted.limit
+        )
+    except ConfigurationError as error:
+        raise problem_of(error, 422) from error
+    same = ("part_number", "fetched_at", "sha256", "run_id", "url")
+    return Artifacts(
+        captures=[
+            Capture(
+                capture_id=str(row["capture_id"]),
+                partition=row["partition_key"],
+                rows=row["row_count"],
+                bytes=row["byte_count"],
+                **{name: row[name] for name in same},
+            )
+            for row in found.iter_rows(named=True)
+        ]
+    )
+
+
+async def download_artifact(call: Call[ArtifactName, Body]) -> Response:
+    """Send captured bytes as they were received, once they are known to be those."""
+    sha256, body = await call.services.in_thread(_bytes, call.services, call.query.artifact)
+    headers = {
+        "etag": f'"{sha256}"',
+        "repr-digest": f"sha-256=:{b64encode(bytes.fromhex(sha256)).decode()}:",
+        "accept-ranges": "bytes",
+        "cache-control": "private, no-cache",
+        "content-disposition": f'attachment; filename="{sha256}"',
+    }
+    if headers["etag"] in call.request.headers.get("if-none-match", ""):
+        return Response(None, 304, headers)
+    if_range = call.request.headers.get("if-range", headers["etag"])
+    chosen = RANGE.fullmatch(call.request.headers.get("range", ""))
+    if chosen is None or not any(chosen.groups()) or if_range != headers["etag"]:
+        return Response(body, 200, headers, OCTETS)
+    first, last = _within(chosen[1], chosen[2], len(body))
+    headers["content-range"] = f"bytes {first}-{last}/{len(body)}"
+    return Response(body[first : last + 1], 206, headers, OCTETS)
+
+
+def _within(first: str, last: str, size: int) -> tuple[int, int]:
+    """Return the first and last byte of a range; ``-n`` means the last n bytes."""
+    begin = int(first) if first else max(0, size - int(last))
+    end = min(size - 1, int(last)) if first and last else size - 1
+    if begin > end:
+        raise ProblemError(
+            416, "the range lies outside of the bytes", headers={"content-range": f"bytes */{size}"}
+        )
+    return begin, end
+
+
+def _bytes(services: Services, wanted: str) -> tuple[str, bytes]:
+    try:
+        blob = find_blob(services.warehouse, wanted)
+    except ConfigurationError as error:
+        raise not_found(f"nothing was captured under {wanted!r}") from error
+    if blob.byte_count > MOST_BYTES:
+        raise ProblemError(
+            413, f"these are {blob.byte_count} bytes", remedy="use the command `artifact`"
+        )
+    named = {"byte_count": blob.byte_count, "storage_uri": blob.storage_uri}
+    return blob.sha256, Captures(services.store).verified(sha256=blob.sha256, **named)
+
+
+async def clean_up_artifacts(call: Call[Parameters, Cleanup]) -> Launched:
+    """Find the artifacts that may go, and delete them unless it is a dry run; a run does it."""
+    config = call.body.model_dump()
+    return await launch(call, Launch(CLEANUP_JOB, config={"ops": {CLEANUP_OP: {"config": config}}}))
+
+
+async def export_evidence(call: Call[Parameters, NewEvidence]) -> Launched:
+    """Write an archive of evidence that others can verify offline; a run does it."""
+    config: dict[str, Any] = call.body.model_dump(mode="json", exclude_none=True)
+    return await launch(
+        call, Launch(EVIDENCE_JOB, config={"ops": {EVIDENCE_OP: {"config": config}}})
+    )
+
+
+async def list_evidence(call: Call[Parameters, Body]) -> Archives:
+    """List the archives below STATE_DIR."""
+    found = await call.services.in_thread(_archives, call.services)
+    return Archives(
+        archives=[Archive(file=each.name, bytes=each.stat().st_size) for each in found.values()]
+    )
+
+
+async def download_evidence(call: Call[FileName, Body]) -> Response:
+    """Send an archive; `evidence verify` looks whether it is whole."""
+    found = await call.services.in_thread(_archives, call.services)
+    if call.query.file not in found:  # no path is made of a name that is not one of them
+        raise not_found(f"there is no archive {call.query.file!r}")
+    path = found[call.query.file]
+    return FileResponse(path, media_type="application/zip", filename=path.name)
+
+
+def _archives(services: Services) -> dict[str, Path]:
+    folder = services.settings.state_path / EVIDENCE_FOLDER
+    return {each.name: each for each in sorted(folder.glob("*.zip")) if each.is_file()}
+
+
+OPERATIONS = (
+    Operation(
+        "GET",
+        "/artifacts",
+        "viewer",
+        "List captures",
+        list_artifacts,
+        query=CapturesWanted,
+        answer=Artifacts,
+    ),
+    Operation(
+        "POST",
+        "/artifacts/cleanup",
+        "admin",
+        "Clean up artifacts",
+        clean_up_artifacts,
+        body=Cleanup,
+        answer=Launched,
+        headers=IDEMPOTENCY_HEADER,
+        status=202,
+    ),
+    Operation(
+        "GET",
+        "/artifacts/{artifact}",
+        "viewer",
+        "Download captured bytes",
+        download_artifact,
+        query=ArtifactName,
+        media={OCTETS: BYTES},
+        headers=RANGE_HEADERS,
+        problems=(413, 416),
+    ),
+    Operation(
+        "POST",
+        "/evidence",
+        "operator",
+        "Export evidence",
+        export_evidence,
+        body=NewEvidence,
+        answer=Launched,
+        headers=IDEMPOTENCY_HEADER,
+        status=202,
+    ),
+    Operation("GET", "/evidence", "viewer", "List archives", list_evidence, answer=Archives),
+    Operation(
+        "GET",
+        "/evidence/{file}",
+        "viewer",
+        "Download an archive",
+        download_evidence,
+        query=FileName,
+        media={"application/zip": BYTES},
+    ),
+)

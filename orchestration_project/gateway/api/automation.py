@@ -1,0 +1,183 @@
+"""Schedules and sensors: listed with their last ticks, switched on and off."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from pydantic import Field
+
+from orchestration_project.domains.api.automation import Automation, Automations, Switched, Tick
+from orchestration_project.gateway.api.dagster import result
+from orchestration_project.gateway.api.operation import Body, Call, Operation, Parameters
+from orchestration_project.gateway.api.problems import ProblemError
+from orchestration_project.gateway.api.runs import Name
+
+MOST_TICKS = 100
+
+LIST = """query ($ticks: Int!) { repositoriesOrError { __typename
+  ... on RepositoryConnection { nodes { name location { name }
+    schedules { name description pipelineName cronSchedule executionTimezone
+      scheduleState { ...State } }
+    sensors { name description minIntervalSeconds targets { pipelineName }
+      sensorState { ...State } } } }
+  ... on Error { message } } }
+fragment State on InstigationState { id selectorId status
+  ticks(limit: $ticks) { timestamp status skipReason runIds error { message } } }"""
+
+START_SCHEDULE = """mutation ($selector: ScheduleSelector!) {
+  changed: startSchedule(scheduleSelector: $selector) { __typename
+    ... on ScheduleStateResult { scheduleState { status } } ... on Error { message } } }"""
+STOP_SCHEDULE = """mutation ($id: String) {
+  changed: stopRunningSchedule(id: $id) { __typename
+    ... on ScheduleStateResult { scheduleState { status } } ... on Error { message } } }"""
+START_SENSOR = """mutation ($selector: SensorSelector!) {
+  changed: startSensor(sensorSelector: $selector) { __typename
+    ... on Sensor { sensorState { status } } ... on Error { message } } }"""
+STOP_SENSOR = """mutation ($id: String) {
+  changed: stopSensor(id: $id) { __typename
+    ... on StopSensorMutationResult { instigationState { status } } ... on Error { message } } }"""
+
+SWITCHES = {
+    ("schedule", "start"): START_SCHEDULE,
+    ("schedule", "stop"): STOP_SCHEDULE,
+    ("sensor", "start"): START_SENSOR,
+    ("sensor", "stop"): STOP_SENSOR,
+}
+CHANGED = ("ScheduleStateResult", "Sensor", "StopSensorMutationResult")
+
+Kind = Literal["schedule", "sensor"]
+Action = Literal["start", "stop"]
+
+
+class TicksWanted(Parameters):
+    """How much of the past."""
+
+    ticks: int = Field(5, ge=0, le=MOST_TICKS, description="So many last ticks of each")
+
+
+class AutomationName(Parameters):
+    """Which schedule or sensor, and what of it."""
+
+    name: Name = Field(description="Its name")
+    action: Action = Field(description="Switch it on or off")
+
+
+async def list_schedules(call: Call[TicksWanted, Body]) -> Automations:
+    """List schedules, whether they run, and their last ticks."""
+    return await _list(call, "schedule")
+
+
+async def list_sensors(call: Call[TicksWanted, Body]) -> Automations:
+    """List sensors, whether they run, and their last ticks."""
+    return await _list(call, "sensor")
+
+
+async def _list(call: Call[TicksWanted, Body], kind: Kind) -> Automations:
+    found = await _found(call, kind, call.query.ticks)
+    shown = [_automation(each, each[f"{kind}State"]) for each in found.values()]
+    return Automations(automations=shown)
+
+
+async def _found(call: Call[Any, Any], kind: Kind, ticks: int) -> dict[str, Mapping[str, Any]]:
+    """Return what GraphQL says of each schedule or sensor, with where it is, by name."""
+    data = await call.dagster(LIST, ticks=ticks)
+    nodes = result(data, "repositoriesOrError", "RepositoryConnection")["nodes"]
+    return {
+        each["name"]: {**each, "repository": node["name"], "location": node["location"]["name"]}
+        for node in nodes
+        for each in sorted(node[f"{kind}s"], key=lambda each: each["name"])
+    }
+
+
+def _automation(found: Mapping[str, Any], state: Mapping[str, Any]) -> Automation:
+    targets = [each["pipelineName"] for each in found.get("targets") or []]
+    job = found.get("pipelineName")
+    return Automation(
+        name=found["name"],
+        description=found["description"],
+        jobs=[job] if job else sorted(set(targets)),
+        is_on=state["status"] == "RUNNING",
+        cron=found.get("cronSchedule"),
+        timezone=found.get("executionTimezone"),
+        interval_seconds=found.get("minIntervalSeconds"),
+        ticks=[_tick(each) for each in state["ticks"]],
+    )
+
+
+def _tick(found: Mapping[str, Any]) -> Tick:
+    return Tick(
+        at=datetime.fromtimestamp(found["timestamp"], UTC),
+        status=found["status"],
+        run_ids=found["runIds"],
+        said=found["error"]["message"] if found["error"] else found["skipReason"],
+    )
+
+
+async def switch_schedule(call: Call[AutomationName, Body]) -> Switched:
+    """Switch a schedule on or off."""
+    return await _switch(call, "schedule")
+
+
+async def switch_sensor(call: Call[AutomationName, Body]) -> Switched:
+    """Switch a sensor on or off."""
+    return await _switch(call, "sensor")
+
+
+async def _switch(call: Call[AutomationName, Body], kind: Kind) -> Switched:
+    name, action = call.query.name, call.query.action
+    known = await _found(call, kind, 0)
+    if name not in known:
+        raise ProblemError(
+            404, f"there is no {kind} {name!r}", expected=f"one of {', '.join(sorted(known))}"
+        )
+    found = known[name]
+    selector = {
+        f"{kind}Name": name,
+        "repositoryName": found["repository"],
+        "repositoryLocationName": found["location"],
+    }
+    of_state = found[f"{kind}State"]["id"]
+    variables = {"selector": selector} if action == "start" else {"id": of_state}
+    result(await call.dagster(SWITCHES[kind, action], **variables), "changed", *CHANGED)
+    now = (await _found(call, kind, 0))[name]
+    return Switched(name=name, is_on=now[f"{kind}State"]["status"] == "RUNNING")
+
+
+OPERATIONS = (
+    Operation(
+        "GET",
+        "/schedules",
+        "viewer",
+        "List schedules",
+        list_schedules,
+        query=TicksWanted,
+        answer=Automations,
+    ),
+    Operation(
+        "GET",
+        "/sensors",
+        "viewer",
+        "List sensors",
+        list_sensors,
+        query=TicksWanted,
+        answer=Automations,
+    ),
+    Operation(
+        "POST",
+        "/schedules/{name}/{action}",
+        "operator",
+        "Switch a schedule",
+        switch_schedule,
+        query=AutomationName,
+        answer=Switched,
+    ),
+    Operation(
+        "POST",
+        "/sensors/{name}/{action}",
+        "operator",
+        "Switch a sensor",
+        switch_sensor,
+        query=AutomationName,
+        answer=Switched,
+    ),
+)

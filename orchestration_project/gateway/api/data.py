@@ -1,0 +1,276 @@
+"""Tables and views: described, and read a page or a file at a time; nothing can be written."""
+
+import json
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import date
+from typing import IO, Annotated, Literal
+
+import polars as pl
+from pydantic import AwareDatetime, Field, StringConstraints
+from sqlalchemy import Table
+from starlette.responses import Response, StreamingResponse
+
+from orchestration_project.domains.api.data import Column, Described, Page, Tables
+from orchestration_project.domains.operations.pipelines import PARAMETERS
+from orchestration_project.errors import ConfigurationError
+from orchestration_project.gateway.api.operation import (
+    TIME_LIMIT_SECONDS,
+    Body,
+    Call,
+    Operation,
+    Parameters,
+)
+from orchestration_project.gateway.api.problems import ProblemError, not_found, problem_of
+from orchestration_project.gateway.api.runs import MOST, Name
+from orchestration_project.gateway.api.services import Services
+from orchestration_project.resources.export import WRITERS
+from orchestration_project.tables.catalogue import (
+    Relation,
+    known_tables,
+    relation,
+    relation_as_of,
+)
+from orchestration_project.tables.kinds import HISTORY
+from orchestration_project.tables.paging import cursor_after, page
+from orchestration_project.tables.views import VIEWS
+
+USUAL_ROWS = 100
+MOST_FILE_ROWS = 1_000_000
+"""Of a CSV or Parquet file; the command `export` writes any number."""
+
+CHUNK_BYTES = 64 * 1024
+
+UNSERVED_PREFIXES = ("access_",)
+UNSERVED = frozenset({"inbox"})
+"""Who may come in, and what others sent unread: not data, and with secrets among it."""
+
+MEDIA_TYPES = {"csv": "text/csv", "parquet": "application/vnd.apache.parquet"}
+
+TRADE_ACTIVITY = "v_finra_otc_weekly"
+
+Text = Annotated[str, StringConstraints(min_length=1, max_length=1000)]
+
+
+class TableName(Parameters):
+    """Which table."""
+
+    name: Name = Field(description="The name of a table or view")
+
+
+class Rows(TableName):
+    """Which rows of a table or view, in the order of its key."""
+
+    columns: Text | None = Field(None, description="These columns, with commas between; all")
+    where: list[Text] = Field(
+        [],
+        max_length=20,
+        description="column=value, or with != < <= > >=; all must hold, and NULL meets none",
+    )
+    as_of: AwareDatetime | None = Field(
+        None, description="As it was known at this time; only of tables with history"
+    )
+    format: Literal["json", "csv", "parquet"] = Field("json", description="Of the answer")
+    limit: int | None = Field(
+        None,
+        ge=1,
+        le=MOST_FILE_ROWS,
+        description=f"At most so many rows; of json {MOST} at most, {USUAL_ROWS} if not said",
+    )
+    cursor: Text | None = Field(None, description="`next_cursor` of the page before")
+
+
+class Activity(Parameters):
+    """Which week and tier."""
+
+    week_ending: date = Field(description="The Friday on which the week ends")
+    tier: Name = Field(description="Such as T1")
+    symbol: Name | None = Field(None, description="Of this symbol alone")
+    limit: int = Field(USUAL_ROWS, ge=1, le=MOST, description="At most so many rows")
+    cursor: Text | None = Field(None, description="`next_cursor` of the page before")
+
+
+def served() -> Mapping[str, Table]:
+    """Return what can be read, by name."""
+    return {
+        name: table
+        for name, table in known_tables().items()
+        if not name.startswith(UNSERVED_PREFIXES) and name not in UNSERVED
+    }
+
+
+async def list_tables(call: Call[Parameters, Body]) -> Tables:
+    """List the tables and views that can be read, with their columns."""
+    return Tables(tables=[_described(each) for each in served().values()])
+
+
+def _described(table: Table) -> Described:
+    return Described(
+        name=table.name,
+        kind="view" if table.name in VIEWS else "table",
+        description=str(table.comment),
+        has_history=table.info.get(HISTORY) is not None,
+        columns=[
+            Column(
+                name=each.name,
+                type=str(each.type),
+                is_nullable=bool(each.nullable),
+                is_key=each.primary_key,
+                description=str(each.comment),
+            )
+            for each in table.columns
+        ],
+    )
+
+
+async def read_table(call: Call[Rows, Body]) -> Response:
+    """Read rows of a table or view, as a page of JSON or as a file."""
+    wanted = call.query
+    chosen = _relation(wanted)
+    given = [name.strip() for name in (wanted.columns or "").split(",") if name.strip()]
+    if wanted.format != "json":
+        return await call.services.in_thread(_file, call.services, chosen, given, wanted)
+    limit = wanted.limit or USUAL_ROWS
+    if limit > MOST:
+        raise ProblemError(
+            422, f"a page has at most {MOST} rows", remedy="take pages, or format=csv or parquet"
+        )
+    frame, after = await call.services.in_thread(
+        _page, call.services, chosen, given, wanted.where, wanted.cursor, limit
+    )
+    return _rendered(wanted.name, frame, after)
+
+
+def _relation(wanted: Rows) -> Relation:
+    if wanted.name not in served():
+        raise ProblemError(
+            404, f"there is no table or view {wanted.name!r}", remedy="GET /api/v1/tables lists all"
+        )
+    try:
+        return relation_as_of(wanted.name, wanted.as_of) if wanted.as_of else relation(wanted.name)
+    except ConfigurationError as error:
+        raise problem_of(error, 422) from error
+
+
+def _page(
+    services: Services,
+    chosen: Relation,
+    given: Sequence[str],
+    wheres: Sequence[str],
+    cursor: str | None,
+    limit: int,
+) -> tuple[pl.DataFrame, str | None]:
+    """Return a page and the cursor of the next: one row more is read to know if there is one."""
+    try:
+        columns = chosen.columns(given)
+        statement = page(chosen, columns, wheres, cursor=cursor, limit=limit + 1)
+    except ConfigurationError as error:
+        raise problem_of(error, 422) from error
+    frame = services.warehouse.frame(statement, chosen.table)
+    following = frame.height > limit
+    shown = frame.head(limit)
+    after = cursor_after(chosen, shown.row(-1, named=True)) if following else None
+    return shown.select(columns), after
+
+
+def _rendered(table: str, frame: pl.DataFrame, after: str | None) -> Response:
+    """Return a page as JSON, written by polars: a row of Python objects costs ten times as much."""
+    exact = [
+        pl.col(pl.Decimal).cast(pl.String),
+        pl.col(pl.Date).cast(pl.String),
+        pl.col(pl.Datetime).dt.strftime("%Y-%m-%dT%H:%M:%S%.6fZ"),
+    ]
+    rows = frame.with_columns(*exact).write_json()
+    content = f'{{"table":{json.dumps(table)},"rows":{rows},"next_cursor":{json.dumps(after)}}}'
+    return Response(content, 200, {"cache-control": "no-store"}, "application/json")
+
+
+def _file(services: Services, chosen: Relation, given: Sequence[str], wanted: Rows) -> Response:
+    """Return rows as a file, written whole before any of it is sent: a cut one could look whole."""
+    most = wanted.limit or MOST_FILE_ROWS
+    try:
+        columns = chosen.columns(given)
+        statement = page(
+            chosen, columns, wanted.where, cursor=wanted.cursor, limit=wanted.limit or most + 1
+        )
+    except ConfigurationError as error:
+        raise problem_of(error, 422) from error
+    file = tempfile.TemporaryFile()  # noqa: SIM115 - closed once it is sent
+    with services.warehouse.batches(statement, chosen.table) as found:
+        frames = (each.select(columns) for each in _within_time(found))
+        written = WRITERS[wanted.format](frames, file)
+    if written.row_count > most:
+        file.close()
+        raise ProblemError(
+            413,
+            f"these are more than {MOST_FILE_ROWS} rows",
+            remedy="narrow them by `where`, or use the command `export`",
+        )
+    headers = {
+        "content-length": str(written.byte_count),
+        "content-disposition": f'attachment; filename="{chosen.table.name}.{wanted.format}"',
+        "cache-control": "no-store",
+    }
+    return StreamingResponse(_chunks(file), 200, headers, MEDIA_TYPES[wanted.format])
+
+
+def _within_time(frames: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
+    """Give ``frames`` until nobody waits for them any more."""
+    end = time.monotonic() + TIME_LIMIT_SECONDS
+    for each in frames:
+        if time.monotonic() > end:
+            raise TimeoutError
+        yield each
+
+
+def _chunks(file: IO[bytes]) -> Iterator[bytes]:
+    with file:
+        file.seek(0)
+        while chunk := file.read(CHUNK_BYTES):
+            yield chunk
+
+
+async def trade_activity(call: Call[Activity, Body]) -> Response:
+    """Read the trading of a week and tier, a row for each symbol and venue or firm."""
+    wanted = call.query
+    try:
+        week = PARAMETERS["week_ending"](wanted.week_ending.isoformat())
+    except ConfigurationError as error:
+        raise problem_of(error, 422) from error
+    wheres = [f"week_start={week}", f"tier={wanted.tier}"]
+    wheres += [f"symbol={wanted.symbol}"] if wanted.symbol is not None else []
+    chosen = relation(TRADE_ACTIVITY)
+    frame, after = await call.services.in_thread(
+        _page, call.services, chosen, (), wheres, wanted.cursor, wanted.limit
+    )
+    if frame.is_empty() and wanted.symbol is None and wanted.cursor is None:
+        raise not_found("nothing is landed of it")
+    return _rendered(TRADE_ACTIVITY, frame, after)
+
+
+FILE = {"type": "string", "format": "binary"}
+
+OPERATIONS = (
+    Operation("GET", "/tables", "viewer", "List tables and views", list_tables, answer=Tables),
+    Operation(
+        "GET",
+        "/tables/{name}",
+        "viewer",
+        "Read rows",
+        read_table,
+        query=Rows,
+        answer=Page,
+        media={"text/csv": FILE, "application/vnd.apache.parquet": FILE},
+        problems=(413,),
+    ),
+    Operation(
+        "GET",
+        "/finra/trade-activity",
+        "viewer",
+        "Read the trading of a week",
+        trade_activity,
+        query=Activity,
+        answer=Page,
+    ),
+)

@@ -1,0 +1,211 @@
+"""Jobs as Dagster knows them: where they are, their partitions, and how they are launched."""
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any
+
+import dagster as dg
+
+from orchestration_project.domains.api.runs import Launched
+from orchestration_project.gateway.api.dagster import result
+from orchestration_project.gateway.api.operation import Call
+from orchestration_project.gateway.api.problems import ProblemError, not_found
+
+IDEMPOTENCY_KEY = "idempotency-key"
+KEY_TAG, BODY_TAG = "idempotency_key", "idempotency_body"
+"""Tags of a run: the key that it was launched with, and the SHA-256 of what was asked for."""
+
+KEY_FORM = re.compile(r"[!-~]{1,200}")
+
+IDEMPOTENCY_HEADER = {
+    "Idempotency-Key": "A name for this request: the same again gives the same run; with another "
+    "body 409"
+}
+
+WHERE = """{ repositoriesOrError { __typename
+  ... on RepositoryConnection { nodes { name location { name } jobs { name } } }
+  ... on Error { message } } }"""
+
+ABOUT = """query ($job: PipelineSelector!, $key: String!) {
+  pipelineOrError(params: $job) { __typename
+    ... on Pipeline {
+      partitionKeysOrError { __typename ... on PartitionKeys { partitionKeys } }
+      partition(partitionName: $key) {
+        tagsOrError { __typename ... on PartitionTags { results { key value } } } } }
+    ... on Error { message } }
+  assetNodes(pipeline: $job) { assetKey { path } isPartitioned } }"""
+
+LAUNCH = """mutation ($params: ExecutionParams!) {
+  launchRun(executionParams: $params) { __typename
+    ... on LaunchRunSuccess { run { runId status } }
+    ... on RunConfigValidationInvalid { errors { message } }
+    ... on Error { message } } }"""
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job, where it is defined, and what partitions it has.
+
+    Attributes:
+        keys: The keys of its partitions; empty where it has none.
+        assets: The partitioned assets that it makes, as paths.
+        tags: Of a run of the partition that was asked about.
+    """
+
+    selector: Mapping[str, str]
+    keys: tuple[str, ...]
+    assets: tuple[tuple[str, ...], ...]
+    tags: Mapping[str, str]
+
+    @property
+    def name(self) -> str:
+        """What it is called."""
+        return self.selector["pipelineName"]
+
+
+@dataclass(frozen=True)
+class Launch:
+    """What is to be run."""
+
+    job: str
+    partition: str | None = None
+    config: Mapping[str, Any] | None = None
+    tags: Mapping[str, str] | None = None
+
+
+async def find_job(call: Call[Any, Any], name: str, partition: str | None = None) -> Job:
+    """Return the job ``name``, with the tags of a run of its ``partition``.
+
+    Raises:
+        ProblemError: There is no such job or partition.
+    """
+    where = await _places(call)
+    if name not in where:
+        likely = get_close_matches(name, where, 1)
+        raise ProblemError(
+            404,
+            f"there is no job {name!r}",
+            expected=f"one of {', '.join(sorted(where))}",
+            remedy=f"did you mean {likely[0]}?" if likely else None,
+        )
+    data = await call.dagster(ABOUT, job=where[name], key=partition or "")
+    found = result(data, "pipelineOrError", "Pipeline")
+    keys = tuple(found["partitionKeysOrError"].get("partitionKeys", ()))
+    assets = [each["assetKey"]["path"] for each in data["assetNodes"] if each["isPartitioned"]]
+    job = Job(where[name], keys, tuple(map(tuple, assets)), _tags(found, partition))
+    if partition is not None:
+        _require(job, partition)
+    return job
+
+
+async def _places(call: Call[Any, Any]) -> dict[str, dict[str, str]]:
+    """Return where each job is defined; Dagster's own, which begin with two bars, are left out."""
+    data = await call.dagster(WHERE)
+    nodes = result(data, "repositoriesOrError", "RepositoryConnection")["nodes"]
+    return {
+        job["name"]: {
+            "pipelineName": job["name"],
+            "repositoryName": node["name"],
+            "repositoryLocationName": node["location"]["name"],
+        }
+        for node in nodes
+        for job in node["jobs"]
+        if not job["name"].startswith("__")
+    }
+
+
+def _tags(found: Mapping[str, Any], partition: str | None) -> dict[str, str]:
+    if partition is None or not found["partition"]:
+        return {}
+    results = found["partition"]["tagsOrError"].get("results", ())
+    return {each["key"]: each["value"] for each in results}
+
+
+def _require(job: Job, partition: str) -> None:
+    if partition in job.keys:
+        return
+    if not job.keys:
+        raise ProblemError(422, f"the job {job.name} has no partitions")
+    likely = get_close_matches(partition, job.keys, 1)
+    raise ProblemError(
+        422,
+        f"the job {job.name} has no partition {partition!r}",
+        expected=f"one of {len(job.keys)}, {job.keys[0]} to {job.keys[-1]}",
+        remedy=f"did you mean {likely[0]}?" if likely else None,
+    )
+
+
+async def launch(call: Call[Any, Any], wanted: Launch) -> Launched:
+    """Launch a run, or return the one that the same request launched before.
+
+    Raises:
+        ProblemError: It cannot be launched, or its key belongs to another request.
+    """
+    key = call.request.headers.get(IDEMPOTENCY_KEY)
+    if key is None:
+        return await _launch(call, wanted, {})
+    if not KEY_FORM.fullmatch(key):
+        raise ProblemError(422, "an Idempotency-Key has 1 to 200 ASCII characters, no blanks")
+    tags = {KEY_TAG: f"{call.caller.name}:{key}", BODY_TAG: _hash(wanted)}
+    async with call.services.launching:
+        before = await call.services.in_thread(_launched, call.services.instance, tags[KEY_TAG])
+        if before is None:
+            return await _launch(call, wanted, tags)
+    if before.tags.get(BODY_TAG) != tags[BODY_TAG]:
+        raise ProblemError(
+            409,
+            "this Idempotency-Key belongs to another request",
+            run_id=before.run_id,
+            remedy="take a new key for a new request",
+        )
+    return Launched(
+        run_id=before.run_id, job=before.job_name, status=before.status.value, is_repeated=True
+    )
+
+
+def _hash(wanted: Launch) -> str:
+    said = [wanted.job, wanted.partition, wanted.config, wanted.tags]
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+
+
+def _launched(instance: dg.DagsterInstance, key: str) -> dg.DagsterRun | None:
+    found = instance.get_runs(dg.RunsFilter(tags={KEY_TAG: key}), limit=1)
+    return found[0] if found else None
+
+
+async def _launch(call: Call[Any, Any], wanted: Launch, marks: Mapping[str, str]) -> Launched:
+    job = await find_job(call, wanted.job, wanted.partition)
+    tags = {**(wanted.tags or {}), **job.tags, **marks}
+    selector = {
+        ("jobName" if name == "pipelineName" else name): value
+        for name, value in job.selector.items()
+    }
+    params = {
+        "selector": selector,
+        "runConfigData": json.dumps(wanted.config or {}),
+        "executionMetadata": {"tags": tag_list(tags)},
+    }
+    data = await call.dagster(LAUNCH, params=params)
+    run = result(data, "launchRun", "LaunchRunSuccess")["run"]
+    return Launched(run_id=run["runId"], job=job.name, status=run["status"], is_repeated=False)
+
+
+def tag_list(tags: Mapping[str, str]) -> list[dict[str, str]]:
+    """Return tags as GraphQL takes them."""
+    return [{"key": key, "value": value} for key, value in tags.items()]
+
+
+def known_run(instance: dg.DagsterInstance, run_id: str) -> dg.RunRecord:
+    """Return what Dagster knows of a run.
+
+    Raises:
+        ProblemError: It knows none.
+    """
+    found = instance.get_run_records(dg.RunsFilter(run_ids=[run_id]), limit=1)
+    if not found:
+        raise not_found("there is no such run", run_id=run_id)
+    return found[0]

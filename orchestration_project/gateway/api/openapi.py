@@ -1,0 +1,134 @@
+"""The OpenAPI document, made of the operations' declarations; nothing of it is written twice."""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.json_schema import JsonSchemaMode, models_json_schema
+
+from orchestration_project.gateway.api.operation import Operation
+from orchestration_project.gateway.api.problems import MEDIA_TYPE, Problem
+
+PATH = "/api/v1"
+REF = "#/components/schemas/{model}"
+JSON = "application/json"
+
+USUAL_PROBLEMS = (400, 401, 403, 404, 422, 429, 500, 502, 503, 504)
+OF_CHANGES = (409,)
+WITH_A_BODY = (413, 415)
+
+
+def document(operations: Sequence[Operation]) -> dict[str, Any]:
+    """Return the OpenAPI 3.1 document of these operations."""
+    schemas = _schemas(operations)
+    paths: dict[str, dict[str, Any]] = {}
+    for operation in operations:
+        paths.setdefault(operation.path, {})[operation.method.lower()] = _operation(operation)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "orchestration_project",
+            "version": "1",
+            "description": "Runs, data and operations of one installation. Errors are problem "
+            "details (RFC 9457). A key is sent as X-API-Key or Authorization: Bearer.",
+        },
+        "servers": [{"url": PATH}],
+        "security": [{"key": []}, {"bearer": []}, {"session": []}],
+        "paths": paths,
+        "components": {
+            "schemas": schemas,
+            "securitySchemes": {
+                "key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+                "bearer": {"type": "http", "scheme": "bearer"},
+                "session": {"type": "apiKey", "in": "cookie", "name": "session"},
+            },
+        },
+    }
+
+
+def _schemas(operations: Iterable[Operation]) -> dict[str, Any]:
+    wanted: dict[tuple[type[BaseModel], JsonSchemaMode], None] = {(Problem, "serialization"): None}
+    for each in operations:
+        if each.body is not None:
+            wanted[each.body, "validation"] = None
+        if each.answer is not None:
+            wanted[each.answer, "serialization"] = None
+    return models_json_schema(list(wanted), ref_template=REF)[1].get("$defs", {})
+
+
+def _operation(operation: Operation) -> dict[str, Any]:
+    told: dict[str, Any] = {
+        "operationId": operation.name,
+        "summary": operation.summary,
+        "description": f"{operation.handler.__doc__ or ''} Role: {operation.role}.",
+        "tags": [operation.path.split("/")[1]],
+        "parameters": [*_parameters(operation), *_headers(operation)],
+        "responses": _responses(operation),
+    }
+    if operation.body is not None:
+        is_optional = not any(each.is_required() for each in operation.body.model_fields.values())
+        told["requestBody"] = {
+            "required": not is_optional,
+            "content": {JSON: {"schema": _reference(operation.body)}},
+        }
+    return told
+
+
+def _parameters(operation: Operation) -> list[dict[str, Any]]:
+    schema = operation.query.model_json_schema()
+    in_path = set(re.findall(r"{(\w+)(?::\w+)?}", operation.path))
+    required = set(schema.get("required", ()))
+    return [
+        {
+            "name": name,
+            "in": "path" if name in in_path else "query",
+            "required": name in required,
+            "description": each.get("description", ""),
+            "schema": _without_null(each),
+        }
+        for name, each in schema.get("properties", {}).items()
+    ]
+
+
+def _without_null(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the schema of a parameter, which is left out rather than null."""
+    kept = {name: each for name, each in schema.items() if name not in ("title", "description")}
+    forms = [each for each in kept.pop("anyOf", ()) if each.get("type") != "null"]
+    if kept.get("default", ...) is None:
+        del kept["default"]
+    return (
+        {**kept, **forms[0]} if len(forms) == 1 else {**kept, **({"anyOf": forms} if forms else {})}
+    )
+
+
+def _headers(operation: Operation) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": name,
+            "in": "header",
+            "required": False,
+            "description": described,
+            "schema": {"type": "string", "minLength": 1, "maxLength": 200, "pattern": "^[!-~]+$"},
+        }
+        for name, described in operation.headers.items()
+    ]
+
+
+def _responses(operation: Operation) -> dict[str, Any]:
+    content: dict[str, Any] = {kind: {"schema": each} for kind, each in operation.media.items()}
+    if operation.answer is not None:
+        content = {JSON: {"schema": _reference(operation.answer)}} | content
+    problem = {
+        "description": "It was not done",
+        "content": {MEDIA_TYPE: {"schema": _reference(Problem)}},
+    }
+    statuses = [*USUAL_PROBLEMS, *operation.problems]
+    statuses += OF_CHANGES if operation.method == "POST" else ()
+    statuses += WITH_A_BODY if operation.body is not None else ()
+    done = {str(operation.status): {"description": operation.summary, "content": content}}
+    return done | {str(each): problem for each in sorted(set(statuses))}
+
+
+def _reference(model: type[BaseModel]) -> dict[str, str]:
+    return {"$ref": REF.format(model=model.__name__)}

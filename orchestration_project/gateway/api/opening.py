@@ -1,0 +1,65 @@
+"""The API behind the door: who asks is whom the guard found, what it asks Dagster is audited."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import dagster as dg
+from starlette.routing import BaseRoute
+from starlette.types import ASGIApp, Scope
+
+from orchestration_project.domains.access.roles import Principal
+from orchestration_project.gateway.api.app import routes
+from orchestration_project.gateway.api.dagster import Dagster
+from orchestration_project.gateway.api.services import Services
+from orchestration_project.gateway.guard import Doors
+from orchestration_project.gateway.mutations import Mutations
+from orchestration_project.gateway.request import CURRENT
+from orchestration_project.resources.clock import Clock
+from orchestration_project.resources.providers import open_store
+from orchestration_project.resources.warehouse import Warehouse
+from orchestration_project.settings import Settings
+
+
+@contextmanager
+def opened_api(
+    settings: Settings, warehouse: Warehouse, doors: Doors, dagster: ASGIApp
+) -> Iterator[Sequence[BaseRoute]]:
+    """Give the API's routes over the instance of DAGSTER_HOME; ``dagster`` is its web server."""
+    with dg.DagsterInstance.get() as instance:
+        services = services_of(settings, warehouse, doors, dagster, instance)
+        try:
+            yield routes(services)
+        finally:
+            services.threads.shutdown(cancel_futures=True)
+
+
+def services_of(
+    settings: Settings,
+    warehouse: Warehouse,
+    doors: Doors,
+    dagster: ASGIApp,
+    instance: dg.DagsterInstance,
+) -> Services:
+    """Return what the API stands on."""
+
+    async def refused(scope: Scope, operation: str) -> None:
+        reason = f"{_caller(scope).role} may not"
+        await doors.record(scope, operation, "refused", user=_caller(scope), reason=reason)
+
+    return Services(
+        settings=settings,
+        clock=Clock(),
+        instance=instance,
+        warehouse=warehouse,
+        store=open_store(settings),
+        dagster=Dagster(Mutations(doors, dagster)),
+        caller_of=_caller,
+        refused=refused,
+    )
+
+
+def _caller(_: Scope) -> Principal:
+    user = CURRENT.get()
+    if user is None:
+        raise AssertionError("the guard lets nobody through who is not known")
+    return user

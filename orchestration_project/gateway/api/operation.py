@@ -1,0 +1,201 @@
+"""One operation of the API: declared once, for the route, its guard and the OpenAPI document."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from types import GenericAlias
+from typing import Any, Generic, Literal, TypeVar, get_origin
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+
+from orchestration_project.domains.access.roles import Principal, Role
+from orchestration_project.errors import OrchestrationError
+from orchestration_project.gateway.api.problems import (
+    ProblemError,
+    problem_of,
+    wrong_fields,
+)
+from orchestration_project.gateway.api.services import Services
+
+TIME_LIMIT_SECONDS = 30.0
+"""After which an operation is not waited for; an answer that streams has limits of its own."""
+
+MOST_BODY_BYTES = 256 * 1024
+
+RoleName = Literal["viewer", "operator", "admin"]
+
+
+class Parameters(BaseModel):
+    """Parameters of a path and query; one that is not known is refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Body(BaseModel):
+    """What a request says; a field that is not known is refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class NoBody(Body):
+    """Nothing."""
+
+
+Q = TypeVar("Q", bound=Parameters)
+B = TypeVar("B", bound=Body)
+
+
+@dataclass(frozen=True)
+class Call(Generic[Q, B]):
+    """A request that was read and may be answered."""
+
+    services: Services
+    caller: Principal
+    query: Q
+    body: B
+    request: Request
+
+    async def dagster(self, document: str, **variables: Any) -> Mapping[str, Any]:
+        """Ask Dagster's GraphQL in the caller's name; return ``data``."""
+        return await self.services.dagster.ask(self.request.scope, document, variables)
+
+
+Answer = BaseModel | Response
+Handler = Callable[[Call[Any, Any]], Awaitable[Answer]]
+
+
+@dataclass(frozen=True)
+class Operation:
+    """What can be asked for.
+
+    Attributes:
+        path: Below /api/v1; a part in braces is a field of ``query``.
+        role: The least role that may.
+        answer: The model of the JSON that is answered.
+        media: Other forms of the answer, by media type: their JSON schema.
+        headers: Request headers that mean something, with their description.
+        problems: Statuses of problems besides those that every operation may answer.
+    """
+
+    method: Literal["GET", "POST"]
+    path: str
+    role: RoleName
+    summary: str
+    handler: Handler
+    query: type[Parameters] = Parameters
+    body: type[Body] | None = None
+    answer: type[BaseModel] | None = None
+    media: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
+    status: int = 200
+    problems: tuple[int, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """What the operation is called in the document."""
+        return self.handler.__name__
+
+
+def endpoint(operation: Operation, services: Services) -> Callable[[Request], Awaitable[Response]]:
+    """Return what answers requests for ``operation``."""
+    return partial(_answered, operation, services)
+
+
+async def _answered(operation: Operation, services: Services, request: Request) -> Response:
+    try:
+        return await _answer(operation, services, request)
+    except ProblemError as error:
+        return error.response()
+    except OrchestrationError as error:
+        return problem_of(error).response()
+    except TimeoutError:
+        return ProblemError(
+            504,
+            f"this took longer than {TIME_LIMIT_SECONDS:.0f} s, and is not waited for",
+            remedy="ask for less at once",
+        ).response()
+
+
+async def _answer(operation: Operation, services: Services, request: Request) -> Response:
+    caller = services.caller_of(request.scope)
+    await _require_role(operation, services, request, caller)
+    query = _parameters(operation.query, request)
+    body = await _body(operation.body, request)
+    call = Call(services, caller, query, body, request)
+    async with asyncio.timeout(TIME_LIMIT_SECONDS):
+        # What was begun goes on: it may hold a lock, or launch, when it is not waited for any more.
+        found = await asyncio.shield(asyncio.ensure_future(operation.handler(call)))
+    if isinstance(found, Response):
+        return found
+    headers = {"cache-control": "no-store"}
+    return JSONResponse(found.model_dump(mode="json"), operation.status, headers)
+
+
+async def _require_role(
+    operation: Operation, services: Services, request: Request, caller: Principal
+) -> None:
+    if not caller.role.covers(Role(operation.role)):
+        await services.refused(request.scope, f"{operation.method} {operation.path}")
+        raise ProblemError(
+            403,
+            f"your role, {caller.role}, may not do this",
+            expected=f"the role {operation.role}",
+        )
+
+
+def _parameters(model: type[Parameters], request: Request) -> Parameters:
+    given: dict[str, Any] = dict(request.path_params)
+    twice = []
+    for name in dict.fromkeys(request.query_params.keys()):
+        values = request.query_params.getlist(name)
+        if _takes_several(model, name):
+            given[name] = values
+        elif len(values) == 1 and name not in request.path_params:
+            given[name] = values[0]
+        else:
+            twice.append({"loc": [name], "msg": "given more than once"})
+    if twice:
+        raise wrong_fields(twice)
+    try:
+        return model(**given)
+    except ValidationError as error:
+        raise wrong_fields(error.errors(include_url=False, include_input=False)) from None
+
+
+def _takes_several(model: type[Parameters], name: str) -> bool:
+    known = model.model_fields.get(name)
+    return (
+        known is not None
+        and isinstance(known.annotation, GenericAlias)
+        and (get_origin(known.annotation) is list)
+    )
+
+
+async def _body(model: type[Body] | None, request: Request) -> Body:
+    content = await _read(request)
+    if model is None:
+        return NoBody()
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if content and kind != "application/json":
+        raise ProblemError(415, "a body is taken as application/json alone")
+    try:
+        return model.model_validate_json(content or b"{}", strict=True)
+    except ValidationError as error:
+        raise wrong_fields(error.errors(include_url=False, include_input=False)) from None
+
+
+async def _read(request: Request) -> bytes:
+    body = bytearray()
+    try:
+        async with asyncio.timeout(TIME_LIMIT_SECONDS):
+            async for piece in request.stream():
+                body += piece
+                if len(body) > MOST_BODY_BYTES:
+                    raise ProblemError(413, f"a body has at most {MOST_BODY_BYTES} bytes")
+    except ClientDisconnect:
+        raise HTTPException(400, "the connection ended within the body") from None
+    return bytes(body)

@@ -1,0 +1,96 @@
+"""How the installation is: readiness, configuration in effect, sessions, control tower."""
+
+from typing import Any, Literal
+
+from pydantic import AwareDatetime, Field
+from sqlalchemy import Table, select
+
+from orchestration_project.domains.api.operations import (
+    Config,
+    ConfigEntry,
+    ControlTower,
+    Finding,
+    Readiness,
+    Sessions,
+)
+from orchestration_project.gateway.api.operation import Body, Call, Operation, Parameters
+from orchestration_project.gateway.api.runs import MOST, Name
+from orchestration_project.gateway.api.services import Services
+from orchestration_project.resources.effective_config import effective_config
+from orchestration_project.resources.gate import Register
+from orchestration_project.resources.ledger.sessions import Wanted, read_sessions
+from orchestration_project.tables.operations import operations_control_tower
+
+SessionState = Literal["PENDING", "RUNNING", "COMPLETED", "FAILED", "CANCELLED"]
+
+
+class SessionsWanted(Parameters):
+    """Which sessions, the latest first."""
+
+    since: AwareDatetime | None = Field(None, description="With runs asked for after this time")
+    domain: Name | None = Field(None, description="Of this domain")
+    state: SessionState | None = Field(None, description="In this state")
+    limit: int = Field(50, ge=1, le=MOST, description="At most so many")
+
+
+async def readiness(call: Call[Parameters, Body]) -> Readiness:
+    """Return what was last found of each dependency; the job operations_verify looks anew."""
+    found = await call.services.in_thread(Register(call.services.warehouse).latest)
+    findings = [
+        Finding(**{name: getattr(each, name) for name in Finding.model_fields})
+        for each in sorted(found.values(), key=lambda each: each.dependency)
+    ]
+    is_ready = bool(findings) and all(each.outcome != "failed" for each in findings)
+    return Readiness(is_ready=is_ready, findings=findings)
+
+
+async def config_in_effect(call: Call[Parameters, Body]) -> Config:
+    """Return every setting and preset's value in effect with its origin, without secrets."""
+    found = await call.services.in_thread(effective_config, call.services.settings)
+    entries = [
+        ConfigEntry(name=name, value=each.value, origin=each.origin)
+        for name, each in found.entries.items()
+    ]
+    return Config(config_hash=found.config_hash, entries=entries)
+
+
+async def list_sessions(call: Call[SessionsWanted, Body]) -> Sessions:
+    """List sessions, the latest first."""
+    wanted = call.query
+    chosen = Wanted(wanted.since, wanted.domain, wanted.state, wanted.limit)
+    frame = await call.services.in_thread(read_sessions, call.services.warehouse, chosen)
+    return Sessions(sessions=frame.to_dicts())
+
+
+async def control_tower(call: Call[Parameters, Body]) -> ControlTower:
+    """Return how domains and assets stand; the job operations_control_tower looks anew."""
+    rows = await call.services.in_thread(_rows, call.services, operations_control_tower)
+    return ControlTower(rows=rows)
+
+
+def _rows(services: Services, table: Table) -> list[dict[str, Any]]:
+    wanted = select(table).order_by(*table.primary_key.columns).limit(MOST)
+    return services.warehouse.frame(wanted, table).to_dicts()
+
+
+OPERATIONS = (
+    Operation("GET", "/readiness", "viewer", "What is ready", readiness, answer=Readiness),
+    Operation("GET", "/config", "viewer", "The config in effect", config_in_effect, answer=Config),
+    Operation(
+        "GET",
+        "/sessions",
+        "viewer",
+        "List sessions",
+        list_sessions,
+        query=SessionsWanted,
+        answer=Sessions,
+    ),
+    Operation(
+        "GET",
+        "/control-tower",
+        "viewer",
+        "How domains stand",
+        control_tower,
+        answer=ControlTower,
+    ),
+)

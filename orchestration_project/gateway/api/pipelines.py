@@ -1,0 +1,184 @@
+"""The paths that callers of other systems know: run a pipeline by name, ask how it went."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import dagster as dg
+from pydantic import Field, StringConstraints
+
+from orchestration_project.domains.api.pipelines import (
+    Declared,
+    Executed,
+    Execution,
+    Executions,
+    ExecutionStatus,
+    Failure,
+    Metrics,
+    Pipelines,
+    State,
+)
+from orchestration_project.domains.operations.ledger import Entry
+from orchestration_project.domains.operations.pipelines import (
+    PIPELINES,
+    Pipeline,
+    partition_key,
+)
+from orchestration_project.errors import ConfigurationError
+from orchestration_project.gateway.api.jobs import IDEMPOTENCY_HEADER, Launch, launch
+from orchestration_project.gateway.api.operation import Body, Call, Operation, Parameters
+from orchestration_project.gateway.api.problems import ProblemError, problem_of
+from orchestration_project.gateway.api.runs import (
+    MOST,
+    Name,
+    Wanted,
+    entry_of_run,
+    page_of_runs,
+    run_of,
+    step_of,
+)
+from orchestration_project.gateway.api.services import Services
+from orchestration_project.resources.ledger import Ledger
+from orchestration_project.tables.operations import STATES
+
+FIGURES = ("rows_in", "rows_landed", "rows_rejected", "byte_count")
+
+Value = Annotated[str, StringConstraints(min_length=1, max_length=100)]
+
+
+class PipelineName(Parameters):
+    """Which pipeline."""
+
+    name: Name = Field(description="The name of a pipeline")
+
+
+class ExecutionId(Parameters):
+    """Which execution."""
+
+    execution_id: Name = Field(description="The id of an execution: that of its run")
+
+
+class Given(Body):
+    """Parameters of a pipeline; those that it does not take are refused."""
+
+    tier: Value | None = Field(None, description="Such as T1")
+    week_ending: Value | None = Field(None, description="A Friday, such as 2025-01-10")
+
+
+class HistoryWanted(Parameters):
+    """Which executions."""
+
+    status: State | None = Field(None, description="In this state")
+    limit: int = Field(50, ge=1, le=MOST, description="At most so many")
+
+
+async def list_pipelines(call: Call[Parameters, Body]) -> Pipelines:
+    """List what can be run by name, with the parameters that it takes."""
+    return Pipelines(
+        pipelines=[
+            Declared(name=name, job=each.job, parameters=list(each.parameters))
+            for name, each in PIPELINES.items()
+        ]
+    )
+
+
+async def run_pipeline(call: Call[PipelineName, Given]) -> Execution:
+    """Run a pipeline for what its parameters name."""
+    name = call.query.name
+    pipeline = PIPELINES.get(name)
+    if pipeline is None:
+        raise ProblemError(
+            404, f"there is no pipeline {name!r}", expected=f"one of {', '.join(PIPELINES)}"
+        )
+    launched = await launch(call, Launch(pipeline.job, _partition(pipeline, call.body)))
+    return Execution(execution_id=launched.run_id, status="started", pipeline=name)
+
+
+def _partition(pipeline: Pipeline, given: Given) -> str | None:
+    try:
+        return partition_key(pipeline, given.model_dump(exclude_none=True))
+    except ConfigurationError as error:
+        raise problem_of(error, 422) from error
+
+
+async def execution_status(call: Call[ExecutionId, Body]) -> ExecutionStatus:
+    """Return how an execution is, with its steps and figures."""
+    entry = await call.services.in_thread(entry_of_run, call.services, call.query.execution_id)
+    steps = [step_of(each) for each in entry.steps]
+    return ExecutionStatus(**_execution(entry.run), steps=steps)
+
+
+async def history(call: Call[HistoryWanted, Body]) -> Executions:
+    """List executions, the latest first; figures are those of the ledger, which follows runs."""
+    rows = await call.services.in_thread(_history, call.services, call.query)
+    return Executions(runs=[Executed(**_execution(each)) for each in rows])
+
+
+def _history(services: Services, wanted: HistoryWanted) -> list[Mapping[str, Any]]:
+    """Return what runs are by Dagster, in the fields of the ledger."""
+    of_dagster = {each.value for each in dg.DagsterRunStatus} & set(STATES)
+    statuses = [each for each in of_dagster if wanted.status in (None, STATES[each].lower())]
+    page = Wanted.model_validate({"status": sorted(statuses), "limit": wanted.limit})
+    records, _ = page_of_runs(services, page)
+    ids = [each.dagster_run.run_id for each in records]
+    written = Ledger(services.warehouse, services.clock).written(ids)
+    return [_row(record, written.get(record.dagster_run.run_id)) for record in records]
+
+
+def _row(record: dg.RunRecord, entry: Entry | None) -> Mapping[str, Any]:
+    """Return Dagster's own word of how a run is, and of the ledger what only that has."""
+    run = run_of(record)
+    known: dict[str, Any] = entry.run if entry else dict.fromkeys(FIGURES, 0)
+    own = ("run_id", "job", "status", "started_at", "ended_at", "duration_seconds")
+    return known | {name: getattr(run, name) for name in own}
+
+
+def _execution(row: Mapping[str, Any]) -> dict[str, Any]:
+    category, message = row.get("error_category"), row.get("error_message")
+    return {
+        "execution_id": row["run_id"],
+        "pipeline": row["job"],
+        "status": STATES.get(row["status"], "RUNNING").lower(),
+        "started_at": row["started_at"],
+        "completed_at": row["ended_at"],
+        "metrics": Metrics(
+            duration_seconds=row["duration_seconds"],
+            bytes_processed=row["byte_count"],
+            **{name: row[name] for name in FIGURES[:3]},
+        ),
+        "error": Failure(category=category, message=message or "") if category else None,
+    }
+
+
+OPERATIONS = (
+    Operation("GET", "/pipelines", "viewer", "List pipelines", list_pipelines, answer=Pipelines),
+    Operation(
+        "POST",
+        "/pipelines/run/{name}",
+        "operator",
+        "Run a pipeline",
+        run_pipeline,
+        query=PipelineName,
+        body=Given,
+        answer=Execution,
+        headers=IDEMPOTENCY_HEADER,
+        status=202,
+    ),
+    Operation(
+        "GET",
+        "/pipelines/status/{execution_id}",
+        "viewer",
+        "How an execution is",
+        execution_status,
+        query=ExecutionId,
+        answer=ExecutionStatus,
+    ),
+    Operation(
+        "GET",
+        "/history/runs",
+        "viewer",
+        "List executions",
+        history,
+        query=HistoryWanted,
+        answer=Executions,
+    ),
+)

@@ -1,0 +1,140 @@
+"""Presets: listed, compared with what is in force, and applied by the job that does that."""
+
+from typing import Any
+
+from pydantic import Field
+
+from orchestration_project.domains.api.presets import Change, InForce, Preset, PresetList, Preview
+from orchestration_project.domains.operations.presets import difference
+from orchestration_project.errors import ConfigurationError
+from orchestration_project.gateway.api.jobs import (
+    IDEMPOTENCY_HEADER,
+    Launch,
+    Launched,
+    launch,
+)
+from orchestration_project.gateway.api.operation import Body, Call, Operation, Parameters
+from orchestration_project.gateway.api.problems import ProblemError, problem_of
+from orchestration_project.gateway.api.runs import Name
+from orchestration_project.gateway.api.services import Services
+from orchestration_project.resources.presets import (
+    Applied,
+    Presets,
+    preset_as_written,
+    preset_names,
+)
+
+JOB, OP = "operations_apply_preset", "apply_preset"
+
+OF_SETTINGS = "(as the settings say)"
+
+
+class PresetName(Parameters):
+    """Which preset."""
+
+    name: Name = Field(description="The name of a preset")
+
+
+class Apply(Body):
+    """Why a preset is applied."""
+
+    why: Name = Field(description="The reason, which is kept")
+
+
+async def list_presets(call: Call[Parameters, Body]) -> PresetList:
+    """List the presets, and what is in force."""
+    found = await call.services.in_thread(
+        lambda: [_preset(call.services, name) for name in preset_names()]
+    )
+    return PresetList(presets=found)
+
+
+def _preset(services: Services, name: str) -> Preset:
+    try:
+        written, _ = preset_as_written(name)
+    except ConfigurationError as error:
+        nothing: dict[str, Any] = {"job": "", "description": "", "values": {}, "in_force": None}
+        return Preset(name=name, problem=error.what, **nothing)
+    applied = Presets(services.warehouse, services.clock).in_force(written.job)
+    return Preset(
+        name=name,
+        job=written.job,
+        description=written.description,
+        values=dict(written.values),
+        in_force=_in_force(applied) if applied else None,
+        problem=None,
+    )
+
+
+def _in_force(applied: Applied) -> InForce:
+    return InForce(
+        preset=applied.preset.name,
+        number=applied.number,
+        user=applied.user,
+        reason=applied.reason,
+        applied_at=applied.applied_at,
+    )
+
+
+async def preview_preset(call: Call[PresetName, Body]) -> Preview:
+    """Say what a preset would change; a run's own config goes before either."""
+    _require(call.query.name)
+    return await call.services.in_thread(_preview, call.services, call.query.name)
+
+
+def _require(name: str) -> None:
+    if name not in preset_names():
+        raise ProblemError(
+            404, f"there is no preset {name!r}", expected=f"one of {', '.join(preset_names())}"
+        )
+
+
+def _preview(services: Services, name: str) -> Preview:
+    try:
+        written, _ = preset_as_written(name)
+    except ConfigurationError as error:
+        raise problem_of(error, 409) from error
+    applied = Presets(services.warehouse, services.clock).in_force(written.job)
+    before = applied.preset if applied else None
+    said = {**(before.values if before else {}), **written.values}
+    rows = difference(before, written, dict.fromkeys(sorted(said), OF_SETTINGS))
+    changes = [
+        Change(field=row["field"], now=row["now"], then=row["then"], is_changed=row["changes"])
+        for row in rows
+    ]
+    return Preview(preset=_preset(services, name), changes=changes)
+
+
+async def apply_preset(call: Call[PresetName, Apply]) -> Launched:
+    """Apply a preset to later runs of its job: the run that is launched does it, and is kept."""
+    name = call.query.name
+    _require(name)
+    config = {"preset": name, "dry_run": False, "why": call.body.why, "who": call.caller.name}
+    return await launch(call, Launch(JOB, config={"ops": {OP: {"config": config}}}))
+
+
+OPERATIONS = (
+    Operation("GET", "/presets", "viewer", "List presets", list_presets, answer=PresetList),
+    Operation(
+        "GET",
+        "/presets/{name}",
+        "viewer",
+        "What a preset would change",
+        preview_preset,
+        query=PresetName,
+        answer=Preview,
+        problems=(409,),
+    ),
+    Operation(
+        "POST",
+        "/presets/{name}/apply",
+        "operator",
+        "Apply a preset",
+        apply_preset,
+        query=PresetName,
+        body=Apply,
+        answer=Launched,
+        headers=IDEMPOTENCY_HEADER,
+        status=202,
+    ),
+)

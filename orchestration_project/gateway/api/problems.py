@@ -1,0 +1,100 @@
+"""What the API answers when it does not do what it was asked for: RFC 9457's problem details."""
+
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Any
+
+from starlette.responses import JSONResponse, Response
+
+from orchestration_project.domains.api.problems import Problem, WrongField
+from orchestration_project.errors import OrchestrationError, TransientError
+from orchestration_project.gateway.refusal import Refusal
+
+MEDIA_TYPE = "application/problem+json"
+
+STATUSES = {"transient": 503, "source": 502}
+"""Status by category of our errors; the others are for whoever keeps this installation: 500."""
+
+RETRY_AFTER_SECONDS = 5
+
+CATEGORIES = {
+    401: "access",
+    403: "access",
+    404: "not_found",
+    409: "conflict",
+    413: "limit",
+    416: "limit",
+    429: "limit",
+    500: "defect",
+    503: "transient",
+    504: "limit",
+}
+"""What kind of problem a status is; any other is a wrong ``request``."""
+
+
+class ProblemError(Exception):
+    """Ends a request with a problem; what it says is shown to the caller."""
+
+    def __init__(
+        self,
+        status: int,
+        detail: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        category: str | None = None,
+        **more: Any,
+    ) -> None:
+        super().__init__(detail)
+        self.problem = Problem(
+            title=HTTPStatus(status).phrase,
+            status=status,
+            detail=detail,
+            category=category or CATEGORIES.get(status, "request"),
+            **more,
+        )
+        self.headers = dict(headers or {})
+
+    def response(self) -> Response:
+        """Return the answer."""
+        content = self.problem.model_dump(exclude_none=True, exclude={"errors"})
+        if self.problem.errors:
+            content["errors"] = [each.model_dump() for each in self.problem.errors]
+        headers = {"cache-control": "no-store"} | self.headers
+        return JSONResponse(content, self.problem.status, headers, MEDIA_TYPE)
+
+
+def not_found(what: str, *, run_id: str | None = None) -> ProblemError:
+    """Return the problem that there is no such thing."""
+    return ProblemError(404, what, run_id=run_id)
+
+
+def problem_of(error: OrchestrationError, status: int | None = None) -> ProblemError:
+    """Return the problem that one of our errors is; ``status`` where the category does not say."""
+    wait = error.retry_in_seconds if isinstance(error, TransientError) else 0
+    is_passing = isinstance(error, TransientError)
+    later = {"retry-after": str(max(RETRY_AFTER_SECONDS, round(wait)))} if is_passing else {}
+    return ProblemError(
+        status or STATUSES.get(error.category, 500),
+        error.what,
+        headers=later,
+        category=error.category,
+        run_id=error.context.get("run"),
+        expected=error.expected or None,
+        found=error.found or None,
+        remedy=error.remedy or None,
+    )
+
+
+def problem_of_refusal(refusal: Refusal) -> ProblemError:
+    """Return the problem that a refusal of the door's is."""
+    return ProblemError(refusal.status, refusal.text, headers=refusal.headers)
+
+
+def wrong_fields(errors: Sequence[Mapping[str, Any]]) -> ProblemError:
+    """Return the problem that pydantic's ``errors`` are; it does not quote what was sent."""
+    wrong = [
+        WrongField(field=".".join(map(str, each["loc"])) or "body", problem=each["msg"])
+        for each in errors
+    ]
+    names = ", ".join(dict.fromkeys(each.field for each in wrong))
+    return ProblemError(422, f"the request cannot be taken: {names}", errors=wrong)

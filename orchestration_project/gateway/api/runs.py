@@ -1,0 +1,384 @@
+"""Runs: launched, listed, followed, tried again, ended."""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
+
+import dagster as dg
+from pydantic import AwareDatetime, Field, StringConstraints
+
+from orchestration_project.domains.api.runs import Ending, Run, Runs, RunStatus, Step
+from orchestration_project.domains.operations.ledger import Entry, partition_of, trigger_of
+from orchestration_project.errors import ConfigurationError
+from orchestration_project.gateway.api.dagster import result
+from orchestration_project.gateway.api.jobs import (
+    IDEMPOTENCY_HEADER,
+    Launch,
+    Launched,
+    known_run,
+    launch,
+    tag_list,
+)
+from orchestration_project.gateway.api.operation import Body, Call, Operation, Parameters
+from orchestration_project.gateway.api.problems import ProblemError, not_found
+from orchestration_project.gateway.api.services import Services
+from orchestration_project.resources.ledger import Ledger
+from orchestration_project.resources.ledger.reading import read_facts
+from orchestration_project.resources.presets import config_of_preset
+
+MOST = 1000
+"""Of a page."""
+
+Name = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+TagName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_.-]{0,62}$")]
+TagValue = Annotated[str, StringConstraints(max_length=200)]
+
+OURS = frozenset(
+    {
+        *("user", "domain", "session", "preset", "config_hash", "forced_past"),
+        *("idempotency_key", "idempotency_body", "requested_by", "launched_by"),
+    }
+)
+"""Tags by which this project says things of a run; no caller may."""
+
+Status = Literal[
+    "NOT_STARTED",
+    "QUEUED",
+    "STARTING",
+    "STARTED",
+    "CANCELING",
+    "SUCCESS",
+    "FAILURE",
+    "CANCELED",
+]
+
+RETRY_JOB = "operations_retry_failures"
+RETRY_OP = "retry_failures"
+
+REEXECUTE = """mutation ($params: ReexecutionParams!) {
+  launchRunReexecution(reexecutionParams: $params) { __typename
+    ... on LaunchRunSuccess { run { runId status jobName } }
+    ... on RunConfigValidationInvalid { errors { message } }
+    ... on Error { message } } }"""
+
+TERMINATE = """mutation ($run: String!) {
+  terminateRun(runId: $run, terminatePolicy: SAFE_TERMINATE) { __typename
+    ... on TerminateRunFailure { message }
+    ... on Error { message } } }"""
+
+
+class NewRun(Body):
+    """What is to be run: a job, or one partition of it, with a preset's config or its own."""
+
+    job: Name = Field(description="Its name")
+    partition: Name | None = Field(
+        None, description="The key of a partition, such as T1|2025-01-06"
+    )
+    preset: Name | None = Field(None, description="A preset whose config this run gets")
+    config: dict[str, Any] | None = Field(None, description="A run config, as the Launchpad takes")
+    tags: dict[TagName, TagValue] = Field({}, max_length=20, description="Tags of the run")
+    force: bool = Field(
+        False, description="Go on although the gate finds a dependency that is not ready"
+    )
+
+
+class RunId(Parameters):
+    """Which run."""
+
+    run_id: Name = Field(description="The id of a run")
+
+
+class Wanted(Parameters):
+    """Which runs, the latest first."""
+
+    job: Name | None = Field(None, description="Of this job")
+    status: list[Status] = Field([], description="In one of these statuses")
+    partition: Name | None = Field(None, description="Of this partition alone")
+    user: Name | None = Field(None, description="Launched by this user")
+    since: AwareDatetime | None = Field(None, description="Asked for after this time")
+    until: AwareDatetime | None = Field(None, description="Asked for before this time")
+    limit: int = Field(50, ge=1, le=MOST, description="At most so many")
+    cursor: Name | None = Field(None, description="`next_cursor` of the page before")
+
+
+class Retry(Body):
+    """What of a run is tried again."""
+
+    what: Literal["from_failure", "failed_items", "all"] = Field(
+        "from_failure",
+        description="from_failure: the steps that failed and what follows them; failed_items: a "
+        "backfill of the partitions that it held back or did not come to; all: every step",
+    )
+    kinds: list[Name] | None = Field(
+        None,
+        max_length=20,
+        description="Of failed_items: kinds of failure, such as contract; by default those that "
+        "may pass",
+    )
+    dry_run: bool = Field(False, description="Of failed_items: list them, and launch nothing")
+
+
+class RetryItems(Body):
+    """Which failed partitions of all runs are tried again."""
+
+    domain: Name | None = Field(None, description="Of this domain")
+    since: AwareDatetime | None = Field(None, description="Of runs that ended after this time")
+    kinds: list[Name] | None = Field(
+        None, max_length=20, description="Kinds of failure; by default those that may pass"
+    )
+    dry_run: bool = Field(False, description="List them, and launch nothing")
+
+
+async def launch_run(call: Call[Parameters, NewRun]) -> Launched:
+    """Launch a job, or one partition of it; the gate looks at what it depends on as it begins."""
+    wanted = call.body
+    return await launch(
+        call,
+        Launch(wanted.job, wanted.partition, _config(wanted), _allowed(wanted.tags)),
+    )
+
+
+def _allowed(tags: Mapping[str, str]) -> Mapping[str, str]:
+    taken = sorted(OURS.intersection(tags))
+    if taken:
+        raise ProblemError(422, f"these tags are not a caller's: {', '.join(taken)}")
+    return tags
+
+
+def _config(wanted: NewRun) -> dict[str, Any]:
+    if wanted.preset is not None and wanted.config is not None:
+        raise ProblemError(422, "give a preset or a config, not both")
+    config = dict(wanted.config or {})
+    if wanted.preset is not None:
+        try:
+            config = config_of_preset(wanted.preset, wanted.job)
+        except ConfigurationError as error:
+            raise ProblemError(
+                422, error.what, expected=error.expected or None, remedy=error.remedy or None
+            ) from error
+    return _forced(config) if wanted.force else config
+
+
+def _forced(config: dict[str, Any]) -> dict[str, Any]:
+    resources = config.get("resources", {})
+    if not isinstance(resources, dict):
+        raise ProblemError(422, "resources of the config is no object")
+    return config | {"resources": resources | {"gate": {"config": {"force": True}}}}
+
+
+async def list_runs(call: Call[Wanted, Body]) -> Runs:
+    """List runs, the latest first."""
+    found, following = await call.services.in_thread(page_of_runs, call.services, call.query)
+    return Runs(runs=[run_of(each) for each in found], next_cursor=following)
+
+
+def page_of_runs(services: Services, wanted: Wanted) -> tuple[list[dg.RunRecord], str | None]:
+    """Return a page of runs, and the cursor of the next."""
+    tags = {"dagster/partition": wanted.partition, "user": wanted.user}
+    filters = dg.RunsFilter(
+        job_name=wanted.job,
+        statuses=[dg.DagsterRunStatus(each) for each in wanted.status],
+        tags={name: value for name, value in tags.items() if value is not None},
+        created_after=wanted.since,
+        created_before=wanted.until,
+    )
+    if wanted.cursor is not None:
+        known_run(services.instance, wanted.cursor)
+    found = services.instance.get_run_records(filters, limit=wanted.limit + 1, cursor=wanted.cursor)
+    page = list(found[: wanted.limit])
+    return page, page[-1].dagster_run.run_id if len(found) > wanted.limit else None
+
+
+def moment(seconds: float | None) -> datetime | None:
+    """Return a time of Dagster's, seconds since 1970."""
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
+
+
+def run_of(record: dg.RunRecord) -> Run:
+    """Return a run as Dagster has it."""
+    run = record.dagster_run
+    kind, name = trigger_of(run.tags)
+    started, ended = moment(record.start_time), moment(record.end_time)
+    return Run(
+        run_id=run.run_id,
+        job=run.job_name,
+        status=run.status.value,
+        partition=partition_of(run.tags),
+        created_at=record.create_timestamp,
+        started_at=started,
+        ended_at=ended,
+        duration_seconds=(ended - started).total_seconds() if started and ended else None,
+        trigger_kind=kind,
+        trigger_name=name,
+        user=run.tags.get("user"),
+        retry_of=run.parent_run_id,
+    )
+
+
+async def run_status(call: Call[RunId, Body]) -> RunStatus:
+    """Return how a run is, and its steps; of one that Dagster has deleted, what the ledger kept."""
+    entry = await call.services.in_thread(entry_of_run, call.services, call.query.run_id)
+    return RunStatus(**_run_fields(entry.run), steps=[step_of(each) for each in entry.steps])
+
+
+def entry_of_run(services: Services, run_id: str) -> Entry:
+    """Return what the ledger would say of a run now, or says of one that Dagster has no more.
+
+    Raises:
+        ProblemError: Neither knows it.
+    """
+    ledger = Ledger(services.warehouse, services.clock)
+    records = services.instance.get_run_records(dg.RunsFilter(run_ids=[run_id]), limit=1)
+    if records:
+        entry = ledger.drawn_up([read_facts(services.instance, records[0])])[0]
+        if entry.steps:
+            return entry
+        written = ledger.written([run_id]).get(run_id)
+        return Entry(entry.run, written.steps) if written else entry
+    entry = ledger.written([run_id]).get(run_id)
+    if entry is None:
+        raise not_found("there is no such run", run_id=run_id)
+    return entry
+
+
+def _run_fields(row: Mapping[str, Any]) -> dict[str, Any]:
+    same = (
+        *("run_id", "job", "status", "created_at", "started_at", "ended_at", "duration_seconds"),
+        *("trigger_kind", "trigger_name", "retry_of", "rows_in", "rows_rejected"),
+        "error_category",
+    )
+    return {name: row[name] for name in same} | {
+        "partition": row["partition_key"],
+        "user": row["user_name"],
+        "rows": row["rows_landed"],
+        "bytes_in": row["byte_count"],
+        "error": row["error_message"],
+    }
+
+
+def step_of(row: Mapping[str, Any]) -> Step:
+    """Return a step as the ledger has it."""
+    same = (
+        *("status", "assets", "started_at", "ended_at", "duration_seconds"),
+        *("rows_in", "rows_rejected", "quality_passed", "error_category"),
+    )
+    return Step(
+        name=row["step_key"],
+        attempts=row["attempt_count"],
+        rows=row["rows_landed"],
+        error=row["error_message"],
+        **{name: row[name] for name in same},
+    )
+
+
+async def retry_run(call: Call[RunId, Retry]) -> Launched:
+    """Try a run again: from its failure, all of it, or just the items that failed."""
+    run_id = call.query.run_id
+    record = await call.services.in_thread(known_run, call.services.instance, run_id)
+    if call.body.what == "failed_items":
+        config = {"run_id": run_id, "dry_run": call.body.dry_run, **_kinds(call.body.kinds)}
+        return await _retried_items(call, config)
+    if call.body.kinds is not None or call.body.dry_run:
+        raise ProblemError(422, "kinds and dry_run belong to failed_items")
+    if not record.dagster_run.is_finished:
+        raise ProblemError(409, "the run has not ended", run_id=run_id)
+    if call.body.what == "from_failure" and record.dagster_run.is_success:
+        raise ProblemError(409, "the run did not fail", run_id=run_id)
+    strategies = {"from_failure": "FROM_FAILURE", "all": "ALL_STEPS"}
+    params = {"parentRunId": run_id, "strategy": strategies[call.body.what]}
+    data = await call.dagster(REEXECUTE, params={**params, "extraTags": _unmarked(record)})
+    run = result(data, "launchRunReexecution", "LaunchRunSuccess")["run"]
+    return Launched(
+        run_id=run["runId"], job=run["jobName"], status=run["status"], is_repeated=False
+    )
+
+
+def _unmarked(record: dg.RunRecord) -> list[dict[str, str]]:
+    """Return tags that take the place of the key of the first run: it is not this one's."""
+    marks = {"idempotency_key": "", "idempotency_body": ""}
+    return tag_list(marks) if "idempotency_key" in record.dagster_run.tags else []
+
+
+async def retry_failed_items(call: Call[Parameters, RetryItems]) -> Launched:
+    """Try failed partitions of all runs again: the run that is launched lists them."""
+    wanted = call.body
+    config: dict[str, Any] = {"dry_run": wanted.dry_run, **_kinds(wanted.kinds)}
+    if wanted.domain is not None:
+        config["domain"] = wanted.domain
+    if wanted.since is not None:
+        config["since"] = wanted.since.isoformat()
+    return await _retried_items(call, config)
+
+
+def _kinds(kinds: Sequence[str] | None) -> dict[str, Any]:
+    return {} if kinds is None else {"kinds": list(kinds)}
+
+
+async def _retried_items(call: Call[Any, Any], config: Mapping[str, Any]) -> Launched:
+    ops = {RETRY_OP: {"config": dict(config)}}
+    return await launch(call, Launch(RETRY_JOB, config={"ops": ops}))
+
+
+async def cancel_run(call: Call[RunId, Body]) -> Ending:
+    """End a run: what landed stays, and the step under way is interrupted."""
+    run_id = call.query.run_id
+    result(await call.dagster(TERMINATE, run=run_id), "terminateRun", "TerminateRunSuccess")
+    record = await call.services.in_thread(known_run, call.services.instance, run_id)
+    return Ending(run_id=run_id, status=record.dagster_run.status.value)
+
+
+OPERATIONS = (
+    Operation(
+        "POST",
+        "/runs",
+        "operator",
+        "Launch a run",
+        launch_run,
+        body=NewRun,
+        answer=Launched,
+        headers=IDEMPOTENCY_HEADER,
+        status=202,
+    ),
+    Operation("GET", "/runs", "viewer", "List runs", list_runs, query=Wanted, answer=Runs),
+    Operation(
+        "POST",
+        "/runs/retry-failed-items",
+        "operator",
+        "Try failed partitions of all runs again",
+        retry_failed_items,
+        body=RetryItems,
+        answer=Launched,
+        headers=IDEMPOTENCY_HEADER,
+        status=202,
+    ),
+    Operation(
+        "GET",
+        "/runs/{run_id}",
+        "viewer",
+        "A run and its steps",
+        run_status,
+        query=RunId,
+        answer=RunStatus,
+    ),
+    Operation(
+        "POST",
+        "/runs/{run_id}/retry",
+        "operator",
+        "Try a run again",
+        retry_run,
+        query=RunId,
+        body=Retry,
+        answer=Launched,
+        status=202,
+    ),
+    Operation(
+        "POST",
+        "/runs/{run_id}/cancel",
+        "operator",
+        "End a run",
+        cancel_run,
+        query=RunId,
+        answer=Ending,
+        status=202,
+    ),
+)

@@ -1,0 +1,57 @@
+"""What the API stands on: Dagster, our tables and the artifact store; nothing of its own."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import ParamSpec, TypeVar
+
+import dagster as dg
+from starlette.types import Scope
+
+from orchestration_project.domains.access.roles import Principal
+from orchestration_project.gateway.api.dagster import Dagster
+from orchestration_project.resources.artifacts import ArtifactStore
+from orchestration_project.resources.clock import Clock
+from orchestration_project.resources.warehouse import Warehouse
+from orchestration_project.settings import Settings
+
+THREADS = 8
+"""Reads of databases and of the artifact store at once; more wait, up to their time limit."""
+
+Given = ParamSpec("Given")
+Found = TypeVar("Found")
+
+
+@dataclass(frozen=True)
+class Services:
+    """What operations use.
+
+    Attributes:
+        dagster: Dagster's GraphQL, asked in the caller's name.
+        caller_of: Who asks, as the guard in front has found.
+        refused: Writes down in the audit that somebody may not do something.
+        heartbeat_seconds: After which a stream on which nothing comes says that it is there.
+        launching: Held while a launch with a key is looked up and made: this is one process.
+    """
+
+    settings: Settings
+    clock: Clock
+    instance: dg.DagsterInstance
+    warehouse: Warehouse
+    store: ArtifactStore
+    dagster: Dagster
+    caller_of: Callable[[Scope], Principal]
+    refused: Callable[[Scope, str], Awaitable[None]]
+    heartbeat_seconds: float = 15.0
+    launching: asyncio.Lock = field(default_factory=asyncio.Lock)
+    threads: ThreadPoolExecutor = field(
+        default_factory=lambda: ThreadPoolExecutor(THREADS, thread_name_prefix="api")
+    )
+
+    async def in_thread(
+        self, work: Callable[Given, Found], *args: Given.args, **kwargs: Given.kwargs
+    ) -> Found:
+        """Do ``work`` where it does not hold up other requests."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self.threads, lambda: work(*args, **kwargs))

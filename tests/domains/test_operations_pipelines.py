@@ -1,0 +1,51 @@
+"""Which partition the parameters of callers of other systems name."""
+
+from datetime import date
+
+import pytest
+
+from orchestration_project.domains.operations.pipelines import (
+    PARAMETERS,
+    Pipeline,
+    between,
+    partition_key,
+)
+from orchestration_project.errors import ConfigurationError
+
+LOAD = Pipeline("load", ("tier", "week_ending"))
+
+
+def test_a_friday_means_the_week_that_began_on_its_monday():
+    assert partition_key(LOAD, {"tier": "T1", "week_ending": "2025-01-10"}) == "T1|2025-01-06"
+    assert partition_key(Pipeline("sum", ("week_ending",)), {"week_ending": "2025-01-03"}) == (
+        "2024-12-30"
+    )
+    assert partition_key(Pipeline("all"), {}) is None
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"tier": "T1"}, "load needs week_ending"),
+        ({"tier": "T1", "week_ending": "2025-01-10", "week": "1"}, "load does not take week"),
+        ({"tier": "T1", "week_ending": "2025-01-12"}, "is a Sunday"),
+        ({"tier": "T1", "week_ending": "0001-01-01"}, "is a Monday"),
+        ({"tier": "T1", "week_ending": "10.1.2025"}, "week_ending is no date"),
+    ],
+)
+def test_what_names_no_week_is_refused(given, said):
+    with pytest.raises(ConfigurationError, match=said):
+        partition_key(LOAD, given)
+
+
+def test_a_day_other_than_friday_is_told_the_friday_of_its_week():
+    with pytest.raises(ConfigurationError, match="its week ends on 2025-01-10"):
+        PARAMETERS["week_ending"]("2025-01-06")
+
+
+def test_partitions_between_two_days_include_both_and_may_be_of_one_part():
+    keys = ["T1|2025-01-06", "T1|2025-01-13", "T2|2025-01-06", "2025-01-06", "x"]
+    first, last = date(2025, 1, 6), date(2025, 1, 12)
+    assert between(keys, first, last, None) == ["T1|2025-01-06", "T2|2025-01-06", "2025-01-06"]
+    assert between(keys, first, date(2025, 1, 13), "T1") == keys[:2]
+    assert between(keys, last, first, None) == []

@@ -1,0 +1,157 @@
+"""What tests of the API share: the API over a real instance, with a week of the demo landed."""
+
+import asyncio
+import sys
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import dagster as dg
+import httpx
+import pytest
+from dagster._core.remote_origin import InProcessCodeLocationOrigin
+from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
+from dagster._core.workspace.load_target import InProcessWorkspaceLoadTarget
+from sqlalchemy import select
+from starlette.types import ASGIApp
+
+from orchestration_project.domains.access.keys import Key
+from orchestration_project.domains.access.roles import Role
+from orchestration_project.domains.access.sessions import Limits
+from orchestration_project.gateway.api.app import routes
+from orchestration_project.gateway.api.opening import services_of
+from orchestration_project.gateway.api.services import Services
+from orchestration_project.gateway.app import create_app
+from orchestration_project.gateway.dagster_web import served
+from orchestration_project.gateway.guard import Doors
+from orchestration_project.gateway.request import Place
+from orchestration_project.resources.access import Access, Audit, Keys
+from orchestration_project.resources.clock import Clock
+from orchestration_project.resources.finra.demo import stop_demo
+from orchestration_project.resources.providers import open_warehouse
+from orchestration_project.settings import PROJECT_ROOT, load_settings
+from orchestration_project.tables.access import access_audit
+from tests.programs import DEMO
+
+DEFINITIONS = "orchestration_project.definitions"
+IN_THIS_PROCESS = {
+    "run_launcher": {"module": "tests.gateway.api.launcher", "class": "ThreadLauncher"},
+    "run_coordinator": {
+        "module": "dagster._core.run_coordinator",
+        "class": "DefaultRunCoordinator",
+    },
+}
+"""A launched run is over when the request that launched it is answered."""
+
+HOME, ALLOWED = "http://127.0.0.1", "https://reports.example.org"
+HOURS = timedelta(hours=8)
+FRIDAY, WEEK = "2026-02-06", "T1|2026-02-02"
+
+
+@dataclass
+class Api(httpx.BaseTransport):
+    """The API behind the whole gateway, asked with the key of a role."""
+
+    app: ASGIApp
+    services: Services
+    runner: asyncio.Runner
+    keys: Mapping[str, Key]
+
+    def ask(self, method: str, path: str, role: str = "operator", **more: Any) -> httpx.Response:
+        headers = {"x-api-key": str(self.keys[role])} if role else {}
+        request = httpx.Request(
+            method, f"{HOME}/api/v1{path}", headers={**headers, **more.pop("headers", {})}, **more
+        )
+        return self.handle_request(request)
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        """Answer; the client, too, asks by this way."""
+        return self.runner.run(self._handled(request))
+
+    async def _handled(self, request: httpx.Request) -> httpx.Response:
+        transport = httpx.ASGITransport(self.app, raise_app_exceptions=False)
+        answer = await transport.handle_async_request(request)
+        content = await answer.aread()
+        return httpx.Response(answer.status_code, headers=answer.headers, content=content)
+
+    def get(self, path: str, role: str = "viewer", **more: Any) -> Any:
+        answer = self.ask("GET", path, role, **more)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    def post(self, path: str, body: Any = None, role: str = "operator", **headers: str) -> Any:
+        answer = self.ask("POST", path, role, json=body or {}, headers=headers)
+        assert answer.is_success, answer.text
+        return answer.json()
+
+    def problem(self, method: str, path: str, role: str = "operator", **more: Any) -> Any:
+        answer = self.ask(method, path, role, **more)
+        assert answer.headers["content-type"] == "application/problem+json", answer.text
+        assert answer.json()["status"] == answer.status_code
+        return answer.json()
+
+    def run(self, job: str, **more: Any) -> str:
+        """Launch a run, and return its id: it has ended."""
+        return self.post("/runs", {"job": job, **more})["run_id"]
+
+    def audited(self) -> tuple[Any, ...]:
+        """Return the operation, outcome and user of the audit's last row."""
+        row = access_audit.c
+        wanted = select(row.operation, row.outcome, row.user_name)
+        last = wanted.order_by(row.happened_at.desc(), row.step_number.desc()).limit(1)
+        with self.services.warehouse.reading() as connection:
+            return tuple(connection.execute(last).one())
+
+
+@contextmanager
+def _dagster(instance: dg.DagsterInstance) -> Iterator[ASGIApp]:
+    target = LoadableTargetOrigin(
+        executable_path=sys.executable,
+        module_name=DEFINITIONS,
+        working_directory=str(PROJECT_ROOT),
+    )
+    origin = InProcessCodeLocationOrigin(target, location_name=DEFINITIONS)
+    with warnings.catch_warnings():
+        # Dagster's own, as it describes schedules in this process
+        warnings.filterwarnings("ignore", "Property `ScheduleDefinition.environment_vars`")
+        serving = served(instance, InProcessWorkspaceLoadTarget(origin))
+        dagster = serving.__enter__()
+    with ExitStack() as stack:
+        stack.push(serving)
+        yield dagster
+
+
+@pytest.fixture(scope="package")
+def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
+    """The API over an instance of its own, whose runs are done in this process."""
+    with ExitStack() as stack:
+        patch = stack.enter_context(pytest.MonkeyPatch.context())
+        for name, value in DEMO.items():
+            patch.setenv(name, value)
+        patch.setenv("STATE_DIR", str(tmp_path_factory.mktemp("api") / "state"))
+        settings, clock = load_settings(), Clock()
+        stack.callback(stop_demo, settings)
+        instance = stack.enter_context(dg.instance_for_test(overrides=IN_THIS_PROCESS))
+        warehouse = stack.enter_context(open_warehouse(settings))
+        access = Access(warehouse, clock, Limits(HOURS, HOURS), [], [])
+        doors = Doors(
+            access, Audit(warehouse, clock), Place(frozenset({"127.0.0.1"})), secret="s" * 40
+        )
+        dagster = stack.enter_context(_dagster(instance))
+        services = services_of(settings, warehouse, doors, dagster, instance)
+        app = create_app(doors, dagster, private=routes(services), origins=[ALLOWED])
+        ring = Keys(warehouse, clock)
+        keys = {
+            role.value: ring.create(owner=f"the {role}", role=role, lasts=HOURS) for role in Role
+        }
+        yield Api(app, services, stack.enter_context(asyncio.Runner()), keys)
+
+
+@pytest.fixture(scope="package")
+def landed(api: Api) -> str:
+    """A run that landed a week, launched as callers of other systems do."""
+    body = {"tier": "T1", "week_ending": FRIDAY}
+    return api.post("/pipelines/run/finra_otc_weekly", body)["execution_id"]

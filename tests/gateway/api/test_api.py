@@ -1,0 +1,146 @@
+"""What holds for all of the API: its document, its problems, who may ask, and from where."""
+
+import pytest
+
+from orchestration_project.definitions import defs
+from orchestration_project.domains.operations.pipelines import PIPELINES
+from orchestration_project.gateway.api.app import OPERATIONS
+from tests.gateway.api.conftest import ALLOWED
+
+OTHER = "https://elsewhere.example"
+
+
+def test_the_document_has_every_operation_with_its_models(api):
+    document = api.get("/openapi.json")
+    named = {(method.upper(), path) for path, each in document["paths"].items() for method in each}
+    assert named == {(each.method, each.path) for each in OPERATIONS}
+    launch = document["paths"]["/runs"]["post"]
+    assert launch["requestBody"]["content"]["application/json"]["schema"] == {
+        "$ref": "#/components/schemas/NewRun"
+    }
+    assert [each["name"] for each in launch["parameters"]] == ["Idempotency-Key"]
+    assert set(launch["responses"]) >= {"202", "403", "422"}
+    reading = document["paths"]["/tables/{name}"]["get"]
+    assert [(each["name"], each["in"]) for each in reading["parameters"]][:2] == [
+        ("name", "path"),
+        ("columns", "query"),
+    ]
+
+
+@pytest.mark.parametrize("each", OPERATIONS, ids=lambda each: each.name)
+def test_who_has_not_the_role_is_refused_before_anything_is_looked_at(api, each):
+    lower = {"viewer": [], "operator": ["viewer"], "admin": ["viewer", "operator"]}
+    for role in lower[each.role]:
+        problem = api.problem(each.method, each.path, role, content=b"{")
+        assert (problem["status"], problem["expected"]) == (403, f"the role {each.role}")
+        assert api.audited() == (f"{each.method} {each.path}", "refused", f"the {role}")
+    changes = each.method != "GET"
+    assert changes == (each.role != "viewer")
+
+
+def test_a_body_that_cannot_be_taken_is_a_problem(api):
+    def problem(content: bytes, kind: str = "application/json"):
+        headers = {"content-type": kind}
+        return api.problem("POST", "/runs", content=content, headers=headers)
+
+    assert problem(b"{}", "text/plain")["status"] == 415
+    assert problem(b"{")["status"] == 422
+    assert problem(b" " * 300_000)["status"] == 413
+    missing = problem(b"{}")
+    assert missing["errors"] == [{"field": "job", "problem": "Field required"}]
+    assert problem(b'{"job": 1}')["errors"][0]["field"] == "job"
+    unknown = problem(b'{"job": "x", "key": "s3cret"}')
+    assert "s3cret" not in str(unknown)
+
+
+def test_a_path_or_method_that_there_is_not_is_a_problem(api):
+    assert api.problem("DELETE", "/runs")["status"] == 405
+    assert api.problem("GET", "/")["status"] == 404
+
+
+def test_who_is_not_known_is_told_so_as_a_problem(api):
+    problem = api.problem("GET", "/runs", role="")
+    assert (problem["status"], problem["category"]) == (401, "access")
+
+
+def test_pages_of_allowed_origins_may_call_with_a_key_and_no_others_at_all(api):
+    def answer(origin: str, method: str = "POST", role: str = "operator", **headers: str):
+        path, body = "/runs/retry-failed-items", {"dry_run": True}
+        crossing = {"Origin": origin, "Sec-Fetch-Site": "cross-site", **headers}
+        found = api.ask(method, path, role, json=body, headers=crossing)
+        assert "access-control-allow-credentials" not in found.headers
+        return found.status_code, found.headers.get("access-control-allow-origin")
+
+    asking = {
+        "Access-Control-Request-Method": "POST",
+        "Access-Control-Request-Headers": "x-api-key",
+    }
+    assert answer(ALLOWED, "OPTIONS", "", **asking) == (200, ALLOWED)
+    assert answer(OTHER, "OPTIONS", "", **asking) == (401, None)
+    assert answer(ALLOWED) == (202, ALLOWED)
+    assert answer(OTHER) == (403, None)
+    assert answer(ALLOWED, role="", Cookie="session=any")[0] == 401
+
+
+@pytest.mark.parametrize("each", PIPELINES.values(), ids=lambda each: each.job)
+def test_a_pipeline_is_a_job_and_takes_the_parts_of_its_partitions(each):
+    partitions = defs.resolve_job_def(each.job).partitions_def
+    key = partitions.get_first_partition_key() if partitions else None
+    parts = key.split("|") if key else []
+    assert len(each.parameters) == len(parts)
+
+
+def test_presets_are_listed_previewed_and_applied(api):
+    presets = {each["name"]: each for each in api.get("/presets")["presets"]}
+    assert presets["full"]["values"] == {"full": True}
+    assert presets["full"]["in_force"] is None
+    run = api.post("/presets/full/apply", {"why": "a trial"})["run_id"]
+    assert api.get(f"/runs/{run}")["status"] == "SUCCESS"
+    applied = api.get("/presets/full")["preset"]["in_force"]
+    assert (applied["preset"], applied["user"], applied["reason"]) == (
+        "full",
+        "the operator",
+        "a trial",
+    )
+    [change] = [each for each in api.get("/presets/standard")["changes"] if each["field"] == "full"]
+    assert (change["now"], change["is_changed"]) == ("True", True)
+    assert api.problem("GET", "/presets/none")["status"] == 404
+    assert api.problem("POST", "/presets/full/apply", json={})["status"] == 422
+    api.post("/presets/standard/apply", {"why": "it was a trial"})
+
+
+def test_schedules_and_sensors_are_listed_and_switched(api):
+    for kind, name in (("schedules", "finra_otc_weekly_mondays"), ("sensors", "finra_on_landing")):
+
+        def is_on(kind=kind, name=name) -> bool:
+            found = {each["name"]: each for each in api.get(f"/{kind}")["automations"]}
+            return found[name]["is_on"]
+
+        assert not is_on()
+        assert api.post(f"/{kind}/{name}/start") == {"name": name, "is_on": True}
+        assert is_on()
+        assert api.post(f"/{kind}/{name}/stop") == {"name": name, "is_on": False}
+        assert not is_on()
+        assert api.problem("POST", f"/{kind}/none/start")["status"] == 404
+        assert api.problem("POST", f"/{kind}/{name}/wipe")["status"] == 422
+    [schedule] = [
+        each
+        for each in api.get("/schedules")["automations"]
+        if each["name"] == "finra_otc_weekly_mondays"
+    ]
+    assert (schedule["jobs"], schedule["timezone"]) == (["finra_otc_weekly"], "America/New_York")
+
+
+def test_how_the_installation_is_can_be_asked_for(api, landed):
+    readiness = api.get("/readiness")
+    assert readiness["is_ready"]
+    assert {each["dependency"] for each in readiness["findings"]} >= {"finra", "disk"}
+    config = api.get("/config")
+    assert config["config_hash"] == api.services.instance.get_run_by_id(landed).tags["config_hash"]
+    entries = {each["name"]: each for each in config["entries"]}
+    assert entries["STATE_DIR"]["origin"] == "environment"
+    api.run("operations_reconcile")
+    [session] = [each for each in api.get("/sessions")["sessions"] if each["session"] == landed]
+    assert session["state"] == "COMPLETED"
+    api.run("operations_control_tower")
+    assert {row["domain"] for row in api.get("/control-tower")["rows"]} >= {"finra"}

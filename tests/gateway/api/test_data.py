@@ -1,0 +1,141 @@
+"""Tables, views and captured bytes through the API."""
+
+import hashlib
+import io
+from base64 import b64encode
+
+import polars as pl
+import pytest
+
+from orchestration_project.gateway.api.data import served
+from orchestration_project.tables.catalogue import known_tables
+from orchestration_project.tables.kinds import key_names
+from tests.gateway.api.conftest import FRIDAY
+
+WEEKLY = "/tables/finra_otc_weekly"
+
+
+def test_every_table_and_view_but_the_door_s_and_the_inbox_is_described(api):
+    tables = {each["name"]: each for each in api.get("/tables")["tables"]}
+    unserved = {name for name in known_tables() if name.startswith("access_") or name == "inbox"}
+    assert set(tables) == set(known_tables()) - unserved
+    weekly = tables["finra_otc_weekly"]
+    assert (weekly["kind"], weekly["has_history"]) == ("table", True)
+    assert tables["v_finra_otc_weekly"]["kind"] == "view"
+    assert [each["name"] for each in weekly["columns"] if each["is_key"]] == [
+        *("week_start", "tier", "market", "symbol", "venue_id")
+    ]
+
+
+@pytest.mark.parametrize("name", served())
+def test_every_table_and_view_has_a_key_to_page_by_and_can_be_read(api, landed, name):
+    assert key_names(served()[name])
+    assert api.get(f"/tables/{name}?limit=2")["table"] == name
+
+
+def test_pages_of_a_table_make_up_the_table_in_the_order_of_its_key(api, landed):
+    query = "?columns=symbol,share_quantity&where=tier=T1&where=market=ATS&limit=700"
+    rows, cursor = [], ""
+    while cursor is not None:
+        page = api.get(f"{WEEKLY}{query}{cursor and '&cursor='}{cursor}")
+        rows, cursor = rows + page["rows"], page["next_cursor"]
+    answer = api.ask("GET", f"{WEEKLY}{query.removesuffix('&limit=700')}&format=csv")
+    assert answer.headers["content-length"] == str(len(answer.content))
+    csv = pl.read_csv(io.BytesIO(answer.content), infer_schema=False)
+    assert len(rows) > 700
+    assert [list(row) for row in rows[:1]] == [["symbol", "share_quantity"]]
+    assert csv.rows() == [(row["symbol"], str(row["share_quantity"])) for row in rows]
+    parquet = api.ask("GET", f"{WEEKLY}?format=parquet&limit=3")
+    assert pl.read_parquet(io.BytesIO(parquet.content)).height == 3
+
+
+def test_a_table_is_read_as_it_was_known(api, landed):
+    assert api.get(f"{WEEKLY}?as_of=2020-01-01T00:00:00Z")["rows"] == []
+    assert len(api.get(f"{WEEKLY}?as_of=2999-01-01T00:00:00Z&limit=5")["rows"]) == 5
+
+
+@pytest.mark.parametrize(
+    ("query", "detail"),
+    [
+        ("?where=tier", "'tier' is no condition"),
+        ("?where=colour=red", "finra_otc_weekly has no column 'colour'"),
+        ("?columns=colour", "finra_otc_weekly has no column 'colour'"),
+        ("?cursor=WzFd", "the cursor is none of this table"),
+        ("?cursor=%C3%A9", "the cursor is none of this table"),
+        ("?limit=1001", "a page has at most 1000 rows"),
+        ("?limit=0", "the request cannot be taken: limit"),
+        ("?limit=1&limit=2", "the request cannot be taken: limit"),
+        ("?colour=red", "the request cannot be taken: colour"),
+        ("?as_of=2026-01-01", "the request cannot be taken: as_of"),
+    ],
+)
+def test_a_question_that_cannot_be_answered_is_a_problem_that_says_why(api, query, detail):
+    problem = api.problem("GET", f"{WEEKLY}{query}")
+    assert (problem["status"], problem["detail"]) == (422, detail)
+
+
+def test_a_table_without_history_is_not_known_at_a_time(api):
+    problem = api.problem("GET", "/tables/blobs?as_of=2026-01-01T00:00:00Z")
+    assert problem["detail"].startswith("blobs keeps no history")
+
+
+def test_the_trading_of_a_week_is_asked_for_by_its_friday(api, landed):
+    path = f"/finra/trade-activity?week_ending={FRIDAY}&tier=T1"
+    page = api.get(f"{path}&limit=3")
+    assert {(row["week_start"], row["tier"]) for row in page["rows"]} == {("2026-02-02", "T1")}
+    following = api.get(f"{path}&limit=3&cursor={page['next_cursor']}")["rows"]
+    assert following[0] not in page["rows"]
+    symbol = page["rows"][0]["symbol"]
+    assert {row["symbol"] for row in api.get(f"{path}&symbol={symbol}")["rows"]} == {symbol}
+    unlanded = api.problem("GET", "/finra/trade-activity?week_ending=2025-12-19&tier=T1")
+    assert (unlanded["status"], unlanded["detail"]) == (404, "nothing is landed of it")
+    assert api.problem("GET", "/finra/trade-activity?week_ending=2026-02-05&tier=T1")
+
+
+def test_captured_bytes_are_listed_and_sent_with_their_hash_whole_or_in_part(api, landed):
+    captures = api.get(f"/artifacts?where=run_id={landed}")["captures"]
+    [capture] = captures
+    path = f"/artifacts/{capture['capture_id']}"
+    whole = api.ask("GET", path)
+    assert hashlib.sha256(whole.content).hexdigest() == capture["sha256"]
+    assert len(whole.content) == capture["bytes"]
+    digest = b64encode(bytes.fromhex(capture["sha256"])).decode()
+    assert whole.headers["repr-digest"] == f"sha-256=:{digest}:"
+    etag = whole.headers["etag"]
+
+    def part(**headers):
+        answer = api.ask("GET", path, headers={"Range": "bytes=5-9", **headers})
+        return answer.status_code, answer.content, answer.headers.get("content-range")
+
+    size = len(whole.content)
+    assert part() == (206, whole.content[5:10], f"bytes 5-9/{size}")
+    assert part(Range="bytes=-3") == (
+        206,
+        whole.content[-3:],
+        f"bytes {size - 3}-{size - 1}/{size}",
+    )
+    assert part(**{"If-Range": '"other"'}) == (200, whole.content, None)
+    assert part(**{"If-None-Match": etag})[0] == 304
+    beyond = api.problem("GET", path, headers={"Range": f"bytes={size}-"})
+    assert (beyond["status"], beyond["category"]) == (416, "limit")
+    assert api.ask("GET", f"/artifacts/{capture['sha256']}").content == whole.content
+    assert api.problem("GET", "/artifacts/none")["status"] == 404
+
+
+def test_a_clean_up_is_an_admin_s_run_and_a_dry_one_unless_told_otherwise(api):
+    launched = api.post("/artifacts/cleanup", {}, "admin")
+    run = api.services.instance.get_run_by_id(launched["run_id"])
+    assert run.is_success
+    assert run.run_config["ops"]["clean_up_artifacts"]["config"]["dry_run"] is True
+
+
+def test_archives_of_evidence_are_listed_and_sent_and_nothing_beside_them(api):
+    folder = api.services.settings.state_path / "evidence"
+    folder.mkdir(exist_ok=True)
+    (folder / "run-1.zip").write_bytes(b"PK")
+    (folder.parent / "secret.zip").write_bytes(b"PK")
+    assert api.get("/evidence")["archives"] == [{"file": "run-1.zip", "bytes": 2}]
+    assert api.ask("GET", "/evidence/run-1.zip").content == b"PK"
+    assert api.problem("GET", "/evidence/secret.zip")["status"] == 404
+    assert api.problem("GET", "/evidence/..%2Fsecret.zip")["status"] == 400
+    assert api.problem("POST", "/evidence", json={})["status"] == 422

@@ -1,0 +1,251 @@
+"""Runs and pipelines through the API."""
+
+import asyncio
+from dataclasses import replace
+from typing import Any
+
+import httpx
+import pytest
+from starlette.applications import Starlette
+
+from orchestration_project.definitions import defs
+from orchestration_project.domains.access.roles import Principal, Role
+from orchestration_project.gateway.api.app import routes
+from tests.gateway.api.conftest import FRIDAY, HOME, WEEK
+
+SOMEBODY = Principal("ada", Role.VIEWER, "open")
+
+
+def test_a_pipeline_is_run_for_the_week_that_ends_on_a_friday(api, landed):
+    status = api.get(f"/pipelines/status/{landed}")
+    assert (status["pipeline"], status["status"], status["error"]) == (
+        "finra_otc_weekly",
+        "completed",
+        None,
+    )
+    assert status["metrics"]["rows_landed"] > 0
+    run = api.get(f"/runs/{landed}")
+    assert (run["partition"], run["status"], run["trigger_kind"]) == (WEEK, "SUCCESS", "person")
+    [step] = run["steps"]
+    assert step["name"] == "finra_otc_weekly_load"
+    assert (step["status"], step["attempts"]) == ("SUCCESS", 1)
+    assert step["duration_seconds"] > 0
+    assert step["rows"] == run["rows"] == status["metrics"]["rows_landed"]
+    assert status["steps"] == run["steps"]
+
+
+@pytest.mark.parametrize(
+    ("body", "detail"),
+    [
+        ({"tier": "T1", "week_ending": "2026-02-05"}, "week_ending 2026-02-05 is a Thursday"),
+        ({"tier": "T1", "week_ending": "soon"}, "week_ending is no date"),
+        ({"tier": "T1"}, "finra_otc_weekly needs week_ending"),
+        ({"tier": "T9", "week_ending": FRIDAY}, "the job finra_otc_weekly has no partition"),
+        ({"tier": "T1", "week_ending": FRIDAY, "force": 1}, "the request cannot be taken: force"),
+    ],
+)
+def test_a_pipeline_is_not_run_for_what_it_has_not(api, body, detail):
+    problem = api.problem("POST", "/pipelines/run/finra_otc_weekly", json=body)
+    assert (problem["status"], problem["category"]) in [(422, "request"), (422, "configuration")]
+    assert problem["detail"].startswith(detail)
+
+
+def test_what_does_not_exist_is_not_found(api):
+    for method, path in [
+        ("POST", "/pipelines/run/finra"),
+        ("GET", "/runs/none"),
+        ("GET", "/pipelines/status/none"),
+        ("GET", "/runs/none/events"),
+        ("POST", "/runs/none/cancel"),
+        ("GET", "/tables/none"),
+        ("GET", "/nowhere"),
+    ]:
+        problem = api.problem(method, path)
+        assert (problem["status"], problem["category"]) == (404, "not_found")
+    problem = api.problem("POST", "/runs", json={"job": "finra_otc_wekly"})
+    assert problem["remedy"] == "did you mean finra_otc_weekly?"
+
+
+def test_the_same_request_with_a_key_launches_one_run_and_another_is_refused(api):
+    body, key = {"job": "operations_sessions"}, {"Idempotency-Key": "monday-1"}
+    first = api.post("/runs", body, **key)
+    again = api.post("/runs", body, **key)
+    assert (first["is_repeated"], again["is_repeated"]) == (False, True)
+    assert first["run_id"] == again["run_id"]
+    other = {"job": "finra_freshness"}
+    problem = api.problem("POST", "/runs", json=other, headers=key)
+    assert (problem["status"], problem["run_id"]) == (409, first["run_id"])
+    assert api.problem("POST", "/runs", json=body, headers={"Idempotency-Key": " "})
+
+
+def test_a_run_takes_a_preset_or_a_config_and_says_what_is_wrong_with_one(api, landed):
+    job, run = "finra_otc_weekly", {"job": "finra_otc_weekly", "partition": WEEK}
+    read_again = api.run(job, partition=WEEK, preset="full")
+    assert api.services.instance.get_run_by_id(read_again).run_config == {
+        "ops": {"finra_otc_weekly_load": {"config": {"full": True}}}
+    }
+    both = api.problem("POST", "/runs", json={**run, "preset": "full", "config": {}})
+    assert both["detail"] == "give a preset or a config, not both"
+    others = api.problem("POST", "/runs", json={**run, "preset": "backfill_quarter"})
+    assert others["detail"].startswith("the preset backfill_quarter is not for the job")
+    wrong = api.problem("POST", "/runs", json={**run, "config": {"ops": {"x": {}}}})
+    assert (wrong["status"], wrong["errors"][0]["field"]) == (422, "config")
+    tagged = api.problem("POST", "/runs", json={**run, "tags": {"user": "eve"}})
+    assert tagged["detail"] == "these tags are not a caller's: user"
+
+
+def test_runs_are_listed_by_page_and_by_what_they_are(api, landed):
+    for _ in range(2):
+        api.run("finra_freshness")
+    everything = api.get("/runs?limit=1000")["runs"]
+    assert everything == sorted(everything, key=lambda run: run["created_at"], reverse=True)
+    paged, cursor = [], ""
+    while cursor is not None:
+        page = api.get(f"/runs?limit=2{cursor and '&cursor='}{cursor}")
+        assert len(page["runs"]) <= 2
+        paged, cursor = paged + page["runs"], page["next_cursor"]
+    assert paged == everything
+    loads = api.get("/runs?job=finra_otc_weekly&status=SUCCESS&status=FAILURE")["runs"]
+    assert landed in [run["run_id"] for run in loads]
+    assert {run["job"] for run in loads} == {"finra_otc_weekly"}
+    assert api.get("/runs?status=CANCELED&job=finra_freshness")["runs"] == []
+    history = api.get("/history/runs?status=completed&limit=3")["runs"]
+    assert [run["status"] for run in history] == ["completed"] * 3
+    assert api.get("/history/runs?status=pending")["runs"] == []
+
+
+def test_a_run_that_succeeded_is_not_tried_again_from_its_failure_but_may_be_as_a_whole(
+    api, landed
+):
+    path = f"/runs/{landed}/retry"
+    assert api.problem("POST", path, json={})["detail"] == "the run did not fail"
+    again = api.post(path, {"what": "all"})
+    assert api.get(f"/runs/{again['run_id']}")["retry_of"] == landed
+    items = api.post(path, {"what": "failed_items", "kinds": ["contract"]})
+    assert items["job"] == "operations_retry_failures"
+    config = api.services.instance.get_run_by_id(items["run_id"]).run_config
+    assert config["ops"]["retry_failures"]["config"]["run_id"] == landed
+
+
+def test_a_run_that_has_ended_cannot_be_ended(api, landed):
+    problem = api.problem("POST", f"/runs/{landed}/cancel")
+    assert problem["status"] in (409, 500)
+
+
+def test_a_backfill_names_its_partitions_and_launches_the_missing_ones(api, landed):
+    body = {"job": "finra_otc_weekly", "from": "2026-01-19", "to": "2026-02-02", "part": "T1"}
+    weeks = [f"T1|2026-01-{day}" for day in (19, 26)]
+    dry = api.post("/backfills", {**body, "dry_run": True})
+    assert dry == {
+        "backfill_id": None,
+        "job": "finra_otc_weekly",
+        "partitions": [*weeks, WEEK],
+    }
+    asked = api.post("/backfills", {**body, "only_missing": True})
+    assert asked["partitions"] == weeks
+    status = api.get(f"/backfills/{asked['backfill_id']}")
+    assert (status["status"], status["partition_count"]) == ("REQUESTED", 2)
+    ended = api.post(f"/backfills/{asked['backfill_id']}/cancel")
+    assert ended["status"] in ("CANCELING", "CANCELED")
+    none = api.problem("POST", "/backfills", json={**body, "job": "finra_freshness"})
+    assert none["detail"] == "the job finra_freshness has no partitions"
+
+
+def test_a_viewer_may_read_and_launch_nothing_and_that_is_written_down(api):
+    problem = api.problem("POST", "/runs", "viewer", json={"job": "finra_freshness"})
+    assert (problem["status"], problem["category"]) == (403, "access")
+    assert api.audited() == ("POST /runs", "refused", "the viewer")
+    assert api.problem("POST", "/artifacts/cleanup", "operator", json={})["status"] == 403
+
+
+def test_the_log_of_a_run_is_sent_as_events_and_goes_on_where_it_broke_off(api, landed):
+    answer = api.ask("GET", f"/runs/{landed}/logs")
+    assert answer.headers["content-type"].startswith("text/event-stream")
+    assert answer.headers["x-accel-buffering"] == "no"
+    events = [each.split("\n") for each in answer.text.strip().split("\n\n")]
+    assert events[-1][0] == "event: end"
+    first, second = events[0][0], events[1][0]
+    assert first.startswith("id: ")
+    rest = api.ask(
+        "GET", f"/runs/{landed}/logs", headers={"Last-Event-ID": first.removeprefix("id: ")}
+    )
+    assert rest.text.split("\n")[0] == second
+    assert api.problem("GET", f"/runs/{landed}/logs", headers={"Last-Event-ID": "x"})
+
+
+def test_the_events_of_a_run_are_its_life_by_page(api, landed):
+    found, page = [], {"next": 0}
+    while page["next"] is not None:
+        page = api.get(f"/runs/{landed}/events?limit=10&after={page['next']}")
+        found += page["events"]
+    assert page["is_finished"]
+    types = [each["type"] for each in found]
+    assert {"RUN_START", "STEP_SUCCESS", "RUN_SUCCESS"} <= set(types)
+    assert "LOG" not in types
+    assert [each["id"] for each in found] == sorted({each["id"] for each in found})
+    made = [each for each in found if each["type"] == "ASSET_MATERIALIZATION"]
+    assert {(each["asset"], each["partition"]) for each in made} >= {("finra/otc_weekly", WEEK)}
+
+
+def test_what_is_launched_is_in_the_audit_and_bears_the_caller_s_name(api):
+    run_id = api.run("operations_sessions", tags={"ticket": "x-1"})
+    assert api.audited() == ("launchRun", "done", "the operator")
+    tags = api.services.instance.get_run_by_id(run_id).tags
+    assert (tags["user"], tags["ticket"]) == ("the operator", "x-1")
+    assert run_id in [run["run_id"] for run in api.get("/runs?user=the operator")["runs"]]
+
+
+def test_an_operator_may_not_launch_a_job_that_deletes(api):
+    problem = api.problem("POST", "/runs", json={"job": "operations_cleanup"})
+    assert (problem["status"], problem["category"]) == (403, "access")
+
+
+def test_who_follows_a_run_that_waits_hears_that_the_gateway_is_there(api):
+    job = defs.resolve_job_def("operations_sessions")
+    run = api.services.instance.create_run_for_job(job)
+    patient = replace(api.services, heartbeat_seconds=0.0, caller_of=lambda _: SOMEBODY)
+    app = Starlette(routes=routes(patient))
+    path = f"/api/v1/runs/{run.run_id}/logs"
+    sent = api.runner.run(_streamed(app, path, api.services.instance, run))
+    assert b"\n\n: still here\n\n" in sent
+    assert b'event: end\ndata: {"status": "CANCELED"}\n\n' in sent
+
+
+async def _streamed(app, path, instance, run) -> bytes:
+    """Return what is sent of a run's log, which is canceled after a heartbeat."""
+    sent, asked = bytearray(), [{"type": "http.request"}]
+
+    async def receive() -> Any:
+        return asked.pop() if asked else await asyncio.Event().wait()
+
+    async def send(message) -> None:
+        sent.extend(message.get("body", b""))
+        if b": still here" in sent and not instance.get_run_by_id(run.run_id).is_finished:
+            await asyncio.to_thread(instance.report_run_canceled, run)
+
+    scope = {
+        "type": "http",
+        "asgi": {"version": "3.0", "spec_version": "2.4"},
+        "method": "GET",
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": b"",
+        "headers": [],
+    }
+    await app(scope, receive, send)
+    return bytes(sent)
+
+
+def test_two_requests_with_one_key_at_once_launch_one_run(api):
+    body, key = {"job": "operations_sessions"}, {"Idempotency-Key": "at-once"}
+
+    async def both():
+        request = {"method": "POST", "url": f"{HOME}/api/v1/runs", "json": body}
+        headers = {"x-api-key": str(api.keys["operator"]), **key}
+        transport = httpx.ASGITransport(api.app)
+        async with httpx.AsyncClient(transport=transport, headers=headers) as client:
+            return await asyncio.gather(*(client.request(**request) for _ in range(3)))
+
+    launched = [answer.json() for answer in api.runner.run(both())]
+    assert len({each["run_id"] for each in launched}) == 1
+    assert sorted(each["is_repeated"] for each in launched) == [False, True, True]
