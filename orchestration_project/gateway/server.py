@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
+import dagster as dg
 import h11
 import uvicorn
 from starlette.routing import BaseRoute
@@ -15,8 +16,10 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from orchestration_project.domains.access.members import read_rules
 from orchestration_project.domains.access.sessions import Limits
+from orchestration_project.gateway import health, hooks, metrics
 from orchestration_project.gateway.api.opening import opened_api
 from orchestration_project.gateway.app import create_app
+from orchestration_project.gateway.counted import Counted
 from orchestration_project.gateway.guard import Doors
 from orchestration_project.gateway.headers import LOG as ACCESS_LOG
 from orchestration_project.gateway.limits import BODY_BYTES, HEADER_BYTES
@@ -69,28 +72,34 @@ def opened(settings: Settings, dagster: ASGIApp, host: str) -> Iterator[ASGIApp]
     """Give the gateway of these settings around ``dagster``.
 
     Raises:
-        ConfigurationError: OIDC_ROLES or the database cannot be used.
+        ConfigurationError: OIDC_ROLES, the sources of webhooks or the database cannot be used.
     """
     rules, clock = read_rules(settings.oidc_roles), Clock()
     limits = Limits(
         timedelta(minutes=settings.session_idle_minutes), timedelta(hours=settings.session_hours)
     )
-    with open_warehouse(settings) as warehouse:
+    with open_warehouse(settings) as warehouse, dg.DagsterInstance.get() as instance:
         domains = settings.oidc_allowed_domains.lower().split()
         access = Access(warehouse, clock, limits, rules, domains)
         secret = session_secret(settings)
         doors = Doors(access, Audit(warehouse, clock), place_of(settings, host), secret=secret)
         provider = _provider_routes(settings, doors, secret)
-        with opened_api(settings, warehouse, doors, dagster) as api:
-            yield create_app(
+        readiness = health.Readiness(health.probes_of(settings, instance))
+        measured = metrics.routes(metrics.parts_of(settings, warehouse, instance))
+        with (
+            hooks.opened_hooks(settings, warehouse) as taken,
+            opened_api(settings, warehouse, doors, dagster, instance) as api,
+        ):
+            app = create_app(
                 doors,
                 dagster,
                 has_provider=bool(provider),
-                public=[*provider],
-                private=[*api],
+                public=[*provider, *hooks.routes(taken), *health.routes(readiness)],
+                private=[*measured, *api],
                 is_open=settings.gateway_auth == "off",
                 origins=settings.api_allowed_origins.split(),
             )
+            yield Counted(app)
 
 
 def _provider_routes(settings: Settings, doors: Doors, secret: str) -> Sequence[BaseRoute]:

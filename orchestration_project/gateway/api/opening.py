@@ -22,15 +22,18 @@ from orchestration_project.settings import Settings
 
 @contextmanager
 def opened_api(
-    settings: Settings, warehouse: Warehouse, doors: Doors, dagster: ASGIApp
+    settings: Settings,
+    warehouse: Warehouse,
+    doors: Doors,
+    dagster: ASGIApp,
+    instance: dg.DagsterInstance,
 ) -> Iterator[Sequence[BaseRoute]]:
-    """Give the API's routes over the instance of DAGSTER_HOME; ``dagster`` is its web server."""
-    with dg.DagsterInstance.get() as instance:
-        services = services_of(settings, warehouse, doors, dagster, instance)
-        try:
-            yield routes(services)
-        finally:
-            services.threads.shutdown(cancel_futures=True)
+    """Give the API's routes over ``instance``; ``dagster`` is its web server."""
+    services = services_of(settings, warehouse, doors, dagster, instance)
+    try:
+        yield routes(services)
+    finally:
+        services.threads.shutdown(cancel_futures=True)
 
 
 def services_of(
