@@ -49,7 +49,7 @@ def test_pages_make_up_the_table_in_the_order_of_its_key(warehouse, limit):
     names = chosen.columns([])
     whole = warehouse.frame(page(chosen, names, [], cursor=None, limit=None), source_fields)
     found, cursor = [], None
-    while True:
+    while len(found) <= whole.height:
         statement = page(chosen, names, [], cursor=cursor, limit=limit)
         rows = warehouse.frame(statement, source_fields).rows(named=True)
         if not rows:

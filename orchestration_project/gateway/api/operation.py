@@ -127,7 +127,8 @@ async def _answer(operation: Operation, services: Services, request: Request) ->
     body = await _body(operation.body, request)
     call = Call(services, caller, query, body, request)
     async with asyncio.timeout(TIME_LIMIT_SECONDS):
-        found = await operation.handler(call)
+        # What was begun goes on: it may hold a lock, or launch, when it is not waited for any more.
+        found = await asyncio.shield(asyncio.ensure_future(operation.handler(call)))
     if isinstance(found, Response):
         return found
     headers = {"cache-control": "no-store"}
