@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from http import HTTPStatus
 
+from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.responses import PlainTextResponse
 from starlette.routing import BaseRoute, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -43,7 +44,12 @@ def create_app(
         default=Mutations(doors, dagster),
     )
     for_anybody.default = _not_found  # never Dagster, whatever is missing here
-    guard = Guard(doors, public=for_anybody, private=for_known, is_open=is_open)
+    guard = Guard(
+        doors,
+        public=ExceptionMiddleware(for_anybody),  # or a refusal that a route raises would be a 500
+        private=ExceptionMiddleware(for_known),
+        is_open=is_open,
+    )
     return Edge(AllowedOrigins(guard, origins), doors.place, doors.access.clock)
 
 

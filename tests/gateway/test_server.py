@@ -1,0 +1,74 @@
+"""The gateway as `gateway` and `ui` put it together: each part answers behind the same door."""
+
+import asyncio
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import dagster as dg
+import httpx
+import pytest
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp
+
+from orchestration_project.domains.access.roles import Role
+from orchestration_project.gateway.server import opened
+from orchestration_project.resources.access import Keys
+from orchestration_project.resources.clock import Clock
+from orchestration_project.resources.warehouse import Warehouse
+from orchestration_project.settings import Settings
+from tests.gateway.conftest import signed
+
+DELIVERY = {"X_GitHub_Delivery": "1", "X_GitHub_Event": "push"}
+
+
+@pytest.fixture
+def app(settings: Settings, warehouse: Warehouse) -> Iterator[ASGIApp]:
+    with (
+        dg.instance_for_test(),
+        opened(settings, PlainTextResponse("Dagster"), "127.0.0.1") as app,
+    ):
+        yield app
+
+
+@pytest.fixture
+def key(warehouse: Warehouse) -> str:
+    made = Keys(warehouse, Clock()).create(owner="I", role=Role.VIEWER, lasts=timedelta(days=1))
+    return str(made)
+
+
+def asked(app: ASGIApp, method: str, path: str, **how: Any) -> httpx.Response:
+    async def ask() -> httpx.Response:
+        transport = httpx.ASGITransport(app, client=("127.0.0.1", 5000))
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
+            return await client.request(method, path, **how)
+
+    return asyncio.run(ask())
+
+
+def test_a_delivery_needs_no_key_but_its_signature(app: ASGIApp):
+    body = b'{"a": 1}'
+    good = asked(app, "POST", "/hooks/git", content=body, headers=signed(body, **DELIVERY))
+    assert (good.status_code, good.json()) == (202, {"outcome": "stored"})
+    bad = signed(b"another", **DELIVERY)
+    refused = asked(app, "POST", "/hooks/git", content=body, headers=bad)
+    assert (refused.status_code, "signature" in refused.text) == (403, True)
+    assert asked(app, "POST", "/hooks/nobody", content=body).status_code == 404
+
+
+def test_what_is_measured_needs_a_key_and_whether_it_lives_does_not(app: ASGIApp, key: str):
+    assert asked(app, "GET", "/healthz").text == "ok"
+    assert "is_ready" in asked(app, "GET", "/readyz").json()
+    assert asked(app, "GET", "/metrics").status_code == 401
+    told = asked(app, "GET", "/metrics", headers={"X-API-Key": key})
+    assert told.status_code == 200
+    assert 'orchestration_gateway_requests_total{method="GET",route="metrics"' in told.text
+
+
+def test_the_api_and_dagster_are_for_who_is_known(app: ASGIApp, key: str):
+    for path in ("/api/v1/openapi.json", "/runs"):
+        assert asked(app, "GET", path).status_code == 401
+    known = {"X-API-Key": key}
+    document = asked(app, "GET", "/api/v1/openapi.json", headers=known)
+    assert document.json()["openapi"].startswith("3.")
+    assert asked(app, "GET", "/runs", headers=known).text == "Dagster"
