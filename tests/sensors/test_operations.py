@@ -126,7 +126,7 @@ def test_a_run_that_holds_a_partition_back_is_told_once_with_reason_and_links(
 ):
     result = load(instance, *GOOD)
     assert not result.success
-    title = f"finra_otc_weekly: 1 of 3 partitions held back: {HELD_BACK}"
+    title = f"finra_otc_weekly: 1 of 3 partitions did not land: {HELD_BACK}"
     landed = f"info: Landed: {GOOD[0]}, {GOOD[1]}."
     assert watch.look() == f"Looked at 1 ended runs. error: {title}. {landed}"
     assert watch.deliver() == "Sent 2 alerts; still waiting: none."

@@ -47,6 +47,9 @@ from orchestration_project.tables.finra import (
 from orchestration_project.tables.spine import captures
 
 SHOWN_OF_A_FAILURE = ("partition_key", "expected", "found", "offenders", "group_id", "run_id")
+KEYS_NAMED = 5
+"""Of partitions that fail a check, in the line that alerts quote."""
+
 SEVERITY = dict.fromkeys(AUDITS, dg.AssetCheckSeverity.ERROR) | dict.fromkeys(
     WARNINGS, dg.AssetCheckSeverity.WARN
 )
@@ -131,6 +134,9 @@ def _check_result(verdict: Verdict) -> dg.AssetCheckResult:
     if len(verdict.limits) == 1:  # Record-Total differs from partition to partition
         metadata["limit"] = verdict.limits[0]
     if offenders:
+        keys = sorted({str(failure["partition_key"]) for failure in verdict.failed})
+        more = len(keys) - KEYS_NAMED
+        metadata["failed"] = ", ".join(keys[:KEYS_NAMED]) + (f" and {more} more" * (more > 0))
         metadata["failures"] = dg.MetadataValue.table(offenders)
     return dg.AssetCheckResult(
         asset_key=OTC_WEEKLY,

@@ -218,7 +218,7 @@ def _title(run: EndedRun, kind: str, partitions: Sequence[str], assets: Sequence
         failed = [f"{each.asset} {each.name}" for each in run.checks if not each.passed]
         return f"Check failed: {listed(failed)}"
     if kind == "held_back":
-        return f"{name}: {len(partitions)} of {len(run.partitions)} partitions held back: " + (
+        return f"{name}: {len(partitions)} of {len(run.partitions)} partitions did not land: " + (
             listed(partitions)
         )
     what = "failed" if run.has_started else "never started"
