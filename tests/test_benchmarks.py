@@ -43,6 +43,7 @@ def smoke(folder: Path, *names: str) -> list[dict]:
     return lines
 
 
+@pytest.mark.slow
 def test_each_side_lands_the_same_rows_and_every_measure_has_its_lines(tmp_path):
     lines = smoke(tmp_path, *QUICK)
     assert len(lines) == sum(QUICK.values())

@@ -1,6 +1,7 @@
 """Moving to another database, as a person does it over the demo."""
 
 import psycopg
+import pytest
 
 from tests import databases, programs
 
@@ -8,6 +9,7 @@ RUN = ("orchestration_project", "run", "--weeks", "1")
 COPY = ("orchestration_project", "copy-database", "--to")
 
 
+@pytest.mark.slow
 def test_after_a_move_to_postgresql_the_next_run_says_that_nothing_changed(state_dir, postgres_url):
     assert programs.run(state_dir, *RUN)[0] == 0
     before = databases.contents(databases.sqlite_url(state_dir))

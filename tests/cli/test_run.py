@@ -36,6 +36,7 @@ def test_the_weeks_are_landed_and_a_second_run_changes_nothing_and_says_so(state
     assert databases.contents(databases.sqlite_url(state_dir)) == before
 
 
+@pytest.mark.slow
 def test_a_held_back_week_fails_the_command_and_the_other_weeks_land(state_dir):
     status, output, _ = programs.run(state_dir, *RUN, "9", DEMO_ROWS_PER_WEEK="6000")
     assert status == 1
@@ -141,6 +142,7 @@ def test_bad_lines_are_kept_as_rejects_with_their_record_and_reason(state_dir):
     assert found == [("blank_symbol", 2), ("impossible_date", 1), ("missing_venue", 1)]
 
 
+@pytest.mark.slow
 def test_a_database_of_demo_data_refuses_real_data(state_dir, tmp_path):
     url = databases.sqlite_url(tmp_path, "shared")
     assert programs.run(state_dir, *RUN, "1", DATABASE_URL=url)[0] == 0
@@ -211,6 +213,7 @@ def test_weeks_that_are_no_partitions_are_left_out_by_name(state_dir, tmp_path):
     assert "[ 1/1] OTCE|2025-11-10: 1 rows added" in output
 
 
+@pytest.mark.slow
 def test_reset_deletes_the_state_only_after_a_yes(state_dir):
     assert programs.run(state_dir, *RUN, "1")[0] == 0
     assert programs.run(state_dir, "orchestration_project", "reset")[0] == 1

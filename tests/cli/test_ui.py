@@ -160,6 +160,7 @@ def test_sigterm_while_it_starts_leaves_no_process(tmp_path):
     assert is_gone(ui.state_dir)
 
 
+@pytest.mark.slow
 def test_kill_9_of_it_leaves_no_process_and_frees_the_state_dir(tmp_path):
     ui = Ui(tmp_path / "state")
     ui.announcement()
@@ -184,6 +185,7 @@ def test_the_death_of_one_program_ends_all_and_shows_its_last_words(tmp_path):
     assert is_gone(ui.state_dir)
 
 
+@pytest.mark.slow
 def test_the_death_of_the_process_that_holds_the_code_ends_all(tmp_path):
     ui = Ui(tmp_path / "state")
     ui.announcement()

@@ -41,15 +41,19 @@ from orchestration_project.tables.operations import (
 from orchestration_project.tables.spine import inbox
 from tests.gateway.conftest import Client
 
-NOW = datetime.now(UTC)  # noqa: TID251 - what is aged is aged by the machine's clock
 HOUR = timedelta(hours=1)
+
+
+def now() -> datetime:
+    """Return the machine's time, by which what is aged is aged."""
+    return datetime.now(UTC)  # noqa: TID251 - see above
 
 
 def filled(table, **given):
     """Return an insert whose other columns have a value that nobody asks for."""
-    usual = {"TEXT": "x", "BIGINT": 0, "DATETIME": NOW, "DOUBLE": 0.0}
+    usual = {"TEXT": "x", "BIGINT": 0, "DATETIME": now(), "DOUBLE": 0.0}
     others = {
-        column.name: None if column.nullable else usual.get(str(column.type), NOW)
+        column.name: None if column.nullable else usual.get(str(column.type), now())
         for column in table.columns
     }
     return insert(table).values(**{**others, **given})
@@ -89,10 +93,10 @@ def test_runs_rows_and_durations_are_those_of_the_ledger(warehouse, scrape):
     lines = {"rows_in": 12, "rows_landed": 10, "rows_rejected": 2}
     with warehouse.writing() as connection:
         for number in range(20):
-            ended = {"ended_at": NOW - HOUR, "duration_seconds": float(number)}
+            ended = {"ended_at": now() - HOUR, "duration_seconds": float(number)}
             connection.execute(run(f"a{number}", "SUCCESS", **ended, **lines))
-        connection.execute(run("b", "FAILURE", ended_at=NOW - HOUR, duration_seconds=100.0))
-        long_ago = {"ended_at": NOW - 25 * HOUR, "duration_seconds": 9999.0}
+        connection.execute(run("b", "FAILURE", ended_at=now() - HOUR, duration_seconds=100.0))
+        long_ago = {"ended_at": now() - 25 * HOUR, "duration_seconds": 9999.0}
         connection.execute(run("c", "FAILURE", **long_ago))
         connection.execute(run("d", "STARTED"))
     found = scrape()
@@ -113,7 +117,7 @@ def test_the_inbox_has_a_depth_for_each_state_and_the_age_of_what_waits_longest(
             connection.execute(
                 update(inbox)
                 .where(inbox.c.delivery_id == delivery_id)
-                .values(state=state, received_at=NOW - age * HOUR)
+                .values(state=state, received_at=now() - age * HOUR)
             )
     found = scrape()
     assert {key[2]: n for key, n in found.items() if key[0] == "inbox_deliveries"} == {
@@ -125,12 +129,12 @@ def test_the_inbox_has_a_depth_for_each_state_and_the_age_of_what_waits_longest(
 
 
 def test_alerts_and_how_late_assets_are_come_from_their_tables(warehouse, scrape):
-    tower = {"window_hours": 24, "looked_at": NOW - HOUR}
+    tower = {"window_hours": 24, "looked_at": now() - HOUR}
     with warehouse.writing() as connection:
         for alert, state in (("1", "delivered"), ("2", "pending"), ("3", "pending")):
             row = {"alert_id": alert, "channel": "mailto-1", "state": state}
             connection.execute(filled(operations_alert_deliveries, **row))
-        late = {"asset": "finra/a", "last_landed_at": NOW - 30 * HOUR, "hours_late": 5.0}
+        late = {"asset": "finra/a", "last_landed_at": now() - 30 * HOUR, "hours_late": 5.0}
         connection.execute(filled(operations_control_tower, **tower, **late))
         connection.execute(filled(operations_control_tower, **tower, asset="finra/b"))
         connection.execute(filled(operations_control_tower, **tower, asset=""))
@@ -152,7 +156,7 @@ def test_requests_of_all_processes_to_a_source_are_counted_and_its_breaker_is_se
         tally.add("200", is_retry=False)
         tally.add("503", is_retry=True)
         tally.close()
-    breaker = Breaker(folder / "finra_breaker.sqlite", failures=1, open_seconds=60, now=lambda: NOW)
+    breaker = Breaker(folder / "finra_breaker.sqlite", failures=1, open_seconds=60, now=now)
     assert scrape()["source_breaker_open", "finra"] == 0
     breaker.failed("status 503")
     breaker.close()
@@ -179,7 +183,7 @@ def test_queue_heartbeats_and_ticks_are_those_that_dagster_stored(instance, scra
         dg.JobDefinition(name="j", graph_def=dg.GraphDefinition(name="j", node_defs=[])),
         status=dg.DagsterRunStatus.STARTED,
     )
-    instance.add_daemon_heartbeat(DaemonHeartbeat(NOW.timestamp() - 90, "SENSOR", "x", None))
+    instance.add_daemon_heartbeat(DaemonHeartbeat(now().timestamp() - 90, "SENSOR", "x", None))
     state = sensor_state("events_on_webhook")
     instance.add_instigator_state(state)
     for age, status in ((7200, TickStatus.FAILURE), (600, TickStatus.SKIPPED)):
@@ -189,7 +193,7 @@ def test_queue_heartbeats_and_ticks_are_those_that_dagster_stored(instance, scra
                 state.instigator_name,
                 InstigatorType.SENSOR,
                 status,
-                NOW.timestamp() - age,
+                now().timestamp() - age,
                 selector_id=state.selector_id,
                 error=SerializableErrorInfo("x", [], None)
                 if status == TickStatus.FAILURE
