@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
 from typing import IO, Any
@@ -86,6 +87,13 @@ def run(state_dir: Path, *arguments: str, **environment: str) -> tuple[int, str,
 def processes_of(state_dir: Path) -> list[psutil.Process]:
     """Return every process on the machine that was given this STATE_DIR and still runs."""
     return [process for process in psutil.process_iter() if _was_given(process, state_dir)]
+
+
+def kill_all_of(state_dir: Path) -> None:
+    """Kill them; who ends meanwhile has ended."""
+    for process in processes_of(state_dir):
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
 
 
 def _was_given(process: psutil.Process, state_dir: Path) -> bool:

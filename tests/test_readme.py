@@ -26,8 +26,7 @@ def dagster_commands() -> list[str]:
 def state_dir(tmp_path_factory):
     folder = tmp_path_factory.mktemp("readme") / "state"
     yield folder
-    for process in programs.processes_of(folder):
-        process.kill()
+    programs.kill_all_of(folder)
 
 
 def test_the_readme_names_three_ways_of_dagsters_own_to_load_partitions():

@@ -42,5 +42,4 @@ def state_dir(tmp_path: Path) -> Iterator[Path]:
     """A STATE_DIR whose programs end with the test."""
     folder = tmp_path / "state"
     yield folder
-    for process in programs.processes_of(folder):
-        process.kill()
+    programs.kill_all_of(folder)

@@ -252,7 +252,7 @@ CASES: Mapping[str, Case] = {
         lambda place: place.receive_later(),
         (
             "alerts would not reach everybody; found json-1 takes no connection: ",
-            "check these entries of ALERT_URLS, and their services",
+            "check these settings, their services, and the rules",
         ),
         (),
         frozenset(),

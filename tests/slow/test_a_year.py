@@ -85,8 +85,11 @@ class Daemon:
 
 
 @pytest.fixture
-def year(demo_settings, monkeypatch):
+def year(demo_settings, monkeypatch, tmp_path):
     """Sizes and names of what happened; the clock stands at the end of the year."""
+    rules = tmp_path / "alerts.yaml"
+    rules.write_text("rules: [{name: one by one, digest_above: 999}]")
+    monkeypatch.setenv("ALERT_RULES", str(rules))
     monkeypatch.setenv("DEMO_ROWS_PER_WEEK", "600")
     monkeypatch.setenv("DEMO_IDLE_SECONDS", "30")
     with dg.instance_for_test() as instance, http_receiver() as hook:

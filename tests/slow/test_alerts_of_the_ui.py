@@ -36,8 +36,7 @@ def ended_at_last(state_dir: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        for process in programs.processes_of(state_dir):
-            process.kill()
+        programs.kill_all_of(state_dir)
 
 
 def daemon_of(process) -> psutil.Process:

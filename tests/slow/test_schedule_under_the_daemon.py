@@ -40,8 +40,7 @@ def port(tmp_path):
         for service in (("dagster._daemon", "run"), ("dagster_webserver", "-p", str(free)))
     ]
     yield free
-    for process in programs.processes_of(state_dir):
-        process.kill()
+    programs.kill_all_of(state_dir)
     for service in started:
         service.communicate()
 

@@ -49,8 +49,7 @@ class Daemon:
         )
 
     def kill(self) -> None:
-        for process in programs.processes_of(self.state_dir):
-            process.kill()
+        programs.kill_all_of(self.state_dir)
         self._started.wait()
 
 
