@@ -88,8 +88,6 @@ def _check(inventory: Inventory) -> dg.AssetCheckResult:
         metadata={
             **{f"{problem}_count": len(names) for problem, names in wrong.items()},
             "read_count": inventory.read_count,
-            "examples": table_of(
-                pl.DataFrame(shown, {"problem": pl.String, "artifact": pl.String})
-            ),
+            "examples": table_of(pl.DataFrame(shown, PROBLEMS)),
         },
     )
