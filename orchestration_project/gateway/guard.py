@@ -16,12 +16,13 @@ from starlette.responses import RedirectResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from orchestration_project.domains.access.roles import Principal, Role
-from orchestration_project.errors import OrchestrationError
+from orchestration_project.errors import OrchestrationError, TransientError
 from orchestration_project.gateway.limits import Crowd
 from orchestration_project.gateway.refusal import Refusal
 from orchestration_project.gateway.request import (
     CURRENT,
     REQUEST_ID,
+    STILL_KNOWN,
     Place,
     address_of,
     header_of,
@@ -40,8 +41,9 @@ PUBLIC_PATHS = frozenset(
 PUBLIC_PREFIXES = ("/hooks/",)
 """Whatever lies below verifies by itself who sent it."""
 
-RECHECK_SECONDS = 10
-"""A websocket outlives the request that opened it: that often it is asked whether it still may."""
+RECHECK_SECONDS = 5
+"""What goes on after its request was let in, a websocket or a log that is followed, is asked that
+often whether it still may."""
 
 THREADS = 8
 """Of their own: a crowd of slow GraphQL queries shall not keep anybody from logging in or out."""
@@ -162,6 +164,7 @@ class Guard:
                 return await _to_login(scope)(scope, receive, send)
             raise
         CURRENT.set(found.principal)
+        scope[STILL_KNOWN] = partial(self._is_still, found.principal, scope)
         self._doors.note(found)
         changes = scope["type"] == "websocket" or scope["method"] not in ("GET", "HEAD")
         if changes:
@@ -214,7 +217,7 @@ class Guard:
     async def _is_still(self, principal: Principal, scope: Scope) -> bool:
         try:
             return (await self._who(scope)).principal == principal
-        except Refusal:
+        except (Refusal, TransientError):  # who cannot be looked up comes again when they can
             return False
 
 
