@@ -1,39 +1,22 @@
 """What a source's answer says of each day, as exact text: nothing coerced, nothing dropped.
 
-Alpha Vantage's JSON, Yahoo's chart, CSV and Parquet, told apart by what they are. What the numbers
-mean is as the source has it: a chart's prices are those after all later splits, Alpha Vantage's are
-those of the day.
+What the numbers mean is as the source has it: a chart's prices are those after all later splits,
+Alpha Vantage's are those of the day, a file's are its owner's.
 """
 
 import polars as pl
 
 from orchestration_project.contracts import Part, SourceName
+from orchestration_project.domains.prices.alpha_vantage import read_series
+from orchestration_project.domains.prices.chart import read_chart
+from orchestration_project.domains.prices.days import ANSWER_SCHEMA, VALUES
+from orchestration_project.domains.prices.tabular import PARQUET, read_csv, read_parquet
 
-VALUES = (
-    "trade_date",
-    "open",
-    "high",
-    "low",
-    "close",
-    "adjusted_close",
-    "volume",
-    "dividend",
-    "split_ratio",
-)
-"""What is read of each day, all as text; null where a format has none or says null."""
-
-ANSWER_SCHEMA = {
-    "part_number": pl.Int64(),
-    "line_number": pl.Int64(),
-    "symbol": pl.String(),
-    **dict.fromkeys(VALUES, pl.String()),
-}
-"""``line_number`` counts the days of an answer from 1, in its order; of CSV the lines, the header
-included. ``symbol`` is the vendor's spelling where the answer says whose prices they are, else null."""
+CHART = b'"chart"'
 
 
 def read_answer(source: SourceName, part: Part) -> pl.DataFrame:
-    """Return one row for each day that the answer speaks of, by `ANSWER_SCHEMA`.
+    """Return one row for each day that the answer speaks of, by `ANSWER_SCHEMA`, in its order.
 
     A ``split_ratio`` is new shares for each old one, "1" without a split; a ``dividend`` is dollars
     a share, "0" without one. Of a chart, whose numbers are binary fractions (189.83999633789062),
@@ -42,7 +25,13 @@ def read_answer(source: SourceName, part: Part) -> pl.DataFrame:
     Raises:
         SourceError: It is no such answer: a refusal, a web page, broken or contradictory.
     """
-    raise NotImplementedError(f"{source} {part.part_number}")
+    body = part.body
+    if source == "files":
+        days = read_parquet(body) if body.startswith(PARQUET) else read_csv(body)
+    else:  # the demo speaks as either vendor
+        days = read_chart(body) if CHART in body[:200] else read_series(body)
+    placed = days.with_columns(part_number=pl.lit(part.part_number, pl.Int64))
+    return placed.select(list(ANSWER_SCHEMA))
 
 
 def with_records(rejects: pl.DataFrame) -> pl.DataFrame:

@@ -1,8 +1,9 @@
 """How many requests a vendor still grants today, held across all processes and their restarts."""
 
 from collections.abc import Callable
-from datetime import datetime, time, timedelta
+from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from orchestration_project.errors import TransientError
@@ -26,7 +27,7 @@ class QuotaEndedError(TransientError):
     ``resumes_at`` is the moment, in UTC, at which its next day begins.
     """
 
-    def __init__(self, what: str, *, resumes_at: datetime, **said: str) -> None:
+    def __init__(self, what: str, *, resumes_at: datetime, **said: Any) -> None:
         super().__init__(what, **said)
         self.resumes_at = resumes_at
 
@@ -34,30 +35,38 @@ class QuotaEndedError(TransientError):
 class Quota:
     """At most ``requests_per_day`` in a vendor's day, over all processes that share ``path``.
 
-    Counts what leaves, not what succeeds: so does the vendor.
+    Counts what leaves, not what succeeds: so does the vendor. None: as many as one likes, until the
+    vendor says otherwise.
     """
 
     def __init__(
-        self, path: Path, *, requests_per_day: int, vendor: str, now: Callable[[], datetime]
+        self,
+        path: Path,
+        *,
+        vendor: str,
+        requests_per_day: int | None,
+        now: Callable[[], datetime],
     ) -> None:
         self._state = SharedState(path, schema=SCHEMA)
-        self._requests_per_day = requests_per_day
         self._vendor = vendor
+        self._requests_per_day = requests_per_day
         self._now = now
 
     @property
-    def left(self) -> int:
-        """Requests that may still leave today."""
-        with self._state.writing() as connection:
-            row = connection.execute(
-                "SELECT request_count, is_over FROM quota WHERE vendor_day = ?", (self._today(),)
-            ).fetchone()
+    def left(self) -> int | None:
+        """Requests that may still leave today; None: as many as one likes."""
+        row = self._state.row(
+            "SELECT request_count, is_over FROM quota WHERE vendor_day = ?", self._today()
+        )
         count, is_over = row or (0, 0)
-        return 0 if is_over else max(self._requests_per_day - count, 0)
+        if is_over:
+            return 0
+        return None if self._requests_per_day is None else max(self._requests_per_day - count, 0)
 
     def resumes_at(self) -> datetime:
         """Return when the vendor's next day begins, in UTC."""
-        return _next_day(self._now())
+        tomorrow = self._now().astimezone(VENDOR_ZONE).date() + timedelta(days=1)
+        return datetime.combine(tomorrow, time(), VENDOR_ZONE).astimezone(UTC)
 
     def take(self) -> None:
         """Count a request that is about to leave.
@@ -65,17 +74,17 @@ class Quota:
         Raises:
             QuotaEndedError: Today's are used up.
         """
+        today = self._today()
         with self._state.writing() as connection:
-            today = self._today()
+            connection.execute("DELETE FROM quota WHERE vendor_day < ?", (today,))
             connection.execute("INSERT OR IGNORE INTO quota VALUES (?, 0, 0)", (today,))
             taken = connection.execute(
                 "UPDATE quota SET request_count = request_count + 1 "
-                "WHERE vendor_day = ? AND request_count < ? AND NOT is_over",
+                "WHERE vendor_day = ? AND NOT is_over AND request_count < coalesce(?, 1 << 60)",
                 (today, self._requests_per_day),
             )
-            connection.execute("DELETE FROM quota WHERE vendor_day < ?", (today,))
         if not taken.rowcount:
-            raise self.ended("as many requests were sent today, or the vendor said so")
+            raise self.ended("as many were sent today, or the vendor said so")
 
     def close_for_today(self) -> None:
         """Note that the vendor says that today's are used up: elsewhere, with the same key."""
@@ -88,13 +97,14 @@ class Quota:
     def ended(self, found: str) -> QuotaEndedError:
         """Return the error that says when it goes on."""
         resumes_at = self.resumes_at()
+        limit = self._requests_per_day
         return QuotaEndedError(
-            f"{self._vendor}'s requests of today are used up",
+            f"{self._vendor} grants no more requests today",
             resumes_at=resumes_at,
-            expected=f"at most {self._requests_per_day} a day",
+            retry_in_seconds=(resumes_at - self._now()).total_seconds(),
+            expected="no limit" if limit is None else f"{limit} requests a day",
             found=found,
-            remedy=f"nothing: what is missing can be had from {resumes_at:%Y-%m-%d %H:%M} UTC on; "
-            "a premium key has no such limit",
+            remedy=f"nothing: what is missing can be had from {resumes_at:%Y-%m-%d %H:%M} UTC on",
         )
 
     def close(self) -> None:
@@ -103,9 +113,3 @@ class Quota:
 
     def _today(self) -> str:
         return self._now().astimezone(VENDOR_ZONE).date().isoformat()
-
-
-def _next_day(now: datetime) -> datetime:
-    """Return the vendor's next midnight after ``now``, in UTC."""
-    tomorrow = now.astimezone(VENDOR_ZONE).date() + timedelta(days=1)
-    return datetime.combine(tomorrow, time(), VENDOR_ZONE).astimezone(now.tzinfo)

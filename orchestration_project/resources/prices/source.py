@@ -38,8 +38,8 @@ class PriceSource(Protocol):
         """Return how the source spells our ``symbol``; None: nobody knows, and nobody guesses."""
         ...
 
-    def ready(self) -> None:
-        """Make sure, cheaply and at no cost of quota, that the source can be asked.
+    def ready(self) -> str:
+        """Make sure, cheaply and at no cost of quota, that the source can be asked; say what was seen.
 
         Raises:
             OrchestrationError: It cannot; says what to do.
