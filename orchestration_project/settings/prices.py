@@ -1,0 +1,85 @@
+"""Where daily prices come from, and of which symbols."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, SecretStr, ValidationInfo, field_validator
+from pydantic_settings import BaseSettings
+
+from orchestration_project.settings.values import from_root
+
+PricesSource = Literal["demo", "alpha_vantage", "yahoo", "files"]
+
+
+class PricesSettings(BaseSettings):
+    """Daily prices."""
+
+    prices_source: PricesSource | None = Field(
+        None,
+        description="Where prices come from: the embedded demo, a vendor, or a folder; default: "
+        "the demo where FINRA's data is the demo's, else none.",
+    )
+    prices_files_dir: Path | None = Field(
+        None, description="Folder of prices, CSV or Parquet: a file for each symbol, or one of all."
+    )
+    prices_symbols: str = Field(
+        "",
+        description="Symbols as FINRA spells them, with blanks between, whose prices are wanted; "
+        "default: those with most OTC volume.",
+    )
+    prices_universe_size: int = Field(
+        25,
+        ge=1,
+        description="How many those are: as many as Alpha Vantage grants a free key a day.",
+    )
+    prices_universe_weeks: int = Field(
+        4, ge=1, description="Over how many of the latest weeks of each tier the volume is summed."
+    )
+    prices_symbols_file: Path = Field(
+        Path("prices.yaml"),
+        description="The file that says how vendors spell symbols for which there is no rule.",
+    )
+    alpha_vantage_api_url: str = Field(
+        "https://www.alphavantage.co", description="Base URL of Alpha Vantage."
+    )
+    alpha_vantage_api_key: SecretStr | None = Field(
+        None, description="The key; needed when PRICES_SOURCE=alpha_vantage."
+    )
+    alpha_vantage_is_premium: bool = Field(
+        default=False,
+        description="Whether the key is a premium one: adjusted prices, long histories, and no "
+        "limit of requests a day.",
+    )
+    alpha_vantage_requests_per_day: int = Field(
+        25, ge=1, description="What a free key is granted, counted over all processes."
+    )
+    alpha_vantage_requests_per_second: int = Field(
+        1, ge=1, description="The same a second; a premium key has as many as its plan says."
+    )
+    yahoo_api_url: str = Field(
+        "https://query1.finance.yahoo.com", description="Base URL of Yahoo's chart."
+    )
+    yahoo_requests_per_second: int = Field(
+        2, ge=1, description="Yahoo names no limit, and turns away who asks much faster."
+    )
+
+    @field_validator("prices_files_dir")
+    @classmethod
+    def _needed_for_price_files(cls, value: Path | None, info: ValidationInfo) -> Path | None:
+        if value is None and info.data.get("prices_source") == "files":
+            raise ValueError("needed when PRICES_SOURCE=files")
+        return value and from_root(value)
+
+    @field_validator("alpha_vantage_api_key")
+    @classmethod
+    def _needed_for_vendor(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        if value is None and info.data.get("prices_source") == "alpha_vantage":
+            raise ValueError("needed when PRICES_SOURCE=alpha_vantage")
+        return value
+
+    @property
+    def prices_symbols_path(self) -> Path | None:
+        """PRICES_SYMBOLS_FILE as an absolute path; None: nobody set it, and it is not there."""
+        path = from_root(self.prices_symbols_file)
+        is_own = self.prices_symbols_file != type(self).model_fields["prices_symbols_file"].default
+        return path if is_own or path.exists() else None
