@@ -2,7 +2,6 @@
 
 from orchestration_project.assets.prices.backfill import (
     PRICES_BACKFILL_JOB,
-    PRICES_BACKFILLING,
     launch_prices_backfill,
 )
 from orchestration_project.assets.prices.catalogue import (
@@ -19,7 +18,6 @@ __all__ = [
     "CORPORATE_ACTIONS",
     "DAILY",
     "MONTHS",
-    "PRICES_BACKFILLING",
     "PRICES_BACKFILL_JOB",
     "PRICES_LOADING",
     "RETURNS",

@@ -126,7 +126,7 @@ def daily(
     config: PricesLoad,
     clock: dg.ResourceParam[Clock],
     prices: dg.ResourceParam[PriceSource],
-    prices_second: dg.ResourceParam[PriceSource | None],
+    prices_second: dg.ResourceParam[PriceSource],
     settings: dg.ResourceParam[Settings],
     warehouse: dg.ResourceParam[Warehouse],
 ) -> Iterator[Told]:
@@ -147,7 +147,9 @@ def daily(
             force=config.force,
         )
 
-    report = Report(lambda news: _told(news, prices), checks=lambda: _check_results(warehouse))
+    report = Report[MonthNews](
+        lambda news: _told(news, prices), checks=lambda: _check_results(warehouse)
+    )
     pieces = Pieces(PriceLoad.pieces, by_month, "symbol")
     yield from each_partition(context, opened, report, pieces)
 
@@ -170,7 +172,7 @@ def _told(news: MonthNews, source: PriceSource) -> Mapping[dg.AssetKey, Mapping[
     return {
         CAPTURE: {
             "source": source.name,
-            "requests_of_the_run": news.request_count,
+            "captures_of_the_run": news.capture_count,
             "bytes_of_the_run": news.byte_count,
             **left,
         },

@@ -38,7 +38,7 @@ class MonthNews:
     replaced_count: int
     reject_count: int
     open: Sequence[SymbolMonth]
-    request_count: int
+    capture_count: int
     byte_count: int
 
     def __str__(self) -> str:
@@ -86,7 +86,7 @@ def _news(month: date, rows: Sequence[_Row]) -> MonthNews | None:
         replaced_count=sum(change.replaced.get(month, 0) for change in changes),
         reject_count=sum(each.rejects for each in figures),
         open=[row for _, row in rows if row.state != "landed"],
-        request_count=sum(each.captures for each in figures),
+        capture_count=sum(each.captures for each in figures),
         byte_count=sum(each.bytes for each in figures),
     )
 

@@ -110,8 +110,8 @@ def after(
     rows: list[SymbolMonth] = []
     for month in asked:
         before = known.get(month)
-        is_of_source = before is not None and before.source == source
-        landed = _latest(before.landed_through_date if is_of_source else None, through, month)
+        earlier = before.landed_through_date if before and before.source == source else None
+        landed = _latest(earlier, through, month)
         row = SymbolMonth(
             symbol=symbol,
             month_start=month,

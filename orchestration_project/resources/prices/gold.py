@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 
 import polars as pl
-from sqlalchemy import Connection, Select, Table, func, select
+from sqlalchemy import Connection, Table, func, select
 
 from orchestration_project.domains.prices.gold import ROWS_BEFORE, corporate_actions, returns
 from orchestration_project.resources.warehouse import Between, Derivation, Warehouse
@@ -36,6 +36,10 @@ MAKE: Mapping[Table, Callable[[pl.DataFrame, date], pl.DataFrame]] = {
 """Derived tables, and what makes their rows from a day on, from rows that begin earlier."""
 
 
+NEVER = (datetime.fromisoformat("1970-01-01T00:00:00+00:00"), None)
+"""When what was never derived was, and of what."""
+
+
 @dataclass(frozen=True)
 class DerivedPrices:
     """How many symbols were derived, and the rows of each table that were written."""
@@ -45,15 +49,14 @@ class DerivedPrices:
     seconds: float
 
 
-def outdated_symbols(warehouse: Warehouse) -> list[str]:
-    """Return the symbols of which something was delivered since they were derived."""
-    delivered = _fences(warehouse, prices_daily)
-    derived = {table: _fences(warehouse, table) for table in MAKE}
-    return sorted(
-        symbol
-        for symbol, (known_from, _) in delivered.items()
-        if any(made.get(symbol, (None, None))[1] != _version(known_from) for made in derived.values())
-    )
+def outdated_symbols(warehouse: Warehouse) -> dict[str, datetime]:
+    """Return the symbols of which something was delivered since they were derived, and when."""
+    versions = [_fences(warehouse, table) for table in MAKE]
+    return {
+        symbol: known_from
+        for symbol, (known_from, _) in sorted(_fences(warehouse, prices_daily).items())
+        if any(each.get(symbol, NEVER)[1] != _version(known_from) for each in versions)
+    }
 
 
 def derive_outdated(warehouse: Warehouse) -> DerivedPrices:
@@ -73,9 +76,7 @@ def derive_outdated(warehouse: Warehouse) -> DerivedPrices:
     return DerivedPrices(len(symbols), rows, time.monotonic() - started)
 
 
-def _fences(
-    warehouse: Warehouse, table: Table
-) -> dict[str, tuple[datetime, str | None]]:
+def _fences(warehouse: Warehouse, table: Table) -> dict[str, tuple[datetime, str | None]]:
     statement = select(fences.c.scope_key, fences.c.known_from, fences.c.source_version).where(
         fences.c.table_name == table.name
     )
@@ -112,14 +113,14 @@ def _derivation(connection: Connection, table: Table, symbol: str) -> Derivation
 
 def _changed_since(connection: Connection, symbol: str, before: str | None) -> date | None:
     """Return the first day whose price is another than that which was derived from, or None."""
-    seen = datetime.fromisoformat(before or "1970-01-01T00:00:00+00:00")
-    changed: tuple[Select[tuple[date]], ...] = (
-        select(func.min(_daily.trade_date)).where(_daily.symbol == symbol, _daily.known_from > seen),
-        select(func.min(_history.trade_date)).where(
-            _history.symbol == symbol, _history.known_to > seen
-        ),
+    seen = datetime.fromisoformat(before) if before else NEVER[0]
+    written = select(func.min(_daily.trade_date)).where(
+        _daily.symbol == symbol, _daily.known_from > seen
     )
-    days = [connection.execute(each).scalar() for each in changed]
+    replaced = select(func.min(_history.trade_date)).where(
+        _history.symbol == symbol, _history.known_to > seen
+    )
+    days = [connection.execute(each).scalar() for each in (written, replaced)]
     return min((day for day in days if day is not None), default=None)
 
 

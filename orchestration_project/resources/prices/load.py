@@ -136,8 +136,7 @@ class PriceLoad:
         Raises:
             OrchestrationError: One of them cannot be opened.
         """
-        open_now(self.warehouse, self.source)
-        self.source.ready()
+        open_now(self.warehouse, self.source, self.second)
 
     def pieces(self, partitions: Sequence[str]) -> Sequence[str]:
         """Return the symbols to be loaded for these months.
@@ -148,13 +147,13 @@ class PriceLoad:
         self.asked[:] = sorted(map(_month, partitions))
         return self.symbols()
 
-    def take(self, symbol: str) -> TakenPrices:
+    def take(self, key: str) -> TakenPrices:
         """Fetch and check what is missing of a symbol, if there is anything.
 
         Raises:
             OrchestrationError: As the source and the contract do; how it stands is noted.
         """
-        now = self.clock.now()
+        symbol, now = key, self.clock.now()
         days = days_of(self.asked, last_complete_session(now))
         if days is None:
             raise ConfigurationError(
@@ -182,12 +181,12 @@ class PriceLoad:
         except QuotaEndedError as error:
             return TakenPrices(symbol, days, Standing("waiting", error.what, error.resumes_at))
         except SourceError as error:
-            return TakenPrices(symbol, days, Standing("refused", str(error), now + REFUSED_FOR))
+            return TakenPrices(symbol, days, Standing("refused", _why(error), now + REFUSED_FOR))
         except ContractError as error:
-            self._note(symbol, days, Standing("refused", str(error)))
+            self._note(symbol, days, Standing("refused", _why(error)))
             raise
         except OrchestrationError as error:
-            self._note(symbol, days, Standing("waiting", str(error)))
+            self._note(symbol, days, Standing("waiting", _why(error)))
             raise
 
     def _taken(self, symbol: str, spelled: str, days: Days) -> TakenPrices:
@@ -304,7 +303,7 @@ class PriceLoad:
         try:
             return self.warehouse.land(order, intake.delivery, intake.prepared)
         except ContractError as error:
-            self._note(taken.symbol, taken.days, Standing("refused", str(error)))
+            self._note(taken.symbol, taken.days, Standing("refused", _why(error)))
             raise
 
     def _note(
@@ -401,6 +400,11 @@ def _change(*, replaced: pl.DataFrame, written: pl.DataFrame, kept: pl.DataFrame
         rows_by_month(written["trade_date"].to_list()),
         rows_by_month(replaced["trade_date"].to_list()),
     )
+
+
+def _why(error: OrchestrationError) -> str:
+    """Return what went wrong, without what differs from one look to the next."""
+    return f"{error.what}: {error.found}" if error.found else error.what
 
 
 def _behind(newest: date) -> Standing:
