@@ -1,5 +1,7 @@
 """What the embedded demo source makes up."""
 
+from typing import Literal
+
 from pydantic import Field
 from pydantic_settings import BaseSettings
 
@@ -16,3 +18,11 @@ class DemoSettings(BaseSettings):
         20, ge=0, description="Rate above which the demo answers 429; 0: no limit."
     )
     demo_idle_seconds: float = Field(900, gt=0, description="The demo ends after this long unused.")
+    demo_prices_vendor: Literal["yahoo", "alpha_vantage"] = Field(
+        "yahoo", description="As which vendor the demo is asked for prices."
+    )
+    demo_vendor_requests_per_day: int = Field(
+        25,
+        ge=0,
+        description="What the demo of Alpha Vantage grants a free key, one a second; 0: no limit.",
+    )

@@ -80,8 +80,8 @@ class HttpClient:
             share of up to the same again is added.
         breaker_failures: Failed requests in a row (all attempts each) that open the breaker.
         breaker_open_seconds: How long an open breaker refuses requests before one may try.
-        before_attempt: Called before each attempt leaves; its error, as of a quota that has ended, is
-            raised as it is.
+        before_attempt: Called before each attempt leaves; its error, as of a quota that has
+            ended, is raised as it is.
         is_throttled: Whether an answer's body says to come later, of a source that says so with a
             status of success; then it is tried again.
         asks_anyway: Whether to ask although the breaker is open, to find out how the system is; an

@@ -1,6 +1,6 @@
 """Alpha Vantage's daily prices: a request for each symbol, whatever the number of days."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from typing import NoReturn
 from urllib.parse import urlencode
@@ -9,7 +9,12 @@ from pydantic import SecretStr
 
 from orchestration_project.contracts import SourceName
 from orchestration_project.domains.prices.refusals import Refusal, refusal_of
-from orchestration_project.domains.prices.symbols import Overrides, vendor_symbol
+from orchestration_project.domains.prices.symbols import (
+    Mapped,
+    Overrides,
+    map_symbols,
+    vendor_symbol,
+)
 from orchestration_project.errors import ConfigurationError, SourceError
 from orchestration_project.resources.captures import Capture, Captures
 from orchestration_project.resources.clock import Clock
@@ -24,8 +29,8 @@ COMPACT = timedelta(days=130)
 """`outputsize=compact` holds the latest 100 sessions, which are never fewer days than these."""
 
 REMEDIES = {
-    "premium": "ask for the latest 100 sessions only, set ALPHA_VANTAGE_IS_PREMIUM=false for a free "
-    "key, or use a premium one; PRICES_SOURCE=yahoo or files have long histories too",
+    "premium": "with a free key set ALPHA_VANTAGE_IS_PREMIUM=false, and ask for the latest 100 "
+    "sessions alone; a premium key, and PRICES_SOURCE=yahoo or files, have longer histories",
     "unknown_symbol": "see whether it still trades, and under which symbol; the file that "
     "PRICES_SYMBOLS_FILE names can spell it otherwise, or leave it out",
 }
@@ -69,6 +74,10 @@ class AlphaVantage:
     def vendor_symbol(self, symbol: str) -> str | None:
         """Return Alpha Vantage's spelling, None where nobody knows it."""
         return vendor_symbol(symbol, VENDOR, self._overrides)
+
+    def mapped(self, symbols: Iterable[str]) -> Mapped:
+        """Return which symbols can be asked for, and why not the others."""
+        return map_symbols(symbols, VENDOR, self._overrides)
 
     def ready(self) -> str:
         """Say how many requests are left: to ask for anything would cost one.
