@@ -43,7 +43,7 @@ class PricesSettings(BaseSettings):
         "https://www.alphavantage.co", description="Base URL of Alpha Vantage."
     )
     alpha_vantage_api_key: SecretStr | None = Field(
-        None, description="The key; needed when PRICES_SOURCE=alpha_vantage."
+        None, description="The key, needed where alpha_vantage is asked."
     )
     alpha_vantage_is_premium: bool = Field(
         default=False,
