@@ -60,11 +60,12 @@ class Issue:
 
 @dataclass(frozen=True)
 class Transition:
-    """A step that an issue may take now, and the category of the status that it leads to."""
+    """A step that an issue may take now, and the status that it leads to."""
 
     transition_id: str
     name: str
     to_category: StatusCategory
+    to_name: str = ""
 
 
 @dataclass(frozen=True)
