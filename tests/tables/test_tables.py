@@ -8,7 +8,7 @@ from sqlalchemy import Table
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.schema import CreateTable
 
-from orchestration_project.tables import access, finra, operations, spine, webhooks
+from orchestration_project.tables import access, finra, operations, saas, spine, webhooks
 from orchestration_project.tables.kinds import (
     METADATA,
     SQLITE_TIMESTAMP,
@@ -23,6 +23,7 @@ MODULES = {
     "events": webhooks,
     "finra": finra,
     "operations": operations,
+    "saas": saas,
     "spine": spine,
 }
 TABLES = list(METADATA.tables.values())
@@ -54,6 +55,7 @@ def test_these_are_the_tables():
         "finra_venue_week",
         "inbox",
         "landings",
+        "leases",
         "operations_alert_deliveries",
         "operations_alerts",
         "operations_control_tower",
@@ -64,7 +66,14 @@ def test_these_are_the_tables():
         "operations_runs",
         "operations_steps",
         "operations_verified_configs",
+        "outbox",
         "rejects",
+        "saas_audit_log",
+        "saas_dead_letters",
+        "saas_field_mappings",
+        "saas_routing_rules",
+        "saas_source_states",
+        "saas_ticks",
         "source_fields",
     ]
 

@@ -1,1 +1,1 @@
-"""Reconciliation: what the two systems can do, and how one is brought into agreement with the other."""
+"""Reconciliation: what both systems can do, and how they are brought into agreement."""
