@@ -230,7 +230,7 @@ class Applier:
             )
             .values(
                 state=end.state,
-                attempt_count=outbox.c.attempt_count + (end.state != "done"),
+                attempt_count=outbox.c.attempt_count + int(end.state != "done"),
                 reason=end.reason,
                 due_at=now + end.wait,
                 changed_at=now,

@@ -27,8 +27,12 @@ class Edited:
 def rules_in_effect(connection: Connection) -> RuleSet:
     """Return the rules in effect."""
     wanted = select(saas_routing_rules).where(RULES.is_active)
+    is_of_it = and_(
+        RULES.rule_id == MAPPINGS.rule_id, RULES.version_number == MAPPINGS.version_number
+    )
+    of_active = select(saas_field_mappings).join(saas_routing_rules, is_of_it)
     mappings: dict[tuple[str, int], list[dict[str, str]]] = {}
-    for each in connection.execute(select(saas_field_mappings)):
+    for each in connection.execute(of_active.where(RULES.is_active)):
         mapping = {name: getattr(each, name) for name in ("target_field", "source_type", "value")}
         mappings.setdefault((each.rule_id, each.version_number), []).append(mapping)
     return RuleSet.of(
