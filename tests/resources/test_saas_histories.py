@@ -56,7 +56,6 @@ def test_both_sides_agree_without_a_second_issue_or_a_lost_update(
     @given(HISTORIES)
     def each(steps):
         history = History(warehouse, clock, f"peopleforce{next(names)}")
-        print(steps)
         history.live(steps)
         history.settle()
 
