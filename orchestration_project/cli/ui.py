@@ -55,7 +55,11 @@ def main(arguments: Sequence[str]) -> int:
         require_safe(settings, options.host)
         _refuse_taken(options.host, options.port)
         _prepare(home)
-        environment = child_environment(DAGSTER_HOME=str(home), PYTHONPATH=str(PROJECT_ROOT))
+        environment = child_environment(
+            DAGSTER_HOME=str(home),
+            PYTHONPATH=str(PROJECT_ROOT),
+            UI_URL=_ui_url(settings, options.port),
+        )
         services = Services(
             folder=home, logs=state_folder(settings, "logs"), environment=environment, lock=lock
         )
@@ -72,6 +76,12 @@ def main(arguments: Sequence[str]) -> int:
                 raise
     retire_demo(settings)
     return 0
+
+
+def _ui_url(settings: Settings, port: int) -> str:
+    """Return UI_URL; where nobody set it, alerts link to the port that is served."""
+    default = Settings.model_fields["ui_url"].default
+    return settings.ui_url if settings.ui_url != default else f"http://127.0.0.1:{port}"
 
 
 def _parser() -> argparse.ArgumentParser:
