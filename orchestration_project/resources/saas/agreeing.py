@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from orchestration_project.domains.saas.intents import Intent, completion, fields_of, merged
-from orchestration_project.domains.saas.records import FieldSpec, Issue
+from orchestration_project.domains.saas.records import Issue
 from orchestration_project.domains.saas.transitions import MOST_STEPS, next_step
 from orchestration_project.domains.saas.values import values_of
 from orchestration_project.errors import ContractError
@@ -42,38 +42,12 @@ class Agreement:
         self.entries.append(Entry(self.entity, operation, self.target_key, detail))
 
 
-class Known:
-    """What the target says of forms and people, asked once a run."""
-
-    def __init__(self, target: TargetSystem) -> None:
-        self._target = target
-        self._specs: dict[tuple[str, str], Mapping[str, FieldSpec]] = {}
-        self._accounts: dict[str, str | None] = {}
-
-    def specs(self, project: str, issue_type: str) -> Mapping[str, FieldSpec]:
-        """Return the fields of an issue type by id."""
-        place = project, issue_type
-        if place not in self._specs:
-            found = self._target.create_fields(project, issue_type)
-            self._specs[place] = {each.field_id: each for each in found}
-        return self._specs[place]
-
-    def account(self, email: str) -> str | None:
-        """Return the account of exactly this e-mail address, None if none or several have it."""
-        name = email.casefold()
-        if name not in self._accounts:
-            user = self._target.user_by_email(email)
-            self._accounts[name] = user.account_id if user and user.is_active else None
-        return self._accounts[name]
-
-
 @dataclass(frozen=True)
 class Both:
-    """Both systems, what is known of the target, and what is called before each write."""
+    """Both systems, and what is called before each write and once an issue was made."""
 
     source: SourceSystem
     target: TargetSystem
-    known: Known
     before_write: Callable[[], None]
     created: Callable[[Agreement], None]
 
@@ -85,11 +59,8 @@ class Both:
             RefusedError: A system takes it never.
             ContractError: The intent cannot be one of the target's.
         """
-        values = values_of(
-            intent.fields,
-            self.known.specs(intent.project, intent.issue_type),
-            self.known.account,
-        )
+        form = self.target.create_fields(intent.project, intent.issue_type)
+        values = values_of(intent.fields, {each.field_id: each for each in form}, self._account)
         agreement.unresolved_email = values.unresolved_email
         issue = self._linked(agreement)
         if issue is None and intent.is_completed:
@@ -101,6 +72,10 @@ class Both:
             self._update(agreement, issue, values.fields)
         agreement.fields = values.fields
         self._complete(agreement, intent, issue)
+
+    def _account(self, email: str) -> str | None:
+        user = self.target.user_by_email(email)
+        return user.account_id if user and user.is_active else None
 
     def _linked(self, agreement: Agreement) -> Issue | None:
         """Return the issue of a task: the one that we know, or one that we once made."""

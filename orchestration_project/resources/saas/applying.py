@@ -26,7 +26,7 @@ from orchestration_project.resources.leases import (
     still_held,
     take,
 )
-from orchestration_project.resources.saas.agreeing import Agreement, Both, Known, NoStepError
+from orchestration_project.resources.saas.agreeing import Agreement, Both, NoStepError
 from orchestration_project.resources.saas.audit import Entity, record
 from orchestration_project.resources.saas.states import Desk
 from orchestration_project.resources.saas.systems import (
@@ -106,7 +106,6 @@ class Applier:
         self._desk = desk
         self._source = source
         self._target = target
-        self._known = Known(target)
 
     def apply(self, entities: Sequence[Entity] | None = None) -> Applied:
         """Do what is due, of all tasks or just of these.
@@ -144,20 +143,14 @@ class Applier:
         agreement = _agreement(waiting)
         problem = None
         try:
-            self._both(waiting).agree(agreement, Intent.read(waiting.row.payload))
-            end = _End("done")
-        except LostLeaseError:
-            return "overtaken", None
-        except TransientError as error:
-            end, problem = _again(waiting, error, error.retry_in_seconds), error
-        except SourceError as error:
-            end = _doubtful(waiting, error)
-            problem = TransientError(error.what) if end.state == "waiting" else None
-        except UnfitValueError as error:
-            end = _refused(ContractError(str(error)), "unfit_value")
-        except NoStepError as error:
-            end = _refused(error, "no_transition")
-        try:
+            try:
+                self._both(waiting).agree(agreement, Intent.read(waiting.row.payload))
+                end = _End("done")
+            except LostLeaseError:
+                raise
+            except (TransientError, SourceError, ContractError, UnfitValueError) as error:
+                end = _end_of(waiting, error)
+                problem = _passing(error) if end.state == "waiting" else None
             with self._warehouse.writing() as connection:
                 self._record(connection, waiting, agreement, end)
         except LostLeaseError:
@@ -189,7 +182,6 @@ class Applier:
         return Both(
             self._source,
             self._target,
-            self._known,
             before_write=lambda: self._make_sure(waiting.lease),
             created=lambda agreement: self._record_link(waiting, agreement),
         )
@@ -292,23 +284,30 @@ def _update_state(connection: Connection, entity: Entity, facts: Mapping[str, An
     )
 
 
+def _end_of(waiting: Waiting, error: OrchestrationError | UnfitValueError) -> _End:
+    """Return the end of a try that failed: another one follows, or it is refused for good."""
+    if isinstance(error, UnfitValueError):
+        return _End("dead", storable(str(error)), "unfit_value")
+    if isinstance(error, TransientError):
+        return _again(waiting, error, error.retry_in_seconds)
+    if isinstance(error, ContractError):
+        code = "no_transition" if isinstance(error, NoStepError) else "unreadable"
+        return _End("dead", _reason(error), code)
+    status = error.http_status if isinstance(error, RefusedError) else None
+    may_pass = status is None or status in PASSING
+    if may_pass and waiting.row.attempt_count + 1 < MOST_DOUBTS:
+        return _again(waiting, error, 0)
+    return _End("dead", _reason(error), f"http_{status}" if status else "senseless", status)
+
+
 def _again(waiting: Waiting, error: OrchestrationError, seconds: float) -> _End:
     doubled = FIRST_WAIT * 2 ** min(waiting.row.attempt_count, 10)
     wait = max(min(doubled, LONGEST_WAIT), timedelta(seconds=seconds))
     return _End("waiting", _reason(error), wait=wait)
 
 
-def _doubtful(waiting: Waiting, error: SourceError) -> _End:
-    """Return the end of a try that a system refused: it is final, unless that may pass."""
-    status = error.http_status if isinstance(error, RefusedError) else None
-    may_pass = status is None or status in PASSING
-    if may_pass and waiting.row.attempt_count + 1 < MOST_DOUBTS:
-        return _again(waiting, error, 0)
-    return _refused(error, f"http_{status}" if status else "senseless", status)
-
-
-def _refused(error: OrchestrationError, code: str, http_status: int | None = None) -> _End:
-    return _End("dead", _reason(error), code, http_status)
+def _passing(error: Exception) -> TransientError:
+    return error if isinstance(error, TransientError) else TransientError(str(error))
 
 
 def _reason(error: OrchestrationError) -> str:

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Row, select
 from orchestration_project.domains.saas.intents import completion
 from orchestration_project.domains.saas.records import Issue, Task
 from orchestration_project.domains.saas.rules import RuleSet
-from orchestration_project.errors import OrchestrationError, TransientError
+from orchestration_project.errors import ContractError, OrchestrationError
 from orchestration_project.resources.captures import Capture
 from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.saas.applying import Applied, Applier
@@ -49,11 +49,13 @@ class Looked:
     """What a look at the source found.
 
     Attributes:
+        unreadable: Why some of the tasks that were asked for are none.
         problem: What ended the look before all was seen; None: all was.
     """
 
     seen_count: int = 0
     gone_count: int = 0
+    unreadable: list[str] = field(default_factory=list)
     planned: Planned = field(default_factory=Planned)
     kept: list[Capture] = field(default_factory=list)
     problem: OrchestrationError | None = None
@@ -119,7 +121,7 @@ class Reconciler:
                     looked.add(self._plan(rules, changed))
                     changed = []
                 fetched_at = self._clock.now()
-            looked.gone_count = self._ask_for(sorted(missing), rules, changed)
+            changed += self._ask_for(sorted(missing), rules, looked)
         except OrchestrationError as error:
             looked.problem = error
         looked.add(self._plan(rules, changed))
@@ -135,7 +137,7 @@ class Reconciler:
             known = known_states(connection, self._source.system)
         changed: list[Seen] = []
         try:
-            looked.gone_count = self._ask_for(sorted(set(entity_ids)), rules, changed)
+            changed += self._ask_for(sorted(set(entity_ids)), rules, looked)
         except OrchestrationError as error:
             looked.problem = error
         looked.seen_count = len(changed)
@@ -226,23 +228,28 @@ class Reconciler:
                 connection, self._desk, rules, entities, cause=cause, now=self._clock.now()
             )
 
-    def _ask_for(self, entity_ids: Sequence[str], rules: RuleSet, changed: list[Seen]) -> int:
-        """Ask for tasks that were not seen; add those that are there, and mark the others gone.
+    def _ask_for(self, entity_ids: Sequence[str], rules: RuleSet, looked: Looked) -> list[Seen]:
+        """Ask for tasks that were not seen; return those that are there, and mark the others gone.
 
         A page that skips a task, or a listing that comes back empty, is no proof that it is gone.
         """
+        found: list[Seen] = []
         gone: list[Entity] = []
         for entity_id in entity_ids[:ASKED_FOR_AT_ONCE]:
             fetched_at = self._clock.now()
-            task = self._source.task(entity_id)
+            try:
+                task = self._source.task(entity_id)
+            except ContractError as error:
+                looked.unreadable.append(str(error))
+                continue
             if task is None:
                 gone.append(self.entity(entity_id))
             else:
-                changed.append(seen(task, rules, fetched_at))
-        if not gone:
-            return 0
-        with self._warehouse.writing() as connection:
-            return mark_gone(connection, self._desk, gone, self._clock.now())
+                found.append(seen(task, rules, fetched_at))
+        if gone:
+            with self._warehouse.writing() as connection:
+                looked.gone_count += mark_gone(connection, self._desk, gone, self._clock.now())
+        return found
 
 
 def _changed(
@@ -268,8 +275,3 @@ def _drift(row: Row[Any], issue: Issue | None) -> str:
         target=issue.status_category == "done",
     )
     return follows if follows in ("to_source", "to_target") else ""
-
-
-def failed(looked: Looked, applied: Applied) -> TransientError | OrchestrationError | None:
-    """Return what of a look and its work did not end well, None if all did."""
-    return looked.problem or applied.problem

@@ -83,7 +83,7 @@ class TargetSystem(Protocol):
         ...
 
     def create_fields(self, project: str, issue_type: str) -> Sequence[FieldSpec]:
-        """Return the fields that an issue of that kind can be created with.
+        """Return the fields that an issue of that kind can be created with; asked once a run.
 
         Raises:
             RefusedError: There is no such project or type for us.
@@ -91,7 +91,10 @@ class TargetSystem(Protocol):
         ...
 
     def user_by_email(self, email: str) -> User | None:
-        """Return the one active user of exactly that address; None: there is none, or several."""
+        """Return the one active user of exactly that address; None: there is none, or several.
+
+        Asked once a run.
+        """
         ...
 
     def search(self, jql: str, fields: Sequence[str]) -> Iterator[Sequence[Issue]]:
