@@ -14,10 +14,10 @@ from orchestration_project.settings import (
     child_environment,
     load_settings,
     origins,
-    page,
     shown_values,
     without_secrets,
 )
+from orchestration_project.settings.page import example, page
 
 EXAMPLE = (PROJECT_ROOT / ".env.example").read_text()
 SECRETS = (
@@ -65,6 +65,25 @@ def test_a_blank_value_is_no_value(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     settings = read(tmp_path, "FINRA_CLIENT_ID=\nDATABASE_URL=\nUNKNOWN=1\n")
     assert (settings.finra_client_id, settings.database_url) == (None, None)
     assert settings.demo_seed == 20_250_106
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"), [("FINRA_SORCE", "FINRA_SOURCE"), ("ALERT_URL", "ALERT_URLS")]
+)
+def test_a_name_that_is_nearly_a_settings_is_refused(
+    monkeypatch: pytest.MonkeyPatch, name: str, meant: str
+):
+    monkeypatch.setenv(name, "s3cret-value")
+    refused = f"(?s){name}: no such setting.*{meant}"
+    with pytest.raises(ConfigurationError, match=refused) as refusal:
+        load_settings()
+    assert "s3cret" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("name", ["ALERT_URL_S", "WEBHOOK_SECRET_FILE", "FINRA_OTHER", "SOURCE"])
+def test_other_names_are_left_alone(monkeypatch: pytest.MonkeyPatch, name: str):
+    monkeypatch.setenv(name, "json://example.org")
+    load_settings()
 
 
 def test_values_are_read_as_what_they_are(tmp_path: Path):
@@ -158,12 +177,9 @@ def test_settings_do_not_change(tmp_path: Path):
         settings.demo_seed = 1
 
 
-def test_the_example_lists_every_setting_once_in_order_with_its_meaning_and_default():
-    paragraphs = EXAMPLE.strip().split("\n\n")[1:]
-    assert paragraphs == [
-        f"# {field.description}\n#{name.upper()}={'' if field.default is None else field.default}"
-        for name, field in Settings.model_fields.items()
-    ]
+def test_the_example_is_the_one_that_the_settings_make():
+    """Made by `python -m orchestration_project.settings --example > .env.example`."""
+    assert example() == EXAMPLE
 
 
 def test_the_example_with_its_comments_taken_off_gives_the_defaults(tmp_path: Path):

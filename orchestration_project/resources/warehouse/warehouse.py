@@ -1,13 +1,14 @@
 """The user's database, as the rest of the project sees it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, nullcontext
 from dataclasses import replace
 from datetime import datetime
+from functools import cached_property
 from typing import Any, Self
 
 import polars as pl
-from sqlalchemy import Connection, FromClause, Select, Table, func, select
+from sqlalchemy import Connection, Engine, FromClause, RowMapping, Select, Table, exc, func, select
 from sqlalchemy.engine import URL
 
 from orchestration_project.contracts import REJECT_SCHEMA, Checked
@@ -17,6 +18,7 @@ from orchestration_project.resources.warehouse.bounded import ended_after
 from orchestration_project.resources.warehouse.connecting import (
     explained,
     open_engine,
+    open_look_ups,
     parsed_url,
     shown,
 )
@@ -68,7 +70,12 @@ class Warehouse:
     def __init__(self, url: str | URL, *, clock: Clock, schema: str | None = None) -> None:
         self._schema = schema
         self._clock = clock
-        self._engine = open_engine(parsed_url(url), schema)
+        self._url = parsed_url(url)
+        self._engine = open_engine(self._url, schema)
+
+    @cached_property
+    def _look_ups(self) -> Engine | None:
+        return open_look_ups(self._url, self._schema)
 
     @property
     def shown_url(self) -> str:
@@ -84,6 +91,8 @@ class Warehouse:
     def close(self) -> None:
         """Close the connections."""
         self._engine.dispose()
+        if self._look_ups is not None:
+            self._look_ups.dispose()
 
     @contextmanager
     def reading(self, *, seconds: float | None = None) -> Iterator[Connection]:
@@ -99,6 +108,22 @@ class Warehouse:
             nullcontext() if seconds is None else ended_after(connection, seconds),
         ):
             yield connection
+
+    def first(self, statement: Select[Any], **values: object) -> RowMapping | None:
+        """Return the first row of a query as it is committed now; None if there is none.
+
+        For what is asked all the time: it costs about a third of `reading`.
+        """
+        if self._look_ups is None:
+            with self.reading() as connection:
+                return connection.execute(statement, values).mappings().first()
+        with explained(self._engine):
+            try:
+                return _first(self._look_ups, statement, values)
+            except exc.DBAPIError as error:
+                if not error.connection_invalidated:
+                    raise
+            return _first(self._look_ups, statement, values)  # the server was started anew since
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
@@ -324,3 +349,10 @@ class Warehouse:
         with self.writing() as connection:
             known_from = take_fence(connection, order, self._clock.now(), None)
             record_evidence(connection, order, delivery, nothing, known_from, "refused")
+
+
+def _first(
+    engine: Engine, statement: Select[Any], values: Mapping[str, object]
+) -> RowMapping | None:
+    with engine.connect() as connection:
+        return connection.execute(statement, values).mappings().first()

@@ -30,7 +30,7 @@ from orchestration_project.gateway.guard import Doors
 from orchestration_project.gateway.request import Place
 from orchestration_project.resources.access import Access, Audit, Keys
 from orchestration_project.resources.clock import Clock
-from orchestration_project.resources.finra.demo import stop_demo
+from orchestration_project.resources.demos import stop_demos
 from orchestration_project.resources.providers import open_warehouse
 from orchestration_project.settings import PROJECT_ROOT, load_settings
 from orchestration_project.tables.access import access_audit
@@ -135,7 +135,7 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
             patch.setenv(name, value)
         patch.setenv("STATE_DIR", str(tmp_path_factory.mktemp("api") / "state"))
         settings, clock = load_settings(), Clock()
-        stack.callback(stop_demo, settings)
+        stack.callback(stop_demos, settings)
         instance = stack.enter_context(dg.instance_for_test(overrides=IN_THIS_PROCESS))
         warehouse = stack.enter_context(open_warehouse(settings))
         access = Access(warehouse, clock, Limits(HOURS, HOURS), [], [])

@@ -1,4 +1,4 @@
-"""The settings of the gateway's door, a part of `settings.Settings`."""
+"""Who may come in, and from where: the settings of the gateway's door."""
 
 from ipaddress import ip_network
 from typing import Literal
@@ -10,7 +10,7 @@ SHORTEST_SESSION_SECRET = 32
 
 
 class AccessSettings(BaseSettings):
-    """Who may come in, and from where."""
+    """The gateway's door."""
 
     gateway_auth: Literal["on", "off"] = Field(
         "on", description="Whether the UI asks who comes; off only on a loopback address."

@@ -1,0 +1,24 @@
+"""Every setting of the project: a module of fields for each domain, read in one place."""
+
+from orchestration_project.settings.secrets import SECRET_QUERY_WORDS, without_secrets
+from orchestration_project.settings.settings import (
+    Settings,
+    child_environment,
+    load_settings,
+    origins,
+    read_secrets,
+    shown_values,
+)
+from orchestration_project.settings.values import PROJECT_ROOT
+
+__all__ = [
+    "PROJECT_ROOT",
+    "SECRET_QUERY_WORDS",
+    "Settings",
+    "child_environment",
+    "load_settings",
+    "origins",
+    "read_secrets",
+    "shown_values",
+    "without_secrets",
+]

@@ -1,0 +1,63 @@
+"""Who is told of what, and when again."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, NoDecode
+
+from orchestration_project.settings.values import also_read_as, from_root
+
+
+class AlertSettings(BaseSettings):
+    """Alerts."""
+
+    ui_url: str = Field(
+        "http://127.0.0.1:3000", description="Where people reach Dagster's UI; alerts link to it."
+    )
+    alert_urls: SecretStr | None = Field(
+        None,
+        description="Who is told: Apprise URLs with blanks between, each with the least severity "
+        "that it gets before it, as in warning=mailto://... (info, warning, error; default error).",
+    )
+    alert_url_name: Annotated[Mapping[str, SecretStr] | None, NoDecode] = Field(
+        None,
+        description="One more of these under a name of your own in place of NAME: ALERT_URL_OPS is "
+        "the channel ops of alerts.yaml.",
+    )
+    slack_webhook: SecretStr | None = Field(
+        None,
+        validation_alias=also_read_as("slack_webhook", "spine_slack_webhook"),
+        description="A webhook of Slack's: one more entry of ALERT_URLS.",
+    )
+    alert_window_hours: float = Field(
+        24, gt=0, description="The same failure is told again after this long: once a day."
+    )
+    alert_rules: Path = Field(
+        Path("alerts.yaml"), description="The file of rules: who is told of what."
+    )
+
+    @property
+    def every_alert_url(self) -> str:
+        """The entries of ALERT_URLS, and SLACK_WEBHOOK as the last of them."""
+        given = (self.alert_urls, self.slack_webhook)
+        return " ".join(each.get_secret_value() for each in given if each)
+
+    @property
+    def named_alert_urls(self) -> Mapping[str, str]:
+        """The entries of ALERT_URL_<NAME>, by name in lower case."""
+        given = self.alert_url_name or {}
+        return {name: url.get_secret_value() for name, url in given.items()}
+
+    @property
+    def has_alert_channels(self) -> bool:
+        """Whether anybody is told of alerts."""
+        return bool(self.every_alert_url or self.named_alert_urls)
+
+    @property
+    def alert_rules_path(self) -> Path | None:
+        """ALERT_RULES as an absolute path; None where nobody set it and the file is not there."""
+        path = from_root(self.alert_rules)
+        is_own = self.alert_rules != type(self).model_fields["alert_rules"].default
+        return path if is_own or path.exists() else None

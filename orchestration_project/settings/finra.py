@@ -1,0 +1,136 @@
+"""Where FINRA's data comes from, and what is usual in it."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, SecretStr, ValidationInfo, field_validator
+from pydantic_settings import BaseSettings
+
+from orchestration_project.settings.values import Monday, also_read_as, from_root
+
+FINRA_API_URL = "https://api.finra.org"
+FINRA_TOKEN_URL = "https://ews.fip.finra.org/fip/rest/ews/oauth2/access_token"  # noqa: S105 - an address
+
+
+class FinraSettings(BaseSettings):
+    """FINRA's data."""
+
+    finra_source: Literal["demo", "api", "files"] = Field(
+        "demo", description="Where FINRA data comes from: the embedded demo, FINRA, or a folder."
+    )
+    finra_api_url: str = Field(FINRA_API_URL, description="Base URL of FINRA's Query API.")
+    finra_token_url: str = Field(FINRA_TOKEN_URL, description="Where an access token is had.")
+    finra_api_key: SecretStr | None = Field(
+        None,
+        validation_alias=also_read_as("finra_api_key", "spine_finra_api_key"),
+        description="A bearer token, sent as it is; takes the place of client and secret.",
+    )
+    finra_client_id: str | None = Field(None, description="API client; without it, anonymous.")
+    finra_client_secret: SecretStr | None = Field(None, description="The API client's secret.")
+    finra_files_dir: Path | None = Field(None, description="Folder of downloaded weekly files.")
+    finra_first_week: Monday | None = Field(
+        None,
+        description="First weekly partition, a Monday; default: 52 weeks back; of files 2014.",
+    )
+    finra_requests_per_second: int = Field(
+        20, ge=1, description="FINRA allows 20 synchronous requests a second for an IP address."
+    )
+    finra_concurrent_requests: int = Field(8, ge=1, description="Pages in flight at once.")
+    finra_max_reject_ratio: float = Field(
+        0.005, ge=0, le=1, description="Rejected share of rows (0-1) above which a week is held."
+    )
+    finra_restatement_notice_ratio: float = Field(
+        0.001,
+        ge=0,
+        le=2,
+        description="Shares that a restatement moves, over the week's shares (0-2), above which it "
+        "is a notice; below a thousandth, percentages with one decimal hardly change.",
+    )
+    finra_band_weeks: int = Field(
+        12,
+        ge=1,
+        description="How many weeks before a week, by date, say what is usual: a quarter, so that "
+        "a market that grows or shrinks over the year is usual.",
+    )
+    finra_band_min_weeks: int = Field(
+        4,
+        ge=1,
+        description="Earlier weeks without which a week's size is not judged: the median of fewer "
+        "follows a single odd one.",
+    )
+    finra_band_width: float = Field(
+        4.0,
+        gt=0,
+        description="Half of a band in standard deviations: under a normal law one in 16,000 weeks "
+        "would lie outside.",
+    )
+    finra_band_floor: float = Field(
+        1.5,
+        ge=1,
+        description="Factor that every band has at least, up and down, so that calm weeks do not "
+        "make it narrow; shares fell by 29 % in a week before Christmas.",
+    )
+    finra_band_cap: float = Field(
+        2.0,
+        ge=1,
+        lt=2.5,
+        description="Factor that no band exceeds, up and down, however restless the weeks before "
+        "were; below 2.5, so that a loss of 60 % always warns.",
+    )
+    finra_large_venue_share: float = Field(
+        0.02,
+        gt=0,
+        le=1,
+        description="Share of a tier's shares (0-1) from which on a venue is missed; smaller ones "
+        "come and go.",
+    )
+    finra_large_venue_weeks: int = Field(
+        4,
+        ge=1,
+        description="In how many of the latest weeks a venue has to be that large, so that one "
+        "week's block trade makes none.",
+    )
+    finra_horizon_weeks: int = Field(
+        30,
+        ge=1,
+        description="How far back schedule, sensors and freshness look for missing or restated "
+        "weeks; restatements were seen up to 169 days after a week's start.",
+    )
+    finra_partitions_per_tick: int = Field(
+        12,
+        ge=1,
+        description="Most runs that a sensor asks for in a tick, each of one partition: four weeks "
+        "of the three tiers, so that other runs need not queue behind a backlog.",
+    )
+    finra_freshness_grace_hours: float = Field(
+        36,
+        ge=0,
+        description="Hours after New York's midnight of a publication day from which a missing "
+        "week is late: FINRA names no hour, so that day, and half of the next to load it.",
+    )
+
+    @field_validator("finra_band_min_weeks", "finra_large_venue_weeks")
+    @classmethod
+    def _within_band_weeks(cls, value: int, info: ValidationInfo) -> int:
+        if value > info.data.get("finra_band_weeks", value):
+            raise ValueError("more weeks than FINRA_BAND_WEEKS looks at")
+        return value
+
+    @field_validator("finra_files_dir")
+    @classmethod
+    def _needed_for_files(cls, value: Path | None, info: ValidationInfo) -> Path | None:
+        if value is None and info.data.get("finra_source") == "files":
+            raise ValueError("needed when FINRA_SOURCE=files")
+        return value and from_root(value)
+
+    @field_validator("finra_client_secret")
+    @classmethod
+    def _both_or_neither(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        if (value is None) != (info.data.get("finra_client_id") is None):
+            raise ValueError("set FINRA_CLIENT_ID and FINRA_CLIENT_SECRET both, or neither")
+        return value
+
+    @property
+    def is_demo(self) -> bool:
+        """Whether FINRA data is made up by the embedded demo."""
+        return self.finra_source == "demo"

@@ -1,0 +1,40 @@
+"""The page and the example that list every setting, made of their declarations."""
+
+from orchestration_project.settings.settings import Settings, names_of
+
+PAGE = """# Settings
+
+Read from the environment and from `.env`; the environment goes before. An applied
+[preset](presets.md) goes before both, and a run's config before all.
+An empty value is no value. Where a setting has another name, its own goes before that.
+Made by `python -m orchestration_project.settings`; a test holds it to the code.
+
+| setting | default | what it is |
+|---|---|---|
+"""
+
+
+def page() -> str:
+    """Return docs/settings.md."""
+    return PAGE + "".join(f"{_line(name)}\n" for name in Settings.model_fields)
+
+
+def _line(name: str) -> str:
+    field, (own, *others) = Settings.model_fields[name], names_of(name)
+    default = "" if field.default is None else f"`{field.default}`"
+    also = f" Also read as `{others[0].upper()}`." if others else ""
+    return f"| `{own.upper()}` | {default} | {field.description}{also} |"
+
+
+EXAMPLE = """# Every setting, with its default. Copy to .env and set what should differ.
+# Precedence: defaults < .env < environment < applied preset < a run's config.
+"""
+
+
+def example() -> str:
+    """Return .env.example."""
+    return EXAMPLE + "".join(
+        f"\n# {field.description}\n#{name.upper()}="
+        f"{'' if field.default is None else field.default}\n"
+        for name, field in Settings.model_fields.items()
+    )

@@ -1,0 +1,245 @@
+"""Every setting, read from the environment and `.env` when asked; the only reader of both.
+
+Precedence: the defaults here < `.env` < environment < applied preset < a run's config.
+"""
+
+import os
+from collections.abc import Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from dotenv import dotenv_values
+from pydantic import AliasChoices, SecretStr, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_settings import (
+    BaseSettings,
+    DotEnvSettingsSource,
+    EnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+from orchestration_project.errors import ConfigurationError
+from orchestration_project.redaction import hide, keep_secrets_out_of_logs
+from orchestration_project.settings.access import AccessSettings
+from orchestration_project.settings.alerts import AlertSettings
+from orchestration_project.settings.demo import DemoSettings
+from orchestration_project.settings.finra import FinraSettings
+from orchestration_project.settings.prices import PricesSettings
+from orchestration_project.settings.readiness import ReadinessSettings
+from orchestration_project.settings.saas import SaasSettings
+from orchestration_project.settings.secrets import passwords_in, tokens_in, without_secrets
+from orchestration_project.settings.storage import StorageSettings
+from orchestration_project.settings.values import PROJECT_ROOT
+from orchestration_project.settings.webhooks import WebhookSettings
+
+SECRETS_OF_LIBRARIES = ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "PGPASSWORD")
+"""What libraries read from the environment without us."""
+
+PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy")
+"""The same; a password may stand in their URLs."""
+
+NAMED_CHANNEL = "alert_url_"
+"""With this begin the names of settings that are channels of alerts."""
+
+NAMED_BY_USERS = (NAMED_CHANNEL, "webhook_secret_")
+"""How names begin of which the rest is the user's."""
+
+LIKENESS = 0.9
+"""Two names that are as alike (0-1, difflib) are taken for one with a slip: FINRA_SORCE."""
+
+ADDRESSES = ("database_url", "dagster_database_url")
+"""Secrets because a password stands in them; where they lead to is shown."""
+
+
+class _NamedChannels(PydanticBaseSettingsSource):
+    """Reads the settings ALERT_URL_<NAME>, of which only their users know the names."""
+
+    def __init__(self, *sources: EnvSettingsSource) -> None:
+        super().__init__(Settings)
+        self._sources = sources
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        """Return the channels of the first source that has each."""
+        found = {
+            name.removeprefix(NAMED_CHANNEL): url
+            for source in reversed(self._sources)
+            for name, url in source.env_vars.items()
+            if name.startswith(NAMED_CHANNEL) and url
+        }
+        return found or None, field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        """Return the one field that is made of them."""
+        name = "alert_url_name"
+        found, _, _ = self.get_field_value(self.settings_cls.model_fields[name], name)
+        return {name: found} if found else {}
+
+
+class Settings(
+    DemoSettings,
+    ReadinessSettings,
+    WebhookSettings,
+    AccessSettings,
+    AlertSettings,
+    StorageSettings,
+    SaasSettings,
+    PricesSettings,
+    FinraSettings,
+):
+    """The settings of one process; names are upper case in the environment.
+
+    A domain's are in a module of its name; pydantic lists the fields of the last base first.
+    """
+
+    model_config = SettingsConfigDict(
+        env_file=PROJECT_ROOT / ".env",
+        env_ignore_empty=True,
+        extra="ignore",
+        frozen=True,
+        validate_default=True,
+    )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Read named channels from the environment and `.env` too."""
+        read = [env_settings, dotenv_settings]
+        named = _NamedChannels(*(each for each in read if isinstance(each, EnvSettingsSource)))
+        return (init_settings, named, *read, file_secret_settings)
+
+
+def load_settings() -> Settings:
+    """Read the settings.
+
+    Raises:
+        ConfigurationError: Naming every setting that is missing or malformed, all at once.
+    """
+    try:
+        settings = Settings()  # pyright: ignore[reportCallIssue] - pydantic fills the fields
+    except ValidationError as error:
+        problems = [_problem(item["loc"], item["msg"]) for item in error.errors()]
+        raise ConfigurationError(
+            f"{len(problems)} setting(s) cannot be used: " + "; ".join(problems),
+            remedy="set them in the environment or in .env; .env.example lists every setting",
+        ) from None  # pydantic's own text quotes the values, secrets included
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(
+            "the file .env cannot be read",
+            expected=f"a text file in UTF-8 at {Settings.model_config.get('env_file')}",
+            found=type(error).__name__,
+            remedy="save it as UTF-8, or correct its permissions",
+        ) from None  # the original quotes the file, secrets included
+    _refuse_misspelled()
+    hide(*_secrets(settings))
+    keep_secrets_out_of_logs()
+    return settings
+
+
+def _refuse_misspelled() -> None:
+    """Refuse a variable that is no setting but nearly one: its default would be taken in silence.
+
+    Raises:
+        ConfigurationError: Naming each of them, and what was probably meant.
+    """
+    known = [own for name in Settings.model_fields for own in names_of(name)]
+    words = tuple({name.partition("_")[0] + "_" for name in known})
+    read = (DotEnvSettingsSource(Settings), EnvSettingsSource(Settings))
+    given = {name.lower() for source in read for name in source.env_vars}
+    meant = {
+        name.upper(): likely[0].upper()
+        for name in sorted(given.difference(known))
+        if name.startswith(words) and not name.startswith(NAMED_BY_USERS)
+        if (likely := get_close_matches(name, known, n=1, cutoff=LIKENESS))
+    }
+    if meant:
+        raise ConfigurationError(
+            f"{', '.join(meant)}: no such setting",
+            expected="perhaps " + ", ".join(meant.values()),
+            remedy="correct the name in the environment or in .env; .env.example lists all",
+        )
+
+
+def _secrets(settings: Settings) -> list[str]:
+    """Return every secret that an error or a log line might quote.
+
+    Of a URL, that is its password; of one that is a secret itself, the tokens within it, too.
+    """
+    values = {name: getattr(settings, name) for name in Settings.model_fields}
+    found = [os.environ[name] for name in SECRETS_OF_LIBRARIES if name in os.environ]
+    urls = [os.environ[name] for name in PROXIES if name in os.environ]
+    urls += [each for each in values.values() if isinstance(each, str) and "://" in each]
+    secrets = {name: each for name, each in values.items() if isinstance(each, SecretStr)}
+    secrets |= settings.alert_url_name or {}
+    for name, secret in secrets.items():
+        text = secret.get_secret_value()
+        urls += text.split()
+        if "://" not in text:
+            found.append(text)
+        elif name not in ADDRESSES:
+            found += tokens_in(text)
+    return found + [secret for url in urls for secret in passwords_in(url)]
+
+
+def read_secrets(*names: str) -> Mapping[str, str]:
+    """Return those of the variables ``names`` that are set, in the environment or in `.env`.
+
+    They are hidden from now on, as the secrets among the settings are.
+    """
+    file = Settings.model_config.get("env_file")
+    of_file = dotenv_values(file) if isinstance(file, Path) and file.exists() else {}
+    given = {name: os.environ.get(name) or of_file.get(name) for name in names}
+    found = {name: value for name, value in given.items() if value}
+    hide(*found.values())
+    return found
+
+
+def origins() -> Mapping[str, str]:
+    """Return where the value of each setting comes from now: default, file or environment."""
+    found = dict.fromkeys(Settings.model_fields, "default")
+    for origin, read in (
+        ("file", DotEnvSettingsSource(Settings)),
+        ("environment", EnvSettingsSource(Settings)),
+    ):
+        given = {*read(), *_NamedChannels(read)()}
+        found |= {name: origin for name in found if not given.isdisjoint(names_of(name))}
+    return found
+
+
+def names_of(name: str) -> list[str]:
+    """Return the names under which a setting may be given, its own first."""
+    alias = Settings.model_fields[name].validation_alias
+    return [str(each) for each in alias.choices] if isinstance(alias, AliasChoices) else [name]
+
+
+def shown_values(settings: Settings) -> Mapping[str, str]:
+    """Return each setting as text without secrets: of those just whether they are set."""
+    return {name: _shown(name, getattr(settings, name)) for name in Settings.model_fields}
+
+
+def _shown(name: str, value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, Mapping):  # of channels, of which just the names are shown
+        return ", ".join(sorted(value))
+    text = value.get_secret_value() if isinstance(value, SecretStr) else str(value)
+    if "://" in text and (name in ADDRESSES or not isinstance(value, SecretStr)):
+        return without_secrets(text)
+    return "***" if isinstance(value, SecretStr) else text
+
+
+def _problem(location: tuple[int | str, ...], message: str) -> str:
+    reason = message.removeprefix("Value error, ")
+    return f"{str(location[0]).upper()}: {reason}" if location else reason
+
+
+def child_environment(**changes: str) -> dict[str, str]:
+    """Return this process's environment with ``changes``, for a program that we start."""
+    return {**os.environ, **changes}

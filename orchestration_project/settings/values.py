@@ -1,0 +1,38 @@
+"""What settings are made of: paths below the root, other names, times with a zone."""
+
+from datetime import date, datetime
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator, AliasChoices
+
+PROJECT_ROOT = Path(__file__).resolve().parents[2]
+
+
+def from_root(path: Path) -> Path:
+    """Return ``path`` as an absolute one: our processes have different working directories."""
+    return PROJECT_ROOT / path.expanduser()
+
+
+def also_read_as(name: str, other: str) -> AliasChoices:
+    """Let a setting be given under another name too, which users of similar systems know."""
+    return AliasChoices(name, other)
+
+
+def _zoned(moment: datetime) -> datetime:
+    if moment.tzinfo is None:
+        raise ValueError("needs a time zone, as in 2026-03-02T12:00:00+00:00")
+    return moment
+
+
+def _monday(day: date) -> date:
+    if day.weekday() != 0:
+        raise ValueError(f"{day} is a {day:%A}; FINRA's weeks start on Mondays")
+    return day
+
+
+Zoned = Annotated[datetime, AfterValidator(_zoned)]
+"""A time that says its zone."""
+
+Monday = Annotated[date, AfterValidator(_monday)]
+"""A day on which FINRA's weeks start."""

@@ -1,0 +1,48 @@
+"""Who may deliver webhooks and call the API, and how much of it."""
+
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from pydantic import Field, field_validator
+from pydantic_settings import BaseSettings
+
+from orchestration_project.settings.values import from_root
+
+
+class WebhookSettings(BaseSettings):
+    """What comes in from programs elsewhere."""
+
+    webhooks_file: Path = Field(
+        Path("webhooks.yaml"),
+        description="Who may deliver webhooks, and how they sign; the secrets are in "
+        "WEBHOOK_SECRET_<SOURCE>, and the one before it in WEBHOOK_SECRET_<SOURCE>_OLD.",
+    )
+    webhook_max_body_mib: int = Field(
+        5, ge=1, description="Largest body of a webhook, MiB; a larger one is refused."
+    )
+    webhook_inbox_rows: int = Field(
+        100_000,
+        ge=1,
+        description="Deliveries that may wait in the inbox; from then on senders are told to come "
+        "again later.",
+    )
+
+    api_allowed_origins: str = Field(
+        "",
+        description="Origins of web pages elsewhere that may call the API with a key, with blanks "
+        "between, such as https://reports.example.org; default: none.",
+    )
+
+    @field_validator("api_allowed_origins")
+    @classmethod
+    def _origins(cls, value: str) -> str:
+        for each in value.split():
+            parts = urlsplit(each)
+            if parts.scheme not in ("http", "https") or each != f"{parts.scheme}://{parts.netloc}":
+                raise ValueError("an origin is scheme and host, such as https://example.org")
+        return value
+
+    @property
+    def webhooks_path(self) -> Path:
+        """WEBHOOKS_FILE as an absolute path; a relative one is below the project's root."""
+        return from_root(self.webhooks_file)
