@@ -250,8 +250,12 @@ FOREIGN = [
 @pytest.mark.parametrize("headers", FOREIGN)
 def test_a_page_of_another_site_can_change_nothing(door: Door, headers: dict[str, str]):
     cookie = door.log_in(door.keys[Role.ADMIN])
+    before = door.instance.get_runs_count()
     answer = door.graphql(LAUNCH, params(), cookie=cookie, **headers)
-    assert (answer.status, door.audit(answer.headers["x-request-id"])) == (403, [])
+    [row] = door.audit(answer.headers["x-request-id"])
+    assert (answer.status, door.instance.get_runs_count()) == (403, before)
+    assert (row["user_name"], row["operation"]) == ("the admin", "POST /graphql")
+    assert (row["outcome"], row["reason"]) == ("refused", "another site")
 
 
 def test_a_cookie_alone_that_does_not_say_which_page_asks_can_change_nothing(door: Door):
