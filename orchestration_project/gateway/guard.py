@@ -16,13 +16,14 @@ from starlette.responses import RedirectResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from orchestration_project.domains.access.roles import Principal, Role
-from orchestration_project.errors import OrchestrationError
+from orchestration_project.errors import OrchestrationError, TransientError
 from orchestration_project.gateway.limits import Crowd
 from orchestration_project.gateway.pages import problem_page
 from orchestration_project.gateway.refusal import Refusal
 from orchestration_project.gateway.request import (
     CURRENT,
     REQUEST_ID,
+    STILL_KNOWN,
     Place,
     address_of,
     header_of,
@@ -41,8 +42,9 @@ PUBLIC_PATHS = frozenset(
 PUBLIC_PREFIXES = ("/hooks/",)
 """Whatever lies below verifies by itself who sent it."""
 
-RECHECK_SECONDS = 10
-"""A websocket outlives the request that opened it: that often it is asked whether it still may."""
+RECHECK_SECONDS = 5
+"""What goes on after its request was let in, a websocket or a log that is followed, is asked that
+often whether it still may."""
 
 AWAY = "The database that knows who may come in does not answer. Try again in a moment."
 AWAY_SECONDS = 5
@@ -175,6 +177,7 @@ class Guard:
             answer = _to_login(scope) if refusal.status == 401 else problem_page(refusal)
             return await answer(scope, receive, send)
         CURRENT.set(found.principal)
+        scope[STILL_KNOWN] = partial(self._is_still, found.principal, scope)
         self._doors.note(found)
         changes = scope["type"] == "websocket" or scope["method"] not in ("GET", "HEAD")
         if changes:
@@ -227,7 +230,7 @@ class Guard:
     async def _is_still(self, principal: Principal, scope: Scope) -> bool:
         try:
             return (await self._who(scope)).principal == principal
-        except Refusal:
+        except (Refusal, TransientError):  # who cannot be looked up comes again when they can
             return False
 
 

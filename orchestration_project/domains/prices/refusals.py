@@ -1,8 +1,8 @@
 """What Alpha Vantage says in the place of prices, always with HTTP 200; told apart before parsing.
 
 Only the wording tells: one name, `Information`, is used for what passes in a second, tomorrow, and
-never. Nearly every text advertises premium plans, and the one about the rate a second names the limit
-a day too; so the order of the marks counts.
+never. Nearly every text advertises premium plans, and the one about the rate a second names the
+limit a day too; so the order of the marks counts.
 """
 
 import json
@@ -53,7 +53,10 @@ def refusal_of(body: bytes) -> Refusal | None:
 
 
 def _kind(text: str) -> Kind:
-    return next((kind for mark, kind in _MARKS if mark.search(text)), "other")
+    for mark, kind in _MARKS:
+        if mark.search(text):
+            return kind
+    return "other"
 
 
 def _start(body: bytes) -> str:

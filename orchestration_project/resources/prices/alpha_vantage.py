@@ -1,6 +1,6 @@
 """Alpha Vantage's daily prices: a request for each symbol, whatever the number of days."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from typing import NoReturn
 from urllib.parse import urlencode
@@ -9,8 +9,14 @@ from pydantic import SecretStr
 
 from orchestration_project.contracts import SourceName
 from orchestration_project.domains.prices.refusals import Refusal, refusal_of
-from orchestration_project.domains.prices.symbols import Overrides, vendor_symbol
+from orchestration_project.domains.prices.symbols import (
+    Mapped,
+    Overrides,
+    map_symbols,
+    vendor_symbol,
+)
 from orchestration_project.errors import ConfigurationError, SourceError
+from orchestration_project.redaction import hide, redacted
 from orchestration_project.resources.captures import Capture, Captures
 from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.http import HttpClient, Response
@@ -24,8 +30,8 @@ COMPACT = timedelta(days=130)
 """`outputsize=compact` holds the latest 100 sessions, which are never fewer days than these."""
 
 REMEDIES = {
-    "premium": "ask for the latest 100 sessions only, set ALPHA_VANTAGE_IS_PREMIUM=false for a free "
-    "key, or use a premium one; PRICES_SOURCE=yahoo or files have long histories too",
+    "premium": "with a free key set ALPHA_VANTAGE_IS_PREMIUM=false, and ask for the latest 100 "
+    "sessions alone; a premium key, and PRICES_SOURCE=yahoo or files, have longer histories",
     "unknown_symbol": "see whether it still trades, and under which symbol; the file that "
     "PRICES_SYMBOLS_FILE names can spell it otherwise, or leave it out",
 }
@@ -58,6 +64,7 @@ class AlphaVantage:
         self._quota = quota
         self._api_url = api_url.rstrip("/")
         self._api_key = api_key.get_secret_value()
+        hide(self._api_key)
         self._is_premium = is_premium
         self._overrides = overrides
 
@@ -69,6 +76,10 @@ class AlphaVantage:
     def vendor_symbol(self, symbol: str) -> str | None:
         """Return Alpha Vantage's spelling, None where nobody knows it."""
         return vendor_symbol(symbol, VENDOR, self._overrides)
+
+    def mapped(self, symbols: Iterable[str]) -> Mapped:
+        """Return which symbols can be asked for, and why not the others."""
+        return map_symbols(symbols, VENDOR, self._overrides)
 
     def ready(self) -> str:
         """Say how many requests are left: to ask for anything would cost one.
@@ -93,9 +104,9 @@ class AlphaVantage:
         }
         query = urlencode({**request, "apikey": self._api_key})
         response = self._http.request("GET", f"{self._api_url}/query?{query}")
-        if self._api_key.encode() not in response.body:  # nobody may find it among the captures
-            kept.append(self._captures.keep(fetched(response, request, self._clock)))
         refused = refusal_of(response.body)
+        if refused is None or not _holds_secrets(response):  # which nobody may find among captures
+            kept.append(self._captures.keep(fetched(response, request, self._clock)))
         if refused or response.status != 200:
             self._refuse(asked, response, refused or Refusal("other", ""))
         refuse_another(response, symbol)
@@ -124,6 +135,12 @@ class AlphaVantage:
             remedy=REMEDIES.get(refused.kind, ELSE),
             url=response.url,
         )
+
+
+def _holds_secrets(response: Response) -> bool:
+    """Whether an answer quotes our key, as Alpha Vantage does when a quota has ended."""
+    text = response.body.decode("latin-1")
+    return redacted(text) != text
 
 
 def says_too_fast(body: bytes) -> bool:

@@ -41,8 +41,8 @@ def refuse_another(response: Response, symbol: str) -> None:
             f"{symbol} was asked for, and another symbol's prices came",
             expected=symbol,
             found=found[1].decode("utf-8", "backslashreplace"),
-            remedy="see whether the symbol was changed; the file that PRICES_SYMBOLS_FILE names can "
-            "spell it otherwise",
+            remedy="see whether the symbol was changed; the file that PRICES_SYMBOLS_FILE names "
+            "can spell it otherwise",
             url=response.url,
         )
 

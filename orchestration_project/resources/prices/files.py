@@ -1,6 +1,6 @@
 """A folder of prices: a file for each symbol, or one with all of them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -9,7 +9,12 @@ import polars as pl
 import pyarrow.parquet as pq
 
 from orchestration_project.contracts import SourceName
-from orchestration_project.domains.prices.symbols import Overrides, vendor_symbol
+from orchestration_project.domains.prices.symbols import (
+    Mapped,
+    Overrides,
+    map_symbols,
+    vendor_symbol,
+)
 from orchestration_project.domains.prices.tabular import (
     PARQUET,
     SYMBOL,
@@ -58,6 +63,10 @@ class PriceFiles:
     def vendor_symbol(self, symbol: str) -> str | None:
         """Return how the files spell it: as we do, where the file of symbols says nothing else."""
         return vendor_symbol(symbol, "files", self._overrides)
+
+    def mapped(self, symbols: Iterable[str]) -> Mapped:
+        """Return which symbols can be asked for, and why not the others."""
+        return map_symbols(symbols, "files", self._overrides)
 
     def ready(self) -> str:
         """Make sure that there is a file.

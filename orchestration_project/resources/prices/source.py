@@ -1,11 +1,12 @@
 """What every source of daily prices can do."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Protocol
 
 from orchestration_project.contracts import SourceName
+from orchestration_project.domains.prices.symbols import Mapped
 from orchestration_project.resources.captures import Capture
 
 
@@ -38,8 +39,12 @@ class PriceSource(Protocol):
         """Return how the source spells our ``symbol``; None: nobody knows, and nobody guesses."""
         ...
 
+    def mapped(self, symbols: Iterable[str]) -> Mapped:
+        """Return which of our ``symbols`` the source can be asked for, and why not the others."""
+        ...
+
     def ready(self) -> str:
-        """Make sure, cheaply and at no cost of quota, that the source can be asked; say what was seen.
+        """Make sure that the source can be asked, at no cost of quota; say what was seen of it.
 
         Raises:
             OrchestrationError: It cannot; says what to do.

@@ -1,13 +1,18 @@
 """Yahoo's chart of daily prices: a request for each symbol and range, with splits and dividends."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import date, datetime, time, timedelta
 from typing import NoReturn
 from urllib.parse import quote, urlencode
 
 from orchestration_project.contracts import SourceName
 from orchestration_project.domains.prices.days import json_of
-from orchestration_project.domains.prices.symbols import Overrides, vendor_symbol
+from orchestration_project.domains.prices.symbols import (
+    Mapped,
+    Overrides,
+    map_symbols,
+    vendor_symbol,
+)
 from orchestration_project.errors import SourceError
 from orchestration_project.resources.captures import Capture, Captures
 from orchestration_project.resources.clock import NEW_YORK, Clock
@@ -18,7 +23,7 @@ from orchestration_project.resources.prices.source import PriceRange
 VENDOR = "yahoo"
 
 KNOWN_SYMBOL = "SPY"
-"""What is asked for to see whether anybody answers; the demo says that it has none, and so answers."""
+"""What is asked for to see whether anybody answers; the demo says that it has none: an answer."""
 
 CHART = b'"chart"'
 
@@ -50,6 +55,10 @@ class YahooChart:
     def vendor_symbol(self, symbol: str) -> str | None:
         """Return Yahoo's spelling, None where nobody knows it."""
         return vendor_symbol(symbol, VENDOR, self._overrides)
+
+    def mapped(self, symbols: Iterable[str]) -> Mapped:
+        """Return which symbols can be asked for, and why not the others."""
+        return map_symbols(symbols, VENDOR, self._overrides)
 
     def ready(self) -> str:
         """Ask for a symbol, and make sure that a chart or its refusal comes.

@@ -1,7 +1,7 @@
 """The user's database, as the rest of the project sees it."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import replace
 from datetime import datetime
 from functools import cached_property
@@ -14,6 +14,7 @@ from sqlalchemy.engine import URL
 from orchestration_project.contracts import REJECT_SCHEMA, Checked
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.resources.clock import Clock
+from orchestration_project.resources.warehouse.bounded import ended_after
 from orchestration_project.resources.warehouse.connecting import (
     explained,
     open_engine,
@@ -94,9 +95,18 @@ class Warehouse:
             self._look_ups.dispose()
 
     @contextmanager
-    def reading(self) -> Iterator[Connection]:
-        """Give a connection that sees one state of the database."""
-        with explained(self._engine), self._engine.connect() as connection, connection.begin():
+    def reading(self, *, seconds: float | None = None) -> Iterator[Connection]:
+        """Give a connection that sees one state of the database.
+
+        Raises:
+            TimeoutError: A read took longer than ``seconds``; the database ended it.
+        """
+        with (
+            explained(self._engine),
+            self._engine.connect() as connection,
+            connection.begin(),
+            nullcontext() if seconds is None else ended_after(connection, seconds),
+        ):
             yield connection
 
     def first(self, statement: Select[Any], **values: object) -> RowMapping | None:
@@ -183,19 +193,23 @@ class Warehouse:
             select(database_labels.c.value).where(database_labels.c.name == "data")
         ).scalar()
 
-    def frame(self, statement: Select[Any], table: Table) -> pl.DataFrame:
-        """Return the rows of a query whose columns are columns of ``table``."""
-        with self.reading() as connection:
+    def frame(
+        self, statement: Select[Any], table: Table, *, seconds: float | None = None
+    ) -> pl.DataFrame:
+        """Return the rows of a query whose columns are columns of ``table``, within ``seconds``."""
+        with self.reading(seconds=seconds) as connection:
             return read_frame(connection, statement, table)
 
     @contextmanager
-    def batches(self, statement: Query, rows: FromClause) -> Iterator[Iterator[pl.DataFrame]]:
+    def batches(
+        self, statement: Query, rows: FromClause, *, seconds: float | None = None
+    ) -> Iterator[Iterator[pl.DataFrame]]:
         """Give the rows of a query whose columns are columns of ``rows``, one state, in batches.
 
         The first frame is empty, so that the columns are known also where there is no row.
         """
         with (
-            self.reading() as connection,
+            self.reading(seconds=seconds) as connection,
             closing(read_batches(connection, statement, rows)) as batches,
         ):
             yield batches
