@@ -102,6 +102,7 @@ def test_what_starts_runs_is_off_until_somebody_switches_it_on():
         "finra_on_gold",
         "finra_on_treasury_weekly",
         "finra_on_bond_trade_activity",
+        "finra_on_corporate_market_breadth",
         "operations_on_run_change",
         "operations_on_run_end",
         "operations_on_undelivered_alert",

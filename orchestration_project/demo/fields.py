@@ -86,7 +86,22 @@ BONDS = _fixed_income(
     "weekEnding",
     "tierIdentifier",
 )
-DATASETS = (WEEKLY_SUMMARY, HISTORIC, TREASURY, BONDS)
+BREADTH = _fixed_income(
+    "corporateMarketBreadth",
+    {
+        "tradeReportDate": "Date",
+        "productCategory": "String",
+        "totalTrades": "Number",
+        "advances": "Number",
+        "declines": "Number",
+        "unchanged": "Number",
+        "fiftyTwoWeekHigh": "Number",
+        "fiftyTwoWeekLow": "Number",
+        "totalVolume": "Number",
+    },
+    "tradeReportDate",
+)
+DATASETS = (WEEKLY_SUMMARY, HISTORIC, TREASURY, BONDS, BREADTH)
 
 
 def dataset(group: str, name: str) -> Dataset | None:

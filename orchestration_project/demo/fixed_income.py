@@ -13,8 +13,8 @@ import numpy as np
 import polars as pl
 
 from orchestration_project.demo.faults import Place
-from orchestration_project.demo.fields import BONDS, TREASURY, Dataset
-from orchestration_project.demo.publication import TIERS, WEEK
+from orchestration_project.demo.fields import BONDS, BREADTH, TREASURY, Dataset
+from orchestration_project.demo.publication import TIERS, WEEK, is_holiday
 from orchestration_project.demo.query import Selection
 
 DAY = timedelta(days=1)
@@ -184,8 +184,35 @@ def _friday_is_out(day: date, today: date) -> bool:
     return day.weekday() == 4 and day + 5 * DAY <= today
 
 
+def _breadth(rng: np.random.Generator, day: str) -> pl.DataFrame:
+    bonds = {"all securities": 9000, "investment grade": 6000, "high yield": 2700}
+    moves = np.array([rng.multinomial(count, (0.5, 0.42, 0.08)) for count in bonds.values()])
+    return pl.DataFrame(
+        {
+            "tradeReportDate": [day] * len(bonds),
+            "productCategory": list(bonds),
+            "totalTrades": moves.sum(axis=1) + rng.integers(0, 90, len(bonds)),
+            "advances": moves[:, 0],
+            "declines": moves[:, 1],
+            "unchanged": moves[:, 2],
+            "fiftyTwoWeekHigh": rng.integers(0, 300, len(bonds)),
+            "fiftyTwoWeekLow": rng.integers(0, 300, len(bonds)),
+            "totalVolume": rng.uniform(5_000, 30_000, len(bonds)).round(2),
+        }
+    )
+
+
+def _day_is_out(day: date, today: date) -> bool:
+    return day.weekday() < 5 and not is_holiday(day) and day < today
+
+
 _PUBLISHED: Mapping[str, Callable[[date, date], bool]] = {
     TREASURY.name: _week_is_out,
     BONDS.name: _friday_is_out,
+    BREADTH.name: _day_is_out,
 }
-_ROWS: Mapping[str, Callable[..., pl.DataFrame]] = {TREASURY.name: _treasuries, BONDS.name: _bonds}
+_ROWS: Mapping[str, Callable[..., pl.DataFrame]] = {
+    TREASURY.name: _treasuries,
+    BONDS.name: _bonds,
+    BREADTH.name: _breadth,
+}

@@ -148,7 +148,7 @@ def landed_in(name: str, comment: str, *fields: Field, noun: str = "") -> Table:
     return declared
 
 
-def _dollar_volume(name: str, column: str, comment: str) -> Field:
+def _volume(name: str, column: str, comment: str) -> Field:
     return Field(
         name, count(column, f"{comment}, in FINRA's unit x 10^6", optional=True), VOLUME_SCALE
     )
@@ -169,10 +169,8 @@ _TREASURY_FIELDS = (
         text("benchmark", "On-the-run or Off-the-run; blank: not told apart", key=True),
         may_be_blank=True,
     ),
-    _dollar_volume(
-        "atsInterdealerVolume", "ats_interdealer_volume", "Volume on ATSs and between dealers"
-    ),
-    _dollar_volume(
+    _volume("atsInterdealerVolume", "ats_interdealer_volume", "Volume on ATSs and between dealers"),
+    _volume(
         "dealerCustomerVolume", "dealer_customer_volume", "Volume between dealers and customers"
     ),
 )
@@ -237,5 +235,40 @@ BOND_TRADE_ACTIVITY = Dataset(
     ),
 )
 
-DATASETS = (TREASURY_WEEKLY, BOND_TRADE_ACTIVITY)
+_BREADTH_FIELDS = (
+    Field("tradeReportDate", day("trade_date", "Day of the trades", key=True)),
+    Field("productCategory", text("product_category", "Such as high yield", key=True)),
+    Field("totalTrades", count("trade_count", "Trades")),
+    Field("advances", count("advance_count", "Bonds whose price rose")),
+    Field("declines", count("decline_count", "Bonds whose price fell")),
+    Field("unchanged", count("unchanged_count", "Bonds whose price stayed")),
+    Field("fiftyTwoWeekHigh", count("new_high_count", "Bonds at their highest of 52 weeks")),
+    Field("fiftyTwoWeekLow", count("new_low_count", "Bonds at their lowest of 52 weeks")),
+    _volume("totalVolume", "total_volume", "Volume traded"),
+)
+
+CORPORATE_MARKET_BREADTH = Dataset(
+    group="fixedIncomeMarket",
+    name="corporateMarketBreadth",
+    table=landed_in(
+        "finra_corporate_market_breadth",
+        "One row per day and product category: how many corporate bonds rose, fell and stayed.",
+        *_BREADTH_FIELDS,
+    ),
+    fields=_BREADTH_FIELDS,
+    partition_fields=("tradeReportDate",),
+    calendar=Calendar(weekday=None, delay_days=1),
+    licence="FINRA's Specific Terms for Fixed Income Data: public, not to be charged for",
+    claims=(
+        Claim(
+            "has_no_more_moves_than_trades",
+            "No more bonds rose, fell and stayed than there were trades.",
+            pl.sum_horizontal("advance_count", "decline_count", "unchanged_count")
+            > pl.col("trade_count"),
+            only_warns=True,
+        ),
+    ),
+)
+
+DATASETS = (TREASURY_WEEKLY, BOND_TRADE_ACTIVITY, CORPORATE_MARKET_BREADTH)
 """All of them: what is added here is loaded."""

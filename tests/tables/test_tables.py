@@ -51,6 +51,8 @@ def test_these_are_the_tables():
         "fact_bond_trade_activity_history",
         "fences",
         "finra_concentration_week",
+        "finra_corporate_market_breadth",
+        "finra_corporate_market_breadth_history",
         "finra_otc_weekly",
         "finra_otc_weekly_history",
         "finra_symbol_rolling_6w",
