@@ -203,7 +203,7 @@ def _named_by(dataset: Dataset, name: str) -> tuple[str, ...]:
     written = f"{day[:4]}-{day[4:6]}-{day[6:]}"
     found = _day_or_none(written)
     partition = DatasetPartition(found, "_".join(value)) if found else None
-    is_known = partition is not None and (not value or partition.value in dataset.known_values)
+    is_known = partition is not None and partition.value in (dataset.known_values or ("",))
     if partition is None or not is_known or file_name(dataset, partition) != name:
         values = f"_<{'|'.join(dataset.known_values)}>" if dataset.known_values else ""
         raise ConfigurationError(
