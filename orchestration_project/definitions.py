@@ -4,7 +4,7 @@ import gc
 
 import dagster as dg
 
-from orchestration_project.assets import events, finra, operations
+from orchestration_project.assets import events, finra, operations, prices, saas
 from orchestration_project.instance.logs import write_in_log_format
 from orchestration_project.jobs import (
     DATASET_JOBS,
@@ -29,6 +29,15 @@ from orchestration_project.jobs import (
     operations_sessions,
     operations_verify,
     presets,
+    prices_backfill,
+    prices_daily,
+    prices_gold,
+    saas_dry_run,
+    saas_edit_rules,
+    saas_reconcile,
+    saas_replay_dead_letters,
+    saas_set_tick,
+    saas_sweep,
 )
 from orchestration_project.resources.providers import RESOURCES
 from orchestration_project.sensors.events import events_on_webhook
@@ -51,6 +60,13 @@ from orchestration_project.sensors.operations import (
     operations_reconcile_hourly,
     operations_verify_daily,
 )
+from orchestration_project.sensors.prices import (
+    prices_daily_after_close,
+    prices_on_landing,
+    prices_on_new_symbol,
+    prices_waiting_hourly,
+)
+from orchestration_project.sensors.saas import saas_on_tick, saas_sweep_nightly
 
 defs = dg.Definitions(
     assets=[
@@ -74,6 +90,14 @@ defs = dg.Definitions(
         operations.run_logs,
         operations.sessions,
         operations.verification,
+        prices.quotes,
+        prices.daily,
+        prices.derived,
+        saas.edit_rules,
+        saas.reconcile,
+        saas.replay,
+        saas.sweep,
+        saas.try_rules,
     ],
     asset_checks=[
         finra.as_new_as_the_calendar,
@@ -102,6 +126,15 @@ defs = dg.Definitions(
         operations_retry_failures,
         operations_sessions,
         operations_verify,
+        prices_backfill,
+        prices_daily,
+        prices_gold,
+        saas_dry_run,
+        saas_edit_rules,
+        saas_reconcile,
+        saas_replay_dead_letters,
+        saas_set_tick,
+        saas_sweep,
     ],
     schedules=[
         finra_otc_weekly_mondays,
@@ -110,6 +143,9 @@ defs = dg.Definitions(
         operations_control_tower_hourly,
         operations_reconcile_hourly,
         operations_verify_daily,
+        prices_daily_after_close,
+        prices_waiting_hourly,
+        saas_sweep_nightly,
     ],
     sensors=[
         events_on_webhook,
@@ -122,6 +158,9 @@ defs = dg.Definitions(
         operations_on_run_change,
         operations_on_run_end,
         operations_on_undelivered_alert,
+        prices_on_landing,
+        prices_on_new_symbol,
+        saas_on_tick,
     ],
     resources=RESOURCES,
     executor=dg.in_process_executor,  # 0.4 s a run where a process for each step takes 61 s

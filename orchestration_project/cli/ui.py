@@ -28,7 +28,7 @@ from orchestration_project.gateway.place import require_safe
 from orchestration_project.instance.storage import open_instance
 from orchestration_project.resources.access import Keys
 from orchestration_project.resources.clock import Clock
-from orchestration_project.resources.finra.demo import retire_demo
+from orchestration_project.resources.demos import retire_demos
 from orchestration_project.resources.providers import open_warehouse
 from orchestration_project.resources.state import state_folder
 from orchestration_project.settings import PROJECT_ROOT, Settings, child_environment, load_settings
@@ -74,7 +74,7 @@ def main(arguments: Sequence[str]) -> int:
             except TransientError as error:
                 _tell_of_the_end(services, settings, error)
                 raise
-    retire_demo(settings)
+    retire_demos(settings)
     return 0
 
 

@@ -16,6 +16,8 @@ from orchestration_project.tables import (  # noqa: F401 - they declare what is 
     finra,
     finra_datasets,
     operations,
+    prices,
+    saas,
     spine,
     webhooks,
 )

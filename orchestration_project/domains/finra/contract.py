@@ -11,10 +11,10 @@ from datetime import date, timedelta
 import polars as pl
 
 from orchestration_project.contracts import Part, Rule, sort_out
+from orchestration_project.decimals import exact_scaled
 from orchestration_project.domains.finra.parsing import parse_parts, with_records
 from orchestration_project.domains.finra.values import (
     days,
-    exact_scaled,
     is_blank,
     quantity_rules,
     shown,

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from orchestration_project.contracts import OFFENDERS_KEPT, Audit, Checked, Part, Rule, sort_out
+from orchestration_project.decimals import exact_scaled
 from orchestration_project.domains.finra.audits import (
     few_rejects_audit,
     record_total_audit,
@@ -17,7 +18,6 @@ from orchestration_project.domains.finra.datasets import DatasetPartition, sourc
 from orchestration_project.domains.finra.parsing import parse_parts, with_records
 from orchestration_project.domains.finra.values import (
     days,
-    exact_scaled,
     is_blank,
     quantity_rules,
     shown,

@@ -1,10 +1,7 @@
-"""Texts of FINRA's into numbers, amounts and days, exactly or not at all, and what to say if not.
+"""Texts of FINRA's into numbers and days, exactly or not at all, and what to say if not.
 
 Nothing is coerced: what cannot be read becomes null, and a rule names the reason.
 """
-
-import re
-from decimal import MAX_EMAX, MAX_PREC, MIN_EMIN, Context, Decimal
 
 import polars as pl
 
@@ -14,8 +11,6 @@ LONGEST_TEXT_BYTES = 1000
 """Ten times what occurs. PostgreSQL keeps no key of more than 2.7 kB."""
 
 CHARACTERS_SHOWN = 60
-JAVA_NUMBER = re.compile(r"[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]{1,4})?")
-EXACT = Context(prec=MAX_PREC, Emin=MIN_EMIN, Emax=MAX_EMAX)
 
 
 def whole_number(name: str) -> pl.Expr:
@@ -36,33 +31,6 @@ def days(texts: pl.Series) -> pl.Series:
     if len(read) <= 1:  # as in most columns of most weeks
         return read["day"].gather(pl.zeros(len(texts), pl.UInt32, eager=True))
     return texts.replace_strict(read["text"], read["day"], return_dtype=pl.Date)
-
-
-def exact_scaled(texts: pl.Series, scale: int) -> pl.Series:
-    """Return decimal ``texts`` times 10^``scale`` as exact integers.
-
-    Null where a text is blank, no plain non-negative number, finer than the scale, or too large.
-    """
-    plain = texts.str.contains(rf"^[0-9]{{1,{18 - scale}}}(\.[0-9]{{1,{scale}}})?$")
-    decimals = texts.cast(pl.Decimal(18, scale), strict=False)  # exact, as what is plain fits
-    frame = pl.DataFrame({"scaled": decimals.to_physical().cast(pl.Int64), "plain": plain})
-    frame = frame.select(scaled=pl.when("plain").then("scaled"))
-    odd = ~plain & (texts != "")
-    if not odd.any():
-        return frame["scaled"]
-    slow = [
-        _scaled_or_none(text, scale) if is_odd else None
-        for text, is_odd in zip(texts, odd, strict=True)
-    ]
-    return pl.select(pl.coalesce(frame["scaled"], pl.Series(slow, dtype=pl.Int64))).to_series()
-
-
-def _scaled_or_none(text: str, scale: int) -> int | None:
-    """The rare spellings: exponents as Java writes them, and zeros beyond the scale."""
-    if JAVA_NUMBER.fullmatch(text) is None:
-        return None
-    scaled = Decimal(text).scaleb(scale, EXACT)
-    return int(scaled) if scaled < 2**63 and scaled % 1 == 0 else None
 
 
 def is_blank(name: str) -> pl.Expr:

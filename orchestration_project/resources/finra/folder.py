@@ -1,6 +1,5 @@
 """A folder of files that somebody else fills: which there are, their bytes, and what is no data."""
 
-import stat
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,9 +8,7 @@ from orchestration_project.domains.finra.header import read_header
 from orchestration_project.domains.finra.parsing import unfinished_line
 from orchestration_project.errors import ConfigurationError, SourceError, TransientError
 from orchestration_project.resources.captures import Capture
-
-LARGEST_FILE_BYTES = 256 * 1024 * 1024
-"""A thousand times what a weekly file has; a partition is held in memory as a whole."""
+from orchestration_project.resources.folder import file_bytes
 
 
 class Folder:
@@ -42,36 +39,8 @@ class Folder:
         )
 
     def read(self, name: str) -> bytes:
-        """Read a regular file of the folder; a link to one is followed, unless out of the folder.
-
-        What a link elsewhere leads to would be quoted in errors, for all to read.
-
-        Raises:
-            SourceError: It is no such file, too large, or cannot be read.
-        """
-        try:
-            path = (self.path / name).resolve(strict=True)
-            if not path.is_relative_to(self.path.resolve()):
-                raise self._unreadable(name, f"a link out of {self.setting}")
-            found = path.stat()
-            if not stat.S_ISREG(found.st_mode):
-                raise self._unreadable(name, "no regular file")
-            if found.st_size > LARGEST_FILE_BYTES:
-                raise self._unreadable(name, f"{found.st_size} bytes")
-            return path.read_bytes()
-        except (OSError, RuntimeError) as error:  # the latter: how Python 3.11 tells of a loop
-            reason = getattr(error, "strerror", None) or "a loop of links"
-            raise self._unreadable(name, reason) from error
-
-    def _unreadable(self, name: str, found: str) -> SourceError:
-        return SourceError(
-            f"the file {name} cannot be read",
-            expected=f"a regular file of at most {LARGEST_FILE_BYTES} bytes that this user may "
-            f"read, or a link to one within {self.setting}",
-            found=found,
-            remedy="correct the file's permissions or its link, or put the file itself into the "
-            "folder",
-        )
+        """Return the bytes of a file, as `file_bytes`."""
+        return file_bytes(self.path, name, setting=self.setting)
 
 
 def refuse_empty(name: str, capture: Capture, columns: Sequence[str]) -> None:
