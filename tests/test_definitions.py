@@ -22,6 +22,7 @@ from orchestration_project.domains.operations.rules import (
 from orchestration_project.resources.alerts import names_of
 from orchestration_project.settings import PROJECT_ROOT
 from orchestration_project.tables.catalogue import known_tables
+from orchestration_project.tables.kinds import asset_of
 from tests import programs
 
 SPECS = sorted(defs.resolve_all_asset_specs(), key=lambda spec: spec.key)
@@ -51,7 +52,7 @@ def test_the_column_schema_of_an_asset_is_that_of_its_table_with_a_comment_for_e
     assert all(column.description for column in shown)
     name = spec.metadata.get("dagster/table_name")
     if name is not None:
-        assert name == "_".join(spec.key.path)
+        assert asset_of(name) == spec.key.to_user_string()
         assert [column.name for column in shown] == list(known_tables()[name].columns.keys())
 
 
@@ -103,6 +104,9 @@ def test_what_starts_runs_is_off_until_somebody_switches_it_on():
         "finra_on_landing",
         "finra_on_last_tier",
         "finra_on_gold",
+        "finra_on_treasury_weekly",
+        "finra_on_bond_trade_activity",
+        "finra_on_corporate_market_breadth",
         "operations_on_run_change",
         "operations_on_run_end",
         "operations_on_undelivered_alert",
