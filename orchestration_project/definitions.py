@@ -4,7 +4,7 @@ import gc
 
 import dagster as dg
 
-from orchestration_project.assets import events, finra, operations, prices
+from orchestration_project.assets import events, finra, operations, prices, saas
 from orchestration_project.instance.logs import write_in_log_format
 from orchestration_project.jobs import (
     events_webhooks,
@@ -31,6 +31,12 @@ from orchestration_project.jobs import (
     prices_backfill,
     prices_daily,
     prices_gold,
+    saas_dry_run,
+    saas_edit_rules,
+    saas_reconcile,
+    saas_replay_dead_letters,
+    saas_set_tick,
+    saas_sweep,
 )
 from orchestration_project.resources.providers import RESOURCES
 from orchestration_project.sensors.events import events_on_webhook
@@ -58,6 +64,7 @@ from orchestration_project.sensors.prices import (
     prices_on_new_symbol,
     prices_waiting_hourly,
 )
+from orchestration_project.sensors.saas import saas_on_tick, saas_sweep_nightly
 
 defs = dg.Definitions(
     assets=[
@@ -82,6 +89,11 @@ defs = dg.Definitions(
         prices.quotes,
         prices.daily,
         prices.derived,
+        saas.edit_rules,
+        saas.reconcile,
+        saas.replay,
+        saas.sweep,
+        saas.try_rules,
     ],
     asset_checks=[finra.as_new_as_the_calendar, *finra.SOURCE_CHECKS],
     jobs=[
@@ -108,6 +120,12 @@ defs = dg.Definitions(
         prices_backfill,
         prices_daily,
         prices_gold,
+        saas_dry_run,
+        saas_edit_rules,
+        saas_reconcile,
+        saas_replay_dead_letters,
+        saas_set_tick,
+        saas_sweep,
     ],
     schedules=[
         finra_otc_weekly_mondays,
@@ -118,6 +136,7 @@ defs = dg.Definitions(
         operations_verify_daily,
         prices_daily_after_close,
         prices_waiting_hourly,
+        saas_sweep_nightly,
     ],
     sensors=[
         events_on_webhook,
@@ -131,6 +150,7 @@ defs = dg.Definitions(
         operations_on_undelivered_alert,
         prices_on_landing,
         prices_on_new_symbol,
+        saas_on_tick,
     ],
     resources=RESOURCES,
     executor=dg.in_process_executor,  # 0.4 s a run where a process for each step takes 61 s

@@ -8,7 +8,7 @@ from uuid import uuid4
 import psycopg
 import pytest
 
-from orchestration_project.resources.finra.demo import stop_demo
+from orchestration_project.resources.demos import stop_demos
 from orchestration_project.settings import Settings, load_settings
 from tests.postgres import binaries_asked_for, server_of, server_of_pip
 from tests.programs import DEMO
@@ -31,7 +31,7 @@ def demo_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[S
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("STATE_DIR", str(tmp_path / "state"))
     yield load_settings()
-    stop_demo(load_settings())
+    stop_demos(load_settings())
 
 
 @pytest.fixture(scope="session")

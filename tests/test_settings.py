@@ -67,6 +67,25 @@ def test_a_blank_value_is_no_value(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert settings.demo_seed == 20_250_106
 
 
+@pytest.mark.parametrize(
+    ("name", "meant"), [("FINRA_SORCE", "FINRA_SOURCE"), ("ALERT_URL", "ALERT_URLS")]
+)
+def test_a_name_that_is_nearly_a_settings_is_refused(
+    monkeypatch: pytest.MonkeyPatch, name: str, meant: str
+):
+    monkeypatch.setenv(name, "s3cret-value")
+    refused = f"(?s){name}: no such setting.*{meant}"
+    with pytest.raises(ConfigurationError, match=refused) as refusal:
+        load_settings()
+    assert "s3cret" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("name", ["ALERT_URL_S", "WEBHOOK_SECRET_FILE", "FINRA_OTHER", "SOURCE"])
+def test_other_names_are_left_alone(monkeypatch: pytest.MonkeyPatch, name: str):
+    monkeypatch.setenv(name, "json://example.org")
+    load_settings()
+
+
 def test_values_are_read_as_what_they_are(tmp_path: Path):
     settings = read(
         tmp_path,

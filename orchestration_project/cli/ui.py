@@ -28,7 +28,7 @@ from orchestration_project.gateway.place import require_safe
 from orchestration_project.instance.storage import open_instance
 from orchestration_project.resources.access import Keys
 from orchestration_project.resources.clock import Clock
-from orchestration_project.resources.finra.demo import retire_demo
+from orchestration_project.resources.demos import retire_demos
 from orchestration_project.resources.providers import open_warehouse
 from orchestration_project.resources.state import state_folder
 from orchestration_project.settings import PROJECT_ROOT, Settings, child_environment, load_settings
@@ -55,7 +55,11 @@ def main(arguments: Sequence[str]) -> int:
         require_safe(settings, options.host)
         _refuse_taken(options.host, options.port)
         _prepare(home)
-        environment = child_environment(DAGSTER_HOME=str(home), PYTHONPATH=str(PROJECT_ROOT))
+        environment = child_environment(
+            DAGSTER_HOME=str(home),
+            PYTHONPATH=str(PROJECT_ROOT),
+            UI_URL=_ui_url(settings, options.port),
+        )
         services = Services(
             folder=home, logs=state_folder(settings, "logs"), environment=environment, lock=lock
         )
@@ -70,8 +74,14 @@ def main(arguments: Sequence[str]) -> int:
             except TransientError as error:
                 _tell_of_the_end(services, settings, error)
                 raise
-    retire_demo(settings)
+    retire_demos(settings)
     return 0
+
+
+def _ui_url(settings: Settings, port: int) -> str:
+    """Return UI_URL; where nobody set it, alerts link to the port that is served."""
+    default = Settings.model_fields["ui_url"].default
+    return settings.ui_url if settings.ui_url != default else f"http://127.0.0.1:{port}"
 
 
 def _parser() -> argparse.ArgumentParser:

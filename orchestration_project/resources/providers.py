@@ -52,6 +52,8 @@ from orchestration_project.resources.opening import at_first_use
 from orchestration_project.resources.prices import PriceSource
 from orchestration_project.resources.prices.opening import in_second_place, opened_prices
 from orchestration_project.resources.prices.readiness import prices_probe
+from orchestration_project.resources.saas.opening import opened_jira, opened_peopleforce
+from orchestration_project.resources.saas.systems import SourceSystem, TargetSystem
 from orchestration_project.resources.state import state_folder
 from orchestration_project.resources.warehouse import Warehouse
 from orchestration_project.resources.warehouse.connecting import parsed_url
@@ -150,6 +152,21 @@ def open_http(settings: Settings, **options: Any) -> HttpClient:
         user_agent=user_agent(),
         max_body_bytes=LARGEST_ANSWER_BYTES,
         **options,
+    )
+
+
+def _open_saas_http(
+    settings: Settings, system: str, requests_per_second: int
+) -> AbstractContextManager[HttpClient]:
+    """Return the HTTP client for one of the two systems that are kept equal."""
+    return HttpClient(
+        system=system,
+        state_dir=settings.state_path,
+        requests_per_second=requests_per_second,
+        now=Clock().now,
+        use_environment=settings.saas_source == "real",
+        user_agent=user_agent(),
+        max_body_bytes=LARGEST_ANSWER_BYTES,
     )
 
 
@@ -401,6 +418,36 @@ def prices_second_resource(context: dg.InitResourceContext) -> Iterator[PriceSou
         yield prices
 
 
+@dg.resource(description="Where tasks come from.", required_resource_keys={"gate"})
+def peopleforce_resource(context: dg.InitResourceContext) -> Iterator[SourceSystem]:
+    """Where tasks come from."""
+
+    def opening() -> AbstractContextManager[SourceSystem]:
+        settings = load_settings()
+        opened = opened_peopleforce(
+            settings,
+            partial(_open_saas_http, settings),
+            Captures(open_store(settings)),
+            open_clock(settings),
+        )
+        return _admitted(context, "peopleforce", opened)
+
+    with at_first_use(opening) as peopleforce:
+        yield peopleforce
+
+
+@dg.resource(description="Where issues are made of tasks.", required_resource_keys={"gate"})
+def jira_resource(context: dg.InitResourceContext) -> Iterator[TargetSystem]:
+    """Where issues are made of tasks."""
+
+    def opening() -> AbstractContextManager[TargetSystem]:
+        settings = load_settings()
+        return _admitted(context, "jira", opened_jira(settings, partial(_open_saas_http, settings)))
+
+    with at_first_use(opening) as jira:
+        yield jira
+
+
 RESOURCES = {
     "alerts": alerts_resource,
     "artifacts": artifacts_resource,
@@ -409,6 +456,8 @@ RESOURCES = {
     "gate": gate_resource,
     "prices": prices_resource,
     "prices_second": prices_second_resource,
+    "jira": jira_resource,
+    "peopleforce": peopleforce_resource,
     "settings": settings_resource,
     "warehouse": warehouse_resource,
 }

@@ -1,4 +1,4 @@
-"""What the embedded demo source makes up."""
+"""What the embedded demo sources make up."""
 
 from typing import Literal
 
@@ -16,6 +16,9 @@ class DemoSettings(BaseSettings):
     demo_latency_seconds: float = Field(0.0, ge=0, description="Delay of each demo answer.")
     demo_requests_per_second: int = Field(
         20, ge=0, description="Rate above which the demo answers 429; 0: no limit."
+    )
+    demo_saas_tasks: int = Field(
+        40, ge=0, description="Tasks that the demo of PeopleForce starts with."
     )
     demo_idle_seconds: float = Field(900, gt=0, description="The demo ends after this long unused.")
     demo_prices_vendor: Literal["yahoo", "alpha_vantage"] = Field(

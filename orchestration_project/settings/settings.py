@@ -5,6 +5,7 @@ Precedence: the defaults here < `.env` < environment < applied preset < a run's 
 
 import os
 from collections.abc import Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from orchestration_project.settings.demo import DemoSettings
 from orchestration_project.settings.finra import FinraSettings
 from orchestration_project.settings.prices import PricesSettings
 from orchestration_project.settings.readiness import ReadinessSettings
+from orchestration_project.settings.saas import SaasSettings
 from orchestration_project.settings.secrets import passwords_in, tokens_in, without_secrets
 from orchestration_project.settings.storage import StorageSettings
 from orchestration_project.settings.values import PROJECT_ROOT
@@ -40,6 +42,12 @@ PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy"
 
 NAMED_CHANNEL = "alert_url_"
 """With this begin the names of settings that are channels of alerts."""
+
+NAMED_BY_USERS = (NAMED_CHANNEL, "webhook_secret_")
+"""How names begin of which the rest is the user's."""
+
+LIKENESS = 0.9
+"""Two names that are as alike (0-1, difflib) are taken for one with a slip: FINRA_SORCE."""
 
 ADDRESSES = ("database_url", "dagster_database_url")
 """Secrets because a password stands in them; where they lead to is shown."""
@@ -76,6 +84,7 @@ class Settings(
     AccessSettings,
     AlertSettings,
     StorageSettings,
+    SaasSettings,
     PricesSettings,
     FinraSettings,
 ):
@@ -128,9 +137,34 @@ def load_settings() -> Settings:
             found=type(error).__name__,
             remedy="save it as UTF-8, or correct its permissions",
         ) from None  # the original quotes the file, secrets included
+    _refuse_misspelled()
     hide(*_secrets(settings))
     keep_secrets_out_of_logs()
     return settings
+
+
+def _refuse_misspelled() -> None:
+    """Refuse a variable that is no setting but nearly one: its default would be taken in silence.
+
+    Raises:
+        ConfigurationError: Naming each of them, and what was probably meant.
+    """
+    known = [own for name in Settings.model_fields for own in names_of(name)]
+    words = tuple({name.partition("_")[0] + "_" for name in known})
+    read = (DotEnvSettingsSource(Settings), EnvSettingsSource(Settings))
+    given = {name.lower() for source in read for name in source.env_vars}
+    meant = {
+        name.upper(): likely[0].upper()
+        for name in sorted(given.difference(known))
+        if name.startswith(words) and not name.startswith(NAMED_BY_USERS)
+        if (likely := get_close_matches(name, known, n=1, cutoff=LIKENESS))
+    }
+    if meant:
+        raise ConfigurationError(
+            f"{', '.join(meant)}: no such setting",
+            expected="perhaps " + ", ".join(meant.values()),
+            remedy="correct the name in the environment or in .env; .env.example lists all",
+        )
 
 
 def _secrets(settings: Settings) -> list[str]:

@@ -16,6 +16,7 @@ from orchestration_project.tables import (  # noqa: F401 - they declare what is 
     finra,
     operations,
     prices,
+    saas,
     spine,
     webhooks,
 )

@@ -149,6 +149,34 @@ fences = table(
     text("source_version", "Source's state in the latest audited delivery", optional=True),
 )
 
+outbox = table(
+    "outbox",
+    "One row per thing that is to be done outside: one per entity and version of the intention.",
+    text("topic", "From where to where, such as peopleforce>jira", key=True),
+    text("entity", "What it is about, such as task|42", key=True),
+    count("version_number", "From 1, rises with each intention for the entity", key=True),
+    text("payload", "What is intended, a JSON object"),
+    text("cause", "Why, one word: source, rules, target or replay"),
+    text("state", "waiting, done, superseded (by a later version), or dead (it was refused)"),
+    count("attempt_count", "Times that it was tried in vain"),
+    text("reason", "Why the latest try was in vain; NULL: none was", optional=True),
+    moment("planned_at", "UTC time"),
+    moment("due_at", "UTC time before which it is not tried"),
+    moment("changed_at", "UTC time at which state or reason last changed"),
+    text("run_id", "Dagster run that changed it last"),
+)
+
+Index("outbox_by_state", outbox.c.topic, outbox.c.state, outbox.c.due_at, outbox.c.entity)
+
+leases = table(
+    "leases",
+    "One row per thing that one process at a time works on: who does, and until when.",
+    text("name", "The thing, such as peopleforce>jira|task|42", key=True),
+    text("holder", "Dagster run that took it last; empty: it gave it back"),
+    count("token", "Rises with each taking; what is recorded of the work must still have it"),
+    moment("expires_at", "UTC time from which another may take it"),
+)
+
 database_labels = table(
     "database_labels",
     "What this database holds, so that made-up data never mixes with real data.",

@@ -8,7 +8,7 @@ from sqlalchemy import Table
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.schema import CreateTable
 
-from orchestration_project.tables import access, finra, operations, prices, spine, webhooks
+from orchestration_project.tables import access, finra, operations, prices, saas, spine, webhooks
 from orchestration_project.tables.kinds import (
     METADATA,
     SQLITE_TIMESTAMP,
@@ -24,6 +24,7 @@ MODULES = {
     "finra": finra,
     "operations": operations,
     "prices": prices,
+    "saas": saas,
     "spine": spine,
 }
 TABLES = list(METADATA.tables.values())
@@ -55,6 +56,7 @@ def test_these_are_the_tables():
         "finra_venue_week",
         "inbox",
         "landings",
+        "leases",
         "operations_alert_deliveries",
         "operations_alerts",
         "operations_control_tower",
@@ -65,12 +67,19 @@ def test_these_are_the_tables():
         "operations_runs",
         "operations_steps",
         "operations_verified_configs",
+        "outbox",
         "prices_corporate_actions",
         "prices_daily",
         "prices_daily_history",
         "prices_returns",
         "prices_symbol_months",
         "rejects",
+        "saas_audit_log",
+        "saas_dead_letters",
+        "saas_field_mappings",
+        "saas_routing_rules",
+        "saas_source_states",
+        "saas_ticks",
         "source_fields",
     ]
 

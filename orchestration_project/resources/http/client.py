@@ -159,11 +159,14 @@ class HttpClient:
         json: object = None,
         form: Mapping[str, str] | None = None,
         basic_auth: tuple[str, str] | None = None,
+        is_repeatable: bool = True,
     ) -> Response:
         """Return the whole answer, of any status but those that are tried again.
 
         Redirects are not followed. Connection errors, timeouts, broken answers and the statuses
-        429, 500, 502, 503 and 504 are tried again, later if `Retry-After` asks for it.
+        429, 500, 502, 503 and 504 are tried again, later if `Retry-After` asks for it. A request
+        that is not ``is_repeatable`` leaves once: it may have had its effect although no answer
+        came, and only the caller can find out.
 
         Raises:
             TransientError: No attempt succeeded, or the system is not asked for now.
@@ -178,7 +181,9 @@ class HttpClient:
             self._breaker.admit(system=self._system, url=question.url)
         try:
             response = self._persist(
-                question, lambda: self._client.send(request, auth=auth, stream=True)
+                question,
+                lambda: self._client.send(request, auth=auth, stream=True),
+                self._max_attempts if is_repeatable else 1,
             )
         except AttemptError as error:
             closed_for = self._breaker.failed(str(error))
@@ -200,11 +205,13 @@ class HttpClient:
             raise no_http_url(question)
         return request
 
-    def _persist(self, question: Question, send: Callable[[], httpx.Response]) -> Response:
+    def _persist(
+        self, question: Question, send: Callable[[], httpx.Response], attempts: int
+    ) -> Response:
         """Return the answer of the first attempt that succeeds; raise the last one's error."""
         for attempt in stamina.retry_context(
             on=when_to_try_again,
-            attempts=self._max_attempts,
+            attempts=attempts,
             timeout=None,
             wait_initial=self._retry_wait_seconds,
             wait_jitter=self._retry_wait_seconds,

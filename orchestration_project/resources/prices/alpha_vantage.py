@@ -16,6 +16,7 @@ from orchestration_project.domains.prices.symbols import (
     vendor_symbol,
 )
 from orchestration_project.errors import ConfigurationError, SourceError
+from orchestration_project.redaction import hide, redacted
 from orchestration_project.resources.captures import Capture, Captures
 from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.http import HttpClient, Response
@@ -63,6 +64,7 @@ class AlphaVantage:
         self._quota = quota
         self._api_url = api_url.rstrip("/")
         self._api_key = api_key.get_secret_value()
+        hide(self._api_key)
         self._is_premium = is_premium
         self._overrides = overrides
 
@@ -102,9 +104,9 @@ class AlphaVantage:
         }
         query = urlencode({**request, "apikey": self._api_key})
         response = self._http.request("GET", f"{self._api_url}/query?{query}")
-        if self._api_key.encode() not in response.body:  # nobody may find it among the captures
-            kept.append(self._captures.keep(fetched(response, request, self._clock)))
         refused = refusal_of(response.body)
+        if refused is None or not _holds_secrets(response):  # which nobody may find among captures
+            kept.append(self._captures.keep(fetched(response, request, self._clock)))
         if refused or response.status != 200:
             self._refuse(asked, response, refused or Refusal("other", ""))
         refuse_another(response, symbol)
@@ -133,6 +135,12 @@ class AlphaVantage:
             remedy=REMEDIES.get(refused.kind, ELSE),
             url=response.url,
         )
+
+
+def _holds_secrets(response: Response) -> bool:
+    """Whether an answer quotes our key, as Alpha Vantage does when a quota has ended."""
+    text = response.body.decode("latin-1")
+    return redacted(text) != text
 
 
 def says_too_fast(body: bytes) -> bool:
