@@ -97,7 +97,9 @@ def test_processes_that_ask_at_once_never_take_more_than_all(tmp_path: Path):
     command = [sys.executable, "-c", TAKER, str(tmp_path / "quota.sqlite")]
     environment = child_environment(PYTHONPATH=str(PROJECT_ROOT))
     processes = [
-        subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
+        subprocess.Popen(  # noqa: S603 - ours
+            command, stdout=subprocess.PIPE, text=True, env=environment
+        )
         for _ in range(2)
     ]
     taken = [int(process.communicate(timeout=120)[0]) for process in processes]
