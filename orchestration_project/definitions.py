@@ -4,7 +4,7 @@ import gc
 
 import dagster as dg
 
-from orchestration_project.assets import events, finra, operations
+from orchestration_project.assets import events, finra, operations, prices
 from orchestration_project.instance.logs import write_in_log_format
 from orchestration_project.jobs import (
     events_webhooks,
@@ -28,6 +28,9 @@ from orchestration_project.jobs import (
     operations_sessions,
     operations_verify,
     presets,
+    prices_backfill,
+    prices_daily,
+    prices_gold,
 )
 from orchestration_project.resources.providers import RESOURCES
 from orchestration_project.sensors.events import events_on_webhook
@@ -48,6 +51,12 @@ from orchestration_project.sensors.operations import (
     operations_on_undelivered_alert,
     operations_reconcile_hourly,
     operations_verify_daily,
+)
+from orchestration_project.sensors.prices import (
+    prices_daily_after_close,
+    prices_on_landing,
+    prices_on_new_symbol,
+    prices_waiting_hourly,
 )
 
 defs = dg.Definitions(
@@ -70,6 +79,9 @@ defs = dg.Definitions(
         operations.run_logs,
         operations.sessions,
         operations.verification,
+        prices.quotes,
+        prices.daily,
+        prices.derived,
     ],
     asset_checks=[finra.as_new_as_the_calendar, *finra.SOURCE_CHECKS],
     jobs=[
@@ -93,6 +105,9 @@ defs = dg.Definitions(
         operations_retry_failures,
         operations_sessions,
         operations_verify,
+        prices_backfill,
+        prices_daily,
+        prices_gold,
     ],
     schedules=[
         finra_otc_weekly_mondays,
@@ -101,6 +116,8 @@ defs = dg.Definitions(
         operations_control_tower_hourly,
         operations_reconcile_hourly,
         operations_verify_daily,
+        prices_daily_after_close,
+        prices_waiting_hourly,
     ],
     sensors=[
         events_on_webhook,
@@ -112,6 +129,8 @@ defs = dg.Definitions(
         operations_on_run_change,
         operations_on_run_end,
         operations_on_undelivered_alert,
+        prices_on_landing,
+        prices_on_new_symbol,
     ],
     resources=RESOURCES,
     executor=dg.in_process_executor,  # 0.4 s a run where a process for each step takes 61 s

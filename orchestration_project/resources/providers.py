@@ -50,7 +50,7 @@ from orchestration_project.resources.http import HttpClient
 from orchestration_project.resources.http.agent import user_agent
 from orchestration_project.resources.opening import at_first_use
 from orchestration_project.resources.prices import PriceSource
-from orchestration_project.resources.prices.opening import opened_prices
+from orchestration_project.resources.prices.opening import in_second_place, opened_prices
 from orchestration_project.resources.prices.readiness import prices_probe
 from orchestration_project.resources.state import state_folder
 from orchestration_project.resources.warehouse import Warehouse
@@ -388,6 +388,19 @@ def prices_resource(context: dg.InitResourceContext) -> Iterator[PriceSource]:
         yield prices
 
 
+@dg.resource(
+    description="Another source of daily prices to compare with.", required_resource_keys={"gate"}
+)
+def prices_second_resource(context: dg.InitResourceContext) -> Iterator[PriceSource]:
+    """The source that PRICES_SECOND_SOURCE names; nothing opens it where that is not set."""
+
+    def opening() -> AbstractContextManager[PriceSource]:
+        return _admitted(context, "prices", _opened_prices(in_second_place(load_settings())))
+
+    with at_first_use(opening) as prices:
+        yield prices
+
+
 RESOURCES = {
     "alerts": alerts_resource,
     "artifacts": artifacts_resource,
@@ -395,6 +408,7 @@ RESOURCES = {
     "finra": finra_resource,
     "gate": gate_resource,
     "prices": prices_resource,
+    "prices_second": prices_second_resource,
     "settings": settings_resource,
     "warehouse": warehouse_resource,
 }

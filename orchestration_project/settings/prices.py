@@ -1,5 +1,6 @@
 """Where daily prices come from, and of which symbols."""
 
+from datetime import date
 from pathlib import Path
 from typing import Literal
 
@@ -43,7 +44,7 @@ class PricesSettings(BaseSettings):
         "https://www.alphavantage.co", description="Base URL of Alpha Vantage."
     )
     alpha_vantage_api_key: SecretStr | None = Field(
-        None, description="The key, needed where alpha_vantage is asked."
+        None, description="The key, without which that vendor answers nothing."
     )
     alpha_vantage_is_premium: bool = Field(
         default=False,
@@ -62,6 +63,41 @@ class PricesSettings(BaseSettings):
     yahoo_requests_per_second: int = Field(
         2, ge=1, description="Yahoo names no limit, and turns away who asks much faster."
     )
+
+    prices_second_source: Literal["alpha_vantage", "yahoo", "files"] | None = Field(
+        None,
+        description="Another source whose returns are compared with those that land; where the "
+        "data is the demo's, the demo in the guise of that vendor.",
+    )
+    prices_first_month: date | None = Field(
+        None, description="First monthly partition, a first of a month; default: 12 months back."
+    )
+    prices_max_reject_ratio: float = Field(
+        0.05,
+        ge=0,
+        le=1,
+        description="Rejected share of days (0-1) above which a symbol is held back; one day may "
+        "always be rejected, as a month has twenty.",
+    )
+    prices_jump_ratio: float = Field(
+        0.4,
+        gt=0,
+        description="Move of a close from one session to the next (0.4: 40 %) above which a day "
+        "without dividend or split warns.",
+    )
+    prices_stale_sessions: int = Field(
+        3, ge=0, description="Sessions that a symbol's newest price may be behind the latest one."
+    )
+    prices_disagreement_ratio: float = Field(
+        0.01, gt=0, description="Difference of a day's returns in two sources that warns."
+    )
+
+    @field_validator("prices_first_month")
+    @classmethod
+    def _first_of_a_month(cls, value: date | None) -> date | None:
+        if value is not None and value.day != 1:
+            raise ValueError(f"{value} is no first of a month")
+        return value
 
     @field_validator("prices_files_dir")
     @classmethod

@@ -130,13 +130,13 @@ def test_events_are_read_with_their_day_and_none_is_lost_where_that_has_no_price
         name: {"date": OPENED[name], "amount": 0.24} for name in ("2026-01-02", "2026-01-05")
     }
     special = {"date": OPENED["2026-01-05"] + 60, "amount": 1.0}
-    split = {"date": OPENED["2026-07-01"], "numerator": 3.0, "denominator": 2.0}
+    split = {"date": OPENED["2026-07-01"], "numerator": 1.0, "denominator": 3.0}
     events = {"dividends": january | {"special": special}, "splits": {"a": split}}
     answer = read_chart(chart([OPENED["2026-01-02"], OPENED["2026-01-05"]], events))
     assert answer.select("trade_date", "close", "dividend", "split_ratio").rows() == [
         ("2026-01-02", "1.5", "0.24", "1"),
         ("2026-01-05", "1.5", "1.24", "1"),
-        ("2026-07-01", None, "0", "1.5"),
+        ("2026-07-01", None, "0", "0.333333"),
     ]
 
 
@@ -162,6 +162,7 @@ TWO = [OPENED["2026-01-02"], OPENED["2026-01-05"]]
         chart([10**30]),
         chart([None]),  # pyright: ignore[reportArgumentType] - as no source should
         chart(TWO, {"splits": {"a": {"date": 1, "numerator": 1, "denominator": 0}}}),
+        chart(TWO, {"splits": {"a": {"date": 1, "numerator": "1e999", "denominator": 1}}}),
         chart(TWO, {"splits": {n: {"date": 1, "numerator": 2, "denominator": 1} for n in "ab"}}),
         chart(TWO, {"dividends": {"a": {"date": 1, "amount": "much"}}}),
         {"chart": {"result": None, "error": {"code": "Not Found", "description": "delisted"}}},

@@ -8,7 +8,7 @@ from sqlalchemy import Table
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.schema import CreateTable
 
-from orchestration_project.tables import access, finra, operations, spine, webhooks
+from orchestration_project.tables import access, finra, operations, prices, spine, webhooks
 from orchestration_project.tables.kinds import (
     METADATA,
     SQLITE_TIMESTAMP,
@@ -23,6 +23,7 @@ MODULES = {
     "events": webhooks,
     "finra": finra,
     "operations": operations,
+    "prices": prices,
     "spine": spine,
 }
 TABLES = list(METADATA.tables.values())
@@ -64,6 +65,11 @@ def test_these_are_the_tables():
         "operations_runs",
         "operations_steps",
         "operations_verified_configs",
+        "prices_corporate_actions",
+        "prices_daily",
+        "prices_daily_history",
+        "prices_returns",
+        "prices_symbol_months",
         "rejects",
         "source_fields",
     ]

@@ -1,7 +1,7 @@
 """Yahoo's chart: an array for each value beside timestamps of the sessions, and events."""
 
 from collections.abc import Mapping, Sequence
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any
 
 import polars as pl
@@ -49,7 +49,7 @@ def read_chart(body: bytes) -> pl.DataFrame:
         )
     except (KeyError, IndexError, TypeError, AttributeError, ValueError, OverflowError) as error:
         refuse(body, EXPECTED, f"{type(error).__name__}: {error}")
-    except (InvalidOperation, ZeroDivisionError) as error:
+    except ArithmeticError as error:
         refuse(body, "events with numbers", type(error).__name__)
 
 
@@ -84,13 +84,13 @@ def _dividends(events: Any, offset: int) -> Mapping[str, str]:
 
 
 def _splits(events: Any, offset: int) -> Mapping[str, str]:
-    """Return the new shares for each old one, of each day with a split."""
+    """Return the new shares for each old one to six places, of each day with a split."""
     splits = [
         (each["date"], Decimal(each["numerator"]) / Decimal(each["denominator"]))
         for each in events.get("splits", {}).values()
     ]
     days = _dates([timestamp for timestamp, _ in splits], offset)
-    found = {day: str(ratio) for day, (_, ratio) in zip(days, splits, strict=True)}
+    found = {day: str(round(ratio, 6)) for day, (_, ratio) in zip(days, splits, strict=True)}
     if len(found) != len(splits):
         raise ValueError("two splits on one day")
     return found

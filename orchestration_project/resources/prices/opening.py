@@ -51,6 +51,13 @@ def prices_source_name(settings: Settings) -> PricesSource:
     return name
 
 
+def in_second_place(settings: Settings) -> Settings:
+    """Return the settings with which the second source is opened as if it were the first."""
+    second = settings.prices_second_source
+    name = "demo_prices_vendor" if settings.is_demo else "prices_source"
+    return settings.model_copy(update={name: second})
+
+
 @contextmanager
 def opened_prices(
     settings: Settings, captures: Captures, clock: Clock, **http: Any
