@@ -17,6 +17,7 @@ from benchmarks.measures.changes import again, history
 from benchmarks.measures.gate import gate
 from benchmarks.measures.gateway import metrics, webhook_runs, webhooks
 from benchmarks.measures.operations import control_tower
+from benchmarks.measures.prices import prices
 from benchmarks.measures.retention import cleanup, pruning
 from benchmarks.measures.speed import (
     contract,
@@ -37,7 +38,7 @@ MEASURES = {
     for measure in (
         *(copies, one_partition, peers, sqlite, contract, pages),
         *(again, history, starts, gate, control_tower, webhooks, webhook_runs, metrics),
-        *(pruning, cleanup),
+        *(pruning, cleanup, prices),
     )
 }
 NAMED = ("dagster", "polars", "psycopg", "dlt", "pandas", "adbc-driver-postgresql")
