@@ -75,6 +75,10 @@ class PeopleForce:
                 "they are read",
             )
 
+    def count(self) -> int:
+        """Return how many tasks there are: one request, nothing is kept of it."""
+        return pagination_of(self._object(self._ask("GET", "/tasks?page=1"))).count
+
     def task(self, entity_id: str) -> Task | None:
         """Return a task as it is now; None: it was deleted."""
         response = self._ask("GET", f"/tasks/{quote(entity_id, safe='')}")

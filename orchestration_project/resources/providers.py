@@ -49,6 +49,12 @@ from orchestration_project.resources.gate.storage import (
 )
 from orchestration_project.resources.http import HttpClient
 from orchestration_project.resources.opening import at_first_use
+from orchestration_project.resources.saas.opening import (
+    opened_jira,
+    opened_peopleforce,
+    saas_probes,
+)
+from orchestration_project.resources.saas.systems import SourceSystem, TargetSystem
 from orchestration_project.resources.state import state_folder
 from orchestration_project.resources.warehouse import Warehouse
 from orchestration_project.resources.warehouse.connecting import parsed_url
@@ -195,6 +201,7 @@ def open_probes(settings: Settings, instance: Callable[[], dg.DagsterInstance]) 
             open_clock(settings),
             where=_finra_place(settings),
         ),
+        *saas_probes(settings, Captures(open_store(settings)), open_clock(settings)),
         clock_probe(_other_clocks(settings), real_time, most_seconds=settings.clock_skew_seconds),
         alerts_probe(partial(open_alerts, settings)),
         daemon_probe(instance, real_time),
@@ -372,12 +379,38 @@ def finra_resource(context: dg.InitResourceContext) -> Iterator[FinraSource]:
         yield finra
 
 
+@dg.resource(description="The tasks that issues are made of.", required_resource_keys={"gate"})
+def peopleforce_resource(context: dg.InitResourceContext) -> Iterator[SourceSystem]:
+    """The tasks that issues are made of."""
+
+    def opening() -> AbstractContextManager[SourceSystem]:
+        settings = load_settings()
+        captures, clock = Captures(open_store(settings)), open_clock(settings)
+        return _admitted(context, "peopleforce", opened_peopleforce(settings, captures, clock))
+
+    with at_first_use(opening) as peopleforce:
+        yield peopleforce
+
+
+@dg.resource(description="The issues made of tasks.", required_resource_keys={"gate"})
+def jira_resource(context: dg.InitResourceContext) -> Iterator[TargetSystem]:
+    """The issues made of tasks."""
+
+    def opening() -> AbstractContextManager[TargetSystem]:
+        return _admitted(context, "jira", opened_jira(load_settings()))
+
+    with at_first_use(opening) as jira:
+        yield jira
+
+
 RESOURCES = {
     "alerts": alerts_resource,
     "artifacts": artifacts_resource,
     "clock": clock_resource,
     "finra": finra_resource,
     "gate": gate_resource,
+    "jira": jira_resource,
+    "peopleforce": peopleforce_resource,
     "settings": settings_resource,
     "warehouse": warehouse_resource,
 }

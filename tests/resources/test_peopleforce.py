@@ -130,3 +130,7 @@ def test_the_key_that_a_server_echoes_stays_out_of_the_error(saas_http, tmp_path
         peopleforce(server.url, saas_http, tmp_path, api_key=LONG_KEY).task("1")
     assert refusal.value.http_status == 403
     assert LONG_KEY not in str(refusal.value)
+
+
+def test_how_many_tasks_there_are_is_one_request(source):
+    assert source.count() == COUNT
