@@ -4,7 +4,7 @@ import gc
 
 import dagster as dg
 
-from orchestration_project.assets import events, finra, operations
+from orchestration_project.assets import events, finra, operations, saas
 from orchestration_project.instance.logs import write_in_log_format
 from orchestration_project.jobs import (
     events_webhooks,
@@ -28,6 +28,12 @@ from orchestration_project.jobs import (
     operations_sessions,
     operations_verify,
     presets,
+    saas_dry_run,
+    saas_edit_rules,
+    saas_reconcile,
+    saas_replay_dead_letters,
+    saas_set_tick,
+    saas_sweep,
 )
 from orchestration_project.resources.providers import RESOURCES
 from orchestration_project.sensors.events import events_on_webhook
@@ -49,6 +55,7 @@ from orchestration_project.sensors.operations import (
     operations_reconcile_hourly,
     operations_verify_daily,
 )
+from orchestration_project.sensors.saas import saas_on_tick, saas_sweep_nightly
 
 defs = dg.Definitions(
     assets=[
@@ -70,6 +77,11 @@ defs = dg.Definitions(
         operations.run_logs,
         operations.sessions,
         operations.verification,
+        saas.edit_rules,
+        saas.reconcile,
+        saas.replay,
+        saas.sweep,
+        saas.try_rules,
     ],
     asset_checks=[finra.as_new_as_the_calendar, *finra.SOURCE_CHECKS],
     jobs=[
@@ -93,6 +105,12 @@ defs = dg.Definitions(
         operations_retry_failures,
         operations_sessions,
         operations_verify,
+        saas_dry_run,
+        saas_edit_rules,
+        saas_reconcile,
+        saas_replay_dead_letters,
+        saas_set_tick,
+        saas_sweep,
     ],
     schedules=[
         finra_otc_weekly_mondays,
@@ -101,6 +119,7 @@ defs = dg.Definitions(
         operations_control_tower_hourly,
         operations_reconcile_hourly,
         operations_verify_daily,
+        saas_sweep_nightly,
     ],
     sensors=[
         events_on_webhook,
@@ -112,6 +131,7 @@ defs = dg.Definitions(
         operations_on_run_change,
         operations_on_run_end,
         operations_on_undelivered_alert,
+        saas_on_tick,
     ],
     resources=RESOURCES,
     executor=dg.in_process_executor,  # 0.4 s a run where a process for each step takes 61 s

@@ -33,6 +33,15 @@ from orchestration_project.assets.operations import (
     sessions,
     verification,
 )
+from orchestration_project.assets.saas import (
+    SET_TICK_JOB,
+    edit_rules,
+    reconcile,
+    replay,
+    set_tick,
+    sweep,
+    try_rules,
+)
 from orchestration_project.resources.failed_partitions import BY_HAND
 
 events_webhooks = dg.define_asset_job(
@@ -42,7 +51,14 @@ events_webhooks = dg.define_asset_job(
     tags={"domain": "events"},
 )
 
-WEBHOOK_JOBS = [events_webhooks]
+saas_reconcile = dg.define_asset_job(
+    "saas_reconcile",
+    selection=dg.AssetSelection.assets(reconcile),
+    description="Brings tasks and issues into agreement; of a webhook just what it tells of.",
+    tags={"domain": "saas"},
+)
+
+WEBHOOK_JOBS = [events_webhooks, saas_reconcile]
 """The jobs that work on deliveries: their runs have the tags of one. A domain adds its own here."""
 
 finra_otc_weekly = dg.define_asset_job(
@@ -191,3 +207,41 @@ operations_export_evidence = dg.define_asset_job(
     description="Writes what is known of a run, a session, or a partition at a time, as one file.",
     tags={"domain": "operations"},
 )
+
+saas_edit_rules = dg.define_asset_job(
+    "saas_edit_rules",
+    selection=dg.AssetSelection.assets(edit_rules),
+    description="Tries rules, and puts them into effect unless the target refuses them.",
+    tags={"domain": "saas"},
+)
+
+saas_dry_run = dg.define_asset_job(
+    "saas_dry_run",
+    selection=dg.AssetSelection.assets(try_rules),
+    description="Shows what edited rules would do with the tasks that were seen; writes nothing.",
+    tags={"domain": "saas"},
+)
+
+saas_replay_dead_letters = dg.define_asset_job(
+    "saas_replay_dead_letters",
+    selection=dg.AssetSelection.assets(replay),
+    description="Does once more, by the rules in effect now, what a system had refused.",
+    tags={"domain": "saas"},
+)
+
+saas_sweep = dg.define_asset_job(
+    "saas_sweep",
+    selection=dg.AssetSelection.assets(sweep),
+    description="Looks at all issues for what no webhook told, and holds the rules to the target.",
+    tags={"domain": "saas"},
+)
+
+
+@dg.job(
+    name=SET_TICK_JOB,
+    description="Says how often both systems are looked through, pauses that, or asks for a look.",
+    tags={"domain": "saas"},
+)
+def saas_set_tick() -> None:
+    """Change the tick."""
+    set_tick()

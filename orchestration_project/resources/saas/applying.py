@@ -129,10 +129,12 @@ class Applier:
             .where(_waits(self._desk.topic), outbox.c.due_at <= self._clock.now())
             .order_by(outbox.c.due_at, outbox.c.entity)
         )
+        if entities is not None:
+            names = [each.outbox_entity for each in entities]
+            wanted = wanted.where(outbox.c.entity.in_(names))
         with self._warehouse.reading() as connection:
-            names = connection.execute(wanted).scalars().all()
-        found = [Entity(self._source.system, *name.split("|", 1)) for name in names]
-        return found if entities is None else [each for each in found if each in set(entities)]
+            found = connection.execute(wanted).scalars().all()
+        return [Entity(self._source.system, *name.split("|", 1)) for name in found]
 
     def _try(self, entity: Entity) -> tuple[str, TransientError | None]:
         """Do what is intended for one task; return in a word what came of it."""

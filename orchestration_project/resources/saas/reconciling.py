@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, select
 
+from orchestration_project.domains.saas.events import Event
 from orchestration_project.domains.saas.intents import completion
 from orchestration_project.domains.saas.records import Issue, Task
 from orchestration_project.domains.saas.rules import RuleSet
@@ -64,6 +65,15 @@ class Looked:
         """Add what was planned for a part of the tasks."""
         for what, number in planned.actions.items():
             self.planned.actions[what] = self.planned.actions.get(what, 0) + number
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What was made of a webhook, and of which tasks something may be due now."""
+
+    outcome: str
+    entities: Sequence[Entity] = ()
+    problem: OrchestrationError | None = None
 
 
 @dataclass(frozen=True)
@@ -132,12 +142,12 @@ class Reconciler:
 
     def look_at(self, entity_ids: Iterable[str]) -> Looked:
         """Do the same for some tasks, each asked for by its id."""
-        rules, looked = self.rules(), Looked()
+        rules, looked, chosen = self.rules(), Looked(), sorted(set(entity_ids))
         with self._warehouse.reading() as connection:
-            known = known_states(connection, self._source.system)
+            known = known_states(connection, self._source.system, chosen)
         changed: list[Seen] = []
         try:
-            changed += self._ask_for(sorted(set(entity_ids)), rules, looked)
+            changed += self._ask_for(chosen, rules, looked)
         except OrchestrationError as error:
             looked.problem = error
         looked.seen_count = len(changed)
@@ -152,6 +162,27 @@ class Reconciler:
                 select(saas_source_states).where(STATES.target_key.in_(keys))
             ).all()
         return self._plan_again([entity_of(row) for row in rows], "target")
+
+    def hear(self, event: Event) -> Heard:
+        """Plan for what a webhook tells of; what comes back of our own writes is an echo."""
+        if event.entity_id is None or event.kind in ("commented", "other"):
+            return Heard("nothing to do")
+        is_of_source = event.system == self._source.system
+        column = STATES.entity_id if is_of_source else STATES.target_key
+        wanted = select(saas_source_states).where(
+            STATES.system == self._source.system, column == event.entity_id
+        )
+        with self._warehouse.reading() as connection:
+            row = connection.execute(wanted).first()
+        if row is not None and event.kind == "completed" and row.is_completed:
+            return Heard("echo")
+        if is_of_source:
+            looked = self.look_at([event.entity_id])
+            return Heard("looked at", [self.entity(event.entity_id)], looked.problem)
+        if row is None or event.kind not in ("completed", "deleted"):
+            return Heard("nothing to do")
+        self.compare([event.entity_id])
+        return Heard("compared", [entity_of(row)])
 
     def retry_refused(self, entities: Sequence[Entity] | None = None) -> Planned:
         """Plan anew for tasks whose intentions were refused: all of them, or just these."""

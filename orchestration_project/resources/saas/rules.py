@@ -8,9 +8,24 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, and_, insert, select, update
 
+from orchestration_project.domains.saas.dry_run import DryRun, dry_run
+from orchestration_project.domains.saas.recording import read_task
 from orchestration_project.domains.saas.rules import ActiveRule, Rule, RuleSet
+from orchestration_project.errors import ConfigurationError
 from orchestration_project.resources.saas.audit import Entity, Entry, record
-from orchestration_project.tables.saas import saas_field_mappings, saas_routing_rules
+from orchestration_project.resources.saas.systems import TargetSystem
+from orchestration_project.resources.saas.validating import Examined, examine
+from orchestration_project.resources.warehouse import Warehouse
+from orchestration_project.tables.saas import (
+    saas_field_mappings,
+    saas_routing_rules,
+    saas_source_states,
+)
+
+MOST_DIFFERENCES = 100
+"""That a trial shows, so that an event stays small; the counts are of all."""
+
+ROWS_AT_ONCE = 1_000
 
 RULES, MAPPINGS = saas_routing_rules.c, saas_field_mappings.c
 
@@ -68,6 +83,67 @@ def put_in_effect(
         [name for name in changed if name in before],
         ended,
     )
+
+
+@dataclass(frozen=True)
+class Tried:
+    """What rules would do: with recorded tasks, and at the target."""
+
+    run: DryRun
+    problems: Sequence[str]
+    doubts: Sequence[str]
+
+
+def tried(warehouse: Warehouse, target: TargetSystem, rules: Sequence[Rule]) -> Tried:
+    """Return what rules would do; nothing is written."""
+    examined = examine(target, rules)
+    wanted = select(saas_source_states.c.record).where(saas_source_states.c.gone_at.is_(None))
+    with warehouse.reading() as connection:
+        before = rules_in_effect(connection)
+        after = RuleSet.of(ActiveRule(rule, 0) for rule in rules)
+        records = connection.execution_options(yield_per=ROWS_AT_ONCE).execute(wanted)
+        run = dry_run(map(read_task, records.scalars()), before, after, most=MOST_DIFFERENCES)
+    return Tried(
+        run,
+        [f"{name}: {each}" for name, found in examined.proven.items() for each in found],
+        [f"{name}: {reason}" for name, reason in examined.unknown.items()],
+    )
+
+
+def edit(
+    warehouse: Warehouse, rules: Sequence[Rule], trial: Tried, *, by: str, at: datetime, run_id: str
+) -> Edited:
+    """Put rules into effect that were tried.
+
+    Raises:
+        ConfigurationError: The target is sure to refuse what they would make.
+    """
+    if trial.problems:
+        raise ConfigurationError(
+            "the target refuses what the rules would make; those in effect stay as they are",
+            expected="fields, projects and permissions that the target has",
+            found="; ".join(trial.problems),
+            remedy="correct the rules, or have the target's administrator mend it",
+        )
+    with warehouse.writing() as connection:
+        return put_in_effect(connection, rules, by=by, at=at, run_id=run_id)
+
+
+def revalidate(
+    warehouse: Warehouse, target: TargetSystem, *, at: datetime, run_id: str
+) -> Examined:
+    """Hold the rules in effect against the target: disable what it refuses, enable the others.
+
+    A rule of which nothing is known stays as it is.
+    """
+    with warehouse.reading() as connection:
+        active = {each.rule.rule_id: each for each in rules_in_effect(connection).rules}
+    examined = examine(target, [each.rule for each in active.values()])
+    with warehouse.writing() as connection:
+        for name, problems in examined.proven.items():
+            reason = "; ".join(problems) or None
+            note_proof(connection, active[name], reason, at=at, run_id=run_id)
+    return examined
 
 
 def note_proof(

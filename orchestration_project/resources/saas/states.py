@@ -66,13 +66,16 @@ class Desk:
 
 @dataclass
 class Planned:
-    """How many tasks got which plan."""
+    """How many tasks got which plan, and for which something is due now."""
 
     actions: dict[str, int] = field(default_factory=dict)
+    entities: list[Entity] = field(default_factory=list)
 
-    def count(self, what: str) -> None:
+    def count(self, what: str, entity: Entity) -> None:
         """Count one."""
         self.actions[what] = self.actions.get(what, 0) + 1
+        if what == "planned":
+            self.entities.append(entity)
 
 
 def entity_of(row: Row[Any]) -> Entity:
@@ -80,11 +83,15 @@ def entity_of(row: Row[Any]) -> Entity:
     return Entity(row.system, row.entity_type, row.entity_id)
 
 
-def known_states(connection: Connection, system: str) -> dict[str, Known]:
-    """Return the recorded state of each task of a system by its id."""
+def known_states(
+    connection: Connection, system: str, entity_ids: Sequence[str] | None = None
+) -> dict[str, Known]:
+    """Return the recorded state of each task of a system, or just of these, by its id."""
     wanted = select(STATES.entity_id, STATES.state_hash, STATES.gone_at).where(
         STATES.system == system
     )
+    if entity_ids is not None:
+        wanted = wanted.where(STATES.entity_id.in_(entity_ids))
     return {
         entity_id: Known(digest, gone_at is not None)
         for entity_id, digest, gone_at in connection.execute(wanted)
@@ -121,9 +128,10 @@ def plan(
     for each in latest.values():
         row = before.get(each.entity)
         if row is not None and row.last_seen_at > each.fetched_at:
-            planned.count("overtaken")
+            planned.count("overtaken", each.entity)
             continue
-        planned.count(writer.plan(each, row, judged(each.task, rules), rules.version))
+        what = writer.plan(each, row, judged(each.task, rules), rules.version)
+        planned.count(what, each.entity)
     writer.write()
     return planned
 
@@ -144,7 +152,8 @@ def plan_again(
             task = read_task(row.record)
             again = Seen(task, state_hash(task, rules), row.last_seen_at)
             judgement = judged(task, rules)
-            planned.count(writer.plan(again, row, judgement, rules.version, cause=cause))
+            what = writer.plan(again, row, judgement, rules.version, cause=cause)
+            planned.count(what, again.entity)
     writer.write()
     return planned
 

@@ -11,6 +11,8 @@ from orchestration_project.resources.warehouse import Warehouse
 from orchestration_project.resources.warehouse.frames import insert_absent
 from orchestration_project.tables.saas import saas_ticks
 
+PEOPLEFORCE_JIRA = "peopleforce>jira"
+
 USUAL = timedelta(minutes=5)
 """From one look to the next, until a row of saas_ticks says otherwise."""
 
@@ -43,8 +45,8 @@ class Ticks:
         """Ask for a look now."""
         self._set(triggered_at=at)
 
-    def change(self, *, interval: timedelta | None, is_paused: bool | None) -> Tick:
-        """Change what is given; return it as it is then."""
+    def change(self, *, interval: timedelta | None, is_paused: bool | None) -> None:
+        """Change what is given."""
         values: dict[str, Any] = {}
         if interval is not None:
             values["interval_seconds"] = int(interval.total_seconds())
@@ -52,7 +54,6 @@ class Ticks:
             values["is_paused"] = is_paused
         if values:
             self._set(**values)
-        return self.tick()
 
     @property
     def _is_it(self) -> Any:
