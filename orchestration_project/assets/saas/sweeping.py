@@ -16,7 +16,7 @@ from orchestration_project.resources.shown import table_of, told
 from orchestration_project.resources.warehouse import Warehouse
 
 SHOWN = 200
-AGREE, ACCEPTED = "is_mended", "holds_only_usable_rules"
+MENDED, USABLE = "is_mended", "goes_by_usable_rules"
 COLUMNS = {
     "entity_id": "The source's id of the task",
     "target_key": "Key of its issue",
@@ -26,13 +26,15 @@ COLUMNS = {
 
 @dg.multi_asset(
     name="sweep_saas",
-    specs=[report_spec(DRIFT, "One row per issue that its task differs from.", COLUMNS, STATES)],
+    specs=[
+        report_spec(DRIFT, "One row per issue that its task differs from.", COLUMNS, STATES, RULES)
+    ],
     check_specs=[
         dg.AssetCheckSpec(
-            AGREE, asset=DRIFT, description="What differed was mended in the same run."
+            MENDED, asset=DRIFT, description="What differed was mended in the same run."
         ),
         dg.AssetCheckSpec(
-            ACCEPTED, asset=RULES, description="The target refuses no rule that is in effect."
+            USABLE, asset=DRIFT, description="The target refuses no rule that is in effect."
         ),
     ],
 )
@@ -61,15 +63,15 @@ def sweep(
     left = applied.outcomes.get("waiting", 0) + applied.outcomes.get("dead", 0)
     yield dg.AssetCheckResult(
         asset_key=DRIFT,
-        check_name=AGREE,
+        check_name=MENDED,
         passed=not left,
         severity=dg.AssetCheckSeverity.WARN,
         metadata={"differed": len(drifts), "left": left},
     )
     refused = {name: problems for name, problems in examined.proven.items() if problems}
     yield dg.AssetCheckResult(
-        asset_key=RULES,
-        check_name=ACCEPTED,
+        asset_key=DRIFT,
+        check_name=USABLE,
         passed=not refused,
         severity=dg.AssetCheckSeverity.ERROR,
         description="; ".join(f"{name}: {', '.join(each)}" for name, each in refused.items())[:500],
