@@ -22,7 +22,7 @@ RECONCILE, EDIT_RULES = "saas_reconcile", "saas_edit_rules"
 SYSTEM = "peopleforce"
 SHOWN = 10
 
-RULES: Sequence[Mapping[str, Any]] = (
+RULES: list[Mapping[str, Any]] = [
     {
         "rule_id": "birthdays",
         "priority": 10,
@@ -61,7 +61,7 @@ RULES: Sequence[Mapping[str, Any]] = (
         "target_project": "HR",
         "issue_type": "Task",
     },
-)
+]
 """What the demo's tasks become: the first rules of a demo's database, to be edited from there."""
 
 
