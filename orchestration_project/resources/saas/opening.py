@@ -43,7 +43,8 @@ def _peopleforce(
         url, key = f"{saas_demo(settings).url()}/peopleforce/api/public/v3", DEMO_KEY
     rate = settings.peopleforce_requests_per_second
     with _http(settings, "peopleforce", rate, asks_anyway=asks_anyway) as http:
-        yield PeopleForce(http, captures, clock, url=url, api_key=_given(key))
+        origin = "demo" if settings.saas_source == "demo" else "api"
+        yield PeopleForce(http, captures, clock, origin=origin, url=url, api_key=_given(key))
 
 
 def opened_jira(settings: Settings) -> AbstractContextManager[Jira]:
