@@ -80,6 +80,7 @@ def test_what_starts_runs_is_off_until_somebody_switches_it_on():
         "operations_control_tower_hourly",
         "operations_reconcile_hourly",
         "operations_verify_daily",
+        "saas_sweep_nightly",
     ]
     on = [
         schedule.name
@@ -102,6 +103,7 @@ def test_what_starts_runs_is_off_until_somebody_switches_it_on():
         "operations_on_run_change",
         "operations_on_run_end",
         "operations_on_undelivered_alert",
+        "saas_on_tick",
     ]
     on = [each for each in sensors if each.default_status == dg.DefaultSensorStatus.RUNNING]
     assert [sensor.name for sensor in on] == [  # they start nothing
@@ -129,7 +131,7 @@ def test_the_examples_of_rules_can_be_used_and_name_what_there_is(place: str):
     ]
     names = names_of(defs.get_repository_def())
     assert unknown_names(rules, names) == []
-    assert names.domain == {"events", "finra", "operations"}
+    assert names.domain == {"events", "finra", "operations", "saas"}
 
 
 def test_the_docs_of_alerts_have_each_key_and_condition_of_a_rule():
