@@ -15,7 +15,7 @@ import psutil
 from benchmarks.bench import Bench
 from benchmarks.measures.changes import again, history
 from benchmarks.measures.gate import gate
-from benchmarks.measures.gateway import metrics, webhook_runs, webhooks
+from benchmarks.measures.gateway import gateway, metrics, webhook_runs, webhooks
 from benchmarks.measures.operations import control_tower
 from benchmarks.measures.retention import cleanup, pruning
 from benchmarks.measures.speed import (
@@ -36,7 +36,8 @@ MEASURES = {
     measure.__name__: measure
     for measure in (
         *(copies, one_partition, peers, sqlite, contract, pages),
-        *(again, history, starts, gate, control_tower, webhooks, webhook_runs, metrics),
+        *(again, history, starts, gate, control_tower),
+        *(gateway, webhooks, webhook_runs, metrics),
         *(pruning, cleanup),
     )
 }

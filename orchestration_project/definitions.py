@@ -4,7 +4,7 @@ import gc
 
 import dagster as dg
 
-from orchestration_project.assets import events, finra, operations, saas
+from orchestration_project.assets import events, finra, operations, prices, saas
 from orchestration_project.instance.logs import write_in_log_format
 from orchestration_project.jobs import (
     events_webhooks,
@@ -28,6 +28,9 @@ from orchestration_project.jobs import (
     operations_sessions,
     operations_verify,
     presets,
+    prices_backfill,
+    prices_daily,
+    prices_gold,
     saas_dry_run,
     saas_edit_rules,
     saas_reconcile,
@@ -55,6 +58,12 @@ from orchestration_project.sensors.operations import (
     operations_reconcile_hourly,
     operations_verify_daily,
 )
+from orchestration_project.sensors.prices import (
+    prices_daily_after_close,
+    prices_on_landing,
+    prices_on_new_symbol,
+    prices_waiting_hourly,
+)
 from orchestration_project.sensors.saas import saas_on_tick, saas_sweep_nightly
 
 defs = dg.Definitions(
@@ -77,6 +86,9 @@ defs = dg.Definitions(
         operations.run_logs,
         operations.sessions,
         operations.verification,
+        prices.quotes,
+        prices.daily,
+        prices.derived,
         saas.edit_rules,
         saas.reconcile,
         saas.replay,
@@ -105,6 +117,9 @@ defs = dg.Definitions(
         operations_retry_failures,
         operations_sessions,
         operations_verify,
+        prices_backfill,
+        prices_daily,
+        prices_gold,
         saas_dry_run,
         saas_edit_rules,
         saas_reconcile,
@@ -119,6 +134,8 @@ defs = dg.Definitions(
         operations_control_tower_hourly,
         operations_reconcile_hourly,
         operations_verify_daily,
+        prices_daily_after_close,
+        prices_waiting_hourly,
         saas_sweep_nightly,
     ],
     sensors=[
@@ -131,6 +148,8 @@ defs = dg.Definitions(
         operations_on_run_change,
         operations_on_run_end,
         operations_on_undelivered_alert,
+        prices_on_landing,
+        prices_on_new_symbol,
         saas_on_tick,
     ],
     resources=RESOURCES,

@@ -33,6 +33,13 @@ from orchestration_project.assets.operations import (
     sessions,
     verification,
 )
+from orchestration_project.assets.prices import (
+    PRICES_BACKFILL_JOB,
+    PRICES_LOADING,
+    derived,
+    launch_prices_backfill,
+)
+from orchestration_project.assets.prices import SPECS as PRICES_SPECS
 from orchestration_project.assets.saas import (
     SET_TICK_JOB,
     edit_rules,
@@ -122,6 +129,31 @@ finra_source_checks = dg.define_asset_job(
     tags={"domain": "finra"},
 )
 
+prices_daily = dg.define_asset_job(
+    "prices_daily",
+    selection=dg.AssetSelection.assets(*(spec.key for spec in PRICES_SPECS)),
+    description="Loads months of daily prices: a request for each symbol, check, land.",
+    tags={"domain": "prices"},
+)
+
+prices_gold = dg.define_asset_job(
+    "prices_gold",
+    selection=dg.AssetSelection.assets(derived),
+    description="Derives corporate actions and returns of symbols whose prices changed.",
+    tags={"domain": "prices"},
+)
+
+
+@dg.job(
+    name=PRICES_BACKFILL_JOB,
+    description="Launches a backfill of the latest months of daily prices.",
+    tags={"domain": "prices"},
+)
+def prices_backfill() -> None:
+    """Ask for a backfill."""
+    launch_prices_backfill()
+
+
 operations_reconcile = dg.define_asset_job(
     "operations_reconcile",
     selection=dg.AssetSelection.assets(ledger),
@@ -150,7 +182,7 @@ operations_verify = dg.define_asset_job(
     tags={"domain": "operations"},
 )
 
-presets = presets_asset([LOADING, BACKFILLING])
+presets = presets_asset([LOADING, BACKFILLING, PRICES_LOADING])
 
 operations_apply_preset = dg.define_asset_job(
     "operations_apply_preset",

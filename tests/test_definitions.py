@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from orchestration_project.assets.finra import BACKFILLING, LOADING
+from orchestration_project.assets.prices import PRICES_LOADING
 from orchestration_project.definitions import defs
 from orchestration_project.domains.operations.channels import channels
 from orchestration_project.domains.operations.presets import Taker, read_preset
@@ -25,7 +26,7 @@ from tests import programs
 SPECS = sorted(defs.resolve_all_asset_specs(), key=lambda spec: spec.key)
 PRESETS = sorted((PROJECT_ROOT / "presets").glob("*.yaml"))
 PRESETS_DOCS = PROJECT_ROOT / "docs" / "presets.md"
-TAKERS = [LOADING, BACKFILLING]
+TAKERS = [LOADING, BACKFILLING, PRICES_LOADING]
 
 
 @pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.key.to_user_string())
@@ -80,6 +81,9 @@ def test_what_starts_runs_is_off_until_somebody_switches_it_on():
         "operations_control_tower_hourly",
         "operations_reconcile_hourly",
         "operations_verify_daily",
+        "prices_daily_after_close",
+        "prices_waiting_hourly",
+        "saas_sweep_nightly",
     ]
     on = [
         schedule.name
@@ -102,6 +106,9 @@ def test_what_starts_runs_is_off_until_somebody_switches_it_on():
         "operations_on_run_change",
         "operations_on_run_end",
         "operations_on_undelivered_alert",
+        "prices_on_landing",
+        "prices_on_new_symbol",
+        "saas_on_tick",
     ]
     on = [each for each in sensors if each.default_status == dg.DefaultSensorStatus.RUNNING]
     assert [sensor.name for sensor in on] == [  # they start nothing
@@ -129,7 +136,7 @@ def test_the_examples_of_rules_can_be_used_and_name_what_there_is(place: str):
     ]
     names = names_of(defs.get_repository_def())
     assert unknown_names(rules, names) == []
-    assert names.domain == {"events", "finra", "operations"}
+    assert names.domain == {"events", "finra", "operations", "prices", "saas"}
 
 
 def test_the_docs_of_alerts_have_each_key_and_condition_of_a_rule():

@@ -1,4 +1,4 @@
-"""`python -m orchestration_project.demo`: FINRA's Query API, made up, on 127.0.0.1."""
+"""`python -m orchestration_project.demo`: FINRA's Query API and prices, made up, on 127.0.0.1."""
 
 import argparse
 from collections.abc import Sequence
@@ -8,6 +8,8 @@ from orchestration_project.demo.clock import Clock, iso_time, time_in
 from orchestration_project.demo.lifecycle import log_to, only_one, serve
 from orchestration_project.demo.market import Market
 from orchestration_project.demo.memory import Memory
+from orchestration_project.demo.prices.book import PriceBook
+from orchestration_project.demo.prices.vendors import Vendors
 from orchestration_project.demo.publication import new_york_day
 from orchestration_project.demo.server import QueryApi
 
@@ -23,6 +25,7 @@ def parse_options(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--rows-per-week", type=int, default=160_000, help="firm rows over three tiers")
     add("--latency-seconds", type=float, default=0.0, help="delay of each answer")
     add("--requests-per-second", type=int, default=20, help="limit of data requests; 0: none")
+    add("--vendor-requests-per-day", type=int, default=25, help="of a free key; 0: no limit")
     add("--idle-seconds", type=float, default=900.0, help="ends after so long without a request")
     add("--clock-now", type=iso_time, help="an ISO time to advance from, instead of real time")
     options = parser.parse_args(arguments)
@@ -45,10 +48,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _run(options: argparse.Namespace, folder: Path) -> None:
     clock = Clock(time_in(options.clock_now) if options.clock_now else None)
+    market = Market(options.seed, options.rows_per_week)
+    memory = Memory(folder / "state.json", new_york_day(clock.now()))
+    vendors = Vendors(
+        PriceBook(market, memory.anchor), memory, clock, options.vendor_requests_per_day
+    )
     api = QueryApi(
-        market=Market(options.seed, options.rows_per_week),
-        memory=Memory(folder / "state.json", new_york_day(clock.now())),
+        market=market,
+        memory=memory,
         clock=clock,
+        others=vendors.routes,
         latency_seconds=options.latency_seconds,
         requests_per_second=options.requests_per_second,
     )

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import time
 import uuid
+from collections.abc import Sequence
 from urllib.parse import parse_qs
 
 import polars as pl
@@ -40,7 +41,10 @@ GATEWAY_TIMEOUT_BODY = "<html><body><h1>504 Gateway Time-out</h1></body></html>"
 
 
 class QueryApi:
-    """The API as an ASGI application; ``last_request`` is the monotonic time of the latest one."""
+    """The API as an ASGI application, with ``others`` that are served beside it.
+
+    ``last_request`` is the monotonic time of the latest request.
+    """
 
     def __init__(
         self,
@@ -50,6 +54,7 @@ class QueryApi:
         clock: Clock,
         latency_seconds: float,
         requests_per_second: int,
+        others: Sequence[Route] = (),
     ) -> None:
         self.last_request = time.monotonic()
         self._memory = memory
@@ -66,6 +71,7 @@ class QueryApi:
                 Route(f"/partitions/{dataset_path}", self._partitions),
                 Route(f"/metadata/{dataset_path}", self._metadata),
                 Route("/fip/rest/ews/oauth2/access_token", self._token, methods=["POST"]),
+                *others,
             ],
             exception_handlers={
                 BadRequestError: _bad_request,

@@ -9,6 +9,7 @@ from urllib.parse import quote
 from starlette.responses import HTMLResponse
 
 from orchestration_project.domains.access.roles import Principal
+from orchestration_project.gateway.refusal import Refusal
 
 STYLE = """
 :root { color-scheme: light dark; font: 16px/1.5 system-ui, sans-serif; }
@@ -57,10 +58,10 @@ PAGE = """<!doctype html>
 </html>
 """
 
-LOGIN = """{alert}<form method="post" action="/login">
-<label for="key">Key</label>
+LOGIN = """<form method="post" action="/login">
+{alert}<label for="key">Key</label>
 <input id="key" name="key" type="password" required autofocus autocomplete="current-password"
-  spellcheck="false" aria-describedby="hint">
+  spellcheck="false" aria-describedby="{described}"{invalid}>
 <p class="hint" id="hint">It begins with op_. On the machine that runs this,
 <code>python -m orchestration_project keys create</code> makes one.</p>
 <input type="hidden" name="next" value="{next}">
@@ -87,11 +88,23 @@ def login_page(
     headers: Mapping[str, str] | None = None,
 ) -> HTMLResponse:
     """Return the form that asks for a key; ``wanted`` is where it leads to."""
-    alert = f'<p role="alert">{escape(problem)}</p>\n' if problem else ""
-    shown = escape(wanted, quote=True)
-    provider = PROVIDER.format(next=quote(wanted, safe="")) if has_provider else ""
-    content = LOGIN.format(alert=alert, next=shown, provider=provider)
+    content = LOGIN.format(
+        alert=_alert(problem) if problem else "",
+        described="problem hint" if problem else "hint",
+        invalid=' aria-invalid="true"' if problem else "",
+        next=escape(wanted, quote=True),
+        provider=PROVIDER.format(next=quote(wanted, safe="")) if has_provider else "",
+    )
     return _page("Log in", content, status, headers)
+
+
+def problem_page(refusal: Refusal) -> HTMLResponse:
+    """Return the page that says why nothing can be shown."""
+    return _page("Not now", _alert(refusal.text), refusal.status, refusal.headers)
+
+
+def _alert(problem: str) -> str:
+    return f'<p role="alert" id="problem">{escape(problem)}</p>\n'
 
 
 def session_page(user: Principal) -> HTMLResponse:

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import datetime, timedelta
 from functools import cache, partial
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +47,11 @@ from orchestration_project.resources.gate.storage import (
     disk_probe,
 )
 from orchestration_project.resources.http import HttpClient
+from orchestration_project.resources.http.agent import user_agent
 from orchestration_project.resources.opening import at_first_use
+from orchestration_project.resources.prices import PriceSource
+from orchestration_project.resources.prices.opening import in_second_place, opened_prices
+from orchestration_project.resources.prices.readiness import prices_probe
 from orchestration_project.resources.saas.opening import (
     opened_jira,
     opened_peopleforce,
@@ -150,17 +153,10 @@ def open_http(settings: Settings, **options: Any) -> HttpClient:
         requests_per_second=settings.finra_requests_per_second,
         now=Clock().now,
         use_environment=not settings.is_demo,
-        user_agent=f"orchestration_project/{_version()}",
+        user_agent=user_agent(),
         max_body_bytes=LARGEST_ANSWER_BYTES,
         **options,
     )
-
-
-def _version() -> str:
-    try:
-        return version("orchestration_project")
-    except PackageNotFoundError:  # run from a checkout
-        return "0"
 
 
 def open_finra(settings: Settings, http: HttpClient) -> FinraSource:
@@ -200,6 +196,10 @@ def open_probes(settings: Settings, instance: Callable[[], dg.DagsterInstance]) 
             partial(_opened_finra, settings, asks_anyway=True),
             open_clock(settings),
             where=_finra_place(settings),
+        ),
+        prices_probe(
+            partial(_opened_prices, settings, asks_anyway=True),
+            is_wanted=settings.is_demo or settings.prices_source is not None,
         ),
         *saas_probes(settings, Captures(open_store(settings)), open_clock(settings)),
         clock_probe(_other_clocks(settings), real_time, most_seconds=settings.clock_skew_seconds),
@@ -250,6 +250,11 @@ def _other_clocks(settings: Settings) -> Mapping[str, Callable[[], datetime | No
 def _opened_finra(settings: Settings, **options: Any) -> Iterator[FinraSource]:
     with open_http(settings, **options) as http:
         yield open_finra(settings, http)
+
+
+def _opened_prices(settings: Settings, **http: Any) -> AbstractContextManager[PriceSource]:
+    captures = Captures(open_store(settings))
+    return opened_prices(settings, captures, open_clock(settings), **http)
 
 
 @dg.resource(description="The settings of this process.")
@@ -379,6 +384,30 @@ def finra_resource(context: dg.InitResourceContext) -> Iterator[FinraSource]:
         yield finra
 
 
+@dg.resource(description="Where daily prices come from.", required_resource_keys={"gate"})
+def prices_resource(context: dg.InitResourceContext) -> Iterator[PriceSource]:
+    """Where daily prices come from."""
+
+    def opening() -> AbstractContextManager[PriceSource]:
+        return _admitted(context, "prices", _opened_prices(load_settings()))
+
+    with at_first_use(opening) as prices:
+        yield prices
+
+
+@dg.resource(
+    description="Another source of daily prices to compare with.", required_resource_keys={"gate"}
+)
+def prices_second_resource(context: dg.InitResourceContext) -> Iterator[PriceSource]:
+    """The source that PRICES_SECOND_SOURCE names; nothing opens it where that is not set."""
+
+    def opening() -> AbstractContextManager[PriceSource]:
+        return _admitted(context, "prices", _opened_prices(in_second_place(load_settings())))
+
+    with at_first_use(opening) as prices:
+        yield prices
+
+
 @dg.resource(description="The tasks that issues are made of.", required_resource_keys={"gate"})
 def peopleforce_resource(context: dg.InitResourceContext) -> Iterator[SourceSystem]:
     """The tasks that issues are made of."""
@@ -411,6 +440,8 @@ RESOURCES = {
     "gate": gate_resource,
     "jira": jira_resource,
     "peopleforce": peopleforce_resource,
+    "prices": prices_resource,
+    "prices_second": prices_second_resource,
     "settings": settings_resource,
     "warehouse": warehouse_resource,
 }

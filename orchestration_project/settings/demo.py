@@ -1,5 +1,7 @@
 """What the embedded demo sources make up."""
 
+from typing import Literal
+
 from pydantic import Field
 from pydantic_settings import BaseSettings
 
@@ -19,3 +21,11 @@ class DemoSettings(BaseSettings):
         40, ge=0, description="Tasks that the demo of PeopleForce starts with."
     )
     demo_idle_seconds: float = Field(900, gt=0, description="The demo ends after this long unused.")
+    demo_prices_vendor: Literal["yahoo", "alpha_vantage"] = Field(
+        "yahoo", description="As which vendor the demo is asked for prices."
+    )
+    demo_vendor_requests_per_day: int = Field(
+        25,
+        ge=0,
+        description="What the demo of Alpha Vantage grants a free key, one a second; 0: no limit.",
+    )

@@ -15,6 +15,7 @@ from orchestration_project.tables import (  # noqa: F401 - they declare what is 
     events,
     finra,
     operations,
+    prices,
     saas,
     spine,
     webhooks,

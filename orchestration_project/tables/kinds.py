@@ -40,6 +40,9 @@ HISTORY = "history"
 USD_SCALE = 6
 """A table's `_usd` holds US dollars times 10 to this power, so that it is exact everywhere."""
 
+SCALE = "scale"
+"""Under this name the `info` of a column of exact decimals has how many places it keeps."""
+
 SQLITE_TIMESTAMP = "%Y-%m-%d %H:%M:%S%.6f"
 """How a timestamp is written where the database has no type for it (chrono's notation)."""
 
@@ -118,6 +121,18 @@ def count(name: str, comment: str, *, key: bool = False, optional: bool = False)
         nullable=optional,
         comment=comment,
         autoincrement=False,
+    )
+
+
+def scaled(name: str, comment: str, *, optional: bool = False) -> Column[int]:
+    """Return a column of exact decimals: integers, 10^`USD_SCALE` times what they mean."""
+    return Column(
+        name,
+        BigInteger(),
+        nullable=optional,
+        comment=comment,
+        autoincrement=False,
+        info={SCALE: USD_SCALE},
     )
 
 

@@ -8,6 +8,9 @@ from sqlalchemy import Index
 
 from orchestration_project.tables.kinds import count, moment, table, text
 
+SOURCES = "Where from: demo, api, files, webhooks, alpha_vantage or yahoo"
+PIECE = "What was asked for: Dagster's key of the partition; of prices the symbol"
+
 inbox = table(
     "inbox",
     "One row per webhook delivery whose signature was right, stored before it is answered.",
@@ -43,9 +46,9 @@ captures = table(
     "One row per fetch and delivery made of it: the same bytes fetched twice are one blob.",
     count("capture_id", "First 63 bits of the SHA-256 of group and part", key=True),
     text("sha256", "The blob"),
-    text("source", "Where from: demo, api, files or webhooks"),
+    text("source", SOURCES),
     text("dataset", "The source's name of the dataset"),
-    text("partition_key", "Dagster's key of the partition that asked for it"),
+    text("partition_key", PIECE),
     count("part_number", "Place in the group, from 1"),
     text("group_id", "The fetches that make one delivery of a partition"),
     text("url", "Address or file, without secrets"),
@@ -64,8 +67,8 @@ deliveries = table(
     "One row per delivery of a partition: what was read of its captures, and what came of it.",
     text("group_id", "The delivery", key=True),
     text("table_name", "The table that it was meant for", key=True),
-    text("partition_key", "Dagster's key of the partition"),
-    text("source", "Where from: demo, api, files or webhooks"),
+    text("partition_key", PIECE),
+    text("source", SOURCES),
     text("dataset", "The source's name of the dataset"),
     text("source_version", "What tells this state of the source from another"),
     count("record_total", "Rows that the source promised; NULL: it promises none", optional=True),
@@ -101,7 +104,7 @@ audits = table(
     text("group_id", "The delivery", key=True),
     text("table_name", "The table that it was meant for", key=True),
     text("name", "The audit", key=True),
-    text("partition_key", "Dagster's key of the partition"),
+    text("partition_key", PIECE),
     text("severity", "error (blocks) or warning"),
     text("outcome", "passed, failed or not_applicable"),
     text("expected", "What the audit asks for"),
@@ -117,8 +120,8 @@ landings = table(
     text("group_id", "The delivery", key=True),
     text("table_name", "The table", key=True),
     text("scope", "The part of the table for which the delivery is complete"),
-    text("partition_key", "Dagster's key of the partition"),
-    text("source", "Where from: demo, api, files or webhooks"),
+    text("partition_key", PIECE),
+    text("source", SOURCES),
     text("source_version", "What tells this state of the source from another"),
     text("content_sha256", "SHA-256 over the landed values, hex"),
     count("rows_added", "Rows whose key is new"),
@@ -126,7 +129,7 @@ landings = table(
     count("rows_removed", "Rows that the delivery no longer has"),
     count("rows_unchanged", "Rows that stayed as they were"),
     count("rows_rejected", "Source lines refused by the contract"),
-    text("change_cause", "first, source, metadata, ours or none"),
+    text("change_cause", "first, more (days of a range), source, metadata, ours or none"),
     text("rule_version", "Version of our rules"),
     text("run_id", "Dagster run"),
     moment("landed_at", "UTC time; known_from of the rows that it wrote"),

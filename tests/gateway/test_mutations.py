@@ -1,10 +1,13 @@
 """What may be changed, by whom, from where, and what the audit has of it."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import pytest
+from dagster._core.storage.compute_log_manager import ComputeIOType
+from dagster._core.storage.local_compute_log_manager import LocalComputeLogManager
 from sqlalchemy import func, select
 from websockets.exceptions import ConnectionClosed
 
@@ -87,6 +90,18 @@ def test_a_run_bears_the_name_of_who_launched_it_whatever_tag_was_given(door: Do
     spoofed = params(tags=[{"key": "user", "value": "somebody else"}])
     answer = door.graphql(LAUNCH, spoofed, key=door.keys[Role.OPERATOR])
     assert launched(door, answer).tags["user"] == "the operator"
+
+
+def test_of_several_runs_that_are_launched_at_once_each_bears_the_name(door: Door):
+    query = """mutation M($all: [ExecutionParams!]!) {launchMultipleRuns(executionParamsList: $all)
+      {... on LaunchMultipleRunsResult {launchMultipleRunsResult {
+        ... on LaunchRunSuccess {run {runId}}}}}}"""
+    answer = door.graphql(query, {"all": [params()["p"]] * 2}, key=door.keys[Role.OPERATOR])
+    several = answer.json["data"]["launchMultipleRuns"]["launchMultipleRunsResult"]
+    runs = [door.instance.get_run_by_id(each["run"]["runId"]) for each in several]
+    assert [run and run.tags["user"] for run in runs] == ["the operator"] * 2
+    [asked, answered] = door.audit(answer.headers["x-request-id"])
+    assert (asked["operation"], answered["outcome"]) == ("launchMultipleRuns", "done")
 
 
 def test_a_run_that_is_tried_again_bears_the_name_of_who_tries_it(door: Door):
@@ -286,6 +301,54 @@ def test_a_report_without_a_run_is_an_admins_and_in_the_audit(door: Door):
         assert rows[-1]["operation"] == "POST /report_asset_materialization"
         assert rows[-1]["target"] == '{"asset": "thing"}'
         assert rows[-1]["outcome"] == ("done" if status == 200 else "refused")
+
+
+def test_a_file_of_the_machine_is_named_by_an_admin_alone(door: Door):
+    for path in ("/notebook", "/dagit/notebook"):
+        asked = f"{path}?repoLocName=here&path=/etc/passwd.ipynb"
+        for role in (Role.VIEWER, Role.OPERATOR):
+            refused = door.ask("GET", asked, key=door.keys[role])
+            assert refused.status == 403
+            [row] = door.audit(refused.headers["x-request-id"])
+            assert (row["operation"], row["outcome"]) == (f"GET {path}", "refused")
+        assert door.ask("HEAD", asked, key=door.keys[Role.VIEWER]).status == 403
+        assert door.ask("GET", asked, key=door.keys[Role.ADMIN]).status == 200
+
+
+LOGS = """query L($key: [String!]!) {
+  capturedLogs(logKey: $key) {stdout stderr} capturedLogsMetadata(logKey: $key) {stderrLocation}}"""
+
+
+def test_logs_are_read_below_their_folder_alone(door: Door, tmp_path: Path):
+    logs = door.instance.compute_log_manager
+    assert isinstance(logs, LocalComputeLogManager)
+    with logs.open_log_stream(["a run", "a step"], ComputeIOType.STDERR) as log:
+        assert log
+        log.write("of a step")
+    outside = Path(logs.get_captured_local_path(["x"], "err")).parent.parent / "secret.err"
+    outside.write_text("s3cret")
+    (tmp_path / "secret.err").write_text("s3cret")
+    viewer = door.keys[Role.VIEWER]
+    own = door.graphql(LOGS, {"key": ["a run", "a step"]}, key=viewer).json["data"]
+    assert own["capturedLogs"]["stderr"] == "of a step"
+    for key in (
+        ["..", "secret"],
+        ["a run", "..", "..", "secret"],
+        ["a run", "../../secret"],
+        [str(outside.with_suffix(""))],
+        [str(tmp_path), "secret"],
+        ["/", *tmp_path.parts[1:], "secret"],
+        [],
+    ):
+        answer = door.graphql(LOGS, {"key": key}, key=viewer)
+        assert answer.json["data"] is None, key
+        assert "s3cret" not in answer.text
+    down = door.ask("GET", "/logs/a%20run/a%20step/err", key=viewer)
+    assert (down.status, down.text) == (200, "of a step")
+    for path in ("../secret/err", "%2e%2e/secret/err", "a%20run/..%2f..%2fsecret/err"):
+        assert door.ask("GET", f"/logs/{path}", key=viewer).status == 400
+    rooted = door.ask("GET", f"/logs/%2f{str(tmp_path)[1:]}/secret/err", key=viewer)
+    assert rooted.status in (400, 500)
 
 
 @pytest.mark.parametrize(

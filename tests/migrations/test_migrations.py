@@ -19,13 +19,13 @@ from orchestration_project.resources.warehouse.migrating import (
     migrate,
     migration_config,
 )
-from orchestration_project.tables import access, finra, operations, saas, spine, webhooks
+from orchestration_project.tables import access, finra, operations, prices, saas, spine, webhooks
 from orchestration_project.tables.kinds import METADATA, key_names
 from orchestration_project.tables.views import VIEWS
 
 DECLARED = {
     name: each
-    for module in (access, webhooks, finra, operations, saas, spine)
+    for module in (access, webhooks, finra, operations, prices, saas, spine)
     for name, each in vars(module).items()
 }
 

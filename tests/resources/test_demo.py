@@ -60,6 +60,7 @@ def test_a_server_is_started_serves_and_is_found_again(settings_for):
         "rows_per_week": 300,
         "latency_seconds": 0.0,
         "requests_per_second": 0,
+        "vendor_requests_per_day": 25,
         "idle_seconds": 120.0,
         "clock_now": NOON.isoformat(),
     }

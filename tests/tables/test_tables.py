@@ -8,7 +8,7 @@ from sqlalchemy import Table
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.schema import CreateTable
 
-from orchestration_project.tables import access, finra, operations, saas, spine, webhooks
+from orchestration_project.tables import access, finra, operations, prices, saas, spine, webhooks
 from orchestration_project.tables.kinds import (
     METADATA,
     SQLITE_TIMESTAMP,
@@ -23,6 +23,7 @@ MODULES = {
     "events": webhooks,
     "finra": finra,
     "operations": operations,
+    "prices": prices,
     "saas": saas,
     "spine": spine,
 }
@@ -67,6 +68,11 @@ def test_these_are_the_tables():
         "operations_steps",
         "operations_verified_configs",
         "outbox",
+        "prices_corporate_actions",
+        "prices_daily",
+        "prices_daily_history",
+        "prices_returns",
+        "prices_symbol_months",
         "rejects",
         "saas_audit_log",
         "saas_dead_letters",

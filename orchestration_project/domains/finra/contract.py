@@ -4,15 +4,14 @@ A delivery holds three sorts of rows. Firm rows (one for each symbol and firm) b
 Symbol totals are sums of firm rows that FINRA made, and check ours. Other sums are not needed.
 """
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
-from decimal import MAX_EMAX, MAX_PREC, MIN_EMIN, Context, Decimal
 
 import polars as pl
 
 from orchestration_project.contracts import Part, Rule, sort_out
+from orchestration_project.decimals import exact_scaled
 from orchestration_project.domains.finra.parsing import parse_parts, with_records
 from orchestration_project.tables.finra import NOTIONAL_SCALE
 
@@ -74,9 +73,6 @@ TIER_OF_DESCRIPTION = {"NMS Tier 1": "T1", "NMS Tier 2": "T2", "OTC": "OTCE", "O
 
 DE_MINIMIS_NAME, DE_MINIMIS = "De Minimis Firms", "CRD:0"
 """The lump of small firms: its name, and its venue_id, also where a file has no CRD number."""
-
-JAVA_NUMBER = re.compile(r"[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]{1,4})?")
-EXACT = Context(prec=MAX_PREC, Emin=MIN_EMIN, Emax=MAX_EMAX)
 
 
 @dataclass(frozen=True)
@@ -204,33 +200,6 @@ def _days(texts: pl.Series) -> pl.Series:
     if len(read) <= 1:  # as in most columns of most weeks
         return read["day"].gather(pl.zeros(len(texts), pl.UInt32, eager=True))
     return texts.replace_strict(read["text"], read["day"], return_dtype=pl.Date)
-
-
-def exact_scaled(texts: pl.Series, scale: int) -> pl.Series:
-    """Return decimal ``texts`` times 10^``scale`` as exact integers.
-
-    Null where a text is blank, no plain non-negative number, finer than the scale, or too large.
-    """
-    plain = texts.str.contains(rf"^[0-9]{{1,{18 - scale}}}(\.[0-9]{{1,{scale}}})?$")
-    decimals = texts.cast(pl.Decimal(18, scale), strict=False)  # exact, as what is plain fits
-    frame = pl.DataFrame({"scaled": decimals.to_physical().cast(pl.Int64), "plain": plain})
-    frame = frame.select(scaled=pl.when("plain").then("scaled"))
-    odd = ~plain & (texts != "")
-    if not odd.any():
-        return frame["scaled"]
-    slow = [
-        _scaled_or_none(text, scale) if is_odd else None
-        for text, is_odd in zip(texts, odd, strict=True)
-    ]
-    return pl.select(pl.coalesce(frame["scaled"], pl.Series(slow, dtype=pl.Int64))).to_series()
-
-
-def _scaled_or_none(text: str, scale: int) -> int | None:
-    """The rare spellings: exponents as Java writes them, and zeros beyond the scale."""
-    if JAVA_NUMBER.fullmatch(text) is None:
-        return None
-    scaled = Decimal(text).scaleb(scale, EXACT)
-    return int(scaled) if scaled < 2**63 and scaled % 1 == 0 else None
 
 
 def _summary_is(codes: Iterable[str]) -> pl.Expr:

@@ -27,6 +27,7 @@ def finra_demo(settings: Settings) -> DemoProgram:
             "rows_per_week": settings.demo_rows_per_week,
             "latency_seconds": settings.demo_latency_seconds,
             "requests_per_second": settings.demo_requests_per_second,
+            "vendor_requests_per_day": settings.demo_vendor_requests_per_day,
             "idle_seconds": settings.demo_idle_seconds,
             "clock_now": settings.clock_now.isoformat() if settings.clock_now else None,
         },

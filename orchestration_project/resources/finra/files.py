@@ -1,7 +1,6 @@
 """A folder of downloaded weekly files."""
 
 import hashlib
-import stat
 from collections.abc import Collection, Iterable, Sequence
 from datetime import date
 from pathlib import Path
@@ -16,10 +15,9 @@ from orchestration_project.errors import ConfigurationError, MovedError, SourceE
 from orchestration_project.resources.captures import Capture, Captures, Fetched
 from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.finra.source import SourceVersion
+from orchestration_project.resources.folder import file_bytes
 
 DATASET = "weekly download"
-LARGEST_FILE_BYTES = 256 * 1024 * 1024
-"""A thousand times what a weekly file has; a partition is held in memory as a whole."""
 
 
 class FinraFiles:
@@ -121,33 +119,7 @@ class FinraFiles:
         return identify([name for name in names if name != MANIFEST], text)
 
     def _bytes(self, name: str) -> bytes:
-        """Read a regular file of the folder; a link to one is followed, unless out of the folder.
-
-        What a link elsewhere leads to would be quoted in errors, for all to read.
-        """
-        try:
-            path = (self._folder / name).resolve(strict=True)
-            if not path.is_relative_to(self._folder.resolve()):
-                raise _unreadable(name, "a link out of FINRA_FILES_DIR")
-            found = path.stat()
-            if not stat.S_ISREG(found.st_mode):
-                raise _unreadable(name, "no regular file")
-            if found.st_size > LARGEST_FILE_BYTES:
-                raise _unreadable(name, f"{found.st_size} bytes")
-            return path.read_bytes()
-        except (OSError, RuntimeError) as error:  # the latter: how Python 3.11 tells of a loop
-            reason = getattr(error, "strerror", None) or "a loop of links"
-            raise _unreadable(name, reason) from error
-
-
-def _unreadable(name: str, found: str) -> SourceError:
-    return SourceError(
-        f"the file {name} cannot be read",
-        expected=f"a regular file of at most {LARGEST_FILE_BYTES} bytes that this user may read, "
-        "or a link to one within FINRA_FILES_DIR",
-        found=found,
-        remedy="correct the file's permissions or its link, or put the file itself into the folder",
-    )
+        return file_bytes(self._folder, name, setting="FINRA_FILES_DIR")
 
 
 def _version(hashes: Iterable[tuple[str, str]]) -> SourceVersion:

@@ -80,6 +80,10 @@ class HttpClient:
             share of up to the same again is added.
         breaker_failures: Failed requests in a row (all attempts each) that open the breaker.
         breaker_open_seconds: How long an open breaker refuses requests before one may try.
+        before_attempt: Called before each attempt leaves; its error, as of a quota that has
+            ended, is raised as it is.
+        is_throttled: Whether an answer's body says to come later, of a source that says so with a
+            status of success; then it is tried again.
         asks_anyway: Whether to ask although the breaker is open, to find out how the system is; an
             answer closes it for all.
 
@@ -103,6 +107,8 @@ class HttpClient:
         retry_wait_seconds: float = 0.5,
         breaker_failures: int = 5,
         breaker_open_seconds: float = 60,
+        before_attempt: Callable[[], None] | None = None,
+        is_throttled: Callable[[bytes], bool] | None = None,
         asks_anyway: bool = False,
     ) -> None:
         self._system = system
@@ -111,6 +117,8 @@ class HttpClient:
         self._max_attempts = max_attempts
         self._max_body_bytes = max_body_bytes
         self._retry_wait_seconds = retry_wait_seconds
+        self._before_attempt = before_attempt
+        self._is_throttled = is_throttled
         self._asks_anyway = asks_anyway
         self._client = _connect(user_agent, timeout_seconds, use_environment=use_environment)
         folder = state_dir / "http"
@@ -210,6 +218,8 @@ class HttpClient:
             wait_max=MAX_BACKOFF_SECONDS,
         ):
             with attempt:
+                if self._before_attempt:
+                    self._before_attempt()
                 if self._limiter:
                     self._limiter.wait()
                 return self._attempt(question, send, attempt.num)
@@ -229,7 +239,7 @@ class HttpClient:
         status = answer.status_code
         self._tally.add(str(status), is_retry=number > 1)
         headers = {name.lower(): value for name, value in answer.headers.items()}
-        if status in RETRIED_STATUSES:
+        if status in RETRIED_STATUSES or (self._is_throttled and self._is_throttled(body)):
             reason = f"status {status} with {question.quote(body.decode(errors='replace'))}"
             raise AttemptError(question, number, reason, seconds_to_wait(headers, self._now))
         log_answer(question, status, len(body), elapsed)

@@ -172,7 +172,9 @@ class Reconciler:
         keys = list(target_keys)
         with self._warehouse.reading() as connection:
             rows = connection.execute(
-                select(saas_source_states).where(STATES.target_key.in_(keys))
+                select(saas_source_states).where(
+                    STATES.system == self._source.system, STATES.target_key.in_(keys)
+                )
             ).all()
         return self._plan_again([entity_of(row) for row in rows], "target")
 

@@ -3,9 +3,12 @@
 import pytest
 
 from orchestration_project.definitions import defs
+from orchestration_project.domains.access.lockout import KEY_LIMIT
+from orchestration_project.domains.access.roles import Role
 from orchestration_project.domains.operations.pipelines import PIPELINES
 from orchestration_project.gateway.api.app import OPERATIONS
-from tests.gateway.api.conftest import ALLOWED
+from orchestration_project.gateway.limits import HEADER_BYTES
+from tests.gateway.api.conftest import ALLOWED, HOURS
 
 OTHER = "https://elsewhere.example"
 
@@ -80,6 +83,28 @@ def test_pages_of_allowed_origins_may_call_with_a_key_and_no_others_at_all(api):
     assert answer(ALLOWED) == (202, ALLOWED)
     assert answer(OTHER) == (403, None)
     assert answer(ALLOWED, role="", Cookie="session=any")[0] == 401
+
+
+def test_a_page_of_an_allowed_origin_may_read_why_the_door_refuses_it(api):
+    def refused(origin: str, path: str = "/runs", **headers: str):
+        crossing = {"Origin": origin, "Sec-Fetch-Site": "cross-site", **headers}
+        found = api.ask("GET", path, role="", headers=crossing)
+        assert found.headers["content-type"] == "application/problem+json"
+        assert found.headers["x-request-id"]
+        assert "access-control-allow-credentials" not in found.headers
+        return found.status_code, found.headers.get("access-control-allow-origin")
+
+    key = api.ring.create(owner="x", role=Role.VIEWER, lasts=HOURS)
+    wrong = {"X-API-Key": f"op_{key.key_id}_{'A' * 43}"}
+    for origin, told in ((ALLOWED, ALLOWED), (OTHER, None)):
+        assert refused(origin) == (401, told)
+        assert refused(origin, "/tables/a//b") == (400, told)
+        assert refused(origin, X_Long="x" * HEADER_BYTES) == (431, told)
+        assert refused(origin, Host="elsewhere.example") == (421, told)
+    for _ in range(KEY_LIMIT):
+        assert refused(ALLOWED, **wrong) == (401, ALLOWED)
+    assert refused(ALLOWED, **wrong) == (429, ALLOWED)
+    assert refused(OTHER, **wrong) == (429, None)
 
 
 @pytest.mark.parametrize("each", PIPELINES.values(), ids=lambda each: each.job)
