@@ -85,6 +85,7 @@ def test_what_starts_runs_is_off_until_somebody_switches_it_on():
         "operations_verify_daily",
         "prices_daily_after_close",
         "prices_waiting_hourly",
+        "saas_sweep_nightly",
     ]
     on = [
         schedule.name
@@ -112,6 +113,7 @@ def test_what_starts_runs_is_off_until_somebody_switches_it_on():
         "operations_on_undelivered_alert",
         "prices_on_landing",
         "prices_on_new_symbol",
+        "saas_on_tick",
     ]
     on = [each for each in sensors if each.default_status == dg.DefaultSensorStatus.RUNNING]
     assert [sensor.name for sensor in on] == [  # they start nothing
@@ -139,7 +141,7 @@ def test_the_examples_of_rules_can_be_used_and_name_what_there_is(place: str):
     ]
     names = names_of(defs.get_repository_def())
     assert unknown_names(rules, names) == []
-    assert names.domain == {"events", "finra", "operations", "prices"}
+    assert names.domain == {"events", "finra", "operations", "prices", "saas"}
 
 
 def test_the_docs_of_alerts_have_each_key_and_condition_of_a_rule():
