@@ -15,8 +15,9 @@ import psutil
 from benchmarks.bench import Bench
 from benchmarks.measures.changes import again, history
 from benchmarks.measures.gate import gate
-from benchmarks.measures.gateway import metrics, webhook_runs, webhooks
+from benchmarks.measures.gateway import gateway, metrics, webhook_runs, webhooks
 from benchmarks.measures.operations import control_tower
+from benchmarks.measures.prices import prices
 from benchmarks.measures.retention import cleanup, pruning
 from benchmarks.measures.speed import (
     contract,
@@ -36,8 +37,9 @@ MEASURES = {
     measure.__name__: measure
     for measure in (
         *(copies, one_partition, peers, sqlite, contract, pages),
-        *(again, history, starts, gate, control_tower, webhooks, webhook_runs, metrics),
-        *(pruning, cleanup),
+        *(again, history, starts, gate, control_tower),
+        *(gateway, webhooks, webhook_runs, metrics),
+        *(pruning, cleanup, prices),
     )
 }
 NAMED = ("dagster", "polars", "psycopg", "dlt", "pandas", "adbc-driver-postgresql")

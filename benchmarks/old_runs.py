@@ -58,11 +58,7 @@ def pruned(runs: int) -> dict[str, Any]:
     """Make that many old runs and prune them; return seconds, bytes and runs that were freed."""
     with open_instance() as instance, open_warehouse(load_settings()) as warehouse:
         ledger = Ledger(warehouse, Clock())
-        run_id = dg.materialize([part], instance=instance).run_id
-        reconcile(instance, ledger, None)
-        copies = [str(uuid4()) for _ in range(runs)]
-        for start in range(0, runs, ROWS_AT_ONCE):
-            _copy(instance, warehouse, run_id, copies[start : start + ROWS_AT_ONCE])
+        make_runs(instance, warehouse, runs)
         before = Clock().now() + A_DAY
         started = time.perf_counter()
         found = prune(instance, ledger, before, dry_run=False)
@@ -73,6 +69,16 @@ def pruned(runs: int) -> dict[str, Any]:
         "runs": max(left.run_count for left in freed),
         "megabytes": sum(left.byte_count for left in freed) / 1e6,
     }
+
+
+def make_runs(instance: dg.DagsterInstance, warehouse: Warehouse, count: int) -> str:
+    """Make a run and ``count`` copies of it, in Dagster's storage and in the ledger; its id."""
+    run_id = dg.materialize([part], instance=instance).run_id
+    reconcile(instance, Ledger(warehouse, Clock()), None)
+    copies = [str(uuid4()) for _ in range(count)]
+    for start in range(0, count, ROWS_AT_ONCE):
+        _copy(instance, warehouse, run_id, copies[start : start + ROWS_AT_ONCE])
+    return run_id
 
 
 def _copy(

@@ -11,8 +11,8 @@ from typing import Any, Literal
 
 import polars as pl
 
-SourceName = Literal["demo", "api", "files", "webhooks"]
-"""Where data comes from: made up, FINRA itself, downloaded files, or who delivers it by itself."""
+SourceName = Literal["demo", "api", "files", "webhooks", "alpha_vantage", "yahoo"]
+"""Where data comes from: made up, FINRA itself, downloaded files, who delivers it, or a vendor."""
 
 Outcome = Literal["passed", "failed", "not_applicable"]
 """How an audit ended; what a delivery or a source gives no ground for is not applicable."""

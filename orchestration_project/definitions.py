@@ -4,9 +4,10 @@ import gc
 
 import dagster as dg
 
-from orchestration_project.assets import events, finra, operations
+from orchestration_project.assets import events, finra, operations, prices, saas
 from orchestration_project.instance.logs import write_in_log_format
 from orchestration_project.jobs import (
+    DATASET_JOBS,
     events_webhooks,
     finra_backfill,
     finra_freshness,
@@ -28,10 +29,20 @@ from orchestration_project.jobs import (
     operations_sessions,
     operations_verify,
     presets,
+    prices_backfill,
+    prices_daily,
+    prices_gold,
+    saas_dry_run,
+    saas_edit_rules,
+    saas_reconcile,
+    saas_replay_dead_letters,
+    saas_set_tick,
+    saas_sweep,
 )
 from orchestration_project.resources.providers import RESOURCES
 from orchestration_project.sensors.events import events_on_webhook
 from orchestration_project.sensors.finra import (
+    DATASET_SENSORS,
     finra_freshness_daily,
     finra_on_gold,
     finra_on_landing,
@@ -49,6 +60,13 @@ from orchestration_project.sensors.operations import (
     operations_reconcile_hourly,
     operations_verify_daily,
 )
+from orchestration_project.sensors.prices import (
+    prices_daily_after_close,
+    prices_on_landing,
+    prices_on_new_symbol,
+    prices_waiting_hourly,
+)
+from orchestration_project.sensors.saas import saas_on_tick, saas_sweep_nightly
 
 defs = dg.Definitions(
     assets=[
@@ -60,6 +78,8 @@ defs = dg.Definitions(
         finra.concentration_week,
         finra.tier_week,
         finra.trade_activity,
+        *(each.source for each in finra.DATASET_ASSETS),
+        *(each.table for each in finra.DATASET_ASSETS),
         operations.alerts_asset,
         operations.artifacts,
         operations.control_tower,
@@ -70,8 +90,20 @@ defs = dg.Definitions(
         operations.run_logs,
         operations.sessions,
         operations.verification,
+        prices.quotes,
+        prices.daily,
+        prices.derived,
+        saas.edit_rules,
+        saas.reconcile,
+        saas.replay,
+        saas.sweep,
+        saas.try_rules,
     ],
-    asset_checks=[finra.as_new_as_the_calendar, *finra.SOURCE_CHECKS],
+    asset_checks=[
+        finra.as_new_as_the_calendar,
+        *finra.SOURCE_CHECKS,
+        *(each.freshness for each in finra.DATASET_ASSETS),
+    ],
     jobs=[
         events_webhooks,
         finra_otc_weekly,
@@ -82,6 +114,7 @@ defs = dg.Definitions(
         finra_trade_activity,
         finra_freshness,
         finra_source_checks,
+        *DATASET_JOBS.values(),
         operations_apply_preset,
         operations_artifacts,
         operations_cleanup,
@@ -93,6 +126,15 @@ defs = dg.Definitions(
         operations_retry_failures,
         operations_sessions,
         operations_verify,
+        prices_backfill,
+        prices_daily,
+        prices_gold,
+        saas_dry_run,
+        saas_edit_rules,
+        saas_reconcile,
+        saas_replay_dead_letters,
+        saas_set_tick,
+        saas_sweep,
     ],
     schedules=[
         finra_otc_weekly_mondays,
@@ -101,6 +143,9 @@ defs = dg.Definitions(
         operations_control_tower_hourly,
         operations_reconcile_hourly,
         operations_verify_daily,
+        prices_daily_after_close,
+        prices_waiting_hourly,
+        saas_sweep_nightly,
     ],
     sensors=[
         events_on_webhook,
@@ -109,9 +154,13 @@ defs = dg.Definitions(
         finra_on_landing,
         finra_on_last_tier,
         finra_on_gold,
+        *DATASET_SENSORS,
         operations_on_run_change,
         operations_on_run_end,
         operations_on_undelivered_alert,
+        prices_on_landing,
+        prices_on_new_symbol,
+        saas_on_tick,
     ],
     resources=RESOURCES,
     executor=dg.in_process_executor,  # 0.4 s a run where a process for each step takes 61 s

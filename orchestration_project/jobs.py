@@ -6,6 +6,7 @@ from orchestration_project.assets.events import webhooks
 from orchestration_project.assets.finra import (
     BACKFILL_JOB,
     BACKFILLING,
+    DATASET_ASSETS,
     LOADING,
     REPLAY_JOB,
     SOURCE_CHECKS,
@@ -33,6 +34,22 @@ from orchestration_project.assets.operations import (
     sessions,
     verification,
 )
+from orchestration_project.assets.prices import (
+    PRICES_BACKFILL_JOB,
+    PRICES_LOADING,
+    derived,
+    launch_prices_backfill,
+)
+from orchestration_project.assets.prices import SPECS as PRICES_SPECS
+from orchestration_project.assets.saas import (
+    SET_TICK_JOB,
+    edit_rules,
+    reconcile,
+    replay,
+    set_tick,
+    sweep,
+    try_rules,
+)
 from orchestration_project.resources.failed_partitions import BY_HAND
 
 events_webhooks = dg.define_asset_job(
@@ -42,7 +59,14 @@ events_webhooks = dg.define_asset_job(
     tags={"domain": "events"},
 )
 
-WEBHOOK_JOBS = [events_webhooks]
+saas_reconcile = dg.define_asset_job(
+    "saas_reconcile",
+    selection=dg.AssetSelection.assets(reconcile),
+    description="Brings tasks and issues into agreement; of a webhook just what it tells of.",
+    tags={"domain": "saas"},
+)
+
+WEBHOOK_JOBS = [events_webhooks, saas_reconcile]
 """The jobs that work on deliveries: their runs have the tags of one. A domain adds its own here."""
 
 finra_otc_weekly = dg.define_asset_job(
@@ -94,10 +118,24 @@ finra_trade_activity = dg.define_asset_job(
 
 finra_freshness = dg.define_asset_job(
     "finra_freshness",
-    selection=dg.AssetSelection.checks(as_new_as_the_calendar),
-    description="Looks whether the landed weeks are as new as FINRA's calendar promises.",
+    selection=dg.AssetSelection.checks(
+        as_new_as_the_calendar, *(each.freshness for each in DATASET_ASSETS)
+    ),
+    description="Looks whether what is landed is as new as FINRA's calendar promises.",
     tags={"domain": "finra"},
 )
+
+DATASET_JOBS = {
+    each.dataset.noun: dg.define_asset_job(
+        f"finra_{each.dataset.noun}",
+        selection=dg.AssetSelection.assets(each.key) - dg.AssetSelection.checks(each.freshness),
+        description=f"Loads {each.dataset.table.name} of FINRA's {each.dataset.name}, or what "
+        "stands in for it: fetch, check, land.",
+        tags={"domain": "finra"},
+    )
+    for each in DATASET_ASSETS
+}
+"""The job of each declared dataset, by the noun of its asset."""
 
 finra_source_checks = dg.define_asset_job(
     "finra_source_checks",
@@ -105,6 +143,31 @@ finra_source_checks = dg.define_asset_job(
     description="Asks FINRA whether its tiers and fields are those that we know: two requests.",
     tags={"domain": "finra"},
 )
+
+prices_daily = dg.define_asset_job(
+    "prices_daily",
+    selection=dg.AssetSelection.assets(*(spec.key for spec in PRICES_SPECS)),
+    description="Loads months of daily prices: a request for each symbol, check, land.",
+    tags={"domain": "prices"},
+)
+
+prices_gold = dg.define_asset_job(
+    "prices_gold",
+    selection=dg.AssetSelection.assets(derived),
+    description="Derives corporate actions and returns of symbols whose prices changed.",
+    tags={"domain": "prices"},
+)
+
+
+@dg.job(
+    name=PRICES_BACKFILL_JOB,
+    description="Launches a backfill of the latest months of daily prices.",
+    tags={"domain": "prices"},
+)
+def prices_backfill() -> None:
+    """Ask for a backfill."""
+    launch_prices_backfill()
+
 
 operations_reconcile = dg.define_asset_job(
     "operations_reconcile",
@@ -134,7 +197,7 @@ operations_verify = dg.define_asset_job(
     tags={"domain": "operations"},
 )
 
-presets = presets_asset([LOADING, BACKFILLING])
+presets = presets_asset([LOADING, BACKFILLING, PRICES_LOADING])
 
 operations_apply_preset = dg.define_asset_job(
     "operations_apply_preset",
@@ -191,3 +254,41 @@ operations_export_evidence = dg.define_asset_job(
     description="Writes what is known of a run, a session, or a partition at a time, as one file.",
     tags={"domain": "operations"},
 )
+
+saas_edit_rules = dg.define_asset_job(
+    "saas_edit_rules",
+    selection=dg.AssetSelection.assets(edit_rules),
+    description="Tries rules, and puts them into effect unless the target refuses them.",
+    tags={"domain": "saas"},
+)
+
+saas_dry_run = dg.define_asset_job(
+    "saas_dry_run",
+    selection=dg.AssetSelection.assets(try_rules),
+    description="Shows what edited rules would do with the tasks that were seen; writes nothing.",
+    tags={"domain": "saas"},
+)
+
+saas_replay_dead_letters = dg.define_asset_job(
+    "saas_replay_dead_letters",
+    selection=dg.AssetSelection.assets(replay),
+    description="Does once more, by the rules in effect now, what a system had refused.",
+    tags={"domain": "saas"},
+)
+
+saas_sweep = dg.define_asset_job(
+    "saas_sweep",
+    selection=dg.AssetSelection.assets(sweep),
+    description="Looks at all issues for what no webhook told, and holds the rules to the target.",
+    tags={"domain": "saas"},
+)
+
+
+@dg.job(
+    name=SET_TICK_JOB,
+    description="Says how often both systems are looked through, pauses that, or asks for a look.",
+    tags={"domain": "saas"},
+)
+def saas_set_tick() -> None:
+    """Change the tick."""
+    set_tick()

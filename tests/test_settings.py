@@ -74,7 +74,8 @@ def test_a_name_that_is_nearly_a_settings_is_refused(
     monkeypatch: pytest.MonkeyPatch, name: str, meant: str
 ):
     monkeypatch.setenv(name, "s3cret-value")
-    with pytest.raises(ConfigurationError, match=f"(?s){name}: no such setting.*{meant}") as refusal:
+    refused = f"(?s){name}: no such setting.*{meant}"
+    with pytest.raises(ConfigurationError, match=refused) as refusal:
         load_settings()
     assert "s3cret" not in str(refusal.value)
 

@@ -1,18 +1,65 @@
-"""The gateway: webhooks that are verified and committed, and a scrape over many runs."""
+"""The gateway: what it adds to a request, webhooks that are committed, a scrape over many runs."""
 
 from collections.abc import Sequence
+from statistics import median
 
 from benchmarks.bench import Bench
 from benchmarks.child import call
 from benchmarks.gateway import SOURCES, Answered, daemon, deliver, served
 from benchmarks.report import Line, at_least, at_most, line
 from benchmarks.rig import Place
+from benchmarks.ui_requests import QUERIES, Asked, asked, both
 from orchestration_project.tables.spine import inbox
 
 CONNECTIONS = 32
 P99_SECONDS = 0.1
 SCRAPE_SECONDS = 0.3
 START_SECONDS = 7.0
+ADDED_MILLISECONDS = 1.0
+TIMES_AS_LONG = 1.1
+
+
+def gateway(bench: Bench) -> list[Line]:
+    """A request of Dagster's UI through the gateway, beside the same to the bare web server."""
+    with bench.rig.place() as place:
+        server = _asked(place, bench, DAGSTER_DATABASE_URL=str(place.database_url))
+    with bench.rig.sqlite_place() as place:
+        file = _asked(place, bench)
+    return [*_ui_lines("PostgreSQL", server), *_ui_lines("SQLite", file)]
+
+
+def _asked(place: Place, bench: Bench, **more: str) -> list[list[Asked]]:
+    """Ask in so many repeats, of the same programs."""
+    settings = {**_settings(place), "LOG_LEVEL": "ERROR", **more}
+    sizes = bench.sizes
+    told = call("benchmarks.ui_requests:prepared", settings, runs=sizes.ui_runs)
+    with both(settings, told["key"]) as (ours, bare):
+        return [asked(ours, bare, told["run_id"], sizes.ui_rounds) for _ in range(bench.repeats)]
+
+
+def _ui_lines(name: str, repeats: Sequence[Sequence[Asked]]) -> list[Line]:
+    added = [median(1000 * (each.gateway - each.bare) for each in told) for told in repeats]
+    whole = line(
+        f"what the gateway adds to a request of the UI, {name}, against {ADDED_MILLISECONDS:g} ms",
+        "ms",
+        added,
+        [ADDED_MILLISECONDS],
+        at_most(1),
+        note=f"median of {len(repeats[0])} pairs of {len(QUERIES)} queries, session in {name}",
+    )
+    return [whole, *(_query_line(name, query, repeats) for query in ("", *QUERIES))]
+
+
+def _query_line(name: str, query: str, repeats: Sequence[Sequence[Asked]]) -> Line:
+    """Return the line of one query, or of all of them where none is named."""
+    of_query = [[each for each in told if query in ("", each.query)] for told in repeats]
+    return line(
+        f"{query or 'requests of the UI'} by the gateway, {name}, against the bare web server",
+        "ms",
+        [1000 * median(each.gateway for each in told) for told in of_query],
+        [1000 * median(each.bare for each in told) for told in of_query],
+        at_most(TIMES_AS_LONG),
+    )
 
 
 def webhooks(bench: Bench) -> list[Line]:
@@ -46,6 +93,7 @@ def _settings(place: Place) -> dict[str, str]:
     database = {"DATABASE_URL": place.database_url} if place.database_url else {}
     return {
         "STATE_DIR": str(place.state),
+        "DAGSTER_HOME": str(place.state / "dagster"),
         "WEBHOOKS_FILE": str(sources),
         "WEBHOOK_INBOX_ROWS": "10000000",
         **database,
@@ -78,7 +126,7 @@ def _lines(name: str, told: Sequence[Answered], least: int, rows: Sequence[int] 
 def webhook_runs(bench: Bench) -> list[Line]:
     """How long after a delivery its run begins, under a real daemon that comes round every 5 s."""
     with bench.rig.sqlite_place() as place:
-        settings = {**_settings(place), "DAGSTER_HOME": str(place.state / "dagster")}
+        settings = _settings(place)
         with daemon(settings):
             told = call("benchmarks.gateway:run_starts", settings, count=bench.sizes.webhook_runs)
     return [

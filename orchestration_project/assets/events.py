@@ -10,6 +10,7 @@ from orchestration_project.resources.captures import Captures
 from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.events import EventLanding
 from orchestration_project.resources.inbox.work import DELIVERY_TAG, SOURCE_TAG, Work
+from orchestration_project.resources.shown import column_schema
 from orchestration_project.resources.warehouse import Warehouse
 from orchestration_project.tables.spine import inbox as inbox_table
 from orchestration_project.tables.webhooks import events_webhooks
@@ -28,20 +29,6 @@ MADE_OF = {
 """Columns of `events_webhooks`, and those of the inbox that they come from."""
 
 
-def _columns(table: Any) -> dg.TableSchema:
-    return dg.TableSchema(
-        columns=[
-            dg.TableColumn(
-                column.name,
-                type=str(column.type),
-                description=column.comment,
-                constraints=dg.TableColumnConstraints(nullable=bool(column.nullable)),
-            )
-            for column in table.columns
-        ]
-    )
-
-
 inbox = dg.AssetSpec(
     INBOX,
     description="One delivery per row of the table inbox: the gateway fills it.",
@@ -49,7 +36,7 @@ inbox = dg.AssetSpec(
     owners=OWNERS,
     kinds={"http", "source"},
     tags={"domain": GROUP},
-    metadata={"dagster/column_schema": _columns(inbox_table)},
+    metadata={"dagster/column_schema": column_schema(inbox_table.columns)},
 )
 """Nothing makes it here."""
 
@@ -63,7 +50,7 @@ SPEC = dg.AssetSpec(
     tags={"domain": GROUP},
     metadata={
         "dagster/table_name": events_webhooks.name,
-        "dagster/column_schema": _columns(events_webhooks),
+        "dagster/column_schema": column_schema(events_webhooks.columns),
         "dagster/column_lineage": dg.TableColumnLineage(
             {
                 name: [dg.TableColumnDep(INBOX, source) for source in sources]

@@ -7,14 +7,14 @@ from pathlib import Path
 
 from orchestration_project.cli.ui import only_ui_on
 from orchestration_project.errors import ConfigurationError
-from orchestration_project.resources.finra.demo import stop_demo
+from orchestration_project.resources.demos import stop_demos
 from orchestration_project.settings import PROJECT_ROOT, load_settings
 
 MARKS = ("dagster", "artifacts")
 """What a folder of state has in it; one with none of it is somebody else's."""
 
 OURS = (
-    *(*MARKS, "demo", "evidence", "http", "logs"),
+    *(*MARKS, "demo", "demo_saas", "evidence", "http", "logs"),
     *("bench.json", "session_secret", "*.sqlite", "*.sqlite-*"),
 )
 """All that the project keeps there; what else lies in the folder stays."""
@@ -35,7 +35,7 @@ def main(arguments: Sequence[str]) -> int:
     home = folder / "dagster"
     home.mkdir(exist_ok=True)
     with only_ui_on(home):
-        stop_demo(settings)
+        stop_demos(settings)
         for each in _ours(folder):
             shutil.rmtree(each) if each.is_dir() and not each.is_symlink() else each.unlink()
     others = sorted(each.name for each in folder.iterdir())

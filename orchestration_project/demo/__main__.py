@@ -1,21 +1,19 @@
-"""`python -m orchestration_project.demo`: FINRA's Query API, made up, on 127.0.0.1."""
+"""`python -m orchestration_project.demo`: FINRA's Query API and prices, made up, on 127.0.0.1."""
 
 import argparse
-import logging
 from collections.abc import Sequence
-from datetime import UTC, datetime
-from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
-from orchestration_project.demo.clock import Clock
-from orchestration_project.demo.lifecycle import only_one, serve
+from orchestration_project.demo.clock import Clock, iso_time, time_in
+from orchestration_project.demo.lifecycle import log_to, only_one, serve
 from orchestration_project.demo.market import Market
 from orchestration_project.demo.memory import Memory
+from orchestration_project.demo.prices.book import PriceBook
+from orchestration_project.demo.prices.vendors import Vendors
 from orchestration_project.demo.publication import new_york_day
 from orchestration_project.demo.server import QueryApi
 
 _ROWS_PER_WEEK = range(300, 1_000_001)  # fewer hold no faults, more run out of tickers
-_LOG_BYTES = 5_000_000
 
 
 def parse_options(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -27,8 +25,9 @@ def parse_options(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--rows-per-week", type=int, default=160_000, help="firm rows over three tiers")
     add("--latency-seconds", type=float, default=0.0, help="delay of each answer")
     add("--requests-per-second", type=int, default=20, help="limit of data requests; 0: none")
+    add("--vendor-requests-per-day", type=int, default=25, help="of a free key; 0: no limit")
     add("--idle-seconds", type=float, default=900.0, help="ends after so long without a request")
-    add("--clock-now", type=_iso_time, help="an ISO time to advance from, instead of real time")
+    add("--clock-now", type=iso_time, help="an ISO time to advance from, instead of real time")
     options = parser.parse_args(arguments)
     if options.rows_per_week not in _ROWS_PER_WEEK:
         parser.error("--rows-per-week must lie between 300 and 1,000,000")
@@ -43,39 +42,27 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with only_one(folder) as is_first:
         if is_first:
             (folder / "server.json").unlink(missing_ok=True)
-            _log_to(folder / "server.log")
+            log_to(folder / "server.log")
             _run(options, folder)
 
 
 def _run(options: argparse.Namespace, folder: Path) -> None:
-    clock = Clock(_time(options.clock_now) if options.clock_now else None)
+    clock = Clock(time_in(options.clock_now) if options.clock_now else None)
+    market = Market(options.seed, options.rows_per_week)
+    memory = Memory(folder / "state.json", new_york_day(clock.now()))
+    vendors = Vendors(
+        PriceBook(market, memory.anchor), memory, clock, options.vendor_requests_per_day
+    )
     api = QueryApi(
-        market=Market(options.seed, options.rows_per_week),
-        memory=Memory(folder / "state.json", new_york_day(clock.now())),
+        market=market,
+        memory=memory,
         clock=clock,
+        others=vendors.routes,
         latency_seconds=options.latency_seconds,
         requests_per_second=options.requests_per_second,
     )
     told = vars(options) | {"state_dir": str(options.state_dir)}
     serve(api, folder / "server.json", idle_seconds=options.idle_seconds, options=told)
-
-
-def _log_to(path: Path) -> None:
-    handler = RotatingFileHandler(path, maxBytes=_LOG_BYTES, backupCount=1)
-    layout = "%(asctime)s %(levelname)s %(name)s: %(message)s"
-    logging.basicConfig(handlers=[handler], level=logging.INFO, format=layout)
-
-
-def _iso_time(text: str) -> str:
-    """Return ``text`` as it is, so that callers find in the announcement what they gave."""
-    _time(text)
-    return text
-
-
-def _time(text: str) -> datetime:
-    """Return the time in ``text``; one without a zone is UTC."""
-    time = datetime.fromisoformat(text)
-    return time if time.tzinfo else time.replace(tzinfo=UTC)
 
 
 if __name__ == "__main__":

@@ -17,3 +17,19 @@ class Clock:
             return datetime.now(UTC)  # noqa: TID251 - the demo is a program of its own: this is its clock
         passed = time.monotonic() - self._started
         return datetime.fromtimestamp(self._start.timestamp() + passed, UTC)
+
+
+def iso_time(text: str) -> str:
+    """Return ``text`` as it is, so that callers find in the announcement what they gave.
+
+    Raises:
+        ValueError: It is no time.
+    """
+    time_in(text)
+    return text
+
+
+def time_in(text: str) -> datetime:
+    """Return the time in ``text``; one without a zone is UTC."""
+    moment = datetime.fromisoformat(text)
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -3,25 +3,46 @@
 import asyncio
 import fcntl
 import json
+import logging
 import os
 import signal
 import socket
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from logging.handlers import RotatingFileHandler
 from pathlib import Path
+from typing import Protocol
 from urllib.parse import urlsplit
 
 import uvicorn
+from starlette.types import Receive, Scope, Send
 
 from orchestration_project.demo.memory import write_atomically
-from orchestration_project.demo.server import QueryApi
 
 _START_SECONDS = 60
 _POLL_SECONDS = 0.05
 _WATCH_SECONDS = 0.5
 _UNNEEDED_SECONDS = 2
 _GRACE_SECONDS = 1  # for requests in flight when the server is told to end
+_LOG_BYTES = 5_000_000
+
+
+class Served(Protocol):
+    """An ASGI application that knows the monotonic time of its latest request."""
+
+    last_request: float
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        ...
+
+
+def log_to(path: Path) -> None:
+    """Write this program's log lines to a file that stays small."""
+    handler = RotatingFileHandler(path, maxBytes=_LOG_BYTES, backupCount=1)
+    layout = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+    logging.basicConfig(handlers=[handler], level=logging.INFO, format=layout)
 
 
 @contextmanager
@@ -47,7 +68,7 @@ def only_one(folder: Path) -> Iterator[bool]:
 
 
 def serve(
-    api: QueryApi, server_file: Path, *, idle_seconds: float, options: Mapping[str, object]
+    api: Served, server_file: Path, *, idle_seconds: float, options: Mapping[str, object]
 ) -> None:
     """Serve ``api`` on a free port of 127.0.0.1 until it is idle or told to end (SIGTERM, SIGINT).
 
@@ -71,7 +92,7 @@ class _QuietServer(uvicorn.Server):
 
 
 async def _serve(
-    api: QueryApi,
+    api: Served,
     listener: socket.socket,
     server_file: Path,
     announcement: Mapping[str, object],
@@ -100,7 +121,7 @@ async def _serve(
     await serving
 
 
-def _config(api: QueryApi) -> uvicorn.Config:
+def _config(api: Served) -> uvicorn.Config:
     """Return how to serve ``api``: without hooks, with our logging, soon over when told."""
     return uvicorn.Config(
         api,
@@ -112,7 +133,7 @@ def _config(api: QueryApi) -> uvicorn.Config:
 
 
 def _is_over(
-    api: QueryApi, server_file: Path, announcement: Mapping[str, object], idle_seconds: float
+    api: Served, server_file: Path, announcement: Mapping[str, object], idle_seconds: float
 ) -> bool:
     """Return whether nobody has asked for ``idle_seconds``, or the folder was deleted meanwhile."""
     is_idle = time.monotonic() - api.last_request > idle_seconds

@@ -75,6 +75,10 @@ class Market:
             lastReportedDate=pl.lit((week + timedelta(days=4)).isoformat()),
         )
 
+    def symbols(self, tier: str) -> Universe:
+        """Return every symbol that ``tier`` ever lists."""
+        return self._tier(tier).symbols
+
     def _row_count(self, tier: str, week: date, rng: np.random.Generator) -> int:
         """Return how many rows ``week`` has: a wobble, and a few less in a week with holidays."""
         if tier == "NMS":

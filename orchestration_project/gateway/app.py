@@ -13,6 +13,7 @@ from orchestration_project.gateway.guard import Doors, Guard
 from orchestration_project.gateway.headers import Edge
 from orchestration_project.gateway.login import Login
 from orchestration_project.gateway.mutations import Mutations
+from orchestration_project.gateway.refusing import Refusing
 
 
 def create_app(
@@ -50,7 +51,8 @@ def create_app(
         private=ExceptionMiddleware(for_known),
         is_open=is_open,
     )
-    return Edge(AllowedOrigins(guard, origins), doors.place, doors.access.clock)
+    answering = AllowedOrigins(Refusing(guard, doors.place), origins)
+    return Edge(answering, doors.place, doors.access.clock)
 
 
 async def _not_found(scope: Scope, receive: Receive, send: Send) -> None:

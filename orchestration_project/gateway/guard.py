@@ -18,10 +18,12 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from orchestration_project.domains.access.roles import Principal, Role
 from orchestration_project.errors import OrchestrationError
 from orchestration_project.gateway.limits import Crowd
+from orchestration_project.gateway.pages import problem_page
 from orchestration_project.gateway.refusal import Refusal
 from orchestration_project.gateway.request import (
     CURRENT,
     REQUEST_ID,
+    STILL_KNOWN,
     Place,
     address_of,
     header_of,
@@ -40,8 +42,12 @@ PUBLIC_PATHS = frozenset(
 PUBLIC_PREFIXES = ("/hooks/",)
 """Whatever lies below verifies by itself who sent it."""
 
-RECHECK_SECONDS = 10
-"""A websocket outlives the request that opened it: that often it is asked whether it still may."""
+RECHECK_SECONDS = 5
+"""What goes on after its request was let in, a websocket or a log that is followed, is asked that
+often whether it still may."""
+
+AWAY = "The database that knows who may come in does not answer. Try again in a moment."
+AWAY_SECONDS = 5
 
 THREADS = 8
 """Of their own: a crowd of slow GraphQL queries shall not keep anybody from logging in or out."""
@@ -71,8 +77,16 @@ class Doors:
         self._notes = set[asyncio.Task[None]]()
 
     async def in_thread(self, function: Callable[..., T], *arguments: Any, **named: Any) -> T:
-        """Return what ``function`` returns, which waits for the database, without waiting here."""
-        return await run_sync(partial(function, *arguments, **named), limiter=self._threads)
+        """Return what ``function`` returns, which waits for the database, without waiting here.
+
+        Raises:
+            Refusal: The database does not answer.
+        """
+        try:
+            return await run_sync(partial(function, *arguments, **named), limiter=self._threads)
+        except OrchestrationError as error:
+            LOG.error("who asks cannot be looked up, nor anything be written down: %s", error)
+            raise Refusal(503, AWAY, {"retry-after": str(AWAY_SECONDS)}) from error
 
     def signed(self, token: str) -> str:
         """Return what the cookie of a session holds."""
@@ -123,8 +137,8 @@ class Doors:
     async def _note(self, principal: Principal) -> None:
         try:
             await self.in_thread(self.access.note_use, principal)
-        except OrchestrationError as error:
-            LOG.warning("that %s was here could not be written down: %s", principal.name, error)
+        except Refusal:
+            LOG.warning("that %s was here could not be written down", principal.name)
 
 
 def unknown() -> Refusal:
@@ -158,19 +172,30 @@ class Guard:
         try:
             found = await self._who(scope)
         except Refusal as refusal:
-            if refusal.status == 401 and _wants_a_page(scope):
-                return await _to_login(scope)(scope, receive, send)
-            raise
+            if not _wants_a_page(scope):
+                raise
+            answer = _to_login(scope) if refusal.status == 401 else problem_page(refusal)
+            return await answer(scope, receive, send)
         CURRENT.set(found.principal)
+        scope[STILL_KNOWN] = partial(self._is_still, found.principal, scope)
         self._doors.note(found)
         changes = scope["type"] == "websocket" or scope["method"] not in ("GET", "HEAD")
         if changes:
-            is_cookie = found.principal.way == "session"
-            require_same_origin(scope, self._doors.place, is_needed=is_cookie)
+            await self._require_own_page(scope, found.principal)
         with self._crowd.one_more(f"{scope['type']} {found.principal.name}"):
             if scope["type"] == "websocket":
                 return await self._while_known(found.principal, scope, receive, send)
             return await self._private(scope, receive, send)
+
+    async def _require_own_page(self, scope: Scope, principal: Principal) -> None:
+        """Refuse what a page of another site asks for in somebody's name, and write it down."""
+        is_cookie = principal.way == "session"
+        try:
+            require_same_origin(scope, self._doors.place, is_needed=is_cookie)
+        except Refusal:
+            said = {"user": principal, "reason": "another site"}
+            await self._doors.record(scope, _operation(scope), "refused", **said)
+            raise
 
     async def _who(self, scope: Scope) -> Found:
         """Return who asks: a key that is sent counts before a cookie.
@@ -214,7 +239,7 @@ class Guard:
     async def _is_still(self, principal: Principal, scope: Scope) -> bool:
         try:
             return (await self._who(scope)).principal == principal
-        except Refusal:
+        except Refusal:  # also where nobody can be looked up: who is known comes again
             return False
 
 

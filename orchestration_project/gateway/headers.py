@@ -8,10 +8,6 @@ from uuid import uuid4
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from orchestration_project.gateway.api.openapi import PATH
-from orchestration_project.gateway.api.problems import problem_of_refusal
-from orchestration_project.gateway.limits import require_plain
-from orchestration_project.gateway.refusal import Refusal
 from orchestration_project.gateway.request import CURRENT, REQUEST_ID, Place, address_of
 from orchestration_project.resources.clock import Clock
 
@@ -37,7 +33,7 @@ TOLD = frozenset({b"server", b"x-dagster-call-counts", b"feature-policy"})
 
 
 class Edge:
-    """The outermost layer: refuses what is malformed, and sees every answer on its way out."""
+    """The outermost layer: sees every answer on its way out."""
 
     def __init__(self, app: ASGIApp, place: Place, clock: Clock) -> None:
         self._app = app
@@ -59,10 +55,7 @@ class Edge:
             await send(message)
 
         try:
-            require_plain(scope, self._place)
             await self._app(scope, receive, sent)
-        except Refusal as refusal:
-            await _refuse(scope, receive, sent, refusal, has_begun=bool(status))
         finally:
             if LOG.handlers:
                 self._log(scope, status, time.perf_counter() - started)
@@ -96,14 +89,3 @@ class Edge:
                 }
             )
         )
-
-
-async def _refuse(
-    scope: Scope, receive: Receive, send: Send, refusal: Refusal, *, has_begun: bool
-) -> None:
-    if scope["type"] == "websocket":
-        await send({"type": "websocket.close", "code": 4000 + refusal.status})
-    elif not has_begun:
-        is_of_api = scope["path"].startswith(f"{PATH}/")
-        answer = problem_of_refusal(refusal).response() if is_of_api else refusal.response()
-        await answer(scope, receive, send)

@@ -25,6 +25,10 @@ LOG = logging.getLogger(__name__)
 LOOKED_AT = ("database", "disk", "artifacts", "daemon")
 """Of what loads depend on: what the gateway and its webhooks need, too."""
 
+TOLD_ALONE = frozenset({"webhooks"})
+"""What is told and makes nothing unready: a source without its secret is refused by itself, with
+503, and shall not take the pages and the other sources from everybody."""
+
 MAX_AGE_SECONDS = 5.0
 """For which a look counts, however often it is asked for."""
 
@@ -76,7 +80,7 @@ def routes(readiness: Readiness) -> list[Route]:
 
     def readyz(_: Request) -> Response:
         found = readiness.found()
-        is_ready = "failed" not in found.values()
+        is_ready = all(found[name] != "failed" for name in found.keys() - TOLD_ALONE)
         return JSONResponse({"is_ready": is_ready, **found}, 200 if is_ready else 503)
 
     return [

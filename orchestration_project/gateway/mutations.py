@@ -22,6 +22,9 @@ GRAPHQL = "/graphql"
 REPORTS = ("/report_asset_materialization/", "/report_asset_check/", "/report_asset_observation/")
 """Where something is stated that no run did."""
 
+NOTEBOOKS = ("/notebook", "/dagit/notebook")
+"""Where Dagster reads a file of the machine that the request names."""
+
 
 class Mutations:
     """Stands before Dagster's web server, behind the guard."""
@@ -39,6 +42,8 @@ class Mutations:
         if scope["method"] in ("GET", "HEAD"):
             if scope["path"] == GRAPHQL and "text/html" not in header_of(scope, "accept"):
                 raise Refusal(405, "GraphQL is asked for by POST.", {"allow": "POST"})
+            if scope["path"] in NOTEBOOKS:
+                await self._require_role(scope, [f"{scope['method']} {scope['path']}"], "")
             return await self._dagster(scope, receive, send)
         is_report = scope["path"].startswith(REPORTS)
         if scope["method"] != "POST" or not (is_report or scope["path"] == GRAPHQL):
@@ -96,7 +101,8 @@ def _current() -> Principal:
 
 
 def _may(role: Role, operation: str) -> bool:
-    return role.covers(Role.ADMIN) if operation.startswith("POST ") else may_ask(role, operation)
+    """Whether a role may ask for a mutation; what is named by method and path is an admin's."""
+    return role.covers(Role.ADMIN) if " " in operation else may_ask(role, operation)
 
 
 def _named(operations: list[str]) -> str:

@@ -9,6 +9,7 @@ from urllib.parse import quote
 from starlette.responses import HTMLResponse
 
 from orchestration_project.domains.access.roles import Principal
+from orchestration_project.gateway.refusal import Refusal
 
 STYLE = """
 :root { color-scheme: light dark; font: 16px/1.5 system-ui, sans-serif; }
@@ -24,7 +25,8 @@ button, .button { display: block; box-sizing: border-box; width: 100%; margin-to
   padding: .6rem; border: 0; border-radius: 6px; background: #2a3fd0; color: #fff; font: inherit;
   font-weight: 600; text-align: center; text-decoration: none; cursor: pointer; }
 .second { background: #fff; color: #2a3fd0; box-shadow: inset 0 0 0 1px #2a3fd0; }
-:focus-visible { outline: 3px solid #e8a200; outline-offset: 2px; }
+:focus-visible { outline: 3px solid #2a3fd0; outline-offset: 2px; }
+[aria-invalid] { border-color: #b3261e; }
 [role=alert] { padding: .6rem .8rem; border-left: 4px solid #b3261e; background: #fdeceb;
   color: #601410; }
 .hint { color: #50555f; font-size: .9rem; }
@@ -34,6 +36,8 @@ button, .button { display: block; box-sizing: border-box; width: 100%; margin-to
   input[type=password] { background: #101216; color: inherit; }
   .second { background: #1b1e25; color: #aab4ff; box-shadow: inset 0 0 0 1px #aab4ff; }
   .hint { color: #b4b9c4; }
+  :focus-visible { outline-color: #aab4ff; }
+  [role=alert] { background: #3a1614; color: #ffdad6; border-color: #ff8a80; }
 }
 """
 
@@ -45,7 +49,7 @@ PAGE = """<!doctype html>
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title}</title>
+<title>{title} - orchestration_project</title>
 <style>{style}</style>
 </head>
 <body>
@@ -57,10 +61,10 @@ PAGE = """<!doctype html>
 </html>
 """
 
-LOGIN = """{alert}<form method="post" action="/login">
-<label for="key">Key</label>
+LOGIN = """<form method="post" action="/login">
+{alert}<label for="key">Key</label>
 <input id="key" name="key" type="password" required autofocus autocomplete="current-password"
-  spellcheck="false" aria-describedby="hint">
+  spellcheck="false" aria-describedby="{described}"{invalid}>
 <p class="hint" id="hint">It begins with op_. On the machine that runs this,
 <code>python -m orchestration_project keys create</code> makes one.</p>
 <input type="hidden" name="next" value="{next}">
@@ -87,11 +91,23 @@ def login_page(
     headers: Mapping[str, str] | None = None,
 ) -> HTMLResponse:
     """Return the form that asks for a key; ``wanted`` is where it leads to."""
-    alert = f'<p role="alert">{escape(problem)}</p>\n' if problem else ""
-    shown = escape(wanted, quote=True)
-    provider = PROVIDER.format(next=quote(wanted, safe="")) if has_provider else ""
-    content = LOGIN.format(alert=alert, next=shown, provider=provider)
+    content = LOGIN.format(
+        alert=_alert(problem) if problem else "",
+        described="problem hint" if problem else "hint",
+        invalid=' aria-invalid="true"' if problem else "",
+        next=escape(wanted, quote=True),
+        provider=PROVIDER.format(next=quote(wanted, safe="")) if has_provider else "",
+    )
     return _page("Log in", content, status, headers)
+
+
+def problem_page(refusal: Refusal) -> HTMLResponse:
+    """Return the page that says why nothing can be shown."""
+    return _page("Not now", _alert(refusal.text), refusal.status, refusal.headers)
+
+
+def _alert(problem: str) -> str:
+    return f'<p role="alert" id="problem">{escape(problem)}</p>\n'
 
 
 def session_page(user: Principal) -> HTMLResponse:

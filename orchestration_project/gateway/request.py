@@ -16,6 +16,9 @@ CURRENT: ContextVar[Principal | None] = ContextVar("CURRENT", default=None)
 REQUEST_ID = "orchestration_project.request_id"
 """Under this name a scope has the id of its request."""
 
+STILL_KNOWN = "orchestration_project.still_known"
+"""Under this name a scope has a function that says whether who asked may still; of long answers."""
+
 
 @dataclass(frozen=True)
 class Place:

@@ -32,6 +32,14 @@ def active_backfill(instance: dg.DagsterInstance, tags: Mapping[str, str]) -> st
     return found[0].backfill_id if found else None
 
 
+def first_backfill(
+    instance: dg.DagsterInstance, tags: Mapping[str, str]
+) -> PartitionBackfill | None:
+    """Return the oldest backfill that has these tags."""
+    found = instance.get_backfills(filters=BulkActionsFilter(tags=dict(tags)))
+    return found[-1] if found else None  # the newest stands first
+
+
 def request_backfill(
     instance: dg.DagsterInstance,
     repository: dg.RepositoryDefinition,

@@ -1,15 +1,31 @@
 """How values become metadata that Dagster's UI shows: images, tables, links."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
 from typing import Any
 from urllib.parse import quote
 
 import dagster as dg
 import polars as pl
+from sqlalchemy import Column
 
 DIGITS_SHOWN = 6
 ROWS_LOGGED, CELL_CHARACTERS = 20, 60
+
+
+def column_schema(columns: Iterable[Column[Any]]) -> dg.TableSchema:
+    """Return what the catalogue shows of a table's columns."""
+    return dg.TableSchema(
+        columns=[
+            dg.TableColumn(
+                column.name,
+                type=str(column.type),
+                description=column.comment,
+                constraints=dg.TableColumnConstraints(nullable=bool(column.nullable)),
+            )
+            for column in columns
+        ]
+    )
 
 
 def image(alternative: str, uri: str) -> dg.MarkdownMetadataValue:

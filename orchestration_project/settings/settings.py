@@ -26,7 +26,9 @@ from orchestration_project.settings.access import AccessSettings
 from orchestration_project.settings.alerts import AlertSettings
 from orchestration_project.settings.demo import DemoSettings
 from orchestration_project.settings.finra import FinraSettings
+from orchestration_project.settings.prices import PricesSettings
 from orchestration_project.settings.readiness import ReadinessSettings
+from orchestration_project.settings.saas import SaasSettings
 from orchestration_project.settings.secrets import passwords_in, tokens_in, without_secrets
 from orchestration_project.settings.storage import StorageSettings
 from orchestration_project.settings.values import PROJECT_ROOT
@@ -82,6 +84,8 @@ class Settings(
     AccessSettings,
     AlertSettings,
     StorageSettings,
+    SaasSettings,
+    PricesSettings,
     FinraSettings,
 ):
     """The settings of one process; names are upper case in the environment.

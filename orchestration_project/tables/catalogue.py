@@ -14,7 +14,10 @@ from orchestration_project.tables import (  # noqa: F401 - they declare what is 
     alert_states,
     events,
     finra,
+    finra_datasets,
     operations,
+    prices,
+    saas,
     spine,
     webhooks,
 )

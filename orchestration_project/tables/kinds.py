@@ -37,8 +37,14 @@ Query = Select[Any] | CompoundSelect[Any]
 HISTORY = "history"
 """Under this name a table's `info` has its history, if it has one."""
 
+ASSET = "asset"
+"""Under this name a table's `info` has the asset that it is, if their names differ."""
+
 USD_SCALE = 6
 """A table's `_usd` holds US dollars times 10 to this power, so that it is exact everywhere."""
+
+SCALE = "scale"
+"""Under this name the `info` of a column of exact decimals has how many places it keeps."""
 
 SQLITE_TIMESTAMP = "%Y-%m-%d %H:%M:%S%.6f"
 """How a timestamp is written where the database has no type for it (chrono's notation)."""
@@ -121,6 +127,18 @@ def count(name: str, comment: str, *, key: bool = False, optional: bool = False)
     )
 
 
+def scaled(name: str, comment: str, *, optional: bool = False) -> Column[int]:
+    """Return a column of exact decimals: integers, 10^`USD_SCALE` times what they mean."""
+    return Column(
+        name,
+        BigInteger(),
+        nullable=optional,
+        comment=comment,
+        autoincrement=False,
+        info={SCALE: USD_SCALE},
+    )
+
+
 def ratio(name: str, comment: str, *, optional: bool = False) -> Column[float]:
     """Return a column of double precision numbers."""
     return Column(name, Double(), nullable=optional, comment=comment)
@@ -167,6 +185,20 @@ def history_of(current: Table) -> Table:
     )
     current.info[HISTORY] = history
     return history
+
+
+def asset_of(table_name: str) -> str:
+    """Return the asset that a table is: ``finra_otc_weekly`` is ``finra/otc_weekly``."""
+    usual = table_name.replace("_", "/", 1)
+    declared = METADATA.tables.get(table_name)
+    return usual if declared is None else declared.info.get(ASSET, usual)
+
+
+def table_of(asset: str) -> str:
+    """Return the table that an asset is, by its name."""
+    usual = asset.replace("/", "_")
+    named = {each.info.get(ASSET): name for name, each in METADATA.tables.items()}
+    return named.get(asset, usual)
 
 
 def key_names(declared: Table) -> list[str]:

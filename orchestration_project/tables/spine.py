@@ -8,6 +8,9 @@ from sqlalchemy import Index
 
 from orchestration_project.tables.kinds import count, moment, table, text
 
+SOURCES = "Where from: demo, api, files, webhooks, alpha_vantage or yahoo"
+PIECE = "What was asked for: Dagster's key of the partition; of prices the symbol"
+
 inbox = table(
     "inbox",
     "One row per webhook delivery whose signature was right, stored before it is answered.",
@@ -43,9 +46,9 @@ captures = table(
     "One row per fetch and delivery made of it: the same bytes fetched twice are one blob.",
     count("capture_id", "First 63 bits of the SHA-256 of group and part", key=True),
     text("sha256", "The blob"),
-    text("source", "Where from: demo, api, files or webhooks"),
+    text("source", SOURCES),
     text("dataset", "The source's name of the dataset"),
-    text("partition_key", "Dagster's key of the partition that asked for it"),
+    text("partition_key", PIECE),
     count("part_number", "Place in the group, from 1"),
     text("group_id", "The fetches that make one delivery of a partition"),
     text("url", "Address or file, without secrets"),
@@ -64,8 +67,8 @@ deliveries = table(
     "One row per delivery of a partition: what was read of its captures, and what came of it.",
     text("group_id", "The delivery", key=True),
     text("table_name", "The table that it was meant for", key=True),
-    text("partition_key", "Dagster's key of the partition"),
-    text("source", "Where from: demo, api, files or webhooks"),
+    text("partition_key", PIECE),
+    text("source", SOURCES),
     text("dataset", "The source's name of the dataset"),
     text("source_version", "What tells this state of the source from another"),
     count("record_total", "Rows that the source promised; NULL: it promises none", optional=True),
@@ -101,7 +104,7 @@ audits = table(
     text("group_id", "The delivery", key=True),
     text("table_name", "The table that it was meant for", key=True),
     text("name", "The audit", key=True),
-    text("partition_key", "Dagster's key of the partition"),
+    text("partition_key", PIECE),
     text("severity", "error (blocks) or warning"),
     text("outcome", "passed, failed or not_applicable"),
     text("expected", "What the audit asks for"),
@@ -117,8 +120,8 @@ landings = table(
     text("group_id", "The delivery", key=True),
     text("table_name", "The table", key=True),
     text("scope", "The part of the table for which the delivery is complete"),
-    text("partition_key", "Dagster's key of the partition"),
-    text("source", "Where from: demo, api, files or webhooks"),
+    text("partition_key", PIECE),
+    text("source", SOURCES),
     text("source_version", "What tells this state of the source from another"),
     text("content_sha256", "SHA-256 over the landed values, hex"),
     count("rows_added", "Rows whose key is new"),
@@ -126,7 +129,7 @@ landings = table(
     count("rows_removed", "Rows that the delivery no longer has"),
     count("rows_unchanged", "Rows that stayed as they were"),
     count("rows_rejected", "Source lines refused by the contract"),
-    text("change_cause", "first, source, metadata, ours or none"),
+    text("change_cause", "first, more (days of a range), source, metadata, ours or none"),
     text("rule_version", "Version of our rules"),
     text("run_id", "Dagster run"),
     moment("landed_at", "UTC time; known_from of the rows that it wrote"),
@@ -144,6 +147,34 @@ fences = table(
     count("token", "Deliveries recorded so far; one that saw an older token cannot commit"),
     moment("known_from", "The latest known_from handed out; the next one is later"),
     text("source_version", "Source's state in the latest audited delivery", optional=True),
+)
+
+outbox = table(
+    "outbox",
+    "One row per thing that is to be done outside: one per entity and version of the intention.",
+    text("topic", "From where to where, such as peopleforce>jira", key=True),
+    text("entity", "What it is about, such as task|42", key=True),
+    count("version_number", "From 1, rises with each intention for the entity", key=True),
+    text("payload", "What is intended, a JSON object"),
+    text("cause", "Why, one word: source, rules, target or replay"),
+    text("state", "waiting, done, superseded (by a later version), or dead (it was refused)"),
+    count("attempt_count", "Times that it was tried in vain"),
+    text("reason", "Why the latest try was in vain; NULL: none was", optional=True),
+    moment("planned_at", "UTC time"),
+    moment("due_at", "UTC time before which it is not tried"),
+    moment("changed_at", "UTC time at which state or reason last changed"),
+    text("run_id", "Dagster run that changed it last"),
+)
+
+Index("outbox_by_state", outbox.c.topic, outbox.c.state, outbox.c.due_at, outbox.c.entity)
+
+leases = table(
+    "leases",
+    "One row per thing that one process at a time works on: who does, and until when.",
+    text("name", "The thing, such as peopleforce>jira|task|42", key=True),
+    text("holder", "Dagster run that took it last; empty: it gave it back"),
+    count("token", "Rises with each taking; what is recorded of the work must still have it"),
+    moment("expires_at", "UTC time from which another may take it"),
 )
 
 database_labels = table(

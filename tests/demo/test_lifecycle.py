@@ -24,6 +24,7 @@ def test_the_announcement_tells_address_process_and_options(start_demo: StartDem
         "rows_per_week": 600,
         "latency_seconds": 0.01,
         "requests_per_second": 50,
+        "vendor_requests_per_day": 25,
         "idle_seconds": 900,
         "clock_now": "2026-03-16T15:00:00Z",
     }

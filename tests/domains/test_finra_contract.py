@@ -13,13 +13,13 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from orchestration_project.contracts import Checked, Part
+from orchestration_project.decimals import exact_scaled
 from orchestration_project.domains.finra.audits import checked_week
 from orchestration_project.domains.finra.contract import (
     API_FIELDS,
     BYTES_AT_ONCE,
     OTHER_SUMS,
     check_week,
-    exact_scaled,
 )
 from orchestration_project.domains.finra.gold import symbol_week, venue_week
 from orchestration_project.errors import ContractError

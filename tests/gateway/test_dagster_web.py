@@ -15,6 +15,7 @@ from orchestration_project.domains.access.roles import (
     Principal,
     Role,
 )
+from orchestration_project.gateway.dagster_web import KEPT_CHARACTERS
 from orchestration_project.gateway.request import CURRENT
 from tests.gateway.door import Door
 
@@ -117,6 +118,30 @@ def test_the_stack_of_an_error_is_for_admins_alone(door: Door, role: Role):
     [error] = answer.json["errors"]
     assert error["message"]
     assert ("stack" in str(error.get("extensions"))) == (role is Role.ADMIN)
+
+
+@pytest.mark.parametrize(
+    ("query", "variables"),
+    [
+        ("query ($limit: Int) {runsOrError(limit: $limit) {__typename}}", {"limit": 1}),
+        ("query ($limit: Int) {runsOrError(limit: $limit) {__typename}}", {"limit": "x"}),
+        ("query ($id: ID!) {runOrError(runId: $id) {__typename}}", {}),
+        ("query A {version} query B {canBulkTerminate}", {}),
+        ("{capturedLogsMetadata(logKey: []) {stdoutLocation}}", {}),
+        ("{assetOrError(assetKey: {path: [1]}) {__typename}}", {}),
+        ("{version nothing}", {}),
+        ("{...F} fragment F on Run {id}", {}),
+    ],
+)
+def test_a_query_that_was_read_before_is_answered_as_dagster_reads_it(
+    door: Door, query: str, variables: dict[str, Any]
+):
+    """What is longer than we remember, if only by spaces, Dagster's own method answers."""
+    answers = [
+        door.graphql(text, variables, key=door.keys[Role.VIEWER])
+        for text in (query, query, query + " " * KEPT_CHARACTERS)
+    ]
+    assert len({(answer.status, answer.body) for answer in answers}) == 1
 
 
 def test_a_request_of_nobody_has_the_permissions_of_a_viewer(door: Door):

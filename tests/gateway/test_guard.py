@@ -1,6 +1,8 @@
 """Who gets in: nobody who is not known, however they ask."""
 
+from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import dagster as dg
 import pytest
@@ -9,9 +11,9 @@ from sqlalchemy import select
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from orchestration_project.domains.access.keys import hash_of
-from orchestration_project.domains.access.members import Member
+from orchestration_project.domains.access.members import Member, Rule
 from orchestration_project.domains.access.roles import Principal, Role
-from orchestration_project.gateway.guard import PUBLIC_PATHS, PUBLIC_PREFIXES
+from orchestration_project.gateway.guard import PUBLIC_PATHS, PUBLIC_PREFIXES, RECHECK_SECONDS
 from orchestration_project.tables.access import access_sessions
 from tests.gateway.door import LIMITS, SECRET, Door, open_door
 from tests.programs import wait_for
@@ -32,9 +34,30 @@ def test_a_program_that_is_not_known_is_told_so_and_no_more(door: Door, path: st
     assert answer.json == {"errors": [{"message": NOT_KNOWN}]}
 
 
-@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "ODD"])
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE"])
 def test_no_method_gets_past_the_guard(door: Door, method: str):
     assert door.ask(method, "/graphql", Content_Type="application/json").status == 401
+
+
+def test_a_method_that_there_is_not_is_no_request(door: Door):
+    assert door.ask("ODD", "/graphql", key=door.keys[Role.ADMIN]).status == 400
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        b"Content-Length: 1\r\nTransfer-Encoding: chunked\r\n",
+        b"Content-Length: 1\r\nContent-Length: 2\r\n",
+        b"Transfer-Encoding: xchunked\r\n",
+        b"Content-Length: +1\r\n",
+        b"Content-Length : 1\r\n",
+        b"X: a\n b\r\n",
+        b"X: a\rY: b\r\n",
+    ],
+)
+def test_a_request_whose_end_a_proxy_may_see_elsewhere_is_refused(door: Door, lines: bytes):
+    head = b"POST /login HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n" + lines
+    assert b" 400 " in door.raw(head + b"\r\n0\r\n\r\n").split(b"\r\n")[0]
 
 
 def test_a_browser_that_is_not_known_is_led_to_the_login_and_back(door: Door):
@@ -265,16 +288,65 @@ def test_a_host_that_is_not_ours_is_not_answered(door: Door):
         assert door.ask("GET", "/login", Host=host).status in (400, 421), host
 
 
-def test_a_websocket_ends_soon_after_who_opened_it_may_no_more(door: Door):
+def revoked(door: Door) -> tuple[dict[str, str], Callable[[], object]]:
     key = door.key()
-    with door.websocket(X_API_Key=str(key)) as websocket:
+    return {"X_API_Key": str(key)}, lambda: door.key_ring.revoke(key.key_id)
+
+
+def revoked_after_its_login(door: Door) -> tuple[dict[str, str], Callable[[], object]]:
+    key = door.key()
+    return {"Cookie": door.log_in(key)}, lambda: door.key_ring.revoke(key.key_id)
+
+
+def logged_out(door: Door) -> tuple[dict[str, str], Callable[[], object]]:
+    cookie = door.log_in(door.key())
+    return {"Cookie": cookie}, lambda: door.post("/logout", {}, cookie=cookie)
+
+
+def logged_out_everywhere(door: Door) -> tuple[dict[str, str], Callable[[], object]]:
+    key = door.key(owner="everywhere")
+    cookie, other = door.log_in(key), door.log_in(key)
+    everywhere = {"everywhere": "yes"}
+    return {"Cookie": cookie}, lambda: door.post("/logout", everywhere, cookie=other)
+
+
+def of_another_role(door: Door) -> tuple[dict[str, str], Callable[[], object]]:
+    member = Member("2", "other@example.org", ["team"])
+    principal = Principal(member.name, Role.OPERATOR, "session")
+    token = door.access.begin(principal, "10.0.0.1", member=member)
+    return {"Cookie": f"session={door.doors.signed(token)}"}, lambda: rules_of(door).pop(0)
+
+
+def rules_of(door: Door) -> list[Rule]:
+    assert isinstance(door.access.rules, list)
+    return door.access.rules
+
+
+@pytest.fixture
+def same_rules(door: Door):
+    before = list(door.access.rules)
+    yield
+    rules_of(door)[:] = before
+
+
+@pytest.mark.usefixtures("same_rules")
+@pytest.mark.parametrize(
+    "ending", [revoked, revoked_after_its_login, logged_out, logged_out_everywhere, of_another_role]
+)
+def test_a_websocket_ends_soon_after_who_opened_it_may_no_more(door: Door, ending: Any):
+    way, end = ending(door)
+    with door.websocket(**way) as websocket:
         websocket.send('{"type": "connection_init"}')
         assert websocket.recv() == '{"type":"connection_ack"}'
-        door.key_ring.revoke(key.key_id)
+        end()
         with pytest.raises(ConnectionClosed) as closed:
             websocket.recv(timeout=10)
     assert closed.value.rcvd
     assert closed.value.rcvd.code == 4401
+
+
+def test_it_is_looked_at_least_every_ten_seconds_whether_a_websocket_may_go_on():
+    assert 0 < RECHECK_SECONDS < 10
 
 
 def test_a_websocket_of_another_site_is_refused_with_cookie_and_with_key(door: Door):

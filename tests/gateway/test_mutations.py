@@ -1,10 +1,13 @@
 """What may be changed, by whom, from where, and what the audit has of it."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import pytest
+from dagster._core.storage.compute_log_manager import ComputeIOType
+from dagster._core.storage.local_compute_log_manager import LocalComputeLogManager
 from sqlalchemy import func, select
 from websockets.exceptions import ConnectionClosed
 
@@ -89,6 +92,18 @@ def test_a_run_bears_the_name_of_who_launched_it_whatever_tag_was_given(door: Do
     assert launched(door, answer).tags["user"] == "the operator"
 
 
+def test_of_several_runs_that_are_launched_at_once_each_bears_the_name(door: Door):
+    query = """mutation M($all: [ExecutionParams!]!) {launchMultipleRuns(executionParamsList: $all)
+      {... on LaunchMultipleRunsResult {launchMultipleRunsResult {
+        ... on LaunchRunSuccess {run {runId}}}}}}"""
+    answer = door.graphql(query, {"all": [params()["p"]] * 2}, key=door.keys[Role.OPERATOR])
+    several = answer.json["data"]["launchMultipleRuns"]["launchMultipleRunsResult"]
+    runs = [door.instance.get_run_by_id(each["run"]["runId"]) for each in several]
+    assert [run and run.tags["user"] for run in runs] == ["the operator"] * 2
+    [asked, answered] = door.audit(answer.headers["x-request-id"])
+    assert (asked["operation"], answered["outcome"]) == ("launchMultipleRuns", "done")
+
+
 def test_a_run_that_is_tried_again_bears_the_name_of_who_tries_it(door: Door):
     first = launched(door, door.graphql(LAUNCH, params(), key=door.keys[Role.OPERATOR]))
     again = """mutation R($p: ReexecutionParams) {launchRun: launchRunReexecution(
@@ -127,6 +142,44 @@ def test_an_operator_launches_no_job_that_deletes_and_an_admin_does(door: Door):
     assert (answered["outcome"], answered["reason"]) == ("refused", "UnauthorizedError")
     done = door.graphql(LAUNCH, wanted, key=door.keys[Role.ADMIN])
     assert launched(door, done).job_name == "operations_cleanup"
+
+
+REMOVALS = {"path": ["operations", "removals"]}
+
+
+def materialize(*assets: dict[str, list[str]]) -> dict[str, Any]:
+    """Return the params with which the page of an asset launches it."""
+    wanted = params("__ASSET_JOB")
+    wanted["p"]["selector"]["assetSelection"] = [*assets] or None
+    return wanted
+
+
+def test_an_operator_makes_no_asset_that_is_a_deletion_by_no_other_way(door: Door):
+    operator, admin = door.keys[Role.OPERATOR], door.keys[Role.ADMIN]
+    done = launched(door, door.graphql(LAUNCH, materialize(REMOVALS), key=admin))
+    thing = {"path": ["thing"]}
+    assert launched(door, door.graphql(LAUNCH, materialize(thing), key=operator))
+    before = door.instance.get_runs_count()
+    again = """mutation R($p: ReexecutionParams) {launchRun: launchRunReexecution(
+      reexecutionParams: $p) {__typename}}"""
+    backfill = """mutation B($p: LaunchBackfillParams!) {launchRun: launchPartitionBackfill(
+      backfillParams: $p) {__typename}}"""
+    several = {"assetSelection": [{"path": ["parts"]}, REMOVALS], "allPartitions": True}
+    for query, wanted in (
+        (LAUNCH, materialize(REMOVALS)),
+        (LAUNCH, materialize(thing, REMOVALS)),
+        (LAUNCH, materialize()),
+        (again, {"p": {"parentRunId": done.run_id, "strategy": "ALL_STEPS"}}),
+        (backfill, {"p": several}),
+    ):
+        answer = door.graphql(query, wanted, key=operator)
+        assert answer.json["data"]["launchRun"]["__typename"] == "UnauthorizedError"
+        [_, answered] = door.audit(answer.headers["x-request-id"])
+        assert answered["outcome"] == "refused"
+    assert door.instance.get_runs_count() == before
+    assert door.graphql(backfill, {"p": several}, key=admin).json["data"]["launchRun"] == {
+        "__typename": "LaunchBackfillSuccess"
+    }
 
 
 def test_the_audit_has_a_mutation_before_and_after_it_with_what_it_was_about(door: Door):
@@ -197,8 +250,12 @@ FOREIGN = [
 @pytest.mark.parametrize("headers", FOREIGN)
 def test_a_page_of_another_site_can_change_nothing(door: Door, headers: dict[str, str]):
     cookie = door.log_in(door.keys[Role.ADMIN])
+    before = door.instance.get_runs_count()
     answer = door.graphql(LAUNCH, params(), cookie=cookie, **headers)
-    assert (answer.status, door.audit(answer.headers["x-request-id"])) == (403, [])
+    [row] = door.audit(answer.headers["x-request-id"])
+    assert (answer.status, door.instance.get_runs_count()) == (403, before)
+    assert (row["user_name"], row["operation"]) == ("the admin", "POST /graphql")
+    assert (row["outcome"], row["reason"]) == ("refused", "another site")
 
 
 def test_a_cookie_alone_that_does_not_say_which_page_asks_can_change_nothing(door: Door):
@@ -286,6 +343,54 @@ def test_a_report_without_a_run_is_an_admins_and_in_the_audit(door: Door):
         assert rows[-1]["operation"] == "POST /report_asset_materialization"
         assert rows[-1]["target"] == '{"asset": "thing"}'
         assert rows[-1]["outcome"] == ("done" if status == 200 else "refused")
+
+
+def test_a_file_of_the_machine_is_named_by_an_admin_alone(door: Door):
+    for path in ("/notebook", "/dagit/notebook"):
+        asked = f"{path}?repoLocName=here&path=/etc/passwd.ipynb"
+        for role in (Role.VIEWER, Role.OPERATOR):
+            refused = door.ask("GET", asked, key=door.keys[role])
+            assert refused.status == 403
+            [row] = door.audit(refused.headers["x-request-id"])
+            assert (row["operation"], row["outcome"]) == (f"GET {path}", "refused")
+        assert door.ask("HEAD", asked, key=door.keys[Role.VIEWER]).status == 403
+        assert door.ask("GET", asked, key=door.keys[Role.ADMIN]).status == 200
+
+
+LOGS = """query L($key: [String!]!) {
+  capturedLogs(logKey: $key) {stdout stderr} capturedLogsMetadata(logKey: $key) {stderrLocation}}"""
+
+
+def test_logs_are_read_below_their_folder_alone(door: Door, tmp_path: Path):
+    logs = door.instance.compute_log_manager
+    assert isinstance(logs, LocalComputeLogManager)
+    with logs.open_log_stream(["a run", "a step"], ComputeIOType.STDERR) as log:
+        assert log
+        log.write("of a step")
+    outside = Path(logs.get_captured_local_path(["x"], "err")).parent.parent / "secret.err"
+    outside.write_text("s3cret")
+    (tmp_path / "secret.err").write_text("s3cret")
+    viewer = door.keys[Role.VIEWER]
+    own = door.graphql(LOGS, {"key": ["a run", "a step"]}, key=viewer).json["data"]
+    assert own["capturedLogs"]["stderr"] == "of a step"
+    for key in (
+        ["..", "secret"],
+        ["a run", "..", "..", "secret"],
+        ["a run", "../../secret"],
+        [str(outside.with_suffix(""))],
+        [str(tmp_path), "secret"],
+        ["/", *tmp_path.parts[1:], "secret"],
+        [],
+    ):
+        answer = door.graphql(LOGS, {"key": key}, key=viewer)
+        assert answer.json["data"] is None, key
+        assert "s3cret" not in answer.text
+    down = door.ask("GET", "/logs/a%20run/a%20step/err", key=viewer)
+    assert (down.status, down.text) == (200, "of a step")
+    for path in ("../secret/err", "%2e%2e/secret/err", "a%20run/..%2f..%2fsecret/err"):
+        assert door.ask("GET", f"/logs/{path}", key=viewer).status == 400
+    rooted = door.ask("GET", f"/logs/%2f{str(tmp_path)[1:]}/secret/err", key=viewer)
+    assert rooted.status in (400, 500)
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from orchestration_project.resources.http import HttpClient
 from orchestration_project.resources.warehouse import Warehouse
 from tests.prepared import Prepared
 from tests.resources.weeks import Desk, StoppedClock
+from tests.saas_demo import SaasDemo, http_client
 
 
 @pytest.fixture
@@ -35,3 +37,17 @@ def warehouse(
 def desk(warehouse: Warehouse, tmp_path: Path) -> Desk:
     """Lands the partition T1|2025-11-10."""
     return Desk(warehouse, tmp_path / "artifacts")
+
+
+@pytest.fixture(scope="module")
+def saas_http(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HttpClient]:
+    """A client without patience for the systems of `saas_demo`."""
+    with http_client(tmp_path_factory.mktemp("http")) as http:
+        yield http
+
+
+@pytest.fixture(scope="package")
+def saas_demo() -> Iterator[SaasDemo]:
+    """PeopleForce and Jira of the demo; each test has them start over."""
+    with SaasDemo() as demo:
+        yield demo

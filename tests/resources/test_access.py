@@ -4,6 +4,7 @@ from contextlib import ExitStack
 from datetime import timedelta
 from uuid import uuid4
 
+import psycopg
 import pytest
 from sqlalchemy import func, select
 
@@ -101,6 +102,30 @@ def test_a_session_of_a_provider_has_the_role_of_the_rules_now(warehouse, access
     assert access.by_session(token).principal.role is Role.VIEWER
     nobody = Access(warehouse, Clock(), access.limits, [])
     assert nobody.by_session(token) is None
+
+
+def test_a_session_goes_on_where_the_server_ended_all_connections(postgres_url):
+    with Warehouse(postgres_url, clock=Clock()) as warehouse:
+        warehouse.prepare(holds="demo")
+        access = Access(warehouse, Clock(), Limits(HOUR, 2 * HOUR), [Rule(Role.VIEWER, "*")])
+        token = access.begin(ME, "10.0.0.1", member=Member("7"))
+        assert access.by_session(token)
+        with psycopg.connect(postgres_url, autocommit=True) as admin:
+            admin.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+        assert access.by_session(token)
+        access.end(token)
+        assert access.by_session(token) is None
+
+
+def test_sessions_and_keys_lie_in_the_schema_that_is_set(postgres_url):
+    with Warehouse(postgres_url, clock=Clock(), schema=f"own_{uuid4().hex}") as warehouse:
+        warehouse.prepare(holds="demo")
+        access = Access(warehouse, Clock(), Limits(HOUR, 2 * HOUR), [Rule(Role.VIEWER, "*")])
+        token = access.begin(ME, "10.0.0.1", member=Member("7"))
+        assert access.by_session(token)
 
 
 def test_sessions_end_one_by_one_and_all_at_once_and_old_ones_are_cleared_away(warehouse, access):

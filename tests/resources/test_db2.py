@@ -30,8 +30,8 @@ from orchestration_project.resources.artifacts import FolderStore
 from orchestration_project.resources.captures import Captures
 from orchestration_project.resources.cleanup import Plan, Retention, clean_up, plan_cleanup
 from orchestration_project.resources.clock import Clock
+from orchestration_project.resources.demos import stop_demos
 from orchestration_project.resources.events import EventLanding
-from orchestration_project.resources.finra.demo import stop_demo
 from orchestration_project.resources.inbox import Inbox, Received
 from orchestration_project.resources.inbox.work import Work, request_of
 from orchestration_project.resources.inventory import read_captures, take_inventory
@@ -82,6 +82,7 @@ def run_all(folder: Path) -> None:
     job("finra_tier_week", WEEK)
     job("finra_trade_activity")
     job("finra_source_checks")
+    job("finra_treasury_weekly", "2026-02-16")
     with pytest.MonkeyPatch.context() as environment:
         environment.delenv("ALERT_URLS")  # nobody listens there, so nothing would be verified
         job("operations_verify")
@@ -232,7 +233,7 @@ def said(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
             open_the_door()
             tidy_up(folder)
         finally:
-            stop_demo(load_settings())
+            stop_demos(load_settings())
             event.remove(Engine, "before_execute", collect)
     return [each for each in found if not each.startswith(OWN_TO_SQLITE)]
 

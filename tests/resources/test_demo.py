@@ -13,7 +13,8 @@ import psutil
 import pytest
 
 from orchestration_project.errors import ConfigurationError
-from orchestration_project.resources.finra.demo import demo_url, stop_demo
+from orchestration_project.resources.demos import stop_demos
+from orchestration_project.resources.finra.demo import demo_url
 from orchestration_project.settings import PROJECT_ROOT, Settings, child_environment
 from tests.programs import PATIENCE_SECONDS
 from tests.resources.weeks import NOON
@@ -33,7 +34,7 @@ def settings_for(tmp_path, monkeypatch) -> Iterator[Any]:
         return Settings(_env_file=None, **values)  # pyright: ignore[reportCallIssue] - pydantic's own argument
 
     yield settings_for
-    stop_demo(settings_for())
+    stop_demos(settings_for())
 
 
 def told(settings: Settings) -> dict[str, Any]:
@@ -59,6 +60,7 @@ def test_a_server_is_started_serves_and_is_found_again(settings_for):
         "rows_per_week": 300,
         "latency_seconds": 0.0,
         "requests_per_second": 0,
+        "vendor_requests_per_day": 25,
         "idle_seconds": 120.0,
         "clock_now": NOON.isoformat(),
     }
@@ -101,10 +103,10 @@ def test_a_server_of_other_options_is_replaced_and_then_ended(settings_for):
     second = told(new)
     assert (second["options"]["seed"], second["url"]) == (7, url)
     assert not psutil.pid_exists(first["pid"])
-    stop_demo(new)
+    stop_demos(new)
     assert not psutil.pid_exists(second["pid"])
     assert not (new.state_path / "demo" / "server.json").exists()
-    stop_demo(new)  # nothing is left to stop
+    stop_demos(new)  # nothing is left to stop
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"url": "http://127.0.0.1:1", "pid": 1}', "\xff"])
@@ -141,5 +143,5 @@ def test_a_server_that_is_paused_is_ended_all_the_same(settings_for):
     demo_url(settings)
     server = psutil.Process(told(settings)["pid"])
     server.send_signal(signal.SIGSTOP)
-    stop_demo(settings)
+    stop_demos(settings)
     assert not server.is_running()

@@ -1,11 +1,12 @@
 """What is read of a database is what was written, to the last character."""
 
 from datetime import UTC, date, datetime
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import delete, select
+from sqlalchemy import Select, delete, func, literal, make_url, select
 
 from orchestration_project.resources.warehouse import Warehouse
 from orchestration_project.resources.warehouse.frames import (
@@ -14,8 +15,9 @@ from orchestration_project.resources.warehouse.frames import (
     read_scope,
 )
 from orchestration_project.tables.finra import finra_otc_weekly, finra_symbol_week
+from orchestration_project.tables.spine import database_labels
 from tests.properties import bounded
-from tests.resources.weeks import NOON, row
+from tests.resources.weeks import NOON, StoppedClock, row
 
 
 def date_of(year: int) -> datetime:
@@ -81,3 +83,30 @@ def test_days_and_moments_are_read_the_same_whatever_the_server_prefers(warehous
             )
         assert read_scope(connection, finra_otc_weekly, {"tier": "T1"}).equals(written)
         assert connection.execute(select(finra_otc_weekly.c.known_from)).scalar() == NOON
+
+
+def slow(*, steps: int) -> Select[Any]:
+    """Return a select of the labels for which a database has to count to ``steps``."""
+    number = select(literal(1).label("n")).cte("numbers", recursive=True)
+    number = number.union_all(select(number.c.n + 1).where(number.c.n < steps))
+    counted = select(func.count()).select_from(number).scalar_subquery()
+    return select(database_labels).where(counted == steps)
+
+
+def test_the_database_ends_a_read_that_takes_too_long_and_goes_on_with_others(
+    warehouse: Warehouse,
+):
+    with pytest.raises(TimeoutError, match="told to stop"):
+        warehouse.frame(slow(steps=20_000_000), database_labels, seconds=0.05)
+    assert warehouse.frame(slow(steps=100_000), database_labels).height == 1
+
+
+def test_a_shorter_limit_of_the_servers_own_stays(postgres_url: str, clock: StoppedClock):
+    option = {"options": "-c statement_timeout=50"}
+    limited = make_url(postgres_url).update_query_dict(option)
+    with (
+        Warehouse(limited, clock=clock) as warehouse,
+        pytest.raises(TimeoutError),
+        warehouse.reading(seconds=60) as connection,
+    ):
+        connection.exec_driver_sql("SELECT pg_sleep(10)")

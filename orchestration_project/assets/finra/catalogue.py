@@ -14,6 +14,7 @@ from orchestration_project.partitions import (
     first_finra_week,
 )
 from orchestration_project.resources.clock import Clock
+from orchestration_project.resources.shown import column_schema
 from orchestration_project.resources.warehouse.difference import BOOKKEEPING
 from orchestration_project.settings import load_settings
 from orchestration_project.tables.finra import MADE_OF
@@ -66,16 +67,8 @@ def asset_spec(
     **metadata: Any,
 ) -> dg.AssetSpec:
     """Return an asset of this domain, with these columns; a picture has none."""
-    shown = [
-        dg.TableColumn(
-            column.name,
-            type=str(column.type),
-            description=column.comment,
-            constraints=dg.TableColumnConstraints(nullable=bool(column.nullable)),
-        )
-        for column in columns
-    ]
-    schema = {"dagster/column_schema": dg.TableSchema(columns=shown)} if shown else {}
+    schema = column_schema(columns)
+    shown = {"dagster/column_schema": schema} if schema.columns else {}
     return dg.AssetSpec(
         key,
         deps=deps,
@@ -84,7 +77,7 @@ def asset_spec(
         owners=OWNERS,
         kinds=kinds,
         tags={"domain": GROUP, "data": "made_up" if SETTINGS.is_demo else "real"},
-        metadata={**schema, **metadata},
+        metadata={**shown, **metadata},
     )
 
 

@@ -2,6 +2,8 @@
 
 from pydantic import AwareDatetime, BaseModel, Field
 
+from orchestration_project.domains.api.runs import Launched
+
 
 class Capture(BaseModel):
     """Something that was fetched."""
@@ -28,6 +30,12 @@ class Archive(BaseModel):
 
     file: str = Field(description="Its name")
     bytes: int = Field(description="Its size, bytes")
+
+
+class Export(Launched):
+    """A run that writes an archive."""
+
+    file: str = Field(description="Its name once the run has succeeded: GET /evidence/{file}")
 
 
 class Archives(BaseModel):

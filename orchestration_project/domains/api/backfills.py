@@ -11,6 +11,9 @@ class Asked(BaseModel):
     backfill_id: str | None = Field(description="Its id; null: nothing was launched")
     job: str = Field(description="Its job")
     partitions: list[str] = Field(description="The keys of its partitions")
+    is_repeated: bool = Field(
+        description="Whether it was asked for before, by a request with the same Idempotency-Key"
+    )
 
 
 class Backfill(BaseModel):

@@ -1,8 +1,7 @@
 """How senders sign what they deliver, and whether a delivery is signed.
 
 The signature is always over the body as it came, HMAC with SHA-256 and nothing else: what a header
-says of another algorithm is no signature. The package standardwebhooks is what the tests sign with;
-its own check reads the machine's clock, and takes no body that is not UTF-8.
+says of another algorithm is no signature. The package standardwebhooks is what the tests sign with.
 """
 
 import base64

@@ -2,25 +2,30 @@
 
 import re
 from base64 import b64encode
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
-from pydantic import AwareDatetime, Field, model_validator
+from pydantic import AfterValidator, AwareDatetime, Field, model_validator
 from starlette.responses import FileResponse, Response
 
-from orchestration_project.domains.api.artifacts import Archive, Archives, Artifacts, Capture
-from orchestration_project.errors import ConfigurationError
-from orchestration_project.gateway.api.jobs import (
-    IDEMPOTENCY_HEADER,
-    Launch,
-    Launched,
-    launch,
+from orchestration_project.domains.api.artifacts import (
+    Archive,
+    Archives,
+    Artifacts,
+    Capture,
+    Export,
 )
+from orchestration_project.errors import ConfigurationError
+from orchestration_project.gateway.api.jobs import Launch, Launched, launch
+from orchestration_project.gateway.api.once import IDEMPOTENCY_HEADER
 from orchestration_project.gateway.api.operation import Body, Call, Operation, Parameters
 from orchestration_project.gateway.api.problems import ProblemError, not_found, problem_of
 from orchestration_project.gateway.api.runs import MOST, Name
 from orchestration_project.gateway.api.services import Services
 from orchestration_project.resources.captures import Captures
+from orchestration_project.resources.evidence.exporting import FOLDER, SUFFIX
+from orchestration_project.resources.evidence.subjects import Wanted, name_of
 from orchestration_project.resources.inventory import find_blob, read_captures
 
 MOST_BYTES = 512 * 1024 * 1024
@@ -28,8 +33,6 @@ MOST_BYTES = 512 * 1024 * 1024
 
 CLEANUP_JOB, CLEANUP_OP = "operations_cleanup", "clean_up_artifacts"
 EVIDENCE_JOB, EVIDENCE_OP = "operations_export_evidence", "export_evidence"
-EVIDENCE_FOLDER = "evidence"
-"""Below STATE_DIR."""
 
 RANGE = re.compile(r"bytes=(\d{0,15})-(\d{0,15})")
 OCTETS = "application/octet-stream"
@@ -73,13 +76,22 @@ class Cleanup(Body):
     )
 
 
+def _in_utc(moment: datetime) -> datetime:
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError as error:  # of the year 1, or 9999, elsewhere
+        raise ValueError("no time of a year from 1 to 9999 in UTC") from error
+
+
 class NewEvidence(Body):
     """What an archive of evidence is about: one of the three."""
 
     run_id: Name | None = Field(None, description="A run")
     session: Name | None = Field(None, description="All runs that were started together")
     partition: Name | None = Field(None, description="A partition, as it was known `at`")
-    at: AwareDatetime | None = Field(None, description="Of a partition: the time")
+    at: Annotated[AwareDatetime, AfterValidator(_in_utc)] | None = Field(
+        None, description="Of a partition: the time"
+    )
     include_bytes: bool = Field(False, description="With the captured bytes themselves")
 
     @model_validator(mode="after")
@@ -166,12 +178,15 @@ async def clean_up_artifacts(call: Call[Parameters, Cleanup]) -> Launched:
     return await launch(call, Launch(CLEANUP_JOB, config={"ops": {CLEANUP_OP: {"config": config}}}))
 
 
-async def export_evidence(call: Call[Parameters, NewEvidence]) -> Launched:
+async def export_evidence(call: Call[Parameters, NewEvidence]) -> Export:
     """Write an archive of evidence that others can verify offline; a run does it."""
-    config: dict[str, Any] = call.body.model_dump(mode="json", exclude_none=True)
-    return await launch(
+    said = call.body
+    wanted = Wanted(said.run_id, said.session, said.partition, said.at)
+    config: dict[str, Any] = said.model_dump(mode="json", exclude_none=True)
+    launched = await launch(
         call, Launch(EVIDENCE_JOB, config={"ops": {EVIDENCE_OP: {"config": config}}})
     )
+    return Export(file=f"{name_of(wanted)}{SUFFIX}", **launched.model_dump())
 
 
 async def list_evidence(call: Call[Parameters, Body]) -> Archives:
@@ -192,8 +207,8 @@ async def download_evidence(call: Call[FileName, Body]) -> Response:
 
 
 def _archives(services: Services) -> dict[str, Path]:
-    folder = services.settings.state_path / EVIDENCE_FOLDER
-    return {each.name: each for each in sorted(folder.glob("*.zip")) if each.is_file()}
+    folder = services.settings.state_path / FOLDER
+    return {each.name: each for each in sorted(folder.glob(f"*{SUFFIX}")) if each.is_file()}
 
 
 OPERATIONS = (
@@ -235,7 +250,7 @@ OPERATIONS = (
         "Export evidence",
         export_evidence,
         body=NewEvidence,
-        answer=Launched,
+        answer=Export,
         headers=IDEMPOTENCY_HEADER,
         status=202,
     ),

@@ -1,5 +1,6 @@
 """Backfills: many partitions of a job asked for at once, followed, ended."""
 
+from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -10,6 +11,7 @@ from orchestration_project.domains.api.backfills import Asked, Backfill
 from orchestration_project.domains.operations.pipelines import between
 from orchestration_project.gateway.api.dagster import result
 from orchestration_project.gateway.api.jobs import Job, find_job, tag_list
+from orchestration_project.gateway.api.once import IDEMPOTENCY_HEADER, Before, once
 from orchestration_project.gateway.api.operation import Body, Call, Operation, Parameters
 from orchestration_project.gateway.api.problems import ProblemError
 from orchestration_project.gateway.api.runs import Name
@@ -54,20 +56,48 @@ class BackfillId(Parameters):
 
 async def launch_backfill(call: Call[Parameters, NewBackfill]) -> Asked:
     """Ask for the partitions of a job between two days; Dagster's daemon launches their runs."""
+    return await once(
+        call,
+        ["backfill", call.body.model_dump(mode="json")],
+        lambda marks: _asked(call, marks),
+        lambda before: _launched_before(call, before),
+    )
+
+
+async def _asked(call: Call[Parameters, NewBackfill], marks: Mapping[str, str]) -> Asked:
     wanted = call.body
     job = await find_job(call, wanted.job)
     keys = await _keys(call, job, wanted)
     if wanted.dry_run or not keys:
-        return Asked(backfill_id=None, job=job.name, partitions=keys)
+        return Asked(backfill_id=None, job=job.name, partitions=keys, is_repeated=False)
+    return await _launched(call, job, keys, marks)
+
+
+async def _launched(
+    call: Call[Any, Any], job: Job, keys: list[str], marks: Mapping[str, str]
+) -> Asked:
     params = {
         "assetSelection": [{"path": list(each)} for each in job.assets],
         "partitionNames": keys,
-        "tags": tag_list({"user": call.caller.name}),
+        "tags": tag_list({"user": call.caller.name, **marks}),
         "title": f"{job.name}: {len(keys)} partitions",
     }
     data = await call.dagster(LAUNCH, params=params)
     found = result(data, "launchPartitionBackfill", "LaunchBackfillSuccess")
-    return Asked(backfill_id=found["backfillId"], job=job.name, partitions=keys)
+    return Asked(backfill_id=found["backfillId"], job=job.name, partitions=keys, is_repeated=False)
+
+
+async def _launched_before(call: Call[Any, Any], before: Before) -> Asked:
+    if before.backfill_id is None:
+        raise AssertionError("the same was asked for, so it is a backfill")
+    found = await _found(call, before.backfill_id)
+    keys: list[str] = found["partitionNames"] or []
+    return Asked(
+        backfill_id=found["id"],
+        job=call.body.job,
+        partitions=sorted(keys),
+        is_repeated=True,
+    )
 
 
 async def _keys(call: Call[Any, Any], job: Job, wanted: NewBackfill) -> list[str]:
@@ -96,8 +126,8 @@ def _made(instance: dg.DagsterInstance, job: Job) -> set[str]:
 
 async def backfill_status(call: Call[BackfillId, Body]) -> Backfill:
     """Return how a backfill is."""
-    data = await call.dagster(STATUS, id=call.query.backfill_id)
-    found = result(data, "partitionBackfillOrError", "PartitionBackfill")
+    found = await _found(call, call.query.backfill_id)
+    keys: list[str] = found["partitionNames"] or []
     return Backfill(
         backfill_id=found["id"],
         status=found["status"],
@@ -105,9 +135,14 @@ async def backfill_status(call: Call[BackfillId, Body]) -> Backfill:
         created_at=_time(found["timestamp"]),
         ended_at=_time(found["endTimestamp"]) if found["endTimestamp"] else None,
         partition_count=found["numPartitions"],
-        partitions=(found["partitionNames"] or [])[:MOST_PARTITIONS],
+        partitions=sorted(keys)[:MOST_PARTITIONS],
         error=found["error"]["message"] if found["error"] else None,
     )
+
+
+async def _found(call: Call[Any, Any], backfill_id: str) -> Mapping[str, Any]:
+    data = await call.dagster(STATUS, id=backfill_id)
+    return result(data, "partitionBackfillOrError", "PartitionBackfill")
 
 
 def _time(seconds: float) -> datetime:
@@ -131,6 +166,7 @@ OPERATIONS = (
         launch_backfill,
         body=NewBackfill,
         answer=Asked,
+        headers=IDEMPOTENCY_HEADER,
         status=202,
     ),
     Operation(

@@ -4,6 +4,7 @@ import json
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from datetime import date
 from typing import IO, Annotated, Literal
 
@@ -15,13 +16,7 @@ from starlette.responses import Response, StreamingResponse
 from orchestration_project.domains.api.data import Column, Described, Page, Tables
 from orchestration_project.domains.operations.pipelines import PARAMETERS
 from orchestration_project.errors import ConfigurationError
-from orchestration_project.gateway.api.operation import (
-    TIME_LIMIT_SECONDS,
-    Body,
-    Call,
-    Operation,
-    Parameters,
-)
+from orchestration_project.gateway.api.operation import Body, Call, Operation, Parameters
 from orchestration_project.gateway.api.problems import ProblemError, not_found, problem_of
 from orchestration_project.gateway.api.runs import MOST, Name
 from orchestration_project.gateway.api.services import Services
@@ -167,7 +162,7 @@ def _page(
         statement = page(chosen, columns, wheres, cursor=cursor, limit=limit + 1)
     except ConfigurationError as error:
         raise problem_of(error, 422) from error
-    frame = services.warehouse.frame(statement, chosen.table)
+    frame = services.warehouse.frame(statement, chosen.table, seconds=services.read_seconds)
     following = frame.height > limit
     shown = frame.head(limit)
     after = cursor_after(chosen, shown.row(-1, named=True)) if following else None
@@ -196,17 +191,19 @@ def _file(services: Services, chosen: Relation, given: Sequence[str], wanted: Ro
         )
     except ConfigurationError as error:
         raise problem_of(error, 422) from error
-    file = tempfile.TemporaryFile()  # noqa: SIM115 - closed once it is sent
-    with services.warehouse.batches(statement, chosen.table) as found:
-        frames = (each.select(columns) for each in _within_time(found))
-        written = WRITERS[wanted.format](frames, file)
-    if written.row_count > most:
-        file.close()
-        raise ProblemError(
-            413,
-            f"these are more than {MOST_FILE_ROWS} rows",
-            remedy="narrow them by `where`, or use the command `export`",
-        )
+    seconds = services.read_seconds
+    with ExitStack() as unless_sent:
+        file = unless_sent.enter_context(tempfile.TemporaryFile())
+        with services.warehouse.batches(statement, chosen.table, seconds=seconds) as found:
+            frames = (each.select(columns) for each in _within_time(found, seconds))
+            written = WRITERS[wanted.format](frames, file)
+        if written.row_count > most:
+            raise ProblemError(
+                413,
+                f"these are more than {MOST_FILE_ROWS} rows",
+                remedy="narrow them by `where`, or use the command `export`",
+            )
+        unless_sent.pop_all()
     headers = {
         "content-length": str(written.byte_count),
         "content-disposition": f'attachment; filename="{chosen.table.name}.{wanted.format}"',
@@ -215,9 +212,9 @@ def _file(services: Services, chosen: Relation, given: Sequence[str], wanted: Ro
     return StreamingResponse(_chunks(file), 200, headers, MEDIA_TYPES[wanted.format])
 
 
-def _within_time(frames: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
-    """Give ``frames`` until nobody waits for them any more."""
-    end = time.monotonic() + TIME_LIMIT_SECONDS
+def _within_time(frames: Iterator[pl.DataFrame], seconds: float) -> Iterator[pl.DataFrame]:
+    """Give ``frames`` until it takes too long to write them."""
+    end = time.monotonic() + seconds
     for each in frames:
         if time.monotonic() > end:
             raise TimeoutError

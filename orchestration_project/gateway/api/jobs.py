@@ -1,8 +1,6 @@
 """Jobs as Dagster knows them: where they are, their partitions, and how they are launched."""
 
-import hashlib
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -12,19 +10,9 @@ import dagster as dg
 
 from orchestration_project.domains.api.runs import Launched
 from orchestration_project.gateway.api.dagster import result
+from orchestration_project.gateway.api.once import Before, once
 from orchestration_project.gateway.api.operation import Call
 from orchestration_project.gateway.api.problems import ProblemError, not_found
-
-IDEMPOTENCY_KEY = "idempotency-key"
-KEY_TAG, BODY_TAG = "idempotency_key", "idempotency_body"
-"""Tags of a run: the key that it was launched with, and the SHA-256 of what was asked for."""
-
-KEY_FORM = re.compile(r"[!-~]{1,200}")
-
-IDEMPOTENCY_HEADER = {
-    "Idempotency-Key": "A name for this request: the same again gives the same run; with another "
-    "body 409"
-}
 
 WHERE = """{ repositoriesOrError { __typename
   ... on RepositoryConnection { nodes { name location { name } jobs { name } } }
@@ -145,36 +133,16 @@ async def launch(call: Call[Any, Any], wanted: Launch) -> Launched:
     Raises:
         ProblemError: It cannot be launched, or its key belongs to another request.
     """
-    key = call.request.headers.get(IDEMPOTENCY_KEY)
-    if key is None:
-        return await _launch(call, wanted, {})
-    if not KEY_FORM.fullmatch(key):
-        raise ProblemError(422, "an Idempotency-Key has 1 to 200 ASCII characters, no blanks")
-    tags = {KEY_TAG: f"{call.caller.name}:{key}", BODY_TAG: _hash(wanted)}
-    async with call.services.launching:
-        before = await call.services.in_thread(_launched, call.services.instance, tags[KEY_TAG])
-        if before is None:
-            return await _launch(call, wanted, tags)
-    if before.tags.get(BODY_TAG) != tags[BODY_TAG]:
-        raise ProblemError(
-            409,
-            "this Idempotency-Key belongs to another request",
-            run_id=before.run_id,
-            remedy="take a new key for a new request",
-        )
-    return Launched(
-        run_id=before.run_id, job=before.job_name, status=before.status.value, is_repeated=True
-    )
-
-
-def _hash(wanted: Launch) -> str:
     said = [wanted.job, wanted.partition, wanted.config, wanted.tags]
-    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+    return await once(call, said, lambda marks: _launch(call, wanted, marks), launched_before)
 
 
-def _launched(instance: dg.DagsterInstance, key: str) -> dg.DagsterRun | None:
-    found = instance.get_runs(dg.RunsFilter(tags={KEY_TAG: key}), limit=1)
-    return found[0] if found else None
+async def launched_before(before: Before) -> Launched:
+    """Return a run that the same request launched before."""
+    run = before.run
+    if run is None:
+        raise AssertionError("the same was asked for, so it is a run")
+    return Launched(run_id=run.run_id, job=run.job_name, status=run.status.value, is_repeated=True)
 
 
 async def _launch(call: Call[Any, Any], wanted: Launch, marks: Mapping[str, str]) -> Launched:

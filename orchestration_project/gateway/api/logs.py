@@ -3,7 +3,7 @@
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 
 import dagster as dg
@@ -103,7 +103,7 @@ async def run_logs(call: Call[LogsWanted, Body]) -> Response:
         "cache-control": "no-cache, no-transform",
         "x-accel-buffering": "no",  # nginx would keep lines until it has many
     }
-    return StreamingResponse(_followed(call.services, run_id, after), 200, headers, SSE)
+    return StreamingResponse(_followed(call, run_id, after), 200, headers, SSE)
 
 
 def _after(written: str) -> int:
@@ -112,10 +112,25 @@ def _after(written: str) -> int:
     return int(written or 0)
 
 
-async def _followed(services: Services, run_id: str, after: int) -> AsyncIterator[bytes]:
+def _looking(call: Call[LogsWanted, Body]) -> Callable[[], Awaitable[bool]]:
+    """Return what says whether who follows may still; it finds out every `recheck_seconds`."""
+    looked_at = time.monotonic()
+
+    async def may_still() -> bool:
+        nonlocal looked_at
+        if time.monotonic() - looked_at < call.services.recheck_seconds:
+            return True
+        looked_at = time.monotonic()
+        return await call.services.still_known(call.request.scope)
+
+    return may_still
+
+
+async def _followed(call: Call[LogsWanted, Body], run_id: str, after: int) -> AsyncIterator[bytes]:
     """Yield what follows event ``after``, and a comment now and then where nothing does."""
+    services, may_still = call.services, _looking(call)
     cursor, end, said = None, time.monotonic() + LONGEST_SECONDS, time.monotonic()
-    while time.monotonic() < end:
+    while time.monotonic() < end and await may_still():
         record = await services.in_thread(known_run, services.instance, run_id)
         events, cursor, has_more = await services.in_thread(
             _read, services.instance, run_id, cursor

@@ -13,7 +13,7 @@ from orchestration_project.gateway.api.dagster import Dagster
 from orchestration_project.gateway.api.services import Services
 from orchestration_project.gateway.guard import Doors
 from orchestration_project.gateway.mutations import Mutations
-from orchestration_project.gateway.request import CURRENT
+from orchestration_project.gateway.request import CURRENT, STILL_KNOWN
 from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.providers import open_store
 from orchestration_project.resources.warehouse import Warehouse
@@ -58,7 +58,13 @@ def services_of(
         dagster=Dagster(Mutations(doors, dagster)),
         caller_of=_caller,
         refused=refused,
+        still_known=_still_known,
+        recheck_seconds=doors.recheck_seconds,
     )
+
+
+async def _still_known(scope: Scope) -> bool:
+    return await scope[STILL_KNOWN]()
 
 
 def _caller(_: Scope) -> Principal:

@@ -112,12 +112,9 @@ async def _answered(operation: Operation, services: Services, request: Request) 
         return error.response()
     except OrchestrationError as error:
         return problem_of(error).response()
-    except TimeoutError:
-        return ProblemError(
-            504,
-            f"this took longer than {TIME_LIMIT_SECONDS:.0f} s, and is not waited for",
-            remedy="ask for less at once",
-        ).response()
+    except TimeoutError as error:
+        usual = f"this took longer than {TIME_LIMIT_SECONDS:.0f} s, and is not waited for"
+        return ProblemError(504, str(error) or usual, remedy="ask for less at once").response()
 
 
 async def _answer(operation: Operation, services: Services, request: Request) -> Response:

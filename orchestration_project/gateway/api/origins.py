@@ -19,11 +19,15 @@ OF_BROWSERS = frozenset(
 
 
 class AllowedOrigins:
-    """Stands before the guard, and answers what browsers ask before they call across origins."""
+    """Answers what browsers ask before they call across origins, and lets them read the answer.
+
+    It stands before all that may refuse a request, or a page could not read why.
+    """
 
     def __init__(self, app: ASGIApp, allowed: Sequence[str]) -> None:
         self._app = app
-        self._allowed = frozenset(each.lower().encode() for each in allowed)
+        allowed = [each.lower() for each in allowed]  # as browsers send them
+        self._allowed = frozenset(each.encode() for each in allowed)
         self._across = CORSMiddleware(
             self._by_key_alone,
             allow_origins=allowed,

@@ -24,7 +24,8 @@ from orchestration_project.domains.operations.pipelines import (
     partition_key,
 )
 from orchestration_project.errors import ConfigurationError
-from orchestration_project.gateway.api.jobs import IDEMPOTENCY_HEADER, Launch, launch
+from orchestration_project.gateway.api.jobs import Launch, launch
+from orchestration_project.gateway.api.once import IDEMPOTENCY_HEADER
 from orchestration_project.gateway.api.operation import Body, Call, Operation, Parameters
 from orchestration_project.gateway.api.problems import ProblemError, problem_of
 from orchestration_project.gateway.api.runs import (

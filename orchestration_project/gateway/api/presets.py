@@ -7,12 +7,8 @@ from pydantic import Field
 from orchestration_project.domains.api.presets import Change, InForce, Preset, PresetList, Preview
 from orchestration_project.domains.operations.presets import difference
 from orchestration_project.errors import ConfigurationError
-from orchestration_project.gateway.api.jobs import (
-    IDEMPOTENCY_HEADER,
-    Launch,
-    Launched,
-    launch,
-)
+from orchestration_project.gateway.api.jobs import Launch, Launched, launch
+from orchestration_project.gateway.api.once import IDEMPOTENCY_HEADER
 from orchestration_project.gateway.api.operation import Body, Call, Operation, Parameters
 from orchestration_project.gateway.api.problems import ProblemError, problem_of
 from orchestration_project.gateway.api.runs import Name

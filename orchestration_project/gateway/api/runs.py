@@ -12,13 +12,14 @@ from orchestration_project.domains.operations.ledger import Entry, partition_of,
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.gateway.api.dagster import result
 from orchestration_project.gateway.api.jobs import (
-    IDEMPOTENCY_HEADER,
     Launch,
     Launched,
     known_run,
     launch,
+    launched_before,
     tag_list,
 )
+from orchestration_project.gateway.api.once import IDEMPOTENCY_HEADER, once, unmarked
 from orchestration_project.gateway.api.operation import Body, Call, Operation, Parameters
 from orchestration_project.gateway.api.problems import ProblemError, not_found
 from orchestration_project.gateway.api.services import Services
@@ -284,19 +285,27 @@ async def retry_run(call: Call[RunId, Retry]) -> Launched:
         raise ProblemError(409, "the run has not ended", run_id=run_id)
     if call.body.what == "from_failure" and record.dagster_run.is_success:
         raise ProblemError(409, "the run did not fail", run_id=run_id)
-    strategies = {"from_failure": "FROM_FAILURE", "all": "ALL_STEPS"}
-    params = {"parentRunId": run_id, "strategy": strategies[call.body.what]}
-    data = await call.dagster(REEXECUTE, params={**params, "extraTags": _unmarked(record)})
-    run = result(data, "launchRunReexecution", "LaunchRunSuccess")["run"]
-    return Launched(
-        run_id=run["runId"], job=run["jobName"], status=run["status"], is_repeated=False
+    said = ["retry", run_id, call.body.what]
+    return await once(
+        call, said, lambda marks: _reexecuted(call, record.dagster_run, marks), launched_before
     )
 
 
-def _unmarked(record: dg.RunRecord) -> list[dict[str, str]]:
-    """Return tags that take the place of the key of the first run: it is not this one's."""
-    marks = {"idempotency_key": "", "idempotency_body": ""}
-    return tag_list(marks) if "idempotency_key" in record.dagster_run.tags else []
+async def _reexecuted(
+    call: Call[RunId, Retry], run: dg.DagsterRun, marks: Mapping[str, str]
+) -> Launched:
+    """Launch the run again; the marks of the first are not this one's."""
+    strategies = {"from_failure": "FROM_FAILURE", "all": "ALL_STEPS"}
+    params = {
+        "parentRunId": run.run_id,
+        "strategy": strategies[call.body.what],
+        "extraTags": tag_list({**unmarked(run.tags), **marks}),
+    }
+    data = await call.dagster(REEXECUTE, params=params)
+    again = result(data, "launchRunReexecution", "LaunchRunSuccess")["run"]
+    return Launched(
+        run_id=again["runId"], job=again["jobName"], status=again["status"], is_repeated=False
+    )
 
 
 async def retry_failed_items(call: Call[Parameters, RetryItems]) -> Launched:
@@ -369,6 +378,7 @@ OPERATIONS = (
         query=RunId,
         body=Retry,
         answer=Launched,
+        headers=IDEMPOTENCY_HEADER,
         status=202,
     ),
     Operation(

@@ -31,7 +31,10 @@ class Services:
         dagster: Dagster's GraphQL, asked in the caller's name.
         caller_of: Who asks, as the guard in front has found.
         refused: Writes down in the audit that somebody may not do something.
+        still_known: Whether who asked may still, which is asked every `recheck_seconds`.
         heartbeat_seconds: After which a stream on which nothing comes says that it is there.
+        read_seconds: After which the database ends a read of a table; that is before the request
+            is not waited for any more, or reads that nobody waits for would hold all threads.
         launching: Held while a launch with a key is looked up and made: this is one process.
     """
 
@@ -43,7 +46,10 @@ class Services:
     dagster: Dagster
     caller_of: Callable[[Scope], Principal]
     refused: Callable[[Scope, str], Awaitable[None]]
+    still_known: Callable[[Scope], Awaitable[bool]]
+    recheck_seconds: float
     heartbeat_seconds: float = 15.0
+    read_seconds: float = 25.0
     launching: asyncio.Lock = field(default_factory=asyncio.Lock)
     threads: ThreadPoolExecutor = field(
         default_factory=lambda: ThreadPoolExecutor(THREADS, thread_name_prefix="api")

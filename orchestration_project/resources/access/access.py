@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, delete, insert, or_, select, update
+from sqlalchemy import Connection, RowMapping, bindparam, delete, insert, or_, select, update
 
 from orchestration_project.domains.access.keys import Key, hash_of, matches, read_key
 from orchestration_project.domains.access.lockout import (
@@ -41,7 +41,7 @@ BY_SESSION = (
         KEYS.revoked_at.label("key_revoked_at"),
     )
     .select_from(access_sessions.outerjoin(access_keys, SESSIONS.key_id == KEYS.key_id))
-    .limit(1)
+    .where(SESSIONS.session_hash == bindparam("session_hash"))
 )
 """All that a request with a cookie has to know, found by one key of an index."""
 
@@ -79,9 +79,7 @@ class Access:
 
     def by_session(self, token: str) -> Found | None:
         """Return whose session a cookie's token is, None if it is over or there never was one."""
-        wanted = BY_SESSION.where(SESSIONS.session_hash == hash_of(token))
-        with self.warehouse.reading() as connection:
-            row = connection.execute(wanted).mappings().first()
+        row = self.warehouse.first(BY_SESSION, session_hash=hash_of(token))
         now = self.clock.now()
         if row is None or has_ended(
             now,

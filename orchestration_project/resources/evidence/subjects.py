@@ -95,14 +95,15 @@ def _of_run(connection: Connection, run_id: str) -> Subject:
         raise _unknown(
             f"the run {run_id}", "export operations_runs --columns run_id,job,created_at"
         )
-    return Subject(_name("run", run_id), {"run": run_id}, runs, deliveries.c.run_id == run_id)
+    name = name_of(Wanted(run_id=run_id))
+    return Subject(name, {"run": run_id}, runs, deliveries.c.run_id == run_id)
 
 
 def _of_session(connection: Connection, session: str) -> Subject:
     runs = select(operations_runs.c.run_id).where(operations_runs.c.session == session)
     if connection.execute(runs.limit(1)).first() is None:
         raise _unknown(f"the session {session}", "export operations_sessions")
-    name = _name("session", session)
+    name = name_of(Wanted(session=session))
     return Subject(name, {"session": session}, runs, deliveries.c.run_id.in_(runs))
 
 
@@ -134,13 +135,20 @@ def _of_partition(connection: Connection, partition: str, at: datetime) -> Subje
         select(captures.c.run_id).where(captures.c.group_id.in_(groups)),
     ).subquery()
     return Subject(
-        f"{_name('partition', partition)}-at-{at:%Y%m%dT%H%M%S.%fZ}",
+        name_of(Wanted(partition=partition, at=at)),
         {"partition": partition, "at": at.isoformat()},
         select(runs.c.run_id),
         until,
         partition,
         at,
     )
+
+
+def name_of(wanted: Wanted) -> str:
+    """Return what the archive of what is asked for is called."""
+    kinds = {"run": wanted.run_id, "session": wanted.session, "partition": wanted.partition}
+    [name] = [_name(kind, what) for kind, what in kinds.items() if what]
+    return f"{name}-at-{wanted.at:%Y%m%dT%H%M%S.%fZ}" if wanted.at else name
 
 
 def _name(kind: str, what: str) -> str:

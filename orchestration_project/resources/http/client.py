@@ -80,6 +80,10 @@ class HttpClient:
             share of up to the same again is added.
         breaker_failures: Failed requests in a row (all attempts each) that open the breaker.
         breaker_open_seconds: How long an open breaker refuses requests before one may try.
+        before_attempt: Called before each attempt leaves; its error, as of a quota that has
+            ended, is raised as it is.
+        is_throttled: Whether an answer's body says to come later, of a source that says so with a
+            status of success; then it is tried again.
         asks_anyway: Whether to ask although the breaker is open, to find out how the system is; an
             answer closes it for all.
 
@@ -103,6 +107,8 @@ class HttpClient:
         retry_wait_seconds: float = 0.5,
         breaker_failures: int = 5,
         breaker_open_seconds: float = 60,
+        before_attempt: Callable[[], None] | None = None,
+        is_throttled: Callable[[bytes], bool] | None = None,
         asks_anyway: bool = False,
     ) -> None:
         self._system = system
@@ -111,6 +117,8 @@ class HttpClient:
         self._max_attempts = max_attempts
         self._max_body_bytes = max_body_bytes
         self._retry_wait_seconds = retry_wait_seconds
+        self._before_attempt = before_attempt
+        self._is_throttled = is_throttled
         self._asks_anyway = asks_anyway
         self._client = _connect(user_agent, timeout_seconds, use_environment=use_environment)
         folder = state_dir / "http"
@@ -151,11 +159,14 @@ class HttpClient:
         json: object = None,
         form: Mapping[str, str] | None = None,
         basic_auth: tuple[str, str] | None = None,
+        is_repeatable: bool = True,
     ) -> Response:
         """Return the whole answer, of any status but those that are tried again.
 
         Redirects are not followed. Connection errors, timeouts, broken answers and the statuses
-        429, 500, 502, 503 and 504 are tried again, later if `Retry-After` asks for it.
+        429, 500, 502, 503 and 504 are tried again, later if `Retry-After` asks for it. A request
+        that is not ``is_repeatable`` leaves once: it may have had its effect although no answer
+        came, and only the caller can find out.
 
         Raises:
             TransientError: No attempt succeeded, or the system is not asked for now.
@@ -170,7 +181,9 @@ class HttpClient:
             self._breaker.admit(system=self._system, url=question.url)
         try:
             response = self._persist(
-                question, lambda: self._client.send(request, auth=auth, stream=True)
+                question,
+                lambda: self._client.send(request, auth=auth, stream=True),
+                self._max_attempts if is_repeatable else 1,
             )
         except AttemptError as error:
             closed_for = self._breaker.failed(str(error))
@@ -192,17 +205,21 @@ class HttpClient:
             raise no_http_url(question)
         return request
 
-    def _persist(self, question: Question, send: Callable[[], httpx.Response]) -> Response:
+    def _persist(
+        self, question: Question, send: Callable[[], httpx.Response], attempts: int
+    ) -> Response:
         """Return the answer of the first attempt that succeeds; raise the last one's error."""
         for attempt in stamina.retry_context(
             on=when_to_try_again,
-            attempts=self._max_attempts,
+            attempts=attempts,
             timeout=None,
             wait_initial=self._retry_wait_seconds,
             wait_jitter=self._retry_wait_seconds,
             wait_max=MAX_BACKOFF_SECONDS,
         ):
             with attempt:
+                if self._before_attempt:
+                    self._before_attempt()
                 if self._limiter:
                     self._limiter.wait()
                 return self._attempt(question, send, attempt.num)
@@ -222,7 +239,7 @@ class HttpClient:
         status = answer.status_code
         self._tally.add(str(status), is_retry=number > 1)
         headers = {name.lower(): value for name, value in answer.headers.items()}
-        if status in RETRIED_STATUSES:
+        if status in RETRIED_STATUSES or (self._is_throttled and self._is_throttled(body)):
             reason = f"status {status} with {question.quote(body.decode(errors='replace'))}"
             raise AttemptError(question, number, reason, seconds_to_wait(headers, self._now))
         log_answer(question, status, len(body), elapsed)

@@ -5,6 +5,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from orchestration_project.errors import ConfigurationError, TransientError
 
@@ -34,10 +35,10 @@ class SharedState:
             self.connection.execute("PRAGMA synchronous = OFF")
             self.connection.execute(schema)
 
-    def row(self, query: str) -> tuple[str, ...] | None:
+    def row(self, query: str, *values: str) -> tuple[Any, ...] | None:
         """Return the first row of ``query``, without waiting for writers."""
         with self._explained(), self._thread_lock:
-            return self.connection.execute(query).fetchone()
+            return self.connection.execute(query, values).fetchone()
 
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:

@@ -10,11 +10,13 @@ from orchestration_project.resources.warehouse.delivery import (
     SupersededError,
 )
 from orchestration_project.resources.warehouse.deriving import Derivation
+from orchestration_project.resources.warehouse.frames import Between
 from orchestration_project.resources.warehouse.landing import prepare
 from orchestration_project.resources.warehouse.recorded import Recorded, RecordedPart
 from orchestration_project.resources.warehouse.warehouse import Warehouse
 
 __all__ = [
+    "Between",
     "Delivery",
     "Derivation",
     "HeldBackError",

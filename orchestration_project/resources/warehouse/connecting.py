@@ -30,6 +30,9 @@ PATIENCE = {"sqlite": ("timeout", 30), "postgresql": ("connect_timeout", 15)}
 """Seconds to wait for another's write to end, or for a server to answer; a URL may say otherwise.
 The names are those of the drivers."""
 
+LOOK_UPS_AT_ONCE = 8
+"""Connections of single reads that are kept open."""
+
 PATIENT_FOR_LOCKS = (
     "SELECT set_config('lock_timeout', '120s', true) WHERE current_setting('lock_timeout') = '0'"
 )
@@ -97,26 +100,51 @@ def open_engine(url: URL, schema: str | None) -> Engine:
             remedy="choose another schema",
         )
     backend = url.get_backend_name()
-    options: dict[str, Any] = {"pool_pre_ping": backend != "sqlite"}
     if backend == "sqlite" and not _is_file_uri(url):
         _make_folder_of(Path(str(url.database)))
-    name, seconds = PATIENCE.get(backend, ("", 0))
-    if name and name not in url.query:
-        options["connect_args"] = {name: seconds}
-    try:
-        engine = create_engine(url, hide_parameters=True, **options)
-    except (exc.NoSuchModuleError, ImportError) as error:
-        raise ConfigurationError(
-            f"no driver for DATABASE_URL: {error}",
-            expected="sqlite:///… or postgresql://…, or a database whose driver is installed",
-            remedy="install the driver or correct DATABASE_URL",
-        ) from error
+    engine = _created(url, pool_pre_ping=backend != "sqlite")
     if backend == "sqlite":
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
     elif backend == "postgresql":
         event.listen(engine, "begin", lambda connection: _begin_postgresql(connection, schema))
     return engine
+
+
+def open_look_ups(url: URL, schema: str | None) -> Engine | None:
+    """Return an engine for single reads that are made all the time; None: the usual one has to do.
+
+    Each statement is a transaction of its own and one message to the server: nothing asks before
+    whether the connection still stands, and nothing is said after it.
+    """
+    if url.get_backend_name() not in PATIENCE:
+        return None
+    names = {"schema_translate_map": {None: schema}} if schema else {}
+    engine = _created(
+        url,
+        isolation_level="AUTOCOMMIT",
+        pool_reset_on_return=None,
+        pool_size=LOOK_UPS_AT_ONCE,
+        pool_use_lifo=True,
+        execution_options=names,
+    )
+    if url.get_backend_name() == "sqlite":
+        event.listen(engine, "connect", _prepare_sqlite)
+    return engine
+
+
+def _created(url: URL, **options: Any) -> Engine:
+    name, seconds = PATIENCE.get(url.get_backend_name(), ("", 0))
+    if name and name not in url.query:
+        options["connect_args"] = {name: seconds}
+    try:
+        return create_engine(url, hide_parameters=True, **options)
+    except (exc.NoSuchModuleError, ImportError) as error:
+        raise ConfigurationError(
+            f"no driver for DATABASE_URL: {error}",
+            expected="sqlite:///… or postgresql://…, or a database whose driver is installed",
+            remedy="install the driver or correct DATABASE_URL",
+        ) from error
 
 
 def _make_folder_of(file: Path) -> None:

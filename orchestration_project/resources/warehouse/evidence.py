@@ -1,6 +1,5 @@
 """What is recorded of a delivery: its captures, rejects and audits, and that it landed."""
 
-import json
 from datetime import datetime
 
 import polars as pl
@@ -16,7 +15,12 @@ from orchestration_project.resources.warehouse.delivery import (
     capture_id,
     group_id,
 )
-from orchestration_project.resources.warehouse.frames import frame_of, insert_absent, insert_frame
+from orchestration_project.resources.warehouse.frames import (
+    frame_of,
+    insert_absent,
+    insert_frame,
+    scope_as_json,
+)
 from orchestration_project.tables.kinds import schema_of
 from orchestration_project.tables.spine import (
     audits,
@@ -85,7 +89,7 @@ def _record_delivery(
             dataset=delivery.dataset,
             source_version=delivery.source_version,
             record_total=delivery.record_total,
-            scope=json.dumps(dict(delivery.scope), sort_keys=True),
+            scope=scope_as_json(delivery.scope),
             part_count=len(delivery.captures),
             outcome=outcome,
             replay_of=delivery.replay_of,

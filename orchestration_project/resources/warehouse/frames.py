@@ -1,7 +1,10 @@
 """Frames into tables and back, the fastest way that each database has."""
 
+import json
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
+from datetime import date
 from typing import Any
 
 import polars as pl
@@ -27,8 +30,20 @@ from orchestration_project.tables.kinds import SQLITE_TIMESTAMP, Query, schema_o
 ROWS_PER_BATCH = 20_000
 """Rows in transit at once: their copies, in Arrow and in the database's own form, stay small."""
 
-Scope = Mapping[str, object | Sequence[object]]
-"""Column → value, or a tuple of values: the rows for which all of it holds."""
+
+@dataclass(frozen=True)
+class Between:
+    """The days from ``first`` to ``last``, both counted."""
+
+    first: date
+    last: date
+
+    def __str__(self) -> str:
+        return f"{self.first}..{self.last}"
+
+
+Scope = Mapping[str, object | Sequence[object] | Between]
+"""Column → value, tuple of values, or range of days: the rows for which all of it holds."""
 
 
 def shown_scope(scope: Scope) -> str:
@@ -41,12 +56,35 @@ def shown_scope(scope: Scope) -> str:
 
 def within(table: FromClause, scope: Scope) -> ColumnElement[bool]:
     """Return the condition that a row of ``table`` lies in ``scope``."""
-    return and_(
-        *(
-            table.c[name].in_(value) if isinstance(value, tuple) else table.c[name] == value
-            for name, value in scope.items()
-        )
-    )
+    return and_(*(_holds(table.c[name], value) for name, value in scope.items()))
+
+
+def _holds(column: ColumnElement[Any], value: object) -> ColumnElement[bool]:
+    if isinstance(value, Between):
+        return column.between(value.first, value.last)
+    return column.in_(value) if isinstance(value, tuple) else column == value
+
+
+def scope_as_json(scope: Scope) -> str:
+    """Return a scope as `scope_from_json` reads it, a range as an object with first and last."""
+
+    def written(value: object) -> object:
+        if isinstance(value, Between):
+            return {"first": value.first.isoformat(), "last": value.last.isoformat()}
+        return value
+
+    return json.dumps({name: written(value) for name, value in scope.items()}, sort_keys=True)
+
+
+def scope_from_json(text: str) -> Scope:
+    """Return the scope that was written so."""
+
+    def read(value: Any) -> object:
+        if isinstance(value, dict):
+            return Between(*(date.fromisoformat(value[end]) for end in ("first", "last")))
+        return tuple(value) if isinstance(value, list) else value
+
+    return {name: read(value) for name, value in json.loads(text).items()}
 
 
 def read_batches(

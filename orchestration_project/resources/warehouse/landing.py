@@ -35,6 +35,7 @@ from orchestration_project.resources.warehouse.evidence import (
     record_landing,
 )
 from orchestration_project.resources.warehouse.frames import (
+    Between,
     Scope,
     delete_rows,
     insert_absent,
@@ -237,9 +238,15 @@ def _cause_of_value(before: ScopeState, delivery: Delivery, order: Order) -> str
 def _cause(before: ScopeState, delivery: Delivery, order: Order, change: Difference) -> str:
     if before.source is None:
         return "first"
+    if change.added and change.replaced.is_empty() and _is_range(delivery.scope):
+        return "more"  # days that follow, or precede, restate nothing
     if change.added or change.removed or change.changed > change.metadata_changed:
         return _cause_of_value(before, delivery, order)
     return "metadata" if change.metadata_changed else "none"
+
+
+def _is_range(scope: Scope) -> bool:
+    return any(isinstance(value, Between) for value in scope.values())
 
 
 def _derive(connection: Connection, order: Order, prepared: Prepared) -> dict[str, float]:
@@ -248,6 +255,8 @@ def _derive(connection: Connection, order: Order, prepared: Prepared) -> dict[st
     Of a part of the partition, the rows that the delivery left alone count too.
     """
     seconds: dict[str, float] = {}
+    if not order.derive:
+        return seconds
     derived = prepared.derived
     if derived is None:
         rows = read_scope(connection, order.table, order.partition)

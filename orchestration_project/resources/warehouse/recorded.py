@@ -1,6 +1,5 @@
 """Deliveries as they were recorded: what it takes to check and land one without its source."""
 
-import json
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -9,7 +8,7 @@ from sqlalchemy import Connection, Row, Table, select
 
 from orchestration_project.contracts import SourceName
 from orchestration_project.resources.warehouse.delivery import Outcome
-from orchestration_project.resources.warehouse.frames import Scope
+from orchestration_project.resources.warehouse.frames import Scope, scope_from_json
 from orchestration_project.tables.spine import blobs, captures, deliveries
 
 
@@ -72,11 +71,7 @@ def read_recorded(connection: Connection, table: Table, partition_key: str) -> l
 
 
 def _recorded(row: Row[Any]) -> Recorded:
-    scope = {
-        name: tuple(value) if isinstance(value, list) else value
-        for name, value in json.loads(row.scope).items()
-    }
-    return Recorded(**{**row._mapping, "scope": scope})
+    return Recorded(**{**row._mapping, "scope": scope_from_json(row.scope)})
 
 
 def read_parts(connection: Connection, recorded: Recorded) -> list[RecordedPart]:

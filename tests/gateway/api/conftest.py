@@ -19,7 +19,7 @@ from sqlalchemy import select
 from starlette.types import ASGIApp
 
 from orchestration_project.domains.access.keys import Key
-from orchestration_project.domains.access.roles import Role
+from orchestration_project.domains.access.roles import Principal, Role
 from orchestration_project.domains.access.sessions import Limits
 from orchestration_project.gateway.api.app import routes
 from orchestration_project.gateway.api.opening import services_of
@@ -30,7 +30,7 @@ from orchestration_project.gateway.guard import Doors
 from orchestration_project.gateway.request import Place
 from orchestration_project.resources.access import Access, Audit, Keys
 from orchestration_project.resources.clock import Clock
-from orchestration_project.resources.finra.demo import stop_demo
+from orchestration_project.resources.demos import stop_demos
 from orchestration_project.resources.providers import open_warehouse
 from orchestration_project.settings import PROJECT_ROOT, load_settings
 from orchestration_project.tables.access import access_audit
@@ -48,6 +48,7 @@ IN_THIS_PROCESS = {
 
 HOME, ALLOWED = "http://127.0.0.1", "https://reports.example.org"
 HOURS = timedelta(hours=8)
+SOMEBODY = Principal("ada", Role.VIEWER, "open")
 FRIDAY, WEEK = "2026-02-06", "T1|2026-02-02"
 
 
@@ -59,6 +60,7 @@ class Api(httpx.BaseTransport):
     services: Services
     runner: asyncio.Runner
     keys: Mapping[str, Key]
+    ring: Keys
 
     def ask(self, method: str, path: str, role: str = "operator", **more: Any) -> httpx.Response:
         headers = {"x-api-key": str(self.keys[role])} if role else {}
@@ -133,13 +135,12 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
             patch.setenv(name, value)
         patch.setenv("STATE_DIR", str(tmp_path_factory.mktemp("api") / "state"))
         settings, clock = load_settings(), Clock()
-        stack.callback(stop_demo, settings)
+        stack.callback(stop_demos, settings)
         instance = stack.enter_context(dg.instance_for_test(overrides=IN_THIS_PROCESS))
         warehouse = stack.enter_context(open_warehouse(settings))
         access = Access(warehouse, clock, Limits(HOURS, HOURS), [], [])
-        doors = Doors(
-            access, Audit(warehouse, clock), Place(frozenset({"127.0.0.1"})), secret="s" * 40
-        )
+        place, audit = Place(frozenset({"127.0.0.1"})), Audit(warehouse, clock)
+        doors = Doors(access, audit, place, secret="s" * 40, recheck_seconds=0.1)
         dagster = stack.enter_context(_dagster(instance))
         services = services_of(settings, warehouse, doors, dagster, instance)
         app = create_app(doors, dagster, private=routes(services), origins=[ALLOWED])
@@ -147,7 +148,7 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
         keys = {
             role.value: ring.create(owner=f"the {role}", role=role, lasts=HOURS) for role in Role
         }
-        yield Api(app, services, stack.enter_context(asyncio.Runner()), keys)
+        yield Api(app, services, stack.enter_context(asyncio.Runner()), keys, ring)
 
 
 @pytest.fixture(scope="package")

@@ -1,11 +1,16 @@
 """What holds for all of the API: its document, its problems, who may ask, and from where."""
 
 import pytest
+from dagster._core.definitions.run_request import InstigatorType
+from dagster._core.scheduler.instigation import TickData, TickStatus
 
 from orchestration_project.definitions import defs
+from orchestration_project.domains.access.lockout import KEY_LIMIT
+from orchestration_project.domains.access.roles import Role
 from orchestration_project.domains.operations.pipelines import PIPELINES
 from orchestration_project.gateway.api.app import OPERATIONS
-from tests.gateway.api.conftest import ALLOWED
+from orchestration_project.gateway.limits import HEADER_BYTES
+from tests.gateway.api.conftest import ALLOWED, HOURS
 
 OTHER = "https://elsewhere.example"
 
@@ -82,6 +87,28 @@ def test_pages_of_allowed_origins_may_call_with_a_key_and_no_others_at_all(api):
     assert answer(ALLOWED, role="", Cookie="session=any")[0] == 401
 
 
+def test_a_page_of_an_allowed_origin_may_read_why_the_door_refuses_it(api):
+    def refused(origin: str, path: str = "/runs", **headers: str):
+        crossing = {"Origin": origin, "Sec-Fetch-Site": "cross-site", **headers}
+        found = api.ask("GET", path, role="", headers=crossing)
+        assert found.headers["content-type"] == "application/problem+json"
+        assert found.headers["x-request-id"]
+        assert "access-control-allow-credentials" not in found.headers
+        return found.status_code, found.headers.get("access-control-allow-origin")
+
+    key = api.ring.create(owner="x", role=Role.VIEWER, lasts=HOURS)
+    wrong = {"X-API-Key": f"op_{key.key_id}_{'A' * 43}"}
+    for origin, told in ((ALLOWED, ALLOWED), (OTHER, None)):
+        assert refused(origin) == (401, told)
+        assert refused(origin, "/tables/a//b") == (400, told)
+        assert refused(origin, X_Long="x" * HEADER_BYTES) == (431, told)
+        assert refused(origin, Host="elsewhere.example") == (421, told)
+    for _ in range(KEY_LIMIT):
+        assert refused(ALLOWED, **wrong) == (401, ALLOWED)
+    assert refused(ALLOWED, **wrong) == (429, ALLOWED)
+    assert refused(OTHER, **wrong) == (429, None)
+
+
 @pytest.mark.parametrize("each", PIPELINES.values(), ids=lambda each: each.job)
 def test_a_pipeline_is_a_job_and_takes_the_parts_of_its_partitions(each):
     partitions = defs.resolve_job_def(each.job).partitions_def
@@ -129,6 +156,35 @@ def test_schedules_and_sensors_are_listed_and_switched(api):
         if each["name"] == "finra_otc_weekly_mondays"
     ]
     assert (schedule["jobs"], schedule["timezone"]) == (["finra_otc_weekly"], "America/New_York")
+
+
+def test_the_last_ticks_of_a_sensor_say_what_came_of_them(api):
+    name = "finra_on_gold"
+    api.post(f"/sensors/{name}/start")
+    instance = api.services.instance
+    [state] = [each for each in instance.all_instigator_state() if each.instigator_name == name]
+    for number, reason in enumerate(("an earlier one", "nothing is new")):
+        instance.create_tick(
+            TickData(
+                instigator_origin_id=state.instigator_origin_id,
+                instigator_name=name,
+                instigator_type=InstigatorType.SENSOR,
+                status=TickStatus.SKIPPED,
+                timestamp=1_900_000_000.0 + number,
+                selector_id=state.selector_id,
+                skip_reason=reason,
+            )
+        )
+    sensors = {each["name"]: each for each in api.get("/sensors?ticks=1")["automations"]}
+    assert sensors[name]["ticks"] == [
+        {
+            "at": "2030-03-17T17:46:41Z",
+            "status": "SKIPPED",
+            "run_ids": [],
+            "said": "nothing is new",
+        }
+    ]
+    api.post(f"/sensors/{name}/stop")
 
 
 def test_how_the_installation_is_can_be_asked_for(api, landed):

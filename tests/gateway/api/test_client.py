@@ -1,7 +1,12 @@
 """The typed client against the API itself."""
 
+import json
 import logging
+import re
+from contextlib import suppress
 from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -9,6 +14,9 @@ import pytest
 from orchestration_project.client import ApiError, Client, RunFailedError
 from orchestration_project.client.progress import line_of
 from orchestration_project.domains.api.runs import Event
+from orchestration_project.gateway.api.app import OPERATIONS
+from orchestration_project.gateway.api.openapi import document
+from orchestration_project.resources.evidence.verifying import verify
 from tests.gateway.api.conftest import FRIDAY, HOME, WEEK, Api
 
 
@@ -37,6 +45,92 @@ class Unsteady(httpx.BaseTransport):
         return Client(HOME, key, transport=self, sleep=lambda _: None)
 
 
+NOON, NOWHERE = datetime(2026, 1, 1, 12, tzinfo=UTC), Path("/nowhere")
+BY_PAGE = {"cursor", "limit"}
+"""What the client does by itself."""
+
+
+def ask_for_all(client: Client) -> list[Any]:
+    """Return what asks for all that there is, with all that can be said."""
+    again: dict[str, Any] = {"kinds": ["source"], "dry_run": True}
+    rows: dict[str, Any] = {"columns": ["tier"], "where": ["tier=T1"], "as_of": NOON}
+    days = {"part": "T1", "only_missing": True, "dry_run": True}
+    named = {"partition": "p", "preset": "full", "config": {}, "tags": {"a": "b"}}
+    session = {"since": NOON, "domain": "finra", "state": "FAILED"}
+    of_runs = {"job": "j", "status": ["QUEUED"], "partition": "p", "user": "u"}
+    return [
+        lambda: client.launch("j", **named, force=True),
+        lambda: list(client.runs(**of_runs, since=NOON, until=NOON)),
+        lambda: client.status("r"),
+        lambda: list(client.events("r")),
+        lambda: list(client.logs("r")),
+        lambda: client.retry("r", **again),
+        lambda: client.retry_failed_items(domain="finra", since=NOON, **again),
+        lambda: client.cancel("r"),
+        lambda: client.backfill("j", NOON.date(), NOON.date(), **days),
+        lambda: client.backfill_status("b"),
+        lambda: client.cancel_backfill("b"),
+        lambda: client.pipelines(),
+        lambda: client.run_pipeline("p", tier="T1", week_ending=FRIDAY),
+        lambda: client.pipeline_status("r"),
+        lambda: client.history(status="failed"),
+        lambda: client.tables(),
+        lambda: list(client.rows("t", **rows)),
+        lambda: client.frame("t", **rows),
+        lambda: list(client.trade_activity(NOON.date(), "T1", symbol="A")),
+        lambda: client.artifacts(where=["run_id=r"]),
+        lambda: client.download("a", NOWHERE),
+        lambda: client.clean_up(dry_run=False, only_database=True),
+        lambda: client.export_evidence(run_id="r", session="s", partition="p", at=NOON),
+        lambda: client.archives(),
+        lambda: client.download_archive("a.zip", NOWHERE),
+        lambda: client.presets(),
+        lambda: client.preview_preset("p"),
+        lambda: client.apply_preset("p", why="a trial"),
+        lambda: client.automations("schedule"),
+        lambda: client.automations("sensor"),
+        lambda: client.switch("schedule", "s", on=True),
+        lambda: client.switch("sensor", "s", on=False),
+        lambda: client.readiness(),
+        lambda: client.config(),
+        lambda: client.sessions(**session),
+        lambda: client.control_tower(),
+    ]
+
+
+def test_every_operation_has_a_method_by_which_all_can_be_said_that_it_takes():
+    asked: list[httpx.Request] = []
+
+    def refuse(request: httpx.Request) -> httpx.Response:
+        asked.append(request)
+        problem = {"title": "Not Found", "status": 404, "detail": "no", "category": "not_found"}
+        return httpx.Response(404, json=problem)
+
+    with Client(HOME, "key", transport=httpx.MockTransport(refuse)) as client:
+        for each in ask_for_all(client):
+            with suppress(ApiError):
+                each()
+    paths = document(OPERATIONS)["paths"]
+    for operation in OPERATIONS:
+        documented = paths[operation.path][operation.method.lower()]["parameters"]
+        places = {each["name"]: each["in"] for each in documented}
+        form = re.compile("/api/v1" + re.sub(r"\{\w+\}", "[^/]+", operation.path))
+        found = [
+            each
+            for each in asked
+            if each.method == operation.method and form.fullmatch(each.url.path)
+        ]
+        assert found, operation.name
+        takes = {name for name, place in places.items() if place == "query"}
+        said = {name for each in found for name in each.url.params}
+        assert said <= takes <= said | BY_PAGE, operation.name
+        fields = operation.body.model_fields if operation.body else {}
+        wanted = {each.alias or name for name, each in fields.items()}
+        assert {name for each in found for name in json.loads(each.content or "{}")} == wanted
+        has_key = all("idempotency-key" in each.headers for each in found)
+        assert has_key == ("Idempotency-Key" in places), operation.name
+
+
 def test_a_run_is_launched_and_waited_for_with_its_progress(client, capsys):
     status = client.run_and_wait("operations_sessions", progress=True)
     assert (status.status, status.job, len(status.steps)) == ("SUCCESS", "operations_sessions", 1)
@@ -50,6 +144,11 @@ def test_a_run_that_fails_raises_with_what_failed(client):
     with pytest.raises(RunFailedError, match="nothing was applied") as raised:
         client.run_and_wait("operations_apply_preset", config=config)
     assert raised.value.status.status == "FAILURE"
+    told = client.pipeline_status(raised.value.status.run_id)
+    assert (told.status, told.completed_at is None) == ("failed", False)
+    assert told.error
+    assert (told.error.category, told.steps[0].status) == ("configuration", "FAILURE")
+    assert "nothing was applied" in told.error.message
     again = client.retry(raised.value.status.run_id)
     status = client.wait(again.run_id, check=False)
     assert (status.status, status.retry_of) == ("FAILURE", raised.value.status.run_id)
@@ -123,6 +222,23 @@ def test_the_rest_of_the_api_has_typed_results(client, landed, tmp_path):
     assert client.config().config_hash
     assert client.sessions().sessions is not None
     assert client.control_tower().rows is not None
+    assert landed in [run.execution_id for run in client.history(status="completed", limit=1000)]
+    assert "finra_otc_weekly" in [each.name for each in client.pipelines()]
+    kinds = [event.type for event in client.events(landed)]
+    assert (kinds[-1], "LOG" in kinds) == ("RUN_SUCCESS", False)
+    activity = client.trade_activity(date.fromisoformat(FRIDAY), "T1")
+    assert next(activity)["week_start"] == "2026-02-02"
+
+
+def test_evidence_is_exported_and_downloaded_by_the_name_that_was_told(client, landed, tmp_path):
+    client.run_and_wait("operations_reconcile")
+    asked = client.export_evidence(run_id=landed)
+    assert client.wait(asked.run_id).status == "SUCCESS"
+    assert asked.file in [each.file for each in client.archives()]
+    file = tmp_path / asked.file
+    client.download_archive(asked.file, file)
+    found = verify(file)
+    assert (found.manifest.about, found.problems) == ({"run": landed}, [])
 
 
 def test_an_event_is_a_line_where_it_is_worth_one():

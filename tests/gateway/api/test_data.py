@@ -2,15 +2,22 @@
 
 import hashlib
 import io
+import shutil
 from base64 import b64encode
+from dataclasses import replace
 
+import httpx
 import polars as pl
 import pytest
+from starlette.applications import Starlette
 
+from orchestration_project.gateway.api.app import routes
 from orchestration_project.gateway.api.data import served
+from orchestration_project.resources.clock import Clock
+from orchestration_project.resources.warehouse import Warehouse
 from orchestration_project.tables.catalogue import known_tables
 from orchestration_project.tables.kinds import key_names
-from tests.gateway.api.conftest import FRIDAY
+from tests.gateway.api.conftest import FRIDAY, HOME, SOMEBODY
 
 WEEKLY = "/tables/finra_otc_weekly"
 
@@ -74,6 +81,29 @@ def test_a_question_that_cannot_be_answered_is_a_problem_that_says_why(api, quer
     assert (problem["status"], problem["detail"]) == (422, detail)
 
 
+COUNTING = """CREATE VIEW database_labels AS SELECT name, value FROM kept WHERE
+  (WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < 20000000)
+   SELECT count(*) FROM numbers) > 0"""
+
+
+@pytest.mark.parametrize("form", ["json", "csv"])
+def test_a_read_that_takes_too_long_is_ended_by_the_database(api, empty_database, tmp_path, form):
+    file = tmp_path / "slow.sqlite"
+    shutil.copyfile(empty_database, file)
+    with Warehouse(f"sqlite:///{file}", clock=Clock()) as warehouse:
+        with warehouse.writing() as connection:
+            connection.exec_driver_sql("ALTER TABLE database_labels RENAME TO kept")
+            connection.exec_driver_sql(COUNTING)
+        slow = replace(
+            api.services, warehouse=warehouse, read_seconds=0.05, caller_of=lambda _: SOMEBODY
+        )
+        request = httpx.Request("GET", f"{HOME}/api/v1/tables/database_labels?format={form}")
+        answer = replace(api, app=Starlette(routes=routes(slow))).handle_request(request)
+    problem = answer.json()
+    assert (problem["status"], problem["category"]) == (504, "limit")
+    assert problem["detail"] == "the database took too long, and was told to stop"
+
+
 def test_a_table_without_history_is_not_known_at_a_time(api):
     problem = api.problem("GET", "/tables/blobs?as_of=2026-01-01T00:00:00Z")
     assert problem["detail"].startswith("blobs keeps no history")
@@ -134,7 +164,9 @@ def test_archives_of_evidence_are_listed_and_sent_and_nothing_beside_them(api):
     folder.mkdir(exist_ok=True)
     (folder / "run-1.zip").write_bytes(b"PK")
     (folder.parent / "secret.zip").write_bytes(b"PK")
-    assert api.get("/evidence")["archives"] == [{"file": "run-1.zip", "bytes": 2}]
+    archives = api.get("/evidence")["archives"]
+    assert {"file": "run-1.zip", "bytes": 2} in archives
+    assert "secret.zip" not in [each["file"] for each in archives]
     assert api.ask("GET", "/evidence/run-1.zip").content == b"PK"
     assert api.problem("GET", "/evidence/secret.zip")["status"] == 404
     assert api.problem("GET", "/evidence/..%2Fsecret.zip")["status"] == 400

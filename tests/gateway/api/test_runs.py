@@ -9,11 +9,9 @@ import pytest
 from starlette.applications import Starlette
 
 from orchestration_project.definitions import defs
-from orchestration_project.domains.access.roles import Principal, Role
+from orchestration_project.domains.access.roles import Role
 from orchestration_project.gateway.api.app import routes
-from tests.gateway.api.conftest import FRIDAY, HOME, WEEK
-
-SOMEBODY = Principal("ada", Role.VIEWER, "open")
+from tests.gateway.api.conftest import FRIDAY, HOME, HOURS, SOMEBODY, WEEK
 
 
 def test_a_pipeline_is_run_for_the_week_that_ends_on_a_friday(api, landed):
@@ -78,12 +76,33 @@ def test_the_same_request_with_a_key_launches_one_run_and_another_is_refused(api
     assert api.problem("POST", "/runs", json=body, headers={"Idempotency-Key": " "})
 
 
+def test_a_run_is_tried_again_once_for_a_key_and_what_follows_has_not_its_key(api):
+    first = api.post("/runs", {"job": "operations_sessions"}, **{"Idempotency-Key": "first"})
+    path, key = f"/runs/{first['run_id']}/retry", {"Idempotency-Key": "again"}
+    again = api.post(path, {"what": "all"}, **key)
+    repeated = api.post(path, {"what": "all"}, **key)
+    assert (again["is_repeated"], repeated["is_repeated"]) == (False, True)
+    assert repeated["run_id"] == again["run_id"] != first["run_id"]
+    instance = api.services.instance
+    tags = instance.get_run_by_id(again["run_id"]).tags  # as a run has that Dagster tries again
+    later = instance.create_run_for_job(defs.resolve_job_def("operations_sessions"), tags=tags)
+    assert api.post(path, {"what": "all"}, **key)["run_id"] == again["run_id"]
+    instance.report_run_canceled(later)
+    items = api.problem("POST", path, json={"what": "failed_items"}, headers=key)
+    assert (items["status"], items["run_id"]) == (409, again["run_id"])
+    unkeyed = api.post(f"/runs/{again['run_id']}/retry", {"what": "all"})
+    tags = api.services.instance.get_run_by_id(unkeyed["run_id"]).tags
+    assert (tags["idempotency_key"], tags["idempotency_body"]) == ("", "")
+
+
 def test_a_run_takes_a_preset_or_a_config_and_says_what_is_wrong_with_one(api, landed):
     job, run = "finra_otc_weekly", {"job": "finra_otc_weekly", "partition": WEEK}
     read_again = api.run(job, partition=WEEK, preset="full")
     assert api.services.instance.get_run_by_id(read_again).run_config == {
         "ops": {"finra_otc_weekly_load": {"config": {"full": True}}}
     }
+    forced = api.services.instance.get_run_by_id(api.run(job, partition=WEEK, force=True))
+    assert forced.run_config == {"resources": {"gate": {"config": {"force": True}}}}
     both = api.problem("POST", "/runs", json={**run, "preset": "full", "config": {}})
     assert both["detail"] == "give a preset or a config, not both"
     others = api.problem("POST", "/runs", json={**run, "preset": "backfill_quarter"})
@@ -140,9 +159,15 @@ def test_a_backfill_names_its_partitions_and_launches_the_missing_ones(api, land
         "backfill_id": None,
         "job": "finra_otc_weekly",
         "partitions": [*weeks, WEEK],
+        "is_repeated": False,
     }
-    asked = api.post("/backfills", {**body, "only_missing": True})
+    key = {"Idempotency-Key": "two-weeks"}
+    asked = api.post("/backfills", {**body, "only_missing": True}, **key)
     assert asked["partitions"] == weeks
+    again = api.post("/backfills", {**body, "only_missing": True}, **key)
+    assert again == asked | {"is_repeated": True}
+    for path, other in (("/backfills", body), ("/runs", {"job": "finra_freshness"})):
+        assert api.problem("POST", path, json=other, headers=key)["status"] == 409
     status = api.get(f"/backfills/{asked['backfill_id']}")
     assert (status["status"], status["partition_count"]) == ("REQUESTED", 2)
     ended = api.post(f"/backfills/{asked['backfill_id']}/cancel")
@@ -203,16 +228,37 @@ def test_an_operator_may_not_launch_a_job_that_deletes(api):
 def test_who_follows_a_run_that_waits_hears_that_the_gateway_is_there(api):
     job = defs.resolve_job_def("operations_sessions")
     run = api.services.instance.create_run_for_job(job)
-    patient = replace(api.services, heartbeat_seconds=0.0, caller_of=lambda _: SOMEBODY)
+    patient = replace(
+        api.services, heartbeat_seconds=0.0, caller_of=lambda _: SOMEBODY, recheck_seconds=3600
+    )
     app = Starlette(routes=routes(patient))
-    path = f"/api/v1/runs/{run.run_id}/logs"
-    sent = api.runner.run(_streamed(app, path, api.services.instance, run))
+
+    def cancel(message) -> None:
+        if b": still here" in message.get("body", b""):
+            api.services.instance.report_run_canceled(run)
+
+    sent = api.runner.run(_streamed(app, run, then=cancel))
     assert b"\n\n: still here\n\n" in sent
     assert b'event: end\ndata: {"status": "CANCELED"}\n\n' in sent
 
 
-async def _streamed(app, path, instance, run) -> bytes:
-    """Return what is sent of a run's log, which is canceled after a heartbeat."""
+def test_who_may_no_more_does_not_go_on_following_a_log(api):
+    run = api.services.instance.create_run_for_job(defs.resolve_job_def("operations_sessions"))
+    key = api.ring.create(owner="who leaves", role=Role.VIEWER, lasts=HOURS)
+
+    def leave(message) -> None:
+        if message["type"] == "http.response.start":
+            api.ring.revoke(key.key_id)
+
+    sent = api.runner.run(_streamed(api.app, run, then=leave, key=key))
+    assert b"event: end" not in sent
+    assert not api.services.instance.get_run_by_id(run.run_id).is_finished
+    api.services.instance.report_run_canceled(run)
+
+
+async def _streamed(app, run, *, then, key="") -> bytes:
+    """Return what is sent of a run's log until that ends; ``then`` is told of each message."""
+    path = f"/api/v1/runs/{run.run_id}/logs"
     sent, asked = bytearray(), [{"type": "http.request"}]
 
     async def receive() -> Any:
@@ -220,8 +266,7 @@ async def _streamed(app, path, instance, run) -> bytes:
 
     async def send(message) -> None:
         sent.extend(message.get("body", b""))
-        if b": still here" in sent and not instance.get_run_by_id(run.run_id).is_finished:
-            await asyncio.to_thread(instance.report_run_canceled, run)
+        await asyncio.to_thread(then, message)
 
     scope = {
         "type": "http",
@@ -230,9 +275,11 @@ async def _streamed(app, path, instance, run) -> bytes:
         "path": path,
         "raw_path": path.encode(),
         "query_string": b"",
-        "headers": [],
+        "scheme": "http",
+        "headers": [(b"host", b"127.0.0.1"), (b"x-api-key", str(key).encode())],
     }
-    await app(scope, receive, send)
+    async with asyncio.timeout(60):
+        await app(scope, receive, send)
     return bytes(sent)
 
 

@@ -1,4 +1,4 @@
-"""Partition definitions, and the runner that takes a run's partitions one by one."""
+"""The runner that takes a run's work piece by piece, and tells Dagster how its partitions ended."""
 
 import logging
 import time
@@ -6,17 +6,10 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import date, timedelta
 from typing import Any, Generic, Protocol, TypeVar
 
 import dagster as dg
 
-from orchestration_project.domains.finra.calendar import (
-    FIRST_WEEK_OF_ALL,
-    TIERS,
-    WEEK,
-    monday_of,
-)
 from orchestration_project.errors import (
     ConfigurationError,
     ContractError,
@@ -25,16 +18,12 @@ from orchestration_project.errors import (
     TransientError,
 )
 from orchestration_project.resources.warehouse import SupersededError
-from orchestration_project.settings import Settings
-
-A_YEAR = 52 * WEEK
-"""What FINRA keeps in its current dataset."""
 
 ATTEMPTS_AGAINST_OTHERS = 4
 """How often a partition is taken again because another run delivered it first."""
 
 PROGRESS = logging.getLogger("orchestration_project.progress")
-"""One line for each partition done: Dagster keeps them in the run's event log (dagster.yaml)."""
+"""One line for each piece done: Dagster keeps them in the run's event log (dagster.yaml)."""
 
 SECONDS_TO_NEXT_ATTEMPT = 5
 """Before a step's second and last attempt, or as much longer as an error says."""
@@ -60,46 +49,23 @@ Taken = TypeVar("Taken")
 Loaded = TypeVar("Loaded", covariant=True)
 
 
-def first_finra_week(settings: Settings, now: date) -> date:
-    """Return FINRA_FIRST_WEEK; without it, a year back, and for files, which may be old, all."""
-    if settings.finra_first_week is not None:
-        return settings.finra_first_week
-    return FIRST_WEEK_OF_ALL if settings.finra_source == "files" else monday_of(now) - A_YEAR
-
-
-def finra_weeks(start: date, *, now: date, machine_now: date) -> dg.WeeklyPartitionsDefinition:
-    """Return the weeks from ``start``, a Monday, to the last that has ended by ``now``.
-
-    Dagster ends weekly partitions by ``machine_now``; the offset makes that the project's ``now``.
-    """
-    return dg.WeeklyPartitionsDefinition(
-        start_date=start.isoformat(),
-        day_offset=1,  # FINRA's weeks start on Mondays, Dagster's on Sundays
-        end_offset=(monday_of(now) - monday_of(machine_now)) // timedelta(days=7),
-    )
-
-
-def finra_tier_weeks(weeks: dg.WeeklyPartitionsDefinition) -> dg.MultiPartitionsDefinition:
-    """Return tier x week."""
-    return dg.MultiPartitionsDefinition(
-        {"tier": dg.StaticPartitionsDefinition(list(TIERS)), "week": weeks}
-    )
-
-
 class Load(Protocol[Taken, Loaded]):
-    """How a partition is loaded; the next one is taken while the present one lands."""
+    """How a piece of work is loaded; the next one is taken while the present one lands.
+
+    A piece is a partition, unless the run's `Pieces` are others.
+    """
 
     @property
     def where(self) -> Mapping[str, str]:
-        """What an error should name besides partition and run, such as asset and source."""
+        """What an error should name besides piece and run, such as asset and source."""
         ...
 
     def ready(self) -> None:
-        """Open what is used; what cannot be opened is no partition's failure."""
+        """Open what is used; what cannot be opened is no single piece's failure."""
         ...
 
     def take(self, key: str) -> Taken:
-        """Fetch and check the partition ``key``; writes nothing that is published."""
+        """Fetch and check the piece ``key``; writes nothing that is published."""
         ...
 
     def land(self, taken: Taken) -> Loaded:
@@ -109,7 +75,10 @@ class Load(Protocol[Taken, Loaded]):
 
 @dataclass(frozen=True)
 class Outcome(Generic[Loaded]):
-    """How one partition of a run ended: loaded, or held back by an error."""
+    """How one partition of a run ended, or one piece of its work: loaded, or held back by an error.
+
+    A partition that several pieces make up may be both: some of them loaded, others held back.
+    """
 
     partition_key: str
     loaded: Loaded | None = None
@@ -131,37 +100,64 @@ class Report(Generic[Loaded]):
     beyond: Callable[[str, Loaded], Iterable[dg.AssetMaterialization]] = lambda key, loaded: ()
 
 
+@dataclass(frozen=True)
+class Pieces(Generic[Loaded]):
+    """What a run takes one by one, where that is not its partitions.
+
+    Attributes:
+        of: The pieces that a load, which is ready, makes of the run's partitions.
+        summed: How each of these partitions ended, by how the pieces did.
+        name: What an error calls a piece.
+    """
+
+    of: Callable[[Any, Sequence[str]], Sequence[str]]
+    summed: Callable[[Sequence[str], Sequence[Outcome[Any]]], Sequence[Outcome[Loaded]]]
+    name: str = "partition"
+
+
+EACH_PARTITION: Pieces[Any] = Pieces(lambda load, keys: keys, lambda keys, outcomes: outcomes)
+"""Each partition is a piece of its own."""
+
+
 def each_partition(
     context: dg.AssetExecutionContext,
-    loading: Callable[[], Load[Taken, Loaded]],
+    loading: Callable[[], Load[Any, Any]],
     report: Report[Loaded],
+    pieces: Pieces[Loaded] = EACH_PARTITION,
 ) -> Iterator[Told]:
     """Load the run's partitions one by one, each alone, and tell Dagster how they ended.
 
     What landed is materialized in any case. Our own errors hold a partition back; any other is a
     defect and ends the run. A step's second attempt leaves out what its first one was refused
     for good. ``loading`` may look up how they are loaded: what fails there concerns all of them.
+    With other ``pieces`` these are taken one by one, and their outcomes told as the partitions'.
 
     Raises:
         Failure: Partitions were held back, or something failed that concerns all of them.
         RetryRequested: The same, where another attempt may help and was not made.
     """
     keys = _asked_keys(context)
-    outcomes: list[Outcome[Loaded]] = []
+    refused: dict[str, OrchestrationError] = {}
+    taken: list[Outcome[Any]] = []
+
+    def ended() -> list[Outcome[Loaded]]:
+        before = [Outcome[Loaded](key, error=error) for key, error in refused.items()]
+        return [*before, *pieces.summed([key for key in keys if key not in refused], taken)]
+
     try:
         load = loading()
         load.ready()
-        refused = _refused_before(context)
-        outcomes += [Outcome(key, error=error) for key, error in refused.items()]
-        _load_all(context, load, [key for key in keys if key not in refused], outcomes)
+        refused |= _refused_before(context)
+        left = [key for key in keys if key not in refused]
+        _load_all(context, load, pieces, left, taken)
         results = report.checks()
     except OrchestrationError as error:
-        yield from _told(context, outcomes, report, by_hand=True)
+        yield from _told(context, ended(), report, by_hand=True)
         raise _failure_of_all(context, keys, error) from error
     except BaseException:
-        yield from _told(context, outcomes, report, by_hand=True)
+        yield from _told(context, ended(), report, by_hand=True)
         raise
-    yield from _settled(context, outcomes, report, results)
+    yield from _settled(context, ended(), report, results)
 
 
 def landed_before(context: dg.AssetExecutionContext, asset: dg.AssetKey) -> frozenset[str]:
@@ -180,17 +176,19 @@ def landed_before(context: dg.AssetExecutionContext, asset: dg.AssetKey) -> froz
 def _load_all(
     context: dg.AssetExecutionContext,
     load: Load[Taken, Loaded],
-    keys: Sequence[str],
+    pieces: Pieces[Any],
+    partitions: Sequence[str],
     outcomes: list[Outcome[Loaded]],
 ) -> None:
-    """Append to ``outcomes`` how each partition ended, so that a later defect does not hide it."""
-    started = time.monotonic()
+    """Append to ``outcomes`` how each piece ended, so that a later defect does not hide it."""
+    started, keys = time.monotonic(), pieces.of(load, partitions)
     with ThreadPoolExecutor(1, thread_name_prefix="take") as pool:
         ahead = [pool.submit(load.take, key) for key in keys[:1]]
         for done, key in enumerate(keys, start=1):
             taken = ahead.pop()
             ahead += [pool.submit(load.take, following) for following in keys[done : done + 1]]
-            outcome = _outcome(context.run.run_id, key, taken, load)
+            where = {pieces.name: key, "run": context.run.run_id, **load.where}
+            outcome = _outcome(key, taken, load, where)
             _let_go(outcome.error)
             outcomes.append(outcome)
             _log_progress(outcome, done, len(keys), time.monotonic() - started)
@@ -221,14 +219,13 @@ def _no_partition(asked: Sequence[str]) -> dg.Failure:
 
 
 def _outcome(
-    run_id: str, key: str, taken: Future[Taken], load: Load[Taken, Loaded]
+    key: str, taken: Future[Taken], load: Load[Taken, Loaded], where: Mapping[str, str]
 ) -> Outcome[Loaded]:
     try:
         return Outcome(key, _landed(key, taken.result, load, ATTEMPTS_AGAINST_OTHERS))
     except OrchestrationError as error:
-        return Outcome(key, error=error.within(partition=key, run=run_id, **load.where))
+        return Outcome(key, error=error.within(**where))
     except BaseException as defect:
-        where = {"partition": key, "run": run_id, **load.where}
         defect.add_note("where: " + ", ".join(f"{name}={value}" for name, value in where.items()))
         raise
 

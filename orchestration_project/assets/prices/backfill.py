@@ -1,0 +1,58 @@
+"""A backfill of the latest months of prices, launched from a job: one run, a request a symbol."""
+
+import dagster as dg
+from pydantic import Field
+
+from orchestration_project.assets.prices.catalogue import MONTHS
+from orchestration_project.assets.prices.daily import SPECS
+from orchestration_project.resources.backfills import (
+    LAUNCHED_BY,
+    active_backfill,
+    launched_by,
+    request_backfill,
+)
+from orchestration_project.resources.shown import told
+
+PRICES_BACKFILL_JOB = "prices_backfill"
+
+
+class PricesBackfill(dg.Config):
+    """Which months are backfilled."""
+
+    months: int | None = Field(
+        default=None, ge=1, description="So many latest months; without it, all there are."
+    )
+    dry_run: bool = Field(default=False, description="Say what would be asked for; launch nothing.")
+
+
+@dg.op(name="launch_prices_backfill", out=dg.Out(dg.Nothing))
+def launch_prices_backfill(context: dg.OpExecutionContext, config: PricesBackfill) -> None:
+    """Ask for a backfill of the latest months; symbols that are landed are not asked for again."""
+    keys = list(MONTHS.get_partition_keys())[-(config.months or 0) :]
+    context.add_output_metadata(
+        told(
+            {
+                "backfill": _launched(context, keys, dry_run=config.dry_run),
+                "first_month": keys[0],
+                "last_month": keys[-1],
+                "month_count": len(keys),
+            }
+        )
+    )
+
+
+def _launched(context: dg.OpExecutionContext, keys: list[str], *, dry_run: bool) -> str:
+    """Launch a backfill of the months, and return its id, or why there is none."""
+    running = active_backfill(context.instance, {LAUNCHED_BY: PRICES_BACKFILL_JOB})
+    if running is not None:
+        return f"none: {running}, of an earlier run of this job, is not over"
+    if dry_run:
+        return "none: dry run"
+    return request_backfill(
+        context.instance,
+        context.repository_def,
+        [spec.key for spec in SPECS],
+        keys,
+        tags=launched_by(PRICES_BACKFILL_JOB, context.run.tags),
+        title=f"Daily prices: {len(keys)} months",
+    )

@@ -1,0 +1,229 @@
+"""Daily prices: captured, checked and landed symbol by symbol, told of month by month."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import dagster as dg
+import polars as pl
+from pydantic import Field
+
+from orchestration_project.assets.prices.catalogue import (
+    CAPTURE,
+    DAILY,
+    MONTHS,
+    QUOTES,
+    SYMBOL_MONTHS,
+    asset_spec,
+    table_spec,
+)
+from orchestration_project.assets.prices.months import MonthNews, by_month
+from orchestration_project.contracts import OFFENDERS_KEPT
+from orchestration_project.domains.operations.presets import Taker
+from orchestration_project.domains.prices.audits import (
+    AUDITS,
+    WARNINGS,
+    Limits,
+    Verdict,
+    verdicts,
+)
+from orchestration_project.domains.prices.days import VALUES
+from orchestration_project.partitions import Pieces, Report, Told, each_partition
+from orchestration_project.resources.clock import Clock
+from orchestration_project.resources.presets import OfRun, Presets
+from orchestration_project.resources.prices import PriceSource
+from orchestration_project.resources.prices.load import PriceLoad
+from orchestration_project.resources.prices.universe import wanted_symbols
+from orchestration_project.resources.shown import column_schema, table_of
+from orchestration_project.resources.warehouse import Warehouse
+from orchestration_project.settings import Settings
+from orchestration_project.tables.prices import prices_daily, prices_symbol_months
+from orchestration_project.tables.spine import captures
+
+LOAD_OP = "prices_daily_load"
+SHOWN_OF_A_FAILURE = ("partition_key", "expected", "found", "offenders", "group_id")
+OPEN_SHOWN = 50
+"""Symbols that are not landed, in the metadata of a month: an event stays below 100 KB."""
+
+SEVERITY = dict.fromkeys(AUDITS, dg.AssetCheckSeverity.ERROR) | dict.fromkeys(
+    WARNINGS, dg.AssetCheckSeverity.WARN
+)
+SPECS = [
+    asset_spec(
+        CAPTURE,
+        "One object per answer of a source of prices, its bytes unchanged, and one row per fetch "
+        "in `captures`; an answer serves all months that were asked for.",
+        column_schema(captures.columns),
+        {"http", "bronze"},
+        QUOTES,
+    ),
+    table_spec(
+        DAILY,
+        prices_daily,
+        "silver",
+        CAPTURE,
+        QUOTES,
+        made_of={
+            "symbol": [(CAPTURE, "partition_key")],
+            "source": [(CAPTURE, "source")],
+            **{name: [(QUOTES, name)] for name in VALUES},
+        },
+    ),
+    asset_spec(
+        SYMBOL_MONTHS,
+        str(prices_symbol_months.comment),
+        column_schema(prices_symbol_months.columns),
+        {"state"},
+        DAILY,
+        **{"dagster/table_name": prices_symbol_months.name},
+    ),
+]
+
+
+class PricesLoad(dg.Config):
+    """How a run loads its months."""
+
+    full: bool | None = Field(
+        default=None,
+        description="Ask also for what is landed, and for what waits or was refused; without it, "
+        "as the applied preset says, else false.",
+    )
+    force: bool = Field(
+        default=False, description="Replace symbols that were landed from another source."
+    )
+    max_reject_ratio: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="Rejected share of days (0-1) above which a symbol is held back; without it, "
+        "as the applied preset says, else PRICES_MAX_REJECT_RATIO.",
+    )
+
+
+PRICES_LOADING = Taker(
+    job="prices_daily",
+    op=LOAD_OP,
+    model=PricesLoad,
+    fields={
+        "full": lambda _: False,
+        "max_reject_ratio": lambda settings: settings.prices_max_reject_ratio,
+    },
+)
+
+
+@dg.multi_asset(
+    name=LOAD_OP,
+    specs=SPECS,
+    check_specs=[
+        dg.AssetCheckSpec(name, asset=DAILY, description=claim)
+        for name, claim in (AUDITS | WARNINGS).items()
+    ],
+    partitions_def=MONTHS,
+    backfill_policy=dg.BackfillPolicy.single_run(),
+)
+def daily(
+    context: dg.AssetExecutionContext,
+    config: PricesLoad,
+    clock: dg.ResourceParam[Clock],
+    prices: dg.ResourceParam[PriceSource],
+    prices_second: dg.ResourceParam[PriceSource],
+    settings: dg.ResourceParam[Settings],
+    warehouse: dg.ResourceParam[Warehouse],
+) -> Iterator[Told]:
+    """Load every wanted symbol for the months of the run, each symbol alone."""
+    of_run = OfRun(context.instance, context.run.run_id, settings, Presets(warehouse, clock))
+
+    def opened() -> PriceLoad:
+        values = of_run.values(PRICES_LOADING, config)
+        return PriceLoad(
+            prices,
+            warehouse,
+            clock,
+            symbols=partial(wanted_symbols, settings, warehouse),
+            run_id=context.run.run_id,
+            limits=limits_of(settings, values["max_reject_ratio"]),
+            second=prices_second if settings.prices_second_source else None,
+            full=values["full"],
+            force=config.force,
+        )
+
+    report = Report[MonthNews](
+        lambda news: _told(news, prices), checks=lambda: _check_results(warehouse)
+    )
+    pieces = Pieces(PriceLoad.pieces, by_month, "symbol")
+    yield from each_partition(context, opened, report, pieces)
+
+
+def limits_of(settings: Settings, max_reject_ratio: float) -> Limits:
+    """Return when to hold back and when to warn."""
+    return Limits(
+        max_reject_ratio=max_reject_ratio,
+        jump_ratio=settings.prices_jump_ratio,
+        stale_sessions=settings.prices_stale_sessions,
+        disagreement_ratio=settings.prices_disagreement_ratio,
+    )
+
+
+def _told(news: MonthNews, source: PriceSource) -> Mapping[dg.AssetKey, Mapping[str, Any]]:
+    """Return what the load of a month says about each asset."""
+    states = {f"symbols_{state}": count for state, count in news.states.items()}
+    left = {} if source.quota_left is None else {"quota_left": source.quota_left}
+    open_symbols = {"open_symbols": _open(news)} if news.open else {}
+    return {
+        CAPTURE: {
+            "source": source.name,
+            "captures_of_the_run": news.capture_count,
+            "bytes_of_the_run": news.byte_count,
+            **left,
+        },
+        DAILY: {
+            "source": source.name,
+            "dagster/row_count": news.row_count,
+            "rows_written": news.written_count,
+            "rows_replaced": news.replaced_count,
+            "symbols_unchanged": news.unchanged_count,
+            "rejects_of_the_run": news.reject_count,
+            **states,
+            **open_symbols,
+        },
+        SYMBOL_MONTHS: {"dagster/row_count": sum(news.states.values()), **states},
+    }
+
+
+def _open(news: MonthNews) -> dg.TableMetadataValue:
+    rows = [
+        {
+            "symbol": row.symbol,
+            "state": row.state,
+            "reason": row.reason,
+            "since": row.changed_at,
+            "resumes_at": row.resumes_at,
+        }
+        for row in news.open[:OPEN_SHOWN]
+    ]
+    return table_of(pl.DataFrame(rows, infer_schema_length=None))
+
+
+def _check_results(warehouse: Warehouse) -> Sequence[dg.AssetCheckResult]:
+    """Say of each audit how the latest delivery of every symbol did in it."""
+    return [_check_result(verdict) for verdict in verdicts(warehouse.latest_audits(prices_daily))]
+
+
+def _check_result(verdict: Verdict) -> dg.AssetCheckResult:
+    failures = [
+        dg.TableRecord({name: str(failure[name]) for name in SHOWN_OF_A_FAILURE})
+        for failure in verdict.failed[:OFFENDERS_KEPT]
+    ]
+    shown = {"failures": dg.MetadataValue.table(failures)} if failures else {}
+    return dg.AssetCheckResult(
+        asset_key=DAILY,
+        check_name=verdict.audit,
+        passed=not verdict.failed,
+        severity=SEVERITY[verdict.audit],
+        metadata={
+            "symbols_passed": verdict.passed_count,
+            "symbols_not_applicable": verdict.not_applicable_count,
+            "symbols_failed": len(verdict.failed),
+            **shown,
+        },
+    )

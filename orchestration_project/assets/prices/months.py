@@ -1,0 +1,115 @@
+"""How the months of a run ended, from how its symbols did."""
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+
+from orchestration_project.domains.prices.states import LANDED, STATES, SymbolMonth
+from orchestration_project.errors import (
+    ContractError,
+    OrchestrationError,
+    SourceError,
+    TransientError,
+)
+from orchestration_project.partitions import Outcome
+from orchestration_project.resources.prices.load import LoadedPrices
+
+SYMBOLS_NAMED = 10
+"""In an error; the table `prices_symbol_months` has all."""
+
+
+_Row = tuple[LoadedPrices, SymbolMonth]
+
+
+@dataclass(frozen=True)
+class MonthNews:
+    """What a run did for one month.
+
+    ``states`` and ``unchanged_count`` count symbols; ``open`` are those that are not landed. The
+    figures of fetches are those of the whole run: a request serves all of its months.
+    """
+
+    month: date
+    row_count: int
+    states: Mapping[str, int]
+    unchanged_count: int
+    written_count: int
+    replaced_count: int
+    reject_count: int
+    open: Sequence[SymbolMonth]
+    capture_count: int
+    byte_count: int
+
+    def __str__(self) -> str:
+        return ", ".join(f"{count} symbols {state}" for state, count in self.states.items())
+
+
+def by_month(
+    keys: Sequence[str], outcomes: Sequence[Outcome[LoadedPrices]]
+) -> list[Outcome[MonthNews]]:
+    """Return how each month ended.
+
+    It is loaded where a symbol was, and held back where one failed: it can be both. What only
+    waits for tomorrow's quota is no failure; that no symbol at all is to be had is one.
+    """
+    loaded = [each.loaded for each in outcomes if each.loaded is not None]
+    error, rows = _error_of(outcomes, loaded), _rows_by_month(loaded)
+    return [
+        Outcome(key, _news(month, rows[month]), error)
+        for key, month in ((key, date.fromisoformat(key)) for key in keys)
+        if outcomes
+    ]
+
+
+def _rows_by_month(loaded: Sequence[LoadedPrices]) -> dict[date, list[_Row]]:
+    found: dict[date, list[_Row]] = defaultdict(list)
+    for each in loaded:
+        for row in each.months:
+            found[row.month_start].append((each, row))
+    return found
+
+
+def _news(month: date, rows: Sequence[_Row]) -> MonthNews | None:
+    if not rows:
+        return None
+    states = Counter(row.state for _, row in rows)
+    landed = [each.landed for each, _ in rows if each.landed is not None]
+    changes = [each.change for each in landed if each.change is not None]
+    figures = [each.figures for each, _ in rows if each.figures is not None]
+    return MonthNews(
+        month=month,
+        row_count=sum(row.row_count for _, row in rows),
+        states={state: states[state] for state in STATES},
+        unchanged_count=sum(each.landed is None and each.standing == LANDED for each, _ in rows),
+        written_count=sum(change.written.get(month, 0) for change in changes),
+        replaced_count=sum(change.replaced.get(month, 0) for change in changes),
+        reject_count=sum(each.rejects for each in figures),
+        open=[row for _, row in rows if row.state != "landed"],
+        capture_count=sum(each.captures for each in figures),
+        byte_count=sum(each.bytes for each in figures),
+    )
+
+
+def _error_of(
+    outcomes: Sequence[Outcome[LoadedPrices]], loaded: Sequence[LoadedPrices]
+) -> OrchestrationError | None:
+    failed = {each.partition_key: each.error for each in outcomes if each.error is not None}
+    if failed:
+        named = list(failed)[:SYMBOLS_NAMED]
+        more = f" and {len(failed) - len(named)} more" if len(failed) > len(named) else ""
+        what = f"{len(failed)} of {len(outcomes)} symbols failed: {', '.join(named)}{more}"
+        found = "\n".join(str(failed[symbol]) for symbol in named)
+        transient = [each for each in failed.values() if isinstance(each, TransientError)]
+        if transient:
+            wait = max(each.retry_in_seconds for each in transient)
+            return TransientError(what, found=found, retry_in_seconds=wait)
+        return ContractError(what, found=found)
+    refused = [each for each in loaded if each.standing.state == "refused"]
+    if refused and len(refused) == len(loaded):
+        return SourceError(
+            f"the source has none of {len(loaded)} symbols",
+            found=str(refused[0].standing.reason),
+            remedy="see the table prices_symbol_months for what it says of each",
+        )
+    return None

@@ -1,0 +1,63 @@
+"""How the assets of saas look in the catalogue."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import dagster as dg
+from sqlalchemy import Table
+
+GROUP = "saas"
+OWNERS = ["team:operations"]
+RULES, TRIAL, STATES, OUTBOX, AUDIT_LOG, DEAD_LETTERS, DRIFT = (
+    dg.AssetKey([GROUP, noun])
+    for noun in (
+        *("routing_rules", "rule_trial", "source_states", "outbox"),
+        *("audit_log", "dead_letters", "drift"),
+    )
+)
+
+
+def table_spec(key: dg.AssetKey, rows: Table, *deps: dg.AssetKey) -> dg.AssetSpec:
+    """Return the asset that is this table; only a table of the domain is named as one."""
+    is_own = rows.name == "_".join(key.path)
+    columns = [
+        dg.TableColumn(
+            column.name,
+            type=str(column.type),
+            description=column.comment,
+            constraints=dg.TableColumnConstraints(nullable=bool(column.nullable)),
+        )
+        for column in rows.columns
+    ]
+    metadata: dict[str, Any] = {"dagster/column_schema": dg.TableSchema(columns=columns)}
+    if is_own:
+        metadata["dagster/table_name"] = rows.name
+    return _spec(key, str(rows.comment), {"ledger"}, metadata, deps)
+
+
+def report_spec(
+    key: dg.AssetKey, description: str, columns: Mapping[str, str], *deps: dg.AssetKey
+) -> dg.AssetSpec:
+    """Return an asset that is no table: a job looks, and shows what it found in the metadata."""
+    shown = [dg.TableColumn(name, description=comment) for name, comment in columns.items()]
+    metadata = {"dagster/column_schema": dg.TableSchema(columns=shown)}
+    return _spec(key, description, {"report"}, metadata, deps)
+
+
+def _spec(
+    key: dg.AssetKey,
+    description: str,
+    kinds: set[str],
+    metadata: Mapping[str, Any],
+    deps: Iterable[dg.AssetKey],
+) -> dg.AssetSpec:
+    return dg.AssetSpec(
+        key,
+        deps=list(deps),
+        description=description,
+        group_name=GROUP,
+        owners=OWNERS,
+        kinds=kinds,
+        tags={"domain": GROUP},
+        metadata=metadata,
+    )

@@ -1,0 +1,150 @@
+"""Tasks and issues, brought into agreement: a whole look, or what one webhook tells of."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import dagster as dg
+import polars as pl
+
+from orchestration_project.assets.saas.catalogue import (
+    AUDIT_LOG,
+    OUTBOX,
+    RULES,
+    STATES,
+    table_spec,
+)
+from orchestration_project.errors import OrchestrationError
+from orchestration_project.resources.clock import Clock
+from orchestration_project.resources.inbox.work import DELIVERY_TAG, SOURCE_TAG, Work
+from orchestration_project.resources.saas.reconciling import Reconciler
+from orchestration_project.resources.saas.runs import Done, follow_delivery, look_through
+from orchestration_project.resources.saas.standing import (
+    LONGEST_WAIT,
+    MANY_REFUSED_SHARE,
+    MANY_UNMATCHED_SHARE,
+    Standing,
+    standing,
+)
+from orchestration_project.resources.saas.systems import SourceSystem, TargetSystem
+from orchestration_project.resources.shown import table_of, told
+from orchestration_project.resources.warehouse import Warehouse
+from orchestration_project.tables.saas import saas_audit_log, saas_source_states
+from orchestration_project.tables.spine import outbox
+
+ROUTED, ASSIGNED = "are_matched_by_rules", "have_known_assignees"
+IN_TIME, ACCEPTED = "is_done_in_time", "has_few_dead_letters"
+
+
+@dg.multi_asset(
+    name="reconcile_saas",
+    specs=[
+        table_spec(STATES, saas_source_states, RULES),
+        table_spec(OUTBOX, outbox, STATES),
+        table_spec(AUDIT_LOG, saas_audit_log, OUTBOX),
+    ],
+    check_specs=[
+        dg.AssetCheckSpec(
+            ROUTED,
+            asset=STATES,
+            description=f"Rules match {1 - MANY_UNMATCHED_SHARE:.0%} of the tasks or more.",
+        ),
+        dg.AssetCheckSpec(
+            ASSIGNED,
+            asset=STATES,
+            description="Each assignee is exactly one user of the target.",
+        ),
+        dg.AssetCheckSpec(
+            IN_TIME, asset=OUTBOX, description=f"Nothing waits for longer than {LONGEST_WAIT}."
+        ),
+        dg.AssetCheckSpec(
+            ACCEPTED,
+            asset=OUTBOX,
+            description=f"At most {MANY_REFUSED_SHARE:.0%} of the tasks have a dead letter.",
+        ),
+    ],
+)
+def reconcile(
+    context: dg.AssetExecutionContext,
+    clock: dg.ResourceParam[Clock],
+    jira: dg.ResourceParam[TargetSystem],
+    peopleforce: dg.ResourceParam[SourceSystem],
+    warehouse: dg.ResourceParam[Warehouse],
+) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
+    """Look at what changed, plan what follows from it, and do what is due."""
+    reconciler = Reconciler(warehouse, clock, peopleforce, jira, run_id=context.run.run_id)
+    tags = context.run.tags
+    if SOURCE_TAG in tags:
+        content = Work(warehouse, clock).content(tags[SOURCE_TAG], tags[DELIVERY_TAG])
+        done = follow_delivery(reconciler, content)
+    else:
+        done = look_through(reconciler, warehouse, clock)
+    found = standing(warehouse, peopleforce.system, reconciler.pair)
+    yield from _results(done, found)
+    yield from _checks(found, clock)
+    if done.problem is not None:
+        raise failure_of(done.problem)
+
+
+def failure_of(problem: OrchestrationError) -> dg.Failure:
+    """Return what ends a run that did not come to its end; the next one goes on."""
+    return dg.Failure(str(problem), allow_retries=False)
+
+
+def _results(done: Done, found: Standing) -> Iterator[dg.MaterializeResult[Any]]:
+    yield dg.MaterializeResult(
+        asset_key=STATES,
+        metadata={
+            **told(done.counts),
+            "tasks": found.task_count,
+            "issues": found.linked_count,
+            "by_rule_says": _table(found.by_action, "tasks"),
+        },
+    )
+    yield dg.MaterializeResult(
+        asset_key=OUTBOX,
+        metadata={
+            "intentions": _table(found.outcomes, "intentions"),
+            "dead_letters": found.refused_count,
+            "refused": table_of(found.refused.drop("payload")),
+        },
+    )
+    yield dg.MaterializeResult(asset_key=AUDIT_LOG, metadata={"latest": table_of(found.audit)})
+
+
+def _table(counts: Mapping[str, int], name: str) -> dg.TableMetadataValue:
+    rows = {"state": list(counts), name: list(counts.values())}
+    return table_of(pl.DataFrame(rows, {"state": pl.String(), name: pl.Int64()}))
+
+
+def _checks(found: Standing, clock: Clock) -> Iterator[dg.AssetCheckResult]:
+    yield dg.AssetCheckResult(
+        asset_key=STATES,
+        check_name=ROUTED,
+        passed=found.unmatched_share <= MANY_UNMATCHED_SHARE,
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata={"unmatched_share": found.unmatched_share, **found.by_action},
+    )
+    yield dg.AssetCheckResult(
+        asset_key=STATES,
+        check_name=ASSIGNED,
+        passed=not found.unresolved,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=", ".join(found.unresolved)[:500],
+        metadata={"unresolved": len(found.unresolved), "tasks": sum(found.unresolved.values())},
+    )
+    waits = clock.now() - found.oldest_waiting_at if found.oldest_waiting_at else None
+    yield dg.AssetCheckResult(
+        asset_key=OUTBOX,
+        check_name=IN_TIME,
+        passed=waits is None or waits <= LONGEST_WAIT,
+        severity=dg.AssetCheckSeverity.ERROR,
+        description=found.waiting_reason,
+        metadata={"oldest_waits_seconds": waits.total_seconds() if waits else 0.0},
+    )
+    yield dg.AssetCheckResult(
+        asset_key=OUTBOX,
+        check_name=ACCEPTED,
+        passed=found.refused_share <= MANY_REFUSED_SHARE,
+        severity=dg.AssetCheckSeverity.ERROR,
+        metadata={"refused_share": found.refused_share, "refused": found.refused_count},
+    )

@@ -1,0 +1,52 @@
+"""Dead letters, listed and tried anew."""
+
+from typing import Any
+
+import dagster as dg
+from pydantic import Field
+
+from orchestration_project.assets.saas.catalogue import DEAD_LETTERS, OUTBOX, table_spec
+from orchestration_project.assets.saas.reconcile import failure_of
+from orchestration_project.resources.clock import Clock
+from orchestration_project.resources.saas.reconciling import Reconciler
+from orchestration_project.resources.saas.standing import standing
+from orchestration_project.resources.saas.systems import SourceSystem, TargetSystem
+from orchestration_project.resources.shown import table_of, told
+from orchestration_project.resources.warehouse import Warehouse
+from orchestration_project.tables.saas import saas_dead_letters
+
+
+class Replay(dg.Config):
+    """Which dead letters are tried anew."""
+
+    entity_ids: list[str] = Field(
+        default=[], description="Those of these tasks, by their id; without any, all."
+    )
+
+
+@dg.multi_asset(
+    name="replay_dead_letters", specs=[table_spec(DEAD_LETTERS, saas_dead_letters, OUTBOX)]
+)
+def replay(
+    context: dg.AssetExecutionContext,
+    config: Replay,
+    clock: dg.ResourceParam[Clock],
+    jira: dg.ResourceParam[TargetSystem],
+    peopleforce: dg.ResourceParam[SourceSystem],
+    warehouse: dg.ResourceParam[Warehouse],
+) -> dg.MaterializeResult[Any]:
+    """Plan for refused tasks once more, by the rules in effect now, and do it."""
+    reconciler = Reconciler(warehouse, clock, peopleforce, jira, run_id=context.run.run_id)
+    chosen = [reconciler.entity(each) for each in config.entity_ids] or None
+    planned = reconciler.retry_refused(chosen)
+    applied = reconciler.apply(planned.entities)
+    if applied.problem is not None:
+        raise failure_of(applied.problem)
+    found = standing(warehouse, peopleforce.system, reconciler.pair)
+    return dg.MaterializeResult(
+        asset_key=DEAD_LETTERS,
+        metadata={
+            **told({**planned.actions, **applied.outcomes, "still_refused": found.refused_count}),
+            "refused": table_of(found.refused.drop("payload")),
+        },
+    )

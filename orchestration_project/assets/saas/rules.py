@@ -1,0 +1,108 @@
+"""Rules, tried on what is recorded, and put into effect."""
+
+from typing import Any
+
+import dagster as dg
+import polars as pl
+from pydantic import Field
+
+from orchestration_project.assets.saas.catalogue import (
+    RULES,
+    TRIAL,
+    report_spec,
+    table_spec,
+)
+from orchestration_project.domains.saas.dry_run import DryRun
+from orchestration_project.domains.saas.rules import read_rules
+from orchestration_project.resources.clock import Clock
+from orchestration_project.resources.saas.rules import edit, tried
+from orchestration_project.resources.saas.systems import TargetSystem
+from orchestration_project.resources.shown import table_of, told
+from orchestration_project.resources.warehouse import Warehouse
+from orchestration_project.tables.saas import saas_routing_rules
+
+COLUMNS = {
+    "entity_id": "The source's id of the task",
+    "title": "Its title",
+    "field": "What of its treatment or its issue would differ",
+    "before": "By the rules in effect",
+    "after": "By those that are tried",
+}
+
+
+class Trial(dg.Config):
+    """Rules that are tried."""
+
+    rules: list[dict[str, Any]] = Field(
+        description="All rules that would be in effect, as docs/saas.md describes them."
+    )
+
+
+class Edit(Trial):
+    """Rules that are put into effect, and how often both systems are looked through."""
+
+    rules: list[dict[str, Any]] = Field(
+        description="All rules that are to be in effect: one that is left out ends."
+    )
+    who: str | None = Field(
+        default=None, description="Who edits them; the run's tag user goes before it."
+    )
+
+
+@dg.multi_asset(
+    name="try_saas_rules",
+    specs=[
+        report_spec(TRIAL, "One row per difference that edited rules would make.", COLUMNS, RULES)
+    ],
+)
+def try_rules(
+    config: Trial,
+    jira: dg.ResourceParam[TargetSystem],
+    warehouse: dg.ResourceParam[Warehouse],
+) -> dg.MaterializeResult[Any]:
+    """Try rules on the tasks as they were last seen, and at the target; nothing is written."""
+    trial = tried(warehouse, jira, read_rules(config.rules))
+    return dg.MaterializeResult(
+        asset_key=TRIAL,
+        metadata={
+            **_told(trial.run),
+            "refused_by_target": "; ".join(trial.problems),
+            "not_known": "; ".join(trial.doubts),
+        },
+    )
+
+
+@dg.multi_asset(name="edit_saas_rules", specs=[table_spec(RULES, saas_routing_rules)])
+def edit_rules(
+    context: dg.AssetExecutionContext,
+    config: Edit,
+    clock: dg.ResourceParam[Clock],
+    jira: dg.ResourceParam[TargetSystem],
+    warehouse: dg.ResourceParam[Warehouse],
+) -> dg.MaterializeResult[Any]:
+    """Put rules into effect, unless the target proves them wrong; tasks follow at the next look."""
+    rules = read_rules(config.rules)
+    trial = tried(warehouse, jira, rules)
+    who = context.run.tags.get("user") or config.who or "unknown"
+    edited = edit(warehouse, rules, trial, by=who, at=clock.now(), run_id=context.run.run_id)
+    return dg.MaterializeResult(
+        asset_key=RULES,
+        metadata={
+            **_told(trial.run),
+            "added": ", ".join(edited.added),
+            "changed": ", ".join(edited.changed),
+            "ended": ", ".join(edited.ended),
+            "not_known": "; ".join(trial.doubts),
+        },
+    )
+
+
+def _told(run: DryRun) -> dict[str, Any]:
+    rows = [[getattr(each, name) for name in COLUMNS] for each in run.differences]
+    schema = dict.fromkeys(COLUMNS, pl.String())
+    counts = {f"tasks_of_{name or 'no_rule'}": number for name, number in run.by_rule.items()}
+    return {
+        **told({"tasks": run.task_count, "tasks_that_differ": run.changed_count, **counts}),
+        "tasks_refused": len(run.refused),
+        "differences": table_of(pl.DataFrame(rows, schema, orient="row")),
+    }

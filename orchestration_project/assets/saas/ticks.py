@@ -1,0 +1,51 @@
+"""How often both systems are looked through, said by a person."""
+
+from datetime import timedelta
+
+import dagster as dg
+from pydantic import Field
+
+from orchestration_project.resources.clock import Clock
+from orchestration_project.resources.saas.ticks import PEOPLEFORCE_JIRA, Ticks
+from orchestration_project.resources.warehouse import Warehouse
+
+SET_TICK_JOB = "saas_set_tick"
+
+
+class SetTick(dg.Config):
+    """What is changed; what is left out stays."""
+
+    interval_seconds: int | None = Field(
+        default=None, ge=15, description="Seconds from one look to the next."
+    )
+    is_paused: bool | None = Field(
+        default=None, description="Whether only a manual trigger starts a look."
+    )
+    trigger: bool = Field(default=False, description="Ask for a look now, also while paused.")
+
+
+@dg.op(name="set_tick", out=dg.Out(dg.Nothing))
+def set_tick(
+    context: dg.OpExecutionContext,
+    config: SetTick,
+    clock: dg.ResourceParam[Clock],
+    warehouse: dg.ResourceParam[Warehouse],
+) -> None:
+    """Change the tick, and show it as it is then."""
+    ticks = Ticks(warehouse, PEOPLEFORCE_JIRA)
+    seconds = config.interval_seconds
+    ticks.change(
+        interval=timedelta(seconds=seconds) if seconds else None, is_paused=config.is_paused
+    )
+    if config.trigger:
+        ticks.trigger(clock.now())
+    tick = ticks.tick()
+    context.add_output_metadata(
+        {
+            "interval_seconds": int(tick.interval.total_seconds()),
+            "is_paused": tick.is_paused,
+            "triggered_at": str(tick.triggered_at or ""),
+            "started_at": str(tick.started_at or ""),
+            "synced_at": str(tick.synced_at or ""),
+        }
+    )

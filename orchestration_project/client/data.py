@@ -1,0 +1,127 @@
+"""Tables, captured bytes and evidence: read, downloaded, cleaned up."""
+
+import hashlib
+import io
+from collections.abc import Iterator, Sequence
+from datetime import date, datetime
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from orchestration_project.client.asking import Asking, new_key, quoted
+from orchestration_project.domains.api.artifacts import (
+    Archive,
+    Archives,
+    Artifacts,
+    Capture,
+    Export,
+)
+from orchestration_project.domains.api.data import Described, Page, Tables
+from orchestration_project.domains.api.runs import Launched
+
+PAGE_ROWS = 1000
+
+
+class DataMethods(Asking):
+    """The part of the client that is about what landed."""
+
+    def tables(self) -> list[Described]:
+        """Return the tables and views that can be read."""
+        return self._get("/tables", Tables).tables
+
+    def rows(
+        self,
+        table: str,
+        *,
+        columns: Sequence[str] = (),
+        where: Sequence[str] = (),
+        as_of: datetime | None = None,
+    ) -> Iterator[dict[str, Any]]:
+        """Yield rows of a table or view in the order of its key, as many pages as are asked for."""
+        path, query = f"/tables/{quoted(table)}", _of_rows(columns, where, as_of)
+        for page in self._pages(path, Page, **query, limit=PAGE_ROWS):
+            yield from page.rows
+
+    def frame(
+        self,
+        table: str,
+        *,
+        columns: Sequence[str] = (),
+        where: Sequence[str] = (),
+        as_of: datetime | None = None,
+    ) -> pl.DataFrame:
+        """Return the rows of a table or view with their types."""
+        query = _of_rows(columns, where, as_of) | {"format": "parquet"}
+        answer = self._transport.ask("GET", f"/tables/{quoted(table)}", query=query)
+        return pl.read_parquet(io.BytesIO(answer.content))
+
+    def trade_activity(
+        self, week_ending: date, tier: str, *, symbol: str | None = None
+    ) -> Iterator[dict[str, Any]]:
+        """Yield the trading of the week that ends on a Friday, by symbol and venue or firm."""
+        query = {"week_ending": week_ending.isoformat(), "tier": tier, "symbol": symbol}
+        for page in self._pages("/finra/trade-activity", Page, **query, limit=PAGE_ROWS):
+            yield from page.rows
+
+    def artifacts(self, *, where: Sequence[str] = (), limit: int = 50) -> list[Capture]:
+        """Return what was captured, the latest first."""
+        return self._get("/artifacts", Artifacts, where=list(where), limit=limit).captures
+
+    def download(self, artifact: str, to: Path) -> str:
+        """Write captured bytes to a file, and return their SHA-256.
+
+        Raises:
+            ValueError: The bytes that came are not those that the gateway named.
+        """
+        answer = self._transport.ask("GET", f"/artifacts/{quoted(artifact)}")
+        found = hashlib.sha256(answer.content).hexdigest()
+        if answer.headers["etag"] != f'"{found}"':
+            raise ValueError(f"the bytes of {artifact} changed on their way: SHA-256 {found}")
+        to.write_bytes(answer.content)
+        return found
+
+    def clean_up(self, *, dry_run: bool = True, only_database: bool = False) -> Launched:
+        """Find the artifacts that may go, and delete them unless it is a dry run."""
+        body = {"dry_run": dry_run, "only_database": only_database}
+        return self._post("/artifacts/cleanup", body, Launched, key=new_key())
+
+    def export_evidence(
+        self,
+        *,
+        run_id: str | None = None,
+        session: str | None = None,
+        partition: str | None = None,
+        at: datetime | None = None,
+        include_bytes: bool = False,
+    ) -> Export:
+        """Write an archive about a run, a session, or a partition as it was known ``at`` a time.
+
+        Once its run has succeeded, `download_archive` gets the file that it names.
+        """
+        body = {
+            "run_id": run_id,
+            "session": session,
+            "partition": partition,
+            "at": at.isoformat() if at else None,
+            "include_bytes": include_bytes,
+        }
+        return self._post("/evidence", body, Export, key=new_key())
+
+    def archives(self) -> list[Archive]:
+        """Return the archives of evidence that there are."""
+        return self._get("/evidence", Archives).archives
+
+    def download_archive(self, file: str, to: Path) -> None:
+        """Write an archive to a file; `evidence verify` looks whether it is whole."""
+        to.write_bytes(self._transport.ask("GET", f"/evidence/{quoted(file)}").content)
+
+
+def _of_rows(
+    columns: Sequence[str], where: Sequence[str], as_of: datetime | None
+) -> dict[str, Any]:
+    return {
+        "columns": ",".join(columns) or None,
+        "where": list(where),
+        "as_of": as_of.isoformat() if as_of else None,
+    }

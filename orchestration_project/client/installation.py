@@ -1,0 +1,65 @@
+"""The installation: presets, schedules and sensors, and how it stands."""
+
+from datetime import datetime
+from typing import Literal
+
+from orchestration_project.client.asking import Asking, new_key, quoted
+from orchestration_project.domains.api.automation import Automation, Automations, Switched
+from orchestration_project.domains.api.operations import (
+    Config,
+    ControlTower,
+    Readiness,
+    Sessions,
+)
+from orchestration_project.domains.api.presets import Preset, PresetList, Preview
+from orchestration_project.domains.api.runs import Launched
+
+Kind = Literal["schedule", "sensor"]
+
+
+class InstallationMethods(Asking):
+    """The part of the client that is about the installation itself."""
+
+    def presets(self) -> list[Preset]:
+        """Return the presets that there are, and which is in force."""
+        return self._get("/presets", PresetList).presets
+
+    def preview_preset(self, name: str) -> Preview:
+        """Return what a preset would change."""
+        return self._get(f"/presets/{quoted(name)}", Preview)
+
+    def apply_preset(self, name: str, *, why: str) -> Launched:
+        """Apply a preset to later runs of its job."""
+        return self._post(f"/presets/{quoted(name)}/apply", {"why": why}, Launched, key=new_key())
+
+    def automations(self, kind: Kind, *, ticks: int = 5) -> list[Automation]:
+        """Return the schedules or sensors, with so many last ticks of each."""
+        return self._get(f"/{kind}s", Automations, ticks=ticks).automations
+
+    def switch(self, kind: Kind, name: str, *, on: bool) -> Switched:
+        """Switch a schedule or sensor on or off."""
+        return self._post(f"/{kind}s/{quoted(name)}/{'start' if on else 'stop'}", {}, Switched)
+
+    def readiness(self) -> Readiness:
+        """Return what was last found of all that work depends on."""
+        return self._get("/readiness", Readiness)
+
+    def config(self) -> Config:
+        """Return the configuration in effect, without secrets."""
+        return self._get("/config", Config)
+
+    def sessions(
+        self,
+        *,
+        since: datetime | None = None,
+        domain: str | None = None,
+        state: str | None = None,
+        limit: int = 50,
+    ) -> Sessions:
+        """Return what was started together, and what came of it."""
+        query = {"since": since.isoformat() if since else None, "domain": domain, "state": state}
+        return self._get("/sessions", Sessions, **query, limit=limit)
+
+    def control_tower(self) -> ControlTower:
+        """Return how domains and assets stand."""
+        return self._get("/control-tower", ControlTower)

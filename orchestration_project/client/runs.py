@@ -1,0 +1,242 @@
+"""Runs, backfills and pipelines: launched, followed, tried again, ended."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import date, datetime
+from typing import Any, Literal
+
+import httpx
+
+from orchestration_project.client.asking import Asking, new_key, quoted
+from orchestration_project.client.progress import Progress
+from orchestration_project.client.transport import ATTEMPTS, RunFailedError
+from orchestration_project.domains.api.backfills import Asked, Backfill
+from orchestration_project.domains.api.pipelines import (
+    Declared,
+    Executed,
+    Execution,
+    Executions,
+    ExecutionStatus,
+    Pipelines,
+    State,
+)
+from orchestration_project.domains.api.runs import (
+    Ending,
+    Event,
+    Events,
+    Launched,
+    Run,
+    Runs,
+    RunStatus,
+)
+
+
+class RunMethods(Asking):
+    """The part of the client that is about what runs."""
+
+    def launch(
+        self,
+        job: str,
+        *,
+        partition: str | None = None,
+        preset: str | None = None,
+        config: Mapping[str, Any] | None = None,
+        tags: Mapping[str, str] | None = None,
+        force: bool = False,
+        idempotency_key: str | None = None,
+    ) -> Launched:
+        """Launch a job or partition; without a key of the caller's, once for each call."""
+        body = {
+            "job": job,
+            "partition": partition,
+            "preset": preset,
+            "config": config,
+            "tags": dict(tags or {}),
+            "force": force,
+        }
+        return self._post("/runs", body, Launched, key=idempotency_key or new_key())
+
+    def run_and_wait(
+        self,
+        job: str,
+        *,
+        partition: str | None = None,
+        preset: str | None = None,
+        config: Mapping[str, Any] | None = None,
+        progress: bool = False,
+        check: bool = True,
+    ) -> RunStatus:
+        """Launch a job or partition, and wait until it has ended.
+
+        Args:
+            job: The job.
+            partition: The key of a partition of it.
+            preset: A preset whose config the run gets.
+            config: A config of its own.
+            progress: Write what it does to standard error.
+            check: Raise RunFailedError where it did not succeed.
+        """
+        launched = self.launch(job, partition=partition, preset=preset, config=config)
+        return self.wait(launched.run_id, progress=progress, check=check)
+
+    def wait(self, run_id: str, *, progress: bool = False, check: bool = True) -> RunStatus:
+        """Wait until a run has ended.
+
+        Raises:
+            RunFailedError: It did not succeed, where ``check`` asks for that.
+        """
+        display = Progress() if progress else None
+        for event in self.logs(run_id):
+            if display:
+                display.show(event)
+        status = self.status(run_id)
+        if check and status.status != "SUCCESS":
+            raise RunFailedError(status)
+        return status
+
+    def status(self, run_id: str) -> RunStatus:
+        """Return how a run and its steps are."""
+        return self._get(f"/runs/{quoted(run_id)}", RunStatus)
+
+    def runs(
+        self,
+        *,
+        job: str | None = None,
+        status: Sequence[str] = (),
+        partition: str | None = None,
+        user: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+    ) -> Iterator[Run]:
+        """Yield runs, the latest first, as many pages as are asked for."""
+        query = {
+            "job": job,
+            "status": list(status),
+            "partition": partition,
+            "user": user,
+            "since": since.isoformat() if since else None,
+            "until": until.isoformat() if until else None,
+        }
+        for page in self._pages("/runs", Runs, **query):
+            yield from page.runs
+
+    def events(self, run_id: str, *, after: int = 0) -> Iterator[Event]:
+        """Yield what happened in a run until now, without its log, after the event ``after``."""
+        following: int | None = after
+        while following is not None:
+            page = self._get(f"/runs/{quoted(run_id)}/events", Events, after=following)
+            yield from page.events
+            following = page.next
+
+    def logs(self, run_id: str) -> Iterator[Event]:
+        """Yield the events and log lines of a run until it has ended.
+
+        A connection that breaks off is taken up where it was, several times without an event.
+        """
+        last, failures = 0, 0
+        while True:
+            try:
+                for event in self._streamed(run_id, last):
+                    if event is None:
+                        return
+                    last, failures = event.id, 0
+                    yield event
+            except httpx.TransportError:
+                failures += 1
+                if failures == ATTEMPTS:
+                    raise
+
+    def _streamed(self, run_id: str, last: int) -> Iterator[Event | None]:
+        """Yield what follows event ``last``, and None once the run has ended."""
+        headers = {"last-event-id": str(last)} if last else {}
+        kind = ""
+        with self._transport.stream(f"/runs/{quoted(run_id)}/logs", headers=headers) as lines:
+            for line in lines:
+                name, _, value = line.partition(": ")
+                if name == "event":
+                    kind = value
+                elif name == "data":
+                    yield Event.model_validate(json.loads(value)) if kind == "log" else None
+
+    def retry(
+        self,
+        run_id: str,
+        *,
+        what: Literal["from_failure", "failed_items", "all"] = "from_failure",
+        kinds: Sequence[str] | None = None,
+        dry_run: bool = False,
+        idempotency_key: str | None = None,
+    ) -> Launched:
+        """Try a run again; `kinds` and `dry_run` are of failed items."""
+        body = {"what": what, "kinds": kinds and list(kinds), "dry_run": dry_run}
+        key = idempotency_key or new_key()
+        return self._post(f"/runs/{quoted(run_id)}/retry", body, Launched, key=key)
+
+    def retry_failed_items(
+        self,
+        *,
+        domain: str | None = None,
+        since: datetime | None = None,
+        kinds: Sequence[str] | None = None,
+        dry_run: bool = False,
+        idempotency_key: str | None = None,
+    ) -> Launched:
+        """Try failed partitions of all runs again."""
+        body = {
+            "domain": domain,
+            "since": since.isoformat() if since else None,
+            "kinds": kinds and list(kinds),
+            "dry_run": dry_run,
+        }
+        key = idempotency_key or new_key()
+        return self._post("/runs/retry-failed-items", body, Launched, key=key)
+
+    def cancel(self, run_id: str) -> Ending:
+        """End a run."""
+        return self._post(f"/runs/{quoted(run_id)}/cancel", {}, Ending)
+
+    def backfill(
+        self,
+        job: str,
+        first: date,
+        last: date,
+        *,
+        part: str | None = None,
+        only_missing: bool = False,
+        dry_run: bool = False,
+        idempotency_key: str | None = None,
+    ) -> Asked:
+        """Ask for the partitions of a job from a day to another."""
+        body = {
+            "job": job,
+            "from": first.isoformat(),
+            "to": last.isoformat(),
+            "part": part,
+            "only_missing": only_missing,
+            "dry_run": dry_run,
+        }
+        return self._post("/backfills", body, Asked, key=idempotency_key or new_key())
+
+    def backfill_status(self, backfill_id: str) -> Backfill:
+        """Return how a backfill is."""
+        return self._get(f"/backfills/{quoted(backfill_id)}", Backfill)
+
+    def cancel_backfill(self, backfill_id: str) -> Backfill:
+        """End a backfill, and the runs that it launched."""
+        return self._post(f"/backfills/{quoted(backfill_id)}/cancel", {}, Backfill)
+
+    def pipelines(self) -> list[Declared]:
+        """Return what can be run by name, with the parameters that it takes."""
+        return self._get("/pipelines", Pipelines).pipelines
+
+    def run_pipeline(self, name: str, **parameters: str) -> Execution:
+        """Run a pipeline by name, such as ``tier="T1", week_ending="2025-01-10"``."""
+        return self._post(f"/pipelines/run/{quoted(name)}", parameters, Execution, key=new_key())
+
+    def pipeline_status(self, execution_id: str) -> ExecutionStatus:
+        """Return how an execution is."""
+        return self._get(f"/pipelines/status/{quoted(execution_id)}", ExecutionStatus)
+
+    def history(self, *, status: State | None = None, limit: int = 50) -> list[Executed]:
+        """Return executions, the latest first."""
+        return self._get("/history/runs", Executions, status=status, limit=limit).runs

@@ -1,0 +1,96 @@
+"""The sessions of the New York Stock Exchange: which days there are any, and when each is over.
+
+Holidays and half days are those of the `holidays` package, with the days of mourning and of storms
+on which the exchange stayed closed.
+"""
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
+from datetime import date, datetime, time, timedelta
+from functools import cache
+from zoneinfo import ZoneInfo
+
+import holidays
+
+NEW_YORK = ZoneInfo("America/New_York")
+DAY = timedelta(days=1)
+CLOSE, EARLY_CLOSE = time(16), time(13)
+SATURDAY = 5
+
+FIRST_YEAR, LAST_YEAR = 1970, 2100
+"""Beyond these nobody asks, and no calendar is made."""
+
+
+@cache
+def _sessions_of(year: int) -> Sequence[date]:
+    closed = holidays.financial_holidays("NYSE", years=year)
+    days = (date(year, 1, 1) + number * DAY for number in range(366))
+    return [
+        day for day in days if day.year == year and day.weekday() < SATURDAY and day not in closed
+    ]
+
+
+@cache
+def _half_days(year: int) -> frozenset[date]:
+    return frozenset(holidays.financial_holidays("NYSE", years=year, categories=("half_day",)))
+
+
+def sessions(first: date, last: date) -> Sequence[date]:
+    """Return the days from ``first`` to ``last``, both counted, on which the exchange trades."""
+    found: list[date] = []
+    for year in range(max(first.year, FIRST_YEAR), min(last.year, LAST_YEAR) + 1):
+        days = _sessions_of(year)
+        found += days[bisect_left(days, first) : bisect_right(days, last)]
+    return found
+
+
+def is_session(day: date) -> bool:
+    """Say whether the exchange trades on ``day``."""
+    return bool(sessions(day, day))
+
+
+def closes_at(session: date) -> datetime:
+    """Return when a session ends, in New York's time: at 16:00, on half days at 13:00."""
+    at = EARLY_CLOSE if session in _half_days(session.year) else CLOSE
+    return datetime.combine(session, at, NEW_YORK)
+
+
+def last_complete_session(now: datetime) -> date:
+    """Return the latest session that is over at ``now``, an aware moment."""
+    today = now.astimezone(NEW_YORK).date()
+    days = sessions(today - 14 * DAY, today)
+    return next(day for day in reversed(days) if closes_at(day) <= now)
+
+
+def sessions_from(day: date, count: int) -> date:
+    """Return the day ``count`` sessions after ``day``, before it where ``count`` is negative.
+
+    A day that is no session counts as the one before it.
+    """
+    span = timedelta(days=2 * abs(count) + 14)  # weekends and holidays leave over two days in three
+    if count > 0:
+        return sessions(day + DAY, day + span)[count - 1]
+    return sessions(day - span, day)[count - 1]
+
+
+def month_of(day: date) -> date:
+    """Return the first day of the month of ``day``."""
+    return day.replace(day=1)
+
+
+def month_after(month: date) -> date:
+    """Return the first day of the month after that of ``month``."""
+    return month_of(month_of(month) + 31 * DAY)
+
+
+def last_of_month(month: date) -> date:
+    """Return the last day of the month of ``month``."""
+    return month_after(month) - DAY
+
+
+def months(first: date, last: date) -> Sequence[date]:
+    """Return the first days of the months from that of ``first`` to that of ``last``."""
+    found = [month_of(first)]
+    while month_after(found[-1]) <= last:
+        found.append(month_after(found[-1]))
+    return found

@@ -1,0 +1,96 @@
+"""Yahoo's chart: an array for each value beside timestamps of the sessions, and events."""
+
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from typing import Any
+
+import polars as pl
+
+from orchestration_project.domains.prices.days import answer_of, json_of, refuse
+
+EXPECTED = '{"chart": {"result": [{"meta": …, "timestamp": […], "indicators": …}], "error": null}}'
+PRICES = ("open", "high", "low", "close", "volume")
+SECONDS_A_DAY = 24 * 60 * 60
+LATEST = 10**11  # seconds since 1970: the year 5138
+NO_DIVIDEND, NO_SPLIT = "0", "1"
+
+
+def read_chart(body: bytes) -> pl.DataFrame:
+    """Return the days of an answer; one with an event and no prices is a day too.
+
+    A timestamp is a moment of the session, mostly its opening. The offset from UTC is that of the
+    exchange now, so half of the year an hour off: no session begins or ends so near to midnight.
+
+    Raises:
+        SourceError: It holds none, or arrays of unequal length.
+    """
+    content = json_of(body)
+    try:
+        if content["chart"].get("error"):
+            refuse(body, EXPECTED, "an error of the vendor's")
+        (result,) = content["chart"]["result"]
+        meta = result["meta"]
+        offset = int(meta["gmtoffset"])
+        dates = _dates(result.get("timestamp") or [], offset)
+        values = _values(result["indicators"], len(dates))
+        events = result.get("events") or {}
+        dividends = _dividends(events, offset)
+        splits = _splits(events, offset)
+        without_prices = sorted((dividends.keys() | splits.keys()).difference(dates))
+        everything = dates + without_prices
+        return answer_of(
+            {
+                "trade_date": everything,
+                **{name: [*each, *[None] * len(without_prices)] for name, each in values.items()},
+                "dividend": [dividends.get(day, NO_DIVIDEND) for day in everything],
+                "split_ratio": [splits.get(day, NO_SPLIT) for day in everything],
+            },
+            symbol=meta["symbol"],
+        )
+    except (KeyError, IndexError, TypeError, AttributeError, ValueError, OverflowError) as error:
+        refuse(body, EXPECTED, f"{type(error).__name__}: {error}")
+    except ArithmeticError as error:
+        refuse(body, "events with numbers", type(error).__name__)
+
+
+def _values(indicators: Any, length: int) -> Mapping[str, Sequence[str | None]]:
+    """Return the arrays, each as long as there are timestamps."""
+    (quote,) = indicators["quote"]
+    values = {name: quote.get(name, [] if not length else None) for name in PRICES}
+    adjusted = indicators.get("adjclose")
+    values["adjusted_close"] = [None] * length if not adjusted else adjusted[0].get("adjclose", [])
+    for name, array in values.items():
+        if len(array) != length:
+            raise ValueError(f"{length} timestamps, and {len(array)} values of {name}")
+    return values
+
+
+def _dates(timestamps: Sequence[str], offset: int) -> list[str]:
+    """Return the day of each timestamp, in the zone that is ``offset`` seconds ahead of UTC."""
+    seconds = [int(each) + offset for each in timestamps]
+    if any(abs(each) > LATEST for each in seconds):
+        raise ValueError("a timestamp that is no time")
+    days = pl.Series(seconds, dtype=pl.Int64) // SECONDS_A_DAY
+    return days.cast(pl.Int32).cast(pl.Date).cast(pl.String).to_list()
+
+
+def _dividends(events: Any, offset: int) -> Mapping[str, str]:
+    """Return the dollars of each day; of two on a day, a usual and a special dividend, both."""
+    found: dict[str, Decimal] = {}
+    for each in events.get("dividends", {}).values():
+        day = _dates([each["date"]], offset)[0]
+        found[day] = found.get(day, Decimal(0)) + Decimal(each["amount"])
+    return {day: str(amount) for day, amount in found.items()}
+
+
+def _splits(events: Any, offset: int) -> Mapping[str, str]:
+    """Return the new shares for each old one to six places, of each day with a split."""
+    splits = [
+        (each["date"], Decimal(each["numerator"]) / Decimal(each["denominator"]))
+        for each in events.get("splits", {}).values()
+    ]
+    days = _dates([timestamp for timestamp, _ in splits], offset)
+    found = {day: str(round(ratio, 6)) for day, (_, ratio) in zip(days, splits, strict=True)}
+    if len(found) != len(splits):
+        raise ValueError("two splits on one day")
+    return found

@@ -1,0 +1,205 @@
+"""The contract of daily prices: a source's texts into the rows of `prices_daily`, or rejects.
+
+Only days of the asked range count: a source sends as many others as it likes. What a session that
+is not over yet looks like is outside of every range.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+
+import polars as pl
+
+from orchestration_project.contracts import REJECT_SCHEMA, Part, Rule, SourceName, sort_out
+from orchestration_project.decimals import exact_scaled
+from orchestration_project.domains.prices.answers import read_answer, with_records
+from orchestration_project.tables.kinds import USD_SCALE
+from orchestration_project.tables.prices import PRICES
+
+RULE_VERSION = "1"
+"""To be raised with every change of rule that could make other rows of the same bytes."""
+
+DECIMALS = (*PRICES, "adjusted_close", "dividend", "split_ratio")
+ONE = 10**USD_SCALE
+
+FROM_A_FLOAT = rf"^[0-9]+\.[0-9]{{{USD_SCALE + 1},}}$"
+"""More places than a price has: digits that only a binary fraction writes."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a source said of a symbol, before any rule.
+
+    Attributes:
+        days: One row for each day, by `ANSWER_SCHEMA`, with ``day``, null where it is none.
+    """
+
+    days: pl.DataFrame
+
+    @property
+    def newest(self) -> date | None:
+        """The newest day that it speaks of; None: of none."""
+        newest = self.days["day"].max()
+        return newest if isinstance(newest, date) else None
+
+    def within(self, first: date, last: date) -> pl.DataFrame:
+        """Return the days of a range, and what is no day at all."""
+        return self.days.filter(pl.col("day").is_between(first, last) | pl.col("day").is_null())
+
+
+@dataclass(frozen=True)
+class PriceRows:
+    """A range of an answer, sorted out.
+
+    Attributes:
+        rows: `prices_daily` without capture_id and known_from, with ``part_number``.
+        rejects: place, record, ``reason_code`` and ``reason``.
+        strangers: place and symbol of days that are another symbol's.
+        received_count: days that came within the range.
+    """
+
+    rows: pl.DataFrame
+    rejects: pl.DataFrame
+    strangers: pl.DataFrame
+    received_count: int
+
+
+def read_prices(source: SourceName, parts: Sequence[Part]) -> Answer:
+    """Read what a source answered.
+
+    Raises:
+        SourceError: It is no such answer.
+    """
+    days = pl.concat(read_answer(source, part) for part in parts)
+    shaped = pl.col("trade_date").str.contains(r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$")
+    day = pl.when(shaped).then("trade_date").str.to_date("%Y-%m-%d", strict=False)
+    return Answer(days.with_columns(day=day))
+
+
+def check_prices(
+    answer: Answer, *, symbol: str, spelled: str, source: SourceName, first: date, last: date
+) -> PriceRows:
+    """Sort the days from ``first`` to ``last`` of an answer into rows and rejects.
+
+    ``spelled`` is how the source spells ``symbol``.
+    """
+    days = answer.within(first, last).with_columns(
+        volume_number=pl.when(pl.col("volume").str.contains(r"^[0-9]+$"))
+        .then("volume")
+        .cast(pl.Int64, strict=False),
+    )
+    days = days.with_columns(exact(days[name]).alias(f"{name}_exact") for name in DECIMALS)
+    good, broken = sort_out(days, RULES)
+    rejects = with_records(broken).select(
+        pl.col(name).cast(kind) for name, kind in REJECT_SCHEMA.items()
+    )
+    strangers = days.filter(pl.col("symbol") != spelled)
+    return PriceRows(
+        rows=_table_rows(good, symbol, source),
+        rejects=rejects,
+        strangers=strangers.select("part_number", "line_number", "symbol", "trade_date"),
+        received_count=len(days),
+    )
+
+
+def exact(texts: pl.Series) -> pl.Series:
+    """Return prices times 10^6 as exact integers; null where a text is none.
+
+    A chart writes 32-bit binary fractions with all their digits: 189.83999633789062 stands for
+    189.84, the shortest decimal that makes the same fraction. Nothing else is rounded.
+    """
+    scaled = exact_scaled(texts, USD_SCALE)
+    odd = scaled.is_null() & texts.str.contains(FROM_A_FLOAT)
+    if not odd.any():
+        return scaled
+    text = pl.col("text")
+    number = text.cast(pl.Float64, strict=False)
+    single = number.cast(pl.Float32)
+    shortest = single.cast(pl.String).cast(pl.Float64, strict=False)
+    parts = (shortest * ONE).round()
+    is_single = (single.cast(pl.Float64) == number) & (parts < 2.0**53)
+    meant = pl.DataFrame({"text": texts, "odd": odd}).select(
+        pl.when(pl.col("odd") & is_single).then(parts).cast(pl.Int64)
+    )
+    return pl.select(pl.coalesce(scaled, meant.to_series())).to_series()
+
+
+def _is_blank(name: str) -> pl.Expr:
+    return pl.col(name).is_null() | (pl.col(name) == "")
+
+
+def _shown(name: str) -> pl.Expr:
+    return pl.col(name).str.slice(0, 60)
+
+
+def _unreadable(name: str) -> Rule:
+    reason = f"{name} is no decimal number that 64 bits keep exactly with {USD_SCALE} places: {{}}"
+    return Rule(
+        "not_a_decimal",
+        ~_is_blank(name) & pl.col(f"{name}_exact").is_null(),
+        pl.format(reason, _shown(name)),
+    )
+
+
+def _zero(name: str) -> Rule:
+    return Rule(
+        "not_positive",
+        (pl.col(f"{name}_exact") <= 0).fill_null(value=False),
+        pl.format(f"{name} is not above zero: {{}}", _shown(name)),
+    )
+
+
+HIGHEST = pl.max_horizontal(f"{name}_exact" for name in PRICES)
+LOWEST = pl.min_horizontal(f"{name}_exact" for name in PRICES)
+
+RULES = [
+    Rule(
+        "impossible_date",
+        pl.col("day").is_null(),
+        pl.format("trade_date is no day: {}", _shown("trade_date").fill_null("nothing")),
+    ),
+    Rule(
+        "no_price",
+        pl.all_horizontal(_is_blank(name) for name in PRICES),
+        pl.lit("no price of the day is given"),
+    ),
+    *(Rule("missing_price", _is_blank(name), pl.lit(f"{name} is not given")) for name in PRICES),
+    *(_unreadable(name) for name in DECIMALS),
+    *(_zero(name) for name in (*PRICES, "adjusted_close", "split_ratio")),
+    Rule("missing_volume", _is_blank("volume"), pl.lit("volume is not given")),
+    Rule(
+        "not_a_volume",
+        pl.col("volume_number").is_null(),
+        pl.format("volume is no whole number from 0 to 2^63-1: {}", _shown("volume")),
+    ),
+    Rule(
+        "high_is_not_highest",
+        (pl.col("high_exact") < HIGHEST).fill_null(value=False),
+        pl.format("high {} is below another price of the day", _shown("high")),
+    ),
+    Rule(
+        "low_is_not_lowest",
+        (pl.col("low_exact") > LOWEST).fill_null(value=False),
+        pl.format("low {} is above another price of the day", _shown("low")),
+    ),
+]
+
+UNSOUND = ("not_positive", "high_is_not_highest", "low_is_not_lowest")
+"""Reasons of rejects that no market makes, each a doubt about the rest of the answer."""
+
+
+def _table_rows(good: pl.DataFrame, symbol: str, source: SourceName) -> pl.DataFrame:
+    return good.select(
+        pl.lit(symbol).alias("symbol"),
+        pl.col("day").alias("trade_date"),
+        *(pl.col(f"{name}_exact").alias(name) for name in (*PRICES, "adjusted_close")),
+        pl.col("volume_number").alias("volume"),
+        *(pl.col(f"{name}_exact").alias(name) for name in ("dividend", "split_ratio")),
+        pl.lit(source).alias("source"),
+        "part_number",
+    ).sort("trade_date", "part_number")
+
+
+def actions_of(rows: pl.DataFrame) -> pl.DataFrame:
+    """Return those of ``rows`` of prices on whose day a dividend or split took effect."""
+    return rows.filter((pl.col("dividend") > 0) | (pl.col("split_ratio") != ONE))

@@ -1,0 +1,103 @@
+"""The shape of what is read of an answer, and the refusal of one that cannot be read."""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from typing import Any, NoReturn
+
+import polars as pl
+
+from orchestration_project.contracts import in_ascii
+from orchestration_project.errors import SourceError
+
+VALUES = (
+    "trade_date",
+    "open",
+    "high",
+    "low",
+    "close",
+    "adjusted_close",
+    "volume",
+    "dividend",
+    "split_ratio",
+)
+"""What is read of each day, all as text; null where a format has none or says null."""
+
+ANSWER_SCHEMA = {
+    "part_number": pl.Int64(),
+    "line_number": pl.Int64(),
+    "symbol": pl.String(),
+    **dict.fromkeys(VALUES, pl.String()),
+}
+"""``line_number`` counts the days of an answer from 1, in its order; of CSV the lines, with the
+header. ``symbol`` is the vendor's spelling where the answer says whose prices they are; or null."""
+
+EXPONENT = re.compile(r"-?[0-9]+(?:\.[0-9]+)?[eE][+-]?[0-9]{1,2}", re.ASCII)
+"""A number with an exponent; a larger one is left as it is: no price, and a flood of zeros."""
+
+
+def answer_of(
+    values: Mapping[str, Sequence[str | None]],
+    *,
+    symbol: str | None,
+    first_line: int = 1,
+) -> pl.DataFrame:
+    """Return columns of equal length as the days of one symbol; those not given are null.
+
+    Only an exponent is written out, as 1e-05 is 0.00001 to the last digit.
+
+    Raises:
+        TypeError, ValueError: A value is no text, or the lengths differ.
+    """
+    if not isinstance(symbol, str | None):
+        raise TypeError(f"a symbol that is no text: {symbol!r}")
+    days = pl.DataFrame(
+        {
+            name: _written_out(pl.Series(name, column, pl.String, strict=True))
+            for name, column in values.items()
+        }
+    )
+    absent = [pl.lit(None, pl.String).alias(name) for name in VALUES if name not in values]
+    return days.with_columns(
+        pl.int_range(first_line, first_line + pl.len(), dtype=pl.Int64).alias("line_number"),
+        pl.lit(symbol, pl.String).alias("symbol"),
+        *absent,
+    )
+
+
+def _written_out(texts: pl.Series) -> pl.Series:
+    if not texts.str.contains_any(["e", "E"]).any():
+        return texts
+    return pl.Series(texts.name, [text and _plain(text) for text in texts], pl.String)
+
+
+def _plain(text: str) -> str:
+    return f"{Decimal(text):f}" if EXPONENT.fullmatch(text) else text
+
+
+def json_of(body: bytes) -> Any:
+    """Return the JSON in ``body``, numbers as the text that stands there.
+
+    Raises:
+        SourceError: It is none.
+    """
+    try:
+        return json.loads(body, parse_float=str, parse_int=str, parse_constant=str)
+    except (ValueError, RecursionError) as error:
+        refuse(body, "JSON", f"{error}")
+
+
+def refuse(body: bytes, expected: str, found: str) -> NoReturn:
+    """Raise the error of an answer that cannot be used.
+
+    Raises:
+        SourceError: Always.
+    """
+    raise SourceError(
+        "an answer holds no daily prices",
+        expected=expected,
+        found=f"{found}; it begins {in_ascii(body, 200)}",
+        remedy="ask again later; if it stays so, the source has changed its format, or something "
+        "between here and there answers in its place",
+    )

@@ -1,0 +1,100 @@
+"""What is derived of a symbol's prices: its corporate actions and its returns.
+
+A row depends on its own window alone and adds it up in one order, so that deriving a part again
+gives the same digits as deriving all.
+"""
+
+from datetime import date
+from functools import reduce
+from operator import add
+
+import polars as pl
+from sqlalchemy import Table
+
+from orchestration_project.domains.prices.calendar import sessions
+from orchestration_project.domains.prices.contract import ONE
+from orchestration_project.tables.kinds import key_names, schema_of
+from orchestration_project.tables.prices import prices_corporate_actions, prices_returns
+
+WINDOWS = {"volatility_20d": 20, "volatility_60d": 60}
+"""Returns of so many sessions."""
+
+ROWS_BEFORE = max(WINDOWS.values())
+"""So many rows before a row its figures are made of."""
+
+
+def corporate_actions(rows: pl.DataFrame) -> pl.DataFrame:
+    """Return `prices_corporate_actions` of ``rows`` of prices_daily."""
+    common = ("symbol", "trade_date", "source")
+    nothing = pl.lit(None, pl.Int64)
+    dividends = rows.filter(pl.col("dividend") > 0).select(
+        *common, "dividend", kind=pl.lit("dividend"), split_ratio=nothing
+    )
+    splits = rows.filter(pl.col("split_ratio") != ONE).select(
+        *common, dividend=nothing, kind=pl.lit("split"), split_ratio="split_ratio"
+    )
+    return _in_table_order(pl.concat([dividends, splits], how="diagonal"), prices_corporate_actions)
+
+
+def returns(rows: pl.DataFrame, *, since: date) -> pl.DataFrame:
+    """Return `prices_returns` of one symbol from ``since`` on.
+
+    ``rows`` are its rows of prices_daily from `ROWS_BEFORE` + 1 rows before that day on, or all.
+    """
+    prices = _with_sessions(rows.sort("trade_date"))
+    is_adjusted = pl.all_horizontal(
+        pl.col("adjusted_close").is_not_null(), pl.col("adjusted_close").shift().is_not_null()
+    )
+    growth = (
+        pl.when("is_adjusted")
+        .then(pl.col("adjusted_close") / pl.col("adjusted_close").shift())
+        .otherwise(pl.col("close") / pl.col("close").shift())
+    )
+    between = (pl.col("session") - pl.col("session").shift() - 1).clip(0)
+    found = (
+        prices.with_columns(
+            is_adjusted=is_adjusted,
+            previous_date=pl.col("trade_date").shift(),
+            missing_count=between,
+            is_after_gap=between > 0,
+        )
+        .with_columns(simple_return=growth - 1, log_return=growth.log())
+        .slice(1)
+    )
+    volatile = {name: _deviation(found, length) for name, length in WINDOWS.items()}
+    return _in_table_order(
+        found.with_columns(**volatile).filter(pl.col("trade_date") >= since), prices_returns
+    )
+
+
+def _with_sessions(rows: pl.DataFrame) -> pl.DataFrame:
+    """Number the exchange's sessions; a day that is none has the number of the one before it."""
+    if rows.is_empty():
+        return rows.with_columns(session=pl.lit(0, pl.Int64))
+    days = sessions(rows["trade_date"][0], rows["trade_date"][-1])
+    numbered = pl.DataFrame({"trade_date": days}, {"trade_date": pl.Date}).with_row_index("session")
+    joined = rows.join_asof(numbered.cast({"session": pl.Int64}), on="trade_date")
+    return joined.with_columns(pl.col("session").fill_null(-1))
+
+
+def _deviation(rows: pl.DataFrame, length: int) -> pl.Series:
+    """Return the sample standard deviation of ``length`` log returns, none of which spans a gap.
+
+    Window by window in one order: a frame's own sums add in whatever order is fastest.
+    """
+    logs, missing = rows["log_return"].to_numpy(), rows["missing_count"].to_numpy()
+    count = len(rows) - length + 1
+    if count <= 0:
+        return pl.Series([None] * len(rows), dtype=pl.Float64)
+    window = [slice(start, start + count) for start in range(length)]
+    mean = reduce(add, (logs[each] for each in window)) / length
+    squares = reduce(add, ((logs[each] - mean) ** 2 for each in window))
+    has_gap = reduce(add, (missing[each] for each in window)) > 0
+    found = pl.DataFrame({"found": (squares / (length - 1)) ** 0.5, "has_gap": has_gap})
+    whole = found.select(pl.when(~pl.col("has_gap")).then("found")).to_series()
+    return pl.concat([pl.Series([None] * (length - 1), dtype=pl.Float64), whole])
+
+
+def _in_table_order(rows: pl.DataFrame, table: Table) -> pl.DataFrame:
+    schema = schema_of(table)
+    return rows.select(list(schema)).cast(pl.Schema(schema)).sort(key_names(table))

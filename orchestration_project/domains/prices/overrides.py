@@ -1,0 +1,66 @@
+"""How vendors spell the symbols that no rule spells, as `prices.yaml` says."""
+
+from collections.abc import Mapping
+from typing import get_args
+
+import yaml
+
+from orchestration_project.domains.prices.symbols import Overrides, Vendor
+from orchestration_project.errors import ConfigurationError
+
+VENDORS: tuple[str, ...] = get_args(Vendor)
+
+EXPECTED = "yahoo: {ABCw: ABC-WI, …}; a vendor, and below it the vendor's spelling by FINRA's"
+
+
+def read_overrides(content: str) -> Mapping[str, Overrides]:
+    """Return the spellings by vendor. All is text: `NO`, `NULL` and `1E5` are symbols.
+
+    Raises:
+        ConfigurationError: It is no such file; says what is wrong with it.
+    """
+    try:
+        root = yaml.compose(content, Loader=yaml.BaseLoader)
+    except yaml.YAMLError as error:
+        raise _unreadable(f"no YAML: {error}") from error
+    found: dict[str, Overrides] = {vendor: {} for vendor in VENDORS}
+    for vendor, node in _members(root, "the file"):
+        if vendor not in VENDORS:
+            raise _unreadable(f"{vendor}: none of {', '.join(VENDORS)}")
+        found[vendor] = {ours: _text(each, ours) for ours, each in _members(node, vendor)}
+        _refuse_alike(vendor, found[vendor])
+    return found
+
+
+def _members(node: yaml.Node | None, where: str) -> list[tuple[str, yaml.Node]]:
+    """Return the members of a mapping, each name once; of nothing, none."""
+    if node is None or (isinstance(node, yaml.ScalarNode) and not node.value):
+        return []
+    if not isinstance(node, yaml.MappingNode):
+        raise _unreadable(f"{where}: no mapping")
+    members = [(_text(name, where), value) for name, value in node.value]
+    names = [name for name, _ in members]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise _unreadable(f"{', '.join(twice)} stands there twice below {where}")
+    return members
+
+
+def _text(node: yaml.Node, where: str) -> str:
+    if not isinstance(node, yaml.ScalarNode):
+        raise _unreadable(f"{where}: no plain text")
+    return node.value
+
+
+def _refuse_alike(vendor: str, spellings: Overrides) -> None:
+    theirs = [each for each in spellings.values() if each]
+    if twice := sorted({each for each in theirs if theirs.count(each) > 1}):
+        raise _unreadable(f"{vendor}: {', '.join(twice)} is said of two symbols")
+
+
+def _unreadable(found: str) -> ConfigurationError:
+    return ConfigurationError(
+        "the file of symbols cannot be used",
+        expected=EXPECTED,
+        found=found,
+        remedy="correct the file that PRICES_SYMBOLS_FILE names",
+    )

@@ -1,0 +1,142 @@
+"""What of a symbol is landed, month by month, and what waits, for what and until when."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Literal, NamedTuple
+
+from orchestration_project.domains.prices.calendar import last_of_month, month_of, months, sessions
+
+State = Literal["landed", "waiting", "refused", "unmapped"]
+STATES: tuple[State, ...] = ("landed", "waiting", "refused", "unmapped")
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How a symbol stands: ``reason`` says why it is not landed.
+
+    ``resumes_at`` is the moment before which asking is in vain, if that is known.
+    """
+
+    state: State
+    reason: str | None = None
+    resumes_at: datetime | None = None
+
+
+LANDED = Standing("landed")
+
+
+class SymbolMonth(NamedTuple):
+    """One row of `prices_symbol_months`, as its columns."""
+
+    symbol: str
+    month_start: date
+    state: State
+    reason: str | None
+    landed_through_date: date | None
+    row_count: int
+    source: str
+    changed_at: datetime
+    resumes_at: datetime | None
+    run_id: str
+
+
+Known = Mapping[date, SymbolMonth]
+"""The rows of one symbol, by month."""
+
+
+@dataclass(frozen=True)
+class Days:
+    """The days from ``first`` to ``last``, both counted."""
+
+    first: date
+    last: date
+
+    def __str__(self) -> str:
+        return f"{self.first} to {self.last}"
+
+
+def days_of(asked: Sequence[date], newest_session: date) -> Days | None:
+    """Return what of the ``asked`` months is over; None: nothing."""
+    last = min(last_of_month(asked[-1]), newest_session)
+    return Days(asked[0], last) if sessions(asked[0], last) else None
+
+
+def is_landed(known: Known, days: Days, source: str) -> bool:
+    """Say whether all of ``days`` is landed from ``source``."""
+    return all(
+        (row := known.get(month)) is not None
+        and row.source == source
+        and row.landed_through_date is not None
+        and row.landed_through_date >= min(last_of_month(month), days.last)
+        for month in months(days.first, days.last)
+    )
+
+
+def standing_of(known: Known, days: Days, now: datetime) -> Standing | None:
+    """Return why asking for ``days`` is in vain at ``now``; None: it may not be."""
+    for month in months(days.first, days.last):
+        row = known.get(month)
+        if row is not None and row.resumes_at is not None and row.resumes_at > now:
+            return Standing(row.state, row.reason, row.resumes_at)
+    return None
+
+
+def after(
+    known: Known,
+    asked: Sequence[date],
+    standing: Standing,
+    through: date | None,
+    counts: Mapping[date, int],
+    *,
+    symbol: str,
+    source: str,
+    now: datetime,
+    run_id: str,
+) -> list[SymbolMonth]:
+    """Return the rows of the ``asked`` months after a look at a symbol.
+
+    Args:
+        known: The rows before.
+        asked: The months.
+        standing: How the symbol stands now.
+        through: The last day that is landed now; None: nothing landed by this look.
+        counts: The rows of prices_daily by month.
+        symbol: The symbol.
+        source: The source that was asked.
+        now: When.
+        run_id: By which run.
+    """
+    rows: list[SymbolMonth] = []
+    for month in asked:
+        before = known.get(month)
+        earlier = before.landed_through_date if before and before.source == source else None
+        landed = _latest(earlier, through, month)
+        row = SymbolMonth(
+            symbol=symbol,
+            month_start=month,
+            state=standing.state,
+            reason=standing.reason,
+            landed_through_date=landed,
+            row_count=counts.get(month, 0),
+            source=source,
+            changed_at=now,
+            resumes_at=standing.resumes_at,
+            run_id=run_id,
+        )
+        is_same = before and (before.state, before.reason) == (row.state, row.reason)
+        rows.append(row._replace(changed_at=before.changed_at) if before and is_same else row)
+    return rows
+
+
+def _latest(before: date | None, through: date | None, month: date) -> date | None:
+    now = None if through is None or through < month else min(through, last_of_month(month))
+    return max((each for each in (before, now) if each is not None), default=None)
+
+
+def rows_by_month(days: Sequence[date]) -> dict[date, int]:
+    """Return how many of ``days`` are in each month."""
+    found: dict[date, int] = {}
+    for day in days:
+        found[month_of(day)] = found.get(month_of(day), 0) + 1
+    return found

@@ -1,0 +1,126 @@
+"""Files of prices, CSV or Parquet, of one symbol or of many: their header says what is where."""
+
+import csv
+from collections.abc import Mapping, Sequence
+from io import BytesIO, StringIO
+from typing import Any
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from orchestration_project.domains.prices.days import VALUES, answer_of, refuse
+
+SYMBOL = "symbol"
+
+PARQUET = b"PAR1"
+"""How a Parquet file begins."""
+
+ALSO_CALLED = {
+    "date": "trade_date",
+    "timestamp": "trade_date",
+    "ticker": SYMBOL,
+    "adj_close": "adjusted_close",
+    "dividends": "dividend",
+    "dividend_amount": "dividend",
+    "split_coefficient": "split_ratio",
+}
+"""Names that other programs give their columns, in lower case and with _ for a blank."""
+
+NEEDED = ("trade_date", "close")
+
+EXPECTED = f"columns such as {', '.join((SYMBOL, *VALUES))}, of these at least {', '.join(NEEDED)}"
+
+BYTE_ORDER_MARK = "\ufeff"
+
+
+def read_csv(body: bytes) -> pl.DataFrame:
+    """Return the days of a CSV file, a line each; an empty field is null.
+
+    Raises:
+        SourceError: It is none, lacks a column, or a line has more or fewer fields than the header.
+    """
+    lines = csv_lines(body)
+    places = places_of(body, lines[0] if lines else [])
+    for number, line in enumerate(lines, start=1):
+        if len(line) != len(lines[0]):
+            refuse(body, f"{len(lines[0])} fields in each line", f"{len(line)} in line {number}")
+    values = {name: [line[place] or None for line in lines[1:]] for name, place in places.items()}
+    return _days(body, values, first_line=2)
+
+
+def csv_lines(body: bytes) -> list[list[str]]:
+    """Return the fields of each line, the header first.
+
+    Raises:
+        SourceError: It is no text in UTF-8, or its quotes do not pair.
+    """
+    try:
+        text = body.decode("utf-8").removeprefix(BYTE_ORDER_MARK)
+        return list(csv.reader(StringIO(text, newline=""), strict=True))
+    except (UnicodeDecodeError, csv.Error) as error:
+        refuse(body, "CSV in UTF-8", str(error))
+
+
+def read_parquet(body: bytes) -> pl.DataFrame:
+    """Return the days of a Parquet file; numbers as the shortest text that is that number.
+
+    Raises:
+        SourceError: It is none, or lacks a column.
+    """
+    table = parquet_table(body)
+    places = places_of(body, table.column_names)
+    try:
+        columns: Any = pl.from_arrow(table.select(list(places.values())))
+        texts = columns.select(
+            (pl.col(name).dt.date() if columns.schema[name].is_temporal() else pl.col(name))
+            .cast(pl.String)
+            .alias(name)
+            for name in columns.columns
+        )
+    except (pl.exceptions.PolarsError, ValueError) as error:
+        refuse(body, "columns of plain values", str(error))
+    values = {name: texts.to_series(place).to_list() for place, name in enumerate(places)}
+    return _days(body, values, first_line=1)
+
+
+def parquet_table(body: bytes) -> pa.Table:
+    """Return what a Parquet file holds.
+
+    Raises:
+        SourceError: It is none.
+    """
+    try:
+        return pq.ParquetFile(BytesIO(body)).read()
+    except (pa.ArrowException, OSError, ValueError) as error:
+        refuse(body, "a whole Parquet file", str(error))
+
+
+def places_of(body: bytes, header: Sequence[str]) -> Mapping[str, int]:
+    """Return where each of our columns stands.
+
+    Raises:
+        SourceError: One that is needed is missing, or one stands there twice.
+    """
+    plain = [name.strip().lower().replace(" ", "_") for name in header]
+    names = [ALSO_CALLED.get(name, name) for name in plain]
+    ours = [name for name in names if name in (SYMBOL, *VALUES)]
+    if missing := [name for name in NEEDED if name not in ours]:
+        refuse(body, EXPECTED, f"no {' and no '.join(missing)}")
+    if twice := sorted({name for name in ours if ours.count(name) > 1}):
+        refuse(body, "each column once", f"{', '.join(twice)} more than once")
+    return {name: names.index(name) for name in ours}
+
+
+def _days(
+    body: bytes, values: Mapping[str, Sequence[str | None]], *, first_line: int
+) -> pl.DataFrame:
+    symbols = values.get(SYMBOL)
+    days = answer_of(
+        {name: column for name, column in values.items() if name != SYMBOL},
+        symbol=None,
+        first_line=first_line,
+    )
+    return (
+        days if symbols is None else days.with_columns(symbol=pl.Series(symbols, dtype=pl.String))
+    )

@@ -1,0 +1,1 @@
+"""Reconciliation of two systems: what their records mean, and what brings them into agreement."""

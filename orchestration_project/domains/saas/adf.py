@@ -1,0 +1,315 @@
+"""HTML as an Atlassian Document Format (ADF) document, whatever shape the HTML is in.
+
+What ADF has no form for becomes its text. Every document that is made is one that Jira takes: no
+empty texts, no lists without items, at most `MOST_CHARACTERS`.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from html.parser import HTMLParser
+from typing import Any
+
+MOST_CHARACTERS = 30_000
+"""Of text: Jira takes 32,767 of a description, its own marks included."""
+
+MOST_LISTS = 6
+"""Lists within each other; what lies deeper becomes items of the last one."""
+
+CUT = " … (cut: the description is longer than the target takes)"
+
+MARKS = {
+    "b": "strong",
+    "strong": "strong",
+    "i": "em",
+    "em": "em",
+    "u": "underline",
+    "ins": "underline",
+    "s": "strike",
+    "del": "strike",
+    "strike": "strike",
+    "code": "code",
+}
+LISTS = {"ul": "bulletList", "ol": "orderedList"}
+HEADINGS = {f"h{level}": level for level in range(1, 7)}
+BLOCKS = {"p", "div", "section", "article", "table", "tr", "header", "footer", "dl", "dt", "dd"}
+UNSEEN = {"script", "style", "head", "title", "template"}
+SAFE_LINK = re.compile(r"(https?://|mailto:)\S+", re.IGNORECASE)
+UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff\ufffe\uffff]")
+LOOKS_LIKE_HTML = re.compile(r"<[a-z!/]", re.IGNORECASE)
+
+Node = dict[str, Any]
+
+
+def adf_of(html: str | None) -> Node | None:
+    """Return the document that HTML, or text without tags, says; None: it says nothing."""
+    if html is None:
+        return None
+    reader = _Reader()
+    if LOOKS_LIKE_HTML.search(html):
+        reader.feed(html)
+        reader.close()
+    else:
+        reader.read_plain(html)
+    content = list(_kept(reader.blocks))
+    return {"type": "doc", "version": 1, "content": content} if content else None
+
+
+def outline(document: Any) -> list[tuple[Any, ...]]:
+    """Return what a document says, without ids and defaults that a target adds to it.
+
+    Each text comes with its marks, and with the blocks that it lies in; texts that follow each
+    other in the same way are one.
+    """
+    found: list[tuple[Any, ...]] = []
+    waiting: list[tuple[Any, tuple[Any, ...]]] = [(document, ())]
+    number = 0
+    while waiting:
+        node, within = waiting.pop()
+        if not isinstance(node, Mapping):
+            continue
+        kind = node.get("type")
+        if kind == "text":
+            marks = node.get("marks") or []
+            told = (within, tuple(sorted(map(_told, marks))), str(node.get("text", "")))
+            if found and found[-1][:2] == told[:2]:
+                told = (*told[:2], found.pop()[2] + told[2])
+            found.append(told)
+            continue
+        if kind in ("hardBreak", "rule"):
+            found.append((within, (), f"\n{kind}\n"))
+        number += 1
+        level = (node.get("attrs") or {}).get("level")
+        place = within if kind == "doc" else (*within, (kind, level, number))
+        content = node.get("content") or []
+        waiting.extend((each, place) for each in reversed(content))
+    return found
+
+
+def _told(mark: Any) -> str:
+    if not isinstance(mark, Mapping):
+        return ""
+    return f"{mark.get('type')} {(mark.get('attrs') or {}).get('href', '')}".strip()
+
+
+@dataclass
+class _Place:
+    """A node that is open, and the tag that closes it."""
+
+    tag: str
+    content: list[Node]
+
+
+@dataclass
+class _Inline:
+    """A tag within text that is open, and what it makes of the text."""
+
+    tag: str
+    mark: Node = field(default_factory=dict)
+
+
+class _Reader(HTMLParser):
+    """Collects blocks; never fails, and closes what the HTML leaves open."""
+
+    def __init__(self) -> None:
+        super().__init__(convert_charrefs=True)
+        self.blocks: list[Node] = []
+        self._places = [_Place("", self.blocks)]
+        self._inlines: list[_Inline] = []
+        self._texts: list[Node] | None = None
+        self._unseen = 0
+        self._preformatted = 0
+        self._left = MOST_CHARACTERS
+
+    def read_plain(self, text: str) -> None:
+        """Take text without tags: an empty line ends a paragraph, any other a line."""
+        for paragraph in re.split(r"\n\s*\n", text.replace("\r\n", "\n")):
+            self._end_block()
+            for number, line in enumerate(paragraph.strip("\n").split("\n")):
+                if number:
+                    self._break()
+                self._add(line)
+        self._end_block()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Open what the tag says."""
+        if tag in UNSEEN:
+            self._unseen += 1
+        elif tag in MARKS:
+            self._inlines.append(_Inline(tag, {"type": MARKS[tag]}))
+        elif tag == "a":
+            self._inlines.append(_Inline(tag, _link(dict(attrs).get("href"))))
+        elif tag == "br":
+            self._break()
+        elif tag == "img":
+            self._add(dict(attrs).get("alt") or "")
+        elif tag in ("td", "th"):
+            if self._texts:
+                self._add(" | ")
+        else:
+            self._open_block(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        """Close what the tag says, if it is open."""
+        if tag in UNSEEN:
+            self._unseen = max(0, self._unseen - 1)
+        elif tag in MARKS or tag == "a":
+            open_tags = [each.tag for each in self._inlines]
+            if tag in open_tags:
+                del self._inlines[len(open_tags) - 1 - open_tags[::-1].index(tag)]
+        elif tag == "pre":
+            self._preformatted = max(0, self._preformatted - 1)
+            self._end_block()
+        elif tag in LISTS or tag in ("li", "blockquote"):
+            self._close(tag)
+        elif tag in BLOCKS or tag in HEADINGS:
+            self._end_block()
+
+    def handle_data(self, data: str) -> None:
+        """Take text."""
+        if not self._unseen:
+            self._add(data if self._preformatted else re.sub(r"[^\S\u00a0]+", " ", data))
+
+    def close(self) -> None:
+        """Take what is left."""
+        super().close()
+        self._end_block()
+
+    def _open_block(self, tag: str) -> None:
+        if tag in HEADINGS and len(self._places) == 1:
+            self._begin({"type": "heading", "attrs": {"level": HEADINGS[tag]}})
+        elif tag == "pre":
+            self._preformatted += 1
+            self._begin({"type": "codeBlock"} if not self._is_quoted else {"type": "paragraph"})
+        elif tag == "hr" and len(self._places) == 1:
+            self._end_block()
+            self.blocks.append({"type": "rule"})
+        elif tag in LISTS:
+            self._open_list(tag)
+        elif tag == "li":
+            self._open_item()
+        elif tag == "blockquote" and len(self._places) == 1:
+            self._open("blockquote", {"type": "blockquote", "content": []})
+        elif tag in BLOCKS or tag in HEADINGS or tag in ("hr", "blockquote"):
+            self._end_block()
+
+    @property
+    def _is_quoted(self) -> bool:
+        return any(place.tag == "blockquote" for place in self._places)
+
+    def _open_list(self, tag: str) -> None:
+        self._end_block()
+        if sum(place.tag in LISTS for place in self._places) < MOST_LISTS:
+            if self._places[-1].tag in LISTS:  # a list straight in a list: in an item of its own
+                self._open_item()
+            self._open(tag, {"type": LISTS[tag], "content": []})
+
+    def _open_item(self) -> None:
+        self._end_block()
+        if not any(place.tag in LISTS for place in self._places):
+            return
+        while self._places[-1].tag not in LISTS:
+            self._places.pop()
+        self._open("li", {"type": "listItem", "content": []})
+
+    def _open(self, tag: str, node: Node) -> None:
+        self._end_block()
+        self._places[-1].content.append(node)
+        self._places.append(_Place(tag, node["content"]))
+
+    def _close(self, tag: str) -> None:
+        self._end_block()
+        if any(place.tag == tag for place in self._places):
+            while self._places.pop().tag != tag:
+                pass
+
+    def _begin(self, block: Node) -> None:
+        self._end_block()
+        content = self._target()
+        self._texts = []
+        content.append({**block, "content": self._texts})
+
+    def _target(self) -> list[Node]:
+        if self._places[-1].tag in LISTS:  # text straight in a list: in an item of its own
+            self._open_item()
+        return self._places[-1].content
+
+    def _end_block(self) -> None:
+        self._texts = None
+
+    def _break(self) -> None:
+        if self._preformatted:
+            self._add("\n")
+        elif self._texts:
+            self._texts.append({"type": "hardBreak"})
+
+    def _add(self, text: str) -> None:
+        text = UNPRINTABLE.sub("", text)[: self._left]
+        if not text or (self._texts is None and not text.strip()):
+            return
+        if self._texts is None:
+            self._begin({"type": "paragraph"})
+        texts = self._texts
+        if texts is None:
+            raise AssertionError("a block was begun")
+        if not texts or texts[-1]["type"] == "hardBreak":
+            text = text if self._preformatted else text.lstrip(" \t\n")
+        self._left -= len(text)
+        if self._left <= 0:
+            text += CUT
+        marks = [] if self._preformatted else self._marks()
+        _append(texts, text, marks)
+
+    def _marks(self) -> list[Node]:
+        found = {each.mark["type"]: each.mark for each in self._inlines if each.mark}
+        if "code" in found:  # ADF lets it go with links alone
+            found = {name: mark for name, mark in found.items() if name in ("code", "link")}
+        return [found[name] for name in sorted(found)]
+
+
+def _append(texts: list[Node], text: str, marks: list[Node]) -> None:
+    if not text:
+        return
+    last = texts[-1] if texts else {}
+    if last.get("type") == "text" and last.get("marks", []) == marks:
+        joined = last["text"] + text
+        last["text"] = joined
+        return
+    texts.append({"type": "text", "text": text} | ({"marks": marks} if marks else {}))
+
+
+def _link(href: str | None) -> Node:
+    if href is None or not SAFE_LINK.fullmatch(href.strip()):
+        return {}
+    return {"type": "link", "attrs": {"href": UNPRINTABLE.sub("", href.strip())}}
+
+
+def _kept(nodes: list[Node]) -> Iterator[Node]:
+    """Yield nodes that say something; depth is bounded by `MOST_LISTS`."""
+    for node in nodes:
+        if node["type"] in ("text", "rule"):
+            yield node
+        elif node["type"] in ("paragraph", "heading", "codeBlock"):
+            content = _trimmed(node["content"])
+            if content:
+                yield {**node, "content": content}
+        elif content := list(_kept(node["content"])):
+            yield {**node, "content": _led_by_text(node["type"], content)}
+
+
+def _led_by_text(kind: str, content: list[Node]) -> list[Node]:
+    """Return the content of an item, which may not begin with a list."""
+    if kind == "listItem" and content[0]["type"] in LISTS.values():
+        return [{"type": "paragraph", "content": []}, *content]
+    return content
+
+
+def _trimmed(texts: list[Node]) -> list[Node]:
+    """Return a block's texts without line breaks and spaces at its end."""
+    texts = list(texts)
+    while texts:
+        last = texts[-1]
+        if last["type"] == "text" and (text := last["text"].rstrip(" \t\n")):
+            return [*texts[:-1], {**last, "text": text}]
+        texts.pop()
+    return texts

@@ -1,0 +1,36 @@
+"""The state of a task: one digest over all that decisions depend on, and over the rules."""
+
+import hashlib
+import json
+from datetime import datetime
+from typing import Any
+
+from orchestration_project.domains.saas.lookup import MissingPathError, looked_up
+from orchestration_project.domains.saas.records import Task
+from orchestration_project.domains.saas.rules import RuleSet
+
+ENCODER = json.JSONEncoder(
+    sort_keys=True, separators=(",", ":"), default=datetime.isoformat
+)  # made once: a look hashes every task
+
+
+def state_hash(task: Task, rules: RuleSet) -> str:
+    """Return the SHA-256 of the parts of a task that rules use, and of the rules' version.
+
+    What changes by itself, such as a view count, is no part of it unless a rule uses it.
+    """
+    told = [rules.version, *(_part(task, path) for path in rules.used)]
+    return hashlib.sha256(canonical(told).encode()).hexdigest()
+
+
+def canonical(value: Any) -> str:
+    """Return the one JSON text of a value: keys sorted, nothing but ASCII."""
+    return ENCODER.encode(value)
+
+
+def _part(task: Task, path: str) -> list[Any]:
+    """Return a part of a task, so that null differs from what is not there."""
+    try:
+        return [looked_up(task, path)]
+    except MissingPathError:
+        return []

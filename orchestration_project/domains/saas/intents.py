@@ -1,0 +1,167 @@
+"""What a task's issue should be, and how that is brought together with what people made of it.
+
+Fields are merged three ways: what we last wrote tells whether the source changed a value, people
+changed it in the target, or both. People's edits stay while the source says what it said before;
+once it says something new, that counts, and the audit log keeps what was overwritten.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal, Self
+
+from orchestration_project.domains.saas.adf import outline
+from orchestration_project.domains.saas.hashing import canonical
+from orchestration_project.domains.saas.lookup import as_text
+from orchestration_project.domains.saas.records import Issue, Task
+from orchestration_project.domains.saas.rules import ActiveRule
+
+
+@dataclass(frozen=True)
+class Intent:
+    """What a task's issue should be.
+
+    Attributes:
+        rule: The rule and version that say so.
+        fields: Values by the target's field, before they take its types: HTML, e-mail addresses.
+        is_completed: Whether the task is, and so the issue should be.
+    """
+
+    rule: str
+    project: str
+    issue_type: str
+    fields: Mapping[str, Any]
+    is_completed: bool
+
+    @classmethod
+    def read(cls, payload: str) -> Self:
+        """Return the intent that was stored."""
+        return cls(**json.loads(payload))
+
+    @property
+    def payload(self) -> str:
+        """The intent as JSON, equal for equal intents."""
+        return canonical(vars(self))
+
+    def completed(self) -> "Intent":
+        """Return it for the task once it is completed."""
+        return replace(self, is_completed=True)
+
+
+def intent_of(task: Task, active: ActiveRule) -> Intent:
+    """Return what a task's issue should be by a rule of action sync.
+
+    Raises:
+        MissingPathError: A mapping needs a part that the task does not have.
+    """
+    rule = active.rule
+    if rule.target_project is None or rule.issue_type is None:
+        raise AssertionError(f"{active.reference} makes no issues")
+    fields: dict[str, Any] = {
+        "summary": task.title,
+        "description": task.description_html,
+        "assignee": task.assignee_email,
+    }
+    fields |= {each.target_field: each.value_for(task) for each in rule.mappings}
+    if not as_text(fields["summary"]).strip():
+        fields["summary"] = f"({task.entity_type} {task.entity_id} has no title)"
+    return Intent(active.reference, rule.target_project, rule.issue_type, fields, task.is_completed)
+
+
+@dataclass(frozen=True)
+class Merge:
+    """What the merge of an issue's fields comes to.
+
+    Attributes:
+        writes: Values that are to be written.
+        kept: Values that people gave in the target, and that stay.
+        overwritten: What stood, by people's hand, where something is to be written.
+    """
+
+    writes: Mapping[str, Any]
+    kept: Mapping[str, Any]
+    overwritten: Mapping[str, Any]
+
+
+def merged(ours: Mapping[str, Any], before: Mapping[str, Any], theirs: Mapping[str, Any]) -> Merge:
+    """Return what is to be written so that an issue has ``ours``.
+
+    Args:
+        ours: What the source says now, in the target's types.
+        before: What we last wrote; without a field that we never did.
+        theirs: What the issue has.
+    """
+    writes: dict[str, Any] = {}
+    kept: dict[str, Any] = {}
+    overwritten: dict[str, Any] = {}
+    for name, value in ours.items():
+        found = theirs.get(name)
+        if agrees(value, found):
+            continue
+        if name in before and agrees(before[name], value):
+            kept[name] = found
+            continue
+        writes[name] = value
+        if not agrees(before.get(name), found):
+            overwritten[name] = found
+    return Merge(writes, kept, overwritten)
+
+
+def agrees(ours: Any, theirs: Any) -> bool:
+    """Whether a value of a target says what we wrote: it adds ids and addresses of its own."""
+    if _is_nothing(ours) or _is_nothing(theirs):
+        return _is_nothing(ours) and _is_nothing(theirs)
+    if isinstance(ours, dict):
+        if not isinstance(theirs, dict):
+            return False
+        if ours.get("type") == "doc":
+            return outline(ours) == outline(theirs)
+        return all(agrees(value, theirs.get(name)) for name, value in ours.items())
+    if isinstance(ours, list):
+        return isinstance(theirs, list) and _same_items(ours, theirs)
+    return ours == theirs
+
+
+def _same_items(ours: list[Any], theirs: list[Any]) -> bool:
+    """Whether two lists have the same items, in whatever order."""
+    left = list(theirs)
+    for each in ours:
+        place = next((at for at, other in enumerate(left) if agrees(each, other)), None)
+        if place is None:
+            return False
+        del left[place]
+    return not left
+
+
+def _is_nothing(value: Any) -> bool:
+    is_empty_text = isinstance(value, dict) and value.get("type") == "doc" and not outline(value)
+    return is_empty_text or (value is None or value == "" or value == [])
+
+
+def fields_of(issue: Issue) -> Mapping[str, Any]:
+    """Return an issue's fields by id, as they are written."""
+    account = issue.assignee_account_id
+    return {
+        **issue.fields,
+        "summary": issue.summary,
+        "description": issue.description,
+        "assignee": {"accountId": account} if account else None,
+    }
+
+
+Completion = Literal["agreed", "to_target", "to_source", "kept"]
+"""Whether both sides say the same of completion, or else whose side is to follow; kept: neither."""
+
+
+def completion(before: bool | None, *, source: bool, target: bool) -> Completion:
+    """Return who follows whom: the side that changed since they agreed is right.
+
+    An issue that people opened again stays open: the source cannot open a task again.
+    """
+    if source == target:
+        return "agreed"
+    if before is None:
+        return "to_target" if source else "to_source"
+    if source != before:
+        return "to_target"
+    return "to_source" if target else "kept"

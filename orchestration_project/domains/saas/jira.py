@@ -1,0 +1,216 @@
+"""Jira's issues, create screens and webhooks, read: Cloud's API v3, and Server's v2 beside it."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from orchestration_project.domains.saas.events import Event, Kind
+from orchestration_project.domains.saas.records import (
+    FieldSpec,
+    Issue,
+    StatusCategory,
+    Transition,
+    User,
+)
+from orchestration_project.domains.saas.wire import (
+    identity,
+    json_of,
+    moment,
+    needed,
+    part,
+    storable,
+    text,
+    unreadable,
+)
+
+SYSTEM = "jira"
+
+PROPERTY = "orchestration-source"
+"""The entity property that says what an issue was made of: ``{"id": …}``."""
+
+LONGEST_LABEL = 255
+
+CATEGORIES: Mapping[str, StatusCategory] = {
+    "new": "new",
+    "undefined": "new",  # "No Category", of statuses that came from old imports
+    "indeterminate": "indeterminate",
+    "done": "done",
+}
+
+COMMENTED = frozenset({"issue_commented", "issue_comment_edited", "issue_comment_deleted"})
+"""What Server calls an update that is a comment and no change."""
+
+
+def issue_of(record: Any) -> Issue:
+    """Return an issue as we know it.
+
+    Raises:
+        ContractError: The record is none.
+    """
+    said = storable(record, "an issue of Jira")
+    key = needed(said, "key", "an issue of Jira")
+    what = f"Jira's issue {key}"
+    fields = part(said, "fields", what)
+    status = part(fields, "status", what)
+    assignee = part(fields, "assignee", what)
+    updated_at = moment(fields, "updated", what)
+    if updated_at is None:
+        raise unreadable(what, "a time in 'updated'", "null")
+    source_id = _source_id(part(said, "properties", what), what)
+    return Issue(
+        key=key,
+        issue_id=identity(said, "id", what),
+        project=needed(part(fields, "project", what), "key", what),
+        issue_type=needed(part(fields, "issuetype", what), "name", what),
+        summary=text(fields, "summary", what) or "",
+        description=_document(fields, what),
+        status_name=needed(status, "name", what),
+        status_category=_category(status, what),
+        assignee_account_id=_account_id(assignee, what),
+        updated_at=updated_at,
+        source_id=source_id,
+        fields=_without_our_label(fields, source_id),
+    )
+
+
+def label_of(source_id: str) -> str:
+    """Return the label by which an issue is searched for.
+
+    Jira finds issues by a property only where an app of ours had it indexed; by a label always.
+    """
+    return re.sub(r"[^\w.-]", "-", source_id)[:LONGEST_LABEL]
+
+
+def _without_our_label(fields: Mapping[str, Any], source_id: str | None) -> Mapping[str, Any]:
+    labels = fields.get("labels")
+    if source_id is None or not isinstance(labels, list):
+        return fields
+    return {**fields, "labels": [each for each in labels if each != label_of(source_id)]}
+
+
+def _document(fields: Mapping[str, Any], what: str) -> Mapping[str, Any] | None:
+    """Return the description as a document: Server, and webhooks of both, have it as text."""
+    found = fields.get("description")
+    if not isinstance(found, str):
+        return part(fields, "description", what) or None
+    lines = [each for each in found.splitlines() if each.strip()]
+    paragraphs = [{"type": "paragraph", "content": [_text_node(each)]} for each in lines]
+    return {"type": "doc", "version": 1, "content": paragraphs} if paragraphs else None
+
+
+def _text_node(line: str) -> Mapping[str, str]:
+    return {"type": "text", "text": line}
+
+
+def _category(status: Mapping[str, Any], what: str) -> StatusCategory:
+    key = needed(part(status, "statusCategory", what), "key", what)
+    if key not in CATEGORIES:
+        raise unreadable(what, f"a status category of {', '.join(CATEGORIES)}", key)
+    return CATEGORIES[key]
+
+
+def _account_id(person: Mapping[str, Any], what: str) -> str | None:
+    """Return who somebody is: Cloud's account, or the name of an account on a Server."""
+    return text(person, "accountId", what) or text(person, "name", what)
+
+
+def _source_id(properties: Mapping[str, Any], what: str) -> str | None:
+    return text(part(properties, PROPERTY, what), "id", what)
+
+
+def transition_of(record: Any) -> Transition:
+    """Return a step that an issue may take.
+
+    Raises:
+        ContractError: The record is none.
+    """
+    what = "a transition of Jira's"
+    said = storable(record, what)
+    status = part(said, "to", what)
+    return Transition(
+        transition_id=identity(said, "id", what),
+        name=needed(said, "name", what),
+        to_category=_category(status, what),
+        to_name=needed(status, "name", what),
+    )
+
+
+def field_of(record: Any) -> FieldSpec:
+    """Return a field of a create screen; Server and old Clouds say `key` for `fieldId`.
+
+    Raises:
+        ContractError: The record is none.
+    """
+    what = "a field of Jira's create screen"
+    said = storable(record, what)
+    field_id = needed(said, "fieldId" if "fieldId" in said else "key", what)
+    return FieldSpec(
+        field_id=field_id,
+        name=needed(said, "name", what),
+        is_required=said.get("required") is True,
+        type=needed(part(said, "schema", what), "type", what),
+        allowed_values=_allowed(said.get("allowedValues")),
+        has_default=said.get("hasDefaultValue") is True,
+    )
+
+
+def _allowed(values: Any) -> Sequence[str]:
+    """Return what a field takes: options have a value, projects and priorities a name."""
+    options = (
+        [each for each in values if isinstance(each, dict)] if isinstance(values, list) else []
+    )
+    named = [each.get("value") or each.get("name") for each in options]
+    return tuple(each for each in named if isinstance(each, str))
+
+
+def user_of(record: Any) -> User:
+    """Return somebody; the address is None where they hide it.
+
+    Raises:
+        ContractError: The record is none.
+    """
+    what = "a user of Jira's"
+    said = storable(record, what)
+    account_id = _account_id(said, what)
+    if not account_id:
+        raise unreadable(what, "an 'accountId'", "null")
+    return User(account_id, text(said, "emailAddress", what), said.get("active") is True)
+
+
+def user_of_address(users: Sequence[User], email: str) -> User | None:
+    """Return the one active user of exactly this address; None: there is none, or several.
+
+    A search of Jira's finds whoever has a part of it in a name or an address.
+    """
+    wanted = email.strip().casefold()
+    found = [each for each in users if each.is_active and (each.email or "").casefold() == wanted]
+    return found[0] if wanted and len(found) == 1 else None
+
+
+def event_in(body: bytes) -> Event:
+    """Return what a webhook of Jira's tells of, Cloud's or a Server's.
+
+    Raises:
+        ContractError: It is none.
+    """
+    what = "a webhook of Jira's"
+    said = storable(json_of(body), what)
+    name = needed(said, "webhookEvent", what)
+    kind = _kind(name, said, what)
+    if kind == "other":
+        return Event(SYSTEM, "other", None)
+    return Event(SYSTEM, kind, needed(part(said, "issue", what), "key", what))
+
+
+def _kind(name: str, said: Mapping[str, Any], what: str) -> Kind:
+    if name.startswith("comment_"):
+        return "commented" if said.get("issue") else "other"  # a deleted one may not say whose
+    plain: dict[str, Kind] = {"jira:issue_created": "created", "jira:issue_deleted": "deleted"}
+    if name != "jira:issue_updated":
+        return plain.get(name, "other")
+    is_comment = text(said, "issue_event_type_name", what) in COMMENTED
+    if is_comment and not part(said, "changelog", what):
+        return "commented"
+    status = part(part(part(said, "issue", what), "fields", what), "status", what)
+    category = text(part(status, "statusCategory", what), "key", what)
+    return "completed" if category == "done" else "updated"

@@ -1,0 +1,110 @@
+"""PeopleForce's tasks, pages and webhooks, read."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from orchestration_project.domains.saas.events import Event, Kind
+from orchestration_project.domains.saas.records import Task
+from orchestration_project.domains.saas.wire import (
+    identity,
+    json_of,
+    moment,
+    part,
+    storable,
+    text,
+    unreadable,
+)
+
+SYSTEM, TASK = "peopleforce", "task"
+
+KINDS: Mapping[str, Kind] = {
+    "create": "created",
+    "update": "updated",
+    "complete": "completed",
+    "delete": "deleted",
+    "destroy": "deleted",
+}
+"""By the stem of what follows `task_` in a webhook's action."""
+
+
+@dataclass(frozen=True)
+class Pagination:
+    """What a page says of all of them: how many pages and tasks there are."""
+
+    page: int
+    pages: int
+    count: int
+
+
+def task_of(record: Any) -> Task:
+    """Return a task as we know it.
+
+    Raises:
+        ContractError: The record is none.
+    """
+    fields = storable(record, "a task of PeopleForce")
+    entity_id = identity(fields, "id", "a task of PeopleForce")
+    what = f"PeopleForce's task {entity_id}"
+    completed = fields.get("completed")
+    if not isinstance(completed, bool):
+        raise unreadable(what, "true or false in 'completed'", completed)
+    assignee = part(fields, "assigned_to", what)
+    return Task(
+        system=SYSTEM,
+        entity_type=TASK,
+        entity_id=entity_id,
+        title=text(fields, "title", what),
+        description_html=text(fields, "description", what),
+        is_completed=completed,
+        created_at=moment(fields, "created_at", what),
+        assignee_email=_filled(text(assignee, "email", what)),
+        assignee_name=_filled(text(assignee, "full_name", what)),
+        associated_name=_name_of(fields, what),
+        fields=fields,
+    )
+
+
+def _name_of(fields: Mapping[str, Any], what: str) -> str | None:
+    """Return whom a task is about: an object with a name, or the name."""
+    if isinstance(fields.get("associated_to"), str):
+        return _filled(fields["associated_to"])
+    about = part(fields, "associated_to", what)
+    return _filled(text(about, "full_name", what) or text(about, "name", what))
+
+
+def _filled(found: str | None) -> str | None:
+    return (found or "").strip() or None
+
+
+def pagination_of(page: Mapping[str, Any]) -> Pagination:
+    """Return what a page says of the others.
+
+    Raises:
+        ContractError: It does not.
+    """
+    what = "a page of PeopleForce's tasks"
+    said = part(part(page, "metadata", what), "pagination", what)
+    numbers = [said.get(name) for name in ("page", "pages", "count")]
+    if not all(isinstance(each, int) and not isinstance(each, bool) for each in numbers):
+        raise unreadable(what, "page, pages and count as numbers", said)
+    return Pagination(*(int(each or 0) for each in numbers))
+
+
+def event_in(body: bytes) -> Event:
+    """Return what a webhook of PeopleForce's tells of.
+
+    Raises:
+        ContractError: It is none.
+    """
+    what = "a webhook of PeopleForce's"
+    said = storable(json_of(body), what)
+    action = text(said, "action", what)
+    if action is None:
+        raise unreadable(what, "an 'action'", said)
+    subject, _, verb = action.partition("_")
+    if subject != TASK:
+        return Event(SYSTEM, "other", None)
+    kinds: list[Kind] = [KINDS[stem] for stem in KINDS if verb.startswith(stem)]
+    kind = kinds[0] if kinds else "updated"
+    return Event(SYSTEM, kind, identity(part(said, "data", what), "id", what))

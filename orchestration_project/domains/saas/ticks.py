@@ -1,0 +1,36 @@
+"""When a pair of systems is looked through: by its interval, or because somebody asked."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+
+@dataclass(frozen=True)
+class Tick:
+    """How a pair of systems is looked through, and when it was."""
+
+    pair: str
+    interval: timedelta
+    is_paused: bool = False
+    triggered_at: datetime | None = None
+    started_at: datetime | None = None
+    synced_at: datetime | None = None
+
+    @property
+    def is_asked_for(self) -> bool:
+        """Whether somebody asked for a look since the latest began."""
+        asked, started = self.triggered_at, self.started_at
+        return asked is not None and (started is None or asked > started)
+
+
+def turn(tick: Tick, now: datetime) -> str | None:
+    """Return the name of the look that is due; None: none is.
+
+    A look that was asked for and never began is asked for again an interval later.
+    """
+    is_over = tick.started_at is None or now - tick.started_at >= tick.interval
+    if not tick.is_asked_for and (tick.is_paused or not is_over):
+        return None
+    since = tick.triggered_at if tick.is_asked_for else tick.started_at
+    begins = since or datetime.fromtimestamp(0, now.tzinfo)
+    number = max(0, (now - begins) // tick.interval)
+    return f"{tick.pair}#{begins.isoformat()}#{number}"

@@ -1,0 +1,45 @@
+"""Which step an issue takes towards a status, by what the status means, not by its name alone."""
+
+import re
+from collections.abc import Sequence
+
+from orchestration_project.domains.saas.records import StatusCategory, Transition
+
+GIVEN_UP = re.compile(
+    r"cancel|reject|declin|won.?t|will not|not do|duplicate|invalid|abandon|obsolete|withdraw|"
+    r"discard|not planned",
+    re.IGNORECASE,
+)
+"""Statuses that end an issue without its work: a completed task never leads there."""
+
+USUAL = re.compile(r"^(done|complete[d]?|resolve[d]?|close[d]?|finish(ed)?)\b", re.IGNORECASE)
+
+MOST_STEPS = 3
+"""From a status to the one that is wanted; longer ways are for people."""
+
+
+def next_step(
+    now: StatusCategory, *, to_done: bool, offered: Sequence[Transition]
+) -> Transition | None:
+    """Return the step to take; None: none of those offered leads there.
+
+    Where no step ends the issue at once, one that begins it comes first.
+    """
+    honest = [each for each in offered if not _gives_up(each)]
+    wanted: Sequence[StatusCategory] = ("done",) if to_done else ("new", "indeterminate")
+    if to_done and now == "new":
+        wanted = ("done", "indeterminate")
+    for category in wanted:
+        fitting = [each for each in honest if each.to_category == category]
+        if fitting:
+            return min(fitting, key=_how_usual)
+    return None
+
+
+def _gives_up(step: Transition) -> bool:
+    return bool(GIVEN_UP.search(step.to_name) or GIVEN_UP.search(step.name))
+
+
+def _how_usual(step: Transition) -> tuple[bool, str]:
+    is_usual = USUAL.search(step.to_name) or USUAL.search(step.name)
+    return not is_usual, step.transition_id.rjust(12, "0")

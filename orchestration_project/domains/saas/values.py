@@ -1,0 +1,152 @@
+"""What an intent's values become in the target's types."""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from orchestration_project.domains.saas.adf import adf_of
+from orchestration_project.domains.saas.lookup import as_text
+from orchestration_project.domains.saas.records import FieldSpec
+
+MOST_CHARACTERS = 32_767
+MOST_OF_SUMMARY = 255
+
+GIVEN_ANYWAY = ("project", "issuetype")
+
+BY_ITSELF = ("description", "assignee")
+"""Fields that are left out where the target's form lacks them; what a mapping names is not."""
+
+Account = Callable[[str], str | None]
+"""Returns the account of an e-mail address; None: there is none of exactly that address."""
+
+
+class UnfitValueError(ValueError):
+    """A value cannot be one of the field that it is meant for."""
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(f"{name}: {reason}")
+
+
+@dataclass(frozen=True)
+class Values:
+    """An issue's fields in the target's types, and whom it could not be assigned to."""
+
+    fields: Mapping[str, Any]
+    unresolved_email: str | None = None
+
+
+def values_of(
+    fields: Mapping[str, Any], specs: Mapping[str, FieldSpec], account: Account
+) -> Values:
+    """Return an intent's fields as the target takes them.
+
+    A person whom it does not know is left out, so that the issue stays with whom it is with.
+
+    Raises:
+        UnfitValueError: A value cannot be one of its field, or there is no such field.
+    """
+    found: dict[str, Any] = {}
+    unresolved = None
+    for name, value in fields.items():
+        spec = specs.get(name)
+        if spec is None and name in BY_ITSELF:
+            continue
+        if spec is None and name != "summary":
+            raise UnfitValueError(name, "the issue type has no such field")
+        if name == "assignee" or (spec is not None and spec.type == "user"):
+            email = as_text(value).strip()
+            account_id = account(email) if email else None
+            if email and account_id is None:
+                unresolved = email
+                continue
+            found[name] = {"accountId": account_id} if account_id else None
+        else:
+            found[name] = _value(name, spec, value)
+    return Values(found, unresolved)
+
+
+def _value(name: str, spec: FieldSpec | None, value: Any) -> Any:
+    if name == "summary":
+        return one_line(as_text(value))
+    if name == "description":
+        return adf_of(as_text(value) if value is not None else None)
+    if value is None or spec is None:
+        return None
+    if spec.type == "array":
+        items = value if isinstance(value, list) else as_text(value).split(",")
+        return [_label(spec, as_text(each).strip()) for each in items if as_text(each).strip()]
+    return _single(spec, as_text(value).strip())
+
+
+def _single(spec: FieldSpec, text: str) -> Any:
+    if not text:
+        return None
+    match spec.type:
+        case "number":
+            return _number(spec, text)
+        case "date":
+            if not re.match(r"\d{4}-\d{2}-\d{2}", text):
+                raise UnfitValueError(spec.field_id, f"{text[:40]!r} is no day")
+            return text[:10]
+        case "string" | "datetime":
+            return text[:MOST_CHARACTERS]
+        case "option":
+            return {"value": _allowed(spec, text)}
+        case _:
+            return {"name": _allowed(spec, text)}
+
+
+def _number(spec: FieldSpec, text: str) -> int | float:
+    try:
+        number = float(text)
+    except ValueError as error:
+        raise UnfitValueError(spec.field_id, f"{text[:40]!r} is no number") from error
+    if number != number or number in (float("inf"), float("-inf")):
+        raise UnfitValueError(spec.field_id, f"{text[:40]!r} is no number")
+    return int(text) if re.fullmatch(r"[+-]?\d{1,15}", text) else number
+
+
+def _label(spec: FieldSpec, text: str) -> str:
+    return re.sub(r"\s+", "_", _allowed(spec, text))[:MOST_OF_SUMMARY]
+
+
+def _allowed(spec: FieldSpec, text: str) -> str:
+    if spec.allowed_values and text not in spec.allowed_values:
+        shown = ", ".join(spec.allowed_values[:10])
+        raise UnfitValueError(spec.field_id, f"{text[:40]!r} is none of {shown}")
+    return text
+
+
+def one_line(text: str) -> str:
+    """Return text as a summary: one line of at most 255 characters, without control characters."""
+    plain = re.sub("[\\s\x00-\x1f\x7f\ud800-\udfff]+", " ", text).strip()
+    return plain if len(plain) <= MOST_OF_SUMMARY else f"{plain[: MOST_OF_SUMMARY - 1]}…"
+
+
+def violations(fields: Mapping[str, str | None], specs: Sequence[FieldSpec]) -> list[str]:
+    """Return what of a rule the target is sure to refuse.
+
+    Args:
+        fields: Those that a rule fills: its static value, or None where tasks have the value.
+        specs: Those that its issues can be created with.
+    """
+    by_id = {each.field_id: each for each in specs}
+    found = [
+        f"{each.field_id} ({each.name}) is required, and nothing fills it"
+        for each in specs
+        if each.is_required
+        and not each.has_default
+        and each.field_id not in fields
+        and each.field_id not in GIVEN_ANYWAY
+    ]
+    for name, value in fields.items():
+        spec = by_id.get(name)
+        if spec is None and name not in (*BY_ITSELF, "summary"):
+            found.append(f"{name} is no field of these issues")
+        elif spec is not None and value is not None:
+            try:
+                _value(name, spec, value)
+            except UnfitValueError as error:
+                found.append(str(error))
+    return found

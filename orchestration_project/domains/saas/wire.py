@@ -1,0 +1,145 @@
+"""JSON as it came from outside: what may be read of it, and one typed failure for what may not."""
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from orchestration_project.errors import ContractError
+
+DEEPEST = 64
+"""Objects and lists within each other: more is no system's record, and readers' parsers give up."""
+
+LONGEST_ID = 64
+SHOWN_CHARACTERS = 80
+
+
+def json_of(body: bytes) -> Any:
+    """Return what ``body`` says.
+
+    Raises:
+        ContractError: It is no JSON in UTF-8, or nested without end.
+    """
+    try:
+        return json.loads(body.decode(), parse_constant=_no_number)
+    except UnicodeDecodeError as error:
+        raise unreadable("a body", "JSON in UTF-8", f"no UTF-8 from byte {error.start}") from error
+    except RecursionError as error:
+        raise unreadable("a body", f"at most {DEEPEST} levels", "nested without end") from error
+    except ValueError as error:
+        raise unreadable("a body", "JSON", str(error)) from error
+
+
+def _no_number(name: str) -> float:
+    raise ValueError(f"{name} is no number of JSON")
+
+
+def unreadable(what: str, expected: str, found: object) -> ContractError:
+    """Return the error of a record that is not as its system has them; quotes a start of it."""
+    shown = found if isinstance(found, str) else f"{type(found).__name__} {found!r:.60}"
+    return ContractError(
+        f"{what} cannot be read",
+        expected=expected,
+        found=ascii(shown[:SHOWN_CHARACTERS])[1:-1],
+        remedy="correct it in its system; its bytes are kept as they came",
+    )
+
+
+def storable(record: Any, what: str) -> Mapping[str, Any]:
+    """Return ``record`` as the object that it has to be, one that databases take.
+
+    Raises:
+        ContractError: It is another thing, deeper than `DEEPEST`, or has text with NUL or half a
+            character.
+    """
+    if not isinstance(record, dict):
+        raise unreadable(what, "a JSON object", record)
+    level: list[Any] = [record]
+    for _ in range(DEEPEST):
+        for each in level:
+            if isinstance(each, str) and not _is_storable(each):
+                raise unreadable(what, "text without NUL and half characters", each)
+        level = [inner for outer in level for inner in _inside(outer)]
+        if not level:
+            return record
+    raise unreadable(what, f"at most {DEEPEST} levels", "more of them")
+
+
+def _inside(outer: Any) -> list[Any]:
+    if isinstance(outer, dict):
+        return [*outer, *outer.values()]
+    return outer if isinstance(outer, list) else []
+
+
+def _is_storable(text: str) -> bool:
+    return "\x00" not in text and not any("\ud800" <= letter <= "\udfff" for letter in text)
+
+
+def identity(record: Mapping[str, Any], name: str, what: str) -> str:
+    """Return the id in field ``name``, a number or text, as text.
+
+    Raises:
+        ContractError: There is none, or it is too long for one.
+    """
+    found = record.get(name)
+    is_number = isinstance(found, int) and not isinstance(found, bool) and abs(found) < 2**63
+    text = str(found) if is_number else found
+    if not isinstance(text, str) or not text.strip() or len(text) > LONGEST_ID:
+        raise unreadable(what, f"an id in {name!r}", found)
+    return text
+
+
+def text(record: Mapping[str, Any], name: str, what: str) -> str | None:
+    """Return the text in field ``name``; None: there is none.
+
+    Raises:
+        ContractError: It is another thing.
+    """
+    found = record.get(name)
+    if found is not None and not isinstance(found, str):
+        raise unreadable(what, f"text or null in {name!r}", found)
+    return found
+
+
+def needed(record: Mapping[str, Any], name: str, what: str) -> str:
+    """Return the text in field ``name``.
+
+    Raises:
+        ContractError: There is none, or another thing.
+    """
+    found = text(record, name, what)
+    if not found:
+        raise unreadable(what, f"text in {name!r}", found)
+    return found
+
+
+def part(record: Mapping[str, Any], name: str, what: str) -> Mapping[str, Any]:
+    """Return the object in field ``name``; an empty one where it is null or missing.
+
+    Raises:
+        ContractError: It is another thing.
+    """
+    found = record.get(name)
+    if found is None:
+        return {}
+    if not isinstance(found, dict):
+        raise unreadable(what, f"an object or null in {name!r}", found)
+    return found
+
+
+def moment(record: Mapping[str, Any], name: str, what: str) -> datetime | None:
+    """Return the time in field ``name`` in UTC; None: there is none.
+
+    Raises:
+        ContractError: It is another thing, or says no zone.
+    """
+    found = text(record, name, what)
+    if found is None:
+        return None
+    try:
+        time = datetime.fromisoformat(found)
+        if time.tzinfo is None:
+            raise ValueError("no zone")
+        return time.astimezone(UTC)
+    except (ValueError, OverflowError) as error:
+        raise unreadable(what, f"a time with its zone in {name!r}", found) from error

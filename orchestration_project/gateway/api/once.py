@@ -1,0 +1,98 @@
+"""What is asked for twice under one key is made once: a run or backfill bears its key as a tag."""
+
+import hashlib
+import json
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import dagster as dg
+
+from orchestration_project.gateway.api.operation import Call
+from orchestration_project.gateway.api.problems import ProblemError
+from orchestration_project.resources.backfills import first_backfill
+
+IDEMPOTENCY_KEY = "idempotency-key"
+KEY_TAG, BODY_TAG = "idempotency_key", "idempotency_body"
+"""Tags of a run or backfill: the key that it was asked for with, and the SHA-256 of what was."""
+
+KEY_FORM = re.compile(r"[!-~]{1,200}")
+
+IDEMPOTENCY_HEADER = {
+    "Idempotency-Key": "A name for this request: the same again gives the same run; with another "
+    "body 409"
+}
+
+Made = TypeVar("Made")
+
+
+@dataclass(frozen=True)
+class Before:
+    """What a key was used for: a run, or a backfill; the other one is None.
+
+    Attributes:
+        body: The hash of what was asked for.
+    """
+
+    body: str | None
+    run: dg.DagsterRun | None = None
+    backfill_id: str | None = None
+
+
+async def once(
+    call: Call[Any, Any],
+    said: Any,
+    make: Callable[[Mapping[str, str]], Awaitable[Made]],
+    again: Callable[[Before], Awaitable[Made]],
+) -> Made:
+    """Make what the request asks for, or return what the same request made before.
+
+    Args:
+        call: The request; without a key of its own it is always made.
+        said: All that makes it the same, as JSON has it.
+        make: Makes it, with these tags.
+        again: Returns what was made before.
+
+    Raises:
+        ProblemError: The key is none, or belongs to another request.
+    """
+    key = call.request.headers.get(IDEMPOTENCY_KEY)
+    if key is None:
+        return await make({})
+    if not KEY_FORM.fullmatch(key):
+        raise ProblemError(422, "an Idempotency-Key has 1 to 200 ASCII characters, no blanks")
+    tags = {KEY_TAG: f"{call.caller.name}:{key}", BODY_TAG: _hash(said)}
+    async with call.services.launching:
+        before = await call.services.in_thread(_before, call.services.instance, tags[KEY_TAG])
+        if before is None:
+            return await make(tags)
+    if before.body != tags[BODY_TAG]:
+        raise ProblemError(
+            409,
+            "this Idempotency-Key belongs to another request",
+            run_id=before.run.run_id if before.run else None,
+            remedy="take a new key for a new request",
+        )
+    return await again(before)
+
+
+def unmarked(tags: Mapping[str, str]) -> dict[str, str]:
+    """Return what takes the place of marks among ``tags`` that are to be handed on: none."""
+    return {name: "" for name in (KEY_TAG, BODY_TAG) if name in tags}
+
+
+def _hash(said: Any) -> str:
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+
+
+def _before(instance: dg.DagsterInstance, key: str) -> Before | None:
+    """Return what was made first under a key: what tries it again by itself has its tags, too."""
+    backfill = first_backfill(instance, {KEY_TAG: key})
+    if backfill is not None:  # its runs have its tags
+        return Before(backfill.tags.get(BODY_TAG), backfill_id=backfill.backfill_id)
+    found = instance.get_run_records(dg.RunsFilter(tags={KEY_TAG: key}), limit=1, ascending=True)
+    if not found:
+        return None
+    run = found[0].dagster_run
+    return Before(run.tags.get(BODY_TAG), run=run)

@@ -1,0 +1,42 @@
+"""Partition definitions by domain, and the runner that takes a run's work piece by piece."""
+
+from orchestration_project.partitions.finra import (
+    dataset_partitions,
+    finra_tier_weeks,
+    finra_weeks,
+    first_finra_week,
+)
+from orchestration_project.partitions.prices import first_price_month, price_months
+from orchestration_project.partitions.runner import (
+    DID_NOT_LAND,
+    PARTITION_TAGS,
+    PROGRESS,
+    SECONDS_TO_NEXT_ATTEMPT,
+    Load,
+    Outcome,
+    Pieces,
+    Report,
+    Told,
+    each_partition,
+    landed_before,
+)
+
+__all__ = [
+    "DID_NOT_LAND",
+    "PARTITION_TAGS",
+    "PROGRESS",
+    "SECONDS_TO_NEXT_ATTEMPT",
+    "Load",
+    "Outcome",
+    "Pieces",
+    "Report",
+    "Told",
+    "dataset_partitions",
+    "each_partition",
+    "finra_tier_weeks",
+    "finra_weeks",
+    "first_finra_week",
+    "first_price_month",
+    "landed_before",
+    "price_months",
+]

@@ -1,0 +1,127 @@
+"""Finds an embedded demo that serves a STATE_DIR, or starts it, and ends it."""
+
+import json
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import psutil
+
+from orchestration_project.errors import ConfigurationError, TransientError
+from orchestration_project.settings import PROJECT_ROOT
+
+SECONDS_TO_START = 30
+SECONDS_TO_RETIRE = 4
+SECONDS_TO_END = 3
+
+
+@dataclass(frozen=True)
+class DemoProgram:
+    """A demo source as a program of its own.
+
+    Attributes:
+        module: What is started with `python -m`.
+        folder: Where it says what it serves.
+        options: What it is started with; one that is None is left out.
+    """
+
+    module: str
+    folder: Path
+    options: Mapping[str, object]
+
+    def url(self) -> str:
+        """Return the address of the server with these options, started if it does not run.
+
+        The server outlives this process and ends by itself when nobody asks it any more. One that
+        was started with other options is replaced.
+
+        Raises:
+            ConfigurationError: It ends with an error instead of starting.
+            TransientError: It does not start in time.
+        """
+        running = self._running()
+        if running is not None and not self._serves(running):
+            _stop(running)
+            running = None
+        return str((running or self._start())["url"])
+
+    def stop(self) -> None:
+        """End the server, if it runs."""
+        running = self._running()
+        if running is not None:
+            _stop(running)
+
+    def retire(self) -> None:
+        """Have the server end, unless somebody goes on asking it."""
+        running = self._running()
+        if running is not None:
+            with suppress(psutil.NoSuchProcess, psutil.TimeoutExpired):
+                process = psutil.Process(running["pid"])
+                process.send_signal(signal.SIGUSR1)
+                process.wait(timeout=SECONDS_TO_RETIRE)
+
+    def _serves(self, running: dict[str, Any]) -> bool:
+        return running.get("options") == dict(self.options)
+
+    def _running(self) -> dict[str, Any] | None:
+        """Return what the server says of itself, if it is alive and answers."""
+        try:
+            told: dict[str, Any] = json.loads((self.folder / "server.json").read_text())
+            command = psutil.Process(told["pid"]).cmdline()
+            address = urlsplit(told["url"])
+            with socket.create_connection((address.hostname, address.port), timeout=5):
+                return told if self.module in command else None
+        except (OSError, ValueError, KeyError, TypeError, psutil.Error):
+            return None
+
+    def _start(self) -> dict[str, Any]:
+        options = [
+            f"--{name.replace('_', '-')}={value}"
+            for name, value in self.options.items()
+            if value is not None
+        ]
+        server = subprocess.Popen(  # noqa: S603 - our own program and settings
+            [sys.executable, "-m", self.module, *options],
+            cwd=PROJECT_ROOT,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,  # a Ctrl-C here is not meant for it
+        )
+        threading.Thread(target=server.wait, daemon=True).start()  # or it stays a zombie of ours
+        until = time.monotonic() + SECONDS_TO_START
+        while time.monotonic() < until and not server.poll():  # 0: another serves, or will soon
+            running = self._running()
+            if running is not None and self._serves(running):
+                return running
+            time.sleep(0.05)
+        # One that ended would end again; one that is slow may have come up by the next attempt.
+        ended = server.returncode
+        raise (ConfigurationError if ended else TransientError)(
+            "the demo source does not start",
+            expected=f"{self.folder / 'server.json'} within {SECONDS_TO_START} s",
+            found=f"it ended with status {ended}" if ended else "no answer",
+            remedy=f"read {self.folder / 'server.log'}; is STATE_DIR writable?",
+        )
+
+
+def _stop(running: dict[str, Any]) -> None:
+    try:
+        process = psutil.Process(running["pid"])
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(SECONDS_TO_END)
+        except psutil.TimeoutExpired:  # it hangs, or is paused
+            process.kill()
+            process.wait(SECONDS_TO_END)
+    except psutil.NoSuchProcess:
+        return

@@ -1,0 +1,6 @@
+"""Where daily prices come from: Alpha Vantage, Yahoo's chart (or the demo of them), or files."""
+
+from orchestration_project.resources.prices.quota import Quota, QuotaEndedError
+from orchestration_project.resources.prices.source import PriceRange, PriceSource
+
+__all__ = ["PriceRange", "PriceSource", "Quota", "QuotaEndedError"]

@@ -1,0 +1,152 @@
+"""Alpha Vantage's daily prices: a request for each symbol, whatever the number of days."""
+
+from collections.abc import Iterable, Sequence
+from datetime import timedelta
+from typing import NoReturn
+from urllib.parse import urlencode
+
+from pydantic import SecretStr
+
+from orchestration_project.contracts import SourceName
+from orchestration_project.domains.prices.refusals import Refusal, refusal_of
+from orchestration_project.domains.prices.symbols import (
+    Mapped,
+    Overrides,
+    map_symbols,
+    vendor_symbol,
+)
+from orchestration_project.errors import ConfigurationError, SourceError
+from orchestration_project.redaction import hide, redacted
+from orchestration_project.resources.captures import Capture, Captures
+from orchestration_project.resources.clock import Clock
+from orchestration_project.resources.http import HttpClient, Response
+from orchestration_project.resources.prices.answered import fetched, refuse_another, unmapped
+from orchestration_project.resources.prices.quota import Quota
+from orchestration_project.resources.prices.source import PriceRange
+
+VENDOR = "alpha_vantage"
+
+COMPACT = timedelta(days=130)
+"""`outputsize=compact` holds the latest 100 sessions, which are never fewer days than these."""
+
+QUOTED_CHARACTERS = 200
+
+REMEDIES = {
+    "premium": "with a free key set ALPHA_VANTAGE_IS_PREMIUM=false, and ask for the latest 100 "
+    "sessions alone; a premium key, and PRICES_SOURCE=yahoo or files, have longer histories",
+    "unknown_symbol": "see whether it still trades, and under which symbol; the file that "
+    "PRICES_SYMBOLS_FILE names can spell it otherwise, or leave it out",
+}
+ELSE = "ask again later; if it stays so, see what answers at ALPHA_VANTAGE_API_URL"
+
+
+class AlphaVantage:
+    """Reads Alpha Vantage, or whatever speaks it at another address.
+
+    Its ``http`` takes from the ``quota`` before each attempt.
+    """
+
+    def __init__(
+        self,
+        http: HttpClient,
+        captures: Captures,
+        clock: Clock,
+        quota: Quota,
+        *,
+        name: SourceName,
+        api_url: str,
+        api_key: SecretStr,
+        is_premium: bool,
+        overrides: Overrides,
+    ) -> None:
+        self.name: SourceName = name
+        self._http = http
+        self._captures = captures
+        self._clock = clock
+        self._quota = quota
+        self._api_url = api_url.rstrip("/")
+        self._api_key = api_key.get_secret_value()
+        hide(self._api_key)
+        self._is_premium = is_premium
+        self._overrides = overrides
+
+    @property
+    def quota_left(self) -> int | None:
+        """Requests that the key still has today; None: as many as one likes."""
+        return self._quota.left
+
+    def vendor_symbol(self, symbol: str) -> str | None:
+        """Return Alpha Vantage's spelling, None where nobody knows it."""
+        return vendor_symbol(symbol, VENDOR, self._overrides)
+
+    def mapped(self, symbols: Iterable[str]) -> Mapped:
+        """Return which symbols can be asked for, and why not the others."""
+        return map_symbols(symbols, VENDOR, self._overrides)
+
+    def ready(self) -> str:
+        """Say how many requests are left: to ask for anything would cost one.
+
+        Raises:
+            ConfigurationError: The count of requests cannot be kept.
+        """
+        left = self._quota.left
+        if left is None:
+            return "the key has no daily limit"
+        return f"{left} requests left until {self._quota.resumes_at():%Y-%m-%d %H:%M} UTC"
+
+    def fetch(self, asked: PriceRange, kept: list[Capture]) -> Sequence[Capture]:
+        """Fetch the latest 100 sessions, or all there are, as the range needs."""
+        symbol = self.vendor_symbol(asked.symbol)
+        if symbol is None:
+            raise unmapped(asked.symbol, VENDOR)
+        request = {
+            "function": f"TIME_SERIES_DAILY{'_ADJUSTED' if self._is_premium else ''}",
+            "symbol": symbol,
+            "outputsize": "compact" if self._is_recent(asked) else "full",
+        }
+        query = urlencode({**request, "apikey": self._api_key})
+        response = self._http.request("GET", f"{self._api_url}/query?{query}")
+        refused = refusal_of(response.body)
+        if refused is None or not _holds_secrets(response):  # which nobody may find among captures
+            kept.append(self._captures.keep(fetched(response, request, self._clock)))
+        if refused or response.status != 200:
+            self._refuse(asked, response, refused or Refusal("other", ""))
+        refuse_another(response, symbol)
+        return kept[-1:]
+
+    def _is_recent(self, asked: PriceRange) -> bool:
+        return asked.first_date >= self._clock.today_in_new_york() - COMPACT
+
+    def _refuse(self, asked: PriceRange, response: Response, refused: Refusal) -> NoReturn:
+        said = redacted(refused.said)[:QUOTED_CHARACTERS]  # in this order, or a part of a key stays
+        found = f"HTTP {response.status}: {said}"
+        if refused.kind == "quota":
+            self._quota.close_for_today()
+            raise self._quota.ended(found)
+        if refused.kind == "key" or response.status in (401, 403):
+            raise ConfigurationError(
+                "Alpha Vantage does not know our key",
+                expected="prices",
+                found=found,
+                remedy="correct ALPHA_VANTAGE_API_KEY",
+                url=response.url,
+            )
+        raise SourceError(
+            f"Alpha Vantage has no prices of {asked.symbol}",
+            expected=f"days from {asked.first_date} to {asked.last_date}",
+            found=found,
+            remedy=REMEDIES.get(refused.kind, ELSE),
+            url=response.url,
+        )
+
+
+def _holds_secrets(response: Response) -> bool:
+    """Whether an answer quotes our key, as Alpha Vantage does when a quota has ended."""
+    text = response.body.decode("latin-1")
+    return redacted(text) != text
+
+
+def says_too_fast(body: bytes) -> bool:
+    """Whether an answer asks for fewer requests a second or minute, with a status of success."""
+    refused = refusal_of(body)
+    return refused is not None and refused.kind == "rate"

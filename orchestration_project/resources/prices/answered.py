@@ -1,0 +1,55 @@
+"""What the sources that speak HTTP make of an answer, before it is read."""
+
+import re
+from collections.abc import Mapping
+
+from orchestration_project.errors import ConfigurationError, SourceError
+from orchestration_project.resources.captures import Fetched
+from orchestration_project.resources.clock import Clock
+from orchestration_project.resources.http import Response
+
+KEPT_HEADERS = ("content-encoding", "content-type", "date")
+
+SYMBOL = re.compile(rb'"(?:2\. Symbol|symbol)"\s*:\s*"([^"]*)"')
+SYMBOL_WITHIN_BYTES = 4096
+
+
+def fetched(response: Response, request: Mapping[str, object], clock: Clock) -> Fetched:
+    """Return an answer as a capture keeps it; ``request`` holds no secret."""
+    return Fetched(
+        body=response.body,
+        url=response.url,
+        request=request,
+        response_headers={
+            name: value for name, value in response.headers.items() if name in KEPT_HEADERS
+        },
+        http_status=response.status,
+        row_count=None,
+        fetched_at=clock.now(),
+    )
+
+
+def refuse_another(response: Response, symbol: str) -> None:
+    """Make sure that an answer does not say that it is about another symbol.
+
+    Raises:
+        SourceError: It does: a cache or proxy mixes answers up, or the vendor forwards old symbols.
+    """
+    found = SYMBOL.search(response.body, 0, SYMBOL_WITHIN_BYTES)
+    if found and found[1] != symbol.encode():
+        raise SourceError(
+            f"{symbol} was asked for, and another symbol's prices came",
+            expected=symbol,
+            found=found[1].decode("utf-8", "backslashreplace"),
+            remedy="see whether the symbol was changed; the file that PRICES_SYMBOLS_FILE names "
+            "can spell it otherwise",
+            url=response.url,
+        )
+
+
+def unmapped(symbol: str, vendor: str) -> ConfigurationError:
+    """Return the error of a symbol that nobody knows how to ask for."""
+    return ConfigurationError(
+        f"{symbol} cannot be asked of {vendor}: nobody knows its spelling there",
+        remedy="spell it in the file that PRICES_SYMBOLS_FILE names, or leave it out",
+    )

@@ -1,0 +1,192 @@
+"""A folder of prices: a file for each symbol, or one with all of them."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+
+import polars as pl
+import pyarrow.parquet as pq
+
+from orchestration_project.contracts import SourceName
+from orchestration_project.domains.prices.symbols import (
+    Mapped,
+    Overrides,
+    map_symbols,
+    vendor_symbol,
+)
+from orchestration_project.domains.prices.tabular import (
+    PARQUET,
+    SYMBOL,
+    csv_lines,
+    parquet_table,
+    places_of,
+)
+from orchestration_project.errors import ConfigurationError, SourceError
+from orchestration_project.resources.captures import Capture, Captures, Fetched
+from orchestration_project.resources.clock import Clock
+from orchestration_project.resources.folder import file_bytes
+from orchestration_project.resources.prices.answered import unmapped
+from orchestration_project.resources.prices.source import PriceRange
+
+ENDINGS = (".csv", ".parquet")
+
+OF_ALL = "prices"
+"""`prices.csv` or `prices.parquet` has a column that says whose each day is."""
+
+SETTING = "PRICES_FILES_DIR"
+
+
+@dataclass(frozen=True)
+class _Split:
+    """A file of many symbols taken apart, in one state of the file."""
+
+    state: tuple[int, int]
+    by_symbol: Mapping[str, bytes]
+
+
+class PriceFiles:
+    """Reads `PRICES_FILES_DIR`, where files are named as FINRA spells their symbols."""
+
+    name: SourceName = "files"
+    quota_left: int | None = None
+
+    def __init__(
+        self, folder: Path, captures: Captures, clock: Clock, *, overrides: Overrides
+    ) -> None:
+        self._folder = folder
+        self._captures = captures
+        self._clock = clock
+        self._overrides = overrides
+        self._split: _Split | None = None
+
+    def vendor_symbol(self, symbol: str) -> str | None:
+        """Return how the files spell it: as we do, where the file of symbols says nothing else."""
+        return vendor_symbol(symbol, "files", self._overrides)
+
+    def mapped(self, symbols: Iterable[str]) -> Mapped:
+        """Return which symbols can be asked for, and why not the others."""
+        return map_symbols(symbols, "files", self._overrides)
+
+    def ready(self) -> str:
+        """Make sure that there is a file.
+
+        Raises:
+            ConfigurationError: There is none, or the folder cannot be read.
+        """
+        names = self._names()
+        if not names:
+            raise self._unreadable("no such file")
+        return f"{len(names)} files"
+
+    def fetch(self, asked: PriceRange, kept: list[Capture]) -> Sequence[Capture]:
+        """Read a symbol's file, or its part of the file of all, with all its days."""
+        symbol = self.vendor_symbol(asked.symbol)
+        if symbol is None:
+            raise unmapped(asked.symbol, "files")
+        names = self._names()
+        own = [name for name in names if name in {symbol + ending for ending in ENDINGS}]
+        shared = [name for name in names if name in {OF_ALL + ending for ending in ENDINGS}]
+        if len(own) > 1 or (not own and len(shared) > 1):
+            raise ConfigurationError(
+                f"several files hold {asked.symbol}",
+                expected="one",
+                found=", ".join(own or shared),
+                remedy=f"leave one of them in {SETTING}",
+            )
+        body = self._bytes(own[0]) if own else self._part(shared, symbol)
+        if body is None:
+            raise SourceError(
+                f"no file holds {asked.symbol}",
+                expected=f"{symbol}.csv or .parquet, or the symbol in {OF_ALL}.csv or .parquet",
+                found=f"{len(names)} files in {self._folder}",
+                remedy="put it there, or leave the symbol out",
+            )
+        kept.append(self._captures.keep(self._fetched(body, (own or shared)[0], symbol)))
+        return kept[-1:]
+
+    def _fetched(self, body: bytes, name: str, symbol: str) -> Fetched:
+        return Fetched(
+            body=body,
+            url=f"file:{name}",
+            request={"symbol": symbol},
+            response_headers={},
+            http_status=None,
+            row_count=None,
+            fetched_at=self._clock.now(),
+        )
+
+    def _names(self) -> list[str]:
+        try:
+            names = sorted(path.name for path in self._folder.iterdir())
+        except OSError as error:
+            raise self._unreadable(str(error)) from error
+        return [name for name in names if name.endswith(ENDINGS)]
+
+    def _unreadable(self, found: str) -> ConfigurationError:
+        return ConfigurationError(
+            f"{SETTING} has no prices",
+            expected=f"files that end in {' or '.join(ENDINGS)} in {self._folder}",
+            found=found,
+            remedy=f"correct {SETTING} or the folder's permissions",
+        )
+
+    def _bytes(self, name: str) -> bytes:
+        return file_bytes(self._folder, name, setting=SETTING)
+
+    def _part(self, shared: Sequence[str], symbol: str) -> bytes | None:
+        """Return a symbol's part of the file of all; taken apart once for each state of it."""
+        if not shared:
+            return None
+        found = (self._folder / shared[0]).stat()
+        state = (found.st_mtime_ns, found.st_size)
+        if self._split is None or self._split.state != state:
+            body = self._bytes(shared[0])
+            parts = _parts_of_parquet if body.startswith(PARQUET) else _parts_of_csv
+            self._split = _Split(state, parts(body))
+        return self._split.by_symbol.get(symbol)
+
+
+def _parts_of_csv(body: bytes) -> Mapping[str, bytes]:
+    """Return the lines of each symbol below the header, as they stand there."""
+    fields, lines = csv_lines(body), body.splitlines(keepends=True)
+    place = _place_of_symbol(body, fields[0] if fields else [])
+    if len(fields) != len(lines):
+        raise _no_symbols("a line break within quotes")
+    found: dict[str, list[bytes]] = {}
+    for number, line in enumerate(lines[1:], start=1):
+        if len(fields[number]) <= place:
+            raise _no_symbols(f"no symbol in line {number + 1}")
+        found.setdefault(fields[number][place], [lines[0]]).append(line)
+    return {symbol: b"".join(each) for symbol, each in found.items()}
+
+
+def _parts_of_parquet(body: bytes) -> Mapping[str, bytes]:
+    """Return a Parquet file for each symbol: the same bytes for the same days."""
+    table = parquet_table(body)
+    name = table.column_names[_place_of_symbol(body, table.column_names)]
+    days = pl.DataFrame(table)
+    found: dict[str, bytes] = {}
+    for (symbol,), part in days.group_by(name, maintain_order=True):
+        if symbol is None:
+            raise _no_symbols("a day without a symbol")
+        buffer = BytesIO()
+        pq.write_table(part.to_arrow(), buffer)
+        found[str(symbol)] = buffer.getvalue()
+    return found
+
+
+def _place_of_symbol(body: bytes, header: Sequence[str]) -> int:
+    place = places_of(body, header).get(SYMBOL)
+    if place is None:
+        raise _no_symbols("no such column")
+    return place
+
+
+def _no_symbols(found: str) -> SourceError:
+    return SourceError(
+        "the file of all symbols does not say whose prices they are",
+        expected=f"a column {SYMBOL}, and a line for each day",
+        found=found,
+        remedy="correct it, or put a file for each symbol into the folder",
+    )

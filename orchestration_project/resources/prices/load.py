@@ -1,0 +1,423 @@
+"""The load of one symbol's prices over the months of a run, from its source to the landed table.
+
+What is landed is not asked for again. A symbol whose quota ended, or that its source does not have,
+is noted as such and harms no other.
+"""
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from functools import partial
+
+import polars as pl
+from sqlalchemy import Connection, func, select
+
+from orchestration_project.contracts import Audit, Checked
+from orchestration_project.domains.prices.audits import (
+    Limits,
+    checked_prices,
+    is_new_action,
+    warnings_about,
+)
+from orchestration_project.domains.prices.calendar import last_complete_session, months
+from orchestration_project.domains.prices.contract import (
+    RULE_VERSION,
+    Answer,
+    actions_of,
+    check_prices,
+    read_prices,
+)
+from orchestration_project.domains.prices.states import (
+    LANDED,
+    Days,
+    Standing,
+    SymbolMonth,
+    days_of,
+    is_landed,
+    rows_by_month,
+    standing_of,
+)
+from orchestration_project.errors import (
+    ConfigurationError,
+    ContractError,
+    OrchestrationError,
+    SourceError,
+)
+from orchestration_project.resources.captures import Capture, parts_of
+from orchestration_project.resources.clock import Clock
+from orchestration_project.resources.intake import Intake, IntakeFigures, take
+from orchestration_project.resources.opening import open_now
+from orchestration_project.resources.prices.quota import QuotaEndedError
+from orchestration_project.resources.prices.source import PriceRange, PriceSource
+from orchestration_project.resources.prices.states import read_known, write_standing
+from orchestration_project.resources.warehouse import Between, Delivery, Landed, Order, Warehouse
+from orchestration_project.resources.warehouse.frames import read_frame, within
+from orchestration_project.tables.prices import prices_daily, prices_daily_history
+
+REFUSED_FOR = timedelta(hours=20)
+"""A symbol that its source does not have is asked for again the day after."""
+
+_daily = prices_daily.c
+
+
+@dataclass(frozen=True)
+class PriceChange:
+    """How many rows of each month a landing wrote, and how many it replaced or removed."""
+
+    written: Mapping[date, int]
+    replaced: Mapping[date, int]
+
+
+@dataclass(frozen=True)
+class TakenPrices:
+    """A symbol that was asked for, or of which there is nothing to ask: then without intake.
+
+    ``through`` is the last day for which the intake vouches.
+    """
+
+    symbol: str
+    days: Days
+    standing: Standing = LANDED
+    order: Order[PriceChange] | None = None
+    intake: Intake | None = None
+    through: date | None = None
+    is_asked: bool = True
+
+
+@dataclass(frozen=True)
+class LoadedPrices:
+    """How a symbol ended, in figures; without ``landed`` nothing was landed by this run."""
+
+    symbol: str
+    standing: Standing
+    months: Sequence[SymbolMonth]
+    figures: IntakeFigures | None = None
+    landed: Landed[PriceChange] | None = None
+
+    def __str__(self) -> str:
+        if self.landed is None:
+            reason = f": {self.standing.reason}" if self.standing.reason else ""
+            return f"{'unchanged' if self.standing == LANDED else self.standing.state}{reason}"
+        warned = f"; unusual: {', '.join(self.landed.warnings)}" if self.landed.warnings else ""
+        return (
+            f"{self.landed.rows_added} rows added, {self.landed.rows_changed} changed, "
+            f"{self.landed.rows_removed} removed, {self.landed.rows_unchanged} unchanged{warned}"
+        )
+
+
+@dataclass(frozen=True)
+class PriceLoad:
+    """Loads symbols of `prices_daily` over months.
+
+    ``full`` asks also for what is landed, and before it may help; ``force`` replaces what came from
+    another source.
+    """
+
+    source: PriceSource
+    warehouse: Warehouse
+    clock: Clock
+    symbols: Callable[[], Sequence[str]]
+    run_id: str
+    limits: Limits
+    second: PriceSource | None = None
+    full: bool = False
+    force: bool = False
+    asked: list[date] = field(default_factory=list)
+
+    @property
+    def where(self) -> Mapping[str, str]:
+        """What an error names besides symbol and run."""
+        return {"asset": "prices/daily", "source": self.source.name}
+
+    def ready(self) -> None:
+        """Open the database and the source.
+
+        Raises:
+            OrchestrationError: One of them cannot be opened.
+        """
+        open_now(self.warehouse, self.source, self.second)
+
+    def pieces(self, partitions: Sequence[str]) -> Sequence[str]:
+        """Return the symbols to be loaded for these months.
+
+        Raises:
+            ConfigurationError: There is none, or a key names no month.
+        """
+        self.asked[:] = sorted(map(_month, partitions))
+        return self.symbols()
+
+    def take(self, key: str) -> TakenPrices:
+        """Fetch and check what is missing of a symbol, if there is anything.
+
+        Raises:
+            OrchestrationError: As the source and the contract do; how it stands is noted.
+        """
+        symbol, now = key, self.clock.now()
+        days = days_of(self.asked, last_complete_session(now))
+        if days is None:
+            raise ConfigurationError(
+                f"no session of {self.asked[0]:%Y-%m} is over",
+                expected="a month with prices",
+                remedy="wait for the close of its first session",
+            )
+        spelled = self.source.vendor_symbol(symbol)
+        if spelled is None:
+            reason = f"nobody says how {self.source.name} spells it"
+            return TakenPrices(symbol, days, Standing("unmapped", reason))
+        with self.warehouse.reading() as connection:
+            known = read_known(connection, symbol, days)
+        if not self.full and is_landed(known, days, self.source.name):
+            return TakenPrices(symbol, days, is_asked=False)
+        standing = None if self.full else standing_of(known, days, now)
+        if standing is not None:
+            return TakenPrices(symbol, days, standing, is_asked=False)
+        return self._asked(symbol, spelled, days, now)
+
+    def _asked(self, symbol: str, spelled: str, days: Days, now: datetime) -> TakenPrices:
+        """Ask the source, and note what keeps a symbol from landing."""
+        try:
+            return self._taken(symbol, spelled, days)
+        except QuotaEndedError as error:
+            return TakenPrices(symbol, days, Standing("waiting", error.what, error.resumes_at))
+        except SourceError as error:
+            return TakenPrices(symbol, days, Standing("refused", _why(error), now + REFUSED_FOR))
+        except ContractError as error:
+            self._note(symbol, days, Standing("refused", _why(error)))
+            raise
+        except OrchestrationError as error:
+            self._note(symbol, days, Standing("waiting", _why(error)))
+            raise
+
+    def _taken(self, symbol: str, spelled: str, days: Days) -> TakenPrices:
+        state = self.warehouse.state(prices_daily, symbol)
+        self._refuse_other_source(symbol, state.source)
+        answers: list[tuple[Answer, Days, pl.DataFrame | None]] = []
+        order = self._order(symbol, state.token, answers)
+
+        def read(kept: list[Capture]) -> Delivery:
+            captures, answer, whole = self._fetched(symbol, spelled, days, kept)
+            answers[:] = [(answer, whole, self._of_second(symbol, whole, kept))]
+            return self._delivery(captures, whole)
+
+        def check(_: Delivery) -> Checked:
+            answer, whole, _second = answers[0]
+            rows = check_prices(
+                answer,
+                symbol=symbol,
+                spelled=spelled,
+                source=self.source.name,
+                first=whole.first,
+                last=whole.last,
+            )
+            return checked_prices(rows, spelled=spelled, limits=self.limits)
+
+        intake = take(self.warehouse, order, self._delivery((), days), read, check)
+        _, whole, _ = answers[0]
+        standing = LANDED if whole.last >= days.last else _behind(whole.last)
+        return TakenPrices(symbol, days, standing, order, intake, whole.last)
+
+    def _fetched(
+        self, symbol: str, spelled: str, days: Days, kept: list[Capture]
+    ) -> tuple[Sequence[Capture], Answer, Days]:
+        """Return an answer and the days for which it vouches.
+
+        A new dividend or split restates earlier prices: then all that is landed is asked for.
+        """
+        captures, answer = self._answered(symbol, days, kept)
+        since = self._landed_since(symbol, days, answer, spelled)
+        if since is not None and since < days.first:
+            days = Days(since, days.last)
+            captures, answer = self._answered(symbol, days, kept)
+        newest = answer.newest
+        if newest is None or newest < days.first:
+            raise SourceError(
+                f"{self.source.name} has no price of {symbol} in {days}",
+                expected="a price of at least one day",
+                found=f"the newest is of {newest}",
+                remedy="nothing, where the symbol is not traded any more; it is asked for again "
+                "the day after",
+            )
+        return captures, answer, Days(days.first, min(days.last, newest))
+
+    def _answered(
+        self, symbol: str, days: Days, kept: list[Capture]
+    ) -> tuple[Sequence[Capture], Answer]:
+        captures = self.source.fetch(PriceRange(symbol, days.first, days.last), kept)
+        return captures, read_prices(self.source.name, parts_of(captures))
+
+    def _landed_since(self, symbol: str, days: Days, answer: Answer, spelled: str) -> date | None:
+        """Return the first landed day of a symbol, if the answer tells of an action that is new."""
+        told = check_prices(
+            answer,
+            symbol=symbol,
+            spelled=spelled,
+            source=self.source.name,
+            first=days.first,
+            last=days.last,
+        ).rows
+        if actions_of(told).is_empty():
+            return None
+        own = within(prices_daily, {"symbol": symbol})
+        in_days = within(prices_daily, {"trade_date": Between(days.first, days.last)})
+        with self.warehouse.reading() as connection:
+            known = read_frame(connection, select(prices_daily).where(own, in_days), prices_daily)
+            first = connection.execute(select(func.min(_daily.trade_date)).where(own)).scalar()
+        return first if is_new_action(told, known) else None
+
+    def _of_second(self, symbol: str, days: Days, kept: list[Capture]) -> pl.DataFrame | None:
+        """Return what the second source has of the same days; None: it has nothing to compare."""
+        if self.second is None or (spelled := self.second.vendor_symbol(symbol)) is None:
+            return None
+        try:
+            captures = self.second.fetch(PriceRange(symbol, days.first, days.last), kept)
+            answer = read_prices(self.second.name, parts_of(captures))
+        except (QuotaEndedError, SourceError):
+            return None
+        return check_prices(
+            answer,
+            symbol=symbol,
+            spelled=spelled,
+            source=self.second.name,
+            first=days.first,
+            last=days.last,
+        ).rows
+
+    def land(self, taken: TakenPrices) -> LoadedPrices:
+        """Land what was taken of a symbol, and note how it stands.
+
+        Raises:
+            HeldBackError: An audit failed.
+            SupersededError: Another run delivered the symbol meanwhile.
+        """
+        landed = figures = None
+        if taken.intake is not None and taken.order is not None:
+            landed = self._landed(taken, taken.order, taken.intake)
+            figures = taken.intake.figures
+        rows = self._note(taken.symbol, taken.days, taken.standing, taken.through, taken.is_asked)
+        return LoadedPrices(taken.symbol, taken.standing, rows, figures, landed)
+
+    def _landed(
+        self, taken: TakenPrices, order: Order[PriceChange], intake: Intake
+    ) -> Landed[PriceChange]:
+        try:
+            return self.warehouse.land(order, intake.delivery, intake.prepared)
+        except ContractError as error:
+            self._note(taken.symbol, taken.days, Standing("refused", _why(error)))
+            raise
+
+    def _note(
+        self,
+        symbol: str,
+        days: Days,
+        standing: Standing,
+        through: date | None = None,
+        is_asked: bool = True,
+    ) -> Sequence[SymbolMonth]:
+        if not is_asked:
+            with self.warehouse.reading() as connection:
+                return list(read_known(connection, symbol, days).values())
+        return write_standing(
+            self.warehouse,
+            symbol,
+            days,
+            standing,
+            through,
+            source=self.source.name,
+            now=self.clock.now(),
+            run_id=self.run_id,
+        )
+
+    def _refuse_other_source(self, symbol: str, source: str | None) -> None:
+        if source not in (None, self.source.name) and not self.force:
+            raise ConfigurationError(
+                f"prices of {symbol} were landed from another source",
+                expected=f"more from {source}: sources write splits in different ways",
+                found=f"PRICES_SOURCE={self.source.name}",
+                remedy="set PRICES_SOURCE back, use another DATABASE_URL, or replace the symbol by "
+                "force: true in the run's config",
+            )
+
+    def _order(
+        self, symbol: str, token: int, answers: Sequence[tuple[Answer, Days, pl.DataFrame | None]]
+    ) -> Order[PriceChange]:
+        return Order(
+            table=prices_daily,
+            history=prices_daily_history,
+            partition_key=symbol,
+            partition={"symbol": symbol},
+            token=token,
+            metadata_columns=("source",),
+            rule_version=RULE_VERSION,
+            run_id=self.run_id,
+            derive={},
+            summarise=_change,
+            warn=partial(self._warnings, answers),
+        )
+
+    def _delivery(self, captures: Sequence[Capture], days: Days) -> Delivery:
+        digests = "".join(each.sha256 for each in captures)
+        return Delivery(
+            source=self.source.name,
+            dataset="daily",
+            source_version=hashlib.sha256(digests.encode()).hexdigest() if digests else "",
+            record_total=None,
+            scope={"trade_date": Between(days.first, days.last)},
+            captures=captures,
+        )
+
+    def _warnings(
+        self,
+        answers: Sequence[tuple[Answer, Days, pl.DataFrame | None]],
+        connection: Connection,
+        delivery: Delivery,
+        checked: Checked,
+    ) -> Sequence[Audit]:
+        """Look at the delivery beside the landed day before it, and a second source."""
+        if checked.rows.is_empty():
+            return ()
+        _, days, second = answers[0]
+        symbol = checked.rows["symbol"][0]
+        last_before = (
+            select(prices_daily)
+            .where(_daily.symbol == symbol, _daily.trade_date < days.first)
+            .order_by(_daily.trade_date.desc())
+            .limit(1)
+        )
+        shared = [name for name in checked.rows.columns if name in _daily]
+        return warnings_about(
+            checked.rows.select(shared).unique("trade_date", maintain_order=True),
+            read_frame(connection, last_before, prices_daily),
+            second,
+            through=days.last,
+            newest_session=last_complete_session(self.clock.now()),
+            limits=self.limits,
+        )
+
+
+def _change(*, replaced: pl.DataFrame, written: pl.DataFrame, kept: pl.DataFrame) -> PriceChange:
+    return PriceChange(
+        rows_by_month(written["trade_date"].to_list()),
+        rows_by_month(replaced["trade_date"].to_list()),
+    )
+
+
+def _why(error: OrchestrationError) -> str:
+    """Return what went wrong, without what differs from one look to the next."""
+    return f"{error.what}: {error.found}" if error.found else error.what
+
+
+def _behind(newest: date) -> Standing:
+    return Standing("waiting", f"the source's newest price is of {newest}")
+
+
+def _month(partition: str) -> date:
+    try:
+        month = date.fromisoformat(partition)
+    except ValueError:
+        month = None
+    if month is None or months(month, month) != [month]:
+        raise ConfigurationError(
+            f"{partition} names no month", expected="its first day, such as 2026-02-01"
+        )
+    return month

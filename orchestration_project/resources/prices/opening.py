@@ -1,0 +1,178 @@
+"""Opens the source of daily prices that the settings name."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from functools import partial
+from typing import Any
+
+from pydantic import SecretStr
+
+from orchestration_project.contracts import SourceName
+from orchestration_project.domains.prices.overrides import read_overrides
+from orchestration_project.domains.prices.symbols import Overrides, Vendor
+from orchestration_project.errors import ConfigurationError
+from orchestration_project.resources.captures import Captures
+from orchestration_project.resources.clock import Clock
+from orchestration_project.resources.finra.demo import demo_url
+from orchestration_project.resources.http import HttpClient
+from orchestration_project.resources.http.agent import user_agent
+from orchestration_project.resources.prices.alpha_vantage import AlphaVantage, says_too_fast
+from orchestration_project.resources.prices.files import PriceFiles
+from orchestration_project.resources.prices.quota import Quota
+from orchestration_project.resources.prices.source import PriceSource
+from orchestration_project.resources.prices.yahoo import YahooChart
+from orchestration_project.settings import Settings
+from orchestration_project.settings.prices import PricesSource
+
+LARGEST_ANSWER_BYTES = 16 * 1024 * 1024
+"""Of one symbol's whole history, which is a megabyte or two."""
+
+ALPHA_VANTAGE_ATTEMPTS = 3
+"""Fewer than elsewhere: each is one of few that are granted a day."""
+
+DEMO_KEYS = {True: SecretStr("premium-demo-key"), False: SecretStr("free-demo-key")}
+"""What the demo of Alpha Vantage takes for a premium key, and for a free one."""
+
+
+def prices_source_name(settings: Settings) -> PricesSource:
+    """Return PRICES_SOURCE; without it, the demo where FINRA's data is the demo's.
+
+    Raises:
+        ConfigurationError: None is named, or made-up and real data would meet in a database.
+    """
+    name = settings.prices_source or ("demo" if settings.is_demo else None)
+    if name is None or (name == "demo") != settings.is_demo:
+        raise ConfigurationError(
+            "there is no source of prices" if name is None else "made-up and real data would meet",
+            expected="PRICES_SOURCE=demo where FINRA_SOURCE=demo, and else a vendor or files",
+            found=f"PRICES_SOURCE={name or ''}, FINRA_SOURCE={settings.finra_source}",
+            remedy="set both, as they share a database",
+        )
+    return name
+
+
+def in_second_place(settings: Settings) -> Settings:
+    """Return the settings with which the second source is opened as if it were the first."""
+    second = settings.prices_second_source
+    name = "demo_prices_vendor" if settings.is_demo else "prices_source"
+    return settings.model_copy(update={name: second})
+
+
+@contextmanager
+def opened_prices(
+    settings: Settings, captures: Captures, clock: Clock, **http: Any
+) -> Iterator[PriceSource]:
+    """Open the source that the settings name; ``http`` goes to its client.
+
+    Raises:
+        ConfigurationError: None is named, or what it needs is missing.
+    """
+    name = prices_source_name(settings)
+    vendor = settings.demo_prices_vendor if name == "demo" else name
+    openers = {
+        "alpha_vantage": _opened_alpha_vantage,
+        "yahoo": _opened_yahoo,
+        "files": _opened_files,
+    }
+    with openers[vendor](settings, name, captures, clock, http) as source:
+        yield source
+
+
+def spellings(settings: Settings, vendor: Vendor) -> Overrides:
+    """Return how ``vendor`` spells some symbols, as PRICES_SYMBOLS_FILE says.
+
+    Raises:
+        ConfigurationError: The file cannot be used.
+    """
+    path = settings.prices_symbols_path
+    if path is None:
+        return {}
+    try:
+        return read_overrides(path.read_text(encoding="utf-8"))[vendor]
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(
+            "the file of symbols cannot be read",
+            expected=f"a text file in UTF-8 at {path}",
+            found=f"{type(error).__name__}: {error}",
+            remedy="correct PRICES_SYMBOLS_FILE",
+        ) from error
+
+
+@contextmanager
+def _opened_alpha_vantage(
+    settings: Settings, name: SourceName, captures: Captures, clock: Clock, http: Mapping[str, Any]
+) -> Iterator[PriceSource]:
+    is_demo, is_premium = name == "demo", settings.alpha_vantage_is_premium
+    system = _system("alpha_vantage", is_demo=is_demo)
+    api_key = DEMO_KEYS[is_premium] if is_demo else settings.alpha_vantage_api_key
+    quota = Quota(
+        settings.state_path / "http" / f"{system}_quota.sqlite",
+        vendor="Alpha Vantage",
+        requests_per_day=None if is_premium else settings.alpha_vantage_requests_per_day,
+        now=clock.now,
+    )
+    client = partial(
+        _client,
+        settings,
+        system,
+        requests_per_second=settings.alpha_vantage_requests_per_second,
+        max_attempts=ALPHA_VANTAGE_ATTEMPTS,
+        before_attempt=quota.take,
+        is_throttled=says_too_fast,
+    )
+    with closing(quota), client(**http) as opened:
+        yield AlphaVantage(
+            opened,
+            captures,
+            clock,
+            quota,
+            name=name,
+            api_url=demo_url(settings) if is_demo else settings.alpha_vantage_api_url,
+            api_key=api_key or SecretStr(""),
+            is_premium=is_premium,
+            overrides=spellings(settings, "alpha_vantage"),
+        )
+
+
+@contextmanager
+def _opened_yahoo(
+    settings: Settings, name: SourceName, captures: Captures, clock: Clock, http: Mapping[str, Any]
+) -> Iterator[PriceSource]:
+    is_demo = name == "demo"
+    rate = None if is_demo else settings.yahoo_requests_per_second
+    system = _system("yahoo", is_demo=is_demo)
+    with _client(settings, system, requests_per_second=rate, **http) as opened:
+        yield YahooChart(
+            opened,
+            captures,
+            clock,
+            name=name,
+            api_url=demo_url(settings) if is_demo else settings.yahoo_api_url,
+            overrides=spellings(settings, "yahoo"),
+        )
+
+
+@contextmanager
+def _opened_files(
+    settings: Settings, name: SourceName, captures: Captures, clock: Clock, http: Mapping[str, Any]
+) -> Iterator[PriceSource]:
+    folder = settings.prices_files_dir
+    if folder is None:
+        raise AssertionError("the settings make sure that files have a folder")
+    yield PriceFiles(folder, captures, clock, overrides=spellings(settings, "files"))
+
+
+def _system(vendor: str, *, is_demo: bool) -> str:
+    return f"{vendor}_demo" if is_demo else vendor
+
+
+def _client(settings: Settings, system: str, **options: Any) -> HttpClient:
+    return HttpClient(
+        system=system,
+        state_dir=settings.state_path,
+        now=Clock().now,
+        use_environment=not settings.is_demo,
+        user_agent=user_agent(),
+        max_body_bytes=LARGEST_ANSWER_BYTES,
+        **options,
+    )

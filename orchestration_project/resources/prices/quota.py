@@ -1,0 +1,115 @@
+"""How many requests a vendor still grants today, held across all processes and their restarts."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, time, timedelta
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from orchestration_project.errors import TransientError
+from orchestration_project.resources.http.state import SharedState
+
+VENDOR_ZONE = ZoneInfo("America/New_York")
+"""Where Alpha Vantage's day begins. It names no zone, and users report midnight in UTC or in New
+York: the latter is the later of the two, so that what waits for it is early in neither."""
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS quota (
+  vendor_day TEXT PRIMARY KEY,     -- ISO, in the vendor's zone
+  request_count INTEGER NOT NULL,  -- requests that left, whatever came of them
+  is_over INTEGER NOT NULL         -- 1: the vendor said so, whoever used it up
+)"""
+
+
+class QuotaEndedError(TransientError):
+    """The vendor grants no more requests today: nothing is wrong, and what is missing waits.
+
+    ``resumes_at`` is the moment, in UTC, at which its next day begins.
+    """
+
+    def __init__(self, what: str, *, resumes_at: datetime, **said: Any) -> None:
+        super().__init__(what, **said)
+        self.resumes_at = resumes_at
+
+
+class Quota:
+    """At most ``requests_per_day`` in a vendor's day, over all processes that share ``path``.
+
+    Counts what leaves, not what succeeds: so does the vendor. None: as many as one likes, until the
+    vendor says otherwise.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        vendor: str,
+        requests_per_day: int | None,
+        now: Callable[[], datetime],
+    ) -> None:
+        self._state = SharedState(path, schema=SCHEMA)
+        self._vendor = vendor
+        self._requests_per_day = requests_per_day
+        self._now = now
+
+    @property
+    def left(self) -> int | None:
+        """Requests that may still leave today; None: as many as one likes."""
+        row = self._state.row(
+            "SELECT request_count, is_over FROM quota WHERE vendor_day = ?", self._today()
+        )
+        count, is_over = row or (0, 0)
+        if is_over:
+            return 0
+        return None if self._requests_per_day is None else max(self._requests_per_day - count, 0)
+
+    def resumes_at(self) -> datetime:
+        """Return when the vendor's next day begins, in UTC."""
+        tomorrow = self._now().astimezone(VENDOR_ZONE).date() + timedelta(days=1)
+        return datetime.combine(tomorrow, time(), VENDOR_ZONE).astimezone(UTC)
+
+    def take(self) -> None:
+        """Count a request that is about to leave.
+
+        Raises:
+            QuotaEndedError: Today's are used up.
+        """
+        today = self._today()
+        with self._state.writing() as connection:
+            connection.execute("DELETE FROM quota WHERE vendor_day < ?", (today,))
+            connection.execute("INSERT OR IGNORE INTO quota VALUES (?, 0, 0)", (today,))
+            taken = connection.execute(
+                "UPDATE quota SET request_count = request_count + 1 "
+                "WHERE vendor_day = ? AND NOT is_over AND request_count < coalesce(?, 1 << 60)",
+                (today, self._requests_per_day),
+            )
+        if not taken.rowcount:
+            raise self.ended("as many were sent today, or the vendor said so")
+
+    def close_for_today(self) -> None:
+        """Note that the vendor says that today's are used up: elsewhere, with the same key."""
+        with self._state.writing() as connection:
+            connection.execute(
+                "INSERT INTO quota VALUES (?, 0, 1) ON CONFLICT DO UPDATE SET is_over = 1",
+                (self._today(),),
+            )
+
+    def ended(self, found: str) -> QuotaEndedError:
+        """Return the error that says when it goes on."""
+        resumes_at = self.resumes_at()
+        limit = self._requests_per_day
+        return QuotaEndedError(
+            f"{self._vendor} grants no more requests today",
+            resumes_at=resumes_at,
+            retry_in_seconds=(resumes_at - self._now()).total_seconds(),
+            expected="no limit" if limit is None else f"{limit} requests a day",
+            found=found,
+            remedy=f"nothing: what is missing can be had from {resumes_at:%Y-%m-%d %H:%M} UTC on",
+        )
+
+    def close(self) -> None:
+        """Close the file; the counts stay."""
+        self._state.close()
+
+    def _today(self) -> str:
+        return self._now().astimezone(VENDOR_ZONE).date().isoformat()

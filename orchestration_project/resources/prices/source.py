@@ -1,0 +1,67 @@
+"""What every source of daily prices can do."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Protocol
+
+from orchestration_project.contracts import SourceName
+from orchestration_project.domains.prices.symbols import Mapped
+from orchestration_project.resources.captures import Capture
+
+
+@dataclass(frozen=True)
+class PriceRange:
+    """What is asked of a source at once; one request serves many months.
+
+    ``symbol`` is ours, in FINRA's spelling, exact; both dates count.
+    """
+
+    symbol: str
+    first_date: date
+    last_date: date
+
+
+class PriceSource(Protocol):
+    """A source of daily prices."""
+
+    @property
+    def name(self) -> SourceName:
+        """What captures and rows say of where they came from."""
+        ...
+
+    @property
+    def quota_left(self) -> int | None:
+        """Requests that the vendor still grants today; None: it counts none."""
+        ...
+
+    def vendor_symbol(self, symbol: str) -> str | None:
+        """Return how the source spells our ``symbol``; None: nobody knows, and nobody guesses."""
+        ...
+
+    def mapped(self, symbols: Iterable[str]) -> Mapped:
+        """Return which of our ``symbols`` the source can be asked for, and why not the others."""
+        ...
+
+    def ready(self) -> str:
+        """Make sure that the source can be asked, at no cost of quota; say what was seen of it.
+
+        Raises:
+            OrchestrationError: It cannot; says what to do.
+        """
+        ...
+
+    def fetch(self, asked: PriceRange, kept: list[Capture]) -> Sequence[Capture]:
+        """Fetch a symbol's prices, keeping all bytes; return what makes them up, in order.
+
+        The answer may hold days outside of the range: sources send what they like. It may also hold
+        the day whose session was not over at `Fetched.fetched_at`. Everything that came is appended
+        to ``kept`` too, also what turned out unusable.
+
+        Raises:
+            QuotaEndedError: The vendor answers no more today; says when it will. Nothing is wrong.
+            TransientError: It did not answer in full: throttled, down, broken.
+            SourceError: It has no such symbol, or answered what cannot be used.
+            ConfigurationError: It refuses our key, or the symbol is not mapped.
+        """
+        ...

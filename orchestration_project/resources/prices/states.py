@@ -1,0 +1,107 @@
+"""The rows of `prices_symbol_months`, read and written."""
+
+from collections.abc import Sequence
+from datetime import date, datetime
+
+from sqlalchemy import Connection, delete, func, select
+
+from orchestration_project.domains.prices.calendar import last_of_month, months
+from orchestration_project.domains.prices.states import (
+    Days,
+    Known,
+    Standing,
+    SymbolMonth,
+    after,
+    rows_by_month,
+)
+from orchestration_project.resources.warehouse import Between, Warehouse
+from orchestration_project.resources.warehouse.frames import (
+    Scope,
+    frame_of,
+    insert_frame,
+    storable,
+    within,
+)
+from orchestration_project.tables.prices import prices_daily, prices_symbol_months
+
+_row = prices_symbol_months.c
+
+
+def read_known(connection: Connection, symbol: str, days: Days) -> Known:
+    """Return the rows of a symbol for the months of ``days``."""
+    found = connection.execute(
+        select(prices_symbol_months).where(within(prices_symbol_months, _months(symbol, days)))
+    )
+    return {row.month_start: SymbolMonth(**row._mapping) for row in found}
+
+
+def write_standing(
+    warehouse: Warehouse,
+    symbol: str,
+    days: Days,
+    standing: Standing,
+    through: date | None,
+    *,
+    source: str,
+    now: datetime,
+    run_id: str,
+) -> Sequence[SymbolMonth]:
+    """Note how a symbol stands after it was looked at for ``days``, and return its rows."""
+    if standing.reason is not None:
+        standing = Standing(standing.state, storable(standing.reason), standing.resumes_at)
+    with warehouse.writing() as connection:
+        rows = after(
+            read_known(connection, symbol, days),
+            months(days.first, days.last),
+            standing,
+            through,
+            _counts(connection, symbol, days),
+            symbol=symbol,
+            source=source,
+            now=now,
+            run_id=run_id,
+        )
+        scope = _months(symbol, days)
+        connection.execute(delete(prices_symbol_months).where(within(prices_symbol_months, scope)))
+        frame = frame_of([row._asdict() for row in rows], prices_symbol_months)
+        insert_frame(connection, prices_symbol_months, frame)
+    return rows
+
+
+def _months(symbol: str, days: Days) -> Scope:
+    return {"symbol": symbol, "month_start": Between(days.first.replace(day=1), days.last)}
+
+
+def _counts(connection: Connection, symbol: str, days: Days) -> dict[date, int]:
+    whole = Between(days.first.replace(day=1), last_of_month(days.last))
+    found = connection.execute(
+        select(prices_daily.c.trade_date).where(
+            within(prices_daily, {"symbol": symbol, "trade_date": whole})
+        )
+    )
+    return rows_by_month(list(found.scalars()))
+
+
+def waiting(warehouse: Warehouse, now: datetime) -> Sequence[SymbolMonth]:
+    """Return what waits and may be asked for again at ``now``, oldest month first."""
+    statement = (
+        select(prices_symbol_months)
+        .where(
+            _row.state == "waiting",
+            _row.resumes_at.is_not(None),
+            _row.resumes_at <= now,
+        )
+        .order_by(_row.month_start, _row.symbol)
+    )
+    with warehouse.reading() as connection:
+        return [SymbolMonth(**row._mapping) for row in connection.execute(statement)]
+
+
+def months_of_symbols(warehouse: Warehouse) -> tuple[frozenset[str], date | None]:
+    """Return every symbol that was ever asked for, and the oldest month for which one was."""
+    with warehouse.reading() as connection:
+        symbols = connection.execute(select(_row.symbol).distinct()).scalars()
+        return (
+            frozenset(symbols),
+            connection.execute(select(func.min(_row.month_start))).scalar(),
+        )

@@ -1,0 +1,124 @@
+"""Yahoo's chart of daily prices: a request for each symbol and range, with splits and dividends."""
+
+from collections.abc import Iterable, Sequence
+from datetime import date, datetime, time, timedelta
+from typing import NoReturn
+from urllib.parse import quote, urlencode
+
+from orchestration_project.contracts import SourceName
+from orchestration_project.domains.prices.days import json_of
+from orchestration_project.domains.prices.symbols import (
+    Mapped,
+    Overrides,
+    map_symbols,
+    vendor_symbol,
+)
+from orchestration_project.errors import SourceError
+from orchestration_project.resources.captures import Capture, Captures
+from orchestration_project.resources.clock import NEW_YORK, Clock
+from orchestration_project.resources.http import HttpClient, Response
+from orchestration_project.resources.prices.answered import fetched, refuse_another, unmapped
+from orchestration_project.resources.prices.source import PriceRange
+
+VENDOR = "yahoo"
+
+KNOWN_SYMBOL = "SPY"
+"""What is asked for to see whether anybody answers; the demo says that it has none: an answer."""
+
+CHART = b'"chart"'
+
+A_DAY = timedelta(days=1)
+
+
+class YahooChart:
+    """Reads Yahoo's chart, or whatever speaks it at another address."""
+
+    quota_left: int | None = None
+
+    def __init__(
+        self,
+        http: HttpClient,
+        captures: Captures,
+        clock: Clock,
+        *,
+        name: SourceName,
+        api_url: str,
+        overrides: Overrides,
+    ) -> None:
+        self.name: SourceName = name
+        self._http = http
+        self._captures = captures
+        self._clock = clock
+        self._api_url = api_url.rstrip("/")
+        self._overrides = overrides
+
+    def vendor_symbol(self, symbol: str) -> str | None:
+        """Return Yahoo's spelling, None where nobody knows it."""
+        return vendor_symbol(symbol, VENDOR, self._overrides)
+
+    def mapped(self, symbols: Iterable[str]) -> Mapped:
+        """Return which symbols can be asked for, and why not the others."""
+        return map_symbols(symbols, VENDOR, self._overrides)
+
+    def ready(self) -> str:
+        """Ask for a symbol, and make sure that a chart or its refusal comes.
+
+        Raises:
+            TransientError: Nobody answers.
+            SourceError: Something else does.
+        """
+        today = self._clock.today_in_new_york()
+        response = self._asked(KNOWN_SYMBOL, PriceRange(KNOWN_SYMBOL, today - 7 * A_DAY, today))
+        if CHART not in response.body[:200]:
+            self._refuse(KNOWN_SYMBOL, response)
+        return f"answered HTTP {response.status}"
+
+    def fetch(self, asked: PriceRange, kept: list[Capture]) -> Sequence[Capture]:
+        """Fetch just the range."""
+        symbol = self.vendor_symbol(asked.symbol)
+        if symbol is None:
+            raise unmapped(asked.symbol, VENDOR)
+        response = self._asked(symbol, asked)
+        request = {"symbol": symbol, "from": asked.first_date, "to": asked.last_date}
+        shown = {name: str(value) for name, value in request.items()}
+        kept.append(self._captures.keep(fetched(response, shown, self._clock)))
+        if response.status != 200 or CHART not in response.body[:200]:
+            self._refuse(asked.symbol, response)
+        refuse_another(response, symbol)
+        return kept[-1:]
+
+    def _asked(self, symbol: str, asked: PriceRange) -> Response:
+        query = urlencode(
+            {
+                "interval": "1d",
+                "period1": _midnight(asked.first_date),
+                "period2": _midnight(asked.last_date + A_DAY),
+                "events": "div,splits",
+            }
+        )
+        url = f"{self._api_url}/v8/finance/chart/{quote(symbol, safe='')}?{query}"
+        return self._http.request("GET", url, headers={"Accept": "application/json"})
+
+    def _refuse(self, symbol: str, response: Response) -> NoReturn:
+        raise SourceError(
+            f"Yahoo has no chart of {symbol}",
+            expected='HTTP 200 with {"chart": …}',
+            found=f"HTTP {response.status}: {_said(response)}",
+            remedy="see whether it still trades, and under which symbol; the file that "
+            "PRICES_SYMBOLS_FILE names can spell it otherwise, or leave it out; if no symbol has a "
+            "chart, see what answers at YAHOO_API_URL",
+            url=response.url,
+        )
+
+
+def _said(response: Response) -> str:
+    """Return the vendor's words, or the first of whatever answered in its place."""
+    try:
+        return str(json_of(response.body)["chart"]["error"]["description"])
+    except (SourceError, KeyError, TypeError):
+        return ascii(response.body[:200].decode("utf-8", "replace"))
+
+
+def _midnight(day: date) -> int:
+    """Return when ``day`` begins in New York, in seconds since 1970."""
+    return int(datetime.combine(day, time(), NEW_YORK).timestamp())

@@ -1,0 +1,1 @@
+"""Reconciliation: what both systems can do, and how they are brought into agreement."""

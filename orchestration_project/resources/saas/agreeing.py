@@ -1,0 +1,156 @@
+"""One task and its issue, brought into agreement; nothing is recorded here.
+
+What was done until something failed stays in `Agreement`, so that it can be recorded all the same.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from orchestration_project.domains.saas.intents import Intent, completion, fields_of, merged
+from orchestration_project.domains.saas.records import Issue
+from orchestration_project.domains.saas.transitions import MOST_STEPS, next_step
+from orchestration_project.domains.saas.values import values_of
+from orchestration_project.errors import ContractError
+from orchestration_project.resources.saas.audit import Entity, Entry
+from orchestration_project.resources.saas.systems import SourceSystem, TargetSystem
+
+
+class NoStepError(ContractError):
+    """No step that an issue may take leads to the status that it should have."""
+
+
+@dataclass
+class Agreement:
+    """What both sides agree on so far, and what was done to get there.
+
+    Attributes:
+        target_key: The issue's key; None: there is none.
+        fields: What we last wrote, in the target's types.
+        is_completed: What both sides last said of completion; None: they never agreed.
+    """
+
+    entity: Entity
+    target_key: str | None
+    fields: Mapping[str, Any]
+    is_completed: bool | None
+    unresolved_email: str | None = None
+    entries: list[Entry] = field(default_factory=list)
+
+    def note(self, operation: str, **detail: Any) -> None:
+        """Note what was done."""
+        self.entries.append(Entry(self.entity, operation, self.target_key, detail))
+
+
+@dataclass(frozen=True)
+class Both:
+    """Both systems, and what is called before each write and once an issue was made."""
+
+    source: SourceSystem
+    target: TargetSystem
+    before_write: Callable[[], None]
+    created: Callable[[Agreement], None]
+
+    def agree(self, agreement: Agreement, intent: Intent) -> None:
+        """Bring an issue to what is intended, and what people did with it back to the task.
+
+        Raises:
+            TransientError: It may go on later.
+            RefusedError: A system takes it never.
+            ContractError: The intent cannot be one of the target's.
+        """
+        form = self.target.create_fields(intent.project, intent.issue_type)
+        values = values_of(intent.fields, {each.field_id: each for each in form}, self._account)
+        agreement.unresolved_email = values.unresolved_email
+        issue = self._linked(agreement)
+        if issue is None and intent.is_completed:
+            agreement.note("not_needed")
+            return
+        if issue is None:
+            issue = self._create(agreement, intent, values.fields)
+        else:
+            self._update(agreement, issue, values.fields)
+        agreement.fields = values.fields
+        self._complete(agreement, intent, issue)
+
+    def _account(self, email: str) -> str | None:
+        user = self.target.user_by_email(email)
+        return user.account_id if user and user.is_active else None
+
+    def _linked(self, agreement: Agreement) -> Issue | None:
+        """Return the issue of a task: the one that we know, or one that we once made."""
+        key = agreement.target_key
+        issue = self.target.get(key) if key else None
+        if issue is not None:
+            agreement.target_key = issue.key  # it may have moved
+            return issue
+        issue = self.target.find(agreement.entity.source_id)
+        if key:
+            agreement.note("lost", key=key)
+        agreement.fields, agreement.is_completed = {}, None
+        agreement.target_key = issue.key if issue else None
+        if issue is not None:
+            agreement.note("found")
+        return issue
+
+    def _create(self, agreement: Agreement, intent: Intent, fields: Mapping[str, Any]) -> Issue:
+        given = {name: value for name, value in fields.items() if value is not None}
+        self.before_write()
+        issue = self.target.create(
+            intent.project, intent.issue_type, given, agreement.entity.source_id
+        )
+        agreement.target_key = issue.key
+        agreement.fields = fields
+        agreement.note("created", rule=intent.rule, fields=given)
+        self.created(agreement)
+        return issue
+
+    def _update(self, agreement: Agreement, issue: Issue, fields: Mapping[str, Any]) -> None:
+        found = fields_of(issue)
+        merge = merged(fields, agreement.fields, found)
+        if not merge.writes:
+            return
+        self.before_write()
+        self.target.update(issue.key, merge.writes)
+        before = {name: found.get(name) for name in merge.writes}
+        agreement.note("updated", fields=merge.writes, before=before)
+        if merge.overwritten:
+            agreement.note("overwritten", fields=merge.overwritten)
+
+    def _complete(self, agreement: Agreement, intent: Intent, issue: Issue) -> None:
+        is_done = issue.status_category == "done"
+        follows = completion(agreement.is_completed, source=intent.is_completed, target=is_done)
+        if follows == "kept":
+            return
+        if follows == "to_target":
+            self._step(agreement, issue, to_done=intent.is_completed)
+        elif follows == "to_source":
+            self.before_write()
+            self.source.complete(agreement.entity.entity_id)
+            agreement.note("completed", status=issue.status_name)
+        agreement.is_completed = True if follows == "to_source" else intent.is_completed
+
+    def _step(self, agreement: Agreement, issue: Issue, *, to_done: bool) -> None:
+        """Have an issue take the steps to a status that means ``to_done``.
+
+        Raises:
+            NoStepError: There is no such way.
+        """
+        now = issue.status_category
+        for _ in range(MOST_STEPS):
+            offered = self.target.transitions(issue.key)
+            step = next_step(now, to_done=to_done, offered=offered)
+            if step is None:
+                break
+            self.before_write()
+            self.target.transition(issue.key, step.transition_id)
+            agreement.note("transitioned", step=step.name, to=step.to_name or step.to_category)
+            now = step.to_category
+            if (now == "done") == to_done:
+                return
+        raise NoStepError(
+            f"no step of {issue.key} leads to a status that {'ends' if to_done else 'opens'} it",
+            expected="a transition to a status of that category, other than one like Cancelled",
+            found=f"the status {issue.status_name}",
+            remedy="give the workflow such a transition, or take it by hand; then replay",
+        )

@@ -1,0 +1,340 @@
+"""What waits in the outbox, done: one lease and one record of the outcome per task."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, Row, and_, insert, select, update
+
+from orchestration_project.domains.saas.hashing import canonical
+from orchestration_project.domains.saas.intents import Intent
+from orchestration_project.domains.saas.values import UnfitValueError
+from orchestration_project.errors import (
+    ContractError,
+    OrchestrationError,
+    SourceError,
+    TransientError,
+)
+from orchestration_project.redaction import redacted
+from orchestration_project.resources.clock import Clock
+from orchestration_project.resources.leases import (
+    Lease,
+    LostLeaseError,
+    give_back,
+    still_held,
+    take,
+)
+from orchestration_project.resources.saas.agreeing import Agreement, Both, NoStepError
+from orchestration_project.resources.saas.audit import Entity, record
+from orchestration_project.resources.saas.states import Desk
+from orchestration_project.resources.saas.systems import (
+    RefusedError,
+    SourceSystem,
+    TargetSystem,
+)
+from orchestration_project.resources.warehouse import Warehouse
+from orchestration_project.resources.warehouse.frames import storable, within
+from orchestration_project.tables.saas import saas_dead_letters, saas_source_states
+from orchestration_project.tables.spine import outbox
+
+LEASE = timedelta(minutes=5)
+"""For longer than all requests about one task take, their patience included."""
+
+FIRST_WAIT, LONGEST_WAIT = timedelta(minutes=1), timedelta(hours=1)
+"""Before the second try, doubled for each further one."""
+
+MOST_IN_VAIN = 3
+"""Tries in vain, one after the other, after which a run takes the systems to be down."""
+
+PASSING = (401, 404, 408, 409, 429)
+"""Statuses that may say nothing of the task: our key, or what changed between two requests."""
+
+MOST_DOUBTS = 5
+"""Tries after which such a status counts as a refusal, as does an answer without sense."""
+
+LONGEST_REASON = 2_000
+
+
+@dataclass
+class Applied:
+    """How many intentions came to which end, and what stopped the rest, if anything did."""
+
+    outcomes: dict[str, int] = field(default_factory=dict)
+    problem: TransientError | None = None
+
+    def count(self, outcome: str) -> None:
+        """Count one."""
+        self.outcomes[outcome] = self.outcomes.get(outcome, 0) + 1
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """An intention that is worked on: its row of the outbox, its task's state, our lease."""
+
+    entity: Entity
+    row: Row[Any]
+    state: Row[Any]
+    lease: Lease
+
+
+@dataclass(frozen=True)
+class _End:
+    """How a try ended, as the outbox and the dead letters say it."""
+
+    state: str
+    reason: str | None = None
+    reason_code: str = ""
+    http_status: int | None = None
+    wait: timedelta = timedelta(0)
+
+
+class Applier:
+    """Does what waits in the outbox of one pair of systems."""
+
+    def __init__(
+        self,
+        warehouse: Warehouse,
+        clock: Clock,
+        desk: Desk,
+        source: SourceSystem,
+        target: TargetSystem,
+    ) -> None:
+        self._warehouse = warehouse
+        self._clock = clock
+        self._desk = desk
+        self._source = source
+        self._target = target
+
+    def apply(self, entities: Sequence[Entity] | None = None) -> Applied:
+        """Do what is due, of all tasks or just of these.
+
+        Several tries in vain after each other end it: the rest waits for the next run.
+        """
+        applied, in_vain = Applied(), 0
+        for entity in self._due(entities):
+            outcome, problem = self._try(entity)
+            applied.count(outcome)
+            in_vain = in_vain + 1 if problem else 0
+            is_throttled = problem is not None and problem.retry_in_seconds > 0
+            if problem and (is_throttled or in_vain >= MOST_IN_VAIN):
+                applied.problem = problem
+                break
+        return applied
+
+    def _due(self, entities: Sequence[Entity] | None) -> list[Entity]:
+        wanted = (
+            select(outbox.c.entity)
+            .where(_waits(self._desk.topic), outbox.c.due_at <= self._clock.now())
+            .order_by(outbox.c.due_at, outbox.c.entity)
+        )
+        if entities is not None:
+            names = [each.outbox_entity for each in entities]
+            wanted = wanted.where(outbox.c.entity.in_(names))
+        with self._warehouse.reading() as connection:
+            found = connection.execute(wanted).scalars().all()
+        return [Entity(self._source.system, *name.split("|", 1)) for name in found]
+
+    def _try(self, entity: Entity) -> tuple[str, TransientError | None]:
+        """Do what is intended for one task; return in a word what came of it."""
+        with self._warehouse.writing() as connection:
+            waiting = self._begin(connection, entity)
+        if isinstance(waiting, str):
+            return waiting, None
+        agreement = _agreement(waiting)
+        problem = None
+        try:
+            try:
+                self._both(waiting).agree(agreement, Intent.read(waiting.row.payload))
+                end = _End("done")
+            except LostLeaseError:
+                raise
+            except (TransientError, SourceError, ContractError, UnfitValueError) as error:
+                end = _end_of(waiting, error)
+                problem = _passing(error) if end.state == "waiting" else None
+            with self._warehouse.writing() as connection:
+                self._record(connection, waiting, agreement, end)
+        except LostLeaseError:
+            return "overtaken", None
+        return end.state, problem
+
+    def _begin(self, connection: Connection, entity: Entity) -> Waiting | str:
+        now = self._clock.now()
+        name = f"{self._desk.topic}|{entity.outbox_entity}"
+        lease = take(connection, name, holder=self._desk.run_id, now=now, until=now + LEASE)
+        if lease is None:
+            return "busy"
+        state = connection.execute(
+            select(saas_source_states).where(within(saas_source_states, entity.key))
+        ).one()
+        row = connection.execute(
+            select(outbox).where(
+                _waits(self._desk.topic),
+                outbox.c.entity == entity.outbox_entity,
+                outbox.c.version_number == state.version_number,
+            )
+        ).first()
+        if row is None or row.due_at > now:  # another run did it meanwhile, or tried
+            give_back(connection, lease)
+            return "done_before"
+        return Waiting(entity, row, state, lease)
+
+    def _both(self, waiting: Waiting) -> Both:
+        return Both(
+            self._source,
+            self._target,
+            before_write=lambda: self._make_sure(waiting.lease),
+            created=lambda agreement: self._record_link(waiting, agreement),
+        )
+
+    def _make_sure(self, lease: Lease) -> None:
+        """Make sure, right before a write, that the lease is ours and has not run out.
+
+        Raises:
+            LostLeaseError: It is not, or has.
+        """
+        with self._warehouse.reading() as connection:
+            still_held(connection, lease)
+        if self._clock.now() >= lease.expires_at:
+            raise LostLeaseError(
+                f"the lease of {lease.name} has run out",
+                expected=f"all requests within {LEASE}",
+                remedy="nothing: the next run does it",
+            )
+
+    def _record_link(self, waiting: Waiting, agreement: Agreement) -> None:
+        """Record at once which issue was made: all else can be found out again."""
+        with self._warehouse.writing() as connection:
+            still_held(connection, waiting.lease)
+            _update_state(connection, waiting.entity, {"target_key": agreement.target_key})
+
+    def _record(
+        self, connection: Connection, waiting: Waiting, agreement: Agreement, end: _End
+    ) -> None:
+        still_held(connection, waiting.lease)
+        now = self._clock.now()
+        connection.execute(
+            update(outbox)
+            .where(
+                outbox.c.topic == self._desk.topic,
+                outbox.c.entity == waiting.row.entity,
+                outbox.c.version_number == waiting.row.version_number,
+                outbox.c.state == "waiting",
+            )
+            .values(
+                state=end.state,
+                attempt_count=outbox.c.attempt_count + int(end.state != "done"),
+                reason=end.reason,
+                due_at=now + end.wait,
+                changed_at=now,
+                run_id=self._desk.run_id,
+            )
+        )
+        facts = _facts(waiting, agreement, now)
+        if _version(connection, waiting.entity) != waiting.row.version_number:
+            facts.pop("intended", None)  # something newer is intended already
+        _update_state(connection, waiting.entity, facts)
+        if end.state == "dead":
+            agreement.note("refused", reason_code=end.reason_code, reason=end.reason)
+            _insert_letter(connection, waiting, agreement, end, now, self._desk.run_id)
+        record(connection, agreement.entries, at=now, run_id=self._desk.run_id)
+        give_back(connection, waiting.lease)
+
+
+def _waits(topic: str) -> Any:
+    return and_(outbox.c.topic == topic, outbox.c.state == "waiting")
+
+
+def _agreement(waiting: Waiting) -> Agreement:
+    state = waiting.state
+    applied = json.loads(state.applied) if state.applied else {}
+    return Agreement(
+        waiting.entity,
+        state.target_key,
+        applied.get("fields", {}),
+        applied.get("is_completed"),
+        state.unresolved_email,
+    )
+
+
+def _facts(waiting: Waiting, agreement: Agreement, now: datetime) -> dict[str, Any]:
+    """Return what a task's state says after a try, also after one that ended half way."""
+    agreed = {"fields": agreement.fields, "is_completed": agreement.is_completed}
+    facts: dict[str, Any] = {
+        "target_key": agreement.target_key,
+        "applied": canonical(agreed) if agreement.target_key else None,
+        "unresolved_email": agreement.unresolved_email,
+    }
+    if any(each.operation == "completed" for each in agreement.entries):
+        facts |= {
+            "is_completed": True,
+            "last_seen_at": now,
+            "intended": Intent.read(waiting.row.payload).completed().payload,
+        }
+    return facts
+
+
+def _version(connection: Connection, entity: Entity) -> int:
+    wanted = select(saas_source_states.c.version_number)
+    return connection.execute(wanted.where(within(saas_source_states, entity.key))).scalar_one()
+
+
+def _update_state(connection: Connection, entity: Entity, facts: Mapping[str, Any]) -> None:
+    connection.execute(
+        update(saas_source_states).where(within(saas_source_states, entity.key)).values(**facts)
+    )
+
+
+def _end_of(waiting: Waiting, error: OrchestrationError | UnfitValueError) -> _End:
+    """Return the end of a try that failed: another one follows, or it is refused for good."""
+    if isinstance(error, UnfitValueError):
+        return _End("dead", storable(str(error)), "unfit_value")
+    if isinstance(error, TransientError):
+        return _again(waiting, error, error.retry_in_seconds)
+    if isinstance(error, ContractError):
+        code = "no_transition" if isinstance(error, NoStepError) else "unreadable"
+        return _End("dead", _reason(error), code)
+    status = error.http_status if isinstance(error, RefusedError) else None
+    may_pass = status is None or status in PASSING
+    if may_pass and waiting.row.attempt_count + 1 < MOST_DOUBTS:
+        return _again(waiting, error, 0)
+    return _End("dead", _reason(error), f"http_{status}" if status else "senseless", status)
+
+
+def _again(waiting: Waiting, error: OrchestrationError, seconds: float) -> _End:
+    doubled = FIRST_WAIT * 2 ** min(waiting.row.attempt_count, 10)
+    wait = max(min(doubled, LONGEST_WAIT), timedelta(seconds=seconds))
+    return _End("waiting", _reason(error), wait=wait)
+
+
+def _passing(error: Exception) -> TransientError:
+    return error if isinstance(error, TransientError) else TransientError(str(error))
+
+
+def _reason(error: OrchestrationError) -> str:
+    return storable(redacted(str(error)))[:LONGEST_REASON]
+
+
+def _insert_letter(
+    connection: Connection,
+    waiting: Waiting,
+    agreement: Agreement,
+    end: _End,
+    now: datetime,
+    run_id: str,
+) -> None:
+    connection.execute(
+        insert(saas_dead_letters).values(
+            **waiting.entity.key,
+            version_number=waiting.row.version_number,
+            target_key=agreement.target_key,
+            payload=waiting.row.payload,
+            reason_code=end.reason_code,
+            reason=end.reason,
+            http_status=end.http_status,
+            failed_at=now,
+            ended_at=None,
+            run_id=run_id,
+        )
+    )

@@ -1,0 +1,323 @@
+"""One look at a pair of systems: what changed is planned, and what is planned is done."""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, select
+
+from orchestration_project.domains.saas.events import Event
+from orchestration_project.domains.saas.intents import completion
+from orchestration_project.domains.saas.records import Issue, Task
+from orchestration_project.domains.saas.rules import RuleSet
+from orchestration_project.errors import ContractError, OrchestrationError
+from orchestration_project.resources.captures import Capture
+from orchestration_project.resources.clock import Clock
+from orchestration_project.resources.saas.applying import Applied, Applier
+from orchestration_project.resources.saas.audit import Entity
+from orchestration_project.resources.saas.pages import record_new_pages
+from orchestration_project.resources.saas.rules import rules_in_effect
+from orchestration_project.resources.saas.states import (
+    Desk,
+    Known,
+    Planned,
+    Seen,
+    entity_of,
+    known_states,
+    mark_gone,
+    plan,
+    plan_again,
+    refresh,
+    seen,
+)
+from orchestration_project.resources.saas.systems import SourceSystem, TargetSystem
+from orchestration_project.resources.warehouse import Warehouse
+from orchestration_project.tables.saas import saas_dead_letters, saas_source_states
+from orchestration_project.tables.spine import outbox
+
+STATES = saas_source_states.c
+
+PLANNED_AT_ONCE = 1_000
+"""Tasks of one transaction."""
+
+ASKED_FOR_AT_ONCE = 200
+"""Tasks that a listing lacks and that are asked for by their id; the others at the next look."""
+
+
+@dataclass
+class Looked:
+    """What a look at the source found.
+
+    Attributes:
+        unreadable: Why some of the tasks that were asked for are none.
+        problem: What ended the look before all was seen; None: all was.
+    """
+
+    seen_count: int = 0
+    gone_count: int = 0
+    unreadable: list[str] = field(default_factory=list)
+    planned: Planned = field(default_factory=Planned)
+    kept: list[Capture] = field(default_factory=list)
+    problem: OrchestrationError | None = None
+
+    def add(self, planned: Planned) -> None:
+        """Add what was planned for a part of the tasks."""
+        for what, number in planned.actions.items():
+            self.planned.actions[what] = self.planned.actions.get(what, 0) + number
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What was made of a webhook, and of which tasks something may be due now."""
+
+    outcome: str
+    entities: Sequence[Entity] = ()
+    problem: OrchestrationError | None = None
+
+
+@dataclass(frozen=True)
+class Drift:
+    """How a linked issue differs from its task: it is missing, or else only one is completed."""
+
+    entity: Entity
+    target_key: str
+    what: str
+
+
+class Reconciler:
+    """Brings the tasks of a source and the issues of a target into agreement."""
+
+    def __init__(
+        self,
+        warehouse: Warehouse,
+        clock: Clock,
+        source: SourceSystem,
+        target: TargetSystem,
+        *,
+        run_id: str,
+    ) -> None:
+        self._warehouse = warehouse
+        self._clock = clock
+        self._source = source
+        self._target = target
+        self._desk = Desk(f"{source.system}>{target.system}", run_id)
+        self._applier = Applier(warehouse, clock, self._desk, source, target)
+
+    @property
+    def pair(self) -> str:
+        """The pair of systems, as the outbox and the ticks call it."""
+        return self._desk.topic
+
+    def rules(self) -> RuleSet:
+        """Return the rules in effect."""
+        with self._warehouse.reading() as connection:
+            return rules_in_effect(connection)
+
+    def look(self) -> Looked:
+        """Plan for every task that is new, changed or gone; unchanged ones cost no statement."""
+        rules, looked = self.rules(), Looked()
+        with self._warehouse.reading() as connection:
+            known = known_states(connection, self._source.system)
+        missing = {entity_id for entity_id, each in known.items() if not each.is_gone}
+        began_at = fetched_at = self._clock.now()
+        changed: list[Seen] = []
+        try:
+            for page in self._source.tasks(completed=None, kept=looked.kept):
+                looked.seen_count += len(page)
+                missing.difference_update(task.entity_id for task in page)
+                changed += _changed(page, known, rules, fetched_at)
+                if len(changed) >= PLANNED_AT_ONCE:
+                    looked.add(self._plan(rules, changed))
+                    changed = []
+                fetched_at = self._clock.now()
+            changed += self._ask_for(sorted(missing), rules, looked)
+        except OrchestrationError as error:
+            looked.problem = error
+        looked.add(self._plan(rules, changed))
+        self._record_pages(looked)
+        if looked.problem is None and len(missing) <= ASKED_FOR_AT_ONCE:
+            with self._warehouse.writing() as connection:
+                refresh(connection, self._source.system, began_at)
+        return looked
+
+    def _record_pages(self, looked: Looked) -> None:
+        record_new_pages(
+            self._warehouse,
+            looked.kept,
+            self._source.unreadable,
+            system=self._source.system,
+            source=self._source.origin,
+            run_id=self._desk.run_id,
+            at=self._clock.now(),
+        )
+
+    def look_at(self, entity_ids: Iterable[str]) -> Looked:
+        """Do the same for some tasks, each asked for by its id."""
+        rules, looked, chosen = self.rules(), Looked(), sorted(set(entity_ids))
+        with self._warehouse.reading() as connection:
+            known = known_states(connection, self._source.system, chosen)
+        changed: list[Seen] = []
+        try:
+            changed += self._ask_for(chosen, rules, looked)
+        except OrchestrationError as error:
+            looked.problem = error
+        looked.seen_count = len(changed)
+        looked.add(self._plan(rules, [each for each in changed if _is_news(each, known)]))
+        return looked
+
+    def compare(self, target_keys: Iterable[str]) -> Planned:
+        """Plan a comparison of the tasks whose issues these are: something happened to them."""
+        keys = list(target_keys)
+        with self._warehouse.reading() as connection:
+            rows = connection.execute(
+                select(saas_source_states).where(
+                    STATES.system == self._source.system, STATES.target_key.in_(keys)
+                )
+            ).all()
+        return self._plan_again([entity_of(row) for row in rows], "target")
+
+    def hear(self, event: Event) -> Heard:
+        """Plan for what a webhook tells of; what comes back of our own writes is an echo."""
+        if event.entity_id is None or event.kind in ("commented", "other"):
+            return Heard("nothing to do")
+        is_of_source = event.system == self._source.system
+        column = STATES.entity_id if is_of_source else STATES.target_key
+        wanted = select(saas_source_states).where(
+            STATES.system == self._source.system, column == event.entity_id
+        )
+        with self._warehouse.reading() as connection:
+            row = connection.execute(wanted).first()
+        if row is not None and event.kind == "completed" and row.is_completed:
+            return Heard("echo")
+        if is_of_source:
+            looked = self.look_at([event.entity_id])
+            return Heard("looked at", [self.entity(event.entity_id)], looked.problem)
+        if row is None or event.kind not in ("completed", "deleted"):
+            return Heard("nothing to do")
+        self.compare([event.entity_id])
+        return Heard("compared", [entity_of(row)])
+
+    def retry_refused(self, entities: Sequence[Entity] | None = None) -> Planned:
+        """Plan anew for tasks whose intentions were refused: all of them, or just these."""
+        letters = saas_dead_letters.c
+        wanted = select(saas_dead_letters).where(
+            letters.system == self._source.system, letters.ended_at.is_(None)
+        )
+        with self._warehouse.reading() as connection:
+            found = {entity_of(row) for row in connection.execute(wanted)}
+        chosen = found if entities is None else found & set(entities)
+        return self._plan_again(sorted(chosen, key=lambda each: each.entity_id), "replay")
+
+    def sweep(self) -> list[Drift]:
+        """Look at all issues for what no webhook told, and plan to mend it."""
+        rules = self.rules()
+        projects = sorted({p for each in rules.rules if (p := each.rule.target_project)})
+        issues: dict[str, Issue] = {}
+        if projects:
+            named = ", ".join(f'"{project}"' for project in projects)
+            for page in self._target.search(f"project in ({named})", ["*all"]):
+                issues |= {each.key: each for each in page}
+        with self._warehouse.reading() as connection:
+            rows = connection.execute(
+                select(saas_source_states).where(
+                    STATES.system == self._source.system,
+                    STATES.target_key.is_not(None),
+                    STATES.gone_at.is_(None),
+                )
+            ).all()
+            unfinished = self._unfinished(connection)
+        drifts = [
+            Drift(entity_of(row), row.target_key, what)
+            for row in rows
+            if (what := _drift(row, issues.get(row.target_key)))
+        ]
+        worth = {each.entity for each in drifts}
+        worth |= {entity_of(row) for row in rows if row.unresolved_email}
+        chosen = [each for each in worth if each.outbox_entity not in unfinished]
+        self._plan_again(sorted(chosen, key=lambda each: each.entity_id), "target")
+        return drifts
+
+    def _unfinished(self, connection: Connection) -> set[str]:
+        """Return of whom something waits already, or was refused until a person mends it."""
+        letters = saas_dead_letters.c
+        refused = select(saas_dead_letters).where(
+            letters.system == self._source.system, letters.ended_at.is_(None)
+        )
+        waiting = select(outbox.c.entity).where(
+            outbox.c.topic == self.pair, outbox.c.state == "waiting"
+        )
+        found = {entity_of(row).outbox_entity for row in connection.execute(refused)}
+        return found | set(connection.execute(waiting).scalars())
+
+    def apply(self, entities: Sequence[Entity] | None = None) -> Applied:
+        """Do what is due, of all tasks or of these."""
+        return self._applier.apply(entities)
+
+    def entity(self, entity_id: str) -> Entity:
+        """Return a task of the source as the tables name it."""
+        return Entity(self._source.system, "task", entity_id)
+
+    def _plan(self, rules: RuleSet, tasks: Sequence[Seen]) -> Planned:
+        if not tasks:
+            return Planned()
+        with self._warehouse.writing() as connection:
+            return plan(connection, self._desk, rules, tasks, self._clock.now())
+
+    def _plan_again(self, entities: Sequence[Entity], cause: str) -> Planned:
+        if not entities:
+            return Planned()
+        rules = self.rules()
+        with self._warehouse.writing() as connection:
+            return plan_again(
+                connection, self._desk, rules, entities, cause=cause, now=self._clock.now()
+            )
+
+    def _ask_for(self, entity_ids: Sequence[str], rules: RuleSet, looked: Looked) -> list[Seen]:
+        """Ask for tasks that were not seen; return those that are there, and mark the others gone.
+
+        A page that skips a task, or a listing that comes back empty, is no proof that it is gone.
+        """
+        found: list[Seen] = []
+        gone: list[Entity] = []
+        for entity_id in entity_ids[:ASKED_FOR_AT_ONCE]:
+            fetched_at = self._clock.now()
+            try:
+                task = self._source.task(entity_id)
+            except ContractError as error:
+                looked.unreadable.append(str(error))
+                continue
+            if task is None:
+                gone.append(self.entity(entity_id))
+            else:
+                found.append(seen(task, rules, fetched_at))
+        if gone:
+            with self._warehouse.writing() as connection:
+                looked.gone_count += mark_gone(connection, self._desk, gone, self._clock.now())
+        return found
+
+
+def _changed(
+    page: Sequence[Task], known: dict[str, Known], rules: RuleSet, fetched_at: datetime
+) -> list[Seen]:
+    found = (seen(task, rules, fetched_at) for task in page)
+    return [each for each in found if _is_news(each, known)]
+
+
+def _is_news(each: Seen, known: dict[str, Known]) -> bool:
+    before = known.get(each.task.entity_id)
+    return before is None or before.is_gone or before.state_hash != each.state_hash
+
+
+def _drift(row: Row[Any], issue: Issue | None) -> str:
+    """Return in words how an issue differs from its task's state; empty: not so that we act."""
+    if issue is None:
+        return "missing"
+    applied = json.loads(row.applied) if row.applied else {}
+    follows = completion(
+        applied.get("is_completed"),
+        source=row.is_completed,
+        target=issue.status_category == "done",
+    )
+    return follows if follows in ("to_source", "to_target") else ""

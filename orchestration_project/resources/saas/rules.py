@@ -1,0 +1,238 @@
+"""The rules in effect: read, edited as a whole, and disabled by what the target proves wrong."""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, and_, insert, select, update
+
+from orchestration_project.domains.saas.dry_run import DryRun, dry_run
+from orchestration_project.domains.saas.recording import read_task
+from orchestration_project.domains.saas.rules import ActiveRule, Rule, RuleSet
+from orchestration_project.errors import ConfigurationError
+from orchestration_project.resources.saas.audit import Entity, Entry, record
+from orchestration_project.resources.saas.systems import TargetSystem
+from orchestration_project.resources.saas.validating import Examined, examine
+from orchestration_project.resources.warehouse import Warehouse
+from orchestration_project.tables.saas import (
+    saas_field_mappings,
+    saas_routing_rules,
+    saas_source_states,
+)
+
+MOST_DIFFERENCES = 100
+"""That a trial shows, so that an event stays small; the counts are of all."""
+
+ROWS_AT_ONCE = 1_000
+
+RULES, MAPPINGS = saas_routing_rules.c, saas_field_mappings.c
+
+
+@dataclass(frozen=True)
+class Edited:
+    """Names of the rules that an edit made, changed or ended."""
+
+    added: Sequence[str]
+    changed: Sequence[str]
+    ended: Sequence[str]
+
+
+def rules_in_effect(connection: Connection) -> RuleSet:
+    """Return the rules in effect."""
+    wanted = select(saas_routing_rules).where(RULES.is_active)
+    is_of_it = and_(
+        RULES.rule_id == MAPPINGS.rule_id, RULES.version_number == MAPPINGS.version_number
+    )
+    of_active = select(saas_field_mappings).join(saas_routing_rules, is_of_it)
+    mappings: dict[tuple[str, int], list[dict[str, str]]] = {}
+    for each in connection.execute(of_active.where(RULES.is_active)):
+        mapping = {name: getattr(each, name) for name in ("target_field", "source_type", "value")}
+        mappings.setdefault((each.rule_id, each.version_number), []).append(mapping)
+    return RuleSet.of(
+        _active(row, mappings.get((row.rule_id, row.version_number), []))
+        for row in connection.execute(wanted)
+    )
+
+
+def put_in_effect(
+    connection: Connection, rules: Sequence[Rule], *, by: str, at: datetime, run_id: str
+) -> Edited:
+    """Have just these rules be in effect; those that differ from before get a new version."""
+    before = {each.rule.rule_id: each for each in rules_in_effect(connection).rules}
+    latest = _latest_versions(connection)
+    after = {rule.rule_id: rule for rule in rules}
+    changed = [name for name, rule in after.items() if not _is_same(before.get(name), rule)]
+    ended = sorted(set(before) - set(after))
+    _end(connection, [*ended, *(name for name in changed if name in before)])
+    for name in changed:
+        _insert(connection, after[name], latest.get(name, 0) + 1, by=by, at=at)
+    entries = [
+        Entry(
+            _entity(name),
+            "rule_changed" if name in before else "rule_added",
+            detail={"by": by, "version": latest.get(name, 0) + 1, "rule": _told(after[name])},
+        )
+        for name in changed
+    ]
+    entries += [Entry(_entity(name), "rule_ended", detail={"by": by}) for name in ended]
+    record(connection, entries, at=at, run_id=run_id)
+    return Edited(
+        [name for name in changed if name not in before],
+        [name for name in changed if name in before],
+        ended,
+    )
+
+
+@dataclass(frozen=True)
+class Tried:
+    """What rules would do: with recorded tasks, and at the target."""
+
+    run: DryRun
+    problems: Sequence[str]
+    doubts: Sequence[str]
+
+
+def tried(warehouse: Warehouse, target: TargetSystem, rules: Sequence[Rule]) -> Tried:
+    """Return what rules would do; nothing is written."""
+    examined = examine(target, rules)
+    wanted = select(saas_source_states.c.record).where(saas_source_states.c.gone_at.is_(None))
+    with warehouse.reading() as connection:
+        before = rules_in_effect(connection)
+        after = RuleSet.of(ActiveRule(rule, 0) for rule in rules)
+        records = connection.execution_options(yield_per=ROWS_AT_ONCE).execute(wanted)
+        run = dry_run(map(read_task, records.scalars()), before, after, most=MOST_DIFFERENCES)
+    return Tried(
+        run,
+        [f"{name}: {each}" for name, found in examined.proven.items() for each in found],
+        [f"{name}: {reason}" for name, reason in examined.unknown.items()],
+    )
+
+
+def edit(
+    warehouse: Warehouse, rules: Sequence[Rule], trial: Tried, *, by: str, at: datetime, run_id: str
+) -> Edited:
+    """Put rules into effect that were tried.
+
+    Raises:
+        ConfigurationError: The target is sure to refuse what they would make.
+    """
+    if trial.problems:
+        raise ConfigurationError(
+            "the target refuses what the rules would make; those in effect stay as they are",
+            expected="fields, projects and permissions that the target has",
+            found="; ".join(trial.problems),
+            remedy="correct the rules, or have the target's administrator mend it",
+        )
+    with warehouse.writing() as connection:
+        return put_in_effect(connection, rules, by=by, at=at, run_id=run_id)
+
+
+def revalidate(
+    warehouse: Warehouse, target: TargetSystem, *, at: datetime, run_id: str
+) -> Examined:
+    """Hold the rules in effect against the target: disable what it refuses, enable the others.
+
+    A rule of which nothing is known stays as it is.
+    """
+    with warehouse.reading() as connection:
+        active = {each.rule.rule_id: each for each in rules_in_effect(connection).rules}
+    examined = examine(target, [each.rule for each in active.values()])
+    with warehouse.writing() as connection:
+        for name, problems in examined.proven.items():
+            reason = "; ".join(problems) or None
+            note_proof(connection, active[name], reason, at=at, run_id=run_id)
+    return examined
+
+
+def note_proof(
+    connection: Connection,
+    rule: ActiveRule,
+    reason: str | None,
+    *,
+    at: datetime,
+    run_id: str,
+) -> None:
+    """Disable a rule for a reason that the target gave, or with None enable it again."""
+    if reason == rule.disabled_reason:
+        return
+    connection.execute(
+        update(saas_routing_rules)
+        .where(_is(rule.rule.rule_id, rule.version_number))
+        .values(disabled_reason=reason)
+    )
+    operation = "rule_disabled" if reason else "rule_enabled"
+    entry = Entry(_entity(rule.rule.rule_id), operation, detail={"reason": reason})
+    record(connection, [entry], at=at, run_id=run_id)
+
+
+def _entity(rule_id: str) -> Entity:
+    return Entity("rules", "rule", rule_id)
+
+
+def _told(rule: Rule) -> Any:
+    return rule.model_dump(mode="json", exclude_none=True)
+
+
+def _is_same(active: ActiveRule | None, rule: Rule) -> bool:
+    """Whether a rule is in effect as it is; one that is disabled gets a new version."""
+    return active is not None and active.disabled_reason is None and active.rule == rule
+
+
+def _active(row: Row[Any], mappings: Iterable[dict[str, str]]) -> ActiveRule:
+    rule = Rule.model_validate(
+        {
+            "rule_id": row.rule_id,
+            "priority": row.priority,
+            "conditions": json.loads(row.conditions),
+            "action": row.action,
+            "target_project": row.target_project,
+            "issue_type": row.issue_type,
+            "mappings": list(mappings),
+        }
+    )
+    return ActiveRule(rule, row.version_number, row.disabled_reason)
+
+
+def _latest_versions(connection: Connection) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for rule_id, number in connection.execute(select(RULES.rule_id, RULES.version_number)):
+        found[rule_id] = max(number, found.get(rule_id, 0))
+    return found
+
+
+def _end(connection: Connection, names: Sequence[str]) -> None:
+    connection.execute(
+        update(saas_routing_rules)
+        .where(RULES.rule_id.in_(names), RULES.is_active)
+        .values(is_active=False)
+    )
+
+
+def _insert(connection: Connection, rule: Rule, number: int, *, by: str, at: datetime) -> None:
+    told = rule.model_dump(mode="json")
+    connection.execute(
+        insert(saas_routing_rules).values(
+            rule_id=rule.rule_id,
+            version_number=number,
+            priority=rule.priority,
+            conditions=json.dumps(told["conditions"], sort_keys=True),
+            action=rule.action,
+            target_project=rule.target_project,
+            issue_type=rule.issue_type,
+            is_active=True,
+            disabled_reason=None,
+            edited_by=by,
+            edited_at=at,
+        )
+    )
+    rows = [
+        {"rule_id": rule.rule_id, "version_number": number, **each} for each in told["mappings"]
+    ]
+    if rows:
+        connection.execute(insert(saas_field_mappings), rows)
+
+
+def _is(rule_id: str, number: int) -> Any:
+    return and_(RULES.rule_id == rule_id, RULES.version_number == number)

@@ -1,0 +1,373 @@
+"""The states of a source's tasks, and what is planned for those that changed."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, Row, and_, delete, insert, select, update
+
+from orchestration_project.domains.saas.hashing import state_hash
+from orchestration_project.domains.saas.intents import Intent, intent_of
+from orchestration_project.domains.saas.lookup import MissingPathError
+from orchestration_project.domains.saas.recording import read_task, recorded
+from orchestration_project.domains.saas.records import Task
+from orchestration_project.domains.saas.rules import Action, RuleSet
+from orchestration_project.resources.saas.audit import Entity, Entry, record
+from orchestration_project.resources.warehouse.frames import within
+from orchestration_project.tables.saas import saas_dead_letters, saas_source_states
+from orchestration_project.tables.spine import outbox
+
+STATES = saas_source_states.c
+MISSING_PATH = "missing_path"
+SEEN_EARLY = timedelta(hours=1)
+"""A task that stays as it is gets its time of being seen at most so late: it is one statement."""
+
+
+@dataclass(frozen=True)
+class Known:
+    """A task's state as it was last recorded."""
+
+    state_hash: str
+    is_gone: bool
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A task as it was fetched at a time, with its state's digest."""
+
+    task: Task
+    state_hash: str
+    fetched_at: datetime
+
+    @property
+    def entity(self) -> Entity:
+        """What it is."""
+        return Entity(self.task.system, self.task.entity_type, self.task.entity_id)
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What the rules say of a task: an intent, or why there can be none."""
+
+    action: Action
+    rule: str | None
+    intent: Intent | None = None
+    problem: str | None = None
+
+
+@dataclass(frozen=True)
+class Desk:
+    """Who plans and applies: a topic of the outbox, a run."""
+
+    topic: str
+    run_id: str
+
+
+@dataclass
+class Planned:
+    """How many tasks got which plan, and for which something is due now."""
+
+    actions: dict[str, int] = field(default_factory=dict)
+    entities: list[Entity] = field(default_factory=list)
+
+    def count(self, what: str, entity: Entity) -> None:
+        """Count one."""
+        self.actions[what] = self.actions.get(what, 0) + 1
+        if what == "planned":
+            self.entities.append(entity)
+
+
+def entity_of(row: Row[Any]) -> Entity:
+    """Return whose a row of the states is."""
+    return Entity(row.system, row.entity_type, row.entity_id)
+
+
+def known_states(
+    connection: Connection, system: str, entity_ids: Sequence[str] | None = None
+) -> dict[str, Known]:
+    """Return the recorded state of each task of a system, or just of these, by its id."""
+    wanted = select(STATES.entity_id, STATES.state_hash, STATES.gone_at).where(
+        STATES.system == system
+    )
+    if entity_ids is not None:
+        wanted = wanted.where(STATES.entity_id.in_(entity_ids))
+    return {
+        entity_id: Known(digest, gone_at is not None)
+        for entity_id, digest, gone_at in connection.execute(wanted)
+    }
+
+
+def judged(task: Task, rules: RuleSet) -> Judged:
+    """Return what the rules say of a task."""
+    decision = rules.decide(task)
+    rule = decision.rule.reference if decision.rule else None
+    if decision.action != "sync" or decision.rule is None:
+        return Judged(decision.action, rule)
+    try:
+        return Judged("sync", rule, intent_of(task, decision.rule))
+    except MissingPathError as error:
+        return Judged("sync", rule, problem=f"{error}, which a mapping of {rule} needs")
+
+
+def seen(task: Task, rules: RuleSet, fetched_at: datetime) -> Seen:
+    """Return a task as it was fetched."""
+    return Seen(task, state_hash(task, rules), fetched_at)
+
+
+def plan(
+    connection: Connection, desk: Desk, rules: RuleSet, tasks: Sequence[Seen], now: datetime
+) -> Planned:
+    """Record the states of tasks, and put into the outbox what is to be done about each.
+
+    A task that was recorded since it was fetched is left as it is.
+    """
+    latest = {each.entity: each for each in tasks}  # pages may repeat one
+    before = _rows(connection, list(latest))
+    planned, writer = Planned(), _Writer(connection, desk, now)
+    for each in latest.values():
+        row = before.get(each.entity)
+        if row is not None and row.last_seen_at > each.fetched_at:
+            planned.count("overtaken", each.entity)
+            continue
+        what = writer.plan(each, row, judged(each.task, rules), rules.version)
+        planned.count(what, each.entity)
+    writer.write()
+    return planned
+
+
+def plan_again(
+    connection: Connection,
+    desk: Desk,
+    rules: RuleSet,
+    entities: Iterable[Entity],
+    *,
+    cause: str,
+    now: datetime,
+) -> Planned:
+    """Put into the outbox what is to be done of tasks as they were last seen, once more."""
+    planned, writer = Planned(), _Writer(connection, desk, now)
+    for row in _rows(connection, list(entities)).values():
+        if row.gone_at is None:
+            task = read_task(row.record)
+            again = Seen(task, state_hash(task, rules), row.last_seen_at)
+            judgement = judged(task, rules)
+            what = writer.plan(again, row, judgement, rules.version, cause=cause)
+            planned.count(what, again.entity)
+    writer.write()
+    return planned
+
+
+def mark_gone(connection: Connection, desk: Desk, entities: Sequence[Entity], now: datetime) -> int:
+    """Record that a source has tasks no more; their issues stay as they are."""
+    rows = [row for row in _rows(connection, entities).values() if row.gone_at is None]
+    writer = _Writer(connection, desk, now)
+    for row in rows:
+        writer.supersede(entity_of(row))
+        writer.entries.append(Entry(entity_of(row), "source_deleted", row.target_key))
+        connection.execute(
+            update(saas_source_states)
+            .where(within(saas_source_states, entity_of(row).key))
+            .values(gone_at=now, last_seen_at=now)
+        )
+    writer.write()
+    return len(rows)
+
+
+def refresh(connection: Connection, system: str, looked_at: datetime) -> None:
+    """Record that all tasks of a system that are there were seen as they are."""
+    connection.execute(
+        update(saas_source_states)
+        .where(
+            STATES.system == system,
+            STATES.gone_at.is_(None),
+            STATES.last_seen_at < looked_at - SEEN_EARLY,
+        )
+        .values(last_seen_at=looked_at)
+    )
+
+
+class _Writer:
+    """Collects what a plan writes, so that many tasks take a few statements."""
+
+    def __init__(self, connection: Connection, desk: Desk, now: datetime) -> None:
+        self._connection = connection
+        self._desk = desk
+        self._now = now
+        self._superseded: list[Entity] = []
+        self._states: list[dict[str, Any]] = []
+        self._intentions: list[dict[str, Any]] = []
+        self._letters: list[dict[str, Any]] = []
+        self.entries: list[Entry] = []
+
+    def plan(
+        self,
+        each: Seen,
+        row: Row[Any] | None,
+        judgement: Judged,
+        version: str,
+        *,
+        cause: str | None = None,
+    ) -> str:
+        """Plan for one task; return in a word what."""
+        state = self._state(each, row, judgement, version)
+        self._states.append(state)
+        if judgement.action != "sync":
+            return self._leave(each.entity, row, state)
+        if judgement.problem is not None:
+            self._intend(each.entity, state, cause or "source", problem=judgement.problem)
+            return "refused"
+        payload = judgement.intent.payload if judgement.intent else ""
+        is_same = row is not None and row.intended == payload and row.gone_at is None
+        if is_same and cause is None:
+            return "unchanged"
+        is_over = each.task.is_completed and not state["version_number"]
+        if is_over:  # it was completed before we ever heard of it
+            return "completed_before"
+        state["intended"] = payload
+        self._intend(each.entity, state, cause or _cause(row, each))
+        return "planned"
+
+    def supersede(self, entity: Entity) -> None:
+        """Have nothing done of what waits for an entity."""
+        self._superseded.append(entity)
+
+    def write(self) -> None:
+        """Write all of it."""
+        for batch in _batches(self._superseded):
+            self._end_earlier(batch)
+        keys = [Entity(s["system"], s["entity_type"], s["entity_id"]) for s in self._states]
+        for batch in _batches(keys):
+            self._connection.execute(delete(saas_source_states).where(_among(batch)))
+        for table, rows in (
+            (saas_source_states, self._states),
+            (outbox, self._intentions),
+            (saas_dead_letters, self._letters),
+        ):
+            if rows:
+                self._connection.execute(insert(table), rows)
+        record(self._connection, self.entries, at=self._now, run_id=self._desk.run_id)
+
+    def _leave(self, entity: Entity, row: Row[Any] | None, state: dict[str, Any]) -> str:
+        """Plan nothing for a task that its rule drops or holds, whatever was planned before."""
+        action = state["action"]
+        if row is not None and row.version_number:
+            self.supersede(entity)
+            state["intended"] = None
+            if row.action != action:
+                word = {"drop": "dropped", "hold": "held"}[action]
+                detail = {"rule": state["rule"], "before": row.rule}
+                self.entries.append(Entry(entity, word, row.target_key, detail))
+        return action
+
+    def _state(
+        self, each: Seen, row: Row[Any] | None, judgement: Judged, version: str
+    ) -> dict[str, Any]:
+        earlier = dict(row._mapping) if row is not None else {}
+        return {
+            **each.entity.key,
+            "state_hash": each.state_hash,
+            "rule_version": version,
+            "rule": judgement.rule,
+            "action": judgement.action,
+            "target_key": earlier.get("target_key"),
+            "is_completed": each.task.is_completed,
+            "record": recorded(each.task),
+            "intended": earlier.get("intended"),
+            "applied": earlier.get("applied"),
+            "unresolved_email": earlier.get("unresolved_email"),
+            "version_number": earlier.get("version_number", 0),
+            "last_seen_at": each.fetched_at,
+            "gone_at": None,
+        }
+
+    def _intend(
+        self, entity: Entity, state: dict[str, Any], cause: str, *, problem: str | None = None
+    ) -> None:
+        state["version_number"] += 1
+        self.supersede(entity)
+        self._intentions.append(
+            {
+                "topic": self._desk.topic,
+                "entity": entity.outbox_entity,
+                "version_number": state["version_number"],
+                "payload": "{}" if problem else state["intended"],
+                "cause": cause,
+                "state": "dead" if problem else "waiting",
+                "attempt_count": 0,
+                "reason": problem,
+                "planned_at": self._now,
+                "due_at": self._now,
+                "changed_at": self._now,
+                "run_id": self._desk.run_id,
+            }
+        )
+        if problem:
+            state["intended"] = None
+            self._letters.append(
+                {
+                    **entity.key,
+                    "version_number": state["version_number"],
+                    "target_key": state["target_key"],
+                    "payload": "{}",
+                    "reason_code": MISSING_PATH,
+                    "reason": problem,
+                    "http_status": None,
+                    "failed_at": self._now,
+                    "ended_at": None,
+                    "run_id": self._desk.run_id,
+                }
+            )
+
+    def _end_earlier(self, entities: Sequence[Entity]) -> None:
+        names = [each.outbox_entity for each in entities]
+        self._connection.execute(
+            update(outbox)
+            .where(
+                outbox.c.topic == self._desk.topic,
+                outbox.c.state == "waiting",
+                outbox.c.entity.in_(names),
+            )
+            .values(state="superseded", changed_at=self._now, run_id=self._desk.run_id)
+        )
+        open_letters = and_(
+            saas_dead_letters.c.system == entities[0].system,
+            saas_dead_letters.c.entity_id.in_([each.entity_id for each in entities]),
+            saas_dead_letters.c.ended_at.is_(None),
+        )
+        self._connection.execute(
+            update(saas_dead_letters).where(open_letters).values(ended_at=self._now)
+        )
+
+
+def _cause(row: Row[Any] | None, each: Seen) -> str:
+    """Return why a task is planned for: it is new or changed, or only the rules are others."""
+    if row is not None and row.record == recorded(each.task):
+        return "rules"
+    return "source"
+
+
+IN_ONE_STATEMENT = 500
+"""Keys that a condition lists: SQLite takes 32,766 values, and a plan is not slower for it."""
+
+
+def _batches(entities: Sequence[Entity]) -> Iterable[Sequence[Entity]]:
+    for start in range(0, len(entities), IN_ONE_STATEMENT):
+        yield entities[start : start + IN_ONE_STATEMENT]
+
+
+def _among(entities: Sequence[Entity]) -> Any:
+    """Return the condition that a state is of one of these, all of one system and type."""
+    return and_(
+        STATES.system == entities[0].system,
+        STATES.entity_type == entities[0].entity_type,
+        STATES.entity_id.in_([each.entity_id for each in entities]),
+    )
+
+
+def _rows(connection: Connection, entities: Sequence[Entity]) -> dict[Entity, Row[Any]]:
+    return {
+        entity_of(row): row
+        for batch in _batches(entities)
+        for row in connection.execute(select(saas_source_states).where(_among(batch)))
+    }

@@ -1,0 +1,128 @@
+"""What each side of a reconciliation can do, whatever product it is.
+
+All methods raise a TransientError where the same call may work later: unreachable, throttled (with
+``retry_in_seconds``), 5xx, or a write whose answer never came, which may have had its effect. What
+the system refused, and would refuse again, is a `RefusedError`.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from orchestration_project.contracts import SourceName
+from orchestration_project.domains.saas.records import FieldSpec, Issue, Task, Transition, User
+from orchestration_project.errors import SourceError
+from orchestration_project.resources.captures import Capture
+
+
+class RefusedError(SourceError):
+    """A system answered a request with a status that says: not like this, however often."""
+
+    def __init__(self, what: str, *, http_status: int, **said: Any) -> None:
+        super().__init__(what, **said)
+        self.http_status = http_status
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """A record of a page that is no task: of which bytes, its place there from 1, and why."""
+
+    sha256: str
+    line_number: int
+    record: str
+    reason: str
+
+
+class SourceSystem(Protocol):
+    """Where tasks come from."""
+
+    @property
+    def system(self) -> str:
+        """Its name in our tables, such as peopleforce."""
+        ...
+
+    @property
+    def origin(self) -> SourceName:
+        """What captures say of where their bytes came from."""
+        ...
+
+    @property
+    def unreadable(self) -> Sequence[Unreadable]:
+        """The records of the pages given last that are no tasks: the others go on without them."""
+        ...
+
+    def tasks(self, *, completed: bool | None, kept: list[Capture]) -> Iterator[Sequence[Task]]:
+        """Yield all tasks page by page; None: whether completed or not.
+
+        All that came is appended to ``kept`` too, also what turned out unusable.
+
+        Raises:
+            MovedError: Pages repeat or skip tasks, so that this is not all of them.
+        """
+        ...
+
+    def task(self, entity_id: str) -> Task | None:
+        """Return a task as it is now; None: it was deleted."""
+        ...
+
+    def complete(self, entity_id: str) -> None:
+        """Say that a task is completed; one that is already stays so."""
+        ...
+
+
+class TargetSystem(Protocol):
+    """Where issues are made of tasks."""
+
+    @property
+    def system(self) -> str:
+        """Its name in our tables, such as jira."""
+        ...
+
+    def find(self, source_id: str) -> Issue | None:
+        """Return the issue whose entity property says ``source_id``; of several the oldest."""
+        ...
+
+    def get(self, key: str) -> Issue | None:
+        """Return an issue as it is now; None: there is none of that key."""
+        ...
+
+    def create(
+        self, project: str, issue_type: str, fields: Mapping[str, Any], source_id: str
+    ) -> Issue:
+        """Make an issue whose entity property says ``source_id``; asked once, never again."""
+        ...
+
+    def update(self, key: str, fields: Mapping[str, Any]) -> None:
+        """Set just these fields."""
+        ...
+
+    def transitions(self, key: str) -> Sequence[Transition]:
+        """Return the steps that an issue may take now."""
+        ...
+
+    def transition(self, key: str, transition_id: str) -> None:
+        """Have an issue take a step."""
+        ...
+
+    def create_fields(self, project: str, issue_type: str) -> Sequence[FieldSpec]:
+        """Return the fields that an issue of that kind can be created with; asked once a run.
+
+        Raises:
+            RefusedError: There is no such project or type for us.
+        """
+        ...
+
+    def user_by_email(self, email: str) -> User | None:
+        """Return the one active user of exactly that address; None: there is none, or several.
+
+        Asked once a run.
+        """
+        ...
+
+    def search(self, jql: str, fields: Sequence[str]) -> Iterator[Sequence[Issue]]:
+        """Yield what a query finds, page by page."""
+        ...
+
+    def permissions(self, project: str) -> frozenset[str]:
+        """Return what we may do in a project, in the target's words."""
+        ...

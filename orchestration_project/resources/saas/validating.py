@@ -1,0 +1,62 @@
+"""Rules against what the target says of its projects: a proof disables them, a doubt does not."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from orchestration_project.domains.saas.rules import Rule
+from orchestration_project.domains.saas.values import violations
+from orchestration_project.errors import OrchestrationError
+from orchestration_project.resources.saas.systems import RefusedError, TargetSystem
+
+NEEDED = frozenset({"BROWSE_PROJECTS", "CREATE_ISSUES", "EDIT_ISSUES", "TRANSITION_ISSUES"})
+
+PROVING = (400, 403, 404)
+"""Statuses by which a target says that there is no such project or issue type for us."""
+
+
+@dataclass
+class Examined:
+    """What is known of rules, by rule_id.
+
+    Attributes:
+        proven: What the target is sure to refuse.
+        unknown: Why it could not be asked; nothing follows from that.
+    """
+
+    proven: dict[str, Sequence[str]] = field(default_factory=dict)
+    unknown: dict[str, str] = field(default_factory=dict)
+
+
+def examine(target: TargetSystem, rules: Sequence[Rule]) -> Examined:
+    """Ask the target whether it takes what rules would make."""
+    found = Examined()
+    for rule in rules:
+        if rule.action != "sync" or rule.target_project is None or rule.issue_type is None:
+            continue
+        try:
+            found.proven[rule.rule_id] = _problems(target, rule.target_project, rule)
+        except RefusedError as error:
+            if error.http_status in PROVING:
+                found.proven[rule.rule_id] = [error.what]
+            else:
+                found.unknown[rule.rule_id] = error.what
+        except OrchestrationError as error:
+            found.unknown[rule.rule_id] = error.what
+    return found
+
+
+def _problems(target: TargetSystem, project: str, rule: Rule) -> list[str]:
+    missing = sorted(NEEDED - target.permissions(project))
+    problems = [f"we have no permission {name} in {project}" for name in missing]
+    fields = target.create_fields(project, str(rule.issue_type))
+    return problems + violations(_filled(rule), fields)
+
+
+def _filled(rule: Rule) -> Mapping[str, str | None]:
+    """Return the fields that a rule fills, with the values that are the same for every task."""
+    filled: dict[str, str | None] = {"summary": None, "description": None, "assignee": None}
+    static = {
+        each.target_field: each.value if each.source_type == "static" else None
+        for each in rule.mappings
+    }
+    return filled | static

@@ -1,0 +1,34 @@
+"""When returns and corporate actions are derived: after landings."""
+
+import dagster as dg
+
+from orchestration_project.jobs import prices_gold
+from orchestration_project.resources.prices.gold import outdated_symbols
+from orchestration_project.resources.warehouse import Warehouse
+
+SECONDS_BETWEEN_LOOKS = 60
+
+UNDER_WAY = [
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+]
+
+
+@dg.sensor(job=prices_gold, minimum_interval_seconds=SECONDS_BETWEEN_LOOKS)
+def prices_on_landing(
+    context: dg.SensorEvaluationContext, warehouse: dg.ResourceParam[Warehouse]
+) -> dg.RunRequest | dg.SkipReason:
+    """Derive the symbols of which something was delivered since they were derived."""
+    due = outdated_symbols(warehouse)
+    if not due:
+        return dg.SkipReason("Nothing to do: what is derived of prices is current.")
+    running = context.instance.get_runs(
+        dg.RunsFilter(job_name=prices_gold.name, statuses=UNDER_WAY), limit=1
+    )
+    if running:
+        return dg.SkipReason(f"The run {running[0].run_id} of {prices_gold.name} is under way.")
+    context.log.info(f"Asked for {len(due)} symbols.")
+    return dg.RunRequest(run_key=f"prices_gold {max(due.values()).isoformat()} {len(due)}")

@@ -1,0 +1,60 @@
+"""What starts by the clock: the load after the close, and what waited until now."""
+
+import dagster as dg
+
+from orchestration_project.assets.prices import MONTHS
+from orchestration_project.domains.prices.calendar import closes_at, is_session, month_of
+from orchestration_project.jobs import prices_daily
+from orchestration_project.partitions import PARTITION_TAGS
+from orchestration_project.resources.clock import NEW_YORK, Clock
+from orchestration_project.resources.prices.states import waiting
+from orchestration_project.resources.warehouse import Warehouse
+
+ZONE = "America/New_York"
+ONE, FIRST, LAST = PARTITION_TAGS
+SYMBOLS_NAMED = 5
+
+
+@dg.schedule(
+    job=prices_daily,
+    name="prices_daily_after_close",
+    cron_schedule="30 18 * * 1-5",  # vendors have a session's prices an hour or two after its close
+    execution_timezone=ZONE,
+)
+def prices_daily_after_close(
+    context: dg.ScheduleEvaluationContext, clock: dg.ResourceParam[Clock]
+) -> dg.RunRequest | dg.SkipReason:
+    """Load the present month once its day's session is over; on a holiday there is none."""
+    now = clock.now()
+    today = now.astimezone(NEW_YORK).date()
+    if not is_session(today):
+        return dg.SkipReason(f"Nothing to do: the exchange does not trade on {today}.")
+    if closes_at(today) > now:
+        return dg.SkipReason(f"Too early: the session of {today} closes at {closes_at(today)}.")
+    return dg.RunRequest(run_key=f"prices_daily {today}", partition_key=month_of(today).isoformat())
+
+
+@dg.schedule(
+    job=prices_daily,
+    name="prices_waiting_hourly",
+    cron_schedule="5 * * * *",
+    execution_timezone=ZONE,
+)
+def prices_waiting_hourly(
+    clock: dg.ResourceParam[Clock], warehouse: dg.ResourceParam[Warehouse]
+) -> dg.RunRequest | dg.SkipReason:
+    """Load what waited for a quota, once the vendor grants requests again."""
+    due = [
+        row
+        for row in waiting(warehouse, clock.now())
+        if MONTHS.has_partition_key(row.month_start.isoformat())
+    ]
+    if not due:
+        return dg.SkipReason("Nothing to do: no symbol waits for a time that has come.")
+    first, last = (str(edge(row.month_start for row in due)) for edge in (min, max))
+    symbols = sorted({row.symbol for row in due})
+    newest = max(row.resumes_at for row in due if row.resumes_at)
+    return dg.RunRequest(
+        run_key=f"prices_waiting {newest.isoformat()} {first} {last} {len(symbols)}",
+        tags={FIRST: first, LAST: last},
+    )

@@ -1,0 +1,36 @@
+"""When the two systems are looked through: by the table saas_ticks, and every night."""
+
+import dagster as dg
+
+from orchestration_project.domains.saas.ticks import turn
+from orchestration_project.jobs import saas_reconcile, saas_sweep
+from orchestration_project.resources.clock import Clock
+from orchestration_project.resources.saas.ticks import PEOPLEFORCE_JIRA, Ticks
+from orchestration_project.resources.warehouse import Warehouse
+
+SECONDS_BETWEEN_LOOKS = 14
+"""A look reads one row; Dagster's daemon comes round every 5 seconds."""
+
+
+@dg.sensor(job=saas_reconcile, minimum_interval_seconds=SECONDS_BETWEEN_LOOKS)
+def saas_on_tick(
+    clock: dg.ResourceParam[Clock], warehouse: dg.ResourceParam[Warehouse]
+) -> dg.RunRequest | dg.SkipReason:
+    """Ask for a look when its interval is over, or when somebody asked for one."""
+    tick = Ticks(warehouse, PEOPLEFORCE_JIRA).tick()
+    due = turn(tick, clock.now())
+    if due is not None:
+        return dg.RunRequest(run_key=due)
+    if tick.is_paused:
+        return dg.SkipReason("It is paused; a manual trigger starts a look all the same.")
+    began = f"{tick.started_at:%H:%M:%S}" if tick.started_at else "never"
+    return dg.SkipReason(f"The latest look began {began}; one begins every {tick.interval}.")
+
+
+saas_sweep_nightly = dg.ScheduleDefinition(
+    name="saas_sweep_nightly",
+    job=saas_sweep,
+    cron_schedule="15 3 * * *",
+    execution_timezone="UTC",
+    description="Look at all issues every night, for what no webhook told.",
+)

@@ -1,0 +1,43 @@
+"""The two systems that are kept equal."""
+
+from typing import Literal
+
+from pydantic import Field, SecretStr, ValidationInfo, field_validator
+from pydantic_settings import BaseSettings
+
+PEOPLEFORCE_URL = "https://app.peopleforce.io/api/public/v3"
+
+
+class SaasSettings(BaseSettings):
+    """PeopleForce and Jira."""
+
+    saas_source: Literal["demo", "real"] = Field(
+        "demo",
+        description="Which two systems are kept equal: the embedded demos, or yours.",
+    )
+    peopleforce_url: str = Field(PEOPLEFORCE_URL, description="Base URL of PeopleForce's API.")
+    peopleforce_api_key: SecretStr | None = Field(
+        None, description="A key of PeopleForce's API that may read and complete tasks."
+    )
+    peopleforce_requests_per_second: int = Field(
+        5, ge=1, description="PeopleForce allows about 300 requests a minute."
+    )
+    jira_url: str | None = Field(
+        None, description="Where your Jira Cloud is, such as https://example.atlassian.net."
+    )
+    jira_email: str | None = Field(None, description="The account that an API token belongs to.")
+    jira_token: SecretStr | None = Field(
+        None, description="That account's API token; it may create, edit and transition issues."
+    )
+    jira_requests_per_second: int = Field(
+        10, ge=1, description="Most requests a second that we ask of Jira, which names no limit."
+    )
+
+    @field_validator("peopleforce_api_key", "jira_url", "jira_email", "jira_token")
+    @classmethod
+    def _needed_for_the_real_ones(
+        cls, value: SecretStr | str | None, info: ValidationInfo
+    ) -> SecretStr | str | None:
+        if value is None and info.data.get("saas_source") == "real":
+            raise ValueError("needed when SAAS_SOURCE=real")
+        return value

@@ -1,0 +1,299 @@
+"""What is read of an answer: every day, every digit; and what is refused."""
+
+import json
+from contextlib import suppress
+from io import BytesIO
+from typing import Any
+
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from orchestration_project.contracts import Part
+from orchestration_project.domains.prices.answers import read_answer, with_records
+from orchestration_project.domains.prices.days import ANSWER_SCHEMA, VALUES
+from orchestration_project.errors import SourceError
+
+OPENED = {"2026-01-02": 1767364200, "2026-01-05": 1767623400, "2026-07-01": 1782912600}
+
+
+def day(**values: str | None) -> dict[str, Any]:
+    """Return a day as it is read, of which the values that are not given are null."""
+    return dict.fromkeys(VALUES) | values
+
+
+def days_of(answer: pl.DataFrame) -> list[dict[str, Any]]:
+    return answer.select(VALUES).to_dicts()
+
+
+def series(**days: dict[str, str]) -> bytes:
+    return json.dumps({"Meta Data": {"2. Symbol": "X"}, "Time Series (Daily)": days}).encode()
+
+
+PLAIN = {"1. open": "1.10", "2. high": "2", "3. low": "0.9", "4. close": "1.5", "5. volume": "007"}
+
+
+def chart(
+    timestamps: list[int], events: dict[str, Any] | None = None, **changes: Any
+) -> dict[str, Any]:
+    quote = {name: [1.5] * len(timestamps) for name in ("open", "high", "low", "close")}
+    quote |= {"volume": [10] * len(timestamps)} | changes
+    result = {
+        "meta": {"symbol": "X", "gmtoffset": -18000},
+        "timestamp": timestamps,
+        "indicators": {"quote": [quote], "adjclose": [{"adjclose": [1.25] * len(timestamps)}]},
+        "events": events or {},
+    }
+    return {"chart": {"result": [result], "error": None}}
+
+
+def read_chart(content: object) -> pl.DataFrame:
+    return read_answer("yahoo", Part(1, json.dumps(content).encode()))
+
+
+def test_alpha_vantage_is_read_newest_first_as_it_is_written():
+    body = series(**{"2026-01-05": PLAIN, "2026-01-02": PLAIN | {"4. close": "n/a"}})
+    answer = read_answer("alpha_vantage", Part(3, body))
+    assert answer.schema == ANSWER_SCHEMA
+    assert answer["symbol"].to_list() == ["X", "X"]
+    assert answer.select("part_number", "line_number").rows() == [(3, 1), (3, 2)]
+    usual = day(open="1.10", high="2", low="0.9", close="1.5", volume="007")
+    assert days_of(answer) == [
+        usual | {"trade_date": "2026-01-05"},
+        usual | {"trade_date": "2026-01-02", "close": "n/a"},
+    ]
+
+
+def test_alpha_vantage_s_adjusted_days_have_their_events():
+    of_a_day = {
+        "1. open": "1",
+        "4. close": "2",
+        "5. adjusted close": "1.999999999999",
+        "6. volume": "5",
+        "7. dividend amount": "0.2400",
+        "8. split coefficient": "4.0",
+    }
+    answer = read_answer("alpha_vantage", Part(1, series(**{"2026-01-05": of_a_day})))
+    assert days_of(answer) == [
+        day(
+            trade_date="2026-01-05",
+            open="1",
+            close="2",
+            adjusted_close="1.999999999999",
+            volume="5",
+            dividend="0.2400",
+            split_ratio="4.0",
+        )
+    ]
+
+
+def test_a_day_that_stands_there_twice_is_refused_as_json_would_keep_one():
+    text = json.dumps(PLAIN)
+    body = f'{{"Meta Data": {{"2. Symbol": "X"}}, "Time Series (Daily)": {{"2026-01-02": {text}, '
+    with pytest.raises(SourceError) as error:
+        read_answer("alpha_vantage", Part(1, (body + f'"2026-01-02": {text}}}}}').encode()))
+    assert "twice" in error.value.found
+
+
+def test_a_chart_s_numbers_keep_every_digit_that_stands_there():
+    body = json.dumps(chart([OPENED["2026-01-02"]])).replace("[1.5]", "[189.83999633789062]", 1)
+    body = body.replace("[1.25]", "[1e-05]").replace("[10]", "[12345678901234567890]")
+    (found,) = days_of(read_answer("yahoo", Part(1, body.encode())))
+    assert found["open"] == "189.83999633789062"
+    assert found["adjusted_close"] == "0.00001"
+    assert found["volume"] == "12345678901234567890"
+
+
+def test_a_flood_of_zeros_stays_as_it_is_written():
+    body = json.dumps(chart([OPENED["2026-01-02"]])).replace("[1.25]", "[1e999999999]")
+    (found,) = days_of(read_answer("yahoo", Part(1, body.encode())))
+    assert found["adjusted_close"] == "1e999999999"
+
+
+def test_a_chart_s_days_are_those_of_the_exchange_in_summer_and_winter():
+    answer = read_chart(chart(list(OPENED.values())))
+    assert answer["trade_date"].to_list() == list(OPENED)
+
+
+def test_nulls_in_a_chart_are_days_without_values():
+    answer = read_chart(
+        chart([OPENED["2026-01-02"], OPENED["2026-01-05"]], close=[None, 1.5], volume=[None, 2])
+    )
+    first, second = days_of(answer)
+    assert (first["close"], first["volume"], first["open"]) == (None, None, "1.5")
+    assert (second["close"], second["volume"]) == ("1.5", "2")
+
+
+def test_events_are_read_with_their_day_and_none_is_lost_where_that_has_no_prices():
+    january = {
+        name: {"date": OPENED[name], "amount": 0.24} for name in ("2026-01-02", "2026-01-05")
+    }
+    special = {"date": OPENED["2026-01-05"] + 60, "amount": 1.0}
+    split = {"date": OPENED["2026-07-01"], "numerator": 1.0, "denominator": 3.0}
+    events = {"dividends": january | {"special": special}, "splits": {"a": split}}
+    answer = read_chart(chart([OPENED["2026-01-02"], OPENED["2026-01-05"]], events))
+    assert answer.select("trade_date", "close", "dividend", "split_ratio").rows() == [
+        ("2026-01-02", "1.5", "0.24", "1"),
+        ("2026-01-05", "1.5", "1.24", "1"),
+        ("2026-07-01", None, "0", "0.333333"),
+    ]
+
+
+def test_a_chart_of_a_range_without_sessions_has_no_days():
+    content = chart([])
+    result = content["chart"]["result"][0]
+    del result["timestamp"]
+    result["indicators"] = {"quote": [{}], "adjclose": [{}]}
+    assert days_of(read_chart(content)) == []
+
+
+TWO = [OPENED["2026-01-02"], OPENED["2026-01-05"]]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        chart(TWO, close=[1.5]),
+        chart(TWO, open=[1, 2, 3]),
+        chart(TWO, volume={"0": 1}),
+        chart(TWO, close=[[1], 2]),
+        chart(TWO, close=[True, 1]),
+        chart([10**30]),
+        chart([None]),  # pyright: ignore[reportArgumentType] - as no source should
+        chart(TWO, {"splits": {"a": {"date": 1, "numerator": 1, "denominator": 0}}}),
+        chart(TWO, {"splits": {"a": {"date": 1, "numerator": "1e999", "denominator": 1}}}),
+        chart(TWO, {"splits": {n: {"date": 1, "numerator": 2, "denominator": 1} for n in "ab"}}),
+        chart(TWO, {"dividends": {"a": {"date": 1, "amount": "much"}}}),
+        {"chart": {"result": None, "error": {"code": "Not Found", "description": "delisted"}}},
+        {"chart": {"result": [], "error": None}},
+        {"chart": []},
+        {"finance": {"result": None}},
+    ],
+)
+def test_a_chart_that_contradicts_itself_is_refused(content: object):
+    with pytest.raises(SourceError, match="an answer holds no daily prices"):
+        read_chart(content)
+
+
+def test_what_only_looks_like_a_number_stays_as_it_is():
+    body = b"date,close\n2026-01-02,1.2.3e5\n2026-01-05,1.5E3\n2026-01-06,.e5\n2026-01-07,Edge\n"
+    answer = read_answer("files", Part(1, body))
+    assert answer["close"].to_list() == ["1.2.3e5", "1500", ".e5", "Edge"]
+
+
+CSV = b"Date,Open,High,Low,Close,Adj Close,Volume\n2026-01-02,1.0,2,1,NA,1.4,\n"
+
+
+def test_a_csv_file_is_read_by_its_header_as_it_is_written():
+    (found,) = days_of(read_answer("files", Part(1, CSV)))
+    assert found == day(
+        trade_date="2026-01-02", open="1.0", high="2", low="1", close="NA", adjusted_close="1.4"
+    )
+
+
+def test_lines_are_counted_with_the_header_and_symbols_are_read_where_there_are_some():
+    body = b"\xef\xbb\xbfsymbol,timestamp,close\r\nBRK.B,2026-01-02,1\r\nNA,2026-01-05,2\r\n"
+    answer = read_answer("files", Part(1, body))
+    assert answer.select("line_number", "symbol", "trade_date", "close").rows() == [
+        (2, "BRK.B", "2026-01-02", "1"),
+        (3, "NA", "2026-01-05", "2"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (b"", "no trade_date and no close"),
+        (b"date,open\n2026-01-02,1\n", "no close"),
+        (b"date,timestamp,close\na,b,c\n", "trade_date more than once"),
+        (b"date,close\n2026-01-02,1,2\n", "3 in line 2"),
+        (b"date,close\n2026-01-02,1\n\n", "0 in line 3"),
+        (b'date,close\n"2026-01-02,1\n', "unexpected end of data"),
+        (b"date,close\n\xff,1\n", "can't decode"),
+        (b"<html></html>", "no trade_date"),
+        (b"PAR1 and then nothing", "Parquet"),
+    ],
+)
+def test_a_file_that_cannot_be_read_says_why(body: bytes, said: str):
+    with pytest.raises(SourceError) as error:
+        read_answer("files", Part(1, body))
+    assert said in error.value.found
+
+
+def test_a_parquet_file_is_read_whatever_the_types_of_its_columns():
+    frame = pl.DataFrame(
+        {
+            "symbol": ["X"],
+            "date": ["2026-01-02T14:30:00"],
+            "open": [0.1],
+            "close": ["1.50"],
+            "volume": [12],
+        }
+    ).with_columns(pl.col("date").str.to_datetime(), pl.col("close").cast(pl.Decimal(10, 2)))
+    buffer = BytesIO()
+    frame.write_parquet(buffer)
+    answer = read_answer("files", Part(1, buffer.getvalue()))
+    assert answer["symbol"].to_list() == ["X"]
+    assert days_of(answer) == [day(trade_date="2026-01-02", open="0.1", close="1.50", volume="12")]
+
+
+def test_a_record_is_the_whole_day():
+    (found,) = with_records(read_answer("files", Part(1, CSV)))["record"]
+    assert json.loads(found) == {
+        "symbol": None,
+        **day(
+            trade_date="2026-01-02", open="1.0", high="2", low="1", close="NA", adjusted_close="1.4"
+        ),
+    }
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner),
+    max_leaves=5,
+)
+VALUES_OF_DAYS = st.none() | st.floats(allow_nan=False, allow_infinity=False) | st.integers() | JSON
+
+
+@given(st.sampled_from(["alpha_vantage", "yahoo", "files", "demo"]), st.binary(max_size=200))
+def test_any_bytes_are_read_or_refused(source, body: bytes):
+    assert_read_or_refused(source, body)
+
+
+@given(st.binary(max_size=60), st.sampled_from([b"PAR1", b"date,close\n", b'{"chart": ', b'{"']))
+def test_bytes_that_begin_well_are_read_or_refused(rest: bytes, start: bytes):
+    for source in ("files", "yahoo", "alpha_vantage"):
+        assert_read_or_refused(source, start + rest)
+
+
+@given(st.lists(VALUES_OF_DAYS, max_size=4), st.lists(VALUES_OF_DAYS, max_size=4))
+def test_no_day_of_a_chart_vanishes(closes: list[Any], opens: list[Any]):
+    content = chart([86_400 * number for number in range(len(closes))], close=closes, open=opens)
+    try:
+        answer = read_chart(content)
+    except SourceError:
+        return
+    assert len(answer) == len(closes) == len(opens)
+
+
+@given(st.lists(st.text(max_size=8), max_size=4, unique=True), VALUES_OF_DAYS)
+def test_no_day_of_a_series_vanishes(dates: list[str], close: Any):
+    body = series(**{each: PLAIN | {"4. close": close} for each in dates})
+    try:
+        answer = read_answer("alpha_vantage", Part(1, body))
+    except SourceError:
+        return
+    assert answer["trade_date"].to_list() == dates
+
+
+@given(st.lists(st.text(st.characters(codec="utf-8", exclude_characters=',"\r\n'), min_size=1)))
+def test_no_line_of_a_file_vanishes(closes: list[str]):
+    lines = [f"2026-01-02,{close}" for close in closes]
+    body = "\n".join(["date,close", *lines]).encode()
+    assert read_answer("files", Part(1, body))["close"].to_list() == closes
+
+
+def assert_read_or_refused(source: Any, body: bytes) -> None:
+    with suppress(SourceError):
+        assert read_answer(source, Part(1, body)).schema == ANSWER_SCHEMA

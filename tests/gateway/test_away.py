@@ -1,0 +1,77 @@
+"""While the database is away nobody comes in, and everybody is told so in a sentence."""
+
+import asyncio
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp
+
+from orchestration_project.domains.access.keys import Key
+from orchestration_project.gateway.app import create_app
+from orchestration_project.gateway.guard import AWAY, Doors
+from orchestration_project.gateway.request import Place
+from orchestration_project.resources.access import Access, Audit
+from orchestration_project.resources.clock import Clock
+from orchestration_project.resources.warehouse import Warehouse
+from tests.gateway.door import LIMITS, SECRET
+
+KEY = str(Key("0" * 12, "A" * 43))
+
+
+@pytest.fixture
+def door() -> Iterator[tuple[ASGIApp, str]]:
+    """A gateway whose database nobody serves, and a cookie that it signed before."""
+    clock = Clock()
+    with Warehouse("postgresql://me:hunter2@127.0.0.1:1/x", clock=clock) as away:
+        place = Place(hosts={"127.0.0.1"})
+        doors = Doors(Access(away, clock, LIMITS), Audit(away, clock), place, secret=SECRET)
+        app = create_app(doors, PlainTextResponse("Dagster"))
+        yield app, f"session={doors.signed('token')}"
+
+
+def asked(app: ASGIApp, method: str, path: str, **how: Any) -> httpx.Response:
+    async def ask() -> httpx.Response:
+        transport = httpx.ASGITransport(app, client=("127.0.0.1", 5000))
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
+            return await client.request(method, path, **how)
+
+    return asyncio.run(ask())
+
+
+def test_who_has_a_session_or_a_key_is_told_to_come_again(door, caplog):
+    app, cookie = door
+    for headers in ({"cookie": cookie}, {"x-api-key": KEY}):
+        answer = asked(app, "GET", "/session", headers=headers)
+        assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
+        assert answer.json() == {"errors": [{"message": AWAY}]}
+    problems = [each for each in caplog.records if each.levelno == logging.ERROR]
+    assert "the database did not do what was asked" in problems[0].getMessage()
+    assert "hunter2" not in caplog.text
+    assert not any(each.exc_info for each in caplog.records)
+
+
+def test_a_browser_is_shown_a_page_that_says_so(door):
+    app, cookie = door
+    page = asked(app, "GET", "/runs", headers={"cookie": cookie, "accept": "text/html"})
+    assert (page.status_code, page.headers["retry-after"]) == (503, "5")
+    assert f'<p role="alert" id="problem">{AWAY}</p>' in page.text
+
+
+def test_the_login_page_is_there_and_says_so_when_a_key_is_sent(door):
+    app, _ = door
+    assert asked(app, "GET", "/login").status_code == 200
+    page = asked(app, "POST", "/login", data={"key": KEY, "next": "/runs"})
+    assert (page.status_code, "set-cookie" in page.headers) == (503, False)
+    assert f'<p role="alert" id="problem">{AWAY}</p>' in page.text
+    assert '<input type="hidden" name="next" value="/runs">' in page.text
+    assert KEY not in page.text
+
+
+def test_who_brings_nothing_is_led_to_the_login_all_the_same(door):
+    app, _ = door
+    assert asked(app, "GET", "/runs").status_code == 401
+    assert asked(app, "GET", "/runs", headers={"accept": "text/html"}).status_code == 303

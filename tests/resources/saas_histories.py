@@ -1,0 +1,239 @@
+"""Random histories of two systems, and what must hold once they are left alone."""
+
+import json
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from datetime import timedelta
+from typing import Any
+
+from hypothesis import strategies as st
+from sqlalchemy import delete, select
+
+from orchestration_project.domains.saas.intents import agrees
+from orchestration_project.domains.saas.records import Issue
+from orchestration_project.domains.saas.rules import Rule
+from orchestration_project.errors import TransientError
+from orchestration_project.resources.saas.reconciling import Reconciler
+from orchestration_project.resources.saas.rules import put_in_effect
+from orchestration_project.resources.warehouse import Warehouse
+from orchestration_project.tables.saas import (
+    saas_audit_log,
+    saas_field_mappings,
+    saas_routing_rules,
+    saas_source_states,
+)
+from tests.resources.saas_world import STATUSES, Killed, World
+from tests.resources.weeks import NOON, StoppedClock
+
+NUMBER = st.integers(0, 3)
+EMAILS = [None, "ana@example.org", "bob@example.org", "twin@example.org", "ghost@example.org"]
+TEXTS = [None, "<p>a</p>", "<ul><li>b<li>c", "plain 🙂 שלום"]
+SPEAKING_STATUSES = [name for name in STATUSES if name != "Cancelled"]
+
+CALLS = st.sampled_from(
+    ["", "", "", "throttled", "down", "unanswered", "killed", "killed after", "moved", "meanwhile"]
+)
+PEOPLE = st.sampled_from(
+    [
+        *("add", "retitle", "describe", "assign", "complete", "reopen", "delete"),
+        *("edit issue", "label issue", "move issue", "delete issue", "edit rules"),
+    ]
+)
+PROGRAMS = st.sampled_from(["look", "task webhooks", "issue webhooks", "sweep", "apply"])
+STEPS = st.one_of(
+    st.tuples(st.just("people"), PEOPLE, NUMBER, NUMBER),
+    st.tuples(st.just("program"), PROGRAMS, st.lists(NUMBER, max_size=4), st.lists(CALLS)),
+)
+HISTORIES = st.lists(STEPS, min_size=1, max_size=12)
+"""What people do, and what runs do meanwhile, each with what becomes of its calls; a webhook names
+tasks or issues, in any order and more than once, or never comes."""
+
+ROUNDS = 3
+"""In which both sides must agree, once nothing happens any more."""
+
+
+def rule(number: int) -> list[Rule]:
+    """Return one of four sets of rules."""
+    whole: dict[str, Any] = {
+        "rule_id": "all",
+        "priority": 5,
+        "action": "sync",
+        "target_project": "HR",
+        "issue_type": "Task",
+    }
+    label = {"target_field": "labels", "source_type": "static", "value": f"label{number}"}
+    titled = {"target_field": "summary", "source_type": "template", "value": "HR: {title}"}
+    kinds = [whole, {**whole, "mappings": [label]}, {**whole, "mappings": [label, titled]}, whole]
+    few = {"rule_id": "few", "priority": 1, "action": "drop"}
+    unwanted = {"field": "title", "operator": "is", "value": "title 3"}
+    first = [{**few, "conditions": [unwanted]}] if number == 3 else []
+    return [Rule.model_validate(each) for each in [*first, kinds[number]]]
+
+
+class History:
+    """A world in which things happen, and the runs that follow them."""
+
+    def __init__(self, warehouse: Warehouse, clock: StoppedClock, name: str) -> None:
+        self.warehouse, self.clock = warehouse, clock
+        self.world = World.of(name)
+        self.runs = self.edits = 0
+        self.edited: dict[str, tuple[str, str]] = {}  # text → issue's key, and the edit after it
+        self.latest: dict[str, str] = {}
+        clock.at = NOON
+        with warehouse.writing() as connection:
+            for table in (saas_field_mappings, saas_routing_rules):
+                connection.execute(delete(table))
+        self.rules(0)
+        self.world.source.add("title 0")
+        self.world.source.add("title 1", assignee_email="ana@example.org")
+
+    def rules(self, number: int) -> None:
+        with self.warehouse.writing() as connection:
+            put_in_effect(connection, rule(number), by="x", at=self.clock.at, run_id="x")
+
+    def live(self, steps: Sequence[Any]) -> None:
+        """Have all of it happen."""
+        for kind, what, first, second in steps:
+            self.clock.at += timedelta(seconds=20)
+            if kind == "people":
+                self.people(what, first, second)
+                continue
+            self.world.faults.coming = list(second)
+            self.world.faults.on_call = self.retitle
+            try:
+                self.program(what, first)
+            except Killed:
+                self.clock.at += timedelta(minutes=2)
+        self.world.faults.coming = []
+
+    def retitle(self) -> None:
+        """Have somebody change a task while a call is under way."""
+        self.runs += 1
+        self.people("retitle", self.runs, self.runs % 3)
+
+    def people(self, what: str, first: int, second: int) -> None:
+        source, target = self.world.source, self.world.target
+        ids, keys = [*source.rows, "none"], [*target.rows, "none"]
+        entity, key = ids[first % len(ids)], keys[first % len(keys)]
+        status = SPEAKING_STATUSES[second % len(SPEAKING_STATUSES)]
+        {
+            "add": lambda: source.add(f"title {second}", assignee_email=EMAILS[first]),
+            "retitle": lambda: source.change(entity, title=f"title {second}"),
+            "describe": lambda: source.change(entity, description_html=TEXTS[second]),
+            "assign": lambda: source.change(entity, assignee_email=EMAILS[second]),
+            "complete": lambda: source.change(entity, is_completed=True),
+            "reopen": lambda: source.change(entity, is_completed=False),
+            "delete": lambda: source.rows.pop(entity, None),
+            "edit issue": lambda: self.edit(key),
+            "label issue": lambda: target.label(key, second),
+            "move issue": lambda: target.move(key, status),
+            "delete issue": lambda: target.rows.pop(key, None),
+            "edit rules": lambda: self.rules(second),
+        }[what]()
+
+    def edit(self, key: str) -> None:
+        """Have a person give an issue a summary that nobody else gives."""
+        if key in self.world.target.rows:
+            self.edits += 1
+            text = f"by hand {self.edits}"
+            self.world.target.change(key, summary=text)
+            self.latest[key] = text
+
+    def reconciler(self) -> Reconciler:
+        self.runs += 1
+        world = self.world
+        return Reconciler(
+            self.warehouse, self.clock, world.source, world.target, run_id=f"run {self.runs}"
+        )
+
+    def program(self, what: str, numbers: Sequence[int]) -> None:
+        reconciler, world = self.reconciler(), self.world
+        if what == "look":
+            reconciler.look()
+        elif what == "task webhooks":
+            reconciler.look_at(str(number + 1) for number in numbers)
+        elif what == "issue webhooks":
+            keys = list(world.target.rows)
+            reconciler.compare(keys[number % len(keys)] for number in numbers if keys)
+        elif what == "sweep":
+            with suppress(TransientError):  # its run fails
+                reconciler.sweep()
+        reconciler.apply()
+
+    def settle(self) -> None:
+        """Leave both systems alone until a round writes nothing; then all must agree."""
+        for _ in range(ROUNDS):
+            self.round()
+        writes = self.world.writes
+        assert set(self.round()) <= {"done"}  # who is not known is asked for again
+        assert self.world.writes == writes, "the last round still wrote"
+        for entity_id in self.states():
+            self._agree(entity_id)
+        self._nothing_is_lost()
+
+    def round(self) -> Mapping[str, int]:
+        """Have a whole look and a sweep, hours after the one before; return what was done."""
+        self.clock.at += timedelta(hours=2)
+        reconciler = self.reconciler()
+        looked = reconciler.look()
+        assert looked.problem is None
+        reconciler.sweep()
+        applied = reconciler.apply()
+        assert applied.problem is None
+        return applied.outcomes
+
+    def states(self) -> dict[str, Any]:
+        wanted = select(saas_source_states).where(
+            saas_source_states.c.system == self.world.source.system
+        )
+        with self.warehouse.reading() as connection:
+            return {row.entity_id: row for row in connection.execute(wanted)}
+
+    def _agree(self, entity_id: str) -> None:
+        task, state = self.world.source.rows.get(entity_id), self.states()[entity_id]
+        issues = self.world.target.of(f"{state.system}:task:{entity_id}")
+        assert len(issues) <= 1, "two issues of one task"
+        if task is None:
+            assert state.gone_at is not None
+            return
+        if state.action != "sync":
+            return
+        if not issues:
+            assert task.is_completed
+            return
+        [issue] = issues
+        assert state.target_key == issue.key
+        assert issue.status_name != "Cancelled"
+        applied = json.loads(state.applied)
+        self._same_fields(task, issue, applied["fields"])
+        if task.is_completed != (issue.status_category == "done"):
+            assert (task.is_completed, applied["is_completed"]) == (True, True)
+            assert issue.key in self.reopened()
+
+    def reopened(self) -> set[str]:
+        """Return the issues that people may have opened again: any that is open."""
+        return {row.key for row in self.world.target.rows.values() if row.status_category != "done"}
+
+    def _same_fields(self, task: Any, issue: Issue, applied: Any) -> None:
+        accounts = {"ana@example.org": "a-ana", "bob@example.org": "a-bob", None: None}
+        if task.assignee_email in accounts:
+            assert issue.assignee_account_id == accounts[task.assignee_email]
+        assert agrees(applied["description"], issue.description)
+        assert applied["summary"].removeprefix("HR: ") == task.title
+        if issue.summary != applied["summary"]:
+            assert issue.summary == self.latest.get(issue.key)
+
+    def _nothing_is_lost(self) -> None:
+        """The latest text of each issue by a person is there, or in the audit log."""
+        audit = saas_audit_log.c
+        wanted = select(audit.target_key, audit.detail).where(
+            audit.system == self.world.source.system, audit.operation == "overwritten"
+        )
+        with self.warehouse.reading() as connection:
+            kept = {
+                (key, json.loads(told)["fields"].get("summary"))
+                for key, told in connection.execute(wanted)
+            }
+        for key, text in self.latest.items():
+            issue = self.world.target.rows.get(key)
+            assert issue is None or issue.summary == text or (key, text) in kept, "a lost update"

@@ -1,0 +1,203 @@
+"""Jira's client against the demo, which speaks its wire format."""
+
+import pytest
+
+from orchestration_project.errors import MovedError, TransientError
+from orchestration_project.resources.saas.systems import RefusedError
+from tests.faulty_server import FaultyServer, Reply
+from tests.saas_demo import document, http_client, jira
+
+SOURCE_ID = "peopleforce/task/1000"
+
+
+@pytest.fixture
+def demo(saas_demo):
+    saas_demo.start_over()
+    return saas_demo
+
+
+@pytest.fixture
+def target(demo, saas_http):
+    return jira(demo.url, saas_http)
+
+
+def made(target, source_id=SOURCE_ID, **fields):
+    return target.create("HR", "Task", {"summary": "Do it", **fields}, source_id)
+
+
+def test_an_issue_is_made_with_its_source_and_found_by_it(demo, target):
+    text = "👋🏽 שלום "
+    issue = made(target, description=document(text), labels=["people"])
+    (there,) = demo.issues()
+    assert there["properties"] == {"orchestration-source": {"id": SOURCE_ID}}
+    assert there["fields"]["labels"] == ["people", "peopleforce-task-1000"]
+    assert (issue.key, issue.status_category, issue.source_id) == ("HR-1", "new", SOURCE_ID)
+    assert issue.description == document(text)
+    assert issue.fields["labels"] == ["people"]  # ours is nobody's concern
+    assert target.find(SOURCE_ID) == issue
+    assert target.find("peopleforce/task/100") is None
+
+
+def test_a_label_that_somebody_copied_makes_no_source(demo, target):
+    issue = made(target)
+    other = made(target, "another")
+    demo.do(f"issues/{other.key}", fields={"labels": ["peopleforce-task-1000"]})
+    assert target.find(SOURCE_ID).key == issue.key
+
+
+def test_of_two_issues_of_one_source_the_oldest_is_found(target):
+    first = made(target)
+    made(target)
+    assert target.find(SOURCE_ID).key == first.key
+
+
+@pytest.mark.parametrize("kind", ["lost", "cut", "html", "unavailable"])
+def test_a_create_without_an_answer_is_not_repeated_and_can_be_looked_for(demo, target, kind):
+    demo.fault(kind, method="POST", path="/issue")
+    with pytest.raises(TransientError):
+        made(target)
+    is_made = kind in ("lost", "cut")
+    assert len(demo.issues()) == is_made
+    assert (target.find(SOURCE_ID) is not None) is is_made
+
+
+def test_an_answer_that_takes_too_long_may_have_had_its_effect(demo, tmp_path):
+    with http_client(tmp_path, "hasty", timeout_seconds=0.3) as http:
+        demo.fault("slow", method="POST", path="/issue", seconds=1)
+        with pytest.raises(TransientError, match="ReadTimeout"):
+            made(jira(demo.url, http))
+    assert len(demo.issues()) == 1
+
+
+def test_an_issue_is_found_only_once_it_is_indexed(demo, target):
+    demo.do("surroundings", jira_index_lag_seconds=3600)
+    issue = made(target)
+    assert target.find(SOURCE_ID) is None
+    assert target.get(issue.key) == issue
+
+
+def test_what_jira_refuses_is_told_in_its_words_and_not_tried_again(demo, target):
+    with pytest.raises(RefusedError) as refusal:
+        made(target, summary="two\nlines", assignee={"accountId": "712020:gone"})
+    assert refusal.value.http_status == 400
+    assert "newline characters" in refusal.value.found
+    assert "cannot be assigned" in refusal.value.found
+    with pytest.raises(RefusedError, match="permission"):
+        target.create("SECRET", "Task", {"summary": "x"}, SOURCE_ID)
+    assert demo.issues() == []
+
+
+def test_an_update_sets_just_what_is_given_and_keeps_our_label(demo, target):
+    issue = made(target, labels=["a"])
+    target.update(issue.key, {"summary": "Done", "labels": ["b"]})
+    (there,) = demo.issues()
+    assert there["fields"]["labels"] == ["b", "peopleforce-task-1000"]
+    assert target.get(issue.key).summary == "Done"
+
+
+@pytest.mark.parametrize("kind", ["html", "cut"])
+def test_an_update_that_a_proxy_answered_does_not_count_as_made(demo, target, kind):
+    issue = made(target)
+    demo.fault(kind, method="PUT")
+    with pytest.raises(TransientError, match="did not say that it did"):
+        target.update(issue.key, {"summary": "Done"})
+
+
+def test_a_deleted_issue_is_none_and_cannot_be_changed(demo, target):
+    issue = made(target)
+    demo.delete(f"issues/{issue.key}")
+    assert target.get(issue.key) is None
+    with pytest.raises(RefusedError) as refusal:
+        target.update(issue.key, {"summary": "x"})
+    assert refusal.value.http_status == 404
+
+
+def test_transitions_say_which_category_they_lead_to(target):
+    issue = made(target)
+    ways = target.transitions(issue.key)
+    assert [(each.name, each.to_name, each.to_category) for each in ways] == [
+        ("Cancel", "Cancelled", "done"),  # a trap: the first that leads to an end
+        ("Start", "In Progress", "indeterminate"),
+        ("Done", "Done", "done"),
+    ]
+    target.transition(issue.key, ways[-1].transition_id)
+    assert target.get(issue.key).status_name == "Done"
+    with pytest.raises(RefusedError) as refusal:
+        target.transition(issue.key, "21")
+    assert refusal.value.http_status == 400
+
+
+def test_the_create_screen_comes_from_all_its_pages_and_is_asked_for_once(demo, target):
+    fields = {each.field_id: each for each in target.create_fields("OPS", "Request")}
+    assert len(fields) == 10
+    department = fields["customfield_10050"]
+    assert (department.is_required, department.type) == (True, "option")
+    assert department.allowed_values == ("People", "IT")
+    assert fields["reporter"].is_required
+    assert fields["reporter"].has_default
+    demo.fault("unavailable", times=100)
+    assert len(target.create_fields("OPS", "Request")) == 10
+    with pytest.raises(TransientError):  # a fault of the network says nothing of a screen
+        target.create_fields("HR", "Task")
+
+
+def test_a_refused_create_has_its_screen_asked_for_again(demo, target):
+    target.create_fields("HR", "Task")
+    with pytest.raises(RefusedError):
+        made(target, nothing="x")
+    demo.fault("unavailable", path="createmeta", times=2)
+    with pytest.raises(TransientError):
+        target.create_fields("HR", "Task")
+
+
+@pytest.mark.parametrize(("project", "kind"), [("HR", "Epic"), ("NONE", "Task")])
+def test_a_project_or_type_that_is_not_there_is_refused(target, project, kind):
+    with pytest.raises(RefusedError) as refusal:
+        target.create_fields(project, kind)
+    assert refusal.value.http_status == 404
+
+
+@pytest.mark.parametrize(
+    ("email", "account_id"),
+    [
+        ("anna@example.org", "712020:anna"),  # though joanna@ is found too
+        ("ANNA@example.org", "712020:anna"),
+        ("twin@example.org", None),  # two people
+        ("gone@example.org", None),  # nobody may assign to them
+        ("nobody@example.org", None),
+        ("ann", None),
+    ],
+)
+def test_a_user_is_found_by_the_whole_address_alone(target, email, account_id):
+    found = target.user_by_email(email)
+    assert (found and found.account_id) == account_id
+
+
+def test_a_search_pages_by_tokens_and_gives_each_issue_once(demo, target):
+    keys = [made(target, f"s{number}").key for number in range(21)]
+    pages = list(target.search('project = "HR" ORDER BY created ASC', ["labels"]))
+    assert [[each.key for each in page] for page in pages] == [keys[:20], keys[20:]]
+    demo.fault("repeat_page", path="/search/jql", times=2)
+    again = [
+        each.key for page in target.search("project = HR ORDER BY created", []) for each in page
+    ]
+    assert len(again) == len(set(again)) == 20
+
+
+def test_pages_that_go_round_in_a_circle_end(tmp_path):
+    page = Reply(200, {}, b'{"issues": [], "nextPageToken": "again"}')
+    with FaultyServer(lambda _: page) as server, http_client(tmp_path) as http:
+        with pytest.raises(MovedError, match="circle"):
+            list(jira(server.url, http).search("project = HR", []))
+        assert len(server.requests) == 2
+
+
+def test_permissions_are_told_by_project(target):
+    everything = {"BROWSE_PROJECTS", "CREATE_ISSUES", "EDIT_ISSUES", "TRANSITION_ISSUES"}
+    assert target.permissions("HR") == everything
+    assert target.permissions("SECRET") == {"BROWSE_PROJECTS", "TRANSITION_ISSUES"}
+    assert target.permissions("NONE") == frozenset()
+
+
+def test_who_we_are_is_one_request(target):
+    assert target.myself() == "Robot"

@@ -1,0 +1,140 @@
+"""PeopleForce's client against the demo, which speaks its wire format."""
+
+import json
+
+import pytest
+
+from orchestration_project.errors import ConfigurationError, MovedError, TransientError
+from orchestration_project.resources.saas.systems import RefusedError
+from tests.faulty_server import FaultyServer, Reply
+from tests.saas_demo import peopleforce
+
+COUNT = 120  # three pages
+LONG_KEY = "s3cret-but-wrong-key"
+
+
+@pytest.fixture
+def demo(saas_demo):
+    saas_demo.start_over(task_count=COUNT)
+    return saas_demo
+
+
+@pytest.fixture
+def source(demo, saas_http, tmp_path):
+    return peopleforce(demo.url, saas_http, tmp_path)
+
+
+def all_ids(source, **asked):
+    pages = list(source.tasks(**{"completed": None, "kept": []} | asked))
+    return [task.entity_id for page in pages for task in page]
+
+
+def test_all_pages_come_each_task_once_and_every_page_is_captured(demo, source):
+    kept = []
+    assert sorted(all_ids(source, kept=kept)) == [str(each["id"]) for each in demo.state()["tasks"]]
+    assert [each.fetched.request for each in kept] == [{"page": str(page)} for page in (1, 2, 3)]
+    assert {each.fetched.http_status for each in kept} == {200}
+
+
+def test_completed_tasks_can_be_left_out(demo, source):
+    open_ids = [str(each["id"]) for each in demo.state()["tasks"] if not each["completed"]]
+    assert sorted(all_ids(source, completed=False)) == open_ids
+
+
+@pytest.mark.parametrize("kind", ["repeat_page", "skip_page"])
+def test_a_page_that_repeats_or_skips_is_noticed_after_all_that_came_was_given(demo, source, kind):
+    demo.fault(kind, path="/tasks", times=3)  # a first page cannot be repeated
+    kept = []
+    with pytest.raises(MovedError, match="do not hold all of them"):
+        all_ids(source, kept=kept)
+    assert len(kept) == 3
+
+
+def test_a_task_that_comes_while_pages_are_read_repeats_none(demo, source):
+    pages = source.tasks(completed=None, kept=[])
+    first = next(pages)
+    demo.do("tasks", title="new")  # the newest is first: the others move by one
+    found = [task.entity_id for page in [first, *pages] for task in page]
+    assert len(found) == len(set(found)) == COUNT
+
+
+def test_tasks_that_go_while_pages_are_read_have_no_other_one_left_out(demo, source):
+    pages = source.tasks(completed=None, kept=[])
+    first = next(pages)
+    for task in first[:3]:
+        demo.delete(f"tasks/{task.entity_id}")
+    found = [task.entity_id for page in [first, *pages] for task in page]
+    assert len(found) == len(set(found)) == COUNT
+
+
+def test_a_task_that_is_none_holds_no_other_back(demo, source):
+    demo.do("tasks", id=1000, title=["no", "text"])
+    kept = []
+    assert len(all_ids(source, kept=kept)) == COUNT - 1
+    [bad] = source.unreadable
+    assert (bad.sha256, bad.line_number) == (kept[-1].sha256, 20)  # the last one of three pages
+    assert bad.reason == "PeopleForce's task 1000 cannot be read: list ['no', 'text']"
+    assert json.loads(bad.record)["title"] == ["no", "text"]
+
+
+def test_one_task_is_had_as_it_is_now_and_a_deleted_one_is_none(demo, source):
+    assert source.task("1000").is_completed is demo.state()["tasks"][0]["completed"]
+    demo.delete("tasks/1000")
+    assert source.task("1000") is None
+
+
+def test_completing_twice_is_completing_once(demo, source):
+    number = demo.do("tasks", title="mine")["id"]
+    source.complete(str(number))
+    source.complete(str(number))
+    assert source.task(str(number)).is_completed
+    with pytest.raises(RefusedError) as refusal:
+        source.complete("77")
+    assert refusal.value.http_status == 404
+
+
+def test_a_completion_whose_answer_is_lost_is_asked_for_again(demo, source):
+    number = demo.do("tasks", title="mine")["id"]
+    demo.fault("lost", path="/complete")
+    source.complete(str(number))
+    assert source.task(str(number)).is_completed
+
+
+@pytest.mark.parametrize("kind", ["html", "cut"])
+def test_a_page_that_is_no_json_is_worth_another_try_later(demo, source, kind):
+    demo.fault(kind, path="/tasks")
+    with pytest.raises(TransientError, match="an answer is no JSON"):
+        all_ids(source)
+    demo.fault(kind, method="PUT")
+    with pytest.raises(TransientError, match="an answer is no JSON"):
+        source.complete("1000")
+
+
+def test_throttling_is_waited_for_and_too_much_of_it_says_when_to_come_again(demo, source):
+    demo.fault("too_many", path="/tasks", seconds=0)
+    assert len(all_ids(source)) == COUNT
+    demo.fault("too_many", path="/tasks", seconds=300)
+    with pytest.raises(TransientError) as throttled:
+        all_ids(source)
+    assert throttled.value.retry_in_seconds == 300
+
+
+def test_a_wrong_key_is_told_without_the_key(demo, saas_http, tmp_path):
+    stranger = peopleforce(demo.url, saas_http, tmp_path, api_key=LONG_KEY)
+    with pytest.raises(ConfigurationError, match="PEOPLEFORCE_API_KEY") as refusal:
+        stranger.task("1000")
+    assert LONG_KEY not in str(refusal.value)
+
+
+def test_the_key_that_a_server_echoes_stays_out_of_the_error(saas_http, tmp_path):
+    def echo(request):
+        return Reply(403, {}, str(request.headers).encode())
+
+    with FaultyServer(echo) as server, pytest.raises(RefusedError) as refusal:
+        peopleforce(server.url, saas_http, tmp_path, api_key=LONG_KEY).task("1")
+    assert refusal.value.http_status == 403
+    assert LONG_KEY not in str(refusal.value)
+
+
+def test_how_many_tasks_there_are_is_one_request(source):
+    assert source.count() == COUNT
