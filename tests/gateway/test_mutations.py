@@ -396,7 +396,7 @@ def test_logs_are_read_below_their_folder_alone(door: Door, tmp_path: Path):
     with door.websocket(X_API_Key=str(viewer)) as websocket:
         websocket.send(json.dumps({"type": "start", "id": "1", "payload": payload}))
         with suppress(ConnectionClosed):
-            assert "s3cret" not in websocket.recv(timeout=10)
+            assert "s3cret" not in str(websocket.recv(timeout=10))
     rooted = door.ask("GET", f"/logs/%2f{str(tmp_path)[1:]}/secret/err", key=viewer)
     assert rooted.status in (400, 500)
 
