@@ -22,6 +22,7 @@ from orchestration_project.domains.operations.rules import (
 from orchestration_project.resources.alerts import names_of
 from orchestration_project.settings import PROJECT_ROOT
 from orchestration_project.tables.catalogue import known_tables
+from orchestration_project.tables.kinds import asset_of
 from tests import programs
 
 SPECS = sorted(defs.resolve_all_asset_specs(), key=lambda spec: spec.key)
@@ -51,7 +52,7 @@ def test_the_column_schema_of_an_asset_is_that_of_its_table_with_a_comment_for_e
     assert all(column.description for column in shown)
     name = spec.metadata.get("dagster/table_name")
     if name is not None:
-        assert name == "_".join(spec.key.path)
+        assert asset_of(name) == spec.key.to_user_string()
         assert [column.name for column in shown] == list(known_tables()[name].columns.keys())
 
 
@@ -84,6 +85,7 @@ def test_what_starts_runs_is_off_until_somebody_switches_it_on():
         "operations_verify_daily",
         "prices_daily_after_close",
         "prices_waiting_hourly",
+        "saas_sweep_nightly",
     ]
     on = [
         schedule.name
@@ -103,11 +105,15 @@ def test_what_starts_runs_is_off_until_somebody_switches_it_on():
         "finra_on_landing",
         "finra_on_last_tier",
         "finra_on_gold",
+        "finra_on_treasury_weekly",
+        "finra_on_bond_trade_activity",
+        "finra_on_corporate_market_breadth",
         "operations_on_run_change",
         "operations_on_run_end",
         "operations_on_undelivered_alert",
         "prices_on_landing",
         "prices_on_new_symbol",
+        "saas_on_tick",
     ]
     on = [each for each in sensors if each.default_status == dg.DefaultSensorStatus.RUNNING]
     assert [sensor.name for sensor in on] == [  # they start nothing
@@ -135,7 +141,7 @@ def test_the_examples_of_rules_can_be_used_and_name_what_there_is(place: str):
     ]
     names = names_of(defs.get_repository_def())
     assert unknown_names(rules, names) == []
-    assert names.domain == {"events", "finra", "operations", "prices"}
+    assert names.domain == {"events", "finra", "operations", "prices", "saas"}
 
 
 def test_the_docs_of_alerts_have_each_key_and_condition_of_a_rule():
