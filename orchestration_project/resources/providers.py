@@ -61,7 +61,11 @@ from orchestration_project.resources.opening import at_first_use
 from orchestration_project.resources.prices import PriceSource
 from orchestration_project.resources.prices.opening import in_second_place, opened_prices
 from orchestration_project.resources.prices.readiness import prices_probe
-from orchestration_project.resources.saas.opening import opened_jira, opened_peopleforce
+from orchestration_project.resources.saas.opening import (
+    opened_jira,
+    opened_peopleforce,
+    saas_probes,
+)
 from orchestration_project.resources.saas.systems import SourceSystem, TargetSystem
 from orchestration_project.resources.state import state_folder
 from orchestration_project.resources.warehouse import Warehouse
@@ -161,21 +165,6 @@ def open_http(settings: Settings, *, system: str = "", **options: Any) -> HttpCl
         user_agent=user_agent(),
         max_body_bytes=LARGEST_ANSWER_BYTES,
         **options,
-    )
-
-
-def _open_saas_http(
-    settings: Settings, system: str, requests_per_second: int
-) -> AbstractContextManager[HttpClient]:
-    """Return the HTTP client for one of the two systems that are kept equal."""
-    return HttpClient(
-        system=system,
-        state_dir=settings.state_path,
-        requests_per_second=requests_per_second,
-        now=Clock().now,
-        use_environment=settings.saas_source == "real",
-        user_agent=user_agent(),
-        max_body_bytes=LARGEST_ANSWER_BYTES,
     )
 
 
@@ -280,6 +269,7 @@ def open_probes(settings: Settings, instance: Callable[[], dg.DagsterInstance]) 
             partial(_opened_prices, settings, asks_anyway=True),
             is_wanted=settings.is_demo or settings.prices_source is not None,
         ),
+        *saas_probes(settings, Captures(open_store(settings)), open_clock(settings)),
         clock_probe(_other_clocks(settings), real_time, most_seconds=settings.clock_skew_seconds),
         alerts_probe(partial(open_alerts, settings)),
         daemon_probe(instance, real_time),
@@ -503,31 +493,25 @@ def prices_second_resource(context: dg.InitResourceContext) -> Iterator[PriceSou
         yield prices
 
 
-@dg.resource(description="Where tasks come from.", required_resource_keys={"gate"})
+@dg.resource(description="The tasks that issues are made of.", required_resource_keys={"gate"})
 def peopleforce_resource(context: dg.InitResourceContext) -> Iterator[SourceSystem]:
-    """Where tasks come from."""
+    """The tasks that issues are made of."""
 
     def opening() -> AbstractContextManager[SourceSystem]:
         settings = load_settings()
-        opened = opened_peopleforce(
-            settings,
-            partial(_open_saas_http, settings),
-            Captures(open_store(settings)),
-            open_clock(settings),
-        )
-        return _admitted(context, "peopleforce", opened)
+        captures, clock = Captures(open_store(settings)), open_clock(settings)
+        return _admitted(context, "peopleforce", opened_peopleforce(settings, captures, clock))
 
     with at_first_use(opening) as peopleforce:
         yield peopleforce
 
 
-@dg.resource(description="Where issues are made of tasks.", required_resource_keys={"gate"})
+@dg.resource(description="The issues made of tasks.", required_resource_keys={"gate"})
 def jira_resource(context: dg.InitResourceContext) -> Iterator[TargetSystem]:
-    """Where issues are made of tasks."""
+    """The issues made of tasks."""
 
     def opening() -> AbstractContextManager[TargetSystem]:
-        settings = load_settings()
-        return _admitted(context, "jira", opened_jira(settings, partial(_open_saas_http, settings)))
+        return _admitted(context, "jira", opened_jira(load_settings()))
 
     with at_first_use(opening) as jira:
         yield jira
@@ -540,10 +524,10 @@ RESOURCES = {
     "finra": finra_resource,
     "finra_datasets": finra_datasets_resource,
     "gate": gate_resource,
-    "prices": prices_resource,
-    "prices_second": prices_second_resource,
     "jira": jira_resource,
     "peopleforce": peopleforce_resource,
+    "prices": prices_resource,
+    "prices_second": prices_second_resource,
     "settings": settings_resource,
     "warehouse": warehouse_resource,
 }
