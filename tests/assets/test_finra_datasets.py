@@ -79,6 +79,7 @@ def tick(instance: dg.DagsterInstance, noun: str) -> tuple[list[str], str]:
         found = sensor(dg.build_sensor_context(instance=instance, resources=resources))
     if isinstance(found, dg.SkipReason):
         return [], str(found.skip_message)
+    assert isinstance(found, dg.SensorResult)
     return [str(each.partition_key) for each in found.run_requests or ()], ""
 
 
