@@ -310,8 +310,8 @@ class PriceLoad:
 
 def _change(*, replaced: pl.DataFrame, written: pl.DataFrame, kept: pl.DataFrame) -> PriceChange:
     return PriceChange(
-        rows_by_month(written["trade_date"].to_list()),
-        rows_by_month(replaced["trade_date"].to_list()),
+        rows_by_month(written["trade_date"]),
+        rows_by_month(replaced["trade_date"]),
     )
 
 
