@@ -22,7 +22,7 @@ RULE_VERSION = "1"
 DECIMALS = (*PRICES, "adjusted_close", "dividend", "split_ratio")
 ONE = 10**USD_SCALE
 
-FROM_A_FLOAT = rf"^[0-9]+\.[0-9]{{{USD_SCALE + 1},}}$"
+FROM_A_FLOAT = rf"^[0-9]+\.[0-9]{{{USD_SCALE},}}[1-9]$"
 """More places than a price has: digits that only a binary fraction writes."""
 
 
@@ -41,6 +41,14 @@ class Answer:
         """The newest day that it speaks of; None: of none."""
         newest = self.days["day"].max()
         return newest if isinstance(newest, date) else None
+
+    @property
+    def of_actions(self) -> "Answer":
+        """The same of the days on which something seems to be paid or split."""
+        dividend, split_ratio = (
+            pl.col(name).cast(pl.Float64, strict=False) for name in ("dividend", "split_ratio")
+        )
+        return Answer(self.days.filter((dividend != 0) | (split_ratio != 1)))
 
     def within(self, first: date, last: date) -> pl.DataFrame:
         """Return the days of a range, and what is no day at all."""
@@ -108,10 +116,9 @@ def exact(texts: pl.Series) -> pl.Series:
     A chart writes 32-bit binary fractions with all their digits: 189.83999633789062 stands for
     189.84, the shortest decimal that makes the same fraction. Nothing else is rounded.
     """
-    scaled = exact_scaled(texts, USD_SCALE)
-    odd = scaled.is_null() & texts.str.contains(FROM_A_FLOAT)
+    odd = texts.str.contains(FROM_A_FLOAT)
     if not odd.any():
-        return scaled
+        return exact_scaled(texts, USD_SCALE)
     text = pl.col("text")
     number = text.cast(pl.Float64, strict=False)
     single = number.cast(pl.Float32)
@@ -121,6 +128,8 @@ def exact(texts: pl.Series) -> pl.Series:
     meant = pl.DataFrame({"text": texts, "odd": odd}).select(
         pl.when(pl.col("odd") & is_single).then(parts).cast(pl.Int64)
     )
+    plain = pl.select(pl.when(~odd).then(texts)).to_series()
+    scaled = exact_scaled(plain, USD_SCALE)
     return pl.select(pl.coalesce(scaled, meant.to_series())).to_series()
 
 

@@ -249,7 +249,7 @@ class PriceLoad:
     def _landed_since(self, symbol: str, days: Days, answer: Answer, spelled: str) -> date | None:
         """Return the first landed day of a symbol, if the answer tells of an action that is new."""
         told = check_prices(
-            answer,
+            answer.of_actions,
             symbol=symbol,
             spelled=spelled,
             source=self.source.name,
@@ -397,8 +397,8 @@ class PriceLoad:
 
 def _change(*, replaced: pl.DataFrame, written: pl.DataFrame, kept: pl.DataFrame) -> PriceChange:
     return PriceChange(
-        rows_by_month(written["trade_date"].to_list()),
-        rows_by_month(replaced["trade_date"].to_list()),
+        rows_by_month(written["trade_date"]),
+        rows_by_month(replaced["trade_date"]),
     )
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import date, datetime
 
-from sqlalchemy import Connection, delete, func, select
+from sqlalchemy import Connection, delete, extract, func, select
 
 from orchestration_project.domains.prices.calendar import last_of_month, months
 from orchestration_project.domains.prices.states import (
@@ -12,7 +12,6 @@ from orchestration_project.domains.prices.states import (
     Standing,
     SymbolMonth,
     after,
-    rows_by_month,
 )
 from orchestration_project.resources.warehouse import Between, Warehouse
 from orchestration_project.resources.warehouse.frames import (
@@ -74,12 +73,14 @@ def _months(symbol: str, days: Days) -> Scope:
 
 def _counts(connection: Connection, symbol: str, days: Days) -> dict[date, int]:
     whole = Between(days.first.replace(day=1), last_of_month(days.last))
+    day = prices_daily.c.trade_date
+    year, month = extract("year", day), extract("month", day)
     found = connection.execute(
-        select(prices_daily.c.trade_date).where(
-            within(prices_daily, {"symbol": symbol, "trade_date": whole})
-        )
+        select(year, month, func.count())
+        .where(within(prices_daily, {"symbol": symbol, "trade_date": whole}))
+        .group_by(year, month)
     )
-    return rows_by_month(list(found.scalars()))
+    return {date(int(year), int(month), 1): count for year, month, count in found}
 
 
 def waiting(warehouse: Warehouse, now: datetime) -> Sequence[SymbolMonth]:
