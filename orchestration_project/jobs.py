@@ -14,6 +14,7 @@ from orchestration_project.assets.finra import (
     concentration_week,
     launch_backfill,
     symbol_rolling_6w,
+    symbol_week_value,
     tier_week,
     trade_activity,
 )
@@ -105,6 +106,13 @@ finra_tier_week = dg.define_asset_job(
     "finra_tier_week",
     selection=dg.AssetSelection.assets(tier_week),
     description="Derives what looks across tiers, for weeks of which all tiers are landed.",
+    tags={"domain": "finra"},
+)
+
+finra_symbol_week_value = dg.define_asset_job(
+    "finra_symbol_week_value",
+    selection=dg.AssetSelection.assets(symbol_week_value),
+    description="Derives what the shares of complete weeks were worth, from landed prices.",
     tags={"domain": "finra"},
 )
 

@@ -82,6 +82,9 @@ def run_all(folder: Path) -> None:
     job("finra_tier_week", WEEK)
     job("finra_trade_activity")
     job("finra_source_checks")
+    job("prices_daily", "2026-01-01", "2026-02-01")
+    job("prices_gold")
+    job("finra_symbol_week_value", WEEK)
     with pytest.MonkeyPatch.context() as environment:
         environment.delenv("ALERT_URLS")  # nobody listens there, so nothing would be verified
         job("operations_verify")

@@ -9,10 +9,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import func, select
 
-from orchestration_project.domains.prices.calendar import sessions
+from orchestration_project.domains.prices.calendar import closes_at, sessions
 from orchestration_project.resources.prices import Quota
 from orchestration_project.resources.prices.gold import derive_outdated, outdated_symbols
 from orchestration_project.resources.prices.load import LoadedPrices
+from orchestration_project.resources.prices.promised import oldest_unlanded_session
 from orchestration_project.resources.warehouse import HeldBackError, Warehouse
 from orchestration_project.tables.catalogue import relation_as_of
 from orchestration_project.tables.prices import (
@@ -163,6 +164,20 @@ def test_a_day_whose_session_is_not_over_is_left_out(light_desk: Desk, clock: St
     light_desk.write("AAA", *map(line, FEBRUARY))
     light_desk.load("AAA")
     assert list(light_desk.closes("AAA")) == FEBRUARY[:-1]
+
+
+def test_a_session_of_which_no_symbol_has_prices_is_late_a_day_after_its_close(
+    light_desk: Desk, clock: StoppedClock
+):
+    assert oldest_unlanded_session(light_desk.warehouse, clock.at) is None
+    light_desk.write("AAA", *map(line, FEBRUARY))
+    light_desk.write("BBB", *map(line, FEBRUARY[:-2]))
+    light_desk.load("AAA", "BBB")
+    monday_close = closes_at(date(2026, 3, 2))
+    assert oldest_unlanded_session(light_desk.warehouse, monday_close) is None
+    late = oldest_unlanded_session(light_desk.warehouse, monday_close + timedelta(days=1))
+    assert late is not None
+    assert (late.asset, late.partition) == ("prices/daily", "2026-03-01")
 
 
 def test_a_new_dividend_has_all_that_is_landed_asked_for_again(light_desk: Desk):
