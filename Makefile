@@ -8,13 +8,16 @@ RUN := $(VENV)/bin/python -m orchestration_project
 TEST_WORKERS := $(shell expr 2 \* $$(nproc))
 
 .DEFAULT_GOAL := help
-.PHONY: help run ui test test-slow test-histories test-faults bench check migrate verify reset lock
+.PHONY: help run run-saas ui test test-slow test-histories test-faults bench check migrate verify reset lock
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
 
 run: $(VENV)/installed ## load the latest published weeks and show what that did
 	@$(RUN) run $(if $(WEEKS),--weeks $(WEEKS))
+
+run-saas: $(VENV)/installed ## bring tasks of PeopleForce and issues of Jira into agreement, in a demo
+	@$(RUN) run-saas
 
 ui: $(VENV)/installed ## Dagster's UI and daemon on 127.0.0.1, PORT=3000, until Ctrl-C
 	@exec $(RUN) ui --port $(PORT)

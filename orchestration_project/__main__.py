@@ -17,6 +17,7 @@ INTERRUPTED, UNREAD = 130, 141
 
 COMMANDS = {
     "run": "load the latest published weeks",
+    "run-saas": "bring PeopleForce's tasks and Jira's issues into agreement",
     "replay": "check and land again what was captured, without the source",
     "migrate": "bring the database's tables up to date",
     "copy-database": "copy all tables into an empty database, and compare them",

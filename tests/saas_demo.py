@@ -118,6 +118,7 @@ def peopleforce(
         http,
         Captures(FolderStore(folder / "artifacts")),
         Clock(),
+        origin="demo",
         url=f"{demo_url}/peopleforce/api/public/v3",
         api_key=SecretStr(api_key),
     )

@@ -122,6 +122,7 @@ class Scene:
 PLANTING: dict[str, Callable[[Scene, str], str]] = {
     "alpha_vantage_api_key": lambda _, secret: secret,
     "finra_api_key": lambda _, secret: secret,
+    "finra_bonds_api_key": lambda _, secret: secret,
     "finra_client_secret": lambda _, secret: secret,
     "database_url": lambda _, secret: f"postgresql://me:{in_url(secret)}@127.0.0.1:{NOWHERE}/none",
     "dagster_database_url": lambda _, secret: f"mysql://me:{in_url(secret)}@127.0.0.1/none",
@@ -241,6 +242,7 @@ def play(scene: Scene) -> None:
         with_prices(scene, instance)
         alerted(scene, watch)
         with_a_bearer_token(scene, instance)
+        with_a_licensed_feed(scene, instance)
         with_a_password_in_the_url(scene, instance)
         typed = scene.planted.secret("finra_client_secret")
         typed += " ".join(value_of(scene, name) for name in OF_THE_GATEWAY)
@@ -268,6 +270,16 @@ def with_a_bearer_token(scene: Scene, instance: dg.DagsterInstance) -> None:
     scene.set(FINRA_API_KEY=value_of(scene, "FINRA_API_KEY"))
     assert not load(instance, forced=True)
     scene.unset("FINRA_API_KEY")
+
+
+def with_a_licensed_feed(scene: Scene, instance: dg.DagsterInstance) -> None:
+    key = value_of(scene, "FINRA_BONDS_API_KEY")
+    scene.set(FINRA_BONDS_API_URL=scene.source.url, FINRA_BONDS_API_KEY=key)
+    tags = {"dagster/partition": "T1|2026-02-20"}
+    gate = {"gate": {"config": {"force": True}}}
+    job = "finra_bond_trade_activity"
+    assert not executed(instance, job, tags=tags, resources=gate).success
+    scene.unset("FINRA_BONDS_API_URL", "FINRA_BONDS_API_KEY")
 
 
 def with_a_password_in_the_url(scene: Scene, instance: dg.DagsterInstance) -> None:
@@ -327,7 +339,7 @@ def assert_they_travelled(scene: Scene) -> None:
     """The secrets were sent where they belong, or none of this would show anything."""
     sent = scene.planted.found_in("\n".join(scene.echo.asked))
     wanted = {"finra_client_secret", "access token", "finra_api_key", "api url", "query", "header"}
-    assert sent >= wanted | {"aws token", "alpha_vantage_api_key"}
+    assert sent >= wanted | {"aws token", "alpha_vantage_api_key", "finra_bonds_api_key"}
     assert scene.planted.found_in("".join(scene.hook.paths)) == {"alert_urls"}
     assert {"The database cannot be used: nothing lands, and alerts wait"} <= set(scene.hook.titles)
     assert scene.planted.marks.keys() >= SECRET_SETTINGS

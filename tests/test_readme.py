@@ -29,8 +29,8 @@ def state_dir(tmp_path_factory):
     programs.kill_all_of(folder)
 
 
-def test_the_readme_names_three_ways_of_dagsters_own_to_load_partitions():
-    assert len(dagster_commands()) == 3
+def test_the_readme_names_three_ways_of_dagsters_own_to_load_partitions_and_one_for_prices():
+    assert len(dagster_commands()) == 4
 
 
 @pytest.mark.parametrize("command", dagster_commands(), ids=lambda line: line[:40])

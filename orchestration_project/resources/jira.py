@@ -27,9 +27,6 @@ CREDENTIALS = "JIRA_EMAIL and JIRA_TOKEN"
 PERMISSIONS = ("BROWSE_PROJECTS", "CREATE_ISSUES", "EDIT_ISSUES", "TRANSITION_ISSUES")
 PAGE_ISSUES = 100
 READ_FIELDS = ("summary", "description", "project", "issuetype", "status", "assignee", "updated")
-SECONDS_TO_INDEX = 60
-"""After which a search finds what was made: Jira indexes later than it answers."""
-
 MAY_PASS = frozenset({408, 409, 425})
 """Statuses of an edit at the same time, or of a request that came too late or too early."""
 
@@ -75,8 +72,8 @@ class Jira:
         """Make an issue whose entity property says ``source_id``; asked once, never again.
 
         Raises:
-            TransientError: Nobody knows whether it was made; it can be found, if it was, after
-                ``retry_in_seconds``.
+            TransientError: Nobody knows whether it was made. If it was, it can be found once Jira
+                has indexed it, some seconds later.
         """
         labels = [*(fields.get("labels") or ()), label_of(source_id)]
         body = {
@@ -91,9 +88,6 @@ class Jira:
         try:
             made = self._object(self._ask("POST", "/issue", body, is_repeatable=False), 201)
             issue = self.get(str(made.get("key")))
-        except TransientError as error:
-            error.retry_in_seconds = max(error.retry_in_seconds, SECONDS_TO_INDEX)
-            raise
         except RefusedError:
             self._screens.pop((project, issue_type), None)  # it may have changed
             raise
@@ -101,7 +95,6 @@ class Jira:
             raise TransientError(
                 f"the issue {made.get('key')} is gone as soon as it was made",
                 remedy="it is looked for again",
-                retry_in_seconds=SECONDS_TO_INDEX,
             )
         return issue
 
@@ -184,6 +177,10 @@ class Jira:
                     remedy="nothing: it is searched again",
                 )
             tokens.add(token or "")
+
+    def myself(self) -> str:
+        """Return by which name Jira knows us: one request."""
+        return str(self._object(self._ask("GET", "/myself"), 200).get("displayName"))
 
     def permissions(self, project: str) -> frozenset[str]:
         """Return what we may do in a project, of what we do there: none where it is not there."""

@@ -1,11 +1,13 @@
 """PeopleForce's API v3: its tasks, page by page or one by one, and their completion."""
 
+import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 from urllib.parse import quote
 
 from pydantic import SecretStr
 
+from orchestration_project.contracts import SourceName
 from orchestration_project.domains.saas.peopleforce import (
     SYSTEM,
     Pagination,
@@ -19,6 +21,7 @@ from orchestration_project.resources.captures import Capture, Captures, Fetched
 from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.http import HttpClient, Response
 from orchestration_project.resources.saas.answers import json_in, refusal
+from orchestration_project.resources.saas.systems import Unreadable
 
 CREDENTIALS = "PEOPLEFORCE_API_KEY"
 KEPT_HEADERS = ("content-type", "date")
@@ -27,16 +30,23 @@ KEPT_HEADERS = ("content-type", "date")
 class PeopleForce:
     """Reads PeopleForce, or whatever speaks its API at another address.
 
-    ``unreadable`` tells of the records that are no tasks, among those that were listed last: the
-    others go on without them, and their bytes are in the captures.
+    ``unreadable`` tells of the records that are no tasks, among those that were listed last.
     """
 
     system = SYSTEM
 
     def __init__(
-        self, http: HttpClient, captures: Captures, clock: Clock, *, url: str, api_key: SecretStr
+        self,
+        http: HttpClient,
+        captures: Captures,
+        clock: Clock,
+        *,
+        origin: SourceName,
+        url: str,
+        api_key: SecretStr,
     ) -> None:
-        self.unreadable: list[ContractError] = []
+        self.origin: SourceName = origin
+        self.unreadable: list[Unreadable] = []
         self._http = http
         self._captures = captures
         self._clock = clock
@@ -53,19 +63,20 @@ class PeopleForce:
             MovedError: Fewer came than there are: pages skip some, or one came twice.
         """
         seen: set[str] = set()
-        unreadable: dict[str, ContractError] = {}
+        unreadable: dict[str, Unreadable] = {}
+        self.unreadable = []
         counts: list[int] = []
         page, pages = 1, 1
         while page <= pages and len(counts) <= 2 * pages:
             records, said = self._page(page, completed, kept)
-            tasks = self._read(records, unreadable)
+            tasks = _tasks_in(records, kept[-1].sha256, unreadable)
             fresh = [each for each in tasks if each.entity_id not in seen]
             seen |= {each.entity_id for each in fresh}
             yield fresh
             is_back = page > 1 and said.count < counts[-1]
             page, pages = page + (-1 if is_back else 1), said.pages
             counts.append(said.count)
-        self.unreadable = list(unreadable.values())
+            self.unreadable = list(unreadable.values())
         if page <= pages or len(seen) + len(unreadable) < min(counts[0], counts[-1]):
             raise MovedError(
                 "the pages of PeopleForce's tasks do not hold all of them",
@@ -74,6 +85,10 @@ class PeopleForce:
                 remedy="nothing: they are read again; if it goes on, tasks are deleted faster than "
                 "they are read",
             )
+
+    def count(self) -> int:
+        """Return how many tasks there are: one request, nothing is kept of it."""
+        return pagination_of(self._object(self._ask("GET", "/tasks?page=1"))).count
 
     def task(self, entity_id: str) -> Task | None:
         """Return a task as it is now; None: it was deleted."""
@@ -100,7 +115,7 @@ class PeopleForce:
         asked |= {"page": str(page)}
         query = "&".join(f"{name}={value}" for name, value in asked.items())
         response = self._ask("GET", f"/tasks?{query}")
-        kept.append(self._captures.keep(self._fetched(response, asked)))
+        kept.append(self._captures.keep(self._fetched(response, asked)).without_body())
         found = self._object(response)
         records = found.get("data")
         if not isinstance(records, list):
@@ -121,16 +136,6 @@ class PeopleForce:
                 url=response.url,
             )
         return records, said
-
-    def _read(self, records: Sequence[Any], unreadable: dict[str, ContractError]) -> list[Task]:
-        """Return the tasks among ``records``; one bad record holds no other one back."""
-        tasks: list[Task] = []
-        for each in records:
-            try:
-                tasks.append(task_of(each))
-            except ContractError as error:
-                unreadable[str(error)] = error
-        return tasks
 
     def _fetched(self, response: Response, asked: dict[str, str]) -> Fetched:
         headers = {name: each for name, each in response.headers.items() if name in KEPT_HEADERS}
@@ -156,3 +161,15 @@ class PeopleForce:
         """Send a request; completing twice is completing once, so all of them may be repeated."""
         headers = {"Accept": "application/json", "X-API-KEY": self._api_key.get_secret_value()}
         return self._http.request(method, self._url + path, headers=headers)
+
+
+def _tasks_in(records: Sequence[Any], sha256: str, unreadable: dict[str, Unreadable]) -> list[Task]:
+    """Return the tasks on a page; one bad record holds no other one back."""
+    tasks: list[Task] = []
+    for number, each in enumerate(records, start=1):
+        try:
+            tasks.append(task_of(each))
+        except ContractError as error:
+            record = json.dumps(each)
+            unreadable[record] = Unreadable(sha256, number, record, f"{error.what}: {error.found}")
+    return tasks

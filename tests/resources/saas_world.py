@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from orchestration_project.contracts import SourceName
 from orchestration_project.domains.saas.records import (
     FieldSpec,
     Issue,
@@ -18,7 +19,7 @@ from orchestration_project.domains.saas.records import (
 )
 from orchestration_project.errors import MovedError, TransientError
 from orchestration_project.resources.captures import Capture
-from orchestration_project.resources.saas.systems import RefusedError
+from orchestration_project.resources.saas.systems import RefusedError, Unreadable
 
 BEGINNING = datetime(2026, 1, 5, 8, tzinfo=UTC)
 PAGE = 2
@@ -94,6 +95,8 @@ class Tasks:
     faults: Faults
     rows: dict[str, Task] = field(default_factory=dict)
     number: int = 0
+    origin: SourceName = "demo"
+    unreadable: Sequence[Unreadable] = ()
     writes: int = 0
 
     def add(self, title: str | None, **changes: Any) -> str:

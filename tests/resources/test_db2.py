@@ -17,7 +17,7 @@ from orchestration_project.__main__ import main
 from orchestration_project.definitions import defs
 from orchestration_project.domains.access.roles import Role
 from orchestration_project.domains.access.sessions import Limits
-from orchestration_project.domains.finra.contract import LONGEST_TEXT_BYTES
+from orchestration_project.domains.finra.values import LONGEST_TEXT_BYTES
 from orchestration_project.domains.operations.alerts import Decision, Problem
 from orchestration_project.domains.operations.cleanup import File
 from orchestration_project.domains.operations.control_tower import standings, table_rows
@@ -85,6 +85,7 @@ def run_all(folder: Path) -> None:
     job("prices_daily", "2026-01-01", "2026-02-01")
     job("prices_gold")
     job("finra_symbol_week_value", WEEK)
+    job("finra_treasury_weekly", "2026-02-16")
     with pytest.MonkeyPatch.context() as environment:
         environment.delenv("ALERT_URLS")  # nobody listens there, so nothing would be verified
         job("operations_verify")

@@ -1,5 +1,7 @@
 """PeopleForce's client against the demo, which speaks its wire format."""
 
+import json
+
 import pytest
 
 from orchestration_project.errors import ConfigurationError, MovedError, TransientError
@@ -67,10 +69,12 @@ def test_tasks_that_go_while_pages_are_read_have_no_other_one_left_out(demo, sou
 
 def test_a_task_that_is_none_holds_no_other_back(demo, source):
     demo.do("tasks", id=1000, title=["no", "text"])
-    assert len(all_ids(source)) == COUNT - 1
-    assert [(each.what, each.found) for each in source.unreadable] == [
-        ("PeopleForce's task 1000 cannot be read", "list ['no', 'text']"),
-    ]
+    kept = []
+    assert len(all_ids(source, kept=kept)) == COUNT - 1
+    [bad] = source.unreadable
+    assert (bad.sha256, bad.line_number) == (kept[-1].sha256, 20)  # the last one of three pages
+    assert bad.reason == "PeopleForce's task 1000 cannot be read: list ['no', 'text']"
+    assert json.loads(bad.record)["title"] == ["no", "text"]
 
 
 def test_one_task_is_had_as_it_is_now_and_a_deleted_one_is_none(demo, source):
@@ -130,3 +134,7 @@ def test_the_key_that_a_server_echoes_stays_out_of_the_error(saas_http, tmp_path
         peopleforce(server.url, saas_http, tmp_path, api_key=LONG_KEY).task("1")
     assert refusal.value.http_status == 403
     assert LONG_KEY not in str(refusal.value)
+
+
+def test_how_many_tasks_there_are_is_one_request(source):
+    assert source.count() == COUNT

@@ -56,7 +56,10 @@ def test_both_sides_agree_without_a_second_issue_or_a_lost_update(
     @given(HISTORIES)
     def each(steps):
         history = History(warehouse, clock, f"peopleforce{next(names)}")
-        history.live(steps)
-        history.settle()
+        try:
+            history.live(steps)
+            history.settle()
+        except AssertionError as error:
+            raise AssertionError(f"after {steps}") from error
 
     each()

@@ -51,6 +51,7 @@ class Jira:
             self._route("/search/jql", self._search, "POST"),
             self._route("/user/search", self._users),
             self._route("/mypermissions", self._permissions),
+            self._route("/myself", self._myself),
         ]
 
     def _route(self, path: str, handler: Handler, *methods: str) -> Route:
@@ -163,6 +164,9 @@ class Jira:
             and (local in (each.email or "").lower() or local in each.name.lower())
         ]
         return JSONResponse(found)
+
+    async def _myself(self, _: Request) -> Response:
+        return JSONResponse({"accountId": "712020:robot", "displayName": "Robot", "active": True})
 
     async def _permissions(self, request: Request) -> Response:
         project = PROJECTS.get(request.query_params.get("projectKey", ""))

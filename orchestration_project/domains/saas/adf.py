@@ -225,8 +225,9 @@ class _Reader(HTMLParser):
 
     def _begin(self, block: Node) -> None:
         self._end_block()
+        content = self._target()
         self._texts = []
-        self._target().append({**block, "content": self._texts})
+        content.append({**block, "content": self._texts})
 
     def _target(self) -> list[Node]:
         if self._places[-1].tag in LISTS:  # text straight in a list: in an item of its own

@@ -9,6 +9,10 @@ from orchestration_project.domains.saas.lookup import MissingPathError, looked_u
 from orchestration_project.domains.saas.records import Task
 from orchestration_project.domains.saas.rules import RuleSet
 
+ENCODER = json.JSONEncoder(
+    sort_keys=True, separators=(",", ":"), default=datetime.isoformat
+)  # made once: a look hashes every task
+
 
 def state_hash(task: Task, rules: RuleSet) -> str:
     """Return the SHA-256 of the parts of a task that rules use, and of the rules' version.
@@ -21,7 +25,7 @@ def state_hash(task: Task, rules: RuleSet) -> str:
 
 def canonical(value: Any) -> str:
     """Return the one JSON text of a value: keys sorted, nothing but ASCII."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), default=datetime.isoformat)
+    return ENCODER.encode(value)
 
 
 def _part(task: Task, path: str) -> list[Any]:

@@ -7,7 +7,7 @@ once it says something new, that counts, and the audit log keeps what was overwr
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any, Literal, Self
 
 from orchestration_project.domains.saas.adf import outline
@@ -41,7 +41,7 @@ class Intent:
     @property
     def payload(self) -> str:
         """The intent as JSON, equal for equal intents."""
-        return canonical(asdict(self))
+        return canonical(vars(self))
 
     def completed(self) -> "Intent":
         """Return it for the task once it is completed."""

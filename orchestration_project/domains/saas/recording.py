@@ -1,7 +1,6 @@
 """Tasks as text of a column, and back."""
 
 import json
-from dataclasses import asdict
 from datetime import datetime
 
 from orchestration_project.domains.saas.hashing import canonical
@@ -10,7 +9,7 @@ from orchestration_project.domains.saas.records import Task
 
 def recorded(task: Task) -> str:
     """Return a task as JSON."""
-    return canonical(asdict(task))
+    return canonical(vars(task))
 
 
 def read_task(record: str) -> Task:

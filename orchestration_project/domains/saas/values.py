@@ -120,7 +120,7 @@ def _allowed(spec: FieldSpec, text: str) -> str:
 
 def one_line(text: str) -> str:
     """Return text as a summary: one line of at most 255 characters, without control characters."""
-    plain = re.sub("[\x00-\x1f\x7f\ud800-\udfff\u2028\u2029]+", " ", text).strip()
+    plain = re.sub("[\\s\x00-\x1f\x7f\ud800-\udfff]+", " ", text).strip()
     return plain if len(plain) <= MOST_OF_SUMMARY else f"{plain[: MOST_OF_SUMMARY - 1]}…"
 
 

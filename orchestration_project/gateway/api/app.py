@@ -18,6 +18,7 @@ from orchestration_project.gateway.api import (
     pipelines,
     presets,
     runs,
+    saas,
 )
 from orchestration_project.gateway.api.openapi import PATH, document
 from orchestration_project.gateway.api.operation import Operation, endpoint
@@ -33,6 +34,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *artifacts.OPERATIONS,
     *presets.OPERATIONS,
     *automation.OPERATIONS,
+    *saas.OPERATIONS,
     *operations.OPERATIONS,
 )
 """All that can be asked for."""

@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 from datetime import date, datetime
+from typing import Any
 
-from sqlalchemy import Connection, delete, extract, func, select
+from sqlalchemy import ColumnElement, Connection, delete, func, select
 
 from orchestration_project.domains.prices.calendar import last_of_month, months
 from orchestration_project.domains.prices.states import (
@@ -12,12 +13,14 @@ from orchestration_project.domains.prices.states import (
     Standing,
     SymbolMonth,
     after,
+    rows_by_month,
 )
 from orchestration_project.resources.warehouse import Between, Warehouse
 from orchestration_project.resources.warehouse.frames import (
     Scope,
     frame_of,
     insert_frame,
+    read_frame,
     storable,
     within,
 )
@@ -71,16 +74,11 @@ def _months(symbol: str, days: Days) -> Scope:
     return {"symbol": symbol, "month_start": Between(days.first.replace(day=1), days.last)}
 
 
-def _counts(connection: Connection, symbol: str, days: Days) -> dict[date, int]:
+def _counts(connection: Connection, symbol: str, days: Days) -> Mapping[date, int]:
     whole = Between(days.first.replace(day=1), last_of_month(days.last))
-    day = prices_daily.c.trade_date
-    year, month = extract("year", day), extract("month", day)
-    found = connection.execute(
-        select(year, month, func.count())
-        .where(within(prices_daily, {"symbol": symbol, "trade_date": whole}))
-        .group_by(year, month)
-    )
-    return {date(int(year), int(month), 1): count for year, month, count in found}
+    columns: list[ColumnElement[Any]] = [prices_daily.c.trade_date, prices_daily.c.volume]
+    wanted = select(*columns).where(within(prices_daily, {"symbol": symbol, "trade_date": whole}))
+    return rows_by_month(read_frame(connection, wanted, prices_daily)["trade_date"])
 
 
 def waiting(warehouse: Warehouse, now: datetime) -> Sequence[SymbolMonth]:

@@ -1,51 +1,128 @@
-"""PeopleForce and Jira, as the settings name them: the embedded demo, or the real ones."""
+"""Both systems as the settings name them: opened, and looked at beforehand."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
+from typing import TypeVar
 
 from pydantic import SecretStr
 
+from orchestration_project.errors import ConfigurationError
 from orchestration_project.resources.captures import Captures
 from orchestration_project.resources.clock import Clock
+from orchestration_project.resources.gate.probe import Answer, Probe
 from orchestration_project.resources.http import HttpClient
 from orchestration_project.resources.jira import Jira
 from orchestration_project.resources.peopleforce import PeopleForce
 from orchestration_project.resources.saas.demo import saas_demo
-from orchestration_project.settings import Settings
-
-OpenHttp = Callable[[str, int], AbstractContextManager[HttpClient]]
-"""Opens a client for the system of a name, with so many requests a second."""
+from orchestration_project.settings import Settings, without_secrets
 
 DEMO_KEY = SecretStr("demo-key")
 DEMO_EMAIL, DEMO_TOKEN = "robot@example.org", SecretStr("demo-token")
-"""Whom the embedded demo lets in; it listens to this machine alone."""
+
+Value = TypeVar("Value")
 
 
-@contextmanager
 def opened_peopleforce(
-    settings: Settings, open_http: OpenHttp, captures: Captures, clock: Clock
-) -> Iterator[PeopleForce]:
-    """Give the PeopleForce of these settings."""
-    is_demo = settings.saas_source == "demo"
-    url, key = settings.peopleforce_url, settings.peopleforce_api_key
-    if is_demo:
-        url, key = f"{saas_demo(settings).url()}/peopleforce/api/public/v3", DEMO_KEY
-    if key is None:
-        raise AssertionError("the settings see to it that there is a key")
-    system = "peopleforce_demo" if is_demo else "peopleforce"
-    with open_http(system, settings.peopleforce_requests_per_second) as http:
-        yield PeopleForce(http, captures, clock, url=url, api_key=key)
+    settings: Settings, captures: Captures, clock: Clock
+) -> AbstractContextManager[PeopleForce]:
+    """Give PeopleForce, or the demo of it.
+
+    Raises:
+        ConfigurationError: Demo and real data would share a database.
+        TransientError: The demo does not start.
+    """
+    return _peopleforce(settings, captures, clock, asks_anyway=False)
 
 
 @contextmanager
-def opened_jira(settings: Settings, open_http: OpenHttp) -> Iterator[Jira]:
-    """Give the Jira of these settings."""
-    is_demo = settings.saas_source == "demo"
+def _peopleforce(
+    settings: Settings, captures: Captures, clock: Clock, *, asks_anyway: bool
+) -> Iterator[PeopleForce]:
+    url, key = settings.peopleforce_url, settings.peopleforce_api_key
+    if is_demo(settings):
+        url, key = f"{saas_demo(settings).url()}/peopleforce/api/public/v3", DEMO_KEY
+    rate = settings.peopleforce_requests_per_second
+    with _http(settings, "peopleforce", rate, asks_anyway=asks_anyway) as http:
+        origin = "demo" if settings.saas_source == "demo" else "api"
+        yield PeopleForce(http, captures, clock, origin=origin, url=url, api_key=_given(key))
+
+
+def opened_jira(settings: Settings) -> AbstractContextManager[Jira]:
+    """Give Jira, or the demo of it.
+
+    Raises:
+        ConfigurationError: Demo and real data would share a database.
+        TransientError: The demo does not start.
+    """
+    return _jira(settings, asks_anyway=False)
+
+
+@contextmanager
+def _jira(settings: Settings, *, asks_anyway: bool) -> Iterator[Jira]:
     url, email, token = settings.jira_url, settings.jira_email, settings.jira_token
-    if is_demo:
+    if is_demo(settings):
         url, email, token = f"{saas_demo(settings).url()}/jira", DEMO_EMAIL, DEMO_TOKEN
-    if url is None or email is None or token is None:
-        raise AssertionError("the settings see to it that all three are there")
-    system = "jira_demo" if is_demo else "jira"
-    with open_http(system, settings.jira_requests_per_second) as http:
-        yield Jira(http, url=url, email=email, token=token)
+    rate = settings.jira_requests_per_second
+    with _http(settings, "jira", rate, asks_anyway=asks_anyway) as http:
+        yield Jira(http, url=_given(url), email=_given(email), token=_given(token))
+
+
+def is_demo(settings: Settings) -> bool:
+    """Whether both systems are made up.
+
+    Raises:
+        ConfigurationError: FINRA's data, in the same database, is not of the same kind.
+    """
+    is_made_up = settings.saas_source == "demo"
+    if settings.is_demo != is_made_up:
+        raise ConfigurationError(
+            "demo and real data never share a database",
+            expected="FINRA_SOURCE and SAAS_SOURCE both demo, or neither",
+            found=f"FINRA_SOURCE={settings.finra_source}, SAAS_SOURCE={settings.saas_source}",
+            remedy="set both of a kind, with a STATE_DIR or DATABASE_URL for each kind",
+        )
+    return is_made_up
+
+
+def saas_probes(settings: Settings, captures: Captures, clock: Clock) -> list[Probe]:
+    """Return the probes of both systems, each a request; a demo starts when it is used."""
+    if settings.saas_source == "demo":
+        unused = Answer("the embedded demo, which starts when it is used", is_applicable=False)
+        tried = "looked which systems SAAS_SOURCE names"
+        return [Probe(name, (name,), tried, lambda: unused) for name in ("peopleforce", "jira")]
+
+    def ask_peopleforce() -> Answer:
+        with _peopleforce(settings, captures, clock, asks_anyway=True) as source:
+            return Answer(f"it has {source.count()} tasks")
+
+    def ask_jira() -> Answer:
+        with _jira(settings, asks_anyway=True) as target:
+            return Answer(f"it knows us as {target.myself()}")
+
+    tasks = f"asked {without_secrets(settings.peopleforce_url)} for its tasks"
+    account = f"asked {without_secrets(_given(settings.jira_url))} who we are"
+    return [
+        Probe("peopleforce", ("peopleforce",), tasks, ask_peopleforce),
+        Probe("jira", ("jira",), account, ask_jira),
+    ]
+
+
+def _http(
+    settings: Settings, system: str, requests_per_second: int, *, asks_anyway: bool
+) -> HttpClient:
+    is_made_up = settings.saas_source == "demo"
+    return HttpClient(
+        system=f"{system}_demo" if is_made_up else system,
+        state_dir=settings.state_path,
+        requests_per_second=None if is_made_up else requests_per_second,
+        now=Clock().now,
+        use_environment=not is_made_up,
+        user_agent="orchestration_project",
+        asks_anyway=asks_anyway,
+    )
+
+
+def _given(value: Value | None) -> Value:
+    if value is None:
+        raise AssertionError("the settings are refused without it when SAAS_SOURCE=real")
+    return value

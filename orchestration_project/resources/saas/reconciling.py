@@ -17,6 +17,7 @@ from orchestration_project.resources.captures import Capture
 from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.saas.applying import Applied, Applier
 from orchestration_project.resources.saas.audit import Entity
+from orchestration_project.resources.saas.pages import record_new_pages
 from orchestration_project.resources.saas.rules import rules_in_effect
 from orchestration_project.resources.saas.states import (
     Desk,
@@ -135,10 +136,22 @@ class Reconciler:
         except OrchestrationError as error:
             looked.problem = error
         looked.add(self._plan(rules, changed))
+        self._record_pages(looked)
         if looked.problem is None and len(missing) <= ASKED_FOR_AT_ONCE:
             with self._warehouse.writing() as connection:
                 refresh(connection, self._source.system, began_at)
         return looked
+
+    def _record_pages(self, looked: Looked) -> None:
+        record_new_pages(
+            self._warehouse,
+            looked.kept,
+            self._source.unreadable,
+            system=self._source.system,
+            source=self._source.origin,
+            run_id=self._desk.run_id,
+            at=self._clock.now(),
+        )
 
     def look_at(self, entity_ids: Iterable[str]) -> Looked:
         """Do the same for some tasks, each asked for by its id."""
@@ -159,7 +172,9 @@ class Reconciler:
         keys = list(target_keys)
         with self._warehouse.reading() as connection:
             rows = connection.execute(
-                select(saas_source_states).where(STATES.target_key.in_(keys))
+                select(saas_source_states).where(
+                    STATES.system == self._source.system, STATES.target_key.in_(keys)
+                )
             ).all()
         return self._plan_again([entity_of(row) for row in rows], "target")
 

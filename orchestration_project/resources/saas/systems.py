@@ -6,8 +6,10 @@ the system refused, and would refuse again, is a `RefusedError`.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
+from orchestration_project.contracts import SourceName
 from orchestration_project.domains.saas.records import FieldSpec, Issue, Task, Transition, User
 from orchestration_project.errors import SourceError
 from orchestration_project.resources.captures import Capture
@@ -21,12 +23,32 @@ class RefusedError(SourceError):
         self.http_status = http_status
 
 
+@dataclass(frozen=True)
+class Unreadable:
+    """A record of a page that is no task: of which bytes, its place there from 1, and why."""
+
+    sha256: str
+    line_number: int
+    record: str
+    reason: str
+
+
 class SourceSystem(Protocol):
     """Where tasks come from."""
 
     @property
     def system(self) -> str:
         """Its name in our tables, such as peopleforce."""
+        ...
+
+    @property
+    def origin(self) -> SourceName:
+        """What captures say of where their bytes came from."""
+        ...
+
+    @property
+    def unreadable(self) -> Sequence[Unreadable]:
+        """The records of the pages given last that are no tasks: the others go on without them."""
         ...
 
     def tasks(self, *, completed: bool | None, kept: list[Capture]) -> Iterator[Sequence[Task]]:

@@ -1,0 +1,146 @@
+"""`run-saas`: bring PeopleForce's tasks and Jira's issues into agreement, and say what that did."""
+
+import argparse
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import dagster as dg
+
+from orchestration_project.cli.execution import execute, failures
+from orchestration_project.cli.full_disk import full_disk_explained
+from orchestration_project.cli.run import say
+from orchestration_project.errors import ConfigurationError
+from orchestration_project.instance.storage import open_instance
+from orchestration_project.resources.providers import open_warehouse
+from orchestration_project.resources.saas.rules import rules_in_effect
+from orchestration_project.resources.saas.standing import standing
+from orchestration_project.resources.saas.ticks import PEOPLEFORCE_JIRA
+from orchestration_project.resources.warehouse import Warehouse
+from orchestration_project.settings import Settings, load_settings, without_secrets
+
+RECONCILE, EDIT_RULES = "saas_reconcile", "saas_edit_rules"
+SYSTEM = "peopleforce"
+SHOWN = 10
+
+RULES: list[Mapping[str, Any]] = [
+    {
+        "rule_id": "birthdays",
+        "priority": 10,
+        "conditions": [{"field": "title", "operator": "starts_with", "value": "Birthday"}],
+        "action": "drop",
+    },
+    {
+        "rule_id": "hardware",
+        "priority": 20,
+        "conditions": [{"field": "title", "operator": "starts_with", "value": "Hardware"}],
+        "action": "sync",
+        "target_project": "IT",
+        "issue_type": "Task",
+        "mappings": [{"target_field": "labels", "source_type": "static", "value": "hardware"}],
+    },
+    {
+        "rule_id": "payroll",
+        "priority": 30,
+        "conditions": [{"field": "title", "operator": "starts_with", "value": "Payroll"}],
+        "action": "sync",
+        "target_project": "OPS",
+        "issue_type": "Request",
+        "mappings": [
+            {"target_field": "customfield_10050", "source_type": "static", "value": "People"},
+            {
+                "target_field": "summary",
+                "source_type": "template",
+                "value": "{title} ({associated_name})",
+            },
+        ],
+    },
+    {
+        "rule_id": "everything_else",
+        "priority": 90,
+        "action": "sync",
+        "target_project": "HR",
+        "issue_type": "Task",
+    },
+]
+"""What the demo's tasks become: the first rules of a demo's database, to be edited from there."""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Reconcile once; return 0 if all went well and nothing was refused."""
+    argparse.ArgumentParser(
+        prog="python -m orchestration_project run-saas",
+        description="Bring PeopleForce's tasks and Jira's issues into agreement, once.",
+    ).parse_args(arguments)
+    settings = load_settings()
+    with (
+        full_disk_explained(settings),
+        open_instance() as instance,
+        open_warehouse(settings) as warehouse,
+    ):
+        say(f"systems   {_systems(settings)}")
+        say(f"database  {warehouse.shown_url}")
+        results = [*_first_rules(settings, instance, warehouse)]
+        if all(each.success for each in results):
+            results.append(execute(instance, RECONCILE))
+        say("\n".join(["", *_outcome(results, warehouse)]))
+    return int(not all(each.success for each in results))
+
+
+def _systems(settings: Settings) -> str:
+    if settings.saas_source == "demo":
+        return "demo (made-up tasks and issues of the embedded systems)"
+    return f"{without_secrets(settings.peopleforce_url)}, {without_secrets(str(settings.jira_url))}"
+
+
+def _first_rules(
+    settings: Settings, instance: dg.DagsterInstance, warehouse: Warehouse
+) -> Iterator[dg.JobExecutionResult]:
+    """Put the demo's rules into effect where there are none; real ones are for people to make."""
+    with warehouse.reading() as connection:
+        rules = rules_in_effect(connection).rules
+    if rules:
+        say(f"rules     {len(rules)} in effect")
+        return
+    if settings.saas_source != "demo":
+        raise ConfigurationError(
+            "there are no rules that say which tasks become which issues",
+            expected="rules, put into effect by the job saas_edit_rules",
+            remedy="try some with the job saas_dry_run first; docs/saas.md says how they look",
+        )
+    say(f"rules     {len(RULES)} of the demo, put into effect now")
+    config = {"ops": {"edit_saas_rules": {"config": {"rules": RULES, "who": "run-saas"}}}}
+    yield execute(instance, EDIT_RULES, config=config)
+
+
+def _outcome(results: Sequence[dg.JobExecutionResult], warehouse: Warehouse) -> Iterator[str]:
+    for name, value in _counts(results[-1]).items():
+        yield f"{name:24}{value:>8}"
+    found = standing(warehouse, SYSTEM, PEOPLEFORCE_JIRA)
+    yield ""
+    yield "tasks by what their rule says   " + _listed(found.by_action)
+    yield "intentions by their end         " + _listed(found.outcomes)
+    if found.unresolved:
+        yield "assignees whom Jira lacks       " + _listed(found.unresolved)
+    for row in found.refused.head(SHOWN).iter_rows(named=True):
+        yield f"REFUSED   {row['entity_type']} {row['entity_id']}: {row['reason']}"
+    yield from failures(results)
+    yield ""
+    yield "Next: run it again, which writes nothing; `make ui` shows rules, states and audit log."
+
+
+def _counts(result: dg.JobExecutionResult) -> Mapping[str, int | float]:
+    """Return the numbers that a run tells of the tasks that it saw."""
+    found: dict[str, int | float] = {}
+    for event in result.all_events:
+        if event.is_step_materialization:
+            told = event.step_materialization_data.materialization.metadata
+            found |= {
+                name: each.value
+                for name, each in told.items()
+                if isinstance(each.value, int | float)
+            }
+    return found
+
+
+def _listed(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{name}: {number}" for name, number in counts.items()) or "none"

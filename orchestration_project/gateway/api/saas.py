@@ -1,0 +1,114 @@
+"""Reconciliation: the rules in effect, and the audit log searched; jobs edit and try rules."""
+
+import json
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+from pydantic import Field, StringConstraints
+from sqlalchemy import Row
+
+from orchestration_project.domains.api.saas import (
+    AuditEntries,
+    AuditEntry,
+    RuleInEffect,
+    RulesInEffect,
+)
+from orchestration_project.domains.saas.rules import RuleSet
+from orchestration_project.gateway.api.operation import Body, Call, Operation, Parameters
+from orchestration_project.gateway.api.runs import MOST, Name
+from orchestration_project.gateway.api.services import Services
+from orchestration_project.resources.saas.audit_search import Search, search_audit
+from orchestration_project.resources.saas.rules import rules_in_effect
+
+Text = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+
+
+class AuditWanted(Parameters):
+    """Which entries, the latest first; all that is said must hold."""
+
+    entity: Name | None = Field(None, description="The id of a task, or the name of a rule")
+    issue: Name | None = Field(None, description="The key of an issue")
+    operation: Name | None = Field(None, description="What was done, such as created")
+    text: Text | None = Field(None, description="Stands anywhere in the detail")
+    limit: int = Field(50, ge=1, le=MOST, description="At most so many")
+    cursor: Name | None = Field(None, description="`next_cursor` of the page before")
+
+
+async def list_rules(call: Call[Parameters, Body]) -> RulesInEffect:
+    """List the rules in effect, in the order in which they are asked."""
+    found = await call.services.in_thread(_rules, call.services)
+    return RulesInEffect(
+        rules=[
+            RuleInEffect(
+                rule_id=each.rule.rule_id,
+                version=each.version_number,
+                disabled_reason=each.disabled_reason,
+                rule=each.rule.model_dump(mode="json", exclude_none=True),
+            )
+            for each in found.rules
+        ]
+    )
+
+
+def _rules(services: Services) -> RuleSet:
+    with services.warehouse.reading() as connection:
+        return rules_in_effect(connection)
+
+
+async def search_log(call: Call[AuditWanted, Body]) -> AuditEntries:
+    """Search the audit log of reconciliation."""
+    wanted = call.query
+    search = Search(
+        entity_id=wanted.entity,
+        issue_key=wanted.issue,
+        operation=wanted.operation,
+        text=wanted.text,
+        before=wanted.cursor,
+        limit=wanted.limit + 1,
+    )
+    rows = await call.services.in_thread(search_audit, call.services.warehouse, search)
+    return _page(rows, wanted.limit)
+
+
+def _page(rows: Sequence[Row[Any]], limit: int) -> AuditEntries:
+    entries = [
+        AuditEntry(
+            entry_id=row.entry_id,
+            happened_at=row.happened_at,
+            system=row.system,
+            entity_type=row.entity_type,
+            entity_id=row.entity_id,
+            issue_key=row.target_key,
+            operation=row.operation,
+            detail=_detail(row.detail),
+            run_id=row.run_id,
+        )
+        for row in rows[:limit]
+    ]
+    return AuditEntries(
+        entries=entries, next_cursor=entries[-1].entry_id if len(rows) > limit else None
+    )
+
+
+def _detail(text: str) -> dict[str, Any]:
+    """Return a detail; one that was too long was cut, and is no JSON any more."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return {"cut": text}
+
+
+OPERATIONS = (
+    Operation(
+        "GET", "/saas/rules", "viewer", "List the rules in effect", list_rules, answer=RulesInEffect
+    ),
+    Operation(
+        "GET",
+        "/saas/audit",
+        "viewer",
+        "Search the audit log of reconciliation",
+        search_log,
+        query=AuditWanted,
+        answer=AuditEntries,
+    ),
+)

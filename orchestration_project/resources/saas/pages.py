@@ -1,0 +1,90 @@
+"""The pages of a look, recorded: which bytes came, and which of their records are no tasks.
+
+A look every few minutes gets the same bytes over and over: a page is recorded when its bytes come
+for the first time.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import polars as pl
+from sqlalchemy import Connection, select
+
+from orchestration_project.contracts import REJECT_SCHEMA, Checked, SourceName, in_ascii
+from orchestration_project.resources.captures import Capture
+from orchestration_project.resources.saas.systems import Unreadable
+from orchestration_project.resources.warehouse import Warehouse
+from orchestration_project.resources.warehouse.delivery import Delivery, Order
+from orchestration_project.resources.warehouse.evidence import record_evidence
+from orchestration_project.tables.saas import saas_source_states
+from orchestration_project.tables.spine import blobs
+
+IN_ONE_STATEMENT = 500
+RULE_VERSION = "1"
+
+
+def record_new_pages(
+    warehouse: Warehouse,
+    kept: Sequence[Capture],
+    unreadable: Sequence[Unreadable],
+    *,
+    system: str,
+    source: SourceName,
+    run_id: str,
+    at: datetime,
+) -> None:
+    """Record the pages whose bytes were never recorded, and what is unreadable on them."""
+    first = {each.sha256: each for each in kept}
+    with warehouse.reading() as connection:
+        known = _known(connection, list(first))
+    new = [each for sha256, each in first.items() if sha256 not in known]
+    if not new:
+        return
+    delivery = Delivery(source, system, f"{len(kept)} pages", None, {}, new)
+    checked = Checked(pl.DataFrame(), _rejects(new, unreadable))
+    order = _order(f"{system}|{at:%Y-%m-%dT%H:%M:%S.%f}", run_id)
+    with warehouse.writing() as connection:
+        record_evidence(connection, order, delivery, checked, at, "landed")
+
+
+def _known(connection: Connection, hashes: Sequence[str]) -> set[str]:
+    found: set[str] = set()
+    for start in range(0, len(hashes), IN_ONE_STATEMENT):
+        batch = hashes[start : start + IN_ONE_STATEMENT]
+        wanted = select(blobs.c.sha256).where(blobs.c.sha256.in_(batch))
+        found |= set(connection.execute(wanted).scalars())
+    return found
+
+
+def _rejects(new: Sequence[Capture], unreadable: Sequence[Unreadable]) -> pl.DataFrame:
+    parts = {each.sha256: number for number, each in enumerate(new, start=1)}
+    rows = {
+        (parts[each.sha256], each.line_number): each for each in unreadable if each.sha256 in parts
+    }
+    return pl.DataFrame(
+        [
+            (part, line, "unreadable", each.reason, 0, in_ascii(each.record.encode()))
+            for (part, line), each in sorted(rows.items())
+        ],
+        REJECT_SCHEMA,
+        orient="row",
+    )
+
+
+def _order(partition_key: str, run_id: str) -> Order[None]:
+    return Order(
+        table=saas_source_states,
+        history=saas_source_states,
+        partition_key=partition_key,
+        partition={},
+        token=0,
+        metadata_columns=(),
+        rule_version=RULE_VERSION,
+        run_id=run_id,
+        derive={},
+        summarise=_nothing,
+    )
+
+
+def _nothing(**_: pl.DataFrame) -> None:
+    """Say nothing: the audit log tells what follows from a page."""

@@ -1,0 +1,195 @@
+"""HTML as documents that Jira takes, in whatever shape the HTML is."""
+
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from orchestration_project.domains.saas.adf import CUT, MOST_CHARACTERS, adf_of, outline
+from tests.properties import bounded
+
+
+def content(html: str) -> list[Any]:
+    document = adf_of(html)
+    return document["content"] if document else []
+
+
+def text(value: str, *marks: Any) -> dict[str, Any]:
+    return {"type": "text", "text": value} | ({"marks": list(marks)} if marks else {})
+
+
+def paragraph(*texts: Any) -> dict[str, Any]:
+    return {"type": "paragraph", "content": list(texts)}
+
+
+STRONG, EM = {"type": "strong"}, {"type": "em"}
+
+
+def test_paragraphs_marks_and_links_stay_what_they_are():
+    html = (
+        '<p>Order <b>one <i>light</i></b> laptop</p><p>see <a href="https://x.org/a?b=1">it</a></p>'
+    )
+    assert content(html) == [
+        paragraph(text("Order "), text("one ", STRONG), text("light", EM, STRONG), text(" laptop")),
+        paragraph(
+            text("see "),
+            text("it", {"type": "link", "attrs": {"href": "https://x.org/a?b=1"}}),
+        ),
+    ]
+
+
+def test_lists_headings_code_and_rules():
+    items = "<ol><li>a<ul><li>b</li></ul></li><li><p>c</p></li></ol>"
+    html = f"<h2>To do</h2>{items}<hr><pre>x  y\nz</pre>"
+    assert content(html) == [
+        {"type": "heading", "attrs": {"level": 2}, "content": [text("To do")]},
+        {
+            "type": "orderedList",
+            "content": [
+                {
+                    "type": "listItem",
+                    "content": [
+                        paragraph(text("a")),
+                        {
+                            "type": "bulletList",
+                            "content": [{"type": "listItem", "content": [paragraph(text("b"))]}],
+                        },
+                    ],
+                },
+                {"type": "listItem", "content": [paragraph(text("c"))]},
+            ],
+        },
+        {"type": "rule"},
+        {"type": "codeBlock", "content": [text("x  y\nz")]},
+    ]
+
+
+def test_text_without_tags_keeps_its_lines():
+    assert content("a < b\nc\n\n\nd & e") == [
+        paragraph(text("a < b"), {"type": "hardBreak"}, text("c")),
+        paragraph(text("d & e")),
+    ]
+
+
+def test_html_that_says_nothing_is_no_document():
+    for html in (
+        None,
+        "",
+        "  ",
+        "<p> </p>",
+        "<br><br>",
+        "<script>x()</script>",
+        "<ul><li></li></ul>",
+    ):
+        assert adf_of(html) is None
+
+
+def test_broken_html_becomes_what_can_be_read_of_it():
+    assert content("<p>a<b>b<i>c</p>d</b></div></ul>e <") == [
+        paragraph(text("a"), text("b", STRONG), text("c", EM, STRONG)),
+        paragraph(text("d", EM, STRONG)),
+        paragraph(text("e <", EM)),
+    ]
+    assert content("<li>a<table><tr><td>b<td>c</table>") == [
+        paragraph(text("a")),
+        paragraph(text("b | c")),
+    ]
+
+
+def test_what_could_run_or_lead_astray_is_left_out():
+    html = '<style>p{}</style><a href="javascript:x()" onclick="y()">a</a><img src="z" alt="pic">'
+    assert content(html) == [paragraph(text("apic"))]
+
+
+def test_emoji_right_to_left_text_and_entities_stay_and_what_no_text_holds_goes():
+    assert content("<p>🙂👩‍💻 שלום &amp; caf&eacute;\0\x07 \ud800</p>") == [
+        paragraph(text("🙂👩‍💻 שלום & café"))
+    ]
+
+
+def test_a_huge_description_is_cut_and_says_so():
+    (block,) = content("<p>" + "x" * 200_000 + "</p>")
+    said = block["content"][0]["text"]
+    assert said == "x" * MOST_CHARACTERS + CUT
+
+
+def test_tags_within_each_other_without_end_cost_no_depth():
+    for tag in ("div", "ul><li", "blockquote", "b", "pre", "ol"):
+        found = adf_of(f"<{tag}>" * 3_000 + "x")
+        assert [told[2] for told in outline(found)] == ["x"]
+        assert depth(found) < 30
+
+
+def depth(node: Any) -> int:
+    return 1 + max((depth(each) for each in (node or {}).get("content", [])), default=0)
+
+
+ALLOWED = {
+    "doc": {"paragraph", "heading", "bulletList", "orderedList", "codeBlock", "blockquote", "rule"},
+    "blockquote": {"paragraph", "bulletList", "orderedList"},
+    "bulletList": {"listItem"},
+    "orderedList": {"listItem"},
+    "listItem": {"paragraph", "bulletList", "orderedList", "codeBlock"},
+    "paragraph": {"text", "hardBreak"},
+    "heading": {"text", "hardBreak"},
+    "codeBlock": {"text"},
+    "text": set(),
+    "hardBreak": set(),
+    "rule": set(),
+}
+"""What ADF lets lie in what."""
+
+TAGS = [
+    "p",
+    "br",
+    "b",
+    "i",
+    "u",
+    "s",
+    "code",
+    "a",
+    "ul",
+    "ol",
+    "li",
+    "blockquote",
+    "h1",
+    "h4",
+    "pre",
+    "hr",
+    "table",
+    "tr",
+    "td",
+    "div",
+    "img",
+    "script",
+    "zzz",
+]
+PIECES = st.one_of(
+    st.sampled_from([f"<{tag}>" for tag in TAGS] + [f"</{tag}>" for tag in TAGS]),
+    st.sampled_from(
+        ['<a href="https://x.org">', "<!-- x", "<p", "&", "&#0;", " ", "\n", "<![CDATA["]
+    ),
+    st.text(max_size=5),
+)
+
+
+@bounded
+@given(st.lists(PIECES, max_size=25).map("".join))
+def test_whatever_comes_is_a_document_of_adf(html: str):
+    document = adf_of(html)
+    if document is not None:
+        check(document)
+        assert outline(document) == outline(adf_of(html))
+
+
+def check(node: dict[str, Any]) -> None:
+    inner = node.get("content", [])
+    assert {each["type"] for each in inner} <= ALLOWED[node["type"]]
+    if node["type"] == "text":
+        assert node["text"]
+    elif node["type"] not in ("rule", "hardBreak", "paragraph"):
+        assert inner
+    if node["type"] == "listItem":
+        assert inner[0]["type"] in ("paragraph", "codeBlock")
+    for each in inner:
+        check(each)

@@ -1,0 +1,75 @@
+"""Both systems as the settings name them, and how the gate looks at them."""
+
+import pytest
+from pydantic import SecretStr
+
+from orchestration_project.errors import ConfigurationError
+from orchestration_project.resources.artifacts import FolderStore
+from orchestration_project.resources.captures import Captures
+from orchestration_project.resources.clock import Clock
+from orchestration_project.resources.gate import examine
+from orchestration_project.resources.saas.opening import opened_jira, saas_probes
+from orchestration_project.settings import Settings, load_settings
+
+
+@pytest.fixture
+def settings_for(saas_demo, tmp_path, monkeypatch):
+    saas_demo.start_over(task_count=3)
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+
+    def settings_for(**changes):
+        real = {
+            "state_dir": tmp_path,
+            "finra_source": "api",
+            "saas_source": "real",
+            "peopleforce_url": f"{saas_demo.url}/peopleforce/api/public/v3",
+            "peopleforce_api_key": SecretStr("demo-key"),
+            "jira_url": f"{saas_demo.url}/jira",
+            "jira_email": "robot@example.org",
+            "jira_token": SecretStr("demo-token"),
+        }
+        return Settings(_env_file=None, **{**real, **changes})  # pyright: ignore[reportCallIssue] - pydantic's own argument
+
+    return settings_for
+
+
+def findings(settings, tmp_path):
+    probes = saas_probes(settings, Captures(FolderStore(tmp_path / "artifacts")), Clock())
+    found = [examine(each, Clock(), "").finding for each in probes]
+    return {each.dependency: (each.outcome, each.got) for each in found}
+
+
+def test_real_systems_are_asked_and_must_know_us(settings_for, tmp_path):
+    assert findings(settings_for(), tmp_path) == {
+        "peopleforce": ("passed", "it has 3 tasks"),
+        "jira": ("passed", "it knows us as Robot"),
+    }
+    wrong = SecretStr("another-token-of-somebody")
+    found = findings(settings_for(peopleforce_api_key=wrong, jira_token=wrong), tmp_path)
+    assert {name: outcome for name, (outcome, _) in found.items()} == {
+        "peopleforce": "failed",
+        "jira": "failed",
+    }
+    assert "another-token" not in str(found)
+
+
+def test_the_demos_are_not_started_to_be_looked_at(settings_for, tmp_path):
+    found = findings(settings_for(finra_source="demo", saas_source="demo"), tmp_path)
+    assert {outcome for outcome, _ in found.values()} == {"not_applicable"}
+    assert not (tmp_path / "demo_saas").exists()
+
+
+def test_made_up_and_real_data_never_meet(settings_for):
+    with (
+        pytest.raises(ConfigurationError, match="never share a database"),
+        opened_jira(settings_for(finra_source="demo")),
+    ):
+        pass
+
+
+def test_real_systems_need_their_settings(monkeypatch, tmp_path):
+    monkeypatch.setenv("SAAS_SOURCE", "real")
+    with pytest.raises(ConfigurationError) as refusal:
+        load_settings()
+    assert "PEOPLEFORCE_API_KEY: needed when SAAS_SOURCE=real" in refusal.value.what
+    assert "JIRA_TOKEN: needed when SAAS_SOURCE=real" in refusal.value.what

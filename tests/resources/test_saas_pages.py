@@ -1,0 +1,74 @@
+"""What a look fetched is recorded, once for the same bytes, with what is unreadable on it."""
+
+import json
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import select
+
+from orchestration_project.domains.saas.rules import Rule
+from orchestration_project.resources.artifacts import FolderStore
+from orchestration_project.resources.captures import Captures
+from orchestration_project.resources.saas.reconciling import Reconciler
+from orchestration_project.resources.saas.rules import put_in_effect
+from orchestration_project.tables.saas import saas_source_states
+from orchestration_project.tables.spine import blobs, captures, deliveries, rejects
+from tests.saas_demo import jira, peopleforce
+
+DROP = Rule.model_validate({"rule_id": "nothing", "priority": 1, "action": "drop"})
+
+
+@pytest.fixture
+def look(warehouse, clock, saas_demo, saas_http, tmp_path):
+    saas_demo.start_over(task_count=60)  # two pages
+    source, target = peopleforce(saas_demo.url, saas_http, tmp_path), jira(saas_demo.url, saas_http)
+    with warehouse.writing() as connection:
+        put_in_effect(connection, [DROP], by="test", at=clock.now(), run_id="test")
+
+    def look(run_id):
+        clock.at += timedelta(minutes=5)
+        looked = Reconciler(warehouse, clock, source, target, run_id=run_id).look()
+        assert looked.problem is None
+        return looked
+
+    return look
+
+
+def rows(warehouse, *columns):
+    with warehouse.reading() as connection:
+        wanted = select(*columns).order_by(*columns)
+        return [tuple(row) for row in connection.execute(wanted)]
+
+
+def test_pages_are_recorded_when_their_bytes_come_first(warehouse, saas_demo, look, tmp_path):
+    look("first")
+    look("second")
+    saas_demo.do("tasks", id=1000, title="other")  # on the second page
+    look("third")
+    recorded = rows(warehouse, captures.c.run_id, captures.c.part_number, captures.c.request)
+    assert recorded == [
+        ("first", 1, '{"page": "1"}'),
+        ("first", 2, '{"page": "2"}'),
+        ("third", 1, '{"page": "2"}'),
+    ]
+    store = Captures(FolderStore(tmp_path / "artifacts"))
+    for sha256, byte_count, uri in rows(
+        warehouse, blobs.c.sha256, blobs.c.byte_count, blobs.c.storage_uri
+    ):
+        body = store.verified(sha256=sha256, byte_count=byte_count, storage_uri=uri)
+        assert json.loads(body)["metadata"]["pagination"]["count"] == 60
+    told = rows(warehouse, deliveries.c.run_id, deliveries.c.dataset, deliveries.c.part_count)
+    assert told == [("first", "peopleforce", 2), ("third", "peopleforce", 1)]
+
+
+def test_a_record_that_is_no_task_is_a_reject_and_the_others_go_on(warehouse, saas_demo, look):
+    saas_demo.do("tasks", id=1059, title=5)
+    look("first")
+    look("second")
+    [(run_id, line, reason, record)] = rows(
+        warehouse, rejects.c.run_id, rejects.c.line_number, rejects.c.reason, rejects.c.record
+    )
+    assert (run_id, line) == ("first", 1)
+    assert reason == "PeopleForce's task 1059 cannot be read: int 5"
+    assert json.loads(record)["title"] == 5
+    assert len(rows(warehouse, saas_source_states.c.entity_id)) == 59
