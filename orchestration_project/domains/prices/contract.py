@@ -42,14 +42,6 @@ class Answer:
         newest = self.days["day"].max()
         return newest if isinstance(newest, date) else None
 
-    @property
-    def of_actions(self) -> "Answer":
-        """The same of the days on which something seems to be paid or split."""
-        dividend, split_ratio = (
-            pl.col(name).cast(pl.Float64, strict=False) for name in ("dividend", "split_ratio")
-        )
-        return Answer(self.days.filter((dividend != 0) | (split_ratio != 1)))
-
     def within(self, first: date, last: date) -> pl.DataFrame:
         """Return the days of a range, and what is no day at all."""
         return self.days.filter(pl.col("day").is_between(first, last) | pl.col("day").is_null())
