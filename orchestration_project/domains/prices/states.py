@@ -139,4 +139,4 @@ def _latest(before: date | None, through: date | None, month: date) -> date | No
 def rows_by_month(days: pl.Series) -> dict[date, int]:
     """Return how many of ``days`` are in each month, by its first day."""
     counts = days.dt.truncate("1mo").value_counts()
-    return {month: count for month, count in counts.rows()}
+    return dict(counts.rows())

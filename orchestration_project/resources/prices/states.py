@@ -1,6 +1,6 @@
 """The rows of `prices_symbol_months`, read and written."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from typing import Any
 
