@@ -38,6 +38,7 @@ from orchestration_project.assets.operations import (
 from orchestration_project.assets.prices import (
     PRICES_BACKFILL_JOB,
     PRICES_LOADING,
+    charts,
     derived,
     launch_prices_backfill,
 )
@@ -163,6 +164,14 @@ prices_gold = dg.define_asset_job(
     "prices_gold",
     selection=dg.AssetSelection.assets(derived),
     description="Derives corporate actions and returns of symbols whose prices changed.",
+    tags={"domain": "prices"},
+)
+
+
+prices_charts = dg.define_asset_job(
+    "prices_charts",
+    selection=dg.AssetSelection.assets(charts),
+    description="Draws candlesticks, volume, and which days of prices are landed.",
     tags={"domain": "prices"},
 )
 

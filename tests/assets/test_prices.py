@@ -67,6 +67,11 @@ def test_months_land_symbol_by_symbol_and_are_told_of_month_by_month(url, instan
     assert set(outcomes.values()) == {True}
     assert run(instance, "prices_gold").success
     assert databases.rows(url, select(func.count()).select_from(prices_returns)) == [(20,)]
+    drawn = told_by(run(instance, "prices_charts"))["charts"][None]
+    assert drawn["coverage_ratio"] == 21 / 120
+    pictures = [drawn[name] for name in ("coverage", "chart_1")]
+    assert all(each.startswith("![") for each in pictures)
+    assert sum(map(len, pictures)) < 60_000
 
     (tmp_path / "prices" / "BBB.csv").write_bytes(csv(line(DAYS[0]), line(DAYS[0])))
     held = run(instance, "prices_daily", FEBRUARY, full=True)

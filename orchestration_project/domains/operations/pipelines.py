@@ -90,6 +90,7 @@ PIPELINES: Mapping[str, Pipeline] = {
         Pipeline("operations_verify"),
         Pipeline("prices_daily", ("month",)),
         Pipeline("prices_backfill"),
+        Pipeline("prices_charts"),
         Pipeline("prices_gold"),
     )
 }
