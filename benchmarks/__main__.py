@@ -17,6 +17,7 @@ from benchmarks.measures.changes import again, history
 from benchmarks.measures.gate import gate
 from benchmarks.measures.gateway import gateway, metrics, webhook_runs, webhooks
 from benchmarks.measures.operations import control_tower
+from benchmarks.measures.prices import prices
 from benchmarks.measures.retention import cleanup, pruning
 from benchmarks.measures.speed import (
     contract,
@@ -38,7 +39,7 @@ MEASURES = {
         *(copies, one_partition, peers, sqlite, contract, pages),
         *(again, history, starts, gate, control_tower),
         *(gateway, webhooks, webhook_runs, metrics),
-        *(pruning, cleanup),
+        *(pruning, cleanup, prices),
     )
 }
 NAMED = ("dagster", "polars", "psycopg", "dlt", "pandas", "adbc-driver-postgresql")

@@ -1,7 +1,7 @@
 """Programs and senders of the measures of the gateway.
 
-`python -m benchmarks.gateway` serves the route of webhooks alone, over the settings of its
-environment, and says at which port.
+`python -m benchmarks.gateway` serves the gateway, without Dagster behind it, over the settings of
+its environment, and says at which port.
 """
 
 import asyncio
@@ -24,11 +24,11 @@ from dagster._core.storage.runs import SqlRunStorage
 from dagster._core.storage.runs.schema import RunsTable
 from prometheus_client import CollectorRegistry, generate_latest
 from sqlalchemy import insert, update
-from starlette.applications import Starlette
+from starlette.responses import PlainTextResponse
 
 from benchmarks.measures.operations import fill_ledger
-from orchestration_project.gateway.hooks import opened_hooks, routes
 from orchestration_project.gateway.metrics import Part, Stored, parts_of
+from orchestration_project.gateway.server import opened, server_options, spare_pauses
 from orchestration_project.instance.storage import open_instance
 from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.inbox import Inbox, Received
@@ -37,6 +37,7 @@ from orchestration_project.resources.providers import open_warehouse
 from orchestration_project.settings import PROJECT_ROOT, child_environment, load_settings
 from orchestration_project.tables.operations import operations_runs
 
+HOST = "127.0.0.1"
 SOURCE, SECRET = "bench", "a secret of the benchmark"
 SOURCES = "sources: {bench: {scheme: github, job: events_webhooks, requests_per_second: 1000000}}"
 BODY_BYTES = 1000
@@ -85,7 +86,7 @@ async def _deliver(port: int, connections: int, seconds: float, begin: str) -> A
 
 
 async def _send(port: int, begin: str, until: float) -> list[float]:
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    reader, writer = await asyncio.open_connection(HOST, port)
     waits: list[float] = []
     while time.perf_counter() < until:
         request = _request(f"{begin}-{len(waits)}")
@@ -104,7 +105,7 @@ def _request(delivery_id: str) -> bytes:
     body = json.dumps({"id": delivery_id, "text": "x" * BODY_BYTES}).encode()
     mac = hmac.new(SECRET.encode(), body, hashlib.sha256).hexdigest()
     head = (
-        f"POST /hooks/{SOURCE} HTTP/1.1\r\nhost: bench\r\ncontent-type: application/json\r\n"
+        f"POST /hooks/{SOURCE} HTTP/1.1\r\nhost: {HOST}\r\ncontent-type: application/json\r\n"
         f"x-github-delivery: {delivery_id}\r\nx-hub-signature-256: sha256={mac}\r\n"
         f"content-length: {len(body)}\r\n\r\n"
     )
@@ -216,12 +217,11 @@ def served(environment: Mapping[str, str]) -> Iterator[int]:
 def main() -> None:
     """Serve until told to stop."""
     settings = load_settings()
-    with open_warehouse(settings) as warehouse, opened_hooks(settings, warehouse) as hooks:
-        listening = socket.create_server(("127.0.0.1", 0), backlog=512)
+    with opened(settings, PlainTextResponse("no Dagster"), HOST) as app:
+        listening = socket.create_server((HOST, 0), backlog=512)
         print(listening.getsockname()[1], flush=True)
-        config = uvicorn.Config(
-            Starlette(routes=routes(hooks)), access_log=False, log_level="error"
-        )
+        spare_pauses()
+        config = uvicorn.Config(app, log_level="error", **server_options(settings))
         uvicorn.Server(config).run(sockets=[listening])
 
 

@@ -68,6 +68,13 @@ def load(*, first: str, last: str, full: bool = False) -> dict[str, Any]:
         return _run(instance, "finra_otc_weekly", _range(first, last), config)
 
 
+def load_prices(*, first: str, last: str) -> dict[str, Any]:
+    """Run the months from ``first`` to ``last`` of daily prices in one run."""
+    _warm()
+    with dg.DagsterInstance.get() as instance:
+        return _run(instance, "prices_daily", _range(first, last))
+
+
 def load_each(*, keys: list[str]) -> dict[str, Any]:
     """Run each partition in a run of its own, one after the other in one process."""
     _warm()

@@ -7,6 +7,7 @@ import dagster as dg
 from orchestration_project.assets import events, finra, operations, prices, saas
 from orchestration_project.instance.logs import write_in_log_format
 from orchestration_project.jobs import (
+    DATASET_JOBS,
     events_webhooks,
     finra_backfill,
     finra_freshness,
@@ -41,6 +42,7 @@ from orchestration_project.jobs import (
 from orchestration_project.resources.providers import RESOURCES
 from orchestration_project.sensors.events import events_on_webhook
 from orchestration_project.sensors.finra import (
+    DATASET_SENSORS,
     finra_freshness_daily,
     finra_on_gold,
     finra_on_landing,
@@ -76,6 +78,8 @@ defs = dg.Definitions(
         finra.concentration_week,
         finra.tier_week,
         finra.trade_activity,
+        *(each.source for each in finra.DATASET_ASSETS),
+        *(each.table for each in finra.DATASET_ASSETS),
         operations.alerts_asset,
         operations.artifacts,
         operations.control_tower,
@@ -95,7 +99,11 @@ defs = dg.Definitions(
         saas.sweep,
         saas.try_rules,
     ],
-    asset_checks=[finra.as_new_as_the_calendar, *finra.SOURCE_CHECKS],
+    asset_checks=[
+        finra.as_new_as_the_calendar,
+        *finra.SOURCE_CHECKS,
+        *(each.freshness for each in finra.DATASET_ASSETS),
+    ],
     jobs=[
         events_webhooks,
         finra_otc_weekly,
@@ -106,6 +114,7 @@ defs = dg.Definitions(
         finra_trade_activity,
         finra_freshness,
         finra_source_checks,
+        *DATASET_JOBS.values(),
         operations_apply_preset,
         operations_artifacts,
         operations_cleanup,
@@ -145,6 +154,7 @@ defs = dg.Definitions(
         finra_on_landing,
         finra_on_last_tier,
         finra_on_gold,
+        *DATASET_SENSORS,
         operations_on_run_change,
         operations_on_run_end,
         operations_on_undelivered_alert,

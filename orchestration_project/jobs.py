@@ -6,6 +6,7 @@ from orchestration_project.assets.events import webhooks
 from orchestration_project.assets.finra import (
     BACKFILL_JOB,
     BACKFILLING,
+    DATASET_ASSETS,
     LOADING,
     REPLAY_JOB,
     SOURCE_CHECKS,
@@ -117,10 +118,24 @@ finra_trade_activity = dg.define_asset_job(
 
 finra_freshness = dg.define_asset_job(
     "finra_freshness",
-    selection=dg.AssetSelection.checks(as_new_as_the_calendar),
-    description="Looks whether the landed weeks are as new as FINRA's calendar promises.",
+    selection=dg.AssetSelection.checks(
+        as_new_as_the_calendar, *(each.freshness for each in DATASET_ASSETS)
+    ),
+    description="Looks whether what is landed is as new as FINRA's calendar promises.",
     tags={"domain": "finra"},
 )
+
+DATASET_JOBS = {
+    each.dataset.noun: dg.define_asset_job(
+        f"finra_{each.dataset.noun}",
+        selection=dg.AssetSelection.assets(each.key) - dg.AssetSelection.checks(each.freshness),
+        description=f"Loads {each.dataset.table.name} of FINRA's {each.dataset.name}, or what "
+        "stands in for it: fetch, check, land.",
+        tags={"domain": "finra"},
+    )
+    for each in DATASET_ASSETS
+}
+"""The job of each declared dataset, by the noun of its asset."""
 
 finra_source_checks = dg.define_asset_job(
     "finra_source_checks",

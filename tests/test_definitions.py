@@ -10,6 +10,7 @@ import yaml
 from orchestration_project.assets.finra import BACKFILLING, LOADING
 from orchestration_project.assets.prices import PRICES_LOADING
 from orchestration_project.definitions import defs
+from orchestration_project.domains.access.roles import ADMIN_ASSETS, ADMIN_JOBS
 from orchestration_project.domains.operations.channels import channels
 from orchestration_project.domains.operations.presets import Taker, read_preset
 from orchestration_project.domains.operations.rules import (
@@ -21,6 +22,7 @@ from orchestration_project.domains.operations.rules import (
 from orchestration_project.resources.alerts import names_of
 from orchestration_project.settings import PROJECT_ROOT
 from orchestration_project.tables.catalogue import known_tables
+from orchestration_project.tables.kinds import asset_of
 from tests import programs
 
 SPECS = sorted(defs.resolve_all_asset_specs(), key=lambda spec: spec.key)
@@ -50,7 +52,7 @@ def test_the_column_schema_of_an_asset_is_that_of_its_table_with_a_comment_for_e
     assert all(column.description for column in shown)
     name = spec.metadata.get("dagster/table_name")
     if name is not None:
-        assert name == "_".join(spec.key.path)
+        assert asset_of(name) == spec.key.to_user_string()
         assert [column.name for column in shown] == list(known_tables()[name].columns.keys())
 
 
@@ -103,6 +105,9 @@ def test_what_starts_runs_is_off_until_somebody_switches_it_on():
         "finra_on_landing",
         "finra_on_last_tier",
         "finra_on_gold",
+        "finra_on_treasury_weekly",
+        "finra_on_bond_trade_activity",
+        "finra_on_corporate_market_breadth",
         "operations_on_run_change",
         "operations_on_run_end",
         "operations_on_undelivered_alert",
@@ -142,6 +147,17 @@ def test_the_examples_of_rules_can_be_used_and_name_what_there_is(place: str):
 def test_the_docs_of_alerts_have_each_key_and_condition_of_a_rule():
     rows = set(re.findall(r"^\| `(\w+)` \|", ALERTS_DOCS, re.MULTILINE))
     assert {*Rule.model_fields, *Match.model_fields} <= rows
+
+
+def test_what_deletes_is_made_by_the_jobs_of_admins_alone():
+    jobs = [each for each in defs.resolve_all_job_defs() if not each.name.startswith("__")]
+    made = {
+        each.name: {tuple(key.path) for key in each.asset_layer.executable_asset_keys}
+        for each in jobs
+    }
+    deleting = {name for name, keys in made.items() if keys & ADMIN_ASSETS}
+    assert deleting == ADMIN_JOBS
+    assert {key for name in ADMIN_JOBS for key in made[name]} == ADMIN_ASSETS
 
 
 def test_loading_weeks_does_not_look_at_the_calendar_which_has_a_job_of_its_own():

@@ -6,6 +6,7 @@ The sources echo whatever they are asked with, in the body and in headers, as ba
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 from typing import get_args
 from urllib.parse import quote
@@ -19,7 +20,11 @@ from sqlalchemy.engine import make_url
 
 from orchestration_project.__main__ import main
 from orchestration_project.instance.storage import open_instance
-from orchestration_project.resources.providers import open_http
+from orchestration_project.resources.captures import Captures
+from orchestration_project.resources.clock import Clock
+from orchestration_project.resources.prices import PriceRange
+from orchestration_project.resources.prices.opening import opened_prices
+from orchestration_project.resources.providers import open_http, open_store
 from orchestration_project.settings import Settings, load_settings
 from tests import programs
 from tests.faults.publisher import Publisher, key_of, week_of
@@ -55,6 +60,8 @@ class Echo:
         self.asked.append(f"{request.target} {request.headers}")
         if "/bucket/" in request.target:
             return echoed(403, request)
+        if request.target.startswith("/query"):
+            return echoed(200, request)
         if "/elsewhere" in request.target:
             return echoed(418, request)
         if self.refuses:
@@ -113,7 +120,9 @@ class Scene:
 
 
 PLANTING: dict[str, Callable[[Scene, str], str]] = {
+    "alpha_vantage_api_key": lambda _, secret: secret,
     "finra_api_key": lambda _, secret: secret,
+    "finra_bonds_api_key": lambda _, secret: secret,
     "finra_client_secret": lambda _, secret: secret,
     "database_url": lambda _, secret: f"postgresql://me:{in_url(secret)}@127.0.0.1:{NOWHERE}/none",
     "dagster_database_url": lambda _, secret: f"mysql://me:{in_url(secret)}@127.0.0.1/none",
@@ -214,6 +223,16 @@ def asking(scene: Scene) -> dg.AssetsDefinition:
     return elsewhere
 
 
+@dg.asset
+def prices() -> None:
+    """Asks a vendor whose key stands in the URL, and who echoes it with status 200."""
+    settings = load_settings()
+    captures = Captures(open_store(settings))
+    asked = PriceRange("AAPL", date(2026, 2, 2), date(2026, 2, 27))
+    with opened_prices(settings, captures, Clock()) as source:
+        source.fetch(asked, [])
+
+
 def play(scene: Scene) -> None:
     """Do what operators do, while everything fails that can."""
     with open_instance() as instance:
@@ -225,8 +244,10 @@ def play(scene: Scene) -> None:
         assert not load(instance, forced=True)
         scene.set(LOG_FORMAT="json")
         dg.materialize([asking(scene)], instance=instance, raise_on_error=False)
+        with_prices(scene, instance)
         alerted(scene, watch)
         with_a_bearer_token(scene, instance)
+        with_a_licensed_feed(scene, instance)
         with_a_password_in_the_url(scene, instance)
         typed = scene.planted.secret("finra_client_secret")
         typed += " ".join(value_of(scene, name) for name in OF_THE_GATEWAY)
@@ -244,10 +265,27 @@ def play(scene: Scene) -> None:
         without_a_database(scene, instance, watch)
 
 
+def with_prices(scene: Scene, instance: dg.DagsterInstance) -> None:
+    scene.set(PRICES_SOURCE="alpha_vantage", ALPHA_VANTAGE_API_URL=scene.source.url)
+    scene.set(ALPHA_VANTAGE_API_KEY=value_of(scene, "ALPHA_VANTAGE_API_KEY"))
+    assert not dg.materialize([prices], instance=instance, raise_on_error=False).success
+    scene.unset("PRICES_SOURCE", "ALPHA_VANTAGE_API_URL", "ALPHA_VANTAGE_API_KEY")
+
+
 def with_a_bearer_token(scene: Scene, instance: dg.DagsterInstance) -> None:
     scene.set(FINRA_API_KEY=value_of(scene, "FINRA_API_KEY"))
     assert not load(instance, forced=True)
     scene.unset("FINRA_API_KEY")
+
+
+def with_a_licensed_feed(scene: Scene, instance: dg.DagsterInstance) -> None:
+    key = value_of(scene, "FINRA_BONDS_API_KEY")
+    scene.set(FINRA_BONDS_API_URL=scene.source.url, FINRA_BONDS_API_KEY=key)
+    tags = {"dagster/partition": "T1|2026-02-20"}
+    gate = {"gate": {"config": {"force": True}}}
+    job = "finra_bond_trade_activity"
+    assert not executed(instance, job, tags=tags, resources=gate).success
+    scene.unset("FINRA_BONDS_API_URL", "FINRA_BONDS_API_KEY")
 
 
 def with_a_password_in_the_url(scene: Scene, instance: dg.DagsterInstance) -> None:
@@ -307,7 +345,8 @@ def assert_they_travelled(scene: Scene) -> None:
     """The secrets were sent where they belong, or none of this would show anything."""
     sent = scene.planted.found_in("\n".join(scene.echo.asked))
     wanted = {"finra_client_secret", "access token", "finra_api_key", "api url", "query", "header"}
-    assert sent >= wanted | {"aws token", "peopleforce_api_key"}
+    wanted |= {"alpha_vantage_api_key", "finra_bonds_api_key", "peopleforce_api_key"}
+    assert sent >= wanted | {"aws token"}
     assert scene.planted.found_in("".join(scene.hook.paths)) == {"alert_urls"}
     assert {"The database cannot be used: nothing lands, and alerts wait"} <= set(scene.hook.titles)
     assert scene.planted.marks.keys() >= SECRET_SETTINGS

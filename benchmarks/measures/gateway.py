@@ -30,8 +30,7 @@ def gateway(bench: Bench) -> list[Line]:
 
 def _asked(place: Place, bench: Bench, **more: str) -> list[list[Asked]]:
     """Ask in so many repeats, of the same programs."""
-    home = str(place.state / "dagster")
-    settings = {**_settings(place), "DAGSTER_HOME": home, "LOG_LEVEL": "ERROR", **more}
+    settings = {**_settings(place), "LOG_LEVEL": "ERROR", **more}
     sizes = bench.sizes
     told = call("benchmarks.ui_requests:prepared", settings, runs=sizes.ui_runs)
     with both(settings, told["key"]) as (ours, bare):
@@ -94,6 +93,7 @@ def _settings(place: Place) -> dict[str, str]:
     database = {"DATABASE_URL": place.database_url} if place.database_url else {}
     return {
         "STATE_DIR": str(place.state),
+        "DAGSTER_HOME": str(place.state / "dagster"),
         "WEBHOOKS_FILE": str(sources),
         "WEBHOOK_INBOX_ROWS": "10000000",
         **database,
@@ -126,7 +126,7 @@ def _lines(name: str, told: Sequence[Answered], least: int, rows: Sequence[int] 
 def webhook_runs(bench: Bench) -> list[Line]:
     """How long after a delivery its run begins, under a real daemon that comes round every 5 s."""
     with bench.rig.sqlite_place() as place:
-        settings = {**_settings(place), "DAGSTER_HOME": str(place.state / "dagster")}
+        settings = _settings(place)
         with daemon(settings):
             told = call("benchmarks.gateway:run_starts", settings, count=bench.sizes.webhook_runs)
     return [

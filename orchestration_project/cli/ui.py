@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import IO, NoReturn
+from uuid import uuid4
 
 import yaml
 
@@ -26,7 +27,7 @@ from orchestration_project.domains.access.keys import Key
 from orchestration_project.errors import ConfigurationError, TransientError
 from orchestration_project.gateway.place import require_safe
 from orchestration_project.instance.storage import open_instance
-from orchestration_project.resources.access import Keys
+from orchestration_project.resources.access import Audit, Entry, Keys
 from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.demos import retire_demos
 from orchestration_project.resources.providers import open_warehouse
@@ -220,7 +221,11 @@ def first_key(settings: Settings, host: str) -> Key | None:
         return None
     with open_warehouse(settings) as warehouse:
         keys = Keys(warehouse, Clock())
-        return keys.create_first(owner="admin", lasts=timedelta(days=FIRST_KEY_DAYS))
+        key = keys.create_first(owner="admin", lasts=timedelta(days=FIRST_KEY_DAYS))
+        if key is not None:
+            made = Entry(uuid4().hex, "shell", "keys create", "done", target=key.key_id)
+            Audit(warehouse, Clock()).record(made)
+        return key
 
 
 def _accepts(port: int) -> bool:

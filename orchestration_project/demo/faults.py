@@ -1,7 +1,7 @@
 """What is wrong with the demo's data and manners, and where: each fault lies on a known week.
 
 Weeks are counted back from the anchor, tier by tier: 1 is the newest week that was published then,
-8 the oldest that a first run loads by default.
+8 the oldest that a first run loads by default. Bonds have tiers of their own: "bonds T1".
 """
 
 from collections.abc import Mapping
@@ -14,9 +14,9 @@ from orchestration_project.demo.venues import ATS, DE_MINIMIS, OTC
 
 Place = tuple[str, int]
 
-THROTTLED: Place = ("T1", 1)
+THROTTLED: Mapping[Place, str] = {("T1", 1): "throttled", ("bonds T2", 1): "throttled_bonds"}
 GATEWAY_TIMEOUT: Place = ("T2", 2)
-SHORT_PAGE: Place = ("OTCE", 3)
+SHORT_PAGES: tuple[Place, ...] = (("OTCE", 3), ("bonds T1", 1))
 BAD_ROWS: tuple[Place, ...] = (("T1", 2), ("OTCE", 4))
 UNRECONCILED: Place = ("T2", 9)
 RESTATED: Place = ("T1", 5)
@@ -45,7 +45,7 @@ def week_at(anchor: date, place: Place) -> date:
 
 def page_length(place: Place, offset: int, length: int) -> int:
     """Return how many of the ``length`` rows that a page should hold it will hold."""
-    if place == SHORT_PAGE and offset == 0:
+    if place in SHORT_PAGES and offset == 0:
         return max(1, int(length * SHORT_PAGE_SHARE))
     return length
 

@@ -1,9 +1,9 @@
-"""The fields of the two datasets: names, types and order, as the metadata endpoint tells them."""
+"""The fields of the datasets: names, types and order, as the metadata endpoint tells them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-GROUP = "otcMarket"
+GROUP, FIXED_INCOME = "otcMarket", "fixedIncomeMarket"
 PARTITION_FIELDS = ("weekStartDate", "tierIdentifier")
 
 _WEEKLY_FIELDS = {
@@ -38,6 +38,8 @@ class Dataset:
     fields: Mapping[str, str]
     filterable: frozenset[str]
     is_sortable: bool
+    group: str = GROUP
+    partition_fields: tuple[str, ...] = PARTITION_FIELDS
 
     def field(self, name: str) -> str | None:
         """Return the field of that ``name`` in any case, as the dataset spells it."""
@@ -55,20 +57,67 @@ HISTORIC = Dataset(
 )
 
 
+def _fixed_income(name: str, fields: Mapping[str, str], *partition_fields: str) -> Dataset:
+    filterable = frozenset(fields)
+    return Dataset(name, fields, filterable, True, FIXED_INCOME, partition_fields)
+
+
+TREASURY = _fixed_income(
+    "treasuryWeeklyAggregates",
+    {
+        "beginningOfWeekDate": "Date",
+        "productCategory": "String",
+        "yearsToMaturity": "String",
+        "benchmark": "String",
+        "atsInterdealerVolume": "Number",
+        "dealerCustomerVolume": "Number",
+    },
+    "beginningOfWeekDate",
+)
+BONDS = _fixed_income(
+    "bondTradeActivity",  # what a licensed feed delivers: FINRA has no such public dataset
+    {
+        "weekEnding": "Date",
+        "tierIdentifier": "String",
+        "cusip": "String",
+        "totalVolume": "Number",
+        "tradeCount": "Number",
+    },
+    "weekEnding",
+    "tierIdentifier",
+)
+BREADTH = _fixed_income(
+    "corporateMarketBreadth",
+    {
+        "tradeReportDate": "Date",
+        "productCategory": "String",
+        "totalTrades": "Number",
+        "advances": "Number",
+        "declines": "Number",
+        "unchanged": "Number",
+        "fiftyTwoWeekHigh": "Number",
+        "fiftyTwoWeekLow": "Number",
+        "totalVolume": "Number",
+    },
+    "tradeReportDate",
+)
+DATASETS = (WEEKLY_SUMMARY, HISTORIC, TREASURY, BONDS, BREADTH)
+
+
 def dataset(group: str, name: str) -> Dataset | None:
     """Return the dataset of that ``group`` and ``name`` in any case."""
-    if group.casefold() != GROUP.casefold():
-        return None
-    known = (WEEKLY_SUMMARY, HISTORIC)
-    return next((each for each in known if each.name.casefold() == name.casefold()), None)
+    wanted = (group.casefold(), name.casefold())
+    return next(
+        (each for each in DATASETS if (each.group.casefold(), each.name.casefold()) == wanted), None
+    )
 
 
 def metadata(dataset: Dataset, listed: Mapping[str, str]) -> dict[str, object]:
     """Return what `GET /metadata/…` answers for ``dataset`` while it has the fields ``listed``."""
     return {
-        "datasetGroup": GROUP,
+        "datasetGroup": dataset.group,
         "datasetName": dataset.name,
-        "partitionFields": list(PARTITION_FIELDS),
+        "partitionFields": list(dataset.partition_fields),
         "fields": [
             {"name": name, "type": kind} | ({"format": "yyyy-MM-dd"} if kind == "Date" else {})
             for name, kind in listed.items()

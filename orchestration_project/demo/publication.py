@@ -34,6 +34,11 @@ def new_york_day(now: datetime) -> date:
     return now.astimezone(NEW_YORK).date()
 
 
+def is_holiday(day: date) -> bool:
+    """Return whether the market keeps a holiday on ``day``."""
+    return day in _MARKET
+
+
 @lru_cache(maxsize=4096)
 def publication_date(week: date, tier: str) -> date:
     """Return the day on which the ``week`` that starts on a Monday is first published."""

@@ -9,7 +9,7 @@ from operator import and_
 
 import polars as pl
 
-from orchestration_project.demo.fields import PARTITION_FIELDS, Dataset
+from orchestration_project.demo.fields import Dataset
 
 DEFAULT_LIMIT = 1_000
 MAX_LIMIT = 5_000
@@ -223,8 +223,8 @@ def _order(
     fixed = {each.field for each in conditions if each.comparison == "EQUAL"}
     if names and not dataset.is_sortable:
         raise BadRequestError(f"{dataset.name} cannot be sorted")
-    if names and not fixed.issuperset(PARTITION_FIELDS):
+    if names and not fixed.issuperset(dataset.partition_fields):
         raise BadRequestError(
-            f"sortFields need EQUAL compareFilters on all of {', '.join(PARTITION_FIELDS)}"
+            f"sortFields need EQUAL compareFilters on all of {', '.join(dataset.partition_fields)}"
         )
     return tuple((_field(dataset, name.removeprefix("-")), name.startswith("-")) for name in names)

@@ -5,6 +5,7 @@ import logging
 import time
 import uuid
 from collections.abc import Sequence
+from typing import Any
 from urllib.parse import parse_qs
 
 import polars as pl
@@ -18,9 +19,9 @@ from starlette.types import Receive, Scope, Send
 
 from orchestration_project.demo import faults
 from orchestration_project.demo.access import RateLimit, RefusedError, Tokens
-from orchestration_project.demo.catalogue import Edition
 from orchestration_project.demo.clock import Clock
-from orchestration_project.demo.fields import Dataset, dataset, metadata
+from orchestration_project.demo.fields import FIXED_INCOME, Dataset, dataset, metadata
+from orchestration_project.demo.fixed_income import FixedIncome, Issue
 from orchestration_project.demo.market import Market
 from orchestration_project.demo.memory import Memory
 from orchestration_project.demo.pages import Page, json_page, text_page
@@ -60,7 +61,8 @@ class QueryApi:
         self._memory = memory
         self._clock = clock
         self._latency_seconds = latency_seconds
-        self._source = Source(market, memory.anchor)
+        self._weekly = Source(market, memory.anchor)
+        self._fixed_income = FixedIncome(market.seed, memory.anchor)
         self._tokens = Tokens()
         self._rate = RateLimit(requests_per_second)
         dataset_path = "group/{group}/name/{name}"
@@ -91,7 +93,7 @@ class QueryApi:
 
     async def _partitions(self, request: Request) -> Response:
         asked = await self._admitted(request)
-        available = self._source.available(asked, new_york_day(self._clock.now()))
+        available = self._of(asked).available(asked, new_york_day(self._clock.now()))
         return JSONResponse({"availablePartitions": [{"partitions": each} for each in available]})
 
     async def _metadata(self, request: Request) -> Response:
@@ -112,7 +114,7 @@ class QueryApi:
         asked = await self._admitted(request)
         query = await _query(asked, request)
         today = new_york_day(self._clock.now())
-        editions = self._source.editions(asked, query.selection, today)
+        editions = self._of(asked).editions(asked, query.selection, today)
         where = self._place(query, editions)
         if fault := self._fault(where):
             return fault
@@ -123,12 +125,12 @@ class QueryApi:
         self,
         asked: Dataset,
         query: Query,
-        editions: tuple[Edition, ...],
+        editions: tuple[Any, ...],
         where: faults.Place | None,
         is_json: bool,
     ) -> Response:
         """Return the page of ``query`` that is asked for."""
-        found = self._source.select(asked, query.selection, editions)
+        found = self._of(asked).select(asked, query.selection, editions)
         rows = found.slice(query.offset, query.limit)
         if where:
             rows = rows.head(faults.page_length(where, query.offset, rows.height))
@@ -146,15 +148,21 @@ class QueryApi:
         await asyncio.sleep(self._latency_seconds)
         return found
 
-    def _place(self, query: Query, editions: tuple[Edition, ...]) -> faults.Place | None:
+    def _of(self, asked: Dataset) -> Source | FixedIncome:
+        return self._fixed_income if asked.group == FIXED_INCOME else self._weekly
+
+    def _place(self, query: Query, editions: tuple[Any, ...]) -> faults.Place | None:
         """Return where a page of a single partition lies; faults hit nothing else."""
         if len(editions) != 1 or query.limit < faults.PAGE_LIMIT:
             return None
+        if isinstance(editions[0], Issue):
+            return self._fixed_income.place(editions[0])
         return faults.place(self._memory.anchor, editions[0].tier, editions[0].week)
 
     def _fault(self, where: faults.Place | None) -> Response | None:
         """Return the failure that the first page of ``where`` meets, once in the folder's life."""
-        if where == faults.THROTTLED and self._memory.serve_once("throttled"):
+        throttled = faults.THROTTLED.get(where) if where else None
+        if throttled and self._memory.serve_once(throttled):
             log.info("fault: 429 for %s", where)
             return _error(429, "Too many requests", {"Retry-After": "1"})
         if where == faults.GATEWAY_TIMEOUT and self._memory.serve_once("gateway_timeout"):

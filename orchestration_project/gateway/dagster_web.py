@@ -4,7 +4,7 @@ The one module that knows classes which are private to Dagster 1.13; tests hold 
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from inspect import isawaitable
@@ -14,6 +14,7 @@ from typing import Any
 import dagster as dg
 from dagster._core.definitions.selector import JobSelector
 from dagster._core.execution.backfill import PartitionBackfill
+from dagster._core.remote_representation.code_location import is_implicit_asset_job_name
 from dagster._core.workspace.context import WorkspaceProcessContext, WorkspaceRequestContext
 from dagster._core.workspace.load_target import WorkspaceFileTarget
 from dagster._core.workspace.permissions import (
@@ -22,7 +23,8 @@ from dagster._core.workspace.permissions import (
     PermissionResult,
 )
 from dagster._utils.log import configure_loggers
-from dagster_graphql.implementation.utils import ErrorCapture
+from dagster_graphql.implementation.utils import ErrorCapture, UserFacingGraphQLError
+from dagster_graphql.schema.errors import GrapheneUnauthorizedError
 from dagster_webserver.version import __version__
 from dagster_webserver.webserver import DagsterWebserver
 from graphql import DocumentNode, ExecutionResult, GraphQLError, execute, parse, validate
@@ -32,6 +34,7 @@ from starlette.types import ASGIApp
 from orchestration_project.domains.access.roles import (
     Principal,
     Role,
+    may_make,
     may_use_job,
     permissions_of,
 )
@@ -219,19 +222,40 @@ def name_users(instance: dg.DagsterInstance) -> None:
     """Give each run and backfill that a request of this process makes the tag of who asked.
 
     A tag that the request itself gives, or one of the run that is tried again, does not stay.
+    Whatever way they asked, what is not for their role is not made.
     """
     storage = instance.run_storage
     add_run, add_backfill = storage.add_run, storage.add_backfill
 
     def add_named_run(dagster_run: dg.DagsterRun) -> dg.DagsterRun:
+        chosen = dagster_run.asset_selection
+        if not is_implicit_asset_job_name(dagster_run.job_name):
+            _require_job(dagster_run.job_name)
+        elif chosen or not dagster_run.asset_check_selection:
+            _require_assets(chosen)
         return add_run(dagster_run.with_tags({**dagster_run.tags, **user_tags(CURRENT.get())}))
 
     def add_named_backfill(partition_backfill: PartitionBackfill) -> None:
+        if partition_backfill.is_asset_backfill:
+            _require_assets(partition_backfill.asset_selection)
         tags = {**partition_backfill.tags, **user_tags(CURRENT.get())}
         return add_backfill(partition_backfill._replace(tags=tags))
 
     for method in (add_named_run, add_named_backfill):
         setattr(storage, method.__name__.replace("named_", ""), method)
+
+
+def _require_job(job: str) -> None:
+    user = CURRENT.get()
+    if user and not may_use_job(user.role, job):
+        raise UserFacingGraphQLError(GrapheneUnauthorizedError())
+
+
+def _require_assets(chosen: Collection[dg.AssetKey] | None) -> None:
+    """Refuse to have assets made that are not for the role; without any choice, all would be."""
+    user, paths = CURRENT.get(), [key.path for key in chosen] if chosen else None
+    if user and not may_make(user.role, paths):
+        raise UserFacingGraphQLError(GrapheneUnauthorizedError())
 
 
 def user_tags(user: Principal | None) -> dict[str, str]:

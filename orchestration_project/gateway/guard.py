@@ -16,7 +16,7 @@ from starlette.responses import RedirectResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from orchestration_project.domains.access.roles import Principal, Role
-from orchestration_project.errors import OrchestrationError, TransientError
+from orchestration_project.errors import OrchestrationError
 from orchestration_project.gateway.limits import Crowd
 from orchestration_project.gateway.pages import problem_page
 from orchestration_project.gateway.refusal import Refusal
@@ -181,12 +181,21 @@ class Guard:
         self._doors.note(found)
         changes = scope["type"] == "websocket" or scope["method"] not in ("GET", "HEAD")
         if changes:
-            is_cookie = found.principal.way == "session"
-            require_same_origin(scope, self._doors.place, is_needed=is_cookie)
+            await self._require_own_page(scope, found.principal)
         with self._crowd.one_more(f"{scope['type']} {found.principal.name}"):
             if scope["type"] == "websocket":
                 return await self._while_known(found.principal, scope, receive, send)
             return await self._private(scope, receive, send)
+
+    async def _require_own_page(self, scope: Scope, principal: Principal) -> None:
+        """Refuse what a page of another site asks for in somebody's name, and write it down."""
+        is_cookie = principal.way == "session"
+        try:
+            require_same_origin(scope, self._doors.place, is_needed=is_cookie)
+        except Refusal:
+            said = {"user": principal, "reason": "another site"}
+            await self._doors.record(scope, _operation(scope), "refused", **said)
+            raise
 
     async def _who(self, scope: Scope) -> Found:
         """Return who asks: a key that is sent counts before a cookie.
@@ -230,7 +239,7 @@ class Guard:
     async def _is_still(self, principal: Principal, scope: Scope) -> bool:
         try:
             return (await self._who(scope)).principal == principal
-        except (Refusal, TransientError):  # who cannot be looked up comes again when they can
+        except Refusal:  # also where nobody can be looked up: who is known comes again
             return False
 
 

@@ -89,6 +89,7 @@ class Hooks:
         self._monotonic = monotonic
         self._body_seconds = body_seconds
         self._held_bytes = 0
+        self._look: asyncio.Task[None] | None = None
         self._buckets = {
             name: TokenBucket(each.declared.requests_per_second) for name, each in senders.items()
         }
@@ -139,12 +140,22 @@ class Hooks:
     async def _refuse_when_full(self, sender: Sender) -> None:
         if not sender.keys:
             raise _unavailable("this source cannot be verified here at present")
-        room = self._room
-        problem = room.problem() if room.is_known else await run_in_threadpool(room.problem)
+        problem = await self._problem()
         if problem or self._held_bytes > MOST_BYTES_AT_ONCE:
             if problem:
                 LOG.error("webhooks are not taken: %s", problem)
             raise _unavailable("there is no room for more at present")
+
+    async def _problem(self) -> str:
+        """Return why nothing can be taken, by a look of some seconds ago at most.
+
+        One delivery in a second begins the next look, and neither it nor any other waits for that.
+        """
+        if not self._room.is_new and (self._look is None or self._look.done()):
+            self._look = asyncio.create_task(run_in_threadpool(self._room.look))
+        if not self._room.is_recent and self._look:
+            await asyncio.shield(self._look)
+        return self._room.problem
 
     async def _body(self, request: Request) -> bytes:
         """Return the body as it came, held to its limits of size and time."""

@@ -25,7 +25,8 @@ button, .button { display: block; box-sizing: border-box; width: 100%; margin-to
   padding: .6rem; border: 0; border-radius: 6px; background: #2a3fd0; color: #fff; font: inherit;
   font-weight: 600; text-align: center; text-decoration: none; cursor: pointer; }
 .second { background: #fff; color: #2a3fd0; box-shadow: inset 0 0 0 1px #2a3fd0; }
-:focus-visible { outline: 3px solid #e8a200; outline-offset: 2px; }
+:focus-visible { outline: 3px solid #2a3fd0; outline-offset: 2px; }
+[aria-invalid] { border-color: #b3261e; }
 [role=alert] { padding: .6rem .8rem; border-left: 4px solid #b3261e; background: #fdeceb;
   color: #601410; }
 .hint { color: #50555f; font-size: .9rem; }
@@ -35,6 +36,8 @@ button, .button { display: block; box-sizing: border-box; width: 100%; margin-to
   input[type=password] { background: #101216; color: inherit; }
   .second { background: #1b1e25; color: #aab4ff; box-shadow: inset 0 0 0 1px #aab4ff; }
   .hint { color: #b4b9c4; }
+  :focus-visible { outline-color: #aab4ff; }
+  [role=alert] { background: #3a1614; color: #ffdad6; border-color: #ff8a80; }
 }
 """
 
@@ -46,7 +49,7 @@ PAGE = """<!doctype html>
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title}</title>
+<title>{title} - orchestration_project</title>
 <style>{style}</style>
 </head>
 <body>

@@ -1,19 +1,12 @@
 """Refuses what is malformed, and answers what is refused behind it: in the form of who asks."""
 
-import logging
-
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from orchestration_project.errors import TransientError
 from orchestration_project.gateway.api.openapi import PATH
 from orchestration_project.gateway.api.problems import problem_of_refusal
 from orchestration_project.gateway.limits import require_plain
 from orchestration_project.gateway.refusal import Refusal
 from orchestration_project.gateway.request import Place
-
-LOG = logging.getLogger(__name__)
-
-RETRY_AFTER_SECONDS = 5
 
 
 class Refusing:
@@ -36,17 +29,12 @@ class Refusing:
 
         try:
             require_plain(scope, self._place)
-            return await self._app(scope, receive, sent)
-        except Refusal as found:
-            refusal = found
-        except TransientError as error:
-            LOG.error("a request could not be looked at: %s", error)
-            text = "The database does not answer at present."
-            refusal = Refusal(503, text, {"retry-after": str(RETRY_AFTER_SECONDS)})
-        if scope["type"] == "websocket":
-            await send({"type": "websocket.close", "code": 4000 + refusal.status})
-        elif not has_begun:
-            is_of_api = scope["path"].startswith(f"{PATH}/")
-            answer = problem_of_refusal(refusal).response() if is_of_api else refusal.response()
-            await answer(scope, receive, send)
+            await self._app(scope, receive, sent)
+        except Refusal as refusal:
+            if scope["type"] == "websocket":
+                await send({"type": "websocket.close", "code": 4000 + refusal.status})
+            elif not has_begun:
+                is_of_api = scope["path"].startswith(f"{PATH}/")
+                answer = problem_of_refusal(refusal).response() if is_of_api else refusal.response()
+                await answer(scope, receive, send)
         return None

@@ -1,6 +1,6 @@
 """The gateway as a server: what it needs before it may begin, and uvicorn with our patience."""
 
-import asyncio
+import gc
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -8,11 +8,9 @@ from datetime import timedelta
 from typing import Any
 
 import dagster as dg
-import h11
 import uvicorn
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from orchestration_project.domains.access.members import read_rules
 from orchestration_project.domains.access.sessions import Limits
@@ -22,49 +20,15 @@ from orchestration_project.gateway.app import create_app
 from orchestration_project.gateway.counted import Counted
 from orchestration_project.gateway.guard import Doors
 from orchestration_project.gateway.headers import LOG as ACCESS_LOG
-from orchestration_project.gateway.limits import BODY_BYTES, HEADER_BYTES
+from orchestration_project.gateway.limits import BODY_BYTES
+from orchestration_project.gateway.patience import HEAD_SECONDS, PatientProtocol
 from orchestration_project.gateway.place import place_of
 from orchestration_project.resources.access import Access, Audit, session_secret
 from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.providers import open_warehouse
 from orchestration_project.settings import Settings
 
-HEAD_SECONDS = 10
-"""For the headers of a request to come."""
-
 MOST_CONNECTIONS = 500
-
-
-class PatientProtocol(H11Protocol):
-    """uvicorn's, which also ends a connection whose request does not come to its end of headers."""
-
-    _waiting: asyncio.TimerHandle | None = None
-
-    def connection_made(self, transport: asyncio.Transport) -> None:
-        """Begin to wait for the first request."""
-        super().connection_made(transport)
-        self._wait()
-
-    def data_received(self, data: bytes) -> None:
-        """Wait on while headers are not whole, and no longer once they are."""
-        super().data_received(data)
-        if self.conn.their_state is not h11.IDLE:
-            self._wait_no_more()
-        elif self._waiting is None:
-            self._wait()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Wait no more."""
-        self._wait_no_more()
-        super().connection_lost(exc)
-
-    def _wait(self) -> None:
-        self._waiting = self.loop.call_later(HEAD_SECONDS, self.transport.close)
-
-    def _wait_no_more(self) -> None:
-        if self._waiting is not None:
-            self._waiting.cancel()
-            self._waiting = None
 
 
 @contextmanager
@@ -121,7 +85,18 @@ def serve(app: ASGIApp, settings: Settings, host: str, port: int) -> None:
     """Serve ``app`` until a signal ends it."""
     if settings.log_format == "json":
         _write_access_log()
+    spare_pauses()
     uvicorn.run(app, host=host, port=port, log_level="warning", **server_options(settings))
+
+
+def spare_pauses() -> None:
+    """Take what was loaded until now out of the collections of garbage to come.
+
+    Dagster's modules and schema are a million objects that stay: to look through them takes a
+    tenth of a second, in which nobody is answered.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 def server_options(settings: Settings) -> dict[str, Any]:
@@ -129,7 +104,6 @@ def server_options(settings: Settings) -> dict[str, Any]:
     proxies = settings.trusted_proxies.split()
     return {
         "http": PatientProtocol,
-        "h11_max_incomplete_event_size": HEADER_BYTES,
         "ws_max_size": BODY_BYTES,
         "limit_concurrency": MOST_CONNECTIONS,
         "timeout_keep_alive": HEAD_SECONDS,

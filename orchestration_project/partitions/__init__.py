@@ -1,6 +1,7 @@
 """Partition definitions by domain, and the runner that takes a run's work piece by piece."""
 
 from orchestration_project.partitions.finra import (
+    dataset_partitions,
     finra_tier_weeks,
     finra_weeks,
     first_finra_week,
@@ -30,6 +31,7 @@ __all__ = [
     "Pieces",
     "Report",
     "Told",
+    "dataset_partitions",
     "each_partition",
     "finra_tier_weeks",
     "finra_weeks",

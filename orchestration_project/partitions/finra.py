@@ -1,4 +1,4 @@
-"""FINRA's partitions: weeks, and tier x week."""
+"""FINRA's partitions: weeks, tier x week, and those of declared datasets."""
 
 from datetime import date, timedelta
 
@@ -10,7 +10,9 @@ from orchestration_project.domains.finra.calendar import (
     WEEK,
     monday_of,
 )
+from orchestration_project.domains.finra.datasets import A_DAY, days_between, first_day
 from orchestration_project.settings import Settings
+from orchestration_project.tables.finra_datasets import Dataset
 
 A_YEAR = 52 * WEEK
 """What FINRA keeps in its current dataset."""
@@ -40,3 +42,27 @@ def finra_tier_weeks(weeks: dg.WeeklyPartitionsDefinition) -> dg.MultiPartitions
     return dg.MultiPartitionsDefinition(
         {"tier": dg.StaticPartitionsDefinition(list(TIERS)), "week": weeks}
     )
+
+
+def dataset_partitions(
+    dataset: Dataset, start: date, *, now: date, machine_now: date
+) -> dg.PartitionsDefinition:
+    """Return the days from ``start`` that name partitions of a dataset, x what else names them.
+
+    A day is there from its morning on; one that names the week that it begins, once that is over.
+    """
+    calendar = dataset.calendar
+    day_column, *others = dataset.partition_columns
+    weekdays = "1-5" if calendar.weekday is None else str((calendar.weekday + 1) % 7)
+    ahead = days_between(calendar, machine_now + A_DAY, now)
+    behind = days_between(calendar, now + A_DAY, machine_now)
+    days = dg.TimeWindowPartitionsDefinition(
+        start=first_day(calendar, start).isoformat(),
+        fmt="%Y-%m-%d",
+        cron_schedule=f"0 0 * * {weekdays}",
+        end_offset=len(ahead) - len(behind) + (calendar.weekday != 0),
+    )
+    if not others:
+        return days
+    values = dg.StaticPartitionsDefinition(list(dataset.known_values))
+    return dg.MultiPartitionsDefinition({day_column: days, others[0]: values})

@@ -3,14 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import polars as pl
-
 from orchestration_project.contracts import Checked
 from orchestration_project.domains.events import RULE_VERSION, checked_event
 from orchestration_project.resources.captures import Capture, Captures, Fetched
 from orchestration_project.resources.inbox.work import Content
 from orchestration_project.resources.intake import Intake, take
 from orchestration_project.resources.warehouse import Delivery, Order, Warehouse
+from orchestration_project.resources.warehouse.delivery import no_summary
 from orchestration_project.resources.warehouse.landing import is_landed
 from orchestration_project.tables.webhooks import events_webhooks, events_webhooks_history
 
@@ -84,12 +83,8 @@ class EventLanding:
             rule_version=RULE_VERSION,
             run_id=self.run_id,
             derive={},
-            summarise=_nothing_to_add,
+            summarise=no_summary,
         )
-
-
-def _nothing_to_add(*, replaced: pl.DataFrame, written: pl.DataFrame, kept: pl.DataFrame) -> None:
-    """Say nothing: a row says all of itself."""
 
 
 def _fetched(content: Content) -> Fetched:

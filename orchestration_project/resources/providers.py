@@ -6,16 +6,17 @@ opened at first use, within the step or tick.
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from datetime import datetime, timedelta
 from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import dagster as dg
 from sqlalchemy.engine import URL
 
 from orchestration_project.domains.operations.channels import channels
+from orchestration_project.errors import ConfigurationError
 from orchestration_project.resources.alerts import Alerts, Condition, Links, read_policy
 from orchestration_project.resources.artifacts import (
     ArtifactStore,
@@ -27,7 +28,15 @@ from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.effective_config import effective_config
 from orchestration_project.resources.finra import FinraApi, FinraFiles, FinraSource
 from orchestration_project.resources.finra.api import CURRENT, GROUP
+from orchestration_project.resources.finra.dataset_sources import (
+    DatasetApi,
+    DatasetFiles,
+    DatasetSource,
+    FinraDatasets,
+)
 from orchestration_project.resources.finra.demo import demo_url
+from orchestration_project.resources.finra.folder import Folder
+from orchestration_project.resources.finra.query_api import QueryApi
 from orchestration_project.resources.finra.readiness import finra_probe
 from orchestration_project.resources.gate import Gate, Probe, Register, Run
 from orchestration_project.resources.gate.clock_skew import (
@@ -145,10 +154,10 @@ def _conditions(settings: Settings, instance: dg.DagsterInstance) -> Sequence[Co
     ]
 
 
-def open_http(settings: Settings, **options: Any) -> HttpClient:
-    """Return the HTTP client for FINRA, with the limits that FINRA asks for."""
+def open_http(settings: Settings, *, system: str = "", **options: Any) -> HttpClient:
+    """Return the HTTP client for FINRA, or another ``system``, with the limits of FINRA."""
     return HttpClient(
-        system="finra_api" if settings.finra_source == "api" else "finra_demo",
+        system=system or ("finra_api" if settings.finra_source == "api" else "finra_demo"),
         state_dir=settings.state_path,
         requests_per_second=settings.finra_requests_per_second,
         now=Clock().now,
@@ -161,20 +170,79 @@ def open_http(settings: Settings, **options: Any) -> HttpClient:
 
 def open_finra(settings: Settings, http: HttpClient) -> FinraSource:
     """Return the source that FINRA_SOURCE names."""
-    clock = open_clock(settings)
-    captures = Captures(open_store(settings))
     if settings.finra_source == "files" and settings.finra_files_dir is not None:
-        return FinraFiles(settings.finra_files_dir, captures, clock)
-    return FinraApi(
+        captures = Captures(open_store(settings))
+        return FinraFiles(settings.finra_files_dir, captures, open_clock(settings))
+    return open_api(FinraApi, settings, http)
+
+
+Api = TypeVar("Api", bound=QueryApi)
+
+
+def open_api(kind: type[Api], settings: Settings, http: HttpClient) -> Api:
+    """Return what asks FINRA's Query API, or the demo of it."""
+    return kind(
         http,
-        captures,
-        clock,
+        Captures(open_store(settings)),
+        open_clock(settings),
         name=settings.finra_source,
         api_url=demo_url(settings) if settings.is_demo else settings.finra_api_url,
         token_url=settings.finra_token_url,
         credentials=None if settings.is_demo else _credentials(settings),
         api_key=None if settings.is_demo else settings.finra_api_key,
         concurrent_requests=settings.finra_concurrent_requests,
+    )
+
+
+@contextmanager
+def open_datasets(settings: Settings, admit: Callable[[str], None]) -> Iterator[FinraDatasets]:
+    """Give the sources of declared datasets, each opened when it is asked for.
+
+    Raises, when a source is asked for:
+        ConfigurationError: The settings name none.
+    """
+    with ExitStack() as stack:
+
+        @cache
+        def public() -> DatasetSource:
+            if settings.finra_source == "files":
+                raise ConfigurationError(
+                    "FINRA_SOURCE=files has no public dataset",
+                    expected="FINRA_SOURCE=api, or demo",
+                    remedy="set FINRA_SOURCE=api with a DATABASE_URL of its own, or leave out "
+                    "these jobs",
+                )
+            admit("finra")
+            return open_api(DatasetApi, settings, stack.enter_context(open_http(settings)))
+
+        @cache
+        def licensed() -> DatasetSource:
+            return public() if settings.is_demo else _open_bonds(settings, stack)
+
+        yield FinraDatasets(public, licensed)
+
+
+def _open_bonds(settings: Settings, stack: ExitStack) -> DatasetSource:
+    captures, clock = Captures(open_store(settings)), open_clock(settings)
+    if settings.finra_bonds_files_dir is not None:
+        folder = Folder(settings.finra_bonds_files_dir, "FINRA_BONDS_FILES_DIR")
+        return DatasetFiles(folder, captures, clock)
+    if settings.finra_bonds_api_url is not None:
+        return DatasetApi(
+            stack.enter_context(open_http(settings, system="finra_bonds")),
+            captures,
+            clock,
+            name="api",
+            api_url=settings.finra_bonds_api_url,
+            token_url="",
+            credentials=None,  # FINRA's are for FINRA alone
+            api_key=settings.finra_bonds_api_key,
+            concurrent_requests=settings.finra_concurrent_requests,
+        )
+    raise ConfigurationError(
+        "there is no source of bonds by CUSIP: FINRA does not publish them",
+        expected="FINRA_BONDS_FILES_DIR, or FINRA_BONDS_API_URL",
+        remedy="set one of them to what your licence gives, or leave out this job",
     )
 
 
@@ -350,9 +418,13 @@ def _admitted(
 
     A tick of a sensor or schedule, which only asks what there is, does not go through it.
     """
+    _admit(context, work)
+    return opening
+
+
+def _admit(context: dg.InitResourceContext, work: str) -> None:
     if context.run is not None:
         context.resources.gate.admit(work)
-    return opening
 
 
 @dg.resource(
@@ -382,6 +454,19 @@ def finra_resource(context: dg.InitResourceContext) -> Iterator[FinraSource]:
 
     with at_first_use(opening) as finra:
         yield finra
+
+
+@dg.resource(
+    description="Where FINRA's further datasets come from.", required_resource_keys={"gate"}
+)
+def finra_datasets_resource(context: dg.InitResourceContext) -> Iterator[FinraDatasets]:
+    """Where FINRA's further datasets come from."""
+
+    def opening() -> AbstractContextManager[FinraDatasets]:
+        return open_datasets(load_settings(), partial(_admit, context))
+
+    with at_first_use(opening) as datasets:
+        yield datasets
 
 
 @dg.resource(description="Where daily prices come from.", required_resource_keys={"gate"})
@@ -437,6 +522,7 @@ RESOURCES = {
     "artifacts": artifacts_resource,
     "clock": clock_resource,
     "finra": finra_resource,
+    "finra_datasets": finra_datasets_resource,
     "gate": gate_resource,
     "jira": jira_resource,
     "peopleforce": peopleforce_resource,

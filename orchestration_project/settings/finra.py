@@ -28,6 +28,17 @@ class FinraSettings(BaseSettings):
     finra_client_id: str | None = Field(None, description="API client; without it, anonymous.")
     finra_client_secret: SecretStr | None = Field(None, description="The API client's secret.")
     finra_files_dir: Path | None = Field(None, description="Folder of downloaded weekly files.")
+    finra_bonds_files_dir: Path | None = Field(
+        None, description="Folder of a licensed feed's files of bonds by CUSIP."
+    )
+    finra_bonds_api_url: str | None = Field(
+        None,
+        description="Base URL of a licensed feed of bonds that speaks FINRA's Query API; without "
+        "it and the folder, there is none.",
+    )
+    finra_bonds_api_key: SecretStr | None = Field(
+        None, description="A bearer token for FINRA_BONDS_API_URL; FINRA's own is never sent there."
+    )
     finra_first_week: Monday | None = Field(
         None,
         description="First weekly partition, a Monday; default: 52 weeks back; of files 2014.",
@@ -121,6 +132,11 @@ class FinraSettings(BaseSettings):
     def _needed_for_files(cls, value: Path | None, info: ValidationInfo) -> Path | None:
         if value is None and info.data.get("finra_source") == "files":
             raise ValueError("needed when FINRA_SOURCE=files")
+        return value and from_root(value)
+
+    @field_validator("finra_bonds_files_dir")
+    @classmethod
+    def _below_root(cls, value: Path | None) -> Path | None:
         return value and from_root(value)
 
     @field_validator("finra_client_secret")

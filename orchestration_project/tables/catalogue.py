@@ -14,6 +14,7 @@ from orchestration_project.tables import (  # noqa: F401 - they declare what is 
     alert_states,
     events,
     finra,
+    finra_datasets,
     operations,
     prices,
     saas,

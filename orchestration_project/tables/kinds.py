@@ -37,6 +37,9 @@ Query = Select[Any] | CompoundSelect[Any]
 HISTORY = "history"
 """Under this name a table's `info` has its history, if it has one."""
 
+ASSET = "asset"
+"""Under this name a table's `info` has the asset that it is, if their names differ."""
+
 USD_SCALE = 6
 """A table's `_usd` holds US dollars times 10 to this power, so that it is exact everywhere."""
 
@@ -182,6 +185,20 @@ def history_of(current: Table) -> Table:
     )
     current.info[HISTORY] = history
     return history
+
+
+def asset_of(table_name: str) -> str:
+    """Return the asset that a table is: ``finra_otc_weekly`` is ``finra/otc_weekly``."""
+    usual = table_name.replace("_", "/", 1)
+    declared = METADATA.tables.get(table_name)
+    return usual if declared is None else declared.info.get(ASSET, usual)
+
+
+def table_of(asset: str) -> str:
+    """Return the table that an asset is, by its name."""
+    usual = asset.replace("/", "_")
+    named = {each.info.get(ASSET): name for name, each in METADATA.tables.items()}
+    return named.get(asset, usual)
 
 
 def key_names(declared: Table) -> list[str]:

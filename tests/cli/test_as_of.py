@@ -84,7 +84,7 @@ def test_what_was_known_is_written_as_csv_too_with_conditions_and_columns(desk, 
         (
             "finra_venue_week",
             "2026-01-05T00:00:00Z",
-            "one of events_webhooks, finra_otc_weekly",
+            "one of events_webhooks, fact_bond_trade_activity, finra_corporate_market_breadth",
         ),
         ("v_finra_otc_weekly", "2026-01-05T00:00:00Z", "v_finra_otc_weekly keeps no history"),
         ("nothing", "2026-01-05T00:00:00Z", "there is no table or view 'nothing'"),

@@ -95,6 +95,9 @@ def test_the_first_start_on_this_machine_makes_a_key_and_later_ones_none(demo_se
     key = first_key(load_settings(), "127.0.0.1")
     assert key
     assert first_key(demo_settings, "127.0.0.1") is None
+    made = select(access_audit.c.operation, access_audit.c.target, access_audit.c.address)
+    found = databases.rows(databases.sqlite_url(demo_settings.state_path), made)
+    assert found == [("keys create", key.key_id, "shell")]
     with open_warehouse(demo_settings) as warehouse:
         [stored] = Keys(warehouse, Clock()).listed()
         assert (stored.key_id, stored.role) == (key.key_id, Role.ADMIN)

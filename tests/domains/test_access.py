@@ -39,6 +39,7 @@ from orchestration_project.domains.access.members import (
 from orchestration_project.domains.access.roles import (
     Role,
     may_ask,
+    may_make,
     may_use_job,
     permissions_of,
 )
@@ -51,6 +52,16 @@ def test_each_role_may_do_all_that_the_one_before_may():
     viewer, operator, admin = (permissions_of(role) for role in Role)
     assert viewer < operator < admin
     assert [Role.OPERATOR.covers(role) for role in Role] == [True, True, False]
+
+
+def test_assets_that_are_deletions_are_made_for_an_admin_alone_and_all_of_them_are_among_them():
+    deletion = ["operations", "removals"]
+    for role in (Role.VIEWER, Role.OPERATOR):
+        assert may_make(role, [["finra", "otc_weekly"]])
+        assert not may_make(role, [["finra", "otc_weekly"], deletion])
+        assert not may_make(role, None)
+    assert may_make(Role.ADMIN, [deletion])
+    assert may_make(Role.ADMIN, None)
 
 
 def test_what_is_not_known_nobody_may():

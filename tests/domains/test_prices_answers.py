@@ -1,6 +1,7 @@
 """What is read of an answer: every day, every digit; and what is refused."""
 
 import json
+from contextlib import suppress
 from io import BytesIO
 from typing import Any
 
@@ -129,13 +130,13 @@ def test_events_are_read_with_their_day_and_none_is_lost_where_that_has_no_price
         name: {"date": OPENED[name], "amount": 0.24} for name in ("2026-01-02", "2026-01-05")
     }
     special = {"date": OPENED["2026-01-05"] + 60, "amount": 1.0}
-    split = {"date": OPENED["2026-07-01"], "numerator": 3.0, "denominator": 2.0}
+    split = {"date": OPENED["2026-07-01"], "numerator": 1.0, "denominator": 3.0}
     events = {"dividends": january | {"special": special}, "splits": {"a": split}}
     answer = read_chart(chart([OPENED["2026-01-02"], OPENED["2026-01-05"]], events))
     assert answer.select("trade_date", "close", "dividend", "split_ratio").rows() == [
         ("2026-01-02", "1.5", "0.24", "1"),
         ("2026-01-05", "1.5", "1.24", "1"),
-        ("2026-07-01", None, "0", "1.5"),
+        ("2026-07-01", None, "0", "0.333333"),
     ]
 
 
@@ -161,6 +162,7 @@ TWO = [OPENED["2026-01-02"], OPENED["2026-01-05"]]
         chart([10**30]),
         chart([None]),  # pyright: ignore[reportArgumentType] - as no source should
         chart(TWO, {"splits": {"a": {"date": 1, "numerator": 1, "denominator": 0}}}),
+        chart(TWO, {"splits": {"a": {"date": 1, "numerator": "1e999", "denominator": 1}}}),
         chart(TWO, {"splits": {n: {"date": 1, "numerator": 2, "denominator": 1} for n in "ab"}}),
         chart(TWO, {"dividends": {"a": {"date": 1, "amount": "much"}}}),
         {"chart": {"result": None, "error": {"code": "Not Found", "description": "delisted"}}},
@@ -172,6 +174,12 @@ TWO = [OPENED["2026-01-02"], OPENED["2026-01-05"]]
 def test_a_chart_that_contradicts_itself_is_refused(content: object):
     with pytest.raises(SourceError, match="an answer holds no daily prices"):
         read_chart(content)
+
+
+def test_what_only_looks_like_a_number_stays_as_it_is():
+    body = b"date,close\n2026-01-02,1.2.3e5\n2026-01-05,1.5E3\n2026-01-06,.e5\n2026-01-07,Edge\n"
+    answer = read_answer("files", Part(1, body))
+    assert answer["close"].to_list() == ["1.2.3e5", "1500", ".e5", "Edge"]
 
 
 CSV = b"Date,Open,High,Low,Close,Adj Close,Volume\n2026-01-02,1.0,2,1,NA,1.4,\n"
@@ -287,9 +295,5 @@ def test_no_line_of_a_file_vanishes(closes: list[str]):
 
 
 def assert_read_or_refused(source: Any, body: bytes) -> None:
-    try:
-        answer = read_answer(source, Part(1, body))
-    except SourceError as error:
-        assert error.found
-    else:
-        assert answer.schema == ANSWER_SCHEMA
+    with suppress(SourceError):
+        assert read_answer(source, Part(1, body)).schema == ANSWER_SCHEMA

@@ -30,7 +30,7 @@ SAID = {
     ),
     "the same as a note": (
         "Note",
-        "We have detected your API key as X and our standard API rate limit is 25 requests per day.",
+        "We have detected your API key as X and our standard API rate limit is 25 requests per day",
         "quota",
     ),
     "a premium endpoint": (

@@ -90,6 +90,14 @@ def test_what_the_library_of_standard_webhooks_signs_is_valid_with_any_of_severa
     assert standard(id="a", body=BODY, signature=f"v1a,abc {wrong}") == "invalid"
 
 
+def test_a_right_signature_of_another_version_is_none():
+    signature = STANDARD["webhook-signature"].removeprefix("v1,")
+    assert standard(signature=f"v1,{signature}") == "valid"
+    for version in ("v1a", "v2", "V1", ""):
+        assert standard(signature=f"{version},{signature}") == "invalid"
+    assert stripe(f"t={SECONDS},v0={SIGNED}") == "invalid"
+
+
 @pytest.mark.parametrize("padding", ["", "="])
 def test_a_standard_secret_may_lack_its_prefix_and_its_padding(padding):
     key = SCHEMES["standard"].key

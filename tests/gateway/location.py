@@ -11,6 +11,10 @@ def thing() -> None: ...
 def parts() -> None: ...
 
 
+@dg.asset(key=["operations", "removals"])
+def removals() -> None: ...
+
+
 @dg.op
 def sweep() -> None: ...
 
@@ -23,7 +27,7 @@ def operations_cleanup() -> None:
 work = dg.define_asset_job("work", [thing])
 
 defs = dg.Definitions(
-    assets=[thing, parts],
+    assets=[thing, parts, removals],
     jobs=[work, operations_cleanup],
     schedules=[dg.ScheduleDefinition(job=work, cron_schedule="0 0 * * *", name="nightly")],
 )

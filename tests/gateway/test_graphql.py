@@ -7,6 +7,8 @@ import pytest
 from orchestration_project.gateway.graphql import (
     MOST_ALIASES,
     MOST_DEPTH,
+    MOST_FIELDS,
+    MOST_TOKENS,
     Asked,
     outcome_of,
     read_document,
@@ -53,7 +55,8 @@ def test_all_that_a_document_asks_for_is_seen(text: str, kinds: set[str], mutati
         nested(100_000),
         "{a(x: " + "[" * 50_000 + "]" * 50_000 + ")}",
         "{" + " ".join(f"a{n}: a" for n in range(MOST_ALIASES + 1)) + "}",
-        "{" + "a " * 30_000 + "}",
+        "{" + "a " * (MOST_FIELDS + 1) + "}",
+        "{a(x: [" + "1 " * MOST_TOKENS + "])}",
         fragments(20),
         "{...A} fragment A on T {...B} fragment B on T {...A}",
     ],

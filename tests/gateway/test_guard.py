@@ -34,9 +34,30 @@ def test_a_program_that_is_not_known_is_told_so_and_no_more(door: Door, path: st
     assert answer.json == {"errors": [{"message": NOT_KNOWN}]}
 
 
-@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "ODD"])
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE"])
 def test_no_method_gets_past_the_guard(door: Door, method: str):
     assert door.ask(method, "/graphql", Content_Type="application/json").status == 401
+
+
+def test_a_method_that_there_is_not_is_no_request(door: Door):
+    assert door.ask("ODD", "/graphql", key=door.keys[Role.ADMIN]).status == 400
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        b"Content-Length: 1\r\nTransfer-Encoding: chunked\r\n",
+        b"Content-Length: 1\r\nContent-Length: 2\r\n",
+        b"Transfer-Encoding: xchunked\r\n",
+        b"Content-Length: +1\r\n",
+        b"Content-Length : 1\r\n",
+        b"X: a\n b\r\n",
+        b"X: a\rY: b\r\n",
+    ],
+)
+def test_a_request_whose_end_a_proxy_may_see_elsewhere_is_refused(door: Door, lines: bytes):
+    head = b"POST /login HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n" + lines
+    assert b" 400 " in door.raw(head + b"\r\n0\r\n\r\n").split(b"\r\n")[0]
 
 
 def test_a_browser_that_is_not_known_is_led_to_the_login_and_back(door: Door):

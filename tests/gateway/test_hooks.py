@@ -4,7 +4,9 @@ import asyncio
 import hashlib
 import hmac
 import logging
+import threading
 import time
+from itertools import count
 
 import pytest
 from prometheus_client import generate_latest
@@ -183,7 +185,7 @@ def test_a_source_without_a_secret_is_told_of_at_the_start(settings, warehouse, 
     assert problem in caplog.text
 
 
-def hooks_over(take, *, inbox=None, **options) -> Hooks:
+def hooks_over(take, *, inbox=None, room=None, **options) -> Hooks:
     """Take deliveries of one source by ``take``, on a disk that has room."""
     senders = {"git": Sender("git", Source(scheme="github"), (SECRET.encode(),))}
 
@@ -192,7 +194,7 @@ def hooks_over(take, *, inbox=None, **options) -> Hooks:
             return 0
 
     disk = Probe("disk", (), "", lambda: Answer("free"))
-    room = Room(inbox or Empty(), disk, most_rows=1)  # pyright: ignore[reportArgumentType] - as far as it is asked
+    room = room or Room(inbox or Empty(), disk, most_rows=1)  # pyright: ignore[reportArgumentType] - as far as it is asked
     return Hooks(senders, GroupCommit(take), room, clock=Clock(), max_body_bytes=100, **options)
 
 
@@ -220,6 +222,41 @@ def test_while_the_inbox_is_full_senders_are_told_to_come_later(settings, wareho
     answer = post(Client(routes(hooks)))
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "30")
     assert answer.text == "there is no room for more at present"
+
+
+def test_no_delivery_waits_for_a_look_while_the_last_one_is_recent(settings, warehouse):
+    now, goes_on, looks = [0.0], threading.Event(), count()
+
+    def disk() -> Answer:
+        if next(looks):
+            goes_on.wait(10)
+        return Answer("free")
+
+    room = Room(
+        Inbox(warehouse, Clock()),
+        Probe("disk", (), "", disk),
+        most_rows=9,
+        monotonic=lambda: now[0],
+    )
+    hooks = hooks_over(lambda deliveries: ["stored"] * len(deliveries), room=room)
+
+    async def deliver() -> int:
+        whole = [{"type": "http.request", "body": BODY, "more_body": False}]
+        return (await _asked(hooks, whole, signed(BODY)))[0]["status"]
+
+    async def scene() -> list[int]:
+        answers = [await deliver()]
+        now[0] = 2.0  # a look begins that does not come to its end
+        answers += [await deliver(), await deliver()]
+        now[0] = 9.0
+        waiting = asyncio.create_task(deliver())
+        done, _ = await asyncio.wait({waiting}, timeout=0.05)
+        assert not done
+        goes_on.set()
+        return [*answers, await waiting]
+
+    assert asyncio.run(scene()) == [202] * 4
+    assert next(looks) == 2
 
 
 async def _asked(hooks: Hooks, pieces: list[dict], headers: dict[str, str]) -> list[dict]:

@@ -2,13 +2,15 @@
 
 import json
 import socket
-from contextlib import ExitStack
+import time
+from contextlib import ExitStack, suppress
+from select import select
 
 import pytest
 from websockets.exceptions import InvalidStatus
 
 from orchestration_project.domains.access.roles import Role
-from orchestration_project.gateway import limits, server
+from orchestration_project.gateway import limits, patience
 from orchestration_project.gateway.limits import AT_ONCE, BODY_BYTES, HEADER_BYTES, Crowd
 from orchestration_project.gateway.refusal import Refusal
 from tests.gateway.door import Door
@@ -59,6 +61,25 @@ def test_headers_that_are_too_long_are_refused(door: Door, headers: int):
     assert b" 400 " in answer or b" 431 " in answer
 
 
+def test_a_long_address_counts_as_the_headers_do(door: Door):
+    head = b"GET /session?" + b"x" * HEADER_BYTES + b" HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+    assert b" 431 " in first_line(door.raw(head + b"Connection: close\r\n\r\n"))
+
+
+def test_headers_that_never_end_are_not_read_on(door: Door):
+    with socket.create_connection(("127.0.0.1", door.port), timeout=10) as connection:
+        connection.sendall(b"GET /login HTTP/1.1\r\nHost: 127.0.0.1\r\n")
+        answer = b""
+        for number in range(100):
+            with suppress(ConnectionError):
+                connection.sendall(b"X-%d: %s\r\n" % (number, b"x" * 1000))
+            readable, _, _ = select([connection], [], [], 0.01)
+            if readable:
+                answer = connection.recv(1000)
+                break
+    assert b" 400 " in first_line(answer)
+
+
 @pytest.mark.parametrize(
     "line",
     [
@@ -99,6 +120,27 @@ def test_headers_that_come_too_slowly_are_waited_for_no_longer(door: Door, short
         assert connection.recv(100) == b""
 
 
+def test_blank_lines_between_requests_keep_no_connection(door: Door, short_patience: None):
+    with socket.create_connection(("127.0.0.1", door.port), timeout=10) as connection:
+        connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+        assert b" 404 " in first_line(connection.recv(10_000))
+        with pytest.raises(ConnectionError):
+            send_blank_lines(connection)
+
+
+def send_blank_lines(connection: socket.socket) -> None:
+    for _ in range(200):
+        connection.sendall(b"\r\n")
+        time.sleep(0.02)
+
+
+def test_a_websocket_is_not_ended_for_want_of_another_request(door: Door, short_patience: None):
+    with door.websocket(X_API_Key=str(door.keys[Role.VIEWER])) as websocket:
+        time.sleep(0.4)
+        websocket.send('{"type": "connection_init"}')
+        assert websocket.recv(timeout=10) == '{"type":"connection_ack"}'
+
+
 def test_a_connection_on_which_nothing_comes_is_ended(door: Door, short_patience: None):
     with socket.create_connection(("127.0.0.1", door.port), timeout=10) as connection:
         assert connection.recv(100) == b""
@@ -108,7 +150,7 @@ def test_a_connection_on_which_nothing_comes_is_ended(door: Door, short_patience
 def short_patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """Wait a moment in place of half a minute."""
     monkeypatch.setattr(limits, "BODY_SECONDS", 0.2)
-    monkeypatch.setattr(server, "HEAD_SECONDS", 0.2)
+    monkeypatch.setattr(patience, "HEAD_SECONDS", 0.2)
 
 
 def test_one_key_asks_for_so_much_at_once_and_the_next_request_waits():

@@ -144,6 +144,44 @@ def test_an_operator_launches_no_job_that_deletes_and_an_admin_does(door: Door):
     assert launched(door, done).job_name == "operations_cleanup"
 
 
+REMOVALS = {"path": ["operations", "removals"]}
+
+
+def materialize(*assets: dict[str, list[str]]) -> dict[str, Any]:
+    """Return the params with which the page of an asset launches it."""
+    wanted = params("__ASSET_JOB")
+    wanted["p"]["selector"]["assetSelection"] = [*assets] or None
+    return wanted
+
+
+def test_an_operator_makes_no_asset_that_is_a_deletion_by_no_other_way(door: Door):
+    operator, admin = door.keys[Role.OPERATOR], door.keys[Role.ADMIN]
+    done = launched(door, door.graphql(LAUNCH, materialize(REMOVALS), key=admin))
+    thing = {"path": ["thing"]}
+    assert launched(door, door.graphql(LAUNCH, materialize(thing), key=operator))
+    before = door.instance.get_runs_count()
+    again = """mutation R($p: ReexecutionParams) {launchRun: launchRunReexecution(
+      reexecutionParams: $p) {__typename}}"""
+    backfill = """mutation B($p: LaunchBackfillParams!) {launchRun: launchPartitionBackfill(
+      backfillParams: $p) {__typename}}"""
+    several = {"assetSelection": [{"path": ["parts"]}, REMOVALS], "allPartitions": True}
+    for query, wanted in (
+        (LAUNCH, materialize(REMOVALS)),
+        (LAUNCH, materialize(thing, REMOVALS)),
+        (LAUNCH, materialize()),
+        (again, {"p": {"parentRunId": done.run_id, "strategy": "ALL_STEPS"}}),
+        (backfill, {"p": several}),
+    ):
+        answer = door.graphql(query, wanted, key=operator)
+        assert answer.json["data"]["launchRun"]["__typename"] == "UnauthorizedError"
+        [_, answered] = door.audit(answer.headers["x-request-id"])
+        assert answered["outcome"] == "refused"
+    assert door.instance.get_runs_count() == before
+    assert door.graphql(backfill, {"p": several}, key=admin).json["data"]["launchRun"] == {
+        "__typename": "LaunchBackfillSuccess"
+    }
+
+
 def test_the_audit_has_a_mutation_before_and_after_it_with_what_it_was_about(door: Door):
     cookie = door.log_in(door.keys[Role.OPERATOR])
     answer = door.graphql(LAUNCH, params(), cookie=cookie, address="203.0.113.4")
@@ -212,8 +250,12 @@ FOREIGN = [
 @pytest.mark.parametrize("headers", FOREIGN)
 def test_a_page_of_another_site_can_change_nothing(door: Door, headers: dict[str, str]):
     cookie = door.log_in(door.keys[Role.ADMIN])
+    before = door.instance.get_runs_count()
     answer = door.graphql(LAUNCH, params(), cookie=cookie, **headers)
-    assert (answer.status, door.audit(answer.headers["x-request-id"])) == (403, [])
+    [row] = door.audit(answer.headers["x-request-id"])
+    assert (answer.status, door.instance.get_runs_count()) == (403, before)
+    assert (row["user_name"], row["operation"]) == ("the admin", "POST /graphql")
+    assert (row["outcome"], row["reason"]) == ("refused", "another site")
 
 
 def test_a_cookie_alone_that_does_not_say_which_page_asks_can_change_nothing(door: Door):

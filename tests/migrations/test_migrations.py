@@ -20,6 +20,7 @@ from orchestration_project.resources.warehouse.migrating import (
     migration_config,
 )
 from orchestration_project.tables import access, finra, operations, prices, saas, spine, webhooks
+from orchestration_project.tables.finra_datasets import DATASETS
 from orchestration_project.tables.kinds import METADATA, key_names
 from orchestration_project.tables.views import VIEWS
 
@@ -27,7 +28,7 @@ DECLARED = {
     name: each
     for module in (access, webhooks, finra, operations, prices, saas, spine)
     for name, each in vars(module).items()
-}
+} | {each.name: each for dataset in DATASETS for each in (dataset.table, dataset.history)}
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -82,6 +82,7 @@ def run_all(folder: Path) -> None:
     job("finra_tier_week", WEEK)
     job("finra_trade_activity")
     job("finra_source_checks")
+    job("finra_treasury_weekly", "2026-02-16")
     with pytest.MonkeyPatch.context() as environment:
         environment.delenv("ALERT_URLS")  # nobody listens there, so nothing would be verified
         job("operations_verify")

@@ -24,7 +24,7 @@ from orchestration_project.resources.artifacts import FolderStore
 from orchestration_project.resources.captures import Captures, parts_of
 from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.finra import FinraApi, versions_of
-from orchestration_project.resources.finra.api import TruncatedResponseError
+from orchestration_project.resources.finra.query_api import TruncatedResponseError
 from orchestration_project.resources.http import HttpClient
 from orchestration_project.settings import child_environment
 from tests.faulty_server import FaultyServer, Reply

@@ -178,13 +178,21 @@ def test_there_is_room_until_as_many_wait_as_may_or_a_disk_is_full():
         most_rows=2,
         monotonic=lambda: now[0],
     )
-    assert (room.is_known, room.problem(), room.is_known) == (False, "", True)
+
+    def found() -> str:
+        room.look()
+        return room.problem
+
+    assert (room.is_recent, found(), room.is_recent, room.is_new) == (False, "", True, True)
     waiting.count = 3
-    assert room.problem() == ""  # it looks once a second
+    assert found() == ""  # it looks once a second
     now[0] = 1.0
-    assert room.problem() == ("2 deliveries wait in the inbox, as many as may (WEBHOOK_INBOX_ROWS)")
+    assert (room.is_recent, room.is_new) == (True, False)
+    assert found() == "2 deliveries wait in the inbox, as many as may (WEBHOOK_INBOX_ROWS)"
     now[0], full[0] = 2.0, True
-    assert room.problem() == "a disk is nearly full"
+    assert found() == "a disk is nearly full"
+    now[0] = 7.0
+    assert not room.is_recent
 
 
 def test_a_source_has_the_keys_that_are_set_and_without_one_says_what_is_missing(

@@ -130,13 +130,22 @@ def test_a_viewer_sees_all_and_can_launch_nothing(site, page, tmp_path):
 
 def test_the_login_works_without_javascript_and_says_what_is_wrong(site, page, tmp_path):
     context = page.context.browser.new_context(
-        base_url=f"http://127.0.0.1:{site.port}", java_script_enabled=False
+        base_url=f"http://127.0.0.1:{site.port}",
+        java_script_enabled=False,
+        viewport={"width": 400, "height": 700},
     )
     plain = context.new_page()
     plain.goto("/login?next=/runs")
+    assert plain.locator(":focus").get_attribute("id") == "key"
     plain.get_by_label("Key").fill("op_wrong")
     plain.keyboard.press("Enter")
     assert "does not open anything" in plain.get_by_role("alert").inner_text()
+    field = plain.get_by_label("Key")
+    assert field.get_attribute("aria-describedby").split()[0] == "problem"
+    assert field.input_value() == ""
+    box = plain.locator("main").bounding_box()
+    assert box["x"] >= 0
+    assert box["x"] + box["width"] <= 400
     plain.screenshot(path=tmp_path / "wrong.png")
     plain.get_by_label("Key").fill(site.viewer)
     plain.keyboard.press("Enter")

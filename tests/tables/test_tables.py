@@ -9,12 +9,15 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.schema import CreateTable
 
 from orchestration_project.tables import access, finra, operations, prices, saas, spine, webhooks
+from orchestration_project.tables.finra_datasets import DATASETS, Dataset
 from orchestration_project.tables.kinds import (
     METADATA,
     SQLITE_TIMESTAMP,
     UtcTimestamp,
+    asset_of,
     key_names,
     schema_of,
+    table_of,
 )
 
 HISTORY = "_history"
@@ -46,13 +49,19 @@ def test_these_are_the_tables():
         "deliveries",
         "events_webhooks",
         "events_webhooks_history",
+        "fact_bond_trade_activity",
+        "fact_bond_trade_activity_history",
         "fences",
         "finra_concentration_week",
+        "finra_corporate_market_breadth",
+        "finra_corporate_market_breadth_history",
         "finra_otc_weekly",
         "finra_otc_weekly_history",
         "finra_symbol_rolling_6w",
         "finra_symbol_week",
         "finra_tier_week",
+        "finra_treasury_weekly",
+        "finra_treasury_weekly_history",
         "finra_venue_week",
         "inbox",
         "landings",
@@ -94,6 +103,28 @@ def test_a_table_has_the_name_of_its_variable_and_its_domains_prefix(module: str
         name: name for name in declared
     }
     assert {name.startswith(f"{module}_") for name in declared} == {module != "spine"}
+
+
+@pytest.mark.parametrize("dataset", DATASETS, ids=lambda dataset: dataset.name)
+def test_a_dataset_has_a_table_of_its_fields_and_a_key_that_begins_with_its_partition(
+    dataset: Dataset,
+):
+    columns = [column.name for column in dataset.table.columns]
+    fields = [field.column.name for field in dataset.fields]
+    assert columns == [*fields, "capture_id", "known_from"]
+    assert dataset.history.name == f"{dataset.table.name}_history"
+    assert set(dataset.partition_columns) <= set(key_names(dataset.table))
+    kinds = [field.kind for field in dataset.partition_columns.values()]
+    assert kinds == ["Date", "String"][: len(kinds)]
+    assert bool(dataset.known_values) == (len(kinds) > 1)
+    assert table_of(asset_of(dataset.table.name)) == dataset.table.name
+
+
+def test_the_name_of_a_tables_asset_is_its_own_unless_it_says_otherwise():
+    names = ("finra_otc_weekly", "finra_treasury_weekly", "fact_bond_trade_activity", "x_y_z")
+    assets = ["finra/otc_weekly", "finra/treasury_weekly", "finra/bond_trade_activity", "x/y_z"]
+    assert [asset_of(name) for name in names] == assets
+    assert [table_of(name) for name in assets] == list(names)
 
 
 @EACH_TABLE

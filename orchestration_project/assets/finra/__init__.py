@@ -12,6 +12,7 @@ from orchestration_project.assets.finra.catalogue import (
     WEEKS_OF_ALL_TIERS,
     weekly_summary,
 )
+from orchestration_project.assets.finra.datasets import DATASET_ASSETS, DatasetAssets
 from orchestration_project.assets.finra.freshness import as_new_as_the_calendar
 from orchestration_project.assets.finra.gold import (
     concentration_week,
@@ -30,6 +31,7 @@ SOURCE_CHECKS = [lists_only_known_tiers, has_the_fields_that_we_know]
 __all__ = [
     "BACKFILLING",
     "BACKFILL_JOB",
+    "DATASET_ASSETS",
     "LOADING",
     "OTC_WEEKLY",
     "REPLAY_JOB",
@@ -37,6 +39,7 @@ __all__ = [
     "SPECS",
     "WEEKS",
     "WEEKS_OF_ALL_TIERS",
+    "DatasetAssets",
     "as_new_as_the_calendar",
     "concentration_week",
     "launch_backfill",

@@ -28,7 +28,7 @@ def lists_only_known_tiers(finra: dg.ResourceParam[FinraSource]) -> dg.AssetChec
     return dg.AssetCheckResult(
         passed=not unknown,
         severity=dg.AssetCheckSeverity.WARN,
-        metadata={"partitions_listed": len(published), **_table("unknown_tiers", unknown)},
+        metadata={"partitions_listed": len(published), **table_if_any("unknown_tiers", unknown)},
     )
 
 
@@ -59,12 +59,12 @@ def has_the_fields_that_we_know(
         metadata={
             "fields_known": len(KNOWN_FIELDS),
             "fields_listed": len(listed),
-            **_table("differences", [asdict(each) for each in found]),
+            **table_if_any("differences", [asdict(each) for each in found]),
         },
     )
 
 
-def _table(label: str, rows: list[dict[str, object]]) -> Mapping[str, Any]:
+def table_if_any(label: str, rows: list[dict[str, object]]) -> Mapping[str, Any]:
     """Return rows as a table of the UI, nothing where there is none."""
     shown = [
         dg.TableRecord({name: "" if value is None else str(value) for name, value in row.items()})

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from functools import partial
-from typing import Any
 
 import dagster as dg
 
@@ -25,8 +24,8 @@ from orchestration_project.assets.finra.loading import (
     loader_of,
 )
 from orchestration_project.assets.finra.news import news_of
-from orchestration_project.contracts import OFFENDERS_KEPT
-from orchestration_project.domains.finra.audits import AUDITS, Verdict, verdicts
+from orchestration_project.assets.finra.verdicts import check_result
+from orchestration_project.domains.finra.audits import AUDITS, verdicts
 from orchestration_project.domains.finra.usual import WARNINGS
 from orchestration_project.partitions import Report, Told, each_partition, landed_before
 from orchestration_project.resources.artifacts import ArtifactStore
@@ -45,10 +44,6 @@ from orchestration_project.tables.finra import (
     finra_venue_week,
 )
 from orchestration_project.tables.spine import captures
-
-SHOWN_OF_A_FAILURE = ("partition_key", "expected", "found", "offenders", "group_id", "run_id")
-KEYS_NAMED = 5
-"""Of partitions that fail a check, in the line that alerts quote."""
 
 SEVERITY = dict.fromkeys(AUDITS, dg.AssetCheckSeverity.ERROR) | dict.fromkeys(
     WARNINGS, dg.AssetCheckSeverity.WARN
@@ -118,30 +113,6 @@ def otc_weekly(
 def _check_results(warehouse: Warehouse) -> list[dg.AssetCheckResult]:
     """Say of each audit how the latest delivery of every retained partition did in it."""
     latest = warehouse.latest_audits(finra_otc_weekly)
-    return [_check_result(summary) for summary in verdicts(latest)]
-
-
-def _check_result(verdict: Verdict) -> dg.AssetCheckResult:
-    offenders = [
-        dg.TableRecord({name: str(failure[name]) for name in SHOWN_OF_A_FAILURE})
-        for failure in verdict.failed[:OFFENDERS_KEPT]
+    return [
+        check_result(OTC_WEEKLY, summary, SEVERITY[summary.audit]) for summary in verdicts(latest)
     ]
-    metadata: dict[str, Any] = {
-        "partitions_passed": verdict.passed_count,
-        "partitions_not_applicable": verdict.not_applicable_count,
-        "partitions_failed": len(verdict.failed),
-    }
-    if len(verdict.limits) == 1:  # Record-Total differs from partition to partition
-        metadata["limit"] = verdict.limits[0]
-    if offenders:
-        keys = sorted({str(failure["partition_key"]) for failure in verdict.failed})
-        more = len(keys) - KEYS_NAMED
-        metadata["failed"] = ", ".join(keys[:KEYS_NAMED]) + (f" and {more} more" * (more > 0))
-        metadata["failures"] = dg.MetadataValue.table(offenders)
-    return dg.AssetCheckResult(
-        asset_key=OTC_WEEKLY,
-        check_name=verdict.audit,
-        passed=verdict.holds,
-        severity=SEVERITY[verdict.audit],
-        metadata=metadata,
-    )

@@ -1,5 +1,6 @@
 """Three roles, and what each may do in Dagster; whatever is not named here nobody may do."""
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
@@ -122,6 +123,9 @@ ADMIN_MUTATIONS = frozenset(
 ADMIN_JOBS = frozenset({"operations_cleanup", "operations_prune"})
 """Jobs that delete: an operator may not launch them."""
 
+ADMIN_ASSETS = frozenset({("operations", "removals"), ("operations", "run_logs")})
+"""What those jobs make, by path: Dagster also runs any asset by itself."""
+
 
 def permissions_of(role: Role) -> frozenset[str]:
     """Return Dagster's names of what ``role`` may do."""
@@ -135,6 +139,13 @@ def may_ask(role: Role, mutation: str) -> bool:
     if mutation in OPERATOR_MUTATIONS:
         return role.covers(Role.OPERATOR)
     return mutation in ADMIN_MUTATIONS and role.covers(Role.ADMIN)
+
+
+def may_make(role: Role, assets: Collection[Sequence[str]] | None) -> bool:
+    """Whether ``role``, where it may launch at all, may have these assets made; None: all."""
+    if role.covers(Role.ADMIN):
+        return True
+    return assets is not None and ADMIN_ASSETS.isdisjoint(map(tuple, assets))
 
 
 def may_use_job(role: Role, job: str) -> bool:

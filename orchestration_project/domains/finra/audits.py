@@ -1,6 +1,6 @@
 """The audits that decide whether a delivery of a week may be landed."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Literal
@@ -53,25 +53,27 @@ def audit_week(
     week and no symbol totals either: audits that need what it lacks say "not_applicable".
     """
     return [
-        _record_total(week, record_total),
+        record_total_audit(week.received_count, record_total),
         _own_rows(week, is_file=record_total is None),
-        _unique(week),
+        unique_keys_audit(week.rows, KEY),
         _reconciles(week, is_file=record_total is None),
-        _few_rejects(week, max_reject_ratio),
+        few_rejects_audit(week.rejects, week.received_count, max_reject_ratio),
         _firm_rows(week),
     ]
 
 
-def _verdict(holds: bool) -> Literal["passed", "failed"]:
+def verdict(holds: bool) -> Literal["passed", "failed"]:
+    """Return how an audit ended."""
     return "passed" if holds else "failed"
 
 
-def _record_total(week: WeekRows, record_total: int | None) -> Audit:
-    name, found = "has_all_rows_of_record_total", f"{week.received_count} rows"
+def record_total_audit(received_count: int, record_total: int | None) -> Audit:
+    """Compare the lines that came with the number promised; None: none was."""
+    name, found = "has_all_rows_of_record_total", f"{received_count} rows"
     if record_total is None:
         return Audit(name, "not_applicable", "a Record-Total; files have none", found)
-    holds = week.received_count == record_total
-    return Audit(name, _verdict(holds), f"Record-Total {record_total}", found)
+    holds = received_count == record_total
+    return Audit(name, verdict(holds), f"Record-Total {record_total}", found)
 
 
 def _own_rows(week: WeekRows, *, is_file: bool) -> Audit:
@@ -80,18 +82,19 @@ def _own_rows(week: WeekRows, *, is_file: bool) -> Audit:
         return Audit(name, "not_applicable", f"{expected}; files name no week", "no week")
     return Audit(
         name,
-        _verdict(week.strangers.is_empty()),
+        verdict(week.strangers.is_empty()),
         expected,
         f"{len(week.strangers)}",
         week.strangers.head(OFFENDERS_KEPT).to_dicts(),
     )
 
 
-def _unique(week: WeekRows) -> Audit:
-    repeated = week.rows.group_by(KEY).agg(rows=pl.len()).filter(pl.col("rows") > 1).sort(KEY)
+def unique_keys_audit(rows: pl.DataFrame, key: Sequence[str]) -> Audit:
+    """Look for rows of the table that share a key."""
+    repeated = rows.group_by(key).agg(rows=pl.len()).filter(pl.col("rows") > 1).sort(key)
     return Audit(
         "has_unique_keys",
-        _verdict(repeated.is_empty()),
+        verdict(repeated.is_empty()),
         "0 keys with several rows",
         f"{len(repeated)}",
         repeated.head(OFFENDERS_KEPT).to_dicts(),
@@ -111,21 +114,22 @@ def _reconciles(week: WeekRows, *, is_file: bool) -> Audit:
     ).sort("market", "symbol")
     return Audit(
         name,
-        _verdict(differing.is_empty()),
+        verdict(differing.is_empty()),
         expected,
         f"{len(differing)} of {len(both)}",
         differing.head(OFFENDERS_KEPT).to_dicts(),
     )
 
 
-def _few_rejects(week: WeekRows, max_reject_ratio: float) -> Audit:
-    found = len(week.rejects) / max(week.received_count, 1)
+def few_rejects_audit(rejects: pl.DataFrame, received_count: int, max_ratio: float) -> Audit:
+    """Compare the share of lines that were rejected with its limit."""
+    found = len(rejects) / max(received_count, 1)
     return Audit(
         "has_few_rejects",
-        _verdict(found <= max_reject_ratio),
-        f"at most {max_reject_ratio:.4%} of lines rejected",
-        f"{found:.4%} ({len(week.rejects)} of {week.received_count})",
-        week.rejects.head(OFFENDERS_KEPT)
+        verdict(found <= max_ratio),
+        f"at most {max_ratio:.4%} of lines rejected",
+        f"{found:.4%} ({len(rejects)} of {received_count})",
+        rejects.head(OFFENDERS_KEPT)
         .select("part_number", "line_number", "reason_code", "record")
         .to_dicts(),
     )
@@ -133,7 +137,7 @@ def _few_rejects(week: WeekRows, max_reject_ratio: float) -> Audit:
 
 def _firm_rows(week: WeekRows) -> Audit:
     found = f"{len(week.rows)} of {week.received_count} lines"
-    return Audit("has_firm_rows", _verdict(not week.rows.is_empty()), "at least 1", found)
+    return Audit("has_firm_rows", verdict(not week.rows.is_empty()), "at least 1", found)
 
 
 @dataclass(frozen=True)
@@ -155,10 +159,10 @@ class Verdict:
         return not self.failed
 
 
-def verdicts(latest: pl.DataFrame) -> list[Verdict]:
+def verdicts(latest: pl.DataFrame, names: Iterable[str] = (*AUDITS, *WARNINGS)) -> list[Verdict]:
     """Summarise rows of `audits`, the latest delivery of each partition, by audit.
 
-    All that block come first, then those that warn.
+    Of the weekly data, all that block come first, then those that warn.
     """
     outcome = pl.col("outcome")
     return [
@@ -169,6 +173,6 @@ def verdicts(latest: pl.DataFrame) -> list[Verdict]:
             len(rows.filter(outcome == "not_applicable")),
             rows.filter(outcome == "failed").to_dicts(),
         )
-        for audit in (*AUDITS, *WARNINGS)
+        for audit in names
         for rows in [latest.filter(pl.col("name") == audit)]
     ]

@@ -27,6 +27,11 @@ def _closed_days(year: int) -> frozenset[date]:
     return frozenset(federal) | frozenset(market)
 
 
+def is_closed(day: date) -> bool:
+    """Whether the market or the federal government keeps a holiday on ``day``."""
+    return day in _closed_days(day.year)
+
+
 def monday_of(day: date) -> date:
     """Return the Monday of the week that holds ``day``."""
     return day - timedelta(days=day.weekday())

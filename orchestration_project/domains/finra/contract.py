@@ -5,7 +5,7 @@ Symbol totals are sums of firm rows that FINRA made, and check ours. Other sums 
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 
 import polars as pl
@@ -13,6 +13,16 @@ import polars as pl
 from orchestration_project.contracts import Part, Rule, sort_out
 from orchestration_project.decimals import exact_scaled
 from orchestration_project.domains.finra.parsing import parse_parts, with_records
+from orchestration_project.domains.finra.values import (
+    days,
+    is_blank,
+    quantity_rules,
+    shown,
+    text_or_null,
+    too_long,
+    unreadable,
+    whole_number,
+)
 from orchestration_project.tables.finra import NOTIONAL_SCALE
 
 RULE_VERSION = "2"
@@ -62,9 +72,6 @@ TEXTS = (SYMBOL, "issueName", "MPID", "marketParticipantName", "productTypeCode"
 BYTES_AT_ONCE = 32 * 2**20
 """Of text that is checked together: a usual week in one piece, which is fastest, a huge one in
 several, as text takes several times the memory of rows."""
-
-LONGEST_TEXT_BYTES = 1000
-"""Ten times what occurs. PostgreSQL keeps no key of more than 2.7 kB."""
 
 DATES = ("initialPublishedDate", "lastUpdateDate", "lastReportedDate")
 
@@ -172,120 +179,63 @@ def _with_missing_columns(
     )
 
 
-def _whole_number(name: str) -> pl.Expr:
-    digits = pl.when(pl.col(name).str.contains(r"^[0-9]+$")).then(pl.col(name))
-    return digits.cast(pl.Int64, strict=False)
-
-
 def with_quantities(rows: pl.DataFrame) -> pl.DataFrame:
     """Add what ``rows`` say as numbers and days; null where a text is none."""
     return rows.with_columns(
-        share_quantity=_whole_number(SHARES),
-        trade_count=_whole_number(TRADES),
-        firm_crd_number=_whole_number("firmCRDNumber"),
+        share_quantity=whole_number(SHARES),
+        trade_count=whole_number(TRADES),
+        firm_crd_number=whole_number("firmCRDNumber"),
         notional_usd=exact_scaled(rows["totalNotionalSum"], NOTIONAL_SCALE),
-        **{f"{name}_day": _days(rows[name]) for name in DATES},
+        **{f"{name}_day": days(rows[name]) for name in DATES},
     )
-
-
-def _days(texts: pl.Series) -> pl.Series:
-    """Read days; null where a text is none. A week names few: each is read once."""
-    text = pl.col("text")
-    is_shaped = text.str.contains(r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$")
-    has_year = ~text.str.starts_with("0000")  # which neither Python nor SQL has
-    shaped = pl.when(is_shaped & has_year).then(text)
-    read = pl.DataFrame({"text": texts.unique()}).with_columns(
-        day=shaped.str.to_date("%Y-%m-%d", strict=False)
-    )
-    if len(read) <= 1:  # as in most columns of most weeks
-        return read["day"].gather(pl.zeros(len(texts), pl.UInt32, eager=True))
-    return texts.replace_strict(read["text"], read["day"], return_dtype=pl.Date)
 
 
 def _summary_is(codes: Iterable[str]) -> pl.Expr:
     return pl.col("summaryTypeCode").is_in(list(codes))
 
 
-def _shown(name: str) -> pl.Expr:
-    return pl.col(name).str.slice(0, 60)
+def _of_used_rows(rule: Rule) -> Rule:
+    """Apply a rule to the rows that we use; FINRA's other sums are only counted."""
+    return replace(rule, breaks=_summary_is([*FIRM_ROWS, *SYMBOL_TOTALS]) & rule.breaks)
 
 
-def _rule(code: str, breaks: pl.Expr, reason: pl.Expr, only_if: pl.Expr | None = None) -> Rule:
-    """A rule for the rows that we use; FINRA's other sums are only counted."""
-    return Rule(code, _summary_is([*FIRM_ROWS, *SYMBOL_TOTALS]) & breaks, reason, only_if)
-
-
-def _quantity_rules(name: str, parsed: str) -> list[Rule]:
-    value, bad = pl.col(name), pl.col(parsed).is_null()
-    spellings = {
-        "negative_quantity": (r"^-[0-9]", "is negative"),
-        "fractional_quantity": (r"^[0-9]+\.[0-9]+$", "is written with a fraction"),
-        "quantity_too_large": (r"^[0-9]+$", "is above 2^63-1"),
-        "not_a_number": ("", "is not a number"),
-    }
-    return [
-        _rule("missing_quantity", value == "", pl.lit(f"{name} is blank"), only_if=bad),
-        *(
-            _rule(
-                code,
-                bad & value.str.contains(spelling),
-                pl.format(f"{name} {text}: {{}}", _shown(name)),
-                only_if=bad,
-            )
-            for code, (spelling, text) in spellings.items()
-        ),
-    ]
-
-
-def _unreadable(code: str, name: str, parsed: str, what: str) -> Rule:
-    """A field that may be blank, and is not, and cannot be read."""
-    bad = (pl.col(name) != "") & pl.col(parsed).is_null()
-    return _rule(code, bad, pl.format(f"{name} is {what}: {{}}", _shown(name)))
-
-
-def _too_long(name: str) -> Rule:
-    length = pl.col(name).str.len_bytes()
-    reason = pl.format(f"{name} has {{}} bytes, more than {LONGEST_TEXT_BYTES}", length)
-    return _rule("text_too_long", length > LONGEST_TEXT_BYTES, reason)
-
-
-def _is_blank(name: str) -> pl.Expr:
-    return ~pl.col(name).str.contains(r"\S")
-
-
-NO_VENUE = _is_blank("MPID") & _is_blank("firmCRDNumber") & _is_blank("marketParticipantName")
+NO_VENUE = is_blank("MPID") & is_blank("firmCRDNumber") & is_blank("marketParticipantName")
 
 RULES = [
     Rule(
         "unknown_summary_type",
         ~_summary_is([*FIRM_ROWS, *SYMBOL_TOTALS, *OTHER_SUMS]),
-        pl.format("summaryTypeCode is unknown: {}", _shown("summaryTypeCode")),
+        pl.format("summaryTypeCode is unknown: {}", shown("summaryTypeCode")),
     ),
-    _rule("blank_symbol", _is_blank(SYMBOL), pl.lit(f"{SYMBOL} is blank")),
+    _of_used_rows(Rule("blank_symbol", is_blank(SYMBOL), pl.lit(f"{SYMBOL} is blank"))),
     Rule(
         "missing_venue",
         _summary_is(FIRM_ROWS) & NO_VENUE,
         pl.lit("MPID, firmCRDNumber and marketParticipantName are all blank"),
     ),
-    *(_too_long(name) for name in TEXTS),
-    _unreadable("not_a_crd_number", "firmCRDNumber", "firm_crd_number", "no number"),
-    *_quantity_rules(SHARES, "share_quantity"),
-    *_quantity_rules(TRADES, "trade_count"),
-    _unreadable(
-        "not_an_amount", "totalNotionalSum", "notional_usd", "no amount that 64 bits keep exactly"
+    *map(
+        _of_used_rows,
+        [
+            *(too_long(name) for name in TEXTS),
+            unreadable("not_a_crd_number", "firmCRDNumber", "firm_crd_number", "no number"),
+            *quantity_rules(SHARES, "share_quantity"),
+            *quantity_rules(TRADES, "trade_count"),
+            unreadable(
+                "not_an_amount",
+                "totalNotionalSum",
+                "notional_usd",
+                "no amount that 64 bits keep exactly",
+            ),
+            *(unreadable("impossible_date", name, f"{name}_day", "no date") for name in DATES),
+        ],
     ),
-    *(_unreadable("impossible_date", name, f"{name}_day", "no date") for name in DATES),
 ]
-
-
-def _text_or_null(name: str) -> pl.Expr:
-    return pl.when(~_is_blank(name)).then(pl.col(name))
 
 
 def _venue_id() -> pl.Expr:
     crd, name = pl.col("firm_crd_number"), pl.col("marketParticipantName")
     return pl.coalesce(
-        _text_or_null("MPID"),
+        text_or_null("MPID"),
         pl.when(crd.is_not_null()).then(pl.format("CRD:{}", crd)),
         pl.when(name == DE_MINIMIS_NAME).then(pl.lit(DE_MINIMIS)),
         pl.format("NAME:{}", name),
@@ -308,14 +258,14 @@ def _table_rows(good: pl.DataFrame, week_start: date, tier: str) -> pl.DataFrame
         pl.col(SYMBOL).alias("symbol"),
         _venue_id().alias("venue_id"),
         pl.lit(week_start + timedelta(days=4)).alias("week_end"),
-        _text_or_null("MPID").alias("mpid"),
+        text_or_null("MPID").alias("mpid"),
         "firm_crd_number",
-        _text_or_null("marketParticipantName").alias("participant_name"),
-        _text_or_null("issueName").alias("issue_name"),
+        text_or_null("marketParticipantName").alias("participant_name"),
+        text_or_null("issueName").alias("issue_name"),
         "share_quantity",
         "trade_count",
         "notional_usd",
-        _text_or_null("productTypeCode").alias("product_type"),
+        text_or_null("productTypeCode").alias("product_type"),
         pl.col("initialPublishedDate_day").alias("initial_published_date"),
         pl.col("lastUpdateDate_day").alias("last_update_date"),
         pl.col("lastReportedDate_day").alias("last_reported_date"),

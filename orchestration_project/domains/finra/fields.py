@@ -71,8 +71,8 @@ def remembered(
     return pl.concat(rows).sort(key_names(source_fields))
 
 
-def drift(seen: pl.DataFrame) -> list[Drift]:
-    """Return how the fields of the latest look differ from `KNOWN_FIELDS`, by name.
+def drift(seen: pl.DataFrame, known_fields: Mapping[str, str] = KNOWN_FIELDS) -> list[Drift]:
+    """Return how the fields of the latest look differ from those that we know, by name.
 
     ``seen`` are all rows of `source_fields` of the dataset.
     """
@@ -84,13 +84,13 @@ def drift(seen: pl.DataFrame) -> list[Drift]:
     )
     missing = [
         Drift(name, "missing", kind, "", ended.get(name))
-        for name, kind in KNOWN_FIELDS.items()
+        for name, kind in known_fields.items()
         if name not in present
     ]
     other = [
         Drift(name, "retyped" if known else "new", known, row["field_type"], row["first_seen_at"])
         for name, row in present.items()
-        for known in [KNOWN_FIELDS.get(name, "")]
+        for known in [known_fields.get(name, "")]
         if known != SAME_TYPES.get(row["field_type"], row["field_type"])
     ]
     return sorted([*missing, *other], key=lambda each: each.field_name)

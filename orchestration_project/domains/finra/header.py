@@ -34,11 +34,14 @@ class Header:
     has_windows_line_ends: bool
 
 
-def read_header(part: Part, line: bytes, columns: Sequence[str], delimiter: str) -> Header:
+def read_header(
+    part: Part, line: bytes, columns: Sequence[str], delimiter: str, *, of: str = "the weekly data"
+) -> Header:
     r"""Read a part's first ``line``, which must name all of ``columns``.
 
     A byte order mark, as spreadsheets write it, is no part of the first name, and a carriage
-    return at the end is none of the last: the lines of such a part end in ``\r\n``.
+    return at the end is none of the last: the lines of such a part end in ``\r\n``. ``of`` is what
+    an error calls the data.
 
     Raises:
         ContractError: It lacks a column, or names one twice.
@@ -52,9 +55,9 @@ def read_header(part: Part, line: bytes, columns: Sequence[str], delimiter: str)
         unknown = [name for name in names if name and name not in columns] if missing else []
         what, remedy = seems or (None, "compare the source's field list with the one expected here")
         raise ContractError(
-            f"this is not the weekly data: it seems to be {what}"
+            f"this is not {of}: it seems to be {what}"
             if what
-            else "the header is not that of the weekly data: "
+            else f"the header is not that of {of}: "
             + _in_words({"lacks": missing, "repeats": repeated, "has unknown": unknown}),
             expected=delimiter.join(columns),
             found=in_ascii(line, 400),

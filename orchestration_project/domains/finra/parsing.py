@@ -55,16 +55,26 @@ def unfinished_line(body: bytes, delimiter: bytes = b"|") -> bytes:
     return last if is_text and last.count(delimiter) < header.count(delimiter) else b""
 
 
-def parse_parts(parts: Sequence[Part], columns: Sequence[str], *, delimiter: str = "|") -> Parsed:
+def parse_parts(
+    parts: Sequence[Part],
+    columns: Sequence[str],
+    *,
+    delimiter: str = "|",
+    of: str = "the weekly data",
+) -> Parsed:
     """Parse each part, whose first line is a header that must name all of ``columns``.
+
+    ``of`` is what an error calls the data.
 
     Raises:
         ContractError: A header lacks a column, or names one twice.
     """
-    plain = _plain_parts(parts, columns, delimiter)
+    plain = _plain_parts(parts, columns, delimiter, of)
     read = _read_plain(plain, columns, delimiter)
     is_read = {part.part_number for part, _ in plain} if read is not None else set()
-    others = [_parse(part, columns, delimiter) for part in parts if part.part_number not in is_read]
+    others = [
+        _parse(part, columns, delimiter, of) for part in parts if part.part_number not in is_read
+    ]
     rows_schema = PLACE | {name: pl.String() for name in columns}
     first = read if read is not None else pl.DataFrame(schema=rows_schema)
     rows = pl.concat([first, *(each.rows for each in others)])
@@ -75,7 +85,7 @@ def parse_parts(parts: Sequence[Part], columns: Sequence[str], *, delimiter: str
 
 
 def _plain_parts(
-    parts: Sequence[Part], columns: Sequence[str], delimiter: str
+    parts: Sequence[Part], columns: Sequence[str], delimiter: str, of: str
 ) -> list[tuple[Part, int]]:
     """Return the parts in which no line can be wrong but by its length, with their row counts.
 
@@ -83,7 +93,7 @@ def _plain_parts(
     """
     headers = [next(BytesIO(part.body), b"").removesuffix(b"\n") for part in parts]
     counted = [
-        (part, _plain_rows(part, read_header(part, header, columns, delimiter), delimiter))
+        (part, _plain_rows(part, read_header(part, header, columns, delimiter, of=of), delimiter))
         for part, header in zip(parts, headers, strict=True)
         if header == headers[0]
     ]
@@ -135,9 +145,9 @@ def _plain_rows(part: Part, header: Header, delimiter: str) -> int:
     return count if _count(body, delimiter.encode()) == (count + 1) * (width - 1) else 0
 
 
-def _parse(part: Part, columns: Sequence[str], delimiter: str) -> Parsed:
+def _parse(part: Part, columns: Sequence[str], delimiter: str, of: str) -> Parsed:
     lines = part.body.removesuffix(b"\n").split(b"\n")
-    header = read_header(part, lines[0], columns, delimiter)
+    header = read_header(part, lines[0], columns, delimiter, of=of)
     width = len(header.names)
     split = _quoted_fields if header.is_quoted else _plain_fields
     numbered = _without_line_ends(_decoded(lines), part, header)

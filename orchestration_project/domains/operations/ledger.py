@@ -9,6 +9,7 @@ from typing import Any
 
 from orchestration_project.domains.operations.failures import run_category, step_category
 from orchestration_project.domains.operations.messages import cut
+from orchestration_project.tables.kinds import table_of
 
 Row = dict[str, Any]
 
@@ -132,7 +133,7 @@ def entry_of(run: RunFacts, volumes: Mapping[str, Volume], secret_words: Sequenc
 def _step_row(run: RunFacts, step: StepFacts, volumes: Mapping[str, Volume]) -> Row:
     """Return a step's row; one that was under way when its run ended otherwise is canceled."""
     ended_at = step.ended_at or run.ended_at
-    tables = [asset.replace("/", "_") for asset in step.assets]
+    tables = [table_of(asset) for asset in step.assets]
     is_left = step.status == "IN_PROGRESS" and run.status in ENDED
     has_failed = step.status == "FAILURE"
     return {

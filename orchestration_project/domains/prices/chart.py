@@ -1,8 +1,7 @@
 """Yahoo's chart: an array for each value beside timestamps of the sessions, and events."""
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any
 
 import polars as pl
@@ -11,7 +10,8 @@ from orchestration_project.domains.prices.days import answer_of, json_of, refuse
 
 EXPECTED = '{"chart": {"result": [{"meta": …, "timestamp": […], "indicators": …}], "error": null}}'
 PRICES = ("open", "high", "low", "close", "volume")
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+SECONDS_A_DAY = 24 * 60 * 60
+LATEST = 10**11  # seconds since 1970: the year 5138
 NO_DIVIDEND, NO_SPLIT = "0", "1"
 
 
@@ -30,8 +30,8 @@ def read_chart(body: bytes) -> pl.DataFrame:
             refuse(body, EXPECTED, "an error of the vendor's")
         (result,) = content["chart"]["result"]
         meta = result["meta"]
-        offset = timedelta(seconds=int(meta["gmtoffset"]))
-        dates = [_date(each, offset) for each in result.get("timestamp") or []]
+        offset = int(meta["gmtoffset"])
+        dates = _dates(result.get("timestamp") or [], offset)
         values = _values(result["indicators"], len(dates))
         events = result.get("events") or {}
         dividends = _dividends(events, offset)
@@ -49,7 +49,7 @@ def read_chart(body: bytes) -> pl.DataFrame:
         )
     except (KeyError, IndexError, TypeError, AttributeError, ValueError, OverflowError) as error:
         refuse(body, EXPECTED, f"{type(error).__name__}: {error}")
-    except (InvalidOperation, ZeroDivisionError) as error:
+    except ArithmeticError as error:
         refuse(body, "events with numbers", type(error).__name__)
 
 
@@ -65,26 +65,32 @@ def _values(indicators: Any, length: int) -> Mapping[str, Sequence[str | None]]:
     return values
 
 
-def _date(timestamp: str, offset: timedelta) -> str:
-    return (EPOCH + timedelta(seconds=int(timestamp)) + offset).date().isoformat()
+def _dates(timestamps: Sequence[str], offset: int) -> list[str]:
+    """Return the day of each timestamp, in the zone that is ``offset`` seconds ahead of UTC."""
+    seconds = [int(each) + offset for each in timestamps]
+    if any(abs(each) > LATEST for each in seconds):
+        raise ValueError("a timestamp that is no time")
+    days = pl.Series(seconds, dtype=pl.Int64) // SECONDS_A_DAY
+    return days.cast(pl.Int32).cast(pl.Date).cast(pl.String).to_list()
 
 
-def _dividends(events: Any, offset: timedelta) -> Mapping[str, str]:
+def _dividends(events: Any, offset: int) -> Mapping[str, str]:
     """Return the dollars of each day; of two on a day, a usual and a special dividend, both."""
     found: dict[str, Decimal] = {}
     for each in events.get("dividends", {}).values():
-        day = _date(each["date"], offset)
+        day = _dates([each["date"]], offset)[0]
         found[day] = found.get(day, Decimal(0)) + Decimal(each["amount"])
     return {day: str(amount) for day, amount in found.items()}
 
 
-def _splits(events: Any, offset: timedelta) -> Mapping[str, str]:
-    """Return the new shares for each old one, of each day with a split."""
+def _splits(events: Any, offset: int) -> Mapping[str, str]:
+    """Return the new shares for each old one to six places, of each day with a split."""
     splits = [
-        (_date(each["date"], offset), Decimal(each["numerator"]) / Decimal(each["denominator"]))
+        (each["date"], Decimal(each["numerator"]) / Decimal(each["denominator"]))
         for each in events.get("splits", {}).values()
     ]
-    found = {day: str(ratio) for day, ratio in splits}
+    days = _dates([timestamp for timestamp, _ in splits], offset)
+    found = {day: str(round(ratio, 6)) for day, (_, ratio) in zip(days, splits, strict=True)}
     if len(found) != len(splits):
         raise ValueError("two splits on one day")
     return found

@@ -33,9 +33,8 @@ ANSWER_SCHEMA = {
 """``line_number`` counts the days of an answer from 1, in its order; of CSV the lines, with the
 header. ``symbol`` is the vendor's spelling where the answer says whose prices they are; or null."""
 
-EXPONENT = re.compile(rb"[0-9][eE][+-]?[0-9]")
-LARGEST_EXPONENT = 40
-"""A number with a larger one is left as it is written: no price, and a flood of zeros."""
+EXPONENT = re.compile(r"-?[0-9]+(?:\.[0-9]+)?[eE][+-]?[0-9]{1,2}", re.ASCII)
+"""A number with an exponent; a larger one is left as it is: no price, and a flood of zeros."""
 
 
 def answer_of(
@@ -46,13 +45,18 @@ def answer_of(
 ) -> pl.DataFrame:
     """Return columns of equal length as the days of one symbol; those not given are null.
 
+    Only an exponent is written out, as 1e-05 is 0.00001 to the last digit.
+
     Raises:
         TypeError, ValueError: A value is no text, or the lengths differ.
     """
     if not isinstance(symbol, str | None):
         raise TypeError(f"a symbol that is no text: {symbol!r}")
     days = pl.DataFrame(
-        {name: pl.Series(name, column, pl.String, strict=True) for name, column in values.items()}
+        {
+            name: _written_out(pl.Series(name, column, pl.String, strict=True))
+            for name, column in values.items()
+        }
     )
     absent = [pl.lit(None, pl.String).alias(name) for name in VALUES if name not in values]
     return days.with_columns(
@@ -62,26 +66,26 @@ def answer_of(
     )
 
 
+def _written_out(texts: pl.Series) -> pl.Series:
+    if not texts.str.contains_any(["e", "E"]).any():
+        return texts
+    return pl.Series(texts.name, [text and _plain(text) for text in texts], pl.String)
+
+
+def _plain(text: str) -> str:
+    return f"{Decimal(text):f}" if EXPONENT.fullmatch(text) else text
+
+
 def json_of(body: bytes) -> Any:
     """Return the JSON in ``body``, numbers as the text that stands there.
-
-    Only an exponent is written out, as 1e-05 is 0.00001 to the last digit.
 
     Raises:
         SourceError: It is none.
     """
-    as_text = _written_out if EXPONENT.search(body) else str
     try:
-        return json.loads(body, parse_float=as_text, parse_int=str, parse_constant=str)
+        return json.loads(body, parse_float=str, parse_int=str, parse_constant=str)
     except (ValueError, RecursionError) as error:
         refuse(body, "JSON", f"{error}")
-
-
-def _written_out(number: str) -> str:
-    parts = number.lower().partition("e")
-    if not parts[1] or len(parts[2]) > 3 or abs(int(parts[2])) > LARGEST_EXPONENT:
-        return number
-    return f"{Decimal(number):f}"
 
 
 def refuse(body: bytes, expected: str, found: str) -> NoReturn:

@@ -43,13 +43,13 @@ def refusal_of(body: bytes) -> Refusal | None:
     try:
         said: Any = json.loads(body)
     except (ValueError, RecursionError):
-        return Refusal("no_json", _start(body))
+        return Refusal("no_json", _text_of(body))
     if not said:
-        return Refusal("empty", _start(body))
+        return Refusal("empty", _text_of(body))
     for member in _MEMBERS:
         if isinstance(said, dict) and isinstance(text := said.get(member), str):
             return Refusal(_kind(text), text)
-    return Refusal("other", _start(body))
+    return Refusal("other", _text_of(body))
 
 
 def _kind(text: str) -> Kind:
@@ -59,5 +59,5 @@ def _kind(text: str) -> Kind:
     return "other"
 
 
-def _start(body: bytes) -> str:
-    return body[:200].decode("utf-8", "backslashreplace")
+def _text_of(body: bytes) -> str:
+    return body.decode("utf-8", "backslashreplace")

@@ -127,6 +127,7 @@ def _made(instance: dg.DagsterInstance, job: Job) -> set[str]:
 async def backfill_status(call: Call[BackfillId, Body]) -> Backfill:
     """Return how a backfill is."""
     found = await _found(call, call.query.backfill_id)
+    keys: list[str] = found["partitionNames"] or []
     return Backfill(
         backfill_id=found["id"],
         status=found["status"],
@@ -134,7 +135,7 @@ async def backfill_status(call: Call[BackfillId, Body]) -> Backfill:
         created_at=_time(found["timestamp"]),
         ended_at=_time(found["endTimestamp"]) if found["endTimestamp"] else None,
         partition_count=found["numPartitions"],
-        partitions=sorted(found["partitionNames"] or ())[:MOST_PARTITIONS],
+        partitions=sorted(keys)[:MOST_PARTITIONS],
         error=found["error"]["message"] if found["error"] else None,
     )
 

@@ -5,17 +5,16 @@ from collections.abc import Collection, Iterable, Sequence
 from datetime import date
 from pathlib import Path
 
-from orchestration_project.contracts import Part, SourceName, in_ascii
+from orchestration_project.contracts import SourceName
 from orchestration_project.domains.finra.contract import FILE_FIELDS
 from orchestration_project.domains.finra.files import MANIFEST, WeeklyFile, identify
-from orchestration_project.domains.finra.header import read_header
-from orchestration_project.domains.finra.parsing import row_count, unfinished_line
+from orchestration_project.domains.finra.parsing import row_count
 from orchestration_project.domains.finra.selection import TierWeek
-from orchestration_project.errors import ConfigurationError, MovedError, SourceError, TransientError
+from orchestration_project.errors import MovedError, SourceError
 from orchestration_project.resources.captures import Capture, Captures, Fetched
 from orchestration_project.resources.clock import Clock
+from orchestration_project.resources.finra.folder import Folder, refuse_cut, refuse_empty
 from orchestration_project.resources.finra.source import SourceVersion
-from orchestration_project.resources.folder import file_bytes
 
 DATASET = "weekly download"
 
@@ -26,7 +25,7 @@ class FinraFiles:
     name: SourceName = "files"
 
     def __init__(self, folder: Path, captures: Captures, clock: Clock) -> None:
-        self._folder = folder
+        self._folder = Folder(folder, "FINRA_FILES_DIR")
         self._captures = captures
         self._clock = clock
 
@@ -54,7 +53,7 @@ class FinraFiles:
     def version(self, week_start: date, tier: str) -> SourceVersion:
         """Hash the partition's files."""
         return _version(
-            (file.market, hashlib.sha256(self._bytes(file.name)).hexdigest())
+            (file.market, hashlib.sha256(self._folder.read(file.name)).hexdigest())
             for file in self._files_of(week_start, tier)
         )
 
@@ -66,8 +65,8 @@ class FinraFiles:
         for file in self._files_of(week_start, tier):
             captures.append(self._captures.keep(self._fetched(file)))
             kept.append(captures[-1])
-            _refuse_empty(file, captures[-1])
-            _refuse_cut(file, captures[-1])
+            refuse_empty(file.name, captures[-1], FILE_FIELDS)
+            refuse_cut(file.name, captures[-1])
         read = _version((str(each.fetched.market), each.sha256) for each in captures)
         for found in (read, self.version(week_start, tier)):
             if found != version:
@@ -80,7 +79,7 @@ class FinraFiles:
         return captures
 
     def _fetched(self, file: WeeklyFile) -> Fetched:
-        body = self._bytes(file.name)
+        body = self._folder.read(file.name)
         return Fetched(
             body=body,
             url=f"file:{file.name}",
@@ -99,27 +98,19 @@ class FinraFiles:
         if not files:
             raise SourceError(
                 f"no file holds {tier}, week {week_start}",
-                expected=f"a file of that week in {self._folder}",
+                expected=f"a file of that week in {self._folder.path}",
                 found="none",
                 remedy=f"download it into the folder, or list it in {MANIFEST}",
             )
         return files
 
     def _files(self) -> list[WeeklyFile]:
+        names = self._folder.names()
         try:
-            names = sorted(path.name for path in self._folder.iterdir())
-            text = self._bytes(MANIFEST).decode("utf-8-sig") if MANIFEST in names else None
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigurationError(
-                "FINRA_FILES_DIR cannot be read",
-                expected=f"a readable folder at {self._folder}",
-                found=str(error),
-                remedy="correct FINRA_FILES_DIR or the folder's permissions",
-            ) from error
+            text = self._folder.read(MANIFEST).decode("utf-8-sig") if MANIFEST in names else None
+        except UnicodeDecodeError as error:
+            raise self._folder.unusable(error) from error
         return identify([name for name in names if name != MANIFEST], text)
-
-    def _bytes(self, name: str) -> bytes:
-        return file_bytes(self._folder, name, setting="FINRA_FILES_DIR")
 
 
 def _version(hashes: Iterable[tuple[str, str]]) -> SourceVersion:
@@ -128,32 +119,3 @@ def _version(hashes: Iterable[tuple[str, str]]) -> SourceVersion:
     text = ", ".join(f"{market} {sha256[:16]}" for market, sha256 in files)
     markets = tuple(market for market, _ in files)
     return SourceVersion(f"{DATASET}: {text}", DATASET, None, scope={"market": markets})
-
-
-def _refuse_empty(file: WeeklyFile, capture: Capture) -> None:
-    if not capture.fetched.row_count:
-        _refuse_what_is_no_text(capture.fetched.body)
-        raise SourceError(
-            f"the file {file.name} holds no rows",
-            expected="a header and at least one row",
-            found=f"{len(capture.fetched.body)} bytes",
-            remedy="download it again",
-        )
-
-
-def _refuse_what_is_no_text(body: bytes) -> None:
-    """Say what it is, where it has one line because it is something else."""
-    if body:
-        read_header(Part(1, body), body.removesuffix(b"\n"), FILE_FIELDS, "|")
-
-
-def _refuse_cut(file: WeeklyFile, capture: Capture) -> None:
-    """Refuse a file that ends within a line, as one does that is still being copied."""
-    if rest := unfinished_line(capture.fetched.body):
-        raise TransientError(
-            f"the file {file.name} ends within a line",
-            expected="a last line with as many fields as the header",
-            found=in_ascii(rest, 400),
-            remedy="if it is still being copied, wait (better: copy it under another name and "
-            "rename it then); otherwise download it again",
-        )

@@ -70,11 +70,8 @@ class LoadedWeek:
     def __str__(self) -> str:
         if self.landed is None or self.figures is None:
             return f"unchanged; source {self.source}"
-        return (
-            f"{self.landed.rows_added} rows added, {self.landed.rows_changed} changed, "
-            f"{self.landed.rows_removed} removed, {self.landed.rows_unchanged} unchanged, "
-            f"{self.figures.rejects} rejected; source {self.source}{self._warned}"
-        )
+        rejected = f"{self.figures.rejects} rejected; source {self.source}{self._warned}"
+        return f"{self.landed.in_words}, {rejected}"
 
     @property
     def _warned(self) -> str:

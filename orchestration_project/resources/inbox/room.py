@@ -9,7 +9,11 @@ from orchestration_project.resources.gate import Probe
 from orchestration_project.resources.inbox.rows import Inbox
 
 LOOK_SECONDS = 1.0
-"""For which a look is gone by; so much later than full at most, senders hear of it."""
+"""After which there is another look."""
+
+RECENT_SECONDS = 5.0
+"""For which the last one is gone by meanwhile, so that no delivery waits for a look; so much later
+than full at most, senders hear of it."""
 
 
 class Room:
@@ -38,19 +42,32 @@ class Room:
         self._problem = ""
 
     @property
-    def is_known(self) -> bool:
-        """Whether the last look still counts, so that `problem` answers at once."""
-        return self._monotonic() - self._looked_at < LOOK_SECONDS
+    def is_new(self) -> bool:
+        """Whether the last look was just now, and there is no need of another."""
+        return self._age < LOOK_SECONDS
 
+    @property
+    def is_recent(self) -> bool:
+        """Whether what the last look found still counts."""
+        return self._age < RECENT_SECONDS
+
+    @property
     def problem(self) -> str:
-        """Return why nothing can be taken; empty: there is room."""
-        with self._lock:
-            if not self.is_known:
-                self._problem = self._look()
-                self._looked_at = self._monotonic()
-            return self._problem
+        """Why nothing could be taken when that was last looked at; empty: there was room."""
+        return self._problem
 
-    def _look(self) -> str:
+    @property
+    def _age(self) -> float:
+        return self._monotonic() - self._looked_at
+
+    def look(self) -> None:
+        """Look whether there is room, unless that was done just now."""
+        with self._lock:
+            if not self.is_new:
+                self._problem = self._found()
+                self._looked_at = self._monotonic()
+
+    def _found(self) -> str:
         try:
             self._disk.run()
             waiting = self._inbox.waiting_count(self._most_rows)

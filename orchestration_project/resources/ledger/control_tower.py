@@ -35,6 +35,7 @@ from orchestration_project.domains.operations.control_tower import (
 from orchestration_project.resources.ledger.recording import lock
 from orchestration_project.resources.warehouse import Warehouse
 from orchestration_project.resources.warehouse.frames import frame_of, insert_frame
+from orchestration_project.tables.kinds import asset_of
 from orchestration_project.tables.operations import (
     PENDING,
     operations_control_tower,
@@ -144,4 +145,4 @@ def _landed_at(connection: Connection) -> dict[str, datetime]:
             landings.c.table_name
         )
     )
-    return {table.replace("_", "/", 1): at for table, at in found}
+    return {asset_of(table): at for table, at in found}

@@ -29,6 +29,8 @@ VENDOR = "alpha_vantage"
 COMPACT = timedelta(days=130)
 """`outputsize=compact` holds the latest 100 sessions, which are never fewer days than these."""
 
+QUOTED_CHARACTERS = 200
+
 REMEDIES = {
     "premium": "with a free key set ALPHA_VANTAGE_IS_PREMIUM=false, and ask for the latest 100 "
     "sessions alone; a premium key, and PRICES_SOURCE=yahoo or files, have longer histories",
@@ -116,7 +118,8 @@ class AlphaVantage:
         return asked.first_date >= self._clock.today_in_new_york() - COMPACT
 
     def _refuse(self, asked: PriceRange, response: Response, refused: Refusal) -> NoReturn:
-        found = f"HTTP {response.status}: {refused.said[:200]}"
+        said = redacted(refused.said)[:QUOTED_CHARACTERS]  # in this order, or a part of a key stays
+        found = f"HTTP {response.status}: {said}"
         if refused.kind == "quota":
             self._quota.close_for_today()
             raise self._quota.ended(found)

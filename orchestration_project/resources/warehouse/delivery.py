@@ -91,6 +91,10 @@ class Summarise(Protocol[Told]):
         ...
 
 
+def no_summary(*, replaced: pl.DataFrame, written: pl.DataFrame, kept: pl.DataFrame) -> None:
+    """Sum up nothing: the rows say all."""
+
+
 Warn = Callable[[Connection, Delivery, Checked], Sequence[Audit]]
 """Compares a checked delivery with what is landed, in the transaction that lands it."""
 
@@ -184,6 +188,14 @@ class Landed(Generic[Told]):
     known_from: datetime
     change: Told | None
     warnings: Sequence[str] = ()
+
+    @property
+    def in_words(self) -> str:
+        """What became of rows, in numbers."""
+        return (
+            f"{self.rows_added} rows added, {self.rows_changed} changed, "
+            f"{self.rows_removed} removed, {self.rows_unchanged} unchanged"
+        )
 
 
 def group_id(order: Order) -> str:

@@ -1,6 +1,7 @@
 """When FINRA's weeks are loaded, derived from, and looked at."""
 
 from orchestration_project.sensors.finra.arrivals import finra_on_publication, finra_on_restatement
+from orchestration_project.sensors.finra.datasets import DATASET_SENSORS
 from orchestration_project.sensors.finra.derived import finra_on_landing, finra_on_last_tier
 from orchestration_project.sensors.finra.picture import finra_on_gold
 from orchestration_project.sensors.finra.schedules import (
@@ -12,6 +13,7 @@ from orchestration_project.sensors.finra.schedules import (
 )
 
 __all__ = [
+    "DATASET_SENSORS",
     "MONDAYS",
     "backfill_outdated_weeks",
     "finra_freshness_daily",

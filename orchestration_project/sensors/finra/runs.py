@@ -22,12 +22,22 @@ ONCE_A_DAY = "a run that brings nothing is asked for again the day after."
 
 def loading(instance: dg.DagsterInstance, partitions: Collection[TierWeek]) -> frozenset[TierWeek]:
     """Return those of the partitions that a run loads now, or will: of the job or a backfill."""
-    found: set[TierWeek] = set()
-    for run in instance.get_runs(dg.RunsFilter(statuses=UNDER_WAY)):
-        if run.job_name == finra_otc_weekly.name or OTC_WEEKLY in (run.asset_selection or ()):
-            keys = [run.tags[tag] for tag in PARTITION_TAGS if tag in run.tags]
-            found.update(covered(min(keys), max(keys), partitions) if keys else ())
-    return frozenset(found)
+    spans = spans_under_way(instance, finra_otc_weekly.name, OTC_WEEKLY)
+    return frozenset(each for keys in spans for each in covered(min(keys), max(keys), partitions))
+
+
+def spans_under_way(instance: dg.DagsterInstance, job: str, asset: dg.AssetKey) -> list[list[str]]:
+    """Return the first and last partition of each run that loads an asset now, or will.
+
+    It is a run of the job, or of a backfill; of a run of one partition, that alone.
+    """
+    runs = [
+        run
+        for run in instance.get_runs(dg.RunsFilter(statuses=UNDER_WAY))
+        if run.job_name == job or asset in (run.asset_selection or ())
+    ]
+    spans = ([run.tags[tag] for tag in PARTITION_TAGS if tag in run.tags] for run in runs)
+    return [span for span in spans if span]
 
 
 def not_yet_asked(

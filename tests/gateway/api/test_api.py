@@ -1,6 +1,8 @@
 """What holds for all of the API: its document, its problems, who may ask, and from where."""
 
 import pytest
+from dagster._core.definitions.run_request import InstigatorType
+from dagster._core.scheduler.instigation import TickData, TickStatus
 
 from orchestration_project.definitions import defs
 from orchestration_project.domains.access.lockout import KEY_LIMIT
@@ -154,6 +156,35 @@ def test_schedules_and_sensors_are_listed_and_switched(api):
         if each["name"] == "finra_otc_weekly_mondays"
     ]
     assert (schedule["jobs"], schedule["timezone"]) == (["finra_otc_weekly"], "America/New_York")
+
+
+def test_the_last_ticks_of_a_sensor_say_what_came_of_them(api):
+    name = "finra_on_gold"
+    api.post(f"/sensors/{name}/start")
+    instance = api.services.instance
+    [state] = [each for each in instance.all_instigator_state() if each.instigator_name == name]
+    for number, reason in enumerate(("an earlier one", "nothing is new")):
+        instance.create_tick(
+            TickData(
+                instigator_origin_id=state.instigator_origin_id,
+                instigator_name=name,
+                instigator_type=InstigatorType.SENSOR,
+                status=TickStatus.SKIPPED,
+                timestamp=1_900_000_000.0 + number,
+                selector_id=state.selector_id,
+                skip_reason=reason,
+            )
+        )
+    sensors = {each["name"]: each for each in api.get("/sensors?ticks=1")["automations"]}
+    assert sensors[name]["ticks"] == [
+        {
+            "at": "2030-03-17T17:46:41Z",
+            "status": "SKIPPED",
+            "run_ids": [],
+            "said": "nothing is new",
+        }
+    ]
+    api.post(f"/sensors/{name}/stop")
 
 
 def test_how_the_installation_is_can_be_asked_for(api, landed):

@@ -83,6 +83,11 @@ def test_a_run_is_tried_again_once_for_a_key_and_what_follows_has_not_its_key(ap
     repeated = api.post(path, {"what": "all"}, **key)
     assert (again["is_repeated"], repeated["is_repeated"]) == (False, True)
     assert repeated["run_id"] == again["run_id"] != first["run_id"]
+    instance = api.services.instance
+    tags = instance.get_run_by_id(again["run_id"]).tags  # as a run has that Dagster tries again
+    later = instance.create_run_for_job(defs.resolve_job_def("operations_sessions"), tags=tags)
+    assert api.post(path, {"what": "all"}, **key)["run_id"] == again["run_id"]
+    instance.report_run_canceled(later)
     items = api.problem("POST", path, json={"what": "failed_items"}, headers=key)
     assert (items["status"], items["run_id"]) == (409, again["run_id"])
     unkeyed = api.post(f"/runs/{again['run_id']}/retry", {"what": "all"})
@@ -96,6 +101,8 @@ def test_a_run_takes_a_preset_or_a_config_and_says_what_is_wrong_with_one(api, l
     assert api.services.instance.get_run_by_id(read_again).run_config == {
         "ops": {"finra_otc_weekly_load": {"config": {"full": True}}}
     }
+    forced = api.services.instance.get_run_by_id(api.run(job, partition=WEEK, force=True))
+    assert forced.run_config == {"resources": {"gate": {"config": {"force": True}}}}
     both = api.problem("POST", "/runs", json={**run, "preset": "full", "config": {}})
     assert both["detail"] == "give a preset or a config, not both"
     others = api.problem("POST", "/runs", json={**run, "preset": "backfill_quarter"})

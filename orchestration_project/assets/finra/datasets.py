@@ -1,0 +1,278 @@
+"""The assets of FINRA's further datasets, each made of its declaration."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from datetime import timedelta
+from typing import Any
+
+import dagster as dg
+from pydantic import Field
+
+from orchestration_project.assets.finra.catalogue import (
+    GROUP,
+    OWNERS,
+    SETTINGS,
+    TODAY,
+    asset_spec,
+)
+from orchestration_project.assets.finra.source_checks import table_if_any
+from orchestration_project.assets.finra.verdicts import check_result
+from orchestration_project.domains.finra.audits import verdicts
+from orchestration_project.domains.finra.dataset_rows import claims_of
+from orchestration_project.domains.finra.datasets import newest_landed
+from orchestration_project.partitions import (
+    Report,
+    Told,
+    dataset_partitions,
+    each_partition,
+    first_finra_week,
+)
+from orchestration_project.resources.artifacts import ArtifactStore
+from orchestration_project.resources.clock import NEW_YORK, Clock
+from orchestration_project.resources.finra.dataset import (
+    DatasetLoad,
+    LoadedPartition,
+    LookAtFields,
+)
+from orchestration_project.resources.finra.dataset_sources import FinraDatasets
+from orchestration_project.resources.shown import table_of
+from orchestration_project.resources.warehouse import Warehouse
+from orchestration_project.settings import Settings
+from orchestration_project.tables.finra_datasets import DATASETS, Dataset
+
+FIELDS_CHECK = "has_the_fields_that_we_know"
+NOTHING_DONE: Mapping[str, float] = {
+    **{f"rows_{what}": 0 for what in ("added", "changed", "removed", "unchanged")},
+    **dict.fromkeys(("rejects", "captures", "bytes", "audits_passed", "audits_warning"), 0),
+    "seconds": 0.0,
+}
+"""What a load that found nothing new tells: numbers, so that their plots have no holes."""
+
+
+class DatasetRun(dg.Config):
+    """How a run loads its partitions."""
+
+    force: bool = Field(
+        default=False, description="Replace a partition that was landed from another source."
+    )
+    max_reject_ratio: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="Rejected share of rows (0-1) above which a partition is held back; without "
+        "it FINRA_MAX_REJECT_RATIO.",
+    )
+
+
+@dataclass(frozen=True)
+class DatasetAssets:
+    """What Dagster shows of a dataset: its source, its table, and whether that is new enough."""
+
+    dataset: Dataset
+    key: dg.AssetKey
+    source: dg.AssetSpec
+    table: dg.AssetsDefinition
+    freshness: dg.AssetChecksDefinition
+
+    def has(self, partition_key: str) -> bool:
+        """Whether there is such a partition: those before FINRA_FIRST_WEEK are none."""
+        partitions = self.table.partitions_def
+        return partitions is not None and partitions.has_partition_key(partition_key)
+
+
+def dataset_assets(dataset: Dataset) -> DatasetAssets:
+    """Return the assets that a declaration makes."""
+    key = dg.AssetKey([GROUP, dataset.noun])
+    source = _source_spec(dataset)
+    freshness = _freshness(dataset, key)
+    return DatasetAssets(dataset, key, source, _table_asset(dataset, key, source.key), freshness)
+
+
+def _source_spec(dataset: Dataset) -> dg.AssetSpec:
+    """Return the dataset as its source has it: nothing makes it here."""
+    shown = [
+        dg.TableColumn(field.name, type=field.kind, description=str(field.column.comment))
+        for field in dataset.fields
+    ]
+    return dg.AssetSpec(
+        dg.AssetKey([GROUP, f"{dataset.noun}_source"]),
+        description=f"One record per row of {dataset.table.name}: the source itself, the dataset "
+        f"{dataset.group}/{dataset.name} or what stands in for it.",
+        group_name=GROUP,
+        owners=OWNERS,
+        kinds={"http", "source"},
+        tags={"domain": GROUP, "data": "made_up" if SETTINGS.is_demo else "real"},
+        metadata={
+            "dagster/column_schema": dg.TableSchema(columns=shown),
+            "licence": dataset.licence,
+        },
+    )
+
+
+def _table_asset(dataset: Dataset, key: dg.AssetKey, source: dg.AssetKey) -> dg.AssetsDefinition:
+    lineage = {
+        field.column.name: [dg.TableColumnDep(source, field.name)] for field in dataset.fields
+    }
+    claims = {
+        FIELDS_CHECK: "The source lists every field that a load asks for, in its type, and no "
+        "other.",
+        **claims_of(dataset),
+    }
+
+    @dg.multi_asset(
+        name=f"{GROUP}_{dataset.noun}_load",
+        specs=[
+            asset_spec(
+                key,
+                str(dataset.table.comment),
+                dataset.table.columns,
+                {"table", "silver"},
+                source,
+                **{
+                    "dagster/table_name": dataset.table.name,
+                    "dagster/column_lineage": dg.TableColumnLineage(lineage),
+                    "licence": dataset.licence,
+                },
+            )
+        ],
+        check_specs=[
+            dg.AssetCheckSpec(name, asset=key, description=claim) for name, claim in claims.items()
+        ],
+        partitions_def=dataset_partitions(
+            dataset,
+            first_finra_week(SETTINGS, TODAY),
+            now=TODAY,
+            machine_now=Clock().today_in_new_york(),
+        ),
+        backfill_policy=dg.BackfillPolicy.single_run(),
+    )
+    def load(
+        context: dg.AssetExecutionContext,
+        config: DatasetRun,
+        artifacts: dg.ResourceParam[ArtifactStore],
+        clock: dg.ResourceParam[Clock],
+        finra_datasets: dg.ResourceParam[FinraDatasets],
+        settings: dg.ResourceParam[Settings],
+        warehouse: dg.ResourceParam[Warehouse],
+    ) -> Iterator[Told]:
+        ratio = config.max_reject_ratio
+        load = DatasetLoad(
+            dataset,
+            finra_datasets,
+            warehouse,
+            artifacts,
+            clock,
+            today=clock.today_in_new_york(),
+            run_id=context.run.run_id,
+            max_reject_ratio=settings.finra_max_reject_ratio if ratio is None else ratio,
+            force=config.force,
+        )
+        report = Report(
+            lambda loaded: {key: _news(loaded)},
+            checks=lambda: [
+                *_check_results(warehouse, dataset, key),
+                _fields_result(load.fields, dataset, key),
+            ],
+        )
+        yield from each_partition(context, lambda: load, report)
+
+    return load
+
+
+def _check_results(
+    warehouse: Warehouse, dataset: Dataset, key: dg.AssetKey
+) -> list[dg.AssetCheckResult]:
+    """Say of each audit how the latest delivery of every retained partition did in it."""
+    warns = {claim.name for claim in dataset.claims if claim.only_warns}
+    latest = warehouse.latest_audits(dataset.table)
+    return [
+        check_result(
+            key,
+            each,
+            dg.AssetCheckSeverity.WARN if each.audit in warns else dg.AssetCheckSeverity.ERROR,
+        )
+        for each in verdicts(latest, claims_of(dataset))
+    ]
+
+
+def _fields_result(look: LookAtFields, dataset: Dataset, key: dg.AssetKey) -> dg.AssetCheckResult:
+    """Name the fields that are new or retyped, and since when; a missing one ends the run."""
+    told: dict[str, Any] = {"fields_known": len(dataset.fields)}
+    if look.listed_count is None:
+        told["outcome"] = "not applicable: the header of a file is judged whenever it is loaded"
+    else:
+        told["fields_listed"] = look.listed_count
+    return dg.AssetCheckResult(
+        asset_key=key,
+        check_name=FIELDS_CHECK,
+        passed=not look.differences,
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata=told
+        | dict(table_if_any("differences", [asdict(each) for each in look.differences])),
+    )
+
+
+def _news(loaded: LoadedPartition) -> dict[str, Any]:
+    """Return what the load of a partition says about it."""
+    common = {
+        "source": loaded.source,
+        "source_version": loaded.source_version,
+        "dagster/row_count": loaded.row_count,
+    }
+    landed, figures = loaded.landed, loaded.figures
+    if landed is None or figures is None:
+        by = loaded.landed_by
+        who = {"landed_by": dg.MetadataValue.dagster_run(by)} if by else {}
+        nothing = {**NOTHING_DONE, "rows_unchanged": loaded.row_count}
+        return {**common, "outcome": "unchanged", **nothing, **who}
+    shown = {"first_rows": table_of(loaded.first_rows)} if loaded.first_rows is not None else {}
+    return {
+        **common,
+        "outcome": landed.change_cause,
+        "group_id": landed.group_id,
+        "rows_added": landed.rows_added,
+        "rows_changed": landed.rows_changed,
+        "rows_removed": landed.rows_removed,
+        "rows_unchanged": landed.rows_unchanged,
+        "rejects": figures.rejects,
+        "captures": figures.captures,
+        "bytes": figures.bytes,
+        "audits_passed": figures.audit_outcomes.get("passed", 0),
+        "audits_warning": len(landed.warnings),
+        "known_from": landed.known_from.isoformat(),
+        "seconds": figures.read_seconds + figures.check_seconds + landed.seconds,
+        **shown,
+    }
+
+
+def _freshness(dataset: Dataset, key: dg.AssetKey) -> dg.AssetChecksDefinition:
+    @dg.asset_check(
+        asset=key,
+        name="is_as_new_as_the_calendar",
+        description="Nothing newer than what is landed is overdue, once anything is landed.",
+        blocking=False,
+    )
+    def as_new_as_the_calendar(
+        clock: dg.ResourceParam[Clock],
+        settings: dg.ResourceParam[Settings],
+        warehouse: dg.ResourceParam[Warehouse],
+    ) -> dg.AssetCheckResult:
+        grace = timedelta(hours=settings.finra_freshness_grace_hours)
+        landed = warehouse.changes(dataset.table)
+        day = (clock.now() - grace).astimezone(NEW_YORK).date()
+        newest = newest_landed(dataset, landed, today=day)
+        late = [each for each in newest if each.days_late]
+        return dg.AssetCheckResult(
+            passed=not late,
+            severity=dg.AssetCheckSeverity.WARN,
+            metadata={
+                "partitions_landed": len(landed),
+                "days_late": max((each.days_late for each in late), default=0),
+                **table_if_any("newest", [asdict(each) for each in newest]),
+            },
+        )
+
+    return as_new_as_the_calendar
+
+
+DATASET_ASSETS = [dataset_assets(each) for each in DATASETS]

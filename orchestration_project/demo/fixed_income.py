@@ -1,0 +1,218 @@
+"""The demo's fixed income: which partitions each dataset has on a day, and what they hold.
+
+All of it follows from the seed. Some partitions are corrected later, relative to the anchor: their
+values differ from then on, one row is gone and another is new.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import date, timedelta
+from functools import lru_cache
+
+import numpy as np
+import polars as pl
+
+from orchestration_project.demo.faults import Place
+from orchestration_project.demo.fields import BONDS, BREADTH, TREASURY, Dataset
+from orchestration_project.demo.publication import TIERS, WEEK, is_holiday
+from orchestration_project.demo.query import Selection
+
+DAY = timedelta(days=1)
+RETAINED_DAYS = 400
+CORRECTED_ONE_IN = 9
+CORRECTED_AFTER = 8 * DAY
+BONDS_OF_A_TIER = {"T1": 5200, "T2": 700, "OTCE": 300}
+"""The first makes two pages."""
+
+_TREASURIES = [
+    ("Bills", "", "", 900.0),
+    ("Floating Rate Notes", "", "", 12.0),
+    *(
+        (category, years, benchmark, size)
+        for category, size in (("Nominal Coupons", 160.0), ("TIPS", 9.0))
+        for years in ("<= 2 years", "> 2 years and <= 5 years", "> 5 years and <= 10 years")
+        for benchmark in ("On-the-run", "Off-the-run")
+    ),
+]
+_ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ*@#"
+
+
+@dataclass(frozen=True)
+class Issue:
+    """One state of a partition: its dataset, what names it, and whether it is corrected."""
+
+    dataset: str
+    values: tuple[str, ...]
+    is_corrected: bool
+
+
+class FixedIncome:
+    """The datasets of the group fixedIncomeMarket; ``anchor`` is the day of the first start."""
+
+    def __init__(self, seed: int, anchor: date) -> None:
+        self._seed = seed
+        self._anchor = anchor
+        self._rows = lru_cache(8)(self._make_rows)
+
+    def available(self, dataset: Dataset, today: date) -> list[tuple[str, ...]]:
+        """Return what names each partition of ``dataset`` on ``today``, oldest first."""
+        return [issue.values for issue in self._issues(dataset, today)]
+
+    def editions(self, dataset: Dataset, selection: Selection, today: date) -> tuple[Issue, ...]:
+        """Return the partitions that ``selection`` finds rows in: without filters, the oldest."""
+        issues = self._issues(dataset, today)
+        if not selection.conditions:
+            return tuple(issues[:1])
+        columns = list(dataset.partition_fields)
+        index = pl.DataFrame(
+            [(*issue.values, place) for place, issue in enumerate(issues)],
+            schema=[*columns, "place"],
+            orient="row",
+        )
+        places = index.filter(selection.predicate(columns))["place"]
+        return tuple(issues[place] for place in places)
+
+    def select(
+        self, dataset: Dataset, selection: Selection, editions: tuple[Issue, ...]
+    ) -> pl.DataFrame:
+        """Return all rows of ``selection`` in ``editions``, in order, with the fields asked for."""
+        empty = pl.DataFrame(schema=dict.fromkeys(selection.fields, pl.String))
+        found = []
+        for issue in editions:
+            rows = self._rows(issue)
+            rows = rows.filter(selection.predicate(rows.columns))
+            if selection.order:
+                names, descending = zip(*selection.order, strict=True)
+                rows = rows.sort(names, descending=descending, maintain_order=True)
+            found.append(rows.select(selection.fields))
+        return pl.concat(found) if found else empty
+
+    def place(self, issue: Issue) -> Place | None:
+        """Return where a partition of bonds lies, its weeks counted back from the anchor."""
+        if issue.dataset != BONDS.name:
+            return None
+        week, tier = issue.values
+        return f"bonds {tier}", (self._newest_friday() - date.fromisoformat(week)) // WEEK + 1
+
+    def _newest_friday(self) -> date:
+        days = (self._anchor - n * DAY for n in range(14))
+        return next(day for day in days if _friday_is_out(day, self._anchor))
+
+    def _issues(self, dataset: Dataset, today: date) -> list[Issue]:
+        days = (today - n * DAY for n in range(RETAINED_DAYS, -1, -1))
+        published = [day for day in days if _PUBLISHED[dataset.name](day, today)]
+        tiers = TIERS if len(dataset.partition_fields) > 1 else ()
+        values = [
+            (day.isoformat(), *tier)
+            for day in published
+            for tier in ([(each,) for each in tiers] or [()])
+        ]
+        return [Issue(dataset.name, each, self._is_corrected(each, today)) for each in values]
+
+    def _is_corrected(self, values: tuple[str, ...], today: date) -> bool:
+        """Whether a partition is one of those that are corrected, which is not before a week on."""
+        is_chosen = self._random(*values, "correction").integers(CORRECTED_ONE_IN) == 0
+        return bool(is_chosen) and today >= self._anchor + CORRECTED_AFTER
+
+    def _random(self, *words: str) -> np.random.Generator:
+        numbers = [int.from_bytes(word.encode()[:16].ljust(1)) % 2**63 for word in words]
+        return np.random.Generator(np.random.Philox(np.random.SeedSequence([self._seed, *numbers])))
+
+    def _make_rows(self, issue: Issue) -> pl.DataFrame:
+        rng = self._random(issue.dataset, *issue.values)
+        rows = _ROWS[issue.dataset](rng, *issue.values)
+        return _corrected(rows) if issue.is_corrected else rows
+
+
+def _treasuries(rng: np.random.Generator, week: str) -> pl.DataFrame:
+    sizes = np.array([size for *_, size in _TREASURIES])
+    return pl.DataFrame(
+        {
+            "beginningOfWeekDate": [week] * len(_TREASURIES),
+            "productCategory": [category for category, *_ in _TREASURIES],
+            "yearsToMaturity": [years or None for _, years, *_ in _TREASURIES],
+            "benchmark": [benchmark or None for _, _, benchmark, _ in _TREASURIES],
+            "atsInterdealerVolume": (sizes * rng.uniform(0.7, 1.3, len(sizes))).round(1),
+            "dealerCustomerVolume": (sizes * rng.uniform(0.7, 1.3, len(sizes))).round(1),
+        }
+    )
+
+
+def _bonds(rng: np.random.Generator, week_ending: str, tier: str) -> pl.DataFrame:
+    count = BONDS_OF_A_TIER[tier]
+    first = list(BONDS_OF_A_TIER).index(tier) * 100_000
+    trades = rng.integers(1, 400, count)
+    rows = pl.DataFrame(
+        {
+            "weekEnding": [week_ending] * count,
+            "tierIdentifier": [tier] * count,
+            "cusip": [_cusip(first + number) for number in range(count)],
+            "totalVolume": trades * rng.integers(1, 500, count) * 1000,
+            "tradeCount": trades,
+        }
+    )
+    is_bad = pl.int_range(pl.len()) == count // 2  # its check digit is that of another
+    spoilt = pl.col("cusip").str.slice(0, 8) + "X"
+    return rows.with_columns(cusip=pl.when(is_bad).then(spoilt).otherwise("cusip"))
+
+
+def _cusip(number: int) -> str:
+    """Return a made-up CUSIP: a base of eight characters, and the digit that checks it."""
+    base = f"{number:06d}A{_ALPHABET[10 + number % 26]}"
+    added = 0
+    for place, mark in enumerate(base):
+        value = _ALPHABET.index(mark) * (1 + place % 2)
+        added += value // 10 + value % 10
+    return f"{base}{-added % 10}"
+
+
+def _corrected(rows: pl.DataFrame) -> pl.DataFrame:
+    """Return other numbers in every third row, without the last row but one."""
+    numbers = [name for name, kind in rows.schema.items() if kind.is_numeric()]
+    is_changed = pl.int_range(pl.len()) % 3 == 0
+    changed = rows.with_columns(
+        pl.when(is_changed).then(pl.col(name) + 1).otherwise(name).alias(name) for name in numbers
+    )
+    return changed.filter(pl.int_range(pl.len()) != pl.len() - 2)
+
+
+def _week_is_out(day: date, today: date) -> bool:
+    return day.weekday() == 0 and day + 8 * DAY <= today
+
+
+def _friday_is_out(day: date, today: date) -> bool:
+    return day.weekday() == 4 and day + 5 * DAY <= today
+
+
+def _breadth(rng: np.random.Generator, day: str) -> pl.DataFrame:
+    bonds = {"all securities": 9000, "investment grade": 6000, "high yield": 2700}
+    moves = np.array([rng.multinomial(count, (0.5, 0.42, 0.08)) for count in bonds.values()])
+    return pl.DataFrame(
+        {
+            "tradeReportDate": [day] * len(bonds),
+            "productCategory": list(bonds),
+            "totalTrades": moves.sum(axis=1) + rng.integers(0, 90, len(bonds)),
+            "advances": moves[:, 0],
+            "declines": moves[:, 1],
+            "unchanged": moves[:, 2],
+            "fiftyTwoWeekHigh": rng.integers(0, 300, len(bonds)),
+            "fiftyTwoWeekLow": rng.integers(0, 300, len(bonds)),
+            "totalVolume": rng.uniform(5_000, 30_000, len(bonds)).round(2),
+        }
+    )
+
+
+def _day_is_out(day: date, today: date) -> bool:
+    return day.weekday() < 5 and not is_holiday(day) and day < today
+
+
+_PUBLISHED: Mapping[str, Callable[[date, date], bool]] = {
+    TREASURY.name: _week_is_out,
+    BONDS.name: _friday_is_out,
+    BREADTH.name: _day_is_out,
+}
+_ROWS: Mapping[str, Callable[..., pl.DataFrame]] = {
+    TREASURY.name: _treasuries,
+    BONDS.name: _bonds,
+    BREADTH.name: _breadth,
+}

@@ -1,0 +1,84 @@
+"""Texts of FINRA's into numbers and days, exactly or not at all, and what to say if not.
+
+Nothing is coerced: what cannot be read becomes null, and a rule names the reason.
+"""
+
+import polars as pl
+
+from orchestration_project.contracts import Rule
+
+LONGEST_TEXT_BYTES = 1000
+"""Ten times what occurs. PostgreSQL keeps no key of more than 2.7 kB."""
+
+CHARACTERS_SHOWN = 60
+
+
+def whole_number(name: str) -> pl.Expr:
+    """Return a column of digits as 64-bit numbers; null where a text is none."""
+    digits = pl.when(pl.col(name).str.contains(r"^[0-9]+$")).then(pl.col(name))
+    return digits.cast(pl.Int64, strict=False)
+
+
+def days(texts: pl.Series) -> pl.Series:
+    """Read days; null where a text is none. A week names few: each is read once."""
+    text = pl.col("text")
+    is_shaped = text.str.contains(r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$")
+    has_year = ~text.str.starts_with("0000")  # which neither Python nor SQL has
+    shaped = pl.when(is_shaped & has_year).then(text)
+    read = pl.DataFrame({"text": texts.unique()}).with_columns(
+        day=shaped.str.to_date("%Y-%m-%d", strict=False)
+    )
+    if len(read) <= 1:  # as in most columns of most weeks
+        return read["day"].gather(pl.zeros(len(texts), pl.UInt32, eager=True))
+    return texts.replace_strict(read["text"], read["day"], return_dtype=pl.Date)
+
+
+def is_blank(name: str) -> pl.Expr:
+    """Whether a text has nothing to be seen."""
+    return ~pl.col(name).str.contains(r"\S")
+
+
+def text_or_null(name: str) -> pl.Expr:
+    """Return a text, null where it is blank."""
+    return pl.when(~is_blank(name)).then(pl.col(name))
+
+
+def shown(name: str) -> pl.Expr:
+    """Return how a text is quoted in a reason."""
+    return pl.col(name).str.slice(0, CHARACTERS_SHOWN)
+
+
+def quantity_rules(name: str, parsed: str) -> list[Rule]:
+    """What is wrong with a whole number that is required, ``parsed`` being the column it gave."""
+    value, bad = pl.col(name), pl.col(parsed).is_null()
+    spellings = {
+        "negative_quantity": (r"^-[0-9]", "is negative"),
+        "fractional_quantity": (r"^[0-9]+\.[0-9]+$", "is written with a fraction"),
+        "quantity_too_large": (r"^[0-9]+$", "is above 2^63-1"),
+        "not_a_number": ("", "is not a number"),
+    }
+    return [
+        Rule("missing_quantity", value == "", pl.lit(f"{name} is blank"), only_if=bad),
+        *(
+            Rule(
+                code,
+                bad & value.str.contains(spelling),
+                pl.format(f"{name} {text}: {{}}", shown(name)),
+                only_if=bad,
+            )
+            for code, (spelling, text) in spellings.items()
+        ),
+    ]
+
+
+def unreadable(code: str, name: str, parsed: str, what: str) -> Rule:
+    """A field that may be blank, and is not, and cannot be read."""
+    bad = (pl.col(name) != "") & pl.col(parsed).is_null()
+    return Rule(code, bad, pl.format(f"{name} is {what}: {{}}", shown(name)))
+
+
+def too_long(name: str) -> Rule:
+    """A text that no database's key could hold."""
+    length = pl.col(name).str.len_bytes()
+    reason = pl.format(f"{name} has {{}} bytes, more than {LONGEST_TEXT_BYTES}", length)
+    return Rule("text_too_long", length > LONGEST_TEXT_BYTES, reason)

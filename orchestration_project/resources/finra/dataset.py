@@ -1,0 +1,212 @@
+"""The load of one partition of a declared dataset, from its source to its landed table."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+
+import polars as pl
+
+from orchestration_project.contracts import Checked
+from orchestration_project.domains.finra.dataset_rows import checked_dataset
+from orchestration_project.domains.finra.datasets import DatasetPartition, partition_of, scope_of
+from orchestration_project.domains.finra.fields import Drift, drift
+from orchestration_project.errors import ConfigurationError, ContractError
+from orchestration_project.resources.artifacts import ArtifactStore
+from orchestration_project.resources.captures import Capture, parts_of
+from orchestration_project.resources.clock import Clock
+from orchestration_project.resources.finra.dataset_sources import DatasetSource, FinraDatasets
+from orchestration_project.resources.finra.fields import remember_fields
+from orchestration_project.resources.intake import Intake, IntakeFigures, take
+from orchestration_project.resources.opening import open_now
+from orchestration_project.resources.warehouse import Delivery, Landed, Order, Warehouse
+from orchestration_project.resources.warehouse.delivery import no_summary
+from orchestration_project.resources.warehouse.landing import is_landed
+from orchestration_project.tables.finra_datasets import Dataset
+
+ROWS_SHOWN = 20
+
+
+@dataclass(frozen=True)
+class TakenPartition:
+    """A partition that was read and checked; without intake, what is landed is current."""
+
+    order: Order[None]
+    source: str
+    source_version: str
+    landed_by: str | None
+    intake: Intake | None = None
+
+
+@dataclass(frozen=True)
+class LoadedPartition:
+    """How a partition was loaded, in figures; without ``landed``, there was nothing new.
+
+    ``first_rows`` are some of its rows, for people.
+    """
+
+    source: str
+    source_version: str
+    row_count: int
+    landed_by: str | None = None
+    figures: IntakeFigures | None = None
+    landed: Landed[None] | None = None
+    first_rows: pl.DataFrame | None = None
+
+    def __str__(self) -> str:
+        if self.landed is None or self.figures is None:
+            return f"unchanged; source {self.source}"
+        return f"{self.landed.in_words}, {self.figures.rejects} rejected; source {self.source}"
+
+
+@dataclass(frozen=True)
+class LookAtFields:
+    """What a run found of the fields that the source lists; of files, nothing."""
+
+    differences: Sequence[Drift] = ()
+    listed_count: int | None = None
+
+
+@dataclass
+class DatasetLoad:
+    """Loads partitions of ``dataset``; ``force`` replaces what came from another source."""
+
+    dataset: Dataset
+    datasets: FinraDatasets
+    warehouse: Warehouse
+    artifacts: ArtifactStore
+    clock: Clock
+    today: date
+    run_id: str
+    max_reject_ratio: float
+    force: bool = False
+    fields: LookAtFields = field(default_factory=LookAtFields)
+
+    @property
+    def where(self) -> Mapping[str, str]:
+        """What an error names besides partition and run."""
+        return {"asset": f"finra/{self.dataset.noun}", "dataset": self.dataset.name}
+
+    def ready(self) -> None:
+        """Open what is used, and look whether the source still has the fields that we know.
+
+        Raises:
+            OrchestrationError: Something cannot be opened, or the source does not answer.
+            ContractError: A field that is asked for is gone.
+        """
+        open_now(self.warehouse, self.artifacts, self.datasets)
+        source = self._source()
+        listed = source.fields(self.dataset)
+        if listed is None:
+            return
+        seen = remember_fields(
+            self.warehouse, self.clock, listed, source=source.name, dataset=self.dataset.name
+        )
+        known = self.dataset.known_fields
+        self.fields = LookAtFields(drift(seen, known), len(listed))
+        gone = [each.field_name for each in self.fields.differences if each.what == "missing"]
+        if gone:
+            raise ContractError(
+                f"{self.dataset.name} lacks {', '.join(gone)}: it is not the dataset that we know",
+                expected=", ".join(known),
+                found=", ".join(sorted(listed))[:1000],
+                remedy="compare /metadata with the declaration in tables/finra_datasets.py, which "
+                "has to follow it; nothing was asked for and nothing landed",
+            )
+
+    def take(self, key: str) -> TakenPartition:
+        """Fetch a partition and check it.
+
+        Raises:
+            OrchestrationError: As the source, the contract and the key's rules do.
+        """
+        dataset = self.dataset
+        partition = partition_of(dataset, key, today=self.today)
+        source, state = self._source(), self.warehouse.state(dataset.table, key)
+        self._refuse_other_source(key, state.source, source)
+        order = self._order(key, partition, state.token)
+
+        def read(kept: list[Capture]) -> Delivery:
+            reading = source.read(dataset, partition, kept)
+            return self._delivery(source, reading.version, reading.record_total, reading.captures)
+
+        def check(delivery: Delivery) -> Checked:
+            return checked_dataset(
+                dataset,
+                parts_of(delivery.captures),
+                partition=partition,
+                record_total=delivery.record_total,
+                max_reject_ratio=self.max_reject_ratio,
+            )
+
+        intake = take(self.warehouse, order, self._delivery(source, "", None, ()), read, check)
+        version = intake.delivery.source_version
+        is_new = intake.checked.is_held_back or not is_landed(
+            state, order, intake.delivery, intake.prepared
+        )
+        return TakenPartition(order, source.name, version, state.run_id, intake if is_new else None)
+
+    def land(self, taken: TakenPartition) -> LoadedPartition:
+        """Land a taken partition, in one transaction.
+
+        Raises:
+            HeldBackError: An audit failed.
+            SupersededError: Another run delivered the partition meanwhile.
+        """
+        source, version = taken.source, taken.source_version
+        if taken.intake is None:
+            counts = self.warehouse.row_counts([self.dataset.table], taken.order.partition)
+            row_count = counts[self.dataset.table.name]
+            return LoadedPartition(source, version, row_count, landed_by=taken.landed_by)
+        landed = self.warehouse.land(taken.order, taken.intake.delivery, taken.intake.prepared)
+        rows = taken.intake.checked.rows
+        return LoadedPartition(
+            source,
+            version,
+            len(rows),
+            figures=taken.intake.figures,
+            landed=landed,
+            first_rows=rows.head(ROWS_SHOWN).drop("part_number"),
+        )
+
+    def _source(self) -> DatasetSource:
+        return self.datasets.of(self.dataset)
+
+    def _order(self, key: str, partition: DatasetPartition, token: int) -> Order[None]:
+        return Order(
+            table=self.dataset.table,
+            history=self.dataset.history,
+            partition_key=key,
+            partition=scope_of(self.dataset, partition),
+            token=token,
+            metadata_columns=(),
+            rule_version=self.dataset.rule_version,
+            run_id=self.run_id,
+            derive={},
+            summarise=no_summary,
+        )
+
+    def _delivery(
+        self,
+        source: DatasetSource,
+        version: str,
+        record_total: int | None,
+        captures: Sequence[Capture],
+    ) -> Delivery:
+        return Delivery(
+            source=source.name,
+            dataset=self.dataset.name,
+            source_version=version,
+            record_total=record_total,
+            scope={},
+            captures=captures,
+        )
+
+    def _refuse_other_source(self, key: str, landed: str | None, source: DatasetSource) -> None:
+        if landed not in (None, source.name) and not self.force:
+            raise ConfigurationError(
+                f"{key} of {self.dataset.table.name} was landed from another source",
+                expected=f"more from {landed}",
+                found=f"source {source.name}",
+                remedy="set the source back, use another DATABASE_URL, or replace the partition by "
+                "force: true in the run's config",
+            )

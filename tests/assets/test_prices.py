@@ -1,0 +1,79 @@
+"""Daily prices as Dagster runs them, from a folder of files and from the demo."""
+
+from datetime import date
+
+import dagster as dg
+import pytest
+from sqlalchemy import func, select
+
+from orchestration_project.assets.prices import SPECS
+from orchestration_project.definitions import defs
+from orchestration_project.domains.prices.calendar import sessions
+from orchestration_project.tables.prices import prices_daily, prices_returns
+from tests import databases
+from tests.domains.prices import csv, line
+from tests.runs import failure_of, told_by
+
+FEBRUARY, MARCH = "2026-02-01", "2026-03-01"
+DAYS = sessions(date(2026, 2, 1), date(2026, 3, 3))
+
+
+@pytest.fixture
+def url(demo_settings, tmp_path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The URL of an empty database for real data, beside an empty folder of prices."""
+    (tmp_path / "prices").mkdir()
+    (tmp_path / "finra").mkdir()
+    found = f"sqlite:///{tmp_path}/warehouse.sqlite"
+    for name, value in {
+        "DATABASE_URL": found,
+        "FINRA_SOURCE": "files",
+        "FINRA_FILES_DIR": f"{tmp_path}/finra",
+        "PRICES_SOURCE": "files",
+        "PRICES_FILES_DIR": f"{tmp_path}/prices",
+        "PRICES_SYMBOLS": "AAA BBB",
+        "CLOCK_NOW": "2026-03-03T23:30:00+00:00",
+    }.items():
+        monkeypatch.setenv(name, value)
+    return found
+
+
+def run(instance, job: str, *months: str, **config) -> dg.ExecuteInProcessResult:
+    ends = {
+        "dagster/asset_partition_range_start": months[:1],
+        "dagster/asset_partition_range_end": months[-1:],
+    }
+    return defs.resolve_job_def(job).execute_in_process(
+        instance=instance,
+        raise_on_error=False,
+        run_config={"ops": {"prices_daily_load": {"config": config}}} if config else {},
+        tags={tag: key for tag, keys in ends.items() for key in keys},
+    )
+
+
+def test_months_land_symbol_by_symbol_and_are_told_of_month_by_month(url, instance, tmp_path):
+    (tmp_path / "prices" / "AAA.csv").write_bytes(csv(*map(line, DAYS)))
+    result = run(instance, "prices_daily", FEBRUARY, MARCH)
+    assert result.success
+    for spec in SPECS:
+        assert instance.get_materialized_partitions(spec.key) == {FEBRUARY, MARCH}
+    told = told_by(result)["daily"]
+    counts = {month: told[month]["dagster/row_count"] for month in (FEBRUARY, MARCH)}
+    assert counts == {FEBRUARY: 19, MARCH: 2}
+    for month in (FEBRUARY, MARCH):
+        assert (told[month]["symbols_landed"], told[month]["symbols_refused"]) == (1, 1)
+        [waits] = told[month]["open_symbols"].records
+        assert (waits.data["symbol"], waits.data["state"]) == ("BBB", "refused")
+    outcomes = {each.check_name: each.passed for each in result.get_asset_check_evaluations()}
+    assert set(outcomes.values()) == {True}
+    assert run(instance, "prices_gold").success
+    assert databases.rows(url, select(func.count()).select_from(prices_returns)) == [(20,)]
+
+    (tmp_path / "prices" / "BBB.csv").write_bytes(csv(line(DAYS[0]), line(DAYS[0])))
+    held = run(instance, "prices_daily", FEBRUARY, full=True)
+    assert not held.success
+    said = failure_of(held, "prices_daily_load")
+    assert "1 of 2 symbols failed: BBB" in said
+    assert "has_unique_days" in said
+    assert told_by(held)["daily"][FEBRUARY]["symbols_landed"] == 1  # what landed is materialized
+    landed = select(prices_daily.c.symbol).distinct()
+    assert databases.rows(url, landed) == [("AAA",)]

@@ -1,0 +1,65 @@
+"""A dataset that tests declare, and deliveries of it as a source would write them."""
+
+import polars as pl
+from sqlalchemy import MetaData
+
+from orchestration_project.tables.finra_datasets import Calendar, Claim, Dataset, Field, landed_in
+from orchestration_project.tables.kinds import HISTORY, METADATA, count, day, text
+
+FIELDS = (
+    Field("weekOf", day("week_start", "Monday of the week", key=True)),
+    Field("region", text("region", "Where; one of two", key=True)),
+    Field("bond", text("cusip", "Which bond", key=True), form="cusip"),
+    Field("note", text("note", "What else; blank: nothing", key=True), may_be_blank=True),
+    Field("trades", count("trade_count", "Trades")),
+    Field("volume", count("volume", "Volume x 10^6; NULL: none", optional=True), scale=6),
+    Field("remark", text("remark", "Words; NULL: none", optional=True)),
+    Field("seen", day("seen_date", "Day; NULL: none", optional=True)),
+)
+
+
+TABLE = landed_in("finra_test_dataset", "One row per week, region, bond and note.", *FIELDS)
+for each in (TABLE, TABLE.info[HISTORY]):
+    METADATA.remove(each)  # none of the project's
+
+DATASET = Dataset(
+    group="testGroup",
+    name="testDataset",
+    table=TABLE,
+    fields=FIELDS,
+    partition_fields=("weekOf", "region"),
+    known_values=("EAST", "WEST"),
+    calendar=Calendar(weekday=0, delay_days=8),
+    licence="none",
+    claims=(
+        Claim("has_trades", "Every row has a trade.", pl.col("trade_count") == 0),
+        Claim("is_quiet", "Few trades.", pl.col("trade_count") > 1000, only_warns=True),
+    ),
+)
+
+
+def own_metadata() -> MetaData:
+    """Return metadata that makes just the dataset's tables."""
+    metadata = MetaData()
+    for table in (DATASET.table, DATASET.history):
+        table.to_metadata(metadata)
+    return metadata
+
+
+WEEK = "2026-01-05"
+APPLE, CISCO, GOOGLE = "037833100", "17275R102", "38259P508"
+
+
+def record(bond: str = APPLE, /, **changes: object) -> dict[str, object]:
+    """Return one record, as the source has it."""
+    usual: dict[str, object] = {
+        "weekOf": WEEK,
+        "region": "EAST",
+        "bond": bond,
+        "note": "",
+        "trades": 7,
+        "volume": 1.5,
+        "remark": None,
+        "seen": "2026-01-09",
+    }
+    return usual | changes

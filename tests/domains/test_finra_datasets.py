@@ -1,0 +1,240 @@
+"""What follows of a dataset's declaration: its partitions, its contract, its audits."""
+
+from datetime import date
+
+import pytest
+
+from orchestration_project.contracts import Checked, Part
+from orchestration_project.domains.finra.dataset_rows import checked_dataset
+from orchestration_project.domains.finra.datasets import (
+    DatasetPartition,
+    Newest,
+    days_between,
+    file_name,
+    key_of,
+    missing_and_recent,
+    newest_due,
+    newest_landed,
+    of_known_values,
+    partition_of,
+    partitions_in,
+    scope_of,
+    source_values,
+)
+from orchestration_project.errors import ConfigurationError, ContractError, SourceError
+from orchestration_project.tables.finra_datasets import (
+    BOND_TRADE_ACTIVITY,
+    CORPORATE_MARKET_BREADTH,
+    TREASURY_WEEKLY,
+    Calendar,
+)
+from tests.domains.datasets import APPLE, CISCO, DATASET, FIELDS, GOOGLE, WEEK, record
+
+MONDAY = date.fromisoformat(WEEK)
+EAST = DatasetPartition(MONDAY, "EAST")
+TODAY = date(2026, 1, 20)
+
+
+def delivery(*records: dict[str, object], header: str | None = None) -> Part:
+    names = [field.name for field in FIELDS]
+    lines = [header or "|".join(names)]
+    lines += ["|".join("" if row[n] is None else str(row[n]) for n in names) for row in records]
+    return Part(1, "\n".join(lines).encode())
+
+
+def checked(*records: dict[str, object], promised: int | None = None, limit: float = 1) -> Checked:
+    return checked_dataset(
+        DATASET,
+        [delivery(*records)],
+        partition=EAST,
+        record_total=len(records) if promised is None else promised,
+        max_reject_ratio=limit,
+    )
+
+
+def outcomes(found: Checked) -> dict[str, str]:
+    return {audit.name: audit.outcome for audit in found.audits if audit.outcome != "passed"}
+
+
+def test_records_become_rows_in_the_order_of_the_key_with_exact_amounts():
+    found = checked(record(GOOGLE, remark="x", seen=None), record(CISCO, volume=None))
+    assert found.rows.rows() == [
+        (MONDAY, "EAST", CISCO, "", 7, None, None, date(2026, 1, 9), 1),
+        (MONDAY, "EAST", GOOGLE, "", 7, 1_500_000, "x", None, 1),
+    ]
+    assert found.rejects.is_empty()
+    assert outcomes(found) == {}
+    assert [audit.name for audit in found.audits] == [
+        "has_all_rows_of_record_total",
+        "holds_only_its_partition",
+        "has_unique_keys",
+        "has_few_rejects",
+        "has_rows",
+        "has_trades",
+        "is_quiet",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "code", "reason"),
+    [
+        ({"bond": "037833101"}, "wrong_check_digit", "ends in 1, its check digit is 0"),
+        ({"bond": "03783310"}, "not_a_cusip", "bond is no CUSIP of nine characters: 03783310"),
+        ({"bond": "03783310X"}, "not_a_cusip", "bond is no CUSIP of nine characters: 03783310X"),
+        ({"bond": " "}, "missing_value", "bond is blank"),
+        ({"trades": None}, "missing_quantity", "trades is blank"),
+        ({"trades": "7.5"}, "fractional_quantity", "trades is written with a fraction: 7.5"),
+        ({"trades": -7}, "negative_quantity", "trades is negative: -7"),
+        ({"trades": "many"}, "not_a_number", "trades is not a number: many"),
+        ({"trades": 2**63}, "quantity_too_large", "trades is above 2^63-1"),
+        ({"volume": "1.2345678"}, "not_an_amount", "volume is no number with up to 6 decimals"),
+        ({"volume": "-1"}, "not_an_amount", "that 64 bits keep exactly: -1"),
+        ({"seen": "2026-02-30"}, "impossible_date", "seen is no date: 2026-02-30"),
+        ({"remark": "x" * 1001}, "text_too_long", "remark has 1001 bytes, more than 1000"),
+    ],
+)
+def test_a_record_that_breaks_the_contract_is_rejected_with_its_reason(changes, code, reason):
+    found = checked(record(APPLE, **changes), record(CISCO))
+    assert found.rows["cusip"].to_list() == [CISCO]
+    [reject] = found.rejects.to_dicts()
+    assert (reject["reason_code"], reject["line_number"]) == (code, 2)
+    assert reason in reject["reason"]
+
+
+@pytest.mark.parametrize(
+    ("records", "promised", "failed"),
+    [
+        ([record()], 2, "has_all_rows_of_record_total"),
+        ([record(), record(GOOGLE, region="WEST")], 2, "holds_only_its_partition"),
+        ([record(), record(GOOGLE, weekOf="2026-01-12")], 2, "holds_only_its_partition"),
+        ([record(), record()], 2, "has_unique_keys"),
+        ([record(), record(GOOGLE, trades="x")], 2, "has_few_rejects"),
+        ([record(), record(GOOGLE, trades=0)], 2, "has_trades"),
+        ([record(), record(GOOGLE, trades=1001)], 2, "is_quiet"),
+    ],
+)
+def test_an_audit_that_fails_keeps_a_delivery_out_unless_it_only_warns(records, promised, failed):
+    found = checked(*records, promised=promised, limit=0.1)
+    assert outcomes(found) == {failed: "failed"}
+    assert found.is_held_back == (failed != "is_quiet")
+
+
+def test_a_delivery_of_nothing_but_rejects_would_empty_what_is_published_and_is_kept_out():
+    assert outcomes(checked(record(trades="x"))) == {"has_rows": "failed"}
+
+
+def test_rows_that_differ_in_a_text_that_may_be_blank_are_two():
+    assert len(checked(record(), record(note="again")).rows) == 2
+
+
+def test_a_header_that_lacks_a_field_names_the_dataset_and_one_with_more_is_read():
+    names = [field.name for field in FIELDS]
+    with pytest.raises(ContractError, match="not that of testDataset: lacks remark"):
+        checked_dataset(
+            DATASET,
+            [delivery(record(), header="|".join(names).replace("remark", "notes"))],
+            partition=EAST,
+            record_total=1,
+            max_reject_ratio=0,
+        )
+    wider = Part(1, delivery(record()).body.replace(b"\n", b"|more\n") + b"|1")
+    found = checked_dataset(DATASET, [wider], partition=EAST, record_total=1, max_reject_ratio=0)
+    assert len(found.rows) == 1
+
+
+def test_a_partition_has_a_key_a_scope_and_the_sources_words():
+    assert key_of(DATASET, EAST) == "EAST|2026-01-05"
+    assert partition_of(DATASET, "EAST|2026-01-05", today=TODAY) == EAST
+    assert scope_of(DATASET, EAST) == {"week_start": MONDAY, "region": "EAST"}
+    assert source_values(DATASET, EAST) == {"weekOf": "2026-01-05", "region": "EAST"}
+    treasury = partition_of(TREASURY_WEEKLY, "2026-01-05", today=TODAY)
+    assert (treasury, key_of(TREASURY_WEEKLY, treasury)) == (DatasetPartition(MONDAY), WEEK)
+    friday = partition_of(BOND_TRADE_ACTIVITY, "T1|2026-01-09", today=TODAY)
+    assert friday == DatasetPartition(date(2026, 1, 9), "T1")
+
+
+@pytest.mark.parametrize(
+    ("key", "found"),
+    [
+        ("2026-01-05", "another shape"),
+        ("EAST|2026-01-05|x", "another shape"),
+        ("EAST|20260105", "another shape"),
+        ("NORTH|2026-01-05", "NORTH"),
+        ("EAST|2026-01-06", "2026-01-06 is a Tuesday"),
+        ("EAST|2026-01-26", "a day after 2026-01-20"),
+    ],
+)
+def test_a_key_that_is_none_is_refused_with_what_one_is(key: str, found: str):
+    with pytest.raises(ConfigurationError, match="no partition") as refused:
+        partition_of(DATASET, key, today=TODAY)
+    assert refused.value.found == found
+    assert refused.value.expected == "<EAST|WEST>|<a past Monday, yyyy-mm-dd>"
+
+
+def test_what_a_source_lists_is_known_or_left_out_by_its_value_and_a_day_must_name_it():
+    listed = [("2026-01-12", "EAST"), ("2026-01-05", "WEST"), ("2026-01-05", "NORTH")]
+    west = DatasetPartition(MONDAY, "WEST")
+    later = DatasetPartition(date(2026, 1, 12), "EAST")
+    assert of_known_values(DATASET, listed) == ([west, later], ["NORTH"])
+    for wrong in ("2026-01-06", "spring", "2026-1-5"):
+        with pytest.raises(SourceError, match="a partition of testDataset whose day names none"):
+            of_known_values(DATASET, [(wrong, "EAST")])
+
+
+def test_what_was_never_taken_is_missing_and_the_latest_of_each_value_are_looked_at_again():
+    weeks = days_between(Calendar(0, 8), date(2026, 1, 1), date(2026, 2, 1))
+    assert weeks == [date(2026, 1, day) for day in (5, 12, 19, 26)]
+    known = [DatasetPartition(day, value) for day in weeks for value in ("EAST", "WEST")]
+    taken = {key_of(DATASET, each) for each in known if each.day != weeks[3]}
+    since = date(2026, 1, 6)
+    missing, recent = missing_and_recent(known, DATASET, taken=taken, since=since, most_recent=1)
+    assert {each.day for each in missing} == {weeks[3]}
+    assert recent == [DatasetPartition(weeks[2], value) for value in ("EAST", "WEST")]
+    older = missing_and_recent(known, DATASET, taken=set(), since=weeks[3], most_recent=9)
+    assert older == ([each for each in known if each.day == weeks[3]], [])
+
+
+def test_days_that_name_partitions_are_weekdays_or_one_day_of_each_week():
+    days = days_between(CORPORATE_MARKET_BREADTH.calendar, date(2026, 1, 2), date(2026, 1, 6))
+    assert days == [date(2026, 1, 2), date(2026, 1, 5), date(2026, 1, 6)]
+    fridays = days_between(BOND_TRADE_ACTIVITY.calendar, date(2026, 1, 3), date(2026, 1, 16))
+    assert fridays == [date(2026, 1, 9), date(2026, 1, 16)]
+    assert days_between(CORPORATE_MARKET_BREADTH.calendar, MONDAY, date(2026, 1, 4)) == []
+    assert days_between(BOND_TRADE_ACTIVITY.calendar, MONDAY, date(2026, 1, 4)) == []
+
+
+@pytest.mark.parametrize(
+    ("today", "due"),
+    [
+        (date(2026, 1, 20), date(2026, 1, 16)),  # the 19th is a holiday
+        (date(2026, 1, 21), date(2026, 1, 20)),
+        (date(2026, 1, 18), date(2026, 1, 16)),  # a Sunday
+    ],
+)
+def test_a_day_is_due_once_its_delay_is_over_and_no_holiday_is(today: date, due: date):
+    assert newest_due(CORPORATE_MARKET_BREADTH.calendar, today) == due
+
+
+def test_what_landed_is_late_for_as_long_as_something_newer_should_be_out():
+    landed = ["EAST|2026-01-05", "WEST|2025-12-29", "EAST|2025-12-29"]
+    monday = date(2025, 12, 29)
+
+    def lateness(today: date) -> list[Newest]:
+        return newest_landed(DATASET, landed, today=today)
+
+    assert lateness(date(2026, 1, 12)) == [Newest("EAST", MONDAY, 0), Newest("WEST", monday, 0)]
+    assert lateness(date(2026, 1, 16)) == [Newest("EAST", MONDAY, 0), Newest("WEST", monday, 3)]
+    assert lateness(date(2026, 1, 21)) == [Newest("EAST", MONDAY, 1), Newest("WEST", monday, 8)]
+    assert newest_landed(DATASET, [], today=TODAY) == []
+
+
+def test_a_file_is_named_by_its_partition():
+    name = "finra_test_dataset_EAST_20260105.csv"
+    assert file_name(DATASET, EAST) == name
+    assert partitions_in(DATASET, [name, "readme.txt"]) == [("2026-01-05", "EAST")]
+    assert file_name(TREASURY_WEEKLY, DatasetPartition(MONDAY)) == (
+        "finra_treasury_weekly_20260105.csv"
+    )
+    for wrong in ("other.csv", "finra_test_dataset_20260105.csv", name.replace("EAST", "NORTH")):
+        with pytest.raises(ConfigurationError, match=f"the partition of the file {wrong}"):
+            partitions_in(DATASET, [wrong])

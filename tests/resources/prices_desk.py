@@ -1,0 +1,93 @@
+"""Loads of prices from a folder of files, as a run makes them, symbol by symbol."""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import polars as pl
+from sqlalchemy import select
+
+from orchestration_project.domains.prices.audits import Limits
+from orchestration_project.errors import OrchestrationError
+from orchestration_project.resources.artifacts import FolderStore
+from orchestration_project.resources.captures import Capture, Captures
+from orchestration_project.resources.prices import PriceRange, Quota
+from orchestration_project.resources.prices.files import PriceFiles
+from orchestration_project.resources.prices.load import LoadedPrices, PriceLoad
+from orchestration_project.resources.warehouse import Warehouse
+from orchestration_project.tables.prices import prices_daily, prices_symbol_months
+from tests.domains.prices import csv
+from tests.resources.weeks import StoppedClock
+
+FRIDAY_EVENING = datetime(2026, 2, 27, 23, 30, tzinfo=UTC)
+"""After the close of the last session of February."""
+
+LIMITS = Limits(max_reject_ratio=0.1, jump_ratio=0.4, stale_sessions=3, disagreement_ratio=0.01)
+
+
+class Metered(PriceFiles):
+    """A folder that grants a number of requests a day, as vendors do, and knows what was asked."""
+
+    quota: Quota | None = None
+
+    def __init__(self, folder: Path, captures: Captures, clock: StoppedClock) -> None:
+        super().__init__(folder, captures, clock, overrides={"UNKNOWN": ""})
+        self.asked: list[PriceRange] = []
+
+    def fetch(self, asked: PriceRange, kept: list[Capture]) -> Sequence[Capture]:
+        """Answer as long as the quota lasts."""
+        if self.quota is not None:
+            self.quota.take()
+        self.asked.append(asked)
+        return super().fetch(asked, kept)
+
+
+class Desk:
+    """Writes files of prices, loads them, and looks at what is landed."""
+
+    def __init__(self, warehouse: Warehouse, folder: Path, clock: StoppedClock) -> None:
+        self.warehouse, self.clock, self.folder = warehouse, clock, folder / "prices"
+        self.folder.mkdir()
+        self.source = Metered(self.folder, Captures(FolderStore(folder / "artifacts")), clock)
+        self.runs = 0
+
+    def write(self, symbol: str, *lines: str) -> None:
+        """Have the source hold these days of a symbol."""
+        (self.folder / f"{symbol}.csv").write_bytes(csv(*lines))
+
+    def load(
+        self, *symbols: str, months: Sequence[str] = ("2026-02-01",), full: bool = False
+    ) -> Mapping[str, LoadedPrices | OrchestrationError]:
+        """Load symbols as the runner does, and return how each ended."""
+        self.runs += 1
+        load = PriceLoad(
+            self.source,
+            self.warehouse,
+            self.clock,
+            symbols=lambda: symbols,
+            run_id=f"run {self.runs}",
+            limits=LIMITS,
+            full=full,
+        )
+        ended: dict[str, LoadedPrices | OrchestrationError] = {}
+        for symbol in load.pieces(months):
+            try:
+                ended[symbol] = load.land(load.take(symbol))
+            except OrchestrationError as error:
+                ended[symbol] = error
+        return ended
+
+    def closes(self, symbol: str) -> dict[date, float]:
+        """Return what is landed of a symbol."""
+        statement = select(prices_daily).where(prices_daily.c.symbol == symbol)
+        rows = self.warehouse.frame(statement, prices_daily)
+        return {row["trade_date"]: row["close"] / 1e6 for row in rows.iter_rows(named=True)}
+
+    def states(self, month: date) -> dict[str, str]:
+        """Return the state of each symbol in a month."""
+        rows = self.months().filter(pl.col("month_start") == month)
+        return dict(rows.select("symbol", "state").rows())
+
+    def months(self) -> pl.DataFrame:
+        """Return all rows of `prices_symbol_months`."""
+        return self.warehouse.frame(select(prices_symbol_months), prices_symbol_months)

@@ -1,0 +1,348 @@
+"""A dataset that only a test declares, all the way from a source to its landed table."""
+
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Table, func, select
+
+from orchestration_project.errors import (
+    ConfigurationError,
+    ContractError,
+    MovedError,
+    OrchestrationError,
+    SourceError,
+    TransientError,
+)
+from orchestration_project.resources.artifacts import FolderStore
+from orchestration_project.resources.captures import Captures
+from orchestration_project.resources.clock import Clock
+from orchestration_project.resources.finra.dataset import DatasetLoad, LoadedPartition
+from orchestration_project.resources.finra.dataset_sources import (
+    DatasetApi,
+    DatasetFiles,
+    DatasetSource,
+    FinraDatasets,
+)
+from orchestration_project.resources.finra.folder import Folder
+from orchestration_project.resources.http import HttpClient
+from orchestration_project.resources.warehouse import HeldBackError, SupersededError, Warehouse
+from orchestration_project.settings import child_environment
+from orchestration_project.tables.spine import audits, captures, landings, rejects, source_fields
+from tests.domains.datasets import APPLE, CISCO, DATASET, FIELDS, GOOGLE, WEEK, own_metadata, record
+from tests.faulty_server import FaultyServer, Reply, Request
+from tests.resources.finra_server import Finra, is_page
+from tests.resources.weeks import NOON, StoppedClock
+
+KEY = f"EAST|{WEEK}"
+TODAY = date(2026, 1, 20)
+HTML = b"<!DOCTYPE html><html><body>Access Denied</body></html>"
+
+
+@dataclass
+class Bench:
+    """One database, one source that a test describes, and loads of the declared dataset."""
+
+    warehouse: Warehouse
+    folder: Path
+    http: HttpClient
+    clock: StoppedClock
+    finra: Finra
+    server: FaultyServer
+
+    def source(self) -> DatasetSource:
+        return DatasetApi(
+            self.http,
+            Captures(FolderStore(self.folder / "artifacts")),
+            self.clock,
+            name="api",
+            api_url=self.server.url,
+            token_url="",
+            credentials=None,
+            concurrent_requests=4,
+        )
+
+    def loader(self, source: DatasetSource | None = None, **options: Any) -> DatasetLoad:
+        chosen = source or self.source()
+        return DatasetLoad(
+            DATASET,
+            FinraDatasets(lambda: chosen, lambda: chosen),
+            self.warehouse,
+            FolderStore(self.folder / "artifacts"),
+            self.clock,
+            today=TODAY,
+            run_id="run",
+            **{"max_reject_ratio": 0.1} | options,
+        )
+
+    def load(self, source: DatasetSource | None = None, **options: Any) -> LoadedPartition:
+        """Load the partition as a run does, a day after what came before."""
+        self.clock.at += timedelta(days=1)
+        load = self.loader(source, **options)
+        load.ready()
+        return load.land(load.take(KEY))
+
+    def rows(self, table: Table, *names: str) -> list[tuple[Any, ...]]:
+        columns = [table.c[name] for name in names]
+        order = table.primary_key.columns
+        return self.warehouse.frame(select(*columns).order_by(*order), table).rows()
+
+    def trades(self) -> dict[str, int]:
+        """Return the published trades by bond."""
+        return dict(self.rows(DATASET.table, "cusip", "trade_count"))
+
+    def count(self, table: Table) -> int:
+        with self.warehouse.reading() as connection:
+            return connection.execute(select(func.count()).select_from(table)).scalar_one()
+
+
+@pytest.fixture(scope="module")
+def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file of a database that has all tables and the dataset's, and no row: made once."""
+    file = tmp_path_factory.mktemp("empty") / "x.sqlite"
+    with Warehouse(f"sqlite:///{file}", clock=StoppedClock()) as warehouse:
+        warehouse.prepare(holds="real")
+        with warehouse.writing() as connection:
+            own_metadata().create_all(connection)
+    return file
+
+
+@pytest.fixture
+def bench(empty: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
+    shutil.copy(empty, tmp_path)
+    for name in child_environment():
+        if name.lower().endswith("_proxy"):
+            monkeypatch.delenv(name)
+    finra = Finra(
+        [record(APPLE), record(CISCO, trades=8)],
+        published={"testDataset": [(WEEK, "EAST"), ("2026-01-12", "EAST")]},
+        fields={each.name: each.kind for each in FIELDS},
+    )
+    clock = StoppedClock()
+    http = HttpClient(
+        system="finra_test",
+        state_dir=tmp_path,
+        requests_per_second=None,
+        now=Clock().now,
+        user_agent="tests",
+        max_attempts=1,
+    )
+    url = f"sqlite:///{tmp_path}/x.sqlite"
+    with FaultyServer(finra) as server, http, Warehouse(url, clock=clock) as warehouse:
+        yield Bench(warehouse, tmp_path, http, clock, finra, server)
+
+
+def many(count: int) -> list[dict[str, object]]:
+    """Return records that differ in a text of the key."""
+    return [record(APPLE, note=f"{number:05}") for number in range(count)]
+
+
+def spoil(bench: Bench, of: Callable[[Request], bool], reply: Callable[[Reply], Reply]) -> None:
+    bench.finra.spoil = lambda request, usual: reply(usual) if of(request) else usual
+
+
+def test_what_is_declared_lands_with_its_capture_and_a_second_time_nothing_is_written(bench):
+    first = bench.load()
+    assert str(first) == "2 rows added, 0 changed, 0 removed, 0 unchanged, 0 rejected; source api"
+    assert bench.trades() == {APPLE: 7, CISCO: 8}
+    [(capture_id,)] = bench.rows(captures, "capture_id")
+    assert bench.rows(DATASET.table, "capture_id") == [(capture_id,)] * 2
+    before = [bench.count(table) for table in (captures, landings, audits, DATASET.history)]
+    again = bench.load()
+    assert (str(again), again.landed_by) == ("unchanged; source api", "run")
+    after = [bench.count(table) for table in (captures, landings, audits, DATASET.history)]
+    assert after == before == [1, 1, 7, 0]
+
+
+def test_a_partition_is_asked_for_by_its_fields_in_an_order_that_makes_pages_certain(bench):
+    bench.load()
+    listing, probe, page = (each for each in bench.server.requests if "metadata" not in each.target)
+    assert listing.target == "/partitions/group/testGroup/name/testDataset"
+    assert probe.target == page.target == "/data/group/testGroup/name/testDataset"
+    assert b'"sortFields":["bond","note"]' in page.body.replace(b" ", b"")
+    assert b'{"fieldName":"region","fieldValue":"EAST","compareType":"EQUAL"}' in (
+        page.body.replace(b" ", b"")
+    )
+
+
+def test_what_is_restated_or_removed_leaves_the_table_and_stays_in_its_history(bench):
+    bench.load()
+    bench.finra.rows = [record(APPLE, trades=9), record(GOOGLE)]
+    loaded = bench.load()
+    assert str(loaded).startswith("1 rows added, 1 changed, 1 removed, 0 unchanged")
+    assert bench.trades() == {APPLE: 9, GOOGLE: 7}
+    kept = bench.rows(DATASET.history, "cusip", "trade_count", "change_cause")
+    assert kept == [(APPLE, 7, "source"), (CISCO, 8, "source")]
+
+
+def test_short_pages_are_followed_until_all_records_came(bench):
+    bench.finra.rows = many(60)
+    bench.finra.page_bytes = 1000
+    bench.load()
+    assert bench.count(DATASET.table) == 60
+    assert bench.count(captures) > 2
+    assert bench.load().landed is None  # however the rows are spread, the state is the same
+    bench.finra.page_bytes = 2000
+    assert bench.load().landed is None
+
+
+def with_total(reply: Reply, total: int) -> Reply:
+    return Reply(reply.status, {**reply.headers, "Record-Total": str(total)}, reply.body)
+
+
+def test_a_number_of_records_that_differs_from_page_to_page_lands_nothing(bench):
+    spoil(bench, is_page, lambda reply: with_total(reply, 3))
+    with pytest.raises(MovedError, match="the source changed while it was read"):
+        bench.load()
+    assert bench.trades() == {}
+
+
+def test_rows_that_change_between_two_pages_are_read_again_until_they_hold_still(bench):
+    bench.finra.rows, bench.finra.page_bytes = many(60), 1000
+    pages: list[Request] = []
+
+    def restate_after_the_first(request: Request, reply: Reply) -> Reply:
+        if is_page(request):
+            pages.append(request)
+            if len(pages) == 1:
+                bench.finra.rows = [{**row, "trades": 9} for row in many(60)]
+        return reply
+
+    bench.finra.spoil = restate_after_the_first
+    bench.load()
+    assert {trades for _, trades in bench.rows(DATASET.table, "note", "trade_count")} == {9}
+
+
+REFUSALS = {
+    "an HTML page": (
+        Reply(403, {}, HTML),
+        SourceError,
+        "cannot be used",
+    ),
+    "no access": (Reply(403, {}, b'{"message":"no"}'), ConfigurationError, "refuses access"),
+    "an error in a good answer": (
+        Reply(200, {}, b'{"statusCode":500,"message":"x"}'),
+        TransientError,
+        "cannot be used",
+    ),
+    "nothing": (Reply(204, {}, b""), SourceError, "testDataset is empty for 2026-01-05 EAST"),
+    "an empty body": (Reply(200, {}, b""), SourceError, "testDataset is empty for 2026-01-05 EAST"),
+    "an empty list": (Reply(200, {}, b"[]"), SourceError, "testDataset is empty for 2026-01-05"),
+}
+
+
+@pytest.mark.parametrize("answer", REFUSALS)
+def test_an_answer_that_is_no_data_is_refused_and_what_is_landed_stays(bench, answer: str):
+    bench.load()
+    reply, kind, said = REFUSALS[answer]
+    spoil(bench, lambda request: request.method == "POST", lambda _: reply)
+    with pytest.raises(OrchestrationError, match=said) as refused:
+        bench.load()
+    assert type(refused.value) is kind
+    assert bench.trades() == {APPLE: 7, CISCO: 8}
+
+
+def test_a_page_that_is_no_text_is_refused_and_its_bytes_are_kept(bench):
+    spoil(bench, is_page, lambda reply: Reply(200, reply.headers, HTML))
+    with pytest.raises(SourceError, match="cannot be used"):
+        bench.load()
+    assert bench.rows(captures, "row_count") == [(None,)]
+    assert bench.trades() == {}
+
+
+def test_a_delivery_that_breaks_an_audit_is_held_back_with_its_evidence(bench):
+    bench.load()
+    bench.finra.rows = [record(APPLE, trades="7.5"), record("037833101"), record(CISCO)]
+    with pytest.raises(HeldBackError, match="held back by has_few_rejects"):
+        bench.load()
+    assert bench.trades() == {APPLE: 7, CISCO: 8}
+    codes = bench.rows(rejects, "reason_code")
+    assert codes == [("fractional_quantity",), ("wrong_check_digit",)]
+
+
+def test_a_field_that_is_new_is_told_and_one_that_is_gone_is_refused_before_data_is_asked(bench):
+    bench.finra.fields = {**bench.finra.fields, "spread": "Number"}
+    load = bench.loader()
+    load.ready()
+    [new] = load.fields.differences
+    assert (new.field_name, new.what, new.listed) == ("spread", "new", "Number")
+    assert bench.count(source_fields) == len(FIELDS) + 1
+    del bench.finra.fields["volume"]
+    asked = len(bench.server.requests)
+    with pytest.raises(ContractError, match="testDataset lacks volume") as refused:
+        bench.loader().ready()
+    assert "nothing was asked for and nothing landed" in str(refused.value)
+    assert [each.method for each in bench.server.requests[asked:]] == ["GET"]
+
+
+def test_a_load_that_is_broken_off_before_it_lands_leaves_no_row_and_the_next_one_lands(bench):
+    bench.loader().take(KEY)
+    assert [bench.count(each) for each in (captures, landings, DATASET.table)] == [0, 0, 0]
+    bench.load()
+    assert bench.trades() == {APPLE: 7, CISCO: 8}
+
+
+def test_of_two_loads_at_once_the_slower_cannot_land_over_the_other(bench):
+    slower = bench.loader()
+    taken = slower.take(KEY)
+    bench.finra.rows = [record(APPLE, trades=9)]
+    bench.load()
+    with pytest.raises(SupersededError):
+        slower.land(taken)
+    assert bench.trades() == {APPLE: 9}
+
+
+@pytest.mark.parametrize(
+    ("key", "kind", "said"),
+    [
+        ("EAST|2025-12-29", SourceError, "testDataset of 2025-12-29 EAST is not published"),
+        ("NORTH|2026-01-05", ConfigurationError, "finra_test_dataset has no partition NORTH"),
+    ],
+)
+def test_a_partition_that_there_is_not_is_refused(bench, key, kind, said):
+    with pytest.raises(kind, match=said):
+        bench.loader().take(key)
+
+
+def file_of(records: Sequence[dict[str, object]]) -> str:
+    names = [field.name for field in FIELDS]
+    texts = [["" if row[name] is None else str(row[name]) for name in names] for row in records]
+    lines = ["|".join(each) for each in texts]
+    return "\n".join(["|".join(names), *lines]) + "\n"
+
+
+def test_a_file_named_by_its_partition_lands_and_replaces_another_source_only_if_asked(bench):
+    folder = bench.folder / "feed"
+    folder.mkdir()
+    source = DatasetFiles(
+        Folder(folder, "FINRA_BONDS_FILES_DIR"),
+        Captures(FolderStore(bench.folder / "artifacts")),
+        bench.clock,
+    )
+    with pytest.raises(SourceError, match="no file holds finra_test_dataset of 2026-01-05 EAST"):
+        bench.load(source)
+    (folder / "finra_test_dataset_EAST_20260105.csv").write_text(file_of([record(GOOGLE)]))
+    assert source.published(DATASET) == [(WEEK, "EAST")]
+    assert str(bench.load(source)).endswith("source files")
+    assert bench.trades() == {GOOGLE: 7}
+    with pytest.raises(ConfigurationError, match="was landed from another source"):
+        bench.load()
+    bench.load(force=True)
+    assert bench.trades() == {APPLE: 7, CISCO: 8}
+
+
+def test_a_file_that_ends_within_a_line_is_not_taken_for_a_whole_one(bench):
+    folder = bench.folder / "feed"
+    folder.mkdir()
+    whole = file_of([record(APPLE), record(CISCO)])
+    (folder / "finra_test_dataset_EAST_20260105.csv").write_text(whole[:-12])
+    captures_store = Captures(FolderStore(bench.folder / "artifacts"))
+    source = DatasetFiles(Folder(folder, "FINRA_BONDS_FILES_DIR"), captures_store, bench.clock)
+    with pytest.raises(TransientError, match="ends within a line"):
+        bench.load(source)
+    assert bench.trades() == {}
+    assert bench.rows(captures, "fetched_at")[0][0] > NOON

@@ -1,0 +1,253 @@
+"""Symbols from files of prices into the tables: what stays, goes, waits, and is asked again."""
+
+from collections.abc import Iterator
+from datetime import date, timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import func, select
+
+from orchestration_project.domains.prices.calendar import sessions
+from orchestration_project.resources.prices import Quota
+from orchestration_project.resources.prices.gold import derive_outdated, outdated_symbols
+from orchestration_project.resources.prices.load import LoadedPrices
+from orchestration_project.resources.warehouse import HeldBackError, Warehouse
+from orchestration_project.tables.catalogue import relation_as_of
+from orchestration_project.tables.prices import (
+    prices_corporate_actions,
+    prices_daily,
+    prices_daily_history,
+    prices_returns,
+)
+from orchestration_project.tables.spine import captures, landings
+from tests.domains.prices import line
+from tests.properties import bounded
+from tests.resources.prices_desk import FRIDAY_EVENING, Desk
+from tests.resources.weeks import StoppedClock
+
+FEBRUARY = sessions(date(2026, 2, 1), date(2026, 2, 28))
+JANUARY = sessions(date(2026, 1, 1), date(2026, 1, 31))
+BOTH = ("2026-01-01", "2026-02-01")
+MONTH = date(2026, 2, 1)
+
+
+@pytest.fixture
+def clock() -> StoppedClock:
+    return StoppedClock(FRIDAY_EVENING)
+
+
+@pytest.fixture
+def desk(warehouse: Warehouse, tmp_path: Path, clock: StoppedClock) -> Desk:
+    return Desk(warehouse, tmp_path, clock)
+
+
+@pytest.fixture
+def light_desk(tmp_path: Path, clock: StoppedClock) -> Iterator[Desk]:
+    """The same on SQLite alone, where the rules are tried and not the database."""
+    with Warehouse(f"sqlite:///{tmp_path}/w.sqlite", clock=clock) as warehouse:
+        warehouse.prepare(holds="real")
+        yield Desk(warehouse, tmp_path, clock)
+
+
+def test_a_range_lands_and_a_second_load_asks_for_nothing(desk: Desk):
+    desk.write("AAA", *map(line, [*JANUARY, *FEBRUARY]))
+    [first] = desk.load("AAA", months=BOTH).values()
+    assert str(first) == "39 rows added, 0 changed, 0 removed, 0 unchanged"
+    assert list(desk.closes("AAA")) == [*JANUARY, *FEBRUARY]
+    [second] = desk.load("AAA", months=BOTH).values()
+    assert str(second) == "unchanged"
+    assert len(desk.source.asked) == 1
+    assert desk.months().select("month_start", "state", "row_count", "run_id").rows() == [
+        (date(2026, 1, 1), "landed", 20, "run 1"),
+        (MONTH, "landed", 19, "run 1"),
+    ]
+    [third] = desk.load("AAA", months=BOTH, full=True).values()
+    assert str(third) == "0 rows added, 0 changed, 0 removed, 39 unchanged"
+
+
+def test_a_day_that_vanished_in_the_range_goes_to_the_history_and_one_outside_stays(desk: Desk):
+    desk.write("AAA", *map(line, [*JANUARY, *FEBRUARY]))
+    desk.load("AAA", months=BOTH)
+    desk.write("AAA", *map(line, FEBRUARY[1:]))
+    desk.load("AAA", full=True)
+    assert list(desk.closes("AAA")) == [*JANUARY, *FEBRUARY[1:]]
+    history = desk.warehouse.frame(select(prices_daily_history), prices_daily_history)
+    assert history.select("trade_date", "change_cause").rows() == [(FEBRUARY[0], "source")]
+
+
+def test_days_that_follow_restate_nothing(light_desk: Desk, clock: StoppedClock):
+    clock.at -= timedelta(days=1)
+    light_desk.write("AAA", *map(line, FEBRUARY[:-1]))
+    light_desk.load("AAA")
+    clock.at += timedelta(days=1)
+    light_desk.write("AAA", *map(line, FEBRUARY))
+    light_desk.load("AAA")
+    light_desk.write("AAA", *map(line, FEBRUARY[:-1]), line(FEBRUARY[-1], 11))
+    light_desk.load("AAA", full=True)
+    causes = select(landings).order_by(landings.c.landed_at)
+    found = light_desk.warehouse.frame(causes, landings)["change_cause"].to_list()
+    assert found == ["first", "more", "source"]
+
+
+def test_a_quota_that_ends_leaves_the_rest_waiting_and_the_next_day_lands_just_that(
+    light_desk: Desk, clock: StoppedClock, tmp_path: Path
+):
+    symbols = ["AAA", "BBB", "CCC"]
+    for symbol in symbols:
+        light_desk.write(symbol, *map(line, FEBRUARY))
+    light_desk.source.quota = Quota(
+        tmp_path / "quota.sqlite", requests_per_day=2, vendor="The vendor", now=clock.now
+    )
+    ended = light_desk.load(*symbols)
+    assert light_desk.states(MONTH) == {"AAA": "landed", "BBB": "landed", "CCC": "waiting"}
+    assert str(ended["CCC"]) == "waiting: The vendor grants no more requests today"
+    light_desk.load(*symbols)
+    assert len(light_desk.source.asked) == 2
+    [resumes_at] = light_desk.months()["resumes_at"].drop_nulls()
+    clock.at = resumes_at
+    light_desk.load(*symbols)
+    assert [each.symbol for each in light_desk.source.asked] == symbols
+    assert set(light_desk.states(MONTH).values()) == {"landed"}
+    assert light_desk.closes("CCC") == light_desk.closes("AAA")
+
+
+def test_a_symbol_that_the_source_does_not_have_or_nobody_can_spell_harms_no_other(
+    light_desk: Desk, clock: StoppedClock
+):
+    light_desk.write("AAA", *map(line, FEBRUARY))
+    symbols = ["UNKNOWN", "GONE", "AAA"]
+    light_desk.load(*symbols)
+    states = {"UNKNOWN": "unmapped", "GONE": "refused", "AAA": "landed"}
+    assert light_desk.states(MONTH) == states
+    light_desk.load(*symbols)
+    assert [each.symbol for each in light_desk.source.asked] == ["GONE", "AAA"]
+    light_desk.write("GONE", *map(line, FEBRUARY))
+    clock.at += timedelta(days=1)
+    light_desk.load(*symbols)
+    assert light_desk.states(MONTH) == states | {"GONE": "landed"}
+
+
+def test_a_symbol_that_breaks_the_contract_is_held_back_alone_with_its_evidence(light_desk: Desk):
+    light_desk.write("BAD", line(FEBRUARY[0]), line(FEBRUARY[0]))
+    light_desk.write("AAA", *map(line, FEBRUARY))
+    ended = light_desk.load("BAD", "AAA")
+    assert isinstance(ended["BAD"], HeldBackError)
+    assert "has_unique_days" in str(ended["BAD"])
+    assert isinstance(ended["AAA"], LoadedPrices)
+    assert light_desk.states(MONTH) == {"BAD": "refused", "AAA": "landed"}
+    kept = select(captures).where(captures.c.partition_key == "BAD")
+    assert len(light_desk.warehouse.frame(kept, captures)) == 1
+    light_desk.write("BAD", *map(line, FEBRUARY))
+    light_desk.load("BAD", "AAA")  # mended, so it need not wait
+    assert set(light_desk.states(MONTH).values()) == {"landed"}
+
+
+def test_a_source_that_has_not_the_newest_session_yet_is_asked_again_and_removes_nothing(
+    light_desk: Desk,
+):
+    light_desk.write("AAA", *map(line, FEBRUARY))
+    light_desk.load("AAA")
+    light_desk.write("AAA", *map(line, FEBRUARY[:-2]))
+    [ended] = light_desk.load("AAA", full=True).values()
+    assert isinstance(ended, LoadedPrices)
+    assert ended.standing.reason == "the source's newest price is of 2026-02-25"
+    assert list(light_desk.closes("AAA")) == FEBRUARY
+    light_desk.load("AAA")
+    assert len(light_desk.source.asked) == 2  # what is landed stays landed
+
+
+def test_a_day_whose_session_is_not_over_is_left_out(light_desk: Desk, clock: StoppedClock):
+    clock.at = FRIDAY_EVENING - timedelta(hours=4)
+    light_desk.write("AAA", *map(line, FEBRUARY))
+    light_desk.load("AAA")
+    assert list(light_desk.closes("AAA")) == FEBRUARY[:-1]
+
+
+def test_a_new_dividend_has_all_that_is_landed_asked_for_again(light_desk: Desk):
+    light_desk.write("AAA", *map(line, [*JANUARY, *FEBRUARY[:3]]))
+    light_desk.load("AAA", months=BOTH)
+    adjusted = [line(day, adjusted_close=9) for day in [*JANUARY, *FEBRUARY[:3]]]
+    payday = line(FEBRUARY[3], 9, dividend=1)
+    light_desk.write("AAA", *adjusted, payday, *(line(day, 9) for day in FEBRUARY[4:]))
+    light_desk.load("AAA")
+    assert [each.first_date for each in light_desk.source.asked] == [
+        date(2026, 1, 1),
+        MONTH,
+        JANUARY[0],
+    ]
+    statement = select(func.min(prices_daily.c.adjusted_close), func.max(prices_daily.c.close))
+    with light_desk.warehouse.reading() as connection:
+        assert connection.execute(statement).one() == (9_000_000, 10_000_000)
+
+
+def test_what_is_derived_of_changes_is_what_would_be_derived_of_all(desk: Desk):
+    days = [*JANUARY, *FEBRUARY]
+    desk.write("AAA", *(line(day, 10 + number % 4) for number, day in enumerate(days)))
+    desk.write("BBB", *map(line, days))
+    desk.load("AAA", "BBB", months=("2026-01-01",))
+    assert derive_outdated(desk.warehouse).symbol_count == 2
+    assert outdated_symbols(desk.warehouse) == {}
+    desk.load("AAA", "BBB", months=BOTH)
+    lines = [line(day, 10 + number % 4) for number, day in enumerate(days)]
+    lines[25] = line(days[25], 12.5, dividend=0.25)
+    del lines[30]
+    desk.write("AAA", *lines)
+    desk.load("AAA", months=BOTH, full=True)
+    assert derive_outdated(desk.warehouse).symbol_count == 2
+    parts = [_derived(desk, table) for table in (prices_returns, prices_corporate_actions)]
+    assert len(parts[0]) == 2 * (len(days) - 1) - 1
+    with desk.warehouse.writing() as connection:
+        for name in ("prices_returns", "prices_corporate_actions", "fences"):
+            connection.exec_driver_sql(
+                f"DELETE FROM {name}"  # noqa: S608 - names of tables
+                + " WHERE table_name <> 'prices_daily'" * (name == "fences")
+            )
+    derive_outdated(desk.warehouse)
+    whole = [_derived(desk, table) for table in (prices_returns, prices_corporate_actions)]
+    assert [part.equals(each) for part, each in zip(parts, whole, strict=True)] == [True, True]
+
+
+def _derived(desk: Desk, table):
+    return desk.warehouse.frame(select(table).order_by(*table.primary_key.columns), table)
+
+
+STATES = st.dictionaries(st.sampled_from(FEBRUARY[:6]), st.integers(1, 3), min_size=1)
+DELIVERIES = st.lists(
+    st.tuples(STATES, st.sampled_from([BOTH, BOTH[1:], BOTH[:1]])), min_size=1, max_size=5
+)
+
+
+@settings(bounded, max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(DELIVERIES)
+def test_any_sequence_of_overlapping_ranges_is_known_as_it_was_at_each_moment(
+    light_desk: Desk, clock: StoppedClock, deliveries
+):
+    """Each state has January's last day too; a source vouches for the days up to its newest."""
+    symbol = f"S{light_desk.runs}"
+    known: dict[date, float] = {}
+    moments = []
+    for state, months in deliveries:
+        clock.at += timedelta(minutes=1)
+        held = {JANUARY[-1]: 5, **dict(sorted(state.items()))}
+        light_desk.write(symbol, *(line(day, close) for day, close in held.items()))
+        [ended] = light_desk.load(symbol, months=months, full=True).values()
+        first = date.fromisoformat(months[0])
+        last = max(held) if months[-1] == BOTH[1] else JANUARY[-1]
+        assert isinstance(ended, LoadedPrices)
+        kept = {day: close for day, close in known.items() if not first <= day <= last}
+        known = kept | {day: float(close) for day, close in held.items() if first <= day <= last}
+        moments.append((ended.landed.known_from if ended.landed else clock.at, dict(known)))
+    for at, expected in moments:
+        assert _as_of(light_desk, symbol, at) == expected
+    clock.at = FRIDAY_EVENING
+
+
+def _as_of(desk: Desk, symbol: str, at) -> dict[date, float]:
+    relation = relation_as_of("prices_daily", at)
+    statement = relation.select(["trade_date", "close"], [f"symbol={symbol}"])
+    with desk.warehouse.batches(statement, prices_daily) as batches:
+        found = [row for batch in batches for row in batch.select("trade_date", "close").rows()]
+    assert len({day for day, _ in found}) == len(found)
+    return {day: close / 1e6 for day, close in found}

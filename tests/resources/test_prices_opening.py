@@ -1,0 +1,128 @@
+"""Which source of prices the settings open, whose prices are wanted, and whether it is ready."""
+
+from datetime import date, timedelta
+from pathlib import Path
+
+import pytest
+
+from orchestration_project.errors import ConfigurationError
+from orchestration_project.resources.artifacts import FolderStore
+from orchestration_project.resources.captures import Captures
+from orchestration_project.resources.clock import Clock
+from orchestration_project.resources.prices.opening import opened_prices, prices_source_name
+from orchestration_project.resources.prices.universe import most_traded, wanted_symbols
+from orchestration_project.resources.warehouse import Warehouse
+from orchestration_project.settings import Settings, load_settings
+from orchestration_project.tables.finra import finra_symbol_week
+
+WEEK = date(2026, 2, 9)
+
+
+def settings(monkeypatch: pytest.MonkeyPatch, **values: str) -> Settings:
+    for name, value in values.items():
+        monkeypatch.setenv(name, value)
+    return load_settings()
+
+
+@pytest.mark.parametrize(
+    ("finra", "prices", "opened"),
+    [
+        ("demo", "", "demo"),
+        ("demo", "demo", "demo"),
+        ("api", "yahoo", "yahoo"),
+        ("api", "demo", None),
+        ("demo", "yahoo", None),
+        ("api", "", None),
+    ],
+)
+def test_made_up_and_real_data_do_not_meet(
+    monkeypatch: pytest.MonkeyPatch, finra: str, prices: str, opened: str | None
+):
+    given = settings(monkeypatch, FINRA_SOURCE=finra, PRICES_SOURCE=prices)
+    if opened:
+        assert prices_source_name(given) == opened
+    else:
+        with pytest.raises(ConfigurationError) as error:
+            prices_source_name(given)
+        assert error.value.remedy == "set both, as they share a database"
+
+
+@pytest.mark.parametrize(
+    ("source", "missing"),
+    [("files", "PRICES_FILES_DIR"), ("alpha_vantage", "ALPHA_VANTAGE_API_KEY")],
+)
+def test_what_a_source_needs_is_asked_for_by_name(
+    monkeypatch: pytest.MonkeyPatch, source: str, missing: str
+):
+    with pytest.raises(ConfigurationError, match=f"{missing}: needed"):
+        settings(monkeypatch, PRICES_SOURCE=source)
+
+
+def test_the_file_of_symbols_reaches_the_source(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    file = tmp_path / "own.yaml"
+    given = settings(
+        monkeypatch,
+        FINRA_SOURCE="api",
+        PRICES_SOURCE="yahoo",
+        PRICES_SYMBOLS_FILE=str(file),
+        STATE_DIR=str(tmp_path),
+    )
+    captures = Captures(FolderStore(tmp_path))
+    file.write_text("yahoo: {ABCw: ABC-WI}")
+    with opened_prices(given, captures, Clock()) as source:
+        assert source.vendor_symbol("ABCw") == "ABC-WI"
+        assert source.mapped(["ABCw", "XYZw"]).spelling == {"ABCw": "ABC-WI"}
+    file.unlink()
+    with (
+        pytest.raises(ConfigurationError, match="the file of symbols cannot be read"),
+        opened_prices(given, captures, Clock()),
+    ):
+        pass
+
+
+def traded(warehouse: Warehouse, *rows: tuple[str, str, int, int]) -> None:
+    """Store the shares of symbols: tier, symbol, weeks before `WEEK`, shares."""
+    columns = {
+        column.name: 0
+        for column in finra_symbol_week.columns
+        if not column.nullable and column.name not in ("week_start", "tier", "symbol")
+    }
+    with warehouse.writing() as connection:
+        connection.execute(
+            finra_symbol_week.insert(),
+            [
+                columns
+                | {
+                    "tier": tier,
+                    "symbol": symbol,
+                    "week_start": WEEK - timedelta(weeks=back),
+                    "total_share_quantity": shares,
+                }
+                for tier, symbol, back, shares in rows
+            ],
+        )
+
+
+def test_the_symbols_that_trade_most_in_each_tier_s_latest_weeks_are_wanted(warehouse: Warehouse):
+    assert most_traded(warehouse, weeks=2, size=3) == []
+    traded(
+        warehouse,
+        ("T1", "OLD", 2, 10**9),  # two weeks before the newest of its tier
+        ("T1", "AAA", 0, 70),
+        ("T1", "AAA", 1, 30),
+        ("T1", "aaa", 0, 100),
+        ("OTCE", "LATE", 5, 150),
+        ("OTCE", "LATE", 4, 150),
+        ("OTCE", "TINY", 4, 1),
+    )
+    assert most_traded(warehouse, weeks=2, size=4) == ["LATE", "AAA", "aaa", "TINY"]
+    assert most_traded(warehouse, weeks=2, size=2) == ["LATE", "AAA"]
+
+
+def test_the_symbols_of_the_settings_are_wanted_as_they_are_written(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    given = settings(monkeypatch, PRICES_SYMBOLS="BRK.B  EP$C BRK.B NA")
+    url = f"sqlite:///{tmp_path}/empty.sqlite"
+    with Warehouse(url, clock=Clock()) as empty:
+        assert wanted_symbols(given, empty) == ["BRK.B", "EP$C", "NA"]

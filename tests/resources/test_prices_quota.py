@@ -1,0 +1,108 @@
+"""A vendor's requests a day: counted over processes and restarts, until its next day."""
+
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from orchestration_project.resources.prices import Quota, QuotaEndedError
+from orchestration_project.settings import PROJECT_ROOT, child_environment
+
+EVENING = datetime(2026, 3, 2, 23, 30, tzinfo=UTC)
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.time = EVENING
+
+    def __call__(self) -> datetime:
+        return self.time
+
+
+def quota(folder: Path, clock: Clock, requests_per_day: int | None = 3) -> Quota:
+    path = folder / "quota.sqlite"
+    return Quota(path, vendor="Vendor", requests_per_day=requests_per_day, now=clock)
+
+
+def test_it_ends_after_so_many_and_says_when_it_goes_on(tmp_path: Path):
+    counted = quota(tmp_path, Clock())
+    assert counted.left == 3
+    for left in (2, 1, 0):
+        counted.take()
+        assert counted.left == left
+    with pytest.raises(QuotaEndedError, match="Vendor grants no more requests today") as error:
+        counted.take()
+    assert error.value.resumes_at == datetime(2026, 3, 3, 5, tzinfo=UTC)
+    assert error.value.is_retryable
+    assert error.value.retry_in_seconds == timedelta(hours=5.5).total_seconds()
+
+
+def test_a_restart_forgets_nothing_and_the_vendor_s_next_day_all(tmp_path: Path):
+    clock = Clock()
+    first = quota(tmp_path, clock)
+    first.take()
+    first.close()
+    clock.time = datetime(2026, 3, 3, 4, 59, 59, tzinfo=UTC)  # the same day in New York
+    second = quota(tmp_path, clock)
+    assert second.left == 2
+    clock.time += timedelta(seconds=1)
+    assert second.left == 3
+    second.take()
+    assert second.left == 2
+
+
+def test_the_day_that_loses_an_hour_ends_at_midnight_too(tmp_path: Path):
+    clock = Clock()
+    clock.time = datetime(2026, 3, 8, 5, 30, tzinfo=UTC)
+    assert quota(tmp_path, clock).resumes_at() == datetime(2026, 3, 9, 4, tzinfo=UTC)
+
+
+def test_a_vendor_s_word_counts_more_than_our_count(tmp_path: Path):
+    clock = Clock()
+    for requests_per_day in (3, None):
+        counted = quota(tmp_path, clock, requests_per_day)
+        counted.close_for_today()
+        assert counted.left == 0
+        with pytest.raises(QuotaEndedError):
+            counted.take()
+
+
+def test_without_a_limit_all_are_let_through(tmp_path: Path):
+    counted = quota(tmp_path, Clock(), None)
+    for _ in range(50):
+        counted.take()
+    assert counted.left is None
+
+
+TAKER = """
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from orchestration_project.resources.prices import Quota, QuotaEndedError
+now = lambda: datetime(2026, 3, 2, 23, 30, tzinfo=UTC)
+quota = Quota(Path(sys.argv[1]), vendor="Vendor", requests_per_day=25, now=now)
+taken = 0
+try:
+    while True:
+        quota.take()
+        taken += 1
+except QuotaEndedError:
+    print(taken)
+"""
+
+
+def test_processes_that_ask_at_once_never_take_more_than_all(tmp_path: Path):
+    command = [sys.executable, "-c", TAKER, str(tmp_path / "quota.sqlite")]
+    environment = child_environment(PYTHONPATH=str(PROJECT_ROOT))
+    processes = [
+        subprocess.Popen(  # noqa: S603 - ours
+            command, stdout=subprocess.PIPE, text=True, env=environment
+        )
+        for _ in range(2)
+    ]
+    taken = [int(process.communicate(timeout=120)[0]) for process in processes]
+    assert sum(taken) == 25
+    counted = Quota(tmp_path / "quota.sqlite", vendor="Vendor", requests_per_day=25, now=Clock())
+    assert counted.left == 0
