@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestration_project.domains.finra.contract import LONGEST_TEXT_BYTES
+from orchestration_project.domains.finra.values import LONGEST_TEXT_BYTES
 from orchestration_project.resources.artifacts import PARTIAL
 from orchestration_project.settings import PROJECT_ROOT, child_environment
 from orchestration_project.tables.finra import finra_otc_weekly

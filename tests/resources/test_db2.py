@@ -17,7 +17,7 @@ from orchestration_project.__main__ import main
 from orchestration_project.definitions import defs
 from orchestration_project.domains.access.roles import Role
 from orchestration_project.domains.access.sessions import Limits
-from orchestration_project.domains.finra.contract import LONGEST_TEXT_BYTES
+from orchestration_project.domains.finra.values import LONGEST_TEXT_BYTES
 from orchestration_project.domains.operations.alerts import Decision, Problem
 from orchestration_project.domains.operations.cleanup import File
 from orchestration_project.domains.operations.control_tower import standings, table_rows

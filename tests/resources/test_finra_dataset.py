@@ -68,6 +68,7 @@ class Bench:
 
     def loader(self, source: DatasetSource | None = None, **options: Any) -> DatasetLoad:
         chosen = source or self.source()
+        given: dict[str, Any] = {"max_reject_ratio": 0.1} | options
         return DatasetLoad(
             DATASET,
             FinraDatasets(lambda: chosen, lambda: chosen),
@@ -76,7 +77,7 @@ class Bench:
             self.clock,
             today=TODAY,
             run_id="run",
-            **{"max_reject_ratio": 0.1} | options,
+            **given,
         )
 
     def load(self, source: DatasetSource | None = None, **options: Any) -> LoadedPartition:
