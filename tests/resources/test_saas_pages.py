@@ -72,3 +72,14 @@ def test_a_record_that_is_no_task_is_a_reject_and_the_others_go_on(warehouse, sa
     assert reason == "PeopleForce's task 1059 cannot be read: int 5"
     assert json.loads(record)["title"] == 5
     assert len(rows(warehouse, saas_source_states.c.entity_id)) == 59
+
+
+def test_the_deliveries_of_a_system_are_numbered_by_their_time(warehouse, saas_demo, look):
+    look("first")
+    saas_demo.do("tasks", title="new")
+    look("second")
+    told = rows(warehouse, deliveries.c.group_id, deliveries.c.partition_key, deliveries.c.run_id)
+    assert [(partition, run_id) for _, partition, run_id in told] == [
+        ("peopleforce", "first"),
+        ("peopleforce", "second"),
+    ]
