@@ -1,6 +1,7 @@
 """Returns and corporate actions: known answers, and parts that equal the whole."""
 
 import math
+from collections.abc import Sequence
 from datetime import date
 from itertools import pairwise
 from statistics import stdev
@@ -17,7 +18,7 @@ from tests.properties import bounded
 DAYS = sessions(date(2025, 1, 2), date(2025, 12, 31))
 
 
-def series(closes: list[float], days=DAYS, **changed) -> pl.DataFrame:
+def series(closes: Sequence[float], days=DAYS, **changed) -> pl.DataFrame:
     return rows(*(row(day, close, **changed) for day, close in zip(days, closes, strict=False)))
 
 

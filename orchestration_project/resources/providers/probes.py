@@ -1,0 +1,139 @@
+"""How everything that loads depend on is looked at, and who is told of alerts."""
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
+from functools import partial
+from pathlib import Path
+
+import dagster as dg
+
+from orchestration_project.domains.operations.channels import channels
+from orchestration_project.resources.alerts import Alerts, Condition, Links, read_policy
+from orchestration_project.resources.artifacts import (
+    FolderStore,
+)
+from orchestration_project.resources.captures import Captures
+from orchestration_project.resources.clock import Clock
+from orchestration_project.resources.finra.api import CURRENT, GROUP
+from orchestration_project.resources.finra.readiness import finra_probe
+from orchestration_project.resources.gate import Probe
+from orchestration_project.resources.gate.clock_skew import (
+    clock_probe,
+    time_of_database,
+    time_of_server,
+)
+from orchestration_project.resources.gate.queue import queue_probe
+from orchestration_project.resources.gate.services import (
+    alerts_probe,
+    code_server_probe,
+    daemon_probe,
+)
+from orchestration_project.resources.gate.storage import (
+    artifacts_probe,
+    database_probe,
+    disk_probe,
+)
+from orchestration_project.resources.prices.readiness import prices_probe
+from orchestration_project.resources.providers.sources import opened_finra, opened_prices_source
+from orchestration_project.resources.providers.systems import (
+    database_url,
+    open_clock,
+    open_http,
+    open_store,
+    open_warehouse,
+    unprepared_warehouse,
+)
+from orchestration_project.resources.saas.opening import (
+    saas_probes,
+)
+from orchestration_project.resources.state import state_folder
+from orchestration_project.resources.warehouse.connecting import parsed_url
+from orchestration_project.settings import Settings, without_secrets
+
+
+def open_probes(settings: Settings, instance: Callable[[], dg.DagsterInstance]) -> Sequence[Probe]:
+    """Return how each dependency is looked at; opens nothing. A new source adds its probe here."""
+    real_time = Clock()
+    return [
+        database_probe(
+            partial(unprepared_warehouse, settings), partial(open_warehouse, settings), real_time
+        ),
+        open_disk_probe(settings),
+        artifacts_probe(partial(open_store, settings)),
+        finra_probe(
+            partial(opened_finra, settings, asks_anyway=True),
+            open_clock(settings),
+            where=_finra_place(settings),
+        ),
+        prices_probe(
+            partial(opened_prices_source, settings, asks_anyway=True),
+            is_wanted=settings.is_demo or settings.prices_source is not None,
+        ),
+        *saas_probes(settings, Captures(open_store(settings)), open_clock(settings)),
+        clock_probe(_other_clocks(settings), real_time, most_seconds=settings.clock_skew_seconds),
+        alerts_probe(partial(open_alerts, settings)),
+        daemon_probe(instance, real_time),
+        code_server_probe(settings.state_path / "dagster"),
+    ]
+
+
+def open_disk_probe(settings: Settings) -> Probe:
+    """Return how the disks that we write to are looked at."""
+    return disk_probe(partial(_written_places, settings), settings.disk_headroom_mib)
+
+
+def _written_places(settings: Settings) -> Sequence[Path]:
+    """Return the folders of this machine that we write to."""
+    places = [state_folder(settings)]
+    url, store = parsed_url(database_url(settings)), open_store(settings)
+    if url.get_backend_name() == "sqlite":
+        places.append(Path(str(url.database).removeprefix("file:").partition("?")[0]).parent)
+    if isinstance(store, FolderStore):
+        places.append(store.folder)
+    return list(dict.fromkeys(places))
+
+
+def _finra_place(settings: Settings) -> str:
+    return {
+        "demo": "the embedded demo",
+        "api": without_secrets(settings.finra_api_url),
+        "files": f"the folder {settings.finra_files_dir}",
+    }[settings.finra_source]
+
+
+def _other_clocks(settings: Settings) -> Mapping[str, Callable[[], datetime | None]]:
+    """Return who can tell the time, besides this machine."""
+    found: dict[str, Callable[[], datetime | None]] = {}
+    if settings.database_url is not None:
+        found["the database"] = partial(time_of_database, partial(unprepared_warehouse, settings))
+    if settings.finra_source == "api":
+        once = partial(open_http, settings, max_attempts=1)
+        api_url = settings.finra_api_url.rstrip("/")
+        listing = f"{api_url}/partitions/group/{GROUP}/name/{CURRENT}"
+        found["FINRA"] = partial(time_of_server, once, listing)
+    return found
+
+
+def open_alerts(settings: Settings) -> Alerts:
+    """Return who is told of alerts, and where they are kept; opens nothing yet."""
+    return Alerts(
+        read_policy(
+            settings.alert_rules_path,
+            *channels(settings.every_alert_url, settings.named_alert_urls),
+            window=timedelta(hours=settings.alert_window_hours),
+        ),
+        lambda: open_warehouse(settings),
+        clock=open_clock(settings),
+        links=Links(without_secrets(settings.ui_url)),  # they go to people
+        conditions=partial(_conditions, settings),
+    )
+
+
+def _conditions(settings: Settings, instance: dg.DagsterInstance) -> Sequence[Condition]:
+    """Return what alerts tell of though no run ends by it."""
+    real_time = Clock()
+    return [
+        Condition("daemon_silent", daemon_probe(lambda: instance, real_time, is_missed=True)),
+        Condition("queue_stuck", queue_probe(lambda: instance, real_time)),
+        Condition("disk_low", open_disk_probe(settings)),
+    ]

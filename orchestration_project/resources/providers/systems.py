@@ -1,0 +1,83 @@
+"""What the settings name, opened: the clock, the store of bytes, the database, the web."""
+
+from datetime import datetime
+from functools import cache
+from typing import Any
+
+from sqlalchemy.engine import URL
+
+from orchestration_project.resources.artifacts import (
+    ArtifactStore,
+    open_artifacts,
+)
+from orchestration_project.resources.clock import Clock
+from orchestration_project.resources.http import HttpClient
+from orchestration_project.resources.http.agent import user_agent
+from orchestration_project.resources.state import state_folder
+from orchestration_project.resources.warehouse import Warehouse
+from orchestration_project.settings import Settings
+
+LARGEST_ANSWER_BYTES = 16 * 1024 * 1024
+"""FINRA's answers end at 3 MB; so much more is taken before one counts as endless, of each of those
+that are in flight together."""
+
+
+def open_clock(settings: Settings) -> Clock:
+    """Return the clock of these settings, the same in all of a process: a given time advances."""
+    return _clock_from(settings.clock_now)
+
+
+@cache
+def _clock_from(start: datetime | None) -> Clock:
+    return Clock(start)
+
+
+def open_store(settings: Settings) -> ArtifactStore:
+    """Return the artifact store of these settings."""
+    return open_artifacts(settings.artifacts_url or str(settings.state_path / "artifacts"))
+
+
+def open_warehouse(settings: Settings) -> Warehouse:
+    """Return the database of these settings, its tables up to date.
+
+    Without DATABASE_URL each source has a database of its own.
+
+    Raises:
+        ConfigurationError: It cannot be reached, is of a newer version, or holds other data.
+    """
+    warehouse = unprepared_warehouse(settings)
+    try:
+        warehouse.prepare(holds="demo" if settings.is_demo else "real")
+    except BaseException:
+        warehouse.close()
+        raise
+    return warehouse
+
+
+def unprepared_warehouse(settings: Settings) -> Warehouse:
+    """Return the database of these settings as it is, perhaps without tables."""
+    return Warehouse(
+        database_url(settings), clock=open_clock(settings), schema=settings.database_schema
+    )
+
+
+def database_url(settings: Settings) -> str | URL:
+    """Return DATABASE_URL; without it, a SQLite file for each source."""
+    if settings.database_url is not None:
+        return settings.database_url.get_secret_value()
+    file = state_folder(settings) / f"{settings.finra_source}.sqlite"
+    return URL.create("sqlite", database=str(file))
+
+
+def open_http(settings: Settings, *, system: str = "", **options: Any) -> HttpClient:
+    """Return the HTTP client for FINRA, or another ``system``, with the limits of FINRA."""
+    return HttpClient(
+        system=system or ("finra_api" if settings.finra_source == "api" else "finra_demo"),
+        state_dir=settings.state_path,
+        requests_per_second=settings.finra_requests_per_second,
+        now=Clock().now,
+        use_environment=not settings.is_demo,
+        user_agent=user_agent(),
+        max_body_bytes=LARGEST_ANSWER_BYTES,
+        **options,
+    )
