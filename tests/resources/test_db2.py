@@ -24,6 +24,7 @@ from orchestration_project.domains.operations.control_tower import standings, ta
 from orchestration_project.domains.operations.ledger import RunFacts, StepFacts
 from orchestration_project.domains.operations.messages import Message
 from orchestration_project.domains.operations.presets import Preset
+from orchestration_project.domains.saas.events import Event
 from orchestration_project.domains.webhooks.sources import Source
 from orchestration_project.resources.access import Access, Audit, Entry, Found, Keys
 from orchestration_project.resources.artifacts import FolderStore
@@ -40,6 +41,10 @@ from orchestration_project.resources.ledger.control_tower import read_look, writ
 from orchestration_project.resources.ledger.sessions import Wanted, read_sessions
 from orchestration_project.resources.presets import Presets
 from orchestration_project.resources.providers import open_alerts, open_warehouse
+from orchestration_project.resources.saas.reconciling import Reconciler
+from orchestration_project.resources.saas.rules import edit, revalidate, tried
+from orchestration_project.resources.saas.runs import look_through
+from orchestration_project.resources.saas.standing import standing
 from orchestration_project.resources.warehouse import Warehouse
 from orchestration_project.resources.warehouse.connecting import parsed_url, sql_state
 from orchestration_project.resources.warehouse.db2 import DOCUMENTS, TEXT_BYTES, Db2Dialect
@@ -49,7 +54,9 @@ from orchestration_project.tables.finra import finra_otc_weekly
 from orchestration_project.tables.kinds import METADATA
 from orchestration_project.tables.views import VIEWS
 from tests import another  # noqa: F401 - registers the database
+from tests.domains.saas_tasks import rule
 from tests.programs import DEMO
+from tests.resources.saas_world import PROJECT, world_in_memory
 from tests.resources.weeks import FAILED, MONDAY, Desk, rejected, row
 
 WEEK = "2026-01-26"
@@ -205,6 +212,27 @@ def tidy_up(folder: Path) -> None:
         clean_up(warehouse, artifacts, plan, now=now, run_id="run")
 
 
+def reconcile_systems() -> None:
+    """Have tasks become issues, one be refused and one be gone; sweep, and try it all again."""
+    world, clock = world_in_memory("peopleforce"), Clock()
+    with open_warehouse(load_settings()) as warehouse:
+        trial = tried(warehouse, world.target, [rule(target_project=PROJECT)])
+        edit(warehouse, [rule(target_project=PROJECT)], trial, by="x", at=clock.now(), run_id="run")
+        for title in ("Order a laptop", "poison", "Order a cup"):
+            world.tasks.add(title, assignee_email="ghost@example.org")
+        reconciler = Reconciler(warehouse, clock, world.source, world.target, run_id="run")
+        assert look_through(reconciler, warehouse, clock).problem is None
+        world.tasks.remove("1002")
+        world.issues.remove("IT-1")
+        reconciler.look()
+        assert [each.what for each in reconciler.sweep()] == ["missing"]
+        assert reconciler.retry_refused().actions == {"planned": 1}
+        assert reconciler.apply().outcomes == {"done": 1, "dead": 1}
+        assert reconciler.hear(Event("jira", "deleted", "IT-3")).outcome == "compared"
+        revalidate(warehouse, world.target, at=clock.now(), run_id="run")
+        assert standing(warehouse, "peopleforce", reconciler.pair).refused_count == 1
+
+
 @pytest.fixture(scope="module")
 def said(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """Each statement once, as Db2 would be sent it."""
@@ -231,6 +259,7 @@ def said(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
             restate(folder)
             look_back()
             open_the_door()
+            reconcile_systems()
             tidy_up(folder)
         finally:
             stop_demos(load_settings())
