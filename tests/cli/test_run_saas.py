@@ -43,6 +43,7 @@ def test_every_task_is_brought_into_agreement_and_a_second_run_writes_nothing(st
     assert counted(state_dir, saas_audit_log.c.operation) == did
 
 
+@pytest.mark.slow
 def test_real_systems_get_no_rules_that_nobody_made(state_dir, monkeypatch, capsys):
     for name, value in {
         "FINRA_SOURCE": "api",

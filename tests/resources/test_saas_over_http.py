@@ -75,17 +75,18 @@ class Office:
         return problem or reconciler.apply().problem
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize(
+    "seed", [1, *(pytest.param(seed, marks=pytest.mark.histories) for seed in range(2, 30))]
+)
 def test_both_systems_agree_once_faults_and_people_are_gone(saas_demo, saas_http, tmp_path, seed):
     saas_demo.start_over(task_count=TASKS, seed=seed)
     saas_demo.do("surroundings", jira_clock_ahead_seconds=-3600)
     office = Office(saas_demo, saas_http, tmp_path, seed)
     saas_demo.do("faults", seed=seed, share=0.2, kinds=FAULTS)
-    problems = 0
     for _ in range(5):
         office.work()
-        problems += office.run() is not None
-    assert problems, "no fault was met"
+        office.run()
+    assert saas_demo.state()["faults_met"] > 3
 
     saas_demo.do("faults", seed=0, share=0.0, kinds=[])
     for _ in range(3):

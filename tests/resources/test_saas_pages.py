@@ -57,7 +57,7 @@ def test_pages_are_recorded_when_their_bytes_come_first(warehouse, saas_demo, lo
     ):
         body = store.verified(sha256=sha256, byte_count=byte_count, storage_uri=uri)
         assert json.loads(body)["metadata"]["pagination"]["count"] == 60
-    told = rows(warehouse, deliveries.c.run_id, deliveries.c.dataset, deliveries.c.part_count)
+    told = rows(warehouse, deliveries.c.run_id, deliveries.c.partition_key, deliveries.c.part_count)
     assert told == [("first", "peopleforce", 2), ("third", "peopleforce", 1)]
 
 
@@ -72,14 +72,3 @@ def test_a_record_that_is_no_task_is_a_reject_and_the_others_go_on(warehouse, sa
     assert reason == "PeopleForce's task 1059 cannot be read: int 5"
     assert json.loads(record)["title"] == 5
     assert len(rows(warehouse, saas_source_states.c.entity_id)) == 59
-
-
-def test_the_deliveries_of_a_system_are_numbered_by_their_time(warehouse, saas_demo, look):
-    look("first")
-    saas_demo.do("tasks", title="new")
-    look("second")
-    told = rows(warehouse, deliveries.c.group_id, deliveries.c.partition_key, deliveries.c.run_id)
-    assert [(partition, run_id) for _, partition, run_id in told] == [
-        ("peopleforce", "first"),
-        ("peopleforce", "second"),
-    ]
