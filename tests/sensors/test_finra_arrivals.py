@@ -1,6 +1,7 @@
 """The sensors that ask for what FINRA published or changed, ticked by hand over the demo source."""
 
 import re
+import shutil
 
 import dagster as dg
 import pytest
@@ -190,11 +191,12 @@ OFTEN = ("Presidents", "clocks went forward")
     ],
 )
 def test_a_week_is_asked_for_from_new_yorks_midnight_of_its_publication_on(
-    publication, monkeypatch, set_clock, before, after, week
+    publication, demo_settings, monkeypatch, before, after, week
 ):
-    set_clock(before)
+    shutil.rmtree(demo_settings.state_path / "demo")  # the first day of this one is that day
+    monkeypatch.setenv("CLOCK_NOW", before)
     assert f"T1|{week}" not in publication.tick().keys
-    set_clock(after)
+    monkeypatch.setenv("CLOCK_NOW", after)
     asked = publication.tick().keys
     assert [key for key in asked if key.startswith("T1")] == [f"T1|{week}"]
     assert len(asked) == 3
