@@ -261,7 +261,7 @@ DELIVERIES = st.lists(
 )
 
 
-@settings(bounded, max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(bounded, max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(DELIVERIES)
 def test_any_sequence_of_overlapping_ranges_is_known_as_it_was_at_each_moment(
     light_desk: Desk, clock: StoppedClock, deliveries

@@ -110,11 +110,9 @@ def test_new_symbols_are_asked_for_over_the_months_that_others_have(
     assert asked.run_key != getattr(tick("AAA CCC"), "run_key", None)
 
 
-def test_a_landing_is_derived_from_once(desk: Desk):
+def test_a_landing_is_derived_from_once(desk: Desk, instance: dg.DagsterInstance):
     def tick():
-        with dg.instance_for_test() as instance:
-            context = dg.build_sensor_context(instance)
-            return prices_on_landing(context, warehouse=desk.warehouse)
+        return prices_on_landing(dg.build_sensor_context(instance), warehouse=desk.warehouse)
 
     assert said(tick()) == "Nothing to do: what is derived of prices is current."
     desk.write("AAA", *map(line, FEBRUARY))
