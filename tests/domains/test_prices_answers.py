@@ -14,6 +14,7 @@ from orchestration_project.contracts import Part
 from orchestration_project.domains.prices.answers import read_answer, with_records
 from orchestration_project.domains.prices.days import ANSWER_SCHEMA, VALUES
 from orchestration_project.errors import SourceError
+from tests.properties import bounded
 
 OPENED = {"2026-01-02": 1767364200, "2026-01-05": 1767623400, "2026-07-01": 1782912600}
 
@@ -256,17 +257,20 @@ JSON = st.recursive(
 VALUES_OF_DAYS = st.none() | st.floats(allow_nan=False, allow_infinity=False) | st.integers() | JSON
 
 
+@bounded
 @given(st.sampled_from(["alpha_vantage", "yahoo", "files", "demo"]), st.binary(max_size=200))
 def test_any_bytes_are_read_or_refused(source, body: bytes):
     assert_read_or_refused(source, body)
 
 
+@bounded
 @given(st.binary(max_size=60), st.sampled_from([b"PAR1", b"date,close\n", b'{"chart": ', b'{"']))
 def test_bytes_that_begin_well_are_read_or_refused(rest: bytes, start: bytes):
     for source in ("files", "yahoo", "alpha_vantage"):
         assert_read_or_refused(source, start + rest)
 
 
+@bounded
 @given(st.lists(VALUES_OF_DAYS, max_size=4), st.lists(VALUES_OF_DAYS, max_size=4))
 def test_no_day_of_a_chart_vanishes(closes: list[Any], opens: list[Any]):
     content = chart([86_400 * number for number in range(len(closes))], close=closes, open=opens)
@@ -277,6 +281,7 @@ def test_no_day_of_a_chart_vanishes(closes: list[Any], opens: list[Any]):
     assert len(answer) == len(closes) == len(opens)
 
 
+@bounded
 @given(st.lists(st.text(max_size=8), max_size=4, unique=True), VALUES_OF_DAYS)
 def test_no_day_of_a_series_vanishes(dates: list[str], close: Any):
     body = series(**{each: PLAIN | {"4. close": close} for each in dates})
@@ -287,6 +292,7 @@ def test_no_day_of_a_series_vanishes(dates: list[str], close: Any):
     assert answer["trade_date"].to_list() == dates
 
 
+@bounded
 @given(st.lists(st.text(st.characters(codec="utf-8", exclude_characters=',"\r\n'), min_size=1)))
 def test_no_line_of_a_file_vanishes(closes: list[str]):
     lines = [f"2026-01-02,{close}" for close in closes]
