@@ -37,7 +37,7 @@ test: $(VENV)/installed-dev ## the test suite
 test-slow: $(VENV)/installed-dev ## commands that are killed, real daemons, minutes; ARGS='--part=3 --seed=7' for a third
 	@$(VENV)/bin/python -m pytest -m "slow and not faults" -n $(TEST_WORKERS) $(ARGS)
 
-test-histories: $(VENV)/installed-dev ## 11,000 random histories of a partition against a model
+test-histories: $(VENV)/installed-dev ## random histories: 11,000 of a partition against a model, 10,000 of two systems
 	@POLARS_MAX_THREADS=1 $(VENV)/bin/python -m pytest -m histories -n auto $(ARGS)
 
 test-faults: $(VENV)/installed-dev ## the fault matrix: hundreds of kills; ARGS='--kills=20 --seed=7' for fewer
