@@ -45,6 +45,7 @@ from orchestration_project.resources.saas.reconciling import Reconciler
 from orchestration_project.resources.saas.rules import edit, revalidate, tried
 from orchestration_project.resources.saas.runs import look_through
 from orchestration_project.resources.saas.standing import standing
+from orchestration_project.resources.saas.ticks import Ticks
 from orchestration_project.resources.warehouse import Warehouse
 from orchestration_project.resources.warehouse.connecting import parsed_url, sql_state
 from orchestration_project.resources.warehouse.db2 import DOCUMENTS, TEXT_BYTES, Db2Dialect
@@ -216,12 +217,15 @@ def reconcile_systems() -> None:
     """Have tasks become issues, one be refused and one be gone; sweep, and try it all again."""
     world, clock = world_in_memory("peopleforce"), Clock()
     with open_warehouse(load_settings()) as warehouse:
-        trial = tried(warehouse, world.target, [rule(target_project=PROJECT)])
-        edit(warehouse, [rule(target_project=PROJECT)], trial, by="x", at=clock.now(), run_id="run")
+        label = {"target_field": "labels", "source_type": "static", "value": "hr"}
+        ours = [rule(target_project=PROJECT, mappings=[label])]
+        trial = tried(warehouse, world.target, ours)
+        edit(warehouse, ours, trial, by="x", at=clock.now(), run_id="run")
         for title in ("Order a laptop", "poison", "Order a cup"):
             world.tasks.add(title, assignee_email="ghost@example.org")
         reconciler = Reconciler(warehouse, clock, world.source, world.target, run_id="run")
         assert look_through(reconciler, warehouse, clock).problem is None
+        assert Ticks(warehouse, reconciler.pair).tick().synced_at
         world.tasks.remove("1002")
         world.issues.remove("IT-1")
         reconciler.look()
@@ -340,7 +344,7 @@ def test_no_statement_compares_sorts_or_groups_what_is_a_clob(said):
 def test_a_row_that_is_read_to_be_changed_stays_locked(said):
     locking = [each for each in said if each.endswith(" WITH RS USE AND KEEP UPDATE LOCKS")]
     assert [each for each in said if "UPDATE LOCKS" in each or "FOR UPDATE" in each] == locking
-    assert {re.search(r"FROM (\w+)", each)[1] for each in locking} == {"fences"}  # pyright: ignore[reportOptionalSubscript] - or fail
+    assert {re.search(r"FROM (\w+)", each)[1] for each in locking} == {"fences", "leases"}  # pyright: ignore[reportOptionalSubscript] - or fail
 
 
 def test_nothing_is_said_in_the_words_of_another_database(said):
