@@ -8,6 +8,7 @@ import pytest
 
 from orchestration_project.__main__ import COMMANDS, main
 from orchestration_project.settings import PROJECT_ROOT, Settings
+from orchestration_project.tables import finra_datasets
 from tests import programs
 
 README = (PROJECT_ROOT / "README.md").read_text()
@@ -29,11 +30,25 @@ def state_dir(tmp_path_factory):
     programs.kill_all_of(folder)
 
 
-def test_the_readme_names_three_ways_of_dagsters_own_to_load_partitions():
-    assert len(dagster_commands()) == 3
+DATASETS = re.compile(
+    r" -j finra_(" + "|".join(each.noun for each in finra_datasets.DATASETS) + ") "
+)
+"""The jobs of declared datasets: the same load, which other tests run without a process each."""
+
+WAYS = [each for each in dagster_commands() if not DATASETS.search(each)]
+OF_DATASETS = [each for each in dagster_commands() if DATASETS.search(each)]
 
 
-@pytest.mark.parametrize("command", dagster_commands(), ids=lambda line: line[:40])
+def test_the_readme_names_three_ways_of_dagsters_own_to_load_prices_and_each_dataset():
+    assert len(WAYS) == 4
+    assert len(OF_DATASETS) == len(finra_datasets.DATASETS)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [*WAYS, *(pytest.param(each, marks=pytest.mark.slow) for each in OF_DATASETS)],
+    ids=lambda line: line[:40],
+)
 def test_a_command_of_dagster_alone_loads_in_a_new_shell_at_the_root(command, state_dir):
     clock = {"CLOCK_NOW": "2026-11-20T15:00:00+00:00"}  # the weeks that the README names
     environment = {"PATH": "/usr/bin:/bin", "HOME": str(state_dir), "STATE_DIR": str(state_dir)}

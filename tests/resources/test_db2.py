@@ -10,6 +10,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import dagster as dg
+import polars as pl
 import pytest
 from sqlalchemy import Connection, Engine, event, select
 
@@ -49,10 +50,12 @@ from orchestration_project.resources.saas.ticks import Ticks
 from orchestration_project.resources.warehouse import Warehouse
 from orchestration_project.resources.warehouse.connecting import parsed_url, sql_state
 from orchestration_project.resources.warehouse.db2 import DOCUMENTS, TEXT_BYTES, Db2Dialect
+from orchestration_project.resources.warehouse.frames import frame_of, insert_frame
 from orchestration_project.settings import load_settings
 from orchestration_project.tables.access import access_audit
 from orchestration_project.tables.finra import finra_otc_weekly
-from orchestration_project.tables.kinds import METADATA
+from orchestration_project.tables.finra_datasets import DATASETS
+from orchestration_project.tables.kinds import METADATA, schema_of
 from orchestration_project.tables.views import VIEWS
 from tests import another  # noqa: F401 - registers the database
 from tests.domains.saas_tasks import rule
@@ -74,7 +77,7 @@ def job(name: str, *partitions: str) -> None:
         if partitions
         else {}
     )
-    with dg.instance_for_test() as instance:
+    with dg.DagsterInstance.ephemeral() as instance:
         ended = defs.resolve_job_def(name).execute_in_process(
             instance=instance, raise_on_error=False, tags=tags
         )
@@ -90,7 +93,9 @@ def run_all(folder: Path) -> None:
     job("finra_tier_week", WEEK)
     job("finra_trade_activity")
     job("finra_source_checks")
-    job("finra_treasury_weekly", "2026-02-16")
+    job("prices_daily", "2026-01-01", "2026-02-01")
+    job("prices_gold")
+    job("finra_symbol_week_value", WEEK)
     with pytest.MonkeyPatch.context() as environment:
         environment.delenv("ALERT_URLS")  # nobody listens there, so nothing would be verified
         job("operations_verify")
@@ -132,6 +137,20 @@ def restate(folder: Path) -> None:
         warehouse.replayable(finra_otc_weekly)
         with Warehouse(f"another:///{folder}/copy.db", clock=Clock()) as copy:
             copy.fill_from(warehouse)
+
+
+def declare() -> None:
+    """Put a row into each table that a dataset's declaration makes: they land as the weekly one."""
+    values = {
+        pl.Date(): MONDAY,
+        pl.Int64(): 1,
+        pl.String(): "x",
+        pl.Datetime("us", "UTC"): Clock().now(),
+    }
+    with open_warehouse(load_settings()) as warehouse, warehouse.writing() as connection:
+        for table in (each for made in DATASETS for each in (made.table, made.history)):
+            one = {name: values[kind] for name, kind in schema_of(table).items()}
+            insert_frame(connection, table, frame_of([one], table))
 
 
 def look_back() -> None:
@@ -261,6 +280,7 @@ def said(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
             alert()
             take_webhooks(folder)
             restate(folder)
+            declare()
             look_back()
             open_the_door()
             reconcile_systems()

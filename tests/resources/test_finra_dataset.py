@@ -265,6 +265,20 @@ def test_a_delivery_that_breaks_an_audit_is_held_back_with_its_evidence(bench):
     assert codes == [("fractional_quantity",), ("wrong_check_digit",)]
 
 
+def test_what_was_held_back_lands_by_a_replay_once_the_limit_allows_it_without_the_source(bench):
+    bench.finra.rows = [record(APPLE, trades="7.5"), record(CISCO)]
+    with pytest.raises(HeldBackError):
+        bench.load()
+    asked = len(bench.server.requests)
+    replayed = bench.load(replay=True, max_reject_ratio=0.5)
+    assert str(replayed) == (
+        "1 rows added, 0 changed, 0 removed, 0 unchanged, 1 rejected; source api"
+    )
+    assert bench.load(replay=True, max_reject_ratio=0.5).landed is None
+    assert len(bench.server.requests) == asked
+    assert bench.trades() == {CISCO: 7}
+
+
 def test_a_field_that_is_new_is_told_and_one_that_is_gone_is_refused_before_data_is_asked(bench):
     bench.finra.fields = {**bench.finra.fields, "spread": "Number"}
     load = bench.loader()

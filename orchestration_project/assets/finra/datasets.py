@@ -55,6 +55,11 @@ class DatasetRun(dg.Config):
     force: bool = Field(
         default=False, description="Replace a partition that was landed from another source."
     )
+    replay: bool = Field(
+        default=False,
+        description="Check and land what was kept of each partition's latest delivery, by the "
+        "present rules and limits; the source is not asked.",
+    )
     max_reject_ratio: float | None = Field(
         default=None,
         ge=0,
@@ -166,6 +171,7 @@ def _table_asset(dataset: Dataset, key: dg.AssetKey, source: dg.AssetKey) -> dg.
             run_id=context.run.run_id,
             max_reject_ratio=settings.finra_max_reject_ratio if ratio is None else ratio,
             force=config.force,
+            replay=config.replay,
         )
         report = Report(
             lambda loaded: {key: _news(loaded)},
@@ -199,7 +205,7 @@ def _fields_result(look: LookAtFields, dataset: Dataset, key: dg.AssetKey) -> dg
     """Name the fields that are new or retyped, and since when; a missing one ends the run."""
     told: dict[str, Any] = {"fields_known": len(dataset.fields)}
     if look.listed_count is None:
-        told["outcome"] = "not applicable: the header of a file is judged whenever it is loaded"
+        told["outcome"] = "not applicable: files, and what was kept, have headers of their own"
     else:
         told["fields_listed"] = look.listed_count
     return dg.AssetCheckResult(

@@ -1,6 +1,7 @@
 """Evidence of a run, a session, or a partition at a time, in one file for somebody else."""
 
 from datetime import date
+from functools import partial
 from typing import Any
 
 import dagster as dg
@@ -12,6 +13,7 @@ from orchestration_project.assets.operations.catalogue import (
     moment_of,
     report_spec,
 )
+from orchestration_project.domains.finra.datasets import partition_of, scope_of
 from orchestration_project.domains.finra.selection import tier_week
 from orchestration_project.resources.artifacts import ArtifactStore
 from orchestration_project.resources.captures import Captures
@@ -26,6 +28,7 @@ from orchestration_project.resources.warehouse import Warehouse
 from orchestration_project.resources.warehouse.frames import Scope
 from orchestration_project.settings import Settings
 from orchestration_project.tables.finra import finra_otc_weekly
+from orchestration_project.tables.finra_datasets import DATASETS, Dataset
 
 COLUMNS = {
     "member": "A file of the archive",
@@ -64,7 +67,13 @@ def _week(key: str) -> Scope:
     return {"tier": week.tier, "week_start": week.week_start}
 
 
-TABLES = {finra_otc_weekly.name: Partitioned(finra_otc_weekly, _week)}
+def _of_dataset(dataset: Dataset, key: str) -> Scope:
+    return scope_of(dataset, partition_of(dataset, key, today=date.max))
+
+
+TABLES = {finra_otc_weekly.name: Partitioned(finra_otc_weekly, _week)} | {
+    each.table.name: Partitioned(each.table, partial(_of_dataset, each)) for each in DATASETS
+}
 """What a partition of each table with history is."""
 
 

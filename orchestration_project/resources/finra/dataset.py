@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
+from functools import partial
 
 import polars as pl
 
@@ -16,9 +17,16 @@ from orchestration_project.resources.captures import Capture, parts_of
 from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.finra.dataset_sources import DatasetSource, FinraDatasets
 from orchestration_project.resources.finra.fields import remember_fields
-from orchestration_project.resources.intake import Intake, IntakeFigures, take
+from orchestration_project.resources.finra.replay import captures_of, kept_of
+from orchestration_project.resources.intake import Intake, IntakeFigures, Read, take
 from orchestration_project.resources.opening import open_now
-from orchestration_project.resources.warehouse import Delivery, Landed, Order, Warehouse
+from orchestration_project.resources.warehouse import (
+    Delivery,
+    Landed,
+    Order,
+    ScopeState,
+    Warehouse,
+)
 from orchestration_project.resources.warehouse.delivery import no_summary
 from orchestration_project.resources.warehouse.landing import is_landed
 from orchestration_project.tables.finra_datasets import Dataset
@@ -68,7 +76,11 @@ class LookAtFields:
 
 @dataclass
 class DatasetLoad:
-    """Loads partitions of ``dataset``; ``force`` replaces what came from another source."""
+    """Loads partitions of ``dataset``.
+
+    ``force`` replaces what came from another source; ``replay`` takes what was kept of each
+    partition's latest delivery instead of asking the source.
+    """
 
     dataset: Dataset
     datasets: FinraDatasets
@@ -79,6 +91,7 @@ class DatasetLoad:
     run_id: str
     max_reject_ratio: float
     force: bool = False
+    replay: bool = False
     fields: LookAtFields = field(default_factory=LookAtFields)
 
     @property
@@ -93,7 +106,10 @@ class DatasetLoad:
             OrchestrationError: Something cannot be opened, or the source does not answer.
             ContractError: A field that is asked for is gone.
         """
-        open_now(self.warehouse, self.artifacts, self.datasets)
+        open_now(self.warehouse, self.artifacts)
+        if self.replay:
+            return
+        open_now(self.datasets)
         source = self._source()
         listed = source.fields(self.dataset)
         if listed is None:
@@ -119,31 +135,53 @@ class DatasetLoad:
         Raises:
             OrchestrationError: As the source, the contract and the key's rules do.
         """
-        dataset = self.dataset
-        partition = partition_of(dataset, key, today=self.today)
-        source, state = self._source(), self.warehouse.state(dataset.table, key)
+        partition = partition_of(self.dataset, key, today=self.today)
+        if self.replay:
+            kept = kept_of(self.warehouse, self.dataset.table, key, None, allow_older=False)
+            captures = partial(captures_of, self.warehouse, self.artifacts, kept)
+            return self._taken(
+                key,
+                partition,
+                kept.state,
+                kept.delivery(()),
+                lambda _: kept.delivery(captures()),
+            )
+        source, state = self._source(), self.warehouse.state(self.dataset.table, key)
         self._refuse_other_source(key, state.source, source)
-        order = self._order(key, partition, state.token)
 
         def read(kept: list[Capture]) -> Delivery:
-            reading = source.read(dataset, partition, kept)
+            reading = source.read(self.dataset, partition, kept)
             return self._delivery(source, reading.version, reading.record_total, reading.captures)
+
+        intended = self._delivery(source, "", None, ())
+        return self._taken(key, partition, state, intended, read)
+
+    def _taken(
+        self,
+        key: str,
+        partition: DatasetPartition,
+        state: ScopeState,
+        intended: Delivery,
+        read: Read,
+    ) -> TakenPartition:
+        """Read and check a delivery, and compare it with what is landed."""
 
         def check(delivery: Delivery) -> Checked:
             return checked_dataset(
-                dataset,
+                self.dataset,
                 parts_of(delivery.captures),
                 partition=partition,
                 record_total=delivery.record_total,
                 max_reject_ratio=self.max_reject_ratio,
             )
 
-        intake = take(self.warehouse, order, self._delivery(source, "", None, ()), read, check)
-        version = intake.delivery.source_version
+        order = self._order(key, partition, state.token)
+        intake = take(self.warehouse, order, intended, read, check)
         is_new = intake.checked.is_held_back or not is_landed(
             state, order, intake.delivery, intake.prepared
         )
-        return TakenPartition(order, source.name, version, state.run_id, intake if is_new else None)
+        source, version = intake.delivery.source, intake.delivery.source_version
+        return TakenPartition(order, source, version, state.run_id, intake if is_new else None)
 
     def land(self, taken: TakenPartition) -> LoadedPartition:
         """Land a taken partition, in one transaction.

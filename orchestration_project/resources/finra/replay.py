@@ -3,11 +3,21 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+
+from sqlalchemy import Table
 
 from orchestration_project.errors import ConfigurationError
+from orchestration_project.resources.artifacts import ArtifactStore
 from orchestration_project.resources.captures import Capture, Captures, Fetched
 from orchestration_project.resources.finra.landing import LoadedWeek, TakenWeek, WeekLanding
-from orchestration_project.resources.warehouse import Delivery, Recorded, RecordedPart
+from orchestration_project.resources.warehouse import (
+    Delivery,
+    Recorded,
+    RecordedPart,
+    ScopeState,
+    Warehouse,
+)
 from orchestration_project.resources.warehouse.landing import is_landed
 from orchestration_project.tables.finra import finra_otc_weekly
 
@@ -48,74 +58,102 @@ class WeeklyReplay:
             ContractError: The bytes are no weekly data.
         """
         partition = self.landing.partition(key)
-        state, recorded = self.landing.warehouse.recorded(finra_otc_weekly, key)
-        chosen = self._chosen(key, recorded)
-        turns_back = self._turns_back(chosen, recorded)
-        order = self.landing.order(partition, state.token)
+        kept = kept_of(
+            self.landing.warehouse, finra_otc_weekly, key, self.group_id, self.allow_older
+        )
+        order = self.landing.order(partition, kept.state.token)
+        captures = partial(captures_of, self.landing.warehouse, self.landing.artifacts, kept)
         intake = self.landing.take(
-            partition,
-            order,
-            _delivery(chosen, (), turns_back=turns_back),
-            lambda _: _delivery(chosen, self._captures(chosen), turns_back=turns_back),
+            partition, order, kept.delivery(()), lambda _: kept.delivery(captures())
         )
         is_held_back = intake.checked.is_held_back
-        if not is_held_back and is_landed(state, order, intake.delivery, intake.prepared):
-            return TakenWeek(
-                order, partition, chosen.source, chosen.source_version, landed_by=state.run_id
-            )
+        if not is_held_back and is_landed(kept.state, order, intake.delivery, intake.prepared):
+            source, version = kept.chosen.source, kept.chosen.source_version
+            return TakenWeek(order, partition, source, version, landed_by=kept.state.run_id)
         return self.landing.staged(partition, order, intake)
 
     def land(self, taken: TakenWeek) -> LoadedWeek:
         """Land a taken delivery, as `WeekLanding.land`."""
         return self.landing.land(taken)
 
-    def _chosen(self, key: str, recorded: Sequence[Recorded]) -> Recorded:
-        found = [
-            each for each in recorded if each.part_count and self.group_id in (None, each.group_id)
-        ]
-        if found:
-            return found[-1]
-        there_are = [each.group_id for each in recorded if each.part_count]
-        raise ConfigurationError(
-            f"{key} has no delivery to replay",
-            expected=self.group_id or "a delivery that was read whole",
-            found=", ".join(there_are) or "none since this version records them",
-            remedy="name another group, or load the partition with full: true",
+
+@dataclass(frozen=True)
+class Kept:
+    """A recorded delivery that is to be landed again, and what is landed of its partition.
+
+    ``turns_back`` says whether what is landed was fetched later.
+    """
+
+    state: ScopeState
+    chosen: Recorded
+    turns_back: bool
+
+    def delivery(self, captures: Sequence[Capture]) -> Delivery:
+        """Return it as a delivery of its own, made of these captures."""
+        return Delivery(
+            source=self.chosen.source,
+            dataset=self.chosen.dataset,
+            source_version=self.chosen.source_version,
+            record_total=self.chosen.record_total,
+            scope=self.chosen.scope,
+            captures=captures,
+            replay_of=self.chosen.fetched_group,
+            turns_back=self.turns_back,
         )
 
-    def _turns_back(self, chosen: Recorded, recorded: Sequence[Recorded]) -> bool:
-        """Whether what is landed was fetched later.
 
-        Raises:
-            ConfigurationError: So it is, and nobody asked for that.
-        """
-        landed = [each for each in recorded if each.outcome == "landed"]
-        if not landed or chosen.fetched_number >= landed[-1].fetched_number:
-            return False
-        if self.allow_older:
-            return True
-        raise ConfigurationError(
-            f"{chosen.group_id} is older than what is landed",
-            expected=f"{landed[-1].fetched_group} or a later delivery",
-            found=f"a delivery fetched as {chosen.fetched_group}",
-            remedy="name a later group; or allow_older: true (--older), to publish the older state",
-        )
+def kept_of(
+    warehouse: Warehouse, table: Table, key: str, group_id: str | None, allow_older: bool
+) -> Kept:
+    """Return the delivery ``group_id`` of a partition; without it, the latest that was read whole.
 
-    def _captures(self, recorded: Recorded) -> list[Capture]:
-        store = Captures(self.landing.artifacts)
-        return [_capture(store, part) for part in self.landing.warehouse.recorded_parts(recorded)]
+    Raises:
+        ConfigurationError: There is none, or it is older than what is landed and may not be.
+    """
+    state, recorded = warehouse.recorded(table, key)
+    chosen = _chosen(key, recorded, group_id)
+    return Kept(state, chosen, _turns_back(chosen, recorded, allow_older))
 
 
-def _delivery(recorded: Recorded, captures: Sequence[Capture], *, turns_back: bool) -> Delivery:
-    return Delivery(
-        source=recorded.source,
-        dataset=recorded.dataset,
-        source_version=recorded.source_version,
-        record_total=recorded.record_total,
-        scope=recorded.scope,
-        captures=captures,
-        replay_of=recorded.fetched_group,
-        turns_back=turns_back,
+def captures_of(warehouse: Warehouse, artifacts: ArtifactStore, kept: Kept) -> list[Capture]:
+    """Return what makes a kept delivery up, its bytes verified.
+
+    Raises:
+        BlobError: The store does not hold what was captured.
+    """
+    store = Captures(artifacts)
+    return [_capture(store, part) for part in warehouse.recorded_parts(kept.chosen)]
+
+
+def _chosen(key: str, recorded: Sequence[Recorded], group_id: str | None) -> Recorded:
+    found = [each for each in recorded if each.part_count and group_id in (None, each.group_id)]
+    if found:
+        return found[-1]
+    there_are = [each.group_id for each in recorded if each.part_count]
+    raise ConfigurationError(
+        f"{key} has no delivery to replay",
+        expected=group_id or "a delivery that was read whole",
+        found=", ".join(there_are) or "none since this version records them",
+        remedy="name another group, or load the partition with full: true",
+    )
+
+
+def _turns_back(chosen: Recorded, recorded: Sequence[Recorded], allow_older: bool) -> bool:
+    """Whether what is landed was fetched later.
+
+    Raises:
+        ConfigurationError: So it is, and nobody asked for that.
+    """
+    landed = [each for each in recorded if each.outcome == "landed"]
+    if not landed or chosen.fetched_number >= landed[-1].fetched_number:
+        return False
+    if allow_older:
+        return True
+    raise ConfigurationError(
+        f"{chosen.group_id} is older than what is landed",
+        expected=f"{landed[-1].fetched_group} or a later delivery",
+        found=f"a delivery fetched as {chosen.fetched_group}",
+        remedy="name a later group; or allow_older: true (--older), to publish the older state",
     )
 
 

@@ -1,0 +1,209 @@
+"""Declared datasets as Dagster runs them, over the real demo source."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import dagster as dg
+import pytest
+from sqlalchemy import func, select
+
+from orchestration_project.assets.finra import DATASET_ASSETS
+from orchestration_project.definitions import defs
+from orchestration_project.resources.demos import stop_demos
+from orchestration_project.resources.providers import RESOURCES
+from orchestration_project.sensors.finra import DATASET_SENSORS
+from orchestration_project.settings import Settings, load_settings
+from orchestration_project.tables.finra_datasets import (
+    BOND_TRADE_ACTIVITY,
+    DATASETS,
+    TREASURY_WEEKLY,
+)
+from orchestration_project.tables.spine import captures, landings, rejects
+from tests import databases
+from tests.programs import DEMO
+from tests.runs import failure_of, told_by
+
+SENSORS = dict(zip((each.noun for each in DATASETS), DATASET_SENSORS, strict=True))
+TWO_WEEKS_LATER = "2026-03-16T15:00:00+00:00"
+NEWEST_BONDS = "T1|2026-02-20"
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    """Settings of one demo source for all of these tests: their datasets do not meet."""
+    with pytest.MonkeyPatch.context() as environment:
+        for name, value in DEMO.items():
+            environment.setenv(name, value)
+        environment.setenv("STATE_DIR", str(tmp_path_factory.mktemp("datasets") / "state"))
+        yield load_settings()
+        stop_demos(load_settings())
+
+
+@pytest.fixture
+def instance() -> Iterator[dg.DagsterInstance]:
+    with dg.DagsterInstance.ephemeral() as instance:
+        yield instance
+
+
+def load(instance: dg.DagsterInstance, noun: str, first: str, last: str = "", **config: Any):
+    """Run a dataset's job for a partition, or for a range of them."""
+    tags = (
+        {"dagster/partition": first}
+        if not last
+        else {
+            "dagster/asset_partition_range_start": first,
+            "dagster/asset_partition_range_end": last,
+        }
+    )
+    return defs.resolve_job_def(f"finra_{noun}").execute_in_process(
+        instance=instance,
+        raise_on_error=False,
+        tags=tags,
+        run_config={"ops": {f"finra_{noun}_load": {"config": config}}},
+    )
+
+
+def checks_of(result: dg.ExecuteInProcessResult) -> dict[str, dg.AssetCheckEvaluation]:
+    return {each.check_name: each for each in result.get_asset_check_evaluations()}
+
+
+def tick(instance: dg.DagsterInstance, noun: str) -> tuple[list[str], str]:
+    """Return the partitions that a look asks for, and what it says where it asks for none."""
+    with dg.build_resources(RESOURCES, instance) as made:
+        sensor = SENSORS[noun]
+        resources = {
+            name: each
+            for name, each in made._asdict().items()
+            if name in sensor.required_resource_keys
+        }
+        found = sensor(dg.build_sensor_context(instance=instance, resources=resources))
+    if isinstance(found, dg.SkipReason):
+        return [], str(found.skip_message)
+    assert isinstance(found, dg.SensorResult)
+    return [str(each.partition_key) for each in found.run_requests or ()], ""
+
+
+def rows(url: str, *columns: Any) -> list[tuple[Any, ...]]:
+    return databases.rows(url, select(*columns))
+
+
+@pytest.mark.parametrize("made", DATASET_ASSETS, ids=lambda made: made.dataset.noun)
+def test_each_declaration_has_an_asset_a_source_checks_a_job_and_a_sensor(made):
+    job = defs.resolve_job_def(f"finra_{made.dataset.noun}")
+    assert {
+        each.to_user_string() for each in job.asset_layer.asset_graph.executable_asset_keys
+    } == {f"finra/{made.dataset.noun}"}
+    names = {each.name for each in job.asset_layer.asset_graph.asset_check_keys}
+    assert {"has_rows", "has_unique_keys", "has_the_fields_that_we_know"} < names
+    assert {claim.name for claim in made.dataset.claims} < names
+    assert "is_as_new_as_the_calendar" not in names
+    assert SENSORS[made.dataset.noun].job_name == job.name
+    assert made.source.metadata["licence"] == made.dataset.licence
+
+
+def test_weeks_of_treasuries_land_once_and_are_late_when_no_newer_one_does(
+    settings, instance, monkeypatch: pytest.MonkeyPatch
+):
+    url = databases.sqlite_url(settings.state_path)
+    result = load(instance, "treasury_weekly", "2026-02-02", "2026-02-16")
+    assert result.success
+    told = told_by(result)["treasury_weekly"]
+    assert set(told) == {"2026-02-02", "2026-02-09", "2026-02-16"}
+    table = TREASURY_WEEKLY.table
+    assert rows(url, func.count(table.c.week_start)) == [(3 * 14,)]
+    newest = told["2026-02-16"]
+    assert (newest["dagster/row_count"], newest["outcome"]) == (14, "first")
+    checks = checks_of(result)
+    assert [name for name, each in checks.items() if not each.passed] == []
+    assert "has_the_fields_that_we_know" in checks
+    kept = [func.count(captures.c.capture_id), func.count(landings.c.group_id)]
+    before = [rows(url, each) for each in kept]
+    again = told_by(load(instance, "treasury_weekly", "2026-02-16"))["treasury_weekly"]
+    assert again["2026-02-16"]["outcome"] == "unchanged"
+    assert [rows(url, each) for each in kept] == before
+    numbers = {name for name, value in newest.items() if isinstance(value, int | float)}
+    assert numbers <= set(again["2026-02-16"])
+    monkeypatch.setenv("CLOCK_NOW", TWO_WEEKS_LATER)
+    assert days_late(instance)["treasury_weekly"] == 11
+
+
+def days_late(instance: dg.DagsterInstance) -> dict[str, Any]:
+    """Return for how long something newer than what is landed of each dataset is overdue."""
+    result = defs.resolve_job_def("finra_freshness").execute_in_process(instance=instance)
+    return {
+        each.asset_key.path[-1]: each.metadata["days_late"].value
+        for each in result.get_asset_check_evaluations()
+        if "days_late" in each.metadata
+    }
+
+
+def test_bonds_are_followed_over_pages_and_corrections_and_a_bad_cusip_is_rejected(
+    settings, instance, monkeypatch: pytest.MonkeyPatch
+):
+    url = databases.sqlite_url(settings.state_path)
+    monkeypatch.setenv("FINRA_HORIZON_WEEKS", "2")
+    asked, _ = tick(instance, "bond_trade_activity")
+    assert asked == ["OTCE|2026-02-20", NEWEST_BONDS, "T2|2026-02-20"]
+    first = told_by(load(instance, "bond_trade_activity", NEWEST_BONDS))["bond_trade_activity"]
+    told = first[NEWEST_BONDS]
+    assert (told["dagster/row_count"], told["rejects"]) == (5199, 1)
+    assert told["captures"] > 1
+    assert rows(url, rejects.c.table_name, rejects.c.reason_code) == [
+        ("fact_bond_trade_activity", "not_a_cusip")
+    ]
+    assert tick(instance, "bond_trade_activity")[0] == ["OTCE|2026-02-20", "T2|2026-02-20"]
+    monkeypatch.setenv("CLOCK_NOW", TWO_WEEKS_LATER)
+    monkeypatch.setenv("FINRA_HORIZON_WEEKS", "4")
+    asked, _ = tick(instance, "bond_trade_activity")
+    assert NEWEST_BONDS in asked
+    result = load(instance, "bond_trade_activity", NEWEST_BONDS)
+    told = told_by(result)["bond_trade_activity"][NEWEST_BONDS]
+    assert (told["outcome"], told["rows_removed"]) == ("source", 1)
+    history = BOND_TRADE_ACTIVITY.history
+    assert rows(url, func.count(history.c.cusip)) == [(told["rows_changed"] + 1,)]
+    fields = checks_of(result)["has_the_fields_that_we_know"]
+    assert (fields.passed, fields.severity) == (False, dg.AssetCheckSeverity.WARN)
+    assert "totalOddLotTradeCount" in str(fields.metadata["differences"])
+
+
+def test_days_of_breadth_land_and_what_is_no_partition_or_not_published_is_refused(
+    settings, instance
+):
+    result = load(instance, "corporate_market_breadth", "2026-02-26", "2026-03-02")
+    assert not result.success  # the 2nd of March is to come out tomorrow
+    said = failure_of(result, "finra_corporate_market_breadth_load")
+    assert "1 of 3 partitions did not land: 2026-03-02" in said
+    assert "corporateMarketBreadth of 2026-03-02 is not published" in said
+    landed = told_by(result)["corporate_market_breadth"]
+    assert {key: each["dagster/row_count"] for key, each in landed.items()} == {
+        "2026-02-26": 3,
+        "2026-02-27": 3,
+    }
+    saturday = load(instance, "corporate_market_breadth", "2026-02-28")
+    assert "found: 2026-02-28 is a Saturday" in failure_of(
+        saturday, "finra_corporate_market_breadth_load"
+    )
+
+
+def test_bonds_need_a_licence_where_the_data_is_real(settings, instance, monkeypatch, tmp_path):
+    monkeypatch.setenv("FINRA_SOURCE", "files")
+    monkeypatch.setenv("FINRA_FILES_DIR", str(tmp_path))
+    refused = load(instance, "bond_trade_activity", NEWEST_BONDS)
+    said = failure_of(refused, "finra_bond_trade_activity_load")
+    assert "there is no source of bonds by CUSIP: FINRA does not publish them" in said
+    feed = tmp_path / "feed"
+    feed.mkdir()
+    monkeypatch.setenv("FINRA_BONDS_FILES_DIR", str(feed))
+    lines = ["weekEnding|tierIdentifier|cusip|totalVolume|tradeCount"]
+    lines.append("2026-02-20|T1|037833100|5000000|3")
+    (feed / "fact_bond_trade_activity_T1_20260220.csv").write_text("\n".join(lines) + "\n")
+    assert load(instance, "bond_trade_activity", NEWEST_BONDS).success
+    table = BOND_TRADE_ACTIVITY.table.c
+    url = databases.sqlite_url(settings.state_path, "files")
+    assert rows(url, table.tier, table.cusip, table.volume_total, table.trade_count) == [
+        ("T1", "037833100", 5_000_000, 3)
+    ]
+    treasury = load(instance, "treasury_weekly", "2026-02-16")
+    assert "FINRA_SOURCE=files has no public dataset" in failure_of(
+        treasury, "finra_treasury_weekly_load"
+    )

@@ -1,0 +1,68 @@
+"""The demo's fixed income: what the Query API answers of the group's datasets."""
+
+import polars as pl
+import pytest
+
+from orchestration_project.domains.finra.cusip import has_right_digit
+from orchestration_project.tables.finra_datasets import DATASETS, Dataset
+from tests.demo.program import Demo, equal
+
+WHERE = "group/fixedIncomeMarket/name"
+TREASURY, BONDS, BREADTH = (
+    "treasuryWeeklyAggregates",
+    "bondTradeActivity",
+    "corporateMarketBreadth",
+)
+
+
+def partitions(demo: Demo, dataset: str) -> list[list[str]]:
+    answer = demo.client.get(f"/partitions/{WHERE}/{dataset}").json()
+    return [each["partitions"] for each in answer["availablePartitions"]]
+
+
+def records(demo: Demo, dataset: str, **values: str) -> list[dict[str, object]]:
+    """Return every record of a partition: paged by what came, tried again when refused."""
+    query = {"compareFilters": [equal(*each) for each in values.items()], "limit": 5000}
+    found: list[dict[str, object]] = []
+    while True:
+        answer = demo.client.post(
+            f"/data/{WHERE}/{dataset}",
+            json={**query, "offset": len(found)},
+            headers={"Accept": "application/json"},
+        )
+        if answer.status_code == 429:
+            continue
+        found += answer.json()
+        if len(found) >= int(answer.headers["Record-Total"]):
+            return found
+
+
+@pytest.mark.parametrize("dataset", DATASETS, ids=lambda dataset: dataset.name)
+def test_metadata_lists_the_fields_that_a_declaration_asks_for(demo: Demo, dataset: Dataset):
+    told = demo.client.get(f"/metadata/{WHERE}/{dataset.name}").json()
+    assert {each["name"]: each["type"] for each in told["fields"]} == dataset.known_fields
+    assert told["partitionFields"] == list(dataset.partition_fields)
+
+
+def test_a_partition_is_out_some_days_after_the_day_that_names_it(demo: Demo):
+    assert partitions(demo, TREASURY)[-1] == ["2026-03-02"]
+    assert partitions(demo, BONDS)[-3:] == [["2026-03-06", tier] for tier in ("T1", "T2", "OTCE")]
+    assert partitions(demo, BREADTH)[-2:] == [["2026-03-12"], ["2026-03-13"]]
+    assert ["2026-02-16"] not in partitions(demo, BREADTH)  # a holiday
+
+
+def test_all_but_one_bond_of_a_partition_have_a_cusip_that_checks(demo: Demo):
+    found = records(demo, BONDS, weekEnding="2026-02-27", tierIdentifier="T2")
+    cusips = pl.DataFrame({"cusip": [each["cusip"] for each in found]})
+    assert cusips["cusip"].is_unique().all()
+    right = cusips.select(has_right_digit("cusip").fill_null(value=False))["cusip"]
+    assert (right.sum(), len(found)) == (699, 700)
+
+
+def test_the_newest_bonds_take_more_pages_than_their_number_of_records_says(demo: Demo):
+    values = {"weekEnding": "2026-03-06", "tierIdentifier": "T1"}
+    query = {"compareFilters": [equal(*each) for each in values.items()], "limit": 5000}
+    first = demo.client.post(f"/data/{WHERE}/{BONDS}", json=query)
+    assert first.headers["Record-Total"] == "5200"
+    assert int(first.headers["Total-Records-On-Page"]) < 5000
+    assert len(records(demo, BONDS, **values)) == 5200

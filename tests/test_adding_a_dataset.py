@@ -1,0 +1,21 @@
+"""docs/adding-a-dataset.md says how a dataset is declared as it is declared."""
+
+import re
+
+from orchestration_project.settings import PROJECT_ROOT
+from orchestration_project.tables import finra_datasets
+from orchestration_project.tables.finra_datasets import DATASETS
+
+DOCS = (PROJECT_ROOT / "docs" / "adding-a-dataset.md").read_text()
+
+
+def test_the_declaration_that_is_shown_is_the_one_that_is_loaded():
+    [shown] = re.findall(r"```python\n(.*?)```", DOCS, re.DOTALL)
+    declared = (PROJECT_ROOT / "orchestration_project" / "tables" / "finra_datasets.py").read_text()
+    assert shown in declared
+    assert finra_datasets.CORPORATE_MARKET_BREADTH in DATASETS
+
+
+def test_every_dataset_and_its_table_are_listed():
+    rows = re.findall(r"^\| `(\w+)` \| `(\w+)`", DOCS, re.MULTILINE)
+    assert set(rows) == {(each.name, each.table.name) for each in DATASETS}
