@@ -173,8 +173,12 @@ def _table_asset(dataset: Dataset, key: dg.AssetKey, source: dg.AssetKey) -> dg.
             force=config.force,
             replay=config.replay,
         )
+
+        def news(loaded: LoadedPartition) -> Mapping[dg.AssetKey, Mapping[str, Any]]:
+            return {key: _news(loaded)}
+
         report = Report(
-            lambda loaded: {key: _news(loaded)},
+            news,
             checks=lambda: [
                 *_check_results(warehouse, dataset, key),
                 _fields_result(load.fields, dataset, key),
