@@ -34,7 +34,7 @@ reset: $(VENV)/installed ## delete what lies in STATE_DIR, after a question
 test: $(VENV)/installed-dev ## the test suite
 	@$(VENV)/bin/python -m pytest -n $(TEST_WORKERS) --dist loadfile $(ARGS)
 
-test-slow: $(VENV)/installed-dev ## tests of commands that are killed or wait for real daemons, some minutes
+test-slow: $(VENV)/installed-dev ## commands that are killed, real daemons, minutes; ARGS='--part=3 --seed=7' for a third
 	@$(VENV)/bin/python -m pytest -m "slow and not faults" -n $(TEST_WORKERS) $(ARGS)
 
 test-histories: $(VENV)/installed-dev ## 11,000 random histories of a partition against a model

@@ -15,6 +15,7 @@ from orchestration_project.assets.finra import (
     concentration_week,
     launch_backfill,
     symbol_rolling_6w,
+    symbol_week_value,
     tier_week,
     trade_activity,
 )
@@ -37,6 +38,7 @@ from orchestration_project.assets.operations import (
 from orchestration_project.assets.prices import (
     PRICES_BACKFILL_JOB,
     PRICES_LOADING,
+    charts,
     derived,
     launch_prices_backfill,
 )
@@ -109,6 +111,13 @@ finra_tier_week = dg.define_asset_job(
     tags={"domain": "finra"},
 )
 
+finra_symbol_week_value = dg.define_asset_job(
+    "finra_symbol_week_value",
+    selection=dg.AssetSelection.assets(symbol_week_value),
+    description="Derives what the shares of complete weeks were worth, from landed prices.",
+    tags={"domain": "finra"},
+)
+
 finra_trade_activity = dg.define_asset_job(
     "finra_trade_activity",
     selection=dg.AssetSelection.assets(trade_activity),
@@ -155,6 +164,14 @@ prices_gold = dg.define_asset_job(
     "prices_gold",
     selection=dg.AssetSelection.assets(derived),
     description="Derives corporate actions and returns of symbols whose prices changed.",
+    tags={"domain": "prices"},
+)
+
+
+prices_charts = dg.define_asset_job(
+    "prices_charts",
+    selection=dg.AssetSelection.assets(charts),
+    description="Draws candlesticks, volume, and which days of prices are landed.",
     tags={"domain": "prices"},
 )
 

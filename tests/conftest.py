@@ -1,17 +1,29 @@
 """What tests of every layer need: settings of a demo source, and a PostgreSQL server."""
 
+import hashlib
 import os
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
-import psycopg
+import dagster as dg
 import pytest
 
-from orchestration_project.resources.demos import stop_demos
 from orchestration_project.settings import Settings, load_settings
-from tests.postgres import binaries_asked_for, server_of, server_of_pip
+from tests.demos import Demos
+from tests.postgres import binaries_asked_for, new_database, server_of, server_of_pip
+from tests.prepared import Prepared
 from tests.programs import DEMO
+
+LEFT_OUT = pytest.StashKey[int]()
+"""How many slow tests --part has left out."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--part", type=int, default=1, help="one slow test in PART, by the seed")
+    parser.addoption("--seed", default="20260302", help="decides which, and when faults strike")
 
 
 def pytest_configure() -> None:
@@ -19,19 +31,76 @@ def pytest_configure() -> None:
     os.environ["CLOCK_NOW"] = DEMO["CLOCK_NOW"]
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the files that take longest, so that the workers end together."""
+@pytest.hookimpl(trylast=True)  # of what is to run
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out slow tests, and begin with what takes longest, so that the workers end together."""
+    left_out = [item for item in items if _is_left_out(item)]
+    config.stash[LEFT_OUT] = len(left_out)
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if item not in left_out]
     items.sort(key=lambda item: item.path.parent.name not in ("cli", "sensors", "assets"))
 
 
+def _is_left_out(item: pytest.Item) -> bool:
+    option: Any = item.config.getoption
+    if item.get_closest_marker("slow") is None:
+        return False
+    drawn = hashlib.sha256(f"{option('seed')} {item.nodeid}".encode()).digest()
+    return int.from_bytes(drawn) % option("part") != 0
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Have a worker of xdist tell its controller, which collects nothing itself."""
+    if told := getattr(session.config, "workeroutput", None):
+        told["left_out"] = session.config.stash.get(LEFT_OUT, 0)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Note what a worker of xdist told: each has left out the same."""
+    node.config.stash[LEFT_OUT] = getattr(node, "workeroutput", {}).get("left_out", 0)
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """Say that these were not all slow tests."""
+    if left_out := config.stash.get(LEFT_OUT, 0):
+        part, seed = config.getoption("part"), config.getoption("seed")
+        said = f"only a part of the slow tests: --part={part} --seed={seed} left out {left_out}"
+        terminalreporter.section(said, yellow=True)
+
+
+@pytest.fixture(scope="session")
+def demos(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demos]:
+    """The servers of the demo source that tests share."""
+    demos = Demos(tmp_path_factory.mktemp("demos"))
+    yield demos
+    demos.stop()
+
+
 @pytest.fixture
-def demo_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings]:
-    """Settings of a small demo source in a folder of its own; its server ends with the test."""
+def set_clock(demos: Demos, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Sets CLOCK_NOW, and lends the settings a demo source of that time."""
+
+    def set_clock(now: str) -> None:
+        monkeypatch.setenv("CLOCK_NOW", now)
+        demos.lend(load_settings())
+
+    return set_clock
+
+
+@pytest.fixture
+def demo_settings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, demos: Demos, prepared: Prepared
+) -> Iterator[Settings]:
+    """Settings of a small demo source and an empty database in a folder of their own."""
     for name, value in DEMO.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("STATE_DIR", str(tmp_path / "state"))
-    yield load_settings()
-    stop_demos(load_settings())
+    settings = load_settings()
+    prepared.sqlite(settings.state_path / "demo.sqlite")
+    demos.lend(settings)
+    yield settings
+    demos.take_back(load_settings())
 
 
 @pytest.fixture(scope="session")
@@ -47,7 +116,36 @@ def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def postgres_url(postgres_server: str) -> str:
     """The URL of an empty database that the tests of one module share."""
-    name = f"test_{uuid4().hex}"
-    with psycopg.connect(postgres_server, autocommit=True) as connection:
-        connection.execute(f'CREATE DATABASE "{name}"'.encode())
-    return postgres_server.replace("/postgres?", f"/{name}?")
+    return new_database(postgres_server, f"test_{uuid4().hex}")
+
+
+@pytest.fixture(scope="session")
+def prepared(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Prepared:
+    """Databases with our tables; the server is started for the first that is PostgreSQL's."""
+    folder = tmp_path_factory.mktemp("prepared")
+    return Prepared(folder, lambda: request.getfixturevalue("postgres_server"))
+
+
+@pytest.fixture
+def instance() -> Iterator[dg.DagsterInstance]:
+    """Dagster's instance, in memory: a run takes a third of the time that it takes with files."""
+    with dg.DagsterInstance.ephemeral() as instance:
+        yield instance
+
+
+@pytest.fixture(scope="session")
+def new_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The files of an instance that has done nothing: to make them takes longer than a run."""
+    folder = tmp_path_factory.mktemp("dagster")
+    with dg.instance_for_test(temp_dir=str(folder)) as instance:
+        instance.get_ref()
+        assert instance.get_runs() == []
+    return folder
+
+
+@pytest.fixture
+def kept_instance(new_files: Path, tmp_path: Path) -> Iterator[dg.DagsterInstance]:
+    """Dagster's instance in files: schedules know no other, nor is the other one told of ticks."""
+    folder = shutil.copytree(new_files, tmp_path / "dagster")
+    with dg.instance_for_test(temp_dir=str(folder)) as instance:
+        yield instance

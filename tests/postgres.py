@@ -19,6 +19,13 @@ def binaries_asked_for() -> Path | None:
     return Path(folder) if folder else None
 
 
+def new_database(server: str, name: str, template: str = "template1") -> str:
+    """Make a database, a copy of ``template``, and return its URL."""
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"'.encode())
+    return server.replace("/postgres?", f"/{name}?")
+
+
 @contextmanager
 def new_folder() -> Iterator[Path]:
     """Make a folder for a server and remove it.

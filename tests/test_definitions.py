@@ -80,6 +80,7 @@ def test_what_starts_runs_is_off_until_somebody_switches_it_on():
         "finra_otc_weekly_mondays",
         "finra_freshness_daily",
         "finra_source_checks_daily",
+        "finra_symbol_week_value_daily",
         "operations_control_tower_hourly",
         "operations_reconcile_hourly",
         "operations_verify_daily",

@@ -83,12 +83,6 @@ def run(
     )
 
 
-@pytest.fixture
-def instance():
-    with dg.instance_for_test() as instance:
-        yield instance
-
-
 def raising(error: Exception, times: int = 99) -> Callable[[int], None]:
     def act(asked: int) -> None:
         if asked <= times:

@@ -140,7 +140,8 @@ PLANTING: dict[str, Callable[[Scene, str], str]] = {
 
 
 OF_THE_GATEWAY = ("OIDC_CLIENT_SECRET", "SESSION_SECRET")
-FROM_THE_START = ("ALERT_URLS", "SLACK_WEBHOOK", *OF_THE_GATEWAY)
+OF_TWO_SYSTEMS = ("PEOPLEFORCE_API_KEY", "JIRA_TOKEN")
+FROM_THE_START = ("ALERT_URLS", "SLACK_WEBHOOK", *OF_THE_GATEWAY, *OF_TWO_SYSTEMS)
 
 
 def in_url(secret: str) -> str:
@@ -180,6 +181,10 @@ def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scene]:
             HTTPS_PROXY=f"http://me:{planted.in_url('proxy')}@127.0.0.1:{NOWHERE}",
             OIDC_DISCOVERY_URL=f"{source.url}/openid",
             OIDC_CLIENT_ID="gateway",
+            SAAS_SOURCE="real",
+            PEOPLEFORCE_URL=f"{source.url}/peopleforce",
+            JIRA_URL=f"{source.url}/jira",
+            JIRA_EMAIL="robot@example.org",
             **{name: value_of(scene, name) for name in FROM_THE_START},
             FINRA_CLIENT_SECRET=value_of(scene, "FINRA_CLIENT_SECRET"),
         )
@@ -252,6 +257,7 @@ def play(scene: Scene) -> None:
             instance, "operations_apply_preset", ops=config, tags={"note": typed}
         ).success
         with_a_bucket(scene, instance)
+        assert not executed(instance, "saas_reconcile").success
         for job in ("operations_reconcile", "operations_control_tower", "operations_artifacts"):
             assert executed(instance, job).success
         alerted(scene, watch)
@@ -339,7 +345,8 @@ def assert_they_travelled(scene: Scene) -> None:
     """The secrets were sent where they belong, or none of this would show anything."""
     sent = scene.planted.found_in("\n".join(scene.echo.asked))
     wanted = {"finra_client_secret", "access token", "finra_api_key", "api url", "query", "header"}
-    assert sent >= wanted | {"aws token", "alpha_vantage_api_key", "finra_bonds_api_key"}
+    wanted |= {"alpha_vantage_api_key", "finra_bonds_api_key", "peopleforce_api_key"}
+    assert sent >= wanted | {"aws token"}
     assert scene.planted.found_in("".join(scene.hook.paths)) == {"alert_urls"}
     assert {"The database cannot be used: nothing lands, and alerts wait"} <= set(scene.hook.titles)
     assert scene.planted.marks.keys() >= SECRET_SETTINGS

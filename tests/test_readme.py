@@ -39,8 +39,8 @@ WAYS = [each for each in dagster_commands() if not DATASETS.search(each)]
 OF_DATASETS = [each for each in dagster_commands() if DATASETS.search(each)]
 
 
-def test_the_readme_names_three_ways_of_dagsters_own_to_load_partitions_and_each_dataset():
-    assert len(WAYS) == 3
+def test_the_readme_names_three_ways_of_dagsters_own_to_load_prices_and_each_dataset():
+    assert len(WAYS) == 4
     assert len(OF_DATASETS) == len(finra_datasets.DATASETS)
 
 

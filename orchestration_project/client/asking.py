@@ -12,9 +12,10 @@ from pydantic import BaseModel
 from orchestration_project.client.transport import Transport
 from orchestration_project.domains.api.data import Page
 from orchestration_project.domains.api.runs import Runs
+from orchestration_project.domains.api.saas import AuditEntries
 
 Answer = TypeVar("Answer", bound=BaseModel)
-Paged = TypeVar("Paged", Runs, Page)
+Paged = TypeVar("Paged", Runs, Page, AuditEntries)
 
 
 class Asking:

@@ -26,7 +26,7 @@ button, .button { display: block; box-sizing: border-box; width: 100%; margin-to
   font-weight: 600; text-align: center; text-decoration: none; cursor: pointer; }
 .second { background: #fff; color: #2a3fd0; box-shadow: inset 0 0 0 1px #2a3fd0; }
 :focus-visible { outline: 3px solid #2a3fd0; outline-offset: 2px; }
-[aria-invalid] { border-color: #b3261e; }
+input[aria-invalid] { border-color: #b3261e; }
 [role=alert] { padding: .6rem .8rem; border-left: 4px solid #b3261e; background: #fdeceb;
   color: #601410; }
 .hint { color: #50555f; font-size: .9rem; }

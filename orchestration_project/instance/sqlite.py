@@ -20,7 +20,10 @@ from typing import Any
 
 from dagster import AssetKey, EventLogEntry
 from dagster._core.events import ASSET_EVENTS
-from dagster._core.storage.event_log.sqlite.sqlite_event_log import SqliteEventLogStorage
+from dagster._core.storage.event_log.sqlite.sqlite_event_log import (
+    SqliteEventLogStorage,
+    SqliteEventLogStorageWatchdog,
+)
 from dagster._core.storage.runs.sqlite.sqlite_run_storage import SqliteRunStorage
 from dagster._core.storage.sql import create_engine
 from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS, create_db_conn_string
@@ -28,6 +31,8 @@ from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
 from dagster._serdes import ConfigurableClassData
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy.pool import NullPool, Pool
+from watchdog.events import FileSystemEvent
+from watchdog.observers import Observer
 
 from orchestration_project.instance.redacting import (
     RedactingEvents,
@@ -60,6 +65,20 @@ class _Engines:
             if len(self._of_url) > FILES_KEPT_OPEN:
                 self._of_url.popitem(last=False)
             return self._of_url[url]
+
+
+class _Watchdog(SqliteEventLogStorageWatchdog):
+    """Looks for new events when a run's write-ahead log grows: its file is as it was meanwhile."""
+
+    def __init__(
+        self, storage: SqliteEventLogStorage, run_id: str, callback: Any, cursor: str | None
+    ) -> None:
+        super().__init__(storage, run_id, callback, cursor)
+        self._patterns = [self._log_path, f"{self._log_path}-wal"]
+
+    def on_modified(self, event: FileSystemEvent) -> None:
+        """Hand on what is new."""
+        self._process_log()
 
 
 class SqliteEvents(RedactingEvents, SqliteEventLogStorage):
@@ -123,6 +142,15 @@ class SqliteEvents(RedactingEvents, SqliteEventLogStorage):
                 latest[each.get_dagster_event().asset_key] = each, event_id
             for each, event_id in latest.values():
                 self._store_asset_event(connection, each, event_id)
+
+    def watch(self, run_id: str, cursor: str | None, callback: Any) -> None:
+        """Call ``callback`` with each event of a run from now on, whichever process stores it."""
+        if not self._obs:
+            self._obs = Observer()
+            self._obs.start()
+        watchdog = _Watchdog(self, run_id, callback, cursor)
+        watched = self._obs.schedule(watchdog, self._base_dir, recursive=True)
+        self._watchers[run_id][callback] = watchdog, watched
 
     def has_table(self, table_name: str) -> bool:
         """Whether the file for all runs has the table; Dagster asks for each event."""

@@ -101,6 +101,13 @@ class FinraSettings(BaseSettings):
         description="In how many of the latest weeks a venue has to be that large, so that one "
         "week's block trade makes none.",
     )
+    finra_value_min_coverage: float = Field(
+        0.1,
+        ge=0,
+        le=1,
+        description="Share of a week's shares (0-1) whose symbols should have prices; 25 symbols "
+        "of thousands have a fifth or so.",
+    )
     finra_horizon_weeks: int = Field(
         30,
         ge=1,

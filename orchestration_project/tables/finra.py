@@ -4,6 +4,7 @@ from typing import Any
 
 from sqlalchemy import Column, func, type_coerce
 
+from orchestration_project.tables import prices
 from orchestration_project.tables.kinds import (
     BYTEWISE_TEXT,
     USD_SCALE,
@@ -13,6 +14,7 @@ from orchestration_project.tables.kinds import (
     history_of,
     moment,
     ratio,
+    scaled,
     table,
     text,
 )
@@ -134,6 +136,24 @@ finra_tier_week = table(
     ratio("market_share", "Share of all tiers' shares in the week, 0-1", optional=True),
 )
 
+finra_symbol_week_value = table(
+    "finra_symbol_week_value",
+    "One row per week, tier and symbol with prices of all sessions: what its shares were worth.",
+    day("week_start", "Monday of the week", key=True),
+    text("tier", "T1, T2 or OTCE", key=True),
+    text("symbol", "FINRA's issue symbol", key=True),
+    count("share_quantity", "Shares traded OTC, both markets"),
+    scaled("price", "Mean close by volume, as traded, US dollars x 10^6"),
+    count("session_count", "Sessions of the week"),
+    ratio("notional_dollars", "Estimate of the traded value: shares x price, US dollars"),
+    ratio("dollar_volume_share", "Its share of the tier's estimates, 0-1", optional=True),
+    ratio(
+        "market_volume_share",
+        "Shares traded OTC / all shares traded, as the source of prices counts them",
+        optional=True,
+    ),
+)
+
 _weekly = finra_otc_weekly.c
 
 v_finra_otc_weekly = view(
@@ -168,7 +188,7 @@ v_finra_otc_weekly = view(
     as_it_is(_weekly.known_from),
 )
 
-_symbols, _venues = finra_symbol_week.c, finra_venue_week.c
+_symbols, _venues, _daily = finra_symbol_week.c, finra_venue_week.c, prices.prices_daily.c
 _SHARES_BY_VENUE = (_weekly.share_quantity, _weekly.venue_id)
 _WINDOW_OF_SHARES, _WINDOW_OF_TRADES = (
     (_symbols.total_share_quantity,),
@@ -240,6 +260,17 @@ MADE_OF: dict[str, dict[str, tuple[Column[Any], ...]]] = {
         "symbol_count": (_symbols.symbol,),
         "venue_count": (_venues.venue_id,),
         "market_share": (_venues.share_quantity,),
+    },
+    "finra_symbol_week_value": {
+        "week_start": (_symbols.week_start,),
+        "tier": (_symbols.tier,),
+        "symbol": (_symbols.symbol, _daily.symbol),
+        "share_quantity": (_symbols.total_share_quantity,),
+        "price": (_daily.close, _daily.volume),
+        "session_count": (_daily.trade_date,),
+        "notional_dollars": (_symbols.total_share_quantity, _daily.close, _daily.volume),
+        "dollar_volume_share": (_symbols.total_share_quantity, _daily.close, _daily.volume),
+        "market_volume_share": (_symbols.total_share_quantity, _daily.volume),
     },
 }
 """Of each derived table, the columns that each of its columns is made of."""

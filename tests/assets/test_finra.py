@@ -1,5 +1,6 @@
 """FINRA's weekly assets as Dagster runs them, over the real demo source, on both databases."""
 
+import shutil
 from datetime import date, timedelta
 
 import dagster as dg
@@ -9,7 +10,6 @@ from sqlalchemy import func, select
 from orchestration_project.assets.finra import SPECS
 from orchestration_project.definitions import defs
 from orchestration_project.resources.finra.demo import demo_url
-from orchestration_project.resources.providers import open_warehouse
 from orchestration_project.settings import load_settings
 from orchestration_project.tables.finra import (
     finra_otc_weekly,
@@ -19,11 +19,15 @@ from orchestration_project.tables.finra import (
 )
 from orchestration_project.tables.spine import captures, landings
 from tests import databases
+from tests.assets.conftest import BOTH
 from tests.runs import failure_of, told_by
 
 OP = "finra_otc_weekly_load"
 LATEST = {"T1": date(2026, 2, 9), "T2": date(2026, 1, 26), "OTCE": date(2026, 1, 26)}
 """The latest published week of each tier on the demo's day."""
+
+AFTER_BOTH = "2026-03-12T15:00:00+00:00"
+"""The demo has restated a week of T1 by then, and changed the dates of one of OTCE."""
 
 
 def key(tier: str, index: int) -> str:
@@ -51,6 +55,7 @@ def count(url, table, **where):
     return databases.rows(url, select(func.count()).select_from(table).where(*conditions))[0][0]
 
 
+@BOTH
 def test_a_range_lands_in_all_tables_and_every_asset_is_materialized(url, instance):
     result = load(instance, key("T1", 3), key("T1", 1))
     assert result.success
@@ -63,6 +68,7 @@ def test_a_range_lands_in_all_tables_and_every_asset_is_materialized(url, instan
         assert len(databases.rows(url, select(table.c.week_start).distinct())) == 3
 
 
+@BOTH
 def test_the_metadata_of_a_partition_tells_its_rows_rejects_and_bytes(url, instance):
     result = load(instance, key("T1", 2))
     told = {asset: partitions[key("T1", 2)] for asset, partitions in told_by(result).items()}
@@ -77,6 +83,7 @@ def test_the_metadata_of_a_partition_tells_its_rows_rejects_and_bytes(url, insta
     assert {each["source"] for each in told.values()} == {"demo"}
 
 
+@BOTH
 def test_a_landed_partition_shows_its_largest_rows_its_captures_and_the_last_weeks(url, instance):
     first, last = key("T1", 3), key("T1", 2)
     told = told_by(load(instance, first, last))
@@ -128,6 +135,7 @@ def test_what_is_a_number_after_a_landing_is_one_after_a_load_without_news(url, 
         assert "largest" not in again
 
 
+@BOTH
 def test_a_second_run_fetches_no_page_and_changes_no_table(url, instance):
     load(instance, key("OTCE", 2), key("OTCE", 1))
     before = databases.contents(url)
@@ -135,6 +143,7 @@ def test_a_second_run_fetches_no_page_and_changes_no_table(url, instance):
     assert databases.contents(url) == before
 
 
+@BOTH
 def test_a_full_run_fetches_again_and_says_that_nothing_changed(url, instance):
     load(instance, key("OTCE", 1))
     before = databases.contents(url)
@@ -151,6 +160,7 @@ def test_a_full_run_fetches_again_and_says_that_nothing_changed(url, instance):
     ]
 
 
+@BOTH
 def test_a_bad_partition_is_held_back_alone_and_a_repeated_run_does_only_what_is_missing(
     url, instance
 ):
@@ -188,13 +198,14 @@ def test_a_permanent_refusal_is_not_tried_again(url, instance):
     assert [event for event in result.all_events if event.is_step_up_for_retry] == []
 
 
-def test_a_restatement_replaces_rows_and_keeps_the_old_ones_as_history(url, instance, monkeypatch):
+@BOTH
+def test_a_restatement_replaces_rows_and_keeps_the_old_ones_as_history(url, instance, set_clock):
     partition = key("T1", 5)
     load(instance, partition)
     symbols = {row[0] for row in databases.rows(url, select(finra_otc_weekly.c.symbol))}
     assert count(url, finra_otc_weekly_history) == 0
 
-    monkeypatch.setenv("CLOCK_NOW", "2026-03-12T15:00:00+00:00")
+    set_clock(AFTER_BOTH)
     assert load(instance, partition).success
     now = {row[0] for row in databases.rows(url, select(finra_otc_weekly.c.symbol))}
     history = finra_otc_weekly_history
@@ -210,21 +221,20 @@ def test_a_restatement_replaces_rows_and_keeps_the_old_ones_as_history(url, inst
     assert landed[1][1] > 0
 
 
-def restated_by_two(instance, monkeypatch, partition, **settings):
+def restated_by_two(instance, set_clock, partition):
     """Load the partition, again on a day when FINRA has restated it, and return what both told."""
     first = told_by(load(instance, partition))["otc_weekly"][partition]
-    monkeypatch.setenv("CLOCK_NOW", "2026-03-12T15:00:00+00:00")
-    for name, value in settings.items():
-        monkeypatch.setenv(name, value)
+    set_clock(AFTER_BOTH)
     return first, told_by(load(instance, partition))["otc_weekly"][partition]
 
 
+@BOTH
 def test_a_restatement_is_told_in_words_and_numbers_that_the_database_confirms(
-    url, instance, monkeypatch
+    url, instance, set_clock
 ):
     partition = key("T1", 5)
     weekly, history = finra_otc_weekly.c, finra_otc_weekly_history.c
-    first, told = restated_by_two(instance, monkeypatch, partition)
+    first, told = restated_by_two(instance, set_clock, partition)
     [(shares, trades)] = databases.rows(
         url, select(func.sum(weekly.share_quantity), func.sum(weekly.trade_count))
     )
@@ -258,19 +268,19 @@ def test_a_week_that_lands_for_the_first_time_is_a_notice_and_no_restatement(url
     assert told["restated_rows"] == 0
 
 
-def test_a_restatement_below_the_limit_is_told_without_a_notice(url, instance, monkeypatch):
-    _, told = restated_by_two(
-        instance, monkeypatch, key("T1", 5), FINRA_RESTATEMENT_NOTICE_RATIO="0.5"
-    )
+def test_a_restatement_below_the_limit_is_told_without_a_notice(
+    url, instance, set_clock, monkeypatch
+):
+    monkeypatch.setenv("FINRA_RESTATEMENT_NOTICE_RATIO", "0.5")
+    _, told = restated_by_two(instance, set_clock, key("T1", 5))
     assert told["restated_rows"] > 0
     assert "notice" not in told
     assert "notice_kind" not in told
 
 
-def test_a_change_of_metadata_alone_is_told_without_a_notice(url, instance, monkeypatch):
-    _, told = restated_by_two(
-        instance, monkeypatch, key("OTCE", 6), FINRA_RESTATEMENT_NOTICE_RATIO="0"
-    )
+def test_a_change_of_metadata_alone_is_told_without_a_notice(url, instance, set_clock, monkeypatch):
+    monkeypatch.setenv("FINRA_RESTATEMENT_NOTICE_RATIO", "0")
+    _, told = restated_by_two(instance, set_clock, key("OTCE", 6))
     assert "only dates that FINRA keeps about rows changed" in told["change"]
     assert told.keys().isdisjoint({"notice", "notice_kind"})
     assert told["restated_rows"] == 0
@@ -303,8 +313,9 @@ def test_a_database_that_does_not_answer_is_asked_once_more_and_then_named(
 
 
 def test_a_demo_that_cannot_start_is_not_asked_again_and_named(url, instance, monkeypatch):
-    load_settings().state_path.mkdir()
-    (load_settings().state_path / "demo").touch()  # where its folder should be
+    folder = load_settings().state_path / "demo"
+    shutil.rmtree(folder)
+    folder.touch()  # where its folder should be
     result = load(instance, key("T1", 1))
     assert not result.success
     assert retries(result) == 0
@@ -313,8 +324,8 @@ def test_a_demo_that_cannot_start_is_not_asked_again_and_named(url, instance, mo
     assert f"partitions={key('T1', 1)}, run={result.run_id}" in said
 
 
+@BOTH
 def test_what_landed_before_a_defect_is_materialized_and_its_partition_named(url, instance):
-    open_warehouse(load_settings()).close()
     databases.forbid_two_weeks(url, finra_venue_week.name, "tier", "market", "venue_id")
     result = load(instance, key("OTCE", 3), key("OTCE", 1))
     assert not result.success
@@ -349,12 +360,13 @@ def test_real_credentials_and_proxies_are_not_for_the_demo(url, instance, monkey
     assert load(instance, key("OTCE", 1)).success
 
 
-def test_a_change_of_metadata_alone_is_marked_as_one(url, instance, monkeypatch):
+@BOTH
+def test_a_change_of_metadata_alone_is_marked_as_one(url, instance, set_clock):
     partition = key("OTCE", 6)
     load(instance, partition)
     shares = select(func.sum(finra_otc_weekly.c.share_quantity))
     before = databases.rows(url, shares)
-    monkeypatch.setenv("CLOCK_NOW", "2026-03-12T15:00:00+00:00")
+    set_clock(AFTER_BOTH)
     assert load(instance, partition).success
     assert databases.rows(url, shares) == before
     causes = databases.rows(url, select(finra_otc_weekly_history.c.change_cause).distinct())
@@ -391,6 +403,7 @@ def test_a_week_that_is_not_published_is_refused_with_the_newest_that_is(url, in
     assert "the newest of T1 is 2026-02-09" in failure_of(result, OP)
 
 
+@BOTH
 def test_another_real_source_replaces_a_partition_only_by_force(
     url, instance, tmp_path, demo_settings, monkeypatch
 ):
@@ -424,6 +437,7 @@ def test_another_real_source_replaces_a_partition_only_by_force(
     assert count(url, finra_otc_weekly, market="NON_ATS") == others > 0
 
 
+@BOTH
 def test_a_week_that_lost_most_of_its_rows_in_all_sums_lands_with_a_warning(url, instance):
     result = load(instance, key("OTCE", 16), key("OTCE", 12))
     assert result.success

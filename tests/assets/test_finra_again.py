@@ -18,6 +18,11 @@ LATEST = ["OTCE|2026-01-26", "T1|2026-02-09", "T2|2026-01-26"]
 
 
 @pytest.fixture
+def instance(kept_instance):
+    return kept_instance
+
+
+@pytest.fixture
 def url(demo_settings) -> str:
     return databases.sqlite_url(demo_settings.state_path)
 

@@ -8,9 +8,9 @@ from tests.sensors.conftest import run
 
 
 @pytest.fixture(autouse=True)
-def short_horizon(url, monkeypatch):
+def short_horizon(url, monkeypatch, set_clock):
     monkeypatch.setenv("FINRA_HORIZON_WEEKS", "1")
-    monkeypatch.setenv("CLOCK_NOW", "2026-03-03T18:00:00+00:00")  # the Tuesday after publication
+    set_clock("2026-03-03T18:00:00+00:00")  # the Tuesday after publication
 
 
 def evaluate(instance) -> dg.AssetCheckEvaluation:
@@ -60,12 +60,12 @@ def test_weeks_that_are_missing_are_a_warning_with_a_sentence_each(instance):
 
 
 def test_when_all_weeks_are_landed_the_claim_holds_and_a_week_within_the_grace_is_not_missed(
-    instance, monkeypatch
+    instance, set_clock
 ):
     for key in ("T1|2026-02-09", "T2|2026-01-26", "OTCE|2026-01-26"):
         assert load(instance, key)
     assert evaluate(instance).passed
-    monkeypatch.setenv("CLOCK_NOW", "2026-03-09T18:00:00+00:00")
+    set_clock("2026-03-09T18:00:00+00:00")
     found = evaluate(instance)
     assert found.passed
     assert numbers(found)["weeks_due"] == 0

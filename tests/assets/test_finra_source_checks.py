@@ -1,7 +1,6 @@
 """The checks of FINRA's tiers and fields, in their job, over the real demo source."""
 
 import dagster as dg
-import pytest
 from sqlalchemy import select
 
 from orchestration_project.definitions import defs
@@ -31,12 +30,12 @@ def test_a_tier_that_is_not_loaded_is_named_with_its_newest_week(url, instance):
 
 
 def test_a_field_that_the_source_adds_is_told_once_it_is_listed_and_remembered(
-    url, instance, monkeypatch: pytest.MonkeyPatch
+    url, instance, set_clock
 ):
     assert look(instance)[FIELDS].passed
     known = databases.rows(url, select(source_fields.c.field_name))
     assert len(known) == 17
-    monkeypatch.setenv("CLOCK_NOW", "2026-03-16T15:00:00+00:00")
+    set_clock("2026-03-16T15:00:00+00:00")
     later = look(instance)[FIELDS]
     assert (later.passed, later.severity) == (False, dg.AssetCheckSeverity.WARN)
     (difference,) = rows_of(later, "differences")

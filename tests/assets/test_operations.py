@@ -1,6 +1,6 @@
 """The job that verifies, and the gate before real runs, over real dependencies."""
 
-from collections.abc import Iterator
+import shutil
 from typing import Any
 
 import dagster as dg
@@ -22,12 +22,6 @@ from tests.runs import failure_of, told_by
 LOAD, VERIFY = "finra_otc_weekly_load", "verify_operations"
 PARTITION = {"dagster/partition": "OTCE|2026-01-26"}
 FORCE = {"resources": {"gate": {"config": {"force": True}}}}
-
-
-@pytest.fixture
-def instance() -> Iterator[dg.DagsterInstance]:
-    with dg.instance_for_test() as instance:
-        yield instance
 
 
 @pytest.fixture
@@ -151,7 +145,7 @@ def test_on_request_a_verification_sends_a_message_to_each_channel(
 def test_a_load_is_refused_before_the_source_is_asked_and_the_next_go_by_what_was_found(
     instance, demo_settings, file
 ):
-    demo_settings.state_path.mkdir()
+    shutil.rmtree(demo_settings.state_path / "demo")
     (demo_settings.state_path / "artifacts").touch()  # where the folder should be
     result = run(instance, "finra_otc_weekly", tags=PARTITION)
     assert not result.success

@@ -26,8 +26,8 @@ ADA = {"who": "ada", "why": "audit season", "dry_run": False}
 
 
 @pytest.fixture
-def url(demo_settings, monkeypatch) -> str:
-    monkeypatch.setenv("CLOCK_NOW", from_then_on("2026-03-02T15:00"))
+def url(demo_settings, set_clock) -> str:
+    set_clock(from_then_on("2026-03-02T15:00"))
     return databases.sqlite_url(demo_settings.state_path)
 
 

@@ -106,6 +106,11 @@ HELD, BROKEN = (
 )
 
 
+@pytest.fixture
+def instance(kept_instance):
+    return kept_instance
+
+
 def test_a_failed_partition_is_found_until_it_lands(instance):
     run(instance, "a", "d", held="b", broken="d")
     assert found(instance) == found(instance, domain="letters") == [HELD, BROKEN]

@@ -19,11 +19,11 @@ DAYS = sessions(date(2026, 2, 1), date(2026, 3, 3))
 
 
 @pytest.fixture
-def url(demo_settings, tmp_path, monkeypatch: pytest.MonkeyPatch) -> str:
+def url(demo_settings, prepared, set_clock, tmp_path, monkeypatch: pytest.MonkeyPatch) -> str:
     """The URL of an empty database for real data, beside an empty folder of prices."""
     (tmp_path / "prices").mkdir()
     (tmp_path / "finra").mkdir()
-    found = f"sqlite:///{tmp_path}/warehouse.sqlite"
+    found = prepared.sqlite(tmp_path / "warehouse.sqlite")
     for name, value in {
         "DATABASE_URL": found,
         "FINRA_SOURCE": "files",
@@ -31,9 +31,9 @@ def url(demo_settings, tmp_path, monkeypatch: pytest.MonkeyPatch) -> str:
         "PRICES_SOURCE": "files",
         "PRICES_FILES_DIR": f"{tmp_path}/prices",
         "PRICES_SYMBOLS": "AAA BBB",
-        "CLOCK_NOW": "2026-03-03T23:30:00+00:00",
     }.items():
         monkeypatch.setenv(name, value)
+    set_clock("2026-03-03T23:30:00+00:00")
     return found
 
 
@@ -67,6 +67,11 @@ def test_months_land_symbol_by_symbol_and_are_told_of_month_by_month(url, instan
     assert set(outcomes.values()) == {True}
     assert run(instance, "prices_gold").success
     assert databases.rows(url, select(func.count()).select_from(prices_returns)) == [(20,)]
+    drawn = told_by(run(instance, "prices_charts"))["charts"][None]
+    assert drawn["coverage_ratio"] == 21 / 120
+    pictures = [drawn[name] for name in ("coverage", "chart_1")]
+    assert all(each.startswith("![") for each in pictures)
+    assert sum(map(len, pictures)) < 60_000
 
     (tmp_path / "prices" / "BBB.csv").write_bytes(csv(line(DAYS[0]), line(DAYS[0])))
     held = run(instance, "prices_daily", FEBRUARY, full=True)

@@ -1,13 +1,14 @@
 """What tests of commands share: a database that the settings name, and a STATE_DIR for programs."""
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
-from uuid import uuid4
 
 import pytest
 
 from orchestration_project.resources.warehouse import Warehouse
 from tests import programs
+from tests.prepared import Prepared
 from tests.resources.weeks import Desk, StoppedClock
 
 
@@ -23,16 +24,18 @@ def desk(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     clock: StoppedClock,
+    prepared: Prepared,
 ) -> Iterator[Desk]:
     """Lands the partition T1|2025-11-10 in the database that commands in this process use."""
-    url, schema = f"sqlite:///{tmp_path}/warehouse.sqlite", None
-    if request.param == "postgresql":
-        url, schema = request.getfixturevalue("postgres_url"), f"test_{uuid4().hex}"
-        monkeypatch.setenv("DATABASE_SCHEMA", schema)
     monkeypatch.setenv("STATE_DIR", str(tmp_path / "state"))
     monkeypatch.setenv("FINRA_SOURCE", "api")
-    monkeypatch.setenv("DATABASE_URL", url)
-    with Warehouse(url, clock=clock, schema=schema) as warehouse:
+    with ExitStack() as stack:
+        url, schema = prepared.sqlite(tmp_path / "warehouse.sqlite"), None
+        if request.param == "postgresql":
+            url, schema = stack.enter_context(prepared.schema())
+            monkeypatch.setenv("DATABASE_SCHEMA", schema)
+        monkeypatch.setenv("DATABASE_URL", url)
+        warehouse = stack.enter_context(Warehouse(url, clock=clock, schema=schema))
         warehouse.prepare(holds="real")
         yield Desk(warehouse, tmp_path / "artifacts")
 

@@ -3,6 +3,7 @@
 import psycopg
 import pytest
 
+from orchestration_project.__main__ import main
 from tests import databases, programs
 
 RUN = ("orchestration_project", "run", "--weeks", "1")
@@ -28,11 +29,13 @@ def test_after_a_move_to_postgresql_the_next_run_says_that_nothing_changed(state
         assert connection.execute("SELECT value FROM database_labels").fetchall() == [("demo",)]
 
 
-def test_the_sql_of_a_migration_is_printed_and_not_executed(state_dir):
-    migrate = ("orchestration_project", "migrate")
-    status, output, error = programs.run(state_dir, *migrate, "--sql")
-    assert status == 0, error
+def test_the_sql_of_a_migration_is_printed_and_not_executed(state_dir, monkeypatch, capfd):
+    monkeypatch.setenv("STATE_DIR", str(state_dir))
+    assert main(["migrate", "--sql"]) == 0
+    output = capfd.readouterr().out
     assert output.startswith("BEGIN IMMEDIATE;")
     assert "CREATE TABLE finra_otc_weekly " in output
-    assert programs.run(state_dir, *migrate)[0] == 0
-    assert programs.run(state_dir, *migrate, "--sql")[1] == "-- the tables are up to date\n"
+    assert main(["migrate"]) == 0
+    capfd.readouterr()
+    assert main(["migrate", "--sql"]) == 0
+    assert capfd.readouterr().out == "-- the tables are up to date\n"

@@ -7,13 +7,14 @@ import pytest
 from sqlalchemy import select
 
 from orchestration_project.__main__ import main
+from orchestration_project.resources.warehouse import Warehouse
 from orchestration_project.resources.warehouse.frames import ROWS_PER_BATCH, insert_frame
 from orchestration_project.tables.catalogue import known_tables
 from orchestration_project.tables.finra import finra_otc_weekly, v_finra_otc_weekly
 from orchestration_project.tables.kinds import key_names, schema_of
 from orchestration_project.tables.spine import rejects
 from tests import programs
-from tests.resources.weeks import MONDAY, NOON, rejected, row
+from tests.resources.weeks import MONDAY, NOON, Desk, rejected, row
 
 WEEKLY = "finra_otc_weekly"
 
@@ -188,9 +189,12 @@ def test_more_rows_than_a_batch_come_in_batches_one_after_the_other(desk, tmp_pa
     assert pl.read_parquet(file).equals(many)
 
 
-def test_a_reader_that_goes_away_ends_it_quietly(tmp_path):
+def test_a_reader_that_goes_away_ends_it_quietly(tmp_path, prepared, clock):
     state_dir = tmp_path / "state"
-    assert programs.run(state_dir, "orchestration_project", "run", "--weeks", "2")[0] == 0
+    url = prepared.sqlite(state_dir / "demo.sqlite")
+    with Warehouse(url, clock=clock) as warehouse:
+        warehouse.prepare(holds="demo")
+        Desk(warehouse, tmp_path / "artifacts").land(*(row(f"S{n}") for n in range(2000)))
     process = programs.start(state_dir, "orchestration_project", "export", WEEKLY)
     assert process.stdout
     assert process.stderr

@@ -1,11 +1,13 @@
 """The `replay` command as a person meets it, after the source is gone."""
 
+import shutil
+
 import pytest
 
+from orchestration_project.__main__ import main
 from orchestration_project.domains.finra.contract import FILE_FIELDS
 from tests import databases, programs
 
-REPLAY = ("orchestration_project", "replay")
 FILE = "finra_otc_weekly_tier1_20251201.csv"
 KEY = "T1|2025-11-10"
 
@@ -14,30 +16,50 @@ def text_of(shares: int) -> str:
     return "\n".join(["|".join(FILE_FIELDS), f"NMS Tier 1|AAA|Inc|Xats|XATS|{shares}|1|2025-12-01"])
 
 
-@pytest.fixture
-def replay(tmp_path):
-    """Load a week from a file twice, restated in between, remove the file, and give `replay`."""
-    folder = tmp_path / "files"
-    folder.mkdir()
-    state = tmp_path / "state"
-    settings = {"FINRA_SOURCE": "files", "FINRA_FILES_DIR": str(folder)}
+@pytest.fixture(scope="module")
+def loaded_twice(tmp_path_factory):
+    """Load a week from a file, and again when it was restated; then remove the file."""
+    place = tmp_path_factory.mktemp("replay")
+    (place / "files").mkdir()
     for shares in (100, 7):
-        (folder / FILE).write_text(text_of(shares))
-        status, output, error = programs.run(
-            state, "orchestration_project", "run", "--weeks", "1", **settings
-        )
+        (place / "files" / FILE).write_text(text_of(shares))
+        run = ("orchestration_project", "run", "--weeks", "1")
+        status, output, error = programs.run(place / "state", *run, **settings_of(place))
         assert status == 0, output + error
-    (folder / FILE).unlink()
+    (place / "files" / FILE).unlink()
+    return place
 
+
+def settings_of(place):
+    return {"FINRA_SOURCE": "files", "FINRA_FILES_DIR": str(place / "files")}
+
+
+@pytest.fixture
+def place(loaded_twice, tmp_path, monkeypatch):
+    """A copy of that, which the environment names."""
+    copy = shutil.copytree(loaded_twice, tmp_path / "place")
+    for name, value in {"STATE_DIR": str(copy / "state"), **settings_of(copy)}.items():
+        monkeypatch.setenv(name, value)
+    return copy
+
+
+@pytest.fixture
+def replay(place, capfd):
     def replay(*options: str):
-        status, output, error = programs.run(state, *REPLAY, *options, **settings)
-        return status, output + error, databases.contents(databases.sqlite_url(state, "files"))
+        status = main(["replay", *options])
+        return status, "".join(capfd.readouterr()), tables(place)
 
     return replay
 
 
-def test_by_the_same_rules_every_choice_of_partitions_writes_nothing_without_the_source(replay):
-    _, _, before = replay("--help")
+def tables(place):
+    return databases.contents(databases.sqlite_url(place / "state", "files"))
+
+
+def test_by_the_same_rules_every_choice_of_partitions_writes_nothing_without_the_source(
+    place, replay
+):
+    before = tables(place)
     for options in ([KEY], ["--all"], ["--tier", "T1", "--from", "2025-11-10"]):
         status, output, after = replay(*options)
         assert status == 0, output
@@ -46,15 +68,16 @@ def test_by_the_same_rules_every_choice_of_partitions_writes_nothing_without_the
         assert after == before
 
 
-def test_an_older_group_is_refused_and_published_again_with_leave(replay):
+def test_an_older_group_is_refused_and_published_again_with_leave(place, replay):
     group = f"finra_otc_weekly:{KEY}#1"
     status, output, _ = replay("--group", group)
     assert status == 1
     assert f"{group} is older than what is landed" in output
-    status, output, after = replay("--group", group, "--older")
-    assert status == 0, output
+    older = ("orchestration_project", "replay", "--group", group, "--older")
+    status, output, error = programs.run(place / "state", *older, **settings_of(place))
+    assert status == 0, error
     assert "0 rows added, 1 changed, 0 removed" in output
-    assert [(row[3], row[10]) for row in after["finra_otc_weekly"]] == [("AAA", 100)]
+    assert [(row[3], row[10]) for row in tables(place)["finra_otc_weekly"]] == [("AAA", 100)]
 
 
 REFUSED = {
@@ -66,9 +89,17 @@ REFUSED = {
 }
 
 
-def test_what_cannot_be_replayed_is_refused_with_the_reason(replay):
+def refused(replay, options, capfd) -> str:
+    """Return what is said of options that are refused, wrong in themselves or for this database."""
+    try:
+        status, output, _ = replay(*options)
+    except SystemExit as usage:
+        return f"{capfd.readouterr().err} {usage.code or pytest.fail('it is no refusal')}"
+    assert status == 1
+    return output
+
+
+def test_what_cannot_be_replayed_is_refused_with_the_reason(replay, capfd):
     for said, choices in REFUSED.items():
         for options in choices:
-            status, output, _ = replay(*options)
-            assert status
-            assert said in output
+            assert said in refused(replay, options, capfd)

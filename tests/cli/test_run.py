@@ -9,6 +9,7 @@ import psutil
 import pytest
 from sqlalchemy import func, select
 
+from orchestration_project.__main__ import main
 from orchestration_project.domains.finra.contract import FILE_FIELDS
 from orchestration_project.settings import PROJECT_ROOT
 from orchestration_project.tables.finra import (
@@ -23,17 +24,24 @@ REAL_FILES = PROJECT_ROOT.parent / "shared" / "data" / "finra"
 RUN = ("orchestration_project", "run", "--weeks")
 
 
-def test_the_weeks_are_landed_and_a_second_run_changes_nothing_and_says_so(state_dir):
+@pytest.fixture(scope="module")
+def landed(tmp_path_factory):
+    """The STATE_DIR in which a program has landed eight weeks."""
+    state_dir = tmp_path_factory.mktemp("landed") / "state"
     status, output, error = programs.run(state_dir, *RUN, "8")
     assert status == 0, error
     assert "demo (made-up data from the embedded source)" in output
     assert "[24/24]" in output
-    before = databases.contents(databases.sqlite_url(state_dir))
+    yield state_dir
+    programs.kill_all_of(state_dir)
 
-    status, output, error = programs.run(state_dir, *RUN, "8")
+
+def test_the_weeks_are_landed_and_a_second_run_changes_nothing_and_says_so(landed):
+    before = databases.contents(databases.sqlite_url(landed))
+    status, output, error = programs.run(landed, *RUN, "8")
     assert status == 0, error
     assert "24 of 24 partitions: nothing changed at the source" in output
-    assert databases.contents(databases.sqlite_url(state_dir)) == before
+    assert databases.contents(databases.sqlite_url(landed)) == before
 
 
 @pytest.mark.slow
@@ -129,10 +137,9 @@ def test_a_refusal_by_the_gate_is_told_with_what_to_do(state_dir):
     assert "Next: " not in output
 
 
-def test_bad_lines_are_kept_as_rejects_with_their_record_and_reason(state_dir):
-    assert programs.run(state_dir, *RUN, "2")[0] == 0
+def test_bad_lines_are_kept_as_rejects_with_their_record_and_reason(landed):
     found = databases.rows(
-        databases.sqlite_url(state_dir),
+        databases.sqlite_url(landed),
         select(rejects.c.reason_code, func.count())
         .join(captures, captures.c.capture_id == rejects.c.capture_id)
         .where(captures.c.partition_key == "T1|2026-02-02")
@@ -164,15 +171,19 @@ def test_a_database_of_demo_data_refuses_real_data(state_dir, tmp_path):
     ("environment", "message"),
     [
         ({"FINRA_SOURCE": "ftp", "LOG_LEVEL": "LOUD"}, "2 setting(s) cannot be used: FINRA_SOURCE"),
-        (
+        pytest.param(
             {"FINRA_SOURCE": "files", "FINRA_FILES_DIR": "/nowhere"},
             "FINRA_FILES_DIR cannot be read",
+            marks=pytest.mark.slow,
         ),
         ({"DATABASE_URL": "nonsense"}, "DATABASE_URL is no database URL"),
-        ({"STATE_DIR": "/proc/nowhere"}, "STATE_DIR cannot be used"),
-        (
+        pytest.param(
+            {"STATE_DIR": "/proc/nowhere"}, "STATE_DIR cannot be used", marks=pytest.mark.slow
+        ),
+        pytest.param(
             {"FINRA_SOURCE": "api", "FINRA_API_URL": "http://127.0.0.1:9"},
             "finra_api did not answer GET http://127.0.0.1:9/partitions/",
+            marks=pytest.mark.slow,
         ),
     ],
 )
@@ -233,11 +244,13 @@ def test_reset_leaves_a_folder_alone_that_is_not_ours(state_dir):
     assert (state_dir / "thesis.txt").exists()
 
 
-def test_migrate_makes_the_tables_and_may_be_repeated(state_dir):
-    for _ in range(2):
-        status, output, error = programs.run(state_dir, "orchestration_project", "migrate")
-        assert status == 0, error
-        assert "up to date" in output
+def test_migrate_makes_the_tables_and_may_be_repeated(state_dir, monkeypatch, capfd):
+    status, output, error = programs.run(state_dir, "orchestration_project", "migrate")
+    assert status == 0, error
+    assert "up to date" in output
+    monkeypatch.setenv("STATE_DIR", str(state_dir))
+    assert main(["migrate"]) == 0
+    assert "up to date" in capfd.readouterr().out
     assert databases.contents(databases.sqlite_url(state_dir))["finra_otc_weekly"] == []
 
 

@@ -7,6 +7,7 @@ import dagster as dg
 import psutil
 import pytest
 
+from orchestration_project.__main__ import main
 from orchestration_project.instance.storage import open_instance
 from tests import programs
 
@@ -121,17 +122,20 @@ def test_a_taken_port_is_refused_before_anything_starts(tmp_path):
     assert not (tmp_path / "state" / "logs").exists()
 
 
-def test_an_unusable_state_dir_is_a_clear_error(tmp_path):
+def test_an_unusable_state_dir_is_a_clear_error(tmp_path, monkeypatch, capfd):
     (tmp_path / "file").touch()
-    status, output, error = programs.run(tmp_path / "file" / "state", *UI, "3000")
-    assert (status, output) == (1, "")
+    monkeypatch.setenv("STATE_DIR", str(tmp_path / "file" / "state"))
+    assert main(["ui", "--port", "3000"]) == 1
+    output, error = capfd.readouterr()
+    assert output == ""
     assert error.startswith("STATE_DIR cannot be used\n")
 
 
-def test_a_wrong_option_is_a_usage_error(tmp_path):
-    status, _, error = programs.run(tmp_path / "state", *UI, "70000")
-    assert status == 2
-    assert error.endswith("argument --port: 70000 is not between 1 and 65535\n")
+def test_a_wrong_option_is_a_usage_error(capfd):
+    with pytest.raises(SystemExit) as ended:
+        main(["ui", "--port", "70000"])
+    assert ended.value.code == 2
+    assert capfd.readouterr().err.endswith("argument --port: 70000 is not between 1 and 65535\n")
 
 
 def test_with_postgresql_it_shows_the_runs_there_and_ctrl_c_leaves_no_process(
@@ -153,6 +157,7 @@ def test_with_postgresql_it_shows_the_runs_there_and_ctrl_c_leaves_no_process(
     assert {path.name for path in tmp_path.iterdir()} == {"state"}
 
 
+@pytest.mark.slow
 def test_sigterm_while_it_starts_leaves_no_process(tmp_path):
     ui = Ui(tmp_path / "state")
     programs.wait_for((tmp_path / "state" / "logs" / "code-server.log").exists)
@@ -168,6 +173,7 @@ def test_kill_9_of_it_leaves_no_process_and_frees_the_state_dir(tmp_path):
     assert programs.wait_for(lambda: is_gone(ui.state_dir))
 
 
+@pytest.mark.slow
 def test_the_death_of_one_program_ends_all_and_shows_its_last_words(tmp_path):
     ui = Ui(tmp_path / "state")
     log = tmp_path / "state" / "logs" / "code-server.log"
@@ -204,9 +210,13 @@ def test_the_death_of_the_process_that_holds_the_code_ends_all(tmp_path):
     assert is_gone(ui.state_dir)
 
 
-def test_others_than_this_machine_are_not_served_without_what_protects_them(tmp_path):
-    status, output, error = programs.run(tmp_path / "state", *UI, "3000", "--host", "10.0.0.1")
-    assert (status, output) == (1, "")
+def test_others_than_this_machine_are_not_served_without_what_protects_them(
+    tmp_path, monkeypatch, capfd
+):
+    monkeypatch.setenv("STATE_DIR", str(tmp_path / "state"))
+    assert main(["ui", "--port", "3000", "--host", "10.0.0.1"]) == 1
+    output, error = capfd.readouterr()
+    assert output == ""
     assert error.startswith("the UI is not served on 10.0.0.1, where others than this machine")
     assert "TRUSTED_PROXIES" in error
     assert is_gone(tmp_path / "state")

@@ -21,6 +21,7 @@ def test_a_friday_means_the_week_that_began_on_its_monday():
         "2024-12-30"
     )
     assert partition_key(Pipeline("all"), {}) is None
+    assert partition_key(Pipeline("prices", ("month",)), {"month": "2025-01"}) == "2025-01-01"
 
 
 @pytest.mark.parametrize(
@@ -49,3 +50,9 @@ def test_partitions_between_two_days_include_both_and_may_be_of_one_part():
     assert between(keys, first, last, None) == ["T1|2025-01-06", "T2|2025-01-06", "2025-01-06"]
     assert between(keys, first, date(2025, 1, 13), "T1") == keys[:2]
     assert between(keys, last, first, None) == []
+
+
+@pytest.mark.parametrize("month", ["2025-13", "2025", "January", "2025-01-01"])
+def test_what_names_no_month_is_refused(month: str):
+    with pytest.raises(ConfigurationError, match="month is none"):
+        partition_key(Pipeline("prices", ("month",)), {"month": month})

@@ -31,6 +31,8 @@ def test_the_shipped_file_declares_no_source_and_its_examples_can_be_used():
         "github": "github",
         "billing": "stripe",
         "hr": "peopleforce",
+        "peopleforce": "peopleforce",
+        "jira": "jira",
     }
     assert found["github"].job == "events_webhooks"
     assert not found["billing"].in_order

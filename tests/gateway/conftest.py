@@ -3,7 +3,6 @@
 import asyncio
 import hashlib
 import hmac
-import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,11 +13,11 @@ from starlette.applications import Starlette
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.providers import open_warehouse
 from orchestration_project.resources.warehouse import Warehouse
 from orchestration_project.settings import Settings, load_settings
 from tests.gateway.door import Door, open_door
+from tests.prepared import Prepared
 
 SECRET, EARLIER = "the secret of today", "that of yesterday"
 
@@ -73,20 +72,10 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     return load_settings()
 
 
-@pytest.fixture(scope="session")
-def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A SQLite file with our tables, made once: to make them takes longer than most tests."""
-    file = tmp_path_factory.mktemp("gateway") / "empty.sqlite"
-    with Warehouse(f"sqlite:///{file}", clock=Clock()) as made:
-        made.prepare(holds="demo")
-    return file
-
-
 @pytest.fixture
-def warehouse(settings: Settings, empty_database: Path) -> Iterator[Warehouse]:
+def warehouse(settings: Settings, prepared: Prepared) -> Iterator[Warehouse]:
     """The database of these settings."""
-    settings.state_path.mkdir()
-    shutil.copyfile(empty_database, settings.state_path / "demo.sqlite")
+    prepared.sqlite(settings.state_path / "demo.sqlite")
     with open_warehouse(settings) as opened:
         yield opened
 

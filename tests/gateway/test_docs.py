@@ -2,7 +2,6 @@
 
 import re
 
-import dagster as dg
 import pytest
 from prometheus_client.core import Metric
 
@@ -24,6 +23,11 @@ def first_cells(text: str) -> set[str]:
     return {name for cell in cells for name in re.findall(r"`(\w+)`", cell)}
 
 
+@pytest.fixture
+def instance(kept_instance):
+    return kept_instance
+
+
 def test_every_scheme_field_and_status_is_documented():
     cells = first_cells(WEBHOOKS)
     assert set(SCHEMES) <= cells
@@ -31,12 +35,6 @@ def test_every_scheme_field_and_status_is_documented():
     assert {"received", "running", "failed", "done", "dead"} <= cells
     statuses = set(re.findall(r"^\| (\d{3}) \|", WEBHOOKS, re.MULTILINE))
     assert {str(each) for each in STATUSES.values()} <= statuses
-
-
-@pytest.fixture(scope="module")
-def instance():
-    with dg.instance_for_test() as made:
-        yield made
 
 
 def test_every_metric_and_each_of_its_labels_is_documented(settings, warehouse, instance):

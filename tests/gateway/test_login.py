@@ -1,5 +1,6 @@
 """Logging in by key, the session that follows, and logging out."""
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
@@ -119,6 +120,14 @@ def test_a_cookie_that_was_planted_before_the_login_is_worth_nothing_after_it(do
     made_up = f"session={door.doors.signed('made-up')}"
     other = door.log_in(door.keys[Role.ADMIN], cookie=made_up)
     assert (status(door, other), status(door, made_up)) == (200, 401)
+
+
+def test_two_logins_at_once_in_one_browser_both_open_and_the_session_before_is_over(door: Door):
+    before = door.log_in(door.keys[Role.VIEWER])
+    with ThreadPoolExecutor(2) as pool:
+        logins = [pool.submit(door.log_in, door.keys[Role.ADMIN], cookie=before) for _ in range(2)]
+    after = [login.result() for login in logins]
+    assert [status(door, each) for each in (*after, before)] == [200, 200, 401]
 
 
 def test_logging_out_ends_this_session_and_a_copy_of_its_cookie(door: Door):

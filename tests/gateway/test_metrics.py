@@ -72,10 +72,9 @@ def values(text: str) -> dict[tuple[str, ...], float]:
     }
 
 
-@pytest.fixture(scope="module")
-def instance():
-    with dg.instance_for_test() as made:
-        yield made
+@pytest.fixture
+def instance(kept_instance):
+    return kept_instance
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """What may be changed, by whom, from where, and what the audit has of it."""
 
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -389,6 +390,13 @@ def test_logs_are_read_below_their_folder_alone(door: Door, tmp_path: Path):
     assert (down.status, down.text) == (200, "of a step")
     for path in ("../secret/err", "%2e%2e/secret/err", "a%20run/..%2f..%2fsecret/err"):
         assert door.ask("GET", f"/logs/{path}", key=viewer).status == 400
+    outside.with_suffix(".complete").touch()  # it would be told at once
+    query = "subscription L($key: [String!]!) {capturedLogs(logKey: $key) {stderr}}"
+    payload = {"query": query, "variables": {"key": ["..", "secret"]}}
+    with door.websocket(X_API_Key=str(viewer)) as websocket:
+        websocket.send(json.dumps({"type": "start", "id": "1", "payload": payload}))
+        with suppress(ConnectionClosed):
+            assert "s3cret" not in str(websocket.recv(timeout=10))
     rooted = door.ask("GET", f"/logs/%2f{str(tmp_path)[1:]}/secret/err", key=viewer)
     assert rooted.status in (400, 500)
 

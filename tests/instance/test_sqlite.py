@@ -11,6 +11,7 @@ from orchestration_project.instance.sqlite import FILES_KEPT_OPEN
 from orchestration_project.instance.storage import open_instance
 from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.warehouse import Warehouse
+from tests.programs import wait_for
 
 
 @dg.asset
@@ -37,6 +38,19 @@ def test_the_log_of_a_file_stays_between_two_connections(instance, tmp_path):
     inode = index.stat().st_ino
     dg.materialize([one], instance=instance)
     assert index.stat().st_ino == inode
+
+
+def test_who_watches_a_run_hears_of_each_event_while_it_goes_on(instance):
+    run = instance.create_run_for_job(job_def=nothing)
+    heard: list[str] = []
+    instance.watch_event_logs(run.run_id, None, lambda entry, _: heard.append(entry.message))
+    for number in range(3):
+        instance.report_engine_event(f"event {number}", run)
+        wait_for(lambda number=number: heard[number:] == [f"event {number}"])
+
+
+@dg.job
+def nothing(): ...
 
 
 def test_only_the_files_used_last_stay_open(instance, tmp_path):

@@ -1,13 +1,14 @@
 """What tests of resources share: an empty database of either kind, and the way to land in it."""
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
-from uuid import uuid4
 
 import pytest
 
 from orchestration_project.resources.http import HttpClient
 from orchestration_project.resources.warehouse import Warehouse
+from tests.prepared import Prepared
 from tests.resources.weeks import Desk, StoppedClock
 from tests.saas_demo import SaasDemo, http_client
 
@@ -20,14 +21,14 @@ def clock() -> StoppedClock:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def warehouse(
-    request: pytest.FixtureRequest, tmp_path: Path, clock: StoppedClock
+    request: pytest.FixtureRequest, tmp_path: Path, clock: StoppedClock, prepared: Prepared
 ) -> Iterator[Warehouse]:
-    """An empty warehouse for real data; on PostgreSQL in a schema of its own."""
-    if request.param == "sqlite":
-        url, schema = f"sqlite:///{tmp_path}/warehouse.sqlite", None
-    else:
-        url, schema = request.getfixturevalue("postgres_url"), f"test_{uuid4().hex}"
-    with Warehouse(url, clock=clock, schema=schema) as opened:
+    """An empty warehouse for real data; on PostgreSQL in a schema."""
+    with ExitStack() as stack:
+        url, schema = prepared.sqlite(tmp_path / "warehouse.sqlite"), None
+        if request.param == "postgresql":
+            url, schema = stack.enter_context(prepared.schema())
+        opened = stack.enter_context(Warehouse(url, clock=clock, schema=schema))
         opened.prepare(holds="real")
         yield opened
 

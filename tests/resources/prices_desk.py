@@ -49,6 +49,7 @@ class Desk:
         self.warehouse, self.clock, self.folder = warehouse, clock, folder / "prices"
         self.folder.mkdir()
         self.source = Metered(self.folder, Captures(FolderStore(folder / "artifacts")), clock)
+        self.second: PriceFiles | None = None
         self.runs = 0
 
     def write(self, symbol: str, *lines: str) -> None:
@@ -67,6 +68,7 @@ class Desk:
             symbols=lambda: symbols,
             run_id=f"run {self.runs}",
             limits=LIMITS,
+            second=self.second,
             full=full,
         )
         ended: dict[str, LoadedPrices | OrchestrationError] = {}

@@ -16,19 +16,20 @@ from orchestration_project.errors import TransientError
 from orchestration_project.resources.saas.reconciling import Reconciler
 from orchestration_project.resources.saas.rules import put_in_effect
 from orchestration_project.resources.warehouse import Warehouse
+from orchestration_project.tables.kinds import METADATA
 from orchestration_project.tables.saas import (
     saas_audit_log,
-    saas_field_mappings,
-    saas_routing_rules,
     saas_source_states,
 )
-from tests.resources.saas_world import STATUSES, Killed, World
+from orchestration_project.tables.spine import leases, outbox
+from tests.resources.saas_world import IDS, ISSUE_TYPE, PROJECT, Killed, World
 from tests.resources.weeks import NOON, StoppedClock
 
 NUMBER = st.integers(0, 3)
-EMAILS = [None, "ana@example.org", "bob@example.org", "twin@example.org", "ghost@example.org"]
+EMAILS = [None, "anna@example.org", "olena@example.org", "twin@example.org", "ghost@example.org"]
 TEXTS = [None, "<p>a</p>", "<ul><li>b<li>c", "plain 🙂 שלום"]
-SPEAKING_STATUSES = [name for name in STATUSES if name != "Cancelled"]
+STEPS_OF_PEOPLE = [name for name in IDS if name != "Cancel"]
+PRIORITIES = ["High", "Medium", "Low"]
 
 CALLS = st.sampled_from(
     ["", "", "", "throttled", "down", "unanswered", "killed", "killed after", "moved", "meanwhile"]
@@ -36,7 +37,7 @@ CALLS = st.sampled_from(
 PEOPLE = st.sampled_from(
     [
         *("add", "retitle", "describe", "assign", "complete", "reopen", "delete"),
-        *("edit issue", "label issue", "move issue", "delete issue", "edit rules"),
+        *("edit issue", "rank issue", "move issue", "finish issue", "delete issue", "edit rules"),
     ]
 )
 PROGRAMS = st.sampled_from(["look", "task webhooks", "issue webhooks", "sweep", "apply"])
@@ -48,6 +49,17 @@ HISTORIES = st.lists(STEPS, min_size=1, max_size=12)
 """What people do, and what runs do meanwhile, each with what becomes of its calls; a webhook names
 tasks or issues, in any order and more than once, or never comes."""
 
+ACCOUNTS = {
+    "anna@example.org": "712020:anna",
+    "olena@example.org": "712020:olena",
+    None: None,
+}
+
+OWN_TABLES = [
+    *(table for table in METADATA.sorted_tables if table.name.startswith("saas_")),
+    *(leases, outbox),
+]
+
 ROUNDS = 3
 """In which both sides must agree, once nothing happens any more."""
 
@@ -58,8 +70,8 @@ def rule(number: int) -> list[Rule]:
         "rule_id": "all",
         "priority": 5,
         "action": "sync",
-        "target_project": "HR",
-        "issue_type": "Task",
+        "target_project": PROJECT,
+        "issue_type": ISSUE_TYPE,
     }
     label = {"target_field": "labels", "source_type": "static", "value": f"label{number}"}
     titled = {"target_field": "summary", "source_type": "template", "value": "HR: {title}"}
@@ -73,19 +85,17 @@ def rule(number: int) -> list[Rule]:
 class History:
     """A world in which things happen, and the runs that follow them."""
 
-    def __init__(self, warehouse: Warehouse, clock: StoppedClock, name: str) -> None:
-        self.warehouse, self.clock = warehouse, clock
-        self.world = World.of(name)
+    def __init__(self, warehouse: Warehouse, clock: StoppedClock, world: World) -> None:
+        self.warehouse, self.clock, self.world = warehouse, clock, world
         self.runs = self.edits = 0
-        self.edited: dict[str, tuple[str, str]] = {}  # text → issue's key, and the edit after it
         self.latest: dict[str, str] = {}
         clock.at = NOON
         with warehouse.writing() as connection:
-            for table in (saas_field_mappings, saas_routing_rules):
+            for table in OWN_TABLES:
                 connection.execute(delete(table))
         self.rules(0)
-        self.world.source.add("title 0")
-        self.world.source.add("title 1", assignee_email="ana@example.org")
+        world.tasks.add("title 0")
+        world.tasks.add("title 1", assignee_email="anna@example.org")
 
     def rules(self, number: int) -> None:
         with self.warehouse.writing() as connection:
@@ -112,32 +122,33 @@ class History:
         self.people("retitle", self.runs, self.runs % 3)
 
     def people(self, what: str, first: int, second: int) -> None:
-        source, target = self.world.source, self.world.target
-        ids, keys = [*source.rows, "none"], [*target.rows, "none"]
+        tasks, issues = self.world.tasks, self.world.issues
+        ids, keys = [*tasks.rows, "none"], [*issues.rows, "none"]
         entity, key = ids[first % len(ids)], keys[first % len(keys)]
-        status = SPEAKING_STATUSES[second % len(SPEAKING_STATUSES)]
+        step = STEPS_OF_PEOPLE[second % len(STEPS_OF_PEOPLE)]
+        priority = {"name": PRIORITIES[second % len(PRIORITIES)]}
         {
-            "add": lambda: source.add(f"title {second}", assignee_email=EMAILS[first]),
-            "retitle": lambda: source.change(entity, title=f"title {second}"),
-            "describe": lambda: source.change(entity, description_html=TEXTS[second]),
-            "assign": lambda: source.change(entity, assignee_email=EMAILS[second]),
-            "complete": lambda: source.change(entity, is_completed=True),
-            "reopen": lambda: source.change(entity, is_completed=False),
-            "delete": lambda: source.rows.pop(entity, None),
+            "add": lambda: tasks.add(f"title {second}", assignee_email=EMAILS[first]),
+            "retitle": lambda: tasks.change(entity, title=f"title {second}"),
+            "describe": lambda: tasks.change(entity, description_html=TEXTS[second]),
+            "assign": lambda: tasks.change(entity, assignee_email=EMAILS[second]),
+            "complete": lambda: tasks.change(entity, is_completed=True),
+            "reopen": lambda: tasks.change(entity, is_completed=False),
+            "delete": lambda: tasks.remove(entity),
             "edit issue": lambda: self.edit(key),
-            "label issue": lambda: target.label(key, second),
-            "move issue": lambda: target.move(key, status),
-            "delete issue": lambda: target.rows.pop(key, None),
+            "rank issue": lambda: issues.edit(key, priority=priority),
+            "move issue": lambda: issues.move(key, step),
+            "finish issue": lambda: issues.move(key, "Start", "Done"),
+            "delete issue": lambda: issues.remove(key),
             "edit rules": lambda: self.rules(second),
         }[what]()
 
     def edit(self, key: str) -> None:
         """Have a person give an issue a summary that nobody else gives."""
-        if key in self.world.target.rows:
+        if key in self.world.issues.rows:
             self.edits += 1
-            text = f"by hand {self.edits}"
-            self.world.target.change(key, summary=text)
-            self.latest[key] = text
+            self.latest[key] = f"by hand {self.edits}"
+            self.world.issues.edit(key, summary=self.latest[key])
 
     def reconciler(self) -> Reconciler:
         self.runs += 1
@@ -151,9 +162,9 @@ class History:
         if what == "look":
             reconciler.look()
         elif what == "task webhooks":
-            reconciler.look_at(str(number + 1) for number in numbers)
+            reconciler.look_at(str(1000 + number) for number in numbers)
         elif what == "issue webhooks":
-            keys = list(world.target.rows)
+            keys = list(world.issues.rows)
             reconciler.compare(keys[number % len(keys)] for number in numbers if keys)
         elif what == "sweep":
             with suppress(TransientError):  # its run fails
@@ -190,8 +201,8 @@ class History:
             return {row.entity_id: row for row in connection.execute(wanted)}
 
     def _agree(self, entity_id: str) -> None:
-        task, state = self.world.source.rows.get(entity_id), self.states()[entity_id]
-        issues = self.world.target.of(f"{state.system}:task:{entity_id}")
+        task, state = self.world.tasks.rows.get(entity_id), self.states()[entity_id]
+        issues = self.world.issues.of(f"{state.system}:task:{entity_id}")
         assert len(issues) <= 1, "two issues of one task"
         if task is None:
             assert state.gone_at is not None
@@ -212,10 +223,14 @@ class History:
 
     def reopened(self) -> set[str]:
         """Return the issues that people may have opened again: any that is open."""
-        return {row.key for row in self.world.target.rows.values() if row.status_category != "done"}
+        return {row.key for row in self.world.issues.rows.values() if row.status_category != "done"}
 
     def _same_fields(self, task: Any, issue: Issue, applied: Any) -> None:
-        accounts = {"ana@example.org": "a-ana", "bob@example.org": "a-bob", None: None}
+        accounts = {
+            "anna@example.org": "712020:anna",
+            "olena@example.org": "712020:olena",
+            None: None,
+        }
         if task.assignee_email in accounts:
             assert issue.assignee_account_id == accounts[task.assignee_email]
         assert agrees(applied["description"], issue.description)
@@ -235,5 +250,5 @@ class History:
                 for key, told in connection.execute(wanted)
             }
         for key, text in self.latest.items():
-            issue = self.world.target.rows.get(key)
+            issue = self.world.issues.rows.get(key)
             assert issue is None or issue.summary == text or (key, text) in kept, "a lost update"

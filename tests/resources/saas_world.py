@@ -1,6 +1,7 @@
-"""Two small systems in memory, and people who work in them.
+"""A small source and target in memory, people who work in them, and what goes wrong with calls.
 
-They answer as the embedded demo servers do: `test_saas_worlds.py` asks both the same.
+They answer as the embedded demo of PeopleForce and Jira does over HTTP: both are asked the same in
+`test_saas_histories.py`. `saas_demo_world.py` has the other one.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -30,33 +31,52 @@ STATUSES: Mapping[str, StatusCategory] = {
     "Cancelled": "done",
     "Done": "done",
 }
-STEPS = {
-    "To Do": ("Cancelled", "In Progress"),
-    "In Progress": ("Cancelled", "To Do", "Done"),
-    "Done": ("To Do",),
-    "Cancelled": ("To Do",),
+WORKFLOW = {
+    "41": ("Cancel", "Cancelled", tuple(STATUSES)),
+    "11": ("Reopen", "To Do", ("In Progress", "Done", "Cancelled")),
+    "21": ("Start", "In Progress", ("To Do",)),
+    "31": ("Done", "Done", ("In Progress",)),
 }
-"""What each status offers: nobody goes from To Do to Done at once."""
+"""Transitions by id: name, where to, from where. Nobody goes from To Do to Done at once."""
 
-FIELDS = [
+IDS = {name: number for number, (name, _, _) in WORKFLOW.items()}
+
+PROJECT, ISSUE_TYPE = "IT", "Task"
+
+FIELDS = (
     FieldSpec("summary", "Summary", True, "string"),
     FieldSpec("description", "Description", False, "string"),
     FieldSpec("assignee", "Assignee", False, "user"),
     FieldSpec("labels", "Labels", False, "array"),
-    FieldSpec("customfield_1", "Team", False, "option", ("Payroll", "Travel")),
-]
+    FieldSpec("priority", "Priority", False, "priority", ("High", "Medium", "Low")),
+)
 
-USERS = [
-    User("a-ana", "ana@example.org", True),
-    User("a-bob", "bob@example.org", True),
-    User("a-twin1", "twin@example.org", True),
-    User("a-twin2", "twin@example.org", True),
-    User("a-left", "left@example.org", False),
-]
+USERS = (
+    User("712020:olena", "olena@example.org", True),
+    User("712020:anna", "anna@example.org", True),
+    User("712020:twin1", "twin@example.org", True),
+    User("712020:twin2", "twin@example.org", True),
+    User("712020:gone", "gone@example.org", False),
+)
+
+WRITES = ("complete", "create", "update", "transition")
 
 
 class Killed(BaseException):
     """The process ends here."""
+
+
+BEFORE: Mapping[str, Callable[[], BaseException]] = {
+    "throttled": lambda: TransientError("too many requests", retry_in_seconds=90),
+    "down": lambda: TransientError("HTTP 503"),
+    "moved": lambda: MovedError("pages repeat tasks"),
+    "killed": Killed,
+}
+AFTER: Mapping[str, Callable[[], BaseException]] = {
+    "unanswered": lambda: TransientError("no answer came within 10 s"),
+    "killed after": Killed,
+}
+"""What a call raises instead of having its effect, and after having it."""
 
 
 @dataclass
@@ -65,26 +85,44 @@ class Faults:
 
     coming: list[str] = field(default_factory=list)
     on_call: Callable[[], None] = lambda: None
+    reads: int = 0
+    writes: int = 0
 
-    def around(self, effect: Callable[[], Any]) -> Any:
+    def around(self, name: str, effect: Callable[[], Any]) -> Any:
         """Have a call's effect, or not, or not be told of it."""
+        if name in WRITES:
+            self.writes += 1
+        else:
+            self.reads += 1
         fault = self.coming.pop(0) if self.coming else ""
-        match fault:
-            case "throttled":
-                raise TransientError("too many requests", retry_in_seconds=90)
-            case "down":
-                raise TransientError("HTTP 503")
-            case "killed":
-                raise Killed
-            case "unanswered":
-                effect()
-                raise TransientError("no answer came within 10 s")
-            case "killed after":
-                effect()
-                raise Killed
-            case "meanwhile":
-                self.on_call()
-        return effect()
+        if fault in BEFORE:
+            raise BEFORE[fault]()
+        if fault == "meanwhile":
+            self.on_call()
+        found = effect()
+        if fault in AFTER:
+            raise AFTER[fault]()
+        return found
+
+
+class Faulty:
+    """A system as our programs meet it: every call, and every page, may meet a fault."""
+
+    def __init__(self, system: Any, faults: Faults) -> None:
+        self._system = system
+        self._faults = faults
+
+    def __getattr__(self, name: str) -> Any:
+        found: Any = getattr(self._system, name)
+        if name in ("tasks", "search"):
+            return lambda *args, **named: self._pages(name, found(*args, **named))
+        if not callable(found):
+            return found
+        return lambda *args, **named: self._faults.around(name, lambda: found(*args, **named))
+
+    def _pages(self, name: str, pages: Iterator[Any]) -> Iterator[Any]:
+        while (page := self._faults.around(name, lambda: next(pages, None))) is not None:
+            yield page
 
 
 @dataclass
@@ -92,21 +130,18 @@ class Tasks:
     """The source, as people and as programs see it."""
 
     system: str
-    faults: Faults
     rows: dict[str, Task] = field(default_factory=dict)
-    number: int = 0
+    number: int = 999
     origin: SourceName = "demo"
     unreadable: Sequence[Unreadable] = ()
-    writes: int = 0
 
     def add(self, title: str | None, **changes: Any) -> str:
         """Add a task; return its id."""
         self.number += 1
-        entity_id = str(self.number)
         usual = Task(
             system=self.system,
             entity_type="task",
-            entity_id=entity_id,
+            entity_id=str(self.number),
             title=title,
             description_html="<p>one</p>",
             is_completed=False,
@@ -116,168 +151,141 @@ class Tasks:
             associated_name=None,
             fields={"id": self.number, "views": 0},
         )
-        self.rows[entity_id] = replace(usual, **changes)
-        return entity_id
+        self.rows[usual.entity_id] = replace(usual, **changes)
+        return usual.entity_id
 
     def change(self, entity_id: str, **changes: Any) -> None:
         """Change a task, if it is there."""
         if entity_id in self.rows:
             row = replace(self.rows[entity_id], **changes)
-            self.rows[entity_id] = replace(
-                row, fields={**row.fields, "views": row.fields["views"] + 1}
-            )
+            seen = {**row.fields, "views": row.fields["views"] + 1}
+            self.rows[entity_id] = replace(row, fields=seen)
+
+    def remove(self, entity_id: str) -> None:
+        """Delete a task, if it is there."""
+        self.rows.pop(entity_id, None)
 
     def tasks(self, *, completed: bool | None, kept: list[Capture]) -> Iterator[Sequence[Task]]:
-        found = [row for row in self.rows.values() if completed in (None, row.is_completed)]
-        for start in range(0, max(len(found), 1), PAGE):
-            ids = [row.entity_id for row in found[start : start + PAGE]]
-            if self.faults.coming[:1] == ["moved"]:
-                self.faults.coming.pop(0)
-                raise MovedError("pages repeat tasks")
-            yield self.faults.around(lambda ids=ids: [self.rows[i] for i in ids if i in self.rows])
+        ids = [key for key, row in self.rows.items() if completed in (None, row.is_completed)]
+        for start in range(0, max(len(ids), 1), PAGE):
+            page = ids[start : start + PAGE]
+            yield [self.rows[each] for each in page if each in self.rows]
 
     def task(self, entity_id: str) -> Task | None:
-        return self.faults.around(lambda: self.rows.get(entity_id))
+        return self.rows.get(entity_id)
 
     def complete(self, entity_id: str) -> None:
-        def effect() -> None:
-            if entity_id not in self.rows:
-                raise RefusedError("no such task", http_status=404)
-            self.change(entity_id, is_completed=True)
-
-        self.writes += 1
-        self.faults.around(effect)
+        if entity_id not in self.rows:
+            raise RefusedError("no such task", http_status=404)
+        self.change(entity_id, is_completed=True)
 
 
 @dataclass
 class Issues:
     """The target, as people and as programs see it."""
 
-    system: str
-    faults: Faults
+    system: str = "jira"
     rows: dict[str, Issue] = field(default_factory=dict)
-    fields: Sequence[FieldSpec] = tuple(FIELDS)
-    users: Sequence[User] = tuple(USERS)
+    fields: Sequence[FieldSpec] = FIELDS
+    users: Sequence[User] = USERS
+    allowed: frozenset[str] = frozenset(
+        {"BROWSE_PROJECTS", "CREATE_ISSUES", "EDIT_ISSUES", "TRANSITION_ISSUES"}
+    )
     number: int = 0
-    writes: int = 0
-    reads: int = 0
 
-    def change(self, key: str, **changes: Any) -> None:
-        """Change an issue, if it is there."""
+    def edit(self, key: str, **fields: Any) -> None:
+        """Have people fill fields of an issue, if it is there."""
         if key in self.rows:
-            row = self.rows[key]
-            self.rows[key] = replace(
-                row, updated_at=row.updated_at + timedelta(seconds=1), **changes
-            )
+            self.rows[key] = _with(self.rows[key], fields)
 
-    def move(self, key: str, status: str) -> None:
-        """Have an issue be in a status, as people may who skip steps."""
-        self.change(key, status_name=status, status_category=STATUSES[status])
+    def move(self, key: str, *names: str) -> None:
+        """Have people take steps with an issue, as far as they are offered."""
+        for name in names:
+            offered = self.transitions(key) if key in self.rows else ()
+            if IDS[name] in [each.transition_id for each in offered]:
+                self.transition(key, IDS[name])
 
-    def label(self, key: str, value: object) -> None:
-        """Have people fill a field of an issue that no rule knows."""
-        if key in self.rows:
-            self.change(key, fields={**self.rows[key].fields, "customfield_9": value})
+    def remove(self, key: str) -> None:
+        """Delete an issue, if it is there."""
+        self.rows.pop(key, None)
 
     def of(self, source_id: str) -> list[Issue]:
         """Return the issues made of a task."""
         return [row for row in self.rows.values() if row.source_id == source_id]
 
     def find(self, source_id: str) -> Issue | None:
-        return self._read(lambda: next(iter(self.of(source_id)), None))
+        return next(iter(self.of(source_id)), None)
 
     def get(self, key: str) -> Issue | None:
-        return self._read(lambda: self.rows.get(key))
+        return self.rows.get(key)
 
     def create(
         self, project: str, issue_type: str, fields: Mapping[str, Any], source_id: str
     ) -> Issue:
-        def effect() -> Issue:
-            self._refuse_wrong(fields)
-            self.number += 1
-            issue = Issue(
-                key=f"{project}-{self.number}",
-                issue_id=str(10_000 + self.number),
-                project=project,
-                issue_type=issue_type,
-                summary="",
-                description=None,
-                status_name="To Do",
-                status_category="new",
-                assignee_account_id=None,
-                updated_at=BEGINNING,
-                source_id=source_id,
-            )
-            self.rows[issue.key] = _with(issue, fields)
-            return self.rows[issue.key]
-
-        return self._write(effect)
+        _refuse_wrong(fields)
+        self.number += 1
+        issue = Issue(
+            key=f"{project}-{self.number}",
+            issue_id=str(10_000 + self.number),
+            project=project,
+            issue_type=issue_type,
+            summary="",
+            description=None,
+            status_name="To Do",
+            status_category="new",
+            assignee_account_id=None,
+            updated_at=BEGINNING,
+            source_id=source_id,
+        )
+        self.rows[issue.key] = _with(issue, fields)
+        return self.rows[issue.key]
 
     def update(self, key: str, fields: Mapping[str, Any]) -> None:
-        def effect() -> None:
-            self._refuse_wrong(fields)
-            self.rows[key] = _with(self._there(key), fields)
-
-        self._write(effect)
+        _refuse_wrong(fields)
+        self.rows[key] = _with(self._there(key), fields)
 
     def transitions(self, key: str) -> Sequence[Transition]:
-        def effect() -> Sequence[Transition]:
-            return [
-                Transition(str(number), f"To {name}", STATUSES[name], name)
-                for number, name in enumerate(STEPS[self._there(key).status_name], start=11)
-            ]
-
-        return self._read(effect)
+        now = self._there(key).status_name
+        return [
+            Transition(number, name, STATUSES[to], to)
+            for number, (name, to, froms) in WORKFLOW.items()
+            if now in froms
+        ]
 
     def transition(self, key: str, transition_id: str) -> None:
-        def effect() -> None:
-            offered = STEPS[self._there(key).status_name]
-            place = int(transition_id) - 11
-            if place >= len(offered):
-                raise RefusedError("no such transition", http_status=400)
-            self.move(key, offered[place])
-
-        self._write(effect)
+        _, to, froms = WORKFLOW[transition_id]
+        issue = self._there(key)
+        if issue.status_name not in froms:
+            raise RefusedError("no such transition", http_status=400)
+        self.rows[key] = replace(issue, status_name=to, status_category=STATUSES[to])
 
     def create_fields(self, project: str, issue_type: str) -> Sequence[FieldSpec]:
-        return self._read(lambda: self.fields)
+        if (project, issue_type) != (PROJECT, ISSUE_TYPE):
+            raise RefusedError(f"there is no {issue_type} in {project}", http_status=404)
+        return self.fields
 
     def user_by_email(self, email: str) -> User | None:
-        def effect() -> User | None:
-            found = [each for each in self.users if each.email == email]
-            return found[0] if len(found) == 1 else None
-
-        return self._read(effect)
+        found = [each for each in self.users if each.email == email and each.is_active]
+        return found[0] if len(found) == 1 else None
 
     def search(self, jql: str, fields: Sequence[str]) -> Iterator[Sequence[Issue]]:
         keys = list(self.rows)
         for start in range(0, max(len(keys), 1), PAGE):
-            chosen = keys[start : start + PAGE]
-            yield self._read(lambda keys=chosen: [self.rows[k] for k in keys if k in self.rows])
+            page = keys[start : start + PAGE]
+            yield [self.rows[each] for each in page if each in self.rows]
 
     def permissions(self, project: str) -> frozenset[str]:
-        return self._read(
-            lambda: frozenset(
-                {"BROWSE_PROJECTS", "CREATE_ISSUES", "EDIT_ISSUES", "TRANSITION_ISSUES"}
-            )
-        )
+        return self.allowed
 
     def _there(self, key: str) -> Issue:
         if key not in self.rows:
             raise RefusedError("no such issue", http_status=404)
         return self.rows[key]
 
-    def _refuse_wrong(self, fields: Mapping[str, Any]) -> None:
-        if "poison" in str(fields.get("summary")):
-            raise RefusedError("summary: poison is refused", http_status=400)
 
-    def _read(self, effect: Callable[[], Any]) -> Any:
-        self.reads += 1
-        return self.faults.around(effect)
-
-    def _write(self, effect: Callable[[], Any]) -> Any:
-        self.writes += 1
-        return self.faults.around(effect)
+def _refuse_wrong(fields: Mapping[str, Any]) -> None:
+    if "poison" in str(fields.get("summary")):
+        raise RefusedError("summary: poison is refused", http_status=400)
 
 
 def _with(issue: Issue, fields: Mapping[str, Any]) -> Issue:
@@ -295,19 +303,22 @@ def _with(issue: Issue, fields: Mapping[str, Any]) -> Issue:
 
 @dataclass
 class World:
-    """Both systems, and what happens to the calls of both."""
+    """Both systems: ``tasks`` and ``issues`` for people, ``source`` and ``target`` for programs."""
 
-    source: Tasks
-    target: Issues
-    faults: Faults
+    tasks: Any
+    issues: Any
+    faults: Faults = field(default_factory=Faults)
 
-    @classmethod
-    def of(cls, name: str) -> "World":
-        """Return an empty world whose systems are called ``name`` and so on."""
-        faults = Faults()
-        return cls(Tasks(name, faults), Issues("jira", faults), faults)
+    def __post_init__(self) -> None:
+        self.source: Any = Faulty(self.tasks, self.faults)
+        self.target: Any = Faulty(self.issues, self.faults)
 
     @property
     def writes(self) -> int:
         """Writes that were asked for, had they an effect or not."""
-        return self.source.writes + self.target.writes
+        return self.faults.writes
+
+
+def world_in_memory(name: str) -> World:
+    """Return an empty world whose source is called ``name``."""
+    return World(Tasks(name), Issues())

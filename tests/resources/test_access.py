@@ -1,5 +1,6 @@
 """Keys, sessions and failures in the database: each database gives the same answers."""
 
+from contextlib import ExitStack
 from datetime import timedelta
 from uuid import uuid4
 
@@ -35,11 +36,12 @@ ME = Principal("me", Role.VIEWER, "session")
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def warehouse(request, tmp_path):
-    url = f"sqlite:///{tmp_path}/x.sqlite"
-    if request.param == "postgresql":
-        url = request.getfixturevalue("postgres_url")
-    with Warehouse(url, clock=Clock()) as warehouse:
+def warehouse(request, tmp_path, prepared):
+    url, schema = prepared.sqlite(tmp_path / "x.sqlite"), None
+    with ExitStack() as stack:
+        if request.param == "postgresql":
+            url, schema = stack.enter_context(prepared.schema())
+        warehouse = stack.enter_context(Warehouse(url, clock=Clock(), schema=schema))
         warehouse.prepare(holds="demo")
         yield warehouse
 

@@ -26,12 +26,6 @@ def idle():
 
 
 @pytest.fixture
-def instance():
-    with dg.DagsterInstance.ephemeral() as instance:
-        yield instance
-
-
-@pytest.fixture
 def begun(instance):
     """Begin a run, and give its id."""
 

@@ -25,6 +25,7 @@ from orchestration_project.domains.operations.control_tower import standings, ta
 from orchestration_project.domains.operations.ledger import RunFacts, StepFacts
 from orchestration_project.domains.operations.messages import Message
 from orchestration_project.domains.operations.presets import Preset
+from orchestration_project.domains.saas.events import Event
 from orchestration_project.domains.webhooks.sources import Source
 from orchestration_project.resources.access import Access, Audit, Entry, Found, Keys
 from orchestration_project.resources.artifacts import FolderStore
@@ -41,6 +42,10 @@ from orchestration_project.resources.ledger.control_tower import read_look, writ
 from orchestration_project.resources.ledger.sessions import Wanted, read_sessions
 from orchestration_project.resources.presets import Presets
 from orchestration_project.resources.providers import open_alerts, open_warehouse
+from orchestration_project.resources.saas.reconciling import Reconciler
+from orchestration_project.resources.saas.rules import edit, revalidate, tried
+from orchestration_project.resources.saas.runs import look_through
+from orchestration_project.resources.saas.standing import standing
 from orchestration_project.resources.warehouse import Warehouse
 from orchestration_project.resources.warehouse.connecting import parsed_url, sql_state
 from orchestration_project.resources.warehouse.db2 import DOCUMENTS, TEXT_BYTES, Db2Dialect
@@ -52,7 +57,9 @@ from orchestration_project.tables.finra_datasets import DATASETS
 from orchestration_project.tables.kinds import METADATA, schema_of
 from orchestration_project.tables.views import VIEWS
 from tests import another  # noqa: F401 - registers the database
+from tests.domains.saas_tasks import rule
 from tests.programs import DEMO
+from tests.resources.saas_world import PROJECT, world_in_memory
 from tests.resources.weeks import FAILED, MONDAY, Desk, rejected, row
 
 WEEK = "2026-01-26"
@@ -69,7 +76,7 @@ def job(name: str, *partitions: str) -> None:
         if partitions
         else {}
     )
-    with dg.instance_for_test() as instance:
+    with dg.DagsterInstance.ephemeral() as instance:
         ended = defs.resolve_job_def(name).execute_in_process(
             instance=instance, raise_on_error=False, tags=tags
         )
@@ -85,6 +92,9 @@ def run_all(folder: Path) -> None:
     job("finra_tier_week", WEEK)
     job("finra_trade_activity")
     job("finra_source_checks")
+    job("prices_daily", "2026-01-01", "2026-02-01")
+    job("prices_gold")
+    job("finra_symbol_week_value", WEEK)
     with pytest.MonkeyPatch.context() as environment:
         environment.delenv("ALERT_URLS")  # nobody listens there, so nothing would be verified
         job("operations_verify")
@@ -221,6 +231,27 @@ def tidy_up(folder: Path) -> None:
         clean_up(warehouse, artifacts, plan, now=now, run_id="run")
 
 
+def reconcile_systems() -> None:
+    """Have tasks become issues, one be refused and one be gone; sweep, and try it all again."""
+    world, clock = world_in_memory("peopleforce"), Clock()
+    with open_warehouse(load_settings()) as warehouse:
+        trial = tried(warehouse, world.target, [rule(target_project=PROJECT)])
+        edit(warehouse, [rule(target_project=PROJECT)], trial, by="x", at=clock.now(), run_id="run")
+        for title in ("Order a laptop", "poison", "Order a cup"):
+            world.tasks.add(title, assignee_email="ghost@example.org")
+        reconciler = Reconciler(warehouse, clock, world.source, world.target, run_id="run")
+        assert look_through(reconciler, warehouse, clock).problem is None
+        world.tasks.remove("1002")
+        world.issues.remove("IT-1")
+        reconciler.look()
+        assert [each.what for each in reconciler.sweep()] == ["missing"]
+        assert reconciler.retry_refused().actions == {"planned": 1}
+        assert reconciler.apply().outcomes == {"done": 1, "dead": 1}
+        assert reconciler.hear(Event("jira", "deleted", "IT-3")).outcome == "compared"
+        revalidate(warehouse, world.target, at=clock.now(), run_id="run")
+        assert standing(warehouse, "peopleforce", reconciler.pair).refused_count == 1
+
+
 @pytest.fixture(scope="module")
 def said(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """Each statement once, as Db2 would be sent it."""
@@ -248,6 +279,7 @@ def said(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
             declare()
             look_back()
             open_the_door()
+            reconcile_systems()
             tidy_up(folder)
         finally:
             stop_demos(load_settings())

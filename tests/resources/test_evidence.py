@@ -66,12 +66,6 @@ def settings(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def instance():
-    with dg.DagsterInstance.ephemeral() as instance:
-        yield instance
-
-
-@pytest.fixture
 def runs(desk, clock, instance) -> tuple[str, str]:
     """Two runs of a session: one lands A and B of the week, the next, a day later, just A."""
 

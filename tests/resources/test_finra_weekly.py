@@ -40,8 +40,8 @@ def week(**shares: int) -> list[dict[str, object]]:
 
 
 @pytest.fixture
-def warehouse(tmp_path) -> Iterator[Warehouse]:
-    with Warehouse(f"sqlite:///{tmp_path}/x.sqlite", clock=StoppedClock()) as opened:
+def warehouse(tmp_path, prepared) -> Iterator[Warehouse]:
+    with Warehouse(prepared.sqlite(tmp_path / "x.sqlite"), clock=StoppedClock()) as opened:
         opened.prepare(holds="real")
         yield opened
 

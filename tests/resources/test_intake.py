@@ -17,8 +17,8 @@ from tests.resources.weeks import Desk, StoppedClock, frame, row
 
 
 @pytest.fixture
-def desk(tmp_path) -> Iterator[Desk]:
-    with Warehouse(f"sqlite:///{tmp_path}/x.sqlite", clock=StoppedClock()) as warehouse:
+def desk(tmp_path, prepared) -> Iterator[Desk]:
+    with Warehouse(prepared.sqlite(tmp_path / "x.sqlite"), clock=StoppedClock()) as warehouse:
         warehouse.prepare(holds="real")
         yield Desk(warehouse, tmp_path / "artifacts")
 

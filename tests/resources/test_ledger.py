@@ -45,12 +45,6 @@ def demo_good():
 
 
 @pytest.fixture
-def instance():
-    with dg.instance_for_test() as instance:
-        yield instance
-
-
-@pytest.fixture
 def ledger(warehouse, clock) -> Ledger:
     return Ledger(warehouse, clock)
 

@@ -9,10 +9,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import func, select
 
-from orchestration_project.domains.prices.calendar import sessions
+from orchestration_project.domains.prices.calendar import closes_at, sessions
+from orchestration_project.resources.artifacts import FolderStore
+from orchestration_project.resources.captures import Captures
 from orchestration_project.resources.prices import Quota
+from orchestration_project.resources.prices.files import PriceFiles
 from orchestration_project.resources.prices.gold import derive_outdated, outdated_symbols
 from orchestration_project.resources.prices.load import LoadedPrices
+from orchestration_project.resources.prices.promised import oldest_unlanded_session
 from orchestration_project.resources.warehouse import HeldBackError, Warehouse
 from orchestration_project.tables.catalogue import relation_as_of
 from orchestration_project.tables.prices import (
@@ -22,7 +26,7 @@ from orchestration_project.tables.prices import (
     prices_returns,
 )
 from orchestration_project.tables.spine import captures, landings
-from tests.domains.prices import line
+from tests.domains.prices import csv, line
 from tests.properties import bounded
 from tests.resources.prices_desk import FRIDAY_EVENING, Desk
 from tests.resources.weeks import StoppedClock
@@ -165,6 +169,20 @@ def test_a_day_whose_session_is_not_over_is_left_out(light_desk: Desk, clock: St
     assert list(light_desk.closes("AAA")) == FEBRUARY[:-1]
 
 
+def test_a_session_of_which_no_symbol_has_prices_is_late_a_day_after_its_close(
+    light_desk: Desk, clock: StoppedClock
+):
+    assert oldest_unlanded_session(light_desk.warehouse, clock.at) is None
+    light_desk.write("AAA", *map(line, FEBRUARY))
+    light_desk.write("BBB", *map(line, FEBRUARY[:-2]))
+    light_desk.load("AAA", "BBB")
+    monday_close = closes_at(date(2026, 3, 2))
+    assert oldest_unlanded_session(light_desk.warehouse, monday_close) is None
+    late = oldest_unlanded_session(light_desk.warehouse, monday_close + timedelta(days=1))
+    assert late is not None
+    assert (late.asset, late.partition) == ("prices/daily", "2026-03-01")
+
+
 def test_a_new_dividend_has_all_that_is_landed_asked_for_again(light_desk: Desk):
     light_desk.write("AAA", *map(line, [*JANUARY, *FEBRUARY[:3]]))
     light_desk.load("AAA", months=BOTH)
@@ -180,6 +198,30 @@ def test_a_new_dividend_has_all_that_is_landed_asked_for_again(light_desk: Desk)
     statement = select(func.min(prices_daily.c.adjusted_close), func.max(prices_daily.c.close))
     with light_desk.warehouse.reading() as connection:
         assert connection.execute(statement).one() == (9_000_000, 10_000_000)
+
+
+@pytest.mark.parametrize(("close", "outcome"), [(10, "passed"), (12, "failed")])
+def test_a_second_source_that_disagrees_warns_and_its_answer_is_kept(
+    light_desk: Desk, tmp_path: Path, clock: StoppedClock, close: float, outcome: str
+):
+    folder = tmp_path / "second"
+    folder.mkdir()
+    (folder / "AAA.csv").write_bytes(csv(*map(line, FEBRUARY[:-1]), line(FEBRUARY[-1], close)))
+    store = Captures(FolderStore(tmp_path / "artifacts"))
+    light_desk.second = PriceFiles(folder, store, clock, overrides={})
+    light_desk.write("AAA", *map(line, FEBRUARY))
+    light_desk.write("BBB", *map(line, FEBRUARY))
+    light_desk.load("AAA", "BBB")
+    assert light_desk.states(MONTH) == {"AAA": "landed", "BBB": "landed"}
+    found = light_desk.warehouse.latest_audits(prices_daily).filter(
+        name="agrees_with_second_source"
+    )
+    assert found.select("partition_key", "outcome").rows() == [
+        ("AAA", outcome),
+        ("BBB", "not_applicable"),
+    ]
+    kept = select(captures).where(captures.c.partition_key == "AAA")
+    assert len(light_desk.warehouse.frame(kept, captures)) == 2
 
 
 def test_what_is_derived_of_changes_is_what_would_be_derived_of_all(desk: Desk):

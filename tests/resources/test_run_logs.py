@@ -47,8 +47,8 @@ def instance(request, tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def warehouse(tmp_path):
-    with Warehouse(f"sqlite:///{tmp_path}/ours.sqlite", clock=Clock()) as warehouse:
+def warehouse(tmp_path, prepared):
+    with Warehouse(prepared.sqlite(tmp_path / "ours.sqlite"), clock=Clock()) as warehouse:
         warehouse.prepare(holds="demo")
         yield warehouse
 

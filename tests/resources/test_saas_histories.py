@@ -1,18 +1,22 @@
 """Whatever happens to both systems and to our runs, they agree once they are left alone."""
 
-import itertools
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 
 import pytest
 from hypothesis import HealthCheck, given, seed, settings
 from sqlalchemy import event
 from sqlalchemy.pool import Pool
 
+from tests.resources.saas_demo_world import world_over_http
 from tests.resources.saas_histories import HISTORIES, History
+from tests.resources.saas_world import World, world_in_memory
 
-MANY = {"sqlite": (8, 1200), "postgresql": (4, 100)}
+MANY = {"sqlite": (8, 1250), "postgresql": (4, 100)}
 """What `make test-histories` tries on each database: in how many parts, and how many in each."""
+
+Worlds = Callable[[], AbstractContextManager[World]]
 
 
 @pytest.fixture(autouse=True)
@@ -44,7 +48,23 @@ def careless_databases() -> Iterator[None]:
 def test_both_sides_agree_without_a_second_issue_or_a_lost_update(
     warehouse, clock, examples, number
 ):
-    names = itertools.count()
+    hold(warehouse, clock, lambda: nullcontext(world_in_memory("peopleforce")), examples, number)
+
+
+@pytest.mark.parametrize(
+    ("warehouse", "examples", "number"),
+    [
+        pytest.param("sqlite", 3, 100),
+        pytest.param("sqlite", 100, 101, marks=pytest.mark.histories),
+    ],
+    indirect=["warehouse"],
+)
+def test_so_they_do_over_http(warehouse, clock, saas_demo, tmp_path, examples, number):
+    hold(warehouse, clock, lambda: world_over_http(saas_demo, tmp_path), examples, number)
+
+
+def hold(warehouse, clock, worlds: Worlds, examples: int, number: int) -> None:
+    """Try random histories, each in a world of its own."""
 
     @seed(number)
     @settings(
@@ -55,10 +75,11 @@ def test_both_sides_agree_without_a_second_issue_or_a_lost_update(
     )
     @given(HISTORIES)
     def each(steps):
-        history = History(warehouse, clock, f"peopleforce{next(names)}")
         try:
-            history.live(steps)
-            history.settle()
+            with worlds() as world:
+                history = History(warehouse, clock, world)
+                history.live(steps)
+                history.settle()
         except AssertionError as error:
             raise AssertionError(f"after {steps}") from error
 

@@ -57,7 +57,7 @@ def test_pages_are_recorded_when_their_bytes_come_first(warehouse, saas_demo, lo
     ):
         body = store.verified(sha256=sha256, byte_count=byte_count, storage_uri=uri)
         assert json.loads(body)["metadata"]["pagination"]["count"] == 60
-    told = rows(warehouse, deliveries.c.run_id, deliveries.c.dataset, deliveries.c.part_count)
+    told = rows(warehouse, deliveries.c.run_id, deliveries.c.partition_key, deliveries.c.part_count)
     assert told == [("first", "peopleforce", 2), ("third", "peopleforce", 1)]
 
 

@@ -7,27 +7,26 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import delete, select
 
+from orchestration_project.domains.saas.records import User
 from orchestration_project.domains.saas.rules import Rule
 from orchestration_project.resources.saas.reconciling import Reconciler
 from orchestration_project.resources.saas.rules import put_in_effect
 from orchestration_project.resources.warehouse import Warehouse
-from orchestration_project.tables.kinds import METADATA
 from orchestration_project.tables.saas import (
     saas_audit_log,
     saas_dead_letters,
     saas_source_states,
 )
-from orchestration_project.tables.spine import leases, outbox
-from tests.resources.saas_world import Killed, World
+from orchestration_project.tables.spine import outbox
+from tests.resources.saas_histories import OWN_TABLES
+from tests.resources.saas_world import USERS, Killed, world_in_memory
 from tests.resources.weeks import StoppedClock
-
-OWN_TABLES = [table for table in METADATA.sorted_tables if table.name.startswith("saas_")]
 
 ALL = {
     "rule_id": "all",
     "priority": 9,
     "action": "sync",
-    "target_project": "HR",
+    "target_project": "IT",
     "issue_type": "Task",
 }
 LABELS = {"target_field": "labels", "source_type": "static", "value": "hr"}
@@ -38,12 +37,9 @@ class Office:
 
     def __init__(self, warehouse, clock) -> None:
         self.warehouse, self.clock, self.runs = warehouse, clock, 0
-        self.world = World.of("peopleforce")
-        self.source, self.target, self.faults = (
-            self.world.source,
-            self.world.target,
-            self.world.faults,
-        )
+        self.world = world_in_memory("peopleforce")
+        self.tasks, self.issues = self.world.tasks, self.world.issues
+        self.faults = self.world.faults
         self.rule(ALL)
 
     def rule(self, *rules) -> None:
@@ -54,7 +50,11 @@ class Office:
     def reconciler(self) -> Reconciler:
         self.runs += 1
         return Reconciler(
-            self.warehouse, self.clock, self.source, self.target, run_id=f"run {self.runs}"
+            self.warehouse,
+            self.clock,
+            self.world.source,
+            self.world.target,
+            run_id=f"run {self.runs}",
         )
 
     def round(self):
@@ -75,7 +75,7 @@ class Office:
 
     @property
     def issue(self):
-        [issue] = self.target.rows.values()
+        [issue] = self.issues.rows.values()
         return issue
 
 
@@ -91,13 +91,13 @@ def opened(tmp_path_factory) -> Iterator[Warehouse]:
 @pytest.fixture
 def office(opened, clock) -> Office:
     with opened.writing() as connection:
-        for table in (*OWN_TABLES, outbox, leases):
+        for table in OWN_TABLES:
             connection.execute(delete(table))
     return Office(opened, clock)
 
 
 def test_a_new_task_becomes_an_issue_and_a_second_look_changes_nothing(office):
-    office.source.add("Order a laptop", assignee_email="ana@example.org")
+    office.tasks.add("Order a laptop", assignee_email="anna@example.org")
     looked, applied = office.round()
     assert (looked.seen_count, looked.planned.actions, applied.outcomes) == (
         1,
@@ -107,32 +107,33 @@ def test_a_new_task_becomes_an_issue_and_a_second_look_changes_nothing(office):
     issue = office.issue
     assert (issue.summary, issue.assignee_account_id, issue.source_id) == (
         "Order a laptop",
-        "a-ana",
-        "peopleforce:task:1",
+        "712020:anna",
+        "peopleforce:task:1000",
     )
-    calls = office.target.reads + office.target.writes
+    calls = office.faults.reads, office.faults.writes
     looked, applied = office.round()
     assert (looked.planned.actions, applied.outcomes) == ({}, {})
-    assert office.target.reads + office.target.writes == calls
+    pages = 2  # one of the source's, and the end of them
+    assert (office.faults.reads, office.faults.writes) == (calls[0] + pages, calls[1])
 
 
 def test_what_no_rule_uses_may_change_without_any_call(office):
-    entity = office.source.add("Order a laptop")
+    entity = office.tasks.add("Order a laptop")
     office.round()
-    office.source.change(entity)  # somebody looked at it
+    office.tasks.change(entity)  # somebody looked at it
     looked, _ = office.round()
     assert looked.planned.actions == {}
 
 
 def test_a_changed_task_changes_just_those_fields_and_people_keep_what_they_wrote(office):
-    entity = office.source.add("Order a laptop")
+    entity = office.tasks.add("Order a laptop")
     office.round()
-    office.target.change(office.issue.key, summary="Order a laptop, 14 inch")
-    office.source.change(entity, description_html="<p>two</p>")
+    office.issues.edit(office.issue.key, summary="Order a laptop, 14 inch")
+    office.tasks.change(entity, description_html="<p>two</p>")
     office.round()
     assert office.issue.summary == "Order a laptop, 14 inch"
     assert office.issue.description["content"][0]["content"][0]["text"] == "two"
-    office.source.change(entity, title="Order two laptops")
+    office.tasks.change(entity, title="Order two laptops")
     office.round()
     assert office.issue.summary == "Order two laptops"
     [(detail,)] = office.rows(saas_audit_log, "detail", operation="overwritten")
@@ -140,21 +141,21 @@ def test_a_changed_task_changes_just_those_fields_and_people_keep_what_they_wrot
 
 
 def test_a_task_that_is_completed_ends_its_issue_step_by_step_and_never_as_cancelled(office):
-    entity = office.source.add("Order a laptop")
+    entity = office.tasks.add("Order a laptop")
     office.round()
-    office.source.change(entity, is_completed=True)
+    office.tasks.change(entity, is_completed=True)
     office.round()
     assert office.issue.status_name == "Done"
 
 
 def test_an_issue_that_is_done_completes_its_task_and_our_own_write_comes_back_to_nothing(office):
-    entity = office.source.add("Order a laptop")
+    entity = office.tasks.add("Order a laptop")
     office.round()
-    office.target.move(office.issue.key, "Done")
+    office.issues.move(office.issue.key, "Start", "Done")
     reconciler = office.reconciler()
     reconciler.compare([office.issue.key])
     reconciler.apply()
-    assert office.source.rows[entity].is_completed
+    assert office.tasks.rows[entity].is_completed
     writes = office.world.writes
     looked, applied = office.round()
     assert (looked.planned.actions, applied.outcomes) == ({"unchanged": 1}, {})
@@ -162,43 +163,43 @@ def test_an_issue_that_is_done_completes_its_task_and_our_own_write_comes_back_t
 
 
 def test_a_task_that_is_opened_again_opens_its_issue(office):
-    entity = office.source.add("Order a laptop")
+    entity = office.tasks.add("Order a laptop")
     office.round()
-    office.source.change(entity, is_completed=True)
+    office.tasks.change(entity, is_completed=True)
     office.round()
-    office.source.change(entity, is_completed=False)
+    office.tasks.change(entity, is_completed=False)
     office.round()
     assert office.issue.status_category == "new"
 
 
 def test_an_issue_that_people_opened_again_stays_open(office):
-    entity = office.source.add("Order a laptop")
+    entity = office.tasks.add("Order a laptop")
     office.round()
-    office.source.change(entity, is_completed=True)
+    office.tasks.change(entity, is_completed=True)
     office.round()
-    office.target.move(office.issue.key, "To Do")
+    office.issues.move(office.issue.key, "Reopen")
     assert office.reconciler().sweep() == []
-    office.source.change(entity, title="Order two laptops")
+    office.tasks.change(entity, title="Order two laptops")
     office.round()
-    assert (office.issue.status_name, office.source.rows[entity].is_completed) == ("To Do", True)
+    assert (office.issue.status_name, office.tasks.rows[entity].is_completed) == ("To Do", True)
 
 
 @pytest.mark.parametrize("fault", ["unanswered", "killed after"])
 def test_an_issue_whose_making_nobody_heard_of_is_found_again(office, fault):
-    office.source.add("Order a laptop")
-    office.faults.coming = ["", "", "", fault]  # page, form, search, create
+    office.tasks.add("Order a laptop")
+    office.faults.coming = ["", "", "", "", fault]  # page, its end, form, search, create
     with suppress(Killed):
         office.round()
     office.clock.at += timedelta(hours=1)
-    assert len(office.target.rows) == 1
+    assert len(office.issues.rows) == 1
     office.round()
-    assert len(office.target.rows) == 1
-    assert office.rows(saas_source_states, "target_key") == [("HR-1",)]
+    assert len(office.issues.rows) == 1
+    assert office.rows(saas_source_states, "target_key") == [("IT-1",)]
     assert "found" in office.operations()
 
 
 def test_a_run_that_was_killed_holds_its_task_until_the_lease_runs_out(office):
-    office.source.add("Order a laptop")
+    office.tasks.add("Order a laptop")
     office.faults.coming = ["", "", "killed"]
     with pytest.raises(Killed):
         office.round()
@@ -208,7 +209,7 @@ def test_a_run_that_was_killed_holds_its_task_until_the_lease_runs_out(office):
 
 
 def test_a_run_that_was_overtaken_writes_nothing_more(office):
-    office.source.add("Order a laptop")
+    office.tasks.add("Order a laptop")
     office.clock.at += timedelta(hours=1)
     first, second = office.reconciler(), office.reconciler()
     first.look()
@@ -219,36 +220,36 @@ def test_a_run_that_was_overtaken_writes_nothing_more(office):
 
     office.faults.coming, office.faults.on_call = ["", "meanwhile"], pause
     assert first.apply().outcomes == {"overtaken": 1}
-    assert len(office.target.rows) == 1
+    assert len(office.issues.rows) == 1
 
 
 def test_an_issue_that_was_deleted_is_made_again(office):
-    entity = office.source.add("Order a laptop")
+    entity = office.tasks.add("Order a laptop")
     office.round()
-    office.target.rows.clear()
+    office.issues.rows.clear()
     [drift] = office.reconciler().sweep()
-    assert (drift.target_key, drift.what) == ("HR-1", "missing")
+    assert (drift.target_key, drift.what) == ("IT-1", "missing")
     office.round()
-    assert office.issue.key == "HR-2"
-    assert office.rows(saas_source_states, "entity_id", "target_key") == [(entity, "HR-2")]
+    assert office.issue.key == "IT-2"
+    assert office.rows(saas_source_states, "entity_id", "target_key") == [(entity, "IT-2")]
 
 
 def test_a_deleted_task_leaves_its_issue_and_is_asked_for_before_it_is_believed(office):
-    entity = office.source.add("Order a laptop")
+    entity = office.tasks.add("Order a laptop")
     office.round()
-    row = office.source.rows.pop(entity)
+    row = office.tasks.rows.pop(entity)
     looked, _ = office.round()
     assert (looked.gone_count, office.issue.summary) == (1, "Order a laptop")
     assert office.operations()[-1] == "source_deleted"
-    office.source.rows[entity] = row
+    office.tasks.rows[entity] = row
     looked, _ = office.round()
     assert looked.planned.actions == {"planned": 1}
-    assert len(office.target.rows) == 1
+    assert len(office.issues.rows) == 1
 
 
 def test_a_refusal_is_a_dead_letter_until_the_task_or_a_person_changes_something(office):
-    entity = office.source.add("poison")
-    office.source.add("Order a laptop")
+    entity = office.tasks.add("poison")
+    office.tasks.add("Order a laptop")
     _, applied = office.round()
     assert applied.outcomes == {"dead": 1, "done": 1}
     writes = office.world.writes
@@ -259,21 +260,21 @@ def test_a_refusal_is_a_dead_letter_until_the_task_or_a_person_changes_something
     reconciler = office.reconciler()
     assert reconciler.retry_refused().actions == {"planned": 1}
     assert reconciler.apply().outcomes == {"dead": 1}
-    office.source.change(entity, title="Order a cup")
+    office.tasks.change(entity, title="Order a cup")
     assert office.round()[1].outcomes == {"done": 1}
     assert None not in [ended for (ended,) in office.rows(saas_dead_letters, "ended_at")]
 
 
 def test_a_throttled_target_ends_the_run_and_is_left_alone_for_as_long_as_it_said(office):
     for number in range(3):
-        office.source.add(f"task {number}")
+        office.tasks.add(f"task {number}")
     office.clock.at += timedelta(hours=1)
     reconciler = office.reconciler()
     reconciler.look()
     office.faults.coming = ["throttled"]
     applied = reconciler.apply()
     assert (applied.outcomes, applied.problem.retry_in_seconds) == ({"waiting": 1}, 90)
-    due = {at - office.clock.at for (at,) in office.rows(outbox, "due_at", entity="task|1")}
+    due = {at - office.clock.at for (at,) in office.rows(outbox, "due_at", entity="task|1000")}
     assert due == {timedelta(seconds=90)}
     office.clock.at += timedelta(seconds=90)
     assert reconciler.apply().outcomes == {"done": 3}
@@ -281,21 +282,21 @@ def test_a_throttled_target_ends_the_run_and_is_left_alone_for_as_long_as_it_sai
 
 def test_a_target_that_is_down_costs_three_tries_a_run_and_never_makes_a_dead_letter(office):
     for number in range(5):
-        office.source.add(f"task {number}")
+        office.tasks.add(f"task {number}")
     for _ in range(4):
-        office.faults.coming = ["", "", ""] + ["down"] * 9
+        office.faults.coming = [""] * 4 + ["down"] * 9
         _, applied = office.round()
         assert applied.outcomes == {"waiting": 3}
     assert office.rows(saas_dead_letters, "entity_id") == []
     office.faults.coming = []
     office.round()
     office.round()
-    assert len(office.target.rows) == 5
+    assert len(office.issues.rows) == 5
 
 
 def test_an_edited_rule_applies_to_what_it_matches_and_to_nothing_else(office):
-    office.source.add("Order a laptop")
-    office.source.add("Payroll of May")
+    office.tasks.add("Order a laptop")
+    office.tasks.add("Payroll of May")
     pay = {
         **ALL,
         "rule_id": "pay",
@@ -310,32 +311,29 @@ def test_an_edited_rule_applies_to_what_it_matches_and_to_nothing_else(office):
         {"unchanged": 1, "planned": 1},
         {"done": 1},
     )
-    labels = {row.summary: row.fields.get("labels") for row in office.target.rows.values()}
+    labels = {row.summary: row.fields.get("labels") for row in office.issues.rows.values()}
     assert labels == {"Order a laptop": None, "Payroll of May": ["hr"]}
 
 
 def test_people_whom_the_target_does_not_know_are_counted_and_asked_for_by_the_sweep(office):
-    for email in ("ghost@example.org", "twin@example.org", "left@example.org"):
-        office.source.add("Order a laptop", assignee_email=email)
+    for email in ("ghost@example.org", "twin@example.org", "gone@example.org"):
+        office.tasks.add("Order a laptop", assignee_email=email)
     office.round()
     found = office.rows(saas_source_states, "unresolved_email")
     assert {email for (email,) in found} == {
         "ghost@example.org",
         "twin@example.org",
-        "left@example.org",
+        "gone@example.org",
     }
-    office.target.users = [
-        *office.target.users,
-        type(office.target.users[0])("a-g", "ghost@example.org", True),
-    ]
+    office.issues.users = [*USERS, User("712020:ghost", "ghost@example.org", True)]
     reconciler = office.reconciler()
     reconciler.sweep()
     reconciler.apply()
-    assert "a-g" in {row.assignee_account_id for row in office.target.rows.values()}
+    assert "712020:ghost" in {row.assignee_account_id for row in office.issues.rows.values()}
 
 
 def test_a_listing_that_moves_or_comes_back_empty_takes_nothing_away(office):
-    office.source.add("Order a laptop")
+    office.tasks.add("Order a laptop")
     office.round()
     office.faults.coming = ["moved"]
     looked, _ = office.round()
@@ -344,10 +342,10 @@ def test_a_listing_that_moves_or_comes_back_empty_takes_nothing_away(office):
 
 
 def test_a_task_that_was_completed_before_anybody_heard_of_it_makes_no_issue(office):
-    office.source.add("Order a laptop", is_completed=True)
+    office.tasks.add("Order a laptop", is_completed=True)
     looked, _ = office.round()
     assert looked.planned.actions == {"completed_before": 1}
-    assert not office.target.rows
+    assert not office.issues.rows
 
 
 def test_a_mapping_that_needs_what_a_task_lacks_is_a_dead_letter_that_names_it(office):
@@ -359,7 +357,7 @@ def test_a_mapping_that_needs_what_a_task_lacks_is_a_dead_letter_that_names_it(o
             ],
         }
     )
-    office.source.add("Order a laptop")
+    office.tasks.add("Order a laptop")
     looked, _ = office.round()
     assert looked.planned.actions == {"refused": 1}
     [(reason,)] = office.rows(saas_dead_letters, "reason")

@@ -1,21 +1,13 @@
 """What tests of sensors share: an instance of Dagster, and ticks by hand over the demo source."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import date
 
 import dagster as dg
-import pytest
 
 from orchestration_project.definitions import defs
 from orchestration_project.resources.finra import FinraSource, SourceVersion
 from orchestration_project.resources.providers import RESOURCES
-
-
-@pytest.fixture
-def instance() -> Iterator[dg.DagsterInstance]:
-    with dg.instance_for_test() as instance:
-        yield instance
 
 
 class Watched:

@@ -9,15 +9,14 @@ from orchestration_project.resources.providers import RESOURCES
 from orchestration_project.sensors.finra import finra_otc_weekly_mondays
 
 
-@pytest.fixture
-def instance():
-    with dg.instance_for_test() as instance:
-        yield instance
-
-
 @pytest.fixture(autouse=True)
 def short_horizon(demo_settings, monkeypatch):
     monkeypatch.setenv("FINRA_HORIZON_WEEKS", "2")
+
+
+@pytest.fixture
+def instance(kept_instance):
+    return kept_instance
 
 
 ASIDE = " Left out, as tiers that are not documented: NMS."
@@ -85,10 +84,10 @@ def test_a_tick_with_nothing_missing_launches_nothing_and_says_so(instance):
     assert instance.get_backfills() == []
 
 
-def test_a_restated_week_is_asked_for_again(instance, monkeypatch):
+def test_a_restated_week_is_asked_for_again(instance, monkeypatch, set_clock):
     monkeypatch.setenv("FINRA_HORIZON_WEEKS", "7")
     load(instance, "T1|2026-01-05", "T1|2026-01-19")
-    monkeypatch.setenv("CLOCK_NOW", "2026-03-10T15:00:00+00:00")
+    set_clock("2026-03-10T15:00:00+00:00")
     said = tick(instance)
     assert "T1 2026-01-12 (1 week)" in said
     assert "2026-01-05" not in said

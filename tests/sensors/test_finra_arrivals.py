@@ -116,7 +116,7 @@ def test_runs_that_derive_from_the_same_weeks_do_not_keep_them_waiting(publicati
 
 
 def test_a_run_that_failed_is_asked_for_again_on_the_next_day_and_costs_nothing_until_then(
-    publication, instance, monkeypatch
+    publication, instance, set_clock
 ):
     requests = publication.tick().requests
     for request in requests:
@@ -131,7 +131,7 @@ def test_a_run_that_failed_is_asked_for_again_on_the_next_day_and_costs_nothing_
     assert second.probes == []
     publication.cursor = None
     assert publication.tick().said == first.said
-    monkeypatch.setenv("CLOCK_NOW", "2026-03-03T15:00:00+00:00")
+    set_clock("2026-03-03T15:00:00+00:00")
     again = publication.tick()
     assert again.keys == [str(request.partition_key) for request in requests]
     assert {each.run_key for each in again.requests}.isdisjoint(each.run_key for each in requests)
@@ -178,15 +178,23 @@ OUT = {
     "clocks went forward": ("2026-03-09T03:58:00+00:00", "2026-03-09T04:00:00+00:00", "2026-02-16"),
     "clocks went back": ("2025-11-03T04:58:00+00:00", "2025-11-03T05:00:00+00:00", "2025-10-13"),
 }
+OFTEN = ("Presidents", "clocks went forward")
+"""The calendar itself has tests for every day to 2030."""
 
 
-@pytest.mark.parametrize(("before", "after", "week"), OUT.values(), ids=OUT)
+@pytest.mark.parametrize(
+    ("before", "after", "week"),
+    [
+        pytest.param(*each, id=name, marks=[] if name in OFTEN else pytest.mark.slow)
+        for name, each in OUT.items()
+    ],
+)
 def test_a_week_is_asked_for_from_new_yorks_midnight_of_its_publication_on(
-    publication, monkeypatch, before, after, week
+    publication, monkeypatch, set_clock, before, after, week
 ):
-    monkeypatch.setenv("CLOCK_NOW", before)
+    set_clock(before)
     assert f"T1|{week}" not in publication.tick().keys
-    monkeypatch.setenv("CLOCK_NOW", after)
+    set_clock(after)
     asked = publication.tick().keys
     assert [key for key in asked if key.startswith("T1")] == [f"T1|{week}"]
     assert len(asked) == 3
@@ -197,7 +205,7 @@ def test_before_anything_was_taken_no_restatement_is_looked_for(restatement):
 
 
 def test_just_what_changed_is_asked_for_and_once_landed_not_again(
-    restatement, instance, monkeypatch, url
+    restatement, instance, set_clock, url
 ):
     load(instance, RESTATED, RELABELLED, QUIET)
     before = restatement.tick()
@@ -206,7 +214,7 @@ def test_just_what_changed_is_asked_for_and_once_landed_not_again(
         "2026-03-02."
     )
     assert before.day == "2026-03-02"
-    monkeypatch.setenv("CLOCK_NOW", AFTER_BOTH)
+    set_clock(AFTER_BOTH)
     found = restatement.tick()
     assert found.keys == found.probes == [RELABELLED, RESTATED]
     assert found.day == "2026-03-02"
@@ -224,11 +232,11 @@ def test_just_what_changed_is_asked_for_and_once_landed_not_again(
 
 
 def test_a_change_of_dates_alone_lands_as_metadata_with_marked_history(
-    restatement, instance, monkeypatch, url
+    restatement, instance, set_clock, url
 ):
     load(instance, RELABELLED)
     restatement.tick()
-    monkeypatch.setenv("CLOCK_NOW", AFTER_BOTH)
+    set_clock(AFTER_BOTH)
     (request,) = restatement.tick().requests
     assert run(instance, request)
     causes = select(landings.c.change_cause).order_by(landings.c.landed_at)
@@ -240,11 +248,11 @@ def test_a_change_of_dates_alone_lands_as_metadata_with_marked_history(
 
 
 def test_the_watermark_waits_until_all_that_changed_has_landed(
-    restatement, instance, monkeypatch, capfd
+    restatement, instance, monkeypatch, set_clock, capfd
 ):
     load(instance, RESTATED, RELABELLED)
     restatement.tick()
-    monkeypatch.setenv("CLOCK_NOW", AFTER_BOTH)
+    set_clock(AFTER_BOTH)
     monkeypatch.setenv("FINRA_PARTITIONS_PER_TICK", "1")
     first = restatement.tick()
     assert (first.keys, first.day) == ([RELABELLED], "2026-03-02")
@@ -258,7 +266,7 @@ def test_the_watermark_waits_until_all_that_changed_has_landed(
         "Being loaded or asked for today: T1 2026-01-12 (1 week); a run that brings nothing is "
         "asked for again the day after."
     )
-    monkeypatch.setenv("CLOCK_NOW", "2026-03-13T15:00:00+00:00")
+    set_clock("2026-03-13T15:00:00+00:00")
     third = restatement.tick()
     assert (third.keys, third.day) == ([RESTATED], "2026-03-02")
     assert run(instance, third.requests[0])

@@ -8,12 +8,6 @@ from orchestration_project.resources.providers import RESOURCES
 from orchestration_project.sensors.finra import finra_on_landing, finra_on_last_tier
 
 
-@pytest.fixture
-def instance():
-    with dg.instance_for_test() as instance:
-        yield instance
-
-
 @pytest.fixture(autouse=True)
 def small_demo(demo_settings):
     return demo_settings
@@ -55,7 +49,7 @@ def test_without_landings_there_is_nothing_to_derive(instance):
     )
 
 
-def test_what_landed_is_derived_and_then_left_alone_until_it_changes(instance, monkeypatch):
+def test_what_landed_is_derived_and_then_left_alone_until_it_changes(instance, set_clock):
     run(instance, "finra_otc_weekly", "T1|2026-01-12", "T1|2026-01-26")
     due = tick(finra_on_landing, instance)
     assert asked(due) == [("T1|2026-01-12", "T1|2026-01-26")]
@@ -63,7 +57,7 @@ def test_what_landed_is_derived_and_then_left_alone_until_it_changes(instance, m
     assert tick(finra_on_landing, instance) == (
         "Nothing to do: what 3 landed weeks derive is current."
     )
-    monkeypatch.setenv("CLOCK_NOW", "2026-03-12T15:00:00+00:00")
+    set_clock("2026-03-12T15:00:00+00:00")
     run(instance, "finra_otc_weekly", "T1|2026-01-12", "T1|2026-01-12")
     again = tick(finra_on_landing, instance)
     assert asked(again) == asked(due)

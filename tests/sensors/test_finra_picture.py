@@ -7,11 +7,7 @@ from orchestration_project.definitions import defs
 from orchestration_project.resources.providers import RESOURCES
 from orchestration_project.sensors.finra import finra_on_gold
 
-
-@pytest.fixture
-def instance(demo_settings):
-    with dg.instance_for_test() as instance:
-        yield instance
+pytestmark = pytest.mark.usefixtures("demo_settings")
 
 
 def tick(instance) -> str | dg.RunRequest:

@@ -2,12 +2,12 @@
 
 import json
 import logging
+import shutil
 import time
 from pathlib import Path
 from urllib.parse import quote
 
 import dagster as dg
-import psycopg
 import pytest
 from dagster._daemon.types import DaemonHeartbeat
 from sqlalchemy import select
@@ -38,24 +38,20 @@ BOTH = pytest.mark.parametrize("url", ["sqlite", "postgresql"], indirect=True)
 
 
 @pytest.fixture
-def url(request, demo_settings, tmp_path, postgres_server, monkeypatch) -> str:
+def url(request, demo_settings, tmp_path, prepared, monkeypatch, set_clock) -> str:
     """The URL of an empty database, set as DATABASE_URL."""
     if getattr(request, "param", "sqlite") == "sqlite":
-        found = f"sqlite:///{tmp_path}/warehouse.sqlite"
+        found = prepared.sqlite(tmp_path / "warehouse.sqlite")
     else:
-        name = f"sensors_{tmp_path.name}".lower()[:60]
-        with psycopg.connect(postgres_server, autocommit=True) as connection:
-            connection.execute(f'CREATE DATABASE "{name}"'.encode())
-        found = postgres_server.replace("/postgres?", f"/{name}?")
+        found = prepared.postgresql()
     monkeypatch.setenv("DATABASE_URL", found)
-    monkeypatch.setenv("CLOCK_NOW", from_then_on("2026-03-02T15:00"))
+    set_clock(from_then_on("2026-03-02T15:00"))
     return found
 
 
 @pytest.fixture
-def instance():
-    with dg.instance_for_test() as instance:
-        yield instance
+def instance(kept_instance):
+    return kept_instance
 
 
 @pytest.fixture
@@ -159,7 +155,7 @@ def test_a_run_that_holds_a_partition_back_is_told_once_with_reason_and_links(
 
 
 @BOTH
-def test_the_same_failure_is_told_again_only_after_the_window(watch, hook, instance, monkeypatch):
+def test_the_same_failure_is_told_again_only_after_the_window(watch, hook, instance, set_clock):
     load(instance, HELD_BACK)
     watch.look()
     load(instance, HELD_BACK)
@@ -167,7 +163,7 @@ def test_the_same_failure_is_told_again_only_after_the_window(watch, hook, insta
     assert watch.look() == "Looked at 2 ended runs."
     assert watch.alerts("state", "repeated_count") == [("open", 2)]
     watch.deliver()
-    monkeypatch.setenv("CLOCK_NOW", from_then_on("2026-03-03T16:00"))  # a day and an hour later
+    set_clock(from_then_on("2026-03-03T16:00"))  # a day and an hour later
     load(instance, HELD_BACK)
     watch.look()
     watch.deliver()
@@ -360,8 +356,10 @@ def test_a_run_that_was_killed_is_told_and_one_that_somebody_ended_is_not(watch,
 
 
 @pytest.fixture
-def retrying():
-    with dg.instance_for_test(overrides={"run_retries": {"enabled": True}}) as instance:
+def retrying(new_files, tmp_path):
+    folder = shutil.copytree(new_files, tmp_path / "retrying")
+    retries = {"run_retries": {"enabled": True}}
+    with dg.instance_for_test(overrides=retries, temp_dir=str(folder)) as instance:
         yield instance
 
 

@@ -29,8 +29,13 @@ FIRST, LAST = "T2|2025-11-24", "T2|2025-12-08"
 
 
 @pytest.fixture
-def url(demo_settings, monkeypatch) -> str:
-    monkeypatch.setenv("CLOCK_NOW", from_then_on("2026-03-02T15:00"))
+def instance(kept_instance):
+    return kept_instance
+
+
+@pytest.fixture
+def url(demo_settings, set_clock) -> str:
+    set_clock(from_then_on("2026-03-02T15:00"))
     return databases.sqlite_url(demo_settings.state_path)
 
 

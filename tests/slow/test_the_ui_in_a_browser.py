@@ -99,7 +99,8 @@ def test_an_admin_logs_in_launches_watches_launches_again_and_logs_out(site, pag
     page.wait_for_url("**/runs/*-*")
     page.get_by_text("Success", exact=True).first.wait_for(timeout=SLOWLY)
     page.screenshot(path=tmp_path / "run.png")
-    assert any("pipelineRunLogs" in frame for frame in frames)
+    assert any("RunStartEvent" in frame for frame in frames)
+    assert any("RunSuccessEvent" in frame for frame in frames)
     page.get_by_role("button", name=re.compile("Re-execute")).first.click()
     programs.wait_for(lambda: states(site) == ["SUCCESS"] * 2, seconds=90)
     assert refused == []

@@ -59,6 +59,7 @@ def test_these_are_the_tables():
         "finra_otc_weekly_history",
         "finra_symbol_rolling_6w",
         "finra_symbol_week",
+        "finra_symbol_week_value",
         "finra_tier_week",
         "finra_treasury_weekly",
         "finra_treasury_weekly_history",

@@ -24,6 +24,7 @@ from orchestration_project.assets.finra.source_checks import (
     has_the_fields_that_we_know,
     lists_only_known_tiers,
 )
+from orchestration_project.assets.finra.value import symbol_week_value
 from orchestration_project.assets.finra.weekly import SPECS, otc_weekly
 
 SOURCE_CHECKS = [lists_only_known_tiers, has_the_fields_that_we_know]
@@ -45,6 +46,7 @@ __all__ = [
     "launch_backfill",
     "otc_weekly",
     "symbol_rolling_6w",
+    "symbol_week_value",
     "tier_week",
     "trade_activity",
     "weekly_summary",

@@ -27,6 +27,7 @@ from orchestration_project.plots.sparkline import sparkline, svg_uri
 from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.finra.promised import oldest_unlanded
 from orchestration_project.resources.ledger.control_tower import read_look, write_tower
+from orchestration_project.resources.prices.promised import oldest_unlanded_session
 from orchestration_project.resources.shown import image, table_of, told
 from orchestration_project.resources.warehouse import Warehouse
 from orchestration_project.resources.warehouse.frames import frame_of
@@ -54,9 +55,13 @@ def control_tower(
     """Look at all domains, keep what was found, and show it."""
     now, machine_now = clock.now(), Clock().now()
     first_week = first_finra_week(settings, clock.today_in_new_york())
-    late = oldest_unlanded(warehouse, settings, now, first_week=first_week)
+    late = (
+        oldest_unlanded(warehouse, settings, now, first_week=first_week),
+        oldest_unlanded_session(warehouse, now),
+    )
     look = read_look(warehouse, machine_now)
-    found = standings(look, [late] if late else [], now=now, machine_now=machine_now)
+    unlanded = [each for each in late if each is not None]
+    found = standings(look, unlanded, now=now, machine_now=machine_now)
     rows = table_rows(found, now)
     write_tower(warehouse, rows)
     domains = [each for each in found if not each.subject.asset]

@@ -11,6 +11,7 @@ from orchestration_project.assets.prices.catalogue import (
     RETURNS,
     quotes,
 )
+from orchestration_project.assets.prices.charts import charts
 from orchestration_project.assets.prices.daily import PRICES_LOADING, SPECS, daily
 from orchestration_project.assets.prices.gold import derived
 
@@ -22,6 +23,7 @@ __all__ = [
     "PRICES_LOADING",
     "RETURNS",
     "SPECS",
+    "charts",
     "daily",
     "derived",
     "launch_prices_backfill",

@@ -15,7 +15,7 @@ from orchestration_project.tables.prices import MADE_OF
 
 GROUP = "prices"
 OWNERS = ["team:market-data"]
-QUOTES, CAPTURE, DAILY, SYMBOL_MONTHS, CORPORATE_ACTIONS, RETURNS = (
+QUOTES, CAPTURE, DAILY, SYMBOL_MONTHS, CORPORATE_ACTIONS, RETURNS, CHARTS = (
     dg.AssetKey([GROUP, noun])
     for noun in (
         "quotes",
@@ -24,6 +24,7 @@ QUOTES, CAPTURE, DAILY, SYMBOL_MONTHS, CORPORATE_ACTIONS, RETURNS = (
         "symbol_months",
         "corporate_actions",
         "returns",
+        "charts",
     )
 )
 SETTINGS = load_settings()

@@ -1,6 +1,6 @@
 """Tasks and issues, brought into agreement: a whole look, or what one webhook tells of."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import dagster as dg
@@ -14,6 +14,7 @@ from orchestration_project.assets.saas.catalogue import (
     table_spec,
 )
 from orchestration_project.errors import OrchestrationError
+from orchestration_project.plots.saas import flow
 from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.inbox.work import DELIVERY_TAG, SOURCE_TAG, Work
 from orchestration_project.resources.saas.reconciling import Reconciler
@@ -26,7 +27,7 @@ from orchestration_project.resources.saas.standing import (
     standing,
 )
 from orchestration_project.resources.saas.systems import SourceSystem, TargetSystem
-from orchestration_project.resources.shown import table_of, told
+from orchestration_project.resources.shown import image, table_of, told
 from orchestration_project.resources.warehouse import Warehouse
 from orchestration_project.tables.saas import saas_audit_log, saas_source_states
 from orchestration_project.tables.spine import outbox
@@ -103,12 +104,23 @@ def _results(done: Done, found: Standing) -> Iterator[dg.MaterializeResult[Any]]
     yield dg.MaterializeResult(
         asset_key=OUTBOX,
         metadata={
+            "flow": image("tasks on their way to issues", flow(_flow(found))),
             "intentions": _table(found.outcomes, "intentions"),
             "dead_letters": found.refused_count,
             "refused": table_of(found.refused.drop("payload")),
         },
     )
     yield dg.MaterializeResult(asset_key=AUDIT_LOG, metadata={"latest": table_of(found.audit)})
+
+
+def _flow(found: Standing) -> Sequence[tuple[str, int]]:
+    return [
+        ("tasks", found.task_count),
+        ("by a rule", found.by_action.get("sync", 0)),
+        ("issues", found.linked_count),
+        ("waiting", found.outcomes.get("waiting", 0)),
+        ("refused", found.refused_count),
+    ]
 
 
 def _table(counts: Mapping[str, int], name: str) -> dg.TableMetadataValue:

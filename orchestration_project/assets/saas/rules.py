@@ -33,7 +33,7 @@ COLUMNS = {
 class Trial(dg.Config):
     """Rules that are tried."""
 
-    rules: list[dict[str, Any]] = Field(
+    rules: list[Any] = Field(
         description="All rules that would be in effect, as docs/saas.md describes them."
     )
 
@@ -41,7 +41,7 @@ class Trial(dg.Config):
 class Edit(Trial):
     """Rules that are put into effect, and how often both systems are looked through."""
 
-    rules: list[dict[str, Any]] = Field(
+    rules: list[Any] = Field(
         description="All rules that are to be in effect: one that is left out ends."
     )
     who: str | None = Field(

@@ -68,7 +68,7 @@ def _events(told: Told) -> dict[str, object]:
     split = np.flatnonzero(history.split[told.days] > 1) + told.first
     dividends = {
         str(seconds[day]): {
-            "amount": float(history.dividend[day] / told.later_splits[day] / UNITS),
+            "amount": round(float(history.dividend[day] / told.later_splits[day] / UNITS), 6),
             "date": int(seconds[day]),
         }
         for day in paid

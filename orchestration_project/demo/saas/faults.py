@@ -50,6 +50,7 @@ class Faults:
         self._chance = random.Random(0)  # noqa: S311 - to be repeated
         self._share = 0.0
         self._kinds: Sequence[str] = ()
+        self.met = 0  # by how many requests
 
     def plan(self, planned: Sequence[Fault]) -> None:
         """Have the next requests that fit meet these."""
@@ -62,6 +63,11 @@ class Faults:
 
     def next(self, method: str, path: str) -> Fault | None:
         """Return what a request meets, and count it."""
+        fault = self._next(method, path)
+        self.met += fault is not None
+        return fault
+
+    def _next(self, method: str, path: str) -> Fault | None:
         for place, each in enumerate(self._planned):
             if each.method in ("", method) and each.path in path:
                 left = replace(each, times=each.times - 1)

@@ -112,6 +112,7 @@ class Systems:
                 "issues": issues,
                 "jira_writes": self._issues.writes,
                 "peopleforce_writes": self._tasks.completions,
+                "faults_met": self._faults.met,
             }
         )
 

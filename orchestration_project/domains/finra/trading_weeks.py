@@ -33,3 +33,9 @@ def trading_level(week_start: date) -> float:
 def _is_slow(day: date) -> bool:
     is_thanksgiving = day.month == 11 and day.weekday() == 3 and 22 <= day.day <= 28
     return is_thanksgiving or (day.month, day.day) >= (12, 24) or (day.month, day.day) == (1, 1)
+
+
+def session_days(week_start: date) -> list[date]:
+    """Return the days of the week that starts on ``week_start`` on which the exchange trades."""
+    days = (week_start + timedelta(days=number) for number in range(DAYS))
+    return [day for day in days if _short_days(day.year).get(day, 1.0) > 0]

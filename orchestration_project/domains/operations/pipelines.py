@@ -45,7 +45,25 @@ def _moved(day: date, days: int) -> date | None:
         return None
 
 
-PARAMETERS: Mapping[str, Callable[[str], str]] = {"tier": _as_it_is, "week_ending": _week_start}
+def _month_start(written: str) -> str:
+    """Return the first day of the month that is written as 2025-01.
+
+    Raises:
+        ConfigurationError: It is no month.
+    """
+    try:
+        return date.fromisoformat(f"{written}-01").isoformat()
+    except ValueError:
+        raise ConfigurationError(
+            "month is none", expected="year and month, such as 2025-01"
+        ) from None
+
+
+PARAMETERS: Mapping[str, Callable[[str], str]] = {
+    "tier": _as_it_is,
+    "week_ending": _week_start,
+    "month": _month_start,
+}
 """Parameter → the part of a partition's key that a value of it means."""
 
 
@@ -64,11 +82,16 @@ PIPELINES: Mapping[str, Pipeline] = {
         Pipeline("finra_replay", ("tier", "week_ending")),
         Pipeline("finra_gold", ("tier", "week_ending")),
         Pipeline("finra_tier_week", ("week_ending",)),
+        Pipeline("finra_symbol_week_value", ("week_ending",)),
         Pipeline("finra_trade_activity"),
         Pipeline("finra_freshness"),
         Pipeline("finra_source_checks"),
         Pipeline("finra_backfill"),
         Pipeline("operations_verify"),
+        Pipeline("prices_daily", ("month",)),
+        Pipeline("prices_backfill"),
+        Pipeline("prices_charts"),
+        Pipeline("prices_gold"),
     )
 }
 """What can be run by name and parameters; every job can be launched by its partition's key."""

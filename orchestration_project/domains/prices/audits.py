@@ -214,7 +214,7 @@ def _second(rows: pl.DataFrame, second: pl.DataFrame | None, most: float) -> Aud
     name = "agrees_with_second_source"
     expected = f"returns that differ by at most {most:.2%} on days without dividend or split"
     if second is None:
-        return _without_ground(name, expected, "PRICES_SECOND_SOURCE is not set")
+        return _without_ground(name, expected, "no second source, or it has nothing of these days")
     both = rows.join(second, on="trade_date", suffix="_second").sort("trade_date")
     moves = both.with_columns(
         first_return=pl.col("close") / pl.col("close").shift() - 1,

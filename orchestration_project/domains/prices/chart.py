@@ -76,9 +76,9 @@ def _dates(timestamps: Sequence[str], offset: int) -> list[str]:
 
 def _dividends(events: Any, offset: int) -> Mapping[str, str]:
     """Return the dollars of each day; of two on a day, a usual and a special dividend, both."""
+    paid = list(events.get("dividends", {}).values())
     found: dict[str, Decimal] = {}
-    for each in events.get("dividends", {}).values():
-        day = _dates([each["date"]], offset)[0]
+    for each, day in zip(paid, _dates([each["date"] for each in paid], offset), strict=True):
         found[day] = found.get(day, Decimal(0)) + Decimal(each["amount"])
     return {day: str(amount) for day, amount in found.items()}
 

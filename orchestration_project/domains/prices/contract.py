@@ -22,7 +22,7 @@ RULE_VERSION = "1"
 DECIMALS = (*PRICES, "adjusted_close", "dividend", "split_ratio")
 ONE = 10**USD_SCALE
 
-FROM_A_FLOAT = rf"^[0-9]+\.[0-9]{{{USD_SCALE + 1},}}$"
+FROM_A_FLOAT = rf"^[0-9]+\.[0-9]{{{USD_SCALE},}}[1-9]$"
 """More places than a price has: digits that only a binary fraction writes."""
 
 
@@ -108,10 +108,9 @@ def exact(texts: pl.Series) -> pl.Series:
     A chart writes 32-bit binary fractions with all their digits: 189.83999633789062 stands for
     189.84, the shortest decimal that makes the same fraction. Nothing else is rounded.
     """
-    scaled = exact_scaled(texts, USD_SCALE)
-    odd = scaled.is_null() & texts.str.contains(FROM_A_FLOAT)
+    odd = texts.str.contains(FROM_A_FLOAT)
     if not odd.any():
-        return scaled
+        return exact_scaled(texts, USD_SCALE)
     text = pl.col("text")
     number = text.cast(pl.Float64, strict=False)
     single = number.cast(pl.Float32)
@@ -121,6 +120,8 @@ def exact(texts: pl.Series) -> pl.Series:
     meant = pl.DataFrame({"text": texts, "odd": odd}).select(
         pl.when(pl.col("odd") & is_single).then(parts).cast(pl.Int64)
     )
+    plain = pl.select(pl.when(~odd).then(texts)).to_series()
+    scaled = exact_scaled(plain, USD_SCALE)
     return pl.select(pl.coalesce(scaled, meant.to_series())).to_series()
 
 

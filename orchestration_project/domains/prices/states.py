@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Literal, NamedTuple
 
-from orchestration_project.domains.prices.calendar import last_of_month, month_of, months, sessions
+import polars as pl
+
+from orchestration_project.domains.prices.calendar import last_of_month, months, sessions
 
 State = Literal["landed", "waiting", "refused", "unmapped"]
 STATES: tuple[State, ...] = ("landed", "waiting", "refused", "unmapped")
@@ -134,9 +136,7 @@ def _latest(before: date | None, through: date | None, month: date) -> date | No
     return max((each for each in (before, now) if each is not None), default=None)
 
 
-def rows_by_month(days: Sequence[date]) -> dict[date, int]:
-    """Return how many of ``days`` are in each month."""
-    found: dict[date, int] = {}
-    for day in days:
-        found[month_of(day)] = found.get(month_of(day), 0) + 1
-    return found
+def rows_by_month(days: pl.Series) -> dict[date, int]:
+    """Return how many of ``days`` are in each month, by its first day."""
+    counts = days.dt.truncate("1mo").value_counts()
+    return dict(counts.rows())

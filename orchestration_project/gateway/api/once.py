@@ -20,8 +20,8 @@ KEY_TAG, BODY_TAG = "idempotency_key", "idempotency_body"
 KEY_FORM = re.compile(r"[!-~]{1,200}")
 
 IDEMPOTENCY_HEADER = {
-    "Idempotency-Key": "A name for this request: the same again gives the same run; with another "
-    "body 409"
+    "Idempotency-Key": "A name for this request: the same again gives the same run or backfill; "
+    "another one 409"
 }
 
 Made = TypeVar("Made")

@@ -11,23 +11,12 @@ from datetime import date, datetime, timedelta
 from functools import partial
 
 import polars as pl
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, select
 
 from orchestration_project.contracts import Audit, Checked
-from orchestration_project.domains.prices.audits import (
-    Limits,
-    checked_prices,
-    is_new_action,
-    warnings_about,
-)
+from orchestration_project.domains.prices.audits import Limits, checked_prices, warnings_about
 from orchestration_project.domains.prices.calendar import last_complete_session, months
-from orchestration_project.domains.prices.contract import (
-    RULE_VERSION,
-    Answer,
-    actions_of,
-    check_prices,
-    read_prices,
-)
+from orchestration_project.domains.prices.contract import RULE_VERSION
 from orchestration_project.domains.prices.states import (
     LANDED,
     Days,
@@ -44,15 +33,16 @@ from orchestration_project.errors import (
     OrchestrationError,
     SourceError,
 )
-from orchestration_project.resources.captures import Capture, parts_of
+from orchestration_project.resources.captures import Capture
 from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.intake import Intake, IntakeFigures, take
 from orchestration_project.resources.opening import open_now
 from orchestration_project.resources.prices.quota import QuotaEndedError
-from orchestration_project.resources.prices.source import PriceRange, PriceSource
+from orchestration_project.resources.prices.reading import Reading
+from orchestration_project.resources.prices.source import PriceSource
 from orchestration_project.resources.prices.states import read_known, write_standing
 from orchestration_project.resources.warehouse import Between, Delivery, Landed, Order, Warehouse
-from orchestration_project.resources.warehouse.frames import read_frame, within
+from orchestration_project.resources.warehouse.frames import read_frame
 from orchestration_project.tables.prices import prices_daily, prices_daily_history
 
 REFUSED_FOR = timedelta(hours=20)
@@ -145,7 +135,14 @@ class PriceLoad:
             ConfigurationError: There is none, or a key names no month.
         """
         self.asked[:] = sorted(map(_month, partitions))
-        return self.symbols()
+        found = self.symbols()
+        if not found:
+            raise ConfigurationError(
+                "no symbol's prices are wanted",
+                expected="symbols in PRICES_SYMBOLS, or landed weeks of FINRA that tell which",
+                remedy="load weeks by the job finra_otc_weekly, or set PRICES_SYMBOLS",
+            )
+        return found
 
     def take(self, key: str) -> TakenPrices:
         """Fetch and check what is missing of a symbol, if there is anything.
@@ -192,96 +189,20 @@ class PriceLoad:
     def _taken(self, symbol: str, spelled: str, days: Days) -> TakenPrices:
         state = self.warehouse.state(prices_daily, symbol)
         self._refuse_other_source(symbol, state.source)
-        answers: list[tuple[Answer, Days, pl.DataFrame | None]] = []
-        order = self._order(symbol, state.token, answers)
+        reading = Reading(self.source, self.second, self.warehouse, symbol, spelled, days)
+        order = self._order(symbol, state.token, reading)
 
         def read(kept: list[Capture]) -> Delivery:
-            captures, answer, whole = self._fetched(symbol, spelled, days, kept)
-            answers[:] = [(answer, whole, self._of_second(symbol, whole, kept))]
-            return self._delivery(captures, whole)
+            captures = reading.fetch(kept)
+            return self._delivery(captures, reading.days)
 
         def check(_: Delivery) -> Checked:
-            answer, whole, _second = answers[0]
-            rows = check_prices(
-                answer,
-                symbol=symbol,
-                spelled=spelled,
-                source=self.source.name,
-                first=whole.first,
-                last=whole.last,
-            )
-            return checked_prices(rows, spelled=spelled, limits=self.limits)
+            return checked_prices(reading.rows, spelled=spelled, limits=self.limits)
 
         intake = take(self.warehouse, order, self._delivery((), days), read, check)
-        _, whole, _ = answers[0]
-        standing = LANDED if whole.last >= days.last else _behind(whole.last)
-        return TakenPrices(symbol, days, standing, order, intake, whole.last)
-
-    def _fetched(
-        self, symbol: str, spelled: str, days: Days, kept: list[Capture]
-    ) -> tuple[Sequence[Capture], Answer, Days]:
-        """Return an answer and the days for which it vouches.
-
-        A new dividend or split restates earlier prices: then all that is landed is asked for.
-        """
-        captures, answer = self._answered(symbol, days, kept)
-        since = self._landed_since(symbol, days, answer, spelled)
-        if since is not None and since < days.first:
-            days = Days(since, days.last)
-            captures, answer = self._answered(symbol, days, kept)
-        newest = answer.newest
-        if newest is None or newest < days.first:
-            raise SourceError(
-                f"{self.source.name} has no price of {symbol} in {days}",
-                expected="a price of at least one day",
-                found=f"the newest is of {newest}",
-                remedy="nothing, where the symbol is not traded any more; it is asked for again "
-                "the day after",
-            )
-        return captures, answer, Days(days.first, min(days.last, newest))
-
-    def _answered(
-        self, symbol: str, days: Days, kept: list[Capture]
-    ) -> tuple[Sequence[Capture], Answer]:
-        captures = self.source.fetch(PriceRange(symbol, days.first, days.last), kept)
-        return captures, read_prices(self.source.name, parts_of(captures))
-
-    def _landed_since(self, symbol: str, days: Days, answer: Answer, spelled: str) -> date | None:
-        """Return the first landed day of a symbol, if the answer tells of an action that is new."""
-        told = check_prices(
-            answer,
-            symbol=symbol,
-            spelled=spelled,
-            source=self.source.name,
-            first=days.first,
-            last=days.last,
-        ).rows
-        if actions_of(told).is_empty():
-            return None
-        own = within(prices_daily, {"symbol": symbol})
-        in_days = within(prices_daily, {"trade_date": Between(days.first, days.last)})
-        with self.warehouse.reading() as connection:
-            known = read_frame(connection, select(prices_daily).where(own, in_days), prices_daily)
-            first = connection.execute(select(func.min(_daily.trade_date)).where(own)).scalar()
-        return first if is_new_action(told, known) else None
-
-    def _of_second(self, symbol: str, days: Days, kept: list[Capture]) -> pl.DataFrame | None:
-        """Return what the second source has of the same days; None: it has nothing to compare."""
-        if self.second is None or (spelled := self.second.vendor_symbol(symbol)) is None:
-            return None
-        try:
-            captures = self.second.fetch(PriceRange(symbol, days.first, days.last), kept)
-            answer = read_prices(self.second.name, parts_of(captures))
-        except (QuotaEndedError, SourceError):
-            return None
-        return check_prices(
-            answer,
-            symbol=symbol,
-            spelled=spelled,
-            source=self.second.name,
-            first=days.first,
-            last=days.last,
-        ).rows
+        through = reading.days.last
+        standing = LANDED if through >= days.last else _behind(through)
+        return TakenPrices(symbol, days, standing, order, intake, through)
 
     def land(self, taken: TakenPrices) -> LoadedPrices:
         """Land what was taken of a symbol, and note how it stands.
@@ -338,9 +259,7 @@ class PriceLoad:
                 "force: true in the run's config",
             )
 
-    def _order(
-        self, symbol: str, token: int, answers: Sequence[tuple[Answer, Days, pl.DataFrame | None]]
-    ) -> Order[PriceChange]:
+    def _order(self, symbol: str, token: int, reading: Reading) -> Order[PriceChange]:
         return Order(
             table=prices_daily,
             history=prices_daily_history,
@@ -352,7 +271,7 @@ class PriceLoad:
             run_id=self.run_id,
             derive={},
             summarise=_change,
-            warn=partial(self._warnings, answers),
+            warn=partial(self._warnings, reading),
         )
 
     def _delivery(self, captures: Sequence[Capture], days: Days) -> Delivery:
@@ -367,29 +286,23 @@ class PriceLoad:
         )
 
     def _warnings(
-        self,
-        answers: Sequence[tuple[Answer, Days, pl.DataFrame | None]],
-        connection: Connection,
-        delivery: Delivery,
-        checked: Checked,
+        self, reading: Reading, connection: Connection, delivery: Delivery, checked: Checked
     ) -> Sequence[Audit]:
         """Look at the delivery beside the landed day before it, and a second source."""
         if checked.rows.is_empty():
             return ()
-        _, days, second = answers[0]
-        symbol = checked.rows["symbol"][0]
         last_before = (
             select(prices_daily)
-            .where(_daily.symbol == symbol, _daily.trade_date < days.first)
+            .where(_daily.symbol == reading.symbol, _daily.trade_date < reading.days.first)
             .order_by(_daily.trade_date.desc())
             .limit(1)
         )
-        shared = [name for name in checked.rows.columns if name in _daily]
+        landed = [name for name in checked.rows.columns if name in _daily]
         return warnings_about(
-            checked.rows.select(shared).unique("trade_date", maintain_order=True),
+            checked.rows.select(landed).unique("trade_date", maintain_order=True),
             read_frame(connection, last_before, prices_daily),
-            second,
-            through=days.last,
+            reading.second_rows,
+            through=reading.days.last,
             newest_session=last_complete_session(self.clock.now()),
             limits=self.limits,
         )
@@ -397,8 +310,8 @@ class PriceLoad:
 
 def _change(*, replaced: pl.DataFrame, written: pl.DataFrame, kept: pl.DataFrame) -> PriceChange:
     return PriceChange(
-        rows_by_month(written["trade_date"].to_list()),
-        rows_by_month(replaced["trade_date"].to_list()),
+        rows_by_month(written["trade_date"]),
+        rows_by_month(replaced["trade_date"]),
     )
 
 

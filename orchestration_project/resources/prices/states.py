@@ -1,9 +1,10 @@
 """The rows of `prices_symbol_months`, read and written."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime
+from typing import Any
 
-from sqlalchemy import Connection, delete, func, select
+from sqlalchemy import ColumnElement, Connection, delete, func, select
 
 from orchestration_project.domains.prices.calendar import last_of_month, months
 from orchestration_project.domains.prices.states import (
@@ -19,6 +20,7 @@ from orchestration_project.resources.warehouse.frames import (
     Scope,
     frame_of,
     insert_frame,
+    read_frame,
     storable,
     within,
 )
@@ -72,14 +74,11 @@ def _months(symbol: str, days: Days) -> Scope:
     return {"symbol": symbol, "month_start": Between(days.first.replace(day=1), days.last)}
 
 
-def _counts(connection: Connection, symbol: str, days: Days) -> dict[date, int]:
+def _counts(connection: Connection, symbol: str, days: Days) -> Mapping[date, int]:
     whole = Between(days.first.replace(day=1), last_of_month(days.last))
-    found = connection.execute(
-        select(prices_daily.c.trade_date).where(
-            within(prices_daily, {"symbol": symbol, "trade_date": whole})
-        )
-    )
-    return rows_by_month(list(found.scalars()))
+    columns: list[ColumnElement[Any]] = [prices_daily.c.trade_date, prices_daily.c.volume]
+    wanted = select(*columns).where(within(prices_daily, {"symbol": symbol, "trade_date": whole}))
+    return rows_by_month(read_frame(connection, wanted, prices_daily)["trade_date"])
 
 
 def waiting(warehouse: Warehouse, now: datetime) -> Sequence[SymbolMonth]:

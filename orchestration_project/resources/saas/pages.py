@@ -42,7 +42,7 @@ def record_new_pages(
         return
     delivery = Delivery(source, system, f"{len(kept)} pages", None, {}, new)
     checked = Checked(pl.DataFrame(), _rejects(new, unreadable))
-    order = _order(f"{system}|{at:%Y-%m-%dT%H:%M:%S.%f}", run_id)
+    order = _order(system, run_id, at)
     with warehouse.writing() as connection:
         record_evidence(connection, order, delivery, checked, at, "landed")
 
@@ -71,13 +71,14 @@ def _rejects(new: Sequence[Capture], unreadable: Sequence[Unreadable]) -> pl.Dat
     )
 
 
-def _order(partition_key: str, run_id: str) -> Order[None]:
+def _order(system: str, run_id: str, at: datetime) -> Order[None]:
+    """Return what names the delivery: looks land nothing as a whole, so time is their number."""
     return Order(
         table=saas_source_states,
         history=saas_source_states,
-        partition_key=partition_key,
+        partition_key=system,
         partition={},
-        token=0,
+        token=round(at.timestamp() * 1_000_000),
         metadata_columns=(),
         rule_version=RULE_VERSION,
         run_id=run_id,

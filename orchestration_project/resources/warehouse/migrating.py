@@ -1,6 +1,7 @@
 """Our tables brought to the version that this code needs, by Alembic."""
 
 import io
+from functools import cache
 from pathlib import Path
 
 from alembic import command
@@ -25,11 +26,22 @@ LOCK = 0x6F72636865737472
 
 def migration_config(connection: Connection) -> Config:
     """Return Alembic's configuration, without a file."""
+    config = _config()
+    config.attributes.update(connection=connection, version_table=VERSION_TABLE)
+    return config
+
+
+def _config() -> Config:
     config = Config()
     folder = Path(str(orchestration_project.migrations.__file__)).parent
     config.set_main_option("script_location", str(folder).replace("%", "%%"))
-    config.attributes.update(connection=connection, version_table=VERSION_TABLE)
     return config
+
+
+@cache
+def _migrations() -> ScriptDirectory:
+    """Read the migrations, once: a process opens its database for each run and tick."""
+    return ScriptDirectory.from_config(_config())
 
 
 def current_version(connection: Connection) -> str | None:
@@ -55,7 +67,7 @@ def is_current(connection: Connection) -> bool:
     Raises:
         ConfigurationError: The tables are of a newer version.
     """
-    script = ScriptDirectory.from_config(migration_config(connection))
+    script = _migrations()
     version = current_version(connection)
     if version is None:
         return False

@@ -10,6 +10,7 @@ from orchestration_project.sensors.finra.schedules import (
     finra_freshness_daily,
     finra_otc_weekly_mondays,
     finra_source_checks_daily,
+    finra_symbol_week_value_daily,
 )
 
 __all__ = [
@@ -24,4 +25,5 @@ __all__ = [
     "finra_on_restatement",
     "finra_otc_weekly_mondays",
     "finra_source_checks_daily",
+    "finra_symbol_week_value_daily",
 ]

@@ -2,13 +2,19 @@
 
 import dagster as dg
 
-from orchestration_project.assets.finra import SPECS, WEEKS
+from orchestration_project.assets.finra import SPECS, WEEKS, WEEKS_OF_ALL_TIERS
 from orchestration_project.domains.finra.selection import (
     of_known_tiers,
     summary,
     within_horizon,
 )
-from orchestration_project.jobs import finra_freshness, finra_otc_weekly, finra_source_checks
+from orchestration_project.jobs import (
+    finra_freshness,
+    finra_otc_weekly,
+    finra_source_checks,
+    finra_symbol_week_value,
+)
+from orchestration_project.partitions import PARTITION_TAGS
 from orchestration_project.resources.backfills import (
     REQUESTED_BY,
     active_backfill,
@@ -16,11 +22,15 @@ from orchestration_project.resources.backfills import (
 )
 from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.finra import FinraSource, outdated_weeks
+from orchestration_project.resources.finra.value import complete_weeks
 from orchestration_project.resources.warehouse import Warehouse
 from orchestration_project.settings import Settings
 
 MONDAYS = "finra_otc_weekly_mondays"
 ZONE = "America/New_York"
+
+VALUED_WEEKS = 8
+"""So many complete weeks are valued anew each day: what vendors revise, they revise soon."""
 
 
 def backfill_outdated_weeks(
@@ -78,3 +88,23 @@ finra_source_checks_daily = dg.ScheduleDefinition(
     execution_timezone=ZONE,
     description="Look every day whether FINRA's tiers and fields are those that we know.",
 )
+
+
+@dg.schedule(
+    name="finra_symbol_week_value_daily",
+    job=finra_symbol_week_value,
+    cron_schedule="30 7 * * *",  # after the evening's prices, and what waited for a quota
+    execution_timezone=ZONE,
+)
+def finra_symbol_week_value_daily(
+    warehouse: dg.ResourceParam[Warehouse],
+) -> dg.RunRequest | dg.SkipReason:
+    """Derive the value of the latest complete weeks, as prices come and are revised."""
+    complete = [
+        week for week in complete_weeks(warehouse) if WEEKS_OF_ALL_TIERS.has_partition_key(week)
+    ]
+    if not complete:
+        return dg.SkipReason("Nothing to do: there is no week of which all tiers are landed.")
+    _, first, last = PARTITION_TAGS
+    latest = complete[-VALUED_WEEKS:]
+    return dg.RunRequest(tags={first: latest[0], last: latest[-1]})

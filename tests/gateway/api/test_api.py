@@ -136,7 +136,24 @@ def test_presets_are_listed_previewed_and_applied(api):
     api.post("/presets/standard/apply", {"why": "it was a trial"})
 
 
-def test_schedules_and_sensors_are_listed_and_switched(api):
+def skip_ticks(instance, name, *reasons):
+    """Have a sensor that was switched before look, and start nothing."""
+    [state] = [each for each in instance.all_instigator_state() if each.instigator_name == name]
+    for number, reason in enumerate(reasons):
+        instance.create_tick(
+            TickData(
+                instigator_origin_id=state.instigator_origin_id,
+                instigator_name=name,
+                instigator_type=InstigatorType.SENSOR,
+                status=TickStatus.SKIPPED,
+                timestamp=1_900_000_000.0 + number,
+                selector_id=state.selector_id,
+                skip_reason=reason,
+            )
+        )
+
+
+def test_schedules_and_sensors_are_listed_with_their_last_ticks_and_switched(api):
     for kind, name in (("schedules", "finra_otc_weekly_mondays"), ("sensors", "finra_on_landing")):
 
         def is_on(kind=kind, name=name) -> bool:
@@ -156,35 +173,11 @@ def test_schedules_and_sensors_are_listed_and_switched(api):
         if each["name"] == "finra_otc_weekly_mondays"
     ]
     assert (schedule["jobs"], schedule["timezone"]) == (["finra_otc_weekly"], "America/New_York")
-
-
-def test_the_last_ticks_of_a_sensor_say_what_came_of_them(api):
-    name = "finra_on_gold"
-    api.post(f"/sensors/{name}/start")
-    instance = api.services.instance
-    [state] = [each for each in instance.all_instigator_state() if each.instigator_name == name]
-    for number, reason in enumerate(("an earlier one", "nothing is new")):
-        instance.create_tick(
-            TickData(
-                instigator_origin_id=state.instigator_origin_id,
-                instigator_name=name,
-                instigator_type=InstigatorType.SENSOR,
-                status=TickStatus.SKIPPED,
-                timestamp=1_900_000_000.0 + number,
-                selector_id=state.selector_id,
-                skip_reason=reason,
-            )
-        )
+    skip_ticks(api.services.instance, "finra_on_landing", "an earlier look", "nothing is new")
     sensors = {each["name"]: each for each in api.get("/sensors?ticks=1")["automations"]}
-    assert sensors[name]["ticks"] == [
-        {
-            "at": "2030-03-17T17:46:41Z",
-            "status": "SKIPPED",
-            "run_ids": [],
-            "said": "nothing is new",
-        }
-    ]
-    api.post(f"/sensors/{name}/stop")
+    [tick] = sensors["finra_on_landing"]["ticks"]
+    assert (tick["at"], tick["run_ids"]) == ("2030-03-17T17:46:41Z", [])
+    assert (tick["status"], tick["said"]) == ("SKIPPED", "nothing is new")
 
 
 def test_how_the_installation_is_can_be_asked_for(api, landed):

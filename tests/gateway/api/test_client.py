@@ -95,6 +95,8 @@ def ask_for_all(client: Client) -> list[Any]:
         lambda: client.config(),
         lambda: client.sessions(**session),
         lambda: client.control_tower(),
+        lambda: client.saas_rules(),
+        lambda: list(client.saas_audit(entity="1", issue="HR-1", operation="created", text="x")),
     ]
 
 

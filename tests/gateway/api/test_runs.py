@@ -64,25 +64,32 @@ def test_what_does_not_exist_is_not_found(api):
     assert problem["remedy"] == "did you mean finra_otc_weekly?"
 
 
-def test_the_same_request_with_a_key_launches_one_run_and_another_is_refused(api):
-    body, key = {"job": "operations_sessions"}, {"Idempotency-Key": "monday-1"}
-    first = api.post("/runs", body, **key)
+BODY, KEY = {"job": "operations_sessions"}, {"Idempotency-Key": "monday-1"}
+
+
+@pytest.fixture(scope="module")
+def keyed(api):
+    """A run that was launched with a key, as it was answered."""
+    return api.post("/runs", BODY, **KEY)
+
+
+def test_the_same_request_with_a_key_launches_one_run_and_another_is_refused(api, keyed):
+    body, key = BODY, KEY
     again = api.post("/runs", body, **key)
-    assert (first["is_repeated"], again["is_repeated"]) == (False, True)
-    assert first["run_id"] == again["run_id"]
+    assert (keyed["is_repeated"], again["is_repeated"]) == (False, True)
+    assert keyed["run_id"] == again["run_id"]
     other = {"job": "finra_freshness"}
     problem = api.problem("POST", "/runs", json=other, headers=key)
-    assert (problem["status"], problem["run_id"]) == (409, first["run_id"])
+    assert (problem["status"], problem["run_id"]) == (409, keyed["run_id"])
     assert api.problem("POST", "/runs", json=body, headers={"Idempotency-Key": " "})
 
 
-def test_a_run_is_tried_again_once_for_a_key_and_what_follows_has_not_its_key(api):
-    first = api.post("/runs", {"job": "operations_sessions"}, **{"Idempotency-Key": "first"})
-    path, key = f"/runs/{first['run_id']}/retry", {"Idempotency-Key": "again"}
+def test_a_run_is_tried_again_once_for_a_key_and_what_follows_has_not_its_key(api, keyed):
+    path, key = f"/runs/{keyed['run_id']}/retry", {"Idempotency-Key": "again"}
     again = api.post(path, {"what": "all"}, **key)
     repeated = api.post(path, {"what": "all"}, **key)
     assert (again["is_repeated"], repeated["is_repeated"]) == (False, True)
-    assert repeated["run_id"] == again["run_id"] != first["run_id"]
+    assert repeated["run_id"] == again["run_id"] != keyed["run_id"]
     instance = api.services.instance
     tags = instance.get_run_by_id(again["run_id"]).tags  # as a run has that Dagster tries again
     later = instance.create_run_for_job(defs.resolve_job_def("operations_sessions"), tags=tags)
@@ -97,12 +104,11 @@ def test_a_run_is_tried_again_once_for_a_key_and_what_follows_has_not_its_key(ap
 
 def test_a_run_takes_a_preset_or_a_config_and_says_what_is_wrong_with_one(api, landed):
     job, run = "finra_otc_weekly", {"job": "finra_otc_weekly", "partition": WEEK}
-    read_again = api.run(job, partition=WEEK, preset="full")
+    read_again = api.run(job, partition=WEEK, preset="full", force=True)
     assert api.services.instance.get_run_by_id(read_again).run_config == {
-        "ops": {"finra_otc_weekly_load": {"config": {"full": True}}}
+        "ops": {"finra_otc_weekly_load": {"config": {"full": True}}},
+        "resources": {"gate": {"config": {"force": True}}},
     }
-    forced = api.services.instance.get_run_by_id(api.run(job, partition=WEEK, force=True))
-    assert forced.run_config == {"resources": {"gate": {"config": {"force": True}}}}
     both = api.problem("POST", "/runs", json={**run, "preset": "full", "config": {}})
     assert both["detail"] == "give a preset or a config, not both"
     others = api.problem("POST", "/runs", json={**run, "preset": "backfill_quarter"})

@@ -1,0 +1,82 @@
+"""What a week's shares were worth, once all tiers and the prices of its sessions are landed."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import dagster as dg
+import polars as pl
+
+from orchestration_project.assets.finra.catalogue import (
+    SYMBOL_WEEK,
+    WEEKS_OF_ALL_TIERS,
+    table_spec,
+)
+from orchestration_project.partitions import Report, Told, each_partition
+from orchestration_project.resources.finra.value import DerivedValue, ValueLoad, coverage_by_week
+from orchestration_project.resources.shown import table_of
+from orchestration_project.resources.warehouse import Warehouse
+from orchestration_project.settings import Settings
+from orchestration_project.tables.finra import finra_symbol_week_value
+
+SYMBOL_WEEK_VALUE = dg.AssetKey(["finra", "symbol_week_value"])
+DAILY = dg.AssetKey(["prices", "daily"])
+COVERS = "covers_enough_of_the_volume"
+WEEKS_SHOWN = 50
+"""The latest of those that are short: an event should stay below 100 KB."""
+
+
+@dg.multi_asset(
+    name="derive_finra_symbol_week_value",
+    specs=[table_spec(SYMBOL_WEEK_VALUE, finra_symbol_week_value, "gold", SYMBOL_WEEK, DAILY)],
+    check_specs=[
+        dg.AssetCheckSpec(
+            COVERS,
+            asset=SYMBOL_WEEK_VALUE,
+            description="The symbols with prices have enough of each week's shares.",
+        )
+    ],
+    partitions_def=WEEKS_OF_ALL_TIERS,
+    backfill_policy=dg.BackfillPolicy.single_run(),
+)
+def symbol_week_value(
+    context: dg.AssetExecutionContext,
+    settings: dg.ResourceParam[Settings],
+    warehouse: dg.ResourceParam[Warehouse],
+) -> Iterator[Told]:
+    """Derive each week of the run; a week whose rows are the same stays as it is."""
+    least = settings.finra_value_min_coverage
+    report = Report[DerivedValue](
+        lambda derived: {SYMBOL_WEEK_VALUE: _news(derived)},
+        checks=lambda: [_check_result(coverage_by_week(warehouse), least)],
+    )
+    yield from each_partition(context, lambda: ValueLoad(warehouse), report)
+
+
+def _news(derived: DerivedValue) -> dict[str, Any]:
+    return {
+        "outcome": "derived" if derived.is_new else "unchanged",
+        "dagster/row_count": derived.row_count,
+        "coverage_ratio": derived.coverage_ratio,
+        "notional_dollars": derived.notional_dollars,
+        "seconds": derived.seconds,
+    }
+
+
+def _check_result(covered: Mapping[str, float], least: float) -> dg.AssetCheckResult:
+    short = {week: ratio for week, ratio in covered.items() if ratio < least}
+    latest = list(short.items())[-WEEKS_SHOWN:]
+    shown = pl.DataFrame(
+        latest, {"week_start": pl.String, "coverage_ratio": pl.Float64}, orient="row"
+    )
+    return dg.AssetCheckResult(
+        asset_key=SYMBOL_WEEK_VALUE,
+        check_name=COVERS,
+        passed=not short,
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata={
+            "weeks": len(covered),
+            "weeks_short": len(short),
+            "least_coverage_ratio": least,
+            **({"short": table_of(shown)} if short else {}),
+        },
+    )

@@ -1,0 +1,77 @@
+"""The pictures of prices: candlesticks with volume, and which days are landed."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import dagster as dg
+import polars as pl
+
+from orchestration_project.assets.prices.catalogue import (
+    CHARTS,
+    DAILY,
+    GROUP,
+    OWNERS,
+)
+from orchestration_project.plots.prices import candlesticks, coverage
+from orchestration_project.plots.sparkline import svg_uri
+from orchestration_project.resources.artifacts import ArtifactStore, put_content
+from orchestration_project.resources.prices.charts import Shown, read_shown
+from orchestration_project.resources.prices.universe import wanted_symbols
+from orchestration_project.resources.shown import image
+from orchestration_project.resources.warehouse import Warehouse
+from orchestration_project.settings import Settings
+
+FOLDER = "plots/prices"
+DRAWN, LISTED = 3, 30
+"""Symbols with candlesticks, and in the picture of days: an event stays below 100 KB."""
+
+NOTHING: dict[str, Any] = {"outcome": "no prices are landed of a wanted symbol"}
+
+
+@dg.multi_asset(
+    name="draw_prices",
+    specs=[
+        dg.AssetSpec(
+            CHARTS,
+            deps=[DAILY],
+            description="One picture per symbol of those with most dollars traded, candlesticks "
+            "and volume, and one of the days that are landed.",
+            group_name=GROUP,
+            owners=OWNERS,
+            kinds={"plot", "gold"},
+            tags={"domain": GROUP},
+        )
+    ],
+)
+def charts(
+    artifacts: dg.ResourceParam[ArtifactStore],
+    settings: dg.ResourceParam[Settings],
+    warehouse: dg.ResourceParam[Warehouse],
+) -> dg.MaterializeResult[Any]:
+    """Draw what is landed, keep the files, and show them."""
+    symbols = wanted_symbols(settings, warehouse)
+    shown = read_shown(warehouse, symbols)
+    told = NOTHING if shown is None else _told(artifacts, shown, symbols)
+    return dg.MaterializeResult(asset_key=CHARTS, metadata=told)
+
+
+def _told(artifacts: ArtifactStore, shown: Shown, symbols: Sequence[str]) -> dict[str, Any]:
+    pictures = {
+        "coverage": coverage(symbols[:LISTED], shown.days, shown.rows),
+        **{
+            f"chart_{place}": candlesticks(symbol, shown.of(symbol))
+            for place, symbol in enumerate(shown.largest[:DRAWN], start=1)
+        },
+    }
+    files = {
+        f"{name}_file": f"{artifacts.url}/{put_content(artifacts, FOLDER, svg, suffix='svg')}"
+        for name, svg in pictures.items()
+    }
+    present = shown.rows.filter(pl.col("trade_date").is_in(list(shown.days))).height
+    return {
+        **{name: image(name.replace("_", " "), svg_uri(svg)) for name, svg in pictures.items()},
+        **{name: dg.MetadataValue.path(place) for name, place in files.items()},
+        "first_session": shown.days[0].isoformat(),
+        "last_session": shown.days[-1].isoformat(),
+        "coverage_ratio": present / (len(shown.days) * len(symbols)),
+    }

@@ -1,0 +1,92 @@
+"""The pictures of prices: a symbol's candlesticks with volume, and which days are landed."""
+
+from collections.abc import Sequence
+from datetime import date
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from orchestration_project.plots.figures import INK, short, styled, svg_of
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+UP, DOWN = "#0d9488", "#dc2626"
+"""Each has a contrast of 3 to 1 or more on white and on black."""
+
+CANDLES_INCHES, COVERAGE_INCHES = (9.0, 4.2), (9.0, 5.0)
+LABELS = 6
+
+
+def candlesticks(symbol: str, days: pl.DataFrame) -> bytes:
+    """Draw a symbol's prices and volume; return SVG.
+
+    ``days`` has trade_date, open, high, low and close in dollars, and volume, by day.
+    """
+    from matplotlib.figure import Figure
+
+    with styled():
+        figure = Figure(figsize=CANDLES_INCHES)
+        grid = figure.add_gridspec(
+            2, 1, left=0.07, right=0.98, top=0.92, bottom=0.08, hspace=0.12, height_ratios=(3, 1)
+        )
+        prices = figure.add_subplot(grid[0, 0])
+        _draw_candles(prices, days)
+        prices.set_title(f"{symbol}: prices in US dollars, and shares traded")
+        prices.tick_params(labelbottom=False)
+        volume = figure.add_subplot(grid[1, 0])
+        volume.bar(range(len(days)), days["volume"].to_list(), color=INK, width=0.7)
+        volume.yaxis.set_major_formatter(short)
+        _label_days(volume, days["trade_date"].to_list())
+        for axes in (prices, volume):
+            axes.set_xlim(-1, max(len(days), 1))
+        return svg_of(figure)
+
+
+def _draw_candles(axes: "Axes", days: pl.DataFrame) -> None:
+    for is_up, color in ((True, UP), (False, DOWN)):
+        chosen = days.with_row_index("place").filter((pl.col("close") >= pl.col("open")) == is_up)
+        places = chosen["place"].to_list()
+        axes.vlines(places, chosen["low"].to_list(), chosen["high"].to_list(), color, linewidth=1)
+        bodies = (chosen["close"] - chosen["open"]).to_list()
+        axes.bar(places, bodies, bottom=chosen["open"].to_list(), color=color, width=0.7)
+
+
+def _label_days(axes: "Axes", days: Sequence[date]) -> None:
+    places = range(0, len(days), max(1, len(days) // LABELS))
+    axes.set_xticks(list(places), [days[place].isoformat() for place in places])
+    axes.grid(visible=False, axis="x")
+
+
+def coverage(symbols: Sequence[str], days: Sequence[date], landed: pl.DataFrame) -> bytes:
+    """Draw which of ``days`` each symbol has a price of; return SVG.
+
+    ``landed`` has symbol and trade_date of each that there is.
+    """
+    from matplotlib.figure import Figure
+
+    present = set(landed.select("symbol", "trade_date").rows())
+    with styled():
+        figure = Figure(figsize=COVERAGE_INCHES)
+        axes = figure.add_axes((0.09, 0.08, 0.89, 0.84))
+        for row, symbol in enumerate(symbols):
+            missing = [place for place, day in enumerate(days) if (symbol, day) not in present]
+            _bars(axes, row, range(len(days)), UP, 0.35)
+            _bars(axes, row, missing, DOWN, 1.0)
+        axes.set_yticks(range(len(symbols)), symbols)
+        axes.invert_yaxis()
+        axes.set_title("Sessions with a price (green) and without one (red)")
+        axes.grid(visible=False)
+        _label_days(axes, days)
+        return svg_of(figure)
+
+
+def _bars(axes: "Axes", row: int, places: Sequence[int], color: str, alpha: float) -> None:
+    """Draw what lies side by side as one bar, which keeps the picture small."""
+    spans: list[tuple[int, int]] = []
+    for place in places:
+        if spans and sum(spans[-1]) == place:
+            spans[-1] = (spans[-1][0], spans[-1][1] + 1)
+        else:
+            spans.append((place, 1))
+    axes.broken_barh(spans, (row - 0.4, 0.8), facecolors=color, alpha=alpha)

@@ -1,0 +1,206 @@
+"""What a week's shares were worth, derived of FINRA's gold and of landed prices, by table."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import Any
+
+import polars as pl
+from sqlalchemy import ColumnElement, Connection, func, select
+
+from orchestration_project.contracts import content_sha256
+from orchestration_project.domains.finra import recomputation
+from orchestration_project.domains.finra.trading_weeks import session_days
+from orchestration_project.domains.finra.value import coverage, symbol_week_value
+from orchestration_project.errors import ConfigurationError
+from orchestration_project.resources.opening import open_now
+from orchestration_project.resources.warehouse import Between, Derivation, Warehouse
+from orchestration_project.resources.warehouse.deriving import changes, read_fence
+from orchestration_project.resources.warehouse.frames import read_frame, within
+from orchestration_project.tables.finra import (
+    finra_otc_weekly,
+    finra_symbol_week,
+    finra_symbol_week_value,
+)
+from orchestration_project.tables.prices import (
+    prices_corporate_actions,
+    prices_daily,
+    prices_returns,
+)
+
+_week, _daily = finra_symbol_week.c, prices_daily.c
+_actions, _returns = prices_corporate_actions.c, prices_returns.c
+
+
+@dataclass(frozen=True)
+class TakenValue:
+    """The new rows of a week; ``is_new`` where they differ from those that are there."""
+
+    derivation: Derivation
+    coverage_ratio: float
+    is_new: bool
+    seconds: float
+
+
+@dataclass(frozen=True)
+class DerivedValue:
+    """What was derived of a week; ``coverage_ratio`` is the share of its shares with a value."""
+
+    week: str
+    row_count: int
+    coverage_ratio: float
+    notional_dollars: float
+    is_new: bool
+    seconds: float
+
+    def __str__(self) -> str:
+        return f"{self.row_count} symbols, {self.coverage_ratio:.1%} of the shares"
+
+
+@dataclass(frozen=True)
+class ValueLoad:
+    """Derives weeks of `finra_symbol_week_value`; rows that are the same are not written again."""
+
+    warehouse: Warehouse
+
+    @property
+    def where(self) -> Mapping[str, str]:
+        """What an error names besides partition and run."""
+        return {"asset": "finra/symbol_week_value"}
+
+    def ready(self) -> None:
+        """Open the database.
+
+        Raises:
+            OrchestrationError: It cannot be opened.
+        """
+        open_now(self.warehouse)
+
+    def take(self, key: str) -> TakenValue:
+        """Read, in one state of the database, what a week is made of.
+
+        Raises:
+            ConfigurationError: A tier of the week is not landed.
+        """
+        started, week = time.monotonic(), date.fromisoformat(key)
+        with self.warehouse.reading() as connection:
+            _refuse_part_of_a_week(connection, key)
+            token, before = read_fence(connection, finra_symbol_week_value, key)
+            weeks = _symbol_weeks(connection, week)
+            rows = symbol_week_value(
+                weeks,
+                _prices(connection, week),
+                _splits(connection, week),
+                week_start=week,
+                session_days=session_days(week),
+            )
+        version = content_sha256(rows)
+        derivation = Derivation(
+            finra_symbol_week_value, key, {"week_start": week}, token, version, rows
+        )
+        seconds = time.monotonic() - started
+        return TakenValue(derivation, coverage(rows, weeks), before != version, seconds)
+
+    def land(self, taken: TakenValue) -> DerivedValue:
+        """Write what was taken.
+
+        Raises:
+            SupersededError: Another run derived the week meanwhile.
+        """
+        started, derivation = time.monotonic(), taken.derivation
+        if taken.is_new:
+            self.warehouse.derive(derivation)
+        return DerivedValue(
+            derivation.partition_key,
+            len(derivation.rows),
+            taken.coverage_ratio,
+            float(derivation.rows["notional_dollars"].sum()),
+            taken.is_new,
+            taken.seconds + time.monotonic() - started,
+        )
+
+
+def complete_weeks(warehouse: Warehouse) -> list[str]:
+    """Return the weeks of which all tiers are landed, oldest first."""
+    return list(recomputation.CROSS_TIER.candidates(warehouse.changes(finra_otc_weekly)))
+
+
+def coverage_by_week(warehouse: Warehouse) -> dict[str, float]:
+    """Return the share (0-1) of each derived week's shares that has a value, oldest week first."""
+    valued = finra_symbol_week_value.c
+    of_values = select(valued.week_start, func.sum(valued.share_quantity)).group_by(
+        valued.week_start
+    )
+    with warehouse.reading() as connection:
+        parts = {week: int(shares) for week, shares in connection.execute(of_values)}
+        of_weeks = (
+            select(_week.week_start, func.sum(_week.total_share_quantity))
+            .where(_week.week_start.in_(list(parts)))
+            .group_by(_week.week_start)
+        )
+        wholes = {week: int(shares) for week, shares in connection.execute(of_weeks)}
+    return {
+        week.isoformat(): parts[week] / whole for week, whole in sorted(wholes.items()) if whole
+    }
+
+
+def _refuse_part_of_a_week(connection: Connection, key: str) -> None:
+    landed = changes(connection, finra_otc_weekly)
+    missing = [each for each in recomputation.CROSS_TIER.required(key) if each not in landed]
+    if missing:
+        raise ConfigurationError(
+            f"{key} is not worth anything yet",
+            expected="all tiers of the week are landed",
+            found=f"not landed: {', '.join(missing)}",
+            remedy="load that first, by the job finra_otc_weekly",
+        )
+
+
+def _symbol_weeks(connection: Connection, week: date) -> pl.DataFrame:
+    columns: list[ColumnElement[Any]] = [_week.tier, _week.symbol, _week.total_share_quantity]
+    statement = select(*columns).where(_week.week_start == week)
+    return read_frame(connection, statement, finra_symbol_week)
+
+
+def _prices(connection: Connection, week: date) -> pl.DataFrame:
+    """Return the prices of the week, of just the symbols that it has."""
+    traded = select(_week.symbol).where(_week.week_start == week)
+    days = {"trade_date": Between(week, week + timedelta(days=6))}
+    columns: list[ColumnElement[Any]] = [
+        *(_daily.symbol, _daily.trade_date, _daily.close, _daily.volume)
+    ]
+    statement = select(*columns).where(_daily.symbol.in_(traded), within(prices_daily, days))
+    return read_frame(connection, statement, prices_daily)
+
+
+def _splits(connection: Connection, week: date) -> pl.DataFrame:
+    """Return all splits since the week, with the closes around them."""
+    on_day, before = prices_daily.alias("on_day"), prices_daily.alias("before")
+    at = _returns.symbol == _actions.symbol, _returns.trade_date == _actions.trade_date
+    statement = (
+        select(
+            _actions.symbol,
+            _actions.trade_date,
+            _actions.split_ratio,
+            on_day.c.close,
+            before.c.close.label("close_before"),
+        )
+        .join(prices_returns, at[0] & at[1])
+        .join(
+            on_day,
+            (on_day.c.symbol == _actions.symbol) & (on_day.c.trade_date == _actions.trade_date),
+        )
+        .join(
+            before,
+            (before.c.symbol == _actions.symbol) & (before.c.trade_date == _returns.previous_date),
+        )
+        .where(_actions.kind == "split", _actions.trade_date > week)
+    )
+    schema = {
+        "symbol": pl.String,
+        "trade_date": pl.Date,
+        **dict.fromkeys(("split_ratio", "close", "close_before"), pl.Int64),
+    }
+    found = [tuple(row) for row in connection.execute(statement)]
+    return pl.DataFrame(found, schema, orient="row")

@@ -1,0 +1,51 @@
+"""What the pictures of prices show, read from what is landed."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+
+import polars as pl
+from sqlalchemy import func, select
+
+from orchestration_project.domains.prices.calendar import sessions, sessions_from
+from orchestration_project.resources.warehouse import Between, Warehouse
+from orchestration_project.resources.warehouse.frames import read_frame, within
+from orchestration_project.tables.kinds import USD_SCALE
+from orchestration_project.tables.prices import PRICES, prices_daily
+
+SESSIONS = 60
+"""A quarter of a year: more candles cannot be told from each other."""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """The latest sessions, and the rows of the wanted symbols in them, prices in dollars."""
+
+    days: Sequence[date]
+    rows: pl.DataFrame
+
+    @property
+    def largest(self) -> list[str]:
+        """The symbols, those with most dollars traded first."""
+        traded = (pl.col("close") * pl.col("volume")).sum()
+        sums = self.rows.group_by("symbol").agg(traded=traded)
+        return sums.sort(pl.col("traded"), "symbol", descending=[True, False])["symbol"].to_list()
+
+    def of(self, symbol: str) -> pl.DataFrame:
+        """Return the days of one symbol."""
+        return self.rows.filter(pl.col("symbol") == symbol).sort("trade_date")
+
+
+def read_shown(warehouse: Warehouse, symbols: Sequence[str]) -> Shown | None:
+    """Return the latest sessions of these symbols; None: there are no prices yet."""
+    with warehouse.reading() as connection:
+        own = {"symbol": tuple(symbols)}
+        newest = select(func.max(prices_daily.c.trade_date)).where(within(prices_daily, own))
+        last = connection.execute(newest).scalar()
+        if last is None:
+            return None
+        first = sessions_from(last, 1 - SESSIONS)
+        scope = own | {"trade_date": Between(first, last)}
+        statement = select(prices_daily).where(within(prices_daily, scope))
+        rows = read_frame(connection, statement, prices_daily)
+    return Shown(sessions(first, last), rows.with_columns(pl.col(PRICES) / 10**USD_SCALE))

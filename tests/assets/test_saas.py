@@ -1,0 +1,177 @@
+"""The jobs of reconciliation, each run as Dagster runs it."""
+
+import json
+from datetime import timedelta
+from typing import Any
+
+import dagster as dg
+import pytest
+from sqlalchemy import delete
+
+from orchestration_project.definitions import defs
+from orchestration_project.resources.inbox import Inbox, Received
+from orchestration_project.resources.inbox.work import DELIVERY_TAG, SOURCE_TAG
+from orchestration_project.resources.providers import RESOURCES
+from orchestration_project.resources.saas.ticks import PEOPLEFORCE_JIRA, Ticks
+from orchestration_project.resources.warehouse import Warehouse
+from orchestration_project.sensors.saas import saas_on_tick
+from orchestration_project.tables.spine import inbox
+from tests.domains.saas_tasks import WHOLE
+from tests.resources.saas_histories import OWN_TABLES
+from tests.resources.saas_world import ISSUE_TYPE, PROJECT, World, world_in_memory
+from tests.resources.weeks import StoppedClock
+from tests.runs import failure_of, told_by
+
+RULE = {**WHOLE, "target_project": PROJECT, "issue_type": ISSUE_TYPE}
+
+
+class Desk:
+    """A world, a database, and Dagster's runs between them."""
+
+    def __init__(self, warehouse: Warehouse, clock: StoppedClock, instance) -> None:
+        self.warehouse, self.clock, self.instance = warehouse, clock, instance
+        self.world: World = world_in_memory("peopleforce")
+
+    @property
+    def resources(self) -> dict[str, object]:
+        world = self.world
+        own = {"peopleforce": world.source, "jira": world.target}
+        return {**RESOURCES, **own, "warehouse": self.warehouse, "clock": self.clock}
+
+    def run(self, job: str, op: str | None = None, tags=None, **config):
+        return defs.resolve_job_def(job).execute_in_process(
+            instance=self.instance,
+            resources=self.resources,
+            run_config={"ops": {op: {"config": config}}} if op else {},
+            tags=tags,
+            raise_on_error=False,
+        )
+
+    def deliver(self, source: str, body: object) -> dict[str, Any]:
+        """Have a webhook come, and a run of it; return what that tells."""
+        taken = Inbox(self.warehouse, self.clock)
+        delivery = json.dumps(body).encode()
+        number = str(self.world.faults.reads)
+        taken.take([Received(source, number, None, delivery, {}, 2)])
+        result = self.run("saas_reconcile", tags={SOURCE_TAG: source, DELIVERY_TAG: number})
+        assert result.success
+        return told_by(result)["source_states"][None]
+
+    def tick(self) -> Any:
+        names = {"warehouse": self.warehouse, "clock": self.clock}
+        return saas_on_tick(dg.build_sensor_context(self.instance, resources=names))
+
+
+@pytest.fixture(scope="module")
+def opened(tmp_path_factory):
+    url = f"sqlite:///{tmp_path_factory.mktemp('saas')}/warehouse.sqlite"
+    with Warehouse(url, clock=StoppedClock()) as warehouse:
+        warehouse.prepare(holds="real")
+        yield warehouse
+
+
+@pytest.fixture
+def desk(opened, monkeypatch, tmp_path):
+    monkeypatch.setenv("STATE_DIR", str(tmp_path))
+    with opened.writing() as connection:
+        for table in (*OWN_TABLES, inbox):
+            connection.execute(delete(table))
+    with dg.DagsterInstance.ephemeral() as instance:
+        yield Desk(opened, StoppedClock(), instance)
+
+
+def checks(result) -> dict[str, bool]:
+    return {each.check_name: each.passed for each in result.get_asset_check_evaluations()}
+
+
+def test_rules_are_tried_edited_and_followed_and_the_tick_says_when_it_went_well(desk):
+    desk.world.tasks.add("Order a laptop")
+    desk.world.tasks.add("Order a cup", assignee_email="ghost@example.org")
+    desk.world.tasks.add("poison")
+    assert desk.run("saas_edit_rules", "edit_saas_rules", rules=[RULE], who="Ana").success
+    looked = desk.run("saas_reconcile")
+    assert looked.success
+    told = told_by(looked)
+    assert (told["source_states"][None]["tasks"], told["outbox"][None]["dead_letters"]) == (3, 1)
+    assert checks(looked) == {
+        "are_matched_by_rules": True,
+        "have_known_assignees": False,
+        "is_done_in_time": True,
+        "has_few_dead_letters": False,
+    }
+    tick = Ticks(desk.warehouse, PEOPLEFORCE_JIRA).tick()
+    assert tick.started_at == tick.synced_at == desk.clock.at
+    cups = {
+        **RULE,
+        "rule_id": "cups",
+        "priority": 1,
+        "action": "drop",
+        "target_project": None,
+        "issue_type": None,
+        "conditions": [{"field": "title", "operator": "contains", "value": "cup"}],
+    }
+    tried = told_by(desk.run("saas_dry_run", "try_saas_rules", rules=[RULE, cups]))
+    assert tried["rule_trial"][None]["tasks_that_differ"] == 1
+    again = told_by(desk.run("saas_replay_dead_letters"))["dead_letters"][None]
+    assert (again["dead"], again["still_refused"]) == (1, 1)
+
+
+def test_rules_that_the_target_refuses_take_no_effect_and_a_network_fault_stops_none(desk):
+    lost = {**RULE, "target_project": "GONE"}
+    refused = desk.run("saas_edit_rules", "edit_saas_rules", rules=[lost], who="Ana")
+    assert not refused.success
+    assert "there is no Task in GONE" in str(refused.failure_data_for_node("edit_saas_rules").error)
+    desk.world.faults.coming = ["down"]
+    assert desk.run("saas_edit_rules", "edit_saas_rules", rules=[RULE], who="Ana").success
+    desk.world.faults.coming = ["down"]
+    swept = desk.run("saas_sweep")
+    assert checks(swept) == {"is_mended": True, "goes_by_usable_rules": True}
+    desk.world.issues.allowed = frozenset({"BROWSE_PROJECTS"})
+    swept = desk.run("saas_sweep")
+    assert checks(swept) == {"is_mended": True, "goes_by_usable_rules": False}
+    desk.world.tasks.add("Order a laptop")
+    assert desk.run("saas_reconcile").success
+    assert desk.world.issues.rows == {}
+    desk.world.issues.allowed = type(desk.world.issues).allowed
+    assert desk.run("saas_sweep").success
+    assert desk.run("saas_reconcile").success
+    assert list(desk.world.issues.rows) == ["IT-1"]
+
+
+def test_a_webhook_brings_just_its_task_along_and_our_own_write_comes_back_as_an_echo(desk):
+    desk.run("saas_edit_rules", "edit_saas_rules", rules=[RULE], who="Ana")
+    one = desk.world.tasks.add("Order a laptop")
+    desk.world.tasks.add("Order a cup")
+    created = {"action": "task_create", "data": {"id": int(one)}}
+    assert desk.deliver("peopleforce", created)["webhook"] == "looked at"
+    assert [issue.summary for issue in desk.world.issues.rows.values()] == ["Order a laptop"]
+    desk.world.issues.move("IT-1", "Start", "Done")
+    done = {
+        "webhookEvent": "jira:issue_updated",
+        "issue": {"key": "IT-1", "fields": {"status": {"statusCategory": {"key": "done"}}}},
+    }
+    assert desk.deliver("jira", done)["webhook"] == "compared"
+    assert desk.world.tasks.rows[one].is_completed
+    reads, writes = desk.world.faults.reads, desk.world.faults.writes
+    completed = {"action": "task_complete", "data": {"id": int(one)}}
+    assert desk.deliver("peopleforce", completed)["webhook"] == "echo"
+    assert desk.deliver("jira", done)["webhook"] == "echo"
+    assert (desk.world.faults.reads, desk.world.faults.writes) == (reads, writes)
+
+
+def test_a_run_that_did_not_end_well_fails_and_leaves_the_time_of_the_last_that_did(desk):
+    desk.run("saas_edit_rules", "edit_saas_rules", rules=[RULE], who="Ana")
+    began = desk.tick()
+    assert isinstance(began, dg.RunRequest)
+    desk.world.faults.coming = ["down"]
+    failed = desk.run("saas_reconcile")
+    assert "HTTP 503" in failure_of(failed, "reconcile_saas")
+    tick = Ticks(desk.warehouse, PEOPLEFORCE_JIRA).tick()
+    assert (tick.started_at, tick.synced_at) == (desk.clock.at, None)
+    desk.clock.at += timedelta(minutes=4)
+    assert "every 0:05:00" in str(desk.tick().skip_message)
+    assert desk.run("saas_set_tick", "set_tick", is_paused=True).success
+    desk.clock.at += timedelta(minutes=4)
+    assert "paused" in str(desk.tick().skip_message)
+    assert desk.run("saas_set_tick", "set_tick", trigger=True).success
+    assert desk.tick().run_key != began.run_key

@@ -1,0 +1,65 @@
+"""Servers of FINRA's demo that tests share: to start one takes longer than most loads."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from orchestration_project.resources.demo_program import DemoProgram
+from orchestration_project.resources.demos import stop_demos
+from orchestration_project.resources.finra.demo import finra_demo
+from orchestration_project.settings import Settings
+
+MOST = 3
+"""So many servers run at once: each keeps weeks at hand."""
+
+
+class Demos:
+    """One server for each minute on the clock; what it fails once, it fails once for all tests."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._servers: dict[str, DemoProgram] = {}
+        self._memory = b""
+
+    def lend(self, settings: Settings) -> None:
+        """Have a server of these settings' clock serve their STATE_DIR as its own."""
+        shared = self._shared(settings)
+        shared.url()  # starts it anew where a test has ended it
+        own = finra_demo(settings)
+        own.folder.mkdir(parents=True, exist_ok=True)
+        told = _told(shared) | {"options": dict(own.options)}
+        (own.folder / "server.json").write_text(json.dumps(told))
+        self._memory = self._memory or (shared.folder / "state.json").read_bytes()
+        (own.folder / "state.json").write_bytes(self._memory)
+
+    def take_back(self, settings: Settings) -> None:
+        """End all servers of these settings, but for the shared one."""
+        own = finra_demo(settings)
+        if _told(own).get("pid") in [_told(each).get("pid") for each in self._servers.values()]:
+            (own.folder / "server.json").unlink(missing_ok=True)
+        stop_demos(settings)
+
+    def stop(self) -> None:
+        """End them all."""
+        for each in self._servers.values():
+            each.stop()
+
+    def _shared(self, settings: Settings) -> DemoProgram:
+        assert settings.clock_now
+        minute = settings.clock_now.replace(second=0, microsecond=0)
+        update = {"clock_now": minute, "state_dir": self._folder / f"{minute:%Y%m%d%H%M}"}
+        server = finra_demo(settings.model_copy(update=update))
+        is_new = self._servers.pop(name := str(server.folder), None) is None
+        if is_new and self._memory:  # or its faults would lie on other weeks
+            server.folder.mkdir(parents=True)
+            (server.folder / "state.json").write_bytes(self._memory)
+        for each in list(self._servers.values())[: 1 - MOST]:
+            each.stop()
+        self._servers[name] = server
+        return server
+
+
+def _told(server: DemoProgram) -> dict[str, Any]:
+    """Return what a server says of itself, nothing where there is none."""
+    file = server.folder / "server.json"
+    return json.loads(file.read_text()) if file.exists() else {}

@@ -1,0 +1,15 @@
+"""The picture of tasks on their way to issues: well-formed, and small enough for its place."""
+
+import base64
+from xml.etree import ElementTree
+
+from orchestration_project.plots.saas import flow
+
+
+def test_five_large_numbers_fit_the_place_in_which_dagster_shows_a_picture():
+    names = ["tasks", "by a rule", "issues", "waiting", "refused"]
+    uri = flow([(name, 1_000_000) for name in names])
+    svg = ElementTree.fromstring(base64.b64decode(uri.partition(",")[2]))  # noqa: S314 - ours
+    texts = [str(each.text) for each in svg if each.tag.endswith("text")]
+    assert texts == [text for name in names for text in ("1000000", name)]
+    assert len(uri) < 950

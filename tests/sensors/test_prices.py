@@ -1,0 +1,127 @@
+"""When prices are loaded and derived from, ticked by hand over what a folder of files gave."""
+
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from orchestration_project.domains.prices.calendar import sessions
+from orchestration_project.resources.prices import Quota
+from orchestration_project.resources.prices.gold import derive_outdated
+from orchestration_project.resources.warehouse import Warehouse
+from orchestration_project.sensors.prices import (
+    prices_daily_after_close,
+    prices_on_landing,
+    prices_on_new_symbol,
+    prices_waiting_hourly,
+)
+from orchestration_project.settings import load_settings
+from tests.domains.prices import line
+from tests.resources.prices_desk import FRIDAY_EVENING, Desk
+from tests.resources.weeks import StoppedClock
+
+FEBRUARY = sessions(date(2026, 2, 1), date(2026, 2, 28))
+FIRST, LAST = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
+
+
+@pytest.fixture
+def clock() -> StoppedClock:
+    return StoppedClock(FRIDAY_EVENING)
+
+
+@pytest.fixture
+def desk(tmp_path: Path, clock: StoppedClock) -> Iterator[Desk]:
+    with Warehouse(f"sqlite:///{tmp_path}/w.sqlite", clock=clock) as warehouse:
+        warehouse.prepare(holds="real")
+        yield Desk(warehouse, tmp_path, clock)
+
+
+def said(result) -> str:
+    assert isinstance(result, dg.SkipReason)
+    return str(result.skip_message)
+
+
+@pytest.mark.parametrize(
+    ("now", "partition"),
+    [
+        (datetime(2026, 3, 6, 23, 30, tzinfo=UTC), "2026-03-01"),  # winter: 18:30 in New York
+        (datetime(2026, 3, 9, 22, 30, tzinfo=UTC), "2026-03-01"),  # summer: the same
+        (datetime(2025, 11, 28, 18, 30, tzinfo=UTC), "2025-11-01"),  # half an hour after a half day
+    ],
+)
+def test_after_the_close_the_present_month_is_asked_for(
+    clock: StoppedClock, now: datetime, partition: str
+):
+    clock.at = now
+    asked = prices_daily_after_close(dg.build_schedule_context(), clock=clock)
+    assert isinstance(asked, dg.RunRequest)
+    assert asked.partition_key == partition
+
+
+def test_on_a_holiday_and_before_the_close_nothing_is_asked_for(clock: StoppedClock):
+    clock.at = datetime(2025, 12, 25, 23, 30, tzinfo=UTC)
+    told = said(prices_daily_after_close(dg.build_schedule_context(), clock=clock))
+    assert told == "Nothing to do: the exchange does not trade on 2025-12-25."
+    clock.at = datetime(2026, 2, 27, 20, 59, tzinfo=UTC)
+    told = said(prices_daily_after_close(dg.build_schedule_context(), clock=clock))
+    assert told.startswith("Too early: the session of 2026-02-27 closes at")
+
+
+def test_what_waits_for_a_quota_is_asked_for_when_its_time_has_come_and_not_before(
+    desk: Desk, clock: StoppedClock, tmp_path: Path
+):
+    desk.source.quota = Quota(
+        tmp_path / "quota.sqlite", requests_per_day=1, vendor="The vendor", now=clock.now
+    )
+    for symbol in ("AAA", "BBB"):
+        desk.write(symbol, *map(line, FEBRUARY))
+    desk.load("AAA", "BBB", months=("2026-01-01", "2026-02-01"))
+
+    def tick():
+        return prices_waiting_hourly(clock=clock, warehouse=desk.warehouse)
+
+    assert said(tick()) == "Nothing to do: no symbol waits for a time that has come."
+    clock.at += timedelta(hours=6)
+    asked = tick()
+    assert isinstance(asked, dg.RunRequest)
+    assert (asked.tags[FIRST], asked.tags[LAST]) == ("2026-01-01", "2026-02-01")
+    desk.load("AAA", "BBB", months=("2026-01-01", "2026-02-01"))
+    assert said(tick()).startswith("Nothing to do")
+
+
+def test_new_symbols_are_asked_for_over_the_months_that_others_have(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+):
+    def tick(symbols: str):
+        monkeypatch.setenv("PRICES_SYMBOLS", symbols)
+        return prices_on_new_symbol(
+            dg.build_sensor_context(), settings=load_settings(), warehouse=desk.warehouse
+        )
+
+    assert said(tick("AAA")).endswith("no price was ever asked for; launch prices_backfill.")
+    desk.write("AAA", *map(line, FEBRUARY))
+    desk.load("AAA", "GONE")
+    assert said(tick("AAA GONE")) == "Nothing to do: all 2 wanted symbols were asked for."
+    asked = tick("AAA BBB")
+    assert isinstance(asked, dg.RunRequest)
+    assert asked.tags[FIRST] == "2026-02-01"
+    assert asked.run_key != getattr(tick("AAA CCC"), "run_key", None)
+
+
+def test_a_landing_is_derived_from_once(desk: Desk):
+    def tick():
+        with dg.instance_for_test() as instance:
+            context = dg.build_sensor_context(instance)
+            return prices_on_landing(context, warehouse=desk.warehouse)
+
+    assert said(tick()) == "Nothing to do: what is derived of prices is current."
+    desk.write("AAA", *map(line, FEBRUARY))
+    desk.load("AAA")
+    first, again = tick(), tick()
+    assert isinstance(first, dg.RunRequest)
+    assert isinstance(again, dg.RunRequest)
+    assert first.run_key == again.run_key  # one that fails is not asked for each minute
+    derive_outdated(desk.warehouse)
+    assert said(tick()).startswith("Nothing to do")
