@@ -101,10 +101,12 @@ def test_each_declaration_has_an_asset_a_source_checks_a_job_and_a_sensor(made):
     assert made.source.metadata["licence"] == made.dataset.licence
 
 
-def test_weeks_of_treasuries_land_once_and_are_late_when_no_newer_one_does(
+def test_weeks_of_treasuries_are_asked_for_land_once_and_say_so(
     settings, instance, monkeypatch: pytest.MonkeyPatch
 ):
     url = databases.sqlite_url(settings.state_path)
+    monkeypatch.setenv("FINRA_HORIZON_WEEKS", "4")
+    assert tick(instance, "treasury_weekly")[0] == ["2026-02-02", "2026-02-09", "2026-02-16"]
     result = load(instance, "treasury_weekly", "2026-02-02", "2026-02-16")
     assert result.success
     told = told_by(result)["treasury_weekly"]
@@ -123,6 +125,16 @@ def test_weeks_of_treasuries_land_once_and_are_late_when_no_newer_one_does(
     assert [rows(url, each) for each in kept] == before
     numbers = {name for name, value in newest.items() if isinstance(value, int | float)}
     assert numbers <= set(again["2026-02-16"])
+    asked, said = tick(instance, "treasury_weekly")
+    assert asked == []
+    assert (
+        "of those in the horizon 0 were never taken; of the latest 3 that were, 0 changed." in said
+    )
+
+
+@pytest.mark.slow
+def test_what_landed_once_is_late_when_nothing_newer_does(settings, instance, monkeypatch):
+    load(instance, "treasury_weekly", "2026-02-16")
     monkeypatch.setenv("CLOCK_NOW", TWO_WEEKS_LATER)
     assert days_late(instance)["treasury_weekly"] == 11
 
@@ -137,6 +149,7 @@ def days_late(instance: dg.DagsterInstance) -> dict[str, Any]:
     }
 
 
+@pytest.mark.slow
 def test_bonds_are_followed_over_pages_and_corrections_and_a_bad_cusip_is_rejected(
     settings, instance, monkeypatch: pytest.MonkeyPatch
 ):
