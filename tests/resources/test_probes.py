@@ -35,6 +35,11 @@ Look = Callable[..., Finding]
 
 
 @pytest.fixture
+def instance(kept_instance: dg.DagsterInstance) -> dg.DagsterInstance:
+    return kept_instance
+
+
+@pytest.fixture
 def look(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Look:
     """Looks at one dependency, under the settings that are given; the source is a folder."""
     monkeypatch.setenv("STATE_DIR", str(tmp_path / "state"))
