@@ -17,6 +17,9 @@ from tests.postgres import binaries_asked_for, new_database, server_of, server_o
 from tests.prepared import Prepared
 from tests.programs import DEMO
 
+os.environ["CLOCK_NOW"] = DEMO["CLOCK_NOW"]
+"""Set before any other conftest imports the definitions: their partitions depend on it."""
+
 LEFT_OUT = pytest.StashKey[int]()
 """How many slow tests --part has left out."""
 
@@ -24,11 +27,6 @@ LEFT_OUT = pytest.StashKey[int]()
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--part", type=int, default=1, help="one slow test in PART, by the seed")
     parser.addoption("--seed", default="20260302", help="decides which, and when faults strike")
-
-
-def pytest_configure() -> None:
-    """Fix the clock before the definitions are imported: their partitions depend on it."""
-    os.environ["CLOCK_NOW"] = DEMO["CLOCK_NOW"]
 
 
 @pytest.hookimpl(trylast=True)  # of what is to run
