@@ -16,6 +16,7 @@ from sqlalchemy import delete
 
 from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.warehouse import Warehouse
+from orchestration_project.resources.warehouse.migrating import VERSION_TABLE
 from orchestration_project.tables.kinds import METADATA
 from orchestration_project.tables.spine import database_labels
 from tests.postgres import new_database
@@ -42,11 +43,16 @@ class Prepared:
     def schema(self) -> Iterator[tuple[str, str]]:
         """Lend a database's URL and a schema in it; in the end all rows go.
 
-        That costs nothing, where a new database costs as much as a test; tables stay as they are.
+        That costs nothing, where a new database costs as much as a test; tables stay as they are,
+        and so does their version.
         """
         url, name = self._shared
+        version = Identifier(name, VERSION_TABLE)
+        with psycopg.connect(url) as connection:
+            [(head,)] = connection.execute(SQL("SELECT version_num FROM {}").format(version))
         yield url, name
         with psycopg.connect(url) as connection:
+            connection.execute(SQL("UPDATE {} SET version_num = %s").format(version), [head])
             connection.execute("SET lock_timeout = '20s'")
             for table in METADATA.tables:
                 connection.execute(SQL("DELETE FROM {}").format(Identifier(name, table)))

@@ -16,7 +16,10 @@ def short_horizon(url, monkeypatch, set_clock):
 def evaluate(instance) -> dg.AssetCheckEvaluation:
     result = defs.resolve_job_def("finra_freshness").execute_in_process(instance=instance)
     assert result.success
-    (evaluation,) = result.get_asset_check_evaluations()
+    weekly = dg.AssetKey(["finra", "otc_weekly"])
+    (evaluation,) = (
+        each for each in result.get_asset_check_evaluations() if each.asset_key == weekly
+    )
     return evaluation
 
 

@@ -176,7 +176,11 @@ def test_a_database_of_demo_data_refuses_real_data(state_dir, tmp_path):
             "FINRA_FILES_DIR cannot be read",
             marks=pytest.mark.slow,
         ),
-        ({"DATABASE_URL": "nonsense"}, "DATABASE_URL is no database URL"),
+        pytest.param(
+            {"DATABASE_URL": "nonsense"},
+            "DATABASE_URL is no database URL",
+            marks=pytest.mark.slow,
+        ),
         pytest.param(
             {"STATE_DIR": "/proc/nowhere"}, "STATE_DIR cannot be used", marks=pytest.mark.slow
         ),
@@ -201,6 +205,7 @@ def test_a_folder_without_weekly_files_is_no_success(state_dir, tmp_path):
     assert error.startswith("there is no week to load")
 
 
+@pytest.mark.slow
 def test_weeks_that_are_no_partitions_are_left_out_by_name(state_dir, tmp_path):
     folder = tmp_path / "files"
     folder.mkdir()

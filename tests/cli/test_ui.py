@@ -138,6 +138,7 @@ def test_a_wrong_option_is_a_usage_error(capfd):
     assert capfd.readouterr().err.endswith("argument --port: 70000 is not between 1 and 65535\n")
 
 
+@pytest.mark.slow
 def test_with_postgresql_it_shows_the_runs_there_and_ctrl_c_leaves_no_process(
     tmp_path, postgres_url, monkeypatch
 ):

@@ -98,6 +98,7 @@ def test_a_sweep_by_update_date_finds_the_restated_rows(demo_days_later):
     assert {day for _, _, day in found} <= {"2026-03-24", "2026-03-25"}
 
 
+@pytest.mark.slow
 def test_a_clock_moved_by_months_meets_more_restatements_within_their_bounds(
     start_demo: StartDemo,
 ):

@@ -71,6 +71,7 @@ def test_a_database_that_is_not_there_is_named_without_its_password(tmp_path, mo
 OPEN = "from orchestration_project.instance.storage import open_instance; open_instance()"
 
 
+@pytest.mark.slow
 def test_processes_that_create_the_storage_at_once_do_not_collide(tmp_path):
     for attempt in range(3):
         state_dir = tmp_path / str(attempt)

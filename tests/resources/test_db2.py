@@ -56,6 +56,7 @@ from orchestration_project.tables.access import access_audit
 from orchestration_project.tables.finra import finra_otc_weekly
 from orchestration_project.tables.finra_datasets import DATASETS
 from orchestration_project.tables.kinds import METADATA, schema_of
+from orchestration_project.tables.prices import prices_daily_history
 from orchestration_project.tables.views import VIEWS
 from tests import another  # noqa: F401 - registers the database
 from tests.domains.saas_tasks import rule
@@ -140,7 +141,7 @@ def restate(folder: Path) -> None:
 
 
 def declare() -> None:
-    """Put a row into each table that a dataset's declaration makes: they land as the weekly one."""
+    """Put a row into tables of datasets and prices: they land, and are kept, as the weekly one."""
     values = {
         pl.Date(): MONDAY,
         pl.Int64(): 1,
@@ -148,7 +149,8 @@ def declare() -> None:
         pl.Datetime("us", "UTC"): Clock().now(),
     }
     with open_warehouse(load_settings()) as warehouse, warehouse.writing() as connection:
-        for table in (each for made in DATASETS for each in (made.table, made.history)):
+        declared = [each for made in DATASETS for each in (made.table, made.history)]
+        for table in (*declared, prices_daily_history):
             one = {name: values[kind] for name, kind in schema_of(table).items()}
             insert_frame(connection, table, frame_of([one], table))
 

@@ -35,7 +35,7 @@ def careless_databases() -> Iterator[None]:
 @pytest.mark.parametrize(
     ("warehouse", "examples", "number"),
     [
-        pytest.param("sqlite", 25, 0),
+        pytest.param("sqlite", 10, 0),
         pytest.param("postgresql", 5, 0),
         *(
             pytest.param(database, examples, number, marks=pytest.mark.histories)

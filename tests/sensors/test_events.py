@@ -176,7 +176,7 @@ def test_a_job_that_does_not_work_on_deliveries_is_a_clear_error(settings, insta
     with pytest.raises(ConfigurationError, match="jobs that do not work on deliveries") as refused:
         tick(instance)
     assert (refused.value.expected, refused.value.found) == (
-        "one of events_webhooks",
+        "one of events_webhooks, saas_reconcile",
         "git: finra_gold",
     )
 

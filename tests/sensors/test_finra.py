@@ -73,6 +73,7 @@ def test_a_tick_while_the_backfill_runs_launches_no_second_one(instance):
     assert len(instance.get_backfills()) == 1
 
 
+@pytest.mark.slow
 def test_a_tick_with_nothing_missing_launches_nothing_and_says_so(instance):
     for tier, week in (("T1", "2026-02"), ("T2", "2026-01"), ("OTCE", "2026-01")):
         first, last = ("02", "09") if tier == "T1" else ("19", "26")

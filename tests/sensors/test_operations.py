@@ -154,7 +154,6 @@ def test_a_run_that_holds_a_partition_back_is_told_once_with_reason_and_links(
     assert (json.loads(partitions), json.loads(assets)) == ([HELD_BACK], ["finra/otc_weekly"])
 
 
-@BOTH
 def test_the_same_failure_is_told_again_only_after_the_window(watch, hook, instance, set_clock):
     load(instance, HELD_BACK)
     watch.look()

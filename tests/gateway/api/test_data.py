@@ -2,7 +2,6 @@
 
 import hashlib
 import io
-import shutil
 from base64 import b64encode
 from dataclasses import replace
 
@@ -87,12 +86,11 @@ COUNTING = """CREATE VIEW database_labels AS SELECT name, value FROM kept WHERE
 
 
 @pytest.mark.parametrize("form", ["json", "csv"])
-def test_a_read_that_takes_too_long_is_ended_by_the_database(api, empty_database, tmp_path, form):
-    file = tmp_path / "slow.sqlite"
-    shutil.copyfile(empty_database, file)
-    with Warehouse(f"sqlite:///{file}", clock=Clock()) as warehouse:
+def test_a_read_that_takes_too_long_is_ended_by_the_database(api, prepared, tmp_path, form):
+    with Warehouse(prepared.sqlite(tmp_path / "slow.sqlite"), clock=Clock()) as warehouse:
         with warehouse.writing() as connection:
             connection.exec_driver_sql("ALTER TABLE database_labels RENAME TO kept")
+            connection.exec_driver_sql("INSERT INTO kept VALUES ('data', 'demo')")
             connection.exec_driver_sql(COUNTING)
         slow = replace(
             api.services, warehouse=warehouse, read_seconds=0.05, caller_of=lambda _: SOMEBODY
