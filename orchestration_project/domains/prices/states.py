@@ -59,9 +59,9 @@ class Days:
 
 
 def days_of(asked: Sequence[date], newest_session: date) -> Days | None:
-    """Return what of the ``asked`` months is over; None: nothing."""
-    last = min(last_of_month(asked[-1]), newest_session)
-    return Days(asked[0], last) if sessions(asked[0], last) else None
+    """Return what of the ``asked`` months is over, to its last session; None: nothing."""
+    over = sessions(asked[0], min(last_of_month(asked[-1]), newest_session))
+    return Days(asked[0], over[-1]) if over else None
 
 
 def is_landed(known: Known, days: Days, source: str) -> bool:
