@@ -1,4 +1,4 @@
-"""All sensors under a real daemon: a week is published, lands, is derived and told, is restated."""
+"""The sensors of weekly data under a real daemon: it lands, is derived, told and restated."""
 
 from collections import Counter
 from datetime import datetime
@@ -9,10 +9,11 @@ from sqlalchemy import select
 from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.warehouse import Warehouse
 from orchestration_project.settings import PROJECT_ROOT
-from orchestration_project.tables.finra import finra_tier_week
+from orchestration_project.tables.finra import finra_otc_weekly, finra_tier_week
 from orchestration_project.tables.spine import landings
 from tests import databases, programs
 from tests.receivers import http_receiver
+from tests.slow import hurried
 from tests.slow.states import state
 
 pytestmark = pytest.mark.slow
@@ -20,7 +21,7 @@ pytestmark = pytest.mark.slow
 WORKSPACE = f"""
 load_from:
   - python_module:
-      module_name: tests.slow.hurried
+      module_name: {hurried.__name__}
       working_directory: {PROJECT_ROOT}
       location_name: orchestration_project.definitions
 """
@@ -54,8 +55,11 @@ class Daemon:
 
 
 def landed(url: str) -> Counter[str]:
-    """Return how many landings there were for each cause."""
-    return Counter(cause for (cause,) in databases.rows(url, select(landings.c.change_cause)))
+    """Return how many landings of weekly partitions there were for each cause."""
+    weekly = landings.c.table_name == finra_otc_weekly.name
+    return Counter(
+        cause for (cause,) in databases.rows(url, select(landings.c.change_cause).where(weekly))
+    )
 
 
 def is_derived(url: str) -> bool:
@@ -78,14 +82,14 @@ def test_what_is_published_lands_and_is_told_and_a_restatement_keeps_what_was_kn
             with Warehouse(url, clock=Clock()) as warehouse:
                 warehouse.prepare(holds="demo")
             daemon.start()
-            programs.wait_for(lambda: landed(url)["first"] == PUBLISHED, seconds=480)
-            programs.wait_for(lambda: is_derived(url), seconds=300)
-            programs.wait_for(lambda: len(hook.received) >= PUBLISHED, seconds=180)
+            programs.wait_for(lambda: landed(url)["first"] == PUBLISHED, seconds=900)
+            programs.wait_for(lambda: is_derived(url), seconds=600)
+            programs.wait_for(lambda: len(hook.received) >= PUBLISHED, seconds=600)
             daemon.kill()
             before = state(url)
             daemon.start(CLOCK_NOW=AFTER_IT)
-            programs.wait_for(lambda: landed(url)["source"], seconds=300)
-            programs.wait_for(lambda: f"Restatement: {RESTATED}" in hook.titles, seconds=180)
+            programs.wait_for(lambda: landed(url)["source"], seconds=600)
+            programs.wait_for(lambda: f"Restatement: {RESTATED}" in hook.titles, seconds=600)
         finally:
             daemon.kill()
     assert state(url, datetime.fromisoformat(AFTER_IT)).equals(before)

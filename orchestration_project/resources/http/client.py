@@ -1,10 +1,13 @@
 """Ask one system over HTTP, and give back whole answers or errors that say what to do."""
 
+import os
+import ssl
 import time
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any, Self
 
@@ -36,6 +39,7 @@ RETRIED_STATUSES = frozenset({429, 500, 502, 503, 504})
 MAX_BACKOFF_SECONDS = 30
 ERROR_BODY_BYTES = 4096  # read of the body of a retried status, which is only quoted
 MIB = 1024 * 1024
+TRUSTED_BY_THE_ENVIRONMENT = frozenset({"SSL_CERT_FILE", "SSL_CERT_DIR"})
 
 
 @dataclass(frozen=True)
@@ -299,6 +303,7 @@ def _connect(user_agent: str, timeout_seconds: float, *, use_environment: bool) 
         client = httpx.Client(
             headers={"User-Agent": user_agent, "Accept-Encoding": "identity"},
             timeout=timeout_seconds,
+            verify=_trusted(use_environment=use_environment),
             trust_env=use_environment,
             limits=httpx.Limits(max_connections=None),  # as many as the caller has threads
         )
@@ -311,6 +316,18 @@ def _connect(user_agent: str, timeout_seconds: float, *, use_environment: bool) 
         ) from None  # its text may quote a proxy's password
     hold_to_deadlines(client)
     return client
+
+
+def _trusted(*, use_environment: bool) -> ssl.SSLContext:
+    if use_environment and not TRUSTED_BY_THE_ENVIRONMENT.isdisjoint(os.environ):
+        return httpx.create_ssl_context()  # read anew: its files may have been renewed
+    return _trusted_by_default()
+
+
+@cache
+def _trusted_by_default() -> ssl.SSLContext:
+    """Return what httpx trusts, read once for a process: it takes a tenth of a second."""
+    return httpx.create_ssl_context(trust_env=False)
 
 
 def _start_of(answer: httpx.Response) -> bytes:
