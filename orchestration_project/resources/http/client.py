@@ -1,6 +1,5 @@
 """Ask one system over HTTP, and give back whole answers or errors that say what to do."""
 
-import os
 import ssl
 import time
 from collections.abc import Callable, Mapping
@@ -39,7 +38,6 @@ RETRIED_STATUSES = frozenset({429, 500, 502, 503, 504})
 MAX_BACKOFF_SECONDS = 30
 ERROR_BODY_BYTES = 4096  # read of the body of a retried status, which is only quoted
 MIB = 1024 * 1024
-TRUSTED_BY_THE_ENVIRONMENT = frozenset({"SSL_CERT_FILE", "SSL_CERT_DIR"})
 
 
 @dataclass(frozen=True)
@@ -303,7 +301,7 @@ def _connect(user_agent: str, timeout_seconds: float, *, use_environment: bool) 
         client = httpx.Client(
             headers={"User-Agent": user_agent, "Accept-Encoding": "identity"},
             timeout=timeout_seconds,
-            verify=_trusted(use_environment=use_environment),
+            verify=True if use_environment else _trusted_by_default(),
             trust_env=use_environment,
             limits=httpx.Limits(max_connections=None),  # as many as the caller has threads
         )
@@ -316,12 +314,6 @@ def _connect(user_agent: str, timeout_seconds: float, *, use_environment: bool) 
         ) from None  # its text may quote a proxy's password
     hold_to_deadlines(client)
     return client
-
-
-def _trusted(*, use_environment: bool) -> ssl.SSLContext:
-    if use_environment and not TRUSTED_BY_THE_ENVIRONMENT.isdisjoint(os.environ):
-        return httpx.create_ssl_context()  # read anew: its files may have been renewed
-    return _trusted_by_default()
 
 
 @cache
