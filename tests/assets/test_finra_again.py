@@ -61,6 +61,7 @@ def backfilled(instance, tags=None, **config):
     return told_by_op(result)
 
 
+@pytest.mark.slow
 def test_the_job_backfills_the_latest_weeks_that_are_missing_as_whoever_launched_it(
     demo_settings, instance
 ):

@@ -50,6 +50,7 @@ def test_a_run_through_tls_lands_there_and_leaves_nothing_but_our_tables(
     assert not [*state_dir.glob("*.sqlite"), *state_dir.rglob("*.db")]
 
 
+@pytest.mark.slow
 def test_a_role_that_may_make_no_tables_migrates_by_the_sql_that_it_prints(state_dir, postgres_url):
     url, role = new_database(postgres_url), f"role_{uuid4().hex}"
     limited = url.replace("postgres:@", f"{role}:@")

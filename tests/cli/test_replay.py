@@ -56,6 +56,7 @@ def tables(place):
     return databases.contents(databases.sqlite_url(place / "state", "files"))
 
 
+@pytest.mark.slow
 def test_by_the_same_rules_every_choice_of_partitions_writes_nothing_without_the_source(
     place, replay
 ):
@@ -68,6 +69,7 @@ def test_by_the_same_rules_every_choice_of_partitions_writes_nothing_without_the
         assert after == before
 
 
+@pytest.mark.slow
 def test_an_older_group_is_refused_and_published_again_with_leave(place, replay):
     group = f"finra_otc_weekly:{KEY}#1"
     status, output, _ = replay("--group", group)

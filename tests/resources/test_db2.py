@@ -78,7 +78,7 @@ def job(name: str, *partitions: str) -> None:
         if partitions
         else {}
     )
-    with dg.instance_for_test() as instance:
+    with dg.DagsterInstance.ephemeral() as instance:
         ended = defs.resolve_job_def(name).execute_in_process(
             instance=instance, raise_on_error=False, tags=tags
         )

@@ -63,6 +63,7 @@ def test_a_server_of_another_name_is_refused_where_the_name_is_to_be_verified(
         warehouse.prepare(holds="real")
 
 
+@pytest.mark.slow
 def test_dagsters_own_storage_is_reached_through_tls_or_not_at_all(
     door, postgres_url, tmp_path, monkeypatch
 ):
