@@ -30,6 +30,7 @@ EMAILS = [None, "anna@example.org", "olena@example.org", "twin@example.org", "gh
 TEXTS = [None, "<p>a</p>", "<ul><li>b<li>c", "plain 🙂 שלום"]
 STEPS_OF_PEOPLE = [name for name in IDS if name != "Cancel"]
 PRIORITIES = ["High", "Medium", "Low"]
+INDEX_LAGS_SECONDS = [0, 45, 600, 7_200]
 
 CALLS = st.sampled_from(
     ["", "", "", "throttled", "down", "unanswered", "killed", "killed after", "moved", "meanwhile"]
@@ -38,6 +39,7 @@ PEOPLE = st.sampled_from(
     [
         *("add", "retitle", "describe", "assign", "complete", "reopen", "delete"),
         *("edit issue", "rank issue", "move issue", "finish issue", "delete issue", "edit rules"),
+        *("slow index", "make issue"),
     ]
 )
 PROGRAMS = st.sampled_from(["look", "task webhooks", "issue webhooks", "sweep", "apply"])
@@ -90,6 +92,7 @@ class History:
         self.runs = self.edits = 0
         self.latest: dict[str, str] = {}
         clock.at = NOON
+        world.issues.now = clock.now
         with warehouse.writing() as connection:
             for table in OWN_TABLES:
                 connection.execute(delete(table))
@@ -141,6 +144,8 @@ class History:
             "finish issue": lambda: issues.move(key, "Start", "Done"),
             "delete issue": lambda: issues.remove(key),
             "edit rules": lambda: self.rules(second),
+            "slow index": lambda: issues.slow_down(INDEX_LAGS_SECONDS[second]),
+            "make issue": lambda: issues.make(f"by hand {second}"),
         }[what]()
 
     def edit(self, key: str) -> None:
@@ -173,6 +178,7 @@ class History:
 
     def settle(self) -> None:
         """Leave both systems alone until a round writes nothing; then all must agree."""
+        self.world.issues.index()
         for _ in range(ROUNDS):
             self.round()
         writes = self.world.writes

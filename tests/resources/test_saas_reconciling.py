@@ -1,11 +1,12 @@
 """Tasks and issues are brought into agreement, whatever the two systems answer."""
 
+import threading
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import delete, select
+from sqlalchemy import Engine, delete, event, select
 
 from orchestration_project.domains.saas.records import User
 from orchestration_project.domains.saas.rules import Rule
@@ -29,6 +30,9 @@ ALL = {
     "target_project": "IT",
     "issue_type": "Task",
 }
+BEFORE_A_CREATE = [""] * 5
+"""The calls before it: a page of tasks, their end, the form, a search, the newest issue."""
+
 LABELS = {"target_field": "labels", "source_type": "static", "value": "hr"}
 
 
@@ -40,6 +44,7 @@ class Office:
         self.world = world_in_memory("peopleforce")
         self.tasks, self.issues = self.world.tasks, self.world.issues
         self.faults = self.world.faults
+        self.issues.now = clock.now
         self.rule(ALL)
 
     def rule(self, *rules) -> None:
@@ -187,7 +192,7 @@ def test_an_issue_that_people_opened_again_stays_open(office):
 @pytest.mark.parametrize("fault", ["unanswered", "killed after"])
 def test_an_issue_whose_making_nobody_heard_of_is_found_again(office, fault):
     office.tasks.add("Order a laptop")
-    office.faults.coming = ["", "", "", "", fault]  # page, its end, form, search, create
+    office.faults.coming = [*BEFORE_A_CREATE, fault]
     with suppress(Killed):
         office.round()
     office.clock.at += timedelta(hours=1)
@@ -196,6 +201,57 @@ def test_an_issue_whose_making_nobody_heard_of_is_found_again(office, fault):
     assert len(office.issues.rows) == 1
     assert office.rows(saas_source_states, "target_key") == [("IT-1",)]
     assert "found" in office.operations()
+
+
+MINUTE, NEVER = 60, 20 * 3_600
+
+
+@pytest.mark.parametrize("fault", ["unanswered", "killed after"])
+@pytest.mark.parametrize("index_lag_seconds", [MINUTE // 2, 2 * MINUTE, NEVER])
+def test_it_is_found_even_while_no_search_finds_it_yet(office, fault, index_lag_seconds):
+    office.issues.make("somebody else's")
+    office.issues.slow_down(index_lag_seconds)
+    office.tasks.add("Order a laptop")
+    office.faults.coming = [*BEFORE_A_CREATE, fault]
+    with suppress(Killed):
+        office.round()
+    office.issues.make("somebody else's")
+    for _ in range(8):  # a lease runs out after five
+        office.clock.at += timedelta(minutes=1)
+        office.reconciler().apply()
+    assert [each.source_id for each in office.issues.rows.values()] == [
+        None,
+        "peopleforce:task:1000",
+        None,
+    ]
+    assert office.rows(saas_source_states, "target_key") == [("IT-2",)]
+    assert "found" in office.operations()
+
+
+def test_a_task_that_changes_meanwhile_gets_no_second_issue_either(office):
+    entity = office.tasks.add("Order a laptop")
+    office.issues.slow_down(NEVER)
+    office.faults.coming = [*BEFORE_A_CREATE, "unanswered"]
+    office.round()
+    office.tasks.change(entity, title="Order two laptops")
+    reconciler = office.reconciler()
+    assert reconciler.look().planned.actions == {"planned": 1}
+    assert reconciler.apply().outcomes == {"done": 1}  # seconds later, by a newer intention
+    assert office.issue.summary == "Order two laptops"
+
+
+def test_an_issue_that_may_still_be_made_is_waited_for_a_minute_and_then_made(office):
+    entity = office.tasks.add("Order a laptop")
+    office.faults.coming = [*BEFORE_A_CREATE, "down"]
+    office.round()
+    office.tasks.change(entity, title="Order two laptops")
+    reconciler = office.reconciler()
+    reconciler.look()
+    applied = reconciler.apply()
+    assert (applied.outcomes, applied.problem, office.issues.rows) == ({"waiting": 1}, None, {})
+    office.clock.at += timedelta(minutes=1)
+    assert reconciler.apply().outcomes == {"done": 1}
+    assert office.issue.summary == "Order two laptops"
 
 
 def test_a_run_that_was_killed_holds_its_task_until_the_lease_runs_out(office):
@@ -362,3 +418,36 @@ def test_a_mapping_that_needs_what_a_task_lacks_is_a_dead_letter_that_names_it(o
     assert looked.planned.actions == {"refused": 1}
     [(reason,)] = office.rows(saas_dead_letters, "reason")
     assert reason == "the task has no fields.team.name, which a mapping of all@2 needs"
+
+
+@pytest.mark.parametrize("warehouse", ["postgresql"], indirect=True)
+def test_what_is_recorded_of_an_issue_while_a_look_writes_stays_recorded(warehouse, clock):
+    office = Office(warehouse, clock)
+    office.issues.slow_down(NEVER)
+    entity = office.tasks.add("Order a laptop")
+    office.clock.at += timedelta(hours=1)
+    first, second = office.reconciler(), office.reconciler()
+    first.look()
+    office.tasks.change(entity, title="Order two laptops")
+
+    def make_an_issue_and_die() -> None:
+        with suppress(Killed):
+            first.apply()
+
+    dying = threading.Thread(target=make_an_issue_and_die)
+
+    def meanwhile(_connection, _cursor, statement, *_) -> None:
+        if statement.startswith("DELETE FROM saas_source_states") and not dying.ident:
+            office.faults.coming = [*BEFORE_A_CREATE[2:], "killed after"]
+            dying.start()
+            dying.join(timeout=1)  # it has to wait for the look
+
+    event.listen(Engine, "before_cursor_execute", meanwhile)
+    try:
+        second.look()
+    finally:
+        event.remove(Engine, "before_cursor_execute", meanwhile)
+    dying.join()
+    office.clock.at += timedelta(minutes=6)
+    assert second.apply().outcomes == {"done": 1}
+    assert office.issue.summary == "Order two laptops"
