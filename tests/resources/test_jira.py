@@ -134,9 +134,12 @@ def test_issues_that_jira_could_not_give_together_are_asked_for_alone(demo, targ
 
 def test_a_key_without_a_number_is_refused(tmp_path):
     page = Reply(200, {}, b'{"issues": [{"key": "HR-x"}]}')
-    with FaultyServer(lambda _: page) as server, http_client(tmp_path) as http:
-        with pytest.raises(ContractError, match="an issue of Jira cannot be read"):
-            jira(server.url, http).mark("HR")
+    with (
+        FaultyServer(lambda _: page) as server,
+        http_client(tmp_path) as http,
+        pytest.raises(ContractError, match="an issue of Jira cannot be read"),
+    ):
+        jira(server.url, http).mark("HR")
 
 
 def test_an_issue_that_jira_made_and_does_not_show_is_made_no_second_time(tmp_path):

@@ -20,7 +20,6 @@ from orchestration_project.resources.saas.systems import (
     TargetSystem,
 )
 
-
 UNDER_WAY = timedelta(minutes=1)
 """For which a create whose answer never came may still have its effect."""
 
