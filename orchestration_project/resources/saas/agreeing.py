@@ -73,14 +73,13 @@ class Agreement:
 
 @dataclass(frozen=True)
 class Both:
-    """Both systems, and what is called before each write, and before and after an issue is made."""
+    """Both systems, and what is called before each write, and before an issue is made."""
 
     source: SourceSystem
     target: TargetSystem
     now: Callable[[], datetime]
     before_write: Callable[[], None]
     creating: Callable[[Agreement], None]
-    created: Callable[[Agreement], None]
 
     def agree(self, agreement: Agreement, intent: Intent) -> None:
         """Bring an issue to what is intended, and what people did with it back to the task.
@@ -106,7 +105,7 @@ class Both:
 
     def _account(self, email: str) -> str | None:
         user = self.target.user_by_email(email)
-        return user.account_id if user and user.is_active else None
+        return user.account_id if user else None
 
     def _linked(self, agreement: Agreement) -> Issue | None:
         """Return the issue of a task: the one that we know, or one that we once made."""
@@ -158,7 +157,6 @@ class Both:
         agreement.target_key = issue.key
         agreement.fields = fields
         agreement.note("created", rule=intent.rule, fields=given)
-        self.created(agreement)
         return issue
 
     def _update(self, agreement: Agreement, issue: Issue, fields: Mapping[str, Any]) -> None:

@@ -194,10 +194,7 @@ class Applier:
             self._target,
             now=self._clock.now,
             before_write=lambda: self._make_sure(waiting.lease),
-            creating=lambda agreement: self._record_now(waiting, {"applied": _applied(agreement)}),
-            created=lambda agreement: self._record_now(
-                waiting, {"target_key": agreement.target_key}
-            ),
+            creating=lambda agreement: self._record_begun(waiting, agreement),
         )
 
     def _make_sure(self, lease: Lease) -> None:
@@ -215,8 +212,8 @@ class Applier:
                 remedy="nothing: the next run does it",
             )
 
-    def _record_now(self, waiting: Waiting, facts: Mapping[str, Any]) -> None:
-        """Record at once that an issue is going to be made, and which: all else can be found out.
+    def _record_begun(self, waiting: Waiting, agreement: Agreement) -> None:
+        """Record that an issue is going to be made: what came of that can then be found out.
 
         Raises:
             LostLeaseError: The task is another run's by now.
@@ -224,7 +221,7 @@ class Applier:
         with self._warehouse.writing() as connection:
             still_held(connection, waiting.lease)
             alone(connection, self._desk.topic)
-            _update_state(connection, waiting.entity, facts)
+            _update_state(connection, waiting.entity, {"applied": _begun(agreement)})
 
     def _record(
         self, connection: Connection, waiting: Waiting, agreement: Agreement, end: _End
@@ -282,6 +279,10 @@ def _applied(agreement: Agreement) -> str | None:
     """Return what both sides agree on as JSON; without an issue, which create is in doubt."""
     if agreement.target_key:
         return canonical({"fields": agreement.fields, "is_completed": agreement.is_completed})
+    return _begun(agreement)
+
+
+def _begun(agreement: Agreement) -> str | None:
     return canonical({"begun": vars(agreement.begun)}) if agreement.begun else None
 
 
