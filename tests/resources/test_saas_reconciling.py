@@ -184,6 +184,7 @@ def test_an_issue_in_the_place_of_a_deleted_one_gets_what_the_task_says(office):
     office.round()
     office.issues.create("IT", "Task", {"summary": "a copy"}, office.issue.source_id)
     office.issues.remove("IT-1")
+    office.clock.at += timedelta(minutes=1)
     reconciler = office.reconciler()
     reconciler.compare(["IT-1"])
     reconciler.apply()
