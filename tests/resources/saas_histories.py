@@ -30,11 +30,11 @@ EMAILS = [None, "anna@example.org", "olena@example.org", "twin@example.org", "gh
 TEXTS = [None, "<p>a</p>", "<ul><li>b<li>c", "plain 🙂 שלום"]
 STEPS_OF_PEOPLE = [name for name in IDS if name != "Cancel"]
 PRIORITIES = ["High", "Medium", "Low"]
-INDEX_LAGS_SECONDS = [0, 45, 600, 7_200]
 
 CALLS = st.sampled_from(
     ["", "", "", "throttled", "down", "unanswered", "killed", "killed after", "moved", "meanwhile"]
 )
+CREATES = st.sampled_from(["unanswered", "killed after", "down", ""])
 PEOPLE = st.sampled_from(
     [
         *("add", "retitle", "describe", "assign", "complete", "reopen", "delete"),
@@ -42,14 +42,20 @@ PEOPLE = st.sampled_from(
         *("slow index", "make issue"),
     ]
 )
-PROGRAMS = st.sampled_from(["look", "task webhooks", "issue webhooks", "sweep", "apply"])
+PROGRAMS = st.sampled_from(["look", "look", "task webhooks", "issue webhooks", "sweep", "apply"])
 STEPS = st.one_of(
     st.tuples(st.just("people"), PEOPLE, NUMBER, NUMBER),
-    st.tuples(st.just("program"), PROGRAMS, st.lists(NUMBER, max_size=4), st.lists(CALLS)),
+    st.tuples(
+        st.just("program"),
+        PROGRAMS,
+        st.lists(NUMBER, max_size=4),
+        st.tuples(st.lists(CALLS), st.lists(CREATES, min_size=1, max_size=3)),
+    ),
 )
-HISTORIES = st.lists(STEPS, min_size=1, max_size=12)
-"""What people do, and what runs do meanwhile, each with what becomes of its calls; a webhook names
-tasks or issues, in any order and more than once, or never comes."""
+INDEX_LAGS_SECONDS = [0, 45, 600, 7_200]
+HISTORIES = st.tuples(st.sampled_from(INDEX_LAGS_SECONDS), st.lists(STEPS, min_size=4, max_size=12))
+"""How late searches are, what people do, and what runs do meanwhile, each with what becomes of its
+calls; a webhook names tasks or issues, in any order and more than once, or never comes."""
 
 ACCOUNTS = {
     "anna@example.org": "712020:anna",
@@ -104,20 +110,24 @@ class History:
         with self.warehouse.writing() as connection:
             put_in_effect(connection, rule(number), by="x", at=self.clock.at, run_id="x")
 
-    def live(self, steps: Sequence[Any]) -> None:
+    def live(self, index_lag_seconds: int, steps: Sequence[Any]) -> None:
         """Have all of it happen."""
+        self.world.issues.slow_down(index_lag_seconds)
         for kind, what, first, second in steps:
             self.clock.at += timedelta(seconds=20)
             if kind == "people":
                 self.people(what, first, second)
                 continue
-            self.world.faults.coming = list(second)
+            calls, creates = second
+            self.world.faults.coming = list(calls)
+            self.world.faults.coming_to_creates = list(creates)
             self.world.faults.on_call = self.retitle
             try:
                 self.program(what, first)
             except Killed:
                 self.clock.at += timedelta(minutes=2)
         self.world.faults.coming = []
+        self.world.faults.coming_to_creates = []
 
     def retitle(self) -> None:
         """Have somebody change a task while a call is under way."""

@@ -81,9 +81,13 @@ AFTER: Mapping[str, Callable[[], BaseException]] = {
 
 @dataclass
 class Faults:
-    """What happens to the next calls, in their order; none: all is well."""
+    """What happens to the next calls, in their order; none: all is well.
+
+    Creates have a list of their own beside it: few calls are one, and most can go wrong with them.
+    """
 
     coming: list[str] = field(default_factory=list)
+    coming_to_creates: list[str] = field(default_factory=list)
     on_call: Callable[[], None] = lambda: None
     reads: int = 0
     writes: int = 0
@@ -95,6 +99,8 @@ class Faults:
         else:
             self.reads += 1
         fault = self.coming.pop(0) if self.coming else ""
+        if name == "create" and self.coming_to_creates:
+            fault = self.coming_to_creates.pop(0)
         if fault in BEFORE:
             raise BEFORE[fault]()
         if fault == "meanwhile":

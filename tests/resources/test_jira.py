@@ -42,8 +42,8 @@ def test_an_issue_is_made_with_its_source_and_found_by_it(demo, target):
 
 
 def test_a_label_that_somebody_copied_makes_no_source(demo, target):
-    issue = made(target)
     other = made(target, "another")
+    issue = made(target)
     demo.do(f"issues/{other.key}", fields={"labels": ["peopleforce-task-1000"]})
     assert target.find(SOURCE_ID).key == issue.key
 
@@ -210,6 +210,14 @@ def test_transitions_say_which_category_they_lead_to(target):
     with pytest.raises(RefusedError) as refusal:
         target.transition(issue.key, "21")
     assert refusal.value.http_status == 400
+
+
+def test_a_step_without_an_answer_is_not_taken_again(demo, target):
+    issue = made(target)
+    demo.fault("lost", method="POST", path="/transitions")
+    with pytest.raises(TransientError):
+        target.transition(issue.key, "21")
+    assert target.get(issue.key).status_name == "In Progress"
 
 
 def test_the_create_screen_comes_from_all_its_pages_and_is_asked_for_once(demo, target):

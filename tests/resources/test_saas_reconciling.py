@@ -3,10 +3,15 @@
 from dataclasses import replace
 from datetime import timedelta
 
+import pytest
+
+from orchestration_project.domains.saas.events import Event
 from orchestration_project.domains.saas.records import User
+from orchestration_project.resources.saas.reconciling import Heard
 from orchestration_project.resources.saas.runs import look_through
 from orchestration_project.resources.saas.ticks import Ticks
 from orchestration_project.tables.saas import saas_audit_log, saas_source_states
+from orchestration_project.tables.spine import outbox
 from tests.resources.saas_office import ALL, LABELS
 from tests.resources.saas_world import USERS
 
@@ -280,3 +285,33 @@ def test_the_tick_says_when_the_look_began_and_not_when_it_ended(office):
     reconciler = office.reconciler()
     assert look_through(reconciler, office.warehouse, office.clock).problem is None
     assert Ticks(office.warehouse, reconciler.pair).tick().synced_at == began_at
+
+
+@pytest.mark.parametrize("kind", ["created", "updated", "commented"])
+def test_a_webhook_about_an_issue_that_ended_nothing_costs_nothing(office, kind):
+    office.tasks.add("Order a laptop")
+    office.round()
+    before = office.rows(outbox, "version_number"), office.faults.reads
+    assert office.reconciler().hear(Event("jira", kind, "IT-1")) == Heard("nothing to do")
+    assert (office.rows(outbox, "version_number"), office.faults.reads) == before
+
+
+def test_what_is_intended_while_its_task_is_completed_stays_intended(office):
+    entity = office.tasks.add("Order a laptop")
+    office.round()
+    office.issues.move("IT-1", "Start", "Done")
+    first, second = office.reconciler(), office.reconciler()
+    first.compare(["IT-1"])
+
+    def change() -> None:
+        office.clock.at += timedelta(seconds=1)
+        office.tasks.change(entity, title="Order a cup")
+        assert second.look().planned.actions == {"planned": 1}
+
+    office.faults.coming, office.faults.on_call = ["", "", "meanwhile"], change
+    first.apply()
+    office.round()
+    assert office.issue.summary == "Order a cup"
+    office.tasks.change(entity, title="Order a laptop")
+    office.round()
+    assert office.issue.summary == "Order a laptop"

@@ -152,6 +152,18 @@ def test_a_sweep_leaves_what_was_refused_to_people(office):
     assert reconciler.apply().outcomes == {}
 
 
+def test_a_sweep_does_not_hurry_what_waits(office):
+    entity = office.tasks.add("Order a laptop")
+    office.round()
+    office.tasks.change(entity, title="Order a cup")
+    office.faults.coming = ["", "", "down"]
+    assert office.round()[1].outcomes == {"waiting": 1}
+    office.issues.move("IT-1", "Start", "Done")
+    reconciler = office.reconciler()
+    assert [each.what for each in reconciler.sweep()] == ["to_source"]
+    assert reconciler.apply().outcomes == {}
+
+
 def test_a_replay_is_of_those_that_were_chosen(office):
     office.tasks.add("poison 1")
     office.tasks.add("poison 2")
