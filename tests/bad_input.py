@@ -17,6 +17,15 @@ REJECTS = "every good row; the bad line as a reject"
 HELD_BACK = "the bytes, the rejects and the audits"
 BYTES = "the bytes"
 NOTHING = "nothing: nothing came"
+ISSUE = "the task, as one issue"
+REJECTED = "the other tasks; this one as a reject"
+LETTER = "the other tasks; a dead letter of this one"
+DELIVERY = "the delivery; the tasks as they were"
+AS_IT_WAS = "all as it was"
+OUTCOMES = {
+    *(EVERY_ROW, REJECTS, HELD_BACK, BYTES, NOTHING),
+    *(ISSUE, REJECTED, LETTER, DELIVERY, AS_IT_WAS),
+}
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,12 @@ from collections import Counter
 
 from orchestration_project.settings import PROJECT_ROOT
 from tests import bad_input
-from tests.resources import test_bad_answers, test_bad_files
+from tests.resources import test_bad_answers, test_bad_files, test_bad_tasks
 
-CASES = {*test_bad_files.CASES, *test_bad_answers.CASES, "full_disk_below_the_database"}
+CASES = {
+    *(*test_bad_files.CASES, *test_bad_answers.CASES, *test_bad_tasks.CASES),
+    "full_disk_below_the_database",
+}
 
 
 def functions_in(pattern: str) -> set[str]:
@@ -25,7 +28,8 @@ def test_every_tested_input_is_in_the_document_once_and_the_document_names_no_ot
     assert [test for test, times in named.items() if times > 1] == []
     assert CASES - set(named) == set()
     assert set(named) - CASES - functions_in("test_*.py") == set()
-    assert not set(test_bad_files.CASES) & set(test_bad_answers.CASES)
+    modules = (test_bad_files, test_bad_answers, test_bad_tasks)
+    assert len(CASES) == sum(len(each.CASES) for each in modules) + 1
 
 
 def test_a_message_that_another_test_looks_for_is_in_the_project_as_the_document_has_it():
@@ -41,14 +45,7 @@ def test_a_message_that_another_test_looks_for_is_in_the_project_as_the_document
 
 
 def test_every_row_of_the_document_says_what_is_seen_kept_and_to_be_done():
-    outcomes = {
-        bad_input.EVERY_ROW,
-        bad_input.REJECTS,
-        bad_input.HELD_BACK,
-        bad_input.BYTES,
-        bad_input.NOTHING,
-    }
     for each in bad_input.promises():
         assert all((each.bad_input, each.remedy)), each
-        assert each.kept in outcomes, each
+        assert each.kept in bad_input.OUTCOMES, each
         assert each.seen.count("`") >= 2, each

@@ -17,7 +17,7 @@ from orchestration_project.domains.saas.jira import (
     user_of_address,
 )
 from orchestration_project.domains.saas.records import FieldSpec, Issue, Transition, User
-from orchestration_project.domains.saas.wire import storable
+from orchestration_project.domains.saas.wire import needed, storable, unreadable
 from orchestration_project.errors import MovedError, SourceError, TransientError
 from orchestration_project.resources.http import HttpClient, Response
 from orchestration_project.resources.saas.answers import json_in, refusal
@@ -26,6 +26,8 @@ from orchestration_project.resources.saas.systems import RefusedError
 CREDENTIALS = "JIRA_EMAIL and JIRA_TOKEN"
 PERMISSIONS = ("BROWSE_PROJECTS", "CREATE_ISSUES", "EDIT_ISSUES", "TRANSITION_ISSUES")
 PAGE_ISSUES = 100
+MOST_KEYS = 100
+"""Issues that one request names by their keys."""
 READ_FIELDS = ("summary", "description", "project", "issuetype", "status", "assignee", "updated")
 MAY_PASS = frozenset({408, 409, 425})
 """Statuses of an edit at the same time, or of a request that came too late or too early."""
@@ -46,6 +48,7 @@ class Jira:
         self._token = token
         self._screens: dict[tuple[str, str], Sequence[FieldSpec]] = {}
         self._users: dict[str, User | None] = {}
+        self._newest: dict[str, int] = {}
 
     def find(self, source_id: str) -> Issue | None:
         """Return the issue whose entity property says ``source_id``; of several the oldest.
@@ -66,14 +69,54 @@ class Jira:
             return None
         return issue_of(self._object(response, 200))
 
+    def mark(self, project: str) -> str:
+        """Return the key of the newest issue that a search finds, or that this made after it.
+
+        Jira numbers a project's issues, and gives no number twice. Asked once a run.
+        """
+        if project not in self._newest:
+            jql = f'project = "{project}" ORDER BY key DESC'
+            asked = {"jql": jql, "fields": ["summary"], "maxResults": 1}
+            found = self._object(self._ask("POST", "/search/jql", asked), 200)
+            keys = [needed(each, "key", "an issue of Jira") for each in _list(found, "issues")]
+            self._newest[project] = max(map(_number, keys), default=0)
+        return f"{project}-{self._newest[project]}"
+
+    def find_after(self, mark: str, source_id: str) -> Issue | None:
+        """Return the issue of ``source_id`` among those of higher numbers than a mark's.
+
+        They are asked for by their keys, which rests on no index, until a hundred in a row are not
+        there.
+        """
+        project, number = mark.rpartition("-")[0], _number(mark)
+        while True:
+            numbers = range(number + 1, number + 1 + MOST_KEYS)
+            issues = self._of_keys([f"{project}-{each}" for each in numbers])
+            for issue in issues:
+                if issue.source_id == source_id:
+                    return issue
+            if not issues:
+                return None
+            number += MOST_KEYS
+
+    def _of_keys(self, keys: Sequence[str]) -> list[Issue]:
+        """Return those of these issues that are there."""
+        asked = {"issueIdsOrKeys": keys, "fields": READ_FIELDS, "properties": [PROPERTY]}
+        found = self._object(self._ask("POST", "/issue/bulkfetch", asked), 200)
+        issues = [issue_of(each) for each in _list(found, "issues")]
+        if found.get("issueErrors"):  # some may be there all the same: each is asked for alone
+            there = {each.key for each in issues}
+            issues += [each for key in keys if key not in there and (each := self.get(key))]
+        return issues
+
     def create(
         self, project: str, issue_type: str, fields: Mapping[str, Any], source_id: str
     ) -> Issue:
         """Make an issue whose entity property says ``source_id``; asked once, never again.
 
         Raises:
-            TransientError: Nobody knows whether it was made. If it was, it can be found once Jira
-                has indexed it, some seconds later.
+            TransientError: Nobody knows whether it was made. If it was, `find_after` finds it, and
+                `find` once Jira has indexed it, some seconds or minutes later.
         """
         labels = [*(fields.get("labels") or ()), label_of(source_id)]
         body = {
@@ -87,14 +130,27 @@ class Jira:
         }
         try:
             made = self._object(self._ask("POST", "/issue", body, is_repeatable=False), 201)
-            issue = self.get(str(made.get("key")))
         except RefusedError:
             self._screens.pop((project, issue_type), None)  # it may have changed
             raise
+        issue = self._made(made.get("key"))
+        self._newest[project] = max(self._newest.get(project, 0), _number(issue.key))
+        return issue
+
+    def _made(self, key: object) -> Issue:
+        """Return an issue that was just made.
+
+        One that is not shown is made no second time by itself: that one would be hidden as well.
+        """
+        if not isinstance(key, str):
+            raise TransientError("Jira does not say which issue it made", remedy="it is looked for")
+        issue = self.get(key)
         if issue is None:
-            raise TransientError(
-                f"the issue {made.get('key')} is gone as soon as it was made",
-                remedy="it is looked for again",
+            raise RefusedError(
+                f"Jira made the issue {key}, and does not have it when asked",
+                http_status=403,
+                expected="an issue that its maker may see",
+                remedy=f"see what {CREDENTIALS} may browse, and what deletes issues; then replay",
             )
         return issue
 
@@ -247,6 +303,14 @@ class Jira:
 
 def _issue(key: str) -> str:
     return f"/issue/{quote(key, safe='')}"
+
+
+def _number(key: str) -> int:
+    """Return the number in an issue's key, such as 42 of HR-42."""
+    digits = key.rpartition("-")[2]
+    if not (digits.isascii() and digits.isdecimal()):
+        raise unreadable("an issue of Jira", "a key such as HR-42", key)
+    return int(digits)
 
 
 def _list(found: Mapping[str, Any], name: str) -> list[Any]:

@@ -6,8 +6,9 @@ goes through `still_held` in the same transaction.
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, Row, select, update
 
 from orchestration_project.errors import TransientError
 from orchestration_project.resources.warehouse.frames import insert_absent
@@ -30,14 +31,19 @@ class Lease:
     expires_at: datetime
 
 
+def alone(connection: Connection, name: str) -> Row[Any]:
+    """Have whoever asks for the same name wait until this transaction ends; return its lease."""
+    empty = {"name": name, "holder": "", "token": 0, "expires_at": EPOCH}
+    insert_absent(connection, leases, [empty])
+    wanted = select(leases).where(leases.c.name == name).with_for_update()
+    return connection.execute(wanted).one()
+
+
 def take(
     connection: Connection, name: str, *, holder: str, now: datetime, until: datetime
 ) -> Lease | None:
     """Take a lease; None: another process has it."""
-    empty = {"name": name, "holder": "", "token": 0, "expires_at": EPOCH}
-    insert_absent(connection, leases, [empty])
-    wanted = select(leases).where(leases.c.name == name).with_for_update()
-    found = connection.execute(wanted).one()
+    found = alone(connection, name)
     if found.holder not in ("", holder) and found.expires_at > now:
         return None
     lease = Lease(name, holder, found.token + 1, until)

@@ -112,6 +112,7 @@ CLOSE = step("2", "Close", "done", "Won't Do")
 SIGN = step("30", "Sign off", "done", "Approved")
 FINISH = step("4", "Finish it", "done", "Done")
 START = step("5", "Start", "indeterminate", "In Progress")
+CANCEL_IT = step("7", "Cancel it", "done", "Closed")
 BACK = step("6", "Back", "new", "To Do")
 
 
@@ -122,6 +123,7 @@ BACK = step("6", "Back", "new", "To Do")
         ("new", True, [CANCEL, SIGN, START], SIGN),
         ("new", True, [CANCEL, CLOSE, START], START),
         ("indeterminate", True, [CANCEL, START, BACK], None),
+        ("indeterminate", True, [CANCEL_IT], None),
         ("done", False, [START, BACK], BACK),
         ("done", False, [START], START),
         ("new", True, [], None),
@@ -140,6 +142,7 @@ SPECS = {
         FieldSpec("description", "Description", False, "string"),
         FieldSpec("assignee", "Assignee", False, "user"),
         FieldSpec("labels", "Labels", False, "array"),
+        FieldSpec("t", "Text", False, "string"),
         FieldSpec("n", "Number", False, "number"),
         FieldSpec("d", "Day", False, "date"),
         FieldSpec("o", "Office", False, "option", ("Rome", "Oslo")),
@@ -202,6 +205,11 @@ def test_a_summary_is_one_line_of_what_a_target_takes():
     assert one_line("a\nb\t\0c\ud800 🙂 שלום") == "a b c 🙂 שלום"
     long = one_line("x" * 65_536)
     assert (len(long), long[-1]) == (255, "…")
+
+
+def test_a_text_or_label_is_as_long_as_the_target_takes():
+    long = values(t="x" * 65_536, labels="y" * 65_536).fields
+    assert (long["t"], long["labels"]) == ("x" * 32_767, ["y" * 255])
 
 
 def test_a_rule_is_proven_wrong_by_what_the_target_requires_and_by_fields_that_it_lacks():

@@ -163,6 +163,8 @@ def test_the_state_of_a_task_is_what_rules_use_of_it_and_the_rules():
     views = rules(rule(conditions=[condition("fields.views", "is_present")]))
     assert state_hash(task(fields={"views": 8}), views) != state_hash(task(), views)
     assert state_hash(task(fields={"views": None}), views) != state_hash(task(fields={}), views)
+    mapped = rules(rule(mappings=[mapping("labels", "template", "{fields.views}")]))
+    assert state_hash(task(fields={"views": 8}), mapped) != state_hash(task(), mapped)
 
 
 def test_a_task_comes_back_from_its_record_as_it_was():

@@ -308,6 +308,8 @@ def test_webhooks_of_peopleforce_about_people_concern_no_task():
         b'"issue": {"key": 7}}',
         b'{"action": "task_create", "data": {"id": ' + b"9" * 5000 + b'}, "webhookEvent": null}',
         b'{"action": "task_create", "data": {"id": NaN}, "webhookEvent": NaN}',
+        b'{"action": "task_create", "data": {"id": 7, "views": NaN}, '
+        b'"webhookEvent": "jira:issue_created", "issue": {"key": "HR-1", "views": NaN}}',
         b'{"action": "\xff"}',
         b'{"action": "task_create", "data": {"id": "\\u0000"}, "webhookEvent": "\\u0000"}',
     ],

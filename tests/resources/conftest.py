@@ -5,10 +5,13 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from sqlalchemy import delete
 
 from orchestration_project.resources.http import HttpClient
 from orchestration_project.resources.warehouse import Warehouse
 from tests.prepared import Prepared
+from tests.resources.saas_histories import OWN_TABLES
+from tests.resources.saas_office import Office
 from tests.resources.weeks import Desk, StoppedClock
 from tests.saas_demo import SaasDemo, http_client
 
@@ -51,3 +54,23 @@ def saas_demo() -> Iterator[SaasDemo]:
     """PeopleForce and Jira of the demo; each test has them start over."""
     with SaasDemo() as demo:
         yield demo
+
+
+@pytest.fixture(scope="session")
+def saas_warehouse(
+    tmp_path_factory: pytest.TempPathFactory, prepared: Prepared
+) -> Iterator[Warehouse]:
+    """A database that tests of reconciliation share; histories are tried on both kinds."""
+    url = prepared.sqlite(tmp_path_factory.mktemp("saas") / "warehouse.sqlite")
+    with Warehouse(url, clock=StoppedClock()) as warehouse:
+        warehouse.prepare(holds="real")
+        yield warehouse
+
+
+@pytest.fixture
+def office(saas_warehouse: Warehouse, clock: StoppedClock) -> Office:
+    """Two systems without tasks and issues, and our database as if nothing had ever been."""
+    with saas_warehouse.writing() as connection:
+        for table in OWN_TABLES:
+            connection.execute(delete(table))
+    return Office(saas_warehouse, clock)

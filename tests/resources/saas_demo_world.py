@@ -8,7 +8,7 @@ from typing import Any
 from orchestration_project.domains.saas.jira import issue_of
 from orchestration_project.domains.saas.peopleforce import task_of
 from orchestration_project.domains.saas.records import Issue, Task
-from tests.resources.saas_world import IDS, World
+from tests.resources.saas_world import IDS, ISSUE_TYPE, PROJECT, World
 from tests.saas_demo import SaasDemo, http_client, jira, peopleforce
 
 WIRE = {"title": "title", "description_html": "description", "is_completed": "completed"}
@@ -79,6 +79,17 @@ class DemoIssues:
     def remove(self, key: str) -> None:
         if key in self.rows:
             self._demo.delete(f"issues/{key}")
+
+    def make(self, summary: str) -> None:
+        about = {"project": {"key": PROJECT}, "issuetype": {"name": ISSUE_TYPE}}
+        answer = self._demo.ask("POST", "/issue", json={"fields": {**about, "summary": summary}})
+        assert answer.status_code == 201, answer.text
+
+    def slow_down(self, seconds: int) -> None:
+        self._demo.do("surroundings", jira_index_lag_seconds=seconds)
+
+    def index(self) -> None:
+        self._demo.do("surroundings", is_indexed=True)
 
     def of(self, source_id: str) -> list[Issue]:
         return [each for each in self.rows.values() if each.source_id == source_id]

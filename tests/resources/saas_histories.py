@@ -34,20 +34,28 @@ PRIORITIES = ["High", "Medium", "Low"]
 CALLS = st.sampled_from(
     ["", "", "", "throttled", "down", "unanswered", "killed", "killed after", "moved", "meanwhile"]
 )
+CREATES = st.sampled_from(["unanswered", "killed after", "down", ""])
 PEOPLE = st.sampled_from(
     [
         *("add", "retitle", "describe", "assign", "complete", "reopen", "delete"),
         *("edit issue", "rank issue", "move issue", "finish issue", "delete issue", "edit rules"),
+        *("slow index", "make issue"),
     ]
 )
-PROGRAMS = st.sampled_from(["look", "task webhooks", "issue webhooks", "sweep", "apply"])
+PROGRAMS = st.sampled_from(["look", "look", "task webhooks", "issue webhooks", "sweep", "apply"])
 STEPS = st.one_of(
     st.tuples(st.just("people"), PEOPLE, NUMBER, NUMBER),
-    st.tuples(st.just("program"), PROGRAMS, st.lists(NUMBER, max_size=4), st.lists(CALLS)),
+    st.tuples(
+        st.just("program"),
+        PROGRAMS,
+        st.lists(NUMBER, max_size=4),
+        st.tuples(st.lists(CALLS), st.lists(CREATES, min_size=1, max_size=3)),
+    ),
 )
-HISTORIES = st.lists(STEPS, min_size=1, max_size=12)
-"""What people do, and what runs do meanwhile, each with what becomes of its calls; a webhook names
-tasks or issues, in any order and more than once, or never comes."""
+INDEX_LAGS_SECONDS = [0, 45, 600, 7_200]
+HISTORIES = st.tuples(st.sampled_from(INDEX_LAGS_SECONDS), st.lists(STEPS, min_size=4, max_size=12))
+"""How late searches are, what people do, and what runs do meanwhile, each with what becomes of its
+calls; a webhook names tasks or issues, in any order and more than once, or never comes."""
 
 ACCOUNTS = {
     "anna@example.org": "712020:anna",
@@ -60,8 +68,8 @@ OWN_TABLES = [
     *(leases, outbox),
 ]
 
-ROUNDS = 3
-"""In which both sides must agree, once nothing happens any more."""
+ROUNDS = 4
+"""Of which one must find nothing to write, once nothing happens any more."""
 
 
 def rule(number: int) -> list[Rule]:
@@ -90,6 +98,7 @@ class History:
         self.runs = self.edits = 0
         self.latest: dict[str, str] = {}
         clock.at = NOON
+        world.issues.now = clock.now
         with warehouse.writing() as connection:
             for table in OWN_TABLES:
                 connection.execute(delete(table))
@@ -101,20 +110,24 @@ class History:
         with self.warehouse.writing() as connection:
             put_in_effect(connection, rule(number), by="x", at=self.clock.at, run_id="x")
 
-    def live(self, steps: Sequence[Any]) -> None:
+    def live(self, index_lag_seconds: int, steps: Sequence[Any]) -> None:
         """Have all of it happen."""
+        self.world.issues.slow_down(index_lag_seconds)
         for kind, what, first, second in steps:
             self.clock.at += timedelta(seconds=20)
             if kind == "people":
                 self.people(what, first, second)
                 continue
-            self.world.faults.coming = list(second)
+            calls, creates = second
+            self.world.faults.coming = list(calls)
+            self.world.faults.coming_to_creates = list(creates)
             self.world.faults.on_call = self.retitle
             try:
                 self.program(what, first)
             except Killed:
                 self.clock.at += timedelta(minutes=2)
         self.world.faults.coming = []
+        self.world.faults.coming_to_creates = []
 
     def retitle(self) -> None:
         """Have somebody change a task while a call is under way."""
@@ -141,6 +154,8 @@ class History:
             "finish issue": lambda: issues.move(key, "Start", "Done"),
             "delete issue": lambda: issues.remove(key),
             "edit rules": lambda: self.rules(second),
+            "slow index": lambda: issues.slow_down(INDEX_LAGS_SECONDS[second]),
+            "make issue": lambda: issues.make(f"by hand {second}"),
         }[what]()
 
     def edit(self, key: str) -> None:
@@ -173,14 +188,17 @@ class History:
 
     def settle(self) -> None:
         """Leave both systems alone until a round writes nothing; then all must agree."""
-        for _ in range(ROUNDS):
-            self.round()
-        writes = self.world.writes
-        assert set(self.round()) <= {"done"}  # who is not known is asked for again
-        assert self.world.writes == writes, "the last round still wrote"
+        self.world.issues.index()
+        assert any(self.is_quiet() for _ in range(ROUNDS)), "the last round still wrote"
         for entity_id in self.states():
             self._agree(entity_id)
         self._nothing_is_lost()
+
+    def is_quiet(self) -> bool:
+        """Have a round; return whether nothing was left to do in it."""
+        writes = self.world.writes
+        outcomes = self.round()
+        return self.world.writes == writes and set(outcomes) <= {"done"}  # the unknown are sought
 
     def round(self) -> Mapping[str, int]:
         """Have a whole look and a sweep, hours after the one before; return what was done."""

@@ -81,9 +81,13 @@ AFTER: Mapping[str, Callable[[], BaseException]] = {
 
 @dataclass
 class Faults:
-    """What happens to the next calls, in their order; none: all is well."""
+    """What happens to the next calls, in their order; none: all is well.
+
+    Creates have a list of their own beside it: few calls are one, and most can go wrong with them.
+    """
 
     coming: list[str] = field(default_factory=list)
+    coming_to_creates: list[str] = field(default_factory=list)
     on_call: Callable[[], None] = lambda: None
     reads: int = 0
     writes: int = 0
@@ -95,6 +99,8 @@ class Faults:
         else:
             self.reads += 1
         fault = self.coming.pop(0) if self.coming else ""
+        if name == "create" and self.coming_to_creates:
+            fault = self.coming_to_creates.pop(0)
         if fault in BEFORE:
             raise BEFORE[fault]()
         if fault == "meanwhile":
@@ -192,6 +198,9 @@ class Issues:
         {"BROWSE_PROJECTS", "CREATE_ISSUES", "EDIT_ISSUES", "TRANSITION_ISSUES"}
     )
     number: int = 0
+    now: Callable[[], datetime] = lambda: BEGINNING
+    index_lag: timedelta = timedelta(0)
+    indexed_at: dict[str, datetime] = field(default_factory=dict)
 
     def edit(self, key: str, **fields: Any) -> None:
         """Have people fill fields of an issue, if it is there."""
@@ -213,8 +222,32 @@ class Issues:
         """Return the issues made of a task."""
         return [row for row in self.rows.values() if row.source_id == source_id]
 
+    def make(self, summary: str) -> None:
+        """Have people make an issue, which is of no task."""
+        self._add(PROJECT, ISSUE_TYPE, {"summary": summary}, None)
+
+    def slow_down(self, seconds: int) -> None:
+        """Have searches find issues so much later than they are made from now on."""
+        self.index_lag = timedelta(seconds=seconds)
+
+    def index(self) -> None:
+        """Have searches find all that there is."""
+        self.slow_down(0)
+        self.indexed_at.clear()
+
+    def _searchable(self) -> list[Issue]:
+        now = self.now()
+        return [row for key, row in self.rows.items() if self.indexed_at.get(key, now) <= now]
+
     def find(self, source_id: str) -> Issue | None:
-        return next(iter(self.of(source_id)), None)
+        found = (each for each in self._searchable() if each.source_id == source_id)
+        return next(found, None)
+
+    def mark(self, project: str) -> str:
+        return str(max((_number(each) for each in self._searchable()), default=0))
+
+    def find_after(self, mark: str, source_id: str) -> Issue | None:
+        return next((each for each in self.of(source_id) if _number(each) > int(mark)), None)
 
     def get(self, key: str) -> Issue | None:
         return self.rows.get(key)
@@ -223,6 +256,11 @@ class Issues:
         self, project: str, issue_type: str, fields: Mapping[str, Any], source_id: str
     ) -> Issue:
         _refuse_wrong(fields)
+        return self._add(project, issue_type, fields, source_id)
+
+    def _add(
+        self, project: str, issue_type: str, fields: Mapping[str, Any], source_id: str | None
+    ) -> Issue:
         self.number += 1
         issue = Issue(
             key=f"{project}-{self.number}",
@@ -238,6 +276,7 @@ class Issues:
             source_id=source_id,
         )
         self.rows[issue.key] = _with(issue, fields)
+        self.indexed_at[issue.key] = self.now() + self.index_lag
         return self.rows[issue.key]
 
     def update(self, key: str, fields: Mapping[str, Any]) -> None:
@@ -269,7 +308,7 @@ class Issues:
         return found[0] if len(found) == 1 else None
 
     def search(self, jql: str, fields: Sequence[str]) -> Iterator[Sequence[Issue]]:
-        keys = list(self.rows)
+        keys = [each.key for each in self._searchable()]
         for start in range(0, max(len(keys), 1), PAGE):
             page = keys[start : start + PAGE]
             yield [self.rows[each] for each in page if each in self.rows]
@@ -281,6 +320,10 @@ class Issues:
         if key not in self.rows:
             raise RefusedError("no such issue", http_status=404)
         return self.rows[key]
+
+
+def _number(issue: Issue) -> int:
+    return int(issue.key.rpartition("-")[2])
 
 
 def _refuse_wrong(fields: Mapping[str, Any]) -> None:

@@ -1,8 +1,11 @@
 """Jira's client against the demo, which speaks its wire format."""
 
+import json
+
 import pytest
 
-from orchestration_project.errors import MovedError, TransientError
+from orchestration_project.errors import ContractError, MovedError, TransientError
+from orchestration_project.resources.jira import MOST_KEYS
 from orchestration_project.resources.saas.systems import RefusedError
 from tests.faulty_server import FaultyServer, Reply
 from tests.saas_demo import document, http_client, jira
@@ -39,8 +42,8 @@ def test_an_issue_is_made_with_its_source_and_found_by_it(demo, target):
 
 
 def test_a_label_that_somebody_copied_makes_no_source(demo, target):
-    issue = made(target)
     other = made(target, "another")
+    issue = made(target)
     demo.do(f"issues/{other.key}", fields={"labels": ["peopleforce-task-1000"]})
     assert target.find(SOURCE_ID).key == issue.key
 
@@ -74,6 +77,88 @@ def test_an_issue_is_found_only_once_it_is_indexed(demo, target):
     issue = made(target)
     assert target.find(SOURCE_ID) is None
     assert target.get(issue.key) == issue
+
+
+def test_an_issue_that_no_search_finds_yet_is_found_by_what_was_made_before_it(demo, target):
+    assert target.mark("HR") == "HR-0"
+    made(target, "before")
+    mark = target.mark("HR")
+    assert mark == "HR-1"
+    demo.do("surroundings", jira_index_lag_seconds=3600)
+    for number in range(3):
+        made(target, f"other {number}")
+    issue = made(target)
+    demo.delete("issues/HR-3")  # a gap
+    assert target.find(SOURCE_ID) is None
+    assert target.find_after(mark, SOURCE_ID) == issue
+    assert target.find_after(issue.key, SOURCE_ID) is None
+    assert target.find_after(mark, "before") is None
+
+
+def test_a_mark_is_of_its_project_and_asked_for_once_in_a_run(demo, target, saas_http):
+    made(target)
+    target.create("IT", "Task", {"summary": "x"}, "another")
+    stranger = jira(demo.url, saas_http)
+    assert (stranger.mark("IT"), stranger.mark("HR")) == ("IT-1", "HR-1")
+    made(target)
+    assert (stranger.mark("HR"), target.mark("HR")) == ("HR-1", "HR-2")
+
+
+def test_an_issue_is_found_behind_as_many_others_as_one_request_names(demo, target):
+    for number in range(MOST_KEYS + 1):
+        demo.ask("POST", "/issue", json=by_hand(number))
+    issue = made(target)
+    assert target.find_after("HR-0", SOURCE_ID) == issue
+
+
+def by_hand(number):
+    about = {"project": {"key": "HR"}, "issuetype": {"name": "Task"}}
+    return {"fields": {**about, "summary": f"by hand {number}"}}
+
+
+def test_issues_that_jira_could_not_give_together_are_asked_for_alone(demo, target, tmp_path):
+    """An error is no proof that there is none."""
+    issue = made(target)
+    (shown,) = demo.issues()
+
+    def answer(request):
+        if request.target.endswith("/bulkfetch"):
+            errors = [{"id": "HR-1", "errorMessage": "try again"}]
+            return Reply(200, {}, json.dumps({"issues": [], "issueErrors": errors}).encode())
+        is_there = "/issue/HR-1?" in request.target
+        return Reply(200, {}, json.dumps(shown).encode()) if is_there else Reply(404)
+
+    with FaultyServer(answer) as server, http_client(tmp_path) as http:
+        assert jira(server.url, http).find_after("HR-0", SOURCE_ID) == issue
+
+
+def test_a_key_without_a_number_is_refused(tmp_path):
+    page = Reply(200, {}, b'{"issues": [{"key": "HR-x"}]}')
+    with (
+        FaultyServer(lambda _: page) as server,
+        http_client(tmp_path) as http,
+        pytest.raises(ContractError, match="an issue of Jira cannot be read"),
+    ):
+        jira(server.url, http).mark("HR")
+
+
+def test_an_issue_that_jira_made_and_does_not_show_is_made_no_second_time(tmp_path):
+    def answer(request):
+        return Reply(201, {}, b'{"key": "HR-1"}') if request.method == "POST" else Reply(404)
+
+    with FaultyServer(answer) as server, http_client(tmp_path) as http:
+        with pytest.raises(RefusedError, match="Jira made the issue HR-1, and does not have") as it:
+            made(jira(server.url, http))
+        assert it.value.http_status == 403  # one that is never tried again by itself
+
+
+def test_a_create_that_does_not_say_what_it_made_can_be_looked_for(tmp_path):
+    with (
+        FaultyServer(lambda _: Reply(201, {}, b"{}")) as server,
+        http_client(tmp_path) as http,
+        pytest.raises(TransientError, match="does not say which issue it made"),
+    ):
+        made(jira(server.url, http))
 
 
 def test_what_jira_refuses_is_told_in_its_words_and_not_tried_again(demo, target):
@@ -125,6 +210,14 @@ def test_transitions_say_which_category_they_lead_to(target):
     with pytest.raises(RefusedError) as refusal:
         target.transition(issue.key, "21")
     assert refusal.value.http_status == 400
+
+
+def test_a_step_without_an_answer_is_not_taken_again(demo, target):
+    issue = made(target)
+    demo.fault("lost", method="POST", path="/transitions")
+    with pytest.raises(TransientError):
+        target.transition(issue.key, "21")
+    assert target.get(issue.key).status_name == "In Progress"
 
 
 def test_the_create_screen_comes_from_all_its_pages_and_is_asked_for_once(demo, target):

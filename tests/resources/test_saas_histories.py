@@ -74,13 +74,13 @@ def hold(warehouse, clock, worlds: Worlds, examples: int, number: int) -> None:
         suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
     )
     @given(HISTORIES)
-    def each(steps):
+    def each(lived):
         try:
             with worlds() as world:
                 history = History(warehouse, clock, world)
-                history.live(steps)
+                history.live(*lived)
                 history.settle()
         except AssertionError as error:
-            raise AssertionError(f"after {steps}") from error
+            raise AssertionError(f"after {lived}") from error
 
     each()

@@ -1,99 +1,19 @@
 """Tasks and issues are brought into agreement, whatever the two systems answer."""
 
-from collections.abc import Iterator
-from contextlib import suppress
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import delete, select
 
+from orchestration_project.domains.saas.events import Event
 from orchestration_project.domains.saas.records import User
-from orchestration_project.domains.saas.rules import Rule
-from orchestration_project.resources.saas.reconciling import Reconciler
-from orchestration_project.resources.saas.rules import put_in_effect
-from orchestration_project.resources.warehouse import Warehouse
-from orchestration_project.tables.saas import (
-    saas_audit_log,
-    saas_dead_letters,
-    saas_source_states,
-)
+from orchestration_project.resources.saas.reconciling import Heard
+from orchestration_project.resources.saas.runs import look_through
+from orchestration_project.resources.saas.ticks import Ticks
+from orchestration_project.tables.saas import saas_audit_log, saas_source_states
 from orchestration_project.tables.spine import outbox
-from tests.resources.saas_histories import OWN_TABLES
-from tests.resources.saas_world import USERS, Killed, world_in_memory
-from tests.resources.weeks import StoppedClock
-
-ALL = {
-    "rule_id": "all",
-    "priority": 9,
-    "action": "sync",
-    "target_project": "IT",
-    "issue_type": "Task",
-}
-LABELS = {"target_field": "labels", "source_type": "static", "value": "hr"}
-
-
-class Office:
-    """A world, a database, and the rules between them."""
-
-    def __init__(self, warehouse, clock) -> None:
-        self.warehouse, self.clock, self.runs = warehouse, clock, 0
-        self.world = world_in_memory("peopleforce")
-        self.tasks, self.issues = self.world.tasks, self.world.issues
-        self.faults = self.world.faults
-        self.rule(ALL)
-
-    def rule(self, *rules) -> None:
-        given = [Rule.model_validate(each) for each in rules]
-        with self.warehouse.writing() as connection:
-            put_in_effect(connection, given, by="test", at=self.clock.now(), run_id="test")
-
-    def reconciler(self) -> Reconciler:
-        self.runs += 1
-        return Reconciler(
-            self.warehouse,
-            self.clock,
-            self.world.source,
-            self.world.target,
-            run_id=f"run {self.runs}",
-        )
-
-    def round(self):
-        """Look and apply as a run does, an hour after the one before."""
-        self.clock.at += timedelta(hours=1)
-        reconciler = self.reconciler()
-        looked = reconciler.look()
-        return looked, reconciler.apply()
-
-    def rows(self, table, *names, **where):
-        wanted = select(*(table.c[name] for name in names)).order_by(*table.primary_key.columns)
-        wanted = wanted.where(*(table.c[name] == value for name, value in where.items()))
-        with self.warehouse.reading() as connection:
-            return [tuple(row) for row in connection.execute(wanted)]
-
-    def operations(self):
-        return [operation for (operation,) in self.rows(saas_audit_log, "operation")]
-
-    @property
-    def issue(self):
-        [issue] = self.issues.rows.values()
-        return issue
-
-
-@pytest.fixture(scope="module")
-def opened(tmp_path_factory) -> Iterator[Warehouse]:
-    """A database that the tests of this module share; the histories are tried on both kinds."""
-    url = f"sqlite:///{tmp_path_factory.mktemp('saas')}/warehouse.sqlite"
-    with Warehouse(url, clock=StoppedClock()) as warehouse:
-        warehouse.prepare(holds="real")
-        yield warehouse
-
-
-@pytest.fixture
-def office(opened, clock) -> Office:
-    with opened.writing() as connection:
-        for table in OWN_TABLES:
-            connection.execute(delete(table))
-    return Office(opened, clock)
+from tests.resources.saas_office import ALL, LABELS
+from tests.resources.saas_world import USERS
 
 
 def test_a_new_task_becomes_an_issue_and_a_second_look_changes_nothing(office):
@@ -184,45 +104,6 @@ def test_an_issue_that_people_opened_again_stays_open(office):
     assert (office.issue.status_name, office.tasks.rows[entity].is_completed) == ("To Do", True)
 
 
-@pytest.mark.parametrize("fault", ["unanswered", "killed after"])
-def test_an_issue_whose_making_nobody_heard_of_is_found_again(office, fault):
-    office.tasks.add("Order a laptop")
-    office.faults.coming = ["", "", "", "", fault]  # page, its end, form, search, create
-    with suppress(Killed):
-        office.round()
-    office.clock.at += timedelta(hours=1)
-    assert len(office.issues.rows) == 1
-    office.round()
-    assert len(office.issues.rows) == 1
-    assert office.rows(saas_source_states, "target_key") == [("IT-1",)]
-    assert "found" in office.operations()
-
-
-def test_a_run_that_was_killed_holds_its_task_until_the_lease_runs_out(office):
-    office.tasks.add("Order a laptop")
-    office.faults.coming = ["", "", "killed"]
-    with pytest.raises(Killed):
-        office.round()
-    assert office.reconciler().apply().outcomes == {"busy": 1}
-    office.clock.at += timedelta(minutes=5)
-    assert office.reconciler().apply().outcomes == {"done": 1}
-
-
-def test_a_run_that_was_overtaken_writes_nothing_more(office):
-    office.tasks.add("Order a laptop")
-    office.clock.at += timedelta(hours=1)
-    first, second = office.reconciler(), office.reconciler()
-    first.look()
-
-    def pause() -> None:
-        office.clock.at += timedelta(minutes=6)
-        assert second.apply().outcomes == {"done": 1}
-
-    office.faults.coming, office.faults.on_call = ["", "meanwhile"], pause
-    assert first.apply().outcomes == {"overtaken": 1}
-    assert len(office.issues.rows) == 1
-
-
 def test_an_issue_that_was_deleted_is_made_again(office):
     entity = office.tasks.add("Order a laptop")
     office.round()
@@ -245,53 +126,6 @@ def test_a_deleted_task_leaves_its_issue_and_is_asked_for_before_it_is_believed(
     looked, _ = office.round()
     assert looked.planned.actions == {"planned": 1}
     assert len(office.issues.rows) == 1
-
-
-def test_a_refusal_is_a_dead_letter_until_the_task_or_a_person_changes_something(office):
-    entity = office.tasks.add("poison")
-    office.tasks.add("Order a laptop")
-    _, applied = office.round()
-    assert applied.outcomes == {"dead": 1, "done": 1}
-    writes = office.world.writes
-    office.round()
-    assert office.world.writes == writes
-    letters = ("entity_id", "reason_code", "http_status", "ended_at")
-    assert office.rows(saas_dead_letters, *letters) == [(entity, "http_400", 400, None)]
-    reconciler = office.reconciler()
-    assert reconciler.retry_refused().actions == {"planned": 1}
-    assert reconciler.apply().outcomes == {"dead": 1}
-    office.tasks.change(entity, title="Order a cup")
-    assert office.round()[1].outcomes == {"done": 1}
-    assert None not in [ended for (ended,) in office.rows(saas_dead_letters, "ended_at")]
-
-
-def test_a_throttled_target_ends_the_run_and_is_left_alone_for_as_long_as_it_said(office):
-    for number in range(3):
-        office.tasks.add(f"task {number}")
-    office.clock.at += timedelta(hours=1)
-    reconciler = office.reconciler()
-    reconciler.look()
-    office.faults.coming = ["throttled"]
-    applied = reconciler.apply()
-    assert (applied.outcomes, applied.problem.retry_in_seconds) == ({"waiting": 1}, 90)
-    due = {at - office.clock.at for (at,) in office.rows(outbox, "due_at", entity="task|1000")}
-    assert due == {timedelta(seconds=90)}
-    office.clock.at += timedelta(seconds=90)
-    assert reconciler.apply().outcomes == {"done": 3}
-
-
-def test_a_target_that_is_down_costs_three_tries_a_run_and_never_makes_a_dead_letter(office):
-    for number in range(5):
-        office.tasks.add(f"task {number}")
-    for _ in range(4):
-        office.faults.coming = [""] * 4 + ["down"] * 9
-        _, applied = office.round()
-        assert applied.outcomes == {"waiting": 3}
-    assert office.rows(saas_dead_letters, "entity_id") == []
-    office.faults.coming = []
-    office.round()
-    office.round()
-    assert len(office.issues.rows) == 5
 
 
 def test_an_edited_rule_applies_to_what_it_matches_and_to_nothing_else(office):
@@ -335,10 +169,12 @@ def test_people_whom_the_target_does_not_know_are_counted_and_asked_for_by_the_s
 def test_a_listing_that_moves_or_comes_back_empty_takes_nothing_away(office):
     office.tasks.add("Order a laptop")
     office.round()
+    seen = office.rows(saas_source_states, "gone_at", "last_seen_at")
+    office.clock.at += timedelta(hours=1)
     office.faults.coming = ["moved"]
     looked, _ = office.round()
     assert "repeat" in str(looked.problem)
-    assert office.rows(saas_source_states, "gone_at") == [(None,)]
+    assert office.rows(saas_source_states, "gone_at", "last_seen_at") == seen
 
 
 def test_a_task_that_was_completed_before_anybody_heard_of_it_makes_no_issue(office):
@@ -348,17 +184,134 @@ def test_a_task_that_was_completed_before_anybody_heard_of_it_makes_no_issue(off
     assert not office.issues.rows
 
 
-def test_a_mapping_that_needs_what_a_task_lacks_is_a_dead_letter_that_names_it(office):
-    office.rule(
-        {
-            **ALL,
-            "mappings": [
-                {"target_field": "labels", "source_type": "template", "value": "{fields.team.name}"}
-            ],
-        }
-    )
+def test_an_issue_in_the_place_of_a_deleted_one_gets_what_the_task_says(office):
     office.tasks.add("Order a laptop")
+    office.round()
+    office.issues.create("IT", "Task", {"summary": "a copy"}, office.issue.source_id)
+    office.issues.remove("IT-1")
+    office.clock.at += timedelta(minutes=1)
+    reconciler = office.reconciler()
+    reconciler.compare(["IT-1"])
+    reconciler.apply()
+    assert (office.issue.key, office.issue.summary) == ("IT-2", "Order a laptop")
+    assert office.operations()[-4:] == ["lost", "found", "updated", "overwritten"]
+
+
+def test_an_issue_that_moved_to_another_project_is_known_by_its_new_key(office):
+    entity = office.tasks.add("Order a laptop")
+    office.round()
+    rows = office.issues.rows
+    rows["OPS-7"] = rows["IT-1"] = replace(rows["IT-1"], key="OPS-7", project="OPS")
+    office.tasks.change(entity, title="Order a cup")
+    office.round()
+    assert office.rows(saas_source_states, "target_key") == [("OPS-7",)]
+    assert rows["OPS-7"].summary == "Order a cup"
+
+
+def test_a_task_that_is_completed_before_it_has_an_issue_needs_none(office):
+    entity = office.tasks.add("Order a laptop")
+    office.reconciler().look()
+    office.tasks.change(entity, is_completed=True)
+    _, applied = office.round()
+    assert (applied.outcomes, office.issues.rows) == ({"done": 1}, {})
+    assert office.operations() == ["rule_added", "not_needed"]
+
+
+def test_a_comparison_that_finds_nothing_writes_nothing(office):
+    office.tasks.add("Order a laptop", assignee_email="anna@example.org")
+    office.round()
+    writes, told = office.world.writes, office.operations()
+    reconciler = office.reconciler()
+    reconciler.compare(["IT-1"])
+    assert reconciler.apply().outcomes == {"done": 1}
+    assert (office.world.writes, office.operations()) == (writes, told)
+
+
+def test_a_page_that_was_fetched_before_a_webhook_came_takes_nothing_back(office):
+    entity = office.tasks.add("Order a laptop")
+    first, second = office.reconciler(), office.reconciler()
+
+    def change() -> None:
+        office.clock.at += timedelta(seconds=1)
+        office.tasks.change(entity, title="Order a cup")
+        assert second.look_at([entity]).planned.actions == {"planned": 1}
+
+    office.faults.coming, office.faults.on_call = ["", "meanwhile"], change
+    assert first.look().planned.actions == {"overtaken": 1}
+    first.apply()
+    assert office.issue.summary == "Order a cup"
+
+
+def test_a_task_that_a_listing_lacks_is_there_if_it_is_there_by_its_id(office):
+    entity = office.tasks.add("Order a laptop")
+    office.round()
+    row = office.tasks.rows.pop(entity)
+
+    def come_back() -> None:
+        office.tasks.rows[entity] = row
+
+    office.faults.coming, office.faults.on_call = ["", "", "meanwhile"], come_back
     looked, _ = office.round()
-    assert looked.planned.actions == {"refused": 1}
-    [(reason,)] = office.rows(saas_dead_letters, "reason")
-    assert reason == "the task has no fields.team.name, which a mapping of all@2 needs"
+    assert (looked.gone_count, office.rows(saas_source_states, "gone_at")) == (0, [(None,)])
+
+
+def test_a_deleted_task_is_nothing_to_a_sweep_or_a_webhook_about_its_issue(office):
+    entity = office.tasks.add("Order a laptop")
+    office.round()
+    office.tasks.remove(entity)
+    office.round()
+    office.issues.move("IT-1", "Start", "Done")
+    assert office.reconciler().sweep() == []
+    assert office.reconciler().compare(["IT-1"]).actions == {}
+
+
+def test_a_task_that_a_rule_begins_to_drop_keeps_its_issue_and_the_log_says_so(office):
+    office.tasks.add("Order a laptop")
+    office.round()
+    office.rule({"rule_id": "none", "priority": 1, "action": "drop"})
+    office.round()
+    assert office.issue.summary == "Order a laptop"
+    assert office.operations()[-1] == "dropped"
+    office.round()
+    assert office.operations().count("dropped") == 1
+
+
+def test_the_tick_says_when_the_look_began_and_not_when_it_ended(office):
+    def pause() -> None:
+        office.clock.at += timedelta(minutes=3)
+
+    began_at = office.clock.at
+    office.faults.coming, office.faults.on_call = ["meanwhile"], pause
+    reconciler = office.reconciler()
+    assert look_through(reconciler, office.warehouse, office.clock).problem is None
+    assert Ticks(office.warehouse, reconciler.pair).tick().synced_at == began_at
+
+
+@pytest.mark.parametrize("kind", ["created", "updated", "commented"])
+def test_a_webhook_about_an_issue_that_ended_nothing_costs_nothing(office, kind):
+    office.tasks.add("Order a laptop")
+    office.round()
+    before = office.rows(outbox, "version_number"), office.faults.reads
+    assert office.reconciler().hear(Event("jira", kind, "IT-1")) == Heard("nothing to do")
+    assert (office.rows(outbox, "version_number"), office.faults.reads) == before
+
+
+def test_what_is_intended_while_its_task_is_completed_stays_intended(office):
+    entity = office.tasks.add("Order a laptop")
+    office.round()
+    office.issues.move("IT-1", "Start", "Done")
+    first, second = office.reconciler(), office.reconciler()
+    first.compare(["IT-1"])
+
+    def change() -> None:
+        office.clock.at += timedelta(seconds=1)
+        office.tasks.change(entity, title="Order a cup")
+        assert second.look().planned.actions == {"planned": 1}
+
+    office.faults.coming, office.faults.on_call = ["", "", "meanwhile"], change
+    first.apply()
+    office.round()
+    assert office.issue.summary == "Order a cup"
+    office.tasks.change(entity, title="Order a laptop")
+    office.round()
+    assert office.issue.summary == "Order a laptop"

@@ -122,6 +122,11 @@ class Issues:
             self._tell("jira:issue_deleted", self.shown(issue), [])
         return issue is not None
 
+    def index(self) -> None:
+        """Have searches find all that there is."""
+        for each in self._issues.values():
+            each.indexed_at = self._now()
+
     def searchable(self) -> list[Issue]:
         """Return the issues that a search can find by now, the oldest first."""
         return [each for each in self._issues.values() if each.indexed_at <= self._now()]

@@ -23,6 +23,7 @@ BASE = "/jira/rest/api/3"
 PAGE_ISSUES = 50
 MOST_ISSUES = 20  # fewer than callers ask for, as Jira may
 PAGE_FIELDS = 5  # fewer than a project has, so that callers page
+MOST_NAMED = 100
 GONE = (
     "The requested API has been removed. Please migrate to the /rest/api/3/search/jql API. "
     "A full migration guideline is available at https://developer.atlassian.com/changelog/#CHANGE-2046"
@@ -42,6 +43,7 @@ class Jira:
             self._route(meta, self._issue_types),
             self._route(f"{meta}/{{issue_type}}", self._create_fields),
             self._route("/issue", self._create, "POST"),
+            self._route("/issue/bulkfetch", self._named, "POST"),
             self._route(issue, self._get),
             self._route(issue, self._update, "PUT"),
             self._route(f"{issue}/transitions", self._transitions),
@@ -90,6 +92,16 @@ class Jira:
         self._issues.writes += 1
         url = f"{request.base_url}jira/rest/api/3/issue/{issue.issue_id}"
         return JSONResponse({"id": issue.issue_id, "key": issue.key, "self": url}, 201)
+
+    async def _named(self, request: Request) -> Response:
+        """Answer with the issues of some keys, as they are now; those that are not there lack."""
+        body = await _body(request)
+        names = [str(each) for each in body.get("issueIdsOrKeys", ())]
+        if not 0 < len(names) <= MOST_NAMED:
+            return _refusal(400, f"Between 1 and {MOST_NAMED} issues can be asked for.")
+        found = [issue for name in names if (issue := self._issues.get(name))]
+        shown = [self._shown(each, body.get("properties", ())) for each in found]
+        return JSONResponse({"issues": shown, "issueErrors": []})
 
     async def _get(self, request: Request) -> Response:
         issue = self._found(request)

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 from orchestration_project.demo.saas.issues import Issue
 from orchestration_project.demo.saas.projects import CATEGORIES, STATUSES
@@ -24,6 +25,10 @@ TEXTS: dict[str, Callable[[Issue], Sequence[str]]] = {
 TIMES: dict[str, Callable[[Issue], datetime]] = {
     "updated": lambda issue: issue.updated_at,
     "created": lambda issue: issue.created_at,
+}
+ORDERS: dict[str, Callable[[Issue], Any]] = {
+    **TIMES,
+    "key": lambda issue: (issue.project.key, int(issue.key.rpartition("-")[2])),
 }
 
 
@@ -48,8 +53,8 @@ def search(issues: Sequence[Issue], jql: str) -> list[Issue]:
     found = [issue for issue in issues if all(test(issue) for test in tests)]
     for named in reversed((order or ["created desc"])[0].split(",")):
         name, *direction = named.split()
-        key = TIMES.get(name.lower(), TIMES["created"])
-        found.sort(key=key, reverse=[each.lower() for each in direction] == ["desc"])
+        is_down = [each.lower() for each in direction] == ["desc"]
+        found.sort(key=ORDERS.get(name.lower(), TIMES["created"]), reverse=is_down)
     return found
 
 

@@ -124,10 +124,12 @@ class Systems:
         return JSONResponse({})
 
     async def _surround(self, request: Request) -> Response:
-        """Set by how much Jira's clock is ahead, and how late its searches are."""
+        """Set by how much Jira's clock is ahead, and how late its searches are, or end that."""
         body = await _body(request)
         self._skew = timedelta(seconds=body.get("jira_clock_ahead_seconds", 0))
         self._issues.index_lag = timedelta(seconds=body.get("jira_index_lag_seconds", 0))
+        if body.get("is_indexed"):
+            self._issues.index()
         return JSONResponse({})
 
     async def _hook(self, request: Request) -> Response:

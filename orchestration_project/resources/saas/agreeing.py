@@ -5,19 +5,46 @@ What was done until something failed stays in `Agreement`, so that it can be rec
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Any
 
 from orchestration_project.domains.saas.intents import Intent, completion, fields_of, merged
 from orchestration_project.domains.saas.records import Issue
 from orchestration_project.domains.saas.transitions import MOST_STEPS, next_step
 from orchestration_project.domains.saas.values import values_of
-from orchestration_project.errors import ContractError
+from orchestration_project.errors import ContractError, TransientError
 from orchestration_project.resources.saas.audit import Entity, Entry
-from orchestration_project.resources.saas.systems import SourceSystem, TargetSystem
+from orchestration_project.resources.saas.systems import (
+    RefusedError,
+    SourceSystem,
+    TargetSystem,
+)
+
+UNDER_WAY = timedelta(minutes=1)
+"""For which a create whose answer never came may still have its effect."""
+
+INDEXED = timedelta(days=1)
+"""After which a search finds an issue for sure; the target says: after seconds to minutes."""
 
 
 class NoStepError(ContractError):
     """No step that an issue may take leads to the status that it should have."""
+
+
+class UnderWayError(TransientError):
+    """A create whose answer never came may still have its effect: nothing is sure yet."""
+
+
+@dataclass(frozen=True)
+class Begun:
+    """A create that was sent, or was about to be, and of which nobody knows what came of it.
+
+    Attributes:
+        mark: The target's place that its issue comes after, if it was made.
+    """
+
+    mark: str
+    at: datetime
 
 
 @dataclass
@@ -28,6 +55,7 @@ class Agreement:
         target_key: The issue's key; None: there is none.
         fields: What we last wrote, in the target's types.
         is_completed: What both sides last said of completion; None: they never agreed.
+        begun: A create that may have made an issue; None: there is none in doubt.
     """
 
     entity: Entity
@@ -35,6 +63,7 @@ class Agreement:
     fields: Mapping[str, Any]
     is_completed: bool | None
     unresolved_email: str | None = None
+    begun: Begun | None = None
     entries: list[Entry] = field(default_factory=list)
 
     def note(self, operation: str, **detail: Any) -> None:
@@ -44,12 +73,13 @@ class Agreement:
 
 @dataclass(frozen=True)
 class Both:
-    """Both systems, and what is called before each write and once an issue was made."""
+    """Both systems, and what is called before each write, and before an issue is made."""
 
     source: SourceSystem
     target: TargetSystem
+    now: Callable[[], datetime]
     before_write: Callable[[], None]
-    created: Callable[[Agreement], None]
+    creating: Callable[[Agreement], None]
 
     def agree(self, agreement: Agreement, intent: Intent) -> None:
         """Bring an issue to what is intended, and what people did with it back to the task.
@@ -75,7 +105,7 @@ class Both:
 
     def _account(self, email: str) -> str | None:
         user = self.target.user_by_email(email)
-        return user.account_id if user and user.is_active else None
+        return user.account_id if user else None
 
     def _linked(self, agreement: Agreement) -> Issue | None:
         """Return the issue of a task: the one that we know, or one that we once made."""
@@ -84,7 +114,7 @@ class Both:
         if issue is not None:
             agreement.target_key = issue.key  # it may have moved
             return issue
-        issue = self.target.find(agreement.entity.source_id)
+        issue = self.target.find(agreement.entity.source_id) or self._unheard_of(agreement)
         if key:
             agreement.note("lost", key=key)
         agreement.fields, agreement.is_completed = {}, None
@@ -93,16 +123,40 @@ class Both:
             agreement.note("found")
         return issue
 
+    def _unheard_of(self, agreement: Agreement) -> Issue | None:
+        """Return what an earlier create made whose answer never came, though no search finds it.
+
+        Raises:
+            UnderWayError: It may be made yet.
+        """
+        begun = agreement.begun
+        passed = self.now() - begun.at if begun else INDEXED
+        if begun is None or passed >= INDEXED:
+            return None
+        issue = self.target.find_after(begun.mark, agreement.entity.source_id)
+        if issue is None and passed < UNDER_WAY:
+            raise UnderWayError(
+                "an issue may still be made by a request that nobody answered",
+                expected=f"{UNDER_WAY} between it and the next one",
+                found=f"{passed}",
+                remedy="nothing: it is looked for again, and then made",
+            )
+        return issue
+
     def _create(self, agreement: Agreement, intent: Intent, fields: Mapping[str, Any]) -> Issue:
         given = {name: value for name, value in fields.items() if value is not None}
+        agreement.begun = Begun(self.target.mark(intent.project), self.now())
+        self.creating(agreement)
         self.before_write()
-        issue = self.target.create(
-            intent.project, intent.issue_type, given, agreement.entity.source_id
-        )
+        source_id = agreement.entity.source_id
+        try:
+            issue = self.target.create(intent.project, intent.issue_type, given, source_id)
+        except RefusedError:
+            agreement.begun = None  # so nothing was made
+            raise
         agreement.target_key = issue.key
         agreement.fields = fields
         agreement.note("created", rule=intent.rule, fields=given)
-        self.created(agreement)
         return issue
 
     def _update(self, agreement: Agreement, issue: Issue, fields: Mapping[str, Any]) -> None:

@@ -22,11 +22,18 @@ from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.leases import (
     Lease,
     LostLeaseError,
+    alone,
     give_back,
     still_held,
     take,
 )
-from orchestration_project.resources.saas.agreeing import Agreement, Both, NoStepError
+from orchestration_project.resources.saas.agreeing import (
+    Agreement,
+    Begun,
+    Both,
+    NoStepError,
+    UnderWayError,
+)
 from orchestration_project.resources.saas.audit import Entity, record
 from orchestration_project.resources.saas.states import Desk
 from orchestration_project.resources.saas.systems import (
@@ -152,7 +159,8 @@ class Applier:
                 raise
             except (TransientError, SourceError, ContractError, UnfitValueError) as error:
                 end = _end_of(waiting, error)
-                problem = _passing(error) if end.state == "waiting" else None
+                is_due_to_us = end.state != "waiting" or isinstance(error, UnderWayError)
+                problem = None if is_due_to_us else _passing(error)
             with self._warehouse.writing() as connection:
                 self._record(connection, waiting, agreement, end)
         except LostLeaseError:
@@ -184,8 +192,9 @@ class Applier:
         return Both(
             self._source,
             self._target,
+            now=self._clock.now,
             before_write=lambda: self._make_sure(waiting.lease),
-            created=lambda agreement: self._record_link(waiting, agreement),
+            creating=lambda agreement: self._record_begun(waiting, agreement),
         )
 
     def _make_sure(self, lease: Lease) -> None:
@@ -203,16 +212,22 @@ class Applier:
                 remedy="nothing: the next run does it",
             )
 
-    def _record_link(self, waiting: Waiting, agreement: Agreement) -> None:
-        """Record at once which issue was made: all else can be found out again."""
+    def _record_begun(self, waiting: Waiting, agreement: Agreement) -> None:
+        """Record that an issue is going to be made: what came of that can then be found out.
+
+        Raises:
+            LostLeaseError: The task is another run's by now.
+        """
         with self._warehouse.writing() as connection:
             still_held(connection, waiting.lease)
-            _update_state(connection, waiting.entity, {"target_key": agreement.target_key})
+            alone(connection, self._desk.topic)
+            _update_state(connection, waiting.entity, {"applied": _begun(agreement)})
 
     def _record(
         self, connection: Connection, waiting: Waiting, agreement: Agreement, end: _End
     ) -> None:
         still_held(connection, waiting.lease)
+        alone(connection, self._desk.topic)
         now = self._clock.now()
         connection.execute(
             update(outbox)
@@ -249,21 +264,33 @@ def _waits(topic: str) -> Any:
 def _agreement(waiting: Waiting) -> Agreement:
     state = waiting.state
     applied = json.loads(state.applied) if state.applied else {}
+    begun = applied.get("begun")
     return Agreement(
         waiting.entity,
         state.target_key,
         applied.get("fields", {}),
         applied.get("is_completed"),
         state.unresolved_email,
+        Begun(begun["mark"], datetime.fromisoformat(begun["at"])) if begun else None,
     )
+
+
+def _applied(agreement: Agreement) -> str | None:
+    """Return what both sides agree on as JSON; without an issue, which create is in doubt."""
+    if agreement.target_key:
+        return canonical({"fields": agreement.fields, "is_completed": agreement.is_completed})
+    return _begun(agreement)
+
+
+def _begun(agreement: Agreement) -> str | None:
+    return canonical({"begun": vars(agreement.begun)}) if agreement.begun else None
 
 
 def _facts(waiting: Waiting, agreement: Agreement, now: datetime) -> dict[str, Any]:
     """Return what a task's state says after a try, also after one that ended half way."""
-    agreed = {"fields": agreement.fields, "is_completed": agreement.is_completed}
     facts: dict[str, Any] = {
         "target_key": agreement.target_key,
-        "applied": canonical(agreed) if agreement.target_key else None,
+        "applied": _applied(agreement),
         "unresolved_email": agreement.unresolved_email,
     }
     if any(each.operation == "completed" for each in agreement.entries):

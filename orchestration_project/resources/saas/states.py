@@ -13,6 +13,7 @@ from orchestration_project.domains.saas.lookup import MissingPathError
 from orchestration_project.domains.saas.recording import read_task, recorded
 from orchestration_project.domains.saas.records import Task
 from orchestration_project.domains.saas.rules import Action, RuleSet
+from orchestration_project.resources.leases import alone
 from orchestration_project.resources.saas.audit import Entity, Entry, record
 from orchestration_project.resources.warehouse.frames import within
 from orchestration_project.tables.saas import saas_dead_letters, saas_source_states
@@ -58,7 +59,10 @@ class Judged:
 
 @dataclass(frozen=True)
 class Desk:
-    """Who plans and applies: a topic of the outbox, a run."""
+    """Who plans and applies: a topic of the outbox, a run.
+
+    Rows of states are written whole, so transactions that write some of a topic come one by one.
+    """
 
     topic: str
     run_id: str
@@ -122,6 +126,7 @@ def plan(
 
     A task that was recorded since it was fetched is left as it is.
     """
+    alone(connection, desk.topic)
     latest = {each.entity: each for each in tasks}  # pages may repeat one
     before = _rows(connection, list(latest))
     planned, writer = Planned(), _Writer(connection, desk, now)
@@ -146,6 +151,7 @@ def plan_again(
     now: datetime,
 ) -> Planned:
     """Put into the outbox what is to be done of tasks as they were last seen, once more."""
+    alone(connection, desk.topic)
     planned, writer = Planned(), _Writer(connection, desk, now)
     for row in _rows(connection, list(entities)).values():
         if row.gone_at is None:
@@ -160,6 +166,7 @@ def plan_again(
 
 def mark_gone(connection: Connection, desk: Desk, entities: Sequence[Entity], now: datetime) -> int:
     """Record that a source has tasks no more; their issues stay as they are."""
+    alone(connection, desk.topic)
     rows = [row for row in _rows(connection, entities).values() if row.gone_at is None]
     writer = _Writer(connection, desk, now)
     for row in rows:

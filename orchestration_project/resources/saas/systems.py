@@ -86,10 +86,28 @@ class TargetSystem(Protocol):
         """Return an issue as it is now; None: there is none of that key."""
         ...
 
+    def mark(self, project: str) -> str:
+        """Return a place in the order of a project's issues that all made from now on come after.
+
+        It may lie further back than need be.
+        """
+        ...
+
+    def find_after(self, mark: str, source_id: str) -> Issue | None:
+        """Return the issue of ``source_id`` among all that were made after a mark.
+
+        It is sure also of those that `find` cannot find yet, and so may ask for many.
+        """
+        ...
+
     def create(
         self, project: str, issue_type: str, fields: Mapping[str, Any], source_id: str
     ) -> Issue:
-        """Make an issue whose entity property says ``source_id``; asked once, never again."""
+        """Make an issue whose entity property says ``source_id``; asked once, never again.
+
+        Raises:
+            RefusedError: None was made, or one that we may not see.
+        """
         ...
 
     def update(self, key: str, fields: Mapping[str, Any]) -> None:

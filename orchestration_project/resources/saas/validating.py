@@ -37,7 +37,7 @@ def examine(target: TargetSystem, rules: Sequence[Rule]) -> Examined:
             found.proven[rule.rule_id] = _problems(target, rule.target_project, rule)
         except RefusedError as error:
             if error.http_status in PROVING:
-                found.proven[rule.rule_id] = [error.what]
+                found.proven[rule.rule_id] = [f"{error.what} {error.found}".rstrip()]
             else:
                 found.unknown[rule.rule_id] = error.what
         except OrchestrationError as error:
@@ -47,9 +47,9 @@ def examine(target: TargetSystem, rules: Sequence[Rule]) -> Examined:
 
 def _problems(target: TargetSystem, project: str, rule: Rule) -> list[str]:
     missing = sorted(NEEDED - target.permissions(project))
-    problems = [f"we have no permission {name} in {project}" for name in missing]
-    fields = target.create_fields(project, str(rule.issue_type))
-    return problems + violations(_filled(rule), fields)
+    if missing:  # the form would only be refused
+        return [f"we have no permission {name} in {project}" for name in missing]
+    return violations(_filled(rule), target.create_fields(project, str(rule.issue_type)))
 
 
 def _filled(rule: Rule) -> Mapping[str, str | None]:

@@ -1,0 +1,71 @@
+"""A world in memory, a database, and the runs between them: what tests of reconciliation share."""
+
+from datetime import timedelta
+
+from sqlalchemy import select
+
+from orchestration_project.domains.saas.rules import Rule
+from orchestration_project.resources.saas.reconciling import Reconciler
+from orchestration_project.resources.saas.rules import put_in_effect
+from orchestration_project.tables.saas import saas_audit_log
+from tests.resources.saas_world import world_in_memory
+
+ALL = {
+    "rule_id": "all",
+    "priority": 9,
+    "action": "sync",
+    "target_project": "IT",
+    "issue_type": "Task",
+}
+BEFORE_A_CREATE = [""] * 5
+"""The calls before it: a page of tasks, their end, the form, a search, the newest issue."""
+
+LABELS = {"target_field": "labels", "source_type": "static", "value": "hr"}
+
+
+class Office:
+    """A world, a database, and the rules between them."""
+
+    def __init__(self, warehouse, clock) -> None:
+        self.warehouse, self.clock, self.runs = warehouse, clock, 0
+        self.world = world_in_memory("peopleforce")
+        self.tasks, self.issues = self.world.tasks, self.world.issues
+        self.faults = self.world.faults
+        self.issues.now = clock.now
+        self.rule(ALL)
+
+    def rule(self, *rules) -> None:
+        given = [Rule.model_validate(each) for each in rules]
+        with self.warehouse.writing() as connection:
+            put_in_effect(connection, given, by="test", at=self.clock.now(), run_id="test")
+
+    def reconciler(self) -> Reconciler:
+        self.runs += 1
+        return Reconciler(
+            self.warehouse,
+            self.clock,
+            self.world.source,
+            self.world.target,
+            run_id=f"run {self.runs}",
+        )
+
+    def round(self):
+        """Look and apply as a run does, an hour after the one before."""
+        self.clock.at += timedelta(hours=1)
+        reconciler = self.reconciler()
+        looked = reconciler.look()
+        return looked, reconciler.apply()
+
+    def rows(self, table, *names, **where):
+        wanted = select(*(table.c[name] for name in names)).order_by(*table.primary_key.columns)
+        wanted = wanted.where(*(table.c[name] == value for name, value in where.items()))
+        with self.warehouse.reading() as connection:
+            return [tuple(row) for row in connection.execute(wanted)]
+
+    def operations(self):
+        return [operation for (operation,) in self.rows(saas_audit_log, "operation")]
+
+    @property
+    def issue(self):
+        [issue] = self.issues.rows.values()
+        return issue
