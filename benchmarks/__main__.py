@@ -19,6 +19,7 @@ from benchmarks.measures.gateway import gateway, metrics, webhook_runs, webhooks
 from benchmarks.measures.operations import control_tower
 from benchmarks.measures.prices import prices
 from benchmarks.measures.retention import cleanup, pruning
+from benchmarks.measures.saas import saas
 from benchmarks.measures.speed import (
     contract,
     copies,
@@ -39,7 +40,7 @@ MEASURES = {
         *(copies, one_partition, peers, sqlite, contract, pages),
         *(again, history, starts, gate, control_tower),
         *(gateway, webhooks, webhook_runs, metrics),
-        *(pruning, cleanup, prices),
+        *(pruning, cleanup, prices, saas),
     )
 }
 NAMED = ("dagster", "polars", "psycopg", "dlt", "pandas", "adbc-driver-postgresql")

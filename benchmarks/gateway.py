@@ -39,7 +39,11 @@ from orchestration_project.tables.operations import operations_runs
 
 HOST = "127.0.0.1"
 SOURCE, SECRET = "bench", "a secret of the benchmark"
-SOURCES = "sources: {bench: {scheme: github, job: events_webhooks, requests_per_second: 1000000}}"
+SOURCES = """
+sources:
+  bench: {scheme: github, job: events_webhooks, requests_per_second: 1000000}
+  peopleforce: {scheme: peopleforce, job: saas_reconcile, in_order: false}
+"""
 BODY_BYTES = 1000
 DEFINITIONS = "orchestration_project.definitions"
 SECONDS_APART = 1.7
@@ -202,7 +206,10 @@ def daemon(environment: Mapping[str, str]) -> Iterator[None]:
 def served(environment: Mapping[str, str]) -> Iterator[int]:
     """Run the program, and give its port."""
     told = child_environment(
-        PYTHONPATH=str(PROJECT_ROOT), **{f"WEBHOOK_SECRET_{SOURCE.upper()}": SECRET}, **environment
+        PYTHONPATH=str(PROJECT_ROOT),
+        WEBHOOK_SECRET_BENCH=SECRET,
+        WEBHOOK_SECRET_PEOPLEFORCE=SECRET,
+        **environment,
     )
     command = [sys.executable, "-m", "benchmarks.gateway"]
     with subprocess.Popen(

@@ -24,6 +24,7 @@ class Sizes:
         ui_runs: Runs in the storage that the UI's requests read.
         ui_rounds: How often each of them is sent.
         price_symbols: Symbols whose prices of 20 years are loaded.
+        saas_tasks: Tasks that are looked at, with an issue of most of them.
     """
 
     rows: int
@@ -42,10 +43,11 @@ class Sizes:
     ui_runs: int
     ui_rounds: int
     price_symbols: int
+    saas_tasks: int
 
 
 REQUIRED = Sizes(
     *(100_000, 1, 10, 50, 52, 12, 460_000),
-    *(1_000_000, 10_000, 10_000, 10_000, 10, 7, 1000, 50, 500),
+    *(1_000_000, 10_000, 10_000, 10_000, 10, 7, 1000, 50, 500, 100_000),
 )
-SMOKE = Sizes(600, 1, 2, 3, 7, 2, 3000, 2000, 20, 20, 100, 0.3, 2, 20, 2, 5)
+SMOKE = Sizes(600, 1, 2, 3, 7, 2, 3000, 2000, 20, 20, 100, 0.3, 1, 20, 2, 5, 200)

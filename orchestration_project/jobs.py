@@ -44,6 +44,7 @@ from orchestration_project.assets.prices import (
 )
 from orchestration_project.assets.prices import SPECS as PRICES_SPECS
 from orchestration_project.assets.saas import (
+    RECONCILING,
     SET_TICK_JOB,
     edit_rules,
     reconcile,
@@ -214,7 +215,7 @@ operations_verify = dg.define_asset_job(
     tags={"domain": "operations"},
 )
 
-presets = presets_asset([LOADING, BACKFILLING, PRICES_LOADING])
+presets = presets_asset([LOADING, BACKFILLING, PRICES_LOADING, RECONCILING])
 
 operations_apply_preset = dg.define_asset_job(
     "operations_apply_preset",

@@ -24,6 +24,7 @@ from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.http import HttpClient
 from orchestration_project.resources.jira import Jira
 from orchestration_project.resources.peopleforce import PeopleForce
+from orchestration_project.resources.saas.page_memory import PageMemory
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 
@@ -122,6 +123,7 @@ def peopleforce(
         http,
         Captures(FolderStore(folder / "artifacts")),
         Clock(),
+        PageMemory(folder / "pages.json"),
         origin="demo",
         url=f"{demo_url}/peopleforce/api/public/v3",
         api_key=SecretStr(api_key),

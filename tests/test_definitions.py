@@ -9,6 +9,7 @@ import yaml
 
 from orchestration_project.assets.finra import BACKFILLING, LOADING
 from orchestration_project.assets.prices import PRICES_LOADING
+from orchestration_project.assets.saas import RECONCILING
 from orchestration_project.definitions import defs
 from orchestration_project.domains.access.roles import ADMIN_ASSETS, ADMIN_JOBS
 from orchestration_project.domains.operations.channels import channels
@@ -28,7 +29,7 @@ from tests import programs
 SPECS = sorted(defs.resolve_all_asset_specs(), key=lambda spec: spec.key)
 PRESETS = sorted((PROJECT_ROOT / "presets").glob("*.yaml"))
 PRESETS_DOCS = PROJECT_ROOT / "docs" / "presets.md"
-TAKERS = [LOADING, BACKFILLING, PRICES_LOADING]
+TAKERS = [LOADING, BACKFILLING, PRICES_LOADING, RECONCILING]
 
 
 @pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.key.to_user_string())

@@ -13,10 +13,11 @@ from typing import Any
 class AtFirstUse:
     """Stands for a resource, which is opened when anything of it is first asked for.
 
-    Where that fails, the next use tries again.
+    Where that fails, the next use tries again. What is ``known`` of it, by name, opens nothing.
     """
 
-    def __init__(self, opening: Callable[[], Any]) -> None:
+    def __init__(self, opening: Callable[[], Any], **known: object) -> None:
+        vars(self).update(known)
         self._opening = opening
         self._lock = Lock()
         self._opened: list[Any] = []
@@ -35,10 +36,12 @@ class AtFirstUse:
 
 
 @contextmanager
-def at_first_use(opening: Callable[[], AbstractContextManager[Any]]) -> Iterator[Any]:
+def at_first_use(
+    opening: Callable[[], AbstractContextManager[Any]], **known: object
+) -> Iterator[Any]:
     """Give what stands for the resource of ``opening``; close it at the end, if it was opened."""
     with ExitStack() as stack:
-        yield AtFirstUse(lambda: stack.enter_context(opening()))
+        yield AtFirstUse(lambda: stack.enter_context(opening()), **known)
 
 
 def open_now(*resources: object) -> None:

@@ -1,21 +1,27 @@
 """The jobs of reconciliation, each run as Dagster runs it."""
 
 import json
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
 import dagster as dg
 import pytest
-from sqlalchemy import delete
+from sqlalchemy import delete, select
 
+from orchestration_project.assets.saas import RECONCILING
 from orchestration_project.definitions import defs
+from orchestration_project.errors import TransientError
 from orchestration_project.resources.inbox import Inbox, Received
 from orchestration_project.resources.inbox.work import DELIVERY_TAG, SOURCE_TAG
+from orchestration_project.resources.opening import at_first_use
+from orchestration_project.resources.presets import Presets, preset_of_file
 from orchestration_project.resources.providers import RESOURCES
 from orchestration_project.resources.saas.ticks import PEOPLEFORCE_JIRA, Ticks
 from orchestration_project.resources.warehouse import Warehouse
 from orchestration_project.sensors.saas import saas_on_tick
-from orchestration_project.tables.spine import inbox
+from orchestration_project.tables.operations import operations_presets
+from orchestration_project.tables.spine import inbox, outbox
 from tests.domains.saas_tasks import WHOLE
 from tests.resources.saas_histories import OWN_TABLES
 from tests.resources.saas_world import ISSUE_TYPE, PROJECT, World, world_in_memory
@@ -31,11 +37,12 @@ class Desk:
     def __init__(self, warehouse: Warehouse, clock: StoppedClock, instance) -> None:
         self.warehouse, self.clock, self.instance = warehouse, clock, instance
         self.world: World = world_in_memory("peopleforce")
+        self.target: Any = None
 
     @property
     def resources(self) -> dict[str, object]:
         world = self.world
-        own = {"peopleforce": world.source, "jira": world.target}
+        own = {"peopleforce": world.source, "jira": self.target or world.target}
         return {**RESOURCES, **own, "warehouse": self.warehouse, "clock": self.clock}
 
     def run(self, job: str, op: str | None = None, tags=None, **config):
@@ -74,7 +81,7 @@ def opened(tmp_path_factory):
 def desk(opened, monkeypatch, tmp_path):
     monkeypatch.setenv("STATE_DIR", str(tmp_path))
     with opened.writing() as connection:
-        for table in (*OWN_TABLES, inbox):
+        for table in (*OWN_TABLES, inbox, operations_presets):
             connection.execute(delete(table))
     with dg.DagsterInstance.ephemeral() as instance:
         yield Desk(opened, StoppedClock(), instance)
@@ -114,6 +121,9 @@ def test_rules_are_tried_edited_and_followed_and_the_tick_says_when_it_went_well
     assert tried["rule_trial"][None]["tasks_that_differ"] == 1
     again = told_by(desk.run("saas_replay_dead_letters"))["dead_letters"][None]
     assert (again["dead"], again["still_refused"]) == (1, 1)
+    ids = {"entity_ids": ["9999"]}
+    nothing = told_by(desk.run("saas_replay_dead_letters", "replay_dead_letters", **ids))
+    assert nothing["dead_letters"][None]["without_a_dead_letter"] == "9999"
 
 
 def test_rules_that_the_target_refuses_take_no_effect_and_a_network_fault_stops_none(desk):
@@ -175,3 +185,41 @@ def test_a_run_that_did_not_end_well_fails_and_leaves_the_time_of_the_last_that_
     assert "paused" in str(desk.tick().skip_message)
     assert desk.run("saas_set_tick", "set_tick", trigger=True).success
     assert desk.tick().run_key != began.run_key
+
+
+def test_a_run_s_own_limits_go_before_an_applied_preset_and_that_before_the_usual(desk):
+    desk.world.tasks.add("Order a laptop")
+    desk.world.tasks.add("Nobody's")
+    only = {**RULE, "conditions": [{"field": "title", "operator": "contains", "value": "laptop"}]}
+    assert desk.run("saas_edit_rules", "edit_saas_rules", rules=[only]).success
+    assert checks(desk.run("saas_reconcile"))["are_matched_by_rules"]
+    strict, _ = preset_of_file("saas_strict", [RECONCILING])
+    presets = Presets(desk.warehouse, desk.clock)
+    assert presets.apply(strict, user="ada", reason="a test", run_id="1")
+    looked = desk.run("saas_reconcile")
+    assert not checks(looked)["are_matched_by_rules"]
+    assert desk.instance.get_run_by_id(looked.run_id).tags["preset"] == "saas_strict#1"
+    own = desk.run("saas_reconcile", "reconcile_saas", max_unmatched_share=0.5)
+    assert checks(own)["are_matched_by_rules"]
+
+
+def test_the_target_is_opened_only_if_something_is_due_and_nothing_is_tried_if_it_cannot_be(desk):
+    @contextmanager
+    def shut():
+        raise TransientError("Jira is down")
+        yield
+
+    assert desk.run("saas_edit_rules", "edit_saas_rules", rules=[RULE]).success
+    with at_first_use(shut, system="jira") as target:
+        desk.target = target
+        assert desk.run("saas_reconcile").success
+        desk.world.tasks.add("Order a laptop")
+        failure = desk.run("saas_reconcile").failure_data_for_node("reconcile_saas")
+        assert "Jira is down" in failure.error.cause.message
+    with desk.warehouse.reading() as connection:
+        assert connection.execute(select(outbox.c.state, outbox.c.attempt_count)).all() == [
+            ("waiting", 0)
+        ]
+    desk.target = None
+    assert desk.run("saas_reconcile").success
+    assert len(desk.world.issues.rows) == 1

@@ -105,9 +105,11 @@ class Stack:
     def switch_on(self, *sensors: str) -> None:
         """Switch sensors on, as the page Automation does, and wait for the first tick of each."""
         for sensor in sensors:
-            answer = programs.graphql(self.port, START.format(sensor=sensor))["startSensor"]
+            answer = programs.graphql(self.port, START.format(sensor=sensor), self.key)[
+                "startSensor"
+            ]
             assert answer["__typename"] == "Sensor", answer
-        programs.wait_for(lambda: all(map(self._has_ticked, sensors)), seconds=120)
+        programs.wait_for(lambda: all(map(self._has_ticked, sensors)), seconds=900)
 
     def _has_ticked(self, sensor: str) -> bool:
         found = self._asked(TICKS.format(sensor=sensor)).get("sensorOrError", {})

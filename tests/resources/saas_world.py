@@ -20,7 +20,12 @@ from orchestration_project.domains.saas.records import (
 )
 from orchestration_project.errors import MovedError, TransientError
 from orchestration_project.resources.captures import Capture
-from orchestration_project.resources.saas.systems import RefusedError, Unreadable
+from orchestration_project.resources.saas.systems import (
+    Digesting,
+    Page,
+    RefusedError,
+    Unreadable,
+)
 
 BEGINNING = datetime(2026, 1, 5, 8, tzinfo=UTC)
 PAGE = 2
@@ -120,7 +125,7 @@ class Faulty:
 
     def __getattr__(self, name: str) -> Any:
         found: Any = getattr(self._system, name)
-        if name in ("tasks", "search"):
+        if name in ("pages", "search"):
             return lambda *args, **named: self._pages(name, found(*args, **named))
         if not callable(found):
             return found
@@ -129,6 +134,11 @@ class Faulty:
     def _pages(self, name: str, pages: Iterator[Any]) -> Iterator[Any]:
         while (page := self._faults.around(name, lambda: next(pages, None))) is not None:
             yield page
+
+
+def page_of(tasks: Sequence[Task], digesting: Digesting) -> Page:
+    """Return these tasks as a page."""
+    return Page({each.entity_id: digesting.digest(each) for each in tasks}, lambda: tasks)
 
 
 @dataclass
@@ -171,11 +181,11 @@ class Tasks:
         """Delete a task, if it is there."""
         self.rows.pop(entity_id, None)
 
-    def tasks(self, *, completed: bool | None, kept: list[Capture]) -> Iterator[Sequence[Task]]:
-        ids = [key for key, row in self.rows.items() if completed in (None, row.is_completed)]
+    def pages(self, digesting: Digesting, *, kept: list[Capture]) -> Iterator[Page]:
+        ids = list(self.rows)
         for start in range(0, max(len(ids), 1), PAGE):
             page = ids[start : start + PAGE]
-            yield [self.rows[each] for each in page if each in self.rows]
+            yield page_of([self.rows[each] for each in page if each in self.rows], digesting)
 
     def task(self, entity_id: str) -> Task | None:
         return self.rows.get(entity_id)

@@ -44,6 +44,13 @@ def test_what_nobody_uses_is_never_opened():
     assert door.noted == []
 
 
+def test_what_is_known_of_it_opens_nothing():
+    door = Door()
+    with at_first_use(door.opening, colour="green") as stand_in:
+        assert stand_in.colour == "green"
+        assert door.noted == []
+
+
 def test_a_look_at_what_kind_of_thing_it_is_does_not_open_it():
     door = Door()
     with at_first_use(door.opening) as stand_in:

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from orchestration_project.errors import ConfigurationError, MovedError, TransientError
-from orchestration_project.resources.saas.systems import RefusedError
+from orchestration_project.resources.saas.systems import Digesting, RefusedError
 from tests.faulty_server import FaultyServer, Reply
 from tests.saas_demo import peopleforce
 
@@ -24,9 +24,12 @@ def source(demo, saas_http, tmp_path):
     return peopleforce(demo.url, saas_http, tmp_path)
 
 
-def all_ids(source, **asked):
-    pages = list(source.tasks(**{"completed": None, "kept": []} | asked))
-    return [task.entity_id for page in pages for task in page]
+TITLES = Digesting("titles", lambda task: str(task.title))
+
+
+def all_ids(source, kept=None):
+    pages = source.pages(TITLES, kept=[] if kept is None else kept)
+    return [entity_id for page in pages for entity_id in page.digests]
 
 
 def test_all_pages_come_each_task_once_and_every_page_is_captured(demo, source):
@@ -34,11 +37,6 @@ def test_all_pages_come_each_task_once_and_every_page_is_captured(demo, source):
     assert sorted(all_ids(source, kept=kept)) == [str(each["id"]) for each in demo.state()["tasks"]]
     assert [each.fetched.request for each in kept] == [{"page": str(page)} for page in (1, 2, 3)]
     assert {each.fetched.http_status for each in kept} == {200}
-
-
-def test_completed_tasks_can_be_left_out(demo, source):
-    open_ids = [str(each["id"]) for each in demo.state()["tasks"] if not each["completed"]]
-    assert sorted(all_ids(source, completed=False)) == open_ids
 
 
 @pytest.mark.parametrize("kind", ["repeat_page", "skip_page"])
@@ -51,19 +49,19 @@ def test_a_page_that_repeats_or_skips_is_noticed_after_all_that_came_was_given(d
 
 
 def test_a_task_that_comes_while_pages_are_read_repeats_none(demo, source):
-    pages = source.tasks(completed=None, kept=[])
+    pages = source.pages(TITLES, kept=[])
     first = next(pages)
     demo.do("tasks", title="new")  # the newest is first: the others move by one
-    found = [task.entity_id for page in [first, *pages] for task in page]
+    found = [entity_id for page in [first, *pages] for entity_id in page.digests]
     assert len(found) == len(set(found)) == COUNT
 
 
 def test_tasks_that_go_while_pages_are_read_have_no_other_one_left_out(demo, source):
-    pages = source.tasks(completed=None, kept=[])
+    pages = source.pages(TITLES, kept=[])
     first = next(pages)
-    for task in first[:3]:
+    for task in first.read()[:3]:
         demo.delete(f"tasks/{task.entity_id}")
-    found = [task.entity_id for page in [first, *pages] for task in page]
+    found = [entity_id for page in [first, *pages] for entity_id in page.digests]
     assert len(found) == len(set(found)) == COUNT
 
 
@@ -138,3 +136,59 @@ def test_the_key_that_a_server_echoes_stays_out_of_the_error(saas_http, tmp_path
 
 def test_how_many_tasks_there_are_is_one_request(source):
     assert source.count() == COUNT
+
+
+class Counting:
+    """Digests by title, and how many were made."""
+
+    def __init__(self, name="titles") -> None:
+        self.count = 0
+        self.digesting = Digesting(name, self._digest)
+
+    def _digest(self, task):
+        self.count += 1
+        return f"digest of {task.title}"
+
+
+def listed(source, counting):
+    """Return the digest of every task, and the titles as the pages themselves have them."""
+    pages = list(source.pages(counting.digesting, kept=[]))
+    digests = {key: each for page in pages for key, each in page.digests.items()}
+    return digests, {task.entity_id: task.title for page in pages for task in page.read()}
+
+
+def test_pages_whose_bytes_are_known_give_the_same_without_being_read(source):
+    first, second = Counting(), Counting()
+    assert listed(source, first) == listed(source, second)
+    assert (first.count, second.count) == (COUNT, 0)
+
+
+def test_a_page_that_changed_is_read_and_no_other_one(demo, source):
+    before, _ = listed(source, Counting())
+    demo.do("tasks", id=1000, title="changed")
+    counting = Counting()
+    digests, titles = listed(source, counting)
+    assert counting.count == COUNT % 50  # the oldest are on the last page
+    assert digests == {**before, "1000": "digest of changed"}
+    assert titles["1000"] == "changed"
+
+
+def test_pages_are_read_again_once_digests_are_made_otherwise_or_the_file_is_damaged(
+    source, tmp_path
+):
+    before, _ = listed(source, Counting())
+    counting = Counting("other rules")
+    listed(source, counting)
+    assert counting.count == COUNT
+    for damage in (b"", b"[]", b'{"name": "titles"', b'{"name": 1, "pages": []}'):
+        (tmp_path / "pages.json").write_bytes(damage)
+        counting = Counting()
+        assert listed(source, counting)[0] == before
+        assert counting.count == COUNT
+
+
+def test_what_is_no_task_is_told_each_time(demo, source):
+    demo.do("tasks", id=1000, title=["no", "text"])
+    for _ in range(2):
+        assert len(all_ids(source)) == COUNT - 1
+        assert [each.line_number for each in source.unreadable] == [20]

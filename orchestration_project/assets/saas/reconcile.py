@@ -1,10 +1,12 @@
 """Tasks and issues, brought into agreement: a whole look, or what one webhook tells of."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import timedelta
 from typing import Any
 
 import dagster as dg
 import polars as pl
+from pydantic import Field
 
 from orchestration_project.assets.saas.catalogue import (
     AUDIT_LOG,
@@ -13,14 +15,16 @@ from orchestration_project.assets.saas.catalogue import (
     STATES,
     table_spec,
 )
+from orchestration_project.domains.operations.presets import Taker
 from orchestration_project.errors import OrchestrationError
 from orchestration_project.plots.saas import flow
 from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.inbox.work import DELIVERY_TAG, SOURCE_TAG, Work
+from orchestration_project.resources.presets import OfRun, Presets
 from orchestration_project.resources.saas.reconciling import Reconciler
 from orchestration_project.resources.saas.runs import Done, follow_delivery, look_through
 from orchestration_project.resources.saas.standing import (
-    LONGEST_WAIT,
+    LONGEST_WAIT_MINUTES,
     MANY_REFUSED_SHARE,
     MANY_UNMATCHED_SHARE,
     Standing,
@@ -29,15 +33,53 @@ from orchestration_project.resources.saas.standing import (
 from orchestration_project.resources.saas.systems import SourceSystem, TargetSystem
 from orchestration_project.resources.shown import image, table_of, told
 from orchestration_project.resources.warehouse import Warehouse
+from orchestration_project.settings import Settings
 from orchestration_project.tables.saas import saas_audit_log, saas_source_states
 from orchestration_project.tables.spine import outbox
 
+JOB, OP = "saas_reconcile", "reconcile_saas"
 ROUTED, ASSIGNED = "are_matched_by_rules", "have_known_assignees"
 IN_TIME, ACCEPTED = "is_done_in_time", "has_few_dead_letters"
 
 
+class Reconcile(dg.Config):
+    """From when on a run's checks fail; what is left out is as the applied preset says."""
+
+    max_unmatched_share: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="Share of tasks (0-1) that may be without a rule; without a preset "
+        f"{MANY_UNMATCHED_SHARE:g}.",
+    )
+    max_refused_share: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="Dead letters by tasks (0-1) that are to have an issue; without a preset "
+        f"{MANY_REFUSED_SHARE:g}.",
+    )
+    longest_wait_minutes: int | None = Field(
+        default=None,
+        ge=1,
+        description=f"For which an intention may wait; without a preset {LONGEST_WAIT_MINUTES}.",
+    )
+
+
+RECONCILING = Taker(
+    job=JOB,
+    op=OP,
+    model=Reconcile,
+    fields={
+        "max_unmatched_share": lambda _: MANY_UNMATCHED_SHARE,
+        "max_refused_share": lambda _: MANY_REFUSED_SHARE,
+        "longest_wait_minutes": lambda _: LONGEST_WAIT_MINUTES,
+    },
+)
+
+
 @dg.multi_asset(
-    name="reconcile_saas",
+    name=OP,
     specs=[
         table_spec(STATES, saas_source_states, RULES),
         table_spec(OUTBOX, outbox, STATES),
@@ -47,7 +89,7 @@ IN_TIME, ACCEPTED = "is_done_in_time", "has_few_dead_letters"
         dg.AssetCheckSpec(
             ROUTED,
             asset=STATES,
-            description=f"Rules match {1 - MANY_UNMATCHED_SHARE:.0%} of the tasks or more.",
+            description="Rules match the tasks, but for max_unmatched_share of them.",
         ),
         dg.AssetCheckSpec(
             ASSIGNED,
@@ -55,23 +97,27 @@ IN_TIME, ACCEPTED = "is_done_in_time", "has_few_dead_letters"
             description="Each assignee is exactly one user of the target.",
         ),
         dg.AssetCheckSpec(
-            IN_TIME, asset=OUTBOX, description=f"Nothing waits for longer than {LONGEST_WAIT}."
+            IN_TIME, asset=OUTBOX, description="Nothing waits for longer than longest_wait_minutes."
         ),
         dg.AssetCheckSpec(
             ACCEPTED,
             asset=OUTBOX,
-            description=f"At most {MANY_REFUSED_SHARE:.0%} of the tasks have a dead letter.",
+            description="At most max_refused_share of the tasks have a dead letter.",
         ),
     ],
 )
 def reconcile(
     context: dg.AssetExecutionContext,
+    config: Reconcile,
     clock: dg.ResourceParam[Clock],
     jira: dg.ResourceParam[TargetSystem],
     peopleforce: dg.ResourceParam[SourceSystem],
+    settings: dg.ResourceParam[Settings],
     warehouse: dg.ResourceParam[Warehouse],
 ) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
     """Look at what changed, plan what follows from it, and do what is due."""
+    of_run = OfRun(context.instance, context.run.run_id, settings, Presets(warehouse, clock))
+    limits = of_run.values(RECONCILING, config)
     reconciler = Reconciler(warehouse, clock, peopleforce, jira, run_id=context.run.run_id)
     tags = context.run.tags
     if SOURCE_TAG in tags:
@@ -81,7 +127,7 @@ def reconcile(
         done = look_through(reconciler, warehouse, clock)
     found = standing(warehouse, peopleforce.system, reconciler.pair)
     yield from _results(done, found)
-    yield from _checks(found, clock)
+    yield from _checks(found, clock, limits)
     if done.problem is not None:
         raise failure_of(done.problem)
 
@@ -128,11 +174,13 @@ def _table(counts: Mapping[str, int], name: str) -> dg.TableMetadataValue:
     return table_of(pl.DataFrame(rows, {"state": pl.String(), name: pl.Int64()}))
 
 
-def _checks(found: Standing, clock: Clock) -> Iterator[dg.AssetCheckResult]:
+def _checks(
+    found: Standing, clock: Clock, limits: Mapping[str, Any]
+) -> Iterator[dg.AssetCheckResult]:
     yield dg.AssetCheckResult(
         asset_key=STATES,
         check_name=ROUTED,
-        passed=found.unmatched_share <= MANY_UNMATCHED_SHARE,
+        passed=found.unmatched_share <= limits["max_unmatched_share"],
         severity=dg.AssetCheckSeverity.WARN,
         metadata={"unmatched_share": found.unmatched_share, **found.by_action},
     )
@@ -148,7 +196,7 @@ def _checks(found: Standing, clock: Clock) -> Iterator[dg.AssetCheckResult]:
     yield dg.AssetCheckResult(
         asset_key=OUTBOX,
         check_name=IN_TIME,
-        passed=waits is None or waits <= LONGEST_WAIT,
+        passed=waits is None or waits <= timedelta(minutes=limits["longest_wait_minutes"]),
         severity=dg.AssetCheckSeverity.ERROR,
         description=found.waiting_reason,
         metadata={"oldest_waits_seconds": waits.total_seconds() if waits else 0.0},
@@ -156,7 +204,7 @@ def _checks(found: Standing, clock: Clock) -> Iterator[dg.AssetCheckResult]:
     yield dg.AssetCheckResult(
         asset_key=OUTBOX,
         check_name=ACCEPTED,
-        passed=found.refused_share <= MANY_REFUSED_SHARE,
+        passed=found.refused_share <= limits["max_refused_share"],
         severity=dg.AssetCheckSeverity.ERROR,
         metadata={"refused_share": found.refused_share, "refused": found.refused_count},
     )

@@ -38,6 +38,7 @@ def replay(
     """Plan for refused tasks once more, by the rules in effect now, and do it."""
     reconciler = Reconciler(warehouse, clock, peopleforce, jira, run_id=context.run.run_id)
     chosen = [reconciler.entity(each) for each in config.entity_ids] or None
+    unknown = sorted({each.entity_id for each in set(chosen or ()) - reconciler.refused()})
     planned = reconciler.retry_refused(chosen)
     applied = reconciler.apply(planned.entities)
     if applied.problem is not None:
@@ -46,7 +47,14 @@ def replay(
     return dg.MaterializeResult(
         asset_key=DEAD_LETTERS,
         metadata={
-            **told({**planned.actions, **applied.outcomes, "still_refused": found.refused_count}),
+            **told(
+                {
+                    **planned.actions,
+                    **applied.outcomes,
+                    "still_refused": found.refused_count,
+                    "without_a_dead_letter": ", ".join(unknown),
+                }
+            ),
             "refused": table_of(found.refused.drop("payload")),
         },
     )

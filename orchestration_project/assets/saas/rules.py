@@ -64,11 +64,13 @@ def try_rules(
     trial = tried(warehouse, jira, read_rules(config.rules))
     return dg.MaterializeResult(
         asset_key=TRIAL,
-        metadata={
-            **_told(trial.run),
-            "refused_by_target": "; ".join(trial.problems),
-            "not_known": "; ".join(trial.doubts),
-        },
+        metadata=told(
+            {
+                **_shown(trial.run),
+                "refused_by_target": "; ".join(trial.problems),
+                "not_known": "; ".join(trial.doubts),
+            }
+        ),
     )
 
 
@@ -87,22 +89,26 @@ def edit_rules(
     edited = edit(warehouse, rules, trial, by=who, at=clock.now(), run_id=context.run.run_id)
     return dg.MaterializeResult(
         asset_key=RULES,
-        metadata={
-            **_told(trial.run),
-            "added": ", ".join(edited.added),
-            "changed": ", ".join(edited.changed),
-            "ended": ", ".join(edited.ended),
-            "not_known": "; ".join(trial.doubts),
-        },
+        metadata=told(
+            {
+                **_shown(trial.run),
+                "added": ", ".join(edited.added),
+                "changed": ", ".join(edited.changed),
+                "ended": ", ".join(edited.ended),
+                "not_known": "; ".join(trial.doubts),
+            }
+        ),
     )
 
 
-def _told(run: DryRun) -> dict[str, Any]:
+def _shown(run: DryRun) -> dict[str, Any]:
     rows = [[getattr(each, name) for name in COLUMNS] for each in run.differences]
     schema = dict.fromkeys(COLUMNS, pl.String())
     counts = {f"tasks_of_{name or 'no_rule'}": number for name, number in run.by_rule.items()}
     return {
-        **told({"tasks": run.task_count, "tasks_that_differ": run.changed_count, **counts}),
+        "tasks": run.task_count,
+        "tasks_that_differ": run.changed_count,
+        **counts,
         "tasks_refused": len(run.refused),
         "differences": table_of(pl.DataFrame(rows, schema, orient="row")),
     }

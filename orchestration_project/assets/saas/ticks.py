@@ -7,6 +7,7 @@ from pydantic import Field
 
 from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.saas.ticks import PEOPLEFORCE_JIRA, Ticks
+from orchestration_project.resources.shown import told
 from orchestration_project.resources.warehouse import Warehouse
 
 SET_TICK_JOB = "saas_set_tick"
@@ -41,11 +42,13 @@ def set_tick(
         ticks.trigger(clock.now())
     tick = ticks.tick()
     context.add_output_metadata(
-        {
-            "interval_seconds": int(tick.interval.total_seconds()),
-            "is_paused": tick.is_paused,
-            "triggered_at": str(tick.triggered_at or ""),
-            "started_at": str(tick.started_at or ""),
-            "synced_at": str(tick.synced_at or ""),
-        }
+        told(
+            {
+                "interval_seconds": int(tick.interval.total_seconds()),
+                "is_paused": tick.is_paused,
+                "triggered_at": str(tick.triggered_at or ""),
+                "started_at": str(tick.started_at or ""),
+                "synced_at": str(tick.synced_at or ""),
+            }
+        )
     )

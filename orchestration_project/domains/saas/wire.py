@@ -1,6 +1,7 @@
 """JSON as it came from outside: what may be read of it, and one typed failure for what may not."""
 
 import json
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -12,6 +13,12 @@ DEEPEST = 64
 
 LONGEST_ID = 64
 SHOWN_CHARACTERS = 80
+
+UNSTORABLE = re.compile("[\0\ud800-\udfff]")
+SUSPECT = re.compile(r"\\u0000|[\ud800-\udfff]")
+"""The same in a text of JSON, or a text that only looks like it."""
+
+ENCODER = json.JSONEncoder(ensure_ascii=False)
 
 
 def json_of(body: bytes) -> Any:
@@ -54,6 +61,8 @@ def storable(record: Any, what: str) -> Mapping[str, Any]:
     """
     if not isinstance(record, dict):
         raise unreadable(what, "a JSON object", record)
+    if _is_harmless(record):
+        return record
     level: list[Any] = [record]
     for _ in range(DEEPEST):
         for each in level:
@@ -65,6 +74,15 @@ def storable(record: Any, what: str) -> Mapping[str, Any]:
     raise unreadable(what, f"at most {DEEPEST} levels", "more of them")
 
 
+def _is_harmless(record: Any) -> bool:
+    """Whether a glance at a record's text is enough: no letter that matters, few brackets."""
+    try:
+        text = ENCODER.encode(record)
+    except RecursionError:
+        return False
+    return text.count("{") + text.count("[") < DEEPEST and not SUSPECT.search(text)
+
+
 def _inside(outer: Any) -> list[Any]:
     if isinstance(outer, dict):
         return [*outer, *outer.values()]
@@ -72,7 +90,7 @@ def _inside(outer: Any) -> list[Any]:
 
 
 def _is_storable(text: str) -> bool:
-    return "\x00" not in text and not any("\ud800" <= letter <= "\udfff" for letter in text)
+    return not UNSTORABLE.search(text)
 
 
 def identity(record: Mapping[str, Any], name: str, what: str) -> str:

@@ -7,6 +7,7 @@ from functools import partial
 
 import dagster as dg
 
+from orchestration_project.domains.saas import jira, peopleforce
 from orchestration_project.resources.alerts import Alerts
 from orchestration_project.resources.artifacts import (
     ArtifactStore,
@@ -158,8 +159,8 @@ def peopleforce_resource(context: dg.InitResourceContext) -> Iterator[SourceSyst
         captures, clock = Captures(open_store(settings)), open_clock(settings)
         return admitted(context, "peopleforce", opened_peopleforce(settings, captures, clock))
 
-    with at_first_use(opening) as peopleforce:
-        yield peopleforce
+    with at_first_use(opening, system=peopleforce.SYSTEM) as source:
+        yield source
 
 
 @dg.resource(description="The issues made of tasks.", required_resource_keys={"gate"})
@@ -169,8 +170,8 @@ def jira_resource(context: dg.InitResourceContext) -> Iterator[TargetSystem]:
     def opening() -> AbstractContextManager[TargetSystem]:
         return admitted(context, "jira", opened_jira(load_settings()))
 
-    with at_first_use(opening) as jira:
-        yield jira
+    with at_first_use(opening, system=jira.SYSTEM) as target:
+        yield target
 
 
 RESOURCES = {

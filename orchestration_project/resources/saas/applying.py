@@ -27,6 +27,7 @@ from orchestration_project.resources.leases import (
     still_held,
     take,
 )
+from orchestration_project.resources.opening import open_now
 from orchestration_project.resources.saas.agreeing import (
     Agreement,
     Begun,
@@ -117,10 +118,16 @@ class Applier:
     def apply(self, entities: Sequence[Entity] | None = None) -> Applied:
         """Do what is due, of all tasks or just of these.
 
-        Several tries in vain after each other end it: the rest waits for the next run.
+        Several tries in vain after each other end it: the rest waits for the next run. Where
+        nothing is due, no system is opened.
+
+        Raises:
+            OrchestrationError: A system cannot be opened; nothing was tried.
         """
-        applied, in_vain = Applied(), 0
-        for entity in self._due(entities):
+        applied, in_vain, due = Applied(), 0, self._due(entities)
+        if due:
+            open_now(self._source, self._target)
+        for entity in due:
             outcome, problem = self._try(entity)
             applied.count(outcome)
             in_vain = in_vain + 1 if problem else 0

@@ -14,6 +14,7 @@ from orchestration_project.resources.http import HttpClient
 from orchestration_project.resources.jira import Jira
 from orchestration_project.resources.peopleforce import PeopleForce
 from orchestration_project.resources.saas.demo import saas_demo
+from orchestration_project.resources.saas.page_memory import PageMemory
 from orchestration_project.settings import Settings, without_secrets
 
 DEMO_KEY = SecretStr("demo-key")
@@ -44,7 +45,10 @@ def _peopleforce(
     rate = settings.peopleforce_requests_per_second
     with _http(settings, "peopleforce", rate, asks_anyway=asks_anyway) as http:
         origin = "demo" if settings.saas_source == "demo" else "api"
-        yield PeopleForce(http, captures, clock, origin=origin, url=url, api_key=_given(key))
+        memory = PageMemory(settings.state_path / "saas" / "peopleforce_pages.json")
+        yield PeopleForce(
+            http, captures, clock, memory, origin=origin, url=url, api_key=_given(key)
+        )
 
 
 def opened_jira(settings: Settings) -> AbstractContextManager[Jira]:

@@ -1,16 +1,18 @@
 """One look at a pair of systems: what changed is planned, and what is planned is done."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from sqlalchemy import Connection, Row, select
 
 from orchestration_project.domains.saas.events import Event
+from orchestration_project.domains.saas.hashing import state_hash
 from orchestration_project.domains.saas.intents import completion
-from orchestration_project.domains.saas.records import Issue, Task
+from orchestration_project.domains.saas.records import Issue
 from orchestration_project.domains.saas.rules import RuleSet
 from orchestration_project.errors import ContractError, OrchestrationError
 from orchestration_project.resources.captures import Capture
@@ -21,7 +23,6 @@ from orchestration_project.resources.saas.pages import record_new_pages
 from orchestration_project.resources.saas.rules import rules_in_effect
 from orchestration_project.resources.saas.states import (
     Desk,
-    Known,
     Planned,
     Seen,
     entity_of,
@@ -32,7 +33,12 @@ from orchestration_project.resources.saas.states import (
     refresh,
     seen,
 )
-from orchestration_project.resources.saas.systems import SourceSystem, TargetSystem
+from orchestration_project.resources.saas.systems import (
+    Digesting,
+    Page,
+    SourceSystem,
+    TargetSystem,
+)
 from orchestration_project.resources.warehouse import Warehouse
 from orchestration_project.tables.saas import saas_dead_letters, saas_source_states
 from orchestration_project.tables.spine import outbox
@@ -120,18 +126,18 @@ class Reconciler:
         rules, looked = self.rules(), Looked()
         with self._warehouse.reading() as connection:
             known = known_states(connection, self._source.system)
-        missing = {entity_id for entity_id, each in known.items() if not each.is_gone}
-        began_at = fetched_at = self._clock.now()
+        missing = set(known)
+        began_at = self._clock.now()  # what another run sees from now on is newer
         changed: list[Seen] = []
+        digesting = Digesting(rules.version, partial(state_hash, rules=rules))
         try:
-            for page in self._source.tasks(completed=None, kept=looked.kept):
-                looked.seen_count += len(page)
-                missing.difference_update(task.entity_id for task in page)
-                changed += _changed(page, known, rules, fetched_at)
+            for page in self._source.pages(digesting, kept=looked.kept):
+                looked.seen_count += len(page.digests)
+                missing.difference_update(page.digests)
+                changed += _changed(page, known, began_at)
                 if len(changed) >= PLANNED_AT_ONCE:
                     looked.add(self._plan(rules, changed))
                     changed = []
-                fetched_at = self._clock.now()
             changed += self._ask_for(sorted(missing), rules, looked)
         except OrchestrationError as error:
             looked.problem = error
@@ -164,7 +170,12 @@ class Reconciler:
         except OrchestrationError as error:
             looked.problem = error
         looked.seen_count = len(changed)
-        looked.add(self._plan(rules, [each for each in changed if _is_news(each, known)]))
+        looked.add(
+            self._plan(
+                rules,
+                [each for each in changed if known.get(each.task.entity_id) != each.state_hash],
+            )
+        )
         return looked
 
     def compare(self, target_keys: Iterable[str]) -> Planned:
@@ -199,14 +210,18 @@ class Reconciler:
         self.compare([event.entity_id])
         return Heard("compared", [entity_of(row)])
 
-    def retry_refused(self, entities: Sequence[Entity] | None = None) -> Planned:
-        """Plan anew for tasks whose intentions were refused: all of them, or just these."""
+    def refused(self) -> set[Entity]:
+        """Return the tasks with an intention that was refused, and that nobody has dealt with."""
         letters = saas_dead_letters.c
         wanted = select(saas_dead_letters).where(
             letters.system == self._source.system, letters.ended_at.is_(None)
         )
         with self._warehouse.reading() as connection:
-            found = {entity_of(row) for row in connection.execute(wanted)}
+            return {entity_of(row) for row in connection.execute(wanted)}
+
+    def retry_refused(self, entities: Sequence[Entity] | None = None) -> Planned:
+        """Plan anew for tasks whose intentions were refused: all of them, or just these."""
+        found = self.refused()
         chosen = found if entities is None else found & set(entities)
         return self._plan_again(sorted(chosen, key=lambda each: each.entity_id), "replay")
 
@@ -298,16 +313,13 @@ class Reconciler:
         return found
 
 
-def _changed(
-    page: Sequence[Task], known: dict[str, Known], rules: RuleSet, fetched_at: datetime
-) -> list[Seen]:
-    found = (seen(task, rules, fetched_at) for task in page)
-    return [each for each in found if _is_news(each, known)]
-
-
-def _is_news(each: Seen, known: dict[str, Known]) -> bool:
-    before = known.get(each.task.entity_id)
-    return before is None or before.is_gone or before.state_hash != each.state_hash
+def _changed(page: Page, known: Mapping[str, str], fetched_at: datetime) -> list[Seen]:
+    """Return the tasks on a page that are new, or not as they were."""
+    news = {key: digest for key, digest in page.digests.items() if known.get(key) != digest}
+    tasks = page.read() if news else ()
+    return [
+        Seen(task, news[task.entity_id], fetched_at) for task in tasks if task.entity_id in news
+    ]
 
 
 def _drift(row: Row[Any], issue: Issue | None) -> str:

@@ -1,12 +1,12 @@
 """How a pair of systems stands: what is seen, what waits, what was refused, who is unknown."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import polars as pl
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, case, func, select
 
 from orchestration_project.resources.warehouse import Warehouse
 from orchestration_project.resources.warehouse.frames import read_frame
@@ -23,7 +23,7 @@ STATES, LETTERS = saas_source_states.c, saas_dead_letters.c
 PREVIEWED = 20
 """Rows of a preview, so that an event stays small."""
 
-LONGEST_WAIT = timedelta(hours=1)
+LONGEST_WAIT_MINUTES = 60
 """For which an intention may wait; the systems are asked again at least as often."""
 
 MANY_REFUSED_SHARE = 0.01
@@ -78,10 +78,11 @@ def standing(warehouse: Warehouse, system: str, topic: str) -> Standing:
             .limit(1)
         ).first()
         is_open = (LETTERS.system == system) & LETTERS.ended_at.is_(None)
+        kinds = _kinds(connection, system)
         return Standing(
-            _by_action(connection, system),
-            _count(connection, STATES.system == system, STATES.target_key.is_not(None)),
-            _pairs(connection, outbox.c.state, outbox.c.topic == topic),
+            _added((each.treatment, each.number) for each in kinds if each.is_there),
+            sum(each.number for each in kinds if each.is_linked),
+            _outcomes(connection, topic),
             oldest.planned_at if oldest else None,
             (oldest.reason or "") if oldest else "",
             _latest(
@@ -94,12 +95,10 @@ def standing(warehouse: Warehouse, system: str, topic: str) -> Standing:
             connection.execute(
                 select(func.count()).select_from(saas_dead_letters).where(is_open)
             ).scalar_one(),
-            _pairs(
-                connection,
-                STATES.unresolved_email,
-                STATES.system == system,
-                STATES.unresolved_email.is_not(None),
-                STATES.gone_at.is_(None),
+            _added(
+                (each.unresolved_email, each.number)
+                for each in kinds
+                if each.is_there and each.unresolved_email
             ),
             _latest(
                 connection,
@@ -109,27 +108,40 @@ def standing(warehouse: Warehouse, system: str, topic: str) -> Standing:
         )
 
 
-def _by_action(connection: Connection, system: str) -> dict[str, int]:
-    found: dict[str, int] = {}
-    wanted = (
-        select(STATES.action, STATES.rule.is_(None).label("is_unmatched"), func.count())
-        .where(STATES.system == system, STATES.gone_at.is_(None))
-        .group_by(STATES.action, STATES.rule.is_(None))
+@dataclass(frozen=True)
+class _Kind:
+    """Tasks that stand alike; ``treatment`` is what their rule says, or "no rule"."""
+
+    treatment: str
+    is_linked: bool
+    unresolved_email: str | None
+    is_there: bool
+    number: int
+
+
+def _kinds(connection: Connection, system: str) -> list[_Kind]:
+    """Return how many tasks there are of each kind: all of it in one way through the table."""
+    kind = (
+        case((STATES.rule.is_(None), "no rule"), else_=STATES.action),
+        STATES.target_key.is_not(None),
+        STATES.unresolved_email,
+        STATES.gone_at.is_(None),
     )
-    for action, is_unmatched, number in connection.execute(wanted):
-        name = "no rule" if is_unmatched else action
+    wanted = select(*kind, func.count()).where(STATES.system == system).group_by(*kind)
+    return [_Kind(*row) for row in connection.execute(wanted)]
+
+
+def _added(counted: Iterable[tuple[str, int]]) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for name, number in counted:
         found[name] = found.get(name, 0) + number
     return dict(sorted(found.items()))
 
 
-def _pairs(connection: Connection, column: Any, *conditions: Any) -> dict[str, int]:
-    wanted = select(column, func.count()).where(*conditions).group_by(column).order_by(column)
-    return {row[0]: row[1] for row in connection.execute(wanted)}
-
-
-def _count(connection: Connection, *conditions: Any) -> int:
-    wanted = select(func.count()).select_from(saas_source_states).where(*conditions)
-    return connection.execute(wanted).scalar_one()
+def _outcomes(connection: Connection, topic: str) -> dict[str, int]:
+    state = outbox.c.state
+    wanted = select(state, func.count()).where(outbox.c.topic == topic).group_by(state)
+    return _added((each, number) for each, number in connection.execute(wanted))
 
 
 def _latest(connection: Connection, wanted: Any, table: Any) -> pl.DataFrame:

@@ -26,14 +26,6 @@ SEEN_EARLY = timedelta(hours=1)
 
 
 @dataclass(frozen=True)
-class Known:
-    """A task's state as it was last recorded."""
-
-    state_hash: str
-    is_gone: bool
-
-
-@dataclass(frozen=True)
 class Seen:
     """A task as it was fetched at a time, with its state's digest."""
 
@@ -89,17 +81,14 @@ def entity_of(row: Row[Any]) -> Entity:
 
 def known_states(
     connection: Connection, system: str, entity_ids: Sequence[str] | None = None
-) -> dict[str, Known]:
-    """Return the recorded state of each task of a system, or just of these, by its id."""
-    wanted = select(STATES.entity_id, STATES.state_hash, STATES.gone_at).where(
-        STATES.system == system
+) -> dict[str, str]:
+    """Return the digest of each task that a system had when it was last seen, or of just these."""
+    wanted = select(STATES.entity_id, STATES.state_hash).where(
+        STATES.system == system, STATES.gone_at.is_(None)
     )
     if entity_ids is not None:
         wanted = wanted.where(STATES.entity_id.in_(entity_ids))
-    return {
-        entity_id: Known(digest, gone_at is not None)
-        for entity_id, digest, gone_at in connection.execute(wanted)
-    }
+    return {entity_id: digest for entity_id, digest in connection.execute(wanted)}  # noqa: C416 - rows
 
 
 def judged(task: Task, rules: RuleSet) -> Judged:

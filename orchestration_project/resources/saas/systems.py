@@ -5,7 +5,7 @@ All methods raise a TransientError where the same call may work later: unreachab
 the system refused, and would refuse again, is a `RefusedError`.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -33,6 +33,27 @@ class Unreadable:
     reason: str
 
 
+@dataclass(frozen=True)
+class Digesting:
+    """How a task becomes a digest, and a name that is another one once that differs."""
+
+    name: str
+    digest: Callable[[Task], str]
+
+
+@dataclass(frozen=True)
+class Page:
+    """Tasks that came together.
+
+    Attributes:
+        digests: Theirs, by their id; a task that an earlier page had is left out.
+        read: Returns the tasks themselves, of which a look in which nothing changed needs none.
+    """
+
+    digests: Mapping[str, str]
+    read: Callable[[], Sequence[Task]]
+
+
 class SourceSystem(Protocol):
     """Where tasks come from."""
 
@@ -51,8 +72,8 @@ class SourceSystem(Protocol):
         """The records of the pages given last that are no tasks: the others go on without them."""
         ...
 
-    def tasks(self, *, completed: bool | None, kept: list[Capture]) -> Iterator[Sequence[Task]]:
-        """Yield all tasks page by page; None: whether completed or not.
+    def pages(self, digesting: Digesting, *, kept: list[Capture]) -> Iterator[Page]:
+        """Yield all tasks page by page.
 
         All that came is appended to ``kept`` too, also what turned out unusable.
 

@@ -37,7 +37,10 @@ def examine(target: TargetSystem, rules: Sequence[Rule]) -> Examined:
             found.proven[rule.rule_id] = _problems(target, rule.target_project, rule)
         except RefusedError as error:
             if error.http_status in PROVING:
-                found.proven[rule.rule_id] = [f"{error.what} {error.found}".rstrip()]
+                wanted = f"issues of type {rule.issue_type} in project {rule.target_project}"
+                found.proven[rule.rule_id] = [
+                    f"it gives us no {wanted}: {error.found or error.what}"
+                ]
             else:
                 found.unknown[rule.rule_id] = error.what
         except OrchestrationError as error:
