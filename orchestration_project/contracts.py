@@ -43,6 +43,9 @@ def sort_out(rows: pl.DataFrame, rules: Sequence[Rule]) -> tuple[pl.DataFrame, p
     suspicions = [rule.breaks if rule.only_if is None else rule.only_if for rule in rules]
     found = rows.lazy().select(pl.any_horizontal(suspicions)).collect().to_series()
     places = found.arg_true()
+    if places.is_empty():
+        nothing = pl.lit(None, pl.String)
+        return rows, rows.clear().with_columns(reason_code=nothing, reason=nothing)
     judged = rows[places].with_columns(
         rule=pl.coalesce(
             pl.when(rule.breaks).then(pl.lit(place)) for place, rule in enumerate(rules)

@@ -1,6 +1,6 @@
 """How the months of a run ended, from how its symbols did."""
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -17,9 +17,6 @@ from orchestration_project.resources.prices.load import LoadedPrices
 
 SYMBOLS_NAMED = 10
 """In an error; the table `prices_symbol_months` has all."""
-
-
-_Row = tuple[LoadedPrices, SymbolMonth]
 
 
 @dataclass(frozen=True)
@@ -54,38 +51,29 @@ def by_month(
     waits for tomorrow's quota is no failure; that no symbol at all is to be had is one.
     """
     loaded = [each.loaded for each in outcomes if each.loaded is not None]
-    error, rows = _error_of(outcomes, loaded), _rows_by_month(loaded)
-    return [
-        Outcome(key, _news(month, rows[month]), error)
-        for key, month in ((key, date.fromisoformat(key)) for key in keys)
-        if outcomes
-    ]
+    error = _error_of(outcomes, loaded)
+    return [Outcome(key, _news(date.fromisoformat(key), loaded), error) for key in keys if outcomes]
 
 
-def _rows_by_month(loaded: Sequence[LoadedPrices]) -> dict[date, list[_Row]]:
-    found: dict[date, list[_Row]] = defaultdict(list)
-    for each in loaded:
-        for row in each.months:
-            found[row.month_start].append((each, row))
-    return found
-
-
-def _news(month: date, rows: Sequence[_Row]) -> MonthNews | None:
-    if not rows:
+def _news(month: date, loaded: Sequence[LoadedPrices]) -> MonthNews | None:
+    of_month = [each for each in loaded if month in each.row_counts]
+    if not of_month:
         return None
-    states = Counter(row.state for _, row in rows)
-    landed = [each.landed for each, _ in rows if each.landed is not None]
+    is_open = [each.open[month] for each in of_month if month in each.open]
+    states = Counter(row.state for row in is_open)
+    states["landed"] = len(of_month) - len(is_open)
+    landed = [each.landed for each in of_month if each.landed is not None]
     changes = [each.change for each in landed if each.change is not None]
-    figures = [each.figures for each, _ in rows if each.figures is not None]
+    figures = [each.figures for each in of_month if each.figures is not None]
     return MonthNews(
         month=month,
-        row_count=sum(row.row_count for _, row in rows),
+        row_count=sum(each.row_counts[month] for each in of_month),
         states={state: states[state] for state in STATES},
-        unchanged_count=sum(each.landed is None and each.standing == LANDED for each, _ in rows),
+        unchanged_count=sum(each.landed is None and each.standing == LANDED for each in of_month),
         written_count=sum(change.written.get(month, 0) for change in changes),
         replaced_count=sum(change.replaced.get(month, 0) for change in changes),
         reject_count=sum(each.rejects for each in figures),
-        open=[row for _, row in rows if row.state != "landed"],
+        open=is_open,
         capture_count=sum(each.captures for each in figures),
         byte_count=sum(each.bytes for each in figures),
     )
