@@ -145,11 +145,13 @@ def content_sha256(rows: pl.DataFrame) -> str:
         else:
             digest.update(bytes(len(column)))
         if column.dtype == pl.String:
-            values = column.fill_null("")
+            values = column.fill_null("") if column.null_count() else column
             digest.update(values.str.len_bytes().to_numpy().data)
             digest.update(_joined(values))
         else:
-            digest.update(column.to_physical().fill_null(0).to_numpy().data)
+            numbers = column.to_physical()
+            known = numbers.fill_null(0) if column.null_count() else numbers
+            digest.update(known.to_numpy().data)
     return digest.hexdigest()
 
 

@@ -107,6 +107,9 @@ def history_of(instance):
             record.asset_entry.last_materialization.get_dagster_event().partition,
             record.asset_entry.last_materialization_storage_id == events[0].storage_id,
         )
+    check = dg.AssetCheckKey(dg.AssetKey("one"), "holds")
+    looked = instance.event_log_storage.get_asset_check_execution_history(check, limit=10)
+    told["holds"] = Counter((each.partition, each.status, each.run_id == run_id) for each in looked)
     records = instance.get_records_for_run(run_id).records
     return told, Counter(each.event_log_entry.dagster_event_type for each in records)
 

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 
 from orchestration_project.domains.prices.states import LANDED, STATES, SymbolMonth
@@ -20,11 +20,25 @@ SYMBOLS_NAMED = 10
 
 
 @dataclass(frozen=True)
+class Widened:
+    """What a run changed in a month that it was not asked for: a new action reaches back.
+
+    All counts are of the symbols that have such an action alone.
+    """
+
+    month: date
+    symbol_count: int
+    written_count: int
+    replaced_count: int
+
+
+@dataclass(frozen=True)
 class MonthNews:
     """What a run did for one month.
 
     ``states`` and ``unchanged_count`` count symbols; ``open`` are those that are not landed. The
-    figures of fetches are those of the whole run: a request serves all of its months.
+    figures of fetches are those of the whole run: a request serves all of its months. ``beyond``,
+    of one of them alone, is what the run changed in months that are none of its own.
     """
 
     month: date
@@ -37,6 +51,7 @@ class MonthNews:
     open: Sequence[SymbolMonth]
     capture_count: int
     byte_count: int
+    beyond: Sequence[Widened] = ()
 
     def __str__(self) -> str:
         return ", ".join(f"{count} symbols {state}" for state, count in self.states.items())
@@ -52,7 +67,30 @@ def by_month(
     """
     loaded = [each.loaded for each in outcomes if each.loaded is not None]
     error = _error_of(outcomes, loaded)
-    return [Outcome(key, _news(date.fromisoformat(key), loaded), error) for key in keys if outcomes]
+    months = [date.fromisoformat(key) for key in keys if outcomes]
+    news = [_news(month, loaded) for month in months]
+    for place, each in enumerate(news):
+        if each is not None:
+            news[place] = replace(each, beyond=_beyond(months, loaded))
+            break
+    return [
+        Outcome(month.isoformat(), each, error) for month, each in zip(months, news, strict=True)
+    ]
+
+
+def _beyond(months: Sequence[date], loaded: Sequence[LoadedPrices]) -> list[Widened]:
+    landed = [each.landed for each in loaded if each.landed is not None]
+    changes = [each.change for each in landed if each.change is not None]
+    changed = {month for each in changes for month in (*each.written, *each.replaced)}
+    return [
+        Widened(
+            month,
+            sum(month in each.written or month in each.replaced for each in changes),
+            sum(each.written.get(month, 0) for each in changes),
+            sum(each.replaced.get(month, 0) for each in changes),
+        )
+        for month in sorted(changed.difference(months))
+    ]
 
 
 def _news(month: date, loaded: Sequence[LoadedPrices]) -> MonthNews | None:

@@ -71,6 +71,7 @@ class PriceChange:
 class TakenPrices:
     """A symbol that was asked for, or of which there is nothing to ask: then without intake.
 
+    ``days`` begin before those of the run where all that is landed was asked for again.
     ``through`` is the last day for which the intake vouches.
     """
 
@@ -217,7 +218,8 @@ class PriceLoad:
         intake = take(self.warehouse, order, self._delivery((), days), read, check)
         through = reading.days.last
         standing = LANDED if through >= days.last else _behind(through)
-        return TakenPrices(symbol, days, standing, order, intake, through)
+        widened = Days(reading.days.first, days.last)
+        return TakenPrices(symbol, widened, standing, order, intake, through)
 
     def land(self, taken: TakenPrices) -> LoadedPrices:
         """Land what was taken of a symbol, and note how it stands.

@@ -117,7 +117,7 @@ def _record_captures(
             **each.capture_row,
             "capture_id": capture_id(group, part_number),
             "part_number": part_number,
-            "source": delivery.source,
+            "source": each.source or delivery.source,
             "dataset": delivery.dataset,
             "partition_key": order.partition_key,
             "group_id": group,
