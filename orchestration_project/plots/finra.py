@@ -85,7 +85,7 @@ def traded_value(weeks: pl.DataFrame) -> Picture:
     mondays = weeks_between(weeks["week_start"].to_list())
     with styled():
         figure = Figure(figsize=VALUE_INCHES)
-        grid = figure.add_gridspec(2, 2, left=0.06, right=0.98, top=0.9, bottom=0.06, hspace=0.35)
+        grid = figure.add_gridspec(2, 2, left=0.06, right=0.98, top=0.9, bottom=0.09, hspace=0.4)
         places = [grid[0, :], grid[1, 0], grid[1, 1]]
         panels = [figure.add_subplot(place) for place in places]
         for axes, (column, title) in zip(panels, VALUE_PANELS.items(), strict=True):

@@ -206,7 +206,7 @@ class PriceLoad:
     def _taken(self, state: ScopeState, symbol: str, spelled: str, days: Days) -> TakenPrices:
         self._refuse_other_source(symbol, state.source)
         reading = Reading(self.source, self.second, self.warehouse, symbol, spelled, days)
-        order = self._order(symbol, state.token, reading)
+        order = self._order(symbol, state, reading)
 
         def read(kept: list[Capture]) -> Delivery:
             captures = reading.fetch(kept)
@@ -291,19 +291,20 @@ class PriceLoad:
                 "force: true in the run's config",
             )
 
-    def _order(self, symbol: str, token: int, reading: Reading) -> Order[PriceChange]:
+    def _order(self, symbol: str, state: ScopeState, reading: Reading) -> Order[PriceChange]:
         return Order(
             table=prices_daily,
             history=prices_daily_history,
             partition_key=symbol,
             partition={"symbol": symbol},
-            token=token,
+            token=state.token,
             metadata_columns=("source",),
             rule_version=RULE_VERSION,
             run_id=self.run_id,
             derive={},
             summarise=_change,
             warn=partial(self._warnings, reading),
+            before=state,
         )
 
     def _delivery(self, captures: Sequence[Capture], days: Days) -> Delivery:

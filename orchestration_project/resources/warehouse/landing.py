@@ -123,9 +123,7 @@ def land(
     group = group_id(order)
     scope = {**order.partition, **delivery.scope}
     incoming = _with_captures(checked.rows, order.table, group, known_from)
-    before = ScopeState(0)
-    if order.token:
-        before = read_state(connection, order.table, order.partition_key)
+    before = order.before or read_state(connection, order.table, order.partition_key)
     is_same = (before.content_sha256, before.rule_version, before.scope) == (
         content,
         order.rule_version,
