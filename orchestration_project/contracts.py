@@ -43,6 +43,9 @@ def sort_out(rows: pl.DataFrame, rules: Sequence[Rule]) -> tuple[pl.DataFrame, p
     suspicions = [rule.breaks if rule.only_if is None else rule.only_if for rule in rules]
     found = rows.lazy().select(pl.any_horizontal(suspicions)).collect().to_series()
     places = found.arg_true()
+    if places.is_empty():
+        nothing = pl.lit(None, pl.String)
+        return rows, rows.clear().with_columns(reason_code=nothing, reason=nothing)
     judged = rows[places].with_columns(
         rule=pl.coalesce(
             pl.when(rule.breaks).then(pl.lit(place)) for place, rule in enumerate(rules)
@@ -142,11 +145,13 @@ def content_sha256(rows: pl.DataFrame) -> str:
         else:
             digest.update(bytes(len(column)))
         if column.dtype == pl.String:
-            values = column.fill_null("")
+            values = column.fill_null("") if column.null_count() else column
             digest.update(values.str.len_bytes().to_numpy().data)
             digest.update(_joined(values))
         else:
-            digest.update(column.to_physical().fill_null(0).to_numpy().data)
+            numbers = column.to_physical()
+            known = numbers.fill_null(0) if column.null_count() else numbers
+            digest.update(known.to_numpy().data)
     return digest.hexdigest()
 
 

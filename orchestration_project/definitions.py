@@ -82,6 +82,7 @@ defs = dg.Definitions(
         finra.tier_week,
         finra.symbol_week_value,
         finra.trade_activity,
+        finra.value_picture,
         *(each.source for each in finra.DATASET_ASSETS),
         *(each.table for each in finra.DATASET_ASSETS),
         operations.alerts_asset,

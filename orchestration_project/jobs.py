@@ -18,6 +18,7 @@ from orchestration_project.assets.finra import (
     symbol_week_value,
     tier_week,
     trade_activity,
+    value_picture,
 )
 from orchestration_project.assets.operations import (
     REPLAY_WEBHOOK_JOB,
@@ -114,8 +115,9 @@ finra_tier_week = dg.define_asset_job(
 
 finra_symbol_week_value = dg.define_asset_job(
     "finra_symbol_week_value",
-    selection=dg.AssetSelection.assets(symbol_week_value),
-    description="Derives what the shares of complete weeks were worth, from landed prices.",
+    selection=dg.AssetSelection.assets(symbol_week_value, value_picture),
+    description="Derives what the shares of complete weeks were worth, from landed prices, and "
+    "draws it.",
     tags={"domain": "finra"},
 )
 

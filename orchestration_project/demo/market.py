@@ -79,6 +79,14 @@ class Market:
         """Return every symbol that ``tier`` ever lists."""
         return self._tier(tier).symbols
 
+    def usual_shares(self, tier: str) -> np.ndarray:
+        """Return the mean shares of each of `symbols` in an ordinary week, if all venues trade."""
+        traded = self._tier(tier)
+        activity = traded.symbols.activity[:, None]
+        return np.exp(
+            traded.log_shares + 1.1 * activity + traded.venues.size + traded.affinity + 0.8**2 / 2
+        ).sum(axis=1)
+
     def _row_count(self, tier: str, week: date, rng: np.random.Generator) -> int:
         """Return how many rows ``week`` has: a wobble, and a few less in a week with holidays."""
         if tier == "NMS":

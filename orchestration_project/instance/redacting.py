@@ -20,6 +20,7 @@ from dagster_postgres.run_storage import PostgresRunStorage
 from dagster_postgres.schedule_storage import PostgresScheduleStorage
 from dagster_shared.error import SerializableErrorInfo
 
+from orchestration_project.instance.checks import PlannedChecks
 from orchestration_project.instance.heartbeats import Heartbeats
 from orchestration_project.redaction import MASK, redacted
 
@@ -120,7 +121,7 @@ class _PostgresTicks(RedactingTicks, PostgresScheduleStorage):
     pass
 
 
-class PostgresEvents(RedactingEvents, PostgresEventLogStorage):
+class PostgresEvents(RedactingEvents, PlannedChecks, PostgresEventLogStorage):
     """In PostgreSQL, where other machines may ask whether the process of a run lives."""
 
     @cached_property

@@ -34,6 +34,7 @@ from sqlalchemy.pool import NullPool, Pool
 from watchdog.events import FileSystemEvent
 from watchdog.observers import Observer
 
+from orchestration_project.instance.checks import PlannedChecks
 from orchestration_project.instance.redacting import (
     RedactingEvents,
     RedactingRuns,
@@ -81,7 +82,7 @@ class _Watchdog(SqliteEventLogStorageWatchdog):
         self._process_log()
 
 
-class SqliteEvents(RedactingEvents, SqliteEventLogStorage):
+class SqliteEvents(RedactingEvents, PlannedChecks, SqliteEventLogStorage):
     """Dagster's event log, a file for each run and one for all of them."""
 
     def __init__(self, base_dir: str) -> None:

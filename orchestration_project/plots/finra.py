@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import date
 from typing import TYPE_CHECKING
 
 import polars as pl
 
-from orchestration_project.domains.finra.activity import Activity, over
+from orchestration_project.domains.finra.activity import Activity, over, weeks_between
 from orchestration_project.domains.finra.calendar import TIERS
 from orchestration_project.plots.figures import INK, png_of, short, styled, svg_of
 
@@ -21,6 +22,17 @@ MARKETS = {"ATS": ("ATS", "solid"), "NON_ATS": ("non-ATS", "dashed")}
 """By market: its name and its line."""
 
 SIZE_INCHES = (12.0, 10.0)
+
+VALUE_INCHES = (10.0, 6.0)
+
+VALUE_PANELS = {
+    "notional_dollars": "Estimated value by week, US dollars, of symbols with prices (log scale)",
+    "share_quantity": "Shares by week, of all symbols",
+    "trade_count": "Trades by week, of all symbols",
+}
+"""What of a week is drawn, and under which title."""
+
+MARGIN_DAYS = 4
 
 LONGEST_LABEL = 34
 
@@ -62,13 +74,58 @@ def trade_activity(activity: Activity) -> Picture:
         return Picture(svg_of(figure), png_of(figure))
 
 
+def traded_value(weeks: pl.DataFrame) -> Picture:
+    """Draw shares, trades and estimated value by week and tier.
+
+    ``weeks`` has a row for each week and tier: week_start, tier, share_quantity, trade_count and
+    notional_dollars, null where nothing is derived; at least one.
+    """
+    from matplotlib.figure import Figure
+
+    mondays = weeks_between(weeks["week_start"].to_list())
+    with styled():
+        figure = Figure(figsize=VALUE_INCHES)
+        grid = figure.add_gridspec(2, 2, left=0.06, right=0.98, top=0.9, bottom=0.09, hspace=0.4)
+        places = [grid[0, :], grid[1, 0], grid[1, 1]]
+        panels = [figure.add_subplot(place) for place in places]
+        for axes, (column, title) in zip(panels, VALUE_PANELS.items(), strict=True):
+            _draw_tiers(axes, mondays, weeks, column)
+            axes.set_title(title)
+        _as_magnitudes(panels[0])
+        _draw_legend(figure, panels[0])
+        return Picture(svg_of(figure), png_of(figure))
+
+
+def _draw_tiers(axes: "Axes", mondays: Sequence[date], weeks: pl.DataFrame, column: str) -> None:
+    for tier in TIERS:
+        rows = weeks.filter(tier=tier)
+        if not rows.is_empty():
+            series = over(mondays, rows, column)
+            _draw_line(axes, mondays, series, COLOURS[tier], "solid", tier)
+    axes.set_ylim(bottom=0)
+    first, *_, last = [*_days(mondays), *_days(mondays)]
+    axes.set_xlim(first - MARGIN_DAYS, last + MARGIN_DAYS)
+    axes.yaxis.set_major_formatter(short)
+    _date_axis(axes)
+
+
+def _as_magnitudes(axes: "Axes") -> None:
+    """Let a tier of cents be seen beside one that is worth a thousand times as much."""
+    from matplotlib.ticker import NullFormatter
+
+    axes.set_yscale("log")
+    axes.autoscale(axis="y")  # without the zero of the others
+    axes.yaxis.set_major_formatter(short)
+    axes.yaxis.set_minor_formatter(NullFormatter())
+
+
 def _draw_traded(axes: "Axes", activity: Activity, quantity: str, title: str) -> None:
     for tier in TIERS:
         for market, (name, style) in MARKETS.items():
             rows = activity.traded.filter(tier=tier, market=market)
             if not rows.is_empty():
                 series = over(activity.weeks, rows, quantity)
-                _draw_line(axes, activity, series, COLOURS[tier], style, f"{tier} {name}")
+                _draw_line(axes, activity.weeks, series, COLOURS[tier], style, f"{tier} {name}")
     axes.set_title(title)
     axes.set_ylim(bottom=0)
     axes.yaxis.set_major_formatter(short)
@@ -83,31 +140,31 @@ def _draw_concentration(axes: "Axes", activity: Activity) -> None:
         lower, upper = (over(activity.weeks, rows, name) for name in ("hhi_lower", "hhi_upper"))
         colour = COLOURS[tier]
         axes.fill_between(
-            _days(activity),
+            _days(activity.weeks),
             *(_floats(lower), _floats(upper)),
             facecolor=(colour, 0.25),
             edgecolor=colour,
             linewidth=0.8,
         )
         for bound in (lower, upper):
-            _draw_dots(axes, activity, bound, colour)
+            _draw_dots(axes, activity.weeks, bound, colour)
     axes.set_title("Mean HHI by tier: lower to upper bound")
     axes.set_ylim(bottom=0)
     _date_axis(axes)
 
 
 def _draw_line(
-    axes: "Axes", activity: Activity, series: Series, colour: str, style: str, label: str
+    axes: "Axes", weeks: Sequence[date], series: Series, colour: str, style: str, label: str
 ) -> None:
     """Draw a line with its gaps; a week between two gaps is a dot."""
-    days = _days(activity)
+    days = _days(weeks)
     axes.plot(days, _floats(series), color=colour, linestyle=style, label=label)
-    _draw_dots(axes, activity, series, colour)
+    _draw_dots(axes, weeks, series, colour)
 
 
-def _draw_dots(axes: "Axes", activity: Activity, series: Series, colour: str) -> None:
+def _draw_dots(axes: "Axes", weeks: Sequence[date], series: Series, colour: str) -> None:
     if alone := _alone(series):
-        days, values = _days(activity), _floats(series)
+        days, values = _days(weeks), _floats(series)
         places = [days[place] for place in alone], [values[place] for place in alone]
         axes.plot(*places, color=colour, linestyle="none", marker="o", markersize=3)
 
@@ -178,11 +235,11 @@ def _date_axis(axes: "Axes") -> None:
     axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
 
 
-def _days(activity: Activity) -> list[float]:
+def _days(weeks: Sequence[date]) -> list[float]:
     """Return the weeks as matplotlib's days."""
     from matplotlib.dates import date2num
 
-    return [float(date2num(week)) for week in activity.weeks]
+    return [float(date2num(week)) for week in weeks]
 
 
 def _floats(series: Series) -> list[float]:

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 import zstandard
 
-from orchestration_project.contracts import Part
+from orchestration_project.contracts import Part, SourceName
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.resources.artifacts import ArtifactStore
 from orchestration_project.resources.clock import Clock
@@ -44,7 +44,8 @@ class Fetched:
 class Capture:
     """A fetched answer whose bytes are on disk, and what its rows will say.
 
-    ``run_id`` is set where it is taken up again: the run that fetched it.
+    ``run_id`` is set where it is taken up again: the run that fetched it; ``source``, where it came
+    from another source than what it is compared with.
     """
 
     fetched: Fetched
@@ -53,6 +54,7 @@ class Capture:
     stored_byte_count: int
     storage_uri: str
     run_id: str | None = None
+    source: SourceName | None = None
 
     def without_body(self) -> "Capture":
         """Return it without its bytes, which the artifact store has."""

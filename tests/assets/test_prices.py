@@ -82,3 +82,14 @@ def test_months_land_symbol_by_symbol_and_are_told_of_month_by_month(url, instan
     assert told_by(held)["daily"][FEBRUARY]["symbols_landed"] == 1  # what landed is materialized
     landed = select(prices_daily.c.symbol).distinct()
     assert databases.rows(url, landed) == [("AAA",)]
+
+    dividend = [line(DAYS[-1], 9, dividend=1)]  # of March, it restates what is landed of February
+    (tmp_path / "prices" / "BBB.csv").unlink()
+    (tmp_path / "prices" / "AAA.csv").write_bytes(
+        csv(*(line(day, adjusted_close=9) for day in DAYS[:-1]), *dividend)
+    )
+    again = run(instance, "prices_daily", MARCH, full=True)
+    assert again.success
+    months = told_by(again)["daily"]
+    assert (months[FEBRUARY]["rows_replaced"], months[MARCH]["rows_replaced"]) == (19, 2)
+    assert set(told_by(again)["symbol_months"]) == {FEBRUARY, MARCH}

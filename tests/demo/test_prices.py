@@ -5,6 +5,7 @@ from pathlib import Path
 
 import httpx
 import numpy as np
+import polars as pl
 import pytest
 
 from orchestration_project.demo.market import Market
@@ -92,3 +93,17 @@ def test_faults_come_once_in_the_folder_s_life(tmp_path: Path):
             asked = {"period1": "1771000000", "period2": "1772700000"}
             statuses += [httpx.get(url, params=asked).status_code for _ in range(2)]
     assert statuses == [429, 200, 200, 200]
+
+
+@pytest.mark.parametrize("tier", ["T1", "T2", "OTCE"])
+def test_what_finra_counts_of_a_week_is_a_part_of_all_that_traded(book: PriceBook, tier: str):
+    week = date(2025, 11, 3)
+    counted = Market(SEED, 600).firm_rows(tier, week).group_by("issueSymbolIdentifier")
+    largest = counted.agg(pl.col("shares").sum()).sort("shares").tail(15)
+    days = slice(position(week), position(date(2025, 11, 10)))
+    parts = [
+        shares / book.history(symbol, ANCHOR).volume[days].sum()
+        for symbol, shares in largest.iter_rows()
+    ]
+    assert max(parts) <= 1
+    assert np.median(parts) > 0.02

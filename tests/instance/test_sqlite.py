@@ -69,28 +69,32 @@ def test_commits_to_dagsters_files_do_not_wait_for_the_disk_and_those_to_others_
         assert connection.execute(text("PRAGMA synchronous")).scalar_one() == 2
 
 
-WEEKS = dg.StaticPartitionsDefinition(["a", "b", "c"])
+MONTHS = dg.MonthlyPartitionsDefinition("2026-01-01", end_date="2026-04-01")
 
 
 @dg.multi_asset(
     name="load",
     specs=[
-        dg.AssetSpec(name, partitions_def=WEEKS, tags={"domain": "test"}) for name in ("one", "two")
+        dg.AssetSpec(name, partitions_def=MONTHS, tags={"domain": "test"})
+        for name in ("one", "two")
     ],
     check_specs=[dg.AssetCheckSpec("holds", asset="one")],
-    partitions_def=WEEKS,
+    partitions_def=MONTHS,
     backfill_policy=dg.BackfillPolicy.single_run(),
 )
 def load(context):
     for key in context.partition_keys:
-        context.add_asset_metadata({"rows": ord(key)}, asset_key="one", partition_key=key)
+        context.add_asset_metadata({"rows": int(key[5:7])}, asset_key="one", partition_key=key)
     yield dg.AssetCheckResult(asset_key="one", check_name="holds", passed=True)
     yield from (dg.MaterializeResult(asset_key=name) for name in ("one", "two"))
 
 
 def history_of(instance):
     """Return all that Dagster tells of a run over three partitions, without times and ids."""
-    every = {"dagster/asset_partition_range_start": "a", "dagster/asset_partition_range_end": "c"}
+    every = {
+        "dagster/asset_partition_range_start": "2026-01-01",
+        "dagster/asset_partition_range_end": "2026-03-01",
+    }
     job = dg.define_asset_job("both", [load]).resolve(
         asset_graph=dg.Definitions([load]).resolve_asset_graph()
     )
@@ -107,6 +111,9 @@ def history_of(instance):
             record.asset_entry.last_materialization.get_dagster_event().partition,
             record.asset_entry.last_materialization_storage_id == events[0].storage_id,
         )
+    check = dg.AssetCheckKey(dg.AssetKey("one"), "holds")
+    looked = instance.event_log_storage.get_asset_check_execution_history(check, limit=10)
+    told["holds"] = Counter((each.partition, each.status, each.run_id == run_id) for each in looked)
     records = instance.get_records_for_run(run_id).records
     return told, Counter(each.event_log_entry.dagster_event_type for each in records)
 

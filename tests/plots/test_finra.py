@@ -8,7 +8,7 @@ import pytest
 
 from orchestration_project.domains.finra.activity import Activity, weeks_between
 from orchestration_project.domains.finra.calendar import TIERS
-from orchestration_project.plots.finra import trade_activity
+from orchestration_project.plots.finra import trade_activity, traded_value
 
 NEWEST = date(2026, 1, 26)
 SVG = "{http://www.w3.org/2000/svg}"
@@ -100,3 +100,19 @@ def test_a_week_without_shares_is_drawn():
         }
     )
     assert trade_activity(drawn).svg
+
+
+def test_value_shares_and_trades_are_drawn_by_week_and_tier_with_gaps_where_none_is_derived():
+    weeks = [NEWEST - timedelta(weeks=ago) for ago in (0, 1, 3)]
+    rows = [
+        (week, tier, 10**9, 10**6, None if week == weeks[1] else 2.5e9)
+        for week in weeks
+        for tier in TIERS
+    ]
+    names = ["week_start", "tier", "share_quantity", "trade_count", "notional_dollars"]
+    drawn = traded_value(pl.DataFrame(rows, names, orient="row"))
+    found = texts(drawn.svg)
+    assert {"1bn", "1M", *TIERS} <= set(found)
+    assert "Estimated value by week, US dollars, of symbols with prices (log scale)" in found
+    assert len(drawn.svg) < 30_000
+    assert traded_value(pl.DataFrame(rows, names, orient="row")).png == drawn.png

@@ -1,6 +1,7 @@
 """Symbols from files of prices into the tables: what stays, goes, waits, and is asked again."""
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Mapping
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -20,13 +21,14 @@ from orchestration_project.resources.prices.promised import oldest_unlanded_sess
 from orchestration_project.resources.warehouse import HeldBackError, Warehouse
 from orchestration_project.tables.catalogue import relation_as_of
 from orchestration_project.tables.prices import (
+    PRICES,
     prices_corporate_actions,
     prices_daily,
     prices_daily_history,
     prices_returns,
 )
 from orchestration_project.tables.spine import captures, landings
-from tests.domains.prices import csv, line
+from tests.domains.prices import line
 from tests.properties import bounded
 from tests.resources.prices_desk import FRIDAY_EVENING, Desk
 from tests.resources.weeks import StoppedClock
@@ -198,6 +200,18 @@ def test_a_new_dividend_has_all_that_is_landed_asked_for_again(light_desk: Desk)
     statement = select(func.min(prices_daily.c.adjusted_close), func.max(prices_daily.c.close))
     with light_desk.warehouse.reading() as connection:
         assert connection.execute(statement).one() == (9_000_000, 10_000_000)
+    looked = light_desk.months().select("month_start", "row_count", "run_id").rows()
+    assert looked == [(date(2026, 1, 1), 20, "run 2"), (MONTH, 19, "run 2")]
+
+
+def series(closes: Mapping[date, float]) -> bytes:
+    """Return days as Alpha Vantage writes them."""
+    days = {
+        day.isoformat(): {f"{number}. {name}": str(close) for number, name in enumerate(PRICES, 1)}
+        | {"5. volume": "1000"}
+        for day, close in closes.items()
+    }
+    return json.dumps({"Meta Data": {"2. Symbol": "AAA"}, "Time Series (Daily)": days}).encode()
 
 
 @pytest.mark.parametrize(("close", "outcome"), [(10, "passed"), (12, "failed")])
@@ -206,9 +220,11 @@ def test_a_second_source_that_disagrees_warns_and_its_answer_is_kept(
 ):
     folder = tmp_path / "second"
     folder.mkdir()
-    (folder / "AAA.csv").write_bytes(csv(*map(line, FEBRUARY[:-1]), line(FEBRUARY[-1], close)))
+    closes = dict.fromkeys(FEBRUARY, 10) | {FEBRUARY[-1]: close}
+    (folder / "AAA.csv").write_bytes(series(closes))
     store = Captures(FolderStore(tmp_path / "artifacts"))
     light_desk.second = PriceFiles(folder, store, clock, overrides={})
+    light_desk.second.name = "alpha_vantage"
     light_desk.write("AAA", *map(line, FEBRUARY))
     light_desk.write("BBB", *map(line, FEBRUARY))
     light_desk.load("AAA", "BBB")
@@ -220,8 +236,8 @@ def test_a_second_source_that_disagrees_warns_and_its_answer_is_kept(
         ("AAA", outcome),
         ("BBB", "not_applicable"),
     ]
-    kept = select(captures).where(captures.c.partition_key == "AAA")
-    assert len(light_desk.warehouse.frame(kept, captures)) == 2
+    kept = light_desk.warehouse.frame(select(captures), captures).filter(partition_key="AAA")
+    assert kept.sort("part_number")["source"].to_list() == ["files", "alpha_vantage"]
 
 
 def test_what_is_derived_of_changes_is_what_would_be_derived_of_all(desk: Desk):

@@ -25,6 +25,7 @@ from orchestration_project.assets.finra.source_checks import (
     lists_only_known_tiers,
 )
 from orchestration_project.assets.finra.value import symbol_week_value
+from orchestration_project.assets.finra.value_picture import value_picture
 from orchestration_project.assets.finra.weekly import SPECS, otc_weekly
 
 SOURCE_CHECKS = [lists_only_known_tiers, has_the_fields_that_we_know]
@@ -49,5 +50,6 @@ __all__ = [
     "symbol_week_value",
     "tier_week",
     "trade_activity",
+    "value_picture",
     "weekly_summary",
 ]

@@ -148,7 +148,9 @@ def daily(
         )
 
     report = Report[MonthNews](
-        lambda news: _told(news, prices), checks=lambda: _check_results(warehouse)
+        lambda news: _told(news, prices),
+        checks=lambda: _check_results(warehouse),
+        beyond=lambda _, news: _beyond(news, prices),
     )
     pieces = Pieces(PriceLoad.pieces, by_month, "symbol")
     yield from each_partition(context, opened, report, pieces)
@@ -188,6 +190,23 @@ def _told(news: MonthNews, source: PriceSource) -> Mapping[dg.AssetKey, Mapping[
         },
         SYMBOL_MONTHS: {"dagster/row_count": sum(news.states.values()), **states},
     }
+
+
+def _beyond(news: MonthNews, source: PriceSource) -> Iterator[dg.AssetMaterialization]:
+    """Yield the months that a new action changed too: what follows them is to be told."""
+    known = set(MONTHS.get_partition_keys())
+    for each in news.beyond:
+        metadata = {
+            "source": source.name,
+            "symbols_with_a_new_action": each.symbol_count,
+            "rows_written": each.written_count,
+            "rows_replaced": each.replaced_count,
+        }
+        for key in (DAILY, SYMBOL_MONTHS):
+            if each.month.isoformat() in known:
+                yield dg.AssetMaterialization(
+                    key, partition=each.month.isoformat(), metadata=metadata
+                )
 
 
 def _open(news: MonthNews) -> dg.TableMetadataValue:

@@ -1,8 +1,8 @@
 """How the months of a run ended, from how its symbols did."""
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 
 from orchestration_project.domains.prices.states import LANDED, STATES, SymbolMonth
@@ -19,7 +19,17 @@ SYMBOLS_NAMED = 10
 """In an error; the table `prices_symbol_months` has all."""
 
 
-_Row = tuple[LoadedPrices, SymbolMonth]
+@dataclass(frozen=True)
+class Widened:
+    """What a run changed in a month that it was not asked for: a new action reaches back.
+
+    All counts are of the symbols that have such an action alone.
+    """
+
+    month: date
+    symbol_count: int
+    written_count: int
+    replaced_count: int
 
 
 @dataclass(frozen=True)
@@ -27,7 +37,8 @@ class MonthNews:
     """What a run did for one month.
 
     ``states`` and ``unchanged_count`` count symbols; ``open`` are those that are not landed. The
-    figures of fetches are those of the whole run: a request serves all of its months.
+    figures of fetches are those of the whole run: a request serves all of its months. ``beyond``,
+    of one of them alone, is what the run changed in months that are none of its own.
     """
 
     month: date
@@ -40,6 +51,7 @@ class MonthNews:
     open: Sequence[SymbolMonth]
     capture_count: int
     byte_count: int
+    beyond: Sequence[Widened] = ()
 
     def __str__(self) -> str:
         return ", ".join(f"{count} symbols {state}" for state, count in self.states.items())
@@ -54,38 +66,52 @@ def by_month(
     waits for tomorrow's quota is no failure; that no symbol at all is to be had is one.
     """
     loaded = [each.loaded for each in outcomes if each.loaded is not None]
-    error, rows = _error_of(outcomes, loaded), _rows_by_month(loaded)
+    error = _error_of(outcomes, loaded)
+    months = [date.fromisoformat(key) for key in keys if outcomes]
+    news = [_news(month, loaded) for month in months]
+    for place, each in enumerate(news):
+        if each is not None:
+            news[place] = replace(each, beyond=_beyond(months, loaded))
+            break
     return [
-        Outcome(key, _news(month, rows[month]), error)
-        for key, month in ((key, date.fromisoformat(key)) for key in keys)
-        if outcomes
+        Outcome(month.isoformat(), each, error) for month, each in zip(months, news, strict=True)
     ]
 
 
-def _rows_by_month(loaded: Sequence[LoadedPrices]) -> dict[date, list[_Row]]:
-    found: dict[date, list[_Row]] = defaultdict(list)
-    for each in loaded:
-        for row in each.months:
-            found[row.month_start].append((each, row))
-    return found
-
-
-def _news(month: date, rows: Sequence[_Row]) -> MonthNews | None:
-    if not rows:
-        return None
-    states = Counter(row.state for _, row in rows)
-    landed = [each.landed for each, _ in rows if each.landed is not None]
+def _beyond(months: Sequence[date], loaded: Sequence[LoadedPrices]) -> list[Widened]:
+    landed = [each.landed for each in loaded if each.landed is not None]
     changes = [each.change for each in landed if each.change is not None]
-    figures = [each.figures for each, _ in rows if each.figures is not None]
+    changed = {month for each in changes for month in (*each.written, *each.replaced)}
+    return [
+        Widened(
+            month,
+            sum(month in each.written or month in each.replaced for each in changes),
+            sum(each.written.get(month, 0) for each in changes),
+            sum(each.replaced.get(month, 0) for each in changes),
+        )
+        for month in sorted(changed.difference(months))
+    ]
+
+
+def _news(month: date, loaded: Sequence[LoadedPrices]) -> MonthNews | None:
+    of_month = [each for each in loaded if month in each.row_counts]
+    if not of_month:
+        return None
+    is_open = [each.open[month] for each in of_month if month in each.open]
+    states = Counter(row.state for row in is_open)
+    states["landed"] = len(of_month) - len(is_open)
+    landed = [each.landed for each in of_month if each.landed is not None]
+    changes = [each.change for each in landed if each.change is not None]
+    figures = [each.figures for each in of_month if each.figures is not None]
     return MonthNews(
         month=month,
-        row_count=sum(row.row_count for _, row in rows),
+        row_count=sum(each.row_counts[month] for each in of_month),
         states={state: states[state] for state in STATES},
-        unchanged_count=sum(each.landed is None and each.standing == LANDED for each, _ in rows),
+        unchanged_count=sum(each.landed is None and each.standing == LANDED for each in of_month),
         written_count=sum(change.written.get(month, 0) for change in changes),
         replaced_count=sum(change.replaced.get(month, 0) for change in changes),
         reject_count=sum(each.rejects for each in figures),
-        open=[row for _, row in rows if row.state != "landed"],
+        open=is_open,
         capture_count=sum(each.captures for each in figures),
         byte_count=sum(each.bytes for each in figures),
     )

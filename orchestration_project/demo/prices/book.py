@@ -30,6 +30,10 @@ _PAYS_ONE_IN, _SPLITS_ONE_IN = 3, 5
 _SESSIONS_A_QUARTER = 63
 _SPLIT_RATIOS = (2, 3, 4)
 _QUARTERLY_YIELD = 0.005
+_SESSIONS_A_WEEK = 5
+_OTC_SHARE = 0.2
+"""Of a symbol's shares, those that FINRA counts. It is about 0.4 in life; but here a week's shares
+have a long tail, and a part should not be more than the whole."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +51,10 @@ class History:
 
 @dataclass(frozen=True)
 class Listed:
-    """A symbol that vendors know: FINRA's spelling, a typical price, its size, and its fault."""
+    """A symbol that vendors know: FINRA's spelling, a typical price, its size, and its fault.
+
+    ``weight`` is the logarithm of the shares of an ordinary day.
+    """
 
     symbol: str
     price_usd: float
@@ -109,11 +116,12 @@ class PriceBook:
 def _listed(market: Market, tier: str) -> list[Listed]:
     symbols = market.symbols(tier)
     names = symbols.frame["issueSymbolIdentifier"]
+    shares = market.usual_shares(tier) / (_OTC_SHARE * _SESSIONS_A_WEEK)
     return [
         Listed(
             name,
             float(symbols.price_usd[place]),
-            float(15.5 + symbols.activity[place]),
+            float(np.log(shares[place])),
             FAULTS.get((tier, place - symbols.treacherous_count)),
         )
         for place, name in enumerate(names)

@@ -8,7 +8,7 @@ from typing import Literal
 import polars as pl
 
 from orchestration_project.contracts import OFFENDERS_KEPT, Audit, Checked
-from orchestration_project.domains.prices.calendar import sessions, sessions_from
+from orchestration_project.domains.prices.calendar import session_days, sessions_from
 from orchestration_project.domains.prices.contract import ONE, UNSOUND, PriceRows, actions_of
 
 AUDITS = {
@@ -141,13 +141,14 @@ def _calendar(rows: pl.DataFrame, through: date) -> Audit:
     first = rows["trade_date"].min()
     if not isinstance(first, date):
         return _without_ground("follows_the_calendar", expected, "no price yet")
-    due = sessions(first, through)
-    present = set(rows["trade_date"])
-    odd = {day: "no price" for day in due if day not in present}
-    odd |= dict.fromkeys(present - set(due), "no session")
-    found = [{"trade_date": day, "what": odd[day]} for day in sorted(odd)]
-    schema = {"trade_date": pl.Date, "what": pl.String}
-    return _of("follows_the_calendar", expected, pl.DataFrame(found, schema), of=len(due))
+    due, present = session_days(first, through), rows["trade_date"].unique()
+    odd = pl.concat(
+        pl.DataFrame({"trade_date": days.filter(~days.is_in(others.implode()))}).with_columns(
+            what=pl.lit(what)
+        )
+        for days, others, what in ((due, present, "no price"), (present, due, "no session"))
+    )
+    return _of("follows_the_calendar", expected, odd.sort("trade_date"), of=len(due))
 
 
 def _steps(rows: pl.DataFrame) -> pl.DataFrame:

@@ -7,10 +7,11 @@ on which the exchange stayed closed.
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from datetime import date, datetime, time, timedelta
-from functools import cache
+from functools import cache, lru_cache
 from zoneinfo import ZoneInfo
 
 import holidays
+import polars as pl
 
 NEW_YORK = ZoneInfo("America/New_York")
 DAY = timedelta(days=1)
@@ -44,6 +45,18 @@ def sessions(first: date, last: date) -> Sequence[date]:
     return found
 
 
+@cache
+def _days_of(year: int) -> pl.Series:
+    return pl.Series(_sessions_of(year), dtype=pl.Date)
+
+
+def session_days(first: date, last: date) -> pl.Series:
+    """Return the same days as `sessions` does, as a column."""
+    years = range(max(first.year, FIRST_YEAR), min(last.year, LAST_YEAR) + 1)
+    days = pl.concat([pl.Series(dtype=pl.Date), *map(_days_of, years)])
+    return days.filter(days.is_between(first, last))
+
+
 def is_session(day: date) -> bool:
     """Say whether the exchange trades on ``day``."""
     return bool(sessions(day, day))
@@ -73,6 +86,7 @@ def sessions_from(day: date, count: int) -> date:
     return sessions(day - span, day)[count - 1]
 
 
+@lru_cache(maxsize=10_000)
 def month_of(day: date) -> date:
     """Return the first day of the month of ``day``."""
     return day.replace(day=1)
@@ -83,14 +97,16 @@ def month_after(month: date) -> date:
     return month_of(month_of(month) + 31 * DAY)
 
 
+@lru_cache(maxsize=1000)
 def last_of_month(month: date) -> date:
     """Return the last day of the month of ``month``."""
     return month_after(month) - DAY
 
 
+@lru_cache(maxsize=100)
 def months(first: date, last: date) -> Sequence[date]:
     """Return the first days of the months from that of ``first`` to that of ``last``."""
     found = [month_of(first)]
     while month_after(found[-1]) <= last:
         found.append(month_after(found[-1]))
-    return found
+    return tuple(found)

@@ -37,13 +37,13 @@ def read_chart(body: bytes) -> pl.DataFrame:
         dividends = _dividends(events, offset)
         splits = _splits(events, offset)
         without_prices = sorted((dividends.keys() | splits.keys()).difference(dates))
-        everything = dates + without_prices
+        everything = dates.append(pl.Series(without_prices, dtype=pl.String))
         return answer_of(
             {
                 "trade_date": everything,
                 **{name: [*each, *[None] * len(without_prices)] for name, each in values.items()},
-                "dividend": [dividends.get(day, NO_DIVIDEND) for day in everything],
-                "split_ratio": [splits.get(day, NO_SPLIT) for day in everything],
+                "dividend": _by_day(everything, dividends, NO_DIVIDEND),
+                "split_ratio": _by_day(everything, splits, NO_SPLIT),
             },
             symbol=meta["symbol"],
         )
@@ -65,13 +65,21 @@ def _values(indicators: Any, length: int) -> Mapping[str, Sequence[str | None]]:
     return values
 
 
-def _dates(timestamps: Sequence[str], offset: int) -> list[str]:
+def _dates(timestamps: Sequence[str], offset: int) -> pl.Series:
     """Return the day of each timestamp, in the zone that is ``offset`` seconds ahead of UTC."""
-    seconds = [int(each) + offset for each in timestamps]
-    if any(abs(each) > LATEST for each in seconds):
+    texts = pl.Series(list(timestamps), dtype=pl.String, strict=True)
+    numbers = texts.cast(pl.Int64, strict=False)
+    if numbers.null_count() or (numbers.abs() > LATEST).any() or abs(offset) > LATEST:
         raise ValueError("a timestamp that is no time")
-    days = pl.Series(seconds, dtype=pl.Int64) // SECONDS_A_DAY
-    return days.cast(pl.Int32).cast(pl.Date).cast(pl.String).to_list()
+    days = (numbers + offset) // SECONDS_A_DAY
+    return days.cast(pl.Int32).cast(pl.Date).cast(pl.String)
+
+
+def _by_day(days: pl.Series, told: Mapping[str, str], other: str) -> pl.Series:
+    """Return what is told of each day; of all others, ``other``."""
+    return days.replace_strict(
+        list(told), list(told.values()), default=other, return_dtype=pl.String
+    )
 
 
 def _dividends(events: Any, offset: int) -> Mapping[str, str]:

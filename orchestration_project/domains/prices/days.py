@@ -38,26 +38,22 @@ EXPONENT = re.compile(r"-?[0-9]+(?:\.[0-9]+)?[eE][+-]?[0-9]{1,2}", re.ASCII)
 
 
 def answer_of(
-    values: Mapping[str, Sequence[str | None]],
+    values: Mapping[str, Sequence[str | None] | pl.Series],
     *,
     symbol: str | None,
     first_line: int = 1,
 ) -> pl.DataFrame:
     """Return columns of equal length as the days of one symbol; those not given are null.
 
-    Only an exponent is written out, as 1e-05 is 0.00001 to the last digit.
+    Only an exponent is written out, as 1e-05 is 0.00001 to the last digit. A column that is a
+    series already holds texts without any.
 
     Raises:
         TypeError, ValueError: A value is no text, or the lengths differ.
     """
     if not isinstance(symbol, str | None):
         raise TypeError(f"a symbol that is no text: {symbol!r}")
-    days = pl.DataFrame(
-        {
-            name: _written_out(pl.Series(name, column, pl.String, strict=True))
-            for name, column in values.items()
-        }
-    )
+    days = pl.DataFrame([_texts(name, column) for name, column in values.items()])
     absent = [pl.lit(None, pl.String).alias(name) for name in VALUES if name not in values]
     return days.with_columns(
         pl.int_range(first_line, first_line + pl.len(), dtype=pl.Int64).alias("line_number"),
@@ -66,10 +62,14 @@ def answer_of(
     )
 
 
-def _written_out(texts: pl.Series) -> pl.Series:
-    if not texts.str.contains_any(["e", "E"]).any():
+def _texts(name: str, column: Sequence[str | None] | pl.Series) -> pl.Series:
+    if isinstance(column, pl.Series):
+        return column.alias(name)
+    texts = pl.Series(name, column, pl.String, strict=True)
+    together = "".join(filter(None, column))  # asked once, as hardly any column has an exponent
+    if "e" not in together and "E" not in together:
         return texts
-    return pl.Series(texts.name, [text and _plain(text) for text in texts], pl.String)
+    return pl.Series(name, [text and _plain(text) for text in column], pl.String)
 
 
 def _plain(text: str) -> str:

@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 
 import polars as pl
 
-from orchestration_project.domains.prices.calendar import last_of_month, months, sessions
+from orchestration_project.domains.prices.calendar import last_of_month, month_of, months, sessions
 
 State = Literal["landed", "waiting", "refused", "unmapped"]
 STATES: tuple[State, ...] = ("landed", "waiting", "refused", "unmapped")
@@ -139,4 +139,4 @@ def _latest(before: date | None, through: date | None, month: date) -> date | No
 def rows_by_month(days: pl.Series) -> dict[date, int]:
     """Return how many of ``days`` are in each month, by its first day."""
     counts = days.dt.truncate("1mo").value_counts()
-    return dict(counts.rows())
+    return {month_of(month): count for month, count in counts.rows()}

@@ -1,16 +1,17 @@
 """What a week's shares were worth, derived of FINRA's gold and of landed prices, by table."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any
 
 import polars as pl
-from sqlalchemy import ColumnElement, Connection, func, select
+from sqlalchemy import ColumnElement, Connection, cast, func, select
 
 from orchestration_project.contracts import content_sha256
 from orchestration_project.domains.finra import recomputation
+from orchestration_project.domains.finra.activity import first_week_shown
 from orchestration_project.domains.finra.trading_weeks import session_days
 from orchestration_project.domains.finra.value import coverage, symbol_week_value
 from orchestration_project.errors import ConfigurationError
@@ -143,6 +144,56 @@ def coverage_by_week(warehouse: Warehouse) -> dict[str, float]:
     return {
         week.isoformat(): parts[week] / whole for week, whole in sorted(wholes.items()) if whole
     }
+
+
+def read_valued_weeks(warehouse: Warehouse) -> pl.DataFrame | None:
+    """Return the trading of the latest weeks by week and tier; None: none has a value.
+
+    Columns: week_start, tier, share_quantity, trade_count, valued_share_quantity and
+    notional_dollars (US dollars); the last two are null where nothing is derived.
+    """
+    valued = finra_symbol_week_value.c
+    with warehouse.reading() as connection:
+        newest = connection.execute(select(func.max(valued.week_start))).scalar()
+        if newest is None:
+            return None
+        first = first_week_shown(newest)
+        traded = _sums(
+            connection,
+            [_week.week_start, _week.tier],
+            [_week.total_share_quantity, _week.total_trade_count],
+            first,
+        )
+        worth = _sums(
+            connection,
+            [valued.week_start, valued.tier],
+            [valued.share_quantity, valued.notional_dollars],
+            first,
+        )
+    columns = {"week_start": pl.Date, "tier": pl.String}
+    of_trading = dict.fromkeys(("share_quantity", "trade_count"), pl.Int64)
+    of_value = {"valued_share_quantity": pl.Int64, "notional_dollars": pl.Float64}
+    return (
+        pl.DataFrame(traded, {**columns, **of_trading}, orient="row")
+        .join(
+            pl.DataFrame(worth, {**columns, **of_value}, orient="row"),
+            on=list(columns),
+            how="left",
+        )
+        .sort("week_start", "tier")
+    )
+
+
+def _sums(
+    connection: Connection,
+    key: Sequence[ColumnElement[Any]],
+    quantities: Sequence[ColumnElement[Any]],
+    first: date,
+) -> list[tuple[Any, ...]]:
+    """Return the key and the sums of ``quantities`` for each week from ``first`` on, and tier."""
+    exact = [cast(func.sum(each), each.type) for each in quantities]
+    statement = select(*key, *exact).where(key[0] >= first).group_by(*key)
+    return [tuple(row) for row in connection.execute(statement)]
 
 
 def _refuse_part_of_a_week(connection: Connection, key: str) -> None:

@@ -5,8 +5,8 @@ is noted as such and harms no other.
 """
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from functools import partial
 
@@ -15,7 +15,7 @@ from sqlalchemy import Connection, select
 
 from orchestration_project.contracts import Audit, Checked
 from orchestration_project.domains.prices.audits import Limits, checked_prices, warnings_about
-from orchestration_project.domains.prices.calendar import last_complete_session, months
+from orchestration_project.domains.prices.calendar import last_complete_session
 from orchestration_project.domains.prices.contract import RULE_VERSION
 from orchestration_project.domains.prices.states import (
     LANDED,
@@ -41,8 +41,16 @@ from orchestration_project.resources.prices.quota import QuotaEndedError
 from orchestration_project.resources.prices.reading import Reading
 from orchestration_project.resources.prices.source import PriceSource
 from orchestration_project.resources.prices.states import read_known, write_standing
-from orchestration_project.resources.warehouse import Between, Delivery, Landed, Order, Warehouse
-from orchestration_project.resources.warehouse.frames import read_frame
+from orchestration_project.resources.warehouse import (
+    Between,
+    Delivery,
+    Landed,
+    Order,
+    ScopeState,
+    Warehouse,
+)
+from orchestration_project.resources.warehouse.frames import frame_of
+from orchestration_project.resources.warehouse.landing import read_state
 from orchestration_project.tables.prices import prices_daily, prices_daily_history
 
 REFUSED_FOR = timedelta(hours=20)
@@ -63,6 +71,7 @@ class PriceChange:
 class TakenPrices:
     """A symbol that was asked for, or of which there is nothing to ask: then without intake.
 
+    ``days`` begin before those of the run where all that is landed was asked for again.
     ``through`` is the last day for which the intake vouches.
     """
 
@@ -77,11 +86,16 @@ class TakenPrices:
 
 @dataclass(frozen=True)
 class LoadedPrices:
-    """How a symbol ended, in figures; without ``landed`` nothing was landed by this run."""
+    """How a symbol ended, in figures; without ``landed`` nothing was landed by this run.
+
+    A run keeps these of all its symbols: of each month the number of rows, and of those that are
+    not landed all there is to say.
+    """
 
     symbol: str
     standing: Standing
-    months: Sequence[SymbolMonth]
+    row_counts: Mapping[date, int]
+    open: Mapping[date, SymbolMonth]
     figures: IntakeFigures | None = None
     landed: Landed[PriceChange] | None = None
 
@@ -164,17 +178,20 @@ class PriceLoad:
             return TakenPrices(symbol, days, Standing("unmapped", reason))
         with self.warehouse.reading() as connection:
             known = read_known(connection, symbol, days)
+            state = read_state(connection, prices_daily, symbol)
         if not self.full and is_landed(known, days, self.source.name):
             return TakenPrices(symbol, days, is_asked=False)
         standing = None if self.full else standing_of(known, days, now)
         if standing is not None:
             return TakenPrices(symbol, days, standing, is_asked=False)
-        return self._asked(symbol, spelled, days, now)
+        return self._asked(state, symbol, spelled, days, now)
 
-    def _asked(self, symbol: str, spelled: str, days: Days, now: datetime) -> TakenPrices:
+    def _asked(
+        self, state: ScopeState, symbol: str, spelled: str, days: Days, now: datetime
+    ) -> TakenPrices:
         """Ask the source, and note what keeps a symbol from landing."""
         try:
-            return self._taken(symbol, spelled, days)
+            return self._taken(state, symbol, spelled, days)
         except QuotaEndedError as error:
             return TakenPrices(symbol, days, Standing("waiting", error.what, error.resumes_at))
         except SourceError as error:
@@ -186,11 +203,10 @@ class PriceLoad:
             self._note(symbol, days, Standing("waiting", _why(error)))
             raise
 
-    def _taken(self, symbol: str, spelled: str, days: Days) -> TakenPrices:
-        state = self.warehouse.state(prices_daily, symbol)
+    def _taken(self, state: ScopeState, symbol: str, spelled: str, days: Days) -> TakenPrices:
         self._refuse_other_source(symbol, state.source)
         reading = Reading(self.source, self.second, self.warehouse, symbol, spelled, days)
-        order = self._order(symbol, state.token, reading)
+        order = self._order(symbol, state, reading)
 
         def read(kept: list[Capture]) -> Delivery:
             captures = reading.fetch(kept)
@@ -202,7 +218,8 @@ class PriceLoad:
         intake = take(self.warehouse, order, self._delivery((), days), read, check)
         through = reading.days.last
         standing = LANDED if through >= days.last else _behind(through)
-        return TakenPrices(symbol, days, standing, order, intake, through)
+        widened = Days(reading.days.first, days.last)
+        return TakenPrices(symbol, widened, standing, order, intake, through)
 
     def land(self, taken: TakenPrices) -> LoadedPrices:
         """Land what was taken of a symbol, and note how it stands.
@@ -211,35 +228,50 @@ class PriceLoad:
             HeldBackError: An audit failed.
             SupersededError: Another run delivered the symbol meanwhile.
         """
-        landed = figures = None
+        symbol, days = taken.symbol, taken.days
         if taken.intake is not None and taken.order is not None:
-            landed = self._landed(taken, taken.order, taken.intake)
-            figures = taken.intake.figures
-        rows = self._note(taken.symbol, taken.days, taken.standing, taken.through, taken.is_asked)
-        return LoadedPrices(taken.symbol, taken.standing, rows, figures, landed)
+            return self._landed(taken, taken.order, taken.intake)
+        if taken.is_asked:
+            return self._ended(taken, self._note(symbol, days, taken.standing))
+        with self.warehouse.reading() as connection:
+            known = read_known(connection, symbol, days)
+        return self._ended(taken, known.values())
 
     def _landed(
         self, taken: TakenPrices, order: Order[PriceChange], intake: Intake
-    ) -> Landed[PriceChange]:
+    ) -> LoadedPrices:
         try:
-            return self.warehouse.land(order, intake.delivery, intake.prepared)
+            with self.warehouse.landing(order, intake.delivery, intake.prepared) as (
+                connection,
+                landed,
+            ):
+                rows = self._written(
+                    connection, taken.symbol, taken.days, taken.standing, taken.through
+                )
         except ContractError as error:
             self._note(taken.symbol, taken.days, Standing("refused", _why(error)))
             raise
+        return replace(self._ended(taken, rows), figures=intake.figures, landed=landed)
 
-    def _note(
+    def _ended(self, taken: TakenPrices, rows: Collection[SymbolMonth]) -> LoadedPrices:
+        counts = {row.month_start: row.row_count for row in rows}
+        is_open = {row.month_start: row for row in rows if row.state != "landed"}
+        return LoadedPrices(taken.symbol, taken.standing, counts, is_open)
+
+    def _note(self, symbol: str, days: Days, standing: Standing) -> Sequence[SymbolMonth]:
+        with self.warehouse.writing() as connection:
+            return self._written(connection, symbol, days, standing, None)
+
+    def _written(
         self,
+        connection: Connection,
         symbol: str,
         days: Days,
         standing: Standing,
-        through: date | None = None,
-        is_asked: bool = True,
+        through: date | None,
     ) -> Sequence[SymbolMonth]:
-        if not is_asked:
-            with self.warehouse.reading() as connection:
-                return list(read_known(connection, symbol, days).values())
         return write_standing(
-            self.warehouse,
+            connection,
             symbol,
             days,
             standing,
@@ -259,19 +291,20 @@ class PriceLoad:
                 "force: true in the run's config",
             )
 
-    def _order(self, symbol: str, token: int, reading: Reading) -> Order[PriceChange]:
+    def _order(self, symbol: str, state: ScopeState, reading: Reading) -> Order[PriceChange]:
         return Order(
             table=prices_daily,
             history=prices_daily_history,
             partition_key=symbol,
             partition={"symbol": symbol},
-            token=token,
+            token=state.token,
             metadata_columns=("source",),
             rule_version=RULE_VERSION,
             run_id=self.run_id,
             derive={},
             summarise=_change,
             warn=partial(self._warnings, reading),
+            before=state,
         )
 
     def _delivery(self, captures: Sequence[Capture], days: Days) -> Delivery:
@@ -291,16 +324,17 @@ class PriceLoad:
         """Look at the delivery beside the landed day before it, and a second source."""
         if checked.rows.is_empty():
             return ()
-        last_before = (
+        last_before = connection.execute(
             select(prices_daily)
             .where(_daily.symbol == reading.symbol, _daily.trade_date < reading.days.first)
             .order_by(_daily.trade_date.desc())
             .limit(1)
         )
+        before = frame_of([row._asdict() for row in last_before], prices_daily)
         landed = [name for name in checked.rows.columns if name in _daily]
         return warnings_about(
             checked.rows.select(landed).unique("trade_date", maintain_order=True),
-            read_frame(connection, last_before, prices_daily),
+            before,
             reading.second_rows,
             through=reading.days.last,
             newest_session=last_complete_session(self.clock.now()),
@@ -329,7 +363,7 @@ def _month(partition: str) -> date:
         month = date.fromisoformat(partition)
     except ValueError:
         month = None
-    if month is None or months(month, month) != [month]:
+    if month is None or month.day != 1:
         raise ConfigurationError(
             f"{partition} names no month", expected="its first day, such as 2026-02-01"
         )

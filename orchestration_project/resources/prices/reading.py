@@ -1,6 +1,7 @@
 """What a source, and a second one beside it, answer of one symbol, and for which days it holds."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import date
 
 import polars as pl
@@ -123,9 +124,12 @@ class Reading:
         second = self._second
         if second is None or (spelled := second.vendor_symbol(self.symbol)) is None:
             return None
+        asked = PriceRange(self.symbol, self.days.first, self.days.last)
+        seen: list[Capture] = []
         try:
-            asked = PriceRange(self.symbol, self.days.first, self.days.last)
-            answer = read_prices(second.name, parts_of(second.fetch(asked, kept)))
+            answer = read_prices(second.name, parts_of(second.fetch(asked, seen)))
         except OrchestrationError:
             return None
+        finally:
+            kept += [replace(each, source=second.name) for each in seen]
         return self._rows_of(second, spelled, answer, self.days).rows

@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime
-from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, delete, func, select
+import polars as pl
+from sqlalchemy import Connection, delete, extract, func, select
 
 from orchestration_project.domains.prices.calendar import last_of_month, months
 from orchestration_project.domains.prices.states import (
@@ -13,18 +13,19 @@ from orchestration_project.domains.prices.states import (
     Standing,
     SymbolMonth,
     after,
-    rows_by_month,
 )
 from orchestration_project.resources.warehouse import Between, Warehouse
 from orchestration_project.resources.warehouse.frames import (
     Scope,
-    frame_of,
     insert_frame,
-    read_frame,
     storable,
     within,
 )
+from orchestration_project.tables.kinds import schema_of
 from orchestration_project.tables.prices import prices_daily, prices_symbol_months
+
+SCHEMA = schema_of(prices_symbol_months)
+"""The columns of `SymbolMonth`, in their order."""
 
 _row = prices_symbol_months.c
 
@@ -38,7 +39,7 @@ def read_known(connection: Connection, symbol: str, days: Days) -> Known:
 
 
 def write_standing(
-    warehouse: Warehouse,
+    connection: Connection,
     symbol: str,
     days: Days,
     standing: Standing,
@@ -51,22 +52,22 @@ def write_standing(
     """Note how a symbol stands after it was looked at for ``days``, and return its rows."""
     if standing.reason is not None:
         standing = Standing(standing.state, storable(standing.reason), standing.resumes_at)
-    with warehouse.writing() as connection:
-        rows = after(
-            read_known(connection, symbol, days),
-            months(days.first, days.last),
-            standing,
-            through,
-            _counts(connection, symbol, days),
-            symbol=symbol,
-            source=source,
-            now=now,
-            run_id=run_id,
-        )
+    known = read_known(connection, symbol, days)
+    rows = after(
+        known,
+        months(days.first, days.last),
+        standing,
+        through,
+        _counts(connection, symbol, days),
+        symbol=symbol,
+        source=source,
+        now=now,
+        run_id=run_id,
+    )
+    if known:
         scope = _months(symbol, days)
         connection.execute(delete(prices_symbol_months).where(within(prices_symbol_months, scope)))
-        frame = frame_of([row._asdict() for row in rows], prices_symbol_months)
-        insert_frame(connection, prices_symbol_months, frame)
+    insert_frame(connection, prices_symbol_months, pl.DataFrame(rows, SCHEMA, orient="row"))
     return rows
 
 
@@ -76,9 +77,13 @@ def _months(symbol: str, days: Days) -> Scope:
 
 def _counts(connection: Connection, symbol: str, days: Days) -> Mapping[date, int]:
     whole = Between(days.first.replace(day=1), last_of_month(days.last))
-    columns: list[ColumnElement[Any]] = [prices_daily.c.trade_date, prices_daily.c.volume]
-    wanted = select(*columns).where(within(prices_daily, {"symbol": symbol, "trade_date": whole}))
-    return rows_by_month(read_frame(connection, wanted, prices_daily)["trade_date"])
+    year, month = (extract(part, prices_daily.c.trade_date) for part in ("year", "month"))
+    counted = (
+        select(year, month, func.count())
+        .where(within(prices_daily, {"symbol": symbol, "trade_date": whole}))
+        .group_by(year, month)
+    )
+    return {date(int(y), int(m), 1): count for y, m, count in connection.execute(counted)}
 
 
 def waiting(warehouse: Warehouse, now: datetime) -> Sequence[SymbolMonth]:

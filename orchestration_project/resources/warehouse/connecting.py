@@ -201,8 +201,9 @@ def _begin_postgresql(connection: Connection, schema: str | None) -> None:
     A writer sees what others committed while it waited for its lock; a reader sees one state.
     """
     if _writes(connection):
-        connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
-        connection.exec_driver_sql(PATIENT_FOR_LOCKS)
+        connection.exec_driver_sql(
+            f"SET TRANSACTION ISOLATION LEVEL READ COMMITTED; {PATIENT_FOR_LOCKS}"
+        )
     else:
         connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
     if schema is not None:

@@ -139,6 +139,8 @@ class Order(Generic[Told]):
         derive: What is derived of the partition.
         summarise: What sums up a change.
         warn: What else is to be said of it, by what is landed.
+        before: What was landed when the token was read, if that was read too: as long as the fence
+            has the token, nothing else is.
     """
 
     table: Table
@@ -152,6 +154,7 @@ class Order(Generic[Told]):
     derive: Derive
     summarise: Summarise[Told]
     warn: Warn = no_warnings
+    before: ScopeState | None = None
 
 
 @dataclass(frozen=True)

@@ -49,14 +49,9 @@ def record_evidence(
     """Record what was fetched, refused and audited, whether or not it is landed."""
     _record_delivery(connection, order, delivery, at, outcome)
     _record_captures(connection, order, delivery, at)
+    if not checked.rejects.is_empty():
+        _record_rejects(connection, order, checked.rejects, at)
     group = group_id(order)
-    refused = checked.rejects.with_columns(
-        capture_id=capture_ids(checked.rejects, group),
-        table_name=pl.lit(order.table.name),
-        run_id=pl.lit(order.run_id),
-        rejected_at=pl.lit(at, pl.Datetime("us", "UTC")),
-    )
-    insert_frame(connection, rejects, refused.select(list(schema_of(rejects))))
     verdicts = [
         {
             "group_id": group,
@@ -74,6 +69,18 @@ def record_evidence(
         for audit in checked.audits
     ]
     insert_frame(connection, audits, frame_of(verdicts, audits))
+
+
+def _record_rejects(
+    connection: Connection, order: Order, refused: pl.DataFrame, at: datetime
+) -> None:
+    told = refused.with_columns(
+        capture_id=capture_ids(refused, group_id(order)),
+        table_name=pl.lit(order.table.name),
+        run_id=pl.lit(order.run_id),
+        rejected_at=pl.lit(at, pl.Datetime("us", "UTC")),
+    )
+    insert_frame(connection, rejects, told.select(list(schema_of(rejects))))
 
 
 def _record_delivery(
@@ -110,7 +117,7 @@ def _record_captures(
             **each.capture_row,
             "capture_id": capture_id(group, part_number),
             "part_number": part_number,
-            "source": delivery.source,
+            "source": each.source or delivery.source,
             "dataset": delivery.dataset,
             "partition_key": order.partition_key,
             "group_id": group,

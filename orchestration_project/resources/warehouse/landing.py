@@ -123,7 +123,7 @@ def land(
     group = group_id(order)
     scope = {**order.partition, **delivery.scope}
     incoming = _with_captures(checked.rows, order.table, group, known_from)
-    before = read_state(connection, order.table, order.partition_key)
+    before = order.before or read_state(connection, order.table, order.partition_key)
     is_same = (before.content_sha256, before.rule_version, before.scope) == (
         content,
         order.rule_version,
@@ -193,7 +193,8 @@ def _with_captures(
 def _write(
     connection: Connection, order: Order, scope: Scope, incoming: pl.DataFrame
 ) -> Difference:
-    current = read_scope(connection, order.table, scope)
+    is_first = not order.token  # the fence says so: then there is nothing to read
+    current = incoming.clear() if is_first else read_scope(connection, order.table, scope)
     change = difference(order.table, order.metadata_columns, current, incoming)
     if len(change.replaced) * FEW <= len(current):
         delete_rows(connection, order.table, change.replaced)
@@ -208,12 +209,9 @@ def _summary(order: Order[Told], change: Difference, known_from: datetime) -> To
     """Return what the order says of a change: its new and changed rows are known from now on."""
     if not change.is_any:
         return None
-    is_written = pl.col("known_from") == pl.lit(known_from, pl.Datetime("us", "UTC"))
-    return order.summarise(
-        replaced=change.replaced,
-        written=change.rows.filter(is_written),
-        kept=change.rows.filter(~is_written),
-    )
+    is_kept = pl.col("known_from") != pl.lit(known_from, pl.Datetime("us", "UTC"))
+    kept = change.rows.filter(is_kept) if change.unchanged else change.rows.clear()
+    return order.summarise(replaced=change.replaced, written=change.written, kept=kept)
 
 
 def _keep_history(

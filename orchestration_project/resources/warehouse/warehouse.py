@@ -297,6 +297,19 @@ class Warehouse:
     def land(self, order: Order[Told], delivery: Delivery, prepared: Prepared) -> Landed[Told]:
         """Land a delivery that was checked and prepared, or record why not.
 
+        Raises:
+            HeldBackError: An audit failed; captures, rejects and audits are recorded.
+            SupersededError: Another delivery of the partition came first; nothing is recorded.
+        """
+        with self.landing(order, delivery, prepared) as (_, landed):
+            return landed
+
+    @contextmanager
+    def landing(
+        self, order: Order[Told], delivery: Delivery, prepared: Prepared
+    ) -> Iterator[tuple[Connection, Landed[Told]]]:
+        """Land such a delivery, and give the connection for what is to be written with it.
+
         What it is compared with is read here, where no other delivery of the partition can come
         between and those of the run's earlier partitions are landed.
 
@@ -310,7 +323,8 @@ class Warehouse:
             checked = replace(prepared.checked, audits=[*prepared.checked.audits, *warnings])
             if not checked.is_held_back:
                 whole = replace(prepared, checked=checked)
-                return land(connection, order, delivery, whole, known_from)
+                yield connection, land(connection, order, delivery, whole, known_from)
+                return
             record_evidence(connection, order, delivery, checked, known_from, "held_back")
         raise held_back(order, checked)
 

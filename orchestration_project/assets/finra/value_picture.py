@@ -1,0 +1,63 @@
+"""The picture of what was traded and what it was worth, by week and tier."""
+
+from typing import Any
+
+import dagster as dg
+import polars as pl
+
+from orchestration_project.assets.finra.catalogue import SYMBOL_WEEK, asset_spec
+from orchestration_project.assets.finra.value import SYMBOL_WEEK_VALUE
+from orchestration_project.plots.finra import traded_value
+from orchestration_project.plots.sparkline import svg_uri
+from orchestration_project.resources.artifacts import ArtifactStore, put_content
+from orchestration_project.resources.finra.value import read_valued_weeks
+from orchestration_project.resources.shown import image, table_of
+from orchestration_project.resources.warehouse import Warehouse
+
+VALUE_PICTURE = dg.AssetKey(["finra", "value_picture"])
+FOLDER = "plots/finra/value"
+NOTHING: dict[str, Any] = {"outcome": "no week has a value: see the check of symbol_week_value"}
+
+
+@dg.multi_asset(
+    name="draw_finra_value",
+    specs=[
+        asset_spec(
+            VALUE_PICTURE,
+            "One picture of the trading that has a value: estimated dollars, shares and trades by "
+            "week and tier.",
+            (),
+            {"plot", "gold"},
+            *(SYMBOL_WEEK, SYMBOL_WEEK_VALUE),
+        )
+    ],
+)
+def value_picture(
+    artifacts: dg.ResourceParam[ArtifactStore], warehouse: dg.ResourceParam[Warehouse]
+) -> dg.MaterializeResult[Any]:
+    """Draw what is derived, keep the files, and show them."""
+    weeks = read_valued_weeks(warehouse)
+    told = NOTHING if weeks is None else _told(artifacts, weeks)
+    return dg.MaterializeResult(asset_key=VALUE_PICTURE, metadata=told)
+
+
+def _told(artifacts: ArtifactStore, weeks: pl.DataFrame) -> dict[str, Any]:
+    picture = traded_value(weeks)
+    files = {
+        f"{suffix}_file": put_content(artifacts, FOLDER, content, suffix=suffix)
+        for suffix, content in (("svg", picture.svg), ("png", picture.png))
+    }
+    newest = weeks.drop_nulls("notional_dollars").filter(
+        pl.col("week_start") == pl.col("week_start").max()
+    )
+    return {
+        "picture": image("Value, shares and trades by week", svg_uri(picture.svg)),
+        "week_start": newest["week_start"][0].isoformat(),
+        "notional_dollars": newest["notional_dollars"].sum(),
+        "share_quantity": newest["share_quantity"].sum(),
+        "valued_share": newest["valued_share_quantity"].sum() / newest["share_quantity"].sum(),
+        "tiers": table_of(newest.drop("week_start")),
+        **{
+            name: dg.MetadataValue.path(f"{artifacts.url}/{place}") for name, place in files.items()
+        },
+    }
