@@ -84,7 +84,7 @@ class Bureau:
         self.told += [json.dumps(done.counts), str(done.problem)]
 
     def seen(self) -> str:
-        """Return all that can be read of it in tables, checks and Jira, the good task's issue aside."""
+        """Return all that can be read of it, the issue of the good task aside."""
         found = standing(self.warehouse, "peopleforce", self.reconciler.pair)
         columns = [rejects.c.reason, saas_dead_letters.c.reason, saas_audit_log.c.detail]
         with self.warehouse.reading() as connection:

@@ -138,3 +138,29 @@ def test_the_key_that_a_server_echoes_stays_out_of_the_error(saas_http, tmp_path
 
 def test_how_many_tasks_there_are_is_one_request(source):
     assert source.count() == COUNT
+
+
+def page(number, count):
+    said = {"page": number, "pages": 2, "count": count, "items": 1}
+    task = {"id": 10 * count + number, "completed": False}
+    body = {"data": [task], "metadata": {"pagination": said}}
+    return Reply(200, {}, json.dumps(body).encode())
+
+
+def test_another_page_than_the_one_that_was_asked_for_is_noticed(saas_http, tmp_path):
+    with FaultyServer(lambda _: page(1, 2)) as server:
+        source = peopleforce(server.url, saas_http, tmp_path)
+        with pytest.raises(MovedError, match="another page than the one that was asked for"):
+            all_ids(source)
+
+
+def test_tasks_that_go_without_end_end_the_look(saas_http, tmp_path):
+    def fewer(request):
+        number = int(request.target[-1])
+        asked = len(server.requests)
+        return page(number, 1_000 - asked) if asked < 50 else Reply(404)
+
+    with FaultyServer(fewer) as server:
+        source = peopleforce(server.url, saas_http, tmp_path)
+        with pytest.raises(MovedError, match="do not hold all of them"):
+            all_ids(source)
