@@ -99,9 +99,10 @@ def test_a_mark_is_of_its_project_and_asked_for_once_in_a_run(demo, target, saas
     made(target)
     target.create("IT", "Task", {"summary": "x"}, "another")
     stranger = jira(demo.url, saas_http)
-    assert (stranger.mark("IT"), stranger.mark("HR")) == ("IT-1", "HR-1")
     made(target)
-    assert (stranger.mark("HR"), target.mark("HR")) == ("HR-1", "HR-2")
+    assert (stranger.mark("IT"), stranger.mark("HR")) == ("IT-1", "HR-2")
+    made(target)
+    assert (stranger.mark("HR"), target.mark("HR")) == ("HR-2", "HR-3")
 
 
 def test_an_issue_is_found_behind_as_many_others_as_one_request_names(demo, target):
@@ -186,6 +187,16 @@ def test_an_update_that_a_proxy_answered_does_not_count_as_made(demo, target, ki
     demo.fault(kind, method="PUT")
     with pytest.raises(TransientError, match="did not say that it did"):
         target.update(issue.key, {"summary": "Done"})
+
+
+@pytest.mark.parametrize("status", [408, 409, 425])
+def test_an_edit_at_the_same_time_is_worth_another_try(tmp_path, status):
+    with (
+        FaultyServer(lambda _: Reply(status)) as server,
+        http_client(tmp_path) as http,
+        pytest.raises(TransientError, match="did not say that it did"),
+    ):
+        jira(server.url, http).update("HR-1", {"summary": "x"})
 
 
 def test_a_deleted_issue_is_none_and_cannot_be_changed(demo, target):

@@ -192,3 +192,29 @@ def test_what_is_no_task_is_told_each_time(demo, source):
     for _ in range(2):
         assert len(all_ids(source)) == COUNT - 1
         assert [each.line_number for each in source.unreadable] == [20]
+
+
+def page(number, count):
+    said = {"page": number, "pages": 2, "count": count, "items": 1}
+    task = {"id": 10 * count + number, "completed": False}
+    body = {"data": [task], "metadata": {"pagination": said}}
+    return Reply(200, {}, json.dumps(body).encode())
+
+
+def test_another_page_than_the_one_that_was_asked_for_is_noticed(saas_http, tmp_path):
+    with FaultyServer(lambda _: page(1, 2)) as server:
+        source = peopleforce(server.url, saas_http, tmp_path)
+        with pytest.raises(MovedError, match="another page than the one that was asked for"):
+            all_ids(source)
+
+
+def test_tasks_that_go_without_end_end_the_look(saas_http, tmp_path):
+    def fewer(request):
+        number = int(request.target[-1])
+        asked = len(server.requests)
+        return page(number, 1_000 - asked) if asked < 50 else Reply(404)
+
+    with FaultyServer(fewer) as server:
+        source = peopleforce(server.url, saas_http, tmp_path)
+        with pytest.raises(MovedError, match="do not hold all of them"):
+            all_ids(source)

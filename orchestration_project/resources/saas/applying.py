@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Row, and_, insert, select, update
 
 from orchestration_project.domains.saas.hashing import canonical
 from orchestration_project.domains.saas.intents import Intent
+from orchestration_project.domains.saas.recording import read_task, recorded
 from orchestration_project.domains.saas.values import UnfitValueError
 from orchestration_project.errors import (
     ContractError,
@@ -160,7 +161,7 @@ class Applier:
         problem = None
         try:
             try:
-                self._both(waiting).agree(agreement, Intent.read(waiting.row.payload))
+                self._both(waiting).agree(agreement, _intent(waiting))
                 end = _End("done")
             except LostLeaseError:
                 raise
@@ -253,8 +254,9 @@ class Applier:
                 run_id=self._desk.run_id,
             )
         )
-        facts = _facts(waiting, agreement, now)
-        if _version(connection, waiting.entity) != waiting.row.version_number:
+        latest = _latest(connection, waiting.entity)
+        facts = _facts(waiting, agreement, latest.record, now)
+        if latest.version_number != waiting.row.version_number:
             facts.pop("intended", None)  # something newer is intended already
         _update_state(connection, waiting.entity, facts)
         if end.state == "dead":
@@ -293,8 +295,17 @@ def _begun(agreement: Agreement) -> str | None:
     return canonical({"begun": vars(agreement.begun)}) if agreement.begun else None
 
 
-def _facts(waiting: Waiting, agreement: Agreement, now: datetime) -> dict[str, Any]:
-    """Return what a task's state says after a try, also after one that ended half way."""
+def _intent(waiting: Waiting) -> Intent:
+    """Return what is intended; we may have completed the task since that was planned."""
+    intent = Intent.read(waiting.row.payload)
+    return intent.completed() if waiting.state.is_completed else intent
+
+
+def _facts(waiting: Waiting, agreement: Agreement, record: str, now: datetime) -> dict[str, Any]:
+    """Return what a task's state says after a try, also after one that ended half way.
+
+    ``record`` is the task as it was last seen.
+    """
     facts: dict[str, Any] = {
         "target_key": agreement.target_key,
         "applied": _applied(agreement),
@@ -303,15 +314,16 @@ def _facts(waiting: Waiting, agreement: Agreement, now: datetime) -> dict[str, A
     if any(each.operation == "completed" for each in agreement.entries):
         facts |= {
             "is_completed": True,
+            "record": recorded(replace(read_task(record), is_completed=True)),
             "last_seen_at": now,
             "intended": Intent.read(waiting.row.payload).completed().payload,
         }
     return facts
 
 
-def _version(connection: Connection, entity: Entity) -> int:
-    wanted = select(saas_source_states.c.version_number)
-    return connection.execute(wanted.where(within(saas_source_states, entity.key))).scalar_one()
+def _latest(connection: Connection, entity: Entity) -> Row[Any]:
+    wanted = select(saas_source_states.c.version_number, saas_source_states.c.record)
+    return connection.execute(wanted.where(within(saas_source_states, entity.key))).one()
 
 
 def _update_state(connection: Connection, entity: Entity, facts: Mapping[str, Any]) -> None:

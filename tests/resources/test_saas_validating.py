@@ -1,0 +1,28 @@
+"""Rules against what the target says: a proof disables one, and an edit lets it begin anew."""
+
+from orchestration_project.domains.saas.rules import Rule
+from orchestration_project.resources.saas.rules import revalidate
+from orchestration_project.resources.saas.systems import RefusedError
+from orchestration_project.resources.saas.validating import examine
+from orchestration_project.tables.saas import saas_routing_rules
+from tests.resources.saas_office import ALL
+
+
+def test_a_refusal_that_is_about_who_asks_proves_nothing_of_a_rule(office):
+    def refuse(*_):
+        raise RefusedError("nobody knows you", http_status=401)
+
+    office.issues.create_fields = refuse
+    found = examine(office.world.target, [Rule.model_validate(ALL)])
+    assert (found.proven, found.unknown) == ({}, {"all": "nobody knows you"})
+
+
+def test_a_disabled_rule_that_is_put_into_effect_again_is_a_new_version(office):
+    office.issues.allowed = frozenset({"BROWSE_PROJECTS", "EDIT_ISSUES", "TRANSITION_ISSUES"})
+    revalidate(office.warehouse, office.world.target, at=office.clock.now(), run_id="x")
+    office.rule(ALL)
+    names = ("version_number", "is_active", "disabled_reason")
+    assert office.rows(saas_routing_rules, *names) == [
+        (1, False, "we have no permission CREATE_ISSUES in IT"),
+        (2, True, None),
+    ]
