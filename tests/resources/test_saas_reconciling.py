@@ -362,3 +362,23 @@ def test_a_mapping_that_needs_what_a_task_lacks_is_a_dead_letter_that_names_it(o
     assert looked.planned.actions == {"refused": 1}
     [(reason,)] = office.rows(saas_dead_letters, "reason")
     assert reason == "the task has no fields.team.name, which a mapping of all@2 needs"
+
+
+def test_what_another_run_plans_while_a_task_is_worked_on_is_done_by_the_one_at_work(
+    office,
+):
+    entity_id = office.tasks.add("first")
+    found = []
+
+    def change():
+        office.tasks.change(entity_id, title="second")
+        other = office.reconciler()
+        other.look_at([entity_id])
+        found.append(other.apply([other.entity(entity_id)]).outcomes)
+
+    reconciler = office.reconciler()
+    reconciler.look()
+    office.faults.coming, office.faults.on_call = ["meanwhile"], change
+    assert reconciler.apply().outcomes == {"done": 2}
+    assert found == [{"busy": 1}]
+    assert [each.summary for each in office.issues.rows.values()] == ["second"]
