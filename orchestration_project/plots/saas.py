@@ -8,19 +8,22 @@ STEP, HEIGHT = 92, 40
 """Pixels from one number to the next, and from top to bottom."""
 
 
-def flow(steps: Sequence[tuple[str, int]]) -> str:
+def flow(steps: Sequence[tuple[str, int]], beside: Sequence[tuple[str, int]] = ()) -> str:
     """Return numbers one after the other, each with what it counts, as an SVG data URI.
+
+    What is ``beside`` follows without arrows.
 
     With at most five of them it stays below the 1000 characters that Dagster shows in their place.
     """
+    shown = [*steps, *beside]
     numbers = "".join(
         f'<text x="{STEP * place + 40}" y="18">{number}</text>'
         f'<text x="{STEP * place + 40}" y="34" font-size="10">{name}</text>'
-        for place, (name, number) in enumerate(steps)
+        for place, (name, number) in enumerate(shown)
     )
     arrows = "".join(f"M{STEP * place - 12} 13h12l-4-4" for place in range(1, len(steps)))
     svg = (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{STEP * len(steps)}" height="{HEIGHT}" '
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{STEP * len(shown)}" height="{HEIGHT}" '
         f'fill="{GREY}" text-anchor="middle"><path d="{arrows}" stroke="{GREY}" fill="none"/>'
         f"{numbers}</svg>"
     )

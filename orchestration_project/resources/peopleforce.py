@@ -109,8 +109,6 @@ class PeopleForce:
                 seen.update(digests)
                 is_back = page > 1 and listed.told.count < counts[-1]
                 page, pages = page + (-1 if is_back else 1), listed.told.pages
-                if is_back:
-                    ahead.forget()
                 counts.append(listed.told.count)
         if page <= pages or len(seen) + len(unreadable) < min(counts[0], counts[-1]):
             raise MovedError(

@@ -135,10 +135,11 @@ def test_rules_that_the_target_refuses_take_no_effect_and_a_network_fault_stops_
     assert desk.run("saas_edit_rules", "edit_saas_rules", rules=[RULE], who="Ana").success
     desk.world.faults.coming = ["down"]
     swept = desk.run("saas_sweep")
-    assert checks(swept) == {"is_mended": True, "goes_by_usable_rules": True}
+    never_looked = {"goes_by_a_fresh_look": False}
+    assert checks(swept) == {"is_mended": True, "goes_by_usable_rules": True, **never_looked}
     desk.world.issues.allowed = frozenset({"BROWSE_PROJECTS"})
     swept = desk.run("saas_sweep")
-    assert checks(swept) == {"is_mended": True, "goes_by_usable_rules": False}
+    assert checks(swept) == {"is_mended": True, "goes_by_usable_rules": False, **never_looked}
     desk.world.tasks.add("Order a laptop")
     assert desk.run("saas_reconcile").success
     assert desk.world.issues.rows == {}
@@ -223,3 +224,13 @@ def test_the_target_is_opened_only_if_something_is_due_and_nothing_is_tried_if_i
     desk.target = None
     assert desk.run("saas_reconcile").success
     assert len(desk.world.issues.rows) == 1
+
+
+def test_a_sweep_says_that_the_tasks_were_not_looked_at_for_long_unless_that_is_paused(desk):
+    ticks = Ticks(desk.warehouse, PEOPLEFORCE_JIRA)
+    found = []
+    for hours, is_paused in ((0, False), (2, False), (2, True)):
+        ticks.end(desk.clock.at - timedelta(hours=hours))
+        ticks.change(interval=timedelta(minutes=5), is_paused=is_paused)
+        found.append(checks(desk.run("saas_sweep"))["goes_by_a_fresh_look"])
+    assert found == [True, False, True]

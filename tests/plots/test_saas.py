@@ -13,3 +13,10 @@ def test_five_large_numbers_fit_the_place_in_which_dagster_shows_a_picture():
     texts = [str(each.text) for each in svg if each.tag.endswith("text")]
     assert texts == [text for name in names for text in ("1000000", name)]
     assert len(uri) < 950
+
+
+def test_what_is_no_step_has_no_arrow_before_it():
+    steps, beside = [("tasks", 3), ("issues", 2)], [("refused", 1)]
+    svg = ElementTree.fromstring(base64.b64decode(flow(steps, beside).partition(",")[2]))  # noqa: S314 - ours
+    [path] = [each.get("d", "") for each in svg if each.tag.endswith("path")]
+    assert path.count("M") == 1

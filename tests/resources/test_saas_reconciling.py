@@ -328,3 +328,23 @@ def test_a_sweep_before_the_next_look_knows_that_we_completed_a_task(office):
     reconciler.sweep()  # asks again for who is not known
     assert reconciler.apply().outcomes == {"done": 1}
     assert (office.issue.status_name, office.world.writes) == ("Done", writes)
+
+
+def test_what_another_run_plans_while_a_task_is_worked_on_is_done_by_the_one_at_work(
+    office,
+):
+    entity_id = office.tasks.add("first")
+    found = []
+
+    def change():
+        office.tasks.change(entity_id, title="second")
+        other = office.reconciler()
+        other.look_at([entity_id])
+        found.append(other.apply([other.entity(entity_id)]).outcomes)
+
+    reconciler = office.reconciler()
+    reconciler.look()
+    office.faults.coming, office.faults.on_call = ["meanwhile"], change
+    assert reconciler.apply().outcomes == {"done": 2}
+    assert found == [{"busy": 1}]
+    assert [each.summary for each in office.issues.rows.values()] == ["second"]

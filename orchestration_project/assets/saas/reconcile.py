@@ -1,6 +1,6 @@
 """Tasks and issues, brought into agreement: a whole look, or what one webhook tells of."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -150,7 +150,7 @@ def _results(done: Done, found: Standing) -> Iterator[dg.MaterializeResult[Any]]
     yield dg.MaterializeResult(
         asset_key=OUTBOX,
         metadata={
-            "flow": image("tasks on their way to issues", flow(_flow(found))),
+            "flow": image("tasks on their way to issues", _flow(found)),
             "intentions": _table(found.outcomes, "intentions"),
             "dead_letters": found.refused_count,
             "refused": table_of(found.refused.drop("payload")),
@@ -159,14 +159,14 @@ def _results(done: Done, found: Standing) -> Iterator[dg.MaterializeResult[Any]]
     yield dg.MaterializeResult(asset_key=AUDIT_LOG, metadata={"latest": table_of(found.audit)})
 
 
-def _flow(found: Standing) -> Sequence[tuple[str, int]]:
-    return [
+def _flow(found: Standing) -> str:
+    steps = [
         ("tasks", found.task_count),
         ("by a rule", found.by_action.get("sync", 0)),
         ("issues", found.linked_count),
-        ("waiting", found.outcomes.get("waiting", 0)),
-        ("refused", found.refused_count),
     ]
+    beside = [("waiting", found.outcomes.get("waiting", 0)), ("refused", found.refused_count)]
+    return flow(steps, beside)
 
 
 def _table(counts: Mapping[str, int], name: str) -> dg.TableMetadataValue:

@@ -8,15 +8,17 @@ import polars as pl
 
 from orchestration_project.assets.saas.catalogue import DRIFT, RULES, STATES, report_spec
 from orchestration_project.assets.saas.reconcile import failure_of
+from orchestration_project.domains.saas.ticks import is_fresh
 from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.saas.reconciling import Reconciler
 from orchestration_project.resources.saas.rules import revalidate
 from orchestration_project.resources.saas.systems import SourceSystem, TargetSystem
+from orchestration_project.resources.saas.ticks import Ticks
 from orchestration_project.resources.shown import table_of, told
 from orchestration_project.resources.warehouse import Warehouse
 
 SHOWN = 200
-MENDED, USABLE = "is_mended", "goes_by_usable_rules"
+MENDED, USABLE, FRESH = "is_mended", "goes_by_usable_rules", "goes_by_a_fresh_look"
 COLUMNS = {
     "entity_id": "The source's id of the task",
     "target_key": "Key of its issue",
@@ -35,6 +37,12 @@ COLUMNS = {
         ),
         dg.AssetCheckSpec(
             USABLE, asset=DRIFT, description="The target refuses no rule that is in effect."
+        ),
+        dg.AssetCheckSpec(
+            FRESH,
+            asset=DRIFT,
+            description="The latest look at all tasks that ended well is no older than an hour, or "
+            "three intervals; it may be paused.",
         ),
     ],
 )
@@ -76,6 +84,14 @@ def sweep(
         severity=dg.AssetCheckSeverity.ERROR,
         description="; ".join(f"{name}: {', '.join(each)}" for name, each in refused.items())[:500],
         metadata={"disabled": len(refused)},
+    )
+    tick = Ticks(warehouse, reconciler.pair).tick()
+    yield dg.AssetCheckResult(
+        asset_key=DRIFT,
+        check_name=FRESH,
+        passed=is_fresh(tick, clock.now()),
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata={"synced_at": str(tick.synced_at or "never"), "is_paused": tick.is_paused},
     )
     if applied.problem is not None:
         raise failure_of(applied.problem)

@@ -34,3 +34,15 @@ def turn(tick: Tick, now: datetime) -> str | None:
     begins = since or datetime.fromtimestamp(0, now.tzinfo)
     number = max(0, (now - begins) // tick.interval)
     return f"{tick.pair}#{begins.isoformat()}#{number}"
+
+
+FRESH_FOR, FRESH_LOOKS = timedelta(hours=1), 3
+"""For how long what was seen counts as new, or for so many intervals, whichever is longer."""
+
+
+def is_fresh(tick: Tick, now: datetime) -> bool:
+    """Whether the latest look that ended well is new enough; while it is paused, it is."""
+    if tick.is_paused:
+        return True
+    longest = max(FRESH_FOR, FRESH_LOOKS * tick.interval)
+    return tick.synced_at is not None and tick.synced_at >= now - longest

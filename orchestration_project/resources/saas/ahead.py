@@ -37,9 +37,3 @@ class Ahead(Generic[Answer]):
             if number not in self._waiting:
                 self._waiting[number] = self._pool.submit(self._ask, number)
         return self._waiting.pop(page).result()
-
-    def forget(self) -> None:
-        """Ask anew for all that was not taken."""
-        for each in self._waiting.values():
-            each.cancel()
-        self._waiting = {}

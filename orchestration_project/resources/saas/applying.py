@@ -60,6 +60,8 @@ MOST_IN_VAIN = 3
 PASSING = (401, 404, 408, 409, 429)
 """Statuses that may say nothing of the task: our key, or what changed between two requests."""
 
+ENDED = ("done", "dead")
+
 MOST_DOUBTS = 5
 """Tries after which such a status counts as a refusal, as does an answer without sense."""
 
@@ -136,6 +138,8 @@ class Applier:
             if problem and (is_throttled or in_vain >= MOST_IN_VAIN):
                 applied.problem = problem
                 break
+            if outcome in ENDED and self._due([entity]):  # planned by a run that found us at work
+                due.append(entity)
         return applied
 
     def _due(self, entities: Sequence[Entity] | None) -> list[Entity]:
