@@ -2,6 +2,7 @@
 
 from datetime import UTC, date, datetime
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -15,7 +16,7 @@ from tests.resources.weeks import StoppedClock
 FIRST, SECOND = date(2026, 2, 2), date(2026, 2, 9)
 
 
-def rows(table, *given: dict[str, object]) -> pl.DataFrame:
+def rows(table, *given: dict[str, Any]) -> pl.DataFrame:
     """Return these rows, with zeros and blanks where nothing is said."""
     blank = {pl.Int64: 0, pl.Float64: 0.0, pl.String: "", pl.Date: FIRST}
     usual = {name: blank.get(type(kind)) for name, kind in schema_of(table).items()}
