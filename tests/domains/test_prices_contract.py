@@ -118,6 +118,16 @@ def test_cents_as_a_32_bit_fraction_with_all_its_digits_are_the_cents_again(
         assert exact(pl.Series([written])).to_list() == [scaled]
 
 
+@bounded
+@given(st.floats(2.0**-10, 2.0**20, width=32))
+def test_any_32_bit_fraction_is_taken_for_the_shortest_decimal_that_makes_it(number: float):
+    written, shortest = Decimal(repr(number)), Decimal(str(numpy.float32(number)))
+    is_plain = written == round(written, 6)
+    meant = (written if is_plain else shortest) * 10**6
+    if meant == int(meant):  # a shorter one is rounded: no price has more than six places
+        assert exact(pl.Series([repr(number)])).to_list() == [int(meant)]
+
+
 def test_a_finer_number_that_is_no_32_bit_fraction_is_none():
     assert exact(pl.Series(["10.12345678", "189.83999633789062", None, ""])).to_list() == [
         None,

@@ -47,15 +47,17 @@ def _told(artifacts: ArtifactStore, weeks: pl.DataFrame) -> dict[str, Any]:
         f"{suffix}_file": put_content(artifacts, FOLDER, content, suffix=suffix)
         for suffix, content in (("svg", picture.svg), ("png", picture.png))
     }
-    newest = weeks.drop_nulls("notional_dollars").filter(
-        pl.col("week_start") == pl.col("week_start").max()
+    last = weeks.drop_nulls("notional_dollars")["week_start"].max()
+    newest = weeks.filter(pl.col("week_start") == last)
+    valued, shares = (
+        int(newest[name].sum()) for name in ("valued_share_quantity", "share_quantity")
     )
     return {
         "picture": image("Value, shares and trades by week", svg_uri(picture.svg)),
         "week_start": newest["week_start"][0].isoformat(),
         "notional_dollars": newest["notional_dollars"].sum(),
-        "share_quantity": newest["share_quantity"].sum(),
-        "valued_share": newest["valued_share_quantity"].sum() / newest["share_quantity"].sum(),
+        "share_quantity": shares,
+        "valued_share": valued / shares,
         "tiers": table_of(newest.drop("week_start")),
         **{
             name: dg.MetadataValue.path(f"{artifacts.url}/{place}") for name, place in files.items()

@@ -1,0 +1,57 @@
+"""What the picture of the value is drawn from: sums of gold by week and tier."""
+
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from orchestration_project.resources.finra.value import read_valued_weeks
+from orchestration_project.resources.warehouse import Warehouse
+from orchestration_project.resources.warehouse.frames import insert_frame
+from orchestration_project.tables.finra import finra_symbol_week, finra_symbol_week_value
+from orchestration_project.tables.kinds import schema_of
+from tests.resources.weeks import StoppedClock
+
+FIRST, SECOND = date(2026, 2, 2), date(2026, 2, 9)
+
+
+def rows(table, *given: dict[str, Any]) -> pl.DataFrame:
+    """Return these rows, with zeros and blanks where nothing is said."""
+    blank = {pl.Int64: 0, pl.Float64: 0.0, pl.String: "", pl.Date: FIRST}
+    usual = {name: blank.get(type(kind)) for name, kind in schema_of(table).items()}
+    return pl.DataFrame([usual | row for row in given], schema_of(table))
+
+
+def test_weeks_are_summed_by_tier_and_one_without_a_value_keeps_its_trading(
+    prepared, tmp_path: Path
+):
+    clock = StoppedClock(datetime(2026, 3, 2, tzinfo=UTC))
+    with Warehouse(prepared.sqlite(tmp_path / "w.sqlite"), clock=clock) as warehouse:
+        assert read_valued_weeks(warehouse) is None
+        traded = [
+            {"week_start": week, "tier": tier, "symbol": symbol} | of_week
+            for week, tier, symbol, of_week in (
+                (FIRST, "T1", "A", {"total_share_quantity": 10, "total_trade_count": 2}),
+                (FIRST, "T1", "B", {"total_share_quantity": 30, "total_trade_count": 3}),
+                (SECOND, "T1", "A", {"total_share_quantity": 7, "total_trade_count": 1}),
+                (SECOND, "T2", "C", {"total_share_quantity": 5, "total_trade_count": 4}),
+            )
+        ]
+        valued = [
+            {"tier": "T1", "symbol": "A", "share_quantity": 10, "notional_dollars": 2.5},
+            {"tier": "T1", "symbol": "B", "share_quantity": 30, "notional_dollars": 0.5},
+            {"week_start": SECOND, "tier": "T2", "symbol": "C", "share_quantity": 5}
+            | {"notional_dollars": 4.0},
+        ]
+        with warehouse.writing() as connection:
+            insert_frame(connection, finra_symbol_week, rows(finra_symbol_week, *traded))
+            of_value = rows(finra_symbol_week_value, *valued)
+            insert_frame(connection, finra_symbol_week_value, of_value)
+        found = read_valued_weeks(warehouse)
+    assert found is not None
+    assert found.rows() == [
+        (FIRST, "T1", 40, 5, 40, 3.0),
+        (SECOND, "T1", 7, 1, None, None),
+        (SECOND, "T2", 5, 4, 5, 4.0),
+    ]
