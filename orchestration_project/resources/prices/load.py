@@ -8,15 +8,10 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
-from functools import partial
 
-import polars as pl
-from sqlalchemy import Connection, select
-
-from orchestration_project.contracts import Audit, Checked
-from orchestration_project.domains.prices.audits import Limits, checked_prices, warnings_about
+from orchestration_project.contracts import Checked
+from orchestration_project.domains.prices.audits import Limits, checked_prices
 from orchestration_project.domains.prices.calendar import last_complete_session, months
-from orchestration_project.domains.prices.contract import RULE_VERSION
 from orchestration_project.domains.prices.states import (
     LANDED,
     Days,
@@ -24,7 +19,6 @@ from orchestration_project.domains.prices.states import (
     SymbolMonth,
     days_of,
     is_landed,
-    rows_by_month,
     standing_of,
 )
 from orchestration_project.errors import (
@@ -35,28 +29,18 @@ from orchestration_project.errors import (
 )
 from orchestration_project.resources.captures import Capture
 from orchestration_project.resources.clock import Clock
-from orchestration_project.resources.intake import Intake, IntakeFigures, take
+from orchestration_project.resources.intake import Intake, take
 from orchestration_project.resources.opening import open_now
+from orchestration_project.resources.prices.landing import LoadedPrices, PriceChange, PriceLanding
 from orchestration_project.resources.prices.quota import QuotaEndedError
 from orchestration_project.resources.prices.reading import Reading
 from orchestration_project.resources.prices.source import PriceSource
 from orchestration_project.resources.prices.states import read_known, write_standing
 from orchestration_project.resources.warehouse import Between, Delivery, Landed, Order, Warehouse
-from orchestration_project.resources.warehouse.frames import read_frame
-from orchestration_project.tables.prices import prices_daily, prices_daily_history
+from orchestration_project.tables.prices import prices_daily
 
 REFUSED_FOR = timedelta(hours=20)
 """A symbol that its source does not have is asked for again the day after."""
-
-_daily = prices_daily.c
-
-
-@dataclass(frozen=True)
-class PriceChange:
-    """How many rows of each month a landing wrote, and how many it replaced or removed."""
-
-    written: Mapping[date, int]
-    replaced: Mapping[date, int]
 
 
 @dataclass(frozen=True)
@@ -73,27 +57,6 @@ class TakenPrices:
     intake: Intake | None = None
     through: date | None = None
     is_asked: bool = True
-
-
-@dataclass(frozen=True)
-class LoadedPrices:
-    """How a symbol ended, in figures; without ``landed`` nothing was landed by this run."""
-
-    symbol: str
-    standing: Standing
-    months: Sequence[SymbolMonth]
-    figures: IntakeFigures | None = None
-    landed: Landed[PriceChange] | None = None
-
-    def __str__(self) -> str:
-        if self.landed is None:
-            reason = f": {self.standing.reason}" if self.standing.reason else ""
-            return f"{'unchanged' if self.standing == LANDED else self.standing.state}{reason}"
-        warned = f"; unusual: {', '.join(self.landed.warnings)}" if self.landed.warnings else ""
-        return (
-            f"{self.landed.rows_added} rows added, {self.landed.rows_changed} changed, "
-            f"{self.landed.rows_removed} removed, {self.landed.rows_unchanged} unchanged{warned}"
-        )
 
 
 @dataclass(frozen=True)
@@ -134,7 +97,7 @@ class PriceLoad:
         Raises:
             ConfigurationError: There is none, or a key names no month.
         """
-        self.asked[:] = sorted(map(_month, partitions))
+        self.asked[:] = sorted(map(month_of, partitions))
         found = self.symbols()
         if not found:
             raise ConfigurationError(
@@ -190,7 +153,8 @@ class PriceLoad:
         state = self.warehouse.state(prices_daily, symbol)
         self._refuse_other_source(symbol, state.source)
         reading = Reading(self.source, self.second, self.warehouse, symbol, spelled, days)
-        order = self._order(symbol, state.token, reading)
+        landing = PriceLanding(self.warehouse, self.clock, self.run_id, self.limits)
+        order = landing.order(symbol, state.token, lambda: reading.second_rows)
 
         def read(kept: list[Capture]) -> Delivery:
             captures = reading.fetch(kept)
@@ -259,21 +223,6 @@ class PriceLoad:
                 "force: true in the run's config",
             )
 
-    def _order(self, symbol: str, token: int, reading: Reading) -> Order[PriceChange]:
-        return Order(
-            table=prices_daily,
-            history=prices_daily_history,
-            partition_key=symbol,
-            partition={"symbol": symbol},
-            token=token,
-            metadata_columns=("source",),
-            rule_version=RULE_VERSION,
-            run_id=self.run_id,
-            derive={},
-            summarise=_change,
-            warn=partial(self._warnings, reading),
-        )
-
     def _delivery(self, captures: Sequence[Capture], days: Days) -> Delivery:
         digests = "".join(each.sha256 for each in captures)
         return Delivery(
@@ -285,35 +234,6 @@ class PriceLoad:
             captures=captures,
         )
 
-    def _warnings(
-        self, reading: Reading, connection: Connection, delivery: Delivery, checked: Checked
-    ) -> Sequence[Audit]:
-        """Look at the delivery beside the landed day before it, and a second source."""
-        if checked.rows.is_empty():
-            return ()
-        last_before = (
-            select(prices_daily)
-            .where(_daily.symbol == reading.symbol, _daily.trade_date < reading.days.first)
-            .order_by(_daily.trade_date.desc())
-            .limit(1)
-        )
-        landed = [name for name in checked.rows.columns if name in _daily]
-        return warnings_about(
-            checked.rows.select(landed).unique("trade_date", maintain_order=True),
-            read_frame(connection, last_before, prices_daily),
-            reading.second_rows,
-            through=reading.days.last,
-            newest_session=last_complete_session(self.clock.now()),
-            limits=self.limits,
-        )
-
-
-def _change(*, replaced: pl.DataFrame, written: pl.DataFrame, kept: pl.DataFrame) -> PriceChange:
-    return PriceChange(
-        rows_by_month(written["trade_date"]),
-        rows_by_month(replaced["trade_date"]),
-    )
-
 
 def _why(error: OrchestrationError) -> str:
     """Return what went wrong, without what differs from one look to the next."""
@@ -324,7 +244,12 @@ def _behind(newest: date) -> Standing:
     return Standing("waiting", f"the source's newest price is of {newest}")
 
 
-def _month(partition: str) -> date:
+def month_of(partition: str) -> date:
+    """Return the month that a partition's key names.
+
+    Raises:
+        ConfigurationError: It names none.
+    """
     try:
         month = date.fromisoformat(partition)
     except ValueError:

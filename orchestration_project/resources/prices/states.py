@@ -63,11 +63,32 @@ def write_standing(
             now=now,
             run_id=run_id,
         )
-        scope = _months(symbol, days)
-        connection.execute(delete(prices_symbol_months).where(within(prices_symbol_months, scope)))
-        frame = frame_of([row._asdict() for row in rows], prices_symbol_months)
-        insert_frame(connection, prices_symbol_months, frame)
+        _write(connection, symbol, days, rows)
     return rows
+
+
+def write_counts(warehouse: Warehouse, symbol: str, days: Days) -> Sequence[SymbolMonth]:
+    """Count what is landed of a symbol anew, and return its rows; how it stands stays."""
+    with warehouse.writing() as connection:
+        known, counts = read_known(connection, symbol, days), _counts(connection, symbol, days)
+        rows = [row._replace(row_count=counts.get(month, 0)) for month, row in known.items()]
+        if rows != list(known.values()):
+            _write(connection, symbol, days, rows)
+    return rows
+
+
+def _write(connection: Connection, symbol: str, days: Days, rows: Sequence[SymbolMonth]) -> None:
+    scope = within(prices_symbol_months, _months(symbol, days))
+    connection.execute(delete(prices_symbol_months).where(scope))
+    frame = frame_of([row._asdict() for row in rows], prices_symbol_months)
+    insert_frame(connection, prices_symbol_months, frame)
+
+
+def symbols_of(warehouse: Warehouse, asked: Sequence[date]) -> Sequence[str]:
+    """Return the symbols that were ever asked for in any of these months."""
+    with warehouse.reading() as connection:
+        wanted = select(_row.symbol).distinct().where(_row.month_start.in_(asked))
+        return sorted(connection.execute(wanted).scalars())
 
 
 def _months(symbol: str, days: Days) -> Scope:

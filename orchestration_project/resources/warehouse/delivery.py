@@ -49,7 +49,8 @@ class Delivery:
         captures: What makes it up, in order.
         discarded: What else was fetched for it and turned out unusable.
         replay_of: Of a replay, the delivery that was fetched.
-        turns_back: Whether what is landed was fetched later: a change is ours, not the source's.
+        is_ours: Whether all that it changes is our doing, not the source's: of a replay that puts
+            what was fetched earlier in the place of what is landed, or lands the same once more.
     """
 
     source: SourceName
@@ -60,7 +61,7 @@ class Delivery:
     captures: Sequence[Capture]
     discarded: Sequence[Capture] = ()
     replay_of: str | None = None
-    turns_back: bool = False
+    is_ours: bool = False
 
     @property
     def all_captures(self) -> Sequence[Capture]:

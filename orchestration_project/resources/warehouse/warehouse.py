@@ -46,7 +46,12 @@ from orchestration_project.resources.warehouse.frames import (
     read_frame,
     within,
 )
-from orchestration_project.resources.warehouse.landing import land, read_state, take_fence
+from orchestration_project.resources.warehouse.landing import (
+    is_there,
+    land,
+    read_state,
+    take_fence,
+)
 from orchestration_project.resources.warehouse.migrating import (
     current_version,
     is_current,
@@ -313,6 +318,11 @@ class Warehouse:
                 return land(connection, order, delivery, whole, known_from)
             record_evidence(connection, order, delivery, checked, known_from, "held_back")
         raise held_back(order, checked)
+
+    def is_there(self, order: Order, delivery: Delivery, prepared: Prepared) -> bool:
+        """Whether landing would write no row, whichever deliveries landed those that are there."""
+        with self.reading() as connection:
+            return is_there(connection, order, delivery, prepared)
 
     def recorded(self, table: Table, partition_key: str) -> tuple[ScopeState, list[Recorded]]:
         """Return what is landed of a partition, and its deliveries, oldest first."""
