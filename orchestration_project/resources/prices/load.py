@@ -6,8 +6,10 @@ is noted as such and harms no other.
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
+
+from sqlalchemy import Connection
 
 from orchestration_project.contracts import Checked
 from orchestration_project.domains.prices.audits import Limits, checked_prices
@@ -35,8 +37,15 @@ from orchestration_project.resources.prices.landing import LoadedPrices, PriceCh
 from orchestration_project.resources.prices.quota import QuotaEndedError
 from orchestration_project.resources.prices.reading import Reading
 from orchestration_project.resources.prices.source import PriceSource
-from orchestration_project.resources.prices.states import read_known, write_standing
-from orchestration_project.resources.warehouse import Between, Delivery, Landed, Order, Warehouse
+from orchestration_project.resources.prices.states import note_standing, read_known
+from orchestration_project.resources.warehouse import (
+    Between,
+    Delivery,
+    HeldBackError,
+    Landed,
+    Order,
+    Warehouse,
+)
 from orchestration_project.tables.prices import prices_daily
 
 REFUSED_FOR = timedelta(hours=20)
@@ -45,7 +54,7 @@ REFUSED_FOR = timedelta(hours=20)
 
 @dataclass(frozen=True)
 class TakenPrices:
-    """A symbol that was asked for, or of which there is nothing to ask: then without intake.
+    """A symbol that was looked at; without intake, there is nothing to ask or nothing new.
 
     ``through`` is the last day for which the intake vouches.
     """
@@ -166,7 +175,12 @@ class PriceLoad:
         intake = take(self.warehouse, order, self._delivery((), days), read, check)
         through = reading.days.last
         standing = LANDED if through >= days.last else _behind(through)
-        return TakenPrices(symbol, days, standing, order, intake, through)
+        is_unchanged = (
+            state.source is not None
+            and not intake.checked.is_held_back
+            and self.warehouse.is_there(order, intake.delivery, intake.prepared)
+        )
+        return TakenPrices(symbol, days, standing, order, None if is_unchanged else intake, through)
 
     def land(self, taken: TakenPrices) -> LoadedPrices:
         """Land what was taken of a symbol, and note how it stands.
@@ -175,35 +189,43 @@ class PriceLoad:
             HeldBackError: An audit failed.
             SupersededError: Another run delivered the symbol meanwhile.
         """
-        landed = figures = None
         if taken.intake is not None and taken.order is not None:
             landed = self._landed(taken, taken.order, taken.intake)
-            figures = taken.intake.figures
-        rows = self._note(taken.symbol, taken.days, taken.standing, taken.through, taken.is_asked)
-        return LoadedPrices(taken.symbol, taken.standing, rows, figures, landed)
+            rows, figures = self._known(taken), taken.intake.figures
+            return LoadedPrices(taken.symbol, taken.standing, rows, figures, landed)
+        if taken.is_asked:
+            self._note(taken.symbol, taken.days, taken.standing, taken.through)
+        return LoadedPrices(taken.symbol, taken.standing, self._known(taken))
 
     def _landed(
         self, taken: TakenPrices, order: Order[PriceChange], intake: Intake
     ) -> Landed[PriceChange]:
-        try:
-            return self.warehouse.land(order, intake.delivery, intake.prepared)
-        except ContractError as error:
-            self._note(taken.symbol, taken.days, Standing("refused", _why(error)))
-            raise
+        """Land an intake and note how the symbol stands, in one transaction."""
+
+        def note(connection: Connection, error: HeldBackError | None) -> None:
+            standing, through = taken.standing, taken.through
+            if error is not None:
+                standing, through = Standing("refused", _why(error)), None
+            self._note_within(connection, taken.symbol, taken.days, standing, through)
+
+        return self.warehouse.land(replace(order, note=note), intake.delivery, intake.prepared)
 
     def _note(
+        self, symbol: str, days: Days, standing: Standing, through: date | None = None
+    ) -> None:
+        with self.warehouse.writing() as connection:
+            self._note_within(connection, symbol, days, standing, through)
+
+    def _note_within(
         self,
+        connection: Connection,
         symbol: str,
         days: Days,
         standing: Standing,
-        through: date | None = None,
-        is_asked: bool = True,
-    ) -> Sequence[SymbolMonth]:
-        if not is_asked:
-            with self.warehouse.reading() as connection:
-                return list(read_known(connection, symbol, days).values())
-        return write_standing(
-            self.warehouse,
+        through: date | None,
+    ) -> None:
+        note_standing(
+            connection,
             symbol,
             days,
             standing,
@@ -212,6 +234,10 @@ class PriceLoad:
             now=self.clock.now(),
             run_id=self.run_id,
         )
+
+    def _known(self, taken: TakenPrices) -> Sequence[SymbolMonth]:
+        with self.warehouse.reading() as connection:
+            return list(read_known(connection, taken.symbol, taken.days).values())
 
     def _refuse_other_source(self, symbol: str, source: str | None) -> None:
         if source not in (None, self.source.name) and not self.force:

@@ -3,8 +3,10 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
+from functools import partial
 
 import polars as pl
+from sqlalchemy import Connection
 
 from orchestration_project.contracts import Checked, Part
 from orchestration_project.domains.prices.audits import Limits, checked_prices, together
@@ -18,9 +20,20 @@ from orchestration_project.resources.intake import Intake, take
 from orchestration_project.resources.opening import open_now
 from orchestration_project.resources.prices.landing import LoadedPrices, PriceChange, PriceLanding
 from orchestration_project.resources.prices.load import month_of
-from orchestration_project.resources.prices.states import symbols_of, write_counts, write_standing
+from orchestration_project.resources.prices.states import (
+    note_counts,
+    note_standing,
+    read_known,
+    symbols_of,
+)
 from orchestration_project.resources.replay import Kept, captures_of, kept_layers
-from orchestration_project.resources.warehouse import Between, Delivery, Order, Warehouse
+from orchestration_project.resources.warehouse import (
+    Between,
+    Delivery,
+    HeldBackError,
+    Order,
+    Warehouse,
+)
 from orchestration_project.resources.warehouse.layers import Layer
 from orchestration_project.resources.warehouse.recorded import place_of
 from orchestration_project.tables.prices import prices_daily
@@ -135,24 +148,37 @@ class PriceReplay:
         """
         landed = figures = None
         if taken.intake is not None:
-            landed = self.warehouse.land(taken.order, taken.intake.delivery, taken.intake.prepared)
-            figures = taken.intake.figures
-            if taken.arrives is not None:
-                self._note(taken.symbol, taken.arrives, taken.intake.delivery)
-        rows = write_counts(self.warehouse, taken.symbol, taken.days)
+            delivery, figures = taken.intake.delivery, taken.intake.figures
+            note = partial(self._note, taken, delivery)
+            landed = self.warehouse.land(
+                replace(taken.order, note=note), delivery, taken.intake.prepared
+            )
+        with self.warehouse.reading() as connection:
+            rows = list(read_known(connection, taken.symbol, taken.days).values())
         return LoadedPrices(taken.symbol, LANDED, rows, figures, landed)
 
-    def _note(self, symbol: str, days: Days, delivery: Delivery) -> None:
-        write_standing(
-            self.warehouse,
-            symbol,
-            days,
-            LANDED,
-            days.last,
-            source=delivery.source,
-            now=self.clock.now(),
-            run_id=self.run_id,
-        )
+    def _note(
+        self,
+        taken: ReplayedPrices,
+        delivery: Delivery,
+        connection: Connection,
+        error: HeldBackError | None,
+    ) -> None:
+        """Note what a landing changes; what is held back leaves all as it stood."""
+        if error is not None:
+            return
+        if taken.arrives is not None:
+            note_standing(
+                connection,
+                taken.symbol,
+                taken.arrives,
+                LANDED,
+                taken.arrives.last,
+                source=delivery.source,
+                now=self.clock.now(),
+                run_id=self.run_id,
+            )
+        note_counts(connection, taken.symbol, taken.days)
 
     def _checked(self, symbol: str, layers: Sequence[Layer], delivery: Delivery) -> Checked:
         """Check each delivery as it was when it came, and take of it the days that are its own."""

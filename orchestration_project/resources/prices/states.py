@@ -37,8 +37,8 @@ def read_known(connection: Connection, symbol: str, days: Days) -> Known:
     return {row.month_start: SymbolMonth(**row._mapping) for row in found}
 
 
-def write_standing(
-    warehouse: Warehouse,
+def note_standing(
+    connection: Connection,
     symbol: str,
     days: Days,
     standing: Standing,
@@ -51,30 +51,26 @@ def write_standing(
     """Note how a symbol stands after it was looked at for ``days``, and return its rows."""
     if standing.reason is not None:
         standing = Standing(standing.state, storable(standing.reason), standing.resumes_at)
-    with warehouse.writing() as connection:
-        rows = after(
-            read_known(connection, symbol, days),
-            months(days.first, days.last),
-            standing,
-            through,
-            _counts(connection, symbol, days),
-            symbol=symbol,
-            source=source,
-            now=now,
-            run_id=run_id,
-        )
-        _write(connection, symbol, days, rows)
+    rows = after(
+        read_known(connection, symbol, days),
+        months(days.first, days.last),
+        standing,
+        through,
+        _counts(connection, symbol, days),
+        symbol=symbol,
+        source=source,
+        now=now,
+        run_id=run_id,
+    )
+    _write(connection, symbol, days, rows)
     return rows
 
 
-def write_counts(warehouse: Warehouse, symbol: str, days: Days) -> Sequence[SymbolMonth]:
-    """Count what is landed of a symbol anew, and return its rows; how it stands stays."""
-    with warehouse.writing() as connection:
-        known, counts = read_known(connection, symbol, days), _counts(connection, symbol, days)
-        rows = [row._replace(row_count=counts.get(month, 0)) for month, row in known.items()]
-        if rows != list(known.values()):
-            _write(connection, symbol, days, rows)
-    return rows
+def note_counts(connection: Connection, symbol: str, days: Days) -> None:
+    """Count what is landed of a symbol anew; how it stands stays."""
+    known, counts = read_known(connection, symbol, days), _counts(connection, symbol, days)
+    rows = [row._replace(row_count=counts.get(month, 0)) for month, row in known.items()]
+    _write(connection, symbol, days, rows)
 
 
 def _write(connection: Connection, symbol: str, days: Days, rows: Sequence[SymbolMonth]) -> None:

@@ -105,6 +105,14 @@ def no_warnings(connection: Connection, delivery: Delivery, checked: Checked) ->
     return ()
 
 
+Note = Callable[[Connection, HeldBackError | None], None]
+"""Notes how a delivery ended, in the transaction that lands it or records why not."""
+
+
+def no_note(connection: Connection, error: HeldBackError | None) -> None:
+    """Note nothing: the landing says all."""
+
+
 class Fenced(Protocol):
     """What is written under a fence: the partition of a table, and the token that was seen."""
 
@@ -140,6 +148,7 @@ class Order(Generic[Told]):
         derive: What is derived of the partition.
         summarise: What sums up a change.
         warn: What else is to be said of it, by what is landed.
+        note: What else is to be noted of it, once it is landed or held back.
     """
 
     table: Table
@@ -153,6 +162,7 @@ class Order(Generic[Told]):
     derive: Derive
     summarise: Summarise[Told]
     warn: Warn = no_warnings
+    note: Note = no_note
 
 
 @dataclass(frozen=True)

@@ -315,9 +315,13 @@ class Warehouse:
             checked = replace(prepared.checked, audits=[*prepared.checked.audits, *warnings])
             if not checked.is_held_back:
                 whole = replace(prepared, checked=checked)
-                return land(connection, order, delivery, whole, known_from)
+                landed = land(connection, order, delivery, whole, known_from)
+                order.note(connection, None)
+                return landed
             record_evidence(connection, order, delivery, checked, known_from, "held_back")
-        raise held_back(order, checked)
+            error = held_back(order, checked)
+            order.note(connection, error)
+        raise error
 
     def is_there(self, order: Order, delivery: Delivery, prepared: Prepared) -> bool:
         """Whether landing would write no row, whichever deliveries landed those that are there."""
