@@ -5,11 +5,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import delete, select, update
+from sqlalchemy import Select, delete, select, update
 
 from orchestration_project.domains.prices.calendar import sessions
 from orchestration_project.domains.prices.contract import RULE_VERSION
@@ -85,7 +86,8 @@ def published(desk: Desk) -> list[tuple]:
 
 
 def rows(desk: Desk, table, *names: str) -> list[tuple]:
-    statement = select(*(table.c[name] for name in names)).order_by(*table.primary_key.columns)
+    columns: list[Any] = [table.c[name] for name in names]
+    statement: Select[Any] = select(*columns).order_by(*table.primary_key.columns)
     return desk.warehouse.frame(statement, table).rows()
 
 

@@ -89,7 +89,10 @@ def read_recorded(connection: Connection, table: Table, partition_key: str) -> l
             deliveries.c.table_name == table.name, deliveries.c.partition_key == partition_key
         )
     )
-    return sorted(map(_recorded, found.mappings()), key=lambda each: number_of(each.group_id))
+    return sorted(
+        (_recorded(dict(row)) for row in found.mappings()),
+        key=lambda each: number_of(each.group_id),
+    )
 
 
 def read_ranges(connection: Connection) -> Iterator[tuple[str, Recorded]]:
