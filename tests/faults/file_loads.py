@@ -24,7 +24,8 @@ from tests.faults.matrix import Domain
 from tests.resources.test_bad_files import GOOD, KEY, NAME
 from tests.runs import failure_of
 
-DAYS = sessions(date(2025, 10, 1), date(2025, 10, 31))
+DAYS = sessions(date(2025, 4, 1), date(2025, 10, 31))
+"""So many that their rows take pages that the tables do not have yet."""
 
 Quantities = list[tuple[int, int]]
 
@@ -37,7 +38,8 @@ class Files:
         domain: As in the matrix.
         job: What loads it; its op has the name of ``table`` and ``_load``.
         table: What is landed.
-        partition: The partition that a run is asked for.
+        partition: The first partition that a run is asked for.
+        last: The last of them.
         where: How an error names what did not land.
         name: The file.
         good: Its first version.
@@ -53,6 +55,7 @@ class Files:
     job: str
     table: str
     partition: str
+    last: str
     where: str
     name: str
     good: bytes
@@ -80,6 +83,7 @@ A_WEEK = Files(
     job="finra_otc_weekly",
     table=finra_otc_weekly.name,
     partition=KEY,
+    last=KEY,
     where=KEY,
     name=NAME,
     good=GOOD,
@@ -94,6 +98,7 @@ A_SYMBOL = Files(
     job="prices_daily",
     table=prices_daily.name,
     partition=f"{DAYS[0]:%Y-%m}-01",
+    last=f"{DAYS[-1]:%Y-%m}-01",
     where="AAA",
     name="AAA.csv",
     good=csv(*(line(day, 7) for day in DAYS)),
@@ -154,7 +159,10 @@ class Loads:
             instance=self.instance,
             raise_on_error=False,
             run_config={"ops": {self.files.op: {"config": dict(self.files.config)}}},
-            tags={"dagster/partition": self.files.partition},
+            tags={
+                "dagster/asset_partition_range_start": self.files.partition,
+                "dagster/asset_partition_range_end": self.files.last,
+            },
         )
         retries = [event for event in result.all_events if event.is_step_up_for_retry]
         return Ended("" if result.success else failure_of(result, self.files.op), 1 + len(retries))

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Select, delete, select, update
+from sqlalchemy import delete, select, update
 
 from orchestration_project.domains.prices.calendar import sessions
 from orchestration_project.domains.prices.contract import RULE_VERSION
@@ -87,7 +87,7 @@ def published(desk: Desk) -> list[tuple]:
 
 def rows(desk: Desk, table, *names: str) -> list[tuple]:
     columns: list[Any] = [table.c[name] for name in names]
-    statement: Select[Any] = select(*columns).order_by(*table.primary_key.columns)
+    statement: Any = select(*columns).order_by(*table.primary_key.columns)
     return desk.warehouse.frame(statement, table).rows()
 
 
