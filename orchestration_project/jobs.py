@@ -43,6 +43,7 @@ from orchestration_project.assets.prices import (
     derived,
     launch_prices_backfill,
 )
+from orchestration_project.assets.prices import REPLAY_JOB as PRICES_REPLAY_JOB
 from orchestration_project.assets.prices import SPECS as PRICES_SPECS
 from orchestration_project.assets.saas import (
     RECONCILING,
@@ -161,6 +162,13 @@ prices_daily = dg.define_asset_job(
     selection=dg.AssetSelection.assets(*(spec.key for spec in PRICES_SPECS)),
     description="Loads months of daily prices: a request for each symbol, check, land.",
     tags={"domain": "prices"},
+)
+
+prices_replay = dg.define_asset_job(
+    PRICES_REPLAY_JOB,
+    selection=prices_daily.selection,
+    description="Checks and lands again what was captured of symbols, without asking the source.",
+    tags={"domain": "prices", **BY_HAND},
 )
 
 prices_gold = dg.define_asset_job(

@@ -72,7 +72,7 @@ def main(arguments: Sequence[str]) -> int:
         weeks = _latest(settings, options.weeks)
         say(f"weeks     the {options.weeks} latest of each tier: {len(weeks)} partitions\n")
         with Progress(len(weeks)) as progress:
-            results = run_over(instance, JOB, weeks, progress)
+            results = run_over(instance, JOB, keys_of_ranges(weeks), progress)
         results += derive(instance, warehouse)
         say(outcome_of(warehouse, results))
         results += (pictures := draw(instance, warehouse))
@@ -85,26 +85,28 @@ def main(arguments: Sequence[str]) -> int:
 def run_over(
     instance: dg.DagsterInstance,
     job: str,
-    weeks: Sequence[TierWeek],
+    partitions: Sequence[tuple[str, str]],
     progress: "Progress",
     config: Mapping[str, Any] | None = None,
 ) -> list[dg.JobExecutionResult]:
-    """Run a job over ``weeks``, consecutive ones of a tier in a run.
+    """Run a job over ``partitions``, from the first to the last of each range in a run.
 
     Raises:
         KeyboardInterrupt: Somebody pressed Ctrl-C; how far it came was said.
     """
     try:
-        return [
-            execute(instance, job, between=(first.key, last.key), config=config)
-            for first, last in ranges(weeks)
-        ]
+        return [execute(instance, job, between=between, config=config) for between in partitions]
     except KeyboardInterrupt:
         say(
             f"\n{progress.done} of {progress.of} partitions are through; what landed stays, and "
             "the same command goes on from there"
         )
         raise
+
+
+def keys_of_ranges(weeks: Sequence[TierWeek]) -> list[tuple[str, str]]:
+    """Return the first and last key of consecutive weeks of each tier."""
+    return [(first.key, last.key) for first, last in ranges(weeks)]
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -7,6 +7,7 @@ from orchestration_project.partitions.finra import (
     first_finra_week,
 )
 from orchestration_project.partitions.prices import first_price_month, price_months
+from orchestration_project.partitions.replays import OF_REPLAYS, ReplayConfig, refuse_strange
 from orchestration_project.partitions.runner import (
     DID_NOT_LAND,
     PARTITION_TAGS,
@@ -23,12 +24,14 @@ from orchestration_project.partitions.runner import (
 
 __all__ = [
     "DID_NOT_LAND",
+    "OF_REPLAYS",
     "PARTITION_TAGS",
     "PROGRESS",
     "SECONDS_TO_NEXT_ATTEMPT",
     "Load",
     "Outcome",
     "Pieces",
+    "ReplayConfig",
     "Report",
     "Told",
     "dataset_partitions",
@@ -39,4 +42,5 @@ __all__ = [
     "first_price_month",
     "landed_before",
     "price_months",
+    "refuse_strange",
 ]

@@ -21,6 +21,7 @@ from orchestration_project.errors import ConfigurationError
 from orchestration_project.resources.artifacts import ArtifactStore
 from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.warehouse import Warehouse
+from orchestration_project.resources.warehouse.layers import groups_of_layers
 from orchestration_project.tables.kinds import HISTORY, METADATA
 from orchestration_project.tables.operations import operations_removals
 from orchestration_project.tables.spine import blobs, captures, deliveries, rejects
@@ -144,6 +145,7 @@ def _old_blobs(warehouse: Warehouse, before: datetime, keep_newest: int) -> set[
         whole = set(
             connection.scalars(select(deliveries.c.group_id).where(deliveries.c.part_count > 0))
         )
+        layers = groups_of_layers(connection)
         current = {
             capture_id
             for table in _published()
@@ -156,6 +158,7 @@ def _old_blobs(warehouse: Warehouse, before: datetime, keep_newest: int) -> set[
     old = removable_blobs(
         warehouse.frame(select(*columns), captures),
         whole=whole,
+        layers=layers,
         current=current,
         before=before,
         keep_newest=keep_newest,

@@ -7,6 +7,7 @@ import dagster as dg
 import pytest
 from sqlalchemy import func, select
 
+from orchestration_project.__main__ import main
 from orchestration_project.assets.finra import DATASET_ASSETS
 from orchestration_project.definitions import defs
 from orchestration_project.resources.demos import stop_demos
@@ -102,7 +103,7 @@ def test_each_declaration_has_an_asset_a_source_checks_a_job_and_a_sensor(made):
 
 
 def test_weeks_of_treasuries_are_asked_for_land_once_and_say_so(
-    settings, instance, monkeypatch: pytest.MonkeyPatch
+    settings, instance, monkeypatch: pytest.MonkeyPatch, capfd
 ):
     url = databases.sqlite_url(settings.state_path)
     monkeypatch.setenv("FINRA_HORIZON_WEEKS", "4")
@@ -123,6 +124,13 @@ def test_weeks_of_treasuries_are_asked_for_land_once_and_say_so(
     again = told_by(load(instance, "treasury_weekly", "2026-02-16"))["treasury_weekly"]
     assert again["2026-02-16"]["outcome"] == "unchanged"
     assert [rows(url, each) for each in kept] == before
+    as_it_is = databases.contents(url)
+    assert main(["replay", "--table", table.name, "2026-02-16", "2026-02-09"]) == 0
+    assert "2 of 2 partitions: unchanged, nothing was written" in capfd.readouterr().out
+    assert databases.contents(url) == as_it_is
+    refused = load(instance, "treasury_weekly", "2026-02-16", allow_older=True)
+    said = failure_of(refused, "finra_treasury_weekly_load")
+    assert "allow_older means nothing to a load" in said
     numbers = {name for name, value in newest.items() if isinstance(value, int | float)}
     assert numbers <= set(again["2026-02-16"])
     asked, said = tick(instance, "treasury_weekly")

@@ -1,12 +1,14 @@
 """Daily prices as Dagster runs them, from a folder of files and from the demo."""
 
+import shutil
 from datetime import date
 
 import dagster as dg
 import pytest
 from sqlalchemy import func, select
 
-from orchestration_project.assets.prices import SPECS
+from orchestration_project.__main__ import main
+from orchestration_project.assets.prices import LOAD_OP, SPECS
 from orchestration_project.definitions import defs
 from orchestration_project.domains.prices.calendar import sessions
 from orchestration_project.tables.prices import prices_daily, prices_returns
@@ -93,3 +95,51 @@ def test_months_land_symbol_by_symbol_and_are_told_of_month_by_month(url, instan
     months = told_by(again)["daily"]
     assert (months[FEBRUARY]["rows_replaced"], months[MARCH]["rows_replaced"]) == (19, 2)
     assert set(told_by(again)["symbol_months"]) == {FEBRUARY, MARCH}
+
+
+def test_a_replay_needs_no_source_and_writes_nothing_by_the_same_rules(
+    url, instance, tmp_path, monkeypatch: pytest.MonkeyPatch, capfd
+):
+    for symbol in ("AAA", "BBB"):
+        (tmp_path / "prices" / f"{symbol}.csv").write_bytes(csv(*map(line, DAYS)))
+    assert run(instance, "prices_daily", FEBRUARY, MARCH).success
+    before = databases.contents(url)
+    shutil.rmtree(tmp_path / "prices")
+    monkeypatch.delenv("PRICES_SOURCE")
+    told = told_by(run(instance, "prices_replay", FEBRUARY, MARCH))["daily"]
+    assert [told[month]["symbols_unchanged"] for month in (FEBRUARY, MARCH)] == [2, 2]
+    assert (told[MARCH]["source"], told[MARCH]["dagster/row_count"]) == ("captures", 4)
+    refused = run(instance, "prices_replay", FEBRUARY, full=True)
+    assert "full means nothing to the job prices_replay" in failure_of(refused, LOAD_OP)
+    refused = run(instance, "prices_daily", FEBRUARY, symbols=["AAA"])
+    assert "symbols means nothing to the job prices_daily" in failure_of(refused, LOAD_OP)
+    assert main(["replay", "--table", "prices_daily", "BBB"]) == 0
+    said = capfd.readouterr().out
+    assert "[ 1/1] BBB: unchanged" in said
+    assert "1 of 1 symbols: unchanged, nothing was written" in said
+    assert databases.contents(url) == before
+
+
+@pytest.mark.slow
+def test_a_command_replays_all_symbols_or_one_delivery_and_says_what_there_is_not(
+    url, instance, tmp_path, capfd
+):
+    for symbol in ("AAA", "BBB"):
+        (tmp_path / "prices" / f"{symbol}.csv").write_bytes(csv(*map(line, DAYS)))
+    assert run(instance, "prices_daily", FEBRUARY).success
+    before = databases.contents(url)
+    for options, said in {
+        "--table prices_daily --all": "[ 2/2] BBB: unchanged",
+        "--group prices_daily:AAA#1": "[ 1/1] AAA: unchanged",
+    }.items():
+        assert main(["replay", *options.split()]) == 0
+        assert said in capfd.readouterr().out
+    for options, said in {
+        "--table prices_daily CCC": "CCC has no delivery to replay",
+        "--group prices_daily:AAA#2": "AAA has no delivery to replay",
+        "--group prices_returns:AAA#1": "prices_returns is no table that a replay fills",
+        "--table finra_treasury_weekly --all": "there is nothing to replay",
+    }.items():
+        assert main(["replay", *options.split()]) == 1
+        assert said in "".join(capfd.readouterr())
+    assert databases.contents(url) == before

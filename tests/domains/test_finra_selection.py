@@ -225,13 +225,3 @@ KEYS = ["T2|2025-11-03", "T1|2025-11-10", "T1|2025-11-03"]
 def test_a_choice_of_partitions_is_by_tier_and_weeks(asked, found):
     chosen = selection.chosen(KEYS, **{"tier": None, "first": None, "last": None} | asked)
     assert [each.key for each in chosen] == found
-
-
-def test_a_deliverys_name_holds_its_partition():
-    assert selection.partition_of("finra_otc_weekly:T1|2025-11-10#12") == "T1|2025-11-10"
-
-
-@pytest.mark.parametrize("name", ["", "T1|2025-11-10", "finra_otc_weekly:T1|2025-11-10#x"])
-def test_what_is_no_deliverys_name_is_refused(name):
-    with pytest.raises(ConfigurationError, match="is no delivery"):
-        selection.partition_of(name)

@@ -61,6 +61,7 @@ def test_no_blob_goes_that_a_current_row_a_newest_delivery_or_a_late_fetch_leads
 
     found = removable_blobs(
         pl.DataFrame(rows, SCHEMA, orient="row"),
+        layers=(),
         whole=whole,
         current=current,
         before=before,
@@ -73,6 +74,7 @@ def test_the_newest_delivery_that_was_read_whole_stays_behind_later_ones_that_we
     rows = [(number, f"blob {number}", f"t:T1|a#{number}", START) for number in (1, 2, 3, 4)]
     found = removable_blobs(
         pl.DataFrame(rows, SCHEMA, orient="row"),
+        layers=(),
         whole={"t:T1|a#1", "t:T1|a#2"},
         current=set(),
         before=START + timedelta(days=9),
@@ -85,6 +87,7 @@ def test_a_capture_whose_delivery_has_no_name_of_ours_stays():
     row = (1, "p", "somebody's", START)
     found = removable_blobs(
         pl.DataFrame([row], SCHEMA, orient="row"),
+        layers=(),
         whole=set(),
         current=set(),
         before=START + timedelta(days=9),

@@ -14,10 +14,11 @@ import psycopg
 import pytest
 
 from tests import databases
-from tests.faults.file_loads import Loads
-from tests.faults.matrix import OF_A_LOAD, STAGES, Database
+from tests.faults.file_loads import A_SYMBOL, A_WEEK, Files, Loads
+from tests.faults.matrix import DOMAINS, OF_A_LOAD, STAGES, Database, Fault
+from tests.faults.pipelines import Pipeline
 from tests.faults.servers import OwnServer, started_server
-from tests.faults.weeks import Undisturbed, undisturbed
+from tests.faults.undisturbed import Undisturbed, undisturbed
 
 KILLS = 200
 
@@ -55,7 +56,11 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
 
 @dataclass(frozen=True)
 class Campaign:
-    """How many kills there shall be on each database, and what decides when they strike."""
+    """How many kills there shall be on each database, and what decides when they strike.
+
+    Where there are fewer than usual, the domains share them: what is carried out on one of them
+    in one campaign is carried out on another one with another seed.
+    """
 
     kills: int
     seed: str
@@ -66,14 +71,31 @@ class Campaign:
         return math.ceil(self.kills / len(OF_A_LOAD))
 
     @property
-    def weeks(self) -> int:
-        """How many weeks each series has: every other one meets all stages."""
+    def is_whole(self) -> bool:
+        """Whether every domain has all of its kills."""
+        return self.kills >= KILLS
+
+    def falls_on(self, pipeline: Pipeline, fault: Fault, *where: object) -> bool:
+        """Whether what strikes one domain, where it is not whole, is to strike this one."""
+        drawn = self.random(fault.name, fault.stage, *where).choice(fault.domains)
+        return self.is_whole or drawn == pipeline.name
+
+    def points(self, pipeline: Pipeline, last: int) -> range:
+        """Return which of the points of a load are tried."""
+        if self.is_whole:
+            return range(1, last + 1)
+        first = 1 + DOMAINS.index(pipeline.name)
+        return range(first * self.every, last + 1, len(DOMAINS) * self.every)
+
+    @property
+    def pieces(self) -> int:
+        """How many pieces each series has: every other one meets all stages."""
         return max(8, 2 * self.share)
 
     @property
     def every(self) -> int:
         """Of how many points one is tried: each, unless there are fewer kills than usual."""
-        return 1 if self.kills >= KILLS else 2 * KILLS // self.kills
+        return 1 if self.is_whole else 2 * KILLS // self.kills
 
     def random(self, *what: object) -> Random:
         """Return what is drawn from for a case."""
@@ -98,21 +120,23 @@ def server(request: pytest.FixtureRequest) -> Callable[[Database], str]:
 
 
 @pytest.fixture(scope="session")
-def weeks(
+def undisturbed_loads(
     tmp_path_factory: pytest.TempPathFactory,
     server: Callable[[Database], str],
     campaign: Campaign,
-) -> Callable[[Database], Undisturbed]:
+) -> Callable[[Pipeline, Database], Undisturbed]:
     """Give what undisturbed loads of a series make, worked out once."""
-    made: dict[Database, Undisturbed] = {}
+    made: dict[tuple[str, Database], Undisturbed] = {}
 
-    def weeks(database: Database) -> Undisturbed:
-        if database not in made:
+    def loads(pipeline: Pipeline, database: Database) -> Undisturbed:
+        if (pipeline.name, database) not in made:
             folder: Path = tmp_path_factory.mktemp("undisturbed")
-            made[database] = undisturbed(database, folder, server(database), campaign.weeks)
-        return made[database]
+            made[pipeline.name, database] = undisturbed(
+                pipeline, database, folder, server(database), campaign.pieces
+            )
+        return made[pipeline.name, database]
 
-    return weeks
+    return loads
 
 
 @pytest.fixture
@@ -125,10 +149,20 @@ def kill_seen(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
     return kill_seen
 
 
+@pytest.fixture(
+    scope="module",
+    params=[A_WEEK, pytest.param(A_SYMBOL, marks=pytest.mark.slow)],
+    ids=lambda files: files.domain,
+)
+def files(request: pytest.FixtureRequest) -> Files:
+    """What is loaded: of each domain what strikes its database or disk."""
+    return request.param
+
+
 @pytest.fixture
-def loads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Loads]:
+def loads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: Files) -> Iterator[Loads]:
     with dg.instance_for_test() as instance:
-        yield Loads(tmp_path / "load", monkeypatch, instance)
+        yield Loads(tmp_path / "load", monkeypatch, instance, files)
 
 
 @pytest.fixture
@@ -154,10 +188,12 @@ def own_server(
 
 
 @pytest.fixture(scope="module")
-def both_versions(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, databases.Rows]:
+def both_versions(
+    tmp_path_factory: pytest.TempPathFactory, files: Files
+) -> Mapping[str, databases.Rows]:
     """What both versions of the file leave in every table where nothing strikes."""
     folder = tmp_path_factory.mktemp("both_versions")
     url = f"sqlite:///{folder}/x.sqlite"
     with pytest.MonkeyPatch.context() as environment, dg.instance_for_test() as instance:
-        Loads(folder / "load", environment, instance).both(url)
+        Loads(folder / "load", environment, instance, files).both(url)
     return databases.contents(url)

@@ -11,7 +11,7 @@ import signal
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from multiprocessing.connection import Connection
@@ -31,11 +31,17 @@ from orchestration_project.resources.finra.replay import WeeklyReplay
 from orchestration_project.resources.finra.source import FinraSource, SourceVersion
 from orchestration_project.resources.finra.weekly import WeeklyLoad
 from orchestration_project.resources.http import HttpClient
+from orchestration_project.resources.prices import PriceRange, PriceSource
+from orchestration_project.resources.prices.load import PriceLoad
+from orchestration_project.resources.prices.yahoo import YahooChart
 from orchestration_project.resources.warehouse import Warehouse
 from orchestration_project.tables.finra import finra_otc_weekly
+from tests.faults.matrix import Domain
 from tests.faults.points import Board, Plan, Points, Seen, watch_database, watch_files
+from tests.faults.price_publisher import MONTHS
 from tests.programs import wait_for
 from tests.resources.finra_server import TOKEN_PATH
+from tests.resources.prices_desk import LIMITS as PRICE_LIMITS
 from tests.resources.weeks import LIMITS
 
 FORKS = multiprocessing.get_context("forkserver")
@@ -57,7 +63,7 @@ PATIENCE_SECONDS = 120
 
 @dataclass(frozen=True)
 class Job:
-    """What a process loads: from where, into what, and which weeks, one after the other."""
+    """What a process loads: from where, into what, and which pieces, one after the other."""
 
     database_url: str
     folder: Path
@@ -65,6 +71,8 @@ class Job:
     keys: Sequence[str]
     plan: Plan | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
+    domain: Domain = "weeks"
+    http: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def artifacts(self) -> Path:
@@ -72,8 +80,8 @@ class Job:
 
 
 def load_keys(job: Job, points: Points) -> Iterator[str]:
-    """Load weeks through the product's own surface; say of each what came of it."""
-    with opened(job, points) as load:
+    """Load pieces through the product's own surface; say of each what came of it."""
+    with OPENED[job.domain](job, points) as load:
         for key in job.keys:
             try:
                 yield str(load.land(load.take(key)))
@@ -103,16 +111,8 @@ def prepare_database(job: Job, _: Points) -> Iterator[str]:
 
 @contextmanager
 def opened(job: Job, points: Points) -> Iterator[WeeklyLoad]:
-    """Give a load that tells its points."""
-    http = HttpClient(
-        system="finra_test",
-        state_dir=job.folder,
-        requests_per_second=None,
-        now=Clock().now,
-        user_agent="tests",
-        use_environment=False,
-    )
-    with http, Warehouse(job.database_url, clock=Clock(NOW)) as warehouse:
+    """Give a load of weeks that tells its points."""
+    with _client(job) as http, Warehouse(job.database_url, clock=Clock(NOW)) as warehouse:
         api = FinraApi(
             http,
             Captures(FolderStore(job.artifacts)),
@@ -125,6 +125,41 @@ def opened(job: Job, points: Points) -> Iterator[WeeklyLoad]:
         )
         source = cast("FinraSource", WatchedSource(api, points))
         yield WeeklyLoad(source, _landing(job, points, warehouse))
+
+
+@contextmanager
+def opened_prices(job: Job, points: Points) -> Iterator[PriceLoad]:
+    """Give a load of symbols that tells its points; it asks also for what is landed."""
+    store = Captures(FolderStore(job.artifacts))
+    with _client(job) as http, Warehouse(job.database_url, clock=Clock(NOW)) as warehouse:
+        chart = YahooChart(
+            http, store, Clock(NOW), name="yahoo", api_url=job.source_url, overrides={}
+        )
+        source = cast("PriceSource", WatchedPrices(chart, points))
+        load = PriceLoad(
+            source, warehouse, Clock(NOW), lambda: job.keys, uuid4().hex, PRICE_LIMITS, full=True
+        )
+        if job.keys:
+            load.pieces(MONTHS)
+        yield load
+
+
+OPENED: Mapping[Domain, Callable[[Job, Points], AbstractContextManager[Any]]] = {
+    "weeks": opened,
+    "prices": opened_prices,
+}
+
+
+def _client(job: Job) -> HttpClient:
+    return HttpClient(
+        system="source_test",
+        state_dir=job.folder,
+        requests_per_second=None,
+        now=Clock().now,
+        user_agent="tests",
+        use_environment=False,
+        **job.http,
+    )
 
 
 def _landing(job: Job, points: Points, warehouse: Warehouse) -> WeekLanding:
@@ -164,6 +199,23 @@ class WatchedSource:
     ) -> Sequence[Capture]:
         captures = self._source.fetch(week_start, tier, version, kept)
         self._points.passed(f"{len(captures)} pages are kept", "captured", failure=None)
+        return captures
+
+
+class WatchedPrices:
+    """Says when a source of prices is asked, and when its answer is captured."""
+
+    def __init__(self, source: PriceSource, points: Points) -> None:
+        self._source = source
+        self._points = points
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._source, name)
+
+    def fetch(self, asked: PriceRange, kept: list[Capture]) -> Sequence[Capture]:
+        self._points.passed(f"{asked.symbol} is asked for", "capture begun", failure=None)
+        captures = self._source.fetch(asked, kept)
+        self._points.passed("its answer is kept", "captured", failure=None)
         return captures
 
 

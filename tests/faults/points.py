@@ -37,7 +37,9 @@ WORDS = slice(BOARD.size, BOARD.size + 200)
 OF_TABLE = {
     "fences": "fence",
     "finra_otc_weekly": "rows",
+    "prices_daily": "rows",
     "finra_otc_weekly_history": "history",
+    "prices_daily_history": "history",
     "finra_symbol_week": "derived",
     "finra_venue_week": "derived",
     "finra_symbol_rolling_6w": "derived",
@@ -51,6 +53,9 @@ OF_TABLE = {
     "landings": "landing row",
 }
 """The stage that begins when a transaction writes a table."""
+
+AUDITED_WITH = {"prices_daily", *(name for name, stage in OF_TABLE.items() if stage == "derived")}
+"""Tables whose earlier rows a delivery is compared with: to read them begins the audits."""
 
 
 @dataclass(frozen=True)
@@ -188,8 +193,7 @@ class Statements:
             return None
         table = re.search(r'(?:INTO|FROM|UPDATE|COPY) "?(\w+)', words)
         if words.startswith("SELECT"):
-            reads_earlier = table is not None and OF_TABLE.get(table[1]) == "derived"
-            return "audits" if reads_earlier else None
+            return "audits" if table is not None and table[1] in AUDITED_WITH else None
         return OF_TABLE.get(table[1]) if table else None
 
 

@@ -21,33 +21,15 @@ from orchestration_project.resources.warehouse import Warehouse
 from orchestration_project.resources.warehouse.connecting import parsed_url
 from orchestration_project.resources.warehouse.migrating import VERSION_TABLE
 from orchestration_project.tables.catalogue import known_tables
-from orchestration_project.tables.finra import (
-    finra_otc_weekly,
-    finra_otc_weekly_history,
-    finra_symbol_week,
-    finra_venue_week,
-)
 from tests import databases
-from tests.faults.loads import NOW
+from tests.faults.loads import NOW, Job
 from tests.faults.matrix import Database
+from tests.faults.pipelines import WEEKLY, Pipeline
+from tests.faults.points import Plan
 from tests.programs import wait_for
 
 Sums = tuple[tuple[str, int, int], ...]
-"""Of a week: each table, its rows, and their shares or rows changed."""
-
-PUBLISHED = text(
-    """
-    SELECT week_start AS week, 'rows' AS what, count(*) AS n, sum(share_quantity) AS shares
-      FROM finra_otc_weekly GROUP BY 1
-    UNION ALL SELECT week_start, 'history', count(*), sum(share_quantity)
-      FROM finra_otc_weekly_history GROUP BY 1
-    UNION ALL SELECT week_start, 'symbols', count(*), sum(total_share_quantity)
-      FROM finra_symbol_week GROUP BY 1
-    UNION ALL SELECT week_start, 'venues', count(*), sum(share_quantity)
-      FROM finra_venue_week GROUP BY 1
-    """
-)
-"""One statement, so one state of the database."""
+"""Of a piece: each part of it, its rows, and a sum of them."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +40,7 @@ class Place:
     url: str
     folder: Path
     server: str = ""
+    pipeline: Pipeline = WEEKLY
 
     @classmethod
     def empty(cls, database: Database, folder: Path, server: str) -> Self:
@@ -68,9 +51,11 @@ class Place:
         return cls(database, _new_database(server, "template1"), folder, server)
 
     @classmethod
-    def prepared(cls, database: Database, folder: Path, server: str) -> Self:
-        """Make a database with our tables."""
-        place = cls.empty(database, folder, server)
+    def prepared(
+        cls, database: Database, folder: Path, server: str, pipeline: Pipeline = WEEKLY
+    ) -> Self:
+        """Make a database with our tables, into which ``pipeline`` loads."""
+        place = replace(cls.empty(database, folder, server), pipeline=pipeline)
         with Warehouse(place.url, clock=Clock(NOW)) as warehouse:
             warehouse.prepare(holds="real")
         return place
@@ -82,6 +67,11 @@ class Place:
             return replace(self, url=f"sqlite:///{folder}/x.sqlite", folder=folder)
         template = self.url.partition("?")[0].rpartition("/")[2]
         return replace(self, url=_new_database(self.server, template), folder=folder)
+
+    def job(self, source_url: str, *numbers: int, plan: Plan | None = None) -> Job:
+        """Return the load of these pieces into it."""
+        keys = [self.pipeline.key_of(number) for number in numbers]
+        return Job(self.url, self.folder, source_url, keys, plan, domain=self.pipeline.name)
 
     def forget(self) -> None:
         """Drop the database: a server full of them slows down."""
@@ -99,17 +89,17 @@ def _new_database(server: str, template: str) -> str:
 
 
 def published(place: Place) -> Mapping[str, Sums]:
-    """Return what is published of each week."""
+    """Return what is published of each piece, by one statement, so one state of the database."""
     engine = create_engine(parsed_url(place.url), poolclass=NullPool)
-    return _published(engine)
+    return _published(engine, place.pipeline)
 
 
-def _published(engine: Any) -> Mapping[str, Sums]:
-    weeks: dict[str, list[tuple[str, int, int]]] = {}
+def _published(engine: Any, pipeline: Pipeline) -> Mapping[str, Sums]:
+    pieces: dict[str, list[tuple[str, int, int]]] = {}
     with engine.connect() as connection:
-        for week, what, count, shares in connection.execute(PUBLISHED):
-            weeks.setdefault(str(week), []).append((what, count, int(shares)))
-    return {week: tuple(sorted(found)) for week, found in weeks.items()}
+        for piece, what, count, total in connection.execute(pipeline.published):
+            pieces.setdefault(str(piece), []).append((what, count, int(total)))
+    return {piece: tuple(sorted(found)) for piece, found in pieces.items()}
 
 
 class Reader:
@@ -122,6 +112,7 @@ class Reader:
         if place.database == "sqlite":  # now and then nobody has the file open, as in real life
             options = {"poolclass": NullPool, "connect_args": {"timeout": 60}}
         self._engine = create_engine(parsed_url(place.url), **options)
+        self._pipeline = place.pipeline
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._read)
         self.looks = 0
@@ -140,8 +131,8 @@ class Reader:
     def _read(self) -> None:
         try:
             while not self._end.wait(self.PAUSE_SECONDS):
-                for week, sums in _published(self._engine).items():
-                    seen = self.states.setdefault(week, [])
+                for piece, sums in _published(self._engine, self._pipeline).items():
+                    seen = self.states.setdefault(piece, [])
                     if seen[-1:] != [sums]:
                         seen.append(sums)
                 self.looks += 1
@@ -149,12 +140,12 @@ class Reader:
             self.error = error
 
     def saw_only(self, before: Mapping[str, Sums], after: Mapping[str, Sums]) -> None:
-        """Fail where a week was in another state than those two, or went back."""
+        """Fail where a piece was in another state than those two, or went back."""
         assert self.error is None
         assert self.looks > 0
-        for week, seen in self.states.items():
-            allowed = [each[week] for each in (before, after) if week in each]
-            assert seen in (allowed[:1], allowed[1:], allowed), (week, seen, allowed)
+        for piece, seen in self.states.items():
+            allowed = [each[piece] for each in (before, after) if piece in each]
+            assert seen in (allowed[:1], allowed[1:], allowed), (piece, seen, allowed)
 
 
 def nothing_is_left(place: Place) -> None:
@@ -211,13 +202,12 @@ def same(found: Mapping[str, Sequence[Any]], expected: Mapping[str, Sequence[Any
 
 def known(place: Place) -> Mapping[str, databases.Rows]:
     """Return what is published and what was, without when it was known and by which delivery."""
-    tables = (finra_otc_weekly, finra_otc_weekly_history, finra_symbol_week, finra_venue_week)
     return {
         table.name: databases.rows(
-            place.url, select(*(each for each in table.columns if each.name not in OF_DELIVERIES))
+            place.url, select(*(each for each in table.columns if each.name not in OF_LOADS))
         )
-        for table in tables
+        for table in place.pipeline.tables
     }
 
 
-OF_DELIVERIES = ("capture_id", "known_from", "known_to")
+OF_LOADS = ("capture_id", "known_from", "known_to", "run_id", "changed_at")

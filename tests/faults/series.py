@@ -1,4 +1,4 @@
-"""Weeks that are struck one after the other, each until a clean run has landed it."""
+"""Pieces that are struck one after the other, each until a clean run has landed it."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -10,10 +10,10 @@ from sqlalchemy import text
 
 from tests.databases import contents, rows
 from tests.faults.loads import Job, Process, load_keys, loaded
+from tests.faults.pipelines import situation_of
 from tests.faults.points import Plan, Seen
-from tests.faults.publisher import key_of
 from tests.faults.scene import Place, Reader, known, nothing_is_left, same
-from tests.faults.weeks import Undisturbed, situation_of
+from tests.faults.undisturbed import Undisturbed
 from tests.faulty_server import FaultyServer
 
 HELD = text("SELECT 1 FROM deliveries WHERE outcome = 'held_back' AND partition_key = :key")
@@ -21,7 +21,7 @@ HELD = text("SELECT 1 FROM deliveries WHERE outcome = 'held_back' AND partition_
 
 @dataclass
 class Series:
-    """The weeks, where they are loaded, and what struck each."""
+    """The pieces, where they are loaded, and what struck each."""
 
     place: Place
     expected: Undisturbed
@@ -30,17 +30,16 @@ class Series:
     waiting: list[int] = field(default_factory=list)
 
     def job(self, *numbers: int, plan: Plan | None = None) -> Job:
-        """Return the load of these weeks."""
-        keys = [key_of(number) for number in numbers]
-        return Job(self.place.url, self.place.folder, self.source_url, keys, plan)
+        """Return the load of these pieces."""
+        return self.place.job(self.source_url, *numbers, plan=plan)
 
     def begin(self, number: int, plan: Plan | None = None) -> Process:
-        """Begin the load of a week, once all before it are loaded."""
+        """Begin the load of a piece, once all before it are loaded."""
         self.settle()
         return Process(load_keys, self.job(number, plan=plan))
 
     def leave(self, number: int, process: Process | None = None) -> None:
-        """Leave a week to the next clean run; ``process`` was struck while it loaded it."""
+        """Leave a piece to the next clean run; ``process`` was struck while it loaded it."""
         self.waiting.append(number)
         if process is not None:
             self.struck.append((number, process.seen))
@@ -55,15 +54,17 @@ class Series:
 
     def is_as_expected(self, number: int, words: str) -> bool:
         """Whether a load said what it says undisturbed, or that there is nothing left to do."""
-        if words == "unchanged; source api":
+        if words == self.expected.pipeline.unchanged:
             return True
         return _without_numbers(words) == _without_numbers(self.expected.told[number])
 
     def _is_held_back(self, number: int) -> bool:
-        """Whether the evidence of the week is recorded: each further run would do so again."""
+        """Whether the evidence of the piece is recorded: each further run would do so again."""
         if situation_of(number) != "held back":
             return False
-        return bool(rows(self.place.url, HELD.bindparams(key=key_of(number))))
+        return bool(
+            rows(self.place.url, HELD.bindparams(key=self.expected.pipeline.key_of(number)))
+        )
 
 
 def _without_numbers(words: str) -> str:
@@ -81,7 +82,7 @@ def series(
     evidence than they would have.
     """
     place = expected.before.copy(folder / "place")
-    with FaultyServer(expected.publisher()) as source, Reader(place) as reader:
+    with FaultyServer(expected.source()) as source, Reader(place) as reader:
         struck = Series(place, expected, source.url)
         yield struck
         struck.settle()
@@ -94,11 +95,11 @@ def series(
     place.forget()
 
 
-StrikeWeek = Callable[[Series, int], None]
+StrikePiece = Callable[[Series, int], None]
 
 
-def strike_each(struck: Series, is_wanted: Callable[[int], bool], strike: StrikeWeek) -> None:
-    """Strike the weeks that are wanted, in order, and load all others cleanly."""
+def strike_each(struck: Series, is_wanted: Callable[[int], bool], strike: StrikePiece) -> None:
+    """Strike the pieces that are wanted, in order, and load all others cleanly."""
     for number in range(struck.expected.count):
         if is_wanted(number):
             strike(struck, number)

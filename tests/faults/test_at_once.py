@@ -1,13 +1,12 @@
-"""Many processes load the same week at the same moment: one lands it, the others are told."""
+"""Many processes load the same piece at the same moment: one lands it, the others are told."""
 
 import pytest
 from sqlalchemy import text
 
 from tests.databases import contents, rows
 from tests.faults.loads import Job, Process, load_keys, loaded
-from tests.faults.matrix import case_name, strikes
+from tests.faults.pipelines import Pipeline, strikes_on
 from tests.faults.points import Plan
-from tests.faults.publisher import Publisher, key_of, week_of
 from tests.faults.scene import Place, nothing_is_left, same
 from tests.faulty_server import FaultyServer
 
@@ -21,27 +20,27 @@ CHANGED = text("SELECT count(*) FROM landings WHERE change_cause <> 'none'")
 
 @pytest.mark.parametrize("together", TOGETHER)
 @pytest.mark.parametrize(
-    ("fault", "database"),
-    [*strikes("2 loads at once"), *strikes("8 loads at once")],
-    ids=lambda value: case_name(value) if isinstance(value, str) else value.name[:1],
+    ("fault", "database", "pipeline"),
+    strikes_on("2 loads at once", "8 loads at once", is_in_part=False),
 )
-def test_loads_at_once_land_a_week_and_its_restatement_once(
-    fault, database, together, server, tmp_path
+def test_loads_at_once_land_a_piece_and_its_restatement_once(
+    fault, database, pipeline, together, server, tmp_path
 ):
+    if together == "staged" and together not in pipeline.stages:
+        together = "captured"
     count = int(fault.name.split()[0])
-    place = Place.prepared(database, tmp_path / "place", server(database))
-    alone = Place.prepared(database, tmp_path / "alone", server(database))
+    place = Place.prepared(database, tmp_path / "place", server(database), pipeline)
+    alone = Place.prepared(database, tmp_path / "alone", server(database), pipeline)
     plan = Plan(together, "stop") if together else None
-    publisher = Publisher(1)
+    publisher = pipeline.source(1)
     with FaultyServer(publisher) as source:
         for landings, state in enumerate(("A", "B"), start=1):
-            publisher.states[week_of(0)] = state
-            job = Job(place.url, place.folder, source.url, [key_of(0)], plan)
-            told = sorted(at_once(job, count))
-            (first,) = loaded(Job(alone.url, alone.folder, source.url, [key_of(0)]))
+            publisher.put(0, state)
+            told = sorted(at_once(place.job(source.url, 0, plan=plan), count))
+            (first,) = loaded(alone.job(source.url, 0))
             assert told.count(first) == 1
             told.remove(first)
-            assert all(is_unchanged_or_superseded(each) for each in told), told
+            assert all(is_unchanged_or_superseded(pipeline, each) for each in told), told
             assert rows(place.url, CHANGED) == [(landings,)]
     same(contents(place.url), contents(alone.url))
     nothing_is_left(place)
@@ -60,7 +59,7 @@ def at_once(job: Job, count: int) -> list[str]:
     return [words for process in processes for words in process.answer()]
 
 
-def is_unchanged_or_superseded(told: str) -> bool:
-    return told == "unchanged; source api" or told.startswith(
+def is_unchanged_or_superseded(pipeline: Pipeline, told: str) -> bool:
+    return told == pipeline.unchanged or told.startswith(
         "SupersededError: another run delivered the same partition first\n  expected: delivery "
     )

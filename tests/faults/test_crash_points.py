@@ -2,10 +2,10 @@
 
 import pytest
 
-from tests.faults.matrix import case_name, strikes
+from tests.faults.pipelines import SITUATIONS, strikes_on
 from tests.faults.points import Plan
 from tests.faults.series import Series, series, strike_each
-from tests.faults.weeks import SITUATIONS, Undisturbed
+from tests.faults.undisturbed import Undisturbed
 
 pytestmark = pytest.mark.faults
 
@@ -13,19 +13,19 @@ PARTS = 16
 """The points are shared out to so many series; where there are fewer, the last ones are empty."""
 
 SOME_MORE = 8
-"""Points that a load may pass beyond those of another week, such as for a folder that it makes."""
+"""Points that a load may pass beyond those of another piece, such as for a folder that it makes."""
 
 CAUSES = ("Input/output error", "disk I/O error", "terminating connection due to")
 
 
 def points_of(part: int, campaign, expected: Undisturbed) -> dict[int, int]:
-    """Return at which point each week of a series is struck."""
+    """Return at which point each piece of a series is struck."""
     struck: dict[int, int] = {}
     size = expected.count // len(SITUATIONS)
     for place, situation in enumerate(SITUATIONS):
         last = expected.points[situation] + SOME_MORE
-        chosen = range(campaign.every, last + 1, campaign.every)
-        assert len(chosen) <= PARTS * size, "there are more points than weeks"
+        chosen = campaign.points(expected.pipeline, last)
+        assert len(chosen) <= PARTS * size, "there are more points than pieces"
         numbers = range(place, expected.count, len(SITUATIONS))
         struck |= dict(zip(numbers, chosen[part * size : (part + 1) * size], strict=False))
     return struck
@@ -33,12 +33,12 @@ def points_of(part: int, campaign, expected: Undisturbed) -> dict[int, int]:
 
 @pytest.mark.parametrize("part", range(PARTS))
 @pytest.mark.parametrize(
-    ("fault", "database"), strikes("dies at every point, one after the other"), ids=case_name
+    ("fault", "database", "pipeline"), strikes_on("dies at every point, one after the other")
 )
 def test_a_load_that_dies_at_a_point_publishes_all_or_nothing_and_lands_the_next_time(
-    fault, database, part, campaign, weeks, tmp_path, kill_seen
+    fault, database, pipeline, part, campaign, undisturbed_loads, tmp_path, kill_seen
 ):
-    expected = weeks(database)
+    expected = undisturbed_loads(pipeline, database)
     if not (points := points_of(part, campaign, expected)):
         return
 
@@ -48,7 +48,7 @@ def test_a_load_that_dies_at_a_point_publishes_all_or_nothing_and_lands_the_next
         assert told == [] or process.seen.number <= points[number]
         struck.leave(number, process)
         if not told:
-            kill_seen(f"{database}, each point", process.seen.stage)
+            kill_seen(f"{pipeline.name}, {database}, each", process.seen.stage)
 
     with series(expected, tmp_path) as struck:
         strike_each(struck, points.__contains__, die)
@@ -56,12 +56,12 @@ def test_a_load_that_dies_at_a_point_publishes_all_or_nothing_and_lands_the_next
 
 @pytest.mark.parametrize("part", range(PARTS))
 @pytest.mark.parametrize(
-    ("fault", "database"), strikes("disk or database fails at every point"), ids=case_name
+    ("fault", "database", "pipeline"), strikes_on("disk or database fails at every point")
 )
 def test_a_load_that_is_failed_at_a_point_says_so_publishes_nothing_half_and_lands_the_next_time(
-    fault, database, part, campaign, weeks, tmp_path
+    fault, database, pipeline, part, campaign, undisturbed_loads, tmp_path
 ):
-    expected = weeks(database)
+    expected = undisturbed_loads(pipeline, database)
     if not (points := points_of(part, campaign, expected)):
         return
 

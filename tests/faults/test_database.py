@@ -16,11 +16,10 @@ import psycopg
 import pytest
 
 from tests import databases, programs
-from tests.faults.file_loads import AFTER, BEFORE, RESTATED, Ended, Loads, quantities
+from tests.faults.file_loads import Ended, Files, Loads
 from tests.faults.matrix import Fault, Outcome, strikes
 from tests.faults.proxy import Act, Moment, Proxy, Strike, once
 from tests.faults.servers import OwnServer
-from tests.resources.test_bad_files import GOOD, KEY
 
 pytestmark = pytest.mark.faults
 
@@ -50,23 +49,23 @@ def url(loads: Loads, new_database: Callable[[], str]) -> str:
 
 
 def landed(loads: Loads, url: str) -> str:
-    loads.deliver(GOOD)
+    loads.deliver(loads.files.good)
     assert loads.run(url).is_well
-    loads.deliver(RESTATED)
+    loads.deliver(loads.files.restated)
     return url
 
 
-def assert_it_failed(ended: Ended, url: str, *said: str, attempts: int) -> None:
+def assert_it_failed(ended: Ended, files: Files, url: str, *said: str, attempts: int) -> None:
     """What is told names what failed, on which input, and no secret; readers see what was there."""
     assert ended.attempts == attempts
     assert [
         each
-        for each in (REFUSED, "what to do: ", f"partition={KEY}", *said)
+        for each in (REFUSED, "what to do: ", f"={files.where}", *said)
         if each not in ended.told
     ] == [], ended.told
     assert SECRET not in ended.told
     assert "Traceback" not in ended.told
-    assert quantities(url) == BEFORE
+    assert files.quantities(url) == files.before
 
 
 # Connections
@@ -98,12 +97,12 @@ def test_a_load_whose_connection_is_dropped_lands_just_once(
     stage: str, url: str, loads: Loads, both_versions
 ):
     seen_meanwhile = []
-    strike = drops(url, lambda: seen_meanwhile.append(quantities(url)))[stage]
+    strike = drops(url, lambda: seen_meanwhile.append(loads.files.quantities(url)))[stage]
     with Proxy(url, strike) as proxy:
         ended = loads.run(proxy.url)
     assert ended == Ended("", attempts=2)
-    assert seen_meanwhile == [BEFORE]
-    assert quantities(url) == AFTER
+    assert seen_meanwhile == [loads.files.before]
+    assert loads.files.quantities(url) == loads.files.after
     assert databases.contents(url) == both_versions
 
 
@@ -122,7 +121,7 @@ def test_a_load_whose_server_is_restarted_lands_just_once(
 # What the server refuses
 
 
-def strike_in_history(url: str, statement: str, times: int) -> None:
+def strike_in_history(files: Files, url: str, statement: str, times: int) -> None:
     """Have ``statement`` executed the first ``times`` that rows come into the history.
 
     A sequence goes on also where the transaction is rolled back.
@@ -132,7 +131,7 @@ def strike_in_history(url: str, statement: str, times: int) -> None:
         "CREATE SEQUENCE strikes",
         f"""CREATE FUNCTION strike() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
             IF nextval('strikes') <= {times} THEN {statement}; END IF; RETURN NULL; END $$""",
-        "CREATE TRIGGER strike AFTER INSERT ON finra_otc_weekly_history "
+        f"CREATE TRIGGER strike AFTER INSERT ON {files.table}_history "
         "FOR EACH STATEMENT EXECUTE FUNCTION strike()",
     )
 
@@ -164,7 +163,7 @@ def waiting(url: str) -> list[tuple[Any, ...]]:
 
 
 @contextmanager
-def refusing(fault: Fault, url: str) -> Iterator[None]:
+def refusing(fault: Fault, files: Files, url: str) -> Iterator[None]:
     """Have the database do what the matrix says, until the context is left."""
     is_once = fault.outcome is Outcome.LANDS
     times = 1 if is_once else 1_000_000
@@ -182,10 +181,10 @@ def refusing(fault: Fault, url: str) -> Iterator[None]:
         return
     if fault.name == "a serialization failure":
         raising = "RAISE EXCEPTION 'could not serialize access' USING ERRCODE = '40001'"
-        strike_in_history(url, raising, times)
+        strike_in_history(files, url, raising, times)
     else:
         in_database(url, "statement_timeout = '3s'")
-        strike_in_history(url, "PERFORM pg_sleep(60)", times)
+        strike_in_history(files, url, "PERFORM pg_sleep(60)", times)
     yield
     execute(url, "DROP FUNCTION strike CASCADE")
 
@@ -214,10 +213,10 @@ def test_a_load_that_the_server_refuses_is_tried_once_more(
     name: str, stage: str, url: str, loads: Loads, both_versions
 ):
     (fault,) = [fault for fault, _ in strikes(name) if fault.stage == stage]
-    with refusing(fault, url), Proxy(url, lambda _: Act.PASS) as proxy:
+    with refusing(fault, loads.files, url), Proxy(url, lambda _: Act.PASS) as proxy:
         ended = loads.run(proxy.url)
     if fault.outcome is Outcome.FAILS:
-        assert_it_failed(ended, url, *SAID[name], attempts=2)
+        assert_it_failed(ended, loads.files, url, *SAID[name], attempts=2)
         assert loads.run(url).is_well
     else:
         assert ended == Ended("", attempts=2)
@@ -235,7 +234,7 @@ def test_a_load_that_a_deadlock_ends_lands_in_its_second_attempt(
     def embrace() -> None:
         with psycopg.connect(url) as other:
             other.execute("SET LOCAL deadlock_timeout = '60s'")
-            other.execute("SELECT 1 FROM finra_otc_weekly FOR UPDATE")
+            other.execute(f"SELECT 1 FROM {loads.files.table} FOR UPDATE".encode())  # noqa: S608
             is_holding.set()
             programs.wait_for(lambda: waiting(url))
             other.execute("SELECT 1 FROM fences FOR UPDATE")
@@ -263,12 +262,12 @@ def test_a_load_whose_role_has_lost_a_right_says_which_and_is_not_tried_again(
         url,
         f"CREATE ROLE {role} LOGIN",
         f"GRANT {rights}",
-        f"REVOKE DELETE ON finra_otc_weekly FROM {role}",
+        f"REVOKE DELETE ON {loads.files.table} FROM {role}",
     )
     own = url.replace("postgres:@", f"{role}:{SECRET}@")
     ended = loads.run(own)
-    said = ("permission denied for table finra_otc_weekly", "grant the role its rights")
-    assert_it_failed(ended, url, *said, attempts=1)
+    said = (f"permission denied for table {loads.files.table}", "grant the role its rights")
+    assert_it_failed(ended, loads.files, url, *said, attempts=1)
     execute(url, f"GRANT {rights}")
     assert loads.run(own).is_well
     assert databases.contents(url) == both_versions
@@ -349,7 +348,7 @@ def test_a_load_into_a_file_that_another_process_locks_waits_and_then_says_so(
         ended = loads.run(f"{url}?timeout={timeout_seconds}")
     if fault.outcome is Outcome.FAILS:
         said = ("database is locked", str(file), "see which process has the file open")
-        assert_it_failed(ended, url, *said, attempts=attempts)
+        assert_it_failed(ended, loads.files, url, *said, attempts=attempts)
         assert loads.run(url).is_well
     else:
         assert ended == Ended("", attempts=attempts)

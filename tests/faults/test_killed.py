@@ -5,10 +5,10 @@ import time
 
 import pytest
 
-from tests.faults.matrix import OF_A_LOAD, case_name, strikes
+from tests.faults.matrix import OF_A_LOAD
+from tests.faults.pipelines import situation_of, strikes_on
 from tests.faults.points import Plan
 from tests.faults.series import Series, series, strike_each
-from tests.faults.weeks import STAGES_OF, situation_of
 
 pytestmark = pytest.mark.faults
 
@@ -16,16 +16,18 @@ LINGER_SECONDS = 0.005
 PARTS = 2
 
 
-@pytest.mark.parametrize(("fault", "database"), strikes("killed"), ids=case_name)
+@pytest.mark.parametrize(("fault", "database", "pipeline"), strikes_on("killed"))
 def test_a_load_killed_at_a_stage_publishes_all_or_nothing_and_lands_the_next_time(
-    fault, database, campaign, weeks, tmp_path, kill_seen
+    fault, database, pipeline, campaign, undisturbed_loads, tmp_path, kill_seen
 ):
-    moments = campaign.random(fault.stage, database)
+    if not campaign.falls_on(pipeline, fault, database):
+        return
+    moments = campaign.random(fault.stage, database, pipeline.name)
     held = itertools.cycle([True, True, False])
     left = campaign.share
 
     def is_wanted(number: int) -> bool:
-        return left > 0 and fault.stage in STAGES_OF[situation_of(number)]
+        return left > 0 and fault.stage in pipeline.stages_of(situation_of(number))
 
     def kill(struck: Series, number: int) -> None:
         """Kill at the boundary, where the load is held, or soon after it, where it goes on."""
@@ -39,21 +41,23 @@ def test_a_load_killed_at_a_stage_publishes_all_or_nothing_and_lands_the_next_ti
         time.sleep(delay)
         process.kill()
         struck.leave(number, process)
-        kill_seen(database, process.seen.stage)
+        kill_seen(f"{pipeline.name}, {database}", process.seen.stage)
 
-    with series(weeks(database), tmp_path) as struck:
+    with series(undisturbed_loads(pipeline, database), tmp_path) as struck:
         strike_each(struck, is_wanted, kill)
     at_the_boundary = [seen for _, seen in struck.struck if seen.stage == fault.stage]
     assert len(at_the_boundary) >= max(1, campaign.share * 2 // 3)
 
 
 @pytest.mark.parametrize("part", range(PARTS))
-@pytest.mark.parametrize(("fault", "database"), strikes("killed at any moment"), ids=case_name)
+@pytest.mark.parametrize(("fault", "database", "pipeline"), strikes_on("killed at any moment"))
 def test_a_load_killed_at_any_moment_publishes_all_or_nothing_and_lands_the_next_time(
-    fault, database, part, campaign, weeks, tmp_path, kill_seen
+    fault, database, pipeline, part, campaign, undisturbed_loads, tmp_path, kill_seen
 ):
-    moments = campaign.random(part, database)
-    expected = weeks(database)
+    if not campaign.falls_on(pipeline, fault, database, part):
+        return
+    moments = campaign.random(part, database, pipeline.name)
+    expected = undisturbed_loads(pipeline, database)
 
     def kill(struck: Series, number: int) -> None:
         process = struck.begin(number)
@@ -63,7 +67,7 @@ def test_a_load_killed_at_any_moment_publishes_all_or_nothing_and_lands_the_next
         process.kill()
         struck.leave(number, process)
         if not process.answer():
-            kill_seen(f"{database}, any moment", process.seen.stage)
+            kill_seen(f"{pipeline.name}, {database}, any", process.seen.stage)
 
     with series(expected, tmp_path) as struck:
         strike_each(struck, lambda number: True, kill)

@@ -61,7 +61,7 @@ def replayed_and_killed(database, server: str, folder, points, kill_seen) -> Non
         for key, point, words in zip(keys, points, told, strict=True):
             process = begun(place, key, plan=Plan(point, "die"))
             if not process.answer():
-                kill_seen(f"{database}, replay", process.seen.stage)
+                kill_seen(f"weeks, {database}, replay", process.seen.stage)
             (found,) = begun(place, key).answer()
             assert found in (words, UNCHANGED), process.seen
     reader.saw_only(before, published(alone))

@@ -8,10 +8,10 @@ from tests.databases import contents
 from tests.faults.dagster_runs import as_settings, materialized, run_job, runs_of
 from tests.faults.loads import Job, Process, loaded
 from tests.faults.matrix import STAGES, case_name, strikes
+from tests.faults.pipelines import WEEKLY
 from tests.faults.points import Plan
 from tests.faults.publisher import Publisher, key_of
 from tests.faults.scene import Place, Reader, nothing_is_left, published, same
-from tests.faults.weeks import STAGES_OF
 from tests.faulty_server import FaultyServer
 
 pytestmark = pytest.mark.faults
@@ -47,14 +47,16 @@ def test_a_run_that_is_killed_is_found_dead_and_the_next_one_lands_and_records_t
         loaded(Job(alone.url, alone.folder, source.url, keys))
         looking = as_settings(Job(place.url, place.folder, source.url, []), dagster_url)
         for key in keys:
-            stage = fault.stage if fault.stage in STAGES else moments.choice(STAGES_OF["new"])
+            stage = (
+                fault.stage if fault.stage in STAGES else moments.choice(WEEKLY.stages_of("new"))
+            )
             process = begun(source.url, key, Plan(stage, "linger", LINGER_SECONDS))
             process.wait_until(lambda seen, stage=stage: is_at_or_past(stage, seen.stage))
             time.sleep(moments.uniform(0, LONGEST_DELAY_SECONDS))
             process.kill()
             if not process.answer():
                 dead += 1
-                kill_seen(f"{database}, Dagster run", process.seen.stage)
+                kill_seen(f"weeks, {database}, run", process.seen.stage)
             assert runs_of(looking)["unfinished"] == ["FAILED"] * dead
             assert begun(source.url, key, None).answer() == ["success"]
         assert runs_of(looking)["materialized"] == materialized(keys)

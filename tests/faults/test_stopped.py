@@ -1,12 +1,13 @@
-"""A load is stopped while another process lands the same week; then it goes on."""
+"""A load is stopped while another process lands the same piece; then it goes on."""
+
+from dataclasses import replace
 
 import pytest
 
 from tests.databases import contents
-from tests.faults.loads import Job, Process, load_keys, loaded
-from tests.faults.matrix import case_name, strikes
+from tests.faults.loads import Process, load_keys, loaded
+from tests.faults.pipelines import Pipeline, Source, strikes_on
 from tests.faults.points import Plan
-from tests.faults.publisher import Publisher, key_of, week_of
 from tests.faults.scene import Place, nothing_is_left, same
 from tests.faulty_server import FaultyServer
 
@@ -19,8 +20,8 @@ LOCKED = {"sqlite": "database is locked", "postgresql": "lock timeout"}
 
 
 @pytest.fixture
-def publisher() -> Publisher:
-    return Publisher(1)
+def publisher(pipeline: Pipeline) -> Source:
+    return pipeline.source(1)
 
 
 @pytest.fixture
@@ -29,19 +30,20 @@ def source(publisher):
         yield source.url
 
 
-@pytest.mark.parametrize(("fault", "database"), strikes("stopped and overtaken"), ids=case_name)
+@pytest.mark.parametrize(
+    ("fault", "database", "pipeline"), strikes_on("stopped and overtaken", is_in_part=False)
+)
 def test_a_load_that_was_stopped_cannot_commit_over_what_another_landed_meanwhile(
-    fault, database, server, publisher, source, tmp_path
+    fault, database, pipeline, server, publisher, source, tmp_path
 ):
-    place = Place.prepared(database, tmp_path / "place", server(database))
-    alone = Place.prepared(database, tmp_path / "alone", server(database))
-    job = Job(place.url, place.folder, source, [key_of(0)], Plan(fault.stage, "stop"))
-    stopped = Process(load_keys, job)
+    place = Place.prepared(database, tmp_path / "place", server(database), pipeline)
+    alone = Place.prepared(database, tmp_path / "alone", server(database), pipeline)
+    stopped = Process(load_keys, place.job(source, 0, plan=Plan(fault.stage, "stop")))
     stopped.wait_until_stopped()
-    publisher.states[week_of(0)] = "B"
-    newer = Job(place.url, place.folder, source, [key_of(0)])
+    publisher.put(0, "B")
+    newer = place.job(source, 0)
     (landed,) = loaded(newer)
-    assert landed.startswith("118 rows added")
+    assert landed.startswith(pipeline.restated)
     stopped.go_on()
     (told,) = stopped.answer()
     assert told == (
@@ -49,31 +51,32 @@ def test_a_load_that_was_stopped_cannot_commit_over_what_another_landed_meanwhil
         "  expected: delivery 1\n"
         "  found: 1 deliveries\n"
         "  what to do: nothing: the partition is looked at once more\n"
-        f"  where: partition={key_of(0)}"
+        f"  where: partition={pipeline.key_of(0)}"
     )
-    assert loaded(newer) == ["unchanged; source api"]
-    loaded(Job(alone.url, alone.folder, source, [key_of(0)]))
+    assert loaded(newer) == [pipeline.unchanged]
+    loaded(alone.job(source, 0))
     same(contents(place.url), contents(alone.url))
     nothing_is_left(place)
     place.forget()
     alone.forget()
 
 
-@pytest.mark.parametrize(("fault", "database"), strikes("stopped with the lock"), ids=case_name)
+@pytest.mark.parametrize(
+    ("fault", "database", "pipeline"), strikes_on("stopped with the lock", is_in_part=False)
+)
 def test_who_waits_for_a_load_that_was_stopped_with_the_lock_is_told_and_it_lands_when_it_goes_on(
-    fault, database, server, source, tmp_path
+    fault, database, pipeline, server, source, tmp_path
 ):
-    place = Place.prepared(database, tmp_path / "place", server(database))
-    job = Job(place.url, place.folder, source, [key_of(0)], Plan(fault.stage, "stop"))
-    stopped = Process(load_keys, job)
+    place = Place.prepared(database, tmp_path / "place", server(database), pipeline)
+    stopped = Process(load_keys, place.job(source, 0, plan=Plan(fault.stage, "stop")))
     stopped.wait_until_stopped()
-    url = place.url + NOT_WAITING[database]
-    (told,) = loaded(Job(url, place.folder, source, [key_of(0)]))
+    hasty = replace(place, url=place.url + NOT_WAITING[database])
+    (told,) = loaded(hasty.job(source, 0))
     assert told.startswith("TransientError: the database did not do what was asked\n")
     assert LOCKED[database] in told
     stopped.go_on()
     (landed,) = stopped.answer()
-    assert landed.startswith("120 rows added")
-    assert loaded(Job(url, place.folder, source, [key_of(0)])) == ["unchanged; source api"]
+    assert landed.startswith(pipeline.added)
+    assert loaded(hasty.job(source, 0)) == [pipeline.unchanged]
     nothing_is_left(place)
     place.forget()

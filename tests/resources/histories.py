@@ -179,7 +179,7 @@ def holds_for(desk: Desk, clock: StoppedClock, history: Sequence[Any]) -> None:
             f"v{event.fetched.number}",
             captures,
             replay_of="an earlier one" if event.is_replay else None,
-            turns_back=event.turns_back,
+            is_ours=event.turns_back,
         )
         checked = Checked(rows, pl.DataFrame(schema=REJECT_SCHEMA))
         prepared = prepare(order, delivery, checked)

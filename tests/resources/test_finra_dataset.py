@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Table, func, select
+from sqlalchemy import Table, func, select, update
 
 from orchestration_project.errors import (
     ConfigurationError,
@@ -19,7 +19,7 @@ from orchestration_project.errors import (
     TransientError,
 )
 from orchestration_project.resources.artifacts import FolderStore
-from orchestration_project.resources.captures import Captures
+from orchestration_project.resources.captures import BlobError, Captures
 from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.finra.dataset import DatasetLoad, LoadedPartition
 from orchestration_project.resources.finra.dataset_sources import (
@@ -32,6 +32,7 @@ from orchestration_project.resources.finra.folder import Folder
 from orchestration_project.resources.http import HttpClient
 from orchestration_project.resources.warehouse import HeldBackError, SupersededError, Warehouse
 from orchestration_project.settings import child_environment
+from orchestration_project.tables.kinds import METADATA
 from orchestration_project.tables.spine import audits, captures, landings, rejects, source_fields
 from tests.domains.datasets import APPLE, CISCO, DATASET, FIELDS, GOOGLE, WEEK, own_metadata, record
 from tests.faulty_server import FaultyServer, Reply, Request
@@ -277,6 +278,50 @@ def test_what_was_held_back_lands_by_a_replay_once_the_limit_allows_it_without_t
     assert bench.load(replay=True, max_reject_ratio=0.5).landed is None
     assert len(bench.server.requests) == asked
     assert bench.trades() == {CISCO: 7}
+
+
+def everything(bench: Bench) -> dict[str, list[tuple[Any, ...]]]:
+    tables = [*METADATA.tables.values(), DATASET.table, DATASET.history]
+    return {table.name: bench.warehouse.frame(select(table), table).rows() for table in tables}
+
+
+def test_a_replay_by_the_same_rules_writes_nothing_and_by_newer_ones_what_is_ours(bench):
+    bench.load()
+    before = everything(bench)
+    assert str(bench.load(replay=True)) == "unchanged; source api"
+    assert everything(bench) == before
+    trades = bench.trades()
+    with bench.warehouse.writing() as connection:
+        connection.execute(update(DATASET.table).values(trade_count=1))
+        connection.execute(update(landings).values(rule_version="older"))
+    landed = bench.load(replay=True).landed
+    assert landed
+    assert (landed.change_cause, landed.rows_changed, landed.rows_added) == ("ours", 2, 0)
+    assert bench.trades() == trades
+    history = bench.rows(DATASET.history, "trade_count", "change_cause", "rule_version")
+    assert history == [(1, "ours", DATASET.rule_version)] * 2
+
+
+def test_an_older_delivery_is_published_again_only_when_asked_and_a_blob_that_is_gone_is_named(
+    bench,
+):
+    bench.load()
+    first = bench.trades()
+    bench.finra.rows = [record(CISCO)]
+    bench.load()
+    group = f"{DATASET.table.name}:{KEY}#1"
+    with pytest.raises(ConfigurationError, match="#1 is older than what is landed"):
+        bench.load(replay=True, group_id=group)
+    older = bench.load(replay=True, group_id=group, allow_older=True).landed
+    assert older
+    assert older.change_cause == "ours"
+    assert bench.trades() == first
+    for file in (bench.folder / "artifacts").rglob("*.zst"):
+        file.unlink()
+    before = everything(bench)
+    with pytest.raises(BlobError, match=r"blobs/.*\.zst"):
+        bench.load(replay=True)
+    assert everything(bench) == before
 
 
 def test_a_field_that_is_new_is_told_and_one_that_is_gone_is_refused_before_data_is_asked(bench):

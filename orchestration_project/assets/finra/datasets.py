@@ -1,6 +1,6 @@
 """The assets of FINRA's further datasets, each made of its declaration."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from typing import Any
@@ -21,11 +21,13 @@ from orchestration_project.domains.finra.audits import verdicts
 from orchestration_project.domains.finra.dataset_rows import claims_of
 from orchestration_project.domains.finra.datasets import newest_landed
 from orchestration_project.partitions import (
+    ReplayConfig,
     Report,
     Told,
     dataset_partitions,
     each_partition,
     first_finra_week,
+    refuse_strange,
 )
 from orchestration_project.resources.artifacts import ArtifactStore
 from orchestration_project.resources.clock import NEW_YORK, Clock
@@ -49,7 +51,7 @@ NOTHING_DONE: Mapping[str, float] = {
 """What a load that found nothing new tells: numbers, so that their plots have no holes."""
 
 
-class DatasetRun(dg.Config):
+class DatasetRun(ReplayConfig):
     """How a run loads its partitions."""
 
     force: bool = Field(
@@ -83,6 +85,12 @@ class DatasetAssets:
         """Whether there is such a partition: those before FINRA_FIRST_WEEK are none."""
         partitions = self.table.partitions_def
         return partitions is not None and partitions.has_partition_key(partition_key)
+
+    @property
+    def keys(self) -> Sequence[str]:
+        """The keys of all its partitions, in Dagster's order."""
+        partitions = self.table.partitions_def
+        return partitions.get_partition_keys() if partitions is not None else ()
 
 
 def dataset_assets(dataset: Dataset) -> DatasetAssets:
@@ -172,6 +180,8 @@ def _table_asset(dataset: Dataset, key: dg.AssetKey, source: dg.AssetKey) -> dg.
             max_reject_ratio=settings.finra_max_reject_ratio if ratio is None else ratio,
             force=config.force,
             replay=config.replay,
+            group_id=config.group_id,
+            allow_older=config.allow_older,
         )
 
         def news(loaded: LoadedPartition) -> Mapping[dg.AssetKey, Mapping[str, Any]]:
@@ -184,7 +194,18 @@ def _table_asset(dataset: Dataset, key: dg.AssetKey, source: dg.AssetKey) -> dg.
                 _fields_result(load.fields, dataset, key),
             ],
         )
-        yield from each_partition(context, lambda: load, report)
+
+        def opened() -> DatasetLoad:
+            refuse_strange(
+                config,
+                "a replay" if config.replay else "a load",
+                is_replay=config.replay,
+                replays="replay: true",
+                of_loads=("force",),
+            )
+            return load
+
+        yield from each_partition(context, opened, report)
 
     return load
 

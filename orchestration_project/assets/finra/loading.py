@@ -1,11 +1,10 @@
 """How a run loads its weeks: from the source, or, in the replay job, from what was kept of it."""
 
-import dagster as dg
 from pydantic import Field
 
 from orchestration_project.domains.finra.usual import Limits
 from orchestration_project.domains.operations.presets import Taker
-from orchestration_project.errors import ConfigurationError
+from orchestration_project.partitions import ReplayConfig, refuse_strange
 from orchestration_project.resources.finra import FinraSource
 from orchestration_project.resources.finra.landing import WeekLanding
 from orchestration_project.resources.finra.replay import WeeklyReplay
@@ -18,10 +17,9 @@ REPLAY_JOB = "finra_replay"
 """The job whose runs take the bytes that were kept, and do not ask the source."""
 
 OF_LOADS = ("full", "force")
-OF_REPLAYS = ("group_id", "allow_older")
 
 
-class FinraLoad(dg.Config):
+class FinraLoad(ReplayConfig):
     """How a run loads its partitions."""
 
     full: bool | None = Field(
@@ -38,15 +36,6 @@ class FinraLoad(dg.Config):
         le=1,
         description="Rejected share of rows (0-1) above which a partition is held back; "
         "without it, as the applied preset says, else FINRA_MAX_REJECT_RATIO.",
-    )
-    group_id: str | None = Field(
-        default=None,
-        description="Of a replay: this delivery, such as finra_otc_weekly:T1|2025-11-10#2; "
-        "without it, each partition's latest.",
-    )
-    allow_older: bool = Field(
-        default=False,
-        description="Of a replay: also where what is landed was fetched later.",
     )
 
 
@@ -77,18 +66,13 @@ def loader_of(
     ``done`` are the partitions for which it has been obeyed already.
 
     Raises:
-        Failure: The config has an option that means nothing to the job.
+        ConfigurationError: The config has an option that means nothing to the job.
     """
-    strange = OF_LOADS if job == REPLAY_JOB else OF_REPLAYS
-    if given := [name for name in strange if getattr(config, name)]:
-        error = ConfigurationError(
-            f"{', '.join(given)} means nothing to the job {job}",
-            expected=f"{' and '.join(OF_REPLAYS)} for {REPLAY_JOB}; "
-            f"{' and '.join(OF_LOADS)} for a load",
-            remedy="correct the run's config, or launch the other job",
-        )
-        raise dg.Failure(str(error), allow_retries=False)
-    if job == REPLAY_JOB:
+    is_replay = job == REPLAY_JOB
+    refuse_strange(
+        config, f"the job {job}", is_replay=is_replay, replays=REPLAY_JOB, of_loads=OF_LOADS
+    )
+    if is_replay:
         return WeeklyReplay(landing, config.group_id, config.allow_older)
     return WeeklyLoad(finra, landing, full, config.force, done)
 

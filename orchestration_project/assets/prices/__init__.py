@@ -12,15 +12,18 @@ from orchestration_project.assets.prices.catalogue import (
     quotes,
 )
 from orchestration_project.assets.prices.charts import charts
-from orchestration_project.assets.prices.daily import PRICES_LOADING, SPECS, daily
+from orchestration_project.assets.prices.daily import SPECS, daily
 from orchestration_project.assets.prices.gold import derived
+from orchestration_project.assets.prices.loading import LOAD_OP, PRICES_LOADING, REPLAY_JOB
 
 __all__ = [
     "CORPORATE_ACTIONS",
     "DAILY",
+    "LOAD_OP",
     "MONTHS",
     "PRICES_BACKFILL_JOB",
     "PRICES_LOADING",
+    "REPLAY_JOB",
     "RETURNS",
     "SPECS",
     "charts",

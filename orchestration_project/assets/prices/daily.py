@@ -6,7 +6,6 @@ from typing import Any
 
 import dagster as dg
 import polars as pl
-from pydantic import Field
 
 from orchestration_project.assets.prices.catalogue import (
     CAPTURE,
@@ -17,22 +16,30 @@ from orchestration_project.assets.prices.catalogue import (
     asset_spec,
     table_spec,
 )
+from orchestration_project.assets.prices.loading import (
+    LOAD_OP,
+    PRICES_LOADING,
+    REPLAY_JOB,
+    PricesLoad,
+    limits_of,
+    refuse_what_means_nothing,
+)
 from orchestration_project.assets.prices.months import MonthNews, by_month
 from orchestration_project.contracts import OFFENDERS_KEPT
-from orchestration_project.domains.operations.presets import Taker
 from orchestration_project.domains.prices.audits import (
     AUDITS,
     WARNINGS,
-    Limits,
     Verdict,
     verdicts,
 )
 from orchestration_project.domains.prices.days import VALUES
 from orchestration_project.partitions import Pieces, Report, Told, each_partition
+from orchestration_project.resources.artifacts import ArtifactStore
 from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.presets import OfRun, Presets
 from orchestration_project.resources.prices import PriceSource
 from orchestration_project.resources.prices.load import PriceLoad
+from orchestration_project.resources.prices.replay import PriceReplay
 from orchestration_project.resources.prices.universe import wanted_symbols
 from orchestration_project.resources.shown import column_schema, table_of
 from orchestration_project.resources.warehouse import Warehouse
@@ -40,7 +47,6 @@ from orchestration_project.settings import Settings
 from orchestration_project.tables.prices import prices_daily, prices_symbol_months
 from orchestration_project.tables.spine import captures
 
-LOAD_OP = "prices_daily_load"
 SHOWN_OF_A_FAILURE = ("partition_key", "expected", "found", "offenders", "group_id")
 OPEN_SHOWN = 50
 """Symbols that are not landed, in the metadata of a month: an event stays below 100 KB."""
@@ -80,37 +86,6 @@ SPECS = [
 ]
 
 
-class PricesLoad(dg.Config):
-    """How a run loads its months."""
-
-    full: bool | None = Field(
-        default=None,
-        description="Ask also for what is landed, and for what waits or was refused; without it, "
-        "as the applied preset says, else false.",
-    )
-    force: bool = Field(
-        default=False, description="Replace symbols that were landed from another source."
-    )
-    max_reject_ratio: float | None = Field(
-        default=None,
-        ge=0,
-        le=1,
-        description="Rejected share of days (0-1) above which a symbol is held back; without it, "
-        "as the applied preset says, else PRICES_MAX_REJECT_RATIO.",
-    )
-
-
-PRICES_LOADING = Taker(
-    job="prices_daily",
-    op=LOAD_OP,
-    model=PricesLoad,
-    fields={
-        "full": lambda _: False,
-        "max_reject_ratio": lambda settings: settings.prices_max_reject_ratio,
-    },
-)
-
-
 @dg.multi_asset(
     name=LOAD_OP,
     specs=SPECS,
@@ -124,62 +99,70 @@ PRICES_LOADING = Taker(
 def daily(
     context: dg.AssetExecutionContext,
     config: PricesLoad,
+    artifacts: dg.ResourceParam[ArtifactStore],
     clock: dg.ResourceParam[Clock],
     prices: dg.ResourceParam[PriceSource],
     prices_second: dg.ResourceParam[PriceSource],
     settings: dg.ResourceParam[Settings],
     warehouse: dg.ResourceParam[Warehouse],
 ) -> Iterator[Told]:
-    """Load every wanted symbol for the months of the run, each symbol alone."""
+    """Load symbols for the months of the run, from their source or what was kept of them."""
     of_run = OfRun(context.instance, context.run.run_id, settings, Presets(warehouse, clock))
 
-    def opened() -> PriceLoad:
+    is_replay = context.job_name == REPLAY_JOB
+
+    def opened() -> PriceLoad | PriceReplay:
+        refuse_what_means_nothing(config, context.job_name)
         values = of_run.values(PRICES_LOADING, config)
+        limits = limits_of(settings, values["max_reject_ratio"])
+        if is_replay:
+            return PriceReplay(
+                warehouse,
+                artifacts,
+                clock,
+                context.run.run_id,
+                limits,
+                config.symbols,
+                config.group_id,
+                config.allow_older,
+            )
         return PriceLoad(
             prices,
             warehouse,
             clock,
             symbols=partial(wanted_symbols, settings, warehouse),
             run_id=context.run.run_id,
-            limits=limits_of(settings, values["max_reject_ratio"]),
+            limits=limits,
             second=prices_second if settings.prices_second_source else None,
             full=values["full"],
             force=config.force,
         )
 
     report = Report[MonthNews](
-        lambda news: _told(news, prices),
+        lambda news: _told(news, None if is_replay else prices),
         checks=lambda: _check_results(warehouse),
         beyond=lambda _, news: _beyond(news, prices),
     )
-    pieces = Pieces(PriceLoad.pieces, by_month, "symbol")
+    pieces = Pieces(lambda load, months: load.pieces(months), by_month, "symbol")
     yield from each_partition(context, opened, report, pieces)
 
 
-def limits_of(settings: Settings, max_reject_ratio: float) -> Limits:
-    """Return when to hold back and when to warn."""
-    return Limits(
-        max_reject_ratio=max_reject_ratio,
-        jump_ratio=settings.prices_jump_ratio,
-        stale_sessions=settings.prices_stale_sessions,
-        disagreement_ratio=settings.prices_disagreement_ratio,
-    )
-
-
-def _told(news: MonthNews, source: PriceSource) -> Mapping[dg.AssetKey, Mapping[str, Any]]:
-    """Return what the load of a month says about each asset."""
+def _told(news: MonthNews, source: PriceSource | None) -> Mapping[dg.AssetKey, Mapping[str, Any]]:
+    """Return what the load of a month says about each asset; a replay has no source to speak of."""
     states = {f"symbols_{state}": count for state, count in news.states.items()}
-    left = {} if source.quota_left is None else {"quota_left": source.quota_left}
+    quota_left = source.quota_left if source else None
+    left = {} if quota_left is None else {"quota_left": quota_left}
+    came_from = source.name if source else "captures"
     open_symbols = {"open_symbols": _open(news)} if news.open else {}
     return {
         CAPTURE: {
-            "source": source.name,
+            "source": came_from,
             "captures_of_the_run": news.capture_count,
             "bytes_of_the_run": news.byte_count,
             **left,
         },
         DAILY: {
-            "source": source.name,
+            "source": came_from,
             "dagster/row_count": news.row_count,
             "rows_written": news.written_count,
             "rows_replaced": news.replaced_count,

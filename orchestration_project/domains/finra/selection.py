@@ -1,6 +1,5 @@
 """Which weeks there are, which are due, and how they fit into ranges."""
 
-import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -13,8 +12,6 @@ from orchestration_project.domains.finra.calendar import (
     publication_date,
 )
 from orchestration_project.errors import ConfigurationError, SourceError
-
-GROUP_ID = re.compile(r"finra_otc_weekly:(.+)#[0-9]+")
 
 
 @dataclass(frozen=True, order=True)
@@ -164,22 +161,6 @@ def chosen(
         and (first is None or each.week_start >= first)
         and (last is None or each.week_start <= last)
     )
-
-
-def partition_of(group_id: str) -> str:
-    """Return the partition key in a delivery's name, as ``table:T1|2025-11-10#2``.
-
-    Raises:
-        ConfigurationError: The name has another shape.
-    """
-    found = GROUP_ID.fullmatch(group_id)
-    if found is None:
-        raise ConfigurationError(
-            f"{group_id} is no delivery",
-            expected="a group_id as in the table deliveries: finra_otc_weekly:T1|2025-11-10#2",
-            remedy="copy it from that table; quote it for the shell",
-        )
-    return found[1]
 
 
 def summary(partitions: Iterable[TierWeek]) -> str:

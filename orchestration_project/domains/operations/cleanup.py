@@ -22,18 +22,21 @@ def removable_blobs(
     captures: pl.DataFrame,
     *,
     whole: Collection[str],
+    layers: Collection[str],
     current: Collection[int],
     before: datetime,
     keep_newest: int,
 ) -> set[str]:
     """Return the SHA-256 of the blobs whose bytes nobody will need.
 
-    Kept are all captures of a delivery that a current row was read from, of the newest deliveries
-    of each partition, and of the newest that were read whole; and what was fetched lately.
+    Kept are all captures of a delivery that a current row was read from, or that a replay takes
+    with others, of the newest deliveries of each partition, and of the newest that were read whole;
+    and what was fetched lately.
 
     Args:
         captures: capture_id, sha256, group_id and fetched_at of every capture.
         whole: The group_id of the deliveries that were read whole, so that they can be replayed.
+        layers: The group_id of the deliveries that a replay of several takes.
         current: The capture_id of all rows of all published tables.
         before: Blobs that were fetched at this time or later stay.
         keep_newest: How many deliveries of each partition stay, at least.
@@ -47,6 +50,7 @@ def removable_blobs(
     kept_groups = pl.concat(
         [
             marked.filter("is_current").select("group_id"),
+            marked.filter(pl.col("group_id").is_in(list(layers))).select("group_id"),
             _newest(marked, keep_newest),
             _newest(marked.filter("is_whole"), keep_newest),
             marked.filter(pl.col("series").is_null()).select("group_id"),  # not a name of ours

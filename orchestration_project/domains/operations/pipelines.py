@@ -92,6 +92,7 @@ PIPELINES: Mapping[str, Pipeline] = {
         Pipeline("prices_backfill"),
         Pipeline("prices_charts"),
         Pipeline("prices_gold"),
+        Pipeline("prices_replay", ("month",)),
     )
 }
 """What can be run by name and parameters; every job can be launched by its partition's key."""

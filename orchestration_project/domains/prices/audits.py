@@ -56,6 +56,18 @@ def checked_prices(prices: PriceRows, *, spelled: str, limits: Limits) -> Checke
     return Checked(prices.rows, prices.rejects, audits)
 
 
+def together(deliveries: Sequence[Checked]) -> Checked:
+    """Return deliveries of other days each, checked one by one, as one: no one may fail."""
+    return Checked(
+        pl.concat(each.rows for each in deliveries).sort("trade_date", "part_number"),
+        pl.concat(each.rejects for each in deliveries),
+        [
+            next((audit for audit in named if audit.outcome == "failed"), named[0])
+            for named in zip(*(each.audits for each in deliveries), strict=True)
+        ],
+    )
+
+
 def warnings_about(
     rows: pl.DataFrame,
     before: pl.DataFrame,

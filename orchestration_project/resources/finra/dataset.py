@@ -17,9 +17,9 @@ from orchestration_project.resources.captures import Capture, parts_of
 from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.finra.dataset_sources import DatasetSource, FinraDatasets
 from orchestration_project.resources.finra.fields import remember_fields
-from orchestration_project.resources.finra.replay import captures_of, kept_of
 from orchestration_project.resources.intake import Intake, IntakeFigures, Read, take
 from orchestration_project.resources.opening import open_now
+from orchestration_project.resources.replay import captures_of, kept_of
 from orchestration_project.resources.warehouse import (
     Delivery,
     Landed,
@@ -79,7 +79,8 @@ class DatasetLoad:
     """Loads partitions of ``dataset``.
 
     ``force`` replaces what came from another source; ``replay`` takes what was kept of each
-    partition's latest delivery instead of asking the source.
+    partition's latest delivery, or of ``group_id``, instead of asking the source; ``allow_older``
+    lets that replace what was fetched later.
     """
 
     dataset: Dataset
@@ -92,6 +93,8 @@ class DatasetLoad:
     max_reject_ratio: float
     force: bool = False
     replay: bool = False
+    group_id: str | None = None
+    allow_older: bool = False
     fields: LookAtFields = field(default_factory=LookAtFields)
 
     @property
@@ -137,8 +140,8 @@ class DatasetLoad:
         """
         partition = partition_of(self.dataset, key, today=self.today)
         if self.replay:
-            kept = kept_of(self.warehouse, self.dataset.table, key, None, allow_older=False)
-            captures = partial(captures_of, self.warehouse, self.artifacts, kept)
+            kept = kept_of(self.warehouse, self.dataset.table, key, self.group_id, self.allow_older)
+            captures = partial(captures_of, self.warehouse, self.artifacts, kept.chosen)
             return self._taken(
                 key,
                 partition,

@@ -205,5 +205,5 @@ def _sentence(landed: Landed[WeekChange], partition: TierWeek, delivery: Deliver
         landed.change,
         partition,
         part=shown_scope(delivery.scope),
-        turns_back=delivery.turns_back,
+        turns_back=delivery.is_ours,
     )

@@ -5,18 +5,15 @@ is noted as such and harms no other.
 """
 
 import hashlib
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
-from functools import partial
 
-import polars as pl
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection
 
-from orchestration_project.contracts import Audit, Checked
-from orchestration_project.domains.prices.audits import Limits, checked_prices, warnings_about
+from orchestration_project.contracts import Checked
+from orchestration_project.domains.prices.audits import Limits, checked_prices
 from orchestration_project.domains.prices.calendar import last_complete_session
-from orchestration_project.domains.prices.contract import RULE_VERSION
 from orchestration_project.domains.prices.states import (
     LANDED,
     Days,
@@ -24,7 +21,6 @@ from orchestration_project.domains.prices.states import (
     SymbolMonth,
     days_of,
     is_landed,
-    rows_by_month,
     standing_of,
 )
 from orchestration_project.errors import (
@@ -35,41 +31,36 @@ from orchestration_project.errors import (
 )
 from orchestration_project.resources.captures import Capture
 from orchestration_project.resources.clock import Clock
-from orchestration_project.resources.intake import Intake, IntakeFigures, take
+from orchestration_project.resources.intake import Intake, take
 from orchestration_project.resources.opening import open_now
+from orchestration_project.resources.prices.landing import (
+    LoadedPrices,
+    PriceChange,
+    PriceLanding,
+    loaded,
+)
 from orchestration_project.resources.prices.quota import QuotaEndedError
 from orchestration_project.resources.prices.reading import Reading
 from orchestration_project.resources.prices.source import PriceSource
-from orchestration_project.resources.prices.states import read_known, write_standing
+from orchestration_project.resources.prices.states import note_standing, read_known
 from orchestration_project.resources.warehouse import (
     Between,
     Delivery,
-    Landed,
+    HeldBackError,
     Order,
     ScopeState,
     Warehouse,
 )
-from orchestration_project.resources.warehouse.frames import frame_of
 from orchestration_project.resources.warehouse.landing import read_state
-from orchestration_project.tables.prices import prices_daily, prices_daily_history
+from orchestration_project.tables.prices import prices_daily
 
 REFUSED_FOR = timedelta(hours=20)
 """A symbol that its source does not have is asked for again the day after."""
 
-_daily = prices_daily.c
-
-
-@dataclass(frozen=True)
-class PriceChange:
-    """How many rows of each month a landing wrote, and how many it replaced or removed."""
-
-    written: Mapping[date, int]
-    replaced: Mapping[date, int]
-
 
 @dataclass(frozen=True)
 class TakenPrices:
-    """A symbol that was asked for, or of which there is nothing to ask: then without intake.
+    """A symbol that was looked at; without intake, there is nothing to ask or nothing new.
 
     ``days`` begin before those of the run where all that is landed was asked for again.
     ``through`` is the last day for which the intake vouches.
@@ -82,32 +73,6 @@ class TakenPrices:
     intake: Intake | None = None
     through: date | None = None
     is_asked: bool = True
-
-
-@dataclass(frozen=True)
-class LoadedPrices:
-    """How a symbol ended, in figures; without ``landed`` nothing was landed by this run.
-
-    A run keeps these of all its symbols: of each month the number of rows, and of those that are
-    not landed all there is to say.
-    """
-
-    symbol: str
-    standing: Standing
-    row_counts: Mapping[date, int]
-    open: Mapping[date, SymbolMonth]
-    figures: IntakeFigures | None = None
-    landed: Landed[PriceChange] | None = None
-
-    def __str__(self) -> str:
-        if self.landed is None:
-            reason = f": {self.standing.reason}" if self.standing.reason else ""
-            return f"{'unchanged' if self.standing == LANDED else self.standing.state}{reason}"
-        warned = f"; unusual: {', '.join(self.landed.warnings)}" if self.landed.warnings else ""
-        return (
-            f"{self.landed.rows_added} rows added, {self.landed.rows_changed} changed, "
-            f"{self.landed.rows_removed} removed, {self.landed.rows_unchanged} unchanged{warned}"
-        )
 
 
 @dataclass(frozen=True)
@@ -148,7 +113,7 @@ class PriceLoad:
         Raises:
             ConfigurationError: There is none, or a key names no month.
         """
-        self.asked[:] = sorted(map(_month, partitions))
+        self.asked[:] = sorted(map(month_of, partitions))
         found = self.symbols()
         if not found:
             raise ConfigurationError(
@@ -206,7 +171,8 @@ class PriceLoad:
     def _taken(self, state: ScopeState, symbol: str, spelled: str, days: Days) -> TakenPrices:
         self._refuse_other_source(symbol, state.source)
         reading = Reading(self.source, self.second, self.warehouse, symbol, spelled, days)
-        order = self._order(symbol, state, reading)
+        landing = PriceLanding(self.warehouse, self.clock, self.run_id, self.limits)
+        order = landing.order(symbol, state, lambda: reading.second_rows)
 
         def read(kept: list[Capture]) -> Delivery:
             captures = reading.fetch(kept)
@@ -218,8 +184,14 @@ class PriceLoad:
         intake = take(self.warehouse, order, self._delivery((), days), read, check)
         through = reading.days.last
         standing = LANDED if through >= days.last else _behind(through)
+        is_unchanged = (
+            state.source is not None
+            and not intake.checked.is_held_back
+            and self.warehouse.is_there(order, intake.delivery, intake.prepared)
+        )
+        found = None if is_unchanged else intake
         widened = Days(reading.days.first, days.last)
-        return TakenPrices(symbol, widened, standing, order, intake, through)
+        return TakenPrices(symbol, widened, standing, order, found, through)
 
     def land(self, taken: TakenPrices) -> LoadedPrices:
         """Land what was taken of a symbol, and note how it stands.
@@ -232,37 +204,34 @@ class PriceLoad:
         if taken.intake is not None and taken.order is not None:
             return self._landed(taken, taken.order, taken.intake)
         if taken.is_asked:
-            return self._ended(taken, self._note(symbol, days, taken.standing))
+            rows = self._note(symbol, days, taken.standing, taken.through)
+            return loaded(symbol, taken.standing, rows)
         with self.warehouse.reading() as connection:
             known = read_known(connection, symbol, days)
-        return self._ended(taken, known.values())
+        return loaded(symbol, taken.standing, known.values())
 
     def _landed(
         self, taken: TakenPrices, order: Order[PriceChange], intake: Intake
     ) -> LoadedPrices:
-        try:
-            with self.warehouse.landing(order, intake.delivery, intake.prepared) as (
-                connection,
-                landed,
-            ):
-                rows = self._written(
-                    connection, taken.symbol, taken.days, taken.standing, taken.through
-                )
-        except ContractError as error:
-            self._note(taken.symbol, taken.days, Standing("refused", _why(error)))
-            raise
-        return replace(self._ended(taken, rows), figures=intake.figures, landed=landed)
+        """Land an intake and note how the symbol stands, in one transaction."""
+        rows: list[SymbolMonth] = []
 
-    def _ended(self, taken: TakenPrices, rows: Collection[SymbolMonth]) -> LoadedPrices:
-        counts = {row.month_start: row.row_count for row in rows}
-        is_open = {row.month_start: row for row in rows if row.state != "landed"}
-        return LoadedPrices(taken.symbol, taken.standing, counts, is_open)
+        def note(connection: Connection, error: HeldBackError | None) -> None:
+            standing, through = taken.standing, taken.through
+            if error is not None:
+                standing, through = Standing("refused", _why(error)), None
+            rows[:] = self._noted(connection, taken.symbol, taken.days, standing, through)
 
-    def _note(self, symbol: str, days: Days, standing: Standing) -> Sequence[SymbolMonth]:
+        landed = self.warehouse.land(replace(order, note=note), intake.delivery, intake.prepared)
+        return loaded(taken.symbol, taken.standing, rows, intake.figures, landed)
+
+    def _note(
+        self, symbol: str, days: Days, standing: Standing, through: date | None = None
+    ) -> Sequence[SymbolMonth]:
         with self.warehouse.writing() as connection:
-            return self._written(connection, symbol, days, standing, None)
+            return self._noted(connection, symbol, days, standing, through)
 
-    def _written(
+    def _noted(
         self,
         connection: Connection,
         symbol: str,
@@ -270,7 +239,7 @@ class PriceLoad:
         standing: Standing,
         through: date | None,
     ) -> Sequence[SymbolMonth]:
-        return write_standing(
+        return note_standing(
             connection,
             symbol,
             days,
@@ -291,22 +260,6 @@ class PriceLoad:
                 "force: true in the run's config",
             )
 
-    def _order(self, symbol: str, state: ScopeState, reading: Reading) -> Order[PriceChange]:
-        return Order(
-            table=prices_daily,
-            history=prices_daily_history,
-            partition_key=symbol,
-            partition={"symbol": symbol},
-            token=state.token,
-            metadata_columns=("source",),
-            rule_version=RULE_VERSION,
-            run_id=self.run_id,
-            derive={},
-            summarise=_change,
-            warn=partial(self._warnings, reading),
-            before=state,
-        )
-
     def _delivery(self, captures: Sequence[Capture], days: Days) -> Delivery:
         digests = "".join(each.sha256 for each in captures)
         return Delivery(
@@ -318,36 +271,6 @@ class PriceLoad:
             captures=captures,
         )
 
-    def _warnings(
-        self, reading: Reading, connection: Connection, delivery: Delivery, checked: Checked
-    ) -> Sequence[Audit]:
-        """Look at the delivery beside the landed day before it, and a second source."""
-        if checked.rows.is_empty():
-            return ()
-        last_before = connection.execute(
-            select(prices_daily)
-            .where(_daily.symbol == reading.symbol, _daily.trade_date < reading.days.first)
-            .order_by(_daily.trade_date.desc())
-            .limit(1)
-        )
-        before = frame_of([row._asdict() for row in last_before], prices_daily)
-        landed = [name for name in checked.rows.columns if name in _daily]
-        return warnings_about(
-            checked.rows.select(landed).unique("trade_date", maintain_order=True),
-            before,
-            reading.second_rows,
-            through=reading.days.last,
-            newest_session=last_complete_session(self.clock.now()),
-            limits=self.limits,
-        )
-
-
-def _change(*, replaced: pl.DataFrame, written: pl.DataFrame, kept: pl.DataFrame) -> PriceChange:
-    return PriceChange(
-        rows_by_month(written["trade_date"]),
-        rows_by_month(replaced["trade_date"]),
-    )
-
 
 def _why(error: OrchestrationError) -> str:
     """Return what went wrong, without what differs from one look to the next."""
@@ -358,7 +281,12 @@ def _behind(newest: date) -> Standing:
     return Standing("waiting", f"the source's newest price is of {newest}")
 
 
-def _month(partition: str) -> date:
+def month_of(partition: str) -> date:
+    """Return the month that a partition's key names.
+
+    Raises:
+        ConfigurationError: It names none.
+    """
     try:
         month = date.fromisoformat(partition)
     except ValueError:

@@ -38,7 +38,7 @@ def read_known(connection: Connection, symbol: str, days: Days) -> Known:
     return {row.month_start: SymbolMonth(**row._mapping) for row in found}
 
 
-def write_standing(
+def note_standing(
     connection: Connection,
     symbol: str,
     days: Days,
@@ -64,11 +64,31 @@ def write_standing(
         now=now,
         run_id=run_id,
     )
-    if known:
-        scope = _months(symbol, days)
-        connection.execute(delete(prices_symbol_months).where(within(prices_symbol_months, scope)))
-    insert_frame(connection, prices_symbol_months, pl.DataFrame(rows, SCHEMA, orient="row"))
+    _write(connection, symbol, days, rows, replaces=bool(known))
     return rows
+
+
+def note_counts(connection: Connection, symbol: str, days: Days) -> None:
+    """Count what is landed of a symbol anew; how it stands stays."""
+    known, counts = read_known(connection, symbol, days), _counts(connection, symbol, days)
+    rows = [row._replace(row_count=counts.get(month, 0)) for month, row in known.items()]
+    _write(connection, symbol, days, rows, replaces=True)
+
+
+def _write(
+    connection: Connection, symbol: str, days: Days, rows: Sequence[SymbolMonth], *, replaces: bool
+) -> None:
+    if replaces:
+        scope = within(prices_symbol_months, _months(symbol, days))
+        connection.execute(delete(prices_symbol_months).where(scope))
+    insert_frame(connection, prices_symbol_months, pl.DataFrame(rows, SCHEMA, orient="row"))
+
+
+def symbols_of(warehouse: Warehouse, asked: Sequence[date]) -> Sequence[str]:
+    """Return the symbols that were ever asked for in any of these months."""
+    with warehouse.reading() as connection:
+        wanted = select(_row.symbol).distinct().where(_row.month_start.in_(asked))
+        return sorted(connection.execute(wanted).scalars())
 
 
 def _months(symbol: str, days: Days) -> Scope:

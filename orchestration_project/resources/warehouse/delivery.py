@@ -49,7 +49,8 @@ class Delivery:
         captures: What makes it up, in order.
         discarded: What else was fetched for it and turned out unusable.
         replay_of: Of a replay, the delivery that was fetched.
-        turns_back: Whether what is landed was fetched later: a change is ours, not the source's.
+        is_ours: Whether all that it changes is our doing, not the source's: of a replay that puts
+            what was fetched earlier in the place of what is landed, or lands the same once more.
     """
 
     source: SourceName
@@ -60,7 +61,7 @@ class Delivery:
     captures: Sequence[Capture]
     discarded: Sequence[Capture] = ()
     replay_of: str | None = None
-    turns_back: bool = False
+    is_ours: bool = False
 
     @property
     def all_captures(self) -> Sequence[Capture]:
@@ -104,6 +105,14 @@ def no_warnings(connection: Connection, delivery: Delivery, checked: Checked) ->
     return ()
 
 
+Note = Callable[[Connection, HeldBackError | None], None]
+"""Notes how a delivery ended, in the transaction that lands it or records why not."""
+
+
+def no_note(connection: Connection, error: HeldBackError | None) -> None:
+    """Note nothing: the landing says all."""
+
+
 class Fenced(Protocol):
     """What is written under a fence: the partition of a table, and the token that was seen."""
 
@@ -141,6 +150,7 @@ class Order(Generic[Told]):
         warn: What else is to be said of it, by what is landed.
         before: What was landed when the token was read, if that was read too: as long as the fence
             has the token, nothing else is.
+        note: What else is to be noted of it, once it is landed or held back.
     """
 
     table: Table
@@ -155,6 +165,7 @@ class Order(Generic[Told]):
     summarise: Summarise[Told]
     warn: Warn = no_warnings
     before: ScopeState | None = None
+    note: Note = no_note
 
 
 @dataclass(frozen=True)

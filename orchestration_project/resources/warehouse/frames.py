@@ -46,6 +46,11 @@ Scope = Mapping[str, object | Sequence[object] | Between]
 """Column → value, tuple of values, or range of days: the rows for which all of it holds."""
 
 
+def range_of(scope: Scope) -> Between | None:
+    """Return the days for which a delivery holds; None: its scope is no range."""
+    return next((value for value in scope.values() if isinstance(value, Between)), None)
+
+
 def shown_scope(scope: Scope) -> str:
     """Return a scope as text: ``tier=T1,week_start=2025-11-10,market=ATS``."""
     return ",".join(

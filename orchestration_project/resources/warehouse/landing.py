@@ -6,7 +6,7 @@ the lock: a process that was paused cannot commit over its successor.
 """
 
 import time
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import polars as pl
 from sqlalchemy import Connection, Table, delete, select, update
@@ -35,11 +35,11 @@ from orchestration_project.resources.warehouse.evidence import (
     record_landing,
 )
 from orchestration_project.resources.warehouse.frames import (
-    Between,
     Scope,
     delete_rows,
     insert_absent,
     insert_frame,
+    range_of,
     read_scope,
     shown_scope,
     within,
@@ -181,6 +181,15 @@ def is_landed(before: ScopeState, order: Order, delivery: Delivery, prepared: Pr
     )
 
 
+def is_there(connection: Connection, order: Order, delivery: Delivery, prepared: Prepared) -> bool:
+    """Whether landing would write no row, whichever deliveries landed those that are there."""
+    scope = {**order.partition, **delivery.scope}
+    at = datetime.fromtimestamp(0, tz=UTC)
+    incoming = _with_captures(prepared.checked.rows, order.table, group_id(order), at)
+    current = read_scope(connection, order.table, scope)
+    return not difference(order.table, order.metadata_columns, current, incoming).is_any
+
+
 def _with_captures(
     rows: pl.DataFrame, table: Table, group: str, known_from: datetime
 ) -> pl.DataFrame:
@@ -230,21 +239,18 @@ def _keep_history(
 def _cause_of_value(before: ScopeState, delivery: Delivery, order: Order) -> str:
     same_source = before.source_version == delivery.source_version
     new_rules = before.rule_version != order.rule_version
-    return "ours" if delivery.turns_back or (same_source and new_rules) else "source"
+    return "ours" if delivery.is_ours or (same_source and new_rules) else "source"
 
 
 def _cause(before: ScopeState, delivery: Delivery, order: Order, change: Difference) -> str:
     if before.source is None:
         return "first"
-    if change.added and change.replaced.is_empty() and _is_range(delivery.scope):
+    is_range = range_of(delivery.scope) is not None
+    if change.added and change.replaced.is_empty() and is_range and not delivery.is_ours:
         return "more"  # days that follow, or precede, restate nothing
     if change.added or change.removed or change.changed > change.metadata_changed:
         return _cause_of_value(before, delivery, order)
     return "metadata" if change.metadata_changed else "none"
-
-
-def _is_range(scope: Scope) -> bool:
-    return any(isinstance(value, Between) for value in scope.values())
 
 
 def _derive(connection: Connection, order: Order, prepared: Prepared) -> dict[str, float]:

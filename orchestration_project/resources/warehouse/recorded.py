@@ -1,12 +1,15 @@
 """Deliveries as they were recorded: what it takes to check and land one without its source."""
 
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, Table, select
+from sqlalchemy import Connection, Table, select
 
 from orchestration_project.contracts import SourceName
+from orchestration_project.errors import ConfigurationError
 from orchestration_project.resources.warehouse.delivery import Outcome
 from orchestration_project.resources.warehouse.frames import Scope, scope_from_json
 from orchestration_project.tables.spine import blobs, captures, deliveries
@@ -55,6 +58,25 @@ class RecordedPart:
     run_id: str
 
 
+GROUP_ID = re.compile(r"([a-z0-9_]+):(.+)#[0-9]+")
+
+
+def place_of(group: str) -> tuple[str, str]:
+    """Return table and partition key in a delivery's name, as ``table:T1|2025-11-10#2``.
+
+    Raises:
+        ConfigurationError: The name has another shape.
+    """
+    found = GROUP_ID.fullmatch(group)
+    if found is None:
+        raise ConfigurationError(
+            f"{group} is no delivery",
+            expected="a group_id as in the table deliveries: finra_otc_weekly:T1|2025-11-10#2",
+            remedy="copy it from that table; quote it for the shell",
+        )
+    return found[1], found[2]
+
+
 def number_of(group: str) -> int:
     """Return the place of a delivery among those of its partition, from 1."""
     return int(group.rpartition("#")[2])
@@ -67,11 +89,27 @@ def read_recorded(connection: Connection, table: Table, partition_key: str) -> l
             deliveries.c.table_name == table.name, deliveries.c.partition_key == partition_key
         )
     )
-    return sorted(map(_recorded, found), key=lambda each: number_of(each.group_id))
+    return sorted(
+        (_recorded(dict(row)) for row in found.mappings()),
+        key=lambda each: number_of(each.group_id),
+    )
 
 
-def _recorded(row: Row[Any]) -> Recorded:
-    return Recorded(**{**row._mapping, "scope": scope_from_json(row.scope)})
+def read_ranges(connection: Connection) -> Iterator[tuple[str, Recorded]]:
+    """Yield the deliveries of ranges of every partition, each with its table, oldest first."""
+    columns = (deliveries.c[name] for name in Recorded.__dataclass_fields__)
+    found = connection.execute(
+        select(deliveries.c.table_name, *columns)
+        .where(deliveries.c.scope.contains('"first"'))
+        .order_by(deliveries.c.recorded_at)
+    )
+    for row in found:
+        table, *values = row
+        yield table, _recorded(dict(zip(Recorded.__dataclass_fields__, values, strict=True)))
+
+
+def _recorded(row: Mapping[str, Any]) -> Recorded:
+    return Recorded(**{**row, "scope": scope_from_json(row["scope"])})
 
 
 def read_parts(connection: Connection, recorded: Recorded) -> list[RecordedPart]:

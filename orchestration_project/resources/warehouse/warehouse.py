@@ -46,7 +46,12 @@ from orchestration_project.resources.warehouse.frames import (
     read_frame,
     within,
 )
-from orchestration_project.resources.warehouse.landing import land, read_state, take_fence
+from orchestration_project.resources.warehouse.landing import (
+    is_there,
+    land,
+    read_state,
+    take_fence,
+)
 from orchestration_project.resources.warehouse.migrating import (
     current_version,
     is_current,
@@ -297,19 +302,6 @@ class Warehouse:
     def land(self, order: Order[Told], delivery: Delivery, prepared: Prepared) -> Landed[Told]:
         """Land a delivery that was checked and prepared, or record why not.
 
-        Raises:
-            HeldBackError: An audit failed; captures, rejects and audits are recorded.
-            SupersededError: Another delivery of the partition came first; nothing is recorded.
-        """
-        with self.landing(order, delivery, prepared) as (_, landed):
-            return landed
-
-    @contextmanager
-    def landing(
-        self, order: Order[Told], delivery: Delivery, prepared: Prepared
-    ) -> Iterator[tuple[Connection, Landed[Told]]]:
-        """Land such a delivery, and give the connection for what is to be written with it.
-
         What it is compared with is read here, where no other delivery of the partition can come
         between and those of the run's earlier partitions are landed.
 
@@ -323,10 +315,18 @@ class Warehouse:
             checked = replace(prepared.checked, audits=[*prepared.checked.audits, *warnings])
             if not checked.is_held_back:
                 whole = replace(prepared, checked=checked)
-                yield connection, land(connection, order, delivery, whole, known_from)
-                return
+                landed = land(connection, order, delivery, whole, known_from)
+                order.note(connection, None)
+                return landed
             record_evidence(connection, order, delivery, checked, known_from, "held_back")
-        raise held_back(order, checked)
+            error = held_back(order, checked)
+            order.note(connection, error)
+        raise error
+
+    def is_there(self, order: Order, delivery: Delivery, prepared: Prepared) -> bool:
+        """Whether landing would write no row, whichever deliveries landed those that are there."""
+        with self.reading() as connection:
+            return is_there(connection, order, delivery, prepared)
 
     def recorded(self, table: Table, partition_key: str) -> tuple[ScopeState, list[Recorded]]:
         """Return what is landed of a partition, and its deliveries, oldest first."""

@@ -1,0 +1,75 @@
+"""How a run loads its symbols: from their source, or, in the replay job, from what was kept."""
+
+from pydantic import Field
+
+from orchestration_project.domains.operations.presets import Taker
+from orchestration_project.domains.prices.audits import Limits
+from orchestration_project.partitions import OF_REPLAYS, ReplayConfig, refuse_strange
+from orchestration_project.settings import Settings
+
+LOAD_OP = "prices_daily_load"
+
+REPLAY_JOB = "prices_replay"
+"""The job whose runs take the bytes that were kept, and do not ask the source."""
+
+
+class PricesLoad(ReplayConfig):
+    """How a run loads its months."""
+
+    full: bool | None = Field(
+        default=None,
+        description="Ask also for what is landed, and for what waits or was refused; without it, "
+        "as the applied preset says, else false.",
+    )
+    force: bool = Field(
+        default=False, description="Replace symbols that were landed from another source."
+    )
+    max_reject_ratio: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="Rejected share of days (0-1) above which a symbol is held back; without it, "
+        "as the applied preset says, else PRICES_MAX_REJECT_RATIO.",
+    )
+    symbols: list[str] = Field(
+        default_factory=list,
+        description="Of a replay: these; without any, all that were asked for in its months.",
+    )
+
+
+PRICES_LOADING = Taker(
+    job="prices_daily",
+    op=LOAD_OP,
+    model=PricesLoad,
+    fields={
+        "full": lambda _: False,
+        "max_reject_ratio": lambda settings: settings.prices_max_reject_ratio,
+    },
+)
+"""What a preset may say of loads; its limit is that of replays too: they fill the same tables."""
+
+
+def refuse_what_means_nothing(config: PricesLoad, job: str) -> None:
+    """Make sure that ``config`` has no option that means nothing to ``job``.
+
+    Raises:
+        ConfigurationError: It has one.
+    """
+    refuse_strange(
+        config,
+        f"the job {job}",
+        is_replay=job == REPLAY_JOB,
+        replays=REPLAY_JOB,
+        of_loads=("full", "force"),
+        of_replays=(*OF_REPLAYS, "symbols"),
+    )
+
+
+def limits_of(settings: Settings, max_reject_ratio: float) -> Limits:
+    """Return when to hold back and when to warn."""
+    return Limits(
+        max_reject_ratio=max_reject_ratio,
+        jump_ratio=settings.prices_jump_ratio,
+        stale_sessions=settings.prices_stale_sessions,
+        disagreement_ratio=settings.prices_disagreement_ratio,
+    )

@@ -1,0 +1,230 @@
+"""Symbols once more, from the bytes that were kept of them: no source is asked."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import date
+from functools import partial
+
+import polars as pl
+from sqlalchemy import Connection
+
+from orchestration_project.contracts import Checked, Part
+from orchestration_project.domains.prices.audits import Limits, checked_prices, together
+from orchestration_project.domains.prices.contract import check_prices, read_prices
+from orchestration_project.domains.prices.states import LANDED, Days
+from orchestration_project.errors import ConfigurationError
+from orchestration_project.resources.artifacts import ArtifactStore
+from orchestration_project.resources.captures import Capture, parts_of
+from orchestration_project.resources.clock import Clock
+from orchestration_project.resources.intake import Intake, take
+from orchestration_project.resources.opening import open_now
+from orchestration_project.resources.prices.landing import (
+    LoadedPrices,
+    PriceChange,
+    PriceLanding,
+    loaded,
+)
+from orchestration_project.resources.prices.load import month_of
+from orchestration_project.resources.prices.states import (
+    note_counts,
+    note_standing,
+    read_known,
+    symbols_of,
+)
+from orchestration_project.resources.replay import Kept, captures_of, kept_layers
+from orchestration_project.resources.warehouse import (
+    Between,
+    Delivery,
+    HeldBackError,
+    Order,
+    Warehouse,
+)
+from orchestration_project.resources.warehouse.layers import Layer
+from orchestration_project.resources.warehouse.recorded import place_of
+from orchestration_project.tables.prices import prices_daily
+
+
+@dataclass(frozen=True)
+class ReplayedPrices:
+    """What was kept of a symbol, checked; without ``intake`` it is landed as it is.
+
+    ``arrives`` is the range of a delivery that was not landed before.
+    """
+
+    symbol: str
+    days: Days
+    order: Order[PriceChange]
+    intake: Intake | None
+    arrives: Days | None
+
+
+@dataclass(frozen=True)
+class PriceReplay:
+    """Checks and lands what was kept of symbols of `prices_daily` again, by the present rules.
+
+    Without ``group_id`` these are all deliveries that make up what is landed of a symbol, and the
+    latest one that was read whole: in one landing, each for the days for which no later one holds.
+    ``symbols`` are those; without any, all that were ever asked for in the months of the run.
+    ``allow_older`` lets what was fetched earlier replace what is landed.
+    """
+
+    warehouse: Warehouse
+    artifacts: ArtifactStore
+    clock: Clock
+    run_id: str
+    limits: Limits
+    symbols: Sequence[str] = ()
+    group_id: str | None = None
+    allow_older: bool = False
+    where: Mapping[str, str] = field(
+        default_factory=lambda: {"asset": "prices/daily", "source": "captures"}
+    )
+
+    def ready(self) -> None:
+        """Open the database and the artifact store; a replay asks no source.
+
+        Raises:
+            OrchestrationError: One of them cannot be opened.
+        """
+        open_now(self.warehouse, self.artifacts)
+
+    def pieces(self, partitions: Sequence[str]) -> Sequence[str]:
+        """Return the symbols to be replayed, each with all that is landed of it.
+
+        Raises:
+            ConfigurationError: There is none, or a key names no month, or the group no delivery.
+        """
+        if self.group_id is not None:
+            return [place_of(self.group_id)[1]]
+        asked = symbols_of(self.warehouse, list(map(month_of, partitions)))
+        kept = set(self.warehouse.replayable(prices_daily))
+        found = self.symbols or [symbol for symbol in asked if symbol in kept]
+        if not found:
+            raise ConfigurationError(
+                "there is nothing to replay",
+                expected="a symbol with a delivery in the months of the run",
+                found="none",
+                remedy="choose other months, or load them first",
+            )
+        return found
+
+    def take(self, key: str) -> ReplayedPrices:
+        """Read a symbol's captures from the artifact store and check them.
+
+        What would change nothing needs no landing: then nothing is written.
+
+        Raises:
+            ConfigurationError: There is no such delivery, or it is older than what is landed.
+            BlobError: The store does not hold what was captured.
+            SourceError: The bytes are no prices.
+        """
+        kept, layers = kept_layers(
+            self.warehouse, prices_daily, key, self.group_id, self.allow_older
+        )
+        landing = PriceLanding(self.warehouse, self.clock, self.run_id, self.limits)
+        order = landing.order(key, kept.state, lambda: None)
+        days = _all_of(layers)
+
+        def read(_: list[Capture]) -> Delivery:
+            captures = [
+                capture
+                for layer in layers
+                for capture in captures_of(self.warehouse, self.artifacts, layer.recorded)
+            ]
+            return _delivery(kept, days, layers, captures)
+
+        def check(delivery: Delivery) -> Checked:
+            return self._checked(key, layers, delivery)
+
+        intake = take(self.warehouse, order, _delivery(kept, days, layers, ()), read, check)
+        is_needed = intake.checked.is_held_back or not self.warehouse.is_there(
+            order, intake.delivery, intake.prepared
+        )
+        last = layers[-1]
+        arrives = None if last.is_landed else Days(last.range.first, last.range.last)
+        return ReplayedPrices(key, days, order, intake if is_needed else None, arrives)
+
+    def land(self, taken: ReplayedPrices) -> LoadedPrices:
+        """Land a taken symbol, and note of its months what that changes.
+
+        Raises:
+            HeldBackError: An audit failed.
+            SupersededError: Another run delivered the symbol meanwhile.
+        """
+        landed = figures = None
+        if taken.intake is not None:
+            delivery, figures = taken.intake.delivery, taken.intake.figures
+            note = partial(self._note, taken, delivery)
+            landed = self.warehouse.land(
+                replace(taken.order, note=note), delivery, taken.intake.prepared
+            )
+        with self.warehouse.reading() as connection:
+            known = read_known(connection, taken.symbol, taken.days)
+        return loaded(taken.symbol, LANDED, known.values(), figures, landed)
+
+    def _note(
+        self,
+        taken: ReplayedPrices,
+        delivery: Delivery,
+        connection: Connection,
+        error: HeldBackError | None,
+    ) -> None:
+        """Note what a landing changes; what is held back leaves all as it stood."""
+        if error is not None:
+            return
+        if taken.arrives is not None:
+            note_standing(
+                connection,
+                taken.symbol,
+                taken.arrives,
+                LANDED,
+                taken.arrives.last,
+                source=delivery.source,
+                now=self.clock.now(),
+                run_id=self.run_id,
+            )
+        note_counts(connection, taken.symbol, taken.days)
+
+    def _checked(self, symbol: str, layers: Sequence[Layer], delivery: Delivery) -> Checked:
+        """Check each delivery as it was when it came, and take of it the days that are its own."""
+        parts, found = parts_of(delivery.captures), []
+        for layer in layers:
+            count = layer.recorded.part_count
+            own, parts = parts[:count], parts[count:]
+            spelled = str(delivery.captures[own[0].part_number - 1].fetched.request["symbol"])
+            found.append(self._checked_alone(symbol, spelled, layer, own))
+        return together(found)
+
+    def _checked_alone(
+        self, symbol: str, spelled: str, layer: Layer, parts: Sequence[Part]
+    ) -> Checked:
+        source = layer.recorded.source
+        rows = check_prices(
+            read_prices(source, parts),
+            symbol=symbol,
+            spelled=spelled,
+            source=source,
+            first=layer.range.first,
+            last=layer.range.last,
+        )
+        checked = checked_prices(rows, spelled=spelled, limits=self.limits)
+        is_own = pl.any_horizontal(
+            pl.col("trade_date").is_between(each.first, each.last) for each in layer.days
+        )
+        return replace(checked, rows=checked.rows.filter(is_own))
+
+
+def _all_of(layers: Sequence[Layer]) -> Days:
+    first: date = min(layer.range.first for layer in layers)
+    return Days(first, max(layer.range.last for layer in layers))
+
+
+def _delivery(
+    kept: Kept, days: Days, layers: Sequence[Layer], captures: Sequence[Capture]
+) -> Delivery:
+    is_landed = all(layer.is_landed for layer in layers)
+    return replace(
+        kept.delivery(captures),
+        scope={"trade_date": Between(days.first, days.last)},
+        is_ours=is_landed or kept.turns_back,
+    )

@@ -1,0 +1,95 @@
+"""Which deliveries of ranges of days make up what is landed of a partition."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+
+from sqlalchemy import Connection
+
+from orchestration_project.resources.warehouse.frames import Between, range_of
+from orchestration_project.resources.warehouse.recorded import Recorded, read_ranges
+
+A_DAY = timedelta(days=1)
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A delivery of a range, and those of its days for which no later one holds.
+
+    ``is_landed`` is False of the latest one that was read whole, where it was not landed.
+    """
+
+    recorded: Recorded
+    range: Between
+    days: Sequence[Between]
+    is_landed: bool
+
+    def holds_within(self, days: Between) -> bool:
+        """Whether it holds for any of ``days``."""
+        return any(each.first <= days.last and days.first <= each.last for each in self.days)
+
+
+def layers_of(recorded: Sequence[Recorded]) -> list[Layer]:
+    """Return what makes a partition up, oldest first, by all its deliveries in their order.
+
+    The latest delivery that was read whole counts, landed or not. A replay of several deliveries
+    changes nothing of which days each of them holds for, and is none of them itself.
+    """
+    own = [each for each in recorded if is_of_one(each, recorded)]
+    layers: list[Layer] = []
+    for each in reversed(own):
+        layer = layer_of(each, recorded)
+        if not (layer.is_landed or each is own[-1]):
+            continue
+        left = _beyond(layer.range, (later.range for later in layers))
+        if left:
+            layers.append(replace(layer, days=left))
+    return layers[::-1]
+
+
+def groups_of_layers(connection: Connection) -> set[str]:
+    """Return the group_id of all deliveries that make up a partition which lands by ranges."""
+    found: dict[tuple[str, str], list[Recorded]] = {}
+    for table, each in read_ranges(connection):
+        found.setdefault((table, each.partition_key), []).append(each)
+    return {layer.recorded.group_id for recorded in found.values() for layer in layers_of(recorded)}
+
+
+def layer_of(each: Recorded, recorded: Sequence[Recorded]) -> Layer:
+    """Return one of the ``recorded`` deliveries alone, for all its days.
+
+    Raises:
+        ValueError: It is of no range.
+    """
+    days = range_of(each.scope)
+    if days is None:
+        raise ValueError(f"{each.group_id} is of no range")
+    names = (each.group_id, each.fetched_group)
+    landed = any(
+        other.outcome == "landed" and {other.group_id, other.replay_of} & {*names}
+        for other in recorded
+    )
+    return Layer(each, days, [days], landed)
+
+
+def is_of_one(each: Recorded, recorded: Sequence[Recorded]) -> bool:
+    """Whether it was read whole, and is no replay of several deliveries."""
+    return each.part_count > 0 and any(
+        other.group_id == each.fetched_group
+        and (other.scope, other.part_count) == (each.scope, each.part_count)
+        for other in recorded
+    )
+
+
+def _beyond(days: Between, covered: Iterable[Between]) -> list[Between]:
+    """Return what of ``days`` lies in none of the ``covered`` ranges."""
+    left = [days]
+    for each in covered:
+        left = [part for one in left for part in _around(one, each)]
+    return left
+
+
+def _around(days: Between, hole: Between) -> list[Between]:
+    before = Between(days.first, min(days.last, hole.first - A_DAY))
+    after = Between(max(days.first, hole.last + A_DAY), days.last)
+    return [each for each in (before, after) if each.first <= each.last]

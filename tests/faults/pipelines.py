@@ -1,0 +1,164 @@
+"""What the fault matrix strikes: domains that load pieces, each with its source and its tables.
+
+Pieces are FINRA's weeks, or symbols of prices. They have numbers from 0, and a source has each in a
+state that tests choose: A is what comes first, B restates nearly every row, C a few of them, and D
+breaks the contract, so that it is held back.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import pytest
+from sqlalchemy import Table, TextClause, text
+
+from orchestration_project.tables.finra import (
+    finra_otc_weekly,
+    finra_otc_weekly_history,
+    finra_symbol_week,
+    finra_venue_week,
+)
+from orchestration_project.tables.prices import (
+    prices_daily,
+    prices_daily_history,
+    prices_symbol_months,
+)
+from tests.faults import price_publisher, publisher
+from tests.faults.matrix import DOMAINS, OF_A_LOAD, OF_WEEKS_ALONE, Domain, strikes
+from tests.faulty_server import Reply, Request
+
+SITUATIONS = ("new", "restated", "touched", "held back")
+"""Pieces take turns: one is new, one is restated, of one a few rows change, one is held back."""
+
+NEXT: Mapping[str, str] = dict(zip(SITUATIONS, "ABCD", strict=True))
+"""The state of a piece that the source has next."""
+
+AT_NO_STAGE_OF: Mapping[str, Sequence[str]] = {
+    "new": ("history",),
+    "restated": (),
+    "touched": (),
+    "held back": ("rows", "history", "derived", "landing row"),
+}
+
+
+class Source(Protocol):
+    """Answers for every piece in its present state."""
+
+    def __call__(self, request: Request) -> Reply:
+        """Answer a request."""
+        ...
+
+    def put(self, number: int, state: str) -> None:
+        """Have a piece in this state from now on."""
+        ...
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """What a fault strikes.
+
+    Attributes:
+        name: As in the matrix.
+        key_of: The key of a piece by its number; a load takes it.
+        source: Makes a source that has so many pieces, each in its first state.
+        published: What readers see, a line for each piece and part of it: key, part, rows, a sum.
+        tables: What is compared where evidence may differ.
+        stages: Those that its loads pass.
+        unchanged: What a load says that has nothing to do.
+        added: What a load says of a piece's first state.
+        restated: What it says of its second.
+    """
+
+    name: Domain
+    key_of: Callable[[int], str]
+    source: Callable[[int], Source]
+    published: TextClause
+    tables: Sequence[Table]
+    stages: Sequence[str]
+    unchanged: str
+    added: str
+    restated: str
+
+    def stages_of(self, situation: str) -> list[str]:
+        """Return the stages that a load of a piece in this situation passes."""
+        left_out = AT_NO_STAGE_OF[situation]
+        return [stage for stage in self.stages if stage not in left_out]
+
+    def source_next(self, count: int) -> Source:
+        """Return a source that has each piece in the state that follows."""
+        source = self.source(count)
+        for number in range(count):
+            source.put(number, NEXT[situation_of(number)])
+        return source
+
+
+def situation_of(number: int) -> str:
+    """Return the situation of a piece by its number."""
+    return SITUATIONS[number % len(SITUATIONS)]
+
+
+WEEKLY = Pipeline(
+    name="weeks",
+    key_of=publisher.key_of,
+    source=publisher.Publisher,
+    published=text(
+        """
+        SELECT week_start AS piece, 'rows' AS what, count(*) AS n, sum(share_quantity) AS total
+          FROM finra_otc_weekly GROUP BY 1
+        UNION ALL SELECT week_start, 'history', count(*), sum(share_quantity)
+          FROM finra_otc_weekly_history GROUP BY 1
+        UNION ALL SELECT week_start, 'symbols', count(*), sum(total_share_quantity)
+          FROM finra_symbol_week GROUP BY 1
+        UNION ALL SELECT week_start, 'venues', count(*), sum(share_quantity)
+          FROM finra_venue_week GROUP BY 1
+        """
+    ),
+    tables=(finra_otc_weekly, finra_otc_weekly_history, finra_symbol_week, finra_venue_week),
+    stages=OF_A_LOAD,
+    unchanged="unchanged; source api",
+    added="120 rows added",
+    restated="118 rows added",
+)
+
+PRICES = Pipeline(
+    name="prices",
+    key_of=price_publisher.symbol_of,
+    source=price_publisher.PricePublisher,
+    published=text(
+        """
+        SELECT symbol AS piece, 'rows' AS what, count(*) AS n, sum(close) AS total
+          FROM prices_daily GROUP BY 1
+        UNION ALL SELECT symbol, 'history', count(*), sum(close)
+          FROM prices_daily_history GROUP BY 1
+        UNION ALL SELECT symbol, 'months', count(*), sum(row_count)
+          FROM prices_symbol_months WHERE row_count > 0 GROUP BY 1
+        """
+    ),
+    tables=(prices_daily, prices_daily_history, prices_symbol_months),
+    stages=[stage for stage in OF_A_LOAD if stage not in OF_WEEKS_ALONE],
+    unchanged="unchanged",
+    added="37 rows added",
+    restated="37 rows added",
+)
+
+PIPELINES: Mapping[Domain, Pipeline] = {each.name: each for each in (WEEKLY, PRICES)}
+"""A domain that loads pieces adds its own here, in the matrix, and to `loads.OPENED`."""
+
+
+def strikes_on(*names: str, is_in_part: bool = True) -> list[Any]:
+    """Return the cases of rows by name, each with its fault, database and pipeline.
+
+    Where they are not ``is_in_part``, those of all domains but the first are slow ones.
+    """
+    return [
+        pytest.param(
+            fault,
+            database,
+            PIPELINES[domain],
+            marks=[] if is_in_part or domain == DOMAINS[0] else [pytest.mark.slow],
+            id=f"{fault.name if len(names) > 1 else fault.stage}-{database}-{domain}",
+        )
+        for name in names
+        for fault, database in strikes(name)
+        for domain in fault.domains
+    ]

@@ -1,0 +1,60 @@
+"""Pieces in every situation that a load can meet, and what undisturbed loads make of them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.databases import Rows, contents
+from tests.faults.loads import Process, load_keys, loaded
+from tests.faults.matrix import Database
+from tests.faults.pipelines import SITUATIONS, Pipeline, Source, situation_of
+from tests.faults.scene import Place, Sums, known, published
+from tests.faulty_server import FaultyServer
+
+
+@dataclass(frozen=True)
+class Undisturbed:
+    """What there is before the loads, and after them.
+
+    Attributes:
+        pipeline: Whose loads they are.
+        count: The number of pieces.
+        before: The database in which some of them are landed; not to be changed.
+        told: What came of each load.
+        points: How many points a load in each situation passes.
+    """
+
+    pipeline: Pipeline
+    count: int
+    before: Place
+    before_published: Mapping[str, Sums]
+    after_published: Mapping[str, Sums]
+    after: Mapping[str, Rows]
+    known: Mapping[str, Rows]
+    told: Sequence[str]
+    points: Mapping[str, int]
+
+    def source(self) -> Source:
+        """Return the source, in the state that the loads meet."""
+        return self.pipeline.source_next(self.count)
+
+
+def undisturbed(
+    pipeline: Pipeline, database: Database, folder: Path, server: str, count: int
+) -> Undisturbed:
+    """Load ``count`` pieces into a database that stays as it is then, and on in a copy of it."""
+    before = Place.prepared(database, folder / "before", server, pipeline)
+    landed = [number for number in range(count) if situation_of(number) != "new"]
+    with FaultyServer(pipeline.source(count)) as source:
+        loaded(before.job(source.url, *landed))
+    after = before.copy(folder / "after")
+    told: list[str] = []
+    points: dict[str, int] = {}
+    with FaultyServer(pipeline.source_next(count)) as source:
+        for number, situation in enumerate(SITUATIONS):
+            process = Process(load_keys, after.job(source.url, number))
+            told += process.answer()
+            points[situation] = process.seen.number
+        told += loaded(after.job(source.url, *range(len(SITUATIONS), count)))
+    found = (published(before), published(after), contents(after.url), known(after))
+    return Undisturbed(pipeline, count, before, *found, told, points)

@@ -1,0 +1,331 @@
+"""Symbols taken up again from the bytes that were kept of them, on both databases."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import delete, select, update
+
+from orchestration_project.domains.prices.calendar import sessions
+from orchestration_project.domains.prices.contract import RULE_VERSION
+from orchestration_project.errors import ConfigurationError
+from orchestration_project.resources.artifacts import FolderStore
+from orchestration_project.resources.captures import BlobError
+from orchestration_project.resources.cleanup import Retention, plan_cleanup
+from orchestration_project.resources.clock import Clock
+from orchestration_project.resources.prices.load import LoadedPrices
+from orchestration_project.resources.prices.replay import PriceReplay
+from orchestration_project.resources.warehouse import HeldBackError, Warehouse
+from orchestration_project.resources.warehouse.difference import BOOKKEEPING
+from orchestration_project.tables.kinds import METADATA, schema_of
+from orchestration_project.tables.prices import (
+    prices_daily,
+    prices_daily_history,
+    prices_symbol_months,
+)
+from orchestration_project.tables.spine import blobs, captures, deliveries, landings
+from tests.domains.prices import line
+from tests.properties import bounded
+from tests.resources.prices_desk import FRIDAY_EVENING, LIMITS, Desk
+from tests.resources.weeks import StoppedClock
+
+JANUARY = sessions(date(2026, 1, 1), date(2026, 1, 31))
+FEBRUARY = sessions(date(2026, 2, 1), date(2026, 2, 28))
+BOTH = ("2026-01-01", "2026-02-01")
+MONTH = date(2026, 2, 1)
+
+
+@pytest.fixture
+def clock() -> StoppedClock:
+    return StoppedClock(FRIDAY_EVENING)
+
+
+@pytest.fixture
+def desk(warehouse: Warehouse, tmp_path: Path, clock: StoppedClock) -> Desk:
+    return Desk(warehouse, tmp_path, clock)
+
+
+@pytest.fixture
+def light_desk(tmp_path: Path, clock: StoppedClock):
+    with Warehouse(f"sqlite:///{tmp_path}/w.sqlite", clock=clock) as warehouse:
+        warehouse.prepare(holds="real")
+        yield Desk(warehouse, tmp_path, clock)
+
+
+def replaying(desk: Desk, group: int | None = None, **options) -> PriceReplay:
+    """Return a replay that has no source at all."""
+    group_id = None if group is None else f"prices_daily:AAA#{group}"
+    store, limits = FolderStore(desk.folder.parent / "artifacts"), options.pop("limits", LIMITS)
+    return PriceReplay(
+        desk.warehouse, store, desk.clock, "replaying", limits, group_id=group_id, **options
+    )
+
+
+def replay(desk: Desk, group: int | None = None, *, symbol: str = "AAA", **options) -> LoadedPrices:
+    replay = replaying(desk, group, **options)
+    return replay.land(replay.take(symbol))
+
+
+def contents(desk: Desk) -> Mapping[str, Sequence[tuple]]:
+    return {
+        name: desk.warehouse.frame(select(table), table).rows()
+        for name, table in METADATA.tables.items()
+    }
+
+
+def published(desk: Desk) -> list[tuple]:
+    """Return the rows that readers see, without whence and since when they are known."""
+    names = [name for name in schema_of(prices_daily) if name not in BOOKKEEPING]
+    return rows(desk, prices_daily, *names)
+
+
+def rows(desk: Desk, table, *names: str) -> list[tuple]:
+    columns: list[Any] = [table.c[name] for name in names]
+    statement: Any = select(*columns).order_by(*table.primary_key.columns)
+    return desk.warehouse.frame(statement, table).rows()
+
+
+def load_thrice(desk: Desk) -> None:
+    """Land January and February, then a January that is revised, then more of February."""
+    desk.write("AAA", *map(line, [*JANUARY, *FEBRUARY[:5]]))
+    desk.load("AAA", months=BOTH)
+    desk.write("AAA", *(line(day, 11) for day in [*JANUARY[1:], *FEBRUARY]))
+    desk.clock.at += timedelta(minutes=1)
+    desk.load("AAA", months=BOTH[:1], full=True)
+    desk.write("AAA", *(line(day, 12) for day in FEBRUARY[3:]))
+    desk.clock.at += timedelta(minutes=1)
+    desk.load("AAA", full=True)
+
+
+def as_by_older_rules(desk: Desk, symbol: str = "AAA") -> None:
+    """Make what is landed of a symbol what rules of another version had made of it."""
+    with desk.warehouse.writing() as connection:
+        of = prices_daily.c.symbol == symbol
+        connection.execute(update(prices_daily).where(of).values(volume=7))
+        connection.execute(update(landings).values(rule_version="older"))
+
+
+def test_a_replay_of_overlapping_ranges_by_the_same_rules_writes_nothing(desk: Desk):
+    load_thrice(desk)
+    before = contents(desk)
+    replayed = replay(desk)
+    assert (str(replayed), replayed.landed) == ("unchanged", None)
+    assert [(row.month_start.month, row.row_count) for row in replayed.months] == [(1, 19), (2, 16)]
+    assert contents(desk) == before
+
+
+def test_a_replay_by_newer_rules_is_one_restatement_of_ours_that_is_made_of_all_deliveries(
+    desk: Desk, clock: StoppedClock
+):
+    load_thrice(desk)
+    expected = published(desk)
+    as_by_older_rules(desk)
+    clock.at += timedelta(days=1)
+    replayed = replay(desk)
+    assert published(desk) == expected
+    assert replayed.landed
+    assert (replayed.landed.change_cause, replayed.landed.rows_changed) == ("ours", 35)
+    history = rows(desk, prices_daily_history, "volume", "change_cause", "rule_version", "known_to")
+    assert [row for row in history if row[1] == "ours"] == [
+        (7, "ours", RULE_VERSION, clock.at) for _ in expected
+    ]
+    assert rows(desk, deliveries, "group_id", "replay_of", "part_count", "run_id")[3:] == [
+        ("prices_daily:AAA#4", "prices_daily:AAA#3", 3, "replaying")
+    ]
+    before = contents(desk)
+    assert str(replay(desk)) == "unchanged"
+    assert contents(desk) == before
+
+
+def test_each_replayed_row_leads_to_the_bytes_and_to_the_run_that_fetched_them(
+    light_desk: Desk, clock: StoppedClock
+):
+    load_thrice(light_desk)
+    as_by_older_rules(light_desk)
+    clock.at += timedelta(days=1)
+    replay(light_desk)
+    with light_desk.warehouse.reading() as connection:
+        found = connection.execute(
+            select(prices_daily.c.trade_date, captures.c.run_id, captures.c.fetched_at)
+            .join(captures, prices_daily.c.capture_id == captures.c.capture_id)
+            .where(captures.c.group_id == "prices_daily:AAA#4")
+        ).all()
+    runs = {day: run for day, run, _ in found}
+    assert len(runs) == 35
+    assert runs[JANUARY[1]] == "run 2"
+    assert runs[FEBRUARY[-1]] == "run 3"
+    assert {at for _, run, at in found if run == "run 2"} == {FRIDAY_EVENING + timedelta(minutes=1)}
+
+
+def test_an_older_delivery_takes_its_range_back_only_when_asked_and_stays_there(
+    light_desk: Desk, clock: StoppedClock
+):
+    load_thrice(light_desk)
+    before = contents(light_desk)
+    with pytest.raises(ConfigurationError, match="#1 is older than what is landed"):
+        replay(light_desk, 1)
+    assert contents(light_desk) == before
+    clock.at += timedelta(days=1)
+    older = replay(light_desk, 1, allow_older=True).landed
+    assert older
+    assert older.change_cause == "ours"
+    assert set(light_desk.closes("AAA").values()) == {10.0, 12.0}
+    assert str(replay(light_desk)) == "unchanged"
+    clock.at += timedelta(days=1)
+    replay(light_desk, 3)  # forward again needs no leave
+    assert light_desk.closes("AAA") == dict.fromkeys(JANUARY, 10.0) | dict.fromkeys(
+        FEBRUARY[3:], 12.0
+    )
+    assert str(replay(light_desk)) == "unchanged"
+
+
+def test_a_delivery_that_nothing_later_covers_is_replayed_alone_without_leave(light_desk: Desk):
+    light_desk.write("AAA", *map(line, [*JANUARY, *FEBRUARY]))
+    light_desk.load("AAA", months=BOTH[:1])
+    light_desk.load("AAA", months=BOTH[1:])
+    as_by_older_rules(light_desk)
+    landed = replay(light_desk, 1).landed
+    assert landed
+    assert (landed.change_cause, landed.rows_changed) == ("ours", len(JANUARY))
+
+
+def test_a_replay_of_several_deliveries_is_no_delivery_to_replay_by_name(light_desk: Desk):
+    load_thrice(light_desk)
+    as_by_older_rules(light_desk)
+    replay(light_desk)
+    with pytest.raises(ConfigurationError, match="replayed several deliveries at once"):
+        replay(light_desk, 4)
+
+
+TWICE = [line(FEBRUARY[0]), line(FEBRUARY[0], 0), line(FEBRUARY[1], 0)]
+"""Two of three days that are rejected."""
+
+
+def test_a_symbol_that_was_held_back_lands_beside_what_is_landed_once_the_limit_allows_it(
+    light_desk: Desk,
+):
+    light_desk.write("AAA", *map(line, JANUARY))
+    light_desk.load("AAA", months=BOTH[:1])
+    light_desk.write("AAA", *TWICE)
+    light_desk.load("AAA", months=BOTH[1:])
+    assert light_desk.states(MONTH) == {"AAA": "refused"}
+    with pytest.raises(HeldBackError, match="has_few_rejects"):
+        replay(light_desk)
+    assert list(light_desk.closes("AAA")) == JANUARY
+    lenient = replace(LIMITS, max_reject_ratio=0.9)
+    replayed = replay(light_desk, limits=lenient)
+    assert replayed.landed
+    assert (replayed.landed.change_cause, replayed.landed.rows_added) == ("more", 1)
+    assert list(light_desk.closes("AAA")) == [*JANUARY, FEBRUARY[0]]
+    assert light_desk.states(MONTH) == {"AAA": "landed"}
+    assert light_desk.states(date(2026, 1, 1)) == {"AAA": "landed"}
+    with pytest.raises(HeldBackError, match="has_few_rejects"):  # nor is it said to be unchanged
+        replay(light_desk)
+    assert str(replay(light_desk, limits=lenient)) == "unchanged"
+    assert [row[0] for row in rows(light_desk, landings, "change_cause")] == ["first", "more"]
+
+
+def test_what_waits_still_waits_after_a_replay_that_changes_how_many_rows_there_are(
+    light_desk: Desk,
+):
+    light_desk.write("AAA", *map(line, FEBRUARY[:5]))
+    light_desk.load("AAA")
+    assert light_desk.states(MONTH) == {"AAA": "waiting"}
+    before = light_desk.months()
+    with light_desk.warehouse.writing() as connection:
+        connection.execute(delete(prices_daily).where(prices_daily.c.trade_date == FEBRUARY[0]))
+        connection.execute(update(prices_symbol_months).values(row_count=4))
+        connection.execute(update(landings).values(rule_version="older"))
+    assert replay(light_desk).landed
+    assert light_desk.months().equals(before)
+
+
+def test_a_blob_that_is_gone_is_named_and_nothing_lands(light_desk: Desk, tmp_path: Path):
+    load_thrice(light_desk)
+    as_by_older_rules(light_desk)
+    [(name,), *_] = rows(light_desk, blobs, "storage_uri")
+    (tmp_path / "artifacts" / name).unlink()
+    before = contents(light_desk)
+    with pytest.raises(BlobError, match=name):
+        replay(light_desk)
+    assert contents(light_desk) == before
+
+
+def test_bytes_that_a_replay_needs_stay_although_no_row_was_read_from_them(
+    light_desk: Desk, clock: StoppedClock, tmp_path: Path
+):
+    light_desk.write("AAA", *map(line, FEBRUARY))
+    light_desk.load("AAA")
+    light_desk.write("AAA", *map(line, [*JANUARY[:1], *FEBRUARY]))
+    light_desk.load("AAA", full=True)
+    light_desk.write("AAA", *map(line, JANUARY))
+    light_desk.load("AAA", months=BOTH[:1])
+    store = FolderStore(tmp_path / "artifacts")
+    long_ago = (Clock().now() - timedelta(days=20)).timestamp()
+    for each in store.listed():
+        os.utime(tmp_path / "artifacts" / each.name, (long_ago, long_ago))
+    clock.at += timedelta(days=20)
+    for keep_newest in (1, 0):
+        retention = Retention({"captured bytes": 10}, keep_newest)
+        plan = plan_cleanup(light_desk.warehouse, store, retention, now=clock.now())
+        assert plan.files == {"captured bytes": []}
+    assert str(replay(light_desk)) == "unchanged"
+
+
+def test_a_run_over_months_replays_the_symbols_that_were_asked_for_in_them(light_desk: Desk):
+    load_thrice(light_desk)
+    light_desk.write("BBB", *map(line, FEBRUARY))
+    light_desk.load("BBB")
+    assert replaying(light_desk).pieces(BOTH) == ["AAA", "BBB"]
+    assert replaying(light_desk).pieces(BOTH[:1]) == ["AAA"]
+    assert replaying(light_desk, symbols=["BBB"]).pieces(BOTH[:1]) == ["BBB"]
+    with pytest.raises(ConfigurationError, match="there is nothing to replay"):
+        replaying(light_desk).pieces(["2025-01-01"])
+    with pytest.raises(ConfigurationError, match="has no delivery to replay"):
+        replaying(light_desk).take("CCC")
+
+
+LOADS = st.lists(
+    st.tuples(
+        st.dictionaries(st.sampled_from(FEBRUARY[:6]), st.integers(1, 3), min_size=1),
+        st.sampled_from([BOTH, BOTH[1:], BOTH[:1]]),
+        st.booleans(),
+    ),
+    min_size=1,
+    max_size=5,
+)
+
+
+@settings(bounded, max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(LOADS)
+def test_whatever_was_loaded_a_replay_lands_what_is_landed_and_nothing_of_it_twice(
+    light_desk: Desk, clock: StoppedClock, loads
+):
+    """Some deliveries are held back, between others and at the end: what waits there lands."""
+    symbol = f"S{light_desk.runs}"
+    for state, months, is_bad in loads:
+        clock.at += timedelta(minutes=1)
+        days = {JANUARY[-1]: 5, **dict(sorted(state.items()))}
+        lines = [line(day, close) for day, close in days.items()]
+        light_desk.write(symbol, *lines, *(lines[:1] if is_bad else ()))
+        light_desk.load(symbol, months=months, full=True)
+    of_symbol = deliveries.c.partition_key == symbol
+    kept = light_desk.warehouse.frame(select(deliveries.c.outcome).where(of_symbol), deliveries)
+    expected = published(light_desk)
+    if kept["outcome"][-1] == "held_back":
+        with pytest.raises(HeldBackError):
+            replay(light_desk, symbol=symbol)
+    else:
+        as_by_older_rules(light_desk, symbol)
+        replay(light_desk, symbol=symbol)
+        before = contents(light_desk)
+        assert str(replay(light_desk, symbol=symbol)) == "unchanged"
+        assert contents(light_desk) == before
+    assert published(light_desk) == expected
+    clock.at = FRIDAY_EVENING
