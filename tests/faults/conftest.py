@@ -44,14 +44,14 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
         return
     terminalreporter.section("kills by stage")
     groups = sorted({value.partition("|")[0] for value in kills})
-    terminalreporter.write_line("".join([f"{'':16}", *(f"{group:>24}" for group in groups)]))
+    terminalreporter.write_line("".join([f"{'':16}", *(f"{group:>27}" for group in groups)]))
     for stage in STAGES:
         counts = [kills[f"{group}|{stage}"] for group in groups]
-        terminalreporter.write_line("".join([f"{stage:16}", *(f"{n:>24}" for n in counts)]))
+        terminalreporter.write_line("".join([f"{stage:16}", *(f"{n:>27}" for n in counts)]))
     sums = [
         sum(n for value, n in kills.items() if value.startswith(f"{group}|")) for group in groups
     ]
-    terminalreporter.write_line("".join([f"{'all':16}", *(f"{n:>24}" for n in sums)]))
+    terminalreporter.write_line("".join([f"{'all':16}", *(f"{n:>27}" for n in sums)]))
 
 
 @dataclass(frozen=True)
