@@ -328,3 +328,15 @@ def test_a_sweep_before_the_next_look_knows_that_we_completed_a_task(office):
     reconciler.sweep()  # asks again for who is not known
     assert reconciler.apply().outcomes == {"done": 1}
     assert (office.issue.status_name, office.world.writes) == ("Done", writes)
+
+
+def test_a_task_that_is_opened_again_before_the_next_look_opens_its_issue(office):
+    entity = office.tasks.add("Order a laptop")
+    office.round()
+    office.issues.move("IT-1", "Start", "Done")
+    reconciler = office.reconciler()
+    reconciler.compare(["IT-1"])
+    reconciler.apply()
+    office.tasks.change(entity, is_completed=False)
+    office.round()
+    assert (office.issue.status_category, office.tasks.rows[entity].is_completed) == ("new", False)

@@ -307,6 +307,7 @@ def _facts(waiting: Waiting, agreement: Agreement, record: str, now: datetime) -
     if any(each.operation == "completed" for each in agreement.entries):
         facts |= {
             "is_completed": True,
+            "state_hash": "",  # so the next look also sees a task that was opened again meanwhile
             "record": recorded(replace(read_task(record), is_completed=True)),
             "last_seen_at": now,
             "intended": Intent.read(waiting.row.payload).completed().payload,
