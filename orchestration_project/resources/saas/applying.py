@@ -316,8 +316,8 @@ def _facts(waiting: Waiting, agreement: Agreement, record: str, now: datetime) -
 
 
 def _latest(connection: Connection, entity: Entity) -> Row[Any]:
-    wanted = select(saas_source_states.c.version_number, saas_source_states.c.record)
-    return connection.execute(wanted.where(within(saas_source_states, entity.key))).one()
+    wanted = select(saas_source_states).where(within(saas_source_states, entity.key))
+    return connection.execute(wanted).one()
 
 
 def _update_state(connection: Connection, entity: Entity, facts: Mapping[str, Any]) -> None:
