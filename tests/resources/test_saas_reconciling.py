@@ -348,3 +348,15 @@ def test_what_another_run_plans_while_a_task_is_worked_on_is_done_by_the_one_at_
     assert reconciler.apply().outcomes == {"done": 2}
     assert found == [{"busy": 1}]
     assert [each.summary for each in office.issues.rows.values()] == ["second"]
+
+
+def test_a_task_that_is_opened_again_before_the_next_look_opens_its_issue(office):
+    entity = office.tasks.add("Order a laptop")
+    office.round()
+    office.issues.move("IT-1", "Start", "Done")
+    reconciler = office.reconciler()
+    reconciler.compare(["IT-1"])
+    reconciler.apply()
+    office.tasks.change(entity, is_completed=False)
+    office.round()
+    assert (office.issue.status_category, office.tasks.rows[entity].is_completed) == ("new", False)

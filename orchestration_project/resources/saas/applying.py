@@ -318,6 +318,7 @@ def _facts(waiting: Waiting, agreement: Agreement, record: str, now: datetime) -
     if any(each.operation == "completed" for each in agreement.entries):
         facts |= {
             "is_completed": True,
+            "state_hash": "",  # so the next look also sees a task that was opened again meanwhile
             "record": recorded(replace(read_task(record), is_completed=True)),
             "last_seen_at": now,
             "intended": Intent.read(waiting.row.payload).completed().payload,
@@ -326,8 +327,8 @@ def _facts(waiting: Waiting, agreement: Agreement, record: str, now: datetime) -
 
 
 def _latest(connection: Connection, entity: Entity) -> Row[Any]:
-    wanted = select(saas_source_states.c.version_number, saas_source_states.c.record)
-    return connection.execute(wanted.where(within(saas_source_states, entity.key))).one()
+    wanted = select(saas_source_states).where(within(saas_source_states, entity.key))
+    return connection.execute(wanted).one()
 
 
 def _update_state(connection: Connection, entity: Entity, facts: Mapping[str, Any]) -> None:
