@@ -32,19 +32,23 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.hookimpl(trylast=True)  # of what is to run
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out slow tests, and begin with what takes longest, so that the workers end together."""
-    left_out = [item for item in items if _is_left_out(item)]
+    left_out = _left_out(items, config)
     config.stash[LEFT_OUT] = len(left_out)
     config.hook.pytest_deselected(items=left_out)
-    items[:] = [item for item in items if item not in left_out]
+    gone = set(left_out)
+    items[:] = [item for item in items if item not in gone]
     items.sort(key=lambda item: item.path.parent.name not in ("cli", "sensors", "assets"))
 
 
-def _is_left_out(item: pytest.Item) -> bool:
-    option: Any = item.config.getoption
-    if item.get_closest_marker("slow") is None:
-        return False
-    drawn = hashlib.sha256(f"{option('seed')} {item.nodeid}".encode()).digest()
-    return int.from_bytes(drawn) % option("part") != 0
+def _left_out(items: list[pytest.Item], config: pytest.Config) -> list[pytest.Item]:
+    seed, part = config.getoption("seed"), config.getoption("part")
+    drawn = {
+        hashlib.sha256(f"{seed} {number} {item.nodeid}".encode()).digest(): item
+        for number, item in enumerate(items)
+        if item.get_closest_marker("slow")
+    }
+    kept = -(-len(drawn) // part)  # of some there is one at least
+    return [drawn[each] for each in sorted(drawn)[kept:]]
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

@@ -396,6 +396,7 @@ def test_nor_is_one_written_by_programs_or_to_postgresql(scene: Scene, postgres_
     assert_nothing_leaked(scene, *tables, ("stdout", shown.out), ("stderr", shown.err))
 
 
+@pytest.mark.slow
 def test_no_secret_is_written_down_anywhere_whatever_fails(scene: Scene, capfd, caplog):
     play(scene)
     assert_they_travelled(scene)

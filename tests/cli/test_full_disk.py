@@ -10,6 +10,7 @@ from tests.bad_input import NOTHING, promise
 from tests.resources.test_bad_files import GOOD, NAME
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("blocks", [0, 40])  # of 512 bytes, which no file may exceed
 def test_a_full_disk_below_dagsters_state_is_told_without_a_traceback(blocks, tmp_path):
     promised = promise("test_a_full_disk_below_dagsters_state_is_told_without_a_traceback")

@@ -101,6 +101,7 @@ def refused(replay, options, capfd) -> str:
     return output
 
 
+@pytest.mark.slow
 def test_what_cannot_be_replayed_is_refused_with_the_reason(replay, capfd):
     for said, choices in REFUSED.items():
         for options in choices:

@@ -259,6 +259,7 @@ def test_migrate_makes_the_tables_and_may_be_repeated(state_dir, monkeypatch, ca
     assert databases.contents(databases.sqlite_url(state_dir))["finra_otc_weekly"] == []
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not REAL_FILES.is_dir(), reason="the folder of real FINRA files is absent")
 def test_the_real_file_lands_with_the_figures_of_its_readme(state_dir):
     status, output, error = programs.run(

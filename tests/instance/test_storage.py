@@ -58,6 +58,7 @@ def test_another_url_is_refused_without_quoting_its_password(url):
     assert "secret" not in str(refusal.value)
 
 
+@pytest.mark.slow
 def test_a_database_that_is_not_there_is_named_without_its_password(tmp_path, monkeypatch):
     monkeypatch.setenv("STATE_DIR", str(tmp_path))
     monkeypatch.setenv("DAGSTER_DATABASE_URL", "postgresql://me:secret@127.0.0.1:1/dagster")

@@ -146,6 +146,7 @@ def run_of(instance, backfill, first: str, last: str) -> tuple[bool, str, set[st
     return result.success, instance.get_run_by_id(result.run_id).tags["preset"], landed
 
 
+@pytest.mark.slow
 def test_a_preset_is_previewed_and_applied_and_scheduled_runs_go_by_it_until_it_is_undone(instance):
     strict, week, next_week = "strict_quality", "T1|2026-02-02", "T1|2026-02-09"
     ada = {"who": "ada", "why": "audit season", "dry_run": False}
