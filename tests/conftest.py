@@ -41,7 +41,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def _left_out(items: list[pytest.Item], config: pytest.Config) -> list[pytest.Item]:
-    seed, part = config.getoption("seed"), config.getoption("part")
+    option: Any = config.getoption
+    seed, part = option("seed"), option("part")
     drawn = {
         hashlib.sha256(f"{seed} {number} {item.nodeid}".encode()).digest(): item
         for number, item in enumerate(items)
