@@ -185,18 +185,22 @@ def _started_at(instance: dg.DagsterInstance, attempt: str) -> float:
 
 
 @contextmanager
-def daemon(environment: Mapping[str, str]) -> Iterator[None]:
-    """Run Dagster's daemon, with the sensor of webhooks on and no other that starts runs."""
+def ui(environment: Mapping[str, str]) -> Iterator[None]:
+    """Run `ui`, with the sensor of webhooks on and no other that starts runs."""
     told = child_environment(PYTHONPATH=str(PROJECT_ROOT), **environment)
     sensor = [*("-m", "dagster", "sensor", "start"), *("-m", DEFINITIONS), "events_on_webhook"]
     subprocess.run(
         [sys.executable, *sensor], cwd=PROJECT_ROOT, env=told, check=True, capture_output=True
     )
-    command = [sys.executable, *("-m", "dagster._daemon", "run", "-w", "workspace.yaml")]
+    with socket.create_server((HOST, 0)) as server:
+        port = str(server.getsockname()[1])
+    command = [sys.executable, *("-m", "orchestration_project", "ui", "--port", port)]
     with subprocess.Popen(
-        command, cwd=PROJECT_ROOT, env=told, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        command, cwd=PROJECT_ROOT, env=told, stdout=subprocess.PIPE, text=True
     ) as process:
         try:
+            if process.stdout:
+                process.stdout.readline()  # it says where it is, once all of it answers
             yield
         finally:
             process.terminate()

@@ -5,7 +5,7 @@ from statistics import median
 
 from benchmarks.bench import Bench
 from benchmarks.child import call
-from benchmarks.gateway import SOURCES, Answered, daemon, deliver, served
+from benchmarks.gateway import SOURCES, Answered, deliver, served, ui
 from benchmarks.report import Line, at_least, at_most, line
 from benchmarks.rig import Place
 from benchmarks.ui_requests import QUERIES, Asked, asked, both
@@ -125,14 +125,14 @@ def _lines(name: str, told: Sequence[Answered], least: int, rows: Sequence[int] 
 
 
 def webhook_runs(bench: Bench) -> list[Line]:
-    """How long after a delivery its run begins, under a real daemon that comes round every 5 s.
+    """How long after a delivery its run begins, under `ui`, whose daemon comes round every 5 s.
 
     And until an issue is what the delivery told of, in the demo of both systems.
     """
     count = bench.sizes.webhook_runs
     with bench.rig.sqlite_place() as place:
         settings = {**_settings(place), **DEMO}
-        with daemon(settings):
+        with ui(settings):
             starts = call("benchmarks.gateway:run_starts", settings, count=count)
             issues = call("benchmarks.saas:webhooks", settings, count=count)
     return [
@@ -142,7 +142,7 @@ def webhook_runs(bench: Bench) -> list[Line]:
             told["seconds"],
             [START_SECONDS],
             at_most(1),
-            note="the sensor's interval and 2 s; the daemon's start is before the clock",
+            note="the sensor's interval and 2 s; the start of `ui` is before the clock",
         )
         for until, told in (("its run's start", starts), ("the issue of its task", issues))
     ]

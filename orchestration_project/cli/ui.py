@@ -35,6 +35,7 @@ from orchestration_project.resources.state import state_folder
 from orchestration_project.settings import PROJECT_ROOT, Settings, child_environment, load_settings
 
 DEFINITIONS = "orchestration_project.definitions"
+CODE_SERVER = "orchestration_project.instance.code_server"
 
 FIRST_KEY_DAYS = 365
 FIRST_KEY = """Log in with this key of an admin, which is shown only now and holds for {days} days:
@@ -158,7 +159,9 @@ def _serve(services: Services, home: Path, host: str, port: int, key: Key | None
     logs = ["--log-level", settings.log_level.lower(), "--log-format", form]
     code_port = _free_port()
     code = f"code-server start -m {DEFINITIONS} --host 127.0.0.1 --port {code_port}"
-    services.start("code-server", "dagster", *code.split(), *logs)
+    services.start(
+        "code-server", "orchestration_project.instance.code_server", *code.split(), *logs
+    )
     services.wait_until(lambda: _accepts(code_port))
     services.needs_its_child("code-server")  # which has loaded the code; it is not started again
 

@@ -16,6 +16,10 @@ JOB_EXECUTE = (
     *("dagster", "job", "execute", "-m", "orchestration_project.definitions"),
     *("-j", "finra_otc_weekly", "--tags", '{"dagster/partition": "T1|2026-02-09"}'),
 )
+FORK_SERVER = "multiprocessing.forkserver"
+LAUNCH = """mutation {launchRun(executionParams: {selector: {
+repositoryLocationName: "orchestration_project.definitions", repositoryName: "__repository__",
+jobName: "operations_sessions"}}) {__typename ... on LaunchRunSuccess {run {runId}}}}"""
 SLEEPER = ("dagster", "job", "execute", "-f", "tests/instance/sleeper.py", "-j", "__ASSET_JOB")
 
 
@@ -44,6 +48,12 @@ class Ui:
 
     def graphql(self, query):
         return programs.graphql(self.port, query, self.key)
+
+    def launch(self):
+        """Launch a run and wait until it succeeded."""
+        run_id = self.graphql(LAUNCH)["launchRun"]["run"]["runId"]
+        query = f'{{runOrError(runId: "{run_id}") {{... on Run {{status}}}}}}'
+        programs.wait_for(lambda: self.graphql(query)["runOrError"]["status"] == "SUCCESS")
 
     def end(self, number):
         self.process.send_signal(number)
@@ -85,6 +95,17 @@ def test_all_daemons_are_healthy(ui):
         return all(status["healthy"] for status in statuses["allDaemonStatuses"])
 
     assert programs.wait_for(is_healthy)
+
+
+def test_runs_start_although_the_process_that_they_are_forked_from_was_killed(ui):
+    [loaded] = [
+        process
+        for process in programs.processes_of(ui.state_dir)
+        if FORK_SERVER in " ".join(process.cmdline())
+    ]
+    ui.launch()
+    loaded.kill()
+    ui.launch()
 
 
 def test_a_run_whose_process_was_killed_is_marked_as_failed(ui):
