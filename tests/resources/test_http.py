@@ -128,6 +128,13 @@ def test_an_answer_comes_with_the_bytes_of_the_source(serve, client):
     assert asked.headers["accept"] == "text/plain"
 
 
+def test_a_cookie_is_not_sent_back(serve, client):
+    server = serve(Reply(200, {"Set-Cookie": "visitor=7; Path=/"}, b""), OK)
+    for _ in range(2):
+        client.request("GET", server.url)
+    assert ["cookie" in asked.headers for asked in server.requests] == [False, False]
+
+
 def test_a_form_is_sent_with_basic_credentials(serve, client):
     server = serve(OK)
     client.request(

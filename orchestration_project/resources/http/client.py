@@ -296,6 +296,13 @@ class HttpClient:
         )
 
 
+class _Forgetful(httpx.Cookies):
+    """Keeps no cookie: a request owes nothing to the one before it, and answers come faster."""
+
+    def extract_cookies(self, response: httpx.Response) -> None:
+        """Leave them."""
+
+
 def _connect(user_agent: str, timeout_seconds: float, *, use_environment: bool) -> httpx.Client:
     try:
         client = httpx.Client(
@@ -312,6 +319,7 @@ def _connect(user_agent: str, timeout_seconds: float, *, use_environment: bool) 
             remedy="correct HTTP_PROXY, HTTPS_PROXY, ALL_PROXY (http://host:port), "
             "SSL_CERT_FILE (a PEM file) or SSL_CERT_DIR",
         ) from None  # its text may quote a proxy's password
+    client._cookies = _Forgetful()  # httpx takes no others than its own
     hold_to_deadlines(client)
     return client
 

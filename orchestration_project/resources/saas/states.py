@@ -88,7 +88,7 @@ def known_states(
     )
     if entity_ids is not None:
         wanted = wanted.where(STATES.entity_id.in_(entity_ids))
-    return {entity_id: digest for entity_id, digest in connection.execute(wanted)}  # noqa: C416 - rows
+    return dict(connection.execute(wanted).all())
 
 
 def judged(task: Task, rules: RuleSet) -> Judged:
