@@ -9,6 +9,8 @@ import dagster as dg
 import polars as pl
 from sqlalchemy import Column
 
+from orchestration_project.resources.artifacts import ArtifactStore, put_content
+
 DIGITS_SHOWN = 6
 ROWS_LOGGED, CELL_CHARACTERS = 20, 60
 
@@ -31,6 +33,14 @@ def column_schema(columns: Iterable[Column[Any]]) -> dg.TableSchema:
 def image(alternative: str, uri: str) -> dg.MarkdownMetadataValue:
     """Return an image; the UI shows it in its place if all of this is below 1000 characters."""
     return dg.MetadataValue.md(f"![{alternative}]({uri})")
+
+
+def kept_file(
+    artifacts: ArtifactStore, folder: str, content: bytes, *, suffix: str
+) -> dg.PathMetadataValue:
+    """Store a file that is shown, under the SHA-256 of its ``content``; return where it lies."""
+    name = put_content(artifacts, folder, content, suffix=suffix)
+    return dg.MetadataValue.path(f"{artifacts.url}/{name}")
 
 
 def partition_path(key: dg.AssetKey, partition: str) -> str:

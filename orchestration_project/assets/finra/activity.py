@@ -17,9 +17,9 @@ from orchestration_project.assets.finra.catalogue import (
 from orchestration_project.domains.finra.activity import Activity, by_tier
 from orchestration_project.plots.finra import trade_activity as drawn
 from orchestration_project.plots.sparkline import sparkline, svg_uri
-from orchestration_project.resources.artifacts import ArtifactStore, put_content
+from orchestration_project.resources.artifacts import ArtifactStore
 from orchestration_project.resources.finra.activity import read_activity
-from orchestration_project.resources.shown import image, partition_link, table_of
+from orchestration_project.resources.shown import image, kept_file, partition_link, table_of
 from orchestration_project.resources.warehouse import Warehouse
 
 FOLDER = "plots/finra/trade_activity"
@@ -44,18 +44,14 @@ def trade_activity(
     """Draw what is landed, keep the files, and show them."""
     activity = read_activity(warehouse)
     picture = drawn(activity)
-    files = {
-        suffix: put_content(artifacts, FOLDER, content, suffix=suffix)
-        for suffix, content in (("svg", picture.svg), ("png", picture.png))
-    }
-    places = {f"{suffix}_file": f"{artifacts.url}/{name}" for suffix, name in files.items()}
     return dg.MaterializeResult(
         asset_key=TRADE_ACTIVITY,
         metadata={
             "picture": image("The trading by week, and the largest", svg_uri(picture.svg)),
             **_numbers(activity),
             **_lines(activity),
-            **{name: dg.MetadataValue.path(place) for name, place in places.items()},
+            "svg_file": kept_file(artifacts, FOLDER, picture.svg, suffix="svg"),
+            "png_file": kept_file(artifacts, FOLDER, picture.png, suffix="png"),
             "made_of": activity.made_of,
             **_tables(activity),
         },

@@ -9,9 +9,9 @@ from orchestration_project.assets.finra.catalogue import SYMBOL_WEEK, asset_spec
 from orchestration_project.assets.finra.value import SYMBOL_WEEK_VALUE
 from orchestration_project.plots.finra import traded_value
 from orchestration_project.plots.sparkline import svg_uri
-from orchestration_project.resources.artifacts import ArtifactStore, put_content
+from orchestration_project.resources.artifacts import ArtifactStore
 from orchestration_project.resources.finra.value import read_valued_weeks
-from orchestration_project.resources.shown import image, table_of
+from orchestration_project.resources.shown import image, kept_file, table_of
 from orchestration_project.resources.warehouse import Warehouse
 
 VALUE_PICTURE = dg.AssetKey(["finra", "value_picture"])
@@ -43,10 +43,6 @@ def value_picture(
 
 def _told(artifacts: ArtifactStore, weeks: pl.DataFrame) -> dict[str, Any]:
     picture = traded_value(weeks)
-    files = {
-        f"{suffix}_file": put_content(artifacts, FOLDER, content, suffix=suffix)
-        for suffix, content in (("svg", picture.svg), ("png", picture.png))
-    }
     last = weeks.drop_nulls("notional_dollars")["week_start"].max()
     newest = weeks.filter(pl.col("week_start") == last)
     valued, shares = (
@@ -59,7 +55,6 @@ def _told(artifacts: ArtifactStore, weeks: pl.DataFrame) -> dict[str, Any]:
         "share_quantity": shares,
         "valued_share": valued / shares,
         "tiers": table_of(newest.drop("week_start")),
-        **{
-            name: dg.MetadataValue.path(f"{artifacts.url}/{place}") for name, place in files.items()
-        },
+        "svg_file": kept_file(artifacts, FOLDER, picture.svg, suffix="svg"),
+        "png_file": kept_file(artifacts, FOLDER, picture.png, suffix="png"),
     }

@@ -14,10 +14,10 @@ from orchestration_project.assets.prices.catalogue import (
 )
 from orchestration_project.plots.prices import candlesticks, coverage
 from orchestration_project.plots.sparkline import svg_uri
-from orchestration_project.resources.artifacts import ArtifactStore, put_content
+from orchestration_project.resources.artifacts import ArtifactStore
 from orchestration_project.resources.prices.charts import Shown, read_shown
 from orchestration_project.resources.prices.universe import wanted_symbols
-from orchestration_project.resources.shown import image
+from orchestration_project.resources.shown import image, kept_file
 from orchestration_project.resources.warehouse import Warehouse
 from orchestration_project.settings import Settings
 
@@ -63,14 +63,13 @@ def _told(artifacts: ArtifactStore, shown: Shown, symbols: Sequence[str]) -> dic
             for place, symbol in enumerate(shown.largest[:DRAWN], start=1)
         },
     }
-    files = {
-        f"{name}_file": f"{artifacts.url}/{put_content(artifacts, FOLDER, svg, suffix='svg')}"
-        for name, svg in pictures.items()
-    }
     present = shown.rows.filter(pl.col("trade_date").is_in(list(shown.days))).height
     return {
         **{name: image(name.replace("_", " "), svg_uri(svg)) for name, svg in pictures.items()},
-        **{name: dg.MetadataValue.path(place) for name, place in files.items()},
+        **{
+            f"{name}_file": kept_file(artifacts, FOLDER, svg, suffix="svg")
+            for name, svg in pictures.items()
+        },
         "first_session": shown.days[0].isoformat(),
         "last_session": shown.days[-1].isoformat(),
         "coverage_ratio": present / (len(shown.days) * len(symbols)),
