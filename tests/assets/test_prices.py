@@ -52,6 +52,14 @@ def run(instance, job: str, *months: str, **config) -> dg.ExecuteInProcessResult
     )
 
 
+def charted(instance, *symbols: str) -> dg.ExecuteInProcessResult:
+    return defs.resolve_job_def("prices_charts").execute_in_process(
+        instance=instance,
+        raise_on_error=False,
+        run_config={"ops": {"draw_prices": {"config": {"symbols": [*symbols]}}}},
+    )
+
+
 def test_months_land_symbol_by_symbol_and_are_told_of_month_by_month(url, instance, tmp_path):
     (tmp_path / "prices" / "AAA.csv").write_bytes(csv(*map(line, DAYS)))
     result = run(instance, "prices_daily", FEBRUARY, MARCH)
@@ -74,6 +82,7 @@ def test_months_land_symbol_by_symbol_and_are_told_of_month_by_month(url, instan
     pictures = [drawn[name] for name in ("coverage", "chart_1")]
     assert all(each.startswith("![") for each in pictures)
     assert sum(map(len, pictures)) < 60_000
+    assert "AAA_file" in drawn
 
     (tmp_path / "prices" / "BBB.csv").write_bytes(csv(line(DAYS[0]), line(DAYS[0])))
     held = run(instance, "prices_daily", FEBRUARY, full=True)
@@ -95,6 +104,20 @@ def test_months_land_symbol_by_symbol_and_are_told_of_month_by_month(url, instan
     months = told_by(again)["daily"]
     assert (months[FEBRUARY]["rows_replaced"], months[MARCH]["rows_replaced"]) == (19, 2)
     assert set(told_by(again)["symbol_months"]) == {FEBRUARY, MARCH}
+
+
+def test_a_chart_is_of_the_symbols_that_a_run_names(url, instance, tmp_path):
+    for symbol in ("AAA", "BBB"):
+        (tmp_path / "prices" / f"{symbol}.csv").write_bytes(csv(*map(line, DAYS)))
+    assert run(instance, "prices_daily", MARCH).success
+    drawn = told_by(charted(instance, "BBB"))["charts"][None]
+    assert [name for name in drawn if name.endswith("_file")] == ["coverage_file", "BBB_file"]
+    assert drawn["coverage_ratio"] == 2 / 60
+    refused = charted(instance, "BBB", "CCC").failure_data_for_node("draw_prices")
+    assert refused
+    assert refused.error
+    assert refused.error.cause
+    assert "there is nothing to draw of CCC" in refused.error.cause.message
 
 
 def test_a_replay_needs_no_source_and_writes_nothing_by_the_same_rules(

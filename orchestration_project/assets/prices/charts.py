@@ -5,6 +5,7 @@ from typing import Any
 
 import dagster as dg
 import polars as pl
+from pydantic import Field
 
 from orchestration_project.assets.prices.catalogue import (
     CHARTS,
@@ -12,6 +13,7 @@ from orchestration_project.assets.prices.catalogue import (
     GROUP,
     OWNERS,
 )
+from orchestration_project.errors import ConfigurationError
 from orchestration_project.plots.prices import candlesticks, coverage
 from orchestration_project.plots.sparkline import svg_uri
 from orchestration_project.resources.artifacts import ArtifactStore
@@ -28,14 +30,24 @@ DRAWN, LISTED = 3, 30
 NOTHING: dict[str, Any] = {"outcome": "no prices are landed of a wanted symbol"}
 
 
+class PriceCharts(dg.Config):
+    """Which symbols a run draws."""
+
+    symbols: list[str] = Field(
+        default_factory=list,
+        description="A file of each, the first three shown; without any, the three with most "
+        "dollars traded.",
+    )
+
+
 @dg.multi_asset(
     name="draw_prices",
     specs=[
         dg.AssetSpec(
             CHARTS,
             deps=[DAILY],
-            description="One picture per symbol of those with most dollars traded, candlesticks "
-            "and volume, and one of the days that are landed.",
+            description="One picture per symbol, candlesticks and volume: of those that the run "
+            "names, else of those with most dollars traded. And one of the days that are landed.",
             group_name=GROUP,
             owners=OWNERS,
             kinds={"plot", "gold"},
@@ -44,31 +56,50 @@ NOTHING: dict[str, Any] = {"outcome": "no prices are landed of a wanted symbol"}
     ],
 )
 def charts(
+    config: PriceCharts,
     artifacts: dg.ResourceParam[ArtifactStore],
     settings: dg.ResourceParam[Settings],
     warehouse: dg.ResourceParam[Warehouse],
 ) -> dg.MaterializeResult[Any]:
     """Draw what is landed, keep the files, and show them."""
-    symbols = wanted_symbols(settings, warehouse)
+    symbols = config.symbols or wanted_symbols(settings, warehouse)
     shown = read_shown(warehouse, symbols)
-    told = NOTHING if shown is None else _told(artifacts, shown, symbols)
+    if config.symbols:
+        _refuse_without_prices(config.symbols, shown)
+    told = NOTHING if shown is None else _told(artifacts, shown, symbols, config.symbols)
     return dg.MaterializeResult(asset_key=CHARTS, metadata=told)
 
 
-def _told(artifacts: ArtifactStore, shown: Shown, symbols: Sequence[str]) -> dict[str, Any]:
+def _refuse_without_prices(symbols: Sequence[str], shown: Shown | None) -> None:
+    missing = sorted(set(symbols) - set(shown.largest if shown else ()))
+    if missing:
+        raise ConfigurationError(
+            f"there is nothing to draw of {', '.join(missing)}",
+            expected="symbols with prices in the latest sessions, spelled as in prices_daily",
+            remedy="load them by the job prices_daily, or leave them out of the run's config",
+        )
+
+
+def _told(
+    artifacts: ArtifactStore, shown: Shown, symbols: Sequence[str], asked: Sequence[str]
+) -> dict[str, Any]:
+    drawn = {
+        symbol: candlesticks(symbol, shown.of(symbol)) for symbol in asked or shown.largest[:DRAWN]
+    }
     pictures = {
         "coverage": coverage(symbols[:LISTED], shown.days, shown.rows),
         **{
-            f"chart_{place}": candlesticks(symbol, shown.of(symbol))
-            for place, symbol in enumerate(shown.largest[:DRAWN], start=1)
+            f"chart_{place}": drawn[symbol]
+            for place, symbol in enumerate(list(drawn)[:DRAWN], start=1)
         },
     }
     present = shown.rows.filter(pl.col("trade_date").is_in(list(shown.days))).height
     return {
         **{name: image(name.replace("_", " "), svg_uri(svg)) for name, svg in pictures.items()},
+        "coverage_file": kept_file(artifacts, FOLDER, pictures["coverage"], suffix="svg"),
         **{
-            f"{name}_file": kept_file(artifacts, FOLDER, svg, suffix="svg")
-            for name, svg in pictures.items()
+            f"{symbol}_file": kept_file(artifacts, FOLDER, svg, suffix="svg")
+            for symbol, svg in drawn.items()
         },
         "first_session": shown.days[0].isoformat(),
         "last_session": shown.days[-1].isoformat(),
