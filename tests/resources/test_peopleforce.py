@@ -5,6 +5,7 @@ import json
 import pytest
 
 from orchestration_project.errors import ConfigurationError, MovedError, TransientError
+from orchestration_project.resources.saas.answers import SHOWN_BYTES
 from orchestration_project.resources.saas.systems import Digesting, RefusedError
 from tests.faulty_server import FaultyServer, Reply
 from tests.saas_demo import peopleforce
@@ -132,6 +133,16 @@ def test_the_key_that_a_server_echoes_stays_out_of_the_error(saas_http, tmp_path
         peopleforce(server.url, saas_http, tmp_path, api_key=LONG_KEY).task("1")
     assert refusal.value.http_status == 403
     assert LONG_KEY not in str(refusal.value)
+
+
+def test_a_key_at_the_end_of_what_is_shown_of_an_answer_is_not_shown_by_half(saas_http, tmp_path):
+    before = b"-" * (SHOWN_BYTES - len(LONG_KEY) + 1)
+    with FaultyServer(lambda _: Reply(403, {}, before + LONG_KEY.encode())) as server:
+        client = peopleforce(server.url, saas_http, tmp_path, api_key=LONG_KEY)
+        with pytest.raises(RefusedError) as refusal:
+            client.task("1")
+    assert "---" in str(refusal.value)
+    assert LONG_KEY[:-1] not in str(refusal.value)
 
 
 def test_how_many_tasks_there_are_is_one_request(source):
