@@ -6,6 +6,7 @@ Precedence: the defaults here < `.env` < environment < applied preset < a run's 
 import os
 from collections.abc import Mapping
 from difflib import get_close_matches
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -122,6 +123,24 @@ def load_settings() -> Settings:
     Raises:
         ConfigurationError: Naming every setting that is missing or malformed, all at once.
     """
+    settings = _read(_given())
+    hide(*_secrets(settings))
+    keep_secrets_out_of_logs()
+    return settings
+
+
+def _given() -> object:
+    """Return what differs when a setting may have been changed."""
+    file = str(Settings.model_config.get("env_file"))
+    try:
+        found = Path(file).stat()
+    except OSError:
+        return frozenset(os.environ.items()), file
+    return frozenset(os.environ.items()), file, found.st_mtime_ns, found.st_size, found.st_ino
+
+
+@lru_cache(maxsize=1)  # to read them takes as long as a small load
+def _read(_: object) -> Settings:
     try:
         settings = Settings()  # pyright: ignore[reportCallIssue] - pydantic fills the fields
     except ValidationError as error:
@@ -138,8 +157,6 @@ def load_settings() -> Settings:
             remedy="save it as UTF-8, or correct its permissions",
         ) from None  # the original quotes the file, secrets included
     _refuse_misspelled()
-    hide(*_secrets(settings))
-    keep_secrets_out_of_logs()
     return settings
 
 
@@ -203,6 +220,11 @@ def read_secrets(*names: str) -> Mapping[str, str]:
 
 def origins() -> Mapping[str, str]:
     """Return where the value of each setting comes from now: default, file or environment."""
+    return _origins(_given())
+
+
+@lru_cache(maxsize=1)
+def _origins(_: object) -> Mapping[str, str]:
     found = dict.fromkeys(Settings.model_fields, "default")
     for origin, read in (
         ("file", DotEnvSettingsSource(Settings)),
