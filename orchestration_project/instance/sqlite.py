@@ -2,8 +2,9 @@
 
 Dagster makes an engine and opens a connection for each statement: every statement is compiled anew,
 and when the last connection of a file closes, SQLite copies its write-ahead log back and flushes
-it; each commit flushes too. Here an engine stays, one idle connection that stays open saves the
-copying, `synchronous = NORMAL` the flushes, and what is said of many partitions is one transaction.
+it; each commit flushes too. Here an engine stays, with a connection; where Dagster makes its own,
+an idle one that stays open saves the copying. `synchronous = NORMAL` saves the flushes, and what is
+said of many partitions is one transaction.
 What a power cut may undo are the last lines of Dagster's history, never the file, and never our
 tables, which keep `FULL`.
 """
@@ -30,7 +31,7 @@ from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS, create_db_
 from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
 from dagster._serdes import ConfigurableClassData
 from sqlalchemy import Connection, Engine, event
-from sqlalchemy.pool import NullPool, Pool
+from sqlalchemy.pool import Pool, QueuePool
 from watchdog.events import FileSystemEvent
 from watchdog.observers import Observer
 
@@ -50,7 +51,7 @@ FILES_KEPT_OPEN = 8
 
 
 class _Engines:
-    """One engine for each of the files that were used last; it holds no connection."""
+    """One engine for each of the files that were used last; it keeps a connection open."""
 
     def __init__(self) -> None:
         self._lock = Lock()
@@ -61,11 +62,20 @@ class _Engines:
         with self._lock:
             if url not in self._of_url:
                 timeout = {"timeout": SQLITE_BUSY_TIMEOUT_SECONDS}
-                self._of_url[url] = create_engine(url, poolclass=NullPool, connect_args=timeout)
+                self._of_url[url] = create_engine(
+                    url, poolclass=QueuePool, pool_size=1, max_overflow=-1, connect_args=timeout
+                )
             self._of_url.move_to_end(url)
             if len(self._of_url) > FILES_KEPT_OPEN:
-                self._of_url.popitem(last=False)
+                self._of_url.popitem(last=False)[1].dispose()
             return self._of_url[url]
+
+    def forget(self, url: str) -> None:
+        """Close the connection to a file that is gone."""
+        with self._lock:
+            engine = self._of_url.pop(url, None)
+        if engine is not None:
+            engine.dispose()
 
 
 class _Watchdog(SqliteEventLogStorageWatchdog):
@@ -118,6 +128,7 @@ class SqliteEvents(RedactingEvents, PlannedChecks, SqliteEventLogStorage):
     def _make_file(self, run_id: str) -> None:
         if not Path(self.path_for_shard(run_id)).exists():
             self._initialized_dbs.discard(run_id)
+            self._engines.forget(self.conn_string_for_shard(run_id))
             with self._connect(run_id):
                 pass
 

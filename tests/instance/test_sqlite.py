@@ -1,6 +1,7 @@
 """How Dagster's SQLite files are opened: few flushes of the disk, other files as ever."""
 
 from collections import Counter
+from pathlib import Path
 
 import dagster as dg
 import psutil
@@ -54,9 +55,21 @@ def nothing(): ...
 
 
 def test_only_the_files_used_last_stay_open(instance, tmp_path):
-    for _ in range(FILES_KEPT_OPEN + 2):
+    for _ in range(FILES_KEPT_OPEN + 6):
         dg.materialize([one], instance=instance)
-    assert len(open_files(tmp_path)) == FILES_KEPT_OPEN
+    # files of runs, and the two that each run writes
+    assert len(open_files(tmp_path)) == FILES_KEPT_OPEN + 2
+
+
+def test_a_run_whose_file_is_gone_gets_a_new_one(instance):
+    run_id = dg.materialize([one], instance=instance).run_id
+    storage = instance.event_log_storage
+    file = Path(storage.path_for_shard(run_id))
+    file.unlink()
+    run = instance.get_run_by_id(run_id)
+    instance.report_engine_event("written anew", run)
+    assert file.exists()
+    assert [each.message for each in instance.all_logs(run_id)] == ["written anew"]
 
 
 def test_commits_to_dagsters_files_do_not_wait_for_the_disk_and_those_to_others_do(
