@@ -13,7 +13,7 @@ import os
 import sqlite3
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from threading import Lock
@@ -22,6 +22,7 @@ from typing import Any
 from dagster import AssetKey, EventLogEntry
 from dagster._core.events import ASSET_EVENTS
 from dagster._core.storage.event_log.sqlite.sqlite_event_log import (
+    INDEX_SHARD_NAME,
     SqliteEventLogStorage,
     SqliteEventLogStorageWatchdog,
 )
@@ -42,6 +43,7 @@ from orchestration_project.instance.redacting import (
     SqliteTicks,
     without_secrets_in,
 )
+from orchestration_project.resources.partial_files import AS_USUAL, partial_file
 
 EVENTS_AT_ONCE = 200
 """Of one run, in one transaction: others wait for the file meanwhile."""
@@ -111,6 +113,17 @@ class SqliteEvents(RedactingEvents, PlannedChecks, SqliteEventLogStorage):
             with engine.connect() as connection, connection.begin():
                 yield connection
 
+    def _initdb(self, engine: Engine, for_index_shard: bool = False) -> None:
+        """Make the tables of a file: those of a run are made as they are in the file for all runs.
+
+        Dagster would read all its migrations, for each file that a process opens.
+        """
+        file, index = Path(str(engine.url.database)), self.path_for_shard(INDEX_SHARD_NAME)
+        if not file.exists() and Path(index).exists():
+            _make_as(index, file)
+        elif _version(engine) is None:
+            super()._initdb(engine, for_index_shard)
+
     def run_connection(self, run_id: str | None = None) -> Any:
         """Open the file of a run; the one for all runs where the run has none (any more).
 
@@ -175,6 +188,39 @@ class SqliteEvents(RedactingEvents, PlannedChecks, SqliteEventLogStorage):
         if not self._has_index_columns:
             self._has_index_columns = super()._has_asset_key_index_cols_on_connection(conn)
         return self._has_index_columns
+
+
+def _version(engine: Engine) -> str | None:
+    """Return the version of Dagster's tables in a file; None: there are none yet."""
+    with engine.connect() as connection:
+        tables = "SELECT 1 FROM sqlite_master WHERE name = 'alembic_version'"
+        if connection.exec_driver_sql(tables).first() is None:
+            return None
+        return connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
+
+
+def _make_as(model: str, file: Path) -> None:
+    """Make the tables of ``model`` in a new file, whole or, if another has just done so, not."""
+    with partial_file(file.parent, prefix=file.stem, suffix=".partial", mode=AS_USUAL) as (
+        _,
+        partial,
+    ):
+        with (
+            closing(sqlite3.connect(model, timeout=SQLITE_BUSY_TIMEOUT_SECONDS)) as made,
+            closing(sqlite3.connect(partial)) as connection,
+        ):
+            connection.execute("PRAGMA journal_mode = WAL")
+            tables = made.execute(
+                "SELECT sql FROM sqlite_master WHERE sql NOT NULL AND name NOT LIKE 'sqlite_%'"
+            )
+            for (statement,) in tables:
+                connection.execute(statement)
+            version = made.execute("SELECT version_num FROM alembic_version").fetchone()
+            connection.execute("INSERT INTO alembic_version VALUES (?)", version)
+            connection.commit()
+        with suppress(FileExistsError):
+            file.hardlink_to(partial)
+        partial.unlink()
 
 
 class SqliteRuns(RedactingRuns, SqliteRunStorage):

@@ -1,14 +1,18 @@
 """How Dagster's SQLite files are opened: few flushes of the disk, other files as ever."""
 
+import sqlite3
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import dagster as dg
 import psutil
 import pytest
+from dagster._core.storage.event_log.sqlite.sqlite_event_log import SqliteEventLogStorage
 from sqlalchemy import text
 
-from orchestration_project.instance.sqlite import FILES_KEPT_OPEN
+from orchestration_project.instance.sqlite import FILES_KEPT_OPEN, SqliteEvents
 from orchestration_project.instance.storage import open_instance
 from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.warehouse import Warehouse
@@ -61,11 +65,48 @@ def test_only_the_files_used_last_stay_open(instance, tmp_path):
     assert len(open_files(tmp_path)) == FILES_KEPT_OPEN + 2
 
 
+def made(file):
+    """Return the tables and indexes of a file, and the version of Dagster's that they have."""
+    with closing(sqlite3.connect(file)) as connection:
+        return (
+            set(connection.execute("SELECT type, name, tbl_name, sql FROM sqlite_master")),
+            connection.execute("SELECT version_num FROM alembic_version").fetchall(),
+        )
+
+
+def test_a_new_run_has_the_tables_that_dagster_would_make(instance, tmp_path):
+    run_id = dg.materialize([one], instance=instance).run_id
+    plain = SqliteEventLogStorage(str(tmp_path / "plain"))
+    with plain.run_connection(run_id):
+        pass
+    assert made(instance.event_log_storage.path_for_shard(run_id)) == made(
+        plain.path_for_shard(run_id)
+    )
+
+
+def test_two_that_make_a_file_at_once_make_one(instance):
+    base = instance.event_log_storage._base_dir
+    run_ids = [f"run-{number}" for number in range(20)]
+    both = [SqliteEvents(base), SqliteEvents(base)]
+
+    def make(storage):
+        for run_id in run_ids:
+            with storage._connect(run_id):
+                pass
+
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(make, both))
+    found = {len(made(both[0].path_for_shard(run_id))[1]) for run_id in run_ids}
+    assert found == {1}
+    assert not [*Path(base).glob("*.partial")]
+
+
 def test_a_run_whose_file_is_gone_gets_a_new_one(instance):
     run_id = dg.materialize([one], instance=instance).run_id
     storage = instance.event_log_storage
     file = Path(storage.path_for_shard(run_id))
-    file.unlink()
+    for suffix in ("-shm", "-wal", ""):
+        Path(f"{file}{suffix}").unlink()
     run = instance.get_run_by_id(run_id)
     instance.report_engine_event("written anew", run)
     assert file.exists()
