@@ -135,6 +135,7 @@ def loaded_alike(together: Desk, alone: Desk, symbols: Sequence[str], rounds: Se
     assert contents(together) == contents(alone)
 
 
+@pytest.mark.slow
 @settings(bounded, max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(ROUNDS)
 def test_a_batch_leaves_what_its_symbols_leave_one_by_one(
