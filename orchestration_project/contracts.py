@@ -5,10 +5,11 @@ Nothing here knows a table, a source or a domain; those bring the rules.
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+import numpy as np
 import polars as pl
 
 SourceName = Literal["demo", "api", "files", "webhooks", "alpha_vantage", "yahoo"]
@@ -133,26 +134,50 @@ class Checked:
 
 
 def content_sha256(rows: pl.DataFrame) -> str:
-    """Return the SHA-256 (hex) of the values of ``rows``, in their order.
+    """Return the SHA-256 (hex) of the values of ``rows``, in their order."""
+    return contents_sha256(rows, [len(rows)])[0]
+
+
+def contents_sha256(rows: pl.DataFrame, lengths: Sequence[int]) -> list[str]:
+    """Return the SHA-256 (hex) of ``rows`` piece by piece, each of so many of them.
 
     Column by column, each as what is null, the lengths of its texts, and its values: so no other
     rows have the same bytes, and a null is another value than a blank.
     """
-    digest = hashlib.sha256(f"{len(rows)} {'|'.join(rows.columns)}".encode())
+    names = "|".join(rows.columns)
+    digests = [hashlib.sha256(f"{length} {names}".encode()) for length in lengths]
     for column in rows.iter_columns():
-        if column.null_count():
-            digest.update(column.is_null().cast(pl.UInt8).to_numpy().data)
-        else:
-            digest.update(bytes(len(column)))
-        if column.dtype == pl.String:
-            values = column.fill_null("") if column.null_count() else column
-            digest.update(values.str.len_bytes().to_numpy().data)
-            digest.update(_joined(values))
-        else:
-            numbers = column.to_physical()
-            known = numbers.fill_null(0) if column.null_count() else numbers
-            digest.update(known.to_numpy().data)
-    return digest.hexdigest()
+        pieces = [_cut(values, ends) for values, ends in _bytes_of(column, lengths)]
+        for digest, *own in zip(digests, *pieces, strict=True):
+            for piece in own:
+                digest.update(piece)
+    return [digest.hexdigest() for digest in digests]
+
+
+def _bytes_of(
+    column: pl.Series, lengths: Sequence[int]
+) -> Iterator[tuple[memoryview, Sequence[int]]]:
+    """Yield the bytes that stand for a column, and where those of each piece end."""
+    ends = np.cumsum(lengths)
+    if column.null_count():
+        is_null = column.is_null().cast(pl.UInt8).to_numpy()
+    else:
+        is_null = np.zeros(len(column), np.uint8)
+    yield is_null.data, ends.tolist()
+    if column.dtype == pl.String:
+        values = column.fill_null("") if column.null_count() else column
+        sizes = values.str.len_bytes().to_numpy()
+        yield sizes.view(np.uint8).data, (ends * sizes.itemsize).tolist()
+        yield _joined(values), np.append(0, np.cumsum(sizes, dtype=np.int64))[ends].tolist()
+    else:
+        numbers = column.to_physical()
+        known = numbers.fill_null(strategy="zero") if column.null_count() else numbers
+        array = known.to_numpy()
+        yield array.view(np.uint8).data, (ends * array.itemsize).tolist()
+
+
+def _cut(values: memoryview, ends: Sequence[int]) -> list[memoryview]:
+    return [values[start:end] for start, end in zip([0, *ends], ends, strict=False)]
 
 
 def _joined(texts: pl.Series) -> memoryview:

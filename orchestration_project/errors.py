@@ -4,7 +4,8 @@ Only a `TransientError` is worth another try. The other three need a person: the
 (`SourceError`), the data (`ContractError`) or the settings (`ConfigurationError`) must change.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, ClassVar, Self
 
 from orchestration_project.redaction import redacted
@@ -44,6 +45,19 @@ class OrchestrationError(Exception):
         }
         lines = [f"  {label}: {text}" for label, text in parts.items() if text]
         return "\n".join([self.what, *lines])
+
+
+@contextmanager
+def naming(**where: object) -> Iterator[None]:
+    """Note in a defect, an exception that is none of ours, where it happened."""
+    try:
+        yield
+    except OrchestrationError:
+        raise
+    except BaseException as defect:
+        told = ", ".join(f"{name}={value}" for name, value in where.items())
+        defect.add_note(f"where: {told}")
+        raise
 
 
 def _told(context: Mapping[str, object]) -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 import gc
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import Any
@@ -10,11 +10,19 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from orchestration_project.errors import ConfigurationError, SourceError, TransientError
+from orchestration_project.errors import (
+    ConfigurationError,
+    OrchestrationError,
+    SourceError,
+    TransientError,
+)
 from orchestration_project.partitions import (
     Load,
+    Outcome,
+    Pieces,
     Report,
     each_partition,
+    each_piece,
     finra_tier_weeks,
     finra_weeks,
     first_finra_week,
@@ -152,6 +160,72 @@ def test_a_partition_that_another_run_delivered_first_is_looked_at_again(instanc
     script = Script({"b": raising(SupersededError("overtaken"), times=2)})
     assert run(script, instance).success
     assert script.asked.count("b") == 3
+
+
+@dataclass
+class Pairs:
+    """Pieces that land two by two; some of them another run delivered first, so many times."""
+
+    overtaken: dict[str, int] = field(default_factory=dict)
+    taken: list[list[str]] = field(default_factory=list)
+    where: Mapping[str, str] = field(default_factory=lambda: {"asset": "thing"})
+    pieces: Callable[[Sequence[str]], Sequence[str]] = lambda partitions: [*"vwxyz"]
+
+    def ready(self) -> None:
+        """It needs nothing."""
+
+    def batches(self, keys: Sequence[str]) -> Iterator[list[str]]:
+        for place in range(0, len(keys), 2):
+            self.taken.append(list(keys[place : place + 2]))
+            yield self.taken[-1]
+
+    def land(self, taken: list[str]) -> Mapping[str, str | OrchestrationError]:
+        return {key: self._landed(key) for key in taken}
+
+    def _landed(self, key: str) -> str | OrchestrationError:
+        if not self.overtaken.get(key):
+            return key
+        self.overtaken[key] -= 1
+        return SupersededError("overtaken")
+
+
+def outcomes_of(load: Pairs, instance: dg.DagsterInstance) -> dict[str, str]:
+    """Run a load of pieces and return how each ended."""
+    seen: dict[str, str] = {}
+
+    def summed(keys: Sequence[str], outcomes: Sequence[Outcome[str]]) -> list[Outcome[str]]:
+        seen.update({each.partition_key: str(each.error or each.loaded) for each in outcomes})
+        return [Outcome(key, key) for key in keys]
+
+    @dg.multi_asset(
+        specs=[dg.AssetSpec(THING)],
+        partitions_def=LETTERS,
+        backfill_policy=dg.BackfillPolicy.single_run(),
+    )
+    def thing(context: dg.AssetExecutionContext):
+        report = Report[str](lambda key: {THING: {"key": key}})
+        yield from each_piece(context, lambda: load, report, Pieces(summed, "piece"))
+
+    job = dg.Definitions(assets=[thing], jobs=[dg.define_asset_job("all", [THING])])
+    tags = {"dagster/partition": "a"}
+    job.resolve_job_def("all").execute_in_process(instance=instance, tags=tags)
+    return seen
+
+
+def test_a_piece_that_another_run_delivered_first_is_taken_again_without_those_that_landed_with_it(
+    instance,
+):
+    load = Pairs({"w": 1, "y": 2})
+    assert outcomes_of(load, instance) == {key: key for key in "vwxyz"}
+    assert sorted(map("".join, load.taken)) == ["vw", "w", "xy", "y", "y", "z"]
+
+
+def test_a_piece_that_is_always_overtaken_is_given_up_and_named(instance):
+    load = Pairs({"y": 99})
+    ended = outcomes_of(load, instance)
+    assert {key: each for key, each in ended.items() if key != "y"} == {key: key for key in "vwxz"}
+    assert ended["y"].startswith("overtaken\n  where: piece=y, run=")
+    assert load.taken.count(["y"]) == 3
 
 
 def error_of(result: dg.ExecuteInProcessResult) -> str:

@@ -6,6 +6,7 @@ from orchestration_project.partitions.finra import (
     finra_weeks,
     first_finra_week,
 )
+from orchestration_project.partitions.loads import BatchLoad, Load, OneByOne, Outcome
 from orchestration_project.partitions.prices import first_price_month, price_months
 from orchestration_project.partitions.replays import OF_REPLAYS, ReplayConfig, refuse_strange
 from orchestration_project.partitions.runner import (
@@ -13,12 +14,11 @@ from orchestration_project.partitions.runner import (
     PARTITION_TAGS,
     PROGRESS,
     SECONDS_TO_NEXT_ATTEMPT,
-    Load,
-    Outcome,
     Pieces,
     Report,
     Told,
     each_partition,
+    each_piece,
     landed_before,
 )
 
@@ -28,7 +28,9 @@ __all__ = [
     "PARTITION_TAGS",
     "PROGRESS",
     "SECONDS_TO_NEXT_ATTEMPT",
+    "BatchLoad",
     "Load",
+    "OneByOne",
     "Outcome",
     "Pieces",
     "ReplayConfig",
@@ -36,6 +38,7 @@ __all__ = [
     "Told",
     "dataset_partitions",
     "each_partition",
+    "each_piece",
     "finra_tier_weeks",
     "finra_weeks",
     "first_finra_week",

@@ -2,11 +2,10 @@
 
 import logging
 import time
-import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic
 
 import dagster as dg
 
@@ -17,6 +16,7 @@ from orchestration_project.errors import (
     SourceError,
     TransientError,
 )
+from orchestration_project.partitions.loads import BatchLoad, Load, Loaded, OneByOne, Outcome, Taken
 from orchestration_project.resources.warehouse import SupersededError
 
 ATTEMPTS_AGAINST_OTHERS = 4
@@ -45,45 +45,6 @@ Told = (
 )
 """What an asset of several partitions yields."""
 
-Taken = TypeVar("Taken")
-Loaded = TypeVar("Loaded", covariant=True)
-
-
-class Load(Protocol[Taken, Loaded]):
-    """How a piece of work is loaded; the next one is taken while the present one lands.
-
-    A piece is a partition, unless the run's `Pieces` are others.
-    """
-
-    @property
-    def where(self) -> Mapping[str, str]:
-        """What an error should name besides piece and run, such as asset and source."""
-        ...
-
-    def ready(self) -> None:
-        """Open what is used; what cannot be opened is no single piece's failure."""
-        ...
-
-    def take(self, key: str) -> Taken:
-        """Fetch and check the piece ``key``; writes nothing that is published."""
-        ...
-
-    def land(self, taken: Taken) -> Loaded:
-        """Write what was taken, whole or not at all."""
-        ...
-
-
-@dataclass(frozen=True)
-class Outcome(Generic[Loaded]):
-    """How one partition of a run ended, or one piece of its work: loaded, or held back by an error.
-
-    A partition that several pieces make up may be both: some of them loaded, others held back.
-    """
-
-    partition_key: str
-    loaded: Loaded | None = None
-    error: OrchestrationError | None = None
-
 
 @dataclass(frozen=True)
 class Report(Generic[Loaded]):
@@ -102,35 +63,47 @@ class Report(Generic[Loaded]):
 
 @dataclass(frozen=True)
 class Pieces(Generic[Loaded]):
-    """What a run takes one by one, where that is not its partitions.
+    """What makes up a run's partitions, and is loaded in their place.
 
     Attributes:
-        of: The pieces that a load, which is ready, makes of the run's partitions.
-        summed: How each of these partitions ended, by how the pieces did.
+        summed: How each of the run's partitions ended, by how the pieces did.
         name: What an error calls a piece.
     """
 
-    of: Callable[[Any, Sequence[str]], Sequence[str]]
     summed: Callable[[Sequence[str], Sequence[Outcome[Any]]], Sequence[Outcome[Loaded]]]
     name: str = "partition"
 
 
-EACH_PARTITION: Pieces[Any] = Pieces(lambda load, keys: keys, lambda keys, outcomes: outcomes)
+EACH_PARTITION: Pieces[Any] = Pieces(lambda keys, outcomes: outcomes)
 """Each partition is a piece of its own."""
 
 
 def each_partition(
     context: dg.AssetExecutionContext,
-    loading: Callable[[], Load[Any, Any]],
+    loading: Callable[[], Load[Any, Loaded]],
     report: Report[Loaded],
-    pieces: Pieces[Loaded] = EACH_PARTITION,
 ) -> Iterator[Told]:
     """Load the run's partitions one by one, each alone, and tell Dagster how they ended.
 
-    What landed is materialized in any case. Our own errors hold a partition back; any other is a
+    Raises:
+        Failure: Partitions were held back, or something failed that concerns all of them.
+        RetryRequested: The same, where another attempt may help and was not made.
+    """
+    run_id = context.run.run_id
+    yield from each_piece(context, lambda: OneByOne(loading(), run_id), report, EACH_PARTITION)
+
+
+def each_piece(
+    context: dg.AssetExecutionContext,
+    loading: Callable[[], BatchLoad[Any, Any]],
+    report: Report[Loaded],
+    pieces: Pieces[Loaded],
+) -> Iterator[Told]:
+    """Load what makes up the run's partitions, and tell Dagster how these ended.
+
+    What landed is materialized in any case. Our own errors hold a piece back; any other is a
     defect and ends the run. A step's second attempt leaves out what its first one was refused
     for good. ``loading`` may look up how they are loaded: what fails there concerns all of them.
-    With other ``pieces`` these are taken one by one, and their outcomes told as the partitions'.
 
     Raises:
         Failure: Partitions were held back, or something failed that concerns all of them.
@@ -175,23 +148,24 @@ def landed_before(context: dg.AssetExecutionContext, asset: dg.AssetKey) -> froz
 
 def _load_all(
     context: dg.AssetExecutionContext,
-    load: Load[Taken, Loaded],
+    load: BatchLoad[Any, Loaded],
     pieces: Pieces[Any],
     partitions: Sequence[str],
     outcomes: list[Outcome[Loaded]],
 ) -> None:
     """Append to ``outcomes`` how each piece ended, so that a later defect does not hide it."""
-    started, keys = time.monotonic(), pieces.of(load, partitions)
+    started, keys = time.monotonic(), load.pieces(partitions)
+    batches = load.batches(keys)
     with ThreadPoolExecutor(1, thread_name_prefix="take") as pool:
-        ahead = [pool.submit(load.take, key) for key in keys[:1]]
-        for done, key in enumerate(keys, start=1):
-            taken = ahead.pop()
-            ahead += [pool.submit(load.take, following) for following in keys[done : done + 1]]
-            where = {pieces.name: key, "run": context.run.run_id, **load.where}
-            outcome = _outcome(key, taken, load, where)
-            _let_go(outcome.error)
-            outcomes.append(outcome)
-            _log_progress(outcome, done, len(keys), time.monotonic() - started)
+        ahead = pool.submit(next, batches, None)
+        while (taken := ahead.result()) is not None:
+            ahead = pool.submit(next, batches, None)
+            ended = _landed(load, taken, ATTEMPTS_AGAINST_OTHERS)
+            del taken  # before the next one is waited for
+            for key, each in ended.items():
+                where = {pieces.name: key, "run": context.run.run_id, **load.where}
+                outcomes.append(_outcome(key, each, where))
+                _log_progress(outcomes[-1], len(outcomes), len(keys), time.monotonic() - started)
 
 
 def _asked_keys(context: dg.AssetExecutionContext) -> Sequence[str]:
@@ -219,34 +193,31 @@ def _no_partition(asked: Sequence[str]) -> dg.Failure:
 
 
 def _outcome(
-    key: str, taken: Future[Taken], load: Load[Taken, Loaded], where: Mapping[str, str]
+    key: str, ended: Loaded | OrchestrationError, where: Mapping[str, str]
 ) -> Outcome[Loaded]:
-    try:
-        return Outcome(key, _landed(key, taken.result, load, ATTEMPTS_AGAINST_OTHERS))
-    except OrchestrationError as error:
-        return Outcome(key, error=error.within(**where))
-    except BaseException as defect:
-        defect.add_note("where: " + ", ".join(f"{name}={value}" for name, value in where.items()))
-        raise
+    if not isinstance(ended, OrchestrationError):
+        return Outcome(key, ended)
+    _let_go(ended)
+    return Outcome(key, error=ended.within(**where))
 
 
 def _let_go(error: BaseException | None) -> None:
-    """Clear the frames that an error and its causes came through: they hold a partition's data."""
+    """Drop how an error and its causes came about: those frames hold a partition's data."""
     while error is not None:
-        traceback.clear_frames(error.__traceback__)
+        error.__traceback__ = None
         error = error.__cause__ or error.__context__
 
 
 def _landed(
-    key: str, take: Callable[[], Taken], load: Load[Taken, Loaded], attempts: int
-) -> Loaded:
-    """Land a partition; when another run delivered it first, take it once more."""
-    try:
-        return load.land(take())
-    except SupersededError:
-        if attempts == 1:
-            raise
-    return _landed(key, lambda: load.take(key), load, attempts - 1)
+    load: BatchLoad[Taken, Loaded], taken: Taken, attempts: int
+) -> Mapping[str, Loaded | OrchestrationError]:
+    """Land a batch; pieces that another run delivered first are taken once more."""
+    ended = dict(load.land(taken))
+    overtaken = [key for key, each in ended.items() if isinstance(each, SupersededError)]
+    if overtaken and attempts > 1:
+        for again in load.batches(overtaken):
+            ended |= _landed(load, again, attempts - 1)
+    return ended
 
 
 def _log_progress(outcome: Outcome[Any], done: int, of: int, seconds: float) -> None:

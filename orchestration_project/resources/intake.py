@@ -2,7 +2,8 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from orchestration_project.contracts import Checked
@@ -81,21 +82,40 @@ def take(
     kept: list[Capture] = []
     started = time.monotonic()
     delivery = None
-    try:
-        delivery = _settled(read, kept)
-        used = {id(capture) for capture in delivery.captures}
-        delivery = replace(delivery, discarded=[each for each in kept if id(each) not in used])
+    with evidence_kept(
+        warehouse, order, kept, lambda: delivery or replace(intended, discarded=kept)
+    ):
+        delivery = with_discarded(_settled(read, kept), kept)
         done = time.monotonic()
         prepared = prepare(order, delivery, check(delivery))
-        delivery = _without_bodies(delivery)
-        return Intake(delivery, prepared, done - started, time.monotonic() - done)
+    return Intake(without_bodies(delivery), prepared, done - started, time.monotonic() - done)
+
+
+@contextmanager
+def evidence_kept(
+    warehouse: Warehouse, order: Order, kept: Sequence[Capture], found: Callable[[], Delivery]
+) -> Iterator[None]:
+    """Record the delivery ``found`` so far where it turns out to be unusable, if any was ``kept``.
+
+    Raises:
+        SupersededError: Another delivery of the partition came first; nothing is recorded.
+    """
+    try:
+        yield
     except OrchestrationError:
         if kept:
-            warehouse.record_refused(order, delivery or replace(intended, discarded=kept))
+            warehouse.record_refused(order, found())
         raise
 
 
-def _without_bodies(delivery: Delivery) -> Delivery:
+def with_discarded(delivery: Delivery, kept: Sequence[Capture]) -> Delivery:
+    """Return a delivery with those of the ``kept`` captures that do not make it up."""
+    used = {id(capture) for capture in delivery.captures}
+    return replace(delivery, discarded=[each for each in kept if id(each) not in used])
+
+
+def without_bodies(delivery: Delivery) -> Delivery:
+    """Return a delivery whose captures are without their bytes, which the artifact store has."""
     return replace(
         delivery,
         captures=[each.without_body() for each in delivery.captures],

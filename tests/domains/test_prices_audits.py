@@ -4,15 +4,17 @@ from datetime import date
 
 import polars as pl
 
+from orchestration_project.batches import placed
 from orchestration_project.contracts import Part
 from orchestration_project.domains.prices.audits import (
     AUDITS,
     WARNINGS,
+    Beside,
     Limits,
     checked_prices,
     warnings_about,
 )
-from orchestration_project.domains.prices.contract import check_prices, read_prices
+from orchestration_project.domains.prices.contract import AskedRange, check_prices, read_prices
 from tests.domains.prices import MONDAY, csv, line, row, rows, week
 
 LIMITS = Limits(max_reject_ratio=0.1, jump_ratio=0.4, stale_sessions=3, disagreement_ratio=0.01)
@@ -21,22 +23,20 @@ FRIDAY = date(2026, 2, 6)
 
 def audited(*lines: str, text: bytes | None = None, spelled: str = "AAA") -> dict[str, str]:
     answer = read_prices("files", [Part(1, text or csv(*lines))])
-    prices = check_prices(
-        answer, symbol="AAA", spelled=spelled, source="files", first=MONDAY, last=FRIDAY
-    )
-    checked = checked_prices(prices, spelled=spelled, limits=LIMITS)
+    prices = check_prices([AskedRange(answer, "AAA", spelled, "files", MONDAY, FRIDAY)])
+    [checked] = checked_prices(prices, LIMITS)
     return {audit.name: audit.outcome for audit in checked.audits}
 
 
 def warned(found: pl.DataFrame, before: pl.DataFrame | None = None, second=None, through=FRIDAY):
-    audits = warnings_about(
-        found,
-        rows() if before is None else before,
-        second,
-        through=through,
-        newest_session=FRIDAY,
-        limits=LIMITS,
+    beside = Beside(
+        placed([found]),
+        placed([rows() if before is None else before]),
+        placed([found.clear() if second is None else second]),
+        [second is not None],
+        [through],
     )
+    [audits] = warnings_about(beside, newest_session=FRIDAY, limits=LIMITS)
     assert {audit.severity for audit in audits} == {"warning"}
     return {audit.name: audit for audit in audits}
 

@@ -10,7 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestration_project.contracts import Part
-from orchestration_project.domains.prices.contract import check_prices, exact, read_prices
+from orchestration_project.domains.prices.contract import (
+    AskedRange,
+    check_prices,
+    exact,
+    read_prices,
+)
 from orchestration_project.errors import SourceError
 from tests.domains.prices import MONDAY, csv, line, part, week
 from tests.properties import bounded
@@ -20,9 +25,11 @@ LAST = date(2026, 2, 27)
 
 def checked(*days: str):
     answer = read_prices("files", [part(*days)])
-    return check_prices(
-        answer, symbol="AAA", spelled="AAA", source="files", first=MONDAY, last=LAST
-    )
+    return sorted_out(answer)
+
+
+def sorted_out(answer: pl.DataFrame):
+    return check_prices([AskedRange(answer, "AAA", "AAA", "files", MONDAY, LAST)])
 
 
 def test_a_day_becomes_a_row_of_exact_integers():
@@ -43,6 +50,7 @@ def test_a_day_becomes_a_row_of_exact_integers():
         "split_ratio": 2_000_000,
         "source": "files",
         "part_number": 1,
+        "place": 0,
     }
 
 
@@ -91,9 +99,7 @@ def test_a_day_that_breaks_a_rule_is_rejected_with_its_reason(changed, code, rea
 def test_what_a_format_does_not_have_stays_unknown():
     text = b"date,open,high,low,close,volume\n2026-02-02,1,1,1,1,7\n"
     answer = read_prices("files", [Part(1, text)])
-    found = check_prices(
-        answer, symbol="AAA", spelled="AAA", source="files", first=MONDAY, last=LAST
-    )
+    found = sorted_out(answer)
     [only] = found.rows.to_dicts()
     assert [only[name] for name in ("adjusted_close", "dividend", "split_ratio")] == [None] * 3
 
@@ -101,9 +107,9 @@ def test_what_a_format_does_not_have_stays_unknown():
 def test_only_days_of_the_range_count_and_the_newest_day_of_all_is_known():
     found = checked(line(date(2026, 1, 30)), line(MONDAY), line(date(2026, 3, 2), volume="?"))
     assert found.rows["trade_date"].to_list() == [MONDAY]
-    assert (found.received_count, len(found.rejects)) == (1, 0)
+    assert (found.received_counts, len(found.rejects)) == ([1], 0)
     answer = read_prices("files", [part(line(MONDAY), line(date(2026, 3, 2)))])
-    assert answer.newest == date(2026, 3, 2)
+    assert sorted_out(answer).newest == [date(2026, 3, 2)]
 
 
 @bounded
@@ -145,7 +151,5 @@ def test_no_day_vanishes_whatever_a_line_holds(lines: list[bytes]):
         answer = read_prices("files", [Part(1, text)])
     except SourceError:
         return
-    found = check_prices(
-        answer, symbol="AAA", spelled="AAA", source="files", first=MONDAY, last=LAST
-    )
-    assert len(found.rows) + len(found.rejects) == found.received_count
+    found = sorted_out(answer)
+    assert len(found.rows) + len(found.rejects) == sum(found.received_counts)

@@ -22,6 +22,7 @@ from uuid import uuid4
 import psutil
 
 from orchestration_project.errors import OrchestrationError
+from orchestration_project.partitions import OneByOne
 from orchestration_project.resources.artifacts import FolderStore
 from orchestration_project.resources.captures import Capture, Captures
 from orchestration_project.resources.clock import Clock
@@ -82,11 +83,10 @@ class Job:
 def load_keys(job: Job, points: Points) -> Iterator[str]:
     """Load pieces through the product's own surface; say of each what came of it."""
     with OPENED[job.domain](job, points) as load:
-        for key in job.keys:
-            try:
-                yield str(load.land(load.take(key)))
-            except OrchestrationError as error:
-                yield f"{type(error).__name__}: {error}"
+        for taken in load.batches(job.keys):
+            for ended in load.land(taken).values():
+                is_error = isinstance(ended, OrchestrationError)
+                yield f"{type(ended).__name__}: {ended}" if is_error else str(ended)
 
 
 def replay_keys(job: Job, points: Points) -> Iterator[str]:
@@ -110,7 +110,7 @@ def prepare_database(job: Job, _: Points) -> Iterator[str]:
 
 
 @contextmanager
-def opened(job: Job, points: Points) -> Iterator[WeeklyLoad]:
+def opened(job: Job, points: Points) -> Iterator[OneByOne[Any, Any]]:
     """Give a load of weeks that tells its points."""
     with _client(job) as http, Warehouse(job.database_url, clock=Clock(NOW)) as warehouse:
         api = FinraApi(
@@ -124,7 +124,7 @@ def opened(job: Job, points: Points) -> Iterator[WeeklyLoad]:
             concurrent_requests=1,  # so that the points come in one order
         )
         source = cast("FinraSource", WatchedSource(api, points))
-        yield WeeklyLoad(source, _landing(job, points, warehouse))
+        yield OneByOne(WeeklyLoad(source, _landing(job, points, warehouse)), "run")
 
 
 @contextmanager

@@ -66,6 +66,10 @@ KILLED: tuple[Fault, ...] = (
         for stage in OF_A_LOAD
     ),
     Fault("killed at any moment", "any", Outcome.DIES, BOTH, DOMAINS),
+    *(
+        Fault("killed while several pieces land together", stage, Outcome.DIES, BOTH, DOMAINS[1:])
+        for stage in ("rows", "before COMMIT", "after COMMIT")
+    ),
     Fault("killed in a Dagster run", "any", Outcome.DIES),
     Fault("killed in a Dagster run", "after COMMIT", Outcome.DIES),
     Fault("killed in a Dagster run", "recording", Outcome.DIES),

@@ -26,20 +26,27 @@ LIMITS = Limits(max_reject_ratio=0.1, jump_ratio=0.4, stale_sessions=3, disagree
 
 
 class Metered(PriceFiles):
-    """A folder that grants a number of requests a day, as vendors do, and knows what was asked."""
+    """A folder that grants a number of requests a day, as vendors do, and knows what was asked.
+
+    What it sends of the symbols in ``errors`` turns out to be unusable.
+    """
 
     quota: Quota | None = None
 
     def __init__(self, folder: Path, captures: Captures, clock: StoppedClock) -> None:
         super().__init__(folder, captures, clock, overrides={"UNKNOWN": ""})
         self.asked: list[PriceRange] = []
+        self.errors: Mapping[str, OrchestrationError] = {}
 
     def fetch(self, asked: PriceRange, kept: list[Capture]) -> Sequence[Capture]:
         """Answer as long as the quota lasts."""
         if self.quota is not None:
             self.quota.take()
         self.asked.append(asked)
-        return super().fetch(asked, kept)
+        captures = super().fetch(asked, kept)
+        if asked.symbol in self.errors:
+            raise self.errors[asked.symbol]
+        return captures
 
 
 class Desk:
@@ -60,8 +67,16 @@ class Desk:
         self, *symbols: str, months: Sequence[str] = ("2026-02-01",), full: bool = False
     ) -> Mapping[str, LoadedPrices | OrchestrationError]:
         """Load symbols as the runner does, and return how each ended."""
+        load = self.loading(*symbols, full=full)
+        ended: dict[str, LoadedPrices | OrchestrationError] = {}
+        for taken in load.batches(load.pieces(months)):
+            ended |= load.land(taken)
+        return ended
+
+    def loading(self, *symbols: str, full: bool = False) -> PriceLoad:
+        """Return the load of a new run."""
         self.runs += 1
-        load = PriceLoad(
+        return PriceLoad(
             self.source,
             self.warehouse,
             self.clock,
@@ -71,13 +86,6 @@ class Desk:
             second=self.second,
             full=full,
         )
-        ended: dict[str, LoadedPrices | OrchestrationError] = {}
-        for symbol in load.pieces(months):
-            try:
-                ended[symbol] = load.land(load.take(symbol))
-            except OrchestrationError as error:
-                ended[symbol] = error
-        return ended
 
     def closes(self, symbol: str) -> dict[date, float]:
         """Return what is landed of a symbol."""

@@ -33,11 +33,12 @@ from orchestration_project.domains.prices.audits import (
     verdicts,
 )
 from orchestration_project.domains.prices.days import VALUES
-from orchestration_project.partitions import Pieces, Report, Told, each_partition
+from orchestration_project.partitions import BatchLoad, OneByOne, Pieces, Report, Told, each_piece
 from orchestration_project.resources.artifacts import ArtifactStore
 from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.presets import OfRun, Presets
 from orchestration_project.resources.prices import PriceSource
+from orchestration_project.resources.prices.landing import LoadedPrices
 from orchestration_project.resources.prices.load import PriceLoad
 from orchestration_project.resources.prices.replay import PriceReplay
 from orchestration_project.resources.prices.universe import wanted_symbols
@@ -111,12 +112,12 @@ def daily(
 
     is_replay = context.job_name == REPLAY_JOB
 
-    def opened() -> PriceLoad | PriceReplay:
+    def opened() -> BatchLoad[Any, LoadedPrices]:
         refuse_what_means_nothing(config, context.job_name)
         values = of_run.values(PRICES_LOADING, config)
         limits = limits_of(settings, values["max_reject_ratio"])
         if is_replay:
-            return PriceReplay(
+            replay = PriceReplay(
                 warehouse,
                 artifacts,
                 clock,
@@ -126,6 +127,7 @@ def daily(
                 config.group_id,
                 config.allow_older,
             )
+            return OneByOne(replay, context.run.run_id, "symbol", replay.pieces)
         return PriceLoad(
             prices,
             warehouse,
@@ -143,8 +145,8 @@ def daily(
         checks=lambda: _check_results(warehouse),
         beyond=lambda _, news: _beyond(news, prices),
     )
-    pieces = Pieces(lambda load, months: load.pieces(months), by_month, "symbol")
-    yield from each_partition(context, opened, report, pieces)
+    pieces = Pieces(by_month, "symbol")
+    yield from each_piece(context, opened, report, pieces)
 
 
 def _told(news: MonthNews, source: PriceSource | None) -> Mapping[dg.AssetKey, Mapping[str, Any]]:

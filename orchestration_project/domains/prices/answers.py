@@ -9,7 +9,7 @@ import polars as pl
 from orchestration_project.contracts import Part, SourceName
 from orchestration_project.domains.prices.alpha_vantage import read_series
 from orchestration_project.domains.prices.chart import read_chart
-from orchestration_project.domains.prices.days import ANSWER_SCHEMA, VALUES
+from orchestration_project.domains.prices.days import VALUES
 from orchestration_project.domains.prices.tabular import PARQUET, read_csv, read_parquet
 
 CHART = b'"chart"'
@@ -30,8 +30,8 @@ def read_answer(source: SourceName, part: Part) -> pl.DataFrame:
         days = read_parquet(body) if body.startswith(PARQUET) else read_csv(body)
     else:  # the demo speaks as either vendor
         days = read_chart(body) if CHART in body[:200] else read_series(body)
-    placed = days.with_columns(part_number=pl.lit(part.part_number, pl.Int64))
-    return placed.select(list(ANSWER_SCHEMA))
+    part_numbers = pl.Series("part_number", [part.part_number] * len(days), pl.Int64)
+    return days.insert_column(0, part_numbers)
 
 
 def with_records(rejects: pl.DataFrame) -> pl.DataFrame:

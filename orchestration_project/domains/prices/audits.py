@@ -1,12 +1,13 @@
 """The audits of a delivery of prices: what holds it back, and what only warns."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import Literal
 
 import polars as pl
 
+from orchestration_project.batches import PLACE, counted, split
 from orchestration_project.contracts import OFFENDERS_KEPT, Audit, Checked
 from orchestration_project.domains.prices.calendar import session_days, sessions_from
 from orchestration_project.domains.prices.contract import ONE, UNSOUND, PriceRows, actions_of
@@ -35,6 +36,10 @@ ADJUSTMENT_TOLERANCE = 0.001
 """Vendors round factors and prices; a dividend that is left out moves more."""
 
 
+DAYS = 10_000_000
+"""More than there are days before and after 1970."""
+
+
 @dataclass(frozen=True)
 class Limits:
     """When to hold back and when to warn, see settings."""
@@ -45,15 +50,20 @@ class Limits:
     disagreement_ratio: float
 
 
-def checked_prices(prices: PriceRows, *, spelled: str, limits: Limits) -> Checked:
-    """Return a delivery with the verdicts of `AUDITS`, and of whatever its rejects warn of."""
-    audits = [
-        _own_symbol(prices, spelled),
+def checked_prices(prices: PriceRows, limits: Limits) -> list[Checked]:
+    """Return each delivery with the verdicts of `AUDITS`, and of what its rejects warn of."""
+    of = len(prices.asked)
+    audits = zip(
+        _own_symbol(prices),
         _unique_days(prices),
         _few_rejects(prices, limits.max_reject_ratio),
         _sound_bars(prices),
+        strict=True,
+    )
+    return [
+        Checked(*each)
+        for each in zip(split(prices.rows, of), split(prices.rejects, of), audits, strict=True)
     ]
-    return Checked(prices.rows, prices.rejects, audits)
 
 
 def together(deliveries: Sequence[Checked]) -> Checked:
@@ -68,108 +78,148 @@ def together(deliveries: Sequence[Checked]) -> Checked:
     )
 
 
-def warnings_about(
-    rows: pl.DataFrame,
-    before: pl.DataFrame,
-    second: pl.DataFrame | None,
-    *,
-    through: date,
-    newest_session: date,
-    limits: Limits,
-) -> Sequence[Audit]:
-    """Return the verdicts of `WARNINGS` that look at days beside each other.
+@dataclass(frozen=True)
+class Beside:
+    """Deliveries' rows, and what they are looked at beside; all frames have `PLACE`.
 
-    Args:
-        rows: The delivery's rows, by day.
-        before: The row of the symbol's last landed day before them, if there is one.
-        second: What another source has of the same days; None: there is none.
-        through: The last day of the delivery's range.
-        newest_session: The latest session that was over.
-        limits: When to warn.
+    Attributes:
+        rows: The rows of each delivery by day, each day once.
+        before: The row of the symbol's last landed day before them, where there is one.
+        second: What another source has of the same days.
+        has_second: Whether there is such another, by place.
+        through: The last day of each delivery's range.
     """
-    together = pl.concat([before.select(rows.columns), rows])
-    return [
-        _calendar(together, through),
-        _jumps(together, limits.jump_ratio),
-        _adjustment(together),
-        _stale(together, newest_session, limits.stale_sessions),
-        _second(rows, second, limits.disagreement_ratio),
-    ]
+
+    rows: pl.DataFrame
+    before: pl.DataFrame
+    second: pl.DataFrame
+    has_second: Sequence[bool]
+    through: Sequence[date]
+
+
+def warnings_about(batch: Beside, *, newest_session: date, limits: Limits) -> list[Sequence[Audit]]:
+    """Return the verdicts of `WARNINGS` that look at days beside each other, of each delivery.
+
+    ``newest_session`` is the latest session that was over.
+    """
+    of = len(batch.through)
+    together = pl.concat([batch.before.select(batch.rows.columns), batch.rows])
+    together = together.sort(PLACE, maintain_order=True)
+    steps = _steps(together)
+    return list(
+        zip(
+            _calendar(together, batch.through),
+            _jumps(steps, limits.jump_ratio, of),
+            _adjustment(steps, of),
+            _stale(together, newest_session, limits.stale_sessions, of),
+            _second(batch, limits.disagreement_ratio),
+            strict=True,
+        )
+    )
 
 
 def _verdict(holds: bool) -> Literal["passed", "failed"]:
     return "passed" if holds else "failed"
 
 
-def _of(name: str, expected: str, offenders: pl.DataFrame, *, of: int) -> Audit:
-    """Return the verdict that there is no offender."""
-    return Audit(
-        name,
-        _verdict(offenders.is_empty()),
-        expected,
-        f"{len(offenders)} of {of}",
-        offenders.head(OFFENDERS_KEPT).to_dicts(),
-        severity="error" if name in AUDITS else "warning",
-    )
+def _of(name: str, expected: str, offenders: pl.DataFrame, *, of: Sequence[int]) -> list[Audit]:
+    """Return the verdict of each place that it has no offender."""
+    return [
+        Audit(
+            name,
+            _verdict(own.is_empty()),
+            expected,
+            f"{len(own)} of {count}",
+            own.head(OFFENDERS_KEPT).to_dicts() if len(own) else (),
+            severity="error" if name in AUDITS else "warning",
+        )
+        for own, count in zip(split(offenders, len(of)), of, strict=True)
+    ]
 
 
 def _without_ground(name: str, expected: str, why: str) -> Audit:
     return Audit(name, "not_applicable", expected, why, severity="warning")
 
 
-def _own_symbol(prices: PriceRows, spelled: str) -> Audit:
-    expected = f"0 days of other symbols than {spelled}"
-    return _of("holds_only_its_symbol", expected, prices.strangers, of=prices.received_count)
+def _own_symbol(prices: PriceRows) -> list[Audit]:
+    found = _of("holds_only_its_symbol", "", prices.strangers, of=prices.received_counts)
+    return [
+        replace(audit, expected=f"0 days of other symbols than {each.spelled}")
+        for audit, each in zip(found, prices.asked, strict=True)
+    ]
 
 
-def _unique_days(prices: PriceRows) -> Audit:
-    days = prices.rows.group_by("trade_date").agg(rows=pl.len()).filter(pl.col("rows") > 1)
-    expected = "0 days with several rows"
-    return _of("has_unique_days", expected, days.sort("trade_date"), of=len(prices.rows))
+def _unique_days(prices: PriceRows) -> list[Audit]:
+    alike = prices.rows.group_by(PLACE, "trade_date").agg(rows=pl.len()).filter(pl.col("rows") > 1)
+    expected, counts = "0 days with several rows", counted(prices.rows, len(prices.asked))
+    return _of("has_unique_days", expected, alike.sort("trade_date"), of=counts)
 
 
-def _few_rejects(prices: PriceRows, most: float) -> Audit:
-    rejected, received = len(prices.rejects), prices.received_count
-    return Audit(
-        "has_few_rejects",
-        _verdict(rejected <= max(LEAST_REJECTS, most * received)),
-        f"at most {LEAST_REJECTS}, or {most:.4%} of days rejected",
-        f"{rejected} of {received}",
-        prices.rejects.head(OFFENDERS_KEPT)
-        .select("part_number", "line_number", "reason_code", "reason")
-        .to_dicts(),
-    )
+def _few_rejects(prices: PriceRows, most: float) -> list[Audit]:
+    shown = prices.rejects.select("part_number", "line_number", "reason_code", "reason", PLACE)
+    return [
+        Audit(
+            "has_few_rejects",
+            _verdict(len(rejected) <= max(LEAST_REJECTS, most * received)),
+            f"at most {LEAST_REJECTS}, or {most:.4%} of days rejected",
+            f"{len(rejected)} of {received}",
+            rejected.head(OFFENDERS_KEPT).to_dicts() if len(rejected) else (),
+        )
+        for rejected, received in zip(
+            split(shown, len(prices.asked)), prices.received_counts, strict=True
+        )
+    ]
 
 
-def _sound_bars(prices: PriceRows) -> Audit:
+def _sound_bars(prices: PriceRows) -> list[Audit]:
     unsound = prices.rejects.filter(pl.col("reason_code").is_in(UNSOUND))
     expected = "0 days whose prices contradict each other; such days are rejected"
-    shown = unsound.select("line_number", "reason")
-    return _of("has_sound_bars", expected, shown, of=prices.received_count)
+    shown = unsound.select("line_number", "reason", PLACE)
+    return _of("has_sound_bars", expected, shown, of=prices.received_counts)
 
 
-def _calendar(rows: pl.DataFrame, through: date) -> Audit:
+def _calendar(rows: pl.DataFrame, through: Sequence[date]) -> list[Audit]:
+    name = "follows_the_calendar"
     expected = "a price for each session of the exchange, and for no other day"
-    first = rows["trade_date"].min()
-    if not isinstance(first, date):
-        return _without_ground("follows_the_calendar", expected, "no price yet")
-    due, present = session_days(first, through), rows["trade_date"].unique()
-    odd = pl.concat(
-        pl.DataFrame({"trade_date": days.filter(~days.is_in(others.implode()))}).with_columns(
-            what=pl.lit(what)
-        )
-        for days, others, what in ((due, present, "no price"), (present, due, "no session"))
+    present = rows.select(_number(pl.col("trade_date"))).to_series().unique()
+    first = dict(rows.group_by(PLACE).agg(pl.col("trade_date").min()).rows())
+    sessions = {span: session_days(*span) for span in {(first[at], through[at]) for at in first}}
+    own = [sessions[first[at], through[at]] for at in first]
+    due = pl.concat(
+        [pl.Series(dtype=pl.Int64)]
+        + [
+            days.to_physical().cast(pl.Int64) + DAYS // 2 + at * DAYS
+            for at, days in zip(first, own, strict=True)
+        ]
     )
-    return _of("follows_the_calendar", expected, odd.sort("trade_date"), of=len(due))
+    counts = dict(zip(first, map(len, own), strict=True))
+    odd = pl.concat(
+        pl.DataFrame({"number": numbers.filter(~numbers.is_in(others.implode()))}).select(
+            (pl.col("number") % DAYS - DAYS // 2).cast(pl.Int32).cast(pl.Date).alias("trade_date"),
+            pl.lit(what).alias("what"),
+            (pl.col("number") // DAYS).alias(PLACE),
+        )
+        for numbers, others, what in ((due, present, "no price"), (present, due, "no session"))
+    )
+    shown = odd.select("trade_date", "what", PLACE).sort("trade_date")
+    found = _of(name, expected, shown, of=[counts.get(at, 0) for at in range(len(through))])
+    return [
+        audit if place in first else _without_ground(name, expected, "no price yet")
+        for place, audit in enumerate(found)
+    ]
+
+
+def _number(day: pl.Expr) -> pl.Expr:
+    """Return a place and a day as one number: that is compared faster than both."""
+    return pl.col(PLACE) * DAYS + day.to_physical().cast(pl.Int64) + DAYS // 2
 
 
 def _steps(rows: pl.DataFrame) -> pl.DataFrame:
-    """Return each row but the first, beside the close and adjusted close of the row before."""
+    """Return each row but a symbol's first, beside close and adjusted close of the row before."""
     return rows.with_columns(
         close_before=pl.col("close").shift(),
         adjusted_before=pl.col("adjusted_close").shift(),
-        date_before=pl.col("trade_date").shift(),
-    ).slice(1)
+    ).filter(pl.col(PLACE) == pl.col(PLACE).shift())
 
 
 def _has_action() -> pl.Expr:
@@ -177,26 +227,24 @@ def _has_action() -> pl.Expr:
     return has_dividend | (pl.col("split_ratio") != ONE).fill_null(value=False)
 
 
-def _jumps(rows: pl.DataFrame, most: float) -> Audit:
+def _jumps(steps: pl.DataFrame, most: float, of: int) -> list[Audit]:
     move = pl.col("close") / pl.col("close_before") - 1
-    steps = _steps(rows)
     jumps = steps.filter(~_has_action(), move.abs() > most).select(
-        "trade_date", "close_before", "close", move=move
+        "trade_date", "close_before", "close", PLACE, move=move
     )
+    shown = jumps.select("trade_date", "close_before", "close", "move", PLACE)
     expected = f"no close that moves by more than {most:.0%} on a day without dividend or split"
-    return _of("has_no_unexplained_jump", expected, jumps, of=len(steps))
+    return _of("has_no_unexplained_jump", expected, shown, of=counted(steps, of))
 
 
-def _adjustment(rows: pl.DataFrame) -> Audit:
+def _adjustment(steps: pl.DataFrame, of: int) -> list[Audit]:
     """Compare how adjusted and plain returns differ with what the day's actions explain.
 
     A price may be written as of its day or after all later splits: either explains a split.
     """
     name = "is_adjusted_as_its_actions_say"
     expected = f"adjusted returns as the actions say, within {ADJUSTMENT_TOLERANCE:.1%}"
-    steps = _steps(rows).drop_nulls(["adjusted_close", "adjusted_before"])
-    if steps.is_empty():
-        return _without_ground(name, expected, "no adjusted prices, or just one")
+    both = steps.drop_nulls(["adjusted_close", "adjusted_before"])
     adjusted = pl.col("adjusted_close") / pl.col("adjusted_before")
     dividend = pl.col("dividend").fill_null(0)
     ratio = pl.col("split_ratio").fill_null(ONE) / ONE
@@ -206,41 +254,63 @@ def _adjustment(rows: pl.DataFrame) -> Audit:
     # a rounded adjusted price moves its return by half a place of it
     slack = ADJUSTMENT_TOLERANCE + 1.0 / pl.min_horizontal("adjusted_close", "adjusted_before")
     off = pl.min_horizontal((adjusted / each - 1).abs() for each in (after_split, as_of_day))
-    odd = steps.filter(off > slack).select("trade_date", "close", "adjusted_close", difference=off)
-    return _of(name, expected, odd, of=len(steps))
-
-
-def _stale(rows: pl.DataFrame, newest_session: date, most: int) -> Audit:
-    oldest_allowed = sessions_from(newest_session, -most)
-    newest = rows["trade_date"].max()
-    return Audit(
-        "is_not_stale",
-        _verdict(isinstance(newest, date) and newest >= oldest_allowed),
-        f"a price of one of the last {most + 1} sessions, from {oldest_allowed} on",
-        f"the newest is of {newest}",
-        severity="warning",
+    odd = both.filter(off > slack).select(
+        "trade_date", "close", "adjusted_close", off.alias("difference"), PLACE
     )
+    counts = counted(both, of)
+    return [
+        audit if count else _without_ground(name, expected, "no adjusted prices, or just one")
+        for audit, count in zip(_of(name, expected, odd, of=counts), counts, strict=True)
+    ]
 
 
-def _second(rows: pl.DataFrame, second: pl.DataFrame | None, most: float) -> Audit:
+def _stale(rows: pl.DataFrame, newest_session: date, most: int, of: int) -> list[Audit]:
+    oldest_allowed = sessions_from(newest_session, -most)
+    newest = dict(rows.group_by(PLACE).agg(pl.col("trade_date").max()).rows())
+    return [
+        Audit(
+            "is_not_stale",
+            _verdict(place in newest and newest[place] >= oldest_allowed),
+            f"a price of one of the last {most + 1} sessions, from {oldest_allowed} on",
+            f"the newest is of {newest.get(place)}",
+            severity="warning",
+        )
+        for place in range(of)
+    ]
+
+
+def _second(batch: Beside, most: float) -> list[Audit]:
     """Compare returns, not prices: one source may write them after later splits."""
     name = "agrees_with_second_source"
     expected = f"returns that differ by at most {most:.2%} on days without dividend or split"
-    if second is None:
-        return _without_ground(name, expected, "no second source, or it has nothing of these days")
-    both = rows.join(second, on="trade_date", suffix="_second").sort("trade_date")
-    moves = both.with_columns(
-        first_return=pl.col("close") / pl.col("close").shift() - 1,
-        second_return=pl.col("close_second") / pl.col("close_second").shift() - 1,
-    ).slice(1)
-    if moves.is_empty():
-        return _without_ground(name, expected, "no two days that both have")
+    of = len(batch.through)
+    both = batch.rows.join(batch.second, on=[PLACE, "trade_date"], suffix="_second")
+    moves = (
+        both.sort(PLACE, "trade_date")
+        .with_columns(
+            first_return=pl.col("close") / pl.col("close").shift() - 1,
+            second_return=pl.col("close_second") / pl.col("close_second").shift() - 1,
+        )
+        .filter(pl.col(PLACE) == pl.col(PLACE).shift())
+    )
     difference = (pl.col("first_return") - pl.col("second_return")).abs()
     calm = moves.filter(~_has_action())
     odd = calm.filter(difference > most).select(
-        "trade_date", "first_return", "second_return", difference=difference
+        "trade_date", "first_return", "second_return", difference.alias("difference"), PLACE
     )
-    return _of(name, expected, odd, of=len(calm))
+    why = {
+        False: "no second source, or it has nothing of these days",
+        True: "no two days that both have",
+    }
+    return [
+        audit if count else _without_ground(name, expected, why[has_second])
+        for audit, count, has_second in zip(
+            _of(name, expected, odd, of=counted(calm, of)),
+            counted(moves, of),
+            batch.has_second,
+            strict=True,
+        )
+    ]
 
 
 @dataclass(frozen=True)
@@ -268,12 +338,8 @@ def verdicts(latest: pl.DataFrame) -> list[Verdict]:
     ]
 
 
-def is_new_action(rows: pl.DataFrame, known: pl.DataFrame) -> bool:
-    """Say whether ``rows`` tell of an action that ``known`` rows, by their values, do not."""
-    told = ["trade_date", "dividend", "split_ratio"]
-    return (
-        not actions_of(rows)
-        .select(told)
-        .join(known, on=told, how="anti", nulls_equal=True)
-        .is_empty()
-    )
+def symbols_with_new_actions(rows: pl.DataFrame, known: pl.DataFrame) -> set[str]:
+    """Return the symbols of which ``rows`` tell of an action that ``known`` rows do not."""
+    told = ["symbol", "trade_date", "dividend", "split_ratio"]
+    new = actions_of(rows).select(told).join(known, on=told, how="anti", nulls_equal=True)
+    return set(new["symbol"])

@@ -1,7 +1,10 @@
 """Yahoo's chart: an array for each value beside timestamps of the sessions, and events."""
 
+import re
 from collections.abc import Mapping, Sequence
+from datetime import date
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any
 
 import polars as pl
@@ -11,7 +14,8 @@ from orchestration_project.domains.prices.days import answer_of, json_of, refuse
 EXPECTED = '{"chart": {"result": [{"meta": …, "timestamp": […], "indicators": …}], "error": null}}'
 PRICES = ("open", "high", "low", "close", "volume")
 SECONDS_A_DAY = 24 * 60 * 60
-LATEST = 10**11  # seconds since 1970: the year 5138
+NUMBER = re.compile(r"-?[0-9]{1,12}", re.ASCII)
+EPOCH = date(1970, 1, 1).toordinal()
 NO_DIVIDEND, NO_SPLIT = "0", "1"
 
 
@@ -37,13 +41,13 @@ def read_chart(body: bytes) -> pl.DataFrame:
         dividends = _dividends(events, offset)
         splits = _splits(events, offset)
         without_prices = sorted((dividends.keys() | splits.keys()).difference(dates))
-        everything = dates.append(pl.Series(without_prices, dtype=pl.String))
+        everything = [*dates, *without_prices]
         return answer_of(
             {
                 "trade_date": everything,
                 **{name: [*each, *[None] * len(without_prices)] for name, each in values.items()},
-                "dividend": _by_day(everything, dividends, NO_DIVIDEND),
-                "split_ratio": _by_day(everything, splits, NO_SPLIT),
+                "dividend": [dividends.get(day, NO_DIVIDEND) for day in everything],
+                "split_ratio": [splits.get(day, NO_SPLIT) for day in everything],
             },
             symbol=meta["symbol"],
         )
@@ -65,21 +69,18 @@ def _values(indicators: Any, length: int) -> Mapping[str, Sequence[str | None]]:
     return values
 
 
-def _dates(timestamps: Sequence[str], offset: int) -> pl.Series:
+def _dates(timestamps: Sequence[str], offset: int) -> list[str]:
     """Return the day of each timestamp, in the zone that is ``offset`` seconds ahead of UTC."""
-    texts = pl.Series(list(timestamps), dtype=pl.String, strict=True)
-    numbers = texts.cast(pl.Int64, strict=False)
-    if numbers.null_count() or (numbers.abs() > LATEST).any() or abs(offset) > LATEST:
+    return [_date(timestamp, offset) for timestamp in timestamps]
+
+
+@lru_cache(maxsize=20_000)
+def _date(timestamp: str, offset: int) -> str:
+    """Return a day; all symbols of an exchange have the same timestamps."""
+    if not NUMBER.fullmatch(timestamp):
         raise ValueError("a timestamp that is no time")
-    days = (numbers + offset) // SECONDS_A_DAY
-    return days.cast(pl.Int32).cast(pl.Date).cast(pl.String)
-
-
-def _by_day(days: pl.Series, told: Mapping[str, str], other: str) -> pl.Series:
-    """Return what is told of each day; of all others, ``other``."""
-    return days.replace_strict(
-        list(told), list(told.values()), default=other, return_dtype=pl.String
-    )
+    day = EPOCH + (int(timestamp) + offset) // SECONDS_A_DAY
+    return date.fromordinal(day).isoformat()
 
 
 def _dividends(events: Any, offset: int) -> Mapping[str, str]:

@@ -11,6 +11,7 @@ from datetime import date
 import numpy as np
 import polars as pl
 
+from orchestration_project.batches import PLACE, counted, placed
 from orchestration_project.contracts import REJECT_SCHEMA, Part, Rule, SourceName, sort_out
 from orchestration_project.decimals import exact_scaled
 from orchestration_project.domains.prices.answers import read_answer, with_records
@@ -37,66 +38,66 @@ UNKNOWN = -1
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What a source said of a symbol, before any rule.
+class AskedRange:
+    """What a source said of a symbol, and which days count, ``first`` and ``last`` among them.
 
-    Attributes:
-        days: One row for each day, by `ANSWER_SCHEMA`, with ``day``, null where it is none.
+    ``answer`` has a row for each day, by `ANSWER_SCHEMA`; ``spelled`` is how the source spells
+    ``symbol``.
     """
 
-    days: pl.DataFrame
-
-    @property
-    def newest(self) -> date | None:
-        """The newest day that it speaks of; None: of none."""
-        newest = self.days["day"].max()
-        return newest if isinstance(newest, date) else None
-
-    def within(self, first: date, last: date) -> pl.DataFrame:
-        """Return the days of a range, and what is no day at all."""
-        return self.days.filter(pl.col("day").is_between(first, last) | pl.col("day").is_null())
+    answer: pl.DataFrame
+    symbol: str
+    spelled: str
+    source: SourceName
+    first: date
+    last: date
 
 
 @dataclass(frozen=True)
 class PriceRows:
-    """A range of an answer, sorted out.
+    """Ranges of answers, sorted out; all frames have `PLACE`, that of the answer.
 
     Attributes:
-        rows: `prices_daily` without capture_id and known_from, with ``part_number``.
+        asked: The ranges, by place.
+        rows: `prices_daily` without capture_id and known_from, with ``part_number``; by place and
+            day.
         rejects: place, record, ``reason_code`` and ``reason``.
         strangers: place and symbol of days that are another symbol's.
-        received_count: days that came within the range.
+        received_counts: days that came within each range.
+        newest: the newest day that each answer speaks of, whatever the range; None: of none.
     """
 
+    asked: Sequence[AskedRange]
     rows: pl.DataFrame
     rejects: pl.DataFrame
     strangers: pl.DataFrame
-    received_count: int
+    received_counts: Sequence[int]
+    newest: Sequence[date | None]
 
 
-def read_prices(source: SourceName, parts: Sequence[Part]) -> Answer:
-    """Read what a source answered.
+def read_prices(source: SourceName, parts: Sequence[Part]) -> pl.DataFrame:
+    """Read what a source answered: one row for each day, by `ANSWER_SCHEMA`.
 
     Raises:
         SourceError: It is no such answer.
     """
-    days = pl.concat(read_answer(source, part) for part in parts)
+    return pl.concat(read_answer(source, part) for part in parts)
+
+
+def check_prices(asked: Sequence[AskedRange]) -> PriceRows:
+    """Sort the days of each range, one at least, into rows and rejects."""
     shaped = pl.col("trade_date").str.contains(r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$")
     day = pl.when(shaped).then("trade_date").str.to_date("%Y-%m-%d", strict=False)
-    return Answer(days.with_columns(day=day))
-
-
-def check_prices(
-    answer: Answer, *, symbol: str, spelled: str, source: SourceName, first: date, last: date
-) -> PriceRows:
-    """Sort the days from ``first`` to ``last`` of an answer into rows and rejects.
-
-    ``spelled`` is how the source spells ``symbol``.
-    """
-    days = answer.within(first, last).with_columns(
+    said = placed([each.answer for each in asked]).with_columns(day=day)
+    newest = dict(said.group_by(PLACE).agg(pl.col("day").max()).rows())
+    is_within = pl.col("day").is_between(
+        _of_place([each.first for each in asked]), _of_place([each.last for each in asked])
+    )
+    days = said.filter(is_within | pl.col("day").is_null()).with_columns(
         volume_number=pl.when(pl.col("volume").str.contains(r"^[0-9]+$"))
         .then("volume")
         .cast(pl.Int64, strict=False),
+        spelled=_of_place([each.spelled for each in asked]),
     )
     exacts = exact(pl.concat([days[name] for name in DECIMALS]))  # at once: half of it is calls
     days = days.with_columns(
@@ -105,15 +106,24 @@ def check_prices(
     )
     good, broken = sort_out(days, RULES)
     rejects = with_records(broken).select(
-        pl.col(name).cast(kind) for name, kind in REJECT_SCHEMA.items()
+        *(pl.col(name).cast(kind) for name, kind in REJECT_SCHEMA.items()), PLACE
     )
-    strangers = days.filter(pl.col("symbol") != spelled)
+    strangers = days.filter(pl.col("symbol") != pl.col("spelled"))
     return PriceRows(
-        rows=_table_rows(good, symbol, source),
+        asked=asked,
+        rows=_table_rows(good, asked),
         rejects=rejects,
-        strangers=strangers.select("part_number", "line_number", "symbol", "trade_date"),
-        received_count=len(days),
+        strangers=strangers.select("part_number", "line_number", "symbol", "trade_date", PLACE),
+        received_counts=counted(days, len(asked)),
+        newest=[newest.get(place) for place in range(len(asked))],
     )
+
+
+def _of_place(values: Sequence[str] | Sequence[date]) -> pl.Expr:
+    """Return the value of each row's place."""
+    if len(values) == 1:
+        return pl.lit(values[0])
+    return pl.lit(pl.Series(values)).gather(pl.col(PLACE))
 
 
 def exact(texts: pl.Series) -> pl.Series:
@@ -234,16 +244,17 @@ UNSOUND = ("not_positive", "high_is_not_highest", "low_is_not_lowest")
 """Reasons of rejects that no market makes, each a doubt about the rest of the answer."""
 
 
-def _table_rows(good: pl.DataFrame, symbol: str, source: SourceName) -> pl.DataFrame:
+def _table_rows(good: pl.DataFrame, asked: Sequence[AskedRange]) -> pl.DataFrame:
     return good.select(
-        pl.lit(symbol).alias("symbol"),
+        _of_place([each.symbol for each in asked]).alias("symbol"),
         pl.col("day").alias("trade_date"),
         *(pl.col(f"{name}_exact").alias(name) for name in (*PRICES, "adjusted_close")),
         pl.col("volume_number").alias("volume"),
         *(pl.col(f"{name}_exact").alias(name) for name in ("dividend", "split_ratio")),
-        pl.lit(source).alias("source"),
+        _of_place([each.source for each in asked]).alias("source"),
         "part_number",
-    ).sort("trade_date", "part_number")
+        PLACE,
+    ).sort(PLACE, "trade_date", "part_number")
 
 
 def actions_of(rows: pl.DataFrame) -> pl.DataFrame:

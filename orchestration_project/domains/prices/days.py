@@ -53,12 +53,17 @@ def answer_of(
     """
     if not isinstance(symbol, str | None):
         raise TypeError(f"a symbol that is no text: {symbol!r}")
-    days = pl.DataFrame([_texts(name, column) for name, column in values.items()])
-    absent = [pl.lit(None, pl.String).alias(name) for name in VALUES if name not in values]
-    return days.with_columns(
-        pl.int_range(first_line, first_line + pl.len(), dtype=pl.Int64).alias("line_number"),
-        pl.lit(symbol, pl.String).alias("symbol"),
-        *absent,
+    texts = {name: _texts(name, column) for name, column in values.items()}
+    length = max(map(len, texts.values()), default=0)
+    return pl.DataFrame(  # each column as it comes: expressions would cost more than a few days do
+        [
+            pl.Series("line_number", range(first_line, first_line + length), pl.Int64),
+            pl.Series("symbol", [symbol] * length, pl.String),
+            *(
+                texts[name] if name in texts else pl.Series(name, [None] * length, pl.String)
+                for name in VALUES
+            ),
+        ]
     )
 
 

@@ -20,7 +20,7 @@ from orchestration_project.resources.finra.earlier import read_earlier
 from orchestration_project.resources.finra.glimpse import Glimpse, glimpse
 from orchestration_project.resources.intake import Intake, IntakeFigures, Read, take
 from orchestration_project.resources.opening import open_now
-from orchestration_project.resources.warehouse import Delivery, Landed, Order, Warehouse
+from orchestration_project.resources.warehouse import Delivery, Landed, Order, Ready, Warehouse
 from orchestration_project.resources.warehouse.frames import shown_scope
 from orchestration_project.tables.finra import (
     METADATA_COLUMNS,
@@ -119,7 +119,6 @@ class WeekLanding:
             run_id=self.run_id,
             derive=DERIVED,
             summarise=week_change,
-            warn=partial(self._warnings, partition),
         )
 
     def take(
@@ -152,7 +151,8 @@ class WeekLanding:
         change = ""
         if taken.intake is not None:
             delivery = taken.intake.delivery
-            landed = self.warehouse.land(taken.order, delivery, taken.intake.prepared)
+            warn = partial(self._warnings, taken.partition)
+            landed = self.warehouse.land(taken.order, delivery, taken.intake.prepared, warn)
             figures = taken.intake.figures
             change = _sentence(landed, taken.partition, delivery)
             with self.warehouse.reading() as connection:
@@ -188,13 +188,19 @@ class WeekLanding:
         )
 
     def _warnings(
-        self, partition: TierWeek, connection: Connection, delivery: Delivery, checked: Checked
-    ) -> Sequence[Audit]:
+        self, partition: TierWeek, connection: Connection, batch: Sequence[Ready]
+    ) -> Sequence[Sequence[Audit]]:
         """Compare a delivery with the weeks before its own, as they are landed."""
-        earlier = read_earlier(connection, partition, delivery.scope, weeks=self.limits.weeks)
-        return warnings_about(
-            checked.rows, earlier, week_start=partition.week_start, limits=self.limits
-        )
+        weeks = self.limits.weeks
+        return [
+            warnings_about(
+                each.checked.rows,
+                read_earlier(connection, partition, each.delivery.scope, weeks=weeks),
+                week_start=partition.week_start,
+                limits=self.limits,
+            )
+            for each in batch
+        ]
 
 
 def _sentence(landed: Landed[WeekChange], partition: TierWeek, delivery: Delivery) -> str:

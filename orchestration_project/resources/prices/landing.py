@@ -1,14 +1,15 @@
 """What the load of a symbol and its replay have in common: how it is landed and told of."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 
 import polars as pl
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection
 
-from orchestration_project.contracts import Audit, Checked
-from orchestration_project.domains.prices.audits import Limits, warnings_about
+from orchestration_project.batches import PLACE, placed
+from orchestration_project.contracts import Audit
+from orchestration_project.domains.prices.audits import Beside, Limits, warnings_about
 from orchestration_project.domains.prices.calendar import last_complete_session
 from orchestration_project.domains.prices.contract import RULE_VERSION
 from orchestration_project.domains.prices.states import (
@@ -19,14 +20,17 @@ from orchestration_project.domains.prices.states import (
 )
 from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.intake import IntakeFigures
+from orchestration_project.resources.prices.landed_days import rows_before
 from orchestration_project.resources.warehouse import (
-    Delivery,
+    Ended,
     Landed,
     Order,
+    Ready,
     ScopeState,
     Warehouse,
 )
-from orchestration_project.resources.warehouse.frames import frame_of, range_of
+from orchestration_project.resources.warehouse.delivery import Note
+from orchestration_project.resources.warehouse.frames import range_of
 from orchestration_project.tables.prices import prices_daily, prices_daily_history
 
 _daily = prices_daily.c
@@ -91,17 +95,8 @@ class PriceLanding:
     run_id: str
     limits: Limits
 
-    def order(
-        self, symbol: str, state: ScopeState, second_rows: Callable[[], pl.DataFrame | None]
-    ) -> Order[PriceChange]:
-        """Return the order of a symbol, of which ``state`` is landed.
-
-        ``second_rows`` returns what another source has of the same days; None: there is none.
-        """
-
-        def warn(connection: Connection, delivery: Delivery, checked: Checked) -> Sequence[Audit]:
-            return self._warnings(connection, symbol, delivery, checked, second_rows())
-
+    def order(self, symbol: str, state: ScopeState) -> Order[PriceChange]:
+        """Return the order of a symbol, of which ``state`` is landed."""
         return Order(
             table=prices_daily,
             history=prices_daily_history,
@@ -113,38 +108,59 @@ class PriceLanding:
             run_id=self.run_id,
             derive={},
             summarise=_change,
-            warn=warn,
             before=state,
         )
 
+    def land(
+        self, batch: Sequence[Ready[PriceChange]], second: Mapping[str, pl.DataFrame], note: Note
+    ) -> Mapping[str, Ended[PriceChange]]:
+        """Land deliveries of symbols in one transaction, and return how each symbol ended.
+
+        ``second`` has what another source has of the same days, of symbols of which it has any.
+        """
+
+        def warn(connection: Connection, passed: Sequence[Ready]) -> Sequence[Sequence[Audit]]:
+            return self._warnings(connection, passed, second)
+
+        ended = self.warehouse.land_all(batch, warn, note)
+        return {each.order.partition_key: end for each, end in zip(batch, ended, strict=True)}
+
     def _warnings(
-        self,
-        connection: Connection,
-        symbol: str,
-        delivery: Delivery,
-        checked: Checked,
-        second_rows: pl.DataFrame | None,
-    ) -> Sequence[Audit]:
-        """Look at the delivery beside the landed day before it, and a second source."""
-        days = range_of(delivery.scope)
-        if days is None or checked.rows.is_empty():
-            return ()
-        last_before = connection.execute(
-            select(prices_daily)
-            .where(_daily.symbol == symbol, _daily.trade_date < days.first)
-            .order_by(_daily.trade_date.desc())
-            .limit(1)
+        self, connection: Connection, batch: Sequence[Ready], second: Mapping[str, pl.DataFrame]
+    ) -> Sequence[Sequence[Audit]]:
+        """Look at each delivery beside the landed day before it, and a second source."""
+        looked_at = [
+            (each, days)
+            for each in batch
+            if (days := range_of(each.delivery.scope)) and not each.checked.rows.is_empty()
+        ]
+        if not looked_at:
+            return [()] * len(batch)
+        symbols = [each.order.partition_key for each, _ in looked_at]
+        before = rows_before(
+            connection, {key: days.first for key, (_, days) in zip(symbols, looked_at, strict=True)}
         )
-        before = frame_of([row._asdict() for row in last_before], prices_daily)
-        landed = [name for name in checked.rows.columns if name in _daily]
-        return warnings_about(
-            checked.rows.select(landed).unique("trade_date", maintain_order=True),
-            before,
-            second_rows,
-            through=days.last,
+        rows = placed([each.checked.rows for each, _ in looked_at])
+        nothing = looked_at[0][0].checked.rows.clear()
+        landed = [name for name in rows.columns if name in _daily]
+        places = pl.DataFrame({"symbol": symbols}).with_row_index(PLACE)
+        places = places.with_columns(pl.col(PLACE).cast(pl.Int64))
+        is_first = pl.any_horizontal(  # of the rows of a day, which follow each other
+            pl.col(name).ne_missing(pl.col(name).shift()) for name in (PLACE, "trade_date")
+        )
+        audits = warnings_about(
+            Beside(
+                rows.select(*landed, PLACE).filter(is_first),
+                before.join(places, on="symbol"),
+                placed([second.get(symbol, nothing) for symbol in symbols]),
+                [symbol in second for symbol in symbols],
+                [days.last for _, days in looked_at],
+            ),
             newest_session=last_complete_session(self.clock.now()),
             limits=self.limits,
         )
+        found = dict(zip(symbols, audits, strict=True))
+        return [found.get(each.order.partition_key, ()) for each in batch]
 
 
 def _change(*, replaced: pl.DataFrame, written: pl.DataFrame, kept: pl.DataFrame) -> PriceChange:

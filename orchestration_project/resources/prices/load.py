@@ -1,37 +1,28 @@
-"""The load of one symbol's prices over the months of a run, from its source to the landed table.
+"""The load of symbols' prices over the months of a run, from their source to the landed table.
 
 What is landed is not asked for again. A symbol whose quota ended, or that its source does not have,
 is noted as such and harms no other.
 """
 
-import hashlib
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import date, datetime, timedelta
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from copy import copy
+from dataclasses import dataclass, field
+from datetime import date
 
 from sqlalchemy import Connection
 
-from orchestration_project.contracts import Checked
-from orchestration_project.domains.prices.audits import Limits, checked_prices
+from orchestration_project.domains.prices.audits import Limits
 from orchestration_project.domains.prices.calendar import last_complete_session
 from orchestration_project.domains.prices.states import (
-    LANDED,
     Days,
+    Known,
     Standing,
     SymbolMonth,
     days_of,
-    is_landed,
-    standing_of,
 )
-from orchestration_project.errors import (
-    ConfigurationError,
-    ContractError,
-    OrchestrationError,
-    SourceError,
-)
-from orchestration_project.resources.captures import Capture
+from orchestration_project.errors import ConfigurationError, OrchestrationError, naming
 from orchestration_project.resources.clock import Clock
-from orchestration_project.resources.intake import Intake, take
 from orchestration_project.resources.opening import open_now
 from orchestration_project.resources.prices.landing import (
     LoadedPrices,
@@ -39,40 +30,34 @@ from orchestration_project.resources.prices.landing import (
     PriceLanding,
     loaded,
 )
-from orchestration_project.resources.prices.quota import QuotaEndedError
-from orchestration_project.resources.prices.reading import Reading
 from orchestration_project.resources.prices.source import PriceSource
-from orchestration_project.resources.prices.states import note_standing, read_known
+from orchestration_project.resources.prices.states import Look, note_looks, read_known
+from orchestration_project.resources.prices.taking import Asked, PriceTaking, TakenPrices, why
 from orchestration_project.resources.warehouse import (
-    Between,
-    Delivery,
+    Ended,
     HeldBackError,
-    Order,
+    Ready,
     ScopeState,
+    SupersededError,
     Warehouse,
 )
-from orchestration_project.resources.warehouse.landing import read_state
+from orchestration_project.resources.warehouse.fencing import read_states
 from orchestration_project.tables.prices import prices_daily
 
-REFUSED_FOR = timedelta(hours=20)
-"""A symbol that its source does not have is asked for again the day after."""
+Seen = tuple[Known, ScopeState]
+"""What is known of a symbol, and what is landed of it."""
 
+SYMBOLS_AT_ONCE = 100
+"""Symbols of a batch at most: what it costs to check and land one is then what it costs alone."""
 
-@dataclass(frozen=True)
-class TakenPrices:
-    """A symbol that was looked at; without intake, there is nothing to ask or nothing new.
+SYMBOL_MONTHS_AT_ONCE = 2_000
+"""How much is read at once of what is known of symbols."""
 
-    ``days`` begin before those of the run where all that is landed was asked for again.
-    ``through`` is the last day for which the intake vouches.
-    """
+BYTES_AT_ONCE = 512 * 1024
+"""A batch ends with the answer that reaches this, so that 20 years of a symbol are one alone."""
 
-    symbol: str
-    days: Days
-    standing: Standing = LANDED
-    order: Order[PriceChange] | None = None
-    intake: Intake | None = None
-    through: date | None = None
-    is_asked: bool = True
+SECONDS_AT_ONCE = 5
+"""A batch ends after so long: of a slow source little is lost with a run that is killed."""
 
 
 @dataclass(frozen=True)
@@ -121,15 +106,34 @@ class PriceLoad:
                 expected="symbols in PRICES_SYMBOLS, or landed weeks of FINRA that tell which",
                 remedy="load weeks by the job finra_otc_weekly, or set PRICES_SYMBOLS",
             )
-        return found
+        return list(dict.fromkeys(found))
 
-    def take(self, key: str) -> TakenPrices:
-        """Fetch and check what is missing of a symbol, if there is anything.
+    def batches(self, keys: Sequence[str]) -> Iterator[Sequence[TakenPrices]]:
+        """Fetch and check what is missing of symbols, and yield what is best landed together.
 
         Raises:
-            OrchestrationError: As the source and the contract do; how it stands is noted.
+            ConfigurationError: No session of the months is over.
         """
-        symbol, now = key, self.clock.now()
+        at_once = max(1, min(SYMBOLS_AT_ONCE, SYMBOL_MONTHS_AT_ONCE // len(self.asked)))
+        for place in range(0, len(keys), at_once):
+            yield from self._batches(keys[place : place + at_once])
+
+    def _batches(self, symbols: Sequence[str]) -> Iterator[Sequence[TakenPrices]]:
+        taking = self._taking()
+        seen = self._seen(symbols, taking.days)
+        batch: list[TakenPrices | Asked] = []
+        started = time.monotonic()
+        for symbol in symbols:
+            batch.append(self._taken(taking, symbol, seen[symbol]))
+            byte_count = sum(each.byte_count for each in batch)
+            if byte_count >= BYTES_AT_ONCE or time.monotonic() - started >= SECONDS_AT_ONCE:
+                yield self._checked(taking, batch)
+                batch, started = [], time.monotonic()
+        if batch:
+            yield self._checked(taking, batch)
+
+    def _taking(self) -> PriceTaking:
+        now = self.clock.now()
         days = days_of(self.asked, last_complete_session(now))
         if days is None:
             raise ConfigurationError(
@@ -137,148 +141,114 @@ class PriceLoad:
                 expected="a month with prices",
                 remedy="wait for the close of its first session",
             )
-        spelled = self.source.vendor_symbol(symbol)
-        if spelled is None:
-            reason = f"nobody says how {self.source.name} spells it"
-            return TakenPrices(symbol, days, Standing("unmapped", reason))
-        with self.warehouse.reading() as connection:
-            known = read_known(connection, symbol, days)
-            state = read_state(connection, prices_daily, symbol)
-        if not self.full and is_landed(known, days, self.source.name):
-            return TakenPrices(symbol, days, is_asked=False)
-        standing = None if self.full else standing_of(known, days, now)
-        if standing is not None:
-            return TakenPrices(symbol, days, standing, is_asked=False)
-        return self._asked(state, symbol, spelled, days, now)
-
-    def _asked(
-        self, state: ScopeState, symbol: str, spelled: str, days: Days, now: datetime
-    ) -> TakenPrices:
-        """Ask the source, and note what keeps a symbol from landing."""
-        try:
-            return self._taken(state, symbol, spelled, days)
-        except QuotaEndedError as error:
-            return TakenPrices(symbol, days, Standing("waiting", error.what, error.resumes_at))
-        except SourceError as error:
-            return TakenPrices(symbol, days, Standing("refused", _why(error), now + REFUSED_FOR))
-        except ContractError as error:
-            self._note(symbol, days, Standing("refused", _why(error)))
-            raise
-        except OrchestrationError as error:
-            self._note(symbol, days, Standing("waiting", _why(error)))
-            raise
-
-    def _taken(self, state: ScopeState, symbol: str, spelled: str, days: Days) -> TakenPrices:
-        self._refuse_other_source(symbol, state.source)
-        reading = Reading(self.source, self.second, self.warehouse, symbol, spelled, days)
-        landing = PriceLanding(self.warehouse, self.clock, self.run_id, self.limits)
-        order = landing.order(symbol, state, lambda: reading.second_rows)
-
-        def read(kept: list[Capture]) -> Delivery:
-            captures = reading.fetch(kept)
-            return self._delivery(captures, reading.days)
-
-        def check(_: Delivery) -> Checked:
-            return checked_prices(reading.rows, spelled=spelled, limits=self.limits)
-
-        intake = take(self.warehouse, order, self._delivery((), days), read, check)
-        through = reading.days.last
-        standing = LANDED if through >= days.last else _behind(through)
-        is_unchanged = (
-            state.source is not None
-            and not intake.checked.is_held_back
-            and self.warehouse.is_there(order, intake.delivery, intake.prepared)
+        return PriceTaking(
+            self.source,
+            self.second,
+            self._landing,
+            self.limits,
+            days,
+            now,
+            self.full,
+            self.force,
         )
-        found = None if is_unchanged else intake
-        widened = Days(reading.days.first, days.last)
-        return TakenPrices(symbol, widened, standing, order, found, through)
 
-    def land(self, taken: TakenPrices) -> LoadedPrices:
-        """Land what was taken of a symbol, and note how it stands.
+    @property
+    def _landing(self) -> PriceLanding:
+        return PriceLanding(self.warehouse, self.clock, self.run_id, self.limits)
 
-        Raises:
-            HeldBackError: An audit failed.
-            SupersededError: Another run delivered the symbol meanwhile.
+    def _seen(self, symbols: Sequence[str], days: Days) -> Mapping[str, Seen | OrchestrationError]:
+        """Return what is known and landed of symbols, or why that cannot be read."""
+        try:
+            with self.warehouse.reading() as connection:
+                known = read_known(connection, [(symbol, days) for symbol in symbols])
+                states = read_states(connection, prices_daily, symbols)
+        except OrchestrationError as error:
+            return {symbol: copy(error) for symbol in symbols}
+        return {symbol: (known[symbol], states[symbol]) for symbol in symbols}
+
+    def _taken(
+        self, taking: PriceTaking, symbol: str, seen: Seen | OrchestrationError
+    ) -> TakenPrices | Asked:
+        if isinstance(seen, OrchestrationError):
+            return TakenPrices(symbol, taking.days, is_asked=False, error=seen)
+        with naming(symbol=symbol, run=self.run_id, **self.where):
+            return taking.asked(symbol, *seen)
+
+    def _checked(
+        self, taking: PriceTaking, batch: Sequence[TakenPrices | Asked]
+    ) -> Sequence[TakenPrices]:
+        symbols = [each.symbol for each in batch]
+        try:
+            with naming(symbols=", ".join(symbols), run=self.run_id, **self.where):
+                return taking.checked(batch)
+        except OrchestrationError as error:
+            return [
+                TakenPrices(symbol, taking.days, is_asked=False, error=copy(error))
+                for symbol in symbols
+            ]
+
+    def land(self, taken: Sequence[TakenPrices]) -> Mapping[str, LoadedPrices | OrchestrationError]:
+        """Land what was taken in one transaction, and note how each symbol stands.
+
+        Of each symbol comes how it ended: loaded, or the error that held it back. What fails of
+        the transaction itself is the error of all of them.
         """
-        symbol, days = taken.symbol, taken.days
-        if taken.intake is not None and taken.order is not None:
-            return self._landed(taken, taken.order, taken.intake)
-        if taken.is_asked:
-            rows = self._note(symbol, days, taken.standing, taken.through)
-            return loaded(symbol, taken.standing, rows)
-        with self.warehouse.reading() as connection:
-            known = read_known(connection, symbol, days)
-        return loaded(symbol, taken.standing, known.values())
+        symbols = [each.symbol for each in taken]
+        try:
+            with naming(symbols=", ".join(symbols), run=self.run_id, **self.where):
+                return self._landed(taken)
+        except OrchestrationError as error:
+            return {each.symbol: each.error or copy(error) for each in taken}
 
     def _landed(
-        self, taken: TakenPrices, order: Order[PriceChange], intake: Intake
-    ) -> LoadedPrices:
-        """Land an intake and note how the symbol stands, in one transaction."""
-        rows: list[SymbolMonth] = []
+        self, taken: Sequence[TakenPrices]
+    ) -> Mapping[str, LoadedPrices | OrchestrationError]:
+        rows: dict[str, Iterable[SymbolMonth]] = {}
+        ready = {
+            each.symbol: Ready(each.order, each.intake.delivery, each.intake.prepared)
+            for each in taken
+            if each.order is not None and each.intake is not None
+        }
+        second = {each.symbol: each.second_rows for each in taken if each.second_rows is not None}
 
-        def note(connection: Connection, error: HeldBackError | None) -> None:
-            standing, through = taken.standing, taken.through
-            if error is not None:
-                standing, through = Standing("refused", _why(error)), None
-            rows[:] = self._noted(connection, taken.symbol, taken.days, standing, through)
+        def note(connection: Connection, ended: Sequence[Ended[PriceChange]]) -> None:
+            ends = dict(zip(ready, ended, strict=True))
+            looks = [look for each in taken if (look := self._look(each, ends.get(each.symbol)))]
+            rows.update(note_looks(connection, looks, now=self.clock.now(), run_id=self.run_id))
 
-        landed = self.warehouse.land(replace(order, note=note), intake.delivery, intake.prepared)
-        return loaded(taken.symbol, taken.standing, rows, intake.figures, landed)
+        ended: Mapping[str, Ended[PriceChange]] = {}
+        if any(each.is_asked for each in taken):
+            ended = self._landing.land(list(ready.values()), second, note)
+        unasked = [
+            (each.symbol, each.days) for each in taken if not each.is_asked and each.error is None
+        ]
+        if unasked:
+            with self.warehouse.reading() as connection:
+                known = read_known(connection, unasked)
+            rows.update({symbol: own.values() for symbol, own in known.items()})
+        return {each.symbol: _told(each, ended.get(each.symbol), rows) for each in taken}
 
-    def _note(
-        self, symbol: str, days: Days, standing: Standing, through: date | None = None
-    ) -> Sequence[SymbolMonth]:
-        with self.warehouse.writing() as connection:
-            return self._noted(connection, symbol, days, standing, through)
-
-    def _noted(
-        self,
-        connection: Connection,
-        symbol: str,
-        days: Days,
-        standing: Standing,
-        through: date | None,
-    ) -> Sequence[SymbolMonth]:
-        return note_standing(
-            connection,
-            symbol,
-            days,
-            standing,
-            through,
-            source=self.source.name,
-            now=self.clock.now(),
-            run_id=self.run_id,
-        )
-
-    def _refuse_other_source(self, symbol: str, source: str | None) -> None:
-        if source not in (None, self.source.name) and not self.force:
-            raise ConfigurationError(
-                f"prices of {symbol} were landed from another source",
-                expected=f"more from {source}: sources write splits in different ways",
-                found=f"PRICES_SOURCE={self.source.name}",
-                remedy="set PRICES_SOURCE back, use another DATABASE_URL, or replace the symbol by "
-                "force: true in the run's config",
-            )
-
-    def _delivery(self, captures: Sequence[Capture], days: Days) -> Delivery:
-        digests = "".join(each.sha256 for each in captures)
-        return Delivery(
-            source=self.source.name,
-            dataset="daily",
-            source_version=hashlib.sha256(digests.encode()).hexdigest() if digests else "",
-            record_total=None,
-            scope={"trade_date": Between(days.first, days.last)},
-            captures=captures,
-        )
+    def _look(self, taken: TakenPrices, ended: Ended[PriceChange] | None) -> Look | None:
+        """Return how a symbol stands that was asked for; one that came too late is asked again."""
+        if not taken.is_asked or isinstance(ended, SupersededError):
+            return None
+        standing, through = taken.standing, taken.through
+        if isinstance(ended, HeldBackError):
+            standing, through = Standing("refused", why(ended)), None
+        return Look(taken.symbol, taken.days, standing, through, self.source.name)
 
 
-def _why(error: OrchestrationError) -> str:
-    """Return what went wrong, without what differs from one look to the next."""
-    return f"{error.what}: {error.found}" if error.found else error.what
-
-
-def _behind(newest: date) -> Standing:
-    return Standing("waiting", f"the source's newest price is of {newest}")
+def _told(
+    taken: TakenPrices,
+    ended: Ended[PriceChange] | None,
+    rows: Mapping[str, Iterable[SymbolMonth]],
+) -> LoadedPrices | OrchestrationError:
+    if taken.error is not None:
+        return taken.error
+    if isinstance(ended, OrchestrationError):
+        return ended
+    figures = taken.intake.figures if taken.intake is not None else None
+    return loaded(taken.symbol, taken.standing, rows[taken.symbol], figures, ended)
 
 
 def month_of(partition: str) -> date:

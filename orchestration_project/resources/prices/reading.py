@@ -1,135 +1,96 @@
 """What a source, and a second one beside it, answer of one symbol, and for which days it holds."""
 
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date
 
 import polars as pl
-from sqlalchemy import func, select
 
-from orchestration_project.domains.prices.audits import is_new_action
-from orchestration_project.domains.prices.contract import (
-    Answer,
-    PriceRows,
-    actions_of,
-    check_prices,
-    read_prices,
-)
+from orchestration_project.domains.prices.contract import AskedRange, read_prices
 from orchestration_project.domains.prices.states import Days
 from orchestration_project.errors import OrchestrationError, SourceError
 from orchestration_project.resources.captures import Capture, parts_of
 from orchestration_project.resources.prices.source import PriceRange, PriceSource
-from orchestration_project.resources.warehouse import Between, Warehouse
-from orchestration_project.resources.warehouse.frames import read_frame, within
-from orchestration_project.tables.prices import prices_daily
 
 
 class Reading:
-    """Reads the days of a symbol that are asked for, and perhaps earlier ones with them.
+    """Reads days of a symbol, perhaps again with earlier ones, and the same of a second source.
 
     Attributes:
         symbol: Ours.
-        days: What was asked for; once it was fetched, the days for which the answer holds.
-        second_rows: What the second source has of these days; None: there is nothing to compare.
+        asked: The days that were asked for last.
+        days: Those of them for which the answer holds, once that is known.
+        captures: What makes the answer up.
+        kept: Everything that came.
+        seconds: How long it took to fetch and read the answer.
     """
 
-    def __init__(
-        self,
-        source: PriceSource,
-        second: PriceSource | None,
-        warehouse: Warehouse,
-        symbol: str,
-        spelled: str,
-        days: Days,
-    ) -> None:
-        self.symbol, self.days = symbol, days
-        self.second_rows: pl.DataFrame | None = None
-        self._source, self._second, self._warehouse = source, second, warehouse
-        self._spelled = spelled
-        self._asked = days
-        self._sorted: PriceRows | None = None
+    def __init__(self, source: PriceSource, symbol: str, spelled: str, days: Days) -> None:
+        self.symbol, self.asked, self.days = symbol, days, days
+        self.captures: Sequence[Capture] = ()
+        self.kept: list[Capture] = []
+        self.seconds = 0.0
+        self._source, self._spelled = source, spelled
+        self._answer: pl.DataFrame | None = None
 
     @property
-    def rows(self) -> PriceRows:
-        """The fetched days, sorted into rows and rejects."""
-        if self._sorted is None:
+    def range(self) -> AskedRange:
+        """The answer, and the days of it that count."""
+        if self._answer is None:
             raise AssertionError("nothing was fetched yet")
-        return self._sorted
+        return self._ranged(self._answer, self._source, self._spelled, self.asked)
 
-    def fetch(self, kept: list[Capture]) -> Sequence[Capture]:
-        """Fetch the days, and return what makes them up.
+    @property
+    def byte_count(self) -> int:
+        """How many bytes came."""
+        return sum(each.byte_count for each in self.kept)
 
-        A new dividend or split restates earlier prices: then all that is landed is asked for.
+    def fetch(self, days: Days) -> None:
+        """Fetch ``days``.
+
+        Raises:
+            OrchestrationError: As the source does; or the answer is none.
+        """
+        started = time.monotonic()
+        asked = PriceRange(self.symbol, days.first, days.last)
+        self.captures = self._source.fetch(asked, self.kept)
+        self._answer = read_prices(self._source.name, parts_of(self.captures))
+        self.asked = days
+        self.seconds += time.monotonic() - started
+
+    def vouch(self, newest: date | None) -> None:
+        """Take the answer to hold up to ``newest``, the newest day that it speaks of.
 
         Raises:
             SourceError: The source has no price as late as the first day.
-            OrchestrationError: As the source does.
         """
-        captures, answer, rows = self._answered(self._asked, kept)
-        days, since = self._asked, self._landed_since(rows)
-        if since is not None and since < days.first:
-            days = Days(since, days.last)
-            captures, answer, rows = self._answered(days, kept)
-        self.days = self._vouched(answer, days)
-        self._sorted = rows
-        self.second_rows = self._of_second(kept)
-        return captures
-
-    def _answered(
-        self, days: Days, kept: list[Capture]
-    ) -> tuple[Sequence[Capture], Answer, PriceRows]:
-        asked = PriceRange(self.symbol, days.first, days.last)
-        captures = self._source.fetch(asked, kept)
-        answer = read_prices(self._source.name, parts_of(captures))
-        return captures, answer, self._rows_of(self._source, self._spelled, answer, days)
-
-    def _rows_of(self, source: PriceSource, spelled: str, answer: Answer, days: Days) -> PriceRows:
-        return check_prices(
-            answer,
-            symbol=self.symbol,
-            spelled=spelled,
-            source=source.name,
-            first=days.first,
-            last=days.last,
-        )
-
-    def _vouched(self, answer: Answer, days: Days) -> Days:
-        """Return the days for which an answer holds: up to the newest that the source has."""
-        newest = answer.newest
-        if newest is None or newest < days.first:
+        if newest is None or newest < self.asked.first:
             raise SourceError(
-                f"{self._source.name} has no price of {self.symbol} from {days.first} on",
+                f"{self._source.name} has no price of {self.symbol} from {self.asked.first} on",
                 expected="a price of at least one day",
                 found=f"the newest is of {newest}" if newest else "no day at all",
                 remedy="nothing, where the symbol is not traded any more; it is asked for again "
                 "the day after",
             )
-        return Days(days.first, min(days.last, newest))
+        self.days = Days(self.asked.first, min(self.asked.last, newest))
 
-    def _landed_since(self, rows: PriceRows) -> date | None:
-        """Return the first landed day, if the answer tells of a dividend or split that is new."""
-        told = rows.rows
-        if actions_of(told).is_empty():
+    def fetch_from(self, second: PriceSource) -> AskedRange | None:
+        """Ask a second source, which a load does not depend on, for the same days."""
+        spelled = second.vendor_symbol(self.symbol)
+        if spelled is None:
             return None
-        own = within(prices_daily, {"symbol": self.symbol})
-        days = {"trade_date": Between(self._asked.first, self._asked.last)}
-        in_days = select(prices_daily).where(own, within(prices_daily, days))
-        with self._warehouse.reading() as connection:
-            known = read_frame(connection, in_days, prices_daily)
-            first = connection.execute(select(func.min(prices_daily.c.trade_date)).where(own))
-            return first.scalar() if is_new_action(told, known) else None
-
-    def _of_second(self, kept: list[Capture]) -> pl.DataFrame | None:
-        """Ask the second source, which a load does not depend on, for the same days."""
-        second = self._second
-        if second is None or (spelled := second.vendor_symbol(self.symbol)) is None:
-            return None
-        asked = PriceRange(self.symbol, self.days.first, self.days.last)
         seen: list[Capture] = []
         try:
+            asked = PriceRange(self.symbol, self.days.first, self.days.last)
             answer = read_prices(second.name, parts_of(second.fetch(asked, seen)))
         except OrchestrationError:
             return None
         finally:
-            kept += [replace(each, source=second.name) for each in seen]
-        return self._rows_of(second, spelled, answer, self.days).rows
+            self.kept += [replace(each, source=second.name) for each in seen]
+        return self._ranged(answer, second, spelled, self.days)
+
+    def _ranged(
+        self, answer: pl.DataFrame, source: PriceSource, spelled: str, days: Days
+    ) -> AskedRange:
+        return AskedRange(answer, self.symbol, spelled, source.name, days.first, days.last)

@@ -8,11 +8,11 @@ from functools import partial
 import polars as pl
 from sqlalchemy import Connection
 
-from orchestration_project.contracts import Checked, Part
+from orchestration_project.contracts import Checked
 from orchestration_project.domains.prices.audits import Limits, checked_prices, together
-from orchestration_project.domains.prices.contract import check_prices, read_prices
+from orchestration_project.domains.prices.contract import AskedRange, check_prices, read_prices
 from orchestration_project.domains.prices.states import LANDED, Days
-from orchestration_project.errors import ConfigurationError
+from orchestration_project.errors import ConfigurationError, OrchestrationError
 from orchestration_project.resources.artifacts import ArtifactStore
 from orchestration_project.resources.captures import Capture, parts_of
 from orchestration_project.resources.clock import Clock
@@ -26,8 +26,8 @@ from orchestration_project.resources.prices.landing import (
 )
 from orchestration_project.resources.prices.load import month_of
 from orchestration_project.resources.prices.states import (
-    note_counts,
-    note_standing,
+    Look,
+    note_looks,
     read_known,
     symbols_of,
 )
@@ -35,8 +35,10 @@ from orchestration_project.resources.replay import Kept, captures_of, kept_layer
 from orchestration_project.resources.warehouse import (
     Between,
     Delivery,
-    HeldBackError,
+    Ended,
+    Landed,
     Order,
+    Ready,
     Warehouse,
 )
 from orchestration_project.resources.warehouse.layers import Layer
@@ -98,7 +100,7 @@ class PriceReplay:
             return [place_of(self.group_id)[1]]
         asked = symbols_of(self.warehouse, list(map(month_of, partitions)))
         kept = set(self.warehouse.replayable(prices_daily))
-        found = self.symbols or [symbol for symbol in asked if symbol in kept]
+        found = list(dict.fromkeys(self.symbols)) or [symbol for symbol in asked if symbol in kept]
         if not found:
             raise ConfigurationError(
                 "there is nothing to replay",
@@ -121,8 +123,7 @@ class PriceReplay:
         kept, layers = kept_layers(
             self.warehouse, prices_daily, key, self.group_id, self.allow_older
         )
-        landing = PriceLanding(self.warehouse, self.clock, self.run_id, self.limits)
-        order = landing.order(key, kept.state, lambda: None)
+        order = self._landing.order(key, kept.state)
         days = _all_of(layers)
 
         def read(_: list[Capture]) -> Delivery:
@@ -137,9 +138,8 @@ class PriceReplay:
             return self._checked(key, layers, delivery)
 
         intake = take(self.warehouse, order, _delivery(kept, days, layers, ()), read, check)
-        is_needed = intake.checked.is_held_back or not self.warehouse.is_there(
-            order, intake.delivery, intake.prepared
-        )
+        ready = Ready(order, intake.delivery, intake.prepared)
+        is_needed = intake.checked.is_held_back or self.warehouse.are_there([ready]) == [False]
         last = layers[-1]
         arrives = None if last.is_landed else Days(last.range.first, last.range.last)
         return ReplayedPrices(key, days, order, intake if is_needed else None, arrives)
@@ -153,65 +153,59 @@ class PriceReplay:
         """
         landed = figures = None
         if taken.intake is not None:
-            delivery, figures = taken.intake.delivery, taken.intake.figures
-            note = partial(self._note, taken, delivery)
-            landed = self.warehouse.land(
-                replace(taken.order, note=note), delivery, taken.intake.prepared
-            )
+            figures = taken.intake.figures
+            ready = Ready(taken.order, taken.intake.delivery, taken.intake.prepared)
+            note = partial(self._note, taken, taken.intake.delivery)
+            landed = self._landing.land([ready], {}, note)[taken.symbol]
+            if isinstance(landed, OrchestrationError):
+                raise landed
         with self.warehouse.reading() as connection:
-            known = read_known(connection, taken.symbol, taken.days)
-        return loaded(taken.symbol, LANDED, known.values(), figures, landed)
+            known = read_known(connection, [(taken.symbol, taken.days)])
+        return loaded(taken.symbol, LANDED, known[taken.symbol].values(), figures, landed)
+
+    @property
+    def _landing(self) -> PriceLanding:
+        return PriceLanding(self.warehouse, self.clock, self.run_id, self.limits)
 
     def _note(
         self,
         taken: ReplayedPrices,
         delivery: Delivery,
         connection: Connection,
-        error: HeldBackError | None,
+        ended: Sequence[Ended[PriceChange]],
     ) -> None:
         """Note what a landing changes; what is held back leaves all as it stood."""
-        if error is not None:
+        if not isinstance(ended[0], Landed):
             return
-        if taken.arrives is not None:
-            note_standing(
-                connection,
-                taken.symbol,
-                taken.arrives,
-                LANDED,
-                taken.arrives.last,
-                source=delivery.source,
-                now=self.clock.now(),
-                run_id=self.run_id,
-            )
-        note_counts(connection, taken.symbol, taken.days)
+        now, arrives = self.clock.now(), taken.arrives
+        if arrives is not None:
+            look = Look(taken.symbol, arrives, LANDED, arrives.last, delivery.source)
+            note_looks(connection, [look], now=now, run_id=self.run_id)
+        note_looks(connection, [Look(taken.symbol, taken.days)], now=now, run_id=self.run_id)
 
     def _checked(self, symbol: str, layers: Sequence[Layer], delivery: Delivery) -> Checked:
         """Check each delivery as it was when it came, and take of it the days that are its own."""
-        parts, found = parts_of(delivery.captures), []
+        parts, asked = parts_of(delivery.captures), []
         for layer in layers:
             count = layer.recorded.part_count
             own, parts = parts[:count], parts[count:]
             spelled = str(delivery.captures[own[0].part_number - 1].fetched.request["symbol"])
-            found.append(self._checked_alone(symbol, spelled, layer, own))
-        return together(found)
+            source, days = layer.recorded.source, layer.range
+            answer = read_prices(source, own)
+            asked.append(AskedRange(answer, symbol, spelled, source, days.first, days.last))
+        checked = checked_prices(check_prices(asked), self.limits)
+        return together(
+            [
+                replace(each, rows=each.rows.filter(_is_own(layer)))
+                for each, layer in zip(checked, layers, strict=True)
+            ]
+        )
 
-    def _checked_alone(
-        self, symbol: str, spelled: str, layer: Layer, parts: Sequence[Part]
-    ) -> Checked:
-        source = layer.recorded.source
-        rows = check_prices(
-            read_prices(source, parts),
-            symbol=symbol,
-            spelled=spelled,
-            source=source,
-            first=layer.range.first,
-            last=layer.range.last,
-        )
-        checked = checked_prices(rows, spelled=spelled, limits=self.limits)
-        is_own = pl.any_horizontal(
-            pl.col("trade_date").is_between(each.first, each.last) for each in layer.days
-        )
-        return replace(checked, rows=checked.rows.filter(is_own))
+
+def _is_own(layer: Layer) -> pl.Expr:
+    return pl.any_horizontal(
+        pl.col("trade_date").is_between(each.first, each.last) for each in layer.days
+    )
 
 
 def _all_of(layers: Sequence[Layer]) -> Days:

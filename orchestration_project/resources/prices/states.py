@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime
+from typing import NamedTuple
 
 import polars as pl
 from sqlalchemy import Connection, delete, extract, func, select
 
-from orchestration_project.domains.prices.calendar import last_of_month, months
+from orchestration_project.domains.prices.calendar import last_of_month, month_of, months
 from orchestration_project.domains.prices.states import (
     Days,
     Known,
@@ -14,10 +15,12 @@ from orchestration_project.domains.prices.states import (
     SymbolMonth,
     after,
 )
+from orchestration_project.resources.leases import alone
 from orchestration_project.resources.warehouse import Between, Warehouse
 from orchestration_project.resources.warehouse.frames import (
     Scope,
     insert_frame,
+    joined,
     storable,
     within,
 )
@@ -30,58 +33,72 @@ SCHEMA = schema_of(prices_symbol_months)
 _row = prices_symbol_months.c
 
 
-def read_known(connection: Connection, symbol: str, days: Days) -> Known:
-    """Return the rows of a symbol for the months of ``days``."""
-    found = connection.execute(
-        select(prices_symbol_months).where(within(prices_symbol_months, _months(symbol, days)))
-    )
-    return {row.month_start: SymbolMonth(**row._mapping) for row in found}
+class Look(NamedTuple):
+    """A symbol that was looked at for ``days``, and how it stands now.
+
+    ``through`` is the last day that is landed by this look; None: nothing is. Without a standing,
+    all stays as it was but the numbers of rows.
+    """
+
+    symbol: str
+    days: Days
+    standing: Standing | None = None
+    through: date | None = None
+    source: str = ""
 
 
-def note_standing(
-    connection: Connection,
-    symbol: str,
-    days: Days,
-    standing: Standing,
-    through: date | None,
-    *,
-    source: str,
-    now: datetime,
-    run_id: str,
-) -> Sequence[SymbolMonth]:
-    """Note how a symbol stands after it was looked at for ``days``, and return its rows."""
-    if standing.reason is not None:
-        standing = Standing(standing.state, storable(standing.reason), standing.resumes_at)
-    known = read_known(connection, symbol, days)
-    rows = after(
-        known,
-        months(days.first, days.last),
-        standing,
-        through,
-        _counts(connection, symbol, days),
-        symbol=symbol,
-        source=source,
-        now=now,
-        run_id=run_id,
-    )
-    _write(connection, symbol, days, rows, replaces=bool(known))
+def read_known(connection: Connection, ranges: Sequence[tuple[str, Days]]) -> Mapping[str, Known]:
+    """Return the rows of each symbol for the months of its days."""
+    found: dict[str, dict[date, SymbolMonth]] = {symbol: {} for symbol, _ in ranges}
+    for scope in joined(_months(symbol, days) for symbol, days in ranges):
+        wanted = select(prices_symbol_months).where(within(prices_symbol_months, scope))
+        for row in connection.execute(wanted):
+            found[row.symbol][row.month_start] = SymbolMonth(*row)
+    return found
+
+
+def note_looks(
+    connection: Connection, looks: Sequence[Look], *, now: datetime, run_id: str
+) -> Mapping[str, Sequence[SymbolMonth]]:
+    """Note how symbols stand after they were looked at, and return the rows of each.
+
+    One transaction at a time notes: rows of looks that land nothing have no other lock.
+    """
+    if not looks:
+        return {}
+    alone(connection, prices_symbol_months.name)
+    ranges = [(look.symbol, look.days) for look in looks]
+    known, counts = read_known(connection, ranges), _counts(connection, ranges)
+    rows = {
+        look.symbol: _rows_of(look, known[look.symbol], counts[look.symbol], now, run_id)
+        for look in looks
+    }
+    for scope in joined(_months(*each) for each in ranges if known[each[0]]):
+        connection.execute(delete(prices_symbol_months).where(within(prices_symbol_months, scope)))
+    written = [row for of_symbol in rows.values() for row in of_symbol]
+    insert_frame(connection, prices_symbol_months, pl.DataFrame(written, SCHEMA, orient="row"))
     return rows
 
 
-def note_counts(connection: Connection, symbol: str, days: Days) -> None:
-    """Count what is landed of a symbol anew; how it stands stays."""
-    known, counts = read_known(connection, symbol, days), _counts(connection, symbol, days)
-    rows = [row._replace(row_count=counts.get(month, 0)) for month, row in known.items()]
-    _write(connection, symbol, days, rows, replaces=True)
-
-
-def _write(
-    connection: Connection, symbol: str, days: Days, rows: Sequence[SymbolMonth], *, replaces: bool
-) -> None:
-    if replaces:
-        scope = within(prices_symbol_months, _months(symbol, days))
-        connection.execute(delete(prices_symbol_months).where(scope))
-    insert_frame(connection, prices_symbol_months, pl.DataFrame(rows, SCHEMA, orient="row"))
+def _rows_of(
+    look: Look, known: Known, counts: Mapping[date, int], now: datetime, run_id: str
+) -> Sequence[SymbolMonth]:
+    standing = look.standing
+    if standing is None:
+        return [row._replace(row_count=counts.get(month, 0)) for month, row in known.items()]
+    if standing.reason is not None:
+        standing = Standing(standing.state, storable(standing.reason), standing.resumes_at)
+    return after(
+        known,
+        months(look.days.first, look.days.last),
+        standing,
+        look.through,
+        counts,
+        symbol=look.symbol,
+        source=look.source,
+        now=now,
+        run_id=run_id,
+    )
 
 
 def symbols_of(warehouse: Warehouse, asked: Sequence[date]) -> Sequence[str]:
@@ -92,18 +109,27 @@ def symbols_of(warehouse: Warehouse, asked: Sequence[date]) -> Sequence[str]:
 
 
 def _months(symbol: str, days: Days) -> Scope:
-    return {"symbol": symbol, "month_start": Between(days.first.replace(day=1), days.last)}
+    return {"symbol": symbol, "month_start": Between(month_of(days.first), days.last)}
 
 
-def _counts(connection: Connection, symbol: str, days: Days) -> Mapping[date, int]:
-    whole = Between(days.first.replace(day=1), last_of_month(days.last))
+def _counts(
+    connection: Connection, ranges: Sequence[tuple[str, Days]]
+) -> Mapping[str, Mapping[date, int]]:
+    """Return how many rows of each symbol there are in the months of its days."""
     year, month = (extract(part, prices_daily.c.trade_date) for part in ("year", "month"))
-    counted = (
-        select(year, month, func.count())
-        .where(within(prices_daily, {"symbol": symbol, "trade_date": whole}))
-        .group_by(year, month)
-    )
-    return {date(int(y), int(m), 1): count for y, m, count in connection.execute(counted)}
+    found: dict[str, dict[date, int]] = {symbol: {} for symbol, _ in ranges}
+    for scope in joined(
+        {"symbol": symbol, "trade_date": Between(month_of(days.first), last_of_month(days.last))}
+        for symbol, days in ranges
+    ):
+        counted = (
+            select(prices_daily.c.symbol, year, month, func.count())
+            .where(within(prices_daily, scope))
+            .group_by(prices_daily.c.symbol, year, month)
+        )
+        for symbol, y, m, count in connection.execute(counted):
+            found[symbol][date(int(y), int(m), 1)] = count
+    return found
 
 
 def waiting(warehouse: Warehouse, now: datetime) -> Sequence[SymbolMonth]:

@@ -14,7 +14,7 @@ from orchestration_project.contracts import REJECT_SCHEMA, Checked, SourceName, 
 from orchestration_project.resources.captures import Capture
 from orchestration_project.resources.saas.systems import Unreadable
 from orchestration_project.resources.warehouse import Warehouse
-from orchestration_project.resources.warehouse.delivery import Delivery, Order
+from orchestration_project.resources.warehouse.delivery import Delivery, Order, Prepared, Ready
 from orchestration_project.resources.warehouse.evidence import record_evidence
 from orchestration_project.tables.saas import saas_source_states
 from orchestration_project.tables.spine import blobs
@@ -42,9 +42,9 @@ def record_new_pages(
         return
     delivery = Delivery(source, system, f"{len(kept)} pages", None, {}, new)
     checked = Checked(pl.DataFrame(), _rejects(new, unreadable))
-    order = _order(system, run_id, at)
+    ready = Ready(_order(system, run_id, at), delivery, Prepared(checked, "", None))
     with warehouse.writing() as connection:
-        record_evidence(connection, order, delivery, checked, at, "landed")
+        record_evidence(connection, [ready], at, "landed")
 
 
 def _known(connection: Connection, hashes: Sequence[str]) -> set[str]:

@@ -2,16 +2,18 @@
 
 from orchestration_project.resources.warehouse.delivery import (
     Delivery,
+    Ended,
     HeldBackError,
     Landed,
     Order,
     Prepared,
+    Ready,
     ScopeState,
     SupersededError,
 )
 from orchestration_project.resources.warehouse.deriving import Derivation
 from orchestration_project.resources.warehouse.frames import Between
-from orchestration_project.resources.warehouse.landing import prepare
+from orchestration_project.resources.warehouse.landing import prepare, prepare_all
 from orchestration_project.resources.warehouse.recorded import Recorded, RecordedPart
 from orchestration_project.resources.warehouse.warehouse import Warehouse
 
@@ -19,14 +21,17 @@ __all__ = [
     "Between",
     "Delivery",
     "Derivation",
+    "Ended",
     "HeldBackError",
     "Landed",
     "Order",
     "Prepared",
+    "Ready",
     "Recorded",
     "RecordedPart",
     "ScopeState",
     "SupersededError",
     "Warehouse",
     "prepare",
+    "prepare_all",
 ]

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Generic, Literal, Protocol, TypeVar
+from typing import Any, Generic, Literal, Protocol, TypeVar
 
 import polars as pl
 from sqlalchemy import Connection, Table
@@ -96,23 +96,6 @@ def no_summary(*, replaced: pl.DataFrame, written: pl.DataFrame, kept: pl.DataFr
     """Sum up nothing: the rows say all."""
 
 
-Warn = Callable[[Connection, Delivery, Checked], Sequence[Audit]]
-"""Compares a checked delivery with what is landed, in the transaction that lands it."""
-
-
-def no_warnings(connection: Connection, delivery: Delivery, checked: Checked) -> Sequence[Audit]:
-    """Compare with nothing."""
-    return ()
-
-
-Note = Callable[[Connection, HeldBackError | None], None]
-"""Notes how a delivery ended, in the transaction that lands it or records why not."""
-
-
-def no_note(connection: Connection, error: HeldBackError | None) -> None:
-    """Note nothing: the landing says all."""
-
-
 class Fenced(Protocol):
     """What is written under a fence: the partition of a table, and the token that was seen."""
 
@@ -147,10 +130,8 @@ class Order(Generic[Told]):
         run_id: Dagster's run.
         derive: What is derived of the partition.
         summarise: What sums up a change.
-        warn: What else is to be said of it, by what is landed.
         before: What was landed when the token was read, if that was read too: as long as the fence
             has the token, nothing else is.
-        note: What else is to be noted of it, once it is landed or held back.
     """
 
     table: Table
@@ -163,9 +144,7 @@ class Order(Generic[Told]):
     run_id: str
     derive: Derive
     summarise: Summarise[Told]
-    warn: Warn = no_warnings
     before: ScopeState | None = None
-    note: Note = no_note
 
 
 @dataclass(frozen=True)
@@ -181,6 +160,25 @@ class Prepared:
     checked: Checked
     content_sha256: str
     derived: Mapping[Table, pl.DataFrame] | None
+
+
+@dataclass(frozen=True)
+class Ready(Generic[Told]):
+    """A delivery that is checked and prepared, and where and how it is to be landed."""
+
+    order: Order[Told]
+    delivery: Delivery
+    prepared: Prepared
+
+    @property
+    def scope(self) -> Scope:
+        """The rows for which the delivery is complete, as a condition on the table's columns."""
+        return {**self.order.partition, **self.delivery.scope}
+
+    @property
+    def checked(self) -> Checked:
+        """The delivery after its contract."""
+        return self.prepared.checked
 
 
 @dataclass(frozen=True)
@@ -210,6 +208,26 @@ class Landed(Generic[Told]):
             f"{self.rows_added} rows added, {self.rows_changed} changed, "
             f"{self.rows_removed} removed, {self.rows_unchanged} unchanged"
         )
+
+
+Ended = Landed[Told] | HeldBackError | SupersededError
+"""How a delivery ended."""
+
+Warn = Callable[[Connection, Sequence[Ready[Any]]], Sequence[Sequence[Audit]]]
+"""Compares each of several deliveries with what is landed, in the transaction that lands them."""
+
+
+def no_warnings(_: Connection, batch: Sequence[Ready[Any]]) -> Sequence[Sequence[Audit]]:
+    """Compare with nothing."""
+    return [()] * len(batch)
+
+
+Note = Callable[[Connection, Sequence[Any]], None]
+"""Notes how deliveries ended, `Ended` of each, in the transaction that lands or records them."""
+
+
+def no_note(_: Connection, ended: Sequence[Any]) -> None:
+    """Note nothing: the landings say all."""
 
 
 def group_id(order: Order) -> str:

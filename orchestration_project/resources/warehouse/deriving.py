@@ -11,8 +11,8 @@ from datetime import datetime
 import polars as pl
 from sqlalchemy import Connection, Table, delete, func, select
 
+from orchestration_project.resources.warehouse.fencing import take_fence
 from orchestration_project.resources.warehouse.frames import Scope, insert_frame, within
-from orchestration_project.resources.warehouse.landing import take_fence
 from orchestration_project.tables.spine import fences, landings
 
 CAUSES_WITHOUT_VALUES = ("none", "metadata")

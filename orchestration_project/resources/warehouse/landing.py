@@ -1,267 +1,330 @@
-"""One delivery into one table, in one transaction, with what it replaced kept as history.
+"""Deliveries into a table, in one transaction, with what they replaced kept as history.
 
 A table's coarsest scope (its partition) has a row in `fences`: the lock, and a token that counts
 deliveries. Who wants to land reads the token first, fetches, and must find it unchanged under
 the lock: a process that was paused cannot commit over its successor.
+
+Deliveries of several partitions land together or not at all, as if one by one: small ones cost
+hardly more than one of them.
 """
 
 import time
-from datetime import UTC, datetime, timedelta
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
 
 import polars as pl
-from sqlalchemy import Connection, Table, delete, select, update
+from sqlalchemy import Connection, Table, delete
 
-from orchestration_project.contracts import Checked, content_sha256
+from orchestration_project.batches import PLACE, placed, split
+from orchestration_project.contracts import Checked, contents_sha256
 from orchestration_project.resources.warehouse.delivery import (
     Delivery,
-    Fenced,
+    Ended,
     Landed,
+    Note,
     Order,
     Prepared,
+    Ready,
     ScopeState,
-    SupersededError,
     Told,
+    Warn,
     group_id,
 )
 from orchestration_project.resources.warehouse.difference import (
     BOOKKEEPING,
+    Counts,
     Difference,
     difference,
-    no_difference,
 )
 from orchestration_project.resources.warehouse.evidence import (
     capture_ids,
+    held_back,
     record_evidence,
-    record_landing,
+    record_landings,
 )
+from orchestration_project.resources.warehouse.fencing import read_states, take_fences
 from orchestration_project.resources.warehouse.frames import (
-    Scope,
     delete_rows,
-    insert_absent,
     insert_frame,
+    joined,
     range_of,
     read_scope,
     shown_scope,
     within,
 )
 from orchestration_project.tables.kinds import schema_of
-from orchestration_project.tables.spine import fences, landings
 
 FEW = 10
 """Up to one in so many rows are replaced one by one; more are faster replaced with all the rest."""
 
 
-def read_state(connection: Connection, table: Table, partition_key: str) -> ScopeState:
-    """Return the token and the latest landing of a partition."""
-    token = connection.execute(
-        select(fences.c.token).where(
-            fences.c.table_name == table.name, fences.c.scope_key == partition_key
-        )
-    ).scalar()
-    latest = connection.execute(
-        select(
-            landings.c.source,
-            landings.c.source_version,
-            landings.c.content_sha256,
-            landings.c.rule_version,
-            landings.c.scope,
-            landings.c.run_id,
-        )
-        .where(landings.c.table_name == table.name, landings.c.partition_key == partition_key)
-        .order_by(landings.c.landed_at.desc())
-        .limit(1)
-    ).first()
-    return ScopeState(token or 0, *(latest or ()))
+def land_all(
+    connection: Connection, batch: Sequence[Ready[Told]], now: datetime, warn: Warn, note: Note
+) -> list[Ended[Told]]:
+    """Land deliveries of partitions of one table, or record why not; return how each ended.
 
-
-def take_fence(
-    connection: Connection, order: Fenced, now: datetime, source_version: str | None
-) -> datetime:
-    """Lock the partition, move its token on, and return the next ``known_from``.
-
-    ``source_version`` is the delivery's, None for one that could not be audited; of a derived
-    partition it names what that is made of.
-
-    Raises:
-        SupersededError: The token is not the one of the order any more.
+    What they are compared with is read here, under the lock: no other delivery can come between.
     """
-    at = {"table_name": order.table.name, "scope_key": order.partition_key}
-    epoch = datetime.fromtimestamp(0, tz=now.tzinfo)
-    insert_absent(
-        connection, fences, [{**at, "token": 0, "known_from": epoch, "source_version": None}]
-    )
-    fence = connection.execute(
-        select(fences.c.token, fences.c.known_from).where(within(fences, at)).with_for_update()
-    ).one()
-    if fence.token != order.token:
-        raise SupersededError(
-            "another run delivered the same partition first",
-            expected=f"delivery {order.token + 1}",
-            found=f"{fence.token} deliveries",
-            remedy="nothing: the partition is looked at once more",
-            partition=order.partition_key,
+    if not batch:
+        note(connection, [])
+        return []
+    fenced = [(each.order, each.delivery.source_version) for each in batch]
+    known_from, overtaken = take_fences(connection, fenced, now)
+    first = [each for each in batch if each.order.partition_key not in overtaken]
+    judged = [
+        replace(
+            each,
+            prepared=replace(
+                each.prepared, checked=replace(each.checked, audits=[*each.checked.audits, *more])
+            ),
         )
-    known_from = max(now, fence.known_from + timedelta(microseconds=1))
-    connection.execute(
-        update(fences)
-        .where(within(fences, at))
-        .values(token=order.token + 1, known_from=known_from, source_version=source_version)
-    )
-    return known_from
+        for each, more in zip(first, warn(connection, first), strict=True)
+    ]
+    passed = [each for each in judged if not each.checked.is_held_back]
+    landed = iter(land(connection, passed, known_from))
+    refused = [each for each in judged if each.checked.is_held_back]
+    record_evidence(connection, refused, known_from, "held_back")
+    by_key: dict[str, Ended[Told]] = {
+        **overtaken,
+        **{
+            each.order.partition_key: held_back(each.order, each.checked)
+            if each.checked.is_held_back
+            else next(landed)
+            for each in judged
+        },
+    }
+    ended = [by_key[each.order.partition_key] for each in batch]
+    note(connection, ended)
+    return ended
 
 
 def land(
-    connection: Connection,
-    order: Order[Told],
-    delivery: Delivery,
-    prepared: Prepared,
-    known_from: datetime,
-) -> Landed[Told]:
+    connection: Connection, batch: Sequence[Ready[Told]], known_from: datetime
+) -> list[Landed[Told]]:
     """Bring the checked rows in, move what they replace to the history, derive, and record it."""
+    if not batch:
+        return []
     started = time.monotonic()
-    checked, content = prepared.checked, prepared.content_sha256
-    group = group_id(order)
-    scope = {**order.partition, **delivery.scope}
-    incoming = _with_captures(checked.rows, order.table, group, known_from)
-    before = order.before or read_state(connection, order.table, order.partition_key)
-    is_same = (before.content_sha256, before.rule_version, before.scope) == (
-        content,
-        order.rule_version,
-        shown_scope(scope),
-    )
-    change = no_difference(incoming) if is_same else _write(connection, order, scope, incoming)
-    derived: dict[str, float] = {}
-    if change.is_any or before.rule_version != order.rule_version:
-        _keep_history(
-            connection, order, change, known_from, _cause_of_value(before, delivery, order)
+    befores = _befores(connection, batch)
+    is_new = [not _is_same(before, each) for before, each in zip(befores, batch, strict=True)]
+    change = _write(connection, batch, is_new, known_from)
+    counts = [
+        own if new else Counts(unchanged=len(each.checked.rows))
+        for own, new, each in zip(change.counts, is_new, batch, strict=True)
+    ]
+    of_values = [_cause_of_value(before, each) for before, each in zip(befores, batch, strict=True)]
+    _keep_history(connection, batch, change, known_from, of_values)
+    derived = [
+        _derive(connection, each)
+        if own.is_any or before.rule_version != each.order.rule_version
+        else {}
+        for own, before, each in zip(counts, befores, batch, strict=True)
+    ]
+    told = _summaries(batch, change, counts, known_from)
+    seconds = (time.monotonic() - started) / len(batch)
+    landed = [
+        Landed(
+            group_id(each.order),
+            _cause(before, each, own, of_value),
+            own.added,
+            own.changed,
+            own.removed,
+            own.unchanged,
+            derived_seconds,
+            seconds,
+            known_from,
+            summary,
+            [audit.name for audit in each.checked.audits if audit.warns],
         )
-        derived = _derive(connection, order, prepared)
-    landed = Landed(
-        group,
-        _cause(before, delivery, order, change),
-        change.added,
-        change.changed,
-        change.removed,
-        change.unchanged,
-        derived,
-        time.monotonic() - started,
-        known_from,
-        _summary(order, change, known_from),
-        [audit.name for audit in checked.audits if audit.warns],
-    )
-    record_evidence(connection, order, delivery, checked, known_from, "landed")
-    record_landing(connection, order, delivery, checked, landed, content, shown_scope(scope))
+        for each, before, own, of_value, derived_seconds, summary in zip(
+            batch, befores, counts, of_values, derived, told, strict=True
+        )
+    ]
+    record_evidence(connection, batch, known_from, "landed")
+    record_landings(connection, batch, landed)
     return landed
 
 
 def prepare(order: Order, delivery: Delivery, checked: Checked) -> Prepared:
     """Return ``checked`` with all that depends on it alone, so that its transaction is short."""
-    values = [name for name in schema_of(order.table) if name not in BOOKKEEPING]
-    is_whole = not delivery.scope and not checked.is_held_back
-    derived = (
-        {table: make(checked.rows) for table, make in order.derive.items()} if is_whole else None
-    )
-    return Prepared(checked, content_sha256(checked.rows.select(values)), derived)
+    return prepare_all([(order, delivery, checked)])[0]
+
+
+def prepare_all(batch: Sequence[tuple[Order, Delivery, Checked]]) -> list[Prepared]:
+    """Return the same of several deliveries, one at least, of partitions of one table."""
+    values = [name for name in schema_of(batch[0][0].table) if name not in BOOKKEEPING]
+    rows = pl.concat([checked.rows.select(values) for _, _, checked in batch])
+    hashes = contents_sha256(rows, [len(checked.rows) for _, _, checked in batch])
+    return [
+        Prepared(checked, sha256, _derived(order, delivery, checked))
+        for (order, delivery, checked), sha256 in zip(batch, hashes, strict=True)
+    ]
+
+
+def _derived(
+    order: Order, delivery: Delivery, checked: Checked
+) -> Mapping[Table, pl.DataFrame] | None:
+    if delivery.scope or checked.is_held_back:
+        return None
+    return {table: make(checked.rows) for table, make in order.derive.items()}
 
 
 def is_landed(before: ScopeState, order: Order, delivery: Delivery, prepared: Prepared) -> bool:
     """Whether landing would write no row: content, rules, scope and source are the landed ones."""
-    return (
-        before.source,
-        before.source_version,
-        before.content_sha256,
-        before.rule_version,
-        before.scope,
-    ) == (
+    same_source = (before.source, before.source_version) == (
         delivery.source,
         delivery.source_version,
-        prepared.content_sha256,
-        order.rule_version,
-        shown_scope({**order.partition, **delivery.scope}),
+    )
+    return same_source and _is_same(before, Ready(order, delivery, prepared))
+
+
+def are_there(connection: Connection, batch: Sequence[Ready]) -> list[bool]:
+    """Whether landing would write no row of each, whichever deliveries landed what is there."""
+    if not batch:
+        return []
+    order = batch[0].order
+    incoming = _incoming(batch, datetime.fromtimestamp(0, tz=UTC))
+    current = _current(connection, batch, [True] * len(batch))
+    change = difference(order.table, order.metadata_columns, current, incoming, len(batch))
+    return [not counts.is_any for counts in change.counts]
+
+
+def _befores(connection: Connection, batch: Sequence[Ready]) -> list[ScopeState]:
+    """Return what was landed of each; as long as the fence has the token, nothing else is."""
+    unknown = [each.order.partition_key for each in batch if each.order.before is None]
+    found = read_states(connection, batch[0].order.table, unknown)
+    return [each.order.before or found[each.order.partition_key] for each in batch]
+
+
+def _is_same(before: ScopeState, each: Ready) -> bool:
+    return (before.content_sha256, before.rule_version, before.scope) == (
+        each.prepared.content_sha256,
+        each.order.rule_version,
+        shown_scope(each.scope),
     )
 
 
-def is_there(connection: Connection, order: Order, delivery: Delivery, prepared: Prepared) -> bool:
-    """Whether landing would write no row, whichever deliveries landed those that are there."""
-    scope = {**order.partition, **delivery.scope}
-    at = datetime.fromtimestamp(0, tz=UTC)
-    incoming = _with_captures(prepared.checked.rows, order.table, group_id(order), at)
-    current = read_scope(connection, order.table, scope)
-    return not difference(order.table, order.metadata_columns, current, incoming).is_any
-
-
-def _with_captures(
-    rows: pl.DataFrame, table: Table, group: str, known_from: datetime
-) -> pl.DataFrame:
+def _incoming(batch: Sequence[Ready], known_from: datetime) -> pl.DataFrame:
+    """Return the rows of all deliveries as the table has them, and `PLACE`."""
+    rows = placed([each.checked.rows for each in batch])
     return rows.with_columns(
-        capture_id=capture_ids(rows, group),
+        capture_id=capture_ids(rows, [group_id(each.order) for each in batch]),
         known_from=pl.lit(known_from, pl.Datetime("us", "UTC")),
-    ).select(list(schema_of(table)))
+    ).select(*schema_of(batch[0].order.table), PLACE)
+
+
+def _current(
+    connection: Connection, batch: Sequence[Ready], is_read: Sequence[bool]
+) -> pl.DataFrame:
+    """Return what is landed in the scopes of those that are ``is_read``, and `PLACE`."""
+    table, schema = batch[0].order.table, schema_of(batch[0].order.table)
+    scopes = [each.scope for each, read in zip(batch, is_read, strict=True) if read]
+    rows = pl.concat(
+        [pl.DataFrame(schema=schema)]
+        + [read_scope(connection, table, scope) for scope in joined(scopes)]
+    )
+    if len(batch) == 1:
+        return rows.with_columns(pl.lit(0, pl.Int64).alias(PLACE))
+    own = {name: schema[name] for name in batch[0].order.partition}
+    places = pl.DataFrame(
+        [
+            (*(each.order.partition[name] for name in own), place)
+            for place, each in enumerate(batch)
+        ],
+        {**own, PLACE: pl.Int64()},
+        orient="row",
+    )
+    return rows.join(places, on=list(own), maintain_order="left")
 
 
 def _write(
-    connection: Connection, order: Order, scope: Scope, incoming: pl.DataFrame
+    connection: Connection, batch: Sequence[Ready], is_new: Sequence[bool], known_from: datetime
 ) -> Difference:
-    is_first = not order.token  # the fence says so: then there is nothing to read
-    current = incoming.clear() if is_first else read_scope(connection, order.table, scope)
-    change = difference(order.table, order.metadata_columns, current, incoming)
+    """Write what differs; where nothing is new, that is known without looking."""
+    order = batch[0].order
+    incoming = _incoming(batch, known_from)
+    if not all(is_new):
+        news = [place for place, new in enumerate(is_new) if new]
+        incoming = incoming.filter(pl.col(PLACE).is_in(news))
+    # a first delivery, as the fence says, finds nothing to read
+    is_read = [new and each.order.token > 0 for new, each in zip(is_new, batch, strict=True)]
+    current = _current(connection, batch, is_read)
+    change = difference(order.table, order.metadata_columns, current, incoming, len(batch))
     if len(change.replaced) * FEW <= len(current):
         delete_rows(connection, order.table, change.replaced)
-        insert_frame(connection, order.table, change.written)
-    else:
+        insert_frame(connection, order.table, change.written.drop(PLACE))
+        return change
+    scopes = [each.scope for each, new in zip(batch, is_new, strict=True) if new]
+    for scope in joined(scopes):
         connection.execute(delete(order.table).where(within(order.table, scope)))
-        insert_frame(connection, order.table, change.rows)
+    insert_frame(connection, order.table, change.rows.drop(PLACE))
     return change
 
 
-def _summary(order: Order[Told], change: Difference, known_from: datetime) -> Told | None:
-    """Return what the order says of a change: its new and changed rows are known from now on."""
-    if not change.is_any:
-        return None
+def _summaries(
+    batch: Sequence[Ready[Told]],
+    change: Difference,
+    counts: Sequence[Counts],
+    known_from: datetime,
+) -> list[Told | None]:
+    """Return what each order says of its change: new and changed rows are known from now on."""
+    if not any(own.is_any for own in counts):
+        return [None] * len(batch)
     is_kept = pl.col("known_from") != pl.lit(known_from, pl.Datetime("us", "UTC"))
-    kept = change.rows.filter(is_kept) if change.unchanged else change.rows.clear()
-    return order.summarise(replaced=change.replaced, written=change.written, kept=kept)
+    kept = change.rows.filter(is_kept)
+    frames = [split(frame, len(batch)) for frame in (change.replaced, change.written, kept)]
+    return [
+        each.order.summarise(replaced=replaced, written=written, kept=stays) if own.is_any else None
+        for each, own, replaced, written, stays in zip(batch, counts, *frames, strict=True)
+    ]
 
 
 def _keep_history(
-    connection: Connection, order: Order, change: Difference, known_to: datetime, cause: str
+    connection: Connection,
+    batch: Sequence[Ready],
+    change: Difference,
+    known_to: datetime,
+    causes: Sequence[str],
 ) -> None:
     if change.replaced.is_empty():
         return
+    order = batch[0].order
+    cause = pl.col(PLACE).replace_strict(dict(enumerate(causes)), return_dtype=pl.String)
     earlier = change.replaced.with_columns(
         known_to=pl.lit(known_to, pl.Datetime("us", "UTC")),
-        change_cause=pl.when("is_metadata").then(pl.lit("metadata")).otherwise(pl.lit(cause)),
+        change_cause=pl.when("is_metadata").then(pl.lit("metadata")).otherwise(cause),
         rule_version=pl.lit(order.rule_version),
     )
     insert_frame(connection, order.history, earlier.select(list(schema_of(order.history))))
 
 
-def _cause_of_value(before: ScopeState, delivery: Delivery, order: Order) -> str:
-    same_source = before.source_version == delivery.source_version
-    new_rules = before.rule_version != order.rule_version
-    return "ours" if delivery.is_ours or (same_source and new_rules) else "source"
+def _cause_of_value(before: ScopeState, each: Ready) -> str:
+    same_source = before.source_version == each.delivery.source_version
+    new_rules = before.rule_version != each.order.rule_version
+    return "ours" if each.delivery.is_ours or (same_source and new_rules) else "source"
 
 
-def _cause(before: ScopeState, delivery: Delivery, order: Order, change: Difference) -> str:
+def _cause(before: ScopeState, each: Ready, counts: Counts, of_value: str) -> str:
     if before.source is None:
         return "first"
-    is_range = range_of(delivery.scope) is not None
-    if change.added and change.replaced.is_empty() and is_range and not delivery.is_ours:
+    is_range = range_of(each.delivery.scope) is not None
+    if counts.added and not counts.replaced and is_range and not each.delivery.is_ours:
         return "more"  # days that follow, or precede, restate nothing
-    if change.added or change.removed or change.changed > change.metadata_changed:
-        return _cause_of_value(before, delivery, order)
-    return "metadata" if change.metadata_changed else "none"
+    if counts.added or counts.removed or counts.changed > counts.metadata_changed:
+        return of_value
+    return "metadata" if counts.metadata_changed else "none"
 
 
-def _derive(connection: Connection, order: Order, prepared: Prepared) -> dict[str, float]:
+def _derive(connection: Connection, each: Ready) -> dict[str, float]:
     """Replace the partition in each derived table; return the seconds that each took.
 
     Of a part of the partition, the rows that the delivery left alone count too.
     """
-    seconds: dict[str, float] = {}
+    order, seconds = each.order, dict[str, float]()
     if not order.derive:
         return seconds
-    derived = prepared.derived
+    derived = each.prepared.derived
     if derived is None:
         rows = read_scope(connection, order.table, order.partition)
         derived = {table: make(rows) for table, make in order.derive.items()}

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, nullcontext
-from dataclasses import replace
 from datetime import datetime
 from functools import cached_property
 from typing import Any, Self
@@ -25,11 +24,17 @@ from orchestration_project.resources.warehouse.connecting import (
 from orchestration_project.resources.warehouse.copying import copy_tables
 from orchestration_project.resources.warehouse.delivery import (
     Delivery,
+    Ended,
     Landed,
+    Note,
     Order,
     Prepared,
+    Ready,
     ScopeState,
     Told,
+    Warn,
+    no_note,
+    no_warnings,
 )
 from orchestration_project.resources.warehouse.deriving import (
     Derivation,
@@ -38,7 +43,8 @@ from orchestration_project.resources.warehouse.deriving import (
     derived_versions,
     first_landed_at,
 )
-from orchestration_project.resources.warehouse.evidence import held_back, record_evidence
+from orchestration_project.resources.warehouse.evidence import record_evidence
+from orchestration_project.resources.warehouse.fencing import read_states, take_fence
 from orchestration_project.resources.warehouse.frames import (
     Scope,
     insert_absent,
@@ -46,12 +52,7 @@ from orchestration_project.resources.warehouse.frames import (
     read_frame,
     within,
 )
-from orchestration_project.resources.warehouse.landing import (
-    is_there,
-    land,
-    read_state,
-    take_fence,
-)
+from orchestration_project.resources.warehouse.landing import are_there, land_all
 from orchestration_project.resources.warehouse.migrating import (
     current_version,
     is_current,
@@ -222,7 +223,7 @@ class Warehouse:
     def state(self, table: Table, partition_key: str) -> ScopeState:
         """Return what is landed of a partition."""
         with self.reading() as connection:
-            return read_state(connection, table, partition_key)
+            return read_states(connection, table, [partition_key])[partition_key]
 
     def known_versions(self, table: Table) -> dict[str, set[str]]:
         """Return the source versions of each partition that need no other look.
@@ -299,39 +300,44 @@ class Warehouse:
             audits,
         )
 
-    def land(self, order: Order[Told], delivery: Delivery, prepared: Prepared) -> Landed[Told]:
+    def land(
+        self,
+        order: Order[Told],
+        delivery: Delivery,
+        prepared: Prepared,
+        warn: Warn = no_warnings,
+    ) -> Landed[Told]:
         """Land a delivery that was checked and prepared, or record why not.
-
-        What it is compared with is read here, where no other delivery of the partition can come
-        between and those of the run's earlier partitions are landed.
 
         Raises:
             HeldBackError: An audit failed; captures, rejects and audits are recorded.
             SupersededError: Another delivery of the partition came first; nothing is recorded.
         """
-        with self.writing() as connection:
-            known_from = take_fence(connection, order, self._clock.now(), delivery.source_version)
-            warnings = order.warn(connection, delivery, prepared.checked)
-            checked = replace(prepared.checked, audits=[*prepared.checked.audits, *warnings])
-            if not checked.is_held_back:
-                whole = replace(prepared, checked=checked)
-                landed = land(connection, order, delivery, whole, known_from)
-                order.note(connection, None)
-                return landed
-            record_evidence(connection, order, delivery, checked, known_from, "held_back")
-            error = held_back(order, checked)
-            order.note(connection, error)
-        raise error
+        [ended] = self.land_all([Ready(order, delivery, prepared)], warn)
+        if isinstance(ended, Landed):
+            return ended
+        raise ended
 
-    def is_there(self, order: Order, delivery: Delivery, prepared: Prepared) -> bool:
-        """Whether landing would write no row, whichever deliveries landed those that are there."""
+    def land_all(
+        self, batch: Sequence[Ready[Told]], warn: Warn = no_warnings, note: Note = no_note
+    ) -> list[Ended[Told]]:
+        """Land deliveries of several partitions of a table, in one transaction.
+
+        Each ends for itself: one that is held back, or came too late, harms no other. ``warn`` and
+        ``note`` are asked in that transaction; ``note`` also where there is no delivery.
+        """
+        with self.writing() as connection:
+            return land_all(connection, batch, self._clock.now(), warn, note)
+
+    def are_there(self, batch: Sequence[Ready]) -> list[bool]:
+        """Whether landing would write no row of each, whichever deliveries landed what is there."""
         with self.reading() as connection:
-            return is_there(connection, order, delivery, prepared)
+            return are_there(connection, batch)
 
     def recorded(self, table: Table, partition_key: str) -> tuple[ScopeState, list[Recorded]]:
         """Return what is landed of a partition, and its deliveries, oldest first."""
         with self.reading() as connection:
-            state = read_state(connection, table, partition_key)
+            state = read_states(connection, table, [partition_key])[partition_key]
             return state, read_recorded(connection, table, partition_key)
 
     def recorded_parts(self, recorded: Recorded) -> list[RecordedPart]:
@@ -362,7 +368,8 @@ class Warehouse:
         nothing = Checked(pl.DataFrame(), pl.DataFrame(schema=REJECT_SCHEMA))
         with self.writing() as connection:
             known_from = take_fence(connection, order, self._clock.now(), None)
-            record_evidence(connection, order, delivery, nothing, known_from, "refused")
+            refused = Ready(order, delivery, Prepared(nothing, "", None))
+            record_evidence(connection, [refused], known_from, "refused")
 
 
 def _first(

@@ -1,0 +1,49 @@
+"""The first and the last days that are landed of symbols.
+
+A day is looked up in the index symbol by symbol, beside the fence that each has: to group the rows
+of symbols would read all of their history.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import date
+from typing import Any
+
+import polars as pl
+from sqlalchemy import Connection, Select, func, select
+
+from orchestration_project.resources.warehouse.frames import joined, read_scope
+from orchestration_project.tables.kinds import schema_of
+from orchestration_project.tables.prices import prices_daily
+from orchestration_project.tables.spine import fences
+
+_daily = prices_daily.c
+
+
+def first_days(connection: Connection, symbols: Sequence[str]) -> Mapping[str, date]:
+    """Return the first landed day of those of ``symbols`` that have one."""
+    return _days(connection, symbols, select(func.min(_daily.trade_date)))
+
+
+def rows_before(connection: Connection, days: Mapping[str, date]) -> pl.DataFrame:
+    """Return the row of each symbol's last landed day before its own of ``days``, if there is one.
+
+    The columns are those of `prices_daily`.
+    """
+    newest: dict[str, date] = {}
+    for day in set(days.values()):
+        symbols = [symbol for symbol, own in days.items() if own == day]
+        before = select(func.max(_daily.trade_date)).where(_daily.trade_date < day)
+        newest |= _days(connection, symbols, before)
+    nothing = pl.DataFrame(schema=schema_of(prices_daily))
+    scopes = joined({"symbol": symbol, "trade_date": day} for symbol, day in newest.items())
+    return pl.concat([nothing, *(read_scope(connection, prices_daily, each) for each in scopes)])
+
+
+def _days(connection: Connection, symbols: Sequence[str], day: Select[Any]) -> Mapping[str, date]:
+    of_symbol = day.where(_daily.symbol == fences.c.scope_key).scalar_subquery()
+    found = connection.execute(
+        select(fences.c.scope_key, of_symbol.label("day")).where(
+            fences.c.table_name == prices_daily.name, fences.c.scope_key.in_(symbols)
+        )
+    )
+    return {row.scope_key: row.day for row in found if row.day is not None}

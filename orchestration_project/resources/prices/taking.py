@@ -1,0 +1,314 @@
+"""Symbols taken from their source together: fetched one by one, checked as one frame.
+
+What keeps a symbol from landing is a value here, so that it harms no other.
+"""
+
+import hashlib
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date, datetime, timedelta
+from functools import partial
+
+import polars as pl
+
+from orchestration_project.batches import split
+from orchestration_project.contracts import Checked
+from orchestration_project.domains.prices.audits import (
+    Limits,
+    checked_prices,
+    symbols_with_new_actions,
+)
+from orchestration_project.domains.prices.contract import PriceRows, actions_of, check_prices
+from orchestration_project.domains.prices.states import (
+    LANDED,
+    Days,
+    Known,
+    Standing,
+    is_landed,
+    standing_of,
+)
+from orchestration_project.errors import (
+    ConfigurationError,
+    ContractError,
+    OrchestrationError,
+    SourceError,
+)
+from orchestration_project.resources.captures import Capture
+from orchestration_project.resources.intake import (
+    Intake,
+    evidence_kept,
+    with_discarded,
+    without_bodies,
+)
+from orchestration_project.resources.prices.landed_days import first_days
+from orchestration_project.resources.prices.landing import PriceChange, PriceLanding
+from orchestration_project.resources.prices.quota import QuotaEndedError
+from orchestration_project.resources.prices.reading import Reading
+from orchestration_project.resources.prices.source import PriceSource
+from orchestration_project.resources.warehouse import (
+    Between,
+    Delivery,
+    Order,
+    Ready,
+    ScopeState,
+    prepare_all,
+)
+from orchestration_project.resources.warehouse.frames import joined, read_scope
+from orchestration_project.tables.prices import prices_daily
+
+REFUSED_FOR = timedelta(hours=20)
+"""A symbol that its source does not have is asked for again the day after."""
+
+
+@dataclass(frozen=True)
+class TakenPrices:
+    """A symbol that was looked at; without intake, there is nothing to ask or nothing new.
+
+    ``days`` begin before those of the run where all that is landed was asked for again.
+    ``through`` is the last day for which the intake vouches. ``error`` is what held it back.
+    ``second_rows`` are what a second source has of the same days; None: there is nothing.
+    """
+
+    symbol: str
+    days: Days
+    standing: Standing = LANDED
+    order: Order[PriceChange] | None = None
+    intake: Intake | None = None
+    through: date | None = None
+    is_asked: bool = True
+    error: OrchestrationError | None = None
+    second_rows: pl.DataFrame | None = None
+
+    @property
+    def byte_count(self) -> int:
+        """Nothing: its bytes are let go of."""
+        return 0
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A symbol that is being asked for, of which ``state`` is landed."""
+
+    reading: Reading
+    order: Order[PriceChange]
+    state: ScopeState
+
+    @property
+    def symbol(self) -> str:
+        """Ours."""
+        return self.reading.symbol
+
+    @property
+    def byte_count(self) -> int:
+        """How many bytes came."""
+        return self.reading.byte_count
+
+
+@dataclass(frozen=True)
+class PriceTaking:
+    """Takes symbols for ``days``, as they are known at ``now``."""
+
+    source: PriceSource
+    second: PriceSource | None
+    landing: PriceLanding
+    limits: Limits
+    days: Days
+    now: datetime
+    full: bool
+    force: bool
+
+    def asked(self, symbol: str, known: Known, state: ScopeState) -> TakenPrices | Asked:
+        """Ask the source for a symbol, unless there is nothing to ask for or that is in vain.
+
+        What the source or the contract refuse is noted in what is returned.
+        """
+        spelled = self.source.vendor_symbol(symbol)
+        if spelled is None:
+            reason = f"nobody says how {self.source.name} spells it"
+            return TakenPrices(symbol, self.days, Standing("unmapped", reason))
+        if not self.full and is_landed(known, self.days, self.source.name):
+            return TakenPrices(symbol, self.days, is_asked=False)
+        standing = None if self.full else standing_of(known, self.days, self.now)
+        if standing is not None:
+            return TakenPrices(symbol, self.days, standing, is_asked=False)
+        reading = Reading(self.source, symbol, spelled, self.days)
+        order = self.landing.order(symbol, state)
+        asked = Asked(reading, order, state)
+        return self._ended(asked, lambda: self._fetch(asked)) or asked
+
+    def _fetch(self, asked: Asked) -> None:
+        self._refuse_other_source(asked.symbol, asked.state.source)
+        asked.reading.fetch(self.days)
+
+    def _ended(self, asked: Asked, act: Callable[[], None]) -> TakenPrices | None:
+        """Return what keeps a symbol from landing, if ``act`` finds out; evidence is recorded."""
+        reading = asked.reading
+
+        def found() -> Delivery:
+            return replace(self._delivery((), self.days), discarded=reading.kept)
+
+        error: OrchestrationError | None = None
+        try:
+            with evidence_kept(self.landing.warehouse, asked.order, reading.kept, found):
+                act()
+            return None
+        except QuotaEndedError as ended:
+            standing = Standing("waiting", ended.what, ended.resumes_at)
+        except SourceError as refused:
+            standing = Standing("refused", why(refused), self.now + REFUSED_FOR)
+        except ContractError as broken:
+            error, standing = broken, Standing("refused", why(broken))
+        except OrchestrationError as failed:
+            error, standing = failed, Standing("waiting", why(failed))
+        return TakenPrices(asked.symbol, self.days, standing, error=error)
+
+    def checked(self, batch: Sequence[TakenPrices | Asked]) -> list[TakenPrices]:
+        """Check what was fetched, and compare it with what is landed.
+
+        Raises:
+            OrchestrationError: The database cannot be read.
+        """
+        started = time.monotonic()
+        ended = {each.symbol: each for each in batch if isinstance(each, TakenPrices)}
+        asked = [each for each in batch if isinstance(each, Asked)]
+        checked = self._checked(asked, ended)
+        asked = [each for each in asked if each.symbol not in ended]
+        second = self._second_rows(asked)
+        seconds = (time.monotonic() - started) / len(batch)
+        intakes = self._intakes(asked, checked, seconds)
+        is_there = self._are_there(asked, intakes)
+        for each, intake, is_unchanged in zip(asked, intakes, is_there, strict=True):
+            through = each.reading.days.last
+            ended[each.symbol] = TakenPrices(
+                each.symbol,
+                Days(each.reading.days.first, self.days.last),
+                LANDED if through >= self.days.last else _behind(through),
+                each.order,
+                None if is_unchanged else intake,
+                through,
+                second_rows=second.get(each.symbol),
+            )
+        return [ended[each.symbol] for each in batch]
+
+    def _checked(self, asked: Sequence[Asked], ended: dict[str, TakenPrices]) -> dict[str, Checked]:
+        """Check answers; where they tell of a new dividend or split, those of all that is landed.
+
+        What ends a symbol then is added to ``ended``.
+        """
+        if not asked:
+            return {}
+        rows = check_prices([each.reading.range for each in asked])
+        names = [each.symbol for each in asked]
+        checked = dict(zip(names, checked_prices(rows, self.limits), strict=True))
+        for each, newest in zip(asked, rows.newest, strict=True):
+            if end := self._ended(each, partial(each.reading.vouch, newest)):
+                ended[each.symbol] = end
+        restated = self._restated(asked, rows)
+        for each in asked:
+            if each.symbol in ended or each.symbol not in restated:
+                continue
+            again = partial(self._again, each.reading, restated[each.symbol], checked)
+            if end := self._ended(each, again):
+                ended[each.symbol] = end
+        return checked
+
+    def _again(self, reading: Reading, first: date, checked: dict[str, Checked]) -> None:
+        """Fetch all that is landed of a symbol; alone, as it may be the history of decades."""
+        reading.fetch(Days(first, self.days.last))
+        rows = check_prices([reading.range])
+        reading.vouch(rows.newest[0])
+        [checked[reading.symbol]] = checked_prices(rows, self.limits)
+
+    def _restated(self, asked: Sequence[Asked], rows: PriceRows) -> dict[str, date]:
+        """Return the first landed day of each symbol whose answer has a new dividend or split.
+
+        Only where that is before the days that were asked for.
+        """
+        told = actions_of(rows.rows)
+        landed = {each.symbol for each in asked if each.state.source is not None}
+        symbols = sorted(landed.intersection(told["symbol"]))
+        if not symbols:
+            return {}
+        days = Between(self.days.first, self.days.last)
+        [scope] = joined({"symbol": symbol, "trade_date": days} for symbol in symbols)
+        with self.landing.warehouse.reading() as connection:
+            known = read_scope(connection, prices_daily, scope)
+            first = first_days(connection, symbols)
+        new = symbols_with_new_actions(told, known)
+        return {symbol: day for symbol, day in first.items() if symbol in new and day < days.first}
+
+    def _second_rows(self, asked: Sequence[Asked]) -> dict[str, pl.DataFrame]:
+        if self.second is None:
+            return {}
+        ranges = [
+            found for each in asked if (found := each.reading.fetch_from(self.second)) is not None
+        ]
+        if not ranges:
+            return {}
+        rows = split(check_prices(ranges).rows, len(ranges))
+        return {each.symbol: own for each, own in zip(ranges, rows, strict=True)}
+
+    def _intakes(
+        self, asked: Sequence[Asked], checked: Mapping[str, Checked], seconds: float
+    ) -> list[Intake]:
+        """Return what was checked in so many ``seconds`` each, ready to land."""
+        if not asked:
+            return []
+        deliveries = [
+            with_discarded(self._delivery(each.captures, each.days), each.kept)
+            for each in (one.reading for one in asked)
+        ]
+        prepared = prepare_all(
+            [
+                (each.order, delivery, checked[each.symbol])
+                for each, delivery in zip(asked, deliveries, strict=True)
+            ]
+        )
+        return [
+            Intake(without_bodies(delivery), own, each.reading.seconds, seconds)
+            for each, delivery, own in zip(asked, deliveries, prepared, strict=True)
+        ]
+
+    def _are_there(self, asked: Sequence[Asked], intakes: Sequence[Intake]) -> list[bool]:
+        """Say which deliveries would change nothing, so that they need no landing."""
+        compared = {
+            each.symbol: Ready(each.order, intake.delivery, intake.prepared)
+            for each, intake in zip(asked, intakes, strict=True)
+            if each.state.source is not None and not intake.checked.is_held_back
+        }
+        if not compared:
+            return [False] * len(asked)
+        found = self.landing.warehouse.are_there(list(compared.values()))
+        is_there = dict(zip(compared, found, strict=True))
+        return [is_there.get(each.symbol, False) for each in asked]
+
+    def _refuse_other_source(self, symbol: str, source: str | None) -> None:
+        if source not in (None, self.source.name) and not self.force:
+            raise ConfigurationError(
+                f"prices of {symbol} were landed from another source",
+                expected=f"more from {source}: sources write splits in different ways",
+                found=f"PRICES_SOURCE={self.source.name}",
+                remedy="set PRICES_SOURCE back, use another DATABASE_URL, or replace the symbol by "
+                "force: true in the run's config",
+            )
+
+    def _delivery(self, captures: Sequence[Capture], days: Days) -> Delivery:
+        digests = "".join(each.sha256 for each in captures)
+        return Delivery(
+            source=self.source.name,
+            dataset="daily",
+            source_version=hashlib.sha256(digests.encode()).hexdigest() if digests else "",
+            record_total=None,
+            scope={"trade_date": Between(days.first, days.last)},
+            captures=captures,
+        )
+
+
+def why(error: OrchestrationError) -> str:
+    """Return what went wrong, without what differs from one look to the next."""
+    return f"{error.what}: {error.found}" if error.found else error.what
+
+
+def _behind(newest: date) -> Standing:
+    return Standing("waiting", f"the source's newest price is of {newest}")

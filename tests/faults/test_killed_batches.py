@@ -1,0 +1,30 @@
+"""Pieces that land together do so whole or not at all, wherever their load is killed."""
+
+import pytest
+
+from tests.faults.loads import Process, load_keys
+from tests.faults.pipelines import strikes_on
+from tests.faults.points import Plan
+from tests.faults.scene import published
+from tests.faults.series import series
+
+pytestmark = pytest.mark.faults
+
+
+@pytest.mark.parametrize(
+    ("fault", "database", "pipeline"), strikes_on("killed while several pieces land together")
+)
+def test_pieces_of_a_batch_that_is_killed_are_all_as_before_or_all_landed(
+    fault, database, pipeline, undisturbed_loads, tmp_path, kill_seen
+):
+    expected = undisturbed_loads(pipeline, database)
+    with series(expected, tmp_path) as struck:
+        numbers = range(expected.count)
+        process = Process(load_keys, struck.job(*numbers, plan=Plan(fault.stage, "die")))
+        assert process.answer() == []
+        kill_seen(f"{pipeline.name}, {database}, batch", process.seen.stage)
+        is_over = fault.stage == "after COMMIT"
+        left = expected.after_published if is_over else expected.before_published
+        assert published(struck.place) == left
+        for number in numbers:
+            struck.leave(number, process)

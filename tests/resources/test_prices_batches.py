@@ -1,0 +1,283 @@
+"""Symbols that land together: each as if alone, and none harmed by another."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import select
+
+from orchestration_project.domains.prices.calendar import sessions
+from orchestration_project.errors import ContractError, TransientError
+from orchestration_project.resources.artifacts import FolderStore
+from orchestration_project.resources.captures import Captures
+from orchestration_project.resources.prices import Quota
+from orchestration_project.resources.prices.load import LoadedPrices
+from orchestration_project.resources.warehouse import HeldBackError, SupersededError, Warehouse
+from orchestration_project.tables.kinds import METADATA
+from orchestration_project.tables.prices import prices_daily
+from tests.domains.prices import csv, line
+from tests.properties import bounded
+from tests.resources.prices_desk import FRIDAY_EVENING, Desk, Metered
+from tests.resources.weeks import StoppedClock
+
+JANUARY = sessions(date(2026, 1, 1), date(2026, 1, 31))
+FEBRUARY = sessions(date(2026, 2, 1), date(2026, 2, 28))
+BOTH = ("2026-01-01", "2026-02-01")
+MONTH = date(2026, 2, 1)
+DAYS = [*JANUARY[-2:], *FEBRUARY[:5]]
+
+
+@pytest.fixture
+def clock() -> StoppedClock:
+    return StoppedClock(FRIDAY_EVENING)
+
+
+@pytest.fixture
+def desk(warehouse: Warehouse, tmp_path: Path, clock: StoppedClock) -> Desk:
+    return Desk(warehouse, tmp_path, clock)
+
+
+@pytest.fixture
+def light_desk(tmp_path: Path, clock: StoppedClock) -> Iterator[Desk]:
+    with light(tmp_path, clock) as desk:
+        yield desk
+
+
+@contextmanager
+def light(folder: Path, clock: StoppedClock) -> Iterator[Desk]:
+    """Give a desk on SQLite."""
+    folder.mkdir(exist_ok=True)
+    with Warehouse(f"sqlite:///{folder}/w.sqlite", clock=clock) as warehouse:
+        warehouse.prepare(holds="real")
+        yield Desk(warehouse, folder, clock)
+
+
+def contents(desk: Desk) -> Mapping[str, Sequence[tuple]]:
+    return {
+        name: sorted(desk.warehouse.frame(select(table), table).rows(), key=str)
+        for name, table in METADATA.tables.items()
+        if name != "database_labels"
+    }
+
+
+# As one by one
+
+FILES = {
+    "as before": lambda: None,
+    "days": lambda: csv(*map(line, DAYS)),
+    "revised": lambda: csv(line(DAYS[0]), *(line(day, 11) for day in DAYS[1:])),
+    "a day less": lambda: csv(*map(line, [*DAYS[:3], *DAYS[4:]])),
+    "dividend": lambda: csv(*map(line, DAYS[:-1]), line(DAYS[-1], 9, dividend=1)),
+    "behind": lambda: csv(*map(line, DAYS[:-3])),
+    "jump": lambda: csv(*map(line, DAYS[:-1]), line(DAYS[-1], 90)),
+    "rejected day": lambda: csv(*map(line, DAYS[:-1]), line(DAYS[-1], high=1)),
+    "other days": lambda: csv(*map(line, JANUARY[:3])),
+    "a day twice": lambda: csv(*map(line, [*DAYS, DAYS[-1]])),
+    "few good": lambda: csv(*(line(day, 0) for day in DAYS[:4]), line(DAYS[4])),
+    "no prices": lambda: b"<html>",
+    "gone": lambda: b"",
+}
+"""What the source has of a symbol next."""
+
+ROUNDS = st.lists(
+    st.tuples(
+        st.lists(st.sampled_from(list(FILES)), min_size=4, max_size=4),
+        st.sampled_from([BOTH, BOTH[1:]]),
+        st.booleans(),
+    ),
+    min_size=2,
+    max_size=4,
+)
+EACH_ONCE = [
+    (["days"] * 4, BOTH, False),
+    (["revised", "a day less", "dividend", "behind"], BOTH[1:], True),
+    (["jump", "rejected day", "other days", "a day twice"], BOTH, True),
+    (["few good", "no prices", "gone", "as before"], BOTH, True),
+    (["days", "revised", "dividend", "dividend"], BOTH[1:], False),
+]
+
+
+def put(desk: Desk, symbol: str, kind: str) -> None:
+    """Have the source hold this of a symbol."""
+    file = desk.folder / f"{symbol}.csv"
+    body = FILES[kind]()
+    if body:
+        file.write_bytes(body)
+    elif kind == "gone":
+        file.unlink(missing_ok=True)
+
+
+def loaded_alike(together: Desk, alone: Desk, symbols: Sequence[str], rounds: Sequence) -> None:
+    """Load the same by batches and symbol by symbol, and compare all there is to see."""
+    store = FolderStore(alone.folder.parent / "artifacts")
+    alone.source = Metered(together.folder, Captures(store), alone.clock)
+    for kinds, months, full in rounds:
+        together.clock.at += timedelta(hours=21)
+        for symbol, kind in zip(symbols, kinds, strict=False):
+            put(together, symbol, kind)
+        ended = together.load(*symbols, months=months, full=full)
+        for symbol in symbols:
+            alone.runs = together.runs - 1
+            [(_, expected)] = alone.load(symbol, months=months, full=full).items()
+            assert str(ended[symbol]) == str(expected)
+            assert type(ended[symbol]) is type(expected)
+            if isinstance(expected, LoadedPrices):
+                found = ended[symbol]
+                assert isinstance(found, LoadedPrices)
+                assert (found.row_counts, found.open) == (expected.row_counts, expected.open)
+                assert bool(found.landed) == bool(expected.landed)
+                if found.landed and expected.landed:
+                    assert found.landed.change == expected.landed.change
+    assert contents(together) == contents(alone)
+
+
+@pytest.mark.slow
+@settings(bounded, max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(ROUNDS)
+def test_a_batch_leaves_what_its_symbols_leave_one_by_one(
+    tmp_path_factory: pytest.TempPathFactory, rounds
+):
+    folder, clock = tmp_path_factory.mktemp("alike"), StoppedClock(FRIDAY_EVENING)
+    with light(folder / "together", clock) as together, light(folder / "alone", clock) as alone:
+        loaded_alike(together, alone, ["S1", "S2", "UNKNOWN", "S3", "S4"], rounds)
+
+
+def test_every_kind_of_symbol_lands_in_a_batch_as_it_does_alone_whatever_the_database(
+    desk: Desk, tmp_path: Path, clock: StoppedClock
+):
+    with light(tmp_path / "alone", clock) as alone:
+        loaded_alike(desk, alone, ["S1", "S2", "S3", "S4", "UNKNOWN"], EACH_ONCE)
+
+
+# One that fails
+
+
+def test_what_fails_of_one_symbol_is_its_own_and_all_others_land(
+    light_desk: Desk, tmp_path: Path, clock: StoppedClock
+):
+    symbols = ["AAA", "DOWN", "BROKEN", "TWICE", "GONE", "UNKNOWN", "BBB", "CCC"]
+    for symbol in ("AAA", "DOWN", "BROKEN", "BBB", "CCC"):
+        light_desk.write(symbol, *map(line, FEBRUARY))
+    light_desk.write("TWICE", *map(line, [FEBRUARY[0], *FEBRUARY]))
+    light_desk.source.quota = Quota(
+        tmp_path / "q.sqlite", requests_per_day=6, vendor="The vendor", now=clock.now
+    )
+    light_desk.source.errors = {
+        "DOWN": TransientError("it is down"),
+        "BROKEN": ContractError("it is broken"),
+    }
+    ended = light_desk.load(*symbols)
+    assert {symbol: type(each) for symbol, each in ended.items()} == {
+        "AAA": LoadedPrices,
+        "DOWN": TransientError,
+        "BROKEN": ContractError,
+        "TWICE": HeldBackError,
+        "GONE": LoadedPrices,
+        "UNKNOWN": LoadedPrices,
+        "BBB": LoadedPrices,
+        "CCC": LoadedPrices,
+    }
+    assert light_desk.states(MONTH) == {
+        "AAA": "landed",
+        "DOWN": "waiting",
+        "BROKEN": "refused",
+        "TWICE": "refused",
+        "GONE": "refused",
+        "UNKNOWN": "unmapped",
+        "BBB": "landed",
+        "CCC": "waiting",
+    }
+    published = light_desk.warehouse.frame(select(prices_daily), prices_daily)
+    assert set(published["symbol"]) == {"AAA", "BBB"}
+    assert "TWICE" in str(ended["TWICE"])
+
+
+def test_one_that_another_run_delivered_first_is_left_to_it_and_the_others_land(desk: Desk):
+    for symbol in ("AAA", "BBB", "CCC"):
+        desk.write(symbol, *map(line, FEBRUARY))
+    load = desk.loading("AAA", "BBB", "CCC")
+    [taken] = load.batches(load.pieces(["2026-02-01"]))
+    desk.write("BBB", *(line(day, 12) for day in FEBRUARY))
+    desk.load("BBB")
+    ended = load.land(taken)
+    assert isinstance(ended["BBB"], SupersededError)
+    assert "partition=BBB" in str(ended["BBB"])
+    assert [str(ended[symbol])[:13] for symbol in ("AAA", "CCC")] == ["19 rows added"] * 2
+    assert set(desk.closes("AAA").values()) == {10.0}
+    assert set(desk.closes("BBB").values()) == {12.0}
+    runs = dict(desk.months().select("symbol", "run_id").rows())
+    assert runs == {"AAA": "run 1", "BBB": "run 2", "CCC": "run 1"}
+    [again] = load.batches(["BBB"])
+    assert str(load.land(again)["BBB"]) == "unchanged"
+
+
+class Refused(Warehouse):
+    """A database that takes no landing."""
+
+    def land_all(self, *_: object, **__: object):
+        raise TransientError("the server restarts")
+
+
+def test_what_fails_of_the_transaction_is_the_error_of_each_symbol_in_it(
+    light_desk: Desk, tmp_path: Path, clock: StoppedClock
+):
+    for symbol in ("AAA", "BBB"):
+        light_desk.write(symbol, *map(line, FEBRUARY))
+    whole = light_desk.warehouse
+    with Refused(f"sqlite:///{tmp_path}/w.sqlite", clock=clock) as light_desk.warehouse:
+        ended = light_desk.load("AAA", "BBB")
+    errors = [each for each in ended.values() if isinstance(each, TransientError)]
+    assert [str(each.within(number=number)) for number, each in enumerate(errors)] == [
+        "the server restarts\n  where: number=0",
+        "the server restarts\n  where: number=1",
+    ]
+    light_desk.warehouse = whole
+    assert len(light_desk.load("AAA", "BBB")) == 2
+    assert light_desk.states(MONTH) == {"AAA": "landed", "BBB": "landed"}
+
+
+# What is landed together
+
+
+def sizes(desk: Desk, *symbols: str, months: Sequence[str] = BOTH) -> list[list[str]]:
+    load = desk.loading(*symbols)
+    batches = load.batches(load.pieces(months))
+    return [[each.symbol for each in taken] for taken in batches]
+
+
+def test_a_batch_ends_with_the_symbol_whose_answer_is_large(light_desk: Desk):
+    for symbol in ("AAA", "BIG", "BBB", "CCC"):
+        light_desk.write(symbol, *map(line, FEBRUARY))
+    of_old = [line(date(1990, 1, 1) + timedelta(days=each), 10.123456) for each in range(9_000)]
+    light_desk.write("BIG", *of_old)
+    assert sizes(light_desk, "AAA", "BIG", "BBB", "CCC") == [["AAA", "BIG"], ["BBB", "CCC"]]
+
+
+def test_a_batch_has_no_more_than_a_hundred_symbols_and_fewer_of_many_months(light_desk: Desk):
+    symbols = [f"S{number}" for number in range(250)]
+    light_desk.source.vendor_symbol = lambda symbol: None
+    assert [len(each) for each in sizes(light_desk, *symbols)] == [100, 100, 50]
+    years = [f"{year}-{month:02}-01" for year in range(2006, 2026) for month in range(1, 13)]
+    assert {len(each) for each in sizes(light_desk, *symbols[:16], months=years)} == {8}
+
+
+def test_a_symbol_that_is_named_twice_is_loaded_once(light_desk: Desk):
+    light_desk.write("AAA", *map(line, FEBRUARY))
+    assert sizes(light_desk, "AAA", "AAA") == [["AAA"]]
+
+
+def test_what_lands_together_is_known_from_one_moment_later_than_any_before(
+    light_desk: Desk, clock: StoppedClock
+):
+    for symbol in ("AAA", "BBB"):
+        light_desk.write(symbol, *map(line, FEBRUARY))
+    light_desk.load("AAA")
+    clock.at = datetime(2026, 2, 27, 23, 0, tzinfo=UTC)  # set back
+    light_desk.write("AAA", *(line(day, 11) for day in FEBRUARY))
+    light_desk.load("AAA", "BBB", full=True)
+    found = light_desk.warehouse.frame(select(prices_daily), prices_daily)
+    assert set(found["known_from"]) == {FRIDAY_EVENING + timedelta(microseconds=1)}
