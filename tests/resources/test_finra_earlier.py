@@ -1,6 +1,6 @@
 """What a week is compared with when it lands, on both databases."""
 
-from dataclasses import replace
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 
@@ -43,13 +43,13 @@ def earlier(warehouse: Warehouse, *markets: str, weeks: int = 12) -> Earlier:
 def land(desk: Desk, *rows, audits=(PASSED,), **delivery) -> None:
     """Land rows and let them be compared, as a load does."""
 
-    def warn(connection, delivered, checked) -> list[Audit]:
-        own = TierWeek(desk.tier, desk.week_start)
-        past = read_earlier(connection, own, delivered.scope, weeks=LIMITS.weeks)
-        found = warnings_about(checked.rows, past, week_start=own.week_start, limits=LIMITS)
-        return list(found)
+    def warn(connection, batch) -> list[Sequence[Audit]]:
+        own, [each] = TierWeek(desk.tier, desk.week_start), batch
+        past = read_earlier(connection, own, each.delivery.scope, weeks=LIMITS.weeks)
+        rows = each.checked.rows
+        return [warnings_about(rows, past, week_start=own.week_start, limits=LIMITS)]
 
-    desk.land(*rows, order=replace(desk.order(), warn=warn), audits=audits, **delivery)
+    desk.land(*rows, audits=audits, warn=warn, **delivery)
 
 
 def test_the_weeks_before_are_read_by_date_of_the_same_tier_alone(warehouse, desk_of):

@@ -17,6 +17,7 @@ from orchestration_project.resources.artifacts import FolderStore
 from orchestration_project.resources.captures import Capture, Captures, Fetched
 from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.warehouse import Delivery, Landed, Order, Warehouse, prepare
+from orchestration_project.resources.warehouse.delivery import Warn, no_warnings
 from orchestration_project.tables.finra import (
     METADATA_COLUMNS,
     finra_otc_weekly,
@@ -177,6 +178,7 @@ class Desk:
         audits: Sequence[Audit] = (PASSED,),
         rejects: pl.DataFrame | None = None,
         rule_version: str = "1",
+        warn: Warn = no_warnings,
         **delivery: Any,
     ) -> Landed[WeekChange]:
         own = [{**each, "tier": self.tier, "week_start": self.week_start} for each in rows]
@@ -184,7 +186,7 @@ class Desk:
         order = order or self.order(rule_version=rule_version)
         delivered = self.delivery(**delivery)
         checked = Checked(frame(own), rejects, audits)
-        return self.warehouse.land(order, delivered, prepare(order, delivered, checked))
+        return self.warehouse.land(order, delivered, prepare(order, delivered, checked), warn)
 
     def rows(self, table: Table, *names: str) -> list[tuple[Any, ...]]:
         """Return these columns of all rows of ``table``, in the order of its key."""
