@@ -4,6 +4,7 @@ The piece is landed, then the file changes in every row: what is struck is a res
 deletes, copies into table and history, derives what there is to derive, and commits.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
@@ -70,6 +71,11 @@ class Files:
     def op(self) -> str:
         """The op that loads."""
         return f"{self.table}_load"
+
+    def are_named_in(self, told: str) -> bool:
+        """Say whether an error names what did not land, or the first partition of its run."""
+        keys = f"{re.escape(self.where)}|{re.escape(self.partition)}"
+        return re.search(rf"(partitions?|symbol)=({keys})", told) is not None
 
     def quantities(self, url: str) -> Quantities:
         """Return each published quantity and how many rows have it: a pair for a whole version."""

@@ -6,7 +6,6 @@ files shows, which needs no mount, is in `tests/resources/test_bad_surroundings.
 """
 
 import os
-import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -38,8 +37,7 @@ def assert_it_failed(ended: Ended, files: Files, url: str, *said: str) -> None:
     """It is told once, with what to do; nothing was published."""
     missing = [each for each in ("what to do: ", *said) if each not in ended.told]
     assert missing == [], ended.told
-    keys = f"{re.escape(files.where)}|{re.escape(files.partition)}"
-    assert re.search(rf"(partitions?|symbol)=({keys})", ended.told), ended.told
+    assert files.are_named_in(ended.told), ended.told
     assert ended.attempts == 1
     assert files.quantities(url) == files.before
 
