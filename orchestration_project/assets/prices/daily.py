@@ -179,7 +179,7 @@ def _told(news: MonthNews, source: PriceSource | None) -> Mapping[dg.AssetKey, M
 
 def _beyond(news: MonthNews, source: PriceSource) -> Iterator[dg.AssetMaterialization]:
     """Yield the months that a new action changed too: what follows them is to be told."""
-    known = set(MONTHS.get_partition_keys())
+    known = set(MONTHS.get_partition_keys()) if news.beyond else set()
     for each in news.beyond:
         metadata = {
             "source": source.name,

@@ -5,10 +5,13 @@ is noted as such and harms no other.
 """
 
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from copy import copy
 from dataclasses import dataclass, field
 from datetime import date
+from typing import TypeVar
 
 from sqlalchemy import Connection
 
@@ -43,6 +46,8 @@ from orchestration_project.resources.warehouse import (
 )
 from orchestration_project.resources.warehouse.fencing import read_states
 from orchestration_project.tables.prices import prices_daily
+
+Fetched = TypeVar("Fetched")
 
 Seen = tuple[Known, ScopeState]
 """What is known of a symbol, and what is landed of it."""
@@ -123,12 +128,13 @@ class PriceLoad:
         seen = self._seen(symbols, taking.days)
         batch: list[TakenPrices | Asked] = []
         started = time.monotonic()
-        for symbol in symbols:
-            batch.append(self._taken(taking, symbol, seen[symbol]))
-            byte_count = sum(each.byte_count for each in batch)
-            if byte_count >= BYTES_AT_ONCE or time.monotonic() - started >= SECONDS_AT_ONCE:
-                yield self._checked(taking, batch)
-                batch, started = [], time.monotonic()
+        with ThreadPoolExecutor(1, thread_name_prefix="fetch") as pool:
+            for one in _ahead(pool, lambda each: self._taken(taking, each, seen[each]), symbols):
+                batch.append(one)
+                byte_count = sum(each.byte_count for each in batch)
+                if byte_count >= BYTES_AT_ONCE or time.monotonic() - started >= SECONDS_AT_ONCE:
+                    yield self._checked(taking, batch)
+                    batch, started = [], time.monotonic()
         if batch:
             yield self._checked(taking, batch)
 
@@ -236,6 +242,19 @@ class PriceLoad:
         if isinstance(ended, HeldBackError):
             standing, through = Standing("refused", why(ended)), None
         return Look(taken.symbol, taken.days, standing, through, self.source.name)
+
+
+def _ahead(
+    pool: ThreadPoolExecutor, fetch: Callable[[str], Fetched], symbols: Sequence[str]
+) -> Iterator[Fetched]:
+    """Yield what is fetched of each symbol; the next is fetched while one is checked."""
+    ahead: deque[Future[Fetched]] = deque()
+    for symbol in symbols:
+        ahead.append(pool.submit(fetch, symbol))
+        if len(ahead) > 1:
+            yield ahead.popleft().result()
+    for each in ahead:
+        yield each.result()
 
 
 def _told(
