@@ -266,8 +266,12 @@ class Process:
 
     def wait_until_stopped(self) -> None:
         """Wait until it has stopped itself."""
-        process = psutil.Process(self.pid)
-        wait_for(lambda: process.status() == psutil.STATUS_STOPPED, PATIENCE_SECONDS)
+        try:
+            process = psutil.Process(self.pid)
+            wait_for(lambda: process.status() == psutil.STATUS_STOPPED, PATIENCE_SECONDS)
+        except psutil.NoSuchProcess as error:
+            ended = f"it ended instead, last seen at {self.seen}: {self.answer()}"
+            raise AssertionError(ended) from error
 
     def go_on(self) -> None:
         """Let it go on where it stopped."""

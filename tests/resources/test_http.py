@@ -3,6 +3,7 @@ import multiprocessing
 import re
 import signal
 import socket
+import sqlite3
 import ssl
 import threading
 import traceback
@@ -644,6 +645,24 @@ def test_a_killed_holder_does_not_stop_the_others(tmp_path):
     assert not waiter.is_alive()
     holder.join()
     limiter.close()
+
+
+def test_a_file_that_another_process_is_just_making_is_waited_for(tmp_path):
+    path = tmp_path / "tally.sqlite"
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")  # for which SQLite does not wait when a log is made
+    opened = []
+    waiter = threading.Thread(
+        target=lambda: opened.append(SharedState(path, schema="")), daemon=True
+    )
+    waiter.start()
+    waiter.join(0.1)
+    assert waiter.is_alive()
+    other.execute("COMMIT")
+    waiter.join(10)
+    (state,) = opened
+    state.close()
+    other.close()
 
 
 def test_a_clock_that_was_set_back_does_not_stop_requests(tmp_path):

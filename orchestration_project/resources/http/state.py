@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestration_project.errors import ConfigurationError, TransientError
+from orchestration_project.resources.write_ahead import use_write_ahead_log
 
 BUSY_SECONDS = 30  # a write lasts well under 1 ms; only a paused or dying disk or holder takes long
 
@@ -30,7 +31,7 @@ class SharedState:
             self.connection = sqlite3.connect(
                 path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
             )
-            self.connection.execute("PRAGMA journal_mode = WAL")
+            use_write_ahead_log(self.connection, patience_seconds=BUSY_SECONDS)
             # What a power cut may undo is younger than the minute for which it matters.
             self.connection.execute("PRAGMA synchronous = OFF")
             self.connection.execute(schema)

@@ -1,8 +1,6 @@
 """Engines: which driver a URL means, and how each database is asked to behave."""
 
 import re
-import sqlite3
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +12,7 @@ from sqlalchemy.engine import URL
 
 from orchestration_project.errors import ConfigurationError, OrchestrationError, TransientError
 from orchestration_project.resources.warehouse.remedies import remedy
+from orchestration_project.resources.write_ahead import use_write_ahead_log
 from orchestration_project.settings import PROJECT_ROOT, SECRET_QUERY_WORDS
 
 registry.register("db2", "orchestration_project.resources.warehouse.db2", "Db2Dialect")
@@ -162,29 +161,12 @@ def _make_folder_of(file: Path) -> None:
 def _prepare_sqlite(connection: Any, _record: object) -> None:
     try:
         connection.isolation_level = None  # we say BEGIN ourselves, so that DDL is in it as well
-        _use_wal(connection)
+        use_write_ahead_log(connection, patience_seconds=PATIENCE["sqlite"][1])
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA temp_store = MEMORY")
     except Exception:
         connection.close()  # the pool would leave the file open
         raise
-
-
-def _use_wal(connection: Any) -> None:
-    """Let readers and a writer work side by side.
-
-    Processes that make the file at the same time collide here, where SQLite itself does not wait.
-    """
-    _, seconds = PATIENCE["sqlite"]
-    until = time.monotonic() + seconds
-    while True:
-        try:
-            connection.execute("PRAGMA journal_mode = WAL")
-            return
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > until:
-                raise
-        time.sleep(0.02)
 
 
 def _writes(connection: Connection) -> bool:
