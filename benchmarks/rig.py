@@ -24,7 +24,7 @@ from orchestration_project.settings import PROJECT_ROOT, child_environment
 
 CLOCK = "2026-04-06T15:00:00+00:00"
 FIRST_WEEK = "2024-01-01"
-NO_RATE_LIMIT = 1_000_000
+NO_RATE_LIMIT = 0
 
 
 @dataclass(frozen=True)

@@ -104,7 +104,7 @@ def http_client(
     with HttpClient(
         system=name,
         state_dir=folder,
-        requests_per_second=None,
+        requests_per_second=0,
         now=Clock().now,
         user_agent="tests",
         use_environment=False,

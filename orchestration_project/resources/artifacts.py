@@ -66,8 +66,8 @@ class ArtifactStore(Protocol):
         """Yield all that is stored, in no order; what is being written is left out."""
         ...
 
-    def put_at(self, name: str) -> datetime | None:
-        """Return when the bytes under ``name`` were last put, None if there are none."""
+    def found(self, name: str) -> Stored | None:
+        """Return what lies under ``name``, None if there is nothing."""
         ...
 
     def delete_older(self, name: str, before: datetime) -> bool:
@@ -117,6 +117,10 @@ def put_content(store: ArtifactStore, folder: str, content: bytes, *, suffix: st
     return name
 
 
+def _stored(name: str, of_file: os.stat_result) -> Stored:
+    return Stored(name, of_file.st_size, datetime.fromtimestamp(of_file.st_mtime, UTC))
+
+
 class FolderStore:
     """Artifacts as files below a folder."""
 
@@ -163,22 +167,21 @@ class FolderStore:
                 with suppress(FileNotFoundError):
                     found = path.stat()
                     if S_ISREG(found.st_mode):
-                        put_at = datetime.fromtimestamp(found.st_mtime, UTC)
-                        yield Stored(name.as_posix(), found.st_size, put_at)
+                        yield _stored(name.as_posix(), found)
 
-    def put_at(self, name: str) -> datetime | None:
-        """Return when the file ``name`` was last put, None if there is none."""
+    def found(self, name: str) -> Stored | None:
+        """Return what the file ``name`` is, None if there is none."""
         with self._explained("read", name):
             try:
-                return datetime.fromtimestamp((self.folder / name).stat().st_mtime, UTC)
+                return _stored(name, (self.folder / name).stat())
             except (FileNotFoundError, NotADirectoryError):
                 return None
 
     def delete_older(self, name: str, before: datetime) -> bool:
         """Delete the file ``name`` if it is as old, while nobody puts any."""
         with self._explained("delete", name), _locked(self.folder, fcntl.LOCK_EX):
-            put_at = self.put_at(name)
-            if put_at is None or put_at >= before:
+            found = self.found(name)
+            if found is None or found.put_at >= before:
                 return False
             (self.folder / name).unlink()
             return True
@@ -281,22 +284,23 @@ class S3Store:
                 for each in page:
                     yield Stored(each["path"], each["size"], each["last_modified"])
 
-    def put_at(self, name: str) -> datetime | None:
-        """Return when the object ``name`` was last put, None if there is none."""
+    def found(self, name: str) -> Stored | None:
+        """Return what the object ``name`` is, None if there is none."""
         import obstore
 
         try:
             with self._explained("read", name):
-                return obstore.head(self._store, name)["last_modified"]
+                head = obstore.head(self._store, name)
         except FileNotFoundError:
             return None
+        return Stored(name, head["size"], head["last_modified"])
 
     def delete_older(self, name: str, before: datetime) -> bool:
         """Delete the object ``name`` if it is as old; one that is put in that moment goes, too."""
         import obstore
 
-        put_at = self.put_at(name)
-        if put_at is None or put_at >= before:
+        found = self.found(name)
+        if found is None or found.put_at >= before:
             return False
         with self._explained("delete", name):
             obstore.delete(self._store, name)

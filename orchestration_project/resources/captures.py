@@ -102,9 +102,12 @@ class Captures:
         """Store the bytes durably, unless they were stored lately, and return their capture."""
         sha256 = hashlib.sha256(fetched.body).hexdigest()
         name = f"blobs/{sha256[:2]}/{sha256}.zst"
-        stored = zstandard.ZstdCompressor(level=1).compress(fetched.body)
-        self._put_unless_new(name, stored)
-        return Capture(fetched, len(fetched.body), sha256, len(stored), name)
+        stored_byte_count = self._byte_count_if_new(name)
+        if stored_byte_count is None:
+            stored = zstandard.ZstdCompressor(level=1).compress(fetched.body)
+            self._artifacts.put(name, stored)
+            stored_byte_count = len(stored)
+        return Capture(fetched, len(fetched.body), sha256, stored_byte_count, name)
 
     def bytes_of(self, storage_uri: str) -> bytes:
         """Return a blob's bytes as they were received."""
@@ -125,14 +128,14 @@ class Captures:
             BlobError: There are none, or others.
         """
         body, stored = self._verified(sha256, byte_count, storage_uri)
-        self._put_unless_new(storage_uri, stored)
+        if self._byte_count_if_new(storage_uri) is None:
+            self._artifacts.put(storage_uri, stored)
         return body
 
-    def _put_unless_new(self, name: str, stored: bytes) -> None:
-        """Put a blob anew that lies there for long: what was put lately is not cleaned up."""
-        put_at = self._artifacts.put_at(name)
-        if put_at is None or put_at < Clock().now() - NEW_FOR:
-            self._artifacts.put(name, stored)
+    def _byte_count_if_new(self, name: str) -> int | None:
+        """Return the size of a blob that was put lately; one that was not may be cleaned up."""
+        found = self._artifacts.found(name)
+        return found.byte_count if found and found.put_at >= Clock().now() - NEW_FOR else None
 
     def _verified(self, sha256: str, byte_count: int, storage_uri: str) -> tuple[bytes, bytes]:
         """Return a blob's bytes, as they were received and as they are stored."""

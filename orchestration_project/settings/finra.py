@@ -44,7 +44,10 @@ class FinraSettings(BaseSettings):
         description="First weekly partition, a Monday; default: 52 weeks back; of files 2014.",
     )
     finra_requests_per_second: int = Field(
-        20, ge=1, description="FINRA allows 20 synchronous requests a second for an IP address."
+        20,
+        ge=0,
+        description="FINRA allows 20 synchronous requests a second for an IP address; 0: no limit, "
+        "of a source of your own.",
     )
     finra_concurrent_requests: int = Field(8, ge=1, description="Pages in flight at once.")
     finra_max_reject_ratio: float = Field(

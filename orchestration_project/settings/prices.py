@@ -61,7 +61,9 @@ class PricesSettings(BaseSettings):
         "https://query1.finance.yahoo.com", description="Base URL of Yahoo's chart."
     )
     yahoo_requests_per_second: int = Field(
-        2, ge=1, description="Yahoo names no limit, and turns away who asks much faster."
+        2,
+        ge=0,
+        description="Yahoo names no limit, and turns away who asks much faster; 0: no limit.",
     )
 
     prices_second_source: Literal["alpha_vantage", "yahoo", "files"] | None = Field(

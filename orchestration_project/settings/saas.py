@@ -20,7 +20,7 @@ class SaasSettings(BaseSettings):
         None, description="A key of PeopleForce's API that may read and complete tasks."
     )
     peopleforce_requests_per_second: int = Field(
-        5, ge=1, description="PeopleForce allows about 300 requests a minute."
+        5, ge=0, description="PeopleForce allows about 300 requests a minute; 0: no limit."
     )
     jira_url: str | None = Field(
         None, description="Where your Jira Cloud is, such as https://example.atlassian.net."
@@ -30,7 +30,9 @@ class SaasSettings(BaseSettings):
         None, description="That account's API token; it may create, edit and transition issues."
     )
     jira_requests_per_second: int = Field(
-        10, ge=1, description="Most requests a second that we ask of Jira, which names no limit."
+        10,
+        ge=0,
+        description="Most requests a second that we ask of Jira, which names none; 0: no limit.",
     )
 
     @field_validator("peopleforce_api_key", "jira_url", "jira_email", "jira_token")

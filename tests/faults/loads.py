@@ -154,7 +154,7 @@ def _client(job: Job) -> HttpClient:
     return HttpClient(
         system="source_test",
         state_dir=job.folder,
-        requests_per_second=None,
+        requests_per_second=0,
         now=Clock().now,
         user_agent="tests",
         use_environment=False,

@@ -92,16 +92,16 @@ def test_what_is_stored_is_listed_with_its_size(store):
     found = sorted(store.listed())
     assert [each[:2] for each in found] == [(NAME, 5), ("staged/x/y.parquet", 0)]
     assert all(before <= each.put_at <= Clock().now() for each in found)
-    assert store.put_at(NAME) == found[0].put_at
+    assert store.found(NAME) == found[0]
 
 
 def test_only_what_was_put_before_a_time_is_deleted(store):
     store.put(NAME, b"one")
-    put_at = store.put_at(NAME)
+    put_at = store.found(NAME).put_at
     assert not store.delete_older(NAME, put_at)
     assert store.has(NAME)
     assert store.delete_older(NAME, put_at + timedelta(seconds=1))
-    assert (store.put_at(NAME), store.has(NAME)) == (None, False)
+    assert (store.found(NAME), store.has(NAME)) == (None, False)
     assert not store.delete_older(NAME, put_at + timedelta(seconds=1))
 
 

@@ -143,7 +143,7 @@ def opened(below: Path, finra: Finra) -> Iterator[tuple[Callable[[], WeeklyLoad]
         HttpClient(
             system="finra_api",
             state_dir=below,
-            requests_per_second=None,
+            requests_per_second=0,
             now=Clock().now,
             user_agent="tests",
             use_environment=False,

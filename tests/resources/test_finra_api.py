@@ -65,7 +65,7 @@ def ask(tmp_path):
         http = HttpClient(
             system="finra_test",
             state_dir=tmp_path,
-            requests_per_second=None,
+            requests_per_second=0,
             now=Clock().now,
             user_agent="tests",
             max_attempts=2,

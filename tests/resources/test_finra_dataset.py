@@ -128,7 +128,7 @@ def bench(empty: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Itera
     http = HttpClient(
         system="finra_test",
         state_dir=tmp_path,
-        requests_per_second=None,
+        requests_per_second=0,
         now=Clock().now,
         user_agent="tests",
         max_attempts=1,

@@ -64,7 +64,7 @@ def load_of(tmp_path, warehouse, monkeypatch):
         http = HttpClient(
             system="finra_test",
             state_dir=tmp_path,
-            requests_per_second=None,
+            requests_per_second=0,
             now=Clock().now,
             user_agent="tests",
         )

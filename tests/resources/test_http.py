@@ -79,7 +79,7 @@ def client_of(tmp_path, wall):
         usual = {
             "system": "test_api",
             "state_dir": tmp_path,
-            "requests_per_second": None,
+            "requests_per_second": 0,
             "now": wall,
             "user_agent": "tests",
             "max_attempts": 3,
@@ -455,12 +455,14 @@ def test_a_damaged_state_file_is_a_configuration_error(client_of, tmp_path):
 def test_every_attempt_of_all_processes_is_counted_by_how_it_ended(serve, client_of, tmp_path):
     server = serve(HTML_504, Reply(200, {}, b""))
     for client in (client_of(), client_of()):
-        client.request("GET", server.url)
-    with pytest.raises(TransientError):
-        client_of(max_attempts=2).request("GET", free_url())
+        with client:
+            client.request("GET", server.url)
+            client.request("GET", server.url)
+    with client_of(max_attempts=2) as client, pytest.raises(TransientError):
+        client.request("GET", free_url())
     found = read_systems(tmp_path)
     assert set(found) == {"test_api"}
-    assert found["test_api"].requests == {"200": 2, "504": 1, "no_answer": 2}
+    assert found["test_api"].requests == {"200": 4, "504": 1, "no_answer": 2}
     assert (found["test_api"].retries, found["test_api"].is_open) == (2, False)
     (tmp_path / "http" / "other_tally.sqlite").write_text("damaged " * 1000)
     with pytest.raises(ConfigurationError, match=r"other_tally\.sqlite cannot be read"):

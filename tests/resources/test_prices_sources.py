@@ -69,7 +69,7 @@ def open_source(tmp_path: Path, vendors: PriceVendors) -> Iterator[Open]:
         http = HttpClient(
             system=f"{vendor}_test",
             state_dir=tmp_path,
-            requests_per_second=None,
+            requests_per_second=0,
             now=Clock().now,
             user_agent="tests",
             max_attempts=2,

@@ -37,14 +37,15 @@ class Breaker:
         self._open_for = timedelta(seconds=open_seconds)
         self._now = now
 
-    def admit(self, *, system: str, url: str) -> None:
-        """Return if a request may be made.
+    def admit(self, *, system: str, url: str) -> bool:
+        """Return if a request may be made: whether others failed, so that its success is news.
 
         Raises:
             TransientError: The breaker is open; says since when, why, and until when.
         """
-        if not self._is_open():
-            return
+        failed = self._state.row("SELECT retry_at FROM breaker")
+        if failed is None or failed[0] is None:  # at the price of a read, without the lock
+            return failed is not None
         with self._state.writing() as connection:
             now = self._now()
             (count, failure, opened_at, retry_at) = connection.execute(
@@ -61,12 +62,12 @@ class Breaker:
                     url=url,
                 )
             connection.execute("UPDATE breaker SET retry_at = ?", (self._retry_at(now),))
+        return True
 
     def succeeded(self) -> None:
         """Close the breaker: the system answered."""
-        if self._state.row("SELECT id FROM breaker"):
-            with self._state.writing() as connection:
-                connection.execute("DELETE FROM breaker")
+        with self._state.writing() as connection:
+            connection.execute("DELETE FROM breaker")
 
     def failed(self, failure: str) -> float:
         """Count a request whose attempts all failed; return for how many seconds none is made.
@@ -86,15 +87,13 @@ class Breaker:
                 "WHERE failure_count >= ?",
                 (now.isoformat(), self._retry_at(now), self._failures),
             )
-        return self._open_for.total_seconds() if self._is_open() else 0
+            found = connection.execute("SELECT 1 FROM breaker WHERE retry_at IS NOT NULL")
+            is_open = found.fetchone() is not None
+        return self._open_for.total_seconds() if is_open else 0
 
     def close(self) -> None:
         """Close the file; the state stays."""
         self._state.close()
-
-    def _is_open(self) -> bool:
-        """Whether the breaker is open, at the price of a read: the usual case needs no lock."""
-        return bool(self._state.row("SELECT id FROM breaker WHERE retry_at IS NOT NULL"))
 
     def _retry_at(self, now: datetime) -> str:
         return (now + self._open_for).isoformat()

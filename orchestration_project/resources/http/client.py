@@ -69,7 +69,7 @@ class HttpClient:
     Args:
         system: Short name in logs, errors and file names, such as `finra_api`.
         state_dir: Folder of all state; this client's lies in its folder `http`.
-        requests_per_second: Limit on attempts, in any second; None: no limit.
+        requests_per_second: Limit on attempts, in any second; 0: no limit.
         now: The present in UTC, real and not simulated: processes compare it.
         user_agent: How we introduce ourselves.
         use_environment: Whether proxies and certificates come from the environment; a program on
@@ -98,7 +98,7 @@ class HttpClient:
         *,
         system: str,
         state_dir: Path,
-        requests_per_second: int | None,
+        requests_per_second: int,
         now: Callable[[], datetime],
         user_agent: str,
         use_environment: bool = True,
@@ -132,7 +132,7 @@ class HttpClient:
         )
         self._tally = Tally(folder / f"{system}{SUFFIX}")
         self._limiter = None
-        if requests_per_second is not None:
+        if requests_per_second:
             self._limiter = RateLimiter(
                 folder / f"{system}_rate.sqlite", requests_per_second=requests_per_second
             )
@@ -179,8 +179,7 @@ class HttpClient:
         hide(*question.tokens)
         request = self._build(question, url, headers=headers, json=json, data=form)
         auth = httpx.BasicAuth(*basic_auth) if basic_auth else httpx.USE_CLIENT_DEFAULT
-        if not self._asks_anyway:
-            self._breaker.admit(system=self._system, url=question.url)
+        is_news = self._asks_anyway or self._breaker.admit(system=self._system, url=question.url)
         try:
             response = self._persist(
                 question,
@@ -191,9 +190,11 @@ class HttpClient:
             closed_for = self._breaker.failed(str(error))
             raise self._given_up(question, error, closed_for) from error
         except SourceError:  # it answered
-            self._breaker.succeeded()
+            if is_news:
+                self._breaker.succeeded()
             raise
-        self._breaker.succeeded()
+        if is_news:
+            self._breaker.succeeded()
         return response
 
     def _build(self, question: Question, url: str, **content: Any) -> httpx.Request:

@@ -1,6 +1,9 @@
 """How the requests to a system ended, counted over all processes, for whoever watches them."""
 
 import sqlite3
+import threading
+import time
+from collections import Counter
 from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -20,25 +23,51 @@ SUFFIX = "_tally.sqlite"
 
 NO_ANSWER = "no_answer"
 
+SECONDS_APART = 1
+"""To write after each attempt would take a seventh of its time."""
+
 
 class Tally:
-    """Counts the attempts of one client."""
+    """Counts the attempts of one client, and writes the counts once in `SECONDS_APART` at most.
+
+    What is not written yet comes with the next attempt, or at the end.
+    """
 
     def __init__(self, path: Path) -> None:
         self._state = SharedState(path, schema=SCHEMA)
+        self._lock = threading.Lock()
+        self._requests: Counter[str] = Counter()
+        self._retries: Counter[str] = Counter()
+        self._next_at = 0.0  # by time.monotonic()
 
     def add(self, outcome: str, *, is_retry: bool) -> None:
         """Count an attempt that ended with ``outcome``, a status or `NO_ANSWER`."""
-        with self._state.writing() as connection:
-            connection.execute(
-                "INSERT INTO tally VALUES (:outcome, 1, :retry) ON CONFLICT DO UPDATE SET "
-                "request_count = request_count + 1, retry_count = retry_count + :retry",
-                {"outcome": outcome, "retry": int(is_retry)},
-            )
+        with self._lock:
+            self._requests[outcome] += 1
+            self._retries[outcome] += is_retry
+            if time.monotonic() >= self._next_at:
+                self._write()
 
     def close(self) -> None:
         """Close the file; the counts stay."""
+        with self._lock:
+            self._write()
         self._state.close()
+
+    def _write(self) -> None:
+        self._next_at = time.monotonic() + SECONDS_APART
+        counts = [(each, count, self._retries[each]) for each, count in self._requests.items()]
+        if not counts:
+            return
+        with self._state.writing() as connection:
+            connection.executemany(
+                "INSERT INTO tally VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET "
+                "request_count = request_count + excluded.request_count, "
+                "retry_count = retry_count + excluded.retry_count",
+                counts,
+            )
+        self._requests.clear()
+        self._retries.clear()
 
 
 @dataclass(frozen=True)

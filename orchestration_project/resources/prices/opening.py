@@ -139,7 +139,7 @@ def _opened_yahoo(
     settings: Settings, name: SourceName, captures: Captures, clock: Clock, http: Mapping[str, Any]
 ) -> Iterator[PriceSource]:
     is_demo = name == "demo"
-    rate = None if is_demo else settings.yahoo_requests_per_second
+    rate = 0 if is_demo else settings.yahoo_requests_per_second
     system = _system("yahoo", is_demo=is_demo)
     with _client(settings, system, requests_per_second=rate, **http) as opened:
         yield YahooChart(

@@ -118,7 +118,7 @@ def _http(
     return HttpClient(
         system=f"{system}_demo" if is_made_up else system,
         state_dir=settings.state_path,
-        requests_per_second=None if is_made_up else requests_per_second,
+        requests_per_second=0 if is_made_up else requests_per_second,
         now=Clock().now,
         use_environment=not is_made_up,
         user_agent="orchestration_project",
