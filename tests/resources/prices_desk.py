@@ -1,6 +1,7 @@
 """Loads of prices from a folder of files, as a run makes them, symbol by symbol."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -101,3 +102,12 @@ class Desk:
     def months(self) -> pl.DataFrame:
         """Return all rows of `prices_symbol_months`."""
         return self.warehouse.frame(select(prices_symbol_months), prices_symbol_months)
+
+
+@contextmanager
+def light(folder: Path, clock: StoppedClock) -> Iterator[Desk]:
+    """Give a desk on SQLite."""
+    folder.mkdir(exist_ok=True)
+    with Warehouse(f"sqlite:///{folder}/w.sqlite", clock=clock) as warehouse:
+        warehouse.prepare(holds="real")
+        yield Desk(warehouse, folder, clock)

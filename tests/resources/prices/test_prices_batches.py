@@ -1,7 +1,6 @@
 """Symbols that land together: each as if alone, and none harmed by another."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
@@ -14,14 +13,14 @@ from orchestration_project.domains.prices.calendar import sessions
 from orchestration_project.errors import ContractError, TransientError
 from orchestration_project.resources.artifacts import FolderStore
 from orchestration_project.resources.captures import Captures
-from orchestration_project.resources.prices import Quota
+from orchestration_project.resources.prices import Quota, load
 from orchestration_project.resources.prices.load import LoadedPrices
 from orchestration_project.resources.warehouse import HeldBackError, SupersededError, Warehouse
 from orchestration_project.tables.kinds import METADATA
 from orchestration_project.tables.prices import prices_daily
 from tests.domains.prices import csv, line
 from tests.properties import bounded
-from tests.resources.prices_desk import FRIDAY_EVENING, Desk, Metered
+from tests.resources.prices_desk import FRIDAY_EVENING, Desk, Metered, light
 from tests.resources.weeks import StoppedClock
 
 JANUARY = sessions(date(2026, 1, 1), date(2026, 1, 31))
@@ -29,31 +28,6 @@ FEBRUARY = sessions(date(2026, 2, 1), date(2026, 2, 28))
 BOTH = ("2026-01-01", "2026-02-01")
 MONTH = date(2026, 2, 1)
 DAYS = [*JANUARY[-2:], *FEBRUARY[:5]]
-
-
-@pytest.fixture
-def clock() -> StoppedClock:
-    return StoppedClock(FRIDAY_EVENING)
-
-
-@pytest.fixture
-def desk(warehouse: Warehouse, tmp_path: Path, clock: StoppedClock) -> Desk:
-    return Desk(warehouse, tmp_path, clock)
-
-
-@pytest.fixture
-def light_desk(tmp_path: Path, clock: StoppedClock) -> Iterator[Desk]:
-    with light(tmp_path, clock) as desk:
-        yield desk
-
-
-@contextmanager
-def light(folder: Path, clock: StoppedClock) -> Iterator[Desk]:
-    """Give a desk on SQLite."""
-    folder.mkdir(exist_ok=True)
-    with Warehouse(f"sqlite:///{folder}/w.sqlite", clock=clock) as warehouse:
-        warehouse.prepare(holds="real")
-        yield Desk(warehouse, folder, clock)
 
 
 def contents(desk: Desk) -> Mapping[str, Sequence[tuple]]:
@@ -249,7 +223,10 @@ def sizes(desk: Desk, *symbols: str, months: Sequence[str] = BOTH) -> list[list[
     return [[each.symbol for each in taken] for taken in batches]
 
 
-def test_a_batch_ends_with_the_symbol_whose_answer_is_large(light_desk: Desk):
+def test_a_batch_ends_with_the_symbol_whose_answer_is_large(
+    light_desk: Desk, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(load, "BYTES_AT_ONCE", 512 * 1024)  # not decades of eight symbols
     for symbol in ("AAA", "BIG", "BBB", "CCC"):
         light_desk.write(symbol, *map(line, FEBRUARY))
     of_old = [line(date(1990, 1, 1) + timedelta(days=each), 10.123456) for each in range(9_000)]

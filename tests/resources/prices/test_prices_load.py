@@ -1,7 +1,7 @@
 """Symbols from files of prices into the tables: what stays, goes, waits, and is asked again."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from orchestration_project.resources.prices.files import PriceFiles
 from orchestration_project.resources.prices.gold import derive_outdated, outdated_symbols
 from orchestration_project.resources.prices.load import LoadedPrices
 from orchestration_project.resources.prices.promised import oldest_unlanded_session
-from orchestration_project.resources.warehouse import HeldBackError, Warehouse
+from orchestration_project.resources.warehouse import HeldBackError
 from orchestration_project.tables.catalogue import relation_as_of
 from orchestration_project.tables.prices import (
     PRICES,
@@ -37,24 +37,6 @@ FEBRUARY = sessions(date(2026, 2, 1), date(2026, 2, 28))
 JANUARY = sessions(date(2026, 1, 1), date(2026, 1, 31))
 BOTH = ("2026-01-01", "2026-02-01")
 MONTH = date(2026, 2, 1)
-
-
-@pytest.fixture
-def clock() -> StoppedClock:
-    return StoppedClock(FRIDAY_EVENING)
-
-
-@pytest.fixture
-def desk(warehouse: Warehouse, tmp_path: Path, clock: StoppedClock) -> Desk:
-    return Desk(warehouse, tmp_path, clock)
-
-
-@pytest.fixture
-def light_desk(tmp_path: Path, clock: StoppedClock) -> Iterator[Desk]:
-    """The same on SQLite alone, where the rules are tried and not the database."""
-    with Warehouse(f"sqlite:///{tmp_path}/w.sqlite", clock=clock) as warehouse:
-        warehouse.prepare(holds="real")
-        yield Desk(warehouse, tmp_path, clock)
 
 
 def test_a_range_lands_and_a_second_load_asks_for_nothing(desk: Desk):

@@ -21,7 +21,7 @@ from orchestration_project.resources.cleanup import Retention, plan_cleanup
 from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.prices.load import LoadedPrices
 from orchestration_project.resources.prices.replay import PriceReplay
-from orchestration_project.resources.warehouse import HeldBackError, Warehouse
+from orchestration_project.resources.warehouse import HeldBackError
 from orchestration_project.resources.warehouse.difference import BOOKKEEPING
 from orchestration_project.tables.kinds import METADATA, schema_of
 from orchestration_project.tables.prices import (
@@ -39,23 +39,6 @@ JANUARY = sessions(date(2026, 1, 1), date(2026, 1, 31))
 FEBRUARY = sessions(date(2026, 2, 1), date(2026, 2, 28))
 BOTH = ("2026-01-01", "2026-02-01")
 MONTH = date(2026, 2, 1)
-
-
-@pytest.fixture
-def clock() -> StoppedClock:
-    return StoppedClock(FRIDAY_EVENING)
-
-
-@pytest.fixture
-def desk(warehouse: Warehouse, tmp_path: Path, clock: StoppedClock) -> Desk:
-    return Desk(warehouse, tmp_path, clock)
-
-
-@pytest.fixture
-def light_desk(tmp_path: Path, clock: StoppedClock):
-    with Warehouse(f"sqlite:///{tmp_path}/w.sqlite", clock=clock) as warehouse:
-        warehouse.prepare(holds="real")
-        yield Desk(warehouse, tmp_path, clock)
 
 
 def replaying(desk: Desk, group: int | None = None, **options) -> PriceReplay:
