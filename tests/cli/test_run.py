@@ -44,6 +44,14 @@ def test_the_weeks_are_landed_and_a_second_run_changes_nothing_and_says_so(lande
     assert databases.contents(databases.sqlite_url(landed)) == before
 
 
+@pytest.mark.parametrize("weeks", ["abc", "0", "-1", "1.5", "²", ""])
+def test_what_is_no_number_of_weeks_is_named(weeks, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["run", f"--weeks={weeks}"])
+    assert ended.value.code == 2
+    assert f"argument --weeks: {weeks} is not a number of weeks" in capsys.readouterr().err
+
+
 @pytest.mark.slow
 def test_a_held_back_week_fails_the_command_and_the_other_weeks_land(state_dir):
     status, output, _ = programs.run(state_dir, *RUN, "9", DEMO_ROWS_PER_WEEK="6000")

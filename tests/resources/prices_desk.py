@@ -9,6 +9,7 @@ import polars as pl
 from sqlalchemy import select
 
 from orchestration_project.domains.prices.audits import Limits
+from orchestration_project.domains.prices.calendar import sessions
 from orchestration_project.errors import OrchestrationError
 from orchestration_project.resources.artifacts import FolderStore
 from orchestration_project.resources.captures import Capture, Captures
@@ -22,6 +23,11 @@ from tests.resources.weeks import StoppedClock
 
 FRIDAY_EVENING = datetime(2026, 2, 27, 23, 30, tzinfo=UTC)
 """After the close of the last session of February."""
+
+JANUARY = sessions(date(2026, 1, 1), date(2026, 1, 31))
+FEBRUARY = sessions(date(2026, 2, 1), date(2026, 2, 28))
+BOTH = ("2026-01-01", "2026-02-01")
+MONTH = date(2026, 2, 1)
 
 LIMITS = Limits(max_reject_ratio=0.1, jump_ratio=0.4, stale_sessions=3, disagreement_ratio=0.01)
 

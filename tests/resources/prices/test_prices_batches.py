@@ -9,7 +9,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import select
 
-from orchestration_project.domains.prices.calendar import sessions
 from orchestration_project.errors import ContractError, TransientError
 from orchestration_project.resources.artifacts import FolderStore
 from orchestration_project.resources.captures import Captures
@@ -20,13 +19,18 @@ from orchestration_project.tables.kinds import METADATA
 from orchestration_project.tables.prices import prices_daily
 from tests.domains.prices import csv, line
 from tests.properties import bounded
-from tests.resources.prices_desk import FRIDAY_EVENING, Desk, Metered, light
+from tests.resources.prices_desk import (
+    BOTH,
+    FEBRUARY,
+    FRIDAY_EVENING,
+    JANUARY,
+    MONTH,
+    Desk,
+    Metered,
+    light,
+)
 from tests.resources.weeks import StoppedClock
 
-JANUARY = sessions(date(2026, 1, 1), date(2026, 1, 31))
-FEBRUARY = sessions(date(2026, 2, 1), date(2026, 2, 28))
-BOTH = ("2026-01-01", "2026-02-01")
-MONTH = date(2026, 2, 1)
 DAYS = [*JANUARY[-2:], *FEBRUARY[:5]]
 
 

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import func, select
 
-from orchestration_project.domains.prices.calendar import closes_at, sessions
+from orchestration_project.domains.prices.calendar import closes_at
 from orchestration_project.resources.artifacts import FolderStore
 from orchestration_project.resources.captures import Captures
 from orchestration_project.resources.prices import Quota
@@ -30,13 +30,8 @@ from orchestration_project.tables.prices import (
 from orchestration_project.tables.spine import captures, deliveries, landings
 from tests.domains.prices import line
 from tests.properties import bounded
-from tests.resources.prices_desk import FRIDAY_EVENING, Desk
+from tests.resources.prices_desk import BOTH, FEBRUARY, FRIDAY_EVENING, JANUARY, MONTH, Desk
 from tests.resources.weeks import StoppedClock
-
-FEBRUARY = sessions(date(2026, 2, 1), date(2026, 2, 28))
-JANUARY = sessions(date(2026, 1, 1), date(2026, 1, 31))
-BOTH = ("2026-01-01", "2026-02-01")
-MONTH = date(2026, 2, 1)
 
 
 def test_a_range_lands_and_a_second_load_asks_for_nothing(desk: Desk):

@@ -12,7 +12,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import delete, select, update
 
-from orchestration_project.domains.prices.calendar import sessions
 from orchestration_project.domains.prices.contract import RULE_VERSION
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.resources.artifacts import FolderStore
@@ -32,13 +31,8 @@ from orchestration_project.tables.prices import (
 from orchestration_project.tables.spine import blobs, captures, deliveries, landings
 from tests.domains.prices import line
 from tests.properties import bounded
-from tests.resources.prices_desk import FRIDAY_EVENING, LIMITS, Desk
+from tests.resources.prices_desk import BOTH, FEBRUARY, FRIDAY_EVENING, JANUARY, LIMITS, MONTH, Desk
 from tests.resources.weeks import StoppedClock
-
-JANUARY = sessions(date(2026, 1, 1), date(2026, 1, 31))
-FEBRUARY = sessions(date(2026, 2, 1), date(2026, 2, 28))
-BOTH = ("2026-01-01", "2026-02-01")
-MONTH = date(2026, 2, 1)
 
 
 def replaying(desk: Desk, group: int | None = None, **options) -> PriceReplay:
