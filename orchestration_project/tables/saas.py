@@ -33,13 +33,6 @@ Index(  # all that a look reads of tasks that stay as they are
     "saas_source_states_by_hash",
     *(saas_source_states.c[name] for name in ("system", "gone_at", "entity_id", "state_hash")),
 )
-Index(  # all that is counted after it
-    "saas_source_states_by_treatment",
-    *(
-        saas_source_states.c[name]
-        for name in ("system", "gone_at", "rule", "action", "unresolved_email", "target_key")
-    ),
-)
 
 saas_routing_rules = table(
     "saas_routing_rules",

@@ -1,4 +1,4 @@
-"""Indexes that hold all a look at the tasks reads, so that it does not read their records."""
+"""An index that holds all a look reads of tasks that stay as they are, without their records."""
 
 from alembic import op
 
@@ -7,27 +7,14 @@ down_revision = "0020"
 branch_labels = None
 depends_on = None
 
-TABLE = "saas_source_states"
-INDEXES = {
-    "saas_source_states_by_hash": ["system", "gone_at", "entity_id", "state_hash"],
-    "saas_source_states_by_treatment": [
-        "system",
-        "gone_at",
-        "rule",
-        "action",
-        "unresolved_email",
-        "target_key",
-    ],
-}
+NAME, TABLE = "saas_source_states_by_hash", "saas_source_states"
 
 
 def upgrade() -> None:
-    """Create them."""
-    for name, columns in INDEXES.items():
-        op.create_index(name, TABLE, columns)
+    """Create it."""
+    op.create_index(NAME, TABLE, ["system", "gone_at", "entity_id", "state_hash"])
 
 
 def downgrade() -> None:
-    """Drop them."""
-    for name in INDEXES:
-        op.drop_index(name, TABLE)
+    """Drop it."""
+    op.drop_index(NAME, TABLE)
