@@ -135,7 +135,8 @@ class Rig:
         yield Place(state, None)
         shutil.rmtree(state)
 
-    def settle(self, database_url: str) -> None:
+    @staticmethod
+    def settle(database_url: str) -> None:
         """Let the server finish what earlier runs left to do."""
         with psycopg.connect(database_url, autocommit=True) as connection:
             connection.execute("VACUUM ANALYZE")

@@ -11,10 +11,10 @@ from importlib import import_module
 from typing import Any
 
 import dagster as dg
-import psycopg
 from sqlalchemy import literal, update
 
 from benchmarks.gateway import PATIENCE_SECONDS, SECONDS_APART
+from benchmarks.rig import Rig
 from orchestration_project.cli.run_saas import RULES
 from orchestration_project.definitions import defs
 from orchestration_project.domains.saas.rules import read_rules
@@ -44,7 +44,7 @@ def looks(*, url: str, repeats: int) -> dict[str, Any]:
     with dg.DagsterInstance.get() as instance:
         first = _look(instance, raise_on_error=False)  # nobody takes the issues
         issues = _have_all_done()
-        _tidy()
+        _settle()
         _asked(url)
         busy = time.process_time()
         seconds = [_look(instance) for _ in range(repeats)]
@@ -130,12 +130,11 @@ def _have_all_done() -> int:
         return connection.execute(done.values(target_key=issue, applied=applied)).rowcount
 
 
-def _tidy() -> None:
+def _settle() -> None:
     """Do at once what PostgreSQL does by itself a minute after so many changes."""
     url = load_settings().database_url
     if url is not None:
-        with psycopg.connect(url.get_secret_value(), autocommit=True) as connection:
-            connection.execute("VACUUM ANALYZE")
+        Rig.settle(url.get_secret_value())
 
 
 def _asked(url: str) -> dict[str, int]:
