@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 SourceName = Literal["demo", "api", "files", "webhooks", "alpha_vantage", "yahoo"]
 """Where data comes from: made up, FINRA itself, downloaded files, who delivers it, or a vendor."""
@@ -141,24 +142,37 @@ def content_sha256(rows: pl.DataFrame) -> str:
 def contents_sha256(rows: pl.DataFrame, lengths: Sequence[int]) -> list[str]:
     """Return the SHA-256 (hex) of ``rows`` piece by piece, each of so many of them.
 
-    Column by column, each as what is null, the lengths of its texts, and its values: so no other
-    rows have the same bytes, and a null is another value than a blank.
+    Column by column, each as where a value differs from the one above it, and of these values what
+    is null, the lengths of texts, and the values: so no other rows have the same bytes, and a null
+    is another value than a blank. What repeats itself is most of what there is.
     """
     names = "|".join(rows.columns)
     digests = [hashlib.sha256(f"{length} {names}".encode()) for length in lengths]
+    ends = np.cumsum(lengths, dtype=np.int64)
     for column in rows.iter_columns():
-        pieces = [_cut(values, ends) for values, ends in _bytes_of(column, lengths)]
-        for digest, *own in zip(digests, *pieces, strict=True):
+        is_start = _differs_from_above(column, ends)
+        run_ends = np.append(0, np.cumsum(is_start))[ends]
+        runs = column.filter(pl.Series(is_start))
+        pieces = [_cut(values, cuts) for values, cuts in _bytes_of(runs, run_ends)]
+        of_rows = [np.packbits(flags).data for flags in np.split(is_start, ends[:-1])]
+        for digest, *own in zip(digests, of_rows, *pieces, strict=True):
             for piece in own:
                 digest.update(piece)
     return [digest.hexdigest() for digest in digests]
 
 
+def _differs_from_above(column: pl.Series, ends: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Tell of each value whether it begins a run; so does the first one of each piece."""
+    differs = column.ne_missing(column.shift()).to_numpy(writable=True)
+    firsts = np.append(0, ends[:-1])
+    differs[firsts[firsts < len(differs)]] = True
+    return differs
+
+
 def _bytes_of(
-    column: pl.Series, lengths: Sequence[int]
+    column: pl.Series, ends: NDArray[np.int64]
 ) -> Iterator[tuple[memoryview, Sequence[int]]]:
     """Yield the bytes that stand for a column, and where those of each piece end."""
-    ends = np.cumsum(lengths)
     if column.null_count():
         is_null = column.is_null().cast(pl.UInt8).to_numpy()
     else:

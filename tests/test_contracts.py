@@ -13,6 +13,7 @@ from orchestration_project.contracts import (
     Audit,
     Rule,
     content_sha256,
+    contents_sha256,
     in_ascii,
     sort_out,
 )
@@ -105,6 +106,26 @@ def test_other_values_have_other_hashes(values: list[tuple[str | None, int | Non
 
 def test_the_order_of_rows_is_part_of_the_hash():
     assert hash_of(("a", 1), ("b", 2)) != hash_of(("b", 2), ("a", 1))
+
+
+VALUES = st.tuples(
+    st.sampled_from([None, "", "a", "ab", "b"]), st.sampled_from([None, 0, 1, 2**63 - 1])
+)
+
+
+@bounded
+@given(st.lists(VALUES, max_size=12), st.lists(VALUES, max_size=12))
+def test_rows_have_one_hash_if_and_only_if_they_are_equal(one, other):
+    assert (hash_of(*one) == hash_of(*other)) == (one == other)
+
+
+@bounded
+@given(st.lists(st.lists(VALUES, max_size=4), min_size=1, max_size=5))
+def test_a_piece_has_the_hash_that_it_has_alone(pieces):
+    schema = {"text": pl.String, "number": pl.Int64}
+    rows = pl.DataFrame([row for piece in pieces for row in piece], schema=schema, orient="row")
+    together = contents_sha256(rows, [len(piece) for piece in pieces])
+    assert together == [hash_of(*piece) for piece in pieces]
 
 
 @bounded

@@ -106,7 +106,9 @@ def put_frame(store: ArtifactStore, folder: str, frame: pl.DataFrame) -> str:
     One store may serve several databases and processes: equal names would overwrite each other.
     """
     buffer = io.BytesIO()
-    frame.write_parquet(buffer, compression_level=1)  # 2 % larger than the default, in 3/4 of it
+    # Level 1 is 2 % larger than the default, in 3/4 of the time; nobody asks the file for a part
+    # of its rows, for which statistics are, and they are a third of the rest.
+    frame.write_parquet(buffer, compression_level=1, statistics=False)
     return put_content(store, folder, buffer.getvalue(), suffix="parquet")
 
 

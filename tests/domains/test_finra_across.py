@@ -34,18 +34,24 @@ def frame(rows: list[Row]) -> pl.DataFrame:
     return pl.DataFrame(rows, schema_of(finra_otc_weekly, NAMES), orient="row")
 
 
+def symbol_weeks(rows: list[Row]) -> pl.DataFrame:
+    """Return what is derived by symbol of each week of one tier."""
+    by_week = [frame([row for row in rows if row[0] == week]) for week in {row[0] for row in rows}]
+    return pl.concat(map(symbol_week, [frame([]), *by_week]))
+
+
 def traded(shares: int, *, weeks_ago: int = 0, venue: str = "V", symbol: str = "A") -> Row:
     return (ago(weeks_ago), "T1", "ATS", symbol, venue, shares, 1)
 
 
 def rolling(rows: list[Row], *, is_complete: bool = True) -> list[dict[str, Any]]:
-    weeks = symbol_week(frame(rows))
+    weeks = symbol_weeks(rows)
     return symbol_rolling_6w(weeks, week_start=WEEK, is_complete=is_complete).to_dicts()
 
 
 def concentration(rows: list[Row]) -> list[dict[str, Any]]:
     now = [row for row in rows if row[0] == WEEK]
-    return concentration_week(frame(now), symbol_week(frame(rows)), week_start=WEEK).to_dicts()
+    return concentration_week(frame(now), symbol_weeks(rows), week_start=WEEK).to_dicts()
 
 
 def tiers(rows: list[Row]) -> list[dict[str, Any]]:
@@ -242,7 +248,7 @@ def _direction(trend: Fraction | None) -> str | None:
 @given(ROWS)
 def test_the_largest_shares_are_those_of_slow_arithmetic_and_of_the_symbols_table(rows):
     own = [row for row in rows if row[1] == "T1"]
-    before = {(row["week_start"], row["symbol"]): row for row in symbol_week(frame(own)).to_dicts()}
+    before = {(row["week_start"], row["symbol"]): row for row in symbol_weeks(own).to_dicts()}
     found = concentration(own)
     assert [row["symbol"] for row in found] == sorted({row[3] for row in own if row[0] == WEEK})
     for row in found:

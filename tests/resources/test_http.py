@@ -147,6 +147,22 @@ def test_a_form_is_sent_with_basic_credentials(serve, client):
     assert asked.headers["authorization"] == "Basic bWU6cGFzcw=="
 
 
+def test_credentials_in_the_url_are_sent_apart_from_it(serve, client):
+    server = serve(OK)
+    client.request("GET", server.url.replace("://", "://me%40here:pass@") + "/x y?a=1#part")
+    [asked] = server.requests
+    assert asked.headers["authorization"] == "Basic bWVAaGVyZTpwYXNz"
+    assert asked.target == "/x%20y?a=1"
+
+
+def test_chunks_and_repeated_headers_come_together(serve, client):
+    head = b"HTTP/1.1 200 OK\r\nX: 1\r\nTransfer-Encoding: chunked\r\nx: 2\r\n\r\n"
+    server = serve([head + b"2\r\nab\r\n1\r\nc\r\n0\r\n\r\n"], OK)
+    answer = client.request("GET", server.url)
+    assert (answer.body, answer.headers["x"]) == (b"abc", "1, 2")
+    assert client.request("GET", server.url).body == b"whole"
+
+
 @pytest.mark.parametrize("status", [204, 301, 302, 400, 401, 403, 404, 410, 418, 501])
 def test_a_status_that_is_the_callers_to_judge_is_returned_at_once(serve, client, status):
     server = serve(Reply(status, {"Location": "/elsewhere"}))
@@ -167,7 +183,14 @@ def test_a_status_of_overload_or_failure_is_tried_again(serve, client, status):
         pytest.param(dropped, id="a dropped connection"),
         pytest.param(lambda: [Reply(headers={"Content-Length": "9"}, body=b"x").raw()], id="cut"),
         pytest.param(lambda: [b"HTTP/1.1 200 OK\r\nContent-Le"], id="cut within the headers"),
+        pytest.param(lambda: [b"HTTP/1.1 200 OK\r\nX: 1\r\n"], id="cut between the headers"),
+        pytest.param(lambda: [b"HTTP/1.1 200 OK\r\nno header\r\n\r\n"], id="not a header"),
+        pytest.param(lambda: [Reply(headers={"Content-Length": "two"}).raw()], id="no length"),
         pytest.param(lambda: [b"SSH-2.0-OpenSSH\r\n"], id="not HTTP"),
+        pytest.param(
+            lambda: [b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n0\r\n"],
+            id="cut after the last chunk",
+        ),
         pytest.param(
             lambda: [b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab"],
             id="cut chunk",

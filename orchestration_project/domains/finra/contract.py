@@ -16,6 +16,7 @@ from orchestration_project.domains.finra.parsing import parse_parts, with_record
 from orchestration_project.domains.finra.values import (
     days,
     is_blank,
+    may_be_blank,
     quantity_rules,
     shown,
     text_or_null,
@@ -207,11 +208,19 @@ RULES = [
         ~_summary_is([*FIRM_ROWS, *SYMBOL_TOTALS, *OTHER_SUMS]),
         pl.format("summaryTypeCode is unknown: {}", shown("summaryTypeCode")),
     ),
-    _of_used_rows(Rule("blank_symbol", is_blank(SYMBOL), pl.lit(f"{SYMBOL} is blank"))),
+    _of_used_rows(
+        Rule(
+            "blank_symbol",
+            is_blank(SYMBOL),
+            pl.lit(f"{SYMBOL} is blank"),
+            only_if=may_be_blank(SYMBOL),
+        )
+    ),
     Rule(
         "missing_venue",
         _summary_is(FIRM_ROWS) & NO_VENUE,
         pl.lit("MPID, firmCRDNumber and marketParticipantName are all blank"),
+        only_if=pl.col("firm_crd_number").is_null(),
     ),
     *map(
         _of_used_rows,

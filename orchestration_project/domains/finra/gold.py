@@ -16,6 +16,9 @@ from orchestration_project.tables.kinds import key_names, schema_of
 
 LARGEST_BIGINT = 2**63 - 1
 
+MARKETS = {"ATS": "ats", "NON_ATS": "non_ats"}
+"""With what the names of columns begin that hold a market's part."""
+
 
 def refuse_overflow(rows: pl.DataFrame) -> None:
     """Refuse a partition whose total does not fit a BIGINT, so that no sum of it can wrap.
@@ -36,22 +39,26 @@ def refuse_overflow(rows: pl.DataFrame) -> None:
 
 def symbol_week(rows: pl.DataFrame) -> pl.DataFrame:
     """Return `finra_symbol_week` of ``rows``, all rows of one week and tier of the weekly table."""
-    shares, venue = pl.col("share_quantity"), pl.col("venue_id")
-    squares = shares.cast(pl.Int128) * shares.cast(pl.Int128)
-    named = venue != DE_MINIMIS
-    largest = shares.filter(named).max()
+    shares, named_shares = pl.col("share_quantity"), pl.col("named_shares")
+    is_largest = named_shares == named_shares.max()
     per_symbol = (
         _by_venue(rows)
-        .group_by("week_start", "tier", "symbol")
+        .with_columns(
+            named_shares=pl.when(pl.col("venue_id") != DE_MINIMIS).then(shares),
+            square=shares.cast(pl.Int128) * shares.cast(pl.Int128),
+        )
+        .with_columns(named_square=pl.when(named_shares.is_not_null()).then("square"))
+        .group_by("symbol")
         .agg(
+            pl.col("week_start", "tier").first(),
             pl.col("^(ats|non_ats)_.*$").sum(),
             total_share_quantity=shares.sum(),
             total_trade_count=pl.col("trade_count").sum(),
-            venue_count=named.sum().cast(pl.Int64),
-            top_venue_id=venue.filter(named & (shares == largest)).min(),
-            top_shares=largest,
-            named_squares=squares.filter(named).sum(),
-            all_squares=squares.sum(),
+            venue_count=named_shares.count().cast(pl.Int64),
+            top_venue_id=pl.col("venue_id").filter(is_largest).min(),
+            top_shares=named_shares.max(),
+            named_squares=pl.col("named_square").sum(),
+            all_squares=pl.col("square").sum(),
         )
     )
     total = pl.col("total_share_quantity")
@@ -66,16 +73,21 @@ def symbol_week(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def _by_venue(rows: pl.DataFrame) -> pl.DataFrame:
-    """Sum a symbol's rows by venue: one that trades in both markets is one venue."""
+    """Sum a symbol's rows by venue: one that trades in both markets is one venue, and is rare."""
     quantities = ("share_quantity", "trade_count")
     of_markets = {
         f"{prefix}_{name}": pl.when(pl.col("market") == market).then(name).otherwise(0)
         for name in quantities
-        for market, prefix in (("ATS", "ats"), ("NON_ATS", "non_ats"))
+        for market, prefix in MARKETS.items()
     }
-    sums = rows.select("week_start", "tier", "symbol", "venue_id", *quantities, **of_markets)
-    return sums.group_by("week_start", "tier", "symbol", "venue_id").agg(
-        pl.col(*quantities, *of_markets).sum()
+    by_market = rows.select(
+        *("week_start", "tier", "symbol", "venue_id"), *quantities, **of_markets
+    )
+    venues = [set(rows.filter(market=market)["venue_id"].unique()) for market in MARKETS]
+    if set.isdisjoint(*venues):
+        return by_market
+    return by_market.group_by("symbol", "venue_id").agg(
+        pl.col("week_start", "tier").first(), pl.col(*quantities, *of_markets).sum()
     )
 
 

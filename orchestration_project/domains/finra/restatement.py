@@ -126,17 +126,14 @@ def _largest(moved: pl.DataFrame) -> pl.DataFrame:
 def _side_by_side(replaced: pl.DataFrame, written: pl.DataFrame) -> pl.DataFrame:
     """Return a row per key that was replaced or written, with its shares before and after."""
     before, after = pl.col("share_quantity").fill_null(0), pl.col("share_quantity_after")
-    return (
-        replaced.select(*KEY, "share_quantity", "is_metadata")
-        .join(
-            written.select(*KEY, "share_quantity"),
-            on=KEY,
-            how="full",
-            suffix="_after",
-            coalesce=True,
-        )
-        .with_columns(before=before, after=after.fill_null(0))
-        .with_columns(gained=pl.col("after").cast(pl.Int128) - pl.col("before").cast(pl.Int128))
+    old = replaced.select(*KEY, "share_quantity", "is_metadata")
+    new = written.select(*KEY, pl.col("share_quantity").alias("share_quantity_after"))
+    if old.is_empty():  # as of every new week: there is nothing to look for
+        both = pl.concat([old, new], how="diagonal")
+    else:
+        both = old.join(new, on=KEY, how="full", coalesce=True)
+    return both.with_columns(before=before, after=after.fill_null(0)).with_columns(
+        gained=pl.col("after").cast(pl.Int128) - pl.col("before").cast(pl.Int128)
     )
 
 

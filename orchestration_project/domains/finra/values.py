@@ -38,6 +38,11 @@ def is_blank(name: str) -> pl.Expr:
     return ~pl.col(name).str.contains(r"\S")
 
 
+def may_be_blank(name: str) -> pl.Expr:
+    """Whether a text does not begin with printable ASCII: so do all blank ones, and few others."""
+    return (pl.col(name) < "!") | (pl.col(name) > "~")
+
+
 def text_or_null(name: str) -> pl.Expr:
     """Return a text, null where it is blank."""
     return pl.when(~is_blank(name)).then(pl.col(name))

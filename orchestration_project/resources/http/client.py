@@ -1,30 +1,26 @@
 """Ask one system over HTTP, and give back whole answers or errors that say what to do."""
 
-import ssl
 import time
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import cache
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
-import httpx
 import stamina
+from urllib3 import BaseHTTPResponse
+from urllib3.exceptions import HTTPError
 
-from orchestration_project.errors import ConfigurationError, SourceError, TransientError
+from orchestration_project.errors import SourceError, TransientError
 from orchestration_project.redaction import hide
 from orchestration_project.resources.http.breaker import Breaker
-from orchestration_project.resources.http.deadline import deadline, hold_to_deadlines
+from orchestration_project.resources.http.connecting import Connections
+from orchestration_project.resources.http.deadline import deadline
 from orchestration_project.resources.http.question import Question
 from orchestration_project.resources.http.rate import RateLimiter
-from orchestration_project.resources.http.refusals import (
-    is_about_certificate,
-    malformed,
-    no_http_url,
-    untrusted,
-)
+from orchestration_project.resources.http.refusals import is_about_certificate, untrusted
+from orchestration_project.resources.http.request import Request
 from orchestration_project.resources.http.retry import (
     AttemptError,
     log_answer,
@@ -38,6 +34,7 @@ RETRIED_STATUSES = frozenset({429, 500, 502, 503, 504})
 MAX_BACKOFF_SECONDS = 30
 ERROR_BODY_BYTES = 4096  # read of the body of a retried status, which is only quoted
 MIB = 1024 * 1024
+PIECE_BYTES = 4 * MIB  # read at once: most bodies come as one piece, and are not copied
 
 
 @dataclass(frozen=True)
@@ -122,7 +119,11 @@ class HttpClient:
         self._before_attempt = before_attempt
         self._is_throttled = is_throttled
         self._asks_anyway = asks_anyway
-        self._client = _connect(user_agent, timeout_seconds, use_environment=use_environment)
+        self._user_agent = user_agent
+        self._connections = Connections(
+            use_environment=use_environment,
+            timeout_seconds=min(timeout_seconds, deadline_seconds),
+        )
         folder = state_dir / "http"
         self._breaker = Breaker(
             folder / f"{system}_breaker.sqlite",
@@ -146,7 +147,7 @@ class HttpClient:
 
     def close(self) -> None:
         """Close connections and state files; what other processes use stays."""
-        self._client.close()
+        self._connections.close()
         self._breaker.close()
         self._tally.close()
         if self._limiter:
@@ -177,13 +178,14 @@ class HttpClient:
         """
         question = Question.of(self._system, method, url, headers or {}, form or {}, basic_auth)
         hide(*question.tokens)
-        request = self._build(question, url, headers=headers, json=json, data=form)
-        auth = httpx.BasicAuth(*basic_auth) if basic_auth else httpx.USE_CLIENT_DEFAULT
+        request = Request.of(
+            question, url, headers or {}, json, form, basic_auth, user_agent=self._user_agent
+        )
         is_news = self._asks_anyway or self._breaker.admit(system=self._system, url=question.url)
         try:
             response = self._persist(
                 question,
-                lambda: self._client.send(request, auth=auth, stream=True),
+                request,
                 self._max_attempts if is_repeatable else 1,
             )
         except AttemptError as error:
@@ -197,20 +199,7 @@ class HttpClient:
             self._breaker.succeeded()
         return response
 
-    def _build(self, question: Question, url: str, **content: Any) -> httpx.Request:
-        try:
-            request = self._client.build_request(question.method, url, **content)
-        except httpx.InvalidURL as error:
-            raise no_http_url(question) from error
-        except UnicodeEncodeError:  # its text quotes the header
-            raise malformed(question) from None
-        if request.url.scheme not in ("http", "https") or not request.url.host:
-            raise no_http_url(question)
-        return request
-
-    def _persist(
-        self, question: Question, send: Callable[[], httpx.Response], attempts: int
-    ) -> Response:
+    def _persist(self, question: Question, request: Request, attempts: int) -> Response:
         """Return the answer of the first attempt that succeeds; raise the last one's error."""
         for attempt in stamina.retry_context(
             on=when_to_try_again,
@@ -225,57 +214,55 @@ class HttpClient:
                     self._before_attempt()
                 if self._limiter:
                     self._limiter.wait()
-                return self._attempt(question, send, attempt.num)
+                return self._attempt(question, request, attempt.num)
         raise AssertionError("stamina ends by a return or an error")
 
-    def _attempt(
-        self, question: Question, send: Callable[[], httpx.Response], number: int
-    ) -> Response:
+    def _attempt(self, question: Question, request: Request, number: int) -> Response:
         started = time.monotonic()
         try:
-            answer, body = self._receive(question, send)
-        except httpx.TransportError as error:
+            answer, body = self._receive(question, request)
+        except HTTPError as error:
             self._tally.add(NO_ANSWER, is_retry=number > 1)
             reason = question.quote(f"{type(error).__name__}: {error}")
             raise AttemptError(question, number, reason) from error
         elapsed = time.monotonic() - started
-        status = answer.status_code
+        status = answer.status
         self._tally.add(str(status), is_retry=number > 1)
-        headers = {name.lower(): value for name, value in answer.headers.items()}
+        headers = {name.lower(): value for name, value in answer.headers.itermerged()}
         if status in RETRIED_STATUSES or (self._is_throttled and self._is_throttled(body)):
             reason = f"status {status} with {question.quote(body.decode(errors='replace'))}"
             raise AttemptError(question, number, reason, seconds_to_wait(headers, self._now))
         log_answer(question, status, len(body), elapsed)
         return Response(question.url, status, headers, body, elapsed)
 
-    def _receive(
-        self, question: Question, send: Callable[[], httpx.Response]
-    ) -> tuple[httpx.Response, bytes]:
+    def _receive(self, question: Question, request: Request) -> tuple[BaseHTTPResponse, bytes]:
         try:
-            with deadline(self._deadline_seconds), closing(send()) as answer:
-                is_error = answer.status_code in RETRIED_STATUSES
+            with deadline(self._deadline_seconds), closing(self._send(request)) as answer:
+                is_error = answer.status in RETRIED_STATUSES
                 return answer, _start_of(answer) if is_error else self._whole(question, answer)
-        except httpx.LocalProtocolError:  # its text quotes the header
-            raise malformed(question) from None
-        except httpx.TransportError as error:
+        except HTTPError as error:
             if is_about_certificate(error):
                 raise untrusted(question, error) from error
             raise
 
-    def _whole(self, question: Question, answer: httpx.Response) -> bytes:
-        body = bytearray()
-        for piece in answer.iter_raw():
-            body += piece
-            if len(body) > self._max_body_bytes:
+    def _send(self, request: Request) -> BaseHTTPResponse:
+        return self._connections.send(request.method, request.url, request.headers, request.body)
+
+    def _whole(self, question: Question, answer: BaseHTTPResponse) -> bytes:
+        pieces, size = list[bytes](), 0
+        for piece in answer.stream(PIECE_BYTES, decode_content=False):
+            pieces.append(piece)
+            size += len(piece)
+            if size > self._max_body_bytes:
                 raise SourceError(
                     f"{self._system} answered {question.method} {question.url} without end",
                     expected=f"a body of at most {self._max_body_bytes} bytes",
-                    found=f"status {answer.status_code}, more than that",
+                    found=f"status {answer.status}, more than that",
                     remedy="ask for less at a time",
                     system=self._system,
                     url=question.url,
                 )
-        return bytes(body)
+        return b"".join(pieces)
 
     def _given_up(
         self, question: Question, error: AttemptError, retry_in_seconds: float
@@ -297,44 +284,10 @@ class HttpClient:
         )
 
 
-class _Forgetful(httpx.Cookies):
-    """Keeps no cookie: a request owes nothing to the one before it, and answers come faster."""
-
-    def extract_cookies(self, response: httpx.Response) -> None:
-        """Leave them."""
-
-
-def _connect(user_agent: str, timeout_seconds: float, *, use_environment: bool) -> httpx.Client:
-    try:
-        client = httpx.Client(
-            headers={"User-Agent": user_agent, "Accept-Encoding": "identity"},
-            timeout=timeout_seconds,
-            verify=True if use_environment else _trusted_by_default(),
-            trust_env=use_environment,
-            limits=httpx.Limits(max_connections=None),  # as many as the caller has threads
-        )
-    except (OSError, ValueError, ImportError, httpx.InvalidURL) as error:
-        raise ConfigurationError(
-            "the environment's proxy or certificate settings cannot be used",
-            found=f"{type(error).__name__}",
-            remedy="correct HTTP_PROXY, HTTPS_PROXY, ALL_PROXY (http://host:port), "
-            "SSL_CERT_FILE (a PEM file) or SSL_CERT_DIR",
-        ) from None  # its text may quote a proxy's password
-    client._cookies = _Forgetful()  # httpx takes no others than its own
-    hold_to_deadlines(client)
-    return client
-
-
-@cache
-def _trusted_by_default() -> ssl.SSLContext:
-    """Return what httpx trusts, read once for a process: it takes a tenth of a second."""
-    return httpx.create_ssl_context(trust_env=False)
-
-
-def _start_of(answer: httpx.Response) -> bytes:
+def _start_of(answer: BaseHTTPResponse) -> bytes:
     """Return enough of the body to quote it."""
     body = b""
-    for piece in answer.iter_raw():
+    for piece in answer.stream(ERROR_BODY_BYTES, decode_content=False):
         body += piece
         if len(body) >= ERROR_BODY_BYTES:
             break

@@ -1,29 +1,31 @@
 """A limit on the whole of a request, whatever its source does.
 
-httpx limits each read, so a source that sends a byte now and then is waited for without end. Here
-every connect, read and write of a connection is given no more time than its request has left.
+urllib3 limits each read, so a source that sends a byte now and then is waited for without end. Here
+every read of a connection is given no more time than its request has left.
 """
 
-import ssl
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from http.client import HTTPException, HTTPResponse
+from io import BufferedReader, RawIOBase
 from math import inf
+from socket import socket
 from typing import Any
 
-import httpcore
-import httpx
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 _ends_at: ContextVar[float] = ContextVar("_ends_at", default=inf)  # by time.monotonic()
 
 
 @contextmanager
 def deadline(seconds: float) -> Iterator[None]:
-    """Let what this thread asks through a client of `hold_to_deadlines` last ``seconds`` at most.
+    """Let what this thread reads of connections of `POOLS` last ``seconds`` at most.
 
-    What takes longer raises `httpx.TimeoutException`. Only the look-up of a host's name is the
-    operating system's, with limits of its own.
+    What takes longer is a timeout. Only the look-up of a host's name is the operating system's,
+    with limits of its own.
     """
     token = _ends_at.set(time.monotonic() + seconds)
     try:
@@ -32,56 +34,70 @@ def deadline(seconds: float) -> Iterator[None]:
         _ends_at.reset(token)
 
 
-def hold_to_deadlines(client: httpx.Client) -> None:
-    """Have every connection of ``client``, also through proxies, keep to `deadline`."""
-    # httpcore takes a network backend, but httpx has no way to hand one on. A test with headers
-    # that drip fails should these names ever change.
-    for transport in (client._transport, *client._mounts.values()):
-        if isinstance(transport, httpx.HTTPTransport):
-            transport._pool._network_backend = _Backend()
+class _Timed(RawIOBase):
+    """What comes by a socket, as long as there is time."""
 
+    def __init__(self, sock: socket) -> None:
+        self._socket = sock
+        self._raw: Any = sock.makefile("rb", buffering=0)
 
-def _time_left(timeout: float | None, error: type[Exception]) -> float:
-    time_left = _ends_at.get() - time.monotonic()
-    if time_left <= 0:
-        raise error("the time for the whole request is over")
-    return min(time_left, inf if timeout is None else timeout)
+    def readable(self) -> bool:
+        return True
 
-
-class _Backend(httpcore.SyncBackend):
-    def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,
-        local_address: str | None = None,
-        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
-    ) -> httpcore.NetworkStream:
-        time_left = _time_left(timeout, httpcore.ConnectTimeout)
-        return _Stream(super().connect_tcp(host, port, time_left, local_address, socket_options))
-
-
-class _Stream(httpcore.NetworkStream):
-    def __init__(self, stream: httpcore.NetworkStream) -> None:
-        self._stream = stream
-
-    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        return self._stream.read(max_bytes, _time_left(timeout, httpcore.ReadTimeout))
-
-    def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        self._stream.write(buffer, _time_left(timeout, httpcore.WriteTimeout))
+    def readinto(self, buffer: Any, /) -> int | None:
+        time_left = _ends_at.get() - time.monotonic()
+        if time_left <= 0:
+            raise TimeoutError("the time for the whole request is over")
+        silence = self._socket.gettimeout()
+        self._socket.settimeout(time_left if silence is None else min(silence, time_left))
+        return self._raw.readinto(buffer)
 
     def close(self) -> None:
-        self._stream.close()
+        self._raw.close()
+        super().close()
 
-    def start_tls(
-        self,
-        ssl_context: ssl.SSLContext,
-        server_hostname: str | None = None,
-        timeout: float | None = None,
-    ) -> httpcore.NetworkStream:
-        time_left = _time_left(timeout, httpcore.ConnectTimeout)
-        return _Stream(self._stream.start_tls(ssl_context, server_hostname, time_left))
 
-    def get_extra_info(self, info: str) -> Any:
-        return self._stream.get_extra_info(info)
+class _WholeLines(BufferedReader):
+    """Refuses the start of a line: a source that breaks off within its headers sent no answer."""
+
+    def readline(self, size: int | None = -1, /) -> bytes:
+        line = super().readline(-1 if size is None else size)
+        if len(line) != size and not line.endswith(b"\n"):
+            raise HTTPException("the source broke off within its headers")
+        return line
+
+
+class _Answer(HTTPResponse):
+    """Takes nothing for an answer that HTTP does not allow: the module is lenient."""
+
+    def __init__(self, sock: socket, *args: Any, **options: Any) -> None:
+        super().__init__(sock, *args, **options)
+        self.fp.close()
+        self.fp = _WholeLines(_Timed(sock))
+
+    def begin(self) -> None:
+        super().begin()
+        if self.headers.defects:
+            raise HTTPException("the source's headers are malformed")
+        if "content-length" in self.headers and self.length is None and not self.chunked:
+            raise HTTPException("the source's Content-Length is no number")
+
+
+class _Http(HTTPConnection):
+    response_class = _Answer
+
+
+class _Https(HTTPSConnection):
+    response_class = _Answer
+
+
+class _HttpPool(HTTPConnectionPool):
+    ConnectionCls = _Http  # pyright: ignore[reportAssignmentType] - nor do urllib3's own fit
+
+
+class _HttpsPool(HTTPSConnectionPool):
+    ConnectionCls = _Https  # pyright: ignore[reportAssignmentType] - nor do urllib3's own fit
+
+
+POOLS = {"http": _HttpPool, "https": _HttpsPool}
+"""Of what `urllib3.PoolManager.pool_classes_by_scheme` has, those that keep to `deadline`."""

@@ -57,8 +57,9 @@ def _http_date(value: str) -> datetime | None:
 
 
 def replace_lines_with_urls() -> None:
-    """Replace, for the process, the log lines of httpx and stamina that hold whole URLs."""
-    logging.getLogger("httpx").addFilter(_refuse)
+    """Replace, for the process, the log lines of urllib3 and stamina that hold whole URLs."""
+    for name in ("connection", "connectionpool", "poolmanager", "response"):
+        logging.getLogger(f"urllib3.{name}").addFilter(_refuse)
     set_on_retry_hooks([_log_retry])
 
 
