@@ -5,6 +5,7 @@ from datetime import date, timedelta
 
 import pytest
 
+from orchestration_project.domains.finra.contract import DE_MINIMIS
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.resources.finra.gold import CONCENTRATION, CROSS_TIER, ROLLING, GoldLoad
 from orchestration_project.resources.warehouse import SupersededError
@@ -91,6 +92,38 @@ def test_the_change_of_concentration_is_none_after_a_hole(desk):
         derive(desk, CONCENTRATION, f"T1|{week}")
     found = desk.rows(finra_concentration_week, "hhi_upper", "hhi_upper_change")
     assert found == [(0.5, None), (1.0, 0.5), (1.0, None)]
+
+
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [
+        pytest.param(
+            [
+                row(venue="V", share_quantity=60),
+                row(venue="W", market="NON_ATS", share_quantity=30),
+                row(venue=DE_MINIMIS, market="NON_ATS", share_quantity=10),
+                row("BBB", venue=DE_MINIMIS, market="NON_ATS", share_quantity=10),
+            ],
+            [("AAA", 0.6, 0.9), ("BBB", None, None)],
+            id="each venue in one market",
+        ),
+        pytest.param(
+            [
+                row(venue="V", share_quantity=30),
+                row(venue="V", market="NON_ATS", share_quantity=30),
+                row(venue="W", share_quantity=40),
+                row("BBB", venue="X", share_quantity=2**62),
+            ],
+            [("AAA", 0.6, 1.0), ("BBB", 1.0, 1.0)],
+            id="a venue in both",
+        ),
+    ],
+)
+def test_the_largest_venues_are_those_of_both_markets_together(desk, rows, expected):
+    desk.land(*rows)
+    derive(desk, CONCENTRATION)
+    shares = ("top_1_venue_share", "top_3_venue_share")
+    assert desk.rows(finra_concentration_week, "symbol", *shares) == expected
 
 
 def test_a_week_is_derived_across_tiers_only_with_all_of_them(desk):

@@ -79,13 +79,13 @@ def _direction(part: pl.Expr, whole: pl.Expr) -> pl.Expr:
 
 
 def concentration_week(
-    venue_rows: pl.DataFrame, symbol_weeks: pl.DataFrame, *, week_start: date
+    venue_shares: pl.DataFrame, symbol_weeks: pl.DataFrame, *, week_start: date
 ) -> pl.DataFrame:
     """Return `finra_concentration_week` of a week and tier.
 
-    ``venue_rows`` (symbol, venue_id, share_quantity) are those of the week's venues, at least of
-    each symbol's largest named ones; ``symbol_weeks`` are the rows of `finra_symbol_week` of the
-    week and of the one before, if that is landed.
+    ``venue_shares`` (symbol, share_quantity) are those of the week's named venues, both markets
+    together, at least of each symbol's largest ones; ``symbol_weeks`` are the rows of
+    `finra_symbol_week` of the week and of the one before, if that is landed.
     """
     indices = ("hhi_lower", "hhi_upper")
     before = symbol_weeks.filter(pl.col("week_start") == week_start - WEEK).select(
@@ -93,7 +93,7 @@ def concentration_week(
     )
     return in_table_order(
         symbol_weeks.filter(pl.col("week_start") == week_start)
-        .join(_largest(venue_rows), on="symbol", how="left")
+        .join(_largest(venue_shares), on="symbol", how="left")
         .join(before, on="symbol", how="left")
         .with_columns(
             *(ratio_of(pl.col(name), pl.col("total_share_quantity")).alias(name) for name in TOP),
@@ -106,15 +106,11 @@ def concentration_week(
     )
 
 
-def _largest(venue_rows: pl.DataFrame) -> pl.DataFrame:
-    """Return each symbol's shares at its largest named venues: one of both markets is one venue."""
+def _largest(venue_shares: pl.DataFrame) -> pl.DataFrame:
+    """Return each symbol's shares at its largest venues."""
     largest = pl.col("share_quantity").sort(descending=True)
-    return (
-        venue_rows.filter(pl.col("venue_id") != DE_MINIMIS)
-        .group_by("symbol", "venue_id")
-        .agg(pl.col("share_quantity").sum())
-        .group_by("symbol")
-        .agg(largest.head(places).sum().alias(name) for name, places in TOP.items())
+    return venue_shares.group_by("symbol").agg(
+        largest.head(places).sum().alias(name) for name, places in TOP.items()
     )
 
 

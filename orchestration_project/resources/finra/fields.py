@@ -26,5 +26,5 @@ def remember_fields(
         seen, now = read_scope(connection, source_fields, scope), clock.now()
         rows = remembered(seen, listed, source=source, dataset=dataset, at=now)
         version = f"{len(listed)} fields"
-        derive(connection, Derivation(source_fields, key, scope, token, version, rows), now)
+        derive(connection, [Derivation(source_fields, key, scope, token, version, rows)], now)
     return rows

@@ -14,8 +14,9 @@ from orchestration_project.domains.finra.calendar import WEEK
 from orchestration_project.domains.finra.selection import TierWeek
 from orchestration_project.resources.captures import Capture
 from orchestration_project.resources.intake import Intake
-from orchestration_project.resources.warehouse.frames import Scope, read_frame, within
+from orchestration_project.resources.warehouse.frames import read_frame, read_scope, within
 from orchestration_project.tables.finra import finra_otc_weekly, finra_symbol_week, finra_venue_week
+from orchestration_project.tables.kinds import key_names
 
 ROWS_SHOWN = 10
 CAPTURES_SHOWN = 20
@@ -48,12 +49,19 @@ class Glimpse:
 def glimpse(connection: Connection, partition: TierWeek, intake: Intake) -> Glimpse:
     """Return what is shown of a partition that was just landed from ``intake``."""
     scope = {"week_start": partition.week_start, "tier": partition.tier}
+    derived = intake.prepared.derived or {
+        table: read_scope(connection, table, scope)  # what landed is a part of the partition
+        for table in (finra_symbol_week, finra_venue_week)
+    }
+    shares = {finra_symbol_week: "total_share_quantity", finra_venue_week: "share_quantity"}
     return Glimpse(
         partition.key,
         {
             finra_otc_weekly.name: _largest_landed(intake.checked.rows),
-            finra_symbol_week.name: largest_rows(connection, finra_symbol_week, scope),
-            finra_venue_week.name: largest_rows(connection, finra_venue_week, scope),
+            **{
+                table.name: largest_rows(rows, table, shares[table]).drop(*scope)
+                for table, rows in derived.items()
+            },
         },
         _captures(intake.delivery.all_captures),
         _recent_shares(connection, partition),
@@ -67,27 +75,10 @@ def _largest_landed(rows: pl.DataFrame) -> pl.DataFrame:
     return pl.DataFrame(shown.rows(), shown.schema, orient="row")
 
 
-def largest_rows(connection: Connection, table: Table, scope: Scope) -> pl.DataFrame:
-    """Return the rows of a derived table in ``scope`` with most shares, the largest first.
-
-    What is derived by symbol goes by the symbol's shares in its week.
-    """
-    statement = select(table).where(within(table, scope))
-    if "symbol" in table.columns:
-        week = finra_symbol_week.c
-        largest = (
-            select(week.symbol, week.total_share_quantity)
-            .where(within(finra_symbol_week, scope))
-            .order_by(week.total_share_quantity.desc(), week.symbol)
-            .limit(ROWS_SHOWN)
-            .subquery()
-        )
-        statement = statement.join(largest, table.c.symbol == largest.c.symbol)
-        order = (largest.c.total_share_quantity.desc(), largest.c.symbol)
-    else:
-        order = (table.c.share_quantity.desc(), *table.primary_key.columns)
-    found = read_frame(connection, statement.order_by(*order).limit(ROWS_SHOWN), table)
-    return found.drop(list(scope))
+def largest_rows(rows: pl.DataFrame, table: Table, shares: str) -> pl.DataFrame:
+    """Return the rows of a derived ``table`` with most ``shares`` (a column), the largest first."""
+    key = key_names(table)
+    return rows.sort(shares, *key, descending=[True] + [False] * len(key)).head(ROWS_SHOWN)
 
 
 def _recent_shares(connection: Connection, partition: TierWeek) -> list[float | None]:

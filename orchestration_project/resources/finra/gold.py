@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
-from sqlalchemy import Column, ColumnElement, Connection, Table, cast, func, select
+from sqlalchemy import Column, ColumnElement, Connection, String, Table, and_, cast, func, select
 
 from orchestration_project.domains.finra import across, recomputation
 from orchestration_project.domains.finra.contract import DE_MINIMIS
@@ -15,7 +15,7 @@ from orchestration_project.errors import ConfigurationError
 from orchestration_project.resources.finra.glimpse import largest_rows
 from orchestration_project.resources.opening import open_now
 from orchestration_project.resources.warehouse import Derivation, Warehouse
-from orchestration_project.resources.warehouse.deriving import changes, read_fence
+from orchestration_project.resources.warehouse.deriving import changes, read_fences
 from orchestration_project.resources.warehouse.frames import Scope, read_frame, within
 from orchestration_project.tables.finra import (
     finra_concentration_week,
@@ -25,6 +25,9 @@ from orchestration_project.tables.finra import (
     finra_tier_week,
     finra_venue_week,
 )
+
+GATHERING = ("postgresql", "sqlite")
+"""Databases that make one text of many, of any length."""
 
 
 @dataclass(frozen=True)
@@ -72,34 +75,52 @@ def _make_concentration(
     connection: Connection, key: str, inputs: Collection[str], symbol_weeks: pl.DataFrame
 ) -> pl.DataFrame:
     return across.concentration_week(
-        _largest_venues(connection, _of_tier_week(key)),
+        _venue_shares(connection, _of_tier_week(key)),
         _of_weeks(symbol_weeks, inputs),
         week_start=parsed(key).week_start,
     )
 
 
-def _largest_venues(connection: Connection, scope: Scope) -> pl.DataFrame:
-    """Return symbol, venue_id and share_quantity of each symbol's largest named venues.
+def _venue_shares(connection: Connection, scope: Scope) -> pl.DataFrame:
+    """Return symbol and share_quantity of each symbol's named venues, or of the largest of them.
 
-    The database picks them: a week has some forty rows for a symbol.
+    The database sums and gathers them: a week has some forty rows for a symbol.
     """
     row = finra_otc_weekly.c
+    of_named = and_(within(finra_otc_weekly, scope), row.venue_id != DE_MINIMIS)
+    if connection.dialect.name in GATHERING and not _of_both_markets(connection, scope):
+        gathered = func.aggregate_strings(cast(row.share_quantity, String), " ")
+        found = connection.execute(
+            select(row.symbol, gathered).where(of_named).group_by(row.symbol)
+        )
+        texts = pl.DataFrame(
+            found.all(), {"symbol": pl.String, "share_quantity": pl.String}, orient="row"
+        )
+        numbers = pl.col("share_quantity").str.split(" ").cast(pl.List(pl.Int64))
+        return texts.with_columns(numbers).explode("share_quantity")
     shares = func.sum(row.share_quantity)
     place = func.row_number().over(partition_by=row.symbol, order_by=shares.desc())
     sums = (
         select(
             row.symbol,
-            row.venue_id,
             cast(shares, row.share_quantity.type).label("share_quantity"),
             place.label("place"),
         )
-        .where(within(finra_otc_weekly, scope), row.venue_id != DE_MINIMIS)
+        .where(of_named)
         .group_by(row.symbol, row.venue_id)
         .subquery()
     )
-    columns: list[ColumnElement[Any]] = [sums.c.symbol, sums.c.venue_id, sums.c.share_quantity]
+    columns: list[ColumnElement[Any]] = [sums.c.symbol, sums.c.share_quantity]
     largest = select(*columns).where(sums.c.place <= max(across.TOP.values()))
     return read_frame(connection, largest, finra_otc_weekly)
+
+
+def _of_both_markets(connection: Connection, scope: Scope) -> bool:
+    """Whether a venue has shares in both markets, which are to be added up before all else."""
+    venue = finra_venue_week.c.venue_id
+    named = and_(within(finra_venue_week, scope), venue != DE_MINIMIS)
+    twice = select(venue).where(named).group_by(venue).having(func.count() > 1).limit(1)
+    return connection.execute(twice).first() is not None
 
 
 def _make_tiers(
@@ -146,12 +167,20 @@ CROSS_TIER = Recipe(
 
 
 @dataclass(frozen=True)
+class Derived:
+    """What is to be written of a partition, and what is shown of it: its largest rows."""
+
+    derivation: Derivation
+    largest: pl.DataFrame
+
+
+@dataclass(frozen=True)
 class TakenGold:
     """What is to be written for a partition that a run was asked for; empty: all is current."""
 
     partition_key: str
     version: str
-    derivations: Mapping[str, Derivation]
+    derived: Mapping[str, Derived]
     seconds: float
 
 
@@ -215,18 +244,18 @@ class GoldLoad:
             if missing:
                 raise _not_landed(key, missing)
             due = self._due(connection, key, landed)
-            derivations = self._derivations(connection, due, landed) if due else {}
+            derived = self._derived(connection, due, landed) if due else {}
         seconds = time.monotonic() - started
-        return TakenGold(key, version_of(rule, key, landed), derivations, seconds)
+        return TakenGold(key, version_of(rule, key, landed), derived, seconds)
 
-    def _derivations(
+    def _derived(
         self, connection: Connection, due: Mapping[str, int], landed: Landed
-    ) -> dict[str, Derivation]:
+    ) -> dict[str, Derived]:
         """Return the new rows of the partitions that are ``due``, each with its fence's token."""
         recipe = self.recipe
         inputs = {each: [one for one in recipe.rule.inputs(each) if one in landed] for each in due}
         rows = self._read(connection, {one for some in inputs.values() for one in some})
-        return {
+        derivations = {
             each: Derivation(
                 recipe.table,
                 each,
@@ -237,12 +266,12 @@ class GoldLoad:
             )
             for each, token in due.items()
         }
+        return {key: Derived(each, _largest(each, rows)) for key, each in derivations.items()}
 
     def _due(self, connection: Connection, key: str, landed: Landed) -> dict[str, int]:
         """Return the tokens of what a change reaches and is not made of the present inputs."""
         rule, table = self.recipe.rule, self.recipe.table
-        reached = rule.reached(key, asked=self.asked, landed=landed)
-        fences = {each: read_fence(connection, table, each) for each in reached}
+        fences = read_fences(connection, table, rule.reached(key, asked=self.asked, landed=landed))
         return {
             each: token
             for each, (token, derived) in fences.items()
@@ -258,29 +287,33 @@ class GoldLoad:
         return _rows(connection, scope, *self.recipe.columns)
 
     def land(self, taken: TakenGold) -> DerivedGold:
-        """Write what was taken, each partition in a transaction of its own.
+        """Write what was taken, in one transaction.
 
         Raises:
             SupersededError: Another run derived one of them meanwhile.
         """
         started = time.monotonic()
-        for derivation in taken.derivations.values():
-            self.warehouse.derive(derivation)
+        self.warehouse.derive([each.derivation for each in taken.derived.values()])
         seconds = taken.seconds + time.monotonic() - started
         table, own = self.recipe.table, self.recipe.scope(taken.partition_key)
-        with self.warehouse.reading() as connection:
-            largest = {
-                key: largest_rows(connection, table, derivation.partition)
-                for key, derivation in taken.derivations.items()
-            }
         return DerivedGold(
             taken.partition_key,
             taken.version,
             self.warehouse.row_counts([table], own)[table.name],
-            {key: len(derivation.rows) for key, derivation in taken.derivations.items()},
-            largest,
+            {key: len(each.derivation.rows) for key, each in taken.derived.items()},
+            {key: each.largest for key, each in taken.derived.items()},
             seconds,
         )
+
+
+def _largest(derivation: Derivation, read: pl.DataFrame) -> pl.DataFrame:
+    """Return the largest rows: where they are of symbols, by the symbol's shares in the week."""
+    rows, shares = derivation.rows, "share_quantity"
+    if "symbol" in rows.columns:
+        shares, of_symbol = "total_share_quantity", ("week_start", "tier", "symbol")
+        rows = rows.join(read.select(*of_symbol, shares), on=of_symbol)
+    shown = [name for name in derivation.rows.columns if name not in derivation.partition]
+    return largest_rows(rows, derivation.table, shares).select(shown)
 
 
 def outdated_windows(warehouse: Warehouse, landed: Landed) -> list[str]:

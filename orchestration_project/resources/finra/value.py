@@ -111,7 +111,7 @@ class ValueLoad:
         """
         started, derivation = time.monotonic(), taken.derivation
         if taken.is_new:
-            self.warehouse.derive(derivation)
+            self.warehouse.derive([derivation])
         return DerivedValue(
             derivation.partition_key,
             len(derivation.rows),

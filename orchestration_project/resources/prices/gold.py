@@ -71,7 +71,7 @@ def derive_outdated(warehouse: Warehouse) -> DerivedPrices:
         for table in MAKE:
             with warehouse.reading() as connection:
                 derivation = _derivation(connection, table, symbol)
-            warehouse.derive(derivation)
+            warehouse.derive([derivation])
             rows[table.name] += len(derivation.rows)
     return DerivedPrices(len(symbols), rows, time.monotonic() - started)
 

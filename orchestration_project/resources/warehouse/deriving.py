@@ -1,18 +1,19 @@
-"""A partition of a derived table, replaced in one transaction under its fence.
+"""Partitions of a derived table, replaced in one transaction under their fences.
 
-Its fence keeps what the partition was made of where a landed one's keeps the source's version.
+A fence keeps what the partition was made of where a landed one's keeps the source's version.
 Who derives reads the token and the inputs in one state of the database, and must find the token
 unchanged under the lock: of two runs the slower cannot put older figures over newer ones.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 import polars as pl
 from sqlalchemy import Connection, Table, delete, func, select
 
-from orchestration_project.resources.warehouse.fencing import take_fence
-from orchestration_project.resources.warehouse.frames import Scope, insert_frame, within
+from orchestration_project.resources.warehouse.fencing import take_fences
+from orchestration_project.resources.warehouse.frames import Scope, insert_frame, joined, within
 from orchestration_project.tables.spine import fences, landings
 
 CAUSES_WITHOUT_VALUES = ("none", "metadata")
@@ -40,12 +41,19 @@ class Derivation:
     rows: pl.DataFrame
 
 
-def derive(connection: Connection, derivation: Derivation, now: datetime) -> None:
-    """Put the rows in the place of those that are there."""
-    take_fence(connection, derivation, now, derivation.version)
-    table = derivation.table
-    connection.execute(delete(table).where(within(table, derivation.partition)))
-    insert_frame(connection, table, derivation.rows)
+def derive(connection: Connection, derivations: Sequence[Derivation], now: datetime) -> None:
+    """Put the rows of partitions of one table, one at least, in the place of those that are there.
+
+    Raises:
+        SupersededError: Another run derived one of them since its inputs were read.
+    """
+    table = derivations[0].table
+    _, overtaken = take_fences(connection, [(each, each.version) for each in derivations], now)
+    for error in overtaken.values():
+        raise error
+    for scope in joined(each.partition for each in derivations):
+        connection.execute(delete(table).where(within(table, scope)))
+    insert_frame(connection, table, pl.concat(each.rows for each in derivations))
 
 
 def changes(connection: Connection, table: Table) -> dict[str, int]:
@@ -84,11 +92,18 @@ def first_landed_at(connection: Connection, table: Table) -> datetime | None:
 
 def read_fence(connection: Connection, table: Table, partition_key: str) -> tuple[int, str | None]:
     """Return how often a partition was derived, and what it was last made of."""
-    at = {"table_name": table.name, "scope_key": partition_key}
-    found = connection.execute(
-        select(fences.c.token, fences.c.source_version).where(within(fences, at))
-    ).first()
-    return (found.token, found.source_version) if found else (0, None)
+    return read_fences(connection, table, [partition_key])[partition_key]
+
+
+def read_fences(
+    connection: Connection, table: Table, partition_keys: Sequence[str]
+) -> dict[str, tuple[int, str | None]]:
+    """Return the same of several partitions."""
+    at = {"table_name": table.name, "scope_key": tuple(partition_keys)}
+    columns = (fences.c.scope_key, fences.c.token, fences.c.source_version)
+    rows = connection.execute(select(*columns).where(within(fences, at)))
+    found = {row.scope_key: (row.token, row.source_version) for row in rows}
+    return {key: found.get(key, (0, None)) for key in partition_keys}
 
 
 def derived_versions(connection: Connection, table: Table) -> dict[str, str]:

@@ -350,14 +350,15 @@ class Warehouse:
         with self.reading() as connection:
             return replayable(connection, table)
 
-    def derive(self, derivation: Derivation) -> None:
-        """Replace a partition of a derived table.
+    def derive(self, derivations: Sequence[Derivation]) -> None:
+        """Replace partitions of one derived table, all or none.
 
         Raises:
-            SupersededError: Another run derived it since its inputs were read.
+            SupersededError: Another run derived one of them since its inputs were read.
         """
-        with self.writing() as connection:
-            derive(connection, derivation, self._clock.now())
+        if derivations:
+            with self.writing() as connection:
+                derive(connection, derivations, self._clock.now())
 
     def record_refused(self, order: Order, delivery: Delivery) -> None:
         """Record what was fetched for a delivery that could not even be checked.
