@@ -46,7 +46,8 @@ STAGES = {
     "finra/venue_week": "derive",
 }
 IMPORTED_LATE = (
-    *("alembic.command", "numpy", "pgpq", "psycopg", "pyarrow", "pyrate_limiter", "zstandard"),
+    *("alembic.command", "holidays.financial", "numpy", "pgpq", "psycopg", "pyarrow"),
+    *("pyrate_limiter", "zstandard"),
 )
 """What a first run would import within the clock."""
 

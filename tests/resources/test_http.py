@@ -438,15 +438,29 @@ def authority(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def tls_server(serve, authority):
+def tls(authority) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(authority)
-    return serve(OK, tls=context)
+    return context
+
+
+@pytest.fixture
+def tls_server(serve, tls):
+    return serve(OK, tls=tls)
 
 
 def test_an_own_certificate_authority_is_trusted(tls_server, client_of, authority, monkeypatch):
     monkeypatch.setenv("SSL_CERT_FILE", str(authority))
     assert client_of().request("GET", tls_server.url).body == b"whole"
+
+
+def test_what_drips_by_tls_is_not_waited_for_for_ever(
+    serve, tls, client_of, authority, monkeypatch
+):
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority))
+    server = serve(dripping(Reply(body=b"x" * 1000).raw(), 0.05), OK, tls=tls)
+    answer = client_of(timeout_seconds=5, deadline_seconds=1).request("GET", server.url)
+    assert answer.body == b"whole"
 
 
 def test_a_certificate_that_is_not_trusted_is_a_configuration_error(tls_server, client):
