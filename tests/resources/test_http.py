@@ -163,6 +163,13 @@ def test_chunks_and_repeated_headers_come_together(serve, client):
     assert client.request("GET", server.url).body == b"whole"
 
 
+def test_an_answer_of_several_parts_is_bytes_as_any_other(serve, client):
+    kind = {"Content-Type": "multipart/mixed; boundary=x"}
+    server = serve(Reply(headers=kind, body=b"--x\r\n\r\none\r\n--x--\r\n"))
+    answer = client.request("GET", server.url)
+    assert (answer.headers["content-type"], answer.body[:5]) == (kind["Content-Type"], b"--x\r\n")
+
+
 @pytest.mark.parametrize("status", [204, 301, 302, 400, 401, 403, 404, 410, 418, 501])
 def test_a_status_that_is_the_callers_to_judge_is_returned_at_once(serve, client, status):
     server = serve(Reply(status, {"Location": "/elsewhere"}))

@@ -16,6 +16,7 @@ from typing import Any
 
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.util.response import assert_header_parsing
 
 _ends_at: ContextVar[float] = ContextVar("_ends_at", default=inf)  # by time.monotonic()
 
@@ -77,8 +78,7 @@ class _Answer(HTTPResponse):
 
     def begin(self) -> None:
         super().begin()
-        if self.headers.defects:
-            raise HTTPException("the source's headers are malformed")
+        assert_header_parsing(self.headers)  # urllib3 itself does no more than log it
         if "content-length" in self.headers and self.length is None and not self.chunked:
             raise HTTPException("the source's Content-Length is no number")
 
