@@ -10,6 +10,7 @@ import time
 import traceback
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, suppress
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from itertools import chain
@@ -459,6 +460,52 @@ def tls_server(serve, tls):
 def test_an_own_certificate_authority_is_trusted(tls_server, client_of, authority, monkeypatch):
     monkeypatch.setenv("SSL_CERT_FILE", str(authority))
     assert client_of().request("GET", tls_server.url).body == b"whole"
+
+
+class Tunnels:
+    """A proxy that connects what is asked of it, and keeps what was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[bytes] = []
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.address = f"127.0.0.1:{self._listener.getsockname()[1]}"
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self) -> None:
+        with suppress(OSError):  # closed
+            while True:
+                here, _ = self._listener.accept()
+                asked = b""
+                while not asked.endswith(b"\r\n\r\n"):
+                    asked += here.recv(4096)
+                self.asked.append(asked)
+                host, port = asked.split()[1].decode().split(":")
+                there = socket.create_connection((host, int(port)))
+                here.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
+                for pair in ((here, there), (there, here)):
+                    threading.Thread(target=self._pass_on, args=pair, daemon=True).start()
+
+    @staticmethod
+    def _pass_on(one: socket.socket, other: socket.socket) -> None:
+        with suppress(OSError):  # closed
+            while data := one.recv(4096):
+                other.sendall(data)
+
+    def close(self) -> None:
+        self._listener.close()
+
+
+def test_https_goes_through_a_tunnel_of_the_proxy(tls_server, client_of, authority, monkeypatch):
+    with closing(Tunnels()) as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", f"http://us%40er:wo%3Ard@{proxy.address}")
+        monkeypatch.setenv("SSL_CERT_FILE", str(authority))
+        client = client_of()
+        answers = [client.request("GET", tls_server.url).body for _ in range(2)]
+    assert answers == [b"whole"] * 2
+    [asked] = proxy.asked
+    assert asked.startswith(f"CONNECT {tls_server.url.removeprefix('https://')} ".encode())
+    assert b"Basic dXNAZXI6d286cmQ=\r\n" in asked
+    assert all(b"proxy" not in name.encode() for name in tls_server.requests[0].headers)
 
 
 def test_what_drips_by_tls_is_not_waited_for_for_ever(
