@@ -83,21 +83,29 @@ class _Answer(HTTPResponse):
             raise HTTPException("the source's Content-Length is no number")
 
 
-class _Http(HTTPConnection):
+class HttpConnection(HTTPConnection):
+    """A connection that keeps to `deadline`; errors show its name."""
+
     response_class = _Answer
 
 
-class _Https(HTTPSConnection):
+class HttpsConnection(HTTPSConnection):
+    """The same, by TLS."""
+
     response_class = _Answer
 
 
-class _HttpPool(HTTPConnectionPool):
-    ConnectionCls = _Http  # pyright: ignore[reportAssignmentType] - nor do urllib3's own fit
+class HttpPool(HTTPConnectionPool):
+    """Such connections to one host."""
+
+    ConnectionCls = HttpConnection  # pyright: ignore[reportAssignmentType] - nor do urllib3's own fit
 
 
-class _HttpsPool(HTTPSConnectionPool):
-    ConnectionCls = _Https  # pyright: ignore[reportAssignmentType] - nor do urllib3's own fit
+class HttpsPool(HTTPSConnectionPool):
+    """The same, by TLS."""
+
+    ConnectionCls = HttpsConnection  # pyright: ignore[reportAssignmentType] - nor do urllib3's own fit
 
 
-POOLS = {"http": _HttpPool, "https": _HttpsPool}
+POOLS = {"http": HttpPool, "https": HttpsPool}
 """Of what `urllib3.PoolManager.pool_classes_by_scheme` has, those that keep to `deadline`."""
