@@ -69,16 +69,21 @@ def glimpse(connection: Connection, partition: TierWeek, intake: Intake) -> Glim
 
 
 def _largest_landed(rows: pl.DataFrame) -> pl.DataFrame:
-    """Return the largest rows as a copy: a slice would keep the texts of all rows in memory."""
+    """Return the largest rows."""
     largest = rows.top_k(ROWS_SHOWN, by="share_quantity").sort("share_quantity", descending=True)
-    shown = largest.select(SHOWN_OF_A_ROW)
-    return pl.DataFrame(shown.rows(), shown.schema, orient="row")
+    return _copied(largest.select(SHOWN_OF_A_ROW))
 
 
 def largest_rows(rows: pl.DataFrame, table: Table, shares: str) -> pl.DataFrame:
     """Return the rows of a derived ``table`` with most ``shares`` (a column), the largest first."""
     key = key_names(table)
-    return rows.sort(shares, *key, descending=[True] + [False] * len(key)).head(ROWS_SHOWN)
+    most = rows.sort(shares, *key, descending=[True] + [False] * len(key)).head(ROWS_SHOWN)
+    return _copied(most)
+
+
+def _copied(frame: pl.DataFrame) -> pl.DataFrame:
+    """Return a copy: a slice would keep all rows and their texts in memory."""
+    return pl.DataFrame(frame.rows(), frame.schema, orient="row")
 
 
 def _recent_shares(connection: Connection, partition: TierWeek) -> list[float | None]:
