@@ -100,20 +100,20 @@ def open_artifacts(url: str) -> ArtifactStore:
     )
 
 
-def put_frame(store: ArtifactStore, folder: str, frame: pl.DataFrame) -> str:
-    """Store ``frame`` as Parquet in ``folder`` and return its name, which its bytes determine.
-
-    One store may serve several databases and processes: equal names would overwrite each other.
-    """
+def as_parquet(frame: pl.DataFrame) -> bytes:
+    """Return ``frame`` as a Parquet file; one release of polars makes the same of equal rows."""
     buffer = io.BytesIO()
     # Level 1 is 2 % larger than the default, in 3/4 of the time; nobody asks the file for a part
     # of its rows, for which statistics are, and they are a third of the rest.
-    frame.write_parquet(buffer, compression_level=1, statistics=False)
-    return put_content(store, folder, buffer.getvalue(), suffix="parquet")
+    frame.rechunk().write_parquet(buffer, compression_level=1, statistics=False)
+    return buffer.getvalue()
 
 
 def put_content(store: ArtifactStore, folder: str, content: bytes, *, suffix: str) -> str:
-    """Store ``content`` in ``folder`` under its SHA-256 and return that name."""
+    """Store ``content`` in ``folder`` under its SHA-256 and return that name.
+
+    One store may serve several databases and processes: equal names would overwrite each other.
+    """
     name = f"{folder}/{hashlib.sha256(content).hexdigest()}.{suffix}"
     store.put(name, content)
     return name

@@ -9,7 +9,14 @@ from dataclasses import dataclass, replace
 from orchestration_project.contracts import Checked
 from orchestration_project.errors import MovedError, OrchestrationError
 from orchestration_project.resources.captures import Capture
-from orchestration_project.resources.warehouse import Delivery, Order, Prepared, Warehouse, prepare
+from orchestration_project.resources.warehouse import (
+    AsFile,
+    Delivery,
+    Order,
+    Prepared,
+    Warehouse,
+    prepare,
+)
 
 READS_OF_A_MOVING_SOURCE = 3
 
@@ -69,12 +76,17 @@ class Intake:
 
 
 def take(
-    warehouse: Warehouse, order: Order, intended: Delivery, read: Read, check: Check
+    warehouse: Warehouse,
+    order: Order,
+    intended: Delivery,
+    read: Read,
+    check: Check,
+    as_file: AsFile | None = None,
 ) -> Intake:
     """Read a delivery, check and prepare it; a source that moves meanwhile is read again.
 
     What was fetched and cannot be used is recorded in `captures` all the same: where it was not
-    read whole, as of ``intended``.
+    read whole, as of ``intended``. ``as_file`` makes what is staged of the rows, if anything is.
 
     Raises:
         OrchestrationError: As ``read`` and ``check`` do; nothing is landed.
@@ -87,7 +99,7 @@ def take(
     ):
         delivery = with_discarded(_settled(read, kept), kept)
         done = time.monotonic()
-        prepared = prepare(order, delivery, check(delivery))
+        prepared = prepare(order, delivery, check(delivery), as_file)
     return Intake(without_bodies(delivery), prepared, done - started, time.monotonic() - done)
 
 

@@ -15,7 +15,12 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from orchestration_project.errors import ConfigurationError, TransientError
-from orchestration_project.resources.artifacts import PARTIAL, open_artifacts, put_frame
+from orchestration_project.resources.artifacts import (
+    PARTIAL,
+    as_parquet,
+    open_artifacts,
+    put_content,
+)
 from orchestration_project.resources.clock import Clock
 from orchestration_project.settings import PROJECT_ROOT, child_environment
 
@@ -119,10 +124,10 @@ def test_what_is_not_there_is_a_file_not_found(store):
 
 def test_a_frame_comes_back_as_it_was(store):
     frame = pl.DataFrame({"symbol": ["NA", None, "ABCp"], "shares": [2**63 - 1, 0, None]})
-    name = put_frame(store, "staged/x", frame)
+    name = put_content(store, "staged/x", as_parquet(frame), suffix="parquet")
     assert pl.read_parquet(io.BytesIO(store.get(name))).equals(frame)
-    assert put_frame(store, "staged/x", frame) == name
-    assert put_frame(store, "staged/x", frame.head(1)) != name
+    assert as_parquet(frame.clone()) == as_parquet(frame)
+    assert as_parquet(frame.head(1)) != as_parquet(frame)
 
 
 def test_a_file_url_may_hold_escaped_spaces(tmp_path):

@@ -19,7 +19,7 @@ from orchestration_project.domains.finra.values import (
     may_be_blank,
     quantity_rules,
     shown,
-    text_or_null,
+    texts_or_null,
     too_long,
     unreadable,
     whole_number,
@@ -69,7 +69,8 @@ SHARES, TRADES, SYMBOL = (
     "totalWeeklyTradeCount",
     "issueSymbolIdentifier",
 )
-TEXTS = (SYMBOL, "issueName", "MPID", "marketParticipantName", "productTypeCode")
+OPTIONAL_TEXTS = ("issueName", "MPID", "marketParticipantName", "productTypeCode")
+TEXTS = (SYMBOL, *OPTIONAL_TEXTS)
 BYTES_AT_ONCE = 32 * 2**20
 """Of text that is checked together: a usual week in one piece, which is fastest, a huge one in
 several, as text takes several times the memory of rows."""
@@ -241,10 +242,10 @@ RULES = [
 ]
 
 
-def _venue_id() -> pl.Expr:
+def _venue_id(mpid: pl.Expr) -> pl.Expr:
     crd, name = pl.col("firm_crd_number"), pl.col("marketParticipantName")
     return pl.coalesce(
-        text_or_null("MPID"),
+        mpid,
         pl.when(crd.is_not_null()).then(pl.format("CRD:{}", crd)),
         pl.when(name == DE_MINIMIS_NAME).then(pl.lit(DE_MINIMIS)),
         pl.format("NAME:{}", name),
@@ -260,21 +261,22 @@ USED_COLUMNS = (
 
 def _table_rows(good: pl.DataFrame, week_start: date, tier: str) -> pl.DataFrame:
     firm_rows = good.select(USED_COLUMNS).filter(_summary_is(FIRM_ROWS))
+    text = texts_or_null(firm_rows, OPTIONAL_TEXTS)
     return firm_rows.select(
         pl.lit(week_start).alias("week_start"),
         pl.lit(tier).alias("tier"),
         _market(FIRM_ROWS),
         pl.col(SYMBOL).alias("symbol"),
-        _venue_id().alias("venue_id"),
+        _venue_id(text["MPID"]).alias("venue_id"),
         pl.lit(week_start + timedelta(days=4)).alias("week_end"),
-        text_or_null("MPID").alias("mpid"),
+        text["MPID"].alias("mpid"),
         "firm_crd_number",
-        text_or_null("marketParticipantName").alias("participant_name"),
-        text_or_null("issueName").alias("issue_name"),
+        text["marketParticipantName"].alias("participant_name"),
+        text["issueName"].alias("issue_name"),
         "share_quantity",
         "trade_count",
         "notional_usd",
-        text_or_null("productTypeCode").alias("product_type"),
+        text["productTypeCode"].alias("product_type"),
         pl.col("initialPublishedDate_day").alias("initial_published_date"),
         pl.col("lastUpdateDate_day").alias("last_update_date"),
         pl.col("lastReportedDate_day").alias("last_reported_date"),

@@ -3,6 +3,8 @@
 Nothing is coerced: what cannot be read becomes null, and a rule names the reason.
 """
 
+from collections.abc import Sequence
+
 import polars as pl
 
 from orchestration_project.contracts import Rule
@@ -15,8 +17,9 @@ CHARACTERS_SHOWN = 60
 
 def whole_number(name: str) -> pl.Expr:
     """Return a column of digits as 64-bit numbers; null where a text is none."""
-    digits = pl.when(pl.col(name).str.contains(r"^[0-9]+$")).then(pl.col(name))
-    return digits.cast(pl.Int64, strict=False)
+    text = pl.col(name)
+    is_unsigned = (text >= "0") & (text < ":")  # all else that a cast takes begins with a sign
+    return pl.when(is_unsigned).then(text).cast(pl.Int64, strict=False)
 
 
 def days(texts: pl.Series) -> pl.Series:
@@ -46,6 +49,18 @@ def may_be_blank(name: str) -> pl.Expr:
 def text_or_null(name: str) -> pl.Expr:
     """Return a text, null where it is blank."""
     return pl.when(~is_blank(name)).then(pl.col(name))
+
+
+def texts_or_null(rows: pl.DataFrame, names: Sequence[str]) -> dict[str, pl.Expr]:
+    """Return each text of ``rows`` by its name, null where it is blank.
+
+    Most columns have no blank but the empty text, which is found much faster.
+    """
+    is_odd = rows.select((may_be_blank(name) & (pl.col(name) != "")).any() for name in names)
+    return {
+        name: text_or_null(name) if odd else pl.when(pl.col(name) != "").then(pl.col(name))
+        for name, odd in is_odd.row(0, named=True).items()
+    }
 
 
 def shown(name: str) -> pl.Expr:

@@ -14,7 +14,7 @@ from orchestration_project.domains.finra.gold import symbol_week, venue_week
 from orchestration_project.domains.finra.restatement import WeekChange, sentence, week_change
 from orchestration_project.domains.finra.selection import TierWeek, tier_week
 from orchestration_project.domains.finra.usual import Limits, warnings_about
-from orchestration_project.resources.artifacts import ArtifactStore, put_frame
+from orchestration_project.resources.artifacts import ArtifactStore, as_parquet, put_content
 from orchestration_project.resources.captures import parts_of
 from orchestration_project.resources.finra.earlier import read_earlier
 from orchestration_project.resources.finra.glimpse import Glimpse, glimpse
@@ -129,14 +129,13 @@ class WeekLanding:
         Raises:
             OrchestrationError: As ``read`` does, or the bytes are no weekly data.
         """
-        return take(
-            self.warehouse, order, intended, read, lambda delivery: self._check(partition, delivery)
-        )
+        check = partial(self._check, partition)
+        return take(self.warehouse, order, intended, read, check, as_parquet)
 
     def staged(self, partition: TierWeek, order: Order[WeekChange], intake: Intake) -> TakenWeek:
         """Store the checked rows as Parquet, and return what is to be landed."""
         folder = f"staged/{finra_otc_weekly.name}/{partition.tier}/{partition.week_start}"
-        name = put_frame(self.artifacts, folder, intake.checked.rows)
+        name = put_content(self.artifacts, folder, intake.prepared.staged, suffix="parquet")
         delivery = intake.delivery
         return TakenWeek(order, partition, delivery.source, delivery.source_version, intake, name)
 

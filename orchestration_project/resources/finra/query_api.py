@@ -30,6 +30,9 @@ PAGE_ROWS = 5000
 LARGEST_OFFSET = 500_000
 LONGEST_COUNT = 18
 
+PAGE_START = 200
+"""Bytes of an answer that tell whether it is a page."""
+
 KEPT_HEADERS = (
     "content-encoding",
     "content-type",
@@ -122,8 +125,9 @@ class QueryApi:
         while offset < until:
             asked = {**query, "offset": offset, "limit": until - offset}
             response = self._post(group, dataset, asked, accept="text/plain")
-            pages.append(self._captures.keep(self._fetched(response, asked)))
-            rows = self._page_rows(response, total)
+            fetched = self._fetched(response, asked)
+            pages.append(self._captures.keep(fetched))
+            rows = self._page_rows(response, fetched.row_count, total)
             if rows == 0:
                 raise TruncatedResponseError(
                     "the pages ended before all records came",
@@ -147,16 +151,16 @@ class QueryApi:
             fetched_at=self._clock.now(),
         )
 
-    def _page_rows(self, response: Response, expected_total: int) -> int:
-        """Return how many rows a page holds, having made sure that it is one."""
-        if response.status == 204 or response.body.strip() == b"[]":
+    def _page_rows(self, response: Response, rows: int | None, expected_total: int) -> int:
+        """Return how many of its ``rows`` a page holds, having made sure that it is one."""
+        start = response.body[:PAGE_START].strip()
+        if response.status == 204 or (start == b"[]" and len(response.body) <= PAGE_START):
             return 0
-        if is_no_text(response) or response.body.lstrip().startswith((b"{", b"[")):
+        if rows is None or start.startswith((b"{", b"[")):
             raise self._unusable(response, "delimited text")
         total = self._record_total(response)
         if total != expected_total:
             raise moved(f"Record-Total {expected_total}", f"Record-Total {total}")
-        rows = row_count(response.body)
         said = response.headers.get("total-records-on-page", "").strip()
         if said and said != str(rows):
             raise TruncatedResponseError(

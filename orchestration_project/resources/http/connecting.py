@@ -108,13 +108,17 @@ def _by_proxy(address: str, trusted: ssl.SSLContext) -> ProxyManager:
 def _trusted_by_environment() -> ssl.SSLContext:
     environment = child_environment()
     if file := environment.get("SSL_CERT_FILE"):
-        return ssl.create_default_context(cafile=file)
+        return _trusted(file, None)
     if folder := environment.get("SSL_CERT_DIR"):
-        return ssl.create_default_context(capath=folder)
+        return _trusted(None, folder)
     return _trusted_by_default()
 
 
-@cache
 def _trusted_by_default() -> ssl.SSLContext:
-    """Return what is trusted where nothing is said, read once: it takes a tenth of a second."""
-    return ssl.create_default_context(cafile=certifi.where())
+    return _trusted(certifi.where(), None)
+
+
+@cache
+def _trusted(file: str | None, folder: str | None) -> ssl.SSLContext:
+    """Return what certificates make trusted, read once: that takes a tenth of a second."""
+    return ssl.create_default_context(cafile=file, capath=folder)

@@ -1,6 +1,7 @@
 """The user's database: connections, migrations, and landing a delivery in one transaction."""
 
 from orchestration_project.resources.warehouse.delivery import (
+    AsFile,
     Delivery,
     Ended,
     HeldBackError,
@@ -18,6 +19,7 @@ from orchestration_project.resources.warehouse.recorded import Recorded, Recorde
 from orchestration_project.resources.warehouse.warehouse import Warehouse
 
 __all__ = [
+    "AsFile",
     "Between",
     "Delivery",
     "Derivation",

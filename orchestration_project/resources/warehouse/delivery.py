@@ -147,19 +147,25 @@ class Order(Generic[Told]):
     before: ScopeState | None = None
 
 
+AsFile = Callable[[pl.DataFrame], bytes]
+"""Makes the file that is staged of rows, the same of the same rows."""
+
+
 @dataclass(frozen=True)
 class Prepared:
     """A checked delivery, and what can be made of it before it holds a lock.
 
     Attributes:
         checked: The delivery.
-        content_sha256: SHA-256 (hex) of the values of its rows.
+        content_sha256: SHA-256 (hex) of the values of its rows: equal ones are equal rows.
         derived: Rows of each derived table; None where that takes more rows than the delivery's.
+        staged: The values as the file that is staged of them, empty where none is.
     """
 
     checked: Checked
     content_sha256: str
     derived: Mapping[Table, pl.DataFrame] | None
+    staged: bytes = b""
 
 
 @dataclass(frozen=True)

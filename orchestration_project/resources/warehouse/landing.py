@@ -8,6 +8,7 @@ Deliveries of several partitions land together or not at all, as if one by one: 
 hardly more than one of them.
 """
 
+import hashlib
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -19,6 +20,7 @@ from sqlalchemy import Connection, Table, delete
 from orchestration_project.batches import PLACE, placed, split
 from orchestration_project.contracts import Checked, contents_sha256
 from orchestration_project.resources.warehouse.delivery import (
+    AsFile,
     Delivery,
     Ended,
     Landed,
@@ -146,20 +148,34 @@ def land(
     return landed
 
 
-def prepare(order: Order, delivery: Delivery, checked: Checked) -> Prepared:
-    """Return ``checked`` with all that depends on it alone, so that its transaction is short."""
-    return prepare_all([(order, delivery, checked)])[0]
+def prepare(
+    order: Order, delivery: Delivery, checked: Checked, as_file: AsFile | None = None
+) -> Prepared:
+    """Return ``checked`` with all that depends on it alone, so that its transaction is short.
+
+    With ``as_file``, the file's hash is that of the content: no other rows make the same file, and
+    to make and hash it takes a tenth of the time of hashing the values.
+    """
+    if as_file is None:
+        return prepare_all([(order, delivery, checked)])[0]
+    staged = as_file(checked.rows.select(_values(order.table)))
+    sha256 = hashlib.sha256(staged).hexdigest()
+    return Prepared(checked, sha256, _derived(order, delivery, checked), staged)
 
 
 def prepare_all(batch: Sequence[tuple[Order, Delivery, Checked]]) -> list[Prepared]:
     """Return the same of several deliveries, one at least, of partitions of one table."""
-    values = [name for name in schema_of(batch[0][0].table) if name not in BOOKKEEPING]
+    values = _values(batch[0][0].table)
     rows = pl.concat([checked.rows.select(values) for _, _, checked in batch])
     hashes = contents_sha256(rows, [len(checked.rows) for _, _, checked in batch])
     return [
         Prepared(checked, sha256, _derived(order, delivery, checked))
         for (order, delivery, checked), sha256 in zip(batch, hashes, strict=True)
     ]
+
+
+def _values(table: Table) -> list[str]:
+    return [name for name in schema_of(table) if name not in BOOKKEEPING]
 
 
 def _derived(
