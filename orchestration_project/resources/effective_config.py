@@ -21,6 +21,9 @@ from orchestration_project.tables.operations import operations_verified_configs 
 
 PRESETS = PROJECT_ROOT / "presets"
 
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+"""libyaml's where there is one, ten times as fast: every run reads all presets."""
+
 
 def effective_config(settings: Settings, presets: Path = PRESETS) -> EffectiveConfig:
     """Return every setting, and what each preset would set for a run that names it."""
@@ -40,7 +43,7 @@ def _preset(file: Path) -> Mapping[str, Entry]:
     """
     content = file.read_bytes()
     try:
-        read = yaml.safe_load(content.decode())
+        read = yaml.load(content.decode(), LOADER)  # noqa: S506 - a safe one
     except (UnicodeDecodeError, yaml.YAMLError):
         read = None
     if not isinstance(read, dict):

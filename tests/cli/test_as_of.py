@@ -74,6 +74,17 @@ def test_what_was_known_is_written_as_csv_too_with_conditions_and_columns(desk, 
     assert error == "finra_otc_weekly: 2 rows, 41 bytes to standard output\n"
 
 
+def test_who_asks_for_a_time_before_anything_landed_is_told_so(desk, capfd):
+    landed = desk.land(row())
+    before, since = NOON - timedelta(days=1), landed.known_from + timedelta(days=1)
+    assert main(["as-of", "finra_otc_weekly", "--at", before.isoformat()]) == 0
+    said = f"nothing had landed by then; the first did at {landed.known_from.isoformat()}"
+    assert said in capfd.readouterr().err
+    nothing = ["--where", "symbol=ZZZ"]
+    assert main(["as-of", "finra_otc_weekly", "--at", since.isoformat(), *nothing]) == 0
+    assert "nothing had landed" not in capfd.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("table", "at", "message"),
     [
