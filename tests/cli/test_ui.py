@@ -71,6 +71,7 @@ def ui(tmp_path_factory):
     assert ui.announcement() == f"Dagster UI: http://127.0.0.1:{ui.port} (Ctrl-C stops it)\n"
     yield ui
     ui.end(signal.SIGTERM)
+    programs.kill_all_of(ui.state_dir)  # as the `tail` of a run that was killed while it started
 
 
 def test_a_run_of_dagsters_own_command_in_a_new_shell_shows_in_the_ui(ui):
@@ -109,10 +110,11 @@ def test_runs_start_although_the_process_that_they_are_forked_from_was_killed(ui
 
 
 def test_a_run_whose_process_was_killed_is_marked_as_failed(ui):
-    process = programs.start(ui.state_dir, *SLEEPER)
+    # unheard, as Dagster's `tail` of its log may outlive it, with what it says
+    process = programs.start_unheard(ui.state_dir, *SLEEPER)
     programs.wait_for(lambda: "STARTED" in ui.run_states())
     process.kill()
-    process.communicate()
+    process.wait()
     programs.wait_for(lambda: "FAILURE" in ui.run_states())
 
 
