@@ -4,6 +4,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date
+from pathlib import Path
 
 import polars as pl
 import pytest
@@ -18,6 +19,7 @@ from orchestration_project.resources.finra.landing import WeekLanding
 from orchestration_project.resources.finra.weekly import WeeklyLoad
 from orchestration_project.resources.http import HttpClient
 from orchestration_project.resources.warehouse import HeldBackError, Warehouse
+from orchestration_project.resources.warehouse.difference import BOOKKEEPING
 from orchestration_project.settings import child_environment
 from orchestration_project.tables.finra import finra_otc_weekly
 from orchestration_project.tables.spine import audits, captures, fences, landings, rejects
@@ -105,6 +107,8 @@ def test_a_week_is_loaded_staged_and_said_to_be_unchanged_the_next_time(load_of,
     }
     staged = pl.read_parquet(tmp_path / "artifacts" / first.staged_name)
     assert staged["symbol"].to_list() == ["AAA", "NA"]
+    assert set(staged.columns) == set(finra_otc_weekly.columns.keys()) - set(BOOKKEEPING)
+    assert desk.rows(landings, "content_sha256") == [(Path(first.staged_name).stem,)]
     asked = len(requests)
     again = loaded(load)
     assert (str(again), again.row_counts) == ("unchanged; source api", first.row_counts)
