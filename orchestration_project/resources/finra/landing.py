@@ -14,7 +14,7 @@ from orchestration_project.domains.finra.gold import symbol_week, venue_week
 from orchestration_project.domains.finra.restatement import WeekChange, sentence, week_change
 from orchestration_project.domains.finra.selection import TierWeek, tier_week
 from orchestration_project.domains.finra.usual import Limits, warnings_about
-from orchestration_project.resources.artifacts import ArtifactStore, as_parquet, put_content
+from orchestration_project.resources.artifacts import ArtifactStore, as_parquet
 from orchestration_project.resources.captures import parts_of
 from orchestration_project.resources.finra.earlier import read_earlier
 from orchestration_project.resources.finra.glimpse import Glimpse, glimpse
@@ -135,7 +135,8 @@ class WeekLanding:
     def staged(self, partition: TierWeek, order: Order[WeekChange], intake: Intake) -> TakenWeek:
         """Store the checked rows as Parquet, and return what is to be landed."""
         folder = f"staged/{finra_otc_weekly.name}/{partition.tier}/{partition.week_start}"
-        name = put_content(self.artifacts, folder, intake.prepared.staged, suffix="parquet")
+        name = f"{folder}/{intake.prepared.content_sha256}.parquet"
+        self.artifacts.put(name, intake.prepared.staged)
         delivery = intake.delivery
         return TakenWeek(order, partition, delivery.source, delivery.source_version, intake, name)
 
