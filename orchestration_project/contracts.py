@@ -5,9 +5,9 @@ Nothing here knows a table, a source or a domain; those bring the rules.
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import polars as pl
@@ -116,22 +116,86 @@ REJECT_SCHEMA = {
 }
 
 
+class Shelf(Protocol):
+    """Keeps frames that are too many to be held in memory at once."""
+
+    def put(self, frame: pl.DataFrame) -> int:
+        """Keep ``frame``; return the number that it is had back by."""
+        ...
+
+    def get(self, number: int) -> pl.DataFrame:
+        """Return the frame that was kept under ``number``."""
+        ...
+
+
+@dataclass(frozen=True)
+class Span:
+    """The texts after one, up to another, which counts; None is no end.
+
+    They are compared by their bytes, as our tables compare them.
+    """
+
+    after: str | None = None
+    until: str | None = None
+
+    def meets(self, first: str, last: str) -> bool:
+        """Whether any text from ``first`` to ``last``, both counted, may lie in it."""
+        is_before = self.after is not None and last <= self.after
+        return not is_before and (self.until is None or first <= self.until)
+
+    def holds(self, text: pl.Expr) -> pl.Expr:
+        """Whether a text lies in it."""
+        is_after = pl.lit(value=True) if self.after is None else text > self.after
+        return is_after if self.until is None else is_after & (text <= self.until)
+
+
+@dataclass(frozen=True)
+class Ranges:
+    """Rows that are too many to be held at once: those that meet each condition, in key order.
+
+    A condition is of a column's value, tuple of values or `Span`; each row meets one of them.
+    """
+
+    shelf: Shelf
+    places: Sequence[tuple[Mapping[str, object], int]]
+    row_count: int
+
+    def __iter__(self) -> Iterator[tuple[Mapping[str, object], pl.DataFrame]]:
+        """Yield each condition with its rows."""
+        for condition, number in self.places:
+            yield condition, self.shelf.get(number)
+
+
 @dataclass(frozen=True)
 class Checked:
     """A delivery after its contract: good rows of a table, rejects and audits.
 
     ``rows`` and ``rejects`` carry ``part_number``; rejects also ``line_number`` (from 1),
-    ``byte_offset``, ``record``, ``reason_code`` and ``reason``.
+    ``byte_offset``, ``record``, ``reason_code`` and ``reason``. With ``ranges``, these have the
+    rows, and ``rows`` has none.
     """
 
     rows: pl.DataFrame
     rejects: pl.DataFrame
     audits: Sequence[Audit] = field(default_factory=tuple)
+    ranges: Ranges | None = None
 
     @property
     def is_held_back(self) -> bool:
         """Whether an audit forbids to land it."""
         return any(audit.blocks for audit in self.audits)
+
+    @property
+    def row_count(self) -> int:
+        """How many good rows there are."""
+        return len(self.rows) if self.ranges is None else self.ranges.row_count
+
+    def pieces(self) -> Iterator[pl.DataFrame]:
+        """Yield all rows, so many at a time as are held at once."""
+        if self.ranges is None:
+            yield self.rows
+        else:
+            yield from (rows for _, rows in self.ranges)
 
 
 def content_sha256(rows: pl.DataFrame) -> str:

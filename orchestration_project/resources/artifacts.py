@@ -1,19 +1,20 @@
 """Where raw bytes and staged files are kept: a local folder, or any S3 endpoint.
 
-An object is there whole or not at all: it is written elsewhere and renamed, or put in one request,
-and is on disk before the call returns.
+An object is there whole or not at all: it is written elsewhere and renamed, or put in one request
+or in parts that are joined by the last one, and is on disk before the call returns.
 """
 
 import fcntl
 import hashlib
 import io
 import os
-from collections.abc import Iterator
+import shutil
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from stat import S_ISREG
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple, Protocol
 from urllib.parse import unquote, urlsplit
 
 import polars as pl
@@ -33,6 +34,10 @@ PARTIAL = ".partial"
 """The folder of what is being written, below that of the artifacts."""
 
 
+BYTES_AT_ONCE = 2**20
+"""Of a file that is copied."""
+
+
 class Stored(NamedTuple):
     """An artifact as it lies in the store: its name, size in bytes, and when it was last put."""
 
@@ -46,8 +51,8 @@ class ArtifactStore(Protocol):
 
     url: str
 
-    def put(self, name: str, content: bytes) -> None:
-        """Store ``content`` under ``name``, replacing what was there."""
+    def put(self, name: str, content: bytes | BinaryIO) -> None:
+        """Store ``content``, of a file all of it, under ``name``, replacing what was there."""
         ...
 
     def get(self, name: str) -> bytes:
@@ -109,6 +114,25 @@ def as_parquet(frame: pl.DataFrame) -> bytes:
     return buffer.getvalue()
 
 
+def write_parquet(frames: Iterable[pl.DataFrame], file: BinaryIO) -> None:
+    """Write frames of the same columns, one at least, as a Parquet file with a row group of each.
+
+    One release of pyarrow makes the same of equal frames.
+    """
+    import pyarrow.parquet as pq
+
+    writer: pq.ParquetWriter | None = None
+    for frame in frames:
+        table = frame.to_arrow(compat_level=pl.CompatLevel.oldest())
+        if writer is None:
+            writer = pq.ParquetWriter(
+                file, table.schema, compression="zstd", compression_level=1, write_statistics=False
+            )
+        writer.write_table(table, row_group_size=max(len(frame), 1))
+    if writer is not None:
+        writer.close()
+
+
 def put_content(store: ArtifactStore, folder: str, content: bytes, *, suffix: str) -> str:
     """Store ``content`` in ``folder`` under its SHA-256 and return that name.
 
@@ -130,14 +154,18 @@ class FolderStore:
         self.url = folder.as_uri()
         self.folder = folder
 
-    def put(self, name: str, content: bytes) -> None:
+    def put(self, name: str, content: bytes | BinaryIO) -> None:
         """Write, flush to disk, rename, flush the folder: a crash leaves no half file."""
         path = self.folder / name
         with self._explained("write", name):
             _make_folder(path.parent)
             _make_folder(self.folder / PARTIAL)
             with partial_file(self.folder / PARTIAL) as (file, partial):
-                file.write(content)
+                if isinstance(content, bytes):
+                    file.write(content)
+                else:
+                    content.seek(0)
+                    shutil.copyfileobj(content, file, BYTES_AT_ONCE)
                 file.flush()
                 os.fsync(file.fileno())
                 with _locked(self.folder, fcntl.LOCK_SH):
@@ -245,12 +273,15 @@ class S3Store:
             },
         )
 
-    def put(self, name: str, content: bytes) -> None:
-        """Put the object in one request."""
+    def put(self, name: str, content: bytes | BinaryIO) -> None:
+        """Put the object in one request; a file in parts, which are there together or not."""
         import obstore
 
+        if not isinstance(content, bytes):
+            content.seek(0)
         with self._explained("write", name):
-            obstore.put(self._store, name, content, use_multipart=False)
+            is_file = not isinstance(content, bytes)
+            obstore.put(self._store, name, content, use_multipart=is_file)
 
     def get(self, name: str) -> bytes:
         """Return the bytes under ``name``; FileNotFoundError if there are none."""

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -84,12 +84,30 @@ class Capture:
         }
 
 
+def bounded(captures: Iterable[Capture]) -> list[Capture]:
+    """Return captures of which the first `HELD_BYTES` alone are in memory."""
+    found: list[Capture] = []
+    size = 0
+    for each in captures:
+        size += each.byte_count
+        found.append(each if size <= HELD_BYTES else each.without_body())
+    return found
+
+
 def parts_of(captures: Sequence[Capture]) -> list[Part]:
     """Return the captures' bytes as the numbered parts of a delivery."""
     return [
         Part(number, each.fetched.body, each.fetched.market)
         for number, each in enumerate(captures, start=1)
     ]
+
+
+AT_ONCE_BYTES, PIECE_BYTES = 32 * 2**20, 8 * 2**20
+"""Of text that is checked together: a usual week at once, which is fastest, a larger one in pieces,
+as text takes several times the memory of rows."""
+
+HELD_BYTES = 64 * 2**20
+"""Of text that a delivery holds in memory from its source to its check."""
 
 
 class Captures:
@@ -108,6 +126,40 @@ class Captures:
             self._artifacts.put(name, stored)
             stored_byte_count = len(stored)
         return Capture(fetched, len(fetched.body), sha256, stored_byte_count, name)
+
+    def pieces(self, captures: Sequence[Capture]) -> Iterator[Sequence[Part]]:
+        """Yield the parts of a delivery, as many at a time as are read together; once at least.
+
+        What a capture holds no more is read from the store, when it is its turn.
+
+        Raises:
+            BlobError: The store does not hold what was captured.
+        """
+        is_usual = sum(each.byte_count for each in captures) <= AT_ONCE_BYTES
+        most = AT_ONCE_BYTES if is_usual else PIECE_BYTES
+        piece: list[Part] = []
+        size = 0
+        for number, each in enumerate(captures, start=1):
+            if size and size + each.byte_count > most:
+                yield piece
+                piece, size = [], 0
+            piece.append(Part(number, self._body_of(each), each.fetched.market))
+            size += each.byte_count
+        yield piece
+
+    def parts(self, captures: Sequence[Capture]) -> list[Part]:
+        """Return all of them at once, as `pieces` does."""
+        return [part for piece in self.pieces(captures) for part in piece]
+
+    def _body_of(self, capture: Capture) -> bytes:
+        held = capture.fetched.body
+        if held or not capture.byte_count:
+            return held
+        return self.verified(
+            sha256=capture.sha256,
+            byte_count=capture.byte_count,
+            storage_uri=capture.storage_uri,
+        )
 
     def bytes_of(self, storage_uri: str) -> bytes:
         """Return a blob's bytes as they were received."""

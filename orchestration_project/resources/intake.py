@@ -67,7 +67,7 @@ class Intake:
             lines=sum(each.fetched.row_count or 0 for each in captures),
             bytes=sum(each.byte_count for each in captures),
             stored_bytes=sum(each.stored_byte_count for each in captures),
-            rows=len(self.checked.rows),
+            rows=self.checked.row_count,
             rejects=len(self.checked.rejects),
             audit_outcomes=Counter(audit.outcome for audit in self.checked.audits),
             read_seconds=self.read_seconds,

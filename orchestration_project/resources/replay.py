@@ -1,7 +1,7 @@
 """What was kept of deliveries, to be checked and landed again: the source is not asked."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Table
@@ -88,14 +88,15 @@ def kept_layers(
 
 def captures_of(
     warehouse: Warehouse, artifacts: ArtifactStore, recorded: Recorded
-) -> list[Capture]:
-    """Return what makes a recorded delivery up, its bytes verified.
+) -> Iterator[Capture]:
+    """Yield what makes a recorded delivery up, its bytes verified.
 
     Raises:
         BlobError: The store does not hold what was captured.
     """
     store = Captures(artifacts)
-    return [_capture(store, part) for part in warehouse.recorded_parts(recorded)]
+    for part in warehouse.recorded_parts(recorded):
+        yield _capture(store, part)
 
 
 def _chosen(key: str, recorded: Sequence[Recorded], group_id: str | None) -> Recorded:

@@ -15,7 +15,7 @@ from orchestration_project.domains.finra.across import (
     symbol_rolling_6w,
     tier_week,
 )
-from orchestration_project.domains.finra.gold import symbol_week, venue_week
+from orchestration_project.domains.finra.gold import symbol_week, venue_sums, venue_week
 from orchestration_project.tables.finra import finra_otc_weekly
 from orchestration_project.tables.kinds import schema_of
 from tests.properties import bounded
@@ -66,7 +66,9 @@ def concentration(rows: list[Row]) -> list[dict[str, Any]]:
 def tiers(rows: list[Row]) -> list[dict[str, Any]]:
     by_tier = [frame([row for row in rows if row[1] == tier]) for tier in {row[1] for row in rows}]
     symbols = pl.concat([symbol_week(of).select("tier", "symbol") for of in by_tier])
-    return tier_week(pl.concat(map(venue_week, by_tier)), symbols).to_dicts()
+    return tier_week(
+        pl.concat(venue_week(venue_sums(each)) for each in by_tier), symbols
+    ).to_dicts()
 
 
 def about(part: int, whole: int) -> Any:

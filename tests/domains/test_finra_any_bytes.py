@@ -6,11 +6,11 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from orchestration_project.contracts import Checked, Part
-from orchestration_project.domains.finra.audits import AUDITS, checked_week
+from orchestration_project.domains.finra.audits import AUDITS
 from orchestration_project.domains.finra.contract import OTHER_SUMS, SYMBOL_TOTALS, check_week
 from orchestration_project.domains.finra.parsing import row_count
 from orchestration_project.errors import ContractError
-from tests.domains.weekly import FIRM, TOTAL, WEEK, file, line, page, quantities
+from tests.domains.weekly import FIRM, TOTAL, WEEK, audited_week, file, line, page, quantities
 from tests.properties import bounded
 
 PAGE = page(
@@ -104,7 +104,7 @@ def test_any_delivery_is_refused_or_judged_by_every_audit_and_never_crashes(bodi
 
 def judged(parts: list[Part], total: int) -> Checked | ContractError:
     try:
-        return checked_week(
+        return audited_week(
             parts, week_start=WEEK, tier="T1", record_total=total, max_reject_ratio=0.005
         )
     except ContractError as refusal:

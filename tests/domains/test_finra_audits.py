@@ -6,12 +6,12 @@ import polars as pl
 import pytest
 
 from orchestration_project.contracts import Audit, Part
-from orchestration_project.domains.finra.audits import AUDITS, Verdict, checked_week, verdicts
+from orchestration_project.domains.finra.audits import AUDITS, Verdict, verdicts
 from orchestration_project.domains.finra.contract import check_week
 from orchestration_project.errors import ContractError
 from orchestration_project.tables.kinds import schema_of
 from orchestration_project.tables.spine import audits as audits_table
-from tests.domains.weekly import FIRM, TOTAL, WEEK, file, line, page, quantities
+from tests.domains.weekly import FIRM, TOTAL, WEEK, audited_week, file, line, page, quantities
 
 LARGEST = 2**63 - 1
 PASSED = dict.fromkeys(AUDITS, "passed")
@@ -24,7 +24,7 @@ def audited(
     parts: list[Part] | None = None,
 ) -> dict[str, Audit]:
     """Audit a page of ``lines``; without a ``record_total``, that of the lines."""
-    found = checked_week(
+    found = audited_week(
         parts or [page(*lines)],
         week_start=WEEK,
         tier="T1",

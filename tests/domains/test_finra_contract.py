@@ -14,18 +14,26 @@ from hypothesis import strategies as st
 
 from orchestration_project.contracts import Checked, Part
 from orchestration_project.decimals import exact_scaled
-from orchestration_project.domains.finra.audits import checked_week
 from orchestration_project.domains.finra.contract import (
     API_FIELDS,
-    BYTES_AT_ONCE,
     OTHER_SUMS,
     check_week,
 )
-from orchestration_project.domains.finra.gold import symbol_week, venue_week
+from orchestration_project.domains.finra.gold import symbol_week, venue_sums, venue_week
 from orchestration_project.errors import ContractError
 from orchestration_project.tables.finra import finra_otc_weekly
 from orchestration_project.tables.kinds import schema_of
-from tests.domains.weekly import FIRM, TOTAL, WEEK, checked, file, line, page, quantities
+from tests.domains.weekly import (
+    FIRM,
+    TOTAL,
+    WEEK,
+    audited_week,
+    checked,
+    file,
+    line,
+    page,
+    quantities,
+)
 from tests.properties import bounded
 
 LARGEST = 2**63 - 1
@@ -409,7 +417,7 @@ def real() -> Checked:
         "3c9664fc922059a2ddc9dab3d300b7e646994e995333f3b6471b335648b619a7"
     )
     parts = [Part(1, body, "ATS")]
-    return checked_week(
+    return audited_week(
         parts, week_start=WEEK, tier="OTCE", record_total=None, max_reject_ratio=0.005
     )
 
@@ -443,7 +451,7 @@ def test_the_real_file_has_the_top_symbols_and_the_concentration_of_its_readme(r
 
 
 def test_the_real_file_has_the_venues_and_their_shares_of_its_readme(real: Checked):
-    venues = venue_week(real.rows).sort("rank")
+    venues = venue_week(venue_sums(real.rows)).sort("rank")
     assert venues["rank"].to_list() == list(range(1, 10))
     assert [
         (venue, f"{share:.6%}") for venue, share in venues["venue_id", "tier_share"].head(3).rows()
@@ -461,26 +469,3 @@ def test_the_real_files_figures_are_those_of_a_plain_reading(real: Checked):
         for symbol, venue, shares in real.rows["symbol", "venue_id", "share_quantity"].rows()
     }
     assert landed == dict(plain)
-
-
-def test_a_delivery_too_large_for_one_piece_is_sorted_and_added_up_as_one():
-    long_name = {"issueName": "x" * 1000, "marketParticipantName": "y" * 900}
-    pieces = 3
-    lines = [line(long_name, quantities(f"S{n:05}", "2")) for n in range(BYTES_AT_ONCE // 2100)]
-    parts = [
-        page(
-            *(each.replace("|UBSA|", f"|V{number}|") for each in reversed(lines)),
-            line(TOTAL, quantities("S00000", f"{number}")),
-            line(quantities("", "1")),
-            number=number,
-        )
-        for number in range(1, pieces + 1)
-    ]
-    week = check_week(parts, week_start=WEEK, tier="T1")
-    assert week.received_count == pieces * (len(lines) + 2)
-    assert len(week.rows) == pieces * len(lines)
-    keys = list(week.rows.select("symbol", "venue_id").iter_rows())
-    assert keys == sorted(keys)
-    assert set(week.firm_sums.filter(pl.col("symbol") != "")["share_quantity"]) == {2 * pieces}
-    assert week.totals["share_quantity"].to_list() == [1 + 2 + 3]
-    assert week.rejects["part_number"].to_list() == [1, 2, 3]

@@ -11,7 +11,13 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from orchestration_project.domains.finra.gold import refuse_overflow, symbol_week, venue_week
+from orchestration_project.domains.finra.gold import (
+    quantities_of,
+    refuse_overflow,
+    symbol_week,
+    venue_sums,
+    venue_week,
+)
 from orchestration_project.errors import ContractError
 from orchestration_project.tables.finra import (
     finra_otc_weekly,
@@ -134,7 +140,7 @@ def test_symbol_week_is_what_slow_arithmetic_says(rows: list[Row]):
 @example([])
 @example([("NON_ATS", "A", LUMP, 5, 1)])
 def test_venue_week_is_what_slow_arithmetic_says(rows: list[Row]):
-    assert venue_week(frame(rows)).to_dicts() == reference_venue_week(rows)
+    assert venue_week(venue_sums(frame(rows))).to_dicts() == reference_venue_week(rows)
 
 
 @bounded
@@ -153,13 +159,13 @@ def test_the_order_of_rows_changes_not_a_bit(rows: list[Row], chance: random.Ran
     shuffled = list(rows)
     chance.shuffle(shuffled)
     assert symbol_week(frame(shuffled)).equals(symbol_week(frame(rows)))
-    assert venue_week(frame(shuffled)).equals(venue_week(frame(rows)))
+    assert venue_week(venue_sums(frame(shuffled))).equals(venue_week(venue_sums(frame(rows))))
 
 
 def test_the_types_are_those_of_the_tables_with_rows_and_without():
     for rows in ([], [("ATS", "A", "V", 1, 1)]):
         assert dict(symbol_week(frame(rows)).schema) == schema_of(finra_symbol_week)
-        assert dict(venue_week(frame(rows)).schema) == schema_of(finra_venue_week)
+        assert dict(venue_week(venue_sums(frame(rows))).schema) == schema_of(finra_venue_week)
 
 
 def test_de_minimis_firms_are_no_venue_and_bound_the_index():
@@ -175,7 +181,7 @@ def test_de_minimis_firms_are_no_venue_and_bound_the_index():
         0.3,
     )
     assert (symbol["hhi_lower"], symbol["hhi_upper"]) == (0.13, 0.38)
-    venues = venue_week(frame(rows))
+    venues = venue_week(venue_sums(frame(rows)))
     assert venues["venue_id", "tier_share", "rank"].rows() == [
         ("V", 0.3, 1),
         (LUMP, 0.5, None),
@@ -195,13 +201,13 @@ def test_without_shares_and_trades_ratios_are_null():
     ratios = ("average_trade_size", "top_venue_share", "hhi_lower", "hhi_upper")
     assert [symbol[name] for name in ratios] == [None] * 4
     assert symbol["top_venue_id"] == "V"
-    assert only(venue_week(frame(rows)))["tier_share"] is None
+    assert only(venue_week(venue_sums(frame(rows))))["tier_share"] is None
 
 
 def test_a_tie_goes_to_the_lowest_venue_id_and_gives_the_same_rank():
     rows = [("ATS", "A", venue, 5, 1) for venue in ("b", "B", "C")] + [("ATS", "A", "D", 1, 1)]
     assert only(symbol_week(frame(rows)))["top_venue_id"] == "B"
-    ranks = venue_week(frame(rows))["venue_id", "rank"].rows()
+    ranks = venue_week(venue_sums(frame(rows)))["venue_id", "rank"].rows()
     assert ranks == [("B", 1), ("C", 1), ("D", 4), ("b", 1)]
 
 
@@ -209,7 +215,7 @@ def test_a_venue_in_both_markets_is_one_in_a_symbol_and_two_in_the_tier():
     rows = [("ATS", "A", "V", 3, 1), ("NON_ATS", "A", "V", 3, 1), ("ATS", "A", "W", 5, 1)]
     symbol = only(symbol_week(frame(rows)))
     assert (symbol["venue_count"], symbol["top_venue_id"]) == (2, "V")
-    assert venue_week(frame(rows))["market", "venue_id", "rank"].rows() == [
+    assert venue_week(venue_sums(frame(rows)))["market", "venue_id", "rank"].rows() == [
         ("ATS", "V", 2),
         ("ATS", "W", 1),
         ("NON_ATS", "V", 2),
@@ -219,7 +225,7 @@ def test_a_venue_in_both_markets_is_one_in_a_symbol_and_two_in_the_tier():
 @pytest.mark.parametrize("name", ["share_quantity", "trade_count"])
 def test_a_total_above_64_bits_is_refused_and_the_largest_is_not(name: str):
     rows = frame([("ATS", "A", "V", 1, 1)] * 2)
-    refuse_overflow(rows.with_columns(pl.Series(name, [LARGEST - 1, 1])))
-    refuse_overflow(rows.clear())
+    refuse_overflow(quantities_of(rows.with_columns(pl.Series(name, [LARGEST - 1, 1]))))
+    refuse_overflow(quantities_of(rows.clear()))
     with pytest.raises(ContractError, match=f"the partition's {name} cannot be added up"):
-        refuse_overflow(rows.with_columns(pl.Series(name, [LARGEST, 1])))
+        refuse_overflow(quantities_of(rows.with_columns(pl.Series(name, [LARGEST, 1]))))

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestration_project.contracts import Audit
-from orchestration_project.domains.finra.gold import venue_week
+from orchestration_project.domains.finra.gold import venue_sums, venue_week
 from orchestration_project.domains.finra.trading_weeks import trading_level
 from orchestration_project.domains.finra.usual import (
     BY_SESSIONS,
@@ -71,7 +71,7 @@ def earlier(weeks: Sequence[pl.DataFrame], *markets: str) -> Earlier:
     symbols = both.group_by("week_start").agg(
         symbol_count=pl.col("symbol").n_unique().cast(pl.Int64)
     )
-    venues = [venue_week(week) for week in weeks] or [venue_week(both)]
+    venues = [venue_week(venue_sums(week)) for week in weeks] or [venue_week(venue_sums(both))]
     return Earlier(pl.concat(venues), symbols, markets or ("ATS", "NON_ATS"))
 
 
@@ -85,13 +85,13 @@ MARKET = {
 
 
 def judged(week: pl.DataFrame, past: Earlier, week_start: date = PLAIN) -> dict[str, Audit]:
-    found = warnings_about(week, past, week_start=week_start, limits=LIMITS)
+    found = warnings_about([week], past, week_start=week_start, limits=LIMITS)
     return {audit.name: audit for audit in found}
 
 
 def test_a_week_like_those_before_passes_and_tells_its_bands_in_plain_numbers():
     past = earlier([rows(week, MARKET) for week in before(PLAIN, 4)])
-    found = warnings_about(rows(PLAIN, MARKET), past, week_start=PLAIN, limits=LIMITS)
+    found = warnings_about([rows(PLAIN, MARKET)], past, week_start=PLAIN, limits=LIMITS)
     assert found == [
         Audit(
             "is_of_usual_size",

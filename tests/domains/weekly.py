@@ -1,8 +1,13 @@
 """Deliveries of FINRA's weekly data as FINRA writes them, for tests of what reads them."""
 
+from collections.abc import Sequence
 from datetime import date
+from typing import Any
 
-from orchestration_project.contracts import Part
+import polars as pl
+
+from orchestration_project.contracts import Checked, Part
+from orchestration_project.domains.finra.audits import checked_week
 from orchestration_project.domains.finra.contract import (
     API_FIELDS,
     FILE_FIELDS,
@@ -70,3 +75,19 @@ def file(*lines: str, market: str = "ATS", number: int = 1) -> Part:
 def checked(*lines: str, tier: str = "T1") -> WeekRows:
     """Return one page of ``lines`` after its contract."""
     return check_week([page(*lines)], week_start=WEEK, tier=tier)
+
+
+class Listed(list[pl.DataFrame]):
+    """A shelf in memory."""
+
+    def put(self, frame: pl.DataFrame) -> int:
+        self.append(frame)
+        return len(self) - 1
+
+    def get(self, number: int) -> pl.DataFrame:
+        return self[number]
+
+
+def audited_week(parts: Sequence[Part], **more: Any) -> Checked:
+    """Return what `checked_week` makes of parts that come at once."""
+    return checked_week([parts], Listed(), **more)

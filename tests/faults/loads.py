@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, BinaryIO, cast
 from uuid import uuid4
 
 import psutil
@@ -174,7 +174,7 @@ class WatchedStore(FolderStore):
         super().__init__(folder)
         self._points = points
 
-    def put(self, name: str, content: bytes) -> None:
+    def put(self, name: str, content: bytes | BinaryIO) -> None:
         super().put(name, content)
         self._points.passed(f"{name} is put", "staged", failure=None)
 

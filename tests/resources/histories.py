@@ -13,7 +13,7 @@ from orchestration_project.contracts import REJECT_SCHEMA, Checked
 from orchestration_project.resources.warehouse.landing import is_landed, prepare
 from orchestration_project.tables.catalogue import relation_as_of
 from orchestration_project.tables.finra import finra_otc_weekly, finra_otc_weekly_history
-from tests.resources.weeks import NOON, PUBLISHED, Desk, StoppedClock, frame, row
+from tests.resources.weeks import NOON, PUBLISHED, Desk, StoppedClock, frame, in_ranges, row
 
 MICROSECOND = timedelta(microseconds=1)
 SEEN = ("symbol", "share_quantity", "trade_count", "last_update_date", "known_from")
@@ -157,7 +157,7 @@ def holds_for(desk: Desk, clock: StoppedClock, history: Sequence[Any]) -> None:
     clock.at = NOON
     captures = [desk.capture()]
     model = Model({}, [], [])
-    for event, moves in events_of(history):
+    for number, (event, moves) in enumerate(events_of(history)):
         clock.at += timedelta(days=1) if moves else timedelta(0)
         rows = frame(
             [
@@ -174,7 +174,8 @@ def holds_for(desk: Desk, clock: StoppedClock, history: Sequence[Any]) -> None:
         )
         state = desk.warehouse.state(finra_otc_weekly, desk.partition_key)
         order = desk.order(state.token, rule_version=f"{event.rules}")
-        order = replace(order, derive={}, summarise=lambda **_: None)  # not what is asked here
+        # what is derived and told is not asked here
+        order = replace(order, derive={}, summarise=lambda **_: None, merge=None)
         delivery = desk.delivery(
             f"v{event.fetched.number}",
             captures,
@@ -182,6 +183,8 @@ def holds_for(desk: Desk, clock: StoppedClock, history: Sequence[Any]) -> None:
             is_ours=event.turns_back,
         )
         checked = Checked(rows, pl.DataFrame(schema=REJECT_SCHEMA))
+        if number % 2:  # either comes after the other, and after its like
+            checked = in_ranges(checked)
         prepared = prepare(order, delivery, checked)
         if event.is_replay and is_landed(state, order, delivery, prepared):
             continue

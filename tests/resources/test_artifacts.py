@@ -11,6 +11,7 @@ from datetime import timedelta
 from uuid import uuid4
 
 import polars as pl
+import pyarrow.parquet as pq
 import pytest
 from moto.server import ThreadedMotoServer
 
@@ -20,6 +21,7 @@ from orchestration_project.resources.artifacts import (
     as_parquet,
     open_artifacts,
     put_content,
+    write_parquet,
 )
 from orchestration_project.resources.clock import Clock
 from orchestration_project.settings import PROJECT_ROOT, child_environment
@@ -127,6 +129,26 @@ def test_a_frame_comes_back_as_it_was(store):
     name = put_content(store, "staged/x", as_parquet(frame), suffix="parquet")
     assert pl.read_parquet(io.BytesIO(store.get(name))).equals(frame)
     assert as_parquet(frame.head(1)) != as_parquet(frame)
+
+
+def test_a_file_is_put_whole_from_wherever_it_was_read(store, tmp_path):
+    content = os.urandom(12 * 2**20)  # more than one part of an object in S3
+    with (tmp_path / "content").open("w+b") as file:
+        file.write(content)
+        store.put(NAME, file)
+    assert store.get(NAME) == content
+
+
+def test_frames_make_one_file_with_a_group_of_rows_of_each(tmp_path):
+    frame = pl.DataFrame({"symbol": ["A", None, "", "B"], "shares": [1, 2, None, 2**63 - 1]})
+    files = [io.BytesIO(), io.BytesIO()]
+    for file in files:
+        write_parquet((frame[:3], frame[3:]), file)
+    assert files[0].getvalue() == files[1].getvalue()
+    written = files[0].getvalue()
+    assert pl.read_parquet(io.BytesIO(written)).equals(frame)
+    groups = pq.ParquetFile(io.BytesIO(written)).metadata
+    assert [groups.row_group(number).num_rows for number in range(2)] == [3, 1]
 
 
 def test_equal_frames_make_the_same_file_however_they_lie_in_memory():

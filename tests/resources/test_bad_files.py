@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 
@@ -164,7 +165,7 @@ class Growing(FolderStore):
         super().__init__(folder)
         self.file, self.times = file, times
 
-    def put(self, name: str, content: bytes) -> None:
+    def put(self, name: str, content: bytes | BinaryIO) -> None:
         super().put(name, content)
         if self.times:
             self.times -= 1

@@ -10,7 +10,13 @@ from hypothesis import strategies as st
 from orchestration_project.contracts import Part
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.resources.artifacts import FolderStore
-from orchestration_project.resources.captures import Captures, Fetched, parts_of
+from orchestration_project.resources.captures import (
+    BlobError,
+    Captures,
+    Fetched,
+    bounded,
+    parts_of,
+)
 from tests.resources.weeks import NOON
 
 
@@ -83,6 +89,35 @@ def test_bytes_that_cannot_be_stored_are_no_capture(tmp_path):
 def test_bytes_that_are_gone_are_a_file_not_found(captures):
     with pytest.raises(FileNotFoundError):
         captures.bytes_of("blobs/00/00.zst")
+
+
+def test_parts_come_in_pieces_and_what_is_held_no_more_from_the_store(captures):
+    mebibyte = 2**20
+    bodies = [bytes([number]) * (3 * mebibyte) for number in range(12)]
+    kept = [captures.keep(fetched(body)) for body in bodies]
+    light = [kept[0], *(each.without_body() for each in kept[1:])]
+    pieces = list(captures.pieces(light))
+    assert [part for piece in pieces for part in piece] == parts_of(kept)
+    assert [len(piece) for piece in pieces] == [2] * 6  # 8 MiB hold two
+    assert [len(piece) for piece in captures.pieces(light[:10])] == [10]  # a usual week
+    assert list(captures.pieces([])) == [[]]
+    empty = captures.keep(fetched(b""))
+    assert list(captures.pieces([empty])) == [[Part(1, b"")]]
+
+
+def test_a_body_that_is_not_in_the_store_as_it_was_is_an_error(captures, tmp_path):
+    kept = captures.keep(fetched(b"one")).without_body()
+    [path] = (path for path in tmp_path.rglob("*") if path.is_file())
+    path.unlink()
+    with pytest.raises(BlobError, match="no such blob"):
+        list(captures.pieces([kept]))
+
+
+def test_a_delivery_holds_so_many_bytes_and_no_more(captures):
+    kept = captures.keep(fetched(b"x" * (30 * 2**20)))
+    held = bounded([kept] * 4)
+    assert [len(each.fetched.body) for each in held] == [kept.byte_count] * 2 + [0] * 2
+    assert [each.byte_count for each in held] == [kept.byte_count] * 4
 
 
 def test_captures_are_the_numbered_parts_of_a_delivery(captures):

@@ -10,7 +10,6 @@ import pytest
 from pydantic import SecretStr
 
 from orchestration_project.contracts import in_ascii
-from orchestration_project.domains.finra.audits import checked_week
 from orchestration_project.domains.finra.contract import API_FIELDS
 from orchestration_project.domains.finra.selection import TierWeek
 from orchestration_project.errors import (
@@ -27,6 +26,7 @@ from orchestration_project.resources.finra import FinraApi, versions_of
 from orchestration_project.resources.finra.query_api import TruncatedResponseError
 from orchestration_project.resources.http import HttpClient
 from orchestration_project.settings import child_environment
+from tests.domains.weekly import audited_week
 from tests.faulty_server import FaultyServer, Reply
 from tests.resources.finra_server import (
     TIER,
@@ -485,7 +485,7 @@ def test_rows_beyond_a_record_total_that_is_too_low_are_counted_and_hold_the_wee
     api, _ = ask(finra)
     captures = fetched(api)
     assert rows_of(captures) == ["S000000", "S000001", "S000002"]
-    checked = checked_week(
+    checked = audited_week(
         parts_of(captures), week_start=MONDAY, tier=TIER, record_total=2, max_reject_ratio=0
     )
     audit = checked.audits[0]
@@ -647,7 +647,7 @@ def test_rows_of_another_week_are_left_to_the_audit(ask):
         return Reply(200, reply.headers, reply.body.replace(b"2025-11-10", b"2025-11-03"))
 
     api, _ = ask(Finra(records(3), spoil=on_pages(strange)))
-    checked = checked_week(
+    checked = audited_week(
         parts_of(fetched(api)), week_start=MONDAY, tier=TIER, record_total=3, max_reject_ratio=0
     )
     assert [audit.name for audit in checked.audits if audit.blocks][:1] == [
@@ -662,7 +662,7 @@ def test_a_column_that_finra_no_longer_has_is_refused_by_the_contract(ask):
     api, _ = ask(Finra(records(3), spoil=on_pages(without_mpid)))
     parts = parts_of(fetched(api))
     with pytest.raises(ContractError, match="lacks MPID"):
-        checked_week(parts, week_start=MONDAY, tier=TIER, record_total=3, max_reject_ratio=0)
+        audited_week(parts, week_start=MONDAY, tier=TIER, record_total=3, max_reject_ratio=0)
 
 
 # Access

@@ -47,7 +47,7 @@ def land(desk: Desk, *rows, audits=(PASSED,), **delivery) -> None:
         own, [each] = TierWeek(desk.tier, desk.week_start), batch
         past = read_earlier(connection, own, each.delivery.scope, weeks=LIMITS.weeks)
         rows = each.checked.rows
-        return [warnings_about(rows, past, week_start=own.week_start, limits=LIMITS)]
+        return [warnings_about([rows], past, week_start=own.week_start, limits=LIMITS)]
 
     desk.land(*rows, audits=audits, warn=warn, **delivery)
 

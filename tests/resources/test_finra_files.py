@@ -5,13 +5,13 @@ from datetime import date
 
 import pytest
 
-from orchestration_project.domains.finra.audits import checked_week
 from orchestration_project.domains.finra.contract import FILE_FIELDS
 from orchestration_project.domains.finra.selection import TierWeek
 from orchestration_project.errors import ConfigurationError, MovedError, SourceError, TransientError
 from orchestration_project.resources.artifacts import FolderStore
 from orchestration_project.resources.captures import Captures, parts_of
 from orchestration_project.resources.finra import FinraFiles, SourceVersion
+from tests.domains.weekly import audited_week
 from tests.resources.weeks import NOON, StoppedClock
 
 MONDAY, TIER = date(2025, 11, 10), "OTCE"
@@ -76,7 +76,7 @@ def test_a_file_is_kept_as_it_is_and_read_to_the_byte(files, tmp_path):
     assert (one.response_headers, one.http_status, one.row_count) == ({}, None, 3)
     assert (one.fetched_at, one.market) == (NOON, "ATS")
     assert Captures(FolderStore(tmp_path / "artifacts")).bytes_of(capture.storage_uri) == BODY
-    checked = checked_week(
+    checked = audited_week(
         parts_of([capture]), week_start=MONDAY, tier=TIER, record_total=None, max_reject_ratio=0
     )
     assert checked.rows.select("market", "symbol", "mpid", "share_quantity").rows() == [

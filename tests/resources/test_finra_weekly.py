@@ -7,6 +7,7 @@ from datetime import date
 from pathlib import Path
 
 import polars as pl
+import pyarrow.parquet as pq
 import pytest
 
 from orchestration_project.domains.finra.contract import FILE_FIELDS
@@ -61,7 +62,7 @@ def load_of(tmp_path, warehouse, monkeypatch):
             monkeypatch.delenv(name)
     opened = []
 
-    def load_of(finra, *, full=False, max_reject_ratio=0.005):
+    def load_of(finra, *, full=False, max_reject_ratio=0.005, **more):
         server = FaultyServer(finra).__enter__()
         http = HttpClient(
             system="finra_test",
@@ -83,7 +84,7 @@ def load_of(tmp_path, warehouse, monkeypatch):
             concurrent_requests=4,
         )
         today = date(2026, 1, 5)
-        landing = WeekLanding(warehouse, store, today, "run", max_reject_ratio, LIMITS)
+        landing = WeekLanding(warehouse, store, today, "run", max_reject_ratio, LIMITS, **more)
         return WeeklyLoad(api, landing, full), server.requests
 
     yield load_of
@@ -125,6 +126,43 @@ def test_a_full_load_reads_what_did_not_change_and_writes_no_row(load_of, desk):
         == "0 rows added, 0 changed, 0 removed, 1 unchanged, 0 rejected; source api"
     )
     assert desk.rows(landings, "change_cause") == [("first",), ("none",)]
+
+
+def test_a_week_too_large_to_be_held_is_the_same_week(load_of, desk, tmp_path):
+    shares = {f"S{number}": number for number in range(9)}
+    scratch = tmp_path / "scratch"
+    in_ranges = {"rows_at_once": 4, "scratch": scratch}
+    finra = Finra(week(**shares))
+    first = loaded(load_of(finra, **in_ranges)[0])
+    assert str(first) == "9 rows added, 0 changed, 0 removed, 0 unchanged, 0 rejected; source api"
+    assert desk.quantities() == shares
+    tables = ("finra_otc_weekly", "finra_symbol_week", "finra_venue_week")
+    assert first.row_counts == dict(zip(tables, (9, 9, 1), strict=True))
+    staged = pq.ParquetFile(tmp_path / "artifacts" / first.staged_name)
+    assert staged.metadata.num_row_groups == 5
+    assert staged.read().column("symbol").to_pylist() == list(shares)
+    assert desk.rows(landings, "content_sha256") == [(Path(first.staged_name).stem,)]
+    assert list(first.glimpse.largest["finra_otc_weekly"]["share_quantity"]) == [*range(8, -1, -1)]
+    assert list(first.glimpse.largest["finra_symbol_week"]["symbol"])[:2] == ["S8", "S7"]
+    assert first.change == (
+        f"New week landed: {TIER}, week {WEEK}: 9 rows of 9 symbols, 36 shares in 9 trades."
+    )
+    again = loaded(load_of(finra, full=True, **in_ranges)[0])
+    assert (again.landed.change_cause, again.landed.rows_unchanged) == ("none", 9)
+    assert again.staged_name == first.staged_name
+    finra.rows = week(**shares | {"S3": 100})
+    at_once = loaded(load_of(finra, full=True)[0])  # by a process that has more room
+    assert (at_once.landed.rows_changed, at_once.landed.rows_unchanged) == (1, 8)
+    assert list(scratch.iterdir()) == []
+
+
+def test_a_week_in_ranges_that_does_not_add_up_is_held_back(load_of, desk):
+    rows = week(AAA=100, BBB=5, CCC=7)
+    rows[3] = record("BBB", summaryTypeCode="ATS_W_SMBL", totalWeeklyShareQuantity=6)
+    with pytest.raises(HeldBackError, match=r"1 of 3 .*BBB"):
+        loaded(load_of(Finra(rows), rows_at_once=2)[0])
+    assert desk.count(finra_otc_weekly) == 0
+    assert desk.count(audits) == 8
 
 
 def moving(moves):

@@ -1,7 +1,7 @@
 """Partitions of `finra_otc_weekly` in the making: rows, and landing them as a run does."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -9,14 +9,22 @@ from typing import Any
 import polars as pl
 from sqlalchemy import Table, func, select
 
-from orchestration_project.contracts import REJECT_SCHEMA, Audit, Checked
-from orchestration_project.domains.finra.gold import symbol_week, venue_week
-from orchestration_project.domains.finra.restatement import WeekChange, week_change
+from orchestration_project.contracts import REJECT_SCHEMA, Audit, Checked, Ranges
+from orchestration_project.domains.finra.gold import symbol_week, venue_sums, venue_week
+from orchestration_project.domains.finra.ranges import spans_of
+from orchestration_project.domains.finra.restatement import WeekChange, merged, week_change
 from orchestration_project.domains.finra.usual import Limits
 from orchestration_project.resources.artifacts import FolderStore
 from orchestration_project.resources.captures import Capture, Captures, Fetched
 from orchestration_project.resources.clock import Clock
-from orchestration_project.resources.warehouse import Delivery, Landed, Order, Warehouse, prepare
+from orchestration_project.resources.warehouse import (
+    Delivery,
+    Landed,
+    Order,
+    Recipe,
+    Warehouse,
+    prepare,
+)
 from orchestration_project.resources.warehouse.delivery import Warn, no_warnings
 from orchestration_project.tables.finra import (
     METADATA_COLUMNS,
@@ -26,11 +34,15 @@ from orchestration_project.tables.finra import (
     finra_venue_week,
 )
 from orchestration_project.tables.kinds import schema_of
+from tests.domains.weekly import Listed
 
 MONDAY = date(2025, 11, 10)
 NOON = datetime(2026, 1, 5, 12, 0, 0, 123456, tzinfo=UTC)
 PUBLISHED = date(2025, 12, 1)
-BOTH = {finra_symbol_week: symbol_week, finra_venue_week: venue_week}
+BOTH = {
+    finra_symbol_week: Recipe(symbol_week),
+    finra_venue_week: Recipe(venue_sums, venue_week),
+}
 
 INCOMING = {
     name: kind
@@ -80,6 +92,21 @@ def frame(rows: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
     return pl.DataFrame(
         [[each[name] for name in INCOMING] for each in rows], INCOMING, orient="row"
     )
+
+
+def in_ranges(checked: Checked, most_rows: int = 1) -> Checked:
+    """Return a delivery in ranges of so many rows."""
+    counts = checked.rows.group_by("symbol").agg(row_count=pl.len().cast(pl.Int64))
+    shelf = Listed()
+    places = [
+        (
+            {"market": ("ATS", "NON_ATS"), "symbol": span},
+            shelf.put(checked.rows.filter(span.holds(pl.col("symbol")))),
+        )
+        for span in spans_of(counts, most_rows)
+    ]
+    ranges = Ranges(shelf, places, len(checked.rows))
+    return replace(checked, rows=checked.rows.clear(), ranges=ranges)
 
 
 def rejected(*lines: int, part_number: int = 1) -> pl.DataFrame:
@@ -144,6 +171,7 @@ class Desk:
             run_id=run_id,
             derive=BOTH,
             summarise=week_change,
+            merge=merged,
         )
 
     def capture(self, body: bytes = b"header\nrow\n", **changes: Any) -> Capture:
@@ -179,6 +207,7 @@ class Desk:
         rejects: pl.DataFrame | None = None,
         rule_version: str = "1",
         warn: Warn = no_warnings,
+        ranges_of: int = 0,
         **delivery: Any,
     ) -> Landed[WeekChange]:
         own = [{**each, "tier": self.tier, "week_start": self.week_start} for each in rows]
@@ -186,6 +215,8 @@ class Desk:
         order = order or self.order(rule_version=rule_version)
         delivered = self.delivery(**delivery)
         checked = Checked(frame(own), rejects, audits)
+        if ranges_of:
+            checked = in_ranges(checked, ranges_of)
         return self.warehouse.land(order, delivered, prepare(order, delivered, checked), warn)
 
     def rows(self, table: Table, *names: str) -> list[tuple[Any, ...]]:

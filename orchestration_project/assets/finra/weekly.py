@@ -101,6 +101,7 @@ def otc_weekly(
             run_id=context.run.run_id,
             max_reject_ratio=values["max_reject_ratio"],
             limits=limits_of(settings),
+            scratch=settings.state_path / "scratch",
         )
         done = landed_before(context, OTC_WEEKLY)
         return loader_of(context.job_name, config, landing, finra, full=values["full"], done=done)

@@ -1,15 +1,24 @@
 """The audits that decide whether a delivery of a week may be landed."""
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Literal
 
 import polars as pl
 
-from orchestration_project.contracts import OFFENDERS_KEPT, Audit, Checked, Part
+from orchestration_project.contracts import (
+    OFFENDERS_KEPT,
+    Audit,
+    Checked,
+    Part,
+    Ranges,
+    Shelf,
+)
 from orchestration_project.domains.finra.contract import WeekRows, check_week
-from orchestration_project.domains.finra.gold import refuse_overflow
+from orchestration_project.domains.finra.gold import MARKETS, quantities_of, refuse_overflow
+from orchestration_project.domains.finra.ranges import ROWS_AT_ONCE, Spread
 from orchestration_project.domains.finra.usual import WARNINGS
 
 KEY = ["market", "symbol", "venue_id"]
@@ -25,41 +34,76 @@ AUDITS = {
 """Each blocking audit and what it claims."""
 
 
+@dataclass(frozen=True)
+class Found:
+    """What an audit found: how many offend, of how many, and the first of them."""
+
+    count: int
+    of: int
+    offenders: Sequence[dict[str, object]]
+
+
 def checked_week(
-    parts: Sequence[Part],
+    pieces: Iterable[Sequence[Part]],
+    shelf: Shelf,
     *,
     week_start: date,
     tier: str,
     record_total: int | None,
     max_reject_ratio: float,
+    rows_at_once: int = ROWS_AT_ONCE,
 ) -> Checked:
-    """Return a delivery's rows, rejects and audits; see `check_week` and `audit_week`.
+    """Return a delivery's rows, rejects and the verdict of every audit in `AUDITS`, in that order.
+
+    It comes in pieces, one at least, which are asked for one by one; see `check_week`. Of more rows
+    than are held ``rows_at_once``, the shelf has them. ``record_total`` is None where the source
+    promises no number, as a file does. A file has no week and no symbol totals either: audits that
+    need what it lacks say "not_applicable".
 
     Raises:
         ContractError: A header is not that of the weekly data, or totals do not fit 64 bits.
     """
-    week = check_week(parts, week_start=week_start, tier=tier)
-    refuse_overflow(week.rows)
-    audits = audit_week(week, record_total=record_total, max_reject_ratio=max_reject_ratio)
-    return Checked(week.rows, week.rejects, audits)
-
-
-def audit_week(
-    week: WeekRows, *, record_total: int | None, max_reject_ratio: float
-) -> Sequence[Audit]:
-    """Return the verdict of every audit in `AUDITS`, in that order.
-
-    ``record_total`` is None where the source promises no number, as a file does. A file has no
-    week and no symbol totals either: audits that need what it lacks say "not_applicable".
-    """
-    return [
-        record_total_audit(week.received_count, record_total),
-        _own_rows(week, is_file=record_total is None),
-        unique_keys_audit(week.rows, KEY),
-        _reconciles(week, is_file=record_total is None),
-        few_rejects_audit(week.rejects, week.received_count, max_reject_ratio),
-        _firm_rows(week),
+    spread = Spread(shelf, rows_at_once)
+    for parts in pieces:
+        spread.add(check_week(parts, week_start=week_start, tier=tier))
+    is_file = record_total is None
+    sums: Counter[str] = Counter()
+    repeated: list[Found] = []
+    differing: list[Found] = []
+    places: list[tuple[Mapping[str, object], int]] = []
+    row_count, rows = 0, pl.DataFrame()
+    for span, week in spread.ranges():
+        sums.update(quantities_of(week.rows))
+        repeated.append(_repeated(week.rows, KEY))
+        differing.append(_differing(week))
+        row_count += len(week.rows)
+        if spread.is_shelved:
+            condition = {"market": tuple(MARKETS), "symbol": span}  # the first columns of the key
+            places.append((condition, shelf.put(week.rows)))
+        rows = week.rows
+    refuse_overflow(sums)
+    rejects = pl.concat(spread.rejects)
+    audits = [
+        record_total_audit(spread.received_count, record_total),
+        _own_rows(spread, is_file=is_file),
+        _unique_keys(_added(repeated)),
+        _reconciles(_added(differing), is_file=is_file),
+        few_rejects_audit(rejects, spread.received_count, max_reject_ratio),
+        _firm_rows(row_count, spread.received_count),
     ]
+    if len(places) > 1:
+        return Checked(rows.clear(), rejects, audits, Ranges(shelf, places, row_count))
+    return Checked(rows, rejects, audits)
+
+
+def _added(found: Sequence[Found]) -> Found:
+    """Put together what was found in several ranges."""
+    offenders = [offender for each in found for offender in each.offenders]
+    return Found(
+        sum(each.count for each in found),
+        sum(each.of for each in found),
+        offenders[:OFFENDERS_KEPT],
+    )
 
 
 def verdict(holds: bool) -> Literal["passed", "failed"]:
@@ -76,35 +120,40 @@ def record_total_audit(received_count: int, record_total: int | None) -> Audit:
     return Audit(name, verdict(holds), f"Record-Total {record_total}", found)
 
 
-def _own_rows(week: WeekRows, *, is_file: bool) -> Audit:
+def _own_rows(spread: Spread, *, is_file: bool) -> Audit:
     name, expected = "holds_only_its_week_and_tier", "0 rows of other weeks or tiers"
-    if is_file and week.strangers.is_empty():
+    if is_file and not spread.stranger_count:
         return Audit(name, "not_applicable", f"{expected}; files name no week", "no week")
     return Audit(
         name,
-        verdict(week.strangers.is_empty()),
+        verdict(not spread.stranger_count),
         expected,
-        f"{len(week.strangers)}",
-        week.strangers.head(OFFENDERS_KEPT).to_dicts(),
+        f"{spread.stranger_count}",
+        pl.concat(spread.strangers).head(OFFENDERS_KEPT).to_dicts(),
     )
 
 
 def unique_keys_audit(rows: pl.DataFrame, key: Sequence[str]) -> Audit:
     """Look for rows of the table that share a key."""
+    return _unique_keys(_repeated(rows, key))
+
+
+def _repeated(rows: pl.DataFrame, key: Sequence[str]) -> Found:
     repeated = rows.group_by(key).agg(rows=pl.len()).filter(pl.col("rows") > 1).sort(key)
+    return Found(len(repeated), len(rows), repeated.head(OFFENDERS_KEPT).to_dicts())
+
+
+def _unique_keys(repeated: Found) -> Audit:
     return Audit(
         "has_unique_keys",
-        verdict(repeated.is_empty()),
+        verdict(not repeated.count),
         "0 keys with several rows",
-        f"{len(repeated)}",
-        repeated.head(OFFENDERS_KEPT).to_dicts(),
+        f"{repeated.count}",
+        repeated.offenders,
     )
 
 
-def _reconciles(week: WeekRows, *, is_file: bool) -> Audit:
-    name, expected = "reconciles_with_symbol_totals", "0 symbols whose firm rows differ"
-    if is_file:
-        return Audit(name, "not_applicable", f"{expected}; files have no totals", "no totals")
+def _differing(week: WeekRows) -> Found:
     both = week.firm_sums.join(
         week.totals, on=["market", "symbol"], how="full", suffix="_of_finra", coalesce=True
     )
@@ -112,12 +161,19 @@ def _reconciles(week: WeekRows, *, is_file: bool) -> Audit:
         pl.col("share_quantity").ne_missing(pl.col("share_quantity_of_finra"))
         | pl.col("trade_count").ne_missing(pl.col("trade_count_of_finra"))
     ).sort("market", "symbol")
+    return Found(len(differing), len(both), differing.head(OFFENDERS_KEPT).to_dicts())
+
+
+def _reconciles(differing: Found, *, is_file: bool) -> Audit:
+    name, expected = "reconciles_with_symbol_totals", "0 symbols whose firm rows differ"
+    if is_file:
+        return Audit(name, "not_applicable", f"{expected}; files have no totals", "no totals")
     return Audit(
         name,
-        verdict(differing.is_empty()),
+        verdict(not differing.count),
         expected,
-        f"{len(differing)} of {len(both)}",
-        differing.head(OFFENDERS_KEPT).to_dicts(),
+        f"{differing.count} of {differing.of}",
+        differing.offenders,
     )
 
 
@@ -135,9 +191,9 @@ def few_rejects_audit(rejects: pl.DataFrame, received_count: int, max_ratio: flo
     )
 
 
-def _firm_rows(week: WeekRows) -> Audit:
-    found = f"{len(week.rows)} of {week.received_count} lines"
-    return Audit("has_firm_rows", verdict(not week.rows.is_empty()), "at least 1", found)
+def _firm_rows(row_count: int, received_count: int) -> Audit:
+    found = f"{row_count} of {received_count} lines"
+    return Audit("has_firm_rows", verdict(row_count > 0), "at least 1", found)
 
 
 @dataclass(frozen=True)

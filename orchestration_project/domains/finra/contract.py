@@ -71,10 +71,6 @@ SHARES, TRADES, SYMBOL = (
 )
 OPTIONAL_TEXTS = ("issueName", "MPID", "marketParticipantName", "productTypeCode")
 TEXTS = (SYMBOL, *OPTIONAL_TEXTS)
-BYTES_AT_ONCE = 32 * 2**20
-"""Of text that is checked together: a usual week in one piece, which is fastest, a huge one in
-several, as text takes several times the memory of rows."""
-
 DATES = ("initialPublishedDate", "lastUpdateDate", "lastReportedDate")
 
 TIER_OF_DESCRIPTION = {"NMS Tier 1": "T1", "NMS Tier 2": "T2", "OTC": "OTCE", "OTCE": "OTCE"}
@@ -86,7 +82,7 @@ DE_MINIMIS_NAME, DE_MINIMIS = "De Minimis Firms", "CRD:0"
 
 @dataclass(frozen=True)
 class WeekRows:
-    """A delivery sorted out.
+    """A delivery sorted out, or a piece of it.
 
     Attributes:
         rows: `finra_otc_weekly` without capture_id and known_from, with ``part_number``.
@@ -106,7 +102,7 @@ class WeekRows:
 
 
 def check_week(parts: Sequence[Part], *, week_start: date, tier: str) -> WeekRows:
-    """Sort the parts of one delivery of ``week_start`` and ``tier`` into rows and rejects.
+    """Sort parts of a delivery of ``week_start`` and ``tier`` into rows, in key order, and rejects.
 
     A part with a market is a downloaded file of that market: it has fewer columns, its week comes
     from the delivery alone, and so does its tier where `tierDescription` does not tell.
@@ -114,32 +110,11 @@ def check_week(parts: Sequence[Part], *, week_start: date, tier: str) -> WeekRow
     Raises:
         ContractError: A part's header is not that of the weekly data.
     """
-    pieces = [_check(piece, week_start, tier) for piece in _pieces(parts)]
-    rows = pl.concat(piece.rows for piece in pieces)
-    return WeekRows(
-        rows=rows[_order(rows)],
-        rejects=pl.concat(piece.rejects for piece in pieces),
-        totals=_added_up(piece.totals for piece in pieces),
-        firm_sums=_added_up(piece.firm_sums for piece in pieces),
-        strangers=pl.concat(piece.strangers for piece in pieces),
-        received_count=sum(piece.received_count for piece in pieces),
-    )
+    week = _sorted_out(parts, week_start, tier)
+    return replace(week, rows=in_key_order(week.rows))  # by now the text is let go of
 
 
-def _pieces(parts: Sequence[Part]) -> list[Sequence[Part]]:
-    """Split a delivery: as text, a partition takes several times the memory of its rows."""
-    pieces: list[Sequence[Part]] = []
-    start, size = 0, 0
-    for place, part in enumerate(parts):
-        if size and size + len(part.body) > BYTES_AT_ONCE:
-            pieces.append(parts[start:place])
-            start, size = place, 0
-        size += len(part.body)
-    return [*pieces, parts[start:]]
-
-
-def _check(parts: Sequence[Part], week_start: date, tier: str) -> WeekRows:
-    """Check a piece of a delivery; its rows are in no order."""
+def _sorted_out(parts: Sequence[Part], week_start: date, tier: str) -> WeekRows:
     from_files = any(part.market for part in parts)
     parsed = parse_parts(parts, FILE_FIELDS if from_files else API_FIELDS)
     source = parsed.rows
@@ -284,13 +259,16 @@ def _table_rows(good: pl.DataFrame, week_start: date, tier: str) -> pl.DataFrame
     )
 
 
-def _order(rows: pl.DataFrame) -> pl.Series:
-    """Return the places of ``rows`` in the order of their key: numbers sort faster than texts."""
+def in_key_order(rows: pl.DataFrame) -> pl.DataFrame:
+    """Return ``rows`` of one week and tier in the order of their key.
+
+    By numbers that stand for the texts: they sort faster.
+    """
     place = pl.lit(0, pl.Int64)
     for name in ("market", "symbol", "venue_id"):
         values = rows[name].unique().sort()
         place = place * len(values) + pl.col(name).cast(pl.Enum(values)).to_physical()
-    return rows.select(place.arg_sort()).to_series()
+    return rows[rows.select(place.arg_sort()).to_series()]
 
 
 def _sums(rows: pl.DataFrame, market_of: Mapping[str, str]) -> pl.DataFrame:
@@ -310,10 +288,9 @@ def _market(market_of: Mapping[str, str]) -> pl.Expr:
     return pl.coalesce(found).alias("market")
 
 
-def _added_up(sums: Iterable[pl.DataFrame]) -> pl.DataFrame:
-    """Add up sums of pieces."""
-    quantities = pl.col("share_quantity", "trade_count").sum()
-    return pl.concat(sums).group_by("market", "symbol").agg(quantities)
+def added_up(sums: pl.DataFrame) -> pl.DataFrame:
+    """Add up sums by market and symbol that were made of several pieces of a delivery."""
+    return sums.group_by("market", "symbol").agg(pl.col("share_quantity", "trade_count").sum())
 
 
 def _strangers(rows: pl.DataFrame, week_start: date, tier: str) -> pl.DataFrame:

@@ -6,6 +6,8 @@ lower bound (they are many and tiny: their squares vanish) and an upper one (the
 Its sums are exact integers of 128 bits, so that no order of rows or threads changes a digit.
 """
 
+from collections.abc import Mapping
+
 import polars as pl
 from sqlalchemy import Table
 
@@ -20,14 +22,20 @@ MARKETS = {"ATS": "ats", "NON_ATS": "non_ats"}
 """With what the names of columns begin that hold a market's part."""
 
 
-def refuse_overflow(rows: pl.DataFrame) -> None:
+def quantities_of(rows: pl.DataFrame) -> Mapping[str, int]:
+    """Return the exact sums of shares and trades, which may not fit 64 bits."""
+    return {
+        name: int(rows[name].cast(pl.Int128).sum()) for name in ("share_quantity", "trade_count")
+    }
+
+
+def refuse_overflow(sums: Mapping[str, int]) -> None:
     """Refuse a partition whose total does not fit a BIGINT, so that no sum of it can wrap.
 
     Raises:
-        ContractError: The shares or trades of ``rows`` add up to more than 2^63-1.
+        ContractError: One of the `quantities_of` the partition is more than 2^63-1.
     """
-    for name in ("share_quantity", "trade_count"):
-        total = rows[name].cast(pl.Int128).sum()
+    for name, total in sums.items():
         if total > LARGEST_BIGINT:
             raise ContractError(
                 f"the partition's {name} cannot be added up in 64 bits",
@@ -91,12 +99,22 @@ def _by_venue(rows: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def venue_week(rows: pl.DataFrame) -> pl.DataFrame:
-    """Return `finra_venue_week` of ``rows``, all rows of one week and tier of the weekly table."""
-    shares = pl.col("share_quantity")
-    venues = rows.group_by("week_start", "tier", "market", "venue_id").agg(
+def venue_sums(rows: pl.DataFrame) -> pl.DataFrame:
+    """Return what `venue_week` is made of, of rows that may be a part of a week and tier."""
+    return rows.group_by("week_start", "tier", "market", "venue_id").agg(
         pl.col("share_quantity", "trade_count").sum(),
         symbol_count=pl.len().cast(pl.Int64),
+    )
+
+
+def venue_week(sums: pl.DataFrame) -> pl.DataFrame:
+    """Return `finra_venue_week` of the `venue_sums` of all rows of one week and tier.
+
+    ``sums`` may have a venue several times, once of each part.
+    """
+    shares = pl.col("share_quantity")
+    venues = sums.group_by("week_start", "tier", "market", "venue_id").agg(
+        pl.col("share_quantity", "trade_count", "symbol_count").sum()
     )
     named_shares = pl.when(pl.col("venue_id") != DE_MINIMIS).then(shares)
     return in_table_order(

@@ -1,7 +1,7 @@
 """What a delivery changed in a week that was landed before: in figures, and in a sentence."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Literal
 
 import polars as pl
@@ -113,6 +113,25 @@ def week_change(*, replaced: pl.DataFrame, written: pl.DataFrame, kept: pl.DataF
             Move(each["symbol"], each["market"], each["venue_id"], each["before"], each["after"])
             for each in moved.iter_rows(named=True)
         ),
+    )
+
+
+def merged(changes: Sequence[WeekChange]) -> WeekChange:
+    """Put the changes of a week's ranges together, no two of which have a symbol in common."""
+    numbers = [each.name for each in fields(WeekChange) if each.type is int]
+    added, removed = (
+        sorted(symbol for each in changes for symbol in getattr(each, of))[:NAMES_KEPT]
+        for of in ("symbols_added", "symbols_removed")
+    )
+    moves = sorted(
+        (move for each in changes for move in each.moves),
+        key=lambda move: (-abs(move.change), *(getattr(move, name) for name in KEY)),
+    )
+    return WeekChange(
+        **{name: sum(getattr(each, name) for each in changes) for name in numbers},
+        symbols_added=tuple(added),
+        symbols_removed=tuple(removed),
+        moves=tuple(moves[:MOVES_KEPT]),
     )
 
 

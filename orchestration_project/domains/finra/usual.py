@@ -3,7 +3,8 @@
 They hold nothing back: a market may halve, and a venue may close.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from math import ceil, exp, floor, log
@@ -126,23 +127,25 @@ def _level(measure: str, week: date) -> float:
 
 
 def warnings_about(
-    rows: pl.DataFrame, earlier: Earlier, *, week_start: date, limits: Limits
+    pieces: Iterable[pl.DataFrame], earlier: Earlier, *, week_start: date, limits: Limits
 ) -> Sequence[Audit]:
-    """Return the verdict of every audit in `WARNINGS` on a delivery's rows, in that order."""
+    """Return the verdict of every audit in `WARNINGS` on a delivery's rows, in that order.
+
+    They may come in several pieces, no two of which have a symbol in common.
+    """
+    figures: Counter[str] = Counter()
+    venues: set[str] = set()
+    for rows in pieces:
+        figures["rows"] += len(rows)
+        figures["shares"] += int(rows["share_quantity"].sum())
+        figures["trades"] += int(rows["trade_count"].sum())
+        figures["symbols"] += rows["symbol"].n_unique()
+        venues.update(rows["venue_id"].unique())
+    found = {**figures, "venues": len(venues)}
     return [
-        _usual_size(_figures_of(rows), earlier.figures(), week_start, limits),
-        _large_venues(rows, earlier.comparable(), limits),
+        _usual_size(found, earlier.figures(), week_start, limits),
+        _large_venues(venues, earlier.comparable(), limits),
     ]
-
-
-def _figures_of(rows: pl.DataFrame) -> Mapping[str, int]:
-    return {
-        "rows": len(rows),
-        "shares": int(rows["share_quantity"].sum()),
-        "trades": int(rows["trade_count"].sum()),
-        "symbols": rows["symbol"].n_unique(),
-        "venues": rows["venue_id"].n_unique(),
-    }
 
 
 def _usual_size(
@@ -177,7 +180,7 @@ def _usual_size(
     )
 
 
-def _large_venues(rows: pl.DataFrame, earlier: pl.DataFrame, limits: Limits) -> Audit:
+def _large_venues(venues: Collection[str], earlier: pl.DataFrame, limits: Limits) -> Audit:
     wanted, share = limits.large_venue_weeks, limits.large_venue_share
     weeks = earlier["week_start"].unique().sort().tail(wanted)
     if len(weeks) < wanted:
@@ -185,7 +188,7 @@ def _large_venues(rows: pl.DataFrame, earlier: pl.DataFrame, limits: Limits) -> 
         return _warning(LARGE_VENUES, "not_applicable", expected, f"{len(weeks)} weeks")
     latest = earlier.filter(pl.col("week_start").is_in(weeks.to_list()))
     large = _large(latest, share, wanted)
-    missing = large.filter(~pl.col("venue_id").is_in(rows["venue_id"].unique().to_list()))
+    missing = large.filter(~pl.col("venue_id").is_in(list(venues)))
     return _warning(
         LARGE_VENUES,
         "failed" if len(missing) else "passed",

@@ -13,7 +13,7 @@ from orchestration_project.domains.finra.datasets import DatasetPartition, parti
 from orchestration_project.domains.finra.fields import Drift, drift
 from orchestration_project.errors import ConfigurationError, ContractError
 from orchestration_project.resources.artifacts import ArtifactStore
-from orchestration_project.resources.captures import Capture, parts_of
+from orchestration_project.resources.captures import Capture, Captures
 from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.finra.dataset_sources import DatasetSource, FinraDatasets
 from orchestration_project.resources.finra.fields import remember_fields
@@ -147,7 +147,7 @@ class DatasetLoad:
                 partition,
                 kept.state,
                 kept.delivery(()),
-                lambda _: kept.delivery(captures()),
+                lambda _: kept.delivery(list(captures())),
             )
         source, state = self._source(), self.warehouse.state(self.dataset.table, key)
         self._refuse_other_source(key, state.source, source)
@@ -172,7 +172,7 @@ class DatasetLoad:
         def check(delivery: Delivery) -> Checked:
             return checked_dataset(
                 self.dataset,
-                parts_of(delivery.captures),
+                Captures(self.artifacts).parts(delivery.captures),
                 partition=partition,
                 record_total=delivery.record_total,
                 max_reject_ratio=self.max_reject_ratio,

@@ -3,7 +3,7 @@
 Everything is bounded, and comes of frames at hand or of one query over a range of a key.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import polars as pl
@@ -14,7 +14,7 @@ from orchestration_project.domains.finra.calendar import WEEK
 from orchestration_project.domains.finra.selection import TierWeek
 from orchestration_project.resources.captures import Capture
 from orchestration_project.resources.intake import Intake
-from orchestration_project.resources.warehouse.frames import read_frame, read_scope, within
+from orchestration_project.resources.warehouse.frames import Scope, read_frame, within
 from orchestration_project.tables.finra import finra_otc_weekly, finra_symbol_week, finra_venue_week
 from orchestration_project.tables.kinds import key_names
 
@@ -49,15 +49,15 @@ class Glimpse:
 def glimpse(connection: Connection, partition: TierWeek, intake: Intake) -> Glimpse:
     """Return what is shown of a partition that was just landed from ``intake``."""
     scope = {"week_start": partition.week_start, "tier": partition.tier}
-    derived = intake.prepared.derived or {
-        table: read_scope(connection, table, scope)  # what landed is a part of the partition
-        for table in (finra_symbol_week, finra_venue_week)
-    }
     shares = {finra_symbol_week: "total_share_quantity", finra_venue_week: "share_quantity"}
+    derived = intake.prepared.derived or {
+        table: _largest_derived(connection, table, column, scope)
+        for table, column in shares.items()  # what was at hand is a part of the partition
+    }
     return Glimpse(
         partition.key,
         {
-            finra_otc_weekly.name: _largest_landed(intake.checked.rows),
+            finra_otc_weekly.name: _largest_landed(intake.checked.pieces()),
             **{
                 table.name: largest_rows(rows, table, shares[table]).drop(*scope)
                 for table, rows in derived.items()
@@ -68,10 +68,21 @@ def glimpse(connection: Connection, partition: TierWeek, intake: Intake) -> Glim
     )
 
 
-def _largest_landed(rows: pl.DataFrame) -> pl.DataFrame:
+def _largest_landed(pieces: Iterable[pl.DataFrame]) -> pl.DataFrame:
     """Return the largest rows."""
-    largest = rows.top_k(ROWS_SHOWN, by="share_quantity").sort("share_quantity", descending=True)
-    return _copied(largest.select(SHOWN_OF_A_ROW))
+    found = pl.concat(
+        rows.select(SHOWN_OF_A_ROW).top_k(ROWS_SHOWN, by="share_quantity") for rows in pieces
+    )
+    return _copied(found.sort("share_quantity", descending=True).head(ROWS_SHOWN))
+
+
+def _largest_derived(
+    connection: Connection, table: Table, shares: str, scope: Scope
+) -> pl.DataFrame:
+    """Return the rows of a partition in a derived table that have most ``shares``."""
+    found = select(table).where(within(table, scope))
+    found = found.order_by(table.c[shares].desc(), *table.primary_key.columns)
+    return read_frame(connection, found.limit(ROWS_SHOWN), table)
 
 
 def largest_rows(rows: pl.DataFrame, table: Table, shares: str) -> pl.DataFrame:

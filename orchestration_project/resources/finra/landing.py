@@ -4,23 +4,40 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import partial
+from io import BufferedRandom
+from pathlib import Path
+from tempfile import gettempdir
 
 from sqlalchemy import Connection
 
-from orchestration_project.contracts import Audit, Checked
+from orchestration_project.contracts import Audit, Checked, Shelf
 from orchestration_project.domains.finra.audits import checked_week
 from orchestration_project.domains.finra.contract import RULE_VERSION
-from orchestration_project.domains.finra.gold import symbol_week, venue_week
-from orchestration_project.domains.finra.restatement import WeekChange, sentence, week_change
+from orchestration_project.domains.finra.gold import symbol_week, venue_sums, venue_week
+from orchestration_project.domains.finra.ranges import ROWS_AT_ONCE
+from orchestration_project.domains.finra.restatement import (
+    WeekChange,
+    merged,
+    sentence,
+    week_change,
+)
 from orchestration_project.domains.finra.selection import TierWeek, tier_week
 from orchestration_project.domains.finra.usual import Limits, warnings_about
-from orchestration_project.resources.artifacts import ArtifactStore, as_parquet
-from orchestration_project.resources.captures import parts_of
+from orchestration_project.resources.artifacts import ArtifactStore, as_parquet, write_parquet
+from orchestration_project.resources.captures import Captures
 from orchestration_project.resources.finra.earlier import read_earlier
 from orchestration_project.resources.finra.glimpse import Glimpse, glimpse
 from orchestration_project.resources.intake import Intake, IntakeFigures, Read, take
 from orchestration_project.resources.opening import open_now
-from orchestration_project.resources.warehouse import Delivery, Landed, Order, Ready, Warehouse
+from orchestration_project.resources.shelf import DiskShelf
+from orchestration_project.resources.warehouse import (
+    Delivery,
+    Landed,
+    Order,
+    Ready,
+    Recipe,
+    Warehouse,
+)
 from orchestration_project.resources.warehouse.frames import shown_scope
 from orchestration_project.tables.finra import (
     METADATA_COLUMNS,
@@ -30,7 +47,10 @@ from orchestration_project.tables.finra import (
     finra_venue_week,
 )
 
-DERIVED = {finra_symbol_week: symbol_week, finra_venue_week: venue_week}
+DERIVED = {
+    finra_symbol_week: Recipe(symbol_week),
+    finra_venue_week: Recipe(venue_sums, venue_week),
+}
 
 
 @dataclass(frozen=True)
@@ -81,7 +101,10 @@ class LoadedWeek:
 
 @dataclass(frozen=True)
 class WeekLanding:
-    """Checks and lands deliveries of `finra_otc_weekly`, wherever their bytes come from."""
+    """Checks and lands deliveries of `finra_otc_weekly`, wherever their bytes come from.
+
+    Of more rows than ``rows_at_once``, a file in ``scratch`` holds them meanwhile.
+    """
 
     warehouse: Warehouse
     artifacts: ArtifactStore
@@ -89,6 +112,8 @@ class WeekLanding:
     run_id: str
     max_reject_ratio: float
     limits: Limits
+    scratch: Path = Path(gettempdir())
+    rows_at_once: int = ROWS_AT_ONCE
 
     def ready(self) -> None:
         """Open the database and the artifact store.
@@ -119,6 +144,7 @@ class WeekLanding:
             run_id=self.run_id,
             derive=DERIVED,
             summarise=week_change,
+            merge=merged,
         )
 
     def take(
@@ -129,8 +155,9 @@ class WeekLanding:
         Raises:
             OrchestrationError: As ``read`` does, or the bytes are no weekly data.
         """
-        check = partial(self._check, partition)
-        return take(self.warehouse, order, intended, read, check, as_parquet)
+        shelf = DiskShelf(self.scratch)
+        check = partial(self._check, partition, shelf)
+        return take(self.warehouse, order, intended, read, check, partial(_as_parquet, shelf))
 
     def staged(self, partition: TierWeek, order: Order[WeekChange], intake: Intake) -> TakenWeek:
         """Store the checked rows as Parquet, and return what is to be landed."""
@@ -175,16 +202,18 @@ class WeekLanding:
         if prepared is None or prepared.derived is None:
             tables = (finra_otc_weekly, *DERIVED)
             return self.warehouse.row_counts(tables, taken.order.partition)
-        rows = {finra_otc_weekly: prepared.checked.rows, **prepared.derived}
-        return {table.name: len(frame) for table, frame in rows.items()}
+        derived = {table.name: len(frame) for table, frame in prepared.derived.items()}
+        return {finra_otc_weekly.name: prepared.checked.row_count, **derived}
 
-    def _check(self, partition: TierWeek, delivery: Delivery) -> Checked:
+    def _check(self, partition: TierWeek, shelf: Shelf, delivery: Delivery) -> Checked:
         return checked_week(
-            parts_of(delivery.captures),
+            Captures(self.artifacts).pieces(delivery.captures),
+            shelf,
             week_start=partition.week_start,
             tier=partition.tier,
             record_total=delivery.record_total,
             max_reject_ratio=self.max_reject_ratio,
+            rows_at_once=self.rows_at_once,
         )
 
     def _warnings(
@@ -194,13 +223,26 @@ class WeekLanding:
         weeks = self.limits.weeks
         return [
             warnings_about(
-                each.checked.rows,
+                each.checked.pieces(),
                 read_earlier(connection, partition, each.delivery.scope, weeks=weeks),
                 week_start=partition.week_start,
                 limits=self.limits,
             )
             for each in batch
         ]
+
+
+def _as_parquet(
+    shelf: DiskShelf, checked: Checked, columns: Sequence[str]
+) -> bytes | BufferedRandom:
+    """Return the file that is staged: in memory, if the rows are."""
+    if checked.ranges is None:
+        return as_parquet(checked.rows.select(columns))
+    file = shelf.new_file()
+    with shelf.explained():
+        write_parquet((rows.select(columns) for rows in checked.pieces()), file)
+        file.flush()
+    return file
 
 
 def _sentence(landed: Landed[WeekChange], partition: TierWeek, delivery: Delivery) -> str:

@@ -30,6 +30,9 @@ PAGE_ROWS = 5000
 LARGEST_OFFSET = 500_000
 LONGEST_COUNT = 18
 
+RECORDS_HELD = 300_000
+"""Of a query with more, the store alone has the pages: they would be more than 64 MiB."""
+
 PAGE_START = 200
 """Bytes of an answer that tell whether it is a page."""
 
@@ -126,7 +129,8 @@ class QueryApi:
             asked = {**query, "offset": offset, "limit": until - offset}
             response = self._post(group, dataset, asked, accept="text/plain")
             fetched = self._fetched(response, asked)
-            pages.append(self._captures.keep(fetched))
+            page = self._captures.keep(fetched)
+            pages.append(page if total <= RECORDS_HELD else page.without_body())
             rows = self._page_rows(response, fetched.row_count, total)
             if rows == 0:
                 raise TruncatedResponseError(

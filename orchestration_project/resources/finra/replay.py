@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 
+from orchestration_project.resources.captures import bounded
 from orchestration_project.resources.finra.landing import LoadedWeek, TakenWeek, WeekLanding
 from orchestration_project.resources.replay import captures_of, kept_of
 from orchestration_project.resources.warehouse.landing import is_landed
@@ -50,9 +51,9 @@ class WeeklyReplay:
             self.landing.warehouse, finra_otc_weekly, key, self.group_id, self.allow_older
         )
         order = self.landing.order(partition, kept.state.token)
-        captures = partial(captures_of, self.landing.warehouse, self.landing.artifacts, kept.chosen)
+        taken_up = partial(captures_of, self.landing.warehouse, self.landing.artifacts, kept.chosen)
         intake = self.landing.take(
-            partition, order, kept.delivery(()), lambda _: kept.delivery(captures())
+            partition, order, kept.delivery(()), lambda _: kept.delivery(bounded(taken_up()))
         )
         is_held_back = intake.checked.is_held_back
         if not is_held_back and is_landed(kept.state, order, intake.delivery, intake.prepared):

@@ -9,6 +9,7 @@ from orchestration_project.resources.warehouse.delivery import (
     Order,
     Prepared,
     Ready,
+    Recipe,
     ScopeState,
     SupersededError,
 )
@@ -29,6 +30,7 @@ __all__ = [
     "Order",
     "Prepared",
     "Ready",
+    "Recipe",
     "Recorded",
     "RecordedPart",
     "ScopeState",

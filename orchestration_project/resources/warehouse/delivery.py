@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from io import BufferedRandom
 from typing import Any, Generic, Literal, Protocol, TypeVar
 
 import polars as pl
@@ -72,8 +73,27 @@ class Delivery:
 Outcome = Literal["landed", "held_back", "refused"]
 """What came of a delivery: an audit holds it back; what cannot be read or checked is refused."""
 
-Derive = Mapping[Table, Callable[[pl.DataFrame], pl.DataFrame]]
-"""Derived tables, and what makes their rows of a partition from all its rows."""
+
+@dataclass(frozen=True)
+class Recipe:
+    """What makes a derived table's rows of a partition.
+
+    Attributes:
+        of_rows: Makes them of all its rows; or of those of a range of symbols, what is of them.
+        of_ranges: Makes them of all that ``of_rows`` made, put together; None: these are they.
+    """
+
+    of_rows: Callable[[pl.DataFrame], pl.DataFrame]
+    of_ranges: Callable[[pl.DataFrame], pl.DataFrame] | None = None
+
+    def of_all(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """Make them of all rows at once."""
+        made = self.of_rows(rows)
+        return made if self.of_ranges is None else self.of_ranges(made)
+
+
+Derive = Mapping[Table, Recipe]
+"""Derived tables, and what makes their rows."""
 
 
 Told = TypeVar("Told", covariant=True)
@@ -90,6 +110,10 @@ class Summarise(Protocol[Told]):
         ``replaced`` has ``is_metadata`` besides the table's columns: only metadata columns differ.
         """
         ...
+
+
+MergeTold = Callable[[Sequence[Any]], Any]
+"""Puts summaries of several ranges of a partition together."""
 
 
 def no_summary(*, replaced: pl.DataFrame, written: pl.DataFrame, kept: pl.DataFrame) -> None:
@@ -130,6 +154,7 @@ class Order(Generic[Told]):
         run_id: Dagster's run.
         derive: What is derived of the partition.
         summarise: What sums up a change.
+        merge: What puts that of several ranges together; only what may come in ranges needs it.
         before: What was landed when the token was read, if that was read too: as long as the fence
             has the token, nothing else is.
     """
@@ -145,10 +170,11 @@ class Order(Generic[Told]):
     derive: Derive
     summarise: Summarise[Told]
     before: ScopeState | None = None
+    merge: MergeTold | None = None
 
 
-AsFile = Callable[[pl.DataFrame], bytes]
-"""Makes the file that is staged of rows, the same of the same rows."""
+AsFile = Callable[[Checked, Sequence[str]], bytes | BufferedRandom]
+"""Makes the file that is staged of rows and these columns of theirs, the same of the same rows."""
 
 
 @dataclass(frozen=True)
@@ -159,13 +185,14 @@ class Prepared:
         checked: The delivery.
         content_sha256: SHA-256 (hex) of the values of its rows: equal ones are equal rows.
         derived: Rows of each derived table; None where that takes more rows than the delivery's.
-        staged: The values as the file that is staged of them, empty where none is.
+        staged: The values as the file that is staged of them, empty where none is; open, where it
+            is too large to be held.
     """
 
     checked: Checked
     content_sha256: str
     derived: Mapping[Table, pl.DataFrame] | None
-    staged: bytes = b""
+    staged: bytes | BufferedRandom = b""
 
 
 @dataclass(frozen=True)

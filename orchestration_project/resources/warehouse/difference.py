@@ -23,6 +23,16 @@ class Counts:
     removed: int = 0
     unchanged: int = 0
 
+    def __add__(self, other: "Counts") -> "Counts":
+        """Return those of both, of rows in several ranges."""
+        return Counts(
+            self.added + other.added,
+            self.changed + other.changed,
+            self.metadata_changed + other.metadata_changed,
+            self.removed + other.removed,
+            self.unchanged + other.unchanged,
+        )
+
     @property
     def replaced(self) -> int:
         """How many landed rows are changed or removed."""

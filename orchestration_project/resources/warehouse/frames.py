@@ -19,10 +19,12 @@ from sqlalchemy import (
     delete,
     insert,
     select,
+    true,
 )
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
 
+from orchestration_project.contracts import Span
 from orchestration_project.errors import ContractError
 from orchestration_project.resources.warehouse.copied_out import copied_out
 from orchestration_project.tables.kinds import SQLITE_TIMESTAMP, Query, schema_of
@@ -45,8 +47,8 @@ class Between:
         return f"{self.first}..{self.last}"
 
 
-Scope = Mapping[str, object | Sequence[object] | Between]
-"""Column → value, tuple of values, or range of days: the rows for which all of it holds."""
+Scope = Mapping[str, object | Sequence[object] | Between | Span]
+"""Column → value, tuple of values, range of days or texts: the rows for which all of it holds."""
 
 
 def range_of(scope: Scope) -> Between | None:
@@ -86,6 +88,9 @@ def _together(scopes: Sequence[Scope]) -> Scope:
 def _holds(column: ColumnElement[Any], value: object) -> ColumnElement[bool]:
     if isinstance(value, Between):
         return column.between(value.first, value.last)
+    if isinstance(value, Span):
+        ends = [column > value.after] if value.after is not None else []
+        return and_(true(), *ends, *([column <= value.until] if value.until is not None else []))
     return column.in_(value) if isinstance(value, tuple) else column == value
 
 

@@ -11,8 +11,9 @@ hardly more than one of them.
 import hashlib
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from typing import Generic
 
 import polars as pl
 from sqlalchemy import Connection, Table, delete
@@ -33,6 +34,7 @@ from orchestration_project.resources.warehouse.delivery import (
     Warn,
     group_id,
 )
+from orchestration_project.resources.warehouse.derived import RangeDerivation, derive
 from orchestration_project.resources.warehouse.difference import (
     BOOKKEEPING,
     Counts,
@@ -84,7 +86,9 @@ def land_all(
         for each, more in zip(first, warn(connection, first), strict=True)
     ]
     passed = [each for each in judged if not each.checked.is_held_back]
-    landed = iter(land(connection, passed, known_from))
+    in_ranges = any(each.checked.ranges for each in passed)
+    together = [[each] for each in passed] if in_ranges else [passed]
+    landed = iter([each for some in together for each in land(connection, some, known_from)])
     refused = [each for each in judged if each.checked.is_held_back]
     record_evidence(connection, refused, known_from, "held_back")
     by_key: dict[str, Ended[Told]] = {
@@ -104,48 +108,94 @@ def land_all(
 def land(
     connection: Connection, batch: Sequence[Ready[Told]], known_from: datetime
 ) -> list[Landed[Told]]:
-    """Bring the checked rows in, move what they replace to the history, derive, and record it."""
+    """Bring the checked rows in, move what they replace to the history, derive, and record it.
+
+    Rows in ranges are landed range by range; then they are the only delivery.
+    """
     if not batch:
         return []
     started = time.monotonic()
     befores = _befores(connection, batch)
     is_new = [not _is_same(before, each) for before, each in zip(befores, batch, strict=True)]
-    change = _write(connection, batch, is_new, known_from)
-    counts = [
-        own if new else Counts(unchanged=len(each.checked.rows))
-        for own, new, each in zip(change.counts, is_new, batch, strict=True)
-    ]
     of_values = [_cause_of_value(before, each) for before, each in zip(befores, batch, strict=True)]
-    _keep_history(connection, batch, change, known_from, of_values)
-    derived = [
-        _derive(connection, each)
-        if own.is_any or before.rule_version != each.order.rule_version
-        else {}
-        for own, before, each in zip(counts, befores, batch, strict=True)
-    ]
-    told = _summaries(batch, change, counts, known_from)
+    if is_new[0] and batch[0].checked.ranges:
+        written = [_write_ranges(connection, batch[0], known_from, of_values)]
+    else:
+        written = _write_all(connection, batch, befores, is_new, known_from, of_values)
     seconds = (time.monotonic() - started) / len(batch)
     landed = [
         Landed(
             group_id(each.order),
-            _cause(before, each, own, of_value),
-            own.added,
-            own.changed,
-            own.removed,
-            own.unchanged,
-            derived_seconds,
+            _cause(before, each, own.counts, of_value),
+            own.counts.added,
+            own.counts.changed,
+            own.counts.removed,
+            own.counts.unchanged,
+            own.derived_seconds,
             seconds,
             known_from,
-            summary,
+            own.told if own.counts.is_any else None,
             [audit.name for audit in each.checked.audits if audit.warns],
         )
-        for each, before, own, of_value, derived_seconds, summary in zip(
-            batch, befores, counts, of_values, derived, told, strict=True
-        )
+        for each, before, own, of_value in zip(batch, befores, written, of_values, strict=True)
     ]
     record_evidence(connection, batch, known_from, "landed")
     record_landings(connection, batch, landed)
     return landed
+
+
+@dataclass(frozen=True)
+class _Written(Generic[Told]):
+    """What was written of a delivery."""
+
+    counts: Counts
+    told: Told | None
+    derived_seconds: Mapping[str, float]
+
+
+def _write_all(
+    connection: Connection,
+    batch: Sequence[Ready[Told]],
+    befores: Sequence[ScopeState],
+    is_new: Sequence[bool],
+    known_from: datetime,
+    of_values: Sequence[str],
+) -> list[_Written[Told]]:
+    change = _write(connection, batch, is_new, known_from, of_values)
+    counts = [
+        own if new else Counts(unchanged=each.checked.row_count)
+        for own, new, each in zip(change.counts, is_new, batch, strict=True)
+    ]
+    derived = [
+        derive(connection, each)
+        if own.is_any or before.rule_version != each.order.rule_version
+        else {}
+        for own, before, each in zip(counts, befores, batch, strict=True)
+    ]
+    is_any = any(own.is_any for own in counts)
+    told = _summaries(batch, change, known_from) if is_any else [None] * len(batch)
+    return [_Written(*each) for each in zip(counts, told, derived, strict=True)]
+
+
+def _write_ranges(
+    connection: Connection, ready: Ready[Told], known_from: datetime, of_values: Sequence[str]
+) -> _Written[Told]:
+    """Write a delivery whose rows are in ranges, none of which is held together with another."""
+    counts, told, derivation = Counts(), [], RangeDerivation(connection, ready)
+    for condition, rows in ready.checked.ranges or ():
+        scope = {**condition, **ready.delivery.scope}
+        checked = replace(ready.checked, rows=rows, ranges=None)
+        piece = replace(
+            ready,
+            delivery=replace(ready.delivery, scope=scope),
+            prepared=replace(ready.prepared, checked=checked),
+        )
+        change = _write(connection, [piece], [True], known_from, of_values)
+        counts += change.counts[0]
+        told += _summaries([piece], change, known_from)
+        derivation.add(condition, rows)
+    merge = ready.order.merge
+    return _Written(counts, merge(told) if merge else None, derivation.finish())
 
 
 def prepare(
@@ -158,16 +208,20 @@ def prepare(
     """
     if as_file is None:
         return prepare_all([(order, delivery, checked)])[0]
-    staged = as_file(checked.rows.select(_values(order.table)))
-    sha256 = hashlib.sha256(staged).hexdigest()
+    staged = as_file(checked, _values(order.table))
+    if isinstance(staged, bytes):
+        sha256 = hashlib.sha256(staged).hexdigest()
+    else:
+        staged.seek(0)
+        sha256 = hashlib.file_digest(staged, "sha256").hexdigest()
     return Prepared(checked, sha256, _derived(order, delivery, checked), staged)
 
 
 def prepare_all(batch: Sequence[tuple[Order, Delivery, Checked]]) -> list[Prepared]:
     """Return the same of several deliveries, one at least, of partitions of one table."""
     values = _values(batch[0][0].table)
-    rows = pl.concat([checked.rows.select(values) for _, _, checked in batch])
-    hashes = contents_sha256(rows, [len(checked.rows) for _, _, checked in batch])
+    pieces = [rows.select(values) for _, _, checked in batch for rows in checked.pieces()]
+    hashes = contents_sha256(pl.concat(pieces), [checked.row_count for _, _, checked in batch])
     return [
         Prepared(checked, sha256, _derived(order, delivery, checked))
         for (order, delivery, checked), sha256 in zip(batch, hashes, strict=True)
@@ -181,9 +235,9 @@ def _values(table: Table) -> list[str]:
 def _derived(
     order: Order, delivery: Delivery, checked: Checked
 ) -> Mapping[Table, pl.DataFrame] | None:
-    if delivery.scope or checked.is_held_back:
+    if delivery.scope or checked.is_held_back or checked.ranges:
         return None
-    return {table: make(checked.rows) for table, make in order.derive.items()}
+    return {table: recipe.of_all(checked.rows) for table, recipe in order.derive.items()}
 
 
 def is_landed(before: ScopeState, order: Order, delivery: Delivery, prepared: Prepared) -> bool:
@@ -255,9 +309,13 @@ def _current(
 
 
 def _write(
-    connection: Connection, batch: Sequence[Ready], is_new: Sequence[bool], known_from: datetime
+    connection: Connection,
+    batch: Sequence[Ready],
+    is_new: Sequence[bool],
+    known_from: datetime,
+    of_values: Sequence[str],
 ) -> Difference:
-    """Write what differs; where nothing is new, that is known without looking."""
+    """Write what differs, and the history of it; where nothing is new, that is known already."""
     order = batch[0].order
     incoming = _incoming(batch, known_from)
     if not all(is_new):
@@ -270,29 +328,25 @@ def _write(
     if len(change.replaced) * FEW <= len(current):
         delete_rows(connection, order.table, change.replaced)
         insert_frame(connection, order.table, change.written.drop(PLACE))
-        return change
-    scopes = [each.scope for each, new in zip(batch, is_new, strict=True) if new]
-    for scope in joined(scopes):
-        connection.execute(delete(order.table).where(within(order.table, scope)))
-    insert_frame(connection, order.table, change.rows.drop(PLACE))
+    else:
+        scopes = [each.scope for each, new in zip(batch, is_new, strict=True) if new]
+        for scope in joined(scopes):
+            connection.execute(delete(order.table).where(within(order.table, scope)))
+        insert_frame(connection, order.table, change.rows.drop(PLACE))
+    _keep_history(connection, batch, change, known_from, of_values)
     return change
 
 
 def _summaries(
-    batch: Sequence[Ready[Told]],
-    change: Difference,
-    counts: Sequence[Counts],
-    known_from: datetime,
-) -> list[Told | None]:
+    batch: Sequence[Ready[Told]], change: Difference, known_from: datetime
+) -> list[Told]:
     """Return what each order says of its change: new and changed rows are known from now on."""
-    if not any(own.is_any for own in counts):
-        return [None] * len(batch)
     is_kept = pl.col("known_from") != pl.lit(known_from, pl.Datetime("us", "UTC"))
     kept = change.rows.filter(is_kept)
     frames = [split(frame, len(batch)) for frame in (change.replaced, change.written, kept)]
     return [
-        each.order.summarise(replaced=replaced, written=written, kept=stays) if own.is_any else None
-        for each, own, replaced, written, stays in zip(batch, counts, *frames, strict=True)
+        each.order.summarise(replaced=replaced, written=written, kept=stays)
+        for each, replaced, written, stays in zip(batch, *frames, strict=True)
     ]
 
 
@@ -330,23 +384,3 @@ def _cause(before: ScopeState, each: Ready, counts: Counts, of_value: str) -> st
     if counts.added or counts.removed or counts.changed > counts.metadata_changed:
         return of_value
     return "metadata" if counts.metadata_changed else "none"
-
-
-def _derive(connection: Connection, each: Ready) -> dict[str, float]:
-    """Replace the partition in each derived table; return the seconds that each took.
-
-    Of a part of the partition, the rows that the delivery left alone count too.
-    """
-    order, seconds = each.order, dict[str, float]()
-    if not order.derive:
-        return seconds
-    derived = each.prepared.derived
-    if derived is None:
-        rows = read_scope(connection, order.table, order.partition)
-        derived = {table: make(rows) for table, make in order.derive.items()}
-    for table, rows in derived.items():
-        started = time.monotonic()
-        connection.execute(delete(table).where(within(table, order.partition)))
-        insert_frame(connection, table, rows)
-        seconds[table.name] = time.monotonic() - started
-    return seconds

@@ -1,0 +1,82 @@
+"""A file that holds what is too large for memory while a partition is loaded.
+
+It has no name: however its process ends, the system takes it back.
+"""
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BufferedRandom, BytesIO
+from pathlib import Path
+
+import polars as pl
+
+from orchestration_project.errors import ConfigurationError
+
+
+class DiskShelf:
+    """Frames in a file in ``folder``, which is made once there is something to put into it."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._files: list[BufferedRandom] = []
+        self._places: list[tuple[int, int]] = []
+
+    def __del__(self) -> None:
+        """Give the files back with the last use of what they hold."""
+        for file in self._files:
+            file.close()
+
+    def put(self, frame: pl.DataFrame) -> int:
+        """Keep ``frame``; return the number that it is had back by.
+
+        Raises:
+            ConfigurationError: There is no room for it.
+        """
+        buffer = BytesIO()
+        # the older form copies a slice; the newer one would write all texts that it shares
+        compat = pl.CompatLevel.oldest()
+        frame.write_ipc_stream(buffer, compression="lz4", compat_level=compat)
+        file = self._files[0] if self._files else self.new_file()
+        with self.explained():
+            start = file.seek(0, 2)
+            file.write(buffer.getbuffer())
+        self._places.append((start, buffer.tell()))
+        return len(self._places) - 1
+
+    def get(self, number: int) -> pl.DataFrame:
+        """Return the frame that was kept under ``number``."""
+        start, size = self._places[number]
+        file = self._files[0]
+        with self.explained():
+            file.seek(start)
+            return pl.read_ipc_stream(BytesIO(file.read(size)))
+
+    def new_file(self) -> BufferedRandom:
+        """Return a new file for something else, which is open as long as this shelf is used.
+
+        Raises:
+            ConfigurationError: None can be made.
+        """
+        with self.explained():
+            self._folder.mkdir(parents=True, exist_ok=True)
+            file = tempfile.TemporaryFile(dir=self._folder)  # noqa: SIM115 - `__del__` closes it
+            self._files.append(file)
+        return file
+
+    @contextmanager
+    def explained(self) -> Iterator[None]:
+        """Say of an error of the disk what to do.
+
+        Raises:
+            ConfigurationError: The disk is full, or the folder is not ours.
+        """
+        try:
+            yield
+        except OSError as error:
+            raise ConfigurationError(
+                "a partition that is too large for memory cannot be put on disk",
+                expected=f"a folder with free space, ours to write, at {self._folder}",
+                found=f"{error.strerror}",
+                remedy="free some disk, mend the folder's permissions, or set STATE_DIR",
+            ) from error

@@ -1,0 +1,132 @@
+"""A delivery that lands range by range leaves what one that lands at once leaves."""
+
+import itertools
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import Table, select
+
+from orchestration_project.resources.warehouse import Landed
+from orchestration_project.tables.finra import (
+    finra_otc_weekly,
+    finra_otc_weekly_history,
+    finra_symbol_week,
+    finra_venue_week,
+)
+from orchestration_project.tables.kinds import key_names
+from orchestration_project.tables.spine import landings
+from tests.resources.weeks import MONDAY, PUBLISHED, Desk, row
+
+TABLES = (finra_otc_weekly, finra_otc_weekly_history, finra_symbol_week, finra_venue_week)
+OF_A_WEEK = ("week_start", "week_end", "capture_id")
+SECONDS = ("seconds", "derived_seconds", "group_id")
+
+ROWS = st.fixed_dictionaries(
+    {
+        "symbol": st.sampled_from(["", "AAA", "AAa", "B", "Z", "é"]),
+        "venue": st.sampled_from(["XATS", "YATS", "CRD:0"]),
+        "market": st.sampled_from(["ATS", "NON_ATS"]),
+        "share_quantity": st.integers(0, 3),
+        "last_update_date": st.sampled_from([PUBLISHED, PUBLISHED + timedelta(days=1)]),
+    }
+)
+STATES = st.lists(
+    st.lists(ROWS, unique_by=lambda each: (each["market"], each["symbol"], each["venue"])),
+    min_size=1,
+    max_size=3,
+)
+
+
+def content(desk: Desk, table: Table) -> list[dict[str, Any]]:
+    """Return a partition's rows of ``table``, without what names the week."""
+    found = select(table).where(table.c.week_start == desk.week_start)
+    rows = desk.warehouse.frame(found, table)
+    return rows.sort(key_names(table)).drop(OF_A_WEEK, strict=False).to_dicts()
+
+
+def told(landed: Landed[Any]) -> dict[str, Any]:
+    return {name: value for name, value in vars(landed).items() if name not in SECONDS}
+
+
+def in_key_order(state: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    keys = ("market", "symbol", "venue")
+    return [row(**each) for each in sorted(state, key=lambda row: [row[key] for key in keys])]
+
+
+@pytest.mark.parametrize(
+    ("warehouse", "examples"), [("sqlite", 40), ("postgresql", 20)], indirect=["warehouse"]
+)
+def test_whatever_lands_in_ranges_leaves_and_tells_what_landing_at_once_does(desk, examples):
+    weeks = itertools.count()
+
+    @settings(
+        max_examples=examples,
+        deadline=None,
+        database=None,
+        suppress_health_check=[HealthCheck.function_scoped_fixture],
+    )
+    @given(STATES, st.integers(1, 4))
+    def each(states, most_rows):
+        at_once, in_ranges = (
+            Desk(desk.warehouse, desk.folder, week_start=MONDAY + timedelta(weeks=next(weeks)))
+            for _ in range(2)
+        )
+        for number, state in enumerate(states):
+            rows, version = in_key_order(state), f"v{number}"
+            one = at_once.land(*rows, version=version)
+            other = in_ranges.land(*rows, version=version, ranges_of=most_rows)
+            assert told(other) == told(one)
+            for table in TABLES:
+                assert content(in_ranges, table) == content(at_once, table)
+
+    each()
+
+
+def test_a_market_in_ranges_leaves_the_other_alone_and_derives_of_both(desk):
+    both = [row("A"), row("B"), row("B", "YATS", market="NON_ATS"), row("C", market="NON_ATS")]
+    desk.land(*both)
+    landed = desk.land(
+        row("B", share_quantity=7), row("D"), version="v2", scope={"market": "ATS"}, ranges_of=1
+    )
+    assert (landed.rows_added, landed.rows_changed, landed.rows_removed) == (1, 1, 1)
+    quantities = ("symbol", "ats_share_quantity", "non_ats_share_quantity")
+    assert desk.rows(finra_symbol_week, *quantities) == [
+        ("B", 7, 100),
+        ("C", 0, 100),
+        ("D", 100, 0),
+    ]
+    assert desk.rows(finra_venue_week, "market", "venue_id", "share_quantity") == [
+        ("ATS", "XATS", 107),
+        ("NON_ATS", "XATS", 100),
+        ("NON_ATS", "YATS", 100),
+    ]
+
+
+def test_the_same_rows_in_ranges_are_landed_without_a_look_at_the_table(desk):
+    rows = [row("A"), row("B")]
+    desk.land(*rows, ranges_of=1)
+    landed = desk.land(*rows, version="v2", ranges_of=1)
+    assert (landed.change_cause, landed.rows_unchanged, landed.change) == ("none", 2, None)
+    assert desk.count(finra_otc_weekly_history) == 0
+
+
+def test_an_error_in_any_range_leaves_all_as_it_was(desk, monkeypatch):
+    desk.land(row("A"), row("B"), row("C"))
+    before = [content(desk, table) for table in TABLES]
+    for broken in range(3):
+        numbers = itertools.count()
+
+        def read(shelf, number, numbers=numbers, broken=broken):
+            if next(numbers) == broken + 3:  # the first three are for the hash
+                raise ZeroDivisionError
+            return shelf[number]
+
+        monkeypatch.setattr("tests.domains.weekly.Listed.get", read)
+        with pytest.raises(ZeroDivisionError):
+            desk.land(row("A", share_quantity=1), row("B"), row("D"), version="v2", ranges_of=1)
+        assert [content(desk, table) for table in TABLES] == before
+        assert desk.count(landings) == 1

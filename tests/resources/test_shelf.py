@@ -1,0 +1,74 @@
+"""What is too large for memory lies in a file that nobody else sees."""
+
+import os
+from datetime import date
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from orchestration_project.errors import ConfigurationError
+from orchestration_project.resources.shelf import DiskShelf
+
+ROWS = pl.DataFrame(
+    {
+        "symbol": ["NA", None, "", "é" * 1000],
+        "shares": [2**63 - 1, None, 0, -1],
+        "day": [date(2025, 11, 10), None, None, None],
+        "sum": pl.Series([2**70, None, 1, -(2**70)], dtype=pl.Int128),
+    }
+)
+
+
+def test_frames_come_back_as_they_were_in_any_order(tmp_path: Path):
+    shelf = DiskShelf(tmp_path)
+    frames = [ROWS, ROWS[1:3], ROWS.clear(), ROWS.reverse()]
+    numbers = [shelf.put(each) for each in frames]
+    for number, frame in reversed(list(zip(numbers, frames, strict=True))):
+        found = shelf.get(number)
+        assert found.equals(frame)
+        assert found.schema == frame.schema
+    assert shelf.get(numbers[0]).equals(ROWS)
+
+
+def test_a_slice_takes_the_room_of_its_own_rows(tmp_path: Path):
+    shelf = DiskShelf(tmp_path)
+    texts = pl.DataFrame({"text": [os.urandom(500).hex() for _ in range(1000)]})
+    shelf.put(texts[:1])
+    assert shelf.new_file().seek(0, 2) == 0
+    [own, _] = shelf._files
+    assert own.seek(0, 2) < 10_000
+
+
+def test_no_file_is_made_before_there_is_something_to_keep_and_none_has_a_name(tmp_path: Path):
+    folder = tmp_path / "scratch"
+    shelf = DiskShelf(folder)
+    assert not folder.exists()
+    shelf.put(ROWS)
+    assert list(folder.iterdir()) == []
+
+
+def test_its_files_are_closed_with_it(tmp_path: Path):
+    shelf = DiskShelf(tmp_path)
+    shelf.put(ROWS)
+    other = shelf.new_file()
+    del shelf
+    assert other.closed
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+def test_a_full_disk_is_told_with_the_folder_and_what_to_do(tmp_path: Path, monkeypatch):
+    def full(dir):
+        return Path("/dev/full").open("w+b", buffering=0)
+
+    monkeypatch.setattr("orchestration_project.resources.shelf.tempfile.TemporaryFile", full)
+    with pytest.raises(ConfigurationError, match="too large for memory") as told:
+        DiskShelf(tmp_path).put(ROWS)
+    assert "No space left on device" in str(told.value)
+    assert str(tmp_path) in str(told.value)
+
+
+def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path):
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigurationError, match="set STATE_DIR"):
+        DiskShelf(tmp_path / "file" / "scratch").put(ROWS)
