@@ -1,15 +1,23 @@
 """What tests of resources share: an empty database of either kind, and the way to land in it."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
+from pydantic import SecretStr
 from sqlalchemy import delete
 
+from orchestration_project.resources.artifacts import FolderStore
+from orchestration_project.resources.captures import Captures
+from orchestration_project.resources.clock import Clock
+from orchestration_project.resources.finra import FinraApi
 from orchestration_project.resources.http import HttpClient
 from orchestration_project.resources.warehouse import Warehouse
+from tests.faulty_server import FaultyServer, Request
 from tests.prepared import Prepared
+from tests.resources.finra_server import TOKEN_PATH
 from tests.resources.saas_histories import OWN_TABLES
 from tests.resources.saas_office import Office
 from tests.resources.weeks import Desk, StoppedClock
@@ -40,6 +48,47 @@ def warehouse(
 def desk(warehouse: Warehouse, tmp_path: Path) -> Desk:
     """Lands the partition T1|2025-11-10."""
     return Desk(warehouse, tmp_path / "artifacts")
+
+
+@pytest.fixture
+def ask(tmp_path: Path) -> Iterator[Callable[..., tuple[FinraApi, list[Request]]]]:
+    """Give a client of a FINRA that a test describes, and the requests that FINRA saw."""
+    with ExitStack() as stack:
+
+        def open_for(
+            finra: Any,
+            *,
+            credentials: tuple[str, str] | None = None,
+            api_key: str | None = None,
+            concurrent_requests: int = 4,
+            **limits: int,
+        ) -> tuple[FinraApi, list[Request]]:
+            server = stack.enter_context(FaultyServer(finra))
+            http = HttpClient(
+                system="finra_test",
+                state_dir=tmp_path,
+                requests_per_second=0,
+                now=Clock().now,
+                user_agent="tests",
+                use_environment=False,
+                max_attempts=2,
+                retry_wait_seconds=0.001,
+            )
+            api = FinraApi(
+                stack.enter_context(http),
+                Captures(FolderStore(tmp_path / "artifacts")),
+                StoppedClock(),
+                name="api",
+                api_url=server.url + "/",
+                token_url=server.url + TOKEN_PATH,
+                credentials=credentials,
+                api_key=SecretStr(api_key) if api_key else None,
+                concurrent_requests=concurrent_requests,
+                **limits,
+            )
+            return api, server.requests
+
+        yield open_for
 
 
 @pytest.fixture(scope="module")

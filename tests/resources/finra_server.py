@@ -22,7 +22,7 @@ MEGABYTES_3 = 3 * 1024 * 1024
 Spoil = Callable[[Request, Reply], Reply | Iterable[bytes]]
 
 
-def record(symbol: str, **changes: object) -> dict[str, object]:
+def record(symbol: str | None, **changes: object) -> dict[str, object]:
     """Return one record, as FINRA has it: a firm's ATS row with 100 shares in one trade."""
     usual: dict[str, object] = {
         "weekStartDate": WEEK,
@@ -69,6 +69,7 @@ class Finra:
     )
     fields: Mapping[str, str] = field(default_factory=dict)
     page_bytes: int = MEGABYTES_3
+    largest_offset: int = 500_000
     client: tuple[str, str] | None = None
     spoil: Spoil = lambda _, reply: reply
 
@@ -112,8 +113,10 @@ class Finra:
             return Reply(400, {}, b'{"statusCode":400,"message":"Sort is not supported"}')
         found = [row for row in self.rows if meets(row, query)]
         for name in reversed(query.get("sortFields", [])):
-            found.sort(key=lambda row: str(row[name.lstrip("-")]), reverse=name.startswith("-"))
+            found.sort(key=lambda row: in_order(row[name.lstrip("-")]), reverse=name[0] == "-")
         offset, limit = query["offset"], query["limit"]
+        if offset > self.largest_offset:
+            return Reply(400, {}, b'{"statusCode":400,"message":"Offset exceeds the maximum"}')
         page = found[offset : offset + limit]
         headers = {
             "Record-Total": str(len(found)),
@@ -139,16 +142,28 @@ class Finra:
         return Reply(200, headers, "\n".join(lines).encode())
 
 
+COMPARISONS = {"EQUAL": operator.eq, "LESSER": operator.lt, "GTE": operator.ge}
+
+
 def meets(row: Mapping[str, Any], query: Mapping[str, Any]) -> bool:
-    """Whether a row meets all filters of a query."""
-    compare = {"EQUAL": operator.eq, "LESSER": operator.lt}
-    return all(
-        compare[each["compareType"]](row[each["fieldName"]], each["fieldValue"])
-        for each in query["compareFilters"]
-    ) and all(
-        each["startDate"] <= row[each["fieldName"]] <= each["endDate"]
-        for each in query.get("dateRangeFilters", [])
+    """Whether a row meets all filters of a query; as in SQL, null meets none."""
+    return (
+        all(
+            row[each["fieldName"]] is not None
+            and COMPARISONS[each["compareType"]](row[each["fieldName"]], each["fieldValue"])
+            for each in query["compareFilters"]
+        )
+        and all(
+            each["startDate"] <= row[each["fieldName"]] <= each["endDate"]
+            for each in query.get("dateRangeFilters", [])
+        )
+        and all(row[each["fieldName"]] in each["values"] for each in query.get("domainFilters", []))
     )
+
+
+def in_order(value: Any) -> tuple[bool, Any]:
+    """Return what a value is sorted by: null comes last, as in PostgreSQL and Oracle."""
+    return (value is None, value if value is not None else "")
 
 
 def text(value: object) -> str:

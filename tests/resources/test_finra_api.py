@@ -7,7 +7,6 @@ import traceback
 from datetime import date, timedelta
 
 import pytest
-from pydantic import SecretStr
 
 from orchestration_project.contracts import in_ascii
 from orchestration_project.domains.finra.contract import API_FIELDS
@@ -21,13 +20,10 @@ from orchestration_project.errors import (
 )
 from orchestration_project.resources.artifacts import FolderStore
 from orchestration_project.resources.captures import Captures, parts_of
-from orchestration_project.resources.clock import Clock
-from orchestration_project.resources.finra import FinraApi, versions_of
+from orchestration_project.resources.finra import versions_of
 from orchestration_project.resources.finra.query_api import TruncatedResponseError
-from orchestration_project.resources.http import HttpClient
-from orchestration_project.settings import child_environment
 from tests.domains.weekly import audited_week
-from tests.faulty_server import FaultyServer, Reply
+from tests.faulty_server import Reply
 from tests.resources.finra_server import (
     TIER,
     TOKEN_PATH,
@@ -39,55 +35,13 @@ from tests.resources.finra_server import (
     record,
     records,
 )
-from tests.resources.weeks import NOON, StoppedClock
+from tests.resources.weeks import NOON
 
 MONDAY = date.fromisoformat(WEEK)
 SECRET = "s3cr3t-w0rd"
 HISTORIC_ONLY = {"weeklySummary": [], "weeklySummaryHistoric": [(WEEK, TIER)]}
 CURRENT_PATH = "/data/group/otcMarket/name/weeklySummary"
 HTML = b"<!DOCTYPE html><html><body>Access Denied</body></html>"
-
-
-@pytest.fixture(autouse=True)
-def no_proxies(monkeypatch):
-    for name in child_environment():
-        if name.lower().endswith("_proxy"):
-            monkeypatch.delenv(name)
-
-
-@pytest.fixture
-def ask(tmp_path):
-    """Give a client of a FINRA that a test describes, and the requests that FINRA saw."""
-    opened = []
-
-    def open_for(finra, *, credentials=None, api_key=None, concurrent_requests=4):
-        server = FaultyServer(finra).__enter__()
-        http = HttpClient(
-            system="finra_test",
-            state_dir=tmp_path,
-            requests_per_second=0,
-            now=Clock().now,
-            user_agent="tests",
-            max_attempts=2,
-            retry_wait_seconds=0.001,
-        )
-        opened.extend([http, server])
-        api = FinraApi(
-            http,
-            Captures(FolderStore(tmp_path / "artifacts")),
-            StoppedClock(),
-            name="api",
-            api_url=server.url + "/",
-            token_url=server.url + TOKEN_PATH,
-            credentials=credentials,
-            api_key=api_key and SecretStr(api_key),
-            concurrent_requests=concurrent_requests,
-        )
-        return api, server.requests
-
-    yield open_for
-    for each in opened:
-        each.__exit__(None, None, None)
 
 
 def fetched(api, kept=None):
@@ -330,19 +284,20 @@ def test_a_page_is_kept_with_its_question_and_what_finra_says_of_it(ask, tmp_pat
     assert captures.bytes_of(capture.storage_uri) == one.body
 
 
-def test_more_records_than_can_be_paged_to_are_refused_before_any_page(ask):
+def test_more_records_than_can_be_paged_to_and_not_sorted_are_refused_before_any_page(ask):
     def claim(request, reply):
         if request.method == "POST":
             return Reply(200, reply.headers | {"Record-Total": "505001"}, reply.body)
         return reply
 
-    api, requests = ask(Finra(records(1), spoil=claim))
+    api, requests = ask(Finra(records(1), published=HISTORIC_ONLY, spoil=claim))
     with pytest.raises(SourceError, match="more records than FINRA lets one page to") as refusal:
         fetched(api)
     assert (refusal.value.expected, refusal.value.found) == (
         "at most 505000",
         "Record-Total 505001",
     )
+    assert len(probes(requests)) == 1
     assert pages(requests) == []
 
 

@@ -4,16 +4,12 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import date
 
 from orchestration_project.domains.finra.calendar import first_week_published_since
-from orchestration_project.domains.finra.contract import API_FIELDS
+from orchestration_project.domains.finra.contract import API_FIELDS, SYMBOL
 from orchestration_project.domains.finra.selection import TierWeek
 from orchestration_project.errors import SourceError
 from orchestration_project.resources.captures import Capture
-from orchestration_project.resources.finra.query_api import (
-    LARGEST_OFFSET,
-    PAGE_ROWS,
-    QueryApi,
-    moved,
-)
+from orchestration_project.resources.finra.query_api import PAGE_ROWS, QueryApi, moved
+from orchestration_project.resources.finra.ranges import Filter, Piece, Probed, pieces_of
 from orchestration_project.resources.finra.source import SourceVersion
 from orchestration_project.resources.finra.updates import updates_query
 
@@ -21,7 +17,7 @@ GROUP = "otcMarket"
 CURRENT, HISTORIC = "weeklySummary", "weeklySummaryHistoric"
 """The last 12 months, and the three years before; the latter takes no sort."""
 
-SORT = ("issueSymbolIdentifier", "summaryTypeCode", "firmCRDNumber", "MPID")
+SORT = (SYMBOL, "summaryTypeCode", "firmCRDNumber", "MPID")
 """Makes the order of pages certain, where FINRA allows a sort."""
 
 
@@ -102,25 +98,62 @@ class FinraApi(QueryApi):
     def fetch(
         self, week_start: date, tier: str, version: SourceVersion, kept: list[Capture]
     ) -> Sequence[Capture]:
-        """Fetch all pages, several at once, and make sure that nothing moved meanwhile."""
+        """Fetch all pages, several at once, and make sure that nothing moved meanwhile.
+
+        More records than FINRA lets one page to are asked for in ranges of symbols, one after the
+        other.
+        """
         total = version.record_total or 0
-        if total > LARGEST_OFFSET + PAGE_ROWS:
-            raise SourceError(
-                f"{tier}, week {week_start}, has more records than FINRA lets one page to",
-                expected=f"at most {LARGEST_OFFSET + PAGE_ROWS}",
-                found=f"Record-Total {total}",
-                remedy="report it: a week of this size needs another way of asking",
-            )
+        pieces = [Piece({}, total)]
+        if total > self._most_records:
+            pieces = self._pieces(week_start, tier, version)
         query = _query(week_start, tier, fields=API_FIELDS, limit=PAGE_ROWS)
         query |= {"delimiter": "|", "quoteValues": False}
         if version.dataset == CURRENT:
             query["sortFields"] = list(SORT)
 
-        pages = self._pages(GROUP, version.dataset, query, total=total, kept=kept)
+        pages: list[Capture] = []
+        for piece in pieces:
+            asked = {**query, **piece.filters}
+            pages += self._pages(GROUP, version.dataset, asked, total=piece.record_total, kept=kept)
         after = self.version(week_start, tier)
         if after != version:
             raise moved(version.text, after.text)
         return pages
+
+    def _pieces(self, week_start: date, tier: str, version: SourceVersion) -> list[Piece]:
+        """Split a partition into what can be paged, by a sort that only the current one takes."""
+        total, said = version.record_total or 0, f"{tier}, week {week_start}"
+        if version.dataset != CURRENT:
+            raise SourceError(
+                f"{said}, has more records than FINRA lets one page to",
+                expected=f"at most {self._most_records}",
+                found=f"Record-Total {total}",
+                remedy="report it: a week of this size needs another way of asking",
+            )
+        query = _query(week_start, tier, fields=[SYMBOL], limit=1) | {"sortFields": [SYMBOL]}
+
+        def probe(filters: Mapping[str, Sequence[Filter]], offset: int) -> Probed:
+            asked = {**query, **filters, "offset": offset}
+            response = self._post(GROUP, CURRENT, asked, accept="application/json")
+            rows = self._rows(response) if response.status != 204 else []
+            if not rows:
+                return Probed(0, None)
+            return Probed(self._record_total(response), str(rows[0].get(SYMBOL) or ""))
+
+        try:
+            return pieces_of(
+                _partition(week_start, tier),
+                total,
+                probe,
+                largest_offset=self._largest_offset,
+                said=said,
+            )
+        except SourceError:
+            after = self.version(week_start, tier)
+            if after != version:  # so that what does not fit may do so when it is read again
+                raise moved(version.text, after.text) from None
+            raise
 
     def _dataset_of(self, week_start: date, tier: str) -> str:
         wanted = (week_start.isoformat(), tier)
@@ -144,13 +177,17 @@ class FinraApi(QueryApi):
 def _query(week_start: date, tier: str, *, fields: Sequence[str], limit: int) -> dict[str, object]:
     return {
         "fields": list(fields),
-        "compareFilters": [
-            {"fieldName": name, "fieldValue": value, "compareType": "EQUAL"}
-            for name, value in (
-                ("weekStartDate", week_start.isoformat()),
-                ("tierIdentifier", tier),
-            )
-        ],
+        "compareFilters": _partition(week_start, tier),
         "limit": limit,
         "offset": 0,
     }
+
+
+def _partition(week_start: date, tier: str) -> list[Filter]:
+    return [
+        {"fieldName": name, "fieldValue": value, "compareType": "EQUAL"}
+        for name, value in (
+            ("weekStartDate", week_start.isoformat()),
+            ("tierIdentifier", tier),
+        )
+    ]

@@ -17,12 +17,7 @@ from orchestration_project.errors import SourceError
 from orchestration_project.resources.captures import Capture, Captures, Fetched
 from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.finra.folder import Folder, refuse_cut, refuse_empty
-from orchestration_project.resources.finra.query_api import (
-    LARGEST_OFFSET,
-    PAGE_ROWS,
-    QueryApi,
-    moved,
-)
+from orchestration_project.resources.finra.query_api import QueryApi, moved
 from orchestration_project.tables.finra_datasets import Dataset
 
 DIGITS_OF_A_VERSION = 16
@@ -114,10 +109,10 @@ class DatasetApi(QueryApi):
                 url=response.url,
             )
         total = self._record_total(response)
-        if total > LARGEST_OFFSET + PAGE_ROWS:
+        if total > self._most_records:
             raise SourceError(
                 f"{dataset.name} has more records for {partition.said} than one may page to",
-                expected=f"at most {LARGEST_OFFSET + PAGE_ROWS}",
+                expected=f"at most {self._most_records}",
                 found=f"Record-Total {total}",
                 remedy="report it: a partition of this size needs another way of asking",
             )

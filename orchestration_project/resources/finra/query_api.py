@@ -67,6 +67,7 @@ class QueryApi:
         credentials: tuple[str, str] | None,
         concurrent_requests: int,
         api_key: SecretStr | None = None,
+        largest_offset: int = LARGEST_OFFSET,
     ) -> None:
         self.name: SourceName = name
         self._http = http
@@ -76,6 +77,8 @@ class QueryApi:
         self._token_url = token_url
         self._credentials = None if api_key else credentials
         self._concurrent_requests = concurrent_requests
+        self._largest_offset = largest_offset
+        self._most_records = largest_offset + PAGE_ROWS  # that one query can be paged to
         self._token_lock = threading.Lock()
         self._token = api_key.get_secret_value() if api_key else None
         self._listing_lock = threading.Lock()

@@ -1,0 +1,113 @@
+"""A partition with more records than FINRA lets one page to, in ranges of symbols that it does."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from orchestration_project.domains.finra.contract import OTHER_SUMS, SYMBOL
+from orchestration_project.errors import SourceError
+from orchestration_project.resources.finra.query_api import PAGE_ROWS
+
+Filter = Mapping[str, object]
+REMEDY = "report it: a week of this kind needs another way of asking"
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A part of a partition: the filters that it takes in a query, and its Record-Total."""
+
+    filters: Mapping[str, Sequence[Filter]]
+    record_total: int
+
+
+@dataclass(frozen=True)
+class Probed:
+    """How many records answer to filters, and the symbol of the one that was asked for.
+
+    The symbol is blank where a record has none, None where there is no such record.
+    """
+
+    record_total: int
+    symbol: str | None
+
+
+Probe = Callable[[Mapping[str, Sequence[Filter]], int], Probed]
+"""Asks for one record, at an offset in the order of symbols, of those that answer to filters."""
+
+
+def pieces_of(
+    partition: Sequence[Filter],
+    total: int,
+    probe: Probe,
+    *,
+    largest_offset: int,
+    said: str,
+) -> list[Piece]:
+    """Split the ``total`` records that answer to the filters ``partition``, in order of symbols.
+
+    A range ends before the symbol that is found at ``largest_offset`` from its start, so that it
+    has no more records than that. The first has no start: it takes blank symbols along, where FINRA
+    compares them as text. Where it compares them to nothing, its sums that are of no symbol come
+    last, by their type.
+
+    Raises:
+        SourceError: One symbol has more records than can be paged to, or the pieces together have
+            not as many as they should.
+    """
+    found: list[Piece] = []
+    start: str | None = None
+    while _counted(found) + largest_offset < total:
+        rest = [*partition, *_from(start)]
+        end = probe({"compareFilters": rest}, largest_offset).symbol
+        if end is None:  # the rest has fewer records than are missing: their sum will tell
+            break
+        piece = _piece(probe, {"compareFilters": [*rest, _symbol("LESSER", end)]})
+        if piece.record_total == 0:
+            raise SourceError(
+                f"{said}, has more records of one symbol than FINRA lets one page to",
+                expected=f"at most {largest_offset}",
+                found=f"the symbol {end!a:.60} still, {largest_offset} records after its first",
+                remedy=REMEDY,
+            )
+        found.append(piece)
+        start = end
+    found.append(_piece(probe, {"compareFilters": [*partition, *_from(start)]}))
+    if _counted(found) < total:
+        of_no_symbol = {"fieldName": "summaryTypeCode", "values": list(OTHER_SUMS)}
+        sums = {"compareFilters": partition, "domainFilters": [of_no_symbol]}
+        found.append(_piece(probe, sums))
+    _refuse_unless_whole(found, total, largest_offset, said)
+    return found
+
+
+def _refuse_unless_whole(found: list[Piece], total: int, largest_offset: int, said: str) -> None:
+    largest = max(each.record_total for each in found)
+    if largest > largest_offset + PAGE_ROWS:  # where FINRA sorts otherwise than it compares
+        raise SourceError(
+            f"{said}, has a range of symbols with more records than FINRA lets one page to",
+            expected=f"at most {largest_offset + PAGE_ROWS}",
+            found=f"Record-Total {largest}",
+            remedy=REMEDY,
+        )
+    if _counted(found) != total:
+        raise SourceError(
+            f"{said}, does not come whole by ranges of symbols",
+            expected=f"Record-Total {total}",
+            found=f"{' + '.join(str(each.record_total) for each in found)} = {_counted(found)}",
+            remedy=f"{REMEDY}; records without a symbol may answer to no range",
+        )
+
+
+def _piece(probe: Probe, filters: Mapping[str, Sequence[Filter]]) -> Piece:
+    return Piece(filters, probe(filters, 0).record_total)
+
+
+def _counted(pieces: Sequence[Piece]) -> int:
+    return sum(each.record_total for each in pieces)
+
+
+def _from(start: str | None) -> list[Filter]:
+    return [] if start is None else [_symbol("GTE", start)]
+
+
+def _symbol(compare_type: str, value: str) -> Filter:
+    return {"fieldName": SYMBOL, "fieldValue": value, "compareType": compare_type}
