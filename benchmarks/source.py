@@ -3,6 +3,8 @@
 `python -m benchmarks.source --rows 100000 --weeks 10` prints its port and sizes. Rows come in an
 order shuffled by seed; beside those by symbol and firm there are FINRA's sums of them, as in real
 weeks. The weeks differ by date only, so that a few megabytes of pages make millions of rows.
+
+As FINRA's, it lets nobody page beyond an offset, and serves ranges of symbols beside the whole.
 """
 
 import argparse
@@ -12,6 +14,7 @@ import socket
 import time
 from collections.abc import Mapping
 from datetime import date, timedelta
+from typing import Any
 
 import polars as pl
 import uvicorn
@@ -22,15 +25,23 @@ from starlette.routing import Route
 
 from orchestration_project.demo.aggregates import with_aggregates
 from orchestration_project.demo.market import Market
-from orchestration_project.domains.finra.contract import API_FIELDS
+from orchestration_project.domains.finra.contract import API_FIELDS, SYMBOL
 
 LAST_WEEK = date(2026, 2, 9)
 PAGE_ROWS = 5000
+LARGEST_OFFSET = 500_000
 SEED = 20260302
 TIERS = ("T1", "T2", "OTCE")
 BASE_WEEK = "2026-02-09"
 UPDATED = "2026-03-02"
+RESTATED = "2026-03-03"
 IS_FIRM = pl.col("summaryTypeCode").str.ends_with("_SMBL_FIRM")
+
+
+Range = tuple[str | None, str | None]
+"""From one symbol on, to another one that is left out; None where there is no such bound."""
+
+WHOLE: Range = (None, None)
 
 
 def weeks(count: int) -> list[date]:
@@ -68,16 +79,16 @@ def pages_of(lines: pl.DataFrame) -> list[bytes]:
 
 
 class Source:
-    """Serves `/partitions`, the probe, and pages of all weeks and tiers."""
+    """Serves `/partitions`, the probes, and pages of all weeks and tiers, whole or by symbols."""
 
     def __init__(self, rows: int, count: int, latency_seconds: float, restated: float) -> None:
         lines = lines_of_a_week(rows)
         self.line_count = len(lines)
-        self._pages = pages_of(lines)
+        self._symbols = lines[SYMBOL].fill_null("").sort()  # blank ones are the smallest
+        self._serve(lines, UPDATED)
         self._weeks = weeks(count)
         self._latency_seconds = latency_seconds
         self._restated = restated
-        self._later: list[bytes] | None = None
         self._lines = lines
         self.firm_rows = len(lines.filter(IS_FIRM))
         self._pages_asked_at: list[float] = []
@@ -97,8 +108,28 @@ class Source:
         shares = pl.col("totalWeeklyShareQuantity")
         chosen = IS_FIRM & (pl.int_range(pl.len()) % every == 0)
         firm = self._lines.with_columns(shares + chosen.cast(pl.Int64))
-        self._later = pages_of(_with_totals(firm, self._lines))
+        self._serve(_with_totals(firm, self._lines), RESTATED)
         return Response(status_code=204)
+
+    def _serve(self, lines: pl.DataFrame, updated: str) -> None:
+        self._served, self._updated = lines, updated
+        self._pages = {WHOLE: pages_of(lines.head(LARGEST_OFFSET + PAGE_ROWS))}
+
+    def _pages_of(self, range_: Range) -> list[bytes]:
+        """Return the pages of a range, its lines shuffled as all are; they are made once."""
+        if range_ not in self._pages:
+            start, end = range_
+            symbol = pl.col(SYMBOL).fill_null("")
+            is_before = True if end is None else symbol < end
+            self._pages[range_] = pages_of(self._served.filter(symbol >= (start or ""), is_before))
+        return self._pages[range_]
+
+    def _places(self, range_: Range) -> tuple[int, int]:
+        """Return where a range begins and ends in the order of symbols."""
+        start, end = range_
+        first = 0 if start is None else self._symbols.search_sorted(start, "left")
+        last = self.line_count if end is None else self._symbols.search_sorted(end, "left")
+        return first, last
 
     async def _figures(self, _: Request) -> Response:
         """What was asked since the last time that this was, and what it cost the server."""
@@ -125,16 +156,30 @@ class Source:
         await asyncio.sleep(self._latency_seconds)
         asked = json.loads(await request.body())
         filters = {each["fieldName"]: each["fieldValue"] for each in asked["compareFilters"]}
-        headers = {"Record-Total": str(self.line_count)}
-        if asked["limit"] == 1:
+        range_, offset = _range_in(asked), asked.get("offset", 0)
+        if offset > LARGEST_OFFSET:
+            return Response(f"offset {offset} exceeds the maximum of {LARGEST_OFFSET}", 400)
+        first, last = self._places(range_)
+        headers = {"Record-Total": str(max(last - first, 0))}
+        if asked["limit"] == 1 and len(asked["fields"]) == 1:
             self._probe_count += 1
-            updated = UPDATED if self._later is None else "2026-03-03"
-            return JSONResponse([{"lastUpdateDate": updated}], headers=headers)
+            symbols = self._symbols[first + offset : last][:1]
+            found = [{"lastUpdateDate": self._updated, SYMBOL: each} for each in symbols]
+            return JSONResponse(found, headers=headers)
         self._pages_asked_at.append(arrived)
-        page = (self._later or self._pages)[asked.get("offset", 0) // PAGE_ROWS]
+        page = self._pages_of(range_)[offset // PAGE_ROWS]
         body = page.replace(BASE_WEEK.encode(), filters["weekStartDate"].encode())
         tier = filters["tierIdentifier"].encode()
         return Response(body.replace(b"|T1|", b"|" + tier + b"|"), 200, headers, "text/plain")
+
+
+def _range_in(asked: Mapping[str, Any]) -> Range:
+    bounds = {
+        each["compareType"]: each["fieldValue"]
+        for each in asked["compareFilters"]
+        if each["fieldName"] == SYMBOL
+    }
+    return bounds.get("GTE"), bounds.get("LESSER")
 
 
 def most_in_a_second(moments: list[float]) -> int:

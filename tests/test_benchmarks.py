@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import httpx
 import pytest
 
 from benchmarks.__main__ import MEASURES
@@ -18,6 +19,7 @@ from benchmarks.report import (
     write_json,
     write_plot,
 )
+from benchmarks.rig import source
 from benchmarks.source import most_in_a_second
 from orchestration_project.settings import PROJECT_ROOT
 
@@ -112,3 +114,29 @@ def test_the_plot_names_every_measure_that_has_a_ratio_and_a_bound(tmp_path):
 def test_the_fullest_second_is_found_wherever_it_begins():
     assert most_in_a_second([]) == 0
     assert most_in_a_second([0.0, 0.5, 0.9, 1.0, 1.45, 3.0]) == 4
+
+
+def test_the_source_serves_ranges_of_symbols_that_make_up_the_whole_and_no_large_offset():
+    with source(600, 1) as src, httpx.Client(trust_env=False) as client:
+
+        def asked(*compared, **more):
+            values = {"weekStartDate": ("EQUAL", "2026-02-09"), "tierIdentifier": ("EQUAL", "T1")}
+            filters = [(name, *value) for name, value in values.items()]
+            filters += [("issueSymbolIdentifier", *each) for each in compared]
+            names = ("fieldName", "compareType", "fieldValue")
+            query = {"compareFilters": [dict(zip(names, each, strict=True)) for each in filters]}
+            query |= {"limit": 5000, "offset": 0, "fields": []} | more
+            return client.post(f"{src.url}/data/group/otcMarket/name/weeklySummary", json=query)
+
+        probe = {"limit": 1, "fields": ["issueSymbolIdentifier"]}
+        [found] = asked(**probe, offset=300).json()
+        symbol = found["issueSymbolIdentifier"]
+        below, above = asked(("LESSER", symbol)), asked(("GTE", symbol))
+        totals = [int(each.headers["Record-Total"]) for each in (below, above, asked())]
+        lines = [each.text.splitlines()[1:] for each in (below, above, asked())]
+        assert totals == [len(each) for each in lines]
+        assert totals[0] <= 300
+        assert sorted(lines[0] + lines[1]) == sorted(lines[2])
+        assert asked(("GTE", symbol), **probe).json() == [found]
+        assert asked(("GTE", symbol), ("LESSER", symbol), **probe).json() == []
+        assert asked(offset=500_001).status_code == 400
