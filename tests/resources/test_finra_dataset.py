@@ -160,6 +160,21 @@ def test_what_is_declared_lands_with_its_capture_and_a_second_time_nothing_is_wr
     assert after == before == [1, 1, 7, 0]
 
 
+def test_more_records_than_can_be_paged_to_are_refused_before_any_page(bench):
+    spoil(
+        bench,
+        lambda request: request.method == "POST",
+        lambda usual: Reply(200, usual.headers | {"Record-Total": "505001"}, usual.body),
+    )
+    with pytest.raises(SourceError, match="than one may page to") as refusal:
+        bench.load()
+    assert (refusal.value.expected, refusal.value.found) == (
+        "at most 505000",
+        "Record-Total 505001",
+    )
+    assert not any(is_page(each) for each in bench.server.requests)
+
+
 def test_a_partition_is_asked_for_by_its_fields_in_an_order_that_makes_pages_certain(bench):
     bench.load()
     listing, probe, page = (each for each in bench.server.requests if "metadata" not in each.target)
