@@ -14,7 +14,7 @@ class Sizes:
         large: Partitions that are 5 M rows in all.
         backfill_weeks: Weeks of a backfill over three tiers.
         single_runs: Partitions that are loaded in a run each, beside the backfill.
-        large_partition_rows: Rows of the largest partition that the source can deliver.
+        large_partition_rows: Rows of the largest partition.
         ledger_rows: Runs and steps that the control tower looks at.
         old_runs: Runs whose logs are pruned.
         old_artifacts: Files that are cleaned up.
@@ -47,7 +47,7 @@ class Sizes:
 
 
 REQUIRED = Sizes(
-    *(100_000, 1, 10, 50, 52, 12, 460_000),
+    *(100_000, 1, 10, 50, 52, 12, 5_000_000),
     *(1_000_000, 10_000, 10_000, 10_000, 10, 7, 1000, 50, 500, 100_000),
 )
 SMOKE = Sizes(600, 1, 2, 3, 7, 2, 3000, 2000, 20, 20, 100, 0.3, 1, 20, 2, 5, 200)

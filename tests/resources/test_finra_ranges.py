@@ -6,10 +6,10 @@ from random import Random
 
 import pytest
 
-from orchestration_project.domains.finra.audits import checked_week
 from orchestration_project.errors import MovedError, SourceError
 from orchestration_project.resources.captures import parts_of
 from orchestration_project.resources.finra.query_api import PAGE_ROWS
+from tests.domains.weekly import audited_week
 from tests.faulty_server import Reply
 from tests.resources.finra_server import (
     TIER,
@@ -104,7 +104,7 @@ def test_a_week_over_the_limit_comes_whole_each_record_once_and_in_the_order_of_
     assert keys_of(captures) == keys_in(rows)
     assert kept == list(captures)
     assert max(body_of(each)["offset"] for each in requests if each.method == "POST") == LIMIT
-    checked = checked_week(
+    checked = audited_week(
         parts_of(captures),
         week_start=MONDAY,
         tier=TIER,
