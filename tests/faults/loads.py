@@ -12,7 +12,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -21,6 +21,8 @@ from uuid import uuid4
 
 import psutil
 
+from orchestration_project.domains.finra.restatement import WeekChange
+from orchestration_project.domains.finra.selection import TierWeek
 from orchestration_project.errors import OrchestrationError
 from orchestration_project.partitions import OneByOne
 from orchestration_project.resources.artifacts import FolderStore
@@ -32,14 +34,17 @@ from orchestration_project.resources.finra.replay import WeeklyReplay
 from orchestration_project.resources.finra.source import FinraSource, SourceVersion
 from orchestration_project.resources.finra.weekly import WeeklyLoad
 from orchestration_project.resources.http import HttpClient
+from orchestration_project.resources.intake import Intake, Read
 from orchestration_project.resources.prices import PriceRange, PriceSource
 from orchestration_project.resources.prices.load import PriceLoad
 from orchestration_project.resources.prices.yahoo import YahooChart
-from orchestration_project.resources.warehouse import Warehouse
+from orchestration_project.resources.warehouse import Delivery, Order, Warehouse
 from orchestration_project.tables.finra import finra_otc_weekly
 from tests.faults.matrix import Domain
+from tests.faults.pipelines import SITUATIONS
 from tests.faults.points import Board, Plan, Points, Seen, watch_database, watch_files
 from tests.faults.price_publisher import MONTHS
+from tests.faults.publisher import FIRST_MONDAY
 from tests.programs import wait_for
 from tests.resources.finra_server import TOKEN_PATH
 from tests.resources.prices_desk import LIMITS as PRICE_LIMITS
@@ -60,6 +65,9 @@ FORKS.set_forkserver_preload(
 NOW = datetime(2026, 3, 2, 15, tzinfo=UTC)
 MAX_REJECT_RATIO = 0.1
 PATIENCE_SECONDS = 120
+
+LARGE = 100
+"""A week has more rows: it lands in three ranges."""
 
 
 @dataclass(frozen=True)
@@ -164,7 +172,22 @@ def _client(job: Job) -> HttpClient:
 
 def _landing(job: Job, points: Points, warehouse: Warehouse) -> WeekLanding:
     store = WatchedStore(job.artifacts, points)
-    return WeekLanding(warehouse, store, NOW.date(), uuid4().hex, MAX_REJECT_RATIO, LIMITS)
+    scratch = job.folder / "scratch"
+    return SomeInRanges(
+        warehouse, store, NOW.date(), uuid4().hex, MAX_REJECT_RATIO, LIMITS, scratch
+    )
+
+
+class SomeInRanges(WeekLanding):
+    """Takes every other four weeks for too large to be held: one in each situation."""
+
+    def take(
+        self, partition: TierWeek, order: Order[WeekChange], intended: Delivery, read: Read
+    ) -> Intake:
+        number = (partition.week_start - FIRST_MONDAY).days // 7
+        is_large = number // len(SITUATIONS) % 2 == 1
+        landing = replace(self, rows_at_once=LARGE if is_large else self.rows_at_once)
+        return WeekLanding.take(landing, partition, order, intended, read)
 
 
 class WatchedStore(FolderStore):
