@@ -103,8 +103,8 @@ def parts_of(captures: Sequence[Capture]) -> list[Part]:
 
 
 AT_ONCE_BYTES, PIECE_BYTES = 32 * 2**20, 8 * 2**20
-"""Of text that is checked together: a usual week at once, which is fastest, a larger one in pieces,
-as text takes several times the memory of rows."""
+"""Of text that is checked together: up to 32 MiB at once, which is fastest, more in pieces, as text
+takes several times the memory of rows."""
 
 HELD_BYTES = 64 * 2**20
 """Of text that a delivery holds in memory from its source to its check."""

@@ -67,7 +67,7 @@ MAX_REJECT_RATIO = 0.1
 PATIENCE_SECONDS = 120
 
 LARGE = 100
-"""A week has more rows: it lands in three ranges."""
+"""A week has more rows, and lands in ranges of a fourth of it."""
 
 
 @dataclass(frozen=True)

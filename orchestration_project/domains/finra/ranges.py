@@ -11,8 +11,11 @@ import polars as pl
 from orchestration_project.contracts import OFFENDERS_KEPT, Shelf, Span
 from orchestration_project.domains.finra.contract import WeekRows, added_up, in_key_order
 
-ROWS_AT_ONCE = 2**17
+ROWS_AT_ONCE = 2**18
 """So many rows are held in memory; a week that has more is checked and landed in ranges."""
+
+RANGES_AT_ONCE = 4
+"""A range is a fourth of that: what it is put together from is there several times."""
 
 ROWS_READ_BACK = 1_000
 """So many rows of a piece are read back together: a range needs few of each piece."""
@@ -51,7 +54,7 @@ class Spread:
 
     Attributes:
         rejects: Those of the pieces so far, in their order.
-        strangers: The first of them.
+        strangers: The first of each piece.
         stranger_count: How many there are.
         received_count: Lines that came.
     """
@@ -61,29 +64,28 @@ class Spread:
         self.strangers: list[pl.DataFrame] = []
         self.stranger_count = self.received_count = 0
         self._rows_at_once = rows_at_once
-        self._only: WeekRows | None = None
+        self._held: list[WeekRows] = []
         self._rows, self._totals, self._firm_sums = (Sorted(shelf) for _ in range(3))
         self._counts = pl.DataFrame(schema={"symbol": pl.String, "row_count": pl.Int64})
-
-    def add(self, week: WeekRows) -> None:
-        """Take in a piece."""
-        is_first = not self.rejects
-        self.rejects.append(week.rejects)
-        self.strangers.append(week.strangers.head(OFFENDERS_KEPT))
-        self.stranger_count += len(week.strangers)
-        self.received_count += week.received_count
-        if is_first and len(week.rows) <= self._rows_at_once:
-            self._only = week
-            return
-        if self._only is not None:
-            self._put(self._only)
-            self._only = None
-        self._put(week)
 
     @property
     def is_shelved(self) -> bool:
         """Whether the shelf has the rows."""
-        return self._only is None
+        return not self._held
+
+    def add(self, week: WeekRows) -> None:
+        """Take in a piece."""
+        is_held = bool(self._held) or not self.rejects
+        self.rejects.append(week.rejects)
+        self.strangers.append(week.strangers.head(OFFENDERS_KEPT))
+        self.stranger_count += len(week.strangers)
+        self.received_count += week.received_count
+        self._held.append(week)
+        if is_held and sum(len(each.rows) for each in self._held) <= self._rows_at_once:
+            return
+        for each in self._held:
+            self._put(each)
+        self._held = []
 
     def _put(self, week: WeekRows) -> None:
         self._rows.add(week.rows)
@@ -99,22 +101,33 @@ class Spread:
         A symbol's rows are in one range, whichever pieces they came in; equal rows make equal
         ranges.
         """
-        if self._only is not None:
-            yield Span(), self._only
-            return
-        most = max(self._rows_at_once // 2, 1)  # a range is there twice while it is sorted
-        for span in spans_of(self._counts, most):
-            yield (
-                span,
-                WeekRows(
-                    rows=in_key_order(self._rows.within(span)),
-                    rejects=self.rejects[0].clear(),
-                    totals=added_up(self._totals.within(span)),
-                    firm_sums=added_up(self._firm_sums.within(span)),
-                    strangers=self.strangers[0].clear(),
-                    received_count=0,
-                ),
+        if len(self._held) == 1:
+            yield Span(), self._held[0]
+        elif self._held:
+            rows, totals, firm_sums = (
+                pl.concat(frames)
+                for frames in zip(
+                    *((each.rows, each.totals, each.firm_sums) for each in self._held), strict=True
+                )
             )
+            yield Span(), self._together(rows, totals, firm_sums)
+        else:
+            for span in spans_of(self._counts, max(self._rows_at_once // RANGES_AT_ONCE, 1)):
+                frames = (self._rows, self._totals, self._firm_sums)
+                yield span, self._together(*(each.within(span) for each in frames))
+
+    def _together(
+        self, rows: pl.DataFrame, totals: pl.DataFrame, firm_sums: pl.DataFrame
+    ) -> WeekRows:
+        """Return what came in several pieces as one."""
+        return WeekRows(
+            rows=in_key_order(rows),
+            rejects=self.rejects[0].clear(),
+            totals=added_up(totals),
+            firm_sums=added_up(firm_sums),
+            strangers=self.strangers[0].clear(),
+            received_count=0,
+        )
 
 
 def spans_of(counts: pl.DataFrame, most_rows: int) -> Sequence[Span]:
