@@ -71,9 +71,10 @@ def glimpse(connection: Connection, partition: TierWeek, intake: Intake) -> Glim
 def _largest_landed(pieces: Iterable[pl.DataFrame]) -> pl.DataFrame:
     """Return the largest rows."""
     found = pl.concat(
-        rows.select(SHOWN_OF_A_ROW).top_k(ROWS_SHOWN, by="share_quantity") for rows in pieces
+        _copied(rows.select(SHOWN_OF_A_ROW).top_k(ROWS_SHOWN, by="share_quantity"))
+        for rows in pieces
     )
-    return _copied(found.sort("share_quantity", descending=True).head(ROWS_SHOWN))
+    return found.sort("share_quantity", descending=True).head(ROWS_SHOWN)
 
 
 def _largest_derived(
