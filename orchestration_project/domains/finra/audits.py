@@ -78,7 +78,8 @@ def checked_week(
         differing.append(_differing(week))
         row_count += len(week.rows)
         if spread.is_shelved:
-            condition = {"market": tuple(MARKETS), "symbol": span}  # the first columns of the key
+            # both, so that the key's index finds them
+            condition = {"market": tuple(MARKETS), "symbol": span}
             places.append((condition, shelf.put(week.rows)))
         rows = week.rows
     refuse_overflow(sums)

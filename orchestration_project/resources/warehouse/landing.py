@@ -172,8 +172,7 @@ def _write_all(
         else {}
         for own, before, each in zip(counts, befores, batch, strict=True)
     ]
-    is_any = any(own.is_any for own in counts)
-    told = _summaries(batch, change, known_from) if is_any else [None] * len(batch)
+    told = _summaries(batch, change, known_from, [own.is_any for own in counts])
     return [_Written(*each) for each in zip(counts, told, derived, strict=True)]
 
 
@@ -192,7 +191,7 @@ def _write_ranges(
         )
         change = _write(connection, [piece], [True], known_from, of_values)
         counts += change.counts[0]
-        told += _summaries([piece], change, known_from)
+        told += _summaries([piece], change, known_from, [True])
         derivation.add(condition, rows)
     merge = ready.order.merge
     return _Written(counts, merge(told) if merge else None, derivation.finish())
@@ -338,15 +337,23 @@ def _write(
 
 
 def _summaries(
-    batch: Sequence[Ready[Told]], change: Difference, known_from: datetime
-) -> list[Told]:
-    """Return what each order says of its change: new and changed rows are known from now on."""
+    batch: Sequence[Ready[Told]],
+    change: Difference,
+    known_from: datetime,
+    is_asked: Sequence[bool],
+) -> list[Told | None]:
+    """Return what each order that is asked says of its change.
+
+    New and changed rows are known from now on.
+    """
+    if not any(is_asked):
+        return [None] * len(batch)
     is_kept = pl.col("known_from") != pl.lit(known_from, pl.Datetime("us", "UTC"))
     kept = change.rows.filter(is_kept)
     frames = [split(frame, len(batch)) for frame in (change.replaced, change.written, kept)]
     return [
-        each.order.summarise(replaced=replaced, written=written, kept=stays)
-        for each, replaced, written, stays in zip(batch, *frames, strict=True)
+        each.order.summarise(replaced=replaced, written=written, kept=stays) if asked else None
+        for each, asked, replaced, written, stays in zip(batch, is_asked, *frames, strict=True)
     ]
 
 
