@@ -20,6 +20,7 @@ class DiskShelf:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._files: list[BufferedRandom] = []
+        self._rows: BufferedRandom | None = None
         self._places: list[tuple[int, int]] = []
 
     def __del__(self) -> None:
@@ -37,20 +38,21 @@ class DiskShelf:
         # the older form copies a slice; the newer one would write all texts that it shares
         compat = pl.CompatLevel.oldest()
         frame.write_ipc_stream(buffer, compression="lz4", compat_level=compat)
-        file = self._files[0] if self._files else self.new_file()
+        self._rows = self._rows or self.new_file()
         with self.explained():
-            start = file.seek(0, 2)
-            file.write(buffer.getbuffer())
+            start = self._rows.seek(0, 2)
+            self._rows.write(buffer.getbuffer())
         self._places.append((start, buffer.tell()))
         return len(self._places) - 1
 
     def get(self, number: int) -> pl.DataFrame:
         """Return the frame that was kept under ``number``."""
+        if self._rows is None:
+            raise IndexError(number)
         start, size = self._places[number]
-        file = self._files[0]
         with self.explained():
-            file.seek(start)
-            return pl.read_ipc_stream(BytesIO(file.read(size)))
+            self._rows.seek(start)
+            return pl.read_ipc_stream(BytesIO(self._rows.read(size)))
 
     def new_file(self) -> BufferedRandom:
         """Return a new file for something else, which is open as long as this shelf is used.
@@ -77,6 +79,6 @@ class DiskShelf:
             raise ConfigurationError(
                 "a partition that is too large for memory cannot be put on disk",
                 expected=f"a folder with free space, ours to write, at {self._folder}",
-                found=f"{error.strerror}",
+                found=f"{error.strerror or error}",
                 remedy="free some disk, mend the folder's permissions, or set STATE_DIR",
             ) from error

@@ -86,6 +86,8 @@ MARKET = {
 
 def judged(week: pl.DataFrame, past: Earlier, week_start: date = PLAIN) -> dict[str, Audit]:
     found = warnings_about([week], past, week_start=week_start, limits=LIMITS)
+    pieces = week.partition_by("symbol") or [week]
+    assert warnings_about(pieces, past, week_start=week_start, limits=LIMITS) == found
     return {audit.name: audit for audit in found}
 
 

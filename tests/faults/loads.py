@@ -41,7 +41,7 @@ from orchestration_project.resources.prices.yahoo import YahooChart
 from orchestration_project.resources.warehouse import Delivery, Order, Warehouse
 from orchestration_project.tables.finra import finra_otc_weekly
 from tests.faults.matrix import Domain
-from tests.faults.pipelines import SITUATIONS
+from tests.faults.pipelines import is_large
 from tests.faults.points import Board, Plan, Points, Seen, watch_database, watch_files
 from tests.faults.price_publisher import MONTHS
 from tests.faults.publisher import FIRST_MONDAY
@@ -179,14 +179,13 @@ def _landing(job: Job, points: Points, warehouse: Warehouse) -> WeekLanding:
 
 
 class SomeInRanges(WeekLanding):
-    """Takes every other four weeks for too large to be held: one in each situation."""
+    """Takes some weeks for too large for memory."""
 
     def take(
         self, partition: TierWeek, order: Order[WeekChange], intended: Delivery, read: Read
     ) -> Intake:
         number = (partition.week_start - FIRST_MONDAY).days // 7
-        is_large = number // len(SITUATIONS) % 2 == 1
-        landing = replace(self, rows_at_once=LARGE if is_large else self.rows_at_once)
+        landing = replace(self, rows_at_once=LARGE if is_large(number) else self.rows_at_once)
         return WeekLanding.take(landing, partition, order, intended, read)
 
 

@@ -97,6 +97,19 @@ def situation_of(number: int) -> str:
     return SITUATIONS[number % len(SITUATIONS)]
 
 
+def is_large(number: int) -> bool:
+    """Whether a week is taken for too large for memory: every other four, one in each situation."""
+    return number // len(SITUATIONS) % 2 == 1
+
+
+def alike(count: int) -> Mapping[tuple[str, bool], Sequence[int]]:
+    """Return the pieces, of so many, whose loads pass the same points: situation and size."""
+    found: dict[tuple[str, bool], list[int]] = {}
+    for number in range(count):
+        found.setdefault((situation_of(number), is_large(number)), []).append(number)
+    return found
+
+
 WEEKLY = Pipeline(
     name="weeks",
     key_of=publisher.key_of,

@@ -2,14 +2,14 @@
 
 import pytest
 
-from tests.faults.pipelines import SITUATIONS, strikes_on
+from tests.faults.pipelines import alike, strikes_on
 from tests.faults.points import Plan
 from tests.faults.series import Series, series, strike_each
 from tests.faults.undisturbed import Undisturbed
 
 pytestmark = pytest.mark.faults
 
-PARTS = 16
+PARTS = 32
 """The points are shared out to so many series; where there are fewer, the last ones are empty."""
 
 SOME_MORE = 8
@@ -21,12 +21,10 @@ CAUSES = ("Input/output error", "disk I/O error", "terminating connection due to
 def points_of(part: int, campaign, expected: Undisturbed) -> dict[int, int]:
     """Return at which point each piece of a series is struck."""
     struck: dict[int, int] = {}
-    size = expected.count // len(SITUATIONS)
-    for place, situation in enumerate(SITUATIONS):
-        last = expected.points[situation] + SOME_MORE
-        chosen = campaign.points(expected.pipeline, last)
+    for kind, numbers in alike(expected.count).items():
+        size = len(numbers)
+        chosen = campaign.points(expected.pipeline, expected.points[kind] + SOME_MORE)
         assert len(chosen) <= PARTS * size, "there are more points than pieces"
-        numbers = range(place, expected.count, len(SITUATIONS))
         struck |= dict(zip(numbers, chosen[part * size : (part + 1) * size], strict=False))
     return struck
 

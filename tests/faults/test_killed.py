@@ -6,7 +6,7 @@ import time
 import pytest
 
 from tests.faults.matrix import OF_A_LOAD
-from tests.faults.pipelines import situation_of, strikes_on
+from tests.faults.pipelines import is_large, situation_of, strikes_on
 from tests.faults.points import Plan
 from tests.faults.series import Series, series, strike_each
 
@@ -61,7 +61,7 @@ def test_a_load_killed_at_any_moment_publishes_all_or_nothing_and_lands_the_next
 
     def kill(struck: Series, number: int) -> None:
         process = struck.begin(number)
-        point = moments.randint(1, expected.points[situation_of(number)])
+        point = moments.randint(1, expected.points[situation_of(number), is_large(number)])
         process.wait_until(lambda seen: seen.stage != "" and seen.number >= point)
         time.sleep(moments.uniform(0, LINGER_SECONDS))
         process.kill()

@@ -7,7 +7,7 @@ from pathlib import Path
 from tests.databases import Rows, contents
 from tests.faults.loads import Process, load_keys, loaded
 from tests.faults.matrix import Database
-from tests.faults.pipelines import SITUATIONS, Pipeline, Source, situation_of
+from tests.faults.pipelines import Pipeline, Source, alike, is_large, situation_of
 from tests.faults.scene import Place, Sums, known, published
 from tests.faulty_server import FaultyServer
 
@@ -21,7 +21,7 @@ class Undisturbed:
         count: The number of pieces.
         before: The database in which some of them are landed; not to be changed.
         told: What came of each load.
-        points: How many points a load in each situation passes at most.
+        points: How many points a load of a piece passes, by situation and size.
     """
 
     pipeline: Pipeline
@@ -32,7 +32,7 @@ class Undisturbed:
     after: Mapping[str, Rows]
     known: Mapping[str, Rows]
     told: Sequence[str]
-    points: Mapping[str, int]
+    points: Mapping[tuple[str, bool], int]
 
     def source(self) -> Source:
         """Return the source, in the state that the loads meet."""
@@ -49,14 +49,13 @@ def undisturbed(
         loaded(before.job(source.url, *landed))
     after = before.copy(folder / "after")
     told: list[str] = []
-    points: dict[str, int] = {}
+    points: dict[tuple[str, bool], int] = {}
     with FaultyServer(pipeline.source_next(count)) as source:
-        first = range(min(2 * len(SITUATIONS), count))  # the later ones land in ranges
+        first = sorted(numbers[0] for numbers in alike(count).values())
         for number in first:
             process = Process(load_keys, after.job(source.url, number))
             told += process.answer()
-            situation = situation_of(number)
-            points[situation] = max(process.seen.number, points.get(situation, 0))
+            points[situation_of(number), is_large(number)] = process.seen.number
         if rest := range(len(first), count):
             told += loaded(after.job(source.url, *rest))
     found = (published(before), published(after), contents(after.url), known(after))

@@ -166,7 +166,7 @@ def opened(below: Path, finra: Finra) -> Iterator[tuple[Callable[[], WeeklyLoad]
                 credentials=None,
                 concurrent_requests=4,
             )
-            landing = WeekLanding(warehouse, store, date(2026, 1, 5), "run", 0.005, LIMITS)
+            landing = WeekLanding(warehouse, store, date(2026, 1, 5), "run", 0.005, LIMITS, below)
             return WeeklyLoad(api, landing)
 
         yield load, Desk(warehouse, below / "artifacts")

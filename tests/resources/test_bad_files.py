@@ -130,7 +130,7 @@ def opened(below: Path) -> Iterator[tuple[WeeklyLoad, Desk, Path]]:
     with Warehouse(f"sqlite:///{below}/x.sqlite", clock=StoppedClock()) as warehouse:
         warehouse.prepare(holds="real")
         store = FolderStore(below / "artifacts")
-        landing = WeekLanding(warehouse, store, date(2026, 1, 5), "run", 0.005, LIMITS)
+        landing = WeekLanding(warehouse, store, date(2026, 1, 5), "run", 0.005, LIMITS, below)
         load = WeeklyLoad(FinraFiles(folder, Captures(store), StoppedClock()), landing)
         load.land(load.take(KEY))
         yield load, Desk(warehouse, below / "artifacts", tier="OTCE"), folder

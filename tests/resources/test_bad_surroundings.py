@@ -38,7 +38,7 @@ if limit:  # no file may grow above it: to a program, a disk without space
 store = FolderStore(below / "artifacts")
 with Warehouse(f"sqlite:///{below}/x.sqlite", clock=StoppedClock()) as warehouse:
     source = FinraFiles(below / "files", Captures(store), StoppedClock())
-    landing = WeekLanding(warehouse, store, date(2026, 1, 5), "run", 0.005, LIMITS)
+    landing = WeekLanding(warehouse, store, date(2026, 1, 5), "run", 0.005, LIMITS, below)
     load = WeeklyLoad(source, landing)
     try:
         print(load.land(load.take("OTCE|2025-11-10")))

@@ -49,7 +49,7 @@ class Office:
         self.files.mkdir()
         self.store = FolderStore(folder / "artifacts")
         today = date(2026, 1, 5)
-        landing = WeekLanding(desk.warehouse, self.store, today, "loading", 0.005, LIMITS)
+        landing = WeekLanding(desk.warehouse, self.store, today, "loading", 0.005, LIMITS, folder)
         finra = FinraFiles(self.files, Captures(self.store), clock)
         self.loading = WeeklyLoad(finra, landing)
         self.landing = replace(landing, run_id="replaying")

@@ -24,6 +24,7 @@ from orchestration_project.resources.warehouse.difference import BOOKKEEPING
 from orchestration_project.settings import child_environment
 from orchestration_project.tables.finra import finra_otc_weekly
 from orchestration_project.tables.spine import audits, captures, fences, landings, rejects
+from tests.bad_input import BYTES, promise
 from tests.faulty_server import FaultyServer
 from tests.resources.finra_server import TIER, TOKEN_PATH, WEEK, Finra, is_page, record
 from tests.resources.weeks import LIMITS, Desk, StoppedClock
@@ -83,8 +84,10 @@ def load_of(tmp_path, warehouse, monkeypatch):
             credentials=None,
             concurrent_requests=4,
         )
-        today = date(2026, 1, 5)
-        landing = WeekLanding(warehouse, store, today, "run", max_reject_ratio, LIMITS, **more)
+        today, scratch = date(2026, 1, 5), tmp_path / "scratch"
+        landing = WeekLanding(
+            warehouse, store, today, "run", max_reject_ratio, LIMITS, scratch, **more
+        )
         return WeeklyLoad(api, landing, full), server.requests
 
     yield load_of
@@ -130,8 +133,7 @@ def test_a_full_load_reads_what_did_not_change_and_writes_no_row(load_of, desk):
 
 def test_a_week_too_large_to_be_held_is_the_same_week(load_of, desk, tmp_path):
     shares = {f"S{number}": number for number in range(9)}
-    scratch = tmp_path / "scratch"
-    in_ranges = {"rows_at_once": 4, "scratch": scratch}
+    in_ranges = {"rows_at_once": 4}
     finra = Finra(week(**shares))
     first = loaded(load_of(finra, **in_ranges)[0])
     assert str(first) == "9 rows added, 0 changed, 0 removed, 0 unchanged, 0 rejected; source api"
@@ -153,7 +155,17 @@ def test_a_week_too_large_to_be_held_is_the_same_week(load_of, desk, tmp_path):
     finra.rows = week(**shares | {"S3": 100})
     at_once = loaded(load_of(finra, full=True)[0])  # by a process that has more room
     assert (at_once.landed.rows_changed, at_once.landed.rows_unchanged) == (1, 8)
-    assert list(scratch.iterdir()) == []
+    assert list((tmp_path / "scratch").iterdir()) == []
+
+
+def test_a_week_too_large_to_be_held_or_put_on_disk_leaves_its_bytes(load_of, desk, tmp_path):
+    (tmp_path / "scratch").touch()
+    promised = promise("test_a_week_too_large_to_be_held_or_put_on_disk_leaves_its_bytes")
+    with pytest.raises(ConfigurationError) as told:
+        load_of(Finra(week(AAA=100, BBB=5)), rows_at_once=1)[0].take(KEY)
+    assert promised.is_seen_in(str(told.value))
+    assert promised.kept == BYTES
+    assert (desk.count(captures), desk.count(landings)) == (1, 0)
 
 
 def test_a_week_in_ranges_that_does_not_add_up_is_held_back(load_of, desk):

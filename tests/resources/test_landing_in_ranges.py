@@ -23,7 +23,7 @@ from tests.resources.weeks import MONDAY, PUBLISHED, Desk, row
 
 TABLES = (finra_otc_weekly, finra_otc_weekly_history, finra_symbol_week, finra_venue_week)
 OF_A_WEEK = ("week_start", "week_end", "capture_id")
-SECONDS = ("seconds", "derived_seconds", "group_id")
+OF_ITS_OWN = ("seconds", "derived_seconds", "group_id")
 
 ROWS = st.fixed_dictionaries(
     {
@@ -49,7 +49,8 @@ def content(desk: Desk, table: Table) -> list[dict[str, Any]]:
 
 
 def told(landed: Landed[Any]) -> dict[str, Any]:
-    return {name: value for name, value in vars(landed).items() if name not in SECONDS}
+    facts = {name: value for name, value in vars(landed).items() if name not in OF_ITS_OWN}
+    return facts | {"derived": set(landed.derived_seconds)}
 
 
 def in_key_order(state: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -114,14 +115,22 @@ def test_the_same_rows_in_ranges_are_landed_without_a_look_at_the_table(desk):
     assert desk.count(finra_otc_weekly_history) == 0
 
 
+def test_rows_that_turn_out_the_same_are_not_derived_of_again(desk):
+    rows = [row("A"), row("B")]
+    desk.land(*rows, ranges_of=1)
+    landed = desk.land(*reversed(rows), version="v2", ranges_of=2)  # another hash
+    assert (landed.change_cause, landed.rows_unchanged) == ("none", 2)
+    assert (landed.change, landed.derived_seconds) == (None, {})
+
+
 def test_an_error_in_any_range_leaves_all_as_it_was(desk, monkeypatch):
     desk.land(row("A"), row("B"), row("C"))
     before = [content(desk, table) for table in TABLES]
-    for broken in range(3):
+    for broken in range(6):
         numbers = itertools.count()
 
         def read(shelf, number, numbers=numbers, broken=broken):
-            if next(numbers) == broken + 3:  # the first three are for the hash
+            if next(numbers) == broken + 3:  # the first three are for the hash, the last derived of
                 raise ZeroDivisionError
             return shelf[number]
 

@@ -98,8 +98,11 @@ def checked_week(
 
 
 def _added(found: Sequence[Found]) -> Found:
-    """Put together what was found in several ranges."""
-    offenders = [offender for each in found for offender in each.offenders]
+    """Put together what was found in several ranges, the first in key order."""
+    offenders = sorted(
+        (offender for each in found for offender in each.offenders),
+        key=lambda offender: [str(offender[name]) for name in KEY if name in offender],
+    )
     return Found(
         sum(each.count for each in found),
         sum(each.of for each in found),

@@ -12,7 +12,7 @@ from orchestration_project.contracts import OFFENDERS_KEPT, Shelf, Span
 from orchestration_project.domains.finra.contract import WeekRows, added_up, in_key_order
 
 ROWS_AT_ONCE = 2**18
-"""So many rows are held in memory; a week that has more is checked and landed in ranges."""
+"""So many rows and sums are held in memory; a week with more is checked and landed in ranges."""
 
 RANGES_AT_ONCE = 4
 """A range is a fourth of that: what it is put together from is there several times."""
@@ -27,11 +27,11 @@ class Sorted:
     def __init__(self, shelf: Shelf) -> None:
         self._shelf = shelf
         self._stretches: list[tuple[str, str, int]] = []
-        self._nothing: pl.DataFrame | None = None
+        self._nothing: list[pl.DataFrame] = []
 
     def add(self, frame: pl.DataFrame) -> None:
         """Put a frame on the shelf."""
-        self._nothing = frame.clear()
+        self._nothing = [frame.clear()]
         for each in frame.sort("symbol").iter_slices(ROWS_READ_BACK):
             symbols = each["symbol"]
             self._stretches.append((symbols[0], symbols[-1], self._shelf.put(each)))
@@ -39,12 +39,11 @@ class Sorted:
     def within(self, span: Span) -> pl.DataFrame:
         """Return the rows whose symbols lie in ``span``, in no order, of one frame at least."""
         found = [
-            self._shelf.get(number)
+            self._shelf.get(number).filter(span.holds(pl.col("symbol")))
             for first, last, number in self._stretches
             if span.meets(first, last)
         ]
-        nothing = [] if self._nothing is None else [self._nothing]
-        return pl.concat([*nothing, *found]).filter(span.holds(pl.col("symbol")))
+        return pl.concat([*self._nothing, *found])
 
 
 class Spread:
@@ -81,7 +80,7 @@ class Spread:
         self.stranger_count += len(week.strangers)
         self.received_count += week.received_count
         self._held.append(week)
-        if is_held and sum(len(each.rows) for each in self._held) <= self._rows_at_once:
+        if is_held and sum(map(_height, self._held)) <= self._rows_at_once:
             return
         for each in self._held:
             self._put(each)
@@ -98,8 +97,8 @@ class Spread:
     def ranges(self) -> Iterator[tuple[Span, WeekRows]]:
         """Yield rows in key order and sums, range by range; the rest of each `WeekRows` is empty.
 
-        A symbol's rows are in one range, whichever pieces they came in; equal rows make equal
-        ranges.
+        A symbol's rows are in one range, whichever pieces they came in; the same rows make the
+        same ranges.
         """
         if len(self._held) == 1:
             yield Span(), self._held[0]
@@ -130,10 +129,15 @@ class Spread:
         )
 
 
-def spans_of(counts: pl.DataFrame, most_rows: int) -> Sequence[Span]:
-    """Cut symbols into spans of at most ``most_rows`` rows each, and never within a symbol.
+def _height(week: WeekRows) -> int:
+    return len(week.rows) + len(week.totals) + len(week.firm_sums)
 
-    ``counts`` has a ``symbol`` and its ``row_count``. The first and the last span have no end.
+
+def spans_of(counts: pl.DataFrame, most_rows: int) -> Sequence[Span]:
+    """Cut symbols into spans of at most ``most_rows`` rows each, but never within a symbol.
+
+    A symbol with more is alone. ``counts`` has a ``symbol`` and its ``row_count``. The first span
+    has no start, the last one no end.
     """
     ends: list[str] = []
     held, last = 0, ""

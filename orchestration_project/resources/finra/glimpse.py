@@ -52,7 +52,7 @@ def glimpse(connection: Connection, partition: TierWeek, intake: Intake) -> Glim
     shares = {finra_symbol_week: "total_share_quantity", finra_venue_week: "share_quantity"}
     derived = intake.prepared.derived or {
         table: _largest_derived(connection, table, column, scope)
-        for table, column in shares.items()  # what was at hand is a part of the partition
+        for table, column in shares.items()  # a part alone of what was derived of is at hand
     }
     return Glimpse(
         partition.key,

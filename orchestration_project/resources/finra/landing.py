@@ -1,12 +1,12 @@
 """What the load of a week and its replay have in common: it is checked, landed and told of."""
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import partial
 from io import BufferedRandom
 from pathlib import Path
-from tempfile import gettempdir
 
 from sqlalchemy import Connection
 
@@ -112,7 +112,7 @@ class WeekLanding:
     run_id: str
     max_reject_ratio: float
     limits: Limits
-    scratch: Path = Path(gettempdir())
+    scratch: Path
     rows_at_once: int = ROWS_AT_ONCE
 
     def ready(self) -> None:
@@ -234,15 +234,16 @@ class WeekLanding:
 
 def _as_parquet(
     shelf: DiskShelf, checked: Checked, columns: Sequence[str]
-) -> bytes | BufferedRandom:
-    """Return the file that is staged: in memory, if the rows are."""
+) -> tuple[bytes | BufferedRandom, str]:
+    """Return the file that is staged, in memory if the rows are, and its SHA-256."""
     if checked.ranges is None:
-        return as_parquet(checked.rows.select(columns))
+        content = as_parquet(checked.rows.select(columns))
+        return content, hashlib.sha256(content).hexdigest()
     file = shelf.new_file()
     with shelf.explained():
         write_parquet((rows.select(columns) for rows in checked.pieces()), file)
-        file.flush()
-    return file
+        file.seek(0)
+        return file, hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _sentence(landed: Landed[WeekChange], partition: TierWeek, delivery: Delivery) -> str:

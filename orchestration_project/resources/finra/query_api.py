@@ -31,7 +31,7 @@ LARGEST_OFFSET = 500_000
 LONGEST_COUNT = 18
 
 RECORDS_HELD = 300_000
-"""Of a query with more, the store alone has the pages: they would be more than 64 MiB."""
+"""Of a query with more, the store alone has the pages: they would be more than 60 MiB."""
 
 PAGE_START = 200
 """Bytes of an answer that tell whether it is a page."""

@@ -173,8 +173,9 @@ class Order(Generic[Told]):
     merge: MergeTold | None = None
 
 
-AsFile = Callable[[Checked, Sequence[str]], bytes | BufferedRandom]
-"""Makes the file that is staged of rows and these columns of theirs, the same of the same rows."""
+AsFile = Callable[[Checked, Sequence[str]], tuple[bytes | BufferedRandom, str]]
+"""Makes the file that is staged of rows and these columns of theirs, the same of the same rows, and
+its SHA-256 (hex)."""
 
 
 @dataclass(frozen=True)

@@ -31,37 +31,28 @@ def derive(connection: Connection, ready: Ready) -> dict[str, float]:
     return seconds
 
 
-class RangeDerivation:
-    """Does the same for a delivery in ranges, right after each of them was written."""
-
-    def __init__(self, connection: Connection, ready: Ready) -> None:
-        self._connection = connection
-        self._order, self._scope = ready.order, ready.delivery.scope
-        self._unfinished: dict[Table, list[pl.DataFrame]] = {}
-        self._seconds: defaultdict[str, float] = defaultdict(float)
-        for table in self._order.derive:
-            connection.execute(delete(table).where(within(table, self._order.partition)))
-
-    def add(self, condition: Mapping[str, object], rows: pl.DataFrame) -> None:
-        """Derive of the ``rows`` that were written where ``condition`` holds."""
-        order = self._order
-        if self._scope and order.derive:  # the rest of the partition counts too
-            rows = read_scope(self._connection, order.table, {**order.partition, **condition})
+def derive_ranges(connection: Connection, ready: Ready) -> Mapping[str, float]:
+    """Do the same for a delivery in ranges that was written, range by range."""
+    order, scope = ready.order, ready.delivery.scope
+    unfinished: dict[Table, list[pl.DataFrame]] = {table: [] for table in order.derive}
+    seconds: defaultdict[str, float] = defaultdict(float)
+    for table in order.derive:
+        connection.execute(delete(table).where(within(table, order.partition)))
+    for condition, delivered in ready.checked.ranges or ():
+        rows = delivered
+        if scope:  # the rest of the partition counts too
+            rows = read_scope(connection, order.table, {**order.partition, **condition})
         for table, recipe in order.derive.items():
             started = time.monotonic()
             made = recipe.of_rows(rows)
             if recipe.of_ranges is None:
-                insert_frame(self._connection, table, made)
+                insert_frame(connection, table, made)
             else:
-                self._unfinished.setdefault(table, []).append(made)
-            self._seconds[table.name] += time.monotonic() - started
-
-    def finish(self) -> Mapping[str, float]:
-        """Finish what needs all ranges; return the seconds that each table took."""
-        for table, made in self._unfinished.items():
+                unfinished[table].append(made)
+            seconds[table.name] += time.monotonic() - started
+    for table, recipe in order.derive.items():
+        if recipe.of_ranges is not None:
             started = time.monotonic()
-            of_ranges = self._order.derive[table].of_ranges
-            if of_ranges is not None:
-                insert_frame(self._connection, table, of_ranges(pl.concat(made)))
-            self._seconds[table.name] += time.monotonic() - started
-        return self._seconds
+            insert_frame(connection, table, recipe.of_ranges(pl.concat(unfinished[table])))
+            seconds[table.name] += time.monotonic() - started
+    return seconds

@@ -8,7 +8,6 @@ Deliveries of several partitions land together or not at all, as if one by one: 
 hardly more than one of them.
 """
 
-import hashlib
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -34,7 +33,7 @@ from orchestration_project.resources.warehouse.delivery import (
     Warn,
     group_id,
 )
-from orchestration_project.resources.warehouse.derived import RangeDerivation, derive
+from orchestration_project.resources.warehouse.derived import derive, derive_ranges
 from orchestration_project.resources.warehouse.difference import (
     BOOKKEEPING,
     Counts,
@@ -119,7 +118,7 @@ def land(
     is_new = [not _is_same(before, each) for before, each in zip(befores, batch, strict=True)]
     of_values = [_cause_of_value(before, each) for before, each in zip(befores, batch, strict=True)]
     if is_new[0] and batch[0].checked.ranges:
-        written = [_write_ranges(connection, batch[0], known_from, of_values)]
+        written = [_write_ranges(connection, batch[0], befores[0], known_from, of_values)]
     else:
         written = _write_all(connection, batch, befores, is_new, known_from, of_values)
     seconds = (time.monotonic() - started) / len(batch)
@@ -177,10 +176,14 @@ def _write_all(
 
 
 def _write_ranges(
-    connection: Connection, ready: Ready[Told], known_from: datetime, of_values: Sequence[str]
+    connection: Connection,
+    ready: Ready[Told],
+    before: ScopeState,
+    known_from: datetime,
+    of_values: Sequence[str],
 ) -> _Written[Told]:
     """Write a delivery whose rows are in ranges, none of which is held together with another."""
-    counts, told, derivation = Counts(), [], RangeDerivation(connection, ready)
+    counts, told = Counts(), []
     for condition, rows in ready.checked.ranges or ():
         scope = {**condition, **ready.delivery.scope}
         checked = replace(ready.checked, rows=rows, ranges=None)
@@ -192,9 +195,10 @@ def _write_ranges(
         change = _write(connection, [piece], [True], known_from, of_values)
         counts += change.counts[0]
         told += _summaries([piece], change, known_from, [True])
-        derivation.add(condition, rows)
+    is_due = counts.is_any or before.rule_version != ready.order.rule_version
+    derived = derive_ranges(connection, ready) if is_due else {}
     merge = ready.order.merge
-    return _Written(counts, merge(told) if merge else None, derivation.finish())
+    return _Written(counts, merge(told) if merge else None, derived)
 
 
 def prepare(
@@ -207,12 +211,7 @@ def prepare(
     """
     if as_file is None:
         return prepare_all([(order, delivery, checked)])[0]
-    staged = as_file(checked, _values(order.table))
-    if isinstance(staged, bytes):
-        sha256 = hashlib.sha256(staged).hexdigest()
-    else:
-        staged.seek(0)
-        sha256 = hashlib.file_digest(staged, "sha256").hexdigest()
+    staged, sha256 = as_file(checked, _values(order.table))
     return Prepared(checked, sha256, _derived(order, delivery, checked), staged)
 
 
