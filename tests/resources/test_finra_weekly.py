@@ -1,5 +1,6 @@
 """One week and tier, all the way from a source to the landed tables."""
 
+import hashlib
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -99,6 +100,10 @@ def loaded(load):
     return load.land(load.take(KEY))
 
 
+def hash_of(folder, staged_name):
+    return hashlib.sha256((folder / "artifacts" / staged_name).read_bytes()).hexdigest()
+
+
 def test_a_week_is_loaded_staged_and_said_to_be_unchanged_the_next_time(load_of, desk, tmp_path):
     load, requests = load_of(Finra(week(AAA=100, NA=7)))
     first = loaded(load)
@@ -112,7 +117,8 @@ def test_a_week_is_loaded_staged_and_said_to_be_unchanged_the_next_time(load_of,
     staged = pl.read_parquet(tmp_path / "artifacts" / first.staged_name)
     assert staged["symbol"].to_list() == ["AAA", "NA"]
     assert set(staged.columns) == set(finra_otc_weekly.columns.keys()) - set(BOOKKEEPING)
-    assert desk.rows(landings, "content_sha256") == [(Path(first.staged_name).stem,)]
+    assert desk.rows(landings, "content_sha256") == [(hash_of(tmp_path, first.staged_name),)]
+    assert Path(first.staged_name).stem == hash_of(tmp_path, first.staged_name)
     asked = len(requests)
     again = loaded(load)
     assert (str(again), again.row_counts) == ("unchanged; source api", first.row_counts)
@@ -143,7 +149,8 @@ def test_a_week_too_large_to_be_held_is_the_same_week(load_of, desk, tmp_path):
     staged = pq.ParquetFile(tmp_path / "artifacts" / first.staged_name)
     assert staged.metadata.num_row_groups == 9
     assert staged.read().column("symbol").to_pylist() == list(shares)
-    assert desk.rows(landings, "content_sha256") == [(Path(first.staged_name).stem,)]
+    assert desk.rows(landings, "content_sha256") == [(hash_of(tmp_path, first.staged_name),)]
+    assert Path(first.staged_name).stem == hash_of(tmp_path, first.staged_name)
     assert list(first.glimpse.largest["finra_otc_weekly"]["share_quantity"]) == [*range(8, -1, -1)]
     assert list(first.glimpse.largest["finra_symbol_week"]["symbol"])[:2] == ["S8", "S7"]
     assert first.change == (
@@ -152,6 +159,9 @@ def test_a_week_too_large_to_be_held_is_the_same_week(load_of, desk, tmp_path):
     again = loaded(load_of(finra, full=True, **in_ranges)[0])
     assert (again.landed.change_cause, again.landed.rows_unchanged) == ("none", 9)
     assert again.staged_name == first.staged_name
+    finra.rows = week(**shares | {"S3": 50})
+    restated = loaded(load_of(finra, full=True, **in_ranges)[0])
+    assert (restated.landed.rows_changed, restated.landed.rows_unchanged) == (1, 8)
     finra.rows = week(**shares | {"S3": 100})
     at_once = loaded(load_of(finra, full=True)[0])  # by a process that has more room
     assert (at_once.landed.rows_changed, at_once.landed.rows_unchanged) == (1, 8)
