@@ -107,7 +107,7 @@ AT_ONCE_BYTES, PIECE_BYTES = 32 * 2**20, 8 * 2**20
 takes several times the memory of rows."""
 
 HELD_BYTES = 64 * 2**20
-"""Of text that a delivery holds in memory from its source to its check."""
+"""Of text that the replay of a week holds in memory until it is checked."""
 
 
 class Captures:
