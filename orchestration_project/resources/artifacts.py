@@ -277,11 +277,12 @@ class S3Store:
         """Put the object in one request; a file in parts, which are there together or not."""
         import obstore
 
-        if not isinstance(content, bytes):
-            content.seek(0)
         with self._explained("write", name):
-            is_file = not isinstance(content, bytes)
-            obstore.put(self._store, name, content, use_multipart=is_file)
+            if isinstance(content, bytes):
+                obstore.put(self._store, name, content, use_multipart=False)
+            else:
+                content.seek(0)
+                obstore.put(self._store, name, content, use_multipart=True)
 
     def get(self, name: str) -> bytes:
         """Return the bytes under ``name``; FileNotFoundError if there are none."""

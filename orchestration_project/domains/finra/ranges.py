@@ -103,12 +103,9 @@ class Spread:
         if len(self._held) == 1:
             yield Span(), self._held[0]
         elif self._held:
-            rows, totals, firm_sums = (
-                pl.concat(frames)
-                for frames in zip(
-                    *((each.rows, each.totals, each.firm_sums) for each in self._held), strict=True
-                )
-            )
+            rows = pl.concat(each.rows for each in self._held)
+            totals = pl.concat(each.totals for each in self._held)
+            firm_sums = pl.concat(each.firm_sums for each in self._held)
             yield Span(), self._together(rows, totals, firm_sums)
         else:
             for span in spans_of(self._counts, max(self._rows_at_once // RANGES_AT_ONCE, 1)):
