@@ -160,6 +160,12 @@ def test_what_is_declared_lands_with_its_capture_and_a_second_time_nothing_is_wr
     assert after == before == [1, 1, 7, 0]
 
 
+def test_pages_too_many_to_be_held_are_read_from_the_store(bench, monkeypatch):
+    monkeypatch.setattr("orchestration_project.resources.finra.query_api.RECORDS_HELD", 1)
+    bench.load()
+    assert bench.trades() == {APPLE: 7, CISCO: 8}
+
+
 def test_more_records_than_can_be_paged_to_are_refused_before_any_page(bench):
     spoil(
         bench,

@@ -168,6 +168,16 @@ def test_a_week_too_large_to_be_held_is_the_same_week(load_of, desk, tmp_path):
     assert list((tmp_path / "scratch").iterdir()) == []
 
 
+def test_pages_too_many_to_be_held_are_read_from_the_store(load_of, desk, monkeypatch):
+    monkeypatch.setattr("orchestration_project.resources.finra.query_api.RECORDS_HELD", 3)
+    load, _ = load_of(Finra(week(AAA=100, BBB=5)))
+    version = load.finra.version(date.fromisoformat(WEEK), TIER)
+    kept = load.finra.fetch(date.fromisoformat(WEEK), TIER, version, [])
+    assert [each.fetched.body for each in kept] == [b""] * len(kept)
+    loaded(load)
+    assert desk.quantities() == {"AAA": 100, "BBB": 5}
+
+
 def test_a_week_too_large_to_be_held_or_put_on_disk_leaves_its_bytes(load_of, desk, tmp_path):
     (tmp_path / "scratch").touch()
     promised = promise("test_a_week_too_large_to_be_held_or_put_on_disk_leaves_its_bytes")
