@@ -7,13 +7,14 @@ from contextlib import ExitStack, suppress
 from select import select
 
 import pytest
+from starlette.types import Receive, Scope, Send
 from websockets.exceptions import InvalidStatus
 
 from orchestration_project.domains.access.roles import Role
-from orchestration_project.gateway import limits, patience
+from orchestration_project.gateway import limits, patience, server
 from orchestration_project.gateway.limits import AT_ONCE, BODY_BYTES, HEADER_BYTES, Crowd
 from orchestration_project.gateway.refusal import Refusal
-from tests.gateway.door import Door
+from tests.gateway.door import Door, running
 from tests.programs import wait_for
 
 
@@ -144,6 +145,34 @@ def test_a_websocket_is_not_ended_for_want_of_another_request(door: Door, short_
 def test_a_connection_on_which_nothing_comes_is_ended(door: Door, short_patience: None):
     with socket.create_connection(("127.0.0.1", door.port), timeout=10) as connection:
         assert connection.recv(100) == b""
+
+
+def test_who_comes_when_all_connections_are_taken_is_told_so_until_some_end(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setattr(server, "MOST_CONNECTIONS", 3)
+    with running(no_content) as port, ExitStack() as taken:
+
+        def connection() -> socket.socket:
+            return socket.create_connection(("127.0.0.1", port), timeout=10)
+
+        def status() -> bytes:
+            with connection() as asking:
+                asking.sendall(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
+                return first_line(asking.recv(100)).split()[1]
+
+        taken.enter_context(connection())
+        assert status() == b"204"
+        taken.enter_context(connection())
+        assert wait_for(lambda: status() == b"503")
+        taken.close()
+        assert wait_for(lambda: status() == b"204")
+
+
+async def no_content(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer each request alike."""
+    await send({"type": "http.response.start", "status": 204})
+    await send({"type": "http.response.body"})
 
 
 @pytest.fixture
