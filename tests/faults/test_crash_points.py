@@ -9,7 +9,7 @@ from tests.faults.undisturbed import Undisturbed
 
 pytestmark = pytest.mark.faults
 
-PARTS = 32
+PARTS = 40
 """The points are shared out to so many series; where there are fewer, the last ones are empty."""
 
 SOME_MORE = 8
