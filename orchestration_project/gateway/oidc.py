@@ -2,11 +2,12 @@
 
 import logging
 from collections.abc import Mapping
+from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
 from authlib.common.errors import AuthlibBaseError
 from authlib.integrations.starlette_client import OAuth
-from httpx import HTTPError
 from joserfc.errors import JoseError
 from starlette.middleware import Middleware
 from starlette.middleware.sessions import SessionMiddleware
@@ -28,7 +29,10 @@ FLOW_SECONDS = 600
 
 CALLBACK = "/auth/oidc/callback"
 SCOPES = "openid email profile"
-WRONG = (AuthlibBaseError, JoseError, HTTPError, KeyError, ValueError)
+HTTP = import_module("httpx2" if find_spec("httpx2") else "httpx")
+"""What Authlib asks by: httpx2, which a program beside us may have installed, or else httpx."""
+
+WRONG = (AuthlibBaseError, JoseError, HTTP.HTTPError, KeyError, ValueError)
 """What comes of a provider that does not answer, or not as it should: no claim, no JSON, no key."""
 
 NOT_COMPLETE = "Your organisation did not confirm who you are. Try again."
