@@ -1,5 +1,6 @@
 """A folder that somebody else fills: its files are read, and nothing that lies outside of it."""
 
+import errno
 import stat
 from pathlib import Path
 
@@ -7,6 +8,8 @@ from orchestration_project.errors import SourceError
 
 LARGEST_FILE_BYTES = 256 * 1024 * 1024
 """A thousand times what a weekly file of FINRA's has; a file is held in memory as a whole."""
+
+LOOP = "a loop of links"
 
 
 def file_bytes(folder: Path, name: str, *, setting: str) -> bytes:
@@ -28,9 +31,11 @@ def file_bytes(folder: Path, name: str, *, setting: str) -> bytes:
         if found.st_size > LARGEST_FILE_BYTES:
             raise _unreadable(name, f"{found.st_size} bytes", setting)
         return path.read_bytes()
-    except (OSError, RuntimeError) as error:  # the latter: how Python 3.11 tells of a loop
-        reason = getattr(error, "strerror", None) or "a loop of links"
-        raise _unreadable(name, reason, setting) from error
+    except RuntimeError as error:  # how Python before 3.13 tells of a loop
+        raise _unreadable(name, LOOP, setting) from error
+    except OSError as error:
+        reason = LOOP if error.errno == errno.ELOOP else error.strerror
+        raise _unreadable(name, reason or str(error), setting) from error
 
 
 def _unreadable(name: str, found: str, setting: str) -> SourceError:
