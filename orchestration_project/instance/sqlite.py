@@ -79,6 +79,12 @@ class _Engines:
         if engine is not None:
             engine.dispose()
 
+    def close(self) -> None:
+        """Close all connections; who asks again gets new ones."""
+        with self._lock:
+            while self._of_url:
+                self._of_url.popitem()[1].dispose()
+
 
 class _Watchdog(SqliteEventLogStorageWatchdog):
     """Looks for new events when a run's write-ahead log grows: its file is as it was meanwhile."""
@@ -168,6 +174,11 @@ class SqliteEvents(RedactingEvents, PlannedChecks, SqliteEventLogStorage):
             for each, event_id in latest.values():
                 self._store_asset_event(connection, each, event_id)
 
+    def dispose(self) -> None:
+        """Watch no more, and close what is open."""
+        super().dispose()
+        self._engines.close()
+
     def watch(self, run_id: str, cursor: str | None, callback: Any) -> None:
         """Call ``callback`` with each event of a run from now on, whichever process stores it."""
         if not self._obs:
@@ -235,6 +246,11 @@ class SqliteRuns(RedactingRuns, SqliteRunStorage):
         """Give a connection in a transaction."""
         with self._engines.of(self._conn_string).connect() as connection, connection.begin():
             yield connection
+
+    def dispose(self) -> None:
+        """Close what is open."""
+        super().dispose()
+        self._engines.close()
 
 
 class SqliteStorage(DagsterSqliteStorage):

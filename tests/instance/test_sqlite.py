@@ -99,6 +99,8 @@ def test_two_that_make_a_file_at_once_make_one(instance):
     found = {len(made(both[0].path_for_shard(run_id))[1]) for run_id in run_ids}
     assert found == {1}
     assert not [*Path(base).glob("*.partial")]
+    for storage in both:
+        storage.dispose()
 
 
 def test_a_run_whose_file_is_gone_gets_a_new_one(instance):

@@ -45,6 +45,11 @@ class Metered(PriceFiles):
         self.asked: list[PriceRange] = []
         self.errors: Mapping[str, OrchestrationError] = {}
 
+    def close(self) -> None:
+        """Close the quota, if there is one."""
+        if self.quota is not None:
+            self.quota.close()
+
     def fetch(self, asked: PriceRange, kept: list[Capture]) -> Sequence[Capture]:
         """Answer as long as the quota lasts."""
         if self.quota is not None:
@@ -116,4 +121,6 @@ def light(folder: Path, clock: StoppedClock) -> Iterator[Desk]:
     folder.mkdir(exist_ok=True)
     with Warehouse(f"sqlite:///{folder}/w.sqlite", clock=clock) as warehouse:
         warehouse.prepare(holds="real")
-        yield Desk(warehouse, folder, clock)
+        desk = Desk(warehouse, folder, clock)
+        yield desk
+        desk.source.close()

@@ -35,7 +35,9 @@ def clock() -> StoppedClock:
 def desk(tmp_path: Path, clock: StoppedClock) -> Iterator[Desk]:
     with Warehouse(f"sqlite:///{tmp_path}/w.sqlite", clock=clock) as warehouse:
         warehouse.prepare(holds="real")
-        yield Desk(warehouse, tmp_path, clock)
+        desk = Desk(warehouse, tmp_path, clock)
+        yield desk
+        desk.source.close()
 
 
 def said(result) -> str:

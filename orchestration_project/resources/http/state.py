@@ -3,7 +3,7 @@
 import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +31,13 @@ class SharedState:
             self.connection = sqlite3.connect(
                 path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
             )
-            use_write_ahead_log(self.connection, patience_seconds=BUSY_SECONDS)
-            # What a power cut may undo is younger than the minute for which it matters.
-            self.connection.execute("PRAGMA synchronous = OFF")
-            self.connection.execute(schema)
+            with ExitStack() as unusable:
+                unusable.callback(self.connection.close)
+                use_write_ahead_log(self.connection, patience_seconds=BUSY_SECONDS)
+                # What a power cut may undo is younger than the minute for which it matters.
+                self.connection.execute("PRAGMA synchronous = OFF")
+                self.connection.execute(schema)
+                unusable.pop_all()
 
     def row(self, query: str, *values: str) -> tuple[Any, ...] | None:
         """Return the first row of ``query``, without waiting for writers."""
