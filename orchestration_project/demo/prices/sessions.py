@@ -1,6 +1,6 @@
 """When the demo's exchange is open: the sessions of the New York Stock Exchange."""
 
-from datetime import UTC, date, datetime, time
+from datetime import UTC, date, datetime, time, timedelta
 from functools import cache
 
 import holidays
@@ -19,7 +19,7 @@ def sessions() -> np.ndarray:
     """Return all days with a session, as datetime64[D], oldest first."""
     years = range(FIRST_DAY.year, LAST_DAY.year + 1)
     closed = np.array(sorted(holidays.financial_holidays("NYSE", years=years)), "datetime64[D]")
-    days = np.arange(np.datetime64(FIRST_DAY), np.datetime64(LAST_DAY) + 1)
+    days = np.arange(np.datetime64(FIRST_DAY), np.datetime64(LAST_DAY + timedelta(days=1)))
     return days[np.is_busday(days, holidays=closed)]
 
 
