@@ -32,8 +32,10 @@ BACKFILLS = "{partitionBackfillsOrError {... on PartitionBackfills {results {sta
 RUNS = """{runsOrError {... on Runs {results {status eventConnection {events {
   __typename ... on RunFailureEvent {message}}}}}}}"""
 
+RUN_WORKER = "the run worker"
+
 PARTS = {
-    "the run worker": "spawn_main",
+    RUN_WORKER: "forkserver import main",
     "the daemon": "dagster._daemon",
     "the code server": "code-server",
     "the code server's own child": "api grpc",
@@ -131,14 +133,18 @@ class Stack:
         return [(each["status"], _failure_in(each["eventConnection"]["events"])) for each in found]
 
     def processes(self, part: str) -> list[psutil.Process]:
-        """Return the processes of a part: those that do not descend from another of them."""
+        """Return the processes of a part: those that do not descend from another of them.
+
+        Run workers do: they are forks of a process that has loaded the code, and look like it.
+        """
         words = PARTS[part]
         found = [
             each
             for each in programs.processes_of(self.state_dir)
             if words in " ".join(_command(each))
         ]
-        return [each for each in found if each.ppid() not in {other.pid for other in found}]
+        parents, is_fork = {each.pid for each in found}, part == RUN_WORKER
+        return [each for each in found if (each.ppid() in parents) == is_fork]
 
     def kill(self, part: str) -> None:
         """Kill -9 a part; of the tree, every process at once."""

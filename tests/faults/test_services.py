@@ -45,6 +45,9 @@ ENDS_WITHIN_SECONDS = 420
 ALERTING = ("operations_on_run_end", "operations_on_undelivered_alert")
 OF_FAILURE = ("failed", "job_failed", "held_back", "tick_failed")
 OF_RUNS = "operations_"
+FOUND_DEAD = ("logs/code-server.log", "marked as failed from outside the execution context")
+"""How a run fails whose process is gone: by run monitoring, or by the code server, if earlier."""
+
 UNDISTURBED = ("dagster", "job", "execute", "-m", "orchestration_project.definitions")
 
 
@@ -220,7 +223,7 @@ def test_a_backfill_comes_to_its_end_once_a_full_disk_has_space_again(
     state = tmp_path / "state"
     folder = {"below Dagster's state": state / "dagster", "below all state": state}[fault.stage]
     with tiny_disk(folder, mebibytes=192) as disk:
-        stack = stack_over({})
+        stack = stack_over({"DISK_HEADROOM_MIB": "0"})  # which so small a disk has not
         url = databases.sqlite_url(stack.state_dir)
         stack.backfill(PARTITIONS)
         programs.wait_for(lambda: landed_count(url) >= 2, seconds=240)
@@ -233,7 +236,7 @@ def test_a_backfill_comes_to_its_end_once_a_full_disk_has_space_again(
         assert "has space again" in stack.said
         failures = [said for status, said in stack.runs() if status == "FAILURE"]
         assert failures
-        assert all("logs/code-server.log" in each for each in failures)
+        assert [each for each in failures if not any(words in each for words in FOUND_DEAD)] == []
         last_words = (state / "logs" / "code-server.log").read_text()
         assert folder == state or "disk is full" in last_words
         assert stack.starts == 1
