@@ -150,7 +150,9 @@ class Stack:
         """Kill -9 a part; of the tree, every process at once."""
         if not PARTS[part]:
             return self.kill_all()
-        for process in self.processes(part):
+        found = self.processes(part)
+        assert found, f"{part} does not run"
+        for process in found:
             process.kill()
         return None
 
