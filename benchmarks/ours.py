@@ -46,8 +46,8 @@ STAGES = {
     "finra/venue_week": "derive",
 }
 IMPORTED_LATE = (
-    *("alembic.command", "holidays.financial", "numpy", "pgpq", "psycopg", "pyarrow"),
-    *("pyrate_limiter", "zstandard"),
+    *("adbc_driver_sqlite.dbapi", "alembic.command", "holidays.financial", "numpy", "pgpq"),
+    *("psycopg", "pyarrow", "pyrate_limiter", "zstandard"),
 )
 """What a first run would import within the clock."""
 

@@ -144,7 +144,7 @@ def write_database(*, url: str, database_url: str, weeks: list[str], tier: str) 
 
 def sqlite_adbc(*, url: str, file: str, weeks: list[str], tier: str) -> dict[str, Any]:
     """Insert rows that were fetched, typed and sorted before the clock started, through ADBC."""
-    from adbc_driver_sqlite import dbapi  # pyright: ignore[reportMissingImports] - of the benchmark's environment
+    from adbc_driver_sqlite import dbapi
 
     ready = [
         _sorted_rows(url, week, tier)

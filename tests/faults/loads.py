@@ -38,7 +38,7 @@ from orchestration_project.resources.intake import Intake, Read
 from orchestration_project.resources.prices import PriceRange, PriceSource
 from orchestration_project.resources.prices.load import PriceLoad
 from orchestration_project.resources.prices.yahoo import YahooChart
-from orchestration_project.resources.warehouse import Delivery, Order, Warehouse
+from orchestration_project.resources.warehouse import Delivery, Order, Warehouse, into_sqlite
 from orchestration_project.tables.finra import finra_otc_weekly
 from tests.faults.matrix import Domain
 from tests.faults.pipelines import is_large
@@ -54,6 +54,7 @@ FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(
     [
         "pytest",
+        "adbc_driver_sqlite.dbapi",
         "numpy",
         "pgpq",
         "tests.faults.loads",
@@ -68,6 +69,8 @@ PATIENCE_SECONDS = 120
 
 LARGE = 100
 """A week has more rows, and lands in ranges of a fourth of it."""
+
+into_sqlite.MANY_ROWS = LARGE // 10  # which the weeks have
 
 
 @dataclass(frozen=True)

@@ -157,6 +157,7 @@ def nothing_is_left(place: Place) -> None:
     assert {name for (name,) in names} == {*known_tables(), VERSION_TABLE}
     if place.database == "sqlite":
         assert databases.rows(place.url, text("PRAGMA integrity_check")) == [("ok",)]
+        assert not list(place.folder.rglob("*-incoming"))
     else:
         assert wait_for(lambda: databases.rows(place.url, HELD_OPEN) == [(0,)])
 

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Select, delete, func, literal, make_url, select
 
-from orchestration_project.resources.warehouse import Warehouse
+from orchestration_project.resources.warehouse import Warehouse, into_sqlite
 from orchestration_project.resources.warehouse.frames import (
     frame_of,
     insert_frame,
@@ -45,6 +45,12 @@ ROWS = st.lists(
 )
 
 
+@pytest.fixture(params=[into_sqlite.MANY_ROWS, 1], ids=["by value", "by file"])
+def _from_how_many_on(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(into_sqlite, "MANY_ROWS", request.param)
+
+
+@pytest.mark.usefixtures("_from_how_many_on")
 @settings(bounded, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(values=ROWS)
 def test_rows_come_back_as_they_were_written(warehouse: Warehouse, values):
@@ -59,6 +65,7 @@ def test_rows_come_back_as_they_were_written(warehouse: Warehouse, values):
     assert read.schema == written.schema
 
 
+@pytest.mark.usefixtures("_from_how_many_on")
 @pytest.mark.parametrize("value", [0.1, 1e-300, 1 / 3, 2.0**60, None])
 def test_a_ratio_comes_back_to_the_last_bit(warehouse: Warehouse, value):
     names = [column.name for column in finra_symbol_week.columns]

@@ -11,6 +11,11 @@ from sqlalchemy.dialects import registry
 from sqlalchemy.engine import URL
 
 from orchestration_project.errors import ConfigurationError, OrchestrationError, TransientError
+from orchestration_project.resources.warehouse.into_sqlite import (
+    know_file,
+    let_go_of_files,
+    remove_left_file,
+)
 from orchestration_project.resources.warehouse.remedies import remedy
 from orchestration_project.resources.write_ahead import use_write_ahead_log
 from orchestration_project.settings import PROJECT_ROOT, SECRET_QUERY_WORDS
@@ -105,6 +110,7 @@ def open_engine(url: URL, schema: str | None) -> Engine:
     if backend == "sqlite":
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
+        event.listen(engine, "checkin", let_go_of_files)
     elif backend == "postgresql":
         event.listen(engine, "begin", lambda connection: _begin_postgresql(connection, schema))
     return engine
@@ -158,12 +164,13 @@ def _make_folder_of(file: Path) -> None:
         ) from error
 
 
-def _prepare_sqlite(connection: Any, _record: object) -> None:
+def _prepare_sqlite(connection: Any, record: Any) -> None:
     try:
         connection.isolation_level = None  # we say BEGIN ourselves, so that DDL is in it as well
         use_write_ahead_log(connection, patience_seconds=PATIENCE["sqlite"][1])
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA temp_store = MEMORY")
+        know_file(connection, record.info)
     except Exception:
         connection.close()  # the pool would leave the file open
         raise
@@ -174,7 +181,10 @@ def _writes(connection: Connection) -> bool:
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if _writes(connection) else "BEGIN")
+    writes = _writes(connection)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+    if writes:
+        remove_left_file(connection)
 
 
 def _begin_postgresql(connection: Connection, schema: str | None) -> None:

@@ -27,7 +27,8 @@ from sqlalchemy.exc import IntegrityError
 from orchestration_project.contracts import Span
 from orchestration_project.errors import ContractError
 from orchestration_project.resources.warehouse.copied_out import copied_out
-from orchestration_project.tables.kinds import SQLITE_TIMESTAMP, Query, schema_of
+from orchestration_project.resources.warehouse.into_sqlite import insert_into_sqlite
+from orchestration_project.tables.kinds import Query, schema_of
 
 ROWS_PER_BATCH = 20_000
 """Rows in transit at once: their copies, in Arrow and in the database's own form, stay small."""
@@ -158,7 +159,7 @@ def insert_frame(connection: Connection, table: Table, frame: pl.DataFrame) -> N
     if _speaks_copy(connection) and len(frame) > FEW_ROWS:
         _copy(connection, table, frame)
     elif connection.dialect.name == "sqlite":
-        _execute_many(connection, table, frame)
+        insert_into_sqlite(connection, table, frame, ROWS_PER_BATCH)
     else:
         for batch in frame.iter_slices(ROWS_PER_BATCH):
             connection.execute(insert(table), batch.to_dicts())
@@ -214,22 +215,6 @@ def _copy(connection: Connection, table: Table, frame: pl.DataFrame) -> None:
             for piece in batch.to_arrow(compat_level=compat).to_batches():
                 copy.write(encoder.write_batch(piece))
         copy.write(encoder.finish())
-
-
-def _execute_many(connection: Connection, table: Table, frame: pl.DataFrame) -> None:
-    quote = connection.dialect.identifier_preparer.quote
-    columns = ", ".join(quote(name) for name in frame.columns)
-    places = ", ".join("?" * frame.width)
-    statement = f"INSERT INTO {quote(table.name)} ({columns}) VALUES ({places})"  # noqa: S608 - quoted names only
-    driver: Any = connection.connection.driver_connection
-    for batch in frame.iter_slices(ROWS_PER_BATCH):
-        driver.executemany(statement, _as_sqlite_text(batch).rows())
-
-
-def _as_sqlite_text(frame: pl.DataFrame) -> pl.DataFrame:
-    return frame.with_columns(
-        pl.col(pl.Datetime).dt.strftime(SQLITE_TIMESTAMP), pl.col(pl.Date).dt.to_string("iso")
-    )
 
 
 def insert_absent(

@@ -1,0 +1,113 @@
+"""Many rows reach SQLite by way of a file, which nobody finds afterwards."""
+
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+import polars as pl
+import pytest
+from sqlalchemy import Connection, delete, func, select
+
+from orchestration_project.errors import ConfigurationError
+from orchestration_project.resources.warehouse import Warehouse
+from orchestration_project.resources.warehouse.frames import insert_frame
+from orchestration_project.resources.warehouse.into_sqlite import MANY_ROWS, MOST_FILES
+from orchestration_project.tables.kinds import schema_of
+from orchestration_project.tables.spine import blobs
+from tests.faults.disks import tiny_disk
+from tests.resources.weeks import NOON
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "disk" / "x 'y'.sqlite"
+
+
+@pytest.fixture
+def warehouse(file: Path, clock) -> Iterator[Warehouse]:
+    warehouse = Warehouse(f"sqlite:///{file}", clock=clock)
+    warehouse.prepare(holds="real")
+    yield warehouse
+    warehouse.close()
+
+
+def many(start: int = 0, count: int = MANY_ROWS) -> pl.DataFrame:
+    values = {"byte_count": 1, "stored_byte_count": 1, "storage_uri": "u", "stored_at": NOON}
+    rows = [{"sha256": f"{number:07}", **values} for number in range(start, start + count)]
+    return pl.DataFrame(rows, schema_of(blobs))
+
+
+def write(warehouse: Warehouse, *frames: pl.DataFrame) -> None:
+    with warehouse.writing() as connection:
+        for frame in frames:
+            insert_frame(connection, blobs, frame)
+
+
+def count_in(warehouse: Warehouse) -> int:
+    with warehouse.reading() as connection:
+        return connection.execute(select(func.count()).select_from(blobs)).scalar_one()
+
+
+def others(file: Path) -> list[str]:
+    """Return what lies beside a database."""
+    return [each.name for each in file.parent.iterdir() if each != file]
+
+
+def attached(connection: Connection) -> int:
+    listed = connection.exec_driver_sql("PRAGMA database_list").all()
+    return sum(name.startswith("incoming") for _, name, _ in listed)
+
+
+def test_more_frames_than_sqlite_attaches_files_arrive_whole_and_again(file, warehouse):
+    frames = [many(number * MANY_ROWS) for number in range(MOST_FILES + 2)]
+    for again in range(1, 3):
+        with warehouse.writing() as connection:
+            connection.execute(delete(blobs))
+            for frame in frames:
+                insert_frame(connection, blobs, frame)
+            assert attached(connection) == MOST_FILES, again
+        with warehouse.writing() as connection:
+            assert attached(connection) == 0, again
+    assert warehouse.frame(select(blobs).order_by(blobs.c.sha256), blobs).equals(pl.concat(frames))
+    warehouse.close()
+    assert others(file) == []
+
+
+def test_a_transaction_that_fails_leaves_neither_rows_nor_file(file, warehouse):
+    for _ in range(MOST_FILES + 2):
+        with pytest.raises(sqlite3.IntegrityError):
+            write(warehouse, many(), many(MANY_ROWS - 1))
+    assert count_in(warehouse) == 0
+    warehouse.close()
+    assert others(file) == []
+
+
+def test_one_row_many_times_is_refused_for_its_key(warehouse):
+    with pytest.raises(sqlite3.IntegrityError, match=r"blobs\.sha256"):
+        write(warehouse, pl.concat([many(count=1)] * MANY_ROWS))
+
+
+def test_what_a_killed_process_left_is_removed_by_the_next_that_writes(file, warehouse):
+    left = file.with_name(f"{file.name}-incoming")
+    left.write_bytes(b"half of its rows")
+    count_in(warehouse)  # who reads does not know whether somebody writes
+    assert left.exists()
+    write(warehouse, many(count=1))
+    assert not left.exists()
+
+
+def test_a_disk_without_space_for_the_file_is_told_and_nothing_lands(file, clock):
+    with tiny_disk(file.parent, mebibytes=4) as disk:
+        warehouse = Warehouse(f"sqlite:///{file}", clock=clock)
+        warehouse.prepare(holds="real")
+        disk.fill(leaving_pages=8)
+        with pytest.raises(ConfigurationError) as refusal:
+            write(warehouse, many())
+        disk.free()
+        assert count_in(warehouse) == 0
+        write(warehouse, many())
+        assert count_in(warehouse) == MANY_ROWS
+        warehouse.close()
+        assert others(file) == []
+    for said in (f"{file}-incoming", "disk is full", "make space on its disk"):
+        assert said in str(refusal.value)
