@@ -27,13 +27,21 @@ def copied_out(
     connection.exec_driver_sql("SET LOCAL DateStyle = ISO; SET LOCAL TimeZone = 'UTC'")
     with driver.cursor() as cursor, cursor.copy(f"COPY ({asked}) TO STDOUT", asked.params) as copy:
         blocks = iter(copy)
-        while lines := list(islice(blocks, rows)):
+        while lines := _joined(islice(blocks, rows)):
             yield _typed(lines, schema)
 
 
-def _typed(lines: Iterable[memoryview], schema: Mapping[str, pl.DataType]) -> pl.DataFrame:
+def _joined(lines: Iterable[memoryview]) -> bytes:
+    """Return the lines as one; held one by one, the garbage collector would look at each."""
+    joined = bytearray()
+    for line in lines:
+        joined += line
+    return bytes(joined)
+
+
+def _typed(lines: bytes, schema: Mapping[str, pl.DataType]) -> pl.DataFrame:
     texts = pl.read_csv(
-        b"".join(lines),
+        lines,
         has_header=False,
         new_columns=list(schema),
         separator="\t",
