@@ -70,8 +70,6 @@ PATIENCE_SECONDS = 120
 LARGE = 100
 """A week has more rows, and lands in ranges of a fourth of it."""
 
-into_sqlite.MANY_ROWS = LARGE // 10  # which the weeks have
-
 
 @dataclass(frozen=True)
 class Job:
@@ -247,6 +245,7 @@ class WatchedPrices:
 def run(what: Any, job: Job, board: Path, answers: Connection) -> None:
     """Do ``what`` in this process, and send what came of it."""
     logging.disable()
+    into_sqlite.MANY_ROWS = LARGE // 10  # so that a week's rows come by way of a file
     os.environ.update(job.environment)  # noqa: TID251 - what a shell would have set
     points = Points(Board(board), job.plan)
     watch_files(points, job.artifacts)
