@@ -46,19 +46,23 @@ STAGES = {
     "finra/venue_week": "derive",
 }
 IMPORTED_LATE = (
-    *("adbc_driver_sqlite.dbapi", "alembic.command", "holidays.financial", "numpy", "pgpq"),
-    *("psycopg", "pyarrow", "pyrate_limiter", "zstandard"),
+    *("alembic.command", "holidays.financial", "numpy", "pyarrow", "pyrate_limiter"),
+    "zstandard",
 )
 """What a first run would import within the clock."""
+
+INTO_POSTGRESQL, INTO_SQLITE = ("pgpq", "psycopg"), ("adbc_driver_sqlite.dbapi",)
+"""The same, of the way into each database."""
 
 REJECTED_EVERY = 400
 """Lines between two that break the contract: half of what FINRA_MAX_REJECT_RATIO allows."""
 
 
 def _warm() -> None:
-    for name in IMPORTED_LATE:
+    with open_warehouse(load_settings()) as warehouse:
+        is_sqlite = warehouse.shown_url.startswith("sqlite")
+    for name in (*IMPORTED_LATE, *(INTO_SQLITE if is_sqlite else INTO_POSTGRESQL)):
         import_module(name)
-    open_warehouse(load_settings()).close()
 
 
 def load(*, first: str, last: str, full: bool = False) -> dict[str, Any]:
