@@ -41,7 +41,7 @@ test-histories: $(VENV)/installed-dev ## random histories: 11,000 of a partition
 	@POLARS_MAX_THREADS=1 $(VENV)/bin/python -m pytest -m histories -n auto $(ARGS)
 
 test-faults: $(VENV)/installed-dev ## the fault matrix: hundreds of kills; ARGS='--kills=20 --seed=7' for fewer
-	@POLARS_MAX_THREADS=1 $(VENV)/bin/python -m pytest tests/faults -m faults -n auto $(ARGS)
+	@POLARS_MAX_THREADS=1 $(VENV)/bin/python -m pytest tests/faults -m faults -n auto --dist worksteal $(ARGS)
 
 bench: $(BENCH_VENV)/installed ## speed and memory against named peers, as ratios; takes long
 	@PYTHONPATH=$(CURDIR) $(BENCH_VENV)/bin/python -m benchmarks --plot $(ARGS)

@@ -11,10 +11,9 @@ from orchestration_project.assets.finra import (
     REPLAY_JOB,
     SOURCE_CHECKS,
     SPECS,
+    across_weeks,
     as_new_as_the_calendar,
-    concentration_week,
     launch_backfill,
-    symbol_rolling_6w,
     symbol_week_value,
     tier_week,
     trade_activity,
@@ -102,7 +101,7 @@ def finra_backfill() -> None:
 
 finra_gold = dg.define_asset_job(
     "finra_gold",
-    selection=dg.AssetSelection.assets(symbol_rolling_6w, concentration_week),
+    selection=dg.AssetSelection.assets(across_weeks),
     description="Derives what looks across the weeks of a tier, for weeks that are landed.",
     tags={"domain": "finra"},
 )

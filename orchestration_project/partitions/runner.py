@@ -274,7 +274,8 @@ def _told(
 
 def _selected(context: dg.AssetExecutionContext) -> list[dg.AssetKey]:
     """Return the assets to report on, upstream first, as Dagster wants them."""
-    return [spec.key for spec in context.assets_def.specs]
+    chosen = context.selected_asset_keys
+    return [spec.key for spec in context.assets_def.specs if spec.key in chosen]
 
 
 def _held_back(

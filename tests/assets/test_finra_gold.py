@@ -148,12 +148,28 @@ def test_a_restated_week_updates_its_dependents_and_nothing_else(url, instance, 
     assert {table: databases.rows(url, select(table)) for table in tables} == derived
 
 
+def test_one_of_the_two_assets_of_a_step_is_derived_alone_if_it_alone_is_asked_for(url, instance):
+    load(instance, t1(RESTATED))
+    job = defs.resolve_job_def("finra_gold")
+    for asset, of, rest in (
+        (catalogue.CONCENTRATION_WEEK, finra_concentration_week, finra_symbol_rolling_6w),
+        (catalogue.SYMBOL_ROLLING_6W, finra_symbol_rolling_6w, finra_concentration_week),
+    ):
+        before = of_week(url, rest, RESTATED)
+        result = job.execute_in_process(
+            instance=instance, partition_key=t1(RESTATED), asset_selection=[asset]
+        )
+        assert set(told_by(result)) == {asset.path[-1]}
+        assert of_week(url, of, RESTATED) != []
+        assert of_week(url, rest, RESTATED) == before
+
+
 def test_a_week_that_is_not_landed_is_refused_and_the_others_are_derived(url, instance):
     load(instance, t1(RESTATED))
     missing = t1(RESTATED + timedelta(weeks=1))
     result = run(instance, "finra_gold", t1(RESTATED), missing)
     assert not result.success
-    said = failure_of(result, "derive_finra_symbol_rolling_6w")
+    said = failure_of(result, "derive_finra_across_weeks")
     assert f"{missing} cannot be derived" in said
     assert f"found: not landed: {missing}" in said
     assert "what to do: load that first, by the job finra_otc_weekly" in said
@@ -202,7 +218,7 @@ def test_what_is_derived_before_a_defect_is_materialized(url, instance):
     result = run(instance, "finra_gold", first, last)
     assert not result.success
     assert instance.get_materialized_partitions(catalogue.SYMBOL_ROLLING_6W) == {first}
-    failure = result.failure_data_for_node("derive_finra_symbol_rolling_6w")
+    failure = result.failure_data_for_node("derive_finra_across_weeks")
     assert failure
     assert failure.error
     assert f"where: partition={t1(RESTATED + timedelta(weeks=1))}" in failure.error.to_string()

@@ -97,6 +97,11 @@ class Campaign:
         """Of how many points one is tried: each, unless there are fewer kills than usual."""
         return 1 if self.is_whole else 2 * KILLS // self.kills
 
+    def some(self, last: int, *what: object) -> range:
+        """Return points up to the ``last``, as far apart as leaves the usual number at most."""
+        apart = max(self.every, math.ceil(last / KILLS))
+        return range(self.random(*what).randint(1, apart), last + 1, apart)
+
     def random(self, *what: object) -> Random:
         """Return what is drawn from for a case."""
         return Random(f"{self.seed} {what}")  # noqa: S311 - no secret

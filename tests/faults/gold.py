@@ -1,6 +1,6 @@
 """Gold across weeks and tiers in a process of its own: what it is made of, and its deriving."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 
@@ -23,14 +23,15 @@ from tests.faults.points import Points
 from tests.faults.scene import Place
 from tests.resources.weeks import MONDAY, Desk, row
 
-RECIPES: Mapping[str, Recipe] = {
-    "rolling": ROLLING,
-    "concentration": CONCENTRATION,
-    "tiers": CROSS_TIER,
+RECIPES: Mapping[str, Sequence[Recipe]] = {
+    "weeks": (ROLLING, CONCENTRATION),
+    "tiers": (CROSS_TIER,),
 }
+"""What the product derives in one step, and so in one transaction."""
+
 WEEKS = [MONDAY + timedelta(weeks=number) for number in range(6)]
 TIERS = ("T1", "T2", "OTCE")
-KEYS = (f"rolling T1|{MONDAY}", f"concentration T1|{MONDAY}", f"tiers {MONDAY}")
+KEYS = (f"weeks T1|{MONDAY}", f"tiers {MONDAY}")
 """What is derived when the first week has changed; the first of them reaches all weeks."""
 
 
@@ -38,8 +39,8 @@ def derive_keys(job: Job, _: Points) -> Iterator[str]:
     """Derive partitions with the dependents that their change reaches; say what was derived."""
     with Warehouse(job.database_url, clock=Clock(NOW)) as warehouse:
         for named in job.keys:
-            recipe, key = named.split(" ")
-            load = GoldLoad(RECIPES[recipe], warehouse, [key])
+            recipes, key = named.split(" ")
+            load = GoldLoad(RECIPES[recipes], warehouse, [key])
             yield str(load.land(load.take(key)))
 
 
@@ -55,8 +56,7 @@ def restated(database: Database, folder: Path, server: str) -> Place:
         for tier in TIERS:
             for week in WEEKS:
                 _land(Desk(warehouse, place.folder / "artifacts", tier, week), 100)
-        tier_weeks = [f"{recipe} T1|{MONDAY}" for recipe in ("rolling", "concentration")]
-        derived(place, *tier_weeks, f"tiers {MONDAY}")
+        derived(place, *KEYS)
         _land(Desk(warehouse, place.folder / "artifacts"), 900)
     return place
 
@@ -71,11 +71,12 @@ State = tuple[str, databases.Rows]
 """What a partition was made of by its fence, and its rows."""
 
 
-def states(place: Place) -> Mapping[tuple[str, str], State]:
-    """Return the state of each derived partition, by recipe and key."""
+def states(place: Place) -> Mapping[tuple[str, str, str], State]:
+    """Return the state of each derived partition, by what is derived together, table and key."""
     return {
-        (name, key): (version, _rows(place, recipe.table, recipe.scope(key)))
-        for name, recipe in RECIPES.items()
+        (name, recipe.table.name, key): (version, _rows(place, recipe.table, recipe.scope(key)))
+        for name, recipes in RECIPES.items()
+        for recipe in recipes
         for key, version in databases.rows(
             place.url,
             select(fences.c.scope_key, fences.c.source_version).where(

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.databases import contents
-from tests.faults.gold import KEYS, derive_keys, derived, restated, states
+from tests.faults.gold import KEYS, RECIPES, derive_keys, derived, restated, states
 from tests.faults.loads import Job, Process
 from tests.faults.matrix import case_name, strikes
 from tests.faults.points import Plan
@@ -33,6 +33,8 @@ def test_gold_whose_deriving_dies_at_a_point_is_whole_and_is_derived_by_the_next
         kill_seen(f"{database}, gold", process.seen.stage)
         found = states(place)
         assert [key for key in found if found[key] not in (old[key], new[key])] == []
+        for name in RECIPES:
+            assert len({found[key] == new[key] for key in found if key[0] == name}) == 1
         assert len(derived(place, *KEYS)) == len(KEYS)
         same(contents(place.url), expected)
         nothing_is_left(place)

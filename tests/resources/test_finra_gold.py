@@ -22,13 +22,13 @@ NEXT = MONDAY + timedelta(weeks=1)
 
 
 def loader(desk: Desk, recipe=ROLLING, *asked: str) -> GoldLoad:
-    return GoldLoad(recipe, desk.warehouse, asked or (KEY,))
+    return GoldLoad([recipe], desk.warehouse, asked or (KEY,))
 
 
 def derive(desk: Desk, recipe=ROLLING, key: str = KEY) -> list[str]:
     """Derive a partition and return what was recomputed."""
     load = loader(desk, recipe, key)
-    return list(load.land(load.take(key)).recomputed)
+    return list(load.land(load.take(key)).tables[recipe.table.name].recomputed)
 
 
 def windows(desk: Desk) -> list[tuple[object, ...]]:

@@ -15,8 +15,7 @@ from orchestration_project.assets.finra.catalogue import (
 from orchestration_project.assets.finra.datasets import DATASET_ASSETS, DatasetAssets
 from orchestration_project.assets.finra.freshness import as_new_as_the_calendar
 from orchestration_project.assets.finra.gold import (
-    concentration_week,
-    symbol_rolling_6w,
+    across_weeks,
     tier_week,
 )
 from orchestration_project.assets.finra.loading import LOADING, REPLAY_JOB
@@ -42,11 +41,10 @@ __all__ = [
     "WEEKS",
     "WEEKS_OF_ALL_TIERS",
     "DatasetAssets",
+    "across_weeks",
     "as_new_as_the_calendar",
-    "concentration_week",
     "launch_backfill",
     "otc_weekly",
-    "symbol_rolling_6w",
     "symbol_week_value",
     "tier_week",
     "trade_activity",

@@ -1,6 +1,7 @@
 """What is derived across weeks and tiers, from what is landed, whenever that changed."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -23,6 +24,7 @@ from orchestration_project.resources.finra.gold import (
     CROSS_TIER,
     ROLLING,
     DerivedGold,
+    DerivedTable,
     GoldLoad,
     Recipe,
 )
@@ -30,55 +32,86 @@ from orchestration_project.resources.shown import table_of
 from orchestration_project.resources.warehouse import Warehouse
 
 
-def _gold_asset(
-    key: dg.AssetKey, recipe: Recipe, weeks: dg.PartitionsDefinition, *deps: dg.AssetKey
+@dataclass(frozen=True)
+class _Gold:
+    """An asset, how its table is made, and of which assets."""
+
+    key: dg.AssetKey
+    recipe: Recipe
+    made_of: Sequence[dg.AssetKey]
+
+    @property
+    def spec(self) -> dg.AssetSpec:
+        return table_spec(self.key, self.recipe.table, "gold", *self.made_of)
+
+
+def _gold_assets(
+    name: str, partitions: dg.PartitionsDefinition, *gold: _Gold
 ) -> dg.AssetsDefinition:
-    """Return the asset that derives ``recipe``: partitions that are current stay as they are."""
+    """Return the assets that one step derives: partitions that are current stay as they are."""
 
     @dg.multi_asset(
-        name=f"derive_{recipe.table.name}",
-        specs=[table_spec(key, recipe.table, "gold", *deps)],
-        partitions_def=weeks,
+        name=name,
+        specs=[each.spec for each in gold],
+        partitions_def=partitions,
         backfill_policy=dg.BackfillPolicy.single_run(),
+        can_subset=True,
     )
     def derive(
         context: dg.AssetExecutionContext, warehouse: dg.ResourceParam[Warehouse]
     ) -> Iterator[Told]:
-        load = GoldLoad(recipe, warehouse, frozenset(context.partition_keys))
-        report = Report(lambda derived: {key: _news(derived)}, beyond=partial(_dependents, key))
+        chosen = [each for each in gold if each.key in context.selected_asset_keys]
+        recipes = [each.recipe for each in chosen]
+        load = GoldLoad(recipes, warehouse, frozenset(context.partition_keys))
+        report = Report(partial(_news, chosen), beyond=partial(_dependents, chosen))
         yield from each_partition(context, lambda: load, report)
 
     return derive
 
 
-def _dependents(
-    key: dg.AssetKey, partition_key: str, derived: DerivedGold
-) -> Iterator[dg.AssetMaterialization]:
-    """Yield what was derived beyond the run's own partitions: that is materialized too."""
-    for partition, row_count in derived.recomputed.items():
-        if partition != partition_key:
-            metadata = {
-                "outcome": f"derived: {partition_key} changed",
-                "dagster/row_count": row_count,
-                "recomputed_week_count": 0,
-                "seconds": 0.0,
-                "largest": table_of(derived.largest[partition]),
-            }
-            yield dg.AssetMaterialization(key, partition=partition, metadata=metadata)
+def _news(gold: Sequence[_Gold], derived: DerivedGold) -> dict[dg.AssetKey, dict[str, Any]]:
+    return {each.key: _told_of(derived.tables[each.recipe.table.name], derived) for each in gold}
 
 
-def _news(derived: DerivedGold) -> dict[str, Any]:
+def _told_of(table: DerivedTable, derived: DerivedGold) -> dict[str, Any]:
+    own = table.largest.get(derived.partition_key)
     return {
-        "outcome": "derived" if derived.recomputed else "unchanged",
-        "dagster/row_count": derived.row_count,
-        "recomputed_weeks": ", ".join(derived.recomputed) or "none",
-        "recomputed_week_count": len(derived.recomputed),
+        "outcome": "derived" if table.recomputed else "unchanged",
+        "dagster/row_count": table.row_count,
+        "recomputed_weeks": ", ".join(table.recomputed) or "none",
+        "recomputed_week_count": len(table.recomputed),
         "seconds": derived.seconds,
-        "made_of": derived.version,
-        **({"largest": table_of(derived.own_largest)} if derived.own_largest is not None else {}),
+        "made_of": table.version,
+        **({"largest": table_of(own)} if own is not None else {}),
     }
 
 
-symbol_rolling_6w = _gold_asset(SYMBOL_ROLLING_6W, ROLLING, WEEKS, SYMBOL_WEEK)
-concentration_week = _gold_asset(CONCENTRATION_WEEK, CONCENTRATION, WEEKS, OTC_WEEKLY, SYMBOL_WEEK)
-tier_week = _gold_asset(TIER_WEEK, CROSS_TIER, WEEKS_OF_ALL_TIERS, SYMBOL_WEEK, VENUE_WEEK)
+def _dependents(
+    gold: Sequence[_Gold], partition_key: str, derived: DerivedGold
+) -> Iterator[dg.AssetMaterialization]:
+    """Yield what was derived beyond the run's own partitions: that is materialized too."""
+    for each in gold:
+        table = derived.tables[each.recipe.table.name]
+        for partition, row_count in table.recomputed.items():
+            if partition != partition_key:
+                metadata = {
+                    "outcome": f"derived: {partition_key} changed",
+                    "dagster/row_count": row_count,
+                    "recomputed_week_count": 0,
+                    "seconds": 0.0,
+                    "largest": table_of(table.largest[partition]),
+                }
+                yield dg.AssetMaterialization(each.key, partition=partition, metadata=metadata)
+
+
+across_weeks = _gold_assets(
+    "derive_finra_across_weeks",
+    WEEKS,
+    _Gold(SYMBOL_ROLLING_6W, ROLLING, [SYMBOL_WEEK]),
+    _Gold(CONCENTRATION_WEEK, CONCENTRATION, [OTC_WEEKLY, SYMBOL_WEEK]),
+)
+tier_week = _gold_assets(
+    "derive_finra_tier_week",
+    WEEKS_OF_ALL_TIERS,
+    _Gold(TIER_WEEK, CROSS_TIER, [SYMBOL_WEEK, VENUE_WEEK]),
+)

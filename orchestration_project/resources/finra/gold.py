@@ -34,8 +34,9 @@ GATHERING = ("postgresql", "sqlite")
 class Recipe:
     """How a derived table is made: by which rule, for which rows, from what.
 
-    ``columns`` are read once for all weeks that a change reaches, as their windows overlap;
-    ``make`` takes those rows, and the weeks that are landed of those that the rule names.
+    ``columns`` of `finra_symbol_week` are read once for all weeks that a change reaches, as their
+    windows overlap, and for all recipes; ``make`` takes those rows, and the weeks that are landed
+    of those that the rule names.
     """
 
     table: Table
@@ -82,37 +83,23 @@ def _make_concentration(
 
 
 def _venue_shares(connection: Connection, scope: Scope) -> pl.DataFrame:
-    """Return symbol and share_quantity of each symbol's named venues, or of the largest of them.
+    """Return symbol and share_quantity of each symbol's named venues, both markets together.
 
-    The database sums and gathers them: a week has some forty rows for a symbol.
+    A week has some forty rows for a symbol, and a call of the driver for each took longest.
     """
     row = finra_otc_weekly.c
     of_named = and_(within(finra_otc_weekly, scope), row.venue_id != DE_MINIMIS)
     if connection.dialect.name in GATHERING and not _of_both_markets(connection, scope):
-        gathered = func.aggregate_strings(cast(row.share_quantity, String), " ")
-        found = connection.execute(
-            select(row.symbol, gathered).where(of_named).group_by(row.symbol)
-        )
-        texts = pl.DataFrame(
-            found.all(), {"symbol": pl.String, "share_quantity": pl.String}, orient="row"
-        )
-        numbers = pl.col("share_quantity").str.split(" ").cast(pl.List(pl.Int64))
-        return texts.with_columns(numbers).explode("share_quantity")
-    shares = func.sum(row.share_quantity)
-    place = func.row_number().over(partition_by=row.symbol, order_by=shares.desc())
-    sums = (
-        select(
-            row.symbol,
-            cast(shares, row.share_quantity.type).label("share_quantity"),
-            place.label("place"),
-        )
-        .where(of_named)
-        .group_by(row.symbol, row.venue_id)
-        .subquery()
-    )
-    columns: list[ColumnElement[Any]] = [sums.c.symbol, sums.c.share_quantity]
-    largest = select(*columns).where(sums.c.place <= max(across.TOP.values()))
-    return read_frame(connection, largest, finra_otc_weekly)
+        values: list[ColumnElement[str]] = [row.symbol, cast(row.share_quantity, String)]
+        gathered = (func.aggregate_strings(each, "\n") for each in values)  # no text has a newline
+        found = connection.execute(select(*gathered).where(of_named)).one()
+        symbols, shares = (pl.Series([text], dtype=pl.String).str.split("\n") for text in found)
+        return pl.DataFrame(
+            {"symbol": symbols.explode(), "share_quantity": shares.explode().cast(pl.Int64)}
+        ).drop_nulls()
+    columns: list[ColumnElement[Any]] = [row.symbol, row.venue_id, row.share_quantity]
+    rows = read_frame(connection, select(*columns).where(of_named), finra_otc_weekly)
+    return rows.group_by("symbol", "venue_id").agg(pl.col("share_quantity").sum())
 
 
 def _of_both_markets(connection: Connection, scope: Scope) -> bool:
@@ -176,52 +163,69 @@ class Derived:
 
 @dataclass(frozen=True)
 class TakenGold:
-    """What is to be written for a partition that a run was asked for; empty: all is current."""
+    """What is to be written for a partition that a run was asked for; empty: all is current.
+
+    ``versions`` say by table what the partition is made of.
+    """
 
     partition_key: str
-    version: str
-    derived: Mapping[str, Derived]
+    versions: Mapping[str, str]
+    derived: Sequence[Derived]
     seconds: float
 
 
 @dataclass(frozen=True)
+class DerivedTable:
+    """What was derived in one table, by partition: the rows' number, and the largest."""
+
+    version: str
+    row_count: int
+    recomputed: Mapping[str, int]
+    largest: Mapping[str, pl.DataFrame]
+
+
+@dataclass(frozen=True)
 class DerivedGold:
-    """What was derived for a partition, itself and its dependents: their rows, and the largest.
+    """What was derived for a partition, itself and its dependents, by table.
 
     ``seconds`` were spent on reading, deriving and writing all of them.
     """
 
     partition_key: str
-    version: str
-    row_count: int
-    recomputed: Mapping[str, int]
-    largest: Mapping[str, pl.DataFrame]
+    tables: Mapping[str, DerivedTable]
     seconds: float
 
-    @property
-    def own_largest(self) -> pl.DataFrame | None:
-        """The largest rows of the partition itself, if it was derived."""
-        return self.largest.get(self.partition_key)
-
     def __str__(self) -> str:
-        return f"derived {', '.join(self.recomputed)}" if self.recomputed else "unchanged"
+        keys = {key: None for table in self.tables.values() for key in table.recomputed}
+        return f"derived {', '.join(keys)}" if keys else "unchanged"
+
+
+@dataclass(frozen=True)
+class _Due:
+    """A partition to derive, the token of its fence, and the landed partitions it is made of."""
+
+    recipe: Recipe
+    key: str
+    token: int
+    inputs: Sequence[str]
 
 
 @dataclass(frozen=True)
 class GoldLoad:
-    """Derives partitions of a table, each with the dependents that its change reaches.
+    """Derives partitions of tables, each with the dependents that its change reaches.
 
-    Between two partitions that are ``asked`` for, a dependent belongs to the earlier one.
+    The tables of ``recipes`` are partitioned alike. Between two partitions that are ``asked``
+    for, a dependent belongs to the earlier one.
     """
 
-    recipe: Recipe
+    recipes: Sequence[Recipe]
     warehouse: Warehouse
     asked: Collection[str]
 
     @property
     def where(self) -> Mapping[str, str]:
         """What an error names besides partition and run."""
-        return {"table": self.recipe.table.name}
+        return {"tables": ", ".join(each.table.name for each in self.recipes)}
 
     def ready(self) -> None:
         """Open the database.
@@ -237,54 +241,49 @@ class GoldLoad:
         Raises:
             ConfigurationError: What the partition is made of is not landed.
         """
-        rule, started = self.recipe.rule, time.monotonic()
+        started = time.monotonic()
         with self.warehouse.reading() as connection:
             landed = changes(connection, finra_otc_weekly)
-            missing = [each for each in rule.required(key) if each not in landed]
+            required = {one: None for each in self.recipes for one in each.rule.required(key)}
+            missing = [one for one in required if one not in landed]
             if missing:
                 raise _not_landed(key, missing)
-            due = self._due(connection, key, landed)
-            derived = self._derived(connection, due, landed) if due else {}
-        seconds = time.monotonic() - started
-        return TakenGold(key, version_of(rule, key, landed), derived, seconds)
+            derived = self._derived(connection, self._due(connection, key, landed), landed)
+        versions = {each.table.name: version_of(each.rule, key, landed) for each in self.recipes}
+        return TakenGold(key, versions, derived, time.monotonic() - started)
+
+    def _due(self, connection: Connection, key: str, landed: Landed) -> list[_Due]:
+        """Return what a change reaches and is not made of the present inputs."""
+        found = []
+        for recipe in self.recipes:
+            rule = recipe.rule
+            reached = rule.reached(key, asked=self.asked, landed=landed)
+            fences = read_fences(connection, recipe.table, reached)
+            for each, (token, derived) in fences.items():
+                if derived != version_of(rule, each, landed):
+                    inputs = [one for one in rule.inputs(each) if one in landed]
+                    found.append(_Due(recipe, each, token, inputs))
+        return found
 
     def _derived(
-        self, connection: Connection, due: Mapping[str, int], landed: Landed
-    ) -> dict[str, Derived]:
+        self, connection: Connection, due: Sequence[_Due], landed: Landed
+    ) -> list[Derived]:
         """Return the new rows of the partitions that are ``due``, each with its fence's token."""
-        recipe = self.recipe
-        inputs = {each: [one for one in recipe.rule.inputs(each) if one in landed] for each in due}
-        rows = self._read(connection, {one for some in inputs.values() for one in some})
-        derivations = {
-            each: Derivation(
-                recipe.table,
-                each,
-                recipe.scope(each),
-                token,
-                version_of(recipe.rule, each, landed),
-                recipe.make(connection, each, inputs[each], rows),
+        if not due:
+            return []
+        rows = _read(connection, due)
+        derivations = [
+            Derivation(
+                each.recipe.table,
+                each.key,
+                each.recipe.scope(each.key),
+                each.token,
+                version_of(each.recipe.rule, each.key, landed),
+                each.recipe.make(connection, each.key, each.inputs, rows),
             )
-            for each, token in due.items()
-        }
-        return {key: Derived(each, _largest(each, rows)) for key, each in derivations.items()}
-
-    def _due(self, connection: Connection, key: str, landed: Landed) -> dict[str, int]:
-        """Return the tokens of what a change reaches and is not made of the present inputs."""
-        rule, table = self.recipe.rule, self.recipe.table
-        fences = read_fences(connection, table, rule.reached(key, asked=self.asked, landed=landed))
-        return {
-            each: token
-            for each, (token, derived) in fences.items()
-            if derived != version_of(rule, each, landed)
-        }
-
-    def _read(self, connection: Connection, inputs: Collection[str]) -> pl.DataFrame:
-        at = [parsed(each) for each in inputs]
-        scope = {
-            "week_start": tuple(sorted({each.week_start for each in at})),
-            "tier": tuple(sorted({each.tier for each in at})),
-        }
-        return _rows(connection, scope, *self.recipe.columns)
+            for each in due
+        ]
+        return [Derived(each, _largest(each, rows)) for each in derivations]
 
     def land(self, taken: TakenGold) -> DerivedGold:
         """Write what was taken, in one transaction.
@@ -293,17 +292,37 @@ class GoldLoad:
             SupersededError: Another run derived one of them meanwhile.
         """
         started = time.monotonic()
-        self.warehouse.derive([each.derivation for each in taken.derived.values()])
+        self.warehouse.derive([each.derivation for each in taken.derived])
         seconds = taken.seconds + time.monotonic() - started
-        table, own = self.recipe.table, self.recipe.scope(taken.partition_key)
-        return DerivedGold(
-            taken.partition_key,
-            taken.version,
-            self.warehouse.row_counts([table], own)[table.name],
-            {key: len(each.derivation.rows) for key, each in taken.derived.items()},
-            {key: each.largest for key, each in taken.derived.items()},
-            seconds,
-        )
+        own = self.recipes[0].scope(taken.partition_key)  # partitioned alike, so all have it
+        row_counts = self.warehouse.row_counts([each.table for each in self.recipes], own)
+        tables = {name: _table(name, count, taken) for name, count in row_counts.items()}
+        return DerivedGold(taken.partition_key, tables, seconds)
+
+
+def _table(name: str, row_count: int, taken: TakenGold) -> DerivedTable:
+    derived = {
+        each.derivation.partition_key: each
+        for each in taken.derived
+        if each.derivation.table.name == name
+    }
+    return DerivedTable(
+        taken.versions[name],
+        row_count,
+        {key: len(each.derivation.rows) for key, each in derived.items()},
+        {key: each.largest for key, each in derived.items()},
+    )
+
+
+def _read(connection: Connection, due: Sequence[_Due]) -> pl.DataFrame:
+    """Return what all of ``due`` is made of, once."""
+    at = [parsed(key) for key in {one for each in due for one in each.inputs}]
+    scope = {
+        "week_start": tuple(sorted({each.week_start for each in at})),
+        "tier": tuple(sorted({each.tier for each in at})),
+    }
+    columns = {column.name: column for each in due for column in each.recipe.columns}
+    return _rows(connection, scope, *columns.values())
 
 
 def _largest(derivation: Derivation, read: pl.DataFrame) -> pl.DataFrame:

@@ -42,12 +42,19 @@ class Derivation:
 
 
 def derive(connection: Connection, derivations: Sequence[Derivation], now: datetime) -> None:
-    """Put the rows of partitions of one table, one at least, in the place of those that are there.
+    """Put the rows of derived partitions in the place of those that are there.
 
     Raises:
         SupersededError: Another run derived one of them since its inputs were read.
     """
-    table = derivations[0].table
+    # all lock in one order, so that no two deadlock
+    for table in sorted({each.table for each in derivations}, key=lambda each: each.name):
+        _derive(connection, table, [each for each in derivations if each.table is table], now)
+
+
+def _derive(
+    connection: Connection, table: Table, derivations: Sequence[Derivation], now: datetime
+) -> None:
     _, overtaken = take_fences(connection, [(each, each.version) for each in derivations], now)
     for error in overtaken.values():
         raise error

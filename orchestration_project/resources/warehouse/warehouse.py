@@ -351,7 +351,7 @@ class Warehouse:
             return replayable(connection, table)
 
     def derive(self, derivations: Sequence[Derivation]) -> None:
-        """Replace partitions of one derived table, all or none.
+        """Replace partitions of derived tables, all or none.
 
         Raises:
             SupersededError: Another run derived one of them since its inputs were read.
