@@ -14,9 +14,10 @@ PLACE = "place"
 
 def placed(frames: Sequence[pl.DataFrame]) -> pl.DataFrame:
     """Return ``frames`` of the same columns, one at least, one after the other, with `PLACE`."""
-    places = np.repeat(np.arange(len(frames)), [len(frame) for frame in frames])
+    lengths = pl.Series([len(frame) for frame in frames], dtype=pl.Int64)
+    places = pl.select(pl.int_range(len(frames)).repeat_by(lengths).explode().drop_nulls())
     together = pl.concat(frames, rechunk=len(frames) > 1)
-    return together.with_columns(pl.Series(PLACE, places, pl.Int64))
+    return together.with_columns(places.to_series().alias(PLACE))
 
 
 def split(frame: pl.DataFrame, of: int) -> list[pl.DataFrame]:

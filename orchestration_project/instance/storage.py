@@ -5,16 +5,19 @@ database password is never part of the instance that Dagster passes on command l
 """
 
 import fcntl
-import signal
+import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
 from dagster import DagsterInstance
 from dagster._core.storage.base_storage import DagsterStorage
-from dagster._core.storage.compute_log_manager import CapturedLogContext
-from dagster._core.storage.local_compute_log_manager import LocalComputeLogManager
+from dagster._core.storage.compute_log_manager import CapturedLogContext, ComputeIOType
+from dagster._core.storage.local_compute_log_manager import (
+    IO_TYPE_EXTENSION,
+    LocalComputeLogManager,
+)
 from dagster._core.storage.root import LocalArtifactStorage
 from dagster._serdes import ConfigurableClass, ConfigurableClassData
 from dagster_postgres.utils import DagsterPostgresException
@@ -22,6 +25,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from orchestration_project.errors import ConfigurationError
+from orchestration_project.instance.mirror import mirrored
 from orchestration_project.instance.redacting import PostgresStorage
 from orchestration_project.instance.sqlite import SqliteStorage
 from orchestration_project.resources.state import state_folder
@@ -125,17 +129,14 @@ class StateComputeLogs(LocalComputeLogManager):
 
     @contextmanager
     def capture_logs(self, log_key: Sequence[str]) -> Iterator[CapturedLogContext]:
-        """Capture what a step writes.
-
-        The programs that show it meanwhile end with the step, so Ctrl-C is none of their business.
-        """
-        with ExitStack() as stack:
-            before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # inherited by them
-            try:
-                context = stack.enter_context(super().capture_logs(log_key))
-            finally:
-                signal.pthread_sigmask(signal.SIG_SETMASK, before)
-            yield context
+        """Capture what a step writes, and show it on the console meanwhile."""
+        out, err = (
+            Path(self.get_captured_local_path(log_key, IO_TYPE_EXTENSION[kind]))
+            for kind in (ComputeIOType.STDOUT, ComputeIOType.STDERR)
+        )
+        with mirrored(sys.stdout, out), mirrored(sys.stderr, err):
+            yield CapturedLogContext(log_key)
+        Path(self.complete_artifact_path(log_key)).touch()  # whoever watches may stop
 
 
 class StateArtifacts(LocalArtifactStorage):

@@ -1,6 +1,9 @@
 """Where Dagster's own data goes."""
 
+import sys
+
 import dagster as dg
+import psutil
 import pytest
 
 from orchestration_project.errors import ConfigurationError
@@ -36,6 +39,17 @@ def test_what_a_run_leaves_lies_below_state_dir(settings, tmp_path):
         dg.materialize([one], instance=instance)
     assert [path.name for path in tmp_path.iterdir()] == ["state"]
     assert list(tmp_path.glob("state/dagster/compute_logs/*/compute_logs/*.complete"))
+
+
+def test_what_a_step_prints_is_kept_without_any_process_for_that(settings, tmp_path):
+    @dg.asset
+    def printing():
+        sys.stdout.write(f"{len(psutil.Process().children())} processes")
+
+    with open_instance() as instance:
+        dg.materialize([printing], instance=instance)
+    (kept,) = tmp_path.glob("state/dagster/compute_logs/*/compute_logs/*.out")
+    assert kept.read_text() == "0 processes"
 
 
 def test_the_instance_that_dagster_passes_on_command_lines_holds_no_password(settings, tmp_path):
