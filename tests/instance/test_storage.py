@@ -42,9 +42,12 @@ def test_what_a_run_leaves_lies_below_state_dir(settings, tmp_path):
 
 
 def test_what_a_step_prints_is_kept_without_any_process_for_that(settings, tmp_path):
+    own = psutil.Process()
+    before = set(own.children())
+
     @dg.asset
     def printing():
-        sys.stdout.write(f"{len(psutil.Process().children())} processes")
+        sys.stdout.write(f"{len(set(own.children()) - before)} processes")
 
     with open_instance() as instance:
         dg.materialize([printing], instance=instance)
