@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,15 +36,17 @@ class Recipe:
     """How a derived table is made: by which rule, for which rows, from what.
 
     ``columns`` of `finra_symbol_week` are read once for all weeks that a change reaches, as their
-    windows overlap, and for all recipes; ``make`` takes those rows, and the weeks that are landed
-    of those that the rule names.
+    windows overlap, and for all recipes; ``beside`` reads what a partition has for itself.
+    ``make`` takes the partition's key, the weeks that are landed of those that the rule names, and
+    the rows of both readings.
     """
 
     table: Table
     rule: Rule
     scope: Callable[[str], Scope]
     columns: Sequence[Column[Any]]
-    make: Callable[[Connection, str, Collection[str], pl.DataFrame], pl.DataFrame]
+    beside: Callable[[Connection, Scope], pl.DataFrame]
+    make: Callable[[str, Collection[str], pl.DataFrame, pl.DataFrame], pl.DataFrame]
 
 
 def _of_tier_week(key: str) -> Scope:
@@ -62,8 +65,12 @@ def _rows(connection: Connection, scope: Scope, *columns: Column[Any]) -> pl.Dat
     return read_frame(connection, select(*columns).where(within(table, scope)), table)
 
 
+def _nothing(_: Connection, __: Scope) -> pl.DataFrame:
+    return pl.DataFrame()
+
+
 def _make_rolling(
-    _: Connection, key: str, inputs: Collection[str], symbol_weeks: pl.DataFrame
+    key: str, inputs: Collection[str], symbol_weeks: pl.DataFrame, _: pl.DataFrame
 ) -> pl.DataFrame:
     return across.symbol_rolling_6w(
         _of_weeks(symbol_weeks, inputs),
@@ -73,12 +80,10 @@ def _make_rolling(
 
 
 def _make_concentration(
-    connection: Connection, key: str, inputs: Collection[str], symbol_weeks: pl.DataFrame
+    key: str, inputs: Collection[str], symbol_weeks: pl.DataFrame, venue_shares: pl.DataFrame
 ) -> pl.DataFrame:
     return across.concentration_week(
-        _venue_shares(connection, _of_tier_week(key)),
-        _of_weeks(symbol_weeks, inputs),
-        week_start=parsed(key).week_start,
+        venue_shares, _of_weeks(symbol_weeks, inputs), week_start=parsed(key).week_start
     )
 
 
@@ -110,12 +115,14 @@ def _of_both_markets(connection: Connection, scope: Scope) -> bool:
     return connection.execute(twice).first() is not None
 
 
+def _venue_weeks(connection: Connection, scope: Scope) -> pl.DataFrame:
+    return _rows(connection, scope, *finra_venue_week.c)
+
+
 def _make_tiers(
-    connection: Connection, key: str, _: Collection[str], symbols: pl.DataFrame
+    _: str, __: Collection[str], symbols: pl.DataFrame, venue_weeks: pl.DataFrame
 ) -> pl.DataFrame:
-    return across.tier_week(
-        _rows(connection, _of_week(key), *finra_venue_week.c), symbols.drop("week_start")
-    )
+    return across.tier_week(venue_weeks, symbols.drop("week_start"))
 
 
 def _of_weeks(rows: pl.DataFrame, keys: Collection[str]) -> pl.DataFrame:
@@ -132,6 +139,7 @@ ROLLING = Recipe(
         *(_week.week_start, _week.tier, _week.symbol),
         *(_week.total_share_quantity, _week.total_trade_count),
     ),
+    _nothing,
     _make_rolling,
 )
 CONCENTRATION = Recipe(
@@ -142,6 +150,7 @@ CONCENTRATION = Recipe(
         *(_week.week_start, _week.tier, _week.symbol),
         *(_week.total_share_quantity, _week.hhi_lower, _week.hhi_upper),
     ),
+    _venue_shares,
     _make_concentration,
 )
 CROSS_TIER = Recipe(
@@ -149,6 +158,7 @@ CROSS_TIER = Recipe(
     recomputation.CROSS_TIER,
     _of_week,
     (_week.week_start, _week.tier, _week.symbol),
+    _venue_weeks,
     _make_tiers,
 )
 
@@ -272,18 +282,16 @@ class GoldLoad:
         if not due:
             return []
         rows = _read(connection, due)
-        derivations = [
-            Derivation(
-                each.recipe.table,
-                each.key,
-                each.recipe.scope(each.key),
-                each.token,
-                version_of(each.recipe.rule, each.key, landed),
-                each.recipe.make(connection, each.key, each.inputs, rows),
-            )
-            for each in due
-        ]
-        return [Derived(each, _largest(each, rows)) for each in derivations]
+        # windows, which need nothing besides, are made while the database gathers for concentration
+        with ThreadPoolExecutor(1, thread_name_prefix="beside") as reader:
+            beside = [
+                reader.submit(each.recipe.beside, connection, each.recipe.scope(each.key))
+                for each in due
+            ]
+            return [
+                _made(each, version_of(each.recipe.rule, each.key, landed), rows, own.result())
+                for each, own in zip(due, beside, strict=True)
+            ]
 
     def land(self, taken: TakenGold) -> DerivedGold:
         """Write what was taken, in one transaction.
@@ -298,6 +306,13 @@ class GoldLoad:
         row_counts = self.warehouse.row_counts([each.table for each in self.recipes], own)
         tables = {name: _table(name, count, taken) for name, count in row_counts.items()}
         return DerivedGold(taken.partition_key, tables, seconds)
+
+
+def _made(due: _Due, version: str, rows: pl.DataFrame, beside: pl.DataFrame) -> Derived:
+    recipe = due.recipe
+    new = recipe.make(due.key, due.inputs, rows, beside)
+    derivation = Derivation(recipe.table, due.key, recipe.scope(due.key), due.token, version, new)
+    return Derived(derivation, _largest(derivation, rows))
 
 
 def _table(name: str, row_count: int, taken: TakenGold) -> DerivedTable:
