@@ -46,7 +46,7 @@ class Disk:
 
     def free(self) -> None:
         """Give all the space back."""
-        self._filler.unlink()
+        self._filler.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -109,9 +109,12 @@ def database_on(disk: Disk, server: str) -> Iterator[str]:
     with psycopg.connect(server, autocommit=True) as connection:
         connection.execute(f"CREATE TABLESPACE {name} LOCATION '{place}'".encode())
         connection.execute(f"CREATE DATABASE {name} TABLESPACE {name}".encode())
-        yield server.replace("/postgres?", f"/{name}?")
-        connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
-        connection.execute(f"DROP TABLESPACE {name}".encode())
+        try:
+            yield server.replace("/postgres?", f"/{name}?")
+        finally:  # else no checkpoint of the server, which others use too, would succeed any more
+            disk.free()
+            connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+            connection.execute(f"DROP TABLESPACE {name}".encode())
 
 
 @pytest.mark.slow

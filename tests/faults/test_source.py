@@ -34,7 +34,7 @@ TEN_GB = 10 * 1000**3
 PAGES = 8
 """As many as are in flight together."""
 
-MOST_MEMORY_BYTES = 250 * MIB + PAGES * 2 * LARGEST_ANSWER_BYTES
+MOST_MEMORY_BYTES = 300 * MIB + PAGES * 2 * LARGEST_ANSWER_BYTES
 """What a run has before its first row, and each page twice, whose buffer grows by being copied."""
 
 ROWS = [record(f"S{n:03}", **kind) for n in range(300) for kind in ({}, test_bad_answers.TOTAL)]
