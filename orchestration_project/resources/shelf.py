@@ -8,25 +8,31 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BufferedRandom, BytesIO
 from pathlib import Path
+from weakref import finalize
 
 import polars as pl
 
 from orchestration_project.errors import ConfigurationError
 
 
+def _close(files: list[BufferedRandom]) -> None:
+    """Close the files of a shelf that is gone, which a cycle with an error may have held."""
+    for file in files:
+        file.close()
+
+
 class DiskShelf:
-    """Frames in a file in ``folder``, which is made once there is something to put into it."""
+    """Frames in a file in ``folder``, which is made once there is something to put into it.
+
+    The files are given back with the last use of what they hold.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._files: list[BufferedRandom] = []
+        finalize(self, _close, self._files)
         self._rows: BufferedRandom | None = None
         self._places: list[tuple[int, int]] = []
-
-    def __del__(self) -> None:
-        """Give the files back with the last use of what they hold."""
-        for file in self._files:
-            file.close()
 
     def put(self, frame: pl.DataFrame) -> int:
         """Keep ``frame``; return the number that it is had back by.
@@ -62,7 +68,7 @@ class DiskShelf:
         """
         with self.explained():
             self._folder.mkdir(parents=True, exist_ok=True)
-            file = tempfile.TemporaryFile(dir=self._folder)  # noqa: SIM115 - `__del__` closes it
+            file = tempfile.TemporaryFile(dir=self._folder)  # noqa: SIM115 - `_close` does
             self._files.append(file)
         return file
 

@@ -12,6 +12,7 @@ import polars as pl
 from pydantic import AwareDatetime, Field, StringConstraints
 from sqlalchemy import Table
 from starlette.responses import Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from orchestration_project.domains.api.data import Column, Described, Page, Tables
 from orchestration_project.domains.operations.pipelines import PARAMETERS
@@ -209,7 +210,22 @@ def _file(services: Services, chosen: Relation, given: Sequence[str], wanted: Ro
         "content-disposition": f'attachment; filename="{chosen.table.name}.{wanted.format}"',
         "cache-control": "no-store",
     }
-    return StreamingResponse(_chunks(file), 200, headers, MEDIA_TYPES[wanted.format])
+    return OpenFileResponse(file, 200, headers, MEDIA_TYPES[wanted.format])
+
+
+class OpenFileResponse(StreamingResponse):
+    """What an open file holds, which is closed however sending ends."""
+
+    def __init__(
+        self, file: IO[bytes], status_code: int, headers: Mapping[str, str], media_type: str
+    ) -> None:
+        super().__init__(_chunks(file), status_code, headers, media_type)
+        self._file = file
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it."""
+        with self._file:
+            await super().__call__(scope, receive, send)
 
 
 def _within_time(frames: Iterator[pl.DataFrame], seconds: float) -> Iterator[pl.DataFrame]:
@@ -222,10 +238,9 @@ def _within_time(frames: Iterator[pl.DataFrame], seconds: float) -> Iterator[pl.
 
 
 def _chunks(file: IO[bytes]) -> Iterator[bytes]:
-    with file:
-        file.seek(0)
-        while chunk := file.read(CHUNK_BYTES):
-            yield chunk
+    file.seek(0)
+    while chunk := file.read(CHUNK_BYTES):
+        yield chunk
 
 
 async def trade_activity(call: Call[Activity, Body]) -> Response:
