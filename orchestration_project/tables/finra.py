@@ -74,6 +74,8 @@ finra_symbol_week = table(
     ratio("top_venue_share", "Its share of the symbol's shares, 0-1", optional=True),
     ratio("hhi_lower", "Herfindahl index 0-1 if De Minimis Firms are tiny", optional=True),
     ratio("hhi_upper", "Herfindahl index 0-1 if De Minimis Firms are one", optional=True),
+    ratio("top_3_venue_share", "Share of shares of the 3 largest, 0-1", optional=True),
+    ratio("top_5_venue_share", "Share of shares of the 5 largest, 0-1", optional=True),
 )
 
 finra_venue_week = table(
@@ -212,6 +214,8 @@ MADE_OF: dict[str, dict[str, tuple[Column[Any], ...]]] = {
         "top_venue_share": _SHARES_BY_VENUE,
         "hhi_lower": _SHARES_BY_VENUE,
         "hhi_upper": _SHARES_BY_VENUE,
+        "top_3_venue_share": _SHARES_BY_VENUE,
+        "top_5_venue_share": _SHARES_BY_VENUE,
     },
     "finra_venue_week": {
         "week_start": (_weekly.week_start,),
@@ -247,9 +251,9 @@ MADE_OF: dict[str, dict[str, tuple[Column[Any], ...]]] = {
         "hhi_upper": (_symbols.hhi_upper,),
         "hhi_lower_change": (_symbols.hhi_lower,),
         "hhi_upper_change": (_symbols.hhi_upper,),
-        "top_1_venue_share": _SHARES_BY_VENUE,
-        "top_3_venue_share": _SHARES_BY_VENUE,
-        "top_5_venue_share": _SHARES_BY_VENUE,
+        "top_1_venue_share": (_symbols.top_venue_share,),
+        "top_3_venue_share": (_symbols.top_3_venue_share,),
+        "top_5_venue_share": (_symbols.top_5_venue_share,),
     },
     "finra_tier_week": {
         "week_start": (_venues.week_start,),

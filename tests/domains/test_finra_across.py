@@ -1,6 +1,5 @@
 """What is derived across weeks and tiers: known answers, and slow arithmetic with fractions."""
 
-from collections import Counter
 from datetime import date, timedelta
 from fractions import Fraction
 from typing import Any
@@ -51,16 +50,7 @@ def rolling(rows: list[Row], *, is_complete: bool = True) -> list[dict[str, Any]
 
 
 def concentration(rows: list[Row]) -> list[dict[str, Any]]:
-    by_venue: Counter[tuple[str, str]] = Counter()
-    for start, _, _, symbol, venue, shares, _ in rows:
-        if start == WEEK and venue != LUMP:
-            by_venue[symbol, venue] += shares
-    shares = pl.DataFrame(
-        [(symbol, total) for (symbol, _), total in by_venue.items()],
-        schema_of(finra_otc_weekly, ["symbol", "share_quantity"]),
-        orient="row",
-    )
-    return concentration_week(shares, symbol_weeks(rows), week_start=WEEK).to_dicts()
+    return concentration_week(symbol_weeks(rows), week_start=WEEK).to_dicts()
 
 
 def tiers(rows: list[Row]) -> list[dict[str, Any]]:

@@ -81,6 +81,7 @@ def _reference_symbol(symbol: str, rows: list[Row]) -> dict[str, Any]:
     shares = sum(venues.values()) + lump
     trades = sums["ATS", "trades"] + sums["NON_ATS", "trades"]
     top = min(venues, key=lambda venue: (-venues[venue], venue.encode()), default=None)
+    largest = sorted(venues.values(), reverse=True)
     squares = sum(each**2 for each in venues.values())
     return {
         "week_start": WEEK,
@@ -98,6 +99,10 @@ def _reference_symbol(symbol: str, rows: list[Row]) -> dict[str, Any]:
         "top_venue_share": None if top is None else close_to(venues[top], shares),
         "hhi_lower": close_to(squares, shares**2),
         "hhi_upper": close_to(squares + lump**2, shares**2),
+        **{
+            f"top_{places}_venue_share": None if top is None else close_to(sum(most), shares)
+            for places, most in ((3, largest[:3]), (5, largest[:5]))
+        },
     }
 
 

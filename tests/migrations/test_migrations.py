@@ -1,6 +1,7 @@
 """The migrations make the tables that are declared, and nothing else."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from uuid import uuid4
 
 import psycopg
@@ -10,6 +11,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Connection, inspect, select, text
 
+from orchestration_project.domains.finra.contract import DE_MINIMIS
 from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.warehouse import Warehouse
 from orchestration_project.resources.warehouse.migrating import (
@@ -23,6 +25,7 @@ from orchestration_project.tables import access, finra, operations, prices, saas
 from orchestration_project.tables.finra_datasets import DATASETS
 from orchestration_project.tables.kinds import METADATA, key_names
 from orchestration_project.tables.views import VIEWS
+from tests.resources.weeks import Desk, row
 
 DECLARED = {
     name: each
@@ -207,6 +210,30 @@ def test_a_views_columns_and_comments_are_those_declared(migrated):
                 assert found == {column.name: column.comment for column in view.table.columns}
                 comment = text("SELECT obj_description(CAST(:name AS regclass))")
                 assert connection.execute(comment, {"name": name}).scalar() == view.table.comment
+
+
+def test_shares_of_the_largest_venues_are_filled_in_as_a_landing_has_them(migrated, tmp_path):
+    named = [row(venue=f"V{place}", share_quantity=3**place) for place in range(6)]
+    rows = [
+        *named,
+        row(venue="V5", market="NON_ATS", share_quantity=1000),
+        row(venue=DE_MINIMIS, market="NON_ATS", share_quantity=2**62),
+        row("FEW", share_quantity=7),
+        row("LUMP", venue=DE_MINIMIS, market="NON_ATS"),
+        row("ZERO", share_quantity=0),
+    ]
+    desk = Desk(migrated, tmp_path)
+    desk.land(*rows)
+    replace(desk, tier="T2").land(row("FEW"), row("FEW", venue="V2", share_quantity=8))
+    names = ("top_3_venue_share", "top_5_venue_share")
+    landed = desk.rows(finra.finra_symbol_week, "tier", "symbol", *names)
+    assert [None in each for each in landed] == [False, False, True, True, False]
+    with migrated.writing() as connection:
+        command.downgrade(migration_config(connection), "0021")
+        columns = inspect(connection).get_columns("finra_symbol_week")
+        assert not {*names} & {column["name"] for column in columns}
+        migrate(connection, None)
+    assert desk.rows(finra.finra_symbol_week, "tier", "symbol", *names) == landed
 
 
 def test_a_database_with_tables_and_without_views_gets_the_views_and_loses_them_again(migrated):

@@ -9,7 +9,6 @@ import dagster as dg
 
 from orchestration_project.assets.finra.catalogue import (
     CONCENTRATION_WEEK,
-    OTC_WEEKLY,
     SYMBOL_ROLLING_6W,
     SYMBOL_WEEK,
     TIER_WEEK,
@@ -108,7 +107,7 @@ across_weeks = _gold_assets(
     "derive_finra_across_weeks",
     WEEKS,
     _Gold(SYMBOL_ROLLING_6W, ROLLING, [SYMBOL_WEEK]),
-    _Gold(CONCENTRATION_WEEK, CONCENTRATION, [OTC_WEEKLY, SYMBOL_WEEK]),
+    _Gold(CONCENTRATION_WEEK, CONCENTRATION, [SYMBOL_WEEK]),
 )
 tier_week = _gold_assets(
     "derive_finra_tier_week",

@@ -20,9 +20,6 @@ from orchestration_project.tables.finra import (
 TREND_PERCENT = 10
 """A symbol trends when its last three weeks differ from the three before by more than this."""
 
-TOP = {f"top_{places}_venue_share": places for places in (1, 3, 5)}
-"""How many of a symbol's largest venues concentration looks at."""
-
 RECENT_WEEKS = 3
 """The half of the window that the trend holds against the other half."""
 
@@ -78,14 +75,11 @@ def _direction(part: pl.Expr, whole: pl.Expr) -> pl.Expr:
     )
 
 
-def concentration_week(
-    venue_shares: pl.DataFrame, symbol_weeks: pl.DataFrame, *, week_start: date
-) -> pl.DataFrame:
+def concentration_week(symbol_weeks: pl.DataFrame, *, week_start: date) -> pl.DataFrame:
     """Return `finra_concentration_week` of a week and tier.
 
-    ``venue_shares`` (symbol, share_quantity) are those of the week's named venues, both markets
-    together, at least of each symbol's largest ones; ``symbol_weeks`` are the rows of
-    `finra_symbol_week` of the week and of the one before, if that is landed.
+    ``symbol_weeks`` are the rows of `finra_symbol_week` of the week and of the one before, if that
+    is landed.
     """
     indices = ("hhi_lower", "hhi_upper")
     before = symbol_weeks.filter(pl.col("week_start") == week_start - WEEK).select(
@@ -93,24 +87,15 @@ def concentration_week(
     )
     return in_table_order(
         symbol_weeks.filter(pl.col("week_start") == week_start)
-        .join(_largest(venue_shares), on="symbol", how="left")
         .join(before, on="symbol", how="left")
         .with_columns(
-            *(ratio_of(pl.col(name), pl.col("total_share_quantity")).alias(name) for name in TOP),
+            pl.col("top_venue_share").alias("top_1_venue_share"),
             *(
                 (pl.col(name) - pl.col(f"{name}_before")).alias(f"{name}_change")
                 for name in indices
             ),
         ),
         finra_concentration_week,
-    )
-
-
-def _largest(venue_shares: pl.DataFrame) -> pl.DataFrame:
-    """Return each symbol's shares at its largest venues."""
-    largest = pl.col("share_quantity").sort(descending=True)
-    return venue_shares.group_by("symbol").agg(
-        largest.head(places).sum().alias(name) for name, places in TOP.items()
     )
 
 

@@ -18,6 +18,9 @@ from orchestration_project.tables.kinds import key_names, schema_of
 
 LARGEST_BIGINT = 2**63 - 1
 
+TOP = {f"top_{places}_venue_share": places for places in (3, 5)}
+"""How many of a symbol's largest named venues are taken together."""
+
 MARKETS = {"ATS": "ats", "NON_ATS": "non_ats"}
 """With what the names of columns begin that hold a market's part."""
 
@@ -49,6 +52,7 @@ def symbol_week(rows: pl.DataFrame) -> pl.DataFrame:
     """Return `finra_symbol_week` of ``rows``, all rows of one week and tier of the weekly table."""
     shares, named_shares = pl.col("share_quantity"), pl.col("named_shares")
     is_largest = named_shares == named_shares.max()
+    in_order = named_shares.sort(descending=True, nulls_last=True)
     per_symbol = (
         _by_venue(rows)
         .with_columns(
@@ -65,6 +69,7 @@ def symbol_week(rows: pl.DataFrame) -> pl.DataFrame:
             venue_count=named_shares.count().cast(pl.Int64),
             top_venue_id=pl.col("venue_id").filter(is_largest).min(),
             top_shares=named_shares.max(),
+            **{name: in_order.head(places).sum() for name, places in TOP.items()},
             named_squares=pl.col("named_square").sum(),
             all_squares=pl.col("square").sum(),
         )
@@ -74,6 +79,7 @@ def symbol_week(rows: pl.DataFrame) -> pl.DataFrame:
     ratios = per_symbol.with_columns(
         average_trade_size=ratio_of(total, pl.col("total_trade_count")),
         top_venue_share=ratio_of(pl.col("top_shares"), total),
+        **{name: ratio_of(pl.when(pl.col("venue_count") > 0).then(name), total) for name in TOP},
         hhi_lower=ratio_of(pl.col("named_squares"), whole),
         hhi_upper=ratio_of(pl.col("all_squares"), whole),
     )

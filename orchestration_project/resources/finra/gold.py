@@ -2,15 +2,13 @@
 
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
-from sqlalchemy import Column, ColumnElement, Connection, String, Table, and_, cast, func, select
+from sqlalchemy import Column, Connection, Table, select
 
 from orchestration_project.domains.finra import across, recomputation
-from orchestration_project.domains.finra.contract import DE_MINIMIS
 from orchestration_project.domains.finra.recomputation import Landed, Rule, parsed, version_of
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.resources.finra.glimpse import largest_rows
@@ -27,26 +25,21 @@ from orchestration_project.tables.finra import (
     finra_venue_week,
 )
 
-GATHERING = ("postgresql", "sqlite")
-"""Databases that make one text of many, of any length."""
-
 
 @dataclass(frozen=True)
 class Recipe:
     """How a derived table is made: by which rule, for which rows, from what.
 
     ``columns`` of `finra_symbol_week` are read once for all weeks that a change reaches, as their
-    windows overlap, and for all recipes; ``beside`` reads what a partition has for itself.
-    ``make`` takes the partition's key, the weeks that are landed of those that the rule names, and
-    the rows of both readings.
+    windows overlap, and for all recipes. ``make`` takes the partition's key, the weeks that are
+    landed of those that the rule names, these rows, and what else the database has.
     """
 
     table: Table
     rule: Rule
     scope: Callable[[str], Scope]
     columns: Sequence[Column[Any]]
-    beside: Callable[[Connection, Scope], pl.DataFrame]
-    make: Callable[[str, Collection[str], pl.DataFrame, pl.DataFrame], pl.DataFrame]
+    make: Callable[[str, Collection[str], pl.DataFrame, Connection], pl.DataFrame]
 
 
 def _of_tier_week(key: str) -> Scope:
@@ -65,12 +58,8 @@ def _rows(connection: Connection, scope: Scope, *columns: Column[Any]) -> pl.Dat
     return read_frame(connection, select(*columns).where(within(table, scope)), table)
 
 
-def _nothing(_: Connection, __: Scope) -> pl.DataFrame:
-    return pl.DataFrame()
-
-
 def _make_rolling(
-    key: str, inputs: Collection[str], symbol_weeks: pl.DataFrame, _: pl.DataFrame
+    key: str, inputs: Collection[str], symbol_weeks: pl.DataFrame, _: Connection
 ) -> pl.DataFrame:
     return across.symbol_rolling_6w(
         _of_weeks(symbol_weeks, inputs),
@@ -80,48 +69,16 @@ def _make_rolling(
 
 
 def _make_concentration(
-    key: str, inputs: Collection[str], symbol_weeks: pl.DataFrame, venue_shares: pl.DataFrame
+    key: str, inputs: Collection[str], symbol_weeks: pl.DataFrame, _: Connection
 ) -> pl.DataFrame:
-    return across.concentration_week(
-        venue_shares, _of_weeks(symbol_weeks, inputs), week_start=parsed(key).week_start
-    )
-
-
-def _venue_shares(connection: Connection, scope: Scope) -> pl.DataFrame:
-    """Return symbol and share_quantity of each symbol's named venues, both markets together.
-
-    A week has some forty rows for a symbol, and a call of the driver for each took longest.
-    """
-    row = finra_otc_weekly.c
-    of_named = and_(within(finra_otc_weekly, scope), row.venue_id != DE_MINIMIS)
-    if connection.dialect.name in GATHERING and not _of_both_markets(connection, scope):
-        values: list[ColumnElement[str]] = [row.symbol, cast(row.share_quantity, String)]
-        gathered = (func.aggregate_strings(each, "\n") for each in values)  # no text has a newline
-        found = connection.execute(select(*gathered).where(of_named)).one()
-        symbols, shares = (pl.Series([text], dtype=pl.String).str.split("\n") for text in found)
-        return pl.DataFrame(
-            {"symbol": symbols.explode(), "share_quantity": shares.explode().cast(pl.Int64)}
-        ).drop_nulls()
-    columns: list[ColumnElement[Any]] = [row.symbol, row.venue_id, row.share_quantity]
-    rows = read_frame(connection, select(*columns).where(of_named), finra_otc_weekly)
-    return rows.group_by("symbol", "venue_id").agg(pl.col("share_quantity").sum())
-
-
-def _of_both_markets(connection: Connection, scope: Scope) -> bool:
-    """Whether a venue has shares in both markets, which are to be added up before all else."""
-    venue = finra_venue_week.c.venue_id
-    named = and_(within(finra_venue_week, scope), venue != DE_MINIMIS)
-    twice = select(venue).where(named).group_by(venue).having(func.count() > 1).limit(1)
-    return connection.execute(twice).first() is not None
-
-
-def _venue_weeks(connection: Connection, scope: Scope) -> pl.DataFrame:
-    return _rows(connection, scope, *finra_venue_week.c)
+    rows = _of_weeks(symbol_weeks, inputs)
+    return across.concentration_week(rows, week_start=parsed(key).week_start)
 
 
 def _make_tiers(
-    _: str, __: Collection[str], symbols: pl.DataFrame, venue_weeks: pl.DataFrame
+    key: str, _: Collection[str], symbols: pl.DataFrame, connection: Connection
 ) -> pl.DataFrame:
+    venue_weeks = _rows(connection, _of_week(key), *finra_venue_week.c)
     return across.tier_week(venue_weeks, symbols.drop("week_start"))
 
 
@@ -139,7 +96,6 @@ ROLLING = Recipe(
         *(_week.week_start, _week.tier, _week.symbol),
         *(_week.total_share_quantity, _week.total_trade_count),
     ),
-    _nothing,
     _make_rolling,
 )
 CONCENTRATION = Recipe(
@@ -148,9 +104,10 @@ CONCENTRATION = Recipe(
     _of_tier_week,
     (
         *(_week.week_start, _week.tier, _week.symbol),
-        *(_week.total_share_quantity, _week.hhi_lower, _week.hhi_upper),
+        *(_week.hhi_lower, _week.hhi_upper),
+        *(_week.top_venue_share, _week.top_3_venue_share, _week.top_5_venue_share),
+        _week.total_share_quantity,
     ),
-    _venue_shares,
     _make_concentration,
 )
 CROSS_TIER = Recipe(
@@ -158,7 +115,6 @@ CROSS_TIER = Recipe(
     recomputation.CROSS_TIER,
     _of_week,
     (_week.week_start, _week.tier, _week.symbol),
-    _venue_weeks,
     _make_tiers,
 )
 
@@ -282,16 +238,10 @@ class GoldLoad:
         if not due:
             return []
         rows = _read(connection, due)
-        # windows, which need nothing besides, are made while the database gathers for concentration
-        with ThreadPoolExecutor(1, thread_name_prefix="beside") as reader:
-            beside = [
-                reader.submit(each.recipe.beside, connection, each.recipe.scope(each.key))
-                for each in due
-            ]
-            return [
-                _made(each, version_of(each.recipe.rule, each.key, landed), rows, own.result())
-                for each, own in zip(due, beside, strict=True)
-            ]
+        return [
+            _made(each, version_of(each.recipe.rule, each.key, landed), rows, connection)
+            for each in due
+        ]
 
     def land(self, taken: TakenGold) -> DerivedGold:
         """Write what was taken, in one transaction.
@@ -308,9 +258,9 @@ class GoldLoad:
         return DerivedGold(taken.partition_key, tables, seconds)
 
 
-def _made(due: _Due, version: str, rows: pl.DataFrame, beside: pl.DataFrame) -> Derived:
+def _made(due: _Due, version: str, rows: pl.DataFrame, connection: Connection) -> Derived:
     recipe = due.recipe
-    new = recipe.make(due.key, due.inputs, rows, beside)
+    new = recipe.make(due.key, due.inputs, rows, connection)
     derivation = Derivation(recipe.table, due.key, recipe.scope(due.key), due.token, version, new)
     return Derived(derivation, _largest(derivation, rows))
 
