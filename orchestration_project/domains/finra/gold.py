@@ -52,7 +52,6 @@ def symbol_week(rows: pl.DataFrame) -> pl.DataFrame:
     """Return `finra_symbol_week` of ``rows``, all rows of one week and tier of the weekly table."""
     shares, named_shares = pl.col("share_quantity"), pl.col("named_shares")
     is_largest = named_shares == named_shares.max()
-    in_order = named_shares.sort(descending=True, nulls_last=True)
     per_symbol = (
         _by_venue(rows)
         .with_columns(
@@ -69,7 +68,7 @@ def symbol_week(rows: pl.DataFrame) -> pl.DataFrame:
             venue_count=named_shares.count().cast(pl.Int64),
             top_venue_id=pl.col("venue_id").filter(is_largest).min(),
             top_shares=named_shares.max(),
-            **{name: in_order.head(places).sum() for name, places in TOP.items()},
+            largest=named_shares.sort(descending=True, nulls_last=True).head(max(TOP.values())),
             named_squares=pl.col("named_square").sum(),
             all_squares=pl.col("square").sum(),
         )
@@ -79,11 +78,16 @@ def symbol_week(rows: pl.DataFrame) -> pl.DataFrame:
     ratios = per_symbol.with_columns(
         average_trade_size=ratio_of(total, pl.col("total_trade_count")),
         top_venue_share=ratio_of(pl.col("top_shares"), total),
-        **{name: ratio_of(pl.when(pl.col("venue_count") > 0).then(name), total) for name in TOP},
+        **{name: ratio_of(_sum_of_largest(places), total) for name, places in TOP.items()},
         hhi_lower=ratio_of(pl.col("named_squares"), whole),
         hhi_upper=ratio_of(pl.col("all_squares"), whole),
     )
     return in_table_order(ratios, finra_symbol_week)
+
+
+def _sum_of_largest(places: int) -> pl.Expr:
+    """Return the sum of the first ``largest``; NULL where there is none."""
+    return pl.when(pl.col("venue_count") > 0).then(pl.col("largest").list.head(places).list.sum())
 
 
 def _by_venue(rows: pl.DataFrame) -> pl.DataFrame:
