@@ -97,8 +97,24 @@ def test_a_sqlite_file_that_cannot_grow_keeps_what_it_has(
 
 
 @contextmanager
+def without_vacuum(connection: psycopg.Connection) -> Iterator[None]:
+    """Keep the server from vacuuming of its own accord."""
+    connection.execute("ALTER SYSTEM SET autovacuum = off")
+    connection.execute("SELECT pg_reload_conf()")
+    try:
+        yield
+    finally:
+        connection.execute("ALTER SYSTEM RESET autovacuum")
+        connection.execute("SELECT pg_reload_conf()")
+
+
+@contextmanager
 def database_on(disk: Disk, server: str) -> Iterator[str]:
-    """Give the URL of a PostgreSQL database whose tables lie on the disk."""
+    """Give the URL of a PostgreSQL database whose tables lie on the disk.
+
+    Nothing is vacuumed meanwhile: a vacuum of `pg_class` removes a file of the database that holds
+    what is known of its catalogue, and a small load fits in its place.
+    """
     [socket_folder] = parse_qs(urlsplit(server).query)["host"]
     owner = Path(socket_folder, ".s.PGSQL.5432").stat().st_uid
     disk.folder.parent.chmod(0o755)
@@ -106,7 +122,7 @@ def database_on(disk: Disk, server: str) -> Iterator[str]:
     place.mkdir()
     os.chown(place, owner, -1)
     name = f"test_{uuid4().hex}"
-    with psycopg.connect(server, autocommit=True) as connection:
+    with psycopg.connect(server, autocommit=True) as connection, without_vacuum(connection):
         connection.execute(f"CREATE TABLESPACE {name} LOCATION '{place}'".encode())
         connection.execute(f"CREATE DATABASE {name} TABLESPACE {name}".encode())
         try:
