@@ -74,8 +74,8 @@ finra_symbol_week = table(
     ratio("top_venue_share", "Its share of the symbol's shares, 0-1", optional=True),
     ratio("hhi_lower", "Herfindahl index 0-1 if De Minimis Firms are tiny", optional=True),
     ratio("hhi_upper", "Herfindahl index 0-1 if De Minimis Firms are one", optional=True),
-    ratio("top_3_venue_share", "Share of shares of the 3 largest, 0-1", optional=True),
-    ratio("top_5_venue_share", "Share of shares of the 5 largest, 0-1", optional=True),
+    ratio("top_3_venue_share", "Share of the 3 largest named venues, 0-1", optional=True),
+    ratio("top_5_venue_share", "Share of the 5 largest named venues, 0-1", optional=True),
 )
 
 finra_venue_week = table(

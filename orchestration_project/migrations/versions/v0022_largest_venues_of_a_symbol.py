@@ -32,7 +32,7 @@ SHARE = """(
 def upgrade() -> None:
     """Add the columns, and fill them from the rows that the others were made of."""
     for name, places in LARGEST.items():
-        comment = f"Share of shares of the {places} largest, 0-1"
+        comment = f"Share of the {places} largest named venues, 0-1"
         op.add_column(TABLE, sa.Column(name, sa.Double(), nullable=True, comment=comment))
     values = ", ".join(f"{name} = {SHARE.format(places=n)}" for name, n in LARGEST.items())
     op.execute(f"UPDATE {TABLE} SET {values} WHERE total_share_quantity > 0")  # noqa: S608 - frozen names
