@@ -1,5 +1,6 @@
 """Tables, views and captured bytes through the API."""
 
+import asyncio
 import hashlib
 import io
 from base64 import b64encode
@@ -9,9 +10,10 @@ import httpx
 import polars as pl
 import pytest
 from starlette.applications import Starlette
+from starlette.requests import ClientDisconnect
 
 from orchestration_project.gateway.api.app import routes
-from orchestration_project.gateway.api.data import served
+from orchestration_project.gateway.api.data import OpenFileResponse, served
 from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.warehouse import Warehouse
 from orchestration_project.tables.catalogue import known_tables
@@ -169,3 +171,20 @@ def test_archives_of_evidence_are_listed_and_sent_and_nothing_beside_them(api):
     assert api.problem("GET", "/evidence/secret.zip")["status"] == 404
     assert api.problem("GET", "/evidence/..%2Fsecret.zip")["status"] == 400
     assert api.problem("POST", "/evidence", json={})["status"] == 422
+
+
+def test_a_file_whose_sending_breaks_off_is_closed():
+    file = io.BytesIO(b"rows" * 100_000)
+
+    async def receive():
+        return await asyncio.Future()
+
+    async def send(message):
+        if message["type"] == "http.response.body":
+            raise OSError("the caller has gone")
+
+    answer = OpenFileResponse(file, 200, {}, "text/csv")
+    scope = {"type": "http", "asgi": {"spec_version": "2.4"}}
+    with pytest.raises(ClientDisconnect):
+        asyncio.run(answer(scope, receive, send))
+    assert file.closed
