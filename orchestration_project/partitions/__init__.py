@@ -6,6 +6,7 @@ from orchestration_project.partitions.finra import (
     finra_weeks,
     first_finra_week,
 )
+from orchestration_project.partitions.known import KNOWN_FROM, Known
 from orchestration_project.partitions.loads import BatchLoad, Load, OneByOne, Outcome
 from orchestration_project.partitions.prices import first_price_month, price_months
 from orchestration_project.partitions.replays import OF_REPLAYS, ReplayConfig, refuse_strange
@@ -24,11 +25,13 @@ from orchestration_project.partitions.runner import (
 
 __all__ = [
     "DID_NOT_LAND",
+    "KNOWN_FROM",
     "OF_REPLAYS",
     "PARTITION_TAGS",
     "PROGRESS",
     "SECONDS_TO_NEXT_ATTEMPT",
     "BatchLoad",
+    "Known",
     "Load",
     "OneByOne",
     "Outcome",

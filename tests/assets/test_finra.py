@@ -1,11 +1,12 @@
 """FINRA's weekly assets as Dagster runs them, over the real demo source, on both databases."""
 
 import shutil
+from contextlib import contextmanager
 from datetime import date, timedelta
 
 import dagster as dg
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import Engine, event, func, select
 
 from orchestration_project.assets.finra import SPECS
 from orchestration_project.definitions import defs
@@ -291,6 +292,73 @@ def test_what_did_not_change_tells_of_no_change(url, instance):
     for full in (False, True):
         told = told_by(load(instance, key("OTCE", 1), full=full))["otc_weekly"][key("OTCE", 1)]
         assert told.keys().isdisjoint({"change", "notice", "notice_kind"})
+
+
+@contextmanager
+def untold():
+    """Let Dagster learn of no materialization, as of a process that dies before."""
+
+    @event.listens_for(Engine, "before_cursor_execute")
+    def execute(_, __, statement, parameters, *___):
+        is_event = statement.startswith("INSERT INTO event_logs")
+        if is_event and "ASSET_MATERIALIZATION'" in str(parameters):
+            raise ConnectionAbortedError
+
+    yield
+    event.remove(Engine, "before_cursor_execute", execute)
+
+
+@BOTH
+@pytest.mark.parametrize("full", [False, True])
+def test_what_a_run_landed_that_died_before_it_told_is_told_once_by_the_next(url, instance, full):
+    first, last = key("T1", 2), key("T1", 1)
+    with untold():
+        died = load(instance, first, last)
+    assert (died.success, told_by(died)) == (False, {})
+    told = told_by(load(instance, first, last, full=full))["otc_weekly"]
+    for partition in (first, last):
+        tier, week = partition.split("|")
+        assert told[partition]["notice"].startswith(f"New week landed: {tier}, week {week}: ")
+        assert told[partition]["notice_kind"] == "landed"
+        assert f"run {died.run_id[:8]}, which landed it, died" in told[partition]["change"]
+    for again in (False, full):
+        told = told_by(load(instance, first, last, full=again))["otc_weekly"]
+        assert told[first].keys().isdisjoint({"change", "notice", "notice_kind"})
+
+
+def test_a_restatement_of_which_nobody_was_told_is_told_with_the_one_that_follows(
+    url, instance, set_clock
+):
+    partition = key("T1", 5)
+    with untold():
+        load(instance, partition)
+    set_clock(AFTER_BOTH)
+    told = told_by(load(instance, partition))["otc_weekly"][partition]
+    assert told["change"].startswith("New week landed: T1, week 2026-01-12: ")
+    assert "T1, week 2026-01-12, was restated: " in told["notice"]
+    assert told["notice_kind"] == "restatement"
+    assert told["restated_rows"] > 0
+
+
+def test_what_a_failed_run_told_of_is_not_told_again(url, instance):
+    """Another partition was held back; Dagster was told of this one all the same."""
+    databases.forbid_two_weeks(url, finra_venue_week.name, "tier", "market", "venue_id")
+    failed = load(instance, key("OTCE", 3), key("OTCE", 2))
+    assert not failed.success
+    assert told_by(failed)["otc_weekly"][key("OTCE", 3)]["notice_kind"] == "landed"
+    told = told_by(load(instance, key("OTCE", 3)))["otc_weekly"][key("OTCE", 3)]
+    assert "notice" not in told
+
+
+def test_what_a_run_landed_that_goes_on_is_left_for_it_to_tell(url, instance):
+    partition = key("OTCE", 1)
+    with untold():
+        died = load(instance, partition)
+    going_on = dg.DagsterEvent("PIPELINE_START", "finra_otc_weekly")
+    instance.report_dagster_event(going_on, died.run_id)
+    assert not instance.get_run_by_id(died.run_id).is_finished
+    told = told_by(load(instance, partition))["otc_weekly"][partition]
+    assert told.keys().isdisjoint({"change", "notice", "known_from"})
 
 
 def retries(result) -> int:

@@ -48,7 +48,7 @@ from tests.faults.publisher import FIRST_MONDAY
 from tests.programs import wait_for
 from tests.resources.finra_server import TOKEN_PATH
 from tests.resources.prices_desk import LIMITS as PRICE_LIMITS
-from tests.resources.weeks import LIMITS
+from tests.resources.weeks import LIMITS, known
 
 FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(
@@ -175,7 +175,7 @@ def _landing(job: Job, points: Points, warehouse: Warehouse) -> WeekLanding:
     store = WatchedStore(job.artifacts, points)
     scratch = job.folder / "scratch"
     return SomeInRanges(
-        warehouse, store, NOW.date(), uuid4().hex, MAX_REJECT_RATIO, LIMITS, scratch
+        warehouse, store, NOW.date(), uuid4().hex, MAX_REJECT_RATIO, LIMITS, scratch, known
     )
 
 

@@ -21,7 +21,7 @@ from orchestration_project.tables.spine import rejects
 from tests.bad_input import EVERY_ROW, REJECTS, promise, told_by, watched
 from tests.faulty_server import FaultyServer, Reply, Request, dripping, endless
 from tests.resources.finra_server import TIER, TOKEN_PATH, WEEK, Finra, is_page, record
-from tests.resources.weeks import LIMITS, Desk, StoppedClock
+from tests.resources.weeks import LIMITS, Desk, StoppedClock, known
 
 KEY, LATER = f"{TIER}|{WEEK}", "2026-01-02"
 TOTAL = {"summaryTypeCode": "ATS_W_SMBL", "MPID": None, "firmCRDNumber": None}
@@ -166,7 +166,9 @@ def opened(below: Path, finra: Finra) -> Iterator[tuple[Callable[[], WeeklyLoad]
                 credentials=None,
                 concurrent_requests=4,
             )
-            landing = WeekLanding(warehouse, store, date(2026, 1, 5), "run", 0.005, LIMITS, below)
+            landing = WeekLanding(
+                warehouse, store, date(2026, 1, 5), "run", 0.005, LIMITS, below, known
+            )
             return WeeklyLoad(api, landing)
 
         yield load, Desk(warehouse, below / "artifacts")

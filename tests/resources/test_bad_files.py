@@ -22,7 +22,7 @@ from orchestration_project.resources.folder import LARGEST_FILE_BYTES
 from orchestration_project.resources.warehouse import Warehouse
 from orchestration_project.tables.spine import captures, rejects
 from tests.bad_input import BYTES, EVERY_ROW, NOTHING, REJECTS, promise, told_by, watched
-from tests.resources.weeks import LIMITS, Desk, StoppedClock
+from tests.resources.weeks import LIMITS, Desk, StoppedClock, known
 
 NAME, KEY = "finra_otc_weekly_otc_20251215.csv", "OTCE|2025-11-10"
 LINES = [f"OTC|S{n:03}|Name, {n} (C)  #1|LINK ECN|OTCN|7|1|2025-12-15" for n in range(300)]
@@ -130,7 +130,9 @@ def opened(below: Path) -> Iterator[tuple[WeeklyLoad, Desk, Path]]:
     with Warehouse(f"sqlite:///{below}/x.sqlite", clock=StoppedClock()) as warehouse:
         warehouse.prepare(holds="real")
         store = FolderStore(below / "artifacts")
-        landing = WeekLanding(warehouse, store, date(2026, 1, 5), "run", 0.005, LIMITS, below)
+        landing = WeekLanding(
+            warehouse, store, date(2026, 1, 5), "run", 0.005, LIMITS, below, known
+        )
         load = WeeklyLoad(FinraFiles(folder, Captures(store), StoppedClock()), landing)
         load.land(load.take(KEY))
         yield load, Desk(warehouse, below / "artifacts", tier="OTCE"), folder

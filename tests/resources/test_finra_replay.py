@@ -29,7 +29,7 @@ from orchestration_project.tables.spine import (
     landings,
     rejects,
 )
-from tests.resources.weeks import LIMITS, MONDAY, NOON, Desk, row
+from tests.resources.weeks import LIMITS, MONDAY, NOON, Desk, known, row
 
 KEY = f"T1|{MONDAY}"
 FILE = "finra_otc_weekly_tier1_20251201.csv"
@@ -49,7 +49,9 @@ class Office:
         self.files.mkdir()
         self.store = FolderStore(folder / "artifacts")
         today = date(2026, 1, 5)
-        landing = WeekLanding(desk.warehouse, self.store, today, "loading", 0.005, LIMITS, folder)
+        landing = WeekLanding(
+            desk.warehouse, self.store, today, "loading", 0.005, LIMITS, folder, known
+        )
         finra = FinraFiles(self.files, Captures(self.store), clock)
         self.loading = WeeklyLoad(finra, landing)
         self.landing = replace(landing, run_id="replaying")

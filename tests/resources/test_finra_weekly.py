@@ -28,7 +28,7 @@ from orchestration_project.tables.spine import audits, captures, fences, landing
 from tests.bad_input import BYTES, promise
 from tests.faulty_server import FaultyServer
 from tests.resources.finra_server import TIER, TOKEN_PATH, WEEK, Finra, is_page, record
-from tests.resources.weeks import LIMITS, Desk, StoppedClock
+from tests.resources.weeks import LIMITS, Desk, StoppedClock, known
 
 KEY = f"{TIER}|{WEEK}"
 
@@ -87,7 +87,7 @@ def load_of(tmp_path, warehouse, monkeypatch):
         )
         today, scratch = date(2026, 1, 5), tmp_path / "scratch"
         landing = WeekLanding(
-            warehouse, store, today, "run", max_reject_ratio, LIMITS, scratch, **more
+            warehouse, store, today, "run", max_reject_ratio, LIMITS, scratch, known, **more
         )
         return WeeklyLoad(api, landing, full), server.requests
 

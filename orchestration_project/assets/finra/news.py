@@ -13,6 +13,7 @@ from orchestration_project.assets.finra.catalogue import (
     VENUE_WEEK,
 )
 from orchestration_project.assets.finra.restatement import change_metadata
+from orchestration_project.partitions import KNOWN_FROM
 from orchestration_project.plots.sparkline import sparkline
 from orchestration_project.resources.finra.landing import LoadedWeek
 from orchestration_project.resources.shown import image, partition_link, table_of
@@ -50,7 +51,7 @@ def news_of(loaded: LoadedWeek, *, notice_limit: float) -> Mapping[dg.AssetKey, 
         if (table := "_".join(key.path)) in loaded.row_counts
     }
     seen = _glimpse(loaded)
-    changes = {OTC_WEEKLY: change_metadata(loaded, notice_limit=notice_limit)}
+    changes = {OTC_WEEKLY: change_metadata(loaded.changes, notice_limit=notice_limit)}
     return {
         key: {
             **common,
@@ -88,6 +89,8 @@ def _unchanged(loaded: LoadedWeek) -> Mapping[dg.AssetKey, Mapping[str, Any]]:
         key: {"outcome": "unchanged", **numbers, **who} for key, numbers in NOTHING_DONE.items()
     }
     told[OTC_WEEKLY]["rows_unchanged"] = loaded.row_counts[finra_otc_weekly.name]
+    if loaded.known_from is not None:
+        told[OTC_WEEKLY][KNOWN_FROM] = loaded.known_from.isoformat()
     return told
 
 
@@ -120,7 +123,7 @@ def _news(loaded: LoadedWeek) -> Mapping[dg.AssetKey, Mapping[str, Any]]:
             "audits_passed": figures.audit_outcomes.get("passed", 0),
             "audits_not_applicable": figures.audit_outcomes.get("not_applicable", 0),
             "audits_warning": len(landed.warnings),
-            "known_from": landed.known_from.isoformat(),
+            KNOWN_FROM: landed.known_from.isoformat(),
             "seconds": landed.seconds - sum(landed.derived_seconds.values()),
         },
         SYMBOL_WEEK: {"seconds": landed.derived_seconds.get(finra_symbol_week.name, 0.0)},

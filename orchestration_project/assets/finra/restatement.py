@@ -1,6 +1,6 @@
 """What the materialization of a week tells of its change: a sentence, figures, a notice."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import dagster as dg
@@ -8,29 +8,37 @@ import dagster as dg
 from orchestration_project.domains.finra.restatement import (
     RESTATEMENTS,
     Move,
+    ToldChange,
     WeekChange,
     notice_kind,
 )
-from orchestration_project.resources.finra.landing import LoadedWeek
 
 NOTHING_RESTATED = {"restated_rows": 0, "restated_share_ratio": 0.0}
 """So that the plots over time have no holes."""
 
 
-def change_metadata(loaded: LoadedWeek, *, notice_limit: float) -> Mapping[str, Any]:
-    """Return what to say of a landing that wrote rows; of another, that nothing was restated.
+def change_metadata(changes: Sequence[ToldChange], *, notice_limit: float) -> Mapping[str, Any]:
+    """Return what to say of what landings changed; of nothing, that nothing was restated.
 
-    `change` is the sentence. A restatement has its figures besides; where the moved shares are
+    `change` are their sentences. A restatement has its figures besides; where the moved shares are
     above ``notice_limit``, and for a new week, `notice` and `notice_kind` ask for attention.
     """
-    landed = loaded.landed
-    if landed is None or landed.change is None:
+    if not changes:
         return NOTHING_RESTATED
-    told: dict[str, Any] = {**NOTHING_RESTATED, "change": loaded.change}
-    if landed.change_cause in RESTATEMENTS:
-        told |= _figures(landed.change)
-    kind = notice_kind(landed.change_cause, landed.change, limit=notice_limit)
-    return told | ({"notice": loaded.change, "notice_kind": kind} if kind else {})
+    told: dict[str, Any] = {**NOTHING_RESTATED, "change": _said(changes)}
+    for each in changes:
+        if each.cause in RESTATEMENTS:
+            told |= _figures(each.figures)
+    kinds = [notice_kind(each.cause, each.figures, limit=notice_limit) for each in changes]
+    noticed = [each for each, kind in zip(changes, kinds, strict=True) if kind]
+    if noticed:
+        kind = "restatement" if "restatement" in kinds else "landed"
+        told |= {"notice": _said(noticed), "notice_kind": kind}
+    return told
+
+
+def _said(changes: Sequence[ToldChange]) -> str:
+    return " ".join(each.sentence for each in changes)
 
 
 def _figures(change: WeekChange) -> dict[str, Any]:

@@ -27,7 +27,7 @@ from orchestration_project.assets.finra.news import news_of
 from orchestration_project.assets.finra.verdicts import check_result
 from orchestration_project.domains.finra.audits import AUDITS, verdicts
 from orchestration_project.domains.finra.usual import WARNINGS
-from orchestration_project.partitions import Report, Told, each_partition, landed_before
+from orchestration_project.partitions import Known, Report, Told, each_partition, landed_before
 from orchestration_project.resources.artifacts import ArtifactStore
 from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.finra import FinraSource
@@ -102,6 +102,7 @@ def otc_weekly(
             max_reject_ratio=values["max_reject_ratio"],
             limits=limits_of(settings),
             scratch=settings.state_path / "scratch",
+            knows=Known(context.instance, OTC_WEEKLY),
         )
         done = landed_before(context, OTC_WEEKLY)
         return loader_of(context.job_name, config, landing, finra, full=values["full"], done=done)

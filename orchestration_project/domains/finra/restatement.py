@@ -80,6 +80,15 @@ class WeekChange:
         return self.moved_shares / whole if whole else 0.0
 
 
+@dataclass(frozen=True)
+class ToldChange:
+    """What a landing for this ``cause`` (a `change_cause`) changed, in figures and a sentence."""
+
+    cause: str
+    figures: WeekChange
+    sentence: str
+
+
 def week_change(*, replaced: pl.DataFrame, written: pl.DataFrame, kept: pl.DataFrame) -> WeekChange:
     """Compare a week before a delivery (``replaced`` and ``kept``) and after (``written``, kept).
 

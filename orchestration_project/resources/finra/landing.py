@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from functools import partial
 from io import BufferedRandom
 from pathlib import Path
@@ -16,6 +16,7 @@ from orchestration_project.domains.finra.contract import RULE_VERSION
 from orchestration_project.domains.finra.gold import symbol_week, venue_sums, venue_week
 from orchestration_project.domains.finra.ranges import ROWS_AT_ONCE
 from orchestration_project.domains.finra.restatement import (
+    ToldChange,
     WeekChange,
     merged,
     sentence,
@@ -27,6 +28,7 @@ from orchestration_project.resources.artifacts import ArtifactStore, as_parquet,
 from orchestration_project.resources.captures import Captures
 from orchestration_project.resources.finra.earlier import read_earlier
 from orchestration_project.resources.finra.glimpse import Glimpse, glimpse
+from orchestration_project.resources.finra.untold import Knows, change_of_landing
 from orchestration_project.resources.intake import Intake, IntakeFigures, Read, take
 from orchestration_project.resources.opening import open_now
 from orchestration_project.resources.shelf import DiskShelf
@@ -36,6 +38,7 @@ from orchestration_project.resources.warehouse import (
     Order,
     Ready,
     Recipe,
+    ScopeState,
     Warehouse,
 )
 from orchestration_project.resources.warehouse.frames import shown_scope
@@ -55,10 +58,7 @@ DERIVED = {
 
 @dataclass(frozen=True)
 class TakenWeek:
-    """A partition that was read and checked.
-
-    Without intake, what is landed is current, and the run ``landed_by`` has landed it.
-    """
+    """A partition that was read and checked; without intake, what is landed is current."""
 
     order: Order[WeekChange]
     partition: TierWeek
@@ -66,15 +66,18 @@ class TakenWeek:
     source_version: str
     intake: Intake | None = None
     staged_name: str = ""
-    landed_by: str | None = None
 
 
 @dataclass(frozen=True)
 class LoadedWeek:
     """How a partition was loaded, in figures: a run over many keeps one of these for each.
 
-    Without ``landed``, there was nothing new since the run ``landed_by``; ``change`` is a
-    sentence, empty where no row was written.
+    Without ``landed``, there was nothing new since the run ``landed_by``.
+
+    Attributes:
+        changes: What its landing changed, if it wrote rows; before that, what an earlier landing
+            did of which nobody was told.
+        known_from: Of what is landed now, unless the run that landed it is still to tell of it.
     """
 
     source: str
@@ -83,15 +86,21 @@ class LoadedWeek:
     figures: IntakeFigures | None = None
     landed: Landed[WeekChange] | None = None
     staged_name: str = ""
-    change: str = ""
+    changes: Sequence[ToldChange] = ()
     glimpse: Glimpse | None = None
     landed_by: str | None = None
+    known_from: datetime | None = None
 
     def __str__(self) -> str:
         if self.landed is None or self.figures is None:
             return f"unchanged; source {self.source}"
         rejected = f"{self.figures.rejects} rejected; source {self.source}{self._warned}"
         return f"{self.landed.in_words}, {rejected}"
+
+    @property
+    def change(self) -> str:
+        """What there is to say of the changes, empty where there are none."""
+        return " ".join(each.sentence for each in self.changes)
 
     @property
     def _warned(self) -> str:
@@ -103,7 +112,8 @@ class LoadedWeek:
 class WeekLanding:
     """Checks and lands deliveries of `finra_otc_weekly`, wherever their bytes come from.
 
-    Of more rows than ``rows_at_once``, a file in ``scratch`` holds them meanwhile.
+    Of more rows than ``rows_at_once``, a file in ``scratch`` holds them meanwhile. What ``knows``
+    nobody was told of an earlier landing is told with the next look at its partition.
     """
 
     warehouse: Warehouse
@@ -113,6 +123,7 @@ class WeekLanding:
     max_reject_ratio: float
     limits: Limits
     scratch: Path
+    knows: Knows
     rows_at_once: int = ROWS_AT_ONCE
 
     def ready(self) -> None:
@@ -131,19 +142,20 @@ class WeekLanding:
         """
         return tier_week(key, today=self.today)
 
-    def order(self, partition: TierWeek, token: int) -> Order[WeekChange]:
-        """Return where and how a partition is landed, whose fence was at ``token``."""
+    def order(self, partition: TierWeek, before: ScopeState) -> Order[WeekChange]:
+        """Return where and how a partition is landed of which that much was landed ``before``."""
         return Order(
             table=finra_otc_weekly,
             history=finra_otc_weekly_history,
             partition_key=partition.key,
             partition={"tier": partition.tier, "week_start": partition.week_start},
-            token=token,
+            token=before.token,
             metadata_columns=METADATA_COLUMNS,
             rule_version=RULE_VERSION,
             run_id=self.run_id,
             derive=DERIVED,
             summarise=week_change,
+            before=before,
             merge=merged,
         )
 
@@ -174,27 +186,44 @@ class WeekLanding:
             HeldBackError: An audit failed.
             SupersededError: Another run delivered the partition meanwhile.
         """
-        landed = figures = seen = None
-        change = ""
-        if taken.intake is not None:
-            delivery = taken.intake.delivery
-            warn = partial(self._warnings, taken.partition)
-            landed = self.warehouse.land(taken.order, delivery, taken.intake.prepared, warn)
-            figures = taken.intake.figures
-            change = _sentence(landed, taken.partition, delivery)
-            with self.warehouse.reading() as connection:
-                seen = glimpse(connection, taken.partition, taken.intake)
+        known_from, changes = self._known_before(taken)
+        if taken.intake is None:
+            return LoadedWeek(
+                taken.source,
+                taken.source_version,
+                self._row_counts(taken),
+                changes=changes,
+                landed_by=taken.order.before.run_id if taken.order.before else None,
+                known_from=known_from,
+            )
+        delivery = taken.intake.delivery
+        warn = partial(self._warnings, taken.partition)
+        landed = self.warehouse.land(taken.order, delivery, taken.intake.prepared, warn)
+        with self.warehouse.reading() as connection:
+            seen = glimpse(connection, taken.partition, taken.intake)
         return LoadedWeek(
             taken.source,
             taken.source_version,
             self._row_counts(taken),
-            figures,
+            taken.intake.figures,
             landed,
             taken.staged_name,
-            change,
+            (*changes, *_change(landed, taken.partition, delivery)),
             seen,
-            taken.landed_by,
+            known_from=landed.known_from,
         )
+
+    def _known_before(self, taken: TakenWeek) -> tuple[datetime | None, Sequence[ToldChange]]:
+        """Return since when what was landed before is known, and of it what nobody was told."""
+        before = taken.order.before
+        if before is None or before.landed_at is None or before.run_id is None:
+            return None, ()
+        known = self.knows(before.run_id, taken.partition.key, before.landed_at)
+        if known != "no":
+            return before.landed_at if known == "yes" else None, ()
+        with self.warehouse.reading() as connection:
+            change = change_of_landing(connection, taken.partition, before)
+        return before.landed_at, (change,) if change else ()
 
     def _row_counts(self, taken: TakenWeek) -> Mapping[str, int]:
         """Count the partition's rows; of a whole one that was just landed they are at hand."""
@@ -246,13 +275,17 @@ def _as_parquet(
         return file, hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _sentence(landed: Landed[WeekChange], partition: TierWeek, delivery: Delivery) -> str:
+def _change(
+    landed: Landed[WeekChange], partition: TierWeek, delivery: Delivery
+) -> Sequence[ToldChange]:
+    """Return what a landing changed, if anything."""
     if landed.change is None:
-        return ""
-    return sentence(
+        return ()
+    said = sentence(
         landed.change_cause,
         landed.change,
         partition,
         part=shown_scope(delivery.scope),
         turns_back=delivery.is_ours,
     )
+    return (ToldChange(landed.change_cause, landed.change, said),)

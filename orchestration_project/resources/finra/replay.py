@@ -50,7 +50,7 @@ class WeeklyReplay:
         kept = kept_of(
             self.landing.warehouse, finra_otc_weekly, key, self.group_id, self.allow_older
         )
-        order = self.landing.order(partition, kept.state.token)
+        order = self.landing.order(partition, kept.state)
         taken_up = partial(captures_of, self.landing.warehouse, self.landing.artifacts, kept.chosen)
         intake = self.landing.take(
             partition, order, kept.delivery(()), lambda _: kept.delivery(bounded(taken_up()))
@@ -58,7 +58,7 @@ class WeeklyReplay:
         is_held_back = intake.checked.is_held_back
         if not is_held_back and is_landed(kept.state, order, intake.delivery, intake.prepared):
             source, version = kept.chosen.source, kept.chosen.source_version
-            return TakenWeek(order, partition, source, version, landed_by=kept.state.run_id)
+            return TakenWeek(order, partition, source, version)
         return self.landing.staged(partition, order, intake)
 
     def land(self, taken: TakenWeek) -> LoadedWeek:

@@ -53,11 +53,9 @@ class WeeklyLoad:
         state = self.landing.warehouse.state(finra_otc_weekly, key)
         self._refuse_other_source(key, state)
         version = self._version(partition)
-        order = self.landing.order(partition, state.token)
+        order = self.landing.order(partition, state)
         if self._is_landed(key, state, version):
-            return TakenWeek(
-                order, partition, self.finra.name, version.text, landed_by=state.run_id
-            )
+            return TakenWeek(order, partition, self.finra.name, version.text)
         versions = chain([version], iter(lambda: self._version(partition), None))
         intake = self.landing.take(
             partition,

@@ -29,12 +29,14 @@ class ScopeState:
     """What is landed of a partition: the fence's token, and the latest landing if there is one."""
 
     token: int
+    landed_at: datetime | None = None
     source: str | None = None
     source_version: str | None = None
     content_sha256: str | None = None
     rule_version: str | None = None
     scope: str | None = None
     run_id: str | None = None
+    group_id: str | None = None
 
 
 @dataclass(frozen=True)

@@ -53,6 +53,7 @@ def read_states(
             landings.c.rule_version,
             landings.c.scope,
             landings.c.run_id,
+            landings.c.group_id,
         ).where(
             landings.c.table_name == table.name,
             landings.c.partition_key.in_(partition_keys),
@@ -61,7 +62,7 @@ def read_states(
     )
     for key, at, *told in landed:
         if (key, at) in latest:
-            states[key] = ScopeState(latest[key, at], *told)
+            states[key] = ScopeState(latest[key, at], at, *told)
     return {key: states.get(key, ScopeState(0)) for key in partition_keys}
 
 
