@@ -320,19 +320,21 @@ def test_what_a_run_landed_that_died_before_it_told_is_told_once_by_the_next(url
         tier, week = partition.split("|")
         assert told[partition]["notice"].startswith(f"New week landed: {tier}, week {week}: ")
         assert told[partition]["notice_kind"] == "landed"
-        assert f"run {died.run_id[:8]}, which landed it, died" in told[partition]["change"]
+        assert f"run {died.run_id[:8]}, which landed it, ended before" in told[partition]["change"]
     for again in (False, full):
         told = told_by(load(instance, first, last, full=again))["otc_weekly"]
         assert told[first].keys().isdisjoint({"change", "notice", "notice_kind"})
 
 
-def test_a_restatement_of_which_nobody_was_told_is_told_with_the_one_that_follows(
-    url, instance, set_clock
-):
+@pytest.mark.parametrize("both_die", [False, True])
+def test_what_nobody_was_told_of_is_told_with_what_follows(url, instance, set_clock, both_die):
     partition = key("T1", 5)
     with untold():
         load(instance, partition)
     set_clock(AFTER_BOTH)
+    if both_die:
+        with untold():
+            load(instance, partition)
     told = told_by(load(instance, partition))["otc_weekly"][partition]
     assert told["change"].startswith("New week landed: T1, week 2026-01-12: ")
     assert "T1, week 2026-01-12, was restated: " in told["notice"]

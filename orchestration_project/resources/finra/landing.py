@@ -28,7 +28,7 @@ from orchestration_project.resources.artifacts import ArtifactStore, as_parquet,
 from orchestration_project.resources.captures import Captures
 from orchestration_project.resources.finra.earlier import read_earlier
 from orchestration_project.resources.finra.glimpse import Glimpse, glimpse
-from orchestration_project.resources.finra.untold import Knows, change_of_landing
+from orchestration_project.resources.finra.untold import Knows, untold_changes
 from orchestration_project.resources.intake import Intake, IntakeFigures, Read, take
 from orchestration_project.resources.opening import open_now
 from orchestration_project.resources.shelf import DiskShelf
@@ -222,8 +222,7 @@ class WeekLanding:
         if known != "no":
             return before.landed_at if known == "yes" else None, ()
         with self.warehouse.reading() as connection:
-            change = change_of_landing(connection, taken.partition, before)
-        return before.landed_at, (change,) if change else ()
+            return before.landed_at, untold_changes(connection, taken.partition, self.knows)
 
     def _row_counts(self, taken: TakenWeek) -> Mapping[str, int]:
         """Count the partition's rows; of a whole one that was just landed they are at hand."""

@@ -1,15 +1,15 @@
-"""What the latest landing of a week changed, once more from the tables: its run died untold.
+"""What landings of a week changed of which nobody was told, once more from the tables.
 
 Dagster stores what a step says when the step ends. A process that dies in between has landed weeks
-of which nobody was told; the next run that looks at them tells it in its place.
+in silence; the next run that looks at them tells it in its place.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Literal
 
 import polars as pl
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, RowMapping, func, select
 
 from orchestration_project.domains.finra.ranges import ROWS_AT_ONCE, spans_of
 from orchestration_project.domains.finra.restatement import (
@@ -21,14 +21,14 @@ from orchestration_project.domains.finra.restatement import (
     week_change,
 )
 from orchestration_project.domains.finra.selection import TierWeek
-from orchestration_project.resources.warehouse import Recorded, ScopeState
+from orchestration_project.resources.warehouse import Recorded
 from orchestration_project.resources.warehouse.frames import (
     Scope,
     read_frame,
     shown_scope,
     within,
 )
-from orchestration_project.resources.warehouse.recorded import number_of, read_recorded
+from orchestration_project.resources.warehouse.recorded import read_recorded
 from orchestration_project.tables.finra import finra_otc_weekly, finra_otc_weekly_history
 from orchestration_project.tables.spine import landings
 
@@ -41,47 +41,66 @@ SHOWN_OF_A_RUN = 8
 """Characters of a run's id, as Dagster shows it."""
 
 
-def change_of_landing(
-    connection: Connection, partition: TierWeek, landed: ScopeState
-) -> ToldChange | None:
-    """Return what the latest landing of a partition changed; None where it wrote no row.
+def untold_changes(
+    connection: Connection, partition: TierWeek, knows: Knows
+) -> Sequence[ToldChange]:
+    """Return what the latest landings of a partition changed, as far as nobody was told of them.
 
-    Its rows are known since then, and so is the end of those that it replaced. They are read by
-    ranges of symbols, as many rows at once as a week may have that is held in memory.
+    The oldest comes first; one that wrote no row changed nothing. What is older than one that was
+    told of was told of, too; a run that goes on tells of what came before its own. Nothing is told
+    of what landed before deliveries were recorded.
     """
-    cause = connection.execute(
-        select(landings.c.change_cause).where(
-            landings.c.table_name == finra_otc_weekly.name, landings.c.group_id == landed.group_id
-        )
-    ).scalar_one()
-    if cause == "none":
-        return None
     recorded = read_recorded(connection, finra_otc_weekly, partition.key)
-    own = next(each for each in recorded if each.group_id == landed.group_id)
+    places = {each.group_id: place for place, each in enumerate(recorded)}
+    told: list[ToldChange] = []
+    for landed in _landings(connection, partition):
+        known = knows(landed["run_id"], partition.key, landed["landed_at"])
+        if known != "no" or landed["group_id"] not in places:
+            break
+        if landed["change_cause"] != "none":
+            until = recorded[: places[landed["group_id"]] + 1]
+            told.append(_told(connection, partition, landed, until))
+    return told[::-1]
+
+
+def _landings(connection: Connection, partition: TierWeek) -> Sequence[RowMapping]:
+    """Return the landings of a partition, the latest first."""
+    found = select(
+        landings.c.group_id, landings.c.run_id, landings.c.landed_at, landings.c.change_cause
+    ).where(
+        landings.c.table_name == finra_otc_weekly.name, landings.c.partition_key == partition.key
+    )
+    return connection.execute(found.order_by(landings.c.landed_at.desc())).mappings().all()
+
+
+def _told(
+    connection: Connection, partition: TierWeek, landed: RowMapping, until: Sequence[Recorded]
+) -> ToldChange:
+    """Say what a landing changed, whose delivery is the last of those ``until`` then.
+
+    Rows are read by ranges of symbols, never too many at once.
+    """
+    *before, own = until
     scope = {"tier": partition.tier, "week_start": partition.week_start, **own.scope}
     spans = spans_of(_counts(connection, scope), ROWS_AT_ONCE)
     change = merged(
-        [_change(connection, {**scope, "symbol": span}, landed.landed_at) for span in spans]
+        [_change(connection, {**scope, "symbol": span}, landed["landed_at"]) for span in spans]
     )
     said = sentence(
-        cause,
+        landed["change_cause"],
         change,
         partition,
         part=shown_scope(own.scope),
-        turns_back=_turned_back(own, recorded),
+        turns_back=_turned_back(own, before),
     )
-    run = str(landed.run_id)[:SHOWN_OF_A_RUN]
-    return ToldChange(cause, change, f"{said} (Told late: run {run}, which landed it, died.)")
+    late = f"(Told late: run {landed['run_id'][:SHOWN_OF_A_RUN]}, which landed it, ended before.)"
+    return ToldChange(landed["change_cause"], change, f"{said} {late}")
 
 
-def _turned_back(own: Recorded, recorded: list[Recorded]) -> bool:
+def _turned_back(own: Recorded, before: Sequence[Recorded]) -> bool:
     """Whether what was landed before a delivery had been fetched later."""
-    before = [
-        each
-        for each in recorded
-        if each.outcome == "landed" and number_of(each.group_id) < number_of(own.group_id)
-    ]
-    return bool(before) and own.fetched_number < before[-1].fetched_number
+    landed = [each for each in before if each.outcome == "landed"]
+    return bool(landed) and own.fetched_number < landed[-1].fetched_number
 
 
 def _counts(connection: Connection, scope: Scope) -> pl.DataFrame:
@@ -97,25 +116,25 @@ def _counts(connection: Connection, scope: Scope) -> pl.DataFrame:
     return counts.group_by("symbol").agg(pl.col("row_count").sum())
 
 
-def _change(connection: Connection, scope: Scope, landed_at: datetime | None) -> WeekChange:
-    now, then = finra_otc_weekly.c, finra_otc_weekly_history.c
-    current = read_frame(
-        connection,
-        select(*(now[name] for name in (*COMPARED, "known_from"))).where(
-            within(finra_otc_weekly, scope)
-        ),
-        finra_otc_weekly,
+def _change(connection: Connection, scope: Scope, at: datetime) -> WeekChange:
+    """Compare what was current right before a landing and with it."""
+    now, then = finra_otc_weekly, finra_otc_weekly_history
+    columns = (*COMPARED, "known_from")
+    current = select(*(now.c[name] for name in columns)).where(
+        within(now, scope), now.c.known_from <= at
     )
-    replaced = read_frame(
-        connection,
-        select(*(then[name] for name in (*COMPARED, "change_cause"))).where(
-            within(finra_otc_weekly_history, scope), then.known_to == landed_at
-        ),
-        finra_otc_weekly_history,
+    earlier = select(*(then.c[name] for name in (*columns, "known_to", "change_cause"))).where(
+        within(then, scope), then.c.known_from <= at, then.c.known_to >= at
     )
-    is_written = pl.col("known_from") == pl.lit(landed_at, pl.Datetime("us", "UTC"))
+    history = read_frame(connection, earlier, then)
+    ends = pl.col("known_to") == pl.lit(at, pl.Datetime("us", "UTC"))
+    with_it = pl.concat(
+        [read_frame(connection, current, now), history.filter(~ends).select(columns)]
+    )
+    is_written = pl.col("known_from") == pl.lit(at, pl.Datetime("us", "UTC"))
+    is_metadata = pl.col("change_cause") == "metadata"
     return week_change(
-        replaced=replaced.with_columns(is_metadata=pl.col("change_cause") == "metadata"),
-        written=current.filter(is_written),
-        kept=current.filter(~is_written),
+        replaced=history.filter(ends).with_columns(is_metadata=is_metadata),
+        written=with_it.filter(is_written),
+        kept=with_it.filter(~is_written),
     )

@@ -36,7 +36,6 @@ class ScopeState:
     rule_version: str | None = None
     scope: str | None = None
     run_id: str | None = None
-    group_id: str | None = None
 
 
 @dataclass(frozen=True)

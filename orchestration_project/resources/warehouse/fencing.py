@@ -53,7 +53,6 @@ def read_states(
             landings.c.rule_version,
             landings.c.scope,
             landings.c.run_id,
-            landings.c.group_id,
         ).where(
             landings.c.table_name == table.name,
             landings.c.partition_key.in_(partition_keys),
