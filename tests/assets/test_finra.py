@@ -10,6 +10,7 @@ from sqlalchemy import Engine, event, func, select
 
 from orchestration_project.assets.finra import SPECS
 from orchestration_project.definitions import defs
+from orchestration_project.errors import TransientError
 from orchestration_project.resources.finra.demo import demo_url
 from orchestration_project.settings import load_settings
 from orchestration_project.tables.finra import (
@@ -304,8 +305,10 @@ def untold():
         if is_event and "ASSET_MATERIALIZATION'" in str(parameters):
             raise ConnectionAbortedError
 
-    yield
-    event.remove(Engine, "before_cursor_execute", execute)
+    try:
+        yield
+    finally:
+        event.remove(Engine, "before_cursor_execute", execute)
 
 
 @BOTH
@@ -320,7 +323,10 @@ def test_what_a_run_landed_that_died_before_it_told_is_told_once_by_the_next(url
         tier, week = partition.split("|")
         assert told[partition]["notice"].startswith(f"New week landed: {tier}, week {week}: ")
         assert told[partition]["notice_kind"] == "landed"
-        assert f"run {died.run_id[:8]}, which landed it, ended before" in told[partition]["change"]
+        assert (
+            f"run {died.run_id[:8]}, which landed it, had not told of it"
+            in told[partition]["change"]
+        )
     for again in (False, full):
         told = told_by(load(instance, first, last, full=again))["otc_weekly"]
         assert told[first].keys().isdisjoint({"change", "notice", "notice_kind"})
@@ -340,6 +346,27 @@ def test_what_nobody_was_told_of_is_told_with_what_follows(url, instance, set_cl
     assert "T1, week 2026-01-12, was restated: " in told["notice"]
     assert told["notice_kind"] == "restatement"
     assert told["restated_rows"] > 0
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_what_the_first_attempt_landed_and_could_not_tell_the_second_tells(
+    url, instance, monkeypatch, full
+):
+    fails = [TransientError("the connection was lost after the commit"), None]
+
+    def see(*_):
+        if (error := fails.pop(0)) is not None:
+            raise error
+        return seen
+
+    seen = None
+    monkeypatch.setattr("orchestration_project.resources.finra.landing.glimpse", see)
+    partition = key("OTCE", 1)
+    result = load(instance, partition, full=full)
+    assert (result.success, retries(result)) == (True, 1)
+    assert count(url, landings) == (2 if full else 1)
+    told = told_by(result)["otc_weekly"][partition]
+    assert told["notice"].startswith(f"New week landed: OTCE, week {LATEST['OTCE']}: ")
 
 
 def test_what_a_failed_run_told_of_is_not_told_again(url, instance):

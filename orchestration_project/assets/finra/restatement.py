@@ -20,15 +20,16 @@ NOTHING_RESTATED = {"restated_rows": 0, "restated_share_ratio": 0.0}
 def change_metadata(changes: Sequence[ToldChange], *, notice_limit: float) -> Mapping[str, Any]:
     """Return what to say of what landings changed; of nothing, that nothing was restated.
 
-    `change` are their sentences. A restatement has its figures besides; where the moved shares are
-    above ``notice_limit``, and for a new week, `notice` and `notice_kind` ask for attention.
+    `change` are their sentences. A restatement, of several the largest, has its figures besides;
+    where the moved shares are above ``notice_limit``, and for a new week, `notice` and
+    `notice_kind` ask for attention.
     """
     if not changes:
         return NOTHING_RESTATED
     told: dict[str, Any] = {**NOTHING_RESTATED, "change": _said(changes)}
-    for each in changes:
-        if each.cause in RESTATEMENTS:
-            told |= _figures(each.figures)
+    restated = [each.figures for each in changes if each.cause in RESTATEMENTS]
+    if restated:
+        told |= _figures(max(restated, key=lambda each: each.moved_share_ratio))
     kinds = [notice_kind(each.cause, each.figures, limit=notice_limit) for each in changes]
     noticed = [each for each, kind in zip(changes, kinds, strict=True) if kind]
     if noticed:

@@ -102,7 +102,7 @@ def otc_weekly(
             max_reject_ratio=values["max_reject_ratio"],
             limits=limits_of(settings),
             scratch=settings.state_path / "scratch",
-            knows=Known(context.instance, OTC_WEEKLY),
+            knows=Known(context.instance, OTC_WEEKLY, context.run.run_id),
         )
         done = landed_before(context, OTC_WEEKLY)
         return loader_of(context.job_name, config, landing, finra, full=values["full"], done=done)

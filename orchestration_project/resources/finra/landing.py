@@ -28,7 +28,7 @@ from orchestration_project.resources.artifacts import ArtifactStore, as_parquet,
 from orchestration_project.resources.captures import Captures
 from orchestration_project.resources.finra.earlier import read_earlier
 from orchestration_project.resources.finra.glimpse import Glimpse, glimpse
-from orchestration_project.resources.finra.untold import Knows, untold_changes
+from orchestration_project.resources.finra.untold import Knows, Untold
 from orchestration_project.resources.intake import Intake, IntakeFigures, Read, take
 from orchestration_project.resources.opening import open_now
 from orchestration_project.resources.shelf import DiskShelf
@@ -66,6 +66,11 @@ class TakenWeek:
     source_version: str
     intake: Intake | None = None
     staged_name: str = ""
+
+    @property
+    def before(self) -> ScopeState:
+        """What was landed when it was taken."""
+        return self.order.before or ScopeState(self.order.token)
 
 
 @dataclass(frozen=True)
@@ -186,14 +191,16 @@ class WeekLanding:
             HeldBackError: An audit failed.
             SupersededError: Another run delivered the partition meanwhile.
         """
-        known_from, changes = self._known_before(taken)
+        stays, before = taken.intake is None, taken.before
+        untold = Untold(self.warehouse, self.knows)
+        known_from, changes = untold.changes(taken.partition, before, stays=stays)
         if taken.intake is None:
             return LoadedWeek(
                 taken.source,
                 taken.source_version,
                 self._row_counts(taken),
                 changes=changes,
-                landed_by=taken.order.before.run_id if taken.order.before else None,
+                landed_by=before.run_id,
                 known_from=known_from,
             )
         delivery = taken.intake.delivery
@@ -212,17 +219,6 @@ class WeekLanding:
             seen,
             known_from=landed.known_from,
         )
-
-    def _known_before(self, taken: TakenWeek) -> tuple[datetime | None, Sequence[ToldChange]]:
-        """Return since when what was landed before is known, and of it what nobody was told."""
-        before = taken.order.before
-        if before is None or before.landed_at is None or before.run_id is None:
-            return None, ()
-        known = self.knows(before.run_id, taken.partition.key, before.landed_at)
-        if known != "no":
-            return before.landed_at if known == "yes" else None, ()
-        with self.warehouse.reading() as connection:
-            return before.landed_at, untold_changes(connection, taken.partition, self.knows)
 
     def _row_counts(self, taken: TakenWeek) -> Mapping[str, int]:
         """Count the partition's rows; of a whole one that was just landed they are at hand."""

@@ -5,7 +5,9 @@ in silence; the next run that looks at them tells it in its place.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
+from itertools import takewhile
 from typing import Literal
 
 import polars as pl
@@ -21,7 +23,7 @@ from orchestration_project.domains.finra.restatement import (
     week_change,
 )
 from orchestration_project.domains.finra.selection import TierWeek
-from orchestration_project.resources.warehouse import Recorded
+from orchestration_project.resources.warehouse import Recorded, ScopeState, Warehouse
 from orchestration_project.resources.warehouse.frames import (
     Scope,
     read_frame,
@@ -36,39 +38,67 @@ Knows = Callable[[str, str, datetime], Literal["yes", "no", "not yet"]]
 """Whether who keeps the history of runs was told of a run's landing of a partition, then known from
 a time; "not yet": that run goes on, and tells when it ends."""
 
+Changes = tuple[datetime | None, Sequence[ToldChange]]
+"""Since when what is landed is known, None where its run is to tell of it; and what is to be told
+of how it came about."""
+
 COMPARED = (*KEY, "share_quantity", "trade_count")
 SHOWN_OF_A_RUN = 8
 """Characters of a run's id, as Dagster shows it."""
 
 
-def untold_changes(
-    connection: Connection, partition: TierWeek, knows: Knows
-) -> Sequence[ToldChange]:
-    """Return what the latest landings of a partition changed, as far as nobody was told of them.
+@dataclass(frozen=True)
+class Untold:
+    """Finds what landings changed of which nobody was told.
 
-    The oldest comes first; one that wrote no row changed nothing. What is older than one that was
-    told of was told of, too; a run that goes on tells of what came before its own. Nothing is told
-    of what landed before deliveries were recorded.
+    It is told at least once: twice where two runs look at the same time, or one is thought dead
+    that is not.
     """
-    recorded = read_recorded(connection, finra_otc_weekly, partition.key)
-    places = {each.group_id: place for place, each in enumerate(recorded)}
-    told: list[ToldChange] = []
-    for landed in _landings(connection, partition):
-        known = knows(landed["run_id"], partition.key, landed["landed_at"])
-        if known != "no" or landed["group_id"] not in places:
-            break
-        if landed["change_cause"] != "none":
-            until = recorded[: places[landed["group_id"]] + 1]
-            told.append(_told(connection, partition, landed, until))
-    return told[::-1]
+
+    warehouse: Warehouse
+    knows: Knows
+
+    def changes(self, partition: TierWeek, before: ScopeState, *, stays: bool) -> Changes:
+        """Return what landings up to that which was ``before`` changed, the oldest first.
+
+        Where it ``stays``, it may be left to its run to tell. What is older than one that was told
+        of was told of, too. Of what landed before deliveries were recorded nothing is told.
+        """
+        landed_at, run_id = before.landed_at, before.run_id
+        if landed_at is None or run_id is None:
+            return None, ()
+        known = self.knows(run_id, partition.key, landed_at)
+        if known == "yes":
+            return landed_at, ()
+        if known == "not yet" and stays:
+            return None, ()
+        with self.warehouse.reading() as connection:
+            found = _landings(connection, partition, landed_at)
+            recorded = read_recorded(connection, finra_otc_weekly, partition.key)
+        groups = [each.group_id for each in recorded]
+        owed = takewhile(
+            lambda each: (
+                each["group_id"] in groups
+                and self.knows(each["run_id"], partition.key, each["landed_at"]) != "yes"
+            ),
+            found,
+        )
+        changed = [each for each in owed if each["change_cause"] != "none"]
+        with self.warehouse.reading() as connection:
+            return landed_at, [
+                _told(connection, partition, each, recorded[: groups.index(each["group_id"]) + 1])
+                for each in reversed(changed)
+            ]
 
 
-def _landings(connection: Connection, partition: TierWeek) -> Sequence[RowMapping]:
-    """Return the landings of a partition, the latest first."""
+def _landings(connection: Connection, partition: TierWeek, until: datetime) -> Sequence[RowMapping]:
+    """Return the landings of a partition up to one, the latest first."""
     found = select(
         landings.c.group_id, landings.c.run_id, landings.c.landed_at, landings.c.change_cause
     ).where(
-        landings.c.table_name == finra_otc_weekly.name, landings.c.partition_key == partition.key
+        landings.c.table_name == finra_otc_weekly.name,
+        landings.c.partition_key == partition.key,
+        landings.c.landed_at <= until,
     )
     return connection.execute(found.order_by(landings.c.landed_at.desc())).mappings().all()
 
@@ -93,7 +123,8 @@ def _told(
         part=shown_scope(own.scope),
         turns_back=_turned_back(own, before),
     )
-    late = f"(Told late: run {landed['run_id'][:SHOWN_OF_A_RUN]}, which landed it, ended before.)"
+    run = landed["run_id"][:SHOWN_OF_A_RUN]
+    late = f"(Told late: run {run}, which landed it, had not told of it.)"
     return ToldChange(landed["change_cause"], change, f"{said} {late}")
 
 

@@ -1,0 +1,97 @@
+"""What Dagster knows of landings, by its events and by how runs ended."""
+
+from datetime import UTC, datetime, timedelta
+
+import dagster as dg
+import pytest
+from dagster._core.events import StepMaterializationData
+from dagster._core.launcher.base import CheckRunHealthResult, WorkerStatus
+
+from orchestration_project.partitions import KNOWN_FROM, Known
+
+ASSET = dg.AssetKey(["finra", "otc_weekly"])
+PARTITION = "T1|2026-02-09"
+AT = datetime(2026, 3, 2, 12, 0, 0, 123456, tzinfo=UTC)
+LATER = AT + timedelta(hours=1)
+
+
+def ended(instance, run_id, status) -> None:
+    instance.add_run(dg.DagsterRun("load", run_id=run_id, status=status))
+
+
+def tells(instance, run_id, at=None, asset=ASSET, partition=PARTITION) -> None:
+    """Store what a run says of a partition, and of which landing if it says that."""
+    metadata = {KNOWN_FROM: at.isoformat()} if at else {}
+    made = dg.AssetMaterialization(asset, partition=partition, metadata=metadata)
+    said = dg.DagsterEvent(
+        "ASSET_MATERIALIZATION", "load", event_specific_data=StepMaterializationData(made)
+    )
+    instance.report_dagster_event(said, run_id)
+
+
+def knows(instance, run_id="a", partition=PARTITION, at=AT, by="asking"):
+    return Known(instance, ASSET, by)(run_id, partition, at)
+
+
+@pytest.mark.parametrize(
+    ("status", "answer"),
+    [
+        (dg.DagsterRunStatus.SUCCESS, "yes"),
+        (dg.DagsterRunStatus.FAILURE, "no"),
+        (dg.DagsterRunStatus.CANCELED, "no"),
+        (dg.DagsterRunStatus.STARTED, "not yet"),
+        (dg.DagsterRunStatus.CANCELING, "not yet"),
+    ],
+)
+def test_a_run_that_told_of_nothing_is_known_by_its_end(instance, status, answer):
+    ended(instance, "a", status)
+    assert knows(instance) == answer
+
+
+def test_of_a_run_that_is_forgotten_nothing_is_owed(instance):
+    assert knows(instance) == "yes"
+
+
+def test_a_run_whose_process_is_gone_goes_on_no_longer(instance, monkeypatch):
+    ended(instance, "a", dg.DagsterRunStatus.STARTED)
+    launcher = type(instance.run_launcher)
+    monkeypatch.setattr(launcher, "supports_check_run_worker_health", True)
+    for health, answer in ((WorkerStatus.RUNNING, "not yet"), (WorkerStatus.FAILED, "no")):
+        found = CheckRunHealthResult(health)
+        monkeypatch.setattr(launcher, "check_run_worker_health", lambda *_, found=found: found)
+        assert knows(instance) == answer
+
+
+def test_a_run_that_asks_of_itself_has_told_what_its_events_say(instance):
+    ended(instance, "a", dg.DagsterRunStatus.STARTED)
+    assert knows(instance, by="a") == "no"
+    tells(instance, "a", AT)
+    assert knows(instance, by="a") == "yes"
+
+
+def test_a_failed_run_told_of_the_landing_that_its_event_names_and_of_no_other(instance):
+    ended(instance, "a", dg.DagsterRunStatus.FAILURE)
+    tells(instance, "a")
+    tells(instance, "a", LATER)
+    tells(instance, "a", AT, partition="T2|2026-02-09")
+    tells(instance, "a", AT, asset=dg.AssetKey(["finra", "symbol_week"]))
+    assert knows(instance) == "no"
+    assert knows(instance, at=LATER) == "yes"
+    assert knows(instance, partition="T2|2026-02-09") == "yes"
+
+
+def test_what_another_run_told_in_its_place_is_known_whatever_was_said_since(instance):
+    ended(instance, "a", dg.DagsterRunStatus.FAILURE)
+    ended(instance, "b", dg.DagsterRunStatus.SUCCESS)
+    tells(instance, "b", AT)
+    for _ in range(3):
+        tells(instance, "b")
+    assert knows(instance) == "yes"
+
+
+def test_a_run_that_goes_on_is_asked_for_again(instance):
+    ended(instance, "a", dg.DagsterRunStatus.STARTED)
+    known = Known(instance, ASSET, "asking")
+    assert known("a", PARTITION, AT) == "not yet"
+    instance.report_run_failed(instance.get_run_by_id("a"))
+    assert known("a", PARTITION, AT) == "no"
