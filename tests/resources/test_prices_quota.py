@@ -2,6 +2,8 @@
 
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -21,13 +23,23 @@ class Clock:
         return self.time
 
 
-def quota(folder: Path, clock: Clock, requests_per_day: int | None = 3) -> Quota:
-    path = folder / "quota.sqlite"
-    return Quota(path, vendor="Vendor", requests_per_day=requests_per_day, now=clock)
+Opening = Callable[[Clock, int | None], Quota]
 
 
-def test_it_ends_after_so_many_and_says_when_it_goes_on(tmp_path: Path):
-    counted = quota(tmp_path, Clock())
+@pytest.fixture
+def quota(tmp_path: Path) -> Iterator[Opening]:
+    path = tmp_path / "quota.sqlite"
+    with ExitStack() as stack:
+
+        def opened(clock: Clock, requests_per_day: int | None) -> Quota:
+            counted = Quota(path, vendor="Vendor", requests_per_day=requests_per_day, now=clock)
+            return stack.enter_context(closing(counted))
+
+        yield opened
+
+
+def test_it_ends_after_so_many_and_says_when_it_goes_on(quota: Opening):
+    counted = quota(Clock(), 3)
     assert counted.left == 3
     for left in (2, 1, 0):
         counted.take()
@@ -39,13 +51,13 @@ def test_it_ends_after_so_many_and_says_when_it_goes_on(tmp_path: Path):
     assert error.value.retry_in_seconds == timedelta(hours=5.5).total_seconds()
 
 
-def test_a_restart_forgets_nothing_and_the_vendor_s_next_day_all(tmp_path: Path):
+def test_a_restart_forgets_nothing_and_the_vendor_s_next_day_all(quota: Opening):
     clock = Clock()
-    first = quota(tmp_path, clock)
+    first = quota(clock, 3)
     first.take()
     first.close()
     clock.time = datetime(2026, 3, 3, 4, 59, 59, tzinfo=UTC)  # the same day in New York
-    second = quota(tmp_path, clock)
+    second = quota(clock, 3)
     assert second.left == 2
     clock.time += timedelta(seconds=1)
     assert second.left == 3
@@ -53,24 +65,24 @@ def test_a_restart_forgets_nothing_and_the_vendor_s_next_day_all(tmp_path: Path)
     assert second.left == 2
 
 
-def test_the_day_that_loses_an_hour_ends_at_midnight_too(tmp_path: Path):
+def test_the_day_that_loses_an_hour_ends_at_midnight_too(quota: Opening):
     clock = Clock()
     clock.time = datetime(2026, 3, 8, 5, 30, tzinfo=UTC)
-    assert quota(tmp_path, clock).resumes_at() == datetime(2026, 3, 9, 4, tzinfo=UTC)
+    assert quota(clock, 3).resumes_at() == datetime(2026, 3, 9, 4, tzinfo=UTC)
 
 
-def test_a_vendor_s_word_counts_more_than_our_count(tmp_path: Path):
+def test_a_vendor_s_word_counts_more_than_our_count(quota: Opening):
     clock = Clock()
     for requests_per_day in (3, None):
-        counted = quota(tmp_path, clock, requests_per_day)
+        counted = quota(clock, requests_per_day)
         counted.close_for_today()
         assert counted.left == 0
         with pytest.raises(QuotaEndedError):
             counted.take()
 
 
-def test_without_a_limit_all_are_let_through(tmp_path: Path):
-    counted = quota(tmp_path, Clock(), None)
+def test_without_a_limit_all_are_let_through(quota: Opening):
+    counted = quota(Clock(), None)
     for _ in range(50):
         counted.take()
     assert counted.left is None
@@ -93,7 +105,7 @@ except QuotaEndedError:
 """
 
 
-def test_processes_that_ask_at_once_never_take_more_than_all(tmp_path: Path):
+def test_processes_that_ask_at_once_never_take_more_than_all(quota: Opening, tmp_path: Path):
     command = [sys.executable, "-c", TAKER, str(tmp_path / "quota.sqlite")]
     environment = child_environment(PYTHONPATH=str(PROJECT_ROOT))
     processes = [
@@ -104,5 +116,4 @@ def test_processes_that_ask_at_once_never_take_more_than_all(tmp_path: Path):
     ]
     taken = [int(process.communicate(timeout=120)[0]) for process in processes]
     assert sum(taken) == 25
-    counted = Quota(tmp_path / "quota.sqlite", vendor="Vendor", requests_per_day=25, now=Clock())
-    assert counted.left == 0
+    assert quota(Clock(), 25).left == 0
