@@ -103,7 +103,8 @@ def test_a_replay_by_newer_rules_is_a_restatement_of_ours(office, clock):
     replayed = office.replay()
     landed = replayed.landed
     assert landed
-    assert replayed.change.startswith(
+    (change,) = replayed.changes
+    assert change.sentence.startswith(
         f"T1, week {MONDAY}, market=ATS, was corrected by newer rules of ours: 1 of 1 rows changed"
     )
     assert replayed.figures
@@ -152,7 +153,8 @@ def test_an_older_delivery_is_published_again_only_when_asked_and_history_says_s
 
     clock.at = NOON + timedelta(days=2)
     older = office.replay(1, allow_older=True)
-    assert older.change.startswith(f"T1, week {MONDAY}, market=ATS, was set back to an earlier")
+    (change,) = older.changes
+    assert change.sentence.startswith(f"T1, week {MONDAY}, market=ATS, was set back to an earlier")
     assert desk.quantities() == {"AAA": 100}
     assert desk.rows(finra_otc_weekly_history, "share_quantity", "known_to", "change_cause") == [
         (100, NOON + timedelta(days=1), "source"),

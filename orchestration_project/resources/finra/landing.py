@@ -103,11 +103,6 @@ class LoadedWeek:
         return f"{self.landed.in_words}, {rejected}"
 
     @property
-    def change(self) -> str:
-        """What there is to say of the changes, empty where there are none."""
-        return " ".join(each.sentence for each in self.changes)
-
-    @property
     def _warned(self) -> str:
         warnings = self.landed.warnings if self.landed else ()
         return f"; unusual: {', '.join(warnings)}" if warnings else ""
