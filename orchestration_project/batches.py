@@ -14,10 +14,12 @@ PLACE = "place"
 
 def placed(frames: Sequence[pl.DataFrame]) -> pl.DataFrame:
     """Return ``frames`` of the same columns, one at least, one after the other, with `PLACE`."""
+    if len(frames) == 1:
+        return frames[0].with_columns(pl.lit(0, pl.Int64).alias(PLACE))
     # not by numpy: for a series of its arrays polars imports masked ones, too, in 40 ms
     lengths = pl.Series([len(frame) for frame in frames], dtype=pl.Int64)
     places = pl.select(pl.int_range(len(frames)).repeat_by(lengths).explode().drop_nulls())
-    together = pl.concat(frames, rechunk=len(frames) > 1)
+    together = pl.concat(frames, rechunk=True)
     return together.with_columns(places.to_series().alias(PLACE))
 
 

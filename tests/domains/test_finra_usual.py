@@ -10,14 +10,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestration_project.contracts import Audit
-from orchestration_project.domains.finra.gold import venue_sums, venue_week
+from orchestration_project.domains.finra.gold import symbol_week, venue_sums, venue_week
 from orchestration_project.domains.finra.trading_weeks import trading_level
 from orchestration_project.domains.finra.usual import (
     BY_SESSIONS,
     MEASURES,
     Band,
     Earlier,
+    VenueWeek,
     band,
+    size_of_derived,
+    size_of_rows,
     warnings_about,
 )
 from tests.properties import bounded
@@ -67,12 +70,13 @@ def rows(week: date, quantities: Mapping[tuple[str, str, str], int]) -> pl.DataF
 
 def earlier(weeks: Sequence[pl.DataFrame], *markets: str) -> Earlier:
     """Return these deliveries as what is landed before another one."""
-    both = pl.concat([*weeks, rows(PLAIN, {})])
-    symbols = both.group_by("week_start").agg(
-        symbol_count=pl.col("symbol").n_unique().cast(pl.Int64)
-    )
-    venues = [venue_week(venue_sums(week)) for week in weeks] or [venue_week(venue_sums(both))]
-    return Earlier(pl.concat(venues), symbols, markets or ("ATS", "NON_ATS"))
+    venues = [
+        VenueWeek(*row)
+        for week in weeks
+        for row in venue_week(venue_sums(week)).select(VenueWeek._fields).rows()
+    ]
+    symbols = {week["week_start"][0]: week["symbol"].n_unique() for week in weeks}
+    return Earlier(venues, symbols, markets or ("ATS", "NON_ATS"))
 
 
 MARKET = {
@@ -85,15 +89,18 @@ MARKET = {
 
 
 def judged(week: pl.DataFrame, past: Earlier, week_start: date = PLAIN) -> dict[str, Audit]:
-    found = warnings_about([week], past, week_start=week_start, limits=LIMITS)
-    pieces = week.partition_by("symbol") or [week]
-    assert warnings_about(pieces, past, week_start=week_start, limits=LIMITS) == found
+    size = size_of_rows([week])
+    assert size_of_rows(week.partition_by("symbol") or [week]) == size
+    derived = size_of_derived(symbol_week(week), venue_week(venue_sums(week)))
+    assert (derived.figures, set(derived.venues)) == (size.figures, size.venues)
+    found = warnings_about(size, past, week_start=week_start, limits=LIMITS)
     return {audit.name: audit for audit in found}
 
 
 def test_a_week_like_those_before_passes_and_tells_its_bands_in_plain_numbers():
     past = earlier([rows(week, MARKET) for week in before(PLAIN, 4)])
-    found = warnings_about([rows(PLAIN, MARKET)], past, week_start=PLAIN, limits=LIMITS)
+    size = size_of_rows([rows(PLAIN, MARKET)])
+    found = warnings_about(size, past, week_start=PLAIN, limits=LIMITS)
     assert found == [
         Audit(
             "is_of_usual_size",
@@ -243,3 +250,18 @@ def test_a_loss_of_60_percent_of_what_is_usual_warns_after_any_history_whatsoeve
     usual = band(measure, past, week, LIMITS)
     assert not is_usual(measure, past, week, 0.4 * usual.usual)
     assert usual.least <= max(usual.usual, 1)
+
+
+def test_large_is_a_venue_of_the_latest_weeks_in_whatever_order_they_are_read():
+    oldest, *latest = before(PLAIN, LIMITS.large_venue_weeks + 1)
+    newcomer = {**MARKET, ("ATS", "AAA", "ZATS"): 3_000}
+    past = earlier([rows(week, newcomer) for week in reversed(latest)] + [rows(oldest, MARKET)])
+    missing = judged(rows(PLAIN, MARKET), past)["has_all_large_venues"]
+    assert missing.offenders == [{"venue_id": "ZATS", "share_before": 0.2308}]
+
+
+def test_weeks_in_which_nothing_was_traded_have_no_large_venue_and_no_symbol():
+    idle = dict.fromkeys(MARKET, 0)
+    past = replace(earlier([rows(week, idle) for week in before(PLAIN, 4)]), symbols={})
+    assert [week["symbols"] for week in past.figures().values()] == [0] * 4
+    assert judged(rows(PLAIN, idle), past)["has_all_large_venues"].outcome == "passed"

@@ -8,7 +8,7 @@ import pytest
 
 from orchestration_project.contracts import Audit
 from orchestration_project.domains.finra.selection import TierWeek
-from orchestration_project.domains.finra.usual import Earlier, warnings_about
+from orchestration_project.domains.finra.usual import Earlier, size_of_rows, warnings_about
 from orchestration_project.resources.finra.earlier import read_earlier
 from orchestration_project.resources.warehouse import HeldBackError, Warehouse
 from orchestration_project.tables.finra import finra_otc_weekly
@@ -46,8 +46,8 @@ def land(desk: Desk, *rows, audits=(PASSED,), **delivery) -> None:
     def warn(connection, batch) -> list[Sequence[Audit]]:
         own, [each] = TierWeek(desk.tier, desk.week_start), batch
         past = read_earlier(connection, own, each.delivery.scope, weeks=LIMITS.weeks)
-        rows = each.checked.rows
-        return [warnings_about([rows], past, week_start=own.week_start, limits=LIMITS)]
+        size = size_of_rows([each.checked.rows])
+        return [warnings_about(size, past, week_start=own.week_start, limits=LIMITS)]
 
     desk.land(*rows, audits=audits, warn=warn, **delivery)
 
@@ -59,7 +59,6 @@ def test_the_weeks_before_are_read_by_date_of_the_same_tier_alone(warehouse, des
     found = earlier(warehouse).figures()
     assert list(found) == [MONDAY - timedelta(weeks=back) for back in (12, 3, 1)]
     assert found[MONDAY - timedelta(weeks=1)] == {
-        "week_start": MONDAY - timedelta(weeks=1),
         "rows": 3,
         "shares": 450,
         "trades": 12,

@@ -3,12 +3,13 @@
 They hold nothing back: a market may halve, and a venue may close.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from math import ceil, exp, floor, log
-from statistics import median
+from statistics import fmean, median
+from typing import NamedTuple
 
 import polars as pl
 
@@ -59,37 +60,56 @@ class Limits:
     large_venue_weeks: int
 
 
+class VenueWeek(NamedTuple):
+    """What is landed of a venue in a week and market: a row of `finra_venue_week`."""
+
+    week_start: date
+    market: str
+    venue_id: str
+    share_quantity: int
+    trade_count: int
+    symbol_count: int
+
+
 @dataclass(frozen=True)
 class Earlier:
     """The weeks before a delivery's, of its tier and in its markets.
 
+    They are few rows, so they are added up here: polars' threads are busy with the next week.
+
     Attributes:
-        venues: Rows of `finra_venue_week`: week_start, market, venue_id, share_quantity,
-            trade_count, symbol_count.
-        symbols: week_start and symbol_count, the distinct symbols of a week.
+        venues: Their venues.
+        symbols: The number of distinct symbols of each week that has any.
         markets: The markets for which the delivery is complete.
     """
 
-    venues: pl.DataFrame
-    symbols: pl.DataFrame
+    venues: Sequence[VenueWeek]
+    symbols: Mapping[date, int]
     markets: Collection[str]
 
-    def comparable(self) -> pl.DataFrame:
-        """Return the rows of ``venues`` of weeks that have each of the markets."""
-        landed = pl.col("market").n_unique().over("week_start")
-        return self.venues.filter(landed == len(self.markets))
+    def comparable(self) -> Mapping[date, Sequence[VenueWeek]]:
+        """Return the venues of each week that has each of the markets, in the weeks' order."""
+        weeks: defaultdict[date, list[VenueWeek]] = defaultdict(list)
+        for each in self.venues:
+            weeks[each.week_start].append(each)
+        return {
+            week: weeks[week]
+            for week in sorted(weeks)
+            if len({each.market for each in weeks[week]}) == len(self.markets)
+        }
 
     def figures(self) -> Mapping[date, Mapping[str, int]]:
         """Return every measure of each comparable week."""
-        weeks = self.comparable().group_by("week_start").agg(
-            rows=pl.col("symbol_count").sum(),
-            shares=pl.col("share_quantity").sum(),
-            trades=pl.col("trade_count").sum(),
-            venues=pl.col("venue_id").n_unique().cast(pl.Int64),
-        )  # fmt: skip
-        symbols = self.symbols.select("week_start", symbols="symbol_count")
-        both = weeks.join(symbols, on="week_start").sort("week_start")
-        return {week["week_start"]: week for week in both.to_dicts()}
+        return {
+            week: {
+                "rows": sum(each.symbol_count for each in venues),
+                "shares": sum(each.share_quantity for each in venues),
+                "trades": sum(each.trade_count for each in venues),
+                "symbols": self.symbols.get(week, 0),
+                "venues": len({each.venue_id for each in venues}),
+            }
+            for week, venues in self.comparable().items()
+        }
 
 
 @dataclass(frozen=True)
@@ -126,10 +146,16 @@ def _level(measure: str, week: date) -> float:
     return trading_level(week) if measure in BY_SESSIONS else 1.0
 
 
-def warnings_about(
-    pieces: Iterable[pl.DataFrame], earlier: Earlier, *, week_start: date, limits: Limits
-) -> Sequence[Audit]:
-    """Return the verdict of every audit in `WARNINGS` on a delivery's rows, in that order.
+@dataclass(frozen=True)
+class Size:
+    """How large a delivery is: a figure of each of the `MEASURES`, and which venues it has."""
+
+    figures: Mapping[str, int]
+    venues: Collection[str]
+
+
+def size_of_rows(pieces: Iterable[pl.DataFrame]) -> Size:
+    """Return the size of a delivery's rows.
 
     They may come in several pieces, no two of which have a symbol in common.
     """
@@ -141,10 +167,29 @@ def warnings_about(
         figures["trades"] += int(rows["trade_count"].sum())
         figures["symbols"] += rows["symbol"].n_unique()
         venues.update(rows["venue_id"].unique())
-    found = {**figures, "venues": len(venues)}
+    return Size({**figures, "venues": len(venues)}, venues)
+
+
+def size_of_derived(symbols: pl.DataFrame, venues: pl.DataFrame) -> Size:
+    """Return the same by what was derived of the rows: `finra_symbol_week`, `finra_venue_week`."""
+    names = venues["venue_id"].unique().to_list()
+    figures = {
+        "rows": int(venues["symbol_count"].sum()),
+        "shares": int(venues["share_quantity"].sum()),
+        "trades": int(venues["trade_count"].sum()),
+        "symbols": len(symbols),
+        "venues": len(names),
+    }
+    return Size(figures, names)
+
+
+def warnings_about(
+    size: Size, earlier: Earlier, *, week_start: date, limits: Limits
+) -> Sequence[Audit]:
+    """Return the verdict of every audit in `WARNINGS` on a delivery, in that order."""
     return [
-        _usual_size(found, earlier.figures(), week_start, limits),
-        _large_venues(venues, earlier.comparable(), limits),
+        _usual_size(size.figures, earlier.figures(), week_start, limits),
+        _large_venues(size.venues, earlier.comparable(), limits),
     ]
 
 
@@ -180,42 +225,52 @@ def _usual_size(
     )
 
 
-def _large_venues(venues: Collection[str], earlier: pl.DataFrame, limits: Limits) -> Audit:
+def _large_venues(
+    venues: Collection[str], earlier: Mapping[date, Sequence[VenueWeek]], limits: Limits
+) -> Audit:
     wanted, share = limits.large_venue_weeks, limits.large_venue_share
-    weeks = earlier["week_start"].unique().sort().tail(wanted)
-    if len(weeks) < wanted:
+    latest = list(earlier.values())[-wanted:]
+    if len(latest) < wanted:
         expected = f"at least {wanted} of the {limits.weeks} weeks before"
-        return _warning(LARGE_VENUES, "not_applicable", expected, f"{len(weeks)} weeks")
-    latest = earlier.filter(pl.col("week_start").is_in(weeks.to_list()))
-    large = _large(latest, share, wanted)
-    missing = large.filter(~pl.col("venue_id").is_in(list(venues)))
+        return _warning(LARGE_VENUES, "not_applicable", expected, f"{len(latest)} weeks")
+    large = _large(latest, share)
+    missing = [
+        {"venue_id": venue_id, "share_before": share_before}
+        for venue_id, share_before in large
+        if venue_id not in venues
+    ]
     return _warning(
         LARGE_VENUES,
-        "failed" if len(missing) else "passed",
+        "failed" if missing else "passed",
         f"rows of all {len(large)} venues that had at least {share:.2%} of the shares in each of "
         f"the {wanted} weeks before",
         f"{len(missing)} missing",
-        missing.to_dicts(),
+        missing,
     )
 
 
-def _large(venues: pl.DataFrame, share: float, weeks: int) -> pl.DataFrame:
+def _large(weeks: Sequence[Sequence[VenueWeek]], share: float) -> Sequence[tuple[str, float]]:
     """Return the venues that have ``share`` in each of ``weeks``, largest first.
 
-    ``share_before`` is the mean of their shares, 0-1.
+    With each comes the mean of its shares, 0-1.
     """
-    of_week = pl.col("share_quantity") / pl.col("share_quantity").sum().over("week_start")
-    sums = venues.with_columns(share=of_week).group_by("week_start", "venue_id").agg(
-        pl.col("share").sum()
-    )  # fmt: skip
-    return (
-        sums.filter(pl.col("venue_id") != DE_MINIMIS, pl.col("share") >= share)
-        .group_by("venue_id")
-        .agg(week_count=pl.len(), share_before=pl.col("share").mean().round(SHOWN_PLACES))
-        .filter(pl.col("week_count") == weeks)
-        .select("venue_id", "share_before")
-        .sort(["share_before", "venue_id"], descending=[True, False])
-    )
+    of_weeks = [_shares(venues) for venues in weeks]
+    large = [
+        (venue_id, round(fmean(of_week[venue_id] for of_week in of_weeks), SHOWN_PLACES))
+        for venue_id in of_weeks[0]
+        if venue_id != DE_MINIMIS
+        and all(of_week.get(venue_id, -1) >= share for of_week in of_weeks)
+    ]
+    return sorted(large, key=lambda each: (-each[1], each[0]))
+
+
+def _shares(venues: Sequence[VenueWeek]) -> Mapping[str, float]:
+    """Return the share of each venue in a week's shares; nothing where none were traded."""
+    sums: Counter[str] = Counter()
+    for each in venues:
+        sums[each.venue_id] += each.share_quantity
+    whole = sums.total()
+    return {venue_id: own / whole for venue_id, own in sums.items()} if whole else {}
 
 
 def _warning(

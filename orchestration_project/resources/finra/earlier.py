@@ -1,27 +1,18 @@
 """What is landed of the weeks before a week, to compare it with."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping
+from datetime import date
 
-import polars as pl
-from sqlalchemy import Column, ColumnElement, Connection, func, select
+from sqlalchemy import ColumnElement, Connection, func, select
 
 from orchestration_project.domains.finra.calendar import WEEK
 from orchestration_project.domains.finra.selection import TierWeek
-from orchestration_project.domains.finra.usual import Earlier
-from orchestration_project.resources.warehouse.frames import Scope, read_frame, within
+from orchestration_project.domains.finra.usual import Earlier, VenueWeek
+from orchestration_project.resources.warehouse.frames import Scope, within
 from orchestration_project.tables.finra import MARKET_NAMES, finra_symbol_week, finra_venue_week
 
 _venue, _symbol = finra_venue_week.c, finra_symbol_week.c
 
-VENUE_COLUMNS: Sequence[Column[Any]] = (
-    _venue.week_start,
-    _venue.market,
-    _venue.venue_id,
-    _venue.share_quantity,
-    _venue.trade_count,
-    _venue.symbol_count,
-)
 TRADED_IN = {"ATS": _symbol.ats_trade_count > 0, "NON_ATS": _symbol.non_ats_trade_count > 0}
 
 
@@ -36,9 +27,11 @@ def read_earlier(
     markets = found if isinstance(found, tuple) else (found,)
     before = tuple(partition.week_start - number * WEEK for number in range(1, weeks + 1))
     in_tier = {"week_start": before, "tier": partition.tier}
-    venues = select(*VENUE_COLUMNS).where(within(finra_venue_week, {**in_tier, "market": markets}))
+    venues = select(*(_venue[name] for name in VenueWeek._fields)).where(
+        within(finra_venue_week, {**in_tier, "market": markets})
+    )
     return Earlier(
-        read_frame(connection, venues, finra_venue_week),
+        [VenueWeek(*row) for row in connection.execute(venues)],
         _symbols(connection, in_tier, [TRADED_IN[str(market)] for market in markets]),
         [str(market) for market in markets],
     )
@@ -46,13 +39,12 @@ def read_earlier(
 
 def _symbols(
     connection: Connection, in_tier: Scope, traded: list[ColumnElement[bool]]
-) -> pl.DataFrame:
+) -> Mapping[date, int]:
     """Return how many symbols traded in each week; one market is told apart, both are all."""
     only = traded if len(traded) == 1 else []
-    columns: list[ColumnElement[Any]] = [_symbol.week_start, func.count().label("symbol_count")]
     counted = (
-        select(*columns)
+        select(_symbol.week_start, func.count().label("symbol_count"))
         .where(within(finra_symbol_week, in_tier), *only)
         .group_by(_symbol.week_start)
     )
-    return read_frame(connection, counted, finra_venue_week)  # its column has the count's type
+    return {row.week_start: row.symbol_count for row in connection.execute(counted)}

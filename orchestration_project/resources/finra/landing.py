@@ -23,7 +23,13 @@ from orchestration_project.domains.finra.restatement import (
     week_change,
 )
 from orchestration_project.domains.finra.selection import TierWeek, tier_week
-from orchestration_project.domains.finra.usual import Limits, warnings_about
+from orchestration_project.domains.finra.usual import (
+    Limits,
+    Size,
+    size_of_derived,
+    size_of_rows,
+    warnings_about,
+)
 from orchestration_project.resources.artifacts import ArtifactStore, as_parquet, write_parquet
 from orchestration_project.resources.captures import Captures
 from orchestration_project.resources.finra.earlier import read_earlier
@@ -242,13 +248,21 @@ class WeekLanding:
         weeks = self.limits.weeks
         return [
             warnings_about(
-                each.checked.pieces(),
+                _size(each),
                 read_earlier(connection, partition, each.delivery.scope, weeks=weeks),
                 week_start=partition.week_start,
                 limits=self.limits,
             )
             for each in batch
         ]
+
+
+def _size(ready: Ready) -> Size:
+    """Return how large a delivery is: of a whole one by what was derived, which is far less."""
+    derived = ready.prepared.derived
+    if derived is None:
+        return size_of_rows(ready.checked.pieces())
+    return size_of_derived(derived[finra_symbol_week], derived[finra_venue_week])
 
 
 def _as_parquet(

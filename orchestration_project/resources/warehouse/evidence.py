@@ -34,16 +34,12 @@ from orchestration_project.tables.spine import (
     rejects,
 )
 
-PARTS = 1_000_000
-"""More than any delivery has: place times this and part is one number for both."""
-
 
 def capture_ids(rows: pl.DataFrame, groups: Sequence[str]) -> pl.Series:
     """Return the capture of each row, by its ``part_number`` in the delivery at its `PLACE`."""
-    numbers = rows[PLACE] * PARTS + rows["part_number"]
-    found: list[int] = numbers.unique().to_list()
-    ids = {number: capture_id(groups[number // PARTS], number % PARTS) for number in found}
-    return numbers.replace_strict(ids, return_dtype=pl.Int64)
+    count = 1 + (rows.select(pl.col("part_number").max()).item() or 0)
+    ids = pl.Series([capture_id(group, part) for group in groups for part in range(count)])
+    return ids.gather(rows[PLACE] * count + rows["part_number"])
 
 
 def record_evidence(

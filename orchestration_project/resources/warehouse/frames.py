@@ -5,6 +5,7 @@ from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
+from itertools import chain
 from typing import Any
 
 import polars as pl
@@ -200,20 +201,24 @@ def conform(frame: pl.DataFrame, table: Table) -> None:
 
 
 def _copy(connection: Connection, table: Table, frame: pl.DataFrame) -> None:
-    """Binary COPY, inside the connection's transaction."""
+    """Binary COPY of a row or more, inside the connection's transaction."""
     from pgpq import ArrowToPostgresBinaryEncoder
 
-    compat = pl.CompatLevel.oldest()
-    encoder = ArrowToPostgresBinaryEncoder(frame.clear().to_arrow(compat_level=compat).schema)
+    pieces = (
+        piece
+        for batch in frame.iter_slices(ROWS_PER_BATCH)
+        for piece in batch.to_arrow(compat_level=pl.CompatLevel.oldest()).to_batches()
+    )
+    first = next(pieces)
+    encoder = ArrowToPostgresBinaryEncoder(first.schema)
     quote = connection.dialect.identifier_preparer.quote
     columns = ", ".join(quote(name) for name in frame.columns)
     statement = f"COPY {quote(table.name)} ({columns}) FROM STDIN WITH (FORMAT BINARY)"
     driver: Any = connection.connection.driver_connection
     with driver.cursor() as cursor, cursor.copy(statement) as copy:
         copy.write(encoder.write_header())
-        for batch in frame.iter_slices(ROWS_PER_BATCH):
-            for piece in batch.to_arrow(compat_level=compat).to_batches():
-                copy.write(encoder.write_batch(piece))
+        for piece in chain([first], pieces):
+            copy.write(encoder.write_batch(piece))
         copy.write(encoder.finish())
 
 
