@@ -37,7 +37,7 @@ def prices(bench: Bench) -> list[Line]:
                 fewer.append(_twenty_years(bench, place, url, max(1, symbols // 5)))
     size = f"{symbols} symbols x 20 years"
     peaks, of_fewer = ([each["peak_mebibytes"] for each in told] for told in (history, fewer))
-    note = f"{history[-1]['firm_rows']:,} rows; {_stages(history[-1])}"
+    note = f"{history[-1]['firm_rows']:,} rows"
     return [
         line(f"prices, {size}, against FINRA's weeks", "rows/s", speeds(history), speeds(weeks),
              at_least(1 / 1.5), note=note),
@@ -74,10 +74,6 @@ def _loaded(
         "LOG_LEVEL": "ERROR",
     }
     return call("benchmarks.ours:load_prices", environment, first=first, last=last)
-
-
-def _stages(told: Told) -> str:
-    return f"in seconds: { {name: round(value, 1) for name, value in told['stages'].items()} }"
 
 
 @contextmanager

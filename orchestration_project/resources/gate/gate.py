@@ -92,13 +92,12 @@ class Gate:
         self._register.keep_forced(errors, run_id=self._run.run_id, at=self._clock.now())
 
     def verify(self, *, instead: Sequence[Probe] = ()) -> list[Finding]:
-        """Look at every dependency now, side by side, or by what is given ``instead``.
+        """Look at every dependency now, or by what is given ``instead``.
 
         Nothing is stored.
         """
         probes = {each.dependency: each for each in (*self._probes, *instead)}.values()
-        with ThreadPoolExecutor(len(probes)) as pool:
-            return [each.finding for each in pool.map(self._examine, probes)]
+        return [each.finding for each in self._examined(list(probes))]
 
     def keep(self, findings: Sequence[Finding]) -> None:
         """Store findings.
@@ -117,8 +116,8 @@ class Gate:
     def _look_again(self, needed: Sequence[Probe]) -> list[Examined]:
         """Look at the dependencies whose findings do not count, and store what is found."""
         known, now = self._register.latest(), self._clock.now()
-        examined = [
-            self._examine(probe)
+        unsure = [
+            probe
             for probe in needed
             if not counts(
                 known.get(probe.dependency),
@@ -127,9 +126,14 @@ class Gate:
                 config_hash=self.config_hash,
             )
         ]
+        examined = self._examined(unsure)
         if examined:
             self.keep([each.finding for each in examined])
         return examined
 
-    def _examine(self, probe: Probe) -> Examined:
-        return examine(probe, self._clock, self.config_hash)
+    def _examined(self, probes: Sequence[Probe]) -> list[Examined]:
+        """Look at dependencies side by side: those that do not answer are waited for together."""
+        with ThreadPoolExecutor(max(1, len(probes)), thread_name_prefix="probe") as pool:
+            return list(
+                pool.map(lambda probe: examine(probe, self._clock, self.config_hash), probes)
+            )

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from datetime import datetime
 from uuid import uuid4
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import bindparam, delete, insert, select, update
 
 from orchestration_project.domains.operations.readiness import Finding
 from orchestration_project.resources.warehouse import Warehouse
@@ -40,12 +40,16 @@ class Register:
         Raises:
             OrchestrationError: The database cannot be used.
         """
+        rows = [{**asdict(each), "machine": self._machine, "run_id": run_id} for each in findings]
+        key = readiness.primary_key.columns
+        own = [column == bindparam(f"of_{column.name}") for column in key]
+        changed = update(readiness).where(*own)
         with self._warehouse.writing() as connection:
-            for finding in findings:
-                key = {"dependency": finding.dependency, "machine": self._machine}
-                values = {**asdict(finding), "run_id": run_id}
-                insert_absent(connection, readiness, [{**key, **values}])
-                connection.execute(update(readiness).filter_by(**key).values(values))
+            insert_absent(connection, readiness, rows)
+            connection.execute(
+                changed,
+                [{**row, **{f"of_{each.name}": row[each.name] for each in key}} for row in rows],
+            )
 
     def keep_forced(self, dependencies: Collection[str], *, run_id: str, at: datetime) -> None:
         """Note that a run went on although these dependencies were not ready."""
