@@ -1,8 +1,9 @@
 """The gate, over dependencies that fail and mend as a test says, on both databases."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from threading import Barrier
 
 import pytest
 from sqlalchemy import select
@@ -24,6 +25,7 @@ class Thing:
     name: str
     needed_by: tuple[str, ...]
     error: OrchestrationError | None = None
+    waits: Callable[[], object] = lambda: None
     looks: int = 0
 
     def probe(self) -> Probe:
@@ -31,6 +33,7 @@ class Thing:
 
     def look(self) -> Answer:
         self.looks += 1
+        self.waits()
         if self.error:
             raise self.error
         return Answer("it is there")
@@ -182,3 +185,10 @@ def test_without_the_database_nothing_is_looked_at_and_the_refusal_says_that():
     said = str(refused.value)
     assert "findings=neither looked up nor stored: they are kept in this database" in said
     assert "hunter2" not in said
+
+
+def test_dependencies_are_looked_at_side_by_side(scene: Scene):
+    both = Barrier(2, timeout=60)
+    scene.source.waits = scene.disk.waits = both.wait
+    scene.gate().admit("source")
+    assert scene.stored("dependency", "outcome") == [("disk", "passed"), ("source", "passed")]
