@@ -109,7 +109,7 @@ class Dataset:
     known_values: Sequence[str] = ()
     claims: Sequence[Claim] = ()
     is_licensed: bool = False
-    rule_version: str = "1"
+    rule_version: str = "2"
 
     @property
     def noun(self) -> str:

@@ -67,23 +67,26 @@ def test_every_line_ends_exactly_once_and_its_place_is_that_of_its_bytes(
 
 
 @bounded
-@given(lines=LINES)
+@given(lines=LINES, names=st.sampled_from([COLUMNS, ("note", *COLUMNS), (*COLUMNS, "note")]))
+@example(b"A|B|1|x\nC|D|2|A|B|1|x\n\nA|B|1|x", (*COLUMNS, "note"))
+@example(b"x|A|B|1\nC|D|2\nx|A|B|1|y", ("note", *COLUMNS))
 def test_an_unquoted_row_is_its_line_to_the_byte_and_every_reject_has_the_right_reason(
-    lines: bytes,
+    lines: bytes, names: tuple[str, ...]
 ):
-    body = HEADER + b"\n" + lines
+    body = "|".join(names).encode() + b"\n" + lines
     parsed = parse(body)
     for number, *fields in parsed.rows.select("line_number", *COLUMNS).rows():
-        assert "|".join(fields).encode() == lines_of(body)[number - 1]
+        there = dict(zip(names, lines_of(body)[number - 1].decode().split("|"), strict=True))
+        assert fields == [there[name] for name in COLUMNS]
     found = dict(parsed.rejects.select("line_number", "reason_code").rows())
     assert found == {
         number: fault
         for number, line in enumerate(lines_of(body)[1:], start=2)
-        if (fault := _fault(line)) is not None
+        if (fault := _fault(line, len(names))) is not None
     }
 
 
-def _fault(line: bytes) -> str | None:
+def _fault(line: bytes, width: int) -> str | None:
     try:
         text = line.decode()
     except UnicodeDecodeError:
@@ -92,7 +95,7 @@ def _fault(line: bytes) -> str | None:
         return "nul_byte"
     if text.endswith("\r"):
         return "wrong_line_end"
-    return None if text.count("|") == 2 else "wrong_field_count"
+    return None if text.count("|") == width - 1 else "wrong_field_count"
 
 
 @bounded
@@ -176,6 +179,11 @@ def test_quotes_below_a_plain_header_are_part_of_the_text():
 def test_extra_and_reordered_columns_are_found_by_name():
     body = b"shares|new|symbol|name|new\n1|x|A|B|y"
     assert parse(body).rows.rows() == [(1, 2, "A", "B", "1")]
+
+
+def test_names_that_are_not_asked_for_may_be_the_same():
+    parsed = parse(b"x|symbol|x|name|x_duplicated_0|shares\n1|A|2|B|3|1\n")
+    assert parsed.rows.select(COLUMNS).rows() == [("A", "B", "1")]
 
 
 def test_nothing_is_trimmed_or_taken_for_missing():

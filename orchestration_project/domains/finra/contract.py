@@ -26,7 +26,7 @@ from orchestration_project.domains.finra.values import (
 )
 from orchestration_project.tables.finra import NOTIONAL_SCALE
 
-RULE_VERSION = "2"
+RULE_VERSION = "3"
 """To be raised with every change of rule that could make other rows of the same bytes."""
 
 API_FIELDS = (

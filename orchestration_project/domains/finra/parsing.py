@@ -105,20 +105,20 @@ def _read_plain(
 ) -> pl.DataFrame | None:
     """Return the rows of all ``plain`` parts, eight times faster than line by line.
 
-    None where there are none, or a line has more fields and another as many less.
+    None where there are none, or a line has more fields and another as many less, of which the
+    reader tells only where it is asked for all columns; or where it cannot name them all.
     """
     if not plain:
         return None
     try:
         rows = pl.read_csv(
             [part.body for part, _ in plain],
-            columns=list(columns),
             separator=delimiter,
             quote_char=None,
             infer_schema=False,
             empty_string_is_null=False,
         )
-    except pl.exceptions.ComputeError:
+    except (pl.exceptions.ComputeError, pl.exceptions.DuplicateError):
         return None
     places = [
         pl.select(
