@@ -4,10 +4,10 @@ import time
 from collections.abc import Callable
 
 import dagster as dg
-from sqlalchemy.exc import OperationalError
 
 from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.daemon import PATIENCE_SECONDS, silent_daemons
+from orchestration_project.resources.dagster_storage import OUTAGES
 
 SECONDS_BETWEEN_LOOKS = 30
 SECONDS_BETWEEN_TELLINGS = 600
@@ -56,5 +56,5 @@ def is_silent(instance: dg.DagsterInstance) -> bool:
     """Whether a part of the daemon was not heard lately, or nobody can tell."""
     try:
         return bool(silent_daemons(instance, Clock()))
-    except OperationalError:
+    except OUTAGES:
         return True  # nor can the daemon reach its storage; what is told says why

@@ -7,9 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from sqlalchemy.exc import OperationalError
-
 from orchestration_project.errors import ConfigurationError
+from orchestration_project.resources.dagster_storage import OUTAGES, told_by_driver
 from orchestration_project.settings import Settings
 
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -31,29 +30,29 @@ def full_disk_explained(settings: Settings) -> Iterator[None]:
     streams = {number: os.dup(number) for number in (1, 2)}
     try:
         yield
-    except (OSError, OperationalError) as error:
+    except (OSError, *OUTAGES) as error:
         if isinstance(error, OSError) and error.errno not in NO_SPACE:
             raise
+        cause = error if isinstance(error, OSError) else told_by_driver(error)
         for number, kept in streams.items():
             os.dup2(kept, number)
         raise ConfigurationError(
             "Dagster could not write its own state",
             expected=f"free space and permission to write at {settings.state_path}, or the "
             "database of DAGSTER_DATABASE_URL",
-            found=str(getattr(error, "orig", error)),
-            remedy=f"{_first(error)}; what is landed stays; run it again",
+            found=str(cause).strip(),
+            remedy=f"{_first(cause)}; what is landed stays; run it again",
         ) from error
     finally:
         for kept in streams.values():
             os.close(kept)
 
 
-def _first(error: OSError | OperationalError) -> str:
+def _first(cause: BaseException) -> str:
     """Say what to do first: SQLite tells a full disk by two codes, PostgreSQL by one."""
-    cause = error.orig if isinstance(error, OperationalError) else None
     sqlite_code = getattr(cause, "sqlite_errorcode", 0) & 0xFF  # an extended code holds it
     sql_state = getattr(cause, "pgcode", None)
-    is_full = cause is None or sqlite_code in SQLITE_FULL or sql_state == DISK_FULL
+    is_full = isinstance(cause, OSError) or sqlite_code in SQLITE_FULL or sql_state == DISK_FULL
     return "make space" if is_full else "see that the database runs and answers"
 
 

@@ -15,7 +15,6 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import Metric
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.registry import Collector
-from sqlalchemy.exc import SQLAlchemyError
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -23,6 +22,7 @@ from starlette.routing import Route
 from orchestration_project.errors import OrchestrationError
 from orchestration_project.gateway.counted import GATEWAY
 from orchestration_project.resources.clock import Clock
+from orchestration_project.resources.dagster_storage import STORAGE_ERRORS
 from orchestration_project.resources.metrics.dagster_state import dagster_families
 from orchestration_project.resources.metrics.families import gauge, host_families
 from orchestration_project.resources.metrics.stored import stored_families
@@ -78,7 +78,7 @@ class Stored(Collector):
     def _families_of(name: str, part: Part) -> list[Metric] | None:
         try:
             return list(part())
-        except (OrchestrationError, SQLAlchemyError, dg.DagsterError, OSError) as error:
+        except (OrchestrationError, *STORAGE_ERRORS, dg.DagsterError, OSError) as error:
             LOG.error("the metrics of %s cannot be read: %s", name, error)
             return None
 

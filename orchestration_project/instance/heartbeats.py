@@ -15,7 +15,8 @@ from typing import NamedTuple
 from dagster._core.storage.runs.schema import KeyValueStoreTable
 from sqlalchemy import Connection, delete, literal, select, text
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.exc import SQLAlchemyError
+
+from orchestration_project.resources.dagster_storage import STORAGE_ERRORS
 
 SECONDS_BETWEEN_BEATS = 15
 
@@ -78,7 +79,7 @@ class Heartbeats:
         while not end.wait(SECONDS_BETWEEN_BEATS):
             try:
                 self._beat(run_id)
-            except SQLAlchemyError as error:  # the next one may get through
+            except STORAGE_ERRORS as error:  # the next one may get through
                 _logger.warning("no sign of life of run %s could be given: %s", run_id, error)
 
     def _beat(self, run_id: str) -> None:

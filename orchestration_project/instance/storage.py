@@ -20,14 +20,14 @@ from dagster._core.storage.local_compute_log_manager import (
 )
 from dagster._core.storage.root import LocalArtifactStorage
 from dagster._serdes import ConfigurableClass, ConfigurableClassData
-from dagster_postgres.utils import DagsterPostgresException
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError
 
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.instance.mirror import mirrored
 from orchestration_project.instance.redacting import PostgresStorage
 from orchestration_project.instance.sqlite import SqliteStorage
+from orchestration_project.resources.dagster_storage import STORAGE_ERRORS, told_by_driver
 from orchestration_project.resources.state import state_folder
 from orchestration_project.settings import PROJECT_ROOT, load_settings, without_secrets
 
@@ -47,7 +47,7 @@ def postgres_url(url: str) -> str:
     """
     try:
         parsed = make_url(url)
-    except ArgumentError:
+    except (ArgumentError, ValueError):
         raise _unusable_url("no database URL") from None  # SQLAlchemy's text quotes the password
     if parsed.get_backend_name() not in ("postgresql", "postgres"):
         raise _unusable_url(f"a {parsed.get_backend_name()} URL")
@@ -100,12 +100,11 @@ def _one_process_at_a_time(folder: Path) -> Iterator[None]:
 def _open_postgres(url: str, inst_data: ConfigurableClassData | None) -> PostgresStorage:
     try:
         return PostgresStorage(postgres_url(url), inst_data)
-    except (DagsterPostgresException, SQLAlchemyError) as error:
-        cause = error.__cause__ or error
+    except STORAGE_ERRORS as error:
         raise ConfigurationError(
             "Dagster's database cannot be reached",
             expected=f"PostgreSQL at {without_secrets(url)}",
-            found=str(getattr(cause, "orig", cause)).strip(),  # without SQLAlchemy's frame
+            found=str(told_by_driver(error)).strip(),
             remedy="start the server, or correct or unset DAGSTER_DATABASE_URL",
         ) from error
 

@@ -1,8 +1,13 @@
 """When `ui` has it told that Dagster's daemon is silent."""
 
+from uuid import uuid4
+
 import dagster as dg
+import psycopg
 import pytest
-from sqlalchemy import text
+from dagster_postgres import utils
+from psycopg import sql
+from sqlalchemy import make_url, text
 from sqlalchemy.exc import OperationalError
 
 from orchestration_project.cli.daemon_watch import (
@@ -11,7 +16,12 @@ from orchestration_project.cli.daemon_watch import (
     DaemonWatch,
     is_silent,
 )
+from orchestration_project.cli.full_disk import full_disk_explained
+from orchestration_project.errors import ConfigurationError
+from orchestration_project.instance.storage import open_instance
 from orchestration_project.resources.daemon import PATIENCE_SECONDS
+from orchestration_project.settings import load_settings
+from tests.postgres import new_database
 from tests.sensors.test_operations import hear_the_daemon
 
 
@@ -68,3 +78,32 @@ def test_a_storage_that_cannot_be_asked_counts_as_a_silent_daemon():
         with pytest.raises(OperationalError):
             instance.get_daemon_heartbeats()
         assert is_silent(instance)
+
+
+@pytest.fixture
+def without_storage(postgres_server, tmp_path, monkeypatch):
+    """The instance whose PostgreSQL has lost its database."""
+    url = new_database(postgres_server, f"lost_{uuid4().hex}")
+    monkeypatch.setenv("STATE_DIR", str(tmp_path))
+    monkeypatch.setenv("DAGSTER_DATABASE_URL", url)
+    monkeypatch.setattr(utils, "calculate_delay", lambda **_: 0)
+    with open_instance() as instance:
+        with psycopg.connect(postgres_server, autocommit=True) as connection:
+            name = sql.Identifier(make_url(url).database)
+            connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(name))
+        yield instance
+
+
+def test_nor_is_it_heard_while_the_server_of_its_storage_is_out(without_storage):
+    assert is_silent(without_storage)
+
+
+def test_a_storage_whose_server_is_out_is_told_without_a_traceback(without_storage):
+    with (
+        pytest.raises(ConfigurationError, match="Dagster could not write") as told,
+        full_disk_explained(load_settings()),
+    ):
+        without_storage.get_runs()
+    assert "lost_" in told.value.found
+    assert "does not exist" in told.value.found
+    assert told.value.remedy.startswith("see that the database runs and answers")

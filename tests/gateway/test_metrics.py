@@ -19,6 +19,7 @@ from dagster._core.scheduler.instigation import (
 )
 from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 from dagster._daemon.types import DaemonHeartbeat
+from dagster_postgres.utils import DagsterPostgresException
 from dagster_shared.error import SerializableErrorInfo
 from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import insert, update
@@ -217,9 +218,10 @@ def test_the_host_and_the_process_are_measured_and_every_part_says_that_it_was_r
     assert [found["scrape_ok", each] for each in parts] == [1, 1, 1, 1]
 
 
-def test_a_part_that_cannot_be_read_is_told_as_such_and_hides_no_other(caplog):
+@pytest.mark.parametrize("error", [TransientError, DagsterPostgresException])
+def test_a_part_that_cannot_be_read_is_told_as_such_and_hides_no_other(error, caplog):
     def broken():
-        raise TransientError("the database is gone")
+        raise error("the database is gone")
 
     answer = Client(
         routes({"database": broken, "host": lambda: [gauge("one", "x", (), {(): 1})]})

@@ -3,6 +3,7 @@
 import logging
 import socket
 from datetime import timedelta
+from threading import Semaphore
 from types import SimpleNamespace
 
 import dagster as dg
@@ -11,9 +12,11 @@ from dagster._core.launcher.base import WorkerStatus
 from dagster._core.test_utils import freeze_time
 from dagster._daemon.monitoring.concurrency import execute_concurrency_slots_iteration
 from dagster._daemon.monitoring.run_monitoring import monitor_started_run
+from dagster_postgres.utils import DagsterPostgresException
 from sqlalchemy import text
 
-from orchestration_project.instance.heartbeats import PREFIX
+from orchestration_project.instance import heartbeats
+from orchestration_project.instance.heartbeats import PREFIX, Heartbeats
 from orchestration_project.instance.storage import open_instance
 from orchestration_project.resources.clock import Clock
 
@@ -64,6 +67,24 @@ def test_a_run_gives_signs_of_life_from_its_start_to_its_end(instance):
     assert machine == HERE
     assert abs(float(at) - Clock().now().timestamp()) < 60
     assert result.run_id not in signs(instance)
+
+
+def test_signs_go_on_after_an_outage_of_the_server(instance, monkeypatch, caplog):
+    monkeypatch.setattr(heartbeats, "SECONDS_BETWEEN_BEATS", 0.01)
+    connect, was_asked = instance.event_log_storage.index_connection, Semaphore(0)
+    outage = iter([None, DagsterPostgresException("too many retries for DB connection")])
+
+    def connect_but_once():
+        was_asked.release()
+        if (error := next(outage, None)) is not None:
+            raise error
+        return connect()
+
+    signing = Heartbeats(connect_but_once)
+    signing.begin("run")
+    assert all(was_asked.acquire(timeout=30) for _ in range(3))
+    signing.end("run")
+    assert "no sign of life of run run could be given: too many retries" in caplog.text
 
 
 def test_a_run_of_another_machine_lives_while_it_gives_signs(instance):

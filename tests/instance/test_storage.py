@@ -68,7 +68,9 @@ def test_each_way_to_write_a_postgresql_url_names_the_driver_that_dagster_brings
     assert url == "postgresql+psycopg2://me:p%40ss@db:5433/dagster?sslmode=require"
 
 
-@pytest.mark.parametrize("url", ["mysql://me:secret@db/dagster", "me:secret@db"])
+@pytest.mark.parametrize(
+    "url", ["mysql://me:secret@db/dagster", "me:secret@db", "postgresql://me:secret/dagster"]
+)
 def test_another_url_is_refused_without_quoting_its_password(url):
     with pytest.raises(ConfigurationError, match="DAGSTER_DATABASE_URL cannot be used") as refusal:
         postgres_url(url)
