@@ -7,6 +7,7 @@ in the queue.
 import json
 import socket
 from collections.abc import Mapping
+from functools import lru_cache
 
 import psutil
 from dagster import DagsterEventType, DagsterRun, DefaultRunLauncher
@@ -97,7 +98,23 @@ def is_alive(pid: int, *, since: float) -> bool:
     A process that was made later only has the same number.
     """
     try:
-        process = psutil.Process(pid)
-        return process.create_time() <= since and process.status() != psutil.STATUS_ZOMBIE
+        process = _process(pid, since)
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
+
+
+@lru_cache(maxsize=1000)
+def _process(pid: int, since: float) -> psutil.Process:
+    """Return the process that had a number at a time; it is found once.
+
+    When a process was made is reckoned by the clock of now: one that is set forward makes all of
+    them younger. What was found before knows its process by the time since the machine's start.
+
+    Raises:
+        NoSuchProcess: It is gone.
+    """
+    process = psutil.Process(pid)
+    if process.create_time() > since:
+        raise psutil.NoSuchProcess(pid)
+    return process

@@ -1,6 +1,7 @@
 """Whether a run's process is alive, asked of real processes."""
 
 import os
+import sys
 import time
 
 import dagster as dg
@@ -45,6 +46,20 @@ def test_a_process_that_was_made_after_the_run_started_is_another_one():
     made = psutil.Process().create_time()
     assert is_alive(os.getpid(), since=time.time())
     assert not is_alive(os.getpid(), since=made - 1)
+
+
+def test_a_clock_that_is_set_forward_makes_no_process_another_one(monkeypatch):
+    started = time.time()
+    process = psutil.Popen([sys.executable, "-c", "import time; time.sleep(1000)"])
+    since = process.create_time() + 1
+    assert is_alive(process.pid, since=since)
+    boot = psutil.boot_time()
+    monkeypatch.setattr(psutil._pslinux, "boot_time", lambda: boot + 3600)  # as the kernel tells it
+    assert psutil.Process(process.pid).create_time() > started + 1800
+    assert is_alive(process.pid, since=since)
+    process.kill()
+    process.wait()
+    assert not is_alive(process.pid, since=since)
 
 
 @pytest.mark.parametrize(

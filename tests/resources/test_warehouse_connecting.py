@@ -206,6 +206,24 @@ def test_a_server_that_is_not_there_may_come_back(open_at):
     assert SECRET not in whole_text(refusal.value)
 
 
+@pytest.mark.parametrize(
+    ("said", "kind"),
+    [
+        ("failed to resolve host: [Errno -3] Temporary failure in name resolution", TransientError),
+        ("consuming input failed: SSL SYSCALL error: EOF detected", TransientError),
+        ("consuming input failed: SSL error: unexpected eof while reading", TransientError),
+        ("sending query failed: SSL SYSCALL error: Broken pipe", TransientError),
+        ("consuming input failed: could not receive data: No route to host", TransientError),
+        ("failed to resolve host: [Errno -2] Name or service not known", ConfigurationError),
+    ],
+)
+def test_a_network_that_fails_may_be_well_again_a_name_that_nobody_knows_is_a_wrong_setting(
+    said, kind, postgres_url, open_at
+):
+    with pytest.raises(kind, match=re.escape(said)), open_at(postgres_url).reading():
+        raise psycopg.OperationalError(said)  # as the driver does, and without a SQLSTATE
+
+
 def test_a_database_that_the_server_does_not_have_is_a_wrong_setting(postgres_url, open_at):
     name = postgres_url.partition("?")[0].rpartition("/")[2]
     url = postgres_url.replace(name, "nowhere").replace("postgres:@", f"postgres:{SECRET}@")

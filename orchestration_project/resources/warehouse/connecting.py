@@ -223,6 +223,13 @@ WRONG_HOWEVER_OFTEN = (
 )
 """What libpq says of the URL's options, and of a server that is not as safe as they ask."""
 
+OF_THE_NETWORK = (
+    *("connection", "timeout", "timed out", "closed", "broken pipe", "no route", "unreachable"),
+    "temporary failure in name resolution",
+    *("eof detected", "unexpected eof"),  # TLS, of a connection that ended
+)
+"""What a driver says without a SQLSTATE of a network that may be well again."""
+
 STILL_STARTING = ("starting up", "shutting down", "too many", "recovery")
 
 
@@ -286,5 +293,5 @@ def _may_pass(error: BaseException) -> bool:
     words = str(error).lower()
     if "fatal:" in words:  # the server was reached, and says why it does not let us in
         return any(reason in words for reason in STILL_STARTING)
-    is_about_network = any(word in words for word in ("connection", "timeout", "closed"))
+    is_about_network = any(word in words for word in OF_THE_NETWORK)
     return is_about_network and not any(reason in words for reason in WRONG_HOWEVER_OFTEN)
