@@ -162,8 +162,11 @@ def test_what_is_declared_lands_with_its_capture_and_a_second_time_nothing_is_wr
 
 def test_pages_too_many_to_be_held_are_read_from_the_store(bench, monkeypatch):
     monkeypatch.setattr("orchestration_project.resources.finra.query_api.RECORDS_HELD", 1)
-    bench.load()
+    version = bench.load().source_version
     assert bench.trades() == {APPLE: 7, CISCO: 8}
+    assert bench.load().source_version == version
+    bench.finra.rows = [record(APPLE, trades=9), record(CISCO, trades=8)]
+    assert bench.load().source_version != version  # by which the sensor asks for it
 
 
 def test_more_records_than_can_be_paged_to_are_refused_before_any_page(bench):
