@@ -67,7 +67,7 @@ def run(
     script: Load[Any, str],
     instance: dg.DagsterInstance,
     first: str = "a",
-    last: str = "d",
+    last: str | None = "d",
     checks: Callable[[], list[dg.AssetCheckResult]] = holding,
 ) -> dg.ExecuteInProcessResult:
     @dg.multi_asset(
@@ -87,7 +87,9 @@ def run(
         tags={
             "dagster/asset_partition_range_start": first,
             "dagster/asset_partition_range_end": last,
-        },
+        }
+        if last
+        else None,
     )
 
 
@@ -111,6 +113,16 @@ def test_a_range_that_ends_before_it_starts_is_refused(instance):
     result = run(Script(), instance, first="c", last="b")
     assert not result.success
     assert failure_of(result, "thing").startswith("the run's range holds no partition: c to b")
+
+
+def test_a_run_without_a_partition_is_told_how_to_name_one(instance):
+    script = Script()
+    result = run(script, instance, last=None)
+    assert not result.success
+    told = failure_of(result, "thing")
+    assert told.startswith("the run names no partition\n")
+    assert """--tags '{"dagster/partition": "d"}'""" in told
+    assert script.asked == []
 
 
 def test_a_refused_partition_leaves_the_others_alone_and_is_named_with_its_reason(instance):

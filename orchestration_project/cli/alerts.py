@@ -7,7 +7,7 @@ from orchestration_project.cli.execution import repository
 from orchestration_project.cli.full_disk import full_disk_explained
 from orchestration_project.domains.operations.messages import cut, trial_message
 from orchestration_project.domains.operations.rules import Rule, unknown_names
-from orchestration_project.errors import OrchestrationError, TransientError
+from orchestration_project.errors import ConfigurationError, OrchestrationError, TransientError
 from orchestration_project.instance.storage import open_instance
 from orchestration_project.resources.alerts import Alerts, Standing, names_of
 from orchestration_project.resources.alerts.conditions import Seen, failed_daemon, see
@@ -16,12 +16,13 @@ from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.providers import open_alerts
 from orchestration_project.settings import load_settings
 
-HEADINGS = ("since (UTC)", "severity", "again", "alert", "not delivered to")
+HEADINGS = ("id", "since (UTC)", "severity", "again", "alert", "not delivered to")
 LONGEST_TITLE = 80
+SHOWN_OF_AN_ID = 8
 
 
 def main(arguments: Sequence[str]) -> int:
-    """List, test, check or watch; return 1 if a message was not taken, or anything is not well.
+    """List, close, test, check or watch; return 1 if a message was not taken, or all is not well.
 
     Raises:
         ConfigurationError: A channel or the rules cannot be used; what can was.
@@ -32,17 +33,24 @@ def main(arguments: Sequence[str]) -> int:
     )
     parser.add_argument(
         "what",
-        choices=[*COMMANDS, WATCH],
-        help="list open alerts, send a test to every channel, check the rules, or watch: look "
-        "once at daemon, queue and disk from outside of the daemon, and tell",
+        choices=[*COMMANDS, CLOSE, WATCH],
+        help="list open alerts, close some of them, send a test to every channel, check the rules, "
+        "or watch: look once at daemon, queue and disk from outside of the daemon, and tell",
+    )
+    parser.add_argument(
+        "ids", nargs="*", metavar="ID", help="of close: what list shows as the id of an alert"
     )
     parser.add_argument(
         "--because", default="", metavar="TEXT", help="of watch: tell that the daemon ended, so"
     )
     options = parser.parse_args(arguments)
     alerts = open_alerts(load_settings())
+    if bool(options.ids) != (options.what == CLOSE):
+        parser.error("close takes the ids of alerts, and nothing else does")
     if options.what == WATCH:
         return _watch(alerts, options.because)
+    if options.what == CLOSE:
+        return _close(alerts, options.ids)
     status = COMMANDS[options.what](alerts)
     if alerts.policy.problem:
         raise alerts.policy.problem
@@ -119,8 +127,29 @@ def _list(alerts: Alerts) -> int:
     return 0
 
 
+def _close(alerts: Alerts, starts: Sequence[str]) -> int:
+    with alerts.inbox() as inbox:
+        standing = inbox.standing()
+        for alert in [_the_one(standing, start) for start in starts]:
+            inbox.close(alert.alert_id)
+            _say(f"closed: {alert.title}")
+    return 0
+
+
+def _the_one(standing: Sequence[Standing], start: str) -> Standing:
+    found = [alert for alert in standing if alert.alert_id.startswith(start.lower())]
+    if len(found) != 1:
+        raise ConfigurationError(
+            f"{len(found)} open alerts have an id that begins with {start}",
+            expected="one",
+            remedy="take the id from `alerts list`; nothing was closed",
+        )
+    return found[0]
+
+
 def _row(alert: Standing) -> tuple[str, ...]:
     return (
+        alert.alert_id[:SHOWN_OF_AN_ID],
         f"{alert.raised_at:%Y-%m-%d %H:%M}",
         alert.severity,
         str(alert.repeated_count),
@@ -142,4 +171,4 @@ def _say(text: str) -> None:
 
 
 COMMANDS = {"list": _list, "test": _test, "check": _check}
-WATCH = "watch"
+CLOSE, WATCH = "close", "watch"

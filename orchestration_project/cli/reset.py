@@ -14,7 +14,7 @@ MARKS = ("dagster", "artifacts")
 """What a folder of state has in it; one with none of it is somebody else's."""
 
 OURS = (
-    *(*MARKS, "demo", "demo_saas", "evidence", "http", "logs"),
+    *(*MARKS, "demo", "demo_saas", "evidence", "http", "logs", "saas", "scratch"),
     *("bench.json", "session_secret", "*.sqlite", "*.sqlite-*"),
 )
 """All that the project keeps there; what else lies in the folder stays."""

@@ -176,10 +176,22 @@ def _asked_keys(context: dg.AssetExecutionContext) -> Sequence[str]:
     definition = context.assets_def.partitions_def
     known = set(definition.get_partition_keys() if definition else ())
     asked = [context.run.tags[tag] for tag in PARTITION_TAGS if tag in context.run.tags]
+    if known and not asked:
+        raise _unnamed(max(known))
     keys = [key for key in asked if key not in known] or context.partition_keys
     if not keys:
         raise _no_partition(asked)
     return keys
+
+
+def _unnamed(example: str) -> dg.Failure:
+    error = ConfigurationError(
+        "the run names no partition",
+        expected=f"""--tags '{{"dagster/partition": "{example}"}}', or of a range the tags """
+        "dagster/asset_partition_range_start and dagster/asset_partition_range_end",
+        remedy="name one; the UI asks for it, as Materialize shows all that there are",
+    )
+    return dg.Failure(str(error), allow_retries=False)
 
 
 def _no_partition(asked: Sequence[str]) -> dg.Failure:

@@ -1,5 +1,8 @@
 """The command `alerts`, with real receivers."""
 
+import hashlib
+import threading
+
 import pytest
 from sqlalchemy import select
 
@@ -15,6 +18,7 @@ from orchestration_project.tables.operations import (
 from tests.programs import free_port, from_then_on
 from tests.receivers import http_receiver, mail_receiver
 
+ID_OF_A = hashlib.sha256(b"failed a").hexdigest()[:8]
 TITLE = "Test: alerts of orchestration_project reach you here"
 
 
@@ -73,10 +77,38 @@ def test_the_list_shows_what_is_open_and_what_waits(desk, monkeypatch, capsys):
     store("a", Problem("failed", "finra/otc_weekly", "T1|2026-01-05"))
     assert main(["alerts", "list"]) == 0
     assert capsys.readouterr().out.splitlines() == [
-        "since (UTC)       severity  again  alert                not delivered to",
-        "2026-03-02 15:00  error     0      it failed at \\udc80  json-1, json-2",
+        "id        since (UTC)       severity  again  alert                not delivered to",
+        f"{ID_OF_A}  2026-03-02 15:00  error     0      it failed at \\udc80  json-1, json-2",
         "waiting to be delivered: 1 to json-1, 1 to json-2",
     ]
+
+
+def test_an_alert_is_closed_by_hand_and_who_heard_of_it_hears_that(desk, monkeypatch, capsys):
+    with http_receiver() as hook:
+        monkeypatch.setenv("ALERT_URLS", hook.url())
+        store("a", Problem("held_back", "finra/otc_weekly", "T9|2026-01-05"))
+        store("b", Problem("failed", "finra/otc_weekly", "T1|2026-01-05"))
+        deliver()
+        assert main(["alerts", "close", ID_OF_A]) == 0
+        assert capsys.readouterr().out == "closed: it failed at \\udc80\n"
+        deliver()
+        assert hook.titles[2:] == ["Recovered: it failed at \\udc80"]
+    assert main(["alerts", "list"]) == 0
+    listed = capsys.readouterr().out
+    assert ID_OF_A not in listed
+    assert len(listed.splitlines()) == 2
+    assert main(["alerts", "close", ID_OF_A]) == 1
+    assert capsys.readouterr().err.startswith(
+        f"0 open alerts have an id that begins with {ID_OF_A}"
+    )
+
+
+@pytest.mark.parametrize("arguments", [["close"], ["list", "a"]])
+def test_ids_are_for_closing(desk, arguments, capsys):
+    with pytest.raises(SystemExit) as end:
+        main(["alerts", *arguments])
+    assert end.value.code == 2
+    assert "close takes the ids of alerts" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("died", ["before it was sent", "after it was sent"])
@@ -218,6 +250,50 @@ def test_what_waits_for_a_channel_that_is_gone_is_given_up(desk, monkeypatch):
     with alerts.inbox() as inbox:
         alerts.deliver(inbox)
         assert inbox.waiting() == {"json-1": 1}
+
+
+def test_what_waits_for_a_channel_whose_entry_is_malformed_waits_on(desk, monkeypatch):
+    monkeypatch.setenv("ALERT_URL_OPS", "json://127.0.0.1:1")
+    store("a", Problem("failed", "finra/otc_weekly", "T1|2026-01-05"))
+    monkeypatch.setenv("ALERT_URL_OPS", "jsn//127.0.0.1:1")
+    deliver()
+    with open_alerts(load_settings()).inbox() as inbox:
+        assert inbox.waiting() == {"ops": 1}
+
+
+def test_two_who_see_the_same_at_once_raise_one_alert(desk):
+    problem = Problem("disk_low", "state")
+    is_second_deciding = threading.Event()
+
+    def words(decision: Decision) -> list[Message]:
+        told = Message("disk_low", "error", "the disk", "", problems=decision.raised)
+        return [told] if decision.raised else []
+
+    def second() -> None:
+        def then(decision: Decision) -> list[Message]:
+            is_second_deciding.set()
+            return words(decision)
+
+        with open_alerts(load_settings()).inbox() as inbox:
+            inbox.observe(frozenset([problem]), lambda _: False, then)
+
+    other = threading.Thread(target=second)
+
+    def first(decision: Decision) -> list[Message]:
+        other.start()
+        is_second_deciding.wait(1)  # who decides alone is not overtaken, however long that takes
+        return words(decision)
+
+    with open_alerts(load_settings()).inbox() as inbox:
+        inbox.observe(frozenset([problem]), lambda _: False, first)
+        other.join()
+        assert len(inbox.standing()) == 1
+
+
+def deliver() -> None:
+    alerts = open_alerts(load_settings())
+    with alerts.inbox() as inbox:
+        alerts.deliver(inbox)
 
 
 def store(cause: str, problem: Problem) -> None:

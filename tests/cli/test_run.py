@@ -242,7 +242,8 @@ def test_reset_deletes_the_state_only_after_a_yes(state_dir):
     assert programs.run(state_dir, *RUN, "1")[0] == 0
     assert programs.run(state_dir, "orchestration_project", "reset")[0] == 1
     assert (state_dir / "demo.sqlite").exists()
-    (state_dir / "thesis").mkdir()
+    for name in ("thesis", "saas", "scratch"):
+        (state_dir / name).mkdir()
     assert programs.run(state_dir, "orchestration_project", "reset", "--yes")[0] == 0
     assert [each.name for each in state_dir.iterdir()] == ["thesis"]
 

@@ -101,6 +101,13 @@ def test_an_alert_recovers_with_its_last_problem_whichever_run_made_it_well():
     assert decision(second, known).recovered == [known]
 
 
+def test_that_a_run_named_no_partition_is_well_once_any_landed():
+    known = told(Problem("failed", ASSET, ""))
+    for ended in (run("success"), run(landed=frozenset(UNITS[:1]))):
+        assert decision(ended, known).recovered == [known]
+    assert decision(run(), known).recovered == []
+
+
 def test_a_check_recovers_when_it_passes_and_worsens_when_it_becomes_an_error():
     known = told(check(False, "warning").problem)
     assert decision(run("success", checks=[check(True)]), known).recovered == [known]

@@ -161,14 +161,14 @@ def _failures(run: EndedRun) -> set[Problem]:
 def wellness(run: EndedRun) -> Callable[[Problem], bool]:
     """Return what tells of a problem whether it is well after ``run``.
 
-    A partition is well once it landed, in whichever job; a check once it passes.
+    A partition is well once it landed, in whichever job; a check once it passes. That a run named
+    no partition is well once any of the asset landed.
     """
-    made = set(run.landed)
+    is_whole = run.outcome == "success"
+    units = run.landed | run.wanted if is_whole else run.landed
+    made = {(unit.asset, key) for unit in units for key in (unit.partition, "")}
     passed = {(check.asset, check.name) for check in run.checks if check.passed}
-    done: set[tuple[str, str]] = set()
-    if run.outcome == "success":
-        made |= run.wanted
-        done = {(run.job, key) for key in (*run.partitions, "")}
+    done = {(run.job, key) for key in (*run.partitions, "")} if is_whole else set()
 
     def is_well(problem: Problem) -> bool:
         about = (problem.subject, problem.detail)

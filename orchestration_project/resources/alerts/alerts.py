@@ -73,9 +73,11 @@ class Alerts:
     def deliver(self, inbox: Inbox) -> tuple[int, dict[str, str]]:
         """Send what is due; return how many alerts were taken, and why channels did not take one.
 
-        A channel that did not is left alone until the next tick.
+        A channel that did not is left alone until the next tick. What is for channels that are gone
+        is given up; one whose setting cannot be used is none of these.
         """
-        inbox.give_up_others([channel.name for channel in self.channels])
+        if self.policy.problem is None:
+            inbox.give_up_others([channel.name for channel in self.channels])
         taken, reasons = 0, dict[str, str]()
         for channel in self.channels:
             due = inbox.due(channel.name)

@@ -1,6 +1,7 @@
 """The alerts in our database: raised once per cause, delivered once per channel."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import cast
@@ -15,7 +16,7 @@ from orchestration_project.domains.operations.alerts import (
     wait_after,
 )
 from orchestration_project.domains.operations.digest import Delivery
-from orchestration_project.domains.operations.messages import RECOVERED, Message
+from orchestration_project.domains.operations.messages import RECOVERED, Message, recovery
 from orchestration_project.domains.operations.reach import LATELY, Pending, Reach, reaches
 from orchestration_project.domains.operations.rules import (
     EVERYTHING,
@@ -36,6 +37,7 @@ from orchestration_project.resources.alerts.rows import (
     with_told,
 )
 from orchestration_project.resources.clock import Clock
+from orchestration_project.resources.leases import alone
 from orchestration_project.resources.warehouse import Warehouse
 from orchestration_project.resources.warehouse.frames import insert_absent
 from orchestration_project.tables.operations import (
@@ -90,7 +92,7 @@ class Inbox:
     ) -> list[Message]:
         """Store what ``cause`` raises, repeats and recovers, once; return what is told of it."""
         now = self._clock.now()
-        with self._warehouse.writing() as connection:
+        with self._deciding() as connection:
             if is_evaluated(connection, cause):
                 return []
             insert_absent(connection, evaluations, [{"cause": cause, "evaluated_at": now}])
@@ -107,9 +109,32 @@ class Inbox:
         It may be looked at over and over: what was told is no repetition.
         """
         now = self._clock.now()
-        with self._warehouse.writing() as connection:
+        with self._deciding() as connection:
             decision = self._decide(connection, bad, is_well, facts_of, now)
             return self._tell(connection, f"seen {now.isoformat()}", decision, words, now)
+
+    def close(self, alert_id: str) -> list[Message]:
+        """Take all that an open alert tells of for well; return what is told of that."""
+        with self._warehouse.reading() as connection:
+            closed = [each for each in open_alerts(connection) if each.alert_id == alert_id]
+        about = frozenset(problem for alert in closed for problem in alert.problems)
+        return self.take(
+            f"closed {alert_id}",
+            frozenset(),
+            lambda problem: problem in about,
+            lambda decision: (
+                [recovery(decision.recovered, "by hand: it was closed")]
+                if decision.recovered
+                else []
+            ),
+        )
+
+    @contextmanager
+    def _deciding(self) -> Iterator[Connection]:
+        """One process at a time decides, so that of a problem there is one open alert."""
+        with self._warehouse.writing() as connection:
+            alone(connection, "alerts")
+            yield connection
 
     def tell(self, cause: str, message: Message) -> None:
         """Store a message that is about no problem, for every channel; once per cause."""

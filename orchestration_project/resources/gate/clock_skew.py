@@ -1,7 +1,7 @@
 """The probe of this machine's clock, against those that others have."""
 
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 from orchestration_project.errors import ConfigurationError, OrchestrationError
@@ -70,6 +70,7 @@ def time_of_server(open_http: Callable[[], HttpClient], url: str) -> Time:
 
 def _read(text: str) -> Time:
     try:
-        return parsedate_to_datetime(text)
-    except ValueError:
+        told = parsedate_to_datetime(text)
+        return told if told.tzinfo else told.replace(tzinfo=UTC)  # HTTP has no other zone
+    except (ValueError, OverflowError):
         return None
