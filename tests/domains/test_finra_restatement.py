@@ -111,6 +111,16 @@ def test_a_new_week_is_told_as_one():
     assert notice_kind("first", first, limit=2) == "landed"
 
 
+def test_more_of_a_week_is_told_as_such_and_is_no_restatement():
+    had, more = rows(("AAA", "XATS", 9, 1)), rows(("AAA", "YATS", 1, 1))
+    other = change(NOTHING, more, had)
+    assert sentence("more", other, WEEK, part="market=ATS+NON_ATS") == (
+        "More of a week landed: T1, week 2026-01-19, market=ATS+NON_ATS: 0 of 1 rows changed, "
+        "1 new; shares 9 → 10 (+11.11%), trades 1 → 2 (+100.00%)."
+    )
+    assert notice_kind("more", other, limit=2) == "landed"
+
+
 def test_a_change_of_dates_alone_is_told_as_one_and_is_no_restatement():
     dates = change(
         rows(("AAA", "XATS", 9, 1)), rows(("AAA", "XATS", 9, 1)), NOTHING, is_metadata=True

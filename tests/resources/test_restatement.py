@@ -64,6 +64,23 @@ def test_a_part_of_the_partition_is_compared_with_that_part_alone(desk):
     assert landed.change.rows_removed == 0
 
 
+def test_the_other_market_is_more_of_the_week_and_restates_nothing(desk):
+    ats, other = row("AAA"), row("BBB", market="NON_ATS")
+    both = {"market": ("ATS", "NON_ATS")}
+    desk.land(ats, scope={"market": ("ATS",)})
+    landed = desk.land(ats, other, version="v2", scope=both)
+    assert (landed.change_cause, landed.change.rows_added) == ("more", 1)
+    third = row("CCC", market="NON_ATS")
+    assert desk.land(ats, other, third, version="v3", scope=both).change_cause == "source"
+
+
+def test_the_other_market_beside_a_change_of_the_first_is_a_restatement(desk):
+    desk.land(row("AAA"), scope={"market": ("ATS",)})
+    rows = (row("AAA", share_quantity=9), row("BBB", market="NON_ATS"))
+    landed = desk.land(*rows, version="v2", scope={"market": ("ATS", "NON_ATS")})
+    assert (landed.change_cause, landed.change.restated_rows) == ("source", 2)
+
+
 def test_a_second_restatement_is_compared_with_the_first(desk, clock):
     desk.land(row("AAA"), row("BBB"))
     for days, shares in ((7, 110), (8, 120)):

@@ -178,7 +178,7 @@ def notice_kind(
     analyst added up before is then not what it was. Rows are no measure of that: FINRA may correct
     many by a share each.
     """
-    if cause == "first":
+    if cause in ("first", "more"):
         return "landed"
     if cause in RESTATEMENTS and change.moved_share_ratio > limit:
         return "restatement"
@@ -204,6 +204,8 @@ def sentence(
             f"New week landed: {week}: {change.rows_after:,} rows of {change.symbols_after:,} "
             f"symbols, {change.shares_after:,} shares in {change.trades_after:,} trades."
         )
+    if cause == "more":
+        return f"More of a week landed: {week}: " + "; ".join(_parts(change)) + "."
     if cause not in RESTATEMENTS:
         return (
             f"{week}: only dates that FINRA keeps about rows changed, in {change.rows_relabelled:,}"

@@ -54,6 +54,7 @@ from orchestration_project.resources.warehouse.frames import (
     range_of,
     read_scope,
     shown_scope,
+    widens,
     within,
 )
 from orchestration_project.tables.kinds import schema_of
@@ -384,9 +385,9 @@ def _cause_of_value(before: ScopeState, each: Ready) -> str:
 def _cause(before: ScopeState, each: Ready, counts: Counts, of_value: str) -> str:
     if before.source is None:
         return "first"
-    is_range = range_of(each.delivery.scope) is not None
-    if counts.added and not counts.replaced and is_range and not each.delivery.is_ours:
-        return "more"  # days that follow, or precede, restate nothing
+    reaches_on = range_of(each.delivery.scope) is not None or widens(each.scope, before.scope)
+    if counts.added and not counts.replaced and reaches_on and not each.delivery.is_ours:
+        return "more"  # days that follow, or precede, or another market restate nothing
     if counts.added or counts.removed or counts.changed > counts.metadata_changed:
         return of_value
     return "metadata" if counts.metadata_changed else "none"
