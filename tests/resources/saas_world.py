@@ -4,6 +4,7 @@ They answer as the embedded demo of PeopleForce and Jira does over HTTP: both ar
 `test_saas_histories.py`. `saas_demo_world.py` has the other one.
 """
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -211,6 +212,7 @@ class Issues:
     now: Callable[[], datetime] = lambda: BEGINNING
     index_lag: timedelta = timedelta(0)
     indexed_at: dict[str, datetime] = field(default_factory=dict)
+    gone_projects: set[str] = field(default_factory=set)
 
     def edit(self, key: str, **fields: Any) -> None:
         """Have people fill fields of an issue, if it is there."""
@@ -318,7 +320,11 @@ class Issues:
         return found[0] if len(found) == 1 else None
 
     def search(self, jql: str, fields: Sequence[str]) -> Iterator[Sequence[Issue]]:
-        keys = [each.key for each in self._searchable()]
+        [project] = re.findall(r'project = "(\w+)"', jql)
+        if project in self.gone_projects:
+            raise RefusedError(f"no project {project}", http_status=400)
+        found = [each.key for each in self._searchable()]
+        keys = [key for key in found if key.startswith(f"{project}-")]
         for start in range(0, max(len(keys), 1), PAGE):
             page = keys[start : start + PAGE]
             yield [self.rows[each] for each in page if each in self.rows]

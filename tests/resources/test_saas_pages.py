@@ -11,7 +11,8 @@ from orchestration_project.resources.artifacts import FolderStore
 from orchestration_project.resources.captures import Captures
 from orchestration_project.resources.saas.reconciling import Reconciler
 from orchestration_project.resources.saas.rules import put_in_effect
-from orchestration_project.tables.saas import saas_source_states
+from orchestration_project.resources.saas.runs import look_through
+from orchestration_project.tables.saas import saas_source_states, saas_ticks
 from orchestration_project.tables.spine import blobs, captures, deliveries, rejects
 from tests.saas_demo import jira, peopleforce
 
@@ -19,15 +20,19 @@ DROP = Rule.model_validate({"rule_id": "nothing", "priority": 1, "action": "drop
 
 
 @pytest.fixture
-def look(warehouse, clock, saas_demo, saas_http, tmp_path):
+def reconciler(warehouse, clock, saas_demo, saas_http, tmp_path):
     saas_demo.start_over(task_count=60)  # two pages
     source, target = peopleforce(saas_demo.url, saas_http, tmp_path), jira(saas_demo.url, saas_http)
     with warehouse.writing() as connection:
         put_in_effect(connection, [DROP], by="test", at=clock.now(), run_id="test")
+    return lambda run_id: Reconciler(warehouse, clock, source, target, run_id=run_id)
 
+
+@pytest.fixture
+def look(clock, reconciler):
     def look(run_id):
         clock.at += timedelta(minutes=5)
-        looked = Reconciler(warehouse, clock, source, target, run_id=run_id).look()
+        looked = reconciler(run_id).look()
         assert looked.problem is None
         return looked
 
@@ -72,3 +77,19 @@ def test_a_record_that_is_no_task_is_a_reject_and_the_others_go_on(warehouse, sa
     assert reason == "PeopleForce's task 1059 cannot be read: int 5"
     assert json.loads(record)["title"] == 5
     assert len(rows(warehouse, saas_source_states.c.entity_id)) == 59
+
+
+def test_where_many_records_are_no_tasks_the_look_fails_and_the_tick_has_not_ended(
+    warehouse, saas_demo, clock, reconciler
+):
+    for number in range(13):
+        saas_demo.do("tasks", id=1000 + number, title=5)
+    done = look_through(reconciler("run"), warehouse, clock)
+    assert done.counts["unreadable"] == 13
+    assert done.counts["seen"] == 47
+    assert str(done.problem).startswith(
+        "13 of 60 tasks that are listed cannot be read\n  expected: at most 20%\n"
+        "  found: PeopleForce's task 1012 cannot be read: int 5"
+    )
+    assert len(rows(warehouse, saas_source_states.c.entity_id)) == 47
+    assert rows(warehouse, saas_ticks.c.synced_at) == [(None,)]

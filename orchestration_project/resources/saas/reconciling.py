@@ -36,6 +36,7 @@ from orchestration_project.resources.saas.states import (
 from orchestration_project.resources.saas.systems import (
     Digesting,
     Page,
+    RefusedError,
     SourceSystem,
     TargetSystem,
 )
@@ -51,13 +52,16 @@ PLANNED_AT_ONCE = 1_000
 ASKED_FOR_AT_ONCE = 200
 """Tasks that a listing lacks and that are asked for by their id; the others at the next look."""
 
+MANY_UNREADABLE_SHARE = 0.2
+"""Of the records that are listed; where more are no tasks, the source speaks otherwise by now."""
+
 
 @dataclass
 class Looked:
     """What a look at the source found.
 
     Attributes:
-        unreadable: Why some of the tasks that were asked for are none.
+        unreadable: Why some of the records that were listed, or else asked for, are no tasks.
         problem: What ended the look before all was seen; None: all was.
     """
 
@@ -139,6 +143,9 @@ class Reconciler:
                     looked.add(self._plan(rules, changed))
                     changed = []
             changed += self._ask_for(sorted(missing), rules, looked)
+            listed = [each.reason for each in self._source.unreadable]
+            looked.unreadable = listed or looked.unreadable
+            looked.problem = _too_many_unreadable(looked)
         except OrchestrationError as error:
             looked.problem = error
         looked.add(self._plan(rules, changed))
@@ -228,12 +235,6 @@ class Reconciler:
     def sweep(self) -> list[Drift]:
         """Look at all issues for what no webhook told, and plan to mend it."""
         rules = self.rules()
-        projects = sorted({p for each in rules.rules if (p := each.rule.target_project)})
-        issues: dict[str, Issue] = {}
-        if projects:
-            named = ", ".join(f'"{project}"' for project in projects)
-            for page in self._target.search(f"project in ({named})", ["*all"]):
-                issues |= {each.key: each for each in page}
         with self._warehouse.reading() as connection:
             rows = connection.execute(
                 select(saas_source_states).where(
@@ -243,6 +244,8 @@ class Reconciler:
                 )
             ).all()
             unfinished = self._unfinished(connection)
+        named = {project for each in rules.rules if (project := each.rule.target_project)}
+        issues = self._issues_in(named, {row.target_key.rpartition("-")[0] for row in rows})
         drifts = [
             Drift(entity_of(row), row.target_key, what)
             for row in rows
@@ -253,6 +256,21 @@ class Reconciler:
         chosen = [each for each in worth if each.outbox_entity not in unfinished]
         self._plan_again(sorted(chosen, key=lambda each: each.entity_id), "target")
         return drifts
+
+    def _issues_in(self, named: set[str], linked: set[str]) -> dict[str, Issue]:
+        """Return by key the issues of projects: those that rules name, and that tasks have one in.
+
+        No rule may name a project any more that has issues of ours; one of these may be gone.
+        """
+        found: dict[str, Issue] = {}
+        for project in sorted(named | linked):
+            try:
+                for page in self._target.search(f'project = "{project}"', ["*all"]):
+                    found |= {each.key: each for each in page}
+            except RefusedError:
+                if project in named:
+                    raise
+        return found
 
     def _unfinished(self, connection: Connection) -> set[str]:
         """Return of whom something waits already, or was refused until a person mends it."""
@@ -311,6 +329,19 @@ class Reconciler:
             with self._warehouse.writing() as connection:
                 looked.gone_count += mark_gone(connection, self._desk, gone, self._clock.now())
         return found
+
+
+def _too_many_unreadable(looked: Looked) -> OrchestrationError | None:
+    count, of = len(looked.unreadable), looked.seen_count + len(looked.unreadable)
+    if count <= of * MANY_UNREADABLE_SHARE:
+        return None
+    return ContractError(
+        f"{count} of {of} tasks that are listed cannot be read",
+        expected=f"at most {MANY_UNREADABLE_SHARE:.0%}",
+        found=looked.unreadable[0],
+        remedy="the others were followed; `rejects` has the records: compare them with what "
+        "docs/saas.md says of the source, whose format seems to be another one now",
+    )
 
 
 def _changed(page: Page, known: Mapping[str, str], fetched_at: datetime) -> list[Seen]:
