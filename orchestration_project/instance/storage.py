@@ -29,6 +29,7 @@ from orchestration_project.instance.redacting import PostgresStorage
 from orchestration_project.instance.sqlite import SqliteStorage
 from orchestration_project.resources.dagster_storage import STORAGE_ERRORS, told_by_driver
 from orchestration_project.resources.state import state_folder
+from orchestration_project.resources.warehouse.connecting import has_rest_of_password
 from orchestration_project.settings import PROJECT_ROOT, load_settings, without_secrets
 
 
@@ -49,6 +50,8 @@ def postgres_url(url: str) -> str:
         parsed = make_url(url)
     except (ArgumentError, ValueError):
         raise _unusable_url("no database URL") from None  # SQLAlchemy's text quotes the password
+    if has_rest_of_password(parsed):
+        raise _unusable_url("a password with an @ that is not written as %40")
     if parsed.get_backend_name() not in ("postgresql", "postgres"):
         raise _unusable_url(f"a {parsed.get_backend_name()} URL")
     return parsed.set(drivername="postgresql+psycopg2").render_as_string(hide_password=False)

@@ -15,7 +15,10 @@ def passwords_in(url: str) -> list[str]:
     address, _, query = url.partition("://")[2].partition("?")
     user, _, _ = address.rpartition("@")
     pairs = [pair.partition("=") for pair in query.split("&")]
-    found = [user.partition(":")[2], *(value for name, _, value in pairs if _is_secret(name))]
+    password = user.partition(":")[2]
+    found = [password, *(value for name, _, value in pairs if _is_secret(name))]
+    if "@" in password:  # who takes the first for its end shows the rest as a host
+        found += password.split("@")
     return [*found, *map(unquote, found)]
 
 

@@ -69,7 +69,13 @@ def test_each_way_to_write_a_postgresql_url_names_the_driver_that_dagster_brings
 
 
 @pytest.mark.parametrize(
-    "url", ["mysql://me:secret@db/dagster", "me:secret@db", "postgresql://me:secret/dagster"]
+    "url",
+    [
+        "mysql://me:secret@db/dagster",
+        "me:secret@db",
+        "postgresql://me:secret/dagster",
+        "postgresql://me:x@secret@db/y",
+    ],
 )
 def test_another_url_is_refused_without_quoting_its_password(url):
     with pytest.raises(ConfigurationError, match="DAGSTER_DATABASE_URL cannot be used") as refusal:

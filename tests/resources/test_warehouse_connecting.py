@@ -114,7 +114,10 @@ def test_a_schema_that_is_no_plain_name_is_refused(schema):
 
 @pytest.mark.parametrize(
     "url",
-    [f"me:{SECRET}@host/db", f"postgresql://me:x@host:{SECRET}/db", "", "C:\\data.sqlite"],
+    [
+        *(f"me:{SECRET}@host/db", f"postgresql://me:x@host:{SECRET}/db", "", "C:\\data.sqlite"),
+        *(f"postgresql://me:x@{SECRET}@host/db", f"postgresql://me:x@y/{SECRET}@host/db"),
+    ],
 )
 def test_a_text_that_is_no_url_is_refused_without_being_quoted(url):
     with pytest.raises(ConfigurationError, match="DATABASE_URL is no database URL") as refusal:

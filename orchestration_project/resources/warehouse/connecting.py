@@ -59,13 +59,11 @@ def parsed_url(given: str | URL) -> URL:
     try:
         url = make_url(given)
     except (exc.ArgumentError, ValueError):
-        raise ConfigurationError(
-            "DATABASE_URL is no database URL",
-            expected="such as postgresql://user:password@host/database or sqlite:////path/file.db",
-            remedy="correct DATABASE_URL; in a password, write @ : / as %40 %3A %2F",
-        ) from None  # the original names the URL, with its password
+        raise _no_url() from None  # the original names the URL, with its password
     url = url.set(drivername=OWN_DRIVERS.get(url.drivername, url.drivername))
     if url.get_backend_name() != "sqlite":
+        if has_rest_of_password(url):
+            raise _no_url()
         return url
     if url.database in (None, "", ":memory:"):
         raise ConfigurationError(
@@ -74,6 +72,19 @@ def parsed_url(given: str | URL) -> URL:
             remedy="name a file; each connection would see a database of its own",
         )
     return url if _is_file_uri(url) else url.set(database=str(PROJECT_ROOT / str(url.database)))
+
+
+def _no_url() -> ConfigurationError:
+    return ConfigurationError(
+        "DATABASE_URL is no database URL",
+        expected="such as postgresql://user:password@host/database or sqlite:////path/file.db",
+        remedy="correct DATABASE_URL; in a password, write @ : / as %40 %3A %2F",
+    )
+
+
+def has_rest_of_password(url: URL) -> bool:
+    """Whether a password was cut at a bare @: errors would show what follows as the host."""
+    return "@" in f"{url.host}{url.database}"
 
 
 def _is_file_uri(url: URL) -> bool:
