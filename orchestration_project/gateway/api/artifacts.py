@@ -2,11 +2,10 @@
 
 import re
 from base64 import b64encode
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Any, Self
 
-from pydantic import AfterValidator, AwareDatetime, Field, model_validator
+from pydantic import Field, model_validator
 from starlette.responses import FileResponse, Response
 
 from orchestration_project.domains.api.artifacts import (
@@ -19,7 +18,7 @@ from orchestration_project.domains.api.artifacts import (
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.gateway.api.jobs import Launch, Launched, launch
 from orchestration_project.gateway.api.once import IDEMPOTENCY_HEADER
-from orchestration_project.gateway.api.operation import Body, Call, Operation, Parameters
+from orchestration_project.gateway.api.operation import Body, Call, Moment, Operation, Parameters
 from orchestration_project.gateway.api.problems import ProblemError, not_found, problem_of
 from orchestration_project.gateway.api.runs import MOST, Name
 from orchestration_project.gateway.api.services import Services
@@ -76,22 +75,13 @@ class Cleanup(Body):
     )
 
 
-def _in_utc(moment: datetime) -> datetime:
-    try:
-        return moment.astimezone(UTC)
-    except OverflowError as error:  # of the year 1, or 9999, elsewhere
-        raise ValueError("no time of a year from 1 to 9999 in UTC") from error
-
-
 class NewEvidence(Body):
     """What an archive of evidence is about: one of the three."""
 
     run_id: Name | None = Field(None, description="A run")
     session: Name | None = Field(None, description="All runs that were started together")
     partition: Name | None = Field(None, description="A partition, as it was known `at`")
-    at: Annotated[AwareDatetime, AfterValidator(_in_utc)] | None = Field(
-        None, description="Of a partition: the time"
-    )
+    at: Moment | None = Field(None, description="Of a partition: the time")
     include_bytes: bool = Field(False, description="With the captured bytes themselves")
 
     @model_validator(mode="after")

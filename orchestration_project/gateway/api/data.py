@@ -9,7 +9,7 @@ from datetime import date
 from typing import IO, Annotated, Literal
 
 import polars as pl
-from pydantic import AwareDatetime, Field, StringConstraints
+from pydantic import Field, StringConstraints
 from sqlalchemy import Table
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
@@ -17,7 +17,7 @@ from starlette.types import Receive, Scope, Send
 from orchestration_project.domains.api.data import Column, Described, Page, Tables
 from orchestration_project.domains.operations.pipelines import PARAMETERS
 from orchestration_project.errors import ConfigurationError
-from orchestration_project.gateway.api.operation import Body, Call, Operation, Parameters
+from orchestration_project.gateway.api.operation import Body, Call, Moment, Operation, Parameters
 from orchestration_project.gateway.api.problems import ProblemError, not_found, problem_of
 from orchestration_project.gateway.api.runs import MOST, Name
 from orchestration_project.gateway.api.services import Services
@@ -64,7 +64,7 @@ class Rows(TableName):
         max_length=20,
         description="column=value, or with != < <= > >=; all must hold, and NULL meets none",
     )
-    as_of: AwareDatetime | None = Field(
+    as_of: Moment | None = Field(
         None, description="As it was known at this time; only of tables with history"
     )
     format: Literal["json", "csv", "parquet"] = Field("json", description="Of the answer")

@@ -3,11 +3,19 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import partial
 from types import GenericAlias
-from typing import Any, Generic, Literal, TypeVar, get_origin
+from typing import Annotated, Any, Generic, Literal, Self, TypeVar, get_origin
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    ValidationError,
+    model_validator,
+)
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
@@ -20,6 +28,7 @@ from orchestration_project.gateway.api.problems import (
     wrong_fields,
 )
 from orchestration_project.gateway.api.services import Services
+from orchestration_project.resources.warehouse.frames import storable
 
 TIME_LIMIT_SECONDS = 30.0
 """After which an operation is not waited for; an answer that streams has limits of its own."""
@@ -29,16 +38,41 @@ MOST_BODY_BYTES = 256 * 1024
 RoleName = Literal["viewer", "operator", "admin"]
 
 
-class Parameters(BaseModel):
+def _in_utc(moment: datetime) -> datetime:
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError as error:  # of the year 1, or 9999, elsewhere
+        raise ValueError("no time of a year from 1 to 9999 in UTC") from error
+
+
+Moment = Annotated[AwareDatetime, AfterValidator(_in_utc)]
+"""A time with its zone, in UTC."""
+
+
+class _Given(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @model_validator(mode="after")
+    def _of_storable_texts(self) -> Self:
+        if not _is_storable(self.model_dump()):
+            raise ValueError("a text has NUL or half a character, which no database can hold")
+        return self
+
+
+def _is_storable(given: object) -> bool:
+    if isinstance(given, str):
+        return storable(given) == given
+    if isinstance(given, Mapping):
+        return all(_is_storable(each) for pair in given.items() for each in pair)
+    return not isinstance(given, list) or all(map(_is_storable, given))
+
+
+class Parameters(_Given):
     """Parameters of a path and query; one that is not known is refused."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
-
-class Body(BaseModel):
+class Body(_Given):
     """What a request says; a field that is not known is refused."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class NoBody(Body):

@@ -2,7 +2,7 @@
 
 from typing import Any, Literal
 
-from pydantic import AwareDatetime, Field
+from pydantic import Field
 from sqlalchemy import Table, select
 
 from orchestration_project.domains.api.operations import (
@@ -13,7 +13,7 @@ from orchestration_project.domains.api.operations import (
     Readiness,
     Sessions,
 )
-from orchestration_project.gateway.api.operation import Body, Call, Operation, Parameters
+from orchestration_project.gateway.api.operation import Body, Call, Moment, Operation, Parameters
 from orchestration_project.gateway.api.runs import MOST, Name
 from orchestration_project.gateway.api.services import Services
 from orchestration_project.resources.effective_config import effective_config
@@ -27,7 +27,7 @@ SessionState = Literal["PENDING", "RUNNING", "COMPLETED", "FAILED", "CANCELLED"]
 class SessionsWanted(Parameters):
     """Which sessions, the latest first."""
 
-    since: AwareDatetime | None = Field(None, description="With runs asked for after this time")
+    since: Moment | None = Field(None, description="With runs asked for after this time")
     domain: Name | None = Field(None, description="Of this domain")
     state: SessionState | None = Field(None, description="In this state")
     limit: int = Field(50, ge=1, le=MOST, description="At most so many")

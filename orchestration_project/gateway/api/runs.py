@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
 import dagster as dg
-from pydantic import AwareDatetime, Field, StringConstraints
+from pydantic import Field, StringConstraints
 
 from orchestration_project.domains.api.runs import Ending, Run, Runs, RunStatus, Step
 from orchestration_project.domains.operations.ledger import Entry, partition_of, trigger_of
@@ -20,7 +20,7 @@ from orchestration_project.gateway.api.jobs import (
     tag_list,
 )
 from orchestration_project.gateway.api.once import IDEMPOTENCY_HEADER, once, unmarked
-from orchestration_project.gateway.api.operation import Body, Call, Operation, Parameters
+from orchestration_project.gateway.api.operation import Body, Call, Moment, Operation, Parameters
 from orchestration_project.gateway.api.problems import ProblemError, not_found
 from orchestration_project.gateway.api.services import Services
 from orchestration_project.resources.ledger import Ledger
@@ -96,8 +96,8 @@ class Wanted(Parameters):
     status: list[Status] = Field([], description="In one of these statuses")
     partition: Name | None = Field(None, description="Of this partition alone")
     user: Name | None = Field(None, description="Launched by this user")
-    since: AwareDatetime | None = Field(None, description="Asked for after this time")
-    until: AwareDatetime | None = Field(None, description="Asked for before this time")
+    since: Moment | None = Field(None, description="Asked for after this time")
+    until: Moment | None = Field(None, description="Asked for before this time")
     limit: int = Field(50, ge=1, le=MOST, description="At most so many")
     cursor: Name | None = Field(None, description="`next_cursor` of the page before")
 
@@ -123,7 +123,7 @@ class RetryItems(Body):
     """Which failed partitions of all runs are tried again."""
 
     domain: Name | None = Field(None, description="Of this domain")
-    since: AwareDatetime | None = Field(None, description="Of runs that ended after this time")
+    since: Moment | None = Field(None, description="Of runs that ended after this time")
     kinds: list[Name] | None = Field(
         None, max_length=20, description="Kinds of failure; by default those that may pass"
     )

@@ -75,11 +75,24 @@ def test_a_table_is_read_as_it_was_known(api, landed):
         ("?limit=1&limit=2", "the request cannot be taken: limit"),
         ("?colour=red", "the request cannot be taken: colour"),
         ("?as_of=2026-01-01", "the request cannot be taken: as_of"),
+        ("?as_of=0001-01-01T00:00:00%2B14:00", "the request cannot be taken: as_of"),
+        ("?as_of=9999-12-31T23:59:59-14:00", "the request cannot be taken: as_of"),
+        ("?where=tier=%00", "the request cannot be taken: body"),
     ],
 )
 def test_a_question_that_cannot_be_answered_is_a_problem_that_says_why(api, query, detail):
     problem = api.problem("GET", f"{WEEKLY}{query}")
     assert (problem["status"], problem["detail"]) == (422, detail)
+
+
+@pytest.mark.parametrize(
+    ("path", "given"),
+    [("/runs", {"job": "finra_gold", "tags": {"a": "b\0"}}), ("/evidence", {"run_id": "a\0b"})],
+)
+def test_a_text_that_no_database_can_hold_is_refused(api, path, given):
+    problem = api.problem("POST", path, json=given)
+    assert problem["status"] == 422
+    assert "which no database can hold" in problem["errors"][0]["problem"]
 
 
 COUNTING = """CREATE VIEW database_labels AS SELECT name, value FROM kept WHERE
