@@ -75,6 +75,13 @@ def test_each_column_of_a_table_comes_from_columns_that_exist_in_what_it_depends
             assert source.asset_key in {dep.asset_key for dep in spec.deps}
 
 
+def test_each_sensor_and_schedule_says_in_the_ui_what_it_does():
+    said = {
+        each.name: each.description for each in [*(defs.sensors or []), *(defs.schedules or [])]
+    }
+    assert [name for name, words in said.items() if not words or not words.endswith(".")] == []
+
+
 def test_what_starts_runs_is_off_until_somebody_switches_it_on():
     schedules = list(defs.schedules or [])
     assert [schedule.name for schedule in schedules] == [

@@ -11,6 +11,7 @@ from orchestration_project.errors import ConfigurationError, OrchestrationError,
 from orchestration_project.instance.storage import open_instance
 from orchestration_project.resources.alerts import Alerts, Standing, names_of
 from orchestration_project.resources.alerts.conditions import Seen, failed_daemon, see
+from orchestration_project.resources.alerts.sending import refuse_unusable
 from orchestration_project.resources.alerts.watching import watch
 from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.providers import open_alerts
@@ -72,6 +73,10 @@ def _check(alerts: Alerts) -> int:
     policy = alerts.policy
     for rule in policy.rules:
         _say(_rule(rule))
+    for channel in alerts.channels:
+        refuse_unusable(channel)
+    if policy.problem:
+        return 1
     unknown = unknown_names(policy.rules, names_of(repository()))
     _say("\n".join(unknown) or "every name in them is one of the project")
     return int(bool(unknown))

@@ -75,12 +75,16 @@ def _parser() -> argparse.ArgumentParser:
     )
     what = parser.add_subparsers(dest="what", required=True)
     create = what.add_parser("create", help="make a key")
-    create.add_argument("--role", choices=list(Role), required=True, help="what it may do")
-    create.add_argument("--owner", required=True, help="person or machine that it is for")
+    create.add_argument(
+        "--role", choices=[role.value for role in Role], required=True, help="what it may do"
+    )
+    create.add_argument(
+        "--owner", type=_name, required=True, help="person or machine that it is for"
+    )
     what.add_parser("list", help="list all that were made")
     rotate = what.add_parser("rotate", help="make a key in place of another")
     rotate.add_argument(
-        "--overlap-hours", type=float, default=0, help="for how long the other still holds (0)"
+        "--overlap-hours", type=_hours, default=0, help="for how long the other still holds (0)"
     )
     revoke = what.add_parser("revoke", help="let a key, and its sessions, open nothing any more")
     for each in (create, rotate):
@@ -95,6 +99,19 @@ def _days(text: str) -> int:
     if not 1 <= days <= 3650:
         raise argparse.ArgumentTypeError(f"{days} is not between 1 and 3650")
     return days
+
+
+def _hours(text: str) -> float:
+    hours = float(text)
+    if not 0 <= hours <= 3650 * 24:
+        raise argparse.ArgumentTypeError(f"{text} is not between 0 and {3650 * 24}")
+    return hours
+
+
+def _name(text: str) -> str:
+    if not text.strip() or not text.isprintable():
+        raise argparse.ArgumentTypeError("a name is of printable characters, in one line")
+    return text
 
 
 def _say(text: str) -> None:

@@ -21,7 +21,8 @@ COLOURS = {"T1": "#3b82f6", "T2": "#d97706", "OTCE": "#0d9488"}
 MARKETS = {"ATS": ("ATS", "solid"), "NON_ATS": ("non-ATS", "dashed")}
 """By market: its name and its line."""
 
-SIZE_INCHES = (12.0, 10.0)
+SIZE_INCHES = (11.0, 10.0)
+"""As wide as Dagster shows in a window of 1,400 pixels."""
 
 VALUE_INCHES = (10.0, 6.0)
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 GOOD, BAD = "#0d9488", "#dc2626"
 """Each has a contrast of 3 to 1 or more on white and on black."""
 
-SIZE_INCHES = (12.0, 6.0)
+SIZE_INCHES = (11.0, 6.0)
 
 
 def control_tower(days: pl.DataFrame, shares: Mapping[str, Sequence[float | None]]) -> bytes:

@@ -11,6 +11,7 @@ from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.inbox.senders import declared_sources
 from orchestration_project.resources.inbox.work import Work, request_of
 from orchestration_project.resources.warehouse import Warehouse
+from orchestration_project.sensors.described import sensor
 from orchestration_project.settings import Settings
 
 SECONDS_BETWEEN_LOOKS = 4
@@ -18,7 +19,7 @@ SECONDS_BETWEEN_LOOKS = 4
 out a sensor whose seconds are not quite over."""
 
 
-@dg.sensor(jobs=WEBHOOK_JOBS, minimum_interval_seconds=SECONDS_BETWEEN_LOOKS)
+@sensor(jobs=WEBHOOK_JOBS, minimum_interval_seconds=SECONDS_BETWEEN_LOOKS)
 def events_on_webhook(
     context: dg.SensorEvaluationContext,
     clock: dg.ResourceParam[Clock],

@@ -18,11 +18,12 @@ from orchestration_project.resources.alerts.watching import first_look, look
 from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.ledger import Ledger, follow
 from orchestration_project.resources.warehouse import Warehouse
+from orchestration_project.sensors.described import sensor
 
 SECONDS_BETWEEN_LOOKS = 30
 
 
-@dg.sensor(
+@sensor(
     minimum_interval_seconds=SECONDS_BETWEEN_LOOKS,
     default_status=dg.DefaultSensorStatus.RUNNING,  # it starts nothing
 )
@@ -41,7 +42,7 @@ def operations_on_run_end(
     return dg.SkipReason(found.said)
 
 
-@dg.sensor(
+@sensor(
     minimum_interval_seconds=SECONDS_BETWEEN_LOOKS,
     default_status=dg.DefaultSensorStatus.RUNNING,  # it starts nothing
 )
@@ -57,7 +58,7 @@ def operations_on_undelivered_alert(alerts: dg.ResourceParam[Alerts]) -> dg.Skip
     return dg.SkipReason(f"Sent {taken} alerts; still waiting: {left}.{why}")
 
 
-@dg.sensor(
+@sensor(
     minimum_interval_seconds=SECONDS_BETWEEN_LOOKS,
     default_status=dg.DefaultSensorStatus.RUNNING,  # it starts nothing
 )
@@ -82,6 +83,7 @@ operations_control_tower_hourly = dg.ScheduleDefinition(
     cron_schedule="0 * * * *",
     execution_timezone="UTC",
     default_status=dg.DefaultScheduleStatus.RUNNING,  # it reads, and asks no source
+    description="Look every hour at all domains, and whether alerts reach their channels.",
 )
 
 operations_reconcile_hourly = dg.ScheduleDefinition(

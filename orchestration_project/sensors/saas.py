@@ -7,12 +7,13 @@ from orchestration_project.jobs import saas_reconcile, saas_sweep
 from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.saas.ticks import PEOPLEFORCE_JIRA, Ticks
 from orchestration_project.resources.warehouse import Warehouse
+from orchestration_project.sensors.described import sensor
 
 SECONDS_BETWEEN_LOOKS = 14
 """A look reads one row; Dagster's daemon comes round every 5 seconds."""
 
 
-@dg.sensor(job=saas_reconcile, minimum_interval_seconds=SECONDS_BETWEEN_LOOKS)
+@sensor(job=saas_reconcile, minimum_interval_seconds=SECONDS_BETWEEN_LOOKS)
 def saas_on_tick(
     clock: dg.ResourceParam[Clock], warehouse: dg.ResourceParam[Warehouse]
 ) -> dg.RunRequest | dg.SkipReason:

@@ -192,6 +192,15 @@ def test_a_check_of_the_rules_shows_them_and_the_names_that_the_project_does_not
     assert "rule ops: channels: there is no channel json-9, but json-1" in error
 
 
+def test_a_check_tells_of_a_channel_that_nothing_can_be_sent_to(desk, monkeypatch, capsys):
+    monkeypatch.setenv("ALERT_URLS", "json://127.0.0.1:1 nosuch://hunter2")
+    assert main(["alerts", "check"]) == 1
+    told = capsys.readouterr()
+    assert told.err.startswith("entry 2 of ALERT_URLS cannot be used")
+    assert "hunter2" not in told.err
+    assert "every name" not in told.out
+
+
 @pytest.mark.parametrize("text", ["rules: [", "rules: [{name: x, channels: [nobody]}]", None])
 def test_with_rules_that_cannot_be_used_every_channel_is_told(desk, monkeypatch, tmp_path, text):
     rules = tmp_path / "rules.yaml"

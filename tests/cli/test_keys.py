@@ -79,7 +79,11 @@ def test_a_key_that_is_not_there_or_was_revoked_is_named(say):
 
 @pytest.mark.parametrize(
     "arguments",
-    [[], ["create", "--owner", "x"], ["create", "--role", "boss", "--owner", "x"], ["rotate"]],
+    [
+        *([], ["create", "--owner", "x"], ["create", "--role", "boss", "--owner", "x"], ["rotate"]),
+        *(["create", "--role", "viewer", "--owner", name] for name in ("a\nb", "\x1b[31m", " ")),
+        *(["rotate", "x", "--overlap-hours", hours] for hours in ("nan", "-1", "99999999")),
+    ],
 )
 def test_what_it_needs_is_said(say, arguments: list[str]):
     with pytest.raises(SystemExit) as ended:

@@ -258,7 +258,7 @@ def test_what_is_not_mapped_is_not_asked_for(open_source: Open, vendor: str):
 
 
 def test_a_source_is_ready_when_anything_of_the_vendor_answers(open_source: Open):
-    assert open_source().ready() == "answered HTTP 404"
+    assert open_source().ready() == "answered that it has no SPY"
     counting = open_source("alpha_vantage", requests_per_day=25)
     assert counting.ready() == "25 requests left until 2026-03-03 05:00 UTC"
     page = Reply(body=b"<html>Hello</html>")

@@ -12,12 +12,14 @@ from orchestration_project.resources.warehouse import Warehouse
 
 SET_TICK_JOB = "saas_set_tick"
 
+A_WEEK = 7 * 24 * 60 * 60
+
 
 class SetTick(dg.Config):
     """What is changed; what is left out stays."""
 
     interval_seconds: int | None = Field(
-        default=None, ge=15, description="Seconds from one look to the next."
+        default=None, ge=15, le=A_WEEK, description="Seconds from one look to the next."
     )
     is_paused: bool | None = Field(
         default=None, description="Whether only a manual trigger starts a look."

@@ -45,6 +45,15 @@ def send(channel: Channel, message: Message) -> None:
         )
 
 
+def refuse_unusable(channel: Channel) -> None:
+    """Connect to nothing, and make sure that the channel's URL is one.
+
+    Raises:
+        ConfigurationError: Apprise knows no such URL.
+    """
+    _notifier(channel)
+
+
 def look_at(channel: Channel) -> str:
     """Return what can be said of ``channel`` without sending to it.
 

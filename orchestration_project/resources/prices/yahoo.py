@@ -71,7 +71,7 @@ class YahooChart:
         response = self._asked(KNOWN_SYMBOL, PriceRange(KNOWN_SYMBOL, today - 7 * A_DAY, today))
         if CHART not in response.body[:200]:
             self._refuse(KNOWN_SYMBOL, response)
-        return f"answered HTTP {response.status}"
+        return f"answered that it has no {KNOWN_SYMBOL}" if response.status == 404 else "answered"
 
     def fetch(self, asked: PriceRange, kept: list[Capture]) -> Sequence[Capture]:
         """Fetch just the range."""

@@ -71,7 +71,8 @@ def widens(scope: Scope, shown: str | None) -> bool:
 
     The other one is as `shown_scope` shows it; None holds no row.
     """
-    pairs = dict(part.partition("=")[::2] for part in (shown or "").split(","))
+    parts = (part.partition("=") for part in (shown or "").split(","))
+    pairs = {name: values for name, _, values in parts}
     return any(
         name in pairs and not {str(each) for each in value} <= set(pairs[name].split("+"))
         for name, value in scope.items()

@@ -24,6 +24,7 @@ from orchestration_project.jobs import finra_otc_weekly
 from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.finra import FinraSource, versions_of
 from orchestration_project.resources.warehouse import Warehouse
+from orchestration_project.sensors.described import sensor
 from orchestration_project.sensors.finra.runs import ONCE_A_DAY, loading, not_yet_asked
 from orchestration_project.settings import Settings
 from orchestration_project.tables import finra as tables
@@ -38,7 +39,7 @@ SECONDS_BETWEEN_SWEEPS = 3600
 """Restatements come months after a week: an hour does not matter, a look is four requests."""
 
 
-@dg.sensor(job=finra_otc_weekly, minimum_interval_seconds=SECONDS_BETWEEN_LISTINGS)
+@sensor(job=finra_otc_weekly, minimum_interval_seconds=SECONDS_BETWEEN_LISTINGS)
 def finra_on_publication(
     context: dg.SensorEvaluationContext,
     clock: dg.ResourceParam[Clock],
@@ -78,7 +79,7 @@ def finra_on_publication(
     return dg.SensorResult(skip_reason=asked_today, cursor=look)
 
 
-@dg.sensor(job=finra_otc_weekly, minimum_interval_seconds=SECONDS_BETWEEN_SWEEPS)
+@sensor(job=finra_otc_weekly, minimum_interval_seconds=SECONDS_BETWEEN_SWEEPS)
 def finra_on_restatement(
     context: dg.SensorEvaluationContext,
     clock: dg.ResourceParam[Clock],

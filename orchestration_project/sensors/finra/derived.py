@@ -19,6 +19,7 @@ from orchestration_project.partitions import PARTITION_TAGS
 from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.finra.gold import outdated_tier_weeks, outdated_windows
 from orchestration_project.resources.warehouse import Warehouse
+from orchestration_project.sensors.described import sensor
 from orchestration_project.sensors.finra.runs import ONCE_A_DAY, UNDER_WAY, not_yet_asked
 from orchestration_project.tables.finra import finra_otc_weekly
 
@@ -28,7 +29,7 @@ SECONDS_BETWEEN_LOOKS = 60
 """The landings are read from the database, some queries a look."""
 
 
-@dg.sensor(job=finra_gold, minimum_interval_seconds=SECONDS_BETWEEN_LOOKS)
+@sensor(job=finra_gold, minimum_interval_seconds=SECONDS_BETWEEN_LOOKS)
 def finra_on_landing(
     context: dg.SensorEvaluationContext,
     clock: dg.ResourceParam[Clock],
@@ -55,7 +56,7 @@ def finra_on_landing(
     return _asked(context, runs, aside)
 
 
-@dg.sensor(job=finra_tier_week, minimum_interval_seconds=SECONDS_BETWEEN_LOOKS)
+@sensor(job=finra_tier_week, minimum_interval_seconds=SECONDS_BETWEEN_LOOKS)
 def finra_on_last_tier(
     context: dg.SensorEvaluationContext,
     clock: dg.ResourceParam[Clock],

@@ -7,13 +7,14 @@ from orchestration_project.jobs import finra_trade_activity
 from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.finra.activity import made_of
 from orchestration_project.resources.warehouse import Warehouse
+from orchestration_project.sensors.described import sensor
 from orchestration_project.sensors.finra.runs import ONCE_A_DAY, UNDER_WAY, not_yet_asked
 
 SECONDS_BETWEEN_PICTURES = 300
 """While many weeks land, each look finds other gold: this is how often it is drawn then."""
 
 
-@dg.sensor(job=finra_trade_activity, minimum_interval_seconds=SECONDS_BETWEEN_PICTURES)
+@sensor(job=finra_trade_activity, minimum_interval_seconds=SECONDS_BETWEEN_PICTURES)
 def finra_on_gold(
     context: dg.SensorEvaluationContext,
     clock: dg.ResourceParam[Clock],

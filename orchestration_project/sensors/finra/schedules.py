@@ -24,6 +24,7 @@ from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.finra import FinraSource, outdated_weeks
 from orchestration_project.resources.finra.value import complete_weeks
 from orchestration_project.resources.warehouse import Warehouse
+from orchestration_project.sensors.described import schedule
 from orchestration_project.settings import Settings
 
 MONDAYS = "finra_otc_weekly_mondays"
@@ -67,7 +68,7 @@ def backfill_outdated_weeks(
     return dg.SkipReason(f"Launched the backfill {backfill}: {summary(due)}.{aside}{unsaid}")
 
 
-finra_otc_weekly_mondays = dg.schedule(
+finra_otc_weekly_mondays = schedule(
     name=MONDAYS,
     job=finra_otc_weekly,
     cron_schedule="0 9 * * 1,2",  # after a Monday that is a holiday, FINRA publishes on Tuesday
@@ -79,6 +80,7 @@ finra_freshness_daily = dg.ScheduleDefinition(
     job=finra_freshness,
     cron_schedule="0 13 * * *",  # an hour after the default grace ends, whatever day it began
     execution_timezone=ZONE,
+    description="Look every day whether the weeks that are due have landed.",
 )
 
 finra_source_checks_daily = dg.ScheduleDefinition(
@@ -90,7 +92,7 @@ finra_source_checks_daily = dg.ScheduleDefinition(
 )
 
 
-@dg.schedule(
+@schedule(
     name="finra_symbol_week_value_daily",
     job=finra_symbol_week_value,
     cron_schedule="30 7 * * *",  # after the evening's prices, and what waited for a quota

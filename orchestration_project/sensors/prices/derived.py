@@ -5,6 +5,7 @@ import dagster as dg
 from orchestration_project.jobs import prices_gold
 from orchestration_project.resources.prices.gold import outdated_symbols
 from orchestration_project.resources.warehouse import Warehouse
+from orchestration_project.sensors.described import sensor
 
 SECONDS_BETWEEN_LOOKS = 60
 
@@ -17,7 +18,7 @@ UNDER_WAY = [
 ]
 
 
-@dg.sensor(job=prices_gold, minimum_interval_seconds=SECONDS_BETWEEN_LOOKS)
+@sensor(job=prices_gold, minimum_interval_seconds=SECONDS_BETWEEN_LOOKS)
 def prices_on_landing(
     context: dg.SensorEvaluationContext, warehouse: dg.ResourceParam[Warehouse]
 ) -> dg.RunRequest | dg.SkipReason:

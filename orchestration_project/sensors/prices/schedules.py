@@ -9,13 +9,14 @@ from orchestration_project.partitions import PARTITION_TAGS
 from orchestration_project.resources.clock import NEW_YORK, Clock
 from orchestration_project.resources.prices.states import waiting
 from orchestration_project.resources.warehouse import Warehouse
+from orchestration_project.sensors.described import schedule
 
 ZONE = "America/New_York"
 ONE, FIRST, LAST = PARTITION_TAGS
 SYMBOLS_NAMED = 5
 
 
-@dg.schedule(
+@schedule(
     job=prices_daily,
     name="prices_daily_after_close",
     cron_schedule="30 18 * * 1-5",  # vendors have a session's prices an hour or two after its close
@@ -34,7 +35,7 @@ def prices_daily_after_close(
     return dg.RunRequest(run_key=f"prices_daily {today}", partition_key=month_of(today).isoformat())
 
 
-@dg.schedule(
+@schedule(
     job=prices_daily,
     name="prices_waiting_hourly",
     cron_schedule="5 * * * *",

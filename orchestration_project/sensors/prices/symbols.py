@@ -10,6 +10,7 @@ from orchestration_project.partitions import PARTITION_TAGS
 from orchestration_project.resources.prices.states import months_of_symbols
 from orchestration_project.resources.prices.universe import wanted_symbols
 from orchestration_project.resources.warehouse import Warehouse
+from orchestration_project.sensors.described import sensor
 from orchestration_project.settings import Settings
 
 SECONDS_BETWEEN_LOOKS = 3600
@@ -19,7 +20,7 @@ _, FIRST, LAST = PARTITION_TAGS
 SYMBOLS_NAMED = 10
 
 
-@dg.sensor(job=prices_daily, minimum_interval_seconds=SECONDS_BETWEEN_LOOKS)
+@sensor(job=prices_daily, minimum_interval_seconds=SECONDS_BETWEEN_LOOKS)
 def prices_on_new_symbol(
     context: dg.SensorEvaluationContext,
     settings: dg.ResourceParam[Settings],
