@@ -1,4 +1,4 @@
-# `make help` lists what there is. Python 3.11 or newer as `python3`, or PYTHON=…
+# `make help` lists what there is. Python 3.11 to 3.13 as `python3`, or PYTHON=…
 PYTHON ?= python3
 PORT ?= 3000
 VENV := .venv
@@ -59,8 +59,8 @@ lock: $(VENV)/installed-dev ## pin the dependencies of pyproject.toml anew
 	    -o requirements$${set:+-$${set#--extra }}.lock; done
 
 $(VENV)/bin/python:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
-	  || { echo "Python 3.11 or newer is needed; say which with PYTHON=…" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' \
+	  || { echo "Python 3.11, 3.12 or 3.13 is needed; say which with PYTHON=…" >&2; exit 1; }
 	@$(PYTHON) -m venv $(VENV)
 	@$@ -c 'import pathlib, sysconfig; pathlib.Path(sysconfig.get_path("purelib"), \
 	  "orchestration_project.pth").write_text("$(CURDIR)\n")'

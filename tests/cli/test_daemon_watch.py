@@ -89,7 +89,7 @@ def without_storage(postgres_server, tmp_path, monkeypatch):
     monkeypatch.setattr(utils, "calculate_delay", lambda **_: 0)
     with open_instance() as instance:
         with psycopg.connect(postgres_server, autocommit=True) as connection:
-            name = sql.Identifier(make_url(url).database)
+            name = sql.Identifier(str(make_url(url).database))
             connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(name))
         yield instance
 
