@@ -87,9 +87,13 @@ def clean_up(
             some = files[start : start + ARTIFACTS_AT_ONCE]
             _record(warehouse, kind, some, now, run_id)
             before = plan.before[kind]
-            gone = [file for file in some if artifacts.delete_older(file.name, before)]
-            _unrecord(warehouse, [file for file in some if file not in gone], now, run_id)
-            deleted[kind] += gone
+            stayed, tried = list[File](), 0
+            try:
+                for tried, file in enumerate(some, start=1):  # noqa: B007 - counted for the end
+                    is_gone = artifacts.delete_older(file.name, before)
+                    (deleted[kind] if is_gone else stayed).append(file)
+            finally:  # one whose deletion failed may be gone
+                _unrecord(warehouse, [*stayed, *some[tried:]], now, run_id)
     return deleted
 
 

@@ -7,7 +7,7 @@ import dagster as dg
 import pytest
 
 from orchestration_project.assets.operations import removals
-from orchestration_project.errors import ConfigurationError
+from orchestration_project.errors import ConfigurationError, TransientError
 from orchestration_project.resources.artifacts import FolderStore
 from orchestration_project.resources.captures import BlobError, Captures
 from orchestration_project.resources.cleanup import Retention, clean_up, plan_cleanup
@@ -108,6 +108,21 @@ def test_what_a_load_or_a_replay_takes_up_after_the_plan_was_made_stays(
     assert store.has(fetched.storage_uri)
     assert store.has(replayed.storage_uri)
     assert desk.rows(operations_removals, "name") == [("staged/old.parquet",)]
+
+
+def test_what_was_not_tried_when_the_store_failed_is_not_recorded_as_gone(
+    desk, store, clock, history, monkeypatch
+):
+    tried = list[str]()
+
+    def fail(name, before):
+        tried.append(name)
+        raise TransientError("the store does not answer")
+
+    monkeypatch.setattr(store, "delete_older", fail)
+    with pytest.raises(TransientError):
+        deleted_by(desk, store, clock)  # of two captures
+    assert desk.rows(operations_removals, "name") == [(tried[0],)]  # of which nobody knows
 
 
 def test_bytes_that_were_cleaned_up_are_not_to_be_had(desk, store, clock, history):
