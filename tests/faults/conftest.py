@@ -19,6 +19,7 @@ from tests.faults.matrix import DOMAINS, OF_A_LOAD, STAGES, Database, Fault
 from tests.faults.pipelines import Pipeline
 from tests.faults.servers import OwnServer, started_server
 from tests.faults.undisturbed import Undisturbed, undisturbed
+from tests.postgres import new_folder
 
 KILLS = 200
 
@@ -184,11 +185,9 @@ def new_database(postgres_server: str) -> Callable[[], str]:
 
 
 @pytest.fixture
-def own_server(
-    postgres_server: str, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[OwnServer]:
+def own_server(postgres_server: str) -> Iterator[OwnServer]:
     """A server that may be restarted; the session's one decides where all have their locks."""
-    with started_server(tmp_path_factory.mktemp("server")) as server:
+    with new_folder() as folder, started_server(folder) as server:
         yield server
 
 

@@ -133,7 +133,7 @@ class Inbox:
     def _deciding(self) -> Iterator[Connection]:
         """One process at a time decides, so that of a problem there is one open alert."""
         with self._warehouse.writing() as connection:
-            alone(connection, "alerts")
+            alone(connection, alerts.name)
             yield connection
 
     def tell(self, cause: str, message: Message) -> None:
