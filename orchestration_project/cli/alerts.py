@@ -23,7 +23,7 @@ SHOWN_OF_AN_ID = 8
 
 
 def main(arguments: Sequence[str]) -> int:
-    """List, close, test, check or watch; return 1 if a message was not taken, or all is not well.
+    """List, close, test, check or watch; return 1 if a message was not taken, or not all is well.
 
     Raises:
         ConfigurationError: A channel or the rules cannot be used; what can was.
