@@ -89,8 +89,9 @@ class DatasetApi(QueryApi):
         version = _version(dataset, self._captures, pages)
         if len(pages) > 1:
             again = self._pages(dataset.group, dataset.name, query, total=total, kept=[])
-            if _version(dataset, self._captures, again) != version:
-                raise moved(version, _version(dataset, self._captures, again))
+            found = _version(dataset, self._captures, again)
+            if found != version:
+                raise moved(version, found)
         return Reading(pages, version, total)
 
     def _total(
