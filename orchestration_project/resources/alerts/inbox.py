@@ -118,15 +118,17 @@ class Inbox:
         with self._warehouse.reading() as connection:
             closed = [each for each in open_alerts(connection) if each.alert_id == alert_id]
         about = frozenset(problem for alert in closed for problem in alert.problems)
+        return self.recover(
+            f"closed {alert_id}", lambda problem: problem in about, "by hand: it was closed"
+        )
+
+    def recover(self, cause: str, is_well: Callable[[Problem], bool], how: str) -> list[Message]:
+        """Store what ``cause`` made well, once; return what is told of it."""
         return self.take(
-            f"closed {alert_id}",
+            cause,
             frozenset(),
-            lambda problem: problem in about,
-            lambda decision: (
-                [recovery(decision.recovered, "by hand: it was closed")]
-                if decision.recovered
-                else []
-            ),
+            is_well,
+            lambda decision: [recovery(decision.recovered, how)] if decision.recovered else [],
         )
 
     @contextmanager

@@ -3,8 +3,7 @@
 import dagster as dg
 from dagster._core.scheduler.instigation import InstigatorTick, TickStatus
 
-from orchestration_project.domains.operations.alerts import Problem
-from orchestration_project.domains.operations.messages import Message, recovery, tick_failure
+from orchestration_project.domains.operations.messages import Message, tick_failure
 from orchestration_project.resources.alerts.inbox import Inbox
 from orchestration_project.resources.alerts.links import Links
 
@@ -28,19 +27,12 @@ def take_ticks(instance: dg.DagsterInstance, inbox: Inbox, links: Links) -> list
     for name, problem in failing.items():
         tick = latest.get(name)
         if tick is not None and tick.status in (TickStatus.SUCCESS, TickStatus.SKIPPED):
-            told += _recovered(inbox, f"tick {name} {tick.tick_id}", problem)
+            told += inbox.recover(
+                f"tick {name} {tick.tick_id}",
+                lambda each, problem=problem: each == problem,
+                "by a later tick",
+            )
     return told
-
-
-def _recovered(inbox: Inbox, cause: str, problem: Problem) -> list[Message]:
-    return inbox.take(
-        cause,
-        frozenset(),
-        lambda each: each == problem,
-        lambda decision: (
-            [recovery(decision.recovered, "by a later tick")] if decision.recovered else []
-        ),
-    )
 
 
 def _latest_ticks(instance: dg.DagsterInstance) -> dict[str, InstigatorTick]:
