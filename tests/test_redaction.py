@@ -109,6 +109,12 @@ def test_of_an_address_just_the_password_is_masked_not_where_it_leads(monkeypatc
     assert redacted(text) == f"{host} *** *** finra.example.org *** proxy.example.org ***"
 
 
+def test_of_a_password_with_a_bare_at_each_part_is_masked(monkeypatch):
+    monkeypatch.setenv("DATABASE_URL", "postgresql://user:first-part@second-part@host/db")
+    load_settings()
+    assert redacted("no host second-part@host, or first-part") == "no host ***@host, or ***"
+
+
 def test_the_secrets_of_the_settings_are_known_once_they_are_read(monkeypatch):
     monkeypatch.setenv("FINRA_CLIENT_ID", "client")
     monkeypatch.setenv("FINRA_CLIENT_SECRET", "finra-client-secret")
