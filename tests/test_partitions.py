@@ -374,7 +374,7 @@ def test_the_data_of_a_partition_is_let_go_before_the_next_but_one_is_taken(inst
 
 @pytest.mark.parametrize("now", [date(2025, 3, 2), date(2026, 3, 2), date(2031, 7, 1)])
 def test_the_weeks_end_by_the_projects_clock_whatever_the_machine_says(now):
-    machine_now = Clock().today_in_new_york()
+    machine_now = Clock().now().date()  # in UTC, by which Dagster ends weeks
     weeks = finra_tier_weeks(finra_weeks(date(2024, 12, 30), now=now, machine_now=machine_now))
     last_full_week = now - timedelta(days=now.weekday() + 7)
     assert weeks.get_last_partition_key() == f"OTCE|{last_full_week}"
