@@ -4,11 +4,14 @@ import gc
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import dagster as dg
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 from orchestration_project.errors import (
     ConfigurationError,
@@ -21,15 +24,20 @@ from orchestration_project.partitions import (
     Outcome,
     Pieces,
     Report,
+    dataset_partitions,
     each_partition,
     each_piece,
-    finra_tier_weeks,
     finra_weeks,
     first_finra_week,
+    price_months,
 )
-from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.warehouse import SupersededError
 from orchestration_project.settings import Settings
+from orchestration_project.tables.finra_datasets import (
+    BOND_TRADE_ACTIVITY,
+    CORPORATE_MARKET_BREADTH,
+    TREASURY_WEEKLY,
+)
 from tests.runs import failure_of, told_by
 
 LETTERS = dg.StaticPartitionsDefinition(["a", "b", "c", "d"])
@@ -372,13 +380,61 @@ def test_the_data_of_a_partition_is_let_go_before_the_next_but_one_is_taken(inst
     assert max(hoarder.counts) <= 2
 
 
-@pytest.mark.parametrize("now", [date(2025, 3, 2), date(2026, 3, 2), date(2031, 7, 1)])
-def test_the_weeks_end_by_the_projects_clock_whatever_the_machine_says(now):
-    machine_now = Clock().now().date()  # in UTC, by which Dagster ends weeks
-    weeks = finra_tier_weeks(finra_weeks(date(2024, 12, 30), now=now, machine_now=machine_now))
-    last_full_week = now - timedelta(days=now.weekday() + 7)
-    assert weeks.get_last_partition_key() == f"OTCE|{last_full_week}"
-    assert weeks.get_first_partition_key() == "T1|2024-12-30"
+NEW_YORK = ZoneInfo("America/New_York")
+MOMENTS = st.integers(0, 2 * 365 * 24 * 60).map(
+    lambda minutes: datetime(2025, 3, 1, tzinfo=UTC) + timedelta(minutes=minutes)
+)
+DAYS = st.dates(date(2025, 3, 1), date(2027, 3, 1))
+MACHINE_CLOCKS = [
+    datetime(2026, 3, 2, 2, tzinfo=UTC),  # Sunday in New York, and February
+    datetime(2026, 3, 2, 4, 59, tzinfo=UTC),
+    datetime(2026, 3, 2, 5, tzinfo=UTC),
+    datetime(2026, 3, 9, 4, tzinfo=UTC),  # the clocks have been put forward
+    datetime(2026, 11, 2, 4, 59, tzinfo=UTC),  # and back
+]
+"""Moments around the midnights in New York that begin a week or a month."""
+
+
+def _at(partitions: dg.PartitionsDefinition, machine_clock: datetime) -> Sequence[str]:
+    return partitions.get_partition_keys(current_time=machine_clock)
+
+
+def _monday(day: date) -> date:
+    return day - timedelta(days=day.weekday())
+
+
+def around_midnight(test):
+    for moment in MACHINE_CLOCKS:
+        test = example(machine_clock=moment, now=moment.astimezone(NEW_YORK).date())(test)
+    return settings(deadline=None, max_examples=25)(given(machine_clock=MOMENTS, now=DAYS)(test))
+
+
+@around_midnight
+def test_weeks_and_months_go_by_the_projects_clock_whatever_the_machine_says(machine_clock, now):
+    machine_now = machine_clock.astimezone(NEW_YORK).date()
+    weeks = finra_weeks(date(2024, 12, 30), now=now, machine_now=machine_now)
+    months = price_months(date(2024, 12, 1), now=now, machine_now=machine_now)
+    of_weeks, of_months = _at(weeks, machine_clock), _at(months, machine_clock)
+    assert (of_weeks[0], of_months[0]) == ("2024-12-30", "2024-12-01")
+    assert of_weeks[-1] == str(_monday(now) - timedelta(days=7))
+    assert of_months[-1] == str(now.replace(day=1))
+
+
+@around_midnight
+def test_days_of_datasets_go_by_the_projects_clock_whatever_the_machine_says(machine_clock, now):
+    machine_now = machine_clock.astimezone(NEW_YORK).date()
+    mondays, fridays, weekdays = (
+        _at(
+            dataset_partitions(dataset, date(2025, 1, 6), now=now, machine_now=machine_now),
+            machine_clock,
+        )
+        for dataset in (TREASURY_WEEKLY, BOND_TRADE_ACTIVITY, CORPORATE_MARKET_BREADTH)
+    )
+    last_friday = now - timedelta(days=(now.weekday() - 4) % 7)
+    assert (mondays[0], fridays[0], weekdays[0]) == ("2025-01-06", "T1|2025-01-10", "2025-01-06")
+    assert mondays[-1] == str(_monday(now) - timedelta(days=7))  # named by its begin: once over
+    assert fridays[-1] == f"OTCE|{last_friday}"
+    assert weekdays[-1] == str(min(now, _monday(now) + timedelta(days=4)))
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from orchestration_project.domains.finra.calendar import (
     monday_of,
 )
 from orchestration_project.domains.finra.datasets import A_DAY, days_between, first_day
+from orchestration_project.resources.clock import NEW_YORK
 from orchestration_project.settings import Settings
 from orchestration_project.tables.finra_datasets import Dataset
 
@@ -29,9 +30,11 @@ def finra_weeks(start: date, *, now: date, machine_now: date) -> dg.WeeklyPartit
     """Return the weeks from ``start``, a Monday, to the last that has ended by ``now``.
 
     Dagster ends weekly partitions by ``machine_now``; the offset makes that the project's ``now``.
+    All three are days in New York.
     """
     return dg.WeeklyPartitionsDefinition(
         start_date=start.isoformat(),
+        timezone=NEW_YORK.key,
         day_offset=1,  # FINRA's weeks start on Mondays, Dagster's on Sundays
         end_offset=(monday_of(now) - monday_of(machine_now)) // timedelta(days=7),
     )
@@ -50,6 +53,7 @@ def dataset_partitions(
     """Return the days from ``start`` that name partitions of a dataset, x what else names them.
 
     A day is there from its morning on; one that names the week that it begins, once that is over.
+    Days are New York's, ``machine_now``, by which Dagster ends them, among them.
     """
     calendar = dataset.calendar
     day_column, *others = dataset.partition_columns
@@ -59,6 +63,7 @@ def dataset_partitions(
     days = dg.TimeWindowPartitionsDefinition(
         start=first_day(calendar, start).isoformat(),
         fmt="%Y-%m-%d",
+        timezone=NEW_YORK.key,
         cron_schedule=f"0 0 * * {weekdays}",
         end_offset=len(ahead) - len(behind) + (calendar.weekday != 0),
     )

@@ -4,7 +4,7 @@ from datetime import date
 
 import dagster as dg
 
-from orchestration_project.domains.prices.calendar import month_of
+from orchestration_project.domains.prices.calendar import NEW_YORK, month_of
 from orchestration_project.settings import Settings
 
 MONTHS_BACK = 12
@@ -19,9 +19,12 @@ def price_months(start: date, *, now: date, machine_now: date) -> dg.MonthlyPart
     """Return the months from ``start``, a first of a month, to that of ``now``, which still runs.
 
     Dagster ends monthly partitions by ``machine_now``; the offset makes that the project's ``now``.
+    All three are days in New York.
     """
     ahead = _number(now) - _number(machine_now)
-    return dg.MonthlyPartitionsDefinition(start_date=start.isoformat(), end_offset=ahead + 1)
+    return dg.MonthlyPartitionsDefinition(
+        start_date=start.isoformat(), timezone=NEW_YORK.key, end_offset=ahead + 1
+    )
 
 
 def _number(day: date) -> int:
