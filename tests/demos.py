@@ -35,7 +35,8 @@ class Demos:
     def take_back(self, settings: Settings) -> None:
         """End all servers of these settings, but for the shared one."""
         own = finra_demo(settings)
-        if _told(own).get("pid") in [_told(each).get("pid") for each in self._servers.values()]:
+        told = _told(own)
+        if told and told["pid"] in [_told(each).get("pid") for each in self._servers.values()]:
             (own.folder / "server.json").unlink(missing_ok=True)
         stop_demos(settings)
 
