@@ -43,10 +43,15 @@ UNSHOWN_ARGUMENTS = frozenset(
 
 @dataclass(frozen=True)
 class Asked:
-    """What all operations of a document ask for together."""
+    """What all operations of a document ask for together.
+
+    Attributes:
+        untyped: Those mutations of which the type of what they return is not asked for.
+    """
 
     kinds: frozenset[str]
     mutations: tuple[str, ...] = ()
+    untyped: tuple[str, ...] = ()
 
 
 @dataclass
@@ -71,10 +76,17 @@ def _read(text: str) -> Asked:
         each for each in document.definitions if isinstance(each, OperationDefinitionNode)
     ]
     fragments = _fragments(document)
-    _require_small(operations, fragments)
+    try:
+        _require_small(operations, fragments)
+    except RecursionError:
+        raise Refusal(400, "The query is nested too deeply.") from None
     mutating = [each for each in operations if each.operation.value == "mutation"]
-    names = {field.name.value for each in mutating for field in _top_fields(each, fragments)}
-    return Asked(frozenset(each.operation.value for each in operations), tuple(sorted(names)))
+    fields = [field for each in mutating for field in _top_fields(each, fragments)]
+    return Asked(
+        frozenset(each.operation.value for each in operations),
+        tuple(sorted({each.name.value for each in fields})),
+        tuple(sorted({each.name.value for each in fields if not _tells_type(each)})),
+    )
 
 
 _cached = lru_cache(maxsize=256)(_read)
@@ -142,7 +154,7 @@ def _size_of_fragment(
     known: dict[str, _Size | None],
 ) -> _Size:
     if name not in fragments:
-        return _Size()  # Dagster refuses it
+        raise Refusal(400, "The query names a fragment that it does not have.")
     if name not in known:
         known[name] = None
         known[name] = _size(fragments[name].selection_set.selections, fragments, known)
@@ -155,18 +167,30 @@ def _size_of_fragment(
 def _top_fields(
     operation: OperationDefinitionNode, fragments: Mapping[str, FragmentDefinitionNode]
 ) -> list[FieldNode]:
-    """Return the fields of an operation's first level, also those within fragments."""
+    """Return the fields of an operation's first level, also those within fragments, each once."""
     found, waiting = list[FieldNode](), list(operation.selection_set.selections)
+    seen = set[str]()
     while waiting:
         each = waiting.pop()
         if isinstance(each, FieldNode):
             found.append(each)
         elif isinstance(each, FragmentSpreadNode):
-            named = fragments.get(each.name.value)
-            waiting += named.selection_set.selections if named else ()
+            if each.name.value not in seen:
+                seen.add(each.name.value)
+                waiting += fragments[each.name.value].selection_set.selections
         else:
             waiting += each.selection_set.selections  # pyright: ignore[reportAttributeAccessIssue] - an inline fragment
     return found
+
+
+def _tells_type(field: FieldNode) -> bool:
+    """Whether what a field returns is no object, or its type is asked for in plain words."""
+    return field.selection_set is None or any(
+        isinstance(each, FieldNode)
+        and each.name.value == "__typename"
+        and not (each.alias or each.directives)
+        for each in field.selection_set.selections
+    )
 
 
 def target_of(text: str, variables: Mapping[str, Any]) -> str:
@@ -176,12 +200,22 @@ def target_of(text: str, variables: Mapping[str, Any]) -> str:
     found: dict[str, list[Any]] = {}
     for each in document.definitions:
         if isinstance(each, OperationDefinitionNode) and each.operation.value == "mutation":
+            known = _defaults(each) | dict(variables)
             for field in _top_fields(each, fragments):
                 for argument in field.arguments:
-                    value = value_from_ast_untyped(argument.value, dict(variables))
+                    value = value_from_ast_untyped(argument.value, known)
                     _collect(argument.name.value, value, found)
     shown = {name: each[0] if len(each) == 1 else each for name, each in sorted(found.items())}
     return json.dumps(shown, ensure_ascii=False, default=str)
+
+
+def _defaults(operation: OperationDefinitionNode) -> dict[str, Any]:
+    """Return what variables are that the request does not give."""
+    return {
+        each.variable.name.value: value_from_ast_untyped(each.default_value)
+        for each in operation.variable_definitions
+        if each.default_value
+    }
 
 
 def _collect(name: str, value: Any, found: dict[str, list[Any]]) -> None:

@@ -49,22 +49,35 @@ class Mutations:
         if scope["method"] != "POST" or not (is_report or scope["path"] == GRAPHQL):
             raise Refusal(405, "This cannot be asked for here.", {"allow": "GET, HEAD"})
         _require_json(scope)
+        scope = _as_judged(scope)
         body = await read_body(scope, receive)
-        operations, target = _report(scope) if is_report else _mutations(body)
+        operations, target, untyped = _report(scope) if is_report else _mutations(body)
         if not operations:
             return await self._dagster(scope, replayed(body, receive), send)
         await self._require_role(scope, operations, target)
+        await self._require_types(scope, operations, target, untyped)
         return await self._audited(scope, replayed(body, receive), send, operations, target)
 
     async def _require_role(self, scope: Scope, operations: list[str], target: str) -> None:
         user = _current()
         refused = [name for name in operations if not _may(user.role, name)]
         if refused:
-            reason = f"{user.role} may not"
-            await self._doors.record(
-                scope, _named(operations), "refused", user=user, target=target, reason=reason
-            )
+            await self._note_refusal(scope, operations, target, f"{user.role} may not")
             raise Refusal(403, f"{user.name} is {user.role}, and may not ask for {refused[0]}.")
+
+    async def _require_types(
+        self, scope: Scope, operations: list[str], target: str, untyped: Sequence[str]
+    ) -> None:
+        if untyped:
+            await self._note_refusal(scope, operations, target, f"no __typename of {untyped[0]}")
+            said = f"Ask for __typename in what {untyped[0]} returns: the audit goes by it."
+            raise Refusal(400, said)
+
+    async def _note_refusal(
+        self, scope: Scope, operations: list[str], target: str, reason: str
+    ) -> None:
+        said = {"user": _current(), "target": target, "reason": reason}
+        await self._doors.record(scope, _named(operations), "refused", **said)
 
     async def _audited(
         self, scope: Scope, receive: Receive, send: Send, operations: list[str], target: str
@@ -120,20 +133,31 @@ def _require_json(scope: Scope) -> None:
         raise Refusal(415, "Only application/json is taken here.")
 
 
-def _report(scope: Scope) -> tuple[list[str], str]:
+def _as_judged(scope: Scope) -> Scope:
+    """Return the request so that Dagster reads the body that is judged here, and nothing else.
+
+    Of any other type, also one in other letters, it takes the query from the address.
+    """
+    kept = [(name, value) for name, value in scope["headers"] if name != b"content-type"]
+    headers = [*kept, (b"content-type", b"application/json")]
+    query = b"" if scope["path"] == GRAPHQL else scope["query_string"]
+    return {**scope, "headers": headers, "query_string": query}
+
+
+def _report(scope: Scope) -> tuple[list[str], str, Sequence[str]]:
     base, _, asset = scope["path"][1:].partition("/")
-    return [f"POST /{base}"], json.dumps({"asset": asset})
+    return [f"POST /{base}"], json.dumps({"asset": asset}), ()
 
 
-def _mutations(body: bytes) -> tuple[list[str], str]:
-    """Return the mutations in the body of a GraphQL request, and what they are about."""
+def _mutations(body: bytes) -> tuple[list[str], str, Sequence[str]]:
+    """Return the mutations of a GraphQL request, what they are about, and which are untyped."""
     text, variables = _document(_object(body))
     asked = read_document(text)
     if "subscription" in asked.kinds:
         raise Refusal(400, "A subscription is asked for by websocket.")
     if "mutation" not in asked.kinds:
-        return [], ""
-    return list(asked.mutations), target_of(text, variables)
+        return [], "", ()
+    return list(asked.mutations), target_of(text, variables), asked.untyped
 
 
 def _object(body: bytes | str) -> Mapping[str, Any]:

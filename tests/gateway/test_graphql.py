@@ -27,6 +27,17 @@ def fragments(count: int) -> str:
     return "{...F0} " + " ".join(spread) + f" fragment F{count} on T {{a}}"
 
 
+def empty_fragments(count: int) -> str:
+    """Each fragment holds the next twice, and all come to nothing, as the last one is not there."""
+    return " ".join(f"fragment F{n} on T {{...F{n + 1} ...F{n + 1}}}" for n in range(count))
+
+
+def chain(count: int) -> str:
+    """Each fragment holds the next, with more levels of fragments than of fields."""
+    spread = [f"fragment F{n} on T {{...F{n + 1}}}" for n in range(count)]
+    return " ".join([*spread, f"fragment F{count} on T {{a}}"])
+
+
 @pytest.mark.parametrize(
     ("text", "kinds", "mutations"),
     [
@@ -59,6 +70,9 @@ def test_all_that_a_document_asks_for_is_seen(text: str, kinds: set[str], mutati
         "{a(x: [" + "1 " * MOST_TOKENS + "])}",
         fragments(20),
         "{...A} fragment A on T {...B} fragment B on T {...A}",
+        "{...A}",
+        "mutation {...F0} " + empty_fragments(40),
+        "mutation {...F0} " + chain(900),
     ],
 )
 def test_a_document_that_is_none_or_too_large_is_refused(text: str):
@@ -89,6 +103,18 @@ def test_what_a_mutation_is_about_is_found_in_variables_and_in_the_text():
         "runId": "a",
         "runIds": ["b", "c"],
     }
+
+
+def test_what_a_variable_is_where_the_request_does_not_give_it_counts_too():
+    text = """mutation M($run: String! = "a", $runs: [String!] = ["b"]) {
+      terminateRun(runId: $run) {__typename} terminateRuns(runIds: $runs) {__typename}}"""
+    assert json.loads(target_of(text, {"run": "c"})) == {"runId": "c", "runIds": "b"}
+    assert json.loads(target_of(text, {})) == {"runId": "a", "runIds": "b"}
+
+
+def test_a_fragment_of_mutations_that_is_spread_many_times_is_read_once():
+    text = "mutation {" + "...F " * 50 + "} fragment F on M {a {__typename} b {c}}"
+    assert read_document(text) == Asked(frozenset({"mutation"}), ("a", "b"), ("b",))
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import json
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import dagster as dg
 import pytest
@@ -95,7 +96,7 @@ def test_a_run_bears_the_name_of_who_launched_it_whatever_tag_was_given(door: Do
 
 def test_of_several_runs_that_are_launched_at_once_each_bears_the_name(door: Door):
     query = """mutation M($all: [ExecutionParams!]!) {launchMultipleRuns(executionParamsList: $all)
-      {... on LaunchMultipleRunsResult {launchMultipleRunsResult {
+      {__typename ... on LaunchMultipleRunsResult {launchMultipleRunsResult {
         ... on LaunchRunSuccess {run {runId}}}}}}"""
     answer = door.graphql(query, {"all": [params()["p"]] * 2}, key=door.keys[Role.OPERATOR])
     several = answer.json["data"]["launchMultipleRuns"]["launchMultipleRunsResult"]
@@ -216,10 +217,40 @@ def test_the_audit_has_refusals_and_failures_and_why(door: Door):
     failed = door.graphql(LAUNCH, params("none"), key=door.keys[Role.OPERATOR])
     _, row = door.audit(failed.headers["x-request-id"])
     assert (row["outcome"], row["reason"]) == ("failed", "PipelineNotFoundError")
-    malformed = door.graphql("mutation {launchRun {x}}", key=door.keys[Role.OPERATOR])
+    malformed = door.graphql("mutation {launchRun {__typename x}}", key=door.keys[Role.OPERATOR])
     _, row = door.audit(malformed.headers["x-request-id"])
     assert row["outcome"] == "failed"
     assert "Cannot query field 'x'" in row["reason"]
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        "{... on RunNotFoundError {message}}",
+        "{t: __typename}",
+        "{__typename @skip(if: true) ... on RunNotFoundError {message}}",
+        "{... on RunNotFoundError {__typename}}",
+    ],
+)
+def test_a_mutation_whose_answer_would_not_say_what_came_of_it_is_refused(door: Door, asked: str):
+    query = f'mutation {{terminateRun(runId: "none") {asked}}}'
+    answer = door.graphql(query, key=door.keys[Role.OPERATOR])
+    assert answer.status == 400
+    assert "Ask for __typename" in answer.json["errors"][0]["message"]
+    [row] = door.audit(answer.headers["x-request-id"])
+    assert (row["outcome"], row["reason"]) == ("refused", "no __typename of terminateRun")
+
+
+def test_dagster_reads_what_was_judged_however_the_type_of_the_body_is_written(door: Door):
+    shut_down = 'mutation{shutdownRepositoryLocation(repositoryLocationName:"here"){__typename}}'
+    for content_type in ("application/JSON", "Application/Json; charset=utf-8"):
+        answer = door.ask(
+            *("POST", f"/graphql?{urlencode({'query': shut_down})}", '{"query": "{version}"}'),
+            key=door.keys[Role.OPERATOR],
+            Origin=door.origin,
+            Content_Type=content_type,
+        )
+        assert list(answer.json["data"]) == ["version"]
 
 
 def test_what_people_write_into_a_form_is_not_in_the_audit(door: Door):
