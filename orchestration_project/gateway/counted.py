@@ -56,7 +56,7 @@ class Counted:
         try:
             await self._app(scope, receive, sending)
         finally:
-            route = _known(scope["path"].split("/")[1], ROUTES)
+            route = _known(scope["path"].removeprefix("/").partition("/")[0], ROUTES)
             method = _known(scope["method"], METHODS)
             REQUESTS.labels(route, method, str(status)).inc()
             SECONDS.labels(route).observe(time.monotonic() - started)

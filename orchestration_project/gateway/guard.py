@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, TypeVar
 from urllib.parse import quote
@@ -49,6 +50,9 @@ often whether it still may."""
 AWAY = "The database that knows who may come in does not answer. Try again in a moment."
 AWAY_SECONDS = 5
 
+BETWEEN_NOTES = timedelta(minutes=1)
+"""A machine whose key has ended may ask for ever: so often it is in the audit."""
+
 THREADS = 8
 """Of their own: a crowd of slow GraphQL queries shall not keep anybody from logging in or out."""
 
@@ -75,6 +79,7 @@ class Doors:
         self._signer = Signer(secret, salt="orchestration_project.session")
         self._threads = CapacityLimiter(THREADS)
         self._notes = set[asyncio.Task[None]]()
+        self._noted_at: dict[str, datetime] = {}
 
     async def in_thread(self, function: Callable[..., T], *arguments: Any, **named: Any) -> T:
         """Return what ``function`` returns, which waits for the database, without waiting here.
@@ -119,13 +124,33 @@ class Doors:
         await self._refuse(scope, found, operation)
         raise AssertionError("a refusal is raised")
 
-    async def _refuse(self, scope: Scope, refused: Refused, operation: str) -> None:
+    async def count_failure(self, scope: Scope) -> None:
+        """Count a login that failed in another way than by key.
+
+        Raises:
+            Refusal: Too many did from this address.
+        """
+        self._refuse_locked(await self.in_thread(self.access.failed_elsewhere, address_of(scope)))
+
+    def _refuse_locked(self, refused: Refused) -> None:
         if refused.until:  # not in the audit: who is locked out could fill the disk with it
             seconds = (refused.until - self.access.clock.now()).total_seconds()
             text = "Too many logins failed. Wait some minutes, then try again."
             raise Refusal(429, text, {"retry-after": str(int(seconds) + 1)})
-        await self.record(scope, operation, "refused", key_id=refused.key_id, reason="key")
+
+    async def _refuse(self, scope: Scope, refused: Refused, operation: str) -> None:
+        self._refuse_locked(refused)
+        if not (refused.is_over and self._is_noted(refused.key_id or "")):
+            await self.record(scope, operation, "refused", key_id=refused.key_id, reason="key")
         raise unknown()
+
+    def _is_noted(self, key_id: str) -> bool:
+        """Whether it was written down a moment ago that a key is over; it counts as that now."""
+        now, before = self.access.clock.now(), self._noted_at.get(key_id)
+        if before and before <= now < before + BETWEEN_NOTES:
+            return True
+        self._noted_at[key_id] = now
+        return False
 
     def note(self, found: Found) -> None:
         """Write down a use, later: a request shall not wait for who writes to the database."""

@@ -170,6 +170,8 @@ class Hooks:
                     self._held_bytes += len(piece)
                     if len(body) > self._max_body_bytes:
                         raise self._too_large()
+                    if self._held_bytes > MOST_BYTES_AT_ONCE:  # of those that began before it was
+                        raise _unavailable("there is no room for more at present")
         except TimeoutError:
             raise HTTPException(408, "the body did not come in time") from None
         except ClientDisconnect:

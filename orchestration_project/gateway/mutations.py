@@ -22,6 +22,9 @@ GRAPHQL = "/graphql"
 REPORTS = ("/report_asset_materialization/", "/report_asset_check/", "/report_asset_observation/")
 """Where something is stated that no run did."""
 
+MOST_SUBSCRIPTIONS = 16
+"""Of one websocket; a page of Dagster's has a few, and begins another socket where one ends."""
+
 NOTEBOOKS = ("/notebook", "/dagit/notebook")
 """Where Dagster reads a file of the machine that the request names."""
 
@@ -188,21 +191,29 @@ def _subscriptions_alone(scope: Scope, receive: Receive) -> Receive:
     if scope["path"] != GRAPHQL:
         raise Refusal(404, "There is no websocket here.")
 
+    begun = set[str]()
+
     async def next_message() -> Message:
         message = await receive()
         if message["type"] == "websocket.receive":
-            _require_subscription(message.get("text") or message.get("bytes") or b"")
+            _require_subscription(message.get("text") or message.get("bytes") or b"", begun)
         return message
 
     return next_message
 
 
-def _require_subscription(sent: str | bytes) -> None:
+def _require_subscription(sent: str | bytes, begun: set[str]) -> None:
+    """Refuse what is no subscription, or one too many; ``begun`` are those that go on."""
     if len(sent) > BODY_BYTES:
         raise Refusal(413, "The message is too long.")
     data = _object(sent)
+    if data.get("type") == "stop":
+        begun.discard(str(data.get("id")))
     if data.get("type") != "start":
         return
+    begun.add(str(data.get("id")))
+    if len(begun) > MOST_SUBSCRIPTIONS:
+        raise Refusal(429, f"At most {MOST_SUBSCRIPTIONS} subscriptions go on at once.")
     payload = data.get("payload")
     if not isinstance(payload, dict):
         raise Refusal(400, "There is nothing that could be started.")

@@ -35,6 +35,9 @@ HTTP = import_module("httpx2" if find_spec("httpx2") else "httpx")
 WRONG = (AuthlibBaseError, JoseError, HTTP.HTTPError, KeyError, ValueError)
 """What comes of a provider that does not answer, or not as it should: no claim, no JSON, no key."""
 
+ALGORITHMS = ["EdDSA", *(f"{kind}{n}" for kind in ("RS", "ES", "PS") for n in (256, 384, 512))]
+"""Of signatures that a provider alone can make, whatever else it says that it makes."""
+
 NOT_COMPLETE = "Your organisation did not confirm who you are. Try again."
 NO_ROLE = "Your organisation knows you, but nobody gave you a role here."
 
@@ -91,20 +94,25 @@ class Provider:
         try:
             return await self._client.authorize_redirect(request, f"{base}{CALLBACK}")
         except WRONG as error:
-            return await self._refused(request, 502, NOT_COMPLETE, error)
+            return self._page(502, NOT_COMPLETE, type(error).__name__)
 
     async def _complete(self, request: Request) -> Response:
+        if not request.session:  # not in the audit, or anybody could fill the disk with it
+            return self._page(401, NOT_COMPLETE, "no login was begun")
         wanted = safe_next(request.session.get("next", ""))
         try:
             claims = await self._claims(request)
         except WRONG as error:
-            return await self._refused(request, 401, NOT_COMPLETE, error)
+            await self._doors.count_failure(request.scope)
+            await self._record(request, type(error).__name__)
+            return self._page(401, NOT_COMPLETE, type(error).__name__)
         finally:
             request.session.clear()
         member = member_of(claims)
         role = role_of(member, self._doors.access.rules, self._doors.access.domains)
         if role is None:
-            return await self._refused(request, 403, NO_ROLE, None, member.name)
+            await self._record(request, "no role", member.name)
+            return self._page(403, NO_ROLE, "no role")
         response = RedirectResponse(wanted, 303)
         who = Principal(member.name, role, "session")
         await begin_session(self._doors, request.scope, response, who, member)
@@ -113,9 +121,13 @@ class Provider:
     async def _claims(self, request: Request) -> Mapping[str, Any]:
         """Return what the provider vouches for: signature, issuer, our client, state, nonce, time.
 
-        Authlib looks at all of them, at the client only if it is told to.
+        Authlib looks at all of them, at the client only if it is told to. It would believe a
+        token without a signature where the provider lists that among its algorithms.
         """
         metadata = await self._client.load_server_metadata()
+        listed = metadata.get("id_token_signing_alg_values_supported") or []
+        signed = [each for each in listed if each in ALGORITHMS]
+        metadata["id_token_signing_alg_values_supported"] = signed or ["RS256"]
         options = {
             "iss": {"essential": True, "value": metadata["issuer"]},
             "aud": {"essential": True, "value": self._client_id},
@@ -123,16 +135,10 @@ class Provider:
         token = await self._client.authorize_access_token(request, claims_options=options)
         return token["userinfo"]
 
-    async def _refused(
-        self,
-        request: Request,
-        status: int,
-        problem: str,
-        error: Exception | None,
-        name: str | None = None,
-    ) -> Response:
-        """Say no more to the browser than that it did not work; what was wrong is in the audit."""
-        reason = type(error).__name__ if error else "no role"
-        LOG.warning("a login by OpenID Connect was refused: %s", reason)
+    async def _record(self, request: Request, reason: str, name: str | None = None) -> None:
         await self._doors.record(request.scope, "login", "refused", target=name, reason=reason)
+
+    def _page(self, status: int, problem: str, reason: str) -> Response:
+        """Say no more to the browser than that it did not work; the reason is for the log."""
+        LOG.warning("a login by OpenID Connect was refused: %s", reason)
         return login_page(wanted="/", has_provider=True, problem=problem, status=status)

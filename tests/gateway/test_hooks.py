@@ -292,6 +292,18 @@ def test_a_body_that_does_not_come_in_time_is_not_waited_for():
     assert sent[0]["status"] == 408
 
 
+def test_bodies_that_began_while_there_was_room_do_not_take_more_than_there_is(monkeypatch):
+    monkeypatch.setattr("orchestration_project.gateway.hooks.MOST_BYTES_AT_ONCE", 100)
+    hooks = hooks_over(len, body_seconds=0.05)
+    unfinished = {"type": "http.request", "body": b"{" * 60, "more_body": True}
+
+    async def scene() -> list[int]:
+        both = (_asked(hooks, [unfinished], signed(BODY)) for _ in range(2))
+        return [sent[0]["status"] for sent in await asyncio.gather(*both)]
+
+    assert asyncio.run(scene()) == [408, 503]
+
+
 def test_a_connection_that_ends_within_the_body_delivers_nothing():
     hooks = hooks_over(len)
     broken = [

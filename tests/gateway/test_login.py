@@ -218,6 +218,18 @@ def test_a_machine_with_a_key_that_ended_locks_nobody_out(door: Door):
         assert door.ask("GET", "/session", key=key, address=address).status == 401
 
 
+def test_a_machine_with_a_key_that_ended_is_in_the_audit_once_a_minute(door: Door):
+    def rows() -> int:
+        answer = door.ask("GET", "/session", key=key)
+        assert answer.status == 401
+        return len(door.audit(answer.headers["x-request-id"]))
+
+    key = door.key_ring.create(owner="x", role=Role.VIEWER, lasts=timedelta(seconds=-1))
+    assert [rows() for _ in range(3)] == [1, 0, 0]
+    door.clock.ahead += timedelta(minutes=1)
+    assert [rows() for _ in range(2)] == [1, 0]
+
+
 def test_logins_and_refusals_are_in_the_audit_with_all_but_the_secret(door: Door):
     key = door.key(Role.OPERATOR, "me")
     done = door.post("/login", {"key": str(key)}, address="203.0.113.3")

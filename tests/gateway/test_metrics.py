@@ -1,5 +1,6 @@
 """The metrics, read from what other processes stored, and told in Prometheus' words."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 
 import dagster as dg
@@ -25,9 +26,10 @@ from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import insert, update
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
+from starlette.types import Message
 
 from orchestration_project.errors import TransientError
-from orchestration_project.gateway.counted import Counted
+from orchestration_project.gateway.counted import REQUESTS, Counted
 from orchestration_project.gateway.metrics import Stored, parts_of, routes
 from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.http.breaker import Breaker
@@ -265,3 +267,20 @@ def test_requests_are_counted_by_a_route_that_no_sender_can_invent():
     assert found["gateway_requests_total", "GET", "other", "404"] >= 1
     assert found["gateway_request_seconds_count", "hooks"] >= 1
     assert "of-its-own" not in text
+
+
+def test_a_request_for_no_path_is_counted_as_any_other():
+    def count() -> float:
+        samples = [each for metric in REQUESTS.collect() for each in metric.samples]
+        wanted = {"route": "other", "method": "OPTIONS", "status": "400"}
+        return sum(each.value for each in samples if each.labels == wanted and "total" in each.name)
+
+    async def receive() -> Message:
+        return {"type": "http.request"}
+
+    async def send(message: Message) -> None: ...
+
+    before = count()
+    refusing = Counted(PlainTextResponse("", 400))
+    asyncio.run(refusing({"type": "http", "method": "OPTIONS", "path": "*"}, receive, send))
+    assert count() == before + 1

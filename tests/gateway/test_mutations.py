@@ -18,6 +18,7 @@ from orchestration_project.domains.access.roles import (
     OPERATOR_MUTATIONS,
     Role,
 )
+from orchestration_project.gateway.mutations import MOST_SUBSCRIPTIONS
 from orchestration_project.tables.access import access_audit
 from tests.gateway.door import Door
 
@@ -448,6 +449,22 @@ def test_a_websocket_that_asks_for_more_than_a_subscription_ends(door: Door, que
             websocket.recv(timeout=10)
     assert closed.value.rcvd
     assert closed.value.rcvd.code == 4400
+
+
+def test_a_websocket_that_asks_for_too_many_subscriptions_ends(door: Door):
+    payload = {"query": "subscription {locationStateChangeEvents {__typename}}"}
+    with door.websocket(X_API_Key=str(door.keys[Role.VIEWER])) as websocket:
+        for number in range(3 * MOST_SUBSCRIPTIONS):  # one at a time
+            websocket.send(json.dumps({"type": "start", "id": str(number), "payload": payload}))
+            websocket.send(json.dumps({"type": "stop", "id": str(number)}))
+        websocket.send('{"type": "connection_init"}')
+        assert "connection_ack" in websocket.recv(timeout=10)
+        for number in range(MOST_SUBSCRIPTIONS + 1):
+            websocket.send(json.dumps({"type": "start", "id": str(number), "payload": payload}))
+        with pytest.raises(ConnectionClosed) as closed:
+            websocket.recv(timeout=10)
+    assert closed.value.rcvd
+    assert closed.value.rcvd.code == 4429
 
 
 def test_a_viewer_watches_a_run_by_websocket(door: Door):

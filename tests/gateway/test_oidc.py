@@ -19,6 +19,7 @@ from joserfc.jwk import OctKey, RSAKey
 from oidc_provider_mock import User, run_server_in_thread
 from starlette.routing import BaseRoute
 
+from orchestration_project.domains.access.lockout import ADDRESS_LIMIT
 from orchestration_project.domains.access.roles import Role
 from orchestration_project.gateway.guard import Doors
 from orchestration_project.gateway.oidc import Provider
@@ -156,6 +157,26 @@ def test_an_answer_that_nobody_here_asked_for_logs_nobody_in(door: Door):
         assert "<script" not in answer.text
 
 
+def test_answers_that_nobody_asked_for_fill_no_audit_and_lock_nobody_out(door: Door):
+    path = "/auth/oidc/callback?state=x&code=y"
+    for _ in range(ADDRESS_LIMIT + 1):
+        answer = door.ask("GET", path, address="203.0.113.61")
+        assert (answer.status, door.audit(answer.headers["x-request-id"])) == (401, [])
+
+
+def test_answers_that_fail_are_in_the_audit_until_their_address_is_locked(door: Door):
+    location, cookie = begin(door)
+    state = parse_qs(urlsplit(location).query)["state"][0]
+    told = {"cookie": cookie, "address": "203.0.113.62"}
+    for _ in range(ADDRESS_LIMIT):
+        answer = door.ask("GET", f"/auth/oidc/callback?state={state}x&code=y", **told)
+        [row] = door.audit(answer.headers["x-request-id"])
+        assert (answer.status, row["operation"], row["outcome"]) == (401, "login", "refused")
+    locked = door.ask("GET", f"/auth/oidc/callback?state={state}x&code=y", **told)
+    assert (locked.status, door.audit(locked.headers["x-request-id"])) == (429, [])
+    assert int(locked.headers["retry-after"]) > 0
+
+
 def test_a_code_is_good_for_one_login(door: Door):
     location, cookie = begin(door)
     path = back_from(location, "1")
@@ -201,7 +222,7 @@ class Liar:
             "authorization_endpoint": f"{self.url}/authorize",
             "token_endpoint": f"{self.url}/token",
             "jwks_uri": f"{self.url}/jwks",
-            "id_token_signing_alg_values_supported": ["RS256"],
+            "id_token_signing_alg_values_supported": ["RS256", "HS256", "none"],
         }
 
     def token(self, form: dict[str, list[str]]) -> Any:

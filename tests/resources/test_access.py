@@ -1,5 +1,6 @@
 """Keys, sessions and failures in the database: each database gives the same answers."""
 
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from datetime import timedelta
 from uuid import uuid4
@@ -62,7 +63,7 @@ def test_a_key_opens_and_is_noted_and_ends_with_its_revocation(warehouse, access
     assert session
     assert (session.principal.role, session.principal.key_id) == (Role.OPERATOR, key.key_id)
     keys.revoke(key.key_id)
-    assert access.by_key(str(key), "10.0.0.1") == Refused(key.key_id)
+    assert access.by_key(str(key), "10.0.0.1") == Refused(key.key_id, is_over=True)
     assert access.by_session("no such token") is None
 
 
@@ -78,6 +79,17 @@ def test_failures_lock_the_key_and_are_forgotten_after_their_window(warehouse, a
     with warehouse.reading() as connection:
         subjects = connection.execute(select(access_failures.c.subject)).scalars().all()
     assert sorted(subjects) == ["address 10.9.9.9", f"key {key_id}"]
+
+
+def test_of_failures_at_one_moment_each_counts(warehouse, access):
+    key_id = uuid4().hex[:12]
+    guesses = [f"op_{key_id}_{number:043d}" for number in range(KEY_LIMIT - 1)]
+    with ThreadPoolExecutor(len(guesses)) as pool:
+        found = list(pool.map(lambda guess: access.by_key(guess, "10.0.0.1"), guesses))
+    assert found == [Refused(key_id)] * len(guesses)
+    with warehouse.reading() as connection:
+        counts = connection.execute(select(access_failures.c.failure_count)).scalars().all()
+    assert counts == [len(guesses)] * 2
 
 
 class LaterClock(Clock):

@@ -28,7 +28,7 @@ from orchestration_project.domains.access.sessions import (
 from orchestration_project.redaction import hide
 from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.warehouse import Warehouse
-from orchestration_project.resources.warehouse.frames import storable
+from orchestration_project.resources.warehouse.frames import insert_absent, storable
 from orchestration_project.tables.access import access_failures, access_keys, access_sessions
 
 KEYS, SESSIONS, FAILURES = access_keys.c, access_sessions.c, access_failures.c
@@ -56,10 +56,14 @@ class Found:
 
 @dataclass(frozen=True)
 class Refused:
-    """Nobody who may come in; with a time until which nothing is looked at."""
+    """Nobody who may come in; with a time until which nothing is looked at.
+
+    ``is_over`` says that it was a right key, and no guess, which has ended or is revoked.
+    """
 
     key_id: str | None = None
     until: datetime | None = None
+    is_over: bool = False
 
 
 @dataclass(frozen=True)
@@ -123,25 +127,33 @@ class Access:
             return Refused(key_id or None)
         hide(secret)
         if not is_usable(now, expires_at=row["expires_at"], revoked_at=row["revoked_at"]):
-            return Refused(key_id)
+            return Refused(key_id, is_over=True)
         who = Principal(row["owner"], Role(row["role"]), "key", key_id)
         return Found(who, is_to_be_noted(now, row["last_used_at"]))
 
+    def failed_elsewhere(self, address: str) -> Refused:
+        """Count a login that failed in another way than by key, unless nothing is looked at."""
+        counted_for, now = subjects(None, address), self.clock.now()
+        with self.warehouse.reading() as connection:
+            until = _locked(connection, counted_for, now)
+        if until is None:
+            self._count_failure(counted_for, now)
+        return Refused(until=until)
+
     def _count_failure(self, counted_for: Sequence[str], now: datetime) -> None:
+        """Count one more; those who fail at the same moment wait for each other."""
+        new = {"failure_count": 0, "first_failed_at": now}
+        rows = [{**new, "subject": storable(subject)} for subject in counted_for]
         with self.warehouse.writing() as connection:
             connection.execute(
                 delete(access_failures).where(FAILURES.first_failed_at <= now - WINDOW)
             )
-            earlier = _failures(connection, counted_for)
-            connection.execute(delete(access_failures).where(FAILURES.subject.in_(counted_for)))
-            for subject in counted_for:
-                failures = after_failure(earlier.get(subject), now)
-                row = {
-                    "subject": storable(subject),
-                    "failure_count": failures.count,
-                    "first_failed_at": failures.since,
-                }
-                connection.execute(insert(access_failures).values(row))
+            insert_absent(connection, access_failures, rows)
+            for subject, earlier in _failures(connection, counted_for, to_change=True).items():
+                failures = after_failure(earlier, now)
+                row = {"failure_count": failures.count, "first_failed_at": failures.since}
+                changed = update(access_failures).where(FAILURES.subject == subject)
+                connection.execute(changed.values(row))
 
     def begin(self, principal: Principal, address: str, *, member: Member | None = None) -> str:
         """Begin a session, and return the token that its cookie holds; it cannot be had again."""
@@ -187,8 +199,12 @@ class Access:
                 connection.execute(used.values(last_used_at=now))
 
 
-def _failures(connection: Connection, counted_for: Sequence[str]) -> dict[str, Failures]:
-    wanted = select(access_failures).where(FAILURES.subject.in_(counted_for))
+def _failures(
+    connection: Connection, counted_for: Sequence[str], *, to_change: bool = False
+) -> dict[str, Failures]:
+    known = [storable(each) for each in counted_for]
+    wanted = select(access_failures).where(FAILURES.subject.in_(known)).order_by(FAILURES.subject)
+    wanted = wanted.with_for_update() if to_change else wanted
     return {
         row.subject: Failures(row.failure_count, row.first_failed_at)
         for row in connection.execute(wanted)
