@@ -9,7 +9,12 @@ import httpx
 
 from orchestration_project.client.asking import Asking, new_key, quoted
 from orchestration_project.client.progress import Progress
-from orchestration_project.client.transport import ATTEMPTS, RunFailedError
+from orchestration_project.client.transport import (
+    LOG_ATTEMPTS,
+    PASSING,
+    ApiError,
+    RunFailedError,
+)
 from orchestration_project.domains.api.backfills import Asked, Backfill
 from orchestration_project.domains.api.pipelines import (
     Declared,
@@ -131,23 +136,33 @@ class RunMethods(Asking):
     def logs(self, run_id: str) -> Iterator[Event]:
         """Yield the events and log lines of a run until it has ended.
 
-        A connection that breaks off is taken up where it was, several times without an event.
+        A connection that breaks off, or a gateway that starts anew, is asked again for a minute,
+        and the log taken up where it was.
+
+        Raises:
+            ApiError: The gateway did not give it.
+            httpx.TransportError: For a minute it could not be reached, or said nothing.
         """
         last, failures = 0, 0
         while True:
             try:
-                for event in self._streamed(run_id, last):
-                    if event is None:
+                for told in self._streamed(run_id, last):
+                    failures = 0
+                    if told == "ended":
                         return
-                    last, failures = event.id, 0
-                    yield event
-            except httpx.TransportError:
+                    if told != "alive":
+                        last = told.id
+                        yield told
+                raise httpx.RemoteProtocolError("the log broke off before the run had ended")
+            except (ApiError, httpx.TransportError) as error:
                 failures += 1
-                if failures == ATTEMPTS:
+                is_passing = not isinstance(error, ApiError) or error.problem.status in PASSING
+                if not is_passing or failures == LOG_ATTEMPTS:
                     raise
+            self._transport.pause(failures)
 
-    def _streamed(self, run_id: str, last: int) -> Iterator[Event | None]:
-        """Yield what follows event ``last``, and None once the run has ended."""
+    def _streamed(self, run_id: str, last: int) -> Iterator[Event | Literal["alive", "ended"]]:
+        """Yield what follows event ``last``, and signs of life; "ended" once the run has."""
         headers = {"last-event-id": str(last)} if last else {}
         kind = ""
         with self._transport.stream(f"/runs/{quoted(run_id)}/logs", headers=headers) as lines:
@@ -156,7 +171,9 @@ class RunMethods(Asking):
                 if name == "event":
                     kind = value
                 elif name == "data":
-                    yield Event.model_validate(json.loads(value)) if kind == "log" else None
+                    yield Event.model_validate(json.loads(value)) if kind == "log" else "ended"
+                elif line.startswith(":"):
+                    yield "alive"
 
     def retry(
         self,

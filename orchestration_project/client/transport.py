@@ -19,6 +19,9 @@ from orchestration_project.redaction import hide
 
 PATH = "/api/v1"
 ATTEMPTS = 4
+LOG_ATTEMPTS = 8
+"""For a log, which is followed for hours: a minute, in which a gateway has started anew."""
+
 FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 0.5, 30.0
 PASSING = frozenset({429, 502, 503})
 """Statuses after which the same may work."""
@@ -77,6 +80,7 @@ class Transport:
             headers={"x-api-key": key},
             timeout=timeout_seconds,
             transport=transport,
+            trust_env=url.startswith("https://"),  # what is in clear goes to no proxy
         )
 
     def __enter__(self) -> Self:
@@ -111,9 +115,13 @@ class Transport:
             self._sleep(wait)
         return _answered(self._client.send(request))
 
+    def pause(self, number: int) -> None:
+        """Wait as long as after so many failures in a row."""
+        self._sleep(_backoff(number))
+
     def _wait(self, request: httpx.Request, number: int) -> httpx.Response | float:
         """Return the answer, or how long to wait for another attempt."""
-        backoff = min(FIRST_WAIT_SECONDS * 2 ** (number - 1), LONGEST_WAIT_SECONDS)
+        backoff = _backoff(number)
         try:
             answer = self._client.send(request)
         except httpx.TransportError:
@@ -136,6 +144,10 @@ class Transport:
             if not answer.is_success:
                 answer.read()
             yield _answered(answer).iter_lines()
+
+
+def _backoff(number: int) -> float:
+    return min(FIRST_WAIT_SECONDS * 2 ** (number - 1), LONGEST_WAIT_SECONDS)
 
 
 def _require_secret(url: str) -> None:

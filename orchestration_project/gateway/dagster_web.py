@@ -38,7 +38,7 @@ from orchestration_project.domains.access.roles import (
     may_use_job,
     permissions_of,
 )
-from orchestration_project.gateway.request import CURRENT
+from orchestration_project.gateway.request import BODY_TAG, CURRENT, KEY_TAG, MARKS
 
 USER_TAG = "user"
 """The tag of a run that names who launched it; the ledger reads it."""
@@ -233,16 +233,20 @@ def name_users(instance: dg.DagsterInstance) -> None:
             _require_job(dagster_run.job_name)
         elif chosen or not dagster_run.asset_check_selection:
             _require_assets(chosen)
-        return add_run(dagster_run.with_tags({**dagster_run.tags, **user_tags(CURRENT.get())}))
+        return add_run(dagster_run.with_tags(_own_tags(dagster_run.tags)))
 
     def add_named_backfill(partition_backfill: PartitionBackfill) -> None:
         if partition_backfill.is_asset_backfill:
             _require_assets(partition_backfill.asset_selection)
-        tags = {**partition_backfill.tags, **user_tags(CURRENT.get())}
-        return add_backfill(partition_backfill._replace(tags=tags))
+        return add_backfill(partition_backfill._replace(tags=_own_tags(partition_backfill.tags)))
 
     for method in (add_named_run, add_named_backfill):
         setattr(storage, method.__name__.replace("named_", ""), method)
+
+
+def _own_tags(given: Mapping[str, str]) -> dict[str, str]:
+    kept = {name: value for name, value in given.items() if name not in (KEY_TAG, BODY_TAG)}
+    return {**kept, **(MARKS.get() or {}), **user_tags(CURRENT.get())}
 
 
 def _require_job(job: str) -> None:

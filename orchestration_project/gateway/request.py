@@ -1,6 +1,6 @@
 """What the gateway reads of a request, in one place, and who is known to ask."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
 
@@ -12,6 +12,12 @@ from orchestration_project.gateway.refusal import Refusal
 
 CURRENT: ContextVar[Principal | None] = ContextVar("CURRENT", default=None)
 """Who asks in this task; Dagster's part reads it where it makes runs and answers errors."""
+
+KEY_TAG, BODY_TAG = "idempotency_key", "idempotency_body"
+"""Tags of a run or backfill: the key that it was asked for with, and the SHA-256 of what was."""
+
+MARKS: ContextVar[Mapping[str, str] | None] = ContextVar("MARKS", default=None)
+"""These two, of what the API makes in this task; nobody else may set them."""
 
 REQUEST_ID = "orchestration_project.request_id"
 """Under this name a scope has the id of its request."""

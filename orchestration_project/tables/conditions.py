@@ -63,6 +63,8 @@ def _scaled(written: str) -> int:
 
 def _text(written: str) -> str:
     written.encode()  # the bytes of another charset could not be bound
+    if "\0" in written:  # nor could this, in PostgreSQL
+        raise ValueError(written)
     return written
 
 

@@ -95,6 +95,12 @@ def test_a_run_bears_the_name_of_who_launched_it_whatever_tag_was_given(door: Do
     assert launched(door, answer).tags["user"] == "the operator"
 
 
+def test_a_run_bears_no_mark_by_which_the_api_would_take_it_for_its_own(door: Door):
+    spoofed = params(tags=[{"key": "idempotency_key", "value": "the admin:k"}])
+    answer = door.graphql(LAUNCH, spoofed, key=door.keys[Role.OPERATOR])
+    assert "idempotency_key" not in launched(door, answer).tags
+
+
 def test_of_several_runs_that_are_launched_at_once_each_bears_the_name(door: Door):
     query = """mutation M($all: [ExecutionParams!]!) {launchMultipleRuns(executionParamsList: $all)
       {__typename ... on LaunchMultipleRunsResult {launchMultipleRunsResult {

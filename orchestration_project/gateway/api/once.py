@@ -11,12 +11,10 @@ import dagster as dg
 
 from orchestration_project.gateway.api.operation import Call
 from orchestration_project.gateway.api.problems import ProblemError
+from orchestration_project.gateway.request import BODY_TAG, KEY_TAG, MARKS
 from orchestration_project.resources.backfills import first_backfill
 
 IDEMPOTENCY_KEY = "idempotency-key"
-KEY_TAG, BODY_TAG = "idempotency_key", "idempotency_body"
-"""Tags of a run or backfill: the key that it was asked for with, and the SHA-256 of what was."""
-
 KEY_FORM = re.compile(r"[!-~]{1,200}")
 
 IDEMPOTENCY_HEADER = {
@@ -66,7 +64,11 @@ async def once(
     async with call.services.launching:
         before = await call.services.in_thread(_before, call.services.instance, tags[KEY_TAG])
         if before is None:
-            return await make(tags)
+            token = MARKS.set(tags)
+            try:
+                return await make(tags)
+            finally:
+                MARKS.reset(token)
     if before.body != tags[BODY_TAG]:
         raise ProblemError(
             409,
@@ -75,11 +77,6 @@ async def once(
             remedy="take a new key for a new request",
         )
     return await again(before)
-
-
-def unmarked(tags: Mapping[str, str]) -> dict[str, str]:
-    """Return what takes the place of marks among ``tags`` that are to be handed on: none."""
-    return {name: "" for name in (KEY_TAG, BODY_TAG) if name in tags}
 
 
 def _hash(said: Any) -> str:

@@ -19,7 +19,7 @@ from orchestration_project.gateway.api.jobs import (
     launched_before,
     tag_list,
 )
-from orchestration_project.gateway.api.once import IDEMPOTENCY_HEADER, once, unmarked
+from orchestration_project.gateway.api.once import IDEMPOTENCY_HEADER, once
 from orchestration_project.gateway.api.operation import Body, Call, Moment, Operation, Parameters
 from orchestration_project.gateway.api.problems import ProblemError, not_found
 from orchestration_project.gateway.api.services import Services
@@ -299,7 +299,7 @@ async def _reexecuted(
     params = {
         "parentRunId": run.run_id,
         "strategy": strategies[call.body.what],
-        "extraTags": tag_list({**unmarked(run.tags), **marks}),
+        "extraTags": tag_list(marks),
     }
     data = await call.dagster(REEXECUTE, params=params)
     again = result(data, "launchRunReexecution", "LaunchRunSuccess")["run"]

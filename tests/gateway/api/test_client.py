@@ -3,7 +3,8 @@
 import json
 import logging
 import re
-from contextlib import suppress
+import socket
+from contextlib import closing, suppress
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,13 @@ import pytest
 
 from orchestration_project.client import ApiError, Client, RunFailedError
 from orchestration_project.client.progress import line_of
+from orchestration_project.client.transport import LOG_ATTEMPTS
 from orchestration_project.domains.api.runs import Event
 from orchestration_project.gateway.api.app import OPERATIONS
 from orchestration_project.gateway.api.openapi import document
 from orchestration_project.resources.evidence.verifying import verify
 from tests.gateway.api.conftest import FRIDAY, HOME, WEEK, Api
+from tests.programs import free_port
 
 
 @pytest.fixture
@@ -163,6 +166,87 @@ def test_a_launch_whose_answer_was_lost_is_made_once(api):
     assert launched.is_repeated
     assert len(way.keys) == 3
     assert len(set(way.keys)) == 1
+
+
+EVENT = {
+    "id": 7,
+    "at": NOON.isoformat(),
+    "type": "LOG",
+    "level": "INFO",
+    "step": None,
+    "asset": None,
+    "partition": None,
+    "message": "x",
+}
+
+
+def test_a_log_is_taken_up_where_it_was_however_it_broke_off():
+    line = f"event: log\ndata: {json.dumps(EVENT)}\n\n"
+    answers = iter(
+        [
+            httpx.ConnectError("no"),
+            httpx.Response(503, headers={"retry-after": "1"}),
+            httpx.Response(200),
+            httpx.Response(200, text=line),
+            httpx.Response(200, text=": still here\n\n"),
+            *[httpx.ConnectError("no")] * (LOG_ATTEMPTS - 2),
+            httpx.Response(200, text="event: end\ndata: {}\n\n"),
+        ]
+    )
+    asked, slept = list[str | None](), list[float]()
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(request.headers.get("last-event-id"))
+        found = next(answers)
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    way = httpx.MockTransport(answer)
+    with Client(HOME, "key", transport=way, sleep=slept.append) as client:
+        assert [each.id for each in client.logs("r")] == [7]
+    assert asked == [None] * 4 + ["7"] * LOG_ATTEMPTS
+    assert slept == [0.5, 1, 2, 0.5, 0.5, 1, 2, 4, 8, 16, 30]
+
+
+@pytest.mark.parametrize(
+    ("answer", "error", "times"),
+    [
+        (httpx.Response(200), httpx.TransportError, LOG_ATTEMPTS),
+        (httpx.Response(502), ApiError, LOG_ATTEMPTS),
+        (httpx.Response(404), ApiError, 1),
+    ],
+)
+def test_a_log_that_says_nothing_is_not_asked_for_for_ever(answer, error, times):
+    asked = list[httpx.Request]()
+
+    def refuse(request: httpx.Request) -> httpx.Response:
+        asked.append(request)
+        return answer
+
+    way = httpx.MockTransport(refuse)
+    with Client(HOME, "key", transport=way, sleep=lambda _: None) as client, pytest.raises(error):
+        next(client.logs("r"))
+    assert len(asked) == times
+
+
+def test_a_key_in_clear_goes_to_no_proxy(monkeypatch):
+    with closing(socket.create_server(("127.0.0.1", 0))) as proxy:
+        proxy.settimeout(0.01)
+        monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{proxy.getsockname()[1]}")
+        monkeypatch.delenv("NO_PROXY", raising=False)
+        with (
+            Client(
+                f"http://127.0.0.1:{free_port()}",
+                "key",
+                timeout_seconds=1,
+                sleep=lambda _: None,
+            ) as client,
+            pytest.raises(httpx.ConnectError),
+        ):
+            client.tables()
+        with pytest.raises(TimeoutError):
+            proxy.accept()
 
 
 def test_what_cannot_be_repeated_is_asked_for_once(api, landed):

@@ -3,7 +3,8 @@
 import asyncio
 import hashlib
 import io
-from base64 import b64encode
+import json
+from base64 import b64encode, urlsafe_b64encode
 from dataclasses import replace
 
 import httpx
@@ -21,6 +22,8 @@ from orchestration_project.tables.kinds import key_names
 from tests.gateway.api.conftest import FRIDAY, HOME, SOMEBODY
 
 WEEKLY = "/tables/finra_otc_weekly"
+OF_KEY = json.dumps(["2025-11-10", "T1", "ATS", "A\0", "X"]).encode()
+WITH_NUL = urlsafe_b64encode(OF_KEY).decode().rstrip("=")
 
 
 def test_every_table_and_view_but_the_door_s_and_the_inbox_is_described(api):
@@ -70,6 +73,7 @@ def test_a_table_is_read_as_it_was_known(api, landed):
         ("?columns=colour", "finra_otc_weekly has no column 'colour'"),
         ("?cursor=WzFd", "the cursor is none of this table"),
         ("?cursor=%C3%A9", "the cursor is none of this table"),
+        (f"?cursor={WITH_NUL}", "the cursor is none of this table"),
         ("?limit=1001", "a page has at most 1000 rows"),
         ("?limit=0", "the request cannot be taken: limit"),
         ("?limit=1&limit=2", "the request cannot be taken: limit"),
