@@ -73,6 +73,18 @@ def test_more_frames_than_sqlite_attaches_files_arrive_whole_and_again(file, war
     assert others(file) == []
 
 
+def test_rows_of_which_no_column_says_the_same_throughout_arrive(warehouse):
+    count = pl.int_range(1, MANY_ROWS + 1)
+    frame = many().with_columns(
+        byte_count=count,
+        stored_byte_count=count,
+        storage_uri=pl.col("sha256"),
+        stored_at=pl.col("stored_at") + pl.duration(seconds=count),
+    )
+    write(warehouse, frame)
+    assert warehouse.frame(select(blobs).order_by(blobs.c.sha256), blobs).equals(frame)
+
+
 def test_a_transaction_that_fails_leaves_neither_rows_nor_file(file, warehouse):
     for _ in range(MOST_FILES + 2):
         with pytest.raises(sqlite3.IntegrityError):

@@ -107,7 +107,7 @@ def _insert_file(
     driver.execute(
         f"INSERT INTO {quote(table.name)} ({', '.join(map(quote, columns))}) "  # noqa: S608 - quoted names only
         f"SELECT {values} FROM {attached}.incoming ORDER BY rowid",
-        same.row(0),
+        same.row(0) if same.width else (),  # a frame without columns has no rows either
     )
 
 
