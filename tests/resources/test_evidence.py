@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from datetime import timedelta
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 from zipfile import ZipFile
@@ -17,6 +17,7 @@ from orchestration_project.assets.operations import evidence
 from orchestration_project.assets.operations.evidence import TABLES
 from orchestration_project.domains.operations.evidence import MANIFEST
 from orchestration_project.domains.operations.presets import Preset
+from orchestration_project.domains.prices.calendar import sessions
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.redaction import hide
 from orchestration_project.resources.artifacts import FolderStore
@@ -26,6 +27,7 @@ from orchestration_project.resources.effective_config import (
     in_force,
     keep_verified,
 )
+from orchestration_project.resources.events import EventLanding
 from orchestration_project.resources.evidence.exporting import (
     Sources,
     chosen_file,
@@ -33,14 +35,19 @@ from orchestration_project.resources.evidence.exporting import (
 )
 from orchestration_project.resources.evidence.subjects import Wanted
 from orchestration_project.resources.evidence.verifying import verify
+from orchestration_project.resources.inbox.work import Content
 from orchestration_project.resources.ledger import Ledger, reconcile
 from orchestration_project.resources.presets import Presets
 from orchestration_project.settings import load_settings
+from orchestration_project.tables.catalogue import tables
 from orchestration_project.tables.finra import finra_otc_weekly
+from orchestration_project.tables.kinds import HISTORY
 from orchestration_project.tables.operations import (
     operations_alert_deliveries,
     operations_alerts,
 )
+from tests.domains.prices import line
+from tests.resources.prices_desk import Desk as Prices
 from tests.resources.weeks import FAILED, NOON, rejected, row
 
 ON_SQLITE = pytest.mark.parametrize("warehouse", ["sqlite"], indirect=True)
@@ -92,11 +99,11 @@ def runs(desk, clock, instance) -> tuple[str, str]:
 def export(desk, clock, instance, settings):
     """Export what is asked for, with the captured bytes."""
 
-    def exported(file=None, store=None, **wanted):
+    def exported(file=None, store=None, tables=TABLES, **wanted):
         store = Captures(store or FolderStore(desk.folder))
         presets = in_force(Presets(desk.warehouse, clock))
         config = effective_config(settings)
-        sources = Sources(desk.warehouse, instance, config, presets, TABLES, store)
+        sources = Sources(desk.warehouse, instance, config, presets, tables, store)
         return export_evidence(sources, Wanted(**wanted), settings, file, now=AFTER)
 
     return exported
@@ -408,4 +415,35 @@ def test_an_export_that_fails_leaves_the_earlier_archive_and_nothing_else(export
 
 
 def test_every_table_with_history_says_what_a_partition_of_it_is():
+    with_history = {each.name for each in tables() if HISTORY in each.info}
+    assert set(TABLES) == with_history
     assert TABLES[finra_otc_weekly.name].scope_of(PARTITION)["tier"] == "T1"
+
+
+def test_a_symbol_of_prices_is_a_partition_with_its_rows_at_the_time(export, desk, clock, tmp_path):
+    prices = Prices(desk.warehouse, tmp_path, clock)
+    days = sessions(date(2025, 12, 1), date(2025, 12, 31))
+    for symbol in ("AAA", "BBB"):
+        prices.write(symbol, *map(line, days))
+    prices.load("AAA", "BBB", months=["2025-12-01"])
+    found = export(partition="AAA", at=AFTER)
+    rows = lines(found.path, "rows/prices_daily")
+    assert [(each["symbol"], each["trade_date"]) for each in rows] == [
+        ("AAA", day.isoformat()) for day in days
+    ]
+
+
+def test_a_webhook_delivery_is_a_partition_with_its_row_at_the_time(export, desk):
+    landing = EventLanding(desk.warehouse, Captures(FolderStore(desk.folder)), "run")
+    for name in ("1", "1|a"):
+        landing.land(Content("git", name, "push", b'{"a": 1}', {}, NOON))
+    found = export(partition="git|1|a", at=AFTER)
+    [event] = lines(found.path, "rows/events_webhooks")
+    assert (event["source"], event["delivery_id"]) == ("git", "1|a")
+
+
+@ON_SQLITE
+def test_a_partition_of_a_table_whose_partitions_nobody_knows_is_refused(export, runs):
+    with pytest.raises(ConfigurationError, match="which rows of finra_otc_weekly") as refused:
+        export(tables={}, partition=PARTITION, at=AFTER)
+    assert "run_id" in refused.value.remedy

@@ -29,6 +29,8 @@ from orchestration_project.resources.warehouse.frames import Scope
 from orchestration_project.settings import Settings
 from orchestration_project.tables.finra import finra_otc_weekly
 from orchestration_project.tables.finra_datasets import DATASETS, Dataset
+from orchestration_project.tables.prices import prices_daily
+from orchestration_project.tables.webhooks import events_webhooks
 
 COLUMNS = {
     "member": "A file of the archive",
@@ -47,7 +49,9 @@ class Evidence(dg.Config):
         default=None, description="The session: all runs that were started together."
     )
     partition: str | None = Field(
-        default=None, description="The partition, such as T1|2026-10-05, as it was known `at`."
+        default=None,
+        description="The partition, such as T1|2026-10-05, a symbol, or source|delivery_id of a "
+        "webhook, as it was known `at`.",
     )
     at: str | None = Field(
         default=None, description="Of a partition: the time, such as 2026-11-01T00:00:00Z."
@@ -71,8 +75,23 @@ def _of_dataset(dataset: Dataset, key: str) -> Scope:
     return scope_of(dataset, partition_of(dataset, key, today=date.max))
 
 
-TABLES = {finra_otc_weekly.name: Partitioned(finra_otc_weekly, _week)} | {
-    each.table.name: Partitioned(each.table, partial(_of_dataset, each)) for each in DATASETS
+def _symbol(key: str) -> Scope:
+    return {"symbol": key}
+
+
+def _webhook(key: str) -> Scope:
+    source, _, delivery_id = key.partition("|")
+    return {"source": source, "delivery_id": delivery_id}
+
+
+TABLES = {
+    each.table.name: each
+    for each in (
+        Partitioned(finra_otc_weekly, _week),
+        *(Partitioned(each.table, partial(_of_dataset, each)) for each in DATASETS),
+        Partitioned(prices_daily, _symbol),
+        Partitioned(events_webhooks, _webhook),
+    )
 }
 """What a partition of each table with history is."""
 

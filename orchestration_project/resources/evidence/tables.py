@@ -7,6 +7,7 @@ from typing import NamedTuple
 import polars as pl
 from sqlalchemy import ColumnElement, Connection, Table, or_, select
 
+from orchestration_project.errors import ConfigurationError
 from orchestration_project.resources.evidence.subjects import Subject, mentions
 from orchestration_project.resources.warehouse.frames import Scope, read_batches, within
 from orchestration_project.tables.catalogue import Part, Relation, relation_as_of
@@ -111,6 +112,13 @@ def _published(
     named = select(deliveries.c.table_name).where(subject.deliveries).distinct()
     for name in sorted(connection.execute(named).scalars()):
         known = relation_as_of(name, subject.at)
+        if name not in tables:
+            raise ConfigurationError(
+                f"which rows of {name} a partition has is not known here",
+                expected=f"a partition of {', '.join(sorted(tables))}",
+                remedy="ask for the evidence of the run that delivered it: run_id",
+                partition_key=subject.partition,
+            )
         scope = tables[name].scope_of(subject.partition)
         parts = [
             Part(part.rows, [*part.conditions, within(part.rows, scope)]) for part in known.parts
