@@ -16,6 +16,7 @@ from orchestration_project.resources.warehouse.frames import (
 )
 from orchestration_project.tables.finra import finra_otc_weekly, finra_symbol_week
 from orchestration_project.tables.spine import database_labels
+from orchestration_project.tables.webhooks import events_webhooks
 from tests.properties import bounded
 from tests.resources.weeks import NOON, StoppedClock, row
 
@@ -90,6 +91,17 @@ def test_days_and_moments_are_read_the_same_whatever_the_server_prefers(warehous
             )
         assert read_scope(connection, finra_otc_weekly, {"tier": "T1"}).equals(written)
         assert connection.execute(select(finra_otc_weekly.c.known_from)).scalar() == NOON
+
+
+@pytest.mark.parametrize("source", ["\ufeff", "\ufeffgit", "\ufeff\ufeffgit"])
+def test_a_text_that_comes_first_keeps_its_byte_order_mark(warehouse: Warehouse, source: str):
+    texts = dict.fromkeys(("delivery_id", "kind", "payload"), "x")
+    given_row = {"source": source, **texts, "received_at": NOON, "capture_id": 1}
+    written = frame_of([{**given_row, "known_from": NOON}], events_webhooks)
+    with warehouse.writing() as connection:
+        insert_frame(connection, events_webhooks, written)
+    with warehouse.reading() as connection:
+        assert read_scope(connection, events_webhooks, {"source": source}).equals(written)
 
 
 def slow(*, steps: int) -> Select[Any]:

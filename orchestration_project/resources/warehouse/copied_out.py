@@ -4,6 +4,7 @@ Its text format is read: a tab between values, `\\N` for NULL, and a backslash b
 look like one of these or end a line.
 """
 
+from codecs import BOM_UTF8
 from collections.abc import Generator, Iterable, Mapping
 from itertools import islice
 from typing import Any
@@ -40,6 +41,8 @@ def _joined(lines: Iterable[memoryview]) -> bytes:
 
 
 def _typed(lines: bytes, schema: Mapping[str, pl.DataType]) -> pl.DataFrame:
+    if lines.startswith(BOM_UTF8):  # a value's own, of which the reader takes one for the file's
+        lines = BOM_UTF8 + lines
     texts = pl.read_csv(
         lines,
         has_header=False,
