@@ -10,6 +10,7 @@ from sqlalchemy import delete, select, update
 from orchestration_project.domains.operations.ledger import RunFacts, StepFacts
 from orchestration_project.errors import SourceError
 from orchestration_project.resources.ledger import Ledger, Written, follow, reconcile
+from orchestration_project.resources.ledger.control_tower import read_look
 from orchestration_project.tables.operations import (
     operations_runs,
     operations_steps,
@@ -207,6 +208,30 @@ def facts(status="SUCCESS", seconds=0, steps=(), run_id="run") -> RunFacts:
 
 
 LOAD = StepFacts("load", "SUCCESS", ["finra/otc_weekly"], NOON, NOON, 1)
+
+
+def test_the_steps_of_a_run_that_dagster_has_deleted_are_at_work_no_more(
+    instance, ledger, warehouse
+):
+    at_work = StepFacts("load", "IN_PROGRESS", ["finra/otc_weekly"], NOON, None, 1)
+    begun = replace(
+        facts("STARTED", steps=[LOAD, replace(at_work, step_key="last")]), ended_at=None
+    )
+    ledger.record([begun, replace(begun, run_id="marked before")])
+    with warehouse.writing() as connection:
+        connection.execute(
+            update(operations_runs)
+            .where(operations_runs.c.run_id == "marked before")
+            .values(status="DELETED", ended_at=NOON)
+        )
+    assert reconcile(instance, ledger, None).gone == 1
+    assert rows(warehouse, operations_steps, "run_id", "step_key", "status") == [
+        ("marked before", "last", "CANCELED"),
+        ("marked before", "load", "SUCCESS"),
+        ("run", "last", "CANCELED"),
+        ("run", "load", "SUCCESS"),
+    ]
+    assert read_look(warehouse, NOON).under_way == {}
 
 
 def test_an_earlier_state_of_a_run_does_not_replace_a_later_one(ledger, warehouse):

@@ -112,14 +112,24 @@ class Ledger:
             return list(connection.execute(wanted).scalars())
 
     def mark_gone(self, run_ids: Sequence[str]) -> None:
-        """Say of runs that Dagster has deleted before they ended that they are gone."""
+        """Say of runs that Dagster has deleted before they ended that they are gone.
+
+        Steps that had not ended are canceled, also those of runs of which this was said before.
+        """
         now = self._clock.now()
+        runs, steps = operations_runs.c, operations_steps.c
+        gone = select(runs.run_id).where(runs.status == GONE)
         with self._warehouse.writing() as connection:
             lock(connection)
             connection.execute(
                 update(operations_runs)
-                .where(operations_runs.c.run_id.in_(run_ids), operations_runs.c.ended_at.is_(None))
+                .where(runs.run_id.in_(run_ids), runs.ended_at.is_(None))
                 .values(status=GONE, ended_at=now, recorded_at=now, error_category="canceled")
+            )
+            connection.execute(
+                update(operations_steps)
+                .where(steps.ended_at.is_(None), steps.run_id.in_(gone))
+                .values(status="CANCELED", ended_at=now)
             )
 
 
