@@ -142,6 +142,18 @@ def test_on_request_a_verification_sends_a_message_to_each_channel(
         assert not told["finds_alerts_ready"].passed
 
 
+def test_sessions_tell_since_when_nothing_happened_in_dagsters_time(
+    instance, folder, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("CLOCK_NOW", "2025-12-01T12:00:00Z")
+    job = defs.resolve_job_def("operations_verify")
+    instance.create_run_for_job(job, tags={"session": "evening"})
+    assert run(instance, "operations_reconcile").success
+    listed = told_by(run(instance, "operations_sessions"))["sessions"][None]["sessions"]
+    sessions = {each.data["session"]: each.data for each in listed.records}
+    assert 0 <= sessions["evening"]["hours_without_change"] < 1
+
+
 def test_a_load_is_refused_before_the_source_is_asked_and_the_next_go_by_what_was_found(
     instance, demo_settings, file
 ):

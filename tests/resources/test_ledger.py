@@ -9,6 +9,7 @@ from sqlalchemy import delete, select, update
 
 from orchestration_project.domains.operations.ledger import RunFacts, StepFacts
 from orchestration_project.errors import SourceError
+from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.ledger import Ledger, Written, follow, reconcile
 from orchestration_project.resources.ledger.control_tower import read_look
 from orchestration_project.tables.operations import (
@@ -195,10 +196,12 @@ def test_a_run_that_dagster_has_deleted_stays_and_one_that_never_ended_is_marked
     follow(instance, ledger, None)
     for run_id in (ended, begun):
         instance.delete_run(run_id)
+    before = Clock().now()
     assert reconcile(instance, ledger, None).gone == 1
     assert only(warehouse, operations_runs, ended)["status"] == "SUCCESS"
     found = only(warehouse, operations_runs, begun)
-    assert (found["status"], found["ended_at"]) == ("DELETED", clock.now())
+    assert (found["status"], found["recorded_at"]) == ("DELETED", clock.now())
+    assert before <= found["ended_at"] <= Clock().now()  # the machine's time, as other ends are
     assert reconcile(instance, ledger, None).gone == 0
 
 

@@ -116,7 +116,7 @@ class Ledger:
 
         Steps that had not ended are canceled, also those of runs of which this was said before.
         """
-        now = self._clock.now()
+        now, machine_now = self._clock.now(), Clock().now()  # an end is told in Dagster's time
         runs, steps = operations_runs.c, operations_steps.c
         gone = select(runs.run_id).where(runs.status == GONE)
         with self._warehouse.writing() as connection:
@@ -124,12 +124,17 @@ class Ledger:
             connection.execute(
                 update(operations_runs)
                 .where(runs.run_id.in_(run_ids), runs.ended_at.is_(None))
-                .values(status=GONE, ended_at=now, recorded_at=now, error_category="canceled")
+                .values(
+                    status=GONE,
+                    ended_at=machine_now,
+                    recorded_at=now,
+                    error_category="canceled",
+                )
             )
             connection.execute(
                 update(operations_steps)
                 .where(steps.ended_at.is_(None), steps.run_id.in_(gone))
-                .values(status="CANCELED", ended_at=now)
+                .values(status="CANCELED", ended_at=machine_now)
             )
 
 
