@@ -118,10 +118,14 @@ def take_inventory(warehouse: Warehouse, artifacts: ArtifactStore, *, read_all: 
 
 
 def _was_removed() -> ColumnElement[bool]:
-    """Return the condition that a blob was cleaned up since it was last captured or replayed."""
+    """Return the condition that a blob was cleaned up since it was last captured or replayed.
+
+    Captures that are older than the table `deliveries` have no row there.
+    """
     latest = (
-        select(func.max(deliveries.c.recorded_at))
-        .join(captures, captures.c.group_id == deliveries.c.group_id)
+        select(func.max(func.coalesce(deliveries.c.recorded_at, captures.c.fetched_at)))
+        .select_from(captures)
+        .outerjoin(deliveries, captures.c.group_id == deliveries.c.group_id)
         .where(captures.c.sha256 == blobs.c.sha256)
         .correlate(blobs)
         .scalar_subquery()

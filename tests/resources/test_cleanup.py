@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import dagster as dg
 import pytest
+from sqlalchemy import delete
 
 from orchestration_project.assets.operations import removals
 from orchestration_project.errors import ConfigurationError, TransientError
@@ -16,6 +17,7 @@ from orchestration_project.resources.inventory import take_inventory
 from orchestration_project.settings import Settings
 from orchestration_project.tables.finra import finra_otc_weekly
 from orchestration_project.tables.operations import operations_removals
+from orchestration_project.tables.spine import deliveries
 from tests.resources.weeks import row
 
 DAY = timedelta(days=1)
@@ -69,6 +71,22 @@ def test_what_nothing_needs_goes_and_is_recorded_and_the_check_holds(desk, store
     assert deleted_by(desk, store, clock) == []
     needed = set(desk.rows(finra_otc_weekly, "capture_id"))
     assert len(needed) == 2
+
+
+def test_the_check_holds_also_where_captures_are_older_than_the_table_of_deliveries(
+    desk, store, clock, history
+):
+    with desk.warehouse.writing() as connection:
+        connection.execute(delete(deliveries))
+    gone = [history[1].storage_uri, history[2].storage_uri]
+    assert set(gone) < set(deleted_by(desk, store, clock))
+    assert take_inventory(desk.warehouse, store, read_all=True).found.missing == []
+    clock.at += DAY
+    again = desk.capture(b"2", fetched_at=clock.now())
+    desk.land(row("A", share_quantity=2), version="v9", captures=[again])
+    store.delete_older(again.storage_uri, Clock().now() + DAY)
+    inventory = take_inventory(desk.warehouse, store, read_all=True)
+    assert inventory.found.missing == [again.storage_uri]
 
 
 def test_bytes_that_are_fetched_again_after_they_went_are_kept_like_any_others(
