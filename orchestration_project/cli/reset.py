@@ -38,12 +38,20 @@ def main(arguments: Sequence[str]) -> int:
         stop_demos(settings)
         for each in _ours(folder):
             shutil.rmtree(each) if each.is_dir() and not each.is_symlink() else each.unlink()
-    others = sorted(each.name for each in folder.iterdir())
-    if not others:
-        folder.rmdir()
-    stays = f"; not ours, so still there: {', '.join(others)}" if others else ""
-    _say(f"deleted {folder}{stays}; databases named by DATABASE_URL are as they were")
+    _say(f"{_removed(folder)}; databases named by DATABASE_URL are as they were")
     return 0
+
+
+def _removed(folder: Path) -> str:
+    """Remove a folder that nothing is left in, if that can be; return what came of it."""
+    others = sorted(each.name for each in folder.iterdir())
+    if others:
+        return f"deleted {folder}; not ours, so still there: {', '.join(others)}"
+    try:
+        folder.rmdir()
+    except OSError:  # such as a link, or where a disk is mounted
+        return f"deleted all that was in {folder}, which itself cannot be deleted"
+    return f"deleted {folder}"
 
 
 def _ours(folder: Path) -> list[Path]:

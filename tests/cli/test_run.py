@@ -19,6 +19,7 @@ from orchestration_project.tables.finra import (
 )
 from orchestration_project.tables.spine import captures, rejects
 from tests import databases, programs
+from tests.faults.disks import tiny_disk
 
 REAL_FILES = PROJECT_ROOT.parent / "shared" / "data" / "finra"
 RUN = ("orchestration_project", "run", "--weeks")
@@ -246,6 +247,30 @@ def test_reset_deletes_the_state_only_after_a_yes(state_dir):
         (state_dir / name).mkdir()
     assert programs.run(state_dir, "orchestration_project", "reset", "--yes")[0] == 0
     assert [each.name for each in state_dir.iterdir()] == ["thesis"]
+
+
+def test_reset_empties_a_folder_that_is_a_link(state_dir, tmp_path, monkeypatch, capsys):
+    folder = tmp_path / "elsewhere"
+    (folder / "artifacts").mkdir(parents=True)
+    state_dir.symlink_to(folder)
+    monkeypatch.setenv("STATE_DIR", str(state_dir))
+    assert main(["reset", "--yes"]) == 0
+    assert f"all that was in {state_dir}" in capsys.readouterr().out
+    assert list(folder.iterdir()) == []
+    state_dir.unlink()
+    (state_dir / "artifacts").mkdir(parents=True)
+    assert main(["reset", "--yes"]) == 0
+    assert f"deleted {state_dir};" in capsys.readouterr().out
+    assert not state_dir.exists()
+
+
+def test_reset_empties_a_folder_where_a_disk_is_mounted(state_dir, monkeypatch, capsys):
+    monkeypatch.setenv("STATE_DIR", str(state_dir))
+    with tiny_disk(state_dir, mebibytes=1):
+        (state_dir / "artifacts").mkdir()
+        assert main(["reset", "--yes"]) == 0
+        assert list(state_dir.iterdir()) == []
+    assert f"all that was in {state_dir}" in capsys.readouterr().out
 
 
 def test_reset_leaves_a_folder_alone_that_is_not_ours(state_dir):
