@@ -136,12 +136,19 @@ def test_bytes_that_decayed_on_the_way_are_a_changed_member(archive, capsys):
     assert said[0].startswith("changed bytes/ab (it cannot be read: Bad CRC-32")
 
 
+def of_one_member(values: bytes) -> bytes:
+    start = b'{"format": 1, "about": {}, "members": [{"sha256": "0", "name": '
+    return start + values + b"}]}"
+
+
 @pytest.mark.parametrize(
     ("manifest", "said"),
     [
         (b"", "the manifest cannot be read"),
         (b"[" * 100_000, "the manifest cannot be read"),
         (b'{"format": 1, "about": {}, "members": [{}]}', "the manifest cannot be read"),
+        (of_one_member(b'"a", "byte_count": 1e999, "row_count": null'), "cannot be read"),
+        (of_one_member(b'"\\ud800", "byte_count": 1, "row_count": null'), "cannot be read"),
         (b'{"format": 2, "about": {}, "members": []}', "another format"),
     ],
 )

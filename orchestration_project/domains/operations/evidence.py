@@ -17,6 +17,12 @@ FORMAT = 1
 
 MANIFEST, SUMS, README = "manifest.json", "SHA256SUMS", "README.txt"
 
+NO_MANIFEST = (
+    *(ValueError, TypeError, KeyError, AttributeError),
+    *(OverflowError, RecursionError),  # of a number without end, or lists in lists in lists
+)
+"""What a text that is no manifest raises when it is read."""
+
 CAPTURED_BYTES = "bytes/"
 """The folder of captured bytes, each under its SHA-256."""
 
@@ -71,7 +77,8 @@ def read_manifest(content: bytes) -> Manifest:
             {str(name): str(value) for name, value in found["about"].items()},
             [_member(each) for each in found["members"]],
         )
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        manifest.sums()  # a name that is no Unicode, or too deep a value, cannot be written again
+    except NO_MANIFEST as error:
         raise ContractError(
             "the manifest cannot be read",
             expected="format, about, and members with name, sha256, byte_count, row_count",
