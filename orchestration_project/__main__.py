@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from pathlib import Path
 
 from orchestration_project.errors import OrchestrationError
 
@@ -36,6 +37,8 @@ COMMANDS = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command that ``arguments`` name and return its exit status."""
+    if sys.stderr is None:  # closed before we were started: nobody reads what is said there
+        sys.stderr = Path(os.devnull).open("w", errors="backslashreplace")  # noqa: SIM115 - to the end
     parser = argparse.ArgumentParser(
         prog="python -m orchestration_project",
         formatter_class=argparse.RawDescriptionHelpFormatter,

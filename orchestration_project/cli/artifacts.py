@@ -44,12 +44,16 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _to_standard_output(body: bytes) -> None:
+    if sys.stdout is None:  # closed before we were started
+        raise _unwritable("it is closed")
     try:
         sys.stdout.buffer.write(body)
         sys.stdout.buffer.flush()
     except OSError as error:
-        raise ConfigurationError(
-            "standard output cannot be written",
-            found=str(error.strerror),
-            remedy="name a file: --output",
-        ) from error
+        raise _unwritable(str(error.strerror)) from error
+
+
+def _unwritable(found: str) -> ConfigurationError:
+    return ConfigurationError(
+        "standard output cannot be written", found=found, remedy="name a file: --output"
+    )

@@ -1,5 +1,7 @@
 """The `artifacts` command: captured bytes come back to the byte, or not at all."""
 
+import sys
+
 import pytest
 
 from orchestration_project.__main__ import main
@@ -34,3 +36,12 @@ def test_bytes_that_are_others_than_those_received_are_refused(capture, desk, tm
     assert main(["artifacts", "get", capture.sha256, "--output", str(file)]) == 1
     assert "is not what was captured" in capsys.readouterr().err
     assert not file.exists()
+
+
+def test_a_standard_output_that_is_closed_is_told(capture, monkeypatch, capsys):
+    with monkeypatch.context() as started_with:
+        started_with.setattr(sys, "stdout", None)  # as Python has it after >&-
+        assert main(["artifacts", "get", capture.sha256]) == 1
+    said = capsys.readouterr().err
+    assert "standard output cannot be written" in said
+    assert "name a file: --output" in said

@@ -1,5 +1,6 @@
 """The `export` command: any table or view, whole or by conditions, to a file or a pipe."""
 
+import sys
 from decimal import Decimal
 
 import polars as pl
@@ -202,6 +203,16 @@ def test_a_reader_that_goes_away_ends_it_quietly(tmp_path, prepared, clock):
     process.stdout.close()
     assert (process.stderr.read(), process.wait(30)) == ("", 141)
     process.stderr.close()
+
+
+def test_a_standard_error_that_is_closed_does_not_make_it_fail(desk, tmp_path, monkeypatch):
+    desk.land(row("AAA"))
+    file = tmp_path / "rows.csv"
+    monkeypatch.setattr(sys, "stderr", None)  # as Python has it after 2>&-
+    assert main(["export", WEEKLY, "--columns", "symbol", "--output", str(file)]) == 0
+    assert file.read_bytes() == b"symbol\r\nAAA\r\n"
+    assert main(["export", WEEKLY, "--columns", "symbol", "--output", str(file)]) == 1
+    sys.stderr.close()  # what it has in the place of the one that is closed
 
 
 def test_the_view_is_declared_with_the_key_of_its_table():
