@@ -55,6 +55,7 @@ def test_a_table_goes_to_standard_output_as_csv_by_key(desk, capfd):
 def test_an_empty_text_is_two_quotes_and_null_is_nothing(desk, capfd):
     desk.land(row("AAA", issue_name="", mpid=None))
     assert exported(capfd, WEEKLY, "--columns", "issue_name,mpid")[0] == ["issue_name,mpid", '"",']
+    assert exported(capfd, WEEKLY, "--columns", "mpid")[0] == ["mpid", ""]
 
 
 def test_every_table_and_view_can_be_exported_as_csv_and_parquet(desk, capfd, tmp_path):
