@@ -103,6 +103,12 @@ def last_of_month(month: date) -> date:
     return month_after(month) - DAY
 
 
+@lru_cache(maxsize=1000)
+def last_session_of(month: date) -> date:
+    """Return the last session of the month of ``month``; the last day where no calendar is made."""
+    return max(sessions(month_of(month), last_of_month(month)), default=last_of_month(month))
+
+
 @lru_cache(maxsize=100)
 def months(first: date, last: date) -> Sequence[date]:
     """Return the first days of the months from that of ``first`` to that of ``last``."""

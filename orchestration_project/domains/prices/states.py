@@ -7,7 +7,13 @@ from typing import Literal, NamedTuple
 
 import polars as pl
 
-from orchestration_project.domains.prices.calendar import last_of_month, month_of, months, sessions
+from orchestration_project.domains.prices.calendar import (
+    last_of_month,
+    last_session_of,
+    month_of,
+    months,
+    sessions,
+)
 
 State = Literal["landed", "waiting", "refused", "unmapped"]
 STATES: tuple[State, ...] = ("landed", "waiting", "refused", "unmapped")
@@ -70,7 +76,7 @@ def is_landed(known: Known, days: Days, source: str) -> bool:
         (row := known.get(month)) is not None
         and row.source == source
         and row.landed_through_date is not None
-        and row.landed_through_date >= min(last_of_month(month), days.last)
+        and row.landed_through_date >= min(last_session_of(month), days.last)
         for month in months(days.first, days.last)
     )
 

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from datetime import date, timedelta
+from datetime import UTC, date, timedelta
 from pathlib import Path
 
 import pytest
@@ -51,6 +51,20 @@ def test_a_range_lands_and_a_second_load_asks_for_nothing(desk: Desk):
     assert len(desk.source.asked) == 2
     kept = desk.warehouse.frame(select(deliveries.c.group_id), deliveries)
     assert len(kept) == 1
+
+
+def test_months_that_ended_on_a_saturday_and_were_landed_alone_are_not_asked_for_again(
+    light_desk: Desk, clock: StoppedClock
+):
+    light_desk.write("AAA", *map(line, [*JANUARY, *FEBRUARY, date(2026, 3, 2)]))
+    ends = {"2026-01-01": JANUARY[-1], "2026-02-01": FEBRUARY[-1], "2026-03-01": date(2026, 3, 2)}
+    for month, session in ends.items():
+        clock.at = closes_at(session).astimezone(UTC)
+        light_desk.load("AAA", months=[month])
+    assert len(light_desk.source.asked) == 3
+    [ended] = light_desk.load("AAA", months=list(ends)).values()
+    assert str(ended) == "unchanged"
+    assert len(light_desk.source.asked) == 3
 
 
 def test_a_day_that_vanished_in_the_range_goes_to_the_history_and_one_outside_stays(desk: Desk):
