@@ -76,9 +76,14 @@ def is_landed(known: Known, days: Days, source: str) -> bool:
         (row := known.get(month)) is not None
         and row.source == source
         and row.landed_through_date is not None
-        and row.landed_through_date >= min(last_session_of(month), days.last)
+        and row.landed_through_date >= _last_asked(month, days)
         for month in months(days.first, days.last)
     )
+
+
+def _last_asked(month: date, days: Days) -> date:
+    """Return up to which day a month of ``days`` was asked for."""
+    return min(last_session_of(month), days.last)
 
 
 def standing_of(known: Known, days: Days, now: datetime) -> Standing | None:
@@ -92,7 +97,7 @@ def standing_of(known: Known, days: Days, now: datetime) -> Standing | None:
 
 def after(
     known: Known,
-    asked: Sequence[date],
+    days: Days,
     standing: Standing,
     through: date | None,
     counts: Mapping[date, int],
@@ -102,11 +107,14 @@ def after(
     now: datetime,
     run_id: str,
 ) -> list[SymbolMonth]:
-    """Return the rows of the ``asked`` months after a look at a symbol.
+    """Return the rows of the months of ``days`` after a look at a symbol.
+
+    A month that is landed as far as it was asked for stands as landed, whatever the look brought:
+    it may be another month that lags, or another run that came first.
 
     Args:
         known: The rows before.
-        asked: The months.
+        days: What was asked for.
         standing: How the symbol stands now.
         through: The last day that is landed now; None: nothing landed by this look.
         counts: The rows of prices_daily by month.
@@ -116,20 +124,21 @@ def after(
         run_id: By which run.
     """
     rows: list[SymbolMonth] = []
-    for month in asked:
+    for month in months(days.first, days.last):
         before = known.get(month)
         earlier = before.landed_through_date if before and before.source == source else None
         landed = _latest(earlier, through, month)
+        own = LANDED if landed and landed >= _last_asked(month, days) else standing
         row = SymbolMonth(
             symbol=symbol,
             month_start=month,
-            state=standing.state,
-            reason=standing.reason,
+            state=own.state,
+            reason=own.reason,
             landed_through_date=landed,
             row_count=counts.get(month, 0),
             source=source,
             changed_at=now,
-            resumes_at=standing.resumes_at,
+            resumes_at=own.resumes_at,
             run_id=run_id,
         )
         is_same = before and (before.state, before.reason) == (row.state, row.reason)

@@ -237,7 +237,7 @@ class PriceLoad:
 
     def _look(self, taken: TakenPrices, ended: Ended[PriceChange] | None) -> Look | None:
         """Return how a symbol stands that was asked for; one that came too late is asked again."""
-        if not taken.is_asked or isinstance(ended, SupersededError):
+        if not taken.is_asked or isinstance(ended or taken.error, SupersededError):
             return None
         standing, through = taken.standing, taken.through
         if isinstance(ended, HeldBackError):

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import polars as pl
 from sqlalchemy import Connection, delete, extract, func, select
 
-from orchestration_project.domains.prices.calendar import last_of_month, month_of, months
+from orchestration_project.domains.prices.calendar import last_of_month, month_of
 from orchestration_project.domains.prices.states import (
     Days,
     Known,
@@ -90,7 +90,7 @@ def _rows_of(
         standing = Standing(standing.state, storable(standing.reason), standing.resumes_at)
     return after(
         known,
-        months(look.days.first, look.days.last),
+        look.days,
         standing,
         look.through,
         counts,

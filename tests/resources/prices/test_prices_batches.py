@@ -9,10 +9,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import select
 
-from orchestration_project.errors import ContractError, TransientError
+from orchestration_project.errors import ContractError, SourceError, TransientError
 from orchestration_project.resources.artifacts import FolderStore
-from orchestration_project.resources.captures import Captures
-from orchestration_project.resources.prices import Quota, load
+from orchestration_project.resources.captures import Capture, Captures
+from orchestration_project.resources.prices import PriceRange, Quota, load
 from orchestration_project.resources.prices.load import LoadedPrices
 from orchestration_project.resources.warehouse import HeldBackError, SupersededError, Warehouse
 from orchestration_project.tables.kinds import METADATA
@@ -191,6 +191,38 @@ def test_one_that_another_run_delivered_first_is_left_to_it_and_the_others_land(
     assert runs == {"AAA": "run 1", "BBB": "run 2", "CCC": "run 1"}
     [again] = load.batches(["BBB"])
     assert str(load.land(again)["BBB"]) == "unchanged"
+
+
+@pytest.mark.parametrize(
+    ("days", "error", "is_answered", "stands"),
+    [
+        (FEBRUARY, TransientError("it is down"), False, ("landed", None)),
+        (FEBRUARY, SourceError("it sent a page"), True, ("landed", None)),
+        (
+            FEBRUARY[:-1],
+            SourceError("it sent a page"),
+            True,
+            ("waiting", "the source's newest price is of 2026-02-26"),
+        ),
+    ],
+)
+def test_one_that_fails_after_another_run_landed_it_stands_as_that_run_left_it(
+    light_desk: Desk, monkeypatch: pytest.MonkeyPatch, days, error, is_answered, stands
+):
+    fetch = light_desk.source.fetch
+
+    def fails_late(asked: PriceRange, kept: list[Capture]) -> Sequence[Capture]:
+        monkeypatch.setattr(light_desk.source, "fetch", fetch)
+        light_desk.load("AAA")
+        if is_answered:
+            fetch(asked, kept)
+        raise error
+
+    monkeypatch.setattr(light_desk.source, "fetch", fails_late)
+    light_desk.write("AAA", *map(line, days))
+    [ended] = light_desk.load("AAA").values()
+    assert isinstance(ended, SupersededError if is_answered else TransientError)
+    assert light_desk.months().select("state", "reason").rows() == [stands]
 
 
 class Refused(Warehouse):

@@ -158,6 +158,22 @@ def test_a_source_that_has_not_the_newest_session_yet_is_asked_again_and_removes
     assert len(light_desk.source.asked) == 2  # what is landed stays landed
 
 
+def test_of_months_loaded_together_those_that_are_whole_are_landed_whatever_another_waits_for(
+    light_desk: Desk,
+):
+    light_desk.write("AAA", *map(line, [*JANUARY, *FEBRUARY[:-1]]))
+    light_desk.load("AAA", months=BOTH)
+    assert light_desk.months().select("month_start", "state", "reason").rows() == [
+        (date(2026, 1, 1), "landed", None),
+        (MONTH, "waiting", "the source's newest price is of 2026-02-26"),
+    ]
+    light_desk.write("AAA", line(FEBRUARY[0]), line(FEBRUARY[0]))
+    [held] = light_desk.load("AAA", months=BOTH, full=True).values()
+    assert isinstance(held, HeldBackError)
+    states = [light_desk.states(date(2026, 1, 1)), light_desk.states(MONTH)]
+    assert states == [{"AAA": "landed"}, {"AAA": "refused"}]
+
+
 def test_a_day_whose_session_is_not_over_is_left_out(light_desk: Desk, clock: StoppedClock):
     clock.at = FRIDAY_EVENING - timedelta(hours=4)
     light_desk.write("AAA", *map(line, FEBRUARY))
