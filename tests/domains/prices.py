@@ -24,7 +24,7 @@ def part(*days: str) -> Part:
     return Part(1, csv(*days))
 
 
-def line(day: date, close: float = 10, **changed: object) -> str:
+def line(day: date, close: float | str = 10, **changed: object) -> str:
     """Return the line of a day on which the price stayed at ``close``."""
     values: dict[str, object] = {
         "date": day,

@@ -1,5 +1,6 @@
 """What a source writes of a day, as a row of exact integers or as a reject with its reason."""
 
+from dataclasses import replace
 from datetime import date
 from decimal import ROUND_HALF_UP, Decimal
 
@@ -110,6 +111,16 @@ def test_only_days_of_the_range_count_and_the_newest_day_of_all_is_known():
     assert (found.received_counts, len(found.rejects)) == ([1], 0)
     answer = read_prices("files", [part(line(MONDAY), line(date(2026, 3, 2)))])
     assert sorted_out(answer).newest == [date(2026, 3, 2)]
+
+
+def test_the_newest_day_is_one_with_a_price_that_had_come():
+    tuesday, wednesday = week()[1:3]
+    answer = read_prices("files", [part(*map(line, week()[:2]), line(wednesday, close=""))])
+    asked = AskedRange(answer, "AAA", "AAA", "files", MONDAY, LAST)
+    assert check_prices([asked]).newest == [tuesday]
+    assert check_prices([replace(asked, said_on=MONDAY), asked]).newest == [MONDAY, tuesday]
+    nothing = read_prices("files", [part(line(MONDAY, close=""))])
+    assert sorted_out(nothing).newest == [None]
 
 
 @bounded

@@ -42,7 +42,7 @@ class AskedRange:
     """What a source said of a symbol, and which days count, ``first`` and ``last`` among them.
 
     ``answer`` has a row for each day, by `ANSWER_SCHEMA`; ``spelled`` is how the source spells
-    ``symbol``.
+    ``symbol``. ``said_on`` is the day on which it answered.
     """
 
     answer: pl.DataFrame
@@ -51,6 +51,7 @@ class AskedRange:
     source: SourceName
     first: date
     last: date
+    said_on: date = date.max
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,8 @@ class PriceRows:
         rejects: place, record, ``reason_code`` and ``reason``.
         strangers: place and symbol of days that are another symbol's.
         received_counts: days that came within each range.
-        newest: the newest day that each answer speaks of, whatever the range; None: of none.
+        newest: the newest day of which each answer has a price, whatever the range; None: of none.
+            Days that were yet to come do not count.
     """
 
     asked: Sequence[AskedRange]
@@ -89,7 +91,10 @@ def check_prices(asked: Sequence[AskedRange]) -> PriceRows:
     shaped = pl.col("trade_date").str.contains(r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$")
     day = pl.when(shaped).then("trade_date").str.to_date("%Y-%m-%d", strict=False)
     said = placed([each.answer for each in asked]).with_columns(day=day)
-    newest = dict(said.group_by(PLACE).agg(pl.col("day").max()).rows())
+    is_there = ~pl.all_horizontal(_is_blank(name) for name in PRICES) & (
+        pl.col("day") <= _of_place([each.said_on for each in asked])
+    )
+    newest = dict(said.filter(is_there).group_by(PLACE).agg(pl.col("day").max()).rows())
     is_within = pl.col("day").is_between(
         _of_place([each.first for each in asked]), _of_place([each.last for each in asked])
     )

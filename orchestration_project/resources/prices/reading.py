@@ -7,6 +7,7 @@ from datetime import date
 
 import polars as pl
 
+from orchestration_project.domains.prices.calendar import NEW_YORK
 from orchestration_project.domains.prices.contract import AskedRange, read_prices
 from orchestration_project.domains.prices.states import Days
 from orchestration_project.errors import OrchestrationError, SourceError
@@ -39,7 +40,9 @@ class Reading:
         """The answer, and the days of it that count."""
         if self._answer is None:
             raise AssertionError("nothing was fetched yet")
-        return self._ranged(self._answer, self._source, self._spelled, self.asked)
+        answered_at = max(each.fetched.fetched_at for each in self.captures)
+        asked = self._ranged(self._answer, self._source, self._spelled, self.asked)
+        return replace(asked, said_on=answered_at.astimezone(NEW_YORK).date())
 
     @property
     def byte_count(self) -> int:
@@ -60,7 +63,7 @@ class Reading:
         self.seconds += time.monotonic() - started
 
     def vouch(self, newest: date | None) -> None:
-        """Take the answer to hold up to ``newest``, the newest day that it speaks of.
+        """Take the answer to hold up to ``newest``, the newest day of which it has a price.
 
         Raises:
             SourceError: The source has no price as late as the first day.
@@ -69,7 +72,7 @@ class Reading:
             raise SourceError(
                 f"{self._source.name} has no price of {self.symbol} from {self.asked.first} on",
                 expected="a price of at least one day",
-                found=f"the newest is of {newest}" if newest else "no day at all",
+                found=f"the newest is of {newest}" if newest else "no day with a price",
                 remedy="nothing, where the symbol is not traded any more; it is asked for again "
                 "the day after",
             )

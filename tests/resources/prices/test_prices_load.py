@@ -158,6 +158,24 @@ def test_a_source_that_has_not_the_newest_session_yet_is_asked_again_and_removes
     assert len(light_desk.source.asked) == 2  # what is landed stays landed
 
 
+def test_a_newest_day_without_prices_is_one_that_the_source_has_not_yet(light_desk: Desk):
+    light_desk.write("AAA", *map(line, FEBRUARY[:-1]), line(FEBRUARY[-1], close=""))
+    light_desk.load("AAA")
+    assert light_desk.states(MONTH) == {"AAA": "waiting"}
+    light_desk.write("AAA", *map(line, FEBRUARY))
+    light_desk.load("AAA")
+    assert list(light_desk.closes("AAA")) == FEBRUARY
+    assert light_desk.states(MONTH) == {"AAA": "landed"}
+
+
+def test_a_day_that_is_yet_to_come_does_not_vouch_for_those_before_it(light_desk: Desk):
+    light_desk.write("AAA", *map(line, FEBRUARY))
+    light_desk.load("AAA")
+    light_desk.write("AAA", *map(line, FEBRUARY[:5]), line(date(2062, 2, 9)))
+    light_desk.load("AAA", full=True)
+    assert list(light_desk.closes("AAA")) == FEBRUARY
+
+
 def test_of_months_loaded_together_those_that_are_whole_are_landed_whatever_another_waits_for(
     light_desk: Desk,
 ):
