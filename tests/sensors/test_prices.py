@@ -8,6 +8,12 @@ import dagster as dg
 import pytest
 
 from orchestration_project.domains.prices.calendar import sessions
+from orchestration_project.errors import (
+    ContractError,
+    OrchestrationError,
+    SourceError,
+    TransientError,
+)
 from orchestration_project.resources.prices import Quota
 from orchestration_project.resources.prices.gold import derive_outdated
 from orchestration_project.resources.warehouse import Warehouse
@@ -45,6 +51,12 @@ def said(result) -> str:
     return str(result.skip_message)
 
 
+def after_close(desk: Desk):
+    """Tick the schedule of the evening."""
+    resources = {"clock": desk.clock, "settings": load_settings(), "warehouse": desk.warehouse}
+    return prices_daily_after_close(dg.build_schedule_context(resources=resources))
+
+
 @pytest.mark.parametrize(
     ("now", "partition"),
     [
@@ -53,21 +65,69 @@ def said(result) -> str:
         (datetime(2025, 11, 28, 18, 30, tzinfo=UTC), "2025-11-01"),  # half an hour after a half day
     ],
 )
-def test_after_the_close_the_present_month_is_asked_for(
-    clock: StoppedClock, now: datetime, partition: str
-):
-    clock.at = now
-    asked = prices_daily_after_close(dg.build_schedule_context(), clock=clock)
+def test_after_the_close_the_present_month_is_asked_for(desk: Desk, now: datetime, partition: str):
+    desk.clock.at = now
+    asked = after_close(desk)
     assert isinstance(asked, dg.RunRequest)
     assert asked.partition_key == partition
 
 
-def test_on_a_holiday_and_before_the_close_nothing_is_asked_for(clock: StoppedClock):
+@pytest.mark.parametrize(
+    ("error", "lacks"),
+    [
+        (None, 1),
+        (TransientError("it did not answer"), 0),
+        (SourceError("it sent a page"), 0),
+        (ContractError("it is broken"), 0),
+    ],
+)
+def test_what_a_month_lacks_of_its_last_evening_is_asked_for_with_the_next(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, error: OrchestrationError | None, lacks: int
+):
+    monkeypatch.setenv("PRICES_SYMBOLS", "AAA BBB")
+    march = sessions(date(2026, 3, 1), date(2026, 3, 3))
+    desk.write("AAA", *map(line, FEBRUARY))
+    desk.write("BBB", *map(line, FEBRUARY[: len(FEBRUARY) - lacks]))
+    desk.source.errors = {"BBB": error} if error else {}
+    desk.load("AAA", "BBB")
+    desk.source.errors = {}
+    for symbol in ("AAA", "BBB"):
+        desk.write(symbol, *map(line, [*FEBRUARY, *march]))
+    desk.clock.at = datetime(2026, 3, 2, 23, 30, tzinfo=UTC)
+    asked = after_close(desk)
+    assert isinstance(asked, dg.RunRequest)
+    assert (asked.tags[FIRST], asked.tags[LAST]) == ("2026-02-01", "2026-03-01")
+    desk.load("AAA", "BBB", months=("2026-02-01", "2026-03-01"))
+    assert list(desk.closes("BBB")) == [*FEBRUARY, march[0]]
+    desk.clock.at += timedelta(days=1)
+    asked = after_close(desk)
+    assert isinstance(asked, dg.RunRequest)
+    assert asked.partition_key == "2026-03-01"
+
+
+def test_a_month_that_no_evening_asked_for_goes_with_the_next_and_an_unwanted_symbol_does_not(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("PRICES_SYMBOLS", "AAA")
+    desk.write("AAA", *map(line, FEBRUARY))
+    desk.load("AAA", "GONE", months=("2026-01-01",))
+    desk.clock.at = datetime(2026, 3, 2, 23, 30, tzinfo=UTC)
+    asked = after_close(desk)
+    assert isinstance(asked, dg.RunRequest)
+    assert asked.tags[FIRST] == "2026-02-01"
+    desk.write("AAA", *map(line, [*FEBRUARY, date(2026, 3, 2)]))
+    desk.load("AAA", months=("2026-02-01",))
+    asked = after_close(desk)
+    assert isinstance(asked, dg.RunRequest)
+    assert asked.partition_key == "2026-03-01"
+
+
+def test_on_a_holiday_and_before_the_close_nothing_is_asked_for(desk: Desk, clock: StoppedClock):
     clock.at = datetime(2025, 12, 25, 23, 30, tzinfo=UTC)
-    told = said(prices_daily_after_close(dg.build_schedule_context(), clock=clock))
+    told = said(after_close(desk))
     assert told == "Nothing to do: the exchange does not trade on 2025-12-25."
     clock.at = datetime(2026, 2, 27, 20, 59, tzinfo=UTC)
-    told = said(prices_daily_after_close(dg.build_schedule_context(), clock=clock))
+    told = said(after_close(desk))
     assert told.startswith("Too early: the session of 2026-02-27 closes at")
 
 

@@ -7,7 +7,11 @@ from typing import NamedTuple
 import polars as pl
 from sqlalchemy import Connection, delete, extract, func, select
 
-from orchestration_project.domains.prices.calendar import last_of_month, month_of
+from orchestration_project.domains.prices.calendar import (
+    last_of_month,
+    last_session_of,
+    month_of,
+)
 from orchestration_project.domains.prices.states import (
     Days,
     Known,
@@ -145,6 +149,21 @@ def waiting(warehouse: Warehouse, now: datetime) -> Sequence[SymbolMonth]:
     )
     with warehouse.reading() as connection:
         return [SymbolMonth(**row._mapping) for row in connection.execute(statement)]
+
+
+def oldest_month(warehouse: Warehouse) -> date | None:
+    """Return the oldest month for which a symbol was ever asked for."""
+    with warehouse.reading() as connection:
+        return connection.execute(select(func.min(_row.month_start))).scalar()
+
+
+def is_whole(warehouse: Warehouse, month: date, symbols: Sequence[str]) -> bool:
+    """Say whether each of ``symbols`` is landed to the last session of ``month``."""
+    landed = select(_row.symbol).where(
+        _row.month_start == month, _row.landed_through_date >= last_session_of(month)
+    )
+    with warehouse.reading() as connection:
+        return set(connection.execute(landed).scalars()).issuperset(symbols)
 
 
 def months_of_symbols(warehouse: Warehouse) -> tuple[frozenset[str], date | None]:

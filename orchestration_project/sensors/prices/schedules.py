@@ -3,13 +3,15 @@
 import dagster as dg
 
 from orchestration_project.assets.prices import MONTHS
-from orchestration_project.domains.prices.calendar import closes_at, is_session, month_of
+from orchestration_project.domains.prices.calendar import DAY, closes_at, is_session, month_of
 from orchestration_project.jobs import prices_daily
 from orchestration_project.partitions import PARTITION_TAGS
 from orchestration_project.resources.clock import NEW_YORK, Clock
-from orchestration_project.resources.prices.states import waiting
+from orchestration_project.resources.prices.states import is_whole, oldest_month, waiting
+from orchestration_project.resources.prices.universe import wanted_symbols
 from orchestration_project.resources.warehouse import Warehouse
 from orchestration_project.sensors.described import schedule
+from orchestration_project.settings import Settings
 
 ZONE = "America/New_York"
 ONE, FIRST, LAST = PARTITION_TAGS
@@ -23,16 +25,33 @@ SYMBOLS_NAMED = 5
     execution_timezone=ZONE,
 )
 def prices_daily_after_close(
-    context: dg.ScheduleEvaluationContext, clock: dg.ResourceParam[Clock]
+    context: dg.ScheduleEvaluationContext,
+    clock: dg.ResourceParam[Clock],
+    settings: dg.ResourceParam[Settings],
+    warehouse: dg.ResourceParam[Warehouse],
 ) -> dg.RunRequest | dg.SkipReason:
-    """Load the present month once its day's session is over; on a holiday there is none."""
+    """Load the present month once its day's session is over; on a holiday there is none.
+
+    The month before goes along while a wanted symbol is not landed to its end: what failed or
+    lagged on its last evening is nowhere else asked for again. What is landed costs no request.
+    """
     now = clock.now()
     today = now.astimezone(NEW_YORK).date()
     if not is_session(today):
         return dg.SkipReason(f"Nothing to do: the exchange does not trade on {today}.")
     if closes_at(today) > now:
         return dg.SkipReason(f"Too early: the session of {today} closes at {closes_at(today)}.")
-    return dg.RunRequest(run_key=f"prices_daily {today}", partition_key=month_of(today).isoformat())
+    run_key, month = f"prices_daily {today}", month_of(today).isoformat()
+    before = month_of(month_of(today) - DAY)
+    oldest = oldest_month(warehouse)
+    if (
+        oldest is None
+        or oldest > before
+        or not MONTHS.has_partition_key(before.isoformat())
+        or is_whole(warehouse, before, wanted_symbols(settings, warehouse))
+    ):
+        return dg.RunRequest(run_key=run_key, partition_key=month)
+    return dg.RunRequest(run_key=run_key, tags={FIRST: before.isoformat(), LAST: month})
 
 
 @schedule(
