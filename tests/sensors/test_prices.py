@@ -51,10 +51,10 @@ def said(result) -> str:
     return str(result.skip_message)
 
 
-def after_close(desk: Desk):
-    """Tick the schedule of the evening."""
+def ticked(schedule: dg.ScheduleDefinition, desk: Desk):
+    """Tick a schedule by hand."""
     resources = {"clock": desk.clock, "settings": load_settings(), "warehouse": desk.warehouse}
-    return prices_daily_after_close(dg.build_schedule_context(resources=resources))
+    return schedule(dg.build_schedule_context(resources=resources))
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ def after_close(desk: Desk):
 )
 def test_after_the_close_the_present_month_is_asked_for(desk: Desk, now: datetime, partition: str):
     desk.clock.at = now
-    asked = after_close(desk)
+    asked = ticked(prices_daily_after_close, desk)
     assert isinstance(asked, dg.RunRequest)
     assert asked.partition_key == partition
 
@@ -94,13 +94,13 @@ def test_what_a_month_lacks_of_its_last_evening_is_asked_for_with_the_next(
     for symbol in ("AAA", "BBB"):
         desk.write(symbol, *map(line, [*FEBRUARY, *march]))
     desk.clock.at = datetime(2026, 3, 2, 23, 30, tzinfo=UTC)
-    asked = after_close(desk)
+    asked = ticked(prices_daily_after_close, desk)
     assert isinstance(asked, dg.RunRequest)
     assert (asked.tags[FIRST], asked.tags[LAST]) == ("2026-02-01", "2026-03-01")
     desk.load("AAA", "BBB", months=("2026-02-01", "2026-03-01"))
     assert list(desk.closes("BBB")) == [*FEBRUARY, march[0]]
     desk.clock.at += timedelta(days=1)
-    asked = after_close(desk)
+    asked = ticked(prices_daily_after_close, desk)
     assert isinstance(asked, dg.RunRequest)
     assert asked.partition_key == "2026-03-01"
 
@@ -112,27 +112,27 @@ def test_a_month_that_no_evening_asked_for_goes_with_the_next_and_an_unwanted_sy
     desk.write("AAA", *map(line, FEBRUARY))
     desk.load("AAA", "GONE", months=("2026-01-01",))
     desk.clock.at = datetime(2026, 3, 2, 23, 30, tzinfo=UTC)
-    asked = after_close(desk)
+    asked = ticked(prices_daily_after_close, desk)
     assert isinstance(asked, dg.RunRequest)
     assert asked.tags[FIRST] == "2026-02-01"
     desk.write("AAA", *map(line, [*FEBRUARY, date(2026, 3, 2)]))
     desk.load("AAA", months=("2026-02-01",))
-    asked = after_close(desk)
+    asked = ticked(prices_daily_after_close, desk)
     assert isinstance(asked, dg.RunRequest)
     assert asked.partition_key == "2026-03-01"
 
 
 def test_on_a_holiday_and_before_the_close_nothing_is_asked_for(desk: Desk, clock: StoppedClock):
     clock.at = datetime(2025, 12, 25, 23, 30, tzinfo=UTC)
-    told = said(after_close(desk))
+    told = said(ticked(prices_daily_after_close, desk))
     assert told == "Nothing to do: the exchange does not trade on 2025-12-25."
     clock.at = datetime(2026, 2, 27, 20, 59, tzinfo=UTC)
-    told = said(after_close(desk))
+    told = said(ticked(prices_daily_after_close, desk))
     assert told.startswith("Too early: the session of 2026-02-27 closes at")
 
 
 def test_what_waits_for_a_quota_is_asked_for_when_its_time_has_come_and_not_before(
-    desk: Desk, clock: StoppedClock, tmp_path: Path
+    desk: Desk, clock: StoppedClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     desk.source.quota = Quota(
         tmp_path / "quota.sqlite", requests_per_day=1, vendor="The vendor", now=clock.now
@@ -141,16 +141,19 @@ def test_what_waits_for_a_quota_is_asked_for_when_its_time_has_come_and_not_befo
         desk.write(symbol, *map(line, FEBRUARY))
     desk.load("AAA", "BBB", months=("2026-01-01", "2026-02-01"))
 
-    def tick():
-        return prices_waiting_hourly(clock=clock, warehouse=desk.warehouse)
+    def tick(symbols: str = "AAA BBB"):
+        monkeypatch.setenv("PRICES_SYMBOLS", symbols)
+        return ticked(prices_waiting_hourly, desk)
 
-    assert said(tick()) == "Nothing to do: no symbol waits for a time that has come."
+    nothing = "Nothing to do: no symbol waits for a time that has come."
+    assert said(tick()) == nothing
     clock.at += timedelta(hours=6)
+    assert said(tick("AAA CCC")) == nothing
     asked = tick()
     assert isinstance(asked, dg.RunRequest)
     assert (asked.tags[FIRST], asked.tags[LAST]) == ("2026-01-01", "2026-02-01")
     desk.load("AAA", "BBB", months=("2026-01-01", "2026-02-01"))
-    assert said(tick()).startswith("Nothing to do")
+    assert said(tick()) == nothing
 
 
 def test_new_symbols_are_asked_for_over_the_months_that_others_have(

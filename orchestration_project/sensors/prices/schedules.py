@@ -61,13 +61,19 @@ def prices_daily_after_close(
     execution_timezone=ZONE,
 )
 def prices_waiting_hourly(
-    clock: dg.ResourceParam[Clock], warehouse: dg.ResourceParam[Warehouse]
+    clock: dg.ResourceParam[Clock],
+    settings: dg.ResourceParam[Settings],
+    warehouse: dg.ResourceParam[Warehouse],
 ) -> dg.RunRequest | dg.SkipReason:
-    """Load what waited for a quota, once the vendor grants requests again."""
+    """Load what waited for a quota, once the vendor grants requests again.
+
+    A symbol that is not wanted any more waits for ever: runs do not ask for it.
+    """
+    wanted = set(wanted_symbols(settings, warehouse))
     due = [
         row
         for row in waiting(warehouse, clock.now())
-        if MONTHS.has_partition_key(row.month_start.isoformat())
+        if row.symbol in wanted and MONTHS.has_partition_key(row.month_start.isoformat())
     ]
     if not due:
         return dg.SkipReason("Nothing to do: no symbol waits for a time that has come.")
