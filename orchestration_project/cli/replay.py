@@ -18,7 +18,7 @@ from orchestration_project.domains.finra.selection import (
 )
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.instance.storage import open_instance
-from orchestration_project.resources.prices.states import months_of_symbols
+from orchestration_project.resources.prices.states import oldest_month
 from orchestration_project.resources.providers import open_clock, open_warehouse
 from orchestration_project.resources.warehouse import Warehouse
 from orchestration_project.resources.warehouse.recorded import place_of
@@ -153,7 +153,7 @@ def _of_prices(warehouse: Warehouse, named: Sequence[str]) -> Runs:
 
     symbols = named or warehouse.replayable(prices_daily)
     _refuse_nothing(symbols)
-    _, first = months_of_symbols(warehouse)
+    first = oldest_month(warehouse)
     months = [key for key in MONTHS.get_partition_keys() if first and key >= first.isoformat()]
     if not months:
         raise ConfigurationError(

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
@@ -25,7 +26,7 @@ from orchestration_project.sensors.prices import (
 )
 from orchestration_project.settings import load_settings
 from tests.domains.prices import line
-from tests.resources.prices_desk import FRIDAY_EVENING, Desk
+from tests.resources.prices_desk import BOTH, FRIDAY_EVENING, JANUARY, Desk
 from tests.resources.weeks import StoppedClock
 
 FEBRUARY = sessions(date(2026, 2, 1), date(2026, 2, 28))
@@ -51,10 +52,12 @@ def said(result) -> str:
     return str(result.skip_message)
 
 
+def resources(desk: Desk) -> dict[str, object]:
+    return {"clock": desk.clock, "settings": load_settings(), "warehouse": desk.warehouse}
+
+
 def ticked(schedule: dg.ScheduleDefinition, desk: Desk):
-    """Tick a schedule by hand."""
-    resources = {"clock": desk.clock, "settings": load_settings(), "warehouse": desk.warehouse}
-    return schedule(dg.build_schedule_context(resources=resources))
+    return schedule(dg.build_schedule_context(resources=resources(desk)))
 
 
 @pytest.mark.parametrize(
@@ -161,9 +164,7 @@ def test_new_symbols_are_asked_for_over_the_months_that_others_have(
 ):
     def tick(symbols: str):
         monkeypatch.setenv("PRICES_SYMBOLS", symbols)
-        return prices_on_new_symbol(
-            dg.build_sensor_context(), settings=load_settings(), warehouse=desk.warehouse
-        )
+        return prices_on_new_symbol(dg.build_sensor_context(resources=resources(desk)))
 
     assert said(tick("AAA")).endswith("no price was ever asked for; launch prices_backfill.")
     desk.write("AAA", *map(line, FEBRUARY))
@@ -173,6 +174,27 @@ def test_new_symbols_are_asked_for_over_the_months_that_others_have(
     assert isinstance(asked, dg.RunRequest)
     assert asked.tags[FIRST] == "2026-02-01"
     assert asked.run_key != getattr(tick("AAA CCC"), "run_key", None)
+
+
+def test_a_new_symbol_that_an_evening_met_first_is_asked_for_over_the_months_that_others_have(
+    desk: Desk, clock: StoppedClock, monkeypatch: pytest.MonkeyPatch
+):
+    def tick() -> Any:
+        return prices_on_new_symbol(dg.build_sensor_context(resources=resources(desk)))
+
+    monkeypatch.setenv("PRICES_SYMBOLS", "AAA BBB")
+    for symbol in ("AAA", "BBB"):
+        desk.write(symbol, *map(line, [*JANUARY, *FEBRUARY, date(2026, 3, 2)]))
+    desk.load("AAA", months=BOTH)
+    clock.at = datetime(2026, 3, 2, 23, 30, tzinfo=UTC)
+    desk.load("AAA", "BBB", months=("2026-03-01",))
+    first, again = tick(), tick()
+    clock.at += timedelta(days=1)
+    later = tick()
+    assert (first.tags[FIRST], first.tags[LAST]) == ("2026-01-01", "2026-03-01")
+    assert first.run_key == again.run_key != later.run_key  # what waited in it is asked for again
+    desk.load("AAA", "BBB", months=(*BOTH, "2026-03-01"))
+    assert said(tick()) == "Nothing to do: all 2 wanted symbols were asked for."
 
 
 def test_a_landing_is_derived_from_once(desk: Desk, instance: dg.DagsterInstance):

@@ -164,13 +164,3 @@ def is_whole(warehouse: Warehouse, month: date, symbols: Sequence[str]) -> bool:
     )
     with warehouse.reading() as connection:
         return set(connection.execute(landed).scalars()).issuperset(symbols)
-
-
-def months_of_symbols(warehouse: Warehouse) -> tuple[frozenset[str], date | None]:
-    """Return every symbol that was ever asked for, and the oldest month for which one was."""
-    with warehouse.reading() as connection:
-        symbols = connection.execute(select(_row.symbol).distinct()).scalars()
-        return (
-            frozenset(symbols),
-            connection.execute(select(func.min(_row.month_start))).scalar(),
-        )
