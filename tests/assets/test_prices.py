@@ -106,6 +106,14 @@ def test_months_land_symbol_by_symbol_and_are_told_of_month_by_month(url, instan
     assert set(told_by(again)["symbol_months"]) == {FEBRUARY, MARCH}
 
 
+def test_a_run_whose_source_lags_when_a_month_begins_succeeds(url, instance, tmp_path):
+    for symbol in ("AAA", "BBB"):
+        (tmp_path / "prices" / f"{symbol}.csv").write_bytes(csv(*map(line, DAYS[:-2])))
+    result = run(instance, "prices_daily", MARCH)
+    assert result.success
+    assert told_by(result)["daily"][MARCH]["symbols_waiting"] == 2
+
+
 def test_a_chart_is_of_the_symbols_that_a_run_names(url, instance, tmp_path):
     for symbol in ("AAA", "BBB"):
         (tmp_path / "prices" / f"{symbol}.csv").write_bytes(csv(*map(line, DAYS)))

@@ -7,12 +7,16 @@ from datetime import date
 
 import polars as pl
 
-from orchestration_project.domains.prices.calendar import NEW_YORK
+from orchestration_project.domains.prices.calendar import NEW_YORK, sessions_from
 from orchestration_project.domains.prices.contract import AskedRange, read_prices
 from orchestration_project.domains.prices.states import Days
 from orchestration_project.errors import OrchestrationError, SourceError
 from orchestration_project.resources.captures import Capture, parts_of
 from orchestration_project.resources.prices.source import PriceRange, PriceSource
+
+
+class BehindError(SourceError):
+    """The source has no price of the days yet: the first sessions of them are just over."""
 
 
 class Reading:
@@ -62,13 +66,18 @@ class Reading:
         self.asked = days
         self.seconds += time.monotonic() - started
 
-    def vouch(self, newest: date | None) -> None:
+    def vouch(self, newest: date | None, stale_sessions: int) -> None:
         """Take the answer to hold up to ``newest``, the newest day of which it has a price.
 
         Raises:
+            BehindError: That is before the first day, which is within ``stale_sessions``.
             SourceError: The source has no price as late as the first day.
         """
         if newest is None or newest < self.asked.first:
+            # Without earlier days in the answer, a symbol that is late looks like one that is gone.
+            if (newest or self.asked.first) >= sessions_from(self.asked.last, -stale_sessions):
+                since = f"newest price is of {newest}" if newest else "prices are yet to come"
+                raise BehindError(f"the source's {since}")
             raise SourceError(
                 f"{self._source.name} has no price of {self.symbol} from {self.asked.first} on",
                 expected="a price of at least one day",

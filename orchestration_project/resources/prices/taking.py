@@ -44,7 +44,7 @@ from orchestration_project.resources.intake import (
 from orchestration_project.resources.prices.landed_days import first_days
 from orchestration_project.resources.prices.landing import PriceChange, PriceLanding
 from orchestration_project.resources.prices.quota import QuotaEndedError
-from orchestration_project.resources.prices.reading import Reading
+from orchestration_project.resources.prices.reading import BehindError, Reading
 from orchestration_project.resources.prices.source import PriceSource
 from orchestration_project.resources.warehouse import (
     Between,
@@ -155,6 +155,8 @@ class PriceTaking:
             return None
         except QuotaEndedError as ended:
             standing = Standing("waiting", ended.what, ended.resumes_at)
+        except BehindError as behind:
+            standing = Standing("waiting", behind.what)
         except SourceError as refused:
             standing = Standing("refused", why(refused), self.now + REFUSED_FOR)
         except ContractError as broken:
@@ -202,7 +204,8 @@ class PriceTaking:
         names = [each.symbol for each in asked]
         checked = dict(zip(names, checked_prices(rows, self.limits), strict=True))
         for each, newest in zip(asked, rows.newest, strict=True):
-            if end := self._ended(each, partial(each.reading.vouch, newest)):
+            vouch = partial(each.reading.vouch, newest, self.limits.stale_sessions)
+            if end := self._ended(each, vouch):
                 ended[each.symbol] = end
         restated = self._restated(asked, rows)
         for each in asked:
@@ -217,7 +220,7 @@ class PriceTaking:
         """Fetch all that is landed of a symbol; alone, as it may be the history of decades."""
         reading.fetch(Days(first, self.days.last))
         rows = check_prices([reading.range])
-        reading.vouch(rows.newest[0])
+        reading.vouch(rows.newest[0], self.limits.stale_sessions)
         [checked[reading.symbol]] = checked_prices(rows, self.limits)
 
     def _restated(self, asked: Sequence[Asked], rows: PriceRows) -> dict[str, date]:

@@ -168,6 +168,30 @@ def test_a_newest_day_without_prices_is_one_that_the_source_has_not_yet(light_de
     assert light_desk.states(MONTH) == {"AAA": "landed"}
 
 
+@pytest.mark.parametrize(
+    ("days", "reason"),
+    [
+        ([*map(line, FEBRUARY)], "the source's newest price is of 2026-02-27"),
+        ([line(date(2026, 3, 2), close="")], "the source's prices are yet to come"),
+    ],
+)
+def test_a_source_that_lags_when_a_month_begins_is_waited_for_until_it_is_stale(
+    light_desk: Desk, clock: StoppedClock, days: list[str], reason: str
+):
+    march = ("2026-03-01",)
+    light_desk.write("AAA", *days)
+    clock.at = closes_at(date(2026, 3, 2)).astimezone(UTC)
+    light_desk.load("AAA", months=march)
+    assert light_desk.months().select("state", "reason").rows() == [("waiting", reason)]
+    clock.at += timedelta(days=3)
+    light_desk.load("AAA", months=march)
+    assert light_desk.states(date(2026, 3, 1)) == {"AAA": "refused"}
+    light_desk.write("AAA", *map(line, [date(2026, 3, 2), date(2026, 3, 6)]))
+    clock.at += timedelta(days=1)
+    light_desk.load("AAA", months=march)
+    assert light_desk.states(date(2026, 3, 1)) == {"AAA": "landed"}
+
+
 def test_a_day_that_is_yet_to_come_does_not_vouch_for_those_before_it(light_desk: Desk):
     light_desk.write("AAA", *map(line, FEBRUARY))
     light_desk.load("AAA")
