@@ -41,7 +41,8 @@ class Metered(PriceFiles):
     quota: Quota | None = None
 
     def __init__(self, folder: Path, captures: Captures, clock: StoppedClock) -> None:
-        super().__init__(folder, captures, clock, overrides={"UNKNOWN": ""})
+        self.overrides = {"UNKNOWN": ""}
+        super().__init__(folder, captures, clock, overrides=self.overrides)
         self.asked: list[PriceRange] = []
         self.errors: Mapping[str, OrchestrationError] = {}
 

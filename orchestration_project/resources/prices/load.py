@@ -24,6 +24,7 @@ from orchestration_project.domains.prices.states import (
     SymbolMonth,
     days_of,
 )
+from orchestration_project.domains.prices.symbols import Mapped
 from orchestration_project.errors import ConfigurationError, OrchestrationError, naming
 from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.opening import open_now
@@ -121,11 +122,12 @@ class PriceLoad:
             ConfigurationError: No session of the months is over.
         """
         at_once = max(1, min(SYMBOLS_AT_ONCE, SYMBOL_MONTHS_AT_ONCE // len(self.asked)))
+        mapped = self.source.mapped(keys)
         for place in range(0, len(keys), at_once):
-            yield from self._batches(keys[place : place + at_once])
+            yield from self._batches(keys[place : place + at_once], mapped)
 
-    def _batches(self, symbols: Sequence[str]) -> Iterator[Sequence[TakenPrices]]:
-        taking = self._taking()
+    def _batches(self, symbols: Sequence[str], mapped: Mapped) -> Iterator[Sequence[TakenPrices]]:
+        taking = self._taking(mapped)
         seen = self._seen(symbols, taking.days)
         batch: list[TakenPrices | Asked] = []
         started = time.monotonic()
@@ -139,7 +141,7 @@ class PriceLoad:
         if batch:
             yield self._checked(taking, batch)
 
-    def _taking(self) -> PriceTaking:
+    def _taking(self, mapped: Mapped) -> PriceTaking:
         now = self.clock.now()
         days = days_of(self.asked, last_complete_session(now))
         if days is None:
@@ -157,6 +159,7 @@ class PriceLoad:
             now,
             self.full,
             self.force,
+            mapped,
         )
 
     @property

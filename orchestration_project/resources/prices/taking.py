@@ -28,6 +28,7 @@ from orchestration_project.domains.prices.states import (
     is_landed,
     standing_of,
 )
+from orchestration_project.domains.prices.symbols import Mapped
 from orchestration_project.errors import (
     ConfigurationError,
     ContractError,
@@ -107,7 +108,11 @@ class Asked:
 
 @dataclass(frozen=True)
 class PriceTaking:
-    """Takes symbols for ``days``, as they are known at ``now``."""
+    """Takes symbols for ``days``, as they are known at ``now``.
+
+    ``mapped`` says how the source spells the run's symbols, all of them: those spelled alike are
+    known beside each other alone.
+    """
 
     source: PriceSource
     second: PriceSource | None
@@ -117,22 +122,22 @@ class PriceTaking:
     now: datetime
     full: bool
     force: bool
+    mapped: Mapped
 
     def asked(self, symbol: str, known: Known, state: ScopeState) -> TakenPrices | Asked:
         """Ask the source for a symbol, unless there is nothing to ask for or that is in vain.
 
         What the source or the contract refuse is noted in what is returned.
         """
-        spelled = self.source.vendor_symbol(symbol)
-        if spelled is None:
-            reason = f"nobody says how {self.source.name} spells it"
-            return TakenPrices(symbol, self.days, Standing("unmapped", reason))
+        if symbol in self.mapped.unmapped:
+            standing = Standing("unmapped", self.mapped.unmapped[symbol])
+            return TakenPrices(symbol, self.days, standing)
         if not self.full and is_landed(known, self.days, self.source.name):
             return TakenPrices(symbol, self.days, is_asked=False)
         standing = None if self.full else standing_of(known, self.days, self.now)
         if standing is not None:
             return TakenPrices(symbol, self.days, standing, is_asked=False)
-        reading = Reading(self.source, symbol, spelled, self.days)
+        reading = Reading(self.source, symbol, self.mapped.spelling[symbol], self.days)
         order = self.landing.order(symbol, state)
         asked = Asked(reading, order, state)
         return self._ended(asked, lambda: self._fetch(asked)) or asked

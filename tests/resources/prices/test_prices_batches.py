@@ -272,10 +272,23 @@ def test_a_batch_ends_with_the_symbol_whose_answer_is_large(
 
 def test_a_batch_has_no_more_than_a_hundred_symbols_and_fewer_of_many_months(light_desk: Desk):
     symbols = [f"S{number}" for number in range(250)]
-    light_desk.source.vendor_symbol = lambda symbol: None
+    light_desk.source.overrides.update(dict.fromkeys(symbols, ""))
     assert [len(each) for each in sizes(light_desk, *symbols)] == [100, 100, 50]
     years = [f"{year}-{month:02}-01" for year in range(2006, 2026) for month in range(1, 13)]
     assert {len(each) for each in sizes(light_desk, *symbols[:16], months=years)} == {8}
+
+
+def test_symbols_that_the_source_spells_alike_are_all_left_out_whatever_batch_they_come_in(
+    light_desk: Desk, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(load, "SYMBOLS_AT_ONCE", 2)
+    light_desk.source.overrides["AAAw"] = "AAA"
+    for symbol in ("AAA", "BBB"):
+        light_desk.write(symbol, *map(line, FEBRUARY))
+    light_desk.load("AAA", "BBB", "AAAw")
+    assert light_desk.states(MONTH) == {"AAA": "unmapped", "BBB": "landed", "AAAw": "unmapped"}
+    assert set(light_desk.months()["reason"]) == {None, "another symbol would be spelled AAA too"}
+    assert light_desk.closes("AAA") == light_desk.closes("AAAw") == {}
 
 
 def test_a_symbol_that_is_named_twice_is_loaded_once(light_desk: Desk):
