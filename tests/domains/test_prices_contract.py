@@ -123,6 +123,36 @@ def test_the_newest_day_is_one_with_a_price_that_had_come():
     assert sorted_out(nothing).newest == [None]
 
 
+@pytest.mark.parametrize(
+    ("written", "parts"),
+    [
+        ("127.026824184584", 127_026_824),
+        ("0.0000005", 1),
+        ("12.9999994999999999999999999999", 12_999_999),
+        ("12.9999995", 13_000_000),
+        ("188.02940368652344", 188_029_400),  # a 32-bit fraction stays the shortest decimal
+    ],
+)
+def test_an_adjusted_close_is_rounded_as_the_vendor_computed_it(written: str, parts: int):
+    found = checked(line(MONDAY, adjusted_close=written), line(week()[1], adjusted_close=""))
+    assert found.rows["adjusted_close"].to_list() == [parts, None]
+
+
+@pytest.mark.parametrize(
+    ("written", "code"),
+    [
+        ("0.0000004", "not_positive"),
+        ("-1.0000005", "not_a_decimal"),
+        ("1.00000050x", "not_a_decimal"),
+        (f"{10**13}.0000005", "not_a_decimal"),
+        ("many", "not_a_decimal"),
+    ],
+)
+def test_an_adjusted_close_that_is_no_price_even_if_rounded_is_rejected(written: str, code: str):
+    found = checked(line(MONDAY, adjusted_close=written))
+    assert found.rejects["reason_code"].to_list() == [code]
+
+
 @bounded
 @given(st.integers(1, 10**6), st.just(2))
 def test_cents_as_a_32_bit_fraction_with_all_its_digits_are_the_cents_again(

@@ -12,6 +12,7 @@ import pytest
 from pydantic import SecretStr
 
 from orchestration_project.domains.prices.answers import read_answer
+from orchestration_project.domains.prices.contract import AskedRange, check_prices
 from orchestration_project.errors import ConfigurationError, SourceError, TransientError
 from orchestration_project.resources.artifacts import FolderStore
 from orchestration_project.resources.captures import Capture, Captures, parts_of
@@ -157,6 +158,19 @@ def test_both_vendors_tell_the_same_each_in_its_own_terms(open_source: Open, ven
         apart = ((as_charted[name] - chart[name]) / chart[name]).abs().max()
         assert isinstance(apart, float)
         assert apart < 1e-4
+
+
+def test_alpha_vantage_s_adjusted_prices_have_more_places_than_a_price_and_land(
+    open_source: Open, vendors: PriceVendors
+):
+    symbol = vendors.symbol_with("dividend")
+    answer = fetched(open_source("alpha_vantage"), PriceRange(symbol, YEAR.first_date, TODAY))
+    assert answer["adjusted_close"].str.contains(r"\.[0-9]{12}$").any()
+    spelled = answer["symbol"][0]
+    asked = AskedRange(answer, symbol, spelled, "alpha_vantage", YEAR.first_date, TODAY)
+    found = check_prices([asked])
+    assert found.rejects.is_empty()
+    assert found.rows["adjusted_close"].null_count() == 0
 
 
 def numbers(days: pl.DataFrame) -> pl.DataFrame:

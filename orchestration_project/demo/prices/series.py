@@ -14,7 +14,7 @@ _ADJUSTED = (
     _PRICES + '"5. adjusted close": "{}", "6. volume": "{}", "7. dividend amount": "{}", '
     '"8. split coefficient": "{}.0"}}'
 )
-_PLACES, _ADJUSTED_PLACES = 4, 6
+_PLACES, _ADJUSTED_PLACES = 4, 12
 
 
 def series(symbol: str, told: Told, *, is_adjusted: bool, size: str, without: int | None) -> bytes:
@@ -27,8 +27,10 @@ def series(symbol: str, told: Told, *, is_adjusted: bool, size: str, without: in
     ]
     volume = pl.Series(history.volume[days])
     if is_adjusted:
-        exact = history.close[days] / told.later_splits[days] * told.adjustment[days] * 100
+        more = 10 ** (_ADJUSTED_PLACES - _PLACES)
+        exact = history.close[days] / told.later_splits[days] * told.adjustment[days] * more
         adjusted = _decimal(np.rint(exact).astype(np.int64), _ADJUSTED_PLACES)
+        adjusted = adjusted.str.replace(f"0{{1,{_ADJUSTED_PLACES - _PLACES}}}$", "")
         dividend = _decimal(history.dividend[days], _PLACES)
         columns = [day, *prices, adjusted, volume, dividend, pl.Series(history.split[days])]
     else:

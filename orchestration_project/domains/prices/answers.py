@@ -20,7 +20,7 @@ def read_answer(source: SourceName, part: Part) -> pl.DataFrame:
 
     A ``split_ratio`` is new shares for each old one, "1" without a split; a ``dividend`` is dollars
     a share, "0" without one. Of a chart, whose numbers are binary fractions (189.83999633789062),
-    the digits are those that stand there; digits beyond a price's scale are noise of that format.
+    the digits are those that stand there; what digits beyond a price's scale mean, `exact` knows.
 
     Raises:
         SourceError: It is no such answer: a refusal, a web page, broken or contradictory.

@@ -18,7 +18,7 @@ from orchestration_project.domains.prices.answers import read_answer, with_recor
 from orchestration_project.tables.kinds import USD_SCALE
 from orchestration_project.tables.prices import PRICES
 
-RULE_VERSION = "1"
+RULE_VERSION = "2"
 """To be raised with every change of rule that could make other rows of the same bytes."""
 
 DECIMALS = (*PRICES, "adjusted_close", "dividend", "split_ratio")
@@ -26,6 +26,9 @@ ONE = 10**USD_SCALE
 
 FROM_A_FLOAT = rf"^[0-9]+\.[0-9]{{{USD_SCALE},}}[1-9]$"
 """More places than a price has: digits that only a binary fraction writes."""
+
+FINER = rf"^([0-9]+\.[0-9]{{{USD_SCALE}}})([0-9])[0-9]*$"
+"""More places than a price has: those that it has, and the digit after them."""
 
 CENTS_BELOW = 2.0**16
 """Numbers whose 32-bit fractions are less than half a cent apart."""
@@ -109,6 +112,8 @@ def check_prices(asked: Sequence[AskedRange]) -> PriceRows:
         exacts.slice(place * len(days), len(days)).alias(f"{name}_exact")
         for place, name in enumerate(DECIMALS)
     )
+    adjusted = rounded(days["adjusted_close"], days["adjusted_close_exact"])
+    days = days.with_columns(adjusted_close_exact=adjusted)
     good, broken = sort_out(days, RULES)
     rejects = with_records(broken).select(
         *(pl.col(name).cast(kind) for name, kind in REJECT_SCHEMA.items()), PLACE
@@ -135,7 +140,8 @@ def exact(texts: pl.Series) -> pl.Series:
     """Return prices times 10^6 as exact integers; null where a text is none.
 
     A chart writes 32-bit binary fractions with all their digits: 189.83999633789062 stands for
-    189.84, the shortest decimal that makes the same fraction. Nothing else is rounded.
+    189.84, the shortest decimal that makes the same fraction; one of more than six places, as below
+    a dollar, is rounded. Nothing else is.
     """
     is_float = texts.str.contains(FROM_A_FLOAT).fill_null(value=False)
     if not is_float.any():
@@ -144,6 +150,19 @@ def exact(texts: pl.Series) -> pl.Series:
     scaled.scatter((~is_float).arg_true(), exact_scaled(texts.filter(~is_float), USD_SCALE))
     number = texts.filter(is_float).cast(pl.Float64, strict=False)
     return scaled.scatter(is_float.arg_true(), _from_single(number.to_numpy()))
+
+
+def rounded(texts: pl.Series, scaled: pl.Series) -> pl.Series:
+    """Return ``scaled``, what is `exact` of ``texts``, with finer numbers rounded, half a part up.
+
+    No market made these: a vendor computes adjusted prices, with as many places as it likes.
+    """
+    unread = (scaled.is_null() & texts.is_not_null()).arg_true()
+    if unread.is_empty():
+        return scaled
+    finer = texts[unread].str.extract_groups(FINER).struct
+    parts = exact_scaled(finer.field("1"), USD_SCALE)
+    return scaled.scatter(unread, parts + (finer.field("2") >= "5").cast(pl.Int64))
 
 
 def _from_single(number: np.ndarray) -> pl.Series:
