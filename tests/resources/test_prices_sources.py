@@ -320,6 +320,33 @@ def test_every_other_answer_is_a_named_refusal(open_source: Open, reply: Reply, 
         open_source("alpha_vantage", url=server.url).fetch(MONTH, [])
 
 
+@pytest.mark.parametrize("vendor", ["yahoo", "alpha_vantage"])
+@pytest.mark.parametrize("status", [408, 501, 505])
+def test_a_service_that_fails_says_nothing_of_a_symbol_and_is_asked_again(
+    open_source: Open, vendor: str, status: int
+):
+    reply = Reply(status, body=b"<html>Try again</html>")
+    with FaultyServer(lambda _: reply) as server:
+        error = refused(open_source(vendor, url=server.url), "AAPL", TransientError)
+    assert f"HTTP {status}: " in error.found
+
+
+@pytest.mark.parametrize(
+    ("reply", "kind"),
+    [
+        (Reply(403, body=b"<html>No robots</html>"), TransientError),
+        (Reply(404, body=b"<html>Not here</html>"), SourceError),
+        (Reply(400, body=b"Bad Request"), SourceError),
+        (Reply(422, body=b'{"chart": {"error": {"description": "no data"}}}'), SourceError),
+    ],
+)
+def test_what_yahoo_says_of_a_symbol_is_told_from_what_it_says_of_itself(
+    open_source: Open, reply: Reply, kind: type[Exception]
+):
+    with FaultyServer(lambda _: reply) as server:
+        refused(open_source(url=server.url), "AAPL", kind)
+
+
 def test_the_key_shows_up_nowhere(
     open_source: Open, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ):

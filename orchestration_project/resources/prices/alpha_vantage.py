@@ -15,7 +15,7 @@ from orchestration_project.domains.prices.symbols import (
     map_symbols,
     vendor_symbol,
 )
-from orchestration_project.errors import ConfigurationError, SourceError
+from orchestration_project.errors import ConfigurationError, SourceError, TransientError
 from orchestration_project.redaction import hide, redacted
 from orchestration_project.resources.captures import Capture, Captures
 from orchestration_project.resources.clock import Clock
@@ -129,6 +129,14 @@ class AlphaVantage:
                 expected="prices",
                 found=found,
                 remedy="correct ALPHA_VANTAGE_API_KEY",
+                url=response.url,
+            )
+        if response.status == 408 or response.status >= 500:
+            raise TransientError(
+                "Alpha Vantage did not answer with prices",
+                expected="HTTP 200",
+                found=found,
+                remedy=ELSE,
                 url=response.url,
             )
         raise SourceError(

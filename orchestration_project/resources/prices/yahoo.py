@@ -13,7 +13,7 @@ from orchestration_project.domains.prices.symbols import (
     map_symbols,
     vendor_symbol,
 )
-from orchestration_project.errors import SourceError
+from orchestration_project.errors import SourceError, TransientError
 from orchestration_project.resources.captures import Capture, Captures
 from orchestration_project.resources.clock import NEW_YORK, Clock
 from orchestration_project.resources.http import HttpClient, Response
@@ -26,6 +26,9 @@ KNOWN_SYMBOL = "SPY"
 """What is asked for to see whether anybody answers; the demo says that it has none: an answer."""
 
 CHART = b'"chart"'
+
+OF_A_SYMBOL = frozenset({200, 400, 404})
+"""Statuses of an answer about the symbol; any other without a chart tells of the service alone."""
 
 A_DAY = timedelta(days=1)
 
@@ -100,6 +103,14 @@ class YahooChart:
         return self._http.request("GET", url, headers={"Accept": "application/json"})
 
     def _refuse(self, symbol: str, response: Response) -> NoReturn:
+        if response.status not in OF_A_SYMBOL and CHART not in response.body[:200]:
+            raise TransientError(
+                "Yahoo did not answer with a chart",
+                expected='HTTP 200 with {"chart": …}, or an error in its place',
+                found=f"HTTP {response.status}: {_said(response)}",
+                remedy="ask again later; if it stays so, see what answers at YAHOO_API_URL",
+                url=response.url,
+            )
         raise SourceError(
             f"Yahoo has no chart of {symbol}",
             expected='HTTP 200 with {"chart": …}',
