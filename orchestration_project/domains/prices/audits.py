@@ -10,7 +10,7 @@ import polars as pl
 from orchestration_project.batches import PLACE, counted, split
 from orchestration_project.contracts import OFFENDERS_KEPT, Audit, Checked
 from orchestration_project.domains.prices.calendar import session_days, sessions_from
-from orchestration_project.domains.prices.contract import ONE, UNSOUND, PriceRows, actions_of
+from orchestration_project.domains.prices.contract import ONE, UNSOUND, PriceRows
 
 AUDITS = {
     "holds_only_its_symbol": "No day of the answer is another symbol's.",
@@ -338,8 +338,10 @@ def verdicts(latest: pl.DataFrame) -> list[Verdict]:
     ]
 
 
-def symbols_with_new_actions(rows: pl.DataFrame, known: pl.DataFrame) -> set[str]:
-    """Return the symbols of which ``rows`` tell of an action that ``known`` rows do not."""
-    told = ["symbol", "trade_date", "dividend", "split_ratio"]
-    new = actions_of(rows).select(told).join(known, on=told, how="anti", nulls_equal=True)
-    return set(new["symbol"])
+def symbols_with_other_actions(told: pl.DataFrame, known: pl.DataFrame) -> set[str]:
+    """Return the symbols of which actions were ``told`` that are not ``known``, or no more."""
+    new, gone = (
+        one.join(other, on=other.columns, how="anti", nulls_equal=True)
+        for one, other in ((told, known), (known, told))
+    )
+    return {*new["symbol"], *gone["symbol"]}

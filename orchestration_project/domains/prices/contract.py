@@ -68,6 +68,8 @@ class PriceRows:
         rejects: place, record, ``reason_code`` and ``reason``.
         strangers: place and symbol of days that are another symbol's.
         received_counts: days that came within each range.
+        actions: symbol, ``trade_date``, ``dividend`` and ``split_ratio`` of days with a dividend or
+            split, of rejected ones too: the vendor adjusts for these as well.
         newest: the newest day of which each answer has a price, whatever the range; None: of none.
             Days that were yet to come do not count.
     """
@@ -77,6 +79,7 @@ class PriceRows:
     rejects: pl.DataFrame
     strangers: pl.DataFrame
     received_counts: Sequence[int]
+    actions: pl.DataFrame
     newest: Sequence[date | None]
 
 
@@ -125,6 +128,7 @@ def check_prices(asked: Sequence[AskedRange]) -> PriceRows:
         rejects=rejects,
         strangers=strangers.select("part_number", "line_number", "symbol", "trade_date", PLACE),
         received_counts=counted(days, len(asked)),
+        actions=_actions(days, asked),
         newest=[newest.get(place) for place in range(len(asked))],
     )
 
@@ -281,6 +285,12 @@ def _table_rows(good: pl.DataFrame, asked: Sequence[AskedRange]) -> pl.DataFrame
     ).sort(PLACE, "trade_date", "part_number")
 
 
-def actions_of(rows: pl.DataFrame) -> pl.DataFrame:
-    """Return those of ``rows`` of prices on whose day a dividend or split took effect."""
-    return rows.filter((pl.col("dividend") > 0) | (pl.col("split_ratio") != ONE))
+def _actions(days: pl.DataFrame, asked: Sequence[AskedRange]) -> pl.DataFrame:
+    """Return the days on which a dividend or split took effect, good or rejected."""
+    told = days.select(
+        _of_place([each.symbol for each in asked]).alias("symbol"),
+        pl.col("day").alias("trade_date"),
+        *(pl.col(f"{name}_exact").alias(name) for name in ("dividend", "split_ratio")),
+    )
+    took_effect = (pl.col("dividend") > 0) | (pl.col("split_ratio") != ONE)
+    return told.filter(took_effect).drop_nulls("trade_date")

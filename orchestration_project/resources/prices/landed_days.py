@@ -1,7 +1,7 @@
-"""The first and the last days that are landed of symbols.
+"""The first and the last days that are landed of symbols, and those with a dividend or split.
 
-A day is looked up in the index symbol by symbol, beside the fence that each has: to group the rows
-of symbols would read all of their history.
+A first or last day is looked up in the index symbol by symbol, beside the fence that each has: to
+group the rows of symbols would read all of their history.
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,9 +9,17 @@ from datetime import date
 from typing import Any
 
 import polars as pl
-from sqlalchemy import Connection, Select, func, select
+from sqlalchemy import Connection, Select, func, or_, select
 
-from orchestration_project.resources.warehouse.frames import joined, read_scope
+from orchestration_project.domains.prices.contract import ONE
+from orchestration_project.domains.prices.states import Days
+from orchestration_project.resources.warehouse import Between
+from orchestration_project.resources.warehouse.frames import (
+    joined,
+    read_frame,
+    read_scope,
+    within,
+)
 from orchestration_project.tables.kinds import schema_of
 from orchestration_project.tables.prices import prices_daily
 from orchestration_project.tables.spine import fences
@@ -37,6 +45,23 @@ def rows_before(connection: Connection, days: Mapping[str, date]) -> pl.DataFram
     nothing = pl.DataFrame(schema=schema_of(prices_daily))
     scopes = joined({"symbol": symbol, "trade_date": day} for symbol, day in newest.items())
     return pl.concat([nothing, *(read_scope(connection, prices_daily, each) for each in scopes)])
+
+
+def landed_actions(connection: Connection, days: Mapping[str, Days]) -> pl.DataFrame:
+    """Return the landed dividends and splits of each symbol within its ``days``.
+
+    The columns are symbol, trade_date, dividend and split_ratio.
+    """
+    columns = [_daily[name] for name in ("symbol", "trade_date", "dividend", "split_ratio")]
+    wanted = select(*columns).where(or_(_daily.dividend > 0, _daily.split_ratio != ONE))
+    scopes = joined(
+        {"symbol": symbol, "trade_date": Between(own.first, own.last)}
+        for symbol, own in days.items()
+    )
+    return pl.concat(
+        read_frame(connection, wanted.where(within(prices_daily, scope)), prices_daily)
+        for scope in scopes
+    )
 
 
 def _days(connection: Connection, symbols: Sequence[str], day: Select[Any]) -> Mapping[str, date]:

@@ -17,9 +17,9 @@ from orchestration_project.contracts import Checked
 from orchestration_project.domains.prices.audits import (
     Limits,
     checked_prices,
-    symbols_with_new_actions,
+    symbols_with_other_actions,
 )
-from orchestration_project.domains.prices.contract import PriceRows, actions_of, check_prices
+from orchestration_project.domains.prices.contract import PriceRows, check_prices
 from orchestration_project.domains.prices.states import (
     LANDED,
     Days,
@@ -42,7 +42,7 @@ from orchestration_project.resources.intake import (
     with_discarded,
     without_bodies,
 )
-from orchestration_project.resources.prices.landed_days import first_days
+from orchestration_project.resources.prices.landed_days import first_days, landed_actions
 from orchestration_project.resources.prices.landing import PriceChange, PriceLanding
 from orchestration_project.resources.prices.quota import QuotaEndedError
 from orchestration_project.resources.prices.reading import BehindError, Reading
@@ -55,8 +55,6 @@ from orchestration_project.resources.warehouse import (
     ScopeState,
     prepare_all,
 )
-from orchestration_project.resources.warehouse.frames import joined, read_scope
-from orchestration_project.tables.prices import prices_daily
 
 REFUSED_FOR = timedelta(hours=20)
 """A symbol that its source does not have is asked for again the day after."""
@@ -199,7 +197,7 @@ class PriceTaking:
         return [ended[each.symbol] for each in batch]
 
     def _checked(self, asked: Sequence[Asked], ended: dict[str, TakenPrices]) -> dict[str, Checked]:
-        """Check answers; where they tell of a new dividend or split, those of all that is landed.
+        """Check answers; where dividends or splits are new or gone, those of all that is landed.
 
         What ends a symbol then is added to ``ended``.
         """
@@ -212,13 +210,13 @@ class PriceTaking:
             vouch = partial(each.reading.vouch, newest, self.limits.stale_sessions)
             if end := self._ended(each, vouch):
                 ended[each.symbol] = end
+        asked = [each for each in asked if each.symbol not in ended]
         restated = self._restated(asked, rows)
         for each in asked:
-            if each.symbol in ended or each.symbol not in restated:
-                continue
-            again = partial(self._again, each.reading, restated[each.symbol], checked)
-            if end := self._ended(each, again):
-                ended[each.symbol] = end
+            if each.symbol in restated:
+                again = partial(self._again, each.reading, restated[each.symbol], checked)
+                if end := self._ended(each, again):
+                    ended[each.symbol] = end
         return checked
 
     def _again(self, reading: Reading, first: date, checked: dict[str, Checked]) -> None:
@@ -229,22 +227,19 @@ class PriceTaking:
         [checked[reading.symbol]] = checked_prices(rows, self.limits)
 
     def _restated(self, asked: Sequence[Asked], rows: PriceRows) -> dict[str, date]:
-        """Return the first landed day of each symbol whose answer has a new dividend or split.
+        """Return the first landed day of each symbol of which not the landed dividends and splits
+        are told.
 
         Only where that is before the days that were asked for.
         """
-        told = actions_of(rows.rows)
-        landed = {each.symbol for each in asked if each.state.source is not None}
-        symbols = sorted(landed.intersection(told["symbol"]))
-        if not symbols:
+        landed = {each.symbol: each.reading.days for each in asked if each.state.source is not None}
+        if not landed:
             return {}
-        days = Between(self.days.first, self.days.last)
-        [scope] = joined({"symbol": symbol, "trade_date": days} for symbol in symbols)
+        told = rows.actions.filter(pl.col("symbol").is_in(list(landed)))
         with self.landing.warehouse.reading() as connection:
-            known = read_scope(connection, prices_daily, scope)
-            first = first_days(connection, symbols)
-        new = symbols_with_new_actions(told, known)
-        return {symbol: day for symbol, day in first.items() if symbol in new and day < days.first}
+            other = symbols_with_other_actions(told, landed_actions(connection, landed))
+            first = first_days(connection, sorted(other))
+        return {symbol: day for symbol, day in first.items() if day < landed[symbol].first}
 
     def _second_rows(self, asked: Sequence[Asked]) -> dict[str, pl.DataFrame]:
         if self.second is None:

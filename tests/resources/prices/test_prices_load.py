@@ -256,6 +256,41 @@ def test_a_new_dividend_has_all_that_is_landed_asked_for_again(light_desk: Desk)
     assert looked == [(date(2026, 1, 1), 20, "run 2"), (MONTH, 19, "run 2")]
 
 
+def test_a_split_on_a_day_without_prices_has_all_that_is_landed_asked_for_again(light_desk: Desk):
+    light_desk.write("AAA", *map(line, JANUARY))
+    light_desk.load("AAA", months=BOTH[:1])
+    split = f"{FEBRUARY[3]},,,,,,,0,2"
+    halved = [line(day, 5) for day in [*JANUARY, *FEBRUARY] if day != FEBRUARY[3]]
+    light_desk.write("AAA", *halved, split)
+    light_desk.load("AAA")
+    assert [each.first_date for each in light_desk.source.asked[1:]] == [MONTH, JANUARY[0]]
+    assert set(light_desk.closes("AAA").values()) == {5.0}
+
+
+def test_a_split_that_the_source_withdraws_has_all_that_is_landed_asked_for_again(
+    light_desk: Desk,
+):
+    light_desk.write("AAA", *map(line, JANUARY))
+    light_desk.load("AAA", months=BOTH[:1])
+    halved = [line(day, 5) for day in [*JANUARY, *FEBRUARY[1:]]]
+    light_desk.write("AAA", *halved, line(FEBRUARY[0], 5, split_ratio=2))
+    light_desk.load("AAA")
+    assert set(light_desk.closes("AAA").values()) == {5.0}
+    light_desk.write("AAA", *map(line, [*JANUARY, *FEBRUARY]))
+    light_desk.load("AAA", full=True)
+    assert set(light_desk.closes("AAA").values()) == {10.0}
+
+
+def test_a_dividend_of_a_day_that_the_source_does_not_have_yet_is_not_taken_for_withdrawn(
+    light_desk: Desk,
+):
+    light_desk.write("AAA", *map(line, [*JANUARY, *FEBRUARY[:-1]]), line(FEBRUARY[-1], dividend=1))
+    light_desk.load("AAA", months=BOTH)
+    light_desk.write("AAA", *map(line, [*JANUARY, *FEBRUARY[:-1]]))
+    light_desk.load("AAA", full=True)
+    assert len(light_desk.source.asked) == 2
+
+
 def series(closes: Mapping[date, float]) -> bytes:
     """Return days as Alpha Vantage writes them."""
     days = {
