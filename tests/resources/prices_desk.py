@@ -77,16 +77,20 @@ class Desk:
         (self.folder / f"{symbol}.csv").write_bytes(csv(*lines))
 
     def load(
-        self, *symbols: str, months: Sequence[str] = ("2026-02-01",), full: bool = False
+        self,
+        *symbols: str,
+        months: Sequence[str] = ("2026-02-01",),
+        full: bool = False,
+        force: bool = False,
     ) -> Mapping[str, LoadedPrices | OrchestrationError]:
         """Load symbols as the runner does, and return how each ended."""
-        load = self.loading(*symbols, full=full)
+        load = self.loading(*symbols, full=full, force=force)
         ended: dict[str, LoadedPrices | OrchestrationError] = {}
         for taken in load.batches(load.pieces(months)):
             ended |= load.land(taken)
         return ended
 
-    def loading(self, *symbols: str, full: bool = False) -> PriceLoad:
+    def loading(self, *symbols: str, full: bool = False, force: bool = False) -> PriceLoad:
         """Return the load of a new run."""
         self.runs += 1
         return PriceLoad(
@@ -98,6 +102,7 @@ class Desk:
             limits=LIMITS,
             second=self.second,
             full=full,
+            force=force,
         )
 
     def closes(self, symbol: str) -> dict[date, float]:

@@ -178,12 +178,12 @@ def _told(news: MonthNews, source: PriceSource | None) -> Mapping[dg.AssetKey, M
 
 
 def _beyond(news: MonthNews, source: PriceSource) -> Iterator[dg.AssetMaterialization]:
-    """Yield the months that a new action changed too: what follows them is to be told."""
+    """Yield the months that symbols asked for as a whole changed too: what follows is told."""
     known = set(MONTHS.get_partition_keys()) if news.beyond else set()
     for each in news.beyond:
         metadata = {
             "source": source.name,
-            "symbols_with_a_new_action": each.symbol_count,
+            "symbols_restated": each.symbol_count,
             "rows_written": each.written_count,
             "rows_replaced": each.replaced_count,
         }

@@ -22,7 +22,8 @@ class PricesLoad(ReplayConfig):
         "as the applied preset says, else false.",
     )
     force: bool = Field(
-        default=False, description="Replace symbols that were landed from another source."
+        default=False,
+        description="Replace symbols that were landed from another source, with all their months.",
     )
     max_reject_ratio: float | None = Field(
         default=None,

@@ -21,9 +21,9 @@ SYMBOLS_NAMED = 10
 
 @dataclass(frozen=True)
 class Widened:
-    """What a run changed in a month that it was not asked for: a new action reaches back.
+    """What a run changed in a month that it was not asked for, of symbols asked for as a whole.
 
-    All counts are of the symbols that have such an action alone.
+    A new action reaches back; so does a change of source. All counts are of these symbols alone.
     """
 
     month: date

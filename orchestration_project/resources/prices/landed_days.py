@@ -32,6 +32,11 @@ def first_days(connection: Connection, symbols: Sequence[str]) -> Mapping[str, d
     return _days(connection, symbols, select(func.min(_daily.trade_date)))
 
 
+def last_days(connection: Connection, symbols: Sequence[str]) -> Mapping[str, date]:
+    """Return the last landed day of those of ``symbols`` that have one."""
+    return _days(connection, symbols, select(func.max(_daily.trade_date)))
+
+
 def rows_before(connection: Connection, days: Mapping[str, date]) -> pl.DataFrame:
     """Return the row of each symbol's last landed day before its own of ``days``, if there is one.
 

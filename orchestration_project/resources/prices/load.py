@@ -71,8 +71,8 @@ SECONDS_AT_ONCE = 5
 class PriceLoad:
     """Loads symbols of `prices_daily` over months.
 
-    ``full`` asks also for what is landed, and before it may help; ``force`` replaces what came from
-    another source.
+    ``full`` asks also for what is landed, and before it may help; ``force`` replaces all that came
+    from another source of a symbol, whatever the months.
     """
 
     source: PriceSource

@@ -42,7 +42,7 @@ from orchestration_project.resources.intake import (
     with_discarded,
     without_bodies,
 )
-from orchestration_project.resources.prices.landed_days import first_days, landed_actions
+from orchestration_project.resources.prices.landed_days import first_days, landed_actions, last_days
 from orchestration_project.resources.prices.landing import PriceChange, PriceLanding
 from orchestration_project.resources.prices.quota import QuotaEndedError
 from orchestration_project.resources.prices.reading import BehindError, Reading
@@ -64,7 +64,7 @@ REFUSED_FOR = timedelta(hours=20)
 class TakenPrices:
     """A symbol that was looked at; without intake, there is nothing to ask or nothing new.
 
-    ``days`` begin before those of the run where all that is landed was asked for again.
+    ``days`` are more than those of the run where all that is landed was asked for again.
     ``through`` is the last day for which the intake vouches. ``error`` is what held it back.
     ``second_rows`` are what a second source has of the same days; None: there is nothing.
     """
@@ -141,8 +141,7 @@ class PriceTaking:
         return self._ended(asked, lambda: self._fetch(asked)) or asked
 
     def _fetch(self, asked: Asked) -> None:
-        self._refuse_other_source(asked.symbol, asked.state.source)
-        asked.reading.fetch(self.days)
+        asked.reading.fetch(self._days_of(asked.symbol, asked.state.source))
 
     def _ended(self, asked: Asked, act: Callable[[], None]) -> TakenPrices | None:
         """Return what keeps a symbol from landing, if ``act`` finds out; evidence is recorded."""
@@ -184,11 +183,11 @@ class PriceTaking:
         intakes = self._intakes(asked, checked, seconds)
         is_there = self._are_there(asked, intakes)
         for each, intake, is_unchanged in zip(asked, intakes, is_there, strict=True):
-            through = each.reading.days.last
+            through, last = each.reading.days.last, each.reading.asked.last
             ended[each.symbol] = TakenPrices(
                 each.symbol,
-                Days(each.reading.days.first, self.days.last),
-                LANDED if through >= self.days.last else _behind(through),
+                Days(each.reading.days.first, last),
+                LANDED if through >= last else _behind(through),
                 each.order,
                 None if is_unchanged else intake,
                 through,
@@ -221,7 +220,7 @@ class PriceTaking:
 
     def _again(self, reading: Reading, first: date, checked: dict[str, Checked]) -> None:
         """Fetch all that is landed of a symbol; alone, as it may be the history of decades."""
-        reading.fetch(Days(first, self.days.last))
+        reading.fetch(Days(first, reading.asked.last))
         rows = check_prices([reading.range])
         reading.vouch(rows.newest[0], self.limits.stale_sessions)
         [checked[reading.symbol]] = checked_prices(rows, self.limits)
@@ -286,8 +285,15 @@ class PriceTaking:
         is_there = dict(zip(compared, found, strict=True))
         return [is_there.get(each.symbol, False) for each in asked]
 
-    def _refuse_other_source(self, symbol: str, source: str | None) -> None:
-        if source not in (None, self.source.name) and not self.force:
+    def _days_of(self, symbol: str, source: str | None) -> Days:
+        """Return the days to ask for: with those landed from another source, which are replaced.
+
+        Raises:
+            ConfigurationError: Nobody said that they are to be.
+        """
+        if source in (None, self.source.name):
+            return self.days
+        if not self.force:
             raise ConfigurationError(
                 f"prices of {symbol} were landed from another source",
                 expected=f"more from {source}: sources write splits in different ways",
@@ -295,6 +301,12 @@ class PriceTaking:
                 remedy="set PRICES_SOURCE back, use another DATABASE_URL, or replace the symbol by "
                 "force: true in the run's config",
             )
+        with self.landing.warehouse.reading() as connection:
+            first, last = first_days(connection, [symbol]), last_days(connection, [symbol])
+        return Days(
+            min(self.days.first, first.get(symbol, self.days.first)),
+            max(self.days.last, last.get(symbol, self.days.last)),
+        )
 
     def _delivery(self, captures: Sequence[Capture], days: Days) -> Delivery:
         digests = "".join(each.sha256 for each in captures)

@@ -301,6 +301,24 @@ def series(closes: Mapping[date, float]) -> bytes:
     return json.dumps({"Meta Data": {"2. Symbol": "AAA"}, "Time Series (Daily)": days}).encode()
 
 
+@pytest.mark.parametrize("month", BOTH)
+def test_another_source_replaces_by_force_all_that_is_landed_whatever_the_months(
+    desk: Desk, month: str
+):
+    desk.write("AAA", *map(line, [*JANUARY, *FEBRUARY]))
+    desk.load("AAA", months=BOTH)
+    desk.source.name = "alpha_vantage"
+    (desk.folder / "AAA.csv").write_bytes(series(dict.fromkeys([*JANUARY, *FEBRUARY], 5)))
+    [refused] = desk.load("AAA", months=[month], full=True).values()
+    assert "landed from another source" in str(refused)
+    [forced] = desk.load("AAA", months=[month], force=True).values()
+    assert str(forced) == "0 rows added, 39 changed, 0 removed, 0 unchanged"
+    assert set(desk.closes("AAA").values()) == {5.0}
+    assert set(desk.months()["source"]) == {"alpha_vantage"}
+    [again] = desk.load("AAA", months=BOTH).values()
+    assert str(again) == "unchanged"
+
+
 @pytest.mark.parametrize(("close", "outcome"), [(10, "passed"), (12, "failed")])
 def test_a_second_source_that_disagrees_warns_and_its_answer_is_kept(
     light_desk: Desk, tmp_path: Path, clock: StoppedClock, close: float, outcome: str
