@@ -177,6 +177,18 @@ def test_a_chart_that_contradicts_itself_is_refused(content: object):
         read_chart(content)
 
 
+@pytest.mark.parametrize(("currency", "is_ours"), [("USD", True), (None, True), ("GBp", False)])
+def test_a_chart_in_another_currency_is_refused(currency: str | None, is_ours: bool):
+    content = chart(TWO)
+    content["chart"]["result"][0]["meta"]["currency"] = currency
+    if is_ours:
+        assert len(read_chart(content)) == 2
+    else:
+        with pytest.raises(SourceError, match="an answer holds no daily prices") as error:
+            read_chart(content)
+        assert (error.value.expected, error.value.found[:13]) == ("prices in USD", "prices in GBp")
+
+
 def test_what_only_looks_like_a_number_stays_as_it_is():
     body = b"date,close\n2026-01-02,1.2.3e5\n2026-01-05,1.5E3\n2026-01-06,.e5\n2026-01-07,Edge\n"
     answer = read_answer("files", Part(1, body))

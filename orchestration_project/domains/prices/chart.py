@@ -16,6 +16,7 @@ PRICES = ("open", "high", "low", "close", "volume")
 SECONDS_A_DAY = 24 * 60 * 60
 NUMBER = re.compile(r"-?[0-9]{1,12}", re.ASCII)
 EPOCH = date(1970, 1, 1).toordinal()
+CURRENCY = "USD"
 NO_DIVIDEND, NO_SPLIT = "0", "1"
 
 
@@ -26,7 +27,7 @@ def read_chart(body: bytes) -> pl.DataFrame:
     exchange now, so half of the year an hour off: no session begins or ends so near to midnight.
 
     Raises:
-        SourceError: It holds none, or arrays of unequal length.
+        SourceError: It holds none, or arrays of unequal length, or prices in another currency.
     """
     content = json_of(body)
     try:
@@ -34,6 +35,8 @@ def read_chart(body: bytes) -> pl.DataFrame:
             refuse(body, EXPECTED, "an error of the vendor's")
         (result,) = content["chart"]["result"]
         meta = result["meta"]
+        if meta.get("currency") not in (None, CURRENCY):
+            refuse(body, f"prices in {CURRENCY}", f"prices in {meta['currency']}")
         offset = int(meta["gmtoffset"])
         dates = _dates(result.get("timestamp") or [], offset)
         values = _values(result["indicators"], len(dates))
