@@ -2,10 +2,13 @@
 
 import json
 from contextlib import suppress
+from decimal import Decimal
 from io import BytesIO
 from typing import Any
 
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -249,6 +252,36 @@ def test_a_parquet_file_is_read_whatever_the_types_of_its_columns():
     answer = read_answer("files", Part(1, buffer.getvalue()))
     assert answer["symbol"].to_list() == ["X"]
     assert days_of(answer) == [day(trade_date="2026-01-02", open="0.1", close="1.50", volume="12")]
+
+
+def written(**columns: pa.Array) -> bytes:
+    buffer = BytesIO()
+    pq.write_table(pa.table(columns), buffer)
+    return buffer.getvalue()
+
+
+DATES = pa.array(["2026-01-02"])
+WIDE = pa.array([Decimal("1.5")], pa.decimal256(60, 10))
+
+
+def test_a_parquet_column_of_values_that_no_price_has_is_refused_and_of_others_left_out():
+    with pytest.raises(SourceError, match="an answer holds no daily prices") as error:
+        read_answer("files", Part(1, written(date=DATES, close=WIDE)))
+    assert error.value.found.startswith("close of decimal256(60, 10);")
+    answer = read_answer("files", Part(1, written(date=DATES, close=pa.array([1.5]), note=WIDE)))
+    assert days_of(answer) == [day(trade_date="2026-01-02", close="1.5")]
+
+
+@pytest.mark.parametrize("kind", [pa.date32(), pa.timestamp("us")])
+def test_a_date_in_parquet_that_is_no_day_is_a_line_without_one(kind: pa.DataType):
+    number, bits = (pa.int32(), 31) if kind == pa.date32() else (pa.int64(), 63)
+    dates = pa.array([2**bits - 1, 1, None], number).cast(kind)
+    answer = read_answer("files", Part(1, written(date=dates, close=pa.array([1, 2, 3]))))
+    assert answer.select("trade_date", "close").rows() == [
+        (None, "1"),
+        ("1970-01-02" if bits == 31 else "1970-01-01", "2"),
+        (None, "3"),
+    ]
 
 
 def test_a_record_is_the_whole_day():

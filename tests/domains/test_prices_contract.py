@@ -97,6 +97,12 @@ def test_a_day_that_breaks_a_rule_is_rejected_with_its_reason(changed, code, rea
     assert found.rows["trade_date"].to_list() == [week()[1]]
 
 
+def test_a_volume_written_as_a_whole_fraction_is_a_volume():
+    found = checked(line(MONDAY, volume="1000.0"), line(week()[1], volume="1000.5"))
+    assert found.rows["volume"].to_list() == [1000]
+    assert found.rejects["reason_code"].to_list() == ["not_a_volume"]
+
+
 def test_what_a_format_does_not_have_stays_unknown():
     text = b"date,open,high,low,close,volume\n2026-02-02,1,1,1,1,7\n"
     answer = read_prices("files", [Part(1, text)])

@@ -1,10 +1,13 @@
 """Prices from a folder: a file for each symbol, or one of all."""
 
 from datetime import date
+from decimal import Decimal
 from io import BytesIO
 from pathlib import Path
 
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from orchestration_project.domains.prices.answers import read_answer
@@ -82,6 +85,19 @@ def test_a_parquet_file_of_all_gives_the_same_bytes_for_the_same_days(
     for kept in (first, second):
         files.fetch(PriceRange("NA", date(2026, 1, 1), date(2026, 1, 31)), kept)
     assert first[0].sha256 == second[0].sha256
+
+
+def test_a_column_that_polars_does_not_take_harms_no_file_of_all_that_does_not_need_it(
+    files: PriceFiles, folder: Path
+):
+    wide = pa.array([Decimal("1.5")], pa.decimal256(60, 10))
+    columns = {"symbol": pa.array(["A"]), "date": pa.array(["2026-01-02"])}
+    file = folder / "prices.parquet"
+    pq.write_table(pa.table(columns | {"close": pa.array([1.5]), "note": wide}), file)
+    assert closes(files, "A") == [("2026-01-02", "1.5")]
+    pq.write_table(pa.table(columns | {"close": wide}), file)
+    with pytest.raises(SourceError, match="an answer holds no daily prices"):
+        closes(files, "A")
 
 
 @pytest.mark.parametrize(

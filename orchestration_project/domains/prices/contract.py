@@ -105,8 +105,8 @@ def check_prices(asked: Sequence[AskedRange]) -> PriceRows:
         _of_place([each.first for each in asked]), _of_place([each.last for each in asked])
     )
     days = said.filter(is_within | pl.col("day").is_null()).with_columns(
-        volume_number=pl.when(pl.col("volume").str.contains(r"^[0-9]+$"))
-        .then("volume")
+        volume_number=pl.when(pl.col("volume").str.contains(r"^[0-9]+(\.0)?$"))
+        .then(pl.col("volume").str.strip_suffix(".0"))  # as pandas writes it where one is missing
         .cast(pl.Int64, strict=False),
         spelled=_of_place([each.spelled for each in asked]),
     )

@@ -2,6 +2,7 @@
 
 import csv
 from collections.abc import Mapping, Sequence
+from datetime import date
 from io import BytesIO, StringIO
 from typing import Any
 
@@ -26,6 +27,23 @@ ALSO_CALLED = {
     "split_coefficient": "split_ratio",
 }
 """Names that other programs give their columns, in lower case and with _ for a blank."""
+
+PLAIN = (
+    pa.types.is_null,
+    pa.types.is_integer,
+    pa.types.is_floating,
+    pa.types.is_decimal32,
+    pa.types.is_decimal64,
+    pa.types.is_decimal128,
+    pa.types.is_string,
+    pa.types.is_large_string,
+    pa.types.is_string_view,
+    pa.types.is_binary,
+    pa.types.is_large_binary,
+    pa.types.is_date,
+    pa.types.is_timestamp,
+)
+"""What a column of a Parquet file may hold."""
 
 NEEDED = ("trade_date", "close")
 
@@ -72,28 +90,44 @@ def read_parquet(body: bytes) -> pl.DataFrame:
     places = places_of(body, table.column_names)
     try:
         columns: Any = pl.from_arrow(table.select(list(places.values())))
-        texts = columns.select(
-            (pl.col(name).dt.date() if columns.schema[name].is_temporal() else pl.col(name))
-            .cast(pl.String)
-            .alias(name)
-            for name in columns.columns
-        )
+        texts = columns.select(_text(name, kind) for name, kind in columns.schema.items())
     except (pl.exceptions.PolarsError, ValueError) as error:
         refuse(body, "columns of plain values", str(error))
     values = {name: texts.to_series(place).to_list() for place, name in enumerate(places)}
     return _days(body, values, first_line=1)
 
 
+def _text(name: str, kind: pl.DataType) -> pl.Expr:
+    """Return the texts of a column; a day that Python does not have is none."""
+    if not kind.is_temporal():
+        return pl.col(name).cast(pl.String)
+    day = pl.col(name).dt.date()
+    is_day = day.is_between(date.min, date.max)  # polars panics at days that it cannot write
+    return pl.when(is_day).then(day).cast(pl.String).alias(name)
+
+
 def parquet_table(body: bytes) -> pa.Table:
-    """Return what a Parquet file holds.
+    """Return what a Parquet file holds in columns of plain values.
 
     Raises:
-        SourceError: It is none.
+        SourceError: It is none, lacks a column, or one of ours has other values.
     """
     try:
-        return pq.ParquetFile(BytesIO(body)).read()
+        table = pq.ParquetFile(BytesIO(body)).read()
     except (pa.ArrowException, OSError, ValueError) as error:
         refuse(body, "a whole Parquet file", str(error))
+    for place in places_of(body, table.column_names).values():
+        field = table.schema.field(place)
+        if not _is_plain(field.type):
+            refuse(body, "columns of plain values", f"{field.name} of {field.type}")
+    return table.select([at for at, each in enumerate(table.schema) if _is_plain(each.type)])
+
+
+def _is_plain(kind: pa.DataType) -> bool:
+    """Say whether polars takes values of this type, and does not panic."""
+    if pa.types.is_dictionary(kind):
+        return _is_plain(kind.value_type)
+    return any(is_kind(kind) for is_kind in PLAIN)
 
 
 def places_of(body: bytes, header: Sequence[str]) -> Mapping[str, int]:
