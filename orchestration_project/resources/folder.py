@@ -24,21 +24,26 @@ def file_bytes(folder: Path, name: str, *, setting: str) -> bytes:
     try:
         path = (folder / name).resolve(strict=True)
         if not path.is_relative_to(folder.resolve()):
-            raise _unreadable(name, f"a link out of {setting}", setting)
+            raise _refused(name, f"a link out of {setting}", setting)
         found = path.stat()
         if not stat.S_ISREG(found.st_mode):
-            raise _unreadable(name, "no regular file", setting)
+            raise _refused(name, "no regular file", setting)
         if found.st_size > LARGEST_FILE_BYTES:
-            raise _unreadable(name, f"{found.st_size} bytes", setting)
+            raise _refused(name, f"{found.st_size} bytes", setting)
         return path.read_bytes()
     except RuntimeError as error:  # how Python before 3.13 tells of a loop
-        raise _unreadable(name, LOOP, setting) from error
+        raise _refused(name, LOOP, setting) from error
     except OSError as error:
-        reason = LOOP if error.errno == errno.ELOOP else error.strerror
-        raise _unreadable(name, reason or str(error), setting) from error
+        raise unreadable(name, error, setting=setting) from error
 
 
-def _unreadable(name: str, found: str, setting: str) -> SourceError:
+def unreadable(name: str, error: OSError, *, setting: str) -> SourceError:
+    """Return the error of a file at which the system failed."""
+    reason = LOOP if error.errno == errno.ELOOP else error.strerror
+    return _refused(name, reason or str(error), setting)
+
+
+def _refused(name: str, found: str, setting: str) -> SourceError:
     return SourceError(
         f"the file {name} cannot be read",
         expected=f"a regular file of at most {LARGEST_FILE_BYTES} bytes that this user may read, "

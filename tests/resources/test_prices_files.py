@@ -135,6 +135,19 @@ def test_a_link_out_of_the_folder_is_not_followed(files: PriceFiles, folder: Pat
     assert error.value.found == "a link out of PRICES_FILES_DIR"
 
 
+@pytest.mark.parametrize("name", ["A.csv", "prices.csv"])
+@pytest.mark.parametrize(
+    ("target", "found"), [("gone", "No such file or directory"), ("self", "a loop of links")]
+)
+def test_a_link_that_leads_nowhere_is_refused(
+    files: PriceFiles, folder: Path, name: str, target: str, found: str
+):
+    (folder / name).symlink_to(folder / name if target == "self" else folder / "gone")
+    with pytest.raises(SourceError, match=f"the file {name} cannot be read") as error:
+        closes(files, "A")
+    assert error.value.found == found
+
+
 def test_an_empty_folder_is_not_ready(files: PriceFiles, folder: Path):
     with pytest.raises(ConfigurationError, match="PRICES_FILES_DIR has no prices"):
         files.ready()

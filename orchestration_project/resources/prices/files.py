@@ -25,7 +25,7 @@ from orchestration_project.domains.prices.tabular import (
 from orchestration_project.errors import ConfigurationError, SourceError
 from orchestration_project.resources.captures import Capture, Captures, Fetched
 from orchestration_project.resources.clock import Clock
-from orchestration_project.resources.folder import file_bytes
+from orchestration_project.resources.folder import file_bytes, unreadable
 from orchestration_project.resources.prices.answered import unmapped
 from orchestration_project.resources.prices.source import PriceRange
 
@@ -138,7 +138,10 @@ class PriceFiles:
         """Return a symbol's part of the file of all; taken apart once for each state of it."""
         if not shared:
             return None
-        found = (self._folder / shared[0]).stat()
+        try:
+            found = (self._folder / shared[0]).stat()
+        except OSError as error:
+            raise unreadable(shared[0], error, setting=SETTING) from error
         state = (found.st_mtime_ns, found.st_size)
         if self._split is None or self._split.state != state:
             body = self._bytes(shared[0])
