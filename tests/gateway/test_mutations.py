@@ -464,7 +464,7 @@ def test_a_websocket_that_asks_for_too_many_subscriptions_ends(door: Door):
             websocket.send(json.dumps({"type": "start", "id": str(number), "payload": payload}))
             websocket.send(json.dumps({"type": "stop", "id": str(number)}))
         websocket.send('{"type": "connection_init"}')
-        assert "connection_ack" in websocket.recv(timeout=10)
+        assert "connection_ack" in str(websocket.recv(timeout=10))
         for number in range(MOST_SUBSCRIPTIONS + 1):
             websocket.send(json.dumps({"type": "start", "id": str(number), "payload": payload}))
         with pytest.raises(ConnectionClosed) as closed:
