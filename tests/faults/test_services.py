@@ -176,8 +176,9 @@ def assert_alerts_are_complete(url: str, received: Sequence[str]) -> None:
     """Each alert was received once, none tells of what has landed since, and each week once."""
     alert = operations_alerts.c
     told = databases.rows(url, select(alert.kind, alert.state, alert.title, alert.partitions))
-    failures = [title for kind, state, title, _ in told if kind in OF_FAILURE and state == "open"]
-    assert failures == []
+    # An alert of a failed run may stay open for a check that it tells of as well.
+    left = databases.rows(url, select(alert.open_problems).where(alert.state == "open"))
+    assert [kind for (each,) in left for kind, *_ in json.loads(each) if kind in OF_FAILURE] == []
     assert sorted(received) == sorted(title for _, _, title, _ in told)
     landed = [key for kind, *_, keys in told if kind == "landed" for key in json.loads(keys)]
     assert sorted(landed) == sorted(PARTITIONS)

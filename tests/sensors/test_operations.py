@@ -261,6 +261,16 @@ def test_notices_of_materializations_are_told(watch, hook, instance):
     assert hook.received[0]["message"].startswith("3 of 10 orders changed\n")
 
 
+def test_what_a_run_landed_is_told_once_though_it_was_taken_for_dead(watch, hook, instance):
+    at_once = shop(instance, "a", notice="10 orders", notice_kind="landed").run_id
+    instance.report_run_failed(instance.get_run_by_id(at_once), "Run worker process 42 is gone.")
+    assert told(watch, hook) == [("Landed: a", "info"), ("shop_orders failed: a", "failure")]
+    later = shop(instance, "b", notice="10 orders", notice_kind="landed").run_id
+    assert told(watch, hook) == [("Landed: b", "info")]
+    instance.report_run_failed(instance.get_run_by_id(later), "Run worker process 42 is gone.")
+    assert told(watch, hook) == [("shop_orders failed: b", "failure")]
+
+
 def test_each_channel_gets_what_is_as_severe_as_it_wants(watch, hook, instance, monkeypatch):
     with http_receiver() as all_, http_receiver() as usual, http_receiver() as errors:
         monkeypatch.setenv(

@@ -1,5 +1,6 @@
 """The alerts in our database: raised once per cause, delivered once per channel."""
 
+import json
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -192,6 +193,13 @@ class Inbox:
             return {name: rule for name, rule in heard.items() if name in present}
         routes = self._policy.routes(facts_of_message(message))
         return {name: route.rule for name, route in routes.items()}
+
+    def told_of(self, run_id: str) -> set[tuple[str, str]]:
+        """Return the kinds of alerts that a run's ends raised, by partition; "" if of none."""
+        wanted = select(alerts.c.kind, alerts.c.partitions).where(alerts.c.run_id == run_id)
+        with self._warehouse.reading() as connection:
+            found = connection.execute(wanted).all()
+        return {(kind, key) for kind, keys in found for key in json.loads(keys) or [""]}
 
     def open_problems(self, kinds: Collection[str]) -> set[Problem]:
         """Return the problems of these kinds that open alerts tell of."""

@@ -5,13 +5,13 @@ here the cursor moves only once all is stored, and what is stored is stored once
 """
 
 import time
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 
 import dagster as dg
 
-from orchestration_project.domains.operations.alerts import problems, wellness
+from orchestration_project.domains.operations.alerts import EndedRun, problems, wellness
 from orchestration_project.domains.operations.messages import (
     Message,
     database_recovery,
@@ -138,10 +138,17 @@ def _take(
     run = read_run(instance, end)
     if run is None:
         return []
+    run = _without_told(run, inbox.told_of(run.run_id) if run.notices else set())
     bad = frozenset(each for each in problems(run) if not is_retried or _is_check(each.kind))
     words = partial(run_messages, run, links=alerts.links)
     facts = partial(facts_of, job=run.job, together=run.together)
     return inbox.take(end.cause, bad, wellness(run), words, facts)
+
+
+def _without_told(run: EndedRun, told: Collection[tuple[str, str]]) -> EndedRun:
+    """Leave out what an earlier end told: a run that was taken for dead may still succeed."""
+    new = [each for each in run.notices if (each.kind, each.unit.partition) not in told]
+    return replace(run, notices=new)
 
 
 def _is_check(kind: str) -> bool:
