@@ -197,6 +197,18 @@ def test_a_new_symbol_that_an_evening_met_first_is_asked_for_over_the_months_tha
     assert said(tick()) == "Nothing to do: all 2 wanted symbols were asked for."
 
 
+def test_where_the_clock_was_set_back_before_all_that_landed_no_symbol_is_asked_for(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("PRICES_SYMBOLS", "AAA")
+    desk.write("AAA", *map(line, FEBRUARY))
+    desk.load("AAA")
+    earlier = dg.MonthlyPartitionsDefinition("2025-11-01", end_date="2026-01-01")
+    monkeypatch.setattr("orchestration_project.sensors.prices.symbols.MONTHS", earlier)
+    found = prices_on_new_symbol(dg.build_sensor_context(resources=resources(desk)))
+    assert said(found) == "Nothing to do: 2026-02-01, the oldest month of all, is yet to come."
+
+
 def test_a_landing_is_derived_from_once(desk: Desk, instance: dg.DagsterInstance):
     def tick():
         return prices_on_landing(dg.build_sensor_context(instance), warehouse=desk.warehouse)

@@ -39,6 +39,8 @@ def prices_on_new_symbol(
     if oldest is None:
         return dg.SkipReason("Nothing to do: no price was ever asked for; launch prices_backfill.")
     keys = [key for key in MONTHS.get_partition_keys() if key >= oldest.isoformat()]
+    if not keys:  # the project's clock was set back
+        return dg.SkipReason(f"Nothing to do: {oldest}, the oldest month of all, is yet to come.")
     known = set(symbols_of(warehouse, [date.fromisoformat(keys[0])]))
     new = [symbol for symbol in wanted if symbol not in known]
     if not new:
