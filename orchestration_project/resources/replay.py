@@ -16,20 +16,23 @@ from orchestration_project.resources.warehouse import (
     ScopeState,
     Warehouse,
 )
-from orchestration_project.resources.warehouse.frames import range_of
+from orchestration_project.resources.warehouse.frames import range_of, share_rows
 from orchestration_project.resources.warehouse.layers import Layer, is_of_one, layer_of, layers_of
+from orchestration_project.resources.warehouse.parts import PartLayer, part_layers_of
 
 
 @dataclass(frozen=True)
 class Kept:
     """A recorded delivery that is to be landed again, and what is landed of its partition.
 
-    ``turns_back`` says whether what is landed in its place was fetched later.
+    ``turns_back`` says whether what is landed in its place was fetched later, ``lands_again``
+    whether that was read from the same bytes.
     """
 
     state: ScopeState
     chosen: Recorded
-    turns_back: bool
+    turns_back: bool = False
+    lands_again: bool = False
 
     def delivery(self, captures: Sequence[Capture]) -> Delivery:
         """Return it as a delivery of its own, made of these captures."""
@@ -41,7 +44,8 @@ class Kept:
             scope=self.chosen.scope,
             captures=captures,
             replay_of=self.chosen.fetched_group,
-            is_ours=self.turns_back,
+            turns_back=self.turns_back,
+            lands_again=self.lands_again,
         )
 
 
@@ -53,10 +57,27 @@ def kept_of(
     Raises:
         ConfigurationError: There is none, or it is older than what is landed and may not be.
     """
+    kept, _ = kept_parts(warehouse, table, key, group_id, allow_older)
+    return kept
+
+
+def kept_parts(
+    warehouse: Warehouse, table: Table, key: str, group_id: str | None, allow_older: bool
+) -> tuple[Kept, list[PartLayer]]:
+    """Return the deliveries that make up a partition whose parts may come one by one, oldest first.
+
+    The kept one is the latest of them. With ``group_id`` it is that one alone.
+
+    Raises:
+        ConfigurationError: As `kept_of`.
+    """
     state, recorded = warehouse.recorded(table, key)
     chosen = _chosen(key, recorded, group_id)
     landed = _landed_in_place_of(chosen, recorded)
-    return Kept(state, chosen, _turns_back(chosen, landed, allow_older))
+    turns_back = _turns_back(chosen, landed, allow_older)
+    lands_again = landed is not None and landed.fetched_group == chosen.fetched_group
+    layers = part_layers_of(recorded) if group_id is None else [PartLayer(chosen, None)]
+    return Kept(state, chosen, turns_back, lands_again), layers
 
 
 def kept_layers(
@@ -73,7 +94,8 @@ def kept_layers(
     chosen = _chosen(key, recorded, group_id)
     if group_id is None:
         layers = layers_of(recorded)
-        return Kept(state, layers[-1].recorded, turns_back=False), layers
+        lands_again = all(layer.is_landed for layer in layers)
+        return Kept(state, layers[-1].recorded, lands_again=lands_again), layers
     if not is_of_one(chosen, recorded):
         raise ConfigurationError(
             f"{group_id} replayed several deliveries at once",
@@ -83,7 +105,8 @@ def kept_layers(
         )
     landed = _landed_in_place_of(chosen, recorded)
     turns_back = _turns_back(chosen, landed, allow_older)
-    return Kept(state, chosen, turns_back), [layer_of(chosen, recorded)]
+    layer = layer_of(chosen, recorded)
+    return Kept(state, chosen, turns_back, layer.is_landed), [layer]
 
 
 def captures_of(
@@ -116,7 +139,8 @@ def _landed_in_place_of(chosen: Recorded, recorded: Sequence[Recorded]) -> Recor
     """Return the latest delivery that is landed where ``chosen`` would be."""
     days = range_of(chosen.scope)
     if days is None:
-        return next((each for each in reversed(recorded) if each.outcome == "landed"), None)
+        landed = (each for each in reversed(recorded) if each.outcome == "landed")
+        return next((each for each in landed if share_rows(each.scope, chosen.scope)), None)
     layers = [each for each in layers_of(recorded) if each.is_landed and each.holds_within(days)]
     found = [each.recorded for each in layers]
     return max(found, key=lambda each: each.fetched_number, default=None)

@@ -114,6 +114,23 @@ def test_bytes_that_are_replayed_after_they_came_back_are_kept_like_any_others(
     assert inventory.found.missing == [again.storage_uri]
 
 
+def test_what_a_replay_of_a_week_takes_for_each_of_its_markets_stays(desk, store, clock):
+    """The second file of a market changed no row, so no row leads to its bytes."""
+    files = [("ATS", 1), ("ATS", 2), ("NON_ATS", 3), ("NON_ATS", 4), ("NON_ATS", 5)]
+    blobs = []
+    for market, number in files:
+        blobs.append(desk.capture(f"{number}".encode(), market=market))
+        desk.land(
+            row("A", market=market),
+            version=f"v{number}",
+            captures=[blobs[-1]],
+            scope={"market": (market,)},
+        )
+    age(desk)
+    clock.at += 20 * DAY
+    assert deleted_by(desk, store, clock) == [blobs[3].storage_uri]
+
+
 def test_what_a_load_or_a_replay_takes_up_after_the_plan_was_made_stays(
     desk, store, clock, history
 ):

@@ -56,11 +56,29 @@ class Office:
         self.loading = WeeklyLoad(finra, landing)
         self.landing = replace(landing, run_id="replaying")
 
-    def load(self, text: str):
+    def load(self, text: str, market: str = "ATS"):
+        """Load a file that is gone afterwards, as where loaded files are moved away."""
         (self.files / FILE).write_text(text)
+        lines = ["file,tier,week_start,market", f"{FILE},T1,{MONDAY},{market}"]
+        (self.files / "manifest.csv").write_text("\n".join(lines))
         taken = self.loading.take(KEY)
-        (self.files / FILE).unlink()
+        for file in self.files.iterdir():
+            file.unlink()
         return self.loading.land(taken)
+
+    def older_rules(self, text: str, quantity: int, market: str) -> None:
+        """Land a file's one row as rules that are older had read it."""
+        capture = self.desk.capture(
+            text.encode(), request={"market": market}, market=market, url=f"file:{market}.csv"
+        )
+        self.desk.land(
+            row("AAA", share_quantity=quantity, market=market),
+            order=self.desk.order(rule_version="older", run_id="loading"),
+            captures=[capture],
+            source="files",
+            source_version=f"weekly download: {market} {capture.sha256[:16]}",
+            scope={"market": (market,)},
+        )
 
     def replay(self, group: int | None = None, *, allow_older: bool = False, **limits):
         group_id = None if group is None else f"{GROUP}{group}"
@@ -258,3 +276,64 @@ def test_a_load_after_a_replay_says_that_nothing_changed(office):
     office.replay()
     assert str(office.load(text_of(AAA=100))) == "unchanged; source files"
     assert office.desk.rows(fences, "token") == [(1,)]
+
+
+def shares_by_market(desk):
+    found = desk.rows(finra_otc_weekly, "market", "symbol", "share_quantity")
+    return {(market, symbol): quantity for market, symbol, quantity in found}
+
+
+def test_a_week_whose_markets_came_one_by_one_is_replayed_as_a_whole(office, clock):
+    office.older_rules(text_of(AAA=100), 1, "ATS")
+    office.older_rules(text_of(AAA=20), 2, "NON_ATS")
+    clock.at = NOON + timedelta(days=7)
+    replayed = office.replay()
+    (change,) = replayed.changes
+    assert change.sentence.startswith(
+        f"T1, week {MONDAY}, market=ATS+NON_ATS, was corrected by newer rules of ours: 2 of 2 rows"
+    )
+    assert shares_by_market(office.desk) == {("ATS", "AAA"): 100, ("NON_ATS", "AAA"): 20}
+    history = office.desk.rows(finra_otc_weekly_history, "market", "change_cause", "known_to")
+    assert history == [("ATS", "ours", clock.at), ("NON_ATS", "ours", clock.at)]
+    before = office.contents()
+    assert str(office.replay()) == "unchanged; source files"
+    assert office.contents() == before
+
+
+def test_a_replay_of_markets_that_came_one_by_one_writes_nothing_by_the_same_rules(office):
+    office.load(text_of(AAA=100))
+    office.load(text_of(AAA=20, BBB=5), "NON_ATS")
+    before = office.contents()
+    for group in (None, 1, 2):
+        assert str(office.replay(group)) == "unchanged; source files"
+    assert office.contents() == before
+
+
+def test_a_market_alone_is_replayed_in_its_own_place(office, clock):
+    office.older_rules(text_of(AAA=100), 1, "ATS")
+    office.older_rules(text_of(AAA=20), 2, "NON_ATS")
+    clock.at = NOON + timedelta(days=7)
+    landed = office.replay(1).landed
+    assert landed
+    assert (landed.change_cause, landed.rows_changed) == ("ours", 1)
+    assert shares_by_market(office.desk) == {("ATS", "AAA"): 100, ("NON_ATS", "AAA"): 2}
+
+
+def test_of_a_market_that_came_twice_a_replay_takes_what_came_last(office):
+    office.load(text_of(AAA=100))
+    office.load(text_of(AAA=20), "NON_ATS")
+    office.load(text_of(AAA=101))
+    office.load(text_of(AAA=21), "NON_ATS")
+    office.replay()
+    assert shares_by_market(office.desk) == {("ATS", "AAA"): 101, ("NON_ATS", "AAA"): 21}
+    with pytest.raises(ConfigurationError, match="#1 is older than what is landed") as refusal:
+        office.replay(1)
+    assert f"{GROUP}3 or a later" in str(refusal.value)
+
+
+def test_of_markets_one_that_was_held_back_lands_with_what_is_landed_of_the_other(office):
+    office.load(text_of(AAA=100))
+    with pytest.raises(HeldBackError, match="has_few_rejects"):
+        office.load(text_of(AAA=20) + "NMS Tier 1||Inc|Xats|XATS|1|1|2025-12-01\n", "NON_ATS")
+    office.replay(max_reject_ratio=0.5)
+    assert shares_by_market(office.desk) == {("ATS", "AAA"): 100, ("NON_ATS", "AAA"): 20}

@@ -290,6 +290,6 @@ def _change(
         landed.change,
         partition,
         part=shown_scope(delivery.scope),
-        turns_back=delivery.is_ours,
+        turns_back=delivery.turns_back,
     )
     return (ToldChange(landed.change_cause, landed.change, said),)

@@ -1,13 +1,16 @@
 """One week and tier once more, from the bytes that were kept of it: the source is not asked."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
-from orchestration_project.resources.captures import bounded
+from orchestration_project.domains.finra.restatement import WeekChange
+from orchestration_project.resources.captures import Capture, bounded
 from orchestration_project.resources.finra.landing import LoadedWeek, TakenWeek, WeekLanding
-from orchestration_project.resources.replay import captures_of, kept_of
+from orchestration_project.resources.intake import Intake
+from orchestration_project.resources.replay import Kept, captures_of, kept_parts
+from orchestration_project.resources.warehouse import Delivery, Order, Ready, ScopeState
 from orchestration_project.resources.warehouse.landing import is_landed
+from orchestration_project.resources.warehouse.parts import PartLayer
 from orchestration_project.tables.finra import finra_otc_weekly
 
 
@@ -16,7 +19,8 @@ class WeeklyReplay:
     """Checks and lands recorded deliveries of `finra_otc_weekly` again, by the present rules.
 
     Without ``group_id`` it is each partition's latest delivery that was read whole, landed or
-    not. ``allow_older`` lets what was fetched earlier replace what is landed.
+    not; where that is of one market, what is landed of the other lands with it. ``allow_older``
+    lets what was fetched earlier replace what is landed.
     """
 
     landing: WeekLanding
@@ -47,16 +51,17 @@ class WeeklyReplay:
             ContractError: The bytes are no weekly data.
         """
         partition = self.landing.partition(key)
-        kept = kept_of(
+        kept, layers = kept_parts(
             self.landing.warehouse, finra_otc_weekly, key, self.group_id, self.allow_older
         )
         order = self.landing.order(partition, kept.state)
-        taken_up = partial(captures_of, self.landing.warehouse, self.landing.artifacts, kept.chosen)
         intake = self.landing.take(
-            partition, order, kept.delivery(()), lambda _: kept.delivery(bounded(taken_up()))
+            partition,
+            order,
+            _delivery(kept, layers, ()),
+            lambda _: _delivery(kept, layers, bounded(self._captures(layers))),
         )
-        is_held_back = intake.checked.is_held_back
-        if not is_held_back and is_landed(kept.state, order, intake.delivery, intake.prepared):
+        if self._is_there(kept.state, order, intake):
             source, version = kept.chosen.source, kept.chosen.source_version
             return TakenWeek(order, partition, source, version)
         return self.landing.staged(partition, order, intake)
@@ -64,3 +69,30 @@ class WeeklyReplay:
     def land(self, taken: TakenWeek) -> LoadedWeek:
         """Land a taken delivery, as `WeekLanding.land`."""
         return self.landing.land(taken)
+
+    def _captures(self, layers: Sequence[PartLayer]) -> Iterator[Capture]:
+        for layer in layers:
+            for each in captures_of(self.landing.warehouse, self.landing.artifacts, layer.recorded):
+                if layer.values is None or each.fetched.market in layer.values:
+                    yield each
+
+    def _is_there(self, before: ScopeState, order: Order[WeekChange], intake: Intake) -> bool:
+        """Whether landing would change nothing, whichever deliveries landed what is there."""
+        if intake.checked.is_held_back:
+            return False
+        if is_landed(before, order, intake.delivery, intake.prepared):
+            return True
+        is_same_rule = before.rule_version == order.rule_version
+        if not is_same_rule or not intake.delivery.lands_again or intake.checked.ranges:
+            return False
+        ready = Ready(order, intake.delivery, intake.prepared)
+        return self.landing.warehouse.are_there([ready]) == [True]
+
+
+def _delivery(kept: Kept, layers: Sequence[PartLayer], captures: Sequence[Capture]) -> Delivery:
+    """Return the kept delivery, with what else makes its partition up."""
+    delivery = kept.delivery(captures)
+    if len(layers) == 1:
+        return delivery
+    markets = sorted(value for layer in layers for value in layer.values or ())
+    return replace(delivery, scope={"market": tuple(markets)})

@@ -132,12 +132,12 @@ class PriceReplay:
                 for layer in layers
                 for capture in captures_of(self.warehouse, self.artifacts, layer.recorded)
             ]
-            return _delivery(kept, days, layers, captures)
+            return _delivery(kept, days, captures)
 
         def check(delivery: Delivery) -> Checked:
             return self._checked(key, layers, delivery)
 
-        intake = take(self.warehouse, order, _delivery(kept, days, layers, ()), read, check)
+        intake = take(self.warehouse, order, _delivery(kept, days, ()), read, check)
         ready = Ready(order, intake.delivery, intake.prepared)
         is_needed = intake.checked.is_held_back or self.warehouse.are_there([ready]) == [False]
         last = layers[-1]
@@ -213,12 +213,6 @@ def _all_of(layers: Sequence[Layer]) -> Days:
     return Days(first, max(layer.range.last for layer in layers))
 
 
-def _delivery(
-    kept: Kept, days: Days, layers: Sequence[Layer], captures: Sequence[Capture]
-) -> Delivery:
-    is_landed = all(layer.is_landed for layer in layers)
-    return replace(
-        kept.delivery(captures),
-        scope={"trade_date": Between(days.first, days.last)},
-        is_ours=is_landed or kept.turns_back,
-    )
+def _delivery(kept: Kept, days: Days, captures: Sequence[Capture]) -> Delivery:
+    scope = {"trade_date": Between(days.first, days.last)}
+    return replace(kept.delivery(captures), scope=scope)

@@ -51,8 +51,8 @@ class Delivery:
         captures: What makes it up, in order.
         discarded: What else was fetched for it and turned out unusable.
         replay_of: Of a replay, the delivery that was fetched.
-        is_ours: Whether all that it changes is our doing, not the source's: of a replay that puts
-            what was fetched earlier in the place of what is landed, or lands the same once more.
+        turns_back: Of a replay, whether what is landed in its place was fetched later.
+        lands_again: Of a replay, whether what is landed in its place was read from the same bytes.
     """
 
     source: SourceName
@@ -63,7 +63,13 @@ class Delivery:
     captures: Sequence[Capture]
     discarded: Sequence[Capture] = ()
     replay_of: str | None = None
-    is_ours: bool = False
+    turns_back: bool = False
+    lands_again: bool = False
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether all that it changes is our doing, not the source's."""
+        return self.turns_back or self.lands_again
 
     @property
     def all_captures(self) -> Sequence[Capture]:

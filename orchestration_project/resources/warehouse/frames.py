@@ -58,6 +58,22 @@ def range_of(scope: Scope) -> Between | None:
     return next((value for value in scope.values() if isinstance(value, Between)), None)
 
 
+def part_of(scope: Scope) -> tuple[str, frozenset[str]] | None:
+    """Return the column and its values for which a delivery holds; None: it is of all of them."""
+    found = (
+        (name, frozenset(map(str, value)))
+        for name, value in scope.items()
+        if isinstance(value, tuple)
+    )
+    return next(found, None)
+
+
+def share_rows(scope: Scope, other: Scope) -> bool:
+    """Whether two deliveries of a partition can hold for the same rows, their parts considered."""
+    own, others = part_of(scope), part_of(other)
+    return own is None or others is None or own[0] != others[0] or bool(own[1] & others[1])
+
+
 def shown_scope(scope: Scope) -> str:
     """Return a scope as text: ``tier=T1,week_start=2025-11-10,market=ATS``."""
     return ",".join(

@@ -7,7 +7,8 @@ from datetime import timedelta
 from sqlalchemy import Connection
 
 from orchestration_project.resources.warehouse.frames import Between, range_of
-from orchestration_project.resources.warehouse.recorded import Recorded, read_ranges
+from orchestration_project.resources.warehouse.parts import part_layers_of
+from orchestration_project.resources.warehouse.recorded import Recorded, read_partial
 
 A_DAY = timedelta(days=1)
 
@@ -48,11 +49,16 @@ def layers_of(recorded: Sequence[Recorded]) -> list[Layer]:
 
 
 def groups_of_layers(connection: Connection) -> set[str]:
-    """Return the group_id of all deliveries that make up a partition which lands by ranges."""
-    found: dict[tuple[str, str], list[Recorded]] = {}
-    for table, each in read_ranges(connection):
-        found.setdefault((table, each.partition_key), []).append(each)
-    return {layer.recorded.group_id for recorded in found.values() for layer in layers_of(recorded)}
+    """Return the group_id of all deliveries that make up a partition with others."""
+    found: dict[tuple[str, str, bool], list[Recorded]] = {}
+    for table, each in read_partial(connection):
+        is_range = range_of(each.scope) is not None
+        found.setdefault((table, each.partition_key, is_range), []).append(each)
+    return {
+        layer.recorded.group_id
+        for (_, _, are_ranges), recorded in found.items()
+        for layer in (layers_of(recorded) if are_ranges else part_layers_of(recorded))
+    }
 
 
 def layer_of(each: Recorded, recorded: Sequence[Recorded]) -> Layer:

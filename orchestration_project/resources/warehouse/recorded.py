@@ -95,12 +95,12 @@ def read_recorded(connection: Connection, table: Table, partition_key: str) -> l
     )
 
 
-def read_ranges(connection: Connection) -> Iterator[tuple[str, Recorded]]:
-    """Yield the deliveries of ranges of every partition, each with its table, oldest first."""
+def read_partial(connection: Connection) -> Iterator[tuple[str, Recorded]]:
+    """Yield the deliveries of ranges or parts of partitions, with their table, oldest first."""
     columns = (deliveries.c[name] for name in Recorded.__dataclass_fields__)
     found = connection.execute(
         select(deliveries.c.table_name, *columns)
-        .where(deliveries.c.scope.contains('"first"'))
+        .where(deliveries.c.scope != "{}")
         .order_by(deliveries.c.recorded_at)
     )
     for row in found:
