@@ -3,6 +3,7 @@
 import dagster as dg
 
 from orchestration_project.assets.finra import SPECS, WEEKS, WEEKS_OF_ALL_TIERS
+from orchestration_project.domains.finra.recomputation import week_ranges
 from orchestration_project.domains.finra.selection import (
     of_known_tiers,
     summary,
@@ -100,13 +101,18 @@ finra_source_checks_daily = dg.ScheduleDefinition(
 )
 def finra_symbol_week_value_daily(
     warehouse: dg.ResourceParam[Warehouse],
-) -> dg.RunRequest | dg.SkipReason:
-    """Derive the value of the latest complete weeks, as prices come and are revised."""
+) -> list[dg.RunRequest] | dg.SkipReason:
+    """Derive the value of the latest complete weeks, as prices come and are revised.
+
+    A run over consecutive weeks each: one between them that lacks a tier would fail it every day.
+    """
     complete = [
         week for week in complete_weeks(warehouse) if WEEKS_OF_ALL_TIERS.has_partition_key(week)
     ]
     if not complete:
         return dg.SkipReason("Nothing to do: there is no week of which all tiers are landed.")
     _, first, last = PARTITION_TAGS
-    latest = complete[-VALUED_WEEKS:]
-    return dg.RunRequest(tags={first: latest[0], last: latest[-1]})
+    return [
+        dg.RunRequest(run_key=f"{start}...{end}", tags={first: start, last: end})
+        for start, end in week_ranges(complete[-VALUED_WEEKS:])
+    ]

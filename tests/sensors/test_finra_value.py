@@ -1,0 +1,70 @@
+"""The schedule that values weeks, ticked by hand, and what a run of it makes of them."""
+
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from orchestration_project.domains.finra.calendar import TIERS, WEEK
+from orchestration_project.errors import ConfigurationError
+from orchestration_project.resources.finra.value import ValueLoad
+from orchestration_project.resources.warehouse import Warehouse
+from orchestration_project.sensors.finra import finra_symbol_week_value_daily
+from tests.prepared import Prepared
+from tests.resources.weeks import Desk, StoppedClock, row
+
+FIRST, LAST = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
+MONDAY = date(2025, 11, 3)
+WEEKS = [MONDAY + number * WEEK for number in range(10)]
+
+
+@pytest.fixture
+def warehouse(prepared: Prepared, tmp_path: Path) -> Iterator[Warehouse]:
+    url = prepared.sqlite(tmp_path / "w.sqlite")
+    with Warehouse(url, clock=StoppedClock()) as warehouse:
+        yield warehouse
+
+
+@pytest.fixture
+def desk(warehouse: Warehouse, tmp_path: Path) -> Desk:
+    return Desk(warehouse, tmp_path / "artifacts")
+
+
+def land(desk: Desk, week: date, *tiers: str, shares: int = 100, version: str = "v1") -> None:
+    for tier in tiers or TIERS:
+        at = Desk(desk.warehouse, desk.folder, tier, week)
+        at.land(row(share_quantity=shares), version=version)
+
+
+def value(warehouse: Warehouse, *weeks: date) -> list[bool]:
+    """Value weeks as a run does, and return which were written."""
+    load = ValueLoad(warehouse)
+    return [load.land(load.take(week.isoformat())).is_new for week in weeks]
+
+
+def asked(warehouse: Warehouse) -> list[tuple[str, str]]:
+    """Return the first and last week of each run that a tick asks for."""
+    context = dg.build_schedule_context(resources={"warehouse": warehouse})
+    requests = finra_symbol_week_value_daily.evaluate_tick(context).run_requests or []
+    assert len({request.run_key for request in requests}) == len(requests)
+    return [(request.tags[FIRST], request.tags[LAST]) for request in requests]
+
+
+def between(first: date, last: date) -> tuple[str, str]:
+    return first.isoformat(), last.isoformat()
+
+
+def test_without_a_complete_week_there_is_nothing_to_value(desk):
+    land(desk, MONDAY, "T1", "T2")
+    assert asked(desk.warehouse) == []
+
+
+def test_the_latest_complete_weeks_are_asked_for_and_none_between_that_is_not(desk):
+    for week in WEEKS:
+        land(desk, week, *(("T1", "T2") if week == WEEKS[5] else TIERS))
+    runs = asked(desk.warehouse)
+    assert runs == [between(WEEKS[1], WEEKS[4]), between(WEEKS[6], WEEKS[9])]
+    with pytest.raises(ConfigurationError, match=r"not landed: OTCE\|2025-12-08"):
+        value(desk.warehouse, WEEKS[5])
