@@ -5,15 +5,21 @@ from datetime import date
 from pathlib import Path
 
 import dagster as dg
+import polars as pl
 import pytest
 
 from orchestration_project.domains.finra.calendar import TIERS, WEEK
+from orchestration_project.domains.finra.trading_weeks import session_days
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.resources.finra.value import ValueLoad
 from orchestration_project.resources.warehouse import Warehouse
+from orchestration_project.resources.warehouse.frames import insert_frame
 from orchestration_project.sensors.finra import finra_symbol_week_value_daily
+from orchestration_project.tables.finra import finra_symbol_week_value
+from orchestration_project.tables.kinds import schema_of
+from orchestration_project.tables.prices import prices_daily
 from tests.prepared import Prepared
-from tests.resources.weeks import Desk, StoppedClock, row
+from tests.resources.weeks import NOON, Desk, StoppedClock, row
 
 FIRST, LAST = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
 MONDAY = date(2025, 11, 3)
@@ -36,6 +42,22 @@ def land(desk: Desk, week: date, *tiers: str, shares: int = 100, version: str = 
     for tier in tiers or TIERS:
         at = Desk(desk.warehouse, desk.folder, tier, week)
         at.land(row(share_quantity=shares), version=version)
+
+
+def price(warehouse: Warehouse, *weeks: date) -> None:
+    """Have AAA close at 2 dollars in each session of these weeks."""
+    schema = schema_of(prices_daily)
+    usual = dict.fromkeys(schema, 2_000_000) | dict.fromkeys(
+        ("adjusted_close", "dividend", "split_ratio")
+    )
+    told = {"symbol": "AAA", "source": "demo", "known_from": NOON, "capture_id": 1}
+    rows = [
+        {**usual, **told, "trade_date": day, "volume": 1000}
+        for week in weeks
+        for day in session_days(week)
+    ]
+    with warehouse.writing() as connection:
+        insert_frame(connection, prices_daily, pl.DataFrame(rows, schema))
 
 
 def value(warehouse: Warehouse, *weeks: date) -> list[bool]:
@@ -68,3 +90,20 @@ def test_the_latest_complete_weeks_are_asked_for_and_none_between_that_is_not(de
     assert runs == [between(WEEKS[1], WEEKS[4]), between(WEEKS[6], WEEKS[9])]
     with pytest.raises(ConfigurationError, match=r"not landed: OTCE\|2025-12-08"):
         value(desk.warehouse, WEEKS[5])
+
+
+def test_an_older_week_whose_shares_were_restated_is_valued_again(desk):
+    for week in WEEKS:
+        land(desk, week)
+    price(desk.warehouse, *WEEKS)
+    assert value(desk.warehouse, *WEEKS) == [True] * len(WEEKS)
+    latest = between(WEEKS[2], WEEKS[9])
+    assert asked(desk.warehouse) == [latest]
+    land(desk, WEEKS[0], "OTCE", shares=700, version="v2")
+    assert asked(desk.warehouse) == [between(WEEKS[0], WEEKS[0]), latest]
+    assert value(desk.warehouse, *WEEKS[:2]) == [True, False]
+    found = desk.rows(finra_symbol_week_value, "week_start", "tier", "share_quantity")
+    assert found[:3] == [(WEEKS[0], "OTCE", 700), (WEEKS[0], "T1", 100), (WEEKS[0], "T2", 100)]
+    assert asked(desk.warehouse) == [latest]
+    land(desk, WEEKS[1], "T1", version="v2")
+    assert asked(desk.warehouse) == [latest]

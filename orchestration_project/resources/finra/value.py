@@ -30,13 +30,17 @@ from orchestration_project.tables.prices import (
     prices_returns,
 )
 
+AND_ROWS = "; rows "
+"""In what a week was made of, between FINRA's deliveries and the hash of the rows: of prices, which
+are revised symbol by symbol, nothing shorter tells."""
+
 _week, _daily = finra_symbol_week.c, prices_daily.c
 _actions, _returns = prices_corporate_actions.c, prices_returns.c
 
 
 @dataclass(frozen=True)
 class TakenValue:
-    """The new rows of a week; ``is_new`` where they differ from those that are there."""
+    """The new rows of a week; ``is_new`` where they, or what FINRA landed, are not as they were."""
 
     derivation: Derivation
     coverage_ratio: float
@@ -86,7 +90,8 @@ class ValueLoad:
         """
         started, week = time.monotonic(), date.fromisoformat(key)
         with self.warehouse.reading() as connection:
-            _refuse_part_of_a_week(connection, key)
+            landed = changes(connection, finra_otc_weekly)
+            _refuse_part_of_a_week(key, landed)
             token, before = read_fence(connection, finra_symbol_week_value, key)
             weeks = _symbol_weeks(connection, week)
             rows = symbol_week_value(
@@ -96,7 +101,8 @@ class ValueLoad:
                 week_start=week,
                 session_days=session_days(week),
             )
-        version = content_sha256(rows)
+        shares = recomputation.version_of(recomputation.CROSS_TIER, key, landed)
+        version = f"{shares}{AND_ROWS}{content_sha256(rows)}"
         derivation = Derivation(
             finra_symbol_week_value, key, {"week_start": week}, token, version, rows
         )
@@ -125,6 +131,17 @@ class ValueLoad:
 def complete_weeks(warehouse: Warehouse) -> list[str]:
     """Return the weeks of which all tiers are landed, oldest first."""
     return list(recomputation.CROSS_TIER.candidates(warehouse.changes(finra_otc_weekly)))
+
+
+def restated_weeks(warehouse: Warehouse) -> list[str]:
+    """Return the derived weeks of which FINRA's shares changed since, oldest first."""
+    landed = warehouse.changes(finra_otc_weekly)
+    derived = {
+        week: version.partition(AND_ROWS)[0]
+        for week, version in warehouse.derived_versions(finra_symbol_week_value).items()
+    }
+    due = recomputation.out_of_date(recomputation.CROSS_TIER, landed, derived)
+    return [week for week in due if week in derived]
 
 
 def coverage_by_week(warehouse: Warehouse) -> dict[str, float]:
@@ -196,8 +213,7 @@ def _sums(
     return [tuple(row) for row in connection.execute(statement)]
 
 
-def _refuse_part_of_a_week(connection: Connection, key: str) -> None:
-    landed = changes(connection, finra_otc_weekly)
+def _refuse_part_of_a_week(key: str, landed: recomputation.Landed) -> None:
     missing = [each for each in recomputation.CROSS_TIER.required(key) if each not in landed]
     if missing:
         raise ConfigurationError(

@@ -23,7 +23,7 @@ from orchestration_project.resources.backfills import (
 )
 from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.finra import FinraSource, outdated_weeks
-from orchestration_project.resources.finra.value import complete_weeks
+from orchestration_project.resources.finra.value import complete_weeks, restated_weeks
 from orchestration_project.resources.warehouse import Warehouse
 from orchestration_project.sensors.described import schedule
 from orchestration_project.settings import Settings
@@ -102,17 +102,17 @@ finra_source_checks_daily = dg.ScheduleDefinition(
 def finra_symbol_week_value_daily(
     warehouse: dg.ResourceParam[Warehouse],
 ) -> list[dg.RunRequest] | dg.SkipReason:
-    """Derive the value of the latest complete weeks, as prices come and are revised.
+    """Derive the value of the latest complete weeks, and of older ones that FINRA restated.
 
-    A run over consecutive weeks each: one between them that lacks a tier would fail it every day.
+    The latest, as prices come and are revised. A run over consecutive weeks each: one between them
+    that lacks a tier would fail it every day.
     """
-    complete = [
-        week for week in complete_weeks(warehouse) if WEEKS_OF_ALL_TIERS.has_partition_key(week)
-    ]
+    complete = list(filter(WEEKS_OF_ALL_TIERS.has_partition_key, complete_weeks(warehouse)))
     if not complete:
         return dg.SkipReason("Nothing to do: there is no week of which all tiers are landed.")
+    restated = filter(WEEKS_OF_ALL_TIERS.has_partition_key, restated_weeks(warehouse))
     _, first, last = PARTITION_TAGS
     return [
         dg.RunRequest(run_key=f"{start}...{end}", tags={first: start, last: end})
-        for start, end in week_ranges(complete[-VALUED_WEEKS:])
+        for start, end in week_ranges([*restated, *complete[-VALUED_WEEKS:]])
     ]
