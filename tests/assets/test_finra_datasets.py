@@ -143,8 +143,12 @@ def test_weeks_of_treasuries_are_asked_for_land_once_and_say_so(
 @pytest.mark.slow
 def test_what_landed_once_is_late_when_nothing_newer_does(settings, instance, monkeypatch):
     load(instance, "treasury_weekly", "2026-02-16")
-    monkeypatch.setenv("CLOCK_NOW", TWO_WEEKS_LATER)
-    assert days_late(instance)["treasury_weekly"] == 11
+    late = {}
+    for now in ("2026-03-04T16:59:00+00:00", "2026-03-04T17:00:00+00:00", TWO_WEEKS_LATER):
+        monkeypatch.setenv("CLOCK_NOW", now)
+        late[now[:16]] = days_late(instance)["treasury_weekly"]
+    # the week of the 23rd is due on March 3rd, 36 hours after the midnight that begins it
+    assert late == {"2026-03-04T16:59": 0, "2026-03-04T17:00": 1, "2026-03-16T15:00": 13}
 
 
 def days_late(instance: dg.DagsterInstance) -> dict[str, Any]:

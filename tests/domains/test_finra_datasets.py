@@ -13,8 +13,8 @@ from orchestration_project.domains.finra.datasets import (
     file_name,
     key_of,
     missing_and_recent,
-    newest_due,
     newest_landed,
+    next_due,
     of_known_values,
     partition_of,
     partitions_in,
@@ -204,28 +204,24 @@ def test_days_that_name_partitions_are_weekdays_or_one_day_of_each_week():
 
 
 @pytest.mark.parametrize(
-    ("today", "due"),
+    ("landed", "due"),
     [
-        (date(2026, 1, 20), date(2026, 1, 16)),  # the 19th is a holiday
-        (date(2026, 1, 21), date(2026, 1, 20)),
-        (date(2026, 1, 18), date(2026, 1, 16)),  # a Sunday
+        (date(2026, 1, 15), date(2026, 1, 17)),
+        (date(2026, 1, 16), date(2026, 1, 21)),  # the 19th is a holiday
+        (date(2026, 1, 20), date(2026, 1, 22)),
     ],
 )
-def test_a_day_is_due_once_its_delay_is_over_and_no_holiday_is(today: date, due: date):
-    assert newest_due(CORPORATE_MARKET_BREADTH.calendar, today) == due
+def test_the_next_day_is_due_once_its_delay_is_over_and_no_holiday_is(landed: date, due: date):
+    assert next_due(CORPORATE_MARKET_BREADTH.calendar, landed) == due
 
 
-def test_what_landed_is_late_for_as_long_as_something_newer_should_be_out():
+def test_of_each_value_that_landed_something_newer_is_due():
     landed = ["EAST|2026-01-05", "WEST|2025-12-29", "EAST|2025-12-29"]
-    monday = date(2025, 12, 29)
-
-    def lateness(today: date) -> list[Newest]:
-        return newest_landed(DATASET, landed, today=today)
-
-    assert lateness(date(2026, 1, 12)) == [Newest("EAST", MONDAY, 0), Newest("WEST", monday, 0)]
-    assert lateness(date(2026, 1, 16)) == [Newest("EAST", MONDAY, 0), Newest("WEST", monday, 3)]
-    assert lateness(date(2026, 1, 21)) == [Newest("EAST", MONDAY, 1), Newest("WEST", monday, 8)]
-    assert newest_landed(DATASET, [], today=TODAY) == []
+    assert newest_landed(DATASET, landed) == [
+        Newest("EAST", MONDAY, date(2026, 1, 20)),
+        Newest("WEST", date(2025, 12, 29), date(2026, 1, 13)),
+    ]
+    assert newest_landed(DATASET, []) == []
 
 
 def test_a_file_is_named_by_its_partition():

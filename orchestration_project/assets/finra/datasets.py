@@ -20,6 +20,7 @@ from orchestration_project.assets.finra.verdicts import check_result
 from orchestration_project.domains.finra.audits import verdicts
 from orchestration_project.domains.finra.dataset_rows import claims_of
 from orchestration_project.domains.finra.datasets import newest_landed
+from orchestration_project.domains.finra.freshness import is_due
 from orchestration_project.partitions import (
     ReplayConfig,
     Report,
@@ -30,7 +31,7 @@ from orchestration_project.partitions import (
     refuse_strange,
 )
 from orchestration_project.resources.artifacts import ArtifactStore
-from orchestration_project.resources.clock import NEW_YORK, Clock
+from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.finra.dataset import (
     DatasetLoad,
     LoadedPartition,
@@ -288,17 +289,18 @@ def _freshness(dataset: Dataset, key: dg.AssetKey) -> dg.AssetChecksDefinition:
         settings: dg.ResourceParam[Settings],
         warehouse: dg.ResourceParam[Warehouse],
     ) -> dg.AssetCheckResult:
-        grace = timedelta(hours=settings.finra_freshness_grace_hours)
+        now, grace = clock.now(), timedelta(hours=settings.finra_freshness_grace_hours)
         landed = warehouse.changes(dataset.table)
-        day = (clock.now() - grace).astimezone(NEW_YORK).date()
-        newest = newest_landed(dataset, landed, today=day)
-        late = [each for each in newest if each.days_late]
+        newest = newest_landed(dataset, landed)
+        late = [each.next_due for each in newest if is_due(each.next_due, now=now, grace=grace)]
         return dg.AssetCheckResult(
             passed=not late,
             severity=dg.AssetCheckSeverity.WARN,
             metadata={
                 "partitions_landed": len(landed),
-                "days_late": max((each.days_late for each in late), default=0),
+                "days_late": max(
+                    ((clock.today_in_new_york() - due).days for due in late), default=0
+                ),
                 **table_if_any("newest", [asdict(each) for each in newest]),
             },
         )

@@ -149,22 +149,12 @@ def missing_and_recent(
     return missing, sorted(recent)
 
 
-def newest_due(calendar: Calendar, today: date) -> date:
-    """Return the latest day whose partition should be out by ``today`` (in New York)."""
-    day = today - calendar.delay_days * A_DAY
-    while not is_named(calendar, day) or (calendar.weekday is None and is_closed(day)):
-        day -= A_DAY
-    return day
-
-
-def days_late(calendar: Calendar, landed: date, today: date) -> int:
-    """Return for how many days something newer than ``landed`` should have been out; 0: nothing."""
-    if newest_due(calendar, today) <= landed:
-        return 0
+def next_due(calendar: Calendar, landed: date) -> date:
+    """Return the day from which on something newer than ``landed`` should be out."""
     day = landed + A_DAY
     while not is_named(calendar, day) or (calendar.weekday is None and is_closed(day)):
         day += A_DAY
-    return (today - day).days - calendar.delay_days
+    return day + calendar.delay_days * A_DAY
 
 
 def first_day(calendar: Calendar, week_start: date) -> date:
@@ -216,20 +206,19 @@ def _named_by(dataset: Dataset, name: str) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Newest:
-    """The newest landed day of one value, and for how long a newer one has been due."""
+    """The newest landed day of one value, and from when on a newer one should be out."""
 
     value: str
     day: date
-    days_late: int
+    next_due: date
 
 
-def newest_landed(dataset: Dataset, landed: Iterable[str], *, today: date) -> list[Newest]:
+def newest_landed(dataset: Dataset, landed: Iterable[str]) -> list[Newest]:
     """Return how new each value's partitions are, of these keys; what never landed is not due."""
     days: dict[str, date] = {}
     for key in landed:
         each = partition_of(dataset, key, today=date.max)
         days[each.value] = max(each.day, days.get(each.value, each.day))
     return [
-        Newest(value, day, days_late(dataset.calendar, day, today))
-        for value, day in sorted(days.items())
+        Newest(value, day, next_due(dataset.calendar, day)) for value, day in sorted(days.items())
     ]
