@@ -57,6 +57,18 @@ def test_a_file_is_the_week_that_its_name_tells(files):
     )
 
 
+def test_a_file_that_comes_or_is_told_to_be_another_is_seen_at_once(files, folder):
+    (folder / "own.csv").write_bytes(BODY)
+    list_in_manifest(folder, "own.csv,OTCE,2025-11-10,NON_ATS")
+    both = f"weekly download: {text_of('ATS', BODY)}, {text_of('NON_ATS', BODY)}"
+    assert files.version(MONDAY, TIER).text == both
+    list_in_manifest(folder, "own.csv,T2,2025-11-10,ATS")
+    alone = f"weekly download: {text_of('ATS', BODY)}"
+    assert [files.version(MONDAY, tier).text for tier in (TIER, "T2")] == [alone, alone]
+    (folder / NAME).unlink()
+    assert list(files.published()) == [("2025-11-10", "T2")]
+
+
 def test_every_week_that_has_a_file_may_have_changed(files):
     held, gone = TierWeek(TIER, MONDAY), TierWeek("T1", MONDAY)
     assert list(files.maybe_changed([held, gone], since=MONDAY, until=MONDAY)) == [held]

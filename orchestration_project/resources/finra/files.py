@@ -1,8 +1,9 @@
 """A folder of downloaded weekly files."""
 
 import hashlib
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import date
+from functools import lru_cache
 from pathlib import Path
 
 from orchestration_project.contracts import SourceName
@@ -91,10 +92,8 @@ class FinraFiles:
             market=file.market,
         )
 
-    def _files_of(self, week_start: date, tier: str) -> list[WeeklyFile]:
-        files = [
-            file for file in self._files() if (file.week_start, file.tier) == (week_start, tier)
-        ]
+    def _files_of(self, week_start: date, tier: str) -> Sequence[WeeklyFile]:
+        files = self._index().get((week_start, tier))
         if not files:
             raise SourceError(
                 f"no file holds {tier}, week {week_start}",
@@ -105,12 +104,26 @@ class FinraFiles:
         return files
 
     def _files(self) -> list[WeeklyFile]:
+        return [file for files in self._index().values() for file in files]
+
+    def _index(self) -> Mapping[tuple[date, str], Sequence[WeeklyFile]]:
         names = self._folder.names()
         try:
             text = self._folder.read(MANIFEST).decode("utf-8-sig") if MANIFEST in names else None
         except UnicodeDecodeError as error:
             raise self._folder.unusable(error) from error
-        return identify([name for name in names if name != MANIFEST], text)
+        return _identified(tuple(name for name in names if name != MANIFEST), text)
+
+
+@lru_cache(maxsize=1)
+def _identified(
+    names: tuple[str, ...], manifest: str | None
+) -> Mapping[tuple[date, str], Sequence[WeeklyFile]]:
+    """Return the files of each partition: all are looked through, so once for all partitions."""
+    files: dict[tuple[date, str], list[WeeklyFile]] = {}
+    for each in identify(names, manifest):
+        files.setdefault((each.week_start, each.tier), []).append(each)
+    return files
 
 
 def _version(hashes: Iterable[tuple[str, str]]) -> SourceVersion:
