@@ -9,7 +9,7 @@ from orchestration_project.assets.prices import MONTHS
 from orchestration_project.jobs import prices_daily
 from orchestration_project.partitions import PARTITION_TAGS
 from orchestration_project.resources.clock import Clock
-from orchestration_project.resources.prices.states import oldest_month, symbols_of
+from orchestration_project.resources.prices.states import in_vain, oldest_month, symbols_of
 from orchestration_project.resources.prices.universe import wanted_symbols
 from orchestration_project.resources.warehouse import Warehouse
 from orchestration_project.sensors.described import sensor
@@ -31,8 +31,9 @@ def prices_on_new_symbol(
 ) -> dg.RunRequest | dg.SkipReason:
     """Load the months that others have, for wanted symbols that were never asked for all of them.
 
-    The evening's run may have met such a symbol first: the oldest month tells. What only waited in
-    a run is asked for again the day after.
+    The evening's run may have met such a symbol first: the oldest month tells. One that it was
+    refused, or had no quota for, is asked for once that may help. What only waited in a run is
+    asked for again the day after.
     """
     wanted = wanted_symbols(settings, warehouse)
     oldest = oldest_month(warehouse)
@@ -41,10 +42,15 @@ def prices_on_new_symbol(
     keys = [key for key in MONTHS.get_partition_keys() if key >= oldest.isoformat()]
     if not keys:  # the project's clock was set back
         return dg.SkipReason(f"Nothing to do: {oldest}, the oldest month of all, is yet to come.")
-    known = set(symbols_of(warehouse, [date.fromisoformat(keys[0])]))
-    new = [symbol for symbol in wanted if symbol not in known]
-    if not new:
+    first = date.fromisoformat(keys[0])
+    known, until = set(symbols_of(warehouse, [first])), in_vain(warehouse, first, clock.now())
+    missing = [symbol for symbol in wanted if symbol not in known]
+    if not missing:
         return dg.SkipReason(f"Nothing to do: all {len(wanted)} wanted symbols were asked for.")
+    new = [symbol for symbol in missing if symbol not in until]
+    if not new:
+        soonest = min(until[symbol] for symbol in missing)
+        return dg.SkipReason(f"Nothing to do: a new symbol may be asked for from {soonest} on.")
     named = ", ".join(new[:SYMBOLS_NAMED]) + " and more" * (len(new) > SYMBOLS_NAMED)
     context.log.info(f"Asked for {len(new)} new symbols: {named}.")
     digest = hashlib.sha256("\n".join(sorted(new)).encode()).hexdigest()[:16]
