@@ -81,6 +81,20 @@ def test_the_other_market_beside_a_change_of_the_first_is_a_restatement(desk):
     assert (landed.change_cause, landed.change.restated_rows) == ("source", 2)
 
 
+def test_a_new_row_of_a_market_that_is_landed_is_a_restatement_whatever_came_between(desk):
+    ats, other = {"market": ("ATS",)}, {"market": ("NON_ATS",)}
+    desk.land(row("AAA"), scope=ats)
+    assert desk.land(row("BBB", market="NON_ATS"), version="v2", scope=other).change_cause == "more"
+    assert desk.land(row("AAA"), row("CCC"), version="v3", scope=ats).change_cause == "source"
+
+
+def test_the_other_market_beside_a_new_row_of_the_first_is_a_restatement(desk):
+    desk.land(row("AAA"), scope={"market": ("ATS",)})
+    rows = (row("AAA"), row("CCC"), row("BBB", market="NON_ATS"))
+    landed = desk.land(*rows, version="v2", scope={"market": ("ATS", "NON_ATS")})
+    assert (landed.change_cause, landed.change.restated_rows) == ("source", 2)
+
+
 def test_a_second_restatement_is_compared_with_the_first(desk, clock):
     desk.land(row("AAA"), row("BBB"))
     for days, shares in ((7, 110), (8, 120)):

@@ -82,20 +82,6 @@ def shown_scope(scope: Scope) -> str:
     )
 
 
-def widens(scope: Scope, shown: str | None) -> bool:
-    """Whether ``scope`` has a value of a column that another one, which names some, has not.
-
-    The other one is as `shown_scope` shows it; None holds no row.
-    """
-    parts = (part.partition("=") for part in (shown or "").split(","))
-    pairs = {name: values for name, _, values in parts}
-    return any(
-        name in pairs and not {str(each) for each in value} <= set(pairs[name].split("+"))
-        for name, value in scope.items()
-        if isinstance(value, tuple)
-    )
-
-
 def within(table: FromClause, scope: Scope) -> ColumnElement[bool]:
     """Return the condition that a row of ``table`` lies in ``scope``."""
     return and_(*(_holds(table.c[name], value) for name, value in scope.items()))

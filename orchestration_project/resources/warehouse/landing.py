@@ -19,6 +19,7 @@ from sqlalchemy import Connection, Table, delete
 
 from orchestration_project.batches import PLACE, placed, split
 from orchestration_project.contracts import Checked, contents_sha256
+from orchestration_project.resources.warehouse.causes import cause_of, cause_of_value
 from orchestration_project.resources.warehouse.delivery import (
     AsFile,
     Delivery,
@@ -51,10 +52,8 @@ from orchestration_project.resources.warehouse.frames import (
     delete_rows,
     insert_frame,
     joined,
-    range_of,
     read_scope,
     shown_scope,
-    widens,
     within,
 )
 from orchestration_project.tables.kinds import schema_of
@@ -117,7 +116,7 @@ def land(
     started = time.monotonic()
     befores = _befores(connection, batch)
     is_new = [not _is_same(before, each) for before, each in zip(befores, batch, strict=True)]
-    of_values = [_cause_of_value(before, each) for before, each in zip(befores, batch, strict=True)]
+    of_values = [cause_of_value(before, each) for before, each in zip(befores, batch, strict=True)]
     if is_new[0] and batch[0].checked.ranges:
         written = [_write_ranges(connection, batch[0], befores[0], known_from, of_values)]
     else:
@@ -126,7 +125,7 @@ def land(
     landed = [
         Landed(
             group_id(each.order),
-            _cause(before, each, own.counts, of_value),
+            cause_of(connection, before, each, own.counts, of_value, known_from),
             own.counts.added,
             own.counts.changed,
             own.counts.removed,
@@ -374,20 +373,3 @@ def _keep_history(
         rule_version=pl.lit(order.rule_version),
     )
     insert_frame(connection, order.history, earlier.select(list(schema_of(order.history))))
-
-
-def _cause_of_value(before: ScopeState, each: Ready) -> str:
-    same_source = before.source_version == each.delivery.source_version
-    new_rules = before.rule_version != each.order.rule_version
-    return "ours" if each.delivery.is_ours or (same_source and new_rules) else "source"
-
-
-def _cause(before: ScopeState, each: Ready, counts: Counts, of_value: str) -> str:
-    if before.source is None:
-        return "first"
-    reaches_on = range_of(each.delivery.scope) is not None or widens(each.scope, before.scope)
-    if counts.added and not counts.replaced and reaches_on and not each.delivery.is_ours:
-        return "more"  # days that follow, or precede, or another market restate nothing
-    if counts.added or counts.removed or counts.changed > counts.metadata_changed:
-        return of_value
-    return "metadata" if counts.metadata_changed else "none"
