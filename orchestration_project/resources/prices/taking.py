@@ -66,7 +66,8 @@ class TakenPrices:
 
     ``days`` are more than those of the run where all that is landed was asked for again.
     ``through`` is the last day for which the intake vouches. ``error`` is what held it back.
-    ``second_rows`` are what a second source has of the same days; None: there is nothing.
+    ``second_rows`` are what a second source has of the same days; None: there is nothing. How a
+    symbol stands is noted where it ``is_asked``.
     """
 
     symbol: str
@@ -131,7 +132,9 @@ class PriceTaking:
             standing = Standing("unmapped", self.mapped.unmapped[symbol])
             return TakenPrices(symbol, self.days, standing)
         if not self.full and is_landed(known, self.days, self.source.name):
-            return TakenPrices(symbol, self.days, is_asked=False)
+            # Earlier versions noted of whole months that they wait for another, or were refused.
+            is_noted = all(row.state == LANDED.state for row in known.values())
+            return TakenPrices(symbol, self.days, is_asked=not is_noted)
         standing = None if self.full else standing_of(known, self.days, self.now)
         if standing is not None:
             return TakenPrices(symbol, self.days, standing, is_asked=False)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 
 from orchestration_project.domains.prices.calendar import closes_at
 from orchestration_project.resources.artifacts import FolderStore
@@ -26,6 +26,7 @@ from orchestration_project.tables.prices import (
     prices_daily,
     prices_daily_history,
     prices_returns,
+    prices_symbol_months,
 )
 from orchestration_project.tables.spine import captures, deliveries, landings
 from tests.domains.prices import line
@@ -214,6 +215,21 @@ def test_of_months_loaded_together_those_that_are_whole_are_landed_whatever_anot
     assert isinstance(held, HeldBackError)
     states = [light_desk.states(date(2026, 1, 1)), light_desk.states(MONTH)]
     assert states == [{"AAA": "landed"}, {"AAA": "refused"}]
+
+
+def test_a_whole_month_that_an_earlier_version_left_waiting_stands_as_landed_after_a_run(
+    light_desk: Desk,
+):
+    light_desk.write("AAA", *map(line, FEBRUARY))
+    light_desk.load("AAA")
+    waits = {"state": "waiting", "reason": "another month lags", "resumes_at": FRIDAY_EVENING}
+    with light_desk.warehouse.writing() as connection:
+        connection.execute(update(prices_symbol_months).values(waits))
+    [found] = light_desk.load("AAA").values()
+    assert str(found) == "unchanged"
+    rows = light_desk.months().select("state", "reason", "resumes_at", "landed_through_date").rows()
+    assert rows == [("landed", None, None, FEBRUARY[-1])]
+    assert len(light_desk.source.asked) == 1
 
 
 def test_a_day_whose_session_is_not_over_is_left_out(light_desk: Desk, clock: StoppedClock):
