@@ -1,7 +1,9 @@
 """HTML as documents that Jira takes, in whatever shape the HTML is."""
 
+import time
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -167,7 +169,7 @@ TAGS = [
 PIECES = st.one_of(
     st.sampled_from([f"<{tag}>" for tag in TAGS] + [f"</{tag}>" for tag in TAGS]),
     st.sampled_from(
-        ['<a href="https://x.org">', "<!-- x", "<p", "&", "&#0;", " ", "\n", "<![CDATA["]
+        ['<a href="https://x.org">', "<!-- x", "<p", "&", "&#0;", " ", "\n", "<![CDATA[", "<![x["]
     ),
     st.text(max_size=5),
 )
@@ -180,6 +182,27 @@ def test_whatever_comes_is_a_document_of_adf(html: str):
     if document is not None:
         check(document)
         assert outline(document) == outline(adf_of(html))
+
+
+@pytest.mark.parametrize(
+    ("html", "said"),
+    [
+        ("<p>see<![x[y]]> there</p>", "see there"),
+        ("<p>a<![</p>", "a"),
+        (f"<p>a&#{'9' * 5000};b</p>", "a\ufffdb"),
+        ("<p>a</p><![endif", "a<![endif"),
+    ],
+)
+def test_what_only_looks_like_markup_is_left_out_or_text(html, said):
+    texts = [told[-1] for told in outline(adf_of(html))]
+    assert "".join(texts) == said
+
+
+@pytest.mark.parametrize("html", ["<p>x" + "<a " * 22_000, "<b>x" * 16_000, "<i a='" * 11_000])
+def test_what_nobody_closes_takes_no_time(html):
+    started = time.process_time()
+    adf_of(html)
+    assert time.process_time() - started < 5  # it was more than ten
 
 
 def check(node: dict[str, Any]) -> None:

@@ -37,6 +37,11 @@ UNSEEN = {"script", "style", "head", "title", "template"}
 SAFE_LINK = re.compile(r"(https?://|mailto:)\S+", re.IGNORECASE)
 UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff\ufffe\uffff]")
 LOOKS_LIKE_HTML = re.compile(r"<[a-z!/]", re.IGNORECASE)
+NO_LETTER = re.compile("&#[0-9]{8,};?")
+"""A number that is too large for a letter; Python refuses to read one of thousands of digits."""
+
+MOST_MARKS = 100
+"""Tags within each other that mark text; those within do not: each text looks at all of them."""
 
 Node = dict[str, Any]
 
@@ -47,12 +52,21 @@ def adf_of(html: str | None) -> Node | None:
         return None
     reader = _Reader()
     if LOOKS_LIKE_HTML.search(html):
-        reader.feed(html)
+        reader.feed(_readable(html))
         reader.close()
     else:
         reader.read_plain(html)
     content = list(_kept(reader.blocks))
     return {"type": "doc", "version": 1, "content": content} if content else None
+
+
+def _readable(html: str) -> str:
+    """Return HTML that the parser reads in one way through it.
+
+    A `<` that no `>` follows opens nothing, and the parser looks for its end again and again.
+    """
+    end = html.rfind(">") + 1
+    return NO_LETTER.sub("\ufffd", html[:end] + html[end:].replace("<", "&lt;"))
 
 
 def outline(document: Any) -> list[tuple[Any, ...]]:
@@ -135,10 +149,10 @@ class _Reader(HTMLParser):
         """Open what the tag says."""
         if tag in UNSEEN:
             self._unseen += 1
-        elif tag in MARKS:
-            self._inlines.append(_Inline(tag, {"type": MARKS[tag]}))
-        elif tag == "a":
-            self._inlines.append(_Inline(tag, _link(dict(attrs).get("href"))))
+        elif tag in MARKS or tag == "a":
+            mark = {"type": MARKS[tag]} if tag in MARKS else _link(dict(attrs).get("href"))
+            if len(self._inlines) < MOST_MARKS:
+                self._inlines.append(_Inline(tag, mark))
         elif tag == "br":
             self._break()
         elif tag == "img":
@@ -169,6 +183,10 @@ class _Reader(HTMLParser):
         """Take text."""
         if not self._unseen:
             self._add(data if self._preformatted else re.sub(r"[^\S\u00a0]+", " ", data))
+
+    def parse_marked_section(self, i: int, report: int = 1) -> int:
+        """Leave out `<![…>`, as browsers do; the parser fails where it does not know the word."""
+        return self.parse_bogus_comment(i)
 
     def close(self) -> None:
         """Take what is left."""
