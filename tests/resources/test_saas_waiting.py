@@ -27,6 +27,23 @@ def test_a_refusal_is_a_dead_letter_until_the_task_or_a_person_changes_something
     assert office.reconciler().retry_refused().actions == {}
 
 
+def test_a_refusal_of_what_was_superseded_meanwhile_is_nothing_to_mend(office):
+    entity = office.tasks.add("poison")
+    office.clock.at += timedelta(hours=1)
+    first, second = office.reconciler(), office.reconciler()
+    first.look()
+
+    def correct() -> None:
+        office.clock.at += timedelta(seconds=1)
+        office.tasks.change(entity, title="Order a cup")
+        second.look_at([entity])
+
+    office.faults.coming, office.faults.on_call = [""] * 3 + ["meanwhile"], correct
+    assert first.apply().outcomes == {"dead": 1, "done": 1}
+    assert office.issue.summary == "Order a cup"
+    assert office.reconciler().refused() == set()
+
+
 def test_a_throttled_target_ends_the_run_and_is_left_alone_for_as_long_as_it_said(office):
     for number in range(3):
         office.tasks.add(f"task {number}")

@@ -241,7 +241,7 @@ class Applier:
         still_held(connection, waiting.lease)
         alone(connection, self._desk.topic)
         now = self._clock.now()
-        connection.execute(
+        ended = connection.execute(
             update(outbox)
             .where(
                 outbox.c.topic == self._desk.topic,
@@ -265,7 +265,8 @@ class Applier:
         _update_state(connection, waiting.entity, facts)
         if end.state == "dead":
             agreement.note("refused", reason_code=end.reason_code, reason=end.reason)
-            _insert_letter(connection, waiting, agreement, end, now, self._desk.run_id)
+            if ended.rowcount:  # what was superseded meanwhile is nobody's to mend
+                _insert_letter(connection, waiting, agreement, end, now, self._desk.run_id)
         record(connection, agreement.entries, at=now, run_id=self._desk.run_id)
         give_back(connection, waiting.lease)
 
