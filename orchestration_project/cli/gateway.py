@@ -4,6 +4,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from orchestration_project.cli.address import add_address, refuse_taken
 from orchestration_project.gateway.dagster_web import dagster_web
 from orchestration_project.gateway.place import require_safe
 from orchestration_project.gateway.server import opened, serve
@@ -15,6 +16,7 @@ def main(arguments: Sequence[str]) -> int:
     options = _parser().parse_args(arguments)
     settings = load_settings()
     require_safe(settings, options.host)
+    refuse_taken(options.host, options.port)
     log_format = "json" if settings.log_format == "json" else "colored"
     with (
         dagster_web(
@@ -33,6 +35,5 @@ def _parser() -> argparse.ArgumentParser:
         "`ui` starts, for who runs those by other means. DAGSTER_HOME names the instance.",
     )
     parser.add_argument("-w", "--workspace", type=Path, required=True, help="a workspace.yaml")
-    parser.add_argument("--host", default="127.0.0.1", help="address to serve on (%(default)s)")
-    parser.add_argument("--port", default=3000, type=int, help="port to serve on (%(default)s)")
+    add_address(parser)
     return parser

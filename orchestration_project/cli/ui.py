@@ -19,6 +19,7 @@ from uuid import uuid4
 
 import yaml
 
+from orchestration_project.cli.address import add_address, origin, refuse_taken
 from orchestration_project.cli.daemon_watch import DaemonWatch, is_silent
 from orchestration_project.cli.full_disk import DiskWatch, full_disk_explained
 from orchestration_project.cli.services import Services, Stopped
@@ -35,7 +36,6 @@ from orchestration_project.resources.state import state_folder
 from orchestration_project.settings import PROJECT_ROOT, Settings, child_environment, load_settings
 
 DEFINITIONS = "orchestration_project.definitions"
-CODE_SERVER = "orchestration_project.instance.code_server"
 
 FIRST_KEY_DAYS = 365
 FIRST_KEY = """Log in with this key of an admin, which is shown only now and holds for {days} days:
@@ -55,12 +55,12 @@ def main(arguments: Sequence[str]) -> int:
     home = state_folder(settings, "dagster")
     with full_disk_explained(settings), only_ui_on(home) as lock:
         require_safe(settings, options.host)
-        _refuse_taken(options.host, options.port)
+        refuse_taken(options.host, options.port)
         _prepare(home)
         environment = child_environment(
             DAGSTER_HOME=str(home),
             PYTHONPATH=str(PROJECT_ROOT),
-            UI_URL=_ui_url(settings, options.port),
+            UI_URL=_ui_url(settings, options.host, options.port),
         )
         services = Services(
             folder=home, logs=state_folder(settings, "logs"), environment=environment, lock=lock
@@ -80,10 +80,10 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _ui_url(settings: Settings, port: int) -> str:
-    """Return UI_URL; where nobody set it, alerts link to the port that is served."""
+def _ui_url(settings: Settings, host: str, port: int) -> str:
+    """Return UI_URL; where nobody set it, alerts link to what is served."""
     default = Settings.model_fields["ui_url"].default
-    return settings.ui_url if settings.ui_url != default else f"http://127.0.0.1:{port}"
+    return settings.ui_url if settings.ui_url != default else f"http://{origin(host, port)}"
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -92,16 +92,8 @@ def _parser() -> argparse.ArgumentParser:
         description="Serve Dagster's UI, with its daemon, until Ctrl-C or SIGTERM. Then everything "
         "that was started is ended; runs in progress fail, and are tried again at the next start.",
     )
-    parser.add_argument("--host", default="127.0.0.1", help="address to serve on (%(default)s)")
-    parser.add_argument("--port", default=3000, type=_port, help="port to serve on (%(default)s)")
+    add_address(parser)
     return parser
-
-
-def _port(text: str) -> int:
-    port = int(text)
-    if not 1 <= port <= 65535:
-        raise argparse.ArgumentTypeError(f"{port} is not between 1 and 65535")
-    return port
 
 
 @contextmanager
@@ -125,17 +117,6 @@ def only_ui_on(home: Path) -> Iterator[IO[str]]:
         lock.write(str(os.getpid()))
         lock.flush()
         yield lock
-
-
-def _refuse_taken(host: str, port: int) -> None:
-    try:
-        socket.create_server((host, port)).close()
-    except OSError as error:
-        raise ConfigurationError(
-            f"the UI cannot be served on {host}:{port}",
-            found=error.strerror or str(error),
-            remedy="stop what uses that port, or choose another: make ui PORT=3001",
-        ) from error
 
 
 def _prepare(home: Path) -> None:
@@ -170,7 +151,7 @@ def _serve(services: Services, home: Path, host: str, port: int, key: Key | None
     services.start("web-server", "orchestration_project", "gateway", *workspace, *address)
     services.start("daemon", "dagster._daemon", "run", *workspace, *logs)
     services.wait_until(lambda: _answers(host, port))
-    sys.stdout.write(f"Dagster UI: http://{host}:{port} (Ctrl-C stops it)\n")
+    sys.stdout.write(f"Dagster UI: http://{origin(host, port)} (Ctrl-C stops it)\n")
     if key is not None:
         sys.stdout.write(FIRST_KEY.format(days=FIRST_KEY_DAYS, key=key))
     sys.stdout.flush()
