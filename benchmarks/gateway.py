@@ -228,7 +228,10 @@ def served(environment: Mapping[str, str]) -> Iterator[int]:
 def main() -> None:
     """Serve until told to stop."""
     settings = load_settings()
-    with opened(settings, PlainTextResponse("no Dagster"), HOST) as app:
+    with (
+        dg.DagsterInstance.get() as instance,
+        opened(settings, PlainTextResponse("no Dagster"), HOST, instance) as app,
+    ):
         listening = socket.create_server((HOST, 0), backlog=512)
         print(listening.getsockname()[1], flush=True)
         spare_pauses()

@@ -4,7 +4,10 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+import dagster as dg
+
 from orchestration_project.cli.address import add_address, refuse_taken
+from orchestration_project.errors import ConfigurationError
 from orchestration_project.gateway.dagster_web import dagster_web
 from orchestration_project.gateway.place import require_safe
 from orchestration_project.gateway.server import opened, serve
@@ -19,13 +22,32 @@ def main(arguments: Sequence[str]) -> int:
     refuse_taken(options.host, options.port)
     log_format = "json" if settings.log_format == "json" else "colored"
     with (
+        _instance() as instance,
         dagster_web(
-            options.workspace, log_level=settings.log_level, log_format=log_format
+            instance, options.workspace, log_level=settings.log_level, log_format=log_format
         ) as dagster,
-        opened(settings, dagster, options.host) as app,
+        opened(settings, dagster, options.host, instance) as app,
     ):
         serve(app, settings, options.host, options.port)
     return 0
+
+
+def _instance() -> dg.DagsterInstance:
+    """Return the instance that DAGSTER_HOME names.
+
+    Raises:
+        ConfigurationError: It names none.
+    """
+    try:
+        return dg.DagsterInstance.get()
+    except dg.DagsterError as error:
+        raise ConfigurationError(
+            "there is no instance of Dagster to serve",
+            expected="DAGSTER_HOME, the absolute path of a folder with the root's dagster.yaml",
+            found=str(error).strip().partition("\n")[0],
+            remedy="set DAGSTER_HOME to that of the daemon; after a first `make ui` it may be the "
+            "folder dagster in STATE_DIR",
+        ) from error
 
 
 def _parser() -> argparse.ArgumentParser:

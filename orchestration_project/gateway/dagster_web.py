@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+from dagster._check import CheckError
 from dagster._core.definitions.selector import JobSelector
 from dagster._core.execution.backfill import PartitionBackfill
 from dagster._core.remote_representation.code_location import is_implicit_asset_job_name
@@ -30,6 +31,7 @@ from dagster_webserver.webserver import DagsterWebserver
 from graphql import DocumentNode, ExecutionResult, GraphQLError, execute, parse, validate
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp
+from yaml import YAMLError
 
 from orchestration_project.domains.access.roles import (
     Principal,
@@ -38,6 +40,7 @@ from orchestration_project.domains.access.roles import (
     may_use_job,
     permissions_of,
 )
+from orchestration_project.errors import ConfigurationError
 from orchestration_project.gateway.request import BODY_TAG, CURRENT, KEY_TAG, MARKS
 
 USER_TAG = "user"
@@ -198,16 +201,33 @@ class GatewayWebserver(DagsterWebserver[RoleProcessContext, RoleContext]):
 
 
 @contextmanager
-def dagster_web(workspace: Path, *, log_level: str, log_format: str) -> Iterator[ASGIApp]:
+def dagster_web(
+    instance: dg.DagsterInstance, workspace: Path, *, log_level: str, log_format: str
+) -> Iterator[ASGIApp]:
     """Give Dagster's web server over the code locations of a workspace file.
 
-    The instance is that of DAGSTER_HOME.
+    Raises:
+        ConfigurationError: The file cannot be read as one.
     """
     configure_loggers(formatter=log_format, log_level=log_level)
-    with dg.DagsterInstance.get() as instance:
-        instance.optimize_for_webserver(STATEMENT_MILLISECONDS, RECYCLE_SECONDS, MORE_CONNECTIONS)
-        with served(instance, WorkspaceFileTarget(paths=[str(workspace)])) as app:
-            yield app
+    target = _read_workspace(workspace)
+    instance.optimize_for_webserver(STATEMENT_MILLISECONDS, RECYCLE_SECONDS, MORE_CONNECTIONS)
+    with served(instance, target) as app:
+        yield app
+
+
+def _read_workspace(file: Path) -> WorkspaceFileTarget:
+    target = WorkspaceFileTarget(paths=[str(file)])
+    try:
+        target.create_origins()
+    except (OSError, ValueError, YAMLError, CheckError, dg.DagsterError) as error:
+        raise ConfigurationError(
+            f"{file} is no workspace file",
+            expected="a file such as workspace.yaml at the root",
+            found=str(error).strip(),
+            remedy="name another one: -w",
+        ) from error
+    return target
 
 
 @contextmanager

@@ -32,8 +32,10 @@ MOST_CONNECTIONS = 500
 
 
 @contextmanager
-def opened(settings: Settings, dagster: ASGIApp, host: str) -> Iterator[ASGIApp]:
-    """Give the gateway of these settings around ``dagster``.
+def opened(
+    settings: Settings, dagster: ASGIApp, host: str, instance: dg.DagsterInstance
+) -> Iterator[ASGIApp]:
+    """Give the gateway of these settings around ``dagster``, which serves ``instance``.
 
     Raises:
         ConfigurationError: OIDC_ROLES, the sources of webhooks or the database cannot be used.
@@ -42,7 +44,7 @@ def opened(settings: Settings, dagster: ASGIApp, host: str) -> Iterator[ASGIApp]
     limits = Limits(
         timedelta(minutes=settings.session_idle_minutes), timedelta(hours=settings.session_hours)
     )
-    with open_warehouse(settings) as warehouse, dg.DagsterInstance.get() as instance:
+    with open_warehouse(settings) as warehouse:
         domains = settings.oidc_allowed_domains.lower().split()
         access = Access(warehouse, clock, limits, rules, domains)
         secret = session_secret(settings)

@@ -12,8 +12,40 @@ from tests import programs
 WORKSPACE = str(PROJECT_ROOT / "workspace.yaml")
 
 
+@pytest.fixture(autouse=True)
+def home(demo_settings, tmp_path, monkeypatch):
+    """A DAGSTER_HOME as `ui` makes one."""
+    folder = tmp_path / "home"
+    folder.mkdir()
+    (folder / "dagster.yaml").symlink_to(PROJECT_ROOT / "dagster.yaml")
+    monkeypatch.setenv("DAGSTER_HOME", str(folder))
+
+
+def gateway(*arguments):
+    return main(["gateway", "--port", str(programs.free_port()), *arguments])
+
+
+@pytest.mark.parametrize("named", ["", "relative", "/nosuch"])
+def test_without_a_folder_of_dagsters_it_says_what_to_set(monkeypatch, capsys, named):
+    monkeypatch.setenv("DAGSTER_HOME", named)
+    assert gateway("-w", WORKSPACE) == 1
+    output, error = capsys.readouterr()
+    assert (output, "Traceback" in error) == ("", False)
+    assert error.startswith("there is no instance of Dagster to serve\n  expected: DAGSTER_HOME")
+    assert (named or "$DAGSTER_HOME is not set") in error
+
+
+@pytest.mark.parametrize("text", [None, "", "load_from: 3", "a: b: c", "\0", b"\xff"])
+def test_a_workspace_that_is_none_is_named(tmp_path, capsys, text):
+    file = tmp_path / "workspace.yaml"
+    if text is not None:
+        file.write_bytes(text if isinstance(text, bytes) else text.encode())
+    assert gateway("-w", str(file)) == 1
+    assert capsys.readouterr().err.startswith(f"{file} is no workspace file\n  expected: a file")
+
+
 @pytest.mark.parametrize(("host", "shown"), [("127.0.0.1", "127.0.0.1"), ("::1", "[::1]")])
-def test_a_place_that_is_taken_or_not_there_is_refused(demo_settings, capsys, host, shown):
+def test_a_place_that_is_taken_or_not_there_is_refused(capsys, host, shown):
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with ExitStack() as stack:
         port = programs.free_port()

@@ -25,8 +25,8 @@ DELIVERY = {"X_GitHub_Delivery": "1", "X_GitHub_Event": "push"}
 @pytest.fixture
 def app(settings: Settings, warehouse: Warehouse) -> Iterator[ASGIApp]:
     with (
-        dg.instance_for_test(),
-        opened(settings, PlainTextResponse("Dagster"), "127.0.0.1") as app,
+        dg.instance_for_test() as instance,
+        opened(settings, PlainTextResponse("Dagster"), "127.0.0.1", instance) as app,
     ):
         yield app
 
