@@ -121,6 +121,7 @@ def test_a_manifest_may_come_from_a_spreadsheet(manifest: str):
         ("a.csv", "line 2", "week_start "),
         ("a.csv,T1,2025-11-10,ATS,x", "line 2", "more than 4 fields"),
         ("\na.csv,T1,2025-11-10,ATS\n\na.csv,T2,2025-11-10,ATS", "line 5", "a.csv is listed twice"),
+        ('"a.csv,T1,2025-11-10,ATS\n', "line 2", "unexpected end of data"),
     ],
 )
 def test_a_line_that_cannot_be_read_is_named(lines: str, where: str, found: str):
@@ -130,6 +131,13 @@ def test_a_line_that_cannot_be_read_is_named(lines: str, where: str, found: str)
         f"  found: {found}",
         "  what to do: correct manifest.csv in FINRA_FILES_DIR",
     ]
+
+
+def test_a_quote_that_does_not_pair_is_named_in_a_manifest_of_any_length():
+    lines = "".join(f"{number}.csv,T1,2025-11-10,ATS\n" for number in range(6_000))
+    said = refusal([], f'{HEADER}"{lines}')
+    assert said[0] == "manifest.csv cannot be read: line 2"
+    assert said[2] == "  found: field larger than field limit (131072)"
 
 
 @pytest.mark.parametrize("header", ["file,tier,week,market", "file;tier;week_start;market"])

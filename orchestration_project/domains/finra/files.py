@@ -86,7 +86,18 @@ def _named(name: str) -> WeeklyFile:
 
 
 def _listed(manifest: str) -> dict[str, WeeklyFile]:
-    lines = csv.DictReader(manifest.removeprefix("\ufeff").splitlines())  # as Excel marks UTF-8
+    lines = csv.DictReader(
+        manifest.removeprefix("\ufeff").splitlines(),  # as Excel marks UTF-8
+        strict=True,
+    )
+    try:
+        return _listed_in(lines)
+    except csv.Error as error:
+        # what was read last ends on the line before
+        raise _wrong_line(f"line {lines.line_num + 1}", str(error)) from None
+
+
+def _listed_in(lines: "csv.DictReader[str]") -> dict[str, WeeklyFile]:
     if lines.fieldnames != MANIFEST_COLUMNS:
         raise _wrong_line("the header", ",".join(lines.fieldnames or []))
     listed: dict[str, WeeklyFile] = {}
