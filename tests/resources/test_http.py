@@ -252,6 +252,8 @@ def test_an_unreachable_source_is_a_transient_error_that_says_so(client):
         pytest.param({"Retry-After": "Thu, 01 Jan 2015 00:00:00 GMT"}, 0, id="a past date"),
         pytest.param({"Retry-After": "soon"}, 0, id="nonsense"),
         pytest.param({"Retry-After": "²"}, 0, id="no digit"),
+        pytest.param({"Retry-After": f"Thu, 01 Jan {'9' * 30} 00:00:00 GMT"}, 0, id="no year"),
+        pytest.param({"Retry-After": f"Thu, 01 Jan 2026 00:00:01 +{'9' * 30}"}, 0, id="no zone"),
     ],
 )
 def test_retry_after_is_obeyed(serve, client, headers, least_seconds):

@@ -52,7 +52,7 @@ def seconds_to_wait(headers: Mapping[str, str], now: Callable[[], datetime]) -> 
 def _http_date(value: str) -> datetime | None:
     try:
         return parsedate_to_datetime(value).replace(tzinfo=UTC)  # HTTP dates are in GMT
-    except ValueError:
+    except (ValueError, OverflowError):  # the latter of numbers that no day has
         return None
 
 
