@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import polars as pl
-from sqlalchemy import ColumnElement, Connection, exists, func, select
+from sqlalchemy import ColumnElement, Connection, func, select
 
 from orchestration_project.domains.operations.artifacts import Compared, by_kind, compared
 from orchestration_project.errors import ConfigurationError
@@ -104,7 +104,7 @@ def take_inventory(warehouse: Warehouse, artifacts: ArtifactStore, *, read_all: 
         read_all: Read every blob and compute its SHA-256; else only those of another size.
     """
     with warehouse.reading() as connection:
-        named = {blob.storage_uri: blob for blob in _blobs(connection, ~_was_removed())}
+        named = {blob.storage_uri: blob for blob in _present(connection)}
     stored = list(artifacts.listed())
     found = compared(
         {name: blob.stored_byte_count for name, blob in named.items()},
@@ -117,23 +117,25 @@ def take_inventory(warehouse: Warehouse, artifacts: ArtifactStore, *, read_all: 
     return Inventory(kinds, found, changed, len(read))
 
 
-def _was_removed() -> ColumnElement[bool]:
-    """Return the condition that a blob was cleaned up since it was last captured or replayed.
+def _present(connection: Connection) -> list[Blob]:
+    """Return the blobs that were not cleaned up since they were last captured or replayed.
 
     Captures that are older than the table `deliveries` have no row there.
     """
-    latest = (
-        select(func.max(func.coalesce(deliveries.c.recorded_at, captures.c.fetched_at)))
-        .select_from(captures)
+    latest = func.max(func.coalesce(deliveries.c.recorded_at, captures.c.fetched_at))
+    taken_up = (
+        select(captures.c.sha256, latest.label("at"))
         .outerjoin(deliveries, captures.c.group_id == deliveries.c.group_id)
-        .where(captures.c.sha256 == blobs.c.sha256)
-        .correlate(blobs)
-        .scalar_subquery()
+        .group_by(captures.c.sha256)
+        .subquery()
     )
-    return exists().where(
-        operations_removals.c.name == blobs.c.storage_uri,
-        operations_removals.c.removed_at > latest,
+    removed = (
+        select(blobs.c.sha256)
+        .join(taken_up, taken_up.c.sha256 == blobs.c.sha256)
+        .join(operations_removals, operations_removals.c.name == blobs.c.storage_uri)
+        .where(operations_removals.c.removed_at > taken_up.c.at)
     )
+    return _blobs(connection, blobs.c.sha256.not_in(removed))
 
 
 def _is_blob(stored: Stored) -> bool:
