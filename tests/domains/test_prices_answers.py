@@ -272,6 +272,15 @@ def test_a_parquet_column_of_values_that_no_price_has_is_refused_and_of_others_l
     assert days_of(answer) == [day(trade_date="2026-01-02", close="1.5")]
 
 
+@pytest.mark.parametrize(
+    ("moment", "zone"), [(2**55, "America/New_York"), (0, "Nowhere/Here")], ids=["too late", "zone"]
+)
+def test_a_time_in_parquet_that_no_calendar_has_is_refused(moment: int, zone: str):
+    times = pa.array([moment], pa.timestamp("ms", tz=zone))
+    with pytest.raises(SourceError, match="an answer holds no daily prices"):
+        read_answer("files", Part(1, written(date=times, close=pa.array([1.5]))))
+
+
 @pytest.mark.parametrize("kind", [pa.date32(), pa.timestamp("us")])
 def test_a_date_in_parquet_that_is_no_day_is_a_line_without_one(kind: pa.DataType):
     number, bits = (pa.int32(), 31) if kind == pa.date32() else (pa.int64(), 63)

@@ -101,6 +101,23 @@ def test_a_column_that_polars_does_not_take_harms_no_file_of_all_that_does_not_n
 
 
 @pytest.mark.parametrize(
+    "others",
+    [
+        {"x": pa.array([1]), "X": pa.array([2])},
+        {"at": pa.array([0], pa.timestamp("us", tz="Nowhere/Here"))},
+    ],
+    ids=["of one name", "a time in no zone"],
+)
+def test_columns_that_are_not_ours_harm_no_file_of_all(
+    files: PriceFiles, folder: Path, others: dict[str, pa.Array]
+):
+    ours = {"symbol": pa.array(["A"]), "date": pa.array(["2026-01-02"]), "close": pa.array([1.5])}
+    table = pa.table(list((ours | others).values()), [name.lower() for name in ours | others])
+    pq.write_table(table, folder / "prices.parquet")
+    assert closes(files, "A") == [("2026-01-02", "1.5")]
+
+
+@pytest.mark.parametrize(
     ("name", "body", "said"),
     [
         ("other.csv", CSV, "no file holds A"),

@@ -45,6 +45,9 @@ PLAIN = (
 )
 """What a column of a Parquet file may hold."""
 
+NOT_PLAIN = (pl.exceptions.PolarsError, pl.exceptions.PanicException, ValueError)
+"""What polars raises of values beyond all bounds, such as a time in no zone that it knows."""
+
 NEEDED = ("trade_date", "close")
 
 EXPECTED = f"columns such as {', '.join((SYMBOL, *VALUES))}, of these at least {', '.join(NEEDED)}"
@@ -89,9 +92,9 @@ def read_parquet(body: bytes) -> pl.DataFrame:
     table = parquet_table(body)
     places = places_of(body, table.column_names)
     try:
-        columns: Any = pl.from_arrow(table.select(list(places.values())))
+        columns: Any = pl.from_arrow(table)
         texts = columns.select(_text(name, kind) for name, kind in columns.schema.items())
-    except (pl.exceptions.PolarsError, ValueError) as error:
+    except NOT_PLAIN as error:
         refuse(body, "columns of plain values", str(error))
     values = {name: texts.to_series(place).to_list() for place, name in enumerate(places)}
     return _days(body, values, first_line=1)
@@ -107,20 +110,20 @@ def _text(name: str, kind: pl.DataType) -> pl.Expr:
 
 
 def parquet_table(body: bytes) -> pa.Table:
-    """Return what a Parquet file holds in columns of plain values.
+    """Return what a Parquet file holds in our columns.
 
     Raises:
-        SourceError: It is none, lacks a column, or one of ours has other values.
+        SourceError: It is none, lacks a column, or one of ours has other than plain values.
     """
     try:
         table = pq.ParquetFile(BytesIO(body)).read()
     except (pa.ArrowException, OSError, ValueError) as error:
         refuse(body, "a whole Parquet file", str(error))
-    for place in places_of(body, table.column_names).values():
-        field = table.schema.field(place)
+    ours = table.select(list(places_of(body, table.column_names).values()))
+    for field in ours.schema:
         if not _is_plain(field.type):
             refuse(body, "columns of plain values", f"{field.name} of {field.type}")
-    return table.select([at for at, each in enumerate(table.schema) if _is_plain(each.type)])
+    return ours
 
 
 def _is_plain(kind: pa.DataType) -> bool:

@@ -9,6 +9,7 @@ import polars as pl
 import pyarrow.parquet as pq
 
 from orchestration_project.contracts import SourceName
+from orchestration_project.domains.prices.days import refuse
 from orchestration_project.domains.prices.symbols import (
     Mapped,
     Overrides,
@@ -16,6 +17,7 @@ from orchestration_project.domains.prices.symbols import (
     vendor_symbol,
 )
 from orchestration_project.domains.prices.tabular import (
+    NOT_PLAIN,
     PARQUET,
     SYMBOL,
     csv_lines,
@@ -168,14 +170,16 @@ def _parts_of_parquet(body: bytes) -> Mapping[str, bytes]:
     """Return a Parquet file for each symbol: the same bytes for the same days."""
     table = parquet_table(body)
     name = table.column_names[_place_of_symbol(body, table.column_names)]
-    days = pl.DataFrame(table)
     found: dict[str, bytes] = {}
-    for (symbol,), part in days.group_by(name, maintain_order=True):
-        if symbol is None:
-            raise _no_symbols("a day without a symbol")
-        buffer = BytesIO()
-        pq.write_table(part.to_arrow(), buffer)
-        found[str(symbol)] = buffer.getvalue()
+    try:
+        for (symbol,), part in pl.DataFrame(table).group_by(name, maintain_order=True):
+            if symbol is None:
+                raise _no_symbols("a day without a symbol")
+            buffer = BytesIO()
+            pq.write_table(part.to_arrow(), buffer)
+            found[str(symbol)] = buffer.getvalue()
+    except NOT_PLAIN as error:
+        refuse(body, "columns of plain values", str(error))
     return found
 
 
