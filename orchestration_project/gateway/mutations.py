@@ -25,6 +25,9 @@ REPORTS = ("/report_asset_materialization/", "/report_asset_check/", "/report_as
 MOST_SUBSCRIPTIONS = 16
 """Of one websocket; a page of Dagster's has a few, and begins another socket where one ends."""
 
+MOST_OF_AN_END = 1_000
+"""Characters of a message that a subscription is over, which bears nothing but its id."""
+
 NOTEBOOKS = ("/notebook", "/dagit/notebook")
 """Where Dagster reads a file of the machine that the request names."""
 
@@ -39,7 +42,7 @@ class Mutations:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on to Dagster, or refuse it."""
         if scope["type"] == "websocket":
-            return await self._dagster(scope, _subscriptions_alone(scope, receive), send)
+            return await self._dagster(scope, *_subscriptions_alone(scope, receive, send))
         if scope["type"] == "lifespan":
             return await self._dagster(scope, receive, send)
         if scope["method"] in ("GET", "HEAD"):
@@ -182,8 +185,10 @@ def _document(data: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
     return text, variables
 
 
-def _subscriptions_alone(scope: Scope, receive: Receive) -> Receive:
+def _subscriptions_alone(scope: Scope, receive: Receive, send: Send) -> tuple[Receive, Send]:
     """Return a receive that ends a websocket on which anything but a subscription is asked for.
+
+    And a send that tells it which subscriptions came to their end.
 
     Raises:
         Refusal: It is not the websocket of GraphQL.
@@ -199,7 +204,14 @@ def _subscriptions_alone(scope: Scope, receive: Receive) -> Receive:
             _require_subscription(message.get("text") or message.get("bytes") or b"", begun)
         return message
 
-    return next_message
+    async def send_on(message: Message) -> None:
+        text = message.get("text") or ""
+        told = _object(text) if 0 < len(text) <= MOST_OF_AN_END else {}
+        if told.get("type") == "complete":
+            begun.discard(str(told.get("id")))
+        await send(message)
+
+    return next_message, send_on
 
 
 def _require_subscription(sent: str | bytes, begun: set[str]) -> None:

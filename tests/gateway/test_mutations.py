@@ -473,6 +473,15 @@ def test_a_websocket_that_asks_for_too_many_subscriptions_ends(door: Door):
     assert closed.value.rcvd.code == 4429
 
 
+def test_subscriptions_that_came_to_their_end_do_not_count(door: Door):
+    payload = {"query": 'subscription {pipelineRunLogs(runId: "none") {__typename}}'}
+    with door.websocket(X_API_Key=str(door.keys[Role.VIEWER])) as websocket:
+        for number in range(2 * MOST_SUBSCRIPTIONS):
+            websocket.send(json.dumps({"type": "start", "id": str(number), "payload": payload}))
+            kinds = [json.loads(websocket.recv(timeout=10))["type"] for _ in range(2)]
+            assert kinds == ["data", "complete"]
+
+
 def test_a_viewer_watches_a_run_by_websocket(door: Door):
     run = launched(door, door.graphql(LAUNCH, params(), key=door.keys[Role.OPERATOR]))
     query = """subscription L($id: ID!) {pipelineRunLogs(runId: $id) {__typename
