@@ -86,11 +86,13 @@ def _last_asked(month: date, days: Days) -> date:
     return min(last_session_of(month), days.last)
 
 
-def standing_of(known: Known, days: Days, now: datetime) -> Standing | None:
-    """Return why asking for ``days`` is in vain at ``now``; None: it may not be."""
+def standing_of(known: Known, days: Days, source: str, now: datetime) -> Standing | None:
+    """Return why asking ``source`` for ``days`` is in vain at ``now``; None: it may not be."""
     for month in months(days.first, days.last):
         row = known.get(month)
-        if row is not None and row.resumes_at is not None and row.resumes_at > now:
+        if row is None or row.source != source or row.resumes_at is None:
+            continue
+        if row.resumes_at > now:
             return Standing(row.state, row.reason, row.resumes_at)
     return None
 

@@ -135,7 +135,8 @@ class PriceTaking:
             # Earlier versions noted of whole months that they wait for another, or were refused.
             is_noted = all(row.state == LANDED.state for row in known.values())
             return TakenPrices(symbol, self.days, is_asked=not is_noted)
-        standing = None if self.full else standing_of(known, self.days, self.now)
+        name = self.source.name
+        standing = None if self.full else standing_of(known, self.days, name, self.now)
         if standing is not None:
             return TakenPrices(symbol, self.days, standing, is_asked=False)
         reading = Reading(self.source, symbol, self.mapped.spelling[symbol], self.days)

@@ -114,6 +114,23 @@ def test_a_quota_that_ends_leaves_the_rest_waiting_and_the_next_day_lands_just_t
     assert light_desk.closes("CCC") == light_desk.closes("AAA")
 
 
+def test_what_waits_for_one_source_s_quota_is_asked_of_another_at_once(
+    light_desk: Desk, clock: StoppedClock, tmp_path: Path
+):
+    light_desk.write("AAA", *map(line, FEBRUARY))
+    light_desk.source.quota = Quota(
+        tmp_path / "quota.sqlite", requests_per_day=0, vendor="The vendor", now=clock.now
+    )
+    light_desk.source.name = "alpha_vantage"
+    light_desk.load("AAA")
+    assert light_desk.states(MONTH) == {"AAA": "waiting"}
+    light_desk.source.close()
+    light_desk.source.quota, light_desk.source.name = None, "files"
+    light_desk.load("AAA")
+    assert light_desk.states(MONTH) == {"AAA": "landed"}
+    assert list(light_desk.closes("AAA")) == FEBRUARY
+
+
 def test_a_symbol_that_the_source_does_not_have_or_nobody_can_spell_harms_no_other(
     light_desk: Desk, clock: StoppedClock
 ):
