@@ -73,13 +73,18 @@ class Agreement:
 
 @dataclass(frozen=True)
 class Both:
-    """Both systems, and what is called before each write, and before an issue is made."""
+    """Both systems, and what is called before each write.
+
+    Attributes:
+        ahead: Called before a write, too, after which nobody could find out what is known now: one
+            that makes an issue, or overwrites what people wrote.
+    """
 
     source: SourceSystem
     target: TargetSystem
     now: Callable[[], datetime]
     before_write: Callable[[], None]
-    creating: Callable[[Agreement], None]
+    ahead: Callable[[Agreement], None]
 
     def agree(self, agreement: Agreement, intent: Intent) -> None:
         """Bring an issue to what is intended, and what people did with it back to the task.
@@ -146,7 +151,7 @@ class Both:
     def _create(self, agreement: Agreement, intent: Intent, fields: Mapping[str, Any]) -> Issue:
         given = {name: value for name, value in fields.items() if value is not None}
         agreement.begun = Begun(self.target.mark(intent.project), self.now())
-        self.creating(agreement)
+        self.ahead(agreement)
         self.before_write()
         source_id = agreement.entity.source_id
         try:
@@ -164,12 +169,13 @@ class Both:
         merge = merged(fields, agreement.fields, found)
         if not merge.writes:
             return
+        if merge.overwritten:
+            agreement.note("overwritten", fields=merge.overwritten)
+            self.ahead(agreement)
         self.before_write()
         self.target.update(issue.key, merge.writes)
         before = {name: found.get(name) for name in merge.writes}
         agreement.note("updated", fields=merge.writes, before=before)
-        if merge.overwritten:
-            agreement.note("overwritten", fields=merge.overwritten)
 
     def _complete(self, agreement: Agreement, intent: Intent, issue: Issue) -> None:
         is_done = issue.status_category == "done"

@@ -206,7 +206,7 @@ class Applier:
             self._target,
             now=self._clock.now,
             before_write=lambda: self._make_sure(waiting.lease),
-            creating=lambda agreement: self._record_begun(waiting, agreement),
+            ahead=lambda agreement: self._record_ahead(waiting, agreement),
         )
 
     def _make_sure(self, lease: Lease) -> None:
@@ -224,16 +224,20 @@ class Applier:
                 remedy="nothing: the next run does it",
             )
 
-    def _record_begun(self, waiting: Waiting, agreement: Agreement) -> None:
-        """Record that an issue is going to be made: what came of that can then be found out.
+    def _record_ahead(self, waiting: Waiting, agreement: Agreement) -> None:
+        """Record what is known before a write whose answer may never come.
 
         Raises:
             LostLeaseError: The task is another run's by now.
         """
+        facts = {"target_key": agreement.target_key, "applied": _applied(agreement)}
         with self._warehouse.writing() as connection:
             still_held(connection, waiting.lease)
             alone(connection, self._desk.topic)
-            _update_state(connection, waiting.entity, {"applied": _begun(agreement)})
+            _update_state(connection, waiting.entity, facts)
+            at, run_id = self._clock.now(), self._desk.run_id
+            record(connection, agreement.entries, at=at, run_id=run_id)
+        agreement.entries.clear()
 
     def _record(
         self, connection: Connection, waiting: Waiting, agreement: Agreement, end: _End
@@ -293,10 +297,6 @@ def _applied(agreement: Agreement) -> str | None:
     """Return what both sides agree on as JSON; without an issue, which create is in doubt."""
     if agreement.target_key:
         return canonical({"fields": agreement.fields, "is_completed": agreement.is_completed})
-    return _begun(agreement)
-
-
-def _begun(agreement: Agreement) -> str | None:
     return canonical({"begun": vars(agreement.begun)}) if agreement.begun else None
 
 
