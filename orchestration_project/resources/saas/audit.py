@@ -13,7 +13,7 @@ from orchestration_project.redaction import redacted
 from orchestration_project.tables.saas import saas_audit_log
 
 LONGEST = 20_000
-"""Characters of a detail that are kept."""
+"""Characters of a detail that are kept; of what people had written, all: it is nowhere else."""
 
 
 @dataclass(frozen=True)
@@ -63,10 +63,14 @@ def record(connection: Connection, entries: Iterable[Entry], *, at: datetime, ru
             "happened_at": at,
             "target_key": each.target_key,
             "operation": each.operation,
-            "detail": redacted(canonical(each.detail))[:LONGEST],
+            "detail": redacted(canonical(each.detail))[: _most(each)],
             "run_id": run_id,
         }
         for number, each in enumerate(entries)
     ]
     if rows:
         connection.execute(insert(saas_audit_log), rows)
+
+
+def _most(each: Entry) -> int | None:
+    return None if each.operation == "overwritten" else LONGEST

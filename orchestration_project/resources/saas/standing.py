@@ -20,8 +20,8 @@ from orchestration_project.tables.spine import outbox
 
 STATES, LETTERS = saas_source_states.c, saas_dead_letters.c
 
-PREVIEWED = 20
-"""Rows of a preview, so that an event stays small."""
+PREVIEWED, PREVIEWED_CHARACTERS = 20, 500
+"""Rows of a preview, and of a detail what it shows, so that an event stays small."""
 
 LONGEST_WAIT_MINUTES = 60
 """For which an intention may wait; the systems are asked again at least as often."""
@@ -104,7 +104,7 @@ def standing(warehouse: Warehouse, system: str, topic: str) -> Standing:
                 connection,
                 select(saas_audit_log).order_by(saas_audit_log.c.entry_id.desc()),
                 saas_audit_log,
-            ),
+            ).with_columns(pl.col("detail").str.slice(0, PREVIEWED_CHARACTERS)),
         )
 
 
