@@ -7,8 +7,8 @@ import pytest
 
 from orchestration_project.domains.saas.adf import adf_of
 from orchestration_project.resources.saas.standing import standing
-from orchestration_project.tables.saas import saas_audit_log
-from tests.resources.saas_world import Killed
+from orchestration_project.tables.saas import saas_audit_log, saas_source_states
+from tests.resources.saas_world import USERS, Killed
 
 
 @pytest.mark.parametrize("fault", ["unanswered", "killed after"])
@@ -37,3 +37,18 @@ def test_what_people_wrote_is_kept_however_long_it_is(office):
     assert json.loads(detail) == {"fields": {"description": written}}
     shown = standing(office.warehouse, "peopleforce", office.reconciler().pair).audit["detail"]
     assert max(map(len, shown)) == 500
+
+
+def test_whom_people_chose_stays_though_the_assignee_is_not_known_for_a_time(office):
+    entity = office.tasks.add("Order a laptop", assignee_email="anna@example.org")
+    office.round()
+    office.issues.edit("IT-1", assignee={"accountId": "712020:olena"})
+    office.issues.users = [each for each in USERS if each.email != "anna@example.org"]
+    office.tasks.change(entity, title="Order a cup")
+    office.round()
+    office.issues.users = USERS
+    reconciler = office.reconciler()
+    reconciler.sweep()
+    assert reconciler.apply().outcomes == {"done": 1}
+    assert office.issue.assignee_account_id == "712020:olena"
+    assert office.rows(saas_source_states, "unresolved_email") == [(None,)]

@@ -105,7 +105,9 @@ class Both:
             issue = self._create(agreement, intent, values.fields)
         else:
             self._update(agreement, issue, values.fields)
-        agreement.fields = values.fields
+        before = agreement.fields  # of what is left out now, it stays what we last wrote
+        left_out = {name: before[name] for name in intent.fields if name in before}
+        agreement.fields = {**left_out, **values.fields}
         self._complete(agreement, intent, issue)
 
     def _account(self, email: str) -> str | None:
