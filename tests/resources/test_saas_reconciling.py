@@ -116,6 +116,17 @@ def test_an_issue_that_was_deleted_is_made_again(office):
     assert office.rows(saas_source_states, "entity_id", "target_key") == [(entity, "IT-2")]
 
 
+def test_an_issue_that_was_deleted_is_made_again_though_a_search_still_finds_it(office):
+    office.tasks.add("Order a laptop")
+    office.round()
+    deleted = office.issues.rows.pop("IT-1")
+    office.issues.find = lambda _: deleted
+    reconciler = office.reconciler()
+    assert reconciler.hear(Event("jira", "deleted", "IT-1")).outcome == "compared"
+    assert reconciler.apply().outcomes == {"done": 1}
+    assert office.issue.key == "IT-2"
+
+
 def test_an_issue_of_a_project_that_no_rule_names_any_more_is_not_missing(office):
     office.tasks.add("Order a laptop")
     office.round()

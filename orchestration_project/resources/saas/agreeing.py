@@ -121,7 +121,7 @@ class Both:
         if issue is not None:
             agreement.target_key = issue.key  # it may have moved
             return issue
-        issue = self.target.find(agreement.entity.source_id) or self._unheard_of(agreement)
+        issue = self._found(agreement.entity.source_id) or self._unheard_of(agreement)
         if key:
             agreement.note("lost", key=key)
         agreement.fields, agreement.is_completed = {}, None
@@ -129,6 +129,11 @@ class Both:
         if issue is not None:
             agreement.note("found")
         return issue
+
+    def _found(self, source_id: str) -> Issue | None:
+        """Return the issue that a search finds, as it is now: searches lag behind."""
+        found = self.target.find(source_id)
+        return self.target.get(found.key) if found else None
 
     def _unheard_of(self, agreement: Agreement) -> Issue | None:
         """Return what an earlier create made whose answer never came, though no search finds it.
