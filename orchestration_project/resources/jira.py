@@ -56,7 +56,7 @@ class Jira:
         It is searched for by its label, and known by its property.
         """
         jql = f'labels = "{label_of(source_id)}" ORDER BY created ASC'
-        for page in self.search(jql, READ_FIELDS):
+        for page in self.search(jql):
             for issue in page:
                 if issue.source_id == source_id:
                     return issue
@@ -207,7 +207,7 @@ class Jira:
             self._users[email] = user_of_address([user_of(each) for each in found], email)
         return self._users[email]
 
-    def search(self, jql: str, fields: Sequence[str]) -> Iterator[Sequence[Issue]]:
+    def search(self, jql: str) -> Iterator[Sequence[Issue]]:
         """Yield what a query finds, page by page, each issue once.
 
         Raises:
@@ -215,8 +215,8 @@ class Jira:
         """
         seen: set[str] = set()
         tokens: set[str] = set()
-        wanted = list(dict.fromkeys([*READ_FIELDS, *fields]))
-        asked = {"jql": jql, "fields": wanted, "properties": [PROPERTY], "maxResults": PAGE_ISSUES}
+        asked: dict[str, object] = {"jql": jql, "fields": READ_FIELDS, "maxResults": PAGE_ISSUES}
+        asked["properties"] = [PROPERTY]
         token: str | None = ""
         while token is not None:
             page = {**asked, "nextPageToken": token} if token else asked

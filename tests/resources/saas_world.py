@@ -319,7 +319,7 @@ class Issues:
         found = [each for each in self.users if each.email == email and each.is_active]
         return found[0] if len(found) == 1 else None
 
-    def search(self, jql: str, fields: Sequence[str]) -> Iterator[Sequence[Issue]]:
+    def search(self, jql: str) -> Iterator[Sequence[Issue]]:
         [project] = re.findall(r'project = "(\w+)"', jql)
         if project in self.gone_projects:
             raise RefusedError(f"no project {project}", http_status=400)

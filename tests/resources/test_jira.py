@@ -279,12 +279,10 @@ def test_a_user_is_found_by_the_whole_address_alone(target, email, account_id):
 
 def test_a_search_pages_by_tokens_and_gives_each_issue_once(demo, target):
     keys = [made(target, f"s{number}").key for number in range(21)]
-    pages = list(target.search('project = "HR" ORDER BY created ASC', ["labels"]))
+    pages = list(target.search('project = "HR" ORDER BY created ASC'))
     assert [[each.key for each in page] for page in pages] == [keys[:20], keys[20:]]
     demo.fault("repeat_page", path="/search/jql", times=2)
-    again = [
-        each.key for page in target.search("project = HR ORDER BY created", []) for each in page
-    ]
+    again = [each.key for page in target.search("project = HR ORDER BY created") for each in page]
     assert len(again) == len(set(again)) == 20
 
 
@@ -292,7 +290,7 @@ def test_pages_that_go_round_in_a_circle_end(tmp_path):
     page = Reply(200, {}, b'{"issues": [], "nextPageToken": "again"}')
     with FaultyServer(lambda _: page) as server, http_client(tmp_path) as http:
         with pytest.raises(MovedError, match="circle"):
-            list(jira(server.url, http).search("project = HR", []))
+            list(jira(server.url, http).search("project = HR"))
         assert len(server.requests) == 2
 
 

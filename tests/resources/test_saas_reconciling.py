@@ -9,7 +9,6 @@ from orchestration_project.domains.saas.events import Event
 from orchestration_project.domains.saas.records import User
 from orchestration_project.resources.saas.reconciling import Heard
 from orchestration_project.resources.saas.runs import look_through
-from orchestration_project.resources.saas.systems import RefusedError
 from orchestration_project.resources.saas.ticks import Ticks
 from orchestration_project.tables.saas import saas_audit_log, saas_source_states
 from orchestration_project.tables.spine import outbox
@@ -125,21 +124,6 @@ def test_an_issue_that_was_deleted_is_made_again_though_a_search_still_finds_it(
     assert reconciler.hear(Event("jira", "deleted", "IT-1")).outcome == "compared"
     assert reconciler.apply().outcomes == {"done": 1}
     assert office.issue.key == "IT-2"
-
-
-def test_an_issue_of_a_project_that_no_rule_names_any_more_is_not_missing(office):
-    office.tasks.add("Order a laptop")
-    office.round()
-    office.rule({**ALL, "target_project": "HR"})
-    assert office.reconciler().sweep() == []
-    office.issues.gone_projects.add("IT")
-    assert [each.what for each in office.reconciler().sweep()] == ["missing"]
-
-
-def test_a_project_that_a_rule_names_and_that_cannot_be_searched_ends_the_sweep(office):
-    office.issues.gone_projects.add("IT")
-    with pytest.raises(RefusedError):
-        office.reconciler().sweep()
 
 
 def test_a_deleted_task_leaves_its_issue_and_is_asked_for_before_it_is_believed(office):

@@ -233,7 +233,7 @@ class Reconciler:
         return self._plan_again(sorted(chosen, key=lambda each: each.entity_id), "replay")
 
     def sweep(self) -> list[Drift]:
-        """Look at all issues for what no webhook told, and plan to mend it."""
+        """Look at the issues of tasks that rules name for what no webhook told; plan to mend it."""
         rules = self.rules()
         with self._warehouse.reading() as connection:
             rows = connection.execute(
@@ -241,11 +241,13 @@ class Reconciler:
                     STATES.system == self._source.system,
                     STATES.target_key.is_not(None),
                     STATES.gone_at.is_(None),
+                    STATES.action == "sync",
                 )
             ).all()
             unfinished = self._unfinished(connection)
-        named = {project for each in rules.rules if (project := each.rule.target_project)}
-        issues = self._issues_in(named, {row.target_key.rpartition("-")[0] for row in rows})
+        usable = [each.rule for each in rules.rules if not each.disabled_reason]
+        named = {project for rule in usable if (project := rule.target_project)}
+        issues = self._issues_in(named, {row.target_key for row in rows})
         drifts = [
             Drift(entity_of(row), row.target_key, what)
             for row in rows
@@ -258,15 +260,15 @@ class Reconciler:
         return drifts
 
     def _issues_in(self, named: set[str], linked: set[str]) -> dict[str, Issue]:
-        """Return by key the issues of projects: those that rules name, and that tasks have one in.
+        """Return the linked issues by their keys, of all projects that they are in.
 
-        No rule may name a project any more that has issues of ours; one of these may be gone.
+        No usable rule may name such a project any more, and then it may be gone.
         """
         found: dict[str, Issue] = {}
-        for project in sorted(named | linked):
+        for project in sorted({key.rpartition("-")[0] for key in linked}):
             try:
-                for page in self._target.search(f'project = "{project}"', ["*all"]):
-                    found |= {each.key: each for each in page}
+                for page in self._target.search(f'project = "{project}"'):
+                    found |= {each.key: each for each in page if each.key in linked}
             except RefusedError:
                 if project in named:
                     raise

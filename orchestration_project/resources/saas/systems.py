@@ -158,8 +158,8 @@ class TargetSystem(Protocol):
         """
         ...
 
-    def search(self, jql: str, fields: Sequence[str]) -> Iterator[Sequence[Issue]]:
-        """Yield what a query finds, page by page."""
+    def search(self, jql: str) -> Iterator[Sequence[Issue]]:
+        """Yield what a query finds, page by page, without what only mappings fill."""
         ...
 
     def permissions(self, project: str) -> frozenset[str]:

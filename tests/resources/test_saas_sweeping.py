@@ -1,0 +1,44 @@
+"""A sweep finds what no webhook told of the issues that rules name, whatever else is amiss."""
+
+import pytest
+
+from orchestration_project.resources.saas.rules import revalidate
+from orchestration_project.resources.saas.systems import RefusedError
+from tests.resources.saas_office import ALL
+
+
+def test_an_issue_of_a_project_that_no_rule_names_any_more_is_not_missing(office):
+    office.tasks.add("Order a laptop")
+    office.round()
+    office.rule({**ALL, "target_project": "HR"})
+    assert office.reconciler().sweep() == []
+    office.issues.gone_projects.add("IT")
+    assert [each.what for each in office.reconciler().sweep()] == ["missing"]
+
+
+def test_a_project_that_a_rule_names_and_that_cannot_be_searched_ends_the_sweep(office):
+    office.tasks.add("Order a laptop")
+    office.round()
+    office.issues.gone_projects.add("IT")
+    with pytest.raises(RefusedError):
+        office.reconciler().sweep()
+
+
+def test_a_rule_that_is_disabled_as_its_project_is_gone_keeps_no_sweep_from_the_others(office):
+    gone = {**ALL, "rule_id": "gone", "priority": 1, "target_project": "GONE"}
+    office.rule({**gone, "conditions": [{"field": "title", "value": "other"}]}, ALL)
+    office.tasks.add("Order a laptop")
+    office.round()
+    office.issues.gone_projects.add("GONE")
+    revalidate(office.warehouse, office.world.target, at=office.clock.now(), run_id="x")
+    office.issues.move("IT-1", "Start", "Done")
+    assert [each.what for each in office.reconciler().sweep()] == ["to_source"]
+
+
+def test_the_issue_of_a_task_that_a_rule_drops_by_now_is_nothing_to_a_sweep(office):
+    office.tasks.add("Order a laptop")
+    office.round()
+    office.rule({"rule_id": "none", "priority": 1, "action": "drop"})
+    office.round()
+    office.issues.remove("IT-1")
+    assert office.reconciler().sweep() == []
