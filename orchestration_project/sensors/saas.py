@@ -12,15 +12,31 @@ from orchestration_project.sensors.described import sensor
 SECONDS_BETWEEN_LOOKS = 14
 """A look reads one row; Dagster's daemon comes round every 5 seconds."""
 
+UNDER_WAY = [
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+]
+BY_TICK = {"dagster/sensor_name": "saas_on_tick"}
+"""The tag that Dagster gives to the runs of this sensor."""
+
 
 @sensor(job=saas_reconcile, minimum_interval_seconds=SECONDS_BETWEEN_LOOKS)
 def saas_on_tick(
-    clock: dg.ResourceParam[Clock], warehouse: dg.ResourceParam[Warehouse]
+    context: dg.SensorEvaluationContext,
+    clock: dg.ResourceParam[Clock],
+    warehouse: dg.ResourceParam[Warehouse],
 ) -> dg.RunRequest | dg.SkipReason:
-    """Ask for a look when its interval is over, or when somebody asked for one."""
+    """Ask for a look when its interval is over, or when somebody asked for one.
+
+    Looks that take longer than their interval would share a rate and fill the queue of runs.
+    """
     tick = Ticks(warehouse, PEOPLEFORCE_JIRA).tick()
     due = turn(tick, clock.now())
     if due is not None:
+        under_way = dg.RunsFilter(tags=BY_TICK, statuses=UNDER_WAY)
+        if found := context.instance.get_run_ids(under_way, limit=1):
+            return dg.SkipReason(f"A look is due; the one before has not ended: run {found[0]}.")
         return dg.RunRequest(run_key=due)
     if tick.is_paused:
         return dg.SkipReason("It is paused; a manual trigger starts a look all the same.")
