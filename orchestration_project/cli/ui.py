@@ -67,8 +67,7 @@ def main(arguments: Sequence[str]) -> int:
         )
         with services:
             try:
-                key = first_key(settings, options.host)
-                _serve(services, home, options.host, options.port, key)
+                _serve(services, home, options.host, options.port)
             except Stopped:
                 sys.stdout.write(
                     "Stopping; runs in progress are ended, and tried again at the next start.\n"
@@ -130,7 +129,7 @@ def _prepare(home: Path) -> None:
     open_instance().dispose()
 
 
-def _serve(services: Services, home: Path, host: str, port: int, key: Key | None) -> None:
+def _serve(services: Services, home: Path, host: str, port: int) -> None:
     """Start the programs in order, say where the UI is once it answers, and watch them all.
 
     Web server and daemon share one code server, which saves the memory of a second.
@@ -152,6 +151,7 @@ def _serve(services: Services, home: Path, host: str, port: int, key: Key | None
     services.start("daemon", "dagster._daemon", "run", *workspace, *logs)
     services.wait_until(lambda: _answers(host, port))
     sys.stdout.write(f"Dagster UI: http://{origin(host, port)} (Ctrl-C stops it)\n")
+    key = first_key(settings, host)  # not before: who stops it while it starts would never see it
     if key is not None:
         sys.stdout.write(FIRST_KEY.format(days=FIRST_KEY_DAYS, key=key))
     sys.stdout.flush()

@@ -182,11 +182,13 @@ def test_with_postgresql_it_shows_the_runs_there_and_ctrl_c_leaves_no_process(
 
 
 @pytest.mark.slow
-def test_sigterm_while_it_starts_leaves_no_process(tmp_path):
+def test_sigterm_while_it_starts_leaves_no_process_and_no_key_that_nobody_saw(tmp_path):
     ui = Ui(tmp_path / "state")
     programs.wait_for((tmp_path / "state" / "logs" / "code-server.log").exists)
     assert ui.end(signal.SIGTERM) == 0
     assert is_gone(ui.state_dir)
+    status, keys, _ = programs.run(ui.state_dir, "orchestration_project", "keys", "list")
+    assert (status, len(keys.splitlines())) == (0, 1)  # the headings: the next start says one
 
 
 @pytest.mark.slow
