@@ -47,8 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("command", choices=COMMANDS, metavar="command")
     parser.add_argument("options", nargs=argparse.REMAINDER, metavar="...", help="its options")
     chosen = parser.parse_args(arguments)
-    command = import_module(f"orchestration_project.cli.{chosen.command.replace('-', '_')}")
-    try:
+    try:  # the import too: it takes seconds, in which somebody may press Ctrl-C
+        command = import_module(f"orchestration_project.cli.{chosen.command.replace('-', '_')}")
         return command.main(chosen.options)
     except OrchestrationError as error:
         sys.stderr.write(f"{error}\n")

@@ -137,6 +137,16 @@ def test_ctrl_c_ends_all_of_it_and_says_how_far_it_came(state_dir):
     assert error == "interrupted\n"
 
 
+def test_ctrl_c_while_the_program_is_still_imported_is_told_alike(state_dir):
+    process = programs.start(state_dir, *RUN, "1")
+    maps = psutil.Process(process.pid).memory_maps
+    programs.wait_for(lambda: any("pydantic_core" in each.path for each in maps()))
+    process.send_signal(signal.SIGINT)
+    output, error = process.communicate(timeout=programs.PATIENCE_SECONDS)
+    assert (output, error) == ("", "interrupted\n")
+    assert process.returncode in (130, -signal.SIGINT)  # Python's own, where it was in `exec`
+
+
 @pytest.mark.slow
 def test_a_refusal_by_the_gate_is_told_with_what_to_do(state_dir):
     status, output, _ = programs.run(state_dir, *RUN, "1", DISK_HEADROOM_MIB="99999999")
