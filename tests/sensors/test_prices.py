@@ -198,17 +198,22 @@ def test_a_new_symbol_that_an_evening_met_first_is_asked_for_over_the_months_tha
 
 
 def test_a_new_symbol_that_an_evening_was_refused_is_asked_for_once_that_may_help(
-    desk: Desk, clock: StoppedClock, monkeypatch: pytest.MonkeyPatch
+    desk: Desk, clock: StoppedClock, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ):
     def tick() -> Any:
         return prices_on_new_symbol(dg.build_sensor_context(resources=resources(desk)))
 
     monkeypatch.setenv("PRICES_SYMBOLS", "AAA GONE")
+    monkeypatch.setenv("PRICES_SOURCE", "demo")
     desk.write("AAA", *map(line, [*JANUARY, *FEBRUARY, date(2026, 3, 2)]))
     desk.load("AAA", months=BOTH)
     clock.at = datetime(2026, 3, 2, 23, 30, tzinfo=UTC)
     desk.load("AAA", "GONE", months=("2026-03-01",))
     clock.at += timedelta(hours=6)
+    assert tick().tags[FIRST] == "2026-01-01"  # another source may have it
+    monkeypatch.setenv("FINRA_SOURCE", "api")
+    monkeypatch.setenv("PRICES_SOURCE", desk.source.name)
+    monkeypatch.setenv("PRICES_FILES_DIR", str(tmp_path))
     later = "Nothing to do: a new symbol may be asked for from 2026-03-03 19:30:00+00:00 on."
     assert said(tick()) == later
     clock.at += timedelta(hours=14)

@@ -151,11 +151,13 @@ def waiting(warehouse: Warehouse, now: datetime) -> Sequence[SymbolMonth]:
         return [SymbolMonth(**row._mapping) for row in connection.execute(statement)]
 
 
-def in_vain(warehouse: Warehouse, first: date, now: datetime) -> Mapping[str, datetime]:
-    """Return the symbols that no run from the month ``first`` on asks for yet, and until when."""
+def in_vain(
+    warehouse: Warehouse, source: str, first: date, now: datetime
+) -> Mapping[str, datetime]:
+    """Return the symbols that no run from the month ``first`` on asks of ``source``, until when."""
     statement = (
         select(_row.symbol, func.max(_row.resumes_at).label("until"))
-        .where(_row.month_start >= first, _row.resumes_at > now)
+        .where(_row.source == source, _row.month_start >= first, _row.resumes_at > now)
         .group_by(_row.symbol)
     )
     with warehouse.reading() as connection:

@@ -9,6 +9,7 @@ from orchestration_project.assets.prices import MONTHS
 from orchestration_project.jobs import prices_daily
 from orchestration_project.partitions import PARTITION_TAGS
 from orchestration_project.resources.clock import Clock
+from orchestration_project.resources.prices.opening import prices_source_name
 from orchestration_project.resources.prices.states import in_vain, oldest_month, symbols_of
 from orchestration_project.resources.prices.universe import wanted_symbols
 from orchestration_project.resources.warehouse import Warehouse
@@ -43,10 +44,11 @@ def prices_on_new_symbol(
     if not keys:  # the project's clock was set back
         return dg.SkipReason(f"Nothing to do: {oldest}, the oldest month of all, is yet to come.")
     first = date.fromisoformat(keys[0])
-    known, until = set(symbols_of(warehouse, [first])), in_vain(warehouse, first, clock.now())
+    known = set(symbols_of(warehouse, [first]))
     missing = [symbol for symbol in wanted if symbol not in known]
     if not missing:
         return dg.SkipReason(f"Nothing to do: all {len(wanted)} wanted symbols were asked for.")
+    until = in_vain(warehouse, prices_source_name(settings), first, clock.now())
     new = [symbol for symbol in missing if symbol not in until]
     if not new:
         soonest = min(until[symbol] for symbol in missing)
