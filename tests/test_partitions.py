@@ -260,6 +260,15 @@ def retries(result: dg.ExecuteInProcessResult) -> int:
     return len([event for event in result.all_events if event.is_step_up_for_retry])
 
 
+def test_a_run_does_not_keep_its_place_until_a_source_answers_again_tomorrow(instance):
+    script = Script({"b": raising(TransientError("throttled", retry_in_seconds=86_400))})
+    result = run(script, instance)
+    assert not result.success
+    assert (retries(result), script.asked.count("b")) == (0, 1)
+    assert instance.get_materialized_partitions(THING) == {"a", "c", "d"}
+    assert failure_of(result, "thing").startswith("1 of 4 partitions did not land: b\nthrottled")
+
+
 def test_a_defect_ends_the_run_by_name_and_is_not_tried_again(instance):
     script = Script({"c": raising(ZeroDivisionError("by nothing"))})
     result = run(script, instance)

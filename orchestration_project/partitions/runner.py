@@ -28,6 +28,9 @@ PROGRESS = logging.getLogger("orchestration_project.progress")
 SECONDS_TO_NEXT_ATTEMPT = 5
 """Before a step's second and last attempt, or as much longer as an error says."""
 
+LONGEST_WAIT_SECONDS = 600
+"""A run that waits keeps its place among those that may run: a source may ask for a day."""
+
 DID_NOT_LAND = "partitions did not land"
 """How the failure of a step begins that held partitions back, each with its reason."""
 
@@ -353,12 +356,12 @@ def _failure_of_all(
 def _again_or(
     failure: dg.Failure, context: dg.AssetExecutionContext, errors: Sequence[OrchestrationError]
 ) -> Exception:
-    """Return another attempt, if that may help and was not made, or the failure."""
-    if context.retry_number or not any(error.is_retryable for error in errors):
-        return failure
+    """Return another attempt, if that may help soon and was not made, or the failure."""
     waits = [error.retry_in_seconds for error in errors if isinstance(error, TransientError)]
-    again = dg.RetryRequested(
-        max_retries=1, seconds_to_wait=SECONDS_TO_NEXT_ATTEMPT + max(waits, default=0)
-    )
+    wait = max(waits, default=0)
+    is_vain = not any(error.is_retryable for error in errors) or wait > LONGEST_WAIT_SECONDS
+    if context.retry_number or is_vain:
+        return failure
+    again = dg.RetryRequested(max_retries=1, seconds_to_wait=SECONDS_TO_NEXT_ATTEMPT + wait)
     again.__cause__ = failure
     return again
