@@ -531,6 +531,30 @@ def test_a_sensor_that_fails_is_told_and_recovers(watch, hook, instance):
     assert told(watch, hook) == []
 
 
+def test_a_tick_that_goes_well_when_it_is_tried_again_recovers_its_own_alert(watch, hook, instance):
+    from dagster._core.scheduler.instigation import TickData, TickStatus
+    from dagster_shared.error import SerializableErrorInfo
+
+    state = add_sensor(instance, "shop_on_order")
+    hear_the_daemon(instance)
+    tick = instance.create_tick(
+        TickData(
+            instigator_origin_id=state.instigator_origin_id,
+            instigator_name="shop_on_order",
+            instigator_type=state.instigator_type,
+            status=TickStatus.FAILURE,
+            timestamp=1.0,
+            selector_id=state.selector_id,
+            error=SerializableErrorInfo("ValueError: no till", [], "ValueError"),
+        )
+    )
+    title = "shop_on_order fails: it starts nothing until this is mended"
+    assert told(watch, hook) == [(title, "failure")]
+    instance.update_tick(tick.with_status(TickStatus.SUCCESS, error=None))
+    assert told(watch, hook) == [(f"Recovered: {title}", "success")]
+    assert told(watch, hook) == []
+
+
 def test_a_daemon_of_which_a_part_is_silent_is_told_and_recovers(watch, hook, instance):
     hear_the_daemon(instance, seconds_ago=1000)
     assert told(watch, hook) == []  # it may just have been started

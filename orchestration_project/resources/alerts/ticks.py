@@ -27,8 +27,8 @@ def take_ticks(instance: dg.DagsterInstance, inbox: Inbox, links: Links) -> list
     for name, problem in failing.items():
         tick = latest.get(name)
         if tick is not None and tick.status in (TickStatus.SUCCESS, TickStatus.SKIPPED):
-            told += inbox.recover(
-                f"tick {name} {tick.tick_id}",
+            told += inbox.recover(  # maybe of the very tick that failed: Dagster tries some again
+                f"tick {name} {tick.tick_id} {tick.status.value}",
                 lambda each, problem=problem: each == problem,
                 "by a later tick",
             )
