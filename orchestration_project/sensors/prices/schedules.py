@@ -69,12 +69,14 @@ def prices_waiting_hourly(
 
     A symbol that is not wanted any more waits for ever: runs do not ask for it.
     """
-    wanted = set(wanted_symbols(settings, warehouse))
     due = [
         row
         for row in waiting(warehouse, clock.now())
-        if row.symbol in wanted and MONTHS.has_partition_key(row.month_start.isoformat())
+        if MONTHS.has_partition_key(row.month_start.isoformat())
     ]
+    if due:  # else nobody need rank all symbols by their volume, every hour
+        wanted = set(wanted_symbols(settings, warehouse))
+        due = [row for row in due if row.symbol in wanted]
     if not due:
         return dg.SkipReason("Nothing to do: no symbol waits for a time that has come.")
     first, last = (str(edge(row.month_start for row in due)) for edge in (min, max))
