@@ -6,6 +6,7 @@ from orchestration_project.resources.saas.systems import RefusedError
 from orchestration_project.resources.saas.validating import examine
 from orchestration_project.tables.saas import saas_routing_rules
 from tests.resources.saas_office import ALL
+from tests.resources.saas_world import FIELDS
 
 
 def test_a_refusal_that_is_about_who_asks_proves_nothing_of_a_rule(office):
@@ -15,6 +16,12 @@ def test_a_refusal_that_is_about_who_asks_proves_nothing_of_a_rule(office):
     office.issues.create_fields = refuse
     found = examine(office.world.target, [Rule.model_validate(ALL)])
     assert (found.proven, found.unknown) == ({}, {"all": "nobody knows you"})
+
+
+def test_issues_that_take_no_label_prove_a_rule_wrong(office):
+    office.issues.fields = [each for each in FIELDS if each.field_id != "labels"]
+    found = examine(office.world.target, [Rule.model_validate(ALL)])
+    assert found.proven == {"all": ["labels is no field of these issues"]}
 
 
 def test_a_disabled_rule_that_is_put_into_effect_again_is_a_new_version(office):

@@ -56,8 +56,11 @@ def _problems(target: TargetSystem, project: str, rule: Rule) -> list[str]:
 
 
 def _filled(rule: Rule) -> Mapping[str, str | None]:
-    """Return the fields that a rule fills, with the values that are the same for every task."""
-    filled: dict[str, str | None] = {"summary": None, "description": None, "assignee": None}
+    """Return the fields that a rule fills, with the values that are the same for every task.
+
+    Each issue gets a label, too, by which it is found again.
+    """
+    filled = dict.fromkeys(("summary", "description", "assignee", "labels"))
     static = {
         each.target_field: each.value if each.source_type == "static" else None
         for each in rule.mappings
