@@ -147,6 +147,10 @@ SPECS = {
         FieldSpec("d", "Day", False, "date"),
         FieldSpec("o", "Office", False, "option", ("Rome", "Oslo")),
         FieldSpec("p", "Priority", False, "priority", ("High",)),
+        FieldSpec("os", "Offices", False, "array", ("New York", "Oslo"), items="option"),
+        FieldSpec("cs", "Components", False, "array", items="component"),
+        FieldSpec("us", "Watchers", False, "array", items="user"),
+        FieldSpec("e", "Environment", False, "string", is_document=True),
     ]
 }
 
@@ -178,9 +182,19 @@ def test_values_take_the_types_of_the_target():
     }
 
 
+def test_what_is_in_a_list_and_long_texts_take_the_types_of_the_target_too():
+    assert values(os="New York, Oslo", cs=["The desk"], e="<p>a</p>").fields == {
+        "os": [{"value": "New York"}, {"value": "Oslo"}],
+        "cs": [{"name": "The desk"}],
+        "e": adf_of("<p>a</p>"),
+    }
+
+
 @pytest.mark.parametrize(
     ("name", "value", "said"),
     [
+        ("os", "Paris", "os: 'Paris' is none of New York, Oslo"),
+        ("us", "ana@example.org", "us: several people cannot be given"),
         ("n", "many", "n: 'many' is no number"),
         ("n", "nan", "n: 'nan' is no number"),
         ("d", "tomorrow", "d: 'tomorrow' is no day"),

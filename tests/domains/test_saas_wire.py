@@ -195,6 +195,16 @@ def test_fields_transitions_and_users_are_read_as_both_editions_have_them():
     assert field_of(cloud) == field_of(server | {"allowedValues": None})
     option = cloud | {"allowedValues": [{"value": "a"}, {"name": "b"}, {"id": "3"}, "c"]}
     assert field_of(option).allowed_values == ("a", "b")
+    several = {"schema": {"type": "array", "items": "option"}}
+    assert (field_of(cloud).items, field_of(cloud | several).items) == ("string", "option")
+    plugin = "com.atlassian.jira.plugin.system.customfieldtypes"
+    for schema, is_document in (
+        ({"system": "environment"}, True),
+        ({"custom": f"{plugin}:textarea"}, True),
+        ({"custom": f"{plugin}:textfield"}, False),
+    ):
+        field = field_of(cloud | {"schema": {"type": "string", **schema}})
+        assert field.is_document is is_document
     step = transition_of({"id": 31, "name": "Finish", "to": DONE})
     assert (step.transition_id, step.to_name, step.to_category) == ("31", "Done", "done")
     assert user_of({"name": "anna", "active": True}) == User("anna", None, True)

@@ -144,13 +144,17 @@ def field_of(record: Any) -> FieldSpec:
     what = "a field of Jira's create screen"
     said = storable(record, what)
     field_id = needed(said, "fieldId" if "fieldId" in said else "key", what)
+    schema = part(said, "schema", what)
     return FieldSpec(
         field_id=field_id,
         name=needed(said, "name", what),
         is_required=said.get("required") is True,
-        type=needed(part(said, "schema", what), "type", what),
+        type=needed(schema, "type", what),
         allowed_values=_allowed(said.get("allowedValues")),
         has_default=said.get("hasDefaultValue") is True,
+        items=text(schema, "items", what) or "string",
+        is_document=text(schema, "system", what) == "environment"
+        or (text(schema, "custom", what) or "").endswith(":textarea"),
     )
 
 

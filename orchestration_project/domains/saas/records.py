@@ -75,6 +75,8 @@ class FieldSpec:
     Attributes:
         type: In the target's words: string, user, date, option, array, number, priority …
         allowed_values: Names or values of which it takes one; empty: it takes any.
+        items: Of an array what is in it, in the same words.
+        is_document: Whether its text is a document, as a description's is.
     """
 
     field_id: str
@@ -83,6 +85,8 @@ class FieldSpec:
     type: str
     allowed_values: Sequence[str] = ()
     has_default: bool = False
+    items: str = "string"
+    is_document: bool = False
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from orchestration_project.domains.saas.adf import adf_of
@@ -69,13 +69,13 @@ def values_of(
 def _value(name: str, spec: FieldSpec | None, value: Any) -> Any:
     if name == "summary":
         return one_line(as_text(value))
-    if name == "description":
+    if name == "description" or (spec is not None and spec.is_document):
         return adf_of(as_text(value) if value is not None else None)
     if value is None or spec is None:
         return None
     if spec.type == "array":
         items = value if isinstance(value, list) else as_text(value).split(",")
-        return [_label(spec, as_text(each).strip()) for each in items if as_text(each).strip()]
+        return [_item(spec, as_text(each).strip()) for each in items if as_text(each).strip()]
     return _single(spec, as_text(value).strip())
 
 
@@ -107,8 +107,13 @@ def _number(spec: FieldSpec, text: str) -> int | float:
     return int(text) if re.fullmatch(r"[+-]?\d{1,15}", text) else number
 
 
-def _label(spec: FieldSpec, text: str) -> str:
-    return re.sub(r"\s+", "_", _allowed(spec, text))[:MOST_OF_SUMMARY]
+def _item(spec: FieldSpec, text: str) -> Any:
+    """Return one of an array: a label, which has no blanks, or what is named by value or name."""
+    if spec.items == "string":
+        return re.sub(r"\s+", "_", _allowed(spec, text))[:MOST_OF_SUMMARY]
+    if spec.items == "user":
+        raise UnfitValueError(spec.field_id, "several people cannot be given")
+    return _single(replace(spec, type=spec.items), text)
 
 
 def _allowed(spec: FieldSpec, text: str) -> str:
