@@ -1,11 +1,16 @@
 """Rules against what the target says: a proof disables one, and an edit lets it begin anew."""
 
+import threading
+
+import pytest
+from sqlalchemy import Engine, event
+
 from orchestration_project.domains.saas.rules import Rule
 from orchestration_project.resources.saas.rules import revalidate
 from orchestration_project.resources.saas.systems import RefusedError
 from orchestration_project.resources.saas.validating import examine
 from orchestration_project.tables.saas import saas_routing_rules
-from tests.resources.saas_office import ALL
+from tests.resources.saas_office import ALL, Office
 from tests.resources.saas_world import FIELDS
 
 
@@ -33,3 +38,22 @@ def test_a_disabled_rule_that_is_put_into_effect_again_is_a_new_version(office):
         (1, False, "we have no permission CREATE_ISSUES in IT"),
         (2, True, None),
     ]
+
+
+@pytest.mark.parametrize("warehouse", ["postgresql"], indirect=True)
+def test_of_two_edits_at_once_the_rules_of_one_are_in_effect(warehouse, clock):
+    office = Office(warehouse, clock)
+    other = threading.Thread(target=office.rule, args=({**ALL, "rule_id": "other"},))
+
+    def meanwhile(_connection, _cursor, statement, *_) -> None:
+        if statement.startswith("INSERT INTO saas_routing_rules") and not other.ident:
+            other.start()
+            other.join(timeout=1)  # it has to wait for the first
+
+    event.listen(Engine, "before_cursor_execute", meanwhile)
+    try:
+        office.rule({**ALL, "rule_id": "one"})
+    finally:
+        event.remove(Engine, "before_cursor_execute", meanwhile)
+    other.join()
+    assert office.rows(saas_routing_rules, "rule_id", is_active=True) == [("other",)]

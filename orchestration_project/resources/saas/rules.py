@@ -12,6 +12,7 @@ from orchestration_project.domains.saas.dry_run import DryRun, dry_run
 from orchestration_project.domains.saas.recording import read_task
 from orchestration_project.domains.saas.rules import ActiveRule, Rule, RuleSet
 from orchestration_project.errors import ConfigurationError
+from orchestration_project.resources.leases import alone
 from orchestration_project.resources.saas.audit import Entity, Entry, record
 from orchestration_project.resources.saas.systems import TargetSystem
 from orchestration_project.resources.saas.validating import Examined, examine
@@ -60,6 +61,7 @@ def put_in_effect(
     connection: Connection, rules: Sequence[Rule], *, by: str, at: datetime, run_id: str
 ) -> Edited:
     """Have just these rules be in effect; those that differ from before get a new version."""
+    alone(connection, saas_routing_rules.name)  # two edits at once would both be in effect
     before = {each.rule.rule_id: each for each in rules_in_effect(connection).rules}
     latest = _latest_versions(connection)
     after = {rule.rule_id: rule for rule in rules}
