@@ -265,6 +265,13 @@ def test_a_paused_pair_is_looked_through_only_when_somebody_asks():
     assert turn(tick(is_paused=True, triggered_at=NOW, started_at=NOW), NOW) is None
 
 
+def test_a_look_is_due_though_the_clock_was_set_back_since_the_latest():
+    assert turn(tick(started_at=NOW + 4 * MINUTES), NOW) is None
+    later = NOW + 180 * MINUTES
+    assert turn(tick(started_at=later), NOW) == "a>b#2026-03-02T15:00:00+00:00#-36"
+    assert turn(tick(started_at=later), NOW) != turn(tick(started_at=later), NOW + 5 * MINUTES)
+
+
 def test_a_look_that_was_asked_for_and_never_began_is_asked_for_again_by_another_name():
     asked = tick(triggered_at=NOW)
     assert turn(asked, NOW) != turn(asked, NOW + 5 * MINUTES)

@@ -253,6 +253,15 @@ def test_a_page_that_was_fetched_before_a_webhook_came_takes_nothing_back(office
     assert office.issue.summary == "Order a cup"
 
 
+def test_a_change_after_the_clock_was_set_back_is_followed(office):
+    entity = office.tasks.add("Order a laptop")
+    office.round()
+    office.clock.at -= timedelta(hours=3)
+    office.tasks.change(entity, title="Order a cup")
+    office.round()
+    assert office.issue.summary == "Order a cup"
+
+
 def test_a_task_that_a_listing_lacks_is_there_if_it_is_there_by_its_id(office):
     entity = office.tasks.add("Order a laptop")
     office.round()

@@ -25,14 +25,15 @@ class Tick:
 def turn(tick: Tick, now: datetime) -> str | None:
     """Return the name of the look that is due; None: none is.
 
-    A look that was asked for and never began is asked for again an interval later.
+    A look that was asked for and never began is asked for again an interval later. One that began
+    in the future did so by a clock that was set back.
     """
-    is_over = tick.started_at is None or now - tick.started_at >= tick.interval
+    is_over = tick.started_at is None or abs(now - tick.started_at) >= tick.interval
     if not tick.is_asked_for and (tick.is_paused or not is_over):
         return None
     since = tick.triggered_at if tick.is_asked_for else tick.started_at
     begins = since or datetime.fromtimestamp(0, now.tzinfo)
-    number = max(0, (now - begins) // tick.interval)
+    number = (now - begins) // tick.interval
     return f"{tick.pair}#{begins.isoformat()}#{number}"
 
 

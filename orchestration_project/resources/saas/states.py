@@ -24,6 +24,9 @@ MISSING_PATH = "missing_path"
 SEEN_EARLY = timedelta(hours=1)
 """A task that stays as it is gets its time of being seen at most so late: it is one statement."""
 
+AHEAD = timedelta(minutes=5)
+"""By which another machine's clock may be ahead; a later time is of a clock that was set back."""
+
 
 @dataclass(frozen=True)
 class Seen:
@@ -123,7 +126,7 @@ def plan(
     planned, writer = Planned(), _Writer(connection, desk, now)
     for each in latest.values():
         row = before.get(each.entity)
-        if row is not None and row.last_seen_at > each.fetched_at:
+        if row is not None and each.fetched_at < row.last_seen_at <= now + AHEAD:
             planned.count("overtaken", each.entity)
             continue
         what = writer.plan(each, row, judged(each.task, rules), rules.version)
