@@ -2,7 +2,9 @@
 
 from datetime import timedelta
 
-from orchestration_project.errors import ContractError
+import pytest
+
+from orchestration_project.errors import ConfigurationError, ContractError
 from orchestration_project.tables.saas import saas_dead_letters
 from orchestration_project.tables.spine import outbox
 from tests.resources.saas_office import ALL
@@ -61,6 +63,24 @@ def test_a_throttled_target_ends_the_run_and_is_left_alone_for_as_long_as_it_sai
     assert office.reconciler().apply([reconciler.entity("1000")]).outcomes == {}
     office.clock.at += timedelta(seconds=90)
     assert reconciler.apply().outcomes == {"done": 3}
+
+
+def test_what_was_done_until_a_key_ended_is_told_and_the_rest_follows(office):
+    entity = office.tasks.add("Order a laptop")
+    office.round()
+    office.tasks.change(entity, title="Order a cup", is_completed=True)
+
+    def refuse(_):
+        raise ConfigurationError("the target does not know who asks")
+
+    office.issues.transitions = refuse
+    with pytest.raises(ConfigurationError):
+        office.round()
+    assert office.operations()[-1] == "updated"
+    del office.issues.transitions
+    office.clock.at += timedelta(minutes=1)
+    assert office.reconciler().apply().outcomes == {"done": 1}
+    assert (office.issue.summary, office.issue.status_name) == ("Order a cup", "Done")
 
 
 def test_a_target_that_is_down_costs_three_tries_a_run_and_never_makes_a_dead_letter(office):

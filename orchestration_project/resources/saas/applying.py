@@ -13,6 +13,7 @@ from orchestration_project.domains.saas.intents import Intent
 from orchestration_project.domains.saas.recording import read_task, recorded
 from orchestration_project.domains.saas.values import UnfitValueError
 from orchestration_project.errors import (
+    ConfigurationError,
     ContractError,
     OrchestrationError,
     SourceError,
@@ -173,6 +174,10 @@ class Applier:
                 end = _end_of(waiting, error)
                 is_due_to_us = end.state != "waiting" or isinstance(error, UnderWayError)
                 problem = None if is_due_to_us else _passing(error)
+            except ConfigurationError as error:  # as of a key that ends: no task goes on
+                with self._warehouse.writing() as connection:
+                    self._record(connection, waiting, agreement, _again(waiting, error, 0))
+                raise
             with self._warehouse.writing() as connection:
                 self._record(connection, waiting, agreement, end)
         except LostLeaseError:
