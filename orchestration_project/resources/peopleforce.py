@@ -219,5 +219,6 @@ def _tasks_in(records: Sequence[Any], sha256: str) -> tuple[list[Task], list[Unr
             tasks.append(task_of(each))
         except ContractError as error:
             reason = f"{error.what}: {error.found}"
-            unreadable.append(Unreadable(sha256, number, json.dumps(each), reason))
+            entity_id = str(each["id"]) if isinstance(each, dict) and "id" in each else None
+            unreadable.append(Unreadable(sha256, number, json.dumps(each), reason, entity_id))
     return tasks, unreadable

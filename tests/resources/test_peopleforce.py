@@ -73,6 +73,7 @@ def test_a_task_that_is_none_holds_no_other_back(demo, source):
     [bad] = source.unreadable
     assert (bad.sha256, bad.line_number) == (kept[-1].sha256, 20)  # the last one of three pages
     assert bad.reason == "PeopleForce's task 1000 cannot be read: list ['no', 'text']"
+    assert bad.entity_id == "1000"
     assert json.loads(bad.record)["title"] == ["no", "text"]
 
 

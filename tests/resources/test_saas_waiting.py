@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 
 from orchestration_project.errors import ConfigurationError, ContractError
+from orchestration_project.resources.saas.systems import Unreadable
 from orchestration_project.tables.saas import saas_dead_letters
 from orchestration_project.tables.spine import outbox
 from tests.resources.saas_office import ALL
@@ -223,6 +224,17 @@ def test_a_task_that_cannot_be_read_holds_no_other_one_back(office):
     looked = office.reconciler().look_at(["999", "1000"])
     assert looked.unreadable == ["the task 999 cannot be read"]
     assert (looked.planned.actions, looked.problem) == ({"planned": 1}, None)
+
+
+def test_a_task_that_is_listed_and_cannot_be_read_is_not_asked_for_by_its_id(office):
+    first, *_ = [office.tasks.add(f"task {number}") for number in range(6)]
+    office.round()
+    del office.tasks.rows[first]  # in the world's pages
+    office.tasks.unreadable = [Unreadable("x", 1, "{}", "no task", first)]
+    reads = office.faults.reads
+    looked, _ = office.round()
+    assert (looked.problem, looked.gone_count, looked.unreadable) == (None, 0, ["no task"])
+    assert office.faults.reads - reads == 4  # three pages, and their end
 
 
 def test_of_several_changes_before_a_run_the_last_one_is_intended(office):

@@ -142,6 +142,7 @@ class Reconciler:
                 if len(changed) >= PLANNED_AT_ONCE:
                     looked.add(self._plan(rules, changed))
                     changed = []
+            missing -= {each.entity_id for each in self._source.unreadable}  # they are listed
             changed += self._ask_for(sorted(missing), rules, looked)
             listed = [each.reason for each in self._source.unreadable]
             looked.unreadable = listed or looked.unreadable

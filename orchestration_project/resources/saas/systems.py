@@ -25,12 +25,16 @@ class RefusedError(SourceError):
 
 @dataclass(frozen=True)
 class Unreadable:
-    """A record of a page that is no task: of which bytes, its place there from 1, and why."""
+    """A record of a page that is no task: of which bytes, its place there from 1, and why.
+
+    ``entity_id`` is the task's, where that at least can be read.
+    """
 
     sha256: str
     line_number: int
     record: str
     reason: str
+    entity_id: str | None = None
 
 
 @dataclass(frozen=True)
