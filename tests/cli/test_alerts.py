@@ -237,17 +237,25 @@ def test_a_look_from_outside_tells_of_disk_and_daemon_and_of_their_recovery(
         ]
 
 
-def test_a_look_from_outside_tells_directly_where_alerts_cannot_be_stored(
+def test_a_look_from_outside_tells_directly_and_once_where_alerts_cannot_be_stored(
     desk, monkeypatch, capsys, tmp_path
 ):
     (tmp_path / "file").touch()
-    monkeypatch.setenv("DATABASE_SCHEMA", "")
-    monkeypatch.setenv("DATABASE_URL", f"sqlite:///{tmp_path}/file/lost.sqlite")
+    lost = {"DATABASE_SCHEMA": "", "DATABASE_URL": f"sqlite:///{tmp_path}/file/lost.sqlite"}
     with http_receiver() as hook:
         monkeypatch.setenv("ALERT_URLS", hook.url())
+        with monkeypatch.context() as meanwhile:
+            for name, value in lost.items():
+                meanwhile.setenv(name, value)
+            main(["alerts", "watch"])
+            main(["alerts", "watch"])  # by cron, or by `ui`, again and again
+        assert capsys.readouterr().out.count("alerts cannot be stored; told of it: json-1.") == 2
         main(["alerts", "watch"])
-        assert hook.titles == ["The database cannot be used: nothing lands, and alerts wait"]
-    assert "alerts cannot be stored; told of it: json-1." in capsys.readouterr().out
+        main(["alerts", "watch"])
+        assert hook.titles == [
+            "The database cannot be used: nothing lands, and alerts wait",
+            "Recovered: the database can be used again",
+        ]
 
 
 def test_what_waits_for_a_channel_that_is_gone_is_given_up(desk, monkeypatch):

@@ -15,6 +15,7 @@ from orchestration_project.resources.alerts.conditions import Condition
 from orchestration_project.resources.alerts.inbox import Inbox
 from orchestration_project.resources.alerts.links import Links
 from orchestration_project.resources.alerts.sending import send
+from orchestration_project.resources.alerts.told_outside import ToldOutside
 from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.warehouse import Warehouse
 
@@ -33,10 +34,12 @@ class Alerts:
         clock: Clock,
         links: Links,
         conditions: Callable[[dg.DagsterInstance], Sequence[Condition]],
+        told_outside: ToldOutside,
     ) -> None:
         self.policy = policy
         self.conditions = conditions
         self.links = links
+        self.told_outside = told_outside
         self._open_warehouse = open_warehouse
         self._clock = clock
 

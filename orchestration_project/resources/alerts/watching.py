@@ -5,8 +5,9 @@ here the cursor moves only once all is stored, and what is stored is stored once
 """
 
 import time
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from functools import partial
 
 import dagster as dg
@@ -91,10 +92,13 @@ def watch(alerts: Alerts, seen: Sequence[Seen]) -> list[str]:
     """
     try:
         with alerts.inbox() as inbox:
+            _tell_of_return(alerts, inbox, {})
             told = take_conditions(seen, inbox, alerts.links)
             taken, reasons = alerts.deliver(inbox)
     except OrchestrationError as error:
-        who = ", ".join(alerts.tell_of_lost_database(error, {})) or "nobody"
+        informed = alerts.tell_of_lost_database(error, alerts.told_outside.read())
+        alerts.told_outside.keep(informed)
+        who = ", ".join(informed) or "nobody"
         return [f"alerts cannot be stored; told of it: {who}. {error}"]
     titles = [f"{message.severity}: {message.title}" for message in told]
     return [*titles, f"sent {taken} alerts", *reasons.values()]
@@ -107,8 +111,7 @@ def _stored(
     progress: Progress,
     lasting: Sequence[Message],
 ) -> Look:
-    if progress.told:
-        inbox.tell(f"database {max(progress.told.values())}", database_recovery())
+    _tell_of_return(alerts, inbox, progress.told)
     ends = ends_after(instance, progress.since, len(progress.seen) + RUNS_PER_TICK)
     new = [end for end in ends if end.place not in progress.seen]
     looked = [RunEnd(0, run_id, "failure") for run_id in progress.waiting] + new
@@ -130,6 +133,14 @@ def _stored(
         _said(len(places), told, waiting, alerts),
         reached.model_copy(update={"waiting": waiting, "told": {}}),
     )
+
+
+def _tell_of_return(alerts: Alerts, inbox: Inbox, told: Mapping[str, datetime]) -> None:
+    """Tell that the database can be used again, where anybody was told that it is lost."""
+    times = [*told.values(), *alerts.told_outside.read().values()]
+    if times:
+        inbox.tell(f"database {max(times)}", database_recovery())
+        alerts.told_outside.forget()
 
 
 def _take(

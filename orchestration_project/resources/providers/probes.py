@@ -9,6 +9,7 @@ import dagster as dg
 
 from orchestration_project.domains.operations.channels import channels
 from orchestration_project.resources.alerts import Alerts, Condition, Links, read_policy
+from orchestration_project.resources.alerts.told_outside import ToldOutside
 from orchestration_project.resources.artifacts import (
     FolderStore,
 )
@@ -126,6 +127,7 @@ def open_alerts(settings: Settings) -> Alerts:
         clock=open_clock(settings),
         links=Links(without_secrets(settings.ui_url)),  # they go to people
         conditions=partial(_conditions, settings),
+        told_outside=ToldOutside(settings.state_path / "alerts_told.json"),
     )
 
 
