@@ -133,6 +133,31 @@ def test_all_problems_are_listed_at_once_and_no_value_of_a_secret(
     assert refused.value.__cause__ is None
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("ALERT_WINDOW_HOURS", "inf"),
+        ("READINESS_MAX_AGE_MINUTES", "inf"),
+        ("FINRA_FRESHNESS_GRACE_HOURS", "1e300"),
+        ("FINRA_HORIZON_WEEKS", "999999"),
+        ("FINRA_BAND_WEEKS", "999999"),
+        ("PRICES_UNIVERSE_WEEKS", "999999"),
+        ("SESSION_HOURS", "99999999"),
+        ("SESSION_IDLE_MINUTES", "9999999999"),
+        ("DAGSTER_RUN_LOG_DAYS", "999999"),
+        ("ARTIFACTS_CAPTURED_DAYS", "999999"),
+        ("ARTIFACTS_STAGED_DAYS", "999999"),
+        ("ARTIFACTS_PICTURE_DAYS", "999999"),
+    ],
+)
+def test_a_time_further_back_than_the_calendar_goes_is_refused(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+):
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigurationError, match=f"{name}: Input should be less than or equal"):
+        load_settings()
+
+
 def test_load_settings_reads_the_environment(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("DEMO_SEED", "42")
     assert load_settings().demo_seed == 42

@@ -6,6 +6,8 @@ from typing import Literal
 from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings
 
+from orchestration_project.settings.values import MOST_HOURS, MOST_MINUTES
+
 SHORTEST_SESSION_SECRET = 32
 
 
@@ -21,10 +23,16 @@ class AccessSettings(BaseSettings):
         "made once and kept in STATE_DIR, on a loopback address alone.",
     )
     session_idle_minutes: int = Field(
-        480, ge=1, description="Minutes without a request after which a session ends: a work day."
+        480,
+        ge=1,
+        le=MOST_MINUTES,
+        description="Minutes without a request after which a session ends: a work day.",
     )
     session_hours: int = Field(
-        24, ge=1, description="Hours after its login at which a session ends in any case."
+        24,
+        ge=1,
+        le=MOST_HOURS,
+        description="Hours after its login at which a session ends in any case.",
     )
     trusted_proxies: str = Field(
         "",

@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, NoDecode
 
-from orchestration_project.settings.values import also_read_as, from_root
+from orchestration_project.settings.values import MOST_HOURS, also_read_as, from_root
 
 
 class AlertSettings(BaseSettings):
@@ -32,7 +32,10 @@ class AlertSettings(BaseSettings):
         description="A webhook of Slack's: one more entry of ALERT_URLS.",
     )
     alert_window_hours: float = Field(
-        24, gt=0, description="The same failure is told again after this long: once a day."
+        24,
+        gt=0,
+        le=MOST_HOURS,
+        description="The same failure is told again after this long: once a day.",
     )
     alert_rules: Path = Field(
         Path("alerts.yaml"), description="The file of rules: who is told of what."

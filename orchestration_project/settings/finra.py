@@ -6,7 +6,13 @@ from typing import Literal
 from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings
 
-from orchestration_project.settings.values import Monday, also_read_as, from_root
+from orchestration_project.settings.values import (
+    MOST_HOURS,
+    MOST_WEEKS,
+    Monday,
+    also_read_as,
+    from_root,
+)
 
 FINRA_API_URL = "https://api.finra.org"
 FINRA_TOKEN_URL = "https://ews.fip.finra.org/fip/rest/ews/oauth2/access_token"  # noqa: S105 - an address
@@ -63,6 +69,7 @@ class FinraSettings(BaseSettings):
     finra_band_weeks: int = Field(
         12,
         ge=1,
+        le=MOST_WEEKS,
         description="How many weeks before a week, by date, say what is usual: a quarter, so that "
         "a market that grows or shrinks over the year is usual.",
     )
@@ -114,6 +121,7 @@ class FinraSettings(BaseSettings):
     finra_horizon_weeks: int = Field(
         30,
         ge=1,
+        le=MOST_WEEKS,
         description="How far back schedule, sensors and freshness look for missing or restated "
         "weeks; restatements were seen up to 169 days after a week's start.",
     )
@@ -126,6 +134,7 @@ class FinraSettings(BaseSettings):
     finra_freshness_grace_hours: float = Field(
         36,
         ge=0,
+        le=MOST_HOURS,
         description="Hours after New York's midnight of a publication day from which a missing "
         "week is late: FINRA names no hour, so that day, and half of the next to load it.",
     )

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings
 
-from orchestration_project.settings.values import from_root
+from orchestration_project.settings.values import MOST_WEEKS, from_root
 
 PricesSource = Literal["demo", "alpha_vantage", "yahoo", "files"]
 
@@ -34,7 +34,10 @@ class PricesSettings(BaseSettings):
         description="How many those are: as many as Alpha Vantage grants a free key a day.",
     )
     prices_universe_weeks: int = Field(
-        4, ge=1, description="Over how many of the latest weeks of each tier the volume is summed."
+        4,
+        ge=1,
+        le=MOST_WEEKS,
+        description="Over how many of the latest weeks of each tier the volume is summed.",
     )
     prices_symbols_file: Path = Field(
         Path("prices.yaml"),

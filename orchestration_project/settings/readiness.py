@@ -3,6 +3,8 @@
 from pydantic import Field
 from pydantic_settings import BaseSettings
 
+from orchestration_project.settings.values import MOST_MINUTES
+
 
 class ReadinessSettings(BaseSettings):
     """The gate before every run."""
@@ -10,6 +12,7 @@ class ReadinessSettings(BaseSettings):
     readiness_max_age_minutes: float = Field(
         15,
         ge=0,
+        le=MOST_MINUTES,
         description="Minutes for which work goes by what was found of a dependency that was ready; "
         "then it is looked at again first.",
     )

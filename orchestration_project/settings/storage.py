@@ -6,7 +6,7 @@ from typing import Literal
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings
 
-from orchestration_project.settings.values import Zoned, also_read_as, from_root
+from orchestration_project.settings.values import MOST_DAYS, Zoned, also_read_as, from_root
 
 
 class StorageSettings(BaseSettings):
@@ -24,6 +24,7 @@ class StorageSettings(BaseSettings):
     dagster_run_log_days: int = Field(
         90,
         ge=1,
+        le=MOST_DAYS,
         description="Days after which operations_prune frees what a finished run left in Dagster's "
         "logs: a quarter, as ticks are kept.",
     )
@@ -33,13 +34,16 @@ class StorageSettings(BaseSettings):
     artifacts_captured_days: int | None = Field(
         None,
         ge=2,
+        le=MOST_DAYS,
         description="Days after which operations_cleanup may delete captured bytes that no current "
         "row was read from; default: never.",
     )
     artifacts_staged_days: int | None = Field(
-        30, ge=2, description="The same of staged rows, which nothing reads again."
+        30, ge=2, le=MOST_DAYS, description="The same of staged rows, which nothing reads again."
     )
-    artifacts_picture_days: int | None = Field(365, ge=2, description="The same of pictures.")
+    artifacts_picture_days: int | None = Field(
+        365, ge=2, le=MOST_DAYS, description="The same of pictures."
+    )
     artifacts_keep_newest: int = Field(
         3,
         ge=1,

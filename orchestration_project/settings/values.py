@@ -8,6 +8,10 @@ from pydantic import AfterValidator, AliasChoices
 
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
 
+MOST_DAYS = 36_500
+MOST_WEEKS, MOST_HOURS, MOST_MINUTES = MOST_DAYS // 7, MOST_DAYS * 24, MOST_DAYS * 24 * 60
+"""A century. For much more, or an infinity, there is no such time to reckon with."""
+
 
 def from_root(path: Path) -> Path:
     """Return ``path`` as an absolute one: our processes have different working directories."""

@@ -169,6 +169,7 @@ def test_names_that_the_project_does_not_have_are_found_with_their_rule():
         ),
         ("rules: [{name: x, match: {job: [1]}}]", "rule x: match.job.0: Input should be a valid"),
         ("rules: [{name: x, window_hours: 0}]", "rule x: window_hours: Input should be greater"),
+        ("rules: [{name: x, window_hours: .inf}]", "rule x: window_hours: Input should be less"),
         ("rules: [{name: x, recovered: 1}]", "rule x: recovered: Input should be a valid boolean"),
         ("rules: [{name: x, channels: []}]", "rule x: channels: [] tells nobody"),
         ("rules: [{name: x}, {name: x}]", "two rules are called x"),

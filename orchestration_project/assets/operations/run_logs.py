@@ -15,6 +15,7 @@ from orchestration_project.resources.run_logs import prune
 from orchestration_project.resources.shown import table_of, told
 from orchestration_project.resources.warehouse import Warehouse
 from orchestration_project.settings import Settings
+from orchestration_project.settings.values import MOST_DAYS
 
 COLUMNS = {
     "store": "Where it lies: the event log, or the compute logs",
@@ -33,6 +34,7 @@ class Pruning(dg.Config):
     older_than_days: int | None = Field(
         default=None,
         ge=1,
+        le=MOST_DAYS,
         description="Of runs that ended so many days ago; without it, DAGSTER_RUN_LOG_DAYS.",
     )
 

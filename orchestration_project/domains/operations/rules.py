@@ -31,6 +31,9 @@ OF_ASSETS = ("failed", "held_back", "check")
 OF_OTHERS = ("job_failed", "tick_failed")
 """Kinds whose subject is a job, a sensor or a schedule, all named after their domain."""
 
+MOST_HOURS = 36_500 * 24
+"""A century: for an infinity there is no time that lies as far back."""
+
 OPERATIONS = "operations"
 """The domain of what is about no other, such as a disk that is nearly full."""
 
@@ -94,7 +97,7 @@ class Rule(_Strict):
     name: str = Field(min_length=1)
     match: Match = Match()
     channels: Words | None = None
-    window_hours: float | None = Field(default=None, gt=0, strict=True)
+    window_hours: float | None = Field(default=None, gt=0, le=MOST_HOURS, strict=True)
     recovered: bool = Field(default=True, strict=True)
     digest_above: int = Field(default=10, ge=1, strict=True)
     stop: bool = Field(default=False, strict=True)
