@@ -133,6 +133,17 @@ def test_all_problems_are_listed_at_once_and_no_value_of_a_secret(
     assert refused.value.__cause__ is None
 
 
+@pytest.mark.parametrize("name", ["STATE_DIR", "FINRA_FILES_DIR", "ALERT_RULES", "WEBHOOKS_FILE"])
+def test_a_home_that_nobody_has_is_a_clear_error(monkeypatch: pytest.MonkeyPatch, name: str):
+    monkeypatch.setenv(name, "~nosuchuser/folder")
+    with pytest.raises(ConfigurationError, match="the path ~nosuchuser/folder leads nowhere"):
+        paths_of(load_settings())
+
+
+def paths_of(settings: Settings) -> object:
+    return settings.state_path, settings.alert_rules_path, settings.webhooks_path
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [

@@ -6,6 +6,8 @@ from typing import Annotated
 
 from pydantic import AfterValidator, AliasChoices
 
+from orchestration_project.errors import ConfigurationError
+
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
 
 MOST_DAYS = 36_500
@@ -14,8 +16,19 @@ MOST_WEEKS, MOST_HOURS, MOST_MINUTES = MOST_DAYS // 7, MOST_DAYS * 24, MOST_DAYS
 
 
 def from_root(path: Path) -> Path:
-    """Return ``path`` as an absolute one: our processes have different working directories."""
-    return PROJECT_ROOT / path.expanduser()
+    """Return ``path`` as an absolute one: our processes have different working directories.
+
+    Raises:
+        ConfigurationError: It begins with the home of a user who has none.
+    """
+    try:
+        return PROJECT_ROOT / path.expanduser()
+    except RuntimeError as error:
+        raise ConfigurationError(
+            f"the path {path} leads nowhere",
+            found=f"nobody whose home is {path.parts[0]}",
+            remedy="correct it, in the environment or in .env",
+        ) from error
 
 
 def also_read_as(name: str, other: str) -> AliasChoices:
