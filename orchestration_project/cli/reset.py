@@ -36,10 +36,24 @@ def main(arguments: Sequence[str]) -> int:
     home.mkdir(exist_ok=True)
     with only_ui_on(home):
         stop_demos(settings)
-        for each in _ours(folder):
-            shutil.rmtree(each) if each.is_dir() and not each.is_symlink() else each.unlink()
+        left = [why for why in map(_undeleted, _ours(folder)) if why]
+    if left:
+        raise ConfigurationError(
+            f"not all that was in {folder} can be deleted",
+            found="; ".join(left),
+            remedy="correct the permissions, or unmount what is mounted there, and reset again",
+        )
     _say(f"{_removed(folder)}; databases named by DATABASE_URL are as they were")
     return 0
+
+
+def _undeleted(path: Path) -> str:
+    """Delete a file or folder; return why it is still there, empty if it is not."""
+    try:
+        shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+    except OSError as error:
+        return f"{path}: {error.strerror}"
+    return ""
 
 
 def _removed(folder: Path) -> str:

@@ -283,6 +283,19 @@ def test_reset_empties_a_folder_where_a_disk_is_mounted(state_dir, monkeypatch, 
     assert f"all that was in {state_dir}" in capsys.readouterr().out
 
 
+def test_reset_names_what_it_cannot_delete_and_deletes_the_rest(state_dir, monkeypatch, capsys):
+    monkeypatch.setenv("STATE_DIR", str(state_dir))
+    with tiny_disk(state_dir / "artifacts", mebibytes=1) as disk:
+        (disk.folder / "file").touch()
+        (state_dir / "logs").mkdir()
+        assert main(["reset", "--yes"]) == 1
+        assert [each.name for each in state_dir.iterdir()] == ["artifacts"]
+        assert list(disk.folder.iterdir()) == []
+    error = capsys.readouterr().err
+    assert error.startswith(f"not all that was in {state_dir} can be deleted\n")
+    assert f"{state_dir}/artifacts: Device or resource busy" in error
+
+
 def test_reset_leaves_a_folder_alone_that_is_not_ours(state_dir):
     state_dir.mkdir()
     (state_dir / "logs").mkdir()
