@@ -144,6 +144,15 @@ def paths_of(settings: Settings) -> object:
     return settings.state_path, settings.alert_rules_path, settings.webhooks_path
 
 
+@pytest.mark.parametrize("folder", ["/srv/what?", "/srv/100%41"])
+def test_a_state_dir_that_sqlite_would_be_given_as_another_is_refused(
+    monkeypatch: pytest.MonkeyPatch, folder: str
+):
+    monkeypatch.setenv("STATE_DIR", folder)
+    with pytest.raises(ConfigurationError, match=r"STATE_DIR: a path with \? or % cannot be used"):
+        load_settings()
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [

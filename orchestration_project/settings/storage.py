@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings
 
 from orchestration_project.settings.values import MOST_DAYS, Zoned, also_read_as, from_root
@@ -62,6 +62,13 @@ class StorageSettings(BaseSettings):
     clock_now: Zoned | None = Field(
         None, description="An ISO time with zone from which the clock advances; for tests, demos."
     )
+
+    @field_validator("state_dir")
+    @classmethod
+    def _as_it_is_in_a_url(cls, value: Path) -> Path:
+        if {"?", "%"} & set(str(value)):  # Dagster puts it into one unescaped: it lay elsewhere
+            raise ValueError("a path with ? or % cannot be used")
+        return value
 
     @property
     def state_path(self) -> Path:
