@@ -77,12 +77,6 @@ class Inbox:
         self._policy = policy
         self._clock = clock
 
-    def evaluated(self, causes: Collection[str]) -> set[str]:
-        """Return those of ``causes`` that were looked at."""
-        wanted = select(evaluations.c.cause).where(evaluations.c.cause.in_(causes))
-        with self._warehouse.reading() as connection:
-            return set(connection.execute(wanted).scalars())
-
     def take(
         self,
         cause: str,
