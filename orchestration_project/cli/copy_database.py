@@ -3,9 +3,10 @@
 import argparse
 from collections.abc import Sequence
 
+from orchestration_project.errors import OrchestrationError
 from orchestration_project.resources.providers import open_clock, open_warehouse
 from orchestration_project.resources.warehouse import Warehouse
-from orchestration_project.settings import load_settings
+from orchestration_project.settings import Settings, load_settings
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -28,7 +29,7 @@ def main(arguments: Sequence[str]) -> int:
     settings = load_settings()
     with (
         open_warehouse(settings) as source,
-        Warehouse(options.to, clock=open_clock(settings), schema=options.to_schema) as target,
+        _target(options, settings) as target,
     ):
         counts = target.fill_from(source)
         for name, count in counts.items():
@@ -39,3 +40,11 @@ def main(arguments: Sequence[str]) -> int:
             + (f", and DATABASE_SCHEMA={options.to_schema}." if options.to_schema else ".")
         )
     return 0
+
+
+def _target(options: argparse.Namespace, settings: Settings) -> Warehouse:
+    try:
+        return Warehouse(options.to, clock=open_clock(settings), schema=options.to_schema)
+    except OrchestrationError as error:
+        error.within(option="--to")  # what is said of DATABASE_URL is said of this one
+        raise

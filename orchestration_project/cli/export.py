@@ -62,6 +62,8 @@ def export(chosen: Relation, options: argparse.Namespace) -> int:
         raise ConfigurationError(
             f"{options.format} is not written to standard output", remedy="name a file: --output"
         )
+    if options.output.endswith("/"):
+        raise ConfigurationError(f"{options.output} is a folder", remedy="name a file: --output")
     with (
         open_warehouse(load_settings()) as warehouse,
         warehouse.batches(statement, chosen.table) as found,

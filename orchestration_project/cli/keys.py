@@ -95,14 +95,16 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _days(text: str) -> int:
-    days = int(text)
-    if not 1 <= days <= 3650:
-        raise argparse.ArgumentTypeError(f"{days} is not between 1 and 3650")
-    return days
+    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= 3650):
+        raise argparse.ArgumentTypeError(f"{text} is not between 1 and 3650")
+    return int(text)
 
 
 def _hours(text: str) -> float:
-    hours = float(text)
+    try:
+        hours = float(text)
+    except ValueError:
+        hours = -1
     if not 0 <= hours <= 3650 * 24:
         raise argparse.ArgumentTypeError(f"{text} is not between 0 and {3650 * 24}")
     return hours

@@ -93,13 +93,11 @@ def _read(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--from",
         dest="first",
-        type=date.fromisoformat,
+        type=_day,
         metavar="DATE",
         help=f"weeks of {WEEKLY} from this on",
     )
-    parser.add_argument(
-        "--to", dest="last", type=date.fromisoformat, metavar="DATE", help="weeks up to this one"
-    )
+    parser.add_argument("--to", dest="last", type=_day, metavar="DATE", help="weeks up to this one")
     parser.add_argument(
         "--older", action="store_true", help="also where what is landed was fetched later"
     )
@@ -218,3 +216,10 @@ def _refuse_outside(keys: Sequence[str]) -> None:
             found=", ".join(keys),
             remedy="set FINRA_FIRST_WEEK to the first of them, or choose others",
         )
+
+
+def _day(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text} is no day, such as 2025-11-10") from None

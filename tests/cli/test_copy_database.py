@@ -39,3 +39,11 @@ def test_the_sql_of_a_migration_is_printed_and_not_executed(state_dir, monkeypat
     capfd.readouterr()
     assert main(["migrate", "--sql"]) == 0
     assert capfd.readouterr().out == "-- the tables are up to date\n"
+
+
+def test_what_is_wrong_with_the_other_database_is_said_of_it(state_dir, monkeypatch, capfd):
+    monkeypatch.setenv("STATE_DIR", str(state_dir))
+    assert main([*COPY[1:], ""]) == 1
+    said = capfd.readouterr().err
+    assert "is no database URL" in said
+    assert "where: option=--to" in said

@@ -141,6 +141,7 @@ def test_conditions_are_compared_by_the_columns_type_and_all_must_hold(
         ([WEEKLY, "--where", "symbol=\udcff"], "expected: text in UTF-8"),
         ([WEEKLY, "--format", "parquet"], "parquet is not written to standard output"),
         ([WEEKLY, "--output", "/nowhere/x.csv"], "/nowhere/x.csv cannot be written"),
+        ([WEEKLY, "--output", "/tmp/not_there/"], "/tmp/not_there/ is a folder"),  # noqa: S108 - never made
         ([WEEKLY, "--output", "/dev/null", "--force"], "/dev/null is not a file"),
     ],
 )

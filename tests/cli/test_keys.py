@@ -91,6 +91,22 @@ def test_what_it_needs_is_said(say, arguments: list[str]):
     assert ended.value.code == 2
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ["create", "--role", "viewer", "--owner", "x", "--days", "abc"],
+            "abc is not between 1 and",
+        ),
+        (["rotate", "x", "--overlap-hours", "abc"], "abc is not between 0 and"),
+    ],
+)
+def test_what_is_no_number_is_told_what_it_may_be(say, capsys, arguments: list[str], message: str):
+    with pytest.raises(SystemExit):
+        say(*arguments)
+    assert message in capsys.readouterr().err
+
+
 def test_the_first_start_on_this_machine_makes_a_key_and_later_ones_none(demo_settings):
     assert first_key(demo_settings, "10.0.0.1") is None
     other_ways = [{"gateway_auth": "off"}, {"oidc_discovery_url": "https://x"}]

@@ -88,6 +88,7 @@ REFUSED = {
     "2025-11-11 is a Tuesday": [["T1|2025-11-11"]],
     "T1|2025-11-03 has no delivery to replay": [["T1|2025-11-03"]],
     "there is nothing to replay": [["--tier", "OTCE"]],
+    "2025-13-01 is no day, such as": [["--from", "2025-13-01"], ["--to", "2025-13-01"]],
 }
 
 
