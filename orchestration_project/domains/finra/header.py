@@ -22,6 +22,7 @@ STARTS = (
 )
 """How other things begin, what each is, and what to do about it."""
 
+DELIMITER = "|"
 OTHER_DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs"}
 
 
@@ -35,7 +36,7 @@ class Header:
 
 
 def read_header(
-    part: Part, line: bytes, columns: Sequence[str], delimiter: str, *, of: str = "the weekly data"
+    part: Part, line: bytes, columns: Sequence[str], *, of: str = "the weekly data"
 ) -> Header:
     r"""Read a part's first ``line``, which must name all of ``columns``.
 
@@ -47,11 +48,11 @@ def read_header(
         ContractError: It lacks a column, or names one twice.
     """
     text = line.removeprefix(BYTE_ORDER_MARK).decode("utf-8", "backslashreplace")
-    names = _names(text.removesuffix("\r"), delimiter)
+    names = _names(text.removesuffix("\r"))
     missing = [name for name in columns if name not in names]
     repeated = [name for name in columns if names.count(name) > 1]
     if missing or repeated:
-        seems = _seems(line, columns, delimiter) if missing else None
+        seems = _seems(line, columns) if missing else None
         unknown = [name for name in names if name and name not in columns] if missing else []
         what, remedy = seems or (None, "compare the source's field list with the one expected here")
         raise ContractError(
@@ -59,7 +60,7 @@ def read_header(
             if what
             else f"the header is not that of {of}: "
             + _in_words({"lacks": missing, "repeats": repeated, "has unknown": unknown}),
-            expected=delimiter.join(columns),
+            expected=DELIMITER.join(columns),
             found=in_ascii(line, 400),
             remedy=remedy,
             part=part.part_number,
@@ -67,7 +68,7 @@ def read_header(
     return Header(names, text.startswith('"'), text.endswith("\r"))
 
 
-def unquoted(line: str, delimiter: str) -> list[str] | None:
+def unquoted(line: str, delimiter: str = DELIMITER) -> list[str] | None:
     """Return the fields of a quoted line; None where quotes do not pair.
 
     The reader would drop a carriage return at the end, and nothing is to be dropped.
@@ -79,7 +80,7 @@ def unquoted(line: str, delimiter: str) -> list[str] | None:
     return None if "\r" in line else fields or [""]
 
 
-def _names(text: str, delimiter: str) -> list[str]:
+def _names(text: str, delimiter: str = DELIMITER) -> list[str]:
     return (unquoted(text, delimiter) or []) if text.startswith('"') else text.split(delimiter)
 
 
@@ -97,7 +98,7 @@ def _shown(name: str) -> str:
     return in_ascii(name.encode(), NAME_SHOWN_BYTES).replace("\\\\", "\\")  # escaped already
 
 
-def _seems(line: bytes, columns: Sequence[str], delimiter: str) -> tuple[str, str] | None:
+def _seems(line: bytes, columns: Sequence[str]) -> tuple[str, str] | None:
     """Return what a wrong header's bytes look like, and what to do; None where one cannot tell."""
     for start, seems in STARTS:
         if line.lstrip(b" \t\r").startswith(start):
@@ -106,13 +107,13 @@ def _seems(line: bytes, columns: Sequence[str], delimiter: str) -> tuple[str, st
         return UTF_16
     text = line.removeprefix(BYTE_ORDER_MARK).decode("utf-8", "replace")
     found = {
-        mark: len(set(columns) & set(_names(text, mark))) for mark in (delimiter, *OTHER_DELIMITERS)
+        mark: len(set(columns) & set(_names(text, mark))) for mark in (DELIMITER, *OTHER_DELIMITERS)
     }
     best = max(found, key=lambda mark: found[mark])
-    if found[best] > max(found[delimiter], 1):
+    if found[best] > max(found[DELIMITER], 1):
         return (
-            f"text separated by {OTHER_DELIMITERS[best]}, not by {delimiter}",
-            f"save it with {delimiter} between the fields",
+            f"text separated by {OTHER_DELIMITERS[best]}, not by {DELIMITER}",
+            f"save it with {DELIMITER} between the fields",
         )
     if "\r" in text.removesuffix("\r"):
         return "text whose lines end in carriage returns alone", r"save it with line ends of \n"

@@ -16,6 +16,7 @@ import polars as pl
 from orchestration_project.contracts import Part, Rule, in_ascii, sort_out
 from orchestration_project.domains.finra.header import (
     BYTE_ORDER_MARK,
+    DELIMITER,
     Header,
     read_header,
     unquoted,
@@ -44,7 +45,7 @@ def _count(body: bytes, byte: bytes) -> int:
     return int(np.count_nonzero(np.frombuffer(body, np.uint8) == byte[0]))
 
 
-def unfinished_line(body: bytes, delimiter: bytes = b"|") -> bytes:
+def unfinished_line(body: bytes) -> bytes:
     """Return a last line that has neither its end nor all its fields; blank where there is none.
 
     A missing newline alone is usual. Below a header that is no text, nothing can be said.
@@ -52,14 +53,17 @@ def unfinished_line(body: bytes, delimiter: bytes = b"|") -> bytes:
     header, _, lines = body.partition(b"\n")
     last = lines.rpartition(b"\n")[2]
     is_text = header.removeprefix(BYTE_ORDER_MARK).isascii() and b"\0" not in header
-    return last if is_text and last.count(delimiter) < header.count(delimiter) else b""
+    return (
+        last
+        if is_text and last.count(DELIMITER.encode()) < header.count(DELIMITER.encode())
+        else b""
+    )
 
 
 def parse_parts(
     parts: Sequence[Part],
     columns: Sequence[str],
     *,
-    delimiter: str = "|",
     of: str = "the weekly data",
 ) -> Parsed:
     """Parse each part, whose first line is a header that must name all of ``columns``.
@@ -69,12 +73,10 @@ def parse_parts(
     Raises:
         ContractError: A header lacks a column, or names one twice.
     """
-    plain = _plain_parts(parts, columns, delimiter, of)
-    read = _read_plain(plain, columns, delimiter)
+    plain = _plain_parts(parts, columns, of)
+    read = _read_plain(plain, columns)
     is_read = {part.part_number for part, _ in plain} if read is not None else set()
-    others = [
-        _parse(part, columns, delimiter, of) for part in parts if part.part_number not in is_read
-    ]
+    others = [_parse(part, columns, of) for part in parts if part.part_number not in is_read]
     rows_schema = PLACE | {name: pl.String() for name in columns}
     first = read if read is not None else pl.DataFrame(schema=rows_schema)
     rows = pl.concat([first, *(each.rows for each in others)])
@@ -84,25 +86,21 @@ def parse_parts(
     )
 
 
-def _plain_parts(
-    parts: Sequence[Part], columns: Sequence[str], delimiter: str, of: str
-) -> list[tuple[Part, int]]:
+def _plain_parts(parts: Sequence[Part], columns: Sequence[str], of: str) -> list[tuple[Part, int]]:
     """Return the parts in which no line can be wrong but by its length, with their row counts.
 
     Their headers are equal, as the reader goes by the first.
     """
     headers = [next(BytesIO(part.body), b"").removesuffix(b"\n") for part in parts]
     counted = [
-        (part, _plain_rows(part, read_header(part, header, columns, delimiter, of=of), delimiter))
+        (part, _plain_rows(part, read_header(part, header, columns, of=of)))
         for part, header in zip(parts, headers, strict=True)
         if header == headers[0]
     ]
     return [(part, count) for part, count in counted if count]
 
 
-def _read_plain(
-    plain: Sequence[tuple[Part, int]], columns: Sequence[str], delimiter: str
-) -> pl.DataFrame | None:
+def _read_plain(plain: Sequence[tuple[Part, int]], columns: Sequence[str]) -> pl.DataFrame | None:
     """Return the rows of all ``plain`` parts, eight times faster than line by line.
 
     None where there are none, or a line has more fields and another as many less, of which the
@@ -113,7 +111,7 @@ def _read_plain(
     try:
         rows = pl.read_csv(
             [part.body for part, _ in plain],
-            separator=delimiter,
+            separator=DELIMITER,
             quote_char=None,
             infer_schema=False,
             empty_string_is_null=False,
@@ -131,7 +129,7 @@ def _read_plain(
     return placed.hstack(rows.select(columns).rechunk())  # all that follows is faster in one piece
 
 
-def _plain_rows(part: Part, header: Header, delimiter: str) -> int:
+def _plain_rows(part: Part, header: Header) -> int:
     """Return how many lines are below a header; 0 if they are no plain text.
 
     Neither are they if they do not add up to as many fields as they should.
@@ -142,16 +140,16 @@ def _plain_rows(part: Part, header: Header, delimiter: str) -> int:
     if not body.isascii() and _utf8_or_none(body) is None:
         return 0
     count = row_count(body)
-    return count if _count(body, delimiter.encode()) == (count + 1) * (width - 1) else 0
+    return count if _count(body, DELIMITER.encode()) == (count + 1) * (width - 1) else 0
 
 
-def _parse(part: Part, columns: Sequence[str], delimiter: str, of: str) -> Parsed:
+def _parse(part: Part, columns: Sequence[str], of: str) -> Parsed:
     lines = part.body.removesuffix(b"\n").split(b"\n")
-    header = read_header(part, lines[0], columns, delimiter, of=of)
+    header = read_header(part, lines[0], columns, of=of)
     width = len(header.names)
     split = _quoted_fields if header.is_quoted else _plain_fields
     numbered = _without_line_ends(_decoded(lines), part, header)
-    good, bad = sort_out(split(numbered, width, delimiter), _line_rules(width))
+    good, bad = sort_out(split(numbered, width), _line_rules(width))
     taken = [
         pl.col("fields").struct.field(f"field_{header.names.index(name)}").alias(name)
         for name in columns
@@ -219,17 +217,17 @@ def _without_line_ends(numbered: pl.DataFrame, part: Part, header: Header) -> pl
     )
 
 
-def _plain_fields(numbered: pl.DataFrame, width: int, delimiter: str) -> pl.DataFrame:
+def _plain_fields(numbered: pl.DataFrame, width: int) -> pl.DataFrame:
     line = pl.col("line")
     return numbered.with_columns(
-        found=line.str.count_matches(delimiter, literal=True) + 1,
-        fields=line.str.split_exact(delimiter, width - 1),
+        found=line.str.count_matches(DELIMITER, literal=True) + 1,
+        fields=line.str.split_exact(DELIMITER, width - 1),
     )
 
 
-def _quoted_fields(numbered: pl.DataFrame, width: int, delimiter: str) -> pl.DataFrame:
+def _quoted_fields(numbered: pl.DataFrame, width: int) -> pl.DataFrame:
     names = [f"field_{place}" for place in range(width)]
-    values = [None if line is None else unquoted(line, delimiter) for line in numbered["line"]]
+    values = [None if line is None else unquoted(line) for line in numbered["line"]]
     fitting = [
         dict(zip(names, each, strict=True)) if each is not None and len(each) == width else None
         for each in values

@@ -5,6 +5,7 @@ from datetime import date
 
 from orchestration_project.domains.finra.calendar import first_week_published_since
 from orchestration_project.domains.finra.contract import API_FIELDS, SYMBOL
+from orchestration_project.domains.finra.header import DELIMITER
 from orchestration_project.domains.finra.selection import TierWeek
 from orchestration_project.errors import SourceError
 from orchestration_project.resources.captures import Capture
@@ -108,7 +109,7 @@ class FinraApi(QueryApi):
         if total > self._most_records:
             pieces = self._pieces(week_start, tier, version)
         query = _query(week_start, tier, fields=API_FIELDS, limit=PAGE_ROWS)
-        query |= {"delimiter": "|", "quoteValues": False}
+        query |= {"delimiter": DELIMITER, "quoteValues": False}
         if version.dataset == CURRENT:
             query["sortFields"] = list(SORT)
 

@@ -12,6 +12,7 @@ from orchestration_project.domains.finra.datasets import (
     partitions_in,
     source_values,
 )
+from orchestration_project.domains.finra.header import DELIMITER
 from orchestration_project.domains.finra.parsing import row_count
 from orchestration_project.errors import SourceError
 from orchestration_project.resources.captures import Capture, Captures, Fetched
@@ -130,7 +131,7 @@ def _query(dataset: Dataset, values: Mapping[str, str]) -> Mapping[str, object]:
             for name, value in values.items()
         ],
         "sortFields": [name for name in key if name not in values],
-        "delimiter": "|",
+        "delimiter": DELIMITER,
         "quoteValues": False,
     }
 

@@ -58,7 +58,7 @@ def refuse_empty(name: str, capture: Capture, columns: Sequence[str]) -> None:
 def _refuse_what_is_no_text(body: bytes, columns: Sequence[str]) -> None:
     """Say what it is, where it has one line because it is something else."""
     if body:
-        read_header(Part(1, body), body.removesuffix(b"\n"), columns, "|")
+        read_header(Part(1, body), body.removesuffix(b"\n"), columns)
 
 
 def refuse_cut(name: str, capture: Capture) -> None:
