@@ -5,9 +5,11 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from dagster._core.remote_origin import InProcessCodeLocationOrigin
 from dagster._core.scheduler import DagsterDaemonScheduler
+from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 from dagster._core.workspace.context import WorkspaceProcessContext
-from dagster._core.workspace.load_target import PythonFileTarget
+from dagster._core.workspace.load_target import InProcessWorkspaceLoadTarget
 from dagster._daemon import daemon  # noqa: F401 - the scheduler cannot be imported before it
 from dagster._scheduler.scheduler import launch_scheduled_runs
 
@@ -48,11 +50,12 @@ def test_a_schedule_whose_tick_fails_is_asked_again_each_minute_and_starts_its_r
     file.write_text(SCHEDULE)
     began = Clock().now()
     due = (began + timedelta(hours=1)).replace(minute=5, second=1)
+    origin = InProcessCodeLocationOrigin(
+        LoadableTargetOrigin(python_file=str(file)), location_name="hourly"
+    )
     with (
         open_instance() as instance,
-        WorkspaceProcessContext(
-            instance, PythonFileTarget(str(file), None, str(tmp_path), "hourly")
-        ) as context,
+        WorkspaceProcessContext(instance, InProcessWorkspaceLoadTarget(origin)) as context,
     ):
         scheduler = instance.scheduler
         assert isinstance(scheduler, DagsterDaemonScheduler)

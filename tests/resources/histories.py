@@ -180,7 +180,7 @@ def holds_for(desk: Desk, clock: StoppedClock, history: Sequence[Any]) -> None:
             f"v{event.fetched.number}",
             captures,
             replay_of="an earlier one" if event.is_replay else None,
-            is_ours=event.turns_back,
+            turns_back=event.turns_back,
         )
         checked = Checked(rows, pl.DataFrame(schema=REJECT_SCHEMA))
         if number % 2:  # either comes after the other, and after its like

@@ -93,7 +93,7 @@ def test_what_landed_before_deliveries_were_recorded_is_not_told(desk, clock):
 
 def test_its_sentence_names_the_part_and_says_if_it_was_set_back(desk, clock):
     first = f"finra_otc_weekly:{desk.partition_key}#1"
-    replay = {"version": "v1", "replay_of": first, "is_ours": True}
+    replay = {"version": "v1", "replay_of": first, "turns_back": True}
     both = [row("AAA"), row("BBB")]
     part = [row("AAA", share_quantity=7)]
     three = [

@@ -1,10 +1,8 @@
 """What the artifact store holds, listed, found and compared with the tables, on both databases."""
 
-import time
 from datetime import timedelta
 
 import dagster as dg
-import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -15,14 +13,8 @@ from orchestration_project.errors import ConfigurationError
 from orchestration_project.resources.artifacts import FolderStore
 from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.inventory import find_blob, read_captures, take_inventory
-from orchestration_project.resources.warehouse.frames import frame_of, insert_frame
-from orchestration_project.tables.operations import operations_removals
-from orchestration_project.tables.spine import blobs, captures
 from tests.properties import bounded
 from tests.resources.weeks import FAILED, row
-
-MANY, MOST_SECONDS = 10_000, 3
-"""A look for each removal at all captures would take twice as long at least."""
 
 
 @pytest.fixture
@@ -82,34 +74,6 @@ def test_the_check_finds_what_is_missing_changed_and_not_named(desk, store):
         "read_count": 3,
     }
     assert not check.passed
-
-
-def test_many_removals_beside_many_captures_are_looked_through_in_no_time(desk, store):
-    capture(desk, b"one")
-    number = pl.DataFrame({"number": range(1, MANY)})
-    name = pl.format("{}-{}", "storage_uri", "number")
-    with desk.warehouse.writing() as connection:
-        for table, own in ((captures, "capture_id"), (blobs, "storage_uri")):
-            rows = desk.warehouse.frame(table.select(), table)
-            some = rows.join(number, how="cross").with_columns(
-                pl.col("number").alias(own) if own == "capture_id" else name,
-                pl.format("{}-{}", "sha256", "number").alias("sha256"),
-            )
-            insert_frame(connection, table, some.select(rows.columns))
-        gone = some.select(
-            name="storage_uri",
-            removed_at=pl.lit(Clock().now() + timedelta(days=9000)),
-            kind=pl.lit("captured bytes"),
-            byte_count="byte_count",
-            put_at=pl.lit(Clock().now()),
-            run_id=pl.lit("a run"),
-        )
-        removals = frame_of(gone.to_dicts(), operations_removals)
-        insert_frame(connection, operations_removals, removals)
-    began = time.monotonic()
-    found = take_inventory(desk.warehouse, store, read_all=False).found
-    assert time.monotonic() - began < MOST_SECONDS
-    assert not found.missing
 
 
 def test_a_blob_is_found_by_its_hash_or_by_a_capture_that_was_held_back_too(desk):
