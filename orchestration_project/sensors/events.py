@@ -9,7 +9,7 @@ from orchestration_project.errors import ConfigurationError
 from orchestration_project.jobs import WEBHOOK_JOBS
 from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.inbox.senders import declared_sources
-from orchestration_project.resources.inbox.work import Work, request_of
+from orchestration_project.resources.inbox.work import Turn, Work, request_of
 from orchestration_project.resources.warehouse import Warehouse
 from orchestration_project.sensors.described import sensor
 from orchestration_project.settings import Settings
@@ -33,8 +33,16 @@ def events_on_webhook(
     ended = [each.state for each in turn.changes if each.state != "running"]
     said = f"{len(ended)} runs ended, {ended.count('dead')} deliveries of them are dead letters"
     if not turn.due:
-        return dg.SkipReason(f"No delivery is due; {turn.under_way_count} are under way; {said}.")
+        under_way = f"{turn.under_way_count} are under way{_waiting(turn)}"
+        return dg.SkipReason(f"No delivery is due; {under_way}; {said}.")
     return dg.SensorResult(run_requests=[request_of(row, jobs[row.source]) for row in turn.due])
+
+
+def _waiting(turn: Turn) -> str:
+    if not turn.waits:
+        return ""
+    until = f"{min(turn.waits):%H:%M:%S}"
+    return f"; {len(turn.waits)} wait after a failed run, the first until {until} UTC"
 
 
 def _jobs(sources: Mapping[str, Source]) -> dict[str, str]:

@@ -1,28 +1,41 @@
 """Whose turn it is in the inbox, and what a run makes of a delivery."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from orchestration_project.domains.webhooks.queue import (
+    RETRY_PAUSES,
     AttemptRun,
     Change,
     Row,
     State,
     changed,
     due,
+    first,
+    waits_until,
 )
+from tests.properties import bounded
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
-FIRST = Row("git", "1", "received", 0, 3, NOON)
+FIRST = Row("git", "1", "received", 0, 3, NOON, NOON)
 SECOND = replace(FIRST, delivery_id="2", received_at=NOON + timedelta(seconds=1))
 OTHER = replace(SECOND, source="jira", delivery_id="9")
+FAILED = replace(FIRST, state="failed", attempt_count=1)
 IN_ORDER = {"git": True, "jira": True}
+MINUTE = timedelta(minutes=1)
 
 
 def ran(status: str, **more) -> AttemptRun:
     return AttemptRun("run", status, **more)
+
+
+def due_at(now: datetime, *rows: Row, runs: Mapping[str, AttemptRun] | None = None) -> list[Row]:
+    return due(rows, runs or {}, in_order=IN_ORDER, most=9, now=now)
 
 
 def test_each_attempt_at_a_delivery_has_a_name_of_its_own():
@@ -32,26 +45,66 @@ def test_each_attempt_at_a_delivery_has_a_name_of_its_own():
 
 def test_a_row_waits_until_the_one_before_of_its_source_is_over_and_for_no_other_source():
     rows = [OTHER, SECOND, FIRST]
-    assert due(rows, {}, in_order=IN_ORDER, most=9) == [FIRST, OTHER]
-    begun = {FIRST.attempt: ran("STARTED")}
-    assert due(rows, begun, in_order=IN_ORDER, most=9) == [OTHER]
-    failed = replace(FIRST, state="failed", attempt_count=1)
-    assert due([failed, SECOND], {}, in_order=IN_ORDER, most=9) == [failed]
-    assert due([SECOND], {}, in_order=IN_ORDER, most=9) == [SECOND]
+    assert due_at(NOON, *rows) == [FIRST, OTHER]
+    assert due_at(NOON, *rows, runs={FIRST.attempt: ran("STARTED")}) == [OTHER]
+    assert due_at(NOON + MINUTE, FAILED, SECOND) == [FAILED]
+    assert due_at(NOON, SECOND) == [SECOND]
 
 
 def test_rows_of_a_source_without_order_do_not_wait_and_no_look_asks_for_more_than_it_may():
     running = replace(FIRST, state="running", run_id="run")
-    assert due([running, SECOND], {}, in_order={"git": False}, most=9) == [SECOND]
-    assert due([FIRST, SECOND], {}, in_order={"git": False}, most=1) == [FIRST]
+    assert due([running, SECOND], {}, in_order={"git": False}, most=9, now=NOON) == [SECOND]
+    assert due([FIRST, SECOND], {}, in_order={"git": False}, most=1, now=NOON) == [FIRST]
+
+
+def test_an_attempt_after_a_failed_one_waits_and_so_do_the_rows_behind_it_in_order():
+    rows = (FAILED, SECOND, OTHER)
+    assert due_at(NOON + MINUTE - timedelta.resolution, *rows) == [OTHER]
+    assert due_at(NOON + MINUTE, *rows) == [FAILED, OTHER]
+
+
+@pytest.mark.parametrize(("attempt_count", "minutes"), [(1, 1), (2, 5), (3, 5), (20, 5)])
+def test_the_pause_grows_and_begins_when_the_run_ended(attempt_count, minutes):
+    row = replace(FAILED, attempt_count=attempt_count)
+    until = NOON + minutes * MINUTE
+    assert waits_until(row, NOON) == until
+    assert waits_until(row, until - timedelta.resolution) == until
+    assert waits_until(row, until) is None
+
+
+def test_what_was_put_back_does_not_wait():
+    row = replace(FAILED, state="received", attempt_count=3)
+    assert waits_until(row, NOON) is None
+    assert due_at(NOON, row) == [row]
+
+
+@bounded
+@given(
+    seconds=st.floats(min_value=-1e6, max_value=1e6),
+    attempt_count=st.integers(min_value=1, max_value=40),
+)
+def test_no_row_waits_longer_than_the_pause_from_now_whatever_became_of_the_clock(
+    seconds, attempt_count
+):
+    now = NOON + timedelta(seconds=seconds)
+    until = waits_until(replace(FAILED, attempt_count=attempt_count), now)
+    assert until is None or now < until <= now + RETRY_PAUSES[-1]
+
+
+def test_without_order_those_that_wait_leave_their_place_and_those_that_run_keep_it():
+    running = replace(OTHER, state="running", received_at=NOON + MINUTE)
+    rows = [FAILED, SECOND, running]
+    assert first(rows, in_order=False, most=2, now=NOON) == [running, SECOND]
+    assert first(rows, in_order=False, most=2, now=NOON + MINUTE) == [running, FAILED]
+    assert first(rows, in_order=True, most=2, now=NOON) == [FAILED]
 
 
 def test_a_row_is_running_while_its_run_is_and_done_when_that_succeeds():
     for status in ("QUEUED", "STARTING", "STARTED"):
-        assert changed(FIRST, ran(status), now=NOON) == Change(FIRST, "running", 0, "run")
+        assert changed(FIRST, ran(status), now=NOON) == Change(FIRST, "running", 0, "run", NOON)
     running = replace(FIRST, state="running", run_id="run")
     assert changed(running, ran("STARTED"), now=NOON) is None
-    assert changed(running, ran("SUCCESS"), now=NOON) == Change(running, "done", 1, "run")
+    assert changed(running, ran("SUCCESS"), now=NOON) == Change(running, "done", 1, "run", NOON)
     assert changed(FIRST, None, now=NOON) is None
 
 
@@ -61,7 +114,14 @@ def test_a_row_whose_run_fails_is_tried_again_until_it_is_dead(status):
     for attempts, state in enumerate(states):
         row = replace(FIRST, state="running", attempt_count=attempts, run_id="run")
         found = changed(row, ran(status), now=NOON)
-        assert found == Change(row, state, attempts + 1, "run")
+        assert found == Change(row, state, attempts + 1, "run", NOON)
+
+
+def test_what_a_run_makes_of_a_row_holds_since_its_end_and_never_from_later_than_now():
+    row = replace(FIRST, state="running", run_id="run")
+    for ended_at, at in ((NOON - MINUTE, NOON - MINUTE), (NOON + MINUTE, NOON)):
+        found = changed(row, ran("FAILURE", ended_at=ended_at), now=NOON)
+        assert found == Change(row, "failed", 1, "run", at)
 
 
 def test_a_run_that_dagster_tries_again_is_not_over_for_ten_minutes():
@@ -69,9 +129,11 @@ def test_a_run_that_dagster_tries_again_is_not_over_for_ten_minutes():
     again = ran("FAILURE", will_retry=True, ended_at=NOON)
     assert changed(row, again, now=NOON + timedelta(minutes=9)) is None
     found = changed(row, again, now=NOON + timedelta(minutes=10))
-    assert found == Change(row, "failed", 1, "run")
+    assert found == Change(row, "failed", 1, "run", NOON)
 
 
-def test_a_run_that_was_deleted_counts_as_an_attempt():
+def test_a_run_that_was_deleted_counts_as_an_attempt_after_which_nothing_waits():
     row = replace(FIRST, state="running", run_id="run")
-    assert changed(row, None, now=NOON) == Change(row, "failed", 1, "run")
+    assert changed(row, None, now=NOON) == Change(row, "received", 1, "run", NOON)
+    last = replace(row, attempt_count=2)
+    assert changed(last, None, now=NOON) == Change(last, "dead", 3, "run", NOON)

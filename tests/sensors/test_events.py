@@ -1,5 +1,7 @@
 """Webhook deliveries become runs: once each, in order, and until they are done or dead."""
 
+from datetime import UTC, datetime, timedelta
+
 import dagster as dg
 import pytest
 from sqlalchemy import select
@@ -8,6 +10,7 @@ from orchestration_project.definitions import defs
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.inbox import Inbox, Received
+from orchestration_project.resources.inbox.work import RUNS_PER_TICK
 from orchestration_project.resources.providers import RESOURCES, open_warehouse
 from orchestration_project.sensors.events import events_on_webhook
 from orchestration_project.settings import load_settings
@@ -40,9 +43,23 @@ def deliver(settings, *ids: str, source: str = "git", body: bytes = b'{"a": 1}')
         )
 
 
-def tick(instance) -> tuple[str, list[dg.RunRequest]]:
-    names = ("clock", "settings", "warehouse")
-    with dg.build_resources({name: RESOURCES[name] for name in names}, instance) as resources:
+SECOND = timedelta(seconds=1)
+
+
+class LaterClock(Clock):
+    """The real time, and some more."""
+
+    def __init__(self, more: timedelta) -> None:
+        super().__init__()
+        self._more = more
+
+    def now(self) -> datetime:
+        return super().now() + self._more
+
+
+def tick(instance, later: timedelta = 0 * SECOND) -> tuple[str, list[dg.RunRequest]]:
+    opened = {name: RESOURCES[name] for name in ("settings", "warehouse")}
+    with dg.build_resources({**opened, "clock": LaterClock(later)}, instance) as resources:
         context = dg.build_sensor_context(instance, resources=resources._asdict())
         result = events_on_webhook(context)
     if isinstance(result, dg.SkipReason):
@@ -51,10 +68,19 @@ def tick(instance) -> tuple[str, list[dg.RunRequest]]:
     return "", list(result.run_requests or [])
 
 
-def note(instance, request: dg.RunRequest, status: dg.DagsterRunStatus, **tags: str) -> None:
+def note(
+    instance, request: dg.RunRequest, status: dg.DagsterRunStatus, **tags: str
+) -> dg.DagsterRun:
     """Have Dagster remember a run of that status for what a tick asked for."""
     job = defs.resolve_job_def("events_webhooks")
-    instance.create_run_for_job(job, status=status, tags={**request.tags, **tags})
+    return instance.create_run_for_job(job, status=status, tags={**request.tags, **tags})
+
+
+def fail(instance, request: dg.RunRequest) -> datetime:
+    """Have Dagster remember a run that failed; return when it ended."""
+    run = note(instance, request, dg.DagsterRunStatus.STARTED)
+    instance.report_run_failed(run)
+    return datetime.fromtimestamp(instance.get_run_record_by_id(run.run_id).end_time, UTC)
 
 
 def execute(instance, tags=None, job: str = "events_webhooks", **config):
@@ -107,10 +133,10 @@ def test_a_body_that_is_no_event_is_rejected_with_its_reason_and_done(settings, 
 
 def test_a_delivery_that_fails_is_tried_again_then_dead_and_can_be_replayed(settings, instance):
     deliver(settings, "1", "2")
-    for attempt in ("git|1#1", "git|1#2"):
-        _, [request] = tick(instance)
+    for attempt, later in (("git|1#1", 0 * SECOND), ("git|1#2", 60 * SECOND)):
+        _, [request] = tick(instance, later)
         assert request.run_key == attempt
-        note(instance, request, dg.DagsterRunStatus.FAILURE)
+        fail(instance, request)
     _, [following] = tick(instance)
     assert following.run_key == "git|2#1"
     assert rows(settings, inbox, "state", "attempt_count") == [("dead", 2), ("received", 0)]
@@ -125,6 +151,54 @@ def test_a_delivery_that_fails_is_tried_again_then_dead_and_can_be_replayed(sett
     note(instance, request, dg.DagsterRunStatus.SUCCESS)
     tick(instance)
     assert rows(settings, inbox, "state", "attempt_count") == [("done", 3), ("received", 0)]
+
+
+def test_after_a_failed_run_a_delivery_waits_from_its_end_and_what_follows_waits_with_it(
+    settings, instance
+):
+    deliver(settings, "1", "2")
+    _, [request] = tick(instance)
+    until = fail(instance, request) + 60 * SECOND
+    one_ended = "1 runs ended, 0 deliveries of them are dead letters."
+    waits = f"1 wait after a failed run, the first until {until:%H:%M:%S} UTC"
+    noted = f"No delivery is due; 0 are under way; {waits}; {one_ended}"
+    assert tick(instance, 20 * SECOND) == (noted, [])
+    assert tick(instance, 20 * SECOND) == (noted.replace("1 runs", "0 runs"), [])
+    assert [each.run_key for each in tick(instance, 60 * SECOND)[1]] == ["git|1#2"]
+
+
+def test_a_delivery_waits_neither_for_a_clock_that_was_set_back_nor_after_a_deleted_run(
+    settings, instance
+):
+    deliver(settings, "1")
+    _, [request] = tick(instance)
+    fail(instance, request)
+    tick(instance)
+    [again] = tick(instance, -3600 * SECOND)[1]
+    assert again.run_key == "git|1#2"
+    deliver(settings, "1", source="pay")
+    requests = {each.run_key: each for each in tick(instance)[1]}
+    run = note(instance, requests["pay|1#1"], dg.DagsterRunStatus.STARTED)
+    tick(instance)
+    instance.delete_run(run.run_id)
+    assert "pay|1#2" in [each.run_key for each in tick(instance)[1]]
+
+
+def test_without_order_other_deliveries_go_on_while_as_many_as_may_run_wait(settings, instance):
+    deliver(settings, *(f"{number:02}" for number in range(RUNS_PER_TICK + 2)), source="pay")
+    _, requests = tick(instance)
+    assert len(requests) == RUNS_PER_TICK
+    for request in requests:
+        fail(instance, request)
+    _, others = tick(instance)
+    assert [each.run_key for each in others] == ["pay|25#1", "pay|26#1"]
+    for request in others:
+        note(instance, request, dg.DagsterRunStatus.STARTED)
+    said, none = tick(instance)
+    assert "2 are under way; 25 wait after a failed run, the first until" in said
+    assert not none
+    _, again = tick(instance, 61 * SECOND)
+    assert [each.run_key for each in again] == [f"pay|{number:02}#2" for number in range(23)]
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,9 @@ State = Literal["received", "running", "done", "failed", "dead"]
 RETRY_PATIENCE = timedelta(minutes=10)
 """For which a run that Dagster means to try again counts as under way."""
 
+RETRY_PAUSES = (timedelta(minutes=1), timedelta(minutes=5))
+"""After the end of the first failed attempt, and of each later one: what was away may be back."""
+
 
 @dataclass(frozen=True)
 class Row:
@@ -24,12 +27,18 @@ class Row:
     attempt_count: int
     allowed_count: int
     received_at: datetime
+    changed_at: datetime
     run_id: str | None = None
 
     @property
     def attempt(self) -> str:
         """The name of its next attempt, or of the one under way: a run has it as key and tag."""
         return f"{self.source}|{self.delivery_id}#{self.attempt_count + 1}"
+
+    @property
+    def age(self) -> tuple[datetime, str, str]:
+        """What rows are sorted by, the oldest first."""
+        return self.received_at, self.source, self.delivery_id
 
 
 @dataclass(frozen=True)
@@ -44,31 +53,34 @@ class AttemptRun:
 
 @dataclass(frozen=True)
 class Change:
-    """What becomes of a row."""
+    """What becomes of a row, and since when: the end of its run, where that ended."""
 
     row: Row
     state: State
     attempt_count: int
     run_id: str | None
+    at: datetime
 
 
 def changed(row: Row, run: AttemptRun | None, *, now: datetime) -> Change | None:
     """Return what the run of its attempt makes of ``row``; None: nothing new."""
     if run is None:
-        # A run that was seen and is gone: it was deleted, so the attempt is over.
-        return _failed(row, row.run_id) if row.state == "running" else None
+        # A run that was seen and is gone: it was deleted, so the attempt is over. Nobody knows when
+        # it ended, so that the next one waits for nothing.
+        return _over(row, row.run_id, "received", now) if row.state == "running" else None
+    ended_at = min(run.ended_at or now, now)  # another machine's clock may be ahead of ours
     if run.status == "SUCCESS":
-        return Change(row, "done", row.attempt_count + 1, run.run_id)
+        return Change(row, "done", row.attempt_count + 1, run.run_id, ended_at)
     if run.status in ("FAILURE", "CANCELED") and not _is_tried_again(run, now):
-        return _failed(row, run.run_id)
+        return _over(row, run.run_id, "failed", ended_at)
     if (row.state, row.run_id) == ("running", run.run_id):
         return None
-    return Change(row, "running", row.attempt_count, run.run_id)
+    return Change(row, "running", row.attempt_count, run.run_id, now)
 
 
-def _failed(row: Row, run_id: str | None) -> Change:
+def _over(row: Row, run_id: str | None, state: State, at: datetime) -> Change:
     attempts = row.attempt_count + 1
-    return Change(row, "dead" if attempts >= row.allowed_count else "failed", attempts, run_id)
+    return Change(row, "dead" if attempts >= row.allowed_count else state, attempts, run_id, at)
 
 
 def _is_tried_again(run: AttemptRun, now: datetime) -> bool:
@@ -76,23 +88,53 @@ def _is_tried_again(run: AttemptRun, now: datetime) -> bool:
     return run.will_retry and is_new
 
 
+def waits_until(row: Row, now: datetime) -> datetime | None:
+    """Return until when a row waits after a failed attempt; None: it does not."""
+    if row.state != "failed":
+        return None
+    until = row.changed_at + RETRY_PAUSES[min(row.attempt_count, len(RETRY_PAUSES)) - 1]
+    # An attempt that ended later than now: the clock was set back, and nobody waits for it.
+    return until if row.changed_at <= now < until else None
+
+
+def first(rows: Sequence[Row], *, in_order: bool, most: int, now: datetime) -> list[Row]:
+    """Return which of one source's rows to look at: in order the oldest one, else ``most``.
+
+    Without order those that wait leave their place to others, and those that run keep theirs when
+    the others, which are older, come back.
+    """
+    if in_order:
+        return sorted(rows, key=lambda row: row.age)[:1]
+    ready = [row for row in rows if not waits_until(row, now)]
+    return sorted(ready, key=lambda row: (row.state != "running", row.age))[:most]
+
+
 def due(
-    rows: Sequence[Row], runs: Mapping[str, AttemptRun], *, in_order: Mapping[str, bool], most: int
+    rows: Sequence[Row],
+    runs: Mapping[str, AttemptRun],
+    *,
+    in_order: Mapping[str, bool],
+    most: int,
+    now: datetime,
 ) -> list[Row]:
     """Return the rows to run now, the oldest first: no run is made of them, and they are in turn.
+
+    One that waits after a failed attempt is not due, and in order those behind it are not, either.
 
     Args:
         rows: Those that are to be worked on, the first ones of each source.
         runs: By the attempt that they were made of.
         in_order: By source: whether a row waits until the one before is done or dead.
         most: How many, at most.
+        now: The present moment.
     """
     found: list[Row] = []
     begun: set[str] = set()
-    for row in sorted(rows, key=lambda each: (each.received_at, each.source, each.delivery_id)):
+    for row in sorted(rows, key=lambda each: each.age):
         if in_order[row.source] and row.source in begun:
             continue
         begun.add(row.source)
-        if row.state != "running" and row.attempt not in runs:
+        is_idle = row.state != "running" and row.attempt not in runs
+        if is_idle and not waits_until(row, now):
             found.append(row)
     return found[:most]

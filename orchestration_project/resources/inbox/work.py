@@ -3,19 +3,25 @@
 import base64
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
-from heapq import merge
 from typing import Any
 
 import dagster as dg
-from sqlalchemy import ColumnElement, and_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, select, update
 
-from orchestration_project.domains.webhooks.queue import AttemptRun, Change, Row, changed, due
+from orchestration_project.domains.webhooks.queue import (
+    AttemptRun,
+    Change,
+    Row,
+    changed,
+    due,
+    first,
+    waits_until,
+)
 from orchestration_project.domains.webhooks.sources import Source
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.resources.clock import Clock
-from orchestration_project.resources.inbox.rows import WAITING
 from orchestration_project.resources.warehouse import Warehouse
 from orchestration_project.tables.spine import inbox
 
@@ -29,6 +35,9 @@ WILL_RETRY_TAG = "dagster/will_retry"
 
 RUNS_PER_TICK = 25
 """So that one source with a backlog leaves room in the queue for other runs."""
+
+ROW_COLUMNS = [inbox.c[each.name] for each in fields(Row)]
+"""Of the inbox: all that decides whose turn it is, and no body."""
 
 
 @dataclass(frozen=True)
@@ -45,11 +54,25 @@ class Content:
 
 @dataclass(frozen=True)
 class Turn:
-    """What a look at the inbox found: the rows to run now, and what became of others."""
+    """What a look at the inbox found: the rows to run now, and what became of others.
+
+    ``waits`` is until when each of those waits whose latest attempt failed.
+    """
 
     due: Sequence[Row]
     changes: Sequence[Change]
     under_way_count: int
+    waits: Sequence[datetime]
+
+
+@dataclass(frozen=True)
+class _Look:
+    """Rows that are to be worked on, the runs of their attempts, and until when others wait."""
+
+    rows: Sequence[Row]
+    runs: Mapping[str, AttemptRun]
+    waits: Sequence[datetime]
+    now: datetime
 
 
 class Work:
@@ -65,18 +88,16 @@ class Work:
         Nothing says that a row was asked for but its run: so a tick that is broken off anywhere
         asks again, by the same key, and Dagster makes no second run of that.
         """
-        rows = self._first(sources)
-        runs = _runs_of(instance, rows)
-        now = self._clock.now()
-        found = [changed(row, runs.get(row.attempt), now=now) for row in rows]
+        look = self._look(instance, sources)
+        found = [changed(row, look.runs.get(row.attempt), now=look.now) for row in look.rows]
         changes = [each for each in found if each]
         self._settle(changes)
         if any(each.state != "running" for each in changes):
-            rows = self._first(sources)
-            runs = _runs_of(instance, rows)
+            look = self._look(instance, sources)
         in_order = {name: source.in_order for name, source in sources.items()}
-        ready = due(rows, runs, in_order=in_order, most=RUNS_PER_TICK)
-        return Turn(ready, changes, sum(row.attempt in runs for row in rows))
+        ready = due(look.rows, look.runs, in_order=in_order, most=RUNS_PER_TICK, now=look.now)
+        under_way_count = sum(row.attempt in look.runs for row in look.rows)
+        return Turn(ready, changes, under_way_count, look.waits)
 
     def content(self, source: str, delivery_id: str) -> Content:
         """Return a delivery.
@@ -110,7 +131,8 @@ class Work:
         else:
             wanted = and_(_is(source, delivery_id), inbox.c.state.in_(["done", "dead"]))
         with self._warehouse.writing() as connection:
-            rows = [_row(each) for each in connection.execute(select(inbox).where(wanted))]
+            found = connection.execute(select(*ROW_COLUMNS).where(wanted))
+            rows = [Row(*each) for each in found]
             if delivery_id is not None and not rows:
                 raise _missing(source, delivery_id)
             connection.execute(
@@ -124,22 +146,21 @@ class Work:
             )
         return rows
 
-    def _first(self, sources: Mapping[str, Source]) -> list[Row]:
-        """Return the first rows of each source that are to be worked on, in their order."""
+    def _look(self, instance: dg.DagsterInstance, sources: Mapping[str, Source]) -> _Look:
+        """Look at the first rows of each source."""
         with self._warehouse.reading() as connection:
-            found: list[Row] = []
-            for name, source in sources.items():
-                most = 1 if source.in_order else RUNS_PER_TICK
-                of_states = (
-                    map(_row, connection.execute(_oldest(name, state, most))) for state in WAITING
-                )
-                found += list(merge(*of_states, key=lambda row: row.received_at))[:most]
-            return found
+            queues = {name: _queue(connection, name, each) for name, each in sources.items()}
+        now = self._clock.now()  # not before another daemon noted what was read
+        rows: list[Row] = []
+        for name, queue in queues.items():
+            in_order = sources[name].in_order
+            rows += first(queue, in_order=in_order, most=RUNS_PER_TICK, now=now)
+        waits = [waits_until(row, now) for queue in queues.values() for row in queue]
+        return _Look(rows, _runs_of(instance, rows), [each for each in waits if each], now)
 
     def _settle(self, changes: Sequence[Change]) -> None:
         if not changes:
             return
-        now = self._clock.now()
         with self._warehouse.writing() as connection:
             for each in changes:
                 seen = and_(
@@ -154,7 +175,7 @@ class Work:
                         state=each.state,
                         attempt_count=each.attempt_count,
                         run_id=each.run_id,
-                        changed_at=now,
+                        changed_at=each.at,
                     )
                 )
 
@@ -169,24 +190,26 @@ def request_of(row: Row, job: str) -> dg.RunRequest:
     return dg.RunRequest(run_key=row.attempt, job_name=job, tags=tags)
 
 
-def _oldest(source: str, state: str, most: int) -> Any:
+def _queue(connection: Connection, name: str, source: Source) -> list[Row]:
+    """Return the oldest rows in each state; of failed ones without order all, as some wait.
+
+    Those are no more than the runs that may fail within the longest pause, and some.
+    """
+    most = 1 if source.in_order else RUNS_PER_TICK
+    limits = {"received": most, "running": most, "failed": 1 if source.in_order else None}
+    return [
+        Row(*each)
+        for state, limit in limits.items()
+        for each in connection.execute(_oldest(name, state, limit))
+    ]
+
+
+def _oldest(source: str, state: str, most: int | None) -> Any:
     return (
-        select(inbox)
+        select(*ROW_COLUMNS)
         .where(inbox.c.state == state, inbox.c.source == source)
         .order_by(inbox.c.received_at, inbox.c.delivery_id)
         .limit(most)
-    )
-
-
-def _row(found: Any) -> Row:
-    return Row(
-        found.source,
-        found.delivery_id,
-        found.state,
-        found.attempt_count,
-        found.allowed_count,
-        found.received_at,
-        found.run_id,
     )
 
 
