@@ -11,14 +11,21 @@ from orchestration_project.domains.saas.jira import (
     SYSTEM,
     field_of,
     issue_of,
+    key_of,
     label_of,
+    source_id_of,
     transition_of,
     user_of,
     user_of_address,
 )
 from orchestration_project.domains.saas.records import FieldSpec, Issue, Transition, User
 from orchestration_project.domains.saas.wire import needed, storable, unreadable
-from orchestration_project.errors import MovedError, SourceError, TransientError
+from orchestration_project.errors import (
+    ContractError,
+    MovedError,
+    SourceError,
+    TransientError,
+)
 from orchestration_project.resources.http import HttpClient, Response
 from orchestration_project.resources.saas.answers import json_in, refusal
 from orchestration_project.resources.saas.systems import RefusedError
@@ -49,25 +56,29 @@ class Jira:
         self._screens: dict[tuple[str, str], Sequence[FieldSpec]] = {}
         self._users: dict[str, User | None] = {}
         self._newest: dict[str, int] = {}
+        self.unreadable: dict[str, str] = {}
 
     def find(self, source_id: str) -> Issue | None:
         """Return the issue whose entity property says ``source_id``; of several the oldest.
 
-        It is searched for by its label, and known by its property.
+        It is searched for by its label, and known by its property. Of the others no more is read,
+        as people may write what cannot be.
         """
         jql = f'labels = "{label_of(source_id)}" ORDER BY created ASC'
-        for page in self.search(jql):
-            for issue in page:
-                if issue.source_id == source_id:
-                    return issue
+        for page in self._pages(jql):
+            for record in page:
+                if source_id_of(record) == source_id:
+                    return issue_of(record)
         return None
 
     def get(self, key: str) -> Issue | None:
         """Return an issue as it is now; None: there is none of that key."""
+        record = self._record(key)
+        return None if record is None else issue_of(record)
+
+    def _record(self, key: str) -> Mapping[str, Any] | None:
         response = self._ask("GET", f"{_issue(key)}?{urlencode({'properties': PROPERTY})}")
-        if response.status == 404:
-            return None
-        return issue_of(self._object(response, 200))
+        return None if response.status == 404 else self._object(response, 200)
 
     def mark(self, project: str) -> str:
         """Return the key of the newest issue that a search finds, or that this made after it.
@@ -91,23 +102,23 @@ class Jira:
         project, number = mark.rpartition("-")[0], _number(mark)
         while True:
             numbers = range(number + 1, number + 1 + MOST_KEYS)
-            issues = self._of_keys([f"{project}-{each}" for each in numbers])
-            for issue in issues:
-                if issue.source_id == source_id:
-                    return issue
-            if not issues:
+            records = self._of_keys([f"{project}-{each}" for each in numbers])
+            for record in records:
+                if source_id_of(record) == source_id:
+                    return issue_of(record)
+            if not records:
                 return None
             number += MOST_KEYS
 
-    def _of_keys(self, keys: Sequence[str]) -> list[Issue]:
-        """Return those of these issues that are there."""
+    def _of_keys(self, keys: Sequence[str]) -> list[Any]:
+        """Return those of these issues that are there, as they came."""
         asked = {"issueIdsOrKeys": keys, "fields": READ_FIELDS, "properties": [PROPERTY]}
         found = self._object(self._ask("POST", "/issue/bulkfetch", asked), 200)
-        issues = [issue_of(each) for each in _list(found, "issues")]
+        records = _list(found, "issues")
         if found.get("issueErrors"):  # some may be there all the same: each is asked for alone
-            there = {each.key for each in issues}
-            issues += [each for key in keys if key not in there and (each := self.get(key))]
-        return issues
+            there = {key_of(each) for each in records}
+            records += [each for key in keys if key not in there and (each := self._record(key))]
+        return records
 
     def create(
         self, project: str, issue_type: str, fields: Mapping[str, Any], source_id: str
@@ -210,9 +221,25 @@ class Jira:
     def search(self, jql: str) -> Iterator[Sequence[Issue]]:
         """Yield what a query finds, page by page, each issue once.
 
+        Those that cannot be read are left out, and told of in `unreadable`.
+
         Raises:
             MovedError: The pages go round in a circle.
         """
+        self.unreadable = {}
+        for page in self._pages(jql):
+            yield [issue for record in page if (issue := self._readable(record))]
+
+    def _readable(self, record: Any) -> Issue | None:
+        key = key_of(record)
+        try:
+            return issue_of(record)
+        except ContractError as error:
+            self.unreadable[key] = str(error)
+            return None
+
+    def _pages(self, jql: str) -> Iterator[Sequence[Any]]:
+        """Yield what a query finds as it came, page by page, each issue once."""
         seen: set[str] = set()
         tokens: set[str] = set()
         asked: dict[str, object] = {"jql": jql, "fields": READ_FIELDS, "maxResults": PAGE_ISSUES}
@@ -221,9 +248,9 @@ class Jira:
         while token is not None:
             page = {**asked, "nextPageToken": token} if token else asked
             found = self._object(self._ask("POST", "/search/jql", page), 200)
-            issues = [issue_of(each) for each in _list(found, "issues")]
-            yield [each for each in issues if each.key not in seen]
-            seen |= {each.key for each in issues}
+            records = {key_of(each): each for each in _list(found, "issues")}
+            yield [each for key, each in records.items() if key not in seen]
+            seen |= records.keys()
             token = found.get("nextPageToken")  # isLast is said to be wrong at times
             if token in tokens:
                 raise MovedError(

@@ -149,6 +149,19 @@ def test_rules_that_the_target_refuses_take_no_effect_and_a_network_fault_stops_
     assert list(desk.world.issues.rows) == ["IT-1"]
 
 
+def test_a_sweep_tells_of_issues_that_cannot_be_read(desk):
+    desk.run("saas_edit_rules", "edit_saas_rules", rules=[RULE], who="Ana")
+    desk.world.tasks.add("Order a laptop")
+    assert desk.run("saas_reconcile").success
+    desk.world.issues.unreadable = {"IT-1": "no text", "IT-9": "no text"}
+    swept = desk.run("saas_sweep")
+    told = told_by(swept)["drift"][None]
+    assert (told["differed"], told["unreadable"]) == (1, 2)
+    shown = [each.data for each in told["unreadable_issues"].records]
+    assert shown == [{"target_key": key, "reason": "no text"} for key in ("IT-1", "IT-9")]
+    assert (swept.success, checks(swept)["is_mended"]) == (True, False)
+
+
 def test_a_webhook_brings_just_its_task_along_and_our_own_write_comes_back_as_an_echo(desk):
     desk.run("saas_edit_rules", "edit_saas_rules", rules=[RULE], who="Ana")
     one = desk.world.tasks.add("Order a laptop")

@@ -213,6 +213,7 @@ class Issues:
     index_lag: timedelta = timedelta(0)
     indexed_at: dict[str, datetime] = field(default_factory=dict)
     gone_projects: set[str] = field(default_factory=set)
+    unreadable: Mapping[str, str] = field(default_factory=dict)
 
     def edit(self, key: str, **fields: Any) -> None:
         """Have people fill fields of an issue, if it is there."""
@@ -327,7 +328,8 @@ class Issues:
         keys = [key for key in found if key.startswith(f"{project}-")]
         for start in range(0, max(len(keys), 1), PAGE):
             page = keys[start : start + PAGE]
-            yield [self.rows[each] for each in page if each in self.rows]
+            there = [each for each in page if each in self.rows and each not in self.unreadable]
+            yield [self.rows[each] for each in there]
 
     def permissions(self, project: str) -> frozenset[str]:
         return self.allowed

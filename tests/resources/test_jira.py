@@ -48,6 +48,36 @@ def test_a_label_that_somebody_copied_makes_no_source(demo, target):
     assert target.find(SOURCE_ID).key == issue.key
 
 
+def test_another_s_issue_that_cannot_be_read_keeps_no_task_from_its_own(demo, target):
+    other = made(target, "another")
+    mark = target.mark("HR")
+    third = made(target, "a third")
+    issue = made(target)
+    for key in (other.key, third.key):
+        demo.do(f"issues/{key}", fields={"summary": "a\0b", "labels": ["peopleforce-task-1000"]})
+    assert target.find(SOURCE_ID) == issue
+    assert target.find_after(mark, SOURCE_ID) == issue
+
+
+def test_an_issue_of_ours_that_cannot_be_read_is_made_no_second_time(demo, target):
+    issue = made(target)
+    demo.do(f"issues/{issue.key}", fields={"summary": "a\0b"})
+    for look in (target.find, lambda source_id: target.find_after("HR-0", source_id)):
+        with pytest.raises(ContractError, match="cannot be read"):
+            look(SOURCE_ID)
+
+
+@pytest.mark.parametrize("record", ["7", '{"key": null}', '{"id": "1"}'])
+def test_what_is_no_issue_at_all_ends_a_search(tmp_path, record):
+    page = Reply(200, {}, f'{{"issues": [{record}]}}'.encode())
+    with (
+        FaultyServer(lambda _: page) as server,
+        http_client(tmp_path) as http,
+        pytest.raises(ContractError, match="an issue of Jira cannot be read"),
+    ):
+        list(jira(server.url, http).search("project = HR"))
+
+
 def test_of_two_issues_of_one_source_the_oldest_is_found(target):
     first = made(target)
     made(target)

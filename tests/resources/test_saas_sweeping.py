@@ -4,6 +4,7 @@ import pytest
 
 from orchestration_project.resources.saas.rules import revalidate
 from orchestration_project.resources.saas.systems import RefusedError
+from tests.resources.saas_demo_world import world_over_http
 from tests.resources.saas_office import ALL
 
 
@@ -42,3 +43,25 @@ def test_the_issue_of_a_task_that_a_rule_drops_by_now_is_nothing_to_a_sweep(offi
     office.round()
     office.issues.remove("IT-1")
     assert office.reconciler().sweep() == []
+
+
+def test_what_cannot_be_read_is_told_and_keeps_no_sweep_from_the_others(
+    office, saas_demo, tmp_path
+):
+    with world_over_http(saas_demo, tmp_path) as office.world:
+        for title in ("Order a laptop", "Order a cup"):
+            office.world.tasks.add(title)
+        office.round()
+        office.world.issues.make("of no task")
+        office.world.issues.move("IT-2", "Start", "Done")
+        for key in ("IT-1", "IT-3"):
+            saas_demo.do(f"issues/{key}", fields={"summary": "a\0b"})
+        reconciler = office.reconciler()
+        drifts = [(each.target_key, each.what) for each in reconciler.sweep()]
+        assert drifts == [("IT-1", "unreadable"), ("IT-2", "to_source")]
+        assert sorted(reconciler.unreadable_issues) == ["IT-1", "IT-3"]
+        assert "text without NUL" in reconciler.unreadable_issues["IT-3"]
+        assert reconciler.apply().outcomes == {"done": 1}
+        saas_demo.do("issues/IT-1", fields={"summary": "Order a laptop"})
+        reconciler = office.reconciler()
+        assert (reconciler.sweep(), list(reconciler.unreadable_issues)) == ([], ["IT-3"])

@@ -10,7 +10,7 @@ from orchestration_project.assets.saas.catalogue import DRIFT, RULES, STATES, re
 from orchestration_project.assets.saas.reconcile import failure_of
 from orchestration_project.domains.saas.ticks import is_fresh
 from orchestration_project.resources.clock import Clock
-from orchestration_project.resources.saas.reconciling import Reconciler
+from orchestration_project.resources.saas.reconciling import UNREADABLE, Reconciler
 from orchestration_project.resources.saas.rules import revalidate
 from orchestration_project.resources.saas.systems import SourceSystem, TargetSystem
 from orchestration_project.resources.saas.ticks import Ticks
@@ -22,7 +22,8 @@ MENDED, USABLE, FRESH = "is_mended", "goes_by_usable_rules", "goes_by_a_fresh_lo
 COLUMNS = {
     "entity_id": "The source's id of the task",
     "target_key": "Key of its issue",
-    "what": "missing: there is no such issue; to_source, to_target: who has to follow",
+    "what": "missing: there is no such issue; to_source, to_target: who has to follow; "
+    "unreadable: it is there, and people have to correct it",
 }
 
 
@@ -60,15 +61,20 @@ def sweep(
     applied = reconciler.apply()
     rows = [[each.entity.entity_id, each.target_key, each.what] for each in drifts[:SHOWN]]
     schema = dict.fromkeys(COLUMNS, pl.String())
+    unreadable = sorted(reconciler.unreadable_issues.items())
+    reasons = {"target_key": pl.String(), "reason": pl.String()}
     yield dg.MaterializeResult(
         asset_key=DRIFT,
         metadata={
             **told({"differed": len(drifts), **applied.outcomes}),
             "rules_not_examined": len(examined.unknown),
+            "unreadable": len(unreadable),
+            "unreadable_issues": table_of(pl.DataFrame(unreadable[:SHOWN], reasons, orient="row")),
             "drift": table_of(pl.DataFrame(rows, schema, orient="row")),
         },
     )
     left = applied.outcomes.get("waiting", 0) + applied.outcomes.get("dead", 0)
+    left += sum(each.what == UNREADABLE for each in drifts)
     yield dg.AssetCheckResult(
         asset_key=DRIFT,
         check_name=MENDED,

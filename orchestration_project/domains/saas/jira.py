@@ -73,6 +73,28 @@ def issue_of(record: Any) -> Issue:
     )
 
 
+def key_of(record: Any) -> str:
+    """Return the key of an issue, also of one that cannot be read otherwise.
+
+    Raises:
+        ContractError: It has none.
+    """
+    what = "an issue of Jira"
+    if not isinstance(record, dict):
+        raise unreadable(what, "a JSON object", record)
+    return needed(storable({"key": record.get("key")}, what), "key", what)
+
+
+def source_id_of(record: Any) -> str | None:
+    """Return what an issue was made of, also of one that cannot be read otherwise.
+
+    Raises:
+        ContractError: The record is no issue, or its property none of ours.
+    """
+    what = f"Jira's issue {key_of(record)}"
+    return _source_id(part(record, "properties", what), what)
+
+
 def label_of(source_id: str) -> str:
     """Return the label by which an issue is searched for.
 

@@ -52,6 +52,9 @@ PLANNED_AT_ONCE = 1_000
 ASKED_FOR_AT_ONCE = 200
 """Tasks that a listing lacks and that are asked for by their id; the others at the next look."""
 
+UNREADABLE = "unreadable"
+"""How a sweep calls an issue that is there, and of which no more can be told."""
+
 MANY_UNREADABLE_SHARE = 0.2
 """Of the records that are listed; where more are no tasks, the source speaks otherwise by now."""
 
@@ -89,7 +92,10 @@ class Heard:
 
 @dataclass(frozen=True)
 class Drift:
-    """How a linked issue differs from its task: it is missing, or else only one is completed."""
+    """How a linked issue differs from its task, if it can be told.
+
+    It is missing, or only one of both is completed; or it cannot be read.
+    """
 
     entity: Entity
     target_key: str
@@ -114,6 +120,8 @@ class Reconciler:
         self._target = target
         self._desk = Desk(f"{source.system}>{target.system}", run_id)
         self._applier = Applier(warehouse, clock, self._desk, source, target)
+        self.unreadable_issues: dict[str, str] = {}
+        """Those that the latest sweep met, linked to a task or not: why, by their keys."""
 
     @property
     def pair(self) -> str:
@@ -234,7 +242,10 @@ class Reconciler:
         return self._plan_again(sorted(chosen, key=lambda each: each.entity_id), "replay")
 
     def sweep(self) -> list[Drift]:
-        """Look at the issues of tasks that rules name for what no webhook told; plan to mend it."""
+        """Look at the issues of tasks that rules name for what no webhook told; plan to mend it.
+
+        What cannot be read is left to people: nothing is known that would have to follow.
+        """
         rules = self.rules()
         with self._warehouse.reading() as connection:
             rows = connection.execute(
@@ -250,12 +261,14 @@ class Reconciler:
         named = {project for rule in usable if (project := rule.target_project)}
         issues = self._issues_in(named, {row.target_key for row in rows})
         drifts = [
-            Drift(entity_of(row), row.target_key, what)
+            Drift(entity_of(row), key, what)
             for row in rows
-            if (what := _drift(row, issues.get(row.target_key)))
+            if (key := row.target_key)
+            and (what := _drift(row, issues.get(key), is_unreadable=key in self.unreadable_issues))
         ]
         worth = {each.entity for each in drifts}
         worth |= {entity_of(row) for row in rows if row.unresolved_email}
+        worth -= {each.entity for each in drifts if each.what == UNREADABLE}
         chosen = [each for each in worth if each.outbox_entity not in unfinished]
         self._plan_again(sorted(chosen, key=lambda each: each.entity_id), "target")
         return drifts
@@ -266,10 +279,12 @@ class Reconciler:
         No usable rule may name such a project any more, and then it may be gone.
         """
         found: dict[str, Issue] = {}
+        self.unreadable_issues = {}
         for project in sorted({key.rpartition("-")[0] for key in linked}):
             try:
                 for page in self._target.search(f'project = "{project}"'):
                     found |= {each.key: each for each in page if each.key in linked}
+                self.unreadable_issues |= self._target.unreadable
             except RefusedError:
                 if project in named:
                     raise
@@ -356,10 +371,10 @@ def _changed(page: Page, known: Mapping[str, str], fetched_at: datetime) -> list
     ]
 
 
-def _drift(row: Row[Any], issue: Issue | None) -> str:
+def _drift(row: Row[Any], issue: Issue | None, *, is_unreadable: bool) -> str:
     """Return in words how an issue differs from its task's state; empty: not so that we act."""
     if issue is None:
-        return "missing"
+        return UNREADABLE if is_unreadable else "missing"
     applied = json.loads(row.applied) if row.applied else {}
     follows = completion(
         applied.get("is_completed"),

@@ -103,6 +103,11 @@ class TargetSystem(Protocol):
         """Its name in our tables, such as jira."""
         ...
 
+    @property
+    def unreadable(self) -> Mapping[str, str]:
+        """The issues of the latest search that cannot be read: why, by their keys."""
+        ...
+
     def find(self, source_id: str) -> Issue | None:
         """Return the issue whose entity property says ``source_id``; of several the oldest."""
         ...
@@ -163,7 +168,10 @@ class TargetSystem(Protocol):
         ...
 
     def search(self, jql: str) -> Iterator[Sequence[Issue]]:
-        """Yield what a query finds, page by page, without what only mappings fill."""
+        """Yield what a query finds, page by page, without what only mappings fill.
+
+        Issues that cannot be read are left out: the others go on without them.
+        """
         ...
 
     def permissions(self, project: str) -> frozenset[str]:
