@@ -21,13 +21,14 @@ from orchestration_project.domains.saas.jira import (
 from orchestration_project.domains.saas.records import FieldSpec, Issue, Transition, User
 from orchestration_project.domains.saas.wire import needed, storable, unreadable
 from orchestration_project.errors import (
+    ConfigurationError,
     ContractError,
     MovedError,
     SourceError,
     TransientError,
 )
 from orchestration_project.resources.http import HttpClient, Response
-from orchestration_project.resources.saas.answers import json_in, refusal
+from orchestration_project.resources.saas.answers import json_in, refusal, shown
 from orchestration_project.resources.saas.systems import RefusedError
 
 CREDENTIALS = "JIRA_EMAIL and JIRA_TOKEN"
@@ -38,6 +39,8 @@ MOST_KEYS = 100
 READ_FIELDS = ("summary", "description", "project", "issuetype", "status", "assignee", "updated")
 MAY_PASS = frozenset({408, 409, 425})
 """Statuses of an edit at the same time, or of a request that came too late or too early."""
+REFUSES = frozenset({403, 404})
+"""Statuses of what we may not do or see, and of hosts that are no Jira or take nothing of ours."""
 
 
 class Jira:
@@ -212,7 +215,9 @@ class Jira:
         if email not in self._users:
             query = urlencode({"query": email, "maxResults": 200})
             response = self._ask("GET", f"/user/search?{query}")
-            found = json_in(response) if response.status == 200 else None
+            if response.status != 200:
+                raise self._refused(response)
+            found = json_in(response)
             if not isinstance(found, list):
                 raise refusal("Jira", response, credentials=CREDENTIALS)
             self._users[email] = user_of_address([user_of(each) for each in found], email)
@@ -270,6 +275,7 @@ class Jira:
         query = urlencode({"projectKey": project, "permissions": ",".join(PERMISSIONS)})
         response = self._ask("GET", f"/mypermissions?{query}")
         if response.status == 404:
+            self._make_sure_of_jira()
             return frozenset()
         told = storable(self._object(response, 200).get("permissions"), "an answer of Jira")
         return frozenset(
@@ -313,7 +319,26 @@ class Jira:
                 remedy="it is looked at and asked again",
                 url=response.url,
             )
+        if response.status in REFUSES:
+            self._make_sure_of_jira()
         return refusal("Jira", response, credentials=CREDENTIALS)
+
+    def _make_sure_of_jira(self) -> None:
+        """Make sure, after a refusal, that it is about what was asked: who we are is always told.
+
+        Raises:
+            ConfigurationError: Everything is refused, so nothing follows for a task or a rule.
+        """
+        response = self._ask("GET", "/myself")
+        if response.status in REFUSES:
+            raise ConfigurationError(
+                "Jira refuses whatever it is asked",
+                expected="that it tells who we are",
+                found=shown(response),
+                remedy="check JIRA_URL, and what Jira takes from here: its licence, its list of "
+                "addresses; what waits is tried again",
+                url=response.url,
+            )
 
     def _ask(
         self, method: str, path: str, body: object = None, *, is_repeatable: bool = True

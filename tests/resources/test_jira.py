@@ -4,7 +4,12 @@ import json
 
 import pytest
 
-from orchestration_project.errors import ContractError, MovedError, TransientError
+from orchestration_project.errors import (
+    ConfigurationError,
+    ContractError,
+    MovedError,
+    TransientError,
+)
 from orchestration_project.resources.jira import MOST_KEYS
 from orchestration_project.resources.saas.systems import RefusedError
 from tests.faulty_server import FaultyServer, Reply
@@ -329,6 +334,36 @@ def test_permissions_are_told_by_project(target):
     assert target.permissions("HR") == everything
     assert target.permissions("SECRET") == {"BROWSE_PROJECTS", "TRANSITION_ISSUES"}
     assert target.permissions("NONE") == frozenset()
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda target: target.permissions("HR"),
+        lambda target: target.user_by_email("anna@example.org"),
+        lambda target: target.update("HR-1", {"summary": "x"}),
+    ],
+)
+@pytest.mark.parametrize("status", [403, 404])
+def test_what_refuses_everything_is_no_answer_to_what_was_asked(tmp_path, ask, status):
+    with (
+        FaultyServer(lambda _: Reply(status)) as server,
+        http_client(tmp_path) as http,
+        pytest.raises(ConfigurationError, match="refuses whatever it is asked"),
+    ):
+        ask(jira(server.url, http))
+
+
+def test_a_refusal_by_a_system_that_knows_us_is_about_what_was_asked(tmp_path):
+    def answer(request):
+        return Reply(200, {}, b"{}") if request.target.endswith("/myself") else Reply(403)
+
+    with (
+        FaultyServer(answer) as server,
+        http_client(tmp_path) as http,
+        pytest.raises(RefusedError),
+    ):
+        jira(server.url, http).user_by_email("anna@example.org")
 
 
 def test_who_we_are_is_one_request(target):

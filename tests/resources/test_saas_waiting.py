@@ -5,10 +5,14 @@ from datetime import timedelta
 import pytest
 
 from orchestration_project.errors import ConfigurationError, ContractError
+from orchestration_project.resources.saas.applying import MOST_DOUBTS
+from orchestration_project.resources.saas.rules import revalidate
 from orchestration_project.resources.saas.systems import Unreadable
 from orchestration_project.tables.saas import saas_dead_letters
 from orchestration_project.tables.spine import outbox
+from tests.faulty_server import FaultyServer, Reply
 from tests.resources.saas_office import ALL
+from tests.saas_demo import http_client, jira
 
 
 def test_a_refusal_is_a_dead_letter_until_the_task_or_a_person_changes_something(office):
@@ -82,6 +86,22 @@ def test_what_was_done_until_a_key_ended_is_told_and_the_rest_follows(office):
     office.clock.at += timedelta(minutes=1)
     assert office.reconciler().apply().outcomes == {"done": 1}
     assert (office.issue.summary, office.issue.status_name) == ("Order a cup", "Done")
+
+
+@pytest.mark.parametrize("status", [403, 404])
+def test_a_target_that_refuses_everything_ends_the_run_and_proves_nothing(office, tmp_path, status):
+    for number in range(3):
+        office.tasks.add(f"task {number}")
+    page = Reply(status, {}, b"<html>no entry</html>")
+    with FaultyServer(lambda _: page) as server, http_client(tmp_path) as http:
+        target = office.world.target = jira(server.url, http)
+        for _ in range(MOST_DOUBTS):
+            with pytest.raises(ConfigurationError, match="Jira refuses whatever it is asked"):
+                office.round()
+        examined = revalidate(office.warehouse, target, at=office.clock.now(), run_id="x")
+        assert (examined.proven, list(examined.unknown)) == ({}, ["all"])
+    assert office.rows(saas_dead_letters, "entity_id") == []
+    assert office.rows(outbox, "state") == [("waiting",)] * 3
 
 
 def test_a_target_that_is_down_costs_three_tries_a_run_and_never_makes_a_dead_letter(office):
