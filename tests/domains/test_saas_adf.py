@@ -115,6 +115,18 @@ def test_a_huge_description_is_cut_and_says_so():
     assert said == "x" * MOST_CHARACTERS + CUT
 
 
+@pytest.mark.parametrize("html", ["{}", "<p>{}</p>\n", "<p> {} </p><p> <br></p><hr>"])
+def test_a_description_as_long_as_the_target_takes_is_whole(html):
+    said = "".join(told[2] for told in outline(adf_of(html.format("x" * MOST_CHARACTERS))))
+    assert said.removesuffix("\nrule\n") == "x" * MOST_CHARACTERS
+
+
+@pytest.mark.parametrize("more", ["y", "<b>y</b>", "</p><p>y</p><ul><li>z", "<br> y"])
+def test_whatever_comes_after_that_is_cut_and_says_so_once(more):
+    said = [told[2] for told in outline(adf_of("<p>" + "x" * MOST_CHARACTERS + more))]
+    assert "".join(said).replace("\nhardBreak\n", "") == "x" * MOST_CHARACTERS + CUT
+
+
 def test_tags_within_each_other_without_end_cost_no_depth():
     for tag in ("div", "ul><li", "blockquote", "b", "pre", "ol"):
         found = adf_of(f"<{tag}>" * 3_000 + "x")

@@ -134,6 +134,7 @@ class _Reader(HTMLParser):
         self._unseen = 0
         self._preformatted = 0
         self._left = MOST_CHARACTERS
+        self._is_cut = False
 
     def read_plain(self, text: str) -> None:
         """Take text without tags: an empty line ends a paragraph, any other a line."""
@@ -262,8 +263,8 @@ class _Reader(HTMLParser):
             self._texts.append({"type": "hardBreak"})
 
     def _add(self, text: str) -> None:
-        text = UNPRINTABLE.sub("", text)[: self._left]
-        if not text or (self._texts is None and not text.strip()):
+        text = UNPRINTABLE.sub("", text)
+        if self._is_cut or not text or (self._texts is None and not text.strip()):
             return
         if self._texts is None:
             self._begin({"type": "paragraph"})
@@ -272,8 +273,10 @@ class _Reader(HTMLParser):
             raise AssertionError("a block was begun")
         if not texts or texts[-1]["type"] == "hardBreak":
             text = text if self._preformatted else text.lstrip(" \t\n")
+        text, lost = text[: self._left], text[self._left :]
         self._left -= len(text)
-        if self._left <= 0:
+        if lost.strip():
+            self._is_cut = True
             text += CUT
         marks = [] if self._preformatted else self._marks()
         _append(texts, text, marks)
