@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from orchestration_project.domains.saas.adf import adf_of
-from orchestration_project.domains.saas.intents import agrees, completion, merged
+from orchestration_project.domains.saas.intents import Merge, agrees, completion, merged
 from orchestration_project.domains.saas.records import FieldSpec, Transition
 from orchestration_project.domains.saas.ticks import Tick, turn
 from orchestration_project.domains.saas.transitions import next_step
@@ -40,6 +40,16 @@ def test_a_field_that_a_rule_begins_to_fill_is_written_over_what_stood_there():
     merge = merged({"a": 2}, {}, {"a": 7})
     assert (merge.writes, merge.overwritten) == ({"a": 2}, {"a": 7})
     assert merged({"a": 2}, {}, {}).overwritten == {}
+
+
+def test_a_time_that_the_target_says_in_its_own_zone_is_nobody_s_edit():
+    ours, before = {"at": "2026-03-02T10:00:00.000+0000"}, {"at": "2026-03-02T09:00:00Z"}
+    in_zone = {"at": "2026-03-02T11:00:00.000+0200"}
+    assert merged(before, before, in_zone) == Merge({}, {}, {})
+    assert merged(ours, before, in_zone) == Merge(ours, {}, {})
+    by_hand = {"at": "2026-03-02T11:00:00.001+0200"}
+    assert merged(ours, before, by_hand) == Merge(ours, {}, by_hand)
+    assert merged(before, before, by_hand) == Merge({}, by_hand, {})
 
 
 @pytest.mark.parametrize(
@@ -145,6 +155,7 @@ SPECS = {
         FieldSpec("t", "Text", False, "string"),
         FieldSpec("n", "Number", False, "number"),
         FieldSpec("d", "Day", False, "date"),
+        FieldSpec("at", "Time", False, "datetime"),
         FieldSpec("o", "Office", False, "option", ("Rome", "Oslo")),
         FieldSpec("p", "Priority", False, "priority", ("High",)),
         FieldSpec("os", "Offices", False, "array", ("New York", "Oslo"), items="option"),
@@ -180,6 +191,22 @@ def test_values_take_the_types_of_the_target():
         "labels": ["a", "b"],
         "d": None,
     }
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("2011-10-19T10:29:29.908123+11:00", "2011-10-19T10:29:29.908+1100"),
+        ("2026-03-02T09:00:00Z", "2026-03-02T09:00:00.000+0000"),
+        (datetime(2026, 3, 2, 9, tzinfo=UTC), "2026-03-02T09:00:00.000+0000"),
+        ("2026-03-02T09:00:00.000-0530", "2026-03-02T09:00:00.000-0530"),
+        ("2026-03-02T09:00:00", "2026-03-02T09:00:00"),  # of no zone, and so of no time
+        ("tomorrow", "tomorrow"),
+        ("", None),
+    ],
+)
+def test_a_time_is_given_as_the_target_documents_it(given, said):
+    assert values(at=given).fields == {"at": said}
 
 
 def test_what_is_in_a_list_and_long_texts_take_the_types_of_the_target_too():

@@ -15,6 +15,7 @@ from orchestration_project.domains.saas.hashing import canonical
 from orchestration_project.domains.saas.lookup import as_text
 from orchestration_project.domains.saas.records import Issue, Task
 from orchestration_project.domains.saas.rules import ActiveRule
+from orchestration_project.domains.saas.values import time_in
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,10 @@ def merged(ours: Mapping[str, Any], before: Mapping[str, Any], theirs: Mapping[s
 
 
 def agrees(ours: Any, theirs: Any) -> bool:
-    """Whether a value of a target says what we wrote: it adds ids and addresses of its own."""
+    """Whether a value of a target says what we wrote.
+
+    It adds ids and addresses of its own, and says times in a zone of its own.
+    """
     if _is_nothing(ours) or _is_nothing(theirs):
         return _is_nothing(ours) and _is_nothing(theirs)
     if isinstance(ours, dict):
@@ -119,7 +123,14 @@ def agrees(ours: Any, theirs: Any) -> bool:
         return all(agrees(value, theirs.get(name)) for name, value in ours.items())
     if isinstance(ours, list):
         return isinstance(theirs, list) and _same_items(ours, theirs)
-    return ours == theirs
+    return ours == theirs or _is_same_time(ours, theirs)
+
+
+def _is_same_time(ours: Any, theirs: Any) -> bool:
+    if not (isinstance(ours, str) and isinstance(theirs, str)):
+        return False
+    time = time_in(ours)
+    return time is not None and time == time_in(theirs)
 
 
 def _same_items(ours: list[Any], theirs: list[Any]) -> bool:

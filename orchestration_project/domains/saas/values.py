@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 
 from orchestration_project.domains.saas.adf import adf_of
@@ -89,12 +90,31 @@ def _single(spec: FieldSpec, text: str) -> Any:
             if not re.match(r"\d{4}-\d{2}-\d{2}", text):
                 raise UnfitValueError(spec.field_id, f"{text[:40]!r} is no day")
             return text[:10]
-        case "string" | "datetime":
+        case "datetime":
+            return _moment(text)
+        case "string":
             return text[:MOST_CHARACTERS]
         case "option":
             return {"value": _allowed(spec, text)}
         case _:
             return {"name": _allowed(spec, text)}
+
+
+def _moment(text: str) -> str:
+    """Return a time as Jira documents it, 2011-10-19T10:29:29.908+1100; other text as it is."""
+    found = time_in(text)
+    if found is None:
+        return text[:MOST_CHARACTERS]
+    return f"{found.replace(tzinfo=None).isoformat(timespec='milliseconds')}{found:%z}"
+
+
+def time_in(text: str) -> datetime | None:
+    """Return the time that a text says; None: it says none, or one without its zone."""
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return found if found.tzinfo else None
 
 
 def _number(spec: FieldSpec, text: str) -> int | float:
