@@ -66,7 +66,7 @@ RULES: list[Mapping[str, Any]] = [
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Reconcile once; return 0 if all went well and nothing was refused."""
+    """Reconcile once; return 0 if the runs succeeded: tasks that are refused are shown, no more."""
     argparse.ArgumentParser(
         prog="python -m orchestration_project run-saas",
         description="Bring PeopleForce's tasks and Jira's issues into agreement, once.",
