@@ -45,8 +45,11 @@ ENDS_WITHIN_SECONDS = 420
 ALERTING = ("operations_on_run_end", "operations_on_undelivered_alert")
 OF_FAILURE = ("failed", "job_failed", "held_back", "tick_failed")
 OF_RUNS = "operations_"
-FOUND_DEAD = ("logs/code-server.log", "marked as failed from outside the execution context")
-"""How a run fails whose process is gone: by run monitoring, or by the code server, if earlier."""
+TOLD_DEAD = (
+    *("logs/code-server.log", "marked as failed from outside the execution context"),
+    "An exception was thrown during execution",
+)
+"""How a run fails on a full disk: by run monitoring, or the code server, or its own last words."""
 
 UNDISTURBED = ("dagster", "job", "execute", "-m", "orchestration_project.definitions")
 
@@ -152,7 +155,7 @@ def test_the_ledger_and_alerts_are_complete_although_the_daemon_was_killed_durin
         url = storage.get("DATABASE_URL", databases.sqlite_url(stack.state_dir))
         stack.switch_on(*ALERTING)
         stack.backfill(PARTITIONS)
-        programs.wait_for(lambda: landed_count(url) >= 2, seconds=240)
+        programs.wait_for(lambda: landed_count(url) >= 1, seconds=240)
         stack.kill("the daemon")
         stack.wait_for_its_end()
         stack.start()
@@ -239,8 +242,8 @@ def test_a_backfill_comes_to_its_end_once_a_full_disk_has_space_again(
         assert "has space again" in stack.said
         failures = [said for status, said in stack.runs() if status == "FAILURE"]
         assert failures
-        # by the code server where there was space again before it gave up telling
-        assert [each for each in failures if not any(words in each for words in FOUND_DEAD)] == []
+        # by itself where its words found space yet, by the code server where they did again
+        assert [each for each in failures if not any(words in each for words in TOLD_DEAD)] == []
         last_words = (state / "logs" / "code-server.log").read_text()
         assert folder == state or "disk is full" in last_words
         assert stack.starts == 1
