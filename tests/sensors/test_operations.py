@@ -9,7 +9,9 @@ from urllib.parse import quote
 
 import dagster as dg
 import pytest
+from dagster._core.scheduler.instigation import TickData, TickStatus
 from dagster._daemon.types import DaemonHeartbeat
+from dagster_shared.error import SerializableErrorInfo
 from sqlalchemy import select
 
 from orchestration_project.assets.operations import alerts_asset
@@ -504,13 +506,10 @@ def test_no_secret_of_a_channel_is_stored_logged_or_said(
     assert [path for path in files if secret.encode() in path.read_bytes()] == []
 
 
-def test_a_sensor_that_fails_is_told_and_recovers(watch, hook, instance):
-    from dagster._core.scheduler.instigation import TickData, TickStatus
-    from dagster_shared.error import SerializableErrorInfo
-
+def failed_tick(instance: dg.DagsterInstance) -> TickData:
+    """Return a tick of a sensor, `shop_on_order`, that failed."""
     state = add_sensor(instance, "shop_on_order")
-    hear_the_daemon(instance)
-    tick = TickData(
+    return TickData(
         instigator_origin_id=state.instigator_origin_id,
         instigator_name="shop_on_order",
         instigator_type=state.instigator_type,
@@ -519,6 +518,11 @@ def test_a_sensor_that_fails_is_told_and_recovers(watch, hook, instance):
         selector_id=state.selector_id,
         error=SerializableErrorInfo("ValueError: no till", [], "ValueError"),
     )
+
+
+def test_a_sensor_that_fails_is_told_and_recovers(watch, hook, instance):
+    tick = failed_tick(instance)
+    hear_the_daemon(instance)
     instance.create_tick(tick)
     title = "shop_on_order fails: it starts nothing until this is mended"
     assert told(watch, hook) == [(title, "failure")]
@@ -532,22 +536,8 @@ def test_a_sensor_that_fails_is_told_and_recovers(watch, hook, instance):
 
 
 def test_a_tick_that_goes_well_when_it_is_tried_again_recovers_its_own_alert(watch, hook, instance):
-    from dagster._core.scheduler.instigation import TickData, TickStatus
-    from dagster_shared.error import SerializableErrorInfo
-
-    state = add_sensor(instance, "shop_on_order")
     hear_the_daemon(instance)
-    tick = instance.create_tick(
-        TickData(
-            instigator_origin_id=state.instigator_origin_id,
-            instigator_name="shop_on_order",
-            instigator_type=state.instigator_type,
-            status=TickStatus.FAILURE,
-            timestamp=1.0,
-            selector_id=state.selector_id,
-            error=SerializableErrorInfo("ValueError: no till", [], "ValueError"),
-        )
-    )
+    tick = instance.create_tick(failed_tick(instance))
     title = "shop_on_order fails: it starts nothing until this is mended"
     assert told(watch, hook) == [(title, "failure")]
     instance.update_tick(tick.with_status(TickStatus.SUCCESS, error=None))
