@@ -2,6 +2,7 @@
 
 import hashlib
 import threading
+from datetime import UTC, datetime
 
 import pytest
 from sqlalchemy import select
@@ -9,6 +10,7 @@ from sqlalchemy import select
 from orchestration_project.__main__ import main
 from orchestration_project.domains.operations.alerts import Decision, Problem
 from orchestration_project.domains.operations.messages import Message
+from orchestration_project.resources.alerts.told_outside import ToldOutside
 from orchestration_project.resources.providers import open_alerts
 from orchestration_project.settings import load_settings
 from orchestration_project.tables.operations import (
@@ -322,3 +324,11 @@ def store(cause: str, problem: Problem) -> None:
 
     with open_alerts(load_settings()).inbox() as inbox:
         inbox.take(cause, bad, lambda _: False, words)
+
+
+def test_where_it_cannot_be_kept_whom_a_lost_database_was_told_to_that_is_said(tmp_path, caplog):
+    (tmp_path / "file").touch()
+    told = ToldOutside(tmp_path / "file" / "alerts_told.json")
+    told.keep({"json-1": datetime(2026, 1, 5, tzinfo=UTC)})
+    assert "people may be told again" in caplog.text
+    assert told.read() == {}

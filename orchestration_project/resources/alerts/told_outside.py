@@ -1,10 +1,13 @@
 """Whom `alerts watch` told that the database is lost, which can keep nothing itself then."""
 
 import json
-from collections.abc import Mapping
-from contextlib import suppress
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
+
+log = logging.getLogger(__name__)
 
 
 class ToldOutside:
@@ -23,10 +26,18 @@ class ToldOutside:
 
     def keep(self, told: Mapping[str, datetime]) -> None:
         """Remember when each channel was told."""
-        with suppress(OSError):
+        with self._told_of():
             self._file.write_text(json.dumps({name: at.isoformat() for name, at in told.items()}))
 
     def forget(self) -> None:
         """Take the database for found again."""
-        with suppress(OSError):
+        with self._told_of():
             self._file.unlink(missing_ok=True)
+
+    @contextmanager
+    def _told_of(self) -> Iterator[None]:
+        """Log that the file cannot be written: no alert is lost by that."""
+        try:
+            yield
+        except OSError as error:
+            log.warning("%s cannot be written, so people may be told again: %s", self._file, error)
