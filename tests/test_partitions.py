@@ -1,6 +1,9 @@
 """The runner that takes a run's partitions one by one, and the weeks that there are."""
 
 import gc
+import os
+import signal
+import threading
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -267,6 +270,18 @@ def test_a_run_does_not_keep_its_place_until_a_source_answers_again_tomorrow(ins
     assert (retries(result), script.asked.count("b")) == (0, 1)
     assert instance.get_materialized_partitions(THING) == {"a", "c", "d"}
     assert failure_of(result, "thing").startswith("1 of 4 partitions did not land: b\nthrottled")
+
+
+def test_a_run_that_waits_for_a_source_can_be_ended(instance):
+    def throttled(_: int) -> None:
+        threading.Timer(0.5, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+        raise TransientError("throttled", retry_in_seconds=2)
+
+    result = run(Script({"b": throttled}), instance)
+    assert not result.success
+    assert retries(result) == 0
+    assert "DagsterExecutionInterruptedError" in error_of(result)
+    assert instance.get_materialized_partitions(THING) == {"a", "c", "d"}
 
 
 def test_a_defect_ends_the_run_by_name_and_is_not_tried_again(instance):

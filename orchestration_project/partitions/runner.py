@@ -26,7 +26,7 @@ PROGRESS = logging.getLogger("orchestration_project.progress")
 """One line for each piece done: Dagster keeps them in the run's event log (dagster.yaml)."""
 
 SECONDS_TO_NEXT_ATTEMPT = 5
-"""Before a step's second and last attempt, or as much longer as an error says."""
+"""Before a step's second and last attempt, after the wait that an error asks for."""
 
 LONGEST_WAIT_SECONDS = 600
 """A run that waits keeps its place among those that may run: a source may ask for a day."""
@@ -356,12 +356,21 @@ def _failure_of_all(
 def _again_or(
     failure: dg.Failure, context: dg.AssetExecutionContext, errors: Sequence[OrchestrationError]
 ) -> Exception:
-    """Return another attempt, if that may help soon and was not made, or the failure."""
+    """Return another attempt, if that may help soon and was not made, or the failure.
+
+    What a source asks to be waited for is waited for here: between two attempts Dagster lets
+    nobody end a run.
+    """
     waits = [error.retry_in_seconds for error in errors if isinstance(error, TransientError)]
     wait = max(waits, default=0)
     is_vain = not any(error.is_retryable for error in errors) or wait > LONGEST_WAIT_SECONDS
     if context.retry_number or is_vain:
         return failure
-    again = dg.RetryRequested(max_retries=1, seconds_to_wait=SECONDS_TO_NEXT_ATTEMPT + wait)
+    if wait:
+        context.log.warning(
+            f"Waits {wait:.0f} s, as it is asked to, for another attempt.\n{failure}"
+        )
+        time.sleep(wait)
+    again = dg.RetryRequested(max_retries=1, seconds_to_wait=SECONDS_TO_NEXT_ATTEMPT)
     again.__cause__ = failure
     return again
