@@ -143,6 +143,20 @@ def test_156_partitions_that_fail_are_one_message_of_bounded_length():
     assert len(message.partitions) == 156
 
 
+@pytest.mark.parametrize(("reasons", "more"), [(5, None), (7, "and 2 more reasons: see the run")])
+def test_five_reasons_are_told_and_how_many_more_there_are(reasons: int, more: str | None):
+    units = [Unit(ASSET, f"T1|{number}") for number in range(reasons)]
+    refused = {unit: f"why {unit.partition}" for unit in units}
+    ended = run(
+        partitions=[unit.partition for unit in units], wanted=frozenset(units), refused=refused
+    )
+    (message,) = run_messages(ended, decision(ended), Links("http://ui/"))
+    lines = message.body.splitlines()
+    told = [line for line in lines if line.startswith("why ")]
+    assert told == [f"why T1|{number}" for number in range(5)]
+    assert [line for line in lines if "more reasons" in line] == ([more] if more else [])
+
+
 def test_long_texts_and_lists_are_cut():
     assert (cut("abc", 3), cut("abcdef", 4)) == ("abc", "ab …")
     assert (listed(["a", "b"]), listed(list("abcdefg"))) == ("a, b", "a, b, c, d, e and 2 more")

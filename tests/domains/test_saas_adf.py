@@ -66,6 +66,26 @@ def test_lists_headings_code_and_rules():
     ]
 
 
+def test_what_follows_a_heading_without_a_tag_is_no_part_of_it():
+    assert content("<h2>To do</h2>call <b>Ann</b>") == [
+        {"type": "heading", "attrs": {"level": 2}, "content": [text("To do")]},
+        paragraph(text("call "), text("Ann", STRONG)),
+    ]
+
+
+def test_an_item_that_begins_with_a_list_begins_with_an_empty_paragraph():
+    html = "<ul><li><ol><li>a</li></ol></li></ul><blockquote><ul><li>b</li></ul></blockquote>"
+    a, b = ({"type": "listItem", "content": [paragraph(text(each))]} for each in "ab")
+    nested = {"type": "orderedList", "content": [a]}
+    assert content(html) == [
+        {
+            "type": "bulletList",
+            "content": [{"type": "listItem", "content": [paragraph(), nested]}],
+        },
+        {"type": "blockquote", "content": [{"type": "bulletList", "content": [b]}]},
+    ]
+
+
 def test_text_without_tags_keeps_its_lines():
     assert content("a < b\nc\n\n\nd & e") == [
         paragraph(text("a < b"), {"type": "hardBreak"}, text("c")),
