@@ -76,7 +76,8 @@ def test_a_run_that_did_not_fail_has_just_the_problems_of_its_checks(outcome):
 def test_a_new_problem_raises_and_the_same_within_the_window_repeats():
     assert decision(run()) == Decision(frozenset(FAILED), [], {}, [])
     known = told(*FAILED)
-    assert decision(run(), known) == Decision(frozenset(), [known], {}, [])
+    other = told(Problem("failed", ASSET, "T2|2026-01-05"), name="a2")
+    assert decision(run(), known, other) == Decision(frozenset(), [known], {}, [])
 
 
 def test_after_the_window_the_same_is_raised_again_in_place_of_the_old():
