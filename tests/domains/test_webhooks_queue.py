@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
@@ -39,8 +40,10 @@ def due_at(now: datetime, *rows: Row, runs: Mapping[str, AttemptRun] | None = No
 
 
 def test_each_attempt_at_a_delivery_has_a_name_of_its_own():
-    assert FIRST.attempt == "git|1#1"
-    assert replace(FIRST, attempt_count=4).attempt == "git|1#5"
+    assert FIRST.attempt == "git|1#1 (2026-03-02T12:00:00+00:00)"
+    assert replace(FIRST, attempt_count=4).attempt == "git|1#5 (2026-03-02T12:00:00+00:00)"
+    in_new_york = replace(FIRST, received_at=NOON.astimezone(ZoneInfo("America/New_York")))
+    assert in_new_york.attempt == FIRST.attempt
 
 
 def test_a_row_waits_until_the_one_before_of_its_source_is_over_and_for_no_other_source():

@@ -68,6 +68,11 @@ def tick(instance, later: timedelta = 0 * SECOND) -> tuple[str, list[dg.RunReque
     return "", list(result.run_requests or [])
 
 
+def attempt(request: dg.RunRequest) -> str:
+    """Return source, id and number of the attempt that is asked for."""
+    return str(request.run_key).partition(" ")[0]
+
+
 def note(
     instance, request: dg.RunRequest, status: dg.DagsterRunStatus, **tags: str
 ) -> dg.DagsterRun:
@@ -98,13 +103,13 @@ def rows(settings, table=inbox, *columns: str) -> list[tuple]:
 def test_a_delivery_is_landed_once_with_its_bytes_and_what_follows_waits_for_it(settings, instance):
     deliver(settings, "b", "a")
     _, [first] = tick(instance)
-    assert (first.run_key, first.job_name) == ("git|b#1", "events_webhooks")
+    assert (attempt(first), first.job_name) == ("git|b#1", "events_webhooks")
     assert tick(instance)[1][0].run_key == first.run_key  # as if the first tick had been broken off
     ran = execute(instance, first.tags)
     assert ran.success
     assert told_by(ran)["webhooks"][None]["outcome"] == "landed"
     _, [second] = tick(instance)
-    assert second.run_key == "git|a#1"
+    assert attempt(second) == "git|a#1"
     assert rows(settings, inbox, "delivery_id", "state", "attempt_count") == [
         ("a", "received", 0),
         ("b", "done", 1),
@@ -116,6 +121,22 @@ def test_a_delivery_is_landed_once_with_its_bytes_and_what_follows_waits_for_it(
     again = execute(instance, first.tags)
     assert told_by(again)["webhooks"][None]["outcome"] == "unchanged"
     assert len(rows(settings, captures)) == 1
+
+
+def test_a_delivery_that_another_database_has_done_is_landed_in_this_one_too(
+    settings, instance, monkeypatch
+):
+    deliver(settings, "1")
+    note(instance, tick(instance)[1][0], dg.DagsterRunStatus.SUCCESS)
+    tick(instance)
+    monkeypatch.setenv("FINRA_SOURCE", "api")
+    settings = load_settings()
+    deliver(settings, "1")
+    [request] = tick(instance)[1]
+    assert execute(instance, request.tags).success
+    tick(instance)
+    assert rows(settings, inbox, "state") == [("done",)]
+    assert rows(settings, events_webhooks, "delivery_id") == [("1",)]
 
 
 def test_a_body_that_is_no_event_is_rejected_with_its_reason_and_done(settings, instance):
@@ -133,12 +154,12 @@ def test_a_body_that_is_no_event_is_rejected_with_its_reason_and_done(settings, 
 
 def test_a_delivery_that_fails_is_tried_again_then_dead_and_can_be_replayed(settings, instance):
     deliver(settings, "1", "2")
-    for attempt, later in (("git|1#1", 0 * SECOND), ("git|1#2", 60 * SECOND)):
+    for name, later in (("git|1#1", 0 * SECOND), ("git|1#2", 60 * SECOND)):
         _, [request] = tick(instance, later)
-        assert request.run_key == attempt
+        assert attempt(request) == name
         fail(instance, request)
     _, [following] = tick(instance)
-    assert following.run_key == "git|2#1"
+    assert attempt(following) == "git|2#1"
     assert rows(settings, inbox, "state", "attempt_count") == [("dead", 2), ("received", 0)]
     replay = execute(
         instance,
@@ -147,7 +168,7 @@ def test_a_delivery_that_fails_is_tried_again_then_dead_and_can_be_replayed(sett
     )
     assert replay.success
     _, [request] = tick(instance)
-    assert request.run_key == "git|1#3"  # it came first
+    assert attempt(request) == "git|1#3"  # it came first
     note(instance, request, dg.DagsterRunStatus.SUCCESS)
     tick(instance)
     assert rows(settings, inbox, "state", "attempt_count") == [("done", 3), ("received", 0)]
@@ -164,7 +185,7 @@ def test_after_a_failed_run_a_delivery_waits_from_its_end_and_what_follows_waits
     noted = f"No delivery is due; 0 are under way; {waits}; {one_ended}"
     assert tick(instance, 20 * SECOND) == (noted, [])
     assert tick(instance, 20 * SECOND) == (noted.replace("1 runs", "0 runs"), [])
-    assert [each.run_key for each in tick(instance, 60 * SECOND)[1]] == ["git|1#2"]
+    assert [attempt(each) for each in tick(instance, 60 * SECOND)[1]] == ["git|1#2"]
 
 
 def test_a_delivery_waits_neither_for_a_clock_that_was_set_back_nor_after_a_deleted_run(
@@ -175,13 +196,13 @@ def test_a_delivery_waits_neither_for_a_clock_that_was_set_back_nor_after_a_dele
     fail(instance, request)
     tick(instance)
     [again] = tick(instance, -3600 * SECOND)[1]
-    assert again.run_key == "git|1#2"
+    assert attempt(again) == "git|1#2"
     deliver(settings, "1", source="pay")
-    requests = {each.run_key: each for each in tick(instance)[1]}
+    requests = {attempt(each): each for each in tick(instance)[1]}
     run = note(instance, requests["pay|1#1"], dg.DagsterRunStatus.STARTED)
     tick(instance)
     instance.delete_run(run.run_id)
-    assert "pay|1#2" in [each.run_key for each in tick(instance)[1]]
+    assert "pay|1#2" in [attempt(each) for each in tick(instance)[1]]
 
 
 def test_without_order_other_deliveries_go_on_while_as_many_as_may_run_wait(settings, instance):
@@ -191,14 +212,14 @@ def test_without_order_other_deliveries_go_on_while_as_many_as_may_run_wait(sett
     for request in requests:
         fail(instance, request)
     _, others = tick(instance)
-    assert [each.run_key for each in others] == ["pay|25#1", "pay|26#1"]
+    assert [attempt(each) for each in others] == ["pay|25#1", "pay|26#1"]
     for request in others:
         note(instance, request, dg.DagsterRunStatus.STARTED)
     said, none = tick(instance)
     assert "2 are under way; 25 wait after a failed run, the first until" in said
     assert not none
     _, again = tick(instance, 61 * SECOND)
-    assert [each.run_key for each in again] == [f"pay|{number:02}#2" for number in range(23)]
+    assert [attempt(each) for each in again] == [f"pay|{number:02}#2" for number in range(23)]
 
 
 @pytest.mark.parametrize(
@@ -242,7 +263,7 @@ def test_a_source_without_order_is_worked_on_at_once_and_one_without_job_never(s
     deliver(settings, "1", "2", "3", source="pay")
     deliver(settings, "1", source="kept")
     _, requests = tick(instance)
-    assert [each.run_key for each in requests] == ["pay|1#1", "pay|2#1", "pay|3#1"]
+    assert [attempt(each) for each in requests] == ["pay|1#1", "pay|2#1", "pay|3#1"]
 
 
 def test_a_job_that_does_not_work_on_deliveries_is_a_clear_error(settings, instance):

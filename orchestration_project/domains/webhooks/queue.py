@@ -5,7 +5,7 @@ A delivery's attempts are counted for ever, so that each has a name of its own, 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 State = Literal["received", "running", "done", "failed", "dead"]
@@ -32,8 +32,12 @@ class Row:
 
     @property
     def attempt(self) -> str:
-        """The name of its next attempt, or of the one under way: a run has it as key and tag."""
-        return f"{self.source}|{self.delivery_id}#{self.attempt_count + 1}"
+        """The name of its next attempt, or of the one under way: a run has it as key and tag.
+
+        The same delivery in another database came at another time: runs of that say nothing of it.
+        """
+        received_at = self.received_at.astimezone(UTC).isoformat()
+        return f"{self.source}|{self.delivery_id}#{self.attempt_count + 1} ({received_at})"
 
     @property
     def age(self) -> tuple[datetime, str, str]:
