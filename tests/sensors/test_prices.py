@@ -236,7 +236,8 @@ def test_where_the_clock_was_set_back_before_all_that_landed_no_symbol_is_asked_
 
 def test_a_landing_is_derived_from_once(desk: Desk, instance: dg.DagsterInstance):
     def tick():
-        return prices_on_landing(dg.build_sensor_context(instance), warehouse=desk.warehouse)
+        context = dg.build_sensor_context(instance)
+        return prices_on_landing(context, clock=desk.clock, warehouse=desk.warehouse)
 
     assert said(tick()) == "Nothing to do: what is derived of prices is current."
     desk.write("AAA", *map(line, FEBRUARY))
@@ -245,5 +246,9 @@ def test_a_landing_is_derived_from_once(desk: Desk, instance: dg.DagsterInstance
     assert isinstance(first, dg.RunRequest)
     assert isinstance(again, dg.RunRequest)
     assert first.run_key == again.run_key  # one that fails is not asked for each minute
+    desk.clock.at += timedelta(days=1)
+    later = tick()
+    assert isinstance(later, dg.RunRequest)
+    assert later.run_key != first.run_key  # nor never again
     derive_outdated(desk.warehouse)
     assert said(tick()).startswith("Nothing to do")

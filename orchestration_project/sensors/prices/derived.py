@@ -3,6 +3,7 @@
 import dagster as dg
 
 from orchestration_project.jobs import prices_gold
+from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.prices.gold import outdated_symbols
 from orchestration_project.resources.warehouse import Warehouse
 from orchestration_project.sensors.described import sensor
@@ -20,9 +21,14 @@ UNDER_WAY = [
 
 @sensor(job=prices_gold, minimum_interval_seconds=SECONDS_BETWEEN_LOOKS)
 def prices_on_landing(
-    context: dg.SensorEvaluationContext, warehouse: dg.ResourceParam[Warehouse]
+    context: dg.SensorEvaluationContext,
+    clock: dg.ResourceParam[Clock],
+    warehouse: dg.ResourceParam[Warehouse],
 ) -> dg.RunRequest | dg.SkipReason:
-    """Derive the symbols of which something was delivered since they were derived."""
+    """Derive the symbols of which something was delivered since they were derived.
+
+    A run that failed is asked for again when more is delivered, or on the next day.
+    """
     due = outdated_symbols(warehouse)
     if not due:
         return dg.SkipReason("Nothing to do: what is derived of prices is current.")
@@ -32,4 +38,5 @@ def prices_on_landing(
     if running:
         return dg.SkipReason(f"The run {running[0].run_id} of {prices_gold.name} is under way.")
     context.log.info(f"Asked for {len(due)} symbols.")
-    return dg.RunRequest(run_key=f"prices_gold {max(due.values()).isoformat()} {len(due)}")
+    newest, today = max(due.values()).isoformat(), clock.today_in_new_york()
+    return dg.RunRequest(run_key=f"prices_gold {newest} {len(due)} ({today})")
