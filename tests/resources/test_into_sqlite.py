@@ -1,6 +1,7 @@
 """Many rows reach SQLite by way of a file, which nobody finds afterwards."""
 
 import sqlite3
+from _thread import interrupt_main
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -41,6 +42,15 @@ def write(warehouse: Warehouse, *frames: pl.DataFrame) -> None:
     with warehouse.writing() as connection:
         for frame in frames:
             insert_frame(connection, blobs, frame)
+
+
+def write_until_interrupted(warehouse: Warehouse) -> None:
+    with warehouse.writing() as connection:
+        insert_frame(connection, blobs, many())
+        driver = connection.connection.driver_connection
+        assert isinstance(driver, sqlite3.Connection)
+        driver.create_function("interrupted", 0, interrupt_main)  # a signal, in C: no line of ours
+        connection.execute(select(func.interrupted()))
 
 
 def count_in(warehouse: Warehouse) -> int:
@@ -92,6 +102,14 @@ def test_a_transaction_that_fails_leaves_neither_rows_nor_file(file, warehouse):
     assert count_in(warehouse) == 0
     warehouse.close()
     assert others(file) == []
+
+
+def test_an_interrupt_in_the_midst_of_a_statement_stays_one(warehouse):
+    with pytest.raises(KeyboardInterrupt):
+        write_until_interrupted(warehouse)
+    assert count_in(warehouse) == 0
+    write(warehouse, many())
+    assert count_in(warehouse) == MANY_ROWS
 
 
 def test_one_row_many_times_is_refused_for_its_key(warehouse):

@@ -59,7 +59,12 @@ def remove_left_file(connection: Connection) -> None:
 
 
 def let_go_of_files(driver: Any, record: Any) -> None:
-    """Detach what a connection had attached, as it goes back to its pool."""
+    """Detach what a connection had attached, as it goes back to its pool.
+
+    There is no ``driver`` any more where an interrupt broke a statement off.
+    """
+    if driver is None:
+        return
     for number in range(record.info.get(ATTACHED, 0)):
         driver.execute(f"DETACH incoming_{number}")
     record.info[ATTACHED] = 0
