@@ -1,9 +1,13 @@
 """Many rows reach SQLite by way of a file, which nobody finds afterwards."""
 
+import os
+import signal
 import sqlite3
 from _thread import interrupt_main
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
 
 import polars as pl
 import pytest
@@ -110,6 +114,25 @@ def test_an_interrupt_in_the_midst_of_a_statement_stays_one(warehouse):
     assert count_in(warehouse) == 0
     write(warehouse, many())
     assert count_in(warehouse) == MANY_ROWS
+
+
+def test_an_interrupt_while_rows_are_on_their_way_stays_one(file, warehouse):
+    rows = many(count=100 * MANY_ROWS)
+    ended = Event()
+
+    def interrupt() -> None:
+        while not (ended.is_set() or file.with_name(f"{file.name}-incoming").exists()):
+            pass
+        os.kill(os.getpid(), signal.SIGINT)
+
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            write(warehouse, rows)
+        ended.set()
+    assert count_in(warehouse) == 0
+    warehouse.close()
+    assert others(file) == []
 
 
 def test_one_row_many_times_is_refused_for_its_key(warehouse):

@@ -4,6 +4,7 @@ Python needs 6 to 7 µs for a row whose values it hands over one by one. ADBC wr
 database of their own, without Python, and one INSERT … SELECT brings them over: 3 to 4 µs in all.
 """
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,8 @@ def insert_into_sqlite(
     file: Path = connection.info[FILE]
     same = [each.name for each in frame if each.eq_missing(each[0]).all()][: frame.width - 1]
     try:
-        _write(frame.drop(same), file, rows_at_once)
+        with ThreadPoolExecutor(1) as pool:  # from a main thread ADBC takes Ctrl-C for itself
+            pool.submit(_write, frame.drop(same), file, rows_at_once).result()
         _insert_file(connection, table, file, frame.columns, _as_stored(frame[:1].select(same)))
     finally:
         file.unlink(missing_ok=True)  # SQLite has it open; nobody else looks for it
