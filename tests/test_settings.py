@@ -199,6 +199,8 @@ def test_an_env_file_that_is_no_text_is_a_clear_error(tmp_path: Path, monkeypatc
         ("FINRA_CLIENT_ID=me", "FINRA_CLIENT_ID and FINRA_CLIENT_SECRET both, or neither"),
         ("FINRA_CLIENT_SECRET=x", "FINRA_CLIENT_ID and FINRA_CLIENT_SECRET both, or neither"),
         ("DEMO_ROWS_PER_WEEK=299", "greater than or equal to 300"),
+        ("DEMO_ROWS_PER_WEEK=1000001", "less than or equal to 1000000"),
+        ("DEMO_SEED=-1", "greater than or equal to 0"),
         ("FINRA_HORIZON_WEEKS=0", "greater than or equal to 1"),
         ("LOG_LEVEL=loud", "'DEBUG', 'INFO', 'WARNING' or 'ERROR'"),
     ],

@@ -7,11 +7,13 @@ import logging
 import os
 import signal
 import socket
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
+from types import TracebackType
 from typing import Protocol
 from urllib.parse import urlsplit
 
@@ -39,10 +41,18 @@ class Served(Protocol):
 
 
 def log_to(path: Path) -> None:
-    """Write this program's log lines to a file that stays small."""
+    """Write this program's log lines, and the error that ends it, to a file that stays small."""
     handler = RotatingFileHandler(path, maxBytes=_LOG_BYTES, backupCount=1)
     layout = "%(asctime)s %(levelname)s %(name)s: %(message)s"
     logging.basicConfig(handlers=[handler], level=logging.INFO, format=layout)
+    sys.excepthook = _told_and_logged
+
+
+def _told_and_logged(
+    kind: type[BaseException], error: BaseException, trace: TracebackType | None
+) -> None:
+    logging.critical("ended by an error", exc_info=(kind, error, trace))
+    sys.__excepthook__(kind, error, trace)
 
 
 @contextmanager

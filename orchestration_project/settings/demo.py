@@ -10,9 +10,12 @@ class DemoSettings(BaseSettings):
     """The demo."""
 
     demo_rows_per_week: int = Field(
-        160_000, ge=300, description="Firm rows a week that the demo source makes, over all tiers."
+        160_000,
+        ge=300,
+        le=1_000_000,  # more run out of tickers
+        description="Firm rows a week that the demo source makes, over all tiers.",
     )
-    demo_seed: int = Field(20_250_106, description="Seed of the demo's market.")
+    demo_seed: int = Field(20_250_106, ge=0, description="Seed of the demo's market.")
     demo_latency_seconds: float = Field(0.0, ge=0, description="Delay of each demo answer.")
     demo_requests_per_second: int = Field(
         20, ge=0, description="Rate above which the demo answers 429; 0: no limit."

@@ -138,6 +138,17 @@ def test_a_server_that_cannot_start_is_told_at_once_with_the_reason(settings_for
     assert refusal.value.expected.startswith(f"{tmp_path}/file/state/demo/server.json within")
 
 
+def test_the_log_that_is_named_has_the_error_that_ended_a_server(settings_for):
+    settings = settings_for()
+    log = settings.state_path / "demo" / "server.log"
+    log.parent.mkdir(parents=True)
+    (log.parent / "state.json").write_text("{")
+    with pytest.raises(ConfigurationError, match="the demo source does not start") as refusal:
+        demo_url(settings)
+    assert str(log) in refusal.value.remedy
+    assert "JSONDecodeError" in log.read_text()
+
+
 def test_a_server_that_is_paused_is_ended_all_the_same(settings_for):
     settings = settings_for()
     demo_url(settings)
