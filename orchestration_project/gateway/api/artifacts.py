@@ -156,7 +156,7 @@ def _bytes(services: Services, wanted: str) -> tuple[str, bytes]:
         raise not_found(f"nothing was captured under {wanted!r}") from error
     if blob.byte_count > MOST_BYTES:
         raise ProblemError(
-            413, f"these are {blob.byte_count} bytes", remedy="use the command `artifact`"
+            413, f"these are {blob.byte_count} bytes", remedy="use the command `artifacts get`"
         )
     named = {"byte_count": blob.byte_count, "storage_uri": blob.storage_uri}
     return blob.sha256, Captures(services.store).verified(sha256=blob.sha256, **named)
