@@ -2,14 +2,19 @@
 
 from datetime import UTC, date, datetime
 from typing import Any
+from uuid import uuid4
 
+import psycopg
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Select, delete, func, literal, make_url, select
+from psycopg.sql import SQL, Identifier
+from sqlalchemy import Double, Select, cast, delete, func, literal, make_url, select
 
+from orchestration_project.errors import ConfigurationError
 from orchestration_project.resources.warehouse import Warehouse, into_sqlite
 from orchestration_project.resources.warehouse.frames import (
+    FEW_ROWS,
     frame_of,
     insert_frame,
     read_scope,
@@ -17,6 +22,7 @@ from orchestration_project.resources.warehouse.frames import (
 from orchestration_project.tables.finra import finra_otc_weekly, finra_symbol_week
 from orchestration_project.tables.spine import database_labels
 from orchestration_project.tables.webhooks import events_webhooks
+from tests.prepared import Prepared
 from tests.properties import bounded
 from tests.resources.weeks import NOON, StoppedClock, row
 
@@ -79,18 +85,58 @@ def test_a_ratio_comes_back_to_the_last_bit(warehouse: Warehouse, value):
         assert read_scope(connection, finra_symbol_week, {"tier": "T1"}).equals(written)
 
 
-def test_days_and_moments_are_read_the_same_whatever_the_server_prefers(warehouse: Warehouse):
-    rows = [row("A", capture_id=1, known_from=NOON)]
-    written = frame_of(rows, finra_otc_weekly)
-    with warehouse.writing() as connection:
-        insert_frame(connection, finra_otc_weekly, written)
-    with warehouse.reading() as connection:
-        if connection.dialect.name == "postgresql":
-            connection.exec_driver_sql(
-                "SET LOCAL DateStyle = 'German'; SET LOCAL TimeZone = 'Asia/Kathmandu'"
-            )
-        assert read_scope(connection, finra_otc_weekly, {"tier": "T1"}).equals(written)
-        assert connection.execute(select(finra_otc_weekly.c.known_from)).scalar() == NOON
+@pytest.mark.parametrize(
+    "preference",
+    [
+        *("DateStyle = 'German, DMY'", "TimeZone = 'Asia/Kathmandu'", "extra_float_digits = -5"),
+        *("client_encoding = 'LATIN1'", "standard_conforming_strings = off"),
+    ],
+)
+def test_values_come_back_as_they_were_written_whatever_the_server_prefers(
+    prepared: Prepared, clock: StoppedClock, preference: str
+):
+    url = prepared.postgresql()
+    with psycopg.connect(url, autocommit=True) as connection:
+        name = Identifier(connection.info.dbname)
+        connection.execute(SQL("ALTER DATABASE {} SET ").format(name) + SQL(preference))  # pyright: ignore[reportArgumentType] - of this test's own
+    few = [row("A", capture_id=1, known_from=NOON, issue_name="Crédit\\N…")]
+    many = [
+        row(f"B{n}", capture_id=1, known_from=NOON, issue_name="é") for n in range(FEW_ROWS + 1)
+    ]
+    with Warehouse(url, clock=clock) as warehouse:
+        warehouse.prepare(holds="real")
+        for rows in (few, many):
+            written = frame_of(rows, finra_otc_weekly)
+            with warehouse.writing() as connection:
+                connection.execute(delete(finra_otc_weekly))
+                insert_frame(connection, finra_otc_weekly, written)
+            stored = warehouse.frame(select(finra_otc_weekly), finra_otc_weekly)
+            assert stored.sort("symbol").equals(written.sort("symbol"))
+        with warehouse.reading() as connection:
+            third = select(cast(1, Double) / 3, finra_otc_weekly.c.known_from).limit(1)
+            assert connection.execute(third).one() == (1 / 3, NOON)
+        found = warehouse.first(select(finra_otc_weekly.c.known_from))
+    assert found == {"known_from": NOON}
+
+
+@pytest.mark.parametrize("encoding", ["SQL_ASCII", "LATIN1"])
+def test_a_database_that_lacks_letters_is_refused_and_one_that_looks_at_none_holds_them(
+    postgres_url: str, clock: StoppedClock, encoding: str
+):
+    name = f"other_{uuid4().hex}"
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        made = f"CREATE DATABASE {name} TEMPLATE template0 ENCODING '{encoding}' LOCALE 'C'"
+        connection.execute(made.encode())
+    written = frame_of([row("A", capture_id=1, known_from=NOON, issue_name="é…")], finra_otc_weekly)
+    with Warehouse(make_url(postgres_url).set(database=name), clock=clock) as warehouse:
+        if encoding == "LATIN1":
+            with pytest.raises(ConfigurationError, match="ENCODING 'UTF8'"):
+                warehouse.prepare(holds="real")
+            return
+        warehouse.prepare(holds="real")
+        with warehouse.writing() as connection:
+            insert_frame(connection, finra_otc_weekly, written)
+        assert warehouse.frame(select(finra_otc_weekly), finra_otc_weekly).equals(written)
 
 
 @pytest.mark.parametrize("source", ["\ufeff", "\ufeffgit", "\ufeff\ufeffgit"])

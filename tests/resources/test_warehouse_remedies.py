@@ -12,6 +12,7 @@ from orchestration_project.resources.warehouse.remedies import ANY, remedy
         (5, None, " says, 30 seconds without that"),
         (10, None, "make space on its disk"),
         (13, None, "make space on its disk"),
+        (None, "22P05", "ENCODING 'UTF8'"),
         (None, "40001", "what else writes to our tables"),
         (None, "40P01", "what else writes to our tables"),
         (None, "42501", "grant the role its rights"),

@@ -34,6 +34,15 @@ PATIENCE = {"sqlite": ("timeout", 30), "postgresql": ("connect_timeout", 15)}
 """Seconds to wait for another's write to end, or for a server to answer; a URL may say otherwise.
 The names are those of the drivers."""
 
+IN_UTF_8 = {"client_encoding": "utf8"}
+"""What PostgreSQL's drivers are told, whatever the server, the role or the URL prefers: a COPY
+brings and gets texts in UTF-8."""
+
+ONE_SPELLING = (
+    "SET LOCAL DateStyle = ISO; SET LOCAL TimeZone = 'UTC'; SET LOCAL extra_float_digits = 1"
+)
+"""So PostgreSQL writes days, moments and every digit of a number, whatever they prefer."""
+
 LOOK_UPS_AT_ONCE = 8
 """Connections of single reads that are kept open."""
 
@@ -146,15 +155,19 @@ def open_look_ups(url: URL, schema: str | None) -> Engine | None:
     )
     if url.get_backend_name() == "sqlite":
         event.listen(engine, "connect", _prepare_sqlite)
+    else:
+        event.listen(engine, "connect", _prepare_look_ups)
     return engine
 
 
 def _created(url: URL, **options: Any) -> Engine:
-    name, seconds = PATIENCE.get(url.get_backend_name(), ("", 0))
+    backend = url.get_backend_name()
+    arguments: dict[str, Any] = {**IN_UTF_8} if backend == "postgresql" else {}
+    name, seconds = PATIENCE.get(backend, ("", 0))
     if name and name not in url.query:
-        options["connect_args"] = {name: seconds}
+        arguments[name] = seconds
     try:
-        return create_engine(url, hide_parameters=True, **options)
+        return create_engine(url, hide_parameters=True, connect_args=arguments, **options)
     except (exc.NoSuchModuleError, ImportError) as error:
         raise ConfigurationError(
             f"no driver for DATABASE_URL: {error}",
@@ -187,6 +200,13 @@ def _prepare_sqlite(connection: Any, record: Any) -> None:
         raise
 
 
+def _prepare_look_ups(connection: Any, _: Any) -> None:
+    """Set for all transactions of a connection what `_begin_postgresql` sets for its own."""
+    with connection.cursor() as cursor:
+        cursor.execute("SET DateStyle = ISO")
+    connection.commit()
+
+
 def _writes(connection: Connection) -> bool:
     return connection.get_execution_options().get("writes", False)
 
@@ -205,10 +225,12 @@ def _begin_postgresql(connection: Connection, schema: str | None) -> None:
     """
     if _writes(connection):
         connection.exec_driver_sql(
-            f"SET TRANSACTION ISOLATION LEVEL READ COMMITTED; {PATIENT_FOR_LOCKS}"
+            f"SET TRANSACTION ISOLATION LEVEL READ COMMITTED; {ONE_SPELLING}; {PATIENT_FOR_LOCKS}"
         )
     else:
-        connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        connection.exec_driver_sql(
+            f"SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY; {ONE_SPELLING}"
+        )
     if schema is not None:
         connection.exec_driver_sql(f'SET LOCAL search_path TO "{schema}"')
 
@@ -223,8 +245,9 @@ TRANSIENT_SQL_STATES = ("08", "40", "53300", "55P03", "57")
 """How the SQLSTATEs begin that may pass: connection lost, rolled back, too many connections, a lock
 not had in time, told to stop."""
 
-REFUSING_SQL_STATES = ("25006", "28", "3D", "3F", "42501", "53", "58")
-"""Read-only, not let in, no such database or schema, no permission, out of space, broken disk."""
+REFUSING_SQL_STATES = ("22P05", "25006", "28", "3D", "3F", "42501", "53", "58")
+"""A letter that the database's encoding lacks, read-only, not let in, no such database or schema,
+no permission, out of space, broken disk."""
 
 WRONG_HOWEVER_OFTEN = (
     "invalid connection option",

@@ -24,8 +24,6 @@ def copied_out(
     """Yield what ``statement`` finds with the types of ``schema``, at most ``rows`` at a time."""
     asked = statement.compile(connection, compile_kwargs={"render_postcompile": True})
     driver: Any = connection.connection.driver_connection
-    # Days and moments in one spelling, whatever the role or the server prefers.
-    connection.exec_driver_sql("SET LOCAL DateStyle = ISO; SET LOCAL TimeZone = 'UTC'")
     with driver.cursor() as cursor, cursor.copy(f"COPY ({asked}) TO STDOUT", asked.params) as copy:
         blocks = iter(copy)
         while lines := _joined(islice(blocks, rows)):

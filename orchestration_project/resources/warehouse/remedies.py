@@ -16,6 +16,8 @@ OF_SQLITE = {
 """SQLITE_BUSY, SQLITE_IOERR (how a full disk shows where a file is to be made) and SQLITE_FULL."""
 
 OF_SQL_STATES = {
+    "22P05": "use a database that holds every letter: CREATE DATABASE … ENCODING 'UTF8' TEMPLATE "
+    "template0",
     "40": "nothing, unless it happens again; then see what else writes to our tables",
     "42501": "have the tables' owner grant the role its rights, as docs/databases.md tells",
     "53100": MAKE_SPACE,
