@@ -17,7 +17,13 @@ from orchestration_project.resources.warehouse import (
     Warehouse,
 )
 from orchestration_project.resources.warehouse.frames import range_of, share_rows
-from orchestration_project.resources.warehouse.layers import Layer, is_of_one, layer_of, layers_of
+from orchestration_project.resources.warehouse.layers import (
+    Layer,
+    has_landed,
+    is_of_one,
+    layer_of,
+    layers_of,
+)
 from orchestration_project.resources.warehouse.parts import PartLayer, part_layers_of
 
 
@@ -123,10 +129,15 @@ def captures_of(
 
 
 def _chosen(key: str, recorded: Sequence[Recorded], group_id: str | None) -> Recorded:
-    found = [each for each in recorded if each.part_count and group_id in (None, each.group_id)]
+    whole = [each for each in recorded if each.part_count]
+    found = [
+        each
+        for each in whole
+        if (not each.is_vain_replay if group_id is None else each.group_id == group_id)
+    ]
     if found:
         return found[-1]
-    there_are = [each.group_id for each in recorded if each.part_count]
+    there_are = [each.group_id for each in whole]
     raise ConfigurationError(
         f"{key} has no delivery to replay",
         expected=group_id or "a delivery that was read whole",
@@ -136,13 +147,20 @@ def _chosen(key: str, recorded: Sequence[Recorded], group_id: str | None) -> Rec
 
 
 def _landed_in_place_of(chosen: Recorded, recorded: Sequence[Recorded]) -> Recorded | None:
-    """Return the latest delivery that is landed where ``chosen`` would be."""
+    """Return the latest delivery that is landed where ``chosen`` would be.
+
+    A replay of several deliveries is none of them: each stays in its own place.
+    """
     days = range_of(chosen.scope)
     if days is None:
-        landed = (each for each in reversed(recorded) if each.outcome == "landed")
+        landed = (
+            each
+            for each in reversed(recorded)
+            if is_of_one(each, recorded) and has_landed(each, recorded) and not each.is_vain_replay
+        )
         return next((each for each in landed if share_rows(each.scope, chosen.scope)), None)
-    layers = [each for each in layers_of(recorded) if each.is_landed and each.holds_within(days)]
-    found = [each.recorded for each in layers]
+    layers = layers_of(recorded, only_landed=True)
+    found = [each.recorded for each in layers if each.holds_within(days)]
     return max(found, key=lambda each: each.fetched_number, default=None)
 
 

@@ -337,3 +337,29 @@ def test_of_markets_one_that_was_held_back_lands_with_what_is_landed_of_the_othe
         office.load(text_of(AAA=20) + "NMS Tier 1||Inc|Xats|XATS|1|1|2025-12-01\n", "NON_ATS")
     office.replay(max_reject_ratio=0.5)
     assert shares_by_market(office.desk) == {("ATS", "AAA"): 100, ("NON_ATS", "AAA"): 20}
+
+
+def test_an_older_delivery_that_is_held_back_stands_in_the_way_of_no_replay(office):
+    with pytest.raises(HeldBackError, match="has_few_rejects"):
+        office.load(text_of(AAA=100) + "NMS Tier 1||Inc|Xats|XATS|1|1|2025-12-01\n")
+    office.replay(max_reject_ratio=0.5)
+    office.load(text_of(AAA=7))
+    with pytest.raises(HeldBackError, match="has_few_rejects"):
+        office.replay(1, allow_older=True)
+    assert str(office.replay()) == "unchanged; source files"
+    assert office.desk.quantities() == {"AAA": 7}
+
+
+def test_a_replay_of_several_markets_lets_an_older_one_of_each_be_known_for_older(office, clock):
+    for quantity, market in [(1, "ATS"), (2, "NON_ATS"), (3, "NON_ATS")]:
+        office.older_rules(text_of(AAA=10 * quantity), quantity, market)
+        clock.at += timedelta(days=1)
+    for group in (1, None):
+        assert office.replay(group).landed
+        clock.at += timedelta(days=1)
+    published = {("ATS", "AAA"): 10, ("NON_ATS", "AAA"): 30}
+    assert shares_by_market(office.desk) == published
+    with pytest.raises(ConfigurationError, match="#2 is older than what is landed"):
+        office.replay(2)
+    assert str(office.replay(3)) == "unchanged; source files"
+    assert shares_by_market(office.desk) == published

@@ -86,6 +86,19 @@ MADE_OF = {
         [delivered(1, 1, 9), delivered(2, 5, 20), delivered(3, 1, 9, **WAS_FIRST)],
         {2: [days(10, 20)], 3: [days(1, 9)]},
     ),
+    "a replay that was held back, of one that another covers": (
+        [delivered(1, 1, 9), delivered(2, 1, 20), delivered(3, 1, 9, HELD_BACK, **WAS_FIRST)],
+        {2: [days(1, 20)]},
+    ),
+    "a replay that was held back, and a later one": (
+        [
+            delivered(1, 1, 9),
+            delivered(2, 1, 20),
+            delivered(3, 1, 9, HELD_BACK, **WAS_FIRST),
+            delivered(4, 20, 20),
+        ],
+        {2: [days(1, 19)], 4: [days(20, 20)]},
+    ),
 }
 
 

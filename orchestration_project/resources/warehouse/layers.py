@@ -30,17 +30,18 @@ class Layer:
         return any(each.first <= days.last and days.first <= each.last for each in self.days)
 
 
-def layers_of(recorded: Sequence[Recorded]) -> list[Layer]:
+def layers_of(recorded: Sequence[Recorded], *, only_landed: bool = False) -> list[Layer]:
     """Return what makes a partition up, oldest first, by all its deliveries in their order.
 
-    The latest delivery that was read whole counts, landed or not. A replay of several deliveries
-    changes nothing of which days each of them holds for, and is none of them itself.
+    The latest delivery that was read whole counts, landed or not, unless ``only_landed`` do. A
+    replay of several deliveries changes nothing of which days each of them holds for, and is none
+    of them itself; nor is one that landed nothing.
     """
-    own = [each for each in recorded if is_of_one(each, recorded)]
+    own = [each for each in recorded if is_of_one(each, recorded) and not each.is_vain_replay]
     layers: list[Layer] = []
     for each in reversed(own):
         layer = layer_of(each, recorded)
-        if not (layer.is_landed or each is own[-1]):
+        if not (layer.is_landed or (each is own[-1] and not only_landed)):
             continue
         left = _beyond(layer.range, (later.range for later in layers))
         if left:
@@ -70,12 +71,16 @@ def layer_of(each: Recorded, recorded: Sequence[Recorded]) -> Layer:
     days = range_of(each.scope)
     if days is None:
         raise ValueError(f"{each.group_id} is of no range")
-    names = (each.group_id, each.fetched_group)
-    landed = any(
-        other.outcome == "landed" and {other.group_id, other.replay_of} & {*names}
+    return Layer(each, days, [days], has_landed(each, recorded))
+
+
+def has_landed(each: Recorded, recorded: Sequence[Recorded]) -> bool:
+    """Whether one of the ``recorded`` deliveries, or a replay of what was fetched, has landed."""
+    names = {each.group_id, each.fetched_group}
+    return any(
+        other.outcome == "landed" and {other.group_id, other.replay_of} & names
         for other in recorded
     )
-    return Layer(each, days, [days], landed)
 
 
 def is_of_one(each: Recorded, recorded: Sequence[Recorded]) -> bool:

@@ -23,7 +23,8 @@ def part_layers_of(recorded: Sequence[Recorded]) -> list[PartLayer]:
     """
     layers: list[PartLayer] = []
     covered: frozenset[str] = frozenset()
-    for each in reversed([each for each in recorded if each.part_count]):
+    whole = [each for each in recorded if each.part_count and not each.is_vain_replay]
+    for each in reversed(whole):
         if layers and each.outcome != "landed":
             continue
         part = part_of(each.scope)

@@ -40,6 +40,11 @@ class Recorded:
         """The place of that among the deliveries of the partition: the greater, the later."""
         return number_of(self.fetched_group)
 
+    @property
+    def is_vain_replay(self) -> bool:
+        """Whether it left all as it was: what it was made of is recorded as it was fetched."""
+        return self.replay_of is not None and self.outcome != "landed"
+
 
 @dataclass(frozen=True)
 class RecordedPart:

@@ -162,6 +162,36 @@ def test_an_older_delivery_takes_its_range_back_only_when_asked_and_stays_there(
     assert str(replay(light_desk)) == "unchanged"
 
 
+def test_an_older_delivery_stays_older_although_the_latest_was_held_back(light_desk: Desk):
+    light_desk.write("AAA", *map(line, JANUARY))
+    light_desk.load("AAA", months=BOTH[:1])
+    light_desk.write("AAA", *(line(day, 11) for day in JANUARY))
+    light_desk.load("AAA", months=BOTH[:1], full=True)
+    light_desk.write("AAA", *(line(day, 0) for day in JANUARY))
+    light_desk.load("AAA", months=BOTH[:1], full=True)
+    assert rows(light_desk, deliveries, "outcome") == [("landed",), ("landed",), ("held_back",)]
+    with pytest.raises(ConfigurationError, match="#1 is older than what is landed"):
+        replay(light_desk, 1)
+    assert str(replay(light_desk, 2)) == "unchanged"
+    assert set(light_desk.closes("AAA").values()) == {11.0}
+
+
+def test_an_older_delivery_that_is_held_back_is_not_published_by_the_next_replay(
+    light_desk: Desk,
+):
+    lenient = replace(LIMITS, max_reject_ratio=0.9)
+    light_desk.write("AAA", *map(line, JANUARY[:3]), *(line(day, 0) for day in JANUARY[3:]))
+    light_desk.load("AAA", months=BOTH[:1])
+    replay(light_desk, limits=lenient)
+    light_desk.write("AAA", *(line(day, 11) for day in JANUARY))
+    light_desk.load("AAA", months=BOTH[:1], full=True)
+    with pytest.raises(HeldBackError, match="has_few_rejects"):
+        replay(light_desk, 1, allow_older=True)
+    for limits in (LIMITS, lenient):
+        assert str(replay(light_desk, limits=limits)) == "unchanged"
+    assert light_desk.closes("AAA") == dict.fromkeys(JANUARY, 11.0)
+
+
 def test_a_delivery_that_nothing_later_covers_is_replayed_alone_without_leave(light_desk: Desk):
     light_desk.write("AAA", *map(line, [*JANUARY, *FEBRUARY]))
     light_desk.load("AAA", months=BOTH[:1])
