@@ -15,7 +15,8 @@ class OrchestrationError(Exception):
     """A failure that a reader at 3 a.m. can act on.
 
     Its text holds what failed, what was expected, what came, what to do, and where (`context`);
-    none of the secrets that this process knows, whatever is quoted.
+    none of the secrets that this process knows, and nothing that cannot be written down, whatever
+    is quoted.
     """
 
     category: ClassVar[str]
@@ -24,11 +25,11 @@ class OrchestrationError(Exception):
     def __init__(
         self, what: str, *, expected: str = "", found: str = "", remedy: str = "", **context: object
     ) -> None:
-        self.what = redacted(what)
+        self.what = _sayable(what)
         super().__init__(self.what)
-        self.expected = redacted(expected)
-        self.found = redacted(found)
-        self.remedy = redacted(remedy)
+        self.expected = _sayable(expected)
+        self.found = _sayable(found)
+        self.remedy = _sayable(remedy)
         self.context = _told(context)
 
     def within(self, **context: object) -> Self:
@@ -61,7 +62,15 @@ def naming(**where: object) -> Iterator[None]:
 
 
 def _told(context: Mapping[str, object]) -> dict[str, str]:
-    return {name: redacted(str(value)) for name, value in context.items()}
+    return {name: _sayable(str(value)) for name, value in context.items()}
+
+
+def _sayable(text: str) -> str:
+    """Return ``text`` without secrets, and with escapes for what no database and log takes.
+
+    Such is NUL, and half a character, as which Python reads the name of a file that is no UTF-8.
+    """
+    return redacted(text).replace("\0", r"\x00").encode(errors="backslashreplace").decode()
 
 
 class TransientError(OrchestrationError):

@@ -38,6 +38,11 @@ def test_what_is_not_known_is_left_out():
     assert str(ContractError("it broke", found="x")) == "it broke\n  found: x"
 
 
+def test_what_no_database_takes_is_escaped_wherever_it_is_quoted():
+    error = ContractError("bad\udcff.csv", found="a\0b", file="\ud800").within(run="\udfff")
+    assert str(error) == ("bad\\udcff.csv\n  found: a\\x00b\n  where: run=\\udfff, file=\\ud800")
+
+
 def test_within_adds_where_and_keeps_what_is_known_already():
     error = ContractError("it broke", partition="T1|2025-11-10", part=2)
     assert error.within(run="r1", partition="another", source="api") is error

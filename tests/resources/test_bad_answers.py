@@ -113,6 +113,9 @@ CASES: dict[str, Change] = {
     "body_without_end": answers(lambda _: endless()),
     "json_that_ends_early": probes(with_body(lambda body: body[:-5])),
     "nan_in_json": probes(with_body(lambda _: b'[{"lastUpdateDate": NaN}]')),
+    "half_a_character_in_json": probes(
+        with_body(lambda body: body.replace(b'Date": "', b'Date": "\\ud800'))
+    ),
     "nested_without_end": probes(with_body(lambda _: b"[" * 100_000)),
     "error_in_the_body": answers(with_body(lambda _: b'{"statusCode": 500}')),
     "no_record_total": answers(with_body(lambda body: body, **{"Record-Total": ""})),

@@ -519,7 +519,13 @@ def test_what_came_in_another_format_than_asked_for_is_refused(ask):
     assert refusal.value.expected == "delimited text"
 
 
-@pytest.mark.parametrize("body", [b"[1]", b"{}", b"a|b\n1|2\n", b'[{"a": 1}', b"\xff"])
+@pytest.mark.parametrize(
+    "body",
+    [
+        *(b"[1]", b"{}", b"a|b\n1|2\n", b'[{"a": 1}', b"\xff"),
+        *(b'[{"a": "\\u0000"}]', b'[{"a\\udc00": 1}]', b'[{"a": "\xed\xa0\x80"}]'),
+    ],
+)
 def test_a_probe_whose_answer_is_no_list_of_records_is_refused(ask, body):
     broken = Reply(200, {"Record-Total": "3"}, body)
     api, _ = ask(Finra(records(3), spoil=on_probes(lambda _: broken)))

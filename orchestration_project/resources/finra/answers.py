@@ -26,12 +26,18 @@ def json_of(response: Response) -> Any:
     """Return what the body says in JSON.
 
     Raises:
-        ValueError: It is none; neither are NaN, infinities, and lists nested without end.
+        ValueError: It is none; neither are NaN, infinities, lists nested without end, and texts
+            that no database takes: with NUL, or half a character.
     """
     try:
-        return json.loads(response.body, parse_constant=_no_constant)
+        found = json.loads(response.body, parse_constant=_no_constant)
+        text = json.dumps(found, ensure_ascii=False)
     except RecursionError as error:
         raise ValueError("nested without end") from error
+    text.encode()
+    if r"\u0000" in text.replace(r"\\", ""):
+        raise ValueError("NUL in a text")
+    return found
 
 
 def _no_constant(name: str) -> None:
