@@ -262,16 +262,22 @@ class S3Store:
     """Artifacts as objects in a bucket."""
 
     def __init__(self, url: str) -> None:
+        from obstore.exceptions import BaseError
         from obstore.store import from_url
 
         self.url = without_secrets(url)
-        self._store: ObjectStore = from_url(
-            url,
-            retry_config={
-                "max_retries": S3_RETRIES,
-                "retry_timeout": timedelta(seconds=S3_RETRY_SECONDS),
-            },
-        )
+        patience = timedelta(seconds=S3_RETRY_SECONDS)
+        try:
+            self._store: ObjectStore = from_url(
+                url, retry_config={"max_retries": S3_RETRIES, "retry_timeout": patience}
+            )
+        except (BaseError, ValueError) as error:
+            raise ConfigurationError(
+                f"the artifact store {self.url} cannot be opened",
+                expected="s3://bucket/prefix, and AWS_… variables that belong together",
+                found=_first_line(error),
+                remedy="correct ARTIFACTS_URL or the AWS_… variables",
+            ) from error
 
     def put(self, name: str, content: bytes | BinaryIO) -> None:
         """Put the object in one request; a file in parts, which are there together or not."""
@@ -358,6 +364,11 @@ class S3Store:
             raise kind(
                 f"cannot {what} the artifact {name}",
                 expected=f"a bucket that we may read and write at {self.url}",
-                found=redacted(str(error).partition("\n")[0])[:300],  # then comes its own state
+                found=_first_line(error),
                 remedy="check ARTIFACTS_URL, the AWS_… variables and the endpoint",
             ) from error
+
+
+def _first_line(error: Exception) -> str:
+    """Return what an error of obstore's says, without its own state, which follows."""
+    return redacted(str(error).partition("\n")[0])[:300]

@@ -289,6 +289,26 @@ def test_a_bucket_that_there_is_not_is_a_wrong_setting(s3):
     assert "s3cr3t-w0rd" not in str(refusal.value)
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "found"),
+    [
+        ("AWS_SECRET_ACCESS_KEY", None, "Missing SecretAccessKey"),
+        ("AWS_ALLOW_HTTP", "maybe", 'failed to parse "maybe" as boolean'),
+        (None, None, "invalid domain character"),
+    ],
+)
+def test_a_bucket_that_the_settings_cannot_mean_is_a_wrong_setting(
+    s3, monkeypatch, name, value, found
+):
+    if name and value:
+        monkeypatch.setenv(name, value)
+    elif name:
+        monkeypatch.delenv(name)
+    with pytest.raises(ConfigurationError, match="cannot be opened") as refusal:
+        open_artifacts(s3 if name else "s3://a b/x")
+    assert found in refusal.value.found
+
+
 def test_a_bucket_is_shown_without_the_secrets_of_its_url(s3):
     store = open_artifacts(s3.replace("s3://", "s3://me:hunter2@"))
     assert store.url == s3
