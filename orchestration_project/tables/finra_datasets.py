@@ -109,7 +109,7 @@ class Dataset:
     known_values: Sequence[str] = ()
     claims: Sequence[Claim] = ()
     is_licensed: bool = False
-    rule_version: str = "2"
+    rule_version: str = "3"
 
     @property
     def noun(self) -> str:

@@ -91,6 +91,7 @@ def test_records_become_rows_in_the_order_of_the_key_with_exact_amounts():
         ({"volume": "-1"}, "not_an_amount", "that 64 bits keep exactly: -1"),
         ({"seen": "2026-02-30"}, "impossible_date", "seen is no date: 2026-02-30"),
         ({"remark": "x" * 1001}, "text_too_long", "remark has 1001 bytes, more than 1000"),
+        ({"note": "x" * 801}, "text_too_long", "note has 801 bytes, more than 800"),
     ],
 )
 def test_a_record_that_breaks_the_contract_is_rejected_with_its_reason(changes, code, reason):

@@ -8,14 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from orchestration_project.domains.finra.values import LONGEST_TEXT_BYTES
+from orchestration_project.domains.finra.values import LONGEST_KEY_TEXT_BYTES, LONGEST_TEXT_BYTES
 from orchestration_project.resources.artifacts import PARTIAL
+from orchestration_project.resources.warehouse.frames import frame_of, insert_frame
 from orchestration_project.settings import PROJECT_ROOT, child_environment
 from orchestration_project.tables.finra import finra_otc_weekly
+from orchestration_project.tables.finra_datasets import DATASETS, Dataset
 from orchestration_project.tables.spine import landings
 from tests.bad_input import EVERY_ROW, NOTHING, promise, watched
 from tests.resources import test_bad_files as files
-from tests.resources.weeks import row
+from tests.resources.weeks import NOON, Desk, row
 
 LOAD = """
 import resource, signal, sys, tempfile
@@ -116,3 +118,19 @@ def test_the_longest_texts_that_the_contract_lets_through_fit_the_keys_of_each_d
     desk.land(row(*longest))
     desk.land(row(*longest, share_quantity=1))  # into the history, too
     assert desk.quantities() == {longest[0]: 1}
+
+
+@pytest.mark.parametrize("dataset", DATASETS, ids=lambda dataset: dataset.name)
+def test_the_longest_texts_of_a_further_dataset_fit_its_keys_in_each_database(
+    desk: Desk, dataset: Dataset
+):
+    values = {"Date": NOON.date(), "Number": 1}
+    longest = {
+        each.column.name: values.get(each.kind, secrets.token_hex(LONGEST_KEY_TEXT_BYTES // 2))
+        for each in dataset.fields
+    }
+    more = {"known_to": NOON, "change_cause": "source", "rule_version": "1"}
+    landed = {**longest, "capture_id": 1, "known_from": NOON}
+    with desk.warehouse.writing() as connection:
+        for table, row_of in ((dataset.table, landed), (dataset.history, {**landed, **more})):
+            insert_frame(connection, table, frame_of([row_of], table))

@@ -17,6 +17,8 @@ from orchestration_project.domains.finra.cusip import check_digit, has_right_dig
 from orchestration_project.domains.finra.datasets import DatasetPartition, source_values
 from orchestration_project.domains.finra.parsing import parse_parts, with_records
 from orchestration_project.domains.finra.values import (
+    LONGEST_KEY_TEXT_BYTES,
+    LONGEST_TEXT_BYTES,
     days,
     is_blank,
     quantity_rules,
@@ -142,7 +144,8 @@ def _rules(field: Field) -> list[Rule]:
         return [*_required(field), unreadable("not_an_amount", name, parsed, what)]
     if field.kind == "Number":
         return quantity_rules(name, parsed)
-    return [*_required(field), too_long(name), *(_cusip_rules(name) if field.form else ())]
+    most = LONGEST_KEY_TEXT_BYTES if field.column.primary_key else LONGEST_TEXT_BYTES
+    return [*_required(field), too_long(name, most), *(_cusip_rules(name) if field.form else ())]
 
 
 def _required(field: Field) -> list[Rule]:

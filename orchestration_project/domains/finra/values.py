@@ -12,6 +12,9 @@ from orchestration_project.contracts import Rule
 LONGEST_TEXT_BYTES = 1000
 """Ten times what occurs. PostgreSQL keeps no key of more than 2.7 kB."""
 
+LONGEST_KEY_TEXT_BYTES = 800
+"""Of a text in the key of a table that may have three of them."""
+
 CHARACTERS_SHOWN = 60
 
 
@@ -97,8 +100,8 @@ def unreadable(code: str, name: str, parsed: str, what: str) -> Rule:
     return Rule(code, bad, pl.format(f"{name} is {what}: {{}}", shown(name)))
 
 
-def too_long(name: str) -> Rule:
+def too_long(name: str, most_bytes: int = LONGEST_TEXT_BYTES) -> Rule:
     """A text that no database's key could hold."""
     length = pl.col(name).str.len_bytes()
-    reason = pl.format(f"{name} has {{}} bytes, more than {LONGEST_TEXT_BYTES}", length)
-    return Rule("text_too_long", length > LONGEST_TEXT_BYTES, reason)
+    reason = pl.format(f"{name} has {{}} bytes, more than {most_bytes}", length)
+    return Rule("text_too_long", length > most_bytes, reason)
