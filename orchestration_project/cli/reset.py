@@ -2,10 +2,11 @@
 
 import argparse
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from orchestration_project.cli.ui import only_ui_on
+from orchestration_project.cli.ui import LOCK, refuse_other_ui
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.resources.demos import stop_demos
 from orchestration_project.settings import PROJECT_ROOT, load_settings
@@ -32,9 +33,7 @@ def main(arguments: Sequence[str]) -> int:
     if not options.yes and not _agreed(folder):
         _say("nothing was deleted")
         return 1
-    home = folder / "dagster"
-    home.mkdir(exist_ok=True)
-    with only_ui_on(home):
+    with _no_ui_on(folder / "dagster"):
         stop_demos(settings)
         left = [why for why in map(_undeleted, _ours(folder)) if why]
     if left:
@@ -45,6 +44,19 @@ def main(arguments: Sequence[str]) -> int:
         )
     _say(f"{_removed(folder)}; databases named by DATABASE_URL are as they were")
     return 0
+
+
+@contextmanager
+def _no_ui_on(home: Path) -> Iterator[None]:
+    """Keep every `ui` out; nothing is written, as the disk may be full.
+
+    Raises:
+        ConfigurationError: One runs.
+    """
+    with ExitStack() as held:
+        if (home / LOCK).exists():  # made by the first `ui`
+            refuse_other_ui(home, held.enter_context((home / LOCK).open()))
+        yield
 
 
 def _undeleted(path: Path) -> str:

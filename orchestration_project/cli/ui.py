@@ -37,6 +37,9 @@ from orchestration_project.settings import PROJECT_ROOT, Settings, child_environ
 
 DEFINITIONS = "orchestration_project.definitions"
 
+LOCK = "ui.lock"
+"""The file in DAGSTER_HOME that the one `ui` has locked."""
+
 FIRST_KEY_DAYS = 365
 FIRST_KEY = """Log in with this key of an admin, which is shown only now and holds for {days} days:
   {key}
@@ -101,21 +104,30 @@ def only_ui_on(home: Path) -> Iterator[IO[str]]:
 
     Two daemons on one storage would both launch what is due, and Dagster only warns.
     """
-    with (home / "ui.lock").open("a+") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            lock.seek(0)
-            raise ConfigurationError(
-                "another `ui` runs on this STATE_DIR",
-                found=f"process {lock.read()}",
-                remedy="use that one, stop it, or set another STATE_DIR",
-                state_dir=home.parent,
-            ) from None
+    with (home / LOCK).open("a+") as lock:
+        refuse_other_ui(home, lock)
         lock.truncate(0)
         lock.write(str(os.getpid()))
         lock.flush()
         yield lock
+
+
+def refuse_other_ui(home: Path, lock: IO[str]) -> None:
+    """Take the lock of `ui`, an open file of ``home``.
+
+    Raises:
+        ConfigurationError: Another process has it.
+    """
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock.seek(0)
+        raise ConfigurationError(
+            "another `ui` runs on this STATE_DIR",
+            found=f"process {lock.read()}",
+            remedy="use that one, stop it, or set another STATE_DIR",
+            state_dir=home.parent,
+        ) from None
 
 
 def _prepare(home: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import func, select
 
 from orchestration_project.__main__ import main
+from orchestration_project.cli.ui import only_ui_on
 from orchestration_project.domains.finra.contract import FILE_FIELDS
 from orchestration_project.settings import PROJECT_ROOT
 from orchestration_project.tables.finra import (
@@ -281,6 +282,39 @@ def test_reset_empties_a_folder_where_a_disk_is_mounted(state_dir, monkeypatch, 
         assert main(["reset", "--yes"]) == 0
         assert list(state_dir.iterdir()) == []
     assert f"all that was in {state_dir}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("had_ui", [True, False])
+def test_reset_makes_space_on_a_full_disk(state_dir, monkeypatch, capsys, had_ui):
+    monkeypatch.setenv("STATE_DIR", str(state_dir))
+    with tiny_disk(state_dir, mebibytes=1) as disk:
+        (state_dir / "artifacts").mkdir()
+        if had_ui:
+            (state_dir / "dagster").mkdir()
+            (state_dir / "dagster" / "ui.lock").touch()
+        disk.fill()
+        assert main(["reset", "--yes"]) == 0
+        assert [each.name for each in state_dir.iterdir()] == ["filler"]
+    assert "not ours, so still there: filler" in capsys.readouterr().out
+
+
+def test_reset_says_that_it_may_delete_nothing(state_dir, monkeypatch, capsys):
+    monkeypatch.setenv("STATE_DIR", str(state_dir))
+    with tiny_disk(state_dir, mebibytes=1) as disk:
+        (state_dir / "artifacts").mkdir()
+        disk.refuse_writes()
+        assert main(["reset", "--yes"]) == 1
+        assert (state_dir / "artifacts").exists()
+    assert f"{state_dir}/artifacts: Read-only file system" in capsys.readouterr().err
+
+
+def test_reset_leaves_all_as_it_is_while_a_ui_runs(state_dir, monkeypatch, capsys):
+    monkeypatch.setenv("STATE_DIR", str(state_dir))
+    (state_dir / "dagster").mkdir(parents=True)
+    with only_ui_on(state_dir / "dagster"):
+        assert main(["reset", "--yes"]) == 1
+    assert "another `ui` runs on this STATE_DIR" in capsys.readouterr().err
+    assert (state_dir / "dagster" / "ui.lock").exists()
 
 
 def test_reset_names_what_it_cannot_delete_and_deletes_the_rest(state_dir, monkeypatch, capsys):
