@@ -137,7 +137,10 @@ def each_piece(
 
 
 def landed_before(context: dg.AssetExecutionContext, asset: dg.AssetKey) -> frozenset[str]:
-    """Return the partitions that this run, or a run that it tries again, has landed already."""
+    """Return the partitions that this run, or a run that it tries again, has landed already.
+
+    One that succeeded is not tried again: who re-executes it wants it done once more.
+    """
     landed: set[str | None] = set()
     run: dg.DagsterRun | None = context.run
     while run is not None:
@@ -145,7 +148,8 @@ def landed_before(context: dg.AssetExecutionContext, asset: dg.AssetKey) -> froz
             run.run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION
         ).records
         landed.update(each.partition_key for each in records if each.asset_key == asset)
-        run = context.instance.get_run_by_id(run.parent_run_id) if run.parent_run_id else None
+        parent = context.instance.get_run_by_id(run.parent_run_id) if run.parent_run_id else None
+        run = None if parent is None or parent.is_success else parent
     return frozenset(key for key in landed if key is not None)
 
 

@@ -53,6 +53,18 @@ def test_a_run_re_executed_from_failure_fetches_nothing_of_what_landed_even_if_f
         assert instance.get_materialized_partitions(spec.key) == {FIRST, LAST}
 
 
+def test_a_full_run_that_succeeded_reads_anew_when_it_is_re_executed(url, instance):
+    asked = {
+        "tags": {"dagster/partition": FIRST},
+        "ops": {"finra_otc_weekly_load": {"config": {"full": True}}},
+    }
+    done = executed(instance, "finra_otc_weekly", **asked)
+    before = fetched(url)
+    again = dg.ReexecutionOptions(done.run_id)
+    assert executed(instance, "finra_otc_weekly", again=again, **asked).success
+    assert fetched(url) == {FIRST: 2 * before[FIRST]}
+
+
 def backfilled(instance, tags=None, **config):
     """Run the job that launches backfills, and return what it tells."""
     ops = {"launch_finra_backfill": {"config": config}}
