@@ -228,9 +228,14 @@ def test_a_venue_in_both_markets_is_one_in_a_symbol_and_two_in_the_tier():
 
 
 @pytest.mark.parametrize("name", ["share_quantity", "trade_count"])
-def test_a_total_above_64_bits_is_refused_and_the_largest_is_not(name: str):
+def test_a_total_that_is_too_large_is_refused_and_the_largest_of_both_markets_adds_up(name: str):
+    largest = LARGEST // 2
     rows = frame([("ATS", "A", "V", 1, 1)] * 2)
-    refuse_overflow(quantities_of(rows.with_columns(pl.Series(name, [LARGEST - 1, 1]))))
+    refuse_overflow(quantities_of(rows.with_columns(pl.Series(name, [largest - 1, 1]))))
     refuse_overflow(quantities_of(rows.clear()))
     with pytest.raises(ContractError, match=f"the partition's {name} cannot be added up"):
-        refuse_overflow(quantities_of(rows.with_columns(pl.Series(name, [LARGEST, 1]))))
+        refuse_overflow(quantities_of(rows.with_columns(pl.Series(name, [largest, 1]))))
+    both = frame([("ATS", "A", "V", 1, 1), ("NON_ATS", "A", "W", 1, 1)])
+    both = both.with_columns(pl.Series(name, [largest, largest]))
+    assert only(symbol_week(both))[f"total_{name}"] == 2 * largest
+    assert venue_week(venue_sums(both))["tier_share"].to_list() == [0.5, 0.5]

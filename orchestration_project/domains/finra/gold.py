@@ -16,7 +16,8 @@ from orchestration_project.errors import ContractError
 from orchestration_project.tables.finra import finra_symbol_week, finra_venue_week
 from orchestration_project.tables.kinds import key_names, schema_of
 
-LARGEST_BIGINT = 2**63 - 1
+LARGEST_TOTAL = (2**63 - 1) // 2
+"""Of a delivery: the two markets of a week may come one by one, and add up to a BIGINT, too."""
 
 TOP = {f"top_{places}_venue_share": places for places in (3, 5)}
 """How many of a symbol's largest named venues are taken together."""
@@ -33,16 +34,16 @@ def quantities_of(rows: pl.DataFrame) -> Mapping[str, int]:
 
 
 def refuse_overflow(sums: Mapping[str, int]) -> None:
-    """Refuse a partition whose total does not fit a BIGINT, so that no sum of it can wrap.
+    """Refuse a delivery with whose total that of its partition might not fit a BIGINT, and wrap.
 
     Raises:
-        ContractError: One of the `quantities_of` the partition is more than 2^63-1.
+        ContractError: One of the `quantities_of` the delivery is more than `LARGEST_TOTAL`.
     """
     for name, total in sums.items():
-        if total > LARGEST_BIGINT:
+        if total > LARGEST_TOTAL:
             raise ContractError(
                 f"the partition's {name} cannot be added up in 64 bits",
-                expected=f"at most {LARGEST_BIGINT}",
+                expected=f"at most {LARGEST_TOTAL}",
                 found=str(total),
                 remedy="look for absurd quantities in the capture and report them to the source",
             )
