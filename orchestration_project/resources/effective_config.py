@@ -44,7 +44,7 @@ def _preset(file: Path) -> Mapping[str, Entry]:
     content = file.read_bytes()
     try:
         read = yaml.load(content.decode(), LOADER)  # noqa: S506 - a safe one
-    except (UnicodeDecodeError, yaml.YAMLError):
+    except (ValueError, yaml.YAMLError):  # the former of other bytes than UTF-8, and of 2026-02-30
         read = None
     if not isinstance(read, dict):
         shown = f"cannot be used, SHA-256 {hashlib.sha256(content).hexdigest()[:12]}"

@@ -178,6 +178,7 @@ def test_names_that_the_project_does_not_have_are_found_with_their_rule():
             "rule x: channels: there is no channel opps, but json-1, json-2, json-3, ops",
         ),
         ("rules: []\nrules: []", "found rules twice"),
+        ("rules: [{name: 2026-02-30}]", "day is out of range for month"),
     ],
 )
 def test_a_file_that_cannot_be_used_is_refused_with_rule_and_field(text: str, said: str):

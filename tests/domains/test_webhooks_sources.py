@@ -42,6 +42,7 @@ def test_the_shipped_file_declares_no_source_and_its_examples_can_be_used():
     ("content", "problem"),
     [
         ("sources: [", "no YAML"),
+        ("sources: {x: 2026-02-30}", "no YAML: day is out of range for month"),
         ("", "Input should be"),
         ("- github", "Input should be"),
         ("sources: {a: {}}", "sources.a.scheme: Field required"),

@@ -57,7 +57,9 @@ def test_a_malformed_address_shows_no_secret(written: str, monkeypatch: pytest.M
     assert shown in ("***", "postgresql://***")
 
 
-@pytest.mark.parametrize("written", [b"# to be written", b"- a\n- b", b"ops: [", b"\xff\xfe"])
+@pytest.mark.parametrize(
+    "written", [b"# to be written", b"- a\n- b", b"ops: [", b"\xff\xfe", b"since: 2026-02-30"]
+)
 def test_a_preset_that_cannot_be_used_is_told_and_stops_nothing(tmp_path, written: bytes):
     (tmp_path / "half.yaml").write_bytes(written)
     (tmp_path / "full.yaml").write_text("ops: {load: {config: {since: 2026-01-05}}}\n")

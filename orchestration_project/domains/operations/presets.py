@@ -179,7 +179,7 @@ def _header(name: str, content: str) -> tuple[str, str]:
 def _parsed(name: str, content: str) -> Any:
     try:
         return yaml.safe_load(content)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:  # the latter of 2026-02-30, which is no day
         raise ConfigurationError(
             f"the preset {name} is no YAML",
             found=str(error),

@@ -257,7 +257,7 @@ def read_rules(text: str, file: str, channels: Sequence[Channel]) -> tuple[Rule,
     """
     try:
         parsed = yaml.load(text, _EachKeyOnce)  # noqa: S506 - a safe loader
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:  # the latter of 2026-02-30, which is no day
         raise _unusable(file, " ".join(str(error).split())) from error
     try:
         rules = _File.model_validate(parsed).rules

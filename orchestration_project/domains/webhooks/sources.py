@@ -110,11 +110,11 @@ def read_sources(content: str) -> Mapping[str, Source]:
     try:
         declared = yaml.load(content, _Loader)  # noqa: S506 - a SafeLoader
         sources = _File.model_validate(declared).sources or {}
-    except yaml.YAMLError as error:
-        raise _unreadable(f"no YAML: {error}") from error
     except ValidationError as error:
         wrong = (f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
         raise _unreadable("; ".join(wrong)) from error
+    except (yaml.YAMLError, ValueError) as error:  # the latter of 2026-02-30, which is no day
+        raise _unreadable(f"no YAML: {error}") from error
     for name in sources:
         if not NAME.fullmatch(name) or name.endswith("_old"):
             raise _unreadable(f"{name!r}: a name has a-z, 0-9 and _, and does not end in _old")
