@@ -14,7 +14,7 @@ from orchestration_project.domains.operations.effective_config import (
     Entry,
     leaves,
 )
-from orchestration_project.resources.presets import Presets
+from orchestration_project.resources.presets import Presets, preset_files
 from orchestration_project.resources.warehouse import Warehouse
 from orchestration_project.settings import PROJECT_ROOT, Settings, origins, shown_values
 from orchestration_project.tables.operations import operations_verified_configs as verified
@@ -31,7 +31,7 @@ def effective_config(settings: Settings, presets: Path = PRESETS) -> EffectiveCo
     entries = {
         name.upper(): Entry(value, origin[name]) for name, value in shown_values(settings).items()
     }
-    for file in sorted(presets.glob("*.yaml")):
+    for file in preset_files(presets):
         entries |= _preset(file)
     return EffectiveConfig(entries)
 
@@ -41,10 +41,11 @@ def _preset(file: Path) -> Mapping[str, Entry]:
 
     Somebody may be writing it: no run may fail for that.
     """
-    content = file.read_bytes()
+    content = b""
     try:
+        content = file.read_bytes()
         read = yaml.load(content.decode(), LOADER)  # noqa: S506 - a safe one
-    except (ValueError, yaml.YAMLError):  # the former of other bytes than UTF-8, and of 2026-02-30
+    except (OSError, ValueError, yaml.YAMLError):  # ValueError: of no UTF-8, and of 2026-02-30
         read = None
     if not isinstance(read, dict):
         shown = f"cannot be used, SHA-256 {hashlib.sha256(content).hexdigest()[:12]}"

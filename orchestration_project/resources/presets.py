@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -49,7 +50,12 @@ class Applied:
 
 def preset_names() -> list[str]:
     """Return the names of the presets that there are."""
-    return sorted(file.stem for file in FOLDER.glob("*.yaml"))
+    return [file.stem for file in preset_files(FOLDER)]
+
+
+def preset_files(folder: Path) -> list[Path]:
+    """Return the presets in ``folder``, but what an editor puts beside them (`.#full.yaml`)."""
+    return sorted(folder.glob("[!.]*.yaml"))
 
 
 def preset_of_file(name: str, takers: Sequence[Taker]) -> tuple[Preset, Taker]:
@@ -96,9 +102,12 @@ def _content(name: str) -> str:
         )
     try:
         return (FOLDER / f"{name}.yaml").read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
+    except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(
-            f"the preset {name} is no text", expected="a file in UTF-8", remedy="save it as UTF-8"
+            f"the preset {name} cannot be read",
+            expected="a text file in UTF-8",
+            found=getattr(error, "strerror", None) or str(error),
+            remedy="correct the file in presets/",
         ) from error
 
 

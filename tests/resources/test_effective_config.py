@@ -70,6 +70,16 @@ def test_a_preset_that_cannot_be_used_is_told_and_stops_nothing(tmp_path, writte
     assert effective_config(load_settings(), presets=tmp_path).config_hash != found.config_hash
 
 
+def test_what_an_editor_puts_beside_a_preset_is_none_and_one_that_cannot_be_read_stops_nothing(
+    tmp_path,
+):
+    (tmp_path / ".#full.yaml").symlink_to("ada@desk.4711:1767225600")  # as Emacs locks a file
+    assert not {"full", ".#full"} & set(effective_config(load_settings(), presets=tmp_path).entries)
+    (tmp_path / "full.yaml").mkdir()
+    found = effective_config(load_settings(), presets=tmp_path).entries
+    assert found["full"].value.startswith("cannot be used")
+
+
 def test_what_applied_presets_set_says_which_one_and_who_applied_it(warehouse, clock):
     presets = Presets(warehouse, clock)
     for user, preset in (

@@ -52,6 +52,17 @@ def test_no_file_is_read_for_a_name_that_is_none_of_a_preset(name):
         preset_of_file(name, [])
 
 
+def test_a_preset_that_cannot_be_read_is_refused_by_name_and_a_lock_of_an_editors_is_none(
+    tmp_path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("orchestration_project.resources.presets.FOLDER", tmp_path)
+    (tmp_path / "mine.yaml").mkdir()
+    (tmp_path / ".#mine.yaml").symlink_to("ada@desk.4711:1767225600")
+    assert preset_names() == ["mine"]
+    with pytest.raises(ConfigurationError, match="the preset mine cannot be read"):
+        preset_of_file("mine", [])
+
+
 def test_who_misspells_a_name_is_told_the_likely_one():
     assert "strict_quality" in preset_names()
     with pytest.raises(ConfigurationError, match="did you mean strict_quality"):
