@@ -197,15 +197,15 @@ class Policy:
 
 
 def matches(match: Match, facts: Facts) -> bool:
-    """Whether all that ``match`` gives holds."""
+    """Whether all that ``match`` gives holds; what is about no check is not about ``*`` either."""
     return admits(match.severity, facts.severity) and all(
         not patterns or any(fnmatchcase(value, each) for value in values for each in patterns)
         for patterns, values in (
             (match.domain, facts.domains),
             (match.asset, facts.assets),
-            (match.check, [facts.check]),
-            (match.job, [facts.job]),
-            (match.kind, [facts.kind]),
+            (match.check, {facts.check} - {""}),
+            (match.job, {facts.job} - {""}),
+            (match.kind, {facts.kind}),
         )
     )
 
