@@ -49,6 +49,7 @@ def operations_on_run_end(
 def operations_on_undelivered_alert(alerts: dg.ResourceParam[Alerts]) -> dg.SkipReason:
     """Send stored alerts to their channels, again and again until they are taken."""
     with alerts.inbox() as inbox:
+        alerts.give_up(inbox)  # not who watches from outside: cron may know of no channel
         taken, reasons = alerts.deliver(inbox)
         waiting = inbox.waiting()
     if not alerts.channels:

@@ -265,10 +265,18 @@ def test_what_waits_for_a_channel_that_is_gone_is_given_up(desk, monkeypatch):
     monkeypatch.setenv("ALERT_URLS", "json://127.0.0.1:1 json://127.0.0.1:1")
     store("a", Problem("failed", "finra/otc_weekly", "T1|2026-01-05"))
     monkeypatch.setenv("ALERT_URLS", "json://127.0.0.1:1")
-    alerts = open_alerts(load_settings())
-    with alerts.inbox() as inbox:
-        alerts.deliver(inbox)
+    deliver()
+    with open_alerts(load_settings()).inbox() as inbox:
         assert inbox.waiting() == {"json-1": 1}
+
+
+def test_a_look_from_outside_gives_nothing_up_whose_channel_is_not_set_there(desk, monkeypatch):
+    monkeypatch.setenv("ALERT_URL_OPS", "json://127.0.0.1:1")
+    store("a", Problem("failed", "finra/otc_weekly", "T1|2026-01-05"))
+    monkeypatch.delenv("ALERT_URL_OPS")
+    main(["alerts", "watch"])  # by cron, which has another environment
+    with open_alerts(load_settings()).inbox() as inbox:
+        assert inbox.waiting() == {"ops": 1}
 
 
 def test_what_waits_for_a_channel_whose_entry_is_malformed_waits_on(desk, monkeypatch):
@@ -310,8 +318,10 @@ def test_two_who_see_the_same_at_once_raise_one_alert(desk):
 
 
 def deliver() -> None:
+    """Do what the sensor does."""
     alerts = open_alerts(load_settings())
     with alerts.inbox() as inbox:
+        alerts.give_up(inbox)
         alerts.deliver(inbox)
 
 

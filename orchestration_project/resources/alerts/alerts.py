@@ -73,14 +73,16 @@ class Alerts:
         taken = [channel.name for channel in due if _attempt(channel, message) is None]
         return recent | dict.fromkeys(taken, now)
 
+    def give_up(self, inbox: Inbox) -> None:
+        """Give up what is for channels that are gone; one that cannot be used is none of these."""
+        if self.policy.problem is None:
+            inbox.give_up_others([channel.name for channel in self.channels])
+
     def deliver(self, inbox: Inbox) -> tuple[int, dict[str, str]]:
         """Send what is due; return how many alerts were taken, and why channels did not take one.
 
-        A channel that did not is left alone until the next tick. What is for channels that are gone
-        is given up; one whose setting cannot be used is none of these.
+        A channel that did not is left alone until the next tick.
         """
-        if self.policy.problem is None:
-            inbox.give_up_others([channel.name for channel in self.channels])
         taken, reasons = 0, dict[str, str]()
         for channel in self.channels:
             due = inbox.due(channel.name)
