@@ -5,7 +5,7 @@ failure it was follows from the same facts and rules as in the ledger.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import dagster as dg
 
@@ -13,6 +13,7 @@ from orchestration_project.domains.operations.failures import run_category, step
 from orchestration_project.domains.operations.ledger import RunFacts
 from orchestration_project.domains.operations.retries import FailedPartition
 from orchestration_project.errors import ConfigurationError
+from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.ended_runs import asset_of, retry_of
 from orchestration_project.resources.ledger.reading import read_facts
 
@@ -20,6 +21,10 @@ BY_HAND = {"retries": "by hand"}
 """Tag of jobs whose runs are not repeated by a backfill of the same partitions."""
 
 ENDED_BADLY = (dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED)
+
+LONGEST_UNTIL_A_RETRY = timedelta(minutes=10)
+"""Dagster tries a run again within a minute or two, or never: one that a shell executed, or whose
+backfill is over, keeps the word that it will be."""
 
 Told = Mapping[tuple[str, str], tuple[str, str]]
 """By asset and partition: category and reason of what was held back."""
@@ -103,7 +108,7 @@ class _FailedRun:
         self._facts = read_facts(instance, record)
         self._ended_at = self._facts.ended_at or self._facts.changed_at
         self._held_back = _held_back(instance, self._run.run_id)
-        self._obstacle = _obstacle(instance, self._run)
+        self._obstacle = _obstacle(instance, self._run, self._ended_at)
 
     def failed(
         self, group: Sequence[dg.AssetKey], partition: str, op: str, obstacle: str
@@ -153,9 +158,13 @@ def _failure(run: RunFacts, assets: Sequence[str]) -> tuple[str, str]:
     return run_category(others, run.error_classes), run.error or ""
 
 
-def _obstacle(instance: dg.DagsterInstance, run: dg.DagsterRun) -> str:
+def _obstacle(instance: dg.DagsterInstance, run: dg.DagsterRun, ended_at: datetime) -> str:
     if run.tags.items() >= BY_HAND.items():
         return f"a run of {run.job_name} is repeated by launching that job again"
-    if run.status == dg.DagsterRunStatus.FAILURE and retry_of(instance, run.run_id) == "announced":
+    may_be_retried = (
+        run.status == dg.DagsterRunStatus.FAILURE
+        and Clock().now() - ended_at < LONGEST_UNTIL_A_RETRY  # both are the machine's time
+    )
+    if may_be_retried and retry_of(instance, run.run_id) == "announced":
         return "Dagster tries the run again by itself"
     return ""

@@ -1,7 +1,8 @@
 """Failed partitions, found across runs, and tried again where that may help."""
 
+import shutil
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from sqlite3 import OperationalError
 from typing import Any
 
@@ -130,6 +131,25 @@ def test_a_partition_that_a_run_did_not_come_to_failed_for_what_ended_the_run(in
     instance.report_run_failed(killed)
     instance.report_run_canceled(ended)
     assert [each[:2] for each in found(instance)[1:]] == [("c", "crash"), ("d", "canceled")]
+
+
+def test_a_run_that_dagster_tries_again_is_left_alone_until_it_plainly_does_not(
+    new_files, tmp_path, monkeypatch: pytest.MonkeyPatch
+):
+    folder = shutil.copytree(new_files, tmp_path / "retrying")
+    retries = {"run_retries": {"enabled": True, "max_retries": 2}}
+    with dg.instance_for_test(overrides=retries, temp_dir=str(folder)) as instance:
+        job = defs.resolve_job_def("letters")
+        killed = instance.create_run_for_job(job, tags={FIRST: "c", LAST: "c"})
+        instance.report_run_failed(killed)  # of a job in a shell Dagster announces it in vain
+        told = retried(instance, dry_run=True)
+        assert [each.data["left_out_because"] for each in told["left_out"].records] == [
+            "Dagster tries the run again by itself"
+        ]
+        waited = "orchestration_project.resources.failed_partitions.LONGEST_UNTIL_A_RETRY"
+        monkeypatch.setattr(waited, timedelta(0))
+        told = retried(instance, dry_run=True)
+        assert [each.data["partition"] for each in told["due"].records] == ["c"]
 
 
 def test_an_unknown_domain_is_refused_with_those_that_there_are(instance):
