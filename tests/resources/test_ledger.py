@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 import pytest
+from dagster._core.storage.runs.schema import RunsTable
 from sqlalchemy import delete, select, update
 
 from orchestration_project.domains.operations.ledger import RunFacts, StepFacts
@@ -116,6 +117,18 @@ def test_a_run_that_changes_is_followed_to_its_end(instance, ledger, warehouse):
     assert follow(instance, ledger, seen).written == Written(0, 1, 0)
     found = only(warehouse, operations_runs, waiting.run_id)
     assert (found["status"], found["error_category"]) == ("CANCELED", "canceled")
+
+
+@ON_SQLITE
+def test_runs_are_followed_after_the_clock_was_set_back(instance, ledger, warehouse):
+    early = instance.create_run_for_job(demo_good).run_id
+    stamp = RunsTable.update().values(update_timestamp=datetime(2099, 1, 1))  # noqa: DTZ001 - as Dagster stores it
+    with instance.run_storage.connect() as connection:
+        connection.execute(stamp)
+    seen = follow(instance, ledger, None).seen
+    late = instance.create_run_for_job(demo_good).run_id
+    assert follow(instance, ledger, seen).written == Written(1, 0, 0)
+    assert rows(warehouse, operations_runs, "run_id") == sorted([(early,), (late,)])
 
 
 @ON_SQLITE

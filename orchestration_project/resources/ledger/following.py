@@ -7,6 +7,7 @@ from typing import TypeVar
 
 import dagster as dg
 
+from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.ledger.reading import read_facts
 from orchestration_project.resources.ledger.recording import Ledger, Written
 
@@ -66,7 +67,9 @@ def follow(
                 break
             due[record.dagster_run.run_id] = record
         seen = max(seen, record.update_timestamp)
-    return Followed(_record(instance, ledger, list(due.values())), is_all, seen)
+    written = _record(instance, ledger, list(due.values()))
+    # What changed later than now did so before the clock was set back: the next look is not then.
+    return Followed(written, is_all, min(seen, Clock().now()))
 
 
 def reconcile(
