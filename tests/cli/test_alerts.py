@@ -135,6 +135,16 @@ def test_a_delivery_whose_process_died_is_made_again_after_the_lease(desk, monke
         assert len(hook.received) == (2 if died == "after it was sent" else 1)
 
 
+def test_what_was_raised_before_the_clock_was_set_back_is_delivered(desk, monkeypatch):
+    with http_receiver() as hook:
+        monkeypatch.setenv("ALERT_URLS", hook.url())
+        monkeypatch.setenv("CLOCK_NOW", from_then_on("2027-03-02T15:00"))
+        store("a", Problem("failed", "finra/otc_weekly", "T1|2026-01-05"))
+        monkeypatch.setenv("CLOCK_NOW", from_then_on("2026-03-02T15:00"))
+        deliver()
+        assert len(hook.titles) == 1
+
+
 def test_a_flood_is_one_message_and_a_row_for_each(desk, monkeypatch):
     def deliver(time: str = "") -> tuple[int, dict[str, str]]:
         if time:

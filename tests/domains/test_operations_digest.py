@@ -46,6 +46,7 @@ def test_a_flood_is_told_once_it_is_over_or_lasts_too_long():
     assert sizes(due) == []
     assert sizes([each for each in due if each.raised_at <= NOON - CALM]) == [55]
     assert sizes([*due, waiting(101, age=LONGEST_FLOOD)]) == [101]
+    assert sizes([waiting(n, age=timedelta(days=-1)) for n in range(11)]) == [11]  # set back
 
 
 def test_a_digest_counts_by_kind_and_leads_to_the_first_of_the_worst():

@@ -208,6 +208,15 @@ def test_each_channel_is_told_again_after_the_window_of_its_own_rule():
     assert decision(alert, routes={"json-1": Route("slow", DAY)}).repeated == [alert]
 
 
+def test_what_was_told_before_the_clock_was_set_back_is_told_again():
+    routes = {"ops": Route("fast", DAY)}
+    for ahead, raised in ((HOUR, frozenset[Problem]()), (2 * HOUR, frozenset([FAILED]))):
+        at = NOON + ahead  # an hour may be another machine's clock
+        alert = OpenAlert("a", "error", "t", frozenset([FAILED]), at, {"ops": Told("fast", at)})
+        assert decision(alert, routes=routes).raised == raised
+        assert decision(alert, routes={}).raised == raised
+
+
 def test_what_nobody_is_told_of_is_stored_once_in_the_usual_window():
     known = OpenAlert("a", "error", "t", frozenset([FAILED]), NOON - HOUR)
     assert decision(routes={}).raised == {FAILED}

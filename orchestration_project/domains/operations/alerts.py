@@ -18,6 +18,10 @@ FIRST_WAIT = timedelta(minutes=1)
 LONGEST_WAIT = timedelta(hours=1)
 """Between the attempts to deliver an alert; the wait doubles with each."""
 
+AHEAD = LONGEST_WAIT
+"""By how much another machine's clock may be ahead. What is dated later was so before the clock was
+set back, and nobody waits for that time."""
+
 
 class Problem(NamedTuple):
     """One thing that is not well; equal problems are the same failure.
@@ -200,7 +204,7 @@ def decide(
     for problem in sorted(bad):
         holder, ways = holders.get(problem), (routes or {}).get(problem, {})
         due = {name: way.rule for name, way in ways.items() if _is_due(holder, name, way, now)}
-        is_raised |= bool(due) or (not ways and _is_old(holder, now - window))
+        is_raised |= bool(due) or (not ways and _is_old(holder, now, window))
         fresh = due | fresh
     raised = bad if is_raised else frozenset[Problem]()
     remaining = {
@@ -229,13 +233,18 @@ def decide(
     )
 
 
-def _is_old(holder: OpenAlert | None, since: datetime) -> bool:
-    return holder is None or holder.told_at <= since
+def _is_old(holder: OpenAlert | None, now: datetime, window: timedelta) -> bool:
+    return holder is None or not is_lately(holder.told_at, now, window)
+
+
+def is_lately(at: datetime, now: datetime, window: timedelta) -> bool:
+    """Whether ``at`` lies within ``window`` before ``now``."""
+    return now - window < at <= now + AHEAD
 
 
 def _is_due(holder: OpenAlert | None, channel: str, route: Route, now: datetime) -> bool:
     told = holder.told.get(channel) if holder else None
-    return told is None or told.at <= now - route.window
+    return told is None or not is_lately(told.at, now, route.window)
 
 
 def _kept(holders: Iterable[OpenAlert], fresh: Mapping[str, str]) -> dict[str, Told]:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from orchestration_project.domains.operations.alerts import SEVERITIES, worst
+from orchestration_project.domains.operations.alerts import AHEAD, SEVERITIES, worst
 from orchestration_project.domains.operations.messages import LISTED, RECOVERED, Message, cut
 
 CALM = timedelta(seconds=45)
@@ -48,7 +48,11 @@ def batches(
 
 def _is_over(waiting: Sequence[Delivery], now: datetime) -> bool:
     raised = [each.raised_at for each in waiting]
-    return max(raised) <= now - CALM or min(raised) <= now - LONGEST_FLOOD
+    return (
+        max(raised) <= now - CALM
+        or min(raised) <= now - LONGEST_FLOOD
+        or max(raised) > now + AHEAD  # the clock was set back
+    )
 
 
 def message_of(batch: Sequence[Delivery]) -> Message:

@@ -6,6 +6,7 @@ from datetime import datetime
 
 import dagster as dg
 
+from orchestration_project.domains.operations.alerts import is_lately
 from orchestration_project.domains.operations.channels import Channel
 from orchestration_project.domains.operations.digest import Delivery, batches, message_of
 from orchestration_project.domains.operations.messages import Message, database_failure
@@ -68,7 +69,8 @@ class Alerts:
         """Tell each channel directly, once per window; return when each was told."""
         now = self._clock.now()
         message = database_failure(str(error))
-        recent = {name: at for name, at in told.items() if at > now - self.policy.window}
+        window = self.policy.window
+        recent = {name: at for name, at in told.items() if is_lately(at, now, window)}
         due = [channel for channel in self.channels if channel.name not in recent]
         taken = [channel.name for channel in due if _attempt(channel, message) is None]
         return recent | dict.fromkeys(taken, now)

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import cast
 
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection, func, or_, select, update
 
 from orchestration_project.domains.operations.alerts import (
+    AHEAD,
     Decision,
     Problem,
     Severity,
@@ -222,14 +223,19 @@ class Inbox:
             ]
 
     def due(self, channel: str) -> list[Delivery]:
-        """Return the deliveries to ``channel`` whose time has come, the oldest alert first."""
+        """Return the deliveries to ``channel`` whose time has come, the oldest alert first.
+
+        Nothing waits for longer than `AHEAD`: what seems to was put off before the clock was set
+        back.
+        """
+        now, next_at = self._clock.now(), deliveries.c.next_attempt_at
         wanted = (
             select(deliveries.c.channel, deliveries.c.rule, deliveries.c.attempt_count, alerts)
             .join(alerts, alerts.c.alert_id == deliveries.c.alert_id)
             .where(
                 deliveries.c.channel == channel,
                 deliveries.c.state == "pending",
-                deliveries.c.next_attempt_at <= self._clock.now(),
+                or_(next_at <= now, next_at > now + AHEAD),
             )
             .order_by(alerts.c.raised_at, alerts.c.alert_id)
             .limit(MOST_DUE)
