@@ -165,6 +165,8 @@ def test_a_failed_run_has_the_category_of_its_first_failed_step_and_its_error_wi
     found = entry(status="FAILURE", steps=[step(step_key="a"), failed], error=text)
     assert found.run["error_category"] == "source"
     assert found.run["error_message"] == "load: cannot reach https://***@host"
+    cut = entry(status="FAILURE", error=f"{'x' * 3980} https://me:secret@host")
+    assert cut.run["error_message"] == f"{'x' * 3980} https://***@host"  # not cut before the @
     assert [each["error_category"] for each in found.steps] == [None, "source"]
     assert [each["error_message"] for each in found.steps] == [None, "no answer"]
 

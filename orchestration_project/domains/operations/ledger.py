@@ -244,7 +244,7 @@ def _without_secrets(value: Any, words: Sequence[str]) -> Any:
 
 
 def _shown(error: str | None) -> str | None:
-    return PASSWORD_OF_A_URL.sub("***", cut(error, LONGEST_ERROR)) if error else None
+    return cut(PASSWORD_OF_A_URL.sub("***", error), LONGEST_ERROR) if error else None
 
 
 def _json(value: object) -> str:
