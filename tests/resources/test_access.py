@@ -14,6 +14,7 @@ from orchestration_project.domains.access.members import Member, Rule
 from orchestration_project.domains.access.roles import Principal, Role
 from orchestration_project.domains.access.sessions import Limits
 from orchestration_project.errors import ConfigurationError
+from orchestration_project.redaction import hide
 from orchestration_project.resources.access import (
     Access,
     Audit,
@@ -23,6 +24,7 @@ from orchestration_project.resources.access import (
     Refused,
     session_secret,
 )
+from orchestration_project.resources.access.audit import LONGEST
 from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.warehouse import Warehouse
 from orchestration_project.tables.access import (
@@ -171,6 +173,16 @@ def test_the_audit_keeps_what_callers_wrote_cut_and_without_what_a_database_refu
         row = connection.execute(wanted).mappings().one()
     assert {len(row[name]) <= 7000 for name in ("address", "operation", "target")} == {True}
     assert row["operation"].startswith("x\\ud800x")
+
+
+def test_the_audit_keeps_no_beginning_of_a_secret_that_it_cuts(warehouse):
+    secret, request_id = uuid4().hex, uuid4().hex
+    hide(secret)
+    said = "x" * (LONGEST - 12) + secret
+    Audit(warehouse, Clock()).record(Entry(request_id, "", "launchRun", "asked", target=said))
+    with warehouse.reading() as connection:
+        wanted = select(access_audit.c.target).where(access_audit.c.request_id == request_id)
+        assert connection.execute(wanted).scalar_one() == "x" * (LONGEST - 12) + "***"
 
 
 def test_the_secret_of_sessions_is_made_once_for_its_owner_alone(demo_settings):

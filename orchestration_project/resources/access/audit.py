@@ -65,4 +65,4 @@ class Audit:
 
 
 def _shown(text: str | None) -> str | None:
-    return None if text is None else storable(redacted(cut(text, LONGEST)))
+    return None if text is None else storable(cut(redacted(text), LONGEST))
