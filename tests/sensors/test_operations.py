@@ -535,6 +535,21 @@ def test_a_sensor_that_fails_is_told_and_recovers(watch, hook, instance):
     assert told(watch, hook) == []
 
 
+def test_a_sensor_that_fails_is_told_though_dagsters_storage_began_anew(
+    watch, hook, instance, url, new_files, tmp_path
+):
+    title = "shop_on_order fails: it starts nothing until this is mended"
+    expected = [(title, "failure"), (f"Recovered: {title}", "success")]
+    with dg.instance_for_test(temp_dir=str(shutil.copytree(new_files, tmp_path / "anew"))) as anew:
+        for number, each in enumerate([instance, anew]):
+            hear_the_daemon(each)
+            looks = watch if each is instance else Watch(each, url)
+            tick = each.create_tick(failed_tick(each)._replace(timestamp=float(number)))
+            assert told(looks, hook) == expected[:1]
+            each.update_tick(tick.with_status(TickStatus.SUCCESS, error=None))
+            assert told(looks, hook) == expected[1:]
+
+
 def test_a_tick_that_goes_well_when_it_is_tried_again_recovers_its_own_alert(watch, hook, instance):
     hear_the_daemon(instance)
     tick = instance.create_tick(failed_tick(instance))

@@ -18,7 +18,7 @@ def take_ticks(instance: dg.DagsterInstance, inbox: Inbox, links: Links) -> list
         if tick.status == TickStatus.FAILURE:
             message = tick_failure(name, _error(tick), links)
             told += inbox.take(
-                f"tick {name} {tick.tick_id}",
+                _cause(tick),
                 message.problems,
                 lambda _: False,
                 lambda decision, message=message: [message] if decision.raised else [],
@@ -28,7 +28,7 @@ def take_ticks(instance: dg.DagsterInstance, inbox: Inbox, links: Links) -> list
         tick = latest.get(name)
         if tick is not None and tick.status in (TickStatus.SUCCESS, TickStatus.SKIPPED):
             told += inbox.recover(  # maybe of the very tick that failed: Dagster tries some again
-                f"tick {name} {tick.tick_id} {tick.status.value}",
+                f"{_cause(tick)} {tick.status.value}",
                 lambda each, problem=problem: each == problem,
                 "by a later tick",
             )
@@ -50,6 +50,11 @@ def _latest_ticks(instance: dg.DagsterInstance) -> dict[str, InstigatorTick]:
         if ticks:
             found[state.instigator_name] = ticks[0]
     return found
+
+
+def _cause(tick: InstigatorTick) -> str:
+    """Return a name for a tick: numbers begin anew where Dagster's storage does."""
+    return f"tick {tick.instigator_name} {tick.tick_id} {tick.timestamp}"
 
 
 def _error(tick: InstigatorTick) -> str:
