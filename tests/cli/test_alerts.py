@@ -135,6 +135,17 @@ def test_a_delivery_whose_process_died_is_made_again_after_the_lease(desk, monke
         assert len(hook.received) == (2 if died == "after it was sent" else 1)
 
 
+def test_channels_that_take_their_time_leave_the_rest_to_the_next_tick(desk, monkeypatch):
+    with http_receiver() as hook:
+        monkeypatch.setenv("ALERT_URLS", f"{hook.url('a')} {hook.url('b')}")
+        for cause in "abc":
+            store(cause, Problem("failed", "finra/otc_weekly", cause))
+        monkeypatch.setattr("orchestration_project.resources.alerts.alerts.SECONDS_PER_TICK", 0)
+        alerts = open_alerts(load_settings())
+        with alerts.inbox() as inbox:
+            assert [alerts.deliver(inbox)[0] for _ in range(4)] == [2, 2, 2, 0]
+
+
 def test_what_was_raised_before_the_clock_was_set_back_is_delivered(desk, monkeypatch):
     with http_receiver() as hook:
         monkeypatch.setenv("ALERT_URLS", hook.url())
