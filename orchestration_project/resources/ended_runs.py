@@ -5,8 +5,10 @@ from typing import Any, Literal, NamedTuple
 
 import dagster as dg
 from dagster import DagsterEventType as Happened
+from dagster_shared.error import SerializableErrorInfo
 
 from orchestration_project.domains.operations.alerts import CheckResult, EndedRun, Notice, Unit
+from orchestration_project.domains.operations.failures import is_ours
 
 Outcome = Literal["success", "failure", "canceled"]
 
@@ -222,11 +224,15 @@ def error_of(events: Sequence[dg.DagsterEvent]) -> str:
 
 
 def what_failed(event: dg.DagsterEvent) -> str:
-    """Return an op's own description of its failure, or the error that is at the bottom of it."""
+    """Return an op's own description of its failure, or what its error says."""
     failure = event.step_failure_data
     if failure.user_failure_data and failure.user_failure_data.description:
         return failure.user_failure_data.description
-    error = failure.error
-    while error is not None and error.cause is not None:
+    return said_by(failure.error) if failure.error else str(event.message)
+
+
+def said_by(error: SerializableErrorInfo) -> str:
+    """Return what an error says: the first of ours in it, else the one that is at the bottom."""
+    while error.cause is not None and not is_ours(str(error.cls_name).rpartition(".")[2]):
         error = error.cause
-    return error.message.strip() if error else str(event.message)
+    return error.message.strip()

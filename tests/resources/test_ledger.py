@@ -9,7 +9,7 @@ from dagster._core.storage.runs.schema import RunsTable
 from sqlalchemy import delete, select, update
 
 from orchestration_project.domains.operations.ledger import RunFacts, StepFacts
-from orchestration_project.errors import SourceError
+from orchestration_project.errors import ConfigurationError, SourceError
 from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.ledger import Ledger, Written, follow, reconcile
 from orchestration_project.resources.ledger.control_tower import read_look
@@ -28,6 +28,12 @@ def ask():
 
 
 @dg.op
+def read():
+    said = ConfigurationError("the file cannot be read", remedy="correct its permissions")
+    raise said from PermissionError("errno 13")
+
+
+@dg.op
 def work():
     pass
 
@@ -40,6 +46,11 @@ def after():
 @dg.job(tags={"domain": "demo"})
 def demo_bad():
     after(ask())
+
+
+@dg.job
+def demo_unread():
+    read()
 
 
 @dg.job
@@ -106,6 +117,17 @@ def test_runs_that_ended_failed_and_wait_are_followed_once(instance, ledger, war
         None,
         None,
     )
+
+
+@ON_SQLITE
+def test_of_an_error_of_ours_its_own_words_are_kept_not_those_of_what_caused_it(
+    instance, ledger, warehouse
+):
+    failed = run(instance, demo_unread)
+    follow(instance, ledger, None)
+    said = only(warehouse, operations_runs, failed)["error_message"]
+    assert "ConfigurationError: the file cannot be read" in said
+    assert "what to do: correct its permissions" in said
 
 
 @ON_SQLITE

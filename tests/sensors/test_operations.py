@@ -506,6 +506,10 @@ def test_no_secret_of_a_channel_is_stored_logged_or_said(
     assert [path for path in files if secret.encode() in path.read_bytes()] == []
 
 
+ORIGIN = SerializableErrorInfo("KeyError: 'till'", [], "KeyError")
+NO_TILL = SerializableErrorInfo("x.SourceError: no till", [], "SourceError", ORIGIN)
+
+
 def failed_tick(instance: dg.DagsterInstance) -> TickData:
     """Return a tick of a sensor, `shop_on_order`, that failed."""
     state = add_sensor(instance, "shop_on_order")
@@ -516,7 +520,7 @@ def failed_tick(instance: dg.DagsterInstance) -> TickData:
         status=TickStatus.FAILURE,
         timestamp=1.0,
         selector_id=state.selector_id,
-        error=SerializableErrorInfo("ValueError: no till", [], "ValueError"),
+        error=SerializableErrorInfo("SensorExecutionError", [], "SensorExecutionError", NO_TILL),
     )
 
 
@@ -526,7 +530,7 @@ def test_a_sensor_that_fails_is_told_and_recovers(watch, hook, instance):
     instance.create_tick(tick)
     title = "shop_on_order fails: it starts nothing until this is mended"
     assert told(watch, hook) == [(title, "failure")]
-    assert "ValueError: no till" in hook.received[0]["message"]
+    assert "SourceError: no till" in hook.received[0]["message"]
     instance.create_tick(tick._replace(timestamp=2.0))
     assert told(watch, hook) == []
     assert watch.alerts("repeated_count") == [(1,)]

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Literal
+from typing import Literal, cast
 
 from orchestration_project.errors import OrchestrationError
 
@@ -66,9 +66,18 @@ def run_category(steps: Sequence[str], classes: Sequence[str]) -> str:
 def _named(classes: Sequence[str]) -> str | None:
     if DATABASE_ERRORS.intersection(classes):
         return "database"
-    ours = {kind.__name__: kind.category for kind in _kinds(OrchestrationError)}
+    ours = _of_ours()
     known = [ours[name] for name in classes if name in ours]
     return known[0] if known else next((OTHERS[name] for name in classes if name in OTHERS), None)
+
+
+def is_ours(class_name: str) -> bool:
+    """Whether an error of this name is one of ours, whose text says what to do."""
+    return class_name in _of_ours()
+
+
+def _of_ours() -> dict[str, Category]:
+    return {kind.__name__: cast("Category", kind.category) for kind in _kinds(OrchestrationError)}
 
 
 def _kinds(kind: type[OrchestrationError]) -> Iterator[type[OrchestrationError]]:

@@ -6,6 +6,7 @@ from dagster._core.scheduler.instigation import InstigatorTick, TickStatus
 from orchestration_project.domains.operations.messages import Message, tick_failure
 from orchestration_project.resources.alerts.inbox import Inbox
 from orchestration_project.resources.alerts.links import Links
+from orchestration_project.resources.ended_runs import said_by
 
 KIND = "tick_failed"
 
@@ -58,7 +59,4 @@ def _cause(tick: InstigatorTick) -> str:
 
 
 def _error(tick: InstigatorTick) -> str:
-    error = tick.error
-    while error is not None and error.cause is not None:
-        error = error.cause
-    return error.message.strip() if error else "Dagster gives no reason"
+    return said_by(tick.error) if tick.error else "Dagster gives no reason"
