@@ -1,17 +1,22 @@
-"""What the picture of the value is drawn from: sums of gold by week and tier."""
+"""What weeks are worth by what is landed, and what the picture of it is drawn from."""
 
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from orchestration_project.resources.finra.value import read_valued_weeks
+from orchestration_project.domains.finra.calendar import TIERS
+from orchestration_project.domains.finra.trading_weeks import session_days
+from orchestration_project.resources.finra.value import ValueLoad, read_valued_weeks
 from orchestration_project.resources.warehouse import Warehouse
 from orchestration_project.resources.warehouse.frames import insert_frame
 from orchestration_project.tables.finra import finra_symbol_week, finra_symbol_week_value
 from orchestration_project.tables.kinds import schema_of
-from tests.resources.weeks import StoppedClock
+from orchestration_project.tables.prices import prices_daily
+from tests.domains.prices import row as price
+from tests.domains.prices import rows as prices
+from tests.resources.weeks import MONDAY, NOON, Desk, StoppedClock, row
 
 FIRST, SECOND = date(2026, 2, 2), date(2026, 2, 9)
 
@@ -21,6 +26,33 @@ def rows(table, *given: dict[str, Any]) -> pl.DataFrame:
     blank = {pl.Int64: 0, pl.Float64: 0.0, pl.String: "", pl.Date: FIRST}
     usual = {name: blank.get(type(kind)) for name, kind in schema_of(table).items()}
     return pl.DataFrame([usual | row for row in given], schema_of(table))
+
+
+def land(desk: Desk) -> None:
+    """Land 100 shares of AAA in each tier."""
+    for tier in TIERS:
+        Desk(desk.warehouse, desk.folder, tier, MONDAY).land(row("AAA"))
+
+
+def value(desk: Desk) -> None:
+    """Value the week as a run does."""
+    load = ValueLoad(desk.warehouse)
+    load.land(load.take(MONDAY.isoformat()))
+
+
+def test_a_split_that_is_landed_is_undone_whatever_was_derived_of_prices(desk):
+    land(desk)
+    week, following = session_days(MONDAY), session_days(MONDAY + timedelta(weeks=1))
+    splits = {following[2]: 4, following[4]: 2}  # the source writes both back
+    days = [price(day, 10, split_ratio=splits.get(day, 1) * 10**6) for day in (*week, *following)]
+    kept = prices(*days).with_columns(
+        capture_id=pl.lit(1, pl.Int64), known_from=pl.lit(NOON).cast(pl.Datetime("us", "UTC"))
+    )
+    with desk.warehouse.writing() as connection:
+        insert_frame(connection, prices_daily, kept)
+    value(desk)
+    found = desk.rows(finra_symbol_week_value, "tier", "price", "notional_dollars")
+    assert found == [(tier, 80 * 10**6, 8000.0) for tier in sorted(TIERS)]
 
 
 def test_weeks_are_summed_by_tier_and_one_without_a_value_keeps_its_trading(

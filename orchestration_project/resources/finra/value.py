@@ -13,7 +13,12 @@ from orchestration_project.contracts import content_sha256
 from orchestration_project.domains.finra import recomputation
 from orchestration_project.domains.finra.activity import first_week_shown
 from orchestration_project.domains.finra.trading_weeks import session_days
-from orchestration_project.domains.finra.value import coverage, symbol_week_value
+from orchestration_project.domains.finra.value import (
+    ONE,
+    SPLIT_COLUMNS,
+    coverage,
+    symbol_week_value,
+)
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.resources.opening import open_now
 from orchestration_project.resources.warehouse import Between, Derivation, Warehouse
@@ -24,18 +29,13 @@ from orchestration_project.tables.finra import (
     finra_symbol_week,
     finra_symbol_week_value,
 )
-from orchestration_project.tables.prices import (
-    prices_corporate_actions,
-    prices_daily,
-    prices_returns,
-)
+from orchestration_project.tables.prices import prices_daily
 
 AND_ROWS = "; rows "
 """In what a week was made of, between FINRA's deliveries and the hash of the rows: of prices, which
 are revised symbol by symbol, nothing shorter tells."""
 
 _week, _daily = finra_symbol_week.c, prices_daily.c
-_actions, _returns = prices_corporate_actions.c, prices_returns.c
 
 
 @dataclass(frozen=True)
@@ -242,32 +242,26 @@ def _prices(connection: Connection, week: date) -> pl.DataFrame:
 
 
 def _splits(connection: Connection, week: date) -> pl.DataFrame:
-    """Return all splits since the week, with the closes around them."""
-    on_day, before = prices_daily.alias("on_day"), prices_daily.alias("before")
-    at = _returns.symbol == _actions.symbol, _returns.trade_date == _actions.trade_date
-    statement = (
-        select(
-            _actions.symbol,
-            _actions.trade_date,
-            _actions.split_ratio,
-            on_day.c.close,
-            before.c.close.label("close_before"),
-        )
-        .join(prices_returns, at[0] & at[1])
-        .join(
-            on_day,
-            (on_day.c.symbol == _actions.symbol) & (on_day.c.trade_date == _actions.trade_date),
-        )
-        .join(
-            before,
-            (before.c.symbol == _actions.symbol) & (before.c.trade_date == _returns.previous_date),
-        )
-        .where(_actions.kind == "split", _actions.trade_date > week)
+    """Return all splits since the week of the symbols that it has, with the closes around them.
+
+    Read of the prices themselves: what is derived of them may be of earlier ones.
+    """
+    traded = select(_week.symbol).where(_week.week_start == week)
+    before = prices_daily.alias("before")
+    close_before = (
+        select(before.c.close)
+        .where(before.c.symbol == _daily.symbol, before.c.trade_date < _daily.trade_date)
+        .order_by(before.c.trade_date.desc())
+        .limit(1)
+        .scalar_subquery()
     )
+    statement = select(
+        *(_daily[name] for name in SPLIT_COLUMNS[:-1]), close_before.label(SPLIT_COLUMNS[-1])
+    ).where(_daily.symbol.in_(traded), _daily.trade_date > week, _daily.split_ratio != ONE)
     schema = {
         "symbol": pl.String,
         "trade_date": pl.Date,
-        **dict.fromkeys(("split_ratio", "close", "close_before"), pl.Int64),
+        **dict.fromkeys(SPLIT_COLUMNS[2:], pl.Int64),
     }
     found = [tuple(row) for row in connection.execute(statement)]
     return pl.DataFrame(found, schema, orient="row")
