@@ -8,7 +8,11 @@ import polars as pl
 
 from orchestration_project.domains.finra.calendar import TIERS
 from orchestration_project.domains.finra.trading_weeks import session_days
-from orchestration_project.resources.finra.value import ValueLoad, read_valued_weeks
+from orchestration_project.resources.finra.value import (
+    ValueLoad,
+    coverage_by_week,
+    read_valued_weeks,
+)
 from orchestration_project.resources.warehouse import Warehouse
 from orchestration_project.resources.warehouse.frames import insert_frame
 from orchestration_project.tables.finra import finra_symbol_week, finra_symbol_week_value
@@ -53,6 +57,13 @@ def test_a_split_that_is_landed_is_undone_whatever_was_derived_of_prices(desk):
     value(desk)
     found = desk.rows(finra_symbol_week_value, "tier", "price", "notional_dollars")
     assert found == [(tier, 80 * 10**6, 8000.0) for tier in sorted(TIERS)]
+
+
+def test_a_week_of_which_no_symbol_has_prices_is_covered_by_nothing(desk):
+    land(desk)
+    assert coverage_by_week(desk.warehouse) == {}  # nobody asked for its value
+    value(desk)
+    assert coverage_by_week(desk.warehouse) == {MONDAY.isoformat(): 0.0}
 
 
 def test_weeks_are_summed_by_tier_and_one_without_a_value_keeps_its_trading(

@@ -22,7 +22,11 @@ from orchestration_project.domains.finra.value import (
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.resources.opening import open_now
 from orchestration_project.resources.warehouse import Between, Derivation, Warehouse
-from orchestration_project.resources.warehouse.deriving import changes, read_fence
+from orchestration_project.resources.warehouse.deriving import (
+    changes,
+    derived_versions,
+    read_fence,
+)
 from orchestration_project.resources.warehouse.frames import read_frame, within
 from orchestration_project.tables.finra import (
     finra_otc_weekly,
@@ -151,15 +155,18 @@ def coverage_by_week(warehouse: Warehouse) -> dict[str, float]:
         valued.week_start
     )
     with warehouse.reading() as connection:
+        derived = derived_versions(connection, finra_symbol_week_value)  # one may have no row
         parts = {week: int(shares) for week, shares in connection.execute(of_values)}
         of_weeks = (
             select(_week.week_start, func.sum(_week.total_share_quantity))
-            .where(_week.week_start.in_(list(parts)))
+            .where(_week.week_start.in_([date.fromisoformat(week) for week in derived]))
             .group_by(_week.week_start)
         )
         wholes = {week: int(shares) for week, shares in connection.execute(of_weeks)}
     return {
-        week.isoformat(): parts[week] / whole for week, whole in sorted(wholes.items()) if whole
+        week.isoformat(): parts.get(week, 0) / whole
+        for week, whole in sorted(wholes.items())
+        if whole
     }
 
 
