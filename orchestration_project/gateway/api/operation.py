@@ -12,6 +12,7 @@ from pydantic import (
     AfterValidator,
     AwareDatetime,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     ValidationError,
     model_validator,
@@ -45,7 +46,13 @@ def _in_utc(moment: datetime) -> datetime:
         raise ValueError("no time of a year from 1 to 9999 in UTC") from error
 
 
-Moment = Annotated[AwareDatetime, AfterValidator(_in_utc)]
+def _with_a_clock(written: object) -> object:
+    if isinstance(written, str) and ":" not in written:  # 20250301 are seconds to pydantic
+        raise ValueError("no time such as 2026-01-05T12:00:00Z")
+    return written
+
+
+Moment = Annotated[AwareDatetime, BeforeValidator(_with_a_clock), AfterValidator(_in_utc)]
 """A time with its zone, in UTC."""
 
 

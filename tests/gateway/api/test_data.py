@@ -79,6 +79,7 @@ def test_a_table_is_read_as_it_was_known(api, landed):
         ("?limit=1&limit=2", "the request cannot be taken: limit"),
         ("?colour=red", "the request cannot be taken: colour"),
         ("?as_of=2026-01-01", "the request cannot be taken: as_of"),
+        ("?as_of=20260101", "the request cannot be taken: as_of"),
         ("?as_of=0001-01-01T00:00:00%2B14:00", "the request cannot be taken: as_of"),
         ("?as_of=9999-12-31T23:59:59-14:00", "the request cannot be taken: as_of"),
         ("?where=tier=%00", "the request cannot be taken: body"),
