@@ -62,13 +62,15 @@ class PerTier:
         return [_moved(at, -weeks).key for weeks in range(self.weeks_back, -1, -1)]
 
     def reached(self, key: str, *, asked: Collection[str], landed: Landed) -> Sequence[str]:
-        """Return the week and the landed ones that follow, up to the next that is asked for."""
+        """Return the week and the landed ones that follow, up to the next asked for of these."""
         at, found = parsed(key), [key]
         for weeks in range(1, self.weeks_back + 1):
             following = _moved(at, weeks).key
+            if following not in landed:
+                continue
             if following in asked:
                 break
-            found += [following] * (following in landed)
+            found.append(following)
         return found
 
     def candidates(self, landed: Landed) -> Sequence[str]:
