@@ -73,6 +73,12 @@ def test_a_holiday_is_no_gap():
     assert returns(series([1, 1], around), since=around[0])["missing_count"].to_list() == [0]
 
 
+def test_a_price_of_a_holiday_hides_no_gap_beside_it():
+    wednesday, holiday, monday = date(2025, 7, 2), date(2025, 7, 4), date(2025, 7, 7)
+    found = returns(series([1, 1, 1], [wednesday, holiday, monday]), since=wednesday)
+    assert found["missing_count"].to_list() == [1, 0]  # Thursday was a session
+
+
 @bounded
 @given(st.lists(st.integers(50, 150), min_size=70, max_size=90), st.integers(1, 85))
 def test_a_part_is_derived_to_the_same_digits_as_the_whole(closes: list[int], start: int):

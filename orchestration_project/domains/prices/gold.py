@@ -11,7 +11,7 @@ from operator import add
 import polars as pl
 from sqlalchemy import Table
 
-from orchestration_project.domains.prices.calendar import sessions
+from orchestration_project.domains.prices.calendar import session_days
 from orchestration_project.domains.prices.contract import ONE
 from orchestration_project.tables.kinds import key_names, schema_of
 from orchestration_project.tables.prices import prices_corporate_actions, prices_returns
@@ -41,7 +41,8 @@ def returns(rows: pl.DataFrame, *, since: date) -> pl.DataFrame:
 
     ``rows`` are its rows of prices_daily from `ROWS_BEFORE` + 1 rows before that day on, or all.
     """
-    prices = _with_sessions(rows.sort("trade_date"))
+    prices = rows.sort("trade_date")
+    missing = _sessions_between(prices["trade_date"])
     is_adjusted = pl.all_horizontal(
         pl.col("adjusted_close").is_not_null(), pl.col("adjusted_close").shift().is_not_null()
     )
@@ -50,13 +51,12 @@ def returns(rows: pl.DataFrame, *, since: date) -> pl.DataFrame:
         .then(pl.col("adjusted_close") / pl.col("adjusted_close").shift())
         .otherwise(pl.col("close") / pl.col("close").shift())
     )
-    between = (pl.col("session") - pl.col("session").shift() - 1).clip(0)
     found = (
         prices.with_columns(
             is_adjusted=is_adjusted,
             previous_date=pl.col("trade_date").shift(),
-            missing_count=between,
-            is_after_gap=between > 0,
+            missing_count=missing,
+            is_after_gap=missing > 0,
         )
         .with_columns(simple_return=growth - 1, log_return=growth.log())
         .slice(1)
@@ -67,14 +67,13 @@ def returns(rows: pl.DataFrame, *, since: date) -> pl.DataFrame:
     )
 
 
-def _with_sessions(rows: pl.DataFrame) -> pl.DataFrame:
-    """Number the exchange's sessions; a day that is none has the number of the one before it."""
-    if rows.is_empty():
-        return rows.with_columns(session=pl.lit(0, pl.Int64))
-    days = sessions(rows["trade_date"][0], rows["trade_date"][-1])
-    numbered = pl.DataFrame({"trade_date": days}, {"trade_date": pl.Date}).with_row_index("session")
-    joined = rows.join_asof(numbered.cast({"session": pl.Int64}), on="trade_date")
-    return joined.with_columns(pl.col("session").fill_null(-1))
+def _sessions_between(days: pl.Series) -> pl.Series:
+    """Return how many of the exchange's sessions lie between each day and the one before it."""
+    if days.is_empty():
+        return pl.Series(dtype=pl.Int64)
+    every = session_days(days[0], days[-1])
+    before, through = (every.search_sorted(days, side).cast(pl.Int64) for side in ("left", "right"))
+    return before - through.shift()
 
 
 def _deviation(rows: pl.DataFrame, length: int) -> pl.Series:
