@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 
 import dagster as dg
+from dagster._core.event_api import EventLogCursor
 from pydantic import Field
 from starlette.responses import Response, StreamingResponse
 
@@ -30,7 +31,7 @@ class EventsWanted(Parameters):
     """Which events of a run, in their order."""
 
     run_id: Name = Field(description="The id of a run")
-    after: int = Field(0, ge=0, description="`next` of the page before")
+    after: int = Field(0, ge=0, lt=2**63, description="`next` of the page before")
     limit: int = Field(200, ge=1, le=MOST, description="At most so many")
 
 
@@ -48,10 +49,10 @@ async def run_events(call: Call[EventsWanted, Body]) -> Events:
 def _events(services: Services, wanted: EventsWanted) -> Events:
     record = known_run(services.instance, wanted.run_id)
     found: list[Event] = []
-    cursor = None
+    cursor = _cursor(wanted.after)
     while len(found) <= wanted.limit:
         events, cursor, has_more = _read(services.instance, wanted.run_id, cursor)
-        found += [each for each in events if each.id > wanted.after and each.type != "LOG"]
+        found += [each for each in events if each.type != "LOG"]
         if not has_more:
             break
     page = found[: wanted.limit]
@@ -62,9 +63,12 @@ def _events(services: Services, wanted: EventsWanted) -> Events:
     )
 
 
-def _read(
-    instance: dg.DagsterInstance, run_id: str, cursor: str | None
-) -> tuple[list[Event], str, bool]:
+def _cursor(after: int) -> str:
+    """Return where Dagster goes on after an event: to read what is before it takes as long."""
+    return EventLogCursor.from_storage_id(after).to_string()
+
+
+def _read(instance: dg.DagsterInstance, run_id: str, cursor: str) -> tuple[list[Event], str, bool]:
     found = instance.get_records_for_run(run_id, cursor, limit=READ_AT_ONCE)
     events = [_event(each.storage_id, each.event_log_entry) for each in found.records]
     return events, found.cursor, found.has_more
@@ -129,13 +133,13 @@ def _looking(call: Call[LogsWanted, Body]) -> Callable[[], Awaitable[bool]]:
 async def _followed(call: Call[LogsWanted, Body], run_id: str, after: int) -> AsyncIterator[bytes]:
     """Yield what follows event ``after``, and a comment now and then where nothing does."""
     services, may_still = call.services, _looking(call)
-    cursor, end, said = None, time.monotonic() + LONGEST_SECONDS, time.monotonic()
+    cursor, end, said = _cursor(after), time.monotonic() + LONGEST_SECONDS, time.monotonic()
     while time.monotonic() < end and await may_still():
         record = await services.in_thread(known_run, services.instance, run_id)
         events, cursor, has_more = await services.in_thread(
             _read, services.instance, run_id, cursor
         )
-        if lines := _lines([each for each in events if each.id > after]):
+        if lines := _lines(events):
             yield lines
             said = time.monotonic()
         if has_more:

@@ -4,6 +4,7 @@ import asyncio
 from dataclasses import replace
 from typing import Any
 
+import dagster as dg
 import httpx
 import pytest
 from starlette.applications import Starlette
@@ -216,6 +217,41 @@ def test_the_events_of_a_run_are_its_life_by_page(api, landed):
     assert [each["id"] for each in found] == sorted({each["id"] for each in found})
     made = [each for each in found if each["type"] == "ASSET_MATERIALIZATION"]
     assert {(each["asset"], each["partition"]) for each in made} >= {("finra/otc_weekly", WEEK)}
+
+
+class Reading:
+    """An instance that notes which events of runs are read of it."""
+
+    def __init__(self, instance: dg.DagsterInstance) -> None:
+        self._instance, self.read = instance, list[int]()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._instance, name)
+
+    def get_records_for_run(self, *args: Any, **options: Any) -> Any:
+        """Read events."""
+        found = self._instance.get_records_for_run(*args, **options)
+        self.read += [each.storage_id for each in found.records]
+        return found
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [{"path": "events?after={}"}, {"path": "logs", "headers": {"Last-Event-ID": "{}"}}],
+    ids=["events", "logs"],
+)
+def test_what_is_before_an_event_is_not_read_again(api, landed, asked):
+    middle = api.get(f"/runs/{landed}/events?limit=10")["next"]
+    reading = Reading(api.services.instance)
+    services: Any = replace(api.services, instance=reading, caller_of=lambda _: SOMEBODY)
+    headers = {name: text.format(middle) for name, text in asked.get("headers", {}).items()}
+    url = f"{HOME}/api/v1/runs/{landed}/{asked['path'].format(middle)}"
+    app = Starlette(routes=routes(services))
+    answer = replace(api, app=app).handle_request(httpx.Request("GET", url, headers=headers))
+    assert answer.status_code == 200
+    assert min(reading.read) > middle
+    problem = api.problem("GET", f"/runs/{landed}/events?after={2**63}")
+    assert problem["detail"] == "the request cannot be taken: after"
 
 
 def test_what_is_launched_is_in_the_audit_and_bears_the_caller_s_name(api):
