@@ -144,6 +144,24 @@ def test_events_are_read_with_their_day_and_none_is_lost_where_that_has_no_price
     ]
 
 
+def test_an_event_on_a_day_without_prices_takes_effect_on_the_next_day_with_some():
+    days = [OPENED["2026-01-02"], OPENED["2026-01-05"], OPENED["2026-01-05"] + 86_400]
+    before = OPENED["2026-01-02"] - 86_400  # whose prices are none of the answer's
+    dividends = {name: {"date": at, "amount": 0.24} for name, at in zip("abc", days, strict=True)}
+    splits = [(before, 7.0), (days[1], 4.0), (days[2], 0.5)]
+    events = {
+        "dividends": dividends,
+        "splits": {str(at): {"date": at, "numerator": n, "denominator": 1.0} for at, n in splits},
+    }
+    answer = read_chart(chart(days, events, volume=[10, None, 10]))
+    assert answer.select("trade_date", "dividend", "split_ratio").rows() == [
+        ("2026-01-02", "0.24", "1"),
+        ("2026-01-05", "0", "1"),
+        ("2026-01-06", "0.48", "2.000000"),
+        ("2026-01-01", "0", "7.000000"),
+    ]
+
+
 def test_a_chart_of_a_range_without_sessions_has_no_days():
     content = chart([])
     result = content["chart"]["result"][0]

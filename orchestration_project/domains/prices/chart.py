@@ -1,7 +1,8 @@
 """Yahoo's chart: an array for each value beside timestamps of the sessions, and events."""
 
 import re
-from collections.abc import Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from decimal import Decimal
 from functools import lru_cache
@@ -21,7 +22,7 @@ NO_DIVIDEND, NO_SPLIT = "0", "1"
 
 
 def read_chart(body: bytes) -> pl.DataFrame:
-    """Return the days of an answer; one with an event and no prices is a day too.
+    """Return the days of an answer; one after them with an event and no prices is a day too.
 
     A timestamp is a moment of the session, mostly its opening. The offset from UTC is that of the
     exchange now, so half of the year an hour off: no session begins or ends so near to midnight.
@@ -41,8 +42,9 @@ def read_chart(body: bytes) -> pl.DataFrame:
         dates = _dates(result.get("timestamp") or [], offset)
         values = _values(result["indicators"], len(dates))
         events = result.get("events") or {}
-        dividends = _dividends(events, offset)
-        splits = _splits(events, offset)
+        in_effect = _in_effect(dates, values)
+        dividends = _dividends(events, offset, in_effect)
+        splits = _splits(events, offset, in_effect)
         without_prices = sorted((dividends.keys() | splits.keys()).difference(dates))
         everything = [*dates, *without_prices]
         return answer_of(
@@ -86,23 +88,42 @@ def _date(timestamp: str, offset: int) -> str:
     return date.fromordinal(day).isoformat()
 
 
-def _dividends(events: Any, offset: int) -> Mapping[str, str]:
+def _in_effect(
+    dates: Sequence[str], values: Mapping[str, Sequence[str | None]]
+) -> Callable[[str], str]:
+    """Return what tells on which day an event takes effect: the next one of the chart with prices.
+
+    Where nobody traded on its own day, only later prices are those after it. An event before the
+    chart's first day, or after its last price, keeps its day.
+    """
+    every = zip(dates, *(values[name] for name in PRICES), strict=True)
+    priced = sorted(day for day, *prices in every if None not in prices)
+
+    def day_of(event: str) -> str:
+        place = bisect_left(priced, event)
+        return priced[place] if place < len(priced) and min(dates) <= event else event
+
+    return day_of
+
+
+def _dividends(events: Any, offset: int, in_effect: Callable[[str], str]) -> Mapping[str, str]:
     """Return the dollars of each day; of two on a day, a usual and a special dividend, both."""
     paid = list(events.get("dividends", {}).values())
     found: dict[str, Decimal] = {}
     for each, day in zip(paid, _dates([each["date"] for each in paid], offset), strict=True):
-        found[day] = found.get(day, Decimal(0)) + Decimal(each["amount"])
+        at = in_effect(day)
+        found[at] = found.get(at, Decimal(0)) + Decimal(each["amount"])
     return {day: str(amount) for day, amount in found.items()}
 
 
-def _splits(events: Any, offset: int) -> Mapping[str, str]:
+def _splits(events: Any, offset: int, in_effect: Callable[[str], str]) -> Mapping[str, str]:
     """Return the new shares for each old one to six places, of each day with a split."""
-    splits = [
-        (each["date"], Decimal(each["numerator"]) / Decimal(each["denominator"]))
-        for each in events.get("splits", {}).values()
-    ]
-    days = _dates([timestamp for timestamp, _ in splits], offset)
-    found = {day: str(round(ratio, 6)) for day, (_, ratio) in zip(days, splits, strict=True)}
-    if len(found) != len(splits):
+    splits = list(events.get("splits", {}).values())
+    days = _dates([each["date"] for each in splits], offset)
+    if len(set(days)) != len(days):
         raise ValueError("two splits on one day")
-    return found
+    found: dict[str, Decimal] = {}
+    for each, day in zip(splits, days, strict=True):
+        ratio = Decimal(each["numerator"]) / Decimal(each["denominator"])
+        found[in_effect(day)] = found.get(in_effect(day), Decimal(1)) * ratio
+    return {day: str(round(ratio, 6)) for day, ratio in found.items()}

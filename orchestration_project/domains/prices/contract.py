@@ -18,7 +18,7 @@ from orchestration_project.domains.prices.answers import read_answer, with_recor
 from orchestration_project.tables.kinds import USD_SCALE
 from orchestration_project.tables.prices import PRICES
 
-RULE_VERSION = "2"
+RULE_VERSION = "3"
 """To be raised with every change of rule that could make other rows of the same bytes."""
 
 DECIMALS = (*PRICES, "adjusted_close", "dividend", "split_ratio")
