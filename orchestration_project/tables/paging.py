@@ -7,7 +7,10 @@ from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, or_, select
+from sqlalchemy import ColumnElement, Select, and_, literal, or_, select
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
 
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.tables.catalogue import Relation
@@ -32,7 +35,7 @@ def page(
     rows = relation.select(names, wheres).order_by(None).subquery()
     columns = [rows.c[name] for name in key]
     chosen = select(rows).order_by(*columns).limit(limit)
-    return chosen if cursor is None else chosen.where(_after(columns, cursor))
+    return chosen if cursor is None else chosen.where(is_after(*columns, *_values(columns, cursor)))
 
 
 def cursor_after(relation: Relation, row: Mapping[str, Any]) -> str:
@@ -41,30 +44,49 @@ def cursor_after(relation: Relation, row: Mapping[str, Any]) -> str:
     return base64.urlsafe_b64encode(written.encode()).decode().rstrip("=")
 
 
-def _after(columns: Sequence[ColumnElement[Any]], cursor: str) -> ColumnElement[bool]:
-    """Return the condition that a row's key is above that of ``cursor``.
+class is_after(FunctionElement[Any]):  # noqa: N801 - reads as the SQL function that it is
+    """Whether a key, the first half of what is given, is above another, the second half."""
 
-    Its first part says less than the rest, but is what a database looks up in the key's index.
+    inherit_cache = True
+
+
+@compiles(is_after)
+def _part_by_part(element: is_after, compiler: SQLCompiler, **options: Any) -> str:
+    """Compare part by part: Db2 knows no other way.
+
+    The first condition says less than the rest, but is what a database looks up in the key's index.
     """
-    values = _values(columns, cursor)
+    parts = list(element.clauses)
+    key, other = parts[: len(parts) // 2], parts[len(parts) // 2 :]
     above = [
-        and_(
-            *(columns[place] == values[place] for place in range(number)),
-            columns[number] > values[number],
-        )
-        for number in range(len(columns))
+        and_(*(key[place] == other[place] for place in range(number)), key[number] > other[number])
+        for number in range(len(key))
     ]
-    return and_(columns[0] >= values[0], or_(*above))
+    return compiler.process(and_(key[0] >= other[0], or_(*above)), **options)
 
 
-def _values(columns: Sequence[ColumnElement[Any]], cursor: str) -> list[Any]:
+@compiles(is_after, "postgresql")
+@compiles(is_after, "sqlite")
+def _at_once(element: is_after, compiler: SQLCompiler, **options: Any) -> str:
+    """Compare rows, which the key's index finds however deep a page lies."""
+    parts = [compiler.process(part, **options) for part in element.clauses]
+    half = len(parts) // 2
+    return f"({', '.join(parts[:half])}) > ({', '.join(parts[half:])})"
+
+
+def _values(columns: Sequence[ColumnElement[Any]], cursor: str) -> list[ColumnElement[Any]]:
+    """Return the key that a cursor names, bound by the types of ``columns``.
+
+    Raises:
+        ConfigurationError: It names none of theirs.
+    """
     padded = cursor + "=" * (-len(cursor) % 4)
     try:
         written = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
         if not isinstance(written, list) or len(written) != len(columns):
             raise ValueError(cursor)
         return [
-            READERS[type(column.type)][0](each)
+            literal(READERS[type(column.type)][0](each), column.type)
             for column, each in zip(columns, written, strict=True)
         ]
     except (ValueError, TypeError, AttributeError, KeyError, binascii.Error):

@@ -60,3 +60,19 @@ def test_pages_make_up_the_table_in_the_order_of_its_key(warehouse, limit):
     assert len(found) == len(DATASETS) * len(FIELDS) * 2
     keys = [[str(row[name]).encode() for name in key_names(source_fields)] for row in found]
     assert keys == sorted(keys)
+
+
+def test_a_page_is_looked_up_by_its_whole_key_however_deep_it_lies(warehouse):
+    chosen = relation("source_fields")
+    key = {"source": "demo", "dataset": "a", "field_name": "x", "first_seen_at": BEGIN}
+    statement = page(chosen, ["field_type"], [], cursor=cursor_after(chosen, key), limit=1)
+    with warehouse.reading() as connection:
+        is_sqlite = connection.dialect.name == "sqlite"
+        if not is_sqlite:
+            connection.exec_driver_sql("SET LOCAL enable_seqscan = off")
+        sql = statement.compile(connection, compile_kwargs={"literal_binds": True})
+        plan = connection.exec_driver_sql(f"EXPLAIN {'QUERY PLAN' if is_sqlite else ''} {sql}")
+        told = "\n".join(str(line) for line in plan)
+    names = ", ".join(key_names(source_fields))
+    looked_up = f"({names.replace(' ', '')})>(" if is_sqlite else f"Cond: (ROW({names}) > ROW("
+    assert looked_up in told

@@ -2,6 +2,7 @@
 
 import pytest
 from sqlalchemy.dialects import sqlite
+from sqlalchemy.engine.default import DefaultDialect
 
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.tables.catalogue import relation
@@ -25,6 +26,18 @@ def test_the_rows_after_a_cursor_are_those_with_a_key_above_and_its_values_are_b
     assert KEY["symbol"] not in str(compiled)
     assert "ORDER BY" in str(compiled)
     assert str(compiled).count("ORDER BY") == 1
+
+
+def test_a_database_that_compares_no_rows_is_asked_part_by_part():
+    fences = relation("fences")
+    cursor = cursor_after(fences, {"table_name": "a", "scope_key": "b"})
+    statement = page(fences, ["token"], [], cursor=cursor, limit=None)
+    said = str(statement.compile(dialect=DefaultDialect(), compile_kwargs={"literal_binds": True}))
+    _, _, condition = said.replace("anon_1.", "").replace("\n", " ").rpartition("WHERE ")
+    assert condition == (
+        "table_name >= 'a' AND (table_name > 'a' OR table_name = 'a' AND scope_key > 'b') "
+        "ORDER BY table_name, scope_key"
+    )
 
 
 @pytest.mark.parametrize("cursor", ["", "x", "WzFd", "W10", "bnVsbA", "Ä", "eyJhIjoxfQ"])
