@@ -5,6 +5,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import time
 import traceback
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -354,6 +355,19 @@ def test_a_connection_that_is_cut_on_the_way_may_come_back_and_leaves_nothing(
         write()
     found = warehouse.frame(select(database_labels.c.name), database_labels)
     assert found.rows() == [("data",)]  # on a new connection
+
+
+def test_a_transaction_that_the_server_ends_as_it_is_idle_may_be_tried_again(postgres_url, open_at):
+    warehouse = open_at(with_option(postgres_url, "idle_in_transaction_session_timeout=50ms"))
+
+    def read_slowly():
+        with warehouse.reading() as connection:
+            time.sleep(0.3)
+            connection.execute(select(1))
+
+    with pytest.raises(TransientError, match="idle-in-transaction timeout") as ended:
+        read_slowly()
+    assert "raise the role's idle_in_transaction_session_timeout" in ended.value.remedy
 
 
 def test_a_mistake_in_our_own_sql_stays_what_it_is(warehouse):

@@ -13,6 +13,8 @@ from orchestration_project.resources.warehouse.remedies import ANY, remedy
         (10, None, "make space on its disk"),
         (13, None, "make space on its disk"),
         (None, "22P05", "ENCODING 'UTF8'"),
+        (None, "25P03", "idle_in_transaction_session_timeout"),
+        (None, "25P04", "transaction_timeout"),
         (None, "40001", "what else writes to our tables"),
         (None, "40P01", "what else writes to our tables"),
         (None, "42501", "grant the role its rights"),

@@ -241,9 +241,9 @@ TRANSIENT_SQLITE_CODES = (5, 6)
 SQLITE_CODES_OF_DEFECTS = (1, 18, 19, 20, 21, 25)
 """Wrong SQL or values, broken constraints, misuse: nothing that a user could mend."""
 
-TRANSIENT_SQL_STATES = ("08", "40", "53300", "55P03", "57")
-"""How the SQLSTATEs begin that may pass: connection lost, rolled back, too many connections, a lock
-not had in time, told to stop."""
+TRANSIENT_SQL_STATES = ("08", "25P03", "25P04", "40", "53300", "55P03", "57")
+"""How the SQLSTATEs begin that may pass: connection lost, a transaction idle or open for too long,
+rolled back, too many connections, a lock not had in time, told to stop."""
 
 REFUSING_SQL_STATES = ("22P05", "25006", "28", "3D", "3F", "42501", "53", "58")
 """A letter that the database's encoding lacks, read-only, not let in, no such database or schema,

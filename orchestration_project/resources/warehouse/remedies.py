@@ -18,6 +18,8 @@ OF_SQLITE = {
 OF_SQL_STATES = {
     "22P05": "use a database that holds every letter: CREATE DATABASE … ENCODING 'UTF8' TEMPLATE "
     "template0",
+    "25P0": "nothing, unless it happens again; then raise the role's "
+    "idle_in_transaction_session_timeout or transaction_timeout",
     "40": "nothing, unless it happens again; then see what else writes to our tables",
     "42501": "have the tables' owner grant the role its rights, as docs/databases.md tells",
     "53100": MAKE_SPACE,
