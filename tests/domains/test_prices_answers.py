@@ -129,6 +129,19 @@ def test_nulls_in_a_chart_are_days_without_values():
     assert (second["close"], second["volume"]) == ("1.5", "2")
 
 
+def test_of_two_bars_of_the_latest_day_the_last_counts_and_an_earlier_day_stays_twice():
+    first, opening = OPENED["2026-01-02"], OPENED["2026-01-05"]
+    closing = opening + 6 * 3600 + 1800
+    answer = read_chart(chart([first, opening, closing], volume=[10, 20, 21]))
+    assert answer.select("trade_date", "volume").rows() == [
+        ("2026-01-02", "10"),
+        ("2026-01-05", "21"),
+    ]
+    answer = read_chart(chart([first, first, opening]))
+    assert answer["trade_date"].to_list() == ["2026-01-02", "2026-01-02", "2026-01-05"]
+    assert read_chart(chart([first]))["trade_date"].to_list() == ["2026-01-02"]
+
+
 def test_events_are_read_with_their_day_and_none_is_lost_where_that_has_no_prices():
     january = {
         name: {"date": OPENED[name], "amount": 0.24} for name in ("2026-01-02", "2026-01-05")

@@ -40,7 +40,7 @@ def read_chart(body: bytes) -> pl.DataFrame:
             refuse(body, f"prices in {CURRENCY}", f"prices in {meta['currency']}")
         offset = int(meta["gmtoffset"])
         dates = _dates(result.get("timestamp") or [], offset)
-        values = _values(result["indicators"], len(dates))
+        dates, values = _latest_once(dates, _values(result["indicators"], len(dates)))
         events = result.get("events") or {}
         in_effect = _in_effect(dates, values)
         dividends = _dividends(events, offset, in_effect)
@@ -72,6 +72,15 @@ def _values(indicators: Any, length: int) -> Mapping[str, Sequence[str | None]]:
         if len(array) != length:
             raise ValueError(f"{length} timestamps, and {len(array)} values of {name}")
     return values
+
+
+def _latest_once(
+    dates: Sequence[str], values: Mapping[str, Sequence[str | None]]
+) -> tuple[Sequence[str], Mapping[str, Sequence[str | None]]]:
+    """Leave out the first of two bars of the latest day, of which the last is what Yahoo shows."""
+    if len(dates) < 2 or dates[-1] != dates[-2]:
+        return dates, values
+    return [*dates[:-2], dates[-1]], {name: [*each[:-2], each[-1]] for name, each in values.items()}
 
 
 def _dates(timestamps: Sequence[str], offset: int) -> list[str]:
