@@ -85,6 +85,22 @@ def test_after_the_window_the_same_is_raised_again_in_place_of_the_old():
     assert decision(run(), old) == Decision(frozenset(FAILED), [], {"a1": frozenset()}, [])
 
 
+@pytest.mark.parametrize(
+    ("window", "early", "is_told"),
+    [
+        (DAY, timedelta(seconds=40), True),
+        (DAY, timedelta(minutes=11), False),
+        (timedelta(minutes=10), timedelta(seconds=40), True),
+        (timedelta(minutes=10), timedelta(seconds=61), False),
+    ],
+)
+def test_what_fails_each_day_some_seconds_earlier_is_told_each_day(window, early, is_told):
+    known = told(*FAILED, at=NOON - window + early)
+    bad = frozenset(FAILED)
+    found = decide(bad, lambda _: False, [known], now=NOON, window=window)
+    assert bool(found.raised) == is_told
+
+
 def test_one_new_partition_raises_all_of_the_run_and_takes_them_from_older_alerts():
     known = told(FAILED[0], Problem("failed", ASSET, "T2|2026-01-05"))
     left = frozenset([Problem("failed", ASSET, "T2|2026-01-05")])

@@ -18,6 +18,10 @@ FIRST_WAIT = timedelta(minutes=1)
 LONGEST_WAIT = timedelta(hours=1)
 """Between the attempts to deliver an alert; the wait doubles with each."""
 
+EARLY = timedelta(minutes=10)
+"""So much before its end, or a tenth of it, a window counts as over: what is looked at each day
+comes some seconds earlier or later than the day before, and would be told of every other day."""
+
 AHEAD = LONGEST_WAIT
 """By how much another machine's clock may be ahead. What is dated later was so before the clock was
 set back, and nobody waits for that time."""
@@ -238,8 +242,8 @@ def _is_old(holder: OpenAlert | None, now: datetime, window: timedelta) -> bool:
 
 
 def is_lately(at: datetime, now: datetime, window: timedelta) -> bool:
-    """Whether ``at`` lies within ``window`` before ``now``."""
-    return now - window < at <= now + AHEAD
+    """Whether ``at`` lies within ``window`` before ``now``, but for its last minutes."""
+    return now - window + min(EARLY, window / 10) < at <= now + AHEAD
 
 
 def _is_due(holder: OpenAlert | None, channel: str, route: Route, now: datetime) -> bool:
