@@ -1,11 +1,13 @@
 """Runs that are over, read from Dagster's event log as plain facts."""
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 import dagster as dg
 from dagster import DagsterEventType as Happened
 from dagster_shared.error import SerializableErrorInfo
+from sqlalchemy.exc import DatabaseError
 
 from orchestration_project.domains.operations.alerts import CheckResult, EndedRun, Notice, Unit
 from orchestration_project.domains.operations.failures import is_ours
@@ -18,7 +20,6 @@ ENDS: dict[Outcome, Any] = {
     "canceled": Happened.RUN_CANCELED,
 }
 READ = {
-    Happened.RUN_START,
     Happened.RUN_FAILURE,
     Happened.STEP_FAILURE,
     Happened.ASSET_MATERIALIZATION_PLANNED,
@@ -34,6 +35,12 @@ PARTITION, RANGE_START, RANGE_END = (
 )
 SHOWN_LENGTH = 120
 """Characters; longer metadata of a check is left out of what it is told to have said."""
+
+
+DAMAGED = (11, 26)
+"""What SQLite calls a file that is malformed, or none of a database."""
+
+log = logging.getLogger(__name__)
 
 
 class RunEnd(NamedTuple):
@@ -82,14 +89,31 @@ def retry_of(instance: dg.DagsterInstance, run_id: str) -> Literal["none", "made
     return "none" if run.tags.get(WILL_RETRY) == "false" else "announced"
 
 
+def entries_of(
+    instance: dg.DagsterInstance, run_id: str, kinds: set[Any]
+) -> list[dg.EventLogEntry]:
+    """Return the events of a run of these kinds; none where its file in SQLite is damaged.
+
+    Who looks at all runs would fail at that one for ever, and see none that ended after it.
+    """
+    try:
+        records = instance.get_records_for_run(run_id, of_type=kinds).records
+    except DatabaseError as error:
+        if getattr(error.orig, "sqlite_errorcode", 0) & 0xFF not in DAMAGED:
+            raise
+        log.warning("the log of the run %s cannot be read: %s", run_id, error.orig)
+        return []
+    return [record.event_log_entry for record in records]
+
+
 def read_run(instance: dg.DagsterInstance, end: RunEnd) -> EndedRun | None:
     """Return the facts of a run that ended, None if it was deleted."""
-    run = instance.get_run_by_id(end.run_id)
-    if run is None:
+    record = instance.get_run_record_by_id(end.run_id)
+    if record is None:
         return None
-    records = instance.get_records_for_run(end.run_id, of_type=READ).records
-    events = [record.event_log_entry.dagster_event for record in records]
-    happened = [event for event in events if event is not None]
+    run = record.dagster_run
+    entries = entries_of(instance, end.run_id, READ)
+    happened = [entry.dagster_event for entry in entries if entry.dagster_event is not None]
     planned = [(event.step_key, unit) for event in happened for unit in _planned(event)]
     speaks = _speakers(planned)
     landed, refused = _made_and_refused(happened, speaks)
@@ -98,7 +122,7 @@ def read_run(instance: dg.DagsterInstance, end: RunEnd) -> EndedRun | None:
         run_id=end.run_id,
         job=run.job_name,
         outcome=end.outcome,
-        has_started=any(event.event_type == Happened.RUN_START for event in happened),
+        has_started=record.start_time is not None,
         partitions=_partitions(run.tags, wanted),
         wanted=wanted,
         landed=frozenset(landed),

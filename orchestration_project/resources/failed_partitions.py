@@ -14,7 +14,7 @@ from orchestration_project.domains.operations.ledger import RunFacts
 from orchestration_project.domains.operations.retries import FailedPartition
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.resources.clock import Clock
-from orchestration_project.resources.ended_runs import asset_of, retry_of
+from orchestration_project.resources.ended_runs import asset_of, entries_of, retry_of
 from orchestration_project.resources.ledger.reading import read_facts
 
 BY_HAND = {"retries": "by hand"}
@@ -131,12 +131,9 @@ class _FailedRun:
 
 
 def _held_back(instance: dg.DagsterInstance, run_id: str) -> Told:
-    records = instance.get_records_for_run(
-        run_id, of_type=dg.DagsterEventType.ASSET_OBSERVATION
-    ).records
     found: dict[tuple[str, str], tuple[str, str]] = {}
-    for record in records:
-        event, observation = record.event_log_entry.dagster_event, record.asset_observation
+    for entry in entries_of(instance, run_id, {dg.DagsterEventType.ASSET_OBSERVATION}):
+        event, observation = entry.dagster_event, entry.asset_observation
         if event is None or observation is None:
             continue
         told = {name: value.value for name, value in observation.metadata.items()}

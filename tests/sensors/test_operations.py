@@ -17,6 +17,7 @@ from sqlalchemy import select
 from orchestration_project.assets.operations import alerts_asset
 from orchestration_project.definitions import defs
 from orchestration_project.domains.operations.progress import LOOKS_FOR_A_RETRY
+from orchestration_project.resources.ledger.reading import read_facts
 from orchestration_project.resources.providers import RESOURCES
 from orchestration_project.sensors.operations import (
     operations_on_run_end,
@@ -392,6 +393,24 @@ def test_a_retry_that_is_announced_and_never_made_is_told_in_the_end(url, hook, 
         assert told(watch, hook) == []
     assert told(watch, hook) == [("shop_orders failed: a", "failure")]
     assert told(watch, hook) == []
+
+
+def test_a_run_whose_log_is_damaged_holds_no_other_up(url, hook, new_files, tmp_path):
+    folder = shutil.copytree(new_files, tmp_path / "dagster")
+    with dg.instance_for_test(temp_dir=str(folder)) as instance:
+        watch = Watch(instance, url)
+        hear_the_daemon(instance)
+        runs = [shop(instance, key, broken="yes").run_id for key in "ab"]
+        [file] = folder.rglob(f"{runs[0]}.db")
+        file.write_bytes(b"no database" * 1000)
+        assert told(watch, hook) == [
+            ("shop_orders failed: a", "failure"),
+            ("shop_orders failed: b", "failure"),
+        ]
+        record = instance.get_run_record_by_id(runs[0])
+        assert record
+        facts = read_facts(instance, record)
+        assert (facts.status, facts.steps) == ("FAILURE", [])
 
 
 @BOTH

@@ -9,7 +9,12 @@ from dagster import DagsterEventType as Happened
 from dagster_shared.error import SerializableErrorInfo
 
 from orchestration_project.domains.operations.ledger import Check, RunFacts, StepFacts
-from orchestration_project.resources.ended_runs import asset_of, error_of, what_failed
+from orchestration_project.resources.ended_runs import (
+    asset_of,
+    entries_of,
+    error_of,
+    what_failed,
+)
 
 READ = {
     Happened.RUN_FAILURE,
@@ -39,12 +44,10 @@ Dated = tuple[datetime, dg.DagsterEvent]
 def read_facts(instance: dg.DagsterInstance, record: dg.RunRecord) -> RunFacts:
     """Return the facts of a run, as far as Dagster's event log still has them."""
     run = record.dagster_run
-    entries = [
-        record.event_log_entry
-        for record in instance.get_records_for_run(run.run_id, of_type=READ).records
-    ]
     happened = [
-        (_moment(entry.timestamp), entry.dagster_event) for entry in entries if entry.dagster_event
+        (_moment(entry.timestamp), entry.dagster_event)
+        for entry in entries_of(instance, run.run_id, READ)
+        if entry.dagster_event
     ]
     failures = [event for _, event in happened if event.event_type == Happened.RUN_FAILURE]
     has_failed = run.status == dg.DagsterRunStatus.FAILURE
