@@ -112,6 +112,15 @@ def test_failures_count_within_their_window_and_lock_until_its_end():
     assert after_failure(failures, NOON + WINDOW) == Failures(1, NOON + WINDOW)
 
 
+def test_a_lock_of_before_the_clock_was_set_back_holds_no_longer_than_another():
+    failures = Failures(KEY_LIMIT, NOON + timedelta(days=365))
+    assert locked_until("key x", failures, NOON) is None
+    assert after_failure(failures, NOON) == Failures(1, NOON)
+    ahead = Failures(KEY_LIMIT, NOON + timedelta(minutes=1))  # by another gateway's clock
+    assert locked_until("key x", ahead, NOON) == NOON + timedelta(minutes=1) + WINDOW
+    assert after_failure(ahead, NOON) == Failures(KEY_LIMIT + 1, ahead.since)
+
+
 def test_a_failure_counts_for_the_address_and_for_the_key_that_was_named():
     assert subjects(None, "10.0.0.1") == ["address 10.0.0.1"]
     assert subjects("ab", "2001:db8::1") == ["address 2001:db8::/64", "key ab"]

@@ -40,13 +40,19 @@ def network_of(address: str) -> str:
 
 def after_failure(earlier: Failures | None, now: datetime) -> Failures:
     """Return the failures of a subject with one more at ``now``."""
-    if earlier is None or now >= earlier.since + WINDOW:
+    if earlier is None or not _is_within(earlier, now):
         return Failures(1, now)
     return Failures(earlier.count + 1, earlier.since)
 
 
 def locked_until(subject: str, failures: Failures, now: datetime) -> datetime | None:
     """Return until when a subject is locked, None if it is not."""
-    until = failures.since + WINDOW
     limit = KEY_LIMIT if subject.startswith("key ") else ADDRESS_LIMIT
-    return until if failures.count >= limit and now < until else None
+    is_locked = failures.count >= limit and _is_within(failures, now)
+    return failures.since + WINDOW if is_locked else None
+
+
+def _is_within(failures: Failures, now: datetime) -> bool:
+    """Whether the window still runs; one that begins long after now is of before the clock was set
+    back, another gateway's clock is just a little ahead."""
+    return abs(now - failures.since) < WINDOW
