@@ -59,10 +59,6 @@ class ArtifactStore(Protocol):
         """Return the bytes under ``name``; FileNotFoundError if there are none."""
         ...
 
-    def has(self, name: str) -> bool:
-        """Whether there are bytes under ``name``."""
-        ...
-
     def delete(self, name: str) -> None:
         """Remove what is under ``name``, whenever it was put."""
         ...
@@ -177,11 +173,6 @@ class FolderStore:
         with self._explained("read", name):
             return (self.folder / name).read_bytes()
 
-    def has(self, name: str) -> bool:
-        """Whether there are bytes under ``name``."""
-        with self._explained("read", name):
-            return (self.folder / name).is_file()
-
     def delete(self, name: str) -> None:
         """Remove the file ``name``."""
         with self._explained("delete", name):
@@ -203,9 +194,10 @@ class FolderStore:
         """Return what the file ``name`` is, None if there is none."""
         with self._explained("read", name):
             try:
-                return _stored(name, (self.folder / name).stat())
+                found = (self.folder / name).stat()
             except (FileNotFoundError, NotADirectoryError):
                 return None
+            return _stored(name, found) if S_ISREG(found.st_mode) else None
 
     def delete_older(self, name: str, before: datetime) -> bool:
         """Delete the file ``name`` if it is as old, while nobody puts any."""
@@ -296,17 +288,6 @@ class S3Store:
 
         with self._explained("read", name):
             return bytes(obstore.get(self._store, name).bytes())
-
-    def has(self, name: str) -> bool:
-        """Whether there is an object under ``name``."""
-        import obstore
-
-        try:
-            with self._explained("read", name):
-                obstore.head(self._store, name)
-        except FileNotFoundError:
-            return False
-        return True
 
     def delete(self, name: str) -> None:
         """Remove the object ``name``."""

@@ -161,10 +161,6 @@ class Captures:
             storage_uri=capture.storage_uri,
         )
 
-    def bytes_of(self, storage_uri: str) -> bytes:
-        """Return a blob's bytes as they were received."""
-        return zstandard.ZstdDecompressor().decompress(self._artifacts.get(storage_uri))
-
     def verified(self, *, sha256: str, byte_count: int, storage_uri: str) -> bytes:
         """Return a blob's bytes, having made sure that they are those that were received.
 

@@ -71,11 +71,11 @@ def files_below(folder):
 
 
 def test_what_is_put_is_had_and_got(store):
-    assert not store.has(NAME)
+    assert not store.found(NAME)
     store.put(NAME, b"\x00\xff bytes")
-    assert store.has(NAME)
+    assert store.found(NAME)
     assert store.get(NAME) == b"\x00\xff bytes"
-    assert not store.has("blobs/ab")
+    assert not store.found("blobs/ab")
 
 
 def test_what_is_put_again_is_replaced(store):
@@ -88,7 +88,7 @@ def test_what_is_deleted_is_gone_alone(store):
     store.put(NAME, b"one")
     store.put(f"{NAME}.kept", b"two")
     store.delete(NAME)
-    assert (store.has(NAME), store.get(f"{NAME}.kept")) == (False, b"two")
+    assert (store.found(NAME), store.get(f"{NAME}.kept")) == (None, b"two")
 
 
 def test_what_is_stored_is_listed_with_its_size(store):
@@ -106,9 +106,9 @@ def test_only_what_was_put_before_a_time_is_deleted(store):
     store.put(NAME, b"one")
     put_at = store.found(NAME).put_at
     assert not store.delete_older(NAME, put_at)
-    assert store.has(NAME)
+    assert store.found(NAME)
     assert store.delete_older(NAME, put_at + timedelta(seconds=1))
-    assert (store.found(NAME), store.has(NAME)) == (None, False)
+    assert store.found(NAME) is None
     assert not store.delete_older(NAME, put_at + timedelta(seconds=1))
 
 
@@ -187,12 +187,12 @@ def test_another_url_is_refused_without_its_secrets(url, found):
     assert refusal.value.found == found
 
 
-@pytest.mark.parametrize("action", ["put", "get", "has"])
+@pytest.mark.parametrize("action", ["put", "get", "found"])
 def test_a_folder_that_cannot_be_is_a_wrong_setting(tmp_path, action):
     (tmp_path / "file").touch()
     store = open_artifacts(str(tmp_path / "file" / "below"))
-    if action == "has":
-        assert not store.has("x")
+    if action == "found":
+        assert not store.found("x")
         return
     with pytest.raises(ConfigurationError) as refusal:
         store.put("a/x", b"y") if action == "put" else store.get("a/x")
@@ -321,4 +321,4 @@ def test_a_bucket_that_cannot_be_reached_may_come_back(s3, monkeypatch):
         store.put("x", b"y")
     assert "s3cr3t-w0rd" not in str(refusal.value)
     with pytest.raises(TransientError, match="cannot read the artifact x"):
-        store.has("x")
+        store.found("x")

@@ -140,8 +140,8 @@ def test_what_a_load_or_a_replay_takes_up_after_the_plan_was_made_stays(
     Captures(store).taken_up(sha256=replayed.sha256, byte_count=1, storage_uri=replayed.storage_uri)
     deleted = clean_up(desk.warehouse, store, plan, now=clock.now(), run_id="r")
     assert deleted["captured bytes"] == []
-    assert store.has(fetched.storage_uri)
-    assert store.has(replayed.storage_uri)
+    assert store.found(fetched.storage_uri)
+    assert store.found(replayed.storage_uri)
     assert desk.rows(operations_removals, "name") == [("staged/old.parquet",)]
 
 

@@ -149,12 +149,15 @@ def test_each_replayed_row_leads_to_the_bytes_and_to_the_run_that_fetched_them(o
     office.replay(1, allow_older=True)
     with office.desk.warehouse.reading() as connection:
         found = connection.execute(
-            select(captures, blobs.c.storage_uri)
+            select(captures, blobs.c.byte_count, blobs.c.storage_uri)
             .join(blobs, blobs.c.sha256 == captures.c.sha256)
             .join(finra_otc_weekly, finra_otc_weekly.c.capture_id == captures.c.capture_id)
         ).one()
     assert (found.group_id, found.run_id, found.fetched_at) == (f"{GROUP}3", "loading", NOON)
-    assert Captures(office.store).bytes_of(found.storage_uri).decode() == text_of(AAA=100)
+    body = Captures(office.store).verified(
+        sha256=found.sha256, byte_count=found.byte_count, storage_uri=found.storage_uri
+    )
+    assert body.decode() == text_of(AAA=100)
     assert office.desk.count(blobs) == 2
 
 

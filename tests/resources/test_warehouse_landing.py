@@ -392,13 +392,14 @@ def test_capture_ids_come_from_group_and_part_and_each_row_leads_to_its_bytes(de
         ("BBB", ids[2]),
     ]
     with desk.warehouse.reading() as connection:
-        place = connection.execute(
-            select(blobs.c.storage_uri)
+        found = connection.execute(
+            select(blobs.c.sha256, blobs.c.byte_count, blobs.c.storage_uri)
             .join(captures, captures.c.sha256 == blobs.c.sha256)
             .join(finra_otc_weekly, finra_otc_weekly.c.capture_id == captures.c.capture_id)
             .where(finra_otc_weekly.c.symbol == "BBB")
-        ).scalar_one()
-    assert Captures(FolderStore(desk.folder)).bytes_of(place) == b"page 2"
+        ).one()
+    body = Captures(FolderStore(desk.folder)).verified(**found._mapping)
+    assert body == b"page 2"
 
 
 def test_a_capture_says_what_was_asked_and_what_came(desk):

@@ -42,7 +42,7 @@ def artifacts_probe(open_store: Callable[[], ArtifactStore]) -> Probe:
         store, name = open_store(), f"trials/{uuid4().hex}"
         content = uuid4().bytes * (TRIAL_BYTES // 16)
         store.put(name, content)
-        if not store.has(name) or store.get(name) != content:
+        if store.found(name) is None or store.get(name) != content:
             raise ConfigurationError(
                 "the artifact store does not give back what it was given",
                 expected=f"the same {len(content)} bytes at {store.url}",
