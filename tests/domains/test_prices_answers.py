@@ -239,6 +239,18 @@ def test_a_csv_file_is_read_by_its_header_as_it_is_written():
     )
 
 
+def test_what_pandas_users_get_from_yahoo_names_its_splits_and_writes_none_as_zero():
+    splits = [0.0, 4.0, None]
+    frame = pl.DataFrame({"Date": ["2026-01-02"] * 3, "Close": [1.5] * 3, "Stock Splits": splits})
+    parquet = BytesIO()
+    frame.write_parquet(parquet)
+    for body in (frame.write_csv().encode(), parquet.getvalue()):
+        answer = read_answer("files", Part(1, body))
+        assert answer["split_ratio"].to_list() == ["1", "4.0", None]
+    own = b"date,close,split_ratio\n2026-01-02,1.5,0.0\n"  # a mistake, which is rejected
+    assert read_answer("files", Part(1, own))["split_ratio"].to_list() == ["0.0"]
+
+
 def test_lines_are_counted_with_the_header_and_symbols_are_read_where_there_are_some():
     body = b"\xef\xbb\xbfsymbol,timestamp,close\r\nBRK.B,2026-01-02,1\r\nNA,2026-01-05,2\r\n"
     answer = read_answer("files", Part(1, body))

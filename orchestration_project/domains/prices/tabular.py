@@ -1,6 +1,7 @@
 """Files of prices, CSV or Parquet, of one symbol or of many: their header says what is where."""
 
 import csv
+import re
 from collections.abc import Mapping, Sequence
 from datetime import date
 from io import BytesIO, StringIO
@@ -25,6 +26,7 @@ ALSO_CALLED = {
     "dividends": "dividend",
     "dividend_amount": "dividend",
     "split_coefficient": "split_ratio",
+    "stock_splits": "split_ratio",
 }
 """Names that other programs give their columns, in lower case and with _ for a blank."""
 
@@ -52,6 +54,9 @@ NEEDED = ("trade_date", "close")
 
 EXPECTED = f"columns such as {', '.join((SYMBOL, *VALUES))}, of these at least {', '.join(NEEDED)}"
 
+NO_SPLIT = re.compile(r"0+(?:\.0*)?", re.ASCII)
+"""How `stock_splits`, which pandas' users get from Yahoo, says that a day has none."""
+
 BYTE_ORDER_MARK = "\ufeff"
 
 
@@ -67,7 +72,7 @@ def read_csv(body: bytes) -> pl.DataFrame:
         if len(line) != len(lines[0]):
             refuse(body, f"{len(lines[0])} fields in each line", f"{len(line)} in line {number}")
     values = {name: [line[place] or None for line in lines[1:]] for name, place in places.items()}
-    return _days(body, values, first_line=2)
+    return _days(values, lines[0], first_line=2)
 
 
 def csv_lines(body: bytes) -> list[list[str]]:
@@ -97,7 +102,7 @@ def read_parquet(body: bytes) -> pl.DataFrame:
     except NOT_PLAIN as error:
         refuse(body, "columns of plain values", str(error))
     values = {name: texts.to_series(place).to_list() for place, name in enumerate(places)}
-    return _days(body, values, first_line=1)
+    return _days(values, table.column_names, first_line=1)
 
 
 def _text(name: str, kind: pl.DataType) -> pl.Expr:
@@ -139,8 +144,7 @@ def places_of(body: bytes, header: Sequence[str]) -> Mapping[str, int]:
     Raises:
         SourceError: One that is needed is missing, or one stands there twice.
     """
-    plain = [name.strip().lower().replace(" ", "_") for name in header]
-    names = [ALSO_CALLED.get(name, name) for name in plain]
+    names = [ALSO_CALLED.get(name, name) for name in map(_plain, header)]
     ours = [name for name in names if name in (SYMBOL, *VALUES)]
     if missing := [name for name in NEEDED if name not in ours]:
         refuse(body, EXPECTED, f"no {' and no '.join(missing)}")
@@ -149,9 +153,16 @@ def places_of(body: bytes, header: Sequence[str]) -> Mapping[str, int]:
     return {name: names.index(name) for name in ours}
 
 
+def _plain(name: str) -> str:
+    return name.strip().lower().replace(" ", "_")
+
+
 def _days(
-    body: bytes, values: Mapping[str, Sequence[str | None]], *, first_line: int
+    values: Mapping[str, Sequence[str | None]], header: Sequence[str], *, first_line: int
 ) -> pl.DataFrame:
+    if "stock_splits" in map(_plain, header):
+        splits = ["1" if NO_SPLIT.fullmatch(each or "") else each for each in values["split_ratio"]]
+        values = {**values, "split_ratio": splits}
     symbols = values.get(SYMBOL)
     days = answer_of(
         {name: column for name, column in values.items() if name != SYMBOL},
