@@ -16,6 +16,9 @@ from orchestration_project.domains.prices.contract import ONE
 from orchestration_project.tables.kinds import key_names, schema_of
 from orchestration_project.tables.prices import prices_corporate_actions, prices_returns
 
+GOLD_VERSION = "2"
+"""Version of the definitions here; another one makes everything out of date."""
+
 WINDOWS = {"volatility_20d": 20, "volatility_60d": 60}
 """Returns of so many sessions."""
 

@@ -1,7 +1,8 @@
 """Corporate actions and returns, derived of what changed of each symbol.
 
-What they are made of is named by the time of the symbol's latest delivery: rows that are known
-since later, and rows that history kept since later, are what changed.
+What they are made of is named by the version of their definitions, and the time of the symbol's
+latest delivery: rows that are known since later, and rows that history kept since later, are what
+changed. Under other definitions all of them did.
 """
 
 import time
@@ -13,7 +14,12 @@ from datetime import date, datetime
 import polars as pl
 from sqlalchemy import Connection, Table, func, select
 
-from orchestration_project.domains.prices.gold import ROWS_BEFORE, corporate_actions, returns
+from orchestration_project.domains.prices.gold import (
+    GOLD_VERSION,
+    ROWS_BEFORE,
+    corporate_actions,
+    returns,
+)
 from orchestration_project.resources.warehouse import Between, Derivation, Warehouse
 from orchestration_project.resources.warehouse.deriving import read_fence
 from orchestration_project.resources.warehouse.frames import read_frame
@@ -35,6 +41,9 @@ MAKE: Mapping[Table, Callable[[pl.DataFrame, date], pl.DataFrame]] = {
 }
 """Derived tables, and what makes their rows from a day on, from rows that begin earlier."""
 
+
+BY_DEFINITIONS = f"gold {GOLD_VERSION}: "
+"""How the name of what was derived by the present definitions begins."""
 
 NEVER = (datetime.fromisoformat("1970-01-01T00:00:00+00:00"), None)
 """When what was never derived was, and of what."""
@@ -88,7 +97,7 @@ def _fences(warehouse: Warehouse, table: Table) -> dict[str, tuple[datetime, str
 
 
 def _version(known_from: datetime) -> str:
-    return known_from.isoformat()
+    return f"{BY_DEFINITIONS}{known_from.isoformat()}"
 
 
 def _derivation(connection: Connection, table: Table, symbol: str) -> Derivation:
@@ -113,7 +122,9 @@ def _derivation(connection: Connection, table: Table, symbol: str) -> Derivation
 
 def _changed_since(connection: Connection, symbol: str, before: str | None) -> date | None:
     """Return the first day whose price is another than that which was derived from, or None."""
-    seen = datetime.fromisoformat(before) if before else NEVER[0]
+    seen = NEVER[0]
+    if before is not None and before.startswith(BY_DEFINITIONS):
+        seen = datetime.fromisoformat(before.removeprefix(BY_DEFINITIONS))
     written = select(func.min(_daily.trade_date)).where(
         _daily.symbol == symbol, _daily.known_from > seen
     )
