@@ -60,6 +60,16 @@ def charted(instance, *symbols: str) -> dg.ExecuteInProcessResult:
     )
 
 
+def test_a_backfill_says_where_there_is_no_month(url, instance, monkeypatch: pytest.MonkeyPatch):
+    to_come = dg.MonthlyPartitionsDefinition("2100-01-01")
+    monkeypatch.setattr("orchestration_project.assets.prices.backfill.MONTHS", to_come)
+    refused = run(instance, "prices_backfill").failure_data_for_node("launch_prices_backfill")
+    assert refused
+    assert refused.error
+    assert "there is no month to load" in refused.error.to_string()
+    assert instance.get_backfills() == []
+
+
 def test_months_land_symbol_by_symbol_and_are_told_of_month_by_month(url, instance, tmp_path):
     (tmp_path / "prices" / "AAA.csv").write_bytes(csv(*map(line, DAYS)))
     result = run(instance, "prices_daily", FEBRUARY, MARCH)

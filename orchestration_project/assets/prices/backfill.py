@@ -5,6 +5,7 @@ from pydantic import Field
 
 from orchestration_project.assets.prices.catalogue import MONTHS
 from orchestration_project.assets.prices.daily import SPECS
+from orchestration_project.errors import ConfigurationError
 from orchestration_project.resources.backfills import (
     LAUNCHED_BY,
     active_backfill,
@@ -27,8 +28,18 @@ class PricesBackfill(dg.Config):
 
 @dg.op(name="launch_prices_backfill", out=dg.Out(dg.Nothing))
 def launch_prices_backfill(context: dg.OpExecutionContext, config: PricesBackfill) -> None:
-    """Ask for a backfill of the latest months; symbols that are landed are not asked for again."""
+    """Ask for a backfill of the latest months; symbols that are landed are not asked for again.
+
+    Raises:
+        ConfigurationError: There is no month.
+    """
     keys = list(MONTHS.get_partition_keys())[-(config.months or 0) :]
+    if not keys:
+        raise ConfigurationError(
+            "there is no month to load",
+            expected="a PRICES_FIRST_MONTH that has begun",
+            remedy="set it to an earlier month, and start what serves the code again",
+        )
     context.add_output_metadata(
         told(
             {
