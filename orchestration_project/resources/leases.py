@@ -42,9 +42,13 @@ def alone(connection: Connection, name: str) -> Row[Any]:
 def take(
     connection: Connection, name: str, *, holder: str, now: datetime, until: datetime
 ) -> Lease | None:
-    """Take a lease; None: another process has it."""
+    """Take a lease; None: another process has it.
+
+    One that ends later than twice as long from now is of before the clock was set back, and over.
+    """
     found = alone(connection, name)
-    if found.holder not in ("", holder) and found.expires_at > now:
+    is_held = now < found.expires_at <= until + (until - now)
+    if is_held and found.holder not in ("", holder):
         return None
     lease = Lease(name, holder, found.token + 1, until)
     connection.execute(

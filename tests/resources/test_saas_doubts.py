@@ -87,6 +87,17 @@ def test_a_run_that_was_killed_holds_its_task_until_the_lease_runs_out(office):
     assert office.reconciler().apply().outcomes == {"done": 1}
 
 
+@pytest.mark.parametrize(("fault", "outcome"), [("killed", "busy"), ("down", None)])
+def test_what_is_held_or_waits_since_before_the_clock_was_set_back_is_done(office, fault, outcome):
+    office.tasks.add("Order a laptop")
+    office.faults.coming = ["", "", fault]
+    with suppress(Killed):
+        office.round()
+    assert office.reconciler().apply().outcomes == ({outcome: 1} if outcome else {})
+    office.clock.at -= timedelta(days=365)
+    assert office.reconciler().apply().outcomes == {"done": 1}
+
+
 @pytest.mark.parametrize("calls_before", [1, 2])
 def test_a_run_that_was_overtaken_writes_nothing_more(office, calls_before):
     office.tasks.add("Order a laptop")

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, insert, select, update
+from sqlalchemy import Connection, Row, and_, insert, or_, select, update
 
 from orchestration_project.domains.saas.hashing import canonical
 from orchestration_project.domains.saas.intents import Intent
@@ -146,7 +146,7 @@ class Applier:
     def _due(self, entities: Sequence[Entity] | None) -> list[Entity]:
         wanted = (
             select(outbox.c.entity)
-            .where(_waits(self._desk.topic), outbox.c.due_at <= self._clock.now())
+            .where(_waits(self._desk.topic), _is_due(self._clock.now()))
             .order_by(outbox.c.due_at, outbox.c.entity)
         )
         if entities is not None:
@@ -198,9 +198,10 @@ class Applier:
                 _waits(self._desk.topic),
                 outbox.c.entity == entity.outbox_entity,
                 outbox.c.version_number == state.version_number,
+                _is_due(now),
             )
         ).first()
-        if row is None or row.due_at > now:  # another run did it meanwhile, or tried
+        if row is None:  # another run did it meanwhile, or tried
             give_back(connection, lease)
             return "done_before"
         return Waiting(entity, row, state, lease)
@@ -282,6 +283,11 @@ class Applier:
 
 def _waits(topic: str) -> Any:
     return and_(outbox.c.topic == topic, outbox.c.state == "waiting")
+
+
+def _is_due(now: datetime) -> Any:
+    """What is dated long after now waits for nothing: the clock was set back since."""
+    return or_(outbox.c.due_at <= now, outbox.c.changed_at > now + LEASE)
 
 
 def _agreement(waiting: Waiting) -> Agreement:
