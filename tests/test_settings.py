@@ -133,6 +133,15 @@ def test_all_problems_are_listed_at_once_and_no_value_of_a_secret(
     assert refused.value.__cause__ is None
 
 
+@pytest.mark.parametrize("year", ["0001", "1970", "2201", "9999"])
+def test_a_clock_that_cannot_be_reckoned_with_is_refused(
+    monkeypatch: pytest.MonkeyPatch, year: str
+):
+    monkeypatch.setenv("CLOCK_NOW", f"{year}-06-01T00:00:00+00:00")
+    with pytest.raises(ConfigurationError, match="CLOCK_NOW: is no time from 1971 to 2200"):
+        load_settings()
+
+
 @pytest.mark.parametrize("name", ["STATE_DIR", "FINRA_FILES_DIR", "ALERT_RULES", "WEBHOOKS_FILE"])
 def test_a_home_that_nobody_has_is_a_clear_error(monkeypatch: pytest.MonkeyPatch, name: str):
     monkeypatch.setenv(name, "~nosuchuser/folder")

@@ -14,6 +14,9 @@ MOST_DAYS = 36_500
 MOST_WEEKS, MOST_HOURS, MOST_MINUTES = MOST_DAYS // 7, MOST_DAYS * 24, MOST_DAYS * 24 * 60
 """A century. For much more, or an infinity, there is no such time to reckon with."""
 
+FIRST_YEAR, LAST_YEAR = 1971, 2200
+"""Beyond, there is no time to go back to, or forward, by as much as settings may say."""
+
 
 def from_root(path: Path) -> Path:
     """Return ``path`` as an absolute one: our processes have different working directories.
@@ -39,6 +42,8 @@ def also_read_as(name: str, other: str) -> AliasChoices:
 def _zoned(moment: datetime) -> datetime:
     if moment.tzinfo is None:
         raise ValueError("needs a time zone, as in 2026-03-02T12:00:00+00:00")
+    if not FIRST_YEAR <= moment.year <= LAST_YEAR:
+        raise ValueError(f"is no time from {FIRST_YEAR} to {LAST_YEAR}")
     return moment
 
 
@@ -49,7 +54,7 @@ def _monday(day: date) -> date:
 
 
 Zoned = Annotated[datetime, AfterValidator(_zoned)]
-"""A time that says its zone."""
+"""A time that says its zone, of a year that can be reckoned with."""
 
 Monday = Annotated[date, AfterValidator(_monday)]
 """A day on which FINRA's weeks start."""

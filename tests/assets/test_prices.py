@@ -128,7 +128,7 @@ def test_a_chart_is_of_the_symbols_that_a_run_names(url, instance, tmp_path):
     for symbol in ("AAA", "BBB"):
         (tmp_path / "prices" / f"{symbol}.csv").write_bytes(csv(*map(line, DAYS)))
     assert run(instance, "prices_daily", MARCH).success
-    drawn = told_by(charted(instance, "BBB"))["charts"][None]
+    drawn = told_by(charted(instance, "BBB", "BBB"))["charts"][None]
     assert [name for name in drawn if name.endswith("_file")] == ["coverage_file", "BBB_file"]
     assert drawn["coverage_ratio"] == 2 / 60
     refused = charted(instance, "BBB", "CCC").failure_data_for_node("draw_prices")

@@ -62,11 +62,12 @@ def charts(
     warehouse: dg.ResourceParam[Warehouse],
 ) -> dg.MaterializeResult[Any]:
     """Draw what is landed, keep the files, and show them."""
-    symbols = config.symbols or wanted_symbols(settings, warehouse)
+    asked = list(dict.fromkeys(config.symbols))
+    symbols = asked or wanted_symbols(settings, warehouse)
     shown = read_shown(warehouse, symbols)
-    if config.symbols:
-        _refuse_without_prices(config.symbols, shown)
-    told = NOTHING if shown is None else _told(artifacts, shown, symbols, config.symbols)
+    if asked:
+        _refuse_without_prices(asked, shown)
+    told = NOTHING if shown is None else _told(artifacts, shown, symbols, asked)
     return dg.MaterializeResult(asset_key=CHARTS, metadata=told)
 
 
