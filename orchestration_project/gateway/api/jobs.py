@@ -13,6 +13,7 @@ from orchestration_project.gateway.api.dagster import result
 from orchestration_project.gateway.api.once import Before, once
 from orchestration_project.gateway.api.operation import Call
 from orchestration_project.gateway.api.problems import ProblemError, not_found
+from orchestration_project.partitions import PARTITION_TAGS
 
 WHERE = """{ repositoriesOrError { __typename
   ... on RepositoryConnection { nodes { name location { name } jobs { name } } }
@@ -148,6 +149,12 @@ async def launched_before(before: Before) -> Launched:
 async def _launch(call: Call[Any, Any], wanted: Launch, marks: Mapping[str, str]) -> Launched:
     job = await find_job(call, wanted.job, wanted.partition)
     tags = {**(wanted.tags or {}), **job.tags, **marks}
+    if job.keys and tags.keys().isdisjoint(PARTITION_TAGS):
+        raise ProblemError(
+            422,
+            f"a run of {job.name} needs a partition",
+            expected=f"one of {len(job.keys)}, {job.keys[0]} to {job.keys[-1]}",
+        )
     selector = {
         ("jobName" if name == "pipelineName" else name): value
         for name, value in job.selector.items()

@@ -116,6 +116,11 @@ def test_a_run_takes_a_preset_or_a_config_and_says_what_is_wrong_with_one(api, l
     assert others["detail"].startswith("the preset backfill_quarter is not for the job")
     wrong = api.problem("POST", "/runs", json={**run, "config": {"ops": {"x": {}}}})
     assert (wrong["status"], wrong["errors"][0]["field"]) == (422, "config")
+    whole = api.problem("POST", "/runs", json={"job": job})
+    assert (whole["status"], whole["detail"]) == (
+        422,
+        "a run of finra_otc_weekly needs a partition",
+    )
     tagged = api.problem("POST", "/runs", json={**run, "tags": {"user": "eve"}})
     assert tagged["detail"] == "these tags are not a caller's: user"
 
