@@ -1,9 +1,8 @@
 """The runner that takes a run's partitions one by one, and the weeks that there are."""
 
 import gc
-import os
 import signal
-import threading
+import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -272,11 +271,16 @@ def test_a_run_does_not_keep_its_place_until_a_source_answers_again_tomorrow(ins
     assert failure_of(result, "thing").startswith("1 of 4 partitions did not land: b\nthrottled")
 
 
-def test_a_run_that_waits_for_a_source_can_be_ended(instance):
-    def throttled(_: int) -> None:
-        threading.Timer(0.5, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
-        raise TransientError("throttled", retry_in_seconds=2)
+def test_a_run_that_waits_for_a_source_can_be_ended(instance, monkeypatch):
+    wait, sleep = 2.25, time.sleep
 
+    def interrupted(seconds: float) -> None:
+        if seconds == wait:
+            signal.raise_signal(signal.SIGINT)
+        sleep(seconds)
+
+    monkeypatch.setattr(time, "sleep", interrupted)
+    throttled = raising(TransientError("throttled", retry_in_seconds=wait))
     result = run(Script({"b": throttled}), instance)
     assert not result.success
     assert retries(result) == 0
