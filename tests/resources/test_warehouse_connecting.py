@@ -361,8 +361,11 @@ def test_a_transaction_that_the_server_ends_as_it_is_idle_may_be_tried_again(pos
     warehouse = open_at(with_option(postgres_url, "idle_in_transaction_session_timeout=50ms"))
 
     def read_slowly():
-        with warehouse.reading() as connection:
-            time.sleep(0.3)
+        with warehouse.reading() as connection, psycopg.connect(postgres_url) as other:
+            other.autocommit = True
+            pid = connection.connection.driver_connection.info.backend_pid
+            while other.execute("SELECT 1 FROM pg_stat_activity WHERE pid = %s", (pid,)).fetchone():
+                time.sleep(0.01)
             connection.execute(select(1))
 
     with pytest.raises(TransientError, match="idle-in-transaction timeout") as ended:
