@@ -1,9 +1,10 @@
-"""Backfills, requested by a schedule or job: open-source Dagster lets only people request them.
+"""Backfills: requested by schedules and jobs, as open-source Dagster lets people alone, and read.
 
 The classes are private to Dagster 1.13, so they are used here only, and a test holds them to it.
 """
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 import dagster as dg
@@ -14,13 +15,21 @@ from dagster._core.execution.backfill import (
 )
 from dagster._core.utils import make_new_backfill_id
 
+from orchestration_project.domains.operations.alerts import FailedBackfill, Unit
 from orchestration_project.resources.clock import Clock
+from orchestration_project.resources.ended_runs import PARTITION, said_by
 
 REQUESTED_BY = "requested_by"
 """Tag of the schedule that asked for a backfill: its runs count as the schedule's."""
 
+BACKFILL = "dagster/backfill"
+"""Tag of a backfill's runs, with its id."""
+
 LAUNCHED_BY = "launched_by"
 """Tag of the job that a person asked for a backfill with."""
+
+MOST_FAILED = 100
+"""Failed backfills that are looked at, the latest first."""
 
 ACTIVE = [BulkActionStatus.REQUESTED, BulkActionStatus.CANCELING, BulkActionStatus.FAILING]
 
@@ -76,3 +85,66 @@ def request_backfill(
 def launched_by(job: str, run_tags: Mapping[str, str]) -> dict[str, str]:
     """Return the tags of what a run of ``job`` launches; ``user`` is handed on."""
     return {LAUNCHED_BY: job} | {name: run_tags[name] for name in ("user",) if name in run_tags}
+
+
+def failed_backfills(
+    instance: dg.DagsterInstance, repository: dg.RepositoryDefinition, since: datetime
+) -> list[FailedBackfill]:
+    """Return the backfills that Dagster's daemon ended after ``since`` for an error of its own.
+
+    What ended because runs failed is not among them, nor what somebody canceled.
+    """
+    failed = BulkActionsFilter(statuses=[BulkActionStatus.FAILED])
+    return [
+        FailedBackfill(
+            backfill_id=each.backfill_id,
+            title=each.title or "",
+            job=each.job_name or "",
+            missing=_missing_of_job(instance, each, each.job_name)
+            if each.job_name
+            else _missing_of_assets(each, repository),
+            together={names[0]: frozenset(names) for names in _steps(each, repository).values()},
+            error=said_by(each.error) if each.error else "Dagster gives no reason",
+        )
+        for each in instance.get_backfills(filters=failed, limit=MOST_FAILED)
+        if (each.backfill_end_timestamp or each.backfill_timestamp) > since.timestamp()
+    ]
+
+
+def _missing_of_job(
+    instance: dg.DagsterInstance, backfill: PartitionBackfill, job: str
+) -> frozenset[Unit]:
+    """Return the partitions of a job that no run of the backfill made."""
+    made = dg.RunsFilter(
+        tags={BACKFILL: backfill.backfill_id}, statuses=[dg.DagsterRunStatus.SUCCESS]
+    )
+    keys = {run.tags.get(PARTITION) for run in instance.get_runs(made)}
+    return frozenset(Unit(job, key) for key in backfill.partition_names or () if key not in keys)
+
+
+def _missing_of_assets(
+    backfill: PartitionBackfill, repository: dg.RepositoryDefinition
+) -> frozenset[Unit]:
+    """Return what was not made; assets and partitions that there are no more are among it."""
+    steps = _steps(backfill, repository)
+    data = backfill.get_asset_backfill_data(repository.asset_graph)
+    left = data.target_subset - data.materialized_subset
+    return frozenset(
+        Unit(steps[each.asset_key][0], each.partition_key or "")
+        for each in left.iterate_asset_partitions()
+    )
+
+
+def _steps(
+    backfill: PartitionBackfill, repository: dg.RepositoryDefinition
+) -> dict[dg.AssetKey, list[str]]:
+    """Return by asset of a backfill the names of those that are made in one step with it."""
+    graph, chosen = repository.asset_graph, backfill.asset_selection or ()
+    return {
+        key: sorted(
+            each.to_user_string()
+            for each in (graph.get(key).execution_set_asset_keys if graph.has(key) else {key})
+            if each in chosen
+        )
+        for key in chosen
+    }

@@ -13,7 +13,7 @@ from orchestration_project.jobs import (
     operations_reconcile,
     operations_verify,
 )
-from orchestration_project.resources.alerts import Alerts, names_of
+from orchestration_project.resources.alerts import Alerts
 from orchestration_project.resources.alerts.watching import first_look, look
 from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.ledger import Ledger, follow
@@ -30,14 +30,12 @@ SECONDS_BETWEEN_LOOKS = 30
 def operations_on_run_end(
     context: dg.SensorEvaluationContext, alerts: dg.ResourceParam[Alerts]
 ) -> dg.SkipReason:
-    """Store the alerts that ended runs, checks, failing ticks, queue, disk and daemon raise."""
+    """Store the alerts that runs, checks, backfills, ticks, queue, disk and daemon raise."""
     if context.cursor is None:
         found = first_look(context.instance)
     else:
-        repository = context.repository_def
-        names = names_of(repository) if repository else None
         progress = Progress.model_validate_json(context.cursor)
-        found = look(context.instance, alerts, progress, names)
+        found = look(context.instance, alerts, progress, context.repository_def)
     context.update_cursor(found.progress.model_dump_json())
     return dg.SkipReason(found.said)
 

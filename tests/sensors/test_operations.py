@@ -9,6 +9,13 @@ from urllib.parse import quote
 
 import dagster as dg
 import pytest
+from dagster._core.execution.backfill import BulkActionStatus, PartitionBackfill
+from dagster._core.remote_origin import (
+    RegisteredCodeLocationOrigin,
+    RemoteInstigatorOrigin,
+    RemotePartitionSetOrigin,
+    RemoteRepositoryOrigin,
+)
 from dagster._core.scheduler.instigation import TickData, TickStatus
 from dagster._daemon.types import DaemonHeartbeat
 from dagster_shared.error import SerializableErrorInfo
@@ -17,6 +24,7 @@ from sqlalchemy import select
 from orchestration_project.assets.operations import alerts_asset
 from orchestration_project.definitions import defs
 from orchestration_project.domains.operations.progress import LOOKS_FOR_A_RETRY
+from orchestration_project.resources.backfills import request_backfill
 from orchestration_project.resources.ledger.reading import read_facts
 from orchestration_project.resources.providers import RESOURCES
 from orchestration_project.sensors.operations import (
@@ -207,6 +215,9 @@ SHOP = dg.Definitions(
     jobs=[dg.define_asset_job("shop_orders", [orders])],
 )
 JOB = SHOP.resolve_job_def("shop_orders")
+SHOPS_ORIGIN = RemoteRepositoryOrigin(
+    code_location_origin=RegisteredCodeLocationOrigin("shop"), repository_name="shop"
+)
 
 
 def shop(instance, partition: str = "a", **tags: str) -> dg.ExecuteInProcessResult:
@@ -583,6 +594,69 @@ def test_a_tick_that_goes_well_when_it_is_tried_again_recovers_its_own_alert(wat
     assert told(watch, hook) == []
 
 
+@BOTH
+def test_a_backfill_that_the_daemon_gives_up_is_told_once_until_all_of_it_landed(
+    watch, hook, instance
+):
+    watch.repository = SHOP.get_repository_def()
+    give_up(instance, ask_for_orders(instance, "a", "b"))
+    title = "Dagster gave up a backfill of shop/orders: a, b did not land"
+    assert [told(watch, hook) for _ in range(2)] == [[(title, "failure")], []]
+    body = hook.received[0]["message"]
+    assert body.startswith("Orders of the summer\nno such partition\nWhat to do: ")
+    [(assets, partitions, link)] = watch.alerts("assets", "partitions", "link")
+    assert (json.loads(assets), json.loads(partitions)) == (["shop/orders"], ["a", "b"])
+    assert "http://127.0.0.1:3000/runs/b/" in link
+    assert f"Backfill: {link}\na: http://" in body
+    shop(instance, "a")
+    assert told(watch, hook) == []
+    shop(instance, "b")
+    assert told(watch, hook) == [(f"Recovered: {title}", "success")]
+
+
+def test_a_backfill_that_somebody_canceled_or_that_failed_long_ago_is_not_told(
+    watch, hook, instance
+):
+    watch.repository = SHOP.get_repository_def()
+    backfill = ask_for_orders(instance, "a")
+    instance.update_backfill(backfill.with_status(BulkActionStatus.CANCELED))
+    give_up(instance, ask_for_orders(instance, "a"), hours_ago=25)
+    assert told(watch, hook) == []
+
+
+def test_a_backfill_of_assets_and_partitions_that_are_no_more_is_told(watch, hook, instance):
+    @dg.asset(key_prefix="shop", partitions_def=dg.WeeklyPartitionsDefinition("2026-01-05"))
+    def other() -> None:
+        """Orders of a week."""
+
+    give_up(instance, ask_for_orders(instance, "a"))
+    watch.repository = dg.Definitions(assets=[other]).get_repository_def()
+    title = "Dagster gave up a backfill of shop/orders: a did not land"
+    assert told(watch, hook) == [(title, "failure")]
+
+
+def test_of_a_jobs_backfill_its_partitions_are_told_that_no_run_made(watch, hook, instance):
+    watch.repository = SHOP.get_repository_def()
+    backfill = PartitionBackfill(
+        "summer",
+        status=BulkActionStatus.REQUESTED,
+        from_failure=False,
+        tags={},
+        backfill_timestamp=time.time(),
+        partition_set_origin=RemotePartitionSetOrigin(
+            repository_origin=SHOPS_ORIGIN, partition_set_name="shop_orders_partition_set"
+        ),
+        partition_names=["a", "b"],
+    )
+    instance.add_backfill(backfill)
+    shop(instance, "a", **{"dagster/backfill": "summer"})
+    give_up(instance, backfill)
+    title = "Dagster gave up a backfill of shop_orders: b did not land"
+    assert told(watch, hook) == [(title, "failure")]
+    shop(instance, "b")
+    assert told(watch, hook) == [(f"Recovered: {title}", "success")]
+
+
 def test_a_daemon_of_which_a_part_is_silent_is_told_and_recovers(watch, hook, instance):
     hear_the_daemon(instance, seconds_ago=1000)
     assert told(watch, hook) == []  # it may just have been started
@@ -677,6 +751,25 @@ def test_an_asset_tells_whether_alerts_reach_their_channels_and_the_rules_hold(
     assert "Check failed: operations/alerts reach_their_channels" in str(watch.alerts("title"))
 
 
+def ask_for_orders(instance, *partitions: str) -> PartitionBackfill:
+    backfill_id = request_backfill(
+        instance,
+        SHOP.get_repository_def(),
+        [orders.key],
+        partitions,
+        tags={},
+        title="Orders of the summer",
+    )
+    return instance.get_backfill(backfill_id)
+
+
+def give_up(instance, backfill: PartitionBackfill, hours_ago: float = 0) -> None:
+    """Note what Dagster's daemon notes when an error of its own ends a backfill."""
+    error = SerializableErrorInfo("no such partition", [], "CheckError")
+    ended = backfill.with_status(BulkActionStatus.FAILED).with_error(error)
+    instance.update_backfill(ended.with_end_timestamp(time.time() - hours_ago * 3600))
+
+
 def hear_the_daemon(instance, seconds_ago: float = 0) -> None:
     for name in instance.get_required_daemon_types():
         at = time.time() - seconds_ago
@@ -685,23 +778,13 @@ def hear_the_daemon(instance, seconds_ago: float = 0) -> None:
 
 def add_sensor(instance, name: str):
     from dagster._core.definitions.run_request import InstigatorType
-    from dagster._core.remote_origin import (
-        RegisteredCodeLocationOrigin,
-        RemoteInstigatorOrigin,
-        RemoteRepositoryOrigin,
-    )
     from dagster._core.scheduler.instigation import (
         InstigatorState,
         InstigatorStatus,
         SensorInstigatorData,
     )
 
-    origin = RemoteInstigatorOrigin(
-        repository_origin=RemoteRepositoryOrigin(
-            code_location_origin=RegisteredCodeLocationOrigin("shop"), repository_name="shop"
-        ),
-        instigator_name=name,
-    )
+    origin = RemoteInstigatorOrigin(repository_origin=SHOPS_ORIGIN, instigator_name=name)
     return instance.add_instigator_state(
         InstigatorState(
             origin, InstigatorType.SENSOR, InstigatorStatus.RUNNING, SensorInstigatorData()

@@ -151,6 +151,30 @@ class Decision:
     kept: Mapping[str, Told] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class FailedBackfill:
+    """The facts of a backfill that Dagster's daemon ended for an error that is in no run.
+
+    Attributes:
+        job: Whose partitions it was to make; empty for one of assets.
+        missing: What of it was not made; of a job, its partitions.
+        together: By the asset that stands for a step, all assets of that step.
+        error: What ended it.
+    """
+
+    backfill_id: str
+    title: str
+    job: str
+    missing: frozenset[Unit]
+    together: Mapping[str, frozenset[str]]
+    error: str
+
+    @property
+    def problems(self) -> frozenset[Problem]:
+        """What is not well after it."""
+        return frozenset(Problem("job_failed" if self.job else "failed", *u) for u in self.missing)
+
+
 def problems(run: EndedRun) -> frozenset[Problem]:
     """Return what is not well after ``run``."""
     failed_checks = {check.problem for check in run.checks if not check.passed}

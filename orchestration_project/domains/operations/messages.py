@@ -8,6 +8,7 @@ from typing import Protocol
 from orchestration_project.domains.operations.alerts import (
     Decision,
     EndedRun,
+    FailedBackfill,
     Notice,
     OpenAlert,
     Problem,
@@ -38,6 +39,10 @@ class Links(Protocol):
 
     def run(self, run_id: str) -> str:
         """Return the page of a run."""
+        ...
+
+    def backfill(self, backfill_id: str) -> str:
+        """Return the page of a backfill."""
         ...
 
     def partition(self, asset: str, partition: str) -> str:
@@ -99,6 +104,35 @@ def recovery(
         title=cut(f"Recovered: {titles[0]}{_more(len(titles) - 1)}", 200),
         body=_body(["Well again:", *titles, "", f"Made well {how}"]),
         run_id=run_id,
+        link=link,
+    )
+
+
+def backfill_failure(backfill: FailedBackfill, links: Links) -> Message:
+    """Return what tells that Dagster's daemon ended a backfill, and what it did not make."""
+    units = sorted(backfill.missing)
+    subjects = sorted({unit.asset for unit in units})
+    partitions = sorted({unit.partition for unit in units if unit.partition})
+    link = links.backfill(backfill.backfill_id)
+    left = f": {listed(partitions)} did not land" if partitions else ""
+    return Message(
+        kind="job_failed" if backfill.job else "failed",
+        severity="error",
+        title=cut(f"Dagster gave up a backfill of {listed(subjects)}{left}", 200),
+        body=_body(
+            [
+                *([backfill.title] if backfill.title else []),
+                cut(backfill.error, LONGEST_REASON),
+                "What to do: mend what the error names, then launch what is missing again",
+                "",
+                f"Backfill: {link}",
+                *_pages([] if backfill.job else units, (), links),
+            ]
+        ),
+        problems=backfill.problems,
+        job=backfill.job or None,
+        assets=[] if backfill.job else subjects,
+        partitions=partitions,
         link=link,
     )
 

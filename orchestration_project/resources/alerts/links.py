@@ -13,6 +13,10 @@ class Links:
         """Return the page of a run."""
         return f"{self._ui_url}/runs/{run_id}"
 
+    def backfill(self, backfill_id: str) -> str:
+        """Return the page of a backfill."""
+        return f"{self._ui_url}/runs/b/{backfill_id}"
+
     def partition(self, asset: str, partition: str) -> str:
         """Return the page of an asset's partition; of an asset without any, its events."""
         if not partition:

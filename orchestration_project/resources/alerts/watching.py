@@ -19,9 +19,10 @@ from orchestration_project.domains.operations.messages import (
     run_messages,
 )
 from orchestration_project.domains.operations.progress import LOOKS_FOR_A_RETRY, Progress
-from orchestration_project.domains.operations.rules import Names, facts_of
+from orchestration_project.domains.operations.rules import facts_of
 from orchestration_project.errors import OrchestrationError
 from orchestration_project.resources.alerts.alerts import Alerts
+from orchestration_project.resources.alerts.backfills import take_backfills
 from orchestration_project.resources.alerts.conditions import (
     Seen,
     rules_condition,
@@ -30,6 +31,7 @@ from orchestration_project.resources.alerts.conditions import (
     take_conditions,
 )
 from orchestration_project.resources.alerts.inbox import Inbox
+from orchestration_project.resources.alerts.policy import names_of
 from orchestration_project.resources.alerts.ticks import take_ticks
 from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.ended_runs import (
@@ -59,22 +61,29 @@ def first_look(instance: dg.DagsterInstance) -> Look:
 
 
 def look(
-    instance: dg.DagsterInstance, alerts: Alerts, progress: Progress, names: Names | None = None
+    instance: dg.DagsterInstance,
+    alerts: Alerts,
+    progress: Progress,
+    repository: dg.RepositoryDefinition | None = None,
 ) -> Look:
     """Store what the runs that ended and what lasts raise; tell directly of a lost database.
 
     Args:
-        instance: Whose runs, sensors and queue are looked at.
+        instance: Whose runs, backfills, sensors and queue are looked at.
         alerts: Who is told, and where alerts are kept.
         progress: What the look before left.
-        names: Those that rules may match; None: they are not compared.
+        repository: Whose names rules may match, and whose assets are backfilled; None: neither is
+            looked at.
     """
+    names = names_of(repository) if repository else None
     conditions = [*alerts.conditions(instance), rules_condition(alerts.policy, names)]
     sure, suspects = suspected(see(conditions, Clock()), progress.suspected)
     progress = progress.model_copy(update={"suspected": suspects})
     try:
         with alerts.inbox() as inbox:
             lasting = take_conditions(sure, inbox, alerts.links)
+            if repository:
+                lasting += take_backfills(instance, repository, inbox, alerts.links)
             return _stored(instance, alerts, inbox, progress, lasting)
     except OrchestrationError as error:
         told = alerts.tell_of_lost_database(error, progress.told)
