@@ -123,7 +123,6 @@ def test_an_answer_comes_with_the_bytes_of_the_source(serve, client):
         b'[{"x": 1}]\n',
     )
     assert answer.headers == {"content-length": "11", "record-total": "2"}
-    assert answer.elapsed_seconds >= 0
     [asked] = server.requests
     assert (asked.method, asked.target, asked.body) == ("POST", "/data?a=b", b'{"limit":5}')
     assert asked.headers["accept-encoding"] == "identity"
@@ -138,13 +137,11 @@ def test_a_cookie_is_not_sent_back(serve, client):
     assert ["cookie" in asked.headers for asked in server.requests] == [False, False]
 
 
-def test_a_form_is_sent_with_basic_credentials(serve, client):
+def test_basic_credentials_are_sent(serve, client):
     server = serve(OK)
-    client.request(
-        "POST", server.url, form={"grant_type": "client_credentials"}, basic_auth=("me", "pass")
-    )
+    client.request("POST", server.url, basic_auth=("me", "pass"))
     [asked] = server.requests
-    assert asked.body == b"grant_type=client_credentials"
+    assert asked.body == b""
     assert asked.headers["authorization"] == "Basic bWU6cGFzcw=="
 
 
@@ -348,8 +345,8 @@ def test_requests_are_in_flight_together(serve, client):
 
 def test_no_secret_reaches_a_log_an_error_or_a_state_file(serve, client_of, tmp_path, caplog):
     caplog.set_level(logging.DEBUG)
-    secrets = ["hunter2hunter2", "T0k3n/ab", "k3y-of-query", "k3y+of+header", "p4ss-in-url", "f0rm"]
-    password, token, query, header, in_url, form = secrets
+    secrets = ["hunter2hunter2", "T0k3n/ab", "k3y-of-query", "k3y+of+header", "p4ss-in-url"]
+    password, token, query, header, in_url = secrets
     echo = Reply(
         500, body=" ".join(["no entry for", *secrets, "bWU6aHVudGVyMmh1bnRlcjI="]).encode()
     )
@@ -364,14 +361,13 @@ def test_no_secret_reaches_a_log_an_error_or_a_state_file(serve, client_of, tmp_
             "POST",
             url,
             headers={"X-API-KEY": header},
-            form={"client_secret": form},
             basic_auth=("me", password),
         )
     with pytest.raises(TransientError) as refused:
         client.request("GET", url, headers={"Authorization": f"Bearer {token}"})
     told = everything_told(failed.value, caplog) + everything_told(refused.value, caplog)
     told += "".join(path.read_bytes().decode("latin-1") for path in (tmp_path / "http").iterdir())
-    assert "no entry for *** *** *** *** *** *** ***" in told
+    assert "no entry for *** *** *** *** *** ***" in told
     assert [secret for secret in [*secrets, "T0k3n%2F", "bWU6aHVu"] if secret in told] == []
 
 

@@ -13,7 +13,6 @@ from typing import Any, Literal, NamedTuple
 import polars as pl
 
 State = Literal["healthy", "attention", "stale", "failing"]
-STATES: tuple[State, ...] = ("healthy", "attention", "stale", "failing")
 """From the best to the worst."""
 
 DAY, WEEK, MONTH = 24, 7 * 24, 28 * 24

@@ -46,14 +46,12 @@ class Response:
         headers: By name in lower case; a repeated header's values are joined by ", ".
         body: The bytes that the source sent. None were compressed on our behalf (we ask for
             `identity`); a source that compresses all the same says so in `content-encoding`.
-        elapsed_seconds: From sending to the last byte, of the attempt that succeeded.
     """
 
     url: str
     status: int
     headers: dict[str, str]
     body: bytes
-    elapsed_seconds: float
 
 
 class HttpClient:
@@ -160,7 +158,6 @@ class HttpClient:
         *,
         headers: Mapping[str, str] | None = None,
         json: object = None,
-        form: Mapping[str, str] | None = None,
         basic_auth: tuple[str, str] | None = None,
         is_repeatable: bool = True,
     ) -> Response:
@@ -176,10 +173,10 @@ class HttpClient:
             SourceError: The URL is not for HTTP, or the body is too large.
             ConfigurationError: The source's certificate is not trusted, or the request malformed.
         """
-        question = Question.of(self._system, method, url, headers or {}, form or {}, basic_auth)
+        question = Question.of(self._system, method, url, headers or {}, basic_auth)
         hide(*question.tokens)
         request = Request.of(
-            question, url, headers or {}, json, form, basic_auth, user_agent=self._user_agent
+            question, url, headers or {}, json, basic_auth, user_agent=self._user_agent
         )
         is_news = self._asks_anyway or self._breaker.admit(system=self._system, url=question.url)
         try:
@@ -225,15 +222,14 @@ class HttpClient:
             self._tally.add(NO_ANSWER, is_retry=number > 1)
             reason = question.quote(f"{type(error).__name__}: {error}")
             raise AttemptError(question, number, reason) from error
-        elapsed = time.monotonic() - started
         status = answer.status
         self._tally.add(str(status), is_retry=number > 1)
         headers = {name.lower(): value for name, value in answer.headers.itermerged()}
         if status in RETRIED_STATUSES or (self._is_throttled and self._is_throttled(body)):
             reason = f"status {status} with {question.quote(body.decode(errors='replace'))}"
             raise AttemptError(question, number, reason, seconds_to_wait(headers, self._now))
-        log_answer(question, status, len(body), elapsed)
-        return Response(question.url, status, headers, body, elapsed)
+        log_answer(question, status, len(body), time.monotonic() - started)
+        return Response(question.url, status, headers, body)
 
     def _receive(self, question: Question, request: Request) -> tuple[BaseHTTPResponse, bytes]:
         try:

@@ -31,7 +31,6 @@ class Question:
         method: str,
         url: str,
         headers: Mapping[str, str],
-        form: Mapping[str, str],
         basic_auth: tuple[str, str] | None,
     ) -> "Question":
         """Return the request with the values that must not be shown set apart.
@@ -40,7 +39,7 @@ class Question:
             SourceError: ``url`` is none.
         """
         try:
-            secrets = _secrets_of(url, headers, form, basic_auth)
+            secrets = _secrets_of(url, headers, basic_auth)
             return cls(system, method, _hide(secrets, without_secrets(url)), secrets)
         except ValueError:  # its text quotes the URL, whose secrets nobody can tell apart
             raise SourceError(
@@ -63,15 +62,12 @@ class Question:
 
 
 def _secrets_of(
-    url: str,
-    headers: Mapping[str, str],
-    form: Mapping[str, str],
-    basic_auth: tuple[str, str] | None,
+    url: str, headers: Mapping[str, str], basic_auth: tuple[str, str] | None
 ) -> tuple[str, ...]:
     """Return the secret values in every spelling in which a source may send them back."""
     parts = urlsplit(url)
     query = [pair.partition("=")[::2] for pair in parts.query.split("&")]
-    named = [*headers.items(), *form.items(), *query]
+    named = [*headers.items(), *query]
     values = {value for name, value in named if any(word in name.lower() for word in SECRET_WORDS)}
     of_url = unquote(parts.username or ""), unquote(parts.password or "")
     for user, password in (basic_auth or ("", ""), of_url):

@@ -5,7 +5,7 @@ from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self
-from urllib.parse import unquote, urlencode, urlsplit
+from urllib.parse import unquote, urlsplit
 
 from urllib3.exceptions import LocationParseError
 from urllib3.util import parse_url
@@ -30,12 +30,11 @@ class Request:
         url: str,
         headers: Mapping[str, str],
         content: object,
-        form: Mapping[str, str] | None,
         basic_auth: tuple[str, str] | None,
         *,
         user_agent: str,
     ) -> Self:
-        """Return the request that asks ``question``, with ``content`` as JSON or a ``form``.
+        """Return the request that asks ``question``, with ``content`` as JSON.
 
         Raises:
             SourceError: ``url`` is not for HTTP.
@@ -43,10 +42,7 @@ class Request:
         """
         own = {"User-Agent": user_agent, "Accept": "*/*", "Accept-Encoding": "identity"}
         body = None
-        if form is not None:
-            body = urlencode(form).encode()
-            own["Content-Type"] = "application/x-www-form-urlencoded"
-        elif content is not None:
+        if content is not None:
             body = json.dumps(
                 content, ensure_ascii=False, separators=(",", ":"), allow_nan=False
             ).encode()

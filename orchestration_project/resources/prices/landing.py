@@ -64,10 +64,7 @@ class LoadedPrices:
             reason = f": {self.standing.reason}" if self.standing.reason else ""
             return f"{'unchanged' if self.standing == LANDED else self.standing.state}{reason}"
         warned = f"; unusual: {', '.join(self.landed.warnings)}" if self.landed.warnings else ""
-        return (
-            f"{self.landed.rows_added} rows added, {self.landed.rows_changed} changed, "
-            f"{self.landed.rows_removed} removed, {self.landed.rows_unchanged} unchanged{warned}"
-        )
+        return f"{self.landed.in_words}{warned}"
 
 
 def loaded(

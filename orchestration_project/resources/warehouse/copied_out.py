@@ -63,8 +63,6 @@ def _read(texts: pl.Series, kind: pl.DataType) -> pl.Series:
     if kind == pl.Boolean:
         return texts == "t"
     if kind == pl.Datetime:
-        moments = texts.str.strip_suffix("+00").str.to_datetime(
-            "%Y-%m-%d %H:%M:%S%.f", time_unit="us"
-        )
+        moments = texts.str.strip_suffix("+00").str.to_datetime(MOMENT, time_unit="us")
         return moments.dt.replace_time_zone("UTC")
     return texts.cast(kind)
