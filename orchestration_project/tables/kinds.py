@@ -210,3 +210,9 @@ def schema_of(declared: FromClause, names: Sequence[str] | None = None) -> dict[
     """Return the polars type of each column of ``declared`` (of just ``names``, if given)."""
     chosen = names or [column.name for column in declared.columns]
     return {name: POLARS_TYPES[type(declared.c[name].type)] for name in chosen}
+
+
+def in_table_order(rows: pl.DataFrame, declared: Table) -> pl.DataFrame:
+    """Return ``rows`` with the columns and types of ``declared``, in the order of its key."""
+    schema = schema_of(declared)
+    return rows.select(list(schema)).cast(pl.Schema(schema)).sort(key_names(declared))

@@ -10,12 +10,13 @@ import polars as pl
 
 from orchestration_project.domains.finra.calendar import WEEK
 from orchestration_project.domains.finra.contract import DE_MINIMIS
-from orchestration_project.domains.finra.gold import in_table_order, ratio_of
+from orchestration_project.domains.finra.gold import ratio_of
 from orchestration_project.tables.finra import (
     finra_concentration_week,
     finra_symbol_rolling_6w,
     finra_tier_week,
 )
+from orchestration_project.tables.kinds import in_table_order
 
 TREND_PERCENT = 10
 """A symbol trends when its last three weeks differ from the three before by more than this."""

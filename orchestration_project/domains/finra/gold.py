@@ -9,12 +9,11 @@ Its sums are exact integers of 128 bits, so that no order of rows or threads cha
 from collections.abc import Mapping
 
 import polars as pl
-from sqlalchemy import Table
 
 from orchestration_project.domains.finra.contract import DE_MINIMIS
 from orchestration_project.errors import ContractError
 from orchestration_project.tables.finra import finra_symbol_week, finra_venue_week
-from orchestration_project.tables.kinds import key_names, schema_of
+from orchestration_project.tables.kinds import in_table_order
 
 LARGEST_TOTAL = (2**63 - 1) // 2
 """Of a delivery: the two markets of a week may come one by one, and add up to a BIGINT, too."""
@@ -140,9 +139,3 @@ def venue_week(sums: pl.DataFrame) -> pl.DataFrame:
 def ratio_of(part: pl.Expr, whole: pl.Expr) -> pl.Expr:
     """Return a part of a whole as a float, NULL where there is no whole."""
     return pl.when(whole > 0).then(part.cast(pl.Float64) / whole.cast(pl.Float64))
-
-
-def in_table_order(rows: pl.DataFrame, table: Table) -> pl.DataFrame:
-    """Return ``rows`` with the columns, the types and the order of ``table``."""
-    schema = schema_of(table)
-    return rows.select(list(schema)).cast(pl.Schema(schema)).sort(key_names(table))

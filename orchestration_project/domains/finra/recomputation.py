@@ -12,7 +12,7 @@ from datetime import date, datetime
 from typing import Protocol
 
 from orchestration_project.domains.finra.calendar import TIERS, WEEK
-from orchestration_project.domains.finra.selection import TierWeek, ranges
+from orchestration_project.domains.finra.selection import TierWeek, parsed, ranges
 
 GOLD_VERSION = "1"
 """Version of the definitions in `across.py`; another one makes everything out of date."""
@@ -103,12 +103,6 @@ class AllTiers:
 ROLLING = PerTier(weeks_back=WINDOW_WEEKS - 1)
 CONCENTRATION = PerTier(weeks_back=1)
 CROSS_TIER = AllTiers()
-
-
-def parsed(key: str) -> TierWeek:
-    """Read the key of a landed partition."""
-    tier, _, week = key.partition("|")
-    return TierWeek(tier, date.fromisoformat(week))
 
 
 def _moved(partition: TierWeek, weeks: int) -> TierWeek:

@@ -50,6 +50,12 @@ def tier_week(key: str, *, today: date) -> TierWeek:
     return TierWeek(tier, week_start)
 
 
+def parsed(key: str) -> TierWeek:
+    """Read the key of a partition that there is, such as one that is landed."""
+    tier, _, week = key.partition("|")
+    return TierWeek(tier, date.fromisoformat(week))
+
+
 def _wrong_key(key: str, found: str) -> ConfigurationError:
     return ConfigurationError(
         f"there is no partition {key}",
@@ -151,12 +157,9 @@ def chosen(
     keys: Iterable[str], *, tier: str | None, first: date | None, last: date | None
 ) -> list[TierWeek]:
     """Return those partitions of ``keys`` that lie in a tier and between two weeks, if given."""
-    found = [
-        TierWeek(key.partition("|")[0], date.fromisoformat(key.partition("|")[2])) for key in keys
-    ]
     return sorted(
         each
-        for each in found
+        for each in map(parsed, keys)
         if tier in (None, each.tier)
         and (first is None or each.week_start >= first)
         and (last is None or each.week_start <= last)

@@ -9,9 +9,9 @@ from datetime import date
 
 import polars as pl
 
-from orchestration_project.domains.finra.gold import in_table_order, ratio_of
+from orchestration_project.domains.finra.gold import ratio_of
 from orchestration_project.tables.finra import finra_symbol_week_value
-from orchestration_project.tables.kinds import USD_SCALE
+from orchestration_project.tables.kinds import USD_SCALE, in_table_order
 
 ONE = 10**USD_SCALE
 SPLIT_COLUMNS = ("symbol", "trade_date", "split_ratio", "close", "close_before")

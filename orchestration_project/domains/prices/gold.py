@@ -9,11 +9,10 @@ from functools import reduce
 from operator import add
 
 import polars as pl
-from sqlalchemy import Table
 
 from orchestration_project.domains.prices.calendar import session_days
 from orchestration_project.domains.prices.contract import ONE
-from orchestration_project.tables.kinds import key_names, schema_of
+from orchestration_project.tables.kinds import in_table_order
 from orchestration_project.tables.prices import prices_corporate_actions, prices_returns
 
 GOLD_VERSION = "2"
@@ -36,7 +35,7 @@ def corporate_actions(rows: pl.DataFrame) -> pl.DataFrame:
     splits = rows.filter(pl.col("split_ratio") != ONE).select(
         *common, dividend=nothing, kind=pl.lit("split"), split_ratio="split_ratio"
     )
-    return _in_table_order(pl.concat([dividends, splits], how="diagonal"), prices_corporate_actions)
+    return in_table_order(pl.concat([dividends, splits], how="diagonal"), prices_corporate_actions)
 
 
 def returns(rows: pl.DataFrame, *, since: date) -> pl.DataFrame:
@@ -65,7 +64,7 @@ def returns(rows: pl.DataFrame, *, since: date) -> pl.DataFrame:
         .slice(1)
     )
     volatile = {name: _deviation(found, length) for name, length in WINDOWS.items()}
-    return _in_table_order(
+    return in_table_order(
         found.with_columns(**volatile).filter(pl.col("trade_date") >= since), prices_returns
     )
 
@@ -95,8 +94,3 @@ def _deviation(rows: pl.DataFrame, length: int) -> pl.Series:
     found = pl.DataFrame({"found": (squares / (length - 1)) ** 0.5, "has_gap": has_gap})
     whole = found.select(pl.when(~pl.col("has_gap")).then("found")).to_series()
     return pl.concat([pl.Series([None] * (length - 1), dtype=pl.Float64), whole])
-
-
-def _in_table_order(rows: pl.DataFrame, table: Table) -> pl.DataFrame:
-    schema = schema_of(table)
-    return rows.select(list(schema)).cast(pl.Schema(schema)).sort(key_names(table))

@@ -9,7 +9,8 @@ import polars as pl
 from sqlalchemy import Column, Connection, Table, select
 
 from orchestration_project.domains.finra import across, recomputation
-from orchestration_project.domains.finra.recomputation import Landed, Rule, parsed, version_of
+from orchestration_project.domains.finra.recomputation import Landed, Rule, version_of
+from orchestration_project.domains.finra.selection import parsed
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.resources.finra.glimpse import largest_rows
 from orchestration_project.resources.opening import open_now

@@ -7,13 +7,13 @@ from datetime import date
 import dagster as dg
 
 from orchestration_project.assets.finra import WEEKS
-from orchestration_project.domains.finra.recomputation import parsed
 from orchestration_project.domains.finra.selection import (
     TierWeek,
     by_publication,
     horizon_start,
     of_known_tiers,
     outdated,
+    parsed,
     run_key,
     summary,
     sweep_start,
