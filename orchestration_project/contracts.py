@@ -5,7 +5,7 @@ Nothing here knows a table, a source or a domain; those bring the rules.
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -92,6 +92,49 @@ class Audit:
     def offenders_json(self) -> str:
         """The first offenders as a JSON list."""
         return json.dumps(list(self.offenders[:OFFENDERS_KEPT]), default=str, ensure_ascii=True)
+
+
+def verdict(holds: bool) -> Literal["passed", "failed"]:
+    """Return how an audit ended whose claim holds, or does not."""
+    return "passed" if holds else "failed"
+
+
+@dataclass(frozen=True)
+class AuditSummary:
+    """How one audit stands over many partitions, by the latest delivery of each.
+
+    Attributes:
+        audit: Its name.
+        limits: What it asked for, each text once.
+        passed_count: Partitions that passed it.
+        not_applicable_count: Partitions that gave no ground for it.
+        failed: The rows of the table `audits` of those that failed it.
+    """
+
+    audit: str
+    limits: Sequence[str]
+    passed_count: int
+    not_applicable_count: int
+    failed: Sequence[dict[str, object]]
+
+
+def summarised(latest: pl.DataFrame, names: Iterable[str]) -> list[AuditSummary]:
+    """Sum up the audits ``names``, in that order.
+
+    ``latest`` are rows of the table `audits`: those of the latest delivery of each partition.
+    """
+    outcome = pl.col("outcome")
+    return [
+        AuditSummary(
+            name,
+            sorted(set(rows["expected"])),
+            len(rows.filter(outcome == "passed")),
+            len(rows.filter(outcome == "not_applicable")),
+            rows.filter(outcome == "failed").to_dicts(),
+        )
+        for name in names
+        for rows in [latest.filter(pl.col("name") == name)]
+    ]
 
 
 @dataclass(frozen=True)

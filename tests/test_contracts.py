@@ -1,4 +1,4 @@
-"""Rules that sort rows out, verdicts, and what is shown of bytes."""
+"""Rules that sort rows out, audits and their summaries, and what is shown of bytes."""
 
 import json
 from dataclasses import replace
@@ -11,12 +11,16 @@ from hypothesis import strategies as st
 
 from orchestration_project.contracts import (
     Audit,
+    AuditSummary,
     Rule,
     content_sha256,
     contents_sha256,
     in_ascii,
     sort_out,
+    summarised,
 )
+from orchestration_project.tables.kinds import schema_of
+from orchestration_project.tables.spine import audits
 from tests.properties import bounded
 
 NUMBER = pl.col("number")
@@ -141,3 +145,19 @@ def test_a_long_line_is_cut_and_says_how_long_it_was():
     assert in_ascii(b"abc", 3) == "abc"
     assert in_ascii(b"abcd", 3) == "abc... (4 bytes)"
     assert len(in_ascii(b"\xff" * 5000)) == 4096 * 4 + len("... (5000 bytes)")
+
+
+def test_a_summary_counts_partitions_and_keeps_limits_and_the_failed_ones():
+    rows: list[dict[str, object]] = [
+        {"name": "has_unique_keys", "partition_key": key, "outcome": outcome, "expected": limit}
+        for key, outcome, limit in (
+            ("a", "passed", "two"),
+            ("b", "failed", "one"),
+            ("c", "not_applicable", "two"),
+        )
+    ]
+    latest = pl.DataFrame(rows, schema=schema_of(audits, list(rows[0])))
+    assert summarised(latest, ["has_rows", "has_unique_keys"]) == [
+        AuditSummary("has_rows", [], 0, 0, []),
+        AuditSummary("has_unique_keys", ["one", "two"], 1, 1, [rows[1]]),
+    ]

@@ -101,6 +101,10 @@ def test_months_land_symbol_by_symbol_and_are_told_of_month_by_month(url, instan
     assert "1 of 2 symbols failed: BBB" in said
     assert "has_unique_days" in said
     assert told_by(held)["daily"][FEBRUARY]["symbols_landed"] == 1  # what landed is materialized
+    checks = {each.check_name: each for each in held.get_asset_check_evaluations()}
+    unique = {name: each.value for name, each in checks["has_unique_days"].metadata.items()}
+    assert unique["symbols_failed"] == 1
+    assert unique["failed"] == "BBB"  # in the line that alerts quote
     landed = select(prices_daily.c.symbol).distinct()
     assert databases.rows(url, landed) == [("AAA",)]
 

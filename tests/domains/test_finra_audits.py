@@ -2,15 +2,12 @@
 
 import json
 
-import polars as pl
 import pytest
 
 from orchestration_project.contracts import Audit, Part
-from orchestration_project.domains.finra.audits import AUDITS, Verdict, verdicts
+from orchestration_project.domains.finra.audits import AUDITS
 from orchestration_project.domains.finra.contract import check_week
 from orchestration_project.errors import ContractError
-from orchestration_project.tables.kinds import schema_of
-from orchestration_project.tables.spine import audits as audits_table
 from tests.domains.weekly import FIRM, TOTAL, WEEK, audited_week, file, line, page, quantities
 
 LARGEST = (2**63 - 1) // 2
@@ -273,21 +270,3 @@ def test_sums_alone_are_no_week():
     assert outcomes(found) == {**PASSED, "has_firm_rows": "failed"}
     assert found["has_firm_rows"].found == "0 of 1 lines"
     assert found["has_firm_rows"].blocks
-
-
-def test_a_verdict_counts_partitions_and_keeps_limits_and_the_failed_ones():
-    rows: list[dict[str, object]] = [
-        {"name": "has_unique_keys", "partition_key": key, "outcome": outcome, "expected": limit}
-        for key, outcome, limit in (
-            ("a", "passed", "two"),
-            ("b", "failed", "one"),
-            ("c", "not_applicable", "two"),
-        )
-    ]
-    latest = pl.DataFrame(rows, schema=schema_of(audits_table, list(rows[0])))
-    unique = Verdict("has_unique_keys", ["one", "two"], 1, 1, [rows[1]])
-    names = [*AUDITS, "is_of_usual_size", "has_all_large_venues"]
-    assert verdicts(latest) == [
-        unique if name == unique.audit else Verdict(name, [], 0, 0, []) for name in names
-    ]
-    assert [each.audit for each in verdicts(latest) if not each.holds] == ["has_unique_keys"]

@@ -16,8 +16,7 @@ from orchestration_project.assets.finra.catalogue import (
     asset_spec,
 )
 from orchestration_project.assets.finra.source_checks import table_if_any
-from orchestration_project.assets.finra.verdicts import check_result
-from orchestration_project.domains.finra.audits import verdicts
+from orchestration_project.contracts import summarised
 from orchestration_project.domains.finra.dataset_rows import claims_of
 from orchestration_project.domains.finra.datasets import newest_landed
 from orchestration_project.domains.finra.freshness import is_due
@@ -31,6 +30,7 @@ from orchestration_project.partitions import (
     refuse_strange,
 )
 from orchestration_project.resources.artifacts import ArtifactStore
+from orchestration_project.resources.audit_checks import check_result
 from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.finra.dataset import (
     DatasetLoad,
@@ -223,7 +223,7 @@ def _check_results(
             each,
             dg.AssetCheckSeverity.WARN if each.audit in warns else dg.AssetCheckSeverity.ERROR,
         )
-        for each in verdicts(latest, claims_of(dataset))
+        for each in summarised(latest, claims_of(dataset))
     ]
 
 

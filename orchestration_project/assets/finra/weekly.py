@@ -24,11 +24,12 @@ from orchestration_project.assets.finra.loading import (
     loader_of,
 )
 from orchestration_project.assets.finra.news import news_of
-from orchestration_project.assets.finra.verdicts import check_result
-from orchestration_project.domains.finra.audits import AUDITS, verdicts
+from orchestration_project.contracts import summarised
+from orchestration_project.domains.finra.audits import AUDITS
 from orchestration_project.domains.finra.usual import WARNINGS
 from orchestration_project.partitions import Known, Report, Told, each_partition, landed_before
 from orchestration_project.resources.artifacts import ArtifactStore
+from orchestration_project.resources.audit_checks import check_result
 from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.finra import FinraSource
 from orchestration_project.resources.finra.landing import WeekLanding
@@ -116,5 +117,6 @@ def _check_results(warehouse: Warehouse) -> list[dg.AssetCheckResult]:
     """Say of each audit how the latest delivery of every retained partition did in it."""
     latest = warehouse.latest_audits(finra_otc_weekly)
     return [
-        check_result(OTC_WEEKLY, summary, SEVERITY[summary.audit]) for summary in verdicts(latest)
+        check_result(OTC_WEEKLY, each, SEVERITY[each.audit])
+        for each in summarised(latest, SEVERITY)
     ]

@@ -25,16 +25,12 @@ from orchestration_project.assets.prices.loading import (
     refuse_what_means_nothing,
 )
 from orchestration_project.assets.prices.months import MonthNews, by_month
-from orchestration_project.contracts import OFFENDERS_KEPT
-from orchestration_project.domains.prices.audits import (
-    AUDITS,
-    WARNINGS,
-    Verdict,
-    verdicts,
-)
+from orchestration_project.contracts import summarised
+from orchestration_project.domains.prices.audits import AUDITS, WARNINGS
 from orchestration_project.domains.prices.days import VALUES
 from orchestration_project.partitions import BatchLoad, OneByOne, Pieces, Report, Told, each_piece
 from orchestration_project.resources.artifacts import ArtifactStore
+from orchestration_project.resources.audit_checks import check_result
 from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.presets import OfRun, Presets
 from orchestration_project.resources.prices import PriceSource
@@ -48,7 +44,6 @@ from orchestration_project.settings import Settings
 from orchestration_project.tables.prices import prices_daily, prices_symbol_months
 from orchestration_project.tables.spine import captures
 
-SHOWN_OF_A_FAILURE = ("partition_key", "expected", "found", "offenders", "group_id")
 OPEN_SHOWN = 50
 """Symbols that are not landed, in the metadata of a month: an event stays below 100 KB."""
 
@@ -210,24 +205,8 @@ def _open(news: MonthNews) -> dg.TableMetadataValue:
 
 def _check_results(warehouse: Warehouse) -> Sequence[dg.AssetCheckResult]:
     """Say of each audit how the latest delivery of every symbol did in it."""
-    return [_check_result(verdict) for verdict in verdicts(warehouse.latest_audits(prices_daily))]
-
-
-def _check_result(verdict: Verdict) -> dg.AssetCheckResult:
-    failures = [
-        dg.TableRecord({name: str(failure[name]) for name in SHOWN_OF_A_FAILURE})
-        for failure in verdict.failed[:OFFENDERS_KEPT]
+    latest = warehouse.latest_audits(prices_daily)
+    return [
+        check_result(DAILY, each, SEVERITY[each.audit], of="symbols")
+        for each in summarised(latest, SEVERITY)
     ]
-    shown = {"failures": dg.MetadataValue.table(failures)} if failures else {}
-    return dg.AssetCheckResult(
-        asset_key=DAILY,
-        check_name=verdict.audit,
-        passed=not verdict.failed,
-        severity=SEVERITY[verdict.audit],
-        metadata={
-            "symbols_passed": verdict.passed_count,
-            "symbols_not_applicable": verdict.not_applicable_count,
-            "symbols_failed": len(verdict.failed),
-            **shown,
-        },
-    )

@@ -4,7 +4,6 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import Literal
 
 import polars as pl
 
@@ -15,11 +14,11 @@ from orchestration_project.contracts import (
     Part,
     Ranges,
     Shelf,
+    verdict,
 )
 from orchestration_project.domains.finra.contract import WeekRows, check_week
 from orchestration_project.domains.finra.gold import MARKETS, quantities_of, refuse_overflow
 from orchestration_project.domains.finra.ranges import ROWS_AT_ONCE, Spread
-from orchestration_project.domains.finra.usual import WARNINGS
 
 KEY = ["market", "symbol", "venue_id"]
 
@@ -110,11 +109,6 @@ def _added(found: Sequence[Found]) -> Found:
     )
 
 
-def verdict(holds: bool) -> Literal["passed", "failed"]:
-    """Return how an audit ended."""
-    return "passed" if holds else "failed"
-
-
 def record_total_audit(received_count: int, record_total: int | None) -> Audit:
     """Compare the lines that came with the number promised; None: none was."""
     name, found = "has_all_rows_of_record_total", f"{received_count} rows"
@@ -198,41 +192,3 @@ def few_rejects_audit(rejects: pl.DataFrame, received_count: int, max_ratio: flo
 def _firm_rows(row_count: int, received_count: int) -> Audit:
     found = f"{row_count} of {received_count} lines"
     return Audit("has_firm_rows", verdict(row_count > 0), "at least 1", found)
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """How one audit stands over many partitions.
-
-    ``limits`` are what the audit asked for, each text once; ``failed`` are rows of `audits`.
-    """
-
-    audit: str
-    limits: Sequence[str]
-    passed_count: int
-    not_applicable_count: int
-    failed: Sequence[dict[str, object]]
-
-    @property
-    def holds(self) -> bool:
-        """Whether no partition fails the audit."""
-        return not self.failed
-
-
-def verdicts(latest: pl.DataFrame, names: Iterable[str] = (*AUDITS, *WARNINGS)) -> list[Verdict]:
-    """Summarise rows of `audits`, the latest delivery of each partition, by audit.
-
-    Of the weekly data, all that block come first, then those that warn.
-    """
-    outcome = pl.col("outcome")
-    return [
-        Verdict(
-            audit,
-            sorted(set(rows["expected"])),
-            len(rows.filter(outcome == "passed")),
-            len(rows.filter(outcome == "not_applicable")),
-            rows.filter(outcome == "failed").to_dicts(),
-        )
-        for audit in names
-        for rows in [latest.filter(pl.col("name") == audit)]
-    ]

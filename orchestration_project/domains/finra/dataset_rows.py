@@ -5,13 +5,20 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from orchestration_project.contracts import OFFENDERS_KEPT, Audit, Checked, Part, Rule, sort_out
+from orchestration_project.contracts import (
+    OFFENDERS_KEPT,
+    Audit,
+    Checked,
+    Part,
+    Rule,
+    sort_out,
+    verdict,
+)
 from orchestration_project.decimals import exact_scaled
 from orchestration_project.domains.finra.audits import (
     few_rejects_audit,
     record_total_audit,
     unique_keys_audit,
-    verdict,
 )
 from orchestration_project.domains.finra.cusip import check_digit, has_right_digit, has_shape
 from orchestration_project.domains.finra.datasets import DatasetPartition, source_values

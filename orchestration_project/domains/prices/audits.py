@@ -1,14 +1,13 @@
 """The audits of a delivery of prices: what holds it back, and what only warns."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date
-from typing import Literal
 
 import polars as pl
 
 from orchestration_project.batches import PLACE, counted, split
-from orchestration_project.contracts import OFFENDERS_KEPT, Audit, Checked
+from orchestration_project.contracts import OFFENDERS_KEPT, Audit, Checked, verdict
 from orchestration_project.domains.prices.calendar import session_days, sessions_from
 from orchestration_project.domains.prices.contract import ONE, UNSOUND, PriceRows
 
@@ -34,7 +33,6 @@ LEAST_REJECTS = 1
 
 ADJUSTMENT_TOLERANCE = 0.001
 """Vendors round factors and prices; a dividend that is left out moves more."""
-
 
 DAYS = 10_000_000
 """More than there are days before and after 1970."""
@@ -118,16 +116,12 @@ def warnings_about(batch: Beside, *, newest_session: date, limits: Limits) -> li
     )
 
 
-def _verdict(holds: bool) -> Literal["passed", "failed"]:
-    return "passed" if holds else "failed"
-
-
 def _of(name: str, expected: str, offenders: pl.DataFrame, *, of: Sequence[int]) -> list[Audit]:
     """Return the verdict of each place that it has no offender."""
     return [
         Audit(
             name,
-            _verdict(own.is_empty()),
+            verdict(own.is_empty()),
             expected,
             f"{len(own)} of {count}",
             own.head(OFFENDERS_KEPT).to_dicts() if len(own) else (),
@@ -160,7 +154,7 @@ def _few_rejects(prices: PriceRows, most: float) -> list[Audit]:
     return [
         Audit(
             "has_few_rejects",
-            _verdict(len(rejected) <= max(LEAST_REJECTS, most * received)),
+            verdict(len(rejected) <= max(LEAST_REJECTS, most * received)),
             f"at most {LEAST_REJECTS}, or {most:.4%} of days rejected",
             f"{len(rejected)} of {received}",
             rejected.head(OFFENDERS_KEPT).to_dicts() if len(rejected) else (),
@@ -270,7 +264,7 @@ def _stale(rows: pl.DataFrame, newest_session: date, most: int, of: int) -> list
     return [
         Audit(
             "is_not_stale",
-            _verdict(place in newest and newest[place] >= oldest_allowed),
+            verdict(place in newest and newest[place] >= oldest_allowed),
             f"a price of one of the last {most + 1} sessions, from {oldest_allowed} on",
             f"the newest is of {newest.get(place)}",
             severity="warning",
@@ -310,31 +304,6 @@ def _second(batch: Beside, most: float) -> list[Audit]:
             batch.has_second,
             strict=True,
         )
-    ]
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """How one audit stands over many symbols; ``failed`` are rows of `audits`."""
-
-    audit: str
-    passed_count: int
-    not_applicable_count: int
-    failed: Sequence[Mapping[str, object]]
-
-
-def verdicts(latest: pl.DataFrame) -> list[Verdict]:
-    """Summarise rows of `audits`, those of each symbol's latest delivery, by audit."""
-    outcome = pl.col("outcome")
-    return [
-        Verdict(
-            audit,
-            len(rows.filter(outcome == "passed")),
-            len(rows.filter(outcome == "not_applicable")),
-            rows.filter(outcome == "failed").to_dicts(),
-        )
-        for audit in (*AUDITS, *WARNINGS)
-        for rows in [latest.filter(pl.col("name") == audit)]
     ]
 
 
