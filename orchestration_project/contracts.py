@@ -7,6 +7,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -169,6 +170,17 @@ class Shelf(Protocol):
     def get(self, number: int) -> pl.DataFrame:
         """Return the frame that was kept under ``number``."""
         ...
+
+
+@dataclass(frozen=True)
+class Days:
+    """The days from ``first`` to ``last``, both counted."""
+
+    first: date
+    last: date
+
+    def __str__(self) -> str:
+        return f"{self.first}..{self.last}"
 
 
 @dataclass(frozen=True)

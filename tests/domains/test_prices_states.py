@@ -4,7 +4,8 @@ from datetime import date
 
 import pytest
 
-from orchestration_project.domains.prices.states import Days, days_of
+from orchestration_project.contracts import Days
+from orchestration_project.domains.prices.states import days_of
 
 
 @pytest.mark.parametrize(

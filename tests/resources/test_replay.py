@@ -4,8 +4,8 @@ from datetime import date
 
 import pytest
 
+from orchestration_project.contracts import Days
 from orchestration_project.errors import ConfigurationError
-from orchestration_project.resources.warehouse import Between
 from orchestration_project.resources.warehouse.layers import layers_of
 from orchestration_project.resources.warehouse.recorded import Recorded, place_of
 
@@ -14,8 +14,8 @@ def day(number: int) -> date:
     return date(2026, 1, number)
 
 
-def days(first: int, last: int) -> Between:
-    return Between(day(first), day(last))
+def days(first: int, last: int) -> Days:
+    return Days(day(first), day(last))
 
 
 def delivered(number: int, first: int, last: int, outcome="landed", **changed) -> Recorded:
@@ -35,7 +35,7 @@ def delivered(number: int, first: int, last: int, outcome="landed", **changed) -
     return Recorded(**values | changed)
 
 
-def made_of(*recorded: Recorded) -> dict[int, list[Between]]:
+def made_of(*recorded: Recorded) -> dict[int, list[Days]]:
     """Return the days of each delivery that counts, by its number."""
     layers = layers_of(recorded)
     return {int(each.recorded.group_id.rpartition("#")[2]): [*each.days] for each in layers}

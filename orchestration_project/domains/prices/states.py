@@ -7,6 +7,7 @@ from typing import Literal, NamedTuple
 
 import polars as pl
 
+from orchestration_project.contracts import Days
 from orchestration_project.domains.prices.calendar import (
     last_of_month,
     last_session_of,
@@ -51,17 +52,6 @@ class SymbolMonth(NamedTuple):
 
 Known = Mapping[date, SymbolMonth]
 """The rows of one symbol, by month."""
-
-
-@dataclass(frozen=True)
-class Days:
-    """The days from ``first`` to ``last``, both counted."""
-
-    first: date
-    last: date
-
-    def __str__(self) -> str:
-        return f"{self.first} to {self.last}"
 
 
 def days_of(asked: Sequence[date], newest_session: date) -> Days | None:

@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 from sqlalchemy import ColumnElement, Connection, cast, func, select
 
-from orchestration_project.contracts import content_sha256
+from orchestration_project.contracts import Days, content_sha256
 from orchestration_project.domains.finra import recomputation
 from orchestration_project.domains.finra.activity import first_week_shown
 from orchestration_project.domains.finra.trading_weeks import session_days
@@ -21,7 +21,7 @@ from orchestration_project.domains.finra.value import (
 )
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.resources.opening import open_now
-from orchestration_project.resources.warehouse import Between, Derivation, Warehouse
+from orchestration_project.resources.warehouse import Derivation, Warehouse
 from orchestration_project.resources.warehouse.deriving import (
     changes,
     derived_versions,
@@ -240,7 +240,7 @@ def _symbol_weeks(connection: Connection, week: date) -> pl.DataFrame:
 def _prices(connection: Connection, week: date) -> pl.DataFrame:
     """Return the prices of the week, of just the symbols that it has."""
     traded = select(_week.symbol).where(_week.week_start == week)
-    days = {"trade_date": Between(week, week + timedelta(days=6))}
+    days = {"trade_date": Days(week, week + timedelta(days=6))}
     columns: list[ColumnElement[Any]] = [
         *(_daily.symbol, _daily.trade_date, _daily.close, _daily.volume)
     ]

@@ -7,8 +7,9 @@ from datetime import date
 import polars as pl
 from sqlalchemy import func, select
 
+from orchestration_project.contracts import Days
 from orchestration_project.domains.prices.calendar import sessions, sessions_from
-from orchestration_project.resources.warehouse import Between, Warehouse
+from orchestration_project.resources.warehouse import Warehouse
 from orchestration_project.resources.warehouse.frames import read_frame, within
 from orchestration_project.tables.kinds import USD_SCALE
 from orchestration_project.tables.prices import PRICES, prices_daily
@@ -45,7 +46,7 @@ def read_shown(warehouse: Warehouse, symbols: Sequence[str]) -> Shown | None:
         if last is None:
             return None
         first = sessions_from(last, 1 - SESSIONS)
-        scope = own | {"trade_date": Between(first, last)}
+        scope = own | {"trade_date": Days(first, last)}
         statement = select(prices_daily).where(within(prices_daily, scope))
         rows = read_frame(connection, statement, prices_daily)
     return Shown(sessions(first, last), rows.with_columns(pl.col(PRICES) / 10**USD_SCALE))

@@ -14,13 +14,14 @@ from datetime import date, datetime
 import polars as pl
 from sqlalchemy import Connection, Table, func, select
 
+from orchestration_project.contracts import Days
 from orchestration_project.domains.prices.gold import (
     GOLD_VERSION,
     ROWS_BEFORE,
     corporate_actions,
     returns,
 )
-from orchestration_project.resources.warehouse import Between, Derivation, Warehouse
+from orchestration_project.resources.warehouse import Derivation, Warehouse
 from orchestration_project.resources.warehouse.deriving import read_fence
 from orchestration_project.resources.warehouse.frames import read_frame
 from orchestration_project.tables.prices import (
@@ -113,7 +114,7 @@ def _derivation(connection: Connection, table: Table, symbol: str) -> Derivation
     return Derivation(
         table=table,
         partition_key=symbol,
-        partition={"symbol": symbol, "trade_date": Between(since or date.max, date.max)},
+        partition={"symbol": symbol, "trade_date": Days(since or date.max, date.max)},
         token=token,
         version=_version(now),
         rows=MAKE[table](rows, since or date.max),

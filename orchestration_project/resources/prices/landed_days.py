@@ -11,9 +11,8 @@ from typing import Any
 import polars as pl
 from sqlalchemy import Connection, Select, func, or_, select
 
+from orchestration_project.contracts import Days
 from orchestration_project.domains.prices.contract import ONE
-from orchestration_project.domains.prices.states import Days
-from orchestration_project.resources.warehouse import Between
 from orchestration_project.resources.warehouse.frames import (
     joined,
     read_frame,
@@ -59,10 +58,7 @@ def landed_actions(connection: Connection, days: Mapping[str, Days]) -> pl.DataF
     """
     columns = [_daily[name] for name in ("symbol", "trade_date", "dividend", "split_ratio")]
     wanted = select(*columns).where(or_(_daily.dividend > 0, _daily.split_ratio != ONE))
-    scopes = joined(
-        {"symbol": symbol, "trade_date": Between(own.first, own.last)}
-        for symbol, own in days.items()
-    )
+    scopes = joined({"symbol": symbol, "trade_date": own} for symbol, own in days.items())
     return pl.concat(
         read_frame(connection, wanted.where(within(prices_daily, scope)), prices_daily)
         for scope in scopes

@@ -15,10 +15,10 @@ from typing import TypeVar
 
 from sqlalchemy import Connection
 
+from orchestration_project.contracts import Days
 from orchestration_project.domains.prices.audits import Limits
 from orchestration_project.domains.prices.calendar import last_complete_session
 from orchestration_project.domains.prices.states import (
-    Days,
     Known,
     Standing,
     SymbolMonth,

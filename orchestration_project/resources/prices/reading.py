@@ -7,9 +7,9 @@ from datetime import date
 
 import polars as pl
 
+from orchestration_project.contracts import Days
 from orchestration_project.domains.prices.calendar import NEW_YORK, sessions_from
 from orchestration_project.domains.prices.contract import AskedRange, read_prices
-from orchestration_project.domains.prices.states import Days
 from orchestration_project.errors import OrchestrationError, SourceError
 from orchestration_project.resources.captures import Capture, parts_of
 from orchestration_project.resources.prices.source import PriceRange, PriceSource

@@ -8,10 +8,10 @@ from functools import partial
 import polars as pl
 from sqlalchemy import Connection
 
-from orchestration_project.contracts import Checked
+from orchestration_project.contracts import Checked, Days
 from orchestration_project.domains.prices.audits import Limits, checked_prices, together
 from orchestration_project.domains.prices.contract import AskedRange, check_prices, read_prices
-from orchestration_project.domains.prices.states import LANDED, Days
+from orchestration_project.domains.prices.states import LANDED
 from orchestration_project.errors import ConfigurationError, OrchestrationError
 from orchestration_project.resources.artifacts import ArtifactStore
 from orchestration_project.resources.captures import Capture, parts_of
@@ -33,7 +33,6 @@ from orchestration_project.resources.prices.states import (
 )
 from orchestration_project.resources.replay import Kept, captures_of, kept_layers
 from orchestration_project.resources.warehouse import (
-    Between,
     Delivery,
     Ended,
     Landed,
@@ -141,7 +140,7 @@ class PriceReplay:
         ready = Ready(order, intake.delivery, intake.prepared)
         is_needed = intake.checked.is_held_back or self.warehouse.are_there([ready]) == [False]
         last = layers[-1]
-        arrives = None if last.is_landed else Days(last.range.first, last.range.last)
+        arrives = None if last.is_landed else last.range
         return ReplayedPrices(key, days, order, intake if is_needed else None, arrives)
 
     def land(self, taken: ReplayedPrices) -> LoadedPrices:
@@ -214,5 +213,4 @@ def _all_of(layers: Sequence[Layer]) -> Days:
 
 
 def _delivery(kept: Kept, days: Days, captures: Sequence[Capture]) -> Delivery:
-    scope = {"trade_date": Between(days.first, days.last)}
-    return replace(kept.delivery(captures), scope=scope)
+    return replace(kept.delivery(captures), scope={"trade_date": days})

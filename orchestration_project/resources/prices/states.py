@@ -7,20 +7,20 @@ from typing import NamedTuple
 import polars as pl
 from sqlalchemy import Connection, delete, extract, func, select
 
+from orchestration_project.contracts import Days
 from orchestration_project.domains.prices.calendar import (
     last_of_month,
     last_session_of,
     month_of,
 )
 from orchestration_project.domains.prices.states import (
-    Days,
     Known,
     Standing,
     SymbolMonth,
     after,
 )
 from orchestration_project.resources.leases import alone
-from orchestration_project.resources.warehouse import Between, Warehouse
+from orchestration_project.resources.warehouse import Warehouse
 from orchestration_project.resources.warehouse.frames import (
     Scope,
     insert_frame,
@@ -113,7 +113,7 @@ def symbols_of(warehouse: Warehouse, asked: Sequence[date]) -> Sequence[str]:
 
 
 def _months(symbol: str, days: Days) -> Scope:
-    return {"symbol": symbol, "month_start": Between(month_of(days.first), days.last)}
+    return {"symbol": symbol, "month_start": Days(month_of(days.first), days.last)}
 
 
 def _counts(
@@ -123,7 +123,7 @@ def _counts(
     year, month = (extract(part, prices_daily.c.trade_date) for part in ("year", "month"))
     found: dict[str, dict[date, int]] = {symbol: {} for symbol, _ in ranges}
     for scope in joined(
-        {"symbol": symbol, "trade_date": Between(month_of(days.first), last_of_month(days.last))}
+        {"symbol": symbol, "trade_date": Days(month_of(days.first), last_of_month(days.last))}
         for symbol, days in ranges
     ):
         counted = (

@@ -13,7 +13,7 @@ from functools import partial
 import polars as pl
 
 from orchestration_project.batches import split
-from orchestration_project.contracts import Checked
+from orchestration_project.contracts import Checked, Days
 from orchestration_project.domains.prices.audits import (
     Limits,
     checked_prices,
@@ -22,7 +22,6 @@ from orchestration_project.domains.prices.audits import (
 from orchestration_project.domains.prices.contract import PriceRows, check_prices
 from orchestration_project.domains.prices.states import (
     LANDED,
-    Days,
     Known,
     Standing,
     is_landed,
@@ -48,7 +47,6 @@ from orchestration_project.resources.prices.quota import QuotaEndedError
 from orchestration_project.resources.prices.reading import BehindError, Reading
 from orchestration_project.resources.prices.source import PriceSource
 from orchestration_project.resources.warehouse import (
-    Between,
     Delivery,
     Order,
     Ready,
@@ -319,7 +317,7 @@ class PriceTaking:
             dataset="daily",
             source_version=hashlib.sha256(digests.encode()).hexdigest() if digests else "",
             record_total=None,
-            scope={"trade_date": Between(days.first, days.last)},
+            scope={"trade_date": days},
             captures=captures,
         )
 

@@ -14,14 +14,12 @@ from orchestration_project.resources.warehouse.delivery import (
     SupersededError,
 )
 from orchestration_project.resources.warehouse.deriving import Derivation
-from orchestration_project.resources.warehouse.frames import Between
 from orchestration_project.resources.warehouse.landing import prepare, prepare_all
 from orchestration_project.resources.warehouse.recorded import Recorded, RecordedPart
 from orchestration_project.resources.warehouse.warehouse import Warehouse
 
 __all__ = [
     "AsFile",
-    "Between",
     "Delivery",
     "Derivation",
     "Ended",

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import date
 from itertools import chain
 from typing import Any
@@ -25,7 +24,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
 
-from orchestration_project.contracts import Span
+from orchestration_project.contracts import Days, Span
 from orchestration_project.errors import ContractError
 from orchestration_project.resources.warehouse.copied_out import copied_out
 from orchestration_project.resources.warehouse.into_sqlite import insert_into_sqlite
@@ -38,24 +37,13 @@ FEW_ROWS = 10
 """Up to so many rows, an INSERT takes a third of the time of a COPY, and not longer."""
 
 
-@dataclass(frozen=True)
-class Between:
-    """The days from ``first`` to ``last``, both counted."""
-
-    first: date
-    last: date
-
-    def __str__(self) -> str:
-        return f"{self.first}..{self.last}"
-
-
-Scope = Mapping[str, object | Sequence[object] | Between | Span]
+Scope = Mapping[str, object | Sequence[object] | Days | Span]
 """Column → value, tuple of values, range of days or texts: the rows for which all of it holds."""
 
 
-def range_of(scope: Scope) -> Between | None:
+def range_of(scope: Scope) -> Days | None:
     """Return the days for which a delivery holds; None: its scope is no range."""
-    return next((value for value in scope.values() if isinstance(value, Between)), None)
+    return next((value for value in scope.values() if isinstance(value, Days)), None)
 
 
 def part_of(scope: Scope) -> tuple[str, frozenset[str]] | None:
@@ -104,7 +92,7 @@ def _together(scopes: Sequence[Scope]) -> Scope:
 
 
 def _holds(column: ColumnElement[Any], value: object) -> ColumnElement[bool]:
-    if isinstance(value, Between):
+    if isinstance(value, Days):
         return column.between(value.first, value.last)
     if isinstance(value, Span):
         ends = [column > value.after] if value.after is not None else []
@@ -116,7 +104,7 @@ def scope_as_json(scope: Scope) -> str:
     """Return a scope as `scope_from_json` reads it, a range as an object with first and last."""
 
     def written(value: object) -> object:
-        if isinstance(value, Between):
+        if isinstance(value, Days):
             return {"first": value.first.isoformat(), "last": value.last.isoformat()}
         return value
 
@@ -128,7 +116,7 @@ def scope_from_json(text: str) -> Scope:
 
     def read(value: Any) -> object:
         if isinstance(value, dict):
-            return Between(*(date.fromisoformat(value[end]) for end in ("first", "last")))
+            return Days(*(date.fromisoformat(value[end]) for end in ("first", "last")))
         return tuple(value) if isinstance(value, list) else value
 
     return {name: read(value) for name, value in json.loads(text).items()}

@@ -6,7 +6,8 @@ from datetime import timedelta
 
 from sqlalchemy import Connection
 
-from orchestration_project.resources.warehouse.frames import Between, range_of
+from orchestration_project.contracts import Days
+from orchestration_project.resources.warehouse.frames import range_of
 from orchestration_project.resources.warehouse.parts import part_layers_of
 from orchestration_project.resources.warehouse.recorded import Recorded, read_partial
 
@@ -21,11 +22,11 @@ class Layer:
     """
 
     recorded: Recorded
-    range: Between
-    days: Sequence[Between]
+    range: Days
+    days: Sequence[Days]
     is_landed: bool
 
-    def holds_within(self, days: Between) -> bool:
+    def holds_within(self, days: Days) -> bool:
         """Whether it holds for any of ``days``."""
         return any(each.first <= days.last and days.first <= each.last for each in self.days)
 
@@ -92,7 +93,7 @@ def is_of_one(each: Recorded, recorded: Sequence[Recorded]) -> bool:
     )
 
 
-def _beyond(days: Between, covered: Iterable[Between]) -> list[Between]:
+def _beyond(days: Days, covered: Iterable[Days]) -> list[Days]:
     """Return what of ``days`` lies in none of the ``covered`` ranges."""
     left = [days]
     for each in covered:
@@ -100,7 +101,7 @@ def _beyond(days: Between, covered: Iterable[Between]) -> list[Between]:
     return left
 
 
-def _around(days: Between, hole: Between) -> list[Between]:
-    before = Between(days.first, min(days.last, hole.first - A_DAY))
-    after = Between(max(days.first, hole.last + A_DAY), days.last)
+def _around(days: Days, hole: Days) -> list[Days]:
+    before = Days(days.first, min(days.last, hole.first - A_DAY))
+    after = Days(max(days.first, hole.last + A_DAY), days.last)
     return [each for each in (before, after) if each.first <= each.last]
