@@ -42,6 +42,8 @@ def test_every_asset_is_named_grouped_owned_and_described(spec):
     assert spec.kinds
     assert spec.description.startswith("One ")
     assert spec.tags["domain"] == domain
+    if domain in ("finra", "prices"):
+        assert spec.tags["data"] in ("made_up", "real")
 
 
 @pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.key.to_user_string())

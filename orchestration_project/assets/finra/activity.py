@@ -32,7 +32,7 @@ FOLDER = "plots/finra/trade_activity"
             TRADE_ACTIVITY,
             "One picture of the trading that is landed: shares, trades and concentration by week, "
             "and the largest symbols and venues of the newest week that has all tiers.",
-            (),
+            None,
             {"plot", "gold"},
             *(SYMBOL_WEEK, VENUE_WEEK, CONCENTRATION_WEEK, TIER_WEEK),
         )

@@ -1,10 +1,10 @@
 """How FINRA's assets look in the catalogue, and which weeks there are."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import dagster as dg
-from sqlalchemy import Column, Table
+from sqlalchemy import Table
 
 from orchestration_project.domains.finra.fields import KNOWN_FIELDS
 from orchestration_project.partitions import (
@@ -61,14 +61,13 @@ WEEKS = finra_tier_weeks(WEEKS_OF_ALL_TIERS)
 def asset_spec(
     key: dg.AssetKey,
     description: str,
-    columns: Iterable[Column[Any]],
+    columns: dg.TableSchema | None,
     kinds: set[str],
     *deps: dg.AssetKey,
     **metadata: Any,
 ) -> dg.AssetSpec:
     """Return an asset of this domain, with these columns; a picture has none."""
-    schema = column_schema(columns)
-    shown = {"dagster/column_schema": schema} if schema.columns else {}
+    shown = {} if columns is None else {"dagster/column_schema": columns}
     return dg.AssetSpec(
         key,
         deps=deps,
@@ -81,22 +80,17 @@ def asset_spec(
     )
 
 
-weekly_summary = dg.AssetSpec(
+weekly_summary = asset_spec(
     WEEKLY_SUMMARY,
-    description="One record per week, tier, summary type, symbol and firm: the source itself, "
-    "FINRA's dataset weeklySummary or what stands in for it.",
-    group_name=GROUP,
-    owners=OWNERS,
-    kinds={"http", "source"},
-    tags={"domain": GROUP, "data": "made_up" if SETTINGS.is_demo else "real"},
-    metadata={
-        "dagster/column_schema": dg.TableSchema(
-            columns=[
-                dg.TableColumn(name, type=kind, description="A field in FINRA's words")
-                for name, kind in KNOWN_FIELDS.items()
-            ]
-        )
-    },
+    "One record per week, tier, summary type, symbol and firm: the source itself, FINRA's dataset "
+    "weeklySummary or what stands in for it.",
+    dg.TableSchema(
+        columns=[
+            dg.TableColumn(name, type=kind, description="A field in FINRA's words")
+            for name, kind in KNOWN_FIELDS.items()
+        ]
+    ),
+    {"http", "source"},
 )
 """Nothing makes it here; what is checked of the source by itself is shown on it."""
 
@@ -107,7 +101,8 @@ def table_spec(key: dg.AssetKey, table: Table, kind: str, *deps: dg.AssetKey) ->
         "dagster/table_name": table.name,
         "dagster/column_lineage": _lineage(table, deps),
     }
-    return asset_spec(key, str(table.comment), table.columns, {"table", kind}, *deps, **metadata)
+    columns = column_schema(table.columns)
+    return asset_spec(key, str(table.comment), columns, {"table", kind}, *deps, **metadata)
 
 
 def _lineage(table: Table, deps: Sequence[dg.AssetKey]) -> dg.TableColumnLineage:

@@ -10,7 +10,6 @@ from pydantic import Field
 
 from orchestration_project.assets.finra.catalogue import (
     GROUP,
-    OWNERS,
     SETTINGS,
     TODAY,
     asset_spec,
@@ -38,7 +37,7 @@ from orchestration_project.resources.finra.dataset import (
     LookAtFields,
 )
 from orchestration_project.resources.finra.dataset_sources import FinraDatasets
-from orchestration_project.resources.shown import table_of
+from orchestration_project.resources.shown import column_schema, table_of
 from orchestration_project.resources.warehouse import Warehouse
 from orchestration_project.settings import Settings
 from orchestration_project.tables.finra_datasets import DATASETS, Dataset
@@ -108,18 +107,13 @@ def _source_spec(dataset: Dataset) -> dg.AssetSpec:
         dg.TableColumn(field.name, type=field.kind, description=str(field.column.comment))
         for field in dataset.fields
     ]
-    return dg.AssetSpec(
+    return asset_spec(
         dg.AssetKey([GROUP, f"{dataset.noun}_source"]),
-        description=f"One record per row of {dataset.table.name}: the source itself, the dataset "
+        f"One record per row of {dataset.table.name}: the source itself, the dataset "
         f"{dataset.group}/{dataset.name} or what stands in for it.",
-        group_name=GROUP,
-        owners=OWNERS,
-        kinds={"http", "source"},
-        tags={"domain": GROUP, "data": "made_up" if SETTINGS.is_demo else "real"},
-        metadata={
-            "dagster/column_schema": dg.TableSchema(columns=shown),
-            "licence": dataset.licence,
-        },
+        dg.TableSchema(columns=shown),
+        {"http", "source"},
+        licence=dataset.licence,
     )
 
 
@@ -139,7 +133,7 @@ def _table_asset(dataset: Dataset, key: dg.AssetKey, source: dg.AssetKey) -> dg.
             asset_spec(
                 key,
                 str(dataset.table.comment),
-                dataset.table.columns,
+                column_schema(dataset.table.columns),
                 {"table", "silver"},
                 source,
                 **{

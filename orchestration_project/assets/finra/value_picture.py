@@ -26,7 +26,7 @@ NOTHING: dict[str, Any] = {"outcome": "no week has a value: see the check of sym
             VALUE_PICTURE,
             "One picture of the trading that has a value: estimated dollars, shares and trades by "
             "week and tier.",
-            (),
+            None,
             {"plot", "gold"},
             *(SYMBOL_WEEK, SYMBOL_WEEK_VALUE),
         )

@@ -36,6 +36,7 @@ from orchestration_project.resources.finra.landing import WeekLanding
 from orchestration_project.resources.finra.replay import WeeklyReplay
 from orchestration_project.resources.finra.weekly import WeeklyLoad
 from orchestration_project.resources.presets import OfRun, Presets
+from orchestration_project.resources.shown import column_schema
 from orchestration_project.resources.warehouse import Warehouse
 from orchestration_project.resources.warehouse.difference import BOOKKEEPING
 from orchestration_project.settings import Settings
@@ -54,14 +55,14 @@ SPECS = [
         CAPTURE,
         "One object per fetched page or file of FINRA's weekly data, its bytes unchanged, and one "
         "row per fetch in `captures`.",
-        captures.columns,
+        column_schema(captures.columns),
         {"http", "bronze"},
         WEEKLY_SUMMARY,
     ),
     asset_spec(
         STAGED,
         "One Parquet file per delivery of a partition: the rows that kept the contract.",
-        (column for column in finra_otc_weekly.columns if column.name not in BOOKKEEPING),
+        column_schema(each for each in finra_otc_weekly.columns if each.name not in BOOKKEEPING),
         {"polars", "parquet"},
         CAPTURE,
     ),

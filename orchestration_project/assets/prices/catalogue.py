@@ -37,12 +37,13 @@ MONTHS = price_months(
 def asset_spec(
     key: dg.AssetKey,
     description: str,
-    columns: dg.TableSchema,
+    columns: dg.TableSchema | None,
     kinds: set[str],
     *deps: dg.AssetKey,
     **metadata: Any,
 ) -> dg.AssetSpec:
-    """Return an asset of this domain, with these columns."""
+    """Return an asset of this domain, with these columns; a picture has none."""
+    shown = {} if columns is None else {"dagster/column_schema": columns}
     return dg.AssetSpec(
         key,
         deps=deps,
@@ -51,7 +52,7 @@ def asset_spec(
         owners=OWNERS,
         kinds=kinds,
         tags={"domain": GROUP, "data": "made_up" if SETTINGS.is_demo else "real"},
-        metadata={"dagster/column_schema": columns, **metadata},
+        metadata={**shown, **metadata},
     )
 
 

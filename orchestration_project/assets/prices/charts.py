@@ -7,12 +7,7 @@ import dagster as dg
 import polars as pl
 from pydantic import Field
 
-from orchestration_project.assets.prices.catalogue import (
-    CHARTS,
-    DAILY,
-    GROUP,
-    OWNERS,
-)
+from orchestration_project.assets.prices.catalogue import CHARTS, DAILY, asset_spec
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.plots.prices import candlesticks, coverage
 from orchestration_project.plots.sparkline import svg_uri
@@ -43,15 +38,13 @@ class PriceCharts(dg.Config):
 @dg.multi_asset(
     name="draw_prices",
     specs=[
-        dg.AssetSpec(
+        asset_spec(
             CHARTS,
-            deps=[DAILY],
-            description="One picture per symbol, candlesticks and volume: of those that the run "
-            "names, else of those with most dollars traded. And one of the days that are landed.",
-            group_name=GROUP,
-            owners=OWNERS,
-            kinds={"plot", "gold"},
-            tags={"domain": GROUP},
+            "One picture per symbol, candlesticks and volume: of those that the run names, else "
+            "of those with most dollars traded. And one of the days that are landed.",
+            None,
+            {"plot", "gold"},
+            DAILY,
         )
     ],
 )
