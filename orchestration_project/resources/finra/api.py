@@ -9,10 +9,15 @@ from orchestration_project.domains.finra.header import DELIMITER
 from orchestration_project.domains.finra.selection import TierWeek
 from orchestration_project.errors import SourceError
 from orchestration_project.resources.captures import Capture
-from orchestration_project.resources.finra.query_api import PAGE_ROWS, QueryApi, moved
-from orchestration_project.resources.finra.ranges import Filter, Piece, Probed, pieces_of
+from orchestration_project.resources.finra.query_api import (
+    PAGE_ROWS,
+    Filter,
+    QueryApi,
+    compared,
+    moved,
+)
+from orchestration_project.resources.finra.ranges import Piece, Probed, pieces_of
 from orchestration_project.resources.finra.source import SourceVersion
-from orchestration_project.resources.finra.updates import updates_query
 
 GROUP = "otcMarket"
 CURRENT, HISTORIC = "weeklySummary", "weeklySummaryHistoric"
@@ -62,7 +67,7 @@ class FinraApi(QueryApi):
 
     def _updated(self, tier: str, before: date, since: date, until: date) -> set[str] | None:
         """Return the weeks before ``before`` with updated rows, or None: too many rows to tell."""
-        query = updates_query(tier, before=before, since=since, until=until, limit=PAGE_ROWS)
+        query = _updates_query(tier, before=before, since=since, until=until)
         response = self._post(GROUP, CURRENT, query, accept="application/json")
         rows = self._rows(response) if response.status != 204 else []
         if rows and len(rows) < self._record_total(response):
@@ -184,11 +189,30 @@ def _query(week_start: date, tier: str, *, fields: Sequence[str], limit: int) ->
     }
 
 
+def _updates_query(tier: str, *, before: date, since: date, until: date) -> dict[str, object]:
+    """Return the query for rows of weeks before ``before`` that were updated between two days.
+
+    `lastUpdateDate` has a day, no time, and a range of days counts both ends.
+    """
+    updated = {
+        "fieldName": "lastUpdateDate",
+        "startDate": since.isoformat(),
+        "endDate": until.isoformat(),
+    }
+    return {
+        "fields": ["weekStartDate"],
+        "compareFilters": [
+            compared("tierIdentifier", "EQUAL", tier),
+            compared("weekStartDate", "LESSER", before.isoformat()),
+        ],
+        "dateRangeFilters": [updated],
+        "limit": PAGE_ROWS,
+        "offset": 0,
+    }
+
+
 def _partition(week_start: date, tier: str) -> list[Filter]:
     return [
-        {"fieldName": name, "fieldValue": value, "compareType": "EQUAL"}
-        for name, value in (
-            ("weekStartDate", week_start.isoformat()),
-            ("tierIdentifier", tier),
-        )
+        compared("weekStartDate", "EQUAL", week_start.isoformat()),
+        compared("tierIdentifier", "EQUAL", tier),
     ]

@@ -18,7 +18,7 @@ from orchestration_project.errors import SourceError
 from orchestration_project.resources.captures import Capture, Captures, Fetched
 from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.finra.folder import Folder, refuse_cut, refuse_empty
-from orchestration_project.resources.finra.query_api import QueryApi, moved
+from orchestration_project.resources.finra.query_api import QueryApi, compared, moved
 from orchestration_project.tables.finra_datasets import Dataset
 
 DIGITS_OF_A_VERSION = 16
@@ -126,10 +126,7 @@ def _query(dataset: Dataset, values: Mapping[str, str]) -> Mapping[str, object]:
     key = [each.name for each in dataset.fields if each.column.primary_key]
     return {
         "fields": [each.name for each in dataset.fields],
-        "compareFilters": [
-            {"fieldName": name, "fieldValue": value, "compareType": "EQUAL"}
-            for name, value in values.items()
-        ],
+        "compareFilters": [compared(name, "EQUAL", value) for name, value in values.items()],
         "sortFields": [name for name in key if name not in values],
         "delimiter": DELIMITER,
         "quoteValues": False,

@@ -26,6 +26,9 @@ from orchestration_project.resources.finra.answers import (
 )
 from orchestration_project.resources.http import HttpClient, Response
 
+Filter = Mapping[str, object]
+"""A condition on a field, in the words of the Query API."""
+
 PAGE_ROWS = 5000
 LARGEST_OFFSET = 500_000
 LONGEST_COUNT = 18
@@ -312,6 +315,11 @@ class QueryApi:
             else "check FINRA_API_URL and any proxy; if FINRA itself answers so, report it",
             url=response.url,
         )
+
+
+def compared(field: str, how: str, value: str) -> Filter:
+    """Return the condition that a field compares so to a value, such as "EQUAL" or "LESSER"."""
+    return {"fieldName": field, "fieldValue": value, "compareType": how}
 
 
 def moved(before: str, after: str) -> MovedError:

@@ -5,9 +5,8 @@ from dataclasses import dataclass
 
 from orchestration_project.domains.finra.contract import OTHER_SUMS, SYMBOL
 from orchestration_project.errors import SourceError
-from orchestration_project.resources.finra.query_api import PAGE_ROWS
+from orchestration_project.resources.finra.query_api import PAGE_ROWS, Filter, compared
 
-Filter = Mapping[str, object]
 REMEDY = "report it: a week of this kind needs another way of asking"
 
 
@@ -60,7 +59,7 @@ def pieces_of(
         end = probe({"compareFilters": rest}, largest_offset).symbol
         if end is None:  # the rest has fewer records than are missing: their sum will tell
             break
-        piece = _piece(probe, {"compareFilters": [*rest, _symbol("LESSER", end)]})
+        piece = _piece(probe, {"compareFilters": [*rest, compared(SYMBOL, "LESSER", end)]})
         if piece.record_total == 0:
             raise SourceError(
                 f"{said}, has more records of one symbol than FINRA lets one page to",
@@ -106,8 +105,4 @@ def _counted(pieces: Sequence[Piece]) -> int:
 
 
 def _from(start: str | None) -> list[Filter]:
-    return [] if start is None else [_symbol("GTE", start)]
-
-
-def _symbol(compare_type: str, value: str) -> Filter:
-    return {"fieldName": SYMBOL, "fieldValue": value, "compareType": compare_type}
+    return [] if start is None else [compared(SYMBOL, "GTE", start)]
