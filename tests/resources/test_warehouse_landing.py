@@ -16,7 +16,7 @@ from orchestration_project.contracts import content_sha256
 from orchestration_project.errors import ContractError
 from orchestration_project.resources.artifacts import FolderStore
 from orchestration_project.resources.captures import Captures
-from orchestration_project.resources.warehouse import HeldBackError, Recipe, SupersededError
+from orchestration_project.resources.warehouse import HeldBackError, Maker, SupersededError
 from orchestration_project.resources.warehouse.frames import conform, insert_absent, insert_frame
 from orchestration_project.tables.finra import (
     finra_otc_weekly,
@@ -590,7 +590,7 @@ def test_a_derivation_that_crashes_leaves_the_partition_as_it_was(desk):
 
     desk.land(row("AAA"))
     order = desk.order()
-    object.__setattr__(order, "derive", {finra_symbol_week: Recipe(fail)})
+    object.__setattr__(order, "derive", {finra_symbol_week: Maker(fail)})
     with pytest.raises(ZeroDivisionError):
         desk.land(row("BBB"), order=order)
     assert desk.quantities() == {"AAA": 100}

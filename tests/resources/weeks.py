@@ -20,8 +20,8 @@ from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.warehouse import (
     Delivery,
     Landed,
+    Maker,
     Order,
-    Recipe,
     Warehouse,
     prepare,
 )
@@ -40,8 +40,8 @@ MONDAY = date(2025, 11, 10)
 NOON = datetime(2026, 1, 5, 12, 0, 0, 123456, tzinfo=UTC)
 PUBLISHED = date(2025, 12, 1)
 BOTH = {
-    finra_symbol_week: Recipe(symbol_week),
-    finra_venue_week: Recipe(venue_sums, venue_week),
+    finra_symbol_week: Maker(symbol_week),
+    finra_venue_week: Maker(venue_sums, venue_week),
 }
 
 INCOMING = {

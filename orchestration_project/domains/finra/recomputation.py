@@ -23,7 +23,7 @@ Landed = Mapping[str, int]
 """Partition keys of `finra_otc_weekly` that are landed, and the number of the last change."""
 
 
-class Rule(Protocol):
+class DerivingRule(Protocol):
     """What the partitions of a derived table are made of."""
 
     def required(self, key: str) -> Sequence[str]:
@@ -109,13 +109,13 @@ def _moved(partition: TierWeek, weeks: int) -> TierWeek:
     return TierWeek(partition.tier, partition.week_start + weeks * WEEK)
 
 
-def version_of(rule: Rule, key: str, landed: Landed) -> str:
+def version_of(rule: DerivingRule, key: str, landed: Landed) -> str:
     """Return what ``key`` would be derived of now, in words."""
     inputs = " ".join(f"{each}#{landed[each]}" for each in rule.inputs(key) if each in landed)
     return f"gold {GOLD_VERSION}: {inputs}"
 
 
-def out_of_date(rule: Rule, landed: Landed, derived: Mapping[str, str]) -> list[str]:
+def out_of_date(rule: DerivingRule, landed: Landed, derived: Mapping[str, str]) -> list[str]:
     """Return the partitions to derive; ``derived`` has the versions of those that are."""
     candidates = rule.candidates(landed)
     return [key for key in candidates if derived.get(key) != version_of(rule, key, landed)]
@@ -131,7 +131,7 @@ class Request:
 
 
 def requests(
-    rules: Iterable[Rule],
+    rules: Iterable[DerivingRule],
     due: Iterable[tuple[str, str]],
     landed: Landed,
     *,

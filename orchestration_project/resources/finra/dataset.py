@@ -80,7 +80,7 @@ class DatasetLoad:
 
     ``force`` replaces what came from another source; ``replay`` takes what was kept of each
     partition's latest delivery, or of ``group_id``, instead of asking the source; ``allow_older``
-    lets that replace what was fetched later.
+    lets that replace what was fetched later. ``fields`` is what `ready` found of the source's.
     """
 
     dataset: Dataset
@@ -95,7 +95,7 @@ class DatasetLoad:
     replay: bool = False
     group_id: str | None = None
     allow_older: bool = False
-    fields: LookAtFields = field(default_factory=LookAtFields)
+    fields: LookAtFields = field(default_factory=LookAtFields, init=False)
 
     @property
     def where(self) -> Mapping[str, str]:

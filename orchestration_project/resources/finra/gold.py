@@ -9,7 +9,7 @@ import polars as pl
 from sqlalchemy import Column, Connection, Table, select
 
 from orchestration_project.domains.finra import across, recomputation
-from orchestration_project.domains.finra.recomputation import Landed, Rule, version_of
+from orchestration_project.domains.finra.recomputation import DerivingRule, Landed, version_of
 from orchestration_project.domains.finra.selection import parsed
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.resources.finra.glimpse import largest_rows
@@ -37,7 +37,7 @@ class Recipe:
     """
 
     table: Table
-    rule: Rule
+    rule: DerivingRule
     scope: Callable[[str], Scope]
     columns: Sequence[Column[Any]]
     make: Callable[[str, Collection[str], pl.DataFrame, Connection], pl.DataFrame]

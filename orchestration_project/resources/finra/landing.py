@@ -41,9 +41,9 @@ from orchestration_project.resources.shelf import DiskShelf
 from orchestration_project.resources.warehouse import (
     Delivery,
     Landed,
+    Maker,
     Order,
     Ready,
-    Recipe,
     ScopeState,
     Warehouse,
 )
@@ -57,8 +57,8 @@ from orchestration_project.tables.finra import (
 )
 
 DERIVED = {
-    finra_symbol_week: Recipe(symbol_week),
-    finra_venue_week: Recipe(venue_sums, venue_week),
+    finra_symbol_week: Maker(symbol_week),
+    finra_venue_week: Maker(venue_sums, venue_week),
 }
 
 

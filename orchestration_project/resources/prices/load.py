@@ -48,7 +48,7 @@ from orchestration_project.resources.warehouse import (
 from orchestration_project.resources.warehouse.fencing import read_states
 from orchestration_project.tables.prices import prices_daily
 
-Fetched = TypeVar("Fetched")
+Done = TypeVar("Done")
 
 Seen = tuple[Known, ScopeState]
 """What is known of a symbol, and what is landed of it."""
@@ -72,7 +72,8 @@ class PriceLoad:
     """Loads symbols of `prices_daily` over months.
 
     ``full`` asks also for what is landed, and before it may help; ``force`` replaces all that came
-    from another source of a symbol, whatever the months.
+    from another source of a symbol, whatever the months. ``asked`` are the months of the run, which
+    `pieces` is told before anything is taken.
     """
 
     source: PriceSource
@@ -84,7 +85,7 @@ class PriceLoad:
     second: PriceSource | None = None
     full: bool = False
     force: bool = False
-    asked: list[date] = field(default_factory=list)
+    asked: list[date] = field(default_factory=list, init=False)
 
     @property
     def where(self) -> Mapping[str, str]:
@@ -105,7 +106,7 @@ class PriceLoad:
         Raises:
             ConfigurationError: There is none, or a key names no month.
         """
-        self.asked[:] = sorted(map(month_of, partitions))
+        self.asked[:] = sorted(map(month_named, partitions))
         found = self.symbols()
         if not found:
             raise ConfigurationError(
@@ -249,10 +250,10 @@ class PriceLoad:
 
 
 def _ahead(
-    pool: ThreadPoolExecutor, fetch: Callable[[str], Fetched], symbols: Sequence[str]
-) -> Iterator[Fetched]:
+    pool: ThreadPoolExecutor, fetch: Callable[[str], Done], symbols: Sequence[str]
+) -> Iterator[Done]:
     """Yield what is fetched of each symbol; the next is fetched while one is checked."""
-    ahead: deque[Future[Fetched]] = deque()
+    ahead: deque[Future[Done]] = deque()
     for symbol in symbols:
         ahead.append(pool.submit(fetch, symbol))
         if len(ahead) > 1:
@@ -274,7 +275,7 @@ def _told(
     return loaded(taken.symbol, taken.standing, rows[taken.symbol], figures, ended)
 
 
-def month_of(partition: str) -> date:
+def month_named(partition: str) -> date:
     """Return the month that a partition's key names.
 
     Raises:

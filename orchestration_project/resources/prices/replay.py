@@ -1,7 +1,7 @@
 """Symbols once more, from the bytes that were kept of them: no source is asked."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import date
 from functools import partial
 
@@ -24,7 +24,7 @@ from orchestration_project.resources.prices.landing import (
     PriceLanding,
     loaded,
 )
-from orchestration_project.resources.prices.load import month_of
+from orchestration_project.resources.prices.load import month_named
 from orchestration_project.resources.prices.states import (
     Look,
     note_looks,
@@ -77,9 +77,11 @@ class PriceReplay:
     symbols: Sequence[str] = ()
     group_id: str | None = None
     allow_older: bool = False
-    where: Mapping[str, str] = field(
-        default_factory=lambda: {"asset": "prices/daily", "source": "captures"}
-    )
+
+    @property
+    def where(self) -> Mapping[str, str]:
+        """What an error names besides symbol and run."""
+        return {"asset": "prices/daily", "source": "captures"}
 
     def ready(self) -> None:
         """Open the database and the artifact store; a replay asks no source.
@@ -97,7 +99,7 @@ class PriceReplay:
         """
         if self.group_id is not None:
             return [place_of(self.group_id)[1]]
-        asked = symbols_of(self.warehouse, list(map(month_of, partitions)))
+        asked = symbols_of(self.warehouse, list(map(month_named, partitions)))
         kept = set(self.warehouse.replayable(prices_daily))
         found = list(dict.fromkeys(self.symbols)) or [symbol for symbol in asked if symbol in kept]
         if not found:

@@ -82,7 +82,7 @@ Outcome = Literal["landed", "held_back", "refused"]
 
 
 @dataclass(frozen=True)
-class Recipe:
+class Maker:
     """What makes a derived table's rows of a partition.
 
     Attributes:
@@ -99,7 +99,7 @@ class Recipe:
         return made if self.of_ranges is None else self.of_ranges(made)
 
 
-Derive = Mapping[Table, Recipe]
+Derive = Mapping[Table, Maker]
 """Derived tables, and what makes their rows."""
 
 

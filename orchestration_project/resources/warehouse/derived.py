@@ -22,7 +22,7 @@ def derive(connection: Connection, ready: Ready) -> dict[str, float]:
     derived = ready.prepared.derived
     if derived is None:
         rows = read_scope(connection, order.table, order.partition)
-        derived = {table: recipe.of_all(rows) for table, recipe in order.derive.items()}
+        derived = {table: maker.of_all(rows) for table, maker in order.derive.items()}
     for table, rows in derived.items():
         started = time.monotonic()
         connection.execute(delete(table).where(within(table, order.partition)))
@@ -42,17 +42,17 @@ def derive_ranges(connection: Connection, ready: Ready) -> Mapping[str, float]:
         rows = delivered
         if scope:  # the rest of the partition counts too
             rows = read_scope(connection, order.table, {**order.partition, **condition})
-        for table, recipe in order.derive.items():
+        for table, maker in order.derive.items():
             started = time.monotonic()
-            made = recipe.of_rows(rows)
-            if recipe.of_ranges is None:
+            made = maker.of_rows(rows)
+            if maker.of_ranges is None:
                 insert_frame(connection, table, made)
             else:
                 unfinished[table].append(made)
             seconds[table.name] += time.monotonic() - started
-    for table, recipe in order.derive.items():
-        if recipe.of_ranges is not None:
+    for table, maker in order.derive.items():
+        if maker.of_ranges is not None:
             started = time.monotonic()
-            insert_frame(connection, table, recipe.of_ranges(pl.concat(unfinished[table])))
+            insert_frame(connection, table, maker.of_ranges(pl.concat(unfinished[table])))
             seconds[table.name] += time.monotonic() - started
     return seconds

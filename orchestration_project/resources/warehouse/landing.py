@@ -235,7 +235,7 @@ def _derived(
 ) -> Mapping[Table, pl.DataFrame] | None:
     if delivery.scope or checked.is_held_back or checked.ranges:
         return None
-    return {table: recipe.of_all(checked.rows) for table, recipe in order.derive.items()}
+    return {table: maker.of_all(checked.rows) for table, maker in order.derive.items()}
 
 
 def is_landed(before: ScopeState, order: Order, delivery: Delivery, prepared: Prepared) -> bool:
