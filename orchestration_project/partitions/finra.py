@@ -52,8 +52,9 @@ def dataset_partitions(
 ) -> dg.PartitionsDefinition:
     """Return the days from ``start`` that name partitions of a dataset, x what else names them.
 
-    A day is there from its morning on; one that names the week that it begins, once that is over.
-    Days are New York's, ``machine_now``, by which Dagster ends them, among them.
+    A day is there from its morning on; a Monday, which names the week that it begins, once that
+    week is over. Dagster ends partitions by ``machine_now``; the offset makes that the project's
+    ``now``. All three are days in New York.
     """
     calendar = dataset.calendar
     day_column, *others = dataset.partition_columns

@@ -76,13 +76,13 @@ def _day_or_none(text: str) -> date | None:
 
 
 def _wrong_key(dataset: Dataset, key: str, found: str) -> ConfigurationError:
-    day = f"<a past {_words(dataset.calendar)}, yyyy-mm-dd>"
+    day = f"a past {_words(dataset.calendar)}, yyyy-mm-dd"
     values = dict(
         zip(dataset.partition_columns, (day, "|".join(dataset.known_values)), strict=False)
     )
     return ConfigurationError(
         f"{dataset.table.name} has no partition {key}",
-        expected="|".join(f"<{values[name].strip('<>')}>" for name in sorted(values)),
+        expected="|".join(f"<{values[name]}>" for name in sorted(values)),
         found=found,
         remedy="ask for another partition",
     )

@@ -40,7 +40,15 @@ DAYS = 10_000_000
 
 @dataclass(frozen=True)
 class Limits:
-    """When to hold back and when to warn, see settings."""
+    """When to hold back and when to warn; the settings PRICES_… say why.
+
+    Attributes:
+        max_reject_ratio: Share of days, 0-1, above which rejects hold a delivery back; one day may
+            be rejected whatever its share.
+        jump_ratio: Move of a close (0.4: 40 %) above which a day without an action warns.
+        stale_sessions: How many sessions the newest price may be behind the latest one.
+        disagreement_ratio: How far a day's returns may differ between two sources (0.01: 1 %).
+    """
 
     max_reject_ratio: float
     jump_ratio: float

@@ -1,7 +1,7 @@
 """Dagster's resources: each made from the settings when a run or a tick asks for it.
 
-They have no config, so that no secret can show up in a config view. Those that reach outside are
-opened at first use, within the step or tick.
+What they are made of is no config of Dagster's, but for the gate's `force`: so no secret can show
+up in a config view. Those that reach outside are opened at first use, within the step or tick.
 """
 
 from orchestration_project.resources.providers.probes import (
