@@ -92,14 +92,14 @@ class Beside:
         rows: The rows of each delivery by day, each day once.
         before: The row of the symbol's last landed day before them, where there is one.
         second: What another source has of the same days.
-        has_second: Whether there is such another, by place.
+        without_second: Why there is nothing of another source, by place; None where there is.
         through: The last day of each delivery's range.
     """
 
     rows: pl.DataFrame
     before: pl.DataFrame
     second: pl.DataFrame
-    has_second: Sequence[bool]
+    without_second: Sequence[str | None]
     through: Sequence[date]
 
 
@@ -300,16 +300,12 @@ def _second(batch: Beside, most: float) -> list[Audit]:
     odd = calm.filter(difference > most).select(
         "trade_date", "first_return", "second_return", difference.alias("difference"), PLACE
     )
-    why = {
-        False: "no second source, or it has nothing of these days",
-        True: "no two days that both have",
-    }
     return [
-        audit if count else _without_ground(name, expected, why[has_second])
-        for audit, count, has_second in zip(
+        audit if count else _without_ground(name, expected, why or "no two days that both have")
+        for audit, count, why in zip(
             _of(name, expected, odd, of=counted(calm, of)),
             counted(moves, of),
-            batch.has_second,
+            batch.without_second,
             strict=True,
         )
     ]

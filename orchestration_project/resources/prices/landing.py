@@ -33,6 +33,8 @@ from orchestration_project.resources.warehouse.delivery import Note
 from orchestration_project.resources.warehouse.frames import range_of
 from orchestration_project.tables.prices import prices_daily, prices_daily_history
 
+NO_SECOND = "no second source was asked"
+
 _daily = prices_daily.c
 
 
@@ -109,11 +111,15 @@ class PriceLanding:
         )
 
     def land(
-        self, batch: Sequence[Ready[PriceChange]], second: Mapping[str, pl.DataFrame], note: Note
+        self,
+        batch: Sequence[Ready[PriceChange]],
+        second: Mapping[str, pl.DataFrame | str],
+        note: Note,
     ) -> Mapping[str, Ended[PriceChange]]:
         """Land deliveries of symbols in one transaction, and return how each symbol ended.
 
-        ``second`` has what another source has of the same days, of symbols of which it has any.
+        ``second`` is what another source has of the same days of a symbol, or why it has nothing;
+        without an entry nobody was asked.
         """
 
         def warn(connection: Connection, passed: Sequence[Ready]) -> Sequence[Sequence[Audit]]:
@@ -123,7 +129,10 @@ class PriceLanding:
         return {each.order.partition_key: end for each, end in zip(batch, ended, strict=True)}
 
     def _warnings(
-        self, connection: Connection, batch: Sequence[Ready], second: Mapping[str, pl.DataFrame]
+        self,
+        connection: Connection,
+        batch: Sequence[Ready],
+        second: Mapping[str, pl.DataFrame | str],
     ) -> Sequence[Sequence[Audit]]:
         """Look at each delivery beside the landed day before it, and a second source."""
         looked_at = [
@@ -139,6 +148,7 @@ class PriceLanding:
         )
         rows = placed([each.checked.rows for each, _ in looked_at])
         nothing = looked_at[0][0].checked.rows.clear()
+        beside = [second.get(symbol, NO_SECOND) for symbol in symbols]
         landed = [name for name in rows.columns if name in _daily]
         places = pl.DataFrame({"symbol": symbols}).with_row_index(PLACE)
         places = places.with_columns(pl.col(PLACE).cast(pl.Int64))
@@ -149,8 +159,8 @@ class PriceLanding:
             Beside(
                 rows.select(*landed, PLACE).filter(is_first),
                 before.join(places, on="symbol"),
-                placed([second.get(symbol, nothing) for symbol in symbols]),
-                [symbol in second for symbol in symbols],
+                placed([nothing if isinstance(each, str) else each for each in beside]),
+                [each if isinstance(each, str) else None for each in beside],
                 [days.last for _, days in looked_at],
             ),
             newest_session=last_complete_session(self.clock.now()),

@@ -34,9 +34,10 @@ from orchestration_project.resources.prices.landing import (
     PriceLanding,
     loaded,
 )
+from orchestration_project.resources.prices.reading import why
 from orchestration_project.resources.prices.source import PriceSource
 from orchestration_project.resources.prices.states import Look, note_looks, read_known
-from orchestration_project.resources.prices.taking import Asked, PriceTaking, TakenPrices, why
+from orchestration_project.resources.prices.taking import Asked, PriceTaking, TakenPrices
 from orchestration_project.resources.warehouse import (
     Ended,
     HeldBackError,
@@ -220,7 +221,7 @@ class PriceLoad:
             for each in taken
             if each.order is not None and each.intake is not None
         }
-        second = {each.symbol: each.second_rows for each in taken if each.second_rows is not None}
+        second = {each.symbol: each.second for each in taken}
 
         def note(connection: Connection, ended: Sequence[Ended[PriceChange]]) -> None:
             ends = dict(zip(ready, ended, strict=True))

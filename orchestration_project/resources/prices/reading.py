@@ -13,6 +13,12 @@ from orchestration_project.domains.prices.contract import AskedRange, read_price
 from orchestration_project.errors import OrchestrationError, SourceError
 from orchestration_project.resources.captures import Capture, parts_of
 from orchestration_project.resources.prices.source import PriceRange, PriceSource
+from orchestration_project.resources.warehouse.frames import storable
+
+
+def why(error: OrchestrationError) -> str:
+    """Return what went wrong, without what differs from one look to the next."""
+    return f"{error.what}: {error.found}" if error.found else error.what
 
 
 class BehindError(SourceError):
@@ -87,17 +93,20 @@ class Reading:
             )
         self.days = Days(self.asked.first, min(self.asked.last, newest))
 
-    def fetch_from(self, second: PriceSource) -> AskedRange | None:
-        """Ask a second source, which a load does not depend on, for the same days."""
+    def fetch_from(self, second: PriceSource) -> AskedRange | str:
+        """Ask a second source, which a load does not depend on, for the same days, or say why not.
+
+        What it fails with harms no load, so it is told by the audit that compares both.
+        """
         spelled = second.vendor_symbol(self.symbol)
         if spelled is None:
-            return None
+            return f"nobody knows how {second.name} spells {self.symbol}"
         seen: list[Capture] = []
         try:
             asked = PriceRange(self.symbol, self.days.first, self.days.last)
             answer = read_prices(second.name, parts_of(second.fetch(asked, seen)))
-        except OrchestrationError:
-            return None
+        except OrchestrationError as error:
+            return storable(f"nothing of {second.name}: {why(error)}")
         finally:
             self.kept += [replace(each, source=second.name) for each in seen]
         return self._ranged(answer, second, spelled, self.days)

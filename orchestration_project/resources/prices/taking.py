@@ -42,9 +42,9 @@ from orchestration_project.resources.intake import (
     without_bodies,
 )
 from orchestration_project.resources.prices.landed_days import first_days, landed_actions, last_days
-from orchestration_project.resources.prices.landing import PriceChange, PriceLanding
+from orchestration_project.resources.prices.landing import NO_SECOND, PriceChange, PriceLanding
 from orchestration_project.resources.prices.quota import QuotaEndedError
-from orchestration_project.resources.prices.reading import BehindError, Reading
+from orchestration_project.resources.prices.reading import BehindError, Reading, why
 from orchestration_project.resources.prices.source import PriceSource
 from orchestration_project.resources.warehouse import (
     Delivery,
@@ -64,8 +64,8 @@ class TakenPrices:
 
     ``days`` are more than those of the run where all that is landed was asked for again.
     ``through`` is the last day for which the intake vouches. ``error`` is what held it back.
-    ``second_rows`` are what a second source has of the same days; None: there is nothing. How a
-    symbol stands is noted where it ``is_asked``.
+    ``second`` is what a second source has of the same days, or why nothing. How a symbol stands is
+    noted where it ``is_asked``.
     """
 
     symbol: str
@@ -76,7 +76,7 @@ class TakenPrices:
     through: date | None = None
     is_asked: bool = True
     error: OrchestrationError | None = None
-    second_rows: pl.DataFrame | None = None
+    second: pl.DataFrame | str = NO_SECOND
 
     @property
     def byte_count(self) -> int:
@@ -193,7 +193,7 @@ class PriceTaking:
                 each.order,
                 None if is_unchanged else intake,
                 through,
-                second_rows=second.get(each.symbol),
+                second=second.get(each.symbol, NO_SECOND),
             )
         return [ended[each.symbol] for each in batch]
 
@@ -242,16 +242,17 @@ class PriceTaking:
             first = first_days(connection, sorted(other))
         return {symbol: day for symbol, day in first.items() if day < landed[symbol].first}
 
-    def _second_rows(self, asked: Sequence[Asked]) -> dict[str, pl.DataFrame]:
+    def _second_rows(self, asked: Sequence[Asked]) -> Mapping[str, pl.DataFrame | str]:
+        """Return what a second source has of each symbol, or why nothing, if there is one."""
         if self.second is None:
             return {}
-        ranges = [
-            found for each in asked if (found := each.reading.fetch_from(self.second)) is not None
-        ]
+        found = {each.symbol: each.reading.fetch_from(self.second) for each in asked}
+        ranges = [each for each in found.values() if not isinstance(each, str)]
+        reasons = {symbol: each for symbol, each in found.items() if isinstance(each, str)}
         if not ranges:
-            return {}
+            return reasons
         rows = split(check_prices(ranges).rows, len(ranges))
-        return {each.symbol: own for each, own in zip(ranges, rows, strict=True)}
+        return reasons | {each.symbol: own for each, own in zip(ranges, rows, strict=True)}
 
     def _intakes(
         self, asked: Sequence[Asked], checked: Mapping[str, Checked], seconds: float
@@ -320,11 +321,6 @@ class PriceTaking:
             scope={"trade_date": days},
             captures=captures,
         )
-
-
-def why(error: OrchestrationError) -> str:
-    """Return what went wrong, without what differs from one look to the next."""
-    return f"{error.what}: {error.found}" if error.found else error.what
 
 
 def _behind(newest: date) -> Standing:

@@ -374,6 +374,8 @@ def test_a_second_source_that_disagrees_warns_and_its_answer_is_kept(
         ("AAA", outcome),
         ("BBB", "not_applicable"),
     ]
+    why = f"nothing of alpha_vantage: no file holds BBB: 1 files in {folder}"
+    assert found["found"][1] == why
     kept = light_desk.warehouse.frame(select(captures), captures).filter(partition_key="AAA")
     assert kept.sort("part_number")["source"].to_list() == ["files", "alpha_vantage"]
 
