@@ -27,6 +27,8 @@ TIER_NAMES = {"T1": "NMS Tier 1", "T2": "NMS Tier 2", "OTCE": "OTC Equity Securi
 MARKET_NAMES = {"ATS": "ATS", "NON_ATS": "Non-ATS OTC"}
 """What people read; a code that has no name here is its own."""
 
+MARKETS = tuple(MARKET_NAMES)
+
 METADATA_COLUMNS = ("initial_published_date", "last_update_date", "last_reported_date")
 """What FINRA says about a row, not of the trading: a change of these alone is no restatement."""
 

@@ -16,11 +16,10 @@ from orchestration_project.contracts import (
     Shelf,
     verdict,
 )
-from orchestration_project.domains.finra.contract import WeekRows, check_week
-from orchestration_project.domains.finra.gold import MARKETS, quantities_of, refuse_overflow
+from orchestration_project.domains.finra.contract import KEY, WeekRows, check_week
+from orchestration_project.domains.finra.gold import quantities_of, refuse_overflow
 from orchestration_project.domains.finra.ranges import ROWS_AT_ONCE, Spread
-
-KEY = ["market", "symbol", "venue_id"]
+from orchestration_project.tables.finra import MARKETS
 
 AUDITS = {
     "has_all_rows_of_record_total": "As many rows came as Record-Total promised.",
@@ -78,7 +77,7 @@ def checked_week(
         row_count += len(week.rows)
         if spread.is_shelved:
             # both, so that the key's index finds them
-            condition = {"market": tuple(MARKETS), "symbol": span}
+            condition = {"market": MARKETS, "symbol": span}
             places.append((condition, shelf.put(week.rows)))
         rows = week.rows
     refuse_overflow(sums)

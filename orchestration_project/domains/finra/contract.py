@@ -76,6 +76,9 @@ DATES = ("initialPublishedDate", "lastUpdateDate", "lastReportedDate")
 TIER_OF_DESCRIPTION = {"NMS Tier 1": "T1", "NMS Tier 2": "T2", "OTC": "OTCE", "OTCE": "OTCE"}
 """What a file says of its tier; other descriptions occur and say nothing."""
 
+KEY = ["market", "symbol", "venue_id"]
+"""What tells the table rows of one week and tier apart."""
+
 DE_MINIMIS_NAME, DE_MINIMIS = "De Minimis Firms", "CRD:0"
 """The lump of small firms: its name, and its venue_id, also where a file has no CRD number."""
 
@@ -265,7 +268,7 @@ def in_key_order(rows: pl.DataFrame) -> pl.DataFrame:
     By numbers that stand for the texts: they sort faster.
     """
     place = pl.lit(0, pl.Int64)
-    for name in ("market", "symbol", "venue_id"):
+    for name in KEY:
         values = rows[name].unique().sort()
         place = place * len(values) + pl.col(name).cast(pl.Enum(values)).to_physical()
     return rows[rows.select(place.arg_sort()).to_series()]

@@ -13,12 +13,12 @@ from datetime import date
 
 from orchestration_project.domains.finra.calendar import TIERS, week_published_on
 from orchestration_project.errors import ConfigurationError
+from orchestration_project.tables.finra import MARKETS
 
 FILE_NAME = re.compile(r"finra_otc_weekly_(otc|tier1|tier2)_(\d{8})\.csv")
 TIER_OF_NAME = {"otc": "OTCE", "tier1": "T1", "tier2": "T2"}
 MANIFEST = "manifest.csv"
 MANIFEST_COLUMNS = ["file", "tier", "week_start", "market"]
-MARKETS = ("ATS", "NON_ATS")
 
 
 @dataclass(frozen=True, order=True)

@@ -12,7 +12,7 @@ import polars as pl
 
 from orchestration_project.domains.finra.contract import DE_MINIMIS
 from orchestration_project.errors import ContractError
-from orchestration_project.tables.finra import finra_symbol_week, finra_venue_week
+from orchestration_project.tables.finra import MARKETS, finra_symbol_week, finra_venue_week
 from orchestration_project.tables.kinds import in_table_order
 
 LARGEST_TOTAL = (2**63 - 1) // 2
@@ -21,7 +21,7 @@ LARGEST_TOTAL = (2**63 - 1) // 2
 TOP = {f"top_{places}_venue_share": places for places in (3, 5)}
 """How many of a symbol's largest named venues are taken together."""
 
-MARKETS = {"ATS": "ats", "NON_ATS": "non_ats"}
+PREFIXES = {"ATS": "ats", "NON_ATS": "non_ats"}
 """With what the names of columns begin that hold a market's part."""
 
 
@@ -96,7 +96,7 @@ def _by_venue(rows: pl.DataFrame) -> pl.DataFrame:
     of_markets = {
         f"{prefix}_{name}": pl.when(pl.col("market") == market).then(name).otherwise(0)
         for name in quantities
-        for market, prefix in MARKETS.items()
+        for market, prefix in PREFIXES.items()
     }
     by_market = rows.select(
         *("week_start", "tier", "symbol", "venue_id"), *quantities, **of_markets

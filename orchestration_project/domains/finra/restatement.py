@@ -6,9 +6,9 @@ from typing import Literal
 
 import polars as pl
 
+from orchestration_project.domains.finra.contract import KEY
 from orchestration_project.domains.finra.selection import TierWeek
 
-KEY = ["market", "symbol", "venue_id"]
 RESTATEMENTS = ("source", "ours")
 """Causes of a change of values: FINRA's, and ours (newer rules, or an older delivery again)."""
 

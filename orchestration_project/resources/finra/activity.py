@@ -22,7 +22,7 @@ from orchestration_project.resources.warehouse.deriving import (
 )
 from orchestration_project.resources.warehouse.frames import read_frame, read_scope, within
 from orchestration_project.tables.finra import (
-    MARKET_NAMES,
+    MARKETS,
     finra_concentration_week,
     finra_otc_weekly,
     finra_symbol_week,
@@ -156,7 +156,7 @@ def _names(
     scope = {
         "week_start": week_start,
         "tier": TIERS,
-        "market": tuple(MARKET_NAMES),
+        "market": MARKETS,
         "symbol": tuple(symbols["symbol"]),
         "venue_id": tuple(venues["venue_id"]),
     }

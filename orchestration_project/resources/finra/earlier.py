@@ -9,7 +9,7 @@ from orchestration_project.domains.finra.calendar import WEEK
 from orchestration_project.domains.finra.selection import TierWeek
 from orchestration_project.domains.finra.usual import Earlier, VenueWeek
 from orchestration_project.resources.warehouse.frames import Scope, within
-from orchestration_project.tables.finra import MARKET_NAMES, finra_symbol_week, finra_venue_week
+from orchestration_project.tables.finra import MARKETS, finra_symbol_week, finra_venue_week
 
 _venue, _symbol = finra_venue_week.c, finra_symbol_week.c
 
@@ -23,7 +23,7 @@ def read_earlier(
 
     Of a delivery whose ``scope`` names markets, only these are compared.
     """
-    found = scope.get("market", tuple(MARKET_NAMES))
+    found = scope.get("market", MARKETS)
     markets = found if isinstance(found, tuple) else (found,)
     before = tuple(partition.week_start - number * WEEK for number in range(1, weeks + 1))
     in_tier = {"week_start": before, "tier": partition.tier}

@@ -13,9 +13,9 @@ from typing import Literal
 import polars as pl
 from sqlalchemy import Connection, RowMapping, func, select
 
+from orchestration_project.domains.finra.contract import KEY
 from orchestration_project.domains.finra.ranges import ROWS_AT_ONCE, spans_of
 from orchestration_project.domains.finra.restatement import (
-    KEY,
     ToldChange,
     WeekChange,
     merged,
