@@ -30,6 +30,13 @@ def column_schema(columns: Iterable[Column[Any]]) -> dg.TableSchema:
     )
 
 
+def report_schema(columns: Mapping[str, str]) -> dg.TableSchema:
+    """Return the same of columns that are no table's, of which only a description is known."""
+    return dg.TableSchema(
+        columns=[dg.TableColumn(name, description=said) for name, said in columns.items()]
+    )
+
+
 def image(alternative: str, uri: str) -> dg.MarkdownMetadataValue:
     """Return an image; the UI shows it in its place if all of this is below 1000 characters."""
     return dg.MetadataValue.md(f"![{alternative}]({uri})")

@@ -1,6 +1,6 @@
 """How the assets of operations look in the catalogue, and the times that their configs take."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -8,6 +8,7 @@ import dagster as dg
 from sqlalchemy import Table
 
 from orchestration_project.errors import ConfigurationError
+from orchestration_project.resources.shown import column_schema, report_schema
 from orchestration_project.tables.conditions import MOMENT, read_moment
 
 GROUP = "operations"
@@ -23,42 +24,37 @@ RUNS, STEPS, SESSIONS, CONTROL_TOWER, PRESETS, RUN_LOGS, ARTIFACTS, REMOVALS, EV
 
 def asset_spec(key: dg.AssetKey, rows: Table, kinds: set[str], *deps: dg.AssetKey) -> dg.AssetSpec:
     """Return the asset that is this table or view."""
-    columns = [
-        dg.TableColumn(
-            column.name,
-            type=str(column.type),
-            description=column.comment,
-            constraints=dg.TableColumnConstraints(nullable=bool(column.nullable)),
-        )
-        for column in rows.columns
-    ]
     metadata: dict[str, Any] = {
         "dagster/table_name": rows.name,
-        "dagster/column_schema": dg.TableSchema(columns=columns),
+        "dagster/column_schema": column_schema(rows.columns),
     }
+    return _spec(key, str(rows.comment), kinds, metadata, deps)
+
+
+def report_spec(
+    key: dg.AssetKey, description: str, columns: Mapping[str, str], kind: str = "report"
+) -> dg.AssetSpec:
+    """Return an asset that is no table: a job looks, and shows what it found in the metadata."""
+    metadata = {"dagster/column_schema": report_schema(columns)}
+    return _spec(key, description, {kind}, metadata)
+
+
+def _spec(
+    key: dg.AssetKey,
+    description: str,
+    kinds: set[str],
+    metadata: Mapping[str, Any],
+    deps: Iterable[dg.AssetKey] = (),
+) -> dg.AssetSpec:
     return dg.AssetSpec(
         key,
         deps=deps,
-        description=str(rows.comment),
+        description=description,
         group_name=GROUP,
         owners=OWNERS,
         kinds=kinds,
         tags={"domain": GROUP},
         metadata=metadata,
-    )
-
-
-def report_spec(key: dg.AssetKey, description: str, columns: Mapping[str, str]) -> dg.AssetSpec:
-    """Return an asset that is no table: a job looks, and shows what it found in the metadata."""
-    shown = [dg.TableColumn(name, description=comment) for name, comment in columns.items()]
-    return dg.AssetSpec(
-        key,
-        description=description,
-        group_name=GROUP,
-        owners=OWNERS,
-        kinds={"report"},
-        tags={"domain": GROUP},
-        metadata={"dagster/column_schema": dg.TableSchema(columns=shown)},
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
-from orchestration_project.assets.operations.catalogue import GROUP, OWNERS
+from orchestration_project.assets.operations.catalogue import GROUP, asset_spec, report_spec
 from orchestration_project.domains.operations.effective_config import Difference, differences
 from orchestration_project.domains.operations.readiness import Finding, are_ready
 from orchestration_project.resources.alerts import Alerts
@@ -44,46 +44,19 @@ class Verification(dg.Config):
     )
 
 
-def _spec(
-    key: dg.AssetKey, says: str, columns: Sequence[dg.TableColumn], **more: Any
-) -> dg.AssetSpec:
-    return dg.AssetSpec(
-        key,
-        description=says,
-        group_name=GROUP,
-        owners=OWNERS,
-        kinds={"findings" if more else "settings"},
-        tags={"domain": GROUP},
-        metadata={"dagster/column_schema": dg.TableSchema(columns=list(columns)), **more},
-    )
-
-
 SPECS = [
-    _spec(
-        READINESS,
-        str(operations_readiness.comment),
-        [
-            dg.TableColumn(each.name, str(each.type), each.comment)
-            for each in operations_readiness.columns
-        ],
-        **{"dagster/table_name": operations_readiness.name},
-    ),
-    _spec(
+    asset_spec(READINESS, operations_readiness, {"findings"}),
+    report_spec(
         EFFECTIVE_CONFIG,
         "One record per setting, and per value of a preset: what is in effect, and its origin.",
-        [
-            dg.TableColumn(
-                "name",
-                description="The setting; a preset and a path in it; or a job and what a preset "
-                "that was applied to it sets",
-            ),
-            dg.TableColumn("value", description="Without secrets; empty where it is not set"),
-            dg.TableColumn(
-                "origin",
-                description="default, file, environment, a preset, or an applied preset and who "
-                "applied it",
-            ),
-        ],
+        {
+            "name": "The setting; a preset and a path in it; or a job and what a preset that was "
+            "applied to it sets",
+            "value": "Without secrets; empty where it is not set",
+            "origin": "default, file, environment, a preset, or an applied preset and who applied "
+            "it",
+        },
+        "settings",
     ),
 ]
 

@@ -6,6 +6,8 @@ from typing import Any
 import dagster as dg
 from sqlalchemy import Table
 
+from orchestration_project.resources.shown import column_schema, report_schema
+
 GROUP = "saas"
 OWNERS = ["team:operations"]
 RULES, TRIAL, STATES, OUTBOX, AUDIT_LOG, DEAD_LETTERS, DRIFT = (
@@ -20,16 +22,7 @@ RULES, TRIAL, STATES, OUTBOX, AUDIT_LOG, DEAD_LETTERS, DRIFT = (
 def table_spec(key: dg.AssetKey, rows: Table, *deps: dg.AssetKey) -> dg.AssetSpec:
     """Return the asset that is this table; only a table of the domain is named as one."""
     is_own = rows.name == "_".join(key.path)
-    columns = [
-        dg.TableColumn(
-            column.name,
-            type=str(column.type),
-            description=column.comment,
-            constraints=dg.TableColumnConstraints(nullable=bool(column.nullable)),
-        )
-        for column in rows.columns
-    ]
-    metadata: dict[str, Any] = {"dagster/column_schema": dg.TableSchema(columns=columns)}
+    metadata: dict[str, Any] = {"dagster/column_schema": column_schema(rows.columns)}
     if is_own:
         metadata["dagster/table_name"] = rows.name
     return _spec(key, str(rows.comment), {"ledger"}, metadata, deps)
@@ -39,8 +32,7 @@ def report_spec(
     key: dg.AssetKey, description: str, columns: Mapping[str, str], *deps: dg.AssetKey
 ) -> dg.AssetSpec:
     """Return an asset that is no table: a job looks, and shows what it found in the metadata."""
-    shown = [dg.TableColumn(name, description=comment) for name, comment in columns.items()]
-    metadata = {"dagster/column_schema": dg.TableSchema(columns=shown)}
+    metadata = {"dagster/column_schema": report_schema(columns)}
     return _spec(key, description, {"report"}, metadata, deps)
 
 
@@ -53,7 +45,7 @@ def _spec(
 ) -> dg.AssetSpec:
     return dg.AssetSpec(
         key,
-        deps=list(deps),
+        deps=deps,
         description=description,
         group_name=GROUP,
         owners=OWNERS,
