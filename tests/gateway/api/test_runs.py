@@ -49,6 +49,16 @@ def test_a_pipeline_is_not_run_for_what_it_has_not(api, body, detail):
     assert problem["detail"].startswith(detail)
 
 
+def test_every_pipeline_takes_the_parameters_that_it_is_listed_with(api):
+    listed = {each["name"]: each["parameters"] for each in api.get("/pipelines")["pipelines"]}
+    taking = {name: parameters for name, parameters in listed.items() if parameters}
+    for name, parameters in taking.items():
+        body = dict.fromkeys(parameters, "none")
+        problem = api.problem("POST", f"/pipelines/run/{name}", json=body)
+        assert problem["detail"] in ("week_ending is no date", "month is none"), name
+    assert {"prices_daily", "finra_otc_weekly"} <= taking.keys()
+
+
 def test_what_does_not_exist_is_not_found(api):
     for method, path in [
         ("POST", "/pipelines/run/finra"),
