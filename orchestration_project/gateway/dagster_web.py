@@ -260,8 +260,8 @@ def name_users(instance: dg.DagsterInstance) -> None:
             _require_assets(partition_backfill.asset_selection)
         return add_backfill(partition_backfill._replace(tags=_own_tags(partition_backfill.tags)))
 
-    for method in (add_named_run, add_named_backfill):
-        setattr(storage, method.__name__.replace("named_", ""), method)
+    for name, method in (("add_run", add_named_run), ("add_backfill", add_named_backfill)):
+        setattr(storage, name, method)
 
 
 def _own_tags(given: Mapping[str, str]) -> dict[str, str]:

@@ -15,9 +15,9 @@ from orchestration_project.gateway.limits import FORM_BYTES, read_body
 from orchestration_project.gateway.pages import login_page, session_page
 from orchestration_project.gateway.refusal import Refusal
 from orchestration_project.gateway.request import (
-    CURRENT,
     address_of,
     header_of,
+    known_user,
     require_same_origin,
 )
 
@@ -72,9 +72,9 @@ class Login:
         return response
 
     async def _log_out(self, request: Request) -> Response:
-        user, token = CURRENT.get(), self._doors.token_of(request.scope)
+        user, token = known_user(), self._doors.token_of(request.scope)
         is_everywhere = (await _form(request)).get("everywhere") == "yes"
-        if user and is_everywhere:
+        if is_everywhere:
             await self._doors.in_thread(self._doors.access.end_everywhere, user)
         if token:
             await self._doors.in_thread(self._doors.access.end, token)
@@ -114,9 +114,7 @@ async def begin_session(
 
 
 async def _session(request: Request) -> Response:
-    user = CURRENT.get()
-    if user is None:
-        raise AssertionError("the guard lets nobody through who is not known")
+    user = known_user()
     if "text/html" in header_of(request.scope, "accept"):
         return session_page(user)
     told = {"user": user.name, "role": user.role.value, "way": user.way, "key_id": user.key_id}

@@ -11,12 +11,12 @@ from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from orchestration_project.domains.access.roles import Principal, Role, may_ask
+from orchestration_project.domains.access.roles import Role, may_ask
 from orchestration_project.gateway.graphql import Asked, outcome_of, read_document, target_of
 from orchestration_project.gateway.guard import Doors
 from orchestration_project.gateway.limits import BODY_BYTES, read_body, replayed
 from orchestration_project.gateway.refusal import Refusal
-from orchestration_project.gateway.request import CURRENT, header_of
+from orchestration_project.gateway.request import header_of, known_user
 
 GRAPHQL = "/graphql"
 REPORTS = ("/report_asset_materialization/", "/report_asset_check/", "/report_asset_observation/")
@@ -65,7 +65,7 @@ class Mutations:
         return await self._audited(scope, replayed(body, receive), send, operations, target)
 
     async def _require_role(self, scope: Scope, operations: list[str], target: str) -> None:
-        user = _current()
+        user = known_user()
         refused = [name for name in operations if not _may(user.role, name)]
         if refused:
             await self._note_refusal(scope, operations, target, f"{user.role} may not")
@@ -82,13 +82,13 @@ class Mutations:
     async def _note_refusal(
         self, scope: Scope, operations: list[str], target: str, reason: str
     ) -> None:
-        said = {"user": _current(), "target": target, "reason": reason}
+        said = {"user": known_user(), "target": target, "reason": reason}
         await self._doors.record(scope, _named(operations), "refused", **said)
 
     async def _audited(
         self, scope: Scope, receive: Receive, send: Send, operations: list[str], target: str
     ) -> None:
-        user, name = _current(), _named(operations)
+        user, name = known_user(), _named(operations)
         await self._doors.record(scope, name, "asked", user=user, target=target)
         answer = list[Message]()
 
@@ -110,13 +110,6 @@ class Mutations:
 def _outcome(answer: Sequence[Message]) -> tuple[str, str | None]:
     status = answer[0]["status"]
     return outcome_of(status, b"".join(each.get("body", b"") for each in answer))
-
-
-def _current() -> Principal:
-    user = CURRENT.get()
-    if user is None:
-        raise AssertionError("the guard lets nobody through who is not known")
-    return user
 
 
 def _may(role: Role, operation: str) -> bool:

@@ -41,6 +41,14 @@ class Place:
     is_secure: bool = False
 
 
+def known_user() -> Principal:
+    """Return who asks in this task, behind the guard."""
+    user = CURRENT.get()
+    if user is None:
+        raise AssertionError("the guard lets nobody through who is not known")
+    return user
+
+
 def headers_of(scope: Scope, name: str) -> list[str]:
     """Return the values of a header, of which there may be several; the name in lower case."""
     wanted = name.encode()

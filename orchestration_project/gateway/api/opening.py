@@ -7,13 +7,12 @@ import dagster as dg
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Scope
 
-from orchestration_project.domains.access.roles import Principal
 from orchestration_project.gateway.api.app import routes
 from orchestration_project.gateway.api.dagster import Dagster
 from orchestration_project.gateway.api.services import Services
 from orchestration_project.gateway.guard import Doors
 from orchestration_project.gateway.mutations import Mutations
-from orchestration_project.gateway.request import CURRENT, STILL_KNOWN
+from orchestration_project.gateway.request import STILL_KNOWN, known_user
 from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.providers import open_store
 from orchestration_project.resources.warehouse import Warehouse
@@ -46,8 +45,8 @@ def services_of(
     """Return what the API stands on."""
 
     async def refused(scope: Scope, operation: str) -> None:
-        reason = f"{_caller(scope).role} may not"
-        await doors.record(scope, operation, "refused", user=_caller(scope), reason=reason)
+        user = known_user()
+        await doors.record(scope, operation, "refused", user=user, reason=f"{user.role} may not")
 
     return Services(
         settings=settings,
@@ -56,7 +55,7 @@ def services_of(
         warehouse=warehouse,
         store=open_store(settings),
         dagster=Dagster(Mutations(doors, dagster)),
-        caller_of=_caller,
+        caller=known_user,
         refused=refused,
         still_known=_still_known,
         recheck_seconds=doors.recheck_seconds,
@@ -65,10 +64,3 @@ def services_of(
 
 async def _still_known(scope: Scope) -> bool:
     return await scope[STILL_KNOWN]()
-
-
-def _caller(_: Scope) -> Principal:
-    user = CURRENT.get()
-    if user is None:
-        raise AssertionError("the guard lets nobody through who is not known")
-    return user

@@ -159,7 +159,7 @@ async def _answered(operation: Operation, services: Services, request: Request) 
 
 
 async def _answer(operation: Operation, services: Services, request: Request) -> Response:
-    caller = services.caller_of(request.scope)
+    caller = services.caller()
     await _require_role(operation, services, request, caller)
     query = _parameters(operation.query, request)
     body = await _body(operation.body, request)

@@ -1,9 +1,9 @@
 """How the installation is: readiness, configuration in effect, sessions, control tower."""
 
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field
-from sqlalchemy import Table, select
+from sqlalchemy import select
 
 from orchestration_project.domains.api.operations import (
     Config,
@@ -15,7 +15,6 @@ from orchestration_project.domains.api.operations import (
 )
 from orchestration_project.gateway.api.operation import Body, Call, Moment, Operation, Parameters
 from orchestration_project.gateway.api.runs import MOST, Name
-from orchestration_project.gateway.api.services import Services
 from orchestration_project.resources.effective_config import effective_config
 from orchestration_project.resources.gate import Register
 from orchestration_project.resources.ledger.sessions import Wanted, read_sessions
@@ -64,13 +63,10 @@ async def list_sessions(call: Call[SessionsWanted, Body]) -> Sessions:
 
 async def control_tower(call: Call[Parameters, Body]) -> ControlTower:
     """Return how domains and assets stand; the job operations_control_tower looks anew."""
-    rows = await call.services.in_thread(_rows, call.services, operations_control_tower)
-    return ControlTower(rows=rows)
-
-
-def _rows(services: Services, table: Table) -> list[dict[str, Any]]:
+    table = operations_control_tower
     wanted = select(table).order_by(*table.primary_key.columns).limit(MOST)
-    return services.warehouse.frame(wanted, table).to_dicts()
+    frame = await call.services.in_thread(call.services.warehouse.frame, wanted, table)
+    return ControlTower(rows=frame.to_dicts())
 
 
 OPERATIONS = (

@@ -29,7 +29,7 @@ class Services:
 
     Attributes:
         dagster: Dagster's GraphQL, asked in the caller's name.
-        caller_of: Who asks, as the guard in front has found.
+        caller: Returns who asks, as the guard in front has found.
         refused: Writes down in the audit that somebody may not do something.
         still_known: Whether who asked may still, which is asked every `recheck_seconds`.
         heartbeat_seconds: After which a stream on which nothing comes says that it is there.
@@ -44,7 +44,7 @@ class Services:
     warehouse: Warehouse
     store: ArtifactStore
     dagster: Dagster
-    caller_of: Callable[[Scope], Principal]
+    caller: Callable[[], Principal]
     refused: Callable[[Scope, str], Awaitable[None]]
     still_known: Callable[[Scope], Awaitable[bool]]
     recheck_seconds: float

@@ -113,7 +113,7 @@ def test_a_read_that_takes_too_long_is_ended_by_the_database(api, prepared, tmp_
             connection.exec_driver_sql("INSERT INTO kept VALUES ('data', 'demo')")
             connection.exec_driver_sql(COUNTING)
         slow = replace(
-            api.services, warehouse=warehouse, read_seconds=0.05, caller_of=lambda _: SOMEBODY
+            api.services, warehouse=warehouse, read_seconds=0.05, caller=lambda: SOMEBODY
         )
         request = httpx.Request("GET", f"{HOME}/api/v1/tables/database_labels?format={form}")
         answer = replace(api, app=Starlette(routes=routes(slow))).handle_request(request)

@@ -258,7 +258,7 @@ class Reading:
 def test_what_is_before_an_event_is_not_read_again(api, landed, asked):
     middle = api.get(f"/runs/{landed}/events?limit=10")["next"]
     reading = Reading(api.services.instance)
-    services: Any = replace(api.services, instance=reading, caller_of=lambda _: SOMEBODY)
+    services: Any = replace(api.services, instance=reading, caller=lambda: SOMEBODY)
     headers = {name: text.format(middle) for name, text in asked.get("headers", {}).items()}
     url = f"{HOME}/api/v1/runs/{landed}/{asked['path'].format(middle)}"
     app = Starlette(routes=routes(services))
@@ -286,7 +286,7 @@ def test_who_follows_a_run_that_waits_hears_that_the_gateway_is_there(api):
     job = defs.resolve_job_def("operations_sessions")
     run = api.services.instance.create_run_for_job(job)
     patient = replace(
-        api.services, heartbeat_seconds=0.0, caller_of=lambda _: SOMEBODY, recheck_seconds=3600
+        api.services, heartbeat_seconds=0.0, caller=lambda: SOMEBODY, recheck_seconds=3600
     )
     app = Starlette(routes=routes(patient))
 
