@@ -38,6 +38,11 @@ class Problem(NamedTuple):
     subject: str
     detail: str = ""
 
+    @property
+    def is_check(self) -> bool:
+        """Whether it is a check that fails: of the asset ``subject`` the one called ``detail``."""
+        return self.kind.startswith("check_")
+
 
 class Unit(NamedTuple):
     """One partition of one asset; the empty partition of an asset that has none."""
@@ -204,7 +209,7 @@ def wellness(run: EndedRun) -> Callable[[Problem], bool]:
 
     def is_well(problem: Problem) -> bool:
         about = (problem.subject, problem.detail)
-        if problem.kind.startswith("check_"):
+        if problem.is_check:
             return about in passed
         return about in done if problem.kind == "job_failed" else about in made
 

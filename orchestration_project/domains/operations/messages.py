@@ -219,7 +219,7 @@ def _more(count: int) -> str:
 
 
 def _failure(run: EndedRun, raised: frozenset[Problem], links: Links, link: str) -> Message:
-    units = sorted(Unit(each.subject, each.detail) for each in raised if not _is_check(each))
+    units = sorted(Unit(each.subject, each.detail) for each in raised if not each.is_check)
     partitions = sorted({unit.partition for unit in units if unit.partition})
     assets = sorted({each.subject for each in raised if each.kind != "job_failed"})
     kinds = {problem.kind for problem in raised}
@@ -284,7 +284,7 @@ def _pages(units: Iterable[Unit], raised: Iterable[Problem], links: Links) -> li
     checks = [
         f"{each.detail}: {links.check(each.subject, each.detail)}"
         for each in sorted(raised)
-        if _is_check(each)
+        if each.is_check
     ]
     return [*partitions[:LISTED], *checks[:LISTED]]
 
@@ -312,10 +312,6 @@ def _noticed(run: EndedRun, kind: str, notices: Sequence[Notice], link: str) -> 
         partitions=partitions,
         link=link,
     )
-
-
-def _is_check(problem: Problem) -> bool:
-    return problem.kind.startswith("check_")
 
 
 def _body(lines: Sequence[str]) -> str:

@@ -4,7 +4,7 @@
 rule matches goes by `EVERYTHING`, so that only a rule can silence anything.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from fnmatch import fnmatchcase
@@ -138,7 +138,7 @@ class Facts(NamedTuple):
 
 @dataclass(frozen=True)
 class Names:
-    """The names that a project has."""
+    """The names that a project has, of all of a `Match` that names something."""
 
     domain: frozenset[str]
     asset: frozenset[str]
@@ -220,12 +220,12 @@ def facts_of(
         job: The job of the run; empty where it is about none.
         together: By the asset that stands for a step, all assets of that step.
     """
-    kind = problem.kind.partition("_")[0] if _is_check(problem) else problem.kind
+    kind = "check" if problem.is_check else problem.kind
     severity = severity_of([problem])
     if kind in OF_ASSETS:
         alone = frozenset([problem.subject])
-        assets = alone if _is_check(problem) else (together or {}).get(problem.subject, alone)
-        check = problem.detail if _is_check(problem) else ""
+        assets = alone if problem.is_check else (together or {}).get(problem.subject, alone)
+        check = problem.detail if problem.is_check else ""
         return Facts(kind, severity, _domains(assets), assets, check, job)
     if kind in OF_OTHERS:
         domain = problem.subject.partition("_")[0]
@@ -238,10 +238,6 @@ def facts_of_message(message: Message) -> Facts:
     assets = frozenset(message.assets)
     domains = _domains(assets) or frozenset([OPERATIONS])
     return Facts(message.kind, message.severity, domains, assets, job=message.job or "")
-
-
-def _is_check(problem: Problem) -> bool:
-    return problem.kind.startswith("check_")
 
 
 def _domains(assets: Iterable[str]) -> frozenset[str]:
@@ -299,16 +295,10 @@ def _located(place: tuple[int | str, ...], message: str, parsed: Any) -> str:
 
 def unknown_names(rules: Iterable[Rule], names: Names) -> list[str]:
     """Return what the rules match and the project does not have: such a rule is never applied."""
-    looked_up: Mapping[str, Callable[[Match], Words]] = {
-        "domain": lambda match: match.domain,
-        "asset": lambda match: match.asset,
-        "check": lambda match: match.check,
-        "job": lambda match: match.job,
-    }
     return [
         f"rule {rule.name}: match.{field}: the project has no {field} {pattern}"
         for rule in rules
-        for field, given in looked_up.items()
-        for pattern in given(rule.match)
+        for field in Names.__dataclass_fields__
+        for pattern in getattr(rule.match, field)
         if not any(fnmatchcase(name, pattern) for name in getattr(names, field))
     ]

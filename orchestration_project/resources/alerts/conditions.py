@@ -4,15 +4,22 @@ Looked at by a sensor while the daemon works, and by `alerts watch` from outside
 """
 
 import socket
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import partial
+from operator import eq
 
-from orchestration_project.domains.operations.alerts import Decision, Problem
-from orchestration_project.domains.operations.messages import Message, condition_failure, recovery
+from orchestration_project.domains.operations.alerts import Problem
+from orchestration_project.domains.operations.messages import Message, condition_failure
 from orchestration_project.domains.operations.readiness import Finding
 from orchestration_project.domains.operations.rules import Names, Policy, unknown_names
 from orchestration_project.errors import ConfigurationError, OrchestrationError
-from orchestration_project.resources.alerts.inbox import Inbox
+from orchestration_project.resources.alerts.inbox import (
+    Inbox,
+    nothing_is_well,
+    words_of,
+    words_of_recovery,
+)
 from orchestration_project.resources.alerts.links import Links
 from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.gate.probe import Answer, Probe, examine
@@ -86,9 +93,10 @@ def take_conditions(seen: Sequence[Seen], inbox: Inbox, links: Links) -> list[Me
     for each in seen:
         if each.is_bad:
             message = condition_failure(each.problem, each.finding, links)
-            told += inbox.observe(message.problems, lambda _: False, _raising(message))
+            told += inbox.observe(message.problems, nothing_is_well, words_of(message))
         elif each.problem in known:
-            told += inbox.observe(frozenset(), _only(each.problem), _recovering)
+            is_it, words = partial(eq, each.problem), words_of_recovery("meanwhile")
+            told += inbox.observe(frozenset(), is_it, words)
     return told
 
 
@@ -100,15 +108,3 @@ def suspected(seen: Sequence[Seen], before: Collection[str]) -> tuple[list[Seen]
     bad = [each.problem.kind for each in seen if each.is_bad]
     sure = [each for each in seen if not each.is_bad or each.problem.kind in before]
     return sure, bad
-
-
-def _raising(message: Message) -> Callable[[Decision], Sequence[Message]]:
-    return lambda decision: [message] if decision.raised else []
-
-
-def _recovering(decision: Decision) -> Sequence[Message]:
-    return [recovery(decision.recovered, "meanwhile")] if decision.recovered else []
-
-
-def _only(problem: Problem) -> Callable[[Problem], bool]:
-    return lambda each: each == problem

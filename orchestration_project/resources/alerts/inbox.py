@@ -58,6 +58,21 @@ Wording = Callable[[Decision], Sequence[Message]]
 """Puts a decision into words."""
 
 
+def words_of(message: Message) -> Wording:
+    """Return the words of a look that may raise just this."""
+    return lambda decision: [message] if decision.raised else []
+
+
+def words_of_recovery(how: str) -> Wording:
+    """Return the words of what may make something well."""
+    return lambda decision: [recovery(decision.recovered, how)] if decision.recovered else []
+
+
+def nothing_is_well(_: Problem) -> bool:
+    """Say of each problem that it is not well: only others are looked at."""
+    return False
+
+
 @dataclass(frozen=True)
 class Standing:
     """How an open alert stands."""
@@ -114,18 +129,11 @@ class Inbox:
         with self._warehouse.reading() as connection:
             closed = [each for each in open_alerts(connection) if each.alert_id == alert_id]
         about = frozenset(problem for alert in closed for problem in alert.problems)
-        return self.recover(
-            f"closed {alert_id}", lambda problem: problem in about, "by hand: it was closed"
-        )
+        return self.recover(f"closed {alert_id}", about.__contains__, "by hand: it was closed")
 
     def recover(self, cause: str, is_well: Callable[[Problem], bool], how: str) -> list[Message]:
         """Store what ``cause`` made well, once; return what is told of it."""
-        return self.take(
-            cause,
-            frozenset(),
-            is_well,
-            lambda decision: [recovery(decision.recovered, how)] if decision.recovered else [],
-        )
+        return self.take(cause, frozenset(), is_well, words_of_recovery(how))
 
     @contextmanager
     def _deciding(self) -> Iterator[Connection]:

@@ -1,10 +1,13 @@
 """Sensors and schedules whose latest tick failed."""
 
+from functools import partial
+from operator import eq
+
 import dagster as dg
 from dagster._core.scheduler.instigation import InstigatorTick, TickStatus
 
 from orchestration_project.domains.operations.messages import Message, tick_failure
-from orchestration_project.resources.alerts.inbox import Inbox
+from orchestration_project.resources.alerts.inbox import Inbox, nothing_is_well, words_of
 from orchestration_project.resources.alerts.links import Links
 from orchestration_project.resources.ended_runs import said_by
 
@@ -18,20 +21,13 @@ def take_ticks(instance: dg.DagsterInstance, inbox: Inbox, links: Links) -> list
     for name, tick in latest.items():
         if tick.status == TickStatus.FAILURE:
             message = tick_failure(name, _error(tick), links)
-            told += inbox.take(
-                _cause(tick),
-                message.problems,
-                lambda _: False,
-                lambda decision, message=message: [message] if decision.raised else [],
-            )
+            told += inbox.take(_cause(tick), message.problems, nothing_is_well, words_of(message))
     failing = {problem.subject: problem for problem in inbox.open_problems([KIND])}
     for name, problem in failing.items():
         tick = latest.get(name)
         if tick is not None and tick.status in (TickStatus.SUCCESS, TickStatus.SKIPPED):
             told += inbox.recover(  # maybe of the very tick that failed: Dagster tries some again
-                f"{_cause(tick)} {tick.status.value}",
-                lambda each, problem=problem: each == problem,
-                "by a later tick",
+                f"{_cause(tick)} {tick.status.value}", partial(eq, problem), "by a later tick"
             )
     return told
 

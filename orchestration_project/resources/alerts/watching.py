@@ -159,7 +159,7 @@ def _take(
     if run is None:
         return []
     run = _without_told(run, inbox.told_of(run.run_id) if run.notices else set())
-    bad = frozenset(each for each in problems(run) if not is_retried or _is_check(each.kind))
+    bad = frozenset(each for each in problems(run) if not is_retried or each.is_check)
     words = partial(run_messages, run, links=alerts.links)
     facts = partial(facts_of, job=run.job, together=run.together)
     return inbox.take(end.cause, bad, wellness(run), words, facts)
@@ -169,10 +169,6 @@ def _without_told(run: EndedRun, told: Collection[tuple[str, str]]) -> EndedRun:
     """Leave out what an earlier end told: a run that was taken for dead may still succeed."""
     new = [each for each in run.notices if (each.kind, each.unit.partition) not in told]
     return replace(run, notices=new)
-
-
-def _is_check(kind: str) -> bool:
-    return kind.startswith("check_")
 
 
 def _said(runs: int, told: Sequence[Message], waiting: Iterable[str], alerts: Alerts) -> str:
