@@ -20,7 +20,8 @@ from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.finra.gold import outdated_tier_weeks, outdated_windows
 from orchestration_project.resources.warehouse import Warehouse
 from orchestration_project.sensors.described import sensor
-from orchestration_project.sensors.finra.runs import ONCE_A_DAY, UNDER_WAY, not_yet_asked
+from orchestration_project.sensors.finra.runs import ONCE_A_DAY, not_yet_asked
+from orchestration_project.sensors.under_way import while_under_way
 from orchestration_project.tables.finra import finra_otc_weekly
 
 _, FIRST, LAST = PARTITION_TAGS
@@ -44,8 +45,8 @@ def finra_on_landing(
         return dg.SkipReason(
             f"Nothing to do: what {len(landed)} landed weeks derive is current.{aside}"
         )
-    if running := _under_way(context, finra_gold.name):
-        return dg.SkipReason(f"The run {running} of {finra_gold.name} is under way.")
+    if wait := while_under_way(context.instance, finra_gold.name):
+        return wait
     runs = requests(
         (ROLLING, CONCENTRATION),
         tier_ranges(wanted),
@@ -73,8 +74,8 @@ def finra_on_last_tier(
             f"Nothing to do: all tiers of {complete} weeks are landed, and these are "
             f"current.{aside}"
         )
-    if running := _under_way(context, finra_tier_week.name):
-        return dg.SkipReason(f"The run {running} of {finra_tier_week.name} is under way.")
+    if wait := while_under_way(context.instance, finra_tier_week.name):
+        return wait
     runs = requests(
         (CROSS_TIER,),
         week_ranges(wanted),
@@ -92,11 +93,6 @@ def _without_partition(count: int) -> str:
         if count
         else ""
     )
-
-
-def _under_way(context: dg.SensorEvaluationContext, job: str) -> str | None:
-    runs = context.instance.get_runs(dg.RunsFilter(job_name=job, statuses=UNDER_WAY), limit=1)
-    return runs[0].run_id if runs else None
 
 
 def _asked(

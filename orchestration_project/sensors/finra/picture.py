@@ -8,7 +8,8 @@ from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.finra.activity import made_of
 from orchestration_project.resources.warehouse import Warehouse
 from orchestration_project.sensors.described import sensor
-from orchestration_project.sensors.finra.runs import ONCE_A_DAY, UNDER_WAY, not_yet_asked
+from orchestration_project.sensors.finra.runs import ONCE_A_DAY, not_yet_asked
+from orchestration_project.sensors.under_way import while_under_way
 
 SECONDS_BETWEEN_PICTURES = 300
 """While many weeks land, each look finds other gold: this is how often it is drawn then."""
@@ -26,13 +27,8 @@ def finra_on_gold(
         return dg.SkipReason("Nothing to draw: no week is landed.")
     if version == drawn_version(context.instance):
         return dg.SkipReason(f"Nothing to do: the picture shows the present gold ({version}).")
-    running = context.instance.get_runs(
-        dg.RunsFilter(job_name=finra_trade_activity.name, statuses=UNDER_WAY), limit=1
-    )
-    if running:
-        return dg.SkipReason(
-            f"The run {running[0].run_id} of {finra_trade_activity.name} is under way."
-        )
+    if wait := while_under_way(context.instance, finra_trade_activity.name):
+        return wait
     wanted = dg.RunRequest(run_key=f"{version} ({clock.today_in_new_york()})")
     if not not_yet_asked(context.instance, [wanted]):
         return dg.SkipReason(f"The picture of {version} was asked for today; {ONCE_A_DAY}")

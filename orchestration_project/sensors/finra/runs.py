@@ -8,14 +8,8 @@ from orchestration_project.assets.finra import OTC_WEEKLY
 from orchestration_project.domains.finra.selection import TierWeek, covered
 from orchestration_project.jobs import finra_otc_weekly
 from orchestration_project.partitions import PARTITION_TAGS
+from orchestration_project.sensors.under_way import UNDER_WAY
 
-UNDER_WAY = [
-    dg.DagsterRunStatus.QUEUED,
-    dg.DagsterRunStatus.NOT_STARTED,
-    dg.DagsterRunStatus.STARTING,
-    dg.DagsterRunStatus.STARTED,
-    dg.DagsterRunStatus.CANCELING,
-]
 RUN_KEY = "dagster/run_key"
 ONCE_A_DAY = "a run that brings nothing is asked for again the day after."
 

@@ -7,16 +7,9 @@ from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.prices.gold import outdated_symbols
 from orchestration_project.resources.warehouse import Warehouse
 from orchestration_project.sensors.described import sensor
+from orchestration_project.sensors.under_way import while_under_way
 
 SECONDS_BETWEEN_LOOKS = 60
-
-UNDER_WAY = [
-    dg.DagsterRunStatus.QUEUED,
-    dg.DagsterRunStatus.NOT_STARTED,
-    dg.DagsterRunStatus.STARTING,
-    dg.DagsterRunStatus.STARTED,
-    dg.DagsterRunStatus.CANCELING,
-]
 
 
 @sensor(job=prices_gold, minimum_interval_seconds=SECONDS_BETWEEN_LOOKS)
@@ -32,11 +25,8 @@ def prices_on_landing(
     due = outdated_symbols(warehouse)
     if not due:
         return dg.SkipReason("Nothing to do: what is derived of prices is current.")
-    running = context.instance.get_runs(
-        dg.RunsFilter(job_name=prices_gold.name, statuses=UNDER_WAY), limit=1
-    )
-    if running:
-        return dg.SkipReason(f"The run {running[0].run_id} of {prices_gold.name} is under way.")
+    if wait := while_under_way(context.instance, prices_gold.name):
+        return wait
     context.log.info(f"Asked for {len(due)} symbols.")
     newest, today = max(due.values()).isoformat(), clock.today_in_new_york()
     return dg.RunRequest(run_key=f"prices_gold {newest} {len(due)} ({today})")

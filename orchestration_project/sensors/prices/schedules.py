@@ -14,8 +14,7 @@ from orchestration_project.sensors.described import schedule
 from orchestration_project.settings import Settings
 
 ZONE = "America/New_York"
-ONE, FIRST, LAST = PARTITION_TAGS
-SYMBOLS_NAMED = 5
+_, FIRST, LAST = PARTITION_TAGS
 
 
 @schedule(
