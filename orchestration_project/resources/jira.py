@@ -7,6 +7,7 @@ from urllib.parse import quote, urlencode
 from pydantic import SecretStr
 
 from orchestration_project.domains.saas.jira import (
+    PERMISSIONS,
     PROPERTY,
     SYSTEM,
     field_of,
@@ -32,7 +33,6 @@ from orchestration_project.resources.saas.answers import json_in, refusal, shown
 from orchestration_project.resources.saas.systems import RefusedError
 
 CREDENTIALS = "JIRA_EMAIL and JIRA_TOKEN"
-PERMISSIONS = ("BROWSE_PROJECTS", "CREATE_ISSUES", "EDIT_ISSUES", "TRANSITION_ISSUES")
 PAGE_ISSUES = 100
 MOST_KEYS = 100
 """Issues that one request names by their keys."""

@@ -39,7 +39,7 @@ class Trial(dg.Config):
 
 
 class Edit(Trial):
-    """Rules that are put into effect, and how often both systems are looked through."""
+    """Rules that are put into effect, and who does that."""
 
     rules: list[Any] = Field(
         description="All rules that are to be in effect: one that is left out ends."

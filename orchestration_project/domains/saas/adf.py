@@ -242,11 +242,12 @@ class _Reader(HTMLParser):
             while self._places.pop().tag != tag:
                 pass
 
-    def _begin(self, block: Node) -> None:
+    def _begin(self, block: Node) -> list[Node]:
         self._end_block()
         content = self._target()
-        self._texts = []
-        content.append({**block, "content": self._texts})
+        self._texts = texts = list[Node]()
+        content.append({**block, "content": texts})
+        return texts
 
     def _target(self) -> list[Node]:
         if self._places[-1].tag in LISTS:  # text straight in a list: in an item of its own
@@ -266,11 +267,7 @@ class _Reader(HTMLParser):
         text = UNPRINTABLE.sub("", text)
         if self._is_cut or not text or (self._texts is None and not text.strip()):
             return
-        if self._texts is None:
-            self._begin({"type": "paragraph"})
-        texts = self._texts
-        if texts is None:
-            raise AssertionError("a block was begun")
+        texts = self._begin({"type": "paragraph"}) if self._texts is None else self._texts
         if not texts or texts[-1]["type"] == "hardBreak":
             text = text if self._preformatted else text.lstrip(" \t\n")
         text, lost = text[: self._left], text[self._left :]
@@ -293,10 +290,9 @@ def _append(texts: list[Node], text: str, marks: list[Node]) -> None:
         return
     last = texts[-1] if texts else {}
     if last.get("type") == "text" and last.get("marks", []) == marks:
-        joined = last["text"] + text
-        last["text"] = joined
-        return
-    texts.append({"type": "text", "text": text} | ({"marks": marks} if marks else {}))
+        last["text"] += text
+    else:
+        texts.append({"type": "text", "text": text} | ({"marks": marks} if marks else {}))
 
 
 def _link(href: str | None) -> Node:

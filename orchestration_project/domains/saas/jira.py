@@ -30,6 +30,9 @@ PROPERTY = "orchestration-source"
 
 LONGEST_LABEL = 255
 
+PERMISSIONS = ("BROWSE_PROJECTS", "CREATE_ISSUES", "EDIT_ISSUES", "TRANSITION_ISSUES")
+"""What we have to be allowed in a project, as Jira calls it."""
+
 CATEGORIES: Mapping[str, StatusCategory] = {
     "new": "new",
     "undefined": "new",  # "No Category", of statuses that came from old imports

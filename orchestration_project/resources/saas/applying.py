@@ -154,7 +154,7 @@ class Applier:
             wanted = wanted.where(outbox.c.entity.in_(names))
         with self._warehouse.reading() as connection:
             found = connection.execute(wanted).scalars().all()
-        return [Entity(self._source.system, *name.split("|", 1)) for name in found]
+        return [Entity.of_outbox(self._source.system, name) for name in found]
 
     def _try(self, entity: Entity) -> tuple[str, TransientError | None]:
         """Do what is intended for one task; return in a word what came of it."""
@@ -190,9 +190,7 @@ class Applier:
         lease = take(connection, name, holder=self._desk.run_id, now=now, until=now + LEASE)
         if lease is None:
             return "busy"
-        state = connection.execute(
-            select(saas_source_states).where(within(saas_source_states, entity.key))
-        ).one()
+        state = _state(connection, entity)
         row = connection.execute(
             select(outbox).where(
                 _waits(self._desk.topic),
@@ -268,7 +266,7 @@ class Applier:
                 run_id=self._desk.run_id,
             )
         )
-        latest = _latest(connection, waiting.entity)
+        latest = _state(connection, waiting.entity)
         facts = _facts(waiting, agreement, latest.record, now)
         if latest.version_number != waiting.row.version_number:
             facts.pop("intended", None)  # something newer is intended already
@@ -338,7 +336,7 @@ def _facts(waiting: Waiting, agreement: Agreement, record: str, now: datetime) -
     return facts
 
 
-def _latest(connection: Connection, entity: Entity) -> Row[Any]:
+def _state(connection: Connection, entity: Entity) -> Row[Any]:
     wanted = select(saas_source_states).where(within(saas_source_states, entity.key))
     return connection.execute(wanted).one()
 

@@ -4,7 +4,7 @@ import secrets
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Self
 
 from sqlalchemy import Connection, insert
 
@@ -23,6 +23,11 @@ class Entity:
     system: str
     entity_type: str
     entity_id: str
+
+    @classmethod
+    def of_outbox(cls, system: str, outbox_entity: str) -> Self:
+        """Return what the outbox calls so."""
+        return cls(system, *outbox_entity.split("|", 1))
 
     @property
     def source_id(self) -> str:

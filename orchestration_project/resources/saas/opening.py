@@ -1,7 +1,7 @@
 """Both systems as the settings name them: opened, and looked at beforehand."""
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from typing import TypeVar
 
 from pydantic import SecretStr
@@ -23,22 +23,16 @@ DEMO_EMAIL, DEMO_TOKEN = "robot@example.org", SecretStr("demo-token")
 Value = TypeVar("Value")
 
 
+@contextmanager
 def opened_peopleforce(
-    settings: Settings, captures: Captures, clock: Clock
-) -> AbstractContextManager[PeopleForce]:
-    """Give PeopleForce, or the demo of it.
+    settings: Settings, captures: Captures, clock: Clock, *, asks_anyway: bool = False
+) -> Iterator[PeopleForce]:
+    """Give PeopleForce, or the demo of it; ``asks_anyway``: also while it counts as down.
 
     Raises:
         ConfigurationError: Demo and real data would share a database.
         TransientError: The demo does not start.
     """
-    return _peopleforce(settings, captures, clock, asks_anyway=False)
-
-
-@contextmanager
-def _peopleforce(
-    settings: Settings, captures: Captures, clock: Clock, *, asks_anyway: bool
-) -> Iterator[PeopleForce]:
     url, key = settings.peopleforce_url, settings.peopleforce_api_key
     if is_demo(settings):
         url, key = f"{saas_demo(settings).url()}/peopleforce/api/public/v3", DEMO_KEY
@@ -51,18 +45,14 @@ def _peopleforce(
         )
 
 
-def opened_jira(settings: Settings) -> AbstractContextManager[Jira]:
-    """Give Jira, or the demo of it.
+@contextmanager
+def opened_jira(settings: Settings, *, asks_anyway: bool = False) -> Iterator[Jira]:
+    """Give Jira, or the demo of it; ``asks_anyway``: also while it counts as down.
 
     Raises:
         ConfigurationError: Demo and real data would share a database.
         TransientError: The demo does not start.
     """
-    return _jira(settings, asks_anyway=False)
-
-
-@contextmanager
-def _jira(settings: Settings, *, asks_anyway: bool) -> Iterator[Jira]:
     url, email, token = settings.jira_url, settings.jira_email, settings.jira_token
     if is_demo(settings):
         url, email, token = f"{saas_demo(settings).url()}/jira", DEMO_EMAIL, DEMO_TOKEN
@@ -96,11 +86,11 @@ def saas_probes(settings: Settings, captures: Captures, clock: Clock) -> list[Pr
         return [Probe(name, (name,), tried, lambda: unused) for name in ("peopleforce", "jira")]
 
     def ask_peopleforce() -> Answer:
-        with _peopleforce(settings, captures, clock, asks_anyway=True) as source:
+        with opened_peopleforce(settings, captures, clock, asks_anyway=True) as source:
             return Answer(f"it has {source.count()} tasks")
 
     def ask_jira() -> Answer:
-        with _jira(settings, asks_anyway=True) as target:
+        with opened_jira(settings, asks_anyway=True) as target:
             return Answer(f"it knows us as {target.myself()}")
 
     tasks = f"asked {without_secrets(settings.peopleforce_url)} for its tasks"

@@ -228,12 +228,8 @@ class Reconciler:
 
     def refused(self) -> set[Entity]:
         """Return the tasks with an intention that was refused, and that nobody has dealt with."""
-        letters = saas_dead_letters.c
-        wanted = select(saas_dead_letters).where(
-            letters.system == self._source.system, letters.ended_at.is_(None)
-        )
         with self._warehouse.reading() as connection:
-            return {entity_of(row) for row in connection.execute(wanted)}
+            return self._refused(connection)
 
     def retry_refused(self, entities: Sequence[Entity] | None = None) -> Planned:
         """Plan anew for tasks whose intentions were refused: all of them, or just these."""
@@ -292,15 +288,18 @@ class Reconciler:
 
     def _unfinished(self, connection: Connection) -> set[str]:
         """Return of whom something waits already, or was refused until a person mends it."""
-        letters = saas_dead_letters.c
-        refused = select(saas_dead_letters).where(
-            letters.system == self._source.system, letters.ended_at.is_(None)
-        )
         waiting = select(outbox.c.entity).where(
             outbox.c.topic == self.pair, outbox.c.state == "waiting"
         )
-        found = {entity_of(row).outbox_entity for row in connection.execute(refused)}
+        found = {each.outbox_entity for each in self._refused(connection)}
         return found | set(connection.execute(waiting).scalars())
+
+    def _refused(self, connection: Connection) -> set[Entity]:
+        letters = saas_dead_letters.c
+        wanted = select(saas_dead_letters).where(
+            letters.system == self._source.system, letters.ended_at.is_(None)
+        )
+        return {entity_of(row) for row in connection.execute(wanted)}
 
     def apply(self, entities: Sequence[Entity] | None = None) -> Applied:
         """Do what is due, of all tasks or of these."""

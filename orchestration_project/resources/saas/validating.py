@@ -3,12 +3,11 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from orchestration_project.domains.saas.jira import PERMISSIONS
 from orchestration_project.domains.saas.rules import Rule
 from orchestration_project.domains.saas.values import violations
 from orchestration_project.errors import OrchestrationError
 from orchestration_project.resources.saas.systems import RefusedError, TargetSystem
-
-NEEDED = frozenset({"BROWSE_PROJECTS", "CREATE_ISSUES", "EDIT_ISSUES", "TRANSITION_ISSUES"})
 
 PROVING = (400, 403, 404)
 """Statuses by which a target says that there is no such project or issue type for us."""
@@ -49,7 +48,7 @@ def examine(target: TargetSystem, rules: Sequence[Rule]) -> Examined:
 
 
 def _problems(target: TargetSystem, project: str, rule: Rule) -> list[str]:
-    missing = sorted(NEEDED - target.permissions(project))
+    missing = sorted(set(PERMISSIONS) - target.permissions(project))
     if missing:  # the form would only be refused
         return [f"we have no permission {name} in {project}" for name in missing]
     return violations(_filled(rule), target.create_fields(project, str(rule.issue_type)))
