@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from orchestration_project.cli.execution import repository
 from orchestration_project.cli.full_disk import full_disk_explained
+from orchestration_project.cli.saying import say
 from orchestration_project.domains.operations.messages import cut, trial_message
 from orchestration_project.domains.operations.rules import Rule, unknown_names
 from orchestration_project.errors import ConfigurationError, OrchestrationError, TransientError
@@ -60,33 +61,33 @@ def main(arguments: Sequence[str]) -> int:
 
 def _test(alerts: Alerts) -> int:
     if not alerts.channels:
-        _say("ALERT_URLS is not set: nobody is told of alerts; docs/alerts.md has examples")
+        say("ALERT_URLS is not set: nobody is told of alerts; docs/alerts.md has examples")
         return 1
     refusals = alerts.send_to_all(trial_message())
     for channel in alerts.channels:
         reason = refusals[channel.name]
-        _say(f"{channel.name} ({channel.least} and worse): {reason or 'taken'}")
+        say(f"{channel.name} ({channel.least} and worse): {reason or 'taken'}")
     return int(any(refusals.values()))
 
 
 def _check(alerts: Alerts) -> int:
     policy = alerts.policy
     for rule in policy.rules:
-        _say(_rule(rule))
+        say(_rule(rule))
     for channel in alerts.channels:
         refuse_unusable(channel)
     if policy.problem:
         return 1
     unknown = unknown_names(policy.rules, names_of(repository()))
-    _say("\n".join(unknown) or "every name in them is one of the project")
+    say("\n".join(unknown) or "every name in them is one of the project")
     return int(bool(unknown))
 
 
 def _watch(alerts: Alerts, because: str) -> int:
     seen = see([failed_daemon(_end(because))], Clock()) if because else _seen(alerts)
     for each in seen:
-        _say(f"{each.problem.kind}: {each.finding.outcome}: {each.finding.got}")
-    _say("\n".join(watch(alerts, seen)))
+        say(f"{each.problem.kind}: {each.finding.outcome}: {each.finding.got}")
+    say("\n".join(watch(alerts, seen)))
     return int(any(each.is_bad for each in seen))
 
 
@@ -123,12 +124,12 @@ def _list(alerts: Alerts) -> int:
         standing = inbox.standing()
         waiting = inbox.waiting()
     if standing:
-        _say(_table([HEADINGS, *(_row(alert) for alert in standing)]))
+        say(_table([HEADINGS, *(_row(alert) for alert in standing)]))
     else:
-        _say("no alert is open")
+        say("no alert is open")
     if waiting:
         pending = ", ".join(f"{count} to {name}" for name, count in waiting.items())
-        _say(f"waiting to be delivered: {pending}")
+        say(f"waiting to be delivered: {pending}")
     return 0
 
 
@@ -137,7 +138,7 @@ def _close(alerts: Alerts, starts: Sequence[str]) -> int:
         standing = inbox.standing()
         for alert in [_the_one(standing, start) for start in starts]:
             inbox.close(alert.alert_id)
-            _say(f"closed: {alert.title}")
+            say(f"closed: {alert.title}")
     return 0
 
 
@@ -169,10 +170,6 @@ def _table(rows: Sequence[tuple[str, ...]]) -> str:
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
         for row in rows
     )
-
-
-def _say(text: str) -> None:
-    print(text)  # noqa: T201 - a command talks to its user
 
 
 COMMANDS = {"list": _list, "test": _test, "check": _check}

@@ -3,6 +3,7 @@
 import argparse
 from collections.abc import Sequence
 
+from orchestration_project.cli.saying import say
 from orchestration_project.errors import OrchestrationError
 from orchestration_project.resources.providers import open_clock, open_warehouse
 from orchestration_project.resources.warehouse import Warehouse
@@ -33,8 +34,8 @@ def main(arguments: Sequence[str]) -> int:
     ):
         counts = target.fill_from(source)
         for name, count in counts.items():
-            print(f"{name:30}{count:>15,} rows")  # noqa: T201 - the answer
-        print(  # noqa: T201 - the answer
+            say(f"{name:30}{count:>15,} rows")
+        say(
             f"\n{target.shown_url} holds what {source.shown_url} held: count and hash of each "
             "table are equal. Set DATABASE_URL to it, with its password"
             + (f", and DATABASE_SCHEMA={options.to_schema}." if options.to_schema else ".")

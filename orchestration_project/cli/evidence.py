@@ -4,6 +4,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from orchestration_project.cli.saying import say
 from orchestration_project.domains.operations.evidence import MANIFEST
 from orchestration_project.resources.evidence.verifying import verify
 
@@ -16,9 +17,9 @@ def main(arguments: Sequence[str]) -> int:
     if options.sha256 and options.sha256.lower() != found.manifest_sha256:
         wrong.append(f"{MANIFEST} is not the one with SHA-256 {options.sha256.lower()}")
     about = ", ".join(f"{name} {value}" for name, value in found.manifest.about.items())
-    _say(f"evidence of {ascii(about)[1:-1]}")
-    _say(f"{len(found.manifest.members)} members; SHA-256 of {MANIFEST}: {found.manifest_sha256}")
-    _say("\n".join(wrong) or "whole: every member is there as it was, and no other")
+    say(f"evidence of {ascii(about)[1:-1]}")
+    say(f"{len(found.manifest.members)} members; SHA-256 of {MANIFEST}: {found.manifest_sha256}")
+    say("\n".join(wrong) or "whole: every member is there as it was, and no other")
     return int(bool(wrong))
 
 
@@ -36,7 +37,3 @@ def _parser() -> argparse.ArgumentParser:
         help=f"the SHA-256 of {MANIFEST} as its maker told it: finds what was altered on purpose",
     )
     return parser
-
-
-def _say(text: str) -> None:
-    print(text)  # noqa: T201 - a command talks to its user

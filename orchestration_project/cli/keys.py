@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from uuid import uuid4
 
+from orchestration_project.cli.saying import say
 from orchestration_project.domains.access.keys import Key
 from orchestration_project.domains.access.roles import Role
 from orchestration_project.resources.access import Audit, Entry, KeyFacts, Keys
@@ -24,11 +25,11 @@ def main(arguments: Sequence[str]) -> int:
     with open_warehouse(load_settings()) as warehouse:
         keys = Keys(warehouse, clock)
         if options.what == "list":
-            _say("\n".join([HEADINGS, *(_row(key, clock) for key in keys.listed())]))
+            say("\n".join([HEADINGS, *(_row(key, clock) for key in keys.listed())]))
             return 0
         changed, said = _changed(keys, options)
         Audit(warehouse, clock).record(_entry(options, changed))
-    _say(said)
+    say(said)
     return 0
 
 
@@ -114,7 +115,3 @@ def _name(text: str) -> str:
     if not text.strip() or not text.isprintable():
         raise argparse.ArgumentTypeError("a name is of printable characters, in one line")
     return text
-
-
-def _say(text: str) -> None:
-    print(text)  # noqa: T201 - a command talks to its user

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from orchestration_project.cli.saying import say
 from orchestration_project.cli.ui import LOCK, refuse_other_ui
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.resources.demos import stop_demos
@@ -27,11 +28,11 @@ def main(arguments: Sequence[str]) -> int:
     settings = load_settings()
     folder = settings.state_path
     if not folder.exists():
-        _say(f"{folder} does not exist: there is nothing to delete")
+        say(f"{folder} does not exist: there is nothing to delete")
         return 0
     _refuse_foreign(folder)
     if not options.yes and not _agreed(folder):
-        _say("nothing was deleted")
+        say("nothing was deleted")
         return 1
     with _no_ui_on(folder / "dagster"):
         stop_demos(settings)
@@ -42,7 +43,7 @@ def main(arguments: Sequence[str]) -> int:
             found="; ".join(left),
             remedy="correct the permissions, or unmount what is mounted there, and reset again",
         )
-    _say(f"{_removed(folder)}; databases named by DATABASE_URL are as they were")
+    say(f"{_removed(folder)}; databases named by DATABASE_URL are as they were")
     return 0
 
 
@@ -115,7 +116,3 @@ def _agreed(folder: Path) -> bool:
     except EOFError:  # nobody is there to ask
         return False
     return answer.strip().lower() in ("y", "yes")
-
-
-def _say(text: str) -> None:
-    print(text)  # noqa: T201 - a command talks to its user

@@ -13,6 +13,7 @@ from sqlalchemy import select
 from orchestration_project.cli.across import derive, draw
 from orchestration_project.cli.execution import execute, failures
 from orchestration_project.cli.full_disk import full_disk_explained
+from orchestration_project.cli.saying import say
 from orchestration_project.domains.finra.selection import (
     TierWeek,
     latest_weeks,
@@ -124,11 +125,6 @@ def _positive(text: str) -> int:
     if not (text.isascii() and text.isdigit() and int(text)):
         raise argparse.ArgumentTypeError(f"{text} is not a number of weeks, such as 8")
     return int(text)
-
-
-def say(text: str) -> None:
-    """Print a line at once."""
-    print(text, flush=True)  # noqa: T201 - a command talks to its user
 
 
 def _source(settings: Settings) -> str:

@@ -8,7 +8,8 @@ import dagster as dg
 
 from orchestration_project.cli.execution import execute, failures
 from orchestration_project.cli.full_disk import full_disk_explained
-from orchestration_project.cli.run import say
+from orchestration_project.cli.saying import say
+from orchestration_project.domains.saas.peopleforce import SYSTEM
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.instance.storage import open_instance
 from orchestration_project.resources.providers import open_warehouse
@@ -19,7 +20,6 @@ from orchestration_project.resources.warehouse import Warehouse
 from orchestration_project.settings import Settings, load_settings, without_secrets
 
 RECONCILE, EDIT_RULES = "saas_reconcile", "saas_edit_rules"
-SYSTEM = "peopleforce"
 SHOWN = 10
 
 RULES: list[Mapping[str, Any]] = [

@@ -8,6 +8,7 @@ import dagster as dg
 
 from orchestration_project.cli.execution import execute
 from orchestration_project.cli.full_disk import full_disk_explained
+from orchestration_project.cli.saying import say
 from orchestration_project.instance.storage import open_instance
 from orchestration_project.settings import load_settings
 
@@ -33,10 +34,11 @@ def main(arguments: Sequence[str]) -> int:
         result = execute(instance, JOB, config=config)
         evaluations = result.get_asset_check_evaluations()
     found = [_told(each) for each in evaluations if each.check_name != DRIFT]
-    _say(_lines(found))
-    _say([_of_drift(each) for each in evaluations if each.check_name == DRIFT])
+    drifts = [_of_drift(each) for each in evaluations if each.check_name == DRIFT]
+    for line in [*_lines(found), *drifts]:
+        say(line)
     if not result.success:
-        _say([f"\nwhat was found could not be stored: {_reason(result)}"])
+        say(f"\nwhat was found could not be stored: {_reason(result)}")
     return int(not result.success or any(each["outcome"] == "failed" for each in found))
 
 
@@ -72,8 +74,3 @@ def _reason(result: dg.JobExecutionResult) -> str:
     errors = [failure.error for failure in failures if failure.error]
     texts = [(error.cause or error).message.strip() for error in errors]
     return "; ".join(text.split(": ", 1)[-1] for text in texts)  # without the name of its class
-
-
-def _say(lines: Sequence[str]) -> None:
-    for line in lines:
-        print(line)  # noqa: T201 - a command talks to its user
