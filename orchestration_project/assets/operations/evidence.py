@@ -38,6 +38,7 @@ COLUMNS = {
     "byte_count": "Its size, bytes",
     "sha256": "Its SHA-256, hex",
 }
+FIGURES = ("row_count", "byte_count", "sha256")
 MEMBERS_SHOWN = 60
 
 
@@ -124,7 +125,7 @@ def evidence(
 def _shown(exported: Exported) -> dg.MaterializeResult[Any]:
     members = exported.manifest.members
     rows = [
-        {name: getattr(each, name.replace("member", "name")) for name in COLUMNS}
+        {"member": each.name, **{name: getattr(each, name) for name in FIGURES}}
         for each in members[:MEMBERS_SHOWN]
     ]
     return dg.MaterializeResult(

@@ -182,7 +182,7 @@ Is it whole?
   Without it:
     unzip FILE.zip -d evidence && cd evidence && sha256sum -c SHA256SUMS
   Both find what was damaged. Who alters the archive on purpose can write new sums, too: so ask
-  who made it, on another way, for the SHA-256 of manifest.json, and compare.
+  who made it, by another way, for the SHA-256 of manifest.json, and compare.
 
 How to read it
   .jsonl files have one JSON object on each line, in UTF-8. Whole numbers of the tables are
