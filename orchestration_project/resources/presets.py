@@ -22,7 +22,7 @@ from orchestration_project.domains.operations.presets import (
 )
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.resources.clock import Clock
-from orchestration_project.resources.ledger.recording import lock
+from orchestration_project.resources.leases import alone
 from orchestration_project.resources.warehouse import Warehouse
 from orchestration_project.resources.warehouse.frames import storable
 from orchestration_project.settings import PROJECT_ROOT, Settings
@@ -154,7 +154,7 @@ class Presets:
     def apply(self, preset: Preset, *, user: str, reason: str, run_id: str) -> Applied | None:
         """Put a preset in force for its job; None where the same is in force already."""
         with self._warehouse.writing() as connection:
-            lock(connection)
+            alone(connection, operations_presets.name)
             before = _latest(connection, preset.job)
             if before and (before.preset.name, before.preset.values) == (
                 preset.name,

@@ -32,7 +32,8 @@ from orchestration_project.domains.operations.control_tower import (
     Subject,
     UnderWay,
 )
-from orchestration_project.resources.ledger.recording import lock
+from orchestration_project.resources.leases import alone
+from orchestration_project.resources.ledger.recording import LEDGER
 from orchestration_project.resources.warehouse import Warehouse
 from orchestration_project.resources.warehouse.frames import frame_of, insert_frame
 from orchestration_project.tables.kinds import asset_of
@@ -78,7 +79,7 @@ def read_look(warehouse: Warehouse, machine_now: datetime) -> Look:
 def write_tower(warehouse: Warehouse, rows: Sequence[Mapping[str, Any]]) -> None:
     """Replace the rows of ``operations_control_tower``."""
     with warehouse.writing() as connection:
-        lock(connection)
+        alone(connection, LEDGER)
         connection.execute(delete(operations_control_tower))
         insert_frame(connection, operations_control_tower, frame_of(rows, operations_control_tower))
 

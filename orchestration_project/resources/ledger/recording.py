@@ -14,13 +14,12 @@ from sqlalchemy import ColumnElement, Connection, Select, Table, delete, func, s
 
 from orchestration_project.domains.operations.ledger import Entry, RunFacts, Volume, entry_of
 from orchestration_project.resources.clock import Clock
+from orchestration_project.resources.leases import alone
 from orchestration_project.resources.warehouse import Warehouse
 from orchestration_project.resources.warehouse.frames import (
     frame_of,
-    insert_absent,
     insert_frame,
     storable,
-    within,
 )
 from orchestration_project.settings import SECRET_QUERY_WORDS
 from orchestration_project.tables.operations import operations_runs, operations_steps
@@ -28,13 +27,12 @@ from orchestration_project.tables.spine import (
     blobs,
     captures,
     deliveries,
-    fences,
     landings,
     rejects,
 )
 
-LOCK = {"table_name": operations_runs.name, "scope_key": ""}
-"""The row of `fences` that who writes to the ledger holds."""
+LEDGER = operations_runs.name
+"""By which name those who write to the ledger wait for each other."""
 
 GONE = "DELETED"
 
@@ -81,7 +79,7 @@ class Ledger:
         of which Dagster's event log has none any more.
         """
         with self._warehouse.writing() as connection:
-            lock(connection)
+            alone(connection, LEDGER)
             ids = [run.run_id for run in runs]
             before = _entries(connection, ids)
             volumes = _volumes(connection, ids)
@@ -120,7 +118,7 @@ class Ledger:
         runs, steps = operations_runs.c, operations_steps.c
         gone = select(runs.run_id).where(runs.status == GONE)
         with self._warehouse.writing() as connection:
-            lock(connection)
+            alone(connection, LEDGER)
             connection.execute(
                 update(operations_runs)
                 .where(runs.run_id.in_(run_ids), runs.ended_at.is_(None))
@@ -136,14 +134,6 @@ class Ledger:
                 .where(steps.ended_at.is_(None), steps.run_id.in_(gone))
                 .values(status="CANCELED", ended_at=machine_now)
             )
-
-
-def lock(connection: Connection) -> None:
-    """Let others who write to the ledger wait, so that what was read stays true."""
-    epoch = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
-    empty = {"token": 0, "known_from": epoch, "source_version": None}
-    insert_absent(connection, fences, [LOCK | empty])
-    connection.execute(select(fences.c.token).where(within(fences, LOCK)).with_for_update())
 
 
 def _entries(connection: Connection, run_ids: Sequence[str]) -> dict[str, Entry]:
