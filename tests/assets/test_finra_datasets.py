@@ -40,12 +40,6 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
         stop_demos(load_settings())
 
 
-@pytest.fixture
-def instance() -> Iterator[dg.DagsterInstance]:
-    with dg.DagsterInstance.ephemeral() as instance:
-        yield instance
-
-
 def load(instance: dg.DagsterInstance, noun: str, first: str, last: str = "", **config: Any):
     """Run a dataset's job for a partition, or for a range of them."""
     tags = (

@@ -1,5 +1,6 @@
 """A gateway that is served in this process, and asked over real sockets."""
 
+import asyncio
 import http.client
 import json
 import socket
@@ -15,12 +16,14 @@ from typing import Any
 from urllib.parse import urlencode
 
 import dagster as dg
+import httpx
 import uvicorn
 from dagster._core.remote_origin import InProcessCodeLocationOrigin
 from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 from dagster._core.workspace.load_target import InProcessWorkspaceLoadTarget
 from sqlalchemy import select
 from starlette.routing import BaseRoute
+from starlette.types import ASGIApp
 from websockets.sync.client import ClientConnection, connect
 
 from orchestration_project.domains.access.keys import Key
@@ -221,3 +224,14 @@ def running(app: Any) -> Iterator[int]:
     finally:
         server.should_exit = True
         thread.join()
+
+
+def asked(app: ASGIApp, method: str, path: str, **how: Any) -> httpx.Response:
+    """Ask a gateway without a server, and return the answer."""
+
+    async def ask() -> httpx.Response:
+        transport = httpx.ASGITransport(app, client=("127.0.0.1", 5000))
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
+            return await client.request(method, path, **how)
+
+    return asyncio.run(ask())

@@ -1,11 +1,8 @@
 """While the database is away nobody comes in, and everybody is told so in a sentence."""
 
-import asyncio
 import logging
 from collections.abc import Iterator
-from typing import Any
 
-import httpx
 import pytest
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp
@@ -17,7 +14,7 @@ from orchestration_project.gateway.request import Place
 from orchestration_project.resources.access import Access, Audit
 from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.warehouse import Warehouse
-from tests.gateway.door import LIMITS, SECRET
+from tests.gateway.door import LIMITS, SECRET, asked
 
 KEY = str(Key("0" * 12, "A" * 43))
 
@@ -31,15 +28,6 @@ def door() -> Iterator[tuple[ASGIApp, str]]:
         doors = Doors(Access(away, clock, LIMITS), Audit(away, clock), place, secret=SECRET)
         app = create_app(doors, PlainTextResponse("Dagster"))
         yield app, f"session={doors.signed('token')}"
-
-
-def asked(app: ASGIApp, method: str, path: str, **how: Any) -> httpx.Response:
-    async def ask() -> httpx.Response:
-        transport = httpx.ASGITransport(app, client=("127.0.0.1", 5000))
-        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
-            return await client.request(method, path, **how)
-
-    return asyncio.run(ask())
 
 
 def test_who_has_a_session_or_a_key_is_told_to_come_again(door, caplog):

@@ -18,7 +18,6 @@ from orchestration_project.tables.access import access_sessions
 from tests.gateway.door import LIMITS, SECRET, Door, open_door
 from tests.programs import wait_for
 
-VERSION = "{version}"
 NOT_KNOWN = "Log in at /login, or send a key as X-API-Key or Authorization: Bearer."
 
 PRIVATE = [

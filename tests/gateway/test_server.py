@@ -1,12 +1,9 @@
 """The gateway as `gateway` and `ui` put it together: each part answers behind the same door."""
 
-import asyncio
 from collections.abc import Iterator
 from datetime import timedelta
-from typing import Any
 
 import dagster as dg
-import httpx
 import pytest
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp
@@ -18,6 +15,7 @@ from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.warehouse import Warehouse
 from orchestration_project.settings import Settings
 from tests.gateway.conftest import signed
+from tests.gateway.door import asked
 
 DELIVERY = {"X_GitHub_Delivery": "1", "X_GitHub_Event": "push"}
 
@@ -35,15 +33,6 @@ def app(settings: Settings, warehouse: Warehouse) -> Iterator[ASGIApp]:
 def key(warehouse: Warehouse) -> str:
     made = Keys(warehouse, Clock()).create(owner="I", role=Role.VIEWER, lasts=timedelta(days=1))
     return str(made)
-
-
-def asked(app: ASGIApp, method: str, path: str, **how: Any) -> httpx.Response:
-    async def ask() -> httpx.Response:
-        transport = httpx.ASGITransport(app, client=("127.0.0.1", 5000))
-        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
-            return await client.request(method, path, **how)
-
-    return asyncio.run(ask())
 
 
 def test_a_delivery_needs_no_key_but_its_signature(app: ASGIApp):

@@ -1,19 +1,23 @@
 """What tests of resources share: an empty database of either kind, and the way to land in it."""
 
+import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from pydantic import SecretStr
-from sqlalchemy import delete
+from sqlalchemy import delete, event
+from sqlalchemy.pool import Pool
 
 from orchestration_project.resources.artifacts import FolderStore
 from orchestration_project.resources.captures import Captures
 from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.finra import FinraApi
 from orchestration_project.resources.http import HttpClient
+from orchestration_project.resources.ledger import Ledger
 from orchestration_project.resources.warehouse import Warehouse
 from tests.faulty_server import FaultyServer, Request
 from tests.prepared import Prepared
@@ -42,6 +46,31 @@ def warehouse(
         opened = stack.enter_context(Warehouse(url, clock=clock, schema=schema))
         opened.prepare(holds="real")
         yield opened
+
+
+@pytest.fixture
+def careless_databases() -> Iterator[None]:
+    """Let SQLite leave to the system when to write to disk: no history is about power cuts."""
+
+    def hurry(connection: object, *_: object):
+        if isinstance(connection, sqlite3.Connection):
+            connection.execute("PRAGMA synchronous = OFF")
+
+    event.listen(Pool, "checkout", hurry)
+    yield
+    event.remove(Pool, "checkout", hurry)
+
+
+@pytest.fixture
+def own_schema() -> str:
+    """The name of a schema of PostgreSQL's that there is not yet."""
+    return f"own_{uuid4().hex}"
+
+
+@pytest.fixture
+def ledger(warehouse: Warehouse, clock: StoppedClock) -> Ledger:
+    """The ledger of runs in the warehouse."""
+    return Ledger(warehouse, clock)
 
 
 @pytest.fixture

@@ -57,12 +57,6 @@ HISTORIES = st.tuples(st.sampled_from(INDEX_LAGS_SECONDS), st.lists(STEPS, min_s
 """How late searches are, what people do, and what runs do meanwhile, each with what becomes of its
 calls; a webhook names tasks or issues, in any order and more than once, or never comes."""
 
-ACCOUNTS = {
-    "anna@example.org": "712020:anna",
-    "olena@example.org": "712020:olena",
-    None: None,
-}
-
 OWN_TABLES = [
     *(table for table in METADATA.sorted_tables if table.name.startswith("saas_")),
     *(leases, outbox),

@@ -26,11 +26,7 @@ OF_ONE_MARKET = {"market": ("ATS",)}
 DELIVERIES = [
     (WEEK, {"version": "v1"}, "first"),
     (RESTATED, {"version": "v2"}, "source"),
-    (
-        [*RESTATED[:2], row("CCC", last_update_date=LATER), *RESTATED[3:]],
-        {"version": "v3"},
-        "metadata",
-    ),
+    (RELABELLED, {"version": "v3"}, "metadata"),
     ([row("AAA", share_quantity=7)], {"version": "v4", "scope": OF_ONE_MARKET}, "source"),
     ([row("AAA", share_quantity=7)], {"version": "v5", "scope": OF_ONE_MARKET}, "none"),
     (WEEK, {"version": "v5", "rule_version": "2"}, "ours"),

@@ -28,7 +28,7 @@ from orchestration_project.tables.spine import audits, captures, fences, landing
 from tests.bad_input import BYTES, promise
 from tests.faulty_server import FaultyServer
 from tests.resources.finra_server import TIER, TOKEN_PATH, WEEK, Finra, is_page, record
-from tests.resources.weeks import LIMITS, Desk, StoppedClock, known
+from tests.resources.weeks import LIMITS, StoppedClock, known
 
 KEY = f"{TIER}|{WEEK}"
 
@@ -49,11 +49,6 @@ def warehouse(tmp_path, prepared) -> Iterator[Warehouse]:
     with Warehouse(prepared.sqlite(tmp_path / "x.sqlite"), clock=StoppedClock()) as opened:
         opened.prepare(holds="real")
         yield opened
-
-
-@pytest.fixture
-def desk(warehouse, tmp_path) -> Desk:
-    return Desk(warehouse, tmp_path / "artifacts")
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from sqlalchemy import delete, select, update
 from orchestration_project.domains.operations.ledger import RunFacts, StepFacts
 from orchestration_project.errors import ConfigurationError, SourceError
 from orchestration_project.resources.clock import Clock
-from orchestration_project.resources.ledger import Ledger, Written, follow, reconcile
+from orchestration_project.resources.ledger import Written, follow, reconcile
 from orchestration_project.resources.ledger.control_tower import read_look
 from orchestration_project.tables.operations import (
     operations_runs,
@@ -56,11 +56,6 @@ def demo_unread():
 @dg.job
 def demo_good():
     work()
-
-
-@pytest.fixture
-def ledger(warehouse, clock) -> Ledger:
-    return Ledger(warehouse, clock)
 
 
 ON_SQLITE = pytest.mark.parametrize("warehouse", ["sqlite"], indirect=True)

@@ -7,7 +7,6 @@ import pytest
 from orchestration_project.domains.operations.ledger import RunFacts
 from orchestration_project.domains.operations.sessions import listed
 from orchestration_project.errors import ConfigurationError
-from orchestration_project.resources.ledger import Ledger
 from orchestration_project.resources.ledger.sessions import Wanted, read_sessions
 from tests.resources.weeks import NOON, row
 
@@ -20,11 +19,6 @@ def facts(run_id, status="SUCCESS", session="s", minute=0, **changes) -> RunFact
     tags = {"session": session, "domain": "finra"}
     usual = {"started_at": begun, "ended_at": ended, "tags": tags}
     return RunFacts(run_id, "finra_otc_weekly", status, at, ended or at, **usual | changes)
-
-
-@pytest.fixture
-def ledger(warehouse, clock) -> Ledger:
-    return Ledger(warehouse, clock)
 
 
 def states(warehouse, **wanted) -> dict[str, str]:

@@ -1,35 +1,21 @@
 """Whatever happens to both systems and to our runs, they agree once they are left alone."""
 
-import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 
 import pytest
 from hypothesis import HealthCheck, given, seed, settings
-from sqlalchemy import event
-from sqlalchemy.pool import Pool
 
 from tests.resources.saas_demo_world import world_over_http
 from tests.resources.saas_histories import HISTORIES, History
 from tests.resources.saas_world import World, world_in_memory
 
+pytestmark = pytest.mark.usefixtures("careless_databases")
+
 MANY = {"sqlite": (8, 1250), "postgresql": (4, 100)}
 """What `make test-histories` tries on each database: in how many parts, and how many in each."""
 
 Worlds = Callable[[], AbstractContextManager[World]]
-
-
-@pytest.fixture(autouse=True)
-def careless_databases() -> Iterator[None]:
-    """Let SQLite leave to the system when to write to disk: no history is about power cuts."""
-
-    def hurry(connection, *_):
-        if isinstance(connection, sqlite3.Connection):
-            connection.execute("PRAGMA synchronous = OFF")
-
-    event.listen(Pool, "checkout", hurry)
-    yield
-    event.remove(Pool, "checkout", hurry)
 
 
 @pytest.mark.parametrize(

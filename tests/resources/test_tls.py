@@ -1,7 +1,5 @@
 """What a URL asks of TLS reaches the driver, for our database and for Dagster's own storage."""
 
-from uuid import uuid4
-
 import dagster as dg
 import pytest
 
@@ -16,11 +14,6 @@ from tests.tls import make_certificate, tls_door
 def door(postgres_url, tmp_path):
     with tls_door(postgres_url, tmp_path / "tls") as door:
         yield door
-
-
-@pytest.fixture
-def own_schema():
-    return f"own_{uuid4().hex}"
 
 
 def strangers(folder):

@@ -1,33 +1,18 @@
 """Whatever happens to a partition, each moment's state stays what was published then."""
 
 import itertools
-import sqlite3
-from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
 from hypothesis import HealthCheck, given, seed, settings
-from sqlalchemy import event
-from sqlalchemy.pool import Pool
 
 from tests.resources.histories import HISTORIES, holds_for
 from tests.resources.weeks import MONDAY, Desk
 
+pytestmark = pytest.mark.usefixtures("careless_databases")
+
 MANY = {"sqlite": (8, 1250), "postgresql": (4, 250)}
 """What `make test-histories` tries on each database: in how many parts, and how many in each."""
-
-
-@pytest.fixture(autouse=True)
-def careless_databases() -> Iterator[None]:
-    """Let SQLite leave to the system when to write to disk: no history is about power cuts."""
-
-    def hurry(connection, *_):
-        if isinstance(connection, sqlite3.Connection):
-            connection.execute("PRAGMA synchronous = OFF")
-
-    event.listen(Pool, "checkout", hurry)
-    yield
-    event.remove(Pool, "checkout", hurry)
 
 
 @pytest.mark.parametrize(

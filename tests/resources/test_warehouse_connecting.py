@@ -48,11 +48,6 @@ def open_at(clock):
         each.close()
 
 
-@pytest.fixture
-def own_schema():
-    return f"own_{uuid4().hex}"
-
-
 def with_option(postgres_url, option):
     return f"{postgres_url}&options=-c%20{option}"
 
