@@ -49,6 +49,7 @@ def test_a_preset_may_leave_all_to_the_settings():
         (f"{HEADER}# Job: other\nops: {{}}\n", "does not say what it is"),
         (f"{HEADER}ops: [\n", "is no YAML"),
         (config("{ratio: 2026-02-30}"), "is no YAML"),
+        (config("{ratio: 0.0, ratio: 0.5}"), "is no YAML"),
         (HEADER, "is no config of load_op alone"),
         (f"{HEADER}- 1\n", "is no config of load_op alone"),
         (f"{HEADER}ops: 1\n", "is no config of load_op alone"),

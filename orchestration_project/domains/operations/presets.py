@@ -5,10 +5,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import yaml
 from pydantic import BaseModel, ValidationError
+from yaml import YAMLError
 
 from orchestration_project.errors import ConfigurationError
+from orchestration_project.strict_yaml import read_yaml
 
 JOB_LINE = re.compile(r"Job: *(\S+)")
 """The line of a preset's header that names its job."""
@@ -178,8 +179,8 @@ def _header(name: str, content: str) -> tuple[str, str]:
 
 def _parsed(name: str, content: str) -> Any:
     try:
-        return yaml.safe_load(content)
-    except (yaml.YAMLError, ValueError) as error:  # the latter of 2026-02-30, which is no day
+        return read_yaml(content)
+    except YAMLError as error:
         raise ConfigurationError(
             f"the preset {name} is no YAML",
             found=str(error),

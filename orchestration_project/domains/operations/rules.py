@@ -10,8 +10,8 @@ from datetime import timedelta
 from fnmatch import fnmatchcase
 from typing import Annotated, Any, NamedTuple, Self
 
-import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from yaml import YAMLError
 
 from orchestration_project.domains.operations.alerts import (
     OpenAlert,
@@ -24,6 +24,7 @@ from orchestration_project.domains.operations.alerts import (
 from orchestration_project.domains.operations.channels import Channel
 from orchestration_project.domains.operations.messages import Message
 from orchestration_project.errors import ConfigurationError
+from orchestration_project.strict_yaml import read_yaml
 
 OF_ASSETS = ("failed", "held_back", "check")
 """Kinds of problems whose subject is an asset."""
@@ -36,17 +37,6 @@ MOST_HOURS = 36_500 * 24
 
 OPERATIONS = "operations"
 """The domain of what is about no other, such as a disk that is nearly full."""
-
-
-class _EachKeyOnce(yaml.SafeLoader):
-    """Refuses a key that stands twice, of which YAML's own loader takes the last."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        names = [key.value for key, _ in node.value]
-        for key, _ in node.value:
-            if names.count(key.value) > 1:
-                raise yaml.MarkedYAMLError(None, None, f"found {key.value} twice", key.start_mark)
-        return super().construct_mapping(node, deep)
 
 
 def _listed(value: Any) -> Any:
@@ -252,8 +242,8 @@ def read_rules(text: str, file: str, channels: Sequence[Channel]) -> tuple[Rule,
             is not; the text names file, rule and field of each problem.
     """
     try:
-        parsed = yaml.load(text, _EachKeyOnce)  # noqa: S506 - a safe loader
-    except (yaml.YAMLError, ValueError) as error:  # the latter of 2026-02-30, which is no day
+        parsed = read_yaml(text)
+    except YAMLError as error:
         raise _unusable(file, " ".join(str(error).split())) from error
     try:
         rules = _File.model_validate(parsed).rules

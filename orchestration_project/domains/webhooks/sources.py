@@ -6,11 +6,12 @@ import re
 from collections.abc import Mapping
 from typing import Any, Self
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from yaml import YAMLError
 
 from orchestration_project.domains.webhooks.schemes import SCHEMES, Headers, Place, Scheme
 from orchestration_project.errors import ConfigurationError
+from orchestration_project.strict_yaml import read_yaml
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,39}", re.ASCII)
 
@@ -88,19 +89,6 @@ class _File(_Strict):
     sources: dict[str, Source] | None
 
 
-class _Loader(yaml.SafeLoader):
-    """YAML whose keys are told apart: PyYAML lets the last of two equal ones win."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """Return a mapping whose keys differ."""
-        keys = [str(key.value) for key, _ in node.value]
-        if twice := sorted({key for key in keys if keys.count(key) > 1}):
-            raise yaml.constructor.ConstructorError(
-                problem=f"{', '.join(twice)} stands there twice", problem_mark=node.start_mark
-            )
-        return super().construct_mapping(node, deep)
-
-
 def read_sources(content: str) -> Mapping[str, Source]:
     """Return the sources that a `webhooks.yaml` declares, by name.
 
@@ -108,12 +96,11 @@ def read_sources(content: str) -> Mapping[str, Source]:
         ConfigurationError: It is no such file; says what is wrong with it.
     """
     try:
-        declared = yaml.load(content, _Loader)  # noqa: S506 - a SafeLoader
-        sources = _File.model_validate(declared).sources or {}
+        sources = _File.model_validate(read_yaml(content)).sources or {}
     except ValidationError as error:
         wrong = (f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
         raise _unreadable("; ".join(wrong)) from error
-    except (yaml.YAMLError, ValueError) as error:  # the latter of 2026-02-30, which is no day
+    except YAMLError as error:
         raise _unreadable(f"no YAML: {error}") from error
     for name in sources:
         if not NAME.fullmatch(name) or name.endswith("_old"):
