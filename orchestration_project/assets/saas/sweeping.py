@@ -1,6 +1,7 @@
 """What no webhook told: all issues looked at, and the rules held against the target."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 import dagster as dg
@@ -8,12 +9,14 @@ import polars as pl
 
 from orchestration_project.assets.saas.catalogue import DRIFT, RULES, STATES, report_spec
 from orchestration_project.assets.saas.reconcile import failure_of
-from orchestration_project.domains.saas.ticks import is_fresh
+from orchestration_project.domains.saas.ticks import Tick, is_fresh
 from orchestration_project.resources.clock import Clock
-from orchestration_project.resources.saas.reconciling import UNREADABLE, Reconciler
+from orchestration_project.resources.saas.applying import Applied
+from orchestration_project.resources.saas.reconciling import UNREADABLE, Drift, Reconciler
 from orchestration_project.resources.saas.rules import revalidate
 from orchestration_project.resources.saas.systems import SourceSystem, TargetSystem
 from orchestration_project.resources.saas.ticks import Ticks
+from orchestration_project.resources.saas.validating import Examined
 from orchestration_project.resources.shown import table_of, told
 from orchestration_project.resources.warehouse import Warehouse
 
@@ -59,31 +62,48 @@ def sweep(
     examined = revalidate(warehouse, jira, at=clock.now(), run_id=context.run.run_id)
     drifts = reconciler.sweep()
     applied = reconciler.apply()
+    yield _result(drifts, applied, examined, reconciler.unreadable_issues)
+    yield _mended(drifts, applied)
+    yield _usable(examined)
+    yield _fresh(Ticks(warehouse, reconciler.pair).tick(), clock.now())
+    if applied.problem is not None:
+        raise failure_of(applied.problem)
+
+
+def _result(
+    drifts: Sequence[Drift], applied: Applied, examined: Examined, unreadable: Mapping[str, str]
+) -> dg.MaterializeResult[Any]:
     rows = [[each.entity.entity_id, each.target_key, each.what] for each in drifts[:SHOWN]]
     schema = dict.fromkeys(COLUMNS, pl.String())
-    unreadable = sorted(reconciler.unreadable_issues.items())
     reasons = {"target_key": pl.String(), "reason": pl.String()}
-    yield dg.MaterializeResult(
+    shown = sorted(unreadable.items())[:SHOWN]
+    return dg.MaterializeResult(
         asset_key=DRIFT,
         metadata={
             **told({"differed": len(drifts), **applied.outcomes}),
             "rules_not_examined": len(examined.unknown),
             "unreadable": len(unreadable),
-            "unreadable_issues": table_of(pl.DataFrame(unreadable[:SHOWN], reasons, orient="row")),
+            "unreadable_issues": table_of(pl.DataFrame(shown, reasons, orient="row")),
             "drift": table_of(pl.DataFrame(rows, schema, orient="row")),
         },
     )
+
+
+def _mended(drifts: Sequence[Drift], applied: Applied) -> dg.AssetCheckResult:
     left = applied.outcomes.get("waiting", 0) + applied.outcomes.get("dead", 0)
     left += sum(each.what == UNREADABLE for each in drifts)
-    yield dg.AssetCheckResult(
+    return dg.AssetCheckResult(
         asset_key=DRIFT,
         check_name=MENDED,
         passed=not left,
         severity=dg.AssetCheckSeverity.WARN,
         metadata={"differed": len(drifts), "left": left},
     )
+
+
+def _usable(examined: Examined) -> dg.AssetCheckResult:
     refused = {name: problems for name, problems in examined.proven.items() if problems}
-    yield dg.AssetCheckResult(
+    return dg.AssetCheckResult(
         asset_key=DRIFT,
         check_name=USABLE,
         passed=not refused,
@@ -91,13 +111,13 @@ def sweep(
         description="; ".join(f"{name}: {', '.join(each)}" for name, each in refused.items())[:500],
         metadata={"disabled": len(refused)},
     )
-    tick = Ticks(warehouse, reconciler.pair).tick()
-    yield dg.AssetCheckResult(
+
+
+def _fresh(tick: Tick, now: datetime) -> dg.AssetCheckResult:
+    return dg.AssetCheckResult(
         asset_key=DRIFT,
         check_name=FRESH,
-        passed=is_fresh(tick, clock.now()),
+        passed=is_fresh(tick, now),
         severity=dg.AssetCheckSeverity.WARN,
         metadata={"synced_at": str(tick.synced_at or "never"), "is_paused": tick.is_paused},
     )
-    if applied.problem is not None:
-        raise failure_of(applied.problem)
