@@ -14,7 +14,7 @@ from orchestration_project.gateway.api.jobs import Job, find_job, tag_list
 from orchestration_project.gateway.api.once import IDEMPOTENCY_HEADER, Before, once
 from orchestration_project.gateway.api.operation import Body, Call, Operation, Parameters
 from orchestration_project.gateway.api.problems import ProblemError
-from orchestration_project.gateway.api.runs import Name
+from orchestration_project.gateway.api.runs import Name, moment
 
 MOST_PARTITIONS = 5000
 """Of a backfill: more than thirty years of weeks of three tiers."""
@@ -132,8 +132,8 @@ async def backfill_status(call: Call[BackfillId, Body]) -> Backfill:
         backfill_id=found["id"],
         status=found["status"],
         title=found["title"],
-        created_at=_time(found["timestamp"]),
-        ended_at=_time(found["endTimestamp"]) if found["endTimestamp"] else None,
+        created_at=datetime.fromtimestamp(found["timestamp"], UTC),
+        ended_at=moment(found["endTimestamp"]),
         partition_count=found["numPartitions"],
         partitions=sorted(keys)[:MOST_PARTITIONS],
         error=found["error"]["message"] if found["error"] else None,
@@ -143,10 +143,6 @@ async def backfill_status(call: Call[BackfillId, Body]) -> Backfill:
 async def _found(call: Call[Any, Any], backfill_id: str) -> Mapping[str, Any]:
     data = await call.dagster(STATUS, id=backfill_id)
     return result(data, "partitionBackfillOrError", "PartitionBackfill")
-
-
-def _time(seconds: float) -> datetime:
-    return datetime.fromtimestamp(seconds, UTC)
 
 
 async def cancel_backfill(call: Call[BackfillId, Body]) -> Backfill:

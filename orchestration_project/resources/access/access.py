@@ -3,7 +3,7 @@
 import json
 import secrets
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
@@ -79,7 +79,7 @@ class Access:
     clock: Clock
     limits: Limits
     rules: Sequence[Rule] = ()
-    domains: Sequence[str] = field(default=())
+    domains: Sequence[str] = ()
 
     def by_session(self, token: str) -> Found | None:
         """Return whose session a cookie's token is, None if it is over or there never was one."""

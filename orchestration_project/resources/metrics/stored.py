@@ -7,6 +7,7 @@ import polars as pl
 from prometheus_client.core import Metric
 from sqlalchemy import Connection, Row, func, select
 
+from orchestration_project.domains.operations.control_tower import DAY
 from orchestration_project.resources.inbox.rows import WAITING
 from orchestration_project.resources.metrics.families import counter, gauge
 from orchestration_project.resources.warehouse import Warehouse
@@ -18,8 +19,7 @@ from orchestration_project.tables.operations import (
 from orchestration_project.tables.spine import inbox
 
 QUANTILES = (0.5, 0.95, 1.0)
-WINDOW = timedelta(days=1)
-WINDOW_HOURS = 24
+WINDOW = timedelta(hours=DAY)
 """For which durations are told: those of a year would hide that today is slow."""
 
 
@@ -60,7 +60,7 @@ def _runs(connection: Connection) -> Iterable[Metric]:
     rows: dict[tuple[str, ...], float] = {}
     for row in found:
         for kind in kinds:
-            rows[row.job, kind] = rows.get((row.job, kind), 0) + int(getattr(row, f"{kind}"))
+            rows[row.job, kind] = rows.get((row.job, kind), 0) + int(getattr(row, kind))
     yield counter(
         "rows",
         "Lines that came in, rows that landed, lines that were rejected.",
@@ -142,7 +142,7 @@ def _assets(connection: Connection, now: datetime) -> Iterable[Metric]:
     tower = operations_control_tower.c
     found = connection.execute(
         select(tower.asset, tower.last_landed_at, tower.hours_late, tower.looked_at).where(
-            tower.window_hours == WINDOW_HOURS, tower.asset != ""
+            tower.window_hours == DAY, tower.asset != ""
         )
     ).all()
     yield gauge(
