@@ -156,6 +156,26 @@ def test_what_was_raised_before_the_clock_was_set_back_is_delivered(desk, monkey
         assert len(hook.titles) == 1
 
 
+def test_that_all_is_well_again_is_told_after_what_a_channel_that_was_down_missed(
+    desk, monkeypatch
+):
+    problem = Problem("failed", "finra/otc_weekly", "T1|2026-01-05")
+    monkeypatch.setenv("CLOCK_NOW", from_then_on("2026-03-02T15:00"))
+    with http_receiver() as hook:
+        monkeypatch.setenv("ALERT_URLS", hook.url())
+        store("a", problem)
+        hook.status = 500
+        deliver()
+        hook.status = 200
+        with open_alerts(load_settings()).inbox() as inbox:
+            inbox.recover("b", lambda each: each == problem, "by a later run")
+        deliver()
+        assert hook.titles == []  # the failure's next attempt is due a minute after the first one
+        monkeypatch.setenv("CLOCK_NOW", from_then_on("2026-03-02T15:02"))
+        deliver()
+        assert [each["type"] for each in hook.received] == ["failure", "success"]
+
+
 def test_a_flood_is_one_message_and_a_row_for_each(desk, monkeypatch):
     def deliver(time: str = "") -> tuple[int, dict[str, str]]:
         if time:

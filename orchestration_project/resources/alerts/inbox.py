@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import cast
 
-from sqlalchemy import Connection, func, or_, select, update
+from sqlalchemy import Connection, and_, func, not_, or_, select, update
 
 from orchestration_project.domains.operations.alerts import (
     AHEAD,
@@ -234,16 +234,24 @@ class Inbox:
         """Return the deliveries to ``channel`` whose time has come, the oldest alert first.
 
         Nothing waits for longer than `AHEAD`: what seems to was put off before the clock was set
-        back.
+        back. That all is well again waits for what it ends, or a failure would be the last thing
+        that the channel hears of it.
         """
         now, next_at = self._clock.now(), deliveries.c.next_attempt_at
+        waits = and_(deliveries.c.channel == channel, deliveries.c.state == "pending")
+        is_due = or_(next_at <= now, next_at > now + AHEAD)
+        untold = (  # with the time of what made it well, which is of the same transaction
+            select(alerts.c.ended_at)
+            .join(deliveries, alerts.c.alert_id == deliveries.c.alert_id)
+            .where(waits, not_(is_due), alerts.c.ended_at.is_not(None))
+        )
         wanted = (
             select(deliveries.c.channel, deliveries.c.rule, deliveries.c.attempt_count, alerts)
             .join(alerts, alerts.c.alert_id == deliveries.c.alert_id)
             .where(
-                deliveries.c.channel == channel,
-                deliveries.c.state == "pending",
-                or_(next_at <= now, next_at > now + AHEAD),
+                waits,
+                is_due,
+                or_(alerts.c.kind != RECOVERED, alerts.c.raised_at.not_in(untold)),
             )
             .order_by(alerts.c.raised_at, alerts.c.alert_id)
             .limit(MOST_DUE)
