@@ -99,7 +99,15 @@ def test_without_order_those_that_wait_leave_their_place_and_those_that_run_keep
     rows = [FAILED, SECOND, running]
     assert first(rows, in_order=False, most=2, now=NOON) == [running, SECOND]
     assert first(rows, in_order=False, most=2, now=NOON + MINUTE) == [running, FAILED]
-    assert first(rows, in_order=True, most=2, now=NOON) == [FAILED]
+    assert first(rows, in_order=True, most=2, now=NOON) == [running, FAILED]
+
+
+def test_in_order_nothing_is_due_beside_a_run_also_if_it_is_older_than_what_runs():
+    late = replace(FIRST, delivery_id="0", received_at=NOON - MINUTE)
+    running = replace(SECOND, state="running", run_id="run")
+    assert due_at(NOON, late, running, OTHER) == [OTHER]
+    assert due_at(NOON, late, SECOND, runs={SECOND.attempt: ran("QUEUED")}) == []
+    assert due_at(NOON, late, SECOND) == [late]
 
 
 def test_a_row_is_running_while_its_run_is_and_done_when_that_succeeds():

@@ -36,9 +36,15 @@ def settings(tmp_path, monkeypatch):
     return load_settings()
 
 
-def deliver(settings, *ids: str, source: str = "git", body: bytes = b'{"a": 1}') -> None:
+def deliver(
+    settings,
+    *ids: str,
+    source: str = "git",
+    body: bytes = b'{"a": 1}',
+    clock: Clock | None = None,
+) -> None:
     with open_warehouse(settings) as warehouse:
-        Inbox(warehouse, Clock()).take(
+        Inbox(warehouse, clock or Clock()).take(
             [Received(source, each, "push", body, {}, 2 if source != "kept" else 0) for each in ids]
         )
 
@@ -121,6 +127,23 @@ def test_a_delivery_is_landed_once_with_its_bytes_and_what_follows_waits_for_it(
     again = execute(instance, first.tags)
     assert told_by(again)["webhooks"][None]["outcome"] == "unchanged"
     assert len(rows(settings, captures)) == 1
+
+
+@pytest.mark.parametrize("is_noted", [False, True])
+def test_what_a_gateway_whose_clock_is_behind_takes_in_waits_for_the_run_of_what_came_before(
+    settings, instance, is_noted
+):
+    deliver(settings, "1")
+    [request] = tick(instance)[1]
+    note(instance, request, dg.DagsterRunStatus.STARTED)
+    if is_noted:
+        tick(instance)
+    deliver(settings, "2", clock=LaterClock(-60 * SECOND))
+    assert tick(instance)[1] == []
+    assert sorted(rows(settings, inbox, "delivery_id", "state")) == [
+        ("1", "running"),
+        ("2", "received"),
+    ]
 
 
 def test_a_delivery_that_another_database_has_done_is_landed_in_this_one_too(

@@ -102,14 +102,12 @@ def waits_until(row: Row, now: datetime) -> datetime | None:
 
 
 def first(rows: Sequence[Row], *, in_order: bool, most: int, now: datetime) -> list[Row]:
-    """Return which of one source's rows to look at: in order the oldest one, else ``most``.
+    """Return which of one source's rows to look at, ``most`` at most.
 
-    Without order those that wait leave their place to others, and those that run keep theirs when
-    the others, which are older, come back.
+    Those that run keep their place when older ones come back, or come late. Without order those
+    that wait leave theirs to others.
     """
-    if in_order:
-        return sorted(rows, key=lambda row: row.age)[:1]
-    ready = [row for row in rows if not waits_until(row, now)]
+    ready = [row for row in rows if in_order or not waits_until(row, now)]
     return sorted(ready, key=lambda row: (row.state != "running", row.age))[:most]
 
 
@@ -124,6 +122,8 @@ def due(
     """Return the rows to run now, the oldest first: no run is made of them, and they are in turn.
 
     One that waits after a failed attempt is not due, and in order those behind it are not, either.
+    While a run of an ordered source goes on, none of its rows is: of two gateways the one whose
+    clock is behind takes in what is older than what runs.
 
     Args:
         rows: Those that are to be worked on, the first ones of each source.
@@ -133,12 +133,12 @@ def due(
         now: The present moment.
     """
     found: list[Row] = []
-    begun: set[str] = set()
-    for row in sorted(rows, key=lambda each: each.age):
+    busy = {row for row in rows if row.state == "running" or row.attempt in runs}
+    begun = {row.source for row in busy}
+    for row in sorted(set(rows) - busy, key=lambda each: each.age):
         if in_order[row.source] and row.source in begun:
             continue
         begun.add(row.source)
-        is_idle = row.state != "running" and row.attempt not in runs
-        if is_idle and not waits_until(row, now):
+        if not waits_until(row, now):
             found.append(row)
     return found[:most]

@@ -149,7 +149,7 @@ class Work:
     def _look(self, instance: dg.DagsterInstance, sources: Mapping[str, Source]) -> _Look:
         """Look at the first rows of each source."""
         with self._warehouse.reading() as connection:
-            queues = {name: _queue(connection, name, each) for name, each in sources.items()}
+            queues = {name: _queue(connection, name) for name in sources}
         now = self._clock.now()  # not before another daemon noted what was read
         rows: list[Row] = []
         for name, queue in queues.items():
@@ -190,13 +190,12 @@ def request_of(row: Row, job: str) -> dg.RunRequest:
     return dg.RunRequest(run_key=row.attempt, job_name=job, tags=tags)
 
 
-def _queue(connection: Connection, name: str, source: Source) -> list[Row]:
-    """Return the oldest rows in each state; of failed ones without order all, as some wait.
+def _queue(connection: Connection, name: str) -> list[Row]:
+    """Return the oldest rows in each state; of failed ones all, as some wait.
 
     Those are no more than the runs that may fail within the longest pause, and some.
     """
-    most = 1 if source.in_order else RUNS_PER_TICK
-    limits = {"received": most, "running": most, "failed": 1 if source.in_order else None}
+    limits = {"received": RUNS_PER_TICK, "running": RUNS_PER_TICK, "failed": None}
     return [
         Row(*each)
         for state, limit in limits.items()
