@@ -19,6 +19,7 @@ from orchestration_project.domains.prices.audits import (
     checked_prices,
     symbols_with_other_actions,
 )
+from orchestration_project.domains.prices.calendar import last_complete_session
 from orchestration_project.domains.prices.contract import PriceRows, check_prices
 from orchestration_project.domains.prices.states import (
     LANDED,
@@ -186,6 +187,8 @@ class PriceTaking:
         is_there = self._are_there(asked, intakes)
         for each, intake, is_unchanged in zip(asked, intakes, is_there, strict=True):
             through, last = each.reading.days.last, each.reading.asked.last
+            if each.state.source == self.source.name:  # nobody waits for days beyond the run's
+                last = max(through, self.days.last)
             ended[each.symbol] = TakenPrices(
                 each.symbol,
                 Days(each.reading.days.first, last),
@@ -291,12 +294,16 @@ class PriceTaking:
     def _days_of(self, symbol: str, source: str | None) -> Days:
         """Return the days to ask for: with those landed from another source, which are replaced.
 
+        Where later days are landed, all until now are: every dividend and split until now is in
+        what the source says of these days, and would make a seam. ``full`` reads just its months.
+
         Raises:
-            ConfigurationError: Nobody said that they are to be.
+            ConfigurationError: Nobody said that those of another source are to be replaced.
         """
-        if source in (None, self.source.name):
+        newest, is_same = last_complete_session(self.now), source == self.source.name
+        if source is None or (is_same and (self.full or self.days.last >= newest)):
             return self.days
-        if not self.force:
+        if not (is_same or self.force):
             raise ConfigurationError(
                 f"prices of {symbol} were landed from another source",
                 expected=f"more from {source}: sources write splits in different ways",
@@ -306,6 +313,9 @@ class PriceTaking:
             )
         with self.landing.warehouse.reading() as connection:
             first, last = first_days(connection, [symbol]), last_days(connection, [symbol])
+        if is_same:
+            is_later = last.get(symbol, self.days.last) > self.days.last
+            return Days(self.days.first, newest) if is_later else self.days
         return Days(
             min(self.days.first, first.get(symbol, self.days.first)),
             max(self.days.last, last.get(symbol, self.days.last)),

@@ -289,6 +289,34 @@ def test_a_new_dividend_has_all_that_is_landed_asked_for_again(light_desk: Desk)
     assert looked == [(date(2026, 1, 1), 20, "run 2"), (MONTH, 19, "run 2")]
 
 
+def test_months_before_landed_ones_are_asked_for_with_all_until_now_as_a_split_is_in_them_too(
+    light_desk: Desk, clock: StoppedClock
+):
+    clock.at -= timedelta(days=7)
+    light_desk.write("AAA", *map(line, [*JANUARY, *FEBRUARY[:-5]]))
+    light_desk.load("AAA")
+    clock.at += timedelta(days=7)
+    halved = [line(day, 5) for day in [*JANUARY, *FEBRUARY[:-5], *FEBRUARY[-4:]]]
+    light_desk.write("AAA", *halved, line(FEBRUARY[-5], 5, split_ratio=2))
+    light_desk.load("AAA", months=BOTH[:1])
+    assert set(light_desk.closes("AAA").values()) == {5.0}
+    assert light_desk.states(MONTH) == {"AAA": "landed"}
+    assert len(light_desk.source.asked) == 2
+
+
+def test_months_before_landed_ones_have_nobody_wait_for_what_the_source_lacks_since(
+    light_desk: Desk, clock: StoppedClock
+):
+    clock.at -= timedelta(days=7)
+    light_desk.write("AAA", *map(line, [*JANUARY, *FEBRUARY[:-5]]))
+    light_desk.load("AAA")
+    before = light_desk.states(MONTH)
+    clock.at += timedelta(days=7)
+    [ended] = light_desk.load("AAA", months=BOTH[:1]).values()
+    assert isinstance(ended, LoadedPrices)
+    assert (ended.standing.state, light_desk.states(MONTH)) == ("landed", before)
+
+
 def test_a_split_on_a_day_without_prices_has_all_that_is_landed_asked_for_again(light_desk: Desk):
     light_desk.write("AAA", *map(line, JANUARY))
     light_desk.load("AAA", months=BOTH[:1])
