@@ -162,6 +162,24 @@ def test_a_tick_takes_so_many_runs_and_the_next_one_goes_on(instance, ledger, wa
 
 
 @ON_SQLITE
+def test_a_look_that_takes_long_ends_and_the_next_one_goes_on(instance, ledger, warehouse):
+    ids = [instance.create_run_for_job(demo_good).run_id for _ in range(6)]
+    with instance.run_storage.connect() as connection:
+        for hour, run_id in enumerate(ids):  # the last of them is the one that the ledger lacks
+            stamp = RunsTable.update().where(RunsTable.c.run_id == run_id)
+            connection.execute(stamp.values(update_timestamp=datetime(2026, 1, 1, hour)))  # noqa: DTZ001 - as Dagster stores it
+    reconcile(instance, ledger, None)
+    with warehouse.writing() as connection:
+        connection.execute(delete(operations_runs).where(operations_runs.c.run_id == ids[-1]))
+    seen, ends = None, []
+    for _ in range(4):
+        found = follow(instance, ledger, seen, page_size=3, seconds=0)
+        ends.append((found.written.added, found.is_all))
+        seen = found.seen
+    assert ends == [(0, False), (0, False), (1, True), (0, True)]
+
+
+@ON_SQLITE
 def test_a_run_at_the_end_of_a_page_is_recorded_once(instance, ledger, warehouse):
     for _ in range(5):
         instance.create_run_for_job(demo_good)

@@ -1,5 +1,6 @@
 """Keeping the ledger current: what changed since the last look, and all of it once more."""
 
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -17,11 +18,18 @@ LOOKED_BACK = timedelta(minutes=5)
 RUNS_PER_TICK = 100
 """Dagster ends a tick that takes longer than 60 s; what it wrote until then stays."""
 
+SECONDS_PER_TICK = 20
+"""After which no further page is asked for: where the ledger has nearly all of many runs, a tick
+that looked at every one would be ended each time, and begin anew."""
+
 RUNS_PER_BATCH = 20
 """Runs read and written together."""
 
 RUNS_PER_PAGE = 500
 """Runs of which Dagster is asked at once whether they changed."""
+
+EVERY_STATUS = list(dg.DagsterRunStatus)
+"""Dagster's index of changes begins with the status; without one, all runs are read."""
 
 Each = TypeVar("Each")
 
@@ -52,21 +60,28 @@ def follow(
     *,
     limit: int = RUNS_PER_TICK,
     page_size: int = RUNS_PER_PAGE,
+    seconds: float = SECONDS_PER_TICK,
 ) -> Followed:
     """Record the runs that changed after ``since``, the first of them first; None: from the start.
 
-    A run that is in the ledger as Dagster last changed it is passed over.
+    A run that is in the ledger as Dagster last changed it is passed over. Where that takes longer
+    than ``seconds``, the next look goes on.
     """
     due: dict[str, dg.RunRecord] = {}
     seen, is_all = since or NEVER, True
     start = seen - LOOKED_BACK if since else NEVER
-    for record, is_known in _changed(instance, ledger, start, page_size):
-        if not is_known:
-            if len(due) == limit and record.dagster_run.run_id not in due:
-                is_all = False
-                break
-            due[record.dagster_run.run_id] = record
-        seen = max(seen, record.update_timestamp)
+    until = time.monotonic() + seconds
+    for page, is_last in _changed(instance, ledger, start, page_size):
+        for record, is_known in page:
+            if not is_known:
+                if len(due) == limit and record.dagster_run.run_id not in due:
+                    is_all = False
+                    break
+                due[record.dagster_run.run_id] = record
+            seen = max(seen, record.update_timestamp)
+        is_all = is_all and (is_last or time.monotonic() < until)
+        if not is_all:
+            break
     written = _record(instance, ledger, list(due.values()))
     # What changed later than now did so before the clock was set back: the next look is not then.
     return Followed(written, is_all, min(seen, Clock().now()))
@@ -119,21 +134,23 @@ def _record(
 
 def _changed(
     instance: dg.DagsterInstance, ledger: Ledger, since: datetime, page_size: int
-) -> Iterator[tuple[dg.RunRecord, bool]]:
-    """Yield the runs that changed after ``since``, by time, and whether the ledger knows it.
+) -> Iterator[tuple[list[tuple[dg.RunRecord, bool]], bool]]:
+    """Yield pages of the runs that changed after ``since``, by time, and which of them is the last.
 
-    At the end of a page a run may come twice: others may have changed at the very same time.
+    Of each run it says whether the ledger knows it so. At the end of a page a run may come twice:
+    others may have changed at the very same time.
     """
     while page := instance.get_run_records(
-        dg.RunsFilter(updated_after=since),
+        dg.RunsFilter(updated_after=since, statuses=EVERY_STATUS),
         limit=page_size,
         order_by="update_timestamp",
         ascending=True,
     ):
         known = ledger.known([record.dagster_run.run_id for record in page])
-        for record in page:
-            yield record, known.get(record.dagster_run.run_id) == record.update_timestamp
-        if len(page) < page_size:
+        is_last = len(page) < page_size
+        stamped = [(each, each.update_timestamp) for each in page]
+        yield [(each, known.get(each.dagster_run.run_id) == at) for each, at in stamped], is_last
+        if is_last:
             return
         just_before = page[-1].update_timestamp - timedelta(microseconds=1)
         if just_before == since:  # all of the page changed at the same time: look further
