@@ -4,11 +4,14 @@ Each leads a process group, which its own children join: code servers and run wo
 process (`watcher.py`) knows the groups and ends them, so that a killed supervisor leaves nothing.
 """
 
+import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 from typing import IO, NamedTuple, NoReturn, Self
@@ -19,6 +22,9 @@ from orchestration_project.cli.watcher import end_groups
 from orchestration_project.errors import TransientError
 
 LAST_LINES = 15
+LOG_BYTES = 16 * 1024 * 1024
+"""Of a log; when it is longer, it takes the place of the one before, and begins anew."""
+
 POLL_SECONDS = 0.1
 
 
@@ -97,8 +103,8 @@ class Services:
     def _launched(self, name: str, arguments: Sequence[str]) -> Service:
         log = self._logs / f"{name}.log"
         if log.exists():
-            log.replace(log.with_suffix(".previous.log"))
-        with log.open("wb") as output:
+            log.replace(_before(log))
+        with log.open("ab") as output:  # to append: it may be cut meanwhile
             process = subprocess.Popen(  # noqa: S603 - a Python module with our own arguments
                 [sys.executable, "-m", *arguments],
                 cwd=self._folder,
@@ -130,9 +136,19 @@ class Services:
         """Wait as `wait_until` does, for ever, and call ``meanwhile`` over and over."""
         while True:
             meanwhile()
+            self._cut_logs()
             self._reap()
             self._refuse_to_wait()
             time.sleep(POLL_SECONDS)
+
+    def _cut_logs(self) -> None:
+        """Keep the logs short: programs write for months, and each run does so into one of them."""
+        for service in self._services:
+            with suppress(OSError):  # somebody took it away
+                if service.log.stat().st_size > LOG_BYTES:
+                    with suppress(OSError):  # the disk is full: what it had is let go of
+                        shutil.copyfile(service.log, _before(service.log))
+                    os.truncate(service.log, 0)
 
     def _refuse_to_wait(self) -> None:
         if self._is_asked_to_stop:
@@ -161,6 +177,10 @@ class Services:
         """Collect ended programs, which would keep their groups in existence."""
         for service in [*self._services, *self._passing.values()]:
             service.process.poll()
+
+
+def _before(log: Path) -> Path:
+    return log.with_suffix(".previous.log")
 
 
 def _stdin(process: subprocess.Popen[bytes]) -> IO[bytes]:

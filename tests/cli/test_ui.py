@@ -161,6 +161,17 @@ def test_a_wrong_option_is_a_usage_error(capfd):
     assert capfd.readouterr().err.endswith("argument --port: 70000 is not between 1 and 65535\n")
 
 
+def test_a_log_that_has_grown_long_becomes_the_one_before_and_begins_anew(ui):
+    log = ui.state_dir / "logs" / "daemon.log"
+    before = log.with_name("daemon.previous.log")
+    with log.open("ab") as grown:
+        grown.write(b"said long ago\n" * 1_300_000)
+    programs.wait_for(lambda: before.exists() and log.stat().st_size < 1_000_000)
+    assert before.read_bytes().count(b"said long ago\n") == 1_300_000
+    programs.wait_for(lambda: log.stat().st_size)
+    assert b"\0" not in log.read_bytes()  # as a gap would be
+
+
 @pytest.mark.slow
 def test_with_postgresql_it_shows_the_runs_there_and_ctrl_c_leaves_no_process(
     tmp_path, postgres_url, monkeypatch
