@@ -217,7 +217,9 @@ class Inbox:
         )
         found = select(alerts).where(alerts.c.state == "open").order_by(alerts.c.raised_at.desc())
         with self._warehouse.reading() as connection:
-            undelivered = connection.execute(waiting).all()
+            undelivered: dict[str, list[str]] = {}
+            for alert_id, channel in connection.execute(waiting):
+                undelivered.setdefault(alert_id, []).append(channel)
             return [
                 Standing(
                     alert_id=row.alert_id,
@@ -225,7 +227,7 @@ class Inbox:
                     title=row.title,
                     raised_at=row.raised_at,
                     repeated_count=row.repeated_count,
-                    undelivered=[name for alert, name in undelivered if alert == row.alert_id],
+                    undelivered=undelivered.get(row.alert_id, []),
                 )
                 for row in connection.execute(found)
             ]
