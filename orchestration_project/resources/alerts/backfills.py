@@ -7,7 +7,7 @@ import dagster as dg
 
 from orchestration_project.domains.operations.messages import Message, backfill_failure
 from orchestration_project.domains.operations.rules import facts_of
-from orchestration_project.resources.alerts.inbox import Inbox
+from orchestration_project.resources.alerts.inbox import Inbox, nothing_is_well, words_of
 from orchestration_project.resources.alerts.links import Links
 from orchestration_project.resources.backfills import failed_backfills
 from orchestration_project.resources.clock import Clock
@@ -32,8 +32,8 @@ def take_backfills(
         told += inbox.take(
             f"backfill {backfill.backfill_id}",
             message.problems,
-            lambda _: False,
-            lambda decision, message=message: [message] if decision.raised else [],
+            nothing_is_well,
+            words_of(message),
             partial(facts_of, job=backfill.job, together=backfill.together),
         )
     return told
