@@ -32,7 +32,7 @@ from orchestration_project.gateway.server import opened, server_options, spare_p
 from orchestration_project.instance.storage import open_instance
 from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.inbox import Inbox, Received
-from orchestration_project.resources.inbox.work import ATTEMPT_TAG
+from orchestration_project.resources.inbox.work import DELIVERY_TAG
 from orchestration_project.resources.providers import open_warehouse
 from orchestration_project.settings import PROJECT_ROOT, child_environment, load_settings
 from orchestration_project.tables.operations import operations_runs
@@ -165,23 +165,23 @@ def run_starts(count: int) -> dict[str, list[float]]:
             time.sleep(number * SECONDS_APART)  # not in step with the daemon
             received = time.time()
             inbox.take([Received(SOURCE, str(number), None, b"{}", {}, 1)])
-            waits.append(_started_at(instance, f"{SOURCE}|{number}#1") - received)
+            waits.append(_started_at(instance, str(number)) - received)
     return {"seconds": waits[1:]}
 
 
-def _started_at(instance: dg.DagsterInstance, attempt: str) -> float:
-    """Return when the run of an attempt began, once it has.
+def _started_at(instance: dg.DagsterInstance, delivery_id: str) -> float:
+    """Return when the run of a delivery began, once it has.
 
     Raises:
         RuntimeError: It does not begin.
     """
     until = time.monotonic() + PATIENCE_SECONDS
     while time.monotonic() < until:
-        records = instance.get_run_records(dg.RunsFilter(tags={ATTEMPT_TAG: attempt}))
+        records = instance.get_run_records(dg.RunsFilter(tags={DELIVERY_TAG: delivery_id}))
         if records and records[0].start_time is not None:
             return records[0].start_time
         time.sleep(0.1)
-    raise RuntimeError(f"no run of {attempt} began")
+    raise RuntimeError(f"no run of the delivery {delivery_id} began")
 
 
 @contextmanager
