@@ -36,6 +36,9 @@ FIRST_WEEK, WEEKS = date(2026, 1, 5), 4
 SLOWLY = {"DEMO_LATENCY_SECONDS": "0.5", "FINRA_FIRST_WEEK": FIRST_WEEK.isoformat()}
 """So that a run takes some seconds, and is caught in the middle."""
 
+MORE_SLOWLY = {"DEMO_LATENCY_SECONDS": "3"}
+"""So that runs are caught although `ui` tells of the daemon's end before it ends them."""
+
 TIERS = ("T1", "T2", "OTCE")
 PARTITIONS = [
     f"{tier}|{FIRST_WEEK + timedelta(weeks=week)}" for tier in TIERS for week in range(WEEKS)
@@ -151,7 +154,7 @@ def test_the_ledger_and_alerts_are_complete_although_the_daemon_was_killed_durin
     database: Database, stack_over, storage: dict[str, str], expected: Expected
 ):
     with http_receiver() as hook:
-        stack: Stack = stack_over(storage | {"ALERT_URLS": f"info={hook.url()}"})
+        stack: Stack = stack_over(storage | MORE_SLOWLY | {"ALERT_URLS": f"info={hook.url()}"})
         url = storage.get("DATABASE_URL", databases.sqlite_url(stack.state_dir))
         stack.switch_on(*ALERTING)
         stack.backfill(PARTITIONS)
