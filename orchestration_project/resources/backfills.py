@@ -128,10 +128,11 @@ def _missing_of_assets(
     """Return what was not made; assets and partitions that there are no more are among it."""
     steps = _steps(backfill, repository)
     data = backfill.get_asset_backfill_data(repository.asset_graph)
-    left = data.target_subset - data.materialized_subset
+    made = set(data.materialized_subset.iterate_asset_partitions())
     return frozenset(
         Unit(steps[each.asset_key][0], each.partition_key or "")
-        for each in left.iterate_asset_partitions()
+        for each in data.target_subset.iterate_asset_partitions()
+        if each not in made
     )
 
 

@@ -9,6 +9,8 @@ from urllib.parse import quote
 
 import dagster as dg
 import pytest
+from dagster._core.definitions.assets.graph.asset_graph_subset import AssetGraphSubset
+from dagster._core.definitions.events import AssetKeyPartitionKey
 from dagster._core.execution.backfill import BulkActionStatus, PartitionBackfill
 from dagster._core.remote_origin import (
     RegisteredCodeLocationOrigin,
@@ -612,6 +614,17 @@ def test_a_backfill_that_the_daemon_gives_up_is_told_once_until_all_of_it_landed
     assert told(watch, hook) == []
     shop(instance, "b")
     assert told(watch, hook) == [(f"Recovered: {title}", "success")]
+
+
+def test_of_a_backfill_that_is_given_up_what_it_made_is_not_told(watch, hook, instance):
+    watch.repository = SHOP.get_repository_def()
+    backfill, graph = ask_for_orders(instance, "a", "b"), watch.repository.asset_graph
+    data = backfill.get_asset_backfill_data(graph)
+    made = AssetGraphSubset.from_asset_partition_set({AssetKeyPartitionKey(orders.key, "a")}, graph)
+    data = data._replace(materialized_subset=made)
+    give_up(instance, backfill.with_asset_backfill_data(data, instance, graph))
+    title = "Dagster gave up a backfill of shop/orders: b did not land"
+    assert told(watch, hook) == [(title, "failure")]
 
 
 def test_a_backfill_that_somebody_canceled_or_that_failed_long_ago_is_not_told(
