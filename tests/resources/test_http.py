@@ -529,6 +529,17 @@ def test_a_missing_certificate_file_is_a_configuration_error(client_of, monkeypa
         client_of()
 
 
+def test_certificates_that_cannot_be_read_matter_to_tls_alone(
+    serve, tls_server, client_of, tmp_path, monkeypatch
+):
+    (tmp_path / "damaged.pem").write_text("damaged")
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "damaged.pem"))
+    client = client_of()
+    assert client.request("GET", serve(OK).url).body == b"whole"
+    with pytest.raises(ConfigurationError, match="SSL_CERT_FILE"):
+        client.request("GET", tls_server.url)
+
+
 def test_an_unusable_state_folder_is_a_configuration_error(client_of, tmp_path):
     (tmp_path / "file").write_text("not a folder")
     with pytest.raises(ConfigurationError, match="make STATE_DIR writable"):

@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from uuid import uuid4
 
@@ -16,10 +17,10 @@ from orchestration_project.resources.warehouse import Warehouse
 MIB = 1024 * 1024
 TRIAL_BYTES = 1024
 
+OpenWarehouse = Callable[[], AbstractContextManager[Warehouse]]
 
-def database_probe(
-    as_it_is: Callable[[], Warehouse], open_warehouse: Callable[[], Warehouse], clock: Clock
-) -> Probe:
+
+def database_probe(as_it_is: OpenWarehouse, open_warehouse: OpenWarehouse, clock: Clock) -> Probe:
     """Return the probe of the database: ``as_it_is``, and with its tables brought up to date."""
 
     def run() -> Answer:

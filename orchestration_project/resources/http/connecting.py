@@ -1,9 +1,11 @@
 """Connections that are kept open, directly or by a proxy, and what they trust."""
 
 import ssl
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cache
-from typing import cast
+from pathlib import Path
+from typing import NamedTuple, cast
 from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
@@ -20,6 +22,16 @@ CONNECTIONS_KEPT = 64
 """Open connections to a host that wait for the next request; there may be more that do not."""
 
 
+class Authorities(NamedTuple):
+    """Where the certificates lie of those who vouch for others: a PEM file, or a folder."""
+
+    file: str | None
+    folder: str | None
+
+
+DEFAULT_AUTHORITIES = Authorities(certifi.where(), None)
+
+
 class Connections:
     """One client's connections.
 
@@ -28,27 +40,20 @@ class Connections:
         timeout_seconds: Longest silence of the source, and longest time to connect.
 
     Raises:
-        ConfigurationError: A proxy's address or the certificates are unusable.
+        ConfigurationError: A proxy's address is unusable, or there are no such certificates.
     """
 
     def __init__(self, *, use_environment: bool, timeout_seconds: float) -> None:
         self._timeout = Timeout(connect=timeout_seconds, read=timeout_seconds)
-        try:
-            trusted = _trusted_by_environment() if use_environment else _trusted_by_default()
-            self._direct = PoolManager(maxsize=CONNECTIONS_KEPT, ssl_context=trusted)
+        self._direct = PoolManager(maxsize=CONNECTIONS_KEPT)
+        with _explained():
+            self._authorities = _named_authorities() if use_environment else DEFAULT_AUTHORITIES
             addresses = getproxies() if use_environment else {}
             self._proxies = {
-                scheme: _by_proxy(addresses[of], trusted)
+                scheme: _by_proxy(addresses[of], _trusted(self._authorities))
                 for scheme in ("http", "https")
                 if (of := scheme if scheme in addresses else "all") in addresses
             }
-        except (OSError, ValueError, HTTPError) as error:
-            raise ConfigurationError(
-                "the environment's proxy or certificate settings cannot be used",
-                found=f"{type(error).__name__}",
-                remedy="correct HTTP_PROXY, HTTPS_PROXY, ALL_PROXY (http://host:port), "
-                "SSL_CERT_FILE (a PEM file) or SSL_CERT_DIR",
-            ) from None  # its text may quote a proxy's password
         for manager in self._managers:
             manager.pool_classes_by_scheme = POOLS
 
@@ -59,6 +64,7 @@ class Connections:
 
         Raises:
             HTTPError: urllib3's, of any sort.
+            ConfigurationError: TLS is asked for, and the certificates are unusable.
         """
         answer = self._way_to(url).urlopen(
             method,
@@ -83,13 +89,27 @@ class Connections:
         return [self._direct, *self._proxies.values()]
 
     def _way_to(self, url: str) -> PoolManager:
-        if not self._proxies:
-            return self._direct
         parts = urlsplit(url)
         proxy = self._proxies.get(parts.scheme)
-        if proxy is None or proxy_bypass(parts.netloc.rpartition("@")[2]):
-            return self._direct
-        return proxy
+        if proxy is not None and not proxy_bypass(parts.netloc.rpartition("@")[2]):
+            return proxy
+        if parts.scheme == "https":
+            with _explained():
+                self._direct.connection_pool_kw["ssl_context"] = _trusted(self._authorities)
+        return self._direct
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError, HTTPError) as error:
+        raise ConfigurationError(
+            "the environment's proxy or certificate settings cannot be used",
+            found=f"{type(error).__name__}",
+            remedy="correct HTTP_PROXY, HTTPS_PROXY, ALL_PROXY (http://host:port), "
+            "SSL_CERT_FILE (a PEM file) or SSL_CERT_DIR",
+        ) from None  # its text may quote a proxy's password
 
 
 def _by_proxy(address: str, trusted: ssl.SSLContext) -> ProxyManager:
@@ -105,20 +125,18 @@ def _by_proxy(address: str, trusted: ssl.SSLContext) -> ProxyManager:
     )
 
 
-def _trusted_by_environment() -> ssl.SSLContext:
+def _named_authorities() -> Authorities:
+    """Return which certificates are trusted, by the environment or else by default."""
     environment = child_environment()
     if file := environment.get("SSL_CERT_FILE"):
-        return _trusted(file, None)
+        with Path(file).open("rb"):
+            return Authorities(file, None)
     if folder := environment.get("SSL_CERT_DIR"):
-        return _trusted(None, folder)
-    return _trusted_by_default()
-
-
-def _trusted_by_default() -> ssl.SSLContext:
-    return _trusted(certifi.where(), None)
+        return Authorities(None, folder)
+    return DEFAULT_AUTHORITIES
 
 
 @cache
-def _trusted(file: str | None, folder: str | None) -> ssl.SSLContext:
-    """Return what certificates make trusted, read once: that takes a tenth of a second."""
-    return ssl.create_default_context(cafile=file, capath=folder)
+def _trusted(authorities: Authorities) -> ssl.SSLContext:
+    """Return what they make trusted, read once and only for TLS: that takes 30 to 100 ms."""
+    return ssl.create_default_context(cafile=authorities.file, capath=authorities.folder)

@@ -41,9 +41,10 @@ def gate_resource(context: dg.InitResourceContext) -> Iterator[Gate]:
 
 def _gate(context: dg.InitResourceContext) -> Gate:
     settings, instance, run_id = load_settings(), instance_of(context), _run_id(context)
+    warehouse = context.resources.warehouse
     return Gate(
-        open_probes(settings, lambda: instance),
-        Register(context.resources.warehouse),
+        open_probes(settings, lambda: instance, warehouse),
+        Register(warehouse),
         clock=Clock(),
         max_age=timedelta(minutes=settings.readiness_max_age_minutes),
         config_hash=effective_config(settings).config_hash,
