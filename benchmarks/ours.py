@@ -47,7 +47,10 @@ STAGES = {
 }
 IMPORTED_LATE = (
     *("alembic.command", "holidays.financial", "numpy", "pyarrow", "pyrate_limiter"),
-    "zstandard",
+    *("dagster._core.execution.execute_in_process", "dagster._core.executor.in_process"),
+    *("dagster._core.execution.plan.active", "dagster._core.instance.runs.run_domain"),
+    *("dagster._core.system_config.composite_descent", "encodings.idna"),
+    *("polars._utils.parquet", "zstandard"),
 )
 """What a first run would import within the clock."""
 

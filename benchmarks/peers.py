@@ -2,13 +2,15 @@
 
 Each function is called in a process of its own (`child.py`), makes its table before its clock
 starts, and returns the seconds and how many rows by symbol and firm are in the table afterwards.
-Libraries that only a peer needs are imported where that peer is measured, before its clock.
+Libraries that only a peer needs are imported where that peer is measured, before its clock, and
+so is its HTTP client made, which reads the certificates that are trusted.
 """
 
 import io
 import sqlite3
 import time
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -38,15 +40,14 @@ TABLE = "peer_weekly"
 
 def raw_copy(*, url: str, database_url: str, weeks: list[str], tier: str) -> dict[str, Any]:
     """Pipe each page's body into a text COPY; nothing is looked at but the header's end."""
-    with psycopg.connect(database_url, autocommit=True) as connection:
+    with psycopg.connect(database_url, autocommit=True) as connection, httpx.Client() as http:
         connection.execute(_ddl("postgresql").encode())
         started = time.perf_counter()
-        with httpx.Client() as http:
-            for week in weeks:
-                copy_from = f"COPY {TABLE} FROM STDIN (FORMAT text, DELIMITER '|', NULL '\\N')"
-                with connection.cursor() as cursor, cursor.copy(copy_from.encode()) as copy:
-                    for body in _pages(http, url, week, tier):
-                        copy.write(body[body.index(b"\n") + 1 :])
+        for week in weeks:
+            copy_from = f"COPY {TABLE} FROM STDIN (FORMAT text, DELIMITER '|', NULL '\\N')"
+            with connection.cursor() as cursor, cursor.copy(copy_from.encode()) as copy:
+                for body in _pages(http, url, week, tier):
+                    copy.write(body[body.index(b"\n") + 1 :])
         return _told(database_url, time.perf_counter() - started)
 
 
@@ -68,13 +69,15 @@ def dlt_default(
 ) -> dict[str, Any]:
     """dlt as its documentation starts: dictionaries, merged by primary key."""
 
-    def rows() -> Iterator[dict[str, object]]:
-        with httpx.Client() as http:
-            for week in weeks:
-                for body in _pages(http, url, week, tier):
-                    yield from _typed(body).iter_rows(named=True)
+    http = httpx.Client()
 
-    return _with_dlt(rows, database_url, folder, {})
+    def rows() -> Iterator[dict[str, object]]:
+        for week in weeks:
+            for body in _pages(http, url, week, tier):
+                yield from _typed(body).iter_rows(named=True)
+
+    with http:
+        return _with_dlt(rows, database_url, folder, {})
 
 
 def dlt_tuned(
@@ -82,18 +85,22 @@ def dlt_tuned(
 ) -> dict[str, Any]:
     """dlt at its best: Arrow tables, Parquet files, loaded by ADBC, merged by primary key."""
 
-    def tables() -> Iterator[Any]:
-        with httpx.Client() as http:
-            for week in weeks:
-                pages = [_typed(body) for body in _pages(http, url, week, tier)]
-                yield pl.concat(pages).to_arrow(compat_level=pl.CompatLevel.oldest())
+    http = httpx.Client()
 
-    return _with_dlt(tables, database_url, folder, {"loader_file_format": "parquet"})
+    def tables() -> Iterator[Any]:
+        for week in weeks:
+            pages = [_typed(body) for body in _pages(http, url, week, tier)]
+            yield pl.concat(pages).to_arrow(compat_level=pl.CompatLevel.oldest())
+
+    _warm("adbc_driver_manager.dbapi", "dlt.common.libs.pyarrow", "pandas", "pyarrow.dataset")
+    with http:
+        return _with_dlt(tables, database_url, folder, {"loader_file_format": "parquet"})
 
 
 def _with_dlt(rows: Any, database_url: str, folder: str, options: dict[str, Any]) -> dict[str, Any]:
     import dlt  # pyright: ignore[reportMissingImports] - of the benchmark's own environment
 
+    _warm("dlt.destinations.impl.postgres.postgres", "netrc")
     resource = dlt.resource(
         rows, name=TABLE, write_disposition="merge", primary_key=[_snake(name) for name in KEY]
     )
@@ -119,27 +126,27 @@ def to_sql(*, url: str, database_url: str, weeks: list[str], tier: str) -> dict[
     engine = create_engine(database_url.replace("postgresql://", "postgresql+psycopg2://"))
     texts = dict.fromkeys(set(API_FIELDS) - {*NUMBERS, AMOUNT}, "str")
     engine.connect().close()
-    started = time.perf_counter()
+    _warm("pyarrow.pandas_compat")
     with httpx.Client() as http:
+        started = time.perf_counter()
         for week in weeks:
             for body in _pages(http, url, week, tier):
                 options: dict[str, Any] = {"sep": "|", "keep_default_na": False, "dtype": texts}
                 frame = pd.read_csv(io.BytesIO(body), **options)
                 frame.to_sql(TABLE, engine, if_exists="append", index=False)
-    return _told(database_url, time.perf_counter() - started)
+        return _told(database_url, time.perf_counter() - started)
 
 
 def write_database(*, url: str, database_url: str, weeks: list[str], tier: str) -> dict[str, Any]:
     """polars: read_csv, then write_database through ADBC, a partition at a time."""
-    import adbc_driver_postgresql.dbapi  # pyright: ignore[reportMissingImports] # noqa: F401 - warm
-
+    _warm("adbc_driver_postgresql.dbapi", "importlib.resources.readers")
     _make_table(database_url)
-    started = time.perf_counter()
     with httpx.Client() as http:
+        started = time.perf_counter()
         for week in weeks:
             frame = pl.concat([_typed(body) for body in _pages(http, url, week, tier)])
             frame.write_database(TABLE, database_url, if_table_exists="append", engine="adbc")
-    return _told(database_url, time.perf_counter() - started)
+        return _told(database_url, time.perf_counter() - started)
 
 
 def sqlite_adbc(*, url: str, file: str, weeks: list[str], tier: str) -> dict[str, Any]:
@@ -164,6 +171,12 @@ def sqlite_adbc(*, url: str, file: str, weeks: list[str], tier: str) -> dict[str
     with sqlite3.connect(file) as reader:
         query = f"SELECT count(*) FROM {TABLE} WHERE summaryTypeCode LIKE ?"  # noqa: S608 - ours
         return {"seconds": seconds, "firm_rows": reader.execute(query, [FIRM_ROWS]).fetchone()[0]}
+
+
+def _warm(*modules: str) -> None:
+    """Import what a peer would import within its clock, besides what this module does."""
+    for name in ("encodings.idna", *modules):
+        import_module(name)
 
 
 def _pages(http: httpx.Client, url: str, week: str, tier: str) -> Iterator[bytes]:
