@@ -113,10 +113,14 @@ class Rig:
 
     @contextmanager
     def database(self) -> Iterator[str]:
-        """Give the URL of an empty database, right after a checkpoint; drop it in the end."""
+        """Give the URL of an empty database, right after a checkpoint; drop it in the end.
+
+        What was measured before has nothing left to write: nobody pays for another's files.
+        """
         name = self.new_name()
         self._admin.execute(f"CREATE DATABASE {name}".encode())
         self._admin.execute("CHECKPOINT")
+        os.sync()
         yield self._server.get_uri().replace("/postgres?", f"/{name}?")
         self._admin.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
 
@@ -132,6 +136,7 @@ class Rig:
         state = self._folder / self.new_name()
         (state / "dagster").mkdir(parents=True)
         (state / "dagster" / "dagster.yaml").symlink_to(PROJECT_ROOT / "dagster.yaml")
+        os.sync()  # as for a database of PostgreSQL
         yield Place(state, None)
         shutil.rmtree(state)
 
