@@ -45,7 +45,9 @@ def main(arguments: Sequence[str]) -> int:
 
 def _target(options: argparse.Namespace, settings: Settings) -> Warehouse:
     try:
-        return Warehouse(options.to, clock=open_clock(settings), schema=options.to_schema)
+        target = Warehouse(options.to, clock=open_clock(settings), schema=options.to_schema)
+        target.version()
+        return target
     except OrchestrationError as error:
         error.within(option="--to")  # what is said of DATABASE_URL is said of this one
         raise
