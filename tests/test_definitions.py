@@ -42,7 +42,7 @@ def test_every_asset_is_named_grouped_owned_and_described(spec):
     assert spec.kinds
     assert spec.description.startswith("One ")
     assert spec.tags["domain"] == domain
-    if domain in ("finra", "prices"):
+    if domain in ("finra", "prices", "saas"):
         assert spec.tags["data"] in ("made_up", "real")
 
 

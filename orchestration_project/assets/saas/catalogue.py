@@ -7,9 +7,11 @@ import dagster as dg
 from sqlalchemy import Table
 
 from orchestration_project.resources.shown import column_schema, report_schema
+from orchestration_project.settings import load_settings
 
 GROUP = "saas"
 OWNERS = ["team:operations"]
+DATA = "made_up" if load_settings().saas_source == "demo" else "real"
 RULES, TRIAL, STATES, OUTBOX, AUDIT_LOG, DEAD_LETTERS, DRIFT = (
     dg.AssetKey([GROUP, noun])
     for noun in (
@@ -50,6 +52,6 @@ def _spec(
         group_name=GROUP,
         owners=OWNERS,
         kinds=kinds,
-        tags={"domain": GROUP},
+        tags={"domain": GROUP, "data": DATA},
         metadata=metadata,
     )
