@@ -111,7 +111,7 @@ def gate() -> dict[str, float]:
 
         def seconds(config_hash: str) -> float:
             gate = Gate(
-                open_probes(settings, lambda: instance),
+                open_probes(settings, lambda: instance, warehouse),
                 Register(warehouse),
                 clock=Clock(),
                 max_age=timedelta(minutes=15),

@@ -62,7 +62,7 @@ def open_probes(
 ) -> Sequence[Probe]:
     """Return how each dependency is looked at; opens nothing. A new source adds its probe here.
 
-    A run has the ``warehouse`` open: to connect anew, for each look, takes a tenth of a second.
+    A run has the ``warehouse`` open, and need not connect anew for each look.
     """
     real_time = Clock()
     opened = None if warehouse is None else partial(nullcontext, warehouse)
