@@ -14,7 +14,10 @@ from multiprocessing import forkserver
 from dagster._cli import main
 from dagster._grpc import server
 
-LOADED = ["dagster._cli", "dagster._grpc.impl", "orchestration_project.definitions"]
+LOADED = [
+    *("dagster._cli", "dagster._grpc.impl", "orchestration_project.definitions"),
+    "pyarrow.parquet",  # most runs read or write rows by it; who only looks at definitions does not
+]
 """What a run's process would import.
 
 The import opens no connection and computes nothing: the pools of polars and Arrow start at their

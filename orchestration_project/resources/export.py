@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import IO
 
 import polars as pl
-import pyarrow.parquet as pq
 
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.resources.partial_files import AS_USUAL, partial_file
@@ -53,10 +52,12 @@ def write_csv(batches: Batches, sink: IO[bytes]) -> Written:
 
 def write_parquet(batches: Batches, sink: IO[bytes]) -> Written:
     """Write ``batches`` as Parquet, a row group for each, none of them kept."""
+    from pyarrow.parquet import ParquetWriter
+
     frames = iter(batches)
     first = next(frames).to_arrow(compat_level=PLAIN_ARROW)
     row_count = first.num_rows
-    with pq.ParquetWriter(sink, first.schema, compression="zstd") as writer:
+    with ParquetWriter(sink, first.schema, compression="zstd") as writer:
         if row_count:
             writer.write_table(first)
         for frame in frames:

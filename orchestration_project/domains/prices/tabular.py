@@ -5,13 +5,14 @@ import re
 from collections.abc import Mapping, Sequence
 from datetime import date
 from io import BytesIO, StringIO
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from orchestration_project.domains.prices.days import VALUES, answer_of, refuse
+
+if TYPE_CHECKING:
+    import pyarrow as pa  # where a Parquet file is read: it takes a tenth of a second
 
 SYMBOL = "symbol"
 
@@ -31,21 +32,10 @@ ALSO_CALLED = {
 """Names that other programs give their columns, in lower case and with _ for a blank."""
 
 PLAIN = (
-    pa.types.is_null,
-    pa.types.is_integer,
-    pa.types.is_floating,
-    pa.types.is_decimal32,
-    pa.types.is_decimal64,
-    pa.types.is_decimal128,
-    pa.types.is_string,
-    pa.types.is_large_string,
-    pa.types.is_string_view,
-    pa.types.is_binary,
-    pa.types.is_large_binary,
-    pa.types.is_date,
-    pa.types.is_timestamp,
+    *("null", "integer", "floating", "decimal32", "decimal64", "decimal128", "string"),
+    *("large_string", "string_view", "binary", "large_binary", "date", "timestamp"),
 )
-"""What a column of a Parquet file may hold."""
+"""What a column of a Parquet file may hold, as `pyarrow.types` calls it."""
 
 NOT_PLAIN = (pl.exceptions.PolarsError, pl.exceptions.PanicException, ValueError)
 """What polars raises of values beyond all bounds, such as a time in no zone that it knows."""
@@ -114,14 +104,17 @@ def _text(name: str, kind: pl.DataType) -> pl.Expr:
     return pl.when(is_day).then(day).cast(pl.String).alias(name)
 
 
-def parquet_table(body: bytes) -> pa.Table:
+def parquet_table(body: bytes) -> "pa.Table":
     """Return what a Parquet file holds in our columns.
 
     Raises:
         SourceError: It is none, lacks a column, or one of ours has other than plain values.
     """
+    import pyarrow as pa
+    from pyarrow.parquet import ParquetFile
+
     try:
-        table = pq.ParquetFile(BytesIO(body)).read()
+        table = ParquetFile(BytesIO(body)).read()
     except (pa.ArrowException, OSError, ValueError) as error:
         refuse(body, "a whole Parquet file", str(error))
     ours = table.select(list(places_of(body, table.column_names).values()))
@@ -131,11 +124,13 @@ def parquet_table(body: bytes) -> pa.Table:
     return ours
 
 
-def _is_plain(kind: pa.DataType) -> bool:
+def _is_plain(kind: "pa.DataType") -> bool:
     """Say whether polars takes values of this type, and does not panic."""
-    if pa.types.is_dictionary(kind):
+    from pyarrow import types
+
+    if types.is_dictionary(kind):
         return _is_plain(kind.value_type)
-    return any(is_kind(kind) for is_kind in PLAIN)
+    return any(getattr(types, f"is_{name}")(kind) for name in PLAIN)
 
 
 def places_of(body: bytes, header: Sequence[str]) -> Mapping[str, int]:

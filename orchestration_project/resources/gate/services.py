@@ -8,7 +8,6 @@ import dagster as dg
 import psutil
 import yaml
 from dagster._core.errors import DagsterUserCodeUnreachableError
-from dagster._grpc.client import DagsterGrpcClient
 
 from orchestration_project.domains.operations.messages import trial_message
 from orchestration_project.domains.operations.readiness import QUEUED_RUNS, said_by
@@ -111,6 +110,8 @@ def code_server_probe(home: Path) -> Probe:
     def run() -> Answer:
         if not _ui_runs(home):
             return Answer("no `ui` of ours runs on this STATE_DIR", is_applicable=False)
+        from dagster._grpc.client import DagsterGrpcClient
+
         address = _address(home)
         client = DagsterGrpcClient(host=address["host"], port=address["port"])
         try:

@@ -6,7 +6,6 @@ from io import BytesIO
 from pathlib import Path
 
 import polars as pl
-import pyarrow.parquet as pq
 
 from orchestration_project.contracts import SourceName
 from orchestration_project.domains.prices.days import refuse
@@ -168,6 +167,8 @@ def _parts_of_csv(body: bytes) -> Mapping[str, bytes]:
 
 def _parts_of_parquet(body: bytes) -> Mapping[str, bytes]:
     """Return a Parquet file for each symbol: the same bytes for the same days."""
+    from pyarrow.parquet import write_table
+
     table = parquet_table(body)
     name = table.column_names[_place_of_symbol(body, table.column_names)]
     found: dict[str, bytes] = {}
@@ -176,7 +177,7 @@ def _parts_of_parquet(body: bytes) -> Mapping[str, bytes]:
             if symbol is None:
                 raise _no_symbols("a day without a symbol")
             buffer = BytesIO()
-            pq.write_table(part.to_arrow(), buffer)
+            write_table(part.to_arrow(), buffer)
             found[str(symbol)] = buffer.getvalue()
     except NOT_PLAIN as error:
         refuse(body, "columns of plain values", str(error))
