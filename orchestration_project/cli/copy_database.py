@@ -46,7 +46,7 @@ def main(arguments: Sequence[str]) -> int:
 def _target(options: argparse.Namespace, settings: Settings) -> Warehouse:
     try:
         target = Warehouse(options.to, clock=open_clock(settings), schema=options.to_schema)
-        target.version()
+        target.version()  # whatever it cannot do is said of the option, too
         return target
     except OrchestrationError as error:
         error.within(option="--to")  # what is said of DATABASE_URL is said of this one

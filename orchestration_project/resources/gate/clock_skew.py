@@ -1,15 +1,14 @@
 """The probe of this machine's clock, against those that others have."""
 
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 from orchestration_project.errors import ConfigurationError, OrchestrationError
 from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.gate.probe import Answer, Probe
+from orchestration_project.resources.gate.storage import OpenWarehouse
 from orchestration_project.resources.http import HttpClient
-from orchestration_project.resources.warehouse import Warehouse
 
 Time = datetime | None
 
@@ -47,7 +46,7 @@ def _skew_seconds(ask: Callable[[], Time], clock: Clock) -> float | None:
     return (asked_at + (clock.now() - asked_at) / 2 - told).total_seconds()
 
 
-def time_of_database(open_it: Callable[[], AbstractContextManager[Warehouse]]) -> Time:
+def time_of_database(open_it: OpenWarehouse) -> Time:
     """Return the time of the database's server, None of SQLite and where it does not answer."""
     try:
         with open_it() as warehouse:
