@@ -17,17 +17,19 @@ TREACHEROUS = {
     "NMS": (),
 }
 _ALL_TREACHEROUS = frozenset(ticker for tickers in TREACHEROUS.values() for ticker in tickers)
+# Their names are invented, as all names here: the figures are made up.
 _TREACHEROUS_NAMES = {
-    "EP$C": "El Paso Corporation Preferred Stock Series C",
-    "NEE$U": "NextEra Energy, Inc. Series U Junior Subordinated Debentures due June 1, 2085",
-    "BRK.B": "Berkshire Hathaway Inc.  New Common Stock",
-    "PL.W": "Planet Labs PBC Warrants, each whole warrant exercisable for one share",
-    "RAC.U": "Rithm Acquisition Corp. Units (1 Share & 1/3 Warrant)",
-    "NA": "Nano Labs Ltd Ordinary Shares #2",
+    "EP$C": "Emberleigh Passage Corporation Preferred Stock Series C",
+    "NEE$U": "Netherquill Energy, Inc. Series U Junior Subordinated Debentures due June 1, 2085",
+    "BRK.B": "Brindlemoor Kestrel Inc.  New Common Stock",
+    "PL.W": "Pellworth Labs PBC Warrants, each whole warrant exercisable for one share",
+    "RAC.U": "Ravensill Acquisition Corp. Units (1 Share & 1/3 Warrant)",
+    "NA": "Netherquay Labs Ltd Ordinary Shares #2",
 }
 _FIRST_WORDS = (
-    "Asia", "Atlas", "Blue", "Cedar", "Crown", "Delta", "Eagle", "First", "Global", "Harbor",
-    "Iron", "Jade", "Kestrel", "Liberty", "Maple", "North", "Omega", "Pacific", "Quantum", "Summit",
+    "Aldmerrow", "Brinvale", "Carlowen", "Dunfennick", "Elstravane", "Fennimoor", "Gorswyke",
+    "Hallowquay", "Iverbrenn", "Jessamarrow", "Kelvorne", "Lanthermoor", "Marrowick", "Norvellan",
+    "Oxenquill", "Pellavane", "Quorrimer", "Rookhallow", "Skerrimoor", "Thornavale",
 )  # fmt: skip
 _SECOND_WORDS = (
     "Broadband", "Energy", "Foods", "Gold", "Health", "Lithium", "Marine", "Networks", "Optics",

@@ -1,4 +1,7 @@
-"""Who trades in the demo's market: the alternative trading systems and the firms beside them."""
+"""Who trades in the demo's market: alternative trading systems, and firms beside them.
+
+Their figures are made up, so their names are, too.
+"""
 
 from dataclasses import dataclass
 
@@ -9,62 +12,62 @@ ATS = "ATS"
 OTC = "OTC"
 DE_MINIMIS = "De Minimis Firms"
 
-# MPID and name, largest first: the order is their weight.
+# MPID and name, largest first: the order is their weight. Every name is invented.
 _NMS_SYSTEMS = (
-    ("UBSA", "UBS ATS"),
-    ("SGMT", "SIGMA X2"),
-    ("IATS", "IBKR ATS"),
-    ("INCR", "INTELLIGENT CROSS LLC"),
-    ("JPMX", "JPM-X"),
-    ("MSPL", "MS POOL (ATS-4)"),
-    ("EBXL", "LEVEL ATS"),
-    ("CROS", "CROSSFINDER"),
-    ("LATS", "BARCLAYS ATS ('LX')"),
-    ("DBAX", "SUPERX ATS"),
-    ("BIDS", "BIDS ATS"),
-    ("KCGM", "VIRTU MATCHIT ATS"),
-    ("ITGP", "POSIT"),
-    ("CGXS", "ONECHRONOS, LLC"),
-    ("MLIX", "INSTINCT X"),
-    ("PURE", "PURESTREAM"),
-    ("LQNT", "LIQUIDNET ATS"),
-    ("LQNA", "LIQUIDNET H2O"),
-    ("JPBX", "JPB-X"),
-    ("BLKX", "INSTINET BLOCKCROSS"),
-    ("XIST", "INSTINET CONTINUOUS BLOCK CROSSING SYSTEM (CBX)"),
-    ("CBLC", "CITIBLOC"),
-    ("DLTA", "DEALERWEB"),
-    ("MSTX", "MS TRAJECTORY CROSS (ATS-1)"),
-    ("MSRP", "MS RETAIL POOL (ATS-6)"),
-    ("LTPL", "LUMINEX"),
-    ("STFX", "STIFEL X"),
-    ("AQUA", "AQUA SECURITIES L.P."),
-    ("NYFX", "MILLENNIUM"),
-    ("USTK", "USTOCKTRADE SECURITIES, INC."),
+    ("QZAB", "QUILLMERE ATS"),
+    ("QZVX", "VORNAY X2"),
+    ("QZTA", "TARNWICK ATS"),
+    ("QZIC", "ISLEBROOK CROSS LLC"),
+    ("QZDX", "DUNMALLOW-X"),
+    ("QZBP", "BRINDLEMOOR POOL (ATS-4)"),
+    ("QZCL", "CARROWICK ATS"),
+    ("QZCR", "CRESSFENNER"),
+    ("QZLX", "LANTHORNE ATS ('LX')"),
+    ("QZSX", "SKERRAVALE ATS"),
+    ("QZOB", "OLDMERROW ATS"),
+    ("QZMV", "MARLOVENT MATCH ATS"),
+    ("QZPH", "PHENNICK"),
+    ("QZGO", "GORSEVANE, LLC"),
+    ("QZNX", "NETHERQUILL X"),
+    ("QZWS", "WEXENSTREAM"),
+    ("QZHA", "HALLOWFEN ATS"),
+    ("QZHB", "HALLOWFEN H2O"),
+    ("QZDB", "DUNMALLOW-B"),
+    ("QZEB", "EMBERLEIGH BLOCKCROSS"),
+    ("QZEC", "EMBERLEIGH CONTINUOUS BLOCK CROSSING SYSTEM (CBX)"),
+    ("QZFB", "FENMARROW BLOC"),
+    ("QZRW", "ROOKVALE WEB"),
+    ("QZBT", "BRINDLEMOOR TRAJECTORY CROSS (ATS-1)"),
+    ("QZBR", "BRINDLEMOOR RETAIL POOL (ATS-6)"),
+    ("QZUM", "UMBERLYNX"),
+    ("QZKX", "KESTERHOLM X"),
+    ("QZYA", "YARROWQUAY SECURITIES L.P."),
+    ("QZZM", "ZEPHYRMOOR"),
+    ("QZJT", "JUNIVOSS SECURITIES, INC."),
 )
 _OTC_SYSTEMS = (
-    ("OTCN", "OTC LINK NQB IDQS"),
-    ("OTCX", "OTC LINK ECN ATS"),
-    ("ARCA", "GLOBAL OTC"),
-    ("MOON", "MOONSHINE ATS"),
-    ("INTL", "INTL OTC DEALER"),
-    ("VNDM", "VANDHAM ATS"),
-    ("TRDB", "TRADEBOOK OTC"),
-    ("PPEX", "PPEX ATS"),
-    ("RTSX", "RTX FUND"),
+    ("OTCN", "OVERBROOK LINK NQB IDQS"),
+    ("QYBX", "OVERBROOK LINK ECN ATS"),
+    ("QYCG", "GLENMORVEN OTC"),
+    ("QYDM", "MOTHWING ATS"),
+    ("QYEI", "INGLEVANE OTC DEALER"),
+    ("QYFV", "VANTHORPE ATS"),
+    ("QYGT", "TRELLISBOOK OTC"),
+    ("QYHP", "PELLWORTH ATS"),
+    ("QYIR", "RAVENSILL FUND"),
 )
 _FIRMS = (
-    ("CITADEL SECURITIES LLC", 116797),
-    ("VIRTU AMERICAS LLC", 149823),
-    ("G1 EXECUTION SERVICES, LLC", 111528),
-    ("JANE STREET CAPITAL, LLC", 103782),
-    ("TWO SIGMA SECURITIES, LLC", 148960),
-    ("HRT EXECUTION SERVICES LLC", 152144),
+    ("QUILLMERE SECURITIES LLC", 900_797),
+    ("VORNAY AMERICAS LLC", 900_823),
+    ("E7 EXECUTION SERVICES, LLC", 900_528),
+    ("TARN ALLEY CAPITAL, LLC", 900_782),
+    ("NINE LANTERNS SECURITIES, LLC", 900_960),
+    ("OXQ EXECUTION SERVICES LLC", 900_144),
 )
 _FIRM_STEMS = (
-    "ALDER POINT", "BEACON HARBOR", "CANAL STREET", "DRYDEN", "EAST RIVER", "FAIRMOUNT",
-    "GRANITE STATE", "HUDSON BAY", "IRONBRIDGE", "JUNIPER", "KEYSTONE", "LAKESHORE",
-    "MERIDIAN", "NORTHGATE", "OLD POST", "PARK ROW", "QUARRY HILL", "RED OAK",
+    "ALDERQUILL POINT", "BEACONWICK", "CANDLEFORTH", "DRYDENMOOR", "EASTERWYN", "FAIRMOSSE",
+    "GRANDELVE", "HOLLOWBEY", "IRONTHISTLE", "JUNIPERFELL", "KEYSTRAND", "LAKEWARREN",
+    "MERIDOVANE", "NORTHERQUAY", "OLDPOSTERN", "PARKENROW", "QUARRYVALE", "REDOAKEN",
 )  # fmt: skip
 _FIRM_KINDS = ("SECURITIES, LLC", "CAPITAL MARKETS INC.", "& CO.")
 _NMS_PRESENCE = -0.11 * np.arange(len(_NMS_SYSTEMS))
@@ -99,7 +102,7 @@ def venues_of(tier: str) -> Venues:
     """Return the venues that trade ``tier``."""
     systems = _OTC_SYSTEMS if tier == "OTCE" else _NMS_SYSTEMS
     records = [
-        (ATS, mpid, f"{mpid} {name}", 7_000 + 977 * position % 290_000)
+        (ATS, mpid, f"{mpid} {name}", 907_000 + 977 * position)
         for position, (mpid, name) in enumerate(systems)
     ]
     records += [(OTC, None, name, crd) for name, crd in _firms()]
@@ -122,4 +125,4 @@ def venues_of(tier: str) -> Venues:
 def _firms() -> list[tuple[str, int]]:
     """Return name and CRD number of about sixty firms that trade outside any system."""
     invented = [f"{stem} {kind}" for kind in _FIRM_KINDS for stem in _FIRM_STEMS]
-    return [*_FIRMS, *((name, 20_011 + 2_741 * n) for n, name in enumerate(invented))]
+    return [*_FIRMS, *((name, 920_011 + 741 * n) for n, name in enumerate(invented))]

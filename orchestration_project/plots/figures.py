@@ -50,6 +50,18 @@ WITHOUT_DATE = {"Creator": None, "Date": None, "Format": None, "Type": None}
 
 PNG_DPI = 110
 
+SYNTHETIC = "SYNTHETIC DATA"
+"""What stands in each picture of made-up data."""
+
+LABEL_POINTS = 9
+"""Size of a label on an axis."""
+
+PADDING_POINTS = 10
+"""Between a label, its axis and the edge of the figure, together."""
+
+WIDEST_RENDERING = 1.08
+"""How much wider than its outlines a text is drawn, in a PNG and by browsers."""
+
 UNITS = ((1e15, "qn"), (1e12, "tn"), (1e9, "bn"), (1e6, "M"), (1e3, "k"))
 
 
@@ -60,6 +72,35 @@ def styled() -> Iterator[None]:
 
     with mpl.rc_context(mpl.rcParamsDefault | STYLE):
         yield
+
+
+def mark_synthetic(figure: "Figure") -> None:
+    """Write across ``figure`` that its data is made up."""
+    figure.text(
+        *(0.5, 0.5, SYNTHETIC),
+        fontsize=figure.get_figwidth() * 6,
+        fontweight="bold",
+        alpha=0.3,
+        rotation=20,
+        ha="center",
+        va="center",
+        zorder=10,
+    )
+
+
+def fitted(label: str, points: float) -> str:
+    """Return as much of ``label`` as is at most ``points`` wide, with an ellipsis if it is cut."""
+    from matplotlib.textpath import TextPath
+
+    def width(text: str) -> float:
+        outlines = TextPath((0, 0), text, size=LABEL_POINTS)
+        return float(outlines.get_extents().width) * WIDEST_RENDERING
+
+    label = shown = label.strip()
+    while width(shown) > points - PADDING_POINTS:
+        label = label[:-1]
+        shown = f"{label.rstrip()}…"
+    return shown
 
 
 NEEDLESS = (

@@ -9,7 +9,15 @@ import polars as pl
 
 from orchestration_project.domains.finra.activity import Activity, over, weeks_between
 from orchestration_project.domains.finra.calendar import TIERS
-from orchestration_project.plots.figures import INK, png_of, short, styled, svg_of
+from orchestration_project.plots.figures import (
+    INK,
+    fitted,
+    mark_synthetic,
+    png_of,
+    short,
+    styled,
+    svg_of,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,6 +32,12 @@ MARKETS = {"ATS": ("ATS", "solid"), "NON_ATS": ("non-ATS", "dashed")}
 SIZE_INCHES = (11.0, 10.0)
 """As wide as Dagster shows in a window of 1,400 pixels."""
 
+LEFT = 0.245
+"""Where the largest symbols begin; the same is left for the labels of the venues."""
+
+LABEL_SPACE_POINTS = LEFT * SIZE_INCHES[0] * 72
+"""Between the left edge and the bars."""
+
 VALUE_INCHES = (10.0, 6.0)
 
 VALUE_PANELS = {
@@ -34,8 +48,6 @@ VALUE_PANELS = {
 """What of a week is drawn, and under which title."""
 
 MARGIN_DAYS = 4
-
-LONGEST_LABEL = 34
 
 Series = Sequence[float | None]
 
@@ -48,8 +60,11 @@ class Picture:
     png: bytes
 
 
-def trade_activity(activity: Activity) -> Picture:
-    """Draw the weeks' shares, trades and concentration, and the newest week's largest."""
+def trade_activity(activity: Activity, *, is_synthetic: bool = False) -> Picture:
+    """Draw the weeks' shares, trades and concentration, and the newest week's largest.
+
+    ``is_synthetic`` writes across the picture that its data is made up.
+    """
     from matplotlib.figure import Figure
 
     with styled():
@@ -57,7 +72,7 @@ def trade_activity(activity: Activity) -> Picture:
         # Fixed places: matplotlib's own layouts can differ in the last digit from run to run.
         weeks = figure.add_gridspec(2, 2, left=0.05, right=0.99, top=0.93, bottom=0.42, hspace=0.28)
         largest = figure.add_gridspec(
-            1, 2, left=0.23, right=0.99, top=0.35, bottom=0.04, wspace=0.8
+            1, 2, left=LEFT, right=0.99, top=0.35, bottom=0.04, wspace=1.0
         )
         axes = {
             "shares": figure.add_subplot(weeks[0, :]),
@@ -72,14 +87,17 @@ def trade_activity(activity: Activity) -> Picture:
         _draw_symbols(axes["symbols"], activity)
         _draw_venues(axes["venues"], activity)
         _draw_legend(figure, axes["shares"])
+        if is_synthetic:
+            mark_synthetic(figure)
         return Picture(svg_of(figure), png_of(figure))
 
 
-def traded_value(weeks: pl.DataFrame) -> Picture:
+def traded_value(weeks: pl.DataFrame, *, is_synthetic: bool = False) -> Picture:
     """Draw shares, trades and estimated value by week and tier.
 
     ``weeks`` has a row for each week and tier: week_start, tier, share_quantity, trade_count and
-    notional_dollars, null where nothing is derived; at least one.
+    notional_dollars, null where nothing is derived; at least one. ``is_synthetic`` writes across
+    the picture that its data is made up.
     """
     from matplotlib.figure import Figure
 
@@ -94,6 +112,8 @@ def traded_value(weeks: pl.DataFrame) -> Picture:
             axes.set_title(title)
         _as_magnitudes(panels[0])
         _draw_legend(figure, panels[0])
+        if is_synthetic:
+            mark_synthetic(figure)
         return Picture(svg_of(figure), png_of(figure))
 
 
@@ -209,18 +229,13 @@ def _draw_bars(
     shares = _floats(rows["share"].to_list())
     bars = axes.barh(places, shares, color=colours, alpha=0.75, height=0.7)
     axes.bar_label(bars, labels=[f" {share:.1%}" for share in shares], color=INK, fontsize=8)
-    axes.set_yticks(places, [_fitted(label) for label in labels])
+    axes.set_yticks(places, [fitted(label, LABEL_SPACE_POINTS) for label in labels])
     axes.tick_params(axis="y", length=0)
     axes.invert_yaxis()
     axes.grid(visible=False)
     axes.xaxis.set_visible(False)
     axes.spines[["bottom", "left"]].set_visible(False)
     axes.margins(x=0.15)
-
-
-def _fitted(label: str) -> str:
-    label = label.strip()
-    return label if len(label) <= LONGEST_LABEL else f"{label[: LONGEST_LABEL - 1]}…"
 
 
 def _draw_legend(figure: "Figure", axes: "Axes") -> None:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from orchestration_project.plots.figures import INK, short, styled, svg_of
+from orchestration_project.plots.figures import INK, fitted, mark_synthetic, short, styled, svg_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -15,13 +15,22 @@ GOOD, BAD = "#0d9488", "#dc2626"
 
 SIZE_INCHES = (11.0, 6.0)
 
+LABEL_SPACE_POINTS = (0.72 - 0.6) * SIZE_INCHES[0] * 72
+"""Between the runs by day and the success of each domain, for the names of the domains."""
 
-def control_tower(days: pl.DataFrame, shares: Mapping[str, Sequence[float | None]]) -> bytes:
+
+def control_tower(
+    days: pl.DataFrame,
+    shares: Mapping[str, Sequence[float | None]],
+    *,
+    is_synthetic: bool = False,
+) -> bytes:
     """Draw what ended by day, and by domain the shares of success; return SVG.
 
     Args:
         days: ``days_ago``, ``success_count``, ``failure_count``, ``rows_landed``, the oldest first.
         shares: By domain its success share in the last 24 hours, 7 and 28 days.
+        is_synthetic: Whether to write across the picture that its data is made up.
     """
     from matplotlib.figure import Figure
 
@@ -33,6 +42,8 @@ def control_tower(days: pl.DataFrame, shares: Mapping[str, Sequence[float | None
         _draw_runs(figure.add_subplot(left[0, 0]), days)
         _draw_rows(figure.add_subplot(left[1, 0]), days)
         _draw_shares(figure.add_subplot(right[0, 0]), shares)
+        if is_synthetic:
+            mark_synthetic(figure)
         return svg_of(figure)
 
 
@@ -60,7 +71,7 @@ def _draw_shares(axes: "Axes", shares: Mapping[str, Sequence[float | None]]) -> 
         values = [shares[name][window] or 0.0 for name in names]
         places = [place + offset for place in range(len(names))]
         axes.barh(places, values, height=0.24, color=GOOD, alpha=alpha)
-    axes.set_yticks(range(len(names)), names)
+    axes.set_yticks(range(len(names)), [fitted(name, LABEL_SPACE_POINTS) for name in names])
     axes.set_xlim(0, 1)
     axes.set_title("Success: 24 h, 7 d, 28 d")
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from orchestration_project.plots.figures import INK, short, styled, svg_of
+from orchestration_project.plots.figures import INK, fitted, mark_synthetic, short, styled, svg_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -17,11 +17,15 @@ UP, DOWN = "#0d9488", "#dc2626"
 CANDLES_INCHES, COVERAGE_INCHES = (9.0, 4.2), (9.0, 5.0)
 LABELS = 6
 
+LEFT = 0.14
+"""Where the days of symbols begin; as many letters as FINRA's symbols have fit beside them."""
 
-def candlesticks(symbol: str, days: pl.DataFrame) -> bytes:
+
+def candlesticks(symbol: str, days: pl.DataFrame, *, is_synthetic: bool = False) -> bytes:
     """Draw a symbol's prices and volume; return SVG.
 
     ``days`` has trade_date, open, high, low and close in dollars, and volume, by day.
+    ``is_synthetic`` writes across the picture that its data is made up.
     """
     from matplotlib.figure import Figure
 
@@ -40,6 +44,8 @@ def candlesticks(symbol: str, days: pl.DataFrame) -> bytes:
         _label_days(volume, days["trade_date"].to_list())
         for axes in (prices, volume):
             axes.set_xlim(-1, max(len(days), 1))
+        if is_synthetic:
+            mark_synthetic(figure)
         return svg_of(figure)
 
 
@@ -58,26 +64,36 @@ def _label_days(axes: "Axes", days: Sequence[date]) -> None:
     axes.grid(visible=False, axis="x")
 
 
-def coverage(symbols: Sequence[str], days: Sequence[date], landed: pl.DataFrame) -> bytes:
+def coverage(
+    symbols: Sequence[str],
+    days: Sequence[date],
+    landed: pl.DataFrame,
+    *,
+    is_synthetic: bool = False,
+) -> bytes:
     """Draw which of ``days`` each symbol has a price of; return SVG.
 
-    ``landed`` has symbol and trade_date of each that there is.
+    ``landed`` has symbol and trade_date of each that there is. ``is_synthetic`` writes across the
+    picture that its data is made up.
     """
     from matplotlib.figure import Figure
 
     present = set(landed.select("symbol", "trade_date").rows())
     with styled():
         figure = Figure(figsize=COVERAGE_INCHES)
-        axes = figure.add_axes((0.09, 0.08, 0.89, 0.84))
+        axes = figure.add_axes((LEFT, 0.08, 0.98 - LEFT, 0.84))
         for row, symbol in enumerate(symbols):
             missing = [place for place, day in enumerate(days) if (symbol, day) not in present]
             _bars(axes, row, range(len(days)), UP, 0.35)
             _bars(axes, row, missing, DOWN, 1.0)
-        axes.set_yticks(range(len(symbols)), symbols)
+        space = LEFT * COVERAGE_INCHES[0] * 72
+        axes.set_yticks(range(len(symbols)), [fitted(symbol, space) for symbol in symbols])
         axes.invert_yaxis()
         axes.set_title("Sessions with a price (green) and without one (red)")
         axes.grid(visible=False)
         _label_days(axes, days)
+        if is_synthetic:
+            mark_synthetic(figure)
         return svg_of(figure)
 
 

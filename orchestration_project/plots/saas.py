@@ -2,16 +2,23 @@
 
 from collections.abc import Sequence
 
-from orchestration_project.plots.sparkline import GREY, svg_uri
+from orchestration_project.plots.figures import SYNTHETIC
+from orchestration_project.plots.sparkline import GREY, LABEL_HEIGHT, svg_uri
 
 STEP, HEIGHT = 92, 40
 """Pixels from one number to the next, and from top to bottom."""
 
 
-def flow(steps: Sequence[tuple[str, int]], beside: Sequence[tuple[str, int]] = ()) -> str:
+def flow(
+    steps: Sequence[tuple[str, int]],
+    beside: Sequence[tuple[str, int]] = (),
+    *,
+    is_synthetic: bool = False,
+) -> str:
     """Return numbers one after the other, each with what it counts, as an SVG data URI.
 
-    What is ``beside`` follows without arrows.
+    What is ``beside`` follows without arrows. ``is_synthetic`` writes below that the data is made
+    up.
 
     With at most five of them it stays below the 1000 characters that Dagster shows in their place.
     """
@@ -22,9 +29,13 @@ def flow(steps: Sequence[tuple[str, int]], beside: Sequence[tuple[str, int]] = (
         for place, (name, number) in enumerate(shown)
     )
     arrows = "".join(f"M{STEP * place - 12} 13h12l-4-4" for place in range(1, len(steps)))
+    width, height, label = STEP * len(shown), HEIGHT, ""
+    if is_synthetic:
+        height += LABEL_HEIGHT
+        label = f'<text x="{width // 2}" y="{height - 2}" font-size="9">{SYNTHETIC}</text>'
     svg = (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{STEP * len(shown)}" height="{HEIGHT}" '
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
         f'fill="{GREY}" text-anchor="middle"><path d="{arrows}" stroke="{GREY}" fill="none"/>'
-        f"{numbers}</svg>"
+        f"{numbers}{label}</svg>"
     )
     return svg_uri(svg.encode())

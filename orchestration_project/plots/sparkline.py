@@ -5,28 +5,41 @@ import math
 from collections.abc import Sequence
 from itertools import pairwise
 
+from orchestration_project.plots.figures import SYNTHETIC
+
 MAX_POINTS = 60
 """Points drawn, the newest: more could not be told apart, and the text must stay short."""
 
 WIDTH, HEIGHT, MARGIN = 124, 24, 2
 """Size in pixels; the line stays off the edge by the margin, which its width needs."""
 
+LABEL_HEIGHT = 10
+"""Pixels below a line for what it says of its data."""
+
 GREY = "#7a8190"
 """A grey that can be read on white and on black."""
 
 
-def sparkline(values: Sequence[float | None]) -> str:
+def sparkline(values: Sequence[float | None], *, is_synthetic: bool = False) -> str:
     """Return the newest `MAX_POINTS` of ``values`` as an SVG data URI below 900 characters.
 
     It fits its own extremes: the axis does not start at zero. None and what is not finite is a
-    gap; a point between two gaps is a dot.
+    gap; a point between two gaps is a dot. ``is_synthetic`` writes below the line that its data is
+    made up.
     """
     points = _points([_known(value) for value in values[-MAX_POINTS:]])
+    height, label = HEIGHT, ""
+    if is_synthetic:
+        height += LABEL_HEIGHT
+        label = (
+            f'<text x="{WIDTH // 2}" y="{height - 2}" font-size="9" fill="{GREY}" '
+            f'text-anchor="middle">{SYNTHETIC}</text>'
+        )
     # The round cap makes a dot of a line without length.
     svg = (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{HEIGHT}">'
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height}">'
         f'<path d="{_path(points)}" fill="none" stroke="{GREY}" stroke-width="1.5" '
-        'stroke-linecap="round"/></svg>'
+        f'stroke-linecap="round"/>{label}</svg>'
     )
     return svg_uri(svg.encode())
 

@@ -11,7 +11,7 @@ from sqlalchemy import func, select
 from orchestration_project.definitions import defs
 from orchestration_project.tables.finra import finra_symbol_week, finra_venue_week
 from tests import databases
-from tests.runs import told_by
+from tests.runs import texts_of, told_by
 
 WEEK = "2026-01-26"
 """The newest week of which the demo has published all tiers."""
@@ -91,5 +91,7 @@ def test_drawn_twice_it_is_the_same_file_and_the_events_are_small(url, instance)
     assert first == second
     assert len(first["picture"]) < 80_000
     assert len(first["shares_OTCE"]) < 1000
+    for name in ("picture", "shares_OTCE"):
+        assert "SYNTHETIC DATA" in texts_of(first[name])
     assert first["top_venues"].records
     assert first["tiers"].records == []

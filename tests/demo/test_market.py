@@ -1,5 +1,6 @@
 """The figures: the same for ever for a seed, and like the market they stand for."""
 
+import re
 from collections import defaultdict
 from datetime import date
 
@@ -9,6 +10,7 @@ import pytest
 from orchestration_project.demo.market import Market
 from orchestration_project.demo.publication import TIERS
 from orchestration_project.demo.symbols import universe
+from orchestration_project.demo.venues import venues_of
 from tests.demo.program import Demo, StartDemo, partition
 
 CALM = {"T1": "2026-01-19", "T2": "2025-12-29", "OTCE": "2025-12-22"}  # sixth to eighth back
@@ -69,6 +71,35 @@ def test_ats_rows_have_an_mpid_and_firms_outside_have_a_name_and_a_number(demo: 
     assert all(each["marketParticipantName"] for each in otc)
     de_minimis = [each for each in otc if each["marketParticipantName"] == "De Minimis Firms"]
     assert {each["firmCRDNumber"] for each in de_minimis} == {0}
+
+
+REAL_NAMES = (
+    *(
+        "CITADEL",
+        "VIRTU",
+        "JANE STREET",
+        "TWO SIGMA",
+        "G1 EXECUTION",
+        "HRT EXECUTION",
+        "UBS",
+        "SIGMA X",
+    ),
+    *("IBKR", "INTELLIGENT CROSS", "JPM", "LEVEL ATS", "CROSSFINDER", "BARCLAYS", "SUPERX", "BIDS"),
+    *("POSIT", "ONECHRONOS", "INSTINCT", "PURESTREAM", "LIQUIDNET", "INSTINET", "CITIBLOC"),
+    *("LUMINEX", "STIFEL", "OTC LINK", "GLOBAL OTC", "MOONSHINE", "TRADEBOOK", "VANDHAM"),
+    *("BERKSHIRE", "NEXTERA", "EL PASO", "PLANET LABS", "RITHM", "NANO LABS"),
+)
+"""Of firms, venues and issuers that there are."""
+
+
+@pytest.mark.parametrize("tier", TIERS)
+def test_made_up_figures_are_of_no_firm_venue_or_issuer_that_there_is(tier: str):
+    names = [
+        *venues_of(tier).frame["marketParticipantName"],
+        *universe(1, tier, 2_000).frame["issueName"],
+    ]
+    real = re.compile(rf"\b({'|'.join(REAL_NAMES)})\b", re.IGNORECASE)
+    assert [name for name in names if real.search(name)] == []
 
 
 def test_names_hold_what_breaks_careless_readers(demo: Demo):

@@ -1,13 +1,16 @@
 """The picture of the trading: well-formed, small, and the same for the same figures."""
 
 from datetime import date, timedelta
+from io import BytesIO
 from xml.etree import ElementTree
 
+import numpy as np
 import polars as pl
 import pytest
 
 from orchestration_project.domains.finra.activity import Activity, weeks_between
 from orchestration_project.domains.finra.calendar import TIERS
+from orchestration_project.plots.figures import SYNTHETIC
 from orchestration_project.plots.finra import trade_activity, traded_value
 
 NEWEST = date(2026, 1, 26)
@@ -67,6 +70,31 @@ def test_the_picture_is_well_formed_and_small_and_has_no_date(weeks):
     assert picture.png.startswith(b"\x89PNG")
 
 
+def pixels(png: bytes) -> np.ndarray:
+    """Return the opacity of each pixel, 0-1, by row and column."""
+    from matplotlib.image import imread
+
+    return imread(BytesIO(png), format="png")[:, :, 3]
+
+
+def test_a_picture_of_made_up_data_says_so_and_one_of_real_data_does_not():
+    marked, real = (trade_activity(activity(24), is_synthetic=each) for each in (True, False))
+    assert [text for text in texts(marked.svg) if text not in texts(real.svg)] == [SYNTHETIC]
+    drawn = pixels(marked.png) != pixels(real.png)
+    height, width = drawn.shape
+    assert np.ptp(np.flatnonzero(drawn.any(axis=0))) > width / 2  # it goes across the picture
+    assert np.ptp(np.flatnonzero(drawn.any(axis=1))) > height / 4
+    assert SYNTHETIC == "SYNTHETIC DATA"
+
+
+@pytest.mark.parametrize("symbol", ["AAA", "W" * 10, "EP$C$U_^{2}", "M" * 40])
+def test_no_label_is_cut_at_the_left_edge(symbol):
+    picture = trade_activity(activity(2, symbol=symbol))
+    assert not pixels(picture.png)[:, :5].any()
+    [shown, *_] = [text for text in texts(picture.svg) if text.startswith(symbol[:10])]
+    assert shown == f"{symbol}  A & B <Inc.>" or shown.endswith("…")
+
+
 def test_the_same_figures_give_the_same_bytes():
     assert trade_activity(activity(24)) == trade_activity(activity(24))
     assert trade_activity(activity(24)) != trade_activity(activity(23))
@@ -116,3 +144,6 @@ def test_value_shares_and_trades_are_drawn_by_week_and_tier_with_gaps_where_none
     assert "Estimated value by week, US dollars, of symbols with prices (log scale)" in found
     assert len(drawn.svg) < 30_000
     assert traded_value(pl.DataFrame(rows, names, orient="row")).png == drawn.png
+    marked = traded_value(pl.DataFrame(rows, names, orient="row"), is_synthetic=True)
+    assert [text for text in texts(marked.svg) if text not in found] == [SYNTHETIC]
+    assert (pixels(marked.png) != pixels(drawn.png)).any()

@@ -20,4 +20,6 @@ def test_the_picture_names_each_domain_and_is_the_same_for_the_same_figures():
     assert {"finra", "web $A", "Runs by day", "Rows landed by day", "days ago"} <= set(texts)
     assert len(svg) < 40_000
     assert control_tower(days, shares) == svg
+    assert "SYNTHETIC DATA" not in texts
+    assert b">SYNTHETIC DATA</text>" in control_tower(days, shares, is_synthetic=True)
     assert control_tower(by_day(pl.DataFrame(schema=COUNTS)), {})

@@ -25,6 +25,8 @@ def test_candlesticks_name_their_symbol_and_stay_small():
     assert "2026-01-05" in texts(svg)
     assert len(svg) < 30_000
     assert candlesticks("EP$C", days) == svg
+    marked = candlesticks("EP$C", days, is_synthetic=True)
+    assert texts(marked) - texts(svg) == {"SYNTHETIC DATA"}
     assert candlesticks("EP$C", days.clear())
 
 
@@ -37,3 +39,12 @@ def test_the_days_without_a_price_are_drawn_and_neighbours_are_one_bar():
     assert set(symbols) <= texts(svg)
     assert whole.count(DOWN.encode()) < svg.count(DOWN.encode()) <= 2 * len(symbols)
     assert len(svg) < 30_000
+
+
+def test_symbols_beside_their_days_are_as_wide_as_the_place_there_is():
+    landed = pl.DataFrame([("WWWWWW.WS", DAYS[0])], ["symbol", "trade_date"], orient="row")
+    shown = texts(coverage(["WWWWWW.WS", "M" * 30], DAYS, landed, is_synthetic=True))
+    assert {"WWWWWW.WS", "SYNTHETIC DATA"} <= shown
+    [cut] = [text for text in shown if text.startswith("MMM")]
+    assert cut.endswith("…")
+    assert len(cut) < 15

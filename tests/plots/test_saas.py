@@ -13,6 +13,10 @@ def test_five_large_numbers_fit_the_place_in_which_dagster_shows_a_picture():
     texts = [str(each.text) for each in svg if each.tag.endswith("text")]
     assert texts == [text for name in names for text in ("1000000", name)]
     assert len(uri) < 950
+    marked = flow([(name, 1_000_000) for name in names], is_synthetic=True)
+    svg = ElementTree.fromstring(base64.b64decode(marked.partition(",")[2]))  # noqa: S314 - ours
+    assert [each.text for each in svg if each.tag.endswith("text")] == [*texts, "SYNTHETIC DATA"]
+    assert len(marked) < 950
 
 
 def test_what_is_no_step_has_no_arrow_before_it():

@@ -35,6 +35,17 @@ def test_lines_that_jump_or_break_at_each_point_fit_too(values):
     assert len(sparkline(values)) < 900
 
 
+@bounded
+@given(st.lists(VALUES, max_size=60))
+def test_a_line_of_made_up_values_says_so_below_and_fits_too(values):
+    marked = sparkline(values, is_synthetic=True)
+    assert len(marked) < 900
+    svg = ElementTree.fromstring(base64.b64decode(marked.removeprefix(PREFIX)))  # noqa: S314 - ours
+    path, text = svg
+    assert (path.get("d"), text.text) == (path_of(values), "SYNTHETIC DATA")
+    assert HEIGHT < int(text.get("y", 0)) < int(svg.get("height", 0))
+
+
 def test_a_rising_line_goes_from_the_lower_left_to_the_upper_right():
     assert path_of([-1, 0, 3]) == "M2 22h0l60 -5l60 -15"
 

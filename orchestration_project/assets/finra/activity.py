@@ -21,6 +21,7 @@ from orchestration_project.resources.artifacts import ArtifactStore
 from orchestration_project.resources.finra.activity import read_activity
 from orchestration_project.resources.shown import image, kept_file, partition_link, table_of
 from orchestration_project.resources.warehouse import Warehouse
+from orchestration_project.settings import Settings
 
 FOLDER = "plots/finra/trade_activity"
 
@@ -39,17 +40,19 @@ FOLDER = "plots/finra/trade_activity"
     ],
 )
 def trade_activity(
-    artifacts: dg.ResourceParam[ArtifactStore], warehouse: dg.ResourceParam[Warehouse]
+    artifacts: dg.ResourceParam[ArtifactStore],
+    settings: dg.ResourceParam[Settings],
+    warehouse: dg.ResourceParam[Warehouse],
 ) -> dg.MaterializeResult[Any]:
     """Draw what is landed, keep the files, and show them."""
-    activity = read_activity(warehouse)
-    picture = drawn(activity)
+    activity, is_synthetic = read_activity(warehouse), settings.is_demo
+    picture = drawn(activity, is_synthetic=is_synthetic)
     return dg.MaterializeResult(
         asset_key=TRADE_ACTIVITY,
         metadata={
             "picture": image("The trading by week, and the largest", svg_uri(picture.svg)),
             **_numbers(activity),
-            **_lines(activity),
+            **_lines(activity, is_synthetic=is_synthetic),
             "svg_file": kept_file(artifacts, FOLDER, picture.svg, suffix="svg"),
             "png_file": kept_file(artifacts, FOLDER, picture.png, suffix="png"),
             "made_of": activity.made_of,
@@ -74,13 +77,14 @@ def _numbers(activity: Activity) -> dict[str, Any]:
     }
 
 
-def _lines(activity: Activity) -> dict[str, Any]:
+def _lines(activity: Activity, *, is_synthetic: bool) -> dict[str, Any]:
     """Return a small line for each tier of the week: its shares."""
-    return {
-        f"shares_{tier}": image(
-            f"Shares of {tier} by week", sparkline(by_tier(activity, tier, "share_quantity"))
-        )
+    lines = {
+        tier: sparkline(by_tier(activity, tier, "share_quantity"), is_synthetic=is_synthetic)
         for tier in activity.tiers
+    }
+    return {
+        f"shares_{tier}": image(f"Shares of {tier} by week", line) for tier, line in lines.items()
     }
 
 

@@ -16,7 +16,7 @@ from orchestration_project.assets.finra.restatement import change_metadata
 from orchestration_project.partitions import KNOWN_FROM
 from orchestration_project.plots.sparkline import sparkline
 from orchestration_project.resources.finra.landing import LoadedWeek
-from orchestration_project.resources.shown import image, partition_link, table_of
+from orchestration_project.resources.shown import data_label, image, partition_link, table_of
 from orchestration_project.tables.finra import (
     finra_otc_weekly,
     finra_symbol_week,
@@ -43,7 +43,11 @@ NOTHING_DONE: Mapping[dg.AssetKey, Mapping[str, float]] = {
 
 def news_of(loaded: LoadedWeek, *, notice_limit: float) -> Mapping[dg.AssetKey, Mapping[str, Any]]:
     """Return what the load of a partition says about each asset."""
-    common = {"source": loaded.source, "source_version": loaded.source_version}
+    common = {
+        "source": loaded.source,
+        "source_version": loaded.source_version,
+        **data_label(is_synthetic=loaded.source == "demo"),
+    }
     own = _news(loaded)
     counts = {
         key: {"dagster/row_count": loaded.row_counts[table]}
@@ -74,8 +78,9 @@ def _glimpse(loaded: LoadedWeek) -> Mapping[dg.AssetKey, Mapping[str, Any]]:
         for key in NOTHING_DONE
         if (table := "_".join(key.path)) in seen.largest
     }
+    line = sparkline(seen.recent_shares, is_synthetic=loaded.source == "demo")
     origin = {
-        "recent_shares": image("Shares of the tier by week", sparkline(seen.recent_shares)),
+        "recent_shares": image("Shares of the tier by week", line),
         "first_captures": table_of(seen.captures),
         "captured_as": dg.MetadataValue.md(partition_link(CAPTURE, seen.partition_key)),
     }

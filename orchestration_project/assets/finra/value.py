@@ -48,6 +48,7 @@ def symbol_week_value(
     report = Report[DerivedValue](
         lambda derived: {SYMBOL_WEEK_VALUE: _news(derived)},
         checks=lambda: [_check_result(coverage_by_week(warehouse), least)],
+        is_unchanged=lambda derived: not derived.is_new,
     )
     yield from each_partition(context, lambda: ValueLoad(warehouse), report)
 

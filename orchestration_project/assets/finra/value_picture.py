@@ -13,6 +13,7 @@ from orchestration_project.resources.artifacts import ArtifactStore
 from orchestration_project.resources.finra.value import read_valued_weeks
 from orchestration_project.resources.shown import image, kept_file, table_of
 from orchestration_project.resources.warehouse import Warehouse
+from orchestration_project.settings import Settings
 
 VALUE_PICTURE = dg.AssetKey(["finra", "value_picture"])
 FOLDER = "plots/finra/value"
@@ -33,16 +34,18 @@ NOTHING: dict[str, Any] = {"outcome": "no week has a value: see the check of sym
     ],
 )
 def value_picture(
-    artifacts: dg.ResourceParam[ArtifactStore], warehouse: dg.ResourceParam[Warehouse]
+    artifacts: dg.ResourceParam[ArtifactStore],
+    settings: dg.ResourceParam[Settings],
+    warehouse: dg.ResourceParam[Warehouse],
 ) -> dg.MaterializeResult[Any]:
     """Draw what is derived, keep the files, and show them."""
     weeks = read_valued_weeks(warehouse)
-    told = NOTHING if weeks is None else _told(artifacts, weeks)
+    told = NOTHING if weeks is None else _told(artifacts, weeks, is_synthetic=settings.is_demo)
     return dg.MaterializeResult(asset_key=VALUE_PICTURE, metadata=told)
 
 
-def _told(artifacts: ArtifactStore, weeks: pl.DataFrame) -> dict[str, Any]:
-    picture = traded_value(weeks)
+def _told(artifacts: ArtifactStore, weeks: pl.DataFrame, *, is_synthetic: bool) -> dict[str, Any]:
+    picture = traded_value(weeks, is_synthetic=is_synthetic)
     last = weeks.drop_nulls("notional_dollars")["week_start"].max()
     newest = weeks.filter(pl.col("week_start") == last)
     valued, shares = (

@@ -21,13 +21,14 @@ from orchestration_project.domains.operations.control_tower import (
     standings,
     table_rows,
 )
-from orchestration_project.partitions import first_finra_week
+from orchestration_project.partitions import first_finra_week, first_price_month
 from orchestration_project.plots import operations as plots
 from orchestration_project.plots.sparkline import sparkline, svg_uri
 from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.finra.promised import oldest_unlanded
 from orchestration_project.resources.ledger.control_tower import read_look, write_tower
 from orchestration_project.resources.prices.promised import oldest_unlanded_session
+from orchestration_project.resources.prices.universe import wanted_symbols
 from orchestration_project.resources.shown import image, table_of, told
 from orchestration_project.resources.warehouse import Warehouse
 from orchestration_project.resources.warehouse.frames import frame_of
@@ -54,10 +55,12 @@ def control_tower(
 ) -> dg.MaterializeResult[Any]:
     """Look at all domains, keep what was found, and show it."""
     now, machine_now = clock.now(), Clock().now()
-    first_week = first_finra_week(settings, clock.today_in_new_york())
+    today = clock.today_in_new_york()
+    first_week, first_month = first_finra_week(settings, today), first_price_month(settings, today)
+    symbols = wanted_symbols(settings, warehouse)
     late = (
         oldest_unlanded(warehouse, settings, now, first_week=first_week),
-        oldest_unlanded_session(warehouse, now),
+        oldest_unlanded_session(warehouse, symbols, now, first_month=first_month),
     )
     look = read_look(warehouse, machine_now)
     unlanded = [each for each in late if each is not None]
@@ -69,7 +72,7 @@ def control_tower(
         asset_key=CONTROL_TOWER,
         metadata=told(
             {
-                **_pictures(look, domains),
+                **_pictures(look, domains, is_synthetic=settings.is_demo),
                 **_numbers(domains),
                 **_tables(frame_of(rows, operations_control_tower)),
             }
@@ -77,17 +80,18 @@ def control_tower(
     )
 
 
-def _pictures(look: Look, domains: Sequence[Standing]) -> dict[str, Any]:
+def _pictures(look: Look, domains: Sequence[Standing], *, is_synthetic: bool) -> dict[str, Any]:
     shares = {
         each.subject.domain: [figures.success_share for figures in each.figures] for each in domains
     }
-    drawn = plots.control_tower(by_day(look.ended), shares)
-    lines = {each: by_day(look.ended, each)["rows_landed"].to_list() for each in shares}
+    drawn = plots.control_tower(by_day(look.ended), shares, is_synthetic=is_synthetic)
+    landed = {each: by_day(look.ended, each)["rows_landed"].to_list() for each in shares}
+    lines = {name: sparkline(each, is_synthetic=is_synthetic) for name, each in landed.items()}
     return {
         "picture": image("What ran by day, and how each domain fares", svg_uri(drawn)),
         **{
-            f"{domain}_rows_by_day": image(f"Rows landed by day: {domain}", sparkline(values))
-            for domain, values in lines.items()
+            f"{domain}_rows_by_day": image(f"Rows landed by day: {domain}", line)
+            for domain, line in lines.items()
         },
     }
 

@@ -60,7 +60,7 @@ def charts(
     shown = read_shown(warehouse, symbols)
     if asked:
         _refuse_without_prices(asked, shown)
-    told = NOTHING if shown is None else _told(artifacts, shown, symbols, asked)
+    told = NOTHING if shown is None else _told(artifacts, shown, symbols, asked, settings)
     return dg.MaterializeResult(asset_key=CHARTS, metadata=told)
 
 
@@ -75,13 +75,20 @@ def _refuse_without_prices(symbols: Sequence[str], shown: Shown | None) -> None:
 
 
 def _told(
-    artifacts: ArtifactStore, shown: Shown, symbols: Sequence[str], asked: Sequence[str]
+    artifacts: ArtifactStore,
+    shown: Shown,
+    symbols: Sequence[str],
+    asked: Sequence[str],
+    settings: Settings,
 ) -> dict[str, Any]:
+    is_synthetic = settings.is_demo
     drawn = {
-        symbol: candlesticks(symbol, shown.of(symbol)) for symbol in asked or shown.largest[:DRAWN]
+        symbol: candlesticks(symbol, shown.of(symbol), is_synthetic=is_synthetic)
+        for symbol in asked or shown.largest[:DRAWN]
     }
+    of_all = coverage(symbols[:LISTED], shown.days, shown.rows, is_synthetic=is_synthetic)
     pictures = {
-        "coverage": coverage(symbols[:LISTED], shown.days, shown.rows),
+        "coverage": of_all,
         **{
             f"chart_{place}": drawn[symbol]
             for place, symbol in enumerate(list(drawn)[:DRAWN], start=1)
