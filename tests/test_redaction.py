@@ -5,13 +5,16 @@ import logging
 import subprocess
 import sys
 
+import dagster as dg
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestration_project.errors import SourceError
+from orchestration_project.errors import OrchestrationError, SourceError
 from orchestration_project.redaction import Secrets, hide, keep_secrets_out_of_logs, redacted
-from orchestration_project.settings import PROJECT_ROOT, load_settings
+from orchestration_project.resources.effective_config import effective_config
+from orchestration_project.resources.providers import open_http, open_probes
+from orchestration_project.settings import PROJECT_ROOT, load_settings, shown_values
 from tests.properties import bounded
 
 NO_MASK = st.characters(exclude_characters="*")
@@ -107,6 +110,39 @@ def test_of_an_address_just_the_password_is_masked_not_where_it_leads(monkeypatc
     load_settings()
     text = f"{host} database-pw k3y-f1le finra.example.org proxied-pw proxy.example.org proxy-pw"
     assert redacted(text) == f"{host} *** *** finra.example.org *** proxy.example.org ***"
+
+
+def no_instance() -> dg.DagsterInstance:
+    raise AssertionError("Dagster is not asked")
+
+
+def test_the_query_of_a_source_s_address_is_shown_nowhere(monkeypatch, tmp_path):
+    """By whatever name: it may be the key of a proxy in front of the source."""
+    monkeypatch.setenv("STATE_DIR", str(tmp_path))
+    monkeypatch.setenv("FINRA_SOURCE", "api")
+    monkeypatch.setenv("FINRA_API_URL", "http://127.0.0.1:9/api?code=pl4nted&x=s3cond%20one")
+    settings = load_settings()
+    shown = [
+        shown_values(settings)["finra_api_url"],
+        effective_config(settings).entries["FINRA_API_URL"].value,
+    ]
+    assert shown == ["http://127.0.0.1:9/api?***"] * 2
+    [tried] = [
+        each.tried for each in open_probes(settings, no_instance) if each.dependency == "finra"
+    ]
+    assert "http://127.0.0.1:9/api?***" in tried
+    with (
+        open_http(settings, max_attempts=1) as http,
+        pytest.raises(OrchestrationError, match=r"127\.0\.0\.1:9/api") as refused,
+    ):
+        http.request("GET", f"{settings.finra_api_url}/metadata")
+    told = [
+        str(refused.value),
+        redacted("GET /api?code=pl4nted&x=s3cond%20one/metadata: s3cond one"),
+    ]
+    for each in told:
+        assert "pl4nted" not in each
+        assert "s3cond" not in each
 
 
 def test_of_a_password_with_a_bare_at_each_part_is_masked(monkeypatch):

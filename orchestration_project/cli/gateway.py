@@ -1,22 +1,28 @@
 """`gateway`: Dagster's web server behind its login, in one process."""
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 
 from orchestration_project.cli.address import add_address, refuse_taken
+from orchestration_project.cli.execution import repository
+from orchestration_project.domains.operations.run_config import require_valid
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.gateway.dagster_web import dagster_web
 from orchestration_project.gateway.place import require_safe
-from orchestration_project.gateway.server import opened, serve
+from orchestration_project.gateway.server import limit_free_memory, opened, serve
+from orchestration_project.instance.run_config import models_of
 from orchestration_project.settings import load_settings
 
 
 def main(arguments: Sequence[str]) -> int:
     """Serve until a signal ends it; return the exit status."""
     options = _parser().parse_args(arguments)
+    limit_free_memory()  # before there are threads
     settings = load_settings()
     require_safe(settings, options.host)
     refuse_taken(options.host, options.port)
@@ -24,12 +30,31 @@ def main(arguments: Sequence[str]) -> int:
     with (
         _instance() as instance,
         dagster_web(
-            instance, options.workspace, log_level=settings.log_level, log_format=log_format
+            instance,
+            options.workspace,
+            check_config,
+            log_level=settings.log_level,
+            log_format=log_format,
         ) as dagster,
         opened(settings, dagster, options.host, instance) as app,
     ):
         serve(app, settings, options.host, options.port)
     return 0
+
+
+def check_config(run_config: Mapping[str, Any]) -> None:
+    """Make sure that the models of our ops can take a run config.
+
+    Raises:
+        ConfigurationError: One of them refuses a value.
+    """
+    if run_config:  # most launches have none, and the definitions take a second to import
+        require_valid(run_config, _models())
+
+
+@cache
+def _models() -> Mapping[str, type[dg.Config]]:
+    return models_of(repository().get_all_jobs())
 
 
 def _instance() -> dg.DagsterInstance:

@@ -9,6 +9,7 @@ from starlette.routing import BaseRoute, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from orchestration_project.gateway.api.origins import AllowedOrigins
+from orchestration_project.gateway.connection_limits import mark_authenticated
 from orchestration_project.gateway.guard import Doors, Guard
 from orchestration_project.gateway.headers import Edge
 from orchestration_project.gateway.login import Login
@@ -45,10 +46,16 @@ def create_app(
         default=Mutations(doors, dagster),
     )
     for_anybody.default = _not_found  # never Dagster, whatever is missing here
+    answered = ExceptionMiddleware(for_known)
+
+    async def for_authenticated(scope: Scope, receive: Receive, send: Send) -> None:
+        mark_authenticated(scope)
+        await answered(scope, receive, send)
+
     guard = Guard(
         doors,
         public=ExceptionMiddleware(for_anybody),  # or a refusal that a route raises would be a 500
-        private=ExceptionMiddleware(for_known),
+        private=for_authenticated,
         is_open=is_open,
     )
     answering = AllowedOrigins(Refusing(guard, doors.place), origins)

@@ -1,47 +1,47 @@
 """Dagster's web server, unchanged but for who asks: its permissions, tags and errors follow that.
 
-The one module that knows classes which are private to Dagster 1.13; tests hold what it counts on.
+It, `webserver.py`, `launches.py` and `fields.py` use private parts of Dagster 1.13.
 """
 
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import lru_cache
-from inspect import isawaitable
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 from dagster._check import CheckError
-from dagster._core.definitions.selector import JobSelector
-from dagster._core.execution.backfill import PartitionBackfill
-from dagster._core.remote_representation.code_location import is_implicit_asset_job_name
+from dagster._core.definitions.selector import JobSelector, ScheduleSelector, SensorSelector
+from dagster._core.execution.backfill import BulkActionStatus, PartitionBackfill
+from dagster._core.storage.tags import AUTO_RETRY_RUN_ID_TAG
 from dagster._core.workspace.context import WorkspaceProcessContext, WorkspaceRequestContext
 from dagster._core.workspace.load_target import WorkspaceFileTarget
 from dagster._core.workspace.permissions import (
     EDITOR_PERMISSIONS,
     LOCATION_SCOPED_PERMISSIONS,
     PermissionResult,
+    Permissions,
 )
 from dagster._utils.log import configure_loggers
-from dagster_graphql.implementation.utils import ErrorCapture, UserFacingGraphQLError
+from dagster_graphql.implementation import execution as graphql_execution
+from dagster_graphql.implementation.utils import UserFacingGraphQLError, has_permission_for_run
 from dagster_graphql.schema.errors import GrapheneUnauthorizedError
 from dagster_webserver.version import __version__
-from dagster_webserver.webserver import DagsterWebserver
-from graphql import DocumentNode, ExecutionResult, GraphQLError, execute, parse, validate
-from starlette.responses import JSONResponse
 from starlette.types import ASGIApp
 from yaml import YAMLError
 
 from orchestration_project.domains.access.roles import (
     Principal,
     Role,
-    may_make,
-    may_use_job,
+    may_run,
     permissions_of,
 )
 from orchestration_project.errors import ConfigurationError
+from orchestration_project.gateway.executions import QUERY_SECONDS, Executions
+from orchestration_project.gateway.launches import Launches, Part
 from orchestration_project.gateway.request import BODY_TAG, CURRENT, KEY_TAG, MARKS
+from orchestration_project.gateway.run_config import Check, check_run_configs
+from orchestration_project.gateway.webserver import GatewayWebserver
 
 USER_TAG = "user"
 """The tag of a run that names who launched it; the ledger reads it."""
@@ -49,16 +49,14 @@ USER_TAG = "user"
 NOT_IN_A_TAG = re.compile(r"[^A-Za-z0-9_.-]")
 """What Dagster refuses in a tag of an event; a run's may have it."""
 
-POLL_MILLISECONDS = 2000
-"""How often the pages ask for what is new: Dagster's default."""
+NO_CALLERS_TAGS = frozenset({KEY_TAG, BODY_TAG, AUTO_RETRY_RUN_ID_TAG})
+"""Tags that no request may give: our marks, and the run that Dagster's daemon starts as a retry."""
+
+STOP = Permissions.STOP_RUNNING_SCHEDULE
+"""What is done to a schedule without that it could launch anything."""
 
 STATEMENT_MILLISECONDS, RECYCLE_SECONDS, MORE_CONNECTIONS = 15_000, 3600, 20
 """What Dagster's own command gives its web server."""
-
-
-MOST_DOCUMENTS, KEPT_CHARACTERS = 128, 8 * 1024
-"""Of queries that were found valid: each takes 40 to 200 bytes of memory a character. Those of the
-pages have 4,000 characters at most, as far as seen; a longer one is read anew."""
 
 
 class RoleContext(WorkspaceRequestContext):
@@ -80,12 +78,37 @@ class RoleContext(WorkspaceRequestContext):
         """The same of what belongs to a code location."""
         return LOCATION_PERMISSIONS[self.principal.role]
 
-    def has_permission_for_selector(self, permission: str, selector: Any) -> bool:
-        """Whether the role may do this to what is selected; of a job also whether to this one."""
-        may = super().has_permission_for_selector(permission, selector)
-        if isinstance(selector, JobSelector):
-            return may and may_use_job(self.principal.role, selector.job_name)
+    def has_permission(self, permission: str) -> bool:
+        """Whether the role has a permission of Dagster's."""
+        may = super().has_permission(permission)
+        if permission == Permissions.TOGGLE_AUTO_MATERIALIZE:
+            return may and self.may_launch(Launches(self).of_automation())
         return may
+
+    def has_permission_for_selector(self, permission: str, selector: Any) -> bool:
+        """Whether the role may do this to what is selected, which also follows from what that runs.
+
+        Of a job, some part has to be for the role: what of it a run has is judged as it is made.
+        """
+        may = super().has_permission_for_selector(permission, selector)
+        if not may or self.principal.role.covers(Role.ADMIN):
+            return may
+        if isinstance(selector, JobSelector):
+            parts = Launches(self).of_job(selector)
+            return not parts or any(self.may_launch([part]) for part in parts)
+        if isinstance(selector, ScheduleSelector) and permission != STOP:
+            return self.may_launch(Launches(self).of_schedule(selector) or ())
+        if isinstance(selector, SensorSelector):
+            return self.may_launch(Launches(self).of_sensor(selector) or ())
+        return may
+
+    def may_launch(self, parts: Sequence[Part]) -> bool:
+        """Whether the role may run all of these parts."""
+        return may_run(self.principal.role, parts)
+
+    def may_terminate(self, run: dg.DagsterRun) -> bool:
+        """Whether the role may end a run; what cannot be resolved any more keeps nobody from it."""
+        return self.may_launch(_known(Launches(self).of_run(run)))
 
     def get_viewer_tags(self) -> dict[str, str]:
         """The tags of what is launched."""
@@ -132,79 +155,23 @@ class RoleProcessContext(WorkspaceProcessContext):
         return context
 
 
-class GatewayWebserver(DagsterWebserver[RoleProcessContext, RoleContext]):
-    """Shows the stack of an error to admins alone, and reads a query once however often it comes.
-
-    Dagster's own parses and validates each request anew, which takes longer than the gateway does.
-    """
-
-    def __init__(self, process: RoleProcessContext) -> None:
-        super().__init__(process, live_data_poll_rate=POLL_MILLISECONDS)
-        self._known = lru_cache(maxsize=MOST_DOCUMENTS)(self._valid)
-
-    def handle_graphql_errors(self, errors: Sequence[GraphQLError]) -> list[Any]:
-        """Return the errors as they are told."""
-        told = super().handle_graphql_errors(errors)
-        user = CURRENT.get()
-        if user is None or user.role is not Role.ADMIN:
-            for each in told:
-                each.pop("extensions", None)
-        return told
-
-    async def gen_graphql_response(
-        self,
-        request_context: RoleContext,
-        query: str,
-        variables: dict[str, Any] | None,
-        operation_name: str | None,
-    ) -> JSONResponse:
-        """Answer as Dagster does; what is not valid, or long, Dagster reads itself."""
-        try:
-            document = self._known(query) if len(query) <= KEPT_CHARACTERS else None
-        except GraphQLError:
-            document = None
-        if document is None:
-            return await super().gen_graphql_response(
-                request_context, query, variables, operation_name
-            )
-        captured: list[Exception] = []
-        with ErrorCapture.watch(captured.append):
-            result = execute(
-                schema=self._graphene_schema.graphql_schema,
-                document=document,
-                context_value=request_context,
-                variable_values=variables,
-                operation_name=operation_name,
-                middleware=self._graphql_middleware,
-            )
-            done = await result if isawaitable(result) else result
-        return self._answer(done, captured)
-
-    def _answer(self, done: ExecutionResult, captured: list[Exception]) -> JSONResponse:
-        content: dict[str, Any] = {"data": done.data}
-        if done.errors:
-            content["errors"] = self.handle_graphql_errors(done.errors)
-        status = self._determine_status_code(resolver_errors=done.errors, captured_errors=captured)
-        return JSONResponse(content, status)
-
-    def _valid(self, query: str) -> DocumentNode:
-        """Return a query as it was read.
-
-        Raises:
-            GraphQLError: It is none, or asks for what there is not; that is not remembered.
-        """
-        document = parse(query)
-        schema = self._graphene_schema.graphql_schema
-        for problem in validate(schema, document, rules=self._graphql_validation_rules):
-            raise problem
-        return document
-
-
 @contextmanager
 def dagster_web(
-    instance: dg.DagsterInstance, workspace: Path, *, log_level: str, log_format: str
+    instance: dg.DagsterInstance,
+    workspace: Path,
+    check_config: Check,
+    *,
+    log_level: str,
+    log_format: str,
 ) -> Iterator[ASGIApp]:
     """Give Dagster's web server over the code locations of a workspace file.
+
+    Args:
+        instance: What it serves.
+        workspace: The file.
+        check_config: Raises ConfigurationError for the run config of a launch that is invalid.
+        log_level: Of Dagster's own log lines.
+        log_format: The same.
 
     Raises:
         ConfigurationError: The file cannot be read as one.
@@ -212,6 +179,7 @@ def dagster_web(
     configure_loggers(formatter=log_format, log_level=log_level)
     target = _read_workspace(workspace)
     instance.optimize_for_webserver(STATEMENT_MILLISECONDS, RECYCLE_SECONDS, MORE_CONNECTIONS)
+    check_run_configs(instance, check_config)
     with served(instance, target) as app:
         yield app
 
@@ -231,55 +199,71 @@ def _read_workspace(file: Path) -> WorkspaceFileTarget:
 
 
 @contextmanager
-def served(instance: dg.DagsterInstance, target: Any) -> Iterator[ASGIApp]:
-    """Give Dagster's web server over ``target``, which says where code locations are."""
-    name_users(instance)
+def served(
+    instance: dg.DagsterInstance, target: Any, *, query_seconds: float = QUERY_SECONDS
+) -> Iterator[ASGIApp]:
+    """Give Dagster's web server over ``target``, which says where code locations are.
+
+    Args:
+        instance: Dagster's runs and events.
+        target: Where the code locations are.
+        query_seconds: For which a GraphQL document is executed at most.
+    """
     with RoleProcessContext(instance, target, version=__version__) as process:
-        yield GatewayWebserver(process).create_asgi_app()
+        name_users(process)
+        graphql_execution.has_permission_for_run = _may_terminate  # pyright: ignore[reportPrivateImportUsage] - the one name by which all that terminates asks
+        yield GatewayWebserver(process, Executions(query_seconds)).create_asgi_app()
 
 
-def name_users(instance: dg.DagsterInstance) -> None:
+def _may_terminate(info: Any, permission: Permissions, run: dg.DagsterRun) -> bool:
+    """Return Dagster's answer, which knows the job of a run but not what is selected of it."""
+    return has_permission_for_run(info, permission, run) and info.context.may_terminate(run)
+
+
+def name_users(process: RoleProcessContext) -> None:
     """Give each run and backfill that a request of this process makes the tag of who asked.
 
     A tag that the request itself gives, or one of the run that is tried again, does not stay.
-    Whatever way they asked, what is not for their role is not made.
+    Whatever way they asked, what is not for their role is not made, resumed or ended.
     """
-    storage = instance.run_storage
+    storage = process.instance.run_storage
     add_run, add_backfill = storage.add_run, storage.add_backfill
+    update_backfill = storage.update_backfill
 
     def add_named_run(dagster_run: dg.DagsterRun) -> dg.DagsterRun:
-        chosen = dagster_run.asset_selection
-        if not is_implicit_asset_job_name(dagster_run.job_name):
-            _require_job(dagster_run.job_name)
-        elif chosen or not dagster_run.asset_check_selection:
-            _require_assets(chosen)
+        _require(process, lambda launches: launches.of_run(dagster_run))
         return add_run(dagster_run.with_tags(_own_tags(dagster_run.tags)))
 
     def add_named_backfill(partition_backfill: PartitionBackfill) -> None:
-        if partition_backfill.is_asset_backfill:
-            _require_assets(partition_backfill.asset_selection)
+        _require(process, lambda launches: launches.of_backfill(partition_backfill))
         return add_backfill(partition_backfill._replace(tags=_own_tags(partition_backfill.tags)))
 
-    for name, method in (("add_run", add_named_run), ("add_backfill", add_named_backfill)):
-        setattr(storage, name, method)
+    def update_own_backfill(partition_backfill: PartitionBackfill) -> None:
+        is_end = partition_backfill.status is BulkActionStatus.CANCELING
+        kept = _known if is_end else tuple
+        _require(process, lambda launches: kept(launches.of_backfill(partition_backfill)))
+        return update_backfill(partition_backfill)
+
+    storage.add_run, storage.add_backfill = add_named_run, add_named_backfill
+    storage.update_backfill = update_own_backfill
+
+
+def _require(process: RoleProcessContext, resolve: Callable[[Launches], Sequence[Part]]) -> None:
+    """Refuse what is not for the role of who asks; what no request asks for is not looked at."""
+    user = CURRENT.get()
+    if user is None or user.role.covers(Role.ADMIN):
+        return
+    if not may_run(user.role, resolve(Launches(process.create_request_context()))):
+        raise UserFacingGraphQLError(GrapheneUnauthorizedError())
+
+
+def _known(parts: Sequence[Part]) -> Sequence[Part]:
+    return [part for part in parts if part is not None]
 
 
 def _own_tags(given: Mapping[str, str]) -> dict[str, str]:
-    kept = {name: value for name, value in given.items() if name not in (KEY_TAG, BODY_TAG)}
+    kept = {name: value for name, value in given.items() if name not in NO_CALLERS_TAGS}
     return {**kept, **(MARKS.get() or {}), **user_tags(CURRENT.get())}
-
-
-def _require_job(job: str) -> None:
-    user = CURRENT.get()
-    if user and not may_use_job(user.role, job):
-        raise UserFacingGraphQLError(GrapheneUnauthorizedError())
-
-
-def _require_assets(chosen: Collection[dg.AssetKey] | None) -> None:
-    """Refuse to have assets made that are not for the role; without any choice, all would be."""
-    user, paths = CURRENT.get(), [key.path for key in chosen] if chosen else None
-    if user and not may_make(user.role, paths):
-        raise UserFacingGraphQLError(GrapheneUnauthorizedError())
 
 
 def user_tags(user: Principal | None) -> dict[str, str]:

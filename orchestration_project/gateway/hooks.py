@@ -16,11 +16,15 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from orchestration_project.domains.access.lockout import network_of
+from orchestration_project.domains.webhooks.body_budget import BodyBudget
 from orchestration_project.domains.webhooks.rate import TokenBucket
 from orchestration_project.domains.webhooks.schemes import Headers, headers_of, verify
 from orchestration_project.domains.webhooks.sources import delivery_id_of, kept_headers, kind_of
 from orchestration_project.errors import OrchestrationError
+from orchestration_project.gateway.connection_limits import mark_authenticated
 from orchestration_project.gateway.counted import DELIVERIES
+from orchestration_project.gateway.request import address_of
 from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.inbox import (
     GroupCommit,
@@ -43,7 +47,7 @@ BODY_SECONDS = 10.0
 """In which a body has to be there: who sends it slower would hold a connection for long."""
 
 MOST_BYTES_AT_ONCE = 128 * MIB
-"""Of bodies that are being read; memory is no place to queue in."""
+"""Limit of all unfinished bodies together; memory is no place to queue in."""
 
 RETRY_AFTER_SECONDS = 30
 """When a sender may come again that could not be served."""
@@ -88,7 +92,7 @@ class Hooks:
         self._max_body_bytes = max_body_bytes
         self._monotonic = monotonic
         self._body_seconds = body_seconds
-        self._held_bytes = 0
+        self._budget = BodyBudget(MOST_BYTES_AT_ONCE, max_body_bytes)
         self._look: asyncio.Task[None] | None = None
         self._buckets = {
             name: TokenBucket(each.declared.requests_per_second) for name, each in senders.items()
@@ -123,8 +127,9 @@ class Hooks:
         self._refuse_other_types(request)
         await self._refuse_when_full(sender)
         headers = headers_of(request.headers.raw)
-        body = await self._body(request)
+        body = await self._body(sender, request)
         self._verify(sender, headers, body)
+        mark_authenticated(request.scope)
         self._slow_down(sender)
         outcome = await self._store(_delivery(sender, headers, body))
         return JSONResponse({"outcome": outcome}, STATUSES[outcome])
@@ -141,10 +146,9 @@ class Hooks:
         if not sender.keys:
             raise _unavailable("this source cannot be verified here at present")
         problem = await self._problem()
-        if problem or self._held_bytes > MOST_BYTES_AT_ONCE:
-            if problem:
-                LOG.error("webhooks are not taken: %s", problem)
-            raise _unavailable("there is no room for more at present")
+        if problem:
+            LOG.error("webhooks are not taken: %s", problem)
+            raise _no_room()
 
     async def _problem(self) -> str:
         """Return why nothing can be taken, by a look of some seconds ago at most.
@@ -157,27 +161,26 @@ class Hooks:
             await asyncio.shield(self._look)
         return self._room.problem
 
-    async def _body(self, request: Request) -> bytes:
+    async def _body(self, sender: Sender, request: Request) -> bytes:
         """Return the body as it came, held to its limits of size and time."""
         said = request.headers.get("content-length", "")
         if said.isascii() and said.isdigit() and int(said) > self._max_body_bytes:
             raise self._too_large()
-        body = bytearray()
+        body, address = bytearray(), network_of(address_of(request.scope))
         try:
-            async with asyncio.timeout(self._body_seconds):
-                async for piece in request.stream():
-                    body += piece
-                    self._held_bytes += len(piece)
-                    if len(body) > self._max_body_bytes:
-                        raise self._too_large()
-                    if self._held_bytes > MOST_BYTES_AT_ONCE:  # of those that began before it was
-                        raise _unavailable("there is no room for more at present")
+            with self._budget.body(sender.name, address) as held:
+                async with asyncio.timeout(self._body_seconds):
+                    async for piece in request.stream():
+                        body += piece
+                        has_room = held.add(len(piece))
+                        if len(body) > self._max_body_bytes:
+                            raise self._too_large()
+                        if not has_room:
+                            raise _no_room()
         except TimeoutError:
             raise HTTPException(408, "the body did not come in time") from None
         except ClientDisconnect:
             raise HTTPException(400, "the connection ended within the body") from None
-        finally:
-            self._held_bytes -= len(body)
         return bytes(body)
 
     def _too_large(self) -> HTTPException:
@@ -227,6 +230,10 @@ def _delivery(sender: Sender, headers: Headers, body: bytes) -> Received:
         kept_headers(declared, headers),
         declared.max_attempts if declared.job else 0,
     )
+
+
+def _no_room() -> HTTPException:
+    return _unavailable("there is no room for more at present")
 
 
 def _unavailable(why: str) -> HTTPException:

@@ -15,7 +15,7 @@ from orchestration_project.gateway.request import Place, header_of
 HEADER_BYTES = 16 * 1024
 BODY_BYTES = 1024 * 1024
 FORM_BYTES = 16 * 1024
-BODY_SECONDS = 30
+BODY_SECONDS = 20
 """For a whole body: no program of ours or page of Dagster's takes a second."""
 
 AT_ONCE = 32

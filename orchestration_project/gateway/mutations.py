@@ -6,17 +6,24 @@ came of it before that is answered: what cannot be written down is not asked for
 """
 
 import json
-from collections.abc import Mapping, Sequence
-from typing import Any
+import logging
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
+from anyio import CapacityLimiter
+from anyio.to_thread import run_sync
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from orchestration_project.domains.access.addresses import is_log_key
 from orchestration_project.domains.access.roles import Role, may_ask
 from orchestration_project.gateway.graphql import Asked, outcome_of, read_document, target_of
 from orchestration_project.gateway.guard import Doors
 from orchestration_project.gateway.limits import BODY_BYTES, read_body, replayed
 from orchestration_project.gateway.refusal import Refusal
-from orchestration_project.gateway.request import header_of, known_user
+from orchestration_project.gateway.request import header_of, is_storable, known_user
+
+LOG = logging.getLogger(__name__)
 
 GRAPHQL = "/graphql"
 REPORTS = ("/report_asset_materialization/", "/report_asset_check/", "/report_asset_observation/")
@@ -25,11 +32,29 @@ REPORTS = ("/report_asset_materialization/", "/report_asset_check/", "/report_as
 MOST_SUBSCRIPTIONS = 16
 """Of one websocket; a page of Dagster's has a few, and begins another socket where one ends."""
 
+READERS, SHORT_CHARACTERS = 2, 8 * 1024
+"""Threads in which documents are read that are longer than those of the pages."""
+
+TEXT_EXPECTED = 1003
+"""The code with which a websocket ends on which anything but text comes (RFC 6455)."""
+
+NUL = re.compile(r"\\u(?:0000|\{0+\})")
+"""As GraphQL writes it within a text."""
+
+LOGS = "/logs/"
+"""Where the output of a run is read."""
+
 MOST_OF_AN_END = 1_000
 """Characters of a message that a subscription is over, which bears nothing but its id."""
 
 NOTEBOOKS = ("/notebook", "/dagit/notebook")
 """Where Dagster reads a file of the machine that the request names."""
+
+DEBUG_FILES = "/download_debug/"
+"""Where Dagster gives all events of a run as it stores them, with the stacks of errors."""
+
+
+T = TypeVar("T")
 
 
 class Mutations:
@@ -38,18 +63,21 @@ class Mutations:
     def __init__(self, doors: Doors, dagster: ASGIApp) -> None:
         self._doors = doors
         self._dagster = dagster
+        self._readers = CapacityLimiter(READERS)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on to Dagster, or refuse it."""
         if scope["type"] == "websocket":
-            return await self._dagster(scope, *_subscriptions_alone(scope, receive, send))
+            receive, send = self._subscriptions_alone(scope, receive, send)
+            return await self._dagster(scope, receive, send)
         if scope["type"] == "lifespan":
             return await self._dagster(scope, receive, send)
         if scope["method"] in ("GET", "HEAD"):
             if scope["path"] == GRAPHQL and "text/html" not in header_of(scope, "accept"):
                 raise Refusal(405, "GraphQL is asked for by POST.", {"allow": "POST"})
-            if scope["path"] in NOTEBOOKS:
+            if scope["path"] in NOTEBOOKS or scope["path"].startswith(DEBUG_FILES):
                 await self._require_role(scope, [f"{scope['method']} {scope['path']}"], "")
+            _require_log(scope)
             return await self._dagster(scope, receive, send)
         is_report = scope["path"].startswith(REPORTS)
         if scope["method"] != "POST" or not (is_report or scope["path"] == GRAPHQL):
@@ -57,12 +85,55 @@ class Mutations:
         _require_json(scope)
         scope = _as_judged(scope)
         body = await read_body(scope, receive)
-        operations, target, untyped = _report(scope) if is_report else _mutations(body)
+        judged = _report(scope) if is_report else await self._read(_mutations, body)
+        operations, target, untyped = judged
         if not operations:
             return await self._dagster(scope, replayed(body, receive), send)
         await self._require_role(scope, operations, target)
         await self._require_types(scope, operations, target, untyped)
         return await self._audited(scope, replayed(body, receive), send, operations, target)
+
+    def _subscriptions_alone(
+        self, scope: Scope, receive: Receive, send: Send
+    ) -> tuple[Receive, Send]:
+        """Return a receive that ends a websocket on which anything but a subscription is asked for.
+
+        And a send that tells it which subscriptions came to their end.
+
+        Raises:
+            Refusal: It is not the websocket of GraphQL.
+        """
+        if scope["path"] != GRAPHQL:
+            raise Refusal(404, "There is no websocket here.")
+
+        begun = set[str]()
+
+        async def next_message() -> Message:
+            message = await receive()
+            if message["type"] != "websocket.receive":
+                return message
+            text = message.get("text")
+            if text is None:
+                LOG.warning("%s sent a binary frame by websocket", known_user().name)
+                await send({"type": "websocket.close", "code": TEXT_EXPECTED})
+                return {"type": "websocket.disconnect", "code": TEXT_EXPECTED}
+            await self._read(_require_subscription, text, begun)
+            return message
+
+        async def send_on(message: Message) -> None:
+            text = message.get("text") or ""
+            told = _object(text) if 0 < len(text) <= MOST_OF_AN_END else {}
+            if told.get("type") == "complete":
+                begun.discard(str(told.get("id")))
+            await send(message)
+
+        return next_message, send_on
+
+    async def _read(self, read: Callable[..., T], text: bytes | str, *more: Any) -> T:
+        """Return what is read of a text; of a long one in a thread, as it takes a while."""
+        if len(text) <= SHORT_CHARACTERS:
+            return read(text, *more)
+        return await run_sync(read, text, *more, limiter=self._readers)
 
     async def _require_role(self, scope: Scope, operations: list[str], target: str) -> None:
         user = known_user()
@@ -175,39 +246,28 @@ def _document(data: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
         variables = _object(variables)
     if not isinstance(text, str) or not isinstance(variables, dict):
         raise Refusal(400, "The body has no GraphQL query, or variables that are none.")
+    _require_texts([text, variables, data.get("operationName")])
     return text, variables
 
 
-def _subscriptions_alone(scope: Scope, receive: Receive, send: Send) -> tuple[Receive, Send]:
-    """Return a receive that ends a websocket on which anything but a subscription is asked for.
-
-    And a send that tells it which subscriptions came to their end.
-
-    Raises:
-        Refusal: It is not the websocket of GraphQL.
-    """
-    if scope["path"] != GRAPHQL:
-        raise Refusal(404, "There is no websocket here.")
-
-    begun = set[str]()
-
-    async def next_message() -> Message:
-        message = await receive()
-        if message["type"] == "websocket.receive":
-            _require_subscription(message.get("text") or message.get("bytes") or b"", begun)
-        return message
-
-    async def send_on(message: Message) -> None:
-        text = message.get("text") or ""
-        told = _object(text) if 0 < len(text) <= MOST_OF_AN_END else {}
-        if told.get("type") == "complete":
-            begun.discard(str(told.get("id")))
-        await send(message)
-
-    return next_message, send_on
+def _require_texts(given: Sequence[Any]) -> None:
+    """Refuse texts that Dagster's storage cannot hold, and fails by."""
+    try:
+        are_storable = is_storable(list(given))
+    except RecursionError:
+        raise Refusal(400, "The variables are nested too deeply.") from None
+    if not are_storable or NUL.search(given[0]):
+        raise Refusal(400, "A text has NUL or half a character.")
 
 
-def _require_subscription(sent: str | bytes, begun: set[str]) -> None:
+def _require_log(scope: Scope) -> None:
+    """Refuse the path of a log that no run can have."""
+    path = scope["path"]
+    if path.startswith(LOGS) and not is_log_key(path.removeprefix(LOGS).split("/")[:-1]):
+        raise Refusal(404, "There is no such log.")
+
+
+def _require_subscription(sent: str, begun: set[str]) -> None:
     """Refuse what is no subscription, or one too many; ``begun`` are those that go on."""
     if len(sent) > BODY_BYTES:
         raise Refusal(413, "The message is too long.")

@@ -9,6 +9,7 @@ from starlette.types import Scope
 from orchestration_project.domains.access.addresses import is_same_origin, origin_of
 from orchestration_project.domains.access.roles import Principal
 from orchestration_project.gateway.refusal import Refusal
+from orchestration_project.resources.warehouse.frames import storable
 
 CURRENT: ContextVar[Principal | None] = ContextVar("CURRENT", default=None)
 """Who asks in this task; Dagster's part reads it where it makes runs and answers errors."""
@@ -39,6 +40,15 @@ class Place:
     hosts: Collection[str]
     public_origin: str = ""
     is_secure: bool = False
+
+
+def is_storable(given: object) -> bool:
+    """Whether no text in what was read from JSON has NUL or half a character."""
+    if isinstance(given, str):
+        return storable(given) == given
+    if isinstance(given, Mapping):
+        return all(is_storable(each) for pair in given.items() for each in pair)
+    return not isinstance(given, list) or all(map(is_storable, given))
 
 
 def known_user() -> Principal:

@@ -1,5 +1,6 @@
-"""The gateway as a server: what it needs before it may begin, and uvicorn with our patience."""
+"""The gateway as a server: what it needs before it may begin, and uvicorn with its limits."""
 
+import ctypes
 import gc
 import logging
 from collections.abc import Iterator, Sequence
@@ -17,11 +18,11 @@ from orchestration_project.domains.access.sessions import Limits
 from orchestration_project.gateway import health, hooks, metrics
 from orchestration_project.gateway.api.opening import opened_api
 from orchestration_project.gateway.app import create_app
+from orchestration_project.gateway.connection_limits import HEAD_SECONDS, LimitedProtocol
 from orchestration_project.gateway.counted import Counted
 from orchestration_project.gateway.guard import Doors
 from orchestration_project.gateway.headers import LOG as ACCESS_LOG
 from orchestration_project.gateway.limits import BODY_BYTES
-from orchestration_project.gateway.patience import HEAD_SECONDS, PatientProtocol
 from orchestration_project.gateway.place import place_of
 from orchestration_project.resources.access import Access, Audit, session_secret
 from orchestration_project.resources.clock import Clock
@@ -29,6 +30,13 @@ from orchestration_project.resources.providers import open_warehouse
 from orchestration_project.settings import Settings
 
 MOST_CONNECTIONS = 500
+
+MALLOC_OPTIONS = ((-8, 1), (-3, 128 * 1024), (-1, 128 * 1024))
+"""For glibc's `mallopt`: M_ARENA_MAX, M_MMAP_THRESHOLD and M_TRIM_THRESHOLD, the latter in bytes.
+
+By default each thread allocates from an arena of its own, and the thresholds rise with the largest
+block that was freed: free memory between blocks in use then grows with the number of requests.
+"""
 
 
 @contextmanager
@@ -91,6 +99,14 @@ def serve(app: ASGIApp, settings: Settings, host: str, port: int) -> None:
     uvicorn.run(app, host=host, port=port, log_level="warning", **server_options(settings))
 
 
+def limit_free_memory() -> None:
+    """Set MALLOC_OPTIONS; other C libraries than glibc have none of them."""
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        for option, value in MALLOC_OPTIONS:
+            mallopt(option, value)
+
+
 def spare_pauses() -> None:
     """Take what was loaded until now out of the collections of garbage to come.
 
@@ -105,7 +121,7 @@ def server_options(settings: Settings) -> dict[str, Any]:
     """Return how uvicorn is asked to behave: whom to believe, and how much to take."""
     proxies = settings.trusted_proxies.split()
     return {
-        "http": PatientProtocol,
+        "http": LimitedProtocol,
         "ws_max_size": BODY_BYTES,
         "limit_concurrency": MOST_CONNECTIONS,
         "timeout_keep_alive": HEAD_SECONDS,

@@ -2,17 +2,37 @@
 
 Dagster writes the event into text once for each partition and compiles a statement as long as they
 are many: for nine checks over twenty years of months that takes seconds before the run begins.
+
+Of a run that ended before its first step the plan is removed: the checks keep their last results,
+where Dagster would show them as failed, although nothing was materialized or evaluated.
 """
 
-from dagster import EventLogEntry
+from dagster import DagsterEventType, EventLogEntry
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 from dagster._core.storage.event_log.schema import AssetCheckExecutionsTable
 from dagster._core.storage.event_log.sql_event_log import SqlEventLogStorage
 from dagster._serdes import serialize_value
 
+ENDED = (DagsterEventType.RUN_FAILURE, DagsterEventType.RUN_CANCELED)
+
 
 class PlannedChecks(SqlEventLogStorage):
     """Put before a storage of events."""
+
+    def store_event(self, event: EventLogEntry) -> None:
+        """Store an event; one that ends a run before its first step ends what the run planned."""
+        super().store_event(event)
+        if event.dagster_event_type in ENDED:
+            self._remove_plan_unless_begun(event.run_id)
+
+    def _remove_plan_unless_begun(self, run_id: str) -> None:
+        begun = {DagsterEventType.STEP_START}
+        if self.get_records_for_run(run_id, of_type=begun, limit=1).records:
+            return
+        table = AssetCheckExecutionsTable
+        planned = table.c.execution_status == AssetCheckExecutionRecordStatus.PLANNED.value
+        with self.index_connection() as connection:
+            connection.execute(table.delete().where(table.c.run_id == run_id, planned))
 
     def _store_asset_check_evaluation_planned(
         self, event: EventLogEntry, event_id: int | None

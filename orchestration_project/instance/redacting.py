@@ -22,6 +22,7 @@ from dagster_shared.error import SerializableErrorInfo
 
 from orchestration_project.instance.checks import PlannedChecks
 from orchestration_project.instance.heartbeats import Heartbeats
+from orchestration_project.instance.ranges import RunsOfRanges
 from orchestration_project.redaction import MASK, redacted
 
 ENDS = {DagsterEventType.RUN_SUCCESS, DagsterEventType.RUN_FAILURE, DagsterEventType.RUN_CANCELED}
@@ -113,7 +114,7 @@ class SqliteTicks(RedactingTicks, SqliteScheduleStorage):
     """In SQLite."""
 
 
-class PostgresRuns(RedactingRuns, PostgresRunStorage):
+class PostgresRuns(RedactingRuns, RunsOfRanges, PostgresRunStorage):
     """In PostgreSQL."""
 
 

@@ -58,8 +58,8 @@ class EventLanding:
 
     def _intake(self, content: Content, order: Order[None]) -> Intake:
         def read(kept: list[Capture]) -> Delivery:
-            kept.append(self.captures.keep(_fetched(content)))
-            return _delivery(content, *kept[-1:])
+            kept.append(self.captures.keep(fetched_of(content)))
+            return delivery_of(content, *kept[-1:])
 
         def check(delivery: Delivery) -> Checked:
             return checked_event(
@@ -70,7 +70,7 @@ class EventLanding:
                 kind=content.kind,
             )
 
-        return take(self.warehouse, order, _delivery(content), read, check)
+        return take(self.warehouse, order, delivery_of(content), read, check)
 
     def _order(self, content: Content, key: str, token: int) -> Order[None]:
         return Order(
@@ -87,7 +87,8 @@ class EventLanding:
         )
 
 
-def _fetched(content: Content) -> Fetched:
+def fetched_of(content: Content) -> Fetched:
+    """Return a delivery of the inbox as what was fetched."""
     request: Mapping[str, object] = {"delivery_id": content.delivery_id, "method": "POST"}
     return Fetched(
         body=content.body,
@@ -100,7 +101,8 @@ def _fetched(content: Content) -> Fetched:
     )
 
 
-def _delivery(content: Content, *captures: Capture) -> Delivery:
+def delivery_of(content: Content, *captures: Capture) -> Delivery:
+    """Return what names a delivery of the inbox; ``captures`` has its bytes, once they are kept."""
     return Delivery(
         source="webhooks",
         dataset=content.source,

@@ -9,6 +9,7 @@ import dagster as dg
 import polars as pl
 from sqlalchemy import Column
 
+from orchestration_project.plots.figures import SYNTHETIC
 from orchestration_project.resources.artifacts import ArtifactStore, put_content
 
 DIGITS_SHOWN = 6
@@ -40,6 +41,11 @@ def report_schema(columns: Mapping[str, str]) -> dg.TableSchema:
 def image(alternative: str, uri: str) -> dg.MarkdownMetadataValue:
     """Return an image; the UI shows it in its place if all of this is below 1000 characters."""
     return dg.MetadataValue.md(f"![{alternative}]({uri})")
+
+
+def data_label(*, is_synthetic: bool) -> Mapping[str, str]:
+    """Return the metadata that marks rows which are shown as made up; none for real ones."""
+    return {"data": SYNTHETIC} if is_synthetic else {}
 
 
 def kept_file(

@@ -37,12 +37,13 @@ from orchestration_project.domains.access.members import (
     role_of,
 )
 from orchestration_project.domains.access.roles import (
+    REQUIRES_ADMIN,
     Role,
     may_ask,
-    may_make,
-    may_use_job,
+    may_run,
     permissions_of,
 )
+from orchestration_project.domains.access.stacks import shown_to
 from orchestration_project.errors import ConfigurationError
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
@@ -54,21 +55,56 @@ def test_each_role_may_do_all_that_the_one_before_may():
     assert [Role.OPERATOR.covers(role) for role in Role] == [True, True, False]
 
 
-def test_assets_that_are_deletions_are_made_for_an_admin_alone_and_all_of_them_are_among_them():
-    deletion = ["operations", "removals"]
+def test_what_declares_that_it_requires_an_admin_is_run_by_an_admin_alone():
+    harmless: dict[str, str] = {"domain": "finra"}
     for role in (Role.VIEWER, Role.OPERATOR):
-        assert may_make(role, [["finra", "otc_weekly"]])
-        assert not may_make(role, [["finra", "otc_weekly"], deletion])
-        assert not may_make(role, None)
-    assert may_make(Role.ADMIN, [deletion])
-    assert may_make(Role.ADMIN, None)
+        assert may_run(role, [harmless, {}])
+        assert not may_run(role, [harmless, REQUIRES_ADMIN])
+        assert not may_run(role, [{"requires_admin": "false"}])
+    assert may_run(Role.ADMIN, [harmless, REQUIRES_ADMIN])
+
+
+def test_what_cannot_be_resolved_is_run_by_an_admin_alone():
+    assert not may_run(Role.OPERATOR, [{}, None])
+    assert may_run(Role.ADMIN, [None])
 
 
 def test_what_is_not_known_nobody_may():
     assert [may_ask(role, "launchRun") for role in Role] == [False, True, True]
     assert [may_ask(role, "wipeAssets") for role in Role] == [False, False, True]
     assert [may_ask(role, "newMutation") for role in Role] == [False, False, False]
-    assert [may_use_job(role, "operations_prune") for role in Role] == [False, False, True]
+
+
+QUOTED = """it failed: x
+
+Stack Trace:
+  File "a.py", line 1, in f
+    g()
+  File "b.py", line 2, in g
+    raise
+
+The above exception was caused by the following exception:
+ValueError: y
+
+Stack Trace:
+  File "c.py", line 3, in h
+    i()
+"""
+
+
+def test_a_message_is_shown_without_the_stacks_that_it_quotes_unless_an_admin_reads_it():
+    shown = shown_to(Role.OPERATOR, QUOTED)
+    assert "File" not in shown
+    assert "raise" not in shown
+    assert [line for line in shown.splitlines() if line] == [
+        "it failed: x",
+        "The above exception was caused by the following exception:",
+        "ValueError: y",
+    ]
+    assert shown_to(Role.ADMIN, QUOTED) == QUOTED
+    python = 'a\nTraceback (most recent call last):\n  File "a.py", line 1\n    b\nValueError: c'
+    assert shown_to(Role.VIEWER, python) == "a\nValueError: c"
+    assert shown_to(Role.VIEWER, "no stack\n  of any kind") == "no stack\n  of any kind"
 
 
 def test_a_key_has_an_id_and_256_bits():

@@ -128,6 +128,11 @@ def test_a_row_whose_run_fails_is_tried_again_until_it_is_dead(status):
         assert found == Change(row, state, attempts + 1, "run", NOON)
 
 
+def test_a_row_whose_run_rejects_it_is_dead_after_that_one_attempt():
+    found = changed(FIRST, ran("SUCCESS", has_rejected=True), now=NOON)
+    assert found == Change(FIRST, "dead", 1, "run", NOON)
+
+
 def test_what_a_run_makes_of_a_row_holds_since_its_end_and_never_from_later_than_now():
     row = replace(FIRST, state="running", run_id="run")
     for ended_at, at in ((NOON - MINUTE, NOON - MINUTE), (NOON + MINUTE, NOON)):

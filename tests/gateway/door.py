@@ -32,6 +32,7 @@ from orchestration_project.domains.access.roles import Role
 from orchestration_project.domains.access.sessions import Limits
 from orchestration_project.gateway.app import create_app
 from orchestration_project.gateway.dagster_web import served
+from orchestration_project.gateway.executions import QUERY_SECONDS
 from orchestration_project.gateway.guard import Doors
 from orchestration_project.gateway.request import Place
 from orchestration_project.gateway.server import server_options
@@ -115,7 +116,7 @@ class Door:
         if cookie is not None:
             sent["Cookie"] = cookie
         sent |= {name.replace("_", "-"): value for name, value in headers.items()}
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         try:
             connection.request(method, path, body, sent)
             response = connection.getresponse()
@@ -182,6 +183,7 @@ def open_door(
     has_provider: bool = False,
     is_secure: bool = False,
     is_open: bool = False,
+    query_seconds: float = QUERY_SECONDS,
 ) -> Iterator[Door]:
     """Serve a gateway over a code location and tables of its own."""
     clock = MovedClock()
@@ -195,7 +197,7 @@ def open_door(
         dg.instance_for_test(
             {"run_coordinator": queue, "telemetry": {"enabled": False}}
         ) as instance,
-        served(instance, target) as dagster,
+        served(instance, target, query_seconds=query_seconds) as dagster,
     ):
         warehouse.prepare(holds="demo")
         access, ring = Access(warehouse, clock, LIMITS, RULES), Keys(warehouse, clock)

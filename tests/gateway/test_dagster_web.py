@@ -15,8 +15,8 @@ from orchestration_project.domains.access.roles import (
     Principal,
     Role,
 )
-from orchestration_project.gateway.dagster_web import KEPT_CHARACTERS
 from orchestration_project.gateway.request import CURRENT
+from orchestration_project.gateway.webserver import KEPT_CHARACTERS
 from tests.gateway.door import Door
 
 CHECKED_BY_NOBODY = {"logTelemetry", "setNuxSeen"}
@@ -113,11 +113,87 @@ def test_dagster_itself_lets_a_viewer_change_nothing(door: Door):
 
 @pytest.mark.parametrize("role", list(Role))
 def test_the_stack_of_an_error_is_for_admins_alone(door: Door, role: Role):
-    broken = "{capturedLogsMetadata(logKey: []) {stdoutLocation}}"  # which Dagster trips over
-    answer = door.graphql(broken, key=door.keys[role])
+    broken = """query ($s: ScheduleSelector!) {scheduleOrError(scheduleSelector: $s) {
+      ... on Schedule {futureTicks(cursor: 1e300, limit: 1) {results {timestamp}}}}}"""
+    where = {"repositoryLocationName": "here", "repositoryName": "__repository__"}
+    wanted = {"s": where | {"scheduleName": "nightly"}}
+    answer = door.graphql(broken, wanted, key=door.keys[role])
     [error] = answer.json["errors"]
     assert error["message"]
     assert ("stack" in str(error.get("extensions"))) == (role is Role.ADMIN)
+
+
+ERRORS = """fragment P on PythonError {message className s: stack causes {message stack}
+    cause {...Q} errorChain {error {...Q}}}
+  fragment Q on PythonError {message stack}
+  fragment M on DagsterRunEvent {__typename ... on MessageEvent {message}
+    ... on ErrorEvent {error {...P}} ... on ExecutionStepFailureEvent {errorSource}}"""
+LOGS = "query ($id: ID!) {logsForRun(runId: $id) {... on EventConnection {events {...M}}}}"
+WATCH = """subscription ($id: ID!) {pipelineRunLogs(runId: $id) {
+  ... on PipelineRunLogsSubscriptionSuccess {messages {...M}}}}"""
+TRY = """mutation ($s: SensorSelector!) {sensorDryRun(selectorData: $s, cursor: "1") {__typename
+  ... on DryRunInstigationTick {evaluationResult {error {...P}}}}}"""
+LINE_OF_A_STACK = '  File \\"'
+
+
+@dg.op
+def breaks() -> None:
+    try:
+        raise ValueError("the cause")
+    except ValueError as error:
+        raise RuntimeError("the end") from error
+
+
+@dg.job
+def breaking() -> None:
+    breaks()
+
+
+@pytest.fixture(scope="module")
+def failed(door: Door) -> str:
+    """The id of a run that failed."""
+    result = breaking.execute_in_process(instance=door.instance, raise_on_error=False)
+    quoted = 'it failed\n\nStack Trace:\n  File "x.py", line 1, in f\n    g()\n'
+    run = door.instance.get_run_by_id(result.run_id)
+    assert run
+    door.instance.report_engine_event(quoted, run)
+    return result.run_id
+
+
+def has_stack(answer: str) -> bool:
+    assert "the end" in answer
+    assert "the cause" in answer
+    assert "it failed" in answer
+    return LINE_OF_A_STACK in answer
+
+
+@pytest.mark.parametrize("role", list(Role))
+def test_the_stacks_of_a_failed_run_are_for_admins_alone(door: Door, failed: str, role: Role):
+    answer = door.graphql(f"{LOGS} {ERRORS}", {"id": failed}, key=door.keys[role])
+    assert has_stack(answer.text) == (role is Role.ADMIN)
+    payload = {"query": f"{WATCH} {ERRORS}", "variables": {"id": failed}}
+    with door.websocket(X_API_Key=str(door.keys[role])) as websocket:
+        websocket.send(json.dumps({"type": "start", "id": "1", "payload": payload}))
+        assert has_stack(str(websocket.recv(timeout=20))) == (role is Role.ADMIN)
+
+
+@pytest.mark.parametrize("role", [Role.OPERATOR, Role.ADMIN])
+def test_a_stack_that_a_message_quotes_is_for_admins_alone(door: Door, role: Role):
+    """Dagster quotes what a code location raised, its stack and all."""
+    where = {"repositoryLocationName": "here", "repositoryName": "__repository__"}
+    wanted = {"s": where | {"sensorName": "on_trouble"}}
+    answer = door.graphql(f"{TRY} {ERRORS.partition('fragment M')[0]}", wanted, key=door.keys[role])
+    assert "the reason" in answer.text
+    assert (LINE_OF_A_STACK in answer.text) == (role is Role.ADMIN)
+
+
+@pytest.mark.parametrize("role", list(Role))
+def test_a_debug_file_which_holds_stacks_is_for_admins_alone(door: Door, failed: str, role: Role):
+    path = f"/download_debug/{failed}"
+    answer = door.ask("GET", path, key=door.keys[role])
+    assert answer.status == (200 if role is Role.ADMIN else 403)
+    refused = door.audit(answer.headers["x-request-id"])
+    assert [row["outcome"] for row in refused] == ([] if role is Role.ADMIN else ["refused"])
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,8 @@
 import json
 
 import pytest
+from dagster_graphql.schema import create_schema
+from graphql import get_introspection_query, parse, validate
 
 from orchestration_project.gateway.graphql import (
     MOST_ALIASES,
@@ -15,6 +17,7 @@ from orchestration_project.gateway.graphql import (
     target_of,
 )
 from orchestration_project.gateway.refusal import Refusal
+from tests.gateway.pages_queries import documents
 
 
 def nested(levels: int) -> str:
@@ -138,3 +141,18 @@ def test_what_came_of_a_mutation_is_read_from_the_answer(
     status: int, body: str, outcome: tuple[str, str | None]
 ):
     assert outcome_of(status, body.encode()) == outcome
+
+
+def test_a_document_has_so_many_levels_fields_and_aliases_at_most():
+    assert (MOST_DEPTH, MOST_FIELDS, MOST_ALIASES) == (20, 5_000, 100)
+
+
+@pytest.mark.slow
+def test_all_that_the_pages_of_dagster_ask_for_is_taken():
+    schema = create_schema().graphql_schema
+    asked = documents()
+    assert len(asked) > 150
+    for name, text in asked.items():
+        assert read_document(text).kinds, name
+        assert validate(schema, parse(text)) == [], name
+    assert read_document(get_introspection_query()).kinds == {"query"}

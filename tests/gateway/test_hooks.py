@@ -15,6 +15,7 @@ from starlette.applications import Starlette
 
 from orchestration_project.domains.webhooks.sources import Source
 from orchestration_project.errors import TransientError
+from orchestration_project.gateway.connection_limits import AUTHENTICATED
 from orchestration_project.gateway.counted import GATEWAY
 from orchestration_project.gateway.hooks import Hooks, opened_hooks, routes
 from orchestration_project.resources.clock import Clock
@@ -302,6 +303,114 @@ def test_bodies_that_began_while_there_was_room_do_not_take_more_than_there_is(m
         return [sent[0]["status"] for sent in await asyncio.gather(*both)]
 
     assert asyncio.run(scene()) == [408, 503]
+
+
+MIB = 1024 * 1024
+
+
+def over(source: str, address: str, **headers: str) -> dict:
+    """Return the ASGI scope of a delivery of ``source`` from ``address``."""
+    return {
+        "type": "http",
+        "method": "POST",
+        "path": f"/hooks/{source}",
+        "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
+        "query_string": b"",
+        "client": (address, 5000),
+    }
+
+
+async def beside_unfinished(settings, warehouse, senders: list[tuple[str, str]]) -> dict:
+    """Return how each of ``senders``, pairs of source and address, is answered.
+
+    Each holds an unfinished body of 5 MiB (announced as a byte) while the next one begins, and the
+    last one delivers a small body, signed.
+    """
+    with opened_hooks(settings, warehouse) as hooks:
+        app, ending = Starlette(routes=routes(hooks)), asyncio.Event()
+
+        async def unfinished(source: str, address: str) -> int:
+            pieces = iter([{"type": "http.request", "body": bytes(5 * MIB), "more_body": True}])
+
+            async def receive() -> dict:
+                for piece in pieces:
+                    return piece
+                await ending.wait()
+                return {"type": "http.disconnect"}
+
+            announced = over(source, address, **signed(b""), **{"content-length": "1"})
+            return await _status(app, announced, receive)
+
+        tasks = [asyncio.create_task(unfinished(*each)) for each in senders[:-1]]
+        await asyncio.sleep(0.05)
+
+        async def receive() -> dict:
+            return {"type": "http.request", "body": BODY, "more_body": False}
+
+        last = await _status(app, over(*senders[-1], **signed(BODY)), receive)
+        ending.set()
+        return {"last": last, "refused": (await asyncio.gather(*tasks)).count(503)}
+
+
+async def _status(app: Starlette, scope: dict, receive) -> int:
+    sent: list = []
+
+    async def send(message) -> None:
+        sent.append(message)
+
+    await app(scope, receive, send)
+    return sent[0]["status"]
+
+
+ROOM = [
+    ("one address, another source", [("pay", "192.0.2.1")] * 26 + [("git", "192.0.2.2")], 202, 23),
+    (
+        "one address, the same address",
+        [("git", "192.0.2.1")] * 26 + [("git", "192.0.2.1")],
+        202,
+        23,
+    ),
+    (
+        "a network of IPv6",
+        [("pay", f"2001:db8::{n:x}") for n in range(26)] + [("git", "::1")],
+        202,
+        23,
+    ),
+    (
+        "many addresses",
+        [("pay", f"192.0.2.{n}") for n in range(26)] + [("git", "192.0.2.1")],
+        202,
+        20,
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("senders", "last", "refused"), [each[1:] for each in ROOM], ids=[each[0] for each in ROOM]
+)
+def test_unfinished_bodies_of_one_address_or_source_leave_room_for_others(
+    settings, warehouse, senders, last, refused
+):
+    found = asyncio.run(beside_unfinished(settings, warehouse, senders))
+    assert found == {"last": last, "refused": refused}
+
+
+def test_a_signed_delivery_alone_ends_the_deadline_of_its_connection(settings, warehouse):
+    async def deliver(secret: str) -> list[str]:
+        ended: list[str] = []
+        with opened_hooks(settings, warehouse) as hooks:
+            app = Starlette(routes=routes(hooks))
+            state = {AUTHENTICATED: lambda: ended.append(secret)}
+
+            async def receive() -> dict:
+                return {"type": "http.request", "body": BODY, "more_body": False}
+
+            scope = over("git", "192.0.2.1", **signed(BODY, secret)) | {"state": state}
+            await _status(app, scope, receive)
+        return ended
+
+    assert asyncio.run(deliver(SECRET)) == [SECRET]
+    assert asyncio.run(deliver("a wrong secret indeed")) == []
 
 
 def test_a_connection_that_ends_within_the_body_delivers_nothing():

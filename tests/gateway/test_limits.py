@@ -11,7 +11,7 @@ from starlette.types import Receive, Scope, Send
 from websockets.exceptions import InvalidStatus
 
 from orchestration_project.domains.access.roles import Role
-from orchestration_project.gateway import limits, patience, server
+from orchestration_project.gateway import connection_limits, limits, server
 from orchestration_project.gateway.limits import AT_ONCE, BODY_BYTES, HEADER_BYTES, Crowd
 from orchestration_project.gateway.refusal import Refusal
 from tests.gateway.door import Door, running
@@ -179,7 +179,7 @@ async def no_content(scope: Scope, receive: Receive, send: Send) -> None:
 def short_patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """Wait a moment in place of half a minute."""
     monkeypatch.setattr(limits, "BODY_SECONDS", 0.2)
-    monkeypatch.setattr(patience, "HEAD_SECONDS", 0.2)
+    monkeypatch.setattr(connection_limits, "HEAD_SECONDS", 0.2)
 
 
 def test_one_key_asks_for_so_much_at_once_and_the_next_request_waits():

@@ -420,9 +420,13 @@ def test_logs_are_read_below_their_folder_alone(door: Door, tmp_path: Path):
         [str(tmp_path), "secret"],
         ["/", *tmp_path.parts[1:], "secret"],
         [],
+        [""],
+        ["a run", ""],
+        ["a run", "x" * 300],
+        ["x"] * 100,
     ):
         answer = door.graphql(LOGS, {"key": key}, key=viewer)
-        assert answer.json["data"] is None, key
+        assert (answer.status, answer.json["data"]) == (400, None), key
         assert "s3cret" not in answer.text
     down = door.ask("GET", "/logs/a%20run/a%20step/err", key=viewer)
     assert (down.status, down.text) == (200, "of a step")
@@ -436,7 +440,40 @@ def test_logs_are_read_below_their_folder_alone(door: Door, tmp_path: Path):
         with suppress(ConnectionClosed):
             assert "s3cret" not in str(websocket.recv(timeout=10))
     rooted = door.ask("GET", f"/logs/%2f{str(tmp_path)[1:]}/secret/err", key=viewer)
-    assert rooted.status in (400, 500)
+    assert rooted.status == 400
+    of_run = """query ($id: ID!, $key: String!) {runOrError(runId: $id) {
+      ... on Run {capturedLogs(fileKey: $key) {stderr}}}}"""
+    run = launched(door, door.graphql(LAUNCH, params(), key=door.keys[Role.OPERATOR]))
+    strange = {"id": run.run_id, "key": "../../secret"}
+    assert door.graphql(of_run, strange, key=viewer).status == 400
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["x", "none/out", "none/compute_logs/x/err", "none/compute_logs/x/zip", "x" * 300 + "/err"],
+)
+def test_a_log_that_there_is_not_is_not_found(door: Door, path: str):
+    assert door.ask("GET", f"/logs/{path}", key=door.keys[Role.VIEWER]).status == 404
+
+
+def test_the_debug_file_of_a_run_that_there_is_not_is_not_found(door: Door):
+    for run_id in ("x", "00000000-0000-0000-0000-000000000000"):
+        answer = door.ask("GET", f"/download_debug/{run_id}", key=door.keys[Role.ADMIN])
+        assert answer.status == 404
+
+
+@pytest.mark.parametrize("text", ["\0", "a\0b", "\ud800", "a\udfffb"])
+def test_a_text_that_no_database_can_hold_is_refused(door: Door, text: str):
+    run = "query ($id: ID!) {runOrError(runId: $id) {__typename}}"
+    nested = "query ($f: RunsFilter) {runsOrError(filter: $f) {__typename}}"
+    filters = {"f": {"tags": [{"key": "k", "value": text}]}}
+    written = f"{{runOrError(runId: {json.dumps(text)}) {{__typename}}}}"
+    for query, variables in ((run, {"id": text}), (nested, filters), (written, {})):
+        answer = door.graphql(query, variables, key=door.keys[Role.VIEWER])
+        assert answer.status == 400, answer.text
+    terminate = "mutation ($id: String!) {terminateRun(runId: $id) {__typename}}"
+    answer = door.graphql(terminate, {"id": text}, key=door.keys[Role.OPERATOR])
+    assert (answer.status, door.audit(answer.headers["x-request-id"])) == (400, [])
 
 
 @pytest.mark.parametrize(
@@ -455,6 +492,20 @@ def test_a_websocket_that_asks_for_more_than_a_subscription_ends(door: Door, que
             websocket.recv(timeout=10)
     assert closed.value.rcvd
     assert closed.value.rcvd.code == 4400
+
+
+def test_a_binary_frame_ends_a_websocket_with_one_line_in_the_log(
+    door: Door, caplog: pytest.LogCaptureFixture
+):
+    with door.websocket(X_API_Key=str(door.keys[Role.VIEWER])) as websocket:
+        websocket.send(b'{"type": "connection_init"}')
+        with pytest.raises(ConnectionClosed) as closed:
+            websocket.recv(timeout=10)
+    assert closed.value.rcvd
+    assert closed.value.rcvd.code == 1003
+    assert [record.getMessage() for record in caplog.records] == [
+        "the viewer sent a binary frame by websocket"
+    ]
 
 
 def test_a_websocket_that_asks_for_too_many_subscriptions_ends(door: Door):

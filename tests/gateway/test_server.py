@@ -1,5 +1,7 @@
 """The gateway as `gateway` and `ui` put it together: each part answers behind the same door."""
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import timedelta
 
@@ -13,7 +15,7 @@ from orchestration_project.gateway.server import opened
 from orchestration_project.resources.access import Keys
 from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.warehouse import Warehouse
-from orchestration_project.settings import Settings
+from orchestration_project.settings import PROJECT_ROOT, Settings
 from tests.gateway.conftest import signed
 from tests.gateway.door import asked
 
@@ -61,3 +63,38 @@ def test_the_api_and_dagster_are_for_who_is_known(app: ASGIApp, key: str):
     document = asked(app, "GET", "/api/v1/openapi.json", headers=known)
     assert document.json()["openapi"].startswith("3.")
     assert asked(app, "GET", "/runs", headers=known).text == "Dagster"
+
+
+THREADS_THAT_ALLOCATE = """
+import ctypes, threading
+from orchestration_project.gateway.server import limit_free_memory
+
+limit_free_memory()
+libc, together = ctypes.CDLL(None), threading.Barrier(8)
+libc.malloc_stats()  # imported libraries have threads
+
+def allocate():
+    together.wait()
+    libc.malloc(1000)
+    together.wait()
+
+threads = [threading.Thread(target=allocate) for _ in range(8)]
+for each in threads:
+    each.start()
+for each in threads:
+    each.join()
+libc.malloc_stats()
+"""
+
+
+def test_further_threads_of_the_gateway_share_the_pools_of_free_memory_that_there_are():
+    done = subprocess.run(  # noqa: S603 - our own program
+        [sys.executable, "-c", THREADS_THAT_ALLOCATE],
+        cwd=PROJECT_ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    arenas = [line for line in done.stderr.splitlines() if line.startswith("Arena")]
+    before, after = arenas[: len(arenas) // 2], arenas[len(arenas) // 2 :]
+    assert before == after != []

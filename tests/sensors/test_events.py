@@ -23,6 +23,8 @@ sources:
   git: {scheme: github, job: events_webhooks, max_attempts: 2}
   pay: {scheme: stripe, job: events_webhooks, in_order: false}
   kept: {scheme: github}
+  jira: {scheme: jira, job: saas_reconcile}
+  peopleforce: {scheme: peopleforce, job: saas_reconcile}
 """
 
 
@@ -173,6 +175,35 @@ def test_a_body_that_is_no_event_is_rejected_with_its_reason_and_done(settings, 
     assert reject == ("events_webhooks", "object", "[]")
     assert "0 deliveries of them are dead" in tick(instance)[0]
     assert rows(settings, inbox, "state") == [("done",)]
+
+
+@pytest.mark.parametrize(
+    ("source", "body", "record", "found"),
+    [
+        ("jira", b'{"webhookEvent": NaN}', '{"webhookEvent": NaN}', "NaN is no number of JSON"),
+        ("peopleforce", b"\xff", "\\xff", "no UTF-8 from byte 0"),
+    ],
+)
+def test_a_body_that_no_system_sends_is_rejected_once_with_its_reason_and_is_a_dead_letter(
+    settings, instance, source, body, record, found
+):
+    deliver(settings, "1", "2", source=source, body=body)
+    _, [request] = tick(instance)
+    ran = execute(instance, request.tags, "saas_reconcile")
+    assert ran.success
+    told = told_by(ran)["source_states"][None]
+    assert told["webhook"] == "rejected"
+    assert found in told["reason"]
+    [reject] = rows(settings, rejects, "table_name", "record", "reason")
+    assert reject == ("saas_source_states", record, told["reason"])
+    [capture] = rows(settings, captures, "source", "dataset", "url")
+    assert capture == ("webhooks", source, f"/hooks/{source}")
+    _, [following] = tick(instance)
+    assert attempt(following) == f"{source}|2#1"
+    assert sorted(rows(settings, inbox, "delivery_id", "state", "attempt_count")) == [
+        ("1", "dead", 1),
+        ("2", "received", 0),
+    ]
 
 
 def test_a_delivery_that_fails_is_tried_again_then_dead_and_can_be_replayed(settings, instance):

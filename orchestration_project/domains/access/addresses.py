@@ -10,6 +10,9 @@ HOME = "/"
 HOST = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._-]+))(?::[0-9]{1,5})?")
 URL = re.compile(r"(https?://[^/?#@\s]+)(?:[/?#].*)?", re.IGNORECASE)
 
+MOST_PARTS, LONGEST_PART = 16, 200
+"""Of the key of a log: how many, and how many bytes each has."""
+
 OF_THE_DOOR = ("/login", "/logout", "/session", "/auth/")
 """Pages that lead nowhere after a login."""
 
@@ -68,3 +71,14 @@ def is_same_origin(
     if not origins:
         return not is_needed
     return len(origins) == 1 and origins[0].lower() in own
+
+
+def is_log_key(parts: Sequence[str]) -> bool:
+    """Whether a log may have this key, each part of which is a name of a folder or a file."""
+    return 0 < len(parts) <= MOST_PARTS and all(
+        part.isprintable()
+        and "/" not in part
+        and part not in ("", ".", "..")
+        and len(part.encode()) <= LONGEST_PART
+        for part in parts
+    )

@@ -1,6 +1,6 @@
 """Three roles, and what each may do in Dagster; whatever is not named here nobody may do."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
@@ -120,11 +120,9 @@ ADMIN_MUTATIONS = frozenset(
     }
 )
 
-ADMIN_JOBS = frozenset({"operations_cleanup", "operations_prune"})
-"""Jobs that delete: an operator may not launch them."""
-
-ADMIN_ASSETS = frozenset({("operations", "removals"), ("operations", "run_logs")})
-"""What those jobs make, by path: Dagster also runs any asset by itself."""
+REQUIRES_ADMIN = {"requires_admin": "true"}
+"""Tag of an asset, op or job that only an admin may run, such as one that deletes: the one place
+where that is declared. An asset's checks and all jobs that run it follow."""
 
 
 def permissions_of(role: Role) -> frozenset[str]:
@@ -141,13 +139,13 @@ def may_ask(role: Role, mutation: str) -> bool:
     return mutation in ADMIN_MUTATIONS and role.covers(Role.ADMIN)
 
 
-def may_make(role: Role, assets: Collection[Sequence[str]] | None) -> bool:
-    """Whether ``role``, where it may launch at all, may have these assets made; None: all."""
+def may_run(role: Role, parts: Iterable[Mapping[str, str] | None]) -> bool:
+    """Whether ``role``, where it may launch at all, may run all of these parts.
+
+    Args:
+        role: The role of the user who launches.
+        parts: The tags of each asset, op and job that would run; None: it cannot be resolved.
+    """
     if role.covers(Role.ADMIN):
         return True
-    return assets is not None and ADMIN_ASSETS.isdisjoint(map(tuple, assets))
-
-
-def may_use_job(role: Role, job: str) -> bool:
-    """Whether ``role``, where it may launch at all, may launch this job."""
-    return job not in ADMIN_JOBS or role.covers(Role.ADMIN)
+    return all(tags is not None and REQUIRES_ADMIN.keys().isdisjoint(tags) for tags in parts)

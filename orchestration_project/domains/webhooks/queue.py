@@ -47,12 +47,16 @@ class Row:
 
 @dataclass(frozen=True)
 class AttemptRun:
-    """The latest run of an attempt: Dagster's status, and whether Dagster tries it again."""
+    """The latest run of an attempt: Dagster's status, and whether Dagster tries it again.
+
+    ``has_rejected``: the run found that the delivery cannot be read, as would any other run.
+    """
 
     run_id: str
     status: str
     ended_at: datetime | None = None
     will_retry: bool = False
+    has_rejected: bool = False
 
 
 @dataclass(frozen=True)
@@ -74,7 +78,8 @@ def changed(row: Row, run: AttemptRun | None, *, now: datetime) -> Change | None
         return _over(row, row.run_id, "received", now) if row.state == "running" else None
     ended_at = min(run.ended_at or now, now)  # another machine's clock may be ahead of ours
     if run.status == "SUCCESS":
-        return Change(row, "done", row.attempt_count + 1, run.run_id, ended_at)
+        state: State = "dead" if run.has_rejected else "done"
+        return Change(row, state, row.attempt_count + 1, run.run_id, ended_at)
     if run.status in ("FAILURE", "CANCELED") and not _is_tried_again(run, now):
         return _over(row, run.run_id, "failed", ended_at)
     if (row.state, row.run_id) == ("running", run.run_id):

@@ -1,6 +1,6 @@
 """Backfills: many partitions of a job asked for at once, followed, ended."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -15,6 +15,11 @@ from orchestration_project.gateway.api.once import IDEMPOTENCY_HEADER, Before, o
 from orchestration_project.gateway.api.operation import Body, Call, Operation, Parameters
 from orchestration_project.gateway.api.problems import ProblemError
 from orchestration_project.gateway.api.runs import Name, moment
+from orchestration_project.gateway.api.services import Services
+from orchestration_project.resources.clock import Clock
+from orchestration_project.resources.prices.promised import ASSET as PRICES
+from orchestration_project.resources.prices.promised import months_not_landed
+from orchestration_project.resources.prices.universe import wanted_symbols
 
 MOST_PARTITIONS = 5000
 """Of a backfill: more than thirty years of weeks of three tiers."""
@@ -43,7 +48,9 @@ class NewBackfill(Body):
     last: date = Field(alias="to", description="The last day, included")
     part: Name | None = Field(None, description="Another part of their keys, such as T1; any")
     only_missing: bool = Field(
-        False, description="Just those that were never made of all that the job makes"
+        False,
+        description="Just those of which an asset was never made, and months of prices of which a "
+        "wanted symbol is not landed",
     )
     dry_run: bool = Field(False, description="Say which, and launch nothing")
 
@@ -77,7 +84,7 @@ async def _launched(
     call: Call[Any, Any], job: Job, keys: list[str], marks: Mapping[str, str]
 ) -> Asked:
     params = {
-        "assetSelection": [{"path": list(each)} for each in job.assets],
+        "selector": job.partition_set,
         "partitionNames": keys,
         "tags": tag_list({"user": call.caller.name, **marks}),
         "title": f"{job.name}: {len(keys)} partitions",
@@ -106,9 +113,17 @@ async def _keys(call: Call[Any, Any], job: Job, wanted: NewBackfill) -> list[str
     if wanted.first > wanted.last:
         raise ProblemError(422, "the first day is after the last")
     keys = between(job.keys, wanted.first, wanted.last, wanted.part)
+    if not keys:
+        part = f" of {wanted.part}" if wanted.part else ""
+        raise ProblemError(
+            422,
+            f"invalid range: {job.name} has no partition{part} from {wanted.first} to "
+            f"{wanted.last}",
+            expected=f"some of {len(job.keys)} partitions, {job.keys[0]} to {job.keys[-1]}",
+        )
     if wanted.only_missing:
-        made = await call.services.in_thread(_made, call.services.instance, job)
-        keys = [key for key in keys if key not in made]
+        missing = await call.services.in_thread(_missing, call.services, job, keys)
+        keys = [key for key in keys if key in missing]
     if len(keys) > MOST_PARTITIONS:
         raise ProblemError(
             422, f"{len(keys)} partitions at once", expected=f"at most {MOST_PARTITIONS}"
@@ -116,12 +131,20 @@ async def _keys(call: Call[Any, Any], job: Job, wanted: NewBackfill) -> list[str
     return keys
 
 
-def _made(instance: dg.DagsterInstance, job: Job) -> set[str]:
-    """Return the partitions of which each of the job's assets was made."""
+def _missing(services: Services, job: Job, keys: Sequence[str]) -> set[str]:
+    """Return the partitions that an asset of the job lacks, and months that a symbol lacks."""
     made = [
-        set(instance.get_materialized_partitions(dg.AssetKey(list(each)))) for each in job.assets
+        set(services.instance.get_materialized_partitions(dg.AssetKey(list(each))))
+        for each in job.assets
     ]
-    return set.intersection(*made)
+    missing = set(keys) - set.intersection(*made)
+    if tuple(PRICES.split("/")) in job.assets:
+        symbols = wanted_symbols(services.settings, services.warehouse)
+        months = list(map(date.fromisoformat, keys))
+        now = Clock(services.settings.clock_now).now()  # that of the data, which a demo may set
+        found = months_not_landed(services.warehouse, symbols, months, now)
+        missing.update(map(str, found))
+    return missing
 
 
 async def backfill_status(call: Call[BackfillId, Body]) -> Backfill:

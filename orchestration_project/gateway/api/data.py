@@ -21,7 +21,7 @@ from orchestration_project.gateway.api.operation import Body, Call, Moment, Oper
 from orchestration_project.gateway.api.problems import ProblemError, not_found, problem_of
 from orchestration_project.gateway.api.runs import MOST, Name
 from orchestration_project.gateway.api.services import Services
-from orchestration_project.resources.export import WRITERS
+from orchestration_project.resources.export import WRITERS, with_escaped_formulas
 from orchestration_project.tables.catalogue import (
     Relation,
     known_tables,
@@ -68,6 +68,11 @@ class Rows(TableName):
         None, description="As it was known at this time; only of tables with history"
     )
     format: Literal["json", "csv", "parquet"] = Field("json", description="Of the answer")
+    escape_formulas: bool | None = Field(
+        None,
+        description="Of csv: put ' before texts that begin with = + - @, a tab or a carriage "
+        "return, of all columns or of none; of those that senders write, if not said",
+    )
     limit: int | None = Field(
         None,
         ge=1,
@@ -193,10 +198,13 @@ def _file(services: Services, chosen: Relation, given: Sequence[str], wanted: Ro
     except ConfigurationError as error:
         raise problem_of(error, 422) from error
     seconds = services.read_seconds
+    escape = wanted.escape_formulas if wanted.format == "csv" else False
+    escaped = chosen.escaped_columns(columns, escape=escape)
     with ExitStack() as unless_sent:
         file = unless_sent.enter_context(tempfile.TemporaryFile())
         with services.warehouse.batches(statement, chosen.table, seconds=seconds) as found:
-            frames = (each.select(columns) for each in _within_time(found, seconds))
+            timely = _within_time(found, seconds)
+            frames = (with_escaped_formulas(each.select(columns), escaped) for each in timely)
             written = WRITERS[wanted.format](frames, file)
         if written.row_count > most:
             raise ProblemError(

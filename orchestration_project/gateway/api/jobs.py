@@ -9,11 +9,11 @@ from typing import Any
 import dagster as dg
 
 from orchestration_project.domains.api.runs import Launched
+from orchestration_project.domains.operations.partition_tags import PARTITION_TAGS
 from orchestration_project.gateway.api.dagster import result
 from orchestration_project.gateway.api.once import Before, once
 from orchestration_project.gateway.api.operation import Call
 from orchestration_project.gateway.api.problems import ProblemError, not_found
-from orchestration_project.partitions import PARTITION_TAGS
 
 WHERE = """{ repositoriesOrError { __typename
   ... on RepositoryConnection { nodes { name location { name } jobs { name } } }
@@ -35,6 +35,11 @@ LAUNCH = """mutation ($params: ExecutionParams!) {
     ... on Error { message } } }"""
 
 
+REPOSITORY = ("repositoryName", "repositoryLocationName")
+PARTITION_SET_SUFFIX = "_partition_set"
+"""What Dagster appends to the name of a job for that of its partitions."""
+
+
 @dataclass(frozen=True)
 class Job:
     """A job, where it is defined, and what partitions it has.
@@ -54,6 +59,15 @@ class Job:
     def name(self) -> str:
         """What it is called."""
         return self.selector["pipelineName"]
+
+    @property
+    def partition_set(self) -> Mapping[str, Any]:
+        """The selector of its partitions, by which Dagster backfills the job and not its assets."""
+        repository = {name: self.selector[name] for name in REPOSITORY}
+        return {
+            "partitionSetName": f"{self.name}{PARTITION_SET_SUFFIX}",
+            "repositorySelector": repository,
+        }
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from dagster._core.event_api import EventLogCursor
 from pydantic import Field
 from starlette.responses import Response, StreamingResponse
 
+from orchestration_project.domains.access.stacks import without_stacks
 from orchestration_project.domains.api.runs import Event, Events
 from orchestration_project.gateway.api.jobs import known_run
 from orchestration_project.gateway.api.operation import Body, Call, Operation, Parameters
@@ -85,7 +86,7 @@ def _event(number: int, entry: dg.EventLogEntry) -> Event:
         step=entry.step_key,
         asset=asset.to_user_string() if asset else None,
         partition=event.partition if event else None,
-        message=entry.user_message or (event.message if event else "") or "",
+        message=without_stacks(entry.user_message or (event.message if event else "") or ""),
     )
 
 

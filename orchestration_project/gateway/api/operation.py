@@ -29,7 +29,7 @@ from orchestration_project.gateway.api.problems import (
     wrong_fields,
 )
 from orchestration_project.gateway.api.services import Services
-from orchestration_project.resources.warehouse.frames import storable
+from orchestration_project.gateway.request import is_storable
 
 TIME_LIMIT_SECONDS = 30.0
 """After which an operation is not waited for; an answer that streams has limits of its own."""
@@ -61,17 +61,9 @@ class _Given(BaseModel):
 
     @model_validator(mode="after")
     def _of_storable_texts(self) -> Self:
-        if not _is_storable(self.model_dump()):
+        if not is_storable(self.model_dump()):
             raise ValueError("a text has NUL or half a character, which no database can hold")
         return self
-
-
-def _is_storable(given: object) -> bool:
-    if isinstance(given, str):
-        return storable(given) == given
-    if isinstance(given, Mapping):
-        return all(_is_storable(each) for pair in given.items() for each in pair)
-    return not isinstance(given, list) or all(map(_is_storable, given))
 
 
 class Parameters(_Given):

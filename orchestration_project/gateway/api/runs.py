@@ -9,6 +9,7 @@ from pydantic import Field, StringConstraints
 
 from orchestration_project.domains.api.runs import Ending, Run, Runs, RunStatus, Step
 from orchestration_project.domains.operations.ledger import Entry, partition_of, trigger_of
+from orchestration_project.domains.operations.retries import check_kinds
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.gateway.api.dagster import result
 from orchestration_project.gateway.api.jobs import (
@@ -21,7 +22,7 @@ from orchestration_project.gateway.api.jobs import (
 )
 from orchestration_project.gateway.api.once import IDEMPOTENCY_HEADER, once
 from orchestration_project.gateway.api.operation import Body, Call, Moment, Operation, Parameters
-from orchestration_project.gateway.api.problems import ProblemError, not_found
+from orchestration_project.gateway.api.problems import ProblemError, not_found, problem_of
 from orchestration_project.gateway.api.services import Services
 from orchestration_project.resources.ledger import Ledger
 from orchestration_project.resources.ledger.reading import read_facts
@@ -320,7 +321,13 @@ async def retry_failed_items(call: Call[Parameters, RetryItems]) -> Launched:
 
 
 def _kinds(kinds: Sequence[str] | None) -> dict[str, Any]:
-    return {} if kinds is None else {"kinds": list(kinds)}
+    if kinds is None:
+        return {}
+    try:
+        check_kinds(kinds)
+    except ConfigurationError as error:
+        raise problem_of(error, 422) from error
+    return {"kinds": list(kinds)}
 
 
 async def _retried_items(call: Call[Any, Any], config: Mapping[str, Any]) -> Launched:

@@ -6,6 +6,7 @@ it lets every process try at once. One row and three statements do without these
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -22,11 +23,25 @@ CREATE TABLE IF NOT EXISTS breaker (      -- no row: the last request succeeded
 )"""
 
 
+@dataclass(frozen=True)
+class Admission:
+    """That a request may be made.
+
+    Attributes:
+        is_news: Whether its success is news: others failed.
+        probe_until: Of the one request that tries an open breaker: until when no other one may.
+    """
+
+    is_news: bool
+    probe_until: str | None = None
+
+
 class Breaker:
     """Opens after ``failures`` failed requests in a row, for ``open_seconds`` at a time.
 
     When that time is up, one request of one process may try. If it succeeds, the breaker closes;
-    if it fails, or dies, the breaker stays open for as long again.
+    if it fails, or its process dies, the breaker stays open for as long again. A probe that ends
+    without a result (interrupted, refused by a quota, certificate not trusted) lets the next try.
     """
 
     def __init__(
@@ -37,15 +52,15 @@ class Breaker:
         self._open_for = timedelta(seconds=open_seconds)
         self._now = now
 
-    def admit(self, *, system: str, url: str) -> bool:
-        """Return if a request may be made: whether others failed, so that its success is news.
+    def admit(self, *, system: str, url: str) -> Admission:
+        """Return if a request may be made.
 
         Raises:
             TransientError: The breaker is open; says since when, why, and until when.
         """
         failed = self._state.row("SELECT retry_at FROM breaker")
         if failed is None or failed[0] is None:  # at the price of a read, without the lock
-            return failed is not None
+            return Admission(is_news=failed is not None)
         with self._state.writing() as connection:
             now = self._now()
             (count, failure, opened_at, retry_at) = connection.execute(
@@ -61,8 +76,19 @@ class Breaker:
                     system=system,
                     url=url,
                 )
-            connection.execute("UPDATE breaker SET retry_at = ?", (self._retry_at(now),))
-        return True
+            probe_until = self._retry_at(now)
+            connection.execute("UPDATE breaker SET retry_at = ?", (probe_until,))
+        return Admission(is_news=True, probe_until=probe_until)
+
+    def give_up(self, admission: Admission) -> None:
+        """Let the next request try: the one admitted ended, and nothing is known of the system."""
+        if admission.probe_until is None:
+            return
+        with self._state.writing() as connection:
+            connection.execute(
+                "UPDATE breaker SET retry_at = ? WHERE retry_at = ?",
+                (self._now().isoformat(), admission.probe_until),
+            )
 
     def succeeded(self) -> None:
         """Close the breaker: the system answered."""

@@ -31,6 +31,10 @@ ATTEMPT_TAG = "webhook"
 SOURCE_TAG, DELIVERY_TAG = "webhook_source", "webhook_delivery_id"
 """Run tags: together the key of the inbox's row that the run works on."""
 
+REJECTED_TAG = "webhook_rejected_by"
+"""Run tag: the id of the run that rejected the delivery; a re-execution copies it, and is another
+run."""
+
 WILL_RETRY_TAG = "dagster/will_retry"
 
 RUNS_PER_TICK = 25
@@ -239,5 +243,6 @@ def _runs_of(instance: dg.DagsterInstance, rows: Sequence[Row]) -> dict[str, Att
             run.status.value,
             datetime.fromtimestamp(record.end_time, UTC) if record.end_time else None,
             run.tags.get(WILL_RETRY_TAG) == "true",
+            run.tags.get(REJECTED_TAG) == run.run_id,
         )
     return found

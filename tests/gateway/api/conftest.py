@@ -18,6 +18,7 @@ from dagster._core.workspace.load_target import InProcessWorkspaceLoadTarget
 from sqlalchemy import select
 from starlette.types import ASGIApp
 
+from orchestration_project.cli.gateway import check_config
 from orchestration_project.domains.access.keys import Key
 from orchestration_project.domains.access.roles import Principal, Role
 from orchestration_project.domains.access.sessions import Limits
@@ -28,6 +29,7 @@ from orchestration_project.gateway.app import create_app
 from orchestration_project.gateway.dagster_web import served
 from orchestration_project.gateway.guard import Doors
 from orchestration_project.gateway.request import Place
+from orchestration_project.gateway.run_config import check_run_configs
 from orchestration_project.resources.access import Access, Audit, Keys
 from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.demos import stop_demos
@@ -119,6 +121,7 @@ def _dagster(instance: dg.DagsterInstance) -> Iterator[ASGIApp]:
     with warnings.catch_warnings():
         # Dagster's own, as it describes schedules in this process
         warnings.filterwarnings("ignore", "Property `ScheduleDefinition.environment_vars`")
+        check_run_configs(instance, check_config)
         serving = served(instance, InProcessWorkspaceLoadTarget(origin))
         dagster = serving.__enter__()
     with ExitStack() as stack:

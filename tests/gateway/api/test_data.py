@@ -10,6 +10,7 @@ from dataclasses import replace
 import httpx
 import polars as pl
 import pytest
+from sqlalchemy import insert
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect
 
@@ -19,7 +20,9 @@ from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.warehouse import Warehouse
 from orchestration_project.tables.catalogue import known_tables
 from orchestration_project.tables.kinds import key_names
+from orchestration_project.tables.webhooks import events_webhooks
 from tests.gateway.api.conftest import FRIDAY, HOME, SOMEBODY
+from tests.resources.weeks import NOON
 
 WEEKLY = "/tables/finra_otc_weekly"
 OF_KEY = json.dumps(["2025-11-10", "T1", "ATS", "A\0", "X"]).encode()
@@ -98,6 +101,19 @@ def test_a_text_that_no_database_can_hold_is_refused(api, path, given):
     problem = api.problem("POST", path, json=given)
     assert problem["status"] == 422
     assert "which no database can hold" in problem["errors"][0]["problem"]
+
+
+def test_a_csv_escapes_texts_that_senders_write_unless_told_otherwise(api, tmp_path):
+    event = {"source": "git", "delivery_id": "=1", "received_at": NOON, "kind": "@x"}
+    rest = {"payload": "{}", "capture_id": 1, "known_from": NOON}
+    with api.services.warehouse.writing() as connection:
+        connection.execute(insert(events_webhooks), {**event, **rest})
+    path = "/tables/events_webhooks?columns=delivery_id,kind&format=csv&where=source=git"
+    escaped = [("", "'=1,'@x"), ("&escape_formulas=true", "'=1,'@x")]
+    for option, line in [*escaped, ("&escape_formulas=false", "=1,@x")]:
+        assert api.ask("GET", path + option).text.split("\r\n")[1:] == [line, ""]
+    page = api.get("/tables/events_webhooks?columns=delivery_id")
+    assert page["rows"] == [{"delivery_id": "=1"}]
 
 
 COUNTING = """CREATE VIEW database_labels AS SELECT name, value FROM kept WHERE

@@ -10,9 +10,10 @@ import pytest
 from starlette.applications import Starlette
 
 from orchestration_project.definitions import defs
-from orchestration_project.domains.access.roles import Role
+from orchestration_project.domains.access.roles import Principal, Role
 from orchestration_project.gateway.api.app import routes
-from tests.gateway.api.conftest import FRIDAY, HOME, HOURS, SOMEBODY, WEEK
+from orchestration_project.resources.prices.universe import most_traded
+from tests.gateway.api.conftest import DEFINITIONS, FRIDAY, HOME, HOURS, SOMEBODY, WEEK
 
 
 def test_a_pipeline_is_run_for_the_week_that_ends_on_a_friday(api, landed):
@@ -198,6 +199,24 @@ def test_a_backfill_names_its_partitions_and_launches_the_missing_ones(api, land
     assert none["detail"] == "the job finra_freshness has no partitions"
 
 
+def test_a_month_of_prices_is_missing_until_each_wanted_symbol_is_landed(
+    api, landed, monkeypatch: pytest.MonkeyPatch
+):
+    [symbol, *_] = most_traded(api.services.warehouse, weeks=1, size=1)
+    monkeypatch.setenv("PRICES_SYMBOLS", symbol)
+    month = "2026-01-01"
+    body = {"job": "prices_daily", "from": month, "to": month, "only_missing": True}
+    assert api.post("/backfills", {**body, "dry_run": True})["partitions"] == [month]
+    api.run("prices_daily", partition=month)
+    others = api.post("/backfills", {**body, "dry_run": True})["partitions"]
+    assert others == [month]  # it is materialized, and the other wanted symbols are not landed
+    settings = api.services.settings.model_copy(update={"prices_symbols": symbol})
+    operator = Principal("ada", Role.OPERATOR, "open")
+    services = replace(api.services, settings=settings, caller=lambda: operator)
+    alone = replace(api, app=Starlette(routes=routes(services)))
+    assert alone.post("/backfills", {**body, "dry_run": True})["partitions"] == []
+
+
 def test_a_viewer_may_read_and_launch_nothing_and_that_is_written_down(api):
     problem = api.problem("POST", "/runs", "viewer", json={"job": "finra_freshness"})
     assert (problem["status"], problem["category"]) == (403, "access")
@@ -269,6 +288,29 @@ def test_what_is_before_an_event_is_not_read_again(api, landed, asked):
     assert problem["detail"] == "the request cannot be taken: after"
 
 
+def test_unknown_kinds_of_failure_are_refused_before_a_run_is_launched(api, landed):
+    before = api.services.instance.get_runs_count()
+    retry = {"what": "failed_items", "kinds": ["contract", "bad luck"]}
+    for path, body in (
+        ("/runs/retry-failed-items", {"kinds": ["bad luck"], "dry_run": True}),
+        (f"/runs/{landed}/retry", retry),
+    ):
+        problem = api.problem("POST", path, json=body)
+        assert problem["status"] == 422
+        assert "bad luck" in problem["detail"]
+        assert "contract" in problem["expected"]
+    assert api.services.instance.get_runs_count() == before
+
+
+def test_the_events_of_a_run_quote_no_stack(api, landed):
+    instance = api.services.instance
+    quoted = 'it broke\n\nStack Trace:\n  File "x.py", line 1, in f\n    g()\n'
+    instance.report_engine_event(quoted, instance.get_run_by_id(landed))
+    told = str(api.get(f"/runs/{landed}/events?limit=1000"))
+    assert "it broke" in told
+    assert "x.py" not in told
+
+
 def test_what_is_launched_is_in_the_audit_and_bears_the_caller_s_name(api):
     run_id = api.run("operations_sessions", tags={"ticket": "x-1"})
     assert api.audited() == ("launchRun", "done", "the operator")
@@ -280,6 +322,28 @@ def test_what_is_launched_is_in_the_audit_and_bears_the_caller_s_name(api):
 def test_an_operator_may_not_launch_a_job_that_deletes(api):
     problem = api.problem("POST", "/runs", json={"job": "operations_cleanup"})
     assert (problem["status"], problem["category"]) == (403, "access")
+
+
+ADMINS_LAUNCH = """mutation ($p: ExecutionParams!) {launchRun(executionParams: $p) {
+  __typename ... on LaunchRunSuccess {run {runId}}}}"""
+
+
+def test_an_operator_may_not_try_an_admins_run_again(api):
+    """A run of a harmless job's name, of which an admin selected an asset that deletes."""
+    where = {
+        "pipelineName": "operations_sessions",
+        "repositoryName": "__repository__",
+        "repositoryLocationName": DEFINITIONS,
+        "assetSelection": [{"path": ["operations", "removals"]}],
+    }
+    headers = {"x-api-key": str(api.keys["admin"]), "content-type": "application/json"}
+    body = {"query": ADMINS_LAUNCH, "variables": {"p": {"selector": where, "mode": "default"}}}
+    request = httpx.Request("POST", f"{HOME}/graphql", headers=headers, json=body)
+    launched = api.handle_request(request).json()["data"]["launchRun"]
+    path = f"/runs/{launched['run']['runId']}/retry"
+    problem = api.problem("POST", path, json={"what": "all"})
+    assert (problem["status"], problem["category"]) == (403, "access")
+    assert api.post(path, {"what": "all"}, "admin")["job"] == "operations_sessions"
 
 
 def test_who_follows_a_run_that_waits_hears_that_the_gateway_is_there(api):

@@ -1,0 +1,89 @@
+"""Fields of Dagster's GraphQL schema whose answer depends on the role of who asks.
+
+They are held where they are resolved, so that no alias, fragment or subscription passes them by.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from dagster._core.definitions.selector import ScheduleSelector
+from dagster._core.workspace.permissions import Permissions
+from dagster_graphql.schema.instigation import GrapheneTickEvaluation
+from dagster_shared.error import SerializableErrorInfo
+from graphql import (
+    GraphQLError,
+    GraphQLField,
+    GraphQLObjectType,
+    GraphQLResolveInfo,
+    GraphQLSchema,
+    default_field_resolver,
+)
+
+from orchestration_project.domains.access.addresses import is_log_key
+from orchestration_project.domains.access.roles import Role
+from orchestration_project.domains.access.stacks import shown_to
+
+Resolver = Callable[..., Any]
+
+
+def answer_by_role(schema: GraphQLSchema) -> None:
+    """Make fields of ``schema`` answer by role: dry runs, stacks and messages that quote one."""
+    types: dict[str, Any] = dict(schema.type_map)
+    _resolve(types["DryRunInstigationTick"].fields["evaluationResult"], _for_who_may_launch)
+    _resolve(types["PythonError"].fields["stack"], _for_admins)
+    for kind in types.values():
+        if isinstance(kind, GraphQLObjectType) and "message" in kind.fields:
+            _resolve(kind.fields["message"], _without_stacks)
+    for name in ("capturedLogs", "capturedLogsMetadata"):
+        _resolve(types["Query"].fields[name], _of_a_log)
+    _resolve(types["Run"].fields["capturedLogs"], _of_a_log)
+    watched = types["Subscription"].fields["capturedLogs"]
+    watched.subscribe = _of_a_log(watched.subscribe)
+
+
+def _resolve(field: GraphQLField, by_role: Callable[[Resolver], Resolver]) -> None:
+    field.resolve = by_role(field.resolve or default_field_resolver)
+
+
+def _for_admins(resolve: Resolver) -> Resolver:
+    def lines(error: Any, info: GraphQLResolveInfo) -> list[str]:
+        return resolve(error, info) if info.context.principal.role.covers(Role.ADMIN) else []
+
+    return lines
+
+
+def _without_stacks(resolve: Resolver) -> Resolver:
+    def message(source: Any, info: GraphQLResolveInfo, **arguments: Any) -> Any:
+        found = resolve(source, info, **arguments)
+        return shown_to(info.context.principal.role, found) if isinstance(found, str) else found
+
+    return message
+
+
+def _of_a_log(resolve: Resolver) -> Resolver:
+    """Dagster fails by a key that no log can have."""
+
+    def log(source: Any, info: GraphQLResolveInfo, **arguments: Any) -> Any:
+        key = arguments.get("logKey", [arguments.get("fileKey")])
+        if not is_log_key(key):
+            # with its path, or GraphQL would take it for a failure of the server
+            raise GraphQLError("There is no such log.", path=info.path.as_list())
+        return resolve(source, info, **arguments)
+
+    return log
+
+
+def _for_who_may_launch(resolve: Resolver) -> Resolver:
+    """Evaluating a schedule or sensor runs its code; a query reaches it as mutations do."""
+
+    def evaluated(tick: Any, info: GraphQLResolveInfo, **arguments: Any) -> Any:
+        selector = tick._selector
+        is_schedule = isinstance(selector, ScheduleSelector)
+        needed = Permissions.SCHEDULE_DRY_RUN if is_schedule else Permissions.SENSOR_DRY_RUN
+        if info.context.has_permission_for_selector(needed, selector):
+            return resolve(tick, info, **arguments)
+        found = info.context.get_schedule if is_schedule else info.context.get_sensor
+        message = f"{info.context.principal.role} may not evaluate this"
+        return GrapheneTickEvaluation(SerializableErrorInfo(message, [], None), found(selector))
+
+    return evaluated

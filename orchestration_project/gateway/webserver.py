@@ -1,0 +1,224 @@
+"""Dagster's web server for GraphQL: bounded, with errors as who asks may see them.
+
+It knows classes that are private to Dagster 1.13.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterable, Sequence
+from functools import lru_cache, partial
+from inspect import isawaitable
+from typing import Any
+
+from dagster._core.workspace.context import IWorkspaceProcessContext
+from dagster_graphql.implementation.utils import ErrorCapture
+from dagster_webserver.graphql import _handle_async_results
+from dagster_webserver.webserver import DagsterWebserver
+from graphql import (
+    DocumentNode,
+    ExecutionResult,
+    GraphQLError,
+    create_source_event_stream,
+    execute,
+    parse,
+    validate,
+)
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, StreamingResponse
+from starlette.websockets import WebSocket
+
+from orchestration_project.domains.access.roles import Role
+from orchestration_project.domains.access.stacks import shown_to
+from orchestration_project.gateway.executions import TOOK_TOO_LONG, Executions, TookTooLong
+from orchestration_project.gateway.fields import answer_by_role
+from orchestration_project.gateway.graphql import read_document
+from orchestration_project.gateway.request import CURRENT
+
+POLL_MILLISECONDS = 2000
+"""How often the pages ask for what is new: Dagster's default."""
+
+MOST_DOCUMENTS, KEPT_CHARACTERS = 128, 8 * 1024
+"""Of queries that were found valid: each takes 40 to 200 bytes of memory a character. Those of the
+pages have 4,000 characters at most, as far as seen; a longer one is read anew."""
+
+
+class GatewayWebserver(DagsterWebserver[Any, Any]):
+    """Shows stacks to admins only, bounds executions, and validates a query once.
+
+    Dagster's own parses and validates each request anew, which takes longer than the gateway does.
+    """
+
+    def __init__(self, process: IWorkspaceProcessContext[Any], executions: Executions) -> None:
+        super().__init__(process, live_data_poll_rate=POLL_MILLISECONDS)
+        self._executions = executions
+        self._known = lru_cache(maxsize=MOST_DOCUMENTS)(self._valid)
+        answer_by_role(self._graphene_schema.graphql_schema)
+
+    def handle_graphql_errors(self, errors: Sequence[GraphQLError]) -> list[Any]:
+        """Return the errors as they are told."""
+        told = super().handle_graphql_errors([_shown(each) for each in errors])
+        if not _role().covers(Role.ADMIN):
+            for each in told:
+                each.pop("extensions", None)
+        return told
+
+    async def download_debug_file_endpoint(self, request: Request) -> StreamingResponse:
+        """Give what is known of a run.
+
+        Raises:
+            HTTPException: There is no such run.
+        """
+        with self.request_context(request) as context:
+            if not context.instance.has_run(request.path_params["run_id"]):
+                raise HTTPException(404, "There is no such run.")
+        return await super().download_debug_file_endpoint(request)
+
+    async def execute_graphql_request(
+        self,
+        request: Request,
+        query: str,
+        variables: dict[str, Any] | None,
+        operation_name: str | None,
+    ) -> JSONResponse:
+        """Answer within the limit of time, in a thread of its own."""
+        asked = (request, query, variables, operation_name)
+        is_mutation = "mutation" in read_document(query).kinds
+        try:
+            return await self._executions.run(
+                _name(), partial(self.graphql_execution_thread, *asked), is_mutation=is_mutation
+            )
+        except TookTooLong:
+            return self._too_long()
+
+    async def gen_graphql_response(
+        self,
+        request_context: Any,
+        query: str,
+        variables: dict[str, Any] | None,
+        operation_name: str | None,
+    ) -> JSONResponse:
+        """Answer as Dagster does, which reads by itself what is not valid."""
+        try:
+            document = self._read(query)
+        except GraphQLError:
+            return await super().gen_graphql_response(
+                request_context, query, variables, operation_name
+            )
+        captured: list[Exception] = []
+        try:
+            with ErrorCapture.watch(captured.append):
+                done = await self._executed(document, request_context, variables, operation_name)
+        except TookTooLong:
+            return self._too_long()
+        return self._answer(done, captured)
+
+    def _read(self, query: str) -> DocumentNode:
+        return self._known(query) if len(query) <= KEPT_CHARACTERS else self._valid(query)
+
+    async def _executed(
+        self,
+        document: DocumentNode,
+        context: Any,
+        variables: dict[str, Any] | None,
+        operation_name: str | None,
+        event: Any = None,
+    ) -> ExecutionResult:
+        result = execute(
+            schema=self._graphene_schema.graphql_schema,
+            document=document,
+            root_value=event,
+            context_value=context,
+            variable_values=variables,
+            operation_name=operation_name,
+            middleware=self._graphql_middleware,
+            execution_context_class=self._executions.context_class,
+        )
+        return await result if isawaitable(result) else result
+
+    def _too_long(self) -> JSONResponse:
+        text = TOOK_TOO_LONG.format(self._executions.seconds)
+        return JSONResponse({"data": None, "errors": [{"message": text}]}, 504)
+
+    async def execute_graphql_subscription(
+        self,
+        websocket: WebSocket,
+        operation_id: str,
+        query: str,
+        variables: dict[str, Any] | None,
+        operation_name: str | None,
+    ) -> tuple[asyncio.Task[None] | None, Any]:
+        """Begin a subscription; what is asked for of each event is executed as a query is.
+
+        Dagster's own executes that between all other requests, however much it is.
+        """
+        asked = (variables, operation_name)
+        try:
+            document = await run_in_threadpool(self._read, query)
+        except GraphQLError as error:
+            return None, self.handle_graphql_errors([error])[0]
+        with self.request_context(websocket) as context:
+            source = await create_source_event_stream(
+                self._graphene_schema.graphql_schema,
+                document,
+                context_value=context,
+                variable_values=variables,
+                operation_name=operation_name,
+            )
+        if isinstance(source, ExecutionResult):
+            return None, self.handle_graphql_errors(source.errors or [])[0]
+        events = self._events(source, websocket, document, asked)
+        return asyncio.create_task(_handle_async_results(events, operation_id, websocket)), None
+
+    async def _events(
+        self,
+        source: AsyncIterable[Any],
+        websocket: WebSocket,
+        document: DocumentNode,
+        asked: tuple[dict[str, Any] | None, str | None],
+    ) -> AsyncGenerator[ExecutionResult, None]:
+        def executed(event: Any) -> ExecutionResult:
+            with self.request_context(websocket) as context:
+                return asyncio.run(self._executed(document, context, *asked, event))
+
+        async for event in source:
+            try:
+                found = await self._executions.run(_name(), partial(executed, event))
+            except TookTooLong:
+                raise GraphQLError(TOOK_TOO_LONG.format(self._executions.seconds)) from None
+            yield ExecutionResult(found.data, [_shown(each) for each in found.errors or ()])
+
+    def _answer(self, done: ExecutionResult, captured: list[Exception]) -> JSONResponse:
+        content: dict[str, Any] = {"data": done.data}
+        if done.errors:
+            content["errors"] = self.handle_graphql_errors(done.errors)
+        status = self._determine_status_code(resolver_errors=done.errors, captured_errors=captured)
+        return JSONResponse(content, status)
+
+    def _valid(self, query: str) -> DocumentNode:
+        """Return a query as it was read.
+
+        Raises:
+            GraphQLError: It is none, or asks for what there is not; that is not remembered.
+        """
+        document = parse(query)
+        schema = self._graphene_schema.graphql_schema
+        for problem in validate(schema, document, rules=self._graphql_validation_rules):
+            raise problem
+        return document
+
+
+def _name() -> str:
+    user = CURRENT.get()
+    return user.name if user else ""
+
+
+def _role() -> Role:
+    user = CURRENT.get()
+    return user.role if user else Role.VIEWER
+
+
+def _shown(error: GraphQLError) -> GraphQLError:
+    """Return an error as who asks may see it: a stack may also be quoted in its message."""
+    text = shown_to(_role(), error.message)
+    return error if text == error.message else GraphQLError(text, error.nodes, path=error.path)

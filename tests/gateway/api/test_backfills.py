@@ -1,0 +1,139 @@
+"""Backfills through the API: which runs they are done by, and how they are followed."""
+
+import logging
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import dagster as dg
+import pytest
+from dagster._core.remote_origin import InProcessCodeLocationOrigin
+from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
+from dagster._core.workspace.context import WorkspaceProcessContext
+from dagster._core.workspace.load_target import InProcessWorkspaceLoadTarget
+from dagster._daemon.backfill import execute_backfill_iteration
+from sqlalchemy import func, select
+
+from orchestration_project.definitions import defs
+from orchestration_project.settings import PROJECT_ROOT
+from orchestration_project.tables.spine import captures
+from tests.gateway.api.conftest import DEFINITIONS, WEEK
+
+FIRST = WEEK.partition("|")[2]
+
+KEYS = {
+    job.name: job.partitions_def.get_partition_keys()
+    for job in defs.get_repository_def().get_all_jobs()
+    if job.partitions_def is not None and not job.name.startswith("__")
+}
+"""The partitions of each job that has any."""
+
+BACKFILL = "dagster/backfill"
+
+
+@pytest.fixture(scope="module")
+def daemon(api) -> Iterator[Callable[[], None]]:
+    """What Dagster's daemon does once for all backfills; their runs are over when it returns."""
+    target = LoadableTargetOrigin(
+        executable_path=sys.executable,
+        module_name=DEFINITIONS,
+        working_directory=str(PROJECT_ROOT),
+    )
+    origin = InProcessCodeLocationOrigin(target, location_name=DEFINITIONS)
+    location = InProcessWorkspaceLoadTarget(origin)
+    with WorkspaceProcessContext(api.services.instance, location) as process:
+
+        def iterate() -> None:
+            errors = list(execute_backfill_iteration(process, logging.getLogger("daemon")))
+            assert [each for each in errors if each is not None] == []
+
+        yield iterate
+
+
+def asked(api, job: str, first: str, last: str, **more: Any) -> Mapping[str, Any]:
+    return api.post("/backfills", {"job": job, "from": first, "to": last, **more})
+
+
+def refused(api, job: str, first: str, last: str, **more: Any) -> Mapping[str, Any]:
+    body = {"job": job, "from": first, "to": last, **more}
+    return api.problem("POST", "/backfills", json=body)
+
+
+def only_run_of(api, backfill_id: str) -> dg.DagsterRun:
+    [run] = api.services.instance.get_runs(dg.RunsFilter(tags={BACKFILL: backfill_id}))
+    return run
+
+
+def made_by(api, run: dg.DagsterRun) -> set[tuple[str, str]]:
+    """Return the assets and partitions that a run materialized."""
+    events = api.get(f"/runs/{run.run_id}/events?limit=1000")["events"]
+    made = [each for each in events if each["type"] == "ASSET_MATERIALIZATION"]
+    return {(each["asset"], each["partition"]) for each in made}
+
+
+def captures_of(api, run: dg.DagsterRun) -> int:
+    """Return how many answers of a source a run has captured."""
+    wanted = select(func.count()).where(captures.c.run_id == run.run_id)
+    with api.services.warehouse.reading() as connection:
+        return connection.execute(wanted).scalar_one()
+
+
+@pytest.mark.parametrize("job", sorted(KEYS))
+def test_a_backfill_is_of_the_job_that_was_asked_for(api, job):
+    key = KEYS[job][-1]
+    day = next(part for part in key.split("|") if part[:2] == "20")
+    found = asked(api, job, day, day)
+    backfill = api.services.instance.get_backfill(found["backfill_id"])
+    assert (backfill.job_name, backfill.is_asset_backfill) == (job, False)
+    assert backfill.partition_names == found["partitions"]
+    assert key in found["partitions"]
+    api.post(f"/backfills/{found['backfill_id']}/cancel")
+
+
+def test_a_backfill_of_a_replay_replays_in_a_run_of_that_job(api, landed, daemon):
+    found = asked(api, "finra_replay", FIRST, FIRST, part="T1")
+    daemon()
+    run = only_run_of(api, found["backfill_id"])
+    assert (run.job_name, run.status) == ("finra_replay", dg.DagsterRunStatus.SUCCESS)
+    assert ("finra/otc_weekly", WEEK) in made_by(api, run)
+    assert captures_of(api, run) == 0
+
+
+def test_a_backfill_loads_all_its_partitions_in_one_run_and_is_followed_until_it_is_over(
+    api, daemon
+):
+    weeks = ["2026-02-02", "2026-02-09", "2026-02-16"]
+    found = asked(api, "finra_treasury_weekly", weeks[0], weeks[-1])
+    daemon()
+    run = only_run_of(api, found["backfill_id"])
+    assert (run.job_name, run.tags["user"]) == ("finra_treasury_weekly", "the operator")
+    assert made_by(api, run) == {("finra/treasury_weekly", week) for week in weeks}
+    daemon()
+    status = api.get(f"/backfills/{found['backfill_id']}")
+    assert (status["status"], status["partitions"]) == ("COMPLETED_SUCCESS", weeks)
+    none_missing = asked(api, "finra_treasury_weekly", weeks[0], weeks[-1], only_missing=True)
+    assert (none_missing["backfill_id"], none_missing["partitions"]) == (None, [])
+
+
+def test_a_backfill_that_is_canceled_before_it_began_launches_no_run(api, daemon):
+    found = asked(api, "finra_treasury_weekly", FIRST, FIRST)
+    api.post(f"/backfills/{found['backfill_id']}/cancel")
+    daemon()
+    assert api.get(f"/backfills/{found['backfill_id']}")["status"] == "CANCELED"
+    assert not api.services.instance.get_runs(dg.RunsFilter(tags={BACKFILL: found["backfill_id"]}))
+
+
+@pytest.mark.parametrize("more", [{}, {"dry_run": True}, {"only_missing": True}])
+@pytest.mark.parametrize(
+    ("first", "last", "part", "range_"),
+    [
+        ("2031-01-01", "2031-12-31", None, "no partition from 2031-01-01 to 2031-12-31"),
+        ("2026-02-03", "2026-02-08", None, "no partition from 2026-02-03 to 2026-02-08"),
+        (FIRST, FIRST, "T9", "no partition of T9 from 2026-02-02 to 2026-02-02"),
+    ],
+)
+def test_a_range_without_a_partition_is_refused(api, first, last, part, range_, more):
+    problem = refused(api, "finra_replay", first, last, part=part, **more)
+    assert (problem["status"], problem["category"]) == (422, "request")
+    assert problem["detail"] == f"invalid range: finra_replay has {range_}"
+    assert problem["expected"].startswith("some of ")

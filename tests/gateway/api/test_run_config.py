@@ -1,0 +1,116 @@
+"""Run configs that the model of an op refuses, by every way that launches through the gateway."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import httpx
+import pytest
+
+from orchestration_project.assets.finra import SPECS
+from orchestration_project.definitions import defs
+from tests.gateway.api.conftest import DEFINITIONS, HOME, WEEK
+
+OP, JOB = "finra_otc_weekly_load", "finra_otc_weekly"
+SENTENCE = (
+    "invalid max_reject_ratio in the config of finra_otc_weekly_load: expected less than or equal "
+    "to 1, found 5"
+)
+INVALID = {"ops": {OP: {"config": {"max_reject_ratio": 5}}}}
+REPOSITORY = {"repositoryName": "__repository__", "repositoryLocationName": DEFINITIONS}
+SELECTOR = {**REPOSITORY, "jobName": JOB}
+TAGS = [{"key": "dagster/partition", "value": WEEK}]
+ASSETS = [{"path": list(spec.key.path)} for spec in SPECS]
+
+ANSWER = "{__typename ... on RunConfigValidationInvalid {pipelineName errors {message}}}"
+RUN = {
+    "selector": SELECTOR,
+    "runConfigData": json.dumps(INVALID),
+    "executionMetadata": {"tags": TAGS},
+}
+BACKFILL = {"partitionNames": [WEEK], "runConfigData": json.dumps(INVALID)}
+PARTITIONS = {
+    "partitionSetName": f"{JOB}_partition_set",
+    "repositorySelector": REPOSITORY,
+}
+LAUNCHES = {
+    "launchRun": ("executionParams: ExecutionParams", RUN),
+    "launchPipelineExecution": ("executionParams: ExecutionParams", RUN),
+    "launchRun of assets": (
+        "executionParams: ExecutionParams",
+        RUN | {"selector": {**REPOSITORY, "jobName": "__ASSET_JOB", "assetSelection": ASSETS}},
+    ),
+    "launchPartitionBackfill": (
+        "backfillParams: LaunchBackfillParams",
+        BACKFILL | {"selector": PARTITIONS},
+    ),
+    "launchPartitionBackfill of assets": (
+        "backfillParams: LaunchBackfillParams",
+        BACKFILL | {"assetSelection": ASSETS},
+    ),
+}
+
+
+def made(api) -> tuple[int, int]:
+    """Return how many runs and backfills there are."""
+    instance = api.services.instance
+    return instance.get_runs_count(), len(instance.get_backfills())
+
+
+def answer_to(api, mutation: str, argument: str, params: Any, fields: str = ANSWER) -> Any:
+    name, _, kind = argument.partition(": ")
+    query = f"mutation M($p: {kind}!) {{{mutation}({name}: $p) {fields}}}"
+    request = httpx.Request(
+        "POST",
+        f"{HOME}/graphql",
+        headers={"x-api-key": str(api.keys["operator"]), "origin": HOME},
+        json={"query": query, "variables": {"p": params}},
+    )
+    answer = api.handle_request(request)
+    assert answer.status_code == 200, answer.text
+    return answer.json()["data"][mutation]
+
+
+def require_refusal(answer: Mapping[str, Any]) -> None:
+    assert answer["__typename"] == "RunConfigValidationInvalid"
+    assert [each["message"] for each in answer["errors"]] == [SENTENCE]
+
+
+@pytest.mark.parametrize("way", sorted(LAUNCHES))
+def test_a_launch_with_an_invalid_config_is_refused_with_the_field(api, way):
+    before = made(api)
+    require_refusal(answer_to(api, way.partition(" ")[0], *LAUNCHES[way]))
+    assert made(api) == before
+
+
+def test_of_several_launches_each_with_an_invalid_config_is_refused(api):
+    before = made(api)
+    fields = f"{{__typename ... on LaunchMultipleRunsResult {{launchMultipleRunsResult {ANSWER}}}}}"
+    found = answer_to(
+        api, "launchMultipleRuns", "executionParamsList: [ExecutionParams!]", [RUN, RUN], fields
+    )
+    for each in found.get("launchMultipleRunsResult", [found]):
+        require_refusal(each)
+    assert made(api) == before
+
+
+def test_a_run_with_an_invalid_config_is_not_executed_again(api):
+    job = defs.resolve_job_def(JOB)
+    tags = {each["key"]: each["value"] for each in TAGS}
+    run = api.services.instance.create_run_for_job(job, tags=tags)
+    api.services.instance.report_run_failed(run)
+    before = made(api)
+    parent = {"parentRunId": run.run_id, "rootRunId": run.run_id}
+    params = {**RUN, "executionMetadata": {"tags": TAGS, **parent}}
+    argument = "executionParams: ExecutionParams"
+    require_refusal(answer_to(api, "launchRunReexecution", argument, params))
+    assert made(api) == before
+
+
+def test_the_api_refuses_an_invalid_config_with_the_field(api):
+    before = made(api)
+    body = {"job": JOB, "partition": WEEK, "config": INVALID}
+    problem = api.problem("POST", "/runs", json=body)
+    assert problem["status"] == 422
+    assert problem["errors"] == [{"field": "config", "problem": SENTENCE}]
+    assert made(api) == before

@@ -1,0 +1,210 @@
+"""What a connection may send, and when it ends, before anybody on it is authenticated."""
+
+import asyncio
+import http.client
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+
+import pytest
+from starlette.types import Receive, Scope, Send
+
+from orchestration_project.domains.access.roles import Role
+from orchestration_project.gateway import connection_limits, server
+from orchestration_project.gateway.connection_limits import mark_authenticated
+from orchestration_project.gateway.limits import HEADER_BYTES
+from tests.gateway.door import Door, running
+from tests.programs import wait_for
+
+HOST = b"Host: 127.0.0.1\r\n"
+UPGRADE = (
+    HOST
+    + b"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+    + b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+)
+CHUNKED = b"Transfer-Encoding: chunked\r\n\r\n"
+UPGRADES = [
+    b"GET /graphql HTTP/1.1\r\n" + UPGRADE + b"Content-Length: 10\r\n\r\n",
+    b"GET /graphql HTTP/1.1\r\n" + UPGRADE + b"Content-Length: 10\r\n\r\n0123456789",
+    b"POST /graphql HTTP/1.1\r\n" + UPGRADE + b"\r\n",
+    b"POST /hooks/git HTTP/1.1\r\n" + UPGRADE + b"Content-Length: 10\r\n\r\n",
+    b"GET /graphql HTTP/1.1\r\n" + UPGRADE + CHUNKED,
+    b"GET /graphql HTTP/1.1\r\n" + UPGRADE + CHUNKED + b"0\r\n\r\n",
+    b"POST /graphql HTTP/1.1\r\n" + UPGRADE + CHUNKED + b"5\r\nabc",
+]
+REQUEST = b"GET / HTTP/1.1\r\n" + HOST + b"\r\n"
+ENDLESS = {
+    "requests": (b"", REQUEST),
+    "requests whose answers are not read": (b"", REQUEST * 100),
+    "a request line": (b"GET /", b"a"),
+    "headers": (b"GET / HTTP/1.1\r\n" + HOST, b"X-A: b\r\n"),
+    "blank lines": (b"", b"\r\n"),
+    "a body": (b"POST / HTTP/1.1\r\n" + HOST + b"Content-Length: 99999\r\n\r\n", b"a"),
+    "chunks": (b"POST / HTTP/1.1\r\n" + HOST + CHUNKED, b"1\r\na\r\n"),
+    "a chunk extension": (b"POST / HTTP/1.1\r\n" + HOST + CHUNKED + b"1", b";a"),
+    "trailers": (b"POST / HTTP/1.1\r\n" + HOST + CHUNKED + b"0\r\n", b"X-A: b\r\n"),
+}
+"""What is sent first, and then again and again."""
+
+
+async def header_names(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer, after the whole body, with the names of the request's headers."""
+    while (await receive()).get("more_body"):
+        pass
+    names = b" ".join(name for name, _ in scope["headers"])
+    await send({"type": "http.response.start", "status": 200})
+    await send({"type": "http.response.body", "body": names})
+
+
+@pytest.fixture
+def port() -> Iterator[int]:
+    """The port of a server of `header_names`."""
+    with running(header_names) as found:
+        yield found
+
+
+@pytest.fixture
+def short_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """End a connection after a moment, and wait longer for anything else."""
+    monkeypatch.setattr(connection_limits, "UNAUTHENTICATED_SECONDS", 0.2)
+    monkeypatch.setattr(connection_limits, "LAST_REQUEST_SECONDS", 0.1)
+
+
+@contextmanager
+def connected(port: int) -> Iterator[socket.socket]:
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+        yield connection
+
+
+@pytest.mark.parametrize("sent", UPGRADES)
+def test_an_upgrade_that_has_a_body_or_is_no_get_is_refused_at_once(door: Door, sent: bytes):
+    assert door.raw(sent).startswith(b"HTTP/1.1 400 ")
+
+
+def test_refused_upgrades_take_no_connection_from_others(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(server, "MOST_CONNECTIONS", 3)
+    with running(header_names) as port, ExitStack() as taken:
+        for sent in UPGRADES:
+            connection = taken.enter_context(connected(port))
+            connection.sendall(sent)
+            assert connection.recv(100).startswith(b"HTTP/1.1 400 ")
+        assert wait_for(lambda: status_of(port, "/") == 200)
+
+
+@contextmanager
+def client(port: int) -> Iterator[http.client.HTTPConnection]:
+    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=10)) as connection:
+        yield connection
+
+
+def status_of(port: int, path: str) -> int:
+    with client(port) as connection:
+        connection.request("GET", path)
+        return connection.getresponse().status
+
+
+def test_probes_are_answered_when_all_connections_are_taken(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(server, "MOST_CONNECTIONS", 3)
+    with running(header_names) as port, ExitStack() as taken:
+        for _ in range(4):
+            taken.enter_context(connected(port))
+        assert wait_for(lambda: status_of(port, "/") == 503)
+        assert [status_of(port, path) for path in ("/healthz", "/readyz")] == [200, 200]
+
+
+@pytest.mark.parametrize("what", ENDLESS)
+def test_a_connection_without_an_authenticated_request_ends_whatever_it_sends(
+    port: int, short_deadline: None, what: str
+):
+    first, again = ENDLESS[what]
+    with connected(port) as connection:
+        connection.sendall(first)
+        with pytest.raises(ConnectionError):
+            send_repeatedly(connection, again)
+
+
+def send_repeatedly(connection: socket.socket, sent: bytes) -> None:
+    for _ in range(1000):
+        connection.sendall(sent)
+        time.sleep(0.01)
+
+
+def test_the_last_answer_before_the_deadline_says_that_the_connection_ends(
+    port: int, short_deadline: None
+):
+    found = None
+    with client(port) as connection:
+        while found is None:
+            connection.request("GET", "/")
+            answer = connection.getresponse()
+            answer.read()
+            found = answer.getheader("connection")
+    assert found == "close"
+
+
+def test_a_connection_goes_on_while_its_requests_are_authenticated(
+    door: Door, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(connection_limits, "UNAUTHENTICATED_SECONDS", 1.5)
+    key = {"X-API-Key": str(door.keys[Role.VIEWER])}
+    with client(door.port) as connection, door.websocket(X_API_Key=key["X-API-Key"]) as websocket:
+        connection.connect()
+        begun, ends_at = connection.sock, time.monotonic() + 1.8
+        while time.monotonic() < ends_at:
+            connection.request("GET", "/session", headers=key)
+            assert connection.getresponse().read()
+        assert connection.sock is begun
+        websocket.send('{"type": "connection_init"}')
+        assert websocket.recv(timeout=10) == '{"type":"connection_ack"}'
+
+
+def test_an_authenticated_request_may_take_longer_than_the_deadline(short_deadline: None):
+    with running(slow) as port, connected(port) as connection:
+        connection.sendall(b"GET / HTTP/1.1\r\n" + HOST + b"Connection: close\r\n\r\n")
+        assert connection.recv(1000).startswith(b"HTTP/1.1 204 ")
+
+
+async def slow(scope: Scope, receive: Receive, send: Send) -> None:
+    mark_authenticated(scope)
+    await asyncio.sleep(0.4)
+    await send({"type": "http.response.start", "status": 204})
+    await send({"type": "http.response.body"})
+
+
+@pytest.mark.parametrize("pause", [0.0, 0.1])
+def test_trailers_are_no_headers_in_whatever_segment_they_come(port: int, pause: float):
+    next_request = REQUEST.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
+    trailers = b"0\r\nX-API-Key: a\r\nX-Forwarded-For: 192.0.2.9\r\n\r\n"
+    with connected(port) as connection:
+        connection.sendall(b"POST / HTTP/1.1\r\n" + HOST + CHUNKED + b"1\r\na\r\n" * (pause > 0))
+        time.sleep(pause)
+        connection.sendall(trailers + next_request)
+        received = b"".join(iter(lambda: connection.recv(1000), b""))
+    bodies = [each.partition(b"\r\n\r\n")[2] for each in received.split(b"HTTP/1.1 200 OK")[1:]]
+    assert [b"host transfer-encoding" in bodies[0], b"host connection" in bodies[1]] == [True] * 2
+    assert b"x-api-key" not in received
+    assert b"x-forwarded-for" not in received
+
+
+def test_a_key_in_a_trailer_does_not_log_in(door: Door):
+    key = str(door.keys[Role.ADMIN]).encode()
+    head = b"GET /session HTTP/1.1\r\n" + HOST + b"Connection: close\r\n" + CHUNKED
+    assert door.raw(head + b"0\r\nX-API-Key: " + key + b"\r\n\r\n").startswith(b"HTTP/1.1 401 ")
+
+
+def test_an_address_in_a_trailer_is_not_believed(door: Door):
+    head = b"GET /session HTTP/1.1\r\nX-API-Key: op_wrong\r\nX-Forwarded-For: 203.0.113.8\r\n"
+    sent = head + HOST + b"Connection: close\r\n" + CHUNKED
+    answer = door.raw(sent + b"0\r\nX-Forwarded-For: 203.0.113.9\r\n\r\n")
+    request_id = answer.partition(b"x-request-id: ")[2][:32].decode()
+    assert [row["address"] for row in door.audit(request_id)] == ["203.0.113.8"]
+
+
+@pytest.mark.parametrize("begin", [b"0\r\nX-A: ", b"0\r\n", b"1;a="])
+def test_what_stands_between_chunks_is_limited_as_headers_are(port: int, begin: bytes):
+    with connected(port) as connection:
+        connection.sendall(b"POST / HTTP/1.1\r\n" + HOST + CHUNKED + begin)
+        time.sleep(0.05)
+        connection.sendall(b"x" * (HEADER_BYTES + 1))
+        assert connection.recv(1000).startswith(b"HTTP/1.1 400 ")
