@@ -7,10 +7,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from orchestration_project.errors import ConfigurationError
-from orchestration_project.resources.export import WRITERS, Batches, Written, whole_file, write_csv
+from orchestration_project.resources.export import (
+    WRITERS,
+    Batches,
+    Written,
+    whole_file,
+    with_escaped_formulas,
+    write_csv,
+)
 from orchestration_project.resources.providers import open_warehouse
 from orchestration_project.settings import load_settings
-from orchestration_project.tables.catalogue import Relation, known_tables, relation
+from orchestration_project.tables.catalogue import Relation, internal_tables, known_tables, relation
 
 READER_WENT_AWAY = 141
 """The exit status of a program that SIGPIPE ended."""
@@ -21,7 +28,8 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m orchestration_project export",
         description="Write a table or view of the database as CSV or Parquet.",
-        epilog=f"tables and views: {', '.join(known_tables())}",
+        epilog="tables and views: "
+        + ", ".join(name for name in known_tables() if name not in internal_tables()),
     )
     add_options(parser)
     options = parser.parse_args(arguments)
@@ -50,11 +58,26 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--output", default="-", metavar="FILE", help="a file, or - for standard output (csv)"
     )
+    parser.add_argument(
+        "--escape-formulas",
+        action=argparse.BooleanOptionalAction,
+        help="csv: put ' before texts that begin with = + - @, a tab or a carriage return: of all "
+        "columns or of none; without either option, of the columns that senders write",
+    )
+    parser.add_argument(
+        "--internal",
+        action="store_true",
+        help=f"also of internal tables: {', '.join(internal_tables())}",
+    )
     parser.add_argument("--force", action="store_true", help="replace a file that is there")
 
 
 def export(chosen: Relation, options: argparse.Namespace) -> int:
     """Write the rows that ``options`` name of a relation; return the exit status."""
+    if chosen.table.name in internal_tables() and not options.internal:
+        raise ConfigurationError(
+            f"{chosen.table.name} is an internal table", remedy="to export it, add --internal"
+        )
     given = [name.strip() for name in (options.columns or "").split(",") if name.strip()]
     columns = chosen.columns(given)
     statement = chosen.select(columns, options.where)
@@ -68,7 +91,9 @@ def export(chosen: Relation, options: argparse.Namespace) -> int:
         open_warehouse(load_settings()) as warehouse,
         warehouse.batches(statement, chosen.table) as found,
     ):
-        batches = (batch.select(columns) for batch in found)
+        escape = options.escape_formulas if options.format == "csv" else False
+        escaped = chosen.escaped_columns(columns, escape=escape)
+        batches = (with_escaped_formulas(batch.select(columns), escaped) for batch in found)
         if options.output == "-":
             return _to_standard_output(chosen.table.name, batches)
         with whole_file(Path(options.output), replace=options.force) as file:

@@ -56,6 +56,26 @@ class DataMethods(Asking):
         answer = self._transport.ask("GET", f"/tables/{quoted(table)}", query=query)
         return pl.read_parquet(io.BytesIO(answer.content))
 
+    def save_csv(
+        self,
+        table: str,
+        to: Path,
+        *,
+        columns: Sequence[str] = (),
+        where: Sequence[str] = (),
+        as_of: datetime | None = None,
+        escape_formulas: bool | None = None,
+    ) -> None:
+        """Write the rows of a table or view to a CSV file.
+
+        ``escape_formulas``: True: in all columns; False: in none; None: in those of senders.
+        """
+        query = _of_rows(columns, where, as_of) | {"format": "csv"}
+        if escape_formulas is not None:
+            query |= {"escape_formulas": escape_formulas}
+        answer = self._transport.ask("GET", f"/tables/{quoted(table)}", query=query)
+        to.write_bytes(answer.content)
+
     def trade_activity(
         self, week_ending: date, tier: str, *, symbol: str | None = None
     ) -> Iterator[dict[str, Any]]:

@@ -37,13 +37,14 @@ from watchdog.events import FileSystemEvent
 from watchdog.observers import Observer
 
 from orchestration_project.instance.checks import PlannedChecks
+from orchestration_project.instance.ranges import RunsOfRanges
 from orchestration_project.instance.redacting import (
     RedactingEvents,
     RedactingRuns,
     SqliteTicks,
     without_secrets_in,
 )
-from orchestration_project.resources.partial_files import AS_USUAL, partial_file
+from orchestration_project.resources.partial_files import partial_file
 
 EVENTS_AT_ONCE = 200
 """Of one run, in one transaction: others wait for the file meanwhile."""
@@ -212,10 +213,7 @@ def _version(engine: Engine) -> str | None:
 
 def _make_as(model: str, file: Path) -> None:
     """Make the tables of ``model`` in a new file, whole or, if another has just done so, not."""
-    with partial_file(file.parent, prefix=file.stem, suffix=".partial", mode=AS_USUAL) as (
-        _,
-        partial,
-    ):
+    with partial_file(file.parent, prefix=file.stem, suffix=".partial") as (_, partial):
         with (
             closing(sqlite3.connect(model, timeout=SQLITE_BUSY_TIMEOUT_SECONDS)) as made,
             closing(sqlite3.connect(partial)) as connection,
@@ -234,7 +232,7 @@ def _make_as(model: str, file: Path) -> None:
         partial.unlink()
 
 
-class SqliteRuns(RedactingRuns, SqliteRunStorage):
+class SqliteRuns(RedactingRuns, RunsOfRanges, SqliteRunStorage):
     """Dagster's runs."""
 
     def __init__(self, conn_string: str) -> None:

@@ -1,11 +1,12 @@
 """Frames into a CSV or Parquet file, batch by batch, the file whole or not at all.
 
 CSV is that of RFC 4180: CRLF, a header, quotes where they are needed. NULL is nothing between two
-commas, an empty text is `""`. Dates are ISO, timestamps ISO in UTC with microseconds.
+commas, an empty text is `""`. Dates are ISO, timestamps ISO in UTC with microseconds. A text that a
+spreadsheet would calculate can be escaped.
 """
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,11 +15,15 @@ from typing import IO
 import polars as pl
 
 from orchestration_project.errors import ConfigurationError
-from orchestration_project.resources.partial_files import AS_USUAL, partial_file
+from orchestration_project.resources.partial_files import partial_file
+from orchestration_project.resources.private_files import usual_mode
 
 CSV_TIMESTAMP = "%Y-%m-%dT%H:%M:%S%.6fZ"
 PARTIAL_PREFIX, PARTIAL_SUFFIX = ".orchestration_project-export-", ".partial"
 """How a file is named until it is whole: unlike anything else that a user's folder may have."""
+
+FORMULA = r"^[=+\-@\t\r]"
+"""How a text begins that a spreadsheet may take for a formula."""
 
 PLAIN_ARROW = pl.CompatLevel.oldest()
 """Arrow's types that every reader of Parquet knows."""
@@ -34,6 +39,18 @@ class Written:
 
 Batches = Iterable[pl.DataFrame]
 """Frames with the same columns; the first may have no row, and one there must be."""
+
+
+def with_escaped_formulas(batch: pl.DataFrame, names: Collection[str]) -> pl.DataFrame:
+    """Return ``batch`` with `'` before each text of the columns ``names`` that may be a formula."""
+    texts = [name for name, kind in batch.schema.items() if name in names and kind == pl.String()]
+    return batch.with_columns(
+        pl.when(pl.col(name).str.contains(FORMULA))
+        .then(pl.concat_str(pl.lit("'"), name))
+        .otherwise(name)
+        .alias(name)
+        for name in texts
+    )
 
 
 def write_csv(batches: Batches, sink: IO[bytes]) -> Written:
@@ -85,12 +102,11 @@ def whole_file(path: Path, *, replace: bool) -> Iterator[IO[bytes]]:
     try:
         place = path.resolve()  # of a link, the file that it points to
         _refuse_taken(place, path, replace=replace)
-        beside = partial_file(
-            place.parent, prefix=PARTIAL_PREFIX, suffix=PARTIAL_SUFFIX, mode=AS_USUAL
-        )
+        beside = partial_file(place.parent, prefix=PARTIAL_PREFIX, suffix=PARTIAL_SUFFIX)
         with beside as (file, partial):
             yield file
             file.flush()
+            os.fchmod(file.fileno(), usual_mode())
             os.fsync(file.fileno())
             _refuse_taken(place, path, replace=replace)  # somebody else may have come
             partial.replace(place)

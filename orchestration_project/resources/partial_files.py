@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import BinaryIO
 from uuid import uuid4
 
-OURS_ALONE, AS_USUAL = 0o600, 0o666
-"""Who may read what is written: our user, or whom the process's umask lets."""
+OURS_ALONE = 0o600
+"""Who may read what is being written: our user."""
 
 
 @contextmanager
 def partial_file(
-    folder: Path, *, prefix: str = "", suffix: str = "", mode: int = OURS_ALONE
+    folder: Path, *, prefix: str = "", suffix: str = ""
 ) -> Iterator[tuple[BinaryIO, Path]]:
     """Give a new file in ``folder``, to be renamed; an error in the block removes it.
 
@@ -27,7 +27,7 @@ def partial_file(
     """
     for each in folder.glob(f"{prefix}*{suffix}"):
         _remove_if_abandoned(each)
-    descriptor, partial = _locked_file(folder, prefix, suffix, mode)
+    descriptor, partial = _locked_file(folder, prefix, suffix)
     with os.fdopen(descriptor, "wb") as file:
         try:
             yield file, partial
@@ -36,10 +36,10 @@ def partial_file(
             raise
 
 
-def _locked_file(folder: Path, prefix: str, suffix: str, mode: int) -> tuple[int, Path]:
+def _locked_file(folder: Path, prefix: str, suffix: str) -> tuple[int, Path]:
     while True:
         partial = folder / f"{prefix}{uuid4().hex}{suffix}"
-        descriptor = os.open(partial, os.O_RDWR | os.O_CREAT | os.O_EXCL, mode)
+        descriptor = os.open(partial, os.O_RDWR | os.O_CREAT | os.O_EXCL, OURS_ALONE)
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         if os.fstat(descriptor).st_nlink:
             return descriptor, partial

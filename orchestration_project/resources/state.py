@@ -4,15 +4,19 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile
 
 from orchestration_project.errors import ConfigurationError
+from orchestration_project.resources.private_files import make_files_private
 from orchestration_project.settings import Settings
 
 
 def state_folder(settings: Settings, *names: str) -> Path:
     """Return the folder ``names`` below STATE_DIR, made when it is missing.
 
+    What this process makes from now on is for its user alone.
+
     Raises:
         ConfigurationError: STATE_DIR cannot be made or written.
     """
+    make_files_private()
     folder = settings.state_path.joinpath(*names)
     try:
         folder.mkdir(parents=True, exist_ok=True)

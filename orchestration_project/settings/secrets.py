@@ -47,5 +47,18 @@ def without_secrets(url: str) -> str:
     return urlunsplit((parts.scheme, host, parts.path, query, ""))
 
 
+def without_query(url: str) -> str:
+    """Return the base URL of a source as it may be shown: whatever its query holds is masked."""
+    address, mark, _ = without_secrets(url).partition("?")
+    return f"{address}?***" if mark else address
+
+
+def query_texts(url: str) -> list[str]:
+    """Return the query of ``url`` and its values, as they may be quoted."""
+    query = url.partition("?")[2]
+    found = [query, *(pair.partition("=")[2] for pair in query.split("&"))]
+    return [*found, *map(unquote, found)]
+
+
 def _is_secret(query_name: str) -> bool:
     return any(word in unquote(query_name).lower() for word in SECRET_QUERY_WORDS)

@@ -1,6 +1,6 @@
 """Every table and view by name, and their rows as they are or as they were known to be."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from difflib import get_close_matches
@@ -21,8 +21,20 @@ from orchestration_project.tables import (  # noqa: F401 - they declare what is 
     spine,
     webhooks,
 )
-from orchestration_project.tables.conditions import column_of, condition
-from orchestration_project.tables.kinds import HISTORY, METADATA, Query, key_names
+from orchestration_project.tables.conditions import (
+    column_of,
+    condition,
+    is_secret,
+    public_column_of,
+)
+from orchestration_project.tables.kinds import (
+    FROM_SENDERS,
+    HISTORY,
+    INTERNAL,
+    METADATA,
+    Query,
+    key_names,
+)
 from orchestration_project.tables.views import VIEWS
 
 
@@ -53,17 +65,27 @@ class Relation:
     parts: Sequence[Part]
 
     def columns(self, names: Sequence[str]) -> list[str]:
-        """Return ``names``, or those of all columns if there is none.
+        """Return ``names``, or those of all columns but hashes of secrets if there is none.
 
         Raises:
-            ConfigurationError: A column is unknown or named twice.
+            ConfigurationError: A column is unknown, named twice, or holds hashes of secrets.
         """
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise ConfigurationError(
                 f"a column of {self.table.name} is named twice", found=", ".join(twice)
             )
-        return [column_of(self.table, name).name for name in names or self.table.columns.keys()]
+        public = [each.name for each in self.table.columns if not is_secret(each)]
+        return [public_column_of(self.table, name).name for name in names or public]
+
+    def escaped_columns(self, names: Sequence[str], *, escape: bool | None) -> Collection[str]:
+        """Return which of ``names`` a CSV escapes where their texts may be formulas.
+
+        ``escape``: True: all; False: none; None: those that are written by senders.
+        """
+        if escape is None:
+            return {name for name in names if self.table.columns[name].info.get(FROM_SENDERS)}
+        return names if escape else ()
 
     def select(self, names: Sequence[str], wheres: Sequence[str]) -> Query:
         """Return these columns, and those of the key, of the rows that meet ``wheres``, by key.
@@ -90,6 +112,11 @@ def known_tables() -> Mapping[str, Table]:
     """Return every table and view by name, a view as the table that it looks like."""
     views = {name: view.table for name, view in VIEWS.items()}
     return dict(sorted((dict(METADATA.tables) | views).items()))
+
+
+def internal_tables() -> Mapping[str, Table]:
+    """Return the tables that are for this project's own work alone, by name."""
+    return {each.name: each for each in tables() if each.info.get(INTERNAL)}
 
 
 def relation(name: str) -> Relation:

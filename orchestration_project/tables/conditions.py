@@ -26,7 +26,7 @@ from sqlalchemy import (
 from sqlalchemy.types import TypeEngine
 
 from orchestration_project.errors import ConfigurationError
-from orchestration_project.tables.kinds import USD_SCALE, Dollars, UtcTimestamp
+from orchestration_project.tables.kinds import HIDDEN, USD_SCALE, Dollars, UtcTimestamp
 
 WRITTEN = re.compile(r"\s*(\w+)\s*(!=|<=|>=|=|<|>)(.*)", re.DOTALL)
 
@@ -136,12 +136,32 @@ def column_of(rows: FromClause, name: str) -> ColumnElement[Any]:
     return found
 
 
+def public_column_of(rows: FromClause, name: str) -> ColumnElement[Any]:
+    """Return the column called ``name``, which may leave this machine.
+
+    Raises:
+        ConfigurationError: There is none, or it holds hashes of secrets.
+    """
+    found = column_of(rows, name)
+    if is_secret(found):
+        raise ConfigurationError(
+            f"invalid column {name!r}: it holds hashes of secrets, which are never written",
+            expected="another column",
+        )
+    return found
+
+
+def is_secret(column: ColumnElement[Any]) -> bool:
+    """Whether a column is made of secrets."""
+    return bool(getattr(column, "info", {}).get(HIDDEN))
+
+
 def condition(rows: FromClause, written: str) -> ColumnElement[bool]:
     """Return the comparison that ``written`` names, its value bound.
 
     Raises:
-        ConfigurationError: It is no comparison, of no column of ``rows``, or its value is not of
-            the column's type.
+        ConfigurationError: It is no comparison, of no column of ``rows``, of a secret's hash, or
+            its value is not of the column's type.
     """
     parts = WRITTEN.fullmatch(written)
     if parts is None:
@@ -150,7 +170,7 @@ def condition(rows: FromClause, written: str) -> ColumnElement[bool]:
             expected="column=value, or with !=, <, <=, >, >= between them, such as tier=T1",
         )
     name, compare, value = parts.groups()
-    column = column_of(rows, name)
+    column = public_column_of(rows, name)
     read, expected = READERS[type(column.type)]
     try:
         return OPERATORS[compare](_comparable(column), read(value))

@@ -40,6 +40,15 @@ HISTORY = "history"
 ASSET = "asset"
 """Under this name a table's `info` has the asset that it is, if their names differ."""
 
+INTERNAL = "internal"
+"""Under this name a table's `info` says that it is for this project's own work alone."""
+
+HIDDEN = "hidden"
+"""Under this name a column's `info` says that it is made of a secret: it is never exported."""
+
+FROM_SENDERS = "from_senders"
+"""Under this name a column's `info` says that its text is written by whoever sends us something."""
+
 USD_SCALE = 6
 """A table's `_usd` holds US dollars times 10 to this power, so that it is exact everywhere."""
 
@@ -105,9 +114,20 @@ POLARS_TYPES: dict[type[TypeEngine[Any]], pl.DataType] = {
 }
 
 
-def text(name: str, comment: str, *, key: bool = False, optional: bool = False) -> Column[str]:
+def text(
+    name: str,
+    comment: str,
+    *,
+    key: bool = False,
+    optional: bool = False,
+    secret: bool = False,
+    from_senders: bool = False,
+) -> Column[str]:
     """Return a column of exact text, compared byte by byte."""
-    return Column(name, BYTEWISE_TEXT, primary_key=key, nullable=optional, comment=comment)
+    info = {HIDDEN: secret, FROM_SENDERS: from_senders}
+    return Column(
+        name, BYTEWISE_TEXT, primary_key=key, nullable=optional, comment=comment, info=info
+    )
 
 
 def day(name: str, comment: str, *, key: bool = False, optional: bool = False) -> Column[Any]:
@@ -154,9 +174,16 @@ def moment(name: str, comment: str, *, key: bool = False, optional: bool = False
     return Column(name, UtcTimestamp(), primary_key=key, nullable=optional, comment=comment)
 
 
-def table(name: str, comment: str, *columns: Column[Any]) -> Table:
+def table(name: str, comment: str, *columns: Column[Any], internal: bool = False) -> Table:
     """Declare a table; on SQLite it is clustered by its key, which halves it and its load time."""
-    return Table(name, METADATA, *columns, comment=comment, sqlite_with_rowid=False)
+    return Table(
+        name,
+        METADATA,
+        *columns,
+        comment=comment,
+        info={INTERNAL: internal},
+        sqlite_with_rowid=False,
+    )
 
 
 def history_of(current: Table) -> Table:
@@ -172,6 +199,7 @@ def history_of(current: Table) -> Table:
             nullable=column.nullable,
             comment=column.comment,
             autoincrement=False,
+            info=dict(column.info),
         )
         for column in current.columns
     ]

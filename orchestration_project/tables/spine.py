@@ -15,10 +15,20 @@ inbox = table(
     "inbox",
     "One row per webhook delivery whose signature was right, stored before it is answered.",
     text("source", "The source's name in webhooks.yaml", key=True),
-    text("delivery_id", "The sender's id; without one sha256: and the body's digest", key=True),
-    text("kind", "What happened, in the sender's word; NULL where it has none", optional=True),
+    text(
+        "delivery_id",
+        "The sender's id; without one sha256: and the body's digest",
+        key=True,
+        from_senders=True,
+    ),
+    text(
+        "kind",
+        "What happened, in the sender's word; NULL where it has none",
+        optional=True,
+        from_senders=True,
+    ),
     text("body", "The bytes as they came, Base64"),
-    text("headers", "What came with it, a JSON object; no secret, no signature"),
+    text("headers", "What came with it, a JSON object; no secret, no signature", from_senders=True),
     text("sha256", "SHA-256 of the bytes as they came, hex"),
     count("byte_count", "Size as it came, bytes"),
     moment("received_at", "UTC time; no two rows of a process have the same"),
@@ -61,6 +71,8 @@ captures = table(
 )
 
 Index("captures_by_group", captures.c.group_id, captures.c.part_number)
+Index("captures_by_sha256", captures.c.sha256)
+Index("captures_by_time", captures.c.fetched_at, captures.c.capture_id)
 
 deliveries = table(
     "deliveries",
@@ -91,7 +103,11 @@ rejects = table(
     text("table_name", "The table that refused it", key=True),
     count("line_number", "Line in the capture, from 1, the header included", key=True),
     count("byte_offset", "Where the line starts in the capture, bytes from 0"),
-    text("record", "The line; bytes outside printable ASCII as backslash escapes"),
+    text(
+        "record",
+        "The line; bytes outside printable ASCII as backslash escapes",
+        from_senders=True,
+    ),
     text("reason_code", "The rule that it broke, one word"),
     text("reason", "The rule that it broke, a sentence"),
     text("run_id", "Dagster run"),
@@ -147,6 +163,7 @@ fences = table(
     count("token", "Deliveries recorded so far; one that saw an older token cannot commit"),
     moment("known_from", "The latest known_from handed out; the next one is later"),
     text("source_version", "Source's state in the latest audited delivery", optional=True),
+    internal=True,
 )
 
 outbox = table(
@@ -164,6 +181,7 @@ outbox = table(
     moment("due_at", "UTC time before which it is not tried"),
     moment("changed_at", "UTC time at which state or reason last changed"),
     text("run_id", "Dagster run that changed it last"),
+    internal=True,
 )
 
 Index("outbox_by_state", outbox.c.topic, outbox.c.state, outbox.c.due_at, outbox.c.entity)
@@ -175,6 +193,7 @@ leases = table(
     text("holder", "Dagster run that took it last; empty: it gave it back"),
     count("token", "Rises with each taking; what is recorded of the work must still have it"),
     moment("expires_at", "UTC time from which another may take it"),
+    internal=True,
 )
 
 database_labels = table(

@@ -5,7 +5,7 @@ select stand here so that exports, tests and docs derive from them.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from sqlalchemy import (
@@ -52,6 +52,7 @@ class Shown:
     comment: str
     optional: bool = False
     is_key: bool = False
+    info: Mapping[Any, Any] = field(default_factory=dict)
 
 
 def as_it_is(column: Column[Any]) -> Shown:
@@ -62,6 +63,7 @@ def as_it_is(column: Column[Any]) -> Shown:
         str(column.comment),
         optional=bool(column.nullable),
         is_key=column.primary_key,
+        info=column.info,
     )
 
 
@@ -79,6 +81,7 @@ def view(
                 primary_key=shown.is_key,
                 nullable=shown.optional,
                 comment=shown.comment,
+                info=dict(shown.info),
             )
             for shown in columns
         ),

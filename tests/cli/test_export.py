@@ -5,11 +5,13 @@ from decimal import Decimal
 
 import polars as pl
 import pytest
-from sqlalchemy import select
+from sqlalchemy import insert, select
 
 from orchestration_project.__main__ import main
+from orchestration_project.resources.inbox import Inbox, Received
 from orchestration_project.resources.warehouse import Warehouse
 from orchestration_project.resources.warehouse.frames import ROWS_PER_BATCH, insert_frame
+from orchestration_project.tables.access import access_keys, access_sessions
 from orchestration_project.tables.catalogue import known_tables
 from orchestration_project.tables.finra import finra_otc_weekly, v_finra_otc_weekly
 from orchestration_project.tables.kinds import key_names, schema_of
@@ -18,6 +20,23 @@ from tests import programs
 from tests.resources.weeks import MONDAY, NOON, Desk, rejected, row
 
 WEEKLY = "finra_otc_weekly"
+HASHES = {"secret_hash", "session_hash"}
+KEY = {
+    "key_id": "k",
+    "secret_hash": "5ec4e7",
+    "role": "viewer",
+    "owner": "Ana",
+    "created_at": NOON,
+    "expires_at": NOON,
+}
+SESSION = {
+    "session_hash": "5ec4e7",
+    "user_name": "Ana",
+    "address": "127.0.0.1",
+    "created_at": NOON,
+    "seen_at": NOON,
+    "expires_at": NOON,
+}
 
 
 def exported(capfd, *arguments):
@@ -62,13 +81,73 @@ def test_every_table_and_view_can_be_exported_as_csv_and_parquet(desk, capfd, tm
     desk.land(row("AAA", notional_usd=1), row("BBB"), rejects=rejected(3, 7))
     for name, declared in known_tables().items():
         file = tmp_path / f"{name}.parquet"
-        assert main(["export", name, "--format", "parquet", "--output", str(file)]) == 0
+        options = ["--internal", "--format", "parquet", "--output", str(file)]
+        assert main(["export", name, *options]) == 0
         found = pl.read_parquet(file)
-        assert dict(found.schema) == schema_of(declared)
+        columns = [each.name for each in declared.columns if each.name not in HASHES]
+        assert dict(found.schema) == schema_of(declared, columns)
         statement = select(declared).order_by(*(declared.c[key] for key in key_names(declared)))
-        assert found.equals(desk.warehouse.frame(statement, declared))
+        assert found.equals(desk.warehouse.frame(statement, declared).select(columns))
         capfd.readouterr()
-        assert len(exported(capfd, name)[0]) == found.height + 1
+        assert len(exported(capfd, name, "--internal")[0]) == found.height + 1
+
+
+def test_internal_tables_are_exported_where_that_is_asked_for_and_hashes_of_secrets_never(
+    desk, capfd
+):
+    with desk.warehouse.writing() as connection:
+        connection.execute(insert(access_keys), KEY)
+        connection.execute(insert(access_sessions), SESSION)
+    internal = {"access_audit", "access_failures", "access_keys", "access_sessions"}
+    for name in internal | {"fences", "leases", "outbox"}:
+        assert f"{name} is an internal table" in refused(capfd, name)
+    for name in ("access_keys", "access_sessions"):
+        lines, _ = exported(capfd, name, "--internal")
+        assert len(lines) == 2
+        assert "hash" not in lines[0]
+        assert "5ec4e7" not in "".join(lines)
+        [hidden] = [each.name for each in known_tables()[name].columns if each.name in HASHES]
+        for asked in (["--columns", hidden], ["--where", f"{hidden}>=5"]):
+            message = refused(capfd, name, "--internal", *asked)
+            assert "hashes of secrets, which are never written" in message
+
+
+def test_an_export_is_for_whom_the_users_umask_lets_and_its_database_for_our_user_alone(tmp_path):
+    state, file = tmp_path / "state", tmp_path / "x.csv"
+    status, _, error = programs.run(
+        state, "orchestration_project", "export", "blobs", "--output", str(file)
+    )
+    assert status == 0, error
+    (tmp_path / "usual").touch()
+    assert file.stat().st_mode == (tmp_path / "usual").stat().st_mode
+    assert [oct(each.stat().st_mode & 0o077) for each in state.glob("*.sqlite")] == ["0o0"]
+
+
+def test_texts_of_senders_are_escaped_where_a_spreadsheet_would_calculate_them(
+    desk, clock, capfd, tmp_path
+):
+    texts = ["=1+1", "+1", "-1", "@x", "\t=1", "plain", "'=1", ""]
+    deliveries = [
+        Received("git", f"{number}", text, b"{}", {}, 0) for number, text in enumerate(texts)
+    ]
+    Inbox(desk.warehouse, clock).take(deliveries)
+    desk.land(row("AAA", participant_name="=2"), row("BBB", participant_name=None))
+
+    def kinds(*options):
+        lines, _ = exported(capfd, "inbox", "--columns", "kind", *options)
+        return lines[1:]
+
+    plain = ["=1+1", "+1", "-1", "@x", "\t=1", "plain", "'=1", '""']
+    assert kinds() == kinds("--escape-formulas")
+    assert kinds() == ["'=1+1", "'+1", "'-1", "'@x", "'\t=1", "plain", "'=1", '""']
+    assert kinds("--no-escape-formulas") == plain
+    names = [WEEKLY, "--columns", "participant_name,share_quantity"]
+    assert exported(capfd, *names)[0][1:] == ["=2,100", ",100"]
+    assert exported(capfd, *names, "--escape-formulas")[0][1:] == ["'=2,100", ",100"]
+    file = tmp_path / "inbox.parquet"
+    options = ["--format", "parquet", "--output", str(file), "--escape-formulas"]
+    assert main(["export", "inbox", *options]) == 0
+    assert pl.read_parquet(file)["kind"].to_list() == texts
 
 
 def test_a_view_gives_dollars_with_all_their_digits(desk, capfd, tmp_path):

@@ -11,6 +11,7 @@ from sqlalchemy import Engine, event, text
 
 from orchestration_project.domains.finra.selection import TierWeek
 from orchestration_project.resources.finra.earlier import read_earlier
+from orchestration_project.resources.inventory import read_captures
 from orchestration_project.resources.warehouse import Warehouse
 from orchestration_project.resources.warehouse.frames import insert_frame
 from orchestration_project.tables.finra import finra_otc_weekly
@@ -50,15 +51,19 @@ def grow(warehouse: Warehouse) -> None:
         connection.execute(text("ANALYZE"))
 
 
-def scanned(warehouse: Warehouse, statement: str, values: Any) -> set[str]:
-    """Return the growing tables that the database would read as a whole for a statement."""
+def plan_of(warehouse: Warehouse, statement: str, values: Any) -> tuple[list[str], str]:
+    """Return the lines of a database's plan, and how it says that it reads all of a table."""
     with warehouse.reading() as connection:
         if connection.dialect.name == "sqlite":
             plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", values)
-            lines, word = [line[3] for line in plan], "SCAN {}"
-        else:
-            plan = connection.exec_driver_sql(f"EXPLAIN {statement}", values)
-            lines, word = [line[0] for line in plan], "Seq Scan on {}"
+            return [line[3] for line in plan], "SCAN {}"
+        plan = connection.exec_driver_sql(f"EXPLAIN {statement}", values)
+        return [line[0] for line in plan], "Seq Scan on {}"
+
+
+def scanned(warehouse: Warehouse, statement: str, values: Any) -> set[str]:
+    """Return the growing tables that the database would read as a whole for a statement."""
+    lines, word = plan_of(warehouse, statement, values)
     return {name for name in GROWING if any(word.format(name) in line for line in lines)}
 
 
@@ -82,3 +87,16 @@ def test_no_question_about_a_partition_reads_all_that_was_ever_delivered(desk, a
     assert {
         statement: scanned(desk.warehouse, statement, values) for statement, values in about
     } == {statement: set() for statement, _ in about}
+
+
+def test_the_newest_captures_are_read_in_the_order_of_an_index(desk):
+    desk.land(row("AAA"))
+    grow(desk.warehouse)
+    with statements() as found:
+        read_captures(desk.warehouse, [], limit=50)
+    [(statement, values)] = [each for each in found if "FROM captures" in each[0]]
+    lines, _ = plan_of(desk.warehouse, statement, values)
+    plan = "\n".join(lines)
+    assert "captures_by_time" in plan
+    assert "Sort" not in plan  # PostgreSQL
+    assert "TEMP B-TREE" not in plan  # SQLite

@@ -9,7 +9,18 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from psycopg.sql import SQL, Identifier
-from sqlalchemy import Double, Select, cast, delete, func, literal, make_url, select
+from sqlalchemy import (
+    ColumnElement,
+    Double,
+    Select,
+    Text,
+    cast,
+    delete,
+    func,
+    literal,
+    make_url,
+    select,
+)
 
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.resources.warehouse import Warehouse, into_sqlite
@@ -115,8 +126,19 @@ def test_values_come_back_as_they_were_written_whatever_the_server_prefers(
         with warehouse.reading() as connection:
             third = select(cast(1, Double) / 3, finra_otc_weekly.c.known_from).limit(1)
             assert connection.execute(third).one() == (1 / 3, NOON)
-        found = warehouse.first(select(finra_otc_weekly.c.known_from))
-    assert found == {"known_from": NOON}
+        written_out: list[ColumnElement[Any]] = [
+            finra_otc_weekly.c.known_from,
+            cast(finra_otc_weekly.c.known_from, Text).label("moment"),
+            cast(finra_otc_weekly.c.week_start, Text).label("day"),
+            cast(cast(1, Double) / 3, Text).label("third"),
+        ]
+        found = warehouse.first(select(*written_out))
+    assert found == {
+        "known_from": NOON,
+        "moment": "2026-01-05 12:00:00.123456+00",
+        "day": "2025-11-10",
+        "third": "0.3333333333333333",
+    }
 
 
 @pytest.mark.parametrize("encoding", ["SQL_ASCII", "LATIN1"])
