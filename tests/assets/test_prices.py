@@ -5,16 +5,19 @@ from datetime import date
 
 import dagster as dg
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import delete, func, select, update
 
 from orchestration_project.__main__ import main
 from orchestration_project.assets.prices import LOAD_OP, SPECS
 from orchestration_project.definitions import defs
 from orchestration_project.domains.prices.calendar import sessions
+from orchestration_project.resources.clock import Clock
+from orchestration_project.resources.warehouse import Warehouse
 from orchestration_project.tables.prices import prices_daily, prices_returns
+from orchestration_project.tables.spine import landings
 from tests import databases
 from tests.domains.prices import csv, line
-from tests.runs import failure_of, told_by
+from tests.runs import failure_of, observed_by, texts_of, told_by
 
 FEBRUARY, MARCH = "2026-02-01", "2026-03-01"
 DAYS = sessions(date(2026, 2, 1), date(2026, 3, 3))
@@ -93,6 +96,7 @@ def test_months_land_symbol_by_symbol_and_are_told_of_month_by_month(url, instan
     assert all(each.startswith("![") for each in pictures)
     assert sum(map(len, pictures)) < 60_000
     assert "AAA_file" in drawn
+    assert all("SYNTHETIC DATA" not in texts_of(each) for each in pictures)
 
     (tmp_path / "prices" / "BBB.csv").write_bytes(csv(line(DAYS[0]), line(DAYS[0])))
     held = run(instance, "prices_daily", FEBRUARY, full=True)
@@ -120,12 +124,18 @@ def test_months_land_symbol_by_symbol_and_are_told_of_month_by_month(url, instan
     assert set(told_by(again)["symbol_months"]) == {FEBRUARY, MARCH}
 
 
-def test_a_run_whose_source_lags_when_a_month_begins_succeeds(url, instance, tmp_path):
+def test_a_run_whose_source_lags_when_a_month_begins_succeeds_and_makes_the_others(
+    url, instance, tmp_path
+):
     for symbol in ("AAA", "BBB"):
         (tmp_path / "prices" / f"{symbol}.csv").write_bytes(csv(*map(line, DAYS[:-2])))
-    result = run(instance, "prices_daily", MARCH)
+    result = run(instance, "prices_daily", FEBRUARY, MARCH)
     assert result.success
-    assert told_by(result)["daily"][MARCH]["symbols_waiting"] == 2
+    assert told_by(result)["daily"][FEBRUARY]["symbols_landed"] == 2
+    waits = observed_by(result)["daily"][MARCH]
+    assert (waits["outcome"], waits["symbols_waiting"]) == ("no data", 2)
+    for spec in SPECS:
+        assert instance.get_materialized_partitions(spec.key) == {FEBRUARY}
 
 
 def test_a_chart_is_of_the_symbols_that_a_run_names(url, instance, tmp_path):
@@ -153,7 +163,7 @@ def test_a_replay_needs_no_source_and_writes_nothing_by_the_same_rules(
     monkeypatch.delenv("PRICES_SOURCE")
     told = told_by(run(instance, "prices_replay", FEBRUARY, MARCH))["daily"]
     assert [told[month]["symbols_unchanged"] for month in (FEBRUARY, MARCH)] == [2, 2]
-    assert (told[MARCH]["source"], told[MARCH]["dagster/row_count"]) == ("captures", 4)
+    assert (told[MARCH]["source"], told[MARCH]["dagster/row_count"]) == ("files", 4)
     refused = run(instance, "prices_replay", FEBRUARY, full=True)
     assert "full means nothing to the job prices_replay" in failure_of(refused, LOAD_OP)
     refused = run(instance, "prices_daily", FEBRUARY, symbols=["AAA"])
@@ -163,6 +173,25 @@ def test_a_replay_needs_no_source_and_writes_nothing_by_the_same_rules(
     assert "[ 1/1] BBB: unchanged" in said
     assert "1 of 1 symbols: unchanged, nothing was written" in said
     assert databases.contents(url) == before
+
+
+def test_a_month_that_a_replay_changes_beyond_its_own_names_the_recorded_source(
+    url, instance, tmp_path, monkeypatch: pytest.MonkeyPatch
+):
+    (tmp_path / "prices" / "AAA.csv").write_bytes(csv(*map(line, DAYS)))
+    assert run(instance, "prices_daily", FEBRUARY, MARCH).success
+    with Warehouse(url, clock=Clock()) as warehouse, warehouse.writing() as connection:
+        connection.execute(delete(prices_daily).where(prices_daily.c.trade_date == DAYS[0]))
+        connection.execute(update(landings).values(rule_version="older"))
+    monkeypatch.delenv("PRICES_SOURCE")  # there is no live source
+    result = run(instance, "prices_replay", MARCH)
+    assert result.success
+    told = told_by(result)["daily"]
+    assert {month: each["source"] for month, each in told.items()} == {
+        FEBRUARY: "files",
+        MARCH: "files",
+    }
+    assert (told[FEBRUARY]["symbols_restated"], told[FEBRUARY]["rows_written"]) == (1, 1)
 
 
 @pytest.mark.slow

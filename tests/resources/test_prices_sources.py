@@ -13,7 +13,13 @@ from pydantic import SecretStr
 
 from orchestration_project.domains.prices.answers import read_answer
 from orchestration_project.domains.prices.contract import AskedRange, check_prices
-from orchestration_project.errors import ConfigurationError, SourceError, TransientError
+from orchestration_project.errors import (
+    ConfigurationError,
+    SourceError,
+    ThrottledError,
+    TransientError,
+    UnavailableError,
+)
 from orchestration_project.resources.artifacts import FolderStore
 from orchestration_project.resources.captures import Capture, Captures, parts_of
 from orchestration_project.resources.clock import Clock
@@ -226,7 +232,7 @@ def test_a_symbol_that_vanished_is_refused_with_the_vendor_s_words(
     symbol = vendors.symbol_with("vanished")
     fetched(open_source(vendor), PriceRange(symbol, MONTH.first_date, TODAY))
     vendors.clock.time = ANCHOR + timedelta(days=8)
-    error = refused(open_source(vendor), symbol, SourceError)
+    error = refused(open_source(vendor), symbol, UnavailableError)
     assert said in error.found
     assert "PRICES_SYMBOLS_FILE" in error.remedy
 
@@ -240,6 +246,19 @@ def test_who_is_too_fast_asks_again(open_source: Open, vendors: PriceVendors, ve
         assert source.quota_left == 23
 
 
+def test_a_symbol_that_stays_throttled_is_not_asked_for_again_of_the_same_source(
+    open_source: Open,
+):
+    note = Reply(body=b'{"Note": "call frequency"}')
+    with FaultyServer(lambda _: note) as server:
+        source = open_source("alpha_vantage", url=server.url, requests_per_day=25)
+        for _ in range(2):
+            refused(source, "AAPL", ThrottledError, count=0)
+        assert (len(server.requests), source.quota_left) == (2, 23)
+        refused(source, "MSFT", ThrottledError, count=0)
+        assert len(server.requests) == 4
+
+
 @pytest.mark.parametrize("vendor", ["yahoo", "alpha_vantage"])
 @pytest.mark.parametrize("fault", ["web_page", "empty"])
 def test_what_answers_in_the_vendor_s_place_is_kept_and_refused(
@@ -248,6 +267,7 @@ def test_what_answers_in_the_vendor_s_place_is_kept_and_refused(
     symbol = vendors.symbol_with(fault)
     source = open_source(vendor)
     error = refused(source, symbol, SourceError)
+    assert not isinstance(error, UnavailableError)
     assert ("<html>" in error.found) == (fault == "web_page")
     assert len(fetched(source, PriceRange(symbol, MONTH.first_date, TODAY))) > 0
 
@@ -337,7 +357,7 @@ def test_a_service_that_fails_says_nothing_of_a_symbol_and_is_asked_again(
         (Reply(403, body=b"<html>No robots</html>"), TransientError),
         (Reply(404, body=b"<html>Not here</html>"), SourceError),
         (Reply(400, body=b"Bad Request"), SourceError),
-        (Reply(422, body=b'{"chart": {"error": {"description": "no data"}}}'), SourceError),
+        (Reply(422, body=b'{"chart": {"error": {"description": "no data"}}}'), UnavailableError),
     ],
 )
 def test_what_yahoo_says_of_a_symbol_is_told_from_what_it_says_of_itself(

@@ -26,7 +26,7 @@ from orchestration_project.assets.prices.loading import (
 )
 from orchestration_project.assets.prices.months import MonthNews, by_month
 from orchestration_project.contracts import summarised
-from orchestration_project.domains.prices.audits import AUDITS, WARNINGS
+from orchestration_project.domains.prices.audits import AUDITS, SECOND_SOURCE, WARNINGS
 from orchestration_project.domains.prices.days import VALUES
 from orchestration_project.partitions import BatchLoad, OneByOne, Pieces, Report, Told, each_piece
 from orchestration_project.resources.artifacts import ArtifactStore
@@ -37,8 +37,9 @@ from orchestration_project.resources.prices import PriceSource
 from orchestration_project.resources.prices.landing import LoadedPrices
 from orchestration_project.resources.prices.load import PriceLoad
 from orchestration_project.resources.prices.replay import PriceReplay
+from orchestration_project.resources.prices.second_source import failing_second_source
 from orchestration_project.resources.prices.universe import wanted_symbols
-from orchestration_project.resources.shown import column_schema, table_of
+from orchestration_project.resources.shown import column_schema, data_label, table_of
 from orchestration_project.resources.warehouse import Warehouse
 from orchestration_project.settings import Settings
 from orchestration_project.tables.prices import prices_daily, prices_symbol_months
@@ -84,7 +85,7 @@ SPECS = [
 
 @dg.multi_asset(
     name=LOAD_OP,
-    specs=SPECS,
+    specs=[each.replace_attributes(skippable=True) for each in SPECS],  # a month may have no row
     check_specs=[
         dg.AssetCheckSpec(name, asset=DAILY, description=claim)
         for name, claim in (AUDITS | WARNINGS).items()
@@ -136,30 +137,31 @@ def daily(
         )
 
     report = Report[MonthNews](
-        lambda news: _told(news, None if is_replay else prices),
-        checks=lambda: _check_results(warehouse),
-        beyond=lambda _, news: _beyond(news, prices),
+        lambda news: _told(news, None if is_replay else prices.quota_left),
+        checks=lambda: _check_results(warehouse, settings),
+        beyond=lambda _, news: _beyond(news),
+        has_data=lambda news: news.row_count > 0,
+        is_unchanged=lambda news: not (news.written_count or news.replaced_count),
     )
     pieces = Pieces(by_month, "symbol")
     yield from each_piece(context, opened, report, pieces)
 
 
-def _told(news: MonthNews, source: PriceSource | None) -> Mapping[dg.AssetKey, Mapping[str, Any]]:
-    """Return what the load of a month says about each asset; a replay has no source to speak of."""
+def _told(news: MonthNews, quota_left: int | None) -> Mapping[dg.AssetKey, Mapping[str, Any]]:
+    """Return what the load of a month says about each asset; a replay asks for no quota."""
     states = {f"symbols_{state}": count for state, count in news.states.items()}
-    quota_left = source.quota_left if source else None
     left = {} if quota_left is None else {"quota_left": quota_left}
-    came_from = source.name if source else "captures"
+    came_from = {"source": news.source, **data_label(is_synthetic=news.source == "demo")}
     open_symbols = {"open_symbols": _open(news)} if news.open else {}
     return {
         CAPTURE: {
-            "source": came_from,
+            **came_from,
             "captures_of_the_run": news.capture_count,
             "bytes_of_the_run": news.byte_count,
             **left,
         },
         DAILY: {
-            "source": came_from,
+            **came_from,
             "dagster/row_count": news.row_count,
             "rows_written": news.written_count,
             "rows_replaced": news.replaced_count,
@@ -172,12 +174,12 @@ def _told(news: MonthNews, source: PriceSource | None) -> Mapping[dg.AssetKey, M
     }
 
 
-def _beyond(news: MonthNews, source: PriceSource) -> Iterator[dg.AssetMaterialization]:
+def _beyond(news: MonthNews) -> Iterator[dg.AssetMaterialization]:
     """Yield the months that symbols asked for as a whole changed too: what follows is told."""
     known = set(MONTHS.get_partition_keys()) if news.beyond else set()
     for each in news.beyond:
         metadata = {
-            "source": source.name,
+            "source": each.source,
             "symbols_restated": each.symbol_count,
             "rows_written": each.written_count,
             "rows_replaced": each.replaced_count,
@@ -203,10 +205,15 @@ def _open(news: MonthNews) -> dg.TableMetadataValue:
     return table_of(pl.DataFrame(rows, infer_schema_length=None))
 
 
-def _check_results(warehouse: Warehouse) -> Sequence[dg.AssetCheckResult]:
-    """Say of each audit how the latest delivery of every symbol did in it."""
+def _check_results(warehouse: Warehouse, settings: Settings) -> Sequence[dg.AssetCheckResult]:
+    """Return of each audit how the latest delivery of every symbol did in it."""
     latest = warehouse.latest_audits(prices_daily)
+    problems = {}
+    if settings.prices_second_source:
+        problems[SECOND_SOURCE] = failing_second_source(warehouse)
     return [
-        check_result(DAILY, each, SEVERITY[each.audit], of="symbols")
+        check_result(
+            DAILY, each, SEVERITY[each.audit], of="symbols", problem=problems.get(each.audit)
+        )
         for each in summarised(latest, SEVERITY)
     ]

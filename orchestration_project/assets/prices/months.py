@@ -1,19 +1,20 @@
 """How the months of a run ended, from how its symbols did."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 
 from orchestration_project.domains.prices.states import LANDED, STATES, SymbolMonth
 from orchestration_project.errors import (
+    ConfigurationError,
     ContractError,
     OrchestrationError,
     SourceError,
     TransientError,
 )
 from orchestration_project.partitions import Outcome
-from orchestration_project.resources.prices.load import LoadedPrices
+from orchestration_project.resources.prices.landing import LoadedPrices, PriceChange
 
 SYMBOLS_NAMED = 10
 """In an error; the table `prices_symbol_months` has all."""
@@ -27,6 +28,7 @@ class Widened:
     """
 
     month: date
+    source: str
     symbol_count: int
     written_count: int
     replaced_count: int
@@ -36,12 +38,15 @@ class Widened:
 class MonthNews:
     """What a run did for one month.
 
-    ``states`` and ``unchanged_count`` count symbols; ``open`` are those that are not landed. The
-    figures of fetches are those of the whole run: a request serves all of its months. ``beyond``,
-    of one of them alone, is what the run changed in months that are none of its own.
+    ``states`` and ``unchanged_count`` count symbols; ``open`` are those that are not landed.
+    ``source`` names where the prices of its symbols come from, or came from where they are
+    replayed. The figures of fetches are those of the whole run: a request serves all of its
+    months. ``beyond``, of one of them alone, is what the run changed in months that are none of
+    its own.
     """
 
     month: date
+    source: str
     row_count: int
     states: Mapping[str, int]
     unchanged_count: int
@@ -79,18 +84,24 @@ def by_month(
 
 
 def _beyond(months: Sequence[date], loaded: Sequence[LoadedPrices]) -> list[Widened]:
-    landed = [each.landed for each in loaded if each.landed is not None]
-    changes = [each.change for each in landed if each.change is not None]
-    changed = {month for each in changes for month in (*each.written, *each.replaced)}
-    return [
-        Widened(
-            month,
-            sum(month in each.written or month in each.replaced for each in changes),
-            sum(each.written.get(month, 0) for each in changes),
-            sum(each.replaced.get(month, 0) for each in changes),
-        )
-        for month in sorted(changed.difference(months))
-    ]
+    changes = [(each, each.landed.change) for each in loaded if each.landed and each.landed.change]
+    changed = {month for _, change in changes for month in (*change.written, *change.replaced)}
+    return [_widened(month, changes) for month in sorted(changed.difference(months))]
+
+
+def _widened(month: date, changes: Sequence[tuple[LoadedPrices, PriceChange]]) -> Widened:
+    own = [each for each in changes if month in each[1].written or month in each[1].replaced]
+    return Widened(
+        month,
+        _sources(each for each, _ in own),
+        len(own),
+        sum(change.written.get(month, 0) for _, change in own),
+        sum(change.replaced.get(month, 0) for _, change in own),
+    )
+
+
+def _sources(loaded: Iterable[LoadedPrices]) -> str:
+    return ", ".join(sorted({each.source for each in loaded}))
 
 
 def _news(month: date, loaded: Sequence[LoadedPrices]) -> MonthNews | None:
@@ -105,6 +116,7 @@ def _news(month: date, loaded: Sequence[LoadedPrices]) -> MonthNews | None:
     figures = [each.figures for each in of_month if each.figures is not None]
     return MonthNews(
         month=month,
+        source=_sources(of_month),
         row_count=sum(each.row_counts[month] for each in of_month),
         states={state: states[state] for state in STATES},
         unchanged_count=sum(each.landed is None and each.standing == LANDED for each in of_month),
@@ -130,7 +142,9 @@ def _error_of(
         if transient:
             wait = max(each.retry_in_seconds for each in transient)
             return TransientError(what, found=found, retry_in_seconds=wait)
-        return ContractError(what, found=found)
+        kinds = (ContractError, SourceError, ConfigurationError)
+        kind = next(kind for kind in kinds if any(isinstance(e, kind) for e in failed.values()))
+        return kind(what, found=found)
     refused = [each for each in loaded if each.standing.state == "refused"]
     if refused and len(refused) == len(loaded):
         return SourceError(

@@ -11,6 +11,8 @@ from orchestration_project.contracts import OFFENDERS_KEPT, Audit, Checked, verd
 from orchestration_project.domains.prices.calendar import session_days, sessions_from
 from orchestration_project.domains.prices.contract import ONE, UNSOUND, PriceRows
 
+SECOND_SOURCE = "agrees_with_second_source"
+
 AUDITS = {
     "holds_only_its_symbol": "No day of the answer is another symbol's.",
     "has_unique_days": "No two rows are of the same day.",
@@ -24,7 +26,7 @@ WARNINGS = {
     "has_no_unexplained_jump": "No price jumps from one session to the next without an action.",
     "is_adjusted_as_its_actions_say": "Adjusted prices move apart from prices by actions alone.",
     "is_not_stale": "The newest price is of one of the latest sessions.",
-    "agrees_with_second_source": "A second source has the same returns, where one is set.",
+    SECOND_SOURCE: "A second source has the same returns, where one is set, and answers.",
 }
 """Each audit that only warns."""
 
@@ -283,7 +285,7 @@ def _stale(rows: pl.DataFrame, newest_session: date, most: int, of: int) -> list
 
 def _second(batch: Beside, most: float) -> list[Audit]:
     """Compare returns, not prices: one source may write them after later splits."""
-    name = "agrees_with_second_source"
+    name = SECOND_SOURCE
     expected = f"returns that differ by at most {most:.2%} on days without dividend or split"
     of = len(batch.through)
     both = batch.rows.join(batch.second, on=[PLACE, "trade_date"], suffix="_second")

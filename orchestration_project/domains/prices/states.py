@@ -1,6 +1,6 @@
 """What of a symbol is landed, month by month, and what waits, for what and until when."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Literal, NamedTuple
@@ -14,6 +14,7 @@ from orchestration_project.domains.prices.calendar import (
     month_of,
     months,
     sessions,
+    sessions_from,
 )
 
 State = Literal["landed", "waiting", "refused", "unmapped"]
@@ -65,15 +66,78 @@ def is_landed(known: Known, days: Days, source: str) -> bool:
     return all(
         (row := known.get(month)) is not None
         and row.source == source
-        and row.landed_through_date is not None
-        and row.landed_through_date >= _last_asked(month, days)
+        and _is_through(row, _last_asked(month, days))
         for month in months(days.first, days.last)
     )
 
 
+def missing_months(
+    rows: Iterable[SymbolMonth], symbols: Sequence[str], asked: Sequence[date], newest: date
+) -> list[date]:
+    """Return the ``asked`` months of which not every symbol is landed up to ``newest``, a session.
+
+    A month that begins after ``newest`` is none of them: it has no session yet.
+    """
+    landed = {
+        (row.symbol, row.month_start)
+        for row in rows
+        if _is_through(row, _last_due(row.month_start, newest))
+    }
+    return [
+        month
+        for month in asked
+        if month <= newest and any((symbol, month) not in landed for symbol in symbols)
+    ]
+
+
+def oldest_missing_session(
+    rows: Iterable[SymbolMonth], symbols: Sequence[str], first_month: date, newest: date
+) -> date | None:
+    """Return the oldest session up to ``newest`` of which a symbol has no prices; None: all have.
+
+    A symbol is expected from ``first_month`` on, but not before the first month that was asked for
+    of it. One that its source does not have, or that nobody can spell, is not expected in a month
+    of which another symbol is landed.
+    """
+    known: dict[str, dict[date, SymbolMonth]] = {symbol: {} for symbol in symbols}
+    for row in rows:
+        if row.symbol in known:
+            known[row.symbol][row.month_start] = row
+    begun = {symbol: min(own) for symbol, own in known.items() if own}
+    for month in months(first_month, newest):
+        own = [known[symbol].get(month) for symbol, first in begun.items() if first <= month]
+        last = _last_due(month, newest)
+        is_open = [row for row in own if row is None or not _is_through(row, last)]
+        expected = [row for row in is_open if row is None or not _is_unavailable(row)]
+        if not expected and len(is_open) == len(own):
+            expected = is_open
+        if expected:
+            return min(_first_missing(row, month) for row in expected)
+    return None
+
+
+def _is_unavailable(row: SymbolMonth) -> bool:
+    """Whether the source does not have the symbol; a broken contract is refused for no time."""
+    return row.state == "unmapped" or (row.state == "refused" and row.resumes_at is not None)
+
+
+def _is_through(row: SymbolMonth, last: date) -> bool:
+    return row.landed_through_date is not None and row.landed_through_date >= last
+
+
+def _first_missing(row: SymbolMonth | None, month: date) -> date:
+    if row is None or row.landed_through_date is None:
+        return sessions(month, last_of_month(month))[0]
+    return sessions_from(row.landed_through_date, 1)
+
+
+def _last_due(month: date, newest: date) -> date:
+    return min(last_session_of(month), newest)
+
+
 def _last_asked(month: date, days: Days) -> date:
     """Return up to which day a month of ``days`` was asked for."""
-    return min(last_session_of(month), days.last)
+    return _last_due(month, days.last)
 
 
 def standing_of(known: Known, days: Days, source: str, now: datetime) -> Standing | None:

@@ -1,6 +1,7 @@
 """Alpha Vantage's daily prices: a request for each symbol, whatever the number of days."""
 
 from collections.abc import Iterable, Sequence
+from copy import copy
 from datetime import timedelta
 from typing import NoReturn
 from urllib.parse import urlencode
@@ -15,7 +16,13 @@ from orchestration_project.domains.prices.symbols import (
     map_symbols,
     vendor_symbol,
 )
-from orchestration_project.errors import ConfigurationError, SourceError, TransientError
+from orchestration_project.errors import (
+    ConfigurationError,
+    SourceError,
+    ThrottledError,
+    TransientError,
+    UnavailableError,
+)
 from orchestration_project.redaction import hide, redacted
 from orchestration_project.resources.captures import Capture, Captures
 from orchestration_project.resources.clock import Clock
@@ -37,6 +44,8 @@ REMEDIES = {
     "unknown_symbol": "see whether it still trades, and under which symbol; the file that "
     "PRICES_SYMBOLS_FILE names can spell it otherwise, or leave it out",
 }
+"""What to do where Alpha Vantage says that it does not offer a symbol's prices, by kind."""
+
 ELSE = "ask again later; if it stays so, see what answers at ALPHA_VANTAGE_API_URL"
 
 
@@ -69,6 +78,7 @@ class AlphaVantage:
         hide(self._api_key)
         self._is_premium = is_premium
         self._overrides = overrides
+        self._throttled: dict[str, ThrottledError] = {}
 
     @property
     def quota_left(self) -> int | None:
@@ -105,7 +115,7 @@ class AlphaVantage:
             "outputsize": "compact" if self._is_recent(asked) else "full",
         }
         query = urlencode({**request, "apikey": self._api_key})
-        response = self._http.request("GET", f"{self._api_url}/query?{query}")
+        response = self._answered(f"{self._api_url}/query?{query}", symbol)
         refused = refusal_of(response.body)
         if refused is None or not _holds_secrets(response):  # which nobody may find among captures
             kept.append(self._captures.keep(fetched(response, request, self._clock)))
@@ -113,6 +123,19 @@ class AlphaVantage:
             self._refuse(asked, response, refused or Refusal("other", ""))
         refuse_another(response, symbol)
         return kept[-1:]
+
+    def _answered(self, url: str, symbol: str) -> Response:
+        """Return the answer for a symbol; one that was throttled is not asked for again.
+
+        Each request counts against the quota. A run's second attempt uses the same object.
+        """
+        if symbol in self._throttled:
+            raise copy(self._throttled[symbol])
+        try:
+            return self._http.request("GET", url)
+        except ThrottledError as error:
+            self._throttled[symbol] = copy(error)
+            raise
 
     def _is_recent(self, asked: PriceRange) -> bool:
         return asked.first_date >= self._clock.today_in_new_york() - COMPACT
@@ -139,7 +162,8 @@ class AlphaVantage:
                 remedy=ELSE,
                 url=response.url,
             )
-        raise SourceError(
+        kind = UnavailableError if refused.kind in REMEDIES else SourceError
+        raise kind(
             f"Alpha Vantage has no prices of {asked.symbol}",
             expected=f"days from {asked.first_date} to {asked.last_date}",
             found=found,

@@ -23,7 +23,7 @@ from orchestration_project.domains.prices.tabular import (
     parquet_table,
     places_of,
 )
-from orchestration_project.errors import ConfigurationError, SourceError
+from orchestration_project.errors import ConfigurationError, SourceError, UnavailableError
 from orchestration_project.resources.captures import Capture, Captures, Fetched
 from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.folder import file_bytes, unreadable
@@ -97,7 +97,7 @@ class PriceFiles:
             )
         body = self._bytes(own[0]) if own else self._part(shared, symbol)
         if body is None:
-            raise SourceError(
+            raise UnavailableError(
                 f"no file holds {asked.symbol}",
                 expected=f"{symbol}.csv or .parquet, or the symbol in {OF_ALL}.csv or .parquet",
                 found=f"{len(names)} files in {self._folder}",

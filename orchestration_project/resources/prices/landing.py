@@ -50,11 +50,14 @@ class PriceChange:
 class LoadedPrices:
     """How a symbol ended, in figures; without ``landed`` nothing was landed by this run.
 
+    ``source`` is where its prices come from; of a replay, where they came from when they were kept.
+
     A run keeps these of all its symbols: of each month the number of rows, and of those that are
     not landed all there is to say.
     """
 
     symbol: str
+    source: str
     standing: Standing
     row_counts: Mapping[date, int]
     open: Mapping[date, SymbolMonth]
@@ -71,6 +74,7 @@ class LoadedPrices:
 
 def loaded(
     symbol: str,
+    source: str,
     standing: Standing,
     rows: Iterable[SymbolMonth],
     figures: IntakeFigures | None = None,
@@ -82,7 +86,7 @@ def loaded(
         counts[row.month_start] = row.row_count
         if row.state != LANDED.state:
             is_open[row.month_start] = row
-    return LoadedPrices(symbol, standing, counts, is_open, figures, landed)
+    return LoadedPrices(symbol, source, standing, counts, is_open, figures, landed)
 
 
 @dataclass(frozen=True)

@@ -238,7 +238,8 @@ class PriceLoad:
             with self.warehouse.reading() as connection:
                 known = read_known(connection, unasked)
             rows.update({symbol: own.values() for symbol, own in known.items()})
-        return {each.symbol: _told(each, ended.get(each.symbol), rows) for each in taken}
+        source = self.source.name
+        return {each.symbol: _told(each, source, ended.get(each.symbol), rows) for each in taken}
 
     def _look(self, taken: TakenPrices, ended: Ended[PriceChange] | None) -> Look | None:
         """Return how a symbol stands that was asked for; one that came too late is asked again."""
@@ -265,6 +266,7 @@ def _ahead(
 
 def _told(
     taken: TakenPrices,
+    source: str,
     ended: Ended[PriceChange] | None,
     rows: Mapping[str, Iterable[SymbolMonth]],
 ) -> LoadedPrices | OrchestrationError:
@@ -273,7 +275,7 @@ def _told(
     if isinstance(ended, OrchestrationError):
         return ended
     figures = taken.intake.figures if taken.intake is not None else None
-    return loaded(taken.symbol, taken.standing, rows[taken.symbol], figures, ended)
+    return loaded(taken.symbol, source, taken.standing, rows[taken.symbol], figures, ended)
 
 
 def month_named(partition: str) -> date:

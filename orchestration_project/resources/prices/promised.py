@@ -1,13 +1,17 @@
-"""What the exchange's calendar has promised and is not landed, for who watches over all domains."""
+"""Which months and sessions of prices are missing: due by the calendar, and not landed."""
 
-from datetime import datetime, timedelta
-
-from sqlalchemy import func, select
+from collections.abc import Sequence
+from datetime import date, datetime, timedelta
 
 from orchestration_project.domains.operations.control_tower import Unlanded
-from orchestration_project.domains.prices.calendar import closes_at, month_of, sessions_from
+from orchestration_project.domains.prices.calendar import (
+    closes_at,
+    last_complete_session,
+    month_of,
+)
+from orchestration_project.domains.prices.states import missing_months, oldest_missing_session
+from orchestration_project.resources.prices.states import all_months
 from orchestration_project.resources.warehouse import Warehouse
-from orchestration_project.tables.prices import prices_symbol_months
 
 ASSET = "prices/daily"
 
@@ -15,17 +19,26 @@ GRACE = timedelta(hours=20)
 """From a session's close to noon of the next day: vendors take hours, and a quota begins anew."""
 
 
-def oldest_unlanded_session(warehouse: Warehouse, now: datetime) -> Unlanded | None:
-    """Return the month of the oldest session that is due and of which no symbol has prices.
+def months_not_landed(
+    warehouse: Warehouse, symbols: Sequence[str], asked: Sequence[date], now: datetime
+) -> list[date]:
+    """Return the ``asked`` months of which not every symbol is landed to its newest session."""
+    if not asked:
+        return []
+    rows = all_months(warehouse, min(asked), max(asked))
+    return missing_months(rows, symbols, asked, last_complete_session(now))
 
-    Where no price was ever landed, nobody waits for any. A symbol that lags behind alone is a
-    state of that symbol.
+
+def oldest_unlanded_session(
+    warehouse: Warehouse, symbols: Sequence[str], now: datetime, *, first_month: date
+) -> Unlanded | None:
+    """Return the month of the oldest session that is due and that a symbol lacks.
+
+    Where no price was ever asked for, none is expected.
     """
-    newest = select(func.max(prices_symbol_months.c.landed_through_date))
-    with warehouse.reading() as connection:
-        landed = connection.execute(newest).scalar()
-    if landed is None:
+    newest = last_complete_session(now - GRACE)
+    rows = all_months(warehouse, first_month, newest)
+    session = oldest_missing_session(rows, symbols, first_month, newest)
+    if session is None:
         return None
-    session = sessions_from(landed, 1)
-    due_at = closes_at(session) + GRACE
-    return Unlanded(ASSET, month_of(session).isoformat(), due_at) if due_at <= now else None
+    return Unlanded(ASSET, month_of(session).isoformat(), closes_at(session) + GRACE)

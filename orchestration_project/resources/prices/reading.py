@@ -10,10 +10,13 @@ import polars as pl
 from orchestration_project.contracts import Days
 from orchestration_project.domains.prices.calendar import NEW_YORK, sessions_from
 from orchestration_project.domains.prices.contract import AskedRange, read_prices
-from orchestration_project.errors import OrchestrationError, SourceError
+from orchestration_project.errors import OrchestrationError, UnavailableError
 from orchestration_project.resources.captures import Capture, parts_of
 from orchestration_project.resources.prices.source import PriceRange, PriceSource
 from orchestration_project.resources.warehouse.frames import storable
+
+UNMAPPED, NOTHING_OF = "nobody knows how ", "nothing of "
+"""How it begins why a second source has nothing: it was not asked, or it failed."""
 
 
 def why(error: OrchestrationError) -> str:
@@ -21,7 +24,7 @@ def why(error: OrchestrationError) -> str:
     return f"{error.what}: {error.found}" if error.found else error.what
 
 
-class BehindError(SourceError):
+class BehindError(UnavailableError):
     """The source has no price of the days yet: the first sessions of them are just over."""
 
 
@@ -77,14 +80,14 @@ class Reading:
 
         Raises:
             BehindError: That is before the first day, which is within ``stale_sessions``.
-            SourceError: The source has no price as late as the first day.
+            UnavailableError: The source has no price as late as the first day.
         """
         if newest is None or newest < self.asked.first:
             # Without earlier days in the answer, a symbol that is late looks like one that is gone.
             if (newest or self.asked.first) >= sessions_from(self.asked.last, -stale_sessions):
                 since = f"newest price is of {newest}" if newest else "prices are yet to come"
                 raise BehindError(f"the source's {since}")
-            raise SourceError(
+            raise UnavailableError(
                 f"{self._source.name} has no price of {self.symbol} from {self.asked.first} on",
                 expected="a price of at least one day",
                 found=f"the newest is of {newest}" if newest else "no day with a price",
@@ -100,13 +103,13 @@ class Reading:
         """
         spelled = second.vendor_symbol(self.symbol)
         if spelled is None:
-            return f"nobody knows how {second.name} spells {self.symbol}"
+            return f"{UNMAPPED}{second.name} spells {self.symbol}"
         seen: list[Capture] = []
         try:
             asked = PriceRange(self.symbol, self.days.first, self.days.last)
             answer = read_prices(second.name, parts_of(second.fetch(asked, seen)))
         except OrchestrationError as error:
-            return storable(f"nothing of {second.name}: {why(error)}")
+            return storable(f"{NOTHING_OF}{second.name}: {why(error)}")
         finally:
             self.kept += [replace(each, source=second.name) for each in seen]
         return self._ranged(answer, second, spelled, self.days)

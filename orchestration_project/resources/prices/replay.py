@@ -53,6 +53,7 @@ class ReplayedPrices:
     """
 
     symbol: str
+    source: str
     days: Days
     order: Order[PriceChange]
     intake: Intake | None
@@ -143,7 +144,8 @@ class PriceReplay:
         is_needed = intake.checked.is_held_back or self.warehouse.are_there([ready]) == [False]
         last = layers[-1]
         arrives = None if last.is_landed else last.range
-        return ReplayedPrices(key, days, order, intake if is_needed else None, arrives)
+        source = kept.chosen.source
+        return ReplayedPrices(key, source, days, order, intake if is_needed else None, arrives)
 
     def land(self, taken: ReplayedPrices) -> LoadedPrices:
         """Land a taken symbol, and note of its months what that changes.
@@ -162,7 +164,8 @@ class PriceReplay:
                 raise landed
         with self.warehouse.reading() as connection:
             known = read_known(connection, [(taken.symbol, taken.days)])
-        return loaded(taken.symbol, LANDED, known[taken.symbol].values(), figures, landed)
+        rows = known[taken.symbol].values()
+        return loaded(taken.symbol, taken.source, LANDED, rows, figures, landed)
 
     @property
     def _landing(self) -> PriceLanding:

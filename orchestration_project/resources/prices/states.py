@@ -10,7 +10,6 @@ from sqlalchemy import Connection, delete, extract, func, select
 from orchestration_project.contracts import Days
 from orchestration_project.domains.prices.calendar import (
     last_of_month,
-    last_session_of,
     month_of,
 )
 from orchestration_project.domains.prices.states import (
@@ -170,10 +169,8 @@ def oldest_month(warehouse: Warehouse) -> date | None:
         return connection.execute(select(func.min(_row.month_start))).scalar()
 
 
-def is_whole(warehouse: Warehouse, month: date, symbols: Sequence[str]) -> bool:
-    """Say whether each of ``symbols`` is landed to the last session of ``month``."""
-    landed = select(_row.symbol).where(
-        _row.month_start == month, _row.landed_through_date >= last_session_of(month)
-    )
+def all_months(warehouse: Warehouse, first: date, last: date) -> Sequence[SymbolMonth]:
+    """Return all rows of the months from ``first`` to ``last``."""
+    statement = select(prices_symbol_months).where(_row.month_start.between(first, last))
     with warehouse.reading() as connection:
-        return set(connection.execute(landed).scalars()).issuperset(symbols)
+        return [SymbolMonth(*row) for row in connection.execute(statement)]

@@ -34,6 +34,7 @@ from orchestration_project.errors import (
     ContractError,
     OrchestrationError,
     SourceError,
+    UnavailableError,
 )
 from orchestration_project.resources.captures import Capture
 from orchestration_project.resources.intake import (
@@ -162,9 +163,9 @@ class PriceTaking:
             standing = Standing("waiting", ended.what, ended.resumes_at)
         except BehindError as behind:
             standing = Standing("waiting", behind.what)
-        except SourceError as refused:
+        except UnavailableError as refused:
             standing = Standing("refused", why(refused), self.now + REFUSED_FOR)
-        except ContractError as broken:
+        except (SourceError, ContractError) as broken:
             error, standing = broken, Standing("refused", why(broken))
         except OrchestrationError as failed:
             error, standing = failed, Standing("waiting", why(failed))

@@ -13,7 +13,7 @@ from orchestration_project.domains.prices.symbols import (
     map_symbols,
     vendor_symbol,
 )
-from orchestration_project.errors import SourceError, TransientError
+from orchestration_project.errors import SourceError, TransientError, UnavailableError
 from orchestration_project.resources.captures import Capture, Captures
 from orchestration_project.resources.clock import NEW_YORK, Clock
 from orchestration_project.resources.http import HttpClient, Response
@@ -103,7 +103,8 @@ class YahooChart:
         return self._http.request("GET", url, headers={"Accept": "application/json"})
 
     def _refuse(self, symbol: str, response: Response) -> NoReturn:
-        if response.status not in OF_A_SYMBOL and CHART not in response.body[:200]:
+        is_of_vendor = CHART in response.body[:200]
+        if response.status not in OF_A_SYMBOL and not is_of_vendor:
             raise TransientError(
                 "Yahoo did not answer with a chart",
                 expected='HTTP 200 with {"chart": …}, or an error in its place',
@@ -111,7 +112,8 @@ class YahooChart:
                 remedy="ask again later; if it stays so, see what answers at YAHOO_API_URL",
                 url=response.url,
             )
-        raise SourceError(
+        kind = UnavailableError if is_of_vendor else SourceError
+        raise kind(
             f"Yahoo has no chart of {symbol}",
             expected='HTTP 200 with {"chart": …}',
             found=f"HTTP {response.status}: {_said(response)}",

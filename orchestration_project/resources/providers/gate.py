@@ -16,7 +16,7 @@ from orchestration_project.resources.providers.probes import open_probes
 from orchestration_project.settings import load_settings
 
 CONFIG_TAG = "config_hash"
-"""Run tag: the hash of the settings and presets under which the run opened the database."""
+"""Run tag: the hash of the settings and presets that change results, as the run found them."""
 
 FORCED_TAG = "forced_past"
 """Run tag: the dependencies that were not ready when the run went on all the same."""
@@ -47,7 +47,7 @@ def _gate(context: dg.InitResourceContext) -> Gate:
         Register(warehouse),
         clock=Clock(),
         max_age=timedelta(minutes=settings.readiness_max_age_minutes),
-        config_hash=effective_config(settings).config_hash,
+        config_hash=effective_config(settings).full_hash,
         run=Run(
             run_id,
             is_forced=context.resource_config["force"],

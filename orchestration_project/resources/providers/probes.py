@@ -52,7 +52,7 @@ from orchestration_project.resources.saas.opening import (
 from orchestration_project.resources.state import state_folder
 from orchestration_project.resources.warehouse import Warehouse
 from orchestration_project.resources.warehouse.connecting import parsed_url
-from orchestration_project.settings import Settings, without_secrets
+from orchestration_project.settings import Settings, without_query, without_secrets
 
 
 def open_probes(
@@ -109,7 +109,7 @@ def _written_places(settings: Settings) -> Sequence[Path]:
 def _finra_place(settings: Settings) -> str:
     return {
         "demo": "the embedded demo",
-        "api": without_secrets(settings.finra_api_url),
+        "api": without_query(settings.finra_api_url),
         "files": f"the folder {settings.finra_files_dir}",
     }[settings.finra_source]
 

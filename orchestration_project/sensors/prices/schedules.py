@@ -3,18 +3,18 @@
 import dagster as dg
 
 from orchestration_project.assets.prices import MONTHS
+from orchestration_project.domains.operations.partition_tags import RANGE_END, RANGE_START
 from orchestration_project.domains.prices.calendar import DAY, closes_at, is_session, month_of
 from orchestration_project.jobs import prices_daily
-from orchestration_project.partitions import PARTITION_TAGS
 from orchestration_project.resources.clock import NEW_YORK, Clock
-from orchestration_project.resources.prices.states import is_whole, oldest_month, waiting
+from orchestration_project.resources.prices.promised import months_not_landed
+from orchestration_project.resources.prices.states import oldest_month, waiting
 from orchestration_project.resources.prices.universe import wanted_symbols
 from orchestration_project.resources.warehouse import Warehouse
 from orchestration_project.sensors.described import schedule
 from orchestration_project.settings import Settings
 
 ZONE = "America/New_York"
-_, FIRST, LAST = PARTITION_TAGS
 
 
 @schedule(
@@ -47,10 +47,10 @@ def prices_daily_after_close(
         oldest is None
         or oldest > before
         or not MONTHS.has_partition_key(before.isoformat())
-        or is_whole(warehouse, before, wanted_symbols(settings, warehouse))
+        or not months_not_landed(warehouse, wanted_symbols(settings, warehouse), [before], now)
     ):
         return dg.RunRequest(run_key=run_key, partition_key=month)
-    return dg.RunRequest(run_key=run_key, tags={FIRST: before.isoformat(), LAST: month})
+    return dg.RunRequest(run_key=run_key, tags={RANGE_START: before.isoformat(), RANGE_END: month})
 
 
 @schedule(
@@ -83,5 +83,5 @@ def prices_waiting_hourly(
     newest = max(row.resumes_at for row in due if row.resumes_at)
     return dg.RunRequest(
         run_key=f"prices_waiting {newest.isoformat()} {first} {last} {len(symbols)}",
-        tags={FIRST: first, LAST: last},
+        tags={RANGE_START: first, RANGE_END: last},
     )

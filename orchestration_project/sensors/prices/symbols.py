@@ -6,8 +6,8 @@ from datetime import date
 import dagster as dg
 
 from orchestration_project.assets.prices import MONTHS
+from orchestration_project.domains.operations.partition_tags import RANGE_END, RANGE_START
 from orchestration_project.jobs import prices_daily
-from orchestration_project.partitions import PARTITION_TAGS
 from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.prices.opening import prices_source_name
 from orchestration_project.resources.prices.states import in_vain, oldest_month, symbols_of
@@ -19,7 +19,6 @@ from orchestration_project.settings import Settings
 SECONDS_BETWEEN_LOOKS = 3600
 """The symbols of most volume change once a week."""
 
-_, FIRST, LAST = PARTITION_TAGS
 SYMBOLS_NAMED = 10
 
 
@@ -58,5 +57,5 @@ def prices_on_new_symbol(
     digest = hashlib.sha256("\n".join(sorted(new)).encode()).hexdigest()[:16]
     return dg.RunRequest(
         run_key=f"prices_on_new_symbol {digest} {clock.today_in_new_york()}",
-        tags={FIRST: keys[0], LAST: keys[-1]},
+        tags={RANGE_START: keys[0], RANGE_END: keys[-1]},
     )

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from datetime import UTC, date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -18,6 +18,7 @@ from orchestration_project.resources.prices.files import PriceFiles
 from orchestration_project.resources.prices.gold import derive_outdated, outdated_symbols
 from orchestration_project.resources.prices.load import LoadedPrices
 from orchestration_project.resources.prices.promised import oldest_unlanded_session
+from orchestration_project.resources.prices.second_source import failing_second_source
 from orchestration_project.resources.warehouse import HeldBackError
 from orchestration_project.tables.catalogue import relation_as_of
 from orchestration_project.tables.prices import (
@@ -29,7 +30,7 @@ from orchestration_project.tables.prices import (
     prices_symbol_months,
 )
 from orchestration_project.tables.spine import captures, deliveries, landings
-from tests.domains.prices import line
+from tests.domains.prices import csv, line
 from tests.properties import bounded
 from tests.resources.prices_desk import BOTH, FEBRUARY, FRIDAY_EVENING, JANUARY, MONTH, Desk
 from tests.resources.weeks import StoppedClock
@@ -256,18 +257,67 @@ def test_a_day_whose_session_is_not_over_is_left_out(light_desk: Desk, clock: St
     assert list(light_desk.closes("AAA")) == FEBRUARY[:-1]
 
 
-def test_a_session_of_which_no_symbol_has_prices_is_late_a_day_after_its_close(
+def late(desk: Desk, symbols: str, now: datetime) -> str | None:
+    """Return the month that the control tower names."""
+    found = oldest_unlanded_session(
+        desk.warehouse, symbols.split(), now, first_month=date(2026, 1, 1)
+    )
+    return found and f"{found.asset} {found.partition}"
+
+
+def test_a_session_of_which_a_symbol_has_no_prices_is_late_a_day_after_its_close(
     light_desk: Desk, clock: StoppedClock
 ):
-    assert oldest_unlanded_session(light_desk.warehouse, clock.at) is None
+    assert late(light_desk, "AAA BBB", clock.at) is None  # nothing was ever asked for
     light_desk.write("AAA", *map(line, FEBRUARY))
     light_desk.write("BBB", *map(line, FEBRUARY[:-2]))
     light_desk.load("AAA", "BBB")
     monday_close = closes_at(date(2026, 3, 2))
-    assert oldest_unlanded_session(light_desk.warehouse, monday_close) is None
-    late = oldest_unlanded_session(light_desk.warehouse, monday_close + timedelta(days=1))
-    assert late is not None
-    assert (late.asset, late.partition) == ("prices/daily", "2026-03-01")
+    assert late(light_desk, "AAA", monday_close) is None
+    assert late(light_desk, "AAA", monday_close + timedelta(days=1)) == "prices/daily 2026-03-01"
+    assert late(light_desk, "AAA BBB", monday_close) == "prices/daily 2026-02-01"
+    assert late(light_desk, "AAA NEW", monday_close) is None  # never asked for, so it is new
+
+
+def test_a_month_of_which_nothing_was_loaded_is_late_although_a_later_one_is_landed(
+    light_desk: Desk, clock: StoppedClock, tmp_path: Path
+):
+    light_desk.write("AAA", *map(line, [*JANUARY, *FEBRUARY]))
+    light_desk.source.quota = Quota(
+        tmp_path / "quota.sqlite", requests_per_day=0, vendor="The vendor", now=clock.now
+    )
+    light_desk.load("AAA", months=BOTH[:1])
+    light_desk.source.close()
+    light_desk.source.quota = None
+    light_desk.load("AAA")
+    assert light_desk.states(MONTH) == {"AAA": "landed"}
+    assert late(light_desk, "AAA", clock.at) == "prices/daily 2026-01-01"
+    clock.at += timedelta(days=1)
+    light_desk.load("AAA", months=BOTH[:1])
+    assert late(light_desk, "AAA", clock.at) is None
+
+
+def test_a_month_between_landed_ones_that_no_run_asked_for_is_late(
+    light_desk: Desk, clock: StoppedClock
+):
+    light_desk.write("AAA", *map(line, [*JANUARY, *FEBRUARY, date(2026, 3, 2)]))
+    light_desk.load("AAA", months=BOTH[:1])
+    clock.at = closes_at(date(2026, 3, 2)).astimezone(UTC)
+    light_desk.load("AAA", months=["2026-03-01"])
+    assert late(light_desk, "AAA", clock.at + timedelta(hours=20)) == "prices/daily 2026-02-01"
+
+
+def test_a_symbol_that_its_source_does_not_have_is_late_only_where_no_other_landed(
+    light_desk: Desk, clock: StoppedClock
+):
+    light_desk.write("AAA", *map(line, FEBRUARY))
+    light_desk.load("AAA", "GONE", "UNKNOWN")
+    assert light_desk.states(MONTH) == {"AAA": "landed", "GONE": "refused", "UNKNOWN": "unmapped"}
+    assert late(light_desk, "AAA GONE UNKNOWN", clock.at + timedelta(days=1)) is None
+    assert late(light_desk, "GONE UNKNOWN", clock.at) == "prices/daily 2026-02-01"
+    light_desk.write("BAD", line(FEBRUARY[0]), line(FEBRUARY[0]))
+    light_desk.load("BAD")
+    assert late(light_desk, "AAA BAD", clock.at) == "prices/daily 2026-02-01"
 
 
 def test_a_new_dividend_has_all_that_is_landed_asked_for_again(light_desk: Desk):
@@ -406,6 +456,34 @@ def test_a_second_source_that_disagrees_warns_and_its_answer_is_kept(
     assert found["found"][1] == why
     kept = light_desk.warehouse.frame(select(captures), captures).filter(partition_key="AAA")
     assert kept.sort("part_number")["source"].to_list() == ["files", "alpha_vantage"]
+
+
+def test_a_second_source_that_always_fails_is_noticed_after_three_days_until_it_answers(
+    light_desk: Desk, tmp_path: Path, clock: StoppedClock
+):
+    folder = tmp_path / "second"
+    folder.mkdir()
+    (folder / "BBB.csv").write_bytes(b"<html>Please log in</html>")
+    light_desk.second = PriceFiles(
+        folder, Captures(FolderStore(tmp_path / "artifacts")), clock, overrides={"CCC": ""}
+    )
+    clock.at -= timedelta(days=4)
+    found: list[Mapping[str, str]] = []
+    for sessions_over in (-4, -3, -2, -1, None):
+        for symbol in ("AAA", "BBB", "CCC"):
+            light_desk.write(symbol, *map(line, FEBRUARY[:sessions_over]))
+        light_desk.load("AAA", "BBB", "CCC")
+        found.append(failing_second_source(light_desk.warehouse))
+        clock.at += timedelta(days=1)
+    assert found[:3] == [{}, {}, {}]
+    since = (FRIDAY_EVENING - timedelta(days=4)).isoformat()
+    for each in found[3:]:
+        assert each["second_source_fails_since"] == since
+        assert each["second_source_error"].startswith("nothing of files: ")
+    (folder / "AAA.csv").write_bytes(csv(*map(line, FEBRUARY)))
+    light_desk.write("AAA", *map(line, FEBRUARY[:-1]), line(FEBRUARY[-1], 11))
+    light_desk.load("AAA", full=True)
+    assert failing_second_source(light_desk.warehouse) == {}
 
 
 def test_what_is_derived_of_changes_is_what_would_be_derived_of_all(desk: Desk):
