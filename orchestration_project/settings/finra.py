@@ -111,6 +111,12 @@ class FinraSettings(BaseSettings):
         description="In how many of the latest weeks a venue has to be that large, so that one "
         "week's block trade makes none.",
     )
+    finra_max_row_shares: int = Field(
+        100_000_000_000,
+        ge=1,
+        description="Shares of one row, of a symbol and venue in a week, above which the check "
+        "has_no_implausible_share_quantity warns.",
+    )
     finra_value_min_coverage: float = Field(
         0.1,
         ge=0,

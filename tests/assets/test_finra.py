@@ -10,6 +10,7 @@ from sqlalchemy import Engine, event, func, select
 
 from orchestration_project.assets.finra import SPECS
 from orchestration_project.definitions import defs
+from orchestration_project.domains.finra.plausible import PLAUSIBILITY
 from orchestration_project.errors import TransientError
 from orchestration_project.resources.finra.demo import demo_url
 from orchestration_project.settings import load_settings
@@ -22,7 +23,7 @@ from orchestration_project.tables.finra import (
 from orchestration_project.tables.spine import captures, landings
 from tests import databases
 from tests.assets.conftest import BOTH
-from tests.runs import failure_of, told_by
+from tests.runs import failure_of, texts_of, told_by
 
 OP = "finra_otc_weekly_load"
 LATEST = {"T1": date(2026, 2, 9), "T2": date(2026, 1, 26), "OTCE": date(2026, 1, 26)}
@@ -115,6 +116,8 @@ def test_a_landed_partition_shows_its_largest_rows_its_captures_and_the_last_wee
     assert shown["captured_as"] == f"[{last}]({path})"
     assert shown["recent_shares"].startswith("![Shares of the tier by week](data:image/svg+xml;")
     assert len(shown["recent_shares"]) < 1000
+    assert texts_of(shown["recent_shares"]) == ["SYNTHETIC DATA"]
+    assert {each[last]["data"] for each in told.values() if last in each} == {"SYNTHETIC DATA"}
     assert shown["recent_shares"] != told["otc_weekly"][first]["recent_shares"]
 
 
@@ -186,6 +189,9 @@ def test_a_bad_partition_is_held_back_alone_and_a_repeated_run_does_only_what_is
         "reconciles_with_symbol_totals": False,
         "is_of_usual_size": True,
         "has_all_large_venues": True,
+        **dict.fromkeys(PLAUSIBILITY, True),
+        "is_not_a_copy": True,
+        "is_as_new_as_the_calendar": False,
     }
 
     fetched = {index: count(url, captures, partition_key=key("T2", index)) for index in (8, 9, 10)}
@@ -551,7 +557,8 @@ def test_a_week_that_lost_most_of_its_rows_in_all_sums_lands_with_a_warning(url,
     (record,) = failures.records
     assert record.data["partition_key"] == key("OTCE", 12)
     assert '"measure": "rows"' in str(record.data["offenders"])
-    assert all(each.passed for name, each in checks.items() if name != "is_of_usual_size")
+    failed = {name for name, each in checks.items() if not each.passed}
+    assert failed == {"is_of_usual_size", "is_as_new_as_the_calendar"}
 
 
 def replayed(instance, partition: str, **config) -> dg.ExecuteInProcessResult:

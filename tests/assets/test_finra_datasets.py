@@ -106,6 +106,8 @@ def test_weeks_of_treasuries_are_asked_for_land_once_and_say_so(
     assert result.success
     told = told_by(result)["treasury_weekly"]
     assert set(told) == {"2026-02-02", "2026-02-09", "2026-02-16"}
+    freshness = checks_of(result)["is_as_new_as_the_calendar"]
+    assert (freshness.passed, freshness.metadata["partitions_landed"].value) == (True, 3)
     table = TREASURY_WEEKLY.table
     assert rows(url, func.count(table.c.week_start)) == [(3 * 14,)]
     newest = told["2026-02-16"]

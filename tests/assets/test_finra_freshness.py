@@ -1,8 +1,12 @@
 """The check that compares what is landed with FINRA's calendar, over the real demo source."""
 
+import asyncio
+
 import dagster as dg
 import pytest
+from dagster._core.loader import LoadingContextForTest
 
+from orchestration_project.assets.finra import SPECS
 from orchestration_project.definitions import defs
 from tests.sensors.conftest import run
 
@@ -84,4 +88,55 @@ def test_a_week_that_an_audit_held_back_is_told_from_one_that_was_not_loaded(ins
         "weeks_held_back": 1,
         "weeks_not_landed": 26,
         "weeks_not_out": 0,
+    }
+
+
+def status_of_the_check(instance) -> str:
+    """Return what the asset's page shows of the check: nothing that a materialization followed."""
+    key = dg.AssetCheckKey(dg.AssetKey(["finra", "otc_weekly"]), "is_as_new_as_the_calendar")
+    [record] = instance.event_log_storage.get_asset_check_execution_history(key, limit=1)
+    context = LoadingContextForTest(instance)
+    is_of_the_newest = asyncio.run(record.targets_latest_materialization(context))
+    return str(record.status.value) if is_of_the_newest else "NOT EVALUATED"
+
+
+@pytest.mark.parametrize("job", ["finra_otc_weekly", "finra_replay", "__ASSET_JOB"])
+def test_each_run_that_materializes_weeks_evaluates_the_check(instance, job):
+    for key in ("T1|2026-02-09", "T2|2026-01-26"):
+        assert load(instance, key)
+        assert status_of_the_check(instance) == "FAILED"
+    if job == "finra_replay":
+        assert load(instance, "OTCE|2026-01-26")
+    chosen = [spec.key for spec in SPECS] if job == "__ASSET_JOB" else None
+    result = defs.resolve_job_def(job).execute_in_process(
+        instance=instance, partition_key="OTCE|2026-01-26", asset_selection=chosen
+    )
+    assert result.success
+    assert status_of_the_check(instance) == "SUCCEEDED"
+
+
+def test_a_run_that_holds_a_week_back_evaluates_the_check_for_those_that_it_lands(
+    instance, monkeypatch
+):
+    monkeypatch.setenv("FINRA_HORIZON_WEEKS", "9")
+    tag = "dagster/asset_partition_range_"
+    result = defs.resolve_job_def("finra_otc_weekly").execute_in_process(
+        instance=instance,
+        tags={f"{tag}start": "T2|2025-11-24", f"{tag}end": "T2|2025-12-01"},
+        raise_on_error=False,
+    )
+    assert not result.success
+    assert status_of_the_check(instance) == "FAILED"
+    [found] = [
+        each
+        for each in result.get_asset_check_evaluations()
+        if each.check_name == "is_as_new_as_the_calendar"
+    ]
+    assert numbers(found) == {
+        "weeks_due": 27,
+        "weeks_landed": 0,
+        "weeks_held_back": 1,
+        "weeks_not_landed": 0,
+        "weeks_not_out": 0,
+        "weeks_not_asked": 26,
     }

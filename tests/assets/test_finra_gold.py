@@ -133,6 +133,8 @@ def test_a_restated_week_updates_its_dependents_and_nothing_else(url, instance, 
     assert told["symbol_rolling_6w"][t1(first)]["recomputed_weeks"] == ", ".join(dependents)
     assert told["concentration_week"][t1(first)]["recomputed_weeks"] == ", ".join(dependents[:2])
     assert told["symbol_rolling_6w"][t1(last)]["outcome"] == f"derived: {t1(first)} changed"
+    counts = {key: each["recomputed_week_count"] for key, each in told["symbol_rolling_6w"].items()}
+    assert counts == {t1(first): 3, **dict.fromkeys(dependents[1:], 1)}
     assert set(told["symbol_rolling_6w"]) == set(dependents)
     now = {(table, week): of_week(url, table, week) for table in tables for week in weeks}
     rolling, concentration = tables

@@ -156,6 +156,21 @@ def test_a_rejected_row_whose_quantity_cannot_be_read_is_missed():
     assert found["reconciles_with_symbol_totals"].offenders[0]["share_quantity"] == 0
 
 
+@pytest.mark.parametrize("blank", ["", " ", "\u3000"])
+def test_a_row_without_a_symbol_is_in_no_sum_and_counts_as_received_and_rejected(blank: str):
+    lines = [line(), line(TOTAL), line(quantities(blank, "1"), MPID="OTHR")]
+    found = audited(*lines, max_reject_ratio=0.5)
+    assert outcomes(found) == PASSED
+    assert found["has_few_rejects"].found == "33.3333% (1 of 3)"
+    assert found["reconciles_with_symbol_totals"].found == "0 of 1"
+    assert audited(*lines, max_reject_ratio=0.3)["has_few_rejects"].outcome == "failed"
+
+
+def test_a_total_without_a_symbol_is_no_symbols_total():
+    found = audited(line(), line(TOTAL), line(TOTAL, quantities("", "1")), max_reject_ratio=0.5)
+    assert outcomes(found) == PASSED
+
+
 def test_sums_beyond_64_bits_do_not_wrap():
     # 4 x 2^62 is 0 in 64 bits, which a symbol's total of 0 would match.
     rows = [line(quantities("A", str(2**62)), MPID="", marketParticipantName="")] * 4

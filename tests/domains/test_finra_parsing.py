@@ -201,6 +201,23 @@ def test_a_header_alone_has_no_lines(body: bytes):
     assert (parsed.rows.rows(), parsed.rejects.rows(), row_count(body)) == ([], [], 0)
 
 
+@pytest.mark.parametrize(
+    "header", [b"symbol|name|shares", b"SYMBOL|Name|sHARES", b'"Symbol"|"NAME"|"shares"']
+)
+def test_columns_are_found_in_whatever_case_and_values_stay_exact(header: bytes):
+    line = b'"aB"|"Name"|"1"' if header.startswith(b'"') else b"aB|Name|1"
+    for end in (b"\n", b"\r\n"):
+        parsed = parse(header + end + line)
+        assert parsed.rows["symbol", "name", "shares"].rows() == [("aB", "Name", "1")]
+
+
+def test_a_column_that_comes_twice_in_two_cases_is_the_one_in_the_expected_case_or_refused():
+    body = b"SYMBOL|symbol|name|shares\nx|A|B|1"
+    assert parse(body).rows["symbol"].to_list() == ["A"]
+    with pytest.raises(ContractError, match="repeats symbol"):
+        parse(b"SYMBOL|Symbol|name|shares\nx|A|B|1")
+
+
 def test_parts_keep_their_numbers_and_their_own_headers():
     parts = [Part(1, HEADER + b"\nA|B|1\nbad"), Part(2, b"name|shares|symbol\nD|2|C\nbad")]
     parsed = parse_parts(parts, COLUMNS)

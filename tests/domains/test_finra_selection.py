@@ -11,7 +11,6 @@ from orchestration_project.domains.finra.calendar import TIERS, WEEK
 from orchestration_project.domains.finra.selection import (
     TierWeek,
     by_publication,
-    covered,
     horizon_start,
     latest_weeks,
     of_known_tiers,
@@ -178,11 +177,6 @@ def test_a_run_key_differs_with_partition_state_and_day_and_with_nothing_else():
     assert run_key(week, "a", day) == "T1|2025-01-06 a (2025-03-03)"
     keys = [run_key(*each) for each in ((week, "a", day), (week, "b", day), (week, "a", later))]
     assert len({*keys, run_key(other, "a", day)}) == 4
-
-
-def test_a_range_covers_the_weeks_of_its_tier_from_its_first_to_its_last():
-    partitions = [*weeks("T1", 0, 1, 2, 3), *weeks("T2", 1)]
-    assert covered("T1|2025-01-13", "T1|2025-01-20", partitions) == weeks("T1", 1, 2)
 
 
 @bounded

@@ -105,6 +105,8 @@ CASES: dict[str, Change] = {
     "html_page": answers(with_body(lambda _: b"<html>Access Denied</html>")),
     "gateway_timeout": answers(lambda _: Reply(504, {}, b"<html>504 Gateway Time-out</html>")),
     "redirect": answers(lambda _: Reply(302, {"Location": "https://login.example/?token=abc"})),
+    "anonymous_401": answers(lambda _: Reply(401, {}, b'{"message": "try again later"}')),
+    "html_403": answers(lambda _: Reply(403, {}, b"<html>Access Denied</html>")),
     "compressed": answers(with_body(gzip.compress, **{"Content-Encoding": "gzip"})),
     "compression_garbage": answers(with_body(lambda _: b"\x1f\x8b\x08 junk\n\n")),
     "content_length_too_long": answers(with_length(lambda length: length + 9)),
@@ -122,6 +124,17 @@ CASES: dict[str, Change] = {
     "page_cut_short": answers(with_body(lambda body: body.rpartition(b"\n")[0])),
     "paging_that_shifts": shifts,
     "restated_again_and_again": moves,
+    "implausible_quantities": rows(
+        *(
+            record("ODD", totalWeeklyShareQuantity=0, totalWeeklyTradeCount=5) | kind
+            for kind in ({}, TOTAL)
+        ),
+        *(
+            record("NIL", totalWeeklyShareQuantity=0, totalWeeklyTradeCount=0) | kind
+            for kind in ({}, TOTAL)
+        ),
+    ),
+    "row_without_a_symbol": rows(record(None)),
     "unknown_summary_type": rows(record("S000", summaryTypeCode="ATS_D_SMBL")),
     "nan_amount": rows(totalNotionalSum="NaN"),
     "amount_of_1e308": rows(totalNotionalSum="1e308"),

@@ -77,6 +77,13 @@ def two_for_one_week(folder: Path) -> None:
     (folder / "manifest.csv").write_text(text)
 
 
+def one_for_both_markets(folder: Path) -> None:
+    for name in (NAME, "again.csv"):
+        (folder / name).write_bytes(NEW)
+    text = "file,tier,week_start,market\nagain.csv,OTCE,2025-11-10,NON_ATS\n"
+    (folder / "manifest.csv").write_text(text)
+
+
 CASES: dict[str, Callable[[Path], object]] = {
     "windows_line_ends": body(NEW.replace(b"\n", b"\r\n")),
     "a_line_end_of_another_kind": last_line(LAST + b"\r"),
@@ -95,7 +102,8 @@ CASES: dict[str, Callable[[Path], object]] = {
     "tab_separated": body(columns(*range(8), delimiter="\t")),
     "reordered_columns": body(columns(*reversed(range(8)))),
     "extra_column": body(columns(8, *range(8)).replace(b"extra", b"new", 1)),
-    "renamed_column": body(NEW.replace(b"MPID", b"mpId")),
+    "column_in_other_case": body(NEW.replace(b"MPID", b"mpId")),
+    "renamed_column": body(NEW.replace(b"MPID", b"venueId")),
     "missing_column": body(columns(*range(7))),
     "a_field_too_many": last_line(LAST + b"|x"),
     "line_of_20_mb": last_line(LAST.replace(b"Name", b"x" * 20_000_000)),
@@ -103,6 +111,8 @@ CASES: dict[str, Callable[[Path], object]] = {
     "1e308": last_line(LAST.replace(b"|7|", b"|1e308|")),
     "blank_symbol": last_line(LAST.replace(b"S299", b"")),
     "many_bad_lines": body(NEW.replace(b"|7|", b"|-7|")),
+    "more_trades_than_shares": last_line(LAST.replace(b"|7|1|", b"|7|8|")),
+    "more_shares_than_the_cap": last_line(LAST.replace(b"|7|1|", b"|100000000001|1|")),
     "a_row_twice": body(NEW + b"\n" + LAST),
     "another_tier": last_line(LAST.replace(b"OTC|", b"NMS Tier 1|", 1)),
     "gzip_file": body(gzip.compress(NEW)),
@@ -110,6 +120,7 @@ CASES: dict[str, Callable[[Path], object]] = {
     "empty_file": body(b""),
     "header_alone": body(GOOD.split(b"\n")[0]),
     "two_files_for_one_week": two_for_one_week,
+    "one_file_for_both_markets": one_for_both_markets,
     "a_name_that_tells_no_week": lambda folder: (folder / "week46.csv").write_bytes(NEW),
     "a_name_that_is_no_utf_8": lambda folder: (folder / "week\udcff.csv").write_bytes(NEW),
     "link_within_the_folder": linked_to("real.txt", within=True),

@@ -20,10 +20,10 @@ from orchestration_project.errors import (
 )
 from orchestration_project.resources.artifacts import FolderStore
 from orchestration_project.resources.captures import Captures, parts_of
-from orchestration_project.resources.finra import versions_of
+from orchestration_project.resources.finra import published_lately, versions_of
 from orchestration_project.resources.finra.query_api import TruncatedResponseError
 from tests.domains.weekly import audited_week
-from tests.faulty_server import Reply
+from tests.faulty_server import FaultyServer, Reply
 from tests.resources.finra_server import (
     TIER,
     TOKEN_PATH,
@@ -42,6 +42,13 @@ SECRET = "s3cr3t-w0rd"
 HISTORIC_ONLY = {"weeklySummary": [], "weeklySummaryHistoric": [(WEEK, TIER)]}
 CURRENT_PATH = "/data/group/otcMarket/name/weeklySummary"
 HTML = b"<!DOCTYPE html><html><body>Access Denied</body></html>"
+
+
+@pytest.fixture
+def serve_other():
+    """The address of another host, and what it was asked."""
+    with FaultyServer(lambda _: as_json({"access_token": "stolen"})) as other:
+        yield other.url, other.requests
 
 
 def fetched(api, kept=None):
@@ -127,6 +134,87 @@ def test_the_published_partitions_are_those_of_both_datasets(ask):
     assert list(api.published()) == expected
     assert list(api.published()) == expected
     assert len(requests) == 2
+
+
+OLD = date(2023, 1, 2)
+
+
+def without_historic_list(reply):
+    return lambda request, usual: (
+        reply
+        if request.target == "/partitions/group/otcMarket/name/weeklySummaryHistoric"
+        else usual
+    )
+
+
+UNLISTED = {
+    "404": Reply(404, {}, b'{"statusCode": 404, "message": "Not found"}'),
+    "401": Reply(401, {}, b'{"message": "no"}'),
+    "three_fields": as_json(
+        {"availablePartitions": [{"partitions": ["2023-01-01", "2023-01-02", "T1"]}]}
+    ),
+    "web_page": Reply(200, {}, HTML),
+}
+
+
+@pytest.mark.parametrize("reply", UNLISTED.values(), ids=UNLISTED)
+def test_a_historic_list_that_cannot_be_had_or_read_holds_back_older_weeks_alone(ask, reply):
+    api, _ = ask(Finra(records(3), spoil=without_historic_list(reply)))
+    assert list(api.published()) == [(WEEK, TIER)]
+    assert list(api.published(since=OLD)) == [(WEEK, TIER)]
+    assert len(fetched(api)) == 1
+    with pytest.raises(SourceError, match="the weeks before 2025-11-10 cannot be had") as refusal:
+        api.version(OLD, TIER)
+    assert f"HTTP {reply.status}" in refusal.value.found
+    old, new = TierWeek(TIER, OLD), TierWeek(TIER, MONDAY)
+    versions, refusals = versions_of(api, [old, new])
+    assert (set(versions), set(refusals)) == ({new.key}, {old.key})
+
+
+def test_the_historic_list_is_asked_for_older_weeks_only(ask):
+    api, requests = ask(Finra(records(3)))
+    fetched(api)
+    api.published(since=MONDAY)
+    with pytest.raises(SourceError, match="has not published") as refusal:
+        api.version(MONDAY + timedelta(days=7), TIER)
+    assert refusal.value.found == "no such week in weeklySummary"
+    assert not any("Historic" in each.target for each in requests)
+    with pytest.raises(SourceError, match="has not published") as refusal:
+        api.version(OLD, TIER)
+    assert refusal.value.found == "no such week in weeklySummary and weeklySummaryHistoric"
+    assert [each.target for each in requests if "Historic" in each.target] == [
+        "/partitions/group/otcMarket/name/weeklySummaryHistoric"
+    ]
+
+
+def test_the_latest_weeks_need_no_historic_list_unless_the_current_one_has_too_few(ask):
+    today = MONDAY + timedelta(days=37)  # two days after T2 and OTCE were published
+    weeks = [(MONDAY - timedelta(weeks=n)).isoformat() for n in range(4)]
+    listed = [(week, tier) for week in weeks for tier in ("T1", "T2", "OTCE")]
+    published = {"weeklySummary": listed, "weeklySummaryHistoric": [(OLD.isoformat(), "T1")]}
+    api, requests = ask(Finra([], published=published))
+    assert set(published_lately(api, 3, today=today)) >= set(listed[:9])
+    assert len(requests) == 1
+    assert (OLD.isoformat(), "T1") in published_lately(api, 10**9, today=today)
+    assert len(requests) == 2
+
+
+def test_field_names_in_lower_case_are_read_and_values_stay_as_they_are(ask):
+    def in_lower_case(reply):
+        header, _, lines = reply.body.partition(b"\n")
+        more = b"\n".join(line + b"|2025-11-10" for line in lines.split(b"\n"))
+        return Reply(200, reply.headers, header.lower() + b"|historicalweek\n" + more)
+
+    rows = [record("EP$C"), record("ep$c"), record("AbC", marketParticipantName="McNAME Ats")]
+    api, _ = ask(Finra(rows, published=HISTORIC_ONLY, spoil=on_pages(in_lower_case)))
+    checked = audited_week(
+        parts_of(fetched(api)), week_start=MONDAY, tier=TIER, record_total=3, max_reject_ratio=0
+    )
+    assert checked.rows.select("symbol", "participant_name", "mpid").rows() == [
+        ("AbC", "McNAME Ats", "XATS"),
+        ("EP$C", "XATS, LLC", "XATS"),
+        ("ep$c", "XATS, LLC", "XATS"),
+    ]
 
 
 def test_one_request_tells_what_is_published_where_the_current_dataset_reaches_back(ask):
@@ -219,7 +307,7 @@ def test_the_states_of_many_weeks_are_asked_for_at_once_and_the_list_of_weeks_on
     assert {key: error.what for key, error in refusals.items()} == {
         unpublished.key: f"FINRA has not published {TIER}, week {later}, or has it no more"
     }
-    assert [each.method for each in requests].count("GET") == 2  # each dataset's list once
+    assert [each.method for each in requests].count("GET") == 1  # the present dataset's list
 
 
 # Pages
@@ -558,6 +646,84 @@ def test_a_gateway_timeout_is_asked_again_and_ends_as_transient(ask):
         fetched(api)
 
 
+ASKED_AGAIN = {
+    "html": Reply(200, {"Record-Total": "3"}, HTML),
+    "html_after_blanks": Reply(200, {}, b"\r\n\t " + HTML),
+    "502_in_the_body": Reply(200, {}, b'{"statusCode": 502, "message": "Bad Gateway"}'),
+    "500_in_the_body_as_text": Reply(200, {}, b' {"statusCode": "500"}'),
+    "redirect": Reply(302, {"Location": "http://127.0.0.1:9/elsewhere"}),
+    "redirect_for_good": Reply(308, {"Location": "/elsewhere"}),
+    "anonymous_401": Reply(401, {}, b'{"message": "try again later"}'),
+    "html_403": Reply(403, {"Content-Type": "text/html"}, HTML),
+}
+ONCE = {
+    "404_in_the_body": Reply(200, {}, b'{"statusCode": 404}'),
+    "400": Reply(400, {}, HTML),
+    "404": Reply(404, {}, HTML),
+    "json_403": Reply(403, {}, b'{"message": "no"}'),
+}
+
+
+def in_turn(*replies):
+    """Give these replies to the first requests, and then what FINRA answers."""
+    left = list(replies)
+    return lambda request, reply: left.pop(0) if left else reply
+
+
+@pytest.mark.parametrize("reply", ASKED_AGAIN.values(), ids=ASKED_AGAIN)
+@pytest.mark.parametrize("place", range(4))
+def test_an_answer_that_comes_once_and_passes_is_asked_for_again(ask, reply, place):
+    def spoil(request, usual):
+        return reply if len(requests) == place + 1 else usual
+
+    api, requests = ask(Finra(records(3), spoil=spoil))
+    assert rows_of(fetched(api)) == ["S000000", "S000001", "S000002"]
+    paths = [(each.method, each.target, each.body) for each in requests]
+    assert paths[place] == paths[place + 1]
+    assert len(requests) == 5
+
+
+@pytest.mark.parametrize("reply", [*ASKED_AGAIN.values(), *ONCE.values()])
+def test_an_answer_that_stays_as_it_is_is_refused_after_as_many_attempts_as_a_5xx(ask, reply):
+    api, requests = ask(Finra(records(3), spoil=on_pages(lambda _: reply)))
+    kept = []
+    with pytest.raises((SourceError, TransientError, ConfigurationError)):
+        fetched(api, kept)
+    assert len(pages(requests)) == (2 if reply in ASKED_AGAIN.values() else 1)
+    assert len(kept) == (reply.status == 200)
+
+
+def test_a_redirect_is_not_followed_to_another_host_whichever_attempt_it_answers(ask, serve_other):
+    url, seen = serve_other
+    api, requests = ask(
+        Finra(records(3), client=ME, spoil=lambda *_: Reply(302, {"Location": f"{url}/x"})),
+        credentials=ME,
+    )
+    with pytest.raises(SourceError, match="token service") as refusal:
+        api.published()
+    assert len(requests) == 2
+    assert seen == []
+    assert SECRET not in whole_text(refusal.value)
+
+
+@pytest.mark.parametrize("reply", [ASKED_AGAIN["html"], ASKED_AGAIN["redirect"]])
+def test_a_token_is_asked_for_again_after_an_answer_that_passes(ask, reply):
+    api, requests = ask(Finra(records(3), client=ME, spoil=in_turn(reply)), credentials=ME)
+    assert len(fetched(api)) == 1
+    assert len(tokens_asked(requests)) == 2
+
+
+def test_with_credentials_a_401_is_answered_by_a_new_token_and_not_by_patience(ask):
+    finra = Finra(records(3), client=ME)
+    no = Reply(401, {}, b'{"message":"no"}')
+    finra.spoil = lambda request, reply: reply if request.target.startswith(TOKEN_PATH) else no
+    api, requests = ask(finra, credentials=ME)
+    with pytest.raises(ConfigurationError) as refusal:
+        api.published()
+    assert [each.target.startswith(TOKEN_PATH) for each in requests] == [True, False] * 2
+    assert "FINRA_CLIENT_ID" in refusal.value.remedy
+
+
 def test_a_failed_page_ends_the_fetch_and_what_came_is_kept_in_order(ask):
     last_is_asked = threading.Event()
 
@@ -618,7 +784,7 @@ def test_rows_of_another_week_are_left_to_the_audit(ask):
 
 def test_a_column_that_finra_no_longer_has_is_refused_by_the_contract(ask):
     def without_mpid(reply):
-        return Reply(200, reply.headers, reply.body.replace(b"|MPID|", b"|mpid|"))
+        return Reply(200, reply.headers, reply.body.replace(b"|MPID|", b"|venue|"))
 
     api, _ = ask(Finra(records(3), spoil=on_pages(without_mpid)))
     parts = parts_of(fetched(api))
@@ -678,13 +844,14 @@ def test_a_token_that_is_refused_twice_is_a_wrong_setting(ask):
     assert refusal.value.found == 'HTTP 401: {"message":"no"}'
 
 
-@pytest.mark.parametrize("status", [401, 403])
-def test_without_credentials_a_refusal_is_a_wrong_setting_at_once(ask, status):
+@pytest.mark.parametrize(("status", "attempts"), [(401, 2), (403, 1)])
+def test_without_credentials_a_refusal_speaks_of_none(ask, status, attempts):
     api, requests = ask(Finra([], spoil=lambda *_: Reply(status, {}, b'{"message":"no"}')))
     with pytest.raises(ConfigurationError, match=f"refuses access with HTTP {status}") as refusal:
         api.published()
-    assert len(requests) == 1
-    assert "FINRA_CLIENT_ID" in refusal.value.remedy
+    assert len(requests) == attempts
+    assert "FINRA_CLIENT" not in str(refusal.value)
+    assert "without credentials" in refusal.value.expected
 
 
 def test_a_client_that_finra_does_not_know_is_a_wrong_setting_without_its_secret(ask):
@@ -731,6 +898,21 @@ def test_the_fields_are_those_that_the_metadata_lists(ask):
     api, requests = ask(Finra([], fields={"MPID": "String", "firmCRDNumber": "Number"}))
     assert api.fields() == {"MPID": "String", "firmCRDNumber": "Number"}
     assert [each.target for each in requests] == ["/metadata/group/otcMarket/name/weeklySummary"]
+
+
+def on_metadata(reply):
+    return lambda request, usual: reply if request.target.startswith("/metadata") else usual
+
+
+def test_fields_that_are_closed_to_anonymous_callers_are_none_and_stop_no_load(ask):
+    closed = Reply(401, {}, b'{"message": "Unauthorized"}')
+    api, _ = ask(Finra(records(3), spoil=on_metadata(closed)))
+    assert api.fields() is None
+    assert len(fetched(api)) == 1
+    known = Finra(records(3), client=ME, spoil=on_metadata(closed))
+    api, _ = ask(known, credentials=ME)
+    with pytest.raises(ConfigurationError, match="refuses access with HTTP 401"):
+        api.fields()
 
 
 @pytest.mark.parametrize(

@@ -348,6 +348,17 @@ def test_an_older_delivery_is_published_again_only_when_asked_and_a_blob_that_is
     assert everything(bench) == before
 
 
+def test_fields_that_are_closed_to_anonymous_callers_stop_no_load(bench):
+    bench.finra.spoil = lambda request, reply: (
+        Reply(401, {}, b'{"message": "no"}') if request.target.startswith("/metadata") else reply
+    )
+    load = bench.loader()
+    load.ready()
+    assert (load.fields.differences, load.fields.listed_count) == ((), None)
+    assert load.land(load.take(KEY)).row_count == 2
+    assert bench.count(source_fields) == 0
+
+
 def test_a_field_that_is_new_is_told_and_one_that_is_gone_is_refused_before_data_is_asked(bench):
     bench.finra.fields = {**bench.finra.fields, "spread": "Number"}
     load = bench.loader()

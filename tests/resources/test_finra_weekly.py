@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from orchestration_project.domains.finra.contract import FILE_FIELDS
+from orchestration_project.domains.finra.plausible import PLAUSIBILITY
 from orchestration_project.errors import ConfigurationError, MovedError
 from orchestration_project.resources.artifacts import FolderStore
 from orchestration_project.resources.captures import Captures
@@ -137,7 +138,10 @@ def test_a_week_too_large_to_be_held_is_the_same_week(load_of, desk, tmp_path):
     in_ranges = {"rows_at_once": 4}
     finra = Finra(week(**shares))
     first = loaded(load_of(finra, **in_ranges)[0])
-    assert str(first) == "9 rows added, 0 changed, 0 removed, 0 unchanged, 0 rejected; source api"
+    assert str(first) == (
+        "9 rows added, 0 changed, 0 removed, 0 unchanged, 0 rejected; source api; "
+        "unusual: has_shares_where_it_has_trades"
+    )
     assert desk.quantities() == shares
     tables = ("finra_otc_weekly", "finra_symbol_week", "finra_venue_week")
     assert first.row_counts == dict(zip(tables, (9, 9, 1), strict=True))
@@ -189,7 +193,7 @@ def test_a_week_in_ranges_that_does_not_add_up_is_held_back(load_of, desk):
     with pytest.raises(HeldBackError, match=r"1 of 3 .*BBB"):
         loaded(load_of(Finra(rows), rows_at_once=2)[0])
     assert desk.count(finra_otc_weekly) == 0
-    assert desk.count(audits) == 8
+    assert desk.count(audits) == 14
 
 
 def moving(moves):
@@ -244,6 +248,8 @@ def test_rows_that_do_not_add_up_are_held_back_with_their_evidence(load_of, desk
         "has_firm_rows": "passed",
         "is_of_usual_size": "not_applicable",
         "has_all_large_venues": "not_applicable",
+        **dict.fromkeys(PLAUSIBILITY, "passed"),
+        "is_not_a_copy": "not_applicable",
     }
 
 

@@ -8,7 +8,7 @@ import ssl
 import threading
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from datetime import UTC, datetime, timedelta
@@ -625,6 +625,58 @@ def test_a_try_that_fails_keeps_the_breaker_open_for_as_long_again(serve, client
     wall.pass_seconds(1)
     fail(client, server, 1)
     assert len(server.requests) == 7
+
+
+def refusal_by(error: BaseException) -> Callable[[], None]:
+    def refuse() -> None:
+        raise error
+
+    return refuse
+
+
+@pytest.mark.parametrize(
+    "error", [TransientError("the quota has ended"), KeyboardInterrupt(), MemoryError()]
+)
+def test_a_try_that_never_left_lets_the_next_one_try(serve, client_of, wall, error):
+    server = serve(HTML_504)
+    client = client_of(max_attempts=1)
+    fail(client, server, 5)
+    wall.pass_seconds(60)
+    refused = client_of(before_attempt=refusal_by(error))
+    with pytest.raises(type(error)):
+        refused.request("GET", server.url)
+    server.handler = one_after_another(OK)
+    assert client.request("GET", server.url).status == 200
+    assert len(server.requests) == 6
+
+
+def test_a_try_that_ends_at_a_certificate_lets_the_next_one_try(serve, tls_server, client_of, wall):
+    server = serve(HTML_504)
+    client = client_of(max_attempts=1)
+    fail(client, server, 5)
+    wall.pass_seconds(60)
+    for _ in range(2):
+        with pytest.raises(ConfigurationError, match="certificate"):
+            client.request("GET", tls_server.url)
+    server.handler = one_after_another(OK)
+    assert client.request("GET", server.url).status == 200
+
+
+def test_a_try_that_ended_too_late_leaves_the_turn_to_the_one_after_it(serve, client_of, wall):
+    server = serve(HTML_504)
+    client = client_of(max_attempts=1)
+    fail(client, server, 5)
+    wall.pass_seconds(60)
+
+    def be_overtaken() -> None:
+        wall.pass_seconds(60)
+        fail(client, server, 1)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        client_of(before_attempt=be_overtaken).request("GET", server.url)
+    with pytest.raises(TransientError, match="is not asked"):
+        client.request("GET", server.url)
 
 
 def test_who_asks_anyway_finds_out_and_an_answer_lets_all_in(serve, client_of):

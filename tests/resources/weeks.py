@@ -138,6 +138,7 @@ LIMITS = Limits(
     cap=2.0,
     large_venue_share=0.02,
     large_venue_weeks=4,
+    max_row_shares=100_000_000_000,
 )
 """When to warn, as the settings have it by default."""
 

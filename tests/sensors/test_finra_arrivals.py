@@ -104,6 +104,23 @@ def test_partitions_that_runs_or_backfills_load_now_are_left_to_them(publication
     )
 
 
+def test_a_run_of_a_jobs_backfill_over_tiers_keeps_just_its_own_weeks_waiting(
+    publication, instance
+):
+    instance.create_run_for_job(
+        defs.resolve_job_def("finra_otc_weekly"),
+        status=STARTED,
+        tags={
+            "dagster/asset_partition_range_start": "T2|2026-01-26",
+            "dagster/asset_partition_range_end": "OTCE|2026-01-26",
+            "dagster/partition/tier": "T2",
+            "dagster/partition/week": "2026-01-19",
+            "dagster/partition_set": "finra_otc_weekly_partition_set",
+        },
+    )
+    assert publication.tick().keys == ["T1|2026-02-09"]
+
+
 def test_runs_that_derive_from_the_same_weeks_do_not_keep_them_waiting(publication, instance):
     instance.create_run_for_job(
         defs.resolve_job_def("finra_gold"),

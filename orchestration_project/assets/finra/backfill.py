@@ -22,7 +22,7 @@ from orchestration_project.resources.backfills import (
     request_backfill,
 )
 from orchestration_project.resources.clock import Clock
-from orchestration_project.resources.finra import FinraSource, outdated_weeks
+from orchestration_project.resources.finra import FinraSource, outdated_weeks, published_lately
 from orchestration_project.resources.presets import OfRun, Presets
 from orchestration_project.resources.shown import told
 from orchestration_project.resources.warehouse import Warehouse
@@ -73,7 +73,9 @@ def launch_backfill(
     """Ask for a backfill of the latest weeks, of those among them that are missing or changed."""
     of_run = OfRun(context.instance, context.run.run_id, settings, Presets(warehouse, clock))
     values = of_run.values(BACKFILLING, config)
-    known, unknown = of_known_tiers(finra.published())
+    known, unknown = of_known_tiers(
+        published_lately(finra, values["weeks"], today=clock.today_in_new_york())
+    )
     published = [each for each in known if WEEKS.has_partition_key(each.key)]
     latest = latest_weeks(published, values["weeks"])
     due, refusals = outdated_weeks(

@@ -14,7 +14,7 @@ from orchestration_project.assets.finra.catalogue import (
     TODAY,
     asset_spec,
 )
-from orchestration_project.assets.finra.source_checks import table_if_any
+from orchestration_project.assets.finra.source_checks import NO_FIELDS, table_if_any
 from orchestration_project.contracts import summarised
 from orchestration_project.domains.finra.dataset_rows import claims_of
 from orchestration_project.domains.finra.datasets import newest_landed
@@ -29,7 +29,7 @@ from orchestration_project.partitions import (
     refuse_strange,
 )
 from orchestration_project.resources.artifacts import ArtifactStore
-from orchestration_project.resources.audit_checks import check_result
+from orchestration_project.resources.audit_checks import check_result, evaluated
 from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.finra.dataset import (
     DatasetLoad,
@@ -37,12 +37,13 @@ from orchestration_project.resources.finra.dataset import (
     LookAtFields,
 )
 from orchestration_project.resources.finra.dataset_sources import FinraDatasets
-from orchestration_project.resources.shown import column_schema, table_of
+from orchestration_project.resources.shown import column_schema, data_label, table_of
 from orchestration_project.resources.warehouse import Warehouse
 from orchestration_project.settings import Settings
 from orchestration_project.tables.finra_datasets import DATASETS, Dataset
 
 FIELDS_CHECK = "has_the_fields_that_we_know"
+FRESHNESS_CHECK = "is_as_new_as_the_calendar"
 NOTHING_DONE: Mapping[str, float] = {
     **{f"rows_{what}": 0 for what in ("added", "changed", "removed", "unchanged")},
     **dict.fromkeys(("rejects", "captures", "bytes", "audits_passed", "audits_warning"), 0),
@@ -187,7 +188,9 @@ def _table_asset(dataset: Dataset, key: dg.AssetKey, source: dg.AssetKey) -> dg.
             checks=lambda: [
                 *_check_results(warehouse, dataset, key),
                 _fields_result(load.fields, dataset, key),
+                evaluated(_freshness_result(dataset, key, warehouse, settings, clock)),
             ],
+            is_unchanged=lambda loaded: loaded.landed is None,
         )
 
         def opened() -> DatasetLoad:
@@ -225,7 +228,7 @@ def _fields_result(look: LookAtFields, dataset: Dataset, key: dg.AssetKey) -> dg
     """Name the fields that are new or retyped, and since when; a missing one ends the run."""
     told: dict[str, Any] = {"fields_known": len(dataset.fields)}
     if look.listed_count is None:
-        told["outcome"] = "not applicable: files, and what was kept, have headers of their own"
+        told["outcome"] = f"not applicable: {NO_FIELDS}"
     else:
         told["fields_listed"] = look.listed_count
     return dg.AssetCheckResult(
@@ -243,6 +246,7 @@ def _news(loaded: LoadedPartition) -> dict[str, Any]:
     common = {
         "source": loaded.source,
         "source_version": loaded.source_version,
+        **data_label(is_synthetic=loaded.source == "demo"),
         "dagster/row_count": loaded.row_count,
     }
     landed, figures = loaded.landed, loaded.figures
@@ -274,7 +278,7 @@ def _news(loaded: LoadedPartition) -> dict[str, Any]:
 def _freshness(dataset: Dataset, key: dg.AssetKey) -> dg.AssetChecksDefinition:
     @dg.asset_check(
         asset=key,
-        name="is_as_new_as_the_calendar",
+        name=FRESHNESS_CHECK,
         description="Nothing newer than what is landed is overdue, once anything is landed.",
         blocking=False,
     )
@@ -283,23 +287,29 @@ def _freshness(dataset: Dataset, key: dg.AssetKey) -> dg.AssetChecksDefinition:
         settings: dg.ResourceParam[Settings],
         warehouse: dg.ResourceParam[Warehouse],
     ) -> dg.AssetCheckResult:
-        now, grace = clock.now(), timedelta(hours=settings.finra_freshness_grace_hours)
-        landed = warehouse.changes(dataset.table)
-        newest = newest_landed(dataset, landed)
-        late = [each.next_due for each in newest if is_due(each.next_due, now=now, grace=grace)]
-        return dg.AssetCheckResult(
-            passed=not late,
-            severity=dg.AssetCheckSeverity.WARN,
-            metadata={
-                "partitions_landed": len(landed),
-                "days_late": max(
-                    ((clock.today_in_new_york() - due).days for due in late), default=0
-                ),
-                **table_if_any("newest", [asdict(each) for each in newest]),
-            },
-        )
+        return _freshness_result(dataset, key, warehouse, settings, clock)
 
     return as_new_as_the_calendar
+
+
+def _freshness_result(
+    dataset: Dataset, key: dg.AssetKey, warehouse: Warehouse, settings: Settings, clock: Clock
+) -> dg.AssetCheckResult:
+    now, grace = clock.now(), timedelta(hours=settings.finra_freshness_grace_hours)
+    landed = warehouse.changes(dataset.table)
+    newest = newest_landed(dataset, landed)
+    late = [each.next_due for each in newest if is_due(each.next_due, now=now, grace=grace)]
+    return dg.AssetCheckResult(
+        asset_key=key,
+        check_name=FRESHNESS_CHECK,
+        passed=not late,
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata={
+            "partitions_landed": len(landed),
+            "days_late": max(((clock.today_in_new_york() - due).days for due in late), default=0),
+            **table_if_any("newest", [asdict(each) for each in newest]),
+        },
+    )
 
 
 DATASET_ASSETS = [dataset_assets(each) for each in DATASETS]

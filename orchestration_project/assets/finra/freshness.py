@@ -7,12 +7,14 @@ import dagster as dg
 
 from orchestration_project.assets.finra.catalogue import ONCE_MORE, OTC_WEEKLY, WEEKS
 from orchestration_project.domains.finra.freshness import DueWeek, State, counts, due_weeks
-from orchestration_project.domains.finra.selection import horizon_start, of_known_tiers
+from orchestration_project.domains.finra.selection import TierWeek, horizon_start, of_known_tiers
 from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.finra import FinraSource
 from orchestration_project.resources.warehouse import Warehouse
 from orchestration_project.settings import Settings
 from orchestration_project.tables.finra import finra_otc_weekly
+
+CHECK = "is_as_new_as_the_calendar"
 
 SHOWN_WEEKS = 100
 """The latest of those that are missing: an event should stay below 100 KB."""
@@ -20,7 +22,7 @@ SHOWN_WEEKS = 100
 
 @dg.asset_check(
     asset=OTC_WEEKLY,
-    name="is_as_new_as_the_calendar",
+    name=CHECK,
     description="Every week that FINRA's calendar has promised, within the horizon, is landed.",
     blocking=False,
     retry_policy=ONCE_MORE,
@@ -34,13 +36,30 @@ def as_new_as_the_calendar(
     """Compare what is landed with the calendar, and with what FINRA lists."""
     today, weeks = clock.today_in_new_york(), settings.finra_horizon_weeks
     listed, _ = of_known_tiers(finra.published(since=horizon_start(today, weeks)))
+    return freshness_of(warehouse, settings, clock, listed=frozenset(listed))
+
+
+def freshness_of(
+    warehouse: Warehouse,
+    settings: Settings,
+    clock: Clock,
+    listed: frozenset[TierWeek] | None = None,
+) -> dg.AssetCheckResult:
+    """Compare what is landed with the calendar.
+
+    Args:
+        warehouse: What is landed.
+        settings: The horizon and the grace.
+        clock: Now.
+        listed: What FINRA says is published; None where it is not asked, as in a load.
+    """
     due = due_weeks(
         clock.now(),
-        weeks=weeks,
+        weeks=settings.finra_horizon_weeks,
         grace=timedelta(hours=settings.finra_freshness_grace_hours),
         landed=warehouse.changes(finra_otc_weekly),
         audited=warehouse.known_versions(finra_otc_weekly),
-        listed=frozenset(listed),
+        listed=listed,
     )
     return _result([each for each in due if WEEKS.has_partition_key(each.partition.key)])
 
@@ -54,7 +73,11 @@ def _result(due: Sequence[DueWeek]) -> dg.AssetCheckResult:
             [_record(each) for each in missing[-SHOWN_WEEKS:]]
         )
     return dg.AssetCheckResult(
-        passed=not missing, severity=dg.AssetCheckSeverity.WARN, metadata=metadata
+        asset_key=OTC_WEEKLY,
+        check_name=CHECK,
+        passed=not missing,
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata=metadata,
     )
 
 

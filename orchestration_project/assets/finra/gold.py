@@ -1,6 +1,6 @@
 """What is derived across weeks and tiers, from what is landed, whenever that changed."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -17,7 +17,7 @@ from orchestration_project.assets.finra.catalogue import (
     WEEKS_OF_ALL_TIERS,
     table_spec,
 )
-from orchestration_project.partitions import Report, Told, each_partition
+from orchestration_project.partitions import Report, Told, asked_keys, each_partition
 from orchestration_project.resources.finra.gold import (
     CONCENTRATION,
     CROSS_TIER,
@@ -27,8 +27,9 @@ from orchestration_project.resources.finra.gold import (
     GoldLoad,
     Recipe,
 )
-from orchestration_project.resources.shown import table_of
+from orchestration_project.resources.shown import data_label, table_of
 from orchestration_project.resources.warehouse import Warehouse
+from orchestration_project.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -57,19 +58,35 @@ def _gold_assets(
         can_subset=True,
     )
     def derive(
-        context: dg.AssetExecutionContext, warehouse: dg.ResourceParam[Warehouse]
+        context: dg.AssetExecutionContext,
+        settings: dg.ResourceParam[Settings],
+        warehouse: dg.ResourceParam[Warehouse],
     ) -> Iterator[Told]:
         chosen = [each for each in gold if each.key in context.selected_asset_keys]
         recipes = [each.recipe for each in chosen]
-        load = GoldLoad(recipes, warehouse, frozenset(context.partition_keys))
-        report = Report(partial(_news, chosen), beyond=partial(_dependents, chosen))
+        load = GoldLoad(recipes, warehouse, frozenset(asked_keys(context)))
+        label = data_label(is_synthetic=settings.is_demo)
+        report = Report(
+            partial(_news, chosen, label),
+            beyond=partial(_dependents, chosen, label),
+            is_unchanged=_is_unchanged,
+        )
         yield from each_partition(context, lambda: load, report)
 
     return derive
 
 
-def _news(gold: Sequence[_Gold], derived: DerivedGold) -> dict[dg.AssetKey, dict[str, Any]]:
-    return {each.key: _told_of(derived.tables[each.recipe.table.name], derived) for each in gold}
+def _news(
+    gold: Sequence[_Gold], label: Mapping[str, str], derived: DerivedGold
+) -> dict[dg.AssetKey, dict[str, Any]]:
+    return {
+        each.key: {**_told_of(derived.tables[each.recipe.table.name], derived), **label}
+        for each in gold
+    }
+
+
+def _is_unchanged(derived: DerivedGold) -> bool:
+    return not any(table.recomputed for table in derived.tables.values())
 
 
 def _told_of(table: DerivedTable, derived: DerivedGold) -> dict[str, Any]:
@@ -86,7 +103,7 @@ def _told_of(table: DerivedTable, derived: DerivedGold) -> dict[str, Any]:
 
 
 def _dependents(
-    gold: Sequence[_Gold], partition_key: str, derived: DerivedGold
+    gold: Sequence[_Gold], label: Mapping[str, str], partition_key: str, derived: DerivedGold
 ) -> Iterator[dg.AssetMaterialization]:
     """Yield what was derived beyond the run's own partitions: that is materialized too."""
     for each in gold:
@@ -96,9 +113,11 @@ def _dependents(
                 metadata = {
                     "outcome": f"derived: {partition_key} changed",
                     "dagster/row_count": row_count,
-                    "recomputed_week_count": 0,
+                    "recomputed_weeks": partition,
+                    "recomputed_week_count": 1,
                     "seconds": 0.0,
                     "largest": table_of(table.largest[partition]),
+                    **label,
                 }
                 yield dg.AssetMaterialization(each.key, partition=partition, metadata=metadata)
 

@@ -28,7 +28,9 @@ class FinraLoad(ReplayConfig):
         "without it, as the applied preset says, else false.",
     )
     force: bool = Field(
-        default=False, description="Replace a partition that was landed from another source."
+        default=False,
+        description="Replace a partition that was landed from another source; land a file that "
+        "has the bytes or the rows of another week, tier or market.",
     )
     max_reject_ratio: float | None = Field(
         default=None,
@@ -87,4 +89,5 @@ def limits_of(settings: Settings) -> Limits:
         cap=settings.finra_band_cap,
         large_venue_share=settings.finra_large_venue_share,
         large_venue_weeks=settings.finra_large_venue_weeks,
+        max_row_shares=settings.finra_max_row_shares,
     )

@@ -16,6 +16,7 @@ from orchestration_project.assets.finra.catalogue import (
     asset_spec,
     table_spec,
 )
+from orchestration_project.assets.finra.freshness import freshness_of
 from orchestration_project.assets.finra.loading import (
     LOAD_OP,
     LOADING,
@@ -26,10 +27,12 @@ from orchestration_project.assets.finra.loading import (
 from orchestration_project.assets.finra.news import news_of
 from orchestration_project.contracts import summarised
 from orchestration_project.domains.finra.audits import AUDITS
+from orchestration_project.domains.finra.copies import COPIES
+from orchestration_project.domains.finra.plausible import PLAUSIBILITY
 from orchestration_project.domains.finra.usual import WARNINGS
 from orchestration_project.partitions import Known, Report, Told, each_partition, landed_before
 from orchestration_project.resources.artifacts import ArtifactStore
-from orchestration_project.resources.audit_checks import check_result
+from orchestration_project.resources.audit_checks import check_result, evaluated
 from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.finra import FinraSource
 from orchestration_project.resources.finra.landing import WeekLanding
@@ -47,8 +50,10 @@ from orchestration_project.tables.finra import (
 )
 from orchestration_project.tables.spine import captures
 
-SEVERITY = dict.fromkeys(AUDITS, dg.AssetCheckSeverity.ERROR) | dict.fromkeys(
-    WARNINGS, dg.AssetCheckSeverity.WARN
+BLOCKING = AUDITS | COPIES
+WARNING = WARNINGS | PLAUSIBILITY
+SEVERITY = dict.fromkeys(BLOCKING, dg.AssetCheckSeverity.ERROR) | dict.fromkeys(
+    WARNING, dg.AssetCheckSeverity.WARN
 )
 SPECS = [
     asset_spec(
@@ -77,7 +82,7 @@ SPECS = [
     specs=SPECS,
     check_specs=[
         dg.AssetCheckSpec(name, asset=OTC_WEEKLY, description=claim)
-        for name, claim in (AUDITS | WARNINGS).items()
+        for name, claim in (BLOCKING | WARNING).items()
     ],
     partitions_def=WEEKS,
     backfill_policy=dg.BackfillPolicy.single_run(),
@@ -110,7 +115,14 @@ def otc_weekly(
         return loader_of(context.job_name, config, landing, finra, full=values["full"], done=done)
 
     news = partial(news_of, notice_limit=settings.finra_restatement_notice_ratio)
-    report = Report(news, checks=lambda: _check_results(warehouse))
+    report = Report(
+        news,
+        checks=lambda: [
+            *_check_results(warehouse),
+            evaluated(freshness_of(warehouse, settings, clock)),
+        ],
+        is_unchanged=lambda loaded: loaded.landed is None,
+    )
     yield from each_partition(context, opened, report)
 
 

@@ -91,7 +91,7 @@ class WeekRows:
         rows: `finra_otc_weekly` without capture_id and known_from, with ``part_number``.
         rejects: place, record, ``reason_code`` and ``reason``.
         totals: market, symbol, share_quantity, trade_count as FINRA summed them.
-        firm_sums: the same, summed here over the firm rows, rejected ones included.
+        firm_sums: the same, summed here over the firm rows with a symbol, rejected ones included.
         strangers: place, week and tier of rows that belong to another partition.
         received_count: lines that came, headers aside.
     """
@@ -275,13 +275,17 @@ def in_key_order(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def _sums(rows: pl.DataFrame, market_of: Mapping[str, str]) -> pl.DataFrame:
-    """Sum what can be read, in 128 bits: the sum of two readable numbers may not fit 64."""
+    """Sum what can be read by symbol, in 128 bits: two readable numbers may not fit 64.
+
+    A row without a symbol belongs to the sum of none.
+    """
     chosen = rows.lazy().filter(_summary_is(market_of))
     sums = chosen.group_by("summaryTypeCode", pl.col(SYMBOL).alias("symbol")).agg(
         pl.col("share_quantity").cast(pl.Int128).sum(),
         pl.col("trade_count").cast(pl.Int128).sum(),
     )
-    return sums.select(_market(market_of), pl.exclude("summaryTypeCode")).collect()
+    named = sums.filter(~is_blank("symbol"))
+    return named.select(_market(market_of), pl.exclude("summaryTypeCode")).collect()
 
 
 def _market(market_of: Mapping[str, str]) -> pl.Expr:

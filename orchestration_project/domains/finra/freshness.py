@@ -25,12 +25,15 @@ class State(StrEnum):
     HELD_BACK = "held back"
     NOT_LANDED = "not landed"
     NOT_OUT = "not out"
+    NOT_ASKED = "not landed, and FINRA not asked"
 
 
 REMEDIES = {
     State.HELD_BACK: "an audit failed; the table audits says which, and it is asked for again "
     "once FINRA changes it",
     State.NOT_LANDED: "FINRA lists it; start finra_otc_weekly for it, or see why its runs failed",
+    State.NOT_ASKED: "start finra_otc_weekly for it, or see why its runs failed; the job "
+    "finra_freshness asks whether FINRA lists it",
     State.NOT_OUT: "FINRA does not list it yet; nothing can be done but wait, or ask FINRA",
 }
 
@@ -59,7 +62,7 @@ def due_weeks(
     grace: timedelta,
     landed: Collection[str],
     audited: Collection[str],
-    listed: Collection[TierWeek],
+    listed: Collection[TierWeek] | None,
 ) -> list[DueWeek]:
     """Return the weeks that were due in the last ``weeks`` weeks, oldest publication first.
 
@@ -72,7 +75,7 @@ def due_weeks(
         grace: How long after that midnight a week may still be missing.
         landed: Keys of the partitions that are landed.
         audited: Keys of those that were delivered whole, landed or held back.
-        listed: What FINRA says is published.
+        listed: What FINRA says is published; None where it was not asked.
     """
     today = now.astimezone(NEW_YORK).date()
     found = [
@@ -100,9 +103,9 @@ def due_at(day: date, grace: timedelta) -> datetime:
 
 
 def counts(due: Sequence[DueWeek]) -> Mapping[State, int]:
-    """Return how many weeks are in each state."""
+    """Return how many weeks are in each state; `NOT_ASKED` only where there are any."""
     found = Counter(each.state for each in due)
-    return {state: found[state] for state in State}
+    return {state: found[state] for state in State if state is not State.NOT_ASKED or found[state]}
 
 
 def _calendar(today: date, weeks: int) -> Iterator[tuple[TierWeek, date]]:
@@ -118,10 +121,12 @@ def _state(
     *,
     landed: Collection[str],
     audited: Collection[str],
-    listed: Collection[TierWeek],
+    listed: Collection[TierWeek] | None,
 ) -> State:
     if partition.key in landed:
         return State.LANDED
     if partition.key in audited:
         return State.HELD_BACK
+    if listed is None:
+        return State.NOT_ASKED
     return State.NOT_LANDED if partition in listed else State.NOT_OUT

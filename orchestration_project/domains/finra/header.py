@@ -38,7 +38,7 @@ class Header:
 def read_header(
     part: Part, line: bytes, columns: Sequence[str], *, of: str = "the weekly data"
 ) -> Header:
-    r"""Read a part's first ``line``, which must name all of ``columns``.
+    r"""Read a part's first ``line``, which must name all of ``columns``, in whatever case.
 
     A byte order mark, as spreadsheets write it, is no part of the first name, and a carriage
     return at the end is none of the last: the lines of such a part end in ``\r\n``. ``of`` is what
@@ -48,7 +48,7 @@ def read_header(
         ContractError: It lacks a column, or names one twice.
     """
     text = line.removeprefix(BYTE_ORDER_MARK).decode("utf-8", "backslashreplace")
-    names = _names(text.removesuffix("\r"))
+    names = _spelled_as(columns, _names(text.removesuffix("\r")))
     missing = [name for name in columns if name not in names]
     repeated = [name for name in columns if names.count(name) > 1]
     if missing or repeated:
@@ -78,6 +78,12 @@ def unquoted(line: str, delimiter: str = DELIMITER) -> list[str] | None:
     except csv.Error:
         return None
     return None if "\r" in line else fields or [""]
+
+
+def _spelled_as(columns: Sequence[str], names: Sequence[str]) -> list[str]:
+    """Return ``names`` in the spelling of ``columns`` where they differ in case alone."""
+    spelling = {name.lower(): name for name in columns if name not in names}
+    return [spelling.get(name.lower(), name) for name in names]
 
 
 def _names(text: str, delimiter: str = DELIMITER) -> list[str]:

@@ -148,11 +148,6 @@ def run_key(partition: TierWeek, version: str, day: date) -> str:
     return f"{partition.key} {version} ({day})"
 
 
-def covered(first: str, last: str, partitions: Iterable[TierWeek]) -> list[TierWeek]:
-    """Return the partitions between these keys, as a run over a range of one tier takes them."""
-    return [each for each in partitions if first <= each.key <= last]
-
-
 def chosen(
     keys: Iterable[str], *, tier: str | None, first: date | None, last: date | None
 ) -> list[TierWeek]:

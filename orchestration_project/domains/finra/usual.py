@@ -49,6 +49,7 @@ class Limits:
         cap: Factor up and down that no band exceeds.
         large_venue_share: Share of the tier's shares, 0-1, from which on a venue is large.
         large_venue_weeks: In how many of the latest weeks it has to be.
+        max_row_shares: Shares of a row above which it is implausible.
     """
 
     weeks: int
@@ -58,6 +59,7 @@ class Limits:
     cap: float
     large_venue_share: float
     large_venue_weeks: int
+    max_row_shares: int
 
 
 class VenueWeek(NamedTuple):

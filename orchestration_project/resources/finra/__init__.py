@@ -3,7 +3,12 @@
 from orchestration_project.resources.finra.api import FinraApi
 from orchestration_project.resources.finra.files import FinraFiles
 from orchestration_project.resources.finra.outdated import outdated_weeks
-from orchestration_project.resources.finra.source import FinraSource, SourceVersion, versions_of
+from orchestration_project.resources.finra.source import (
+    FinraSource,
+    SourceVersion,
+    published_lately,
+    versions_of,
+)
 
 __all__ = [
     "FinraApi",
@@ -11,5 +16,6 @@ __all__ = [
     "FinraSource",
     "SourceVersion",
     "outdated_weeks",
+    "published_lately",
     "versions_of",
 ]

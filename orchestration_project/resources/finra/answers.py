@@ -11,10 +11,13 @@ from orchestration_project.settings import without_secrets
 
 GZIP = b"\x1f\x8b"
 
+STARTS_WITHIN = 200
+"""Bytes, of which some may be blanks, that say of what kind a body is."""
+
 
 def is_html(response: Response) -> bool:
     """Whether it is a page for people, as proxies and the CDN send."""
-    return response.body[:200].lstrip().startswith(b"<")
+    return response.body[:STARTS_WITHIN].lstrip().startswith(b"<")
 
 
 def is_no_text(response: Response) -> bool:
@@ -38,6 +41,31 @@ def json_of(response: Response) -> Any:
     if r"\u0000" in text.replace(r"\\", ""):
         raise ValueError("NUL in a text")
     return found
+
+
+def status_code_in(response: Response) -> int:
+    """Return the statusCode that a body of JSON says; 0 where it says none."""
+    if not response.body[:STARTS_WITHIN].lstrip().startswith(b"{"):
+        return 0
+    try:
+        code = json_of(response).get("statusCode")
+        return int(code) if isinstance(code, int | str) else 0
+    except ValueError:
+        return 0
+
+
+def may_pass(response: Response, *, is_anonymous: bool) -> bool:
+    """Whether FINRA or its CDN gives such an answer now and then, and another when asked again.
+
+    Such are a redirect, a web page or an error of the server with status 200, and a refusal by the
+    CDN, or of a request without credentials.
+    """
+    status = response.status
+    if status == 200:
+        return is_html(response) or status_code_in(response) >= 500
+    if status in (401, 403):
+        return is_html(response) or (status == 401 and is_anonymous)
+    return 300 <= status < 400
 
 
 def _no_constant(name: str) -> None:

@@ -1,5 +1,6 @@
 """FINRA's weekly OTC data by its Query API: what is published, and a partition's pages."""
 
+import logging
 from collections.abc import Collection, Mapping, Sequence
 from datetime import date
 
@@ -7,7 +8,7 @@ from orchestration_project.domains.finra.calendar import first_week_published_si
 from orchestration_project.domains.finra.contract import API_FIELDS, SYMBOL
 from orchestration_project.domains.finra.header import DELIMITER
 from orchestration_project.domains.finra.selection import TierWeek
-from orchestration_project.errors import SourceError
+from orchestration_project.errors import ConfigurationError, SourceError
 from orchestration_project.resources.captures import Capture
 from orchestration_project.resources.finra.query_api import (
     PAGE_ROWS,
@@ -18,6 +19,8 @@ from orchestration_project.resources.finra.query_api import (
 )
 from orchestration_project.resources.finra.ranges import Piece, Probed, pieces_of
 from orchestration_project.resources.finra.source import SourceVersion
+
+LOG = logging.getLogger(__name__)
 
 GROUP = "otcMarket"
 CURRENT, HISTORIC = "weeklySummary", "weeklySummaryHistoric"
@@ -33,11 +36,15 @@ class FinraApi(QueryApi):
     def published(self, *, since: date | None = None) -> Sequence[tuple[str, str]]:
         """Return (weekStartDate, tierIdentifier) of every partition of both datasets.
 
-        Where the current dataset reaches back to ``since``, one request tells.
+        Where the current dataset reaches back to ``since``, one request tells. A historic list that
+        cannot be had or read leaves out what it alone has, and a warning in the log says so.
         """
         listed, start = self._listed_weeks(CURRENT), since.isoformat() if since else ""
         if since is None or not any(week <= start for week, _ in listed):
-            listed |= self._listed_weeks(HISTORIC)
+            try:
+                listed |= self._historic_weeks()
+            except SourceError as error:
+                LOG.warning("%s", error)
         return sorted((week, tier) for week, tier in listed if week >= start)
 
     def maybe_changed(
@@ -77,7 +84,7 @@ class FinraApi(QueryApi):
             raise self._unusable(response, "a weekStartDate that /partitions lists, in each record")
         return updated
 
-    def fields(self) -> Mapping[str, str]:
+    def fields(self) -> Mapping[str, str] | None:
         """Return the type of each field of the current dataset, by name, as FINRA lists them."""
         return self._fields_of(GROUP, CURRENT)
 
@@ -163,18 +170,37 @@ class FinraApi(QueryApi):
 
     def _dataset_of(self, week_start: date, tier: str) -> str:
         wanted = (week_start.isoformat(), tier)
-        for dataset in (CURRENT, HISTORIC):
-            if wanted in self._listed_weeks(dataset):
-                return dataset
-        newest = max(
-            (week for week, of in self._listed_weeks(CURRENT) if of == tier), default="none"
-        )
+        if wanted in self._listed_weeks(CURRENT):
+            return CURRENT
+        weeks = sorted(week for week, of in self._listed_weeks(CURRENT) if of == tier)
+        is_older = not weeks or wanted[0] < weeks[0]
+        if is_older and wanted in self._historic_weeks():
+            return HISTORIC
+        newest = weeks[-1] if weeks else "none"
         raise SourceError(
             f"FINRA has not published {tier}, week {week_start}, or has it no more",
             expected=f"a week that /partitions lists; the newest of {tier} is {newest}",
-            found=f"no such week in {CURRENT} and {HISTORIC}",
+            found=f"no such week in {CURRENT}" + f" and {HISTORIC}" * is_older,
             remedy="ask for another week, or wait for its publication",
         )
+
+    def _historic_weeks(self) -> frozenset[tuple[str, str]]:
+        """Return the weeks of the historic dataset.
+
+        Raises:
+            SourceError: Its list cannot be had or read.
+        """
+        try:
+            return self._listed_weeks(HISTORIC)
+        except (ConfigurationError, SourceError) as error:
+            oldest = min((week for week, _ in self._listed_weeks(CURRENT)), default="now")
+            raise SourceError(
+                f"the weeks before {oldest} cannot be had: the list of {HISTORIC} is not usable",
+                expected="weekStartDate and tierIdentifier of each partition",
+                found=error.found,
+                remedy="newer weeks are not affected; report it if it stays so",
+                **error.context,
+            ) from error
 
     def _listed_weeks(self, dataset: str) -> frozenset[tuple[str, str]]:
         return frozenset((week, tier) for week, tier in self._partitions(GROUP, dataset))

@@ -70,7 +70,7 @@ class DatasetApi(QueryApi):
         """Return what names each partition that is listed, oldest first."""
         return sorted(self._partitions(dataset.group, dataset.name, len(dataset.partition_fields)))
 
-    def fields(self, dataset: Dataset) -> Mapping[str, str]:
+    def fields(self, dataset: Dataset) -> Mapping[str, str] | None:
         """Return the type of each field, by name, as they are listed."""
         return self._fields_of(dataset.group, dataset.name)
 

@@ -13,7 +13,9 @@ from sqlalchemy import Connection
 from orchestration_project.contracts import Audit, Checked, Shelf
 from orchestration_project.domains.finra.audits import checked_week
 from orchestration_project.domains.finra.contract import RULE_VERSION
+from orchestration_project.domains.finra.copies import copies_audit, not_a_file
 from orchestration_project.domains.finra.gold import symbol_week, venue_sums, venue_week
+from orchestration_project.domains.finra.plausible import plausibility_audits
 from orchestration_project.domains.finra.ranges import ROWS_AT_ONCE
 from orchestration_project.domains.finra.restatement import (
     ToldChange,
@@ -32,6 +34,7 @@ from orchestration_project.domains.finra.usual import (
 )
 from orchestration_project.resources.artifacts import ArtifactStore, as_parquet, write_parquet
 from orchestration_project.resources.captures import Captures
+from orchestration_project.resources.finra.copies import find_copies
 from orchestration_project.resources.finra.earlier import read_earlier
 from orchestration_project.resources.finra.glimpse import Glimpse, glimpse
 from orchestration_project.resources.finra.untold import Knows, Untold
@@ -185,8 +188,10 @@ class WeekLanding:
         delivery = intake.delivery
         return TakenWeek(order, partition, delivery.source, delivery.source_version, intake, name)
 
-    def land(self, taken: TakenWeek) -> LoadedWeek:
+    def land(self, taken: TakenWeek, *, force: bool = False) -> LoadedWeek:
         """Land a taken partition and derive from it, in one transaction.
+
+        ``force`` lands also a file that holds what another week or market has.
 
         Raises:
             HeldBackError: An audit failed.
@@ -205,7 +210,7 @@ class WeekLanding:
                 known_from=known_from,
             )
         delivery = taken.intake.delivery
-        warn = partial(self._warnings, taken.partition)
+        warn = partial(self._audits, taken.partition, force)
         landed = self.warehouse.land(taken.order, delivery, taken.intake.prepared, warn)
         with self.warehouse.reading() as connection:
             seen = glimpse(connection, taken.partition, taken.intake)
@@ -241,20 +246,36 @@ class WeekLanding:
             rows_at_once=self.rows_at_once,
         )
 
-    def _warnings(
-        self, partition: TierWeek, connection: Connection, batch: Sequence[Ready]
+    def _audits(
+        self, partition: TierWeek, force: bool, connection: Connection, batch: Sequence[Ready]
     ) -> Sequence[Sequence[Audit]]:
-        """Compare a delivery with the weeks before its own, as they are landed."""
+        """Compare a delivery with the weeks before its own, and its files with all others.
+
+        Its rows are looked at one by one as well.
+        """
         weeks = self.limits.weeks
         return [
-            warnings_about(
-                _size(each),
-                read_earlier(connection, partition, each.delivery.scope, weeks=weeks),
-                week_start=partition.week_start,
-                limits=self.limits,
-            )
+            [
+                *warnings_about(
+                    _size(each),
+                    read_earlier(connection, partition, each.delivery.scope, weeks=weeks),
+                    week_start=partition.week_start,
+                    limits=self.limits,
+                ),
+                *plausibility_audits(
+                    each.checked.pieces(), max_row_shares=self.limits.max_row_shares
+                ),
+                _copies(connection, partition, each, is_forced=force),
+            ]
             for each in batch
         ]
+
+
+def _copies(connection: Connection, partition: TierWeek, ready: Ready, *, is_forced: bool) -> Audit:
+    """Return the verdict on a delivery's files; rows of another source name their week."""
+    if any(each.fetched.market is None for each in ready.delivery.captures):
+        return not_a_file()
+    return copies_audit(find_copies(connection, partition, ready), is_forced=is_forced)
 
 
 def _size(ready: Ready) -> Size:

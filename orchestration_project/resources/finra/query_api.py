@@ -7,6 +7,7 @@ Always POST: in a GET's query string filters are silently ignored. A page ends a
 import threading
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 from pydantic import SecretStr
@@ -22,7 +23,9 @@ from orchestration_project.resources.finra.answers import (
     is_html,
     is_no_text,
     json_of,
+    may_pass,
     shown,
+    status_code_in,
 )
 from orchestration_project.resources.http import HttpClient, Response
 
@@ -87,9 +90,15 @@ class QueryApi:
         self._listing_lock = threading.Lock()
         self._listed: dict[str, frozenset[tuple[str, ...]]] = {}
 
-    def _fields_of(self, group: str, dataset: str) -> Mapping[str, str]:
-        """Return the type of each field of a dataset, by name, as FINRA lists them."""
-        response = self._send("GET", f"/metadata/group/{group}/name/{dataset}")
+    def _fields_of(self, group: str, dataset: str) -> Mapping[str, str] | None:
+        """Return the type of each field of a dataset, by name, as FINRA lists them.
+
+        None where the list is closed to callers without credentials.
+        """
+        response, is_anonymous = self._answer("GET", f"/metadata/group/{group}/name/{dataset}")
+        if response.status == 401 and is_anonymous:
+            return None
+        self._judge(response, is_anonymous=is_anonymous)
         found = fields_in(response)
         if not found:
             expected = '{"fields": [{"name": …, "type": …}, …]}, each name once'
@@ -237,26 +246,45 @@ class QueryApi:
         query: Mapping[str, object] | None = None,
         accept: str = "application/json",
     ) -> Response:
-        """Send a request; where the token is refused, once more with a new one."""
-        url = self._api_url + path
-        headers = {"Accept": accept, **self._authorization()}
-        response = self._http.request(method, url, headers=headers, json=query)
-        if response.status == 401 and self._credentials is not None:
-            self._forget(headers.get("Authorization", ""))
-            headers = {"Accept": accept, **self._authorization()}
-            response = self._http.request(method, url, headers=headers, json=query)
-        if response.status in (200, 204):
-            return response
-        if response.status in (401, 403) and not is_html(response):
-            raise ConfigurationError(
-                f"FINRA refuses access with HTTP {response.status}",
-                expected="a client that may read this dataset, or none for public data",
-                found=shown(response),
-                remedy="check FINRA_CLIENT_ID, FINRA_CLIENT_SECRET or FINRA_API_KEY, and what they "
-                "may read",
-                url=response.url,
+        response, is_anonymous = self._answer(method, path, query=query, accept=accept)
+        self._judge(response, is_anonymous=is_anonymous)
+        return response
+
+    def _answer(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, object] | None = None,
+        accept: str = "application/json",
+    ) -> tuple[Response, bool]:
+        """Send a request; where the token is refused, once more with a new one.
+
+        Returns the answer, and whether it is one to a request without credentials.
+        """
+        authorization = self._authorization()
+
+        def send() -> Response:
+            return self._http.request(
+                method,
+                self._api_url + path,
+                headers={"Accept": accept, **authorization},
+                json=query,
+                may_pass=partial(may_pass, is_anonymous=not authorization),
             )
-        raise self._unusable(response, "HTTP 200 or 204")
+
+        response = send()
+        if response.status == 401 and self._credentials is not None:
+            self._forget(authorization.get("Authorization", ""))
+            authorization = self._authorization()
+            response = send()
+        return response, not authorization
+
+    def _judge(self, response: Response, *, is_anonymous: bool) -> None:
+        if response.status in (401, 403) and not is_html(response):
+            raise _no_access(response, is_anonymous=is_anonymous)
+        if response.status not in (200, 204):
+            raise self._unusable(response, "HTTP 200 or 204")
 
     def _authorization(self) -> dict[str, str]:
         if self._credentials is None and self._token is None:
@@ -276,6 +304,7 @@ class QueryApi:
             "POST",
             f"{self._token_url}?grant_type=client_credentials",
             basic_auth=credentials,
+            may_pass=partial(may_pass, is_anonymous=False),
         )
         if response.status in (400, 401, 403):
             raise ConfigurationError(
@@ -301,11 +330,7 @@ class QueryApi:
 
     def _unusable(self, response: Response, expected: str) -> SourceError | TransientError:
         """An answer that is no data; a statusCode of 500 and above in its body may pass."""
-        try:
-            code = json_of(response).get("statusCode", 0)
-        except (ValueError, AttributeError):
-            code = 0
-        kind = TransientError if isinstance(code, int) and code >= 500 else SourceError
+        kind = TransientError if status_code_in(response) >= 500 else SourceError
         return kind(
             "FINRA's answer cannot be used",
             expected=expected,
@@ -315,6 +340,27 @@ class QueryApi:
             else "check FINRA_API_URL and any proxy; if FINRA itself answers so, report it",
             url=response.url,
         )
+
+
+def _no_access(response: Response, *, is_anonymous: bool) -> ConfigurationError:
+    expected = "an answer for a client that may read this dataset"
+    remedy = (
+        "check FINRA_CLIENT_ID and FINRA_CLIENT_SECRET, or FINRA_API_KEY, or of a licensed feed "
+        "FINRA_BONDS_API_KEY, and what they may read"
+    )
+    if is_anonymous:
+        expected = "an answer to a request without credentials, as for public data"
+        remedy = (
+            "run it again later; if it stays so, this dataset needs credentials: see "
+            "docs/adding-a-dataset.md"
+        )
+    return ConfigurationError(
+        f"FINRA refuses access with HTTP {response.status}",
+        expected=expected,
+        found=shown(response),
+        remedy=remedy,
+        url=response.url,
+    )
 
 
 def compared(field: str, how: str, value: str) -> Filter:

@@ -1,5 +1,6 @@
 """What every source of FINRA's weekly data can do."""
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -7,9 +8,11 @@ from datetime import date
 from typing import Protocol
 
 from orchestration_project.contracts import SourceName
-from orchestration_project.domains.finra.selection import TierWeek
+from orchestration_project.domains.finra.calendar import TIERS
+from orchestration_project.domains.finra.selection import TierWeek, horizon_start
 from orchestration_project.errors import SourceError
 from orchestration_project.resources.captures import Capture
+from orchestration_project.settings.values import MOST_WEEKS
 
 VERSIONS_AT_ONCE = 8
 
@@ -85,6 +88,16 @@ class FinraSource(Protocol):
             SourceError: It answered what cannot be used.
         """
         ...
+
+
+def published_lately(source: FinraSource, weeks: int, *, today: date) -> Sequence[tuple[str, str]]:
+    """Return what a source has published, with the latest ``weeks`` of each tier that it has.
+
+    Older weeks are asked for only where these are not enough.
+    """
+    lately = source.published(since=horizon_start(today, min(weeks, MOST_WEEKS)))
+    counts = Counter(tier for _, tier in lately)
+    return lately if all(counts[tier] >= weeks for tier in TIERS) else source.published()
 
 
 def versions_of(

@@ -20,7 +20,8 @@ class WeeklyLoad:
     """Loads partitions of `finra_otc_weekly` and what is derived of each.
 
     ``full`` reads a partition again although the source says that it did not change, unless it is
-    one of ``done``; ``force`` replaces what came from another source.
+    one of ``done``; ``force`` replaces what came from another source, and lands a file that holds
+    what another week or market has.
     """
 
     finra: FinraSource
@@ -67,7 +68,7 @@ class WeeklyLoad:
 
     def land(self, taken: TakenWeek) -> LoadedWeek:
         """Land a taken partition, as `WeekLanding.land`."""
-        return self.landing.land(taken)
+        return self.landing.land(taken, force=self.force)
 
     def _is_landed(self, key: str, state: ScopeState, version: SourceVersion) -> bool:
         is_enough = not self.full or key in self.done

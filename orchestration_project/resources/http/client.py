@@ -12,9 +12,9 @@ import stamina
 from urllib3 import BaseHTTPResponse
 from urllib3.exceptions import HTTPError
 
-from orchestration_project.errors import SourceError, TransientError
+from orchestration_project.errors import SourceError, ThrottledError, TransientError
 from orchestration_project.redaction import hide
-from orchestration_project.resources.http.breaker import Breaker
+from orchestration_project.resources.http.breaker import Admission, Breaker
 from orchestration_project.resources.http.connecting import Connections
 from orchestration_project.resources.http.deadline import deadline
 from orchestration_project.resources.http.question import Question
@@ -30,7 +30,8 @@ from orchestration_project.resources.http.retry import (
 )
 from orchestration_project.resources.http.tally import NO_ANSWER, SUFFIX, Tally
 
-RETRIED_STATUSES = frozenset({429, 500, 502, 503, 504})
+TOO_MANY_REQUESTS = 429
+RETRIED_STATUSES = frozenset({TOO_MANY_REQUESTS, 500, 502, 503, 504})
 MAX_BACKOFF_SECONDS = 30
 ERROR_BODY_BYTES = 4096  # read of the body of a retried status, which is only quoted
 MIB = 1024 * 1024
@@ -160,15 +161,18 @@ class HttpClient:
         json: object = None,
         basic_auth: tuple[str, str] | None = None,
         is_repeatable: bool = True,
+        may_pass: Callable[[Response], bool] = lambda _: False,
     ) -> Response:
         """Return the whole answer, of any status but those that are tried again.
 
         Redirects are not followed. Connection errors, timeouts, broken answers and the statuses
         429, 500, 502, 503 and 504 are tried again, later if `Retry-After` asks for it. A request
         that is not ``is_repeatable`` leaves once: it may have had its effect although no answer
-        came, and only the caller can find out.
+        came, and only the caller can find out. An answer that ``may_pass`` is tried again too; the
+        last attempt's is returned.
 
         Raises:
+            ThrottledError: No attempt succeeded; the last answer asked for fewer requests.
             TransientError: No attempt succeeded, or the system is not asked for now.
             SourceError: The URL is not for HTTP, or the body is too large.
             ConfigurationError: The source's certificate is not trusted, or the request malformed.
@@ -178,25 +182,40 @@ class HttpClient:
         request = Request.of(
             question, url, headers or {}, json, basic_auth, user_agent=self._user_agent
         )
-        is_news = self._asks_anyway or self._breaker.admit(system=self._system, url=question.url)
+        admission = self._admission(question)
         try:
             response = self._persist(
                 question,
                 request,
                 self._max_attempts if is_repeatable else 1,
+                may_pass,
             )
         except AttemptError as error:
             closed_for = self._breaker.failed(str(error))
             raise self._given_up(question, error, closed_for) from error
         except SourceError:  # it answered
-            if is_news:
+            if admission.is_news:
                 self._breaker.succeeded()
             raise
-        if is_news:
+        except BaseException:  # a certificate, a quota, an interrupt: no news of the system
+            self._breaker.give_up(admission)
+            raise
+        if admission.is_news:
             self._breaker.succeeded()
         return response
 
-    def _persist(self, question: Question, request: Request, attempts: int) -> Response:
+    def _admission(self, question: Question) -> Admission:
+        if self._asks_anyway:
+            return Admission(is_news=True)
+        return self._breaker.admit(system=self._system, url=question.url)
+
+    def _persist(
+        self,
+        question: Question,
+        request: Request,
+        attempts: int,
+        may_pass: Callable[[Response], bool],
+    ) -> Response:
         """Return the answer of the first attempt that succeeds; raise the last one's error."""
         for attempt in stamina.retry_context(
             on=when_to_try_again,
@@ -211,7 +230,10 @@ class HttpClient:
                     self._before_attempt()
                 if self._limiter:
                     self._limiter.wait()
-                return self._attempt(question, request, attempt.num)
+                response = self._attempt(question, request, attempt.num)
+                if attempt.num < attempts and may_pass(response):
+                    raise AttemptError(question, attempt.num, _quoted(question, response))
+                return response
         raise AssertionError("stamina ends by a return or an error")
 
     def _attempt(self, question: Question, request: Request, number: int) -> Response:
@@ -225,11 +247,14 @@ class HttpClient:
         status = answer.status
         self._tally.add(str(status), is_retry=number > 1)
         headers = {name.lower(): value for name, value in answer.headers.itermerged()}
-        if status in RETRIED_STATUSES or (self._is_throttled and self._is_throttled(body)):
-            reason = f"status {status} with {question.quote(body.decode(errors='replace'))}"
-            raise AttemptError(question, number, reason, seconds_to_wait(headers, self._now))
+        response = Response(question.url, status, headers, body)
+        throttled = status == TOO_MANY_REQUESTS or (self._is_throttled and self._is_throttled(body))
+        if throttled or status in RETRIED_STATUSES:
+            wait = seconds_to_wait(headers, self._now)
+            reason = _quoted(question, response)
+            raise AttemptError(question, number, reason, wait, is_throttled=bool(throttled))
         log_answer(question, status, len(body), time.monotonic() - started)
-        return Response(question.url, status, headers, body)
+        return response
 
     def _receive(self, question: Question, request: Request) -> tuple[BaseHTTPResponse, bytes]:
         try:
@@ -268,7 +293,8 @@ class HttpClient:
             when = (
                 f"after {self._now() + timedelta(seconds=error.retry_after):%Y-%m-%d %H:%M:%S %Z}"
             )
-        return TransientError(
+        kind = ThrottledError if error.is_throttled else TransientError
+        return kind(
             f"{self._system} did not answer {question.method} {question.url}",
             expected="an answer that is whole, and not a status of overload or failure",
             found=str(error),
@@ -278,6 +304,10 @@ class HttpClient:
             url=question.url,
             attempts=error.number,
         )
+
+
+def _quoted(question: Question, response: Response) -> str:
+    return f"status {response.status} with {question.quote(response.body.decode(errors='replace'))}"
 
 
 def _start_of(answer: BaseHTTPResponse) -> bytes:

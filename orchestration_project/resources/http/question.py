@@ -40,7 +40,7 @@ class Question:
         """
         try:
             secrets = _secrets_of(url, headers, basic_auth)
-            return cls(system, method, _hide(secrets, without_secrets(url)), secrets)
+            return cls(system, method, _hide(secrets, redacted(without_secrets(url))), secrets)
         except ValueError:  # its text quotes the URL, whose secrets nobody can tell apart
             raise SourceError(
                 f"{system}: what should be a URL cannot be asked over HTTP",

@@ -19,12 +19,19 @@ class AttemptError(Exception):
     """One attempt failed in a way that another may not."""
 
     def __init__(
-        self, question: Question, number: int, reason: str, retry_after: float | None = None
+        self,
+        question: Question,
+        number: int,
+        reason: str,
+        retry_after: float | None = None,
+        *,
+        is_throttled: bool = False,
     ) -> None:
         super().__init__(reason)
         self.question = question
         self.number = number
         self.retry_after = retry_after  # seconds, if the source named a time
+        self.is_throttled = is_throttled  # the source asked for fewer requests
 
 
 def when_to_try_again(error: Exception) -> bool | float:

@@ -18,7 +18,7 @@ from orchestration_project.jobs import DATASET_JOBS
 from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.finra.dataset_sources import DatasetSource, FinraDatasets
 from orchestration_project.resources.warehouse import Warehouse
-from orchestration_project.sensors.finra.runs import ONCE_A_DAY, not_yet_asked, spans_under_way
+from orchestration_project.sensors.finra.runs import ONCE_A_DAY, keys_under_way, not_yet_asked
 from orchestration_project.settings import Settings
 from orchestration_project.tables.finra_datasets import Dataset
 
@@ -101,8 +101,9 @@ def _requests(
 ) -> Sequence[dg.RunRequest]:
     """Return requests for what is due, but what a run loads now or was asked for today."""
     name = made.dataset.table.name
-    spans = spans_under_way(instance, DATASET_JOBS[made.dataset.noun].name, made.key)
-    free = [key for key in due if not any(min(each) <= key <= max(each) for each in spans)]
+    job = DATASET_JOBS[made.dataset.noun].name
+    running = keys_under_way(instance, job, made.key, made.table.partitions_def)
+    free = [key for key in due if key not in running]
     return not_yet_asked(
         instance,
         [

@@ -14,8 +14,8 @@ from orchestration_project.domains.finra.recomputation import (
     tier_ranges,
     week_ranges,
 )
+from orchestration_project.domains.operations.partition_tags import RANGE_END, RANGE_START
 from orchestration_project.jobs import finra_gold, finra_tier_week
-from orchestration_project.partitions import PARTITION_TAGS
 from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.finra.gold import outdated_tier_weeks, outdated_windows
 from orchestration_project.resources.warehouse import Warehouse
@@ -23,8 +23,6 @@ from orchestration_project.sensors.described import sensor
 from orchestration_project.sensors.finra.runs import ONCE_A_DAY, not_yet_asked
 from orchestration_project.sensors.under_way import while_under_way
 from orchestration_project.tables.finra import finra_otc_weekly
-
-_, FIRST, LAST = PARTITION_TAGS
 
 SECONDS_BETWEEN_LOOKS = 60
 """The landings are read from the database, some queries a look."""
@@ -103,10 +101,10 @@ def _asked(
     if not wanted:
         known = ", ".join(f"{run.first} to {run.last}" for run in runs)
         return dg.SkipReason(f"Not derived, and asked for today: {known}; {ONCE_A_DAY}{aside}")
-    asked = ", ".join(f"{each.tags[FIRST]} to {each.tags[LAST]}" for each in wanted)
+    asked = ", ".join(f"{each.tags[RANGE_START]} to {each.tags[RANGE_END]}" for each in wanted)
     context.log.info(f"Asked for {asked}.{aside}")
     return dg.SensorResult(run_requests=list(wanted))
 
 
 def _request(run: Request) -> dg.RunRequest:
-    return dg.RunRequest(run_key=run.run_key, tags={FIRST: run.first, LAST: run.last})
+    return dg.RunRequest(run_key=run.run_key, tags={RANGE_START: run.first, RANGE_END: run.last})

@@ -1,13 +1,15 @@
 """Which runs are under way or were asked for, as Dagster remembers them."""
 
 from collections.abc import Collection, Iterable, Sequence
+from contextlib import suppress
 
 import dagster as dg
 
-from orchestration_project.assets.finra import OTC_WEEKLY
-from orchestration_project.domains.finra.selection import TierWeek, covered
+from orchestration_project.assets.finra import OTC_WEEKLY, WEEKS
+from orchestration_project.domains.finra.selection import TierWeek
+from orchestration_project.errors import ConfigurationError
 from orchestration_project.jobs import finra_otc_weekly
-from orchestration_project.partitions import PARTITION_TAGS
+from orchestration_project.resources.partition_keys import partition_keys
 from orchestration_project.sensors.under_way import UNDER_WAY
 
 RUN_KEY = "dagster/run_key"
@@ -16,22 +18,27 @@ ONCE_A_DAY = "a run that brings nothing is asked for again the day after."
 
 def loading(instance: dg.DagsterInstance, partitions: Collection[TierWeek]) -> frozenset[TierWeek]:
     """Return those of the partitions that a run loads now, or will: of the job or a backfill."""
-    spans = spans_under_way(instance, finra_otc_weekly.name, OTC_WEEKLY)
-    return frozenset(each for keys in spans for each in covered(min(keys), max(keys), partitions))
+    keys = keys_under_way(instance, finra_otc_weekly.name, OTC_WEEKLY, WEEKS)
+    return frozenset(each for each in partitions if each.key in keys)
 
 
-def spans_under_way(instance: dg.DagsterInstance, job: str, asset: dg.AssetKey) -> list[list[str]]:
-    """Return the first and last partition of each run that loads an asset now, or will.
-
-    It is a run of the job, or of a backfill; of a run of one partition, that alone.
-    """
+def keys_under_way(
+    instance: dg.DagsterInstance,
+    job: str,
+    asset: dg.AssetKey,
+    definition: dg.PartitionsDefinition | None,
+) -> frozenset[str]:
+    """Return the partitions that a run of the job, or of a backfill of the asset, loads or will."""
     runs = [
         run
         for run in instance.get_runs(dg.RunsFilter(statuses=UNDER_WAY))
         if run.job_name == job or asset in (run.asset_selection or ())
     ]
-    spans = ([run.tags[tag] for tag in PARTITION_TAGS if tag in run.tags] for run in runs)
-    return [span for span in spans if span]
+    keys: set[str] = set()
+    for run in runs:
+        with suppress(ConfigurationError):  # such a run fails before it loads anything
+            keys.update(partition_keys(run.tags, definition))
+    return frozenset(keys)
 
 
 def not_yet_asked(

@@ -5,17 +5,18 @@ import dagster as dg
 from orchestration_project.assets.finra import SPECS, WEEKS, WEEKS_OF_ALL_TIERS
 from orchestration_project.domains.finra.recomputation import week_ranges
 from orchestration_project.domains.finra.selection import (
+    horizon_start,
     of_known_tiers,
     summary,
     within_horizon,
 )
+from orchestration_project.domains.operations.partition_tags import RANGE_END, RANGE_START
 from orchestration_project.jobs import (
     finra_freshness,
     finra_otc_weekly,
     finra_source_checks,
     finra_symbol_week_value,
 )
-from orchestration_project.partitions import PARTITION_TAGS
 from orchestration_project.resources.backfills import (
     REQUESTED_BY,
     active_backfill,
@@ -30,6 +31,9 @@ from orchestration_project.settings import Settings
 
 MONDAYS = "finra_otc_weekly_mondays"
 ZONE = "America/New_York"
+
+WEEKS_LISTED = 40
+"""Tiers of so many weeks are looked at, all of which the current dataset has."""
 
 VALUED_WEEKS = 8
 """So many complete weeks are valued anew each day: what vendors revise, they revise soon."""
@@ -46,10 +50,12 @@ def backfill_outdated_weeks(
     running = active_backfill(context.instance, {REQUESTED_BY: MONDAYS})
     if running is not None:
         return dg.SkipReason(f"The backfill {running} of an earlier tick is still running.")
-    horizon = settings.finra_horizon_weeks
-    known, unknown = of_known_tiers(finra.published())
+    today, horizon = clock.today_in_new_york(), settings.finra_horizon_weeks
+    known, unknown = of_known_tiers(
+        finra.published(since=horizon_start(today, max(horizon, WEEKS_LISTED)))
+    )
     aside = f" Left out, as tiers that are not documented: {', '.join(unknown)}." if unknown else ""
-    recent = within_horizon(known, today=clock.today_in_new_york(), weeks=horizon)
+    recent = within_horizon(known, today=today, weeks=horizon)
     wanted = [each for each in recent if WEEKS.has_partition_key(each.key)]
     due, refusals = outdated_weeks(finra, warehouse, wanted)
     unsaid = f" FINRA says nothing of {', '.join(sorted(refusals))}." if refusals else ""
@@ -111,8 +117,7 @@ def finra_symbol_week_value_daily(
     if not complete:
         return dg.SkipReason("Nothing to do: there is no week of which all tiers are landed.")
     restated = filter(WEEKS_OF_ALL_TIERS.has_partition_key, restated_weeks(warehouse))
-    _, first, last = PARTITION_TAGS
     return [
-        dg.RunRequest(run_key=f"{start}...{end}", tags={first: start, last: end})
+        dg.RunRequest(run_key=f"{start}...{end}", tags={RANGE_START: start, RANGE_END: end})
         for start, end in week_ranges([*restated, *complete[-VALUED_WEEKS:]])
     ]

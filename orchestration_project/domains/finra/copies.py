@@ -1,0 +1,108 @@
+"""The audit of files that hold what another week, tier or market has.
+
+A file names no week and no market, so nothing else notices one that is delivered under two names.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import polars as pl
+
+from orchestration_project.contracts import Audit, verdict
+from orchestration_project.domains.finra.selection import TierWeek
+
+COPIES = {
+    "is_not_a_copy": "No file has the bytes or the rows of another week, tier or market.",
+}
+"""The audit, and what it claims; it blocks unless the run says force."""
+
+(NAME,) = COPIES
+
+FIGURES = ("share_quantity", "trade_count")
+OF_A_FILE = ("symbol", "issue_name", "mpid", "participant_name", *FIGURES, "last_update_date")
+"""The columns that a file fills in: neither week nor market is among them."""
+
+
+@dataclass(frozen=True, order=True)
+class MarketWeek:
+    """The rows that one file is complete for: a market of a partition."""
+
+    partition: TierWeek
+    market: str
+
+    def __str__(self) -> str:
+        return f"{self.partition.key} {self.market}"
+
+
+@dataclass(frozen=True)
+class Copy:
+    """A delivered file and the one whose ``what`` it has; files are URLs such as file:x.csv."""
+
+    of: MarketWeek
+    file: str
+    what: Literal["bytes", "rows"]
+    original: MarketWeek
+    original_file: str
+
+    def __str__(self) -> str:
+        return (
+            f"{self.file} ({self.of}) has the {self.what} of {self.original_file} ({self.original})"
+        )
+
+
+@dataclass(frozen=True)
+class Largest:
+    """The symbol of a file that traded most shares: two files seldom agree in these figures."""
+
+    symbol: str
+    share_quantity: int
+    trade_count: int
+
+
+def largest_of(pieces: Iterable[pl.DataFrame]) -> Largest | None:
+    """Return the symbol with most shares, ties by its name; None of no rows.
+
+    No two ``pieces`` have a symbol in common.
+    """
+    found = pl.DataFrame(schema={"symbol": pl.String, **dict.fromkeys(FIGURES, pl.Int64)})
+    for rows in pieces:
+        sums = rows.group_by("symbol").agg(pl.col(*FIGURES).sum())
+        both = pl.concat([found, sums])
+        found = both.sort("share_quantity", "symbol", descending=[True, False]).head(1)
+    return Largest(**found.row(0, named=True)) if len(found) else None
+
+
+def have_same_rows(one: pl.DataFrame, other: pl.DataFrame) -> bool:
+    """Whether two files have the same rows, in whatever order."""
+    if len(one) != len(other):
+        return False
+    mine, others = (each.select(OF_A_FILE).sort(OF_A_FILE) for each in (one, other))
+    return mine.equals(others)
+
+
+def copies_audit(copies: Sequence[Copy], *, is_forced: bool) -> Audit:
+    """Return the verdict on the files of a delivery; what is forced names its copies, and lands."""
+    found = "; ".join(map(str, copies)) or "0"
+    return Audit(
+        NAME,
+        "not_applicable" if copies and is_forced else verdict(not copies),
+        "0 files with the bytes or rows of another week, tier or market, unless the run's config "
+        "says force: true",
+        f"{found}; landed by force" if copies and is_forced else found,
+        [
+            {
+                "file": each.file,
+                "scope": str(each.of),
+                "same": each.what,
+                "original_file": each.original_file,
+                "original_scope": str(each.original),
+            }
+            for each in copies
+        ],
+    )
+
+
+def not_a_file() -> Audit:
+    """Return the verdict on a delivery whose rows name their week and market themselves."""
+    return Audit(NAME, "not_applicable", "0 files that are copies; rows name their week", "no file")

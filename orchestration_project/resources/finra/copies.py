@@ -1,0 +1,203 @@
+"""Whether a delivered file has the bytes or the rows of another week, tier or market."""
+
+import hashlib
+import json
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+
+import polars as pl
+from sqlalchemy import Connection, func, select
+
+from orchestration_project.contracts import Checked, Span
+from orchestration_project.domains.finra.calendar import TIERS
+from orchestration_project.domains.finra.copies import (
+    OF_A_FILE,
+    Copy,
+    Largest,
+    MarketWeek,
+    have_same_rows,
+    largest_of,
+)
+from orchestration_project.domains.finra.selection import TierWeek, parsed
+from orchestration_project.resources.warehouse import Ready
+from orchestration_project.resources.warehouse.frames import Scope, read_frame, within
+from orchestration_project.tables.finra import finra_otc_weekly, finra_symbol_week
+from orchestration_project.tables.spine import captures, deliveries, fences
+
+_weekly, _symbol = finra_otc_weekly.c, finra_symbol_week.c
+
+FIGURES_OF_MARKET = {
+    "ATS": (_symbol.ats_share_quantity, _symbol.ats_trade_count),
+    "NON_ATS": (_symbol.non_ats_share_quantity, _symbol.non_ats_trade_count),
+}
+
+
+@dataclass(frozen=True)
+class _File:
+    """A file of a delivery: all rows of one market."""
+
+    scope: MarketWeek
+    url: str
+    sha256: str
+    checked: Checked
+
+    def pieces(self) -> Iterator[tuple[Scope, pl.DataFrame]]:
+        """Yield its rows by ranges of symbols, as they are held."""
+        ranges = self.checked.ranges or [({"symbol": Span()}, self.checked.rows)]
+        for condition, rows in ranges:
+            yield {"symbol": condition["symbol"]}, rows.filter(market=self.scope.market)
+
+    def has_rows_of(self, other: "_File") -> bool:
+        pairs = zip(self.pieces(), other.pieces(), strict=True)
+        return all(have_same_rows(mine, others) for (_, mine), (_, others) in pairs)
+
+
+def find_copies(connection: Connection, partition: TierWeek, ready: Ready) -> list[Copy]:
+    """Return the files of a delivery that are equal to another landed one, or to one another.
+
+    A file is no copy if its own week and market once landed the same bytes, or holds the same rows:
+    one that was forced can be loaded and replayed again. ``connection`` is in the transaction that
+    lands the delivery.
+    """
+    files = [
+        _File(
+            MarketWeek(partition, str(each.fetched.market)),
+            each.fetched.url,
+            each.sha256,
+            ready.checked,
+        )
+        for each in ready.delivery.captures
+    ]
+    largest = [largest_of(rows for _, rows in each.pieces()) for each in files]
+    _lock(connection, largest)
+    replaced = {each.scope for each in files}
+    found: list[Copy] = []
+    for number, (file, figures) in enumerate(zip(files, largest, strict=True)):
+        landed = _landed_bytes(connection, file.sha256)
+        if file.scope in landed:
+            continue
+        copy = (
+            _copy_of_bytes(file, landed, replaced)
+            or _copy_of_twin(file, files[:number])
+            or _copy_of_rows(connection, file, figures, replaced)
+        )
+        if copy is not None and not _holds(connection, file.scope, file):
+            found.append(copy)
+    return found
+
+
+def _lock(connection: Connection, largest: Sequence[Largest | None]) -> None:
+    """Have two transactions that land equal files follow each other; SQLite's always do.
+
+    PostgreSQL's lock ends with the transaction. All lock in one order, so that no two deadlock.
+    """
+    if connection.dialect.name != "postgresql":
+        return
+    digests = {hashlib.sha256(repr(each).encode()).digest() for each in largest}
+    for key in sorted(int.from_bytes(each[:8], signed=True) for each in digests):
+        connection.execute(select(func.pg_advisory_xact_lock(key)))
+
+
+def _landed_bytes(connection: Connection, sha256: str) -> Mapping[MarketWeek, str]:
+    """Return each week and market that ever landed these bytes, with the file's URL."""
+    found = connection.execute(
+        select(captures.c.partition_key, captures.c.request, captures.c.url)
+        .join(deliveries, deliveries.c.group_id == captures.c.group_id)
+        .where(
+            captures.c.sha256 == sha256,
+            captures.c.part_number <= deliveries.c.part_count,
+            deliveries.c.table_name == finra_otc_weekly.name,
+            deliveries.c.outcome == "landed",
+        )
+    )
+    return {
+        MarketWeek(parsed(row.partition_key), market): row.url
+        for row in found
+        if (market := json.loads(row.request).get("market"))
+    }
+
+
+def _copy_of_bytes(
+    file: _File, landed: Mapping[MarketWeek, str], replaced: Collection[MarketWeek]
+) -> Copy | None:
+    others = sorted(scope for scope in landed if scope not in replaced)
+    return Copy(file.scope, file.url, "bytes", others[0], landed[others[0]]) if others else None
+
+
+def _copy_of_twin(file: _File, others: Sequence[_File]) -> Copy | None:
+    """Look among the files of the same delivery."""
+    for other in others:
+        if file.has_rows_of(other):
+            what = "bytes" if file.sha256 == other.sha256 else "rows"
+            return Copy(file.scope, file.url, what, other.scope, other.url)
+    return None
+
+
+def _copy_of_rows(
+    connection: Connection,
+    file: _File,
+    largest: Largest | None,
+    replaced: Collection[MarketWeek],
+) -> Copy | None:
+    for scope in _candidates(connection, largest):
+        if scope not in replaced and _holds(connection, scope, file):
+            return Copy(file.scope, file.url, "rows", scope, _url(connection, scope))
+    return None
+
+
+def _candidates(connection: Connection, largest: Largest | None) -> list[MarketWeek]:
+    """Return the landed weeks and markets in which the symbol has the same figures.
+
+    Each week and tier is one look-up by key in `finra_symbol_week`.
+    """
+    if largest is None:
+        return []
+    known = connection.execute(
+        select(fences.c.scope_key).where(fences.c.table_name == finra_otc_weekly.name)
+    ).scalars()
+    weeks = tuple({parsed(key).week_start for key in known})
+    own = {"week_start": weeks, "tier": TIERS, "symbol": largest.symbol}
+    figures = chain.from_iterable(FIGURES_OF_MARKET.values())
+    traded = select(_symbol.tier, _symbol.week_start, *figures).where(
+        within(finra_symbol_week, own)
+    )
+    wanted = [largest.share_quantity, largest.trade_count]
+    return sorted(
+        MarketWeek(TierWeek(row[_symbol.tier], row[_symbol.week_start]), market)
+        for row in connection.execute(traded).mappings()
+        for market, columns in FIGURES_OF_MARKET.items()
+        if [row[column] for column in columns] == wanted
+    )
+
+
+def _holds(connection: Connection, scope: MarketWeek, file: _File) -> bool:
+    """Whether the rows of ``file`` are landed in ``scope``."""
+    columns = [_weekly[name] for name in OF_A_FILE]
+    return all(
+        have_same_rows(
+            rows,
+            read_frame(
+                connection,
+                select(*columns).where(within(finra_otc_weekly, {**_place(scope), **condition})),
+                finra_otc_weekly,
+            ),
+        )
+        for condition, rows in file.pieces()
+    )
+
+
+def _place(scope: MarketWeek) -> Scope:
+    week = scope.partition
+    return {"week_start": week.week_start, "tier": week.tier, "market": scope.market}
+
+
+def _url(connection: Connection, scope: MarketWeek) -> str:
+    """Return where the landed rows of a week and market came from."""
+    url = (
+        select(captures.c.url)
+        .join(finra_otc_weekly, _weekly.capture_id == captures.c.capture_id)
+        .where(within(finra_otc_weekly, _place(scope)))
+        .limit(1)
+    )
+    return connection.execute(url).scalar_one()

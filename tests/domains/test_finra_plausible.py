@@ -1,0 +1,61 @@
+"""The warnings about single rows."""
+
+import polars as pl
+import pytest
+
+from orchestration_project.domains.finra.plausible import PLAUSIBILITY, plausibility_audits
+from tests.resources.weeks import frame, row
+
+CAP = 100_000_000_000
+
+
+def quantities(symbol: str, shares: int, trades: int) -> dict[str, object]:
+    return row(symbol, share_quantity=shares, trade_count=trades)
+
+
+def failed(*pieces: pl.DataFrame, cap: int = CAP) -> dict[str, tuple[str, list[object]]]:
+    """Return what was found by each audit that failed, and the offenders' symbols."""
+    audits = plausibility_audits(pieces, max_row_shares=cap)
+    assert [each.name for each in audits] == list(PLAUSIBILITY)
+    assert {each.severity for each in audits} == {"warning"}
+    assert not any(each.blocks for each in audits)
+    return {
+        each.name: (each.found, [offender["symbol"] for offender in each.offenders])
+        for each in audits
+        if each.outcome == "failed"
+    }
+
+
+@pytest.mark.parametrize(
+    ("shares", "trades", "name"),
+    [
+        (0, 1, "has_shares_where_it_has_trades"),
+        (1, 0, "has_trades_where_it_has_shares"),
+        (1, 2, "has_no_more_trades_than_shares"),
+        (0, 0, "has_trading_in_every_row"),
+        (CAP + 1, 5, "has_no_implausible_share_quantity"),
+        (2**63 - 1, 5, "has_no_implausible_share_quantity"),
+    ],
+)
+def test_an_implausible_row_fails_one_check_which_lists_it(shares: int, trades: int, name: str):
+    rows = frame([row("GOOD"), quantities("BAD", shares, trades)])
+    assert failed(rows) == {name: ("1 of 2", ["BAD"])}
+
+
+@pytest.mark.parametrize(("shares", "trades"), [(1, 1), (2, 1), (CAP, CAP), (100_000, 1)])
+def test_a_plausible_row_fails_none(shares: int, trades: int):
+    assert failed(frame([quantities("A", shares, trades)])) == {}
+
+
+def test_rows_in_several_pieces_are_counted_together_and_20_of_them_listed():
+    pieces = [frame([quantities(f"S{n:02}", 0, 0) for n in range(at, at + 15)]) for at in (0, 15)]
+    name = "has_trading_in_every_row"
+    assert failed(*pieces) == {name: ("30 of 30", [f"S{n:02}" for n in range(20)])}
+
+
+def test_the_cap_can_be_set_and_no_rows_break_nothing():
+    assert failed(frame([row("A")]), cap=99) == {
+        "has_no_implausible_share_quantity": ("1 of 1", ["A"])
+    }
+    assert failed(frame([])) == {}
+    assert failed() == {}

@@ -1,0 +1,302 @@
+"""Files that are delivered as another week, tier or market than theirs."""
+
+import json
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import replace
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orchestration_project.domains.finra.contract import FILE_FIELDS
+from orchestration_project.resources.artifacts import FolderStore
+from orchestration_project.resources.captures import Captures
+from orchestration_project.resources.finra import FinraFiles
+from orchestration_project.resources.finra.landing import TakenWeek, WeekLanding
+from orchestration_project.resources.finra.replay import WeeklyReplay
+from orchestration_project.resources.finra.weekly import WeeklyLoad
+from orchestration_project.resources.warehouse import HeldBackError, Warehouse
+from orchestration_project.tables.finra import finra_otc_weekly
+from orchestration_project.tables.spine import audits, captures
+from tests.resources.weeks import LIMITS, Desk, StoppedClock, known
+
+HEADER = "|".join(FILE_FIELDS)
+MONDAY, NEXT = "2025-11-10", "2025-11-17"
+
+
+def lines(count: int = 100, *, shares: int = 1000, tier: str = "OTC") -> list[str]:
+    """Return lines of as many symbols, of which the first trades ``shares``."""
+    quantities = [shares, *(700 + number for number in range(1, count))]
+    return [
+        f"{tier}|S{number:03}|Name {number}|OTC LINK ATS|OTCN|{quantity}|7|2025-12-15"
+        for number, quantity in enumerate(quantities)
+    ]
+
+
+def text(some: Sequence[str], end: str = "\n") -> bytes:
+    return end.join([HEADER, *some, ""]).encode()
+
+
+BODY = text(lines())
+
+
+class Folder:
+    """A folder of files, listed by their week, and the load of it."""
+
+    def __init__(self, warehouse: Warehouse, below: Path) -> None:
+        self.path = below / "files"
+        self.path.mkdir()
+        self.listed: dict[str, tuple[str, str, str]] = {}
+        self.desk = Desk(warehouse, below / "artifacts")
+        store = FolderStore(below / "artifacts")
+        self.landing = WeekLanding(
+            warehouse, store, date(2026, 1, 5), "run", 0.005, LIMITS, below, known
+        )
+        files = FinraFiles(self.path, Captures(store), StoppedClock())
+        self.load = WeeklyLoad(files, self.landing)
+
+    def put(
+        self, name: str, body: bytes, *, tier: str = "OTCE", week: str = MONDAY, market: str = "ATS"
+    ) -> None:
+        (self.path / name).write_bytes(body)
+        self.listed[name] = (tier, week, market)
+        self._list()
+
+    def remove(self, name: str) -> None:
+        (self.path / name).unlink()
+        del self.listed[name]
+        self._list()
+
+    def _list(self) -> None:
+        rows = [",".join([name, *scope]) for name, scope in self.listed.items()]
+        text = "\n".join(["file,tier,week_start,market", *rows])
+        (self.path / "manifest.csv").write_text(text)
+
+    def take_up(self, tier: str = "OTCE", week: str = MONDAY, **how: Any) -> str:
+        load = replace(self.load, **how)
+        return str(load.land(load.take(f"{tier}|{week}")))
+
+    def replay(self, week: str = MONDAY, **how: Any) -> str:
+        replay = WeeklyReplay(self.landing, **how)
+        return str(replay.land(replay.take(f"OTCE|{week}")))
+
+    def counts(self) -> dict[tuple[str, str, str], int]:
+        """Return the number of rows of each week, tier and market."""
+        found = self.desk.rows(finra_otc_weekly, "week_start", "tier", "market")
+        keys = [(week.isoformat(), tier, market) for week, tier, market in found]
+        return {key: keys.count(key) for key in keys}
+
+
+@pytest.fixture
+def folder(warehouse: Warehouse, tmp_path: Path) -> Folder:
+    """A folder of which the file of OTCE's ATS in the week of `MONDAY` is landed."""
+    folder = Folder(warehouse, tmp_path)
+    folder.put("one.csv", BODY)
+    folder.take_up()
+    return folder
+
+
+LANDED = {(MONDAY, "OTCE", "ATS"): 100}
+
+REFORMATTED: dict[str, bytes] = {
+    "the_same_bytes": BODY,
+    "windows_line_ends": text(lines(), "\r\n"),
+    "no_final_newline": BODY.rstrip(b"\n"),
+    "other_order": text(lines()[::-1]),
+    "a_rejected_line_more": text(lines(400)).replace(b"|S399|", b"||"),
+}
+
+
+ELSEWHERE: list[dict[str, str]] = [
+    {"week": "2024-01-08"},
+    {"market": "NON_ATS"},
+    {"week": NEXT, "market": "NON_ATS"},
+    {"tier": "T2"},
+]
+
+CASES = [
+    *(({"week": NEXT}, case) for case in REFORMATTED),
+    *((scope, "the_same_bytes") for scope in ELSEWHERE),
+]
+
+
+@pytest.mark.parametrize(("scope", "case"), CASES, ids=str)
+def test_a_file_of_another_week_tier_or_market_is_quarantined_with_both_names(
+    warehouse: Warehouse, tmp_path: Path, scope: dict[str, str], case: str
+):
+    folder = Folder(warehouse, tmp_path)
+    body = REFORMATTED[case]
+    original = text(lines(399)) if case == "a_rejected_line_more" else BODY
+    if scope.get("tier"):  # a description that tells no tier
+        original = body = BODY.replace(b"OTC|", b"OTC Equity|")
+    folder.put("one.csv", original)
+    folder.take_up()
+    landed = folder.counts()
+    folder.remove("one.csv")
+    folder.put("two.csv", body, **scope)
+    asked = {name: value for name, value in scope.items() if name != "market"}
+    with pytest.raises(HeldBackError, match="is held back by is_not_a_copy") as refusal:
+        folder.take_up(**asked)
+    own = f"{scope.get('tier', 'OTCE')}|{scope.get('week', MONDAY)} {scope.get('market', 'ATS')}"
+    what = "bytes" if body == original else "rows"
+    said = f"file:two.csv ({own}) has the {what} of file:one.csv (OTCE|{MONDAY} ATS)"
+    assert said in refusal.value.found
+    assert "force: true" in refusal.value.expected
+    assert folder.counts() == landed
+    (count,) = landed.values()
+    assert folder.take_up(**asked, force=True).startswith(f"{count} rows added")
+
+
+def test_one_file_for_both_markets_of_a_week_is_quarantined(folder: Folder):
+    folder.put("two.csv", BODY, market="NON_ATS")
+    said = (
+        rf"file:two.csv \(OTCE\|{MONDAY} NON_ATS\) has the bytes of "
+        rf"file:one.csv \(OTCE\|{MONDAY} ATS\)"
+    )
+    with pytest.raises(HeldBackError, match=said):
+        folder.take_up()
+    assert folder.counts() == LANDED
+    folder.put("two.csv", text(lines()[::-1]), market="NON_ATS")
+    with pytest.raises(HeldBackError, match=said.replace("bytes", "rows")):
+        folder.take_up()
+    folder.take_up(force=True)
+    assert folder.counts() == {**LANDED, (MONDAY, "OTCE", "NON_ATS"): 100}
+
+
+def test_the_evidence_names_both_files_and_a_forced_one_says_so(folder: Folder):
+    folder.put("two.csv", BODY, week=NEXT)
+    with pytest.raises(HeldBackError):
+        folder.take_up(week=NEXT)
+    folder.take_up(week=NEXT, force=True)
+    rows = folder.desk.rows(audits, "name", "partition_key", "outcome", "found", "offenders")
+    first, held, forced = [each[1:] for each in rows if each[0] == "is_not_a_copy"]
+    assert first == (f"OTCE|{MONDAY}", "passed", "0", "[]")
+    assert (held[1], forced[1]) == ("failed", "not_applicable")
+    assert forced[2] == f"{held[2]}; landed by force"
+    assert json.loads(held[3]) == [
+        {
+            "file": "file:two.csv",
+            "scope": f"OTCE|{NEXT} ATS",
+            "same": "bytes",
+            "original_file": "file:one.csv",
+            "original_scope": f"OTCE|{MONDAY} ATS",
+        }
+    ]
+
+
+def test_what_was_landed_once_and_replaced_since_is_still_another_weeks_file(folder: Folder):
+    folder.put("one.csv", text(lines(shares=999)))
+    folder.take_up()
+    folder.put("stale.csv", BODY, week=NEXT)
+    with pytest.raises(HeldBackError, match=r"has the bytes of file:one\.csv"):
+        folder.take_up(week=NEXT)
+
+
+def test_a_file_whose_name_was_wrong_and_that_never_landed_is_no_copy(folder: Folder):
+    body = text(lines(shares=5, tier="NMS Tier 2"))
+    folder.put("two.csv", body, week=NEXT)
+    with pytest.raises(HeldBackError, match="holds_only_its_week_and_tier"):
+        folder.take_up(week=NEXT)
+    folder.put("two.csv", body, tier="T2", week=NEXT)
+    assert folder.take_up("T2", NEXT).startswith("100 rows added")
+
+
+Change = Callable[[Folder], object]
+
+LOADED_AGAIN: dict[str, tuple[Change, str]] = {
+    "the_same": (lambda folder: None, "unchanged"),
+    "in_full": (lambda folder: folder.take_up(full=True), "unchanged"),
+    "in_other_line_ends": (
+        lambda folder: folder.put("one.csv", text(lines(), "\r\n")),
+        "0 rows added",
+    ),
+    "restated": (
+        lambda folder: folder.put("one.csv", text(lines(shares=999))),
+        "0 rows added, 1 changed",
+    ),
+    "with_its_other_market": (
+        lambda folder: folder.put("two.csv", text(lines(shares=3)), market="NON_ATS"),
+        "100 rows added",
+    ),
+}
+
+
+@pytest.mark.parametrize(("change", "said"), LOADED_AGAIN.values(), ids=LOADED_AGAIN)
+def test_a_week_is_no_copy_of_itself(folder: Folder, change: Change, said: str):
+    change(folder)
+    assert folder.take_up().startswith(said)
+
+
+def test_two_markets_that_changed_places_are_no_copies(folder: Folder):
+    other = text(lines(shares=3))
+    folder.put("two.csv", other, market="NON_ATS")
+    folder.take_up()
+    folder.put("one.csv", other)
+    folder.put("two.csv", BODY, market="NON_ATS")
+    assert folder.take_up().startswith("0 rows added, 2 changed")
+
+
+def test_weeks_that_differ_in_one_quantity_or_in_their_dates_are_both_landed(folder: Folder):
+    folder.put("two.csv", text([*lines()[:-1], lines()[-1].replace("|7|", "|8|")]), week=NEXT)
+    folder.take_up(week=NEXT)
+    folder.put("three.csv", BODY.replace(b"2025-12-15", b"2025-12-29"), week="2025-11-24")
+    folder.take_up(week="2025-11-24")
+    assert list(folder.counts().values()) == [100, 100, 100]
+
+
+def test_a_replay_of_what_is_landed_is_as_it_was_and_one_of_a_copy_stays_quarantined(
+    folder: Folder,
+):
+    folder.put("two.csv", BODY, week=NEXT)
+    with pytest.raises(HeldBackError):
+        folder.take_up(week=NEXT)
+    assert folder.replay().startswith("unchanged")
+    with pytest.raises(HeldBackError, match="is_not_a_copy"):
+        folder.replay(NEXT)
+    folder.take_up(week=NEXT, force=True)
+    for week in (MONDAY, NEXT):
+        assert folder.replay(week).startswith("unchanged")
+        assert folder.take_up(week=week, full=True).startswith("0 rows added, 0 changed")
+
+
+def test_of_two_equal_files_that_land_at_once_one_is_quarantined(folder: Folder):
+    later = ("2025-11-24", "2025-12-01")
+    for name, week in zip(("two.csv", "three.csv"), later, strict=True):
+        folder.put(name, text(lines(shares=5)), week=week)
+    taken = [folder.load.take(f"OTCE|{week}") for week in later]
+    together = threading.Barrier(2)
+
+    def land(one: TakenWeek) -> bool:
+        together.wait(timeout=20)
+        with suppress(HeldBackError):
+            return folder.load.land(one).landed is not None
+        return False
+
+    with ThreadPoolExecutor(2) as pool:
+        assert sorted(pool.map(land, taken)) == [False, True]
+
+
+def test_a_file_too_large_to_be_held_is_compared_range_by_range(folder: Folder):
+    folder.put("two.csv", text(lines()[::-1]), week=NEXT)
+    small = replace(folder.landing, rows_at_once=40)
+    with pytest.raises(HeldBackError, match=r"has the rows of file:one\.csv"):
+        folder.take_up(week=NEXT, landing=small)
+    folder.put("two.csv", text([*lines()[:-1], lines(101)[-1]]), week=NEXT)
+    assert folder.take_up(week=NEXT, landing=small).startswith("100 rows added")
+
+
+def test_a_week_of_many_is_found_by_a_look_up(folder: Folder):
+    start = date.fromisoformat(MONDAY)
+    for number in range(1, 12):
+        week = (start - timedelta(weeks=number)).isoformat()
+        folder.put("earlier.csv", text(lines(shares=5000 + number)), week=week)
+        folder.take_up(week=week)
+    folder.put("two.csv", text(lines(shares=5007)[::-1]), week=NEXT)
+    said = rf"file:earlier.csv \(OTCE\|{start - timedelta(weeks=7)} ATS\)"
+    with pytest.raises(HeldBackError, match=said):
+        folder.take_up(week=NEXT)
+    assert folder.desk.count(captures) == 13
