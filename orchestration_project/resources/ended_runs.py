@@ -11,6 +11,7 @@ from sqlalchemy.exc import DatabaseError
 
 from orchestration_project.domains.operations.alerts import CheckResult, EndedRun, Notice, Unit
 from orchestration_project.domains.operations.failures import is_ours
+from orchestration_project.domains.operations.partition_tags import PARTITION_TAGS
 
 Outcome = Literal["success", "failure", "canceled"]
 
@@ -28,11 +29,6 @@ READ = {
     Happened.ASSET_CHECK_EVALUATION,
 }
 WILL_RETRY, RETRIED_AS = "dagster/will_retry", "dagster/auto_retry_run_id"
-PARTITION, RANGE_START, RANGE_END = (
-    "dagster/partition",
-    "dagster/asset_partition_range_start",
-    "dagster/asset_partition_range_end",
-)
 SHOWN_LENGTH = 120
 """Characters; longer metadata of a check is left out of what it is told to have said."""
 
@@ -134,6 +130,19 @@ def read_run(instance: dg.DagsterInstance, end: RunEnd) -> EndedRun | None:
     )
 
 
+def units_left_by(instance: dg.DagsterInstance, run_id: str) -> frozenset[Unit]:
+    """Return the partitions of assets that a run was to materialize and did not."""
+    kinds = {Happened.ASSET_MATERIALIZATION_PLANNED, Happened.ASSET_MATERIALIZATION}
+    entries = entries_of(instance, run_id, kinds)
+    events = [entry.dagster_event for entry in entries if entry.dagster_event is not None]
+    made = {
+        Unit(asset_of(event), event.partition or "")
+        for event in events
+        if event.event_type == Happened.ASSET_MATERIALIZATION
+    }
+    return frozenset(unit for event in events for unit in _planned(event)) - made
+
+
 def _planned(event: dg.DagsterEvent) -> list[Unit]:
     if event.event_type != Happened.ASSET_MATERIALIZATION_PLANNED or event.asset_key is None:
         return []
@@ -187,7 +196,7 @@ def _partitions(tags: Mapping[str, str], wanted: Iterable[Unit]) -> Sequence[str
     keys = sorted({unit.partition for unit in wanted if unit.partition})
     if keys:
         return keys
-    given = [tags[tag] for tag in (PARTITION, RANGE_START, RANGE_END) if tag in tags]
+    given = [tags[tag] for tag in PARTITION_TAGS if tag in tags]
     return list(dict.fromkeys(given))
 
 

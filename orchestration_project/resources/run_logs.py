@@ -23,7 +23,10 @@ from sqlalchemy import ColumnElement, delete, func, or_, select, text
 
 from orchestration_project.domains.operations.retention import FORGOTTEN_EVENTS, prunable
 from orchestration_project.errors import ConfigurationError
+from orchestration_project.resources.ended_runs import ENDS, RunEnd
 from orchestration_project.resources.ledger import Ledger
+from orchestration_project.resources.warehouse import Warehouse
+from orchestration_project.tables.operations import operations_evaluations
 
 RUNS_AT_ONCE = 100
 """Whose lines are deleted in one transaction, so that runs under way hardly wait for it."""
@@ -64,10 +67,14 @@ class RunLogs(Protocol):
 
 
 class Pruned(NamedTuple):
-    """What was freed (or would be) by store; runs that stay because the ledger lacks them."""
+    """What was freed (or would be) by store; runs that stay because the ledger lacks them.
+
+    ``evaluation_count`` is the number of rows of `operations_evaluations` that refer to the runs.
+    """
 
     freed: dict[str, Left]
     unrecorded_count: int
+    evaluation_count: int
 
 
 def prune(
@@ -87,14 +94,28 @@ def prune(
     stores = run_logs_of(instance)
     freed = {store.name: Left() for store in stores}
     old, unrecorded = _old_runs(instance, ledger, before)
+    evaluation_count = 0
     for start in range(0, len(old), RUNS_AT_ONCE):
         some = old[start : start + RUNS_AT_ONCE]
         for store in stores:
             freed[store.name] += store.left_by(some) if dry_run else store.forget(some)
+        evaluation_count += _evaluations(ledger.warehouse, some, dry_run=dry_run)
     if not dry_run:
         for store in stores:
             store.finish()
-    return Pruned(freed, unrecorded)
+    return Pruned(freed, unrecorded, evaluation_count)
+
+
+def _evaluations(warehouse: Warehouse, run_ids: Sequence[str], *, dry_run: bool) -> int:
+    """Delete the evaluations of the ends of these runs unless it is a dry run; return how many."""
+    causes = [RunEnd(0, run_id, outcome).cause for run_id in run_ids for outcome in ENDS]
+    is_one = operations_evaluations.c.cause.in_(causes)
+    with warehouse.reading() if dry_run else warehouse.writing() as connection:
+        wanted = select(func.count()).select_from(operations_evaluations).where(is_one)
+        count = connection.execute(wanted).scalar_one()
+        if not dry_run:
+            connection.execute(delete(operations_evaluations).where(is_one))
+    return count
 
 
 def _old_runs(

@@ -9,6 +9,8 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from orchestration_project.domains.access.roles import REQUIRES_ADMIN
+from orchestration_project.domains.operations.retries import why_left_out
 from orchestration_project.errors import ConfigurationError, ContractError
 from orchestration_project.jobs import operations_retry_failures
 from orchestration_project.partitions import Report, each_partition
@@ -133,6 +135,21 @@ def test_a_partition_that_a_run_did_not_come_to_failed_for_what_ended_the_run(in
     assert [each[:2] for each in found(instance)[1:]] == [("c", "crash"), ("d", "canceled")]
 
 
+def test_what_only_an_admin_may_launch_is_listed_and_not_tried_again(instance):
+    """Whoever launches the job is not known within it."""
+
+    @dg.asset(key=["letters", "shredded"], partitions_def=LETTERS, tags=REQUIRES_ADMIN)
+    def shredded() -> None:
+        raise OperationalError("no room")
+
+    own = dg.Definitions(assets=[shredded], jobs=[dg.define_asset_job("shredding", [shredded])])
+    job = own.resolve_job_def("shredding")
+    job.execute_in_process(instance=instance, raise_on_error=False, partition_key="a")
+    [failed] = failed_partitions(instance, own.get_repository_def())
+    assert (failed.partition, failed.category) == ("a", "database")
+    assert why_left_out(failed, ["database"]) == "only an admin may launch it"
+
+
 def test_a_run_that_dagster_tries_again_is_left_alone_until_it_plainly_does_not(
     new_files, tmp_path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -190,3 +207,20 @@ def test_the_job_launches_just_what_may_land_now_and_lists_the_rest_with_the_rea
         == f"none: {backfill.backfill_id}, of an earlier run of this job, is not over"
     )
     assert only_backfill(instance) == backfill
+
+
+def test_of_a_run_what_it_left_and_is_failed_now_is_launched_whichever_attempt_was_the_latest(
+    instance,
+):
+    failed = run(instance, "a", "d", held="c", broken="d")  # a and b landed
+    later = run(instance, "c", "d", held="c", broken="d")
+    run(instance, "a", broken="a")
+    for each in (failed, later):
+        told = retried(instance, run_id=each, dry_run=True)
+        assert [record.data["partition"] for record in told["due"].records] == ["d"]
+        assert [record.data["run_id"] for record in told["due"].records] == [later]
+        assert [record.data["partition"] for record in told["left_out"].records] == ["c"]
+    run(instance, "d")
+    assert retried(instance, run_id=failed)["due_count"] == 0
+    run(instance, "d", broken="d")
+    assert retried(instance, run_id=failed)["backfills"] == only_backfill(instance).backfill_id

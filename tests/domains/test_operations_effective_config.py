@@ -24,6 +24,13 @@ def test_the_hash_is_of_the_values_whatever_their_order_and_origin():
     assert other.config_hash != BEFORE.config_hash
 
 
+def test_the_hash_leaves_out_what_changes_no_result_and_the_full_hash_does_not():
+    elsewhere = {"UI_URL": Entry("http://127.0.0.1:3001", "environment")}
+    moved = EffectiveConfig({**BEFORE.entries, **elsewhere})
+    assert moved.config_hash == BEFORE.config_hash
+    assert moved.full_hash != BEFORE.full_hash
+
+
 def test_what_changed_is_told_by_name_with_the_origin_of_what_is_now():
     now = EffectiveConfig(
         {

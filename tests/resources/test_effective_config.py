@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 from pydantic_settings import SettingsConfigDict
 
-from orchestration_project.domains.operations.effective_config import Entry
+from orchestration_project.domains.operations.effective_config import WITHOUT_EFFECT, Entry
 from orchestration_project.domains.operations.presets import Preset
 from orchestration_project.resources.effective_config import (
     effective_config,
@@ -47,6 +47,33 @@ def test_each_value_has_its_origin_and_no_secret(tmp_path, monkeypatch: pytest.M
     }
     assert found["FINRA_CLIENT_SECRET"] == Entry("", "default")
     assert "hunter2" not in config.to_json()
+
+
+@pytest.mark.usefixtures("_env_file")
+@pytest.mark.parametrize(
+    ("name", "value", "is_the_same"),
+    [
+        ("UI_URL", "http://127.0.0.1:3001", True),
+        ("LOG_LEVEL", "ERROR", True),
+        ("STATE_DIR", "elsewhere", True),
+        ("FINRA_REQUESTS_PER_SECOND", "1", True),
+        ("FINRA_MAX_REJECT_RATIO", "0.25", False),
+        ("CLOCK_NOW", "2026-03-02T15:00:00+00:00", False),
+        ("FINRA_CLIENT_ID", "somebody", False),
+    ],
+)
+def test_the_hash_changes_only_with_what_changes_results(name, value, is_the_same, monkeypatch):
+    before = effective_config(load_settings())
+    if name == "FINRA_CLIENT_ID":
+        monkeypatch.setenv("FINRA_CLIENT_SECRET", "hunter2")
+    monkeypatch.setenv(name, value)
+    after = effective_config(load_settings())
+    assert (after.config_hash == before.config_hash) is is_the_same
+    assert after.full_hash != before.full_hash
+
+
+def test_every_setting_without_effect_is_a_setting():
+    assert {name.lower() for name in WITHOUT_EFFECT} < set(Settings.model_fields)
 
 
 @pytest.mark.usefixtures("_env_file")

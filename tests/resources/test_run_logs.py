@@ -14,11 +14,18 @@ from sqlalchemy import select
 from orchestration_project.domains.operations.retention import FORGOTTEN_EVENTS, prunable
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.instance.storage import open_instance
+from orchestration_project.resources.alerts.inbox import nothing_is_well
+from orchestration_project.resources.alerts.watching import first_look, look
 from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.ledger import Ledger, Written, reconcile
 from orchestration_project.resources.run_logs import prune
 from orchestration_project.resources.warehouse import Warehouse
-from orchestration_project.tables.operations import operations_runs, operations_steps
+from orchestration_project.tables.operations import (
+    operations_evaluations,
+    operations_runs,
+    operations_steps,
+)
+from tests.alerts import alerts_of, stored_alerts
 from tests.properties import bounded
 
 PARTS = dg.StaticPartitionsDefinition(["good", "bad"])
@@ -116,6 +123,11 @@ def ledger_rows(warehouse):
         ]
 
 
+def causes(warehouse) -> set[str]:
+    with warehouse.reading() as connection:
+        return set(connection.scalars(select(operations_evaluations.c.cause)))
+
+
 def test_the_logs_of_old_runs_go_and_all_that_is_told_of_assets_checks_and_runs_stays(
     instance, ledger, warehouse, tmp_path
 ):
@@ -164,6 +176,31 @@ def test_what_is_young_under_way_or_not_in_the_ledger_keeps_its_log(instance, le
     assert "STEP_START" not in kinds_of(instance, young)
     assert "STEP_START" in kinds_of(instance, unrecorded)
     assert kinds_of(instance, waiting.run_id) >= {"ENGINE_EVENT"}
+
+
+def test_what_alerts_noted_of_the_ends_of_pruned_runs_goes_with_them(
+    instance, ledger, warehouse, tmp_path
+):
+    alerts = alerts_of(warehouse, tmp_path)
+    watched = first_look(instance).progress
+    old = [run(instance, "good"), run(instance, "bad")]
+    watched = look(instance, alerts, watched).progress
+    before = now()
+    young = run(instance, "good")
+    watched = look(instance, alerts, watched).progress
+    with alerts.inbox() as inbox:
+        inbox.recover("closed by a person", nothing_is_well, "by hand")
+    reconcile(instance, ledger, None)
+    ends = {f"run {old[0]} success", f"run {old[1]} failure"}
+    kept = {f"run {young} success", "closed by a person"}
+
+    assert prune(instance, ledger, before, dry_run=True).evaluation_count == 2
+    assert causes(warehouse) == ends | kept
+    assert prune(instance, ledger, before, dry_run=False).evaluation_count == 2
+    assert causes(warehouse) == kept
+    raised = stored_alerts(warehouse)
+    assert look(instance, alerts, watched).said == "Looked at 0 ended runs."
+    assert (stored_alerts(warehouse), causes(warehouse)) == (raised, kept)
 
 
 def test_a_pruned_run_can_be_deleted_and_looking_at_it_makes_no_file(instance, ledger, tmp_path):

@@ -183,7 +183,8 @@ def test_the_same_failure_is_told_again_only_after_the_window(watch, hook, insta
     assert len(hook.received) == 2
 
 
-def test_a_week_that_lands_is_told_for_information_once(watch, hook, instance):
+def test_a_week_that_lands_is_told_for_information_once(watch, hook, instance, monkeypatch):
+    monkeypatch.setenv("FINRA_FRESHNESS_GRACE_HOURS", "10000")  # no other week is late
     assert load(instance, GOOD[0]).success
     assert watch.look() == f"Looked at 1 ended runs. info: Landed: {GOOD[0]}."
     assert load(instance, GOOD[0]).success
@@ -571,6 +572,27 @@ def test_a_sensor_that_fails_is_told_and_recovers(watch, hook, instance):
     assert told(watch, hook) == []
 
 
+def test_a_sensor_that_fails_is_told_though_it_went_well_before_in_another_code_location(
+    watch, hook, instance
+):
+    hear_the_daemon(instance)
+    tick = failed_tick(instance)._replace(timestamp=2.0)
+    instance.create_tick(tick)
+    other = SHOPS_ORIGIN._replace(repository_name="other")
+    state = add_sensor(instance, "shop_on_order", other)
+    instance.create_tick(
+        tick._replace(
+            instigator_origin_id=state.instigator_origin_id,
+            selector_id=state.selector_id,
+            timestamp=1.0,
+            status=TickStatus.SUCCESS,
+            error=None,
+        )
+    )
+    title = "shop_on_order fails: it starts nothing until this is mended"
+    assert [told(watch, hook) for _ in range(2)] == [[(title, "failure")], []]
+
+
 def test_a_sensor_that_fails_is_told_though_dagsters_storage_began_anew(
     watch, hook, instance, url, new_files, tmp_path
 ):
@@ -648,8 +670,7 @@ def test_a_backfill_of_assets_and_partitions_that_are_no_more_is_told(watch, hoo
     assert told(watch, hook) == [(title, "failure")]
 
 
-def test_of_a_jobs_backfill_its_partitions_are_told_that_no_run_made(watch, hook, instance):
-    watch.repository = SHOP.get_repository_def()
+def ask_for_the_job(instance, *partitions: str) -> PartitionBackfill:
     backfill = PartitionBackfill(
         "summer",
         status=BulkActionStatus.REQUESTED,
@@ -659,15 +680,34 @@ def test_of_a_jobs_backfill_its_partitions_are_told_that_no_run_made(watch, hook
         partition_set_origin=RemotePartitionSetOrigin(
             repository_origin=SHOPS_ORIGIN, partition_set_name="shop_orders_partition_set"
         ),
-        partition_names=["a", "b"],
+        partition_names=list(partitions),
     )
     instance.add_backfill(backfill)
+    return backfill
+
+
+def test_of_a_jobs_backfill_its_partitions_are_told_that_no_run_made(watch, hook, instance):
+    watch.repository = SHOP.get_repository_def()
+    backfill = ask_for_the_job(instance, "a", "b")
     shop(instance, "a", **{"dagster/backfill": "summer"})
     give_up(instance, backfill)
     title = "Dagster gave up a backfill of shop_orders: b did not land"
     assert told(watch, hook) == [(title, "failure")]
     shop(instance, "b")
     assert told(watch, hook) == [(f"Recovered: {title}", "success")]
+
+
+def test_of_a_jobs_backfill_the_partitions_of_a_range_that_a_run_made_are_not_told(
+    watch, hook, instance
+):
+    watch.repository = SHOP.get_repository_def()
+    backfill = ask_for_the_job(instance, "a", "b", "c")
+    tag = "dagster/asset_partition_range_"
+    range_ = {f"{tag}start": "a", f"{tag}end": "b"}
+    JOB.execute_in_process(instance=instance, tags={**range_, "dagster/backfill": "summer"})
+    give_up(instance, backfill)
+    title = "Dagster gave up a backfill of shop_orders: c did not land"
+    assert told(watch, hook) == [(title, "failure")]
 
 
 def test_a_daemon_of_which_a_part_is_silent_is_told_and_recovers(watch, hook, instance):
@@ -789,7 +829,7 @@ def hear_the_daemon(instance, seconds_ago: float = 0) -> None:
         instance.add_daemon_heartbeat(DaemonHeartbeat(at, name, "one", errors=[]))
 
 
-def add_sensor(instance, name: str):
+def add_sensor(instance, name: str, repository_origin=None):
     from dagster._core.definitions.run_request import InstigatorType
     from dagster._core.scheduler.instigation import (
         InstigatorState,
@@ -797,7 +837,9 @@ def add_sensor(instance, name: str):
         SensorInstigatorData,
     )
 
-    origin = RemoteInstigatorOrigin(repository_origin=SHOPS_ORIGIN, instigator_name=name)
+    origin = RemoteInstigatorOrigin(
+        repository_origin=repository_origin or SHOPS_ORIGIN, instigator_name=name
+    )
     return instance.add_instigator_state(
         InstigatorState(
             origin, InstigatorType.SENSOR, InstigatorStatus.RUNNING, SensorInstigatorData()

@@ -22,7 +22,7 @@ from orchestration_project.tables.operations import (
 )
 from tests import databases
 from tests.programs import from_then_on
-from tests.runs import told_by
+from tests.runs import texts_of, told_by
 
 FIRST, LAST = "T2|2025-11-24", "T2|2025-12-08"
 """The week between them is held back."""
@@ -132,6 +132,8 @@ def test_the_jobs_repair_the_ledger_list_its_sessions_and_look_how_all_stands(in
     assert (told["operations_runs_24h"], told["operations_state"]) == (1, "healthy")
     assert told["picture"].startswith("![What ran by day, and how each domain fares](data:image")
     assert len(told["operations_rows_by_day"]) < 1000  # shown in its place
+    for name in ("picture", "operations_rows_by_day"):
+        assert "SYNTHETIC DATA" in texts_of(told[name])
     [record] = told["states"].records
     assert record.data == {"domain": "operations", "state": "healthy", "reasons": "[]"}
     kept = databases.rows(url, select(operations_control_tower.c.window_hours).distinct())

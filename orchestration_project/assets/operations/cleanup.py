@@ -7,6 +7,7 @@ import polars as pl
 from pydantic import Field
 
 from orchestration_project.assets.operations.catalogue import ARTIFACTS, REMOVALS, asset_spec
+from orchestration_project.domains.access.roles import REQUIRES_ADMIN
 from orchestration_project.domains.operations.artifacts import CAPTURED, PICTURE, STAGED
 from orchestration_project.resources.alone import claim
 from orchestration_project.resources.artifacts import ArtifactStore
@@ -39,7 +40,11 @@ class CleaningUp(dg.Config):
 
 @dg.multi_asset(
     name="clean_up_artifacts",
-    specs=[asset_spec(REMOVALS, operations_removals, {"ledger"}, ARTIFACTS)],
+    specs=[
+        asset_spec(REMOVALS, operations_removals, {"ledger"}, ARTIFACTS).merge_attributes(
+            tags=REQUIRES_ADMIN
+        )
+    ],
 )
 def removals(
     context: dg.AssetExecutionContext,

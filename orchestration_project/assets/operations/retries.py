@@ -48,7 +48,9 @@ class Retry(dg.Config):
         "of all.",
     )
     run_id: str | None = Field(
-        default=None, description="Of this run alone; without it, of each partition's latest."
+        default=None,
+        description="Only what this run did not materialize and is failed now, also by a later "
+        "run; without it, all that is failed now.",
     )
     kinds: list[str] = Field(
         default=list(PASSING),
@@ -67,9 +69,9 @@ def retry_failures(context: dg.OpExecutionContext, config: Retry) -> None:
         context.repository_def,
         domain=config.domain,
         since=moment_of(config.since),
+        left_by=config.run_id,
     )
-    chosen = [each for each in failed if config.run_id in (None, each.run_id)]
-    judged = [(each, why_left_out(each, config.kinds)) for each in chosen]
+    judged = [(each, why_left_out(each, config.kinds)) for each in failed]
     due = [each for each, why in judged if not why]
     left_out = [(each, why) for each, why in judged if why]
     context.add_output_metadata(

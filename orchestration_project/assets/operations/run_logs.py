@@ -8,6 +8,7 @@ import polars as pl
 from pydantic import Field
 
 from orchestration_project.assets.operations.catalogue import RUN_LOGS, report_spec
+from orchestration_project.domains.access.roles import REQUIRES_ADMIN
 from orchestration_project.resources.alone import claim
 from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.ledger import Ledger
@@ -44,7 +45,7 @@ class Pruning(dg.Config):
     specs=[
         report_spec(
             RUN_LOGS, "One row per store of Dagster's in which old runs left something.", COLUMNS
-        )
+        ).merge_attributes(tags=REQUIRES_ADMIN)
     ],
 )
 def run_logs(
@@ -72,6 +73,7 @@ def run_logs(
                 "runs": max(left.run_count for left in found.freed.values()),
                 "bytes": sum(left.byte_count for left in found.freed.values()),
                 "runs_not_in_ledger": found.unrecorded_count,
+                "evaluations": found.evaluation_count,
             }
         ),
     )

@@ -24,8 +24,8 @@ class Reconciliation(dg.Config):
     )
     only_changed: bool = Field(
         default=False,
-        description="Only runs that are missing, or that Dagster has changed since their row was "
-        "written; that takes little also over many runs.",
+        description="Only runs that are missing, or whose row differs from Dagster in status or in "
+        "the time of the last change; that costs little also over many runs.",
     )
 
 

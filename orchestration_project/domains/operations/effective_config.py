@@ -14,6 +14,25 @@ from typing import Any
 HASH_DIGITS = 16
 """Of SHA-256 in hex: 64 bits, which nobody wants to forge, and which fit a tag."""
 
+WITHOUT_EFFECT = frozenset(
+    {
+        *("DATABASE_URL", "DATABASE_SCHEMA", "DAGSTER_DATABASE_URL", "ARTIFACTS_URL", "STATE_DIR"),
+        *("LOG_LEVEL", "LOG_FORMAT", "UI_URL"),
+        *("ALERT_URLS", "ALERT_URL_NAME", "SLACK_WEBHOOK", "ALERT_WINDOW_HOURS", "ALERT_RULES"),
+        *("GATEWAY_AUTH", "SESSION_SECRET", "SESSION_IDLE_MINUTES", "SESSION_HOURS"),
+        *("TRUSTED_PROXIES", "ALLOWED_HOSTS", "API_ALLOWED_ORIGINS"),
+        *("OIDC_DISCOVERY_URL", "OIDC_CLIENT_ID", "OIDC_CLIENT_SECRET"),
+        *("OIDC_ALLOWED_DOMAINS", "OIDC_ROLES"),
+        *("WEBHOOK_MAX_BODY_MIB", "WEBHOOK_INBOX_ROWS"),
+        *("READINESS_MAX_AGE_MINUTES", "DISK_HEADROOM_MIB", "CLOCK_SKEW_SECONDS"),
+        *("FINRA_REQUESTS_PER_SECOND", "FINRA_CONCURRENT_REQUESTS", "FINRA_PARTITIONS_PER_TICK"),
+        *("ALPHA_VANTAGE_REQUESTS_PER_SECOND", "YAHOO_REQUESTS_PER_SECOND"),
+        *("PEOPLEFORCE_REQUESTS_PER_SECOND", "JIRA_REQUESTS_PER_SECOND"),
+        *("DEMO_LATENCY_SECONDS", "DEMO_REQUESTS_PER_SECOND", "DEMO_IDLE_SECONDS"),
+    }
+)
+"""Settings that change no result of a run: addresses, access, alerts, logs, and speed."""
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -41,8 +60,16 @@ class EffectiveConfig:
 
     @cached_property
     def config_hash(self) -> str:
-        """The hash of the values; where they come from makes no difference to what they do."""
-        values = {name: entry.value for name, entry in self.entries.items()}
+        """The hash of the values that change results, wherever they come from."""
+        return self._hash(without=WITHOUT_EFFECT)
+
+    @cached_property
+    def full_hash(self) -> str:
+        """The hash of all values: what was found under others may not hold."""
+        return self._hash(without=frozenset())
+
+    def _hash(self, *, without: frozenset[str]) -> str:
+        values = {name: entry.value for name, entry in self.entries.items() if name not in without}
         text = json.dumps(values, sort_keys=True, ensure_ascii=True)
         return hashlib.sha256(text.encode()).hexdigest()[:HASH_DIGITS]
 

@@ -2,10 +2,11 @@
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from itertools import groupby
+from typing import Any, NamedTuple
 
 from orchestration_project.domains.operations.failures import run_category, step_category
 from orchestration_project.domains.operations.messages import cut
@@ -93,6 +94,28 @@ class Entry:
 
     run: Row
     steps: Sequence[Row]
+
+
+class HourSum(NamedTuple):
+    """Runs of one status that last changed in one hour, and the sum of their times in it."""
+
+    run_count: int
+    time_sum: int
+
+
+def ranges_that_differ(
+    dagster: Mapping[tuple[str, str], HourSum], ledger: Mapping[tuple[str, str], HourSum]
+) -> Iterator[tuple[str, str, str]]:
+    """Yield status, first and last hour of each sequence of Dagster's hours whose sums differ.
+
+    Hours that only the ledger has are left out: of runs that Dagster has deleted, its rows stay.
+    """
+    for (status, differs), keys in groupby(
+        sorted(dagster), lambda key: (key[0], ledger.get(key) != dagster[key])
+    ):
+        hours = [hour for _, hour in keys]
+        if differs:
+            yield status, hours[0], hours[-1]
 
 
 def entry_of(run: RunFacts, volumes: Mapping[str, Volume], secret_words: Sequence[str]) -> Entry:

@@ -33,20 +33,21 @@ def take_ticks(instance: dg.DagsterInstance, inbox: Inbox, links: Links) -> list
 
 
 def _latest_ticks(instance: dg.DagsterInstance) -> dict[str, InstigatorTick]:
-    """Return the latest finished tick of everything that is switched on, by name."""
-    found: dict[str, InstigatorTick] = {}
+    """Return the latest finished tick of everything that is switched on, by name.
+
+    Of one that several code locations have had, that of the location which ticked last.
+    """
+    found: list[InstigatorTick] = []
     for state in instance.all_instigator_state():
-        if not state.is_running:
-            continue
-        ticks = instance.get_ticks(
-            state.instigator_origin_id,
-            state.selector_id,
-            limit=1,
-            statuses=[TickStatus.SUCCESS, TickStatus.SKIPPED, TickStatus.FAILURE],
-        )
-        if ticks:
-            found[state.instigator_name] = ticks[0]
-    return found
+        if state.is_running:
+            found += instance.get_ticks(
+                state.instigator_origin_id,
+                state.selector_id,
+                limit=1,
+                statuses=[TickStatus.SUCCESS, TickStatus.SKIPPED, TickStatus.FAILURE],
+            )
+    found.sort(key=lambda tick: tick.timestamp)
+    return {tick.instigator_name: tick for tick in found}
 
 
 def _cause(tick: InstigatorTick) -> str:

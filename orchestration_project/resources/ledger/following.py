@@ -9,6 +9,7 @@ from typing import TypeVar
 import dagster as dg
 
 from orchestration_project.resources.clock import Clock
+from orchestration_project.resources.ledger.comparing import compare
 from orchestration_project.resources.ledger.reading import read_facts
 from orchestration_project.resources.ledger.recording import Ledger, Written
 
@@ -96,12 +97,20 @@ def reconcile(
 ) -> Reconciled:
     """Compare all runs that were created after ``since`` (None: all), and repair their rows.
 
-    With ``only_changed``, runs whose row is of Dagster's last change of them are not read again.
+    With ``only_changed``, runs that have a row of the same status and last change are not read.
     """
     written = Written()
-    for page in _pages(instance, since):
-        due = _outdated(ledger, page) if only_changed else page
-        written += _record(instance, ledger, due) + Written(same=len(page) - len(due))
+    if only_changed:
+        run_count, due = compare(instance, ledger, since)
+        written += Written(same=run_count - len(due))
+        pages = (
+            instance.get_run_records(dg.RunsFilter(run_ids=list(some)))
+            for some in _parts(due, RUNS_PER_PAGE)
+        )
+    else:
+        pages = _pages(instance, since)
+    for page in pages:
+        written += _record(instance, ledger, page)
     gone = [
         run_id
         for some in _parts(ledger.under_way(), RUNS_PER_PAGE)
@@ -110,13 +119,6 @@ def reconcile(
     for some in (*_parts(gone, RUNS_PER_PAGE), ()):  # none: the steps of those marked before
         ledger.mark_gone(some)
     return Reconciled(written, len(gone))
-
-
-def _outdated(ledger: Ledger, page: Sequence[dg.RunRecord]) -> list[dg.RunRecord]:
-    known = ledger.known([record.dagster_run.run_id for record in page])
-    return [
-        record for record in page if known.get(record.dagster_run.run_id) != record.update_timestamp
-    ]
 
 
 def _parts(items: Sequence[Each], size: int) -> Iterator[Sequence[Each]]:
@@ -169,6 +171,5 @@ def _pages(
 
 
 def _absent(instance: dg.DagsterInstance, run_ids: Sequence[str]) -> list[str]:
-    found = instance.get_run_records(dg.RunsFilter(run_ids=list(run_ids)))
-    present = {record.dagster_run.run_id for record in found}
+    present = set(instance.get_run_ids(dg.RunsFilter(run_ids=list(run_ids))))
     return [run_id for run_id in run_ids if run_id not in present]

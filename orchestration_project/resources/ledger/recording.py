@@ -58,9 +58,22 @@ class Ledger:
         self._warehouse = warehouse
         self._clock = clock
 
+    @property
+    def warehouse(self) -> Warehouse:
+        """The database that has the ledger."""
+        return self._warehouse
+
     def known(self, run_ids: Sequence[str]) -> dict[str, datetime]:
         """Return when Dagster last changed each of these runs that has a row, as that says."""
         return self._changed_at(operations_runs.c.run_id.in_(run_ids))
+
+    def states(self, run_ids: Sequence[str]) -> dict[str, tuple[str, datetime]]:
+        """Return status and last change of each of these runs that has a row."""
+        row = operations_runs.c
+        wanted = select(row.run_id, row.status, row.changed_at).where(row.run_id.in_(run_ids))
+        with self._warehouse.reading() as connection:
+            found = connection.execute(wanted)
+            return {run_id: (status, changed_at) for run_id, status, changed_at in found}
 
     def ended(self, run_ids: Sequence[str]) -> dict[str, datetime]:
         """Return the same of those whose row says how they ended."""

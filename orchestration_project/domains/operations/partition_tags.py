@@ -1,0 +1,121 @@
+"""Which partitions a run was asked for, by its tags."""
+
+from collections.abc import Mapping, Sequence
+from itertools import product
+
+from orchestration_project.errors import ConfigurationError
+
+PARTITION = "dagster/partition"
+RANGE_START = "dagster/asset_partition_range_start"
+RANGE_END = "dagster/asset_partition_range_end"
+PARTITION_TAGS = (PARTITION, RANGE_START, RANGE_END)
+
+DIMENSION = "dagster/partition/"
+"""How the tags begin that name one partition by its dimensions."""
+
+PARTITION_SET = "dagster/partition_set"
+"""Tag of runs whose partition tags Dagster wrote: those of a job's backfill are among them."""
+
+Dimensions = Mapping[str, Sequence[str]]
+"""The keys of each dimension in their order; the dimensions stand in the order of a key's parts."""
+
+
+def own_tags(tags: Mapping[str, str]) -> Mapping[str, str]:
+    """Return a run's tags without the dimensions that are those of another run's partition.
+
+    The daemon writes the dimensions of one partition into all runs of a job's backfill over ranges.
+    """
+    if RANGE_START not in tags or PARTITION_SET not in tags:
+        return tags
+    return {name: value for name, value in tags.items() if not name.startswith(DIMENSION)}
+
+
+def span_of(tags: Mapping[str, str]) -> tuple[str, str] | None:
+    """Return the first and the last partition that tags name, or None.
+
+    Dimensions alone name no partition: Dagster would materialize none.
+
+    Raises:
+        ConfigurationError: The tags disagree, or a range has one end.
+    """
+    if (RANGE_START in tags) != (RANGE_END in tags):
+        raise _invalid(tags, "the range has one end")
+    of_dimensions = _key_of_dimensions(own_tags(tags))
+    spans = [(tags[RANGE_START], tags[RANGE_END])] if RANGE_START in tags else []
+    spans += [(tags[PARTITION], tags[PARTITION])] if PARTITION in tags else []
+    if not spans:
+        return None
+    if len({*spans, *([(of_dimensions, of_dimensions)] if of_dimensions else [])}) > 1:
+        raise _invalid(tags, "they name different partitions")
+    return spans[0]
+
+
+def asked_partitions(tags: Mapping[str, str], dimensions: Dimensions) -> list[str]:
+    """Return the partitions that a run was asked for: the product of the ranges of its dimensions.
+
+    Where an end of the range is no partition, just that: which is for the load to refuse.
+
+    Raises:
+        ConfigurationError: The tags disagree or name no partition.
+    """
+    keys = list(dimensions.values())
+    ends = span_of(tags)
+    if ends is None:
+        raise _unnamed(keys)
+    if unknown := [end for end in ends if not _is_known(end, keys)]:
+        return list(dict.fromkeys(unknown))
+    first, last = (_parts(end, keys) for end in ends)
+    ranges = (
+        of_dimension[of_dimension.index(start) : of_dimension.index(end) + 1]
+        for of_dimension, start, end in zip(keys, first, last, strict=True)
+    )
+    asked = ["|".join(parts) for parts in product(*ranges)]
+    if not asked:
+        raise _empty(ends)
+    return asked
+
+
+def _key_of_dimensions(tags: Mapping[str, str]) -> str:
+    return "|".join(tags[name] for name in sorted(tags) if name.startswith(DIMENSION))
+
+
+def _parts(key: str, dimensions: Sequence[Sequence[str]]) -> list[str]:
+    return key.split("|") if len(dimensions) > 1 else [key]
+
+
+def _is_known(key: str, dimensions: Sequence[Sequence[str]]) -> bool:
+    parts = _parts(key, dimensions)
+    return len(parts) == len(dimensions) and all(
+        part in keys for part, keys in zip(parts, dimensions, strict=True)
+    )
+
+
+def _invalid(tags: Mapping[str, str], why: str) -> ConfigurationError:
+    dimensions = [name for name in sorted(tags) if name.startswith(DIMENSION)]
+    return ConfigurationError(
+        f"invalid partition tags: {why}",
+        expected=f"{PARTITION}, or {RANGE_START} and {RANGE_END}",
+        found=", ".join(
+            f"{name}={tags[name]}" for name in (*PARTITION_TAGS, *dimensions) if name in tags
+        ),
+        remedy="launch the run with the tags of the wanted partitions alone",
+    )
+
+
+def _unnamed(dimensions: Sequence[Sequence[str]]) -> ConfigurationError:
+    example = "|".join(max(keys) for keys in dimensions if keys)
+    return ConfigurationError(
+        "the run names no partition",
+        expected=f"""--tags '{{"{PARTITION}": "{example}"}}', or of a range the tags """
+        f"{RANGE_START} and {RANGE_END}",
+        remedy="name one; the UI asks for it, as Materialize shows all that there are",
+    )
+
+
+def _empty(ends: tuple[str, str]) -> ConfigurationError:
+    """Return the error for a range that Dagster takes for a run with nothing to do."""
+    return ConfigurationError(
+        f"the run's range holds no partition: {ends[0]} to {ends[1]}",
+        expected="a first and a last partition, the earlier week first",
+        remedy="turn the range round",
+    )
