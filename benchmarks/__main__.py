@@ -15,7 +15,7 @@ import psutil
 from benchmarks.bench import Bench
 from benchmarks.measures.changes import again, history
 from benchmarks.measures.gate import gate
-from benchmarks.measures.gateway import gateway, metrics, webhook_runs, webhooks
+from benchmarks.measures.gateway import gateway, metrics, soak, webhook_runs, webhooks
 from benchmarks.measures.operations import control_tower
 from benchmarks.measures.prices import prices
 from benchmarks.measures.retention import cleanup, pruning
@@ -39,10 +39,11 @@ MEASURES = {
     for measure in (
         *(copies, one_partition, peers, sqlite, contract, pages),
         *(again, history, starts, gate, control_tower),
-        *(gateway, webhooks, webhook_runs, metrics),
+        *(gateway, webhooks, webhook_runs, metrics, soak),
         *(pruning, cleanup, prices, saas),
     )
 }
+BY_DEFAULT = [name for name in MEASURES if name != "soak"]  # which takes an hour
 NAMED = ("dagster", "polars", "psycopg", "dlt", "pandas", "adbc-driver-postgresql")
 RESULT = PROJECT_ROOT / "var" / "bench.json"
 PLOT = PROJECT_ROOT / "docs" / "images" / "performance.svg"
@@ -56,8 +57,9 @@ def main() -> None:
         try:
             print(surroundings(rig), flush=True)
             sizes = SMOKE if asked.smoke else REQUIRED
-            old_runs = asked.old_runs or sizes.old_runs
-            bench = Bench(rig, replace(sizes, old_runs=old_runs), asked.repeat)
+            chosen = {"old_runs": asked.old_runs, "soak_minutes": asked.soak_minutes}
+            given = {name: value for name, value in chosen.items() if value is not None}
+            bench = Bench(rig, replace(sizes, **given), asked.repeat)
             lines = [each for name in asked.only for each in _measured(name, bench)]
         finally:
             rig.close()
@@ -70,9 +72,10 @@ def main() -> None:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser("python -m benchmarks", description=__doc__)
     parser.add_argument("--smoke", action="store_true", help="tiny sizes: does it work at all?")
-    parser.add_argument("--only", nargs="+", choices=MEASURES, default=list(MEASURES))
+    parser.add_argument("--only", nargs="+", choices=MEASURES, default=BY_DEFAULT)
     parser.add_argument("--repeat", type=int, default=3, help="how often; medians are told")
     parser.add_argument("--old-runs", type=int, metavar="N", help="runs that are pruned; 10,000")
+    parser.add_argument("--soak-minutes", type=float, metavar="N", help="length of soak; 60")
     parser.add_argument("--output", type=Path, default=RESULT, help="the lines, as JSON")
     parser.add_argument("--folder", type=Path, help="a disk that keeps what is flushed")
     parser.add_argument(

@@ -106,14 +106,22 @@ async def _send(port: int, begin: str, until: float) -> list[float]:
 
 
 def _request(delivery_id: str) -> bytes:
+    path, body, headers = webhook(delivery_id)
+    told = {"host": HOST, **headers, "content-length": len(body)}
+    lines = "".join(f"{name}: {value}\r\n" for name, value in told.items())
+    return f"POST {path} HTTP/1.1\r\n{lines}\r\n".encode() + body
+
+
+def webhook(delivery_id: str) -> tuple[str, bytes, dict[str, str]]:
+    """Return path, body and headers of a signed delivery."""
     body = json.dumps({"id": delivery_id, "text": "x" * BODY_BYTES}).encode()
     mac = hmac.new(SECRET.encode(), body, hashlib.sha256).hexdigest()
-    head = (
-        f"POST /hooks/{SOURCE} HTTP/1.1\r\nhost: {HOST}\r\ncontent-type: application/json\r\n"
-        f"x-github-delivery: {delivery_id}\r\nx-hub-signature-256: sha256={mac}\r\n"
-        f"content-length: {len(body)}\r\n\r\n"
-    )
-    return head.encode() + body
+    headers = {
+        "content-type": "application/json",
+        "x-github-delivery": delivery_id,
+        "x-hub-signature-256": f"sha256={mac}",
+    }
+    return f"/hooks/{SOURCE}", body, headers
 
 
 def scrapes(count: int, repeats: int) -> dict[str, list[float]]:

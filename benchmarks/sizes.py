@@ -23,6 +23,7 @@ class Sizes:
         webhook_runs: Deliveries whose runs are waited for.
         ui_runs: Runs in the storage that the UI's requests read.
         ui_rounds: How often each of them is sent.
+        soak_minutes: For how long the gateway is under load while its memory is watched.
         price_symbols: Symbols whose prices of 20 years are loaded.
         saas_tasks: Tasks that are looked at, with an issue of most of them.
     """
@@ -42,12 +43,13 @@ class Sizes:
     webhook_runs: int
     ui_runs: int
     ui_rounds: int
+    soak_minutes: float
     price_symbols: int
     saas_tasks: int
 
 
 REQUIRED = Sizes(
     *(100_000, 1, 10, 50, 52, 12, 5_000_000),
-    *(1_000_000, 10_000, 10_000, 10_000, 10, 7, 1000, 50, 500, 100_000),
+    *(1_000_000, 10_000, 10_000, 10_000, 10, 7, 1000, 50, 60, 500, 100_000),
 )
-SMOKE = Sizes(600, 1, 2, 3, 7, 2, 3000, 2000, 20, 20, 100, 0.3, 1, 20, 2, 5, 200)
+SMOKE = Sizes(600, 1, 2, 3, 7, 2, 3000, 2000, 20, 20, 100, 0.3, 1, 20, 2, 0.1, 5, 200)

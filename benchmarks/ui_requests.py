@@ -34,7 +34,7 @@ RUN = "a run"
 """Stands in the queries' variables for the id of a run that there is."""
 
 DEFINITIONS = "orchestration_project.definitions"
-PATIENCE_SECONDS = 120
+PATIENCE_SECONDS = 300
 WARM_ROUNDS = 3
 
 
@@ -102,30 +102,51 @@ def asked(gateway: Side, bare: Side, run_id: str, rounds: int) -> list[Asked]:
     return found
 
 
+class Program(NamedTuple):
+    """A web server that answers."""
+
+    port: int
+    pid: int
+
+
 @contextmanager
 def both(settings: Mapping[str, str], key: str) -> Iterator[tuple[Side, Side]]:
     """Serve the gateway and the bare web server, and give a connection to each."""
+    with programs(settings, "gateway", "bare") as found:
+        yield Side(found["gateway"].port, key), Side(found["bare"].port)
+
+
+@contextmanager
+def programs(settings: Mapping[str, str], *names: str) -> Iterator[dict[str, Program]]:
+    """Serve the `gateway`, the `bare` web server, or both, over one code server."""
     folder = Path(settings["STATE_DIR"])
     environment = child_environment(PYTHONPATH=str(PROJECT_ROOT), **settings)
-    code, gateway, bare = (_free_port() for _ in range(3))
+    code = _free_port()
     server = {"host": "127.0.0.1", "port": code, "location_name": DEFINITIONS}
     workspace = folder / "workspace.yaml"
     workspace.write_text(yaml.safe_dump({"load_from": [{"grpc_server": server}]}))
     place = ["--host", "127.0.0.1", "--port"]
-    at = ["-w", str(workspace), *place]
+    commands = {
+        "gateway": ["orchestration_project", "gateway", "-w", str(workspace), *place],
+        "bare": ["dagster_webserver", "-w", str(workspace), *place],
+    }
+    location = ["dagster", "code-server", "start", "-m", DEFINITIONS, *place, str(code)]
     with ExitStack() as stack:
-        for port, command in (
-            (code, ["dagster", "code-server", "start", "-m", DEFINITIONS, *place]),
-            (gateway, ["orchestration_project", "gateway", *at]),
-            (bare, ["dagster_webserver", *at]),
-        ):
-            stack.enter_context(_program([*command, str(port)], environment, folder))
+        stack.enter_context(_program(location, environment, folder))
+        _wait_for(code)
+        found: dict[str, Program] = {}
+        for name in names:
+            port = _free_port()
+            command = [*commands[name], str(port)]
+            pid = stack.enter_context(_program(command, environment, folder))
             _wait_for(port)
-        yield Side(gateway, key), Side(bare)
+            found[name] = Program(port, pid)
+        yield found
 
 
 @contextmanager
-def _program(command: list[str], environment: Mapping[str, str], folder: Path) -> Iterator[None]:
+def _program(command: list[str], environment: Mapping[str, str], folder: Path) -> Iterator[int]:
+    """Run a program while it is needed, and give its process id."""
     log = folder / f"{command[0]}.log"
     with (
         log.open("wb") as output,
@@ -138,7 +159,7 @@ def _program(command: list[str], environment: Mapping[str, str], folder: Path) -
         ) as process,
     ):
         try:
-            yield
+            yield process.pid
         finally:
             process.terminate()
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from benchmarks.__main__ import MEASURES
+from benchmarks.__main__ import BY_DEFAULT, MEASURES
 from benchmarks.report import (
     at_least,
     at_most,
@@ -20,6 +20,7 @@ from benchmarks.report import (
     write_plot,
 )
 from benchmarks.rig import source
+from benchmarks.soak import Sample, growth
 from benchmarks.source import most_in_a_second
 from orchestration_project.settings import PROJECT_ROOT
 
@@ -109,6 +110,15 @@ def test_the_plot_names_every_measure_that_has_a_ratio_and_a_bound(tmp_path):
     svg = file.read_text()
     assert "raw COPY" in svg
     assert ">dlt<" not in svg
+
+
+def test_growth_of_memory_is_in_mebibytes_a_minute():
+    assert growth([Sample(10, 200), Sample(12, 201), Sample(14, 202)]) == 0.5
+    assert growth([Sample(1, 200), Sample(2, 201), Sample(3, 200)]) == 0
+
+
+def test_the_soak_which_takes_an_hour_is_measured_only_when_it_is_asked_for():
+    assert MEASURES.keys() - set(BY_DEFAULT) == {"soak"}
 
 
 def test_the_fullest_second_is_found_wherever_it_begins():

@@ -8,6 +8,8 @@ from benchmarks.child import call
 from benchmarks.gateway import SOURCES, Answered, deliver, served, ui
 from benchmarks.report import Line, at_least, at_most, line
 from benchmarks.rig import Place
+from benchmarks.soak import SAMPLES, growth
+from benchmarks.soak import soak as soaked
 from benchmarks.ui_requests import QUERIES, Asked, asked, both
 from orchestration_project.tables.spine import inbox
 
@@ -17,6 +19,9 @@ SCRAPE_SECONDS = 0.3
 START_SECONDS = 7.0
 ADDED_MILLISECONDS = 1.0
 TIMES_AS_LONG = 1.1
+WARM_UP_SAMPLES = SAMPLES // 6
+FLAT_MEBIBYTES = 0.05
+"""Growth in a minute below which memory counts as flat: 3 MiB in an hour."""
 DEMO = {"DEMO_SAAS_TASKS": "5", "DEMO_IDLE_SECONDS": "60", "LOG_LEVEL": "ERROR"}
 
 
@@ -145,6 +150,29 @@ def webhook_runs(bench: Bench) -> list[Line]:
             note="the sensor's interval and 2 s; the start of `ui` is before the clock",
         )
         for until, told in (("its run's start", starts), ("the issue of its task", issues))
+    ]
+
+
+def soak(bench: Bench) -> list[Line]:
+    """Memory of the gateway under a steady load of queries, API requests, webhooks and websockets.
+
+    What it takes up in the first sixth of the time, ten minutes of an hour, does not count.
+    """
+    with bench.rig.sqlite_place() as place:
+        settings = {**_settings(place), "LOG_LEVEL": "ERROR"}
+        told = call("benchmarks.ui_requests:prepared", settings, runs=bench.sizes.ui_runs)
+        samples = soaked(settings, told["key"], told["run_id"], bench.sizes.soak_minutes)
+    steady = samples[WARM_UP_SAMPLES:]
+    return [
+        line(
+            f"growth of the gateway's memory in a minute of load, against {FLAT_MEBIBYTES:g} MiB",
+            "MiB",
+            [growth(steady)],
+            [FLAT_MEBIBYTES],
+            at_most(1),
+            note=f"from minute {steady[0].minute:.0f} to {steady[-1].minute:.0f}: "
+            f"{steady[0].mebibytes:.1f} to {steady[-1].mebibytes:.1f} MiB",
+        )
     ]
 
 
