@@ -26,7 +26,7 @@ from tests.domains.saas_tasks import WHOLE
 from tests.resources.saas_histories import OWN_TABLES
 from tests.resources.saas_world import ISSUE_TYPE, PROJECT, World, world_in_memory
 from tests.resources.weeks import StoppedClock
-from tests.runs import failure_of, told_by
+from tests.runs import failure_of, texts_of, told_by
 
 RULE = {**WHOLE, "target_project": PROJECT, "issue_type": ISSUE_TYPE}
 
@@ -38,6 +38,7 @@ class Desk:
         self.warehouse, self.clock, self.instance = warehouse, clock, instance
         self.world: World = world_in_memory("peopleforce")
         self.target: Any = None
+        self.delivered_count = 0
 
     @property
     def resources(self) -> dict[str, object]:
@@ -58,7 +59,8 @@ class Desk:
         """Have a webhook come, and a run of it; return what that tells."""
         taken = Inbox(self.warehouse, self.clock)
         delivery = json.dumps(body).encode()
-        number = str(self.world.faults.reads)
+        self.delivered_count += 1
+        number = str(self.delivered_count)
         taken.take([Received(source, number, None, delivery, {}, 2)])
         result = self.run("saas_reconcile", tags={SOURCE_TAG: source, DELIVERY_TAG: number})
         assert result.success
@@ -100,6 +102,7 @@ def test_rules_are_tried_edited_and_followed_and_the_tick_says_when_it_went_well
     assert looked.success
     told = told_by(looked)
     assert (told["source_states"][None]["tasks"], told["outbox"][None]["dead_letters"]) == (3, 1)
+    assert "SYNTHETIC DATA" in texts_of(told["outbox"][None]["flow"])
     assert checks(looked) == {
         "are_matched_by_rules": True,
         "have_known_assignees": False,
@@ -179,8 +182,38 @@ def test_a_webhook_brings_just_its_task_along_and_our_own_write_comes_back_as_an
     reads, writes = desk.world.faults.reads, desk.world.faults.writes
     completed = {"action": "task_complete", "data": {"id": int(one)}}
     assert desk.deliver("peopleforce", completed)["webhook"] == "echo"
-    assert desk.deliver("jira", done)["webhook"] == "echo"
+    echo = desk.deliver("jira", done)
+    assert echo["webhook"] == "echo"
+    assert echo["reason"] == f"already in this state: task {one} is completed"
     assert (desk.world.faults.reads, desk.world.faults.writes) == (reads, writes)
+
+
+def test_a_run_of_a_webhook_that_had_nothing_to_do_says_why(desk):
+    desk.run("saas_edit_rules", "edit_saas_rules", rules=[RULE], who="Ana")
+    task = int(desk.world.tasks.add("Order a laptop"))
+    assert desk.run("saas_reconcile").success
+    issue = {"key": "IT-1", "fields": {"status": {"statusCategory": {"key": "new"}}}}
+    unknown = {"webhookEvent": "jira:issue_deleted", "issue": {**issue, "key": "IT-9"}}
+    updated = {"webhookEvent": "jira:issue_updated", "issue": issue}
+    found = [
+        desk.deliver("jira", {"webhookEvent": "jira:version_released"}),
+        desk.deliver("jira", {"webhookEvent": "comment_created", "issue": issue}),
+        desk.deliver("jira", unknown),
+        desk.deliver("jira", updated),
+        desk.deliver("peopleforce", {"action": "employee_create", "data": {"id": 1}}),
+        desk.deliver("peopleforce", {"action": "task_update", "data": {"id": task}}),
+        desk.deliver("peopleforce", {"action": "task_delete", "data": {"id": 77}}),
+    ]
+    no_change = "events of this type change no task and no issue"
+    assert [(each["webhook"], each["event"], each["reason"]) for each in found] == [
+        ("nothing to do", "other", no_change),
+        ("nothing to do", "commented", no_change),
+        ("nothing to do", "deleted", "unknown issue: no task has IT-9"),
+        ("nothing to do", "updated", "issues are followed when they are completed or deleted"),
+        ("nothing to do", "other", no_change),
+        ("looked at", "updated", "already in this state: the task is as it was"),
+        ("looked at", "deleted", "unknown task: the source does not have it"),
+    ]
 
 
 def test_a_run_that_did_not_end_well_fails_and_leaves_the_time_of_the_last_that_did(desk):

@@ -24,6 +24,14 @@ def paragraph(*texts: Any) -> dict[str, Any]:
     return {"type": "paragraph", "content": list(texts)}
 
 
+def cell(value: str, kind: str = "tableCell") -> dict[str, Any]:
+    return {"type": kind, "content": [paragraph(*([text(value)] if value else []))]}
+
+
+def table(*rows: list[Any]) -> dict[str, Any]:
+    return {"type": "table", "content": [{"type": "tableRow", "content": row} for row in rows]}
+
+
 STRONG, EM = {"type": "strong"}, {"type": "em"}
 
 
@@ -64,6 +72,63 @@ def test_lists_headings_code_and_rules():
         {"type": "rule"},
         {"type": "codeBlock", "content": [text("x  y\nz")]},
     ]
+
+
+def test_a_table_is_a_table_with_its_empty_cells():
+    html = (
+        "<p>a</p><table><thead><tr><th>Item</th><th>Price</th></tr></thead>\n<tbody>"
+        "<tr><td>Cup</td><td></td></tr> <tr></tr> <tr><td></td><td><b>7</b></td></tr>"
+        "</tbody></table>b"
+    )
+    assert content(html) == [
+        paragraph(text("a")),
+        table(
+            [cell("Item", "tableHeader"), cell("Price", "tableHeader")],
+            [cell("Cup"), cell("")],
+            [cell(""), {"type": "tableCell", "content": [paragraph(text("7", STRONG))]}],
+        ),
+        paragraph(text("b")),
+    ]
+    assert content("<table><tr><td> <td></table>") == []
+
+
+def test_a_cell_holds_lists_and_code_and_a_row_what_stands_outside_of_cells():
+    html = "<table><caption>c</caption><tr><ul><li>a</li></ul><td><pre>x\ny</pre><th><pre>z"
+    item = {"type": "listItem", "content": [paragraph(text("a"))]}
+    listed = {"type": "bulletList", "content": [item]}
+    code = {"type": "codeBlock", "content": [text("x\ny")]}
+    first, second = ({"type": "tableCell", "content": [each]} for each in (listed, code))
+    assert content(html) == [table([cell("c")], [first, second, cell("z", "tableHeader")])]
+
+
+def test_a_table_within_a_list_a_quote_or_a_table_is_its_text():
+    inner = "<table><tr><td>x</td><td>y</td></tr><tr><td>z</td></tr></table>"
+    lines = [paragraph(text("x | y")), paragraph(text("z"))]
+    assert content(f"<blockquote>{inner}</blockquote>") == [
+        {"type": "blockquote", "content": lines}
+    ]
+    assert content(f"<ul><li>{inner}</li></ul><table><tr><td>b") == [
+        {"type": "bulletList", "content": [{"type": "listItem", "content": lines}]},
+        table([cell("b")]),
+    ]
+    within = {"type": "tableCell", "content": lines}
+    assert content(f"<table><tr><td>{inner}</td><td>b</td></tr></table>") == [
+        table([within, cell("b")])
+    ]
+
+
+def test_a_table_of_more_cells_than_the_target_takes_is_cut_and_says_so_once():
+    (found,) = content("<table><tr><td>x</td>" + "<td></td>" * 100_000 + "</tr><tr><td>y</table>")
+    cells = [each for row in found["content"] for each in row["content"]]
+    assert len(cells) == MOST_CHARACTERS // 2
+    assert [told[-1] for told in outline(found)] == ["x", CUT]
+
+
+@pytest.mark.parametrize(
+    "html", ['<img alt="pic">', '<p><img name="pic"></p>', "<img alt name=pic>"]
+)
+def test_an_image_without_other_text_is_its_description(html):
+    assert content(html) == [paragraph(text("pic"))]
 
 
 def test_what_follows_a_heading_without_a_tag_is_no_part_of_it():
@@ -114,7 +179,7 @@ def test_broken_html_becomes_what_can_be_read_of_it():
     ]
     assert content("<li>a<table><tr><td>b<td>c</table>") == [
         paragraph(text("a")),
-        paragraph(text("b | c")),
+        table([cell("b"), cell("c")]),
     ]
 
 
@@ -148,7 +213,7 @@ def test_whatever_comes_after_that_is_cut_and_says_so_once(more):
 
 
 def test_tags_within_each_other_without_end_cost_no_depth():
-    for tag in ("div", "ul><li", "blockquote", "b", "pre", "ol"):
+    for tag in ("div", "ul><li", "blockquote", "b", "pre", "ol", "table", "table><tr><td"):
         found = adf_of(f"<{tag}>" * 3_000 + "x")
         assert [told[2] for told in outline(found)] == ["x"]
         assert depth(found) < 30
@@ -159,7 +224,14 @@ def depth(node: Any) -> int:
 
 
 ALLOWED = {
-    "doc": {"paragraph", "heading", "bulletList", "orderedList", "codeBlock", "blockquote", "rule"},
+    "doc": {
+        *("paragraph", "heading", "bulletList", "orderedList", "codeBlock", "blockquote", "rule"),
+        "table",
+    },
+    "table": {"tableRow"},
+    "tableRow": {"tableCell", "tableHeader"},
+    "tableCell": {"paragraph", "bulletList", "orderedList", "codeBlock"},
+    "tableHeader": {"paragraph", "bulletList", "orderedList"},
     "blockquote": {"paragraph", "bulletList", "orderedList"},
     "bulletList": {"listItem"},
     "orderedList": {"listItem"},
@@ -193,6 +265,7 @@ TAGS = [
     "table",
     "tr",
     "td",
+    "th",
     "div",
     "img",
     "script",

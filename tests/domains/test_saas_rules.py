@@ -1,6 +1,7 @@
 """Which rule a task goes by, what an issue is made of, and when that has changed."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -139,6 +140,42 @@ def test_an_issue_is_made_of_title_description_and_assignee_unless_a_mapping_say
         "customfield_1": "Payroll",
     }
     assert Intent.read(plain.payload) == plain
+
+
+def filled(template: str, **changes: Any) -> object:
+    given = rule(mappings=[mapping("summary", "template", template)])
+    return intent_of(task(**changes), ActiveRule(given, 1)).fields["summary"]
+
+
+@pytest.mark.parametrize(
+    ("completed", "plain", "words"), [(True, "true", "yes"), (False, "false", "no")]
+)
+def test_a_boolean_in_a_template_is_as_json_spells_it_or_one_of_two_words(completed, plain, words):
+    task_with = {"is_completed": completed, "fields": {"completed": completed}}
+    for path in ("is_completed", "fields.completed"):
+        assert filled(f"done: {{{path}}}", **task_with) == f"done: {plain}"
+        assert filled(f"done: {{{path}|yes,no}}!", **task_with) == f"done: {words}!"
+    assert filled("{is_completed| is done ,}.", **task_with) == (" is done ." if completed else ".")
+    by_path = rule(mappings=[mapping("summary", "path", "fields.completed")])
+    assert intent_of(task(**task_with), ActiveRule(by_path, 1)).fields["summary"] is completed
+    assert by_path.mappings[0].paths == ("fields.completed",)
+
+
+def test_words_for_what_is_neither_true_nor_false_are_refused_and_null_is_empty():
+    assert filled("({fields.urgent|yes,no})", fields={"urgent": None}) == "()"
+    with pytest.raises(MissingPathError, match=r"the task has no true or false in fields\.views"):
+        filled("{fields.views|yes,no}")
+
+
+@pytest.mark.parametrize("template", ["{is_completed|yes}", "{is_completed|a,b,c}", "{titel|a,b}"])
+def test_words_are_two_of_a_part_that_tasks_have(template):
+    with pytest.raises(ConfigurationError, match="problem"):
+        read_rules([{**WHOLE, "mappings": [mapping("summary", "template", template)]}])
+
+
+def test_the_state_of_a_task_has_the_part_whose_words_a_template_has():
+    mapped = rules(rule(mappings=[mapping("labels", "template", "{fields.views|yes,no}")]))
+    assert "fields.views" in mapped.used
 
 
 def test_a_template_whose_path_a_task_lacks_says_which():

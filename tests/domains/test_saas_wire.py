@@ -322,6 +322,15 @@ def test_webhooks_of_peopleforce_about_people_concern_no_task():
         b'"webhookEvent": "jira:issue_created", "issue": {"key": "HR-1", "views": NaN}}',
         b'{"action": "\xff"}',
         b'{"action": "task_create", "data": {"id": "\\u0000"}, "webhookEvent": "\\u0000"}',
+        b"7",
+        b'"task_create"',
+        b"\x00",
+        b'{"action": "task_create", "data": {"id": 7}',
+        b'{"action": "task_create", "data": {"id": 1e400}, "webhookEvent": "jira:issue_deleted"}',
+        b'{"action": "task_create", "action": null, "webhookEvent": "x", "webhookEvent": null}',
+        b'{"action": "task_create", "data": {"id": "\\ud800"}, "webhookEvent": "\\ud800"}',
+        b'{"action": "task_update", "data": {"id": true}, "webhookEvent": "jira:issue_updated", '
+        b'"issue": {"key": "HR-1", "fields": {"status": "Done"}}}',
     ],
 )
 def test_a_body_that_is_no_webhook_is_refused(read, body):

@@ -7,7 +7,6 @@ import pytest
 
 from orchestration_project.domains.saas.events import Event
 from orchestration_project.domains.saas.records import User
-from orchestration_project.resources.saas.reconciling import Heard
 from orchestration_project.resources.saas.runs import look_through
 from orchestration_project.resources.saas.ticks import Ticks
 from orchestration_project.tables.saas import saas_audit_log, saas_source_states
@@ -312,7 +311,9 @@ def test_a_webhook_about_an_issue_that_ended_nothing_costs_nothing(office, kind)
     office.tasks.add("Order a laptop")
     office.round()
     before = office.rows(outbox, "version_number"), office.faults.reads
-    assert office.reconciler().hear(Event("jira", kind, "IT-1")) == Heard("nothing to do")
+    heard = office.reconciler().hear(Event("jira", kind, "IT-1"))
+    assert (heard.outcome, heard.entities) == ("nothing to do", ())
+    assert heard.reason
     assert (office.rows(outbox, "version_number"), office.faults.reads) == before
 
 

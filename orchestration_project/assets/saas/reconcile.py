@@ -18,11 +18,23 @@ from orchestration_project.assets.saas.catalogue import (
 from orchestration_project.domains.operations.presets import Taker
 from orchestration_project.errors import OrchestrationError
 from orchestration_project.plots.saas import flow
+from orchestration_project.resources.artifacts import ArtifactStore
+from orchestration_project.resources.captures import Captures
 from orchestration_project.resources.clock import Clock
-from orchestration_project.resources.inbox.work import DELIVERY_TAG, SOURCE_TAG, Work
+from orchestration_project.resources.inbox.work import (
+    DELIVERY_TAG,
+    REJECTED_TAG,
+    SOURCE_TAG,
+    Work,
+)
 from orchestration_project.resources.presets import OfRun, Presets
 from orchestration_project.resources.saas.reconciling import Reconciler
-from orchestration_project.resources.saas.runs import Done, follow_delivery, look_through
+from orchestration_project.resources.saas.runs import (
+    Done,
+    follow_delivery,
+    look_through,
+    record_rejection,
+)
 from orchestration_project.resources.saas.standing import (
     LONGEST_WAIT_MINUTES,
     MANY_REFUSED_SHARE,
@@ -109,6 +121,7 @@ RECONCILING = Taker(
 def reconcile(
     context: dg.AssetExecutionContext,
     config: Reconcile,
+    artifacts: dg.ResourceParam[ArtifactStore],
     clock: dg.ResourceParam[Clock],
     jira: dg.ResourceParam[TargetSystem],
     peopleforce: dg.ResourceParam[SourceSystem],
@@ -123,10 +136,14 @@ def reconcile(
     if SOURCE_TAG in tags:
         content = Work(warehouse, clock).content(tags[SOURCE_TAG], tags[DELIVERY_TAG])
         done = follow_delivery(reconciler, content)
+        if done.rejection:
+            run_id, kept = context.run.run_id, Captures(artifacts)
+            record_rejection(warehouse, kept, content, done.rejection, run_id=run_id)
+            context.instance.add_run_tags(run_id, {REJECTED_TAG: run_id})
     else:
         done = look_through(reconciler, warehouse, clock)
     found = standing(warehouse, peopleforce.system, reconciler.pair)
-    yield from _results(done, found)
+    yield from _results(done, found, is_synthetic=settings.saas_source == "demo")
     yield from _checks(found, clock, limits)
     if done.problem is not None:
         raise failure_of(done.problem)
@@ -137,7 +154,9 @@ def failure_of(problem: OrchestrationError) -> dg.Failure:
     return dg.Failure(str(problem), allow_retries=False)
 
 
-def _results(done: Done, found: Standing) -> Iterator[dg.MaterializeResult[Any]]:
+def _results(
+    done: Done, found: Standing, *, is_synthetic: bool
+) -> Iterator[dg.MaterializeResult[Any]]:
     yield dg.MaterializeResult(
         asset_key=STATES,
         metadata={
@@ -150,7 +169,7 @@ def _results(done: Done, found: Standing) -> Iterator[dg.MaterializeResult[Any]]
     yield dg.MaterializeResult(
         asset_key=OUTBOX,
         metadata={
-            "flow": image("tasks on their way to issues", _flow(found)),
+            "flow": image("tasks on their way to issues", _flow(found, is_synthetic)),
             "intentions": _table(found.outcomes, "intentions"),
             "dead_letters": found.refused_count,
             "refused": table_of(found.refused.drop("payload")),
@@ -159,14 +178,14 @@ def _results(done: Done, found: Standing) -> Iterator[dg.MaterializeResult[Any]]
     yield dg.MaterializeResult(asset_key=AUDIT_LOG, metadata={"latest": table_of(found.audit)})
 
 
-def _flow(found: Standing) -> str:
+def _flow(found: Standing, is_synthetic: bool) -> str:
     steps = [
         ("tasks", found.task_count),
         ("by a rule", found.by_action.get("sync", 0)),
         ("issues", found.linked_count),
     ]
     beside = [("waiting", found.outcomes.get("waiting", 0)), ("refused", found.refused_count)]
-    return flow(steps, beside)
+    return flow(steps, beside, is_synthetic=is_synthetic)
 
 
 def _table(counts: Mapping[str, int], name: str) -> dg.TableMetadataValue:

@@ -5,16 +5,21 @@ empty texts, no lists without items, at most `MOST_CHARACTERS`.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from typing import Any
+
+from orchestration_project.domains.saas.adf_pruning import Node, pruned
 
 MOST_CHARACTERS = 30_000
 """Of text: Jira takes 32,767 of a description, its own marks included."""
 
 MOST_LISTS = 6
 """Lists within each other; what lies deeper becomes items of the last one."""
+
+CELL_CHARACTERS = 2
+"""What a cell counts for beside its text: as many as Jira's marks around it."""
 
 CUT = " … (cut: the description is longer than the target takes)"
 
@@ -32,7 +37,8 @@ MARKS = {
 }
 LISTS = {"ul": "bulletList", "ol": "orderedList"}
 HEADINGS = {f"h{level}": level for level in range(1, 7)}
-BLOCKS = {"p", "div", "section", "article", "table", "tr", "header", "footer", "dl", "dt", "dd"}
+BLOCKS = {"p", "div", "section", "article", "header", "footer", "dl", "dt", "dd"}
+TABLE_PARTS = {"table", "tr", "td", "th"}
 UNSEEN = {"script", "style", "head", "title", "template"}
 SAFE_LINK = re.compile(r"(https?://|mailto:)\S+", re.IGNORECASE)
 UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff\ufffe\uffff]")
@@ -42,8 +48,6 @@ NO_LETTER = re.compile("&#[0-9]{8,};?")
 
 MOST_MARKS = 100
 """Tags within each other that mark text; those within do not: each text looks at all of them."""
-
-Node = dict[str, Any]
 
 
 def adf_of(html: str | None) -> Node | None:
@@ -56,7 +60,7 @@ def adf_of(html: str | None) -> Node | None:
         reader.close()
     else:
         reader.read_plain(html)
-    content = list(_kept(reader.blocks))
+    content = list(pruned(reader.blocks))
     return {"type": "doc", "version": 1, "content": content} if content else None
 
 
@@ -133,6 +137,7 @@ class _Reader(HTMLParser):
         self._texts: list[Node] | None = None
         self._unseen = 0
         self._preformatted = 0
+        self._inner_tables = 0
         self._left = MOST_CHARACTERS
         self._is_cut = False
 
@@ -148,6 +153,8 @@ class _Reader(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         """Open what the tag says."""
+        if self._is_cut:
+            return
         if tag in UNSEEN:
             self._unseen += 1
         elif tag in MARKS or tag == "a":
@@ -157,10 +164,10 @@ class _Reader(HTMLParser):
         elif tag == "br":
             self._break()
         elif tag == "img":
-            self._add(dict(attrs).get("alt") or "")
-        elif tag in ("td", "th"):
-            if self._texts:
-                self._add(" | ")
+            said = dict(attrs)
+            self._add(said.get("alt") or said.get("name") or "")
+        elif tag in TABLE_PARTS:
+            self._open_table_part(tag)
         else:
             self._open_block(tag)
 
@@ -175,6 +182,8 @@ class _Reader(HTMLParser):
         elif tag == "pre":
             self._preformatted = max(0, self._preformatted - 1)
             self._end_block()
+        elif tag in TABLE_PARTS:
+            self._close_table_part(tag)
         elif tag in LISTS or tag in ("li", "blockquote"):
             self._close(tag)
         elif tag in BLOCKS or tag in HEADINGS:
@@ -199,7 +208,8 @@ class _Reader(HTMLParser):
             self._begin({"type": "heading", "attrs": {"level": HEADINGS[tag]}})
         elif tag == "pre":
             self._preformatted += 1
-            self._begin({"type": "codeBlock"} if not self._is_quoted else {"type": "paragraph"})
+            is_code = not self._is_within("blockquote", "th")
+            self._begin({"type": "codeBlock" if is_code else "paragraph"})
         elif tag == "hr" and len(self._places) == 1:
             self._end_block()
             self.blocks.append({"type": "rule"})
@@ -212,23 +222,65 @@ class _Reader(HTMLParser):
         elif tag in BLOCKS or tag in HEADINGS or tag in ("hr", "blockquote"):
             self._end_block()
 
-    @property
-    def _is_quoted(self) -> bool:
-        return any(place.tag == "blockquote" for place in self._places)
+    def _open_table_part(self, tag: str) -> None:
+        """Open a part of a table; of one within a list, a quote or a cell only its text stays."""
+        if tag == "table":
+            self._open_table()
+        elif self._inner_tables or not self._is_within("table"):
+            if tag == "tr":
+                self._end_block()
+            elif self._texts:
+                self._add(" | ")
+        elif tag == "tr":
+            self._leave_for("table")
+            self._open("tr", {"type": "tableRow", "content": []})
+        else:
+            self._open_cell(tag)
+
+    def _open_cell(self, tag: str) -> None:
+        self._leave_for("tr", "table")
+        if self._places[-1].tag == "table":
+            self._open("tr", {"type": "tableRow", "content": []})
+        self._open(tag, {"type": "tableHeader" if tag == "th" else "tableCell", "content": []})
+        self._left = max(0, self._left - CELL_CHARACTERS)
+        if not self._left:
+            self._is_cut = True
+            _append(self._begin({"type": "paragraph"}), CUT, [])
+
+    def _open_table(self) -> None:
+        self._end_block()
+        if len(self._places) > 1:
+            self._inner_tables += 1
+        else:
+            self._open("table", {"type": "table", "content": []})
+
+    def _close_table_part(self, tag: str) -> None:
+        if not self._inner_tables and self._is_within("table"):
+            self._close(tag)
+        elif tag in ("table", "tr"):
+            self._end_block()
+            self._inner_tables -= tag == "table" and self._inner_tables > 0
+
+    def _leave_for(self, *tags: str) -> None:
+        """Close what is open within the innermost of ``tags``, one of which is open."""
+        self._end_block()
+        while self._places[-1].tag not in tags:
+            self._places.pop()
+
+    def _is_within(self, *tags: str) -> bool:
+        return any(place.tag in tags for place in self._places)
 
     def _open_list(self, tag: str) -> None:
         self._end_block()
         if sum(place.tag in LISTS for place in self._places) < MOST_LISTS:
-            if self._places[-1].tag in LISTS:  # a list straight in a list: in an item of its own
-                self._open_item()
+            self._target()
             self._open(tag, {"type": LISTS[tag], "content": []})
 
     def _open_item(self) -> None:
         self._end_block()
-        if not any(place.tag in LISTS for place in self._places):
+        if not self._is_within(*LISTS):
             return
-        while self._places[-1].tag not in LISTS:
-            self._places.pop()
+        self._leave_for(*LISTS)
         self._open("li", {"type": "listItem", "content": []})
 
     def _open(self, tag: str, node: Node) -> None:
@@ -238,9 +290,11 @@ class _Reader(HTMLParser):
 
     def _close(self, tag: str) -> None:
         self._end_block()
-        if any(place.tag == tag for place in self._places):
+        if self._is_within(tag):
             while self._places.pop().tag != tag:
                 pass
+        if len(self._places) == 1:
+            self._inner_tables = 0
 
     def _begin(self, block: Node) -> list[Node]:
         self._end_block()
@@ -250,8 +304,11 @@ class _Reader(HTMLParser):
         return texts
 
     def _target(self) -> list[Node]:
-        if self._places[-1].tag in LISTS:  # text straight in a list: in an item of its own
+        """Return where blocks go: what is straight in a list or a row has an item or a cell."""
+        if self._places[-1].tag in LISTS:
             self._open_item()
+        elif self._places[-1].tag in ("table", "tr"):
+            self._open_cell("td")
         return self._places[-1].content
 
     def _end_block(self) -> None:
@@ -299,34 +356,3 @@ def _link(href: str | None) -> Node:
     if href is None or not SAFE_LINK.fullmatch(href.strip()):
         return {}
     return {"type": "link", "attrs": {"href": UNPRINTABLE.sub("", href.strip())}}
-
-
-def _kept(nodes: list[Node]) -> Iterator[Node]:
-    """Yield nodes that say something; depth is bounded by `MOST_LISTS`."""
-    for node in nodes:
-        if node["type"] in ("text", "rule"):
-            yield node
-        elif node["type"] in ("paragraph", "heading", "codeBlock"):
-            content = _trimmed(node["content"])
-            if content:
-                yield {**node, "content": content}
-        elif content := list(_kept(node["content"])):
-            yield {**node, "content": _led_by_text(node["type"], content)}
-
-
-def _led_by_text(kind: str, content: list[Node]) -> list[Node]:
-    """Return the content of an item, which may not begin with a list."""
-    if kind == "listItem" and content[0]["type"] in LISTS.values():
-        return [{"type": "paragraph", "content": []}, *content]
-    return content
-
-
-def _trimmed(texts: list[Node]) -> list[Node]:
-    """Return a block's texts without line breaks and spaces at its end."""
-    texts = list(texts)
-    while texts:
-        last = texts[-1]
-        if last["type"] == "text" and (text := last["text"].rstrip(" \t\n")):
-            return [*texts[:-1], {**last, "text": text}]
-        texts.pop()
-    return texts

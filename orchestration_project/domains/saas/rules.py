@@ -85,7 +85,8 @@ class FieldMapping(_Strict):
 
     Attributes:
         value: Of static the value itself; of path a part of the task; of template text in which
-            ``{path}`` stands for a part of the task, and ``{{`` for a brace.
+            ``{path}`` stands for a part of the task, ``{path|yes,no}`` for the first text where
+            that part is true and for the second where it is false, and ``{{`` for a brace.
     """
 
     target_field: str = Field(min_length=1)
@@ -104,37 +105,77 @@ class FieldMapping(_Strict):
         """The parts of a task that it needs."""
         if self.source_type == "static":
             return ()
-        return (self.value,) if self.source_type == "path" else template_paths(self.value)
+        if self.source_type == "path":
+            return (self.value,)
+        return [part.path for _, part in template_parts(self.value) if part]
 
     def value_for(self, task: Task) -> Any:
         """Return the value for a task; in a template null is empty.
 
         Raises:
-            MissingPathError: The task has no such part.
+            MissingPathError: The task has no such part, or one that is neither true nor false
+                where the template has texts for these.
         """
         if self.source_type == "static":
             return self.value
         if self.source_type == "path":
             return looked_up(task, self.value)
         return "".join(
-            literal + (as_text(looked_up(task, path)) if path is not None else "")
-            for literal, path, _, _ in Formatter().parse(self.value)
+            literal + (part.text_for(task) if part else "")
+            for literal, part in template_parts(self.value)
         )
 
 
-def template_paths(template: str) -> Sequence[str]:
-    """Return the paths in a template.
+@dataclass(frozen=True)
+class TemplatePart:
+    """A part of a task in a template; ``words`` are its texts for true and false, if any."""
+
+    path: str
+    words: tuple[str, str] | None
+
+    @classmethod
+    def read(cls, text: str) -> Self:
+        """Return what stands within braces.
+
+        Raises:
+            ValueError: It is neither a path nor a path with two texts.
+        """
+        path, bar, words = text.partition("|")
+        if not bar:
+            return cls(path, None)
+        if words.count(",") != 1:
+            raise ValueError(
+                f"invalid {{{text}}}: expected a path and two texts, e.g. {{is_completed|yes,no}}"
+            )
+        if_true, _, if_false = words.partition(",")
+        return cls(path, (if_true, if_false))
+
+    def text_for(self, task: Task) -> str:
+        """Return its text for a task; null is empty, a boolean without words true or false.
+
+        Raises:
+            MissingPathError: As `FieldMapping.value_for` does.
+        """
+        found = looked_up(task, self.path)
+        if self.words is None or found is None:
+            return as_text(found)
+        if not isinstance(found, bool):
+            raise MissingPathError(f"true or false in {self.path}")
+        return self.words[0] if found else self.words[1]
+
+
+def template_parts(template: str) -> Sequence[tuple[str, TemplatePart | None]]:
+    """Return the texts of a template, each with the part of a task that follows it.
 
     Raises:
-        ValueError: It is none: a brace alone, or more within braces than a path.
+        ValueError: It is none: a brace alone, or more within braces than a path and two texts.
     """
-    found = []
-    for _, path, form, conversion in Formatter().parse(template):
+    found: list[tuple[str, TemplatePart | None]] = []
+    for literal, text, form, conversion in Formatter().parse(template):
         if form or conversion:
-            raise ValueError(f"{{{path}}} has more than a path")
-        if path is not None:
-            found.append(path)
-    return tuple(found)
+            raise ValueError(f"{{{text}}} has more than a path")
+        found.append((literal, None if text is None else TemplatePart.read(text)))
+    return found
 
 
 class Rule(_Strict):

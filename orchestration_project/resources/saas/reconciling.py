@@ -75,6 +75,17 @@ class Looked:
     kept: list[Capture] = field(default_factory=list)
     problem: OrchestrationError | None = None
 
+    @property
+    def reason_for_nothing(self) -> str:
+        """Why nothing follows from a look at one task; empty: something may."""
+        if self.unreadable:
+            return self.unreadable[0]
+        if self.gone_count:
+            return "the source has deleted the task; its issue stays as it is"
+        if not self.seen_count:
+            return "unknown task: the source does not have it"
+        return self.planned.reason_for_nothing
+
     def add(self, planned: Planned) -> None:
         """Add what was planned for a part of the tasks."""
         for what, number in planned.actions.items():
@@ -83,11 +94,12 @@ class Looked:
 
 @dataclass(frozen=True)
 class Heard:
-    """What was made of a webhook, and of which tasks something may be due now."""
+    """What was made of a webhook, of which tasks something may be due now, and why of none."""
 
     outcome: str
     entities: Sequence[Entity] = ()
     problem: OrchestrationError | None = None
+    reason: str = ""
 
 
 @dataclass(frozen=True)
@@ -208,7 +220,7 @@ class Reconciler:
     def hear(self, event: Event) -> Heard:
         """Plan for what a webhook tells of; what comes back of our own writes is an echo."""
         if event.entity_id is None or event.kind in ("commented", "other"):
-            return Heard("nothing to do")
+            return Heard("nothing to do", reason="events of this type change no task and no issue")
         is_of_source = event.system == self._source.system
         column = STATES.entity_id if is_of_source else STATES.target_key
         wanted = select(saas_source_states).where(
@@ -217,14 +229,19 @@ class Reconciler:
         with self._warehouse.reading() as connection:
             row = connection.execute(wanted).first()
         if row is not None and event.kind == "completed" and row.is_completed:
-            return Heard("echo")
+            reason = f"already in this state: task {row.entity_id} is completed"
+            return Heard("echo", reason=reason)
         if is_of_source:
             looked = self.look_at([event.entity_id])
-            return Heard("looked at", [self.entity(event.entity_id)], looked.problem)
-        if row is None or event.kind not in ("completed", "deleted"):
-            return Heard("nothing to do")
-        self.compare([event.entity_id])
-        return Heard("compared", [entity_of(row)])
+            entities = [self.entity(event.entity_id)]
+            return Heard("looked at", entities, looked.problem, looked.reason_for_nothing)
+        if row is None:
+            return Heard("nothing to do", reason=f"unknown issue: no task has {event.entity_id}")
+        if event.kind not in ("completed", "deleted"):
+            reason = "issues are followed when they are completed or deleted"
+            return Heard("nothing to do", reason=reason)
+        planned = self.compare([event.entity_id])
+        return Heard("compared", [entity_of(row)], reason=planned.reason_for_nothing)
 
     def refused(self) -> set[Entity]:
         """Return the tasks with an intention that was refused, and that nobody has dealt with."""

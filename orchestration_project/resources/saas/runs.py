@@ -1,17 +1,24 @@
 """What a run of reconciliation does: a whole look by the tick, or what one webhook tells of."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import polars as pl
+
+from orchestration_project.contracts import REJECT_SCHEMA, in_ascii
 from orchestration_project.domains.saas import jira, peopleforce
 from orchestration_project.domains.saas.events import Event
-from orchestration_project.errors import ConfigurationError, OrchestrationError
+from orchestration_project.errors import ConfigurationError, ContractError, OrchestrationError
+from orchestration_project.resources.captures import Captures
 from orchestration_project.resources.clock import Clock
+from orchestration_project.resources.events import delivery_of, fetched_of
 from orchestration_project.resources.inbox.work import Content
 from orchestration_project.resources.saas.applying import Applied
 from orchestration_project.resources.saas.reconciling import Reconciler
 from orchestration_project.resources.saas.ticks import Ticks
-from orchestration_project.resources.warehouse import Warehouse
+from orchestration_project.resources.warehouse import Order, Warehouse
+from orchestration_project.resources.warehouse.delivery import no_summary
+from orchestration_project.tables.saas import saas_source_states
 
 READERS: Mapping[str, Callable[[bytes], Event]] = {
     peopleforce.SYSTEM: peopleforce.event_in,
@@ -19,13 +26,19 @@ READERS: Mapping[str, Callable[[bytes], Event]] = {
 }
 """How a system's deliveries are read; a source of webhooks.yaml is named after its system."""
 
+RULE_VERSION = "1"
+
 
 @dataclass(frozen=True)
 class Done:
-    """What a run did, as counts, and what it could not do, if anything."""
+    """What a run did, as counts, and what it could not do, if anything.
+
+    ``rejection``: why the delivery that it is for cannot be read; empty: it can.
+    """
 
     counts: Mapping[str, int | str]
     problem: OrchestrationError | None
+    rejection: str = ""
 
 
 def look_through(reconciler: Reconciler, warehouse: Warehouse, clock: Clock) -> Done:
@@ -44,11 +57,10 @@ def look_through(reconciler: Reconciler, warehouse: Warehouse, clock: Clock) -> 
 
 
 def follow_delivery(reconciler: Reconciler, content: Content) -> Done:
-    """Do what a webhook gives reason for.
+    """Do what a webhook gives reason for; where nothing follows from it, the counts say why.
 
     Raises:
         ConfigurationError: No system of the pair is called like the source of the delivery.
-        ContractError: It is no webhook of that system.
     """
     reader = READERS.get(content.source)
     if reader is None:
@@ -57,9 +69,41 @@ def follow_delivery(reconciler: Reconciler, content: Content) -> Done:
             expected=f"a source called {' or '.join(READERS)}",
             remedy="name the source in WEBHOOKS_FILE after its system, or give it another job",
         )
-    heard = reconciler.hear(reader(content.body))
+    try:
+        event = reader(content.body)
+    except ContractError as error:
+        reason = f"{error.what}; expected: {error.expected}; found: {error.found}"
+        return Done({"webhook": "rejected", "reason": reason}, None, reason)
+    heard = reconciler.hear(event)
     applied = reconciler.apply(heard.entities) if heard.entities else Applied()
-    return Done({"webhook": heard.outcome, **_prefixed(applied)}, heard.problem or applied.problem)
+    counts: dict[str, int | str] = {"webhook": heard.outcome, "event": content.kind or event.kind}
+    if heard.reason and not applied.outcomes:
+        counts["reason"] = heard.reason
+    return Done({**counts, **_prefixed(applied)}, heard.problem or applied.problem)
+
+
+def record_rejection(
+    warehouse: Warehouse, captures: Captures, content: Content, reason: str, *, run_id: str
+) -> None:
+    """Record a delivery that cannot be read: its bytes in `captures`, the reason in `rejects`."""
+    capture = captures.keep(fetched_of(content))
+    key = f"{content.source}|{content.delivery_id}"
+    order: Order[None] = Order(
+        table=saas_source_states,
+        history=saas_source_states,
+        partition_key=key,
+        partition={},
+        token=warehouse.state(saas_source_states, key).token,
+        metadata_columns=(),
+        rule_version=RULE_VERSION,
+        run_id=run_id,
+        derive={},
+        summarise=no_summary,
+    )
+    reject = (1, 1, "unreadable", reason, 0, in_ascii(content.body))
+    delivery = replace(delivery_of(content, capture), captures=(), discarded=(capture,))
+    rejects = pl.DataFrame([reject], REJECT_SCHEMA, orient="row")
+    warehouse.record_refused(order, delivery, rejects)
 
 
 def _prefixed(applied: Applied) -> dict[str, int]:

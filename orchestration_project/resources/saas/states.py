@@ -1,6 +1,6 @@
 """The states of a source's tasks, and what is planned for those that changed."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -63,12 +63,30 @@ class Desk:
     run_id: str
 
 
+NOTHING_FOLLOWS: Mapping[str, str] = {
+    "completed_before": "the task was completed before it had an issue",
+    "drop": "no rule makes an issue of the task",
+    "hold": "the task's rule is disabled",
+    "overtaken": "another run has seen the task later",
+    "refused": "a mapping needs a part that the task lacks: see saas_dead_letters",
+}
+"""Why there is nothing to do after a plan, by what was planned."""
+
+
 @dataclass
 class Planned:
     """How many tasks got which plan, and for which something is due now."""
 
     actions: dict[str, int] = field(default_factory=dict)
     entities: list[Entity] = field(default_factory=list)
+
+    @property
+    def reason_for_nothing(self) -> str:
+        """Why nothing is due; empty: something is."""
+        if self.entities:
+            return ""
+        whys = [NOTHING_FOLLOWS[each] for each in self.actions if each in NOTHING_FOLLOWS]
+        return ", ".join(whys) or "already in this state: the task is as it was"
 
     def count(self, what: str, entity: Entity) -> None:
         """Count one."""
