@@ -12,6 +12,7 @@ from importlib import import_module
 from pathlib import Path
 
 from orchestration_project.errors import OrchestrationError
+from orchestration_project.resources.private_files import make_files_private
 
 INTERRUPTED, UNREAD = 130, 141
 """The exit statuses of a shell for SIGINT and SIGPIPE."""
@@ -47,6 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("command", choices=COMMANDS, metavar="command")
     parser.add_argument("options", nargs=argparse.REMAINDER, metavar="...", help="its options")
     chosen = parser.parse_args(arguments)
+    make_files_private()
     try:  # the import too: it takes seconds, in which somebody may press Ctrl-C
         command = import_module(f"orchestration_project.cli.{chosen.command.replace('-', '_')}")
         return command.main(chosen.options)

@@ -6,6 +6,7 @@ import dagster as dg
 
 from orchestration_project.assets import events, finra, operations, prices, saas
 from orchestration_project.instance.logs import write_in_log_format
+from orchestration_project.instance.run_config import in_process_if_valid
 from orchestration_project.jobs import (
     DATASET_JOBS,
     events_webhooks,
@@ -173,7 +174,7 @@ defs = dg.Definitions(
         saas_on_tick,
     ],
     resources=RESOURCES,
-    executor=dg.in_process_executor,  # 0.4 s a run where a process for each step takes 61 s
+    executor=in_process_if_valid,  # 0.4 s a run where a process for each step takes 61 s
 )
 
 write_in_log_format()

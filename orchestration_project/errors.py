@@ -87,6 +87,10 @@ class TransientError(OrchestrationError):
         self.retry_in_seconds = retry_in_seconds
 
 
+class ThrottledError(TransientError):
+    """The source asked for fewer requests, at the last attempt as well."""
+
+
 class MovedError(TransientError):
     """The source changed what was asked for while it was read."""
 
@@ -95,6 +99,10 @@ class SourceError(OrchestrationError):
     """The source answered something that cannot be used, and would answer it again."""
 
     category = "source"
+
+
+class UnavailableError(SourceError):
+    """The source does not have what was asked for, and says so: other answers are not affected."""
 
 
 class ContractError(OrchestrationError):

@@ -20,6 +20,10 @@ from tests.programs import DEMO
 os.environ["CLOCK_NOW"] = DEMO["CLOCK_NOW"]
 """Set before any other conftest imports the definitions: their partitions depend on it."""
 
+UMASK = os.umask(0o022)
+os.umask(UMASK)
+"""The umask of whoever runs the tests."""
+
 LEFT_OUT = pytest.StashKey[int]()
 """How many slow tests --part has left out."""
 
@@ -70,6 +74,14 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
         part, seed = config.getoption("part"), config.getoption("seed")
         said = f"only a part of the slow tests: --part={part} --seed={seed} left out {left_out}"
         terminalreporter.section(said, yellow=True)
+
+
+@pytest.fixture(autouse=True)
+def umask() -> Iterator[None]:
+    """The umask of whoever runs the tests: what opens STATE_DIR in this process sets another."""
+    os.umask(UMASK)
+    yield
+    os.umask(UMASK)
 
 
 @pytest.fixture(scope="session")

@@ -1,8 +1,10 @@
 """What a test wants to know of a run in its own process."""
 
+import base64
 from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
+from xml.etree import ElementTree
 
 import dagster as dg
 from dagster._core.definitions.reconstruct import ReconstructableRepository
@@ -26,6 +28,27 @@ def told_by(result: dg.ExecuteInProcessResult) -> Mapping[str, Mapping[str | Non
             label: value.value for label, value in metadata.items()
         }
     return told
+
+
+def observed_by(
+    result: dg.ExecuteInProcessResult,
+) -> Mapping[str, Mapping[str | None, dict[str, Any]]]:
+    """Return the metadata of each observation, by asset and partition."""
+    found: dict[str, dict[str | None, dict[str, Any]]] = defaultdict(dict)
+    for event in result.all_events:
+        if event.event_type == dg.DagsterEventType.ASSET_OBSERVATION:
+            observation = event.asset_observation_data.asset_observation
+            found[observation.asset_key.path[-1]][observation.partition] = {
+                label: value.value for label, value in observation.metadata.items()
+            }
+    return found
+
+
+def texts_of(image: str) -> list[str]:
+    """Return the texts of an SVG that stands in metadata as an image in Markdown."""
+    svg = base64.b64decode(image.rpartition(",")[2].removesuffix(")"))
+    found = ElementTree.fromstring(svg).iter("{http://www.w3.org/2000/svg}text")  # noqa: S314 - ours
+    return [str(each.text) for each in found]
 
 
 def executed(

@@ -11,7 +11,7 @@ from orchestration_project.assets.finra import BACKFILLING, LOADING
 from orchestration_project.assets.prices import PRICES_LOADING
 from orchestration_project.assets.saas import RECONCILING
 from orchestration_project.definitions import defs
-from orchestration_project.domains.access.roles import ADMIN_ASSETS, ADMIN_JOBS
+from orchestration_project.domains.access.roles import REQUIRES_ADMIN
 from orchestration_project.domains.operations.channels import channels
 from orchestration_project.domains.operations.presets import Taker, read_preset
 from orchestration_project.domains.operations.rules import (
@@ -160,15 +160,19 @@ def test_the_docs_of_alerts_have_each_key_and_condition_of_a_rule():
     assert {*Rule.model_fields, *Match.model_fields} <= rows
 
 
-def test_what_deletes_is_made_by_the_jobs_of_admins_alone():
-    jobs = [each for each in defs.resolve_all_job_defs() if not each.name.startswith("__")]
-    made = {
-        each.name: {tuple(key.path) for key in each.asset_layer.executable_asset_keys}
-        for each in jobs
+def test_what_deletes_declares_that_it_requires_an_admin_and_has_jobs_of_its_own():
+    graph = defs.resolve_asset_graph()
+    tagged = {
+        key
+        for key in graph.get_all_asset_keys()
+        if graph.get(key).tags.items() >= REQUIRES_ADMIN.items()
     }
-    deleting = {name for name, keys in made.items() if keys & ADMIN_ASSETS}
-    assert deleting == ADMIN_JOBS
-    assert {key for name in ADMIN_JOBS for key in made[name]} == ADMIN_ASSETS
+    assert tagged == {dg.AssetKey(["operations", each]) for each in ("removals", "run_logs")}
+    jobs = [each for each in defs.resolve_all_job_defs() if not each.name.startswith("__")]
+    made = {each.name: set(each.asset_layer.executable_asset_keys) for each in jobs}
+    deleting = {name: keys for name, keys in made.items() if keys & tagged}
+    assert deleting.keys() == {"operations_cleanup", "operations_prune"}
+    assert all(keys <= tagged for keys in deleting.values())
 
 
 def test_loading_weeks_does_not_look_at_the_calendar_which_has_a_job_of_its_own():

@@ -1,6 +1,7 @@
 """The runner that takes a run's partitions one by one, and the weeks that there are."""
 
 import gc
+import re
 import signal
 import time
 import weakref
@@ -15,6 +16,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from orchestration_project.cli.run import Progress
 from orchestration_project.errors import (
     ConfigurationError,
     OrchestrationError,
@@ -33,6 +35,7 @@ from orchestration_project.partitions import (
     first_finra_week,
     price_months,
 )
+from orchestration_project.resources.ledger.reading import read_facts
 from orchestration_project.resources.warehouse import SupersededError
 from orchestration_project.settings import Settings
 from orchestration_project.tables.finra_datasets import (
@@ -119,6 +122,148 @@ def test_every_partition_is_taken_once_and_materialized_with_its_own_metadata(in
     assert told_by(result)["thing"] == {key: {"key": key} for key in "abcd"}
 
 
+TIERS_AND_WEEKS = dg.MultiPartitionsDefinition(
+    {
+        "tier": dg.StaticPartitionsDefinition(["T1", "T2", "OTCE"]),
+        "week": dg.WeeklyPartitionsDefinition("2026-01-11", end_date="2026-02-08"),
+    }
+)
+
+
+def run_tagged(
+    script: Load[Any, str], instance: dg.DagsterInstance, **tags: str
+) -> dg.ExecuteInProcessResult:
+    """Run a load of tiers and weeks with tags as Dagster writes them."""
+    names = {
+        "key": "dagster/partition",
+        "first": "dagster/asset_partition_range_start",
+        "last": "dagster/asset_partition_range_end",
+        "tier": "dagster/partition/tier",
+        "week": "dagster/partition/week",
+        "partition_set": "dagster/partition_set",
+    }
+
+    @dg.multi_asset(
+        specs=[dg.AssetSpec(THING)],
+        partitions_def=TIERS_AND_WEEKS,
+        backfill_policy=dg.BackfillPolicy.single_run(),
+    )
+    def thing(context: dg.AssetExecutionContext):
+        report = Report[str](
+            lambda key: {THING: {"key": key}}, is_unchanged=lambda key: key.startswith("T1")
+        )
+        yield from each_partition(context, lambda: script, report)
+
+    job = dg.Definitions(assets=[thing], jobs=[dg.define_asset_job("all", [THING])])
+    return job.resolve_job_def("all").execute_in_process(
+        instance=instance,
+        raise_on_error=False,
+        tags={names[name]: value for name, value in tags.items()},
+    )
+
+
+@pytest.mark.parametrize(
+    ("tags", "asked"),
+    [
+        (
+            {"first": "T2|2026-01-11", "last": "OTCE|2026-01-18"},
+            ["T2|2026-01-11", "T2|2026-01-18", "OTCE|2026-01-11", "OTCE|2026-01-18"],
+        ),
+        (
+            {
+                "first": "T2|2026-01-18",
+                "last": "OTCE|2026-01-18",
+                "tier": "T2",
+                "week": "2026-01-11",
+                "partition_set": "all_partition_set",
+            },
+            ["T2|2026-01-18", "OTCE|2026-01-18"],
+        ),
+        (
+            {
+                "first": "T1|2026-01-11",
+                "last": "T1|2026-01-25",
+                "tier": "T1",
+                "week": "2026-01-11",
+                "partition_set": "all_partition_set",
+            },
+            ["T1|2026-01-11", "T1|2026-01-18", "T1|2026-01-25"],
+        ),
+        (
+            {"key": "T2|2026-01-18", "tier": "T2", "week": "2026-01-18"},
+            ["T2|2026-01-18"],
+        ),
+    ],
+)
+def test_just_what_was_asked_for_is_loaded_and_materialized_whatever_other_tags_say(
+    instance, tags, asked
+):
+    script = Script()
+    result = run_tagged(script, instance, **tags)
+    assert result.success
+    assert script.asked == asked
+    assert told_by(result)["thing"] == {key: {"key": key} for key in asked}
+    assert instance.get_materialized_partitions(THING) == set(asked)
+
+
+@pytest.mark.parametrize(
+    "tags",
+    [
+        {"key": "T2|2026-01-18", "tier": "T1", "week": "2026-01-18"},
+        {"first": "T2|2026-01-11", "last": "T2|2026-01-18", "tier": "T2", "week": "2026-01-11"},
+        {"tier": "T1", "week": "2026-01-18"},
+    ],
+)
+def test_a_run_whose_tags_disagree_or_name_no_whole_partition_fails_and_loads_nothing(
+    instance, tags
+):
+    script = Script()
+    result = run_tagged(script, instance, **tags)
+    assert not result.success
+    assert (script.asked, script.opened) == ([], 0)
+    assert instance.get_materialized_partitions(THING) == set()
+    record = instance.get_run_record_by_id(result.run_id)
+    facts = read_facts(instance, record)
+    assert facts.steps[0].error_classes == ["Failure", "ConfigurationError"]
+
+
+def test_a_run_first_logs_its_partitions_and_last_what_became_of_them(instance):
+    script = Script({"OTCE|2026-01-11": raising(SourceError("unusable"))})
+    result = run_tagged(script, instance, first="T1|2026-01-11", last="OTCE|2026-01-11")
+    entries = instance.all_logs(result.run_id)
+    first, *_, last = [each.user_message for each in entries if each.dagster_event is None]
+    assert first == "partitions asked for (3): T1|2026-01-11, T2|2026-01-11, OTCE|2026-01-11"
+    assert last == "partitions: 3 asked for, 1 loaded, 1 unchanged, 1 quarantined"
+
+
+def test_a_run_of_which_a_partition_has_no_result_fails_and_names_it(instance):
+    @dg.multi_asset(
+        specs=[dg.AssetSpec(THING)],
+        partitions_def=LETTERS,
+        backfill_policy=dg.BackfillPolicy.single_run(),
+    )
+    def thing(context: dg.AssetExecutionContext):
+        load = Pairs(pieces=lambda partitions: partitions)
+        report = Report[str](lambda key: {THING: {"key": key}})
+        without_b = Pieces[str](
+            lambda keys, ended: [each for each in ended if "b" not in str(each)]
+        )
+        yield from each_piece(context, lambda: load, report, without_b)
+
+    job = dg.Definitions(assets=[thing], jobs=[dg.define_asset_job("all", [THING])])
+    result = job.resolve_job_def("all").execute_in_process(
+        instance=instance,
+        raise_on_error=False,
+        tags={
+            "dagster/asset_partition_range_start": "a",
+            "dagster/asset_partition_range_end": "c",
+        },
+    )
+    assert not result.success
+    assert "differ by ['b']" in error_of(result)
+    assert instance.get_materialized_partitions(THING) == {"a", "c"}
+
+
 def test_a_range_that_ends_before_it_starts_is_refused(instance):
     result = run(Script(), instance, first="c", last="b")
     assert not result.success
@@ -169,6 +314,30 @@ def test_a_transient_error_is_tried_once_more_and_what_was_refused_for_good_is_n
     assert instance.get_materialized_partitions(THING) == {"a", "b", "d"}
     description = failure_of(result, "thing")
     assert description.startswith("1 of 4 partitions did not land: c\nunusable")
+
+
+def test_a_second_attempt_is_counted_from_one_and_named_as_such(instance, capsys, caplog):
+    script = Script({"b": raising(TransientError("throttled"), times=1)})
+    with Progress(of=3) as progress:
+        run(script, instance, last="c")
+    shown = capsys.readouterr().out
+    counted = re.findall(r"^\[ ?(\d/\d)\] (\w):", shown, re.MULTILINE)
+    assert counted == 2 * [("1/3", "a"), ("2/3", "b"), ("3/3", "c")]
+    assert re.findall(r"^.* (\w): .*\(attempt 2, \d+ s left\)$", shown, re.MULTILINE) == [*"abc"]
+    assert progress.done == 3
+    assert "a: a (attempt 2, 1 of 3, about 0 s left)" in caplog.messages
+
+
+def test_what_an_attempt_has_landed_is_not_unchanged_for_the_next_one(instance):
+    class Twice(Script):
+        def land(self, taken: str) -> str:
+            super().land(taken)
+            return "landed" if taken != "c" and self.asked.count(taken) == 1 else "unchanged"
+
+    script = Twice({"b": raising(TransientError("throttled"), times=1)})
+    with Progress(of=3) as progress:
+        run(script, instance, last="c")
+    assert (progress.done, progress.unchanged) == (3, 2)
 
 
 def test_a_transient_error_that_stays_ends_the_run_after_the_second_attempt(instance):

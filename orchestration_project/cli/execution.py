@@ -7,6 +7,7 @@ import dagster as dg
 from dagster._core.definitions.reconstruct import ReconstructableRepository
 from dagster_shared.error import SerializableErrorInfo
 
+from orchestration_project.domains.operations.partition_tags import RANGE_END, RANGE_START
 from orchestration_project.instance.launcher import own_run_tags
 from orchestration_project.partitions import DID_NOT_LAND
 from orchestration_project.settings import PROJECT_ROOT
@@ -28,12 +29,11 @@ def execute(
     Raises:
         KeyboardInterrupt: Somebody pressed Ctrl-C, of which Dagster makes a failed run.
     """
-    marks = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
     result = dg.execute_job(
         _repository().get_reconstructable_job(job),
         instance,
         run_config={**QUIET, **(config or {})},
-        tags=own_run_tags() | dict(zip(marks, between or (), strict=False)),
+        tags=own_run_tags() | dict(zip((RANGE_START, RANGE_END), between or (), strict=False)),
     )
     if any(error.cls_name == INTERRUPTED for error in _errors(result)):
         raise KeyboardInterrupt

@@ -5,7 +5,7 @@ import logging
 import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import dagster as dg
 from sqlalchemy import select
@@ -21,13 +21,19 @@ from orchestration_project.domains.finra.selection import (
     ranges,
     summary,
 )
-from orchestration_project.errors import SourceError
+from orchestration_project.errors import ConfigurationError, SourceError
 from orchestration_project.instance.logs import in_log_format
 from orchestration_project.instance.storage import open_instance
 from orchestration_project.partitions import PROGRESS
-from orchestration_project.resources.providers import open_finra, open_http, open_warehouse
+from orchestration_project.resources.finra import published_lately
+from orchestration_project.resources.providers import (
+    open_clock,
+    open_finra,
+    open_http,
+    open_warehouse,
+)
 from orchestration_project.resources.warehouse import Warehouse
-from orchestration_project.settings import Settings, load_settings, without_secrets
+from orchestration_project.settings import Settings, load_settings, without_query, without_secrets
 from orchestration_project.tables.spine import audits, rejects
 
 _Told = Mapping[tuple[str, str | None], Mapping[str, Any]]
@@ -63,6 +69,7 @@ def main(arguments: Sequence[str]) -> int:
     """Load the weeks; return 0 if all of them are landed."""
     options = _parser().parse_args(arguments)
     settings = load_settings()
+    _refuse_too_many(options.weeks)
     with (
         full_disk_explained(settings),
         open_instance() as instance,
@@ -127,10 +134,24 @@ def _positive(text: str) -> int:
     return int(text)
 
 
+def _refuse_too_many(weeks: int) -> None:
+    # Not above, as in `_latest`.
+    from orchestration_project.assets.finra.catalogue import WEEKS_OF_ALL_TIERS
+
+    there_are = WEEKS_OF_ALL_TIERS.get_num_partitions()
+    if weeks > there_are:
+        first = WEEKS_OF_ALL_TIERS.get_first_partition_key()
+        raise ConfigurationError(
+            f"invalid --weeks {weeks}: expected at most {there_are}, e.g. 8",
+            found=f"{there_are} weekly partitions, from {first} on",
+            remedy="ask for fewer weeks, or set FINRA_FIRST_WEEK to an earlier Monday",
+        )
+
+
 def _source(settings: Settings) -> str:
     return {
         "demo": "demo (made-up data from the embedded source)",
-        "api": f"api ({without_secrets(settings.finra_api_url)})",
+        "api": f"api ({without_query(settings.finra_api_url)})",
         "files": f"files ({settings.finra_files_dir})",
     }[settings.finra_source]
 
@@ -140,7 +161,9 @@ def _latest(settings: Settings, weeks: int) -> list[TierWeek]:
     from orchestration_project.assets.finra import WEEKS
 
     with open_http(settings) as http:
-        known, unknown = of_known_tiers(open_finra(settings, http).published())
+        today = open_clock(settings).today_in_new_york()
+        published = published_lately(open_finra(settings, http), weeks, today=today)
+    known, unknown = of_known_tiers(published)
     if unknown:
         say(f"left out  partitions of undocumented tiers: {', '.join(unknown)}")
     latest = latest_weeks(known, weeks)
@@ -160,11 +183,16 @@ def _latest(settings: Settings, weeks: int) -> list[TierWeek]:
 
 
 class Progress(logging.Handler):
-    """Prints a line for each partition that is done, with how many there are and an ETA."""
+    """Prints a line for each partition that is done, with how many there are and an ETA.
+
+    A step's second attempt is counted by itself.
+    """
 
     def __init__(self, of: int) -> None:
         super().__init__(logging.INFO)
-        self.of, self.done, self.unchanged = of, 0, 0
+        self.of = of
+        self._ended: set[str] = set()
+        self._unchanged: dict[str, bool] = {}
         self._retries = in_log_format(logging.StreamHandler())
         self._started = time.monotonic()
 
@@ -178,14 +206,28 @@ class Progress(logging.Handler):
         PROGRESS.removeHandler(self)
         RETRIES.removeHandler(self._retries)
 
+    @property
+    def done(self) -> int:
+        """How many partitions are done, each counted once."""
+        return len(self._ended)
+
+    @property
+    def unchanged(self) -> int:
+        """How many of them the source has not changed: the first load of each tells."""
+        return sum(self._unchanged.values())
+
     def emit(self, record: logging.LogRecord) -> None:
         """Print the line."""
-        key, outcome, *_ = record.args if isinstance(record.args, tuple) else ("", "")
-        self.done += 1
-        self.unchanged += str(outcome).startswith("unchanged")
-        passed = time.monotonic() - self._started
-        left = passed / self.done * max(self.of - self.done, 0)
-        say(f"[{self.done:2}/{self.of}] {key}: {outcome}  ({left:.0f} s left)")
+        told = cast(Mapping[str, Any], record.args)
+        key, outcome, attempt = told["key"], told["outcome"], told["attempt"]
+        self._ended.add(key)
+        if record.levelno < logging.ERROR:
+            self._unchanged.setdefault(key, str(outcome).startswith("unchanged"))
+        done, of, left = told["done"], told["of"], told["left"]
+        if not attempt:
+            done, of = self.done, self.of
+            left = (time.monotonic() - self._started) / done * max(of - done, 0)
+        say(f"[{done:2}/{of}] {key}: {outcome}  ({attempt}{left:.0f} s left)")
 
 
 def outcome_of(warehouse: Warehouse, results: Sequence[dg.JobExecutionResult]) -> str:

@@ -5,10 +5,11 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Generic
+from typing import Any, Generic, cast
 
 import dagster as dg
 
+from orchestration_project.domains.operations.partition_tags import own_tags
 from orchestration_project.errors import (
     ConfigurationError,
     ContractError,
@@ -17,6 +18,7 @@ from orchestration_project.errors import (
     TransientError,
 )
 from orchestration_project.partitions.loads import BatchLoad, Load, Loaded, OneByOne, Outcome, Taken
+from orchestration_project.resources.partition_keys import partition_keys
 from orchestration_project.resources.warehouse import SupersededError
 
 ATTEMPTS_AGAINST_OTHERS = 4
@@ -34,18 +36,13 @@ LONGEST_WAIT_SECONDS = 600
 DID_NOT_LAND = "partitions did not land"
 """How the failure of a step begins that held partitions back, each with its reason."""
 
-PARTITION_TAGS = (
-    "dagster/partition",
-    "dagster/asset_partition_range_start",
-    "dagster/asset_partition_range_end",
-)
-
 KINDS = {kind.category: kind for kind in (SourceError, ContractError, ConfigurationError)}
 """The errors that are refusals for good, by what an observation says of them."""
 
-Told = (
-    dg.AssetCheckResult | dg.AssetMaterialization | dg.AssetObservation | dg.MaterializeResult[Any]
-)
+Checked = dg.AssetCheckResult | dg.AssetCheckEvaluation
+"""How a check did; an evaluation is of a check that the asset's own step does not define."""
+
+Told = Checked | dg.AssetMaterialization | dg.AssetObservation | dg.MaterializeResult[Any]
 """What an asset of several partitions yields."""
 
 
@@ -57,11 +54,16 @@ class Report(Generic[Loaded]):
         news: Of a loaded partition: the metadata of each asset.
         checks: The results of the asset's checks, once all partitions are through.
         beyond: What a partition brought about in others that the run was not asked for.
+        has_data: Whether a loaded partition has data; without any it is observed, and is not
+            materialized.
+        is_unchanged: Whether a load of a partition wrote nothing.
     """
 
     news: Callable[[Loaded], Mapping[dg.AssetKey, Mapping[str, Any]]]
-    checks: Callable[[], Sequence[dg.AssetCheckResult]] = tuple
+    checks: Callable[[], Sequence[Checked]] = tuple
     beyond: Callable[[str, Loaded], Iterable[dg.AssetMaterialization]] = lambda key, loaded: ()
+    has_data: Callable[[Loaded], bool] = lambda loaded: True
+    is_unchanged: Callable[[Loaded], bool] = lambda loaded: False
 
 
 @dataclass(frozen=True)
@@ -112,7 +114,8 @@ def each_piece(
         Failure: Partitions were held back, or something failed that concerns all of them.
         RetryRequested: The same, where another attempt may help and was not made.
     """
-    keys = _asked_keys(context)
+    keys = asked_keys(context)
+    context.log.info(f"partitions asked for ({len(keys)}): {', '.join(keys)}")
     refused: dict[str, OrchestrationError] = {}
     taken: list[Outcome[Any]] = []
 
@@ -133,7 +136,7 @@ def each_piece(
     except BaseException:
         yield from _told(context, ended(), report, by_hand=True)
         raise
-    yield from _settled(context, ended(), report, results)
+    yield from _settled(context, keys, ended(), report, results)
 
 
 def landed_before(context: dg.AssetExecutionContext, asset: dg.AssetKey) -> frozenset[str]:
@@ -162,6 +165,7 @@ def _load_all(
 ) -> None:
     """Append to ``outcomes`` how each piece ended, so that a later defect does not hide it."""
     started, keys = time.monotonic(), load.pieces(partitions)
+    attempt = context.retry_number + 1
     batches = load.batches(keys)
     with ThreadPoolExecutor(1, thread_name_prefix="take") as pool:
         ahead = pool.submit(next, batches, None)
@@ -172,43 +176,26 @@ def _load_all(
             for key, each in ended.items():
                 where = {pieces.name: key, "run": context.run.run_id, **load.where}
                 outcomes.append(_outcome(key, each, where))
-                _log_progress(outcomes[-1], len(outcomes), len(keys), time.monotonic() - started)
+                passed = time.monotonic() - started
+                _log_progress(outcomes[-1], attempt, len(outcomes), len(keys), passed)
 
 
-def _asked_keys(context: dg.AssetExecutionContext) -> Sequence[str]:
-    """Return the run's partition keys, or just those of its tags that no partition has.
+def asked_keys(context: dg.AssetExecutionContext) -> list[str]:
+    """Return the partitions that the run was asked for; from here on Dagster's context agrees.
 
-    Dagster would take a Tuesday for the Monday after it; the load refuses such a key instead.
+    With dimensions of another run's partition in the tags, it would name that partition.
+
+    Raises:
+        Failure: The tags disagree or name no partition.
     """
-    definition = context.assets_def.partitions_def
-    known = set(definition.get_partition_keys() if definition else ())
-    asked = [context.run.tags[tag] for tag in PARTITION_TAGS if tag in context.run.tags]
-    if known and not asked:
-        raise _unnamed(max(known))
-    keys = [key for key in asked if key not in known] or context.partition_keys
-    if not keys:
-        raise _no_partition(asked)
+    tags = cast(dict[str, str], context.run.tags)  # this process's copy
+    try:
+        keys = partition_keys(tags, context.assets_def.partitions_def)
+    except ConfigurationError as error:
+        raise dg.Failure(str(error), allow_retries=False) from error
+    for name in tags.keys() - own_tags(tags).keys():
+        del tags[name]
     return keys
-
-
-def _unnamed(example: str) -> dg.Failure:
-    error = ConfigurationError(
-        "the run names no partition",
-        expected=f"""--tags '{{"dagster/partition": "{example}"}}', or of a range the tags """
-        "dagster/asset_partition_range_start and dagster/asset_partition_range_end",
-        remedy="name one; the UI asks for it, as Materialize shows all that there are",
-    )
-    return dg.Failure(str(error), allow_retries=False)
-
-
-def _no_partition(asked: Sequence[str]) -> dg.Failure:
-    """Dagster takes a range whose end lies before its start for a run with nothing to do."""
-    error = ConfigurationError(
-        f"the run's range holds no partition: {' to '.join(asked)}",
-        expected="a first and a last partition, the earlier week first",
-        remedy="turn the range round",
-    )
-    return dg.Failure(str(error), allow_retries=False)
 
 
 def _outcome(
@@ -239,31 +226,59 @@ def _landed(
     return ended
 
 
-def _log_progress(outcome: Outcome[Any], done: int, of: int, seconds: float) -> None:
+def _log_progress(outcome: Outcome[Any], attempt: int, done: int, of: int, seconds: float) -> None:
+    """Log a line; its arguments are a mapping, for who shows another one."""
     PROGRESS.log(
         logging.ERROR if outcome.error else logging.INFO,
-        "%s: %s (%d of %d, about %.0f s left)",
-        outcome.partition_key,
-        outcome.error or outcome.loaded,
-        done,
-        of,
-        seconds / done * (of - done),
+        "%(key)s: %(outcome)s (%(attempt)s%(done)d of %(of)d, about %(left).0f s left)",
+        {
+            "key": outcome.partition_key,
+            "outcome": outcome.error or outcome.loaded,
+            "attempt": f"attempt {attempt}, " if attempt > 1 else "",
+            "done": done,
+            "of": of,
+            "left": seconds / done * (of - done),
+        },
     )
 
 
 def _settled(
     context: dg.AssetExecutionContext,
+    keys: Sequence[str],
     outcomes: Sequence[Outcome[Loaded]],
     report: Report[Loaded],
-    check_results: Sequence[dg.AssetCheckResult],
+    check_results: Sequence[Checked],
 ) -> Iterator[Told]:
     failed = {each.partition_key: each.error for each in outcomes if each.error is not None}
-    yield from _told(context, outcomes, report, by_hand=bool(failed))
+    lost = _log_sums(context, keys, outcomes, report)
+    is_whole = all(each.loaded is not None and report.has_data(each.loaded) for each in outcomes)
+    by_hand = bool(failed or lost) or not is_whole
+    yield from _told(context, outcomes, report, by_hand=by_hand)
     yield from check_results
+    if lost:
+        raise RuntimeError(f"partitions asked for and partitions ended differ by {lost}")
     if failed:
-        raise _failure(context, failed, len(outcomes))
-    for asset_key in _selected(context):
+        raise _failure(context, failed, len(keys))
+    for asset_key in () if by_hand else _selected(context):
         yield dg.MaterializeResult(asset_key=asset_key)
+
+
+def _log_sums(
+    context: dg.AssetExecutionContext,
+    keys: Sequence[str],
+    outcomes: Sequence[Outcome[Loaded]],
+    report: Report[Loaded],
+) -> list[str]:
+    """Log what became of the partitions; return those asked for or ended, but not both."""
+    quarantined = {each.partition_key for each in outcomes if each.error is not None}
+    landed = {each.partition_key: each.loaded for each in outcomes if each.loaded is not None}
+    unchanged = {key for key, each in landed.items() if report.is_unchanged(each)} - quarantined
+    loaded = landed.keys() - quarantined - unchanged
+    context.log.info(
+        f"partitions: {len(keys)} asked for, {len(loaded)} loaded, {len(unchanged)} unchanged, "
+        f"{len(quarantined)} quarantined"
+    )
+    return sorted((landed.keys() | quarantined) ^ set(keys))
 
 
 def _told(
@@ -275,8 +290,8 @@ def _told(
 ) -> Iterator[Told]:
     """Tell of each partition.
 
-    When a step succeeds, Dagster emits an event for each partition; when it fails, none: then
-    they are made ``by_hand``.
+    When a step succeeds, Dagster materializes each partition of the run; when it fails, none.
+    So the events are made ``by_hand`` where some partitions failed or have no data.
     """
     for key, loaded, error in ((each.partition_key, each.loaded, each.error) for each in outcomes):
         if error is not None:
@@ -284,7 +299,10 @@ def _told(
         if loaded is None:
             continue
         for asset_key, metadata in report.news(loaded).items():
-            if by_hand:
+            if not report.has_data(loaded):
+                if error is None:
+                    yield _without_data(asset_key, key, metadata)
+            elif by_hand:
                 yield dg.AssetMaterialization(asset_key, partition=key, metadata=metadata)
             else:
                 context.add_asset_metadata(metadata, asset_key=asset_key, partition_key=key)
@@ -295,6 +313,14 @@ def _selected(context: dg.AssetExecutionContext) -> list[dg.AssetKey]:
     """Return the assets to report on, upstream first, as Dagster wants them."""
     chosen = context.selected_asset_keys
     return [spec.key for spec in context.assets_def.specs if spec.key in chosen]
+
+
+def _without_data(
+    asset_key: dg.AssetKey, partition_key: str, metadata: Mapping[str, Any]
+) -> dg.AssetObservation:
+    return dg.AssetObservation(
+        asset_key, partition=partition_key, metadata={"outcome": "no data", **metadata}
+    )
 
 
 def _held_back(

@@ -1,5 +1,6 @@
 """How an audit stands over many partitions, as the result of the asset's check."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import dagster as dg
@@ -17,11 +18,12 @@ def check_result(
     severity: dg.AssetCheckSeverity,
     *,
     of: str = "partitions",
+    problem: Mapping[str, str] | None = None,
 ) -> dg.AssetCheckResult:
     """Return what the latest delivery of each partition did in an audit.
 
     ``of`` is what the metadata calls the keys of deliveries, which are a run's partitions or, of
-    prices, symbols.
+    prices, symbols. ``problem`` fails the check too, whatever the deliveries did.
     """
     metadata: dict[str, Any] = {
         f"{of}_passed": summary.passed_count,
@@ -33,9 +35,26 @@ def check_result(
     return dg.AssetCheckResult(
         asset_key=asset,
         check_name=summary.audit,
-        passed=not summary.failed,
+        passed=not (summary.failed or problem),
         severity=severity,
-        metadata=metadata | _failures(summary),
+        metadata=metadata | _failures(summary) | dict(problem or {}),
+    )
+
+
+def evaluated(result: dg.AssetCheckResult) -> dg.AssetCheckEvaluation:
+    """Return a result as a step may yield it that does not define the check.
+
+    A check with a job of its own has a step of its own. A load evaluates it within its own step,
+    because Dagster skips what follows a step that fails, also where that materialized partitions.
+    """
+    if result.asset_key is None or result.check_name is None:
+        raise AssertionError("the result names its asset and its check")
+    return dg.AssetCheckEvaluation(
+        asset_key=result.asset_key,
+        check_name=result.check_name,
+        passed=bool(result.passed),
+        severity=result.severity,
+        metadata=dict(result.metadata),
     )
 
 

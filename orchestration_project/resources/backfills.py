@@ -17,7 +17,8 @@ from dagster._core.utils import make_new_backfill_id
 
 from orchestration_project.domains.operations.alerts import FailedBackfill, Unit
 from orchestration_project.resources.clock import Clock
-from orchestration_project.resources.ended_runs import PARTITION, said_by
+from orchestration_project.resources.ended_runs import said_by
+from orchestration_project.resources.partition_keys import partition_keys
 
 REQUESTED_BY = "requested_by"
 """Tag of the schedule that asked for a backfill: its runs count as the schedule's."""
@@ -100,7 +101,7 @@ def failed_backfills(
             backfill_id=each.backfill_id,
             title=each.title or "",
             job=each.job_name or "",
-            missing=_missing_of_job(instance, each, each.job_name)
+            missing=_missing_of_job(instance, each, repository)
             if each.job_name
             else _missing_of_assets(each, repository),
             together={names[0]: frozenset(names) for names in _steps(each, repository).values()},
@@ -112,13 +113,16 @@ def failed_backfills(
 
 
 def _missing_of_job(
-    instance: dg.DagsterInstance, backfill: PartitionBackfill, job: str
+    instance: dg.DagsterInstance, backfill: PartitionBackfill, repository: dg.RepositoryDefinition
 ) -> frozenset[Unit]:
     """Return the partitions of a job that no run of the backfill made."""
+    job = str(backfill.job_name)
+    partitions = repository.get_job(job).partitions_def if repository.has_job(job) else None
     made = dg.RunsFilter(
         tags={BACKFILL: backfill.backfill_id}, statuses=[dg.DagsterRunStatus.SUCCESS]
     )
-    keys = {run.tags.get(PARTITION) for run in instance.get_runs(made)}
+    runs = instance.get_runs(made)
+    keys = {key for run in runs if partitions for key in partition_keys(run.tags, partitions)}
     return frozenset(Unit(job, key) for key in backfill.partition_names or () if key not in keys)
 
 

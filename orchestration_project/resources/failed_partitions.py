@@ -9,12 +9,18 @@ from datetime import datetime, timedelta
 
 import dagster as dg
 
+from orchestration_project.domains.access.roles import REQUIRES_ADMIN
 from orchestration_project.domains.operations.failures import run_category, step_category
 from orchestration_project.domains.operations.ledger import RunFacts
 from orchestration_project.domains.operations.retries import FailedPartition
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.resources.clock import Clock
-from orchestration_project.resources.ended_runs import asset_of, entries_of, retry_of
+from orchestration_project.resources.ended_runs import (
+    asset_of,
+    entries_of,
+    retry_of,
+    units_left_by,
+)
 from orchestration_project.resources.ledger.reading import read_facts
 
 BY_HAND = {"retries": "by hand"}
@@ -36,8 +42,17 @@ def failed_partitions(
     *,
     domain: str | None = None,
     since: datetime | None = None,
+    left_by: str | None = None,
 ) -> list[FailedPartition]:
-    """Return them of one domain or of all, of runs that ended after ``since``, by asset and key.
+    """Return them by asset and key.
+
+    Args:
+        instance: Whose record is read.
+        repository: Has the assets.
+        domain: Of this domain alone.
+        since: Only where the run of the latest attempt ended after this time.
+        left_by: Only what the run of this id did not materialize either; the latest attempt may
+            be another run's.
 
     Raises:
         ConfigurationError: There is no such domain.
@@ -57,6 +72,11 @@ def failed_partitions(
         if domain in (None, key.path[0])
     }
     found = [each for group in groups for each in _of_group(instance, repository, group, since)]
+    if left_by is not None:
+        left = units_left_by(instance, left_by)
+        found = [
+            each for each in found if any((asset, each.partition) in left for asset in each.assets)
+        ]
     return sorted(found, key=lambda each: (each.assets, each.partition))
 
 
@@ -68,6 +88,7 @@ def _of_group(
 ) -> Iterator[FailedPartition]:
     """Yield the failed partitions of assets that are made together, by run."""
     assets = repository.assets_defs_by_key[group[0]]
+    is_admins = any(REQUIRES_ADMIN.keys() & repository.asset_graph.get(key).tags for key in group)
     by_run: dict[str, set[str]] = {}
     for partition, run_id in _attempts(instance, group).items():
         by_run.setdefault(run_id, set()).add(partition)
@@ -76,6 +97,7 @@ def _of_group(
         for partition in sorted(by_run[record.dagster_run.run_id]):
             is_known = assets.partitions_def and assets.partitions_def.has_partition_key(partition)
             obstacle = "" if is_known else "there is no such partition any more"
+            obstacle = "only an admin may launch it" if is_admins else obstacle
             yield run.failed(group, partition, assets.op.name, obstacle)
 
 

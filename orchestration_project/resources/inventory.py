@@ -55,7 +55,7 @@ def read_captures(warehouse: Warehouse, where: Sequence[str], limit: int) -> pl.
         select(*columns)
         .join(blobs, blobs.c.sha256 == captures.c.sha256)
         .where(*(condition(captures, each) for each in where))
-        .order_by(captures.c.fetched_at.desc(), captures.c.capture_id)
+        .order_by(captures.c.fetched_at.desc(), captures.c.capture_id.desc())
         .limit(limit)
     )
     with warehouse.reading() as connection:

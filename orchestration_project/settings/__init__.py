@@ -1,6 +1,10 @@
 """Every setting of the project: a module of fields for each domain, read in one place."""
 
-from orchestration_project.settings.secrets import SECRET_QUERY_WORDS, without_secrets
+from orchestration_project.settings.secrets import (
+    SECRET_QUERY_WORDS,
+    without_query,
+    without_secrets,
+)
 from orchestration_project.settings.settings import (
     Settings,
     child_environment,
@@ -20,5 +24,6 @@ __all__ = [
     "origins",
     "read_secrets",
     "shown_values",
+    "without_query",
     "without_secrets",
 ]

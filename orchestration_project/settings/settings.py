@@ -30,7 +30,13 @@ from orchestration_project.settings.finra import FinraSettings
 from orchestration_project.settings.prices import PricesSettings
 from orchestration_project.settings.readiness import ReadinessSettings
 from orchestration_project.settings.saas import SaasSettings
-from orchestration_project.settings.secrets import passwords_in, tokens_in, without_secrets
+from orchestration_project.settings.secrets import (
+    passwords_in,
+    query_texts,
+    tokens_in,
+    without_query,
+    without_secrets,
+)
 from orchestration_project.settings.storage import StorageSettings
 from orchestration_project.settings.values import PROJECT_ROOT
 from orchestration_project.settings.webhooks import WebhookSettings
@@ -52,6 +58,10 @@ LIKENESS = 0.9
 
 ADDRESSES = ("database_url", "dagster_database_url")
 """Secrets because a password stands in them; where they lead to is shown."""
+
+
+SOURCE = "_api_url"
+"""With this end the names of settings that are base URLs of sources."""
 
 
 class _NamedChannels(PydanticBaseSettingsSource):
@@ -187,7 +197,8 @@ def _refuse_misspelled() -> None:
 def _secrets(settings: Settings) -> list[str]:
     """Return every secret that an error or a log line might quote.
 
-    Of a URL, that is its password; of one that is a secret itself, the tokens within it, too.
+    Of a URL, that is its password; of a source's, its whole query, too; of one that is a secret
+    itself, the tokens within it.
     """
     values = {name: getattr(settings, name) for name in Settings.model_fields}
     found = [os.environ[name] for name in SECRETS_OF_LIBRARIES if name in os.environ]
@@ -202,6 +213,8 @@ def _secrets(settings: Settings) -> list[str]:
             found.append(text)
         elif name not in ADDRESSES:
             found += tokens_in(text)
+    sources = [each for name, each in values.items() if name.endswith(SOURCE) and each]
+    found += [text for url in sources for text in query_texts(url)]
     return found + [secret for url in urls for secret in passwords_in(url)]
 
 
@@ -252,6 +265,8 @@ def _shown(name: str, value: object) -> str:
     if isinstance(value, Mapping):  # of channels, of which just the names are shown
         return ", ".join(sorted(value))
     text = value.get_secret_value() if isinstance(value, SecretStr) else str(value)
+    if name.endswith(SOURCE):
+        return without_query(text)
     if "://" in text and (name in ADDRESSES or not isinstance(value, SecretStr)):
         return without_secrets(text)
     return "***" if isinstance(value, SecretStr) else text

@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import stat
 from datetime import date
 
 import psutil
@@ -46,12 +47,32 @@ def test_the_weeks_are_landed_and_a_second_run_changes_nothing_and_says_so(lande
     assert databases.contents(databases.sqlite_url(landed)) == before
 
 
+def test_all_that_a_run_leaves_is_for_its_user_alone(landed):
+    modes = {
+        str(each.relative_to(landed)): stat.S_IMODE(each.stat().st_mode)
+        for each in [landed, *landed.rglob("*")]
+    }
+    assert any(name.endswith(".sqlite") for name in modes)
+    assert any("dagster" in name for name in modes)
+    assert {name: oct(mode) for name, mode in modes.items() if mode & 0o077} == {}
+
+
 @pytest.mark.parametrize("weeks", ["abc", "0", "-1", "1.5", "²", ""])
 def test_what_is_no_number_of_weeks_is_named(weeks, capsys):
     with pytest.raises(SystemExit) as ended:
         main(["run", f"--weeks={weeks}"])
     assert ended.value.code == 2
     assert f"argument --weeks: {weeks} is not a number of weeks" in capsys.readouterr().err
+
+
+def test_more_weeks_than_there_are_is_refused_before_any_work_with_their_number(state_dir):
+    now = "2026-03-16T16:00:00+00:00"
+    status, output, error = programs.run(state_dir, *RUN, "100000", CLOCK_NOW=now)
+    assert (status, output) == (1, "")
+    assert error.startswith("invalid --weeks 100000: expected at most 52, e.g. 8\n")
+    assert "52 weekly partitions, from 2025-03-17 on" in error
+    assert not list(state_dir.rglob("*.sqlite"))
+    assert not (state_dir / "dagster").exists()
 
 
 @pytest.mark.slow

@@ -203,7 +203,7 @@ def _prepare_sqlite(connection: Any, record: Any) -> None:
 def _prepare_look_ups(connection: Any, _: Any) -> None:
     """Set for all transactions of a connection what `_begin_postgresql` sets for its own."""
     with connection.cursor() as cursor:
-        cursor.execute("SET DateStyle = ISO")
+        cursor.execute(ONE_SPELLING.replace("SET LOCAL", "SET"))
     connection.commit()
 
 

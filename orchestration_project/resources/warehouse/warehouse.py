@@ -360,13 +360,19 @@ class Warehouse:
             with self.writing() as connection:
                 derive(connection, derivations, self._clock.now())
 
-    def record_refused(self, order: Order, delivery: Delivery) -> None:
+    def record_refused(
+        self, order: Order, delivery: Delivery, rejects: pl.DataFrame | None = None
+    ) -> None:
         """Record what was fetched for a delivery that could not even be checked.
+
+        ``rejects``: Of ``REJECT_SCHEMA``; why it could not.
 
         Raises:
             SupersededError: Another delivery of the partition came first; nothing is recorded.
         """
-        nothing = Checked(pl.DataFrame(), pl.DataFrame(schema=REJECT_SCHEMA))
+        if rejects is None:
+            rejects = pl.DataFrame(schema=REJECT_SCHEMA)
+        nothing = Checked(pl.DataFrame(), rejects)
         with self.writing() as connection:
             known_from = take_fence(connection, order, self._clock.now(), None)
             refused = Ready(order, delivery, Prepared(nothing, "", None))
