@@ -24,7 +24,7 @@ from orchestration_project.domains.finra.selection import (
 from orchestration_project.errors import ConfigurationError, SourceError
 from orchestration_project.instance.logs import in_log_format
 from orchestration_project.instance.storage import open_instance
-from orchestration_project.partitions import PROGRESS
+from orchestration_project.partitions import PROGRESS, REPORTED_LATE, UNCHANGED
 from orchestration_project.resources.finra import published_lately
 from orchestration_project.resources.providers import (
     open_clock,
@@ -271,18 +271,24 @@ def _told(results: Sequence[dg.JobExecutionResult]) -> _Told:
 
 
 def _totals(told: _Told) -> dict[str, dict[str, Any]]:
-    """Add up the numbers of all partitions, by asset and column."""
+    """Add up what the runs did, by asset and column; what is carried forward they did not."""
     totals: dict[str, dict[str, Any]] = {name: {} for name in LINES}
     for (name, _), metadata in told.items():
         total = totals.setdefault(name, {})
+        is_carried = metadata.get("outcome") in (UNCHANGED, REPORTED_LATE)
         for column in COLUMNS.keys() & metadata.keys():
-            total[column] = total.get(column, 0) + metadata[column]
+            is_of_run = column == "dagster/row_count" or not is_carried
+            total[column] = total.get(column, 0) + (metadata[column] if is_of_run else 0)
     return totals
 
 
 def _restatements(told: _Told) -> str:
     """Return a line for each partition whose landed values were replaced by others."""
-    lines = [metadata["change"] for metadata in told.values() if metadata.get("restated_rows")]
+    lines = [
+        metadata["change"]
+        for metadata in told.values()
+        if metadata.get("restated_rows") and metadata.get("outcome") != UNCHANGED
+    ]
     if len(lines) > RESTATEMENTS_SHOWN:
         rest = f"and {len(lines) - RESTATEMENTS_SHOWN} more, which docs/recipes.md asks for by SQL"
         lines = [*lines[:RESTATEMENTS_SHOWN], rest]

@@ -6,7 +6,14 @@ from orchestration_project.partitions.finra import (
     finra_weeks,
     first_finra_week,
 )
-from orchestration_project.partitions.known import KNOWN_FROM, Known
+from orchestration_project.partitions.known import (
+    KNOWN_FROM,
+    REPORTED_LATE,
+    UNCHANGED,
+    EarlierMetadata,
+    Known,
+    earlier_metadata,
+)
 from orchestration_project.partitions.loads import BatchLoad, Load, OneByOne, Outcome
 from orchestration_project.partitions.prices import first_price_month, price_months
 from orchestration_project.partitions.replays import OF_REPLAYS, ReplayConfig, refuse_strange
@@ -28,8 +35,11 @@ __all__ = [
     "KNOWN_FROM",
     "OF_REPLAYS",
     "PROGRESS",
+    "REPORTED_LATE",
     "SECONDS_TO_NEXT_ATTEMPT",
+    "UNCHANGED",
     "BatchLoad",
+    "EarlierMetadata",
     "Known",
     "Load",
     "OneByOne",
@@ -42,6 +52,7 @@ __all__ = [
     "dataset_partitions",
     "each_partition",
     "each_piece",
+    "earlier_metadata",
     "finra_tier_weeks",
     "finra_weeks",
     "first_finra_week",

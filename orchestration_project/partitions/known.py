@@ -1,8 +1,8 @@
 """What Dagster knows of landings: a step's events are stored when the step ends, or never."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
 import dagster as dg
 from dagster._core.launcher.base import WorkerStatus
@@ -12,6 +12,28 @@ KNOWN_FROM = "known_from"
 
 EVENTS_READ = 50
 """Of a partition whose run ended badly; it is looked at far less often before it lands again."""
+
+
+UNCHANGED, REPORTED_LATE = "unchanged", "reported late"
+"""Outcomes of a partition that stayed as it was landed; late: the landing was not reported yet."""
+
+NOTICES = frozenset({"notice", "notice_kind"})
+"""Metadata that asks for attention, once: it is not carried forward."""
+
+EarlierMetadata = Callable[[dg.AssetKey, str], Mapping[str, dg.MetadataValue[Any]]]
+"""Returns the metadata of the latest materialization of an asset's partition, without notices."""
+
+
+def earlier_metadata(
+    instance: dg.DagsterInstance, asset: dg.AssetKey, partition_key: str
+) -> Mapping[str, dg.MetadataValue[Any]]:
+    """Return it as `EarlierMetadata` does: one query, however many materializations there are."""
+    wanted = dg.AssetRecordsFilter(asset_key=asset, asset_partitions=[partition_key])
+    for record in instance.fetch_materializations(wanted, limit=1).records:
+        if record.asset_materialization is not None:
+            found = record.asset_materialization.metadata
+            return {name: value for name, value in found.items() if name not in NOTICES}
+    return {}
 
 
 class Known:

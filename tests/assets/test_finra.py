@@ -121,25 +121,6 @@ def test_a_landed_partition_shows_its_largest_rows_its_captures_and_the_last_wee
     assert shown["recent_shares"] != told["otc_weekly"][first]["recent_shares"]
 
 
-def test_what_is_a_number_after_a_landing_is_one_after_a_load_without_news(url, instance):
-    partition = key("OTCE", 1)
-    first, second = (load(instance, partition) for _ in range(2))
-    landed, unchanged = told_by(first), told_by(second)
-    again = unchanged["otc_weekly"][partition]
-    assert again["rows_unchanged"] == again["dagster/row_count"]
-    assert again["landed_by"] == first.run_id
-    for asset, partitions in landed.items():
-        numbers = {
-            name for name, value in partitions[partition].items() if isinstance(value, int | float)
-        }
-        again = unchanged[asset][partition]
-        of_fetch = {"dagster/row_count"} if asset.endswith(("_capture", "_staged")) else set()
-        assert numbers - of_fetch == {
-            name for name, value in again.items() if isinstance(value, int | float)
-        }
-        assert "largest" not in again
-
-
 @BOTH
 def test_a_second_run_fetches_no_page_and_changes_no_table(url, instance):
     load(instance, key("OTCE", 2), key("OTCE", 1))
@@ -294,11 +275,13 @@ def test_a_change_of_metadata_alone_is_told_without_a_notice(url, instance, set_
     assert told["restated_rows"] == 0
 
 
-def test_what_did_not_change_tells_of_no_change(url, instance):
-    load(instance, key("OTCE", 1))
+def test_what_did_not_change_is_no_notice_and_only_a_delivery_replaces_the_change(url, instance):
+    partition = key("OTCE", 1)
+    landed = told_by(load(instance, partition))["otc_weekly"][partition]
     for full in (False, True):
-        told = told_by(load(instance, key("OTCE", 1), full=full))["otc_weekly"][key("OTCE", 1)]
-        assert told.keys().isdisjoint({"change", "notice", "notice_kind"})
+        told = told_by(load(instance, partition, full=full))["otc_weekly"][partition]
+        assert told.keys().isdisjoint({"notice", "notice_kind"})
+        assert told.get("change") == (None if full else landed["change"])
 
 
 @contextmanager
@@ -329,13 +312,15 @@ def test_what_a_run_landed_that_died_before_it_told_is_told_once_by_the_next(url
         tier, week = partition.split("|")
         assert told[partition]["notice"].startswith(f"New week landed: {tier}, week {week}: ")
         assert told[partition]["notice_kind"] == "landed"
+        assert told[partition]["outcome"] == ("none" if full else "reported late")
         assert (
             f"run {died.run_id[:8]}, which landed it, had not told of it"
             in told[partition]["change"]
         )
     for again in (False, full):
         told = told_by(load(instance, first, last, full=again))["otc_weekly"]
-        assert told[first].keys().isdisjoint({"change", "notice", "notice_kind"})
+        assert told[first].keys().isdisjoint({"notice", "notice_kind"})
+        assert told[first]["outcome"] == ("none" if again else "unchanged")
 
 
 @pytest.mark.parametrize("both_die", [False, True])

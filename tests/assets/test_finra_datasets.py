@@ -78,6 +78,10 @@ def tick(instance: dg.DagsterInstance, noun: str) -> tuple[list[str], str]:
     return [str(each.partition_key) for each in found.run_requests or ()], ""
 
 
+def numbers_of(told: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in told.items() if isinstance(value, int | float)}
+
+
 def rows(url: str, *columns: Any) -> list[tuple[Any, ...]]:
     return databases.rows(url, select(*columns))
 
@@ -127,8 +131,8 @@ def test_weeks_of_treasuries_are_asked_for_land_once_and_say_so(
     refused = load(instance, "treasury_weekly", "2026-02-16", allow_older=True)
     said = failure_of(refused, "finra_treasury_weekly_load")
     assert "allow_older means nothing to a load" in said
-    numbers = {name for name, value in newest.items() if isinstance(value, int | float)}
-    assert numbers <= set(again["2026-02-16"])
+    marks = {"outcome": "unchanged", "landed_by": result.run_id}
+    assert again["2026-02-16"] == newest | marks
     asked, said = tick(instance, "treasury_weekly")
     assert asked == []
     assert (
@@ -172,6 +176,9 @@ def test_bonds_are_followed_over_pages_and_corrections_and_a_bad_cusip_is_reject
     assert rows(url, rejects.c.table_name, rejects.c.reason_code) == [
         ("fact_bond_trade_activity", "not_a_cusip")
     ]
+    again = load(dg.DagsterInstance.ephemeral(), "bond_trade_activity", NEWEST_BONDS)
+    unchanged = told_by(again)["bond_trade_activity"][NEWEST_BONDS]
+    assert unchanged.items() >= {**numbers_of(told), "outcome": "unchanged", "seconds": 0.0}.items()
     assert tick(instance, "bond_trade_activity")[0] == ["OTCE|2026-02-20", "T2|2026-02-20"]
     monkeypatch.setenv("CLOCK_NOW", TWO_WEEKS_LATER)
     monkeypatch.setenv("FINRA_HORIZON_WEEKS", "4")

@@ -44,6 +44,10 @@ def test_the_weeks_are_landed_and_a_second_run_changes_nothing_and_says_so(lande
     status, output, error = programs.run(landed, *RUN, "8")
     assert status == 0, error
     assert "24 of 24 partitions: nothing changed at the source" in output
+    [weekly] = [
+        line.split() for line in output.splitlines() if line.startswith("finra_otc_weekly ")
+    ]
+    assert weekly[2:5] == ["0", "0", "0"]  # added, changed, removed: by this run
     assert databases.contents(databases.sqlite_url(landed)) == before
 
 

@@ -155,7 +155,7 @@ def test_what_is_declared_lands_with_its_capture_and_a_second_time_nothing_is_wr
     assert bench.rows(DATASET.table, "capture_id") == [(capture_id,)] * 2
     before = [bench.count(table) for table in (captures, landings, audits, DATASET.history)]
     again = bench.load()
-    assert (str(again), again.landed_by) == ("unchanged; source api", "run")
+    assert (str(again), again.earlier.run_id) == ("unchanged; source api", "run")
     after = [bench.count(table) for table in (captures, landings, audits, DATASET.history)]
     assert after == before == [1, 1, 7, 0]
 

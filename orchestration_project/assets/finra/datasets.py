@@ -1,8 +1,10 @@
 """The assets of FINRA's further datasets, each made of its declaration."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import dagster as dg
@@ -20,11 +22,15 @@ from orchestration_project.domains.finra.dataset_rows import claims_of
 from orchestration_project.domains.finra.datasets import newest_landed
 from orchestration_project.domains.finra.freshness import is_due
 from orchestration_project.partitions import (
+    KNOWN_FROM,
+    UNCHANGED,
+    EarlierMetadata,
     ReplayConfig,
     Report,
     Told,
     dataset_partitions,
     each_partition,
+    earlier_metadata,
     first_finra_week,
     refuse_strange,
 )
@@ -38,18 +44,12 @@ from orchestration_project.resources.finra.dataset import (
 )
 from orchestration_project.resources.finra.dataset_sources import FinraDatasets
 from orchestration_project.resources.shown import column_schema, data_label, table_of
-from orchestration_project.resources.warehouse import Warehouse
+from orchestration_project.resources.warehouse import RecordedLanding, Warehouse
 from orchestration_project.settings import Settings
 from orchestration_project.tables.finra_datasets import DATASETS, Dataset
 
 FIELDS_CHECK = "has_the_fields_that_we_know"
 FRESHNESS_CHECK = "is_as_new_as_the_calendar"
-NOTHING_DONE: Mapping[str, float] = {
-    **{f"rows_{what}": 0 for what in ("added", "changed", "removed", "unchanged")},
-    **dict.fromkeys(("rejects", "captures", "bytes", "audits_passed", "audits_warning"), 0),
-    "seconds": 0.0,
-}
-"""What a load that found nothing new tells: numbers, so that their plots have no holes."""
 
 
 class DatasetRun(ReplayConfig):
@@ -181,7 +181,7 @@ def _table_asset(dataset: Dataset, key: dg.AssetKey, source: dg.AssetKey) -> dg.
         )
 
         def news(loaded: LoadedPartition) -> Mapping[dg.AssetKey, Mapping[str, Any]]:
-            return {key: _news(loaded)}
+            return {key: _news(loaded, key, partial(earlier_metadata, context.instance))}
 
         report = Report(
             news,
@@ -241,8 +241,12 @@ def _fields_result(look: LookAtFields, dataset: Dataset, key: dg.AssetKey) -> dg
     )
 
 
-def _news(loaded: LoadedPartition) -> dict[str, Any]:
-    """Return what the load of a partition says about it."""
+def _news(loaded: LoadedPartition, key: dg.AssetKey, earlier: EarlierMetadata) -> Mapping[str, Any]:
+    """Return what the load of a partition says about it.
+
+    Of an unchanged one these are the figures of the delivery that landed, and what the ``earlier``
+    materialization says besides.
+    """
     common = {
         "source": loaded.source,
         "source_version": loaded.source_version,
@@ -251,10 +255,7 @@ def _news(loaded: LoadedPartition) -> dict[str, Any]:
     }
     landed, figures = loaded.landed, loaded.figures
     if landed is None or figures is None:
-        by = loaded.landed_by
-        who = {"landed_by": dg.MetadataValue.dagster_run(by)} if by else {}
-        nothing = {**NOTHING_DONE, "rows_unchanged": loaded.row_count}
-        return {**common, "outcome": "unchanged", **nothing, **who}
+        return {**_unchanged(loaded.earlier, key, earlier), **common}
     shown = {"first_rows": table_of(loaded.first_rows)} if loaded.first_rows is not None else {}
     return {
         **common,
@@ -269,9 +270,36 @@ def _news(loaded: LoadedPartition) -> dict[str, Any]:
         "bytes": figures.bytes,
         "audits_passed": figures.audit_outcomes.get("passed", 0),
         "audits_warning": len(landed.warnings),
-        "known_from": landed.known_from.isoformat(),
+        KNOWN_FROM: landed.known_from.isoformat(),
         "seconds": figures.read_seconds + figures.check_seconds + landed.seconds,
         **shown,
+    }
+
+
+def _unchanged(
+    landed: RecordedLanding | None, key: dg.AssetKey, earlier: EarlierMetadata
+) -> Mapping[str, Any]:
+    if landed is None:
+        return {"outcome": UNCHANGED}
+    known_from = landed.landed_at.isoformat()
+    carried = earlier(key, landed.partition_key)
+    is_of_it = KNOWN_FROM in carried and carried[KNOWN_FROM].value == known_from
+    return {
+        "seconds": 0.0,
+        **(carried if is_of_it else {}),
+        "outcome": UNCHANGED,
+        "landed_by": dg.MetadataValue.dagster_run(landed.run_id),
+        "group_id": landed.group_id,
+        "rows_added": landed.rows_added,
+        "rows_changed": landed.rows_changed,
+        "rows_removed": landed.rows_removed,
+        "rows_unchanged": landed.rows_unchanged,
+        "rejects": landed.rejects,
+        "captures": landed.captures,
+        "bytes": landed.bytes,
+        "audits_passed": Counter(landed.audits.values())["passed"],
+        "audits_warning": landed.warning_count,
+        KNOWN_FROM: known_from,
     }
 
 

@@ -1,5 +1,6 @@
 """What the materializations of a loaded week tell: numbers, and what a person wants to see."""
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,42 +14,39 @@ from orchestration_project.assets.finra.catalogue import (
     VENUE_WEEK,
 )
 from orchestration_project.assets.finra.restatement import change_metadata
-from orchestration_project.partitions import KNOWN_FROM
+from orchestration_project.domains.finra.audits import AUDITS
+from orchestration_project.partitions import (
+    KNOWN_FROM,
+    REPORTED_LATE,
+    UNCHANGED,
+    EarlierMetadata,
+)
 from orchestration_project.plots.sparkline import sparkline
-from orchestration_project.resources.finra.landing import LoadedWeek
+from orchestration_project.resources.finra.landing import LoadedWeek, staged_name
 from orchestration_project.resources.shown import data_label, image, partition_link, table_of
 from orchestration_project.tables.finra import (
-    finra_otc_weekly,
     finra_symbol_week,
     finra_venue_week,
 )
 
-_SECONDS = {"seconds": 0.0}
-NOTHING_DONE: Mapping[dg.AssetKey, Mapping[str, float]] = {
-    CAPTURE: {"captures": 0, "bytes": 0, "stored_bytes": 0, **_SECONDS},
-    STAGED: {"rejects": 0, **_SECONDS},
-    OTC_WEEKLY: {
-        **{f"rows_{what}": 0 for what in ("added", "changed", "removed", "unchanged")},
-        "audits_passed": 0,
-        "audits_not_applicable": 0,
-        "audits_warning": 0,
-        "captures": 0,
-        **_SECONDS,
-    },
-    SYMBOL_WEEK: _SECONDS,
-    VENUE_WEEK: _SECONDS,
-}
-"""What a load that found nothing new tells: numbers, so that their plots have no holes."""
+ASSETS = (OTC_WEEKLY, CAPTURE, STAGED, SYMBOL_WEEK, VENUE_WEEK)
 
 
-def news_of(loaded: LoadedWeek, *, notice_limit: float) -> Mapping[dg.AssetKey, Mapping[str, Any]]:
-    """Return what the load of a partition says about each asset."""
+def news_of(
+    loaded: LoadedWeek, *, earlier: EarlierMetadata, notice_limit: float
+) -> Mapping[dg.AssetKey, Mapping[str, Any]]:
+    """Return what the load of a partition says about each asset.
+
+    Of an unchanged one these are the figures of the delivery that landed, and what the ``earlier``
+    materialization says besides.
+    """
     common = {
         "source": loaded.source,
         "source_version": loaded.source_version,
         **data_label(is_synthetic=loaded.source == "demo"),
     }
     own = _news(loaded)
+    carried = _carried(loaded, earlier)
     counts = {
         key: {"dagster/row_count": loaded.row_counts[table]}
         for key in own
@@ -58,10 +56,11 @@ def news_of(loaded: LoadedWeek, *, notice_limit: float) -> Mapping[dg.AssetKey, 
     changes = {OTC_WEEKLY: change_metadata(loaded.changes, notice_limit=notice_limit)}
     return {
         key: {
+            **changes.get(key, {}),
+            **carried.get(key, {}),
             **common,
             **counts.get(key, {}),
             **told,
-            **changes.get(key, {}),
             **seen.get(key, {}),
         }
         for key, told in own.items()
@@ -75,7 +74,7 @@ def _glimpse(loaded: LoadedWeek) -> Mapping[dg.AssetKey, Mapping[str, Any]]:
         return {}
     largest = {
         key: {"largest": table_of(seen.largest[table])}
-        for key in NOTHING_DONE
+        for key in ASSETS
         if (table := "_".join(key.path)) in seen.largest
     }
     line = sparkline(seen.recent_shares, is_synthetic=loaded.source == "demo")
@@ -87,16 +86,59 @@ def _glimpse(loaded: LoadedWeek) -> Mapping[dg.AssetKey, Mapping[str, Any]]:
     return {**largest, OTC_WEEKLY: {**origin, **largest[OTC_WEEKLY]}}
 
 
+def _carried(
+    loaded: LoadedWeek, earlier: EarlierMetadata
+) -> Mapping[dg.AssetKey, Mapping[str, Any]]:
+    """Return what the earlier materializations say, where they are of what is landed."""
+    landed = loaded.earlier
+    if landed is None:
+        return {}
+    of_week = earlier(OTC_WEEKLY, landed.partition_key)
+    if KNOWN_FROM not in of_week or of_week[KNOWN_FROM].value != landed.landed_at.isoformat():
+        return {key: {"seconds": 0.0} for key in ASSETS}
+    others = {key: earlier(key, landed.partition_key) for key in ASSETS if key != OTC_WEEKLY}
+    return {key: {"seconds": 0.0, **each} for key, each in (others | {OTC_WEEKLY: of_week}).items()}
+
+
 def _unchanged(loaded: LoadedWeek) -> Mapping[dg.AssetKey, Mapping[str, Any]]:
-    """Return what there is to tell of nothing; what is shown of rows is with who landed them."""
-    who = {"landed_by": dg.MetadataValue.dagster_run(loaded.landed_by)} if loaded.landed_by else {}
-    told = {
-        key: {"outcome": "unchanged", **numbers, **who} for key, numbers in NOTHING_DONE.items()
+    """Return the figures of the delivery that landed; that of which nobody was told is late."""
+    outcome = {"outcome": REPORTED_LATE if loaded.changes else UNCHANGED}
+    landed = loaded.earlier
+    if landed is None:
+        return dict.fromkeys(ASSETS, outcome)
+    marks = {**outcome, "landed_by": dg.MetadataValue.dagster_run(landed.run_id)}
+    audits = Counter(landed.audits.get(name) for name in AUDITS)
+    known_from = {KNOWN_FROM: loaded.known_from.isoformat()} if loaded.known_from else {}
+    return {
+        CAPTURE: {
+            **marks,
+            "group_id": landed.group_id,
+            "dagster/row_count": landed.lines,
+            "captures": landed.captures,
+            "bytes": landed.bytes,
+            "stored_bytes": landed.stored_bytes,
+        },
+        STAGED: {
+            **marks,
+            "dagster/row_count": landed.rows,
+            "rejects": landed.rejects,
+            "artifact": staged_name(landed.partition_key, landed.content_sha256),
+        },
+        OTC_WEEKLY: {
+            **marks,
+            "rows_added": landed.rows_added,
+            "rows_changed": landed.rows_changed,
+            "rows_removed": landed.rows_removed,
+            "rows_unchanged": landed.rows_unchanged,
+            "captures": landed.captures,
+            "audits_passed": audits["passed"],
+            "audits_not_applicable": audits["not_applicable"],
+            "audits_warning": landed.warning_count,
+            **known_from,
+        },
+        SYMBOL_WEEK: marks,
+        VENUE_WEEK: marks,
     }
-    told[OTC_WEEKLY]["rows_unchanged"] = loaded.row_counts[finra_otc_weekly.name]
-    if loaded.known_from is not None:
-        told[OTC_WEEKLY][KNOWN_FROM] = loaded.known_from.isoformat()
-    return told
 
 
 def _news(loaded: LoadedWeek) -> Mapping[dg.AssetKey, Mapping[str, Any]]:

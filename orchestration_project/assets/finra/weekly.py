@@ -30,7 +30,14 @@ from orchestration_project.domains.finra.audits import AUDITS
 from orchestration_project.domains.finra.copies import COPIES
 from orchestration_project.domains.finra.plausible import PLAUSIBILITY
 from orchestration_project.domains.finra.usual import WARNINGS
-from orchestration_project.partitions import Known, Report, Told, each_partition, landed_before
+from orchestration_project.partitions import (
+    Known,
+    Report,
+    Told,
+    each_partition,
+    earlier_metadata,
+    landed_before,
+)
 from orchestration_project.resources.artifacts import ArtifactStore
 from orchestration_project.resources.audit_checks import check_result, evaluated
 from orchestration_project.resources.clock import Clock
@@ -114,7 +121,11 @@ def otc_weekly(
         done = landed_before(context, OTC_WEEKLY)
         return loader_of(context.job_name, config, landing, finra, full=values["full"], done=done)
 
-    news = partial(news_of, notice_limit=settings.finra_restatement_notice_ratio)
+    news = partial(
+        news_of,
+        earlier=partial(earlier_metadata, context.instance),
+        notice_limit=settings.finra_restatement_notice_ratio,
+    )
     report = Report(
         news,
         checks=lambda: [

@@ -24,6 +24,7 @@ from orchestration_project.resources.warehouse import (
     Delivery,
     Landed,
     Order,
+    RecordedLanding,
     ScopeState,
     Warehouse,
 )
@@ -41,13 +42,13 @@ class TakenPartition:
     order: Order[None]
     source: str
     source_version: str
-    landed_by: str | None
+    before: ScopeState
     intake: Intake | None = None
 
 
 @dataclass(frozen=True)
 class LoadedPartition:
-    """How a partition was loaded, in figures; without ``landed``, there was nothing new.
+    """How a partition was loaded; without ``landed``, there was nothing new since ``earlier``.
 
     ``first_rows`` are some of its rows, for people.
     """
@@ -55,7 +56,7 @@ class LoadedPartition:
     source: str
     source_version: str
     row_count: int
-    landed_by: str | None = None
+    earlier: RecordedLanding | None = None
     figures: IntakeFigures | None = None
     landed: Landed[None] | None = None
     first_rows: pl.DataFrame | None = None
@@ -184,7 +185,7 @@ class DatasetLoad:
             state, order, intake.delivery, intake.prepared
         )
         source, version = intake.delivery.source, intake.delivery.source_version
-        return TakenPartition(order, source, version, state.run_id, intake if is_new else None)
+        return TakenPartition(order, source, version, state, intake if is_new else None)
 
     def land(self, taken: TakenPartition) -> LoadedPartition:
         """Land a taken partition, in one transaction.
@@ -197,7 +198,7 @@ class DatasetLoad:
         if taken.intake is None:
             counts = self.warehouse.row_counts([self.dataset.table], taken.order.partition)
             row_count = counts[self.dataset.table.name]
-            return LoadedPartition(source, version, row_count, landed_by=taken.landed_by)
+            return LoadedPartition(source, version, row_count, earlier=self._earlier(taken))
         landed = self.warehouse.land(taken.order, taken.intake.delivery, taken.intake.prepared)
         rows = taken.intake.checked.rows
         return LoadedPartition(
@@ -208,6 +209,10 @@ class DatasetLoad:
             landed=landed,
             first_rows=rows.head(ROWS_SHOWN).drop("part_number"),
         )
+
+    def _earlier(self, taken: TakenPartition) -> RecordedLanding | None:
+        key, at = taken.order.partition_key, taken.before.landed_at
+        return self.warehouse.recorded_landing(self.dataset.table, key, at) if at else None
 
     def _source(self) -> DatasetSource:
         return self.datasets.of(self.dataset)

@@ -47,6 +47,7 @@ from orchestration_project.resources.warehouse import (
     Maker,
     Order,
     Ready,
+    RecordedLanding,
     ScopeState,
     Warehouse,
 )
@@ -86,7 +87,7 @@ class TakenWeek:
 class LoadedWeek:
     """How a partition was loaded, in figures: a run over many keeps one of these for each.
 
-    Without ``landed``, there was nothing new since the run ``landed_by``.
+    Without ``landed``, there was nothing new since ``earlier`` landed.
 
     Attributes:
         changes: What its landing changed, if it wrote rows; before that, what an earlier landing
@@ -102,7 +103,7 @@ class LoadedWeek:
     staged_name: str = ""
     changes: Sequence[ToldChange] = ()
     glimpse: Glimpse | None = None
-    landed_by: str | None = None
+    earlier: RecordedLanding | None = None
     known_from: datetime | None = None
 
     def __str__(self) -> str:
@@ -182,8 +183,7 @@ class WeekLanding:
 
     def staged(self, partition: TierWeek, order: Order[WeekChange], intake: Intake) -> TakenWeek:
         """Store the checked rows as Parquet, and return what is to be landed."""
-        folder = f"staged/{finra_otc_weekly.name}/{partition.tier}/{partition.week_start}"
-        name = f"{folder}/{intake.prepared.content_sha256}.parquet"
+        name = staged_name(partition.key, intake.prepared.content_sha256)
         self.artifacts.put(name, intake.prepared.staged)
         delivery = intake.delivery
         return TakenWeek(order, partition, delivery.source, delivery.source_version, intake, name)
@@ -206,7 +206,7 @@ class WeekLanding:
                 taken.source_version,
                 self._row_counts(taken),
                 changes=changes,
-                landed_by=before.run_id,
+                earlier=self._earlier(before, taken.partition),
                 known_from=known_from,
             )
         delivery = taken.intake.delivery
@@ -225,6 +225,12 @@ class WeekLanding:
             seen,
             known_from=landed.known_from,
         )
+
+    def _earlier(self, before: ScopeState, partition: TierWeek) -> RecordedLanding | None:
+        if before.landed_at is None:
+            return None
+        at = before.landed_at
+        return self.warehouse.recorded_landing(finra_otc_weekly, partition.key, at)
 
     def _row_counts(self, taken: TakenWeek) -> Mapping[str, int]:
         """Count the partition's rows; of a whole one that was just landed they are at hand."""
@@ -269,6 +275,12 @@ class WeekLanding:
             ]
             for each in batch
         ]
+
+
+def staged_name(partition_key: str, content_sha256: str) -> str:
+    """Return where the file lies that is staged of a partition's rows."""
+    folder = f"staged/{finra_otc_weekly.name}/{partition_key.replace('|', '/')}"
+    return f"{folder}/{content_sha256}.parquet"
 
 
 def _copies(connection: Connection, partition: TierWeek, ready: Ready, *, is_forced: bool) -> Audit:

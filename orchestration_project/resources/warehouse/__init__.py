@@ -15,7 +15,11 @@ from orchestration_project.resources.warehouse.delivery import (
 )
 from orchestration_project.resources.warehouse.deriving import Derivation
 from orchestration_project.resources.warehouse.landing import prepare, prepare_all
-from orchestration_project.resources.warehouse.recorded import Recorded, RecordedPart
+from orchestration_project.resources.warehouse.recorded import (
+    Recorded,
+    RecordedLanding,
+    RecordedPart,
+)
 from orchestration_project.resources.warehouse.warehouse import Warehouse
 
 __all__ = [
@@ -30,6 +34,7 @@ __all__ = [
     "Prepared",
     "Ready",
     "Recorded",
+    "RecordedLanding",
     "RecordedPart",
     "ScopeState",
     "SupersededError",

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Table, select
+from sqlalchemy import Connection, Table, func, select
 
 from orchestration_project.contracts import SourceName
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.resources.warehouse.delivery import Outcome
 from orchestration_project.resources.warehouse.frames import Scope, scope_from_json
-from orchestration_project.tables.spine import blobs, captures, deliveries
+from orchestration_project.tables.spine import audits, blobs, captures, deliveries, landings
 
 
 @dataclass(frozen=True)
@@ -61,6 +61,38 @@ class RecordedPart:
     row_count: int | None
     fetched_at: datetime
     run_id: str
+
+
+@dataclass(frozen=True)
+class RecordedLanding:
+    """The figures of a delivery that landed.
+
+    ``captures``, ``lines`` and ``bytes`` are of all that was fetched for it, ``audits`` the outcome
+    of each by name, ``warning_count`` those of them that failed and did not hold it back.
+    """
+
+    group_id: str
+    partition_key: str
+    change_cause: str
+    rows_added: int
+    rows_changed: int
+    rows_removed: int
+    rows_unchanged: int
+    rejects: int
+    content_sha256: str
+    run_id: str
+    landed_at: datetime
+    captures: int
+    lines: int
+    bytes: int
+    stored_bytes: int
+    audits: Mapping[str, str]
+    warning_count: int
+
+    @property
+    def rows(self) -> int:
+        """How many rows the delivery has."""
+        return self.rows_added + self.rows_changed + self.rows_unchanged
 
 
 GROUP_ID = re.compile(r"([a-z0-9_]+):(.+)#[0-9]+")
@@ -141,3 +173,45 @@ def replayable(connection: Connection, table: Table) -> list[str]:
         .order_by(deliveries.c.partition_key)
     )
     return list(found.scalars())
+
+
+def read_landing(
+    connection: Connection, table: Table, partition_key: str, landed_at: datetime
+) -> RecordedLanding:
+    """Return the figures of the delivery that landed in a partition at a time."""
+    own = landings.c
+    names = ("group_id", "partition_key", "change_cause", "content_sha256", "run_id", "landed_at")
+    counted = ("rows_added", "rows_changed", "rows_removed", "rows_unchanged")
+    landed = connection.execute(
+        select(
+            *(own[name] for name in (*names, *counted)),
+            own.rows_rejected.label("rejects"),
+        ).where(
+            own.table_name == table.name,
+            own.partition_key == partition_key,
+            own.landed_at == landed_at,
+        )
+    ).one()
+    fetched = connection.execute(
+        select(
+            func.count().label("captures"),
+            func.coalesce(func.sum(captures.c.row_count), 0).label("lines"),
+            func.coalesce(func.sum(blobs.c.byte_count), 0).label("bytes"),
+            func.coalesce(func.sum(blobs.c.stored_byte_count), 0).label("stored_bytes"),
+        )
+        .select_from(captures)
+        .join(blobs, blobs.c.sha256 == captures.c.sha256)
+        .where(captures.c.group_id == landed.group_id)
+    ).one()
+    verdicts = connection.execute(
+        select(audits.c.name, audits.c.severity, audits.c.outcome).where(
+            audits.c.group_id == landed.group_id, audits.c.table_name == table.name
+        )
+    ).all()
+    sums = {name: int(value) for name, value in fetched._mapping.items()}
+    figures: dict[str, Any] = {**landed._mapping, **sums}
+    return RecordedLanding(
+        **figures,
+        audits={each.name: each.outcome for each in verdicts},
+        warning_count=sum((v.severity, v.outcome) == ("warning", "failed") for v in verdicts),
+    )

@@ -61,7 +61,9 @@ from orchestration_project.resources.warehouse.migrating import (
 )
 from orchestration_project.resources.warehouse.recorded import (
     Recorded,
+    RecordedLanding,
     RecordedPart,
+    read_landing,
     read_parts,
     read_recorded,
     replayable,
@@ -339,6 +341,11 @@ class Warehouse:
         with self.reading() as connection:
             state = read_states(connection, table, [partition_key])[partition_key]
             return state, read_recorded(connection, table, partition_key)
+
+    def recorded_landing(self, table: Table, key: str, landed_at: datetime) -> RecordedLanding:
+        """Return the figures of the delivery that landed in a partition at a time."""
+        with self.reading() as connection:
+            return read_landing(connection, table, key, landed_at)
 
     def recorded_parts(self, recorded: Recorded) -> list[RecordedPart]:
         """Return the captures that make up a delivery, in order."""

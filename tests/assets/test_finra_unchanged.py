@@ -1,0 +1,92 @@
+"""What the page of a week says after a run that found it unchanged: the figures of what landed."""
+
+from typing import Any
+
+import dagster as dg
+
+from orchestration_project.assets.finra import SPECS
+from orchestration_project.definitions import defs
+from orchestration_project.partitions import KNOWN_FROM
+from tests.assets.conftest import BOTH
+from tests.runs import told_by
+
+WEEK = "T1|2026-02-02"
+RESTATED = "T1|2026-01-12"
+AFTER_IT = "2026-03-12T15:00:00+00:00"
+
+
+def load(
+    instance: dg.DagsterInstance, job: str = "finra_otc_weekly", week: str = WEEK
+) -> dg.ExecuteInProcessResult:
+    result = defs.resolve_job_def(job).execute_in_process(
+        instance=instance, tags={"dagster/partition": week}
+    )
+    assert result.success
+    return result
+
+
+def told(result: dg.ExecuteInProcessResult, week: str = WEEK) -> dict[str, dict[str, Any]]:
+    return {asset: partitions[week] for asset, partitions in told_by(result).items()}
+
+
+def without_notices(metadata: dict[str, Any]) -> dict[str, Any]:
+    return {name: each for name, each in metadata.items() if not name.startswith("notice")}
+
+
+@BOTH
+def test_an_unchanged_week_shows_what_the_delivery_that_landed_showed(url, instance):
+    first = load(instance)
+    landed = told(first)
+    marks = {"outcome": "unchanged", "landed_by": first.run_id}
+    assert landed["otc_weekly_staged"]["rejects"] == 4
+    assert "notice" in landed["otc_weekly"]
+    for job in ("finra_otc_weekly", "finra_replay", "finra_otc_weekly"):
+        unchanged = told(load(instance, job))
+        assert unchanged.keys() == landed.keys()
+        for asset, metadata in unchanged.items():
+            assert metadata == without_notices(landed[asset]) | marks
+
+
+@BOTH
+def test_without_an_earlier_materialization_the_figures_are_those_of_the_database(url, instance):
+    first = load(instance)
+    unchanged = told(load(dg.DagsterInstance.ephemeral()))
+    for asset, metadata in told(first).items():
+        numbers = {
+            name: value
+            for name, value in metadata.items()
+            if isinstance(value, int | float) or name in ("artifact", "group_id", KNOWN_FROM)
+        }
+        expected = {**numbers, "seconds": 0.0, "landed_by": first.run_id, "outcome": "unchanged"}
+        found = unchanged[asset]
+        assert {name: found.get(name) for name in expected} == expected
+
+
+def test_a_restatement_stays_shown_and_is_no_news_twice(url, instance, set_clock):
+    load(instance, week=RESTATED)
+    set_clock(AFTER_IT)
+    landed = told(load(instance, week=RESTATED), RESTATED)["otc_weekly"]
+    assert landed["restated_rows"] > 0
+    unchanged = told(load(instance, week=RESTATED), RESTATED)["otc_weekly"]
+    assert unchanged == without_notices(landed) | {
+        "outcome": "unchanged",
+        "landed_by": unchanged["landed_by"],
+    }
+    assert unchanged["change"] == landed["change"]
+
+
+def test_a_look_reads_no_more_than_one_earlier_materialization_at_a_time(
+    url, instance, monkeypatch
+):
+    load(instance)
+    load(instance)
+    fetch, read = instance.fetch_materializations, []
+
+    def counted(wanted: Any, limit: int, **more: Any) -> Any:
+        found = fetch(wanted, limit=limit, **more)
+        read.append((wanted.asset_key, limit))
+        return found
+
+    monkeypatch.setattr(instance, "fetch_materializations", counted)
+    load(instance)
+    assert set(read) == {(each.key, 1) for each in SPECS}
