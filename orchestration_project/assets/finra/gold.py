@@ -17,7 +17,14 @@ from orchestration_project.assets.finra.catalogue import (
     WEEKS_OF_ALL_TIERS,
     table_spec,
 )
-from orchestration_project.partitions import Report, Told, asked_keys, each_partition
+from orchestration_project.partitions import (
+    EarlierMetadata,
+    Report,
+    Told,
+    asked_keys,
+    each_partition,
+    earlier_metadata,
+)
 from orchestration_project.resources.finra.gold import (
     CONCENTRATION,
     CROSS_TIER,
@@ -30,6 +37,8 @@ from orchestration_project.resources.finra.gold import (
 from orchestration_project.resources.shown import data_label, table_of
 from orchestration_project.resources.warehouse import Warehouse
 from orchestration_project.settings import Settings
+
+MADE_OF = "made_of"
 
 
 @dataclass(frozen=True)
@@ -67,7 +76,7 @@ def _gold_assets(
         load = GoldLoad(recipes, warehouse, frozenset(asked_keys(context)))
         label = data_label(is_synthetic=settings.is_demo)
         report = Report(
-            partial(_news, chosen, label),
+            partial(_news, chosen, label, partial(earlier_metadata, context.instance)),
             beyond=partial(_dependents, chosen, label),
             is_unchanged=_is_unchanged,
         )
@@ -77,12 +86,21 @@ def _gold_assets(
 
 
 def _news(
-    gold: Sequence[_Gold], label: Mapping[str, str], derived: DerivedGold
+    gold: Sequence[_Gold],
+    label: Mapping[str, str],
+    earlier: EarlierMetadata,
+    derived: DerivedGold,
 ) -> dict[dg.AssetKey, dict[str, Any]]:
-    return {
-        each.key: {**_told_of(derived.tables[each.recipe.table.name], derived), **label}
-        for each in gold
-    }
+    """Return what there is to say of each asset; what is unchanged is shown as it was."""
+    told = {}
+    for each in gold:
+        table = derived.tables[each.recipe.table.name]
+        told[each.key] = {**_told_of(table, derived), **label}
+        if derived.partition_key not in table.recomputed:
+            before = earlier(each.key, derived.partition_key)
+            if MADE_OF in before and before[MADE_OF].value == told[each.key][MADE_OF]:
+                told[each.key] = {**before, **told[each.key]}
+    return told
 
 
 def _is_unchanged(derived: DerivedGold) -> bool:
@@ -97,7 +115,7 @@ def _told_of(table: DerivedTable, derived: DerivedGold) -> dict[str, Any]:
         "recomputed_weeks": ", ".join(table.recomputed) or "none",
         "recomputed_week_count": len(table.recomputed),
         "seconds": derived.seconds,
-        "made_of": table.version,
+        MADE_OF: table.versions[derived.partition_key],
         **({"largest": table_of(own)} if own is not None else {}),
     }
 
@@ -116,6 +134,7 @@ def _dependents(
                     "recomputed_weeks": partition,
                     "recomputed_week_count": 1,
                     "seconds": 0.0,
+                    MADE_OF: table.versions[partition],
                     "largest": table_of(table.largest[partition]),
                     **label,
                 }

@@ -143,9 +143,12 @@ class TakenGold:
 
 @dataclass(frozen=True)
 class DerivedTable:
-    """What was derived in one table, by partition: the rows' number, and the largest."""
+    """What was derived in one table, by partition: the rows' number, and the largest.
 
-    version: str
+    ``versions`` say what each partition is made of, that which was asked for included.
+    """
+
+    versions: Mapping[str, str]
     row_count: int
     recomputed: Mapping[str, int]
     largest: Mapping[str, pl.DataFrame]
@@ -273,7 +276,10 @@ def _table(name: str, row_count: int, taken: TakenGold) -> DerivedTable:
         if each.derivation.table.name == name
     }
     return DerivedTable(
-        taken.versions[name],
+        {
+            taken.partition_key: taken.versions[name],
+            **{key: each.derivation.version for key, each in derived.items()},
+        },
         row_count,
         {key: len(each.derivation.rows) for key, each in derived.items()},
         {key: each.largest for key, each in derived.items()},
