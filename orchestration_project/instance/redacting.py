@@ -23,6 +23,7 @@ from dagster_shared.error import SerializableErrorInfo
 from orchestration_project.instance.checks import PlannedChecks
 from orchestration_project.instance.heartbeats import Heartbeats
 from orchestration_project.instance.ranges import RunsOfRanges
+from orchestration_project.instance.web_server import LimitedReads
 from orchestration_project.redaction import MASK, redacted
 
 ENDS = {DagsterEventType.RUN_SUCCESS, DagsterEventType.RUN_FAILURE, DagsterEventType.RUN_CANCELED}
@@ -114,15 +115,15 @@ class SqliteTicks(RedactingTicks, SqliteScheduleStorage):
     """In SQLite."""
 
 
-class PostgresRuns(RedactingRuns, RunsOfRanges, PostgresRunStorage):
+class PostgresRuns(RedactingRuns, RunsOfRanges, LimitedReads, PostgresRunStorage):
     """In PostgreSQL."""
 
 
-class _PostgresTicks(RedactingTicks, PostgresScheduleStorage):
+class _PostgresTicks(RedactingTicks, LimitedReads, PostgresScheduleStorage):
     pass
 
 
-class PostgresEvents(RedactingEvents, PlannedChecks, PostgresEventLogStorage):
+class PostgresEvents(RedactingEvents, PlannedChecks, LimitedReads, PostgresEventLogStorage):
     """In PostgreSQL, where other machines may ask whether the process of a run lives."""
 
     @cached_property

@@ -30,6 +30,7 @@ from orchestration_project.instance.sqlite import SqliteStorage
 from orchestration_project.resources.dagster_storage import STORAGE_ERRORS, told_by_driver
 from orchestration_project.resources.state import state_folder
 from orchestration_project.resources.warehouse.connecting import has_rest_of_password
+from orchestration_project.resources.warehouse.pooler import REFUSES_OPTION, WITHOUT_OPTION
 from orchestration_project.settings import PROJECT_ROOT, load_settings, without_secrets
 
 
@@ -104,11 +105,14 @@ def _open_postgres(url: str, inst_data: ConfigurableClassData | None) -> Postgre
     try:
         return PostgresStorage(postgres_url(url), inst_data)
     except STORAGE_ERRORS as error:
+        found = str(told_by_driver(error)).strip()
         raise ConfigurationError(
             "Dagster's database cannot be reached",
             expected=f"PostgreSQL at {without_secrets(url)}",
-            found=str(told_by_driver(error)).strip(),
-            remedy="start the server, or correct or unset DAGSTER_DATABASE_URL",
+            found=found,
+            remedy=WITHOUT_OPTION.format(setting="DAGSTER_DATABASE_URL")
+            if REFUSES_OPTION in found
+            else "start the server, or correct or unset DAGSTER_DATABASE_URL",
         ) from error
 
 

@@ -1,10 +1,13 @@
 """Where Dagster's own data goes."""
 
 import sys
+from typing import Any
 
 import dagster as dg
 import psutil
 import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import OperationalError
 
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.instance.storage import open_instance, postgres_url
@@ -60,6 +63,20 @@ def test_the_instance_that_dagster_passes_on_command_lines_holds_no_password(set
         text = str(instance.get_ref().to_dict())
     assert "postgresql" not in text
     assert str(tmp_path) not in text
+
+
+@pytest.mark.parametrize("storage", ["run_storage", "event_log_storage", "schedule_storage"])
+def test_what_a_web_server_asks_of_postgresql_ends_after_its_time(
+    storage, tmp_path, monkeypatch, postgres_url
+):
+    monkeypatch.setenv("STATE_DIR", str(tmp_path))
+    monkeypatch.setenv("DAGSTER_DATABASE_URL", postgres_url)
+    with open_instance() as instance:
+        instance.optimize_for_webserver(50, 3600, 20)
+        found: Any = getattr(instance, storage)
+        connect = found.index_connection if storage == "event_log_storage" else found.connect
+        with connect() as connection, pytest.raises(OperationalError, match="statement timeout"):
+            connection.execute(text("SELECT pg_sleep(5)"))
 
 
 @pytest.mark.parametrize("scheme", ["postgresql", "postgres", "postgresql+psycopg2"])

@@ -16,6 +16,7 @@ from orchestration_project.resources.warehouse.into_sqlite import (
     let_go_of_files,
     remove_left_file,
 )
+from orchestration_project.resources.warehouse.pooler import prepare_no_statements
 from orchestration_project.resources.warehouse.remedies import remedy
 from orchestration_project.resources.write_ahead import use_write_ahead_log
 from orchestration_project.settings import PROJECT_ROOT, SECRET_QUERY_WORDS
@@ -167,13 +168,16 @@ def _created(url: URL, **options: Any) -> Engine:
     if name and name not in url.query:
         arguments[name] = seconds
     try:
-        return create_engine(url, hide_parameters=True, connect_args=arguments, **options)
+        engine = create_engine(url, hide_parameters=True, connect_args=arguments, **options)
     except (exc.NoSuchModuleError, ImportError) as error:
         raise ConfigurationError(
             f"no driver for DATABASE_URL: {error}",
             expected="sqlite:///… or postgresql://…, or a database whose driver is installed",
             remedy="install the driver or correct DATABASE_URL",
         ) from error
+    if engine.dialect.driver == "psycopg":
+        event.listen(engine, "connect", prepare_no_statements)
+    return engine
 
 
 def _make_folder_of(file: Path) -> None:
@@ -282,7 +286,7 @@ def explained(engine: Engine) -> Iterator[None]:
             "the database did not do what was asked",
             expected=f"a reachable, writable database at {shown(engine.url)}",
             found=str(cause).strip(),
-            remedy=remedy(*_codes(cause), patience=PATIENCE["sqlite"][1]),
+            remedy=remedy(*_codes(cause), found=str(cause), patience=PATIENCE["sqlite"][1]),
         ) from error
     except exc.TimeoutError as error:
         raise TransientError(

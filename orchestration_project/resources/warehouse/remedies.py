@@ -3,6 +3,8 @@
 Codes: https://sqlite.org/rescode.html and the appendix "PostgreSQL Error Codes" of its manual.
 """
 
+from orchestration_project.resources.warehouse.pooler import REFUSES_OPTION, WITHOUT_OPTION
+
 ANY = "check that it runs, that DATABASE_URL is right, and that its disk has space"
 
 MAKE_SPACE = "make space on its disk, and run it again; what is landed stays"
@@ -31,8 +33,19 @@ OF_SQL_STATES = {
 """By how they begin."""
 
 
-def remedy(sqlite_code: int | None, sql_state: str | None, *, patience: int) -> str:
-    """Return what to do; ``patience`` is for how many seconds SQLite waits for another process."""
+def remedy(
+    sqlite_code: int | None, sql_state: str | None, *, found: str = "", patience: int
+) -> str:
+    """Return what to do.
+
+    Args:
+        sqlite_code: SQLite's code, if it is SQLite.
+        sql_state: The SQLSTATE, if the driver gives one.
+        found: The driver's words.
+        patience: For how many seconds SQLite waits for another process.
+    """
+    if REFUSES_OPTION in found:
+        return WITHOUT_OPTION.format(setting="DATABASE_URL")
     if sqlite_code is not None:
         return OF_SQLITE.get(sqlite_code, ANY).format(patience=patience)
     of_state = (
