@@ -19,6 +19,9 @@ UNAUTHENTICATED_SECONDS = 30
 LAST_REQUEST_SECONDS = 20
 """Age of such a connection from which an answer carries `Connection: close`."""
 
+UNREAD_SECONDS = 30
+"""Time limit for a peer to take what waits to be sent, some 64 KiB: it begins again after that."""
+
 UNLIMITED_PATHS = (b"/healthz", b"/readyz")
 """Probes are answered when all connections are taken."""
 
@@ -42,6 +45,7 @@ class LimitedProtocol(HttpToolsProtocol):
 
     _head_timer: asyncio.TimerHandle | None = None
     _deadline: asyncio.TimerHandle | None = None
+    _unread_timer: asyncio.TimerHandle | None = None
     _is_in_head = True
     _bytes_without_body = 0
 
@@ -55,8 +59,19 @@ class LimitedProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop the timers."""
         self._stop_head_timer()
+        self._stop_unread_timer()
         self._end_deadline()
         super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """Start the time limit of a peer that does not read, or too slowly."""
+        super().pause_writing()
+        self._unread_timer = self.loop.call_later(UNREAD_SECONDS, self._end_unread)
+
+    def resume_writing(self) -> None:
+        """Stop it: the peer has read."""
+        super().resume_writing()
+        self._stop_unread_timer()
 
     def data_received(self, data: bytes) -> None:
         """Read on, unless headers, trailers or what stands between chunks are too long."""
@@ -133,6 +148,15 @@ class LimitedProtocol(HttpToolsProtocol):
         if self._head_timer is not None:
             self._head_timer.cancel()
             self._head_timer = None
+
+    def _end_unread(self) -> None:
+        if self.transport.get_protocol() is self:  # a websocket has limits of its own
+            self.transport.abort()
+
+    def _stop_unread_timer(self) -> None:
+        if self._unread_timer is not None:
+            self._unread_timer.cancel()
+            self._unread_timer = None
 
     def _start_deadline(self) -> None:
         self._deadline = self.loop.call_later(UNAUTHENTICATED_SECONDS, self.transport.abort)

@@ -172,6 +172,49 @@ async def slow(scope: Scope, receive: Receive, send: Send) -> None:
     await send({"type": "http.response.body"})
 
 
+CHUNK, CHUNKS = b"x" * 65_536, 400
+
+
+@contextmanager
+def sending_much(
+    monkeypatch: pytest.MonkeyPatch, seconds: float
+) -> Iterator[tuple[int, list[int]]]:
+    """Give the port of a server of 25 MiB, and which of its answers have ended."""
+    ended: list[int] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        mark_authenticated(scope)
+        await send({"type": "http.response.start", "status": 200})
+        for _ in range(CHUNKS):
+            await send({"type": "http.response.body", "body": CHUNK, "more_body": True})
+        await send({"type": "http.response.body"})
+        ended.append(scope["client"][1])
+
+    monkeypatch.setattr(connection_limits, "UNREAD_SECONDS", seconds)
+    with running(app) as port:
+        yield port, ended
+
+
+def test_an_answer_that_is_read_slowly_takes_longer_than_the_limit(monkeypatch: pytest.MonkeyPatch):
+    with sending_much(monkeypatch, 1.0) as (port, _), client(port) as connection:
+        connection.request("GET", "/")
+        answer, received = connection.getresponse(), 0
+        began = time.monotonic()
+        while part := answer.read(1_800_000):
+            received += len(part)
+            time.sleep(0.1)
+        assert received == CHUNKS * len(CHUNK)
+        assert time.monotonic() - began > 1.0
+
+
+def test_an_answer_that_nobody_reads_ends(monkeypatch: pytest.MonkeyPatch):
+    with sending_much(monkeypatch, 0.2) as (port, ended), connected(port) as connection:
+        connection.sendall(REQUEST)
+        assert wait_for(lambda: ended)
+        received = sum(map(len, iter(lambda: connection.recv(1_000_000), b"")))
+        assert received < CHUNKS * len(CHUNK)
+
+
 @pytest.mark.parametrize("pause", [0.0, 0.1])
 def test_trailers_are_no_headers_in_whatever_segment_they_come(port: int, pause: float):
     next_request = REQUEST.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")

@@ -1,22 +1,24 @@
 """Tables and views: described, and read a page or a file at a time; nothing can be written."""
 
+import asyncio
 import json
-import tempfile
-import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Mapping, Sequence
 from datetime import date
-from typing import IO, Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import polars as pl
 from pydantic import Field, StringConstraints
-from sqlalchemy import Table
-from starlette.responses import Response, StreamingResponse
-from starlette.types import Receive, Scope, Send
+from sqlalchemy import Select, Table, func, literal, select
+from starlette.responses import Response
 
 from orchestration_project.domains.api.data import Column, Described, Page, Tables
 from orchestration_project.domains.operations.pipelines import PARAMETERS
 from orchestration_project.errors import ConfigurationError
+from orchestration_project.gateway.api.growing_files import (
+    CHUNK_BYTES,
+    GrowingFile,
+    GrowingFileResponse,
+)
 from orchestration_project.gateway.api.operation import Body, Call, Moment, Operation, Parameters
 from orchestration_project.gateway.api.problems import ProblemError, not_found, problem_of
 from orchestration_project.gateway.api.runs import MOST, Name
@@ -36,7 +38,8 @@ USUAL_ROWS = 100
 MOST_FILE_ROWS = 1_000_000
 """Of a CSV or Parquet file; the command `export` writes any number."""
 
-CHUNK_BYTES = 64 * 1024
+BEGIN_MARGIN_SECONDS = 2.0
+"""Until a file's sending begins, beyond what its read may take: so the database ends that first."""
 
 UNSERVED_PREFIXES = ("access_",)
 UNSERVED = frozenset({"inbox"})
@@ -131,7 +134,7 @@ async def read_table(call: Call[Rows, Body]) -> Response:
     chosen = _relation(wanted)
     given = [name.strip() for name in (wanted.columns or "").split(",") if name.strip()]
     if wanted.format != "json":
-        return await call.services.in_thread(_file, call.services, chosen, given, wanted)
+        return await _file(call.services, chosen, given, wanted)
     limit = wanted.limit or USUAL_ROWS
     if limit > MOST:
         raise ProblemError(
@@ -187,68 +190,60 @@ def _rendered(table: str, frame: pl.DataFrame, after: str | None) -> Response:
     return Response(content, 200, {"cache-control": "no-store"}, "application/json")
 
 
-def _file(services: Services, chosen: Relation, given: Sequence[str], wanted: Rows) -> Response:
-    """Return rows as a file, written whole before any of it is sent: a cut one could look whole."""
-    most = wanted.limit or MOST_FILE_ROWS
+async def _file(
+    services: Services, chosen: Relation, given: Sequence[str], wanted: Rows
+) -> Response:
+    """Return rows as a file that is sent while it is written."""
     try:
         columns = chosen.columns(given)
-        statement = page(
-            chosen, columns, wanted.where, cursor=wanted.cursor, limit=wanted.limit or most + 1
-        )
+        statement = page(chosen, columns, wanted.where, cursor=wanted.cursor, limit=wanted.limit)
     except ConfigurationError as error:
         raise problem_of(error, 422) from error
-    seconds = services.read_seconds
     escape = wanted.escape_formulas if wanted.format == "csv" else False
     escaped = chosen.escaped_columns(columns, escape=escape)
-    with ExitStack() as unless_sent:
-        file = unless_sent.enter_context(tempfile.TemporaryFile())
+    seconds = services.read_seconds
+
+    def write(file: GrowingFile) -> None:
+        if wanted.limit is None:
+            _require_few_rows(services, statement)
         with services.warehouse.batches(statement, chosen.table, seconds=seconds) as found:
-            timely = _within_time(found, seconds)
-            frames = (with_escaped_formulas(each.select(columns), escaped) for each in timely)
-            written = WRITERS[wanted.format](frames, file)
-        if written.row_count > most:
+            frames = (with_escaped_formulas(each.select(columns), escaped) for each in found)
+            WRITERS[wanted.format](file.followed(frames), file.sink)
+
+    file = GrowingFile(services.file_threads, write)
+    try:
+        async with asyncio.timeout(seconds + BEGIN_MARGIN_SECONDS):
+            size = await file.begun(CHUNK_BYTES)
+    except BaseException:
+        file.abandon()
+        raise
+    headers = {
+        "content-disposition": f'attachment; filename="{chosen.table.name}.{wanted.format}"',
+        "cache-control": "no-store",
+    }
+    headers |= {} if size is None else {"content-length": str(size)}
+    return GrowingFileResponse(file, headers, MEDIA_TYPES[wanted.format])
+
+
+def _require_few_rows(services: Services, statement: Select[Any]) -> None:
+    """Refuse too many rows before any is sent: a file that is cut could look whole.
+
+    Raises:
+        ProblemError: There are more than MOST_FILE_ROWS.
+    """
+    some = (
+        statement.with_only_columns(literal(1), maintain_column_froms=True)
+        .order_by(None)
+        .limit(MOST_FILE_ROWS + 1)
+    )
+    counted = select(func.count()).select_from(some.subquery())
+    with services.warehouse.reading(seconds=services.read_seconds) as connection:
+        if connection.execute(counted).scalar_one() > MOST_FILE_ROWS:
             raise ProblemError(
                 413,
                 f"these are more than {MOST_FILE_ROWS} rows",
                 remedy="narrow them by `where`, or use the command `export`",
             )
-        unless_sent.pop_all()
-    headers = {
-        "content-length": str(written.byte_count),
-        "content-disposition": f'attachment; filename="{chosen.table.name}.{wanted.format}"',
-        "cache-control": "no-store",
-    }
-    return OpenFileResponse(file, 200, headers, MEDIA_TYPES[wanted.format])
-
-
-class OpenFileResponse(StreamingResponse):
-    """What an open file holds, which is closed however sending ends."""
-
-    def __init__(
-        self, file: IO[bytes], status_code: int, headers: Mapping[str, str], media_type: str
-    ) -> None:
-        super().__init__(_chunks(file), status_code, headers, media_type)
-        self._file = file
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send it."""
-        with self._file:
-            await super().__call__(scope, receive, send)
-
-
-def _within_time(frames: Iterator[pl.DataFrame], seconds: float) -> Iterator[pl.DataFrame]:
-    """Give ``frames`` until it takes too long to write them."""
-    end = time.monotonic() + seconds
-    for each in frames:
-        if time.monotonic() > end:
-            raise TimeoutError
-        yield each
-
-
-def _chunks(file: IO[bytes]) -> Iterator[bytes]:
-    file.seek(0)
-    while chunk := file.read(CHUNK_BYTES):
-        yield chunk
 
 
 async def trade_activity(call: Call[Activity, Body]) -> Response:

@@ -33,6 +33,7 @@ def opened_api(
         yield routes(services)
     finally:
         services.threads.shutdown(cancel_futures=True)
+        services.file_threads.shutdown(cancel_futures=True)
 
 
 def services_of(

@@ -19,6 +19,9 @@ from orchestration_project.settings import Settings
 THREADS = 8
 """Reads of databases and of the artifact store at once; more wait, up to their time limit."""
 
+FILE_THREADS = 4
+"""Files of tables that are written at once, beside those reads: they may take long."""
+
 Given = ParamSpec("Given")
 Found = TypeVar("Found")
 
@@ -34,7 +37,8 @@ class Services:
         still_known: Whether who asked may still, which is asked every `recheck_seconds`.
         heartbeat_seconds: After which a stream on which nothing comes says that it is there.
         read_seconds: After which the database ends a read of a table; that is before the request
-            is not waited for any more, or reads that nobody waits for would hold all threads.
+            is not waited for any more, or reads that nobody waits for would hold all threads. Of a
+            file it is the time between two batches of rows.
         launching: Held while a launch with a key is looked up and made: this is one process.
     """
 
@@ -53,6 +57,9 @@ class Services:
     launching: asyncio.Lock = field(default_factory=asyncio.Lock)
     threads: ThreadPoolExecutor = field(
         default_factory=lambda: ThreadPoolExecutor(THREADS, thread_name_prefix="api")
+    )
+    file_threads: ThreadPoolExecutor = field(
+        default_factory=lambda: ThreadPoolExecutor(FILE_THREADS, thread_name_prefix="api-file")
     )
 
     async def in_thread(

@@ -51,10 +51,11 @@ def _typed(lines: bytes, schema: Mapping[str, pl.DataType]) -> pl.DataFrame:
         infer_schema=False,
         empty_string_is_null=False,
     )
-    return texts.select(_read(texts[name], kind) for name, kind in schema.items())
+    return texts.select(read_texts(texts[name], kind) for name, kind in schema.items())
 
 
-def _read(texts: pl.Series, kind: pl.DataType) -> pl.Series:
+def read_texts(texts: pl.Series, kind: pl.DataType) -> pl.Series:
+    """Return values of type ``kind`` from the texts that a database writes of them."""
     if kind == pl.String:
         is_plain = not texts.str.contains("\\", literal=True).any()
         return texts if is_plain else texts.str.replace_many(MEANT)

@@ -28,6 +28,7 @@ from orchestration_project.contracts import Days, Span
 from orchestration_project.errors import ContractError
 from orchestration_project.resources.warehouse.copied_out import copied_out
 from orchestration_project.resources.warehouse.into_sqlite import insert_into_sqlite
+from orchestration_project.resources.warehouse.out_of_sqlite import out_of_sqlite
 from orchestration_project.tables.kinds import Query, schema_of
 
 ROWS_PER_BATCH = 20_000
@@ -133,6 +134,9 @@ def read_batches(
     yield pl.DataFrame(schema=schema)
     if _speaks_copy(connection) and len(schema) > 1:  # a single empty text would be no line at all
         yield from copied_out(connection, statement, schema, ROWS_PER_BATCH)
+        return
+    if connection.dialect.name == "sqlite":
+        yield from out_of_sqlite(connection, statement, schema)
         return
     with connection.execute(statement.execution_options(yield_per=ROWS_PER_BATCH)) as result:
         for found in result.partitions():

@@ -13,7 +13,11 @@ from sqlalchemy.engine import URL
 from orchestration_project.contracts import REJECT_SCHEMA, Checked
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.resources.clock import Clock
-from orchestration_project.resources.warehouse.bounded import ended_after
+from orchestration_project.resources.warehouse.bounded import (
+    ended_after,
+    ended_without_progress,
+    noted,
+)
 from orchestration_project.resources.warehouse.connecting import (
     explained,
     open_engine,
@@ -59,6 +63,7 @@ from orchestration_project.resources.warehouse.migrating import (
     migrate,
     migration_sql,
 )
+from orchestration_project.resources.warehouse.out_of_sqlite import sorted_on_disk
 from orchestration_project.resources.warehouse.recorded import (
     Recorded,
     RecordedLanding,
@@ -215,12 +220,17 @@ class Warehouse:
         """Give the rows of a query whose columns are columns of ``rows``, one state, in batches.
 
         The first frame is empty, so that the columns are known also where there is no row.
+
+        Raises:
+            TimeoutError: No batch came for ``seconds``; the database ended the query.
         """
         with (
-            self.reading(seconds=seconds) as connection,
+            self.reading() as connection,
+            sorted_on_disk(connection),
+            nullcontext() if seconds is None else ended_without_progress(connection, seconds) as on,
             closing(read_batches(connection, statement, rows)) as batches,
         ):
-            yield batches
+            yield batches if on is None else noted(batches, on)
 
     def state(self, table: Table, partition_key: str) -> ScopeState:
         """Return what is landed of a partition."""

@@ -1,6 +1,5 @@
 """Tables, views and captured bytes through the API."""
 
-import asyncio
 import hashlib
 import io
 import json
@@ -12,10 +11,10 @@ import polars as pl
 import pytest
 from sqlalchemy import insert
 from starlette.applications import Starlette
-from starlette.requests import ClientDisconnect
 
+from orchestration_project.gateway.api import data
 from orchestration_project.gateway.api.app import routes
-from orchestration_project.gateway.api.data import OpenFileResponse, served
+from orchestration_project.gateway.api.data import served
 from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.warehouse import Warehouse
 from orchestration_project.tables.catalogue import known_tables
@@ -138,6 +137,14 @@ def test_a_read_that_takes_too_long_is_ended_by_the_database(api, prepared, tmp_
     assert problem["detail"] == "the database took too long, and was told to stop"
 
 
+def test_more_rows_than_a_file_may_have_are_refused(api, landed, monkeypatch):
+    monkeypatch.setattr(data, "MOST_FILE_ROWS", 9)
+    for form in ("csv", "parquet"):
+        problem = api.problem("GET", f"{WEEKLY}?format={form}")
+        assert (problem["status"], problem["detail"]) == (413, "these are more than 9 rows")
+    assert api.ask("GET", f"{WEEKLY}?format=csv&limit=9").text.count("\r\n") == 10
+
+
 def test_a_table_without_history_is_not_known_at_a_time(api):
     problem = api.problem("GET", "/tables/blobs?as_of=2026-01-01T00:00:00Z")
     assert problem["detail"].startswith("blobs keeps no history")
@@ -205,20 +212,3 @@ def test_archives_of_evidence_are_listed_and_sent_and_nothing_beside_them(api):
     assert api.problem("GET", "/evidence/secret.zip")["status"] == 404
     assert api.problem("GET", "/evidence/..%2Fsecret.zip")["status"] == 400
     assert api.problem("POST", "/evidence", json={})["status"] == 422
-
-
-def test_a_file_whose_sending_breaks_off_is_closed():
-    file = io.BytesIO(b"rows" * 100_000)
-
-    async def receive():
-        return await asyncio.Future()
-
-    async def send(message):
-        if message["type"] == "http.response.body":
-            raise OSError("the caller has gone")
-
-    answer = OpenFileResponse(file, 200, {}, "text/csv")
-    scope = {"type": "http", "asgi": {"spec_version": "2.4"}}
-    with pytest.raises(ClientDisconnect):
-        asyncio.run(answer(scope, receive, send))
-    assert file.closed
