@@ -28,7 +28,7 @@ class GrowingFile:
     """A temporary file that is written in a thread, and read as far as it is written."""
 
     def __init__(self, executor: Executor, write: Callable[["GrowingFile"], object]) -> None:
-        """Have ``write`` write to `sink` in a thread; its error is raised where the file is read."""
+        """Have ``write`` write to `sink` in a thread; its error is raised to readers."""
         self.sink: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - `abandon` closes it
         self._loop = asyncio.get_running_loop()
         self._has_grown = asyncio.Event()

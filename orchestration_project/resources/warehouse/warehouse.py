@@ -225,8 +225,10 @@ class Warehouse:
             TimeoutError: No batch came for ``seconds``; the database ended the query.
         """
         with (
-            self.reading() as connection,
-            sorted_on_disk(connection),
+            explained(self._engine),
+            self._engine.connect() as connection,
+            sorted_on_disk(connection),  # which cannot change within a transaction
+            connection.begin(),
             nullcontext() if seconds is None else ended_without_progress(connection, seconds) as on,
             closing(read_batches(connection, statement, rows)) as batches,
         ):
