@@ -265,7 +265,9 @@ def test_more_rows_than_a_batch_come_in_batches_one_after_the_other(desk, tmp_pa
         insert_frame(connection, rejects, many)
     statement = select(rejects).order_by(rejects.c.capture_id)
     with desk.warehouse.batches(statement, rejects) as batches:
-        assert [batch.height for batch in batches] == [0, ROWS_PER_BATCH, ROWS_PER_BATCH, 1]
+        heights = [batch.height for batch in batches]
+    assert (heights[0], heights[-1], sum(heights)) == (0, 1, count)
+    assert max(heights) <= ROWS_PER_BATCH
     file = tmp_path / "many.parquet"
     assert main(["export", "rejects", "--format", "parquet", "--output", str(file)]) == 0
     assert pl.read_parquet(file).equals(many)
