@@ -176,7 +176,8 @@ def test_bonds_are_followed_over_pages_and_corrections_and_a_bad_cusip_is_reject
     assert rows(url, rejects.c.table_name, rejects.c.reason_code) == [
         ("fact_bond_trade_activity", "not_a_cusip")
     ]
-    again = load(dg.DagsterInstance.ephemeral(), "bond_trade_activity", NEWEST_BONDS)
+    with dg.DagsterInstance.ephemeral() as another:
+        again = load(another, "bond_trade_activity", NEWEST_BONDS)
     unchanged = told_by(again)["bond_trade_activity"][NEWEST_BONDS]
     assert unchanged.items() >= {**numbers_of(told), "outcome": "unchanged", "seconds": 0.0}.items()
     assert tick(instance, "bond_trade_activity")[0] == ["OTCE|2026-02-20", "T2|2026-02-20"]

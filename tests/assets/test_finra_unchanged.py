@@ -50,7 +50,8 @@ def test_an_unchanged_week_shows_what_the_delivery_that_landed_showed(url, insta
 @BOTH
 def test_without_an_earlier_materialization_the_figures_are_those_of_the_database(url, instance):
     first = load(instance)
-    unchanged = told(load(dg.DagsterInstance.ephemeral()))
+    with dg.DagsterInstance.ephemeral() as another:
+        unchanged = told(load(another))
     for asset, metadata in told(first).items():
         numbers = {
             name: value
