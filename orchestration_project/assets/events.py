@@ -97,3 +97,11 @@ def _asked_for(tags: Any) -> tuple[str, str]:
             "launch operations_replay_webhook",
         )
     return tags[SOURCE_TAG], tags[DELIVERY_TAG]
+
+
+webhooks_job = dg.define_asset_job(
+    "events_webhooks",
+    selection=dg.AssetSelection.assets(webhooks),
+    description="Lands one webhook delivery of the inbox; events_on_webhook says which.",
+    tags={"domain": "events"},
+)

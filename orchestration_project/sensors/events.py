@@ -4,15 +4,19 @@ from collections.abc import Mapping
 
 import dagster as dg
 
+from orchestration_project.assets import saas
+from orchestration_project.assets.events import webhooks_job
 from orchestration_project.domains.webhooks.sources import Source
 from orchestration_project.errors import ConfigurationError
-from orchestration_project.jobs import WEBHOOK_JOBS
 from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.inbox.senders import declared_sources
 from orchestration_project.resources.inbox.work import Turn, Work, request_of
 from orchestration_project.resources.warehouse import Warehouse
 from orchestration_project.sensors.described import sensor
 from orchestration_project.settings import Settings
+
+WEBHOOK_JOBS = [webhooks_job, saas.reconcile_job]
+"""The jobs that work on deliveries: their runs have the tags of one. A domain adds its own here."""
 
 SECONDS_BETWEEN_LOOKS = 4
 """A look is a few reads of an index. Dagster's daemon comes round every 5 seconds, and would leave

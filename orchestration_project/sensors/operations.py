@@ -7,12 +7,8 @@ from datetime import datetime
 
 import dagster as dg
 
+from orchestration_project.assets.operations import control_tower_job, reconcile_job, verify_job
 from orchestration_project.domains.operations.progress import Progress
-from orchestration_project.jobs import (
-    operations_control_tower,
-    operations_reconcile,
-    operations_verify,
-)
 from orchestration_project.resources.alerts import Alerts
 from orchestration_project.resources.alerts.watching import first_look, look
 from orchestration_project.resources.clock import Clock
@@ -78,7 +74,7 @@ def operations_on_run_change(
 
 operations_control_tower_hourly = dg.ScheduleDefinition(
     name="operations_control_tower_hourly",
-    job=operations_control_tower,
+    job=control_tower_job,
     cron_schedule="0 * * * *",
     execution_timezone="UTC",
     default_status=dg.DefaultScheduleStatus.RUNNING,  # it reads, and asks no source
@@ -87,7 +83,7 @@ operations_control_tower_hourly = dg.ScheduleDefinition(
 
 operations_reconcile_hourly = dg.ScheduleDefinition(
     name="operations_reconcile_hourly",
-    job=operations_reconcile,
+    job=reconcile_job,
     cron_schedule="30 * * * *",  # between two looks of the control tower
     execution_timezone="UTC",
     run_config={"ops": {"reconcile_operations": {"config": {"only_changed": True}}}},
@@ -97,7 +93,7 @@ operations_reconcile_hourly = dg.ScheduleDefinition(
 
 operations_verify_daily = dg.ScheduleDefinition(
     name="operations_verify_daily",
-    job=operations_verify,
+    job=verify_job,
     cron_schedule="0 7 * * *",  # before what starts by itself; a load looks for itself in any case
     execution_timezone="America/New_York",
     description="Look every day whether everything that loads depend on is ready.",

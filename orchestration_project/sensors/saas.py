@@ -2,8 +2,8 @@
 
 import dagster as dg
 
+from orchestration_project.assets.saas import reconcile_job, sweep_job
 from orchestration_project.domains.saas.ticks import turn
-from orchestration_project.jobs import saas_reconcile, saas_sweep
 from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.saas.ticks import PEOPLEFORCE_JIRA, Ticks
 from orchestration_project.resources.warehouse import Warehouse
@@ -21,7 +21,7 @@ BY_TICK = {"dagster/sensor_name": "saas_on_tick"}
 """The tag that Dagster gives to the runs of this sensor."""
 
 
-@sensor(job=saas_reconcile, minimum_interval_seconds=SECONDS_BETWEEN_LOOKS)
+@sensor(job=reconcile_job, minimum_interval_seconds=SECONDS_BETWEEN_LOOKS)
 def saas_on_tick(
     context: dg.SensorEvaluationContext,
     clock: dg.ResourceParam[Clock],
@@ -46,7 +46,7 @@ def saas_on_tick(
 
 saas_sweep_nightly = dg.ScheduleDefinition(
     name="saas_sweep_nightly",
-    job=saas_sweep,
+    job=sweep_job,
     cron_schedule="15 3 * * *",
     execution_timezone="UTC",
     description="Look at all issues every night, for what no webhook told.",

@@ -9,10 +9,10 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from orchestration_project.assets.operations import retry_failures_job
 from orchestration_project.domains.access.roles import REQUIRES_ADMIN
 from orchestration_project.domains.operations.retries import why_left_out
 from orchestration_project.errors import ConfigurationError, ContractError
-from orchestration_project.jobs import operations_retry_failures
 from orchestration_project.partitions import Report, each_partition
 from orchestration_project.resources.failed_partitions import BY_HAND, failed_partitions
 from tests.runs import executed, told_by_op
@@ -68,7 +68,7 @@ defs = dg.Definitions(
     jobs=[
         dg.define_asset_job("letters", [THING, TWIN]),
         dg.define_asset_job("letters_by_hand", [THING, TWIN], tags=BY_HAND),
-        operations_retry_failures,
+        retry_failures_job,
     ],
     executor=dg.in_process_executor,
 )

@@ -2,14 +2,13 @@
 
 import dagster as dg
 
-from orchestration_project.assets.finra import as_new_as_the_calendar, otc_weekly
-from orchestration_project.jobs import finra_otc_weekly
+from orchestration_project.assets.finra import as_new_as_the_calendar, otc_weekly, otc_weekly_job
 from orchestration_project.resources.providers import RESOURCES
 from orchestration_project.sensors.finra import MONDAYS, backfill_outdated_weeks
 
 due_every_minute = dg.schedule(
     name=MONDAYS,
-    job=finra_otc_weekly,
+    job=otc_weekly_job,
     cron_schedule="* * * * *",
     default_status=dg.DefaultScheduleStatus.RUNNING,
 )(backfill_outdated_weeks)
@@ -17,7 +16,7 @@ due_every_minute = dg.schedule(
 defs = dg.Definitions(
     assets=[otc_weekly],
     asset_checks=[as_new_as_the_calendar],  # the job leaves it out, so it must be known
-    jobs=[finra_otc_weekly],
+    jobs=[otc_weekly_job],
     schedules=[due_every_minute],
     resources=RESOURCES,
     executor=dg.in_process_executor,

@@ -1,11 +1,7 @@
 """FINRA's assets: what is loaded week by week, and what is derived across weeks and tiers."""
 
-from orchestration_project.assets.finra.activity import trade_activity
-from orchestration_project.assets.finra.backfill import (
-    BACKFILL_JOB,
-    BACKFILLING,
-    launch_backfill,
-)
+from orchestration_project.assets.finra.activity import trade_activity, trade_activity_job
+from orchestration_project.assets.finra.backfill import BACKFILL_JOB, BACKFILLING, backfill_job
 from orchestration_project.assets.finra.catalogue import (
     OTC_WEEKLY,
     WEEKS,
@@ -13,21 +9,13 @@ from orchestration_project.assets.finra.catalogue import (
     weekly_summary,
 )
 from orchestration_project.assets.finra.datasets import DATASET_ASSETS, DatasetAssets
-from orchestration_project.assets.finra.freshness import as_new_as_the_calendar
-from orchestration_project.assets.finra.gold import (
-    across_weeks,
-    tier_week,
-)
+from orchestration_project.assets.finra.freshness import as_new_as_the_calendar, freshness_job
+from orchestration_project.assets.finra.gold import across_weeks, gold_job, tier_week, tier_week_job
 from orchestration_project.assets.finra.loading import LOADING, REPLAY_JOB
-from orchestration_project.assets.finra.source_checks import (
-    has_the_fields_that_we_know,
-    lists_only_known_tiers,
-)
+from orchestration_project.assets.finra.source_checks import SOURCE_CHECKS, source_checks_job
 from orchestration_project.assets.finra.value import symbol_week_value
-from orchestration_project.assets.finra.value_picture import value_picture
-from orchestration_project.assets.finra.weekly import SPECS, otc_weekly
-
-SOURCE_CHECKS = [lists_only_known_tiers, has_the_fields_that_we_know]
+from orchestration_project.assets.finra.value_picture import symbol_week_value_job, value_picture
+from orchestration_project.assets.finra.weekly import SPECS, otc_weekly, otc_weekly_job, replay_job
 
 __all__ = [
     "BACKFILLING",
@@ -43,11 +31,19 @@ __all__ = [
     "DatasetAssets",
     "across_weeks",
     "as_new_as_the_calendar",
-    "launch_backfill",
+    "backfill_job",
+    "freshness_job",
+    "gold_job",
     "otc_weekly",
+    "otc_weekly_job",
+    "replay_job",
+    "source_checks_job",
     "symbol_week_value",
+    "symbol_week_value_job",
     "tier_week",
+    "tier_week_job",
     "trade_activity",
+    "trade_activity_job",
     "value_picture",
     "weekly_summary",
 ]

@@ -96,3 +96,11 @@ def _tables(activity: Activity) -> dict[str, Any]:
     }
     names_last = pl.selectors.exclude("name"), pl.selectors.by_name("name", require_all=False)
     return {name: table_of(rows.select(*names_last)) for name, rows in tables.items()}
+
+
+trade_activity_job = dg.define_asset_job(
+    "finra_trade_activity",
+    selection=dg.AssetSelection.assets(trade_activity),
+    description="Draws the picture of what is landed.",
+    tags={"domain": "finra"},
+)

@@ -113,3 +113,13 @@ def _launched(
         title=f"FINRA OTC weekly: {len(due)} partitions",
         run_config={"ops": {LOAD_OP: {"config": {"full": True}}}} if full else None,
     )
+
+
+@dg.job(
+    name=BACKFILL_JOB,
+    description="Launches a backfill of the latest weeks that are missing or changed.",
+    tags={"domain": "finra"},
+)
+def backfill_job() -> None:
+    """Ask for a backfill."""
+    launch_backfill()

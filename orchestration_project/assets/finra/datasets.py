@@ -34,6 +34,7 @@ from orchestration_project.partitions import (
     first_finra_week,
     refuse_strange,
 )
+from orchestration_project.registry import AnyJob
 from orchestration_project.resources.artifacts import ArtifactStore
 from orchestration_project.resources.audit_checks import check_result, evaluated
 from orchestration_project.resources.clock import Clock
@@ -81,6 +82,7 @@ class DatasetAssets:
     source: dg.AssetSpec
     table: dg.AssetsDefinition
     freshness: dg.AssetChecksDefinition
+    job: AnyJob
 
     def has(self, partition_key: str) -> bool:
         """Whether there is such a partition: those before FINRA_FIRST_WEEK are none."""
@@ -99,7 +101,15 @@ def dataset_assets(dataset: Dataset) -> DatasetAssets:
     key = dg.AssetKey([GROUP, dataset.noun])
     source = _source_spec(dataset)
     freshness = _freshness(dataset, key)
-    return DatasetAssets(dataset, key, source, _table_asset(dataset, key, source.key), freshness)
+    job = dg.define_asset_job(
+        f"finra_{dataset.noun}",
+        selection=dg.AssetSelection.assets(key) - dg.AssetSelection.checks(freshness),
+        description=f"Loads {dataset.table.name} of FINRA's {dataset.name}, or what stands in for "
+        "it: fetch, check, land.",
+        tags={"domain": GROUP},
+    )
+    table = _table_asset(dataset, key, source.key)
+    return DatasetAssets(dataset, key, source, table, freshness, job)
 
 
 def _source_spec(dataset: Dataset) -> dg.AssetSpec:

@@ -6,6 +6,7 @@ from datetime import timedelta
 import dagster as dg
 
 from orchestration_project.assets.finra.catalogue import ONCE_MORE, OTC_WEEKLY, WEEKS
+from orchestration_project.assets.finra.datasets import DATASET_ASSETS
 from orchestration_project.domains.finra.freshness import DueWeek, State, counts, due_weeks
 from orchestration_project.domains.finra.selection import TierWeek, horizon_start, of_known_tiers
 from orchestration_project.resources.clock import Clock
@@ -91,3 +92,13 @@ def _record(week: DueWeek) -> dg.TableRecord:
             "what_to_do": str(week),
         }
     )
+
+
+freshness_job = dg.define_asset_job(
+    "finra_freshness",
+    selection=dg.AssetSelection.checks(
+        as_new_as_the_calendar, *(each.freshness for each in DATASET_ASSETS)
+    ),
+    description="Looks whether what is landed is as new as FINRA's calendar promises.",
+    tags={"domain": "finra"},
+)

@@ -152,3 +152,19 @@ tier_week = _gold_assets(
     WEEKS_OF_ALL_TIERS,
     _Gold(TIER_WEEK, CROSS_TIER, [SYMBOL_WEEK, VENUE_WEEK]),
 )
+
+
+gold_job = dg.define_asset_job(
+    "finra_gold",
+    selection=dg.AssetSelection.assets(across_weeks),
+    description="Derives what looks across the weeks of a tier, for weeks that are landed.",
+    tags={"domain": "finra"},
+)
+
+
+tier_week_job = dg.define_asset_job(
+    "finra_tier_week",
+    selection=dg.AssetSelection.assets(tier_week),
+    description="Derives what looks across tiers, for weeks of which all tiers are landed.",
+    tags={"domain": "finra"},
+)

@@ -76,3 +76,13 @@ def table_if_any(label: str, rows: list[dict[str, object]]) -> Mapping[str, Any]
         for row in rows
     ]
     return {label: dg.MetadataValue.table(shown)} if shown else {}
+
+
+SOURCE_CHECKS = [lists_only_known_tiers, has_the_fields_that_we_know]
+
+source_checks_job = dg.define_asset_job(
+    "finra_source_checks",
+    selection=dg.AssetSelection.checks(*SOURCE_CHECKS),
+    description="Asks FINRA whether its tiers and fields are those that we know: two requests.",
+    tags={"domain": "finra"},
+)

@@ -6,7 +6,7 @@ import dagster as dg
 import polars as pl
 
 from orchestration_project.assets.finra.catalogue import SYMBOL_WEEK, asset_spec
-from orchestration_project.assets.finra.value import SYMBOL_WEEK_VALUE
+from orchestration_project.assets.finra.value import SYMBOL_WEEK_VALUE, symbol_week_value
 from orchestration_project.plots.finra import traded_value
 from orchestration_project.plots.sparkline import svg_uri
 from orchestration_project.resources.artifacts import ArtifactStore
@@ -61,3 +61,12 @@ def _told(artifacts: ArtifactStore, weeks: pl.DataFrame, *, is_synthetic: bool) 
         "svg_file": kept_file(artifacts, FOLDER, picture.svg, suffix="svg"),
         "png_file": kept_file(artifacts, FOLDER, picture.png, suffix="png"),
     }
+
+
+symbol_week_value_job = dg.define_asset_job(
+    "finra_symbol_week_value",
+    selection=dg.AssetSelection.assets(symbol_week_value, value_picture),
+    description="Derives what the shares of complete weeks were worth, from landed prices, and "
+    "draws it.",
+    tags={"domain": "finra"},
+)

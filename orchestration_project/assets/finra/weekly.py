@@ -16,10 +16,11 @@ from orchestration_project.assets.finra.catalogue import (
     asset_spec,
     table_spec,
 )
-from orchestration_project.assets.finra.freshness import freshness_of
+from orchestration_project.assets.finra.freshness import as_new_as_the_calendar, freshness_of
 from orchestration_project.assets.finra.loading import (
     LOAD_OP,
     LOADING,
+    REPLAY_JOB,
     FinraLoad,
     limits_of,
     loader_of,
@@ -41,6 +42,7 @@ from orchestration_project.partitions import (
 from orchestration_project.resources.artifacts import ArtifactStore
 from orchestration_project.resources.audit_checks import check_result, evaluated
 from orchestration_project.resources.clock import Clock
+from orchestration_project.resources.failed_partitions import BY_HAND
 from orchestration_project.resources.finra import FinraSource
 from orchestration_project.resources.finra.landing import WeekLanding
 from orchestration_project.resources.finra.replay import WeeklyReplay
@@ -144,3 +146,20 @@ def _check_results(warehouse: Warehouse) -> list[dg.AssetCheckResult]:
         check_result(OTC_WEEKLY, each, SEVERITY[each.audit])
         for each in summarised(latest, SEVERITY)
     ]
+
+
+otc_weekly_job = dg.define_asset_job(
+    "finra_otc_weekly",
+    selection=dg.AssetSelection.assets(*(spec.key for spec in SPECS))
+    - dg.AssetSelection.checks(as_new_as_the_calendar),
+    description="Loads weeks of FINRA's OTC data: fetch, check, land, derive.",
+    tags={"domain": "finra"},
+)
+
+
+replay_job = dg.define_asset_job(
+    REPLAY_JOB,
+    selection=otc_weekly_job.selection,
+    description="Checks and lands again what was captured of weeks, without asking the source.",
+    tags={"domain": "finra", **BY_HAND},
+)

@@ -1,34 +1,40 @@
 """The assets of operations: what ran and left, what it needs, alerts, presets, retries, replays."""
 
 from orchestration_project.assets.operations.alerts import alerts_asset
-from orchestration_project.assets.operations.artifacts import artifacts
-from orchestration_project.assets.operations.cleanup import removals
-from orchestration_project.assets.operations.control_tower import control_tower
-from orchestration_project.assets.operations.evidence import evidence
-from orchestration_project.assets.operations.presets import presets_asset
-from orchestration_project.assets.operations.retries import RETRY_JOB, retry_failures
-from orchestration_project.assets.operations.run_logs import run_logs
-from orchestration_project.assets.operations.runs import ledger
-from orchestration_project.assets.operations.sessions import sessions
-from orchestration_project.assets.operations.verification import verification
-from orchestration_project.assets.operations.webhooks import (
-    REPLAY_WEBHOOK_JOB,
-    replay_webhook,
-)
+from orchestration_project.assets.operations.artifacts import artifacts, artifacts_job
+from orchestration_project.assets.operations.cleanup import cleanup_job, removals
+from orchestration_project.assets.operations.control_tower import control_tower, control_tower_job
+from orchestration_project.assets.operations.evidence import evidence, export_evidence_job
+from orchestration_project.assets.operations.presets import apply_preset_job, presets_asset
+from orchestration_project.assets.operations.retries import RETRY_JOB, retry_failures_job
+from orchestration_project.assets.operations.run_logs import prune_job, run_logs
+from orchestration_project.assets.operations.runs import ledger, reconcile_job
+from orchestration_project.assets.operations.sessions import sessions, sessions_job
+from orchestration_project.assets.operations.verification import verification, verify_job
+from orchestration_project.assets.operations.webhooks import REPLAY_WEBHOOK_JOB, replay_webhook_job
 
 __all__ = [
     "REPLAY_WEBHOOK_JOB",
     "RETRY_JOB",
     "alerts_asset",
+    "apply_preset_job",
     "artifacts",
+    "artifacts_job",
+    "cleanup_job",
     "control_tower",
+    "control_tower_job",
     "evidence",
+    "export_evidence_job",
     "ledger",
     "presets_asset",
+    "prune_job",
+    "reconcile_job",
     "removals",
-    "replay_webhook",
-    "retry_failures",
+    "replay_webhook_job",
+    "retry_failures_job",
     "run_logs",
     "sessions",
+    "sessions_job",
     "verification",
+    "verify_job",
 ]

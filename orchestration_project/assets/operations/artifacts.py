@@ -91,3 +91,11 @@ def _check(inventory: Inventory) -> dg.AssetCheckResult:
             "examples": table_of(pl.DataFrame(shown, PROBLEMS)),
         },
     )
+
+
+artifacts_job = dg.define_asset_job(
+    "operations_artifacts",
+    selection=dg.AssetSelection.assets(artifacts),
+    description="Lists captures and what is stored, and compares the store with the tables.",
+    tags={"domain": "operations"},
+)

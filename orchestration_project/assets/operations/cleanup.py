@@ -87,3 +87,11 @@ def retention_of(settings: Settings) -> Retention:
         PICTURE: settings.artifacts_picture_days,
     }
     return Retention(days, settings.artifacts_keep_newest)
+
+
+cleanup_job = dg.define_asset_job(
+    "operations_cleanup",
+    selection=dg.AssetSelection.assets(removals),
+    description="Deletes artifacts that are old and not needed; a dry run unless told otherwise.",
+    tags={"domain": "operations"},
+)

@@ -6,6 +6,7 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
+from orchestration_project.assets.operations.alerts import alerts_asset
 from orchestration_project.assets.operations.catalogue import (
     CONTROL_TOWER,
     RUNS,
@@ -125,3 +126,11 @@ def _tables(rows: pl.DataFrame) -> dict[str, Any]:
         "domains": table_of(domains.drop("reasons")),
         "assets_7d": table_of(assets.head(ASSETS_SHOWN)),
     }
+
+
+control_tower_job = dg.define_asset_job(
+    "operations_control_tower",
+    selection=dg.AssetSelection.assets(control_tower, alerts_asset),
+    description="Looks how every domain stands, what alerts are open, and whether they arrive.",
+    tags={"domain": "operations"},
+)

@@ -143,3 +143,11 @@ def _shown(exported: Exported) -> dg.MaterializeResult[Any]:
             }
         ),
     )
+
+
+export_evidence_job = dg.define_asset_job(
+    "operations_export_evidence",
+    selection=dg.AssetSelection.assets(evidence),
+    description="Writes what is known of a run, a session, or a partition at a time, as one file.",
+    tags={"domain": "operations"},
+)

@@ -110,3 +110,11 @@ def _who_and_why(config: PresetChoice, tags: Mapping[str, str]) -> tuple[str, st
             remedy="add them to the run's config",
         )
     return user, reason
+
+
+apply_preset_job = dg.define_asset_job(
+    "operations_apply_preset",
+    selection=dg.AssetSelection.assets(PRESETS),
+    description="Lists presets, shows what one would change, and applies it to later runs.",
+    tags={"domain": "operations"},
+)

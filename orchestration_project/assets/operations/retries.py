@@ -122,3 +122,13 @@ def _table(partitions: Sequence[tuple[FailedPartition, str]]) -> dg.TableMetadat
         for each, why in partitions[:SHOWN]
     ]
     return table_of(pl.DataFrame(rows, dict.fromkeys(COLUMNS, pl.String)))
+
+
+@dg.job(
+    name=RETRY_JOB,
+    description="Finds failed partitions across runs, and launches those that may land now.",
+    tags={"domain": "operations"},
+)
+def retry_failures_job() -> None:
+    """Ask for backfills."""
+    retry_failures()

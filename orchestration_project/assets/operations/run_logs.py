@@ -77,3 +77,11 @@ def run_logs(
             }
         ),
     )
+
+
+prune_job = dg.define_asset_job(
+    "operations_prune",
+    selection=dg.AssetSelection.assets(run_logs),
+    description="Frees what old runs left in Dagster's logs; a dry run unless told otherwise.",
+    tags={"domain": "operations"},
+)

@@ -61,3 +61,11 @@ def ledger(
         ),
     )
     yield dg.MaterializeResult(asset_key=STEPS)
+
+
+reconcile_job = dg.define_asset_job(
+    "operations_reconcile",
+    selection=dg.AssetSelection.assets(ledger),
+    description="Compares the ledger of runs with all that Dagster knows, and repairs it.",
+    tags={"domain": "operations"},
+)

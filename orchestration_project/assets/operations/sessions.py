@@ -58,3 +58,11 @@ def sessions(
             }
         ),
     )
+
+
+sessions_job = dg.define_asset_job(
+    "operations_sessions",
+    selection=dg.AssetSelection.assets(sessions),
+    description="Lists sessions: what was started together, how far it is, what came of it.",
+    tags={"domain": "operations"},
+)

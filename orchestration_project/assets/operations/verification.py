@@ -140,3 +140,11 @@ def _table(label: str, rows: Iterable[dict[str, Any]]) -> dict[str, Any]:
     """Return rows as a table of the UI, nothing where there is none."""
     records = [dg.TableRecord(row) for row in rows]
     return {label: dg.MetadataValue.table(records)} if records else {}
+
+
+verify_job = dg.define_asset_job(
+    "operations_verify",
+    selection=dg.AssetSelection.assets(verification),
+    description="Looks whether all that loads depend on is ready, and what was reconfigured.",
+    tags={"domain": "operations"},
+)

@@ -59,3 +59,13 @@ def replay_webhook(
     context.add_output_metadata(
         {"put_back_count": len(rows), "put_back": table_of(pl.DataFrame(listed))}
     )
+
+
+@dg.job(
+    name=REPLAY_WEBHOOK_JOB,
+    description="Puts webhook deliveries that are done or dead back into the queue.",
+    tags={"domain": "operations"},
+)
+def replay_webhook_job() -> None:
+    """Put deliveries back."""
+    replay_webhook()

@@ -1,13 +1,10 @@
 """The assets of prices: what is loaded by symbol and month, and what is derived of it."""
 
-from orchestration_project.assets.prices.backfill import (
-    PRICES_BACKFILL_JOB,
-    launch_prices_backfill,
-)
+from orchestration_project.assets.prices.backfill import PRICES_BACKFILL_JOB, backfill_job
 from orchestration_project.assets.prices.catalogue import MONTHS, quotes
-from orchestration_project.assets.prices.charts import charts
-from orchestration_project.assets.prices.daily import SPECS, daily
-from orchestration_project.assets.prices.gold import derived
+from orchestration_project.assets.prices.charts import charts, charts_job
+from orchestration_project.assets.prices.daily import SPECS, daily, daily_job, replay_job
+from orchestration_project.assets.prices.gold import derived, gold_job
 from orchestration_project.assets.prices.loading import LOAD_OP, PRICES_LOADING, REPLAY_JOB
 
 __all__ = [
@@ -17,9 +14,13 @@ __all__ = [
     "PRICES_LOADING",
     "REPLAY_JOB",
     "SPECS",
+    "backfill_job",
     "charts",
+    "charts_job",
     "daily",
+    "daily_job",
     "derived",
-    "launch_prices_backfill",
+    "gold_job",
     "quotes",
+    "replay_job",
 ]

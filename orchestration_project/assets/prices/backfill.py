@@ -67,3 +67,13 @@ def _launched(context: dg.OpExecutionContext, keys: list[str], *, dry_run: bool)
         tags=launched_by(PRICES_BACKFILL_JOB, context.run.tags),
         title=f"Daily prices: {len(keys)} months",
     )
+
+
+@dg.job(
+    name=PRICES_BACKFILL_JOB,
+    description="Launches a backfill of the latest months of daily prices.",
+    tags={"domain": "prices"},
+)
+def backfill_job() -> None:
+    """Ask for a backfill."""
+    launch_prices_backfill()

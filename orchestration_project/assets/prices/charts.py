@@ -106,3 +106,11 @@ def _told(
         "last_session": shown.days[-1].isoformat(),
         "coverage_ratio": present / (len(shown.days) * len(symbols)),
     }
+
+
+charts_job = dg.define_asset_job(
+    "prices_charts",
+    selection=dg.AssetSelection.assets(charts),
+    description="Draws candlesticks, volume, and which days of prices are landed.",
+    tags={"domain": "prices"},
+)

@@ -32,6 +32,7 @@ from orchestration_project.partitions import BatchLoad, OneByOne, Pieces, Report
 from orchestration_project.resources.artifacts import ArtifactStore
 from orchestration_project.resources.audit_checks import check_result
 from orchestration_project.resources.clock import Clock
+from orchestration_project.resources.failed_partitions import BY_HAND
 from orchestration_project.resources.presets import OfRun, Presets
 from orchestration_project.resources.prices import PriceSource
 from orchestration_project.resources.prices.landing import LoadedPrices
@@ -217,3 +218,19 @@ def _check_results(warehouse: Warehouse, settings: Settings) -> Sequence[dg.Asse
         )
         for each in summarised(latest, SEVERITY)
     ]
+
+
+daily_job = dg.define_asset_job(
+    "prices_daily",
+    selection=dg.AssetSelection.assets(*(spec.key for spec in SPECS)),
+    description="Loads months of daily prices: a request for each symbol, check, land.",
+    tags={"domain": "prices"},
+)
+
+
+replay_job = dg.define_asset_job(
+    REPLAY_JOB,
+    selection=daily_job.selection,
+    description="Checks and lands again what was captured of symbols, without asking the source.",
+    tags={"domain": "prices", **BY_HAND},
+)

@@ -42,3 +42,11 @@ def derived(
         )
     )
     return actions, returns
+
+
+gold_job = dg.define_asset_job(
+    "prices_gold",
+    selection=dg.AssetSelection.assets(derived),
+    description="Derives corporate actions and returns of symbols whose prices changed.",
+    tags={"domain": "prices"},
+)

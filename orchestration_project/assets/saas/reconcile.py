@@ -227,3 +227,11 @@ def _checks(
         severity=dg.AssetCheckSeverity.ERROR,
         metadata={"refused_share": found.refused_share, "refused": found.refused_count},
     )
+
+
+reconcile_job = dg.define_asset_job(
+    "saas_reconcile",
+    selection=dg.AssetSelection.assets(reconcile),
+    description="Brings tasks and issues into agreement; of a webhook just what it tells of.",
+    tags={"domain": "saas"},
+)

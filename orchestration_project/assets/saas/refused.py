@@ -58,3 +58,11 @@ def replay(
             "refused": table_of(found.refused.drop("payload")),
         },
     )
+
+
+replay_dead_letters_job = dg.define_asset_job(
+    "saas_replay_dead_letters",
+    selection=dg.AssetSelection.assets(replay),
+    description="Does once more, by the rules in effect now, what a system had refused.",
+    tags={"domain": "saas"},
+)

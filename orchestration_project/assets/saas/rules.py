@@ -112,3 +112,19 @@ def _shown(run: DryRun) -> dict[str, Any]:
         "tasks_refused": len(run.refused),
         "differences": table_of(pl.DataFrame(rows, schema, orient="row")),
     }
+
+
+edit_rules_job = dg.define_asset_job(
+    "saas_edit_rules",
+    selection=dg.AssetSelection.assets(edit_rules),
+    description="Tries rules, and puts them into effect unless the target refuses them.",
+    tags={"domain": "saas"},
+)
+
+
+dry_run_job = dg.define_asset_job(
+    "saas_dry_run",
+    selection=dg.AssetSelection.assets(try_rules),
+    description="Shows what edited rules would do with the tasks that were seen; writes nothing.",
+    tags={"domain": "saas"},
+)

@@ -121,3 +121,11 @@ def _fresh(tick: Tick, now: datetime) -> dg.AssetCheckResult:
         severity=dg.AssetCheckSeverity.WARN,
         metadata={"synced_at": str(tick.synced_at or "never"), "is_paused": tick.is_paused},
     )
+
+
+sweep_job = dg.define_asset_job(
+    "saas_sweep",
+    selection=dg.AssetSelection.assets(sweep),
+    description="Looks at all issues for what no webhook told, and holds the rules to the target.",
+    tags={"domain": "saas"},
+)

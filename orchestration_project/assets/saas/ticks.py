@@ -54,3 +54,13 @@ def set_tick(
             }
         )
     )
+
+
+@dg.job(
+    name=SET_TICK_JOB,
+    description="Says how often both systems are looked through, pauses that, or asks for a look.",
+    tags={"domain": "saas"},
+)
+def set_tick_job() -> None:
+    """Change the tick."""
+    set_tick()

@@ -6,7 +6,7 @@ from datetime import date
 
 import dagster as dg
 
-from orchestration_project.assets.finra import WEEKS
+from orchestration_project.assets.finra import WEEKS, otc_weekly_job
 from orchestration_project.domains.finra.selection import (
     TierWeek,
     by_publication,
@@ -20,7 +20,6 @@ from orchestration_project.domains.finra.selection import (
     within_horizon,
 )
 from orchestration_project.errors import SourceError
-from orchestration_project.jobs import finra_otc_weekly
 from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.finra import FinraSource, versions_of
 from orchestration_project.resources.warehouse import Warehouse
@@ -39,7 +38,7 @@ SECONDS_BETWEEN_SWEEPS = 3600
 """Restatements come months after a week: an hour does not matter, a look is four requests."""
 
 
-@sensor(job=finra_otc_weekly, minimum_interval_seconds=SECONDS_BETWEEN_LISTINGS)
+@sensor(job=otc_weekly_job, minimum_interval_seconds=SECONDS_BETWEEN_LISTINGS)
 def finra_on_publication(
     context: dg.SensorEvaluationContext,
     clock: dg.ResourceParam[Clock],
@@ -79,7 +78,7 @@ def finra_on_publication(
     return dg.SensorResult(skip_reason=asked_today, cursor=look)
 
 
-@sensor(job=finra_otc_weekly, minimum_interval_seconds=SECONDS_BETWEEN_SWEEPS)
+@sensor(job=otc_weekly_job, minimum_interval_seconds=SECONDS_BETWEEN_SWEEPS)
 def finra_on_restatement(
     context: dg.SensorEvaluationContext,
     clock: dg.ResourceParam[Clock],

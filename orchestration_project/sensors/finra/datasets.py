@@ -14,7 +14,6 @@ from orchestration_project.domains.finra.datasets import (
     of_known_values,
 )
 from orchestration_project.errors import SourceError
-from orchestration_project.jobs import DATASET_JOBS
 from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.finra.dataset_sources import DatasetSource, FinraDatasets
 from orchestration_project.resources.warehouse import Warehouse
@@ -36,7 +35,7 @@ def dataset_sensor(made: DatasetAssets) -> dg.SensorDefinition:
 
     @dg.sensor(
         name=f"finra_on_{dataset.noun}",
-        job=DATASET_JOBS[dataset.noun],
+        job=made.job,
         minimum_interval_seconds=SECONDS_BETWEEN_LOOKS,
         description=f"Ask for the partitions of {dataset.table.name} that are published and were "
         "never taken, and for the latest whose rows changed.",
@@ -101,7 +100,7 @@ def _requests(
 ) -> Sequence[dg.RunRequest]:
     """Return requests for what is due, but what a run loads now or was asked for today."""
     name = made.dataset.table.name
-    job = DATASET_JOBS[made.dataset.noun].name
+    job = made.job.name
     running = keys_under_way(instance, job, made.key, made.table.partitions_def)
     free = [key for key in due if key not in running]
     return not_yet_asked(

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import dagster as dg
 
-from orchestration_project.assets.finra import WEEKS, WEEKS_OF_ALL_TIERS
+from orchestration_project.assets.finra import WEEKS, WEEKS_OF_ALL_TIERS, gold_job, tier_week_job
 from orchestration_project.domains.finra.recomputation import (
     CONCENTRATION,
     CROSS_TIER,
@@ -15,7 +15,6 @@ from orchestration_project.domains.finra.recomputation import (
     week_ranges,
 )
 from orchestration_project.domains.operations.partition_tags import RANGE_END, RANGE_START
-from orchestration_project.jobs import finra_gold, finra_tier_week
 from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.finra.gold import outdated_tier_weeks, outdated_windows
 from orchestration_project.resources.warehouse import Warehouse
@@ -28,7 +27,7 @@ SECONDS_BETWEEN_LOOKS = 60
 """The landings are read from the database, some queries a look."""
 
 
-@sensor(job=finra_gold, minimum_interval_seconds=SECONDS_BETWEEN_LOOKS)
+@sensor(job=gold_job, minimum_interval_seconds=SECONDS_BETWEEN_LOOKS)
 def finra_on_landing(
     context: dg.SensorEvaluationContext,
     clock: dg.ResourceParam[Clock],
@@ -43,7 +42,7 @@ def finra_on_landing(
         return dg.SkipReason(
             f"Nothing to do: what {len(landed)} landed weeks derive is current.{aside}"
         )
-    if wait := while_under_way(context.instance, finra_gold.name):
+    if wait := while_under_way(context.instance, gold_job.name):
         return wait
     runs = requests(
         (ROLLING, CONCENTRATION),
@@ -55,7 +54,7 @@ def finra_on_landing(
     return _asked(context, runs, aside)
 
 
-@sensor(job=finra_tier_week, minimum_interval_seconds=SECONDS_BETWEEN_LOOKS)
+@sensor(job=tier_week_job, minimum_interval_seconds=SECONDS_BETWEEN_LOOKS)
 def finra_on_last_tier(
     context: dg.SensorEvaluationContext,
     clock: dg.ResourceParam[Clock],
@@ -72,7 +71,7 @@ def finra_on_last_tier(
             f"Nothing to do: all tiers of {complete} weeks are landed, and these are "
             f"current.{aside}"
         )
-    if wait := while_under_way(context.instance, finra_tier_week.name):
+    if wait := while_under_way(context.instance, tier_week_job.name):
         return wait
     runs = requests(
         (CROSS_TIER,),

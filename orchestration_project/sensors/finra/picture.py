@@ -2,8 +2,7 @@
 
 import dagster as dg
 
-from orchestration_project.assets.finra import trade_activity
-from orchestration_project.jobs import finra_trade_activity
+from orchestration_project.assets.finra import trade_activity, trade_activity_job
 from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.finra.activity import made_of
 from orchestration_project.resources.warehouse import Warehouse
@@ -15,7 +14,7 @@ SECONDS_BETWEEN_PICTURES = 300
 """While many weeks land, each look finds other gold: this is how often it is drawn then."""
 
 
-@sensor(job=finra_trade_activity, minimum_interval_seconds=SECONDS_BETWEEN_PICTURES)
+@sensor(job=trade_activity_job, minimum_interval_seconds=SECONDS_BETWEEN_PICTURES)
 def finra_on_gold(
     context: dg.SensorEvaluationContext,
     clock: dg.ResourceParam[Clock],
@@ -27,7 +26,7 @@ def finra_on_gold(
         return dg.SkipReason("Nothing to draw: no week is landed.")
     if version == drawn_version(context.instance):
         return dg.SkipReason(f"Nothing to do: the picture shows the present gold ({version}).")
-    if wait := while_under_way(context.instance, finra_trade_activity.name):
+    if wait := while_under_way(context.instance, trade_activity_job.name):
         return wait
     wanted = dg.RunRequest(run_key=f"{version} ({clock.today_in_new_york()})")
     if not not_yet_asked(context.instance, [wanted]):

@@ -5,10 +5,9 @@ from contextlib import suppress
 
 import dagster as dg
 
-from orchestration_project.assets.finra import OTC_WEEKLY, WEEKS
+from orchestration_project.assets.finra import OTC_WEEKLY, WEEKS, otc_weekly_job
 from orchestration_project.domains.finra.selection import TierWeek
 from orchestration_project.errors import ConfigurationError
-from orchestration_project.jobs import finra_otc_weekly
 from orchestration_project.resources.partition_keys import partition_keys
 from orchestration_project.sensors.under_way import UNDER_WAY
 
@@ -18,7 +17,7 @@ ONCE_A_DAY = "a run that brings nothing is asked for again the day after."
 
 def loading(instance: dg.DagsterInstance, partitions: Collection[TierWeek]) -> frozenset[TierWeek]:
     """Return those of the partitions that a run loads now, or will: of the job or a backfill."""
-    keys = keys_under_way(instance, finra_otc_weekly.name, OTC_WEEKLY, WEEKS)
+    keys = keys_under_way(instance, otc_weekly_job.name, OTC_WEEKLY, WEEKS)
     return frozenset(each for each in partitions if each.key in keys)
 
 

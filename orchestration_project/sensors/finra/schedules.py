@@ -2,7 +2,15 @@
 
 import dagster as dg
 
-from orchestration_project.assets.finra import SPECS, WEEKS, WEEKS_OF_ALL_TIERS
+from orchestration_project.assets.finra import (
+    SPECS,
+    WEEKS,
+    WEEKS_OF_ALL_TIERS,
+    freshness_job,
+    otc_weekly_job,
+    source_checks_job,
+    symbol_week_value_job,
+)
 from orchestration_project.domains.finra.recomputation import week_ranges
 from orchestration_project.domains.finra.selection import (
     horizon_start,
@@ -11,12 +19,6 @@ from orchestration_project.domains.finra.selection import (
     within_horizon,
 )
 from orchestration_project.domains.operations.partition_tags import RANGE_END, RANGE_START
-from orchestration_project.jobs import (
-    finra_freshness,
-    finra_otc_weekly,
-    finra_source_checks,
-    finra_symbol_week_value,
-)
 from orchestration_project.resources.backfills import (
     REQUESTED_BY,
     active_backfill,
@@ -77,14 +79,14 @@ def backfill_outdated_weeks(
 
 finra_otc_weekly_mondays = schedule(
     name=MONDAYS,
-    job=finra_otc_weekly,
+    job=otc_weekly_job,
     cron_schedule="0 9 * * 1,2",  # after a Monday that is a holiday, FINRA publishes on Tuesday
     execution_timezone=ZONE,
 )(backfill_outdated_weeks)
 
 finra_freshness_daily = dg.ScheduleDefinition(
     name="finra_freshness_daily",
-    job=finra_freshness,
+    job=freshness_job,
     cron_schedule="0 13 * * *",  # an hour after the default grace ends, whatever day it began
     execution_timezone=ZONE,
     description="Look every day whether the weeks that are due have landed.",
@@ -92,7 +94,7 @@ finra_freshness_daily = dg.ScheduleDefinition(
 
 finra_source_checks_daily = dg.ScheduleDefinition(
     name="finra_source_checks_daily",
-    job=finra_source_checks,
+    job=source_checks_job,
     cron_schedule="0 8 * * *",  # before the Monday loads
     execution_timezone=ZONE,
     description="Look every day whether FINRA's tiers and fields are those that we know.",
@@ -101,7 +103,7 @@ finra_source_checks_daily = dg.ScheduleDefinition(
 
 @schedule(
     name="finra_symbol_week_value_daily",
-    job=finra_symbol_week_value,
+    job=symbol_week_value_job,
     cron_schedule="30 7 * * *",  # after the evening's prices, and what waited for a quota
     execution_timezone=ZONE,
 )

@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from orchestration_project.jobs import prices_gold
+from orchestration_project.assets.prices import gold_job
 from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.prices.gold import outdated_symbols
 from orchestration_project.resources.warehouse import Warehouse
@@ -12,7 +12,7 @@ from orchestration_project.sensors.under_way import while_under_way
 SECONDS_BETWEEN_LOOKS = 60
 
 
-@sensor(job=prices_gold, minimum_interval_seconds=SECONDS_BETWEEN_LOOKS)
+@sensor(job=gold_job, minimum_interval_seconds=SECONDS_BETWEEN_LOOKS)
 def prices_on_landing(
     context: dg.SensorEvaluationContext,
     clock: dg.ResourceParam[Clock],
@@ -25,7 +25,7 @@ def prices_on_landing(
     due = outdated_symbols(warehouse)
     if not due:
         return dg.SkipReason("Nothing to do: what is derived of prices is current.")
-    if wait := while_under_way(context.instance, prices_gold.name):
+    if wait := while_under_way(context.instance, gold_job.name):
         return wait
     context.log.info(f"Asked for {len(due)} symbols.")
     newest, today = max(due.values()).isoformat(), clock.today_in_new_york()

@@ -2,10 +2,9 @@
 
 import dagster as dg
 
-from orchestration_project.assets.prices import MONTHS
+from orchestration_project.assets.prices import MONTHS, daily_job
 from orchestration_project.domains.operations.partition_tags import RANGE_END, RANGE_START
 from orchestration_project.domains.prices.calendar import DAY, closes_at, is_session, month_of
-from orchestration_project.jobs import prices_daily
 from orchestration_project.resources.clock import NEW_YORK, Clock
 from orchestration_project.resources.prices.promised import months_not_landed
 from orchestration_project.resources.prices.states import oldest_month, waiting
@@ -18,7 +17,7 @@ ZONE = "America/New_York"
 
 
 @schedule(
-    job=prices_daily,
+    job=daily_job,
     name="prices_daily_after_close",
     cron_schedule="30 18 * * 1-5",  # vendors have a session's prices an hour or two after its close
     execution_timezone=ZONE,
@@ -54,7 +53,7 @@ def prices_daily_after_close(
 
 
 @schedule(
-    job=prices_daily,
+    job=daily_job,
     name="prices_waiting_hourly",
     cron_schedule="5 * * * *",
     execution_timezone=ZONE,

@@ -5,9 +5,8 @@ from datetime import date
 
 import dagster as dg
 
-from orchestration_project.assets.prices import MONTHS
+from orchestration_project.assets.prices import MONTHS, daily_job
 from orchestration_project.domains.operations.partition_tags import RANGE_END, RANGE_START
-from orchestration_project.jobs import prices_daily
 from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.prices.opening import prices_source_name
 from orchestration_project.resources.prices.states import in_vain, oldest_month, symbols_of
@@ -22,7 +21,7 @@ SECONDS_BETWEEN_LOOKS = 3600
 SYMBOLS_NAMED = 10
 
 
-@sensor(job=prices_daily, minimum_interval_seconds=SECONDS_BETWEEN_LOOKS)
+@sensor(job=daily_job, minimum_interval_seconds=SECONDS_BETWEEN_LOOKS)
 def prices_on_new_symbol(
     context: dg.SensorEvaluationContext,
     clock: dg.ResourceParam[Clock],
