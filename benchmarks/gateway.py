@@ -27,6 +27,7 @@ from sqlalchemy import insert, update
 from starlette.responses import PlainTextResponse
 
 from benchmarks.measures.operations import fill_ledger
+from orchestration_project.catalog import REGISTRY
 from orchestration_project.gateway.metrics import Part, Stored, parts_of
 from orchestration_project.gateway.server import opened, server_options, spare_pauses
 from orchestration_project.instance.storage import open_instance
@@ -238,7 +239,7 @@ def main() -> None:
     settings = load_settings()
     with (
         dg.DagsterInstance.get() as instance,
-        opened(settings, PlainTextResponse("no Dagster"), HOST, instance) as app,
+        opened(settings, PlainTextResponse("no Dagster"), HOST, instance, lambda: REGISTRY) as app,
     ):
         listening = socket.create_server((HOST, 0), backlog=512)
         print(listening.getsockname()[1], flush=True)

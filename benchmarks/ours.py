@@ -16,6 +16,7 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
+from orchestration_project.catalog import REGISTRY
 from orchestration_project.contracts import Part, sort_out
 from orchestration_project.definitions import defs
 from orchestration_project.domains.finra.contract import (
@@ -28,14 +29,9 @@ from orchestration_project.domains.finra.parsing import parse_parts, with_record
 from orchestration_project.resources.captures import Captures
 from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.finra.api import FinraApi
+from orchestration_project.resources.finra.opening import open_http
 from orchestration_project.resources.gate import Gate, Register, Run
-from orchestration_project.resources.providers import (
-    open_clock,
-    open_http,
-    open_probes,
-    open_store,
-    open_warehouse,
-)
+from orchestration_project.resources.providers import open_clock, open_store, open_warehouse
 from orchestration_project.settings import load_settings
 
 STAGES = {
@@ -111,7 +107,7 @@ def gate() -> dict[str, float]:
 
         def seconds(config_hash: str) -> float:
             gate = Gate(
-                open_probes(settings, lambda: instance, warehouse),
+                REGISTRY.probes(settings, lambda: instance, warehouse),
                 Register(warehouse),
                 clock=Clock(),
                 max_age=timedelta(minutes=15),

@@ -1,9 +1,261 @@
-"""What a domain adds to the project, as one value. Types only: this module imports no domain."""
+"""What a domain adds to the project, as one value, and all domains together as a `Registry`.
 
-from typing import TypeAlias
+Types only: this module imports no domain. The values stand in `catalog/`, one module per domain.
+"""
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from functools import cached_property
+from typing import Any, Generic, TypeAlias, TypeVar
 
 import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
+from orchestration_project.domains.operations.control_tower import Unlanded
+from orchestration_project.domains.operations.pipelines import Parameter, Pipeline
+from orchestration_project.domains.operations.presets import PresetTarget
+from orchestration_project.errors import ConfigurationError
+from orchestration_project.resources.captures import Captures
+from orchestration_project.resources.clock import Clock
+from orchestration_project.resources.evidence.tables import PartitionedTable
+from orchestration_project.resources.gate.probe import Answer, Probe
+from orchestration_project.resources.providers.probes import open_probes
+from orchestration_project.resources.providers.systems import open_clock, open_store
+from orchestration_project.resources.warehouse import Warehouse
+from orchestration_project.settings import Settings
+
+T = TypeVar("T")
+
 AnyJob: TypeAlias = dg.JobDefinition | UnresolvedAssetJobDefinition
 """A job of ops or of assets; Dagster does not export the type of the latter."""
+
+
+def _no_preflight(_: str) -> None:
+    """Let everything be opened, as in a tick of a sensor, which only asks what there is."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Environment:
+    """What a connection is opened with.
+
+    Attributes:
+        asks_anyway: Whether a source is asked also while its circuit breaker is open.
+        admit: Raises if a named connection is not ready; for one that opens others by itself.
+    """
+
+    settings: Settings
+    asks_anyway: bool = False
+    admit: Callable[[str], None] = _no_preflight
+
+    @property
+    def clock(self) -> Clock:
+        """The clock of the data."""
+        return open_clock(self.settings)
+
+    @property
+    def captures(self) -> Captures:
+        """The store of what is fetched, byte for byte."""
+        return Captures(open_store(self.settings))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Connection(Generic[T]):
+    """An outside system: how a run opens it, and how the preflight finds out if it answers.
+
+    Attributes:
+        description: For the list of resources in the Dagster UI.
+        shown_name: What people call the system, in messages.
+        open: Opens it, and closes it at the end of the run or tick.
+        preflight: The name under which the preflight verifies it before a run opens it; None: its
+            ``open`` calls `Environment.admit` itself.
+        probe: Asks the opened system, and returns in words what it answered. None: another
+            connection's probe is its probe, too.
+        tried: What ``probe`` does, in words without secrets.
+        is_enabled: Whether there is anything to probe under these settings.
+        disabled_reason: Why there is not, in words.
+        remote_clock: Returns what asks the system for its time, None where it cannot be asked.
+        attributes: What is known of it before it is opened, by name.
+    """
+
+    description: str
+    shown_name: str = ""
+    open: Callable[[Environment], AbstractContextManager[T]]
+    preflight: str | None
+    probe: Callable[[T, Environment], str] | None = None
+    tried: Callable[[Settings], str] = lambda _: ""
+    is_enabled: Callable[[Settings], bool] = lambda _: True
+    disabled_reason: str = ""
+    remote_clock: Callable[[Settings], Callable[[], datetime | None] | None] | None = None
+    attributes: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """A job, and what the API, presets and webhooks may do with it.
+
+    Attributes:
+        parameters: How the API names a partition of it; None: the API does not list it as a
+            pipeline.
+        presets: What a preset may set for it; None: it takes no presets.
+        consumes_webhooks: Whether its runs work on webhook deliveries, which their tags name.
+        missing: Returns those of the given partitions that are not fully loaded although they are
+            materialized, for backfills of what is missing.
+    """
+
+    definition: AnyJob
+    parameters: tuple[Parameter, ...] | None = None
+    presets: PresetTarget | None = None
+    consumes_webhooks: bool = False
+    missing: Callable[[Settings, Warehouse, datetime, Sequence[str]], Collection[str]] | None = None
+
+    @property
+    def name(self) -> str:
+        """The job's name in Dagster."""
+        return self.definition.name
+
+
+@dataclass(frozen=True, kw_only=True)
+class Domain:
+    """All that the project knows of a domain.
+
+    Attributes:
+        name: Group of its assets, first part of their keys, and tag of its jobs.
+        assets_of_all: Functions that make an asset of the whole registry.
+        resources: Its connections, by the names under which assets ask for them.
+        tables: Its tables whose partitions the evidence can export.
+        oldest_unlanded: Returns the oldest partition that is due and not landed, if any.
+        state_paths: What it keeps in STATE_DIR, by file or folder name.
+    """
+
+    name: str
+    assets: Sequence[dg.AssetsDefinition | dg.AssetSpec] = ()
+    assets_of_all: "Sequence[Callable[[Registry], dg.AssetsDefinition]]" = ()
+    asset_checks: Sequence[dg.AssetChecksDefinition] = ()
+    jobs: Sequence[Job] = ()
+    schedules: Sequence[dg.ScheduleDefinition] = ()
+    sensors: Sequence[dg.SensorDefinition] = ()
+    resources: Mapping[str, Connection[Any]] = field(default_factory=dict)
+    tables: Sequence[PartitionedTable] = ()
+    oldest_unlanded: Callable[[Settings, Warehouse, Clock], Unlanded | None] | None = None
+    state_paths: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Registry:
+    """The domains of the project, and those of them that this code location defines.
+
+    Attributes:
+        domains: All domains: what operations, the API and the commands know of.
+        selected: The domains whose assets, jobs and sensors this code location defines.
+    """
+
+    domains: tuple[Domain, ...]
+    selected: tuple[Domain, ...]
+
+    @classmethod
+    def of(cls, domains: Sequence[Domain]) -> "Registry":
+        """Return the registry of a code location that defines all of ``domains``."""
+        return cls(tuple(domains), tuple(domains))
+
+    def select(self, *names: str) -> "Registry":
+        """Return the registry of a code location that defines the domains of these names.
+
+        Raises:
+            ConfigurationError: There is no domain of that name.
+        """
+        known = {domain.name: domain for domain in self.domains}
+        if strange := [name for name in names if name not in known]:
+            raise ConfigurationError(
+                f"invalid domain {strange[0]!r}: expected one of {', '.join(known)}"
+            )
+        return replace(self, selected=tuple(known[name] for name in names))
+
+    @cached_property
+    def jobs(self) -> Mapping[str, Job]:
+        """The jobs of all domains, by name."""
+        return {job.name: job for domain in self.domains for job in domain.jobs}
+
+    @cached_property
+    def pipelines(self) -> Mapping[str, Pipeline]:
+        """The jobs that the API runs by name, and the parameters that name a partition."""
+        return {
+            name: Pipeline(name, job.parameters)
+            for name, job in self.jobs.items()
+            if job.parameters is not None
+        }
+
+    @cached_property
+    def preset_targets(self) -> Sequence[PresetTarget]:
+        """What presets may set."""
+        return [job.presets for job in self.jobs.values() if job.presets is not None]
+
+    @cached_property
+    def connections(self) -> Mapping[str, Connection[Any]]:
+        """The connections of all domains, by the name of their resource."""
+        return {
+            name: connection
+            for domain in self.domains
+            for name, connection in domain.resources.items()
+        }
+
+    @cached_property
+    def tables(self) -> Mapping[str, PartitionedTable]:
+        """The tables whose partitions the evidence can export, by name."""
+        return {each.table.name: each for domain in self.domains for each in domain.tables}
+
+    @property
+    def webhook_jobs(self) -> Sequence[Job]:
+        """The jobs of this code location whose runs work on webhook deliveries."""
+        return [job for domain in self.selected for job in domain.jobs if job.consumes_webhooks]
+
+    def oldest_unlanded(
+        self, settings: Settings, warehouse: Warehouse, clock: Clock
+    ) -> Iterator[Unlanded]:
+        """Yield the oldest partition of each domain that is due and not landed."""
+        for domain in self.domains:
+            if domain.oldest_unlanded is not None:
+                found = domain.oldest_unlanded(settings, warehouse, clock)
+                if found is not None:
+                    yield found
+
+    def clocks(self, settings: Settings) -> Mapping[str, Callable[[], datetime | None]]:
+        """Return what asks outside systems for their time, by the names of the systems."""
+        found = {
+            connection.shown_name: connection.remote_clock(settings)
+            for connection in self.connections.values()
+            if connection.remote_clock is not None
+        }
+        return {name: clock for name, clock in found.items() if clock is not None}
+
+    def probes(
+        self,
+        settings: Settings,
+        instance: Callable[[], dg.DagsterInstance],
+        warehouse: Warehouse | None = None,
+    ) -> list[Probe]:
+        """Return every probe: of what all domains share, then of connections. Opens nothing."""
+        shared = open_probes(settings, instance, warehouse, clocks=self.clocks(settings))
+        return [*shared, *self.connection_probes(settings)]
+
+    def connection_probes(self, settings: Settings) -> list[Probe]:
+        """Return the probes of all connections; this opens nothing."""
+        own = (self.probe(name, settings) for name in self.connections)
+        return [each for each in own if each is not None]
+
+    def probe(self, name: str, settings: Settings) -> Probe | None:
+        """Return the probe of a connection, None if it has none of its own; this opens nothing."""
+        connection = self.connections.get(name)
+        if connection is None or connection.probe is None:
+            return None
+        probe = connection.probe
+
+        def run() -> Answer:
+            if not connection.is_enabled(settings):
+                return Answer(connection.disabled_reason, is_applicable=False)
+            environment = Environment(settings=settings, asks_anyway=True)
+            with connection.open(environment) as opened:
+                return Answer(probe(opened, environment))
+
+        return Probe(name, (name,), connection.tried(settings), run)

@@ -7,13 +7,11 @@ import dagster as dg
 import pytest
 import yaml
 
-from orchestration_project.assets.finra import BACKFILLING, LOADING
-from orchestration_project.assets.prices import PRICES_LOADING
-from orchestration_project.assets.saas import RECONCILING
+from orchestration_project.catalog import REGISTRY
 from orchestration_project.definitions import defs
 from orchestration_project.domains.access.roles import REQUIRES_ADMIN
 from orchestration_project.domains.operations.channels import channels
-from orchestration_project.domains.operations.presets import Taker, read_preset
+from orchestration_project.domains.operations.presets import PresetTarget, read_preset
 from orchestration_project.domains.operations.rules import (
     Match,
     Rule,
@@ -29,7 +27,7 @@ from tests import programs
 SPECS = sorted(defs.resolve_all_asset_specs(), key=lambda spec: spec.key)
 PRESETS = sorted((PROJECT_ROOT / "presets").glob("*.yaml"))
 PRESETS_DOCS = PROJECT_ROOT / "docs" / "presets.md"
-TAKERS = [LOADING, BACKFILLING, PRICES_LOADING, RECONCILING]
+TARGETS = REGISTRY.preset_targets
 
 
 @pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.key.to_user_string())
@@ -187,28 +185,28 @@ def test_loading_weeks_does_not_look_at_the_calendar_which_has_a_job_of_its_own(
 @pytest.mark.parametrize("preset", PRESETS, ids=lambda path: path.stem)
 def test_a_preset_is_a_config_of_the_job_that_it_names_and_says_what_it_does(preset: Path):
     text = preset.read_text()
-    read, taker = read_preset(preset.stem, text, TAKERS)
+    read, target = read_preset(preset.stem, text, TARGETS)
     assert re.match(r"[A-Z].*\.$", read.description)
-    job = defs.resolve_job_def(taker.job)
+    job = defs.resolve_job_def(target.job)
     assert dg.validate_run_config(job, yaml.safe_load(text))
 
 
 def test_the_docs_have_a_row_for_each_preset_and_its_job():
     rows = re.findall(r"^\| `(\w+)` \| `(\w+)` \|", PRESETS_DOCS.read_text(), re.MULTILINE)
-    read = [read_preset(each.stem, each.read_text(), TAKERS) for each in PRESETS]
+    read = [read_preset(each.stem, each.read_text(), TARGETS) for each in PRESETS]
     assert sorted(rows) == sorted((preset.name, preset.job) for preset, _ in read)
 
 
-@pytest.mark.parametrize("taker", TAKERS, ids=lambda taker: taker.job)
-def test_each_job_that_takes_presets_has_one_that_ends_the_others(taker: Taker):
-    read = [read_preset(each.stem, each.read_text(), TAKERS) for each in PRESETS]
-    assert [preset.name for preset, its in read if its == taker and not preset.values]
+@pytest.mark.parametrize("target", TARGETS, ids=lambda target: target.job)
+def test_each_job_that_takes_presets_has_one_that_ends_the_others(target: PresetTarget):
+    read = [read_preset(each.stem, each.read_text(), TARGETS) for each in PRESETS]
+    assert [preset.name for preset, its in read if its == target and not preset.values]
 
 
-@pytest.mark.parametrize("taker", TAKERS, ids=lambda taker: taker.job)
-def test_what_a_preset_may_set_is_left_open_by_a_run_that_says_nothing(taker: Taker):
-    said = taker.model()
-    assert {name: getattr(said, name) for name in taker.fields} == dict.fromkeys(taker.fields)
+@pytest.mark.parametrize("target", TARGETS, ids=lambda target: target.job)
+def test_what_a_preset_may_set_is_left_open_by_a_run_that_says_nothing(target: PresetTarget):
+    said = target.model()
+    assert {name: getattr(said, name) for name in target.fields} == dict.fromkeys(target.fields)
 
 
 def test_no_config_view_shows_a_setting():

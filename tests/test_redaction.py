@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from orchestration_project.catalog import REGISTRY
 from orchestration_project.errors import OrchestrationError, SourceError
 from orchestration_project.redaction import Secrets, hide, keep_secrets_out_of_logs, redacted
 from orchestration_project.resources.effective_config import effective_config
-from orchestration_project.resources.providers import open_http, open_probes
+from orchestration_project.resources.finra.opening import open_http
 from orchestration_project.settings import PROJECT_ROOT, load_settings, shown_values
 from tests.properties import bounded
 
@@ -128,7 +129,7 @@ def test_the_query_of_a_source_s_address_is_shown_nowhere(monkeypatch, tmp_path)
     ]
     assert shown == ["http://127.0.0.1:9/api?***"] * 2
     [tried] = [
-        each.tried for each in open_probes(settings, no_instance) if each.dependency == "finra"
+        each.tried for each in REGISTRY.probes(settings, no_instance) if each.dependency == "finra"
     ]
     assert "http://127.0.0.1:9/api?***" in tried
     with (

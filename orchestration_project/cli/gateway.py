@@ -16,6 +16,7 @@ from orchestration_project.gateway.dagster_web import dagster_web
 from orchestration_project.gateway.place import require_safe
 from orchestration_project.gateway.server import limit_free_memory, opened, serve
 from orchestration_project.instance.run_config import models_of
+from orchestration_project.registry import Registry
 from orchestration_project.settings import load_settings
 
 
@@ -36,7 +37,7 @@ def main(arguments: Sequence[str]) -> int:
             log_level=settings.log_level,
             log_format=log_format,
         ) as dagster,
-        opened(settings, dagster, options.host, instance) as app,
+        opened(settings, dagster, options.host, instance, _registry) as app,
     ):
         serve(app, settings, options.host, options.port)
     return 0
@@ -55,6 +56,12 @@ def check_config(run_config: Mapping[str, Any]) -> None:
 @cache
 def _models() -> Mapping[str, type[dg.Config]]:
     return models_of(repository().get_all_jobs())
+
+
+def _registry() -> Registry:
+    from orchestration_project.catalog import REGISTRY  # imports the definitions: see above
+
+    return REGISTRY
 
 
 def _instance() -> dg.DagsterInstance:

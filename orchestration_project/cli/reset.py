@@ -16,10 +16,10 @@ MARKS = ("dagster", "artifacts")
 """What a folder of state has in it; one with none of it is somebody else's."""
 
 OURS = (
-    *(*MARKS, "demo", "demo_saas", "evidence", "http", "logs", "saas", "scratch"),
+    *(*MARKS, "evidence", "http", "logs", "scratch"),
     *("alerts_told.json", "bench.json", "session_secret", "*.sqlite", "*.sqlite-*"),
 )
-"""All that the project keeps there; what else lies in the folder stays."""
+"""What all domains keep there; with what each keeps, all that is deleted."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -82,7 +82,11 @@ def _removed(folder: Path) -> str:
 
 
 def _ours(folder: Path) -> list[Path]:
-    return sorted(each for pattern in OURS for each in folder.glob(pattern))
+    # Not above: it reads the settings, and wrong ones are to end `main` with a message.
+    from orchestration_project.catalog import DOMAINS
+
+    patterns = [*OURS, *(path for domain in DOMAINS for path in domain.state_paths)]
+    return sorted(each for pattern in patterns for each in folder.glob(pattern))
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -26,12 +26,8 @@ from orchestration_project.instance.logs import in_log_format
 from orchestration_project.instance.storage import open_instance
 from orchestration_project.partitions import PROGRESS, REPORTED_LATE, UNCHANGED
 from orchestration_project.resources.finra import published_lately
-from orchestration_project.resources.providers import (
-    open_clock,
-    open_finra,
-    open_http,
-    open_warehouse,
-)
+from orchestration_project.resources.finra.opening import open_finra, open_http
+from orchestration_project.resources.providers import open_clock, open_warehouse
 from orchestration_project.resources.warehouse import Warehouse
 from orchestration_project.settings import Settings, load_settings, without_query, without_secrets
 from orchestration_project.tables.spine import audits, rejects

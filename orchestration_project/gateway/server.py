@@ -3,7 +3,7 @@
 import ctypes
 import gc
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
@@ -24,6 +24,7 @@ from orchestration_project.gateway.guard import Doors
 from orchestration_project.gateway.headers import LOG as ACCESS_LOG
 from orchestration_project.gateway.limits import BODY_BYTES
 from orchestration_project.gateway.place import place_of
+from orchestration_project.registry import Registry
 from orchestration_project.resources.access import Access, Audit, session_secret
 from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.providers import open_warehouse
@@ -41,7 +42,11 @@ block that was freed: free memory between blocks in use then grows with the numb
 
 @contextmanager
 def opened(
-    settings: Settings, dagster: ASGIApp, host: str, instance: dg.DagsterInstance
+    settings: Settings,
+    dagster: ASGIApp,
+    host: str,
+    instance: dg.DagsterInstance,
+    registry: Callable[[], Registry],
 ) -> Iterator[ASGIApp]:
     """Give the gateway of these settings around ``dagster``, which serves ``instance``.
 
@@ -62,7 +67,7 @@ def opened(
         measured = metrics.routes(metrics.parts_of(settings, warehouse, instance))
         with (
             hooks.opened_hooks(settings, warehouse) as taken,
-            opened_api(settings, warehouse, doors, dagster, instance) as api,
+            opened_api(settings, warehouse, doors, dagster, instance, registry) as api,
         ):
             app = create_app(
                 doors,

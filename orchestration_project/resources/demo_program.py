@@ -19,6 +19,9 @@ import psutil
 from orchestration_project.errors import ConfigurationError, TransientError
 from orchestration_project.settings import PROJECT_ROOT
 
+PACKAGE = "orchestration_project.demo"
+"""In it all demos are."""
+
 SECONDS_TO_START = 30
 SECONDS_TO_RETIRE = 4
 SECONDS_TO_END = 3
@@ -29,7 +32,7 @@ class DemoProgram:
     """A demo source as a program of its own.
 
     Attributes:
-        module: What is started with `python -m`.
+        module: What is started with `python -m`; to end one, a package that it is in will do.
         folder: Where it says what it serves.
         options: What it is started with; one that is None is left out.
     """
@@ -79,9 +82,12 @@ class DemoProgram:
             command = psutil.Process(told["pid"]).cmdline()
             address = urlsplit(told["url"])
             with socket.create_connection((address.hostname, address.port), timeout=5):
-                return told if self.module in command else None
+                return told if any(map(self._is_it, command)) else None
         except (OSError, ValueError, KeyError, TypeError, psutil.Error):
             return None
+
+    def _is_it(self, argument: str) -> bool:
+        return argument == self.module or argument.startswith(f"{self.module}.")
 
     def _start(self) -> dict[str, Any]:
         options = [

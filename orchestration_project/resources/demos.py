@@ -2,23 +2,23 @@
 
 from collections.abc import Sequence
 
-from orchestration_project.resources.demo_program import DemoProgram
-from orchestration_project.resources.finra.demo import finra_demo
-from orchestration_project.resources.saas.demo import saas_demo
+from orchestration_project.resources.demo_program import PACKAGE, DemoProgram
 from orchestration_project.settings import Settings
 
 
 def stop_demos(settings: Settings) -> None:
     """End those that run."""
-    for each in _demos(settings):
-        each.stop()
+    for demo in _demos(settings):
+        demo.stop()
 
 
 def retire_demos(settings: Settings) -> None:
     """Have those that run end, unless somebody goes on asking them."""
-    for each in _demos(settings):
-        each.retire()
+    for demo in _demos(settings):
+        demo.retire()
 
 
 def _demos(settings: Settings) -> Sequence[DemoProgram]:
-    return [finra_demo(settings), saas_demo(settings)]
+    """Return the demos that have written in STATE_DIR what they serve, running or not."""
+    files = settings.state_path.glob("*/server.json")
+    return [DemoProgram(PACKAGE, file.parent, {}) for file in sorted(files)]

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, insert, select
 
 from orchestration_project.domains.operations.presets import (
     Preset,
-    Taker,
+    PresetTarget,
     as_written,
     check_values,
     effective,
@@ -58,14 +58,14 @@ def preset_files(folder: Path) -> list[Path]:
     return sorted(folder.glob("[!.]*.yaml"))
 
 
-def preset_of_file(name: str, takers: Sequence[Taker]) -> tuple[Preset, Taker]:
-    """Return the preset in ``presets/<name>.yaml``, and the one of ``takers`` that it is for.
+def preset_of_file(name: str, targets: Sequence[PresetTarget]) -> tuple[Preset, PresetTarget]:
+    """Return the preset in ``presets/<name>.yaml``, and the one of ``targets`` that it is for.
 
     Raises:
         ConfigurationError: There is none of that name, or it cannot be used.
     """
     content = _content(name)
-    return read_preset(name, content, takers)
+    return read_preset(name, content, targets)
 
 
 def preset_as_written(name: str) -> tuple[Preset, dict[str, Any]]:
@@ -111,18 +111,18 @@ def _content(name: str) -> str:
         ) from error
 
 
-def listed(presets: "Presets", takers: Sequence[Taker]) -> list[dict[str, Any]]:
+def listed(presets: "Presets", targets: Sequence[PresetTarget]) -> list[dict[str, Any]]:
     """Return a row for each preset that there is; for one that cannot be used, why not."""
-    in_force = {each.job: presets.in_force(each.job) for each in takers}
+    in_force = {each.job: presets.in_force(each.job) for each in targets}
     rows = []
     for name in preset_names():
         row = {"preset": name, "job": "", "description": "", "in_force": "", "problem": ""}
         try:
-            preset, taker = preset_of_file(name, takers)
+            preset, target = preset_of_file(name, targets)
         except ConfigurationError as error:
             rows.append(row | {"problem": str(error)})
             continue
-        applied = in_force[taker.job]
+        applied = in_force[target.job]
         said = ""
         if applied and applied.preset.name == name:
             is_same = applied.preset.values == preset.values
@@ -176,7 +176,7 @@ class OfRun:
     settings: Settings
     presets: Presets
 
-    def values(self, taker: Taker, own: BaseModel) -> dict[str, Any]:
+    def values(self, target: PresetTarget, own: BaseModel) -> dict[str, Any]:
         """Return what the run goes by: its own config, else the applied preset, else the settings.
 
         The run gets a tag that names the preset.
@@ -184,13 +184,13 @@ class OfRun:
         Raises:
             ConfigurationError: The job cannot take any more what was applied to it once.
         """
-        applied = self.presets.in_force(taker.job)
+        applied = self.presets.in_force(target.job)
         if applied is not None:
-            check_values(applied.preset, taker)
+            check_values(applied.preset, target)
             self.instance.add_run_tags(self.run_id, {RUN_TAG: str(applied)})
-        given = {name: getattr(own, name) for name in taker.fields}
+        given = {name: getattr(own, name) for name in target.fields}
         preset = applied.preset.values if applied else {}
-        return effective(given, preset, taker.base(self.settings))
+        return effective(given, preset, target.base(self.settings))
 
 
 def _latest(connection: Connection, job: str) -> Applied | None:

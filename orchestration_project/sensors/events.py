@@ -1,13 +1,12 @@
 """When webhook deliveries are worked on."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import dagster as dg
 
-from orchestration_project.assets import saas
-from orchestration_project.assets.events import webhooks_job
 from orchestration_project.domains.webhooks.sources import Source
 from orchestration_project.errors import ConfigurationError
+from orchestration_project.registry import Registry
 from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.inbox.senders import declared_sources
 from orchestration_project.resources.inbox.work import Turn, Work, request_of
@@ -15,31 +14,38 @@ from orchestration_project.resources.warehouse import Warehouse
 from orchestration_project.sensors.described import sensor
 from orchestration_project.settings import Settings
 
-WEBHOOK_JOBS = [webhooks_job, saas.reconcile_job]
-"""The jobs that work on deliveries: their runs have the tags of one. A domain adds its own here."""
-
 SECONDS_BETWEEN_LOOKS = 4
 """A look is a few reads of an index. Dagster's daemon comes round every 5 seconds, and would leave
 out a sensor whose seconds are not quite over."""
 
 
-@sensor(jobs=WEBHOOK_JOBS, minimum_interval_seconds=SECONDS_BETWEEN_LOOKS)
-def events_on_webhook(
-    context: dg.SensorEvaluationContext,
-    clock: dg.ResourceParam[Clock],
-    settings: dg.ResourceParam[Settings],
-    warehouse: dg.ResourceParam[Warehouse],
-) -> dg.SensorResult | dg.SkipReason:
-    """Ask for a run of each delivery whose turn it is, and note how the runs before it ended."""
-    sources = {name: each for name, each in declared_sources(settings).items() if each.job}
-    jobs = _jobs(sources)
-    turn = Work(warehouse, clock).turn(context.instance, sources)
-    ended = [each.state for each in turn.changes if each.state != "running"]
-    said = f"{len(ended)} runs ended, {ended.count('dead')} deliveries of them are dead letters"
-    if not turn.due:
-        under_way = f"{turn.under_way_count} are under way{_waiting(turn)}"
-        return dg.SkipReason(f"No delivery is due; {under_way}; {said}.")
-    return dg.SensorResult(run_requests=[request_of(row, jobs[row.source]) for row in turn.due])
+def webhook_sensor(registry: Registry) -> dg.SensorDefinition:
+    """Return the sensor that asks for runs of this code location's jobs that work on deliveries."""
+    own = {job.name: job.definition for job in registry.webhook_jobs}
+
+    @sensor(jobs=list(own.values()), minimum_interval_seconds=SECONDS_BETWEEN_LOOKS)
+    def events_on_webhook(
+        context: dg.SensorEvaluationContext,
+        clock: dg.ResourceParam[Clock],
+        settings: dg.ResourceParam[Settings],
+        warehouse: dg.ResourceParam[Warehouse],
+    ) -> dg.SensorResult | dg.SkipReason:
+        """Ask for a run of each delivery whose turn it is, and note how earlier runs ended."""
+        declared = {name: each for name, each in declared_sources(settings).items() if each.job}
+        known = [job.name for job in registry.jobs.values() if job.consumes_webhooks]
+        job_of_source = _jobs(declared, known)
+        sources = {name: each for name, each in declared.items() if job_of_source[name] in own}
+        turn = Work(warehouse, clock).turn(context.instance, sources)
+        ended = [each.state for each in turn.changes if each.state != "running"]
+        said = f"{len(ended)} runs ended, {ended.count('dead')} deliveries of them are dead letters"
+        if not turn.due:
+            under_way = f"{turn.under_way_count} are under way{_waiting(turn)}"
+            return dg.SkipReason(f"No delivery is due; {under_way}; {said}.")
+        return dg.SensorResult(
+            run_requests=[request_of(row, job_of_source[row.source]) for row in turn.due]
+        )
+
+    return events_on_webhook
 
 
 def _waiting(turn: Turn) -> str:
@@ -49,14 +55,13 @@ def _waiting(turn: Turn) -> str:
     return f"; {len(turn.waits)} wait after a failed run, the first until {until} UTC"
 
 
-def _jobs(sources: Mapping[str, Source]) -> dict[str, str]:
+def _jobs(sources: Mapping[str, Source], known: Collection[str]) -> dict[str, str]:
     """Return the job of each source.
 
     Raises:
         ConfigurationError: A job is none that works on deliveries.
     """
     jobs = {name: str(each.job) for name, each in sources.items()}
-    known = {job.name for job in WEBHOOK_JOBS}
     if strange := {name: job for name, job in jobs.items() if job not in known}:
         raise ConfigurationError(
             "webhook sources name jobs that do not work on deliveries",

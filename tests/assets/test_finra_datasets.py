@@ -11,7 +11,6 @@ from orchestration_project.__main__ import main
 from orchestration_project.assets.finra import DATASET_ASSETS
 from orchestration_project.definitions import defs
 from orchestration_project.resources.demos import stop_demos
-from orchestration_project.resources.providers import RESOURCES
 from orchestration_project.sensors.finra import DATASET_SENSORS
 from orchestration_project.settings import Settings, load_settings
 from orchestration_project.tables.finra_datasets import (
@@ -22,6 +21,7 @@ from orchestration_project.tables.finra_datasets import (
 from orchestration_project.tables.spine import captures, landings, rejects
 from tests import databases
 from tests.programs import DEMO
+from tests.resources.definitions import RESOURCES
 from tests.runs import failure_of, told_by
 
 SENSORS = dict(zip((each.noun for each in DATASETS), DATASET_SENSORS, strict=True))

@@ -7,8 +7,9 @@ import dagster as dg
 import pytest
 from sqlalchemy import select
 
+from orchestration_project.catalog import REGISTRY
 from orchestration_project.definitions import defs
-from orchestration_project.resources.providers import RESOURCES, open_probes, open_warehouse
+from orchestration_project.resources.providers import open_warehouse
 from orchestration_project.settings import Settings, load_settings
 from orchestration_project.tables.operations import (
     operations_readiness,
@@ -17,6 +18,7 @@ from orchestration_project.tables.operations import (
 from tests import databases
 from tests.programs import free_port
 from tests.receivers import http_receiver
+from tests.resources.definitions import RESOURCES
 from tests.runs import failure_of, told_by
 
 LOAD, VERIFY = "finra_otc_weekly_load", "verify_operations"
@@ -60,7 +62,7 @@ def test_every_dependency_has_a_check_that_says_what_was_tried_and_what_came_of_
 ):
     result = run(instance, "operations_verify")
     assert result.success
-    names = [each.dependency for each in open_probes(folder, lambda: instance)]
+    names = [each.dependency for each in REGISTRY.probes(folder, lambda: instance)]
     told = checks(result)
     assert list(told) == [*(f"finds_{name}_ready" for name in names), "has_not_drifted"]
     assert all(each.passed for each in told.values())

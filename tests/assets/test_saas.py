@@ -16,13 +16,13 @@ from orchestration_project.resources.inbox import Inbox, Received
 from orchestration_project.resources.inbox.work import DELIVERY_TAG, SOURCE_TAG
 from orchestration_project.resources.opening import at_first_use
 from orchestration_project.resources.presets import Presets, preset_of_file
-from orchestration_project.resources.providers import RESOURCES
 from orchestration_project.resources.saas.ticks import PEOPLEFORCE_JIRA, Ticks
 from orchestration_project.resources.warehouse import Warehouse
 from orchestration_project.sensors.saas import saas_on_tick
 from orchestration_project.tables.operations import operations_presets
 from orchestration_project.tables.spine import inbox, outbox
 from tests.domains.saas_tasks import WHOLE
+from tests.resources.definitions import RESOURCES
 from tests.resources.saas_histories import OWN_TABLES
 from tests.resources.saas_world import ISSUE_TYPE, PROJECT, World, world_in_memory
 from tests.resources.weeks import StoppedClock

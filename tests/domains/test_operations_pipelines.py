@@ -4,24 +4,21 @@ from datetime import date
 
 import pytest
 
-from orchestration_project.domains.operations.pipelines import (
-    PARAMETERS,
-    Pipeline,
-    between,
-    partition_key,
-)
+from orchestration_project.catalog.finra import TIER, WEEK_ENDING
+from orchestration_project.catalog.prices import MONTH
+from orchestration_project.domains.operations.pipelines import Pipeline, between, partition_key
 from orchestration_project.errors import ConfigurationError
 
-LOAD = Pipeline("load", ("tier", "week_ending"))
+LOAD = Pipeline("load", (TIER, WEEK_ENDING))
 
 
 def test_a_friday_means_the_week_that_began_on_its_monday():
     assert partition_key(LOAD, {"tier": "T1", "week_ending": "2025-01-10"}) == "T1|2025-01-06"
-    assert partition_key(Pipeline("sum", ("week_ending",)), {"week_ending": "2025-01-03"}) == (
+    assert partition_key(Pipeline("sum", (WEEK_ENDING,)), {"week_ending": "2025-01-03"}) == (
         "2024-12-30"
     )
     assert partition_key(Pipeline("all"), {}) is None
-    assert partition_key(Pipeline("prices", ("month",)), {"month": "2025-01"}) == "2025-01-01"
+    assert partition_key(Pipeline("prices", (MONTH,)), {"month": "2025-01"}) == "2025-01-01"
 
 
 @pytest.mark.parametrize(
@@ -41,7 +38,7 @@ def test_what_names_no_week_is_refused(given, said):
 
 def test_a_day_other_than_friday_is_told_the_friday_of_its_week():
     with pytest.raises(ConfigurationError, match="its week ends on 2025-01-10"):
-        PARAMETERS["week_ending"]("2025-01-06")
+        WEEK_ENDING.to_key("2025-01-06")
 
 
 def test_partitions_between_two_days_include_both_and_may_be_of_one_part():
@@ -55,4 +52,4 @@ def test_partitions_between_two_days_include_both_and_may_be_of_one_part():
 @pytest.mark.parametrize("month", ["2025-13", "2025", "January", "2025-01-01"])
 def test_what_names_no_month_is_refused(month: str):
     with pytest.raises(ConfigurationError, match="month is none"):
-        partition_key(Pipeline("prices", ("month",)), {"month": month})
+        partition_key(Pipeline("prices", (MONTH,)), {"month": month})

@@ -5,7 +5,7 @@ from pydantic import BaseModel, Field
 
 from orchestration_project.domains.operations.presets import (
     Preset,
-    Taker,
+    PresetTarget,
     difference,
     effective,
     read_preset,
@@ -19,7 +19,7 @@ class Load(BaseModel):
     secretly: str | None = None
 
 
-TAKER = Taker("load", "load_op", Load, {"full": lambda _: False, "ratio": lambda _: 0.005})
+TARGET = PresetTarget("load", "load_op", Load, {"full": lambda _: False, "ratio": lambda _: 0.005})
 HEADER = "# Refuses any reject.\n# Job: load\n"
 
 
@@ -29,14 +29,14 @@ def config(values: str) -> str:
 
 def test_a_preset_has_the_name_of_its_file_a_description_a_job_and_values():
     text = "# Refuses\n# any reject.\n# Job: load\nops: {load_op: {config: {ratio: 0.0}}}\n"
-    assert read_preset("strict", text, [TAKER]) == (
+    assert read_preset("strict", text, [TARGET]) == (
         Preset("strict", "load", {"ratio": 0.0}, "Refuses any reject."),
-        TAKER,
+        TARGET,
     )
 
 
 def test_a_preset_may_leave_all_to_the_settings():
-    preset, _ = read_preset("standard", f"{HEADER}ops: {{}}\n", [TAKER])
+    preset, _ = read_preset("standard", f"{HEADER}ops: {{}}\n", [TARGET])
     assert preset.values == {}
 
 
@@ -66,7 +66,7 @@ def test_a_preset_may_leave_all_to_the_settings():
 )
 def test_a_preset_that_cannot_be_used_is_refused_with_the_reason(text, problem):
     with pytest.raises(ConfigurationError) as refused:
-        read_preset("mine", text, [TAKER])
+        read_preset("mine", text, [TARGET])
     assert "the preset mine" in str(refused.value)
     assert problem in str(refused.value)
 

@@ -10,6 +10,7 @@ import pytest
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp
 
+from orchestration_project.catalog import REGISTRY
 from orchestration_project.domains.access.roles import Role
 from orchestration_project.gateway.server import opened
 from orchestration_project.resources.access import Keys
@@ -26,7 +27,9 @@ DELIVERY = {"X_GitHub_Delivery": "1", "X_GitHub_Event": "push"}
 def app(settings: Settings, warehouse: Warehouse) -> Iterator[ASGIApp]:
     with (
         dg.instance_for_test() as instance,
-        opened(settings, PlainTextResponse("Dagster"), "127.0.0.1", instance) as app,
+        opened(
+            settings, PlainTextResponse("Dagster"), "127.0.0.1", instance, lambda: REGISTRY
+        ) as app,
     ):
         yield app
 

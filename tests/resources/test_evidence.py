@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import insert
 
 from orchestration_project.assets.operations import evidence
-from orchestration_project.assets.operations.evidence import TABLES
+from orchestration_project.catalog import REGISTRY
 from orchestration_project.domains.operations.evidence import MANIFEST
 from orchestration_project.domains.operations.presets import Preset
 from orchestration_project.domains.prices.calendar import sessions
@@ -99,7 +99,7 @@ def runs(desk, clock, instance) -> tuple[str, str]:
 def export(desk, clock, instance, settings):
     """Export what is asked for, with the captured bytes."""
 
-    def exported(file=None, store=None, tables=TABLES, **wanted):
+    def exported(file=None, store=None, tables=REGISTRY.tables, **wanted):
         store = Captures(store or FolderStore(desk.folder))
         presets = in_force(Presets(desk.warehouse, clock))
         config = effective_config(settings)
@@ -284,6 +284,7 @@ def export_with(desk, clock, instance, run_id: str, **config) -> Path:
         [evidence],
         resources={
             "artifacts": FolderStore(desk.folder),
+            "registry": REGISTRY,
             "clock": clock,
             "settings": load_settings(),
             "warehouse": desk.warehouse,
@@ -416,8 +417,8 @@ def test_an_export_that_fails_leaves_the_earlier_archive_and_nothing_else(export
 
 def test_every_table_with_history_says_what_a_partition_of_it_is():
     with_history = {each.name for each in tables() if HISTORY in each.info}
-    assert set(TABLES) == with_history
-    assert TABLES[finra_otc_weekly.name].scope_of(PARTITION)["tier"] == "T1"
+    assert set(REGISTRY.tables) == with_history
+    assert REGISTRY.tables[finra_otc_weekly.name].scope_of(PARTITION)["tier"] == "T1"
 
 
 def test_a_symbol_of_prices_is_a_partition_with_its_rows_at_the_time(export, desk, clock, tmp_path):

@@ -15,11 +15,12 @@ from dagster._core.remote_origin import RemoteJobOrigin
 from dagster._daemon.types import DaemonHeartbeat
 from sqlalchemy import select
 
+from orchestration_project.catalog import REGISTRY
 from orchestration_project.domains.operations.readiness import Finding
 from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.gate import examine
 from orchestration_project.resources.gate.queue import queue_probe
-from orchestration_project.resources.providers import open_probes, open_warehouse
+from orchestration_project.resources.providers import open_warehouse
 from orchestration_project.resources.warehouse import Warehouse
 from orchestration_project.resources.warehouse.migrating import migration_config
 from orchestration_project.settings import load_settings
@@ -50,7 +51,7 @@ def look(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mon
     def find(dependency: str, **settings: object) -> Finding:
         for name, value in settings.items():
             monkeypatch.setenv(name, str(value))
-        probes = open_probes(load_settings(), lambda: request.getfixturevalue("instance"))
+        probes = REGISTRY.probes(load_settings(), lambda: request.getfixturevalue("instance"))
         (probe,) = (each for each in probes if each.dependency == dependency)
         found = examine(probe, Clock(), "abc").finding
         assert SECRET not in repr(found)

@@ -7,7 +7,7 @@ import dagster as dg
 
 from orchestration_project.definitions import defs
 from orchestration_project.resources.finra import FinraSource, SourceVersion
-from orchestration_project.resources.providers import RESOURCES
+from tests.resources.definitions import RESOURCES
 
 
 class Watched:

@@ -6,16 +6,18 @@ import dagster as dg
 import pytest
 from sqlalchemy import select
 
+from orchestration_project.catalog import REGISTRY
 from orchestration_project.definitions import defs
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.inbox import Inbox, Received
 from orchestration_project.resources.inbox.work import RUNS_PER_TICK
-from orchestration_project.resources.providers import RESOURCES, open_warehouse
-from orchestration_project.sensors.events import events_on_webhook
+from orchestration_project.resources.providers import open_warehouse
+from orchestration_project.sensors.events import webhook_sensor
 from orchestration_project.settings import load_settings
 from orchestration_project.tables.spine import captures, inbox, rejects
 from orchestration_project.tables.webhooks import events_webhooks
+from tests.resources.definitions import RESOURCES
 from tests.runs import told_by
 
 SOURCES = """
@@ -26,6 +28,8 @@ sources:
   jira: {scheme: jira, job: saas_reconcile}
   peopleforce: {scheme: peopleforce, job: saas_reconcile}
 """
+
+events_on_webhook = webhook_sensor(REGISTRY)
 
 
 @pytest.fixture

@@ -5,8 +5,8 @@ import pytest
 from dagster._core.execution.backfill import BulkActionStatus
 
 from orchestration_project.definitions import defs
-from orchestration_project.resources.providers import RESOURCES
 from orchestration_project.sensors.finra import finra_otc_weekly_mondays
+from tests.resources.definitions import RESOURCES
 
 
 @pytest.fixture(autouse=True)

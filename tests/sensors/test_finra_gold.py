@@ -4,8 +4,8 @@ import dagster as dg
 import pytest
 
 from orchestration_project.definitions import defs
-from orchestration_project.resources.providers import RESOURCES
 from orchestration_project.sensors.finra import finra_on_landing, finra_on_last_tier
+from tests.resources.definitions import RESOURCES
 
 
 @pytest.fixture(autouse=True)

@@ -28,7 +28,6 @@ from orchestration_project.definitions import defs
 from orchestration_project.domains.operations.progress import LOOKS_FOR_A_RETRY
 from orchestration_project.resources.backfills import request_backfill
 from orchestration_project.resources.ledger.reading import read_facts
-from orchestration_project.resources.providers import RESOURCES
 from orchestration_project.sensors.operations import (
     operations_on_run_end,
     operations_on_undelivered_alert,
@@ -41,6 +40,7 @@ from orchestration_project.tables.operations import (
 from tests import databases
 from tests.programs import from_then_on
 from tests.receivers import http_receiver, mail_receiver
+from tests.resources.definitions import RESOURCES
 
 HELD_BACK = "T2|2025-12-01"
 GOOD = ("T2|2025-11-24", "T2|2025-12-08")

@@ -10,7 +10,6 @@ from sqlalchemy import select
 from orchestration_project.assets.operations.catalogue import moment_of
 from orchestration_project.definitions import defs
 from orchestration_project.errors import ConfigurationError
-from orchestration_project.resources.providers import RESOURCES
 from orchestration_project.sensors.operations import (
     operations_on_run_change,
     operations_reconcile_hourly,
@@ -22,6 +21,7 @@ from orchestration_project.tables.operations import (
 )
 from tests import databases
 from tests.programs import from_then_on
+from tests.resources.definitions import RESOURCES
 from tests.runs import texts_of, told_by
 
 FIRST, LAST = "T2|2025-11-24", "T2|2025-12-08"

@@ -3,8 +3,8 @@
 import dagster as dg
 
 from orchestration_project.assets.finra import as_new_as_the_calendar, otc_weekly, otc_weekly_job
-from orchestration_project.resources.providers import RESOURCES
 from orchestration_project.sensors.finra import MONDAYS, backfill_outdated_weeks
+from tests.resources.definitions import RESOURCES
 
 due_every_minute = dg.schedule(
     name=MONDAYS,

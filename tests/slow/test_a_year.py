@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import select
 
 from orchestration_project.definitions import defs
-from orchestration_project.resources.providers import RESOURCES, open_warehouse
+from orchestration_project.resources.providers import open_warehouse
 from orchestration_project.sensors.finra import (
     finra_on_landing,
     finra_on_last_tier,
@@ -31,6 +31,7 @@ from orchestration_project.tables.operations import operations_alerts
 from orchestration_project.tables.spine import landings
 from tests import databases
 from tests.receivers import http_receiver
+from tests.resources.definitions import RESOURCES
 from tests.slow.states import state
 
 pytestmark = pytest.mark.slow

@@ -14,7 +14,7 @@ from orchestration_project.domains.finra.selection import (
     of_known_tiers,
     summary,
 )
-from orchestration_project.domains.operations.presets import Taker
+from orchestration_project.domains.operations.presets import PresetTarget
 from orchestration_project.resources.backfills import (
     LAUNCHED_BY,
     active_backfill,
@@ -49,7 +49,7 @@ class FinraBackfill(dg.Config):
     dry_run: bool = Field(default=False, description="Say what would be asked for; launch nothing.")
 
 
-BACKFILLING = Taker(
+BACKFILLING = PresetTarget(
     job=BACKFILL_JOB,
     op="launch_finra_backfill",
     model=FinraBackfill,

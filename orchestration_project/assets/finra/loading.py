@@ -3,7 +3,7 @@
 from pydantic import Field
 
 from orchestration_project.domains.finra.usual import Limits
-from orchestration_project.domains.operations.presets import Taker
+from orchestration_project.domains.operations.presets import PresetTarget
 from orchestration_project.partitions import ReplayConfig, refuse_strange
 from orchestration_project.resources.finra import FinraSource
 from orchestration_project.resources.finra.landing import WeekLanding
@@ -41,7 +41,7 @@ class FinraLoad(ReplayConfig):
     )
 
 
-LOADING = Taker(
+LOADING = PresetTarget(
     job="finra_otc_weekly",
     op=LOAD_OP,
     model=FinraLoad,

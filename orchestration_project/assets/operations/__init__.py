@@ -5,12 +5,12 @@ from orchestration_project.assets.operations.artifacts import artifacts, artifac
 from orchestration_project.assets.operations.cleanup import cleanup_job, removals
 from orchestration_project.assets.operations.control_tower import control_tower, control_tower_job
 from orchestration_project.assets.operations.evidence import evidence, export_evidence_job
-from orchestration_project.assets.operations.presets import apply_preset_job, presets_asset
+from orchestration_project.assets.operations.presets import apply_preset_job, presets
 from orchestration_project.assets.operations.retries import RETRY_JOB, retry_failures_job
 from orchestration_project.assets.operations.run_logs import prune_job, run_logs
 from orchestration_project.assets.operations.runs import ledger, reconcile_job
 from orchestration_project.assets.operations.sessions import sessions, sessions_job
-from orchestration_project.assets.operations.verification import verification, verify_job
+from orchestration_project.assets.operations.verification import verification_asset, verify_job
 from orchestration_project.assets.operations.webhooks import REPLAY_WEBHOOK_JOB, replay_webhook_job
 
 __all__ = [
@@ -26,7 +26,7 @@ __all__ = [
     "evidence",
     "export_evidence_job",
     "ledger",
-    "presets_asset",
+    "presets",
     "prune_job",
     "reconcile_job",
     "removals",
@@ -35,6 +35,6 @@ __all__ = [
     "run_logs",
     "sessions",
     "sessions_job",
-    "verification",
+    "verification_asset",
     "verify_job",
 ]

@@ -22,14 +22,11 @@ from orchestration_project.domains.operations.control_tower import (
     standings,
     table_rows,
 )
-from orchestration_project.partitions import first_finra_week, first_price_month
 from orchestration_project.plots import operations as plots
 from orchestration_project.plots.sparkline import sparkline, svg_uri
+from orchestration_project.registry import Registry
 from orchestration_project.resources.clock import Clock
-from orchestration_project.resources.finra.promised import oldest_unlanded
 from orchestration_project.resources.ledger.control_tower import read_look, write_tower
-from orchestration_project.resources.prices.promised import oldest_unlanded_session
-from orchestration_project.resources.prices.universe import wanted_symbols
 from orchestration_project.resources.shown import image, table_of, told
 from orchestration_project.resources.warehouse import Warehouse
 from orchestration_project.resources.warehouse.frames import frame_of
@@ -51,20 +48,14 @@ LITTLE = (
 )
 def control_tower(
     clock: dg.ResourceParam[Clock],
+    registry: dg.ResourceParam[Registry],
     settings: dg.ResourceParam[Settings],
     warehouse: dg.ResourceParam[Warehouse],
 ) -> dg.MaterializeResult[Any]:
     """Look at all domains, keep what was found, and show it."""
     now, machine_now = clock.now(), Clock().now()
-    today = clock.today_in_new_york()
-    first_week, first_month = first_finra_week(settings, today), first_price_month(settings, today)
-    symbols = wanted_symbols(settings, warehouse)
-    late = (
-        oldest_unlanded(warehouse, settings, now, first_week=first_week),
-        oldest_unlanded_session(warehouse, symbols, now, first_month=first_month),
-    )
     look = read_look(warehouse, machine_now)
-    unlanded = [each for each in late if each is not None]
+    unlanded = list(registry.oldest_unlanded(settings, warehouse, clock))
     found = standings(look, unlanded, now=now, machine_now=machine_now)
     rows = table_rows(found, now)
     write_tower(warehouse, rows)

@@ -1,7 +1,5 @@
 """Evidence of a run, a session, or a partition at a time, in one file for somebody else."""
 
-from datetime import date
-from functools import partial
 from typing import Any
 
 import dagster as dg
@@ -13,24 +11,17 @@ from orchestration_project.assets.operations.catalogue import (
     moment_of,
     report_spec,
 )
-from orchestration_project.domains.finra.datasets import partition_of, scope_of
-from orchestration_project.domains.finra.selection import tier_week
+from orchestration_project.registry import Registry
 from orchestration_project.resources.artifacts import ArtifactStore
 from orchestration_project.resources.captures import Captures
 from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.effective_config import effective_config, in_force
 from orchestration_project.resources.evidence.exporting import Exported, Sources, export_evidence
 from orchestration_project.resources.evidence.subjects import Wanted
-from orchestration_project.resources.evidence.tables import Partitioned
 from orchestration_project.resources.presets import Presets
 from orchestration_project.resources.shown import table_of, told
 from orchestration_project.resources.warehouse import Warehouse
-from orchestration_project.resources.warehouse.frames import Scope
 from orchestration_project.settings import Settings
-from orchestration_project.tables.finra import finra_otc_weekly
-from orchestration_project.tables.finra_datasets import DATASETS, Dataset
-from orchestration_project.tables.prices import prices_daily
-from orchestration_project.tables.webhooks import events_webhooks
 
 COLUMNS = {
     "member": "A file of the archive",
@@ -67,36 +58,6 @@ class Evidence(dg.Config):
     )
 
 
-def _week(key: str) -> Scope:
-    week = tier_week(key, today=date.max)
-    return {"tier": week.tier, "week_start": week.week_start}
-
-
-def _of_dataset(dataset: Dataset, key: str) -> Scope:
-    return scope_of(dataset, partition_of(dataset, key, today=date.max))
-
-
-def _symbol(key: str) -> Scope:
-    return {"symbol": key}
-
-
-def _webhook(key: str) -> Scope:
-    source, _, delivery_id = key.partition("|")
-    return {"source": source, "delivery_id": delivery_id}
-
-
-TABLES = {
-    each.table.name: each
-    for each in (
-        Partitioned(finra_otc_weekly, _week),
-        *(Partitioned(each.table, partial(_of_dataset, each)) for each in DATASETS),
-        Partitioned(prices_daily, _symbol),
-        Partitioned(events_webhooks, _webhook),
-    )
-}
-"""What a partition of each table with history is."""
-
-
 @dg.multi_asset(
     name="export_evidence",
     specs=[report_spec(EVIDENCE, "One row per file of the archive that was written.", COLUMNS)],
@@ -106,6 +67,7 @@ def evidence(
     config: Evidence,
     artifacts: dg.ResourceParam[ArtifactStore],
     clock: dg.ResourceParam[Clock],
+    registry: dg.ResourceParam[Registry],
     settings: dg.ResourceParam[Settings],
     warehouse: dg.ResourceParam[Warehouse],
 ) -> dg.MaterializeResult[Any]:
@@ -116,7 +78,7 @@ def evidence(
         context.instance,
         effective_config(settings),
         in_force(Presets(warehouse, clock)),
-        TABLES,
+        registry.tables,
         Captures(artifacts) if config.include_bytes else None,
     )
     return _shown(export_evidence(sources, wanted, settings, config.file, now=clock.now()))

@@ -1,6 +1,6 @@
 """Presets, listed, previewed and applied: what later runs of a job go by."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from enum import Enum
 from typing import Any
 
@@ -9,8 +9,9 @@ import polars as pl
 from pydantic import Field
 
 from orchestration_project.assets.operations.catalogue import PRESETS, asset_spec
-from orchestration_project.domains.operations.presets import Preset, Taker, difference
+from orchestration_project.domains.operations.presets import Preset, difference
 from orchestration_project.errors import ConfigurationError
+from orchestration_project.registry import Registry
 from orchestration_project.resources import shown
 from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.presets import (
@@ -45,37 +46,33 @@ class PresetChoice(dg.Config):
     why: str | None = Field(default=None, description="Why it is applied.")
 
 
-def presets_asset(takers: Sequence[Taker]) -> dg.AssetsDefinition:
-    """Return the asset that lists, previews and applies presets for the jobs of ``takers``."""
-
-    @dg.multi_asset(name="apply_preset", specs=[SPEC])
-    def presets(
-        context: dg.AssetExecutionContext,
-        config: PresetChoice,
-        clock: dg.ResourceParam[Clock],
-        settings: dg.ResourceParam[Settings],
-        warehouse: dg.ResourceParam[Warehouse],
-    ) -> Iterator[dg.AssetObservation | dg.MaterializeResult[Any]]:
-        """Show the presets that there are, what the chosen one changes, and apply it if asked."""
-        kept = Presets(warehouse, clock)
-        if config.preset is None:
-            yield _seen({"presets": shown.table_of(pl.DataFrame(listed(kept, takers)))})
-            return
-        preset, taker = preset_of_file(str(config.preset.value), takers)
-        before = kept.in_force(preset.job)
-        told = _told(preset, before, taker.base(settings))
-        if config.dry_run:
-            yield _seen({"outcome": "dry run: nothing was applied", **told})
-            return
-        user, reason = _who_and_why(config, context.run.tags)
-        applied = kept.apply(preset, user=user, reason=reason, run_id=context.run.run_id)
-        if applied is None:
-            yield _seen({"outcome": "nothing to do: it is in force already", **told})
-            return
-        told["outcome"] = f"applied as {applied} by {user}: {reason}"
-        yield dg.MaterializeResult(asset_key=PRESETS, metadata=shown.told(told))
-
-    return presets
+@dg.multi_asset(name="apply_preset", specs=[SPEC])
+def presets(
+    context: dg.AssetExecutionContext,
+    config: PresetChoice,
+    clock: dg.ResourceParam[Clock],
+    registry: dg.ResourceParam[Registry],
+    settings: dg.ResourceParam[Settings],
+    warehouse: dg.ResourceParam[Warehouse],
+) -> Iterator[dg.AssetObservation | dg.MaterializeResult[Any]]:
+    """Show the presets that there are, what the chosen one changes, and apply it if asked."""
+    kept, targets = Presets(warehouse, clock), registry.preset_targets
+    if config.preset is None:
+        yield _seen({"presets": shown.table_of(pl.DataFrame(listed(kept, targets)))})
+        return
+    preset, target = preset_of_file(str(config.preset.value), targets)
+    before = kept.in_force(preset.job)
+    told = _told(preset, before, target.base(settings))
+    if config.dry_run:
+        yield _seen({"outcome": "dry run: nothing was applied", **told})
+        return
+    user, reason = _who_and_why(config, context.run.tags)
+    applied = kept.apply(preset, user=user, reason=reason, run_id=context.run.run_id)
+    if applied is None:
+        yield _seen({"outcome": "nothing to do: it is in force already", **told})
+        return
+    told["outcome"] = f"applied as {applied} by {user}: {reason}"
+    yield dg.MaterializeResult(asset_key=PRESETS, metadata=shown.told(told))
 
 
 def _seen(metadata: Mapping[str, Any]) -> dg.AssetObservation:

@@ -10,6 +10,7 @@ from pydantic import Field
 from orchestration_project.assets.operations.catalogue import GROUP, asset_spec, report_spec
 from orchestration_project.domains.operations.effective_config import Difference, differences
 from orchestration_project.domains.operations.readiness import Finding, are_ready
+from orchestration_project.registry import Registry
 from orchestration_project.resources.alerts import Alerts
 from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.effective_config import (
@@ -21,7 +22,6 @@ from orchestration_project.resources.effective_config import (
 from orchestration_project.resources.gate import Gate
 from orchestration_project.resources.gate.services import sending_probe
 from orchestration_project.resources.presets import Presets
-from orchestration_project.resources.providers import open_probes
 from orchestration_project.resources.warehouse import Warehouse
 from orchestration_project.settings import Settings, load_settings
 from orchestration_project.tables.operations import operations_readiness
@@ -29,8 +29,6 @@ from orchestration_project.tables.operations import operations_readiness
 READINESS = dg.AssetKey([GROUP, "readiness"])
 EFFECTIVE_CONFIG = dg.AssetKey([GROUP, "effective_config"])
 DRIFT = "has_not_drifted"
-PROBES = open_probes(load_settings(), dg.DagsterInstance.get)
-"""Opens nothing: their names make the checks."""
 
 Told = dg.AssetCheckResult | dg.MaterializeResult[Any]
 
@@ -66,48 +64,54 @@ def check_name(dependency: str) -> str:
     return f"finds_{dependency}_ready"
 
 
-@dg.multi_asset(
-    name="verify_operations",
-    specs=SPECS,
-    check_specs=[
-        *(
+def verification_asset(registry: Registry) -> dg.AssetsDefinition:
+    """Return the asset that verifies every dependency; their names make its checks."""
+    probes = registry.probes(load_settings(), dg.DagsterInstance.get)
+
+    @dg.multi_asset(
+        name="verify_operations",
+        specs=SPECS,
+        check_specs=[
+            *(
+                dg.AssetCheckSpec(
+                    check_name(each.dependency), asset=READINESS, description=f"We {each.tried}."
+                )
+                for each in probes
+            ),
             dg.AssetCheckSpec(
-                check_name(each.dependency), asset=READINESS, description=f"We {each.tried}."
-            )
-            for each in PROBES
-        ),
-        dg.AssetCheckSpec(
-            DRIFT,
-            asset=EFFECTIVE_CONFIG,
-            description="The configuration is the one that was last verified.",
-        ),
-    ],
-)
-def verification(
-    context: dg.AssetExecutionContext,
-    config: Verification,
-    alerts: dg.ResourceParam[Alerts],
-    clock: dg.ResourceParam[Clock],
-    gate: dg.ResourceParam[Gate],
-    settings: dg.ResourceParam[Settings],
-    warehouse: dg.ResourceParam[Warehouse],
-) -> Iterator[Told]:
-    """Look at every dependency and tell of it, also where that cannot be stored; then of drift."""
-    instead = [sending_probe(lambda: alerts)] if config.send_test_message else []
-    findings = gate.verify(instead=instead)
-    yield from (_check_result(each) for each in findings)
-    gate.keep(findings)
-    yield dg.MaterializeResult(
-        asset_key=READINESS, metadata=_table("findings", [_shown(each) for each in findings])
+                DRIFT,
+                asset=EFFECTIVE_CONFIG,
+                description="The configuration is the one that was last verified.",
+            ),
+        ],
     )
-    now, before = effective_config(settings), last_verified(warehouse)
-    yield _drift_result(differences(before, now) if before else [], is_first=before is None)
-    if are_ready(findings):
-        keep_verified(warehouse, now, at=findings[0].checked_at, run_id=context.run.run_id)
-    shown = {**now.entries, **in_force(Presets(warehouse, clock))}
-    entries = [{"name": name, **asdict(entry)} for name, entry in shown.items()]
-    metadata = {"config_hash": now.config_hash, **_table("entries", entries)}
-    yield dg.MaterializeResult(asset_key=EFFECTIVE_CONFIG, metadata=metadata)
+    def verification(
+        context: dg.AssetExecutionContext,
+        config: Verification,
+        alerts: dg.ResourceParam[Alerts],
+        clock: dg.ResourceParam[Clock],
+        gate: dg.ResourceParam[Gate],
+        settings: dg.ResourceParam[Settings],
+        warehouse: dg.ResourceParam[Warehouse],
+    ) -> Iterator[Told]:
+        """Verify every dependency and report it, stored or not; then report what drifted."""
+        also = [sending_probe(lambda: alerts)] if config.send_test_message else []
+        findings = gate.verify(instead=[*registry.connection_probes(settings), *also])
+        yield from (_check_result(each) for each in findings)
+        gate.keep(findings)
+        yield dg.MaterializeResult(
+            asset_key=READINESS, metadata=_table("findings", [_shown(each) for each in findings])
+        )
+        now, before = effective_config(settings), last_verified(warehouse)
+        yield _drift_result(differences(before, now) if before else [], is_first=before is None)
+        if are_ready(findings):
+            keep_verified(warehouse, now, at=findings[0].checked_at, run_id=context.run.run_id)
+        shown = {**now.entries, **in_force(Presets(warehouse, clock))}
+        entries = [{"name": name, **asdict(entry)} for name, entry in shown.items()]
+        metadata = {"config_hash": now.config_hash, **_table("entries", entries)}
+        yield dg.MaterializeResult(asset_key=EFFECTIVE_CONFIG, metadata=metadata)
+
+    return verification
 
 
 def _shown(finding: Finding) -> dict[str, Any]:
@@ -144,7 +148,7 @@ def _table(label: str, rows: Iterable[dict[str, Any]]) -> dict[str, Any]:
 
 verify_job = dg.define_asset_job(
     "operations_verify",
-    selection=dg.AssetSelection.assets(verification),
+    selection=dg.AssetSelection.assets(READINESS, EFFECTIVE_CONFIG),
     description="Looks whether all that loads depend on is ready, and what was reconfigured.",
     tags={"domain": "operations"},
 )

@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from orchestration_project.domains.operations.presets import Taker
+from orchestration_project.domains.operations.presets import PresetTarget
 from orchestration_project.domains.prices.audits import Limits
 from orchestration_project.partitions import OF_REPLAYS, ReplayConfig, refuse_strange
 from orchestration_project.settings import Settings
@@ -38,7 +38,7 @@ class PricesLoad(ReplayConfig):
     )
 
 
-PRICES_LOADING = Taker(
+PRICES_LOADING = PresetTarget(
     job="prices_daily",
     op=LOAD_OP,
     model=PricesLoad,

@@ -15,7 +15,7 @@ from orchestration_project.assets.saas.catalogue import (
     STATES,
     table_spec,
 )
-from orchestration_project.domains.operations.presets import Taker
+from orchestration_project.domains.operations.presets import PresetTarget
 from orchestration_project.errors import OrchestrationError
 from orchestration_project.plots.saas import flow
 from orchestration_project.resources.artifacts import ArtifactStore
@@ -78,7 +78,7 @@ class Reconcile(dg.Config):
     )
 
 
-RECONCILING = Taker(
+RECONCILING = PresetTarget(
     job=JOB,
     op=OP,
     model=Reconcile,

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from itertools import groupby
 
 from orchestration_project.domains.finra.calendar import (
@@ -12,6 +12,8 @@ from orchestration_project.domains.finra.calendar import (
     publication_date,
 )
 from orchestration_project.errors import ConfigurationError, SourceError
+
+FRIDAY = 4
 
 
 @dataclass(frozen=True, order=True)
@@ -215,3 +217,35 @@ def _published_week(week: str, tier: str) -> date:
             found=week,
             remedy="report it to the source",
         ) from None
+
+
+def week_ending_on(written: str) -> str:
+    """Return the Monday of the week that ends on a Friday, as FINRA's weeks are named by callers.
+
+    Raises:
+        ConfigurationError: It is no Friday.
+    """
+    try:
+        day = date.fromisoformat(written)
+    except ValueError:
+        raise ConfigurationError(
+            "week_ending is no date", expected="a Friday such as 2025-01-10"
+        ) from None
+    if day.weekday() != FRIDAY:
+        friday = _moved(day, FRIDAY - day.weekday())
+        raise ConfigurationError(
+            f"week_ending {day} is a {day:%A}",
+            expected="the Friday on which a week's trading ends",
+            remedy=f"its week ends on {friday}" if friday else "",
+        )
+    start = _moved(day, -FRIDAY)
+    if start is None:
+        raise ConfigurationError(f"no week ends on {day}")
+    return start.isoformat()
+
+
+def _moved(day: date, days: int) -> date | None:
+    try:
+        return day + timedelta(days=days)
+    except OverflowError:
+        return None

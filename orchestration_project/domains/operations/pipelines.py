@@ -1,70 +1,22 @@
-"""What callers of other workflow systems name: a pipeline, and parameters that name a partition."""
+"""What callers of the API name: a pipeline, and parameters that name a partition of it."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date
 
 from orchestration_project.errors import ConfigurationError
 
-FRIDAY = 4
 
+@dataclass(frozen=True, kw_only=True)
+class Parameter:
+    """A parameter by which callers name a part of a partition's key.
 
-def _as_it_is(written: str) -> str:
-    return written
-
-
-def _week_start(written: str) -> str:
-    """Return the Monday of the week that ends on a Friday, as FINRA's weeks are named by callers.
-
-    Raises:
-        ConfigurationError: It is no Friday.
+    Attributes:
+        to_key: Returns the part of the key that a value means.
     """
-    try:
-        day = date.fromisoformat(written)
-    except ValueError:
-        raise ConfigurationError(
-            "week_ending is no date", expected="a Friday such as 2025-01-10"
-        ) from None
-    if day.weekday() != FRIDAY:
-        friday = _moved(day, FRIDAY - day.weekday())
-        raise ConfigurationError(
-            f"week_ending {day} is a {day:%A}",
-            expected="the Friday on which a week's trading ends",
-            remedy=f"its week ends on {friday}" if friday else "",
-        )
-    start = _moved(day, -FRIDAY)
-    if start is None:
-        raise ConfigurationError(f"no week ends on {day}")
-    return start.isoformat()
 
-
-def _moved(day: date, days: int) -> date | None:
-    try:
-        return day + timedelta(days=days)
-    except OverflowError:
-        return None
-
-
-def _month_start(written: str) -> str:
-    """Return the first day of the month that is written as 2025-01.
-
-    Raises:
-        ConfigurationError: It is no month.
-    """
-    try:
-        return date.fromisoformat(f"{written}-01").isoformat()
-    except ValueError:
-        raise ConfigurationError(
-            "month is none", expected="year and month, such as 2025-01"
-        ) from None
-
-
-PARAMETERS: Mapping[str, Callable[[str], str]] = {
-    "tier": _as_it_is,
-    "week_ending": _week_start,
-    "month": _month_start,
-}
-"""Parameter → the part of a partition's key that a value of it means."""
+    name: str
+    to_key: Callable[[str], str] = str
 
 
 @dataclass(frozen=True)
@@ -72,30 +24,7 @@ class Pipeline:
     """A job under the name by which callers run it; its partition is named by ``parameters``."""
 
     job: str
-    parameters: tuple[str, ...] = ()
-
-
-PIPELINES: Mapping[str, Pipeline] = {
-    each.job: each
-    for each in (
-        Pipeline("finra_otc_weekly", ("tier", "week_ending")),
-        Pipeline("finra_replay", ("tier", "week_ending")),
-        Pipeline("finra_gold", ("tier", "week_ending")),
-        Pipeline("finra_tier_week", ("week_ending",)),
-        Pipeline("finra_symbol_week_value", ("week_ending",)),
-        Pipeline("finra_trade_activity"),
-        Pipeline("finra_freshness"),
-        Pipeline("finra_source_checks"),
-        Pipeline("finra_backfill"),
-        Pipeline("operations_verify"),
-        Pipeline("prices_daily", ("month",)),
-        Pipeline("prices_backfill"),
-        Pipeline("prices_charts"),
-        Pipeline("prices_gold"),
-        Pipeline("prices_replay", ("month",)),
-    )
-}
-"""What can be run by name and parameters; every job can be launched by its partition's key."""
+    parameters: tuple[Parameter, ...] = ()
 
 
 def partition_key(pipeline: Pipeline, given: Mapping[str, str]) -> str | None:
@@ -104,16 +33,17 @@ def partition_key(pipeline: Pipeline, given: Mapping[str, str]) -> str | None:
     Raises:
         ConfigurationError: One is missing, not known, or means nothing.
     """
-    strange = sorted(set(given) - set(pipeline.parameters))
-    missing = [name for name in pipeline.parameters if name not in given]
+    names = [parameter.name for parameter in pipeline.parameters]
+    strange = sorted(set(given).difference(names))
+    missing = [name for name in names if name not in given]
     if strange or missing:
         raise ConfigurationError(
             f"{pipeline.job} does not take {', '.join(strange)}"
             if strange
             else f"{pipeline.job} needs {', '.join(missing)}",
-            expected=", ".join(pipeline.parameters) or "no parameter",
+            expected=", ".join(names) or "no parameter",
         )
-    parts = [PARAMETERS[name](given[name]) for name in pipeline.parameters]
+    parts = [parameter.to_key(given[parameter.name]) for parameter in pipeline.parameters]
     return "|".join(parts) or None
 
 

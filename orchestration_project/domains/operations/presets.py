@@ -18,7 +18,7 @@ REMEDY = "correct the file in presets/, and apply it (again), or apply another p
 
 
 @dataclass(frozen=True)
-class Taker:
+class PresetTarget:
     """A job whose runs take from an applied preset what their own config leaves open.
 
     Attributes:
@@ -47,8 +47,10 @@ class Preset:
     description: str = ""
 
 
-def read_preset(name: str, content: str, takers: Sequence[Taker]) -> tuple[Preset, Taker]:
-    """Read a preset, YAML that is a run config below comment lines; return it and its taker.
+def read_preset(
+    name: str, content: str, targets: Sequence[PresetTarget]
+) -> tuple[Preset, PresetTarget]:
+    """Read a preset, YAML that is a run config below comment lines; return it and its target.
 
     The comment lines say what it does, and in one of them, ``# Job: …``, for which job it is.
 
@@ -57,17 +59,17 @@ def read_preset(name: str, content: str, takers: Sequence[Taker]) -> tuple[Prese
             cannot take.
     """
     job, description = _header(name, content)
-    taker = next((each for each in takers if each.job == job), None)
-    if taker is None:
+    target = next((each for each in targets if each.job == job), None)
+    if target is None:
         raise ConfigurationError(
             f"the preset {name} is for the job {job or '(none)'}, which takes no preset",
-            expected=f"a line '# Job: <{'|'.join(each.job for each in takers)}>' above the config",
+            expected=f"a line '# Job: <{'|'.join(each.job for each in targets)}>' above the config",
             remedy="correct the file's header",
         )
-    values = _values(name, _parsed(name, content), taker)
-    preset = Preset(name, taker.job, values, description)
-    check_values(preset, taker)
-    return preset, taker
+    values = _values(name, _parsed(name, content), target)
+    preset = Preset(name, target.job, values, description)
+    check_values(preset, target)
+    return preset, target
 
 
 def as_written(name: str, content: str) -> tuple[Preset, dict[str, Any]]:
@@ -90,21 +92,21 @@ def as_written(name: str, content: str) -> tuple[Preset, dict[str, Any]]:
     return Preset(name, job, values, description), config
 
 
-def check_values(preset: Preset, taker: Taker) -> None:
+def check_values(preset: Preset, target: PresetTarget) -> None:
     """Refuse fields that no preset may set, and values that the job could not take.
 
     Raises:
         ConfigurationError: There is such a field or value.
     """
-    strange = [field for field in preset.values if field not in taker.fields]
+    strange = [field for field in preset.values if field not in target.fields]
     if strange:
         raise ConfigurationError(
             f"the preset {preset.name} sets {', '.join(map(str, strange))}",
-            expected=f"only {', '.join(taker.fields)}; all else is for the config of one run",
+            expected=f"only {', '.join(target.fields)}; all else is for the config of one run",
             remedy=REMEDY,
         )
     try:
-        read = taker.model(**preset.values)
+        read = target.model(**preset.values)
     except ValidationError as error:
         problems = [f"{each['loc'][0]}: {each['msg']}" for each in error.errors()]
         raise _wrong_values(preset.name, problems) from error
@@ -188,21 +190,21 @@ def _parsed(name: str, content: str) -> Any:
         ) from error
 
 
-def _values(name: str, config: Any, taker: Taker) -> dict[str, Any]:
-    """Return what a run config says to the taker's op, and to nobody else."""
+def _values(name: str, config: Any, target: PresetTarget) -> dict[str, Any]:
+    """Return what a run config says to the target's op, and to nobody else."""
     ops = config.get("ops", {}) if isinstance(config, dict) else None
-    said = ops.get(taker.op, {"config": {}}) if isinstance(ops, dict) else None
+    said = ops.get(target.op, {"config": {}}) if isinstance(ops, dict) else None
     values = said.get("config") if isinstance(said, dict) else None
     is_alone = (
         isinstance(values, dict)
         and set(config) <= {"ops"}
-        and set(ops or {}) <= {taker.op}
+        and set(ops or {}) <= {target.op}
         and set(said or {}) == {"config"}
     )
     if not is_alone or not isinstance(values, dict):
         raise ConfigurationError(
-            f"the preset {name} is no config of {taker.op} alone",
-            expected=f"ops: {{{taker.op}: {{config: …}}}}, or ops: {{}} for the settings",
+            f"the preset {name} is no config of {target.op} alone",
+            expected=f"ops: {{{target.op}: {{config: …}}}}, or ops: {{}} for the settings",
             remedy="correct the file",
         )
     return values

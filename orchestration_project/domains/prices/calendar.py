@@ -13,6 +13,8 @@ from zoneinfo import ZoneInfo
 import holidays
 import polars as pl
 
+from orchestration_project.errors import ConfigurationError
+
 NEW_YORK = ZoneInfo("America/New_York")
 DAY = timedelta(days=1)
 CLOSE, EARLY_CLOSE = time(16), time(13)
@@ -116,3 +118,17 @@ def months(first: date, last: date) -> Sequence[date]:
     while month_after(found[-1]) <= last:
         found.append(month_after(found[-1]))
     return tuple(found)
+
+
+def month_named(written: str) -> str:
+    """Return the first day of the month that is written as 2025-01.
+
+    Raises:
+        ConfigurationError: It is no month.
+    """
+    try:
+        return date.fromisoformat(f"{written}-01").isoformat()
+    except ValueError:
+        raise ConfigurationError(
+            "month is none", expected="year and month, such as 2025-01"
+        ) from None

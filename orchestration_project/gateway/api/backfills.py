@@ -17,9 +17,6 @@ from orchestration_project.gateway.api.problems import ProblemError
 from orchestration_project.gateway.api.runs import Name, moment
 from orchestration_project.gateway.api.services import Services
 from orchestration_project.resources.clock import Clock
-from orchestration_project.resources.prices.promised import ASSET as PRICES
-from orchestration_project.resources.prices.promised import months_not_landed
-from orchestration_project.resources.prices.universe import wanted_symbols
 
 MOST_PARTITIONS = 5000
 """Of a backfill: more than thirty years of weeks of three tiers."""
@@ -132,18 +129,16 @@ async def _keys(call: Call[Any, Any], job: Job, wanted: NewBackfill) -> list[str
 
 
 def _missing(services: Services, job: Job, keys: Sequence[str]) -> set[str]:
-    """Return the partitions that an asset of the job lacks, and months that a symbol lacks."""
+    """Return the partitions that an asset of the job lacks, or that are not fully loaded."""
     made = [
         set(services.instance.get_materialized_partitions(dg.AssetKey(list(each))))
         for each in job.assets
     ]
     missing = set(keys) - set.intersection(*made)
-    if tuple(PRICES.split("/")) in job.assets:
-        symbols = wanted_symbols(services.settings, services.warehouse)
-        months = list(map(date.fromisoformat, keys))
+    registered = services.registry().jobs.get(job.name)
+    if registered is not None and registered.missing is not None:
         now = Clock(services.settings.clock_now).now()  # that of the data, which a demo may set
-        found = months_not_landed(services.warehouse, symbols, months, now)
-        missing.update(map(str, found))
+        missing.update(registered.missing(services.settings, services.warehouse, now, keys))
     return missing
 
 

@@ -12,7 +12,7 @@ from sqlalchemy import Select, Table, func, literal, select
 from starlette.responses import Response
 
 from orchestration_project.domains.api.data import Column, Described, Page, Tables
-from orchestration_project.domains.operations.pipelines import PARAMETERS
+from orchestration_project.domains.finra.selection import week_ending_on
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.gateway.api.growing_files import (
     CHUNK_BYTES,
@@ -250,7 +250,7 @@ async def trade_activity(call: Call[Activity, Body]) -> Response:
     """Read the trading of a week and tier, a row for each symbol and venue or firm."""
     wanted = call.query
     try:
-        week = PARAMETERS["week_ending"](wanted.week_ending.isoformat())
+        week = week_ending_on(wanted.week_ending.isoformat())
     except ConfigurationError as error:
         raise problem_of(error, 422) from error
     wheres = [f"week_start={week}", f"tier={wanted.tier}"]

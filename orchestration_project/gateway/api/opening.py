@@ -1,6 +1,6 @@
 """The API behind the door: who asks is whom the guard found, what it asks Dagster is audited."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import dagster as dg
@@ -13,6 +13,7 @@ from orchestration_project.gateway.api.services import Services
 from orchestration_project.gateway.guard import Doors
 from orchestration_project.gateway.mutations import Mutations
 from orchestration_project.gateway.request import STILL_KNOWN, known_user
+from orchestration_project.registry import Registry
 from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.providers import open_store
 from orchestration_project.resources.warehouse import Warehouse
@@ -26,9 +27,10 @@ def opened_api(
     doors: Doors,
     dagster: ASGIApp,
     instance: dg.DagsterInstance,
+    registry: Callable[[], Registry],
 ) -> Iterator[Sequence[BaseRoute]]:
     """Give the API's routes over ``instance``; ``dagster`` is its web server."""
-    services = services_of(settings, warehouse, doors, dagster, instance)
+    services = services_of(settings, warehouse, doors, dagster, instance, registry)
     try:
         yield routes(services)
     finally:
@@ -42,6 +44,7 @@ def services_of(
     doors: Doors,
     dagster: ASGIApp,
     instance: dg.DagsterInstance,
+    registry: Callable[[], Registry],
 ) -> Services:
     """Return what the API stands on."""
 
@@ -55,6 +58,7 @@ def services_of(
         instance=instance,
         warehouse=warehouse,
         store=open_store(settings),
+        registry=registry,
         dagster=Dagster(Mutations(doors, dagster)),
         caller=known_user,
         refused=refused,

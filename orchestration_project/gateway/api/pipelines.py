@@ -18,11 +18,7 @@ from orchestration_project.domains.api.pipelines import (
     State,
 )
 from orchestration_project.domains.operations.ledger import Entry
-from orchestration_project.domains.operations.pipelines import (
-    PIPELINES,
-    Pipeline,
-    partition_key,
-)
+from orchestration_project.domains.operations.pipelines import Pipeline, partition_key
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.gateway.api.jobs import Launch, launch
 from orchestration_project.gateway.api.once import IDEMPOTENCY_HEADER
@@ -75,10 +71,11 @@ class HistoryWanted(Parameters):
 
 async def list_pipelines(call: Call[Parameters, Body]) -> Pipelines:
     """List what can be run by name, with the parameters that it takes."""
+    registry = await call.services.in_thread(call.services.registry)
     return Pipelines(
         pipelines=[
-            Declared(name=name, job=each.job, parameters=list(each.parameters))
-            for name, each in PIPELINES.items()
+            Declared(name=name, job=name, parameters=[each.name for each in pipeline.parameters])
+            for name, pipeline in registry.pipelines.items()
         ]
     )
 
@@ -86,10 +83,11 @@ async def list_pipelines(call: Call[Parameters, Body]) -> Pipelines:
 async def run_pipeline(call: Call[PipelineName, Given]) -> Execution:
     """Run a pipeline for what its parameters name."""
     name = call.query.name
-    pipeline = PIPELINES.get(name)
+    pipelines = (await call.services.in_thread(call.services.registry)).pipelines
+    pipeline = pipelines.get(name)
     if pipeline is None:
         raise ProblemError(
-            404, f"there is no pipeline {name!r}", expected=f"one of {', '.join(PIPELINES)}"
+            404, f"there is no pipeline {name!r}", expected=f"one of {', '.join(pipelines)}"
         )
     launched = await launch(call, Launch(pipeline.job, _partition(pipeline, call.body)))
     return Execution(execution_id=launched.run_id, status="started", pipeline=name)

@@ -11,6 +11,7 @@ from starlette.types import Scope
 
 from orchestration_project.domains.access.roles import Principal
 from orchestration_project.gateway.api.dagster import Dagster
+from orchestration_project.registry import Registry
 from orchestration_project.resources.artifacts import ArtifactStore
 from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.warehouse import Warehouse
@@ -31,6 +32,7 @@ class Services:
     """What operations use.
 
     Attributes:
+        registry: Returns the domains; the first call imports them, which takes a second.
         dagster: Dagster's GraphQL, asked in the caller's name.
         caller: Returns who asks, as the guard in front has found.
         refused: Writes down in the audit that somebody may not do something.
@@ -47,6 +49,7 @@ class Services:
     instance: dg.DagsterInstance
     warehouse: Warehouse
     store: ArtifactStore
+    registry: Callable[[], Registry]
     dagster: Dagster
     caller: Callable[[], Principal]
     refused: Callable[[Scope, str], Awaitable[None]]

@@ -19,7 +19,7 @@ from orchestration_project.resources.evidence.archive import Archive
 from orchestration_project.resources.evidence.run_events import check_results, run_events
 from orchestration_project.resources.evidence.subjects import Subject, Wanted, subject_of
 from orchestration_project.resources.evidence.surroundings import settings_lines, versions
-from orchestration_project.resources.evidence.tables import Partitioned, lines_of, rows_of
+from orchestration_project.resources.evidence.tables import PartitionedTable, lines_of, rows_of
 from orchestration_project.resources.export import whole_file
 from orchestration_project.resources.inventory import Blob
 from orchestration_project.resources.state import state_folder
@@ -48,7 +48,7 @@ class Sources:
     instance: dg.DagsterInstance
     config: EffectiveConfig
     applied: Mapping[str, Entry]
-    tables: Mapping[str, Partitioned]
+    tables: Mapping[str, PartitionedTable]
     bytes_of: Captures | None = None
 
 

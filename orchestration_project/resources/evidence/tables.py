@@ -31,9 +31,9 @@ from orchestration_project.tables.spine import (
 MOMENT = "%Y-%m-%dT%H:%M:%S%.6fZ"
 
 
-@dataclass(frozen=True)
-class Partitioned:
-    """A table with history, and the condition that is a partition of it."""
+@dataclass(frozen=True, kw_only=True)
+class PartitionedTable:
+    """A table with history, and the rows of it that belong to a partition's key."""
 
     table: Table
     scope_of: Callable[[str], Scope]
@@ -47,7 +47,7 @@ class Rows(NamedTuple):
 
 
 def rows_of(
-    connection: Connection, subject: Subject, tables: Mapping[str, Partitioned]
+    connection: Connection, subject: Subject, tables: Mapping[str, PartitionedTable]
 ) -> list[Rows]:
     """Return what belongs to ``subject``; of a partition, also its published rows at the time."""
     return [*_evidence(subject), *_published(connection, subject, tables)]
@@ -105,7 +105,7 @@ def _events(subject: Subject) -> list[ColumnElement[bool]]:
 
 
 def _published(
-    connection: Connection, subject: Subject, tables: Mapping[str, Partitioned]
+    connection: Connection, subject: Subject, tables: Mapping[str, PartitionedTable]
 ) -> Iterator[Rows]:
     if subject.partition is None or subject.at is None:
         return

@@ -38,7 +38,8 @@ class Gate:
     """Lets work through while what it depends on is ready.
 
     Args:
-        probes: How each dependency is looked at.
+        probes: How each dependency is looked at that several kinds of work share.
+        probe_of: Returns the probe of a connection, by its name; None if it has none.
         register: Where findings are kept.
         clock: The real time, which processes compare.
         max_age: Older findings do not count: the dependency is looked at again.
@@ -55,9 +56,11 @@ class Gate:
         max_age: timedelta,
         config_hash: str,
         run: Run,
+        probe_of: Callable[[str], Probe | None] = lambda _: None,
     ) -> None:
         self.config_hash = config_hash
         self._probes = probes
+        self._probe_of = probe_of
         self._register = register
         self._clock = clock
         self._max_age = max_age
@@ -108,9 +111,11 @@ class Gate:
         self._register.keep(findings, run_id=self._run.run_id)
 
     def _needed(self, work: str) -> list[Probe]:
-        is_queued = self._run.is_queued()
+        is_queued, own = self._run.is_queued(), self._probe_of(work)
         return [
-            probe for probe in self._probes if is_needed(probe.needed_by, work, is_queued=is_queued)
+            probe
+            for probe in (*self._probes, *([own] if own else []))
+            if is_needed(probe.needed_by, work, is_queued=is_queued)
         ]
 
     def _look_again(self, needed: Sequence[Probe]) -> list[Examined]:

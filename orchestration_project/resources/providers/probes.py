@@ -1,4 +1,4 @@
-"""How everything that loads depend on is looked at, and who is told of alerts."""
+"""The probes of what every domain depends on, and who is told of alerts."""
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
@@ -14,15 +14,11 @@ from orchestration_project.resources.alerts.told_outside import ToldOutside
 from orchestration_project.resources.artifacts import (
     FolderStore,
 )
-from orchestration_project.resources.captures import Captures
 from orchestration_project.resources.clock import Clock
-from orchestration_project.resources.finra.api import CURRENT, GROUP
-from orchestration_project.resources.finra.readiness import finra_probe
 from orchestration_project.resources.gate import Probe
 from orchestration_project.resources.gate.clock_skew import (
     clock_probe,
     time_of_database,
-    time_of_server,
 )
 from orchestration_project.resources.gate.queue import queue_probe
 from orchestration_project.resources.gate.services import (
@@ -36,58 +32,51 @@ from orchestration_project.resources.gate.storage import (
     database_probe,
     disk_probe,
 )
-from orchestration_project.resources.prices.readiness import prices_probe
-from orchestration_project.resources.providers.sources import opened_finra, opened_prices_source
 from orchestration_project.resources.providers.systems import (
     database_url,
     open_clock,
-    open_http,
     open_store,
     open_warehouse,
     unprepared_warehouse,
 )
-from orchestration_project.resources.saas.opening import (
-    saas_probes,
-)
 from orchestration_project.resources.state import state_folder
 from orchestration_project.resources.warehouse import Warehouse
 from orchestration_project.resources.warehouse.connecting import parsed_url
-from orchestration_project.settings import Settings, without_query, without_secrets
+from orchestration_project.settings import Settings, without_secrets
 
 
 def open_probes(
     settings: Settings,
     instance: Callable[[], dg.DagsterInstance],
     warehouse: Warehouse | None = None,
+    *,
+    clocks: Mapping[str, Callable[[], datetime | None]] | None = None,
 ) -> Sequence[Probe]:
-    """Return how each dependency is looked at; opens nothing. A new source adds its probe here.
+    """Return the probes of what every domain depends on; this opens nothing.
 
-    A run has the ``warehouse`` open, and need not connect anew for each look.
+    Args:
+        settings: The settings of this process.
+        instance: Returns Dagster's instance.
+        warehouse: The database of a run, which has it open and need not connect anew.
+        clocks: Outside systems that return the time, by name, besides the database.
     """
     real_time = Clock()
     opened = None if warehouse is None else partial(nullcontext, warehouse)
     as_it_is = opened or partial(unprepared_warehouse, settings)
+    own = {} if settings.database_url is None else {"the database": _database_time(as_it_is)}
     return [
         database_probe(as_it_is, opened or partial(open_warehouse, settings), real_time),
         open_disk_probe(settings),
         artifacts_probe(partial(open_store, settings)),
-        finra_probe(
-            partial(opened_finra, settings, asks_anyway=True),
-            open_clock(settings),
-            where=_finra_place(settings),
-        ),
-        prices_probe(
-            partial(opened_prices_source, settings, asks_anyway=True),
-            is_wanted=settings.is_demo or settings.prices_source is not None,
-        ),
-        *saas_probes(settings, Captures(open_store(settings)), open_clock(settings)),
-        clock_probe(
-            _other_clocks(settings, as_it_is), real_time, most_seconds=settings.clock_skew_seconds
-        ),
+        clock_probe({**own, **(clocks or {})}, real_time, most_seconds=settings.clock_skew_seconds),
         alerts_probe(partial(open_alerts, settings)),
         daemon_probe(instance, real_time),
         code_server_probe(settings.state_path / "dagster"),
     ]
+
+
+def _database_time(as_it_is: OpenWarehouse) -> Callable[[], datetime | None]:
+    return partial(time_of_database, as_it_is)
 
 
 def open_disk_probe(settings: Settings) -> Probe:
@@ -104,29 +93,6 @@ def _written_places(settings: Settings) -> Sequence[Path]:
     if isinstance(store, FolderStore):
         places.append(store.folder)
     return list(dict.fromkeys(places))
-
-
-def _finra_place(settings: Settings) -> str:
-    return {
-        "demo": "the embedded demo",
-        "api": without_query(settings.finra_api_url),
-        "files": f"the folder {settings.finra_files_dir}",
-    }[settings.finra_source]
-
-
-def _other_clocks(
-    settings: Settings, as_it_is: OpenWarehouse
-) -> Mapping[str, Callable[[], datetime | None]]:
-    """Return who can tell the time, besides this machine."""
-    found: dict[str, Callable[[], datetime | None]] = {}
-    if settings.database_url is not None:
-        found["the database"] = partial(time_of_database, as_it_is)
-    if settings.finra_source == "api":
-        once = partial(open_http, settings, max_attempts=1)
-        api_url = settings.finra_api_url.rstrip("/")
-        listing = f"{api_url}/partitions/group/{GROUP}/name/{CURRENT}"
-        found["FINRA"] = partial(time_of_server, once, listing)
-    return found
 
 
 def open_alerts(settings: Settings) -> Alerts:

@@ -1,8 +1,7 @@
-"""What the settings name, opened: the clock, the store of bytes, the database, the web."""
+"""What the settings name, opened: the clock, the store of bytes, the database."""
 
 from datetime import datetime
 from functools import cache
-from typing import Any
 
 from sqlalchemy.engine import URL
 
@@ -11,15 +10,9 @@ from orchestration_project.resources.artifacts import (
     open_artifacts,
 )
 from orchestration_project.resources.clock import Clock
-from orchestration_project.resources.http import HttpClient
-from orchestration_project.resources.http.agent import user_agent
 from orchestration_project.resources.state import state_folder
 from orchestration_project.resources.warehouse import Warehouse
 from orchestration_project.settings import Settings
-
-LARGEST_ANSWER_BYTES = 16 * 1024 * 1024
-"""FINRA's answers end at 3 MB; so much more is taken before one counts as endless, of each of those
-that are in flight together."""
 
 
 def open_clock(settings: Settings) -> Clock:
@@ -67,17 +60,3 @@ def database_url(settings: Settings) -> str | URL:
         return settings.database_url.get_secret_value()
     file = state_folder(settings) / f"{settings.finra_source}.sqlite"
     return URL.create("sqlite", database=str(file))
-
-
-def open_http(settings: Settings, *, system: str = "", **options: Any) -> HttpClient:
-    """Return the HTTP client for FINRA, or another ``system``, with the limits of FINRA."""
-    return HttpClient(
-        system=system or ("finra_api" if settings.finra_source == "api" else "finra_demo"),
-        state_dir=settings.state_path,
-        requests_per_second=settings.finra_requests_per_second,
-        now=Clock().now,
-        use_environment=not settings.is_demo,
-        user_agent=user_agent(),
-        max_body_bytes=LARGEST_ANSWER_BYTES,
-        **options,
-    )

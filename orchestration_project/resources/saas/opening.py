@@ -1,4 +1,4 @@
-"""Both systems as the settings name them: opened, and looked at beforehand."""
+"""Opens both systems as the settings name them."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,13 +9,12 @@ from pydantic import SecretStr
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.resources.captures import Captures
 from orchestration_project.resources.clock import Clock
-from orchestration_project.resources.gate.probe import Answer, Probe
 from orchestration_project.resources.http import HttpClient
 from orchestration_project.resources.jira import Jira
 from orchestration_project.resources.peopleforce import PeopleForce
 from orchestration_project.resources.saas.demo import saas_demo
 from orchestration_project.resources.saas.page_memory import PageMemory
-from orchestration_project.settings import Settings, without_secrets
+from orchestration_project.settings import Settings
 
 DEMO_KEY = SecretStr("demo-key")
 DEMO_EMAIL, DEMO_TOKEN = "robot@example.org", SecretStr("demo-token")
@@ -76,29 +75,6 @@ def is_demo(settings: Settings) -> bool:
             remedy="set both of a kind, with a STATE_DIR or DATABASE_URL for each kind",
         )
     return is_made_up
-
-
-def saas_probes(settings: Settings, captures: Captures, clock: Clock) -> list[Probe]:
-    """Return the probes of both systems, each a request; a demo starts when it is used."""
-    if settings.saas_source == "demo":
-        unused = Answer("the embedded demo, which starts when it is used", is_applicable=False)
-        tried = "looked which systems SAAS_SOURCE names"
-        return [Probe(name, (name,), tried, lambda: unused) for name in ("peopleforce", "jira")]
-
-    def ask_peopleforce() -> Answer:
-        with opened_peopleforce(settings, captures, clock, asks_anyway=True) as source:
-            return Answer(f"it has {source.count()} tasks")
-
-    def ask_jira() -> Answer:
-        with opened_jira(settings, asks_anyway=True) as target:
-            return Answer(f"it knows us as {target.myself()}")
-
-    tasks = f"asked {without_secrets(settings.peopleforce_url)} for its tasks"
-    account = f"asked {without_secrets(_given(settings.jira_url))} who we are"
-    return [
-        Probe("peopleforce", ("peopleforce",), tasks, ask_peopleforce),
-        Probe("jira", ("jira",), account, ask_jira),
-    ]
 
 
 def _http(

@@ -18,6 +18,7 @@ from dagster._core.workspace.load_target import InProcessWorkspaceLoadTarget
 from sqlalchemy import select
 from starlette.types import ASGIApp
 
+from orchestration_project.catalog import REGISTRY
 from orchestration_project.cli.gateway import check_config
 from orchestration_project.domains.access.keys import Key
 from orchestration_project.domains.access.roles import Principal, Role
@@ -145,7 +146,7 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
         place, audit = Place(frozenset({"127.0.0.1"})), Audit(warehouse, clock)
         doors = Doors(access, audit, place, secret="s" * 40, recheck_seconds=0.1)
         dagster = stack.enter_context(_dagster(instance))
-        services = services_of(settings, warehouse, doors, dagster, instance)
+        services = services_of(settings, warehouse, doors, dagster, instance, lambda: REGISTRY)
         app = create_app(doors, dagster, private=routes(services), origins=[ALLOWED])
         ring = Keys(warehouse, clock)
         keys = {

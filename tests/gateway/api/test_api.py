@@ -4,10 +4,10 @@ import pytest
 from dagster._core.definitions.run_request import InstigatorType
 from dagster._core.scheduler.instigation import TickData, TickStatus
 
+from orchestration_project.catalog import REGISTRY
 from orchestration_project.definitions import defs
 from orchestration_project.domains.access.lockout import KEY_LIMIT
 from orchestration_project.domains.access.roles import Role
-from orchestration_project.domains.operations.pipelines import PIPELINES
 from orchestration_project.gateway.api.app import OPERATIONS
 from orchestration_project.gateway.limits import HEADER_BYTES
 from tests.gateway.api.conftest import ALLOWED, HOURS
@@ -109,7 +109,7 @@ def test_a_page_of_an_allowed_origin_may_read_why_the_door_refuses_it(api):
     assert refused(OTHER, **wrong) == (429, None)
 
 
-@pytest.mark.parametrize("each", PIPELINES.values(), ids=lambda each: each.job)
+@pytest.mark.parametrize("each", REGISTRY.pipelines.values(), ids=lambda each: each.job)
 def test_a_pipeline_is_a_job_and_takes_the_parts_of_its_partitions(each):
     partitions = defs.resolve_job_def(each.job).partitions_def
     key = partitions.get_first_partition_key() if partitions else None

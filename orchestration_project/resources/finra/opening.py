@@ -1,13 +1,16 @@
-"""Where data comes from: FINRA, its declared datasets, and daily prices."""
+"""Opens FINRA, or what stands in for it, as the settings name it."""
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
-from functools import cache
+from contextlib import ExitStack, contextmanager
+from datetime import datetime
+from functools import cache, partial
 from typing import Any, TypeVar
 
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.resources.captures import Captures
+from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.finra import FinraApi, FinraFiles, FinraSource
+from orchestration_project.resources.finra.api import CURRENT, GROUP
 from orchestration_project.resources.finra.dataset_sources import (
     DatasetApi,
     DatasetFiles,
@@ -17,11 +20,15 @@ from orchestration_project.resources.finra.dataset_sources import (
 from orchestration_project.resources.finra.demo import demo_url
 from orchestration_project.resources.finra.folder import Folder
 from orchestration_project.resources.finra.query_api import QueryApi
+from orchestration_project.resources.gate.clock_skew import time_of_server
 from orchestration_project.resources.http import HttpClient
-from orchestration_project.resources.prices import PriceSource
-from orchestration_project.resources.prices.opening import opened_prices
-from orchestration_project.resources.providers.systems import open_clock, open_http, open_store
-from orchestration_project.settings import Settings
+from orchestration_project.resources.http.agent import user_agent
+from orchestration_project.resources.providers.systems import open_clock, open_store
+from orchestration_project.settings import Settings, without_query
+
+LARGEST_ANSWER_BYTES = 16 * 1024 * 1024
+"""FINRA's answers end at 3 MB; so much more is taken before one counts as endless, of each of those
+that are in flight together."""
 
 
 def open_finra(settings: Settings, http: HttpClient) -> FinraSource:
@@ -114,7 +121,33 @@ def opened_finra(settings: Settings, **options: Any) -> Iterator[FinraSource]:
         yield open_finra(settings, http)
 
 
-def opened_prices_source(settings: Settings, **http: Any) -> AbstractContextManager[PriceSource]:
-    """Return what opens the source that PRICES_SOURCE names."""
-    captures = Captures(open_store(settings))
-    return opened_prices(settings, captures, open_clock(settings), **http)
+def open_http(settings: Settings, *, system: str = "", **options: Any) -> HttpClient:
+    """Return the HTTP client for FINRA, or another ``system``, with the limits of FINRA."""
+    return HttpClient(
+        system=system or ("finra_api" if settings.finra_source == "api" else "finra_demo"),
+        state_dir=settings.state_path,
+        requests_per_second=settings.finra_requests_per_second,
+        now=Clock().now,
+        use_environment=not settings.is_demo,
+        user_agent=user_agent(),
+        max_body_bytes=LARGEST_ANSWER_BYTES,
+        **options,
+    )
+
+
+def shown_source(settings: Settings) -> str:
+    """Return where FINRA's weekly data comes from, in words without secrets."""
+    return {
+        "demo": "the embedded demo",
+        "api": without_query(settings.finra_api_url),
+        "files": f"the folder {settings.finra_files_dir}",
+    }[settings.finra_source]
+
+
+def remote_clock(settings: Settings) -> Callable[[], datetime | None] | None:
+    """Return what asks FINRA's server for its time, None where no server of FINRA's is asked."""
+    if settings.finra_source != "api":
+        return None
+    api_url = settings.finra_api_url.rstrip("/")
+    listing = f"{api_url}/partitions/group/{GROUP}/name/{CURRENT}"
+    return partial(time_of_server, partial(open_http, settings, max_attempts=1), listing)

@@ -1,0 +1,14 @@
+"""The domains of the project, each one value; `DOMAINS` is the one list of them."""
+
+from orchestration_project.catalog.events import EVENTS
+from orchestration_project.catalog.finra import FINRA
+from orchestration_project.catalog.operations import OPERATIONS
+from orchestration_project.catalog.prices import PRICES
+from orchestration_project.catalog.saas import SAAS
+from orchestration_project.registry import Registry
+
+DOMAINS = (EVENTS, FINRA, OPERATIONS, PRICES, SAAS)
+"""Add a domain here; everything else derives from it."""
+
+REGISTRY = Registry.of(DOMAINS)
+"""Of a code location with all domains."""

@@ -1,0 +1,20 @@
+"""Events: webhook deliveries of any source, loaded as they came."""
+
+from orchestration_project.assets.events import inbox, webhooks, webhooks_job
+from orchestration_project.registry import Domain, Job
+from orchestration_project.resources.evidence.tables import PartitionedTable
+from orchestration_project.resources.warehouse.frames import Scope
+from orchestration_project.tables.webhooks import events_webhooks
+
+
+def _scope(key: str) -> Scope:
+    source, _, delivery_id = key.partition("|")
+    return {"source": source, "delivery_id": delivery_id}
+
+
+EVENTS = Domain(
+    name="events",
+    assets=[inbox, webhooks],
+    jobs=[Job(definition=webhooks_job, consumes_webhooks=True)],
+    tables=[PartitionedTable(table=events_webhooks, scope_of=_scope)],
+)

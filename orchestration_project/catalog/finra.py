@@ -1,0 +1,133 @@
+"""FINRA: OTC trading by week, further datasets, and what is derived of them."""
+
+from datetime import date
+from functools import partial
+
+from orchestration_project.assets import finra
+from orchestration_project.domains.finra.calendar import WEEK
+from orchestration_project.domains.finra.datasets import partition_of, scope_of
+from orchestration_project.domains.finra.selection import tier_week, week_ending_on
+from orchestration_project.domains.operations.control_tower import Unlanded
+from orchestration_project.domains.operations.pipelines import Parameter
+from orchestration_project.partitions import first_finra_week
+from orchestration_project.registry import (
+    Connection,
+    Domain,
+    Environment,
+    Job,
+)
+from orchestration_project.resources.clock import Clock
+from orchestration_project.resources.evidence.tables import PartitionedTable
+from orchestration_project.resources.finra import FinraSource
+from orchestration_project.resources.finra.opening import (
+    open_datasets,
+    opened_finra,
+    remote_clock,
+    shown_source,
+)
+from orchestration_project.resources.finra.promised import oldest_unlanded
+from orchestration_project.resources.warehouse import Warehouse
+from orchestration_project.resources.warehouse.frames import Scope
+from orchestration_project.sensors import finra as sensors
+from orchestration_project.settings import Settings
+from orchestration_project.tables.finra import finra_otc_weekly
+from orchestration_project.tables.finra_datasets import DATASETS, Dataset
+
+TIER = Parameter(name="tier")
+WEEK_ENDING = Parameter(name="week_ending", to_key=week_ending_on)
+
+PROBED_WEEKS = 8
+"""Within the current dataset, so that one request tells; enough for every tier to be published."""
+
+
+def _list_partitions(source: FinraSource, environment: Environment) -> str:
+    """Ask for what every load asks for first: one request, with credentials one more."""
+    since = environment.clock.today_in_new_york() - PROBED_WEEKS * WEEK
+    listed = source.published(since=since)
+    return f"it lists {len(listed)} partitions of the last {PROBED_WEEKS} weeks"
+
+
+def _oldest_unlanded(settings: Settings, warehouse: Warehouse, clock: Clock) -> Unlanded | None:
+    first_week = first_finra_week(settings, clock.today_in_new_york())
+    return oldest_unlanded(warehouse, settings, clock.now(), first_week=first_week)
+
+
+def _week_scope(key: str) -> Scope:
+    week = tier_week(key, today=date.max)
+    return {"tier": week.tier, "week_start": week.week_start}
+
+
+def _dataset_scope(dataset: Dataset, key: str) -> Scope:
+    return scope_of(dataset, partition_of(dataset, key, today=date.max))
+
+
+FINRA = Domain(
+    name="finra",
+    assets=[
+        finra.weekly_summary,
+        finra.otc_weekly,
+        finra.across_weeks,
+        finra.tier_week,
+        finra.symbol_week_value,
+        finra.trade_activity,
+        finra.value_picture,
+        *(dataset.source for dataset in finra.DATASET_ASSETS),
+        *(dataset.table for dataset in finra.DATASET_ASSETS),
+    ],
+    asset_checks=[
+        finra.as_new_as_the_calendar,
+        *finra.SOURCE_CHECKS,
+        *(dataset.freshness for dataset in finra.DATASET_ASSETS),
+    ],
+    jobs=[
+        Job(definition=finra.otc_weekly_job, parameters=(TIER, WEEK_ENDING), presets=finra.LOADING),
+        Job(definition=finra.replay_job, parameters=(TIER, WEEK_ENDING)),
+        Job(definition=finra.gold_job, parameters=(TIER, WEEK_ENDING)),
+        Job(definition=finra.tier_week_job, parameters=(WEEK_ENDING,)),
+        Job(definition=finra.symbol_week_value_job, parameters=(WEEK_ENDING,)),
+        Job(definition=finra.trade_activity_job, parameters=()),
+        Job(definition=finra.freshness_job, parameters=()),
+        Job(definition=finra.source_checks_job, parameters=()),
+        Job(definition=finra.backfill_job, parameters=(), presets=finra.BACKFILLING),
+        *(Job(definition=dataset.job) for dataset in finra.DATASET_ASSETS),
+    ],
+    schedules=[
+        sensors.finra_otc_weekly_mondays,
+        sensors.finra_freshness_daily,
+        sensors.finra_source_checks_daily,
+        sensors.finra_symbol_week_value_daily,
+    ],
+    sensors=[
+        sensors.finra_on_publication,
+        sensors.finra_on_restatement,
+        sensors.finra_on_landing,
+        sensors.finra_on_last_tier,
+        sensors.finra_on_gold,
+        *sensors.DATASET_SENSORS,
+    ],
+    resources={
+        "finra": Connection(
+            description="Where FINRA's weekly data comes from.",
+            open=lambda given: opened_finra(given.settings, asks_anyway=given.asks_anyway),
+            preflight="finra",
+            shown_name="FINRA",
+            remote_clock=remote_clock,
+            probe=_list_partitions,
+            tried=lambda settings: f"asked {shown_source(settings)} for its list of partitions",
+        ),
+        "finra_datasets": Connection(
+            description="Where FINRA's further datasets come from.",
+            open=lambda given: open_datasets(given.settings, given.admit),
+            preflight=None,
+        ),
+    },
+    tables=[
+        PartitionedTable(table=finra_otc_weekly, scope_of=_week_scope),
+        *(
+            PartitionedTable(table=dataset.table, scope_of=partial(_dataset_scope, dataset))
+            for dataset in DATASETS
+        ),
+    ],
+    oldest_unlanded=_oldest_unlanded,
+    state_paths=["demo"],
+)

@@ -1,0 +1,44 @@
+"""Operations: runs, alerts, readiness, presets and evidence of all domains."""
+
+from orchestration_project.assets import operations
+from orchestration_project.registry import Domain, Job
+from orchestration_project.sensors import operations as sensors
+
+OPERATIONS = Domain(
+    name="operations",
+    assets=[
+        operations.alerts_asset,
+        operations.artifacts,
+        operations.control_tower,
+        operations.evidence,
+        operations.ledger,
+        operations.presets,
+        operations.removals,
+        operations.run_logs,
+        operations.sessions,
+    ],
+    assets_of_all=[operations.verification_asset],
+    jobs=[
+        Job(definition=operations.apply_preset_job),
+        Job(definition=operations.artifacts_job),
+        Job(definition=operations.cleanup_job),
+        Job(definition=operations.control_tower_job),
+        Job(definition=operations.export_evidence_job),
+        Job(definition=operations.prune_job),
+        Job(definition=operations.reconcile_job),
+        Job(definition=operations.replay_webhook_job),
+        Job(definition=operations.retry_failures_job),
+        Job(definition=operations.sessions_job),
+        Job(definition=operations.verify_job, parameters=()),
+    ],
+    schedules=[
+        sensors.operations_control_tower_hourly,
+        sensors.operations_reconcile_hourly,
+        sensors.operations_verify_daily,
+    ],
+    sensors=[
+        sensors.operations_on_run_change,
+        sensors.operations_on_run_end,
+        sensors.operations_on_undelivered_alert,
+    ],
+)

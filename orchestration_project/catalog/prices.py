@@ -1,0 +1,86 @@
+"""Prices: daily prices by symbol and month, and what is derived of them."""
+
+from collections.abc import Collection, Sequence
+from datetime import date, datetime
+
+from orchestration_project.assets import prices
+from orchestration_project.domains.operations.control_tower import Unlanded
+from orchestration_project.domains.operations.pipelines import Parameter
+from orchestration_project.domains.prices.calendar import month_named
+from orchestration_project.partitions import first_price_month
+from orchestration_project.registry import (
+    Connection,
+    Domain,
+    Job,
+)
+from orchestration_project.resources.clock import Clock
+from orchestration_project.resources.evidence.tables import PartitionedTable
+from orchestration_project.resources.prices.opening import in_second_place, opened_prices
+from orchestration_project.resources.prices.promised import (
+    months_not_landed,
+    oldest_unlanded_session,
+)
+from orchestration_project.resources.prices.universe import wanted_symbols
+from orchestration_project.resources.warehouse import Warehouse
+from orchestration_project.sensors import prices as sensors
+from orchestration_project.settings import Settings
+from orchestration_project.tables.prices import prices_daily
+
+MONTH = Parameter(name="month", to_key=month_named)
+
+
+def _oldest_unlanded(settings: Settings, warehouse: Warehouse, clock: Clock) -> Unlanded | None:
+    first_month = first_price_month(settings, clock.today_in_new_york())
+    symbols = wanted_symbols(settings, warehouse)
+    return oldest_unlanded_session(warehouse, symbols, clock.now(), first_month=first_month)
+
+
+def _missing_months(
+    settings: Settings, warehouse: Warehouse, now: datetime, keys: Sequence[str]
+) -> Collection[str]:
+    """Return the months that a symbol lacks."""
+    months = [date.fromisoformat(key) for key in keys]
+    found = months_not_landed(warehouse, wanted_symbols(settings, warehouse), months, now)
+    return {month.isoformat() for month in found}
+
+
+PRICES = Domain(
+    name="prices",
+    assets=[prices.quotes, prices.charts, prices.daily, prices.derived],
+    jobs=[
+        Job(
+            definition=prices.daily_job,
+            parameters=(MONTH,),
+            presets=prices.PRICES_LOADING,
+            missing=_missing_months,
+        ),
+        Job(definition=prices.backfill_job, parameters=()),
+        Job(definition=prices.charts_job, parameters=()),
+        Job(definition=prices.gold_job, parameters=()),
+        Job(definition=prices.replay_job, parameters=(MONTH,), missing=_missing_months),
+    ],
+    schedules=[sensors.prices_daily_after_close, sensors.prices_waiting_hourly],
+    sensors=[sensors.prices_on_landing, sensors.prices_on_new_symbol],
+    resources={
+        "prices": Connection(
+            description="Where daily prices come from.",
+            open=lambda given: opened_prices(
+                given.settings, given.captures, given.clock, asks_anyway=given.asks_anyway
+            ),
+            preflight="prices",
+            probe=lambda source, _: f"{source.name}: {source.ready()}",
+            tried=lambda _: "asked the source of prices whether it answers",
+            is_enabled=lambda settings: settings.is_demo or settings.prices_source is not None,
+            disabled_reason="PRICES_SOURCE is not set: no prices are asked for",
+        ),
+        "prices_second": Connection(
+            description="Another source of daily prices to compare with.",
+            open=lambda given: opened_prices(
+                in_second_place(given.settings), given.captures, given.clock
+            ),
+            preflight="prices",
+        ),
+    },
+    tables=[PartitionedTable(table=prices_daily, scope_of=lambda symbol: {"symbol": symbol})],
+    oldest_unlanded=_oldest_unlanded,
+)

@@ -1,0 +1,194 @@
+"""Dagster's resources: what all domains share, and one of each connection.
+
+Each is made from the settings when a run or a tick asks for it. The settings are no config of
+Dagster's, but for the gate's `force`: so no secret can show up in a config view. What reaches
+outside is opened at first use, within the step or tick, after the preflight.
+"""
+
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from datetime import timedelta
+from functools import partial
+from typing import Any
+
+import dagster as dg
+
+from orchestration_project.registry import Connection, Environment, Registry
+from orchestration_project.resources.alerts import Alerts
+from orchestration_project.resources.artifacts import ArtifactStore
+from orchestration_project.resources.clock import Clock
+from orchestration_project.resources.effective_config import effective_config
+from orchestration_project.resources.gate import Gate, Register, Run
+from orchestration_project.resources.opening import at_first_use
+from orchestration_project.resources.providers import (
+    open_alerts,
+    open_clock,
+    open_probes,
+    open_store,
+    open_warehouse,
+)
+from orchestration_project.resources.warehouse import Warehouse
+from orchestration_project.settings import Settings, load_settings
+
+CONFIG_TAG = "config_hash"
+"""Run tag: the hash of the settings and presets that change results, as the run found them."""
+
+FORCED_TAG = "forced_past"
+"""Run tag: the dependencies that were not ready when the run went on all the same."""
+
+
+def resource_definitions(registry: Registry) -> Mapping[str, dg.ResourceDefinition]:
+    """Return the resources of a code location, by the names under which assets ask for them."""
+    return {
+        "alerts": alerts_resource,
+        "artifacts": artifacts_resource,
+        "clock": clock_resource,
+        "gate": _gate_resource(registry),
+        "registry": dg.ResourceDefinition(
+            lambda _: registry, description="The domains of the project."
+        ),
+        "settings": settings_resource,
+        "warehouse": warehouse_resource,
+        **{
+            name: _connection_resource(connection)
+            for domain in registry.selected
+            for name, connection in domain.resources.items()
+        },
+    }
+
+
+def _connection_resource(connection: Connection[Any]) -> dg.ResourceDefinition:
+    """Return the resource of a connection: a run opens it once the preflight admits it.
+
+    A tick of a sensor or schedule, which only asks what there is, opens it without preflight.
+    """
+
+    @dg.resource(description=connection.description, required_resource_keys={"gate"})
+    def connection_resource(context: dg.InitResourceContext) -> Iterator[Any]:
+        def admit(work: str) -> None:
+            if context.run is not None:
+                context.resources.gate.admit(work)
+
+        def opening() -> AbstractContextManager[Any]:
+            if connection.preflight is not None:
+                admit(connection.preflight)
+            return connection.open(Environment(settings=load_settings(), admit=admit))
+
+        with at_first_use(opening, **connection.attributes) as opened:
+            yield opened
+
+    return connection_resource
+
+
+@dg.resource(description="The settings of this process.")
+def settings_resource() -> Settings:
+    """The settings of this process; what its run or tick logs follows LOG_LEVEL."""
+    settings = load_settings()
+    logging.getLogger("orchestration_project").setLevel(settings.log_level)
+    return settings
+
+
+@dg.resource(description="Who is told of alerts, and where they are kept.")
+def alerts_resource() -> Alerts:
+    """Who is told of alerts, and where they are kept."""
+    return open_alerts(load_settings())
+
+
+@dg.resource(description="The one clock.")
+def clock_resource() -> Clock:
+    """The one clock."""
+    return open_clock(load_settings())
+
+
+@dg.resource(description="The user's database.")
+def warehouse_resource(context: dg.InitResourceContext) -> Iterator[Warehouse]:
+    """The user's database, its tables up to date; a run that opens it is tagged with its config."""
+
+    def opening() -> Warehouse:
+        settings = load_settings()
+        if context.run is not None:
+            tag = {CONFIG_TAG: effective_config(settings).config_hash}
+            _instance_of(context).add_run_tags(context.run.run_id, tag)
+        return open_warehouse(settings)
+
+    with at_first_use(opening) as warehouse:
+        yield warehouse
+
+
+@dg.resource(
+    description="Where raw bytes and staged files are kept.", required_resource_keys={"gate"}
+)
+def artifacts_resource(context: dg.InitResourceContext) -> Iterator[ArtifactStore]:
+    """Where raw bytes and staged files are kept."""
+
+    def opening() -> AbstractContextManager[ArtifactStore]:
+        if context.run is not None:
+            context.resources.gate.admit("artifacts")
+        return _opened_store()
+
+    with at_first_use(opening) as store:
+        yield store
+
+
+@contextmanager
+def _opened_store() -> Iterator[ArtifactStore]:
+    yield open_store(load_settings())
+
+
+def _gate_resource(registry: Registry) -> dg.ResourceDefinition:
+    @dg.resource(
+        description="Lets a run's work through while what it depends on is ready.",
+        required_resource_keys={"warehouse"},
+        config_schema={
+            "force": dg.Field(
+                bool,
+                default_value=False,
+                description="Go on although a dependency is not ready; the run is tagged with "
+                "which.",
+            )
+        },
+    )
+    def gate_resource(context: dg.InitResourceContext) -> Iterator[Gate]:
+        """The gate that whatever a run opens for its work goes through."""
+        with at_first_use(lambda: nullcontext(_gate(registry, context))) as gate:
+            yield gate
+
+    return gate_resource
+
+
+def _gate(registry: Registry, context: dg.InitResourceContext) -> Gate:
+    settings, instance, run_id = load_settings(), _instance_of(context), _run_id(context)
+    warehouse = context.resources.warehouse
+    return Gate(
+        open_probes(settings, lambda: instance, warehouse, clocks=registry.clocks(settings)),
+        Register(warehouse),
+        clock=Clock(),
+        max_age=timedelta(minutes=settings.readiness_max_age_minutes),
+        config_hash=effective_config(settings).full_hash,
+        run=Run(
+            run_id,
+            is_forced=context.resource_config["force"],
+            is_queued=partial(_was_queued, instance, run_id),
+            note_forced=lambda names: instance.add_run_tags(run_id, {FORCED_TAG: ", ".join(names)}),
+        ),
+        probe_of=lambda name: registry.probe(name, settings),
+    )
+
+
+def _instance_of(context: dg.InitResourceContext) -> dg.DagsterInstance:
+    """Return Dagster's instance, which a run's resources are given."""
+    if context.instance is None:
+        raise AssertionError("Dagster gives a run's resources its instance")
+    return context.instance
+
+
+def _run_id(context: dg.InitResourceContext) -> str:
+    if context.run is None:
+        raise AssertionError("only a run goes through the gate")
+    return context.run.run_id
+
+
+def _was_queued(instance: dg.DagsterInstance, run_id: str) -> bool:
+    enqueued = dg.DagsterEventType.RUN_ENQUEUED
+    return bool(instance.get_records_for_run(run_id, of_type=enqueued, limit=1).records)

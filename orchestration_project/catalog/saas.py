@@ -1,0 +1,68 @@
+"""SaaS: tasks of PeopleForce and issues of Jira, kept in agreement."""
+
+from orchestration_project.assets import saas
+from orchestration_project.domains.saas import jira, peopleforce
+from orchestration_project.registry import Connection, Domain, Job
+from orchestration_project.resources.saas.opening import opened_jira, opened_peopleforce
+from orchestration_project.sensors.saas import saas_on_tick, saas_sweep_nightly
+from orchestration_project.settings import Settings, without_secrets
+
+UNUSED_DEMO = "the embedded demo, which starts when it is used"
+TRIED_IN_DEMO = "looked which systems SAAS_SOURCE names"
+
+
+def _is_real(settings: Settings) -> bool:
+    return settings.saas_source != "demo"
+
+
+def _tried_peopleforce(settings: Settings) -> str:
+    if not _is_real(settings):
+        return TRIED_IN_DEMO
+    return f"asked {without_secrets(settings.peopleforce_url)} for its tasks"
+
+
+def _tried_jira(settings: Settings) -> str:
+    if not _is_real(settings):
+        return TRIED_IN_DEMO
+    return f"asked {without_secrets(settings.jira_url or '')} who we are"
+
+
+SAAS = Domain(
+    name="saas",
+    assets=[saas.edit_rules, saas.reconcile, saas.replay, saas.sweep, saas.try_rules],
+    jobs=[
+        Job(definition=saas.dry_run_job),
+        Job(definition=saas.edit_rules_job),
+        Job(definition=saas.reconcile_job, presets=saas.RECONCILING, consumes_webhooks=True),
+        Job(definition=saas.replay_dead_letters_job),
+        Job(definition=saas.set_tick_job),
+        Job(definition=saas.sweep_job),
+    ],
+    schedules=[saas_sweep_nightly],
+    sensors=[saas_on_tick],
+    resources={
+        "peopleforce": Connection(
+            description="The tasks that issues are made of.",
+            open=lambda given: opened_peopleforce(
+                given.settings, given.captures, given.clock, asks_anyway=given.asks_anyway
+            ),
+            preflight="peopleforce",
+            probe=lambda source, _: f"it has {source.count()} tasks",
+            tried=_tried_peopleforce,
+            is_enabled=_is_real,
+            disabled_reason=UNUSED_DEMO,
+            attributes={"system": peopleforce.SYSTEM},
+        ),
+        "jira": Connection(
+            description="The issues made of tasks.",
+            open=lambda given: opened_jira(given.settings, asks_anyway=given.asks_anyway),
+            preflight="jira",
+            probe=lambda target, _: f"it knows us as {target.myself()}",
+            tried=_tried_jira,
+            is_enabled=_is_real,
+            disabled_reason=UNUSED_DEMO,
+            attributes={"system": jira.SYSTEM},
+        ),
+    },
+    state_paths=["demo_saas", "saas"],
+)

@@ -1,0 +1,105 @@
+"""All domains derive from one list, and each may be a code location of its own."""
+
+import subprocess
+import sys
+from datetime import UTC, datetime
+
+import dagster as dg
+import pytest
+
+from orchestration_project.catalog import DOMAINS, REGISTRY
+from orchestration_project.definitions import build
+from orchestration_project.errors import ConfigurationError
+from orchestration_project.registry import Domain, Registry
+from orchestration_project.resources.clock import Clock
+
+LOCATION = """
+from orchestration_project.catalog import REGISTRY
+from orchestration_project.definitions import build
+
+defs = build(REGISTRY.select({names}))
+"""
+
+WORKSPACE = """
+load_from:
+  - python_file: {relative_path: ours.py, location_name: ours}
+  - python_file: {relative_path: saas.py, location_name: saas}
+"""
+
+
+def keys_by_group(defs: dg.Definitions) -> dict[str, set[dg.AssetKey]]:
+    """Return the keys, but those that Dagster puts in for what other locations define."""
+    found: dict[str, set[dg.AssetKey]] = {}
+    for spec in defs.resolve_all_asset_specs():
+        found.setdefault(str(spec.group_name), set()).add(spec.key)
+    found.pop("default", None)
+    return found
+
+
+@pytest.mark.parametrize("name", [domain.name for domain in DOMAINS])
+def test_a_domain_alone_is_a_code_location_of_its_own_assets_and_jobs(name):
+    defs = build(REGISTRY.select(name))
+    dg.Definitions.validate_loadable(defs)
+    assert set(keys_by_group(defs)) == {name}
+    jobs = {job.name for job in defs.get_repository_def().get_all_jobs()} - {"__ASSET_JOB"}
+    assert jobs == {job for job in REGISTRY.jobs if job.startswith(f"{name}_")}
+
+
+def test_each_definition_is_in_one_code_location_of_several():
+    split = {}
+    for domain in DOMAINS:
+        split |= keys_by_group(build(REGISTRY.select(domain.name)))
+    assert split == keys_by_group(build())
+
+
+def test_a_location_whose_jobs_work_on_webhooks_has_the_sensor_that_starts_them():
+    started = {
+        domain.name: {
+            job.name
+            for sensor in build(REGISTRY.select(domain.name)).sensors or []
+            if sensor.name == "events_on_webhook"
+            for job in sensor.jobs
+        }
+        for domain in DOMAINS
+    }
+    assert started == {
+        "events": {"events_webhooks"},
+        "finra": set(),
+        "operations": set(),
+        "prices": set(),
+        "saas": {"saas_reconcile"},
+    }
+
+
+def test_a_domain_that_does_not_exist_is_refused_by_name():
+    with pytest.raises(ConfigurationError, match="invalid domain 'weather': expected one of "):
+        REGISTRY.select("weather")
+
+
+def test_a_resource_is_replaced_by_an_argument(instance):
+    @dg.asset
+    def today(clock: dg.ResourceParam[Clock]) -> str:
+        return f"{clock.today_in_new_york()}"
+
+    registry = Registry.of([Domain(name="calendar", assets=[today])])
+    defs = build(registry, clock=Clock(datetime(2026, 3, 2, 12, tzinfo=UTC)))
+    result = defs.resolve_implicit_global_asset_job_def().execute_in_process(instance=instance)
+    assert result.output_for_node("today") == "2026-03-02"
+
+
+def test_a_workspace_of_two_code_locations_loads_both(tmp_path, demo_settings):
+    others = [domain.name for domain in DOMAINS if domain.name != "saas"]
+    (tmp_path / "ours.py").write_text(LOCATION.format(names=", ".join(map(repr, others))))
+    (tmp_path / "saas.py").write_text(LOCATION.format(names="'saas'"))
+    (tmp_path / "workspace.yaml").write_text(WORKSPACE)
+    validated = subprocess.run(
+        [sys.executable, "-m", "dagster", "definitions", "validate", "-w", "workspace.yaml"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    said = validated.stdout + validated.stderr
+    assert validated.returncode == 0, said
+    assert "Validation successful for code location ours" in said
+    assert "Validation successful for code location saas" in said
