@@ -63,7 +63,7 @@ class Bench:
         """Load the last ``count`` weeks in one run of ours, into a new SQLite database."""
         with self.rig.sqlite_place() as place:
             told = self.load_at(place, source, count)
-            with closing(sqlite3.connect(place.state / "api.sqlite")) as reader:
+            with closing(sqlite3.connect(place.state / "real.sqlite")) as reader:
                 rows = reader.execute(f"SELECT count(*) FROM {TABLE}").fetchone()[0]  # noqa: S608 - ours
         return {**told, "firm_rows": rows}
 

@@ -11,6 +11,7 @@ from orchestration_project.instance.logs import write_in_log_format
 from orchestration_project.instance.run_config import in_process_if_valid
 from orchestration_project.registry import Registry
 from orchestration_project.sensors.events import webhook_sensor
+from orchestration_project.settings import load_settings
 
 
 def build(registry: Registry = REGISTRY, **overrides: Any) -> dg.Definitions:
@@ -20,7 +21,8 @@ def build(registry: Registry = REGISTRY, **overrides: Any) -> dg.Definitions:
         registry: The domains; ``REGISTRY.select("saas")`` gives a code location of one.
         overrides: Resources that replace those of the settings, by name, as in tests.
     """
-    domains = registry.selected
+    domains, settings = registry.selected, load_settings()
+    started = [domain for domain in domains if domain.is_on(settings)]
     return dg.Definitions(
         assets=[
             *(each for domain in domains for each in domain.assets),
@@ -28,10 +30,10 @@ def build(registry: Registry = REGISTRY, **overrides: Any) -> dg.Definitions:
         ],
         asset_checks=[each for domain in domains for each in domain.asset_checks],
         jobs=[job.definition for domain in domains for job in domain.jobs],
-        schedules=[each for domain in domains for each in domain.schedules],
+        schedules=[each for domain in started for each in domain.schedules],
         sensors=[
             *([webhook_sensor(registry)] if registry.webhook_jobs else []),
-            *(each for domain in domains for each in domain.sensors),
+            *(each for domain in started for each in domain.sensors),
         ],
         resources={**resource_definitions(registry), **overrides},
         executor=in_process_if_valid,  # 0.4 s a run where a process for each step takes 61 s

@@ -73,8 +73,7 @@ class Connection(Generic[T]):
         probe: Asks the opened system, and returns in words what it answered. None: another
             connection's probe is its probe, too.
         tried: What ``probe`` does, in words without secrets.
-        is_enabled: Whether there is anything to probe under these settings.
-        disabled_reason: Why there is not, in words.
+        unused: Returns why there is nothing to probe under these settings, "" if there is.
         remote_clock: Returns what asks the system for its time, None where it cannot be asked.
         attributes: What is known of it before it is opened, by name.
     """
@@ -85,8 +84,7 @@ class Connection(Generic[T]):
     preflight: str | None
     probe: Callable[[T, Environment], str] | None = None
     tried: Callable[[Settings], str] = lambda _: ""
-    is_enabled: Callable[[Settings], bool] = lambda _: True
-    disabled_reason: str = ""
+    unused: Callable[[Settings], str] = lambda _: ""
     remote_clock: Callable[[Settings], Callable[[], datetime | None] | None] | None = None
     attributes: Mapping[str, object] = field(default_factory=dict)
 
@@ -123,6 +121,8 @@ class Domain:
     Attributes:
         name: Group of its assets, first part of their keys, and tag of its jobs.
         assets_of_all: Functions that make an asset of the whole registry.
+        source_setting: The setting that names its source. Where that is not set, the domain is off:
+            it has no schedules and sensors, and what asks its source says why it cannot.
         resources: Its connections, by the names under which assets ask for them.
         tables: Its tables whose partitions the evidence can export.
         oldest_unlanded: Returns the oldest partition that is due and not landed, if any.
@@ -130,6 +130,7 @@ class Domain:
     """
 
     name: str
+    source_setting: str | None = None
     assets: Sequence[dg.AssetsDefinition | dg.AssetSpec] = ()
     assets_of_all: "Sequence[Callable[[Registry], dg.AssetsDefinition]]" = ()
     asset_checks: Sequence[dg.AssetChecksDefinition] = ()
@@ -140,6 +141,10 @@ class Domain:
     tables: Sequence[PartitionedTable] = ()
     oldest_unlanded: Callable[[Settings, Warehouse, Clock], Unlanded | None] | None = None
     state_paths: Sequence[str] = ()
+
+    def is_on(self, settings: Settings) -> bool:
+        """Whether it has a source, or needs none."""
+        return self.source_setting is None or getattr(settings, self.source_setting) is not None
 
 
 @dataclass(frozen=True)
@@ -252,8 +257,8 @@ class Registry:
         probe = connection.probe
 
         def run() -> Answer:
-            if not connection.is_enabled(settings):
-                return Answer(connection.disabled_reason, is_applicable=False)
+            if reason := connection.unused(settings):
+                return Answer(reason, is_applicable=False)
             environment = Environment(settings=settings, asks_anyway=True)
             with connection.open(environment) as opened:
                 return Answer(probe(opened, environment))

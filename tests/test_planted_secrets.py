@@ -156,7 +156,7 @@ def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scene]:
     state = tmp_path / "state"
     with FaultyServer(echo) as source, http_receiver() as hook:
         scene = Scene(
-            state, planted, source, echo, hook, monkeypatch, f"sqlite:///{state}/api.sqlite"
+            state, planted, source, echo, hook, monkeypatch, f"sqlite:///{state}/real.sqlite"
         )
         scene.set(
             STATE_DIR=str(state),
@@ -361,7 +361,7 @@ def assert_nothing_leaked(scene: Scene, *more: tuple[str, str]) -> None:
 
 def assert_something_was_masked(scene: Scene) -> None:
     masked = [place for place, content in below(scene.state) if b"***" in content_of(content)]
-    for place in ("dagster/history/runs.db", "compute_logs", "index.db", "api.sqlite"):
+    for place in ("dagster/history/runs.db", "compute_logs", "index.db", "real.sqlite"):
         assert [each for each in masked if place in each], f"nothing was masked in {place}"
 
 

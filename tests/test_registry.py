@@ -10,8 +10,9 @@ import pytest
 from orchestration_project.catalog import DOMAINS, REGISTRY
 from orchestration_project.definitions import build
 from orchestration_project.errors import ConfigurationError
-from orchestration_project.registry import Domain, Registry
+from orchestration_project.registry import Domain, Environment, Registry
 from orchestration_project.resources.clock import Clock
+from orchestration_project.settings import load_settings
 
 LOCATION = """
 from orchestration_project.catalog import REGISTRY
@@ -103,3 +104,23 @@ def test_a_workspace_of_two_code_locations_loads_both(tmp_path, demo_settings):
     assert validated.returncode == 0, said
     assert "Validation successful for code location ours" in said
     assert "Validation successful for code location saas" in said
+
+
+def test_a_domain_without_a_source_is_not_started_and_says_so(monkeypatch, tmp_path):
+    monkeypatch.setenv("STATE_DIR", str(tmp_path))
+    monkeypatch.setenv("PRICES_SOURCE", "yahoo")
+    defs = build()
+    started = [each.name for each in (*(defs.schedules or []), *(defs.sensors or []))]
+    assert {name.partition("_")[0] for name in started} == {"events", "operations", "prices"}
+    settings = load_settings()
+    probes = {name: REGISTRY.probe(name, settings) for name in ("finra", "jira")}
+    answers = {name: probe.run() for name, probe in probes.items() if probe}
+    assert {name: answer.got for name, answer in answers.items() if not answer.is_applicable} == {
+        "finra": "FINRA_SOURCE is not set: FINRA is not asked",
+        "jira": "SAAS_SOURCE is not set: no system is asked",
+    }
+    with (
+        pytest.raises(ConfigurationError, match="FINRA has no source: FINRA_SOURCE is not set"),
+        REGISTRY.connections["finra"].open(Environment(settings=settings)),
+    ):
+        pass

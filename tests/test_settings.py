@@ -33,6 +33,9 @@ def _bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(f"SPINE_{name.upper()}", raising=False)
 
 
+SAAS = "PEOPLEFORCE_API_KEY=a\nJIRA_URL=https://j\nJIRA_EMAIL=a@b\nJIRA_TOKEN=b"
+
+
 def read(folder: Path, text: str = "") -> Settings:
     """Read the settings with ``text`` as `.env`."""
     file = folder / ".env"
@@ -242,6 +245,40 @@ def test_the_example_with_its_comments_taken_off_gives_the_defaults(tmp_path: Pa
     values = [line[1:] for line in EXAMPLE.split("\n") if line.startswith("#") and "=" in line[:40]]
     assert len(values) == len(Settings.model_fields)
     assert read(tmp_path, "\n".join(values)) == read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "read_as"),
+    [
+        ("", ("demo", "demo", "demo", "demo")),
+        ("FINRA_SOURCE=demo", ("demo", "demo", "demo", "demo")),
+        ("DATA_PROFILE=demo", ("demo", "demo", "demo", "demo")),
+        ("FINRA_SOURCE=api", ("real", "api", None, None)),
+        ("PRICES_SOURCE=yahoo", ("real", None, "yahoo", None)),
+        ("DATA_PROFILE=real", ("real", None, None, None)),
+        ("SAAS_SOURCE=real\n" + SAAS, ("real", None, None, "api")),
+        ("SAAS_SOURCE=api\nDATA_PROFILE=real\n" + SAAS, ("real", None, None, "api")),
+    ],
+)
+def test_one_profile_decides_which_domains_use_their_demo(tmp_path: Path, text: str, read_as):
+    found = read(tmp_path, text)
+    sources = (found.finra_source, found.prices_source, found.saas_source)
+    assert (found.data_profile, *sources) == read_as
+    assert found.is_demo == (found.data_profile == "demo")
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("DATA_PROFILE=demo\nPRICES_SOURCE=yahoo", "expected demo or nothing"),
+        ("DATA_PROFILE=real\nFINRA_SOURCE=demo", "expected a real source or nothing"),
+        ("FINRA_SOURCE=api\nPRICES_SOURCE=demo", "expected a real source or nothing"),
+        ("DATA_PROFILE=test", "'demo' or 'real'"),
+    ],
+)
+def test_a_source_of_another_profile_is_refused(tmp_path: Path, text: str, problem: str):
+    with pytest.raises(ValidationError, match=problem):
+        read(tmp_path, text)
 
 
 def test_a_child_gets_this_environment_with_the_changes(monkeypatch: pytest.MonkeyPatch):

@@ -63,6 +63,7 @@ def _dataset_scope(dataset: Dataset, key: str) -> Scope:
 
 FINRA = Domain(
     name="finra",
+    source_setting="finra_source",
     assets=[
         finra.weekly_summary,
         finra.otc_weekly,
@@ -113,6 +114,9 @@ FINRA = Domain(
             shown_name="FINRA",
             remote_clock=remote_clock,
             probe=_list_partitions,
+            unused=lambda settings: (
+                "" if settings.finra_source else "FINRA_SOURCE is not set: FINRA is not asked"
+            ),
             tried=lambda settings: f"asked {shown_source(settings)} for its list of partitions",
         ),
         "finra_datasets": Connection(

@@ -44,8 +44,13 @@ def _missing_months(
     return {month.isoformat() for month in found}
 
 
+def _unused(settings: Settings) -> str:
+    return "" if settings.prices_source else "PRICES_SOURCE is not set: no prices are asked for"
+
+
 PRICES = Domain(
     name="prices",
+    source_setting="prices_source",
     assets=[prices.quotes, prices.charts, prices.daily, prices.derived],
     jobs=[
         Job(
@@ -70,8 +75,11 @@ PRICES = Domain(
             preflight="prices",
             probe=lambda source, _: f"{source.name}: {source.ready()}",
             tried=lambda _: "asked the source of prices whether it answers",
-            is_enabled=lambda settings: settings.is_demo or settings.prices_source is not None,
-            disabled_reason="PRICES_SOURCE is not set: no prices are asked for",
+            unused=lambda settings: (
+                ""
+                if settings.prices_source
+                else "PRICES_SOURCE is not set: no prices are asked for"
+            ),
         ),
         "prices_second": Connection(
             description="Another source of daily prices to compare with.",

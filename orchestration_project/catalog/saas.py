@@ -7,12 +7,17 @@ from orchestration_project.resources.saas.opening import opened_jira, opened_peo
 from orchestration_project.sensors.saas import saas_on_tick, saas_sweep_nightly
 from orchestration_project.settings import Settings, without_secrets
 
-UNUSED_DEMO = "the embedded demo, which starts when it is used"
 TRIED_IN_DEMO = "looked which systems SAAS_SOURCE names"
 
 
 def _is_real(settings: Settings) -> bool:
-    return settings.saas_source != "demo"
+    return settings.saas_source == "api"
+
+
+def _unused(settings: Settings) -> str:
+    if settings.is_demo:
+        return "the embedded demo, which starts when it is used"
+    return "" if _is_real(settings) else "SAAS_SOURCE is not set: no system is asked"
 
 
 def _tried_peopleforce(settings: Settings) -> str:
@@ -29,6 +34,7 @@ def _tried_jira(settings: Settings) -> str:
 
 SAAS = Domain(
     name="saas",
+    source_setting="saas_source",
     assets=[saas.edit_rules, saas.reconcile, saas.replay, saas.sweep, saas.try_rules],
     jobs=[
         Job(definition=saas.dry_run_job),
@@ -49,8 +55,7 @@ SAAS = Domain(
             preflight="peopleforce",
             probe=lambda source, _: f"it has {source.count()} tasks",
             tried=_tried_peopleforce,
-            is_enabled=_is_real,
-            disabled_reason=UNUSED_DEMO,
+            unused=_unused,
             attributes={"system": peopleforce.SYSTEM},
         ),
         "jira": Connection(
@@ -59,8 +64,7 @@ SAAS = Domain(
             preflight="jira",
             probe=lambda target, _: f"it knows us as {target.myself()}",
             tried=_tried_jira,
-            is_enabled=_is_real,
-            disabled_reason=UNUSED_DEMO,
+            unused=_unused,
             attributes={"system": jira.SYSTEM},
         ),
     },

@@ -149,7 +149,7 @@ def _source(settings: Settings) -> str:
         "demo": "demo (made-up data from the embedded source)",
         "api": f"api ({without_query(settings.finra_api_url)})",
         "files": f"files ({settings.finra_files_dir})",
-    }[settings.finra_source]
+    }.get(str(settings.finra_source), "none: FINRA_SOURCE is not set")
 
 
 def _latest(settings: Settings, weeks: int) -> list[TierWeek]:

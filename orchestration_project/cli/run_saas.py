@@ -87,7 +87,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _systems(settings: Settings) -> str:
-    if settings.saas_source == "demo":
+    if settings.is_demo:
         return "demo (made-up tasks and issues of the embedded systems)"
     return f"{without_secrets(settings.peopleforce_url)}, {without_secrets(str(settings.jira_url))}"
 
@@ -101,7 +101,7 @@ def _first_rules(
     if rules:
         say(f"rules     {len(rules)} in effect")
         return
-    if settings.saas_source != "demo":
+    if not settings.is_demo:
         raise ConfigurationError(
             "there are no rules that say which tasks become which issues",
             expected="rules, put into effect by the job saas_edit_rules",

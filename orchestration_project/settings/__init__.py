@@ -1,5 +1,6 @@
 """Every setting of the project: a module of fields for each domain, read in one place."""
 
+from orchestration_project.settings.profile import switched_off
 from orchestration_project.settings.secrets import (
     SECRET_QUERY_WORDS,
     without_query,
@@ -24,6 +25,7 @@ __all__ = [
     "origins",
     "read_secrets",
     "shown_values",
+    "switched_off",
     "without_query",
     "without_secrets",
 ]

@@ -1,11 +1,12 @@
 """Where FINRA's data comes from, and what is usual in it."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr, ValidationInfo, field_validator
+from pydantic import AfterValidator, Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings
 
+from orchestration_project.settings.profile import require_profile
 from orchestration_project.settings.values import (
     MOST_HOURS,
     MOST_WEEKS,
@@ -21,8 +22,12 @@ FINRA_TOKEN_URL = "https://ews.fip.finra.org/fip/rest/ews/oauth2/access_token"  
 class FinraSettings(BaseSettings):
     """FINRA's data."""
 
-    finra_source: Literal["demo", "api", "files"] = Field(
-        "demo", description="Where FINRA data comes from: the embedded demo, FINRA, or a folder."
+    finra_source: Annotated[
+        Literal["demo", "api", "files"] | None, AfterValidator(require_profile)
+    ] = Field(
+        None,
+        description="Where FINRA data comes from: the embedded demo, FINRA, or a folder; default: "
+        "the demo, or with DATA_PROFILE=real nothing.",
     )
     finra_api_url: str = Field(FINRA_API_URL, description="Base URL of FINRA's Query API.")
     finra_token_url: str = Field(FINRA_TOKEN_URL, description="Where an access token is had.")
@@ -170,8 +175,3 @@ class FinraSettings(BaseSettings):
         if (value is None) != (info.data.get("finra_client_id") is None):
             raise ValueError("set FINRA_CLIENT_ID and FINRA_CLIENT_SECRET both, or neither")
         return value
-
-    @property
-    def is_demo(self) -> bool:
-        """Whether FINRA data is made up by the embedded demo."""
-        return self.finra_source == "demo"

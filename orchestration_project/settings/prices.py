@@ -2,11 +2,12 @@
 
 from datetime import date
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr, ValidationInfo, field_validator
+from pydantic import AfterValidator, Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings
 
+from orchestration_project.settings.profile import require_profile
 from orchestration_project.settings.values import MOST_WEEKS, from_root
 
 PricesSource = Literal["demo", "alpha_vantage", "yahoo", "files"]
@@ -15,10 +16,10 @@ PricesSource = Literal["demo", "alpha_vantage", "yahoo", "files"]
 class PricesSettings(BaseSettings):
     """Daily prices."""
 
-    prices_source: PricesSource | None = Field(
+    prices_source: Annotated[PricesSource | None, AfterValidator(require_profile)] = Field(
         None,
         description="Where prices come from: the embedded demo, a vendor, or a folder; default: "
-        "the demo where FINRA's data is the demo's, else none.",
+        "the demo, or with DATA_PROFILE=real nothing.",
     )
     prices_files_dir: Path | None = Field(
         None, description="Folder of prices, CSV or Parquet: a file for each symbol, or one of all."

@@ -1,19 +1,36 @@
 """The two systems that are kept equal."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr, ValidationInfo, field_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic_settings import BaseSettings
 
+from orchestration_project.settings.profile import require_profile
+
 PEOPLEFORCE_URL = "https://app.peopleforce.io/api/public/v3"
+
+
+def _api(value: object) -> object:
+    """Read real, which it was called before, as api."""
+    return "api" if value == "real" else value
 
 
 class SaasSettings(BaseSettings):
     """PeopleForce and Jira."""
 
-    saas_source: Literal["demo", "real"] = Field(
-        "demo",
-        description="Which two systems are kept equal: the embedded demos, or yours.",
+    saas_source: Annotated[
+        Literal["demo", "api"] | None, BeforeValidator(_api), AfterValidator(require_profile)
+    ] = Field(
+        None,
+        description="Which two systems are kept equal: the embedded demos, or yours (api); "
+        "default: the demos, or with DATA_PROFILE=real none.",
     )
     peopleforce_url: str = Field(PEOPLEFORCE_URL, description="Base URL of PeopleForce's API.")
     peopleforce_api_key: SecretStr | None = Field(
@@ -40,6 +57,6 @@ class SaasSettings(BaseSettings):
     def _needed_for_the_real_ones(
         cls, value: SecretStr | str | None, info: ValidationInfo
     ) -> SecretStr | str | None:
-        if value is None and info.data.get("saas_source") == "real":
-            raise ValueError("needed when SAAS_SOURCE=real")
+        if value is None and info.data.get("saas_source") == "api":
+            raise ValueError("needed when SAAS_SOURCE=api")
         return value

@@ -28,6 +28,7 @@ from orchestration_project.settings.alerts import AlertSettings
 from orchestration_project.settings.demo import DemoSettings
 from orchestration_project.settings.finra import FinraSettings
 from orchestration_project.settings.prices import PricesSettings
+from orchestration_project.settings.profile import ProfileSettings
 from orchestration_project.settings.readiness import ReadinessSettings
 from orchestration_project.settings.saas import SaasSettings
 from orchestration_project.settings.secrets import (
@@ -98,6 +99,7 @@ class Settings(
     SaasSettings,
     PricesSettings,
     FinraSettings,
+    ProfileSettings,
 ):
     """The settings of one process; names are upper case in the environment.
 

@@ -1,14 +1,13 @@
 """Both systems as the settings name them, and how the gate looks at them."""
 
 import pytest
-from pydantic import SecretStr
+from pydantic import SecretStr, ValidationError
 
+from orchestration_project.catalog import REGISTRY
 from orchestration_project.errors import ConfigurationError
-from orchestration_project.resources.artifacts import FolderStore
-from orchestration_project.resources.captures import Captures
 from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.gate import examine
-from orchestration_project.resources.saas.opening import opened_jira, saas_probes
+from orchestration_project.resources.saas.opening import opened_jira
 from orchestration_project.settings import Settings, load_settings
 
 
@@ -34,8 +33,8 @@ def settings_for(saas_demo, tmp_path, monkeypatch):
 
 
 def findings(settings, tmp_path):
-    probes = saas_probes(settings, Captures(FolderStore(tmp_path / "artifacts")), Clock())
-    found = [examine(each, Clock(), "").finding for each in probes]
+    probes = [REGISTRY.probe(name, settings) for name in ("peopleforce", "jira")]
+    found = [examine(probe, Clock(), "").finding for probe in probes if probe]
     return {each.dependency: (each.outcome, each.got) for each in found}
 
 
@@ -60,9 +59,14 @@ def test_the_demos_are_not_started_to_be_looked_at(settings_for, tmp_path):
 
 
 def test_made_up_and_real_data_never_meet(settings_for):
+    with pytest.raises(ValidationError, match="as DATA_PROFILE is real; found demo"):
+        settings_for(finra_source="demo")
+
+
+def test_without_a_source_neither_system_is_opened(settings_for):
     with (
-        pytest.raises(ConfigurationError, match="never share a database"),
-        opened_jira(settings_for(finra_source="demo")),
+        pytest.raises(ConfigurationError, match="SAAS_SOURCE is not set"),
+        opened_jira(settings_for(saas_source=None)),
     ):
         pass
 
@@ -71,5 +75,5 @@ def test_real_systems_need_their_settings(monkeypatch, tmp_path):
     monkeypatch.setenv("SAAS_SOURCE", "real")
     with pytest.raises(ConfigurationError) as refusal:
         load_settings()
-    assert "PEOPLEFORCE_API_KEY: needed when SAAS_SOURCE=real" in refusal.value.what
-    assert "JIRA_TOKEN: needed when SAAS_SOURCE=real" in refusal.value.what
+    assert "PEOPLEFORCE_API_KEY: needed when SAAS_SOURCE=api" in refusal.value.what
+    assert "JIRA_TOKEN: needed when SAAS_SOURCE=api" in refusal.value.what

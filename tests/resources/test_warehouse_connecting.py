@@ -487,12 +487,12 @@ def settings(tmp_path, **changes):
 
 
 @pytest.mark.parametrize("name", ["state", "with space", "a#b"])
-def test_each_source_has_a_database_of_its_own_below_state_dir(tmp_path, name):
+def test_each_data_profile_has_a_database_of_its_own_below_state_dir(tmp_path, name):
     state = tmp_path / name
     for source in ("demo", "api"):
         with open_warehouse(settings(state, finra_source=source)) as warehouse:
             assert warehouse.state(finra_otc_weekly, "T1|2025-11-10").token == 0
-    assert {path.name for path in state.glob("*.sqlite")} == {"demo.sqlite", "api.sqlite"}
+    assert {path.name for path in state.glob("*.sqlite")} == {"demo.sqlite", "real.sqlite"}
     open_store(settings(state)).put("x", b"y")
     assert (state / "artifacts" / "x").read_bytes() == b"y"
     assert [path.name for path in tmp_path.iterdir()] == [name]

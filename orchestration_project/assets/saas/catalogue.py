@@ -11,7 +11,7 @@ from orchestration_project.settings import load_settings
 
 GROUP = "saas"
 OWNERS = ["team:operations"]
-DATA = "made_up" if load_settings().saas_source == "demo" else "real"
+DATA = "made_up" if load_settings().is_demo else "real"
 RULES, TRIAL, STATES, OUTBOX, AUDIT_LOG, DEAD_LETTERS, DRIFT = (
     dg.AssetKey([GROUP, noun])
     for noun in (

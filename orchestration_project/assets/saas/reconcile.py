@@ -143,7 +143,7 @@ def reconcile(
     else:
         done = look_through(reconciler, warehouse, clock)
     found = standing(warehouse, peopleforce.system, reconciler.pair)
-    yield from _results(done, found, is_synthetic=settings.saas_source == "demo")
+    yield from _results(done, found, is_synthetic=settings.is_demo)
     yield from _checks(found, clock, limits)
     if done.problem is not None:
         raise failure_of(done.problem)

@@ -24,7 +24,7 @@ from orchestration_project.resources.gate.clock_skew import time_of_server
 from orchestration_project.resources.http import HttpClient
 from orchestration_project.resources.http.agent import user_agent
 from orchestration_project.resources.providers.systems import open_clock, open_store
-from orchestration_project.settings import Settings, without_query
+from orchestration_project.settings import Settings, switched_off, without_query
 
 LARGEST_ANSWER_BYTES = 16 * 1024 * 1024
 """FINRA's answers end at 3 MB; so much more is taken before one counts as endless, of each of those
@@ -32,7 +32,11 @@ that are in flight together."""
 
 
 def open_finra(settings: Settings, http: HttpClient) -> FinraSource:
-    """Return the source that FINRA_SOURCE names."""
+    """Return the source that FINRA_SOURCE names.
+
+    Raises:
+        ConfigurationError: It names none.
+    """
     if settings.finra_source == "files" and settings.finra_files_dir is not None:
         captures = Captures(open_store(settings))
         return FinraFiles(settings.finra_files_dir, captures, open_clock(settings))
@@ -44,6 +48,8 @@ Api = TypeVar("Api", bound=QueryApi)
 
 def open_api(kind: type[Api], settings: Settings, http: HttpClient) -> Api:
     """Return what asks FINRA's Query API, or the demo of it."""
+    if settings.finra_source is None:
+        raise switched_off("FINRA", "FINRA_SOURCE", "api or files")
     return kind(
         http,
         Captures(open_store(settings)),
@@ -141,7 +147,7 @@ def shown_source(settings: Settings) -> str:
         "demo": "the embedded demo",
         "api": without_query(settings.finra_api_url),
         "files": f"the folder {settings.finra_files_dir}",
-    }[settings.finra_source]
+    }.get(str(settings.finra_source), "no source")
 
 
 def remote_clock(settings: Settings) -> Callable[[], datetime | None] | None:

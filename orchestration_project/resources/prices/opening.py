@@ -21,7 +21,7 @@ from orchestration_project.resources.prices.files import PriceFiles
 from orchestration_project.resources.prices.quota import Quota
 from orchestration_project.resources.prices.source import PriceSource
 from orchestration_project.resources.prices.yahoo import YahooChart
-from orchestration_project.settings import Settings
+from orchestration_project.settings import Settings, switched_off
 from orchestration_project.settings.prices import PricesSource
 
 LARGEST_ANSWER_BYTES = 16 * 1024 * 1024
@@ -35,20 +35,14 @@ DEMO_KEYS = {True: SecretStr("premium-demo-key"), False: SecretStr("free-demo-ke
 
 
 def prices_source_name(settings: Settings) -> PricesSource:
-    """Return PRICES_SOURCE; without it, the demo where FINRA's data is the demo's.
+    """Return PRICES_SOURCE.
 
     Raises:
-        ConfigurationError: None is named, or made-up and real data would meet in a database.
+        ConfigurationError: It is not set.
     """
-    name = settings.prices_source or ("demo" if settings.is_demo else None)
-    if name is None or (name == "demo") != settings.is_demo:
-        raise ConfigurationError(
-            "there is no source of prices" if name is None else "made-up and real data would meet",
-            expected="PRICES_SOURCE=demo where FINRA_SOURCE=demo, and else a vendor or files",
-            found=f"PRICES_SOURCE={name or ''}, FINRA_SOURCE={settings.finra_source}",
-            remedy="set both, as they share a database",
-        )
-    return name
+    if settings.prices_source is None:
+        raise switched_off("prices", "PRICES_SOURCE", "alpha_vantage, yahoo or files")
+    return settings.prices_source
 
 
 def in_second_place(settings: Settings) -> Settings:

@@ -33,7 +33,7 @@ def open_store(settings: Settings) -> ArtifactStore:
 def open_warehouse(settings: Settings) -> Warehouse:
     """Return the database of these settings, its tables up to date.
 
-    Without DATABASE_URL each source has a database of its own.
+    Without DATABASE_URL demo and real data have a database each.
 
     Raises:
         ConfigurationError: It cannot be reached, is of a newer version, or holds other data.
@@ -55,8 +55,10 @@ def unprepared_warehouse(settings: Settings) -> Warehouse:
 
 
 def database_url(settings: Settings) -> str | URL:
-    """Return DATABASE_URL; without it, a SQLite file for each source."""
+    """Return DATABASE_URL; without it, a SQLite file for the data profile."""
     if settings.database_url is not None:
         return settings.database_url.get_secret_value()
-    file = state_folder(settings) / f"{settings.finra_source}.sqlite"
+    folder = state_folder(settings)
+    older = folder / f"{settings.finra_source}.sqlite"  # named by FINRA's source until 2026-11
+    file = older if older.exists() else folder / f"{settings.data_profile}.sqlite"
     return URL.create("sqlite", database=str(file))

@@ -6,7 +6,6 @@ from typing import TypeVar
 
 from pydantic import SecretStr
 
-from orchestration_project.errors import ConfigurationError
 from orchestration_project.resources.captures import Captures
 from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.http import HttpClient
@@ -14,7 +13,7 @@ from orchestration_project.resources.jira import Jira
 from orchestration_project.resources.peopleforce import PeopleForce
 from orchestration_project.resources.saas.demo import saas_demo
 from orchestration_project.resources.saas.page_memory import PageMemory
-from orchestration_project.settings import Settings
+from orchestration_project.settings import Settings, switched_off
 
 DEMO_KEY = SecretStr("demo-key")
 DEMO_EMAIL, DEMO_TOKEN = "robot@example.org", SecretStr("demo-token")
@@ -29,15 +28,16 @@ def opened_peopleforce(
     """Give PeopleForce, or the demo of it; ``asks_anyway``: also while it counts as down.
 
     Raises:
-        ConfigurationError: Demo and real data would share a database.
+        ConfigurationError: SAAS_SOURCE is not set.
         TransientError: The demo does not start.
     """
+    _require_source(settings)
     url, key = settings.peopleforce_url, settings.peopleforce_api_key
-    if is_demo(settings):
+    if settings.is_demo:
         url, key = f"{saas_demo(settings).url()}/peopleforce/api/public/v3", DEMO_KEY
     rate = settings.peopleforce_requests_per_second
     with _http(settings, "peopleforce", rate, asks_anyway=asks_anyway) as http:
-        origin = "demo" if settings.saas_source == "demo" else "api"
+        origin = "demo" if settings.is_demo else "api"
         memory = PageMemory(settings.state_path / "saas" / "peopleforce_pages.json")
         yield PeopleForce(
             http, captures, clock, memory, origin=origin, url=url, api_key=_given(key)
@@ -49,38 +49,22 @@ def opened_jira(settings: Settings, *, asks_anyway: bool = False) -> Iterator[Ji
     """Give Jira, or the demo of it; ``asks_anyway``: also while it counts as down.
 
     Raises:
-        ConfigurationError: Demo and real data would share a database.
+        ConfigurationError: SAAS_SOURCE is not set.
         TransientError: The demo does not start.
     """
+    _require_source(settings)
     url, email, token = settings.jira_url, settings.jira_email, settings.jira_token
-    if is_demo(settings):
+    if settings.is_demo:
         url, email, token = f"{saas_demo(settings).url()}/jira", DEMO_EMAIL, DEMO_TOKEN
     rate = settings.jira_requests_per_second
     with _http(settings, "jira", rate, asks_anyway=asks_anyway) as http:
         yield Jira(http, url=_given(url), email=_given(email), token=_given(token))
 
 
-def is_demo(settings: Settings) -> bool:
-    """Whether both systems are made up.
-
-    Raises:
-        ConfigurationError: FINRA's data, in the same database, is not of the same kind.
-    """
-    is_made_up = settings.saas_source == "demo"
-    if settings.is_demo != is_made_up:
-        raise ConfigurationError(
-            "demo and real data never share a database",
-            expected="FINRA_SOURCE and SAAS_SOURCE both demo, or neither",
-            found=f"FINRA_SOURCE={settings.finra_source}, SAAS_SOURCE={settings.saas_source}",
-            remedy="set both of a kind, with a STATE_DIR or DATABASE_URL for each kind",
-        )
-    return is_made_up
-
-
 def _http(
     settings: Settings, system: str, requests_per_second: int, *, asks_anyway: bool
 ) -> HttpClient:
-    is_made_up = settings.saas_source == "demo"
+    is_made_up = settings.is_demo
     return HttpClient(
         system=f"{system}_demo" if is_made_up else system,
         state_dir=settings.state_path,
@@ -92,7 +76,12 @@ def _http(
     )
 
 
+def _require_source(settings: Settings) -> None:
+    if settings.saas_source is None:
+        raise switched_off("PeopleForce and Jira", "SAAS_SOURCE", "api")
+
+
 def _given(value: Value | None) -> Value:
     if value is None:
-        raise AssertionError("the settings are refused without it when SAAS_SOURCE=real")
+        raise AssertionError("the settings are refused without it when SAAS_SOURCE=api")
     return value
