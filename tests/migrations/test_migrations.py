@@ -1,17 +1,14 @@
 """The migrations make the tables that are declared, and nothing else."""
 
-from collections.abc import Iterator
-from dataclasses import replace
-from uuid import uuid4
+from typing import Any
 
-import psycopg
 import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import Connection, inspect, select, text
+from sqlalchemy import Connection, MetaData, inspect, select, text
 
-from orchestration_project.domains.finra.contract import DE_MINIMIS
+from orchestration_project.errors import ConfigurationError
 from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.warehouse import Warehouse
 from orchestration_project.resources.warehouse.migrating import (
@@ -34,28 +31,9 @@ DECLARED = {
 } | {each.name: each for dataset in DATASETS for each in (dataset.table, dataset.history)}
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def empty(request, tmp_path) -> Iterator[Warehouse]:
-    """A database without tables."""
-    url = f"sqlite:///{tmp_path}/x.sqlite"
-    if request.param == "postgresql":
-        server, name = request.getfixturevalue("postgres_server"), f"empty_{uuid4().hex}"
-        with psycopg.connect(server, autocommit=True) as connection:
-            connection.execute(f"CREATE DATABASE {name}".encode())
-        url = server.replace("/postgres?", f"/{name}?")
-    with Warehouse(url, clock=Clock()) as warehouse:
-        yield warehouse
-
-
-@pytest.fixture
-def migrated(empty) -> Warehouse:
-    empty.prepare(holds="real")
-    return empty
-
-
-def differences(connection: Connection) -> list[object]:
+def differences(connection: Connection, metadata: MetaData = METADATA) -> list[object]:
     options = {"version_table": VERSION_TABLE, "compare_type": True, "compare_server_default": True}
-    return compare_metadata(MigrationContext.configure(connection, opts=options), METADATA)
+    return compare_metadata(MigrationContext.configure(connection, opts=options), metadata)
 
 
 def test_every_declared_table_is_in_the_metadata():
@@ -212,34 +190,39 @@ def test_a_views_columns_and_comments_are_those_declared(migrated):
                 assert connection.execute(comment, {"name": name}).scalar() == view.table.comment
 
 
-def test_shares_of_the_largest_venues_are_filled_in_as_a_landing_has_them(migrated, tmp_path):
-    named = [row(venue=f"V{place}", share_quantity=3**place) for place in range(6)]
-    rows = [
-        *named,
-        row(venue="V5", market="NON_ATS", share_quantity=1000),
-        row(venue=DE_MINIMIS, market="NON_ATS", share_quantity=2**62),
-        row("FEW", share_quantity=7),
-        row("LUMP", venue=DE_MINIMIS, market="NON_ATS"),
-        row("ZERO", share_quantity=0),
-    ]
-    desk = Desk(migrated, tmp_path)
-    desk.land(*rows)
-    replace(desk, tier="T2").land(row("FEW"), row("FEW", venue="V2", share_quantity=8))
-    names = ("top_3_venue_share", "top_5_venue_share")
-    landed = desk.rows(finra.finra_symbol_week, "tier", "symbol", *names)
-    assert [None in each for each in landed] == [False, False, True, True, False]
-    with migrated.writing() as connection:
-        command.downgrade(migration_config(connection), "0021")
-        columns = inspect(connection).get_columns("finra_symbol_week")
-        assert not {*names} & {column["name"] for column in columns}
-        migrate(connection, None)
-    assert desk.rows(finra.finra_symbol_week, "tier", "symbol", *names) == landed
+@pytest.mark.parametrize("version", ["0022", "0023"])
+def test_a_database_of_an_earlier_version_is_brought_up_to_date_in_place(empty, tmp_path, version):
+    with empty.writing() as connection:
+        command.upgrade(migration_config(connection), version)
+    assert empty.version() == version
+    desk = Desk(empty, tmp_path)
+    desk.land(row("AAA"), row("BBB"))
+    desk.land(row("AAA", share_quantity=7))
+    before = rows(empty)
+    empty.prepare(holds="real")
+    assert rows(empty) == {**before, "database_labels": [("data", "real")]}
+    with empty.reading() as connection:
+        assert is_current(connection)
+        assert differences(connection) == []
 
 
-def test_a_database_with_tables_and_without_views_gets_the_views_and_loses_them_again(migrated):
+def rows(warehouse: Warehouse) -> dict[str, list[Any]]:
+    with warehouse.reading() as connection:
+        return {
+            name: [tuple(each) for each in connection.execute(select(table))]
+            for name, table in METADATA.tables.items()
+        }
+
+
+@pytest.mark.parametrize("version", ["0001", "0021"])
+def test_a_database_from_before_the_baseline_is_refused_and_stays_as_it_is(migrated, version):
     with migrated.writing() as connection:
-        command.downgrade(migration_config(connection), "0001")
-        assert inspect(connection).get_view_names() == []
-        assert "finra_otc_weekly" in inspect(connection).get_table_names()
-        migrate(connection, None)
-        assert sorted(inspect(connection).get_view_names()) == sorted(VIEWS)
+        stored = f"UPDATE {VERSION_TABLE} SET version_num = :version"  # noqa: S608 - our own name
+        connection.execute(text(stored), {"version": version})
+    for attempt in (migrated.migration_sql, lambda: migrated.prepare(holds="real")):
+        with pytest.raises(ConfigurationError, match="before its first release") as error:
+            attempt()
+        assert error.value.found == f"version {version}"
+        assert error.value.expected == "version 0022 or newer"
+        assert "DATABASE_URL" in error.value.remedy
+    assert migrated.version() == version

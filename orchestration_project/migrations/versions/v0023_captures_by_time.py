@@ -1,20 +1,23 @@
 """An index for the newest captures."""
 
-from alembic import op
+from orchestration_project.migrations.changes import CreateIndex, downgrade_by, upgrade_by
+from orchestration_project.migrations.frozen import Index
 
 revision = "0023"
 down_revision = "0022"
-branch_labels = None
-depends_on = None
 
-NAME, TABLE = "captures_by_time", "captures"
+# fmt: off
+CHANGES = [
+    CreateIndex("captures", Index("captures_by_time", ["fetched_at", "capture_id"])),
+]
+# fmt: on
 
 
 def upgrade() -> None:
-    """Create it."""
-    op.create_index(NAME, TABLE, ["fetched_at", "capture_id"])
+    """Make the changes."""
+    upgrade_by(CHANGES)
 
 
 def downgrade() -> None:
-    """Drop it."""
-    op.drop_index(NAME, TABLE)
+    """Undo them."""
+    downgrade_by(CHANGES)

@@ -1,20 +1,23 @@
 """An index that finds the captures of the same bytes."""
 
-from alembic import op
+from orchestration_project.migrations.changes import CreateIndex, downgrade_by, upgrade_by
+from orchestration_project.migrations.frozen import Index
 
 revision = "0024"
 down_revision = "0023"
-branch_labels = None
-depends_on = None
 
-NAME, TABLE = "captures_by_sha256", "captures"
+# fmt: off
+CHANGES = [
+    CreateIndex("captures", Index("captures_by_sha256", ["sha256"])),
+]
+# fmt: on
 
 
 def upgrade() -> None:
-    """Create it."""
-    op.create_index(NAME, TABLE, ["sha256"])
+    """Make the changes."""
+    upgrade_by(CHANGES)
 
 
 def downgrade() -> None:
-    """Drop it."""
-    op.drop_index(NAME, TABLE)
+    """Undo them."""
+    downgrade_by(CHANGES)

@@ -2,7 +2,6 @@
 
 import io
 from functools import cache
-from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
@@ -11,8 +10,8 @@ from alembic.script import ScriptDirectory
 from alembic.util.exc import CommandError
 from sqlalchemy import Connection, exc, inspect, text
 
-import orchestration_project.migrations
 from orchestration_project.errors import ConfigurationError
+from orchestration_project.migrations.scripts import alembic_config
 from orchestration_project.resources.warehouse.connecting import sql_state
 
 INSUFFICIENT_PRIVILEGE = "42501"
@@ -26,22 +25,15 @@ LOCK = 0x6F72636865737472
 
 def migration_config(connection: Connection) -> Config:
     """Return Alembic's configuration, without a file."""
-    config = _config()
+    config = alembic_config()
     config.attributes.update(connection=connection, version_table=VERSION_TABLE)
-    return config
-
-
-def _config() -> Config:
-    config = Config()
-    folder = Path(str(orchestration_project.migrations.__file__)).parent
-    config.set_main_option("script_location", str(folder).replace("%", "%%"))
     return config
 
 
 @cache
 def _migrations() -> ScriptDirectory:
     """Read the migrations, once: a process opens its database for each run and tick."""
-    return ScriptDirectory.from_config(_config())
+    return ScriptDirectory.from_config(alembic_config())
 
 
 def current_version(connection: Connection) -> str | None:
@@ -65,7 +57,7 @@ def is_current(connection: Connection) -> bool:
     """Whether the tables have the version that this code needs.
 
     Raises:
-        ConfigurationError: The tables are of a newer version.
+        ConfigurationError: The tables are of a newer version, or of one before the baseline.
     """
     script = _migrations()
     version = current_version(connection)
@@ -74,6 +66,15 @@ def is_current(connection: Connection) -> bool:
     try:
         script.get_revision(version)
     except CommandError:
+        oldest = str(script.get_base())
+        if version < oldest:
+            raise ConfigurationError(
+                "the database was made by a version of this project from before its first release",
+                expected=f"version {oldest} or newer",
+                found=f"version {version}",
+                remedy="set DATABASE_URL to a new database, or first migrate this one by an older "
+                "checkout that has its version",
+            ) from None
         raise ConfigurationError(
             "the database was made by a newer version of this project",
             expected=f"version {script.get_current_head()} or older",

@@ -1,0 +1,330 @@
+"""The changes that versions are made of: each is data, and can be made and undone.
+
+A change is also made to a `Schema`: so the newest one is known without a database.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import sqlalchemy as sa
+from alembic import op
+
+from orchestration_project.migrations.frozen import Column, Index, Schema, Table, View, escaped
+
+
+class Change(Protocol):
+    """One change of a schema."""
+
+    def apply(self) -> None:
+        """Make it in the database of the migration that runs."""
+        ...
+
+    def reversed(self) -> "Change":
+        """Return the change that undoes it."""
+        ...
+
+    def record(self, schema: Schema) -> None:
+        """Make it in ``schema``."""
+        ...
+
+
+@dataclass(frozen=True)
+class CreateTable:
+    """A new table, with its indexes."""
+
+    table: Table
+
+    def apply(self) -> None:
+        """Create it."""
+        _create(self.table, self.table.name)
+        for index in self.table.indexes:
+            CreateIndex(self.table.name, index).apply()
+
+    def reversed(self) -> "DropTable":
+        """Return its removal."""
+        return DropTable(self.table)
+
+    def record(self, schema: Schema) -> None:
+        """Add it."""
+        schema[self.table.name] = self.table
+
+
+@dataclass(frozen=True)
+class DropTable:
+    """A table that goes, with its rows."""
+
+    table: Table
+
+    def apply(self) -> None:
+        """Drop it."""
+        op.drop_table(self.table.name)
+
+    def reversed(self) -> CreateTable:
+        """Return its creation; the rows stay lost."""
+        return CreateTable(self.table)
+
+    def record(self, schema: Schema) -> None:
+        """Remove it."""
+        del schema[self.table.name]
+
+
+@dataclass(frozen=True)
+class CreateView:
+    """A new view."""
+
+    view: View
+
+    def apply(self) -> None:
+        """Create it; PostgreSQL also keeps the comments."""
+        name, dialect = self.view.name, op.get_context().dialect.name
+        op.execute(escaped(f"CREATE VIEW {name} AS {self.view.select_on(dialect)}"))
+        if dialect == "postgresql":
+            comments = {f"VIEW {name}": self.view.comment} | {
+                f"COLUMN {name}.{column}": text for column, text in self.view.columns.items()
+            }
+            for place, text in comments.items():
+                quoted = text.replace("'", "''")
+                op.execute(escaped(f"COMMENT ON {place} IS '{quoted}'"))
+
+    def reversed(self) -> "DropView":
+        """Return its removal."""
+        return DropView(self.view)
+
+    def record(self, schema: Schema) -> None:
+        """Add it."""
+        schema[self.view.name] = self.view
+
+
+@dataclass(frozen=True)
+class DropView:
+    """A view that goes."""
+
+    view: View
+
+    def apply(self) -> None:
+        """Drop it."""
+        op.execute(f"DROP VIEW {self.view.name}")
+
+    def reversed(self) -> CreateView:
+        """Return its creation."""
+        return CreateView(self.view)
+
+    def record(self, schema: Schema) -> None:
+        """Remove it."""
+        del schema[self.view.name]
+
+
+@dataclass(frozen=True)
+class CreateIndex:
+    """A new index of a table."""
+
+    table: str
+    index: Index
+
+    def apply(self) -> None:
+        """Create it."""
+        op.create_index(
+            self.index.name, self.table, list(self.index.columns), unique=self.index.unique
+        )
+
+    def reversed(self) -> "DropIndex":
+        """Return its removal."""
+        return DropIndex(self.table, self.index)
+
+    def record(self, schema: Schema) -> None:
+        """Add it."""
+        table = _table(schema, self.table)
+        schema[self.table] = replace(table, indexes=[*table.indexes, self.index])
+
+
+@dataclass(frozen=True)
+class DropIndex:
+    """An index of a table that goes."""
+
+    table: str
+    index: Index
+
+    def apply(self) -> None:
+        """Drop it."""
+        op.drop_index(self.index.name, self.table)
+
+    def reversed(self) -> CreateIndex:
+        """Return its creation."""
+        return CreateIndex(self.table, self.index)
+
+    def record(self, schema: Schema) -> None:
+        """Remove it."""
+        table = _table(schema, self.table)
+        left = [each for each in table.indexes if each.name != self.index.name]
+        schema[self.table] = replace(table, indexes=left)
+
+
+@dataclass(frozen=True)
+class AddColumn:
+    """A new last column of a table."""
+
+    table: str
+    column: Column
+
+    def apply(self) -> None:
+        """Add it."""
+        op.add_column(self.table, self.column.built())
+
+    def reversed(self) -> "DropColumn":
+        """Return its removal."""
+        return DropColumn(self.table, self.column)
+
+    def record(self, schema: Schema) -> None:
+        """Add it."""
+        table = _table(schema, self.table)
+        schema[self.table] = replace(table, columns=[*table.columns, self.column])
+
+
+@dataclass(frozen=True)
+class DropColumn:
+    """The last column of a table, which goes with what it holds."""
+
+    table: str
+    column: Column
+
+    def apply(self) -> None:
+        """Drop it."""
+        op.drop_column(self.table, self.column.name)
+
+    def reversed(self) -> AddColumn:
+        """Return its creation; what it held stays lost."""
+        return AddColumn(self.table, self.column)
+
+    def record(self, schema: Schema) -> None:
+        """Remove it."""
+        table = _table(schema, self.table)
+        left = [each for each in table.columns if each.name != self.column.name]
+        schema[self.table] = replace(table, columns=left)
+
+
+@dataclass(frozen=True)
+class ChangeComment:
+    """Another comment of a table, or of its ``column``."""
+
+    table: str
+    column: str | None
+    before: str
+    after: str
+
+    def apply(self) -> None:
+        """Change it, where the database keeps comments."""
+        if not op.get_context().dialect.supports_comments:
+            return
+        if self.column is None:
+            op.create_table_comment(self.table, self.after, existing_comment=self.before)
+        else:
+            op.alter_column(
+                self.table, self.column, comment=self.after, existing_comment=self.before
+            )
+
+    def reversed(self) -> "ChangeComment":
+        """Return the change back."""
+        return replace(self, before=self.after, after=self.before)
+
+    def record(self, schema: Schema) -> None:
+        """Change it."""
+        table = _table(schema, self.table)
+        if self.column is None:
+            schema[self.table] = replace(table, comment=self.after)
+        else:
+            columns = [
+                replace(each, comment=self.after) if each.name == self.column else each
+                for each in table.columns
+            ]
+            schema[self.table] = replace(table, columns=columns)
+
+
+@dataclass(frozen=True)
+class RebuildTable:
+    """A table whose columns change in a way that no database does in place: its rows are copied.
+
+    Columns that are new have their default, or NULL. Views of it must be dropped before.
+    """
+
+    before: Table
+    after: Table
+
+    def apply(self) -> None:
+        """Copy the rows to a new table that takes the old one's name."""
+        name, new = self.after.name, f"{self.after.name}_new"
+        _create(self.after, new)
+        copied = {
+            column.name: _copied(self.before, column)
+            for column in self.after.columns
+            if any(column.name == each.name for each in self.before.columns)
+        }
+        op.execute(
+            sa.insert(_rows(new, *copied)).from_select(
+                list(copied), sa.select(*copied.values()).select_from(_rows(name))
+            )
+        )
+        op.drop_table(name)
+        op.rename_table(new, name)
+        if op.get_context().dialect.name == "postgresql":
+            op.execute(f"ALTER INDEX {new}_pkey RENAME TO {name}_pkey")
+        for index in self.after.indexes:
+            CreateIndex(name, index).apply()
+
+    def reversed(self) -> "RebuildTable":
+        """Return the change back."""
+        return RebuildTable(self.after, self.before)
+
+    def record(self, schema: Schema) -> None:
+        """Replace it."""
+        schema[self.after.name] = self.after
+
+
+def upgrade_by(changes: Sequence[Change]) -> None:
+    """Make these changes in the database of the migration that runs."""
+    for change in changes:
+        change.apply()
+
+
+def downgrade_by(changes: Sequence[Change]) -> None:
+    """Undo these changes in the database of the migration that runs."""
+    for change in reversed(changes):
+        change.reversed().apply()
+
+
+def schema_after(changes: Iterable[Change]) -> Schema:
+    """Return the tables and views that there are after these changes of an empty database."""
+    schema: Schema = {}
+    for change in changes:
+        change.record(schema)
+    return schema
+
+
+def _create(table: Table, name: str) -> None:
+    op.create_table(
+        name,
+        *(column.built() for column in table.columns),
+        sa.PrimaryKeyConstraint(*table.key),
+        comment=table.comment,
+        sqlite_with_rowid=False,
+    )
+
+
+def _table(schema: Schema, name: str) -> Table:
+    found = schema[name]
+    if not isinstance(found, Table):
+        raise TypeError(f"{name} is a view")
+    return found
+
+
+def _rows(name: str, *columns: str) -> sa.TableClause:
+    return sa.table(name, *map(sa.column, columns))
+
+
+def _copied(before: Table, column: Column) -> sa.ColumnElement[object]:
+    """Return what a column is filled with: NULL becomes the default where it must not stay."""
+    [was] = [each for each in before.columns if each.name == column.name]
+    value: sa.ColumnElement[object] = sa.column(column.name)
+    if was.optional and not column.optional and column.default is not None:
+        return sa.func.coalesce(value, sa.text(escaped(column.default)))
+    return value
