@@ -8,7 +8,7 @@ RUN := $(VENV)/bin/python -m orchestration_project
 TEST_WORKERS := $(shell expr 2 \* $$(nproc))
 
 .DEFAULT_GOAL := help
-.PHONY: help run run-saas ui test test-slow test-histories test-faults bench check migrate verify reset lock
+.PHONY: help run run-saas ui test test-slow test-histories test-faults bench check migrate migration verify reset lock
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
@@ -24,6 +24,9 @@ ui: $(VENV)/installed ## Dagster's UI and daemon on 127.0.0.1, PORT=3000, until 
 
 migrate: $(VENV)/installed ## bring the database's tables up to date
 	@$(RUN) migrate
+
+migration: $(VENV)/installed ## write the next version of the tables from their declarations, NAME=add_weather
+	@$(VENV)/bin/python -m orchestration_project.migrations $(if $(NAME),'$(subst ','\'',$(NAME))')
 
 verify: $(VENV)/installed ## look whether everything that loads depend on is ready
 	@$(RUN) verify

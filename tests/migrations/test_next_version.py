@@ -1,0 +1,261 @@
+"""`make migration` writes the version that makes what is declared, and undoes it again."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from alembic import command
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Connection,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+    insert,
+    inspect,
+    select,
+    text,
+)
+
+from orchestration_project.errors import ConfigurationError
+from orchestration_project.migrations.__main__ import main
+from orchestration_project.migrations.next_version import write_next_version
+from orchestration_project.migrations.scripts import VERSIONS, alembic_config
+from orchestration_project.resources.warehouse.migrating import migration_config
+from orchestration_project.tables.catalogue import METADATA, VIEWS
+from orchestration_project.tables.kinds import BYTEWISE_TEXT
+from orchestration_project.tables.views import View
+from tests.migrations.test_migrations import definition, differences, rows, shape
+from tests.programs import PROJECT_ROOT
+from tests.resources.weeks import Desk, row
+
+LOST = {"source_fields", "finra_symbol_week"}
+"""Tables that lose what they hold, or a part of it, by the changes below."""
+
+
+def with_folder(config: Config, folder: Path) -> Config:
+    """Have Alembic find the versions in ``folder``, too."""
+    config.set_main_option("path_separator", "os")
+    config.set_main_option("version_locations", os.pathsep.join([str(VERSIONS), str(folder)]))
+    return config
+
+
+def write(name: str, folder: Path, metadata: MetaData, views: Any = VIEWS) -> Any:
+    script = ScriptDirectory.from_config(with_folder(alembic_config(), folder))
+    return write_next_version(name, script, folder, metadata, views)
+
+
+def copied() -> MetaData:
+    """Return the declarations, to be changed."""
+    metadata = MetaData()
+    for table in METADATA.tables.values():
+        table.to_metadata(metadata)
+    return metadata
+
+
+def declare(metadata: MetaData, name: str, comment: str, *columns: Column[Any]) -> Table:
+    return Table(name, metadata, *columns, comment=comment, sqlite_with_rowid=False)
+
+
+def redeclare(
+    metadata: MetaData, name: str, changes: Mapping[str | int, Column[Any]], without: str = ""
+) -> Table:
+    """Declare a table again, with other columns by name and new ones by place."""
+    old = metadata.tables[name]
+    columns = [
+        changes[each.name] if each.name in changes else each._copy()
+        for each in old.columns
+        if each.name != without
+    ]
+    for place, column in changes.items():
+        if isinstance(place, int):
+            columns.insert(place, column)
+    indexes = [(each.name, [column.name for column in each.columns]) for each in old.indexes]
+    metadata.remove(old)
+    table = declare(metadata, name, str(old.comment), *columns)
+    for index, names in indexes:
+        Index(index, *(table.c[each] for each in names))
+    return table
+
+
+def optional(name: str) -> Column[Any]:
+    return Column(name, Double(), comment="New")
+
+
+def changed() -> tuple[MetaData, dict[str, View[Any]]]:
+    """Return declarations with each kind of change that can be written."""
+    metadata, views = copied(), dict(VIEWS)
+    weather = declare(
+        metadata,
+        "weather",
+        'One row per place\'s day: "rain" \\ sun; 10 % of it: less.',
+        Column("place", BYTEWISE_TEXT, primary_key=True, comment="The place"),
+        Column("day", BigInteger(), primary_key=True, autoincrement=False, comment="The day"),
+        Column("state", BYTEWISE_TEXT, nullable=False, server_default="is:dry", comment="State"),
+    )
+    Index("weather_by_state", weather.c.state, weather.c.day, unique=True)
+    metadata.remove(metadata.tables["source_fields"])
+    blobs = metadata.tables["blobs"]
+    blobs.append_column(optional("entropy"))
+    blobs.append_column(
+        Column("codec", BYTEWISE_TEXT, nullable=False, server_default="zstd", comment="Its codec")
+    )
+    weekly = metadata.tables["finra_otc_weekly"]
+    weekly.append_column(optional("lot_size"))
+    history = len(metadata.tables["finra_otc_weekly_history"].columns) - 3
+    redeclare(metadata, "finra_otc_weekly_history", {history: optional("lot_size")})
+    redeclare(metadata, "finra_symbol_week", {}, without="top_5_venue_share").comment = "Another"
+    landings = metadata.tables["landings"]
+    landings.c.run_id.comment = "Another run's comment"
+    Index("landings_by_run", landings.c.run_id, landings.c.landed_at)
+    deliveries = metadata.tables["deliveries"]
+    deliveries.indexes -= {each for each in deliveries.indexes if each.name == "deliveries_by_run"}
+    status = Column(
+        "http_status", BigInteger(), nullable=False, server_default=text("599"), comment="Status"
+    )
+    sha256 = Column("sha256", BYTEWISE_TEXT, nullable=True, comment="The blob")
+    redeclare(metadata, "captures", {"http_status": status, "sha256": sha256})
+    del views["operations_alert_states"]
+    columns = Table("v_weather", MetaData(), weather.c.place._copy(), comment="Where: 'wet'")
+    views["v_weather"] = View(columns, select(weather.c.place).where(weather.c.state == "a:wet"))
+    runs = VIEWS["workflow_runs"]
+    views["workflow_runs"] = View(runs.table, runs.select.where(text("status <> 'DELETED'")))
+    return metadata, views
+
+
+def check(connection: Connection, metadata: MetaData, views: dict[str, View[Any]]) -> None:
+    """Check that the database has what is declared."""
+    assert differences(connection, metadata) == []
+    for name, table in metadata.tables.items():
+        assert shape(connection, name)["columns"] == [column.name for column in table.columns]
+    found = inspect(connection)
+    assert sorted(found.get_view_names()) == sorted(views)
+    for name, view in views.items():
+        options = {"literal_binds": True}
+        sql = view.select.compile(dialect=connection.dialect, compile_kwargs=options)
+        connection.exec_driver_sql(f"CREATE VIEW declared_one AS {sql}".replace("%%", "%"))
+        assert definition(connection, name) == definition(connection, "declared_one")
+        connection.exec_driver_sql("DROP VIEW declared_one")
+
+
+def test_a_version_makes_what_is_declared_keeps_the_rows_and_can_be_undone(migrated, tmp_path):
+    desk = Desk(migrated, tmp_path / "store")
+    desk.land(row("AAA"), row("BBB"))
+    desk.land(row("AAA", share_quantity=7))
+    before = rows(migrated)
+    metadata, views = changed()
+    written = write("many_changes", tmp_path, metadata, views)
+    assert written.file == tmp_path / "v0025_many_changes.py"
+    assert "finra_symbol_week.top_5_venue_share" in written.dropped
+    assert "source_fields" in written.dropped
+    with migrated.writing() as connection:
+        command.upgrade(with_folder(migration_config(connection), tmp_path), "head")
+    with migrated.writing() as connection:
+        check(connection, metadata, views)
+        weather = metadata.tables["weather"]
+        connection.execute(insert(weather), {"place": "here", "day": 1})
+        assert connection.execute(select(weather.c.state)).scalars().all() == ["is:dry"]
+        captures, blobs = metadata.tables["captures"], metadata.tables["blobs"]
+        statuses = [599 if each[10] is None else each[10] for each in before["captures"]]
+        assert connection.execute(select(captures.c.http_status)).scalars().all() == statuses
+        assert set(connection.execute(select(blobs.c.entropy, blobs.c.codec))) == {(None, "zstd")}
+    assert write("nothing", tmp_path, metadata, views) is None
+    with migrated.writing() as connection:
+        command.downgrade(with_folder(migration_config(connection), tmp_path), "0024")
+        check(connection, METADATA, VIEWS)
+    after = rows(migrated)
+    assert {name for name in after if after[name] != before[name]} <= {"captures", *LOST}
+    assert len(after["finra_symbol_week"]) == len(before["finra_symbol_week"]) > 0
+    assert [each[:10] for each in after["captures"]] == [each[:10] for each in before["captures"]]
+
+
+def test_the_sql_of_a_written_version_can_be_printed(migrated, tmp_path, capsys):
+    metadata, views = changed()
+    write("many_changes", tmp_path, metadata, views)
+    with migrated.writing() as connection:
+        config = with_folder(migration_config(connection), tmp_path)
+        command.upgrade(config, "0024:head", sql=True)
+    printed = capsys.readouterr().out
+    assert "INSERT INTO captures_new" in printed
+    assert "'a:wet'" in printed
+
+
+def test_a_written_version_is_in_the_form_that_the_linter_asks_for(tmp_path):
+    metadata, views = changed()
+    written = write("many_changes", tmp_path, metadata, views)
+    for arguments in (["check", "--ignore=E501"], ["format", "--check"]):
+        command_line = [sys.executable, "-m", "ruff", *arguments, "--no-cache", "--config"]
+        ended = subprocess.run(  # noqa: S603 - our own program
+            [*command_line, str(PROJECT_ROOT / "pyproject.toml"), str(written.file)],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert ended.returncode == 0, ended.stdout
+
+
+@pytest.mark.parametrize(
+    ("columns", "found"),
+    [
+        ({"byte_count": Column("byte_count", BYTEWISE_TEXT)}, "change from bigint to text"),
+        ({5: Column("new", BYTEWISE_TEXT, nullable=False)}, "blobs.new would be required"),
+        ({"sha256": Column("sha256", BYTEWISE_TEXT, nullable=False)}, "would have the key"),
+    ],
+)
+def test_a_change_that_depends_on_rows_is_to_be_written_by_hand(columns, found, tmp_path):
+    metadata = copied()
+    for column in columns.values():
+        column.comment = "Changed"
+    keys = {"byte_count": Column("byte_count", BigInteger(), primary_key=True, comment="Key")}
+    redeclare(metadata, "blobs", columns | (keys if "sha256" in columns else {}))
+    with pytest.raises(ConfigurationError, match="write this step by hand") as error:
+        write("x", tmp_path, metadata)
+    assert found in error.value.found
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("column", "found"),
+    [
+        (Column("x", Integer()), "Integer"),
+        (Column("x", Text()), "Text"),
+        (Column("x", BYTEWISE_TEXT, ForeignKey("blobs.sha256")), "a ForeignKeyConstraint"),
+        (Column("x", BYTEWISE_TEXT, unique=True), "a UniqueConstraint"),
+    ],
+)
+def test_what_a_version_cannot_hold_is_refused_by_name(column, found, tmp_path):
+    metadata = copied()
+    metadata.tables["blobs"].append_column(column)
+    with pytest.raises(ConfigurationError, match="a version cannot hold what blobs") as error:
+        write("x", tmp_path, metadata)
+    assert found in error.value.found
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_nothing_is_written_where_nothing_changed(capsys):
+    before = sorted(VERSIONS.glob("*.py"))
+    assert main("add_weather") == 0
+    assert capsys.readouterr().out.startswith("nothing changed since the newest version")
+    assert sorted(VERSIONS.glob("*.py")) == before
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("", "NAME is missing"), ("Add x", "invalid NAME 'Add x'"), ("../x", "invalid NAME '../x'")],
+)
+def test_an_invalid_name_is_refused_with_an_example(name, said, capsys):
+    assert main(name) == 1
+    error = capsys.readouterr().err
+    assert error.startswith(said)
+    assert "e.g. make migration NAME=add_weather" in error
