@@ -28,13 +28,13 @@ from starlette.responses import PlainTextResponse
 
 from benchmarks.measures.operations import fill_ledger
 from orchestration_project.catalog import REGISTRY
+from orchestration_project.connections.clock import Clock
+from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.gateway.metrics import Part, Stored, parts_of
 from orchestration_project.gateway.server import opened, server_options, spare_pauses
 from orchestration_project.instance.storage import open_instance
-from orchestration_project.resources.clock import Clock
-from orchestration_project.resources.inbox import Inbox, Received
-from orchestration_project.resources.inbox.work import DELIVERY_TAG
-from orchestration_project.resources.providers import open_warehouse
+from orchestration_project.services.inbox import Inbox, Received
+from orchestration_project.services.inbox.work import DELIVERY_TAG
 from orchestration_project.settings import PROJECT_ROOT, child_environment, load_settings
 from orchestration_project.tables.operations import operations_runs
 

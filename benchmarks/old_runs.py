@@ -19,15 +19,15 @@ from dagster._core.storage.runs import SqlRunStorage
 from dagster._core.storage.runs.schema import RunsTable
 from sqlalchemy import insert, select, text
 
+from orchestration_project.connections.artifacts import FolderStore
+from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.operations.artifacts import STAGED
+from orchestration_project.engine.environment import open_warehouse
+from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.instance.storage import open_instance
-from orchestration_project.resources.artifacts import FolderStore
-from orchestration_project.resources.cleanup import Retention, clean_up, plan_cleanup
-from orchestration_project.resources.clock import Clock
-from orchestration_project.resources.ledger import Ledger, reconcile
-from orchestration_project.resources.providers import open_warehouse
-from orchestration_project.resources.run_logs import prune
-from orchestration_project.resources.warehouse import Warehouse
+from orchestration_project.services.cleanup import Retention, clean_up, plan_cleanup
+from orchestration_project.services.ledger import Ledger, reconcile
+from orchestration_project.services.run_logs import prune
 from orchestration_project.settings import load_settings
 from orchestration_project.tables.operations import operations_runs
 

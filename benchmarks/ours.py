@@ -17,7 +17,8 @@ import dagster as dg
 import polars as pl
 
 from orchestration_project.catalog import REGISTRY
-from orchestration_project.contracts import Part, sort_out
+from orchestration_project.connections.clock import Clock
+from orchestration_project.contracts.rules import Part, sort_out
 from orchestration_project.definitions import defs
 from orchestration_project.domains.finra.contract import (
     API_FIELDS,
@@ -26,12 +27,11 @@ from orchestration_project.domains.finra.contract import (
     with_quantities,
 )
 from orchestration_project.domains.finra.parsing import parse_parts, with_records
-from orchestration_project.resources.captures import Captures
-from orchestration_project.resources.clock import Clock
+from orchestration_project.engine.captures import Captures
+from orchestration_project.engine.environment import open_clock, open_store, open_warehouse
 from orchestration_project.resources.finra.api import FinraApi
 from orchestration_project.resources.finra.opening import open_http
-from orchestration_project.resources.gate import Gate, Register, Run
-from orchestration_project.resources.providers import open_clock, open_store, open_warehouse
+from orchestration_project.services.gate import Gate, Register, Run
 from orchestration_project.settings import load_settings
 
 STAGES = {

@@ -16,13 +16,13 @@ from sqlalchemy import literal, update
 from benchmarks.gateway import PATIENCE_SECONDS, SECONDS_APART
 from benchmarks.rig import Rig
 from orchestration_project.cli.run_saas import RULES
+from orchestration_project.connections.clock import Clock
 from orchestration_project.definitions import defs
 from orchestration_project.domains.saas.rules import read_rules
-from orchestration_project.resources.clock import Clock
-from orchestration_project.resources.inbox import Inbox, Received
-from orchestration_project.resources.providers import open_warehouse
+from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.resources.saas.demo import saas_demo
 from orchestration_project.resources.saas.rules import put_in_effect
+from orchestration_project.services.inbox import Inbox, Received
 from orchestration_project.settings import load_settings
 from orchestration_project.tables.saas import saas_source_states
 from orchestration_project.tables.spine import outbox

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 
+from orchestration_project.connections.private_files import make_files_private
 from orchestration_project.errors import OrchestrationError
-from orchestration_project.resources.private_files import make_files_private
 
 INTERRUPTED, UNREAD = 130, 141
 """The exit statuses of a shell for SIGINT and SIGPIPE."""

@@ -13,17 +13,17 @@ from typing import Any, Generic, TypeAlias, TypeVar
 import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
+from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.operations.control_tower import Unlanded
 from orchestration_project.domains.operations.pipelines import Parameter, Pipeline
 from orchestration_project.domains.operations.presets import PresetTarget
+from orchestration_project.engine.captures import Captures
+from orchestration_project.engine.environment import open_clock, open_store
+from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError
-from orchestration_project.resources.captures import Captures
-from orchestration_project.resources.clock import Clock
-from orchestration_project.resources.evidence.tables import PartitionedTable
-from orchestration_project.resources.gate.probe import Answer, Probe
-from orchestration_project.resources.providers.probes import open_probes
-from orchestration_project.resources.providers.systems import open_clock, open_store
-from orchestration_project.resources.warehouse import Warehouse
+from orchestration_project.services.evidence.tables import PartitionedTable
+from orchestration_project.services.gate.probe import Answer, Probe
+from orchestration_project.services.probes import open_probes
 from orchestration_project.settings import Settings
 
 T = TypeVar("T")

@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import create_engine, inspect, select, text
 
-from orchestration_project.resources.warehouse.connecting import parsed_url
+from orchestration_project.engine.warehouse.connecting import parsed_url
 from orchestration_project.tables import catalogue  # noqa: F401 - declares the tables
 from orchestration_project.tables.kinds import METADATA
 

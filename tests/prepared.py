@@ -14,9 +14,9 @@ import psycopg
 from psycopg.sql import SQL, Identifier
 from sqlalchemy import delete
 
-from orchestration_project.resources.clock import Clock
-from orchestration_project.resources.warehouse import Warehouse
-from orchestration_project.resources.warehouse.migrating import VERSION_TABLE
+from orchestration_project.connections.clock import Clock
+from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.engine.warehouse.migrating import VERSION_TABLE
 from orchestration_project.tables.kinds import METADATA
 from orchestration_project.tables.spine import database_labels
 from tests.postgres import new_database

@@ -14,17 +14,17 @@ import uvicorn
 from pydantic import SecretStr
 from starlette.types import Receive, Scope, Send
 
+from orchestration_project.connections.artifacts import FolderStore
+from orchestration_project.connections.clock import Clock
+from orchestration_project.connections.http import HttpClient
 from orchestration_project.demo.clock import Clock as DemoClock
 from orchestration_project.demo.saas.jira import EMAIL, TOKEN
 from orchestration_project.demo.saas.peopleforce import API_KEY
 from orchestration_project.demo.saas.server import Systems
-from orchestration_project.resources.artifacts import FolderStore
-from orchestration_project.resources.captures import Captures
-from orchestration_project.resources.clock import Clock
-from orchestration_project.resources.http import HttpClient
-from orchestration_project.resources.jira import Jira
-from orchestration_project.resources.peopleforce import PeopleForce
+from orchestration_project.engine.captures import Captures
+from orchestration_project.resources.saas.jira import Jira
 from orchestration_project.resources.saas.page_memory import PageMemory
+from orchestration_project.resources.saas.peopleforce import PeopleForce
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 

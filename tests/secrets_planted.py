@@ -11,7 +11,7 @@ import polars as pl
 import zstandard
 from sqlalchemy import create_engine, inspect, text
 
-from orchestration_project.resources.warehouse.connecting import parsed_url
+from orchestration_project.engine.warehouse.connecting import parsed_url
 
 SQLITE = b"SQLite format 3\0"
 ZSTD = b"\x28\xb5\x2f\xfd"

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestration_project.contracts import (
+from orchestration_project.contracts.rules import (
     Audit,
     AuditSummary,
     Rule,

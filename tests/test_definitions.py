@@ -18,7 +18,7 @@ from orchestration_project.domains.operations.rules import (
     read_rules,
     unknown_names,
 )
-from orchestration_project.resources.alerts import names_of
+from orchestration_project.services.alerts import names_of
 from orchestration_project.settings import PROJECT_ROOT
 from orchestration_project.tables.catalogue import known_tables
 from orchestration_project.tables.kinds import asset_of

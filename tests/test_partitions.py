@@ -16,27 +16,23 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from orchestration_project.assets.finra.partitions import (
+    dataset_partitions,
+    finra_weeks,
+    first_finra_week,
+)
+from orchestration_project.assets.prices.partitions import price_months
 from orchestration_project.cli.run import Progress
+from orchestration_project.engine.loads import Load, Outcome
+from orchestration_project.engine.runner import Pieces, Report, each_partition, each_piece
+from orchestration_project.engine.warehouse import SupersededError
 from orchestration_project.errors import (
     ConfigurationError,
     OrchestrationError,
     SourceError,
     TransientError,
 )
-from orchestration_project.partitions import (
-    Load,
-    Outcome,
-    Pieces,
-    Report,
-    dataset_partitions,
-    each_partition,
-    each_piece,
-    finra_weeks,
-    first_finra_week,
-    price_months,
-)
-from orchestration_project.resources.ledger.reading import read_facts
-from orchestration_project.resources.warehouse import SupersededError
+from orchestration_project.services.ledger.reading import read_facts
 from orchestration_project.settings import Settings
 from orchestration_project.tables.finra_datasets import (
     BOND_TRADE_ACTIVITY,

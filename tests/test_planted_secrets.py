@@ -19,13 +19,13 @@ from pydantic import SecretStr
 from sqlalchemy.engine import make_url
 
 from orchestration_project.__main__ import main
+from orchestration_project.connections.clock import Clock
+from orchestration_project.engine.captures import Captures
+from orchestration_project.engine.environment import open_store
 from orchestration_project.instance.storage import open_instance
-from orchestration_project.resources.captures import Captures
-from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.finra.opening import open_http
 from orchestration_project.resources.prices import PriceRange
 from orchestration_project.resources.prices.opening import opened_prices
-from orchestration_project.resources.providers import open_store
 from orchestration_project.settings import Settings, load_settings
 from tests import programs
 from tests.faults.publisher import Publisher, key_of, week_of

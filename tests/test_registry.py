@@ -8,10 +8,10 @@ import dagster as dg
 import pytest
 
 from orchestration_project.catalog import DOMAINS, REGISTRY
+from orchestration_project.connections.clock import Clock
 from orchestration_project.definitions import build
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.registry import Domain, Environment, Registry
-from orchestration_project.resources.clock import Clock
 from orchestration_project.settings import load_settings
 
 LOCATION = """

@@ -9,11 +9,11 @@ from sqlalchemy import Table
 
 from benchmarks.bench import Bench
 from benchmarks.report import Line, at_most, line
+from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.operations.control_tower import standings, table_rows
-from orchestration_project.resources.clock import Clock
-from orchestration_project.resources.ledger.control_tower import read_look, write_tower
-from orchestration_project.resources.warehouse import Warehouse
-from orchestration_project.resources.warehouse.frames import insert_frame
+from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.engine.warehouse.frames import insert_frame
+from orchestration_project.services.ledger.control_tower import read_look, write_tower
 from orchestration_project.tables.kinds import schema_of
 from orchestration_project.tables.operations import operations_runs, operations_steps
 

@@ -4,14 +4,14 @@ from typing import Any
 
 import dagster as dg
 
+from orchestration_project.connections.artifacts import ArtifactStore
+from orchestration_project.connections.clock import Clock
+from orchestration_project.engine.captures import Captures
+from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError
-from orchestration_project.resources.artifacts import ArtifactStore
-from orchestration_project.resources.captures import Captures
-from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.events import EventLanding
-from orchestration_project.resources.inbox.work import DELIVERY_TAG, SOURCE_TAG, Work
-from orchestration_project.resources.shown import column_schema
-from orchestration_project.resources.warehouse import Warehouse
+from orchestration_project.services.inbox.work import DELIVERY_TAG, SOURCE_TAG, Work
+from orchestration_project.services.shown import column_schema
 from orchestration_project.tables.spine import inbox as inbox_table
 from orchestration_project.tables.webhooks import events_webhooks
 

@@ -1,9 +1,9 @@
 """Events: webhook deliveries of any source, loaded as they came."""
 
 from orchestration_project.assets.events import inbox, webhooks, webhooks_job
+from orchestration_project.engine.warehouse.frames import Scope
 from orchestration_project.registry import Domain, Job
-from orchestration_project.resources.evidence.tables import PartitionedTable
-from orchestration_project.resources.warehouse.frames import Scope
+from orchestration_project.services.evidence.tables import PartitionedTable
 from orchestration_project.tables.webhooks import events_webhooks
 
 

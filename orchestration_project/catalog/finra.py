@@ -4,20 +4,21 @@ from datetime import date
 from functools import partial
 
 from orchestration_project.assets import finra
+from orchestration_project.assets.finra.partitions import first_finra_week
+from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.finra.calendar import WEEK
 from orchestration_project.domains.finra.datasets import partition_of, scope_of
 from orchestration_project.domains.finra.selection import tier_week, week_ending_on
 from orchestration_project.domains.operations.control_tower import Unlanded
 from orchestration_project.domains.operations.pipelines import Parameter
-from orchestration_project.partitions import first_finra_week
+from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.engine.warehouse.frames import Scope
 from orchestration_project.registry import (
     Connection,
     Domain,
     Environment,
     Job,
 )
-from orchestration_project.resources.clock import Clock
-from orchestration_project.resources.evidence.tables import PartitionedTable
 from orchestration_project.resources.finra import FinraSource
 from orchestration_project.resources.finra.opening import (
     open_datasets,
@@ -26,9 +27,8 @@ from orchestration_project.resources.finra.opening import (
     shown_source,
 )
 from orchestration_project.resources.finra.promised import oldest_unlanded
-from orchestration_project.resources.warehouse import Warehouse
-from orchestration_project.resources.warehouse.frames import Scope
 from orchestration_project.sensors import finra as sensors
+from orchestration_project.services.evidence.tables import PartitionedTable
 from orchestration_project.settings import Settings
 from orchestration_project.tables.finra import finra_otc_weekly
 from orchestration_project.tables.finra_datasets import DATASETS, Dataset

@@ -4,25 +4,25 @@ from collections.abc import Collection, Sequence
 from datetime import date, datetime
 
 from orchestration_project.assets import prices
+from orchestration_project.assets.prices.partitions import first_price_month
+from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.operations.control_tower import Unlanded
 from orchestration_project.domains.operations.pipelines import Parameter
 from orchestration_project.domains.prices.calendar import month_named
-from orchestration_project.partitions import first_price_month
+from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.registry import (
     Connection,
     Domain,
     Job,
 )
-from orchestration_project.resources.clock import Clock
-from orchestration_project.resources.evidence.tables import PartitionedTable
 from orchestration_project.resources.prices.opening import in_second_place, opened_prices
 from orchestration_project.resources.prices.promised import (
     months_not_landed,
     oldest_unlanded_session,
 )
 from orchestration_project.resources.prices.universe import wanted_symbols
-from orchestration_project.resources.warehouse import Warehouse
 from orchestration_project.sensors import prices as sensors
+from orchestration_project.services.evidence.tables import PartitionedTable
 from orchestration_project.settings import Settings
 from orchestration_project.tables.prices import prices_daily
 

@@ -14,21 +14,16 @@ from typing import Any
 
 import dagster as dg
 
+from orchestration_project.connections.artifacts import ArtifactStore
+from orchestration_project.connections.clock import Clock
+from orchestration_project.engine.environment import open_clock, open_store, open_warehouse
+from orchestration_project.engine.opening import at_first_use
+from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.registry import Connection, Environment, Registry
-from orchestration_project.resources.alerts import Alerts
-from orchestration_project.resources.artifacts import ArtifactStore
-from orchestration_project.resources.clock import Clock
-from orchestration_project.resources.effective_config import effective_config
-from orchestration_project.resources.gate import Gate, Register, Run
-from orchestration_project.resources.opening import at_first_use
-from orchestration_project.resources.providers import (
-    open_alerts,
-    open_clock,
-    open_probes,
-    open_store,
-    open_warehouse,
-)
-from orchestration_project.resources.warehouse import Warehouse
+from orchestration_project.services.alerts import Alerts
+from orchestration_project.services.effective_config import effective_config
+from orchestration_project.services.gate import Gate, Register, Run
+from orchestration_project.services.probes import open_alerts, open_probes
 from orchestration_project.settings import Settings, load_settings
 
 CONFIG_TAG = "config_hash"

@@ -4,9 +4,9 @@ import dagster as dg
 
 from orchestration_project.cli.execution import execute
 from orchestration_project.domains.finra.recomputation import tier_ranges, week_ranges
+from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.finra.activity import made_of
 from orchestration_project.resources.finra.gold import outdated_tier_weeks, outdated_windows
-from orchestration_project.resources.warehouse import Warehouse
 from orchestration_project.tables.finra import finra_otc_weekly
 
 

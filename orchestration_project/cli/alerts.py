@@ -6,16 +6,16 @@ from collections.abc import Sequence
 from orchestration_project.cli.execution import repository
 from orchestration_project.cli.full_disk import full_disk_explained
 from orchestration_project.cli.saying import say
+from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.operations.messages import cut, trial_message
 from orchestration_project.domains.operations.rules import Rule, unknown_names
 from orchestration_project.errors import ConfigurationError, OrchestrationError, TransientError
 from orchestration_project.instance.storage import open_instance
-from orchestration_project.resources.alerts import Alerts, Standing, names_of
-from orchestration_project.resources.alerts.conditions import Seen, failed_daemon, see
-from orchestration_project.resources.alerts.sending import refuse_unusable
-from orchestration_project.resources.alerts.watching import watch
-from orchestration_project.resources.clock import Clock
-from orchestration_project.resources.providers import open_alerts
+from orchestration_project.services.alerts import Alerts, Standing, names_of
+from orchestration_project.services.alerts.conditions import Seen, failed_daemon, see
+from orchestration_project.services.alerts.sending import refuse_unusable
+from orchestration_project.services.alerts.watching import watch
+from orchestration_project.services.probes import open_alerts
 from orchestration_project.settings import load_settings
 
 HEADINGS = ("id", "since (UTC)", "severity", "again", "alert", "not delivered to")

@@ -5,11 +5,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from orchestration_project.engine.captures import Captures
+from orchestration_project.engine.environment import open_store, open_warehouse
 from orchestration_project.errors import ConfigurationError
-from orchestration_project.resources.captures import Captures
-from orchestration_project.resources.export import whole_file
-from orchestration_project.resources.inventory import find_blob
-from orchestration_project.resources.providers import open_store, open_warehouse
+from orchestration_project.services.export import whole_file
+from orchestration_project.services.inventory import find_blob
 from orchestration_project.settings import load_settings
 
 

@@ -8,8 +8,8 @@ from datetime import datetime
 from sqlalchemy import Table
 
 from orchestration_project.cli.export import add_options, export
+from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.errors import ConfigurationError
-from orchestration_project.resources.providers import open_warehouse
 from orchestration_project.settings import load_settings
 from orchestration_project.tables.catalogue import relation_as_of
 from orchestration_project.tables.conditions import MOMENT, read_moment

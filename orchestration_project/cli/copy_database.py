@@ -4,9 +4,9 @@ import argparse
 from collections.abc import Sequence
 
 from orchestration_project.cli.saying import say
+from orchestration_project.engine.environment import open_clock, open_warehouse
+from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import OrchestrationError
-from orchestration_project.resources.providers import open_clock, open_warehouse
-from orchestration_project.resources.warehouse import Warehouse
 from orchestration_project.settings import Settings, load_settings
 
 

@@ -5,9 +5,9 @@ from collections.abc import Callable
 
 import dagster as dg
 
-from orchestration_project.resources.clock import Clock
-from orchestration_project.resources.daemon import PATIENCE_SECONDS, silent_daemons
-from orchestration_project.resources.dagster_storage import OUTAGES
+from orchestration_project.connections.clock import Clock
+from orchestration_project.services.daemon import PATIENCE_SECONDS, silent_daemons
+from orchestration_project.services.dagster_storage import OUTAGES
 
 SECONDS_BETWEEN_LOOKS = 30
 SECONDS_BETWEEN_TELLINGS = 600

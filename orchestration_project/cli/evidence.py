@@ -6,7 +6,7 @@ from pathlib import Path
 
 from orchestration_project.cli.saying import say
 from orchestration_project.domains.operations.evidence import MANIFEST
-from orchestration_project.resources.evidence.verifying import verify
+from orchestration_project.services.evidence.verifying import verify
 
 
 def main(arguments: Sequence[str]) -> int:

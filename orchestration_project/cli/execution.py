@@ -8,8 +8,8 @@ from dagster._core.definitions.reconstruct import ReconstructableRepository
 from dagster_shared.error import SerializableErrorInfo
 
 from orchestration_project.domains.operations.partition_tags import RANGE_END, RANGE_START
+from orchestration_project.engine.runner import DID_NOT_LAND
 from orchestration_project.instance.launcher import own_run_tags
-from orchestration_project.partitions import DID_NOT_LAND
 from orchestration_project.settings import PROJECT_ROOT
 
 DEFINITIONS = "orchestration_project.definitions"

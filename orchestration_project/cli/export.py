@@ -6,8 +6,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.errors import ConfigurationError
-from orchestration_project.resources.export import (
+from orchestration_project.services.export import (
     WRITERS,
     Batches,
     Written,
@@ -15,7 +16,6 @@ from orchestration_project.resources.export import (
     with_escaped_formulas,
     write_csv,
 )
-from orchestration_project.resources.providers import open_warehouse
 from orchestration_project.settings import load_settings
 from orchestration_project.tables.catalogue import Relation, internal_tables, known_tables, relation
 

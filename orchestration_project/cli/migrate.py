@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Sequence
 
 from orchestration_project.cli.saying import say
-from orchestration_project.resources.providers import open_warehouse, unprepared_warehouse
+from orchestration_project.engine.environment import open_warehouse, unprepared_warehouse
 from orchestration_project.settings import load_settings
 
 

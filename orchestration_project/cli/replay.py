@@ -17,12 +17,12 @@ from orchestration_project.domains.finra.selection import (
     summary,
     tier_week,
 )
+from orchestration_project.engine.environment import open_clock, open_warehouse
+from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.engine.warehouse.recorded import place_of
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.instance.storage import open_instance
 from orchestration_project.resources.prices.states import oldest_month
-from orchestration_project.resources.providers import open_clock, open_warehouse
-from orchestration_project.resources.warehouse import Warehouse
-from orchestration_project.resources.warehouse.recorded import place_of
 from orchestration_project.settings import Settings, load_settings
 from orchestration_project.tables.finra import finra_otc_weekly
 from orchestration_project.tables.finra_datasets import DATASETS

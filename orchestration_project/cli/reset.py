@@ -8,8 +8,8 @@ from pathlib import Path
 
 from orchestration_project.cli.saying import say
 from orchestration_project.cli.ui import LOCK, refuse_other_ui
+from orchestration_project.connections.demos import stop_demos
 from orchestration_project.errors import ConfigurationError
-from orchestration_project.resources.demos import stop_demos
 from orchestration_project.settings import PROJECT_ROOT, load_settings
 
 MARKS = ("dagster", "artifacts")

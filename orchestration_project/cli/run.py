@@ -21,14 +21,15 @@ from orchestration_project.domains.finra.selection import (
     ranges,
     summary,
 )
+from orchestration_project.engine.environment import open_clock, open_warehouse
+from orchestration_project.engine.known import REPORTED_LATE, UNCHANGED
+from orchestration_project.engine.runner import PROGRESS
+from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError, SourceError
 from orchestration_project.instance.logs import in_log_format
 from orchestration_project.instance.storage import open_instance
-from orchestration_project.partitions import PROGRESS, REPORTED_LATE, UNCHANGED
 from orchestration_project.resources.finra import published_lately
 from orchestration_project.resources.finra.opening import open_finra, open_http
-from orchestration_project.resources.providers import open_clock, open_warehouse
-from orchestration_project.resources.warehouse import Warehouse
 from orchestration_project.settings import Settings, load_settings, without_query, without_secrets
 from orchestration_project.tables.spine import audits, rejects
 

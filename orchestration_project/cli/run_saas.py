@@ -10,13 +10,13 @@ from orchestration_project.cli.execution import execute, failures
 from orchestration_project.cli.full_disk import full_disk_explained
 from orchestration_project.cli.saying import say
 from orchestration_project.domains.saas.peopleforce import SYSTEM
+from orchestration_project.engine.environment import open_warehouse
+from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.instance.storage import open_instance
-from orchestration_project.resources.providers import open_warehouse
 from orchestration_project.resources.saas.rules import rules_in_effect
 from orchestration_project.resources.saas.standing import standing
 from orchestration_project.resources.saas.ticks import PEOPLEFORCE_JIRA
-from orchestration_project.resources.warehouse import Warehouse
 from orchestration_project.settings import Settings, load_settings, without_secrets
 
 RECONCILE, EDIT_RULES = "saas_reconcile", "saas_edit_rules"

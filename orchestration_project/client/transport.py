@@ -1,7 +1,7 @@
 """Requests of the client: its key, its retries, and problems as exceptions.
 
-A transport of its own: that in `resources/http` shares rate and breaker of a source by files below
-STATE_DIR, which a program elsewhere does not have.
+A transport of its own: that in `connections/http` shares rate and breaker of a source by files
+below STATE_DIR, which a program elsewhere does not have.
 """
 
 import time

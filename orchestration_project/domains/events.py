@@ -6,7 +6,7 @@ from typing import Any
 
 import polars as pl
 
-from orchestration_project.contracts import REJECT_SCHEMA, Checked, in_ascii
+from orchestration_project.contracts.rules import REJECT_SCHEMA, Checked, in_ascii
 
 RULE_VERSION = "1"
 

@@ -31,7 +31,7 @@ from orchestration_project.gateway.request import (
     headers_of,
     require_same_origin,
 )
-from orchestration_project.resources.access import Access, Audit, Entry, Found, Refused
+from orchestration_project.services.access import Access, Audit, Entry, Found, Refused
 
 LOG = logging.getLogger(__name__)
 

@@ -8,8 +8,8 @@ from uuid import uuid4
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from orchestration_project.connections.clock import Clock
 from orchestration_project.gateway.request import CURRENT, REQUEST_ID, Place, address_of
-from orchestration_project.resources.clock import Clock
 
 LOG = logging.getLogger("orchestration_project.access")
 """Writes a JSON object for each request; nothing where LOG_FORMAT is text."""

@@ -14,10 +14,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from orchestration_project.resources.clock import Clock
-from orchestration_project.resources.gate.probe import Examined, Probe, examine
-from orchestration_project.resources.inbox.senders import webhooks_probe
-from orchestration_project.resources.providers import open_probes
+from orchestration_project.connections.clock import Clock
+from orchestration_project.services.gate.probe import Examined, Probe, examine
+from orchestration_project.services.inbox.senders import webhooks_probe
+from orchestration_project.services.probes import open_probes
 from orchestration_project.settings import Settings
 
 LOG = logging.getLogger(__name__)

@@ -16,17 +16,18 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.access.lockout import network_of
 from orchestration_project.domains.webhooks.body_budget import BodyBudget
 from orchestration_project.domains.webhooks.rate import TokenBucket
 from orchestration_project.domains.webhooks.schemes import Headers, headers_of, verify
 from orchestration_project.domains.webhooks.sources import delivery_id_of, kept_headers, kind_of
+from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import OrchestrationError
 from orchestration_project.gateway.connection_limits import mark_authenticated
 from orchestration_project.gateway.counted import DELIVERIES
 from orchestration_project.gateway.request import address_of
-from orchestration_project.resources.clock import Clock
-from orchestration_project.resources.inbox import (
+from orchestration_project.services.inbox import (
     GroupCommit,
     Inbox,
     Received,
@@ -34,9 +35,8 @@ from orchestration_project.resources.inbox import (
     Stored,
     read_senders,
 )
-from orchestration_project.resources.inbox.room import Room
-from orchestration_project.resources.providers import open_disk_probe
-from orchestration_project.resources.warehouse import Warehouse
+from orchestration_project.services.inbox.room import Room
+from orchestration_project.services.probes import open_disk_probe
 from orchestration_project.settings import Settings
 
 LOG = logging.getLogger(__name__)

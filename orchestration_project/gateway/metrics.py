@@ -19,15 +19,15 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from orchestration_project.connections.clock import Clock
+from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import OrchestrationError
 from orchestration_project.gateway.counted import GATEWAY
-from orchestration_project.resources.clock import Clock
-from orchestration_project.resources.dagster_storage import STORAGE_ERRORS
-from orchestration_project.resources.metrics.dagster_state import dagster_families
-from orchestration_project.resources.metrics.families import gauge, host_families
-from orchestration_project.resources.metrics.stored import stored_families
-from orchestration_project.resources.metrics.systems import system_families
-from orchestration_project.resources.warehouse import Warehouse
+from orchestration_project.services.dagster_storage import STORAGE_ERRORS
+from orchestration_project.services.metrics.dagster_state import dagster_families
+from orchestration_project.services.metrics.families import gauge, host_families
+from orchestration_project.services.metrics.stored import stored_families
+from orchestration_project.services.metrics.systems import system_families
 from orchestration_project.settings import Settings
 
 LOG = logging.getLogger(__name__)

@@ -8,8 +8,8 @@ from starlette.types import Scope
 
 from orchestration_project.domains.access.addresses import is_same_origin, origin_of
 from orchestration_project.domains.access.roles import Principal
+from orchestration_project.engine.warehouse.frames import storable
 from orchestration_project.gateway.refusal import Refusal
-from orchestration_project.resources.warehouse.frames import storable
 
 CURRENT: ContextVar[Principal | None] = ContextVar("CURRENT", default=None)
 """Who asks in this task; Dagster's part reads it where it makes runs and answers errors."""

@@ -13,8 +13,10 @@ import uvicorn
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp
 
+from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.access.members import read_rules
 from orchestration_project.domains.access.sessions import Limits
+from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.gateway import health, hooks, metrics
 from orchestration_project.gateway.api.opening import opened_api
 from orchestration_project.gateway.app import create_app
@@ -25,9 +27,7 @@ from orchestration_project.gateway.headers import LOG as ACCESS_LOG
 from orchestration_project.gateway.limits import BODY_BYTES
 from orchestration_project.gateway.place import place_of
 from orchestration_project.registry import Registry
-from orchestration_project.resources.access import Access, Audit, session_secret
-from orchestration_project.resources.clock import Clock
-from orchestration_project.resources.providers import open_warehouse
+from orchestration_project.services.access import Access, Audit, session_secret
 from orchestration_project.settings import Settings
 
 MOST_CONNECTIONS = 500

@@ -36,6 +36,7 @@ from sqlalchemy.pool import Pool, QueuePool
 from watchdog.events import FileSystemEvent
 from watchdog.observers import Observer
 
+from orchestration_project.connections.partial_files import partial_file
 from orchestration_project.instance.checks import PlannedChecks
 from orchestration_project.instance.ranges import RunsOfRanges
 from orchestration_project.instance.redacting import (
@@ -44,7 +45,6 @@ from orchestration_project.instance.redacting import (
     SqliteTicks,
     without_secrets_in,
 )
-from orchestration_project.resources.partial_files import partial_file
 
 EVENTS_AT_ONCE = 200
 """Of one run, in one transaction: others wait for the file meanwhile."""

@@ -23,14 +23,14 @@ from dagster._serdes import ConfigurableClass, ConfigurableClassData
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
+from orchestration_project.engine.state import state_folder
+from orchestration_project.engine.warehouse.connecting import has_rest_of_password
+from orchestration_project.engine.warehouse.pooler import REFUSES_OPTION, WITHOUT_OPTION
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.instance.mirror import mirrored
 from orchestration_project.instance.redacting import PostgresStorage
 from orchestration_project.instance.sqlite import SqliteStorage
-from orchestration_project.resources.dagster_storage import STORAGE_ERRORS, told_by_driver
-from orchestration_project.resources.state import state_folder
-from orchestration_project.resources.warehouse.connecting import has_rest_of_password
-from orchestration_project.resources.warehouse.pooler import REFUSES_OPTION, WITHOUT_OPTION
+from orchestration_project.services.dagster_storage import STORAGE_ERRORS, told_by_driver
 from orchestration_project.settings import PROJECT_ROOT, load_settings, without_secrets
 
 

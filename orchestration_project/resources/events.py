@@ -3,14 +3,14 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from orchestration_project.contracts import Checked
+from orchestration_project.contracts.rules import Checked
 from orchestration_project.domains.events import RULE_VERSION, checked_event
-from orchestration_project.resources.captures import Capture, Captures, Fetched
-from orchestration_project.resources.inbox.work import Content
-from orchestration_project.resources.intake import Intake, take
-from orchestration_project.resources.warehouse import Delivery, Order, Warehouse
-from orchestration_project.resources.warehouse.delivery import no_summary
-from orchestration_project.resources.warehouse.landing import is_landed
+from orchestration_project.engine.captures import Capture, Captures, Fetched
+from orchestration_project.engine.intake import Intake, take
+from orchestration_project.engine.warehouse import Delivery, Order, Warehouse
+from orchestration_project.engine.warehouse.delivery import no_summary
+from orchestration_project.engine.warehouse.landing import is_landed
+from orchestration_project.services.inbox.work import Content
 from orchestration_project.tables.webhooks import events_webhooks, events_webhooks_history
 
 

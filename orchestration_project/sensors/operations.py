@@ -8,13 +8,13 @@ from datetime import datetime
 import dagster as dg
 
 from orchestration_project.assets.operations import control_tower_job, reconcile_job, verify_job
+from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.operations.progress import Progress
-from orchestration_project.resources.alerts import Alerts
-from orchestration_project.resources.alerts.watching import first_look, look
-from orchestration_project.resources.clock import Clock
-from orchestration_project.resources.ledger import Ledger, follow
-from orchestration_project.resources.warehouse import Warehouse
+from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.sensors.described import sensor
+from orchestration_project.services.alerts import Alerts
+from orchestration_project.services.alerts.watching import first_look, look
+from orchestration_project.services.ledger import Ledger, follow
 
 SECONDS_BETWEEN_LOOKS = 30
 

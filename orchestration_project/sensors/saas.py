@@ -3,10 +3,10 @@
 import dagster as dg
 
 from orchestration_project.assets.saas import reconcile_job, sweep_job
+from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.saas.ticks import turn
-from orchestration_project.resources.clock import Clock
+from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.saas.ticks import PEOPLEFORCE_JIRA, Ticks
-from orchestration_project.resources.warehouse import Warehouse
 from orchestration_project.sensors.described import sensor
 
 SECONDS_BETWEEN_LOOKS = 14

@@ -9,7 +9,7 @@ from sqlalchemy import select
 
 from orchestration_project.catalog import REGISTRY
 from orchestration_project.definitions import defs
-from orchestration_project.resources.providers import open_warehouse
+from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.settings import Settings, load_settings
 from orchestration_project.tables.operations import (
     operations_readiness,

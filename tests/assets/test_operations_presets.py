@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import insert, select
 
 from orchestration_project.definitions import defs
-from orchestration_project.resources.providers import open_warehouse
+from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.settings import load_settings
 from orchestration_project.tables.operations import operations_presets
 from orchestration_project.tables.spine import audits

@@ -9,10 +9,10 @@ from sqlalchemy import delete, func, select, update
 
 from orchestration_project.__main__ import main
 from orchestration_project.assets.prices import LOAD_OP, SPECS
+from orchestration_project.connections.clock import Clock
 from orchestration_project.definitions import defs
 from orchestration_project.domains.prices.calendar import sessions
-from orchestration_project.resources.clock import Clock
-from orchestration_project.resources.warehouse import Warehouse
+from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.tables.prices import prices_daily, prices_returns
 from orchestration_project.tables.spine import landings
 from tests import databases

@@ -11,14 +11,14 @@ from sqlalchemy import delete, select
 
 from orchestration_project.assets.saas import RECONCILING
 from orchestration_project.definitions import defs
+from orchestration_project.engine.opening import at_first_use
+from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import TransientError
-from orchestration_project.resources.inbox import Inbox, Received
-from orchestration_project.resources.inbox.work import DELIVERY_TAG, SOURCE_TAG
-from orchestration_project.resources.opening import at_first_use
-from orchestration_project.resources.presets import Presets, preset_of_file
 from orchestration_project.resources.saas.ticks import PEOPLEFORCE_JIRA, Ticks
-from orchestration_project.resources.warehouse import Warehouse
 from orchestration_project.sensors.saas import saas_on_tick
+from orchestration_project.services.inbox import Inbox, Received
+from orchestration_project.services.inbox.work import DELIVERY_TAG, SOURCE_TAG
+from orchestration_project.services.presets import Presets, preset_of_file
 from orchestration_project.tables.operations import operations_presets
 from orchestration_project.tables.spine import inbox, outbox
 from tests.domains.saas_tasks import WHOLE

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestration_project.resources.warehouse import Warehouse
+from orchestration_project.engine.warehouse import Warehouse
 from tests import programs
 from tests.prepared import Prepared
 from tests.resources.weeks import Desk, StoppedClock

@@ -10,8 +10,8 @@ from sqlalchemy import select
 from orchestration_project.__main__ import main
 from orchestration_project.domains.operations.alerts import Decision, Problem
 from orchestration_project.domains.operations.messages import Message
-from orchestration_project.resources.alerts.told_outside import ToldOutside
-from orchestration_project.resources.providers import open_alerts
+from orchestration_project.services.alerts.told_outside import ToldOutside
+from orchestration_project.services.probes import open_alerts
 from orchestration_project.settings import load_settings
 from orchestration_project.tables.operations import (
     operations_alert_deliveries,
@@ -140,7 +140,7 @@ def test_channels_that_take_their_time_leave_the_rest_to_the_next_tick(desk, mon
         monkeypatch.setenv("ALERT_URLS", f"{hook.url('a')} {hook.url('b')}")
         for cause in "abc":
             store(cause, Problem("failed", "finra/otc_weekly", cause))
-        monkeypatch.setattr("orchestration_project.resources.alerts.alerts.SECONDS_PER_TICK", 0)
+        monkeypatch.setattr("orchestration_project.services.alerts.alerts.SECONDS_PER_TICK", 0)
         alerts = open_alerts(load_settings())
         with alerts.inbox() as inbox:
             assert [alerts.deliver(inbox)[0] for _ in range(4)] == [2, 2, 2, 0]

@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from orchestration_project.__main__ import main
-from orchestration_project.resources.artifacts import FolderStore
+from orchestration_project.connections.artifacts import FolderStore
 from tests.resources.weeks import row
 
 

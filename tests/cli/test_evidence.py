@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from orchestration_project.__main__ import main
 from orchestration_project.domains.operations.evidence import MANIFEST, SUMS
 from orchestration_project.errors import OrchestrationError
-from orchestration_project.resources.evidence.archive import Archive
-from orchestration_project.resources.evidence.verifying import verify as verify_file
+from orchestration_project.services.evidence.archive import Archive
+from orchestration_project.services.evidence.verifying import verify as verify_file
 from tests.properties import bounded
 
 MEMBERS = {"runs.jsonl": b'{"run_id":"1"}\n', "bytes/ab": b"x" * 3_000_000}

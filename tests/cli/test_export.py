@@ -8,9 +8,9 @@ import pytest
 from sqlalchemy import insert, select
 
 from orchestration_project.__main__ import main
-from orchestration_project.resources.inbox import Inbox, Received
-from orchestration_project.resources.warehouse import Warehouse
-from orchestration_project.resources.warehouse.frames import ROWS_PER_BATCH, insert_frame
+from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.engine.warehouse.frames import ROWS_PER_BATCH, insert_frame
+from orchestration_project.services.inbox import Inbox, Received
 from orchestration_project.tables.access import access_keys, access_sessions
 from orchestration_project.tables.catalogue import known_tables
 from orchestration_project.tables.finra import finra_otc_weekly, v_finra_otc_weekly

@@ -5,7 +5,7 @@ from typing import Any
 
 import polars as pl
 
-from orchestration_project.contracts import Part
+from orchestration_project.contracts.rules import Part
 from orchestration_project.domains.prices.contract import ONE
 from orchestration_project.tables.kinds import schema_of
 from orchestration_project.tables.prices import prices_daily

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from orchestration_project.contracts import Checked
+from orchestration_project.contracts.rules import Checked
 from orchestration_project.domains.events import DEEPEST, LARGEST_BYTES, checked_event
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)

@@ -5,7 +5,7 @@ from collections import Counter
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from orchestration_project.contracts import Checked, Part
+from orchestration_project.contracts.rules import Checked, Part
 from orchestration_project.domains.finra.audits import AUDITS
 from orchestration_project.domains.finra.contract import OTHER_SUMS, SYMBOL_TOTALS, check_week
 from orchestration_project.domains.finra.parsing import row_count

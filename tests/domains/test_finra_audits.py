@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from orchestration_project.contracts import Audit, Part
+from orchestration_project.contracts.rules import Audit, Part
 from orchestration_project.domains.finra.audits import AUDITS
 from orchestration_project.domains.finra.contract import check_week
 from orchestration_project.errors import ContractError

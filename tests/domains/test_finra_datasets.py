@@ -4,7 +4,7 @@ from datetime import date
 
 import pytest
 
-from orchestration_project.contracts import Checked, Part
+from orchestration_project.contracts.rules import Checked, Part
 from orchestration_project.domains.finra.dataset_rows import checked_dataset
 from orchestration_project.domains.finra.datasets import (
     DatasetPartition,

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from orchestration_project.contracts import REJECT_SCHEMA, Part, in_ascii
+from orchestration_project.contracts.rules import REJECT_SCHEMA, Part, in_ascii
 from orchestration_project.domains.finra.parsing import (
     Parsed,
     parse_parts,

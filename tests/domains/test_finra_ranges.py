@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestration_project.contracts import Checked, Part, Span
+from orchestration_project.contracts.rules import Checked, Part, Span
 from orchestration_project.domains.finra.audits import checked_week
 from orchestration_project.domains.finra.contract import API_FIELDS, SYMBOL
 from orchestration_project.domains.finra.ranges import spans_of

@@ -26,7 +26,7 @@ from orchestration_project.domains.operations.messages import (
     run_messages,
 )
 from orchestration_project.domains.operations.progress import LOOKED_BACK, Progress
-from orchestration_project.resources.alerts import Links
+from orchestration_project.services.alerts import Links
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 DAY = timedelta(hours=24)

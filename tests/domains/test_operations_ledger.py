@@ -15,7 +15,7 @@ from orchestration_project.domains.operations.ledger import (
     session_of,
     trigger_of,
 )
-from orchestration_project.resources.warehouse import SupersededError
+from orchestration_project.engine.warehouse import SupersededError
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 WORDS = ("password", "token")

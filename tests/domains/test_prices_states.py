@@ -4,7 +4,7 @@ from datetime import date
 
 import pytest
 
-from orchestration_project.contracts import Days
+from orchestration_project.contracts.rules import Days
 from orchestration_project.domains.prices.states import days_of
 
 

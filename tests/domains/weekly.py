@@ -6,7 +6,7 @@ from typing import Any
 
 import polars as pl
 
-from orchestration_project.contracts import Checked, Part
+from orchestration_project.contracts.rules import Checked, Part
 from orchestration_project.domains.finra.audits import checked_week
 from orchestration_project.domains.finra.contract import (
     API_FIELDS,

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from sqlalchemy import Table, select
 
-from orchestration_project.resources.clock import Clock
+from orchestration_project.connections.clock import Clock
+from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.finra.gold import (
     CONCENTRATION,
     CROSS_TIER,
@@ -14,7 +15,6 @@ from orchestration_project.resources.finra.gold import (
     GoldLoad,
     Recipe,
 )
-from orchestration_project.resources.warehouse import Warehouse
 from orchestration_project.tables.spine import fences
 from tests import databases
 from tests.faults.loads import NOW, Job, Process

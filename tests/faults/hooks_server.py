@@ -8,9 +8,9 @@ from collections.abc import Sequence
 import uvicorn
 from starlette.applications import Starlette
 
+from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.gateway.hooks import Hooks, opened_hooks, routes
-from orchestration_project.resources.inbox import Inbox, Received, Stored
-from orchestration_project.resources.providers import open_warehouse
+from orchestration_project.services.inbox import Inbox, Received, Stored
 from orchestration_project.settings import load_settings
 
 

@@ -21,24 +21,24 @@ from uuid import uuid4
 
 import psutil
 
+from orchestration_project.connections.artifacts import FolderStore
+from orchestration_project.connections.clock import Clock
+from orchestration_project.connections.http import HttpClient
 from orchestration_project.domains.finra.restatement import WeekChange
 from orchestration_project.domains.finra.selection import TierWeek
+from orchestration_project.engine.captures import Capture, Captures
+from orchestration_project.engine.intake import Intake, Read
+from orchestration_project.engine.loads import OneByOne
+from orchestration_project.engine.warehouse import Delivery, Order, Warehouse, into_sqlite
 from orchestration_project.errors import OrchestrationError
-from orchestration_project.partitions import OneByOne
-from orchestration_project.resources.artifacts import FolderStore
-from orchestration_project.resources.captures import Capture, Captures
-from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.finra import FinraApi
 from orchestration_project.resources.finra.landing import WeekLanding
 from orchestration_project.resources.finra.replay import WeeklyReplay
 from orchestration_project.resources.finra.source import FinraSource, SourceVersion
 from orchestration_project.resources.finra.weekly import WeeklyLoad
-from orchestration_project.resources.http import HttpClient
-from orchestration_project.resources.intake import Intake, Read
 from orchestration_project.resources.prices import PriceRange, PriceSource
 from orchestration_project.resources.prices.load import PriceLoad
 from orchestration_project.resources.prices.yahoo import YahooChart
-from orchestration_project.resources.warehouse import Delivery, Order, Warehouse, into_sqlite
 from orchestration_project.tables.finra import finra_otc_weekly
 from tests.faults.matrix import Domain
 from tests.faults.pipelines import is_large

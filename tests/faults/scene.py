@@ -14,12 +14,12 @@ import psycopg
 import zstandard
 from sqlalchemy import NullPool, create_engine, select, text
 
-from orchestration_project.resources.artifacts import PARTIAL, FolderStore
-from orchestration_project.resources.captures import Captures
-from orchestration_project.resources.clock import Clock
-from orchestration_project.resources.warehouse import Warehouse
-from orchestration_project.resources.warehouse.connecting import parsed_url
-from orchestration_project.resources.warehouse.migrating import VERSION_TABLE
+from orchestration_project.connections.artifacts import PARTIAL, FolderStore
+from orchestration_project.connections.clock import Clock
+from orchestration_project.engine.captures import Captures
+from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.engine.warehouse.connecting import parsed_url
+from orchestration_project.engine.warehouse.migrating import VERSION_TABLE
 from orchestration_project.tables.catalogue import known_tables
 from tests import databases
 from tests.faults.loads import NOW, Job

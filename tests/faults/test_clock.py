@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import text
 
-from orchestration_project.resources.warehouse import Warehouse
+from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.tables.catalogue import relation_as_of
 from orchestration_project.tables.finra import finra_otc_weekly, finra_otc_weekly_history
 from tests.databases import rows

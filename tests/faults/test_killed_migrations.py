@@ -2,9 +2,9 @@
 
 import pytest
 
-from orchestration_project.resources.clock import Clock
-from orchestration_project.resources.warehouse import Warehouse
-from orchestration_project.resources.warehouse.migrating import is_current
+from orchestration_project.connections.clock import Clock
+from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.engine.warehouse.migrating import is_current
 from tests.databases import contents, rows
 from tests.faults.loads import NOW, Job, Process, prepare_database
 from tests.faults.matrix import case_name, strikes

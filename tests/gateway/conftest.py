@@ -13,8 +13,8 @@ from starlette.applications import Starlette
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from orchestration_project.resources.providers import open_warehouse
-from orchestration_project.resources.warehouse import Warehouse
+from orchestration_project.engine.environment import open_warehouse
+from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.settings import Settings, load_settings
 from tests.gateway.door import Door, open_door
 from tests.prepared import Prepared

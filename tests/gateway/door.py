@@ -26,19 +26,19 @@ from starlette.routing import BaseRoute
 from starlette.types import ASGIApp
 from websockets.sync.client import ClientConnection, connect
 
+from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.access.keys import Key
 from orchestration_project.domains.access.members import Rule
 from orchestration_project.domains.access.roles import Role
 from orchestration_project.domains.access.sessions import Limits
+from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.gateway.app import create_app
 from orchestration_project.gateway.dagster_web import served
 from orchestration_project.gateway.executions import QUERY_SECONDS
 from orchestration_project.gateway.guard import Doors
 from orchestration_project.gateway.request import Place
 from orchestration_project.gateway.server import server_options
-from orchestration_project.resources.access import Access, Audit, Keys
-from orchestration_project.resources.clock import Clock
-from orchestration_project.resources.warehouse import Warehouse
+from orchestration_project.services.access import Access, Audit, Keys
 from orchestration_project.settings import load_settings
 from orchestration_project.tables.access import access_audit
 

@@ -7,13 +7,13 @@ import pytest
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp
 
+from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.access.keys import Key
+from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.gateway.app import create_app
 from orchestration_project.gateway.guard import AWAY, Doors
 from orchestration_project.gateway.request import Place
-from orchestration_project.resources.access import Access, Audit
-from orchestration_project.resources.clock import Clock
-from orchestration_project.resources.warehouse import Warehouse
+from orchestration_project.services.access import Access, Audit
 from tests.gateway.door import LIMITS, SECRET, asked
 
 KEY = str(Key("0" * 12, "A" * 43))

@@ -13,15 +13,15 @@ from prometheus_client import generate_latest
 from sqlalchemy import func, select, text
 from starlette.applications import Starlette
 
+from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.webhooks.sources import Source
 from orchestration_project.errors import TransientError
 from orchestration_project.gateway.connection_limits import AUTHENTICATED
 from orchestration_project.gateway.counted import GATEWAY
 from orchestration_project.gateway.hooks import Hooks, opened_hooks, routes
-from orchestration_project.resources.clock import Clock
-from orchestration_project.resources.gate.probe import Answer, Probe
-from orchestration_project.resources.inbox import GroupCommit, Inbox, Sender
-from orchestration_project.resources.inbox.room import Room
+from orchestration_project.services.gate.probe import Answer, Probe
+from orchestration_project.services.inbox import GroupCommit, Inbox, Sender
+from orchestration_project.services.inbox.room import Room
 from orchestration_project.tables.spine import audits, inbox
 from tests.gateway.conftest import EARLIER, SECRET, Client, signed
 

@@ -28,14 +28,14 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 from starlette.types import Message
 
+from orchestration_project.connections.clock import Clock
+from orchestration_project.connections.http.breaker import Breaker
+from orchestration_project.connections.http.tally import Tally
 from orchestration_project.errors import TransientError
 from orchestration_project.gateway.counted import REQUESTS, Counted
 from orchestration_project.gateway.metrics import Stored, parts_of, routes
-from orchestration_project.resources.clock import Clock
-from orchestration_project.resources.http.breaker import Breaker
-from orchestration_project.resources.http.tally import Tally
-from orchestration_project.resources.inbox import Inbox, Received
-from orchestration_project.resources.metrics.families import MOST_NAMES, counter, gauge
+from orchestration_project.services.inbox import Inbox, Received
+from orchestration_project.services.metrics.families import MOST_NAMES, counter, gauge
 from orchestration_project.tables.operations import (
     operations_alert_deliveries,
     operations_control_tower,

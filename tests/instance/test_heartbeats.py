@@ -15,10 +15,10 @@ from dagster._daemon.monitoring.run_monitoring import monitor_started_run
 from dagster_postgres.utils import DagsterPostgresException
 from sqlalchemy import text
 
+from orchestration_project.connections.clock import Clock
 from orchestration_project.instance import heartbeats
 from orchestration_project.instance.heartbeats import PREFIX, Heartbeats
 from orchestration_project.instance.storage import open_instance
-from orchestration_project.resources.clock import Clock
 
 HERE, LOG = socket.gethostname(), logging.getLogger("test")
 

@@ -11,7 +11,7 @@ from pydantic import Field
 from orchestration_project.domains.operations.failures import run_category
 from orchestration_project.instance.run_config import in_process_if_valid
 from orchestration_project.instance.storage import open_instance
-from orchestration_project.resources.ledger.reading import read_facts
+from orchestration_project.services.ledger.reading import read_facts
 from tests.runs import executed
 
 WORK = list[str]()

@@ -6,8 +6,8 @@ from uuid import uuid4
 import psycopg
 import pytest
 
-from orchestration_project.resources.clock import Clock
-from orchestration_project.resources.warehouse import Warehouse
+from orchestration_project.connections.clock import Clock
+from orchestration_project.engine.warehouse import Warehouse
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

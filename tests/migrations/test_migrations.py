@@ -8,16 +8,16 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Connection, MetaData, inspect, select, text
 
-from orchestration_project.errors import ConfigurationError
-from orchestration_project.resources.clock import Clock
-from orchestration_project.resources.warehouse import Warehouse
-from orchestration_project.resources.warehouse.migrating import (
+from orchestration_project.connections.clock import Clock
+from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.engine.warehouse.migrating import (
     VERSION_TABLE,
     current_version,
     is_current,
     migrate,
     migration_config,
 )
+from orchestration_project.errors import ConfigurationError
 from orchestration_project.tables import access, finra, operations, prices, saas, spine, webhooks
 from orchestration_project.tables.finra_datasets import DATASETS
 from orchestration_project.tables.kinds import METADATA, key_names

@@ -28,11 +28,11 @@ from sqlalchemy import (
     text,
 )
 
+from orchestration_project.engine.warehouse.migrating import migration_config
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.migrations.__main__ import main
 from orchestration_project.migrations.next_version import write_next_version
 from orchestration_project.migrations.scripts import VERSIONS, alembic_config
-from orchestration_project.resources.warehouse.migrating import migration_config
 from orchestration_project.tables.catalogue import METADATA, VIEWS
 from orchestration_project.tables.kinds import BYTEWISE_TEXT
 from orchestration_project.tables.views import View

@@ -12,13 +12,13 @@ from pydantic import SecretStr
 from sqlalchemy import delete, event
 from sqlalchemy.pool import Pool
 
-from orchestration_project.resources.artifacts import FolderStore
-from orchestration_project.resources.captures import Captures
-from orchestration_project.resources.clock import Clock
+from orchestration_project.connections.artifacts import FolderStore
+from orchestration_project.connections.clock import Clock
+from orchestration_project.connections.http import HttpClient
+from orchestration_project.engine.captures import Captures
+from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.finra import FinraApi
-from orchestration_project.resources.http import HttpClient
-from orchestration_project.resources.ledger import Ledger
-from orchestration_project.resources.warehouse import Warehouse
+from orchestration_project.services.ledger import Ledger
 from tests.faulty_server import FaultyServer, Request
 from tests.prepared import Prepared
 from tests.resources.finra_server import TOKEN_PATH

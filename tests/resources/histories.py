@@ -9,8 +9,8 @@ import polars as pl
 from hypothesis import strategies as st
 from sqlalchemy import select
 
-from orchestration_project.contracts import REJECT_SCHEMA, Checked
-from orchestration_project.resources.warehouse.landing import is_landed, prepare
+from orchestration_project.contracts.rules import REJECT_SCHEMA, Checked
+from orchestration_project.engine.warehouse.landing import is_landed, prepare
 from orchestration_project.tables.catalogue import relation_as_of
 from orchestration_project.tables.finra import finra_otc_weekly, finra_otc_weekly_history
 from tests.resources.weeks import NOON, PUBLISHED, Desk, StoppedClock, frame, in_ranges, row

@@ -10,13 +10,13 @@ from pathlib import Path
 import uvicorn
 from starlette.applications import Starlette
 
+from orchestration_project.connections.clock import Clock
 from orchestration_project.demo.clock import Clock as VendorsClock
 from orchestration_project.demo.market import Market
 from orchestration_project.demo.memory import Memory
 from orchestration_project.demo.prices.book import PriceBook
 from orchestration_project.demo.prices.faults import FAULTS, Fault
 from orchestration_project.demo.prices.vendors import Vendors
-from orchestration_project.resources.clock import Clock
 
 ANCHOR = datetime.fromisoformat("2026-03-02T22:00:00+00:00")
 """A Monday, an hour after its session is over."""

@@ -8,15 +8,15 @@ from pathlib import Path
 import polars as pl
 from sqlalchemy import select
 
+from orchestration_project.connections.artifacts import FolderStore
 from orchestration_project.domains.prices.audits import Limits
 from orchestration_project.domains.prices.calendar import sessions
+from orchestration_project.engine.captures import Capture, Captures
+from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import OrchestrationError
-from orchestration_project.resources.artifacts import FolderStore
-from orchestration_project.resources.captures import Capture, Captures
 from orchestration_project.resources.prices import PriceRange, Quota
 from orchestration_project.resources.prices.files import PriceFiles
 from orchestration_project.resources.prices.load import LoadedPrices, PriceLoad
-from orchestration_project.resources.warehouse import Warehouse
 from orchestration_project.tables.prices import prices_daily, prices_symbol_months
 from tests.domains.prices import csv
 from tests.resources.weeks import StoppedClock

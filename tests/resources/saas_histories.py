@@ -12,10 +12,10 @@ from sqlalchemy import delete, select
 from orchestration_project.domains.saas.intents import agrees
 from orchestration_project.domains.saas.records import Issue
 from orchestration_project.domains.saas.rules import Rule
+from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import TransientError
 from orchestration_project.resources.saas.reconciling import Reconciler
 from orchestration_project.resources.saas.rules import put_in_effect
-from orchestration_project.resources.warehouse import Warehouse
 from orchestration_project.tables.kinds import METADATA
 from orchestration_project.tables.saas import (
     saas_audit_log,

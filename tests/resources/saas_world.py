@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from orchestration_project.contracts import SourceName
+from orchestration_project.contracts.rules import SourceName
 from orchestration_project.domains.saas.records import (
     FieldSpec,
     Issue,
@@ -19,8 +19,8 @@ from orchestration_project.domains.saas.records import (
     Transition,
     User,
 )
+from orchestration_project.engine.captures import Capture
 from orchestration_project.errors import MovedError, TransientError
-from orchestration_project.resources.captures import Capture
 from orchestration_project.resources.saas.systems import (
     Digesting,
     Page,

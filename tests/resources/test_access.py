@@ -9,13 +9,15 @@ import psycopg
 import pytest
 from sqlalchemy import func, select
 
+from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.access.lockout import ADDRESS_LIMIT, KEY_LIMIT, WINDOW
 from orchestration_project.domains.access.members import Member, Rule
 from orchestration_project.domains.access.roles import Principal, Role
 from orchestration_project.domains.access.sessions import Limits
+from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.redaction import hide
-from orchestration_project.resources.access import (
+from orchestration_project.services.access import (
     Access,
     Audit,
     Entry,
@@ -24,9 +26,7 @@ from orchestration_project.resources.access import (
     Refused,
     session_secret,
 )
-from orchestration_project.resources.access.audit import LONGEST
-from orchestration_project.resources.clock import Clock
-from orchestration_project.resources.warehouse import Warehouse
+from orchestration_project.services.access.audit import LONGEST
 from orchestration_project.tables.access import (
     access_audit,
     access_failures,

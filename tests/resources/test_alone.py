@@ -7,9 +7,9 @@ import dagster as dg
 import pytest
 
 from orchestration_project.assets.operations import removals, run_logs
+from orchestration_project.connections.artifacts import FolderStore
+from orchestration_project.engine.alone import claim
 from orchestration_project.errors import TransientError
-from orchestration_project.resources.alone import claim
-from orchestration_project.resources.artifacts import FolderStore
 from orchestration_project.settings import Settings
 
 WORK, OTHER = dg.AssetKey(["operations", "run_logs"]), dg.AssetKey(["operations", "removals"])

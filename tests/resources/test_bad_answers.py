@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from orchestration_project.resources.artifacts import FolderStore
-from orchestration_project.resources.captures import Captures
-from orchestration_project.resources.clock import Clock
+from orchestration_project.connections.artifacts import FolderStore
+from orchestration_project.connections.clock import Clock
+from orchestration_project.connections.http import HttpClient
+from orchestration_project.engine.captures import Captures
+from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.finra import FinraApi
 from orchestration_project.resources.finra.landing import WeekLanding
 from orchestration_project.resources.finra.weekly import WeeklyLoad
-from orchestration_project.resources.http import HttpClient
-from orchestration_project.resources.warehouse import Warehouse
 from orchestration_project.tables.spine import rejects
 from tests.bad_input import EVERY_ROW, REJECTS, promise, told_by, watched
 from tests.faulty_server import FaultyServer, Reply, Request, dripping, endless

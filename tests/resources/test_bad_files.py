@@ -12,14 +12,14 @@ from typing import BinaryIO
 
 import pytest
 
+from orchestration_project.connections.artifacts import FolderStore
+from orchestration_project.connections.folder import LARGEST_FILE_BYTES
 from orchestration_project.domains.finra.contract import FILE_FIELDS
-from orchestration_project.resources.artifacts import FolderStore
-from orchestration_project.resources.captures import Captures
+from orchestration_project.engine.captures import Captures
+from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.finra import FinraFiles
 from orchestration_project.resources.finra.landing import WeekLanding
 from orchestration_project.resources.finra.weekly import WeeklyLoad
-from orchestration_project.resources.folder import LARGEST_FILE_BYTES
-from orchestration_project.resources.warehouse import Warehouse
 from orchestration_project.tables.spine import captures, rejects
 from tests.bad_input import BYTES, EVERY_ROW, NOTHING, REJECTS, promise, told_by, watched
 from tests.resources.weeks import LIMITS, Desk, StoppedClock, known

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from orchestration_project.connections.artifacts import PARTIAL
 from orchestration_project.domains.finra.values import LONGEST_KEY_TEXT_BYTES, LONGEST_TEXT_BYTES
-from orchestration_project.resources.artifacts import PARTIAL
-from orchestration_project.resources.warehouse.frames import frame_of, insert_frame
+from orchestration_project.engine.warehouse.frames import frame_of, insert_frame
 from orchestration_project.settings import PROJECT_ROOT, child_environment
 from orchestration_project.tables.finra import finra_otc_weekly
 from orchestration_project.tables.finra_datasets import DATASETS, Dataset
@@ -24,12 +24,12 @@ import resource, signal, sys, tempfile
 from datetime import date
 from pathlib import Path
 from orchestration_project.errors import OrchestrationError
-from orchestration_project.resources.artifacts import FolderStore
-from orchestration_project.resources.captures import Captures
+from orchestration_project.connections.artifacts import FolderStore
+from orchestration_project.engine.captures import Captures
 from orchestration_project.resources.finra import FinraFiles
 from orchestration_project.resources.finra.landing import WeekLanding
 from orchestration_project.resources.finra.weekly import WeeklyLoad
-from orchestration_project.resources.warehouse import Warehouse
+from orchestration_project.engine.warehouse import Warehouse
 from tests.resources.weeks import LIMITS, StoppedClock, known
 
 below, limit, temporary = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]

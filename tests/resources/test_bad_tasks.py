@@ -11,14 +11,14 @@ from sqlalchemy import func, select
 
 from orchestration_project.demo.saas.tasks import PAGE_TASKS
 from orchestration_project.domains.saas.rules import read_rules
+from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError
-from orchestration_project.resources.inbox import Inbox, Received
-from orchestration_project.resources.inbox.work import Work
 from orchestration_project.resources.saas.reconciling import Reconciler
 from orchestration_project.resources.saas.rules import edit, rules_in_effect, tried
 from orchestration_project.resources.saas.runs import follow_delivery, look_through
 from orchestration_project.resources.saas.standing import standing
-from orchestration_project.resources.warehouse import Warehouse
+from orchestration_project.services.inbox import Inbox, Received
+from orchestration_project.services.inbox.work import Work
 from orchestration_project.tables.saas import (
     saas_audit_log,
     saas_dead_letters,

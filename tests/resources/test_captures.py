@@ -7,16 +7,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestration_project.contracts import Part
-from orchestration_project.errors import ConfigurationError
-from orchestration_project.resources.artifacts import FolderStore
-from orchestration_project.resources.captures import (
+from orchestration_project.connections.artifacts import FolderStore
+from orchestration_project.contracts.rules import Part
+from orchestration_project.engine.captures import (
     BlobError,
     Captures,
     Fetched,
     bounded,
     parts_of,
 )
+from orchestration_project.errors import ConfigurationError
 from tests.resources.weeks import NOON
 
 

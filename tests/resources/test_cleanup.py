@@ -8,12 +8,12 @@ import pytest
 from sqlalchemy import delete
 
 from orchestration_project.assets.operations import removals
+from orchestration_project.connections.artifacts import FolderStore
+from orchestration_project.connections.clock import Clock
+from orchestration_project.engine.captures import BlobError, Captures
 from orchestration_project.errors import ConfigurationError, TransientError
-from orchestration_project.resources.artifacts import FolderStore
-from orchestration_project.resources.captures import BlobError, Captures
-from orchestration_project.resources.cleanup import Retention, clean_up, plan_cleanup
-from orchestration_project.resources.clock import Clock
-from orchestration_project.resources.inventory import take_inventory
+from orchestration_project.services.cleanup import Retention, clean_up, plan_cleanup
+from orchestration_project.services.inventory import take_inventory
 from orchestration_project.settings import Settings
 from orchestration_project.tables.finra import finra_otc_weekly
 from orchestration_project.tables.operations import operations_removals

@@ -12,8 +12,8 @@ from orchestration_project.domains.operations.control_tower import (
 )
 from orchestration_project.domains.operations.ledger import RunFacts, StepFacts
 from orchestration_project.resources.finra.promised import oldest_unlanded
-from orchestration_project.resources.ledger import Ledger
-from orchestration_project.resources.ledger.control_tower import read_look, write_tower
+from orchestration_project.services.ledger import Ledger
+from orchestration_project.services.ledger.control_tower import read_look, write_tower
 from orchestration_project.settings import load_settings
 from orchestration_project.tables.operations import operations_control_tower
 from tests.resources.weeks import MONDAY, NOON, rejected, row

@@ -15,6 +15,9 @@ import pytest
 from sqlalchemy import Connection, Engine, event, select
 
 from orchestration_project.__main__ import main
+from orchestration_project.connections.artifacts import FolderStore
+from orchestration_project.connections.clock import Clock
+from orchestration_project.connections.demos import stop_demos
 from orchestration_project.definitions import defs
 from orchestration_project.domains.access.roles import Role
 from orchestration_project.domains.access.sessions import Limits
@@ -27,30 +30,28 @@ from orchestration_project.domains.operations.messages import Message
 from orchestration_project.domains.operations.presets import Preset
 from orchestration_project.domains.saas.events import Event
 from orchestration_project.domains.webhooks.sources import Source
-from orchestration_project.resources.access import Access, Audit, Entry, Found, Keys
-from orchestration_project.resources.artifacts import FolderStore
-from orchestration_project.resources.captures import Captures
-from orchestration_project.resources.cleanup import Plan, Retention, clean_up, plan_cleanup
-from orchestration_project.resources.clock import Clock
-from orchestration_project.resources.demos import stop_demos
+from orchestration_project.engine.captures import Captures
+from orchestration_project.engine.environment import open_warehouse
+from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.engine.warehouse.connecting import parsed_url, sql_state
+from orchestration_project.engine.warehouse.db2 import DOCUMENTS, TEXT_BYTES, Db2Dialect
+from orchestration_project.engine.warehouse.frames import frame_of, insert_frame
 from orchestration_project.resources.events import EventLanding
-from orchestration_project.resources.inbox import Inbox, Received
-from orchestration_project.resources.inbox.work import Work, request_of
-from orchestration_project.resources.inventory import read_captures, take_inventory
-from orchestration_project.resources.ledger import Ledger
-from orchestration_project.resources.ledger.control_tower import read_look, write_tower
-from orchestration_project.resources.ledger.sessions import Wanted, read_sessions
-from orchestration_project.resources.presets import Presets
-from orchestration_project.resources.providers import open_alerts, open_warehouse
 from orchestration_project.resources.saas.reconciling import Reconciler
 from orchestration_project.resources.saas.rules import edit, revalidate, tried
 from orchestration_project.resources.saas.runs import look_through
 from orchestration_project.resources.saas.standing import standing
 from orchestration_project.resources.saas.ticks import Ticks
-from orchestration_project.resources.warehouse import Warehouse
-from orchestration_project.resources.warehouse.connecting import parsed_url, sql_state
-from orchestration_project.resources.warehouse.db2 import DOCUMENTS, TEXT_BYTES, Db2Dialect
-from orchestration_project.resources.warehouse.frames import frame_of, insert_frame
+from orchestration_project.services.access import Access, Audit, Entry, Found, Keys
+from orchestration_project.services.cleanup import Plan, Retention, clean_up, plan_cleanup
+from orchestration_project.services.inbox import Inbox, Received
+from orchestration_project.services.inbox.work import Work, request_of
+from orchestration_project.services.inventory import read_captures, take_inventory
+from orchestration_project.services.ledger import Ledger
+from orchestration_project.services.ledger.control_tower import read_look, write_tower
+from orchestration_project.services.ledger.sessions import Wanted, read_sessions
+from orchestration_project.services.presets import Presets
+from orchestration_project.services.probes import open_alerts
 from orchestration_project.settings import load_settings
 from orchestration_project.tables.access import access_audit
 from orchestration_project.tables.finra import finra_otc_weekly

@@ -15,29 +15,29 @@ from sqlalchemy import insert
 
 from orchestration_project.assets.operations import evidence
 from orchestration_project.catalog import REGISTRY
+from orchestration_project.connections.artifacts import FolderStore
 from orchestration_project.domains.operations.evidence import MANIFEST
 from orchestration_project.domains.operations.presets import Preset
 from orchestration_project.domains.prices.calendar import sessions
+from orchestration_project.engine.captures import Captures
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.redaction import hide
-from orchestration_project.resources.artifacts import FolderStore
-from orchestration_project.resources.captures import Captures
-from orchestration_project.resources.effective_config import (
+from orchestration_project.resources.events import EventLanding
+from orchestration_project.services.effective_config import (
     effective_config,
     in_force,
     keep_verified,
 )
-from orchestration_project.resources.events import EventLanding
-from orchestration_project.resources.evidence.exporting import (
+from orchestration_project.services.evidence.exporting import (
     Sources,
     chosen_file,
     export_evidence,
 )
-from orchestration_project.resources.evidence.subjects import Wanted
-from orchestration_project.resources.evidence.verifying import verify
-from orchestration_project.resources.inbox.work import Content
-from orchestration_project.resources.ledger import Ledger, reconcile
-from orchestration_project.resources.presets import Presets
+from orchestration_project.services.evidence.subjects import Wanted
+from orchestration_project.services.evidence.verifying import verify
+from orchestration_project.services.inbox.work import Content
+from orchestration_project.services.ledger import Ledger, reconcile
+from orchestration_project.services.presets import Presets
 from orchestration_project.settings import load_settings
 from orchestration_project.tables.catalogue import tables
 from orchestration_project.tables.finra import finra_otc_weekly

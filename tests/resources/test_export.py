@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestration_project.errors import ConfigurationError
-from orchestration_project.resources.export import (
+from orchestration_project.services.export import (
     WRITERS,
     Written,
     whole_file,
@@ -144,7 +144,7 @@ def test_a_file_is_not_there_before_it_is_whole(tmp_path):
 
 DIE_HALFWAY = """
 import os, pathlib, signal, sys
-from orchestration_project.resources.export import whole_file
+from orchestration_project.services.export import whole_file
 
 with whole_file(pathlib.Path(sys.argv[1]), replace=False) as sink:
     sink.write(b"half")

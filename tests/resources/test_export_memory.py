@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Text, delete, func, insert, literal, select
 
-from orchestration_project.resources.warehouse import Warehouse, bounded, out_of_sqlite
+from orchestration_project.engine.warehouse import Warehouse, bounded, out_of_sqlite
 from orchestration_project.settings import PROJECT_ROOT, child_environment
 from orchestration_project.tables.catalogue import (
     Relation,

@@ -8,9 +8,11 @@ from datetime import date, timedelta
 
 import pytest
 
-from orchestration_project.contracts import in_ascii
+from orchestration_project.connections.artifacts import FolderStore
+from orchestration_project.contracts.rules import in_ascii
 from orchestration_project.domains.finra.contract import API_FIELDS
 from orchestration_project.domains.finra.selection import TierWeek
+from orchestration_project.engine.captures import Captures, parts_of
 from orchestration_project.errors import (
     ConfigurationError,
     ContractError,
@@ -18,8 +20,6 @@ from orchestration_project.errors import (
     SourceError,
     TransientError,
 )
-from orchestration_project.resources.artifacts import FolderStore
-from orchestration_project.resources.captures import Captures, parts_of
 from orchestration_project.resources.finra import published_lately, versions_of
 from orchestration_project.resources.finra.query_api import TruncatedResponseError
 from tests.domains.weekly import audited_week

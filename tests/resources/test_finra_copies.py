@@ -12,14 +12,14 @@ from typing import Any
 
 import pytest
 
+from orchestration_project.connections.artifacts import FolderStore
 from orchestration_project.domains.finra.contract import FILE_FIELDS
-from orchestration_project.resources.artifacts import FolderStore
-from orchestration_project.resources.captures import Captures
+from orchestration_project.engine.captures import Captures
+from orchestration_project.engine.warehouse import HeldBackError, Warehouse
 from orchestration_project.resources.finra import FinraFiles
 from orchestration_project.resources.finra.landing import TakenWeek, WeekLanding
 from orchestration_project.resources.finra.replay import WeeklyReplay
 from orchestration_project.resources.finra.weekly import WeeklyLoad
-from orchestration_project.resources.warehouse import HeldBackError, Warehouse
 from orchestration_project.tables.finra import finra_otc_weekly
 from orchestration_project.tables.spine import audits, captures
 from tests.resources.weeks import LIMITS, Desk, StoppedClock, known

@@ -10,6 +10,11 @@ from typing import Any
 import pytest
 from sqlalchemy import Table, func, select, update
 
+from orchestration_project.connections.artifacts import FolderStore
+from orchestration_project.connections.clock import Clock
+from orchestration_project.connections.http import HttpClient
+from orchestration_project.engine.captures import BlobError, Captures
+from orchestration_project.engine.warehouse import HeldBackError, SupersededError, Warehouse
 from orchestration_project.errors import (
     ConfigurationError,
     ContractError,
@@ -18,9 +23,6 @@ from orchestration_project.errors import (
     SourceError,
     TransientError,
 )
-from orchestration_project.resources.artifacts import FolderStore
-from orchestration_project.resources.captures import BlobError, Captures
-from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.finra.dataset import DatasetLoad, LoadedPartition
 from orchestration_project.resources.finra.dataset_sources import (
     DatasetApi,
@@ -29,8 +31,6 @@ from orchestration_project.resources.finra.dataset_sources import (
     FinraDatasets,
 )
 from orchestration_project.resources.finra.folder import Folder
-from orchestration_project.resources.http import HttpClient
-from orchestration_project.resources.warehouse import HeldBackError, SupersededError, Warehouse
 from orchestration_project.settings import child_environment
 from orchestration_project.tables.kinds import METADATA
 from orchestration_project.tables.spine import audits, captures, landings, rejects, source_fields

@@ -6,9 +6,9 @@ from datetime import date, timedelta
 import pytest
 
 from orchestration_project.domains.finra.contract import DE_MINIMIS
+from orchestration_project.engine.warehouse import SupersededError
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.resources.finra.gold import CONCENTRATION, CROSS_TIER, ROLLING, GoldLoad
-from orchestration_project.resources.warehouse import SupersededError
 from orchestration_project.tables.finra import (
     finra_concentration_week,
     finra_otc_weekly,

@@ -6,8 +6,8 @@ from random import Random
 
 import pytest
 
+from orchestration_project.engine.captures import parts_of
 from orchestration_project.errors import MovedError, SourceError
-from orchestration_project.resources.captures import parts_of
 from orchestration_project.resources.finra.query_api import PAGE_ROWS
 from tests.domains.weekly import audited_week
 from tests.faulty_server import Reply

@@ -8,16 +8,16 @@ import pytest
 import zstandard
 from sqlalchemy import select
 
+from orchestration_project.connections.artifacts import FolderStore
+from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.finra.contract import FILE_FIELDS, RULE_VERSION
+from orchestration_project.engine.captures import BlobError, Captures
+from orchestration_project.engine.warehouse import HeldBackError
 from orchestration_project.errors import ConfigurationError, ContractError
-from orchestration_project.resources.artifacts import FolderStore
-from orchestration_project.resources.captures import BlobError, Captures
-from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.finra import FinraFiles
 from orchestration_project.resources.finra.landing import WeekLanding
 from orchestration_project.resources.finra.replay import WeeklyReplay
 from orchestration_project.resources.finra.weekly import WeeklyLoad
-from orchestration_project.resources.warehouse import HeldBackError
 from orchestration_project.tables.finra import finra_otc_weekly, finra_otc_weekly_history
 from orchestration_project.tables.kinds import METADATA
 from orchestration_project.tables.spine import (

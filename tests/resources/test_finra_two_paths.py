@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from orchestration_project.connections.artifacts import FolderStore
 from orchestration_project.domains.finra.contract import FILE_FIELDS
-from orchestration_project.resources.artifacts import FolderStore
-from orchestration_project.resources.captures import Captures
+from orchestration_project.engine.captures import Captures
+from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.finra import FinraFiles, FinraSource
 from orchestration_project.resources.finra.landing import WeekLanding
 from orchestration_project.resources.finra.weekly import WeeklyLoad
-from orchestration_project.resources.warehouse import Warehouse
 from orchestration_project.settings import PROJECT_ROOT
 from orchestration_project.tables.finra import (
     finra_otc_weekly,

@@ -8,13 +8,13 @@ import polars as pl
 
 from orchestration_project.domains.finra.calendar import TIERS
 from orchestration_project.domains.finra.trading_weeks import session_days
+from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.engine.warehouse.frames import insert_frame
 from orchestration_project.resources.finra.value import (
     ValueLoad,
     coverage_by_week,
     read_valued_weeks,
 )
-from orchestration_project.resources.warehouse import Warehouse
-from orchestration_project.resources.warehouse.frames import insert_frame
 from orchestration_project.tables.finra import finra_symbol_week, finra_symbol_week_value
 from orchestration_project.tables.kinds import schema_of
 from orchestration_project.tables.prices import prices_daily

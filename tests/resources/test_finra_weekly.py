@@ -11,18 +11,18 @@ import polars as pl
 import pyarrow.parquet as pq
 import pytest
 
+from orchestration_project.connections.artifacts import FolderStore
+from orchestration_project.connections.clock import Clock
+from orchestration_project.connections.http import HttpClient
 from orchestration_project.domains.finra.contract import FILE_FIELDS
 from orchestration_project.domains.finra.plausible import PLAUSIBILITY
+from orchestration_project.engine.captures import Captures
+from orchestration_project.engine.warehouse import HeldBackError, Warehouse
+from orchestration_project.engine.warehouse.difference import BOOKKEEPING
 from orchestration_project.errors import ConfigurationError, MovedError
-from orchestration_project.resources.artifacts import FolderStore
-from orchestration_project.resources.captures import Captures
-from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.finra import FinraApi, FinraFiles
 from orchestration_project.resources.finra.landing import WeekLanding
 from orchestration_project.resources.finra.weekly import WeeklyLoad
-from orchestration_project.resources.http import HttpClient
-from orchestration_project.resources.warehouse import HeldBackError, Warehouse
-from orchestration_project.resources.warehouse.difference import BOOKKEEPING
 from orchestration_project.settings import child_environment
 from orchestration_project.tables.finra import finra_otc_weekly
 from orchestration_project.tables.spine import audits, captures, fences, landings, rejects

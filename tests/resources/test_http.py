@@ -21,11 +21,11 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from orchestration_project.connections.http import HttpClient
+from orchestration_project.connections.http.rate import RateLimiter
+from orchestration_project.connections.http.state import SharedState
+from orchestration_project.connections.http.tally import read_systems
 from orchestration_project.errors import ConfigurationError, SourceError, TransientError
-from orchestration_project.resources.http import HttpClient
-from orchestration_project.resources.http.rate import RateLimiter
-from orchestration_project.resources.http.state import SharedState
-from orchestration_project.resources.http.tally import read_systems
 from orchestration_project.settings import child_environment
 from tests.faulty_server import FaultyServer, Reply, dripping, dropped, endless, one_after_another
 

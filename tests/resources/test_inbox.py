@@ -11,8 +11,8 @@ from sqlalchemy import select
 
 from orchestration_project.domains.webhooks.sources import Source
 from orchestration_project.errors import ConfigurationError, TransientError
-from orchestration_project.resources.gate.probe import Answer, Probe
-from orchestration_project.resources.inbox import (
+from orchestration_project.services.gate.probe import Answer, Probe
+from orchestration_project.services.inbox import (
     GroupCommit,
     Inbox,
     Received,
@@ -20,8 +20,8 @@ from orchestration_project.resources.inbox import (
     Stored,
     read_senders,
 )
-from orchestration_project.resources.inbox.batches import MOST_BYTES, MOST_DELIVERIES
-from orchestration_project.resources.inbox.room import Room
+from orchestration_project.services.inbox.batches import MOST_BYTES, MOST_DELIVERIES
+from orchestration_project.services.inbox.room import Room
 from orchestration_project.settings import load_settings
 from orchestration_project.tables.spine import audits, inbox
 from tests.resources.weeks import NOON

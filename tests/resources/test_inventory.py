@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestration_project.assets.operations import artifacts
+from orchestration_project.connections.artifacts import FolderStore
+from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.operations.artifacts import by_kind, compared
 from orchestration_project.errors import ConfigurationError
-from orchestration_project.resources.artifacts import FolderStore
-from orchestration_project.resources.clock import Clock
-from orchestration_project.resources.inventory import find_blob, read_captures, take_inventory
+from orchestration_project.services.inventory import find_blob, read_captures, take_inventory
 from tests.properties import bounded
 from tests.resources.weeks import FAILED, row
 

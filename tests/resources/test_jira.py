@@ -10,7 +10,7 @@ from orchestration_project.errors import (
     MovedError,
     TransientError,
 )
-from orchestration_project.resources.jira import MOST_KEYS
+from orchestration_project.resources.saas.jira import MOST_KEYS
 from orchestration_project.resources.saas.systems import RefusedError
 from tests.faulty_server import FaultyServer, Reply
 from tests.saas_demo import document, http_client, jira

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Table, select
 
-from orchestration_project.resources.warehouse import Landed
+from orchestration_project.engine.warehouse import Landed
 from orchestration_project.tables.finra import (
     finra_otc_weekly,
     finra_otc_weekly_history,

@@ -8,11 +8,11 @@ import pytest
 from dagster._core.storage.runs.schema import RunsTable
 from sqlalchemy import delete, select, update
 
+from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.operations.ledger import RunFacts, StepFacts
 from orchestration_project.errors import ConfigurationError, SourceError
-from orchestration_project.resources.clock import Clock
-from orchestration_project.resources.ledger import Written, follow, reconcile
-from orchestration_project.resources.ledger.control_tower import read_look
+from orchestration_project.services.ledger import Written, follow, reconcile
+from orchestration_project.services.ledger.control_tower import read_look
 from orchestration_project.tables.operations import (
     operations_runs,
     operations_steps,

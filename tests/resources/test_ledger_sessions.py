@@ -7,7 +7,7 @@ import pytest
 from orchestration_project.domains.operations.ledger import RunFacts
 from orchestration_project.domains.operations.sessions import listed
 from orchestration_project.errors import ConfigurationError
-from orchestration_project.resources.ledger.sessions import Wanted, read_sessions
+from orchestration_project.services.ledger.sessions import Wanted, read_sessions
 from tests.resources.weeks import NOON, row
 
 

@@ -5,8 +5,8 @@ from contextlib import contextmanager
 
 import pytest
 
+from orchestration_project.engine.opening import at_first_use, open_now
 from orchestration_project.errors import TransientError
-from orchestration_project.resources.opening import at_first_use, open_now
 
 
 class Door:

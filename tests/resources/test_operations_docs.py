@@ -9,8 +9,8 @@ from sqlalchemy import text
 from orchestration_project.domains.operations.control_tower import standings, table_rows
 from orchestration_project.domains.operations.failures import Category
 from orchestration_project.domains.operations.ledger import Check, RunFacts, StepFacts
-from orchestration_project.resources.ledger import Ledger
-from orchestration_project.resources.ledger.control_tower import read_look, write_tower
+from orchestration_project.services.ledger import Ledger
+from orchestration_project.services.ledger.control_tower import read_look, write_tower
 from orchestration_project.settings import PROJECT_ROOT
 from tests.resources.weeks import NOON, row
 

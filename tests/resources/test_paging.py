@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import insert
 
-from orchestration_project.resources.clock import Clock
-from orchestration_project.resources.warehouse import Warehouse
+from orchestration_project.connections.clock import Clock
+from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.tables.catalogue import relation
 from orchestration_project.tables.kinds import key_names
 from orchestration_project.tables.paging import cursor_after, page

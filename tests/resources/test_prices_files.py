@@ -10,10 +10,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from orchestration_project.connections.artifacts import FolderStore
 from orchestration_project.domains.prices.answers import read_answer
+from orchestration_project.engine.captures import Capture, Captures, parts_of
 from orchestration_project.errors import ConfigurationError, SourceError
-from orchestration_project.resources.artifacts import FolderStore
-from orchestration_project.resources.captures import Capture, Captures, parts_of
 from orchestration_project.resources.prices import PriceRange
 from orchestration_project.resources.prices.files import PriceFiles
 from tests.resources.weeks import StoppedClock

@@ -11,8 +11,12 @@ import polars as pl
 import pytest
 from pydantic import SecretStr
 
+from orchestration_project.connections.artifacts import FolderStore
+from orchestration_project.connections.clock import Clock
+from orchestration_project.connections.http import HttpClient
 from orchestration_project.domains.prices.answers import read_answer
 from orchestration_project.domains.prices.contract import AskedRange, check_prices
+from orchestration_project.engine.captures import Capture, Captures, parts_of
 from orchestration_project.errors import (
     ConfigurationError,
     SourceError,
@@ -20,10 +24,6 @@ from orchestration_project.errors import (
     TransientError,
     UnavailableError,
 )
-from orchestration_project.resources.artifacts import FolderStore
-from orchestration_project.resources.captures import Capture, Captures, parts_of
-from orchestration_project.resources.clock import Clock
-from orchestration_project.resources.http import HttpClient
 from orchestration_project.resources.prices import PriceRange, PriceSource, Quota, QuotaEndedError
 from orchestration_project.resources.prices.alpha_vantage import AlphaVantage, says_too_fast
 from orchestration_project.resources.prices.yahoo import YahooChart

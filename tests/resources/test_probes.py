@@ -16,13 +16,13 @@ from dagster._daemon.types import DaemonHeartbeat
 from sqlalchemy import select
 
 from orchestration_project.catalog import REGISTRY
+from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.operations.readiness import Finding
-from orchestration_project.resources.clock import Clock
-from orchestration_project.resources.gate import examine
-from orchestration_project.resources.gate.queue import queue_probe
-from orchestration_project.resources.providers import open_warehouse
-from orchestration_project.resources.warehouse import Warehouse
-from orchestration_project.resources.warehouse.migrating import migration_config
+from orchestration_project.engine.environment import open_warehouse
+from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.engine.warehouse.migrating import migration_config
+from orchestration_project.services.gate import examine
+from orchestration_project.services.gate.queue import queue_probe
 from orchestration_project.settings import load_settings
 from orchestration_project.tables.kinds import METADATA
 from tests.faulty_server import FaultyServer, Reply, Request

@@ -4,10 +4,10 @@ from datetime import date
 
 import pytest
 
-from orchestration_project.contracts import Days
+from orchestration_project.contracts.rules import Days
+from orchestration_project.engine.warehouse.layers import layers_of
+from orchestration_project.engine.warehouse.recorded import Recorded, place_of
 from orchestration_project.errors import ConfigurationError
-from orchestration_project.resources.warehouse.layers import layers_of
-from orchestration_project.resources.warehouse.recorded import Recorded, place_of
 
 
 def day(number: int) -> date:

@@ -11,15 +11,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import select
 
+from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.operations.retention import FORGOTTEN_EVENTS, prunable
+from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.instance.storage import open_instance
-from orchestration_project.resources.alerts.inbox import nothing_is_well
-from orchestration_project.resources.alerts.watching import first_look, look
-from orchestration_project.resources.clock import Clock
-from orchestration_project.resources.ledger import Ledger, Written, reconcile
-from orchestration_project.resources.run_logs import prune
-from orchestration_project.resources.warehouse import Warehouse
+from orchestration_project.services.alerts.inbox import nothing_is_well
+from orchestration_project.services.alerts.watching import first_look, look
+from orchestration_project.services.ledger import Ledger, Written, reconcile
+from orchestration_project.services.run_logs import prune
 from orchestration_project.tables.operations import (
     operations_evaluations,
     operations_runs,

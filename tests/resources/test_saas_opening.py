@@ -4,10 +4,10 @@ import pytest
 from pydantic import SecretStr, ValidationError
 
 from orchestration_project.catalog import REGISTRY
+from orchestration_project.connections.clock import Clock
 from orchestration_project.errors import ConfigurationError
-from orchestration_project.resources.clock import Clock
-from orchestration_project.resources.gate import examine
 from orchestration_project.resources.saas.opening import opened_jira
+from orchestration_project.services.gate import examine
 from orchestration_project.settings import Settings, load_settings
 
 

@@ -6,10 +6,10 @@ from datetime import timedelta
 import pytest
 
 from orchestration_project.domains.saas.rules import Rule
+from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import OrchestrationError
 from orchestration_project.resources.saas.reconciling import Reconciler
 from orchestration_project.resources.saas.rules import put_in_effect
-from orchestration_project.resources.warehouse import Warehouse
 from tests.resources.weeks import StoppedClock
 from tests.saas_demo import NOON, jira, peopleforce
 

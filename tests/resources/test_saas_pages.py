@@ -6,9 +6,9 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import select
 
+from orchestration_project.connections.artifacts import FolderStore
 from orchestration_project.domains.saas.rules import Rule
-from orchestration_project.resources.artifacts import FolderStore
-from orchestration_project.resources.captures import Captures
+from orchestration_project.engine.captures import Captures
 from orchestration_project.resources.saas.reconciling import Reconciler
 from orchestration_project.resources.saas.rules import put_in_effect
 from orchestration_project.resources.saas.runs import look_through

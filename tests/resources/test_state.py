@@ -2,8 +2,8 @@
 
 import pytest
 
+from orchestration_project.engine.state import state_folder
 from orchestration_project.errors import ConfigurationError
-from orchestration_project.resources.state import state_folder
 from orchestration_project.settings import PROJECT_ROOT, Settings
 
 

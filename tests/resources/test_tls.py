@@ -3,9 +3,9 @@
 import dagster as dg
 import pytest
 
+from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.instance.storage import open_instance
-from orchestration_project.resources.warehouse import Warehouse
 from tests.resources.weeks import Desk, row
 from tests.tls import make_certificate, tls_door
 

@@ -17,12 +17,12 @@ import pytest
 from alembic import command
 from sqlalchemy import inspect, select, text
 
+from orchestration_project.connections.clock import Clock
+from orchestration_project.engine.environment import open_clock, open_store, open_warehouse
+from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.engine.warehouse.frames import insert_frame
+from orchestration_project.engine.warehouse.migrating import migration_config
 from orchestration_project.errors import ConfigurationError, TransientError
-from orchestration_project.resources.clock import Clock
-from orchestration_project.resources.providers import open_clock, open_store, open_warehouse
-from orchestration_project.resources.warehouse import Warehouse
-from orchestration_project.resources.warehouse.frames import insert_frame
-from orchestration_project.resources.warehouse.migrating import migration_config
 from orchestration_project.settings import PROJECT_ROOT, Settings, child_environment
 from orchestration_project.tables.finra import finra_otc_weekly
 from orchestration_project.tables.kinds import METADATA
@@ -415,8 +415,8 @@ def test_the_time_zone_of_the_server_changes_no_moment(postgres_url, own_schema,
 PREPARE = """
 import sys, time
 from pathlib import Path
-from orchestration_project.resources.clock import Clock
-from orchestration_project.resources.warehouse import Warehouse
+from orchestration_project.connections.clock import Clock
+from orchestration_project.engine.warehouse import Warehouse
 url, schema, folder, name = sys.argv[1:]
 (Path(folder) / name).touch()
 while len(list(Path(folder).iterdir())) < 3:

@@ -12,12 +12,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import func, insert, select, union_all
 
-from orchestration_project.contracts import content_sha256
+from orchestration_project.connections.artifacts import FolderStore
+from orchestration_project.contracts.rules import content_sha256
+from orchestration_project.engine.captures import Captures
+from orchestration_project.engine.warehouse import HeldBackError, Maker, SupersededError
+from orchestration_project.engine.warehouse.frames import conform, insert_absent, insert_frame
 from orchestration_project.errors import ContractError
-from orchestration_project.resources.artifacts import FolderStore
-from orchestration_project.resources.captures import Captures
-from orchestration_project.resources.warehouse import HeldBackError, Maker, SupersededError
-from orchestration_project.resources.warehouse.frames import conform, insert_absent, insert_frame
 from orchestration_project.tables.finra import (
     finra_otc_weekly,
     finra_otc_weekly_history,

@@ -11,9 +11,9 @@ import pytest
 from alembic import command
 from sqlalchemy import make_url, select, text
 
+from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.engine.warehouse.migrating import migration_config
 from orchestration_project.errors import ConfigurationError, ContractError
-from orchestration_project.resources.warehouse import Warehouse
-from orchestration_project.resources.warehouse.migrating import migration_config
 from orchestration_project.tables.catalogue import tables
 from orchestration_project.tables.spine import blobs
 from tests.migrations.test_migrations import differences

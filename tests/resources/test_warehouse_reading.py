@@ -22,14 +22,14 @@ from sqlalchemy import (
     select,
 )
 
-from orchestration_project.errors import ConfigurationError
-from orchestration_project.resources.warehouse import Warehouse, into_sqlite
-from orchestration_project.resources.warehouse.frames import (
+from orchestration_project.engine.warehouse import Warehouse, into_sqlite
+from orchestration_project.engine.warehouse.frames import (
     FEW_ROWS,
     frame_of,
     insert_frame,
     read_scope,
 )
+from orchestration_project.errors import ConfigurationError
 from orchestration_project.tables.finra import finra_otc_weekly, finra_symbol_week
 from orchestration_project.tables.spine import database_labels
 from orchestration_project.tables.webhooks import events_webhooks

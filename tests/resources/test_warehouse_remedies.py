@@ -2,7 +2,7 @@
 
 import pytest
 
-from orchestration_project.resources.warehouse.remedies import ANY, remedy
+from orchestration_project.engine.warehouse.remedies import ANY, remedy
 
 
 @pytest.mark.parametrize(

@@ -9,15 +9,15 @@ from typing import Any, Literal
 import polars as pl
 from sqlalchemy import Table, func, select
 
-from orchestration_project.contracts import REJECT_SCHEMA, Audit, Checked, Ranges
+from orchestration_project.connections.artifacts import FolderStore
+from orchestration_project.connections.clock import Clock
+from orchestration_project.contracts.rules import REJECT_SCHEMA, Audit, Checked, Ranges
 from orchestration_project.domains.finra.gold import symbol_week, venue_sums, venue_week
 from orchestration_project.domains.finra.ranges import spans_of
 from orchestration_project.domains.finra.restatement import WeekChange, merged, week_change
 from orchestration_project.domains.finra.usual import Limits
-from orchestration_project.resources.artifacts import FolderStore
-from orchestration_project.resources.captures import Capture, Captures, Fetched
-from orchestration_project.resources.clock import Clock
-from orchestration_project.resources.warehouse import (
+from orchestration_project.engine.captures import Capture, Captures, Fetched
+from orchestration_project.engine.warehouse import (
     Delivery,
     Landed,
     Maker,
@@ -25,7 +25,7 @@ from orchestration_project.resources.warehouse import (
     Warehouse,
     prepare,
 )
-from orchestration_project.resources.warehouse.delivery import Warn, no_warnings
+from orchestration_project.engine.warehouse.delivery import Warn, no_warnings
 from orchestration_project.tables.finra import (
     METADATA_COLUMNS,
     finra_otc_weekly,

@@ -7,13 +7,13 @@ import pytest
 from sqlalchemy import select
 
 from orchestration_project.catalog import REGISTRY
+from orchestration_project.connections.clock import Clock
 from orchestration_project.definitions import defs
+from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.errors import ConfigurationError
-from orchestration_project.resources.clock import Clock
-from orchestration_project.resources.inbox import Inbox, Received
-from orchestration_project.resources.inbox.work import RUNS_PER_TICK
-from orchestration_project.resources.providers import open_warehouse
 from orchestration_project.sensors.events import webhook_sensor
+from orchestration_project.services.inbox import Inbox, Received
+from orchestration_project.services.inbox.work import RUNS_PER_TICK
 from orchestration_project.settings import load_settings
 from orchestration_project.tables.spine import captures, inbox, rejects
 from orchestration_project.tables.webhooks import events_webhooks

@@ -10,10 +10,10 @@ import pytest
 
 from orchestration_project.domains.finra.calendar import TIERS, WEEK
 from orchestration_project.domains.finra.trading_weeks import session_days
+from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.engine.warehouse.frames import insert_frame
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.resources.finra.value import ValueLoad
-from orchestration_project.resources.warehouse import Warehouse
-from orchestration_project.resources.warehouse.frames import insert_frame
 from orchestration_project.sensors.finra import finra_symbol_week_value_daily
 from orchestration_project.tables.finra import finra_symbol_week_value
 from orchestration_project.tables.kinds import schema_of

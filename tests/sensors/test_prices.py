@@ -9,6 +9,7 @@ import dagster as dg
 import pytest
 
 from orchestration_project.domains.prices.calendar import sessions
+from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import (
     ContractError,
     OrchestrationError,
@@ -17,7 +18,6 @@ from orchestration_project.errors import (
 )
 from orchestration_project.resources.prices import Quota
 from orchestration_project.resources.prices.gold import derive_outdated
-from orchestration_project.resources.warehouse import Warehouse
 from orchestration_project.sensors.prices import (
     prices_daily_after_close,
     prices_on_landing,

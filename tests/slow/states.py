@@ -4,8 +4,8 @@ from datetime import datetime
 
 import polars as pl
 
-from orchestration_project.resources.clock import Clock
-from orchestration_project.resources.warehouse import Warehouse
+from orchestration_project.connections.clock import Clock
+from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.tables.catalogue import relation, relation_as_of
 from orchestration_project.tables.finra import finra_otc_weekly
 

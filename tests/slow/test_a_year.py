@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import select
 
 from orchestration_project.definitions import defs
-from orchestration_project.resources.providers import open_warehouse
+from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.sensors.finra import (
     finra_on_landing,
     finra_on_last_tier,

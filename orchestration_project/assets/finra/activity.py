@@ -14,13 +14,13 @@ from orchestration_project.assets.finra.catalogue import (
     VENUE_WEEK,
     asset_spec,
 )
+from orchestration_project.connections.artifacts import ArtifactStore
 from orchestration_project.domains.finra.activity import Activity, by_tier
+from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.plots.finra import trade_activity as drawn
 from orchestration_project.plots.sparkline import sparkline, svg_uri
-from orchestration_project.resources.artifacts import ArtifactStore
 from orchestration_project.resources.finra.activity import read_activity
-from orchestration_project.resources.shown import image, kept_file, partition_link, table_of
-from orchestration_project.resources.warehouse import Warehouse
+from orchestration_project.services.shown import image, kept_file, partition_link, table_of
 from orchestration_project.settings import Settings
 
 FOLDER = "plots/finra/trade_activity"

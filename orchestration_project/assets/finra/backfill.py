@@ -8,6 +8,7 @@ from pydantic import Field
 from orchestration_project.assets.finra.catalogue import WEEKS
 from orchestration_project.assets.finra.loading import LOAD_OP
 from orchestration_project.assets.finra.weekly import SPECS
+from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.finra.selection import (
     TierWeek,
     latest_weeks,
@@ -15,17 +16,16 @@ from orchestration_project.domains.finra.selection import (
     summary,
 )
 from orchestration_project.domains.operations.presets import PresetTarget
-from orchestration_project.resources.backfills import (
+from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.resources.finra import FinraSource, outdated_weeks, published_lately
+from orchestration_project.services.backfills import (
     LAUNCHED_BY,
     active_backfill,
     launched_by,
     request_backfill,
 )
-from orchestration_project.resources.clock import Clock
-from orchestration_project.resources.finra import FinraSource, outdated_weeks, published_lately
-from orchestration_project.resources.presets import OfRun, Presets
-from orchestration_project.resources.shown import told
-from orchestration_project.resources.warehouse import Warehouse
+from orchestration_project.services.presets import OfRun, Presets
+from orchestration_project.services.shown import told
 from orchestration_project.settings import Settings
 
 BACKFILL_JOB = "finra_backfill"

@@ -6,16 +6,16 @@ from typing import Any
 import dagster as dg
 from sqlalchemy import Table
 
-from orchestration_project.domains.finra.fields import KNOWN_FIELDS
-from orchestration_project.partitions import (
-    SECONDS_TO_NEXT_ATTEMPT,
+from orchestration_project.assets.finra.partitions import (
     finra_tier_weeks,
     finra_weeks,
     first_finra_week,
 )
-from orchestration_project.resources.clock import Clock
-from orchestration_project.resources.shown import column_schema
-from orchestration_project.resources.warehouse.difference import BOOKKEEPING
+from orchestration_project.connections.clock import Clock
+from orchestration_project.domains.finra.fields import KNOWN_FIELDS
+from orchestration_project.engine.runner import SECONDS_TO_NEXT_ATTEMPT
+from orchestration_project.engine.warehouse.difference import BOOKKEEPING
+from orchestration_project.services.shown import column_schema
 from orchestration_project.settings import load_settings
 from orchestration_project.tables.finra import MADE_OF
 

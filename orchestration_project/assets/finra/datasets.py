@@ -16,36 +16,32 @@ from orchestration_project.assets.finra.catalogue import (
     TODAY,
     asset_spec,
 )
+from orchestration_project.assets.finra.partitions import dataset_partitions, first_finra_week
 from orchestration_project.assets.finra.source_checks import NO_FIELDS, table_if_any
-from orchestration_project.contracts import summarised
+from orchestration_project.connections.artifacts import ArtifactStore
+from orchestration_project.connections.clock import Clock
+from orchestration_project.contracts.rules import summarised
 from orchestration_project.domains.finra.dataset_rows import claims_of
 from orchestration_project.domains.finra.datasets import newest_landed
 from orchestration_project.domains.finra.freshness import is_due
-from orchestration_project.partitions import (
+from orchestration_project.engine.audit_checks import check_result, evaluated
+from orchestration_project.engine.known import (
     KNOWN_FROM,
     UNCHANGED,
     EarlierMetadata,
-    ReplayConfig,
-    Report,
-    Told,
-    dataset_partitions,
-    each_partition,
     earlier_metadata,
-    first_finra_week,
-    refuse_strange,
 )
+from orchestration_project.engine.replays import ReplayConfig, refuse_strange
+from orchestration_project.engine.runner import Report, Told, each_partition
+from orchestration_project.engine.warehouse import RecordedLanding, Warehouse
 from orchestration_project.registry import AnyJob
-from orchestration_project.resources.artifacts import ArtifactStore
-from orchestration_project.resources.audit_checks import check_result, evaluated
-from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.finra.dataset import (
     DatasetLoad,
     LoadedPartition,
     LookAtFields,
 )
 from orchestration_project.resources.finra.dataset_sources import FinraDatasets
-from orchestration_project.resources.shown import column_schema, data_label, table_of
-from orchestration_project.resources.warehouse import RecordedLanding, Warehouse
+from orchestration_project.services.shown import column_schema, data_label, table_of
 from orchestration_project.settings import Settings
 from orchestration_project.tables.finra_datasets import DATASETS, Dataset
 

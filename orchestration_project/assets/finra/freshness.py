@@ -7,11 +7,11 @@ import dagster as dg
 
 from orchestration_project.assets.finra.catalogue import ONCE_MORE, OTC_WEEKLY, WEEKS
 from orchestration_project.assets.finra.datasets import DATASET_ASSETS
+from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.finra.freshness import DueWeek, State, counts, due_weeks
 from orchestration_project.domains.finra.selection import TierWeek, horizon_start, of_known_tiers
-from orchestration_project.resources.clock import Clock
+from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.finra import FinraSource
-from orchestration_project.resources.warehouse import Warehouse
 from orchestration_project.settings import Settings
 from orchestration_project.tables.finra import finra_otc_weekly
 

@@ -17,14 +17,9 @@ from orchestration_project.assets.finra.catalogue import (
     WEEKS_OF_ALL_TIERS,
     table_spec,
 )
-from orchestration_project.partitions import (
-    EarlierMetadata,
-    Report,
-    Told,
-    asked_keys,
-    each_partition,
-    earlier_metadata,
-)
+from orchestration_project.engine.known import EarlierMetadata, earlier_metadata
+from orchestration_project.engine.runner import Report, Told, asked_keys, each_partition
+from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.finra.gold import (
     CONCENTRATION,
     CROSS_TIER,
@@ -34,8 +29,7 @@ from orchestration_project.resources.finra.gold import (
     GoldLoad,
     Recipe,
 )
-from orchestration_project.resources.shown import data_label, table_of
-from orchestration_project.resources.warehouse import Warehouse
+from orchestration_project.services.shown import data_label, table_of
 from orchestration_project.settings import Settings
 
 MADE_OF = "made_of"

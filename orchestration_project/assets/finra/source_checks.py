@@ -7,13 +7,13 @@ from typing import Any
 import dagster as dg
 
 from orchestration_project.assets.finra.catalogue import ONCE_MORE, WEEKLY_SUMMARY
+from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.finra.fields import KNOWN_FIELDS, drift
 from orchestration_project.domains.finra.selection import unknown_tiers
-from orchestration_project.resources.clock import Clock
+from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.finra import FinraSource
 from orchestration_project.resources.finra.api import CURRENT
 from orchestration_project.resources.finra.fields import remember_fields
-from orchestration_project.resources.warehouse import Warehouse
 
 NO_FIELDS = (
     "files and replays have headers of their own, and FINRA may list fields to callers with "

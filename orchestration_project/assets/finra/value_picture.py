@@ -7,12 +7,12 @@ import polars as pl
 
 from orchestration_project.assets.finra.catalogue import SYMBOL_WEEK, asset_spec
 from orchestration_project.assets.finra.value import SYMBOL_WEEK_VALUE, symbol_week_value
+from orchestration_project.connections.artifacts import ArtifactStore
+from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.plots.finra import traded_value
 from orchestration_project.plots.sparkline import svg_uri
-from orchestration_project.resources.artifacts import ArtifactStore
 from orchestration_project.resources.finra.value import read_valued_weeks
-from orchestration_project.resources.shown import image, kept_file, table_of
-from orchestration_project.resources.warehouse import Warehouse
+from orchestration_project.services.shown import image, kept_file, table_of
 from orchestration_project.settings import Settings
 
 VALUE_PICTURE = dg.AssetKey(["finra", "value_picture"])

@@ -26,31 +26,25 @@ from orchestration_project.assets.finra.loading import (
     loader_of,
 )
 from orchestration_project.assets.finra.news import news_of
-from orchestration_project.contracts import summarised
+from orchestration_project.connections.artifacts import ArtifactStore
+from orchestration_project.connections.clock import Clock
+from orchestration_project.contracts.rules import summarised
 from orchestration_project.domains.finra.audits import AUDITS
 from orchestration_project.domains.finra.copies import COPIES
 from orchestration_project.domains.finra.plausible import PLAUSIBILITY
 from orchestration_project.domains.finra.usual import WARNINGS
-from orchestration_project.partitions import (
-    Known,
-    Report,
-    Told,
-    each_partition,
-    earlier_metadata,
-    landed_before,
-)
-from orchestration_project.resources.artifacts import ArtifactStore
-from orchestration_project.resources.audit_checks import check_result, evaluated
-from orchestration_project.resources.clock import Clock
-from orchestration_project.resources.failed_partitions import BY_HAND
+from orchestration_project.engine.audit_checks import check_result, evaluated
+from orchestration_project.engine.known import Known, earlier_metadata
+from orchestration_project.engine.runner import Report, Told, each_partition, landed_before
+from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.engine.warehouse.difference import BOOKKEEPING
 from orchestration_project.resources.finra import FinraSource
 from orchestration_project.resources.finra.landing import WeekLanding
 from orchestration_project.resources.finra.replay import WeeklyReplay
 from orchestration_project.resources.finra.weekly import WeeklyLoad
-from orchestration_project.resources.presets import OfRun, Presets
-from orchestration_project.resources.shown import column_schema
-from orchestration_project.resources.warehouse import Warehouse
-from orchestration_project.resources.warehouse.difference import BOOKKEEPING
+from orchestration_project.services.failed_partitions import BY_HAND
+from orchestration_project.services.presets import OfRun, Presets
+from orchestration_project.services.shown import column_schema
 from orchestration_project.settings import Settings
 from orchestration_project.tables.finra import (
     finra_otc_weekly,

@@ -8,10 +8,10 @@ import polars as pl
 from pydantic import Field
 
 from orchestration_project.assets.operations.catalogue import ARTIFACTS, report_spec
-from orchestration_project.resources.artifacts import ArtifactStore
-from orchestration_project.resources.inventory import Inventory, read_captures, take_inventory
-from orchestration_project.resources.shown import table_of, told
-from orchestration_project.resources.warehouse import Warehouse
+from orchestration_project.connections.artifacts import ArtifactStore
+from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.services.inventory import Inventory, read_captures, take_inventory
+from orchestration_project.services.shown import table_of, told
 
 COLUMNS = {
     "kind": "captured bytes, staged rows, picture, or other",

@@ -7,20 +7,20 @@ import polars as pl
 from pydantic import Field
 
 from orchestration_project.assets.operations.catalogue import ARTIFACTS, REMOVALS, asset_spec
+from orchestration_project.connections.artifacts import ArtifactStore
+from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.access.roles import REQUIRES_ADMIN
 from orchestration_project.domains.operations.artifacts import CAPTURED, PICTURE, STAGED
-from orchestration_project.resources.alone import claim
-from orchestration_project.resources.artifacts import ArtifactStore
-from orchestration_project.resources.cleanup import (
+from orchestration_project.engine.alone import claim
+from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.services.cleanup import (
     Retention,
     clean_up,
     plan_cleanup,
     refuse_shared_store,
     totals,
 )
-from orchestration_project.resources.clock import Clock
-from orchestration_project.resources.shown import table_of, told
-from orchestration_project.resources.warehouse import Warehouse
+from orchestration_project.services.shown import table_of, told
 from orchestration_project.settings import Settings
 from orchestration_project.tables.operations import operations_removals
 

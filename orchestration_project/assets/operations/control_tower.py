@@ -13,6 +13,7 @@ from orchestration_project.assets.operations.catalogue import (
     STEPS,
     asset_spec,
 )
+from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.operations.control_tower import (
     DAY,
     WEEK,
@@ -22,14 +23,13 @@ from orchestration_project.domains.operations.control_tower import (
     standings,
     table_rows,
 )
+from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.engine.warehouse.frames import frame_of
 from orchestration_project.plots import operations as plots
 from orchestration_project.plots.sparkline import sparkline, svg_uri
 from orchestration_project.registry import Registry
-from orchestration_project.resources.clock import Clock
-from orchestration_project.resources.ledger.control_tower import read_look, write_tower
-from orchestration_project.resources.shown import image, table_of, told
-from orchestration_project.resources.warehouse import Warehouse
-from orchestration_project.resources.warehouse.frames import frame_of
+from orchestration_project.services.ledger.control_tower import read_look, write_tower
+from orchestration_project.services.shown import image, table_of, told
 from orchestration_project.settings import Settings
 from orchestration_project.tables.operations import operations_control_tower
 

@@ -11,16 +11,16 @@ from orchestration_project.assets.operations.catalogue import (
     moment_of,
     report_spec,
 )
+from orchestration_project.connections.artifacts import ArtifactStore
+from orchestration_project.connections.clock import Clock
+from orchestration_project.engine.captures import Captures
+from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.registry import Registry
-from orchestration_project.resources.artifacts import ArtifactStore
-from orchestration_project.resources.captures import Captures
-from orchestration_project.resources.clock import Clock
-from orchestration_project.resources.effective_config import effective_config, in_force
-from orchestration_project.resources.evidence.exporting import Exported, Sources, export_evidence
-from orchestration_project.resources.evidence.subjects import Wanted
-from orchestration_project.resources.presets import Presets
-from orchestration_project.resources.shown import table_of, told
-from orchestration_project.resources.warehouse import Warehouse
+from orchestration_project.services.effective_config import effective_config, in_force
+from orchestration_project.services.evidence.exporting import Exported, Sources, export_evidence
+from orchestration_project.services.evidence.subjects import Wanted
+from orchestration_project.services.presets import Presets
+from orchestration_project.services.shown import table_of, told
 from orchestration_project.settings import Settings
 
 COLUMNS = {

@@ -9,19 +9,19 @@ import polars as pl
 from pydantic import Field
 
 from orchestration_project.assets.operations.catalogue import PRESETS, asset_spec
+from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.operations.presets import Preset, difference
+from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.registry import Registry
-from orchestration_project.resources import shown
-from orchestration_project.resources.clock import Clock
-from orchestration_project.resources.presets import (
+from orchestration_project.services import shown
+from orchestration_project.services.presets import (
     Applied,
     Presets,
     listed,
     preset_names,
     preset_of_file,
 )
-from orchestration_project.resources.warehouse import Warehouse
 from orchestration_project.settings import Settings
 from orchestration_project.tables.operations import operations_presets
 

@@ -16,14 +16,14 @@ from orchestration_project.domains.operations.retries import (
     check_kinds,
     why_left_out,
 )
-from orchestration_project.resources.backfills import (
+from orchestration_project.services.backfills import (
     LAUNCHED_BY,
     active_backfill,
     launched_by,
     request_backfill,
 )
-from orchestration_project.resources.failed_partitions import failed_partitions
-from orchestration_project.resources.shown import table_of, told
+from orchestration_project.services.failed_partitions import failed_partitions
+from orchestration_project.services.shown import table_of, told
 
 RETRY_JOB = "operations_retry_failures"
 

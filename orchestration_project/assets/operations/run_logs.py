@@ -8,13 +8,13 @@ import polars as pl
 from pydantic import Field
 
 from orchestration_project.assets.operations.catalogue import RUN_LOGS, report_spec
+from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.access.roles import REQUIRES_ADMIN
-from orchestration_project.resources.alone import claim
-from orchestration_project.resources.clock import Clock
-from orchestration_project.resources.ledger import Ledger
-from orchestration_project.resources.run_logs import prune
-from orchestration_project.resources.shown import table_of, told
-from orchestration_project.resources.warehouse import Warehouse
+from orchestration_project.engine.alone import claim
+from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.services.ledger import Ledger
+from orchestration_project.services.run_logs import prune
+from orchestration_project.services.shown import table_of, told
 from orchestration_project.settings import Settings
 from orchestration_project.settings.values import MOST_DAYS
 

@@ -7,10 +7,10 @@ import dagster as dg
 from pydantic import Field
 
 from orchestration_project.assets.operations.catalogue import RUNS, STEPS, asset_spec, moment_of
-from orchestration_project.resources.clock import Clock
-from orchestration_project.resources.ledger import Ledger, reconcile
-from orchestration_project.resources.shown import told
-from orchestration_project.resources.warehouse import Warehouse
+from orchestration_project.connections.clock import Clock
+from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.services.ledger import Ledger, reconcile
+from orchestration_project.services.shown import told
 from orchestration_project.tables.operations import operations_runs, operations_steps
 
 

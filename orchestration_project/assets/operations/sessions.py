@@ -11,11 +11,11 @@ from orchestration_project.assets.operations.catalogue import (
     asset_spec,
     moment_of,
 )
+from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.operations.sessions import listed
-from orchestration_project.resources.clock import Clock
-from orchestration_project.resources.ledger.sessions import Wanted, read_sessions
-from orchestration_project.resources.shown import table_of, told
-from orchestration_project.resources.warehouse import Warehouse
+from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.services.ledger.sessions import Wanted, read_sessions
+from orchestration_project.services.shown import table_of, told
 from orchestration_project.tables.operations import operations_sessions
 
 

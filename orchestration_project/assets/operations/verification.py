@@ -8,21 +8,21 @@ import dagster as dg
 from pydantic import Field
 
 from orchestration_project.assets.operations.catalogue import GROUP, asset_spec, report_spec
+from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.operations.effective_config import Difference, differences
 from orchestration_project.domains.operations.readiness import Finding, are_ready
+from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.registry import Registry
-from orchestration_project.resources.alerts import Alerts
-from orchestration_project.resources.clock import Clock
-from orchestration_project.resources.effective_config import (
+from orchestration_project.services.alerts import Alerts
+from orchestration_project.services.effective_config import (
     effective_config,
     in_force,
     keep_verified,
     last_verified,
 )
-from orchestration_project.resources.gate import Gate
-from orchestration_project.resources.gate.services import sending_probe
-from orchestration_project.resources.presets import Presets
-from orchestration_project.resources.warehouse import Warehouse
+from orchestration_project.services.gate import Gate
+from orchestration_project.services.gate.services import sending_probe
+from orchestration_project.services.presets import Presets
 from orchestration_project.settings import Settings, load_settings
 from orchestration_project.tables.operations import operations_readiness
 

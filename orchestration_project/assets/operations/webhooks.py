@@ -4,12 +4,12 @@ import dagster as dg
 import polars as pl
 from pydantic import Field
 
+from orchestration_project.connections.clock import Clock
+from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError
-from orchestration_project.resources.clock import Clock
-from orchestration_project.resources.inbox.senders import declared_sources
-from orchestration_project.resources.inbox.work import Work
-from orchestration_project.resources.shown import table_of
-from orchestration_project.resources.warehouse import Warehouse
+from orchestration_project.services.inbox.senders import declared_sources
+from orchestration_project.services.inbox.work import Work
+from orchestration_project.services.shown import table_of
 from orchestration_project.settings import Settings
 
 REPLAY_WEBHOOK_JOB = "operations_replay_webhook"

@@ -6,13 +6,13 @@ from pydantic import Field
 from orchestration_project.assets.prices.catalogue import MONTHS
 from orchestration_project.assets.prices.daily import SPECS
 from orchestration_project.errors import ConfigurationError
-from orchestration_project.resources.backfills import (
+from orchestration_project.services.backfills import (
     LAUNCHED_BY,
     active_backfill,
     launched_by,
     request_backfill,
 )
-from orchestration_project.resources.shown import told
+from orchestration_project.services.shown import told
 
 PRICES_BACKFILL_JOB = "prices_backfill"
 

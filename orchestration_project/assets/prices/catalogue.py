@@ -6,10 +6,10 @@ from typing import Any
 import dagster as dg
 from sqlalchemy import Column, Table
 
+from orchestration_project.assets.prices.partitions import first_price_month, price_months
+from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.prices.days import VALUES
-from orchestration_project.partitions import first_price_month, price_months
-from orchestration_project.resources.clock import Clock
-from orchestration_project.resources.shown import column_schema
+from orchestration_project.services.shown import column_schema
 from orchestration_project.settings import load_settings
 from orchestration_project.tables.prices import MADE_OF
 

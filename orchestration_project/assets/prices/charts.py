@@ -8,14 +8,14 @@ import polars as pl
 from pydantic import Field
 
 from orchestration_project.assets.prices.catalogue import CHARTS, DAILY, asset_spec
+from orchestration_project.connections.artifacts import ArtifactStore
+from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.plots.prices import candlesticks, coverage
 from orchestration_project.plots.sparkline import svg_uri
-from orchestration_project.resources.artifacts import ArtifactStore
 from orchestration_project.resources.prices.charts import Shown, read_shown
 from orchestration_project.resources.prices.universe import wanted_symbols
-from orchestration_project.resources.shown import image, kept_file
-from orchestration_project.resources.warehouse import Warehouse
+from orchestration_project.services.shown import image, kept_file
 from orchestration_project.settings import Settings
 
 FOLDER = "plots/prices"

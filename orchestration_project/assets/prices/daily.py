@@ -25,23 +25,24 @@ from orchestration_project.assets.prices.loading import (
     refuse_what_means_nothing,
 )
 from orchestration_project.assets.prices.months import MonthNews, by_month
-from orchestration_project.contracts import summarised
+from orchestration_project.connections.artifacts import ArtifactStore
+from orchestration_project.connections.clock import Clock
+from orchestration_project.contracts.rules import summarised
 from orchestration_project.domains.prices.audits import AUDITS, SECOND_SOURCE, WARNINGS
 from orchestration_project.domains.prices.days import VALUES
-from orchestration_project.partitions import BatchLoad, OneByOne, Pieces, Report, Told, each_piece
-from orchestration_project.resources.artifacts import ArtifactStore
-from orchestration_project.resources.audit_checks import check_result
-from orchestration_project.resources.clock import Clock
-from orchestration_project.resources.failed_partitions import BY_HAND
-from orchestration_project.resources.presets import OfRun, Presets
+from orchestration_project.engine.audit_checks import check_result
+from orchestration_project.engine.loads import BatchLoad, OneByOne
+from orchestration_project.engine.runner import Pieces, Report, Told, each_piece
+from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.prices import PriceSource
 from orchestration_project.resources.prices.landing import LoadedPrices
 from orchestration_project.resources.prices.load import PriceLoad
 from orchestration_project.resources.prices.replay import PriceReplay
 from orchestration_project.resources.prices.second_source import failing_second_source
 from orchestration_project.resources.prices.universe import wanted_symbols
-from orchestration_project.resources.shown import column_schema, data_label, table_of
-from orchestration_project.resources.warehouse import Warehouse
+from orchestration_project.services.failed_partitions import BY_HAND
+from orchestration_project.services.presets import OfRun, Presets
+from orchestration_project.services.shown import column_schema, data_label, table_of
 from orchestration_project.settings import Settings
 from orchestration_project.tables.prices import prices_daily, prices_symbol_months
 from orchestration_project.tables.spine import captures

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import date
 
 from orchestration_project.domains.prices.states import LANDED, STATES, SymbolMonth
+from orchestration_project.engine.loads import Outcome
 from orchestration_project.errors import (
     ConfigurationError,
     ContractError,
@@ -13,7 +14,6 @@ from orchestration_project.errors import (
     SourceError,
     TransientError,
 )
-from orchestration_project.partitions import Outcome
 from orchestration_project.resources.prices.landing import LoadedPrices, PriceChange
 
 SYMBOLS_NAMED = 10

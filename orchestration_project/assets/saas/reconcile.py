@@ -15,19 +15,13 @@ from orchestration_project.assets.saas.catalogue import (
     STATES,
     table_spec,
 )
+from orchestration_project.connections.artifacts import ArtifactStore
+from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.operations.presets import PresetTarget
+from orchestration_project.engine.captures import Captures
+from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import OrchestrationError
 from orchestration_project.plots.saas import flow
-from orchestration_project.resources.artifacts import ArtifactStore
-from orchestration_project.resources.captures import Captures
-from orchestration_project.resources.clock import Clock
-from orchestration_project.resources.inbox.work import (
-    DELIVERY_TAG,
-    REJECTED_TAG,
-    SOURCE_TAG,
-    Work,
-)
-from orchestration_project.resources.presets import OfRun, Presets
 from orchestration_project.resources.saas.reconciling import Reconciler
 from orchestration_project.resources.saas.runs import (
     Done,
@@ -43,8 +37,14 @@ from orchestration_project.resources.saas.standing import (
     standing,
 )
 from orchestration_project.resources.saas.systems import SourceSystem, TargetSystem
-from orchestration_project.resources.shown import image, table_of, told
-from orchestration_project.resources.warehouse import Warehouse
+from orchestration_project.services.inbox.work import (
+    DELIVERY_TAG,
+    REJECTED_TAG,
+    SOURCE_TAG,
+    Work,
+)
+from orchestration_project.services.presets import OfRun, Presets
+from orchestration_project.services.shown import image, table_of, told
 from orchestration_project.settings import Settings
 from orchestration_project.tables.saas import saas_audit_log, saas_source_states
 from orchestration_project.tables.spine import outbox

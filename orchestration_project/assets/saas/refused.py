@@ -7,12 +7,12 @@ from pydantic import Field
 
 from orchestration_project.assets.saas.catalogue import DEAD_LETTERS, OUTBOX, table_spec
 from orchestration_project.assets.saas.reconcile import failure_of
-from orchestration_project.resources.clock import Clock
+from orchestration_project.connections.clock import Clock
+from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.saas.reconciling import Reconciler
 from orchestration_project.resources.saas.standing import standing
 from orchestration_project.resources.saas.systems import SourceSystem, TargetSystem
-from orchestration_project.resources.shown import table_of, told
-from orchestration_project.resources.warehouse import Warehouse
+from orchestration_project.services.shown import table_of, told
 from orchestration_project.tables.saas import saas_dead_letters
 
 

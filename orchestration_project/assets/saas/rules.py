@@ -12,13 +12,13 @@ from orchestration_project.assets.saas.catalogue import (
     report_spec,
     table_spec,
 )
+from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.saas.dry_run import DryRun
 from orchestration_project.domains.saas.rules import read_rules
-from orchestration_project.resources.clock import Clock
+from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.saas.rules import edit, tried
 from orchestration_project.resources.saas.systems import TargetSystem
-from orchestration_project.resources.shown import table_of, told
-from orchestration_project.resources.warehouse import Warehouse
+from orchestration_project.services.shown import table_of, told
 from orchestration_project.tables.saas import saas_routing_rules
 
 COLUMNS = {

@@ -9,16 +9,16 @@ import polars as pl
 
 from orchestration_project.assets.saas.catalogue import DRIFT, RULES, STATES, report_spec
 from orchestration_project.assets.saas.reconcile import failure_of
+from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.saas.ticks import Tick, is_fresh
-from orchestration_project.resources.clock import Clock
+from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.saas.applying import Applied
 from orchestration_project.resources.saas.reconciling import UNREADABLE, Drift, Reconciler
 from orchestration_project.resources.saas.rules import revalidate
 from orchestration_project.resources.saas.systems import SourceSystem, TargetSystem
 from orchestration_project.resources.saas.ticks import Ticks
 from orchestration_project.resources.saas.validating import Examined
-from orchestration_project.resources.shown import table_of, told
-from orchestration_project.resources.warehouse import Warehouse
+from orchestration_project.services.shown import table_of, told
 
 SHOWN = 200
 MENDED, USABLE, FRESH = "is_mended", "goes_by_usable_rules", "goes_by_a_fresh_look"

@@ -5,10 +5,10 @@ from datetime import timedelta
 import dagster as dg
 from pydantic import Field
 
-from orchestration_project.resources.clock import Clock
+from orchestration_project.connections.clock import Clock
+from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.saas.ticks import PEOPLEFORCE_JIRA, Ticks
-from orchestration_project.resources.shown import told
-from orchestration_project.resources.warehouse import Warehouse
+from orchestration_project.services.shown import told
 
 SET_TICK_JOB = "saas_set_tick"
 

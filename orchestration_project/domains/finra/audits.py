@@ -7,7 +7,7 @@ from datetime import date
 
 import polars as pl
 
-from orchestration_project.contracts import (
+from orchestration_project.contracts.rules import (
     OFFENDERS_KEPT,
     Audit,
     Checked,

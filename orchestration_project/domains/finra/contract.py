@@ -10,8 +10,8 @@ from datetime import date, timedelta
 
 import polars as pl
 
-from orchestration_project.contracts import Part, Rule, sort_out
-from orchestration_project.decimals import exact_scaled
+from orchestration_project.contracts.decimals import exact_scaled
+from orchestration_project.contracts.rules import Part, Rule, sort_out
 from orchestration_project.domains.finra.parsing import parse_parts, with_records
 from orchestration_project.domains.finra.values import (
     days,

@@ -9,7 +9,7 @@ from typing import Literal
 
 import polars as pl
 
-from orchestration_project.contracts import Audit, verdict
+from orchestration_project.contracts.rules import Audit, verdict
 from orchestration_project.domains.finra.selection import TierWeek
 
 COPIES = {

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from orchestration_project.contracts import (
+from orchestration_project.contracts.decimals import exact_scaled
+from orchestration_project.contracts.rules import (
     OFFENDERS_KEPT,
     Audit,
     Checked,
@@ -14,7 +15,6 @@ from orchestration_project.contracts import (
     sort_out,
     verdict,
 )
-from orchestration_project.decimals import exact_scaled
 from orchestration_project.domains.finra.audits import (
     few_rejects_audit,
     record_total_audit,

@@ -4,7 +4,7 @@ import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from orchestration_project.contracts import Part, in_ascii
+from orchestration_project.contracts.rules import Part, in_ascii
 from orchestration_project.errors import ContractError
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"

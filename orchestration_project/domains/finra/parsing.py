@@ -13,7 +13,7 @@ from io import BytesIO
 import numpy as np
 import polars as pl
 
-from orchestration_project.contracts import Part, Rule, in_ascii, sort_out
+from orchestration_project.contracts.rules import Part, Rule, in_ascii, sort_out
 from orchestration_project.domains.finra.header import (
     BYTE_ORDER_MARK,
     DELIMITER,

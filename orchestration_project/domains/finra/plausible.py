@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 
 import polars as pl
 
-from orchestration_project.contracts import OFFENDERS_KEPT, Audit, verdict
+from orchestration_project.contracts.rules import OFFENDERS_KEPT, Audit, verdict
 
 PLAUSIBILITY = {
     "has_shares_where_it_has_trades": "No row has trades and 0 shares.",

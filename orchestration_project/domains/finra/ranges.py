@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 import polars as pl
 
-from orchestration_project.contracts import OFFENDERS_KEPT, Shelf, Span
+from orchestration_project.contracts.rules import OFFENDERS_KEPT, Shelf, Span
 from orchestration_project.domains.finra.contract import WeekRows, added_up, in_key_order
 
 ROWS_AT_ONCE = 2**18

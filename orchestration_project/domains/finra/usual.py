@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import polars as pl
 
-from orchestration_project.contracts import Audit, Outcome
+from orchestration_project.contracts.rules import Audit, Outcome
 from orchestration_project.domains.finra.contract import DE_MINIMIS
 from orchestration_project.domains.finra.trading_weeks import trading_level
 

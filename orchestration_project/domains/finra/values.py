@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from orchestration_project.contracts import Rule
+from orchestration_project.contracts.rules import Rule
 
 LONGEST_TEXT_BYTES = 1000
 """Ten times what occurs. PostgreSQL keeps no key of more than 2.7 kB."""

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ValidationError
 from yaml import YAMLError
 
 from orchestration_project.errors import ConfigurationError
-from orchestration_project.strict_yaml import read_yaml
+from orchestration_project.settings.yaml import read_yaml
 
 JOB_LINE = re.compile(r"Job: *(\S+)")
 """The line of a preset's header that names its job."""

@@ -24,7 +24,7 @@ from orchestration_project.domains.operations.alerts import (
 from orchestration_project.domains.operations.channels import Channel
 from orchestration_project.domains.operations.messages import Message
 from orchestration_project.errors import ConfigurationError
-from orchestration_project.strict_yaml import read_yaml
+from orchestration_project.settings.yaml import read_yaml
 
 OF_ASSETS = ("failed", "held_back", "check")
 """Kinds of problems whose subject is an asset."""

@@ -6,7 +6,7 @@ Alpha Vantage's are those of the day, a file's are its owner's.
 
 import polars as pl
 
-from orchestration_project.contracts import Part, SourceName
+from orchestration_project.contracts.rules import Part, SourceName
 from orchestration_project.domains.prices.alpha_vantage import read_series
 from orchestration_project.domains.prices.chart import read_chart
 from orchestration_project.domains.prices.days import VALUES

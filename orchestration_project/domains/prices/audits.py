@@ -6,8 +6,8 @@ from datetime import date
 
 import polars as pl
 
-from orchestration_project.batches import PLACE, counted, split
-from orchestration_project.contracts import OFFENDERS_KEPT, Audit, Checked, verdict
+from orchestration_project.contracts.frames import PLACE, counted, split
+from orchestration_project.contracts.rules import OFFENDERS_KEPT, Audit, Checked, verdict
 from orchestration_project.domains.prices.calendar import session_days, sessions_from
 from orchestration_project.domains.prices.contract import ONE, UNSOUND, PriceRows
 

@@ -11,9 +11,9 @@ from datetime import date
 import numpy as np
 import polars as pl
 
-from orchestration_project.batches import PLACE, counted, placed
-from orchestration_project.contracts import REJECT_SCHEMA, Part, Rule, SourceName, sort_out
-from orchestration_project.decimals import exact_scaled
+from orchestration_project.contracts.decimals import exact_scaled
+from orchestration_project.contracts.frames import PLACE, counted, placed
+from orchestration_project.contracts.rules import REJECT_SCHEMA, Part, Rule, SourceName, sort_out
 from orchestration_project.domains.prices.answers import read_answer, with_records
 from orchestration_project.tables.kinds import USD_SCALE
 from orchestration_project.tables.prices import PRICES

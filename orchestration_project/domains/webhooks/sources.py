@@ -11,7 +11,7 @@ from yaml import YAMLError
 
 from orchestration_project.domains.webhooks.schemes import SCHEMES, Headers, Place, Scheme
 from orchestration_project.errors import ConfigurationError
-from orchestration_project.strict_yaml import read_yaml
+from orchestration_project.settings.yaml import read_yaml
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,39}", re.ASCII)
 

@@ -15,6 +15,7 @@ from orchestration_project.domains.api.artifacts import (
     Capture,
     Export,
 )
+from orchestration_project.engine.captures import Captures
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.gateway.api.jobs import Launch, Launched, launch
 from orchestration_project.gateway.api.once import IDEMPOTENCY_HEADER
@@ -22,10 +23,9 @@ from orchestration_project.gateway.api.operation import Body, Call, Moment, Oper
 from orchestration_project.gateway.api.problems import ProblemError, not_found, problem_of
 from orchestration_project.gateway.api.runs import MOST, Name
 from orchestration_project.gateway.api.services import Services
-from orchestration_project.resources.captures import Captures
-from orchestration_project.resources.evidence.exporting import FOLDER, SUFFIX
-from orchestration_project.resources.evidence.subjects import Wanted, name_of
-from orchestration_project.resources.inventory import find_blob, read_captures
+from orchestration_project.services.evidence.exporting import FOLDER, SUFFIX
+from orchestration_project.services.evidence.subjects import Wanted, name_of
+from orchestration_project.services.inventory import find_blob, read_captures
 
 MOST_BYTES = 512 * 1024 * 1024
 """Of an artifact that is sent: it is checked as a whole before any of it goes."""

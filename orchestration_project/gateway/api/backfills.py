@@ -7,6 +7,7 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
+from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.api.backfills import Asked, Backfill
 from orchestration_project.domains.operations.pipelines import between
 from orchestration_project.gateway.api.dagster import result
@@ -16,7 +17,6 @@ from orchestration_project.gateway.api.operation import Body, Call, Operation, P
 from orchestration_project.gateway.api.problems import ProblemError
 from orchestration_project.gateway.api.runs import Name, moment
 from orchestration_project.gateway.api.services import Services
-from orchestration_project.resources.clock import Clock
 
 MOST_PARTITIONS = 5000
 """Of a backfill: more than thirty years of weeks of three tiers."""

@@ -23,7 +23,7 @@ from orchestration_project.gateway.api.operation import Body, Call, Moment, Oper
 from orchestration_project.gateway.api.problems import ProblemError, not_found, problem_of
 from orchestration_project.gateway.api.runs import MOST, Name
 from orchestration_project.gateway.api.services import Services
-from orchestration_project.resources.export import WRITERS, with_escaped_formulas
+from orchestration_project.services.export import WRITERS, with_escaped_formulas
 from orchestration_project.tables.catalogue import (
     Relation,
     known_tables,

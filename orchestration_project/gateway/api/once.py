@@ -12,7 +12,7 @@ import dagster as dg
 from orchestration_project.gateway.api.operation import Call
 from orchestration_project.gateway.api.problems import ProblemError
 from orchestration_project.gateway.request import BODY_TAG, KEY_TAG, MARKS
-from orchestration_project.resources.backfills import first_backfill
+from orchestration_project.services.backfills import first_backfill
 
 IDEMPOTENCY_KEY = "idempotency-key"
 KEY_FORM = re.compile(r"[!-~]{1,200}")

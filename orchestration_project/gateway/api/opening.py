@@ -7,6 +7,9 @@ import dagster as dg
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Scope
 
+from orchestration_project.connections.clock import Clock
+from orchestration_project.engine.environment import open_store
+from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.gateway.api.app import routes
 from orchestration_project.gateway.api.dagster import Dagster
 from orchestration_project.gateway.api.services import Services
@@ -14,9 +17,6 @@ from orchestration_project.gateway.guard import Doors
 from orchestration_project.gateway.mutations import Mutations
 from orchestration_project.gateway.request import STILL_KNOWN, known_user
 from orchestration_project.registry import Registry
-from orchestration_project.resources.clock import Clock
-from orchestration_project.resources.providers import open_store
-from orchestration_project.resources.warehouse import Warehouse
 from orchestration_project.settings import Settings
 
 

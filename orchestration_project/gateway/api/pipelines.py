@@ -34,7 +34,7 @@ from orchestration_project.gateway.api.runs import (
     step_of,
 )
 from orchestration_project.gateway.api.services import Services
-from orchestration_project.resources.ledger import Ledger
+from orchestration_project.services.ledger import Ledger
 from orchestration_project.tables.operations import STATES
 
 FIGURES = ("rows_in", "rows_landed", "rows_rejected", "byte_count")

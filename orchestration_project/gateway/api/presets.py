@@ -13,7 +13,7 @@ from orchestration_project.gateway.api.operation import Body, Call, Operation, P
 from orchestration_project.gateway.api.problems import ProblemError, problem_of
 from orchestration_project.gateway.api.runs import Name
 from orchestration_project.gateway.api.services import Services
-from orchestration_project.resources.presets import (
+from orchestration_project.services.presets import (
     Applied,
     Presets,
     preset_as_written,

@@ -24,9 +24,9 @@ from orchestration_project.gateway.api.once import IDEMPOTENCY_HEADER, once
 from orchestration_project.gateway.api.operation import Body, Call, Moment, Operation, Parameters
 from orchestration_project.gateway.api.problems import ProblemError, not_found, problem_of
 from orchestration_project.gateway.api.services import Services
-from orchestration_project.resources.ledger import Ledger
-from orchestration_project.resources.ledger.reading import read_facts
-from orchestration_project.resources.presets import config_of_preset
+from orchestration_project.services.ledger import Ledger
+from orchestration_project.services.ledger.reading import read_facts
+from orchestration_project.services.presets import config_of_preset
 
 MOST = 1000
 """Of a page."""

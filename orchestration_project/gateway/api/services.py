@@ -9,12 +9,12 @@ from typing import ParamSpec, TypeVar
 import dagster as dg
 from starlette.types import Scope
 
+from orchestration_project.connections.artifacts import ArtifactStore
+from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.access.roles import Principal
+from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.gateway.api.dagster import Dagster
 from orchestration_project.registry import Registry
-from orchestration_project.resources.artifacts import ArtifactStore
-from orchestration_project.resources.clock import Clock
-from orchestration_project.resources.warehouse import Warehouse
 from orchestration_project.settings import Settings
 
 THREADS = 8

@@ -13,14 +13,14 @@ from sqlalchemy import BigInteger, ColumnElement, Connection, Double, cast, func
 from orchestration_project.domains.finra import activity
 from orchestration_project.domains.finra.activity import LARGEST_SHOWN, Activity
 from orchestration_project.domains.finra.calendar import TIERS
-from orchestration_project.errors import ConfigurationError
-from orchestration_project.resources.warehouse import Warehouse
-from orchestration_project.resources.warehouse.deriving import (
+from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.engine.warehouse.deriving import (
     changes,
     derived_versions,
     first_landed_at,
 )
-from orchestration_project.resources.warehouse.frames import read_frame, read_scope, within
+from orchestration_project.engine.warehouse.frames import read_frame, read_scope, within
+from orchestration_project.errors import ConfigurationError
 from orchestration_project.tables.finra import (
     MARKETS,
     finra_concentration_week,

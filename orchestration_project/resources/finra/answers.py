@@ -4,9 +4,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from orchestration_project.contracts import in_ascii
+from orchestration_project.connections.http import Response
+from orchestration_project.contracts.rules import in_ascii
 from orchestration_project.redaction import redacted
-from orchestration_project.resources.http import Response
 from orchestration_project.settings import without_secrets
 
 GZIP = b"\x1f\x8b"

@@ -9,7 +9,7 @@ from itertools import chain
 import polars as pl
 from sqlalchemy import Connection, func, select
 
-from orchestration_project.contracts import Checked, Span
+from orchestration_project.contracts.rules import Checked, Span
 from orchestration_project.domains.finra.calendar import TIERS
 from orchestration_project.domains.finra.copies import (
     OF_A_FILE,
@@ -20,8 +20,8 @@ from orchestration_project.domains.finra.copies import (
     largest_of,
 )
 from orchestration_project.domains.finra.selection import TierWeek, parsed
-from orchestration_project.resources.warehouse import Ready
-from orchestration_project.resources.warehouse.frames import Scope, read_frame, within
+from orchestration_project.engine.warehouse import Ready
+from orchestration_project.engine.warehouse.frames import Scope, read_frame, within
 from orchestration_project.tables.finra import finra_otc_weekly, finra_symbol_week
 from orchestration_project.tables.spine import captures, deliveries, fences
 

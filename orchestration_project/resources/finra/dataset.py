@@ -7,20 +7,17 @@ from functools import partial
 
 import polars as pl
 
-from orchestration_project.contracts import Checked
+from orchestration_project.connections.artifacts import ArtifactStore
+from orchestration_project.connections.clock import Clock
+from orchestration_project.contracts.rules import Checked
 from orchestration_project.domains.finra.dataset_rows import checked_dataset
 from orchestration_project.domains.finra.datasets import DatasetPartition, partition_of, scope_of
 from orchestration_project.domains.finra.fields import Drift, drift
-from orchestration_project.errors import ConfigurationError, ContractError
-from orchestration_project.resources.artifacts import ArtifactStore
-from orchestration_project.resources.captures import Capture, Captures
-from orchestration_project.resources.clock import Clock
-from orchestration_project.resources.finra.dataset_sources import DatasetSource, FinraDatasets
-from orchestration_project.resources.finra.fields import remember_fields
-from orchestration_project.resources.intake import Intake, IntakeFigures, Read, take
-from orchestration_project.resources.opening import open_now
-from orchestration_project.resources.replay import captures_of, kept_of
-from orchestration_project.resources.warehouse import (
+from orchestration_project.engine.captures import Capture, Captures
+from orchestration_project.engine.intake import Intake, IntakeFigures, Read, take
+from orchestration_project.engine.opening import open_now
+from orchestration_project.engine.replay import captures_of, kept_of
+from orchestration_project.engine.warehouse import (
     Delivery,
     Landed,
     Order,
@@ -28,8 +25,11 @@ from orchestration_project.resources.warehouse import (
     ScopeState,
     Warehouse,
 )
-from orchestration_project.resources.warehouse.delivery import no_summary
-from orchestration_project.resources.warehouse.landing import is_landed
+from orchestration_project.engine.warehouse.delivery import no_summary
+from orchestration_project.engine.warehouse.landing import is_landed
+from orchestration_project.errors import ConfigurationError, ContractError
+from orchestration_project.resources.finra.dataset_sources import DatasetSource, FinraDatasets
+from orchestration_project.resources.finra.fields import remember_fields
 from orchestration_project.tables.finra_datasets import Dataset
 
 ROWS_SHOWN = 20

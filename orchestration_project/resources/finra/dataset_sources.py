@@ -5,7 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from orchestration_project.contracts import SourceName
+from orchestration_project.connections.clock import Clock
+from orchestration_project.contracts.rules import SourceName
 from orchestration_project.domains.finra.datasets import (
     DatasetPartition,
     file_name,
@@ -14,9 +15,8 @@ from orchestration_project.domains.finra.datasets import (
 )
 from orchestration_project.domains.finra.header import DELIMITER
 from orchestration_project.domains.finra.parsing import row_count
+from orchestration_project.engine.captures import Capture, Captures, Fetched
 from orchestration_project.errors import SourceError
-from orchestration_project.resources.captures import Capture, Captures, Fetched
-from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.finra.folder import Folder, refuse_cut, refuse_empty
 from orchestration_project.resources.finra.query_api import QueryApi, compared, moved
 from orchestration_project.tables.finra_datasets import Dataset

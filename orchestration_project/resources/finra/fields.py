@@ -5,11 +5,11 @@ from contextlib import suppress
 
 import polars as pl
 
+from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.finra.fields import remembered
-from orchestration_project.resources.clock import Clock
-from orchestration_project.resources.warehouse import Derivation, SupersededError, Warehouse
-from orchestration_project.resources.warehouse.deriving import derive, read_fence
-from orchestration_project.resources.warehouse.frames import read_scope
+from orchestration_project.engine.warehouse import Derivation, SupersededError, Warehouse
+from orchestration_project.engine.warehouse.deriving import derive, read_fence
+from orchestration_project.engine.warehouse.frames import read_scope
 from orchestration_project.tables.spine import source_fields
 
 

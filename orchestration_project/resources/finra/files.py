@@ -6,14 +6,14 @@ from datetime import date
 from functools import lru_cache
 from pathlib import Path
 
-from orchestration_project.contracts import SourceName
+from orchestration_project.connections.clock import Clock
+from orchestration_project.contracts.rules import SourceName
 from orchestration_project.domains.finra.contract import FILE_FIELDS
 from orchestration_project.domains.finra.files import MANIFEST, WeeklyFile, identify
 from orchestration_project.domains.finra.parsing import row_count
 from orchestration_project.domains.finra.selection import TierWeek
+from orchestration_project.engine.captures import Capture, Captures, Fetched
 from orchestration_project.errors import MovedError, SourceError
-from orchestration_project.resources.captures import Capture, Captures, Fetched
-from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.finra.folder import Folder, refuse_cut, refuse_empty
 from orchestration_project.resources.finra.source import SourceVersion
 

@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from orchestration_project.contracts import Part, in_ascii
+from orchestration_project.connections.folder import file_bytes
+from orchestration_project.contracts.rules import Part, in_ascii
 from orchestration_project.domains.finra.header import read_header
 from orchestration_project.domains.finra.parsing import unfinished_line
+from orchestration_project.engine.captures import Capture
 from orchestration_project.errors import ConfigurationError, SourceError, TransientError
-from orchestration_project.resources.captures import Capture
-from orchestration_project.resources.folder import file_bytes
 
 
 class Folder:

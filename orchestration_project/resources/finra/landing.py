@@ -10,7 +10,8 @@ from pathlib import Path
 
 from sqlalchemy import Connection
 
-from orchestration_project.contracts import Audit, Checked, Shelf
+from orchestration_project.connections.artifacts import ArtifactStore, as_parquet, write_parquet
+from orchestration_project.contracts.rules import Audit, Checked, Shelf
 from orchestration_project.domains.finra.audits import checked_week
 from orchestration_project.domains.finra.contract import RULE_VERSION
 from orchestration_project.domains.finra.copies import copies_audit, not_a_file
@@ -32,16 +33,11 @@ from orchestration_project.domains.finra.usual import (
     size_of_rows,
     warnings_about,
 )
-from orchestration_project.resources.artifacts import ArtifactStore, as_parquet, write_parquet
-from orchestration_project.resources.captures import Captures
-from orchestration_project.resources.finra.copies import find_copies
-from orchestration_project.resources.finra.earlier import read_earlier
-from orchestration_project.resources.finra.glimpse import Glimpse, glimpse
-from orchestration_project.resources.finra.untold import Knows, Untold
-from orchestration_project.resources.intake import Intake, IntakeFigures, Read, take
-from orchestration_project.resources.opening import open_now
-from orchestration_project.resources.shelf import DiskShelf
-from orchestration_project.resources.warehouse import (
+from orchestration_project.engine.captures import Captures
+from orchestration_project.engine.intake import Intake, IntakeFigures, Read, take
+from orchestration_project.engine.opening import open_now
+from orchestration_project.engine.shelf import DiskShelf
+from orchestration_project.engine.warehouse import (
     Delivery,
     Landed,
     Maker,
@@ -51,7 +47,11 @@ from orchestration_project.resources.warehouse import (
     ScopeState,
     Warehouse,
 )
-from orchestration_project.resources.warehouse.frames import shown_scope
+from orchestration_project.engine.warehouse.frames import shown_scope
+from orchestration_project.resources.finra.copies import find_copies
+from orchestration_project.resources.finra.earlier import read_earlier
+from orchestration_project.resources.finra.glimpse import Glimpse, glimpse
+from orchestration_project.resources.finra.untold import Knows, Untold
 from orchestration_project.tables.finra import (
     METADATA_COLUMNS,
     finra_otc_weekly,

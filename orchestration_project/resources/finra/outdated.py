@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 
 from orchestration_project.domains.finra.selection import TierWeek, outdated
+from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import SourceError
 from orchestration_project.resources.finra.source import FinraSource, versions_of
-from orchestration_project.resources.warehouse import Warehouse
 from orchestration_project.tables.finra import finra_otc_weekly
 
 

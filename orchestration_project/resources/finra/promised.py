@@ -4,7 +4,7 @@ from datetime import date, datetime, timedelta
 
 from orchestration_project.domains.finra.freshness import State, due_at, due_weeks
 from orchestration_project.domains.operations.control_tower import Unlanded
-from orchestration_project.resources.warehouse import Warehouse
+from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.settings import Settings
 from orchestration_project.tables.finra import finra_otc_weekly
 

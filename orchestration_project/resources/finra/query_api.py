@@ -12,12 +12,13 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from orchestration_project.contracts import SourceName
+from orchestration_project.connections.clock import Clock
+from orchestration_project.connections.http import HttpClient, Response
+from orchestration_project.contracts.rules import SourceName
 from orchestration_project.domains.finra.parsing import row_count
+from orchestration_project.engine.captures import Capture, Captures, Fetched
 from orchestration_project.errors import ConfigurationError, MovedError, SourceError, TransientError
 from orchestration_project.redaction import hide
-from orchestration_project.resources.captures import Capture, Captures, Fetched
-from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.finra.answers import (
     fields_in,
     is_html,
@@ -27,7 +28,6 @@ from orchestration_project.resources.finra.answers import (
     shown,
     status_code_in,
 )
-from orchestration_project.resources.http import HttpClient, Response
 
 Filter = Mapping[str, object]
 """A condition on a field, in the words of the Query API."""

@@ -4,13 +4,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from orchestration_project.domains.finra.restatement import WeekChange
-from orchestration_project.resources.captures import Capture, bounded
+from orchestration_project.engine.captures import Capture, bounded
+from orchestration_project.engine.intake import Intake
+from orchestration_project.engine.replay import Kept, captures_of, kept_parts
+from orchestration_project.engine.warehouse import Delivery, Order, Ready, ScopeState
+from orchestration_project.engine.warehouse.landing import is_landed
+from orchestration_project.engine.warehouse.parts import PartLayer
 from orchestration_project.resources.finra.landing import LoadedWeek, TakenWeek, WeekLanding
-from orchestration_project.resources.intake import Intake
-from orchestration_project.resources.replay import Kept, captures_of, kept_parts
-from orchestration_project.resources.warehouse import Delivery, Order, Ready, ScopeState
-from orchestration_project.resources.warehouse.landing import is_landed
-from orchestration_project.resources.warehouse.parts import PartLayer
 from orchestration_project.tables.finra import finra_otc_weekly
 
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import Protocol
 
-from orchestration_project.contracts import SourceName
+from orchestration_project.contracts.rules import SourceName
 from orchestration_project.domains.finra.calendar import TIERS
 from orchestration_project.domains.finra.selection import TierWeek, horizon_start
+from orchestration_project.engine.captures import Capture
 from orchestration_project.errors import SourceError
-from orchestration_project.resources.captures import Capture
 from orchestration_project.settings.values import MOST_WEEKS
 
 VERSIONS_AT_ONCE = 8

@@ -23,14 +23,14 @@ from orchestration_project.domains.finra.restatement import (
     week_change,
 )
 from orchestration_project.domains.finra.selection import TierWeek
-from orchestration_project.resources.warehouse import Recorded, ScopeState, Warehouse
-from orchestration_project.resources.warehouse.frames import (
+from orchestration_project.engine.warehouse import Recorded, ScopeState, Warehouse
+from orchestration_project.engine.warehouse.frames import (
     Scope,
     read_frame,
     shown_scope,
     within,
 )
-from orchestration_project.resources.warehouse.recorded import read_recorded
+from orchestration_project.engine.warehouse.recorded import read_recorded
 from orchestration_project.tables.finra import finra_otc_weekly, finra_otc_weekly_history
 from orchestration_project.tables.spine import landings
 

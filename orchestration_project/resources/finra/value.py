@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 from sqlalchemy import ColumnElement, Connection, cast, func, select
 
-from orchestration_project.contracts import Days, content_sha256
+from orchestration_project.contracts.rules import Days, content_sha256
 from orchestration_project.domains.finra import recomputation
 from orchestration_project.domains.finra.activity import first_week_shown
 from orchestration_project.domains.finra.trading_weeks import session_days
@@ -19,15 +19,15 @@ from orchestration_project.domains.finra.value import (
     coverage,
     symbol_week_value,
 )
-from orchestration_project.errors import ConfigurationError
-from orchestration_project.resources.opening import open_now
-from orchestration_project.resources.warehouse import Derivation, Warehouse
-from orchestration_project.resources.warehouse.deriving import (
+from orchestration_project.engine.opening import open_now
+from orchestration_project.engine.warehouse import Derivation, Warehouse
+from orchestration_project.engine.warehouse.deriving import (
     changes,
     derived_versions,
     read_fence,
 )
-from orchestration_project.resources.warehouse.frames import read_frame, within
+from orchestration_project.engine.warehouse.frames import read_frame, within
+from orchestration_project.errors import ConfigurationError
 from orchestration_project.tables.finra import (
     finra_otc_weekly,
     finra_symbol_week,

@@ -6,12 +6,12 @@ from itertools import chain
 
 from orchestration_project.domains.finra.contract import RULE_VERSION
 from orchestration_project.domains.finra.selection import TierWeek
+from orchestration_project.engine.captures import Capture
+from orchestration_project.engine.opening import open_now
+from orchestration_project.engine.warehouse import Delivery, ScopeState
 from orchestration_project.errors import ConfigurationError
-from orchestration_project.resources.captures import Capture
 from orchestration_project.resources.finra.landing import LoadedWeek, TakenWeek, WeekLanding
 from orchestration_project.resources.finra.source import FinraSource, SourceVersion
-from orchestration_project.resources.opening import open_now
-from orchestration_project.resources.warehouse import Delivery, ScopeState
 from orchestration_project.tables.finra import finra_otc_weekly
 
 

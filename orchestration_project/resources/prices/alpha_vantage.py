@@ -8,7 +8,9 @@ from urllib.parse import urlencode
 
 from pydantic import SecretStr
 
-from orchestration_project.contracts import SourceName
+from orchestration_project.connections.clock import Clock
+from orchestration_project.connections.http import HttpClient, Response
+from orchestration_project.contracts.rules import SourceName
 from orchestration_project.domains.prices.refusals import Refusal, refusal_of
 from orchestration_project.domains.prices.symbols import (
     Mapped,
@@ -16,6 +18,7 @@ from orchestration_project.domains.prices.symbols import (
     map_symbols,
     vendor_symbol,
 )
+from orchestration_project.engine.captures import Capture, Captures
 from orchestration_project.errors import (
     ConfigurationError,
     SourceError,
@@ -24,9 +27,6 @@ from orchestration_project.errors import (
     UnavailableError,
 )
 from orchestration_project.redaction import hide, redacted
-from orchestration_project.resources.captures import Capture, Captures
-from orchestration_project.resources.clock import Clock
-from orchestration_project.resources.http import HttpClient, Response
 from orchestration_project.resources.prices.answered import fetched, refuse_another, unmapped
 from orchestration_project.resources.prices.quota import Quota
 from orchestration_project.resources.prices.source import PriceRange

@@ -3,10 +3,10 @@
 import re
 from collections.abc import Mapping
 
+from orchestration_project.connections.clock import Clock
+from orchestration_project.connections.http import Response
+from orchestration_project.engine.captures import Fetched
 from orchestration_project.errors import ConfigurationError, SourceError
-from orchestration_project.resources.captures import Fetched
-from orchestration_project.resources.clock import Clock
-from orchestration_project.resources.http import Response
 
 KEPT_HEADERS = ("content-encoding", "content-type", "date")
 

@@ -7,10 +7,10 @@ from datetime import date
 import polars as pl
 from sqlalchemy import func, select
 
-from orchestration_project.contracts import Days
+from orchestration_project.contracts.rules import Days
 from orchestration_project.domains.prices.calendar import sessions, sessions_from
-from orchestration_project.resources.warehouse import Warehouse
-from orchestration_project.resources.warehouse.frames import read_frame, within
+from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.engine.warehouse.frames import read_frame, within
 from orchestration_project.tables.kinds import USD_SCALE
 from orchestration_project.tables.prices import PRICES, prices_daily
 

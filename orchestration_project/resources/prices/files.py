@@ -7,7 +7,9 @@ from pathlib import Path
 
 import polars as pl
 
-from orchestration_project.contracts import SourceName
+from orchestration_project.connections.clock import Clock
+from orchestration_project.connections.folder import file_bytes, unreadable
+from orchestration_project.contracts.rules import SourceName
 from orchestration_project.domains.prices.days import refuse
 from orchestration_project.domains.prices.symbols import (
     Mapped,
@@ -23,10 +25,8 @@ from orchestration_project.domains.prices.tabular import (
     parquet_table,
     places_of,
 )
+from orchestration_project.engine.captures import Capture, Captures, Fetched
 from orchestration_project.errors import ConfigurationError, SourceError, UnavailableError
-from orchestration_project.resources.captures import Capture, Captures, Fetched
-from orchestration_project.resources.clock import Clock
-from orchestration_project.resources.folder import file_bytes, unreadable
 from orchestration_project.resources.prices.answered import unmapped
 from orchestration_project.resources.prices.source import PriceRange
 

@@ -14,16 +14,16 @@ from datetime import date, datetime
 import polars as pl
 from sqlalchemy import Connection, Table, func, select
 
-from orchestration_project.contracts import Days
+from orchestration_project.contracts.rules import Days
 from orchestration_project.domains.prices.gold import (
     GOLD_VERSION,
     ROWS_BEFORE,
     corporate_actions,
     returns,
 )
-from orchestration_project.resources.warehouse import Derivation, Warehouse
-from orchestration_project.resources.warehouse.deriving import read_fence
-from orchestration_project.resources.warehouse.frames import read_frame
+from orchestration_project.engine.warehouse import Derivation, Warehouse
+from orchestration_project.engine.warehouse.deriving import read_fence
+from orchestration_project.engine.warehouse.frames import read_frame
 from orchestration_project.tables.prices import (
     prices_corporate_actions,
     prices_daily,

@@ -11,9 +11,9 @@ from typing import Any
 import polars as pl
 from sqlalchemy import Connection, Select, func, or_, select
 
-from orchestration_project.contracts import Days
+from orchestration_project.contracts.rules import Days
 from orchestration_project.domains.prices.contract import ONE
-from orchestration_project.resources.warehouse.frames import (
+from orchestration_project.engine.warehouse.frames import (
     joined,
     read_frame,
     read_scope,

@@ -7,8 +7,9 @@ from datetime import date
 import polars as pl
 from sqlalchemy import Connection
 
-from orchestration_project.batches import PLACE, placed
-from orchestration_project.contracts import Audit
+from orchestration_project.connections.clock import Clock
+from orchestration_project.contracts.frames import PLACE, placed
+from orchestration_project.contracts.rules import Audit
 from orchestration_project.domains.prices.audits import Beside, Limits, warnings_about
 from orchestration_project.domains.prices.calendar import last_complete_session
 from orchestration_project.domains.prices.contract import RULE_VERSION
@@ -18,10 +19,8 @@ from orchestration_project.domains.prices.states import (
     SymbolMonth,
     rows_by_month,
 )
-from orchestration_project.resources.clock import Clock
-from orchestration_project.resources.intake import IntakeFigures
-from orchestration_project.resources.prices.landed_days import rows_before
-from orchestration_project.resources.warehouse import (
+from orchestration_project.engine.intake import IntakeFigures
+from orchestration_project.engine.warehouse import (
     Ended,
     Landed,
     Order,
@@ -29,8 +28,9 @@ from orchestration_project.resources.warehouse import (
     ScopeState,
     Warehouse,
 )
-from orchestration_project.resources.warehouse.delivery import Note
-from orchestration_project.resources.warehouse.frames import range_of
+from orchestration_project.engine.warehouse.delivery import Note
+from orchestration_project.engine.warehouse.frames import range_of
+from orchestration_project.resources.prices.landed_days import rows_before
 from orchestration_project.tables.prices import prices_daily, prices_daily_history
 
 NO_SECOND = "no second source was asked"

@@ -15,7 +15,8 @@ from typing import TypeVar
 
 from sqlalchemy import Connection
 
-from orchestration_project.contracts import Days
+from orchestration_project.connections.clock import Clock
+from orchestration_project.contracts.rules import Days
 from orchestration_project.domains.prices.audits import Limits
 from orchestration_project.domains.prices.calendar import last_complete_session
 from orchestration_project.domains.prices.states import (
@@ -25,9 +26,17 @@ from orchestration_project.domains.prices.states import (
     days_of,
 )
 from orchestration_project.domains.prices.symbols import Mapped
+from orchestration_project.engine.opening import open_now
+from orchestration_project.engine.warehouse import (
+    Ended,
+    HeldBackError,
+    Ready,
+    ScopeState,
+    SupersededError,
+    Warehouse,
+)
+from orchestration_project.engine.warehouse.fencing import read_states
 from orchestration_project.errors import ConfigurationError, OrchestrationError, naming
-from orchestration_project.resources.clock import Clock
-from orchestration_project.resources.opening import open_now
 from orchestration_project.resources.prices.landing import (
     LoadedPrices,
     PriceChange,
@@ -38,15 +47,6 @@ from orchestration_project.resources.prices.reading import why
 from orchestration_project.resources.prices.source import PriceSource
 from orchestration_project.resources.prices.states import Look, note_looks, read_known
 from orchestration_project.resources.prices.taking import Asked, PriceTaking, TakenPrices
-from orchestration_project.resources.warehouse import (
-    Ended,
-    HeldBackError,
-    Ready,
-    ScopeState,
-    SupersededError,
-    Warehouse,
-)
-from orchestration_project.resources.warehouse.fencing import read_states
 from orchestration_project.tables.prices import prices_daily
 
 Done = TypeVar("Done")

@@ -7,15 +7,15 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from orchestration_project.contracts import SourceName
+from orchestration_project.connections.clock import Clock
+from orchestration_project.connections.http import HttpClient
+from orchestration_project.connections.http.agent import user_agent
+from orchestration_project.connections.market_demo import demo_url
+from orchestration_project.contracts.rules import SourceName
 from orchestration_project.domains.prices.overrides import read_overrides
 from orchestration_project.domains.prices.symbols import Overrides, Vendor
+from orchestration_project.engine.captures import Captures
 from orchestration_project.errors import ConfigurationError
-from orchestration_project.resources.captures import Captures
-from orchestration_project.resources.clock import Clock
-from orchestration_project.resources.finra.demo import demo_url
-from orchestration_project.resources.http import HttpClient
-from orchestration_project.resources.http.agent import user_agent
 from orchestration_project.resources.prices.alpha_vantage import AlphaVantage, says_too_fast
 from orchestration_project.resources.prices.files import PriceFiles
 from orchestration_project.resources.prices.quota import Quota

@@ -10,8 +10,8 @@ from orchestration_project.domains.prices.calendar import (
     month_of,
 )
 from orchestration_project.domains.prices.states import missing_months, oldest_missing_session
+from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.prices.states import all_months
-from orchestration_project.resources.warehouse import Warehouse
 
 ASSET = "prices/daily"
 

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from orchestration_project.connections.http.state import SharedState
 from orchestration_project.errors import TransientError
-from orchestration_project.resources.http.state import SharedState
 
 VENDOR_ZONE = ZoneInfo("America/New_York")
 """Where Alpha Vantage's day begins. It names no zone, and users report midnight in UTC or in New

@@ -7,13 +7,13 @@ from datetime import date
 
 import polars as pl
 
-from orchestration_project.contracts import Days
+from orchestration_project.contracts.rules import Days
 from orchestration_project.domains.prices.calendar import NEW_YORK, sessions_from
 from orchestration_project.domains.prices.contract import AskedRange, read_prices
+from orchestration_project.engine.captures import Capture, parts_of
+from orchestration_project.engine.warehouse.frames import storable
 from orchestration_project.errors import OrchestrationError, UnavailableError
-from orchestration_project.resources.captures import Capture, parts_of
 from orchestration_project.resources.prices.source import PriceRange, PriceSource
-from orchestration_project.resources.warehouse.frames import storable
 
 UNMAPPED, NOTHING_OF = "nobody knows how ", "nothing of "
 """How it begins why a second source has nothing: it was not asked, or it failed."""

@@ -8,16 +8,27 @@ from functools import partial
 import polars as pl
 from sqlalchemy import Connection
 
-from orchestration_project.contracts import Checked, Days
+from orchestration_project.connections.artifacts import ArtifactStore
+from orchestration_project.connections.clock import Clock
+from orchestration_project.contracts.rules import Checked, Days
 from orchestration_project.domains.prices.audits import Limits, checked_prices, together
 from orchestration_project.domains.prices.contract import AskedRange, check_prices, read_prices
 from orchestration_project.domains.prices.states import LANDED
+from orchestration_project.engine.captures import Capture, parts_of
+from orchestration_project.engine.intake import Intake, take
+from orchestration_project.engine.opening import open_now
+from orchestration_project.engine.replay import Kept, captures_of, kept_layers
+from orchestration_project.engine.warehouse import (
+    Delivery,
+    Ended,
+    Landed,
+    Order,
+    Ready,
+    Warehouse,
+)
+from orchestration_project.engine.warehouse.layers import Layer
+from orchestration_project.engine.warehouse.recorded import place_of
 from orchestration_project.errors import ConfigurationError, OrchestrationError
-from orchestration_project.resources.artifacts import ArtifactStore
-from orchestration_project.resources.captures import Capture, parts_of
-from orchestration_project.resources.clock import Clock
-from orchestration_project.resources.intake import Intake, take
-from orchestration_project.resources.opening import open_now
 from orchestration_project.resources.prices.landing import (
     LoadedPrices,
     PriceChange,
@@ -31,17 +42,6 @@ from orchestration_project.resources.prices.states import (
     read_known,
     symbols_of,
 )
-from orchestration_project.resources.replay import Kept, captures_of, kept_layers
-from orchestration_project.resources.warehouse import (
-    Delivery,
-    Ended,
-    Landed,
-    Order,
-    Ready,
-    Warehouse,
-)
-from orchestration_project.resources.warehouse.layers import Layer
-from orchestration_project.resources.warehouse.recorded import place_of
 from orchestration_project.tables.prices import prices_daily
 
 

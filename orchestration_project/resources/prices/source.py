@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Protocol
 
-from orchestration_project.contracts import SourceName
+from orchestration_project.contracts.rules import SourceName
 from orchestration_project.domains.prices.symbols import Mapped
-from orchestration_project.resources.captures import Capture
+from orchestration_project.engine.captures import Capture
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import polars as pl
 from sqlalchemy import Connection, delete, extract, func, select
 
-from orchestration_project.contracts import Days
+from orchestration_project.contracts.rules import Days
 from orchestration_project.domains.prices.calendar import (
     last_of_month,
     month_of,
@@ -18,9 +18,9 @@ from orchestration_project.domains.prices.states import (
     SymbolMonth,
     after,
 )
-from orchestration_project.resources.leases import alone
-from orchestration_project.resources.warehouse import Warehouse
-from orchestration_project.resources.warehouse.frames import (
+from orchestration_project.engine.leases import alone
+from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.engine.warehouse.frames import (
     Scope,
     insert_frame,
     joined,

@@ -12,8 +12,8 @@ from functools import partial
 
 import polars as pl
 
-from orchestration_project.batches import split
-from orchestration_project.contracts import Checked, Days
+from orchestration_project.contracts.frames import split
+from orchestration_project.contracts.rules import Checked, Days
 from orchestration_project.domains.prices.audits import (
     Limits,
     checked_prices,
@@ -29,6 +29,20 @@ from orchestration_project.domains.prices.states import (
     standing_of,
 )
 from orchestration_project.domains.prices.symbols import Mapped
+from orchestration_project.engine.captures import Capture
+from orchestration_project.engine.intake import (
+    Intake,
+    evidence_kept,
+    with_discarded,
+    without_bodies,
+)
+from orchestration_project.engine.warehouse import (
+    Delivery,
+    Order,
+    Ready,
+    ScopeState,
+    prepare_all,
+)
 from orchestration_project.errors import (
     ConfigurationError,
     ContractError,
@@ -36,25 +50,11 @@ from orchestration_project.errors import (
     SourceError,
     UnavailableError,
 )
-from orchestration_project.resources.captures import Capture
-from orchestration_project.resources.intake import (
-    Intake,
-    evidence_kept,
-    with_discarded,
-    without_bodies,
-)
 from orchestration_project.resources.prices.landed_days import first_days, landed_actions, last_days
 from orchestration_project.resources.prices.landing import NO_SECOND, PriceChange, PriceLanding
 from orchestration_project.resources.prices.quota import QuotaEndedError
 from orchestration_project.resources.prices.reading import BehindError, Reading, why
 from orchestration_project.resources.prices.source import PriceSource
-from orchestration_project.resources.warehouse import (
-    Delivery,
-    Order,
-    Ready,
-    ScopeState,
-    prepare_all,
-)
 
 REFUSED_FOR = timedelta(hours=20)
 """A symbol that its source does not have is asked for again the day after."""

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from sqlalchemy import and_, desc, func, or_, select
 
-from orchestration_project.resources.warehouse import Warehouse
+from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.settings import Settings
 from orchestration_project.tables.finra import finra_symbol_week as traded
 

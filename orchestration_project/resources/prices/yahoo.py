@@ -5,7 +5,9 @@ from datetime import date, datetime, time, timedelta
 from typing import NoReturn
 from urllib.parse import quote, urlencode
 
-from orchestration_project.contracts import SourceName
+from orchestration_project.connections.clock import NEW_YORK, Clock
+from orchestration_project.connections.http import HttpClient, Response
+from orchestration_project.contracts.rules import SourceName
 from orchestration_project.domains.prices.days import json_of
 from orchestration_project.domains.prices.symbols import (
     Mapped,
@@ -13,10 +15,8 @@ from orchestration_project.domains.prices.symbols import (
     map_symbols,
     vendor_symbol,
 )
+from orchestration_project.engine.captures import Capture, Captures
 from orchestration_project.errors import SourceError, TransientError, UnavailableError
-from orchestration_project.resources.captures import Capture, Captures
-from orchestration_project.resources.clock import NEW_YORK, Clock
-from orchestration_project.resources.http import HttpClient, Response
 from orchestration_project.resources.prices.answered import fetched, refuse_another, unmapped
 from orchestration_project.resources.prices.source import PriceRange
 

@@ -8,10 +8,22 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, and_, insert, or_, select, update
 
+from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.saas.hashing import canonical
 from orchestration_project.domains.saas.intents import Intent
 from orchestration_project.domains.saas.recording import read_task, recorded
 from orchestration_project.domains.saas.values import UnfitValueError
+from orchestration_project.engine.leases import (
+    Lease,
+    LostLeaseError,
+    alone,
+    give_back,
+    still_held,
+    take,
+)
+from orchestration_project.engine.opening import open_now
+from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.engine.warehouse.frames import storable, within
 from orchestration_project.errors import (
     ConfigurationError,
     ContractError,
@@ -20,16 +32,6 @@ from orchestration_project.errors import (
     TransientError,
 )
 from orchestration_project.redaction import redacted
-from orchestration_project.resources.clock import Clock
-from orchestration_project.resources.leases import (
-    Lease,
-    LostLeaseError,
-    alone,
-    give_back,
-    still_held,
-    take,
-)
-from orchestration_project.resources.opening import open_now
 from orchestration_project.resources.saas.agreeing import (
     Agreement,
     Begun,
@@ -44,8 +46,6 @@ from orchestration_project.resources.saas.systems import (
     SourceSystem,
     TargetSystem,
 )
-from orchestration_project.resources.warehouse import Warehouse
-from orchestration_project.resources.warehouse.frames import storable, within
 from orchestration_project.tables.saas import saas_dead_letters, saas_source_states
 from orchestration_project.tables.spine import outbox
 

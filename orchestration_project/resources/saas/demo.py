@@ -1,6 +1,6 @@
 """The embedded demo of PeopleForce and Jira, as these settings have it."""
 
-from orchestration_project.resources.demo_program import DemoProgram
+from orchestration_project.connections.demo_program import DemoProgram
 from orchestration_project.settings import Settings
 
 PROGRAM = "orchestration_project.demo.saas"

@@ -6,13 +6,13 @@ from typing import TypeVar
 
 from pydantic import SecretStr
 
-from orchestration_project.resources.captures import Captures
-from orchestration_project.resources.clock import Clock
-from orchestration_project.resources.http import HttpClient
-from orchestration_project.resources.jira import Jira
-from orchestration_project.resources.peopleforce import PeopleForce
+from orchestration_project.connections.clock import Clock
+from orchestration_project.connections.http import HttpClient
+from orchestration_project.engine.captures import Captures
 from orchestration_project.resources.saas.demo import saas_demo
+from orchestration_project.resources.saas.jira import Jira
 from orchestration_project.resources.saas.page_memory import PageMemory
+from orchestration_project.resources.saas.peopleforce import PeopleForce
 from orchestration_project.settings import Settings, switched_off
 
 DEMO_KEY = SecretStr("demo-key")

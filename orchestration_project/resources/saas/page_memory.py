@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from orchestration_project.connections.partial_files import partial_file
 from orchestration_project.errors import ConfigurationError
-from orchestration_project.resources.partial_files import partial_file
 
 log = logging.getLogger(__name__)
 

@@ -10,12 +10,12 @@ from datetime import datetime
 import polars as pl
 from sqlalchemy import Connection, select
 
-from orchestration_project.contracts import REJECT_SCHEMA, Checked, SourceName, in_ascii
-from orchestration_project.resources.captures import Capture
+from orchestration_project.contracts.rules import REJECT_SCHEMA, Checked, SourceName, in_ascii
+from orchestration_project.engine.captures import Capture
+from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.engine.warehouse.delivery import Delivery, Order, Prepared, Ready
+from orchestration_project.engine.warehouse.evidence import record_evidence
 from orchestration_project.resources.saas.systems import Unreadable
-from orchestration_project.resources.warehouse import Warehouse
-from orchestration_project.resources.warehouse.delivery import Delivery, Order, Prepared, Ready
-from orchestration_project.resources.warehouse.evidence import record_evidence
 from orchestration_project.tables.saas import saas_source_states
 from orchestration_project.tables.spine import blobs
 

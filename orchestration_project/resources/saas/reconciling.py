@@ -9,14 +9,15 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, select
 
+from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.saas.events import Event
 from orchestration_project.domains.saas.hashing import state_hash
 from orchestration_project.domains.saas.intents import completion
 from orchestration_project.domains.saas.records import Issue
 from orchestration_project.domains.saas.rules import RuleSet
+from orchestration_project.engine.captures import Capture
+from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ContractError, OrchestrationError
-from orchestration_project.resources.captures import Capture
-from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.saas.applying import Applied, Applier
 from orchestration_project.resources.saas.audit import Entity
 from orchestration_project.resources.saas.pages import record_new_pages
@@ -40,7 +41,6 @@ from orchestration_project.resources.saas.systems import (
     SourceSystem,
     TargetSystem,
 )
-from orchestration_project.resources.warehouse import Warehouse
 from orchestration_project.tables.saas import saas_dead_letters, saas_source_states
 from orchestration_project.tables.spine import outbox
 

@@ -11,12 +11,12 @@ from sqlalchemy import Connection, Row, and_, insert, select, update
 from orchestration_project.domains.saas.dry_run import DryRun, dry_run
 from orchestration_project.domains.saas.recording import read_task
 from orchestration_project.domains.saas.rules import ActiveRule, Rule, RuleSet
+from orchestration_project.engine.leases import alone
+from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError
-from orchestration_project.resources.leases import alone
 from orchestration_project.resources.saas.audit import Entity, Entry, record
 from orchestration_project.resources.saas.systems import TargetSystem
 from orchestration_project.resources.saas.validating import Examined, examine
-from orchestration_project.resources.warehouse import Warehouse
 from orchestration_project.tables.saas import (
     saas_field_mappings,
     saas_routing_rules,

@@ -5,19 +5,19 @@ from dataclasses import dataclass, replace
 
 import polars as pl
 
-from orchestration_project.contracts import REJECT_SCHEMA, in_ascii
+from orchestration_project.connections.clock import Clock
+from orchestration_project.contracts.rules import REJECT_SCHEMA, in_ascii
 from orchestration_project.domains.saas import jira, peopleforce
 from orchestration_project.domains.saas.events import Event
+from orchestration_project.engine.captures import Captures
+from orchestration_project.engine.warehouse import Order, Warehouse
+from orchestration_project.engine.warehouse.delivery import no_summary
 from orchestration_project.errors import ConfigurationError, ContractError, OrchestrationError
-from orchestration_project.resources.captures import Captures
-from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.events import delivery_of, fetched_of
-from orchestration_project.resources.inbox.work import Content
 from orchestration_project.resources.saas.applying import Applied
 from orchestration_project.resources.saas.reconciling import Reconciler
 from orchestration_project.resources.saas.ticks import Ticks
-from orchestration_project.resources.warehouse import Order, Warehouse
-from orchestration_project.resources.warehouse.delivery import no_summary
+from orchestration_project.services.inbox.work import Content
 from orchestration_project.tables.saas import saas_source_states
 
 READERS: Mapping[str, Callable[[bytes], Event]] = {

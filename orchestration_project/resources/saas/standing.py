@@ -8,8 +8,8 @@ from typing import Any
 import polars as pl
 from sqlalchemy import Connection, case, func, select
 
-from orchestration_project.resources.warehouse import Warehouse
-from orchestration_project.resources.warehouse.frames import read_frame
+from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.engine.warehouse.frames import read_frame
 from orchestration_project.tables.kinds import schema_of
 from orchestration_project.tables.saas import (
     saas_audit_log,

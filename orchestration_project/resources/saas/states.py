@@ -13,9 +13,9 @@ from orchestration_project.domains.saas.lookup import MissingPathError
 from orchestration_project.domains.saas.recording import read_task, recorded
 from orchestration_project.domains.saas.records import Task
 from orchestration_project.domains.saas.rules import Action, RuleSet
-from orchestration_project.resources.leases import alone
+from orchestration_project.engine.leases import alone
+from orchestration_project.engine.warehouse.frames import within
 from orchestration_project.resources.saas.audit import Entity, Entry, record
-from orchestration_project.resources.warehouse.frames import within
 from orchestration_project.tables.saas import saas_dead_letters, saas_source_states
 from orchestration_project.tables.spine import outbox
 

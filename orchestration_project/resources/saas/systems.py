@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from orchestration_project.contracts import SourceName
+from orchestration_project.contracts.rules import SourceName
 from orchestration_project.domains.saas.records import FieldSpec, Issue, Task, Transition, User
+from orchestration_project.engine.captures import Capture
 from orchestration_project.errors import SourceError
-from orchestration_project.resources.captures import Capture
 
 
 class RefusedError(SourceError):

@@ -7,6 +7,7 @@ from datetime import date
 import dagster as dg
 
 from orchestration_project.assets.finra import WEEKS, otc_weekly_job
+from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.finra.selection import (
     TierWeek,
     by_publication,
@@ -19,10 +20,9 @@ from orchestration_project.domains.finra.selection import (
     sweep_start,
     within_horizon,
 )
+from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import SourceError
-from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.finra import FinraSource, versions_of
-from orchestration_project.resources.warehouse import Warehouse
 from orchestration_project.sensors.described import sensor
 from orchestration_project.sensors.finra.runs import ONCE_A_DAY, loading, not_yet_asked
 from orchestration_project.settings import Settings

@@ -6,6 +6,7 @@ from datetime import date
 import dagster as dg
 
 from orchestration_project.assets.finra import DATASET_ASSETS, DatasetAssets
+from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.finra.calendar import WEEK
 from orchestration_project.domains.finra.datasets import (
     DatasetPartition,
@@ -13,10 +14,9 @@ from orchestration_project.domains.finra.datasets import (
     missing_and_recent,
     of_known_values,
 )
+from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import SourceError
-from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.finra.dataset_sources import DatasetSource, FinraDatasets
-from orchestration_project.resources.warehouse import Warehouse
 from orchestration_project.sensors.finra.runs import ONCE_A_DAY, keys_under_way, not_yet_asked
 from orchestration_project.settings import Settings
 from orchestration_project.tables.finra_datasets import Dataset

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import dagster as dg
 
 from orchestration_project.assets.finra import WEEKS, WEEKS_OF_ALL_TIERS, gold_job, tier_week_job
+from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.finra.recomputation import (
     CONCENTRATION,
     CROSS_TIER,
@@ -15,9 +16,8 @@ from orchestration_project.domains.finra.recomputation import (
     week_ranges,
 )
 from orchestration_project.domains.operations.partition_tags import RANGE_END, RANGE_START
-from orchestration_project.resources.clock import Clock
+from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.finra.gold import outdated_tier_weeks, outdated_windows
-from orchestration_project.resources.warehouse import Warehouse
 from orchestration_project.sensors.described import sensor
 from orchestration_project.sensors.finra.runs import ONCE_A_DAY, not_yet_asked
 from orchestration_project.sensors.under_way import while_under_way

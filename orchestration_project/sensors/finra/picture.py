@@ -3,9 +3,9 @@
 import dagster as dg
 
 from orchestration_project.assets.finra import trade_activity, trade_activity_job
-from orchestration_project.resources.clock import Clock
+from orchestration_project.connections.clock import Clock
+from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.finra.activity import made_of
-from orchestration_project.resources.warehouse import Warehouse
 from orchestration_project.sensors.described import sensor
 from orchestration_project.sensors.finra.runs import ONCE_A_DAY, not_yet_asked
 from orchestration_project.sensors.under_way import while_under_way

@@ -7,8 +7,8 @@ import dagster as dg
 
 from orchestration_project.assets.finra import OTC_WEEKLY, WEEKS, otc_weekly_job
 from orchestration_project.domains.finra.selection import TierWeek
+from orchestration_project.engine.partition_keys import partition_keys
 from orchestration_project.errors import ConfigurationError
-from orchestration_project.resources.partition_keys import partition_keys
 from orchestration_project.sensors.under_way import UNDER_WAY
 
 RUN_KEY = "dagster/run_key"

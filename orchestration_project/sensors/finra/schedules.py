@@ -11,6 +11,7 @@ from orchestration_project.assets.finra import (
     source_checks_job,
     symbol_week_value_job,
 )
+from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.finra.recomputation import week_ranges
 from orchestration_project.domains.finra.selection import (
     horizon_start,
@@ -19,16 +20,15 @@ from orchestration_project.domains.finra.selection import (
     within_horizon,
 )
 from orchestration_project.domains.operations.partition_tags import RANGE_END, RANGE_START
-from orchestration_project.resources.backfills import (
+from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.resources.finra import FinraSource, outdated_weeks
+from orchestration_project.resources.finra.value import complete_weeks, restated_weeks
+from orchestration_project.sensors.described import schedule
+from orchestration_project.services.backfills import (
     REQUESTED_BY,
     active_backfill,
     request_backfill,
 )
-from orchestration_project.resources.clock import Clock
-from orchestration_project.resources.finra import FinraSource, outdated_weeks
-from orchestration_project.resources.finra.value import complete_weeks, restated_weeks
-from orchestration_project.resources.warehouse import Warehouse
-from orchestration_project.sensors.described import schedule
 from orchestration_project.settings import Settings
 
 MONDAYS = "finra_otc_weekly_mondays"

@@ -20,9 +20,12 @@ from starlette.types import ASGIApp
 
 from orchestration_project.catalog import REGISTRY
 from orchestration_project.cli.gateway import check_config
+from orchestration_project.connections.clock import Clock
+from orchestration_project.connections.demos import stop_demos
 from orchestration_project.domains.access.keys import Key
 from orchestration_project.domains.access.roles import Principal, Role
 from orchestration_project.domains.access.sessions import Limits
+from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.gateway.api.app import routes
 from orchestration_project.gateway.api.opening import services_of
 from orchestration_project.gateway.api.services import Services
@@ -31,10 +34,7 @@ from orchestration_project.gateway.dagster_web import served
 from orchestration_project.gateway.guard import Doors
 from orchestration_project.gateway.request import Place
 from orchestration_project.gateway.run_config import check_run_configs
-from orchestration_project.resources.access import Access, Audit, Keys
-from orchestration_project.resources.clock import Clock
-from orchestration_project.resources.demos import stop_demos
-from orchestration_project.resources.providers import open_warehouse
+from orchestration_project.services.access import Access, Audit, Keys
 from orchestration_project.settings import PROJECT_ROOT, load_settings
 from orchestration_project.tables.access import access_audit
 from tests.programs import DEMO

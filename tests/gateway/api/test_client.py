@@ -18,7 +18,7 @@ from orchestration_project.client.transport import LOG_ATTEMPTS
 from orchestration_project.domains.api.runs import Event
 from orchestration_project.gateway.api.app import OPERATIONS
 from orchestration_project.gateway.api.openapi import document
-from orchestration_project.resources.evidence.verifying import verify
+from orchestration_project.services.evidence.verifying import verify
 from tests.gateway.api.conftest import FRIDAY, HOME, WEEK, Api
 from tests.programs import free_port
 

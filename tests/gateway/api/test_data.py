@@ -12,11 +12,11 @@ import pytest
 from sqlalchemy import insert
 from starlette.applications import Starlette
 
+from orchestration_project.connections.clock import Clock
+from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.gateway.api import data
 from orchestration_project.gateway.api.app import routes
 from orchestration_project.gateway.api.data import served
-from orchestration_project.resources.clock import Clock
-from orchestration_project.resources.warehouse import Warehouse
 from orchestration_project.tables.catalogue import known_tables
 from orchestration_project.tables.kinds import key_names
 from orchestration_project.tables.webhooks import events_webhooks

@@ -16,7 +16,7 @@ from orchestration_project.gateway.api.growing_files import (
     GrowingFile,
     GrowingFileResponse,
 )
-from orchestration_project.resources.export import write_csv
+from orchestration_project.services.export import write_csv
 from tests.gateway.door import running
 
 ROWS = pl.DataFrame({"text": ["x" * 99] * 1000})

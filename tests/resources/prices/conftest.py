@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestration_project.resources.warehouse import Warehouse
+from orchestration_project.engine.warehouse import Warehouse
 from tests.resources.prices_desk import FRIDAY_EVENING, Desk, light
 from tests.resources.weeks import StoppedClock
 

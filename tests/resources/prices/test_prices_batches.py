@@ -9,12 +9,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import select
 
+from orchestration_project.connections.artifacts import FolderStore
+from orchestration_project.engine.captures import Capture, Captures
+from orchestration_project.engine.warehouse import HeldBackError, SupersededError, Warehouse
 from orchestration_project.errors import ContractError, SourceError, TransientError
-from orchestration_project.resources.artifacts import FolderStore
-from orchestration_project.resources.captures import Capture, Captures
 from orchestration_project.resources.prices import PriceRange, Quota, load
 from orchestration_project.resources.prices.load import LoadedPrices
-from orchestration_project.resources.warehouse import HeldBackError, SupersededError, Warehouse
 from orchestration_project.tables.kinds import METADATA
 from orchestration_project.tables.prices import prices_daily
 from tests.domains.prices import csv, line

@@ -12,16 +12,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import delete, select, update
 
+from orchestration_project.connections.artifacts import FolderStore
+from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.prices.contract import RULE_VERSION
+from orchestration_project.engine.captures import BlobError
+from orchestration_project.engine.warehouse import HeldBackError
+from orchestration_project.engine.warehouse.difference import BOOKKEEPING
 from orchestration_project.errors import ConfigurationError
-from orchestration_project.resources.artifacts import FolderStore
-from orchestration_project.resources.captures import BlobError
-from orchestration_project.resources.cleanup import Retention, plan_cleanup
-from orchestration_project.resources.clock import Clock
 from orchestration_project.resources.prices.load import LoadedPrices
 from orchestration_project.resources.prices.replay import PriceReplay
-from orchestration_project.resources.warehouse import HeldBackError
-from orchestration_project.resources.warehouse.difference import BOOKKEEPING
+from orchestration_project.services.cleanup import Retention, plan_cleanup
 from orchestration_project.tables.kinds import METADATA, schema_of
 from orchestration_project.tables.prices import (
     prices_daily,

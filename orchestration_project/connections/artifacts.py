@@ -1,0 +1,355 @@
+"""Where raw bytes and staged files are kept: a local folder, or any S3 endpoint.
+
+An object is there whole or not at all: it is written elsewhere and renamed, or put in one request
+or in parts that are joined by the last one, and is on disk before the call returns.
+"""
+
+import fcntl
+import hashlib
+import io
+import os
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from stat import S_ISREG
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple, Protocol
+from urllib.parse import unquote, urlsplit
+
+import polars as pl
+
+from orchestration_project.connections.partial_files import partial_file
+from orchestration_project.errors import ConfigurationError, TransientError
+from orchestration_project.redaction import redacted
+from orchestration_project.settings import PROJECT_ROOT, without_secrets
+
+if TYPE_CHECKING:
+    from obstore.store import ObjectStore
+
+
+S3_RETRIES, S3_RETRY_SECONDS = 4, 60
+
+PARTIAL = ".partial"
+"""The folder of what is being written, below that of the artifacts."""
+
+
+BYTES_AT_ONCE = 2**20
+"""Of a file that is copied."""
+
+
+class Stored(NamedTuple):
+    """An artifact as it lies in the store: its name, size in bytes, and when it was last put."""
+
+    name: str
+    byte_count: int
+    put_at: datetime
+
+
+class ArtifactStore(Protocol):
+    """Keeps bytes under names with slashes."""
+
+    url: str
+
+    def put(self, name: str, content: bytes | BinaryIO) -> None:
+        """Store ``content``, of a file all of it, under ``name``, replacing what was there."""
+        ...
+
+    def get(self, name: str) -> bytes:
+        """Return the bytes under ``name``; FileNotFoundError if there are none."""
+        ...
+
+    def delete(self, name: str) -> None:
+        """Remove what is under ``name``, whenever it was put."""
+        ...
+
+    def listed(self) -> Iterator[Stored]:
+        """Yield all that is stored, in no order; what is being written is left out."""
+        ...
+
+    def found(self, name: str) -> Stored | None:
+        """Return what lies under ``name``, None if there is nothing."""
+        ...
+
+    def delete_older(self, name: str, before: datetime) -> bool:
+        """Delete what was last put under ``name`` before that time; return whether it was."""
+        ...
+
+
+def open_artifacts(url: str) -> ArtifactStore:
+    """Open the store at ``url``: a folder, a file:// or an s3:// URL.
+
+    A relative folder lies below the project's root, wherever a process was started. An s3:// URL
+    takes endpoint, region and credentials from the usual AWS_… variables.
+
+    Raises:
+        ConfigurationError: The URL has another scheme, or names no bucket or folder.
+    """
+    scheme, mark, _ = url.partition("://")
+    if not mark:
+        return FolderStore(PROJECT_ROOT / Path(url).expanduser())
+    parts = urlsplit(url)
+    if scheme == "s3" and parts.netloc:
+        return S3Store(url)
+    if scheme == "file" and parts.netloc in ("", "localhost"):
+        return FolderStore(Path(unquote(parts.path)))
+    raise ConfigurationError(
+        "ARTIFACTS_URL cannot be used",
+        expected="a folder, file:///… or s3://bucket/prefix",
+        found=without_secrets(url),
+        remedy="set ARTIFACTS_URL to one of these, or leave it unset",
+    )
+
+
+def as_parquet(frame: pl.DataFrame) -> bytes:
+    """Return ``frame`` as a Parquet file; one release of polars makes the same of equal rows."""
+    buffer = io.BytesIO()
+    # Level 1 is 2 % larger than the default, in 3/4 of the time; nobody asks the file for a part
+    # of its rows, for which statistics are, and they are a third of the rest.
+    frame.rechunk().write_parquet(buffer, compression_level=1, statistics=False)
+    return buffer.getvalue()
+
+
+def write_parquet(frames: Iterable[pl.DataFrame], file: BinaryIO) -> None:
+    """Write frames of the same columns, one at least, as a Parquet file with a row group of each.
+
+    One release of pyarrow makes the same of equal frames.
+    """
+    import pyarrow.parquet as pq
+
+    writer: pq.ParquetWriter | None = None
+    for frame in frames:
+        table = frame.to_arrow(compat_level=pl.CompatLevel.oldest())
+        if writer is None:
+            writer = pq.ParquetWriter(
+                file, table.schema, compression="zstd", compression_level=1, write_statistics=False
+            )
+        writer.write_table(table, row_group_size=max(len(frame), 1))
+    if writer is not None:
+        writer.close()
+
+
+def put_content(store: ArtifactStore, folder: str, content: bytes, *, suffix: str) -> str:
+    """Store ``content`` in ``folder`` under its SHA-256 and return that name.
+
+    One store may serve several databases and processes: equal names would overwrite each other.
+    """
+    name = f"{folder}/{hashlib.sha256(content).hexdigest()}.{suffix}"
+    store.put(name, content)
+    return name
+
+
+def _stored(name: str, of_file: os.stat_result) -> Stored:
+    return Stored(name, of_file.st_size, datetime.fromtimestamp(of_file.st_mtime, UTC))
+
+
+class FolderStore:
+    """Artifacts as files below a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.url = folder.as_uri()
+        self.folder = folder
+
+    def put(self, name: str, content: bytes | BinaryIO) -> None:
+        """Write, flush to disk, rename, flush the folder: a crash leaves no half file."""
+        path = self.folder / name
+        with self._explained("write", name):
+            _make_folder(path.parent)
+            _make_folder(self.folder / PARTIAL)
+            with partial_file(self.folder / PARTIAL) as (file, partial):
+                if isinstance(content, bytes):
+                    file.write(content)
+                else:
+                    content.seek(0)
+                    shutil.copyfileobj(content, file, BYTES_AT_ONCE)
+                file.flush()
+                os.fsync(file.fileno())
+                with _locked(self.folder, fcntl.LOCK_SH):
+                    partial.replace(path)
+            _flush_folder(path.parent)
+
+    def get(self, name: str) -> bytes:
+        """Return the bytes under ``name``; FileNotFoundError if there are none."""
+        with self._explained("read", name):
+            return (self.folder / name).read_bytes()
+
+    def delete(self, name: str) -> None:
+        """Remove the file ``name``."""
+        with self._explained("delete", name):
+            (self.folder / name).unlink()
+
+    def listed(self) -> Iterator[Stored]:
+        """Yield the files below the folder; one that is deleted meanwhile may be left out."""
+        with self._explained("list", str(self.folder)):
+            for path in self.folder.rglob("*"):
+                name = path.relative_to(self.folder)
+                if name.parts[0] == PARTIAL:
+                    continue
+                with suppress(FileNotFoundError):
+                    found = path.stat()
+                    if S_ISREG(found.st_mode):
+                        yield _stored(name.as_posix(), found)
+
+    def found(self, name: str) -> Stored | None:
+        """Return what the file ``name`` is, None if there is none."""
+        with self._explained("read", name):
+            try:
+                found = (self.folder / name).stat()
+            except (FileNotFoundError, NotADirectoryError):
+                return None
+            return _stored(name, found) if S_ISREG(found.st_mode) else None
+
+    def delete_older(self, name: str, before: datetime) -> bool:
+        """Delete the file ``name`` if it is as old, while nobody puts any."""
+        with self._explained("delete", name), _locked(self.folder, fcntl.LOCK_EX):
+            found = self.found(name)
+            if found is None or found.put_at >= before:
+                return False
+            (self.folder / name).unlink()
+            return True
+
+    @contextmanager
+    def _explained(self, what: str, name: str) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            if what == "read" and isinstance(error, FileNotFoundError):
+                raise
+            raise ConfigurationError(
+                f"cannot {what} the artifact {name}",
+                expected=f"a folder with free space, ours to read and write, at {self.folder}",
+                found=f"{error.strerror}",
+                remedy="mend the folder's permissions, free some disk, or set ARTIFACTS_URL",
+            ) from error
+
+
+def _make_folder(folder: Path) -> None:
+    """Make ``folder`` and those above it, each of them on disk."""
+    if not folder.is_dir():
+        _make_folder(folder.parent)
+        folder.mkdir(exist_ok=True)
+        _flush_folder(folder.parent)
+
+
+@contextmanager
+def _locked(folder: Path, how: int) -> Iterator[None]:
+    """Hold a lock on ``folder``; it ends with the process, however that ends."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, how)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _flush_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+class S3Store:
+    """Artifacts as objects in a bucket."""
+
+    def __init__(self, url: str) -> None:
+        from obstore.exceptions import BaseError
+        from obstore.store import from_url
+
+        self.url = without_secrets(url)
+        patience = timedelta(seconds=S3_RETRY_SECONDS)
+        try:
+            self._store: ObjectStore = from_url(
+                url, retry_config={"max_retries": S3_RETRIES, "retry_timeout": patience}
+            )
+        except (BaseError, ValueError) as error:
+            raise ConfigurationError(
+                f"the artifact store {self.url} cannot be opened",
+                expected="s3://bucket/prefix, and AWS_… variables that belong together",
+                found=_first_line(error),
+                remedy="correct ARTIFACTS_URL or the AWS_… variables",
+            ) from error
+
+    def put(self, name: str, content: bytes | BinaryIO) -> None:
+        """Put the object in one request; a file in parts, which are there together or not."""
+        import obstore
+
+        with self._explained("write", name):
+            if isinstance(content, bytes):
+                obstore.put(self._store, name, content, use_multipart=False)
+            else:
+                content.seek(0)
+                obstore.put(self._store, name, content, use_multipart=True)
+
+    def get(self, name: str) -> bytes:
+        """Return the bytes under ``name``; FileNotFoundError if there are none."""
+        import obstore
+
+        with self._explained("read", name):
+            return bytes(obstore.get(self._store, name).bytes())
+
+    def delete(self, name: str) -> None:
+        """Remove the object ``name``."""
+        import obstore
+
+        with self._explained("delete", name):
+            obstore.delete(self._store, name)
+
+    def listed(self) -> Iterator[Stored]:
+        """Yield the objects below the prefix."""
+        import obstore
+
+        with self._explained("list", self.url):
+            for page in obstore.list(self._store):
+                for each in page:
+                    yield Stored(each["path"], each["size"], each["last_modified"])
+
+    def found(self, name: str) -> Stored | None:
+        """Return what the object ``name`` is, None if there is none."""
+        import obstore
+
+        try:
+            with self._explained("read", name):
+                head = obstore.head(self._store, name)
+        except FileNotFoundError:
+            return None
+        return Stored(name, head["size"], head["last_modified"])
+
+    def delete_older(self, name: str, before: datetime) -> bool:
+        """Delete the object ``name`` if it is as old; one that is put in that moment goes, too."""
+        import obstore
+
+        found = self.found(name)
+        if found is None or found.put_at >= before:
+            return False
+        with self._explained("delete", name):
+            obstore.delete(self._store, name)
+        return True
+
+    @contextmanager
+    def _explained(self, what: str, name: str) -> Iterator[None]:
+        from obstore import exceptions
+
+        refusals = (
+            exceptions.PermissionDeniedError,
+            exceptions.UnauthenticatedError,
+            FileNotFoundError,
+        )
+        try:
+            yield
+        except (exceptions.BaseError, FileNotFoundError) as error:
+            if what == "read" and isinstance(error, FileNotFoundError):
+                raise
+            kind = ConfigurationError if isinstance(error, refusals) else TransientError
+            raise kind(
+                f"cannot {what} the artifact {name}",
+                expected=f"a bucket that we may read and write at {self.url}",
+                found=_first_line(error),
+                remedy="check ARTIFACTS_URL, the AWS_… variables and the endpoint",
+            ) from error
+
+
+def _first_line(error: Exception) -> str:
+    """Return what an error of obstore's says, without its own state, which follows."""
+    return redacted(str(error).partition("\n")[0])[:300]

@@ -1,0 +1,320 @@
+"""Ask one system over HTTP, and give back whole answers or errors that say what to do."""
+
+import time
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Self
+
+import stamina
+from urllib3 import BaseHTTPResponse
+from urllib3.exceptions import HTTPError
+
+from orchestration_project.connections.http.breaker import Admission, Breaker
+from orchestration_project.connections.http.connecting import Connections
+from orchestration_project.connections.http.deadline import deadline
+from orchestration_project.connections.http.question import Question
+from orchestration_project.connections.http.rate import RateLimiter
+from orchestration_project.connections.http.refusals import is_about_certificate, untrusted
+from orchestration_project.connections.http.request import Request
+from orchestration_project.connections.http.retry import (
+    AttemptError,
+    log_answer,
+    replace_lines_with_urls,
+    seconds_to_wait,
+    when_to_try_again,
+)
+from orchestration_project.connections.http.tally import NO_ANSWER, SUFFIX, Tally
+from orchestration_project.errors import SourceError, ThrottledError, TransientError
+from orchestration_project.redaction import hide
+
+TOO_MANY_REQUESTS = 429
+RETRIED_STATUSES = frozenset({TOO_MANY_REQUESTS, 500, 502, 503, 504})
+MAX_BACKOFF_SECONDS = 30
+ERROR_BODY_BYTES = 4096  # read of the body of a retried status, which is only quoted
+MIB = 1024 * 1024
+PIECE_BYTES = 4 * MIB  # read at once: most bodies come as one piece, and are not copied
+
+
+@dataclass(frozen=True)
+class Response:
+    """A whole answer.
+
+    Attributes:
+        url: What was asked, without secrets.
+        headers: By name in lower case; a repeated header's values are joined by ", ".
+        body: The bytes that the source sent. None were compressed on our behalf (we ask for
+            `identity`); a source that compresses all the same says so in `content-encoding`.
+    """
+
+    url: str
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+
+class HttpClient:
+    """One system's manners: timeouts, pooled connections, retries, rate limit, breaker.
+
+    Safe to use from many threads at once. Rate and breaker are shared by all processes that name
+    the same ``system`` and ``state_dir``. Proxies (`HTTPS_PROXY`, `NO_PROXY`, …) and an own
+    certificate authority (`SSL_CERT_FILE`, `SSL_CERT_DIR`) are taken from the environment.
+
+    Args:
+        system: Short name in logs, errors and file names, such as `finra_api`.
+        state_dir: Folder of all state; this client's lies in its folder `http`.
+        requests_per_second: Limit on attempts, in any second; 0: no limit.
+        now: The present in UTC, real and not simulated: processes compare it.
+        user_agent: How we introduce ourselves.
+        use_environment: Whether proxies and certificates come from the environment; a program on
+            this machine is asked without.
+        timeout_seconds: Longest silence of the source, and longest time to connect.
+        deadline_seconds: Longest time for one attempt as a whole.
+        max_attempts: Attempts per request, the first included.
+        max_body_bytes: Largest body that is accepted.
+        retry_wait_seconds: Wait before the second attempt, doubled for each further one; a random
+            share of up to the same again is added.
+        breaker_failures: Failed requests in a row (all attempts each) that open the breaker.
+        breaker_open_seconds: How long an open breaker refuses requests before one may try.
+        before_attempt: Called before each attempt leaves; its error, as of a quota that has
+            ended, is raised as it is.
+        is_throttled: Whether an answer's body says to come later, of a source that says so with a
+            status of success; then it is tried again.
+        asks_anyway: Whether to ask although the breaker is open, to find out how the system is; an
+            answer closes it for all.
+
+    Raises:
+        ConfigurationError: The state folder, a proxy's address or the certificates are unusable.
+    """
+
+    def __init__(
+        self,
+        *,
+        system: str,
+        state_dir: Path,
+        requests_per_second: int,
+        now: Callable[[], datetime],
+        user_agent: str,
+        use_environment: bool = True,
+        timeout_seconds: float = 30,
+        deadline_seconds: float = 120,
+        max_attempts: int = 5,
+        max_body_bytes: int = 64 * MIB,
+        retry_wait_seconds: float = 0.5,
+        breaker_failures: int = 5,
+        breaker_open_seconds: float = 60,
+        before_attempt: Callable[[], None] | None = None,
+        is_throttled: Callable[[bytes], bool] | None = None,
+        asks_anyway: bool = False,
+    ) -> None:
+        self._system = system
+        self._now = now
+        self._deadline_seconds = deadline_seconds
+        self._max_attempts = max_attempts
+        self._max_body_bytes = max_body_bytes
+        self._retry_wait_seconds = retry_wait_seconds
+        self._before_attempt = before_attempt
+        self._is_throttled = is_throttled
+        self._asks_anyway = asks_anyway
+        self._user_agent = user_agent
+        self._connections = Connections(
+            use_environment=use_environment,
+            timeout_seconds=min(timeout_seconds, deadline_seconds),
+        )
+        folder = state_dir / "http"
+        self._breaker = Breaker(
+            folder / f"{system}_breaker.sqlite",
+            failures=breaker_failures,
+            open_seconds=breaker_open_seconds,
+            now=now,
+        )
+        self._tally = Tally(folder / f"{system}{SUFFIX}")
+        self._limiter = None
+        if requests_per_second:
+            self._limiter = RateLimiter(
+                folder / f"{system}_rate.sqlite", requests_per_second=requests_per_second
+            )
+        replace_lines_with_urls()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close connections and state files; what other processes use stays."""
+        self._connections.close()
+        self._breaker.close()
+        self._tally.close()
+        if self._limiter:
+            self._limiter.close()
+
+    def request(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        json: object = None,
+        basic_auth: tuple[str, str] | None = None,
+        is_repeatable: bool = True,
+        may_pass: Callable[[Response], bool] = lambda _: False,
+    ) -> Response:
+        """Return the whole answer, of any status but those that are tried again.
+
+        Redirects are not followed. Connection errors, timeouts, broken answers and the statuses
+        429, 500, 502, 503 and 504 are tried again, later if `Retry-After` asks for it. A request
+        that is not ``is_repeatable`` leaves once: it may have had its effect although no answer
+        came, and only the caller can find out. An answer that ``may_pass`` is tried again too; the
+        last attempt's is returned.
+
+        Raises:
+            ThrottledError: No attempt succeeded; the last answer asked for fewer requests.
+            TransientError: No attempt succeeded, or the system is not asked for now.
+            SourceError: The URL is not for HTTP, or the body is too large.
+            ConfigurationError: The source's certificate is not trusted, or the request malformed.
+        """
+        question = Question.of(self._system, method, url, headers or {}, basic_auth)
+        hide(*question.tokens)
+        request = Request.of(
+            question, url, headers or {}, json, basic_auth, user_agent=self._user_agent
+        )
+        admission = self._admission(question)
+        try:
+            response = self._persist(
+                question,
+                request,
+                self._max_attempts if is_repeatable else 1,
+                may_pass,
+            )
+        except AttemptError as error:
+            closed_for = self._breaker.failed(str(error))
+            raise self._given_up(question, error, closed_for) from error
+        except SourceError:  # it answered
+            if admission.is_news:
+                self._breaker.succeeded()
+            raise
+        except BaseException:  # a certificate, a quota, an interrupt: no news of the system
+            self._breaker.give_up(admission)
+            raise
+        if admission.is_news:
+            self._breaker.succeeded()
+        return response
+
+    def _admission(self, question: Question) -> Admission:
+        if self._asks_anyway:
+            return Admission(is_news=True)
+        return self._breaker.admit(system=self._system, url=question.url)
+
+    def _persist(
+        self,
+        question: Question,
+        request: Request,
+        attempts: int,
+        may_pass: Callable[[Response], bool],
+    ) -> Response:
+        """Return the answer of the first attempt that succeeds; raise the last one's error."""
+        for attempt in stamina.retry_context(
+            on=when_to_try_again,
+            attempts=attempts,
+            timeout=None,
+            wait_initial=self._retry_wait_seconds,
+            wait_jitter=self._retry_wait_seconds,
+            wait_max=MAX_BACKOFF_SECONDS,
+        ):
+            with attempt:
+                if self._before_attempt:
+                    self._before_attempt()
+                if self._limiter:
+                    self._limiter.wait()
+                response = self._attempt(question, request, attempt.num)
+                if attempt.num < attempts and may_pass(response):
+                    raise AttemptError(question, attempt.num, _quoted(question, response))
+                return response
+        raise AssertionError("stamina ends by a return or an error")
+
+    def _attempt(self, question: Question, request: Request, number: int) -> Response:
+        started = time.monotonic()
+        try:
+            answer, body = self._receive(question, request)
+        except HTTPError as error:
+            self._tally.add(NO_ANSWER, is_retry=number > 1)
+            reason = question.quote(f"{type(error).__name__}: {error}")
+            raise AttemptError(question, number, reason) from error
+        status = answer.status
+        self._tally.add(str(status), is_retry=number > 1)
+        headers = {name.lower(): value for name, value in answer.headers.itermerged()}
+        response = Response(question.url, status, headers, body)
+        throttled = status == TOO_MANY_REQUESTS or (self._is_throttled and self._is_throttled(body))
+        if throttled or status in RETRIED_STATUSES:
+            wait = seconds_to_wait(headers, self._now)
+            reason = _quoted(question, response)
+            raise AttemptError(question, number, reason, wait, is_throttled=bool(throttled))
+        log_answer(question, status, len(body), time.monotonic() - started)
+        return response
+
+    def _receive(self, question: Question, request: Request) -> tuple[BaseHTTPResponse, bytes]:
+        try:
+            with deadline(self._deadline_seconds), closing(self._send(request)) as answer:
+                is_error = answer.status in RETRIED_STATUSES
+                return answer, _start_of(answer) if is_error else self._whole(question, answer)
+        except HTTPError as error:
+            if is_about_certificate(error):
+                raise untrusted(question, error) from error
+            raise
+
+    def _send(self, request: Request) -> BaseHTTPResponse:
+        return self._connections.send(request.method, request.url, request.headers, request.body)
+
+    def _whole(self, question: Question, answer: BaseHTTPResponse) -> bytes:
+        pieces, size = list[bytes](), 0
+        for piece in answer.stream(PIECE_BYTES, decode_content=False):
+            pieces.append(piece)
+            size += len(piece)
+            if size > self._max_body_bytes:
+                raise SourceError(
+                    f"{self._system} answered {question.method} {question.url} without end",
+                    expected=f"a body of at most {self._max_body_bytes} bytes",
+                    found=f"status {answer.status}, more than that",
+                    remedy="ask for less at a time",
+                    system=self._system,
+                    url=question.url,
+                )
+        return b"".join(pieces)
+
+    def _given_up(
+        self, question: Question, error: AttemptError, retry_in_seconds: float
+    ) -> TransientError:
+        when = "later"
+        if error.retry_after is not None:
+            when = (
+                f"after {self._now() + timedelta(seconds=error.retry_after):%Y-%m-%d %H:%M:%S %Z}"
+            )
+        kind = ThrottledError if error.is_throttled else TransientError
+        return kind(
+            f"{self._system} did not answer {question.method} {question.url}",
+            expected="an answer that is whole, and not a status of overload or failure",
+            found=str(error),
+            remedy=f"see whether the source is up and can be reached from here; ask again {when}",
+            retry_in_seconds=max(retry_in_seconds, error.retry_after or 0),
+            system=self._system,
+            url=question.url,
+            attempts=error.number,
+        )
+
+
+def _quoted(question: Question, response: Response) -> str:
+    return f"status {response.status} with {question.quote(response.body.decode(errors='replace'))}"
+
+
+def _start_of(answer: BaseHTTPResponse) -> bytes:
+    """Return enough of the body to quote it."""
+    body = b""
+    for piece in answer.stream(ERROR_BODY_BYTES, decode_content=False):
+        body += piece
+        if len(body) >= ERROR_BODY_BYTES:
+            break
+    return body

@@ -1,0 +1,142 @@
+"""Connections that are kept open, directly or by a proxy, and what they trust."""
+
+import ssl
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple, cast
+from urllib.parse import unquote, urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+import certifi
+from urllib3 import BaseHTTPResponse, PoolManager, ProxyManager, Timeout
+from urllib3.exceptions import HTTPError
+from urllib3.util import make_headers
+
+from orchestration_project.connections.http.deadline import POOLS
+from orchestration_project.errors import ConfigurationError
+from orchestration_project.settings import child_environment
+
+CONNECTIONS_KEPT = 64
+"""Open connections to a host that wait for the next request; there may be more that do not."""
+
+
+class Authorities(NamedTuple):
+    """Where the certificates lie of those who vouch for others: a PEM file, or a folder."""
+
+    file: str | None
+    folder: str | None
+
+
+DEFAULT_AUTHORITIES = Authorities(certifi.where(), None)
+
+
+class Connections:
+    """One client's connections.
+
+    Args:
+        use_environment: Whether proxies and certificates come from the environment.
+        timeout_seconds: Longest silence of the source, and longest time to connect.
+
+    Raises:
+        ConfigurationError: A proxy's address is unusable, or there are no such certificates.
+    """
+
+    def __init__(self, *, use_environment: bool, timeout_seconds: float) -> None:
+        self._timeout = Timeout(connect=timeout_seconds, read=timeout_seconds)
+        self._direct = PoolManager(maxsize=CONNECTIONS_KEPT)
+        with _explained():
+            self._authorities = _named_authorities() if use_environment else DEFAULT_AUTHORITIES
+            addresses = getproxies() if use_environment else {}
+            self._proxies = {
+                scheme: _by_proxy(addresses[of], _trusted(self._authorities))
+                for scheme in ("http", "https")
+                if (of := scheme if scheme in addresses else "all") in addresses
+            }
+        for manager in self._managers:
+            manager.pool_classes_by_scheme = POOLS
+
+    def send(
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes | None
+    ) -> BaseHTTPResponse:
+        """Return an answer whose body is still to be read; redirects are not followed.
+
+        Raises:
+            HTTPError: urllib3's, of any sort.
+            ConfigurationError: TLS is asked for, and the certificates are unusable.
+        """
+        answer = self._way_to(url).urlopen(
+            method,
+            url,
+            headers=headers,
+            body=body,
+            timeout=self._timeout,
+            redirect=False,
+            retries=False,
+            preload_content=False,
+            decode_content=False,
+        )
+        return cast(BaseHTTPResponse, answer)
+
+    def close(self) -> None:
+        """Close those that are open."""
+        for manager in self._managers:
+            manager.clear()
+
+    @property
+    def _managers(self) -> Sequence[PoolManager]:
+        return [self._direct, *self._proxies.values()]
+
+    def _way_to(self, url: str) -> PoolManager:
+        parts = urlsplit(url)
+        proxy = self._proxies.get(parts.scheme)
+        if proxy is not None and not proxy_bypass(parts.netloc.rpartition("@")[2]):
+            return proxy
+        if parts.scheme == "https":
+            with _explained():
+                self._direct.connection_pool_kw["ssl_context"] = _trusted(self._authorities)
+        return self._direct
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError, HTTPError) as error:
+        raise ConfigurationError(
+            "the environment's proxy or certificate settings cannot be used",
+            found=f"{type(error).__name__}",
+            remedy="correct HTTP_PROXY, HTTPS_PROXY, ALL_PROXY (http://host:port), "
+            "SSL_CERT_FILE (a PEM file) or SSL_CERT_DIR",
+        ) from None  # its text may quote a proxy's password
+
+
+def _by_proxy(address: str, trusted: ssl.SSLContext) -> ProxyManager:
+    parts = urlsplit(address if "://" in address else f"http://{address}")
+    if not parts.hostname or parts.path.strip("/") or parts.query or parts.fragment:
+        raise ValueError("not the address of a proxy")
+    user = f"{unquote(parts.username or '')}:{unquote(parts.password or '')}"
+    return ProxyManager(
+        f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}",
+        maxsize=CONNECTIONS_KEPT,
+        ssl_context=trusted,
+        proxy_headers=make_headers(proxy_basic_auth=user) if parts.username else None,
+    )
+
+
+def _named_authorities() -> Authorities:
+    """Return which certificates are trusted, by the environment or else by default."""
+    environment = child_environment()
+    if file := environment.get("SSL_CERT_FILE"):
+        with Path(file).open("rb"):
+            return Authorities(file, None)
+    if folder := environment.get("SSL_CERT_DIR"):
+        return Authorities(None, folder)
+    return DEFAULT_AUTHORITIES
+
+
+@cache
+def _trusted(authorities: Authorities) -> ssl.SSLContext:
+    """Return what they make trusted, read once and only for TLS: that takes 30 to 100 ms."""
+    return ssl.create_default_context(cafile=authorities.file, capath=authorities.folder)

@@ -1,0 +1,1 @@
+"""Loads data: captures, validation, one transaction per delivery, history, runs of partitions."""

@@ -1,0 +1,209 @@
+"""Raw bytes, kept unchanged under their SHA-256 before anything reads them."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+import zstandard
+
+from orchestration_project.connections.artifacts import ArtifactStore
+from orchestration_project.connections.clock import Clock
+from orchestration_project.contracts.rules import Part, SourceName
+from orchestration_project.errors import ConfigurationError
+
+NEW_FOR = timedelta(days=1)
+"""What was put into the store so lately stays until a load that uses it has ended. Less than the
+least age from which on anything is cleaned up, and longer than any load."""
+
+
+class BlobError(ConfigurationError):
+    """The artifact store lacks a blob that was captured, or holds other bytes in its place."""
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """One answer of a source: the bytes, and how they were had.
+
+    ``row_count`` is the number of data lines, or None where the bytes are no such lines.
+    ``market`` is set where a source delivers a market at a time.
+    """
+
+    body: bytes
+    url: str
+    request: Mapping[str, object]
+    response_headers: Mapping[str, str]
+    http_status: int | None
+    row_count: int | None
+    fetched_at: datetime
+    market: str | None = None
+
+
+@dataclass(frozen=True)
+class Capture:
+    """A fetched answer whose bytes are on disk, and what its rows will say.
+
+    ``run_id`` is set where it is taken up again: the run that fetched it; ``source``, where it came
+    from another source than what it is compared with.
+    """
+
+    fetched: Fetched
+    byte_count: int
+    sha256: str
+    stored_byte_count: int
+    storage_uri: str
+    run_id: str | None = None
+    source: SourceName | None = None
+
+    def without_body(self) -> "Capture":
+        """Return it without its bytes, which the artifact store has."""
+        return replace(self, fetched=replace(self.fetched, body=b""))
+
+    @property
+    def blob_row(self) -> dict[str, object]:
+        """The row of `blobs`, without its time."""
+        return {
+            "sha256": self.sha256,
+            "byte_count": self.byte_count,
+            "stored_byte_count": self.stored_byte_count,
+            "storage_uri": self.storage_uri,
+        }
+
+    @property
+    def capture_row(self) -> dict[str, object]:
+        """The row of `captures`, without what the delivery knows."""
+        return {
+            "sha256": self.sha256,
+            "url": self.fetched.url,
+            "request": json.dumps(self.fetched.request, sort_keys=True),
+            "response_headers": json.dumps(dict(self.fetched.response_headers), sort_keys=True),
+            "http_status": self.fetched.http_status,
+            "row_count": self.fetched.row_count,
+            "fetched_at": self.fetched.fetched_at,
+        }
+
+
+def bounded(captures: Iterable[Capture]) -> list[Capture]:
+    """Return captures of which the first `HELD_BYTES` alone are in memory."""
+    found: list[Capture] = []
+    size = 0
+    for each in captures:
+        size += each.byte_count
+        found.append(each if size <= HELD_BYTES else each.without_body())
+    return found
+
+
+def parts_of(captures: Sequence[Capture]) -> list[Part]:
+    """Return the captures' bytes as the numbered parts of a delivery."""
+    return [
+        Part(number, each.fetched.body, each.fetched.market)
+        for number, each in enumerate(captures, start=1)
+    ]
+
+
+AT_ONCE_BYTES, PIECE_BYTES = 32 * 2**20, 8 * 2**20
+"""Of text that is checked together: up to 32 MiB at once, which is fastest, more in pieces, as text
+takes several times the memory of rows."""
+
+HELD_BYTES = 64 * 2**20
+"""Of text that the replay of a week holds in memory until it is checked."""
+
+
+class Captures:
+    """Stores what was fetched; the database rows follow in the transaction that uses it."""
+
+    def __init__(self, artifacts: ArtifactStore) -> None:
+        self._artifacts = artifacts
+
+    def keep(self, fetched: Fetched) -> Capture:
+        """Store the bytes durably, unless they were stored lately, and return their capture."""
+        sha256 = hashlib.sha256(fetched.body).hexdigest()
+        name = f"blobs/{sha256[:2]}/{sha256}.zst"
+        stored_byte_count = self._byte_count_if_new(name)
+        if stored_byte_count is None:
+            stored = zstandard.ZstdCompressor(level=1).compress(fetched.body)
+            self._artifacts.put(name, stored)
+            stored_byte_count = len(stored)
+        return Capture(fetched, len(fetched.body), sha256, stored_byte_count, name)
+
+    def pieces(self, captures: Sequence[Capture]) -> Iterator[Sequence[Part]]:
+        """Yield the parts of a delivery, as many at a time as are read together; once at least.
+
+        What a capture holds no more is read from the store, when it is its turn.
+
+        Raises:
+            BlobError: The store does not hold what was captured.
+        """
+        is_usual = sum(each.byte_count for each in captures) <= AT_ONCE_BYTES
+        most = AT_ONCE_BYTES if is_usual else PIECE_BYTES
+        piece: list[Part] = []
+        size = 0
+        for number, each in enumerate(captures, start=1):
+            if size and size + each.byte_count > most:
+                yield piece
+                piece, size = [], 0
+            piece.append(Part(number, self._body_of(each), each.fetched.market))
+            size += each.byte_count
+        yield piece
+
+    def parts(self, captures: Sequence[Capture]) -> list[Part]:
+        """Return all of them at once, as `pieces` does."""
+        return [part for piece in self.pieces(captures) for part in piece]
+
+    def _body_of(self, capture: Capture) -> bytes:
+        held = capture.fetched.body
+        if held or not capture.byte_count:
+            return held
+        return self.verified(
+            sha256=capture.sha256,
+            byte_count=capture.byte_count,
+            storage_uri=capture.storage_uri,
+        )
+
+    def verified(self, *, sha256: str, byte_count: int, storage_uri: str) -> bytes:
+        """Return a blob's bytes, having made sure that they are those that were received.
+
+        Raises:
+            BlobError: There are none, or others.
+        """
+        return self._verified(sha256, byte_count, storage_uri)[0]
+
+    def taken_up(self, *, sha256: str, byte_count: int, storage_uri: str) -> bytes:
+        """Do the same for bytes that will be landed again, so that a clean-up lets them be.
+
+        Raises:
+            BlobError: There are none, or others.
+        """
+        body, stored = self._verified(sha256, byte_count, storage_uri)
+        if self._byte_count_if_new(storage_uri) is None:
+            self._artifacts.put(storage_uri, stored)
+        return body
+
+    def _byte_count_if_new(self, name: str) -> int | None:
+        """Return the size of a blob that was put lately; one that was not may be cleaned up."""
+        found = self._artifacts.found(name)
+        return found.byte_count if found and found.put_at >= Clock().now() - NEW_FOR else None
+
+    def _verified(self, sha256: str, byte_count: int, storage_uri: str) -> tuple[bytes, bytes]:
+        """Return a blob's bytes, as they were received and as they are stored."""
+        try:
+            stored = self._artifacts.get(storage_uri)
+            if zstandard.frame_content_size(stored) != byte_count:
+                raise self._changed(storage_uri, sha256, "another size")
+            body = zstandard.ZstdDecompressor().decompress(stored)
+        except FileNotFoundError as error:
+            raise self._changed(storage_uri, sha256, "no such blob") from error
+        except zstandard.ZstdError as error:
+            raise self._changed(storage_uri, sha256, f"no zstd: {error}") from error
+        if (found := hashlib.sha256(body).hexdigest()) != sha256:
+            raise self._changed(storage_uri, sha256, f"bytes whose SHA-256 is {found}")
+        return body, stored
+
+    def _changed(self, storage_uri: str, sha256: str, found: str) -> BlobError:
+        return BlobError(
+            f"the blob {storage_uri} is not what was captured",
+            expected=f"bytes whose SHA-256 is {sha256}, in {self._artifacts.url}",
+            found=found,
+            remedy="set ARTIFACTS_URL to where the bytes lie, or put the blob back from a backup",
+        )

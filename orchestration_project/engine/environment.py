@@ -1,0 +1,64 @@
+"""What the settings name, opened: the clock, the store of bytes, the database."""
+
+from datetime import datetime
+from functools import cache
+
+from sqlalchemy.engine import URL
+
+from orchestration_project.connections.artifacts import (
+    ArtifactStore,
+    open_artifacts,
+)
+from orchestration_project.connections.clock import Clock
+from orchestration_project.engine.state import state_folder
+from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.settings import Settings
+
+
+def open_clock(settings: Settings) -> Clock:
+    """Return the clock of these settings, the same in all of a process: a given time advances."""
+    return _clock_from(settings.clock_now)
+
+
+@cache
+def _clock_from(start: datetime | None) -> Clock:
+    return Clock(start)
+
+
+def open_store(settings: Settings) -> ArtifactStore:
+    """Return the artifact store of these settings."""
+    return open_artifacts(settings.artifacts_url or str(settings.state_path / "artifacts"))
+
+
+def open_warehouse(settings: Settings) -> Warehouse:
+    """Return the database of these settings, its tables up to date.
+
+    Without DATABASE_URL demo and real data have a database each.
+
+    Raises:
+        ConfigurationError: It cannot be reached, is of a newer version, or holds other data.
+    """
+    warehouse = unprepared_warehouse(settings)
+    try:
+        warehouse.prepare(holds="demo" if settings.is_demo else "real")
+    except BaseException:
+        warehouse.close()
+        raise
+    return warehouse
+
+
+def unprepared_warehouse(settings: Settings) -> Warehouse:
+    """Return the database of these settings as it is, perhaps without tables."""
+    return Warehouse(
+        database_url(settings), clock=open_clock(settings), schema=settings.database_schema
+    )
+
+
+def database_url(settings: Settings) -> str | URL:
+    """Return DATABASE_URL; without it, a SQLite file for the data profile."""
+    if settings.database_url is not None:
+        return settings.database_url.get_secret_value()
+    folder = state_folder(settings)
+    older = folder / f"{settings.finra_source}.sqlite"  # named by FINRA's source until 2026-11
+    file = older if older.exists() else folder / f"{settings.data_profile}.sqlite"
+    return URL.create("sqlite", database=str(file))

@@ -1,0 +1,406 @@
+"""The runner that takes a run's work piece by piece, and tells Dagster how its partitions ended."""
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Generic, cast
+
+import dagster as dg
+
+from orchestration_project.domains.operations.partition_tags import own_tags
+from orchestration_project.engine.loads import BatchLoad, Load, Loaded, OneByOne, Outcome, Taken
+from orchestration_project.engine.partition_keys import partition_keys
+from orchestration_project.engine.warehouse import SupersededError
+from orchestration_project.errors import (
+    ConfigurationError,
+    ContractError,
+    OrchestrationError,
+    SourceError,
+    TransientError,
+)
+
+ATTEMPTS_AGAINST_OTHERS = 4
+"""How often a partition is taken again because another run delivered it first."""
+
+PROGRESS = logging.getLogger("orchestration_project.progress")
+"""One line for each piece done: Dagster keeps them in the run's event log (dagster.yaml)."""
+
+SECONDS_TO_NEXT_ATTEMPT = 5
+"""Before a step's second and last attempt, after the wait that an error asks for."""
+
+LONGEST_WAIT_SECONDS = 600
+"""A run that waits keeps its place among those that may run: a source may ask for a day."""
+
+DID_NOT_LAND = "partitions did not land"
+"""How the failure of a step begins that held partitions back, each with its reason."""
+
+KINDS = {kind.category: kind for kind in (SourceError, ContractError, ConfigurationError)}
+"""The errors that are refusals for good, by what an observation says of them."""
+
+Checked = dg.AssetCheckResult | dg.AssetCheckEvaluation
+"""How a check did; an evaluation is of a check that the asset's own step does not define."""
+
+Told = Checked | dg.AssetMaterialization | dg.AssetObservation | dg.MaterializeResult[Any]
+"""What an asset of several partitions yields."""
+
+
+@dataclass(frozen=True)
+class Report(Generic[Loaded]):
+    """What an asset has to say.
+
+    Attributes:
+        news: Of a loaded partition: the metadata of each asset.
+        checks: The results of the asset's checks, once all partitions are through.
+        beyond: What a partition brought about in others that the run was not asked for.
+        has_data: Whether a loaded partition has data; without any it is observed, and is not
+            materialized.
+        is_unchanged: Whether a load of a partition wrote nothing.
+    """
+
+    news: Callable[[Loaded], Mapping[dg.AssetKey, Mapping[str, Any]]]
+    checks: Callable[[], Sequence[Checked]] = tuple
+    beyond: Callable[[str, Loaded], Iterable[dg.AssetMaterialization]] = lambda key, loaded: ()
+    has_data: Callable[[Loaded], bool] = lambda loaded: True
+    is_unchanged: Callable[[Loaded], bool] = lambda loaded: False
+
+
+@dataclass(frozen=True)
+class Pieces(Generic[Loaded]):
+    """What makes up a run's partitions, and is loaded in their place.
+
+    Attributes:
+        summed: How each of the run's partitions ended, by how the pieces did.
+        name: What an error calls a piece.
+    """
+
+    summed: Callable[[Sequence[str], Sequence[Outcome[Any]]], Sequence[Outcome[Loaded]]]
+    name: str = "partition"
+
+
+EACH_PARTITION: Pieces[Any] = Pieces(lambda keys, outcomes: outcomes)
+"""Each partition is a piece of its own."""
+
+
+def each_partition(
+    context: dg.AssetExecutionContext,
+    loading: Callable[[], Load[Any, Loaded]],
+    report: Report[Loaded],
+) -> Iterator[Told]:
+    """Load the run's partitions one by one, each alone, and tell Dagster how they ended.
+
+    Raises:
+        Failure: Partitions were held back, or something failed that concerns all of them.
+        RetryRequested: The same, where another attempt may help and was not made.
+    """
+    run_id = context.run.run_id
+    yield from each_piece(context, lambda: OneByOne(loading(), run_id), report, EACH_PARTITION)
+
+
+def each_piece(
+    context: dg.AssetExecutionContext,
+    loading: Callable[[], BatchLoad[Any, Any]],
+    report: Report[Loaded],
+    pieces: Pieces[Loaded],
+) -> Iterator[Told]:
+    """Load what makes up the run's partitions, and tell Dagster how these ended.
+
+    What landed is materialized in any case. Our own errors hold a piece back; any other is a
+    defect and ends the run. A step's second attempt leaves out what its first one was refused
+    for good. ``loading`` may look up how they are loaded: what fails there concerns all of them.
+
+    Raises:
+        Failure: Partitions were held back, or something failed that concerns all of them.
+        RetryRequested: The same, where another attempt may help and was not made.
+    """
+    keys = asked_keys(context)
+    context.log.info(f"partitions asked for ({len(keys)}): {', '.join(keys)}")
+    refused: dict[str, OrchestrationError] = {}
+    taken: list[Outcome[Any]] = []
+
+    def ended() -> list[Outcome[Loaded]]:
+        before = [Outcome[Loaded](key, error=error) for key, error in refused.items()]
+        return [*before, *pieces.summed([key for key in keys if key not in refused], taken)]
+
+    try:
+        load = loading()
+        load.ready()
+        refused |= _refused_before(context)
+        left = [key for key in keys if key not in refused]
+        _load_all(context, load, pieces, left, taken)
+        results = report.checks()
+    except OrchestrationError as error:
+        yield from _told(context, ended(), report, by_hand=True)
+        raise _failure_of_all(context, keys, error) from error
+    except BaseException:
+        yield from _told(context, ended(), report, by_hand=True)
+        raise
+    yield from _settled(context, keys, ended(), report, results)
+
+
+def landed_before(context: dg.AssetExecutionContext, asset: dg.AssetKey) -> frozenset[str]:
+    """Return the partitions that this run, or a run that it tries again, has landed already.
+
+    One that succeeded is not tried again: who re-executes it wants it done once more.
+    """
+    landed: set[str | None] = set()
+    run: dg.DagsterRun | None = context.run
+    while run is not None:
+        records = context.instance.get_records_for_run(
+            run.run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION
+        ).records
+        landed.update(each.partition_key for each in records if each.asset_key == asset)
+        parent = context.instance.get_run_by_id(run.parent_run_id) if run.parent_run_id else None
+        run = None if parent is None or parent.is_success else parent
+    return frozenset(key for key in landed if key is not None)
+
+
+def _load_all(
+    context: dg.AssetExecutionContext,
+    load: BatchLoad[Any, Loaded],
+    pieces: Pieces[Any],
+    partitions: Sequence[str],
+    outcomes: list[Outcome[Loaded]],
+) -> None:
+    """Append to ``outcomes`` how each piece ended, so that a later defect does not hide it."""
+    started, keys = time.monotonic(), load.pieces(partitions)
+    attempt = context.retry_number + 1
+    batches = load.batches(keys)
+    with ThreadPoolExecutor(1, thread_name_prefix="take") as pool:
+        ahead = pool.submit(next, batches, None)
+        while (taken := ahead.result()) is not None:
+            ahead = pool.submit(next, batches, None)
+            ended = _landed(load, taken, ATTEMPTS_AGAINST_OTHERS)
+            del taken  # before the next one is waited for
+            for key, each in ended.items():
+                where = {pieces.name: key, "run": context.run.run_id, **load.where}
+                outcomes.append(_outcome(key, each, where))
+                passed = time.monotonic() - started
+                _log_progress(outcomes[-1], attempt, len(outcomes), len(keys), passed)
+
+
+def asked_keys(context: dg.AssetExecutionContext) -> list[str]:
+    """Return the partitions that the run was asked for; from here on Dagster's context agrees.
+
+    With dimensions of another run's partition in the tags, it would name that partition.
+
+    Raises:
+        Failure: The tags disagree or name no partition.
+    """
+    tags = cast(dict[str, str], context.run.tags)  # this process's copy
+    try:
+        keys = partition_keys(tags, context.assets_def.partitions_def)
+    except ConfigurationError as error:
+        raise dg.Failure(str(error), allow_retries=False) from error
+    for name in tags.keys() - own_tags(tags).keys():
+        del tags[name]
+    return keys
+
+
+def _outcome(
+    key: str, ended: Loaded | OrchestrationError, where: Mapping[str, str]
+) -> Outcome[Loaded]:
+    if not isinstance(ended, OrchestrationError):
+        return Outcome(key, ended)
+    _let_go(ended)
+    return Outcome(key, error=ended.within(**where))
+
+
+def _let_go(error: BaseException | None) -> None:
+    """Drop how an error and its causes came about: those frames hold a partition's data."""
+    while error is not None:
+        error.__traceback__ = None
+        error = error.__cause__ or error.__context__
+
+
+def _landed(
+    load: BatchLoad[Taken, Loaded], taken: Taken, attempts: int
+) -> Mapping[str, Loaded | OrchestrationError]:
+    """Land a batch; pieces that another run delivered first are taken once more."""
+    ended = dict(load.land(taken))
+    overtaken = [key for key, each in ended.items() if isinstance(each, SupersededError)]
+    if overtaken and attempts > 1:
+        for again in load.batches(overtaken):
+            ended |= _landed(load, again, attempts - 1)
+    return ended
+
+
+def _log_progress(outcome: Outcome[Any], attempt: int, done: int, of: int, seconds: float) -> None:
+    """Log a line; its arguments are a mapping, for who shows another one."""
+    PROGRESS.log(
+        logging.ERROR if outcome.error else logging.INFO,
+        "%(key)s: %(outcome)s (%(attempt)s%(done)d of %(of)d, about %(left).0f s left)",
+        {
+            "key": outcome.partition_key,
+            "outcome": outcome.error or outcome.loaded,
+            "attempt": f"attempt {attempt}, " if attempt > 1 else "",
+            "done": done,
+            "of": of,
+            "left": seconds / done * (of - done),
+        },
+    )
+
+
+def _settled(
+    context: dg.AssetExecutionContext,
+    keys: Sequence[str],
+    outcomes: Sequence[Outcome[Loaded]],
+    report: Report[Loaded],
+    check_results: Sequence[Checked],
+) -> Iterator[Told]:
+    failed = {each.partition_key: each.error for each in outcomes if each.error is not None}
+    lost = _log_sums(context, keys, outcomes, report)
+    is_whole = all(each.loaded is not None and report.has_data(each.loaded) for each in outcomes)
+    by_hand = bool(failed or lost) or not is_whole
+    yield from _told(context, outcomes, report, by_hand=by_hand)
+    yield from check_results
+    if lost:
+        raise RuntimeError(f"partitions asked for and partitions ended differ by {lost}")
+    if failed:
+        raise _failure(context, failed, len(keys))
+    for asset_key in () if by_hand else _selected(context):
+        yield dg.MaterializeResult(asset_key=asset_key)
+
+
+def _log_sums(
+    context: dg.AssetExecutionContext,
+    keys: Sequence[str],
+    outcomes: Sequence[Outcome[Loaded]],
+    report: Report[Loaded],
+) -> list[str]:
+    """Log what became of the partitions; return those asked for or ended, but not both."""
+    quarantined = {each.partition_key for each in outcomes if each.error is not None}
+    landed = {each.partition_key: each.loaded for each in outcomes if each.loaded is not None}
+    unchanged = {key for key, each in landed.items() if report.is_unchanged(each)} - quarantined
+    loaded = landed.keys() - quarantined - unchanged
+    context.log.info(
+        f"partitions: {len(keys)} asked for, {len(loaded)} loaded, {len(unchanged)} unchanged, "
+        f"{len(quarantined)} quarantined"
+    )
+    return sorted((landed.keys() | quarantined) ^ set(keys))
+
+
+def _told(
+    context: dg.AssetExecutionContext,
+    outcomes: Sequence[Outcome[Loaded]],
+    report: Report[Loaded],
+    *,
+    by_hand: bool,
+) -> Iterator[Told]:
+    """Tell of each partition.
+
+    When a step succeeds, Dagster materializes each partition of the run; when it fails, none.
+    So the events are made ``by_hand`` where some partitions failed or have no data.
+    """
+    for key, loaded, error in ((each.partition_key, each.loaded, each.error) for each in outcomes):
+        if error is not None:
+            yield from (_held_back(asset_key, key, error) for asset_key in _selected(context))
+        if loaded is None:
+            continue
+        for asset_key, metadata in report.news(loaded).items():
+            if not report.has_data(loaded):
+                if error is None:
+                    yield _without_data(asset_key, key, metadata)
+            elif by_hand:
+                yield dg.AssetMaterialization(asset_key, partition=key, metadata=metadata)
+            else:
+                context.add_asset_metadata(metadata, asset_key=asset_key, partition_key=key)
+        yield from report.beyond(key, loaded)
+
+
+def _selected(context: dg.AssetExecutionContext) -> list[dg.AssetKey]:
+    """Return the assets to report on, upstream first, as Dagster wants them."""
+    chosen = context.selected_asset_keys
+    return [spec.key for spec in context.assets_def.specs if spec.key in chosen]
+
+
+def _without_data(
+    asset_key: dg.AssetKey, partition_key: str, metadata: Mapping[str, Any]
+) -> dg.AssetObservation:
+    return dg.AssetObservation(
+        asset_key, partition=partition_key, metadata={"outcome": "no data", **metadata}
+    )
+
+
+def _held_back(
+    asset_key: dg.AssetKey, partition_key: str, error: OrchestrationError
+) -> dg.AssetObservation:
+    return dg.AssetObservation(
+        asset_key,
+        partition=partition_key,
+        metadata={
+            "outcome": "held back",
+            "category": error.category,
+            "is_retryable": error.is_retryable,
+            "reason": str(error),
+        },
+    )
+
+
+def _refused_before(context: dg.AssetExecutionContext) -> dict[str, OrchestrationError]:
+    """Return what an earlier attempt of this step was refused for good, by partition."""
+    if context.retry_number == 0:
+        return {}
+    records = context.instance.get_records_for_run(
+        context.run.run_id, of_type=dg.DagsterEventType.ASSET_OBSERVATION
+    ).records
+    own = set(_selected(context))  # other steps of the run speak of the same partitions
+    refused: dict[str, OrchestrationError] = {}
+    for record in records:
+        observation = record.asset_observation
+        if observation is None or observation.asset_key not in own:
+            continue
+        told = {name: value.value for name, value in observation.metadata.items()}
+        if observation.partition and not told.get("is_retryable", True):
+            kind = KINDS[str(told["category"])]
+            refused[observation.partition] = kind(str(told["reason"]))
+    return refused
+
+
+def _failure(
+    context: dg.AssetExecutionContext, failed: Mapping[str, OrchestrationError], of: int
+) -> Exception:
+    """Return what ends a step that held partitions back."""
+    reasons = "\n".join(str(error) for error in failed.values())
+    failure = dg.Failure(
+        f"{len(failed)} of {of} {DID_NOT_LAND}: {', '.join(failed)}\n{reasons}",
+        metadata={"held_back": list(failed)},
+        allow_retries=False,
+    )
+    return _again_or(failure, context, list(failed.values()))
+
+
+def _failure_of_all(
+    context: dg.AssetExecutionContext, keys: Sequence[str], error: OrchestrationError
+) -> Exception:
+    """Return what ends a step whose error is no single partition's."""
+    error.within(
+        assets=", ".join(key.to_user_string() for key in _selected(context)),
+        partitions=keys[0] if len(keys) == 1 else f"{keys[0]} to {keys[-1]} ({len(keys)})",
+        run=context.run.run_id,
+    )
+    return _again_or(dg.Failure(str(error), allow_retries=False), context, [error])
+
+
+def _again_or(
+    failure: dg.Failure, context: dg.AssetExecutionContext, errors: Sequence[OrchestrationError]
+) -> Exception:
+    """Return another attempt, if that may help soon and was not made, or the failure.
+
+    What a source asks to be waited for is waited for here: between two attempts Dagster lets
+    nobody end a run.
+    """
+    waits = [error.retry_in_seconds for error in errors if isinstance(error, TransientError)]
+    wait = max(waits, default=0)
+    is_vain = not any(error.is_retryable for error in errors) or wait > LONGEST_WAIT_SECONDS
+    if context.retry_number or is_vain:
+        return failure
+    if wait:
+        context.log.warning(
+            f"Waits {wait:.0f} s, as it is asked to, for another attempt.\n{failure}"
+        )
+        time.sleep(wait)
+    again = dg.RetryRequested(max_retries=1, seconds_to_wait=SECONDS_TO_NEXT_ATTEMPT)
+    again.__cause__ = failure
+    return again

@@ -1,0 +1,335 @@
+"""Engines: which driver a URL means, and how each database is asked to behave."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event, exc, make_url
+from sqlalchemy.dialects import registry
+from sqlalchemy.engine import URL
+
+from orchestration_project.connections.write_ahead import use_write_ahead_log
+from orchestration_project.engine.warehouse.into_sqlite import (
+    know_file,
+    let_go_of_files,
+    remove_left_file,
+)
+from orchestration_project.engine.warehouse.pooler import prepare_no_statements
+from orchestration_project.engine.warehouse.remedies import remedy
+from orchestration_project.errors import ConfigurationError, OrchestrationError, TransientError
+from orchestration_project.settings import PROJECT_ROOT, SECRET_QUERY_WORDS
+
+registry.register("db2", "orchestration_project.engine.warehouse.db2", "Db2Dialect")
+
+OWN_DRIVERS = {
+    "postgresql": "postgresql+psycopg",
+    "postgres": "postgresql+psycopg",
+    "ibm_db_sa": "db2",
+    "db2+ibm_db": "db2",
+}
+"""What a URL means that names no driver of PostgreSQL, or IBM's dialect for Db2 as it is."""
+
+PATIENCE = {"sqlite": ("timeout", 30), "postgresql": ("connect_timeout", 15)}
+"""Seconds to wait for another's write to end, or for a server to answer; a URL may say otherwise.
+The names are those of the drivers."""
+
+IN_UTF_8 = {"client_encoding": "utf8"}
+"""What PostgreSQL's drivers are told, whatever the server, the role or the URL prefers: a COPY
+brings and gets texts in UTF-8."""
+
+ONE_SPELLING = (
+    "SET LOCAL DateStyle = ISO; SET LOCAL TimeZone = 'UTC'; SET LOCAL extra_float_digits = 1"
+)
+"""So PostgreSQL writes days, moments and every digit of a number, whatever they prefer."""
+
+LOOK_UPS_AT_ONCE = 8
+"""Connections of single reads that are kept open."""
+
+PATIENT_FOR_LOCKS = (
+    "SELECT set_config('lock_timeout', '120s', true) WHERE current_setting('lock_timeout') = '0'"
+)
+"""PostgreSQL would wait for ever for a process that holds a lock and is paused. A lock_timeout that
+the user, the role or the URL has set stays."""
+
+PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
+
+
+def parsed_url(given: str | URL) -> URL:
+    """Read a database URL; a bare ``postgresql://`` or ``postgres://`` means psycopg 3.
+
+    However Db2 is written, it is spoken to in the dialect that this project makes whole.
+
+    A relative SQLite file lies below the project's root, wherever a process was started.
+
+    Raises:
+        ConfigurationError: The text is no SQLAlchemy URL, or a SQLite database in memory.
+    """
+    try:
+        url = make_url(given)
+    except (exc.ArgumentError, ValueError):
+        raise _no_url() from None  # the original names the URL, with its password
+    url = url.set(drivername=OWN_DRIVERS.get(url.drivername, url.drivername))
+    if url.get_backend_name() != "sqlite":
+        if has_rest_of_password(url):
+            raise _no_url()
+        return url
+    if url.database in (None, "", ":memory:"):
+        raise ConfigurationError(
+            "DATABASE_URL names a SQLite database without a file",
+            expected="sqlite:////absolute/path/file.db",
+            remedy="name a file; each connection would see a database of its own",
+        )
+    return url if _is_file_uri(url) else url.set(database=str(PROJECT_ROOT / str(url.database)))
+
+
+def _no_url() -> ConfigurationError:
+    return ConfigurationError(
+        "DATABASE_URL is no database URL",
+        expected="such as postgresql://user:password@host/database or sqlite:////path/file.db",
+        remedy="correct DATABASE_URL; in a password, write @ : / as %40 %3A %2F",
+    )
+
+
+def has_rest_of_password(url: URL) -> bool:
+    """Whether a password was cut at a bare @: errors would show what follows as the host."""
+    return "@" in f"{url.host}{url.database}"
+
+
+def _is_file_uri(url: URL) -> bool:
+    """Whether SQLite itself is to read a URI, such as file:/path?mode=ro."""
+    return str(url.database).startswith("file:")
+
+
+def shown(url: URL) -> str:
+    """Return ``url`` without its password, which may also stand in its query."""
+    query = {
+        name: "***" if any(word in name.lower() for word in SECRET_QUERY_WORDS) else value
+        for name, value in url.query.items()
+    }
+    return url.set(query=query).render_as_string(hide_password=True)
+
+
+def open_engine(url: URL, schema: str | None) -> Engine:
+    """Return an engine whose write transactions lock at once and whose reads see one state.
+
+    Raises:
+        ConfigurationError: The schema's name is not plain, the driver is not installed, or a
+            SQLite file's folder cannot be made.
+    """
+    if schema is not None and not PLAIN_NAME.fullmatch(schema):
+        raise ConfigurationError(
+            f"DATABASE_SCHEMA {schema!r} is not a plain name",
+            expected="letters, digits and underscores",
+            remedy="choose another schema",
+        )
+    backend = url.get_backend_name()
+    if backend == "sqlite" and not _is_file_uri(url):
+        _make_folder_of(Path(str(url.database)))
+    engine = _created(url, pool_pre_ping=backend != "sqlite")
+    if backend == "sqlite":
+        event.listen(engine, "connect", _prepare_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+        event.listen(engine, "checkin", let_go_of_files)
+    elif backend == "postgresql":
+        event.listen(engine, "begin", lambda connection: _begin_postgresql(connection, schema))
+    return engine
+
+
+def open_look_ups(url: URL, schema: str | None) -> Engine | None:
+    """Return an engine for single reads that are made all the time; None: the usual one has to do.
+
+    Each statement is a transaction of its own and one message to the server: nothing asks before
+    whether the connection still stands, and nothing is said after it.
+    """
+    if url.get_backend_name() not in PATIENCE:
+        return None
+    names = {"schema_translate_map": {None: schema}} if schema else {}
+    engine = _created(
+        url,
+        isolation_level="AUTOCOMMIT",
+        pool_reset_on_return=None,
+        pool_size=LOOK_UPS_AT_ONCE,
+        pool_use_lifo=True,
+        execution_options=names,
+    )
+    if url.get_backend_name() == "sqlite":
+        event.listen(engine, "connect", _prepare_sqlite)
+    else:
+        event.listen(engine, "connect", _prepare_look_ups)
+    return engine
+
+
+def _created(url: URL, **options: Any) -> Engine:
+    backend = url.get_backend_name()
+    arguments: dict[str, Any] = {**IN_UTF_8} if backend == "postgresql" else {}
+    name, seconds = PATIENCE.get(backend, ("", 0))
+    if name and name not in url.query:
+        arguments[name] = seconds
+    try:
+        engine = create_engine(url, hide_parameters=True, connect_args=arguments, **options)
+    except (exc.NoSuchModuleError, ImportError) as error:
+        raise ConfigurationError(
+            f"no driver for DATABASE_URL: {error}",
+            expected="sqlite:///… or postgresql://…, or a database whose driver is installed",
+            remedy="install the driver or correct DATABASE_URL",
+        ) from error
+    if engine.dialect.driver == "psycopg":
+        event.listen(engine, "connect", prepare_no_statements)
+    return engine
+
+
+def _make_folder_of(file: Path) -> None:
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigurationError(
+            "the folder of the SQLite database cannot be made",
+            expected=f"a writable place at {file.parent}",
+            found=str(error.strerror),
+            remedy="correct DATABASE_URL or the permissions of the folder above it",
+        ) from error
+
+
+def _prepare_sqlite(connection: Any, record: Any) -> None:
+    try:
+        connection.isolation_level = None  # we say BEGIN ourselves, so that DDL is in it as well
+        use_write_ahead_log(connection, patience_seconds=PATIENCE["sqlite"][1])
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA temp_store = MEMORY")
+        know_file(connection, record.info)
+    except Exception:
+        connection.close()  # the pool would leave the file open
+        raise
+
+
+def _prepare_look_ups(connection: Any, _: Any) -> None:
+    """Set for all transactions of a connection what `_begin_postgresql` sets for its own."""
+    with connection.cursor() as cursor:
+        cursor.execute(ONE_SPELLING.replace("SET LOCAL", "SET"))
+    connection.commit()
+
+
+def _writes(connection: Connection) -> bool:
+    return connection.get_execution_options().get("writes", False)
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    writes = _writes(connection)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+    if writes:
+        remove_left_file(connection)
+
+
+def _begin_postgresql(connection: Connection, schema: str | None) -> None:
+    """Set what holds for this transaction alone: a pool of connections may sit between.
+
+    A writer sees what others committed while it waited for its lock; a reader sees one state.
+    """
+    if _writes(connection):
+        connection.exec_driver_sql(
+            f"SET TRANSACTION ISOLATION LEVEL READ COMMITTED; {ONE_SPELLING}; {PATIENT_FOR_LOCKS}"
+        )
+    else:
+        connection.exec_driver_sql(
+            f"SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY; {ONE_SPELLING}"
+        )
+    if schema is not None:
+        connection.exec_driver_sql(f'SET LOCAL search_path TO "{schema}"')
+
+
+TRANSIENT_SQLITE_CODES = (5, 6)
+"""SQLITE_BUSY and SQLITE_LOCKED."""
+
+SQLITE_CODES_OF_DEFECTS = (1, 18, 19, 20, 21, 25)
+"""Wrong SQL or values, broken constraints, misuse: nothing that a user could mend."""
+
+TRANSIENT_SQL_STATES = ("08", "25P03", "25P04", "40", "53300", "55P03", "57")
+"""How the SQLSTATEs begin that may pass: connection lost, a transaction idle or open for too long,
+rolled back, too many connections, a lock not had in time, told to stop."""
+
+REFUSING_SQL_STATES = ("22P05", "25006", "28", "3D", "3F", "42501", "53", "58")
+"""A letter that the database's encoding lacks, read-only, not let in, no such database or schema,
+no permission, out of space, broken disk."""
+
+WRONG_HOWEVER_OFTEN = (
+    "invalid connection option",
+    "invalid sslmode",
+    "does not support ssl",
+    "certificate",
+)
+"""What libpq says of the URL's options, and of a server that is not as safe as they ask."""
+
+OF_THE_NETWORK = (
+    *("connection", "timeout", "timed out", "closed", "broken pipe", "no route", "unreachable"),
+    "temporary failure in name resolution",
+    *("eof detected", "unexpected eof"),  # TLS, of a connection that ended
+)
+"""What a driver says without a SQLSTATE of a network that may be well again."""
+
+STILL_STARTING = ("starting up", "shutting down", "too many", "recovery")
+
+
+@contextmanager
+def explained(engine: Engine) -> Iterator[None]:
+    """Turn what the database refuses into our errors; errors of our own SQL stay as they are."""
+    driver_error: type[Exception] = engine.dialect.loaded_dbapi.Error
+    try:
+        yield
+    except (exc.DBAPIError, driver_error) as error:
+        cause = getattr(error, "orig", None) or error
+        if not _is_refusal(cause):
+            raise
+        kind: type[OrchestrationError] = TransientError if _may_pass(cause) else ConfigurationError
+        raise kind(
+            "the database did not do what was asked",
+            expected=f"a reachable, writable database at {shown(engine.url)}",
+            found=str(cause).strip(),
+            remedy=remedy(*_codes(cause), found=str(cause), patience=PATIENCE["sqlite"][1]),
+        ) from error
+    except exc.TimeoutError as error:
+        raise TransientError(
+            "no connection to the database came free",
+            found=str(error),
+            remedy="take fewer partitions at once, or look for a session that hangs",
+        ) from error
+
+
+def sql_state(error: BaseException | None) -> str | None:
+    """Return the SQLSTATE that a driver gives, in an attribute or, as Db2's, in its text."""
+    state = getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)
+    written = re.search(r"\bSQLSTATE=(\w{5})\b", str(error))
+    return state or (written[1] if written else None)
+
+
+def _codes(error: BaseException) -> tuple[int | None, str | None]:
+    """Return SQLite's code and the SQLSTATE, each None where the driver gives none."""
+    code = getattr(error, "sqlite_errorcode", None)
+    return None if code is None else code & 0xFF, sql_state(error)
+
+
+def _is_refusal(error: BaseException) -> bool:
+    """Whether the database could not do it; otherwise our own statement was wrong."""
+    code, state = _codes(error)
+    if code is not None:
+        return code not in SQLITE_CODES_OF_DEFECTS
+    if state is not None:
+        return state.startswith((*TRANSIENT_SQL_STATES, *REFUSING_SQL_STATES))
+    kinds = {kind.__name__ for kind in type(error).__mro__}  # every driver has these by its own
+    return bool(kinds & {"OperationalError", "InterfaceError"}) or (
+        "invalid connection option" in str(error)
+    )
+
+
+def _may_pass(error: BaseException) -> bool:
+    code, state = _codes(error)
+    if code is not None:
+        return code in TRANSIENT_SQLITE_CODES
+    if state is not None:
+        return state.startswith(TRANSIENT_SQL_STATES)
+    words = str(error).lower()
+    if "fatal:" in words:  # the server was reached, and says why it does not let us in
+        return any(reason in words for reason in STILL_STARTING)
+    is_about_network = any(word in words for word in OF_THE_NETWORK)
+    return is_about_network and not any(reason in words for reason in WRONG_HOWEVER_OFTEN)

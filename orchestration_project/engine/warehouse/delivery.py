@@ -1,0 +1,282 @@
+"""What a source gave for a partition, where it is to be landed, and what came of it."""
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from io import BufferedRandom
+from typing import Any, Generic, Literal, Protocol, TypeVar
+
+import polars as pl
+from sqlalchemy import Connection, Table
+
+from orchestration_project.contracts.rules import Audit, Checked, SourceName
+from orchestration_project.engine.captures import Capture
+from orchestration_project.engine.warehouse.frames import Scope
+from orchestration_project.errors import ContractError, TransientError
+
+
+class SupersededError(TransientError):
+    """Another process recorded a delivery of the same partition first."""
+
+
+class HeldBackError(ContractError):
+    """An audit failed: the delivery is recorded with its evidence, and not landed."""
+
+
+@dataclass(frozen=True)
+class ScopeState:
+    """What is landed of a partition: the fence's token, and the latest landing if there is one."""
+
+    token: int
+    landed_at: datetime | None = None
+    source: str | None = None
+    source_version: str | None = None
+    content_sha256: str | None = None
+    rule_version: str | None = None
+    scope: str | None = None
+    run_id: str | None = None
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """What a source gave for a partition.
+
+    Attributes:
+        source: Where from.
+        dataset: The source's name of it.
+        source_version: What tells this state of the source from another.
+        record_total: How many rows the source promised, if it did.
+        scope: Further conditions, where the delivery is complete for a part of the partition.
+        captures: What makes it up, in order.
+        discarded: What else was fetched for it and turned out unusable.
+        replay_of: Of a replay, the delivery that was fetched.
+        turns_back: Of a replay, whether what is landed in its place was fetched later.
+        lands_again: Of a replay, whether what is landed in its place was read from the same bytes.
+    """
+
+    source: SourceName
+    dataset: str
+    source_version: str
+    record_total: int | None
+    scope: Scope
+    captures: Sequence[Capture]
+    discarded: Sequence[Capture] = ()
+    replay_of: str | None = None
+    turns_back: bool = False
+    lands_again: bool = False
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether all that it changes is our doing, not the source's."""
+        return self.turns_back or self.lands_again
+
+    @property
+    def all_captures(self) -> Sequence[Capture]:
+        """Everything that was fetched; a capture's place here is its part number."""
+        return [*self.captures, *self.discarded]
+
+
+Outcome = Literal["landed", "held_back", "refused"]
+"""What came of a delivery: an audit holds it back; what cannot be read or checked is refused."""
+
+
+@dataclass(frozen=True)
+class Maker:
+    """What makes a derived table's rows of a partition.
+
+    Attributes:
+        of_rows: Makes them of all its rows; or of those of a range of symbols, what is of them.
+        of_ranges: Makes them of all that ``of_rows`` made, put together; None: these are they.
+    """
+
+    of_rows: Callable[[pl.DataFrame], pl.DataFrame]
+    of_ranges: Callable[[pl.DataFrame], pl.DataFrame] | None = None
+
+    def of_all(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """Make them of all rows at once."""
+        made = self.of_rows(rows)
+        return made if self.of_ranges is None else self.of_ranges(made)
+
+
+Derive = Mapping[Table, Maker]
+"""Derived tables, and what makes their rows."""
+
+
+Told = TypeVar("Told", covariant=True)
+
+
+class Summarise(Protocol[Told]):
+    """Sums up what a landing changed, while its rows are at hand: small, for it stays."""
+
+    def __call__(
+        self, *, replaced: pl.DataFrame, written: pl.DataFrame, kept: pl.DataFrame
+    ) -> Told:
+        """Compare the scope before (``replaced`` and ``kept``) and after (``written`` and kept).
+
+        ``replaced`` has ``is_metadata`` besides the table's columns: only metadata columns differ.
+        """
+        ...
+
+
+MergeTold = Callable[[Sequence[Any]], Any]
+"""Puts summaries of several ranges of a partition together."""
+
+
+def no_summary(*, replaced: pl.DataFrame, written: pl.DataFrame, kept: pl.DataFrame) -> None:
+    """Sum up nothing: the rows say all."""
+
+
+class Fenced(Protocol):
+    """What is written under a fence: the partition of a table, and the token that was seen."""
+
+    @property
+    def table(self) -> Table:
+        """The table."""
+        ...
+
+    @property
+    def partition_key(self) -> str:
+        """Dagster's key, which is the fence's."""
+        ...
+
+    @property
+    def token(self) -> int:
+        """The fence's token before anything was read."""
+        ...
+
+
+@dataclass(frozen=True)
+class Order(Generic[Told]):
+    """Where and how a delivery is to be landed.
+
+    Attributes:
+        table: The table, which has a history.
+        history: That history.
+        partition_key: Dagster's key, which is the fence's.
+        partition: The same as a condition on the table's columns.
+        token: The fence's token before anything was fetched.
+        metadata_columns: Columns whose change alone is no restatement.
+        rule_version: Version of the rules that made the rows.
+        run_id: Dagster's run.
+        derive: What is derived of the partition.
+        summarise: What sums up a change.
+        merge: What puts that of several ranges together; only what may come in ranges needs it.
+        before: What was landed when the token was read, if that was read too: as long as the fence
+            has the token, nothing else is.
+    """
+
+    table: Table
+    history: Table
+    partition_key: str
+    partition: Scope
+    token: int
+    metadata_columns: Sequence[str]
+    rule_version: str
+    run_id: str
+    derive: Derive
+    summarise: Summarise[Told]
+    before: ScopeState | None = None
+    merge: MergeTold | None = None
+
+
+AsFile = Callable[[Checked, Sequence[str]], tuple[bytes | BufferedRandom, str]]
+"""Makes the file that is staged of rows and these columns of theirs, the same of the same rows, and
+its SHA-256 (hex)."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A checked delivery, and what can be made of it before it holds a lock.
+
+    Attributes:
+        checked: The delivery.
+        content_sha256: SHA-256 (hex) of the values of its rows: equal ones are equal rows.
+        derived: Rows of each derived table; None where that takes more rows than the delivery's.
+        staged: The values as the file that is staged of them, empty where none is; open, where it
+            is too large to be held.
+    """
+
+    checked: Checked
+    content_sha256: str
+    derived: Mapping[Table, pl.DataFrame] | None
+    staged: bytes | BufferedRandom = b""
+
+
+@dataclass(frozen=True)
+class Ready(Generic[Told]):
+    """A delivery that is checked and prepared, and where and how it is to be landed."""
+
+    order: Order[Told]
+    delivery: Delivery
+    prepared: Prepared
+
+    @property
+    def scope(self) -> Scope:
+        """The rows for which the delivery is complete, as a condition on the table's columns."""
+        return {**self.order.partition, **self.delivery.scope}
+
+    @property
+    def checked(self) -> Checked:
+        """The delivery after its contract."""
+        return self.prepared.checked
+
+
+@dataclass(frozen=True)
+class Landed(Generic[Told]):
+    """What a landing did; row counts are of the landed table, ``seconds`` without the commit.
+
+    ``change`` is what the order's ``summarise`` said of it; None where no row was written.
+    ``warnings`` are the audits that failed and do not hold it back.
+    """
+
+    group_id: str
+    change_cause: str
+    rows_added: int
+    rows_changed: int
+    rows_removed: int
+    rows_unchanged: int
+    derived_seconds: Mapping[str, float]
+    seconds: float
+    known_from: datetime
+    change: Told | None
+    warnings: Sequence[str] = ()
+
+    @property
+    def in_words(self) -> str:
+        """What became of rows, in numbers."""
+        return (
+            f"{self.rows_added} rows added, {self.rows_changed} changed, "
+            f"{self.rows_removed} removed, {self.rows_unchanged} unchanged"
+        )
+
+
+Ended = Landed[Told] | HeldBackError | SupersededError
+"""How a delivery ended."""
+
+Warn = Callable[[Connection, Sequence[Ready[Any]]], Sequence[Sequence[Audit]]]
+"""Compares each of several deliveries with what is landed, in the transaction that lands them."""
+
+
+def no_warnings(_: Connection, batch: Sequence[Ready[Any]]) -> Sequence[Sequence[Audit]]:
+    """Compare with nothing."""
+    return [()] * len(batch)
+
+
+Note = Callable[[Connection, Sequence[Any]], None]
+"""Notes how deliveries ended, `Ended` of each, in the transaction that lands or records them."""
+
+
+def no_note(_: Connection, ended: Sequence[Any]) -> None:
+    """Note nothing: the landings say all."""
+
+
+def group_id(order: Order) -> str:
+    """Return the name of the delivery that follows ``order.token`` deliveries."""
+    return f"{order.table.name}:{order.partition_key}#{order.token + 1}"
+
+
+def capture_id(group: str, part_number: int) -> int:
+    """Return the first 63 bits of the SHA-256 of group and part."""
+    digest = hashlib.sha256(f"{group}/{part_number}".encode()).digest()
+    return int.from_bytes(digest[:8]) >> 1

@@ -1,0 +1,259 @@
+"""Frames into tables and back, the fastest way that each database has."""
+
+import json
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from contextlib import suppress
+from datetime import date
+from itertools import chain
+from typing import Any
+
+import polars as pl
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    FromClause,
+    Select,
+    Table,
+    and_,
+    bindparam,
+    delete,
+    insert,
+    select,
+    true,
+)
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import IntegrityError
+
+from orchestration_project.contracts.rules import Days, Span
+from orchestration_project.engine.warehouse.copied_out import copied_out
+from orchestration_project.engine.warehouse.into_sqlite import insert_into_sqlite
+from orchestration_project.engine.warehouse.out_of_sqlite import out_of_sqlite
+from orchestration_project.errors import ContractError
+from orchestration_project.tables.kinds import Query, schema_of
+
+ROWS_PER_BATCH = 20_000
+"""Rows in transit at once: their copies, in Arrow and in the database's own form, stay small."""
+
+FEW_ROWS = 10
+"""Up to so many rows, an INSERT takes a third of the time of a COPY, and not longer."""
+
+
+Scope = Mapping[str, object | Sequence[object] | Days | Span]
+"""Column → value, tuple of values, range of days or texts: the rows for which all of it holds."""
+
+
+def range_of(scope: Scope) -> Days | None:
+    """Return the days for which a delivery holds; None: its scope is no range."""
+    return next((value for value in scope.values() if isinstance(value, Days)), None)
+
+
+def part_of(scope: Scope) -> tuple[str, frozenset[str]] | None:
+    """Return the column and its values for which a delivery holds; None: it is of all of them."""
+    found = (
+        (name, frozenset(map(str, value)))
+        for name, value in scope.items()
+        if isinstance(value, tuple)
+    )
+    return next(found, None)
+
+
+def share_rows(scope: Scope, other: Scope) -> bool:
+    """Whether two deliveries of a partition can hold for the same rows, their parts considered."""
+    own, others = part_of(scope), part_of(other)
+    return own is None or others is None or own[0] != others[0] or bool(own[1] & others[1])
+
+
+def shown_scope(scope: Scope) -> str:
+    """Return a scope as text: ``tier=T1,week_start=2025-11-10,market=ATS``."""
+    return ",".join(
+        f"{name}={'+'.join(map(str, value)) if isinstance(value, tuple) else value}"
+        for name, value in scope.items()
+    )
+
+
+def within(table: FromClause, scope: Scope) -> ColumnElement[bool]:
+    """Return the condition that a row of ``table`` lies in ``scope``."""
+    return and_(*(_holds(table.c[name], value) for name, value in scope.items()))
+
+
+def joined(scopes: Iterable[Scope]) -> list[Scope]:
+    """Return scopes that hold the same rows as ``scopes`` do.
+
+    Those that differ by the one value of their first column become one of all these values.
+    """
+    alike: dict[tuple[object, ...], list[Scope]] = {}
+    for scope in scopes:
+        alike.setdefault((next(iter(scope)), *list(scope.items())[1:]), []).append(scope)
+    return [those[0] if len(those) == 1 else _together(those) for those in alike.values()]
+
+
+def _together(scopes: Sequence[Scope]) -> Scope:
+    first = next(iter(scopes[0]))
+    return {**scopes[0], first: tuple(each[first] for each in scopes)}
+
+
+def _holds(column: ColumnElement[Any], value: object) -> ColumnElement[bool]:
+    if isinstance(value, Days):
+        return column.between(value.first, value.last)
+    if isinstance(value, Span):
+        ends = [column > value.after] if value.after is not None else []
+        return and_(true(), *ends, *([column <= value.until] if value.until is not None else []))
+    return column.in_(value) if isinstance(value, tuple) else column == value
+
+
+def scope_as_json(scope: Scope) -> str:
+    """Return a scope as `scope_from_json` reads it, a range as an object with first and last."""
+
+    def written(value: object) -> object:
+        if isinstance(value, Days):
+            return {"first": value.first.isoformat(), "last": value.last.isoformat()}
+        return value
+
+    return json.dumps({name: written(value) for name, value in scope.items()}, sort_keys=True)
+
+
+def scope_from_json(text: str) -> Scope:
+    """Return the scope that was written so."""
+
+    def read(value: Any) -> object:
+        if isinstance(value, dict):
+            return Days(*(date.fromisoformat(value[end]) for end in ("first", "last")))
+        return tuple(value) if isinstance(value, list) else value
+
+    return {name: read(value) for name, value in json.loads(text).items()}
+
+
+def read_batches(
+    connection: Connection, statement: Query, rows: FromClause
+) -> Generator[pl.DataFrame]:
+    """Yield what ``statement`` finds, whose columns are columns of ``rows``; an empty frame first.
+
+    The database is asked for one batch after the other, so that none of them need stay.
+    """
+    schema = schema_of(rows, [column.name for column in statement.selected_columns])
+    yield pl.DataFrame(schema=schema)
+    if _speaks_copy(connection) and len(schema) > 1:  # a single empty text would be no line at all
+        yield from copied_out(connection, statement, schema, ROWS_PER_BATCH)
+        return
+    if connection.dialect.name == "sqlite":
+        yield from out_of_sqlite(connection, statement, schema)
+        return
+    with connection.execute(statement.execution_options(yield_per=ROWS_PER_BATCH)) as result:
+        for found in result.partitions():
+            yield pl.DataFrame(found, schema, orient="row")
+
+
+def read_frame(connection: Connection, statement: Select[Any], table: Table) -> pl.DataFrame:
+    """Return the rows of ``statement``, whose columns are columns of ``table``.
+
+    Batch by batch: a row of Python objects takes several times the memory of its frame.
+    """
+    return pl.concat(read_batches(connection, statement, table))
+
+
+def read_scope(connection: Connection, table: Table, scope: Scope) -> pl.DataFrame:
+    """Return all columns of the rows of ``table`` in ``scope``."""
+    return read_frame(connection, select(table).where(within(table, scope)), table)
+
+
+def insert_frame(connection: Connection, table: Table, frame: pl.DataFrame) -> None:
+    """Insert ``frame``, which must have exactly the columns and types of ``table``.
+
+    Raises:
+        ContractError: A column or a type differs, or a required value is null.
+    """
+    conform(frame, table)
+    if frame.is_empty():
+        return
+    if _speaks_copy(connection) and len(frame) > FEW_ROWS:
+        _copy(connection, table, frame)
+    elif connection.dialect.name == "sqlite":
+        insert_into_sqlite(connection, table, frame, ROWS_PER_BATCH)
+    else:
+        for batch in frame.iter_slices(ROWS_PER_BATCH):
+            connection.execute(insert(table), batch.to_dicts())
+
+
+def _speaks_copy(connection: Connection) -> bool:
+    return (connection.dialect.name, connection.dialect.driver) == ("postgresql", "psycopg")
+
+
+def delete_rows(connection: Connection, table: Table, rows: pl.DataFrame) -> None:
+    """Delete the rows of ``table`` that have the keys of ``rows``."""
+    if rows.is_empty():
+        return
+    key = table.primary_key.columns
+    condition = and_(*(column == bindparam(f"key_{column.name}") for column in key))
+    keys = rows.select(pl.col(column.name).alias(f"key_{column.name}") for column in key)
+    connection.execute(delete(table).where(condition), keys.to_dicts())
+
+
+def conform(frame: pl.DataFrame, table: Table) -> None:
+    """Refuse a frame that is not what ``table`` declares.
+
+    Raises:
+        ContractError: A column or a type differs, or a required value is null.
+    """
+    declared = schema_of(table)
+    if dict(frame.schema) != declared:
+        differing = sorted(set(frame.schema.items()) ^ set(declared.items()), key=str)
+        raise ContractError(
+            f"a batch does not have the columns of {table.name}", found=f"differing: {differing}"
+        )
+    required = [column.name for column in table.columns if not column.nullable]
+    holes = [name for name in required if frame[name].null_count()]
+    if holes:
+        raise ContractError(
+            f"a batch for {table.name} lacks required values", found=f"nulls in {', '.join(holes)}"
+        )
+
+
+def _copy(connection: Connection, table: Table, frame: pl.DataFrame) -> None:
+    """Binary COPY of a row or more, inside the connection's transaction."""
+    from pgpq import ArrowToPostgresBinaryEncoder
+
+    pieces = (
+        piece
+        for batch in frame.iter_slices(ROWS_PER_BATCH)
+        for piece in batch.to_arrow(compat_level=pl.CompatLevel.oldest()).to_batches()
+    )
+    first = next(pieces)
+    encoder = ArrowToPostgresBinaryEncoder(first.schema)
+    quote = connection.dialect.identifier_preparer.quote
+    columns = ", ".join(quote(name) for name in frame.columns)
+    statement = f"COPY {quote(table.name)} ({columns}) FROM STDIN WITH (FORMAT BINARY)"
+    driver: Any = connection.connection.driver_connection
+    with driver.cursor() as cursor, cursor.copy(statement) as copy:
+        copy.write(encoder.write_header())
+        for piece in chain([first], pieces):
+            copy.write(encoder.write_batch(piece))
+        copy.write(encoder.finish())
+
+
+def insert_absent(
+    connection: Connection, table: Table, rows: Sequence[Mapping[str, object]]
+) -> None:
+    """Insert the rows whose key is not there yet; in key order, so that no two deadlock."""
+    if not rows:
+        return
+    key = [column.name for column in table.primary_key.columns]
+    ordered = sorted(rows, key=lambda row: str([row[name] for name in key]))
+    if connection.dialect.name == "postgresql":
+        connection.execute(postgresql.insert(table).on_conflict_do_nothing(), ordered)
+    elif connection.dialect.name == "sqlite":
+        connection.execute(sqlite.insert(table).on_conflict_do_nothing(), ordered)
+    else:
+        for row in ordered:
+            with suppress(IntegrityError), connection.begin_nested():
+                connection.execute(insert(table), row)
+
+
+def frame_of(rows: Sequence[Mapping[str, object]], table: Table) -> pl.DataFrame:
+    """Return dictionaries as a frame with the columns of ``table``."""
+    schema = schema_of(table)
+    return pl.DataFrame([[row[name] for name in schema] for row in rows], schema, orient="row")
+
+
+def storable(text: str) -> str:
+    """Return ``text`` without what PostgreSQL refuses: NUL, and halves of characters."""
+    return text.replace("\0", "").encode(errors="backslashreplace").decode()

@@ -1,0 +1,141 @@
+"""Our tables brought to the version that this code needs, by Alembic."""
+
+import io
+from functools import cache
+
+from alembic import command
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from alembic.util.exc import CommandError
+from sqlalchemy import Connection, exc, inspect, text
+
+from orchestration_project.engine.warehouse.connecting import sql_state
+from orchestration_project.errors import ConfigurationError
+from orchestration_project.migrations.scripts import alembic_config
+
+INSUFFICIENT_PRIVILEGE = "42501"
+VERSION_TABLE = "orchestration_project_version"
+BEGIN = {"postgresql": ["BEGIN;"], "sqlite": ["BEGIN IMMEDIATE;"]}
+"""What begins a transaction; other databases are in one by themselves."""
+
+LOCK = 0x6F72636865737472
+"""PostgreSQL's advisory lock that one migrating process holds."""
+
+
+def migration_config(connection: Connection) -> Config:
+    """Return Alembic's configuration, without a file."""
+    config = alembic_config()
+    config.attributes.update(connection=connection, version_table=VERSION_TABLE)
+    return config
+
+
+@cache
+def _migrations() -> ScriptDirectory:
+    """Read the migrations, once: a process opens its database for each run and tick."""
+    return ScriptDirectory.from_config(alembic_config())
+
+
+def current_version(connection: Connection) -> str | None:
+    """Return the version of the tables, None where there are none.
+
+    Raises:
+        ConfigurationError: Alembic does not know this kind of database.
+    """
+    try:
+        context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
+    except KeyError as error:
+        raise ConfigurationError(
+            f"Alembic cannot make tables in a database of the kind {connection.dialect.name}",
+            expected="PostgreSQL, SQLite, or what docs/databases.md says of others",
+            remedy="set DATABASE_URL to such a database",
+        ) from error
+    return context.get_current_revision()
+
+
+def is_current(connection: Connection) -> bool:
+    """Whether the tables have the version that this code needs.
+
+    Raises:
+        ConfigurationError: The tables are of a newer version, or of one before the baseline.
+    """
+    script = _migrations()
+    version = current_version(connection)
+    if version is None:
+        return False
+    try:
+        script.get_revision(version)
+    except CommandError:
+        oldest = str(script.get_base())
+        if version < oldest:
+            raise ConfigurationError(
+                "the database was made by a version of this project from before its first release",
+                expected=f"version {oldest} or newer",
+                found=f"version {version}",
+                remedy="set DATABASE_URL to a new database, or first migrate this one by an older "
+                "checkout that has its version",
+            ) from None
+        raise ConfigurationError(
+            "the database was made by a newer version of this project",
+            expected=f"version {script.get_current_head()} or older",
+            found=f"version {version}",
+            remedy="run the newer version, or use another DATABASE_URL",
+        ) from None
+    return version == script.get_current_head()
+
+
+def migrate(connection: Connection, schema: str | None) -> None:
+    """Bring the tables up to date; safe twice, and from two processes at once.
+
+    ``connection`` is in a write transaction, which on SQLite is the lock.
+
+    Raises:
+        ConfigurationError: The role may not make or change tables, or the tables are newer.
+    """
+    try:
+        _migrate(connection, schema)
+    except exc.DBAPIError as error:
+        if sql_state(error.orig) != INSUFFICIENT_PRIVILEGE:
+            raise
+        raise ConfigurationError(
+            "this role may not bring the tables up to date",
+            expected="a role that may make and change our tables, or tables that are up to date",
+            found=str(error.orig).strip(),
+            remedy="have an owner run what `python -m orchestration_project migrate --sql` prints, "
+            "and let this role select, insert, update and delete",
+        ) from error
+
+
+def migration_sql(connection: Connection, schema: str | None) -> str:
+    """Return the statements that `migrate` would execute now, as one transaction.
+
+    A role without rights on tables can read it, and somebody who has them can run it.
+
+    Raises:
+        ConfigurationError: The tables are of a newer version.
+    """
+    if is_current(connection):
+        return "-- the tables are up to date\n"
+    statements = io.StringIO()
+    config = migration_config(connection)
+    config.output_buffer = statements
+    command.upgrade(config, f"{current_version(connection) or 'base'}:head", sql=True)
+    is_postgresql = connection.dialect.name == "postgresql"
+    begin = BEGIN.get(connection.dialect.name, [])
+    if is_postgresql:
+        begin = [*begin, f"SELECT pg_advisory_xact_lock({LOCK});"]
+    if is_postgresql and schema is not None:
+        begin += [
+            f'CREATE SCHEMA IF NOT EXISTS "{schema}";',
+            f'SET LOCAL search_path TO "{schema}";',
+        ]
+    return "\n\n".join([*begin, statements.getvalue().strip(), "COMMIT;\n"])
+
+
+def _migrate(connection: Connection, schema: str | None) -> None:
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
+        if schema is not None and schema not in inspect(connection).get_schema_names():
+            connection.execute(text(f'CREATE SCHEMA "{schema}"'))
+    if not is_current(connection):
+        command.upgrade(migration_config(connection), "head")

@@ -1,0 +1,405 @@
+"""The user's database, as the rest of the project sees it."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, nullcontext
+from datetime import datetime
+from functools import cached_property
+from typing import Any, Self
+
+import polars as pl
+from sqlalchemy import Connection, Engine, FromClause, RowMapping, Select, Table, exc, func, select
+from sqlalchemy.engine import URL
+
+from orchestration_project.connections.clock import Clock
+from orchestration_project.contracts.rules import REJECT_SCHEMA, Checked
+from orchestration_project.engine.warehouse.bounded import (
+    ended_after,
+    ended_without_progress,
+    noted,
+)
+from orchestration_project.engine.warehouse.connecting import (
+    explained,
+    open_engine,
+    open_look_ups,
+    parsed_url,
+    shown,
+)
+from orchestration_project.engine.warehouse.copying import copy_tables
+from orchestration_project.engine.warehouse.delivery import (
+    Delivery,
+    Ended,
+    Landed,
+    Note,
+    Order,
+    Prepared,
+    Ready,
+    ScopeState,
+    Told,
+    Warn,
+    no_note,
+    no_warnings,
+)
+from orchestration_project.engine.warehouse.deriving import (
+    Derivation,
+    changes,
+    derive,
+    derived_versions,
+    first_landed_at,
+)
+from orchestration_project.engine.warehouse.evidence import record_evidence
+from orchestration_project.engine.warehouse.fencing import read_states, take_fence
+from orchestration_project.engine.warehouse.frames import (
+    Scope,
+    insert_absent,
+    read_batches,
+    read_frame,
+    within,
+)
+from orchestration_project.engine.warehouse.landing import are_there, land_all
+from orchestration_project.engine.warehouse.migrating import (
+    current_version,
+    is_current,
+    migrate,
+    migration_sql,
+)
+from orchestration_project.engine.warehouse.out_of_sqlite import sorted_on_disk
+from orchestration_project.engine.warehouse.recorded import (
+    Recorded,
+    RecordedLanding,
+    RecordedPart,
+    read_landing,
+    read_parts,
+    read_recorded,
+    replayable,
+)
+from orchestration_project.errors import ConfigurationError
+from orchestration_project.tables.kinds import Query
+from orchestration_project.tables.spine import audits, database_labels, fences, landings
+
+
+class Warehouse:
+    """Reads and writes our tables; every write is one transaction."""
+
+    def __init__(self, url: str | URL, *, clock: Clock, schema: str | None = None) -> None:
+        self._schema = schema
+        self._clock = clock
+        self._url = parsed_url(url)
+        self._engine = open_engine(self._url, schema)
+
+    @cached_property
+    def _look_ups(self) -> Engine | None:
+        return open_look_ups(self._url, self._schema)
+
+    @property
+    def shown_url(self) -> str:
+        """The database's URL without its password."""
+        return shown(self._engine.url)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._engine.dispose()
+        if self._look_ups is not None:
+            self._look_ups.dispose()
+
+    @contextmanager
+    def reading(self, *, seconds: float | None = None) -> Iterator[Connection]:
+        """Give a connection that sees one state of the database.
+
+        Raises:
+            TimeoutError: A read took longer than ``seconds``; the database ended it.
+        """
+        with (
+            explained(self._engine),
+            self._engine.connect() as connection,
+            connection.begin(),
+            nullcontext() if seconds is None else ended_after(connection, seconds),
+        ):
+            yield connection
+
+    def first(self, statement: Select[Any], **values: object) -> RowMapping | None:
+        """Return the first row of a query as it is committed now; None if there is none.
+
+        For what is asked all the time: it costs about a third of `reading`.
+        """
+        if self._look_ups is None:
+            with self.reading() as connection:
+                return connection.execute(statement, values).mappings().first()
+        with explained(self._engine):
+            try:
+                return _first(self._look_ups, statement, values)
+            except exc.DBAPIError as error:
+                if not error.connection_invalidated:
+                    raise
+            return _first(self._look_ups, statement, values)  # the server was started anew since
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """Give a connection whose changes become visible together, at the end or never."""
+        with (
+            explained(self._engine),
+            self._engine.connect().execution_options(writes=True) as connection,
+            connection.begin(),
+        ):
+            yield connection
+
+    def prepare(self, *, holds: str) -> None:
+        """Bring the tables up to date, and make sure that the database ``holds`` such data.
+
+        Raises:
+            ConfigurationError: It holds other data (``demo`` and ``real`` never mix), or it is of
+                a newer version.
+        """
+        with self.reading() as connection:
+            found = self._label(connection) if is_current(connection) else None
+        if found is None:
+            with self.writing() as connection:
+                migrate(connection, self._schema)
+                insert_absent(connection, database_labels, [{"name": "data", "value": holds}])
+                found = self._label(connection)
+        if found != holds:
+            raise ConfigurationError(
+                f"the database holds {found} data and would now get {holds} data",
+                expected=f"a database for {holds} data",
+                found=self.shown_url,
+                remedy="set DATABASE_URL to another database, or FINRA_SOURCE to what it holds",
+            )
+
+    def version(self) -> str | None:
+        """Return the version of the tables as they are, None where there are none."""
+        with self.reading() as connection:
+            return current_version(connection)
+
+    def server_time(self) -> datetime | None:
+        """Return the time of PostgreSQL's server; None of others: SQLite has none of its own."""
+        with self.reading() as connection:
+            if connection.dialect.name != "postgresql":
+                return None
+            return connection.execute(select(func.current_timestamp())).scalar_one()
+
+    def migration_sql(self) -> str:
+        """Return the SQL that would bring the tables up to date; nothing is executed."""
+        with self.reading() as connection:
+            return migration_sql(connection, self._schema)
+
+    def fill_from(self, source: "Warehouse") -> dict[str, int]:
+        """Copy all tables of ``source``, one state of it, into this empty database.
+
+        Returns the number of rows of each table.
+
+        Raises:
+            ConfigurationError: There are rows in this database.
+            ContractError: A copy differs from its original; nothing is kept of it.
+        """
+        with source.reading() as original, self.writing() as copy:
+            migrate(copy, self._schema)
+            return copy_tables(original, copy, shown_url=self.shown_url)
+
+    @staticmethod
+    def _label(connection: Connection) -> str | None:
+        return connection.execute(
+            select(database_labels.c.value).where(database_labels.c.name == "data")
+        ).scalar()
+
+    def frame(
+        self, statement: Select[Any], table: Table, *, seconds: float | None = None
+    ) -> pl.DataFrame:
+        """Return the rows of a query whose columns are columns of ``table``, within ``seconds``."""
+        with self.reading(seconds=seconds) as connection:
+            return read_frame(connection, statement, table)
+
+    @contextmanager
+    def batches(
+        self, statement: Query, rows: FromClause, *, seconds: float | None = None
+    ) -> Iterator[Iterator[pl.DataFrame]]:
+        """Give the rows of a query whose columns are columns of ``rows``, one state, in batches.
+
+        The first frame is empty, so that the columns are known also where there is no row.
+
+        Raises:
+            TimeoutError: No batch came for ``seconds``; the database ended the query.
+        """
+        with (
+            explained(self._engine),
+            self._engine.connect() as connection,
+            sorted_on_disk(connection),  # which cannot change within a transaction
+            connection.begin(),
+            nullcontext() if seconds is None else ended_without_progress(connection, seconds) as on,
+            closing(read_batches(connection, statement, rows)) as batches,
+        ):
+            yield batches if on is None else noted(batches, on)
+
+    def state(self, table: Table, partition_key: str) -> ScopeState:
+        """Return what is landed of a partition."""
+        with self.reading() as connection:
+            return read_states(connection, table, [partition_key])[partition_key]
+
+    def known_versions(self, table: Table) -> dict[str, set[str]]:
+        """Return the source versions of each partition that need no other look.
+
+        They are that of its latest audited delivery, landed or held back, and that of its latest
+        landing: a source may take back what was held back.
+        """
+        audited = select(fences.c.scope_key.label("key"), fences.c.source_version).where(
+            fences.c.table_name == table.name, fences.c.source_version.is_not(None)
+        )
+        newest = (
+            select(landings.c.partition_key, func.max(landings.c.landed_at).label("landed_at"))
+            .where(landings.c.table_name == table.name)
+            .group_by(landings.c.partition_key)
+            .subquery()
+        )
+        landed = (
+            select(landings.c.partition_key.label("key"), landings.c.source_version)
+            .join(
+                newest,
+                (landings.c.partition_key == newest.c.partition_key)
+                & (landings.c.landed_at == newest.c.landed_at),
+            )
+            .where(landings.c.table_name == table.name)
+        )
+        known: dict[str, set[str]] = {}
+        with self.reading() as connection:
+            for row in (*connection.execute(audited), *connection.execute(landed)):
+                known.setdefault(row.key, set()).add(row.source_version)
+        return known
+
+    def changes(self, table: Table) -> dict[str, int]:
+        """Return each landed partition, and the number of the delivery that last changed it."""
+        with self.reading() as connection:
+            return changes(connection, table)
+
+    def first_landed_at(self, table: Table) -> datetime | None:
+        """Return when a partition landed first: it tells this database from another."""
+        with self.reading() as connection:
+            return first_landed_at(connection, table)
+
+    def derived_versions(self, table: Table) -> dict[str, str]:
+        """Return each partition of a derived table, and what it was made of."""
+        with self.reading() as connection:
+            return derived_versions(connection, table)
+
+    def row_counts(self, tables: Sequence[Table], scope: Scope) -> dict[str, int]:
+        """Return how many rows of each table lie in ``scope``."""
+        with self.reading() as connection:
+            return {
+                table.name: connection.execute(
+                    select(func.count()).select_from(table).where(within(table, scope))
+                ).scalar_one()
+                for table in tables
+            }
+
+    def latest_audits(self, table: Table) -> pl.DataFrame:
+        """Return the audits of each partition's latest delivery that was audited."""
+        newest = (
+            select(audits.c.partition_key, func.max(audits.c.audited_at).label("audited_at"))
+            .where(audits.c.table_name == table.name)
+            .group_by(audits.c.partition_key)
+            .subquery()
+        )
+        return self.frame(
+            select(audits)
+            .join(
+                newest,
+                (audits.c.partition_key == newest.c.partition_key)
+                & (audits.c.audited_at == newest.c.audited_at),
+            )
+            .where(audits.c.table_name == table.name)
+            .order_by(audits.c.partition_key, audits.c.name),
+            audits,
+        )
+
+    def land(
+        self,
+        order: Order[Told],
+        delivery: Delivery,
+        prepared: Prepared,
+        warn: Warn = no_warnings,
+    ) -> Landed[Told]:
+        """Land a delivery that was checked and prepared, or record why not.
+
+        Raises:
+            HeldBackError: An audit failed; captures, rejects and audits are recorded.
+            SupersededError: Another delivery of the partition came first; nothing is recorded.
+        """
+        [ended] = self.land_all([Ready(order, delivery, prepared)], warn)
+        if isinstance(ended, Landed):
+            return ended
+        raise ended
+
+    def land_all(
+        self, batch: Sequence[Ready[Told]], warn: Warn = no_warnings, note: Note = no_note
+    ) -> list[Ended[Told]]:
+        """Land deliveries of several partitions of a table, in one transaction.
+
+        Each ends for itself: one that is held back, or came too late, harms no other. ``warn`` and
+        ``note`` are asked in that transaction; ``note`` also where there is no delivery.
+        """
+        with self.writing() as connection:
+            return land_all(connection, batch, self._clock.now(), warn, note)
+
+    def are_there(self, batch: Sequence[Ready]) -> list[bool]:
+        """Whether landing would write no row of each, whichever deliveries landed what is there."""
+        with self.reading() as connection:
+            return are_there(connection, batch)
+
+    def recorded(self, table: Table, partition_key: str) -> tuple[ScopeState, list[Recorded]]:
+        """Return what is landed of a partition, and its deliveries, oldest first."""
+        with self.reading() as connection:
+            state = read_states(connection, table, [partition_key])[partition_key]
+            return state, read_recorded(connection, table, partition_key)
+
+    def recorded_landing(self, table: Table, key: str, landed_at: datetime) -> RecordedLanding:
+        """Return the figures of the delivery that landed in a partition at a time."""
+        with self.reading() as connection:
+            return read_landing(connection, table, key, landed_at)
+
+    def recorded_parts(self, recorded: Recorded) -> list[RecordedPart]:
+        """Return the captures that make up a delivery, in order."""
+        with self.reading() as connection:
+            return read_parts(connection, recorded)
+
+    def replayable(self, table: Table) -> list[str]:
+        """Return the keys of the partitions that have a delivery which was read whole."""
+        with self.reading() as connection:
+            return replayable(connection, table)
+
+    def derive(self, derivations: Sequence[Derivation]) -> None:
+        """Replace partitions of derived tables, all or none.
+
+        Raises:
+            SupersededError: Another run derived one of them since its inputs were read.
+        """
+        if derivations:
+            with self.writing() as connection:
+                derive(connection, derivations, self._clock.now())
+
+    def record_refused(
+        self, order: Order, delivery: Delivery, rejects: pl.DataFrame | None = None
+    ) -> None:
+        """Record what was fetched for a delivery that could not even be checked.
+
+        ``rejects``: Of ``REJECT_SCHEMA``; why it could not.
+
+        Raises:
+            SupersededError: Another delivery of the partition came first; nothing is recorded.
+        """
+        if rejects is None:
+            rejects = pl.DataFrame(schema=REJECT_SCHEMA)
+        nothing = Checked(pl.DataFrame(), rejects)
+        with self.writing() as connection:
+            known_from = take_fence(connection, order, self._clock.now(), None)
+            refused = Ready(order, delivery, Prepared(nothing, "", None))
+            record_evidence(connection, [refused], known_from, "refused")
+
+
+def _first(
+    engine: Engine, statement: Select[Any], values: Mapping[str, object]
+) -> RowMapping | None:
+    with engine.connect() as connection:
+        return connection.execute(statement, values).mappings().first()

@@ -1,7 +1,0 @@
-"""Whether the things that work depends on are ready, and the gate that refuses work if not."""
-
-from orchestration_project.resources.gate.gate import Gate, Run
-from orchestration_project.resources.gate.probe import Answer, Probe, examine
-from orchestration_project.resources.gate.register import Register
-
-__all__ = ["Answer", "Gate", "Probe", "Register", "Run", "examine"]

@@ -1,5 +1,0 @@
-"""HTTP with one system's manners: timeouts, retries, a shared rate limit and a shared breaker."""
-
-from orchestration_project.resources.http.client import HttpClient, Response
-
-__all__ = ["HttpClient", "Response"]

@@ -1,0 +1,377 @@
+"""Jira Cloud's REST API v3: issues found, made, changed and moved on, and what they may hold."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from pydantic import SecretStr
+
+from orchestration_project.connections.http import HttpClient, Response
+from orchestration_project.domains.saas.jira import (
+    PERMISSIONS,
+    PROPERTY,
+    SYSTEM,
+    field_of,
+    issue_of,
+    key_of,
+    label_of,
+    source_id_of,
+    transition_of,
+    user_of,
+    user_of_address,
+)
+from orchestration_project.domains.saas.records import FieldSpec, Issue, Transition, User
+from orchestration_project.domains.saas.wire import needed, storable, unreadable
+from orchestration_project.errors import (
+    ConfigurationError,
+    ContractError,
+    MovedError,
+    SourceError,
+    TransientError,
+)
+from orchestration_project.resources.saas.answers import json_in, refusal, shown
+from orchestration_project.resources.saas.systems import RefusedError
+
+CREDENTIALS = "JIRA_EMAIL and JIRA_TOKEN"
+PAGE_ISSUES = 100
+MOST_KEYS = 100
+"""Issues that one request names by their keys."""
+READ_FIELDS = ("summary", "description", "project", "issuetype", "status", "assignee", "updated")
+MAY_PASS = frozenset({408, 409, 425})
+"""Statuses of an edit at the same time, or of a request that came too late or too early."""
+REFUSES = frozenset({403, 404})
+"""Statuses of what we may not do or see, and of hosts that are no Jira or take nothing of ours."""
+
+
+class Jira:
+    """Asks Jira Cloud, or whatever speaks its API at another address.
+
+    Create screens and users are asked for once, for as long as this lives: a run.
+    """
+
+    system = SYSTEM
+
+    def __init__(self, http: HttpClient, *, url: str, email: str, token: SecretStr) -> None:
+        self._http = http
+        self._url = f"{url.rstrip('/')}/rest/api/3"
+        self._email = email
+        self._token = token
+        self._screens: dict[tuple[str, str], Sequence[FieldSpec]] = {}
+        self._users: dict[str, User | None] = {}
+        self._newest: dict[str, int] = {}
+        self.unreadable: dict[str, str] = {}
+
+    def find(self, source_id: str) -> Issue | None:
+        """Return the issue whose entity property says ``source_id``; of several the oldest.
+
+        It is searched for by its label, and known by its property. Of the others no more is read,
+        as people may write what cannot be.
+        """
+        jql = f'labels = "{label_of(source_id)}" ORDER BY created ASC'
+        for page in self._pages(jql):
+            for record in page:
+                if source_id_of(record) == source_id:
+                    return issue_of(record)
+        return None
+
+    def get(self, key: str) -> Issue | None:
+        """Return an issue as it is now; None: there is none of that key."""
+        record = self._record(key)
+        return None if record is None else issue_of(record)
+
+    def _record(self, key: str) -> Mapping[str, Any] | None:
+        response = self._ask("GET", f"{_issue(key)}?{urlencode({'properties': PROPERTY})}")
+        return None if response.status == 404 else self._object(response, 200)
+
+    def mark(self, project: str) -> str:
+        """Return the key of the newest issue that a search finds, or that this made after it.
+
+        Jira numbers a project's issues, and gives no number twice. Asked once a run.
+        """
+        if project not in self._newest:
+            jql = f'project = "{project}" ORDER BY key DESC'
+            asked = {"jql": jql, "fields": ["summary"], "maxResults": 1}
+            found = self._object(self._ask("POST", "/search/jql", asked), 200)
+            keys = [needed(each, "key", "an issue of Jira") for each in _list(found, "issues")]
+            self._newest[project] = max(map(_number, keys), default=0)
+        return f"{project}-{self._newest[project]}"
+
+    def find_after(self, mark: str, source_id: str) -> Issue | None:
+        """Return the issue of ``source_id`` among those of higher numbers than a mark's.
+
+        They are asked for by their keys, which rests on no index, until a hundred in a row are not
+        there.
+        """
+        project, number = mark.rpartition("-")[0], _number(mark)
+        while True:
+            numbers = range(number + 1, number + 1 + MOST_KEYS)
+            records = self._of_keys([f"{project}-{each}" for each in numbers])
+            for record in records:
+                if source_id_of(record) == source_id:
+                    return issue_of(record)
+            if not records:
+                return None
+            number += MOST_KEYS
+
+    def _of_keys(self, keys: Sequence[str]) -> list[Any]:
+        """Return those of these issues that are there, as they came."""
+        asked = {"issueIdsOrKeys": keys, "fields": READ_FIELDS, "properties": [PROPERTY]}
+        found = self._object(self._ask("POST", "/issue/bulkfetch", asked), 200)
+        records = _list(found, "issues")
+        if found.get("issueErrors"):  # some may be there all the same: each is asked for alone
+            there = {key_of(each) for each in records}
+            records += [each for key in keys if key not in there and (each := self._record(key))]
+        return records
+
+    def create(
+        self, project: str, issue_type: str, fields: Mapping[str, Any], source_id: str
+    ) -> Issue:
+        """Make an issue whose entity property says ``source_id``; asked once, never again.
+
+        Raises:
+            TransientError: Nobody knows whether it was made. If it was, `find_after` finds it, and
+                `find` once Jira has indexed it, some seconds or minutes later.
+        """
+        labels = [*(fields.get("labels") or ()), label_of(source_id)]
+        body = {
+            "fields": {
+                **fields,
+                "project": {"key": project},
+                "issuetype": {"name": issue_type},
+                "labels": labels,
+            },
+            "properties": [{"key": PROPERTY, "value": {"id": source_id}}],
+        }
+        try:
+            made = self._object(self._ask("POST", "/issue", body, is_repeatable=False), 201)
+        except RefusedError:
+            self._screens.pop((project, issue_type), None)  # it may have changed
+            raise
+        issue = self._made(made.get("key"))
+        self._newest[project] = max(self._newest.get(project, 0), _number(issue.key))
+        return issue
+
+    def _made(self, key: object) -> Issue:
+        """Return an issue that was just made.
+
+        One that is not shown is made no second time by itself: that one would be hidden as well.
+        """
+        if not isinstance(key, str):
+            raise TransientError("Jira does not say which issue it made", remedy="it is looked for")
+        issue = self.get(key)
+        if issue is None:
+            raise RefusedError(
+                f"Jira made the issue {key}, and does not have it when asked",
+                http_status=403,
+                expected="an issue that its maker may see",
+                remedy=f"see what {CREDENTIALS} may browse, and what deletes issues; then replay",
+            )
+        return issue
+
+    def update(self, key: str, fields: Mapping[str, Any]) -> None:
+        """Set just these fields; the label by which the issue is found stays."""
+        given = dict(fields)
+        if "labels" in given:
+            issue = self.get(key)
+            own = [label_of(issue.source_id)] if issue and issue.source_id else []
+            given["labels"] = [*(given["labels"] or ()), *own]
+        self._done(self._ask("PUT", _issue(key), {"fields": given}))
+
+    def transitions(self, key: str) -> Sequence[Transition]:
+        """Return the steps that an issue may take now."""
+        found = self._object(self._ask("GET", f"{_issue(key)}/transitions"), 200)
+        return [transition_of(each) for each in _list(found, "transitions")]
+
+    def transition(self, key: str, transition_id: str) -> None:
+        """Have an issue take a step; asked once: a second one may start elsewhere."""
+        body = {"transition": {"id": transition_id}}
+        path = f"{_issue(key)}/transitions"
+        self._done(self._ask("POST", path, body, is_repeatable=False))
+
+    def create_fields(self, project: str, issue_type: str) -> Sequence[FieldSpec]:
+        """Return the fields that an issue of that kind can be created with.
+
+        Raises:
+            RefusedError: There is no such project or type for us.
+        """
+        known = self._screens.get((project, issue_type))
+        if known is None:
+            path = f"/issue/createmeta/{quote(project, safe='')}/issuetypes"
+            types = {each.get("name"): each.get("id") for each in self._all(path, "issueTypes")}
+            if issue_type not in types:
+                raise RefusedError(
+                    f"Jira's project {project} has no issue type {issue_type!r} for us",
+                    http_status=404,
+                    expected=f"one of {', '.join(sorted(map(str, types)))}",
+                    remedy="correct the rule, or the project's scheme of issue types",
+                )
+            screen = f"{path}/{quote(str(types[issue_type]), safe='')}"
+            known = [field_of(each) for each in self._all(screen, "fields")]
+            self._screens[project, issue_type] = known
+        return known
+
+    def user_by_email(self, email: str) -> User | None:
+        """Return the one active user of exactly that address; None: there is none, or several."""
+        if email not in self._users:
+            query = urlencode({"query": email, "maxResults": 200})
+            response = self._ask("GET", f"/user/search?{query}")
+            if response.status != 200:
+                raise self._refused(response)
+            found = json_in(response)
+            if not isinstance(found, list):
+                raise refusal("Jira", response, credentials=CREDENTIALS)
+            self._users[email] = user_of_address([user_of(each) for each in found], email)
+        return self._users[email]
+
+    def search(self, jql: str) -> Iterator[Sequence[Issue]]:
+        """Yield what a query finds, page by page, each issue once.
+
+        Those that cannot be read are left out, and told of in `unreadable`.
+
+        Raises:
+            MovedError: The pages go round in a circle.
+        """
+        self.unreadable = {}
+        for page in self._pages(jql):
+            yield [issue for record in page if (issue := self._readable(record))]
+
+    def _readable(self, record: Any) -> Issue | None:
+        key = key_of(record)
+        try:
+            return issue_of(record)
+        except ContractError as error:
+            self.unreadable[key] = str(error)
+            return None
+
+    def _pages(self, jql: str) -> Iterator[Sequence[Any]]:
+        """Yield what a query finds as it came, page by page, each issue once."""
+        seen: set[str] = set()
+        tokens: set[str] = set()
+        asked: dict[str, object] = {"jql": jql, "fields": READ_FIELDS, "maxResults": PAGE_ISSUES}
+        asked["properties"] = [PROPERTY]
+        token: str | None = ""
+        while token is not None:
+            page = {**asked, "nextPageToken": token} if token else asked
+            found = self._object(self._ask("POST", "/search/jql", page), 200)
+            records = {key_of(each): each for each in _list(found, "issues")}
+            yield [each for key, each in records.items() if key not in seen]
+            seen |= records.keys()
+            token = found.get("nextPageToken")  # isLast is said to be wrong at times
+            if token in tokens:
+                raise MovedError(
+                    "the pages of a search of Jira's go round in a circle",
+                    expected="a nextPageToken that was not given before",
+                    found=f"the same one after {len(seen)} issues",
+                    remedy="nothing: it is searched again",
+                )
+            tokens.add(token or "")
+
+    def myself(self) -> str:
+        """Return by which name Jira knows us: one request."""
+        return str(self._object(self._ask("GET", "/myself"), 200).get("displayName"))
+
+    def permissions(self, project: str) -> frozenset[str]:
+        """Return what we may do in a project, of what we do there: none where it is not there."""
+        query = urlencode({"projectKey": project, "permissions": ",".join(PERMISSIONS)})
+        response = self._ask("GET", f"/mypermissions?{query}")
+        if response.status == 404:
+            self._make_sure_of_jira()
+            return frozenset()
+        told = storable(self._object(response, 200).get("permissions"), "an answer of Jira")
+        return frozenset(
+            name
+            for name, each in told.items()
+            if isinstance(each, dict) and each.get("havePermission") is True
+        )
+
+    def _all(self, path: str, name: str) -> list[Mapping[str, Any]]:
+        """Return what all pages of a listing hold; a Server says `values` whatever it lists."""
+        listed: list[Mapping[str, Any]] = []
+        while True:
+            query = urlencode({"startAt": len(listed), "maxResults": 50})
+            found = self._object(self._ask("GET", f"{path}?{query}"), 200)
+            page = _list(found, name if name in found else "values")
+            listed += [storable(each, "an entry of Jira's") for each in page]
+            total = found.get("total")
+            if not page or (isinstance(total, int) and len(listed) >= total):
+                return listed
+
+    def _object(self, response: Response, status: int) -> Mapping[str, Any]:
+        """Return the object of an answer with ``status``."""
+        if response.status != status:
+            raise self._refused(response)
+        found = json_in(response)
+        if not isinstance(found, dict):
+            storable(found, "an answer of Jira")
+        return found
+
+    def _done(self, response: Response) -> None:
+        """Make sure that a change was made: a proxy's page says 200."""
+        if response.status != 204:
+            raise self._refused(response)
+
+    def _refused(self, response: Response) -> Exception:
+        if response.status in MAY_PASS or 200 <= response.status < 300:
+            return TransientError(
+                "Jira did not say that it did what it was asked",
+                expected="HTTP 200, 201 or 204, as its API has it",
+                found=f"HTTP {response.status}, {len(response.body)} bytes",
+                remedy="it is looked at and asked again",
+                url=response.url,
+            )
+        if response.status in REFUSES:
+            self._make_sure_of_jira()
+        return refusal("Jira", response, credentials=CREDENTIALS)
+
+    def _make_sure_of_jira(self) -> None:
+        """Make sure, after a refusal, that it is about what was asked: who we are is always told.
+
+        Raises:
+            ConfigurationError: Everything is refused, so nothing follows for a task or a rule.
+        """
+        response = self._ask("GET", "/myself")
+        if response.status in REFUSES:
+            raise ConfigurationError(
+                "Jira refuses whatever it is asked",
+                expected="that it tells who we are",
+                found=shown(response),
+                remedy="check JIRA_URL, and what Jira takes from here: its licence, its list of "
+                "addresses; what waits is tried again",
+                url=response.url,
+            )
+
+    def _ask(
+        self, method: str, path: str, body: object = None, *, is_repeatable: bool = True
+    ) -> Response:
+        return self._http.request(
+            method,
+            self._url + path,
+            headers={"Accept": "application/json"},
+            json=body,
+            basic_auth=(self._email, self._token.get_secret_value()),
+            is_repeatable=is_repeatable,
+        )
+
+
+def _issue(key: str) -> str:
+    return f"/issue/{quote(key, safe='')}"
+
+
+def _number(key: str) -> int:
+    """Return the number in an issue's key, such as 42 of HR-42."""
+    digits = key.rpartition("-")[2]
+    if not (digits.isascii() and digits.isdecimal()):
+        raise unreadable("an issue of Jira", "a key such as HR-42", key)
+    return int(digits)
+
+
+def _list(found: Mapping[str, Any], name: str) -> list[Any]:
+    listed = found.get(name)
+    if not isinstance(listed, list):
+        raise SourceError(
+            f"an answer of Jira has no list of {name}",
+            expected=f'{{"{name}": [...]}}',
+            found=", ".join(map(str, list(found)[:10])),
+            remedy="check JIRA_URL: is it a Jira Cloud?",
+        )
+    return listed

@@ -1,0 +1,224 @@
+"""PeopleForce's API v3: its tasks, page by page or one by one, and their completion."""
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+from pydantic import SecretStr
+
+from orchestration_project.connections.clock import Clock
+from orchestration_project.connections.http import HttpClient, Response
+from orchestration_project.contracts.rules import SourceName
+from orchestration_project.domains.saas.peopleforce import (
+    SYSTEM,
+    pagination_of,
+    task_of,
+)
+from orchestration_project.domains.saas.records import Task
+from orchestration_project.domains.saas.wire import storable
+from orchestration_project.engine.captures import Capture, Captures, Fetched
+from orchestration_project.errors import ContractError, MovedError
+from orchestration_project.resources.saas.ahead import Ahead
+from orchestration_project.resources.saas.answers import json_in, refusal
+from orchestration_project.resources.saas.page_memory import PageMemory, Told
+from orchestration_project.resources.saas.systems import Digesting, Page, Unreadable
+
+CREDENTIALS = "PEOPLEFORCE_API_KEY"
+KEPT_HEADERS = ("content-type", "date")
+
+
+IN_FLIGHT = 4
+"""Pages that are asked for at once; the rate is limited beside that."""
+
+
+@dataclass(frozen=True)
+class _Answer:
+    """A page as it came."""
+
+    response: Response
+    capture: Capture
+
+
+@dataclass(frozen=True)
+class _Listed:
+    """What a page says, its tasks, and what of it is none."""
+
+    told: Told
+    read: Callable[[], Sequence[Task]]
+    unreadable: Sequence[Unreadable] = ()
+
+
+class PeopleForce:
+    """Reads PeopleForce, or whatever speaks its API at another address.
+
+    ``unreadable`` tells of the records that are no tasks, among those that were listed last.
+    """
+
+    system = SYSTEM
+
+    def __init__(
+        self,
+        http: HttpClient,
+        captures: Captures,
+        clock: Clock,
+        memory: PageMemory,
+        *,
+        origin: SourceName,
+        url: str,
+        api_key: SecretStr,
+    ) -> None:
+        self.origin: SourceName = origin
+        self.unreadable: list[Unreadable] = []
+        self._http = http
+        self._captures = captures
+        self._clock = clock
+        self._memory = memory
+        self._url = url.rstrip("/")
+        self._api_key = api_key
+
+    def pages(self, digesting: Digesting, *, kept: list[Capture]) -> Iterator[Page]:
+        """Yield all tasks page by page, each once.
+
+        A task that a later page repeats, since another came before it meanwhile, is left out. Where
+        there are fewer tasks than a page before, some moved to that page, which is read again.
+
+        Raises:
+            MovedError: Fewer came than there are: pages skip some, or one came twice.
+        """
+        name = f"{digesting.name} of {self._clock.now():%Y-%m-%d}"  # once a day all are read
+        known = self._memory.recalled(name)
+        found: dict[str, Told] = {}
+        seen: set[str] = set()
+        unreadable: dict[str, Unreadable] = {}
+        self.unreadable = []
+        counts: list[int] = []
+        page, pages = 1, 1
+        with Ahead(self._answer, IN_FLIGHT) as ahead:
+            while page <= pages and len(counts) <= 2 * pages:
+                answer = ahead.take(page, pages)
+                kept.append(answer.capture.without_body())
+                listed = self._listed(page, answer, known, digesting)
+                unreadable |= {each.record: each for each in listed.unreadable}
+                self.unreadable = list(unreadable.values())
+                if not listed.unreadable:
+                    found[answer.capture.sha256] = listed.told
+                digests = listed.told.digests
+                yield Page({key: digests[key] for key in digests if key not in seen}, listed.read)
+                seen.update(digests)
+                is_back = page > 1 and listed.told.count < counts[-1]
+                page, pages = page + (-1 if is_back else 1), listed.told.pages
+                counts.append(listed.told.count)
+        if page <= pages or len(seen) + len(unreadable) < min(counts[0], counts[-1]):
+            raise MovedError(
+                "the pages of PeopleForce's tasks do not hold all of them",
+                expected=f"{counts[-1]} tasks, as the last page says",
+                found=f"{len(seen)} different ones in {len(counts)} pages",
+                remedy="nothing: they are read again; if it goes on, tasks are deleted faster than "
+                "they are read",
+            )
+        if found.keys() != known.keys():
+            self._memory.keep(name, found)
+
+    def count(self) -> int:
+        """Return how many tasks there are: one request, nothing is kept of it."""
+        return pagination_of(self._object(self._ask("GET", "/tasks?page=1"))).count
+
+    def task(self, entity_id: str) -> Task | None:
+        """Return a task as it is now; None: it was deleted."""
+        response = self._ask("GET", f"/tasks/{quote(entity_id, safe='')}")
+        if response.status == 404:
+            return None
+        return task_of(self._object(response).get("data"))
+
+    def complete(self, entity_id: str) -> None:
+        """Say that a task is completed; one that is already stays so.
+
+        Raises:
+            RefusedError: There is no such task (404), or it may not be completed.
+        """
+        response = self._ask("PUT", f"/tasks/{quote(entity_id, safe='')}/complete")
+        if response.status == 404:
+            raise refusal("PeopleForce", response, credentials=CREDENTIALS)
+        self._object(response)  # a proxy's page has not completed anything
+
+    def _answer(self, page: int) -> _Answer:
+        """Return a page as it came, its bytes kept."""
+        asked = {"page": str(page)}
+        response = self._ask("GET", f"/tasks?page={page}")
+        return _Answer(response, self._captures.keep(self._fetched(response, asked)))
+
+    def _listed(
+        self, page: int, answer: _Answer, known: Mapping[str, Told], digesting: Digesting
+    ) -> _Listed:
+        """Return what a page says; one whose bytes are known is not read."""
+        sha256, response = answer.capture.sha256, answer.response
+        told = known.get(sha256) if response.status == 200 else None
+        if told is not None and told.page == page:
+            return _Listed(told, lambda: _tasks_in(self._object(response)["data"], sha256)[0])
+        found = self._object(response)
+        records, said = _records_in(found, response.url), pagination_of(found)
+        if said.page != page:
+            raise MovedError(
+                "PeopleForce answered with another page than the one that was asked for",
+                expected=f"page {page}",
+                found=f"page {said.page}",
+                remedy="nothing: all are read again",
+                url=response.url,
+            )
+        tasks, unreadable = _tasks_in(records, sha256)
+        digests = {each.entity_id: digesting.digest(each) for each in tasks}
+        return _Listed(Told(page, said.pages, said.count, digests), lambda: tasks, unreadable)
+
+    def _fetched(self, response: Response, asked: dict[str, str]) -> Fetched:
+        headers = {name: each for name, each in response.headers.items() if name in KEPT_HEADERS}
+        return Fetched(
+            body=response.body,
+            url=response.url,
+            request=asked,
+            response_headers=headers,
+            http_status=response.status,
+            row_count=None,
+            fetched_at=self._clock.now(),
+        )
+
+    def _object(self, response: Response) -> Any:
+        if response.status != 200:
+            raise refusal("PeopleForce", response, credentials=CREDENTIALS)
+        found = json_in(response)
+        if not isinstance(found, dict):
+            storable(found, "an answer of PeopleForce")
+        return found
+
+    def _ask(self, method: str, path: str) -> Response:
+        """Send a request; completing twice is completing once, so all of them may be repeated."""
+        headers = {"Accept": "application/json", "X-API-KEY": self._api_key.get_secret_value()}
+        return self._http.request(method, self._url + path, headers=headers)
+
+
+def _records_in(page: Any, url: str) -> list[Any]:
+    records = page.get("data")
+    if not isinstance(records, list):
+        raise ContractError(
+            "a page of PeopleForce's tasks is none",
+            expected='{"data": [...], "metadata": ...}',
+            found=f"data is a {type(records).__name__}",
+            remedy="check PEOPLEFORCE_URL: is it version 3 of the API?",
+            url=url,
+        )
+    return records
+
+
+def _tasks_in(records: Sequence[Any], sha256: str) -> tuple[list[Task], list[Unreadable]]:
+    """Return the tasks on a page, and what is none; one bad record holds no other one back."""
+    tasks: list[Task] = []
+    unreadable: list[Unreadable] = []
+    for number, each in enumerate(records, start=1):
+        try:
+            tasks.append(task_of(each))
+        except ContractError as error:
+            reason = f"{error.what}: {error.found}"
+            entity_id = str(each["id"]) if isinstance(each, dict) and "id" in each else None
+            unreadable.append(Unreadable(sha256, number, json.dumps(each), reason, entity_id))
+    return tasks, unreadable

@@ -1,0 +1,124 @@
+"""The alerts resource: it opens the inbox when asked, so a tick outlives a lost database."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+
+import dagster as dg
+
+from orchestration_project.connections.clock import Clock
+from orchestration_project.domains.operations.alerts import is_lately
+from orchestration_project.domains.operations.channels import Channel
+from orchestration_project.domains.operations.digest import Delivery, batches, message_of
+from orchestration_project.domains.operations.messages import Message, database_failure
+from orchestration_project.domains.operations.rules import Policy
+from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.errors import OrchestrationError
+from orchestration_project.services.alerts.conditions import Condition
+from orchestration_project.services.alerts.inbox import Inbox
+from orchestration_project.services.alerts.links import Links
+from orchestration_project.services.alerts.sending import send
+from orchestration_project.services.alerts.told_outside import ToldOutside
+
+MESSAGES_PER_TICK = 10
+"""To each channel."""
+
+SECONDS_PER_TICK = 30
+"""Dagster ends a tick that takes longer than 60 s; past half of that a channel gets one alone."""
+
+
+class Alerts:
+    """Who is told, and where alerts wait."""
+
+    def __init__(
+        self,
+        policy: Policy,
+        open_warehouse: Callable[[], Warehouse],
+        *,
+        clock: Clock,
+        links: Links,
+        conditions: Callable[[dg.DagsterInstance], Sequence[Condition]],
+        told_outside: ToldOutside,
+    ) -> None:
+        self.policy = policy
+        self.conditions = conditions
+        self.links = links
+        self.told_outside = told_outside
+        self._open_warehouse = open_warehouse
+        self._clock = clock
+
+    @property
+    def channels(self) -> Sequence[Channel]:
+        """Those that there are."""
+        return self.policy.channels
+
+    @contextmanager
+    def inbox(self) -> Iterator[Inbox]:
+        """Open the stored alerts.
+
+        Raises:
+            OrchestrationError: The database cannot be used.
+        """
+        with self._open_warehouse() as warehouse:
+            yield Inbox(warehouse, self.policy, clock=self._clock)
+
+    def send_to_all(self, message: Message) -> dict[str, str | None]:
+        """Send a message past the inbox; return by channel why it was not taken, None if it was."""
+        return {channel.name: _attempt(channel, message) for channel in self.channels}
+
+    def tell_of_lost_database(
+        self, error: OrchestrationError, told: Mapping[str, datetime]
+    ) -> dict[str, datetime]:
+        """Tell each channel directly, once per window; return when each was told."""
+        now = self._clock.now()
+        message = database_failure(str(error))
+        window = self.policy.window
+        recent = {name: at for name, at in told.items() if is_lately(at, now, window)}
+        due = [channel for channel in self.channels if channel.name not in recent]
+        taken = [channel.name for channel in due if _attempt(channel, message) is None]
+        return recent | dict.fromkeys(taken, now)
+
+    def give_up(self, inbox: Inbox) -> None:
+        """Give up what is for channels that are gone; one that cannot be used is none of these."""
+        if self.policy.problem is None:
+            inbox.give_up_others([channel.name for channel in self.channels])
+
+    def deliver(self, inbox: Inbox) -> tuple[int, dict[str, str]]:
+        """Send what is due; return how many alerts were taken, and why channels did not take one.
+
+        A channel that did not is left alone until the next tick; for some there may be no time.
+        """
+        taken, reasons = 0, dict[str, str]()
+        until = time.monotonic() + SECONDS_PER_TICK
+        for channel in self.channels:
+            due = inbox.due(channel.name)
+            chosen = batches(due, self.policy.digest_above, now=self._clock.now())
+            for batch in chosen[:MESSAGES_PER_TICK]:
+                claimed = inbox.claim(batch)
+                reason = _deliver(inbox, claimed, channel) if claimed else None
+                if reason is not None:
+                    reasons[channel.name] = reason
+                    break
+                taken += len(claimed)
+                if time.monotonic() > until:
+                    break
+        return taken, reasons
+
+
+def _deliver(inbox: Inbox, batch: Sequence[Delivery], channel: Channel) -> str | None:
+    reason = _attempt(channel, message_of(batch))
+    if reason is None:
+        inbox.delivered(batch)
+    else:
+        inbox.refused(batch, reason)
+    return reason
+
+
+def _attempt(channel: Channel, message: Message) -> str | None:
+    """Return why ``channel`` did not take ``message``, None if it did."""
+    try:
+        send(channel, message)
+    except OrchestrationError as error:
+        return f"{error.what}: {error.found}" if error.found else error.what
+    return None

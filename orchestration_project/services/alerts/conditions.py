@@ -1,0 +1,110 @@
+"""What lasts, and ends no run: a silent daemon, a stuck queue, a full disk, rules that are broken.
+
+Looked at by a sensor while the daemon works, and by `alerts watch` from outside of it.
+"""
+
+import socket
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from functools import partial
+from operator import eq
+
+from orchestration_project.connections.clock import Clock
+from orchestration_project.domains.operations.alerts import Problem
+from orchestration_project.domains.operations.messages import Message, condition_failure
+from orchestration_project.domains.operations.readiness import Finding
+from orchestration_project.domains.operations.rules import Names, Policy, unknown_names
+from orchestration_project.errors import ConfigurationError, OrchestrationError
+from orchestration_project.services.alerts.inbox import (
+    Inbox,
+    nothing_is_well,
+    words_of,
+    words_of_recovery,
+)
+from orchestration_project.services.alerts.links import Links
+from orchestration_project.services.gate.probe import Answer, Probe, examine
+
+OF_A_MACHINE = ("disk_low",)
+"""Kinds that each machine has for itself."""
+
+
+@dataclass(frozen=True)
+class Condition:
+    """What should hold, and the kind of alert that there is while it does not."""
+
+    kind: str
+    probe: Probe
+
+    @property
+    def problem(self) -> Problem:
+        """What is not well while it does not hold."""
+        return Problem(self.kind, socket.gethostname() if self.kind in OF_A_MACHINE else "")
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One look at a condition."""
+
+    problem: Problem
+    finding: Finding
+
+    @property
+    def is_bad(self) -> bool:
+        """Whether it does not hold."""
+        return self.finding.outcome == "failed"
+
+
+def failed_daemon(error: OrchestrationError) -> Condition:
+    """Return the condition that the daemon works, which it cannot because of ``error``."""
+
+    def run() -> Answer:
+        raise error
+
+    return Condition("daemon_silent", Probe("daemon", (), "saw what happened to it", run))
+
+
+def rules_condition(policy: Policy, names: Names | None) -> Condition:
+    """Return the condition that the rules can be used, and match ``names`` that there are."""
+
+    def run() -> Answer:
+        if policy.problem:
+            raise policy.problem
+        unknown = unknown_names(policy.rules, names) if names else []
+        if unknown:
+            raise ConfigurationError(
+                "rules of alerts are never applied",
+                found="; ".join(unknown),
+                remedy="correct the names; `alerts check` reads them again",
+            )
+        return Answer(f"{len(policy.rules)} rules")
+
+    return Condition("alert_rules", Probe("alert_rules", (), "read the rules of alerts", run))
+
+
+def see(conditions: Sequence[Condition], clock: Clock) -> list[Seen]:
+    """Look at each condition."""
+    return [Seen(each.problem, examine(each.probe, clock, "").finding) for each in conditions]
+
+
+def take_conditions(seen: Sequence[Seen], inbox: Inbox, links: Links) -> list[Message]:
+    """Store what was seen not to hold, and what holds again; return what is told of it."""
+    known = inbox.open_problems({each.problem.kind for each in seen})
+    told: list[Message] = []
+    for each in seen:
+        if each.is_bad:
+            message = condition_failure(each.problem, each.finding, links)
+            told += inbox.observe(message.problems, nothing_is_well, words_of(message))
+        elif each.problem in known:
+            is_it, words = partial(eq, each.problem), words_of_recovery("meanwhile")
+            told += inbox.observe(frozenset(), is_it, words)
+    return told
+
+
+def suspected(seen: Sequence[Seen], before: Collection[str]) -> tuple[list[Seen], list[str]]:
+    """Return what is sure, and the kinds that may pass: what does not hold in one look only.
+
+    A daemon that was just started has not been heard yet.
+    """
+    bad = [each.problem.kind for each in seen if each.is_bad]
+    sure = [each for each in seen if not each.is_bad or each.problem.kind in before]
+    return sure, bad

@@ -1,0 +1,349 @@
+"""The alerts in our database: raised once per cause, delivered once per channel."""
+
+import json
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import cast
+
+from sqlalchemy import Connection, and_, func, not_, or_, select, update
+
+from orchestration_project.connections.clock import Clock
+from orchestration_project.domains.operations.alerts import (
+    AHEAD,
+    Decision,
+    Problem,
+    Severity,
+    decide,
+    wait_after,
+)
+from orchestration_project.domains.operations.digest import Delivery
+from orchestration_project.domains.operations.messages import RECOVERED, Message, recovery
+from orchestration_project.domains.operations.reach import LATELY, Pending, Reach, reaches
+from orchestration_project.domains.operations.rules import (
+    EVERYTHING,
+    Facts,
+    Policy,
+    facts_of,
+    facts_of_message,
+)
+from orchestration_project.engine.leases import alone
+from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.engine.warehouse.frames import insert_absent
+from orchestration_project.services.alerts.rows import (
+    change,
+    count_repeated,
+    is_evaluated,
+    keep,
+    message_in,
+    open_alerts,
+    settle,
+    store,
+    with_told,
+)
+from orchestration_project.tables.operations import (
+    operations_alert_deliveries as deliveries,
+)
+from orchestration_project.tables.operations import operations_alerts as alerts
+from orchestration_project.tables.operations import operations_evaluations as evaluations
+
+LEASE = timedelta(minutes=5)
+"""For how long a delivery that was begun belongs to its process; after that it may be dead."""
+
+MOST_DUE = 5000
+"""Deliveries to one channel that a tick looks at."""
+
+Wording = Callable[[Decision], Sequence[Message]]
+"""Puts a decision into words."""
+
+
+def words_of(message: Message) -> Wording:
+    """Return the words of a look that may raise just this."""
+    return lambda decision: [message] if decision.raised else []
+
+
+def words_of_recovery(how: str) -> Wording:
+    """Return the words of what may make something well."""
+    return lambda decision: [recovery(decision.recovered, how)] if decision.recovered else []
+
+
+def nothing_is_well(_: Problem) -> bool:
+    """Say of each problem that it is not well: only others are looked at."""
+    return False
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How an open alert stands."""
+
+    alert_id: str
+    severity: Severity
+    title: str
+    raised_at: datetime
+    repeated_count: int
+    undelivered: Sequence[str]
+
+
+class Inbox:
+    """Stores alerts for the channels of ``policy``; each method is one transaction."""
+
+    def __init__(self, warehouse: Warehouse, policy: Policy, *, clock: Clock) -> None:
+        self._warehouse = warehouse
+        self._policy = policy
+        self._clock = clock
+
+    def take(
+        self,
+        cause: str,
+        bad: frozenset[Problem],
+        is_well: Callable[[Problem], bool],
+        words: Wording,
+        facts: Callable[[Problem], Facts] = facts_of,
+    ) -> list[Message]:
+        """Store what ``cause`` raises, repeats and recovers, once; return what is told of it."""
+        now = self._clock.now()
+        with self._deciding() as connection:
+            if is_evaluated(connection, cause):
+                return []
+            insert_absent(connection, evaluations, [{"cause": cause, "evaluated_at": now}])
+            decision = self._decide(connection, bad, is_well, facts, now)
+            told = self._tell(connection, cause, decision, words, now)
+            count_repeated(connection, decision, now)
+        return told
+
+    def observe(
+        self, bad: frozenset[Problem], is_well: Callable[[Problem], bool], words: Wording
+    ) -> list[Message]:
+        """Store what a look at what lasts, such as a full disk, raises and recovers.
+
+        It may be looked at over and over: what was told is no repetition.
+        """
+        now = self._clock.now()
+        with self._deciding() as connection:
+            decision = self._decide(connection, bad, is_well, facts_of, now)
+            return self._tell(connection, f"seen {now.isoformat()}", decision, words, now)
+
+    def close(self, alert_id: str) -> list[Message]:
+        """Take all that an open alert tells of for well; return what is told of that."""
+        with self._warehouse.reading() as connection:
+            closed = [each for each in open_alerts(connection) if each.alert_id == alert_id]
+        about = frozenset(problem for alert in closed for problem in alert.problems)
+        return self.recover(f"closed {alert_id}", about.__contains__, "by hand: it was closed")
+
+    def recover(self, cause: str, is_well: Callable[[Problem], bool], how: str) -> list[Message]:
+        """Store what ``cause`` made well, once; return what is told of it."""
+        return self.take(cause, frozenset(), is_well, words_of_recovery(how))
+
+    @contextmanager
+    def _deciding(self) -> Iterator[Connection]:
+        """One process at a time decides, so that of a problem there is one open alert."""
+        with self._warehouse.writing() as connection:
+            alone(connection, alerts.name)
+            yield connection
+
+    def tell(self, cause: str, message: Message) -> None:
+        """Store a message that is about no problem, for every channel; once per cause."""
+        everybody = {channel.name: EVERYTHING.name for channel in self._policy.channels}
+        with self._warehouse.writing() as connection:
+            store(connection, cause, message, everybody, self._clock.now())
+
+    def _decide(
+        self,
+        connection: Connection,
+        bad: frozenset[Problem],
+        is_well: Callable[[Problem], bool],
+        facts: Callable[[Problem], Facts],
+        now: datetime,
+    ) -> Decision:
+        known = [
+            alert
+            for alert in open_alerts(connection)
+            if any(problem in bad or is_well(problem) for problem in alert.problems)
+        ]
+        return decide(
+            bad,
+            is_well,
+            with_told(connection, known),
+            now=now,
+            window=self._policy.window,
+            routes={problem: self._policy.routes(facts(problem)) for problem in bad},
+        )
+
+    def _tell(
+        self,
+        connection: Connection,
+        cause: str,
+        decision: Decision,
+        words: Wording,
+        now: datetime,
+    ) -> list[Message]:
+        told = list(words(decision))
+        for message in told:
+            alert_id = store(connection, cause, message, self._hearers(message, decision), now)
+            if message.problems:
+                keep(connection, alert_id, decision, now)
+        settle(connection, decision, now)
+        return told
+
+    def _hearers(self, message: Message, decision: Decision) -> Mapping[str, str]:
+        """Return by channel that is told the rule by which it is."""
+        if message.problems:
+            return decision.fresh
+        if message.kind == RECOVERED:
+            present = {channel.name for channel in self._policy.channels}
+            heard = self._policy.hear_of_recovery(decision.recovered)
+            return {name: rule for name, rule in heard.items() if name in present}
+        routes = self._policy.routes(facts_of_message(message))
+        return {name: route.rule for name, route in routes.items()}
+
+    def told_of(self, run_id: str) -> set[tuple[str, str]]:
+        """Return the kinds of alerts that a run's ends raised, by partition; "" if of none."""
+        wanted = select(alerts.c.kind, alerts.c.partitions).where(alerts.c.run_id == run_id)
+        with self._warehouse.reading() as connection:
+            found = connection.execute(wanted).all()
+        return {(kind, key) for kind, keys in found for key in json.loads(keys) or [""]}
+
+    def open_problems(self, kinds: Collection[str]) -> set[Problem]:
+        """Return the problems of these kinds that open alerts tell of."""
+        with self._warehouse.reading() as connection:
+            known = open_alerts(connection)
+        return {problem for alert in known for problem in alert.problems if problem.kind in kinds}
+
+    def standing(self) -> list[Standing]:
+        """Return the open alerts, the latest first."""
+        waiting = select(deliveries.c.alert_id, deliveries.c.channel).where(
+            deliveries.c.state.in_(["pending", "failed"])
+        )
+        found = select(alerts).where(alerts.c.state == "open").order_by(alerts.c.raised_at.desc())
+        with self._warehouse.reading() as connection:
+            undelivered: dict[str, list[str]] = {}
+            for alert_id, channel in connection.execute(waiting):
+                undelivered.setdefault(alert_id, []).append(channel)
+            return [
+                Standing(
+                    alert_id=row.alert_id,
+                    severity=row.severity,
+                    title=row.title,
+                    raised_at=row.raised_at,
+                    repeated_count=row.repeated_count,
+                    undelivered=undelivered.get(row.alert_id, []),
+                )
+                for row in connection.execute(found)
+            ]
+
+    def due(self, channel: str) -> list[Delivery]:
+        """Return the deliveries to ``channel`` whose time has come, the oldest alert first.
+
+        Nothing waits for longer than `AHEAD`: what seems to was put off before the clock was set
+        back. That all is well again waits for what it ends, or a failure would be the last thing
+        that the channel hears of it.
+        """
+        now, next_at = self._clock.now(), deliveries.c.next_attempt_at
+        waits = and_(deliveries.c.channel == channel, deliveries.c.state == "pending")
+        is_due = or_(next_at <= now, next_at > now + AHEAD)
+        untold = (  # with the time of what made it well, which is of the same transaction
+            select(alerts.c.ended_at)
+            .join(deliveries, alerts.c.alert_id == deliveries.c.alert_id)
+            .where(waits, not_(is_due), alerts.c.ended_at.is_not(None))
+        )
+        wanted = (
+            select(deliveries.c.channel, deliveries.c.rule, deliveries.c.attempt_count, alerts)
+            .join(alerts, alerts.c.alert_id == deliveries.c.alert_id)
+            .where(
+                waits,
+                is_due,
+                or_(alerts.c.kind != RECOVERED, alerts.c.raised_at.not_in(untold)),
+            )
+            .order_by(alerts.c.raised_at, alerts.c.alert_id)
+            .limit(MOST_DUE)
+        )
+        with self._warehouse.reading() as connection:
+            return [
+                Delivery(
+                    row.alert_id,
+                    row.channel,
+                    row.rule or EVERYTHING.name,
+                    row.attempt_count,
+                    row.raised_at,
+                    message_in(row),
+                )
+                for row in connection.execute(wanted)
+            ]
+
+    def waiting(self) -> dict[str, int]:
+        """Return how many deliveries are pending, by channel."""
+        wanted = (
+            select(deliveries.c.channel, func.count())
+            .where(deliveries.c.state == "pending")
+            .group_by(deliveries.c.channel)
+            .order_by(deliveries.c.channel)
+        )
+        with self._warehouse.reading() as connection:
+            return {row[0]: row[1] for row in connection.execute(wanted)}
+
+    def reaches(self) -> list[Reach]:
+        """Return how each channel stands that did not take all that is for it."""
+        d, now = deliveries.c, self._clock.now()
+        wanted = select(
+            d.channel, d.state, d.attempt_count, d.last_error, d.next_attempt_at, d.failed_at
+        ).where(
+            (d.state == "pending") | ((d.state == "failed") & (d.failed_at > now - LATELY)),
+        )
+        with self._warehouse.reading() as connection:
+            return reaches(cast("list[Pending]", connection.execute(wanted).all()), now)
+
+    def claim(self, chosen: Sequence[Delivery]) -> list[Delivery]:
+        """Begin an attempt; return those of which no other process was quicker to begin one."""
+        until = self._clock.now() + LEASE
+        with self._warehouse.writing() as connection:
+            return [
+                each
+                for each in chosen
+                if change(
+                    connection,
+                    each,
+                    each.attempts,
+                    attempt_count=each.attempts + 1,
+                    next_attempt_at=until,
+                )
+            ]
+
+    def delivered(self, told: Sequence[Delivery]) -> None:
+        """Record that the channel took these, in one message."""
+        values = {
+            "state": "delivered",
+            "delivered_at": self._clock.now(),
+            "digest_count": len(told),
+        }
+        with self._warehouse.writing() as connection:
+            for each in told:
+                change(connection, each, each.attempts + 1, **values)
+
+    def refused(self, told: Sequence[Delivery], reason: str) -> None:
+        """Record why an attempt was in vain, and when the next one is due."""
+        now = self._clock.now()
+        with self._warehouse.writing() as connection:
+            for each in told:
+                change(
+                    connection,
+                    each,
+                    each.attempts + 1,
+                    last_error=reason,
+                    failed_at=now,
+                    next_attempt_at=now + wait_after(each.attempts + 1),
+                )
+
+    def give_up_others(self, names: Sequence[str]) -> None:
+        """Give up what is pending for channels that are none of ``names``."""
+        statement = (
+            update(deliveries)
+            .where(deliveries.c.state == "pending", deliveries.c.channel.not_in(names))
+            .values(
+                state="failed",
+                last_error="the channel is no longer among those that are set",
+                failed_at=self._clock.now(),
+            )
+        )
+        with self._warehouse.writing() as connection:
+            connection.execute(statement)

@@ -1,0 +1,184 @@
+"""Alerts and their deliveries as rows, within a transaction of the inbox's."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, select, update
+
+from orchestration_project.domains.operations.alerts import Decision, OpenAlert, Problem, Told
+from orchestration_project.domains.operations.digest import Delivery
+from orchestration_project.domains.operations.messages import Message
+from orchestration_project.domains.operations.rules import EVERYTHING
+from orchestration_project.engine.warehouse.frames import insert_absent, storable
+from orchestration_project.tables.operations import (
+    operations_alert_deliveries as deliveries,
+)
+from orchestration_project.tables.operations import operations_alerts as alerts
+from orchestration_project.tables.operations import operations_evaluations as evaluations
+
+NEW_DELIVERY: dict[str, Any] = {
+    "state": "pending",
+    "attempt_count": 0,
+    "last_error": None,
+    "delivered_at": None,
+    "told_at": None,
+    "failed_at": None,
+    "digest_count": None,
+}
+
+TOLD_BEFORE = "told_before"
+"""State of what a channel was told by an earlier alert, too lately to be told again."""
+
+
+def change(connection: Connection, delivery: Delivery, attempts: int, **values: Any) -> bool:
+    """Change a delivery of which so many attempts were begun; False if it is no such one now."""
+    statement = (
+        update(deliveries)
+        .where(
+            deliveries.c.alert_id == delivery.alert_id,
+            deliveries.c.channel == delivery.channel,
+            deliveries.c.state == "pending",
+            deliveries.c.attempt_count == attempts,
+        )
+        .values(**values)
+    )
+    return connection.execute(statement).rowcount == 1
+
+
+def store(
+    connection: Connection, cause: str, message: Message, hearers: Mapping[str, str], now: datetime
+) -> str:
+    """Store an alert, and that it waits for ``hearers``; return its id."""
+    alert_id = hashlib.sha256(f"{message.kind} {cause}".encode()).hexdigest()[:32]
+    insert_absent(connection, alerts, [_row(alert_id, message, now)])
+    waiting = [
+        {**NEW_DELIVERY, "alert_id": alert_id, "channel": channel, "rule": rule}
+        for channel, rule in hearers.items()
+    ]
+    insert_absent(connection, deliveries, [{**each, "next_attempt_at": now} for each in waiting])
+    return alert_id
+
+
+def keep(connection: Connection, alert_id: str, decision: Decision, now: datetime) -> None:
+    """Store which channels are not told of an alert because an older one told them of the same."""
+    rows = [
+        {
+            **NEW_DELIVERY,
+            "alert_id": alert_id,
+            "channel": channel,
+            "rule": told.rule,
+            "state": TOLD_BEFORE,
+            "next_attempt_at": now,
+            "told_at": told.at,
+        }
+        for channel, told in decision.kept.items()
+    ]
+    insert_absent(connection, deliveries, rows)
+
+
+def is_evaluated(connection: Connection, cause: str) -> bool:
+    """Whether a cause was looked at."""
+    wanted = select(evaluations.c.cause).where(evaluations.c.cause == cause)
+    return connection.execute(wanted).first() is not None
+
+
+def open_alerts(connection: Connection) -> list[OpenAlert]:
+    """Return the open alerts, the oldest first, without who was told of them."""
+    c = alerts.c
+    wanted = select(c.alert_id, c.severity, c.title, c.open_problems, c.raised_at)
+    return [
+        OpenAlert(
+            alert_id=row.alert_id,
+            severity=row.severity,
+            title=row.title,
+            problems=_problems(row.open_problems),
+            told_at=row.raised_at,
+        )
+        for row in connection.execute(wanted.where(c.state == "open").order_by(c.raised_at))
+    ]
+
+
+def with_told(connection: Connection, known: Sequence[OpenAlert]) -> list[OpenAlert]:
+    """Return these alerts with who was told, or will be."""
+    wanted = select(deliveries).where(
+        deliveries.c.alert_id.in_([alert.alert_id for alert in known]),
+        deliveries.c.state != "failed",
+    )
+    raised = {alert.alert_id: alert.told_at for alert in known}
+    told: dict[str, dict[str, Told]] = {alert_id: {} for alert_id in raised}
+    for row in connection.execute(wanted) if known else ():
+        at = row.told_at or raised[row.alert_id]
+        told[row.alert_id][row.channel] = Told(row.rule or EVERYTHING.name, at)
+    return [replace(alert, told=told[alert.alert_id]) for alert in known]
+
+
+def count_repeated(connection: Connection, decision: Decision, now: datetime) -> None:
+    """Count what came again within its window."""
+    for alert in decision.repeated:
+        connection.execute(
+            update(alerts)
+            .where(alerts.c.alert_id == alert.alert_id)
+            .values(repeated_count=alerts.c.repeated_count + 1, repeated_at=now)
+        )
+
+
+def settle(connection: Connection, decision: Decision, now: datetime) -> None:
+    """Write what a decision says of alerts that were open before it."""
+    recovered = {alert.alert_id for alert in decision.recovered}
+    for alert_id, left in decision.remaining.items():
+        ended = {} if left else {"ended_at": now}
+        state = "open" if left else "recovered" if alert_id in recovered else "replaced"
+        connection.execute(
+            update(alerts)
+            .where(alerts.c.alert_id == alert_id)
+            .values(open_problems=_json(sorted(left)), state=state, **ended)
+        )
+
+
+def _row(alert_id: str, message: Message, now: datetime) -> dict[str, Any]:
+    return {
+        "alert_id": alert_id,
+        "kind": message.kind,
+        "severity": message.severity,
+        "title": storable(message.title),
+        "body": storable(message.body),
+        "run_id": message.run_id,
+        "job": message.job,
+        "assets": _json(list(message.assets)),
+        "partitions": _json(list(message.partitions)),
+        "link": message.link,
+        "state": "open" if message.problems else "told",
+        "open_problems": _json(sorted(message.problems)),
+        "repeated_count": 0,
+        "raised_at": now,
+        "repeated_at": None,
+        "ended_at": None,
+    }
+
+
+def message_in(row: Any) -> Message:
+    """Return what an alert's row tells."""
+    return Message(
+        kind=row.kind,
+        severity=row.severity,
+        title=row.title,
+        body=row.body,
+        problems=_problems(row.open_problems),
+        run_id=row.run_id,
+        job=row.job,
+        assets=json.loads(row.assets),
+        partitions=json.loads(row.partitions),
+        link=row.link,
+    )
+
+
+def _problems(text: str) -> frozenset[Problem]:
+    return frozenset(Problem(*each) for each in json.loads(text))
+
+
+def _json(value: object) -> str:
+    return json.dumps(value)

@@ -1,0 +1,59 @@
+"""Sensors and schedules whose latest tick failed."""
+
+from functools import partial
+from operator import eq
+
+import dagster as dg
+from dagster._core.scheduler.instigation import InstigatorTick, TickStatus
+
+from orchestration_project.domains.operations.messages import Message, tick_failure
+from orchestration_project.services.alerts.inbox import Inbox, nothing_is_well, words_of
+from orchestration_project.services.alerts.links import Links
+from orchestration_project.services.ended_runs import said_by
+
+KIND = "tick_failed"
+
+
+def take_ticks(instance: dg.DagsterInstance, inbox: Inbox, links: Links) -> list[Message]:
+    """Store what failed ticks raise and later ones recover; return what is told of them."""
+    latest = _latest_ticks(instance)
+    told: list[Message] = []
+    for name, tick in latest.items():
+        if tick.status == TickStatus.FAILURE:
+            message = tick_failure(name, _error(tick), links)
+            told += inbox.take(_cause(tick), message.problems, nothing_is_well, words_of(message))
+    failing = {problem.subject: problem for problem in inbox.open_problems([KIND])}
+    for name, problem in failing.items():
+        tick = latest.get(name)
+        if tick is not None and tick.status in (TickStatus.SUCCESS, TickStatus.SKIPPED):
+            told += inbox.recover(  # maybe of the very tick that failed: Dagster tries some again
+                f"{_cause(tick)} {tick.status.value}", partial(eq, problem), "by a later tick"
+            )
+    return told
+
+
+def _latest_ticks(instance: dg.DagsterInstance) -> dict[str, InstigatorTick]:
+    """Return the latest finished tick of everything that is switched on, by name.
+
+    Of one that several code locations have had, that of the location which ticked last.
+    """
+    found: list[InstigatorTick] = []
+    for state in instance.all_instigator_state():
+        if state.is_running:
+            found += instance.get_ticks(
+                state.instigator_origin_id,
+                state.selector_id,
+                limit=1,
+                statuses=[TickStatus.SUCCESS, TickStatus.SKIPPED, TickStatus.FAILURE],
+            )
+    found.sort(key=lambda tick: tick.timestamp)
+    return {tick.instigator_name: tick for tick in found}
+
+
+def _cause(tick: InstigatorTick) -> str:
+    """Return a name for a tick: numbers begin anew where Dagster's storage does."""
+    return f"tick {tick.instigator_name} {tick.tick_id} {tick.timestamp}"
+
+
+def _error(tick: InstigatorTick) -> str:
+    return said_by(tick.error) if tick.error else "Dagster gives no reason"

@@ -1,0 +1,180 @@
+"""Looking at what ended since the last tick, and storing what it raises.
+
+Dagster's own `run_failure_sensor` moves its cursor on when our code fails, and would lose that run;
+here the cursor moves only once all is stored, and what is stored is stored once per cause.
+"""
+
+import time
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import partial
+
+import dagster as dg
+
+from orchestration_project.connections.clock import Clock
+from orchestration_project.domains.operations.alerts import EndedRun, problems, wellness
+from orchestration_project.domains.operations.messages import (
+    Message,
+    database_recovery,
+    run_messages,
+)
+from orchestration_project.domains.operations.progress import LOOKS_FOR_A_RETRY, Progress
+from orchestration_project.domains.operations.rules import facts_of
+from orchestration_project.errors import OrchestrationError
+from orchestration_project.services.alerts.alerts import Alerts
+from orchestration_project.services.alerts.backfills import take_backfills
+from orchestration_project.services.alerts.conditions import (
+    Seen,
+    rules_condition,
+    see,
+    suspected,
+    take_conditions,
+)
+from orchestration_project.services.alerts.inbox import Inbox
+from orchestration_project.services.alerts.policy import names_of
+from orchestration_project.services.alerts.ticks import take_ticks
+from orchestration_project.services.ended_runs import (
+    RunEnd,
+    ends_after,
+    latest_end,
+    read_run,
+    retry_of,
+)
+
+RUNS_PER_TICK = 2000
+SECONDS_PER_TICK = 30
+"""Dagster ends a tick that takes longer than 60 s; a run over 444 partitions takes about 1 s."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """What one look found, and from where the next one goes on."""
+
+    said: str
+    progress: Progress
+
+
+def first_look(instance: dg.DagsterInstance) -> Look:
+    """Begin with what ends from now on."""
+    return Look("Watching the runs that end from now on.", Progress(seen=[latest_end(instance)]))
+
+
+def look(
+    instance: dg.DagsterInstance,
+    alerts: Alerts,
+    progress: Progress,
+    repository: dg.RepositoryDefinition | None = None,
+) -> Look:
+    """Store what the runs that ended and what lasts raise; tell directly of a lost database.
+
+    Args:
+        instance: Whose runs, backfills, sensors and queue are looked at.
+        alerts: Who is told, and where alerts are kept.
+        progress: What the look before left.
+        repository: Whose names rules may match, and whose assets are backfilled; None: neither is
+            looked at.
+    """
+    names = names_of(repository) if repository else None
+    conditions = [*alerts.conditions(instance), rules_condition(alerts.policy, names)]
+    sure, suspects = suspected(see(conditions, Clock()), progress.suspected)
+    progress = progress.model_copy(update={"suspected": suspects})
+    try:
+        with alerts.inbox() as inbox:
+            lasting = take_conditions(sure, inbox, alerts.links)
+            if repository:
+                lasting += take_backfills(instance, repository, inbox, alerts.links)
+            return _stored(instance, alerts, inbox, progress, lasting)
+    except OrchestrationError as error:
+        told = alerts.tell_of_lost_database(error, progress.told)
+        who = ", ".join(told) or "nobody"
+        return Look(
+            f"Alerts cannot be stored, and wait; told of it: {who}. {error}",
+            progress.model_copy(update={"told": told}),
+        )
+
+
+def watch(alerts: Alerts, seen: Sequence[Seen]) -> list[str]:
+    """Store and send what was seen from outside of the daemon; return what is said of it.
+
+    Where the database is lost, that is told to each channel directly.
+    """
+    try:
+        with alerts.inbox() as inbox:
+            _tell_of_return(alerts, inbox, {})
+            told = take_conditions(seen, inbox, alerts.links)
+            taken, reasons = alerts.deliver(inbox)
+    except OrchestrationError as error:
+        informed = alerts.tell_of_lost_database(error, alerts.told_outside.read())
+        alerts.told_outside.keep(informed)
+        who = ", ".join(informed) or "nobody"
+        return [f"alerts cannot be stored; told of it: {who}. {error}"]
+    titles = [f"{message.severity}: {message.title}" for message in told]
+    return [*titles, f"sent {taken} alerts", *reasons.values()]
+
+
+def _stored(
+    instance: dg.DagsterInstance,
+    alerts: Alerts,
+    inbox: Inbox,
+    progress: Progress,
+    lasting: Sequence[Message],
+) -> Look:
+    _tell_of_return(alerts, inbox, progress.told)
+    ends = ends_after(instance, progress.since, len(progress.seen) + RUNS_PER_TICK)
+    new = [end for end in ends if end.place not in progress.seen]
+    looked = [RunEnd(0, run_id, "failure") for run_id in progress.waiting] + new
+    waiting, places, told = dict(progress.waiting), list[int](), [*lasting]
+    until = time.monotonic() + SECONDS_PER_TICK
+    for end in looked:
+        if time.monotonic() > until:
+            break
+        looks = waiting.pop(end.run_id, 0)
+        retry = retry_of(instance, end.run_id) if end.outcome == "failure" else "none"
+        if retry == "announced" and looks < LOOKS_FOR_A_RETRY:
+            waiting[end.run_id] = looks + 1
+        else:
+            told += _take(instance, alerts, inbox, end, is_retried=retry == "made")
+        places += [end.place] if end.place else []
+    told += take_ticks(instance, inbox, alerts.links)
+    reached = progress.with_seen(places)
+    return Look(
+        _said(len(places), told, waiting, alerts),
+        reached.model_copy(update={"waiting": waiting, "told": {}}),
+    )
+
+
+def _tell_of_return(alerts: Alerts, inbox: Inbox, told: Mapping[str, datetime]) -> None:
+    """Tell that the database can be used again, where anybody was told that it is lost."""
+    times = [*told.values(), *alerts.told_outside.read().values()]
+    if times:
+        inbox.tell(f"database {max(times)}", database_recovery())
+        alerts.told_outside.forget()
+
+
+def _take(
+    instance: dg.DagsterInstance, alerts: Alerts, inbox: Inbox, end: RunEnd, *, is_retried: bool
+) -> Sequence[Message]:
+    run = read_run(instance, end)
+    if run is None:
+        return []
+    run = _without_told(run, inbox.told_of(run.run_id) if run.notices else set())
+    bad = frozenset(each for each in problems(run) if not is_retried or each.is_check)
+    words = partial(run_messages, run, links=alerts.links)
+    facts = partial(facts_of, job=run.job, together=run.together)
+    return inbox.take(end.cause, bad, wellness(run), words, facts)
+
+
+def _without_told(run: EndedRun, told: Collection[tuple[str, str]]) -> EndedRun:
+    """Leave out what an earlier end told: a run that was taken for dead may still succeed."""
+    new = [each for each in run.notices if (each.kind, each.unit.partition) not in told]
+    return replace(run, notices=new)
+
+
+def _said(runs: int, told: Sequence[Message], waiting: Iterable[str], alerts: Alerts) -> str:
+    said = [f"Looked at {runs} ended runs."]
+    said += [f"{message.severity}: {message.title}." for message in told]
+    said += [f"The run {run_id} is to be retried." for run_id in waiting]
+    if told and not alerts.channels:
+        said.append("Nobody is told: ALERT_URLS is not set.")
+    return " ".join(said)

@@ -1,0 +1,155 @@
+"""Backfills: requested by schedules and jobs, as open-source Dagster lets people alone, and read.
+
+The classes are private to Dagster 1.13, so they are used here only, and a test holds them to it.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import dagster as dg
+from dagster._core.execution.backfill import (
+    BulkActionsFilter,
+    BulkActionStatus,
+    PartitionBackfill,
+)
+from dagster._core.utils import make_new_backfill_id
+
+from orchestration_project.connections.clock import Clock
+from orchestration_project.domains.operations.alerts import FailedBackfill, Unit
+from orchestration_project.engine.partition_keys import partition_keys
+from orchestration_project.services.ended_runs import said_by
+
+REQUESTED_BY = "requested_by"
+"""Tag of the schedule that asked for a backfill: its runs count as the schedule's."""
+
+BACKFILL = "dagster/backfill"
+"""Tag of a backfill's runs, with its id."""
+
+LAUNCHED_BY = "launched_by"
+"""Tag of the job that a person asked for a backfill with."""
+
+MOST_FAILED = 100
+"""Failed backfills that are looked at, the latest first."""
+
+ACTIVE = [BulkActionStatus.REQUESTED, BulkActionStatus.CANCELING, BulkActionStatus.FAILING]
+
+
+def active_backfill(instance: dg.DagsterInstance, tags: Mapping[str, str]) -> str | None:
+    """Return the id of a backfill that has these tags and is not over."""
+    filters = BulkActionsFilter(statuses=ACTIVE, tags=dict(tags))
+    found = instance.get_backfills(filters=filters, limit=1)
+    return found[0].backfill_id if found else None
+
+
+def first_backfill(
+    instance: dg.DagsterInstance, tags: Mapping[str, str]
+) -> PartitionBackfill | None:
+    """Return the oldest backfill that has these tags."""
+    found = instance.get_backfills(filters=BulkActionsFilter(tags=dict(tags)))
+    return found[-1] if found else None  # the newest stands first
+
+
+def request_backfill(
+    instance: dg.DagsterInstance,
+    repository: dg.RepositoryDefinition,
+    assets: Sequence[dg.AssetKey],
+    partition_keys: Sequence[str],
+    *,
+    tags: Mapping[str, str],
+    title: str,
+    run_config: Mapping[str, Any] | None = None,
+) -> str:
+    """Ask the daemon to backfill ``partition_keys`` of ``assets`` and return the backfill's id.
+
+    Its runs get the tags and the run config.
+    """
+    backfill_id = make_new_backfill_id()
+    instance.add_backfill(
+        PartitionBackfill.from_asset_partitions(
+            backfill_id=backfill_id,
+            asset_graph=repository.asset_graph,
+            partition_names=list(partition_keys),
+            asset_selection=list(assets),
+            backfill_timestamp=Clock().now().timestamp(),
+            tags=tags,
+            dynamic_partitions_store=instance,
+            all_partitions=False,
+            title=title,
+            description=None,
+            run_config=run_config,
+        )
+    )
+    return backfill_id
+
+
+def launched_by(job: str, run_tags: Mapping[str, str]) -> dict[str, str]:
+    """Return the tags of what a run of ``job`` launches; ``user`` is handed on."""
+    return {LAUNCHED_BY: job} | {name: run_tags[name] for name in ("user",) if name in run_tags}
+
+
+def failed_backfills(
+    instance: dg.DagsterInstance, repository: dg.RepositoryDefinition, since: datetime
+) -> list[FailedBackfill]:
+    """Return the backfills that Dagster's daemon ended after ``since`` for an error of its own.
+
+    What ended because runs failed is not among them, nor what somebody canceled.
+    """
+    failed = BulkActionsFilter(statuses=[BulkActionStatus.FAILED])
+    return [
+        FailedBackfill(
+            backfill_id=each.backfill_id,
+            title=each.title or "",
+            job=each.job_name or "",
+            missing=_missing_of_job(instance, each, repository)
+            if each.job_name
+            else _missing_of_assets(each, repository),
+            together={names[0]: frozenset(names) for names in _steps(each, repository).values()},
+            error=said_by(each.error) if each.error else "Dagster gives no reason",
+        )
+        for each in instance.get_backfills(filters=failed, limit=MOST_FAILED)
+        if (each.backfill_end_timestamp or each.backfill_timestamp) > since.timestamp()
+    ]
+
+
+def _missing_of_job(
+    instance: dg.DagsterInstance, backfill: PartitionBackfill, repository: dg.RepositoryDefinition
+) -> frozenset[Unit]:
+    """Return the partitions of a job that no run of the backfill made."""
+    job = str(backfill.job_name)
+    partitions = repository.get_job(job).partitions_def if repository.has_job(job) else None
+    made = dg.RunsFilter(
+        tags={BACKFILL: backfill.backfill_id}, statuses=[dg.DagsterRunStatus.SUCCESS]
+    )
+    runs = instance.get_runs(made)
+    keys = {key for run in runs if partitions for key in partition_keys(run.tags, partitions)}
+    return frozenset(Unit(job, key) for key in backfill.partition_names or () if key not in keys)
+
+
+def _missing_of_assets(
+    backfill: PartitionBackfill, repository: dg.RepositoryDefinition
+) -> frozenset[Unit]:
+    """Return what was not made; assets and partitions that there are no more are among it."""
+    steps = _steps(backfill, repository)
+    data = backfill.get_asset_backfill_data(repository.asset_graph)
+    made = set(data.materialized_subset.iterate_asset_partitions())
+    return frozenset(
+        Unit(steps[each.asset_key][0], each.partition_key or "")
+        for each in data.target_subset.iterate_asset_partitions()
+        if each not in made
+    )
+
+
+def _steps(
+    backfill: PartitionBackfill, repository: dg.RepositoryDefinition
+) -> dict[dg.AssetKey, list[str]]:
+    """Return by asset of a backfill the names of those that are made in one step with it."""
+    graph, chosen = repository.asset_graph, backfill.asset_selection or ()
+    return {
+        key: sorted(
+            each.to_user_string()
+            for each in (graph.get(key).execution_set_asset_keys if graph.has(key) else {key})
+            if each in chosen
+        )
+        for key in chosen
+    }

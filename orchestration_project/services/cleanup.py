@@ -1,0 +1,192 @@
+"""Old artifacts, found and deleted; what goes is recorded before it goes.
+
+A blob that a load or a replay takes up again is put anew if it lies there for long (`Captures`),
+and what was put lately is never deleted here: so what is about to be used stays.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+import polars as pl
+from sqlalchemy import Table, delete, insert, select
+
+from orchestration_project.connections.artifacts import ArtifactStore
+from orchestration_project.connections.clock import Clock
+from orchestration_project.domains.operations.artifacts import CAPTURED, kind_of
+from orchestration_project.domains.operations.cleanup import (
+    File,
+    removable_blobs,
+    removable_files,
+)
+from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.engine.warehouse.layers import groups_of_layers
+from orchestration_project.errors import ConfigurationError
+from orchestration_project.tables.kinds import HISTORY, METADATA
+from orchestration_project.tables.operations import operations_removals
+from orchestration_project.tables.spine import blobs, captures, deliveries, rejects
+
+ARTIFACTS_AT_ONCE = 500
+"""Recorded in one transaction, then deleted."""
+
+
+class Retention(NamedTuple):
+    """How long artifacts are kept: days by kind (None: for ever), and how many of the newest."""
+
+    days: Mapping[str, int | None]
+    keep_newest: int
+
+
+class Plan(NamedTuple):
+    """What may go, by kind, and before which time each artifact must have been put."""
+
+    files: dict[str, list[File]]
+    before: dict[str, datetime]
+
+
+def plan_cleanup(
+    warehouse: Warehouse, artifacts: ArtifactStore, retention: Retention, *, now: datetime
+) -> Plan:
+    """Find what may go; nothing of what only another database might name.
+
+    Args:
+        warehouse: Whose tables say what is still needed.
+        artifacts: The store.
+        retention: What stays in any case.
+        now: The project's time, by which captures are dated.
+    """
+    machine_now = Clock().now()  # by which files are dated
+    files: dict[str, list[File]] = {}
+    before: dict[str, datetime] = {}
+    stored = [File(*each) for each in artifacts.listed()]
+    for kind, days in retention.days.items():
+        if days is None:
+            continue
+        before[kind] = machine_now - timedelta(days=days)
+        own = [file for file in stored if kind_of(file.name) == kind]
+        if kind == CAPTURED:
+            named = _old_blobs(warehouse, now - timedelta(days=days), retention.keep_newest)
+            files[kind] = sorted(
+                file for file in own if file.name in named and file.put_at < before[kind]
+            )
+        else:
+            files[kind] = removable_files(
+                own, before=before[kind], keep_newest=retention.keep_newest
+            )
+    return Plan(files, before)
+
+
+def clean_up(
+    warehouse: Warehouse, artifacts: ArtifactStore, plan: Plan, *, now: datetime, run_id: str
+) -> dict[str, list[File]]:
+    """Record and delete what ``plan`` names, and return what was deleted, by kind."""
+    deleted: dict[str, list[File]] = {}
+    for kind, files in plan.files.items():
+        deleted[kind] = []
+        for start in range(0, len(files), ARTIFACTS_AT_ONCE):
+            some = files[start : start + ARTIFACTS_AT_ONCE]
+            _record(warehouse, kind, some, now, run_id)
+            before = plan.before[kind]
+            stayed, tried = list[File](), 0
+            try:
+                for tried, file in enumerate(some, start=1):  # noqa: B007 - counted for the end
+                    is_gone = artifacts.delete_older(file.name, before)
+                    (deleted[kind] if is_gone else stayed).append(file)
+            finally:  # one whose deletion failed may be gone
+                _unrecord(warehouse, [*stayed, *some[tried:]], now, run_id)
+    return deleted
+
+
+def refuse_shared_store(plan: Plan, *, only_database: bool) -> None:
+    """Refuse to delete captured bytes of a store that other databases may use.
+
+    Raises:
+        ConfigurationError: Nobody said that no other database uses it.
+    """
+    if plan.files.get(CAPTURED) and not only_database:
+        raise ConfigurationError(
+            "captured bytes are not deleted: another database may need them",
+            expected="only_database: true in the run's config, where no other database (such as "
+            "that of another FINRA_SOURCE) keeps its captures in this store",
+            found=f"{len(plan.files[CAPTURED])} blobs that this database no longer needs",
+            remedy="make sure, and say so; or unset ARTIFACTS_CAPTURED_DAYS to clean up the rest",
+        )
+
+
+def _record(
+    warehouse: Warehouse, kind: str, files: Sequence[File], now: datetime, run_id: str
+) -> None:
+    rows = [
+        {
+            "name": file.name,
+            "removed_at": now,
+            "kind": kind,
+            "byte_count": file.byte_count,
+            "put_at": file.put_at,
+            "run_id": run_id,
+        }
+        for file in files
+    ]
+    with warehouse.writing() as connection:
+        connection.execute(insert(operations_removals), rows)
+
+
+def _unrecord(warehouse: Warehouse, files: Sequence[File], now: datetime, run_id: str) -> None:
+    """Take back what was not deleted: a load or a replay has taken it up meanwhile."""
+    row = operations_removals.c
+    at = (row.removed_at == now) & (row.run_id == run_id)
+    if files:
+        with warehouse.writing() as connection:
+            connection.execute(
+                delete(operations_removals).where(at, row.name.in_([file.name for file in files]))
+            )
+
+
+def _old_blobs(warehouse: Warehouse, before: datetime, keep_newest: int) -> set[str]:
+    """Return the names of blobs that this database has captured and no longer needs."""
+    columns = [captures.c[name] for name in ("capture_id", "sha256", "group_id", "fetched_at")]
+    with warehouse.reading() as connection:
+        whole = set(
+            connection.scalars(select(deliveries.c.group_id).where(deliveries.c.part_count > 0))
+        )
+        layers = groups_of_layers(connection)
+        current = {
+            capture_id
+            for table in _published()
+            for capture_id in connection.scalars(select(table.c.capture_id).distinct())
+        }
+        names = {
+            row.sha256: row.storage_uri
+            for row in connection.execute(select(blobs.c.sha256, blobs.c.storage_uri))
+        }
+    old = removable_blobs(
+        warehouse.frame(select(*columns), captures),
+        whole=whole,
+        layers=layers,
+        current=current,
+        before=before,
+        keep_newest=keep_newest,
+    )
+    return {names[sha256] for sha256 in old}
+
+
+def _published() -> list[Table]:
+    """Return the tables whose rows say which capture they were read from, without history."""
+    histories = {table.info.get(HISTORY) for table in METADATA.tables.values()}
+    return [
+        table
+        for table in METADATA.tables.values()
+        if "capture_id" in table.c and table not in {captures, rejects, *histories}
+    ]
+
+
+def totals(files: Mapping[str, Sequence[File]]) -> pl.DataFrame:
+    """Return number and bytes by kind."""
+    return pl.DataFrame(
+        {
+            "kind": list(files),
+            "artifact_count": [len(some) for some in files.values()],
+            "byte_count": [sum(file.byte_count for file in some) for some in files.values()],
+        },
+        {"kind": pl.String, "artifact_count": pl.Int64, "byte_count": pl.Int64},
+    )

@@ -1,0 +1,158 @@
+"""One archive about one subject, written beside its place and renamed when it is whole."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path, PurePath
+
+import dagster as dg
+from sqlalchemy import Connection, select
+
+from orchestration_project.domains.operations.effective_config import EffectiveConfig, Entry
+from orchestration_project.domains.operations.evidence import CAPTURED_BYTES, Manifest
+from orchestration_project.engine.captures import BlobError, Captures
+from orchestration_project.engine.state import state_folder
+from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.errors import ConfigurationError
+from orchestration_project.redaction import redacted
+from orchestration_project.services.evidence.archive import Archive
+from orchestration_project.services.evidence.run_events import check_results, run_events
+from orchestration_project.services.evidence.subjects import Subject, Wanted, subject_of
+from orchestration_project.services.evidence.surroundings import settings_lines, versions
+from orchestration_project.services.evidence.tables import PartitionedTable, lines_of, rows_of
+from orchestration_project.services.export import whole_file
+from orchestration_project.services.inventory import Blob
+from orchestration_project.settings import Settings
+from orchestration_project.tables.spine import blobs, captures
+
+FOLDER = "evidence"
+"""Below STATE_DIR."""
+
+SUFFIX = ".zip"
+
+
+@dataclass(frozen=True)
+class Sources:
+    """What evidence is taken from.
+
+    Attributes:
+        config: The settings and presets that are in effect.
+        applied: What applied presets set.
+        tables: Tables with history by name, and what a partition of each is.
+        bytes_of: The captured bytes, None where just their hashes are asked for.
+    """
+
+    warehouse: Warehouse
+    instance: dg.DagsterInstance
+    config: EffectiveConfig
+    applied: Mapping[str, Entry]
+    tables: Mapping[str, PartitionedTable]
+    bytes_of: Captures | None = None
+
+
+@dataclass(frozen=True)
+class Exported:
+    """An archive that was written."""
+
+    path: Path
+    byte_count: int
+    sha256: str
+    manifest: Manifest
+
+
+def export_evidence(
+    sources: Sources,
+    wanted: Wanted,
+    settings: Settings,
+    file: str | None = None,
+    *,
+    now: datetime,
+) -> Exported:
+    """Write the archive of what is asked for: of one state of our database, a batch at a time.
+
+    Args:
+        sources: What it is taken from.
+        wanted: What it is about.
+        settings: Whose STATE_DIR.
+        file: Where to; without it, below STATE_DIR, in the place of an earlier one of the same.
+        now: The project's time.
+
+    Raises:
+        ConfigurationError: What is asked for is not recorded, or the file must not be written.
+    """
+    with sources.warehouse.reading() as connection:
+        subject = subject_of(connection, wanted, now)
+        path = _usual(settings, subject) if file is None else chosen_file(settings, file)
+        with whole_file(path, replace=file is None) as sink, Archive(sink) as archive:
+            _write(archive, connection, sources, subject)
+            about = {name: redacted(value) for name, value in subject.about.items()}
+            manifest = archive.finish(about)
+    with path.open("rb") as written:
+        sha256 = hashlib.file_digest(written, "sha256").hexdigest()
+    return Exported(path, path.stat().st_size, sha256, manifest)
+
+
+def _usual(settings: Settings, subject: Subject) -> Path:
+    return state_folder(settings, FOLDER) / f"{subject.name}{SUFFIX}"
+
+
+def chosen_file(settings: Settings, file: str) -> Path:
+    """Return where a run's config says; a relative path stays below STATE_DIR.
+
+    Raises:
+        ConfigurationError: It leads elsewhere than it seems to, or is no name of an archive.
+    """
+    given = PurePath(file)
+    folder = state_folder(settings, FOLDER).resolve()
+    path = folder / given
+    is_plain = "\0" not in file and ".." not in given.parts and path.suffix == SUFFIX
+    if not is_plain or not (given.is_absolute() or path.resolve().is_relative_to(folder)):
+        raise ConfigurationError(
+            f"evidence is not written to {file!r}",
+            expected=f"a path that ends in {SUFFIX}, without '..'; a relative one below {folder}",
+            remedy="name another file, or none",
+        )
+    return path
+
+
+def _write(archive: Archive, connection: Connection, sources: Sources, subject: Subject) -> None:
+    settings = settings_lines(connection, subject, sources.config, sources.applied)
+    archive.add_lines("settings.jsonl", settings)
+    archive.add("versions.json", versions(connection, subject, sources.config.config_hash))
+    for rows in rows_of(connection, subject, sources.tables):
+        archive.add_lines(rows.name, lines_of(connection, rows.relation))
+    run_ids = sorted(connection.execute(subject.runs).scalars())
+    archive.add_lines("checks.jsonl", check_results(sources.instance, run_ids))
+    archive.add_lines("run_events.jsonl", run_events(sources.instance, run_ids))
+    if sources.bytes_of is not None:
+        _write_bytes(archive, connection, subject, sources.bytes_of)
+
+
+def _write_bytes(
+    archive: Archive, connection: Connection, subject: Subject, store: Captures
+) -> None:
+    """Write each captured content once, verified; name those that are not to be had."""
+    wanted = (
+        select(*(blobs.c[name] for name in Blob._fields))
+        .where(
+            blobs.c.sha256.in_(
+                select(captures.c.sha256).where(captures.c.group_id.in_(subject.groups))
+            )
+        )
+        .order_by(blobs.c.sha256)
+    )
+    missing = []
+    for blob in (Blob(*row) for row in connection.execute(wanted).all()):
+        try:
+            body = store.verified(
+                sha256=blob.sha256, byte_count=blob.byte_count, storage_uri=blob.storage_uri
+            )
+        except BlobError as error:  # cleaned up, or lost: the rest is evidence all the same
+            missing.append(
+                json.dumps({"sha256": blob.sha256, "why": f"{error.what}: {error.found}"})
+            )
+            continue
+        archive.add(f"{CAPTURED_BYTES}{blob.sha256}", body)
+    archive.add_lines("missing_bytes.jsonl", missing)

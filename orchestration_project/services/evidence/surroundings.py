@@ -1,0 +1,96 @@
+"""Which settings and which versions an archive was made under, and the runs before it."""
+
+import json
+import platform
+import shutil
+import subprocess
+from collections.abc import Iterator, Mapping
+from importlib.metadata import distributions
+
+from sqlalchemy import Connection, select
+
+from orchestration_project.domains.operations.effective_config import EffectiveConfig, Entry
+from orchestration_project.engine.warehouse.migrating import current_version
+from orchestration_project.services.evidence.subjects import Subject
+from orchestration_project.settings import PROJECT_ROOT
+from orchestration_project.tables.operations import operations_runs
+from orchestration_project.tables.operations import operations_verified_configs as verified
+from orchestration_project.tables.spine import deliveries
+
+
+def settings_lines(
+    connection: Connection,
+    subject: Subject,
+    now: EffectiveConfig,
+    applied: Mapping[str, Entry],
+) -> Iterator[str]:
+    """Yield a line for each present value, and each of those that the subject's runs went by.
+
+    Of the latter there are those that were verified; ``applied`` is what presets set now.
+    """
+    yield from _lines(now.config_hash, {**now.entries, **applied})
+    wanted = (
+        select(verified.c.config_hash, verified.c.entries)
+        .where(
+            verified.c.config_hash.in_(
+                select(operations_runs.c.config_hash).where(
+                    operations_runs.c.run_id.in_(subject.runs)
+                )
+            ),
+            verified.c.config_hash != now.config_hash,
+        )
+        .order_by(verified.c.config_hash)
+    )
+    for config_hash, entries in connection.execute(wanted).all():
+        yield from _lines(config_hash, EffectiveConfig.from_json(entries).entries)
+
+
+def _lines(config_hash: str, entries: Mapping[str, Entry]) -> Iterator[str]:
+    for name, entry in sorted(entries.items()):
+        told = {"config_hash": config_hash, "name": name}
+        yield json.dumps(told | {"value": entry.value, "origin": entry.origin})
+
+
+def versions(connection: Connection, subject: Subject, config_hash: str) -> bytes:
+    """Return the member `versions.json`: of this program, and of the rules of the deliveries."""
+    rules = connection.execute(
+        select(deliveries.c.table_name, deliveries.c.rule_version)
+        .where(subject.deliveries)
+        .distinct()
+        .order_by(deliveries.c.table_name, deliveries.c.rule_version)
+    ).all()
+    found = {
+        "commit": commit(),
+        "config_hash": config_hash,
+        "packages": {each.name: each.version for each in distributions() if each.name},
+        "platform": platform.platform(),
+        "python": platform.python_version(),
+        "rules": {
+            name: [version for table, version in rules if table == name] for name, _ in rules
+        },
+        "tables": current_version(connection),
+    }
+    return f"{json.dumps(found, indent=1, sort_keys=True)}\n".encode()
+
+
+def commit() -> str | None:
+    """Return the commit of this program, `-dirty` after it where files differ; None: not known."""
+    git = shutil.which("git")
+    if git is None or not (PROJECT_ROOT / ".git").exists():  # one above it would be another's
+        return None
+    asked = subprocess.run(  # noqa: S603 - git, about our own folder
+        [
+            git,
+            "-C",
+            str(PROJECT_ROOT),
+            "describe",
+            "--always",
+            "--dirty",
+            "--abbrev=40",
+            "--match=",
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return asked.stdout.strip() if asked.returncode == 0 else None

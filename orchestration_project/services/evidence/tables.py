@@ -1,0 +1,142 @@
+"""The rows of our tables that belong to a subject, as lines of JSON, batch by batch."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import polars as pl
+from sqlalchemy import ColumnElement, Connection, Table, or_, select
+
+from orchestration_project.engine.warehouse.frames import Scope, read_batches, within
+from orchestration_project.errors import ConfigurationError
+from orchestration_project.services.evidence.subjects import Subject, mentions
+from orchestration_project.tables.catalogue import Part, Relation, relation_as_of
+from orchestration_project.tables.events import operations_events
+from orchestration_project.tables.operations import (
+    operations_alert_deliveries,
+    operations_alerts,
+    operations_presets,
+    operations_runs,
+    operations_steps,
+)
+from orchestration_project.tables.spine import (
+    audits,
+    blobs,
+    captures,
+    deliveries,
+    landings,
+    rejects,
+)
+
+MOMENT = "%Y-%m-%dT%H:%M:%S%.6fZ"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PartitionedTable:
+    """A table with history, and the rows of it that belong to a partition's key."""
+
+    table: Table
+    scope_of: Callable[[str], Scope]
+
+
+class Rows(NamedTuple):
+    """A member of rows: its name, and where they lie."""
+
+    name: str
+    relation: Relation
+
+
+def rows_of(
+    connection: Connection, subject: Subject, tables: Mapping[str, PartitionedTable]
+) -> list[Rows]:
+    """Return what belongs to ``subject``; of a partition, also its published rows at the time."""
+    return [*_evidence(subject), *_published(connection, subject, tables)]
+
+
+def _evidence(subject: Subject) -> Iterator[Rows]:
+    groups, runs = subject.groups, subject.runs
+    own = captures.c.group_id.in_(groups)
+    fetched = select(captures.c.capture_id).where(own)
+    contents = select(captures.c.sha256).where(own)
+    told = _alerts(subject)
+    alerts = select(operations_alerts.c.alert_id).where(*told)
+    yield _rows("runs", operations_runs, operations_runs.c.run_id.in_(runs))
+    yield _rows("steps", operations_steps, operations_steps.c.run_id.in_(runs))
+    yield _rows("deliveries", deliveries, subject.deliveries)
+    yield _rows("captures", captures, own)
+    yield _rows("blobs", blobs, blobs.c.sha256.in_(contents))
+    yield _rows("rejects", rejects, rejects.c.capture_id.in_(fetched))
+    yield _rows("audits", audits, audits.c.group_id.in_(groups))
+    yield _rows("landings", landings, landings.c.group_id.in_(groups))
+    yield _rows("alerts", operations_alerts, *told)
+    by_alert = operations_alert_deliveries.c.alert_id.in_(alerts)
+    yield _rows("alert_deliveries", operations_alert_deliveries, by_alert)
+    yield _rows("events", operations_events.table, *_events(subject))
+    applied = operations_presets.c.applied_at
+    yield _rows("presets", operations_presets, *subject.until(applied))
+
+
+def _rows(name: str, table: Table, *conditions: ColumnElement[bool]) -> Rows:
+    return Rows(f"{name}.jsonl", Relation(table, [Part(table, conditions)]))
+
+
+def _alerts(subject: Subject) -> list[ColumnElement[bool]]:
+    row = operations_alerts.c
+    own = row.run_id.in_(subject.runs)
+    if subject.partition is not None:
+        own = or_(own, mentions(row.partitions, subject.partition))
+    return [own, *subject.until(row.raised_at)]
+
+
+def _events(subject: Subject) -> list[ColumnElement[bool]]:
+    """Return which events are its own: also that what it fetched was cleaned up."""
+    row = operations_events.table.c
+    names = (
+        select(blobs.c.storage_uri)
+        .join(captures, captures.c.sha256 == blobs.c.sha256)
+        .where(captures.c.group_id.in_(subject.groups))
+    )
+    removed = (row.event == "cleaned_up") & row.reference.in_(names)
+    if subject.partition is None:
+        return [or_(row.run_id.in_(subject.runs), removed)]
+    key = subject.partition
+    own = or_(row.partition_key == key, mentions(row.partition_key, key), removed)
+    return [own, *subject.until(row.happened_at)]
+
+
+def _published(
+    connection: Connection, subject: Subject, tables: Mapping[str, PartitionedTable]
+) -> Iterator[Rows]:
+    if subject.partition is None or subject.at is None:
+        return
+    named = select(deliveries.c.table_name).where(subject.deliveries).distinct()
+    for name in sorted(connection.execute(named).scalars()):
+        known = relation_as_of(name, subject.at)
+        if name not in tables:
+            raise ConfigurationError(
+                f"which rows of {name} a partition has is not known here",
+                expected=f"a partition of {', '.join(sorted(tables))}",
+                remedy="ask for the evidence of the run that delivered it: run_id",
+                partition_key=subject.partition,
+            )
+        scope = tables[name].scope_of(subject.partition)
+        parts = [
+            Part(part.rows, [*part.conditions, within(part.rows, scope)]) for part in known.parts
+        ]
+        yield Rows(f"rows/{name}.jsonl", Relation(known.table, parts))
+
+
+def lines_of(connection: Connection, relation: Relation) -> Iterator[str]:
+    """Yield each row as a JSON object, by key; whole numbers as text, so that all read them."""
+    names = relation.columns([])
+    for batch in read_batches(connection, relation.select(names, []), relation.table):
+        if not batch.is_empty():
+            yield from _exact(batch).write_ndjson()[:-1].split("\n")
+
+
+def _exact(batch: pl.DataFrame) -> pl.DataFrame:
+    return batch.with_columns(
+        pl.col(pl.Int64, pl.Decimal).cast(pl.String),
+        pl.col(pl.Datetime).dt.strftime(MOMENT),
+        pl.col(pl.Date).dt.to_string("iso"),
+    )

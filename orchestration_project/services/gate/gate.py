@@ -1,0 +1,144 @@
+"""The gate: what is opened for work goes through it, and only while its dependencies are ready."""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import timedelta
+
+from orchestration_project.connections.clock import Clock
+from orchestration_project.domains.operations.readiness import (
+    Finding,
+    counts,
+    is_needed,
+    refusal,
+)
+from orchestration_project.errors import OrchestrationError
+from orchestration_project.services.gate.probe import Examined, Probe, examine
+from orchestration_project.services.gate.register import Register
+
+
+@dataclass(frozen=True)
+class Run:
+    """The run that comes to the gate.
+
+    Attributes:
+        run_id: Dagster's id of it.
+        is_forced: Whether its config says to go on in any case.
+        is_queued: Whether it came from the queue.
+        note_forced: Has the run itself carry of which dependencies it did not wait for.
+    """
+
+    run_id: str
+    is_forced: bool
+    is_queued: Callable[[], bool]
+    note_forced: Callable[[Sequence[str]], None]
+
+
+class Gate:
+    """Lets work through while what it depends on is ready.
+
+    Args:
+        probes: How each dependency is looked at that several kinds of work share.
+        probe_of: Returns the probe of a connection, by its name; None if it has none.
+        register: Where findings are kept.
+        clock: The real time, which processes compare.
+        max_age: Older findings do not count: the dependency is looked at again.
+        config_hash: Of the present settings; findings made under others do not count.
+        run: Who comes.
+    """
+
+    def __init__(
+        self,
+        probes: Sequence[Probe],
+        register: Register,
+        *,
+        clock: Clock,
+        max_age: timedelta,
+        config_hash: str,
+        run: Run,
+        probe_of: Callable[[str], Probe | None] = lambda _: None,
+    ) -> None:
+        self.config_hash = config_hash
+        self._probes = probes
+        self._probe_of = probe_of
+        self._register = register
+        self._clock = clock
+        self._max_age = max_age
+        self._run = run
+
+    def admit(self, work: str) -> None:
+        """Make sure that what ``work`` (the name of a resource) depends on is ready.
+
+        Findings that count are gone by. Where there is none, or the last one failed, just that
+        dependency is looked at now, once.
+
+        Raises:
+            OrchestrationError: A dependency is not ready, or the database that keeps the findings
+                cannot be used. It is of the kind of what went wrong.
+        """
+        needed = self._needed(work)
+        try:
+            examined = self._look_again(needed)
+        except OrchestrationError as error:
+            error.within(
+                refused_by="the gate, before any data was asked for",
+                dependency="database",
+                findings="neither looked up nor stored: they are kept in this database",
+            )
+            raise
+        errors = {each.finding.dependency: each.error for each in examined if each.error}
+        if not errors:
+            return
+        if not self._run.is_forced:
+            raise refusal(errors, {each.dependency: each.tried for each in needed})
+        self._run.note_forced(list(errors))
+        self._register.keep_forced(errors, run_id=self._run.run_id, at=self._clock.now())
+
+    def verify(self, *, instead: Sequence[Probe] = ()) -> list[Finding]:
+        """Look at every dependency now, or by what is given ``instead``.
+
+        Nothing is stored.
+        """
+        probes = {each.dependency: each for each in (*self._probes, *instead)}.values()
+        return [each.finding for each in self._examined(list(probes))]
+
+    def keep(self, findings: Sequence[Finding]) -> None:
+        """Store findings.
+
+        Raises:
+            OrchestrationError: The database cannot be used.
+        """
+        self._register.keep(findings, run_id=self._run.run_id)
+
+    def _needed(self, work: str) -> list[Probe]:
+        is_queued, own = self._run.is_queued(), self._probe_of(work)
+        return [
+            probe
+            for probe in (*self._probes, *([own] if own else []))
+            if is_needed(probe.needed_by, work, is_queued=is_queued)
+        ]
+
+    def _look_again(self, needed: Sequence[Probe]) -> list[Examined]:
+        """Look at the dependencies whose findings do not count, and store what is found."""
+        known, now = self._register.latest(), self._clock.now()
+        unsure = [
+            probe
+            for probe in needed
+            if not counts(
+                known.get(probe.dependency),
+                now=now,
+                max_age=self._max_age,
+                config_hash=self.config_hash,
+            )
+        ]
+        examined = self._examined(unsure)
+        if examined:
+            self.keep([each.finding for each in examined])
+        return examined
+
+    def _examined(self, probes: Sequence[Probe]) -> list[Examined]:
+        """Look at dependencies side by side: those that do not answer are waited for together."""
+        with ThreadPoolExecutor(max(1, len(probes)), thread_name_prefix="probe") as pool:
+            return list(
+                pool.map(lambda probe: examine(probe, self._clock, self.config_hash), probes)
+            )

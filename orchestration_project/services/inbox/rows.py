@@ -1,0 +1,138 @@
+"""Rows of the inbox: taken in, and what became of them."""
+
+import base64
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Literal
+
+from sqlalchemy import Connection, func, literal, select
+
+from orchestration_project.connections.clock import Clock
+from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.engine.warehouse.frames import insert_absent
+from orchestration_project.tables.spine import audits, inbox
+
+WAITING = ("received", "running", "failed")
+"""States of rows that are to be worked on."""
+
+Stored = Literal["stored", "duplicate", "changed"]
+"""What came of a delivery: it is new, it was there already, or it was there with another body."""
+
+SAME_BODY = "same_id_has_the_same_body"
+
+
+@dataclass(frozen=True)
+class Received:
+    """A delivery whose signature is right, and what there is to do with it.
+
+    Attributes:
+        source: Its source's name.
+        delivery_id: Its id among those of the source.
+        kind: What the sender says has happened.
+        body: The bytes as they came.
+        headers: What is worth keeping of what came with it.
+        allowed_attempts: Failures after which it is dead; 0: there is nothing to be done with it.
+    """
+
+    source: str
+    delivery_id: str
+    kind: str | None
+    body: bytes
+    headers: Mapping[str, str]
+    allowed_attempts: int
+
+
+class Inbox:
+    """Takes deliveries in, as many at once as there are."""
+
+    def __init__(self, warehouse: Warehouse, clock: Clock) -> None:
+        self._warehouse = warehouse
+        self._clock = clock
+        self._latest = datetime.min.replace(tzinfo=clock.now().tzinfo)
+
+    def take(self, deliveries: Sequence[Received]) -> list[Stored]:
+        """Store what is new of ``deliveries``, in their order and in one transaction.
+
+        One that is there with another body stays as it is, and an audit tells of it.
+
+        Raises:
+            OrchestrationError: The database does not take them; none of them is stored.
+        """
+        rows = [self._row(each) for each in deliveries]
+        with self._warehouse.writing() as connection:
+            insert_absent(connection, inbox, rows)
+            there = _there(connection, rows)
+            stored: list[Stored] = [
+                _stored(row, there[row["source"], row["delivery_id"]]) for row in rows
+            ]
+            changed = [row for row, each in zip(rows, stored, strict=True) if each == "changed"]
+            insert_absent(connection, audits, [_audit(row, there) for row in changed])
+        return stored
+
+    def waiting_count(self, most: int) -> int:
+        """Return how many rows are to be worked on, up to ``most``."""
+        waiting = select(literal(1)).where(inbox.c.state.in_(WAITING)).limit(most).subquery()
+        with self._warehouse.reading() as connection:
+            return connection.execute(select(func.count()).select_from(waiting)).scalar_one()
+
+    def _row(self, delivery: Received) -> dict[str, Any]:
+        self._latest = max(self._clock.now(), self._latest + timedelta(microseconds=1))
+        return {
+            "source": delivery.source,
+            "delivery_id": delivery.delivery_id,
+            "kind": delivery.kind,
+            "body": base64.b64encode(delivery.body).decode(),
+            "headers": json.dumps(dict(delivery.headers), sort_keys=True),
+            "sha256": hashlib.sha256(delivery.body).hexdigest(),
+            "byte_count": len(delivery.body),
+            "received_at": self._latest,
+            "state": "received" if delivery.allowed_attempts else "done",
+            "attempt_count": 0,
+            "allowed_count": delivery.allowed_attempts,
+            "run_id": None,
+            "changed_at": self._latest,
+        }
+
+
+There = Mapping[tuple[str, str], Any]
+
+
+def _there(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> There:
+    """Return what the inbox holds under the keys of ``rows``."""
+    ids: dict[str, list[str]] = {}
+    for row in rows:
+        ids.setdefault(row["source"], []).append(row["delivery_id"])
+    columns = (inbox.c.source, inbox.c.delivery_id, inbox.c.sha256, inbox.c.received_at)
+    found = {}
+    for source, of_source in ids.items():
+        wanted = select(*columns).where(
+            inbox.c.source == source, inbox.c.delivery_id.in_(of_source)
+        )
+        found |= {(each.source, each.delivery_id): each for each in connection.execute(wanted)}
+    return found
+
+
+def _stored(row: Mapping[str, Any], there: Any) -> Stored:
+    if there.sha256 != row["sha256"]:
+        return "changed"
+    return "stored" if there.received_at == row["received_at"] else "duplicate"
+
+
+def _audit(row: Mapping[str, Any], there: There) -> dict[str, Any]:
+    kept = there[row["source"], row["delivery_id"]]
+    return {
+        "group_id": f"inbox:{row['source']}|{row['delivery_id']}#{row['sha256']}",
+        "table_name": inbox.name,
+        "name": SAME_BODY,
+        "partition_key": row["source"],
+        "severity": "error",
+        "outcome": "failed",
+        "expected": f"the body whose SHA-256 is {kept.sha256}, received at {kept.received_at}",
+        "found": f"{row['byte_count']} bytes whose SHA-256 is {row['sha256']}; they were refused",
+        "offenders": json.dumps([row["delivery_id"]]),
+        "run_id": "",
+        "audited_at": row["received_at"],
+    }

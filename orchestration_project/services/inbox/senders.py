@@ -1,0 +1,82 @@
+"""Who may deliver webhooks: what is declared of them, and their keys."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from orchestration_project.domains.webhooks.sources import (
+    Source,
+    key_of,
+    read_sources,
+    secret_names,
+)
+from orchestration_project.errors import ConfigurationError
+from orchestration_project.services.gate.probe import Answer, Probe
+from orchestration_project.settings import Settings, read_secrets
+
+
+@dataclass(frozen=True)
+class Sender:
+    """A source of webhooks; without ``keys`` nothing is taken from it, and ``problem`` says why."""
+
+    name: str
+    declared: Source
+    keys: tuple[bytes, ...] = ()
+    problem: str = ""
+
+
+def read_senders(settings: Settings) -> Mapping[str, Sender]:
+    """Return the declared sources by name, each with its keys, the present one first.
+
+    Raises:
+        ConfigurationError: The file that declares them is not there, or cannot be used.
+    """
+    declared = declared_sources(settings)
+    return {name: _sender(name, source) for name, source in declared.items()}
+
+
+def declared_sources(settings: Settings) -> Mapping[str, Source]:
+    """Return the declared sources by name.
+
+    Raises:
+        ConfigurationError: The file that declares them is not there, or cannot be used.
+    """
+    path = settings.webhooks_path
+    try:
+        return read_sources(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(
+            "the declaration of webhook sources cannot be read",
+            expected=f"a text file in UTF-8 at {path}",
+            found=f"{type(error).__name__}: {error}",
+            remedy="correct WEBHOOKS_FILE, or put the file there; `sources: {}` declares none",
+        ) from error
+
+
+def _sender(name: str, declared: Source) -> Sender:
+    present, earlier = secret_names(name)
+    secrets = read_secrets(present, earlier)
+    if present not in secrets:
+        return Sender(name, declared, problem=f"{present} is not set")
+    try:
+        keys = tuple(key_of(name, declared, secret) for secret in secrets.values())
+    except ConfigurationError as error:
+        return Sender(name, declared, problem=str(error))
+    return Sender(name, declared, keys)
+
+
+def webhooks_probe(settings: Settings) -> Probe:
+    """Return the probe of the sources of webhooks: is each declared one verifiable."""
+
+    def run() -> Answer:
+        senders = read_senders(settings)
+        problems = [f"{each.name}: {each.problem}" for each in senders.values() if each.problem]
+        if problems:
+            raise ConfigurationError(
+                "nothing is taken from some webhook sources",
+                expected=f"a secret for each source in {settings.webhooks_path}",
+                found="; ".join(problems),
+                remedy="set their secrets, and start the gateway again",
+            )
+        return Answer(f"{len(senders)} sources", is_applicable=bool(senders))
+
+    return Probe("webhooks", (), "read the declared sources and their secrets", run)

@@ -1,0 +1,150 @@
+"""What the artifact store holds, beside the tables that name it: listed, found, compared.
+
+One store may serve several databases, so what this one does not name may be another's.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import polars as pl
+from sqlalchemy import ColumnElement, Connection, func, select
+
+from orchestration_project.connections.artifacts import ArtifactStore, Stored
+from orchestration_project.domains.operations.artifacts import Compared, by_kind, compared
+from orchestration_project.engine.captures import BlobError, Captures
+from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.errors import ConfigurationError
+from orchestration_project.tables.conditions import condition
+from orchestration_project.tables.kinds import POLARS_TYPES
+from orchestration_project.tables.operations import operations_removals
+from orchestration_project.tables.spine import blobs, captures, deliveries
+
+SHOWN_COLUMNS = (
+    *("capture_id", "partition_key", "part_number", "fetched_at", "row_count"),
+    *("sha256", "run_id", "url"),
+)
+SHA256_LENGTH = 64
+
+
+class Blob(NamedTuple):
+    """One row of `blobs`, as far as it takes to get the bytes."""
+
+    sha256: str
+    byte_count: int
+    stored_byte_count: int
+    storage_uri: str
+
+
+class Inventory(NamedTuple):
+    """What is stored by kind, what does not agree with the tables, how many blobs were read."""
+
+    kinds: pl.DataFrame
+    found: Compared
+    changed: list[str]
+    read_count: int
+
+
+def read_captures(warehouse: Warehouse, where: Sequence[str], limit: int) -> pl.DataFrame:
+    """Return captures for which all conditions hold, the latest first, with their sizes in bytes.
+
+    Raises:
+        ConfigurationError: A condition is none.
+    """
+    columns = [*(captures.c[name] for name in SHOWN_COLUMNS), blobs.c.byte_count]
+    wanted = (
+        select(*columns)
+        .join(blobs, blobs.c.sha256 == captures.c.sha256)
+        .where(*(condition(captures, each) for each in where))
+        .order_by(captures.c.fetched_at.desc(), captures.c.capture_id.desc())
+        .limit(limit)
+    )
+    with warehouse.reading() as connection:
+        rows = [tuple(row) for row in connection.execute(wanted)]
+    schema = {column.name: POLARS_TYPES[type(column.type)] for column in columns}
+    return pl.DataFrame(rows, schema, orient="row")
+
+
+def find_blob(warehouse: Warehouse, wanted: str) -> Blob:
+    """Return the blob of a capture_id or of a SHA-256.
+
+    Raises:
+        ConfigurationError: There is none.
+    """
+    with warehouse.reading() as connection:
+        found = _blobs(connection, *_named(wanted))
+    if not found:
+        raise ConfigurationError(
+            f"nothing was captured under {wanted}",
+            expected="a capture_id or a SHA-256 of the table captures",
+            remedy="find it with `export captures --where 'partition_key=…'`",
+        )
+    return found[0]
+
+
+def _named(wanted: str) -> list[ColumnElement[bool]]:
+    if len(wanted) == SHA256_LENGTH:
+        return [blobs.c.sha256 == wanted.lower()]
+    capture = condition(captures, f"capture_id={wanted}")
+    return [blobs.c.sha256.in_(select(captures.c.sha256).where(capture))]
+
+
+def _blobs(connection: Connection, *conditions: ColumnElement[bool]) -> list[Blob]:
+    columns = (blobs.c[name] for name in Blob._fields)
+    return [Blob(*row) for row in connection.execute(select(*columns).where(*conditions))]
+
+
+def take_inventory(warehouse: Warehouse, artifacts: ArtifactStore, *, read_all: bool) -> Inventory:
+    """Compare the store with the table `blobs`, both ways.
+
+    The table is read first: what is captured meanwhile is in the store before it is in the table.
+
+    Args:
+        warehouse: Whose table.
+        artifacts: The store.
+        read_all: Read every blob and compute its SHA-256; else only those of another size.
+    """
+    with warehouse.reading() as connection:
+        named = {blob.storage_uri: blob for blob in _present(connection)}
+    stored = list(artifacts.listed())
+    found = compared(
+        {name: blob.stored_byte_count for name, blob in named.items()},
+        {each.name: each.byte_count for each in stored if _is_blob(each)},
+    )
+    missing = set(found.missing)
+    read = [name for name in named if name not in missing] if read_all else found.resized
+    changed = [name for name in read if not _is_whole(Captures(artifacts), named[name])]
+    kinds = by_kind((each.name, each.byte_count) for each in stored)
+    return Inventory(kinds, found, changed, len(read))
+
+
+def _present(connection: Connection) -> list[Blob]:
+    """Return the blobs that were not cleaned up since they were last captured or replayed.
+
+    Captures that are older than the table `deliveries` have no row there.
+    """
+    latest = func.max(func.coalesce(deliveries.c.recorded_at, captures.c.fetched_at))
+    taken_up = (
+        select(captures.c.sha256, latest.label("at"))
+        .outerjoin(deliveries, captures.c.group_id == deliveries.c.group_id)
+        .group_by(captures.c.sha256)
+        .subquery()
+    )
+    removed = (
+        select(blobs.c.sha256)
+        .join(taken_up, taken_up.c.sha256 == blobs.c.sha256)
+        .join(operations_removals, operations_removals.c.name == blobs.c.storage_uri)
+        .where(operations_removals.c.removed_at > taken_up.c.at)
+    )
+    return _blobs(connection, blobs.c.sha256.not_in(removed))
+
+
+def _is_blob(stored: Stored) -> bool:
+    return stored.name.startswith("blobs/")
+
+
+def _is_whole(store: Captures, blob: Blob) -> bool:
+    try:
+        store.verified(sha256=blob.sha256, byte_count=blob.byte_count, storage_uri=blob.storage_uri)
+    except BlobError:
+        return False
+    return True

@@ -1,0 +1,149 @@
+"""What the control tower looks at, added up by the database, and what it found.
+
+A day is a range of an index that holds all that is added up; nothing else of the ledger is read.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import polars as pl
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    ColumnElement,
+    Connection,
+    Select,
+    Table,
+    case,
+    cast,
+    delete,
+    func,
+    literal,
+    select,
+    union_all,
+)
+
+from orchestration_project.domains.operations.control_tower import (
+    COUNTS,
+    DAYS,
+    Look,
+    Subject,
+    UnderWay,
+)
+from orchestration_project.engine.leases import alone
+from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.engine.warehouse.frames import frame_of, insert_frame
+from orchestration_project.services.ledger.recording import LEDGER
+from orchestration_project.tables.kinds import asset_of
+from orchestration_project.tables.operations import (
+    PENDING,
+    operations_control_tower,
+    operations_runs,
+    operations_steps,
+)
+from orchestration_project.tables.spine import landings
+
+A_DAY = timedelta(days=1)
+
+
+@dataclass(frozen=True)
+class _Counted:
+    """What is counted: rows of ``table``, by asset if it has one, with the retries among them."""
+
+    table: Table
+    retries: ColumnElement[int]
+    asset: Column[str] | None = None
+
+
+_steps = operations_steps.c
+RUNS = _Counted(operations_runs, func.count(operations_runs.c.retry_of))
+STEPS = _Counted(
+    operations_steps,
+    func.sum(case((_steps.attempt_count > 1, _steps.attempt_count - 1), else_=0)),
+    _steps.asset,
+)
+
+
+def read_look(warehouse: Warehouse, machine_now: datetime) -> Look:
+    """Return what ended in the 28 days before ``machine_now``, what has not, and what landed."""
+    with warehouse.reading() as connection:
+        return Look(
+            ended=pl.concat(_ended(connection, each, machine_now) for each in (RUNS, STEPS)),
+            under_way=_waiting(connection) | _at_work(connection),
+            landed_at=_landed_at(connection),
+        )
+
+
+def write_tower(warehouse: Warehouse, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Replace the rows of ``operations_control_tower``."""
+    with warehouse.writing() as connection:
+        alone(connection, LEDGER)
+        connection.execute(delete(operations_control_tower))
+        insert_frame(connection, operations_control_tower, frame_of(rows, operations_control_tower))
+
+
+def _ended(connection: Connection, counted: _Counted, now: datetime) -> pl.DataFrame:
+    days = union_all(*(_of_day(counted, now, days_ago) for days_ago in range(DAYS)))
+    return pl.DataFrame(connection.execute(days).all(), COUNTS, orient="row")
+
+
+def _of_day(counted: _Counted, now: datetime, days_ago: int) -> Select[Any]:
+    row, asset = counted.table.c, counted.asset
+    until = now - days_ago * A_DAY
+    sums = (_total(row[name]) for name in ("rows_in", "rows_landed", "rows_rejected", "byte_count"))
+    found = (
+        select(
+            row.domain,
+            literal("") if asset is None else asset,
+            literal(days_ago),
+            row.status,
+            row.error_category,
+            func.count(),
+            cast(counted.retries, BigInteger),
+            *sums,
+        )
+        .where(row.ended_at > until - A_DAY, row.ended_at <= until)
+        .group_by(row.domain, row.status, row.error_category)
+    )
+    return found if asset is None else found.where(asset.is_not(None)).group_by(asset)
+
+
+def _total(column: Column[int]) -> ColumnElement[int]:
+    return cast(func.sum(column), BigInteger)
+
+
+def _waiting(connection: Connection) -> dict[Subject, UnderWay]:
+    runs = operations_runs.c
+    is_pending = runs.status.in_(PENDING)
+    found = connection.execute(
+        select(
+            runs.domain,
+            func.count(case((is_pending, 1))),
+            func.count(case((~is_pending, 1))),
+            func.min(case((is_pending, runs.created_at))),
+        )
+        .where(runs.ended_at.is_(None))
+        .group_by(runs.domain)
+    )
+    return {Subject(row[0]): UnderWay(row[1], row[2], row[3]) for row in found}
+
+
+def _at_work(connection: Connection) -> dict[Subject, UnderWay]:
+    steps = operations_steps.c
+    found = connection.execute(
+        select(steps.domain, steps.asset, func.count())
+        .where(steps.ended_at.is_(None), steps.asset.is_not(None))
+        .group_by(steps.domain, steps.asset)
+    )
+    return {Subject(domain, asset): UnderWay(0, running) for domain, asset, running in found}
+
+
+def _landed_at(connection: Connection) -> dict[str, datetime]:
+    found = connection.execute(
+        select(landings.c.table_name, func.max(landings.c.landed_at)).group_by(
+            landings.c.table_name
+        )
+    )
+    return {asset_of(table): at for table, at in found}

@@ -1,0 +1,167 @@
+"""Runs of Dagster, under way or over, read from its storage as plain facts."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+
+import dagster as dg
+from dagster import DagsterEventType as Happened
+from dagster_shared.error import SerializableErrorInfo
+
+from orchestration_project.domains.operations.ledger import Check, RunFacts, StepFacts
+from orchestration_project.services.ended_runs import (
+    asset_of,
+    entries_of,
+    error_of,
+    what_failed,
+)
+
+READ = {
+    Happened.RUN_FAILURE,
+    Happened.STEP_START,
+    Happened.STEP_RESTARTED,
+    Happened.STEP_SUCCESS,
+    Happened.STEP_FAILURE,
+    Happened.STEP_SKIPPED,
+    Happened.ASSET_MATERIALIZATION_PLANNED,
+    Happened.ASSET_MATERIALIZATION,
+    Happened.ASSET_OBSERVATION,
+    Happened.ASSET_CHECK_EVALUATION,
+}
+STATUSES = {
+    Happened.STEP_START: "IN_PROGRESS",
+    Happened.STEP_RESTARTED: "IN_PROGRESS",
+    Happened.STEP_SUCCESS: "SUCCESS",
+    Happened.STEP_FAILURE: "FAILURE",
+    Happened.STEP_SKIPPED: "SKIPPED",
+}
+BEGINNINGS = (Happened.STEP_START, Happened.STEP_RESTARTED)
+ENDS = (Happened.STEP_SUCCESS, Happened.STEP_FAILURE, Happened.STEP_SKIPPED)
+
+Dated = tuple[datetime, dg.DagsterEvent]
+
+
+def read_facts(instance: dg.DagsterInstance, record: dg.RunRecord) -> RunFacts:
+    """Return the facts of a run, as far as Dagster's event log still has them."""
+    run = record.dagster_run
+    happened = [
+        (_moment(entry.timestamp), entry.dagster_event)
+        for entry in entries_of(instance, run.run_id, READ)
+        if entry.dagster_event
+    ]
+    failures = [event for _, event in happened if event.event_type == Happened.RUN_FAILURE]
+    has_failed = run.status == dg.DagsterRunStatus.FAILURE
+    return RunFacts(
+        run_id=run.run_id,
+        job=run.job_name,
+        status=run.status.value,
+        created_at=record.create_timestamp,
+        changed_at=record.update_timestamp,
+        started_at=_moment(record.start_time) if record.start_time else None,
+        ended_at=_moment(record.end_time) if record.end_time and run.is_finished else None,
+        tags=run.tags,
+        config=run.run_config,
+        parent_run_id=run.parent_run_id,
+        root_run_id=run.root_run_id,
+        assets=_assets(event for _, event in happened),
+        steps=_steps(happened),
+        error_classes=[name for event in failures for name in _run_classes(event)],
+        error=error_of([event for _, event in happened]) if has_failed else None,
+    )
+
+
+def _moment(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)
+
+
+def _assets(events: Iterable[dg.DagsterEvent]) -> list[str]:
+    planned = Happened.ASSET_MATERIALIZATION_PLANNED
+    return sorted({asset_of(event) for event in events if event.event_type == planned})
+
+
+def _steps(events: Iterable[Dated]) -> list[StepFacts]:
+    by_step: dict[str, list[Dated]] = {}
+    for at, event in events:
+        if event.step_key is not None:
+            by_step.setdefault(event.step_key, []).append((at, event))
+    return [
+        _step(key, found)
+        for key, found in by_step.items()
+        if any(event.event_type in STATUSES for _, event in found)
+    ]
+
+
+def _step(key: str, found: Sequence[Dated]) -> StepFacts:
+    events = [event for _, event in found]
+    status = next(STATUSES[each.event_type] for each in events[::-1] if each.event_type in STATUSES)
+    begun = [at for at, event in found if event.event_type in BEGINNINGS]
+    ended = [at for at, event in found if event.event_type in ENDS]
+    failures = [event for event in events if event.event_type == Happened.STEP_FAILURE]
+    failure = failures[-1] if failures and status == "FAILURE" else None
+    return StepFacts(
+        step_key=key,
+        status=status,
+        assets=_assets(events),
+        started_at=begun[0] if begun else None,
+        ended_at=ended[-1] if ended and status != "IN_PROGRESS" else None,
+        attempts=len(begun),
+        checks=_checks(events),
+        refusals=_refusals(events),
+        error_classes=_classes(failure.step_failure_data.error) if failure else [],
+        error=what_failed(failure) if failure else None,
+    )
+
+
+def _checks(events: Iterable[dg.DagsterEvent]) -> list[Check]:
+    found = [
+        event.asset_check_evaluation_data
+        for event in events
+        if event.event_type == Happened.ASSET_CHECK_EVALUATION
+    ]
+    latest = {f"{each.asset_key.to_user_string()} {each.check_name}": each for each in found}
+    return [
+        Check(
+            name,
+            each.passed,
+            "error" if each.severity == dg.AssetCheckSeverity.ERROR else "warning",
+            _numbers(each.metadata),
+        )
+        for name, each in sorted(latest.items())
+    ]
+
+
+def _numbers(metadata: Mapping[str, dg.MetadataValue]) -> dict[str, int | float]:
+    values = {name: value.value for name, value in metadata.items()}
+    return {
+        name: value
+        for name, value in values.items()
+        if isinstance(value, int | float) and math.isfinite(value)
+    }
+
+
+def _refusals(events: Iterable[dg.DagsterEvent]) -> list[str]:
+    """Return the categories of what stayed held back; of several attempts, the last counts."""
+    held: dict[tuple[str, str | None], str] = {}
+    for event in events:
+        unit = (asset_of(event), event.partition)
+        if event.event_type == Happened.ASSET_MATERIALIZATION:
+            held.pop(unit, None)
+        elif event.event_type == Happened.ASSET_OBSERVATION:
+            observation = event.asset_observation_data.asset_observation
+            told = {name: value.value for name, value in observation.metadata.items()}
+            if told.get("outcome") == "held back":
+                held[unit[0], observation.partition] = str(told["category"])
+    return list(held.values())
+
+
+def _run_classes(event: dg.DagsterEvent) -> list[str]:
+    return _classes(event.job_failure_data.error) if event.event_specific_data else []
+
+
+def _classes(error: SerializableErrorInfo | None) -> list[str]:
+    """Return the names of an exception and of what caused it, the outermost first."""
+    found: list[str] = []
+    while error is not None:
+        found.append(str(error.cls_name).rpartition(".")[2])
+        error = error.cause or error.context
+    return found

@@ -1,0 +1,262 @@
+"""The ledger in our database: a run's row and those of its steps are written together.
+
+Rows and bytes come from our own tables (`deliveries` and what hangs on them), which say exactly
+what a run fetched, landed and refused, also where it failed; the metadata of a materialization is
+for reading.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Select, Table, delete, func, select, update
+
+from orchestration_project.connections.clock import Clock
+from orchestration_project.domains.operations.ledger import Entry, RunFacts, Volume, entry_of
+from orchestration_project.engine.leases import alone
+from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.engine.warehouse.frames import (
+    frame_of,
+    insert_frame,
+    storable,
+)
+from orchestration_project.settings import SECRET_QUERY_WORDS
+from orchestration_project.tables.operations import operations_runs, operations_steps
+from orchestration_project.tables.spine import (
+    blobs,
+    captures,
+    deliveries,
+    landings,
+    rejects,
+)
+
+LEDGER = operations_runs.name
+"""By which name those who write to the ledger wait for each other."""
+
+GONE = "DELETED"
+
+
+@dataclass(frozen=True)
+class Written:
+    """How many runs were new to the ledger, were other there, and were there as they are."""
+
+    added: int = 0
+    changed: int = 0
+    same: int = 0
+
+    def __add__(self, other: "Written") -> "Written":
+        return Written(
+            self.added + other.added, self.changed + other.changed, self.same + other.same
+        )
+
+
+class Ledger:
+    """Reads and writes the rows of runs and steps; each method is one transaction."""
+
+    def __init__(self, warehouse: Warehouse, clock: Clock) -> None:
+        self._warehouse = warehouse
+        self._clock = clock
+
+    @property
+    def warehouse(self) -> Warehouse:
+        """The database that has the ledger."""
+        return self._warehouse
+
+    def known(self, run_ids: Sequence[str]) -> dict[str, datetime]:
+        """Return when Dagster last changed each of these runs that has a row, as that says."""
+        return self._changed_at(operations_runs.c.run_id.in_(run_ids))
+
+    def states(self, run_ids: Sequence[str]) -> dict[str, tuple[str, datetime]]:
+        """Return status and last change of each of these runs that has a row."""
+        row = operations_runs.c
+        wanted = select(row.run_id, row.status, row.changed_at).where(row.run_id.in_(run_ids))
+        with self._warehouse.reading() as connection:
+            found = connection.execute(wanted)
+            return {run_id: (status, changed_at) for run_id, status, changed_at in found}
+
+    def ended(self, run_ids: Sequence[str]) -> dict[str, datetime]:
+        """Return the same of those whose row says how they ended."""
+        is_one = operations_runs.c.run_id.in_(run_ids)
+        return self._changed_at(is_one & operations_runs.c.ended_at.is_not(None))
+
+    def _changed_at(self, condition: ColumnElement[bool]) -> dict[str, datetime]:
+        wanted = select(operations_runs.c.run_id, operations_runs.c.changed_at).where(condition)
+        with self._warehouse.reading() as connection:
+            return {row.run_id: row.changed_at for row in connection.execute(wanted)}
+
+    def record(self, runs: Sequence[RunFacts]) -> Written:
+        """Write the runs whose rows are missing or differ.
+
+        Left as they are: rows that were written of a later state of the run, and those with steps
+        of which Dagster's event log has none any more.
+        """
+        with self._warehouse.writing() as connection:
+            alone(connection, LEDGER)
+            ids = [run.run_id for run in runs]
+            before = _entries(connection, ids)
+            volumes = _volumes(connection, ids)
+            entries = [
+                entry_of(run, volumes.get(run.run_id, {}), SECRET_QUERY_WORDS) for run in runs
+            ]
+            new = [_storable(each) for each in entries]
+            due = [each for each in new if _is_due(before.get(each.run["run_id"]), each)]
+            _replace(connection, due, self._clock.now())
+        added = sum(each.run["run_id"] not in before for each in due)
+        return Written(added, len(due) - added, len(runs) - len(due))
+
+    def drawn_up(self, runs: Sequence[RunFacts]) -> list[Entry]:
+        """Return what would be written of these runs now; nothing is."""
+        with self._warehouse.reading() as connection:
+            volumes = _volumes(connection, [run.run_id for run in runs])
+        return [entry_of(run, volumes.get(run.run_id, {}), SECRET_QUERY_WORDS) for run in runs]
+
+    def written(self, run_ids: Sequence[str]) -> dict[str, Entry]:
+        """Return what is written of those of these runs that have a row, by run."""
+        with self._warehouse.reading() as connection:
+            return _entries(connection, run_ids)
+
+    def under_way(self) -> list[str]:
+        """Return the runs that have not ended, as far as the ledger knows."""
+        wanted = select(operations_runs.c.run_id).where(operations_runs.c.ended_at.is_(None))
+        with self._warehouse.reading() as connection:
+            return list(connection.execute(wanted).scalars())
+
+    def mark_gone(self, run_ids: Sequence[str]) -> None:
+        """Say of runs that Dagster has deleted before they ended that they are gone.
+
+        Steps that had not ended are canceled, also those of runs of which this was said before.
+        """
+        now, machine_now = self._clock.now(), Clock().now()  # an end is told in Dagster's time
+        runs, steps = operations_runs.c, operations_steps.c
+        gone = select(runs.run_id).where(runs.status == GONE)
+        with self._warehouse.writing() as connection:
+            alone(connection, LEDGER)
+            connection.execute(
+                update(operations_runs)
+                .where(runs.run_id.in_(run_ids), runs.ended_at.is_(None))
+                .values(
+                    status=GONE,
+                    ended_at=machine_now,
+                    recorded_at=now,
+                    error_category="canceled",
+                )
+            )
+            connection.execute(
+                update(operations_steps)
+                .where(steps.ended_at.is_(None), steps.run_id.in_(gone))
+                .values(status="CANCELED", ended_at=machine_now)
+            )
+
+
+def _entries(connection: Connection, run_ids: Sequence[str]) -> dict[str, Entry]:
+    runs = _rows(connection, operations_runs, operations_runs.c.run_id.in_(run_ids))
+    steps = _rows(connection, operations_steps, operations_steps.c.run_id.in_(run_ids))
+    return {
+        run["run_id"]: Entry(run, [step for step in steps if step["run_id"] == run["run_id"]])
+        for run in runs
+    }
+
+
+def _rows(
+    connection: Connection, table: Table, condition: ColumnElement[bool]
+) -> list[dict[str, Any]]:
+    columns = [column for column in table.columns if column.name != "recorded_at"]
+    found = connection.execute(select(*columns).where(condition)).mappings()
+    return [dict(row) for row in found]
+
+
+def _is_due(before: Entry | None, now: Entry) -> bool:
+    """Whether ``now`` is the later state: an end is, by whatever clock the worker told its time."""
+    if before is None:
+        return True
+    ends = before.run["ended_at"] is None and now.run["ended_at"] is not None
+    if before.run["changed_at"] > now.run["changed_at"] and not ends:
+        return False
+    if before.steps and not now.steps:
+        return False
+    return before.run != now.run or _by_key(before) != _by_key(now)
+
+
+def _by_key(entry: Entry) -> dict[str, dict[str, Any]]:
+    return {step["step_key"]: step for step in entry.steps}
+
+
+def _replace(connection: Connection, entries: Sequence[Entry], now: datetime) -> None:
+    if not entries:
+        return
+    ids = [entry.run["run_id"] for entry in entries]
+    runs = [entry.run | {"recorded_at": now} for entry in entries]
+    steps = [step for entry in entries for step in entry.steps]
+    for table, rows in ((operations_steps, steps), (operations_runs, runs)):
+        connection.execute(delete(table).where(table.c.run_id.in_(ids)))
+        insert_frame(connection, table, frame_of(rows, table))
+
+
+def _storable(entry: Entry) -> Entry:
+    def row(values: Mapping[str, Any]) -> dict[str, Any]:
+        return {
+            name: storable(value) if isinstance(value, str) else value
+            for name, value in values.items()
+        }
+
+    return Entry(row(entry.run), [row(step) for step in entry.steps])
+
+
+def _volumes(connection: Connection, run_ids: Sequence[str]) -> dict[str, dict[str, Volume]]:
+    """Return what the deliveries of each run fetched, landed and refused, by run and table."""
+    sums: dict[str, dict[str, dict[str, int]]] = {}
+    for statement in (_fetched(), _landed(), _rejected()):
+        wanted = statement.where(deliveries.c.run_id.in_(run_ids)).group_by(
+            deliveries.c.run_id, deliveries.c.table_name
+        )
+        for run_id, table, figures in _named(connection, wanted):
+            sums.setdefault(run_id, {}).setdefault(table, {}).update(figures)
+    return {
+        run_id: {table: Volume(**figures) for table, figures in tables.items()}
+        for run_id, tables in sums.items()
+    }
+
+
+def _named(
+    connection: Connection, statement: Select[Any]
+) -> Iterator[tuple[str, str, dict[str, int]]]:
+    for row in connection.execute(statement).mappings():
+        figures = {name: int(row[name]) for name in Volume.__dataclass_fields__ if name in row}
+        yield row["run_id"], row["table_name"], figures
+
+
+def _of_deliveries(*sums: ColumnElement[Any]) -> Select[Any]:
+    return select(deliveries.c.run_id, deliveries.c.table_name, *sums).select_from(deliveries)
+
+
+def _fetched() -> Select[Any]:
+    return (
+        _of_deliveries(
+            func.coalesce(func.sum(captures.c.row_count), 0).label("rows_in"),
+            func.sum(blobs.c.byte_count).label("byte_count"),
+        )
+        .join(captures, captures.c.group_id == deliveries.c.group_id)
+        .join(blobs, blobs.c.sha256 == captures.c.sha256)
+    )
+
+
+def _landed() -> Select[Any]:
+    present = landings.c.rows_added + landings.c.rows_changed + landings.c.rows_unchanged
+    return _of_deliveries(func.sum(present).label("rows_landed")).join(
+        landings,
+        (landings.c.group_id == deliveries.c.group_id)
+        & (landings.c.table_name == deliveries.c.table_name),
+    )
+
+
+def _rejected() -> Select[Any]:
+    return (
+        _of_deliveries(func.count().label("rows_rejected"))
+        .join(captures, captures.c.group_id == deliveries.c.group_id)
+        .join(
+            rejects,
+            (rejects.c.capture_id == captures.c.capture_id)
+            & (rejects.c.table_name == deliveries.c.table_name),
+        )
+    )

@@ -1,0 +1,53 @@
+"""Sessions, read from the ledger: only the runs of those that are asked for are added up."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import polars as pl
+from sqlalchemy import Select, select
+
+from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.errors import ConfigurationError
+from orchestration_project.tables.operations import STATES, operations_runs, operations_sessions
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which sessions: None asks for any; ``since`` looks at when their runs were asked for."""
+
+    since: datetime | None = None
+    domain: str | None = None
+    state: str | None = None
+    limit: int = 50
+
+
+def read_sessions(warehouse: Warehouse, wanted: Wanted) -> pl.DataFrame:
+    """Return rows of ``operations_sessions``, the latest first.
+
+    Raises:
+        ConfigurationError: There is no such state.
+    """
+    states = sorted(set(STATES.values()))
+    if wanted.state is not None and wanted.state not in states:
+        raise ConfigurationError(
+            "no session has such a status", expected=", ".join(states), found=wanted.state
+        )
+    return warehouse.frame(_statement(wanted), operations_sessions.table)
+
+
+def _statement(wanted: Wanted) -> Select[Any]:
+    grouped = operations_sessions.select
+    if wanted.since is not None:
+        begun = select(operations_runs.c.session).where(
+            operations_runs.c.created_at >= wanted.since
+        )
+        grouped = grouped.where(operations_runs.c.session.in_(begun))
+    found = grouped.subquery()
+    chosen = {found.c.domain: wanted.domain, found.c.state: wanted.state}
+    return (
+        select(found)
+        .where(*(column == value for column, value in chosen.items() if value is not None))
+        .order_by(found.c.created_at.desc(), found.c.session)
+        .limit(wanted.limit)
+    )

@@ -1,0 +1,77 @@
+"""What Dagster's storage knows: what waits, whether its daemon lives, how ticks go."""
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+
+import dagster as dg
+from dagster._core.scheduler.instigation import TickStatus
+from prometheus_client.core import Metric
+
+from orchestration_project.services.metrics.families import gauge
+
+UNDER_WAY = (
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+)
+
+MOST_FAILURES = 100
+"""Failed ticks that are counted, of each sensor and schedule: more are as bad."""
+
+FAILURES_WITHIN = timedelta(days=1)
+
+
+def dagster_families(instance: dg.DagsterInstance, now: datetime) -> list[Metric]:
+    """Return what Dagster's storage says at the machine's time ``now``."""
+    return [
+        gauge(
+            "queue_runs",
+            "Runs that wait or are under way, by Dagster's status.",
+            ("status",),
+            {
+                (status.value,): instance.get_runs_count(dg.RunsFilter(statuses=[status]))
+                for status in UNDER_WAY
+            },
+        ),
+        gauge(
+            "daemon_heartbeat_age_seconds",
+            "Time since each part of Dagster's daemon was last heard.",
+            ("daemon",),
+            {
+                (name,): now.timestamp() - beat.timestamp
+                for name, beat in instance.get_daemon_heartbeats().items()
+            },
+        ),
+        *_ticks(instance, now),
+    ]
+
+
+def _ticks(instance: dg.DagsterInstance, now: datetime) -> Iterable[Metric]:
+    ages: dict[tuple[str, ...], float] = {}
+    failures: dict[tuple[str, ...], float] = {}
+    since = (now - FAILURES_WITHIN).timestamp()
+    for state in instance.all_instigator_state():
+        if not state.is_running:
+            continue
+        labels = (state.instigator_type.value.lower(), state.instigator_name)
+        of_it = (state.instigator_origin_id, state.selector_id)
+        latest = instance.get_ticks(*of_it, limit=1)
+        failed = instance.get_ticks(
+            *of_it, after=since, limit=MOST_FAILURES, statuses=[TickStatus.FAILURE]
+        )
+        if latest:
+            ages[labels] = now.timestamp() - latest[0].timestamp
+        failures[labels] = len(failed)
+    yield gauge(
+        "tick_age_seconds",
+        "Time since the latest tick of what is switched on.",
+        ("kind", "name"),
+        ages,
+    )
+    yield gauge(
+        "tick_failures",
+        f"Failed ticks within a day of what is switched on, {MOST_FAILURES} at most.",
+        ("kind", "name"),
+        failures,
+    )

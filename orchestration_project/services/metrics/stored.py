@@ -1,0 +1,170 @@
+"""What our own database knows: runs, rows, the inbox, alerts, how late assets are."""
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+
+import polars as pl
+from prometheus_client.core import Metric
+from sqlalchemy import Connection, Row, func, select
+
+from orchestration_project.domains.operations.control_tower import DAY
+from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.services.inbox.rows import WAITING
+from orchestration_project.services.metrics.families import counter, gauge
+from orchestration_project.tables.operations import (
+    operations_alert_deliveries,
+    operations_control_tower,
+    operations_runs,
+)
+from orchestration_project.tables.spine import inbox
+
+QUANTILES = (0.5, 0.95, 1.0)
+WINDOW = timedelta(hours=DAY)
+"""For which durations are told: those of a year would hide that today is slow."""
+
+
+def stored_families(warehouse: Warehouse, now: datetime) -> list[Metric]:
+    """Return what is stored; ``now`` is the machine's time.
+
+    Raises:
+        OrchestrationError: The database cannot be read.
+    """
+    with warehouse.reading() as connection:
+        return [
+            *_runs(connection),
+            _durations(connection, now),
+            *_inbox(connection, now),
+            _alerts(connection),
+            *_assets(connection, now),
+        ]
+
+
+def _runs(connection: Connection) -> Iterable[Metric]:
+    runs = operations_runs.c
+    kinds = {"in": runs.rows_in, "landed": runs.rows_landed, "rejected": runs.rows_rejected}
+    found = connection.execute(
+        select(
+            runs.job,
+            runs.status,
+            func.count().label("runs"),
+            *(func.sum(column).label(kind) for kind, column in kinds.items()),
+        ).group_by(runs.job, runs.status)
+    ).all()
+    yield gauge(
+        "runs",
+        "Runs in the ledger by how they stand; what has ended only grows.",
+        ("job", "status"),
+        {(row.job, row.status): row.runs for row in found},
+        together=lambda one, other: one + other,
+    )
+    rows: dict[tuple[str, ...], float] = {}
+    for row in found:
+        for kind in kinds:
+            rows[row.job, kind] = rows.get((row.job, kind), 0) + int(getattr(row, kind))
+    yield counter(
+        "rows",
+        "Lines that came in, rows that landed, lines that were rejected.",
+        ("job", "kind"),
+        rows,
+    )
+
+
+def _durations(connection: Connection, now: datetime) -> Metric:
+    runs = operations_runs.c
+    found = connection.execute(
+        select(runs.job, runs.duration_seconds).where(
+            runs.ended_at > now - WINDOW, runs.duration_seconds.is_not(None)
+        )
+    ).all()
+    schema = {"job": pl.String, "seconds": pl.Float64}
+    by_job = pl.DataFrame(found, schema, orient="row").group_by("job")
+    wanted = [pl.col("seconds").quantile(each, "nearest").alias(f"{each:g}") for each in QUANTILES]
+    return gauge(
+        "run_seconds",
+        "Durations of the runs that ended in the last 24 hours.",
+        ("job", "quantile"),
+        {
+            (row["job"], f"{each:g}"): row[f"{each:g}"]
+            for row in by_job.agg(wanted).to_dicts()
+            for each in QUANTILES
+        },
+    )
+
+
+def _inbox(connection: Connection, now: datetime) -> Iterable[Metric]:
+    found = connection.execute(
+        select(
+            inbox.c.source,
+            inbox.c.state,
+            func.count().label("rows"),
+            func.min(inbox.c.received_at).label("oldest"),
+        )
+        .where(inbox.c.state.in_([*WAITING, "dead"]))
+        .group_by(inbox.c.source, inbox.c.state)
+    ).all()
+    yield gauge(
+        "inbox_deliveries",
+        "Webhook deliveries that wait, are worked on, or are dead letters.",
+        ("source", "state"),
+        {(row.source, row.state): row.rows for row in found},
+        together=lambda one, other: one + other,
+    )
+    oldest: dict[tuple[str, ...], float] = {}
+    for row in found:
+        if row.state != "dead":
+            age = (now - row.oldest).total_seconds()
+            oldest[(row.source,)] = max(age, oldest.get((row.source,), 0))
+    yield gauge(
+        "inbox_oldest_seconds",
+        "Age of the oldest webhook delivery that is neither done nor dead.",
+        ("source",),
+        oldest,
+    )
+
+
+def _alerts(connection: Connection) -> Metric:
+    sent = operations_alert_deliveries.c
+    found = connection.execute(
+        select(sent.channel, sent.state, func.count().label("alerts")).group_by(
+            sent.channel, sent.state
+        )
+    )
+    return gauge(
+        "alert_deliveries",
+        "Alerts by channel and whether they were delivered, wait, or were given up.",
+        ("channel", "state"),
+        {(row.channel, row.state): row.alerts for row in found},
+        together=lambda one, other: one + other,
+    )
+
+
+def _assets(connection: Connection, now: datetime) -> Iterable[Metric]:
+    tower = operations_control_tower.c
+    found = connection.execute(
+        select(tower.asset, tower.last_landed_at, tower.hours_late, tower.looked_at).where(
+            tower.window_hours == DAY, tower.asset != ""
+        )
+    ).all()
+    yield gauge(
+        "asset_landed_age_seconds",
+        "Time since something last landed in the asset.",
+        ("asset",),
+        {
+            (row.asset,): (now - row.last_landed_at).total_seconds()
+            for row in found
+            if row.last_landed_at is not None
+        },
+    )
+    yield gauge(
+        "asset_late_seconds",
+        "How long the oldest partition that is due has been missing; 0: none is.",
+        ("asset",),
+        {(row.asset,): _late(row, now) for row in found},
+    )
+
+
+def _late(row: Row, now: datetime) -> float:
+    """Return how late an asset is by now: it was looked at some time ago."""
+    if row.hours_late is None:
+        return 0.0
+    return row.hours_late * 3600 + max(0.0, (now - row.looked_at).total_seconds())

@@ -1,0 +1,218 @@
+"""Presets: files in `presets/`, and in our database those that were applied."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+from pydantic import BaseModel
+from sqlalchemy import Connection, insert, select
+
+from orchestration_project.connections.clock import Clock
+from orchestration_project.domains.operations.presets import (
+    Preset,
+    PresetTarget,
+    as_written,
+    check_values,
+    effective,
+    read_preset,
+)
+from orchestration_project.engine.leases import alone
+from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.engine.warehouse.frames import storable
+from orchestration_project.errors import ConfigurationError
+from orchestration_project.settings import PROJECT_ROOT, Settings
+from orchestration_project.tables.operations import operations_presets
+
+FOLDER = PROJECT_ROOT / "presets"
+
+RUN_TAG = "preset"
+"""This tag of a run names the applied preset that it went by."""
+
+
+@dataclass(frozen=True)
+class Applied:
+    """A preset as it was applied: ``number`` counts what was applied to its job."""
+
+    number: int
+    preset: Preset
+    user: str
+    reason: str
+    applied_at: datetime
+
+    def __str__(self) -> str:
+        return f"{self.preset.name}#{self.number}"
+
+
+def preset_names() -> list[str]:
+    """Return the names of the presets that there are."""
+    return [file.stem for file in preset_files(FOLDER)]
+
+
+def preset_files(folder: Path) -> list[Path]:
+    """Return the presets in ``folder``, but what an editor puts beside them (`.#full.yaml`)."""
+    return sorted(folder.glob("[!.]*.yaml"))
+
+
+def preset_of_file(name: str, targets: Sequence[PresetTarget]) -> tuple[Preset, PresetTarget]:
+    """Return the preset in ``presets/<name>.yaml``, and the one of ``targets`` that it is for.
+
+    Raises:
+        ConfigurationError: There is none of that name, or it cannot be used.
+    """
+    content = _content(name)
+    return read_preset(name, content, targets)
+
+
+def preset_as_written(name: str) -> tuple[Preset, dict[str, Any]]:
+    """Return the preset in ``presets/<name>.yaml`` and its run config, unseen by its job.
+
+    Raises:
+        ConfigurationError: There is none of that name, or it says nothing that could be taken.
+    """
+    return as_written(name, _content(name))
+
+
+def config_of_preset(name: str, job: str) -> dict[str, Any]:
+    """Return the run config of a preset for a run of ``job``.
+
+    Raises:
+        ConfigurationError: There is none of that name, or it is for another job.
+    """
+    preset, config = preset_as_written(name)
+    if preset.job != job:
+        raise ConfigurationError(
+            f"the preset {name} is not for the job {job}", expected=f"the job {preset.job}"
+        )
+    return config
+
+
+def _content(name: str) -> str:
+    names = preset_names()  # no path is made of a name that is not one of them
+    if name not in names:
+        likely = get_close_matches(name, names, 1)
+        raise ConfigurationError(
+            f"there is no preset {name!r}",
+            expected=f"one of {', '.join(names)}",
+            remedy=f"did you mean {likely[0]}?" if likely else "name one of them",
+        )
+    try:
+        return (FOLDER / f"{name}.yaml").read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(
+            f"the preset {name} cannot be read",
+            expected="a text file in UTF-8",
+            found=getattr(error, "strerror", None) or str(error),
+            remedy="correct the file in presets/",
+        ) from error
+
+
+def listed(presets: "Presets", targets: Sequence[PresetTarget]) -> list[dict[str, Any]]:
+    """Return a row for each preset that there is; for one that cannot be used, why not."""
+    in_force = {each.job: presets.in_force(each.job) for each in targets}
+    rows = []
+    for name in preset_names():
+        row = {"preset": name, "job": "", "description": "", "in_force": "", "problem": ""}
+        try:
+            preset, target = preset_of_file(name, targets)
+        except ConfigurationError as error:
+            rows.append(row | {"problem": str(error)})
+            continue
+        applied = in_force[target.job]
+        said = ""
+        if applied and applied.preset.name == name:
+            is_same = applied.preset.values == preset.values
+            said = f"since {applied.applied_at:%Y-%m-%d %H:%M} UTC"
+            said += "" if is_same else "; the file changed since"
+        rows.append(row | {"job": preset.job, "description": preset.description, "in_force": said})
+    return rows
+
+
+class Presets:
+    """Reads and writes which presets were applied; rows are added, and never changed."""
+
+    def __init__(self, warehouse: Warehouse, clock: Clock) -> None:
+        self._warehouse = warehouse
+        self._clock = clock
+
+    def in_force(self, job: str) -> Applied | None:
+        """Return what was applied last to ``job``, if anything was; its values as they were."""
+        with self._warehouse.reading() as connection:
+            return _latest(connection, job)
+
+    def all_in_force(self) -> list[Applied]:
+        """Return what was applied last to each job, by job."""
+        with self._warehouse.reading() as connection:
+            jobs = select(operations_presets.c.job).distinct().order_by(operations_presets.c.job)
+            found = [_latest(connection, job) for job in connection.execute(jobs).scalars().all()]
+        return [each for each in found if each is not None]
+
+    def apply(self, preset: Preset, *, user: str, reason: str, run_id: str) -> Applied | None:
+        """Put a preset in force for its job; None where the same is in force already."""
+        with self._warehouse.writing() as connection:
+            alone(connection, operations_presets.name)
+            before = _latest(connection, preset.job)
+            if before and (before.preset.name, before.preset.values) == (
+                preset.name,
+                preset.values,
+            ):
+                return None
+            number = before.number + 1 if before else 1
+            applied = Applied(number, preset, user, reason, self._clock.now())
+            connection.execute(insert(operations_presets).values(_row(applied, run_id)))
+        return applied
+
+
+@dataclass(frozen=True)
+class OfRun:
+    """What the applied presets mean for one run."""
+
+    instance: dg.DagsterInstance
+    run_id: str
+    settings: Settings
+    presets: Presets
+
+    def values(self, target: PresetTarget, own: BaseModel) -> dict[str, Any]:
+        """Return what the run goes by: its own config, else the applied preset, else the settings.
+
+        The run gets a tag that names the preset.
+
+        Raises:
+            ConfigurationError: The job cannot take any more what was applied to it once.
+        """
+        applied = self.presets.in_force(target.job)
+        if applied is not None:
+            check_values(applied.preset, target)
+            self.instance.add_run_tags(self.run_id, {RUN_TAG: str(applied)})
+        given = {name: getattr(own, name) for name in target.fields}
+        preset = applied.preset.values if applied else {}
+        return effective(given, preset, target.base(self.settings))
+
+
+def _latest(connection: Connection, job: str) -> Applied | None:
+    table = operations_presets
+    wanted = select(table).where(table.c.job == job).order_by(table.c.applied_number.desc())
+    row = connection.execute(wanted.limit(1)).mappings().first()
+    if row is None:
+        return None
+    preset = Preset(row["preset"], job, json.loads(row["content"]))
+    return Applied(
+        row["applied_number"], preset, row["user_name"], row["reason"], row["applied_at"]
+    )
+
+
+def _row(applied: Applied, run_id: str) -> dict[str, Any]:
+    return {
+        "job": applied.preset.job,
+        "applied_number": applied.number,
+        "preset": applied.preset.name,
+        "content": json.dumps(applied.preset.values, sort_keys=True),
+        "user_name": storable(applied.user),
+        "reason": storable(applied.reason),
+        "run_id": run_id,
+        "applied_at": applied.applied_at,
+    }

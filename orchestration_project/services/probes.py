@@ -1,0 +1,121 @@
+"""The probes of what every domain depends on, and who is told of alerts."""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from datetime import datetime, timedelta
+from functools import partial
+from pathlib import Path
+
+import dagster as dg
+
+from orchestration_project.connections.artifacts import (
+    FolderStore,
+)
+from orchestration_project.connections.clock import Clock
+from orchestration_project.domains.operations.channels import channels
+from orchestration_project.engine.environment import (
+    database_url,
+    open_clock,
+    open_store,
+    open_warehouse,
+    unprepared_warehouse,
+)
+from orchestration_project.engine.state import state_folder
+from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.engine.warehouse.connecting import parsed_url
+from orchestration_project.services.alerts import Alerts, Condition, Links, read_policy
+from orchestration_project.services.alerts.told_outside import ToldOutside
+from orchestration_project.services.gate import Probe
+from orchestration_project.services.gate.clock_skew import (
+    clock_probe,
+    time_of_database,
+)
+from orchestration_project.services.gate.queue import queue_probe
+from orchestration_project.services.gate.services import (
+    alerts_probe,
+    code_server_probe,
+    daemon_probe,
+)
+from orchestration_project.services.gate.storage import (
+    OpenWarehouse,
+    artifacts_probe,
+    database_probe,
+    disk_probe,
+)
+from orchestration_project.settings import Settings, without_secrets
+
+
+def open_probes(
+    settings: Settings,
+    instance: Callable[[], dg.DagsterInstance],
+    warehouse: Warehouse | None = None,
+    *,
+    clocks: Mapping[str, Callable[[], datetime | None]] | None = None,
+) -> Sequence[Probe]:
+    """Return the probes of what every domain depends on; this opens nothing.
+
+    Args:
+        settings: The settings of this process.
+        instance: Returns Dagster's instance.
+        warehouse: The database of a run, which has it open and need not connect anew.
+        clocks: Outside systems that return the time, by name, besides the database.
+    """
+    real_time = Clock()
+    opened = None if warehouse is None else partial(nullcontext, warehouse)
+    as_it_is = opened or partial(unprepared_warehouse, settings)
+    own = {} if settings.database_url is None else {"the database": _database_time(as_it_is)}
+    return [
+        database_probe(as_it_is, opened or partial(open_warehouse, settings), real_time),
+        open_disk_probe(settings),
+        artifacts_probe(partial(open_store, settings)),
+        clock_probe({**own, **(clocks or {})}, real_time, most_seconds=settings.clock_skew_seconds),
+        alerts_probe(partial(open_alerts, settings)),
+        daemon_probe(instance, real_time),
+        code_server_probe(settings.state_path / "dagster"),
+    ]
+
+
+def _database_time(as_it_is: OpenWarehouse) -> Callable[[], datetime | None]:
+    return partial(time_of_database, as_it_is)
+
+
+def open_disk_probe(settings: Settings) -> Probe:
+    """Return how the disks that we write to are looked at."""
+    return disk_probe(partial(_written_places, settings), settings.disk_headroom_mib)
+
+
+def _written_places(settings: Settings) -> Sequence[Path]:
+    """Return the folders of this machine that we write to."""
+    places = [state_folder(settings)]
+    url, store = parsed_url(database_url(settings)), open_store(settings)
+    if url.get_backend_name() == "sqlite":
+        places.append(Path(str(url.database).removeprefix("file:").partition("?")[0]).parent)
+    if isinstance(store, FolderStore):
+        places.append(store.folder)
+    return list(dict.fromkeys(places))
+
+
+def open_alerts(settings: Settings) -> Alerts:
+    """Return who is told of alerts, and where they are kept; opens nothing yet."""
+    return Alerts(
+        read_policy(
+            settings.alert_rules_path,
+            *channels(settings.every_alert_url, settings.named_alert_urls),
+            window=timedelta(hours=settings.alert_window_hours),
+        ),
+        lambda: open_warehouse(settings),
+        clock=open_clock(settings),
+        links=Links(without_secrets(settings.ui_url)),  # they go to people
+        conditions=partial(_conditions, settings),
+        told_outside=ToldOutside(settings.state_path / "alerts_told.json"),
+    )
+
+
+def _conditions(settings: Settings, instance: dg.DagsterInstance) -> Sequence[Condition]:
+    """Return what alerts tell of though no run ends by it."""
+    real_time = Clock()
+    return [
+        Condition("daemon_silent", daemon_probe(lambda: instance, real_time, is_missed=True)),
+        Condition("queue_stuck", queue_probe(lambda: instance, real_time)),
+        Condition("disk_low", open_disk_probe(settings)),
+    ]

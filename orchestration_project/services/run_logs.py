@@ -1,0 +1,272 @@
+"""What finished runs left behind in Dagster's own storage, measured and freed.
+
+Runs themselves are never deleted: Dagster would forget with a run what it materialized. The tables
+and files are private to Dagster 1.13, so they are used here and in `instance/` only.
+
+In SQLite, Dagster keeps the log of each run in a file of its own, and what is told of assets,
+checks and the status of runs in a common file, too; so the run's file goes. In PostgreSQL all is
+one table; there the lines go that SQLite has in the run's file alone.
+"""
+
+import shutil
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+import dagster as dg
+from dagster._core.storage.dagster_run import FINISHED_STATUSES
+from dagster._core.storage.event_log import SqlEventLogStorage, SqliteEventLogStorage
+from dagster._core.storage.event_log.schema import SqlEventLogStorageTable
+from dagster._core.storage.local_compute_log_manager import LocalComputeLogManager
+from sqlalchemy import ColumnElement, delete, func, or_, select, text
+
+from orchestration_project.domains.operations.retention import FORGOTTEN_EVENTS, prunable
+from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.errors import ConfigurationError
+from orchestration_project.services.ended_runs import ENDS, RunEnd
+from orchestration_project.services.ledger import Ledger
+from orchestration_project.tables.operations import operations_evaluations
+
+RUNS_AT_ONCE = 100
+"""Whose lines are deleted in one transaction, so that runs under way hardly wait for it."""
+
+RUNS_PER_PAGE = 500
+"""How many runs Dagster is asked for at once."""
+
+EVENT_LOG, COMPUTE_LOGS = "event log", "compute logs"
+
+
+class Left(NamedTuple):
+    """What runs left in one store: of how many runs, rows or files, and bytes."""
+
+    run_count: int = 0
+    item_count: int = 0
+    byte_count: int = 0
+
+    def __add__(self, other: "Left") -> "Left":  # pyright: ignore[reportIncompatibleMethodOverride] - sums, where a tuple would append
+        return Left(*(mine + its for mine, its in zip(self, other, strict=True)))
+
+
+class RunLogs(Protocol):
+    """A store in which runs leave something."""
+
+    name: str
+
+    def left_by(self, run_ids: Sequence[str]) -> Left:
+        """Measure what these runs left."""
+        ...
+
+    def forget(self, run_ids: Sequence[str]) -> Left:
+        """Delete what these runs left, and return what that was."""
+        ...
+
+    def finish(self) -> None:
+        """Let the freed space be used again."""
+        ...
+
+
+class Pruned(NamedTuple):
+    """What was freed (or would be) by store; runs that stay because the ledger lacks them.
+
+    ``evaluation_count`` is the number of rows of `operations_evaluations` that refer to the runs.
+    """
+
+    freed: dict[str, Left]
+    unrecorded_count: int
+    evaluation_count: int
+
+
+def prune(
+    instance: dg.DagsterInstance, ledger: Ledger, before: datetime, *, dry_run: bool
+) -> Pruned:
+    """Free what runs that ended before that time left behind, the oldest first.
+
+    Args:
+        instance: Whose storage.
+        ledger: It must have a run as it ended, or the run is passed over.
+        before: Of finished runs that Dagster has not changed since.
+        dry_run: Only measure.
+
+    Raises:
+        ConfigurationError: Dagster's storage is one that this does not know.
+    """
+    stores = run_logs_of(instance)
+    freed = {store.name: Left() for store in stores}
+    old, unrecorded = _old_runs(instance, ledger, before)
+    evaluation_count = 0
+    for start in range(0, len(old), RUNS_AT_ONCE):
+        some = old[start : start + RUNS_AT_ONCE]
+        for store in stores:
+            freed[store.name] += store.left_by(some) if dry_run else store.forget(some)
+        evaluation_count += _evaluations(ledger.warehouse, some, dry_run=dry_run)
+    if not dry_run:
+        for store in stores:
+            store.finish()
+    return Pruned(freed, unrecorded, evaluation_count)
+
+
+def _evaluations(warehouse: Warehouse, run_ids: Sequence[str], *, dry_run: bool) -> int:
+    """Delete the evaluations of the ends of these runs unless it is a dry run; return how many."""
+    causes = [RunEnd(0, run_id, outcome).cause for run_id in run_ids for outcome in ENDS]
+    is_one = operations_evaluations.c.cause.in_(causes)
+    with warehouse.reading() if dry_run else warehouse.writing() as connection:
+        wanted = select(func.count()).select_from(operations_evaluations).where(is_one)
+        count = connection.execute(wanted).scalar_one()
+        if not dry_run:
+            connection.execute(delete(operations_evaluations).where(is_one))
+    return count
+
+
+def _old_runs(
+    instance: dg.DagsterInstance, ledger: Ledger, before: datetime
+) -> tuple[list[str], int]:
+    """Return the runs whose logs may go, the oldest first, and how many the ledger keeps back."""
+    filters = dg.RunsFilter(statuses=FINISHED_STATUSES, updated_before=before)
+    found: list[str] = []
+    unrecorded, cursor = 0, None
+    while page := instance.get_run_records(
+        filters, limit=RUNS_PER_PAGE, cursor=cursor, ascending=True
+    ):
+        changed = {each.dagster_run.run_id: each.update_timestamp for each in page}
+        chosen = prunable(changed, ledger.ended(list(changed)), before)
+        found += chosen
+        unrecorded += len(changed) - len(chosen)
+        cursor = page[-1].dagster_run.run_id
+    return found, unrecorded
+
+
+def run_logs_of(instance: dg.DagsterInstance) -> list[RunLogs]:
+    """Return the stores in which runs of this instance leave something.
+
+    Raises:
+        ConfigurationError: Dagster's event log is of a kind that this does not know.
+    """
+    events, compute = instance.event_log_storage, instance.compute_log_manager
+    found: list[RunLogs] = []
+    if isinstance(events, SqliteEventLogStorage):
+        found.append(RunFiles(events))
+    elif isinstance(events, SqlEventLogStorage) and _is_postgresql(events):
+        found.append(EventRows(events))
+    else:
+        raise ConfigurationError(
+            "the logs of Dagster's runs cannot be pruned",
+            expected="an event log in SQLite with a file for each run, or in PostgreSQL",
+            found=type(events).__name__,
+            remedy="see the storage that dagster.yaml names",
+        )
+    if isinstance(compute, LocalComputeLogManager):
+        found.append(ComputeLogs(compute))
+    return found
+
+
+def _is_postgresql(storage: SqlEventLogStorage) -> bool:
+    with storage.index_connection() as connection:
+        return connection.dialect.name == "postgresql"
+
+
+class RunFiles:
+    """Dagster's event log in SQLite: the file that each run has for itself."""
+
+    name = EVENT_LOG
+
+    def __init__(self, storage: SqliteEventLogStorage) -> None:
+        self._storage = storage
+
+    def left_by(self, run_ids: Sequence[str]) -> Left:
+        """Measure the files."""
+        return sum((_measured(self._files(run_id)) for run_id in run_ids), Left())
+
+    def forget(self, run_ids: Sequence[str]) -> Left:
+        """Delete the files; the log proper last, as it says that there is something to delete."""
+        left = self.left_by(run_ids)
+        for run_id in run_ids:
+            for file in self._files(run_id):
+                file.unlink(missing_ok=True)
+        return left
+
+    def finish(self) -> None:
+        """A deleted file's space is free."""
+
+    def _files(self, run_id: str) -> list[Path]:
+        path = self._storage.path_for_shard(run_id)
+        files = [Path(f"{path}{suffix}") for suffix in ("-shm", "-wal", "")]
+        return [file for file in files if file.exists()]
+
+
+class EventRows:
+    """Dagster's event log in PostgreSQL: one table for all runs."""
+
+    name = EVENT_LOG
+
+    def __init__(self, storage: SqlEventLogStorage) -> None:
+        self._storage = storage
+
+    def left_by(self, run_ids: Sequence[str]) -> Left:
+        """Measure the lines, without what their indexes take."""
+        of_event = SqlEventLogStorageTable.c
+        size = func.coalesce(func.sum(func.pg_column_size(of_event.event)), 0)
+        measured = select(func.count(of_event.run_id.distinct()), func.count(), size)
+        with self._storage.index_connection() as connection:
+            found = connection.execute(measured.where(*self._of(run_ids))).one()
+        return Left(*(int(each) for each in found))
+
+    def forget(self, run_ids: Sequence[str]) -> Left:
+        """Delete the lines in one transaction."""
+        left = self.left_by(run_ids)
+        if left.item_count:
+            with self._storage.index_connection() as connection:  # which commits each statement
+                connection.execute(delete(SqlEventLogStorageTable).where(*self._of(run_ids)))
+        return left
+
+    def finish(self) -> None:
+        """Let the table reuse the space; only VACUUM FULL, which locks it, gives it back."""
+        with self._storage.index_connection() as connection:
+            connection.execute(text("VACUUM (ANALYZE) event_logs"))
+
+    def _of(self, run_ids: Sequence[str]) -> list[ColumnElement[bool]]:
+        of_event = SqlEventLogStorageTable.c
+        kind = of_event.dagster_event_type
+        return [
+            of_event.run_id.in_(run_ids),
+            or_(kind.is_(None), kind.in_(sorted(FORGOTTEN_EVENTS))),
+        ]
+
+
+class ComputeLogs:
+    """What steps wrote to stdout and stderr, as files."""
+
+    name = COMPUTE_LOGS
+
+    def __init__(self, manager: LocalComputeLogManager) -> None:
+        self._manager = manager
+
+    def left_by(self, run_ids: Sequence[str]) -> Left:
+        """Measure the files."""
+        return sum((_measured(self._files(run_id)) for run_id in run_ids), Left())
+
+    def forget(self, run_ids: Sequence[str]) -> Left:
+        """Delete each run's folder."""
+        left = self.left_by(run_ids)
+        for run_id in run_ids:
+            if (folder := self._folder(run_id)).exists():
+                shutil.rmtree(folder)
+        return left
+
+    def finish(self) -> None:
+        """A deleted file's space is free."""
+
+    def _folder(self, run_id: str) -> Path:
+        return Path(self._manager.get_captured_local_path([run_id, "any"], "out")).parent
+
+    def _files(self, run_id: str) -> list[Path]:
+        return [path for path in self._folder(run_id).rglob("*") if path.is_file()]
+
+
+def _measured(files: Sequence[Path]) -> Left:
+    return Left(min(len(files), 1), len(files), sum(_size(file) for file in files))
+
+
+def _size(file: Path) -> int:
+    """Return what a file takes on disk, bytes."""
+    return file.stat().st_blocks * 512

@@ -1,0 +1,119 @@
+"""How values become metadata that Dagster's UI shows: images, tables, links."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date, datetime
+from typing import Any
+from urllib.parse import quote
+
+import dagster as dg
+import polars as pl
+from sqlalchemy import Column
+
+from orchestration_project.connections.artifacts import ArtifactStore, put_content
+from orchestration_project.plots.figures import SYNTHETIC
+
+DIGITS_SHOWN = 6
+ROWS_LOGGED, CELL_CHARACTERS = 20, 60
+
+
+def column_schema(columns: Iterable[Column[Any]]) -> dg.TableSchema:
+    """Return what the catalogue shows of a table's columns."""
+    return dg.TableSchema(
+        columns=[
+            dg.TableColumn(
+                column.name,
+                type=str(column.type),
+                description=column.comment,
+                constraints=dg.TableColumnConstraints(nullable=bool(column.nullable)),
+            )
+            for column in columns
+        ]
+    )
+
+
+def report_schema(columns: Mapping[str, str]) -> dg.TableSchema:
+    """Return the same of columns that are no table's, of which only a description is known."""
+    return dg.TableSchema(
+        columns=[dg.TableColumn(name, description=said) for name, said in columns.items()]
+    )
+
+
+def image(alternative: str, uri: str) -> dg.MarkdownMetadataValue:
+    """Return an image; the UI shows it in its place if all of this is below 1000 characters."""
+    return dg.MetadataValue.md(f"![{alternative}]({uri})")
+
+
+def data_label(*, is_synthetic: bool) -> Mapping[str, str]:
+    """Return the metadata that marks rows which are shown as made up; none for real ones."""
+    return {"data": SYNTHETIC} if is_synthetic else {}
+
+
+def kept_file(
+    artifacts: ArtifactStore, folder: str, content: bytes, *, suffix: str
+) -> dg.PathMetadataValue:
+    """Store a file that is shown, under the SHA-256 of its ``content``; return where it lies."""
+    name = put_content(artifacts, folder, content, suffix=suffix)
+    return dg.MetadataValue.path(f"{artifacts.url}/{name}")
+
+
+def partition_path(key: dg.AssetKey, partition: str) -> str:
+    """Return the address of a partition's page, on the server that shows it."""
+    return f"/assets/{'/'.join(key.path)}?view=partitions&partition={quote(partition)}"
+
+
+def partition_link(key: dg.AssetKey, partition: str) -> str:
+    """Return the Markdown of a link to a partition's page."""
+    return f"[{partition}]({partition_path(key, partition)})"
+
+
+def table_of(rows: pl.DataFrame) -> dg.TableMetadataValue:
+    """Return a small frame as a table."""
+    columns = [
+        dg.TableColumn(name, type="string" if kind in (pl.String, pl.Date) else str(kind).lower())
+        for name, kind in rows.schema.items()
+    ]
+    records = [
+        dg.TableRecord({name: _plain(value) for name, value in row.items()})
+        for row in rows.iter_rows(named=True)
+    ]
+    return dg.MetadataValue.table(records, dg.TableSchema(columns=columns))
+
+
+def told(metadata: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return ``metadata``, having logged it: a terminal shows what is logged, and not metadata."""
+    dg.get_dagster_logger().info(f"Found:\n{in_words(metadata)}")
+    return metadata
+
+
+def in_words(metadata: Mapping[str, Any]) -> str:
+    """Return numbers and texts in a line each, and the first rows of tables; no pictures."""
+    lines: list[str] = []
+    for name, value in metadata.items():
+        if isinstance(value, dg.TableMetadataValue):
+            lines += _table_in_words(name, value.records)
+        elif isinstance(value, str | int | float | dg.PathMetadataValue):
+            lines.append(f"{name}: {getattr(value, 'value', value)}")
+    return "\n".join(lines)
+
+
+def _table_in_words(name: str, records: Sequence[dg.TableRecord]) -> list[str]:
+    shown = [each.data for each in records[:ROWS_LOGGED]]
+    more = len(records) - len(shown)
+    cells = [list(shown[0])] if shown else []
+    cells += [[_cell(value) for value in row.values()] for row in shown]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    rows = ["  " + "  ".join(map(str.ljust, row, widths)).rstrip() for row in cells]
+    return [f"{name}: {len(records)} rows", *rows, *([f"  and {more} more"] if more else [])]
+
+
+def _cell(value: object) -> str:
+    line = "" if value is None else " ".join(str(value).split())
+    return line if len(line) <= CELL_CHARACTERS else f"{line[: CELL_CHARACTERS - 1]}…"
+
+
+def _plain(value: object) -> str | int | float | bool | None:
+    if isinstance(value, date | datetime):
+        return value.isoformat()
+    if isinstance(value, float):
+        return round(value, DIGITS_SHOWN)
+    return value  # pyright: ignore[reportReturnType] - a column of text, numbers or flags
