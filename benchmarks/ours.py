@@ -32,6 +32,7 @@ from orchestration_project.engine.environment import open_clock, open_store, ope
 from orchestration_project.resources.finra.api import FinraApi
 from orchestration_project.resources.finra.opening import open_http
 from orchestration_project.services.gate import Gate, Register, Run
+from orchestration_project.services.probes import every_probe
 from orchestration_project.settings import load_settings
 
 STAGES = {
@@ -107,7 +108,7 @@ def gate() -> dict[str, float]:
 
         def seconds(config_hash: str) -> float:
             gate = Gate(
-                REGISTRY.probes(settings, lambda: instance, warehouse),
+                every_probe(REGISTRY, settings, lambda: instance, warehouse),
                 Register(warehouse),
                 clock=Clock(),
                 max_age=timedelta(minutes=15),

@@ -12,6 +12,7 @@ from typing import Any, Generic, TypeAlias, TypeVar
 
 import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
+from sqlalchemy import Table
 
 from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.operations.control_tower import Unlanded
@@ -20,10 +21,8 @@ from orchestration_project.domains.operations.presets import PresetTarget
 from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.environment import open_clock, open_store
 from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.engine.warehouse.frames import Scope
 from orchestration_project.errors import ConfigurationError
-from orchestration_project.services.evidence.tables import PartitionedTable
-from orchestration_project.services.gate.probe import Answer, Probe
-from orchestration_project.services.probes import open_probes
 from orchestration_project.settings import Settings
 
 T = TypeVar("T")
@@ -34,6 +33,32 @@ AnyJob: TypeAlias = dg.JobDefinition | UnresolvedAssetJobDefinition
 
 def _no_preflight(_: str) -> None:
     """Let everything be opened, as in a tick of a sensor, which only asks what there is."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came of a probe that went well, or that does not apply here."""
+
+    got: str
+    is_applicable: bool = True
+
+
+@dataclass(frozen=True)
+class Probe:
+    """How a dependency is looked at.
+
+    Attributes:
+        dependency: Its name, a plain word.
+        needed_by: The resources that open only while it is ready, or `ANY_WORK`, `QUEUED_RUNS`;
+            nothing where it refuses nobody.
+        tried: What ``run`` does, for people; without secrets.
+        run: Does it. One of our errors means: not ready, and what to do.
+    """
+
+    dependency: str
+    needed_by: tuple[str, ...]
+    tried: str
+    run: Callable[[], Answer]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,6 +137,14 @@ class Job:
     def name(self) -> str:
         """The job's name in Dagster."""
         return self.definition.name
+
+
+@dataclass(frozen=True, kw_only=True)
+class PartitionedTable:
+    """A table with history, and the rows of it that belong to a partition's key."""
+
+    table: Table
+    scope_of: Callable[[str], Scope]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -234,17 +267,7 @@ class Registry:
         }
         return {name: clock for name, clock in found.items() if clock is not None}
 
-    def probes(
-        self,
-        settings: Settings,
-        instance: Callable[[], dg.DagsterInstance],
-        warehouse: Warehouse | None = None,
-    ) -> list[Probe]:
-        """Return every probe: of what all domains share, then of connections. Opens nothing."""
-        shared = open_probes(settings, instance, warehouse, clocks=self.clocks(settings))
-        return [*shared, *self.connection_probes(settings)]
-
-    def connection_probes(self, settings: Settings) -> list[Probe]:
+    def probes(self, settings: Settings) -> list[Probe]:
         """Return the probes of all connections; this opens nothing."""
         own = (self.probe(name, settings) for name in self.connections)
         return [each for each in own if each is not None]

@@ -15,6 +15,7 @@ from orchestration_project.errors import OrchestrationError, SourceError
 from orchestration_project.redaction import Secrets, hide, keep_secrets_out_of_logs, redacted
 from orchestration_project.resources.finra.opening import open_http
 from orchestration_project.services.effective_config import effective_config
+from orchestration_project.services.probes import every_probe
 from orchestration_project.settings import PROJECT_ROOT, load_settings, shown_values
 from tests.properties import bounded
 
@@ -129,7 +130,9 @@ def test_the_query_of_a_source_s_address_is_shown_nowhere(monkeypatch, tmp_path)
     ]
     assert shown == ["http://127.0.0.1:9/api?***"] * 2
     [tried] = [
-        each.tried for each in REGISTRY.probes(settings, no_instance) if each.dependency == "finra"
+        each.tried
+        for each in every_probe(REGISTRY, settings, no_instance)
+        if each.dependency == "finra"
     ]
     assert "http://127.0.0.1:9/api?***" in tried
     with (

@@ -2,8 +2,7 @@
 
 from orchestration_project.assets.events import inbox, webhooks, webhooks_job
 from orchestration_project.engine.warehouse.frames import Scope
-from orchestration_project.registry import Domain, Job
-from orchestration_project.services.evidence.tables import PartitionedTable
+from orchestration_project.registry import Domain, Job, PartitionedTable
 from orchestration_project.tables.webhooks import events_webhooks
 
 

@@ -18,6 +18,7 @@ from orchestration_project.registry import (
     Domain,
     Environment,
     Job,
+    PartitionedTable,
 )
 from orchestration_project.resources.finra import FinraSource
 from orchestration_project.resources.finra.opening import (
@@ -28,7 +29,6 @@ from orchestration_project.resources.finra.opening import (
 )
 from orchestration_project.resources.finra.promised import oldest_unlanded
 from orchestration_project.sensors import finra as sensors
-from orchestration_project.services.evidence.tables import PartitionedTable
 from orchestration_project.settings import Settings
 from orchestration_project.tables.finra import finra_otc_weekly
 from orchestration_project.tables.finra_datasets import DATASETS, Dataset

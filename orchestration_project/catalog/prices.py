@@ -14,6 +14,7 @@ from orchestration_project.registry import (
     Connection,
     Domain,
     Job,
+    PartitionedTable,
 )
 from orchestration_project.resources.prices.opening import in_second_place, opened_prices
 from orchestration_project.resources.prices.promised import (
@@ -22,7 +23,6 @@ from orchestration_project.resources.prices.promised import (
 )
 from orchestration_project.resources.prices.universe import wanted_symbols
 from orchestration_project.sensors import prices as sensors
-from orchestration_project.services.evidence.tables import PartitionedTable
 from orchestration_project.settings import Settings
 from orchestration_project.tables.prices import prices_daily
 

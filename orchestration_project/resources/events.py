@@ -1,15 +1,15 @@
 """Webhook deliveries of the inbox, landed in `events_webhooks` as all that is fetched lands."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from orchestration_project.contracts.rules import Checked
 from orchestration_project.domains.events import RULE_VERSION, checked_event
-from orchestration_project.engine.captures import Capture, Captures, Fetched
+from orchestration_project.engine.captures import Capture, Captures
 from orchestration_project.engine.intake import Intake, take
 from orchestration_project.engine.warehouse import Delivery, Order, Warehouse
 from orchestration_project.engine.warehouse.delivery import no_summary
 from orchestration_project.engine.warehouse.landing import is_landed
+from orchestration_project.services.inbox.recording import delivery_of, fetched_of
 from orchestration_project.services.inbox.work import Content
 from orchestration_project.tables.webhooks import events_webhooks, events_webhooks_history
 
@@ -85,29 +85,3 @@ class EventLanding:
             derive={},
             summarise=no_summary,
         )
-
-
-def fetched_of(content: Content) -> Fetched:
-    """Return a delivery of the inbox as what was fetched."""
-    request: Mapping[str, object] = {"delivery_id": content.delivery_id, "method": "POST"}
-    return Fetched(
-        body=content.body,
-        url=f"/hooks/{content.source}",
-        request=request,
-        response_headers=content.headers,
-        http_status=None,
-        row_count=1,
-        fetched_at=content.received_at,
-    )
-
-
-def delivery_of(content: Content, *captures: Capture) -> Delivery:
-    """Return what names a delivery of the inbox; ``captures`` has its bytes, once they are kept."""
-    return Delivery(
-        source="webhooks",
-        dataset=content.source,
-        source_version=captures[0].sha256 if captures else "",
-        record_total=1,
-        scope={},
-        captures=captures,
-    )

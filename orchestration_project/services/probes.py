@@ -23,19 +23,16 @@ from orchestration_project.engine.environment import (
 from orchestration_project.engine.state import state_folder
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.connecting import parsed_url
+from orchestration_project.registry import Probe, Registry
 from orchestration_project.services.alerts import Alerts, Condition, Links, read_policy
+from orchestration_project.services.alerts.channel_probes import alerts_probe
 from orchestration_project.services.alerts.told_outside import ToldOutside
-from orchestration_project.services.gate import Probe
 from orchestration_project.services.gate.clock_skew import (
     clock_probe,
     time_of_database,
 )
 from orchestration_project.services.gate.queue import queue_probe
-from orchestration_project.services.gate.services import (
-    alerts_probe,
-    code_server_probe,
-    daemon_probe,
-)
+from orchestration_project.services.gate.services import code_server_probe, daemon_probe
 from orchestration_project.services.gate.storage import (
     OpenWarehouse,
     artifacts_probe,
@@ -73,6 +70,17 @@ def open_probes(
         daemon_probe(instance, real_time),
         code_server_probe(settings.state_path / "dagster"),
     ]
+
+
+def every_probe(
+    registry: Registry,
+    settings: Settings,
+    instance: Callable[[], dg.DagsterInstance],
+    warehouse: Warehouse | None = None,
+) -> list[Probe]:
+    """Return every probe: of what all domains share, then of connections. This opens nothing."""
+    shared = open_probes(settings, instance, warehouse, clocks=registry.clocks(settings))
+    return [*shared, *registry.probes(settings)]
 
 
 def _database_time(as_it_is: OpenWarehouse) -> Callable[[], datetime | None]:

@@ -10,6 +10,7 @@ from sqlalchemy import select
 from orchestration_project.catalog import REGISTRY
 from orchestration_project.definitions import defs
 from orchestration_project.engine.environment import open_warehouse
+from orchestration_project.services.probes import every_probe
 from orchestration_project.settings import Settings, load_settings
 from orchestration_project.tables.operations import (
     operations_readiness,
@@ -62,7 +63,7 @@ def test_every_dependency_has_a_check_that_says_what_was_tried_and_what_came_of_
 ):
     result = run(instance, "operations_verify")
     assert result.success
-    names = [each.dependency for each in REGISTRY.probes(folder, lambda: instance)]
+    names = [each.dependency for each in every_probe(REGISTRY, folder, lambda: instance)]
     told = checks(result)
     assert list(told) == [*(f"finds_{name}_ready" for name in names), "has_not_drifted"]
     assert all(each.passed for each in told.values())

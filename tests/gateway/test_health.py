@@ -5,7 +5,7 @@ import pytest
 
 from orchestration_project.errors import TransientError
 from orchestration_project.gateway.health import Readiness, probes_of, routes
-from orchestration_project.services.gate.probe import Answer, Probe
+from orchestration_project.registry import Answer, Probe
 from tests.gateway.conftest import SECRET, Client
 
 

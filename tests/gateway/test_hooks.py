@@ -19,7 +19,7 @@ from orchestration_project.errors import TransientError
 from orchestration_project.gateway.connection_limits import AUTHENTICATED
 from orchestration_project.gateway.counted import GATEWAY
 from orchestration_project.gateway.hooks import Hooks, opened_hooks, routes
-from orchestration_project.services.gate.probe import Answer, Probe
+from orchestration_project.registry import Answer, Probe
 from orchestration_project.services.inbox import GroupCommit, Inbox, Sender
 from orchestration_project.services.inbox.room import Room
 from orchestration_project.tables.spine import audits, inbox

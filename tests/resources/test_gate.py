@@ -12,7 +12,8 @@ from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.operations.readiness import ANY_WORK, QUEUED_RUNS
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError, OrchestrationError, TransientError
-from orchestration_project.services.gate import Answer, Gate, Probe, Register, Run
+from orchestration_project.registry import Answer, Probe
+from orchestration_project.services.gate import Gate, Register, Run
 from orchestration_project.tables.operations import operations_readiness as readiness
 from tests.programs import free_port
 from tests.resources.weeks import StoppedClock

@@ -11,7 +11,7 @@ from sqlalchemy import select
 
 from orchestration_project.domains.webhooks.sources import Source
 from orchestration_project.errors import ConfigurationError, TransientError
-from orchestration_project.services.gate.probe import Answer, Probe
+from orchestration_project.registry import Answer, Probe
 from orchestration_project.services.inbox import (
     GroupCommit,
     Inbox,

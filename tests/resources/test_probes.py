@@ -23,6 +23,7 @@ from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.migrating import migration_config
 from orchestration_project.services.gate import examine
 from orchestration_project.services.gate.queue import queue_probe
+from orchestration_project.services.probes import every_probe
 from orchestration_project.settings import load_settings
 from orchestration_project.tables.kinds import METADATA
 from tests.faulty_server import FaultyServer, Reply, Request
@@ -51,7 +52,7 @@ def look(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mon
     def find(dependency: str, **settings: object) -> Finding:
         for name, value in settings.items():
             monkeypatch.setenv(name, str(value))
-        probes = REGISTRY.probes(load_settings(), lambda: request.getfixturevalue("instance"))
+        probes = every_probe(REGISTRY, load_settings(), lambda: request.getfixturevalue("instance"))
         (probe,) = (each for each in probes if each.dependency == dependency)
         found = examine(probe, Clock(), "abc").finding
         assert SECRET not in repr(found)

@@ -14,6 +14,7 @@ from orchestration_project.domains.operations.readiness import Finding, are_read
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.registry import Registry
 from orchestration_project.services.alerts import Alerts
+from orchestration_project.services.alerts.channel_probes import sending_probe
 from orchestration_project.services.effective_config import (
     effective_config,
     in_force,
@@ -21,8 +22,8 @@ from orchestration_project.services.effective_config import (
     last_verified,
 )
 from orchestration_project.services.gate import Gate
-from orchestration_project.services.gate.services import sending_probe
 from orchestration_project.services.presets import Presets
+from orchestration_project.services.probes import every_probe
 from orchestration_project.settings import Settings, load_settings
 from orchestration_project.tables.operations import operations_readiness
 
@@ -66,7 +67,7 @@ def check_name(dependency: str) -> str:
 
 def verification_asset(registry: Registry) -> dg.AssetsDefinition:
     """Return the asset that verifies every dependency; their names make its checks."""
-    probes = registry.probes(load_settings(), dg.DagsterInstance.get)
+    probes = every_probe(registry, load_settings(), dg.DagsterInstance.get)
 
     @dg.multi_asset(
         name="verify_operations",
@@ -96,7 +97,7 @@ def verification_asset(registry: Registry) -> dg.AssetsDefinition:
     ) -> Iterator[Told]:
         """Verify every dependency and report it, stored or not; then report what drifted."""
         also = [sending_probe(lambda: alerts)] if config.send_test_message else []
-        findings = gate.verify(instead=[*registry.connection_probes(settings), *also])
+        findings = gate.verify(instead=[*registry.probes(settings), *also])
         yield from (_check_result(each) for each in findings)
         gate.keep(findings)
         yield dg.MaterializeResult(

@@ -13,10 +13,10 @@ from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.warehouse import Order, Warehouse
 from orchestration_project.engine.warehouse.delivery import no_summary
 from orchestration_project.errors import ConfigurationError, ContractError, OrchestrationError
-from orchestration_project.resources.events import delivery_of, fetched_of
 from orchestration_project.resources.saas.applying import Applied
 from orchestration_project.resources.saas.reconciling import Reconciler
 from orchestration_project.resources.saas.ticks import Ticks
+from orchestration_project.services.inbox.recording import delivery_of, fetched_of
 from orchestration_project.services.inbox.work import Content
 from orchestration_project.tables.saas import saas_source_states
 

@@ -15,6 +15,7 @@ from orchestration_project.domains.operations.messages import Message, condition
 from orchestration_project.domains.operations.readiness import Finding
 from orchestration_project.domains.operations.rules import Names, Policy, unknown_names
 from orchestration_project.errors import ConfigurationError, OrchestrationError
+from orchestration_project.registry import Answer, Probe
 from orchestration_project.services.alerts.inbox import (
     Inbox,
     nothing_is_well,
@@ -22,7 +23,7 @@ from orchestration_project.services.alerts.inbox import (
     words_of_recovery,
 )
 from orchestration_project.services.alerts.links import Links
-from orchestration_project.services.gate.probe import Answer, Probe, examine
+from orchestration_project.services.gate.probe import examine
 
 OF_A_MACHINE = ("disk_low",)
 """Kinds that each machine has for itself."""

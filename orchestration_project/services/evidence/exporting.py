@@ -17,11 +17,12 @@ from orchestration_project.engine.state import state_folder
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.redaction import redacted
+from orchestration_project.registry import PartitionedTable
 from orchestration_project.services.evidence.archive import Archive
 from orchestration_project.services.evidence.run_events import check_results, run_events
 from orchestration_project.services.evidence.subjects import Subject, Wanted, subject_of
 from orchestration_project.services.evidence.surroundings import settings_lines, versions
-from orchestration_project.services.evidence.tables import PartitionedTable, lines_of, rows_of
+from orchestration_project.services.evidence.tables import lines_of, rows_of
 from orchestration_project.services.export import whole_file
 from orchestration_project.services.inventory import Blob
 from orchestration_project.settings import Settings

@@ -1,14 +1,14 @@
 """The rows of our tables that belong to a subject, as lines of JSON, batch by batch."""
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 import polars as pl
 from sqlalchemy import ColumnElement, Connection, Table, or_, select
 
-from orchestration_project.engine.warehouse.frames import Scope, read_batches, within
+from orchestration_project.engine.warehouse.frames import read_batches, within
 from orchestration_project.errors import ConfigurationError
+from orchestration_project.registry import PartitionedTable
 from orchestration_project.services.evidence.subjects import Subject, mentions
 from orchestration_project.tables.catalogue import Part, Relation, relation_as_of
 from orchestration_project.tables.events import operations_events
@@ -29,14 +29,6 @@ from orchestration_project.tables.spine import (
 )
 
 MOMENT = "%Y-%m-%dT%H:%M:%S%.6fZ"
-
-
-@dataclass(frozen=True, kw_only=True)
-class PartitionedTable:
-    """A table with history, and the rows of it that belong to a partition's key."""
-
-    table: Table
-    scope_of: Callable[[str], Scope]
 
 
 class Rows(NamedTuple):

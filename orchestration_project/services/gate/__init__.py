@@ -1,7 +1,7 @@
 """Whether the things that work depends on are ready, and the gate that refuses work if not."""
 
 from orchestration_project.services.gate.gate import Gate, Run
-from orchestration_project.services.gate.probe import Answer, Probe, examine
+from orchestration_project.services.gate.probe import examine
 from orchestration_project.services.gate.register import Register
 
-__all__ = ["Answer", "Gate", "Probe", "Register", "Run", "examine"]
+__all__ = ["Gate", "Register", "Run", "examine"]

@@ -7,7 +7,7 @@ from email.utils import parsedate_to_datetime
 from orchestration_project.connections.clock import Clock
 from orchestration_project.connections.http import HttpClient
 from orchestration_project.errors import ConfigurationError, OrchestrationError
-from orchestration_project.services.gate.probe import Answer, Probe
+from orchestration_project.registry import Answer, Probe
 from orchestration_project.services.gate.storage import OpenWarehouse
 
 Time = datetime | None

@@ -13,7 +13,8 @@ from orchestration_project.domains.operations.readiness import (
     refusal,
 )
 from orchestration_project.errors import OrchestrationError
-from orchestration_project.services.gate.probe import Examined, Probe, examine
+from orchestration_project.registry import Probe
+from orchestration_project.services.gate.probe import Examined, examine
 from orchestration_project.services.gate.register import Register
 
 

@@ -1,38 +1,12 @@
-"""A probe: how one dependency is looked at."""
+"""What a probe finds, with the time that it takes."""
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.operations.readiness import Finding, said_by
 from orchestration_project.errors import OrchestrationError
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What came of a probe that went well, or that does not apply here."""
-
-    got: str
-    is_applicable: bool = True
-
-
-@dataclass(frozen=True)
-class Probe:
-    """How a dependency is looked at.
-
-    Attributes:
-        dependency: Its name, a plain word.
-        needed_by: The resources that open only while it is ready, or `ANY_WORK`, `QUEUED_RUNS`;
-            nothing where it refuses nobody.
-        tried: What ``run`` does, for people; without secrets.
-        run: Does it. One of our errors means: not ready, and what to do.
-    """
-
-    dependency: str
-    needed_by: tuple[str, ...]
-    tried: str
-    run: Callable[[], Answer]
+from orchestration_project.registry import Probe
 
 
 @dataclass(frozen=True)

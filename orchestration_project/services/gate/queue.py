@@ -8,7 +8,7 @@ from dagster import DagsterRunStatus as Status
 
 from orchestration_project.connections.clock import Clock
 from orchestration_project.errors import TransientError
-from orchestration_project.services.gate.probe import Answer, Probe
+from orchestration_project.registry import Answer, Probe
 
 STILL = timedelta(hours=1)
 """A queue out of which nothing came for so long is stuck; the control tower speaks up then, too."""

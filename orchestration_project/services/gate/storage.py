@@ -11,7 +11,7 @@ from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.operations.readiness import ANY_WORK
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError
-from orchestration_project.services.gate.probe import Answer, Probe
+from orchestration_project.registry import Answer, Probe
 from orchestration_project.services.gate.register import write_and_take_back
 
 MIB = 1024 * 1024

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from threading import Lock
 
 from orchestration_project.errors import OrchestrationError
-from orchestration_project.services.gate import Probe
+from orchestration_project.registry import Probe
 from orchestration_project.services.inbox.rows import Inbox
 
 LOOK_SECONDS = 1.0

@@ -10,7 +10,7 @@ from orchestration_project.domains.webhooks.sources import (
     secret_names,
 )
 from orchestration_project.errors import ConfigurationError
-from orchestration_project.services.gate.probe import Answer, Probe
+from orchestration_project.registry import Answer, Probe
 from orchestration_project.settings import Settings, read_secrets
 
 
