@@ -1,0 +1,68 @@
+"""Each architecture contract catches an import that it is there to refuse."""
+
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from orchestration_project.settings import PROJECT_ROOT
+
+PACKAGE = "orchestration_project"
+CONFIG = PROJECT_ROOT / "pyproject.toml"
+CONTRACTS = tomllib.loads(CONFIG.read_text())["tool"]["importlinter"]["contracts"]
+
+PLANTED = {
+    "Imports point down the layers": ("engine/leases.py", "services.presets"),
+    "Plots, domains, contracts and tables are pure: no Dagster, no I/O": (
+        "domains/finra/calendar.py",
+        "os",
+    ),
+    "Domains do not know each other (rules)": ("domains/prices/calendar.py", "domains.saas.jira"),
+    "Domains do not know each other (assets): depend by key, not by import": (
+        "assets/prices/charts.py",
+        "assets.finra.catalogue",
+    ),
+    "Domains do not know each other (outside systems)": (
+        "resources/prices/yahoo.py",
+        "resources.finra.api",
+    ),
+    "Engine, connections and services know no business domain": (
+        "services/export.py",
+        "tables.prices",
+    ),
+    "Services import down their layers": ("services/ledger/recording.py", "services.export"),
+    "Nobody imports the demo sources": ("resources/saas/answers.py", "demo.saas"),
+    "The demo sources import nobody": ("demo/__main__.py", "domains.finra.calendar"),
+}
+"""Contract → a module, and what it must not import."""
+
+
+@pytest.fixture(scope="module")
+def broken(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """What the contracts say of a copy of the package with all of these imports in it."""
+    folder = tmp_path_factory.mktemp("planted")
+    ignored = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(PROJECT_ROOT / PACKAGE, folder / PACKAGE, ignore=ignored)
+    shutil.copy(CONFIG, folder)
+    for file, imported in PLANTED.values():
+        planted = folder / PACKAGE / file
+        line = f"import {imported}" if imported == "os" else f"import {PACKAGE}.{imported}"
+        planted.write_text(f"{planted.read_text()}\n{line}\n")
+    program = Path(sys.executable).with_name("lint-imports")
+    said = subprocess.run(  # noqa: S603 - a program of our own environment
+        [program, "--no-cache"], cwd=folder, capture_output=True, text=True, check=False
+    )
+    assert said.returncode == 1
+    return " ".join(said.stdout.split())
+
+
+def test_each_contract_has_an_import_that_it_refuses():
+    assert {contract["name"] for contract in CONTRACTS} == set(PLANTED)
+
+
+@pytest.mark.parametrize("contract", PLANTED)
+def test_a_planted_import_breaks_its_contract(broken: str, contract: str):
+    assert f"{contract} BROKEN" in broken
