@@ -6,12 +6,13 @@ from typing import Any
 import dagster as dg
 
 from orchestration_project.catalog import REGISTRY
+from orchestration_project.catalog.configuration import configuration_asset
 from orchestration_project.catalog.resources import resource_definitions
 from orchestration_project.instance.logs import write_in_log_format
 from orchestration_project.instance.run_config import in_process_if_valid
 from orchestration_project.registry import Registry
 from orchestration_project.sensors.events import webhook_sensor
-from orchestration_project.settings import load_settings
+from orchestration_project.settings import load_shared_settings
 
 
 def build(registry: Registry = REGISTRY, **overrides: Any) -> dg.Definitions:
@@ -21,11 +22,12 @@ def build(registry: Registry = REGISTRY, **overrides: Any) -> dg.Definitions:
         registry: The domains; ``REGISTRY.select("saas")`` gives a code location of one.
         overrides: Resources that replace those of the settings, by name, as in tests.
     """
-    domains, settings = registry.selected, load_settings()
+    domains, settings = registry.selected, load_shared_settings()
     started = [domain for domain in domains if domain.is_on(settings)]
     return dg.Definitions(
         assets=[
             *(each for domain in domains for each in domain.assets),
+            *(configuration_asset(domain) for domain in domains),
             *(make(registry) for domain in domains for make in domain.assets_of_all),
         ],
         asset_checks=[each for domain in domains for each in domain.asset_checks],
@@ -36,7 +38,9 @@ def build(registry: Registry = REGISTRY, **overrides: Any) -> dg.Definitions:
             *(each for domain in started for each in domain.sensors),
         ],
         resources={**resource_definitions(registry), **overrides},
-        executor=in_process_if_valid,  # 0.4 s a run where a process for each step takes 61 s
+        executor=in_process_if_valid(
+            registry
+        ),  # 0.4 s a run where a process for each step takes 61 s
     )
 
 

@@ -160,6 +160,7 @@ class Domain:
         tables: Its tables whose partitions the evidence can export.
         oldest_unlanded: Returns the oldest partition that is due and not landed, if any.
         state_paths: What it keeps in STATE_DIR, by file or folder name.
+        read_files: Reads its configuration files; raises ConfigurationError if one is invalid.
     """
 
     name: str
@@ -174,6 +175,17 @@ class Domain:
     tables: Sequence[PartitionedTable] = ()
     oldest_unlanded: Callable[[Settings, Warehouse, Clock], Unlanded | None] | None = None
     state_paths: Sequence[str] = ()
+    read_files: Callable[[Settings], object] | None = None
+
+    def require_valid(self, settings: Settings) -> None:
+        """Make sure that its settings and configuration files are valid.
+
+        Raises:
+            ConfigurationError: One is not.
+        """
+        settings.require_domain(self.name)
+        if self.read_files is not None:
+            self.read_files(settings)
 
     def is_on(self, settings: Settings) -> bool:
         """Whether it has a source, or needs none."""

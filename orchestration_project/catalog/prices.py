@@ -16,7 +16,11 @@ from orchestration_project.registry import (
     Job,
     PartitionedTable,
 )
-from orchestration_project.resources.prices.opening import in_second_place, opened_prices
+from orchestration_project.resources.prices.opening import (
+    in_second_place,
+    opened_prices,
+    read_spellings,
+)
 from orchestration_project.resources.prices.promised import (
     months_not_landed,
     oldest_unlanded_session,
@@ -91,4 +95,5 @@ PRICES = Domain(
     },
     tables=[PartitionedTable(table=prices_daily, scope_of=lambda symbol: {"symbol": symbol})],
     oldest_unlanded=_oldest_unlanded,
+    read_files=read_spellings,
 )

@@ -19,12 +19,12 @@ from orchestration_project.connections.clock import Clock
 from orchestration_project.engine.environment import open_clock, open_store, open_warehouse
 from orchestration_project.engine.opening import at_first_use
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.registry import Connection, Environment, Registry
+from orchestration_project.registry import Connection, Domain, Environment, Registry
 from orchestration_project.services.alerts import Alerts
 from orchestration_project.services.effective_config import effective_config
 from orchestration_project.services.gate import Gate, Register, Run
 from orchestration_project.services.probes import open_alerts, open_probes
-from orchestration_project.settings import Settings, load_settings
+from orchestration_project.settings import Settings, load_shared_settings
 
 CONFIG_TAG = "config_hash"
 """Run tag: the hash of the settings and presets that change results, as the run found them."""
@@ -46,14 +46,14 @@ def resource_definitions(registry: Registry) -> Mapping[str, dg.ResourceDefiniti
         "settings": settings_resource,
         "warehouse": warehouse_resource,
         **{
-            name: _connection_resource(connection)
+            name: _connection_resource(domain, connection)
             for domain in registry.selected
             for name, connection in domain.resources.items()
         },
     }
 
 
-def _connection_resource(connection: Connection[Any]) -> dg.ResourceDefinition:
+def _connection_resource(domain: Domain, connection: Connection[Any]) -> dg.ResourceDefinition:
     """Return the resource of a connection: a run opens it once the preflight admits it.
 
     A tick of a sensor or schedule, which only asks what there is, opens it without preflight.
@@ -66,9 +66,11 @@ def _connection_resource(connection: Connection[Any]) -> dg.ResourceDefinition:
                 context.resources.gate.admit(work)
 
         def opening() -> AbstractContextManager[Any]:
+            settings = load_shared_settings()
+            domain.require_valid(settings)
             if connection.preflight is not None:
                 admit(connection.preflight)
-            return connection.open(Environment(settings=load_settings(), admit=admit))
+            return connection.open(Environment(settings=settings, admit=admit))
 
         with at_first_use(opening, **connection.attributes) as opened:
             yield opened
@@ -79,7 +81,7 @@ def _connection_resource(connection: Connection[Any]) -> dg.ResourceDefinition:
 @dg.resource(description="The settings of this process.")
 def settings_resource() -> Settings:
     """The settings of this process; what its run or tick logs follows LOG_LEVEL."""
-    settings = load_settings()
+    settings = load_shared_settings()
     logging.getLogger("orchestration_project").setLevel(settings.log_level)
     return settings
 
@@ -87,13 +89,13 @@ def settings_resource() -> Settings:
 @dg.resource(description="Who is told of alerts, and where they are kept.")
 def alerts_resource() -> Alerts:
     """Who is told of alerts, and where they are kept."""
-    return open_alerts(load_settings())
+    return open_alerts(load_shared_settings())
 
 
 @dg.resource(description="The one clock.")
 def clock_resource() -> Clock:
     """The one clock."""
-    return open_clock(load_settings())
+    return open_clock(load_shared_settings())
 
 
 @dg.resource(description="The user's database.")
@@ -101,7 +103,7 @@ def warehouse_resource(context: dg.InitResourceContext) -> Iterator[Warehouse]:
     """The user's database, its tables up to date; a run that opens it is tagged with its config."""
 
     def opening() -> Warehouse:
-        settings = load_settings()
+        settings = load_shared_settings()
         if context.run is not None:
             tag = {CONFIG_TAG: effective_config(settings).config_hash}
             _instance_of(context).add_run_tags(context.run.run_id, tag)
@@ -128,7 +130,7 @@ def artifacts_resource(context: dg.InitResourceContext) -> Iterator[ArtifactStor
 
 @contextmanager
 def _opened_store() -> Iterator[ArtifactStore]:
-    yield open_store(load_settings())
+    yield open_store(load_shared_settings())
 
 
 def _gate_resource(registry: Registry) -> dg.ResourceDefinition:
@@ -153,7 +155,7 @@ def _gate_resource(registry: Registry) -> dg.ResourceDefinition:
 
 
 def _gate(registry: Registry, context: dg.InitResourceContext) -> Gate:
-    settings, instance, run_id = load_settings(), _instance_of(context), _run_id(context)
+    settings, instance, run_id = load_shared_settings(), _instance_of(context), _run_id(context)
     warehouse = context.resources.warehouse
     return Gate(
         open_probes(settings, lambda: instance, warehouse, clocks=registry.clocks(settings)),

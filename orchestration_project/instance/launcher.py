@@ -16,7 +16,7 @@ from dagster._core.storage.tags import GRPC_INFO_TAG, MAX_RETRIES_TAG
 
 from orchestration_project.instance.heartbeats import Beat
 from orchestration_project.instance.redacting import PostgresEvents
-from orchestration_project.settings import load_settings
+from orchestration_project.settings import load_shared_settings
 
 MACHINE_TAG = "orchestration_project/machine"
 """Run tag: the host name of the machine whose process takes the run."""
@@ -89,7 +89,7 @@ def is_on_this_machine(tags: Mapping[str, str]) -> bool:
     if GRPC_INFO_TAG in tags:
         server = json.loads(tags[GRPC_INFO_TAG])
         return "socket" in server or server["host"] in ("localhost", "127.0.0.1")
-    return load_settings().dagster_database_url is None
+    return load_shared_settings().dagster_database_url is None
 
 
 def is_alive(pid: int, *, since: float) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 
 import dagster as dg
 
-from orchestration_project.settings import load_settings
+from orchestration_project.settings import load_shared_settings
 
 
 class JsonLines(logging.Formatter):
@@ -68,6 +68,6 @@ def write_in_log_format() -> None:
 
 def in_log_format(handler: logging.Handler) -> logging.Handler:
     """Return ``handler``, writing JSON where LOG_FORMAT asks for it."""
-    if load_settings().log_format == "json":
+    if load_shared_settings().log_format == "json":
         handler.setFormatter(JsonLines())
     return handler

@@ -1,4 +1,4 @@
-"""Runs whose config is invalid: refused before their first step, wherever they were launched."""
+"""Refuses runs whose config or settings are invalid before their first step does work."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -6,7 +6,10 @@ from typing import Any
 import dagster as dg
 from dagster._core.definitions.decorators.op_decorator import DecoratedOpFunction
 
+from orchestration_project.catalog.configuration import CONFIGURATION
 from orchestration_project.domains.operations.run_config import require_valid
+from orchestration_project.registry import Registry
+from orchestration_project.settings import load_shared_settings
 
 
 def models_of(jobs: Iterable[dg.JobDefinition]) -> Mapping[str, type[dg.Config]]:
@@ -22,10 +25,11 @@ def models_of(jobs: Iterable[dg.JobDefinition]) -> Mapping[str, type[dg.Config]]
 
 
 class CheckingExecutor(dg.Executor):
-    """Executes the steps of a run as another executor does, once its config is found valid."""
+    """Executes the steps of a run as another executor does, once config and settings are valid."""
 
-    def __init__(self, executor: dg.Executor) -> None:
+    def __init__(self, executor: dg.Executor, registry: Registry) -> None:
         self._executor = executor
+        self._registry = registry
 
     @property
     def retries(self) -> Any:
@@ -41,17 +45,34 @@ class CheckingExecutor(dg.Executor):
         """Execute the steps.
 
         Raises:
-            ConfigurationError: A model refuses the run's config.
+            ConfigurationError: A model refuses the run's config, or the settings or files of a
+                domain whose assets the run makes are invalid.
         """
         job = plan_context.job.get_definition()
         require_valid(plan_context.run_config, models_of([job]))
+        settings, names = load_shared_settings(), _domains_of(job)
+        for domain in self._registry.selected:
+            if domain.name in names:
+                domain.require_valid(settings)
         yield from self._executor.execute(plan_context, execution_plan)
 
 
-@dg.executor(name="in_process", config_schema=dg.in_process_executor.config_schema.as_field())
-def in_process_if_valid(context: dg.InitExecutorContext) -> dg.Executor:
-    """Execute all steps in one process, if the run's config is valid."""
-    create = dg.in_process_executor.executor_creation_fn
-    if create is None:
-        raise AssertionError("Dagster's executor can be created")
-    return CheckingExecutor(create(context))
+def _domains_of(job: dg.JobDefinition) -> set[str]:
+    """Return the domains of what a job makes, without those whose settings it only checks."""
+    keys = job.asset_layer.executable_asset_keys
+    made = {key.path[0] for key in keys if key.path[-1] != CONFIGURATION}
+    return made if keys else {job.tags.get("domain", "")}
+
+
+def in_process_if_valid(registry: Registry) -> dg.ExecutorDefinition:
+    """Return the executor of all steps in one process, if the run's config is valid."""
+
+    @dg.executor(name="in_process", config_schema=dg.in_process_executor.config_schema.as_field())
+    def in_process(context: dg.InitExecutorContext) -> dg.Executor:
+        """Execute all steps in one process, if the run's config is valid."""
+        create = dg.in_process_executor.executor_creation_fn
+        if create is None:
+            raise AssertionError("Dagster's executor can be created")
+        return CheckingExecutor(create(context), registry)
+
+    return in_process

@@ -31,7 +31,7 @@ from orchestration_project.instance.mirror import mirrored
 from orchestration_project.instance.redacting import PostgresStorage
 from orchestration_project.instance.sqlite import SqliteStorage
 from orchestration_project.services.dagster_storage import STORAGE_ERRORS, told_by_driver
-from orchestration_project.settings import PROJECT_ROOT, load_settings, without_secrets
+from orchestration_project.settings import PROJECT_ROOT, load_shared_settings, without_secrets
 
 
 def open_instance() -> DagsterInstance:
@@ -84,7 +84,7 @@ class SettingsStorage(DagsterStorage, ConfigurableClass):
         cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]
     ) -> SqliteStorage | PostgresStorage:
         """Open the storage that the settings name."""
-        settings = load_settings()
+        settings = load_shared_settings()
         url = settings.dagster_database_url
         folder = state_folder(settings, "dagster")
         with _one_process_at_a_time(folder):
@@ -130,7 +130,8 @@ class StateComputeLogs(LocalComputeLogManager):
     ) -> Self:
         """Keep the logs below STATE_DIR."""
         return cls(
-            str(state_folder(load_settings(), "dagster", "compute_logs")), inst_data=inst_data
+            str(state_folder(load_shared_settings(), "dagster", "compute_logs")),
+            inst_data=inst_data,
         )
 
     @contextmanager
@@ -158,4 +159,4 @@ class StateArtifacts(LocalArtifactStorage):
         cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]
     ) -> Self:
         """Keep the files below STATE_DIR."""
-        return cls(str(state_folder(load_settings(), "dagster")), inst_data=inst_data)
+        return cls(str(state_folder(load_shared_settings(), "dagster")), inst_data=inst_data)

@@ -1,7 +1,7 @@
 """Where FINRA's data comes from, and what is usual in it."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings
@@ -21,6 +21,8 @@ FINRA_TOKEN_URL = "https://ews.fip.finra.org/fip/rest/ews/oauth2/access_token"  
 
 class FinraSettings(BaseSettings):
     """FINRA's data."""
+
+    domain: ClassVar[str] = "finra"
 
     finra_source: Annotated[
         Literal["demo", "api", "files"] | None, AfterValidator(require_profile)

@@ -2,7 +2,7 @@
 
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings
@@ -15,6 +15,8 @@ PricesSource = Literal["demo", "alpha_vantage", "yahoo", "files"]
 
 class PricesSettings(BaseSettings):
     """Daily prices."""
+
+    domain: ClassVar[str] = "prices"
 
     prices_source: Annotated[PricesSource | None, AfterValidator(require_profile)] = Field(
         None,

@@ -30,8 +30,7 @@ class ProfileSettings(BaseSettings):
         if not isinstance(data, Mapping):
             return data
         given = {name: data[name] for name in SOURCES if data.get(name)}
-        is_real = any(source != "demo" for source in given.values())
-        profile = data.get("data_profile") or ("real" if is_real else "demo")
+        profile = profile_of(data)
         unset = dict.fromkeys(SOURCES, "demo") if profile == "demo" else {}
         return {**data, **unset, **given, "data_profile": profile}
 
@@ -39,6 +38,12 @@ class ProfileSettings(BaseSettings):
     def is_demo(self) -> bool:
         """Whether the data is made up by the embedded demos."""
         return self.data_profile == "demo"
+
+
+def profile_of(data: Mapping[str, Any]) -> str:
+    """Return the data profile of settings as they were given, by name."""
+    is_real = any(data.get(name) not in (None, "", "demo") for name in SOURCES)
+    return data.get("data_profile") or ("real" if is_real else "demo")
 
 
 def require_profile(value: str | None, info: ValidationInfo) -> str | None:

@@ -1,6 +1,6 @@
 """The two systems that are kept equal."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import (
     AfterValidator,
@@ -24,6 +24,8 @@ def _api(value: object) -> object:
 
 class SaasSettings(BaseSettings):
     """PeopleForce and Jira."""
+
+    domain: ClassVar[str] = "saas"
 
     saas_source: Annotated[
         Literal["demo", "api"] | None, BeforeValidator(_api), AfterValidator(require_profile)

@@ -4,14 +4,14 @@ Precedence: the defaults here < `.env` < environment < applied preset < a run's 
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from dotenv import dotenv_values
-from pydantic import AliasChoices, SecretStr, ValidationError
+from pydantic import AliasChoices, PrivateAttr, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
@@ -28,7 +28,7 @@ from orchestration_project.settings.alerts import AlertSettings
 from orchestration_project.settings.demo import DemoSettings
 from orchestration_project.settings.finra import FinraSettings
 from orchestration_project.settings.prices import PricesSettings
-from orchestration_project.settings.profile import ProfileSettings
+from orchestration_project.settings.profile import SOURCES, ProfileSettings, profile_of
 from orchestration_project.settings.readiness import ReadinessSettings
 from orchestration_project.settings.saas import SaasSettings
 from orchestration_project.settings.secrets import (
@@ -114,6 +114,28 @@ class Settings(
         validate_default=True,
     )
 
+    _problems: Mapping[str, Sequence[str]] = PrivateAttr(default_factory=dict)
+
+    @property
+    def problems(self) -> Mapping[str, Sequence[str]]:
+        """What is wrong with the settings of each domain that has invalid ones."""
+        return self._problems
+
+    @classmethod
+    def domain_of(cls, name: str) -> str:
+        """Return the domain of a setting, empty if it belongs to no single one."""
+        owners = (base for base in cls.__mro__ if name in vars(base).get("__annotations__", {}))
+        return getattr(next(owners, None), "domain", "")
+
+    def require_domain(self, domain: str) -> None:
+        """Make sure that the settings of a domain are valid.
+
+        Raises:
+            ConfigurationError: They are not.
+        """
+        if domain in self._problems:
+            raise _unusable(self._problems[domain])
+
     @classmethod
     def settings_customise_sources(
         cls,
@@ -134,6 +156,21 @@ def load_settings() -> Settings:
 
     Raises:
         ConfigurationError: Naming every setting that is missing or malformed, all at once.
+    """
+    settings = load_shared_settings()
+    if settings.problems:
+        raise _unusable([text for texts in settings.problems.values() for text in texts])
+    return settings
+
+
+def load_shared_settings() -> Settings:
+    """Read the settings; where those of a domain are invalid, the domain has its defaults.
+
+    `Settings.require_domain` then refuses what belongs to the domain. The setting that names its
+    source is none of these, as the sources decide the data profile.
+
+    Raises:
+        ConfigurationError: A setting that belongs to no single domain is missing or malformed.
     """
     settings = _read(_given())
     hide(*_secrets(settings))
@@ -156,11 +193,7 @@ def _read(_: object) -> Settings:
     try:
         settings = Settings()  # pyright: ignore[reportCallIssue] - pydantic fills the fields
     except ValidationError as error:
-        problems = [_problem(item["loc"], item["msg"]) for item in error.errors()]
-        raise ConfigurationError(
-            f"{len(problems)} setting(s) cannot be used: " + "; ".join(problems),
-            remedy="set them in the environment or in .env; .env.example lists every setting",
-        ) from None  # pydantic's own text quotes the values, secrets included
+        settings = _without_invalid_domains(error)
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(
             "the file .env cannot be read",
@@ -170,6 +203,38 @@ def _read(_: object) -> Settings:
         ) from None  # the original quotes the file, secrets included
     _refuse_misspelled()
     return settings
+
+
+def _without_invalid_domains(error: ValidationError) -> Settings:
+    """Return the settings with the defaults of each domain that has an invalid one.
+
+    Raises:
+        ConfigurationError: A setting that belongs to no single domain is invalid.
+    """
+    problems: dict[str, list[str]] = {}
+    for item in error.errors():
+        name = str(item["loc"][0]) if item["loc"] else ""
+        domain = "" if name in SOURCES else Settings.domain_of(name)
+        problems.setdefault(domain, []).append(_problem(item["loc"], item["msg"]))
+    if "" in problems:
+        raise _unusable([_problem(each["loc"], each["msg"]) for each in error.errors()]) from None
+    given = {**DotEnvSettingsSource(Settings)(), **EnvSettingsSource(Settings)()}
+    defaults = {
+        name: field.get_default()
+        for name, field in Settings.model_fields.items()
+        if Settings.domain_of(name) in problems
+    }
+    settings = Settings(**{"data_profile": profile_of(given), **defaults})
+    settings._problems = problems
+    return settings
+
+
+def _unusable(problems: Sequence[str]) -> ConfigurationError:
+    """Return the error of invalid settings; pydantic's own text quotes values, secrets included."""
+    return ConfigurationError(
+        f"{len(problems)} setting(s) cannot be used: " + "; ".join(problems),
+        remedy="set them in the environment or in .env; .env.example lists every setting",
+    )
 
 
 def _refuse_misspelled() -> None:

@@ -1,6 +1,7 @@
 """Who may deliver webhooks and call the API, and how much of it."""
 
 from pathlib import Path
+from typing import ClassVar
 from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator
@@ -11,6 +12,8 @@ from orchestration_project.settings.values import from_root
 
 class WebhookSettings(BaseSettings):
     """What comes in from programs elsewhere."""
+
+    domain: ClassVar[str] = "events"
 
     webhooks_file: Path = Field(
         Path("webhooks.yaml"),

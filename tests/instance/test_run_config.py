@@ -11,6 +11,7 @@ from pydantic import Field
 from orchestration_project.domains.operations.failures import run_category
 from orchestration_project.instance.run_config import in_process_if_valid
 from orchestration_project.instance.storage import open_instance
+from orchestration_project.registry import Registry
 from orchestration_project.services.ledger.reading import read_facts
 from tests.runs import executed
 
@@ -45,7 +46,7 @@ def second(config: Limits) -> None:
 defs = dg.Definitions(
     assets=[first, second],
     jobs=[dg.define_asset_job("both", [first, second])],
-    executor=in_process_if_valid,
+    executor=in_process_if_valid(Registry.of([])),
 )
 
 

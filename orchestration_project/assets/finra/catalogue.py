@@ -16,7 +16,7 @@ from orchestration_project.domains.finra.fields import KNOWN_FIELDS
 from orchestration_project.engine.runner import SECONDS_TO_NEXT_ATTEMPT
 from orchestration_project.engine.warehouse.difference import BOOKKEEPING
 from orchestration_project.services.shown import column_schema
-from orchestration_project.settings import load_settings
+from orchestration_project.settings import load_shared_settings
 from orchestration_project.tables.finra import MADE_OF
 
 GROUP = "finra"
@@ -47,7 +47,7 @@ OWNERS = ["team:market-data"]
         "trade_activity",
     )
 )
-SETTINGS = load_settings()
+SETTINGS = load_shared_settings()
 ONCE_MORE = dg.RetryPolicy(max_retries=1, delay=SECONDS_TO_NEXT_ATTEMPT)
 """For checks that ask the source: what passes by itself must not fail a run."""
 

@@ -24,7 +24,7 @@ from orchestration_project.services.effective_config import (
 from orchestration_project.services.gate import Gate
 from orchestration_project.services.presets import Presets
 from orchestration_project.services.probes import every_probe
-from orchestration_project.settings import Settings, load_settings
+from orchestration_project.settings import Settings, load_shared_settings
 from orchestration_project.tables.operations import operations_readiness
 
 READINESS = dg.AssetKey([GROUP, "readiness"])
@@ -67,7 +67,7 @@ def check_name(dependency: str) -> str:
 
 def verification_asset(registry: Registry) -> dg.AssetsDefinition:
     """Return the asset that verifies every dependency; their names make its checks."""
-    probes = every_probe(registry, load_settings(), dg.DagsterInstance.get)
+    probes = every_probe(registry, load_shared_settings(), dg.DagsterInstance.get)
 
     @dg.multi_asset(
         name="verify_operations",

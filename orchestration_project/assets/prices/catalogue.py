@@ -10,7 +10,7 @@ from orchestration_project.assets.prices.partitions import first_price_month, pr
 from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.prices.days import VALUES
 from orchestration_project.services.shown import column_schema
-from orchestration_project.settings import load_settings
+from orchestration_project.settings import load_shared_settings
 from orchestration_project.tables.prices import MADE_OF
 
 GROUP = "prices"
@@ -27,7 +27,7 @@ QUOTES, CAPTURE, DAILY, SYMBOL_MONTHS, CORPORATE_ACTIONS, RETURNS, CHARTS = (
         "charts",
     )
 )
-SETTINGS = load_settings()
+SETTINGS = load_shared_settings()
 TODAY = Clock(SETTINGS.clock_now).today_in_new_york()
 MONTHS = price_months(
     first_price_month(SETTINGS, TODAY), now=TODAY, machine_now=Clock().today_in_new_york()

@@ -7,11 +7,11 @@ import dagster as dg
 from sqlalchemy import Table
 
 from orchestration_project.services.shown import column_schema, report_schema
-from orchestration_project.settings import load_settings
+from orchestration_project.settings import load_shared_settings
 
 GROUP = "saas"
 OWNERS = ["team:operations"]
-DATA = "made_up" if load_settings().is_demo else "real"
+DATA = "made_up" if load_shared_settings().is_demo else "real"
 RULES, TRIAL, STATES, OUTBOX, AUDIT_LOG, DEAD_LETTERS, DRIFT = (
     dg.AssetKey([GROUP, noun])
     for noun in (

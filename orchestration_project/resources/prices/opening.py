@@ -78,11 +78,20 @@ def spellings(settings: Settings, vendor: Vendor) -> Overrides:
     Raises:
         ConfigurationError: The file cannot be used.
     """
+    return read_spellings(settings).get(vendor, {})
+
+
+def read_spellings(settings: Settings) -> Mapping[str, Overrides]:
+    """Return how each vendor spells some symbols, as PRICES_SYMBOLS_FILE says.
+
+    Raises:
+        ConfigurationError: The file cannot be used.
+    """
     path = settings.prices_symbols_path
     if path is None:
         return {}
     try:
-        return read_overrides(path.read_text(encoding="utf-8"))[vendor]
+        return read_overrides(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(
             "the file of symbols cannot be read",

@@ -1,0 +1,75 @@
+"""An asset per domain that shows its settings, with the check that they and its files are valid."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import dagster as dg
+import polars as pl
+
+from orchestration_project.errors import ConfigurationError
+from orchestration_project.registry import Domain
+from orchestration_project.services.shown import table_of
+from orchestration_project.settings import Settings, load_shared_settings, origins, shown_values
+
+CONFIGURATION = "configuration"
+CHECK = "settings_are_valid"
+COLUMNS = {
+    "name": "The setting",
+    "value": "Without secrets; empty where it is not set",
+    "origin": "default, file or environment",
+}
+
+
+def configuration_asset(domain: Domain) -> dg.AssetsDefinition:
+    """Return the asset `<domain>/configuration`; of an invalid setting it shows the default."""
+    key = dg.AssetKey([domain.name, CONFIGURATION])
+    columns = [dg.TableColumn(name, description=text) for name, text in COLUMNS.items()]
+
+    @dg.multi_asset(
+        name=f"{domain.name}_{CONFIGURATION}",
+        specs=[
+            dg.AssetSpec(
+                key,
+                description=f"One row per setting of {domain.name}: what is in effect, and where "
+                "it comes from.",
+                group_name=domain.name,
+                owners=["team:operations"],
+                kinds={"settings"},
+                tags={"domain": domain.name, **_data_tag(domain)},
+                metadata={"dagster/column_schema": dg.TableSchema(columns)},
+            )
+        ],
+        check_specs=[
+            dg.AssetCheckSpec(
+                CHECK, asset=key, description="The settings and files of the domain are valid."
+            )
+        ],
+    )
+    def configuration() -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
+        settings = load_shared_settings()
+        rows = _rows(domain.name, settings)
+        yield dg.MaterializeResult(asset_key=key, metadata={"settings": table_of(rows)})
+        try:
+            domain.require_valid(settings)
+        except ConfigurationError as error:
+            yield dg.AssetCheckResult(
+                asset_key=key, check_name=CHECK, passed=False, metadata={"problem": str(error)}
+            )
+        else:
+            yield dg.AssetCheckResult(asset_key=key, check_name=CHECK, passed=True)
+
+    return configuration
+
+
+def _data_tag(domain: Domain) -> dict[str, str]:
+    """Return the tag of a domain with a source, as its other assets have it."""
+    if domain.source_setting is None:
+        return {}
+    return {"data": "made_up" if load_shared_settings().is_demo else "real"}
+
+
+def _rows(domain: str, settings: Settings) -> pl.DataFrame:
+    values, origin = shown_values(settings), origins()
+    names = [name for name in values if settings.domain_of(name) == domain]
+    rows = [(name.upper(), values[name], origin[name]) for name in names]
+    return pl.DataFrame(rows, list(COLUMNS), orient="row")
