@@ -14,9 +14,6 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-SourceName = Literal["demo", "api", "files", "webhooks", "alpha_vantage", "yahoo"]
-"""Where data comes from: made up, FINRA itself, downloaded files, who delivers it, or a vendor."""
-
 Outcome = Literal["passed", "failed", "not_applicable"]
 """How an audit ended; what a delivery or a source gives no ground for is not applicable."""
 

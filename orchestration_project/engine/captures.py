@@ -10,7 +10,7 @@ import zstandard
 
 from orchestration_project.connections.artifacts import ArtifactStore
 from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.rules import Part, SourceName
+from orchestration_project.contracts.rules import Part
 from orchestration_project.errors import ConfigurationError
 
 NEW_FOR = timedelta(days=1)
@@ -54,7 +54,7 @@ class Capture:
     stored_byte_count: int
     storage_uri: str
     run_id: str | None = None
-    source: SourceName | None = None
+    source: str | None = None
 
     def without_body(self) -> "Capture":
         """Return it without its bytes, which the artifact store has."""

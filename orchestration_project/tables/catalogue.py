@@ -1,26 +1,17 @@
 """Every table and view by name, and their rows as they are or as they were known to be."""
 
+import pkgutil
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from difflib import get_close_matches
+from importlib import import_module
 from typing import Any
 
 from sqlalchemy import ColumnElement, FromClause, Select, Table, select, union_all
 
+import orchestration_project.tables
 from orchestration_project.errors import ConfigurationError
-from orchestration_project.tables import (  # noqa: F401 - they declare what is listed
-    access,
-    alert_states,
-    events,
-    finra,
-    finra_datasets,
-    operations,
-    prices,
-    saas,
-    spine,
-    webhooks,
-)
 from orchestration_project.tables.conditions import (
     column_of,
     condition,
@@ -154,3 +145,7 @@ def relation_as_of(name: str, at: datetime) -> Relation:
         )
     earlier = Part(history, [history.c.known_from <= at, history.c.known_to > at])
     return Relation(current, [Part(current, [current.c.known_from <= at]), earlier])
+
+
+for _module in pkgutil.iter_modules(orchestration_project.tables.__path__):
+    import_module(f"{orchestration_project.tables.__name__}.{_module.name}")  # it declares tables

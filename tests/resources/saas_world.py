@@ -10,7 +10,6 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from orchestration_project.contracts.rules import SourceName
 from orchestration_project.domains.saas.records import (
     FieldSpec,
     Issue,
@@ -149,7 +148,7 @@ class Tasks:
     system: str
     rows: dict[str, Task] = field(default_factory=dict)
     number: int = 999
-    origin: SourceName = "demo"
+    origin: str = "demo"
     unreadable: Sequence[Unreadable] = ()
 
     def add(self, title: str | None, **changes: Any) -> str:

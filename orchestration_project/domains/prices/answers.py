@@ -6,7 +6,7 @@ Alpha Vantage's are those of the day, a file's are its owner's.
 
 import polars as pl
 
-from orchestration_project.contracts.rules import Part, SourceName
+from orchestration_project.contracts.rules import Part
 from orchestration_project.domains.prices.alpha_vantage import read_series
 from orchestration_project.domains.prices.chart import read_chart
 from orchestration_project.domains.prices.days import VALUES
@@ -15,7 +15,7 @@ from orchestration_project.domains.prices.tabular import PARQUET, read_csv, read
 CHART = b'"chart"'
 
 
-def read_answer(source: SourceName, part: Part) -> pl.DataFrame:
+def read_answer(source: str, part: Part) -> pl.DataFrame:
     """Return one row for each day that the answer speaks of, by `ANSWER_SCHEMA`, in its order.
 
     A ``split_ratio`` is new shares for each old one, "1" without a split; a ``dividend`` is dollars

@@ -13,7 +13,7 @@ import polars as pl
 
 from orchestration_project.contracts.decimals import exact_scaled
 from orchestration_project.contracts.frames import PLACE, counted, placed
-from orchestration_project.contracts.rules import REJECT_SCHEMA, Part, Rule, SourceName, sort_out
+from orchestration_project.contracts.rules import REJECT_SCHEMA, Part, Rule, sort_out
 from orchestration_project.domains.prices.answers import read_answer, with_records
 from orchestration_project.tables.kinds import USD_SCALE
 from orchestration_project.tables.prices import PRICES
@@ -51,7 +51,7 @@ class AskedRange:
     answer: pl.DataFrame
     symbol: str
     spelled: str
-    source: SourceName
+    source: str
     first: date
     last: date
     said_on: date = date.max
@@ -83,7 +83,7 @@ class PriceRows:
     newest: Sequence[date | None]
 
 
-def read_prices(source: SourceName, parts: Sequence[Part]) -> pl.DataFrame:
+def read_prices(source: str, parts: Sequence[Part]) -> pl.DataFrame:
     """Read what a source answered: one row for each day, by `ANSWER_SCHEMA`.
 
     Raises:

@@ -10,7 +10,7 @@ from typing import Any, Generic, Literal, Protocol, TypeVar
 import polars as pl
 from sqlalchemy import Connection, Table
 
-from orchestration_project.contracts.rules import Audit, Checked, SourceName
+from orchestration_project.contracts.rules import Audit, Checked
 from orchestration_project.engine.captures import Capture
 from orchestration_project.engine.warehouse.frames import Scope
 from orchestration_project.errors import ContractError, TransientError
@@ -55,7 +55,7 @@ class Delivery:
         lands_again: Of a replay, whether what is landed in its place was read from the same bytes.
     """
 
-    source: SourceName
+    source: str
     dataset: str
     source_version: str
     record_total: int | None

@@ -8,7 +8,6 @@ from typing import Any
 
 from sqlalchemy import Connection, Table, func, select
 
-from orchestration_project.contracts.rules import SourceName
 from orchestration_project.engine.warehouse.delivery import Outcome
 from orchestration_project.engine.warehouse.frames import Scope, scope_from_json
 from orchestration_project.errors import ConfigurationError
@@ -21,7 +20,7 @@ class Recorded:
 
     group_id: str
     partition_key: str
-    source: SourceName
+    source: str
     dataset: str
     source_version: str
     record_total: int | None

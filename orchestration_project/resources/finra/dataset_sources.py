@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.rules import SourceName
 from orchestration_project.domains.finra.datasets import (
     DatasetPartition,
     file_name,
@@ -40,7 +39,7 @@ class DatasetSource(Protocol):
     """A source of declared datasets, in the words of FINRA."""
 
     @property
-    def name(self) -> SourceName:
+    def name(self) -> str:
         """What captures and landings say of where their bytes came from."""
         ...
 
@@ -148,7 +147,7 @@ def _version(dataset: Dataset, captures: Captures, pages: Sequence[Capture]) -> 
 class DatasetFiles:
     """Reads a folder of delimited files, one for each partition, named by it."""
 
-    name: SourceName = "files"
+    name: str = "files"
 
     def __init__(self, folder: Folder, captures: Captures, clock: Clock) -> None:
         self._folder = folder

@@ -7,7 +7,6 @@ from functools import lru_cache
 from pathlib import Path
 
 from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.rules import SourceName
 from orchestration_project.domains.finra.contract import FILE_FIELDS
 from orchestration_project.domains.finra.files import MANIFEST, WeeklyFile, identify
 from orchestration_project.domains.finra.parsing import row_count
@@ -23,7 +22,7 @@ DATASET = "weekly download"
 class FinraFiles:
     """Reads `FINRA_FILES_DIR`; each file is complete for one market of one partition."""
 
-    name: SourceName = "files"
+    name: str = "files"
 
     def __init__(self, folder: Path, captures: Captures, clock: Clock) -> None:
         self._folder = Folder(folder, "FINRA_FILES_DIR")

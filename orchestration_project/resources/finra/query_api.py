@@ -14,7 +14,6 @@ from pydantic import SecretStr
 
 from orchestration_project.connections.clock import Clock
 from orchestration_project.connections.http import HttpClient, Response
-from orchestration_project.contracts.rules import SourceName
 from orchestration_project.domains.finra.parsing import row_count
 from orchestration_project.engine.captures import Capture, Captures, Fetched
 from orchestration_project.errors import ConfigurationError, MovedError, SourceError, TransientError
@@ -67,7 +66,7 @@ class QueryApi:
         captures: Captures,
         clock: Clock,
         *,
-        name: SourceName,
+        name: str,
         api_url: str,
         token_url: str,
         credentials: tuple[str, str] | None,
@@ -75,7 +74,7 @@ class QueryApi:
         api_key: SecretStr | None = None,
         largest_offset: int = LARGEST_OFFSET,
     ) -> None:
-        self.name: SourceName = name
+        self.name: str = name
         self._http = http
         self._captures = captures
         self._clock = clock

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import Protocol
 
-from orchestration_project.contracts.rules import SourceName
 from orchestration_project.domains.finra.calendar import TIERS
 from orchestration_project.domains.finra.selection import TierWeek, horizon_start
 from orchestration_project.engine.captures import Capture
@@ -35,7 +34,7 @@ class FinraSource(Protocol):
     """A source of weekly data, in the words of FINRA."""
 
     @property
-    def name(self) -> SourceName:
+    def name(self) -> str:
         """What captures and landings say of where their bytes came from."""
         ...
 

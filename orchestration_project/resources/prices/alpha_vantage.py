@@ -10,7 +10,6 @@ from pydantic import SecretStr
 
 from orchestration_project.connections.clock import Clock
 from orchestration_project.connections.http import HttpClient, Response
-from orchestration_project.contracts.rules import SourceName
 from orchestration_project.domains.prices.refusals import Refusal, refusal_of
 from orchestration_project.domains.prices.symbols import (
     Mapped,
@@ -62,13 +61,13 @@ class AlphaVantage:
         clock: Clock,
         quota: Quota,
         *,
-        name: SourceName,
+        name: str,
         api_url: str,
         api_key: SecretStr,
         is_premium: bool,
         overrides: Overrides,
     ) -> None:
-        self.name: SourceName = name
+        self.name: str = name
         self._http = http
         self._captures = captures
         self._clock = clock

@@ -9,7 +9,6 @@ import polars as pl
 
 from orchestration_project.connections.clock import Clock
 from orchestration_project.connections.folder import file_bytes, unreadable
-from orchestration_project.contracts.rules import SourceName
 from orchestration_project.domains.prices.days import refuse
 from orchestration_project.domains.prices.symbols import (
     Mapped,
@@ -49,7 +48,7 @@ class _Split:
 class PriceFiles:
     """Reads `PRICES_FILES_DIR`, where files are named as FINRA spells their symbols."""
 
-    name: SourceName = "files"
+    name: str = "files"
     quota_left: int | None = None
 
     def __init__(

@@ -11,7 +11,6 @@ from orchestration_project.connections.clock import Clock
 from orchestration_project.connections.http import HttpClient
 from orchestration_project.connections.http.agent import user_agent
 from orchestration_project.connections.market_demo import demo_url
-from orchestration_project.contracts.rules import SourceName
 from orchestration_project.domains.prices.overrides import read_overrides
 from orchestration_project.domains.prices.symbols import Overrides, Vendor
 from orchestration_project.engine.captures import Captures
@@ -103,7 +102,7 @@ def read_spellings(settings: Settings) -> Mapping[str, Overrides]:
 
 @contextmanager
 def _opened_alpha_vantage(
-    settings: Settings, name: SourceName, captures: Captures, clock: Clock, http: Mapping[str, Any]
+    settings: Settings, name: str, captures: Captures, clock: Clock, http: Mapping[str, Any]
 ) -> Iterator[PriceSource]:
     is_demo, is_premium = name == "demo", settings.alpha_vantage_is_premium
     system = _system("alpha_vantage", is_demo=is_demo)
@@ -139,7 +138,7 @@ def _opened_alpha_vantage(
 
 @contextmanager
 def _opened_yahoo(
-    settings: Settings, name: SourceName, captures: Captures, clock: Clock, http: Mapping[str, Any]
+    settings: Settings, name: str, captures: Captures, clock: Clock, http: Mapping[str, Any]
 ) -> Iterator[PriceSource]:
     is_demo = name == "demo"
     rate = 0 if is_demo else settings.yahoo_requests_per_second
@@ -157,7 +156,7 @@ def _opened_yahoo(
 
 @contextmanager
 def _opened_files(
-    settings: Settings, name: SourceName, captures: Captures, clock: Clock, http: Mapping[str, Any]
+    settings: Settings, name: str, captures: Captures, clock: Clock, http: Mapping[str, Any]
 ) -> Iterator[PriceSource]:
     folder = settings.prices_files_dir
     if folder is None:

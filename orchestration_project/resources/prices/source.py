@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Protocol
 
-from orchestration_project.contracts.rules import SourceName
 from orchestration_project.domains.prices.symbols import Mapped
 from orchestration_project.engine.captures import Capture
 
@@ -26,7 +25,7 @@ class PriceSource(Protocol):
     """A source of daily prices."""
 
     @property
-    def name(self) -> SourceName:
+    def name(self) -> str:
         """What captures and rows say of where they came from."""
         ...
 

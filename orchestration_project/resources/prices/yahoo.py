@@ -7,7 +7,6 @@ from urllib.parse import quote, urlencode
 
 from orchestration_project.connections.clock import NEW_YORK, Clock
 from orchestration_project.connections.http import HttpClient, Response
-from orchestration_project.contracts.rules import SourceName
 from orchestration_project.domains.prices.days import json_of
 from orchestration_project.domains.prices.symbols import (
     Mapped,
@@ -44,11 +43,11 @@ class YahooChart:
         captures: Captures,
         clock: Clock,
         *,
-        name: SourceName,
+        name: str,
         api_url: str,
         overrides: Overrides,
     ) -> None:
-        self.name: SourceName = name
+        self.name: str = name
         self._http = http
         self._captures = captures
         self._clock = clock

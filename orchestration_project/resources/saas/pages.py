@@ -10,7 +10,7 @@ from datetime import datetime
 import polars as pl
 from sqlalchemy import Connection, select
 
-from orchestration_project.contracts.rules import REJECT_SCHEMA, Checked, SourceName, in_ascii
+from orchestration_project.contracts.rules import REJECT_SCHEMA, Checked, in_ascii
 from orchestration_project.engine.captures import Capture
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.delivery import Delivery, Order, Prepared, Ready
@@ -29,7 +29,7 @@ def record_new_pages(
     unreadable: Sequence[Unreadable],
     *,
     system: str,
-    source: SourceName,
+    source: str,
     run_id: str,
     at: datetime,
 ) -> None:

@@ -10,7 +10,6 @@ from pydantic import SecretStr
 
 from orchestration_project.connections.clock import Clock
 from orchestration_project.connections.http import HttpClient, Response
-from orchestration_project.contracts.rules import SourceName
 from orchestration_project.domains.saas.peopleforce import (
     SYSTEM,
     pagination_of,
@@ -65,11 +64,11 @@ class PeopleForce:
         clock: Clock,
         memory: PageMemory,
         *,
-        origin: SourceName,
+        origin: str,
         url: str,
         api_key: SecretStr,
     ) -> None:
-        self.origin: SourceName = origin
+        self.origin: str = origin
         self.unreadable: list[Unreadable] = []
         self._http = http
         self._captures = captures

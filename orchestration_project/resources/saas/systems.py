@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from orchestration_project.contracts.rules import SourceName
 from orchestration_project.domains.saas.records import FieldSpec, Issue, Task, Transition, User
 from orchestration_project.engine.captures import Capture
 from orchestration_project.errors import SourceError
@@ -67,7 +66,7 @@ class SourceSystem(Protocol):
         ...
 
     @property
-    def origin(self) -> SourceName:
+    def origin(self) -> str:
         """What captures say of where their bytes came from."""
         ...
 
