@@ -21,7 +21,7 @@ from sqlalchemy import insert, select, text
 
 from orchestration_project.connections.artifacts import FolderStore
 from orchestration_project.connections.clock import Clock
-from orchestration_project.domains.operations.artifacts import STAGED
+from orchestration_project.domains.operations.retention import STAGED
 from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.instance.storage import open_instance

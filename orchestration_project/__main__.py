@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 
-from orchestration_project.connections.private_files import make_files_private
+from orchestration_project.connections.files import make_files_private
 from orchestration_project.errors import OrchestrationError
 
 INTERRUPTED, UNREAD = 130, 141

@@ -9,8 +9,8 @@ from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.operations.rules import Policy
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.services.alerts.alerts import Alerts
-from orchestration_project.services.alerts.links import Links
-from orchestration_project.services.alerts.told_outside import ToldOutside
+from orchestration_project.services.alerts.policy import Links
+from orchestration_project.services.alerts.sending import ToldOutside
 from orchestration_project.tables.operations import operations_alerts
 
 

@@ -4,9 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from orchestration_project.connections.demo_program import DemoProgram
-from orchestration_project.connections.demos import stop_demos
-from orchestration_project.connections.market_demo import finra_demo
+from orchestration_project.connections.simulator import DemoProgram, finra_demo, stop_demos
 from orchestration_project.settings import Settings
 
 MOST = 3

@@ -23,7 +23,7 @@ from orchestration_project.demo.saas.peopleforce import API_KEY
 from orchestration_project.demo.saas.server import Systems
 from orchestration_project.engine.captures import Captures
 from orchestration_project.resources.saas.jira import Jira
-from orchestration_project.resources.saas.page_memory import PageMemory
+from orchestration_project.resources.saas.pages import PageMemory
 from orchestration_project.resources.saas.peopleforce import PeopleForce
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)

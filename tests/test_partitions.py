@@ -21,7 +21,7 @@ from orchestration_project.assets.finra.partitions import (
     finra_weeks,
     first_finra_week,
 )
-from orchestration_project.assets.prices.partitions import price_months
+from orchestration_project.assets.prices.catalogue import price_months
 from orchestration_project.cli.run import Progress
 from orchestration_project.engine.loads import Load, Outcome
 from orchestration_project.engine.runner import Pieces, Report, each_partition, each_piece

@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 from datetime import date, datetime
 
 from orchestration_project.assets import prices
-from orchestration_project.assets.prices.partitions import first_price_month
+from orchestration_project.assets.prices.catalogue import first_price_month
 from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.operations.control_tower import Unlanded
 from orchestration_project.domains.operations.pipelines import Parameter

@@ -25,7 +25,7 @@ def derive(instance: dg.DagsterInstance, warehouse: Warehouse) -> list[dg.JobExe
 
 def draw(instance: dg.DagsterInstance, warehouse: Warehouse) -> list[dg.JobExecutionResult]:
     """Draw the picture of what is landed, unless the latest shows that already."""
-    from orchestration_project.sensors.finra.picture import drawn_version
+    from orchestration_project.sensors.finra.derived import drawn_version
 
     version = made_of(warehouse)
     if version is None or version == drawn_version(instance):

@@ -7,7 +7,7 @@ from uuid import uuid4
 
 from orchestration_project.cli.saying import say
 from orchestration_project.connections.clock import Clock
-from orchestration_project.domains.access.keys import Key
+from orchestration_project.domains.access.credentials import Key
 from orchestration_project.domains.access.roles import Role
 from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.services.access import Audit, Entry, KeyFacts, Keys

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from orchestration_project.cli.saying import say
 from orchestration_project.cli.ui import LOCK, refuse_other_ui
-from orchestration_project.connections.demos import stop_demos
+from orchestration_project.connections.simulator import stop_demos
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.settings import PROJECT_ROOT, load_settings
 

@@ -18,7 +18,7 @@ from typing import IO, NamedTuple, NoReturn, Self
 
 import psutil
 
-from orchestration_project.cli.watcher import end_groups
+from orchestration_project.cli.watching import end_groups
 from orchestration_project.errors import TransientError
 
 LAST_LINES = 15
@@ -63,7 +63,7 @@ class Services:
         if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # nohup asks to outlive the terminal
             signal.signal(signal.SIGHUP, self._ask_to_stop)
         self._watcher = subprocess.Popen(
-            [sys.executable, "-m", "orchestration_project.cli.watcher"],
+            [sys.executable, "-m", "orchestration_project.cli.watching"],
             stdin=subprocess.PIPE,
             bufsize=0,
             env=self._environment,

@@ -20,15 +20,14 @@ from uuid import uuid4
 import yaml
 
 from orchestration_project.cli.address import add_address, origin, refuse_taken
-from orchestration_project.cli.daemon_watch import DaemonWatch, is_silent
 from orchestration_project.cli.full_disk import DiskWatch, full_disk_explained
 from orchestration_project.cli.services import Services, Stopped
+from orchestration_project.cli.watching import DaemonWatch, is_silent
 from orchestration_project.connections.clock import Clock
-from orchestration_project.connections.demos import retire_demos
+from orchestration_project.connections.simulator import retire_demos
 from orchestration_project.domains.access.addresses import is_loopback
-from orchestration_project.domains.access.keys import Key
-from orchestration_project.engine.environment import open_warehouse
-from orchestration_project.engine.state import state_folder
+from orchestration_project.domains.access.credentials import Key
+from orchestration_project.engine.environment import open_warehouse, state_folder
 from orchestration_project.errors import ConfigurationError, TransientError
 from orchestration_project.gateway.place import require_safe
 from orchestration_project.instance.storage import open_instance

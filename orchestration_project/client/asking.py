@@ -10,7 +10,7 @@ import httpx
 from pydantic import BaseModel
 
 from orchestration_project.client.transport import Transport
-from orchestration_project.domains.api.data import Page
+from orchestration_project.domains.api.models import Page
 from orchestration_project.domains.api.runs import Runs
 from orchestration_project.domains.api.saas import AuditEntries
 

@@ -10,14 +10,16 @@ from typing import Any
 import polars as pl
 
 from orchestration_project.client.asking import Asking, new_key, quoted
-from orchestration_project.domains.api.artifacts import (
+from orchestration_project.domains.api.models import (
     Archive,
     Archives,
     Artifacts,
     Capture,
+    Described,
     Export,
+    Page,
+    Tables,
 )
-from orchestration_project.domains.api.data import Described, Page, Tables
 from orchestration_project.domains.api.runs import Launched
 
 PAGE_ROWS = 1000

@@ -4,14 +4,18 @@ from datetime import datetime
 from typing import Literal
 
 from orchestration_project.client.asking import Asking, new_key, quoted
-from orchestration_project.domains.api.automation import Automation, Automations, Switched
-from orchestration_project.domains.api.operations import (
+from orchestration_project.domains.api.models import (
+    Automation,
+    Automations,
     Config,
     ControlTower,
+    Preset,
+    PresetList,
+    Preview,
     Readiness,
     Sessions,
+    Switched,
 )
-from orchestration_project.domains.api.presets import Preset, PresetList, Preview
 from orchestration_project.domains.api.runs import Launched
 
 Kind = Literal["schedule", "sensor"]

@@ -15,7 +15,7 @@ from orchestration_project.client.transport import (
     ApiError,
     RunFailedError,
 )
-from orchestration_project.domains.api.backfills import Asked, Backfill
+from orchestration_project.domains.api.models import Asked, Backfill
 from orchestration_project.domains.api.pipelines import (
     Declared,
     Executed,

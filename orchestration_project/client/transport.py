@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import httpx
 from pydantic import ValidationError
 
-from orchestration_project.domains.api.problems import Problem
+from orchestration_project.domains.api.models import Problem
 from orchestration_project.domains.api.runs import RunStatus
 from orchestration_project.redaction import hide
 

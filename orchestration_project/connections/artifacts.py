@@ -19,7 +19,7 @@ from urllib.parse import unquote, urlsplit
 
 import polars as pl
 
-from orchestration_project.connections.partial_files import partial_file
+from orchestration_project.connections.files import partial_file
 from orchestration_project.errors import ConfigurationError, TransientError
 from orchestration_project.redaction import redacted
 from orchestration_project.settings import PROJECT_ROOT, without_secrets

@@ -1,7 +1,9 @@
-"""What the settings name, opened: the clock, the store of bytes, the database."""
+"""What the settings name, opened: folders of STATE_DIR, clock, artifact store, database."""
 
 from datetime import datetime
 from functools import cache
+from pathlib import Path
+from tempfile import NamedTemporaryFile
 
 from sqlalchemy.engine import URL
 
@@ -10,9 +12,34 @@ from orchestration_project.connections.artifacts import (
     open_artifacts,
 )
 from orchestration_project.connections.clock import Clock
-from orchestration_project.engine.state import state_folder
+from orchestration_project.connections.files import make_files_private
 from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.errors import ConfigurationError
 from orchestration_project.settings import Settings
+
+
+def state_folder(settings: Settings, *names: str) -> Path:
+    """Return the folder ``names`` below STATE_DIR, made when it is missing.
+
+    What this process makes from now on is for its user alone.
+
+    Raises:
+        ConfigurationError: STATE_DIR cannot be made or written.
+    """
+    make_files_private()
+    folder = settings.state_path.joinpath(*names)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with NamedTemporaryFile(dir=folder):  # permissions do not tell; a read-only disk is one too
+            return folder
+    except OSError as error:
+        raise ConfigurationError(
+            "STATE_DIR cannot be used",
+            expected="a folder that this user may create and write",
+            found=f"{error.strerror} at {error.filename}",
+            remedy="set STATE_DIR to a folder that is yours",
+            state_dir=settings.state_path,
+        ) from error
 
 
 def open_clock(settings: Settings) -> Clock:

@@ -1,10 +1,37 @@
-"""What a load is to the runner: of single partitions, or of pieces of them that land together."""
+"""How a run's pieces are loaded: one by one, in batches, or replayed."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
-from orchestration_project.errors import OrchestrationError, naming
+import dagster as dg
+from pydantic import Field
+
+from orchestration_project.domains.operations.partition_tags import Dimensions, asked_partitions
+from orchestration_project.errors import ConfigurationError, OrchestrationError, naming
+
+
+def partition_keys(
+    tags: Mapping[str, str], definition: dg.PartitionsDefinition | None
+) -> list[str]:
+    """Return the partitions that a run with these tags was asked for, of assets that have some.
+
+    Raises:
+        ConfigurationError: The tags disagree or name no partition.
+    """
+    if definition is None:
+        raise AssertionError("partitions are asked for only of what has partitions")
+    return asked_partitions(tags, _dimensions(definition))
+
+
+def _dimensions(definition: dg.PartitionsDefinition) -> Dimensions:
+    if isinstance(definition, dg.MultiPartitionsDefinition):
+        return {
+            each.name: each.partitions_def.get_partition_keys()
+            for each in definition.partitions_defs
+        }
+    return {"": definition.get_partition_keys()}
+
 
 Taken = TypeVar("Taken")
 Loaded = TypeVar("Loaded", covariant=True)
@@ -121,3 +148,52 @@ class Outcome(Generic[Loaded]):
     partition_key: str
     loaded: Loaded | None = None
     error: OrchestrationError | None = None
+
+
+class ReplayConfig(dg.Config):
+    """Which deliveries a replay takes."""
+
+    group_id: str | None = Field(
+        default=None,
+        description="Of a replay: this delivery, such as finra_otc_weekly:T1|2025-11-10#2; "
+        "without it, each partition's latest, and of a symbol all that make it up.",
+    )
+    allow_older: bool = Field(
+        default=False,
+        description="Of a replay: also where what is landed was fetched later.",
+    )
+
+
+OF_REPLAYS = tuple(ReplayConfig.model_fields)
+
+
+def refuse_strange(
+    config: ReplayConfig,
+    run: str,
+    *,
+    is_replay: bool,
+    replays: str,
+    of_loads: Sequence[str],
+    of_replays: Sequence[str] = OF_REPLAYS,
+) -> None:
+    """Make sure that a config says nothing that means nothing to its run.
+
+    Args:
+        config: The run's.
+        run: What it means nothing to, such as ``the job prices_daily``.
+        is_replay: Whether the run is a replay.
+        replays: What replays, such as a job's name.
+        of_loads: Options of loads alone.
+        of_replays: Options of replays alone.
+
+    Raises:
+        ConfigurationError: It does.
+    """
+    strange = of_loads if is_replay else of_replays
+    if given := [name for name in strange if getattr(config, name)]:
+        raise ConfigurationError(
+            f"{', '.join(given)} means nothing to {run}",
+            expected=f"{' and '.join(of_replays)} for {replays}; {' and '.join(of_loads)} for a "
+            "load",
+            remedy="correct the run's config, or launch the other job",
+        )

@@ -16,14 +16,15 @@ from orchestration_project.engine.warehouse import (
     Warehouse,
 )
 from orchestration_project.engine.warehouse.frames import range_of, share_rows
-from orchestration_project.engine.warehouse.layers import (
+from orchestration_project.engine.warehouse.recorded import (
     Layer,
+    PartLayer,
     has_landed,
     is_of_one,
     layer_of,
     layers_of,
+    part_layers_of,
 )
-from orchestration_project.engine.warehouse.parts import PartLayer, part_layers_of
 from orchestration_project.errors import ConfigurationError
 
 

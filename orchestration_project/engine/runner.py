@@ -10,8 +10,15 @@ from typing import Any, Generic, cast
 import dagster as dg
 
 from orchestration_project.domains.operations.partition_tags import own_tags
-from orchestration_project.engine.loads import BatchLoad, Load, Loaded, OneByOne, Outcome, Taken
-from orchestration_project.engine.partition_keys import partition_keys
+from orchestration_project.engine.loads import (
+    BatchLoad,
+    Load,
+    Loaded,
+    OneByOne,
+    Outcome,
+    Taken,
+    partition_keys,
+)
 from orchestration_project.engine.warehouse import SupersededError
 from orchestration_project.errors import (
     ConfigurationError,

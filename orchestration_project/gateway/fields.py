@@ -20,8 +20,7 @@ from graphql import (
 )
 
 from orchestration_project.domains.access.addresses import is_log_key
-from orchestration_project.domains.access.roles import Role
-from orchestration_project.domains.access.stacks import shown_to
+from orchestration_project.domains.access.roles import Role, shown_to
 
 Resolver = Callable[..., Any]
 

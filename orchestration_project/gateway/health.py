@@ -16,7 +16,7 @@ from starlette.routing import Route
 
 from orchestration_project.connections.clock import Clock
 from orchestration_project.registry import Probe
-from orchestration_project.services.gate.probe import Examined, examine
+from orchestration_project.services.gate.gate import Examined, examine
 from orchestration_project.services.inbox.senders import webhooks_probe
 from orchestration_project.services.probes import open_probes
 from orchestration_project.settings import Settings

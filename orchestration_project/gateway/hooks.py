@@ -17,9 +17,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from orchestration_project.connections.clock import Clock
-from orchestration_project.domains.access.lockout import network_of
-from orchestration_project.domains.webhooks.body_budget import BodyBudget
-from orchestration_project.domains.webhooks.rate import TokenBucket
+from orchestration_project.domains.access.credentials import network_of
+from orchestration_project.domains.webhooks.admission import BodyBudget, TokenBucket
 from orchestration_project.domains.webhooks.schemes import Headers, headers_of, verify
 from orchestration_project.domains.webhooks.sources import delivery_id_of, kept_headers, kind_of
 from orchestration_project.engine.warehouse import Warehouse

@@ -14,8 +14,8 @@ from starlette.routing import BaseRoute
 from starlette.types import ASGIApp
 
 from orchestration_project.connections.clock import Clock
+from orchestration_project.domains.access.credentials import Limits
 from orchestration_project.domains.access.members import read_rules
-from orchestration_project.domains.access.sessions import Limits
 from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.gateway import health, hooks, metrics
 from orchestration_project.gateway.api.opening import opened_api

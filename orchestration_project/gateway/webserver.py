@@ -28,8 +28,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, StreamingResponse
 from starlette.websockets import WebSocket
 
-from orchestration_project.domains.access.roles import Role
-from orchestration_project.domains.access.stacks import shown_to
+from orchestration_project.domains.access.roles import Role, shown_to
 from orchestration_project.gateway.executions import TOOK_TOO_LONG, Executions, TookTooLong
 from orchestration_project.gateway.fields import answer_by_role
 from orchestration_project.gateway.graphql import read_document

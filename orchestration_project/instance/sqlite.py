@@ -36,7 +36,7 @@ from sqlalchemy.pool import Pool, QueuePool
 from watchdog.events import FileSystemEvent
 from watchdog.observers import Observer
 
-from orchestration_project.connections.partial_files import partial_file
+from orchestration_project.connections.files import partial_file
 from orchestration_project.instance.checks import PlannedChecks
 from orchestration_project.instance.ranges import RunsOfRanges
 from orchestration_project.instance.redacting import (

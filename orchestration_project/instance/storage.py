@@ -23,7 +23,7 @@ from dagster._serdes import ConfigurableClass, ConfigurableClassData
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
-from orchestration_project.engine.state import state_folder
+from orchestration_project.engine.environment import state_folder
 from orchestration_project.engine.warehouse.connecting import has_rest_of_password
 from orchestration_project.engine.warehouse.pooler import REFUSES_OPTION, WITHOUT_OPTION
 from orchestration_project.errors import ConfigurationError

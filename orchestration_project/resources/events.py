@@ -9,8 +9,7 @@ from orchestration_project.engine.intake import Intake, take
 from orchestration_project.engine.warehouse import Delivery, Order, Warehouse
 from orchestration_project.engine.warehouse.delivery import no_summary
 from orchestration_project.engine.warehouse.landing import is_landed
-from orchestration_project.services.inbox.recording import delivery_of, fetched_of
-from orchestration_project.services.inbox.work import Content
+from orchestration_project.services.inbox.work import Content, delivery_of, fetched_of
 from orchestration_project.tables.webhooks import events_webhooks, events_webhooks_history
 
 

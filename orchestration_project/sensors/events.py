@@ -9,7 +9,7 @@ from orchestration_project.domains.webhooks.sources import Source
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.registry import Registry
-from orchestration_project.sensors.described import sensor
+from orchestration_project.sensors.definitions import sensor
 from orchestration_project.services.inbox.senders import declared_sources
 from orchestration_project.services.inbox.work import Turn, Work, request_of
 from orchestration_project.settings import Settings

@@ -11,7 +11,7 @@ from orchestration_project.assets.operations import control_tower_job, reconcile
 from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.operations.progress import Progress
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.sensors.described import sensor
+from orchestration_project.sensors.definitions import sensor
 from orchestration_project.services.alerts import Alerts
 from orchestration_project.services.alerts.watching import first_look, look
 from orchestration_project.services.ledger import Ledger, follow

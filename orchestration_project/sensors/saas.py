@@ -7,7 +7,7 @@ from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.saas.ticks import turn
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.saas.ticks import PEOPLEFORCE_JIRA, Ticks
-from orchestration_project.sensors.described import sensor
+from orchestration_project.sensors.definitions import sensor
 
 SECONDS_BETWEEN_LOOKS = 14
 """A look reads one row; Dagster's daemon comes round every 5 seconds."""

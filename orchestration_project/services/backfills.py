@@ -17,7 +17,7 @@ from dagster._core.utils import make_new_backfill_id
 
 from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.operations.alerts import FailedBackfill, Unit
-from orchestration_project.engine.partition_keys import partition_keys
+from orchestration_project.engine.loads import partition_keys
 from orchestration_project.services.ended_runs import said_by
 
 REQUESTED_BY = "requested_by"

@@ -13,14 +13,14 @@ from sqlalchemy import Table, delete, insert, select
 
 from orchestration_project.connections.artifacts import ArtifactStore
 from orchestration_project.connections.clock import Clock
-from orchestration_project.domains.operations.artifacts import CAPTURED, kind_of
 from orchestration_project.domains.operations.cleanup import (
     File,
     removable_blobs,
     removable_files,
 )
+from orchestration_project.domains.operations.retention import CAPTURED, kind_of
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.engine.warehouse.layers import groups_of_layers
+from orchestration_project.engine.warehouse.recorded import groups_of_layers
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.tables.kinds import HISTORY, METADATA
 from orchestration_project.tables.operations import operations_removals

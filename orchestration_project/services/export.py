@@ -14,8 +14,7 @@ from typing import IO
 
 import polars as pl
 
-from orchestration_project.connections.partial_files import partial_file
-from orchestration_project.connections.private_files import usual_mode
+from orchestration_project.connections.files import partial_file, usual_mode
 from orchestration_project.errors import ConfigurationError
 
 CSV_TIMESTAMP = "%Y-%m-%dT%H:%M:%S%.6fZ"

@@ -10,7 +10,7 @@ import polars as pl
 from sqlalchemy import ColumnElement, Connection, func, select
 
 from orchestration_project.connections.artifacts import ArtifactStore, Stored
-from orchestration_project.domains.operations.artifacts import Compared, by_kind, compared
+from orchestration_project.domains.operations.retention import Compared, by_kind, compared
 from orchestration_project.engine.captures import BlobError, Captures
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError

@@ -18,27 +18,25 @@ from orchestration_project.engine.environment import (
     open_clock,
     open_store,
     open_warehouse,
+    state_folder,
     unprepared_warehouse,
 )
-from orchestration_project.engine.state import state_folder
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.connecting import parsed_url
 from orchestration_project.registry import Probe, Registry
 from orchestration_project.services.alerts import Alerts, Condition, Links, read_policy
 from orchestration_project.services.alerts.channel_probes import alerts_probe
-from orchestration_project.services.alerts.told_outside import ToldOutside
-from orchestration_project.services.gate.clock_skew import (
-    clock_probe,
-    time_of_database,
-)
-from orchestration_project.services.gate.queue import queue_probe
-from orchestration_project.services.gate.services import code_server_probe, daemon_probe
-from orchestration_project.services.gate.storage import (
+from orchestration_project.services.alerts.sending import ToldOutside
+from orchestration_project.services.gate.dependencies import (
     OpenWarehouse,
     artifacts_probe,
+    clock_probe,
     database_probe,
     disk_probe,
+    queue_probe,
+    time_of_database,
 )
+from orchestration_project.services.gate.services import code_server_probe, daemon_probe
 from orchestration_project.settings import Settings, without_secrets
 
 

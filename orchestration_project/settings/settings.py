@@ -24,12 +24,15 @@ from pydantic_settings import (
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.redaction import hide, keep_secrets_out_of_logs
 from orchestration_project.settings.access import AccessSettings
-from orchestration_project.settings.alerts import AlertSettings
-from orchestration_project.settings.demo import DemoSettings
 from orchestration_project.settings.finra import FinraSettings
+from orchestration_project.settings.operations import AlertSettings, ReadinessSettings
 from orchestration_project.settings.prices import PricesSettings
-from orchestration_project.settings.profile import SOURCES, ProfileSettings, profile_of
-from orchestration_project.settings.readiness import ReadinessSettings
+from orchestration_project.settings.profile import (
+    SOURCES,
+    DemoSettings,
+    ProfileSettings,
+    profile_of,
+)
 from orchestration_project.settings.saas import SaasSettings
 from orchestration_project.settings.secrets import (
     passwords_in,

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import Engine, event, func, select
 
 from orchestration_project.assets.finra import SPECS
-from orchestration_project.connections.market_demo import demo_url
+from orchestration_project.connections.simulator import demo_url
 from orchestration_project.definitions import defs
 from orchestration_project.domains.finra.plausible import PLAUSIBILITY
 from orchestration_project.errors import TransientError

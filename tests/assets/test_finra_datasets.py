@@ -9,7 +9,7 @@ from sqlalchemy import func, select
 
 from orchestration_project.__main__ import main
 from orchestration_project.assets.finra import DATASET_ASSETS
-from orchestration_project.connections.demos import stop_demos
+from orchestration_project.connections.simulator import stop_demos
 from orchestration_project.definitions import defs
 from orchestration_project.sensors.finra import DATASET_SENSORS
 from orchestration_project.settings import Settings, load_settings

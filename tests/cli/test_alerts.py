@@ -10,7 +10,7 @@ from sqlalchemy import select
 from orchestration_project.__main__ import main
 from orchestration_project.domains.operations.alerts import Decision, Problem
 from orchestration_project.domains.operations.messages import Message
-from orchestration_project.services.alerts.told_outside import ToldOutside
+from orchestration_project.services.alerts.sending import ToldOutside
 from orchestration_project.services.probes import open_alerts
 from orchestration_project.settings import load_settings
 from orchestration_project.tables.operations import (

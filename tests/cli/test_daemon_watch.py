@@ -10,13 +10,13 @@ from psycopg import sql
 from sqlalchemy import make_url, text
 from sqlalchemy.exc import OperationalError
 
-from orchestration_project.cli.daemon_watch import (
+from orchestration_project.cli.full_disk import full_disk_explained
+from orchestration_project.cli.watching import (
     SECONDS_BETWEEN_LOOKS,
     SECONDS_BETWEEN_TELLINGS,
     DaemonWatch,
     is_silent,
 )
-from orchestration_project.cli.full_disk import full_disk_explained
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.instance.storage import open_instance
 from orchestration_project.services.daemon import PATIENCE_SECONDS

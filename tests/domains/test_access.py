@@ -13,21 +13,19 @@ from orchestration_project.domains.access.addresses import (
     origin_of,
     safe_next,
 )
-from orchestration_project.domains.access.keys import (
-    NO_HASH,
-    Key,
-    hash_of,
-    matches,
-    new_key,
-    read_key,
-)
-from orchestration_project.domains.access.lockout import (
+from orchestration_project.domains.access.credentials import (
     KEY_LIMIT,
+    NO_HASH,
     WINDOW,
     Failures,
+    Key,
     after_failure,
+    hash_of,
     locked_until,
+    matches,
     network_of,
+    new_key,
+    read_key,
     subjects,
 )
 from orchestration_project.domains.access.members import (
@@ -42,8 +40,8 @@ from orchestration_project.domains.access.roles import (
     may_ask,
     may_run,
     permissions_of,
+    shown_to,
 )
-from orchestration_project.domains.access.stacks import shown_to
 from orchestration_project.errors import ConfigurationError
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)

@@ -4,7 +4,7 @@ from datetime import date
 
 import pytest
 
-from orchestration_project.domains.finra.trading_weeks import trading_level
+from orchestration_project.domains.finra.calendar import trading_level
 
 
 @pytest.mark.parametrize(

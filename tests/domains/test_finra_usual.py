@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestration_project.contracts.rules import Audit
+from orchestration_project.domains.finra.calendar import trading_level
 from orchestration_project.domains.finra.gold import symbol_week, venue_sums, venue_week
-from orchestration_project.domains.finra.trading_weeks import trading_level
 from orchestration_project.domains.finra.usual import (
     BY_SESSIONS,
     MEASURES,

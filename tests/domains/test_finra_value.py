@@ -5,7 +5,7 @@ from datetime import date
 import polars as pl
 import pytest
 
-from orchestration_project.domains.finra.trading_weeks import session_days
+from orchestration_project.domains.finra.calendar import session_days
 from orchestration_project.domains.finra.value import SPLIT_COLUMNS, coverage, symbol_week_value
 
 MONDAY = date(2025, 11, 24)

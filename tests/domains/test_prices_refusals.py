@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from orchestration_project.domains.prices.refusals import refusal_of
+from orchestration_project.domains.prices.answers import refusal_of
 
 THANKS = "Thank you for using Alpha Vantage!"
 PLANS = "any of the premium plans at https://www.alphavantage.co/premium/"

@@ -4,7 +4,7 @@ import hashlib
 
 import pytest
 
-from orchestration_project.domains.webhooks.rate import TokenBucket
+from orchestration_project.domains.webhooks.admission import TokenBucket
 from orchestration_project.domains.webhooks.schemes import SCHEMES
 from orchestration_project.domains.webhooks.sources import (
     Source,

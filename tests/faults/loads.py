@@ -29,7 +29,7 @@ from orchestration_project.domains.finra.selection import TierWeek
 from orchestration_project.engine.captures import Capture, Captures
 from orchestration_project.engine.intake import Intake, Read
 from orchestration_project.engine.loads import OneByOne
-from orchestration_project.engine.warehouse import Delivery, Order, Warehouse, into_sqlite
+from orchestration_project.engine.warehouse import Delivery, Order, Warehouse, bulk
 from orchestration_project.errors import OrchestrationError
 from orchestration_project.resources.finra import FinraApi
 from orchestration_project.resources.finra.landing import WeekLanding
@@ -245,7 +245,7 @@ class WatchedPrices:
 def run(what: Any, job: Job, board: Path, answers: Connection) -> None:
     """Do ``what`` in this process, and send what came of it."""
     logging.disable()
-    into_sqlite.MANY_ROWS = LARGE // 10  # so that a week's rows come by way of a file
+    bulk.MANY_ROWS = LARGE // 10  # so that a week's rows come by way of a file
     os.environ.update(job.environment)  # noqa: TID251 - what a shell would have set
     points = Points(Board(board), job.plan)
     watch_files(points, job.artifacts)

@@ -27,10 +27,9 @@ from starlette.types import ASGIApp
 from websockets.sync.client import ClientConnection, connect
 
 from orchestration_project.connections.clock import Clock
-from orchestration_project.domains.access.keys import Key
+from orchestration_project.domains.access.credentials import Key, Limits
 from orchestration_project.domains.access.members import Rule
 from orchestration_project.domains.access.roles import Role
-from orchestration_project.domains.access.sessions import Limits
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.gateway.app import create_app
 from orchestration_project.gateway.dagster_web import served

@@ -8,7 +8,7 @@ from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp
 
 from orchestration_project.connections.clock import Clock
-from orchestration_project.domains.access.keys import Key
+from orchestration_project.domains.access.credentials import Key
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.gateway.app import create_app
 from orchestration_project.gateway.guard import AWAY, Doors

@@ -10,7 +10,7 @@ from itsdangerous import Signer
 from sqlalchemy import select
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from orchestration_project.domains.access.keys import hash_of
+from orchestration_project.domains.access.credentials import hash_of
 from orchestration_project.domains.access.members import Member, Rule
 from orchestration_project.domains.access.roles import Principal, Role
 from orchestration_project.gateway.guard import PUBLIC_PATHS, PUBLIC_PREFIXES, RECHECK_SECONDS

@@ -19,7 +19,7 @@ from joserfc.jwk import OctKey, RSAKey
 from oidc_provider_mock import User, run_server_in_thread
 from starlette.routing import BaseRoute
 
-from orchestration_project.domains.access.lockout import ADDRESS_LIMIT
+from orchestration_project.domains.access.credentials import ADDRESS_LIMIT
 from orchestration_project.domains.access.roles import Role
 from orchestration_project.gateway.guard import Doors
 from orchestration_project.gateway.oidc import Provider

@@ -10,10 +10,14 @@ import pytest
 from sqlalchemy import func, select
 
 from orchestration_project.connections.clock import Clock
-from orchestration_project.domains.access.lockout import ADDRESS_LIMIT, KEY_LIMIT, WINDOW
+from orchestration_project.domains.access.credentials import (
+    ADDRESS_LIMIT,
+    KEY_LIMIT,
+    WINDOW,
+    Limits,
+)
 from orchestration_project.domains.access.members import Member, Rule
 from orchestration_project.domains.access.roles import Principal, Role
-from orchestration_project.domains.access.sessions import Limits
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.redaction import hide

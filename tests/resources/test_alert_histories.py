@@ -17,8 +17,8 @@ from orchestration_project.domains.operations.messages import run_messages
 from orchestration_project.domains.operations.rules import Policy
 from orchestration_project.services.alerts.alerts import Alerts
 from orchestration_project.services.alerts.inbox import Inbox
-from orchestration_project.services.alerts.links import Links
-from orchestration_project.services.alerts.told_outside import ToldOutside
+from orchestration_project.services.alerts.policy import Links
+from orchestration_project.services.alerts.sending import ToldOutside
 from orchestration_project.tables.operations import (
     operations_alert_deliveries,
     operations_alerts,

@@ -8,7 +8,7 @@ import pytest
 
 from orchestration_project.assets.operations import removals, run_logs
 from orchestration_project.connections.artifacts import FolderStore
-from orchestration_project.engine.alone import claim
+from orchestration_project.engine.leases import claim
 from orchestration_project.errors import TransientError
 from orchestration_project.settings import Settings
 

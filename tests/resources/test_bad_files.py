@@ -13,7 +13,7 @@ from typing import BinaryIO
 import pytest
 
 from orchestration_project.connections.artifacts import FolderStore
-from orchestration_project.connections.folder import LARGEST_FILE_BYTES
+from orchestration_project.connections.files import LARGEST_FILE_BYTES
 from orchestration_project.domains.finra.contract import FILE_FIELDS
 from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.warehouse import Warehouse

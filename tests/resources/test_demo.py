@@ -12,8 +12,7 @@ import httpx
 import psutil
 import pytest
 
-from orchestration_project.connections.demos import stop_demos
-from orchestration_project.connections.market_demo import demo_url
+from orchestration_project.connections.simulator import demo_url, stop_demos
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.settings import PROJECT_ROOT, Settings, child_environment
 from tests.programs import PATIENCE_SECONDS
@@ -68,7 +67,7 @@ def test_a_server_is_started_serves_and_is_found_again(settings_for):
 
 ASK = """
 import sys
-from orchestration_project.connections.market_demo import demo_url
+from orchestration_project.connections.simulator import demo_url
 from orchestration_project.settings import load_settings
 print(demo_url(load_settings()))
 """

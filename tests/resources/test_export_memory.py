@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Text, delete, func, insert, literal, select
 
-from orchestration_project.engine.warehouse import Warehouse, bounded, out_of_sqlite
+from orchestration_project.engine.warehouse import Warehouse, bounded, bulk
 from orchestration_project.settings import PROJECT_ROOT, child_environment
 from orchestration_project.tables.catalogue import (
     Relation,
@@ -85,7 +85,7 @@ def moved_clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 def test_a_limit_of_time_begins_again_with_each_batch(
     on_sqlite: Warehouse, moved_clock: list[float], monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(out_of_sqlite, "ROWS_PER_BATCH", 1)
+    monkeypatch.setattr(bulk, "ROWS_PER_BATCH", 1)
     insert_labels(on_sqlite, 5)
     with on_sqlite.batches(select(database_labels), database_labels, seconds=10) as batches:
         assert [moved_clock.append(moved_clock.pop() + 9) or each.height for each in batches] == [
@@ -97,7 +97,7 @@ def test_a_limit_of_time_begins_again_with_each_batch(
 def test_a_query_of_which_no_batch_comes_in_time_is_ended(
     on_sqlite: Warehouse, moved_clock: list[float], monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(out_of_sqlite, "ROWS_PER_BATCH", 1)
+    monkeypatch.setattr(bulk, "ROWS_PER_BATCH", 1)
     insert_labels(on_sqlite, 5)
 
     def read() -> None:

@@ -6,8 +6,7 @@ from typing import Any
 
 import polars as pl
 
-from orchestration_project.domains.finra.calendar import TIERS
-from orchestration_project.domains.finra.trading_weeks import session_days
+from orchestration_project.domains.finra.calendar import TIERS, session_days
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import insert_frame
 from orchestration_project.resources.finra.value import (

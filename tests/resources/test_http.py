@@ -22,9 +22,11 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from orchestration_project.connections.http import HttpClient
-from orchestration_project.connections.http.rate import RateLimiter
-from orchestration_project.connections.http.state import SharedState
-from orchestration_project.connections.http.tally import read_systems
+from orchestration_project.connections.http.shared_state import (
+    RateLimiter,
+    SharedState,
+    read_systems,
+)
 from orchestration_project.errors import ConfigurationError, SourceError, TransientError
 from orchestration_project.settings import child_environment
 from tests.faulty_server import FaultyServer, Reply, dripping, dropped, endless, one_after_another

@@ -14,8 +14,8 @@ import pytest
 from sqlalchemy import Connection, delete, func, select
 
 from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.engine.warehouse.bulk import MANY_ROWS, MOST_FILES
 from orchestration_project.engine.warehouse.frames import insert_frame
-from orchestration_project.engine.warehouse.into_sqlite import MANY_ROWS, MOST_FILES
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.tables.kinds import schema_of
 from orchestration_project.tables.spine import blobs

@@ -22,7 +22,7 @@ from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.migrating import migration_config
 from orchestration_project.services.gate import examine
-from orchestration_project.services.gate.queue import queue_probe
+from orchestration_project.services.gate.dependencies import queue_probe
 from orchestration_project.services.probes import every_probe
 from orchestration_project.settings import load_settings
 from orchestration_project.tables.kinds import METADATA

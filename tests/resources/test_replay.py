@@ -5,8 +5,7 @@ from datetime import date
 import pytest
 
 from orchestration_project.contracts.rules import Days
-from orchestration_project.engine.warehouse.layers import layers_of
-from orchestration_project.engine.warehouse.recorded import Recorded, place_of
+from orchestration_project.engine.warehouse.recorded import Recorded, layers_of, place_of
 from orchestration_project.errors import ConfigurationError
 
 

@@ -22,7 +22,7 @@ from sqlalchemy import (
     select,
 )
 
-from orchestration_project.engine.warehouse import Warehouse, into_sqlite
+from orchestration_project.engine.warehouse import Warehouse, bulk
 from orchestration_project.engine.warehouse.frames import (
     FEW_ROWS,
     frame_of,
@@ -63,9 +63,9 @@ ROWS = st.lists(
 )
 
 
-@pytest.fixture(params=[into_sqlite.MANY_ROWS, 1], ids=["by value", "by file"])
+@pytest.fixture(params=[bulk.MANY_ROWS, 1], ids=["by value", "by file"])
 def _from_how_many_on(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(into_sqlite, "MANY_ROWS", request.param)
+    monkeypatch.setattr(bulk, "MANY_ROWS", request.param)
 
 
 @pytest.mark.usefixtures("_from_how_many_on")

@@ -8,8 +8,7 @@ import dagster as dg
 import polars as pl
 import pytest
 
-from orchestration_project.domains.finra.calendar import TIERS, WEEK
-from orchestration_project.domains.finra.trading_weeks import session_days
+from orchestration_project.domains.finra.calendar import TIERS, WEEK, session_days
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import insert_frame
 from orchestration_project.errors import ConfigurationError

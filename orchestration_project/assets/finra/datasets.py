@@ -31,7 +31,7 @@ from orchestration_project.engine.known import (
     EarlierMetadata,
     earlier_metadata,
 )
-from orchestration_project.engine.replays import ReplayConfig, refuse_strange
+from orchestration_project.engine.loads import ReplayConfig, refuse_strange
 from orchestration_project.engine.runner import Report, Told, each_partition
 from orchestration_project.engine.warehouse import RecordedLanding, Warehouse
 from orchestration_project.registry import AnyJob

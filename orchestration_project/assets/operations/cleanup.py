@@ -10,8 +10,8 @@ from orchestration_project.assets.operations.catalogue import ARTIFACTS, REMOVAL
 from orchestration_project.connections.artifacts import ArtifactStore
 from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.access.roles import REQUIRES_ADMIN
-from orchestration_project.domains.operations.artifacts import CAPTURED, PICTURE, STAGED
-from orchestration_project.engine.alone import claim
+from orchestration_project.domains.operations.retention import CAPTURED, PICTURE, STAGED
+from orchestration_project.engine.leases import claim
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.services.cleanup import (
     Retention,

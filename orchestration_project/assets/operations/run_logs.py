@@ -10,7 +10,7 @@ from pydantic import Field
 from orchestration_project.assets.operations.catalogue import RUN_LOGS, report_spec
 from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.access.roles import REQUIRES_ADMIN
-from orchestration_project.engine.alone import claim
+from orchestration_project.engine.leases import claim
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.services.ledger import Ledger
 from orchestration_project.services.run_logs import prune

@@ -1,17 +1,47 @@
-"""How the assets of prices look in the catalogue, and which months there are."""
+"""What the assets of prices have in common: keys, partitions, columns and tags."""
 
 from collections.abc import Iterable, Mapping
+from datetime import date
 from typing import Any
 
 import dagster as dg
 from sqlalchemy import Column, Table
 
-from orchestration_project.assets.prices.partitions import first_price_month, price_months
 from orchestration_project.connections.clock import Clock
+from orchestration_project.domains.prices.calendar import NEW_YORK, month_of
 from orchestration_project.domains.prices.days import VALUES
 from orchestration_project.services.shown import column_schema
-from orchestration_project.settings import load_shared_settings
+from orchestration_project.settings import Settings, load_shared_settings
 from orchestration_project.tables.prices import MADE_OF
+
+MONTHS_BACK = 12
+
+
+def first_price_month(settings: Settings, now: date) -> date:
+    """Return PRICES_FIRST_MONTH; without it, a year back."""
+    return settings.prices_first_month or _months_before(now, MONTHS_BACK)
+
+
+def price_months(start: date, *, now: date, machine_now: date) -> dg.MonthlyPartitionsDefinition:
+    """Return the months from ``start``, a first of a month, to that of ``now``, which still runs.
+
+    Dagster ends monthly partitions by ``machine_now``; the offset makes that the project's ``now``.
+    All three are days in New York.
+    """
+    ahead = _number(now) - _number(machine_now)
+    return dg.MonthlyPartitionsDefinition(
+        start_date=start.isoformat(), timezone=NEW_YORK.key, end_offset=ahead + 1
+    )
+
+
+def _number(day: date) -> int:
+    return 12 * day.year + day.month - 1
+
+
+def _months_before(day: date, count: int) -> date:
+    year, month = divmod(_number(month_of(day)) - count, 12)
+    return date(year, month + 1, 1)
+
 
 GROUP = "prices"
 OWNERS = ["team:market-data"]

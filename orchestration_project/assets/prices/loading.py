@@ -4,7 +4,7 @@ from pydantic import Field
 
 from orchestration_project.domains.operations.presets import PresetTarget
 from orchestration_project.domains.prices.audits import Limits
-from orchestration_project.engine.replays import OF_REPLAYS, ReplayConfig, refuse_strange
+from orchestration_project.engine.loads import OF_REPLAYS, ReplayConfig, refuse_strange
 from orchestration_project.settings import Settings
 
 LOAD_OP = "prices_daily_load"

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from orchestration_project.connections.http.state import SharedState
+from orchestration_project.connections.http.shared_state import SharedState
 from orchestration_project.errors import TransientError
 
 SCHEMA = """

@@ -15,10 +15,12 @@ from urllib3.exceptions import HTTPError
 from orchestration_project.connections.http.breaker import Admission, Breaker
 from orchestration_project.connections.http.connecting import Connections
 from orchestration_project.connections.http.deadline import deadline
-from orchestration_project.connections.http.question import Question
-from orchestration_project.connections.http.rate import RateLimiter
-from orchestration_project.connections.http.refusals import is_about_certificate, untrusted
-from orchestration_project.connections.http.request import Request
+from orchestration_project.connections.http.request import (
+    Question,
+    Request,
+    is_about_certificate,
+    untrusted,
+)
 from orchestration_project.connections.http.retry import (
     AttemptError,
     log_answer,
@@ -26,7 +28,12 @@ from orchestration_project.connections.http.retry import (
     seconds_to_wait,
     when_to_try_again,
 )
-from orchestration_project.connections.http.tally import NO_ANSWER, SUFFIX, Tally
+from orchestration_project.connections.http.shared_state import (
+    NO_ANSWER,
+    SUFFIX,
+    RateLimiter,
+    Tally,
+)
 from orchestration_project.errors import SourceError, ThrottledError, TransientError
 from orchestration_project.redaction import hide
 

@@ -1,9 +1,10 @@
-"""Connections that are kept open, directly or by a proxy, and what they trust."""
+"""Connections of the HTTP client: proxies, certificates, and who we say we are."""
 
 import ssl
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import NamedTuple, cast
 from urllib.parse import unquote, urlsplit
@@ -17,6 +18,15 @@ from urllib3.util import make_headers
 from orchestration_project.connections.http.deadline import POOLS
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.settings import child_environment
+
+
+def user_agent() -> str:
+    """Return our name and version."""
+    try:
+        return f"orchestration_project/{version('orchestration_project')}"
+    except PackageNotFoundError:  # run from a checkout
+        return "orchestration_project/0"
+
 
 CONNECTIONS_KEPT = 64
 """Open connections to a host that wait for the next request; there may be more that do not."""

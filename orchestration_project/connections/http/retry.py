@@ -7,7 +7,7 @@ from email.utils import parsedate_to_datetime
 
 from stamina.instrumentation import RetryDetails, set_on_retry_hooks
 
-from orchestration_project.connections.http.question import Question
+from orchestration_project.connections.http.request import Question
 
 MAX_RETRY_AFTER_SECONDS = 60  # a longer wait holds a run for nothing: the run may come again
 LONGEST_RETRY_AFTER_SECONDS = 366 * 24 * 3600  # what is longer is taken for this

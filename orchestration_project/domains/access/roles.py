@@ -1,5 +1,6 @@
-"""Three roles, and what each may do in Dagster; whatever is not named here nobody may do."""
+"""Roles, what each may do, and which texts are shown to whom."""
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -149,3 +150,19 @@ def may_run(role: Role, parts: Iterable[Mapping[str, str] | None]) -> bool:
     if role.covers(Role.ADMIN):
         return True
     return all(tags is not None and REQUIRES_ADMIN.keys().isdisjoint(tags) for tags in parts)
+
+
+STACK = re.compile(
+    r"(?:^|\n)[ \t|+-]*(?:Stack Trace|Traceback \(most recent call last\)):[ \t]*(?:\n[ \t|].*)*"
+)
+"""Its heading, and the lines below it that are indented."""
+
+
+def shown_to(role: Role, text: str) -> str:
+    """Return a text without the stacks in it, unless an admin reads it."""
+    return text if role.covers(Role.ADMIN) else without_stacks(text)
+
+
+def without_stacks(text: str) -> str:
+    """Return a text without the stacks in it."""
+    return STACK.sub("", text)

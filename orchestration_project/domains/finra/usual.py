@@ -14,8 +14,8 @@ from typing import NamedTuple
 import polars as pl
 
 from orchestration_project.contracts.rules import Audit, Outcome
+from orchestration_project.domains.finra.calendar import trading_level
 from orchestration_project.domains.finra.contract import DE_MINIMIS
-from orchestration_project.domains.finra.trading_weeks import trading_level
 
 WARNINGS = {
     "is_of_usual_size": "Rows, shares, trades, symbols and venues are about those of the weeks "

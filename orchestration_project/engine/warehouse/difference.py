@@ -1,16 +1,18 @@
-"""Two states of scopes, compared by key, the rows of several deliveries at once."""
+"""What a delivery changes: compared by key, with causes, and what is derived of it."""
 
-from collections.abc import Sequence
+import time
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 import polars as pl
-from sqlalchemy import Table
+from sqlalchemy import Connection, Table, delete, func, literal, select
 
 from orchestration_project.contracts.frames import PLACE, counted
+from orchestration_project.engine.warehouse.delivery import Ready, ScopeState
+from orchestration_project.engine.warehouse.frames import insert_frame, range_of, read_scope, within
 from orchestration_project.tables.kinds import key_names
-
-BOOKKEEPING = ("capture_id", "known_from")
-"""Columns that say where a row came from; a difference in them alone is none."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,97 @@ class Counts:
     def is_any(self) -> bool:
         """Whether anything is to be written."""
         return bool(self.added or self.replaced)
+
+
+def cause_of_value(before: ScopeState, each: Ready) -> str:
+    """Return who changed values, where any did: the source, or our rules."""
+    same_source = before.source_version == each.delivery.source_version
+    new_rules = before.rule_version != each.order.rule_version
+    return "ours" if each.delivery.is_ours or (same_source and new_rules) else "source"
+
+
+def cause_of(
+    connection: Connection,
+    before: ScopeState,
+    each: Ready,
+    counts: Counts,
+    of_value: str,
+    known_from: datetime,
+) -> str:
+    """Return the `change_cause` of a landing, whose rows are written."""
+    if before.source is None:
+        return "first"
+    only_adds = counts.added and not counts.replaced and not each.delivery.is_ours
+    if only_adds and _reaches_on(connection, each, known_from):
+        return "more"  # days that follow, or precede, or another market restate nothing
+    if counts.added or counts.removed or counts.changed > counts.metadata_changed:
+        return of_value
+    return "metadata" if counts.metadata_changed else "none"
+
+
+def _reaches_on(connection: Connection, each: Ready, known_from: datetime) -> bool:
+    """Whether a delivery is of a range, or its new rows are all of markets that had no row."""
+    if range_of(each.delivery.scope) is not None:
+        return True
+    table = each.order.table
+    columns = [table.c[name] for name, value in each.scope.items() if isinstance(value, tuple)]
+    if not columns:
+        return False
+    oldest, newest = func.min(table.c.known_from), func.max(table.c.known_from)
+    both = select(literal(1)).where(within(table, each.scope)).group_by(*columns)
+    both = both.having(oldest < known_from, newest == known_from).limit(1)
+    return connection.execute(both).first() is None
+
+
+def derive(connection: Connection, ready: Ready) -> dict[str, float]:
+    """Replace the partition in each derived table; return the seconds that each took.
+
+    Of a part of the partition, the rows that the delivery left alone count too.
+    """
+    order, seconds = ready.order, dict[str, float]()
+    if not order.derive:
+        return seconds
+    derived = ready.prepared.derived
+    if derived is None:
+        rows = read_scope(connection, order.table, order.partition)
+        derived = {table: maker.of_all(rows) for table, maker in order.derive.items()}
+    for table, rows in derived.items():
+        started = time.monotonic()
+        connection.execute(delete(table).where(within(table, order.partition)))
+        insert_frame(connection, table, rows)
+        seconds[table.name] = time.monotonic() - started
+    return seconds
+
+
+def derive_ranges(connection: Connection, ready: Ready) -> Mapping[str, float]:
+    """Do the same for a delivery in ranges that was written, range by range."""
+    order, scope = ready.order, ready.delivery.scope
+    unfinished: dict[Table, list[pl.DataFrame]] = {table: [] for table in order.derive}
+    seconds: defaultdict[str, float] = defaultdict(float)
+    for table in order.derive:
+        connection.execute(delete(table).where(within(table, order.partition)))
+    for condition, delivered in ready.checked.ranges or ():
+        rows = delivered
+        if scope:  # the rest of the partition counts too
+            rows = read_scope(connection, order.table, {**order.partition, **condition})
+        for table, maker in order.derive.items():
+            started = time.monotonic()
+            made = maker.of_rows(rows)
+            if maker.of_ranges is None:
+                insert_frame(connection, table, made)
+            else:
+                unfinished[table].append(made)
+            seconds[table.name] += time.monotonic() - started
+    for table, maker in order.derive.items():
+        if maker.of_ranges is not None:
+            started = time.monotonic()
+            insert_frame(connection, table, maker.of_ranges(pl.concat(unfinished[table])))
+            seconds[table.name] += time.monotonic() - started
+    return seconds
+
+
+BOOKKEEPING = ("capture_id", "known_from")
+"""Columns that say where a row came from; a difference in them alone is none."""
 
 
 @dataclass(frozen=True)

@@ -25,9 +25,11 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
 
 from orchestration_project.contracts.rules import Days, Span
-from orchestration_project.engine.warehouse.copied_out import copied_out
-from orchestration_project.engine.warehouse.into_sqlite import insert_into_sqlite
-from orchestration_project.engine.warehouse.out_of_sqlite import out_of_sqlite
+from orchestration_project.engine.warehouse.bulk import (
+    copied_out,
+    insert_into_sqlite,
+    out_of_sqlite,
+)
 from orchestration_project.errors import ContractError
 from orchestration_project.tables.kinds import Query, schema_of
 

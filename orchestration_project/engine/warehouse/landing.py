@@ -19,7 +19,6 @@ from sqlalchemy import Connection, Table, delete
 
 from orchestration_project.contracts.frames import PLACE, placed, split
 from orchestration_project.contracts.rules import Checked, contents_sha256
-from orchestration_project.engine.warehouse.causes import cause_of, cause_of_value
 from orchestration_project.engine.warehouse.delivery import (
     AsFile,
     Delivery,
@@ -34,11 +33,14 @@ from orchestration_project.engine.warehouse.delivery import (
     Warn,
     group_id,
 )
-from orchestration_project.engine.warehouse.derived import derive, derive_ranges
 from orchestration_project.engine.warehouse.difference import (
     BOOKKEEPING,
     Counts,
     Difference,
+    cause_of,
+    cause_of_value,
+    derive,
+    derive_ranges,
     difference,
 )
 from orchestration_project.engine.warehouse.evidence import (

@@ -17,6 +17,7 @@ from orchestration_project.engine.warehouse.bounded import (
     ended_without_progress,
     noted,
 )
+from orchestration_project.engine.warehouse.bulk import sorted_on_disk
 from orchestration_project.engine.warehouse.connecting import (
     explained,
     open_engine,
@@ -62,7 +63,6 @@ from orchestration_project.engine.warehouse.migrating import (
     migrate,
     migration_sql,
 )
-from orchestration_project.engine.warehouse.out_of_sqlite import sorted_on_disk
 from orchestration_project.engine.warehouse.recorded import (
     Recorded,
     RecordedLanding,

@@ -8,7 +8,7 @@ from typing import Any, Self
 from pydantic import Field, model_validator
 from starlette.responses import FileResponse, Response
 
-from orchestration_project.domains.api.artifacts import (
+from orchestration_project.domains.api.models import (
     Archive,
     Archives,
     Artifacts,

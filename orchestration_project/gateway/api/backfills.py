@@ -8,7 +8,7 @@ import dagster as dg
 from pydantic import Field
 
 from orchestration_project.connections.clock import Clock
-from orchestration_project.domains.api.backfills import Asked, Backfill
+from orchestration_project.domains.api.models import Asked, Backfill
 from orchestration_project.domains.operations.pipelines import between
 from orchestration_project.gateway.api.dagster import result
 from orchestration_project.gateway.api.jobs import Job, find_job, tag_list

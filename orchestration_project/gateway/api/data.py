@@ -11,7 +11,7 @@ from pydantic import Field, StringConstraints
 from sqlalchemy import Select, Table, func, literal, select
 from starlette.responses import Response
 
-from orchestration_project.domains.api.data import Column, Described, Page, Tables
+from orchestration_project.domains.api.models import Column, Described, Page, Tables
 from orchestration_project.domains.finra.selection import week_ending_on
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.gateway.api.growing_files import (

@@ -11,7 +11,7 @@ from dagster._core.event_api import EventLogCursor
 from pydantic import Field
 from starlette.responses import Response, StreamingResponse
 
-from orchestration_project.domains.access.stacks import without_stacks
+from orchestration_project.domains.access.roles import without_stacks
 from orchestration_project.domains.api.runs import Event, Events
 from orchestration_project.gateway.api.jobs import known_run
 from orchestration_project.gateway.api.operation import Body, Call, Operation, Parameters

@@ -4,7 +4,7 @@ from typing import Any
 
 from pydantic import Field
 
-from orchestration_project.domains.api.presets import Change, InForce, Preset, PresetList, Preview
+from orchestration_project.domains.api.models import Change, InForce, Preset, PresetList, Preview
 from orchestration_project.domains.operations.presets import difference
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.gateway.api.jobs import Launch, Launched, launch

@@ -6,7 +6,7 @@ from typing import Any
 
 from starlette.responses import JSONResponse, Response
 
-from orchestration_project.domains.api.problems import Problem, WrongField
+from orchestration_project.domains.api.models import Problem, WrongField
 from orchestration_project.errors import OrchestrationError, TransientError
 from orchestration_project.gateway.refusal import Refusal
 

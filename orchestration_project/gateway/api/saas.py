@@ -17,7 +17,7 @@ from orchestration_project.domains.saas.rules import RuleSet
 from orchestration_project.gateway.api.operation import Body, Call, Operation, Parameters
 from orchestration_project.gateway.api.runs import MOST, Name
 from orchestration_project.gateway.api.services import Services
-from orchestration_project.resources.saas.audit_search import Search, search_audit
+from orchestration_project.resources.saas.audit import Search, search_audit
 from orchestration_project.resources.saas.rules import rules_in_effect
 
 Text = Annotated[str, StringConstraints(min_length=1, max_length=200)]

@@ -2,10 +2,10 @@
 
 from orchestration_project.resources.finra.api import FinraApi
 from orchestration_project.resources.finra.files import FinraFiles
-from orchestration_project.resources.finra.outdated import outdated_weeks
 from orchestration_project.resources.finra.source import (
     FinraSource,
     SourceVersion,
+    outdated_weeks,
     published_lately,
     versions_of,
 )

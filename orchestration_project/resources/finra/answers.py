@@ -1,4 +1,4 @@
-"""What an answer of FINRA's is, by its bytes, and how it is quoted."""
+"""Answers of FINRA's servers: what they hold, and why one cannot be read."""
 
 import json
 from collections.abc import Mapping

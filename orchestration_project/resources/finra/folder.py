@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from orchestration_project.connections.folder import file_bytes
+from orchestration_project.connections.files import file_bytes
 from orchestration_project.contracts.rules import Part, in_ascii
 from orchestration_project.domains.finra.header import read_header
 from orchestration_project.domains.finra.parsing import unfinished_line

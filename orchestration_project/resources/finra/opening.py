@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 
 from orchestration_project.connections.clock import Clock
 from orchestration_project.connections.http import HttpClient
-from orchestration_project.connections.http.agent import user_agent
-from orchestration_project.connections.market_demo import demo_url
+from orchestration_project.connections.http.connecting import user_agent
+from orchestration_project.connections.simulator import demo_url
 from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.environment import open_clock, open_store
 from orchestration_project.errors import ConfigurationError
@@ -23,7 +23,7 @@ from orchestration_project.resources.finra.dataset_sources import (
 )
 from orchestration_project.resources.finra.folder import Folder
 from orchestration_project.resources.finra.query_api import QueryApi
-from orchestration_project.services.gate.clock_skew import time_of_server
+from orchestration_project.services.gate.dependencies import time_of_server
 from orchestration_project.settings import Settings, switched_off, without_query
 
 LARGEST_ANSWER_BYTES = 16 * 1024 * 1024

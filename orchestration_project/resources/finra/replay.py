@@ -9,7 +9,7 @@ from orchestration_project.engine.intake import Intake
 from orchestration_project.engine.replay import Kept, captures_of, kept_parts
 from orchestration_project.engine.warehouse import Delivery, Order, Ready, ScopeState
 from orchestration_project.engine.warehouse.landing import is_landed
-from orchestration_project.engine.warehouse.parts import PartLayer
+from orchestration_project.engine.warehouse.recorded import PartLayer
 from orchestration_project.resources.finra.landing import LoadedWeek, TakenWeek, WeekLanding
 from orchestration_project.tables.finra import finra_otc_weekly
 

@@ -1,4 +1,4 @@
-"""What every source of FINRA's weekly data can do."""
+"""FINRA's weekly data as a source: what is published, in which version, and what is outdated."""
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -8,10 +8,12 @@ from datetime import date
 from typing import Protocol
 
 from orchestration_project.domains.finra.calendar import TIERS
-from orchestration_project.domains.finra.selection import TierWeek, horizon_start
+from orchestration_project.domains.finra.selection import TierWeek, horizon_start, outdated
 from orchestration_project.engine.captures import Capture
+from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import SourceError
 from orchestration_project.settings.values import MOST_WEEKS
+from orchestration_project.tables.finra import finra_otc_weekly
 
 VERSIONS_AT_ONCE = 8
 
@@ -119,3 +121,29 @@ def versions_of(
     with ThreadPoolExecutor(VERSIONS_AT_ONCE) as pool:
         list(pool.map(ask, partitions))
     return versions, refusals
+
+
+def outdated_weeks(
+    finra: FinraSource,
+    warehouse: Warehouse,
+    wanted: Sequence[TierWeek],
+    *,
+    only_taken: bool = False,
+    full: bool = False,
+) -> tuple[list[TierWeek], dict[str, SourceError]]:
+    """Return the weeks that are missing or changed, and why the source says nothing of others.
+
+    With ``only_taken`` the missing ones are left out; with ``full`` the unchanged ones count too.
+
+    Raises:
+        TransientError: The source does not answer now.
+    """
+    seen = warehouse.known_versions(finra_otc_weekly)
+    taken = [each for each in wanted if each.key in seen]
+    chosen = taken if only_taken else wanted
+    if full:
+        return sorted(chosen), {}
+    now, refusals = versions_of(finra, taken)
+    return outdated(
+        [each for each in chosen if each.key not in refusals], seen=seen, now=now
+    ), refusals

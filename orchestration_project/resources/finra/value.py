@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, Connection, cast, func, select
 from orchestration_project.contracts.rules import Days, content_sha256
 from orchestration_project.domains.finra import recomputation
 from orchestration_project.domains.finra.activity import first_week_shown
-from orchestration_project.domains.finra.trading_weeks import session_days
+from orchestration_project.domains.finra.calendar import session_days
 from orchestration_project.domains.finra.value import (
     ONE,
     SPLIT_COLUMNS,

@@ -10,7 +10,7 @@ from pydantic import SecretStr
 
 from orchestration_project.connections.clock import Clock
 from orchestration_project.connections.http import HttpClient, Response
-from orchestration_project.domains.prices.refusals import Refusal, refusal_of
+from orchestration_project.domains.prices.answers import Refusal, refusal_of
 from orchestration_project.domains.prices.symbols import (
     Mapped,
     Overrides,

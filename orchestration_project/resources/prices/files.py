@@ -8,7 +8,7 @@ from pathlib import Path
 import polars as pl
 
 from orchestration_project.connections.clock import Clock
-from orchestration_project.connections.folder import file_bytes, unreadable
+from orchestration_project.connections.files import file_bytes, unreadable
 from orchestration_project.domains.prices.days import refuse
 from orchestration_project.domains.prices.symbols import (
     Mapped,

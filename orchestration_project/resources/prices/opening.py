@@ -9,8 +9,8 @@ from pydantic import SecretStr
 
 from orchestration_project.connections.clock import Clock
 from orchestration_project.connections.http import HttpClient
-from orchestration_project.connections.http.agent import user_agent
-from orchestration_project.connections.market_demo import demo_url
+from orchestration_project.connections.http.connecting import user_agent
+from orchestration_project.connections.simulator import demo_url
 from orchestration_project.domains.prices.overrides import read_overrides
 from orchestration_project.domains.prices.symbols import Overrides, Vendor
 from orchestration_project.engine.captures import Captures

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from orchestration_project.connections.http.state import SharedState
+from orchestration_project.connections.http.shared_state import SharedState
 from orchestration_project.errors import TransientError
 
 VENDOR_ZONE = ZoneInfo("America/New_York")

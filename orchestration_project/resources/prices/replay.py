@@ -26,8 +26,7 @@ from orchestration_project.engine.warehouse import (
     Ready,
     Warehouse,
 )
-from orchestration_project.engine.warehouse.layers import Layer
-from orchestration_project.engine.warehouse.recorded import place_of
+from orchestration_project.engine.warehouse.recorded import Layer, place_of
 from orchestration_project.errors import ConfigurationError, OrchestrationError
 from orchestration_project.resources.prices.landing import (
     LoadedPrices,

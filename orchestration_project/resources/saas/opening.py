@@ -1,4 +1,4 @@
-"""Opens both systems as the settings name them."""
+"""Opens both systems, or their demo, as the settings name them."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,12 +8,31 @@ from pydantic import SecretStr
 
 from orchestration_project.connections.clock import Clock
 from orchestration_project.connections.http import HttpClient
+from orchestration_project.connections.simulator import DemoProgram
 from orchestration_project.engine.captures import Captures
-from orchestration_project.resources.saas.demo import saas_demo
 from orchestration_project.resources.saas.jira import Jira
-from orchestration_project.resources.saas.page_memory import PageMemory
+from orchestration_project.resources.saas.pages import PageMemory
 from orchestration_project.resources.saas.peopleforce import PeopleForce
 from orchestration_project.settings import Settings, switched_off
+
+PROGRAM = "orchestration_project.demo.saas"
+
+
+def saas_demo(settings: Settings) -> DemoProgram:
+    """Return the demo of this STATE_DIR."""
+    return DemoProgram(
+        PROGRAM,
+        settings.state_path / "demo_saas",
+        {
+            "state_dir": str(settings.state_path),
+            "seed": settings.demo_seed,
+            "tasks": settings.demo_saas_tasks,
+            "requests_per_second": settings.demo_requests_per_second,
+            "idle_seconds": settings.demo_idle_seconds,
+            "clock_now": settings.clock_now.isoformat() if settings.clock_now else None,
+        },
+    )
+
 
 DEMO_KEY = SecretStr("demo-key")
 DEMO_EMAIL, DEMO_TOKEN = "robot@example.org", SecretStr("demo-token")

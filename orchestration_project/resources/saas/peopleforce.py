@@ -21,7 +21,7 @@ from orchestration_project.engine.captures import Capture, Captures, Fetched
 from orchestration_project.errors import ContractError, MovedError
 from orchestration_project.resources.saas.ahead import Ahead
 from orchestration_project.resources.saas.answers import json_in, refusal
-from orchestration_project.resources.saas.page_memory import PageMemory, Told
+from orchestration_project.resources.saas.pages import PageMemory, Told
 from orchestration_project.resources.saas.systems import Digesting, Page, Unreadable
 
 CREDENTIALS = "PEOPLEFORCE_API_KEY"

@@ -2,8 +2,11 @@
 
 from orchestration_project.sensors.finra.arrivals import finra_on_publication, finra_on_restatement
 from orchestration_project.sensors.finra.datasets import DATASET_SENSORS
-from orchestration_project.sensors.finra.derived import finra_on_landing, finra_on_last_tier
-from orchestration_project.sensors.finra.picture import finra_on_gold
+from orchestration_project.sensors.finra.derived import (
+    finra_on_gold,
+    finra_on_landing,
+    finra_on_last_tier,
+)
 from orchestration_project.sensors.finra.schedules import (
     MONDAYS,
     backfill_outdated_weeks,

@@ -7,9 +7,9 @@ import dagster as dg
 
 from orchestration_project.assets.finra import OTC_WEEKLY, WEEKS, otc_weekly_job
 from orchestration_project.domains.finra.selection import TierWeek
-from orchestration_project.engine.partition_keys import partition_keys
+from orchestration_project.engine.loads import partition_keys
 from orchestration_project.errors import ConfigurationError
-from orchestration_project.sensors.under_way import UNDER_WAY
+from orchestration_project.sensors.definitions import UNDER_WAY
 
 RUN_KEY = "dagster/run_key"
 ONCE_A_DAY = "a run that brings nothing is asked for again the day after."

@@ -23,7 +23,7 @@ from orchestration_project.domains.operations.partition_tags import RANGE_END, R
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.finra import FinraSource, outdated_weeks
 from orchestration_project.resources.finra.value import complete_weeks, restated_weeks
-from orchestration_project.sensors.described import schedule
+from orchestration_project.sensors.definitions import schedule
 from orchestration_project.services.backfills import (
     REQUESTED_BY,
     active_backfill,

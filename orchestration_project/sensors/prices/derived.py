@@ -6,8 +6,7 @@ from orchestration_project.assets.prices import gold_job
 from orchestration_project.connections.clock import Clock
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.prices.gold import outdated_symbols
-from orchestration_project.sensors.described import sensor
-from orchestration_project.sensors.under_way import while_under_way
+from orchestration_project.sensors.definitions import sensor, while_under_way
 
 SECONDS_BETWEEN_LOOKS = 60
 

@@ -10,7 +10,7 @@ from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.prices.promised import months_not_landed
 from orchestration_project.resources.prices.states import oldest_month, waiting
 from orchestration_project.resources.prices.universe import wanted_symbols
-from orchestration_project.sensors.described import schedule
+from orchestration_project.sensors.definitions import schedule
 from orchestration_project.settings import Settings
 
 ZONE = "America/New_York"

@@ -12,7 +12,7 @@ from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.prices.opening import prices_source_name
 from orchestration_project.resources.prices.states import in_vain, oldest_month, symbols_of
 from orchestration_project.resources.prices.universe import wanted_symbols
-from orchestration_project.sensors.described import sensor
+from orchestration_project.sensors.definitions import sensor
 from orchestration_project.settings import Settings
 
 SECONDS_BETWEEN_LOOKS = 3600

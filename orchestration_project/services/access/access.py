@@ -10,22 +10,23 @@ from typing import Any
 from sqlalchemy import Connection, RowMapping, bindparam, delete, insert, or_, select, update
 
 from orchestration_project.connections.clock import Clock
-from orchestration_project.domains.access.keys import Key, hash_of, matches, read_key
-from orchestration_project.domains.access.lockout import (
+from orchestration_project.domains.access.credentials import (
     WINDOW,
     Failures,
+    Key,
+    Limits,
     after_failure,
+    has_ended,
+    hash_of,
+    is_to_be_noted,
+    is_usable,
     locked_until,
+    matches,
+    read_key,
     subjects,
 )
 from orchestration_project.domains.access.members import Member, Rule, role_of
 from orchestration_project.domains.access.roles import Principal, Role
-from orchestration_project.domains.access.sessions import (
-    Limits,
-    has_ended,
-    is_to_be_noted,
-    is_usable,
-)
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import insert_absent, storable
 from orchestration_project.redaction import hide

@@ -1,4 +1,4 @@
-"""The audit: who came, who was refused, and who asked for what; rows are only added."""
+"""The audit of who did what at the gateway."""
 
 from dataclasses import dataclass
 

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection, RowMapping, func, insert, select, update
 
 from orchestration_project.connections.clock import Clock
-from orchestration_project.domains.access.keys import (
+from orchestration_project.domains.access.credentials import (
     ID_BYTES,
     SECRET_BYTES,
     Key,

@@ -5,7 +5,7 @@ from contextlib import suppress
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 
-from orchestration_project.engine.state import state_folder
+from orchestration_project.engine.environment import state_folder
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.redaction import hide
 from orchestration_project.settings import Settings

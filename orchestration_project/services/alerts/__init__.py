@@ -3,7 +3,6 @@
 from orchestration_project.services.alerts.alerts import Alerts
 from orchestration_project.services.alerts.conditions import Condition
 from orchestration_project.services.alerts.inbox import Standing
-from orchestration_project.services.alerts.links import Links
-from orchestration_project.services.alerts.policy import names_of, read_policy
+from orchestration_project.services.alerts.policy import Links, names_of, read_policy
 
 __all__ = ["Alerts", "Condition", "Links", "Standing", "names_of", "read_policy"]

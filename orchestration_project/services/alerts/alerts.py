@@ -17,9 +17,8 @@ from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import OrchestrationError
 from orchestration_project.services.alerts.conditions import Condition
 from orchestration_project.services.alerts.inbox import Inbox
-from orchestration_project.services.alerts.links import Links
-from orchestration_project.services.alerts.sending import send
-from orchestration_project.services.alerts.told_outside import ToldOutside
+from orchestration_project.services.alerts.policy import Links
+from orchestration_project.services.alerts.sending import ToldOutside, send
 
 MESSAGES_PER_TICK = 10
 """To each channel."""

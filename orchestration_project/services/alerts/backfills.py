@@ -9,7 +9,7 @@ from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.operations.messages import Message, backfill_failure
 from orchestration_project.domains.operations.rules import facts_of
 from orchestration_project.services.alerts.inbox import Inbox, nothing_is_well, words_of
-from orchestration_project.services.alerts.links import Links
+from orchestration_project.services.alerts.policy import Links
 from orchestration_project.services.backfills import failed_backfills
 
 LOOKED_BACK = timedelta(days=1)

@@ -22,8 +22,8 @@ from orchestration_project.services.alerts.inbox import (
     words_of,
     words_of_recovery,
 )
-from orchestration_project.services.alerts.links import Links
-from orchestration_project.services.gate.probe import examine
+from orchestration_project.services.alerts.policy import Links
+from orchestration_project.services.gate.gate import examine
 
 OF_A_MACHINE = ("disk_low",)
 """Kinds that each machine has for itself."""

@@ -8,7 +8,7 @@ from dagster._core.scheduler.instigation import InstigatorTick, TickStatus
 
 from orchestration_project.domains.operations.messages import Message, tick_failure
 from orchestration_project.services.alerts.inbox import Inbox, nothing_is_well, words_of
-from orchestration_project.services.alerts.links import Links
+from orchestration_project.services.alerts.policy import Links
 from orchestration_project.services.ended_runs import said_by
 
 KIND = "tick_failed"

@@ -1,7 +1,6 @@
 """Whether the things that work depends on are ready, and the gate that refuses work if not."""
 
-from orchestration_project.services.gate.gate import Gate, Run
-from orchestration_project.services.gate.probe import examine
+from orchestration_project.services.gate.gate import Gate, Run, examine
 from orchestration_project.services.gate.register import Register
 
 __all__ = ["Gate", "Register", "Run", "examine"]

@@ -1,4 +1,4 @@
-"""Deliveries that are to be worked on: which ones, by which run, and what became of them."""
+"""The inbox as a queue: whose turn it is, and a delivery's content as what was fetched."""
 
 import base64
 import json
@@ -21,7 +21,8 @@ from orchestration_project.domains.webhooks.queue import (
     waits_until,
 )
 from orchestration_project.domains.webhooks.sources import Source
-from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.engine.captures import Capture, Fetched
+from orchestration_project.engine.warehouse import Delivery, Warehouse
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.tables.spine import inbox
 
@@ -246,3 +247,29 @@ def _runs_of(instance: dg.DagsterInstance, rows: Sequence[Row]) -> dict[str, Att
             run.tags.get(REJECTED_TAG) == run.run_id,
         )
     return found
+
+
+def fetched_of(content: Content) -> Fetched:
+    """Return a delivery of the inbox as what was fetched."""
+    request: Mapping[str, object] = {"delivery_id": content.delivery_id, "method": "POST"}
+    return Fetched(
+        body=content.body,
+        url=f"/hooks/{content.source}",
+        request=request,
+        response_headers=content.headers,
+        http_status=None,
+        row_count=1,
+        fetched_at=content.received_at,
+    )
+
+
+def delivery_of(content: Content, *captures: Capture) -> Delivery:
+    """Return what names a delivery of the inbox; ``captures`` has its bytes, once they are kept."""
+    return Delivery(
+        source="webhooks",
+        dataset=content.source,
+        source_version=captures[0].sha256 if captures else "",
+        record_total=1,
+        scope={},
+        captures=captures,
+    )

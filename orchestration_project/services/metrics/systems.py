@@ -4,7 +4,7 @@ from pathlib import Path
 
 from prometheus_client.core import Metric
 
-from orchestration_project.connections.http.tally import read_systems
+from orchestration_project.connections.http.shared_state import read_systems
 from orchestration_project.services.metrics.families import counter, gauge
 
 

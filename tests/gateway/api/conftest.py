@@ -21,10 +21,9 @@ from starlette.types import ASGIApp
 from orchestration_project.catalog import REGISTRY
 from orchestration_project.cli.gateway import check_config
 from orchestration_project.connections.clock import Clock
-from orchestration_project.connections.demos import stop_demos
-from orchestration_project.domains.access.keys import Key
+from orchestration_project.connections.simulator import stop_demos
+from orchestration_project.domains.access.credentials import Key, Limits
 from orchestration_project.domains.access.roles import Principal, Role
-from orchestration_project.domains.access.sessions import Limits
 from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.gateway.api.app import routes
 from orchestration_project.gateway.api.opening import services_of

@@ -6,7 +6,7 @@ from dagster._core.scheduler.instigation import TickData, TickStatus
 
 from orchestration_project.catalog import REGISTRY
 from orchestration_project.definitions import defs
-from orchestration_project.domains.access.lockout import KEY_LIMIT
+from orchestration_project.domains.access.credentials import KEY_LIMIT
 from orchestration_project.domains.access.roles import Role
 from orchestration_project.gateway.api.app import OPERATIONS
 from orchestration_project.gateway.limits import HEADER_BYTES

@@ -1,13 +1,43 @@
-"""Watching Dagster's daemon from outside of it: a daemon that is silent cannot tell of itself."""
+"""Watches what ui has started: the daemon, and whoever started ui."""
 
+import os
+import signal
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import dagster as dg
 
 from orchestration_project.connections.clock import Clock
 from orchestration_project.services.daemon import PATIENCE_SECONDS, silent_daemons
 from orchestration_project.services.dagster_storage import OUTAGES
+
+GRACE_SECONDS = 10.0
+
+
+def end_groups(groups: Iterable[int]) -> None:
+    """Ask every process of ``groups`` to end, and kill those that do not within the grace."""
+    alive = [group for group in groups if _send(group, signal.SIGTERM)]
+    deadline = time.monotonic() + GRACE_SECONDS
+    while alive and time.monotonic() < deadline:
+        time.sleep(0.05)
+        alive = [group for group in alive if _send(group, 0)]
+    for group in alive:
+        _send(group, signal.SIGKILL)
+
+
+def _send(group: int, number: int) -> bool:
+    """Send the signal; return whether the group still has a process (0 only asks)."""
+    try:
+        os.killpg(group, number)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+if __name__ == "__main__":
+    end_groups([int(line) for line in sys.stdin])
+
 
 SECONDS_BETWEEN_LOOKS = 30
 SECONDS_BETWEEN_TELLINGS = 600

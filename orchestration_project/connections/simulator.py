@@ -1,4 +1,4 @@
-"""Finds an embedded demo that serves a STATE_DIR, or starts it, and ends it."""
+"""Embedded demo programs: found, started and ended. One stands in for FINRA and vendors."""
 
 import json
 import signal
@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import psutil
 
 from orchestration_project.errors import ConfigurationError, TransientError
-from orchestration_project.settings import PROJECT_ROOT
+from orchestration_project.settings import PROJECT_ROOT, Settings
 
 PACKAGE = "orchestration_project.demo"
 """In it all demos are."""
@@ -131,3 +131,52 @@ def _stop(running: dict[str, Any]) -> None:
             process.wait(SECONDS_TO_END)
     except psutil.NoSuchProcess:
         return
+
+
+def stop_demos(settings: Settings) -> None:
+    """End those that run."""
+    for demo in _demos(settings):
+        demo.stop()
+
+
+def retire_demos(settings: Settings) -> None:
+    """Have those that run end, unless somebody goes on asking them."""
+    for demo in _demos(settings):
+        demo.retire()
+
+
+def _demos(settings: Settings) -> Sequence[DemoProgram]:
+    """Return the demos that have written in STATE_DIR what they serve, running or not."""
+    files = settings.state_path.glob("*/server.json")
+    return [DemoProgram(PACKAGE, file.parent, {}) for file in sorted(files)]
+
+
+PROGRAM = "orchestration_project.demo"
+
+
+def demo_url(settings: Settings) -> str:
+    """Return the address of the demo server of these settings, started if it does not run.
+
+    Raises:
+        ConfigurationError: It ends with an error instead of starting.
+        TransientError: It does not start in time.
+    """
+    return finra_demo(settings).url()
+
+
+def finra_demo(settings: Settings) -> DemoProgram:
+    """Return the demo of this STATE_DIR."""
+    return DemoProgram(
+        PROGRAM,
+        settings.state_path / "demo",
+        {
+            "state_dir": str(settings.state_path),
+            "seed": settings.demo_seed,
+            "rows_per_week": settings.demo_rows_per_week,
+            "latency_seconds": settings.demo_latency_seconds,
+            "requests_per_second": settings.demo_requests_per_second,
+            "vendor_requests_per_day": settings.demo_vendor_requests_per_day,
+            "idle_seconds": settings.demo_idle_seconds,
+            "clock_now": settings.clock_now.isoformat() if settings.clock_now else None,
+        },
+    )

@@ -1,0 +1,136 @@
+"""Files: private to their user, written beside their place and renamed, listed in a folder."""
+
+import errno
+import fcntl
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+from uuid import uuid4
+
+from orchestration_project.errors import SourceError
+
+PRIVATE_UMASK = 0o077
+"""With which files are made with mode 0600, and folders with 0700."""
+
+_given: list[int] = []
+
+
+def make_files_private() -> None:
+    """Have this process, and what it starts, make files and folders for its user alone.
+
+    Files that are there keep their modes. SQLite gives its `-wal` and `-shm` the mode of the
+    database.
+    """
+    before = os.umask(PRIVATE_UMASK)
+    if before != PRIVATE_UMASK:
+        _given[:] = [before]
+
+
+def usual_mode() -> int:
+    """Return the mode of a file that a user names: what the umask lets that the user gave."""
+    present = os.umask(PRIVATE_UMASK)
+    os.umask(present)
+    given = _given[0] if _given and present == PRIVATE_UMASK else present
+    return 0o666 & ~given
+
+
+OURS_ALONE = 0o600
+"""Who may read what is being written: our user."""
+
+
+@contextmanager
+def partial_file(
+    folder: Path, *, prefix: str = "", suffix: str = ""
+) -> Iterator[tuple[BinaryIO, Path]]:
+    """Give a new file in ``folder``, to be renamed; an error in the block removes it.
+
+    A lock on the file says that its writer lives: the system frees it with the process, however
+    that ends. So what killed writers left is told from what others are writing, and removed here.
+    ``prefix`` and ``suffix`` tell such files from what else is in the folder.
+
+    Raises:
+        OSError: The folder or a file in it cannot be read or written.
+    """
+    for each in folder.glob(f"{prefix}*{suffix}"):
+        _remove_if_abandoned(each)
+    descriptor, partial = _locked_file(folder, prefix, suffix)
+    with os.fdopen(descriptor, "wb") as file:
+        try:
+            yield file, partial
+        except BaseException:
+            partial.unlink(missing_ok=True)
+            raise
+
+
+def _locked_file(folder: Path, prefix: str, suffix: str) -> tuple[int, Path]:
+    while True:
+        partial = folder / f"{prefix}{uuid4().hex}{suffix}"
+        descriptor = os.open(partial, os.O_RDWR | os.O_CREAT | os.O_EXCL, OURS_ALONE)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        if os.fstat(descriptor).st_nlink:
+            return descriptor, partial
+        os.close(descriptor)  # another writer took it for abandoned, before it was locked
+
+
+def _remove_if_abandoned(partial: Path) -> None:
+    try:
+        descriptor = os.open(partial, os.O_RDWR)
+    except (FileNotFoundError, PermissionError):  # renamed meanwhile, or another user's
+        return
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        partial.unlink(missing_ok=True)
+    except BlockingIOError:  # its writer lives
+        pass
+    finally:
+        os.close(descriptor)
+
+
+LARGEST_FILE_BYTES = 256 * 1024 * 1024
+"""A thousand times what a weekly file of FINRA's has; a file is held in memory as a whole."""
+
+LOOP = "a loop of links"
+
+
+def file_bytes(folder: Path, name: str, *, setting: str) -> bytes:
+    """Read a regular file of ``folder``, which ``setting`` names.
+
+    A link to one is followed, unless out of the folder: what a link elsewhere leads to would be
+    quoted in errors, for all to read.
+
+    Raises:
+        SourceError: It cannot be read.
+    """
+    try:
+        path = (folder / name).resolve(strict=True)
+        if not path.is_relative_to(folder.resolve()):
+            raise _refused(name, f"a link out of {setting}", setting)
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode):
+            raise _refused(name, "no regular file", setting)
+        if found.st_size > LARGEST_FILE_BYTES:
+            raise _refused(name, f"{found.st_size} bytes", setting)
+        return path.read_bytes()
+    except RuntimeError as error:  # how Python before 3.13 tells of a loop
+        raise _refused(name, LOOP, setting) from error
+    except OSError as error:
+        raise unreadable(name, error, setting=setting) from error
+
+
+def unreadable(name: str, error: OSError, *, setting: str) -> SourceError:
+    """Return the error of a file at which the system failed."""
+    reason = LOOP if error.errno == errno.ELOOP else error.strerror
+    return _refused(name, reason or str(error), setting)
+
+
+def _refused(name: str, found: str, setting: str) -> SourceError:
+    return SourceError(
+        f"the file {name} cannot be read",
+        expected=f"a regular file of at most {LARGEST_FILE_BYTES} bytes that this user may read, "
+        f"or a link to one within {setting}",
+        found=found,
+        remedy="correct the file's permissions or its link, or put the file itself into the folder",
+    )

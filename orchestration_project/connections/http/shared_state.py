@@ -1,0 +1,244 @@
+"""What processes share of a source: its rate, its counts, and the file that they lie in."""
+
+import sqlite3
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+from pyrate_limiter import Decision, Rate, RateItem, SQLiteBucket
+from pyrate_limiter.buckets.sqlite_bucket import Queries
+
+from orchestration_project.connections.write_ahead import use_write_ahead_log
+from orchestration_project.errors import ConfigurationError, TransientError
+
+BUSY_SECONDS = 30  # a write lasts well under 1 ms; only a paused or dying disk or holder takes long
+
+
+class SharedState:
+    """One SQLite file; its writes exclude each other, over threads and processes.
+
+    A process that is killed while it writes leaves the file as it was, and the lock free.
+
+    Raises:
+        ConfigurationError: The file cannot be made, read or written.
+        TransientError: Another process held the file for longer than `BUSY_SECONDS`.
+    """
+
+    def __init__(self, path: Path, *, schema: str) -> None:
+        self.path = path
+        self._thread_lock = threading.Lock()
+        with self._explained():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self.connection = sqlite3.connect(
+                path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
+            )
+            with ExitStack() as unusable:
+                unusable.callback(self.connection.close)
+                use_write_ahead_log(self.connection, patience_seconds=BUSY_SECONDS)
+                # What a power cut may undo is younger than the minute for which it matters.
+                self.connection.execute("PRAGMA synchronous = OFF")
+                self.connection.execute(schema)
+                unusable.pop_all()
+
+    def row(self, query: str, *values: str) -> tuple[Any, ...] | None:
+        """Return the first row of ``query``, without waiting for writers."""
+        with self._explained(), self._thread_lock:
+            return self.connection.execute(query, values).fetchone()
+
+    @contextmanager
+    def writing(self) -> Iterator[sqlite3.Connection]:
+        """Hold the file alone for the block; commit at its end, or undo it on any exception."""
+        with self._explained(), self._thread_lock:
+            try:
+                self.connection.execute("BEGIN IMMEDIATE")
+                yield self.connection
+                self.connection.commit()
+            finally:
+                self.connection.rollback()  # does nothing after the commit
+
+    def close(self) -> None:
+        """Close the file; another process may go on using it."""
+        with self._thread_lock:
+            self.connection.close()
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY:  # with its extended codes
+                raise TransientError(
+                    f"the state file {self.path} was in use for {BUSY_SECONDS} s",
+                    remedy="look for a paused process that uses this STATE_DIR; then try again",
+                ) from error
+            raise self._unusable(error) from error
+        except (OSError, sqlite3.DatabaseError) as error:
+            raise self._unusable(error) from error
+
+    def _unusable(self, error: Exception) -> ConfigurationError:
+        return ConfigurationError(
+            f"the state file {self.path} cannot be used",
+            found=str(error),
+            remedy="make STATE_DIR writable, with free space; a damaged file in its http folder "
+            "may be removed, it holds nothing older than the last requests",
+        )
+
+
+# The source counts when a request arrives, we when it leaves. A request that is late by less than
+# the margin cannot fall into a second together with those that were let through after it.
+MARGIN_MS = 100
+WINDOW_MS = 1000 + MARGIN_MS
+
+TABLE = "requests"
+
+
+class RateLimiter:
+    """Let ``requests_per_second`` requests through in any second, and have the rest wait.
+
+    pyrate-limiter's bucket counts and then inserts, so two processes could both take the last
+    place. Its own file lock polls every 50 ms, and its `Limiter` gives a request that waited the
+    time at which it should have woken up. Here each decision is one transaction that holds the
+    file, at the time when it is made.
+    """
+
+    def __init__(self, path: Path, *, requests_per_second: int) -> None:
+        self._state = SharedState(path, schema=Queries.CREATE_BUCKET_TABLE.format(table=TABLE))
+        rate = Rate(requests_per_second, WINDOW_MS)
+        self._bucket = SQLiteBucket([rate], self._state.connection, TABLE)
+        self._turnstile = threading.Lock()
+
+    def wait(self) -> None:
+        """Return when a request may leave."""
+        # One thread of each process asks and sleeps; the others stand behind it, off the file.
+        with self._turnstile:
+            while wait_ms := self._ask():
+                time.sleep(wait_ms / 1000)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._state.close()
+
+    def _ask(self) -> int:
+        """Take a place and return 0, or return the milliseconds until one may be free."""
+        with self._state.writing() as connection:
+            now = self._bucket.now()
+            # Beside the past, forget a future that a clock set back has left: it would block us.
+            connection.execute(
+                f"DELETE FROM {TABLE} WHERE item_timestamp NOT BETWEEN ? AND ?",  # noqa: S608 - ours
+                (now - WINDOW_MS, now + WINDOW_MS),
+            )
+            # Only pyrate-limiter's asynchronous buckets answer with an awaitable.
+            decision = cast(Decision, self._bucket.put_decision(RateItem(TABLE, now)))
+        return decision.retry_after_ms or 0
+
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS tally (
+  outcome TEXT PRIMARY KEY,       -- a status, or no_answer
+  request_count INTEGER NOT NULL, -- attempts that ended so
+  retry_count INTEGER NOT NULL    -- those of them that were not a request's first
+)"""
+
+SUFFIX = "_tally.sqlite"
+
+NO_ANSWER = "no_answer"
+
+SECONDS_APART = 1
+"""To write after each attempt would take a seventh of its time."""
+
+
+class Tally:
+    """Counts the attempts of one client, and writes the counts once in `SECONDS_APART` at most.
+
+    What is not written yet comes with the next attempt, or at the end.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._state = SharedState(path, schema=SCHEMA)
+        self._lock = threading.Lock()
+        self._requests: Counter[str] = Counter()
+        self._retries: Counter[str] = Counter()
+        self._next_at = 0.0  # by time.monotonic()
+
+    def add(self, outcome: str, *, is_retry: bool) -> None:
+        """Count an attempt that ended with ``outcome``, a status or `NO_ANSWER`."""
+        with self._lock:
+            self._requests[outcome] += 1
+            self._retries[outcome] += is_retry
+            if time.monotonic() >= self._next_at:
+                self._write()
+
+    def close(self) -> None:
+        """Close the file; the counts stay."""
+        with self._lock:
+            self._write()
+        self._state.close()
+
+    def _write(self) -> None:
+        self._next_at = time.monotonic() + SECONDS_APART
+        counts = [(each, count, self._retries[each]) for each, count in self._requests.items()]
+        if not counts:
+            return
+        with self._state.writing() as connection:
+            connection.executemany(
+                "INSERT INTO tally VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET "
+                "request_count = request_count + excluded.request_count, "
+                "retry_count = retry_count + excluded.retry_count",
+                counts,
+            )
+        self._requests.clear()
+        self._retries.clear()
+
+
+@dataclass(frozen=True)
+class SystemState:
+    """What all processes of a STATE_DIR know of a system that they ask.
+
+    Attributes:
+        requests: Attempts by how they ended.
+        retries: Those of them that were not a request's first.
+        is_open: Whether its breaker refuses requests.
+    """
+
+    requests: Mapping[str, int] = field(default_factory=dict)
+    retries: int = 0
+    is_open: bool = False
+
+
+def read_systems(state_dir: Path) -> Mapping[str, SystemState]:
+    """Return the state of each system that was asked from this STATE_DIR, by name.
+
+    Raises:
+        ConfigurationError: A state file cannot be read.
+    """
+    files = sorted((state_dir / "http").glob(f"*{SUFFIX}"))
+    return {file.name.removesuffix(SUFFIX): _system(file) for file in files}
+
+
+def _system(file: Path) -> SystemState:
+    breaker = file.with_name(file.name.replace(SUFFIX, "_breaker.sqlite"))
+    counts = _rows(file, "SELECT outcome, request_count, retry_count FROM tally")
+    is_open = breaker.exists() and _rows(breaker, "SELECT 1 FROM breaker WHERE retry_at NOT NULL")
+    return SystemState(
+        {outcome: count for outcome, count, _ in counts},
+        sum(retries for _, _, retries in counts),
+        bool(is_open),
+    )
+
+
+def _rows(file: Path, query: str) -> list[tuple[str, int, int]]:
+    """Return what a file that others may be writing holds; waits for nobody."""
+    try:
+        with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as connection:
+            return connection.execute(query).fetchall()
+    except sqlite3.DatabaseError as error:
+        raise ConfigurationError(
+            f"the state file {file} cannot be read",
+            found=str(error),
+            remedy="a damaged file in STATE_DIR's http folder may be removed",
+        ) from error

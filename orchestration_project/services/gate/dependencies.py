@@ -1,0 +1,186 @@
+"""Probes of database, disk, artifact store, clock and queue."""
+
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from uuid import uuid4
+
+import dagster as dg
+from dagster import DagsterRunStatus as Status
+
+from orchestration_project.connections.artifacts import ArtifactStore
+from orchestration_project.connections.clock import Clock
+from orchestration_project.connections.http import HttpClient
+from orchestration_project.domains.operations.readiness import ANY_WORK
+from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.errors import ConfigurationError, OrchestrationError, TransientError
+from orchestration_project.registry import Answer, Probe
+from orchestration_project.services.gate.register import write_and_take_back
+
+MIB = 1024 * 1024
+TRIAL_BYTES = 1024
+
+OpenWarehouse = Callable[[], AbstractContextManager[Warehouse]]
+
+
+def database_probe(as_it_is: OpenWarehouse, open_warehouse: OpenWarehouse, clock: Clock) -> Probe:
+    """Return the probe of the database: ``as_it_is``, and with its tables brought up to date."""
+
+    def run() -> Answer:
+        with as_it_is() as warehouse:
+            before = warehouse.version()
+        with open_warehouse() as warehouse:
+            write_and_take_back(warehouse, clock.now())
+            after = warehouse.version()
+            was = "" if before == after else f", brought there from {before or 'nothing'}"
+            return Answer(f"{warehouse.shown_url} takes writes; tables of version {after}{was}")
+
+    tried = "connected, brought the tables up to date, wrote a row and took it back"
+    return Probe("database", (ANY_WORK,), tried, run)
+
+
+def artifacts_probe(open_store: Callable[[], ArtifactStore]) -> Probe:
+    """Return the probe of the artifact store."""
+
+    def run() -> Answer:
+        store, name = open_store(), f"trials/{uuid4().hex}"
+        content = uuid4().bytes * (TRIAL_BYTES // 16)
+        store.put(name, content)
+        if store.found(name) is None or store.get(name) != content:
+            raise ConfigurationError(
+                "the artifact store does not give back what it was given",
+                expected=f"the same {len(content)} bytes at {store.url}",
+                remedy="look for what changes or removes objects; set ARTIFACTS_URL to another",
+            )
+        store.delete(name)
+        return Answer(f"{store.url} keeps what it is given")
+
+    tried = f"wrote {TRIAL_BYTES} bytes, read them back, deleted them"
+    return Probe("artifacts", ("artifacts",), tried, run)
+
+
+def disk_probe(places: Callable[[], Sequence[Path]], headroom_mib: int) -> Probe:
+    """Return the probe of the disks below ``places``, folders that may not be there yet."""
+
+    def run() -> Answer:
+        free = {str(place): _free_mib(place) for place in places()}
+        full = {place: mib for place, mib in free.items() if mib < headroom_mib}
+        if full:
+            raise ConfigurationError(
+                "a disk is nearly full",
+                expected=f"at least {headroom_mib:,} MiB free (DISK_HEADROOM_MIB)",
+                found=_said(full),
+                remedy="free some space, move what lies there (STATE_DIR, DATABASE_URL, "
+                "ARTIFACTS_URL), or lower DISK_HEADROOM_MIB",
+            )
+        return Answer(_said(free))
+
+    return Probe("disk", (ANY_WORK,), "asked how much space is free where we write", run)
+
+
+def _said(free: Mapping[str, int]) -> str:
+    return ", ".join(f"{place}: {mib:,} MiB free" for place, mib in free.items())
+
+
+def _free_mib(place: Path) -> int:
+    there_is = next(each for each in (place, *place.parents) if each.exists())
+    return shutil.disk_usage(there_is).free // MIB
+
+
+Time = datetime | None
+
+
+def clock_probe(
+    others: Mapping[str, Callable[[], Time]], clock: Clock, *, most_seconds: float
+) -> Probe:
+    """Return the probe of ``clock`` against ``others``: who they are, and how to ask them."""
+
+    def run() -> Answer:
+        skews = {who: _skew_seconds(ask, clock) for who, ask in others.items()}
+        known = {who: skew for who, skew in skews.items() if skew is not None}
+        said = ", ".join(f"{skew:+.1f} s to {who}" for who, skew in known.items())
+        if any(abs(skew) > most_seconds for skew in known.values()):
+            raise ConfigurationError(
+                "this machine's clock differs from others",
+                expected=f"at most {most_seconds:g} s (CLOCK_SKEW_SECONDS)",
+                found=said,
+                remedy="set the clock by NTP, here or there",
+            )
+        silent = ", ".join(who for who in others if who not in known)
+        if not known:
+            return Answer(f"nobody told the time: {silent or 'nobody to ask'}", is_applicable=False)
+        return Answer(said + (f"; no time from {silent}" if silent else ""))
+
+    return Probe("clock", ("finra",), "compared this machine's time with that of others", run)
+
+
+def _skew_seconds(ask: Callable[[], Time], clock: Clock) -> float | None:
+    """Return how far ``clock`` is ahead, None where nobody says: half of the way there and back."""
+    asked_at = clock.now()
+    told = ask()
+    if told is None:
+        return None
+    return (asked_at + (clock.now() - asked_at) / 2 - told).total_seconds()
+
+
+def time_of_database(open_it: OpenWarehouse) -> Time:
+    """Return the time of the database's server, None of SQLite and where it does not answer."""
+    try:
+        with open_it() as warehouse:
+            return warehouse.server_time()
+    except OrchestrationError:  # the probe of the database tells of it
+        return None
+
+
+def time_of_server(open_http: Callable[[], HttpClient], url: str) -> Time:
+    """Return the time that an HTTP server gives with its answer, None where it gives none.
+
+    Nor does one of which a cache kept the answer: its Date is of the past.
+    """
+    try:
+        with open_http() as http:
+            found = http.request("GET", url, headers={"Cache-Control": "no-cache"}).headers
+            return None if "age" in found else _read(found.get("date", ""))
+    except OrchestrationError:  # the probe of the source tells of it
+        return None
+
+
+def _read(text: str) -> Time:
+    try:
+        told = parsedate_to_datetime(text)
+        return told if told.tzinfo else told.replace(tzinfo=UTC)  # HTTP has no other zone
+    except (ValueError, OverflowError):
+        return None
+
+
+STILL = timedelta(hours=1)
+"""A queue out of which nothing came for so long is stuck; the control tower speaks up then, too."""
+
+MOVED = [each for each in Status if each not in (Status.QUEUED, Status.NOT_STARTED)]
+
+
+def queue_probe(open_instance: Callable[[], dg.DagsterInstance], clock: Clock) -> Probe:
+    """Return the probe of the queue. A long queue is none that is stuck: it moves."""
+
+    def run() -> Answer:
+        instance, since = open_instance(), clock.now() - STILL
+        queued = dg.RunsFilter(statuses=[Status.QUEUED])
+        first = instance.get_run_records(queued, limit=1, ascending=True)
+        if not first or first[0].create_timestamp > since:
+            return Answer("no run has waited for long")
+        moved = dg.RunsFilter(statuses=MOVED, updated_after=since)
+        if instance.get_run_records(moved, limit=1):
+            return Answer("runs wait, and others start or end meanwhile")
+        raise TransientError(
+            "the queue of runs is stuck",
+            expected=f"a run that starts or ends within {STILL}",
+            found=f"{instance.get_runs_count(queued)} runs wait, the first since "
+            f"{first[0].create_timestamp:%Y-%m-%d %H:%M} UTC, and none started or ended",
+            remedy="look at the runs in progress and at Deployment > Daemons and > Concurrency: "
+            "end a run that hangs, free a pool's slots, or start the daemon again",
+        )
+
+    return Probe("queue", (), "asked Dagster's storage what waits and what moved", run)
