@@ -11,7 +11,7 @@ import pytest
 from alembic import command
 from sqlalchemy import make_url, select, text
 
-from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.engine.warehouse import Warehouse, bulk, copying, frames
 from orchestration_project.engine.warehouse.migrating import migration_config
 from orchestration_project.errors import ConfigurationError, ContractError
 from orchestration_project.tables.catalogue import tables
@@ -163,6 +163,20 @@ def test_a_copy_holds_every_row_of_every_table_and_goes_on_from_there(
     assert (
         moved.land(row("AAA", share_quantity=7), row("ABCp"), version="v2").change_cause == "none"
     )
+
+
+@pytest.mark.parametrize(("before", "after"), [("sqlite", "postgresql"), ("postgresql", "sqlite")])
+def test_a_copy_is_whole_also_where_both_databases_read_batches_of_another_size(
+    databases_of, tmp_path, monkeypatch, before, after
+):
+    monkeypatch.setattr(bulk, "ROWS_PER_BATCH", 3)
+    monkeypatch.setattr(frames, "ROWS_PER_BATCH", 4)
+    monkeypatch.setattr(copying, "HASHED_ROWS", 5)
+    source, target = databases_of(before), databases_of(after)
+    source.prepare(holds="real")
+    Desk(source, tmp_path).land(*(row(f"S{number}") for number in range(23)))
+    assert target.fill_from(source)["finra_otc_weekly"] == 23
+    assert repr(contents(target)) == repr(contents(source))
 
 
 def test_a_database_that_holds_anything_is_not_copied_to(databases_of, tmp_path):

@@ -13,6 +13,9 @@ from orchestration_project.tables.catalogue import tables
 from orchestration_project.tables.kinds import key_names
 from orchestration_project.tables.spine import database_labels
 
+HASHED_ROWS = 8_192
+"""So many rows are hashed together."""
+
 
 def copy_tables(original: Connection, copy: Connection, *, shown_url: str) -> dict[str, int]:
     """Copy every table, compare what arrived, and return the number of rows of each.
@@ -61,7 +64,10 @@ def _copy_table(original: Connection, copy: Connection, table: Table) -> int:
 
 
 class _Digest:
-    """Counts rows and hashes them as they pass, in batches that are cut alike everywhere."""
+    """Counts rows and hashes them as they pass, in pieces of as many rows for every database.
+
+    Each database reads batches of its own size, and the hash of rows depends on where they are cut.
+    """
 
     def __init__(self) -> None:
         self.row_count = 0
@@ -69,10 +75,19 @@ class _Digest:
 
     def seen(self, batches: Iterable[pl.DataFrame]) -> Iterator[pl.DataFrame]:
         """Pass on the batches."""
+        rest: pl.DataFrame | None = None
         for batch in batches:
             self.row_count += len(batch)
-            self._sha256.update(content_sha256(batch).encode())
+            rest = batch if rest is None else pl.concat([rest, batch])
+            while len(rest) >= HASHED_ROWS:
+                self._add(rest[:HASHED_ROWS])
+                rest = rest[HASHED_ROWS:]
             yield batch
+        if rest is not None:
+            self._add(rest)
+
+    def _add(self, rows: pl.DataFrame) -> None:
+        self._sha256.update(content_sha256(rows).encode())
 
     def __str__(self) -> str:
         return f"{self.row_count} rows, SHA-256 {self._sha256.hexdigest()}"
