@@ -58,7 +58,12 @@ def _without_partitions(text: str) -> str:
 def _description(event: dg.DagsterEvent) -> str:
     data = event.step_failure_data
     told = data.user_failure_data.description if data.user_failure_data else None
-    return told or (data.error.message.strip() if data.error else "no reason was recorded")
+    if told or data.error is None:
+        return told or "no reason was recorded"
+    error = data.error
+    while error.cause is not None:  # the outer ones say in which op, the innermost what
+        error = error.cause
+    return error.message.strip()
 
 
 def _errors(result: dg.JobExecutionResult) -> Iterator[SerializableErrorInfo]:

@@ -281,11 +281,12 @@ def _log_sums(
     landed = {each.partition_key: each.loaded for each in outcomes if each.loaded is not None}
     unchanged = {key for key, each in landed.items() if report.is_unchanged(each)} - quarantined
     loaded = landed.keys() - quarantined - unchanged
+    empty = {each.partition_key for each in outcomes} - landed.keys() - quarantined
     context.log.info(
         f"partitions: {len(keys)} asked for, {len(loaded)} loaded, {len(unchanged)} unchanged, "
-        f"{len(quarantined)} quarantined"
+        f"{len(quarantined)} quarantined" + (f", {len(empty)} without data" if empty else "")
     )
-    return sorted((landed.keys() | quarantined) ^ set(keys))
+    return sorted((landed.keys() | quarantined | empty) ^ set(keys))
 
 
 def _told(

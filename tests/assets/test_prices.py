@@ -194,6 +194,14 @@ def test_a_month_that_a_replay_changes_beyond_its_own_names_the_recorded_source(
     assert (told[FEBRUARY]["symbols_restated"], told[FEBRUARY]["rows_written"]) == (1, 1)
 
 
+def test_a_replay_leaves_out_months_of_which_nothing_was_kept(url, instance, tmp_path):
+    (tmp_path / "prices" / "AAA.csv").write_bytes(csv(*map(line, DAYS)))
+    assert run(instance, "prices_daily", FEBRUARY).success
+    result = run(instance, "prices_replay", FEBRUARY, MARCH)
+    assert result.success
+    assert list(told_by(result)["daily"]) == [FEBRUARY]
+
+
 @pytest.mark.slow
 def test_a_command_replays_all_symbols_or_one_delivery_and_says_what_there_is_not(
     url, instance, tmp_path, capfd
