@@ -32,7 +32,7 @@ from orchestration_project.domains.access.members import Rule
 from orchestration_project.domains.access.roles import Role
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.gateway.app import create_app
-from orchestration_project.gateway.dagster_web import served
+from orchestration_project.gateway.dagster_web.process import served
 from orchestration_project.gateway.executions import QUERY_SECONDS
 from orchestration_project.gateway.guard import Doors
 from orchestration_project.gateway.request import Place

@@ -15,8 +15,8 @@ from orchestration_project.domains.access.roles import (
     Principal,
     Role,
 )
+from orchestration_project.gateway.dagster_web.webserver import KEPT_CHARACTERS
 from orchestration_project.gateway.request import CURRENT
-from orchestration_project.gateway.webserver import KEPT_CHARACTERS
 from tests.gateway.door import Door
 
 CHECKED_BY_NOBODY = {"logTelemetry", "setNuxSeen"}

@@ -29,10 +29,10 @@ from orchestration_project.gateway.api.app import routes
 from orchestration_project.gateway.api.opening import services_of
 from orchestration_project.gateway.api.services import Services
 from orchestration_project.gateway.app import create_app
-from orchestration_project.gateway.dagster_web import served
+from orchestration_project.gateway.dagster_web.process import served
+from orchestration_project.gateway.dagster_web.run_config import check_run_configs
 from orchestration_project.gateway.guard import Doors
 from orchestration_project.gateway.request import Place
-from orchestration_project.gateway.run_config import check_run_configs
 from orchestration_project.services.access import Access, Audit, Keys
 from orchestration_project.settings import PROJECT_ROOT, load_settings
 from orchestration_project.tables.access import access_audit

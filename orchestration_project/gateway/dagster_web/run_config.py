@@ -1,7 +1,4 @@
-"""Run configs that the model of an op refuses: no run or backfill is made with one.
-
-It knows classes that are private to Dagster 1.13, as `dagster_web.py` does.
-"""
+"""Run configs that the model of an op refuses: no run or backfill is made with one."""
 
 from collections.abc import Callable, Mapping
 from typing import Any

@@ -1,7 +1,4 @@
-"""Dagster's web server, unchanged but for who asks: its permissions, tags and errors follow that.
-
-It, `webserver.py`, `launches.py` and `fields.py` use private parts of Dagster 1.13.
-"""
+"""Dagster's web server, unchanged but for permissions, tags and errors, which follow who asks."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -37,11 +34,11 @@ from orchestration_project.domains.access.roles import (
     permissions_of,
 )
 from orchestration_project.errors import ConfigurationError
+from orchestration_project.gateway.dagster_web.launches import Launches, Part
+from orchestration_project.gateway.dagster_web.run_config import Check, check_run_configs
+from orchestration_project.gateway.dagster_web.webserver import GatewayWebserver
 from orchestration_project.gateway.executions import QUERY_SECONDS, Executions
-from orchestration_project.gateway.launches import Launches, Part
 from orchestration_project.gateway.request import BODY_TAG, CURRENT, KEY_TAG, MARKS
-from orchestration_project.gateway.run_config import Check, check_run_configs
-from orchestration_project.gateway.webserver import GatewayWebserver
 
 USER_TAG = "user"
 """The tag of a run that names who launched it; the ledger reads it."""

@@ -1,7 +1,4 @@
-"""Dagster's web server for GraphQL: bounded, with errors as who asks may see them.
-
-It knows classes that are private to Dagster 1.13.
-"""
+"""Dagster's web server for GraphQL: bounded, with errors as who asks may see them."""
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterable, Sequence
@@ -29,8 +26,8 @@ from starlette.responses import JSONResponse, StreamingResponse
 from starlette.websockets import WebSocket
 
 from orchestration_project.domains.access.roles import Role, shown_to
+from orchestration_project.gateway.dagster_web.fields import answer_by_role
 from orchestration_project.gateway.executions import TOOK_TOO_LONG, Executions, TookTooLong
-from orchestration_project.gateway.fields import answer_by_role
 from orchestration_project.gateway.graphql import read_document
 from orchestration_project.gateway.request import CURRENT
 
