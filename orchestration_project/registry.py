@@ -11,7 +11,6 @@ from functools import cached_property
 from typing import Any, Generic, TypeAlias, TypeVar
 
 import dagster as dg
-from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 from sqlalchemy import Table
 
 from orchestration_project.connections.clock import Clock
@@ -19,6 +18,7 @@ from orchestration_project.domains.operations.control_tower import Unlanded
 from orchestration_project.domains.operations.pipelines import Parameter, Pipeline
 from orchestration_project.domains.operations.presets import PresetTarget
 from orchestration_project.engine.captures import Captures
+from orchestration_project.engine.dagster_private import UnresolvedAssetJobDefinition
 from orchestration_project.engine.environment import open_clock, open_store
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import Scope

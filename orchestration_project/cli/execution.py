@@ -4,10 +4,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import dagster as dg
-from dagster._core.definitions.reconstruct import ReconstructableRepository
-from dagster_shared.error import SerializableErrorInfo
 
 from orchestration_project.domains.operations.partition_tags import RANGE_END, RANGE_START
+from orchestration_project.engine.dagster_private import SerializableErrorInfo, load_repository
 from orchestration_project.engine.runner import DID_NOT_LAND
 from orchestration_project.instance.launcher import own_run_tags
 from orchestration_project.settings import PROJECT_ROOT
@@ -30,7 +29,7 @@ def execute(
         KeyboardInterrupt: Somebody pressed Ctrl-C, of which Dagster makes a failed run.
     """
     result = dg.execute_job(
-        _repository().get_reconstructable_job(job),
+        load_repository(DEFINITIONS, "defs", PROJECT_ROOT).get_reconstructable_job(job),
         instance,
         run_config={**QUIET, **(config or {})},
         tags=own_run_tags() | dict(zip((RANGE_START, RANGE_END), between or (), strict=False)),
@@ -78,8 +77,4 @@ def _errors(result: dg.JobExecutionResult) -> Iterator[SerializableErrorInfo]:
 
 def repository() -> dg.RepositoryDefinition:
     """Return all that there is to run."""
-    return _repository().get_definition()
-
-
-def _repository() -> ReconstructableRepository:
-    return ReconstructableRepository.for_module(DEFINITIONS, "defs", str(PROJECT_ROOT))
+    return load_repository(DEFINITIONS, "defs", PROJECT_ROOT).get_definition()

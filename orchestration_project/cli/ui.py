@@ -27,6 +27,7 @@ from orchestration_project.connections.clock import Clock
 from orchestration_project.connections.simulator import retire_demos
 from orchestration_project.domains.access.addresses import is_loopback
 from orchestration_project.domains.access.credentials import Key
+from orchestration_project.engine.dagster_private import DAEMON_MODULE
 from orchestration_project.engine.environment import open_warehouse, state_folder
 from orchestration_project.errors import ConfigurationError, TransientError
 from orchestration_project.gateway.place import require_safe
@@ -159,7 +160,7 @@ def _serve(services: Services, home: Path, host: str, port: int) -> None:
     workspace = ["-w", str(_workspace(home, code_port))]
     address = ["--host", host, "--port", str(port)]
     services.start("web-server", "orchestration_project", "gateway", *workspace, *address)
-    services.start("daemon", "dagster._daemon", "run", *workspace, *logs)
+    services.start("daemon", DAEMON_MODULE, "run", *workspace, *logs)
     services.wait_until(lambda: _answers(host, port))
     sys.stdout.write(f"Dagster UI: http://{origin(host, port)} (Ctrl-C stops it)\n")
     key = first_key(settings, host)  # not before: who stops it while it starts would never see it

@@ -5,7 +5,8 @@ from datetime import datetime
 from typing import Any, Literal
 
 import dagster as dg
-from dagster._core.launcher.base import WorkerStatus
+
+from orchestration_project.engine.dagster_private import is_worker_gone
 
 KNOWN_FROM = "known_from"
 """Metadata of a materialization: of what is landed, once Dagster was told how it came about."""
@@ -76,10 +77,7 @@ class Known:
         """Say whether a run may tell yet; that its process is gone the daemon may not know yet."""
         if run.is_finished or run.run_id == self._run_id:
             return False
-        launcher = self._instance.run_launcher
-        if not launcher.supports_check_run_worker_health:
-            return True
-        return launcher.check_run_worker_health(run).status != WorkerStatus.FAILED
+        return not is_worker_gone(self._instance, run)
 
     def _told_in(self, run_id: str) -> frozenset[tuple[str | None, str]]:
         """Return the landings that a run told of: partition and `KNOWN_FROM`."""

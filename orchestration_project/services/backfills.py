@@ -1,22 +1,20 @@
-"""Backfills: requested by schedules and jobs, as open-source Dagster lets people alone, and read.
-
-The classes are private to Dagster 1.13, so they are used here only, and a test holds them to it.
-"""
+"""Requests backfills for schedules and jobs, as open-source Dagster cannot, and reads them."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 import dagster as dg
-from dagster._core.execution.backfill import (
-    BulkActionsFilter,
-    BulkActionStatus,
-    PartitionBackfill,
-)
-from dagster._core.utils import make_new_backfill_id
 
 from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.operations.alerts import FailedBackfill, Unit
+from orchestration_project.engine.dagster_private import (
+    BulkActionStatus,
+    PartitionBackfill,
+    add_asset_backfill,
+    find_backfills,
+    unmade_partitions,
+)
 from orchestration_project.engine.loads import partition_keys
 from orchestration_project.services.ended_runs import said_by
 
@@ -37,8 +35,7 @@ ACTIVE = [BulkActionStatus.REQUESTED, BulkActionStatus.CANCELING, BulkActionStat
 
 def active_backfill(instance: dg.DagsterInstance, tags: Mapping[str, str]) -> str | None:
     """Return the id of a backfill that has these tags and is not over."""
-    filters = BulkActionsFilter(statuses=ACTIVE, tags=dict(tags))
-    found = instance.get_backfills(filters=filters, limit=1)
+    found = find_backfills(instance, statuses=ACTIVE, tags=tags, limit=1)
     return found[0].backfill_id if found else None
 
 
@@ -46,7 +43,7 @@ def first_backfill(
     instance: dg.DagsterInstance, tags: Mapping[str, str]
 ) -> PartitionBackfill | None:
     """Return the oldest backfill that has these tags."""
-    found = instance.get_backfills(filters=BulkActionsFilter(tags=dict(tags)))
+    found = find_backfills(instance, tags=tags)
     return found[-1] if found else None  # the newest stands first
 
 
@@ -64,23 +61,16 @@ def request_backfill(
 
     Its runs get the tags and the run config.
     """
-    backfill_id = make_new_backfill_id()
-    instance.add_backfill(
-        PartitionBackfill.from_asset_partitions(
-            backfill_id=backfill_id,
-            asset_graph=repository.asset_graph,
-            partition_names=list(partition_keys),
-            asset_selection=list(assets),
-            backfill_timestamp=Clock().now().timestamp(),
-            tags=tags,
-            dynamic_partitions_store=instance,
-            all_partitions=False,
-            title=title,
-            description=None,
-            run_config=run_config,
-        )
+    return add_asset_backfill(
+        instance,
+        repository,
+        assets,
+        partition_keys,
+        timestamp=Clock().now().timestamp(),
+        tags=tags,
+        title=title,
+        run_config=run_config,
     )
-    return backfill_id
 
 
 def launched_by(job: str, run_tags: Mapping[str, str]) -> dict[str, str]:
@@ -95,7 +85,7 @@ def failed_backfills(
 
     What ended because runs failed is not among them, nor what somebody canceled.
     """
-    failed = BulkActionsFilter(statuses=[BulkActionStatus.FAILED])
+    failed = find_backfills(instance, statuses=[BulkActionStatus.FAILED], limit=MOST_FAILED)
     return [
         FailedBackfill(
             backfill_id=each.backfill_id,
@@ -107,7 +97,7 @@ def failed_backfills(
             together={names[0]: frozenset(names) for names in _steps(each, repository).values()},
             error=said_by(each.error) if each.error else "Dagster gives no reason",
         )
-        for each in instance.get_backfills(filters=failed, limit=MOST_FAILED)
+        for each in failed
         if (each.backfill_end_timestamp or each.backfill_timestamp) > since.timestamp()
     ]
 
@@ -131,12 +121,9 @@ def _missing_of_assets(
 ) -> frozenset[Unit]:
     """Return what was not made; assets and partitions that there are no more are among it."""
     steps = _steps(backfill, repository)
-    data = backfill.get_asset_backfill_data(repository.asset_graph)
-    made = set(data.materialized_subset.iterate_asset_partitions())
     return frozenset(
-        Unit(steps[each.asset_key][0], each.partition_key or "")
-        for each in data.target_subset.iterate_asset_partitions()
-        if each not in made
+        Unit(steps[asset][0], partition)
+        for asset, partition in unmade_partitions(backfill, repository)
     )
 
 

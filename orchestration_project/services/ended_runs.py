@@ -6,12 +6,12 @@ from typing import Any, Literal, NamedTuple
 
 import dagster as dg
 from dagster import DagsterEventType as Happened
-from dagster_shared.error import SerializableErrorInfo
 from sqlalchemy.exc import DatabaseError
 
 from orchestration_project.domains.operations.alerts import CheckResult, EndedRun, Notice, Unit
 from orchestration_project.domains.operations.failures import is_ours
 from orchestration_project.domains.operations.partition_tags import PARTITION_TAGS
+from orchestration_project.engine.dagster_private import SerializableErrorInfo
 
 Outcome = Literal["success", "failure", "canceled"]
 

@@ -1,7 +1,6 @@
 """What finished runs left behind in Dagster's own storage, measured and freed.
 
-Runs themselves are never deleted: Dagster would forget with a run what it materialized. The tables
-and files are private to Dagster 1.13, so they are used here and in `instance/` only.
+Runs themselves are never deleted: Dagster would forget with a run what it materialized.
 
 In SQLite, Dagster keeps the log of each run in a file of its own, and what is told of assets,
 checks and the status of runs in a common file, too; so the run's file goes. In PostgreSQL all is
@@ -15,13 +14,15 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import dagster as dg
-from dagster._core.storage.dagster_run import FINISHED_STATUSES
-from dagster._core.storage.event_log import SqlEventLogStorage, SqliteEventLogStorage
-from dagster._core.storage.event_log.schema import SqlEventLogStorageTable
-from dagster._core.storage.local_compute_log_manager import LocalComputeLogManager
 from sqlalchemy import ColumnElement, delete, func, or_, select, text
 
 from orchestration_project.domains.operations.retention import FORGOTTEN_EVENTS, prunable
+from orchestration_project.engine.dagster_private import (
+    EventLogFiles,
+    EventLogTable,
+    compute_log_folder,
+    event_log_store,
+)
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.services.ended_runs import ENDS, RunEnd
@@ -33,6 +34,12 @@ RUNS_AT_ONCE = 100
 
 RUNS_PER_PAGE = 500
 """How many runs Dagster is asked for at once."""
+
+FINISHED = [
+    dg.DagsterRunStatus.SUCCESS,
+    dg.DagsterRunStatus.FAILURE,
+    dg.DagsterRunStatus.CANCELED,
+]
 
 EVENT_LOG, COMPUTE_LOGS = "event log", "compute logs"
 
@@ -122,7 +129,7 @@ def _old_runs(
     instance: dg.DagsterInstance, ledger: Ledger, before: datetime
 ) -> tuple[list[str], int]:
     """Return the runs whose logs may go, the oldest first, and how many the ledger keeps back."""
-    filters = dg.RunsFilter(statuses=FINISHED_STATUSES, updated_before=before)
+    filters = dg.RunsFilter(statuses=FINISHED, updated_before=before)
     found: list[str] = []
     unrecorded, cursor = 0, None
     while page := instance.get_run_records(
@@ -142,27 +149,17 @@ def run_logs_of(instance: dg.DagsterInstance) -> list[RunLogs]:
     Raises:
         ConfigurationError: Dagster's event log is of a kind that this does not know.
     """
-    events, compute = instance.event_log_storage, instance.compute_log_manager
-    found: list[RunLogs] = []
-    if isinstance(events, SqliteEventLogStorage):
-        found.append(RunFiles(events))
-    elif isinstance(events, SqlEventLogStorage) and _is_postgresql(events):
-        found.append(EventRows(events))
-    else:
+    events = event_log_store(instance)
+    if events is None:
         raise ConfigurationError(
             "the logs of Dagster's runs cannot be pruned",
             expected="an event log in SQLite with a file for each run, or in PostgreSQL",
-            found=type(events).__name__,
+            found=type(instance.event_log_storage).__name__,
             remedy="see the storage that dagster.yaml names",
         )
-    if isinstance(compute, LocalComputeLogManager):
-        found.append(ComputeLogs(compute))
-    return found
-
-
-def _is_postgresql(storage: SqlEventLogStorage) -> bool:
-    with storage.index_connection() as connection:
-        return connection.dialect.name == "postgresql"
+    rows = RunFiles(events) if isinstance(events, EventLogFiles) else EventRows(events)
+    has_compute_logs = compute_log_folder(instance, "any") is not None
+    return [rows, ComputeLogs(instance)] if has_compute_logs else [rows]
 
 
 class RunFiles:
@@ -170,28 +167,23 @@ class RunFiles:
 
     name = EVENT_LOG
 
-    def __init__(self, storage: SqliteEventLogStorage) -> None:
-        self._storage = storage
+    def __init__(self, store: EventLogFiles) -> None:
+        self._store = store
 
     def left_by(self, run_ids: Sequence[str]) -> Left:
         """Measure the files."""
-        return sum((_measured(self._files(run_id)) for run_id in run_ids), Left())
+        return sum((_measured(self._store.files(run_id)) for run_id in run_ids), Left())
 
     def forget(self, run_ids: Sequence[str]) -> Left:
         """Delete the files; the log proper last, as it says that there is something to delete."""
         left = self.left_by(run_ids)
         for run_id in run_ids:
-            for file in self._files(run_id):
+            for file in self._store.files(run_id):
                 file.unlink(missing_ok=True)
         return left
 
     def finish(self) -> None:
         """A deleted file's space is free."""
-
-    def _files(self, run_id: str) -> list[Path]:
-        path = self._storage.path_for_shard(run_id)
-        files = [Path(f"{path}{suffix}") for suffix in ("-shm", "-wal", "")]
-        return [file for file in files if file.exists()]
 
 
 class EventRows:
@@ -199,15 +191,15 @@ class EventRows:
 
     name = EVENT_LOG
 
-    def __init__(self, storage: SqlEventLogStorage) -> None:
-        self._storage = storage
+    def __init__(self, store: EventLogTable) -> None:
+        self._store = store
 
     def left_by(self, run_ids: Sequence[str]) -> Left:
         """Measure the lines, without what their indexes take."""
-        of_event = SqlEventLogStorageTable.c
+        of_event = self._store.table.c
         size = func.coalesce(func.sum(func.pg_column_size(of_event.event)), 0)
         measured = select(func.count(of_event.run_id.distinct()), func.count(), size)
-        with self._storage.index_connection() as connection:
+        with self._store.connect() as connection:
             found = connection.execute(measured.where(*self._of(run_ids))).one()
         return Left(*(int(each) for each in found))
 
@@ -215,17 +207,17 @@ class EventRows:
         """Delete the lines in one transaction."""
         left = self.left_by(run_ids)
         if left.item_count:
-            with self._storage.index_connection() as connection:  # which commits each statement
-                connection.execute(delete(SqlEventLogStorageTable).where(*self._of(run_ids)))
+            with self._store.connect() as connection:  # which commits each statement
+                connection.execute(delete(self._store.table).where(*self._of(run_ids)))
         return left
 
     def finish(self) -> None:
         """Let the table reuse the space; only VACUUM FULL, which locks it, gives it back."""
-        with self._storage.index_connection() as connection:
+        with self._store.connect() as connection:
             connection.execute(text("VACUUM (ANALYZE) event_logs"))
 
     def _of(self, run_ids: Sequence[str]) -> list[ColumnElement[bool]]:
-        of_event = SqlEventLogStorageTable.c
+        of_event = self._store.table.c
         kind = of_event.dagster_event_type
         return [
             of_event.run_id.in_(run_ids),
@@ -238,8 +230,8 @@ class ComputeLogs:
 
     name = COMPUTE_LOGS
 
-    def __init__(self, manager: LocalComputeLogManager) -> None:
-        self._manager = manager
+    def __init__(self, instance: dg.DagsterInstance) -> None:
+        self._instance = instance
 
     def left_by(self, run_ids: Sequence[str]) -> Left:
         """Measure the files."""
@@ -249,18 +241,17 @@ class ComputeLogs:
         """Delete each run's folder."""
         left = self.left_by(run_ids)
         for run_id in run_ids:
-            if (folder := self._folder(run_id)).exists():
+            folder = compute_log_folder(self._instance, run_id)
+            if folder is not None and folder.exists():
                 shutil.rmtree(folder)
         return left
 
     def finish(self) -> None:
         """A deleted file's space is free."""
 
-    def _folder(self, run_id: str) -> Path:
-        return Path(self._manager.get_captured_local_path([run_id, "any"], "out")).parent
-
     def _files(self, run_id: str) -> list[Path]:
-        return [path for path in self._folder(run_id).rglob("*") if path.is_file()]
+        folder = compute_log_folder(self._instance, run_id)
+        return [path for path in folder.rglob("*") if path.is_file()] if folder else []
 
 
 def _measured(files: Sequence[Path]) -> Left:

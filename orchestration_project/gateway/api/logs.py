@@ -7,12 +7,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 
 import dagster as dg
-from dagster._core.event_api import EventLogCursor
 from pydantic import Field
 from starlette.responses import Response, StreamingResponse
 
 from orchestration_project.domains.access.roles import without_stacks
 from orchestration_project.domains.api.runs import Event, Events
+from orchestration_project.engine.dagster_private import event_cursor
 from orchestration_project.gateway.api.jobs import known_run
 from orchestration_project.gateway.api.operation import Body, Call, Operation, Parameters
 from orchestration_project.gateway.api.problems import ProblemError
@@ -66,7 +66,7 @@ def _events(services: Services, wanted: EventsWanted) -> Events:
 
 def _cursor(after: int) -> str:
     """Return where Dagster goes on after an event: to read what is before it takes as long."""
-    return EventLogCursor.from_storage_id(after).to_string()
+    return event_cursor(after)
 
 
 def _read(instance: dg.DagsterInstance, run_id: str, cursor: str) -> tuple[list[Event], str, bool]:

@@ -4,9 +4,15 @@ from functools import partial
 from operator import eq
 
 import dagster as dg
-from dagster._core.scheduler.instigation import InstigatorTick, TickStatus
 
 from orchestration_project.domains.operations.messages import Message, tick_failure
+from orchestration_project.engine.dagster_private import (
+    FINISHED_TICKS,
+    InstigatorTick,
+    TickStatus,
+    find_ticks,
+    running_instigators,
+)
 from orchestration_project.services.alerts.inbox import Inbox, nothing_is_well, words_of
 from orchestration_project.services.alerts.policy import Links
 from orchestration_project.services.ended_runs import said_by
@@ -37,15 +43,11 @@ def _latest_ticks(instance: dg.DagsterInstance) -> dict[str, InstigatorTick]:
 
     Of one that several code locations have had, that of the location which ticked last.
     """
-    found: list[InstigatorTick] = []
-    for state in instance.all_instigator_state():
-        if state.is_running:
-            found += instance.get_ticks(
-                state.instigator_origin_id,
-                state.selector_id,
-                limit=1,
-                statuses=[TickStatus.SUCCESS, TickStatus.SKIPPED, TickStatus.FAILURE],
-            )
+    found = [
+        tick
+        for state in running_instigators(instance)
+        for tick in find_ticks(instance, state, limit=1, statuses=FINISHED_TICKS)
+    ]
     found.sort(key=lambda tick: tick.timestamp)
     return {tick.instigator_name: tick for tick in found}
 

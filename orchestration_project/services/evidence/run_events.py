@@ -6,7 +6,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 import dagster as dg
-from dagster._serdes import serialize_value
+
+from orchestration_project.engine.dagster_private import serialize_event
 
 EVENTS_PER_PAGE = 1000
 
@@ -18,7 +19,7 @@ def run_events(instance: dg.DagsterInstance, run_ids: Sequence[str]) -> Iterator
             "run_id": entry.run_id,
             "happened_at": _moment(entry.timestamp),
             "message": entry.message,
-            "entry": json.loads(serialize_value(entry)),
+            "entry": json.loads(serialize_event(entry)),
         }
         yield json.dumps(told, sort_keys=True)
 

@@ -7,10 +7,10 @@ from typing import Any
 import dagster as dg
 import psutil
 import yaml
-from dagster._core.errors import DagsterUserCodeUnreachableError
 
 from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.operations.readiness import QUEUED_RUNS
+from orchestration_project.engine.dagster_private import ping_code_server
 from orchestration_project.errors import TransientError
 from orchestration_project.registry import Answer, Probe
 from orchestration_project.services.daemon import (
@@ -59,17 +59,14 @@ def code_server_probe(home: Path) -> Probe:
     def run() -> Answer:
         if not _ui_runs(home):
             return Answer("no `ui` of ours runs on this STATE_DIR", is_applicable=False)
-        from dagster._grpc.client import DagsterGrpcClient
-
         address = _address(home)
-        client = DagsterGrpcClient(host=address["host"], port=address["port"])
         try:
-            client.ping("")
-        except DagsterUserCodeUnreachableError as error:
+            ping_code_server(address["host"], address["port"])
+        except ConnectionError as error:
             raise TransientError(
                 "the code server does not answer",
                 expected=f"an answer from {address['host']}:{address['port']}",
-                found=str(error.__cause__ or error).partition("\n")[0],
+                found=str(error),
                 remedy=f"read {home.parent / 'logs' / 'code-server.log'}; start `make ui` again",
             ) from error
         return Answer(f"answers at {address['host']}:{address['port']}")

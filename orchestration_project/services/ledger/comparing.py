@@ -1,7 +1,7 @@
 """Which runs differ between Dagster and the ledger, found without reading the body of any run.
 
 Each database adds up its runs by status and by the hour of their last change. Where these sums
-differ, ids, statuses and times are compared run by run. Dagster's table is private to Dagster 1.13.
+differ, ids, statuses and times are compared run by run.
 """
 
 from collections.abc import Mapping
@@ -9,8 +9,6 @@ from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 import dagster as dg
-from dagster._core.storage.runs import SqlRunStorage
-from dagster._core.storage.runs.schema import RunsTable
 from sqlalchemy import (
     BigInteger,
     ColumnElement,
@@ -25,6 +23,7 @@ from sqlalchemy import (
 )
 
 from orchestration_project.domains.operations.ledger import HourSum, ranges_that_differ
+from orchestration_project.engine.dagster_private import RunsTable, connect_to_runs
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.services.ledger.recording import Ledger
 from orchestration_project.tables.kinds import UtcTimestamp
@@ -48,17 +47,17 @@ def compare(instance: dg.DagsterInstance, ledger: Ledger, since: datetime | None
     Raises:
         ConfigurationError: Dagster's storage has no table of runs.
     """
-    storage = instance.run_storage
-    if not isinstance(storage, SqlRunStorage):
+    runs = connect_to_runs(instance)
+    if runs is None:
         raise ConfigurationError(
             "invalid only_changed: the runs of this Dagster storage cannot be compared",
             expected="runs in SQLite or PostgreSQL",
-            found=type(storage).__name__,
+            found=type(instance.run_storage).__name__,
             remedy="run operations_reconcile with only_changed: false",
         )
     with ledger.warehouse.reading() as connection:
         of_ledger = _hour_sums(connection, operations_runs, "created_at", "changed_at", since)
-    with storage.connect() as connection:
+    with runs as connection:
         of_dagster = _hour_sums(
             connection, RunsTable, "create_timestamp", "update_timestamp", _naive(since)
         )

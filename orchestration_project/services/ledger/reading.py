@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 
 import dagster as dg
 from dagster import DagsterEventType as Happened
-from dagster_shared.error import SerializableErrorInfo
 
 from orchestration_project.domains.operations.ledger import Check, RunFacts, StepFacts
+from orchestration_project.engine.dagster_private import SerializableErrorInfo
 from orchestration_project.services.ended_runs import (
     asset_of,
     entries_of,

@@ -4,9 +4,9 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 import dagster as dg
-from dagster._core.scheduler.instigation import TickStatus
 from prometheus_client.core import Metric
 
+from orchestration_project.engine.dagster_private import TickStatus, find_ticks, running_instigators
 from orchestration_project.services.metrics.families import gauge
 
 UNDER_WAY = (
@@ -51,14 +51,11 @@ def _ticks(instance: dg.DagsterInstance, now: datetime) -> Iterable[Metric]:
     ages: dict[tuple[str, ...], float] = {}
     failures: dict[tuple[str, ...], float] = {}
     since = (now - FAILURES_WITHIN).timestamp()
-    for state in instance.all_instigator_state():
-        if not state.is_running:
-            continue
+    for state in running_instigators(instance):
         labels = (state.instigator_type.value.lower(), state.instigator_name)
-        of_it = (state.instigator_origin_id, state.selector_id)
-        latest = instance.get_ticks(*of_it, limit=1)
-        failed = instance.get_ticks(
-            *of_it, after=since, limit=MOST_FAILURES, statuses=[TickStatus.FAILURE]
+        latest = find_ticks(instance, state, limit=1)
+        failed = find_ticks(
+            instance, state, limit=MOST_FAILURES, after=since, statuses=[TickStatus.FAILURE]
         )
         if latest:
             ages[labels] = now.timestamp() - latest[0].timestamp

@@ -1,0 +1,326 @@
+"""The private parts of Dagster 1.13 that assets, sensors, resources and commands use.
+
+Modules named `dagster._*`, and `dagster_shared`, may change in any release of Dagster. They are
+imported here, in `instance/` (what dagster.yaml names) and in `gateway/dagster_web/` (its web
+server), and nowhere else. `tests/test_dagster_private.py` runs each of these behaviours, and fails
+with what to check where an upgrade changes one.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+from dagster._core.definitions.reconstruct import ReconstructableRepository
+from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
+from dagster._core.event_api import EventLogCursor
+from dagster._core.execution.backfill import BulkActionsFilter, BulkActionStatus, PartitionBackfill
+from dagster._core.launcher.base import WorkerStatus
+from dagster._core.scheduler.instigation import (
+    InstigatorState,
+    InstigatorStatus,
+    InstigatorTick,
+    TickStatus,
+)
+from dagster._core.storage.event_log import SqlEventLogStorage, SqliteEventLogStorage
+from dagster._core.storage.event_log.schema import SqlEventLogStorageTable
+from dagster._core.storage.local_compute_log_manager import LocalComputeLogManager
+from dagster._core.storage.runs import SqlRunStorage
+from dagster._core.storage.runs.schema import RunsTable
+from dagster._core.utils import make_new_backfill_id
+from dagster._serdes import serialize_value
+from dagster_shared.error import SerializableErrorInfo
+from sqlalchemy import Connection
+
+__all__ = [
+    "DAEMON_MODULE",
+    "FINISHED_TICKS",
+    "BulkActionStatus",
+    "EventLogFiles",
+    "EventLogTable",
+    "InstigatorTick",
+    "PartitionBackfill",
+    "RunsTable",
+    "SerializableErrorInfo",
+    "TickStatus",
+    "UnresolvedAssetJobDefinition",
+    "add_asset_backfill",
+    "compute_log_folder",
+    "connect_to_runs",
+    "event_cursor",
+    "event_log_store",
+    "find_backfills",
+    "find_ticks",
+    "instigators_switched_on",
+    "is_worker_gone",
+    "load_repository",
+    "ping_code_server",
+    "running_instigators",
+    "serialize_event",
+    "unmade_partitions",
+]
+
+# Types that annotate, and enumerations that are compared. Private because Dagster exports them
+# nowhere, though methods of its public classes return them.
+#   SerializableErrorInfo  how Dagster stores an exception: cls_name, message, cause, context
+#   InstigatorTick         one evaluation of a sensor or schedule; TickStatus how it ended
+#   PartitionBackfill      a backfill as stored; BulkActionStatus how far it is
+#   RunsTable              the table of runs in Dagster's SQL storage
+#   UnresolvedAssetJobDefinition  what `dg.define_asset_job` returns
+# At an upgrade: the tests of the functions below read their fields.
+
+DAEMON_MODULE = "dagster._daemon"
+"""Run with ``python -m``: the daemon.
+
+No public way: the script `dagster-daemon` stands in a folder that PATH may lack, and may belong to
+another interpreter. At an upgrade: ``python -m dagster._daemon run --help`` has ``-w``.
+"""
+
+FINISHED_TICKS = (TickStatus.SUCCESS, TickStatus.SKIPPED, TickStatus.FAILURE)
+"""How a tick is over that was evaluated."""
+
+
+# Code and its processes
+
+
+def load_repository(module: str, attribute: str, folder: Path) -> ReconstructableRepository:
+    """Return the definitions of a module in a form whose jobs run in processes of their own.
+
+    Dagster 1.13: `ReconstructableRepository`. No public way: `dg.reconstructable` needs a function
+    for each job, and definitions name theirs only. At an upgrade: a job of it is executed.
+    """
+    return ReconstructableRepository.for_module(module, attribute, str(folder))
+
+
+def is_worker_gone(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
+    """Say whether the process of a run that is not over has ended; False where nobody can tell.
+
+    Dagster 1.13: `WorkerStatus`. No public way: the run's status follows only when the daemon has
+    looked. At an upgrade: a launcher that answers FAILED is understood.
+    """
+    launcher = instance.run_launcher
+    if not launcher.supports_check_run_worker_health:
+        return False
+    return launcher.check_run_worker_health(run).status == WorkerStatus.FAILED
+
+
+def ping_code_server(host: str, port: int) -> None:
+    """Ask a code server for an answer.
+
+    Dagster 1.13: `DagsterGrpcClient`, imported here as it takes long. No public way: Dagster has
+    no command for it. At an upgrade: a port that nobody listens on is told of.
+
+    Raises:
+        ConnectionError: None came; with the reason in a line.
+    """
+    from dagster._core.errors import DagsterUserCodeUnreachableError
+    from dagster._grpc.client import DagsterGrpcClient
+
+    try:
+        DagsterGrpcClient(host=host, port=port).ping("")
+    except DagsterUserCodeUnreachableError as error:
+        raise ConnectionError(str(error.__cause__ or error).partition("\n")[0]) from error
+
+
+# Sensors and schedules
+
+
+def running_instigators(instance: dg.DagsterInstance) -> Iterator[InstigatorState]:
+    """Yield the state of each sensor and schedule that is on, by hand or from the start.
+
+    Dagster 1.13: `all_instigator_state`. No public way: the code alone knows what is on from the
+    start, the storage what was switched. At an upgrade: both are among it.
+    """
+    return (state for state in instance.all_instigator_state() if state.is_running)
+
+
+def instigators_switched_on(instance: dg.DagsterInstance) -> list[str]:
+    """Return the names of sensors and schedules that somebody switched on.
+
+    Dagster 1.13: `InstigatorStatus`, whose RUNNING leaves out what is on from the start. No public
+    way, as above. At an upgrade: what is on from the start is still left out.
+    """
+    return [
+        state.name
+        for state in instance.all_instigator_state()
+        if state.status == InstigatorStatus.RUNNING
+    ]
+
+
+def find_ticks(
+    instance: dg.DagsterInstance,
+    state: InstigatorState,
+    *,
+    limit: int,
+    after: float | None = None,
+    statuses: Sequence[TickStatus] | None = None,
+) -> Sequence[InstigatorTick]:
+    """Return the latest ticks of a sensor or schedule, the newest first.
+
+    Dagster 1.13: `DagsterInstance.get_ticks`, which takes two ids of an `InstigatorState`. No
+    public way: none to read ticks. At an upgrade: order, time and statuses select as they did.
+    """
+    ids = (state.instigator_origin_id, state.selector_id)
+    wanted = list(statuses) if statuses else None  # it takes no tuple
+    return instance.get_ticks(*ids, limit=limit, after=after, statuses=wanted)
+
+
+# Backfills
+
+
+def find_backfills(
+    instance: dg.DagsterInstance,
+    *,
+    statuses: Sequence[BulkActionStatus] | None = None,
+    tags: Mapping[str, str] | None = None,
+    limit: int | None = None,
+) -> Sequence[PartitionBackfill]:
+    """Return the backfills that have these statuses and tags, the newest first.
+
+    Dagster 1.13: `BulkActionsFilter`. No public way: none to read backfills. At an upgrade: status
+    and tags select, and the newest stands first.
+    """
+    filters = BulkActionsFilter(statuses=statuses, tags=tags and dict(tags))
+    return instance.get_backfills(filters=filters, limit=limit)
+
+
+def add_asset_backfill(
+    instance: dg.DagsterInstance,
+    repository: dg.RepositoryDefinition,
+    assets: Sequence[dg.AssetKey],
+    partition_keys: Sequence[str],
+    *,
+    timestamp: float,
+    tags: Mapping[str, str],
+    title: str,
+    run_config: Mapping[str, Any] | None = None,
+) -> str:
+    """Ask the daemon for a backfill of assets and return its id.
+
+    Dagster 1.13: `PartitionBackfill`, `make_new_backfill_id`. No public way: schedules and jobs
+    launch runs only, the UI alone launches backfills. At an upgrade: the daemon's iteration takes
+    the backfill, and gives its runs the tags and the run config.
+    """
+    backfill_id = make_new_backfill_id()
+    instance.add_backfill(
+        PartitionBackfill.from_asset_partitions(
+            backfill_id=backfill_id,
+            asset_graph=repository.asset_graph,
+            partition_names=list(partition_keys),
+            asset_selection=list(assets),
+            backfill_timestamp=timestamp,
+            tags=tags,
+            dynamic_partitions_store=instance,
+            all_partitions=False,
+            title=title,
+            description=None,
+            run_config=run_config,
+        )
+    )
+    return backfill_id
+
+
+def unmade_partitions(
+    backfill: PartitionBackfill, repository: dg.RepositoryDefinition
+) -> Iterator[tuple[dg.AssetKey, str]]:
+    """Yield what a backfill of assets was to make and did not; "" for an asset of one piece.
+
+    Dagster 1.13: `AssetBackfillData`. No public way: none to read backfills. At an upgrade: it has
+    target_subset and materialized_subset.
+    """
+    data = backfill.get_asset_backfill_data(repository.asset_graph)
+    made = set(data.materialized_subset.iterate_asset_partitions())
+    for each in data.target_subset.iterate_asset_partitions():
+        if each not in made:
+            yield each.asset_key, each.partition_key or ""
+
+
+# Storage of runs, events and logs
+
+
+def connect_to_runs(instance: dg.DagsterInstance) -> AbstractContextManager[Connection] | None:
+    """Connect to the database that has `RunsTable`; None where runs are stored otherwise.
+
+    Dagster 1.13: `SqlRunStorage.connect`. No public way: `get_run_records` reads the body of each
+    run, which takes minutes where this takes a second. At an upgrade: `RunsTable` has run_id,
+    status, create_timestamp and update_timestamp, in UTC without a zone.
+    """
+    storage = instance.run_storage
+    return storage.connect() if isinstance(storage, SqlRunStorage) else None
+
+
+class EventLogFiles:
+    """An event log in SQLite: a file for each run, and one for what is told of assets and runs.
+
+    Dagster 1.13: `SqliteEventLogStorage.path_for_shard`. No public way: Dagster deletes a run's
+    events only with the run. At an upgrade: the file goes, and materializations are still found.
+    """
+
+    def __init__(self, storage: SqliteEventLogStorage) -> None:
+        self._storage = storage
+
+    def files(self, run_id: str) -> list[Path]:
+        """Return the files of a run; the log proper last, as it says that there are any."""
+        path = self._storage.path_for_shard(run_id)
+        files = [Path(f"{path}{suffix}") for suffix in ("-shm", "-wal", "")]
+        return [file for file in files if file.exists()]
+
+
+class EventLogTable:
+    """An event log in PostgreSQL: one table for all runs.
+
+    Dagster 1.13: `SqlEventLogStorageTable`, `index_connection`, which commits each statement. No
+    public way, as above. At an upgrade: the table is named event_logs and has run_id, event and
+    dagster_event_type, and connections still commit each statement.
+    """
+
+    table = SqlEventLogStorageTable
+
+    def __init__(self, storage: SqlEventLogStorage) -> None:
+        self._storage = storage
+
+    def connect(self) -> AbstractContextManager[Connection]:
+        """Connect to the database."""
+        return self._storage.index_connection()
+
+
+def event_log_store(instance: dg.DagsterInstance) -> EventLogFiles | EventLogTable | None:
+    """Return where the events of runs are stored, None where that is neither of the two."""
+    storage = instance.event_log_storage
+    if isinstance(storage, SqliteEventLogStorage):
+        return EventLogFiles(storage)
+    if not isinstance(storage, SqlEventLogStorage):
+        return None
+    with storage.index_connection() as connection:
+        return EventLogTable(storage) if connection.dialect.name == "postgresql" else None
+
+
+def compute_log_folder(instance: dg.DagsterInstance, run_id: str) -> Path | None:
+    """Return the folder of what a run's steps wrote; None where that is not kept in files.
+
+    Dagster 1.13: `LocalComputeLogManager`. No public way: Dagster deletes no logs of steps. At an
+    upgrade: the folder has the run's files and no other's.
+    """
+    manager = instance.compute_log_manager
+    if not isinstance(manager, LocalComputeLogManager):
+        return None
+    return Path(manager.get_captured_local_path([run_id, "any"], "out")).parent
+
+
+def event_cursor(storage_id: int) -> str:
+    """Return a cursor of `get_records_for_run` that goes on after the event with this id.
+
+    Dagster 1.13: `EventLogCursor`. No public way: one has a cursor only of a page that was read.
+    At an upgrade: the next page begins with the next event.
+    """
+    return EventLogCursor.from_storage_id(storage_id).to_string()
+
+
+def serialize_event(entry: dg.EventLogEntry) -> str:
+    """Return an event as the JSON that Dagster stores.
+
+    Dagster 1.13: `serialize_value`. No public way: records have no form of their own to write. At
+    an upgrade: the text is JSON, with all that the event tells.
+    """
+    return serialize_value(entry)
