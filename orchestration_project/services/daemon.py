@@ -3,16 +3,12 @@
 from collections.abc import Mapping
 
 import dagster as dg
-from dagster._core.scheduler.instigation import InstigatorStatus
-from dagster._daemon.controller import get_daemon_statuses
 
 from orchestration_project.connections.clock import Clock
-
-HEARTBEAT_SECONDS = 30
-"""How often Dagster's daemon says that it lives."""
+from orchestration_project.engine.dagster_private import instigators_switched_on
 
 PATIENCE_SECONDS = 150
-"""Without a word of it, five times that, for a machine that is busy."""
+"""Without a word of it; it sends one each 30 s, and a machine may be busy."""
 
 NEVER_HEARD = "never heard"
 
@@ -20,29 +16,20 @@ NEVER_HEARD = "never heard"
 def silent_daemons(instance: dg.DagsterInstance, clock: Clock) -> Mapping[str, str]:
     """Return by part of the daemon that was not heard lately when it was."""
     now = clock.now().timestamp()
-    statuses = get_daemon_statuses(
-        instance,
-        instance.get_required_daemon_types(),
-        curr_time_seconds=now,
-        ignore_errors=True,  # of a sensor or schedule: alerts tell of those
-        heartbeat_interval_seconds=HEARTBEAT_SECONDS,
-        heartbeat_tolerance_seconds=PATIENCE_SECONDS - HEARTBEAT_SECONDS,
-    )
+    beats = instance.get_daemon_heartbeats()
+    ages = {
+        name: now - beats[name].timestamp if name in beats else None
+        for name in instance.get_required_daemon_types()
+    }
     return {
-        name: f"heard {now - status.last_heartbeat.timestamp:.0f} s ago"
-        if status.last_heartbeat
-        else NEVER_HEARD
-        for name, status in statuses.items()
-        if not status.healthy
+        name: NEVER_HEARD if age is None else f"heard {age:.0f} s ago"
+        for name, age in ages.items()
+        if age is None or age > PATIENCE_SECONDS
     }
 
 
 def waiting_for_it(instance: dg.DagsterInstance) -> str:
     """Return what only the daemon can start, empty if there is nothing."""
     queued = instance.get_runs_count(dg.RunsFilter(statuses=[dg.DagsterRunStatus.QUEUED]))
-    started = [
-        state.name
-        for state in instance.all_instigator_state()
-        if state.status == InstigatorStatus.RUNNING
-    ]
-    return ", ".join([f"{queued} queued runs"] * bool(queued) + sorted(started))
+    started = sorted(instigators_switched_on(instance))
+    return ", ".join([f"{queued} queued runs"] * bool(queued) + started)
