@@ -1,4 +1,4 @@
-"""The private parts of Dagster 1.13 that assets, sensors, resources and commands use.
+"""The private parts of Dagster 1.13 that runs, services, the API and commands use.
 
 Modules named `dagster._*`, and `dagster_shared`, may change in any release of Dagster. They are
 imported here, in `instance/` (what dagster.yaml names) and in `gateway/dagster_web/` (its web

@@ -1,0 +1,396 @@
+"""What this project relies on in private Dagster 1.13, run against the Dagster that is installed.
+
+A failure after an upgrade names, in the test's first line, what to check. `ELSEWHERE` names the
+tests of what `instance/` and `gateway/dagster_web/` use.
+"""
+
+import ast
+import json
+import logging
+import runpy
+import shutil
+import socket
+import sys
+import time
+
+import dagster as dg
+import pytest
+from dagster._core.definitions.run_request import InstigatorType
+from dagster._core.launcher.base import CheckRunHealthResult, WorkerStatus
+from dagster._core.remote_origin import (
+    InProcessCodeLocationOrigin,
+    RemoteInstigatorOrigin,
+    RemoteRepositoryOrigin,
+)
+from dagster._core.scheduler.instigation import (
+    InstigatorState,
+    InstigatorStatus,
+    SensorInstigatorData,
+    TickData,
+)
+from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
+from dagster._core.workspace.context import WorkspaceProcessContext
+from dagster._core.workspace.load_target import InProcessWorkspaceLoadTarget
+from dagster._daemon.backfill import execute_backfill_iteration
+from sqlalchemy import select
+
+from benchmarks.structure import modules, private_uses
+from orchestration_project.engine import dagster_private
+from orchestration_project.engine.dagster_private import (
+    DAEMON_MODULE,
+    FINISHED_TICKS,
+    BulkActionStatus,
+    EventLogFiles,
+    RunsTable,
+    SerializableErrorInfo,
+    TickStatus,
+    UnresolvedAssetJobDefinition,
+    add_asset_backfill,
+    compute_log_folder,
+    connect_to_runs,
+    event_cursor,
+    event_log_store,
+    find_backfills,
+    find_ticks,
+    instigators_switched_on,
+    is_worker_gone,
+    load_repository,
+    ping_code_server,
+    running_instigators,
+    serialize_event,
+    unmade_partitions,
+)
+from orchestration_project.settings import PROJECT_ROOT
+from tests.gateway.api.conftest import IN_THIS_PROCESS
+from tests.instance.every_other import LETTERS, defs, pages
+
+EVERY_OTHER = "tests.instance.every_other"
+HERE = {"execution": {"config": {"in_process": {}}}}
+
+ELSEWHERE = {
+    "instance/checks.py": (
+        "tests/instance/test_run_config.py",
+        "test_a_run_that_is_canceled_before_its_first_step_leaves_its_checks_as_they_were",
+        "the columns of AssetCheckExecutionsTable, and its statuses",
+    ),
+    "instance/code_server.py": (
+        "tests/cli/test_ui.py",
+        "test_runs_start_although_the_process_that_they_are_forked_from_was_killed",
+        "DagsterApiServer keeps its processes' context in _mp_ctx",
+    ),
+    "instance/heartbeats.py": (
+        "tests/instance/test_heartbeats.py",
+        "test_a_run_of_another_machine_lives_while_it_gives_signs",
+        "KeyValueStoreTable has key and value",
+    ),
+    "instance/launcher.py": (
+        "tests/instance/test_launcher.py",
+        "test_a_run_is_healthy_until_its_process_is_killed",
+        "CheckRunHealthResult, and the tags of a run's process",
+    ),
+    "instance/mirror.py": (
+        "tests/instance/test_mirror.py",
+        "test_what_a_step_and_its_programs_write_is_in_the_file_and_on_the_console",
+        "redirect_to_file redirects the descriptor",
+    ),
+    "instance/ranges.py": (
+        "tests/instance/test_ranges.py",
+        "test_a_checkpoint_is_kept_of_backfills_with_a_run_for_each_partition_alone",
+        "add_run, and how a backfill of ranges goes on from its checkpoint",
+    ),
+    "instance/redacting.py": (
+        "tests/instance/test_redacting.py",
+        "test_a_secret_in_an_error_a_log_line_or_metadata_is_masked_in_the_event_log",
+        "each way to store runs, events, ticks, heartbeats and backfills",
+    ),
+    "instance/run_config.py": (
+        "tests/instance/test_run_config.py",
+        "test_a_run_with_an_invalid_config_does_no_work_and_turns_no_check_red",
+        "the class of a config is found at DecoratedOpFunction",
+    ),
+    "instance/sqlite.py": (
+        "tests/instance/test_sqlite.py",
+        "test_a_new_run_has_the_tables_that_dagster_would_make",
+        "tables and revision of a run's file",
+    ),
+    "instance/storage.py": (
+        "tests/instance/test_storage.py",
+        "test_what_a_step_prints_is_kept_without_any_process_for_that",
+        "the methods of storages and of the manager of compute logs",
+    ),
+    "gateway/dagster_web/process.py": (
+        "tests/gateway/test_dagster_web.py",
+        "test_the_run_storage_still_makes_runs_by_the_methods_that_we_name_users_in",
+        "the permissions, and by which methods requests store runs and backfills",
+    ),
+    "gateway/dagster_web/fields.py": (
+        "tests/gateway/test_launches.py",
+        "test_a_query_evaluates_a_schedule_for_those_alone_who_may_try_it",
+        "which fields of the schema evaluate code, or show a stack",
+    ),
+    "gateway/dagster_web/launches.py": (
+        "tests/gateway/test_launches.py",
+        "test_every_mutation_that_launches_and_way_to_select_is_judged_by_role",
+        "mutations that launch, and the snapshots of jobs and plans",
+    ),
+    "gateway/dagster_web/run_config.py": (
+        "tests/gateway/api/test_run_config.py",
+        "test_a_launch_with_an_invalid_config_is_refused_with_the_field",
+        "the GraphQL type of an invalid run config",
+    ),
+    "gateway/dagster_web/webserver.py": (
+        "tests/gateway/test_dagster_web.py",
+        "test_a_query_that_was_read_before_is_answered_as_dagster_reads_it",
+        "how DagsterWebserver executes queries and subscriptions",
+    ),
+}
+"""By module: a file of tests, a test in it, and what to check at an upgrade."""
+
+
+@pytest.fixture
+def instance(kept_instance):
+    return kept_instance
+
+
+@dg.asset
+def page(context: dg.AssetExecutionContext) -> None:
+    """Writes a line."""
+    context.log.info("a line")
+
+
+def a_run(instance, **more) -> dg.DagsterRun:
+    job = dg.JobDefinition(name="j", graph_def=dg.GraphDefinition(name="j", node_defs=[]))
+    return instance.create_run_for_job(job, **more)
+
+
+def add_sensor(instance, name: str, status: InstigatorStatus) -> InstigatorState:
+    target = LoadableTargetOrigin(module_name=EVERY_OTHER)
+    place = InProcessCodeLocationOrigin(target, location_name="here")
+    origin = RemoteInstigatorOrigin(RemoteRepositoryOrigin(place, "__repository__"), name)
+    data = SensorInstigatorData(min_interval=30)
+    return instance.add_instigator_state(
+        InstigatorState(origin, InstigatorType.SENSOR, status, data)
+    )
+
+
+def test_the_daemon_is_a_module_that_takes_a_workspace(monkeypatch, capsys):
+    """Check the module and the options of Dagster's daemon."""
+    monkeypatch.setattr(sys, "argv", ["daemon", "run", "--help"])
+    with pytest.raises(SystemExit, match="0"):
+        runpy.run_module(DAEMON_MODULE, run_name="__main__", alter_sys=True)
+    told = capsys.readouterr().out
+    assert "-w, --workspace" in told
+    assert "--log-level" in told
+
+
+def test_a_repository_gives_its_definitions_and_jobs_to_execute(instance):
+    """Check ReconstructableRepository: for_module, get_definition, get_reconstructable_job."""
+    found = load_repository(EVERY_OTHER, "defs", PROJECT_ROOT)
+    assert found.get_definition().has_job("printing")
+    tags = {"dagster/partition": LETTERS[0]}
+    job = found.get_reconstructable_job("printing")
+    with dg.execute_job(job, instance, run_config=HERE, tags=tags) as result:
+        assert result.success
+
+
+@pytest.mark.parametrize(
+    ("health", "is_gone"), [(WorkerStatus.RUNNING, False), (WorkerStatus.FAILED, True)]
+)
+def test_a_launcher_says_that_a_process_is_gone(instance, monkeypatch, health, is_gone):
+    """Check RunLauncher.check_run_worker_health and WorkerStatus."""
+    launcher = type(instance.run_launcher)
+    found = CheckRunHealthResult(health)
+    monkeypatch.setattr(launcher, "supports_check_run_worker_health", True)
+    monkeypatch.setattr(launcher, "check_run_worker_health", lambda *_: found)
+    assert is_worker_gone(instance, a_run(instance)) is is_gone
+    monkeypatch.setattr(launcher, "supports_check_run_worker_health", False)
+    assert not is_worker_gone(instance, a_run(instance))
+
+
+def test_a_code_server_that_is_not_there_is_told_in_a_line():
+    """Check DagsterGrpcClient.ping and DagsterUserCodeUnreachableError."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    with pytest.raises(ConnectionError) as refused:
+        ping_code_server("127.0.0.1", port)
+    assert str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_what_is_on_is_told_from_what_somebody_switched_on(instance):
+    """Check InstigatorStatus: what is on from the start has one of its own."""
+    for status in InstigatorStatus:
+        add_sensor(instance, status.value.lower(), status)
+    running = {state.instigator_name for state in running_instigators(instance)}
+    assert running == {"running", "declared_in_code", "automatically_running"}
+    assert instigators_switched_on(instance) == ["running"]
+
+
+def test_ticks_are_found_by_time_and_status_the_newest_first(instance):
+    """Check DagsterInstance.get_ticks and TickStatus."""
+    state = add_sensor(instance, "looking", InstigatorStatus.RUNNING)
+    ids = (state.instigator_origin_id, state.instigator_name, state.instigator_type)
+    for at, status in enumerate(TickStatus):
+        error = SerializableErrorInfo("x", [], None) if status == TickStatus.FAILURE else None
+        more = {"selector_id": state.selector_id, "run_ids": [], "error": error}
+        instance.create_tick(TickData(*ids, status, float(at), **more))
+    newest, *_ = find_ticks(instance, state, limit=9)
+    assert newest.timestamp == len(TickStatus) - 1
+    finished = find_ticks(instance, state, limit=9, statuses=FINISHED_TICKS)
+    assert {each.status for each in finished} == set(TickStatus) - {TickStatus.STARTED}
+    assert len(find_ticks(instance, state, limit=1, statuses=FINISHED_TICKS)) == 1
+    assert len(find_ticks(instance, state, limit=9, after=0.5)) == len(TickStatus) - 1
+
+
+def add_backfill(instance, name: str, *partitions: str) -> str:
+    return add_asset_backfill(
+        instance,
+        defs.get_repository_def(),
+        [pages.key],
+        partitions,
+        timestamp=time.time(),
+        tags={"name": name},
+        title=name,
+        run_config=HERE,
+    )
+
+
+def test_backfills_are_found_by_status_and_tags_the_newest_first(instance):
+    """Check BulkActionsFilter, get_backfills, and the fields of PartitionBackfill."""
+    first, second = (add_backfill(instance, "a", LETTERS[0]) for _ in range(2))
+    other = add_backfill(instance, "b", LETTERS[0])
+    instance.update_backfill(instance.get_backfill(other).with_status(BulkActionStatus.FAILED))
+    assert [each.backfill_id for each in find_backfills(instance, tags={"name": "a"})] == [
+        *(second, first)
+    ]
+    [failed] = find_backfills(instance, statuses=[BulkActionStatus.FAILED])
+    assert (failed.backfill_id, failed.title, failed.job_name) == (other, "b", None)
+    assert failed.asset_selection == [pages.key]
+    assert len(find_backfills(instance, limit=1)) == 1
+
+
+def test_the_daemon_makes_the_partitions_of_a_backfill_that_was_added(new_files, tmp_path):
+    """Check PartitionBackfill.from_asset_partitions, and AssetBackfillData's two subsets."""
+    target = LoadableTargetOrigin(
+        module_name=EVERY_OTHER, executable_path=sys.executable, working_directory=str(PROJECT_ROOT)
+    )
+    origin = InProcessCodeLocationOrigin(target, location_name=EVERY_OTHER)
+    repository, wanted = defs.get_repository_def(), [(pages.key, key) for key in LETTERS[:2]]
+    folder = str(shutil.copytree(new_files, tmp_path / "dagster"))
+    with (
+        dg.instance_for_test(temp_dir=folder, overrides=IN_THIS_PROCESS) as instance,
+        WorkspaceProcessContext(instance, InProcessWorkspaceLoadTarget(origin)) as daemon,
+    ):
+        add_backfill(instance, "a", *LETTERS[:2])
+        assert sorted(unmade_partitions(find_backfills(instance)[0], repository)) == wanted
+        for _ in range(2):  # one launches the run, one sees that it is over
+            errors = list(execute_backfill_iteration(daemon, logging.getLogger("daemon")))
+            assert [each for each in errors if each is not None] == []
+        assert list(unmade_partitions(find_backfills(instance)[0], repository)) == []
+        [run] = instance.get_runs()
+        assert (run.tags["name"], run.run_config) == ("a", HERE)
+
+
+def test_the_table_of_runs_has_ids_statuses_and_times_in_utc(instance):
+    """Check RunsTable and SqlRunStorage.connect."""
+    run = a_run(instance, status=dg.DagsterRunStatus.STARTED)
+    runs = RunsTable.c
+    columns = (runs.run_id, runs.status, runs.create_timestamp, runs.update_timestamp)
+    connecting = connect_to_runs(instance)
+    assert connecting
+    with connecting as connection:
+        [(run_id, status, created, changed)] = connection.execute(select(*columns))
+    [record] = instance.get_run_records()
+    assert (run_id, status) == (run.run_id, "STARTED")
+    assert created == record.create_timestamp.replace(tzinfo=None)
+    assert changed == record.update_timestamp.replace(tzinfo=None)
+
+
+def test_events_of_a_run_are_in_a_file_of_its_own_and_materializations_elsewhere_too(instance):
+    """Check SqliteEventLogStorage.path_for_shard; PostgreSQL: tests/resources/test_run_logs.py."""
+    first, second = (dg.materialize([page], instance=instance).run_id for _ in range(2))
+    store = event_log_store(instance)
+    assert isinstance(store, EventLogFiles)
+    files = store.files(first)
+    assert files
+    assert not {*files} & {*store.files(second)}
+    assert store.files("none") == []
+    for file in files:
+        file.unlink()
+    told = {each.run_id for each in instance.fetch_materializations(page.key, limit=9).records}
+    assert told == {first, second}
+
+
+def test_what_a_step_prints_is_in_a_folder_of_its_run(instance):
+    """Check LocalComputeLogManager.get_captured_local_path."""
+    first, second = (dg.materialize([page], instance=instance).run_id for _ in range(2))
+    folder, other = (compute_log_folder(instance, each) for each in (first, second))
+    assert folder
+    assert folder != other
+    assert any(each.is_file() for each in folder.rglob("*"))
+
+
+def test_a_cursor_goes_on_after_an_event(instance):
+    """Check EventLogCursor.from_storage_id."""
+    run_id = dg.materialize([page], instance=instance).run_id
+    events = instance.get_records_for_run(run_id).records
+    cursor = event_cursor(events[2].storage_id)
+    following = instance.get_records_for_run(run_id, cursor).records
+    assert [each.storage_id for each in following] == [each.storage_id for each in events[3:]]
+
+
+def test_an_event_is_json_with_its_run_and_message(instance):
+    """Check serialize_value."""
+    run_id = dg.materialize([page], instance=instance).run_id
+    entries = [each.event_log_entry for each in instance.get_records_for_run(run_id).records]
+    stored = [json.loads(serialize_event(each)) for each in entries]
+    assert {each["run_id"] for each in stored} == {run_id}
+    assert "a line" in {each["user_message"] for each in stored}
+
+
+def test_an_error_of_a_step_has_its_class_message_and_cause(instance):
+    """Check SerializableErrorInfo: cls_name, message, cause, context."""
+
+    @dg.op
+    def failing() -> None:
+        try:
+            raise KeyError("inner")
+        except KeyError as error:
+            raise ValueError("outer") from error
+
+    @dg.job
+    def j() -> None:
+        failing()
+
+    result = j.execute_in_process(instance=instance, raise_on_error=False)
+    failure = result.failure_data_for_node("failing")
+    assert failure
+    found = []
+    error = failure.error
+    while error:
+        found.append((error.cls_name, error.message.strip(), error.context))
+        error = error.cause
+    assert found[1:] == [
+        ("ValueError", "ValueError: outer", None),
+        ("KeyError", "KeyError: 'inner'", None),
+    ]
+
+
+def test_the_type_of_an_asset_job_is_what_dagster_defines():
+    """Check where the class of `dg.define_asset_job` is defined."""
+    assert type(dg.define_asset_job("j")) is UnresolvedAssetJobDefinition
+
+
+def test_every_function_is_run_here_and_every_other_module_names_its_test():
+    functions = {name for name in dagster_private.__all__ if name.islower()}
+    assert functions <= {node.id for node in nodes(__file__) if isinstance(node, ast.Name)}
+    elsewhere = {module.path for module in modules() if private_uses(module)}
+    assert elsewhere - {"engine/dagster_private.py"} == set(ELSEWHERE)
+    for file, test, _ in ELSEWHERE.values():
+        assert test in {node.name for node in nodes(file) if isinstance(node, ast.FunctionDef)}, (
+            f"{file} has no {test} any more"
+        )
+
+
+def nodes(file: str) -> list[ast.AST]:
+    return list(ast.walk(ast.parse((PROJECT_ROOT / file).read_text())))

@@ -1,0 +1,98 @@
+"""How the project is built stays at least as simple as it is; `benchmarks.structure` has details.
+
+A bound may be lowered, and never raised: what would break one belongs somewhere else.
+"""
+
+import pytest
+
+from benchmarks.structure import (
+    PRIVATE_PLACES,
+    Module,
+    modules,
+    naming_a_domain,
+    outside_domains,
+    private_places,
+    private_uses,
+    short_share,
+)
+
+MOST_SHORT = 0.258
+"""Share of modules of 60 lines or less; the target is 0.12."""
+
+MOST_OUTSIDE_DOMAINS = 315
+"""Modules that belong to no domain."""
+
+MOST_NAMING_A_DOMAIN = 16
+"""Modules outside the domains that name one; the target is 1."""
+
+
+@pytest.fixture(scope="module")
+def found() -> list[Module]:
+    return modules()
+
+
+def test_private_dagster_is_used_in_three_places_alone(found):
+    used = {module.path: private_uses(module) for module in found}
+    places = private_places(found)
+    assert places == set(PRIVATE_PLACES), {
+        path: uses for path, uses in used.items() if path in places and uses
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "use"),
+    [
+        ("from dagster._core.events import ASSET_EVENTS", "1: dagster._core.events.ASSET_EVENTS"),
+        ("import dagster._check as check", "1: dagster._check"),
+        ("def f():\n    from dagster import _check", "2: dagster._check"),
+        ("if TYPE_CHECKING:\n    from dagster._core import loader", "2: dagster._core.loader"),
+        ("from dagster_shared.error import E", "1: dagster_shared.error.E"),
+        ("from dagster_graphql.schema import create_schema", None),
+        ("import dagster as dg\ndg._core.loader", "2: dagster._core"),
+        ('import_module("dagster._daemon")', "1: dagster._d"),
+        ('run([python, "-m", "dagster_webserver"])', "1: dagster_webserver"),
+        ('run(f"{python} -m dagster._daemon {more}")', "1: dagster._d"),
+    ],
+)
+def test_each_way_to_use_private_dagster_elsewhere_is_found(text, use):
+    module = Module("assets/finra/planted.py", text)
+    assert private_places([module]) == {"assets/finra/planted.py"}
+    if use:
+        assert private_uses(module) == [use]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['"""As `dagster._core` does."""', "import dagster as dg\ndg.Definitions", "# dagster._core"],
+)
+def test_a_comment_a_docstring_and_public_dagster_are_no_use_of_it(text):
+    assert private_uses(Module("assets/planted.py", text)) == []
+
+
+def test_modules_are_no_smaller_than_they_were(found):
+    assert short_share(found) <= MOST_SHORT
+
+
+def test_no_module_is_added_outside_the_domains(found):
+    assert len(outside_domains(found)) <= MOST_OUTSIDE_DOMAINS
+
+
+def test_no_other_module_names_a_domain(found):
+    named = naming_a_domain(found)
+    assert len(named) <= MOST_NAMING_A_DOMAIN, named
+
+
+def test_a_module_names_a_domain_by_import_or_setting():
+    own = [
+        Module("settings/prices.py", "class A:\n    prices_file: str"),
+        Module("resources/prices/desk.py", ""),
+    ]
+    for text in (
+        "from orchestration_project.resources.prices import desk",
+        "from orchestration_project.resources.prices.desk import Desk",
+        "settings.prices_file",
+        'text = "set PRICES_FILE"',
+    ):
+        assert naming_a_domain([*own, Module("cli/run.py", text)]) == {"cli/run.py": ["prices"]}
+    for text in ("settings.other_file", '"""set PRICES_FILE"""', "from a.resources import prices"):
+        assert naming_a_domain([*own, Module("cli/run.py", text)]) == {}
