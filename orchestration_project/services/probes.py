@@ -39,6 +39,9 @@ from orchestration_project.services.gate.dependencies import (
 from orchestration_project.services.gate.services import code_server_probe, daemon_probe
 from orchestration_project.settings import Settings, without_secrets
 
+OF_DATA = ("database", "disk", "artifacts")
+"""Where data is kept: verified first."""
+
 
 def open_probes(
     settings: Settings,
@@ -76,9 +79,11 @@ def every_probe(
     instance: Callable[[], dg.DagsterInstance],
     warehouse: Warehouse | None = None,
 ) -> list[Probe]:
-    """Return every probe: of what all domains share, then of connections. This opens nothing."""
+    """Return every probe: of what data needs, of connections, of what runs need. Opens nothing."""
     shared = open_probes(settings, instance, warehouse, clocks=registry.clocks(settings))
-    return [*shared, *registry.probes(settings)]
+    of_data = [probe for probe in shared if probe.dependency in OF_DATA]
+    others = [probe for probe in shared if probe.dependency not in OF_DATA]
+    return [*of_data, *registry.probes(settings), *others]
 
 
 def _database_time(as_it_is: OpenWarehouse) -> Callable[[], datetime | None]:

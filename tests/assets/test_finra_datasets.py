@@ -228,7 +228,7 @@ def test_bonds_need_a_licence_where_the_data_is_real(settings, instance, monkeyp
     (feed / "fact_bond_trade_activity_T1_20260220.csv").write_text("\n".join(lines) + "\n")
     assert load(instance, "bond_trade_activity", NEWEST_BONDS).success
     table = BOND_TRADE_ACTIVITY.table.c
-    url = databases.sqlite_url(settings.state_path, "files")
+    url = databases.sqlite_url(settings.state_path, "real")
     assert rows(url, table.tier, table.cusip, table.volume_total, table.trade_count) == [
         ("T1", "037833100", 5_000_000, 3)
     ]

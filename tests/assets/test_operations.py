@@ -76,7 +76,7 @@ def test_every_dependency_has_a_check_that_says_what_was_tried_and_what_came_of_
         "got": "it lists 0 partitions of the last 8 weeks",
         "remedy": "",
     }
-    file = databases.sqlite_url(folder.state_path, "files")
+    file = databases.sqlite_url(folder.state_path, "real")
     stored = databases.rows(file, select(operations_readiness.c.dependency))
     assert {name for (name,) in stored} == set(names)
 
@@ -84,7 +84,7 @@ def test_every_dependency_has_a_check_that_says_what_was_tried_and_what_came_of_
 def test_a_value_that_changed_since_the_last_verification_is_told_once_and_runs_carry_the_hash(
     instance, folder, monkeypatch: pytest.MonkeyPatch
 ):
-    file = databases.sqlite_url(folder.state_path, "files")
+    file = databases.sqlite_url(folder.state_path, "real")
     first = run(instance, "operations_verify")
     assert checks(first)["has_not_drifted"].metadata["outcome"].value == (
         "nothing was verified before"

@@ -178,7 +178,9 @@ def test_a_source_that_is_down_fails_the_tick_and_leaves_the_cursor(sensor, inst
     ticked = Sensor(sensor, instance, cursor=DAY)
     with FaultyServer(lambda _: down) as server:
         monkeypatch.setenv("FINRA_API_URL", server.url)
-        settings = load_settings().model_copy(update={"finra_source": "api"})
+        settings = load_settings().model_copy(
+            update={"finra_source": "api", "data_profile": "real"}
+        )
         with (
             open_http(settings) as http,
             pytest.raises(TransientError, match="FINRA's answer cannot be used"),

@@ -68,6 +68,7 @@ def check_name(dependency: str) -> str:
 def verification_asset(registry: Registry) -> dg.AssetsDefinition:
     """Return the asset that verifies every dependency; their names make its checks."""
     probes = every_probe(registry, load_shared_settings(), dg.DagsterInstance.get)
+    order = [probe.dependency for probe in probes]
 
     @dg.multi_asset(
         name="verify_operations",
@@ -98,6 +99,7 @@ def verification_asset(registry: Registry) -> dg.AssetsDefinition:
         """Verify every dependency and report it, stored or not; then report what drifted."""
         also = [sending_probe(lambda: alerts)] if config.send_test_message else []
         findings = gate.verify(instead=[*registry.probes(settings), *also])
+        findings.sort(key=lambda finding: order.index(finding.dependency))
         yield from (_check_result(each) for each in findings)
         gate.keep(findings)
         yield dg.MaterializeResult(
