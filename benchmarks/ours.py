@@ -18,7 +18,7 @@ import polars as pl
 
 from orchestration_project.catalog import REGISTRY
 from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.rules import Part, sort_out
+from orchestration_project.contracts.rules import Part, apply_rules
 from orchestration_project.definitions import defs
 from orchestration_project.domains.finra.contract import (
     API_FIELDS,
@@ -171,7 +171,7 @@ def contract(*, pages: str, repeats: int) -> dict[str, Any]:
 
 def _judged(lines: pl.DataFrame, parts: list[Part]) -> None:
     """Values from text, every rule, and each reject with its place, record and reason."""
-    _, broken = sort_out(with_quantities(lines), RULES)
+    _, broken = apply_rules(with_quantities(lines), RULES)
     with_records(broken.select("part_number", "line_number", "reason_code", "reason"), parts)
 
 

@@ -13,10 +13,10 @@ from orchestration_project.contracts.rules import (
     Audit,
     AuditSummary,
     Rule,
+    apply_rules,
     content_sha256,
     contents_sha256,
     in_ascii,
-    sort_out,
     summarised,
 )
 from orchestration_project.tables.kinds import schema_of
@@ -34,7 +34,9 @@ RULES = [
 @bounded
 @given(st.lists(st.integers(-9, 9)))
 def test_each_row_is_good_or_has_the_reason_of_the_first_rule_it_breaks(numbers: list[int]):
-    good, broken = sort_out(pl.DataFrame({"number": numbers}, schema={"number": pl.Int64}), RULES)
+    good, broken = apply_rules(
+        pl.DataFrame({"number": numbers}, schema={"number": pl.Int64}), RULES
+    )
     assert good.rows() == [(number,) for number in numbers if number >= 0 and number % 2 == 0]
     assert broken.rows() == [
         (number, "too_low", f"{number} is below 0") if number < 0 else (number, "odd", "it is odd")
@@ -50,7 +52,7 @@ def test_each_row_is_good_or_has_the_reason_of_the_first_rule_it_breaks(numbers:
 def test_a_cheaper_condition_that_holds_for_every_offender_changes_nothing(numbers: list[int]):
     rows = pl.DataFrame({"number": numbers}, schema={"number": pl.Int64})
     gated = [replace(rule, only_if=NUMBER <= NUMBER) for rule in RULES]
-    for found, expected in zip(sort_out(rows, gated), sort_out(rows, RULES), strict=True):
+    for found, expected in zip(apply_rules(rows, gated), apply_rules(rows, RULES), strict=True):
         assert found.equals(expected)
 
 

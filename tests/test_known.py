@@ -7,7 +7,7 @@ import pytest
 from dagster._core.events import StepMaterializationData
 from dagster._core.launcher.base import CheckRunHealthResult, WorkerStatus
 
-from orchestration_project.engine.known import KNOWN_FROM, Known
+from orchestration_project.engine.known import KNOWN_FROM, ReportLog
 
 ASSET = dg.AssetKey(["finra", "otc_weekly"])
 PARTITION = "T1|2026-02-09"
@@ -30,7 +30,7 @@ def tells(instance, run_id, at=None, asset=ASSET, partition=PARTITION) -> None:
 
 
 def knows(instance, run_id="a", partition=PARTITION, at=AT, by="asking"):
-    return Known(instance, ASSET, by)(run_id, partition, at)
+    return ReportLog(instance, ASSET, by)(run_id, partition, at)
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ def test_what_another_run_told_in_its_place_is_known_whatever_was_said_since(ins
 
 def test_a_run_that_goes_on_is_asked_for_again(instance):
     ended(instance, "a", dg.DagsterRunStatus.STARTED)
-    known = Known(instance, ASSET, "asking")
+    known = ReportLog(instance, ASSET, "asking")
     assert known("a", PARTITION, AT) == "not yet"
     instance.report_run_failed(instance.get_run_by_id("a"))
     assert known("a", PARTITION, AT) == "no"

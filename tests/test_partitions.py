@@ -24,7 +24,7 @@ from orchestration_project.assets.finra.partitions import (
 from orchestration_project.assets.prices.catalogue import price_months
 from orchestration_project.cli.run import Progress
 from orchestration_project.engine.loads import Load, Outcome
-from orchestration_project.engine.runner import Pieces, Report, each_partition, each_piece
+from orchestration_project.engine.runner import ItemPlan, Report, each_item, each_partition
 from orchestration_project.engine.warehouse import SupersededError
 from orchestration_project.errors import (
     ConfigurationError,
@@ -241,10 +241,10 @@ def test_a_run_of_which_a_partition_has_no_result_fails_and_names_it(instance):
     def thing(context: dg.AssetExecutionContext):
         load = Pairs(pieces=lambda partitions: partitions)
         report = Report[str](lambda key: {THING: {"key": key}})
-        without_b = Pieces[str](
+        without_b = ItemPlan[str](
             lambda keys, ended: [each for each in ended if "b" not in str(each)]
         )
-        yield from each_piece(context, lambda: load, report, without_b)
+        yield from each_item(context, lambda: load, report, without_b)
 
     job = dg.Definitions(assets=[thing], jobs=[dg.define_asset_job("all", [THING])])
     result = job.resolve_job_def("all").execute_in_process(
@@ -391,7 +391,7 @@ def outcomes_of(load: Pairs, instance: dg.DagsterInstance) -> dict[str, str]:
     )
     def thing(context: dg.AssetExecutionContext):
         report = Report[str](lambda key: {THING: {"key": key}})
-        yield from each_piece(context, lambda: load, report, Pieces(summed, "piece"))
+        yield from each_item(context, lambda: load, report, ItemPlan(summed, "piece"))
 
     job = dg.Definitions(assets=[thing], jobs=[dg.define_asset_job("all", [THING])])
     tags = {"dagster/partition": "a"}

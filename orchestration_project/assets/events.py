@@ -10,7 +10,7 @@ from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.resources.events import EventLanding
-from orchestration_project.services.inbox.work import DELIVERY_TAG, SOURCE_TAG, Work
+from orchestration_project.services.inbox.work import DELIVERY_TAG, SOURCE_TAG, InboxQueue
 from orchestration_project.services.shown import column_schema
 from orchestration_project.tables.spine import inbox as inbox_table
 from orchestration_project.tables.webhooks import events_webhooks
@@ -70,7 +70,7 @@ def webhooks(
 ) -> dg.MaterializeResult[Any]:
     """Land the delivery that the run's tags name."""
     source, delivery_id = _asked_for(context.run.tags)
-    content = Work(warehouse, clock).content(source, delivery_id)
+    content = InboxQueue(warehouse, clock).content(source, delivery_id)
     landed = EventLanding(warehouse, Captures(artifacts), context.run.run_id).land(content)
     return dg.MaterializeResult(
         asset_key=WEBHOOKS,

@@ -34,7 +34,7 @@ class Rule:
     only_if: pl.Expr | None = None
 
 
-def sort_out(rows: pl.DataFrame, rules: Sequence[Rule]) -> tuple[pl.DataFrame, pl.DataFrame]:
+def apply_rules(rows: pl.DataFrame, rules: Sequence[Rule]) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Return the rows that keep all ``rules``, and the others with ``reason_code`` and ``reason``.
 
     A row that breaks several rules is rejected for the first of them. Nearly all rows keep all
@@ -157,7 +157,7 @@ REJECT_SCHEMA = {
 }
 
 
-class Shelf(Protocol):
+class SpillStore(Protocol):
     """Keeps frames that are too many to be held in memory at once."""
 
     def put(self, frame: pl.DataFrame) -> int:
@@ -181,7 +181,7 @@ class Days:
 
 
 @dataclass(frozen=True)
-class Span:
+class KeyRange:
     """The texts after one, up to another, which counts; None is no end.
 
     They are compared by their bytes, as our tables compare them.
@@ -202,13 +202,13 @@ class Span:
 
 
 @dataclass(frozen=True)
-class Ranges:
+class SpilledRows:
     """Rows that are too many to be held at once: those that meet each condition, in key order.
 
-    A condition is of a column's value, tuple of values or `Span`; each row meets one of them.
+    A condition is of a column's value, tuple of values or `KeyRange`; each row meets one of them.
     """
 
-    shelf: Shelf
+    shelf: SpillStore
     places: Sequence[tuple[Mapping[str, object], int]]
     row_count: int
 
@@ -219,7 +219,7 @@ class Ranges:
 
 
 @dataclass(frozen=True)
-class Checked:
+class Validated:
     """A delivery after its contract: good rows of a table, rejects and audits.
 
     ``rows`` and ``rejects`` carry ``part_number``; rejects also ``line_number`` (from 1),
@@ -230,7 +230,7 @@ class Checked:
     rows: pl.DataFrame
     rejects: pl.DataFrame
     audits: Sequence[Audit] = field(default_factory=tuple)
-    ranges: Ranges | None = None
+    ranges: SpilledRows | None = None
 
     @property
     def is_held_back(self) -> bool:

@@ -6,7 +6,7 @@ from typing import Any
 
 import polars as pl
 
-from orchestration_project.contracts.rules import REJECT_SCHEMA, Checked, in_ascii
+from orchestration_project.contracts.rules import REJECT_SCHEMA, Validated, in_ascii
 
 RULE_VERSION = "1"
 
@@ -28,17 +28,17 @@ ROW_SCHEMA = {
 
 def checked_event(
     body: bytes, *, source: str, delivery_id: str, received_at: datetime, kind: str | None
-) -> Checked:
+) -> Validated:
     """Return the one row of a delivery, or its one reject with the reason."""
     problem = _problem(body)
     if problem is None:
         row = (source, delivery_id, received_at, kind, body.decode(), 1)
-        return Checked(
+        return Validated(
             pl.DataFrame([row], ROW_SCHEMA, orient="row"), pl.DataFrame(schema=REJECT_SCHEMA)
         )
     code, reason = problem
     reject = (1, 1, code, reason, 0, in_ascii(body))
-    return Checked(
+    return Validated(
         pl.DataFrame(schema=ROW_SCHEMA), pl.DataFrame([reject], REJECT_SCHEMA, orient="row")
     )
 

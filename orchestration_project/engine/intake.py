@@ -6,14 +6,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
-from orchestration_project.contracts.rules import Checked
+from orchestration_project.contracts.rules import Validated
 from orchestration_project.engine.captures import Capture
 from orchestration_project.engine.warehouse import (
     AsFile,
     Delivery,
-    Order,
-    Prepared,
+    StagedBatch,
     Warehouse,
+    WriteTarget,
     prepare,
 )
 from orchestration_project.errors import MovedError, OrchestrationError
@@ -23,7 +23,7 @@ READS_OF_A_MOVING_SOURCE = 3
 Read = Callable[[list[Capture]], Delivery]
 """Reads a delivery; appends everything that came to the list, also what cannot be used."""
 
-Check = Callable[[Delivery], Checked]
+Check = Callable[[Delivery], Validated]
 
 
 @dataclass(frozen=True)
@@ -49,12 +49,12 @@ class Intake:
     """
 
     delivery: Delivery
-    prepared: Prepared
+    prepared: StagedBatch
     read_seconds: float
     check_seconds: float
 
     @property
-    def checked(self) -> Checked:
+    def checked(self) -> Validated:
         """The delivery after its contract."""
         return self.prepared.checked
 
@@ -77,7 +77,7 @@ class Intake:
 
 def take(
     warehouse: Warehouse,
-    order: Order,
+    order: WriteTarget,
     intended: Delivery,
     read: Read,
     check: Check,
@@ -105,7 +105,7 @@ def take(
 
 @contextmanager
 def evidence_kept(
-    warehouse: Warehouse, order: Order, kept: Sequence[Capture], found: Callable[[], Delivery]
+    warehouse: Warehouse, order: WriteTarget, kept: Sequence[Capture], found: Callable[[], Delivery]
 ) -> Iterator[None]:
     """Record the delivery ``found`` so far where it turns out to be unusable, if any was ``kept``.
 

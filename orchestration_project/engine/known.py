@@ -37,7 +37,7 @@ def earlier_metadata(
     return {}
 
 
-class Known:
+class ReportLog:
     """Whether Dagster was told of landings of an asset's partitions.
 
     Nearly all runs succeed, and then it was: each run is asked for once, and no partition. Of any

@@ -92,7 +92,7 @@ class BatchLoad(Protocol[Taken, Loaded]):
 
 
 @dataclass(frozen=True)
-class OneByOne(Generic[Taken, Loaded]):
+class SingleItemLoad(Generic[Taken, Loaded]):
     """A load of single pieces, each a batch of its own.
 
     Attributes:

@@ -10,7 +10,7 @@ from threading import Lock
 from typing import Any
 
 
-class AtFirstUse:
+class Lazy:
     """Stands for a resource, which is opened when anything of it is first asked for.
 
     Where that fails, the next use tries again. What is ``known`` of it, by name, opens nothing.
@@ -41,11 +41,11 @@ def at_first_use(
 ) -> Iterator[Any]:
     """Give what stands for the resource of ``opening``; close it at the end, if it was opened."""
     with ExitStack() as stack:
-        yield AtFirstUse(lambda: stack.enter_context(opening()), **known)
+        yield Lazy(lambda: stack.enter_context(opening()), **known)
 
 
-def open_now(*resources: object) -> None:
+def open_all(*resources: object) -> None:
     """Open those of ``resources`` that wait for their first use, in this order."""
     for each in resources:
-        if isinstance(each, AtFirstUse):
+        if isinstance(each, Lazy):
             each.open_it()

@@ -17,8 +17,8 @@ from orchestration_project.engine.warehouse import (
 )
 from orchestration_project.engine.warehouse.frames import range_of, share_rows
 from orchestration_project.engine.warehouse.recorded import (
-    Layer,
-    PartLayer,
+    EffectiveDelivery,
+    EffectivePart,
     has_landed,
     is_of_one,
     layer_of,
@@ -29,7 +29,7 @@ from orchestration_project.errors import ConfigurationError
 
 
 @dataclass(frozen=True)
-class Kept:
+class RecordedDelivery:
     """A recorded delivery that is to be landed again, and what is landed of its partition.
 
     ``turns_back`` says whether what is landed in its place was fetched later, ``lands_again``
@@ -58,7 +58,7 @@ class Kept:
 
 def kept_of(
     warehouse: Warehouse, table: Table, key: str, group_id: str | None, allow_older: bool
-) -> Kept:
+) -> RecordedDelivery:
     """Return the delivery ``group_id`` of a partition; without it, the latest that was read whole.
 
     Raises:
@@ -70,7 +70,7 @@ def kept_of(
 
 def kept_parts(
     warehouse: Warehouse, table: Table, key: str, group_id: str | None, allow_older: bool
-) -> tuple[Kept, list[PartLayer]]:
+) -> tuple[RecordedDelivery, list[EffectivePart]]:
     """Return the deliveries that make up a partition whose parts may come one by one, oldest first.
 
     The kept one is the latest of them. With ``group_id`` it is that one alone.
@@ -83,13 +83,13 @@ def kept_parts(
     landed = _landed_in_place_of(chosen, recorded)
     turns_back = _turns_back(chosen, landed, allow_older)
     lands_again = landed is not None and landed.fetched_group == chosen.fetched_group
-    layers = part_layers_of(recorded) if group_id is None else [PartLayer(chosen, None)]
-    return Kept(state, chosen, turns_back, lands_again), layers
+    layers = part_layers_of(recorded) if group_id is None else [EffectivePart(chosen, None)]
+    return RecordedDelivery(state, chosen, turns_back, lands_again), layers
 
 
 def kept_layers(
     warehouse: Warehouse, table: Table, key: str, group_id: str | None, allow_older: bool
-) -> tuple[Kept, list[Layer]]:
+) -> tuple[RecordedDelivery, list[EffectiveDelivery]]:
     """Return the deliveries that make up a partition which lands range by range, oldest first.
 
     The kept one is the latest of them. With ``group_id`` it is that one alone, for all its days.
@@ -102,7 +102,7 @@ def kept_layers(
     if group_id is None:
         layers = layers_of(recorded)
         lands_again = all(layer.is_landed for layer in layers)
-        return Kept(state, layers[-1].recorded, lands_again=lands_again), layers
+        return RecordedDelivery(state, layers[-1].recorded, lands_again=lands_again), layers
     if not is_of_one(chosen, recorded):
         raise ConfigurationError(
             f"{group_id} replayed several deliveries at once",
@@ -113,7 +113,7 @@ def kept_layers(
     landed = _landed_in_place_of(chosen, recorded)
     turns_back = _turns_back(chosen, landed, allow_older)
     layer = layer_of(chosen, recorded)
-    return Kept(state, chosen, turns_back, layer.is_landed), [layer]
+    return RecordedDelivery(state, chosen, turns_back, layer.is_landed), [layer]
 
 
 def captures_of(

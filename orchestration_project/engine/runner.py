@@ -14,8 +14,8 @@ from orchestration_project.engine.loads import (
     BatchLoad,
     Load,
     Loaded,
-    OneByOne,
     Outcome,
+    SingleItemLoad,
     Taken,
     partition_keys,
 )
@@ -74,7 +74,7 @@ class Report(Generic[Loaded]):
 
 
 @dataclass(frozen=True)
-class Pieces(Generic[Loaded]):
+class ItemPlan(Generic[Loaded]):
     """What makes up a run's partitions, and is loaded in their place.
 
     Attributes:
@@ -86,7 +86,7 @@ class Pieces(Generic[Loaded]):
     name: str = "partition"
 
 
-EACH_PARTITION: Pieces[Any] = Pieces(lambda keys, outcomes: outcomes)
+EACH_PARTITION: ItemPlan[Any] = ItemPlan(lambda keys, outcomes: outcomes)
 """Each partition is a piece of its own."""
 
 
@@ -102,14 +102,14 @@ def each_partition(
         RetryRequested: The same, where another attempt may help and was not made.
     """
     run_id = context.run.run_id
-    yield from each_piece(context, lambda: OneByOne(loading(), run_id), report, EACH_PARTITION)
+    yield from each_item(context, lambda: SingleItemLoad(loading(), run_id), report, EACH_PARTITION)
 
 
-def each_piece(
+def each_item(
     context: dg.AssetExecutionContext,
     loading: Callable[[], BatchLoad[Any, Any]],
     report: Report[Loaded],
-    pieces: Pieces[Loaded],
+    pieces: ItemPlan[Loaded],
 ) -> Iterator[Told]:
     """Load what makes up the run's partitions, and tell Dagster how these ended.
 
@@ -166,7 +166,7 @@ def landed_before(context: dg.AssetExecutionContext, asset: dg.AssetKey) -> froz
 def _load_all(
     context: dg.AssetExecutionContext,
     load: BatchLoad[Any, Loaded],
-    pieces: Pieces[Any],
+    pieces: ItemPlan[Any],
     partitions: Sequence[str],
     outcomes: list[Outcome[Loaded]],
 ) -> None:

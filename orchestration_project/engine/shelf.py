@@ -21,7 +21,7 @@ def _close(files: list[BufferedRandom]) -> None:
         file.close()
 
 
-class DiskShelf:
+class DiskSpill:
     """Frames in a file in ``folder``, which is made once there is something to put into it.
 
     The files are given back with the last use of what they hold.

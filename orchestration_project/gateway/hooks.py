@@ -34,7 +34,7 @@ from orchestration_project.services.inbox import (
     Stored,
     read_senders,
 )
-from orchestration_project.services.inbox.room import Room
+from orchestration_project.services.inbox.room import Admission
 from orchestration_project.services.probes import open_disk_probe
 from orchestration_project.settings import Settings
 
@@ -77,7 +77,7 @@ class Hooks:
         self,
         senders: Mapping[str, Sender],
         commit: GroupCommit,
-        room: Room,
+        room: Admission,
         *,
         clock: Clock,
         max_body_bytes: int,
@@ -250,7 +250,7 @@ def opened_hooks(settings: Settings, warehouse: Warehouse) -> Iterator[Hooks]:
     """
     senders = read_senders(settings)
     inbox = Inbox(warehouse, Clock())
-    room = Room(inbox, open_disk_probe(settings), most_rows=settings.webhook_inbox_rows)
+    room = Admission(inbox, open_disk_probe(settings), most_rows=settings.webhook_inbox_rows)
     commit = GroupCommit(inbox.take)
     limit = settings.webhook_max_body_mib * MIB
     hooks = Hooks(senders, commit, room, clock=Clock(), max_body_bytes=limit)

@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 
-from orchestration_project.contracts.rules import Checked
+from orchestration_project.contracts.rules import Validated
 from orchestration_project.domains.events import RULE_VERSION, checked_event
 from orchestration_project.engine.captures import Capture, Captures
 from orchestration_project.engine.intake import Intake, take
-from orchestration_project.engine.warehouse import Delivery, Order, Warehouse
+from orchestration_project.engine.warehouse import Delivery, Warehouse, WriteTarget
 from orchestration_project.engine.warehouse.delivery import no_summary
 from orchestration_project.engine.warehouse.landing import is_landed
 from orchestration_project.services.inbox.work import Content, delivery_of, fetched_of
@@ -55,12 +55,12 @@ class EventLanding:
         rejects = intake.checked.rejects["reason"].to_list()
         return LandedEvent(len(intake.checked.rows), "".join(rejects), is_new, group)
 
-    def _intake(self, content: Content, order: Order[None]) -> Intake:
+    def _intake(self, content: Content, order: WriteTarget[None]) -> Intake:
         def read(kept: list[Capture]) -> Delivery:
             kept.append(self.captures.keep(fetched_of(content)))
             return delivery_of(content, *kept[-1:])
 
-        def check(delivery: Delivery) -> Checked:
+        def check(delivery: Delivery) -> Validated:
             return checked_event(
                 content.body,
                 source=content.source,
@@ -71,8 +71,8 @@ class EventLanding:
 
         return take(self.warehouse, order, delivery_of(content), read, check)
 
-    def _order(self, content: Content, key: str, token: int) -> Order[None]:
-        return Order(
+    def _order(self, content: Content, key: str, token: int) -> WriteTarget[None]:
+        return WriteTarget(
             table=events_webhooks,
             history=events_webhooks_history,
             partition_key=key,

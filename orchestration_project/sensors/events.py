@@ -11,7 +11,7 @@ from orchestration_project.errors import ConfigurationError
 from orchestration_project.registry import Registry
 from orchestration_project.sensors.definitions import sensor
 from orchestration_project.services.inbox.senders import declared_sources
-from orchestration_project.services.inbox.work import Turn, Work, request_of
+from orchestration_project.services.inbox.work import DispatchPlan, InboxQueue, request_of
 from orchestration_project.settings import Settings
 
 SECONDS_BETWEEN_LOOKS = 4
@@ -35,7 +35,7 @@ def webhook_sensor(registry: Registry) -> dg.SensorDefinition:
         known = [job.name for job in registry.jobs.values() if job.consumes_webhooks]
         job_of_source = _jobs(declared, known)
         sources = {name: each for name, each in declared.items() if job_of_source[name] in own}
-        turn = Work(warehouse, clock).turn(context.instance, sources)
+        turn = InboxQueue(warehouse, clock).turn(context.instance, sources)
         ended = [each.state for each in turn.changes if each.state != "running"]
         said = f"{len(ended)} runs ended, {ended.count('dead')} deliveries of them are dead letters"
         if not turn.due:
@@ -48,7 +48,7 @@ def webhook_sensor(registry: Registry) -> dg.SensorDefinition:
     return events_on_webhook
 
 
-def _waiting(turn: Turn) -> str:
+def _waiting(turn: DispatchPlan) -> str:
     if not turn.waits:
         return ""
     until = f"{min(turn.waits):%H:%M:%S}"

@@ -168,7 +168,7 @@ class Presets:
 
 
 @dataclass(frozen=True)
-class OfRun:
+class RunPresets:
     """What the applied presets mean for one run."""
 
     instance: dg.DagsterInstance

@@ -4,13 +4,13 @@ from datetime import UTC, datetime
 
 import pytest
 
-from orchestration_project.contracts.rules import Checked
+from orchestration_project.contracts.rules import Validated
 from orchestration_project.domains.events import DEEPEST, LARGEST_BYTES, checked_event
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 
 
-def checked(body: bytes) -> Checked:
+def checked(body: bytes) -> Validated:
     return checked_event(body, source="git", delivery_id="1", received_at=NOON, kind=None)
 
 

@@ -5,7 +5,7 @@ from collections import Counter
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from orchestration_project.contracts.rules import Checked, Part
+from orchestration_project.contracts.rules import Part, Validated
 from orchestration_project.domains.finra.audits import AUDITS
 from orchestration_project.domains.finra.contract import OTHER_SUMS, SYMBOL_TOTALS, check_week
 from orchestration_project.domains.finra.parsing import row_count
@@ -95,14 +95,14 @@ def test_each_line_of_any_bytes_is_landed_rejected_or_a_sum_or_its_part_is_refus
 def test_any_delivery_is_refused_or_judged_by_every_audit_and_never_crashes(bodies, total):
     parts = [Part(number, body) for number, body in enumerate(bodies, start=1)]
     verdict = judged(parts, total)
-    if isinstance(verdict, Checked):
+    if isinstance(verdict, Validated):
         assert [audit.name for audit in verdict.audits] == list(AUDITS)
         lines = sum(row_count(body) for body in bodies)
         assert verdict.audits[0].outcome == ("passed" if lines == total else "failed")
         assert all(audit.offenders_json.isascii() for audit in verdict.audits)
 
 
-def judged(parts: list[Part], total: int) -> Checked | ContractError:
+def judged(parts: list[Part], total: int) -> Validated | ContractError:
     try:
         return audited_week(
             parts, week_start=WEEK, tier="T1", record_total=total, max_reject_ratio=0.005
@@ -118,6 +118,6 @@ def test_a_page_that_is_cut_anywhere_loses_no_line_unseen(length: int):
     if isinstance(cut, ContractError):
         return
     whole = judged([Part(1, PAGE)], row_count(PAGE))
-    assert isinstance(whole, Checked)
+    assert isinstance(whole, Validated)
     is_noticed = cut.audits != whole.audits or len(cut.rejects)
     assert is_noticed or cut.rows.equals(whole.rows)

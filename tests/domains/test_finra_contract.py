@@ -13,7 +13,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from orchestration_project.contracts.decimals import exact_scaled
-from orchestration_project.contracts.rules import Checked, Part
+from orchestration_project.contracts.rules import Part, Validated
 from orchestration_project.domains.finra.contract import (
     API_FIELDS,
     OTHER_SUMS,
@@ -409,7 +409,7 @@ def test_a_files_rows_of_another_tier_are_strangers():
 
 
 @pytest.fixture(scope="module")
-def real() -> Checked:
+def real() -> Validated:
     if not REAL_DATA.is_dir():
         pytest.skip(f"the folder of real data is absent: {REAL_DATA}")
     body = REAL_FILE.read_bytes()
@@ -422,7 +422,7 @@ def real() -> Checked:
     )
 
 
-def test_the_real_file_has_the_rows_symbols_shares_and_trades_of_its_readme(real: Checked):
+def test_the_real_file_has_the_rows_symbols_shares_and_trades_of_its_readme(real: Validated):
     rows = real.rows
     found = (len(rows), rows["symbol"].n_unique(), len(real.rejects))
     assert found == (5_328, 3_111, 0)
@@ -437,7 +437,7 @@ def test_the_real_file_has_the_rows_symbols_shares_and_trades_of_its_readme(real
     ]
 
 
-def test_the_real_file_has_the_top_symbols_and_the_concentration_of_its_readme(real: Checked):
+def test_the_real_file_has_the_top_symbols_and_the_concentration_of_its_readme(real: Validated):
     symbols = symbol_week(real.rows).sort("total_share_quantity", descending=True)
     assert symbols["symbol", "total_share_quantity"].head(3).rows() == [
         ("ECOX", 259_127_041),
@@ -450,7 +450,7 @@ def test_the_real_file_has_the_top_symbols_and_the_concentration_of_its_readme(r
     assert by_venue == [("OTCN", 249_703_875), ("OTCX", 9_423_166)]
 
 
-def test_the_real_file_has_the_venues_and_their_shares_of_its_readme(real: Checked):
+def test_the_real_file_has_the_venues_and_their_shares_of_its_readme(real: Validated):
     venues = venue_week(venue_sums(real.rows)).sort("rank")
     assert venues["rank"].to_list() == list(range(1, 10))
     assert [
@@ -458,7 +458,7 @@ def test_the_real_file_has_the_venues_and_their_shares_of_its_readme(real: Check
     ] == [("OTCN", "82.188393%"), ("OTCX", "14.423180%"), ("ARCA", "3.069141%")]
 
 
-def test_the_real_files_figures_are_those_of_a_plain_reading(real: Checked):
+def test_the_real_files_figures_are_those_of_a_plain_reading(real: Validated):
     lines = REAL_FILE.read_bytes().decode("ascii").split("\n")[1:]
     plain: Counter[tuple[str, str]] = Counter()
     for each in filter(None, lines):

@@ -4,7 +4,7 @@ from datetime import date
 
 import pytest
 
-from orchestration_project.contracts.rules import Checked, Part
+from orchestration_project.contracts.rules import Part, Validated
 from orchestration_project.domains.finra.dataset_rows import checked_dataset
 from orchestration_project.domains.finra.datasets import (
     DatasetPartition,
@@ -42,7 +42,9 @@ def delivery(*records: dict[str, object], header: str | None = None) -> Part:
     return Part(1, "\n".join(lines).encode())
 
 
-def checked(*records: dict[str, object], promised: int | None = None, limit: float = 1) -> Checked:
+def checked(
+    *records: dict[str, object], promised: int | None = None, limit: float = 1
+) -> Validated:
     return checked_dataset(
         DATASET,
         [delivery(*records)],
@@ -52,7 +54,7 @@ def checked(*records: dict[str, object], promised: int | None = None, limit: flo
     )
 
 
-def outcomes(found: Checked) -> dict[str, str]:
+def outcomes(found: Validated) -> dict[str, str]:
     return {audit.name: audit.outcome for audit in found.audits if audit.outcome != "passed"}
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestration_project.contracts.rules import Checked, Part, Span
+from orchestration_project.contracts.rules import KeyRange, Part, Validated
 from orchestration_project.domains.finra.audits import checked_week
 from orchestration_project.domains.finra.contract import API_FIELDS, SYMBOL
 from orchestration_project.domains.finra.ranges import spans_of
@@ -34,7 +34,7 @@ LINES = st.builds(
 PIECES = st.lists(st.lists(LINES, max_size=6), min_size=1, max_size=4)
 
 
-def judged(pieces: Sequence[Sequence[Part]], rows_at_once: int) -> Checked | ContractError:
+def judged(pieces: Sequence[Sequence[Part]], rows_at_once: int) -> Validated | ContractError:
     total = sum(part.body.count(b"\n") for parts in pieces for part in parts)
     try:
         return checked_week(
@@ -50,7 +50,7 @@ def judged(pieces: Sequence[Sequence[Part]], rows_at_once: int) -> Checked | Con
         return refusal
 
 
-def facts(found: Checked) -> list[Any]:
+def facts(found: Validated) -> list[Any]:
     """Return all that is found, without the order of ranges."""
     rows = pl.concat(found.pieces()).sort(*KEY, "part_number", "share_quantity", "trade_count")
     return [rows.to_dicts(), found.rejects.to_dicts(), list(found.audits), found.row_count]
@@ -64,7 +64,7 @@ def test_pieces_and_ranges_find_what_all_at_once_finds(bodies: list[list[str]], 
     if isinstance(whole, ContractError):
         assert str(found) == str(whole)
         return
-    assert isinstance(found, Checked)
+    assert isinstance(found, Validated)
     assert whole.ranges is None
     assert facts(found) == facts(whole)
     assert found.is_held_back == whole.is_held_back
@@ -82,7 +82,7 @@ def test_a_range_is_in_key_order_holds_its_symbols_alone_and_no_more_than_it_mus
     seen: list[str] = []
     for condition, rows in found.ranges:
         span = condition["symbol"]
-        assert isinstance(span, Span)
+        assert isinstance(span, KeyRange)
         assert rows.filter(span.holds(pl.col("symbol"))).equals(rows)
         assert rows.select(KEY).equals(rows.select(KEY).sort(KEY))
         assert len(rows) <= at_once or rows["symbol"].n_unique() == 1
@@ -114,7 +114,7 @@ def key_of(text: str) -> tuple[str, ...]:
 def test_such_ranges_are_there_to_be_compared():
     lines = [line(quantities(symbol, "1")) for symbol in "BAC"]
     found = judged([[page(*lines)], [page()]], 2)
-    assert isinstance(found, Checked)
+    assert isinstance(found, Validated)
     assert found.ranges
     assert [rows["symbol"].to_list() for _, rows in found.ranges] == [["A"], ["B"], ["C"]]
 
@@ -128,7 +128,7 @@ def test_the_first_offenders_are_told_in_key_order_however_many_there_are():
     told = []
     for at_once in (10**6, 7):
         found = judged([[page(*twice)], [page()]], at_once)
-        assert isinstance(found, Checked)
+        assert isinstance(found, Validated)
         [audit] = [each for each in found.audits if each.name == "has_unique_keys"]
         assert audit.found == f"{total // 2}"
         told.append(audit.offenders)

@@ -6,7 +6,7 @@ from typing import Any
 
 import polars as pl
 
-from orchestration_project.contracts.rules import Checked, Part
+from orchestration_project.contracts.rules import Part, Validated
 from orchestration_project.domains.finra.audits import checked_week
 from orchestration_project.domains.finra.contract import (
     API_FIELDS,
@@ -88,6 +88,6 @@ class Listed(list[pl.DataFrame]):
         return self[number]
 
 
-def audited_week(parts: Sequence[Part], **more: Any) -> Checked:
+def audited_week(parts: Sequence[Part], **more: Any) -> Validated:
     """Return what `checked_week` makes of parts that come at once."""
     return checked_week([parts], Listed(), **more)

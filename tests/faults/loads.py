@@ -28,8 +28,8 @@ from orchestration_project.domains.finra.restatement import WeekChange
 from orchestration_project.domains.finra.selection import TierWeek
 from orchestration_project.engine.captures import Capture, Captures
 from orchestration_project.engine.intake import Intake, Read
-from orchestration_project.engine.loads import OneByOne
-from orchestration_project.engine.warehouse import Delivery, Order, Warehouse, bulk
+from orchestration_project.engine.loads import SingleItemLoad
+from orchestration_project.engine.warehouse import Delivery, Warehouse, WriteTarget, bulk
 from orchestration_project.errors import OrchestrationError
 from orchestration_project.resources.finra import FinraApi
 from orchestration_project.resources.finra.landing import WeekLanding
@@ -119,7 +119,7 @@ def prepare_database(job: Job, _: Points) -> Iterator[str]:
 
 
 @contextmanager
-def opened(job: Job, points: Points) -> Iterator[OneByOne[Any, Any]]:
+def opened(job: Job, points: Points) -> Iterator[SingleItemLoad[Any, Any]]:
     """Give a load of weeks that tells its points."""
     with _client(job) as http, Warehouse(job.database_url, clock=Clock(NOW)) as warehouse:
         api = FinraApi(
@@ -133,7 +133,7 @@ def opened(job: Job, points: Points) -> Iterator[OneByOne[Any, Any]]:
             concurrent_requests=1,  # so that the points come in one order
         )
         source = cast("FinraSource", WatchedSource(api, points))
-        yield OneByOne(WeeklyLoad(source, _landing(job, points, warehouse)), "run")
+        yield SingleItemLoad(WeeklyLoad(source, _landing(job, points, warehouse)), "run")
 
 
 @contextmanager
@@ -183,7 +183,7 @@ class SomeInRanges(WeekLanding):
     """Takes some weeks for too large for memory."""
 
     def take(
-        self, partition: TierWeek, order: Order[WeekChange], intended: Delivery, read: Read
+        self, partition: TierWeek, order: WriteTarget[WeekChange], intended: Delivery, read: Read
     ) -> Intake:
         number = (partition.week_start - FIRST_MONDAY).days // 7
         landing = replace(self, rows_at_once=LARGE if is_large(number) else self.rows_at_once)

@@ -21,7 +21,7 @@ from orchestration_project.gateway.counted import GATEWAY
 from orchestration_project.gateway.hooks import Hooks, opened_hooks, routes
 from orchestration_project.registry import Answer, Probe
 from orchestration_project.services.inbox import GroupCommit, Inbox, Sender
-from orchestration_project.services.inbox.room import Room
+from orchestration_project.services.inbox.room import Admission
 from orchestration_project.tables.spine import audits, inbox
 from tests.gateway.conftest import EARLIER, SECRET, Client, signed
 
@@ -195,7 +195,7 @@ def hooks_over(take, *, inbox=None, room=None, **options) -> Hooks:
             return 0
 
     disk = Probe("disk", (), "", lambda: Answer("free"))
-    room = room or Room(inbox or Empty(), disk, most_rows=1)  # pyright: ignore[reportArgumentType] - as far as it is asked
+    room = room or Admission(inbox or Empty(), disk, most_rows=1)  # pyright: ignore[reportArgumentType] - as far as it is asked
     return Hooks(senders, GroupCommit(take), room, clock=Clock(), max_body_bytes=100, **options)
 
 
@@ -233,7 +233,7 @@ def test_no_delivery_waits_for_a_look_while_the_last_one_is_recent(settings, war
             goes_on.wait(10)
         return Answer("free")
 
-    room = Room(
+    room = Admission(
         Inbox(warehouse, Clock()),
         Probe("disk", (), "", disk),
         most_rows=9,

@@ -9,7 +9,7 @@ import polars as pl
 from hypothesis import strategies as st
 from sqlalchemy import select
 
-from orchestration_project.contracts.rules import REJECT_SCHEMA, Checked
+from orchestration_project.contracts.rules import REJECT_SCHEMA, Validated
 from orchestration_project.engine.warehouse.landing import is_landed, prepare
 from orchestration_project.tables.catalogue import relation_as_of
 from orchestration_project.tables.finra import finra_otc_weekly, finra_otc_weekly_history
@@ -182,7 +182,7 @@ def holds_for(desk: Desk, clock: StoppedClock, history: Sequence[Any]) -> None:
             replay_of="an earlier one" if event.is_replay else None,
             turns_back=event.turns_back,
         )
-        checked = Checked(rows, pl.DataFrame(schema=REJECT_SCHEMA))
+        checked = Validated(rows, pl.DataFrame(schema=REJECT_SCHEMA))
         if number % 2:  # either comes after the other, and after its like
             checked = in_ranges(checked)
         prepared = prepare(order, delivery, checked)

@@ -18,7 +18,7 @@ from orchestration_project.resources.saas.rules import edit, rules_in_effect, tr
 from orchestration_project.resources.saas.runs import follow_delivery, look_through
 from orchestration_project.resources.saas.standing import standing
 from orchestration_project.services.inbox import Inbox, Received
-from orchestration_project.services.inbox.work import Work
+from orchestration_project.services.inbox.work import InboxQueue
 from orchestration_project.tables.saas import (
     saas_audit_log,
     saas_dead_letters,
@@ -158,7 +158,7 @@ def webhook(body: bytes) -> Case:
 
     def case(bureau: Bureau) -> None:
         Inbox(bureau.warehouse, bureau.clock).take([received(body)])
-        content = Work(bureau.warehouse, bureau.clock).content("peopleforce", "1")
+        content = InboxQueue(bureau.warehouse, bureau.clock).content("peopleforce", "1")
         assert content.body == body
         done = follow_delivery(bureau.reconciler, content)
         assert done.rejection

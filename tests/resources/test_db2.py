@@ -45,7 +45,7 @@ from orchestration_project.resources.saas.ticks import Ticks
 from orchestration_project.services.access import Access, Audit, Entry, Found, Keys
 from orchestration_project.services.cleanup import Plan, Retention, clean_up, plan_cleanup
 from orchestration_project.services.inbox import Inbox, Received
-from orchestration_project.services.inbox.work import Work, request_of
+from orchestration_project.services.inbox.work import InboxQueue, request_of
 from orchestration_project.services.inventory import read_captures, take_inventory
 from orchestration_project.services.ledger import Ledger
 from orchestration_project.services.ledger.control_tower import read_look, write_tower
@@ -180,7 +180,7 @@ def take_webhooks(folder: Path) -> None:
         taken = Inbox(warehouse, Clock()).take([first, replace(first, body=b"[]")])
         assert taken == ["stored", "changed"]
         assert Inbox(warehouse, Clock()).waiting_count(9) == 1
-        work = Work(warehouse, Clock())
+        work = InboxQueue(warehouse, Clock())
         [row] = work.turn(instance, {"git": Source(scheme="github")}).due
         tags = request_of(row, "events_webhooks").tags
         job_of_it = defs.resolve_job_def("events_webhooks")

@@ -7,7 +7,7 @@ from sqlalchemy import delete
 
 from orchestration_project.domains.finra.selection import TierWeek
 from orchestration_project.resources.finra import untold
-from orchestration_project.resources.finra.untold import Untold
+from orchestration_project.resources.finra.untold import UnreportedChanges
 from orchestration_project.tables.finra import finra_otc_weekly
 from orchestration_project.tables.spine import deliveries
 from tests.resources.weeks import MONDAY, NOON, row
@@ -42,7 +42,9 @@ def told_of(desk, *answers, stays=True):
         return answers[days] if days < len(answers) else "yes"
 
     partition = TierWeek(desk.tier, desk.week_start)
-    known_from, changes = Untold(desk.warehouse, knows).changes(partition, before, stays=stays)
+    known_from, changes = UnreportedChanges(desk.warehouse, knows).changes(
+        partition, before, stays=stays
+    )
     assert known_from == (None if stays and answers[0] == "not yet" else before.landed_at)
     return list(changes)
 

@@ -21,7 +21,7 @@ from orchestration_project.services.inbox import (
     read_senders,
 )
 from orchestration_project.services.inbox.batches import MOST_BYTES, MOST_DELIVERIES
-from orchestration_project.services.inbox.room import Room
+from orchestration_project.services.inbox.room import Admission
 from orchestration_project.settings import load_settings
 from orchestration_project.tables.spine import audits, inbox
 from tests.resources.weeks import NOON
@@ -172,7 +172,7 @@ def test_there_is_room_until_as_many_wait_as_may_or_a_disk_is_full():
             raise ConfigurationError("a disk is nearly full")
         return Answer("free")
 
-    room = Room(
+    room = Admission(
         waiting,  # pyright: ignore[reportArgumentType] - as far as it is asked
         Probe("disk", (), "", disk),
         most_rows=2,

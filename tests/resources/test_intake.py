@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 from sqlalchemy import select
 
-from orchestration_project.contracts.rules import REJECT_SCHEMA, Checked
+from orchestration_project.contracts.rules import REJECT_SCHEMA, Validated
 from orchestration_project.engine.intake import READS_OF_A_MOVING_SOURCE, take
 from orchestration_project.engine.warehouse import SupersededError, Warehouse
 from orchestration_project.errors import ContractError, MovedError, SourceError, TransientError
@@ -23,9 +23,9 @@ def desk(tmp_path, prepared) -> Iterator[Desk]:
         yield Desk(warehouse, tmp_path / "artifacts")
 
 
-def check(delivery) -> Checked:
+def check(delivery) -> Validated:
     assert delivery.captures
-    return Checked(frame([row()]), pl.DataFrame(schema=REJECT_SCHEMA))
+    return Validated(frame([row()]), pl.DataFrame(schema=REJECT_SCHEMA))
 
 
 def reader(desk, *outcomes):

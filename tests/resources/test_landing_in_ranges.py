@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Table, select
 
-from orchestration_project.engine.warehouse import Landed
+from orchestration_project.engine.warehouse import WriteResult
 from orchestration_project.tables.finra import (
     finra_otc_weekly,
     finra_otc_weekly_history,
@@ -48,7 +48,7 @@ def content(desk: Desk, table: Table) -> list[dict[str, Any]]:
     return rows.sort(key_names(table)).drop(OF_A_WEEK, strict=False).to_dicts()
 
 
-def told(landed: Landed[Any]) -> dict[str, Any]:
+def told(landed: WriteResult[Any]) -> dict[str, Any]:
     facts = {name: value for name, value in vars(landed).items() if name not in OF_ITS_OWN}
     return facts | {"derived": set(landed.derived_seconds)}
 

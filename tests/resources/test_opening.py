@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from orchestration_project.engine.opening import at_first_use, open_now
+from orchestration_project.engine.opening import at_first_use, open_all
 from orchestration_project.errors import TransientError
 
 
@@ -62,7 +62,7 @@ def test_what_could_not_be_opened_is_tried_again_at_the_next_use():
     door = Door(failures=1)
     with at_first_use(door.opening) as stand_in:
         with pytest.raises(TransientError, match="stuck"):
-            open_now(stand_in)
-        open_now(stand_in, "something that is open")
+            open_all(stand_in)
+        open_all(stand_in, "something that is open")
         assert stand_in.name == "door"
     assert door.noted == ["opened", "closed"]

@@ -10,7 +10,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from orchestration_project.engine.shelf import DiskShelf
+from orchestration_project.engine.shelf import DiskSpill
 from orchestration_project.errors import ConfigurationError
 
 ROWS = pl.DataFrame(
@@ -24,7 +24,7 @@ ROWS = pl.DataFrame(
 
 
 def test_frames_come_back_as_they_were_in_any_order(tmp_path: Path):
-    shelf = DiskShelf(tmp_path)
+    shelf = DiskSpill(tmp_path)
     frames = [ROWS, ROWS[1:3], ROWS.clear(), ROWS.reverse()]
     numbers = [shelf.put(each) for each in frames]
     for number, frame in reversed(list(zip(numbers, frames, strict=True))):
@@ -34,7 +34,7 @@ def test_frames_come_back_as_they_were_in_any_order(tmp_path: Path):
     assert shelf.get(numbers[0]).equals(ROWS)
 
 
-def flushed(shelf: DiskShelf) -> list[BufferedRandom]:
+def flushed(shelf: DiskSpill) -> list[BufferedRandom]:
     """Return its files, as they are on disk."""
     for file in shelf._files:
         file.flush()
@@ -42,7 +42,7 @@ def flushed(shelf: DiskShelf) -> list[BufferedRandom]:
 
 
 def test_a_slice_takes_the_room_of_its_own_rows(tmp_path: Path):
-    shelf = DiskShelf(tmp_path)
+    shelf = DiskSpill(tmp_path)
     texts = pl.DataFrame({"text": [os.urandom(500).hex() for _ in range(1000)]})
     shelf.put(texts[:1])
     assert sum(os.fstat(file.fileno()).st_size for file in flushed(shelf)) < 10_000
@@ -50,14 +50,14 @@ def test_a_slice_takes_the_room_of_its_own_rows(tmp_path: Path):
 
 def test_no_file_is_made_before_there_is_something_to_keep_and_none_has_a_name(tmp_path: Path):
     folder = tmp_path / "scratch"
-    shelf = DiskShelf(folder)
+    shelf = DiskSpill(folder)
     assert not folder.exists()
     shelf.put(ROWS)
     assert list(folder.iterdir()) == []
 
 
 def test_its_files_are_closed_with_it(tmp_path: Path):
-    shelf = DiskShelf(tmp_path)
+    shelf = DiskSpill(tmp_path)
     shelf.put(ROWS)
     other = shelf.new_file()
     del shelf
@@ -66,7 +66,7 @@ def test_its_files_are_closed_with_it(tmp_path: Path):
 
 def test_its_files_are_closed_before_they_are_collected_with_it(tmp_path: Path):
     """A cycle is collected in the order that its parts were last found in: here files are first."""
-    shelf = DiskShelf(tmp_path)
+    shelf = DiskSpill(tmp_path)
     file = shelf.new_file()
     known = weakref.ref(file)
     shelf.itself = shelf  # pyright: ignore[reportAttributeAccessIssue] - as an error's frames do
@@ -85,7 +85,7 @@ def test_a_full_disk_is_told_with_the_folder_and_what_to_do(tmp_path: Path, monk
 
     monkeypatch.setattr("orchestration_project.engine.shelf.tempfile.TemporaryFile", full)
     with pytest.raises(ConfigurationError, match="too large for memory") as told:
-        DiskShelf(tmp_path).put(ROWS)
+        DiskSpill(tmp_path).put(ROWS)
     assert "No space left on device" in str(told.value)
     assert str(tmp_path) in str(told.value)
 
@@ -93,11 +93,11 @@ def test_a_full_disk_is_told_with_the_folder_and_what_to_do(tmp_path: Path, monk
 def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path):
     (tmp_path / "file").touch()
     with pytest.raises(ConfigurationError, match="set STATE_DIR"):
-        DiskShelf(tmp_path / "file" / "scratch").put(ROWS)
+        DiskSpill(tmp_path / "file" / "scratch").put(ROWS)
 
 
 def test_another_file_is_another_one_whichever_was_first(tmp_path: Path):
-    shelf = DiskShelf(tmp_path)
+    shelf = DiskSpill(tmp_path)
     other = shelf.new_file()
     number = shelf.put(ROWS)
     assert other.seek(0, 2) == 0

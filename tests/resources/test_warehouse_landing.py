@@ -15,7 +15,7 @@ from sqlalchemy import func, insert, select, union_all
 from orchestration_project.connections.artifacts import FolderStore
 from orchestration_project.contracts.rules import content_sha256
 from orchestration_project.engine.captures import Captures
-from orchestration_project.engine.warehouse import HeldBackError, Maker, SupersededError
+from orchestration_project.engine.warehouse import HeldBackError, SupersededError, Transform
 from orchestration_project.engine.warehouse.frames import conform, insert_absent, insert_frame
 from orchestration_project.errors import ContractError
 from orchestration_project.tables.finra import (
@@ -590,7 +590,7 @@ def test_a_derivation_that_crashes_leaves_the_partition_as_it_was(desk):
 
     desk.land(row("AAA"))
     order = desk.order()
-    object.__setattr__(order, "derive", {finra_symbol_week: Maker(fail)})
+    object.__setattr__(order, "derive", {finra_symbol_week: Transform(fail)})
     with pytest.raises(ZeroDivisionError):
         desk.land(row("BBB"), order=order)
     assert desk.quantities() == {"AAA": 100}

@@ -11,7 +11,7 @@ from sqlalchemy import Table, func, select
 
 from orchestration_project.connections.artifacts import FolderStore
 from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.rules import REJECT_SCHEMA, Audit, Checked, Ranges
+from orchestration_project.contracts.rules import REJECT_SCHEMA, Audit, SpilledRows, Validated
 from orchestration_project.domains.finra.gold import symbol_week, venue_sums, venue_week
 from orchestration_project.domains.finra.ranges import spans_of
 from orchestration_project.domains.finra.restatement import WeekChange, merged, week_change
@@ -19,10 +19,10 @@ from orchestration_project.domains.finra.usual import Limits
 from orchestration_project.engine.captures import Capture, Captures, Fetched
 from orchestration_project.engine.warehouse import (
     Delivery,
-    Landed,
-    Maker,
-    Order,
+    Transform,
     Warehouse,
+    WriteResult,
+    WriteTarget,
     prepare,
 )
 from orchestration_project.engine.warehouse.delivery import Warn, no_warnings
@@ -40,8 +40,8 @@ MONDAY = date(2025, 11, 10)
 NOON = datetime(2026, 1, 5, 12, 0, 0, 123456, tzinfo=UTC)
 PUBLISHED = date(2025, 12, 1)
 BOTH = {
-    finra_symbol_week: Maker(symbol_week),
-    finra_venue_week: Maker(venue_sums, venue_week),
+    finra_symbol_week: Transform(symbol_week),
+    finra_venue_week: Transform(venue_sums, venue_week),
 }
 
 INCOMING = {
@@ -99,7 +99,7 @@ def frame(rows: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
     )
 
 
-def in_ranges(checked: Checked, most_rows: int = 1) -> Checked:
+def in_ranges(checked: Validated, most_rows: int = 1) -> Validated:
     """Return a delivery in ranges of so many rows."""
     counts = checked.rows.group_by("symbol").agg(row_count=pl.len().cast(pl.Int64))
     shelf = Listed()
@@ -110,7 +110,7 @@ def in_ranges(checked: Checked, most_rows: int = 1) -> Checked:
         )
         for span in spans_of(counts, most_rows)
     ]
-    ranges = Ranges(shelf, places, len(checked.rows))
+    ranges = SpilledRows(shelf, places, len(checked.rows))
     return replace(checked, rows=checked.rows.clear(), ranges=ranges)
 
 
@@ -162,11 +162,11 @@ class Desk:
 
     def order(
         self, token: int | None = None, rule_version: str = "1", run_id: str = "run"
-    ) -> Order[WeekChange]:
+    ) -> WriteTarget[WeekChange]:
         """Return an order that saw ``token``; by default the present one."""
         if token is None:
             token = self.warehouse.state(finra_otc_weekly, self.partition_key).token
-        return Order(
+        return WriteTarget(
             table=finra_otc_weekly,
             history=finra_otc_weekly_history,
             partition_key=self.partition_key,
@@ -208,19 +208,19 @@ class Desk:
     def land(
         self,
         *rows: Mapping[str, Any],
-        order: Order[WeekChange] | None = None,
+        order: WriteTarget[WeekChange] | None = None,
         audits: Sequence[Audit] = (PASSED,),
         rejects: pl.DataFrame | None = None,
         rule_version: str = "1",
         warn: Warn = no_warnings,
         ranges_of: int = 0,
         **delivery: Any,
-    ) -> Landed[WeekChange]:
+    ) -> WriteResult[WeekChange]:
         own = [{**each, "tier": self.tier, "week_start": self.week_start} for each in rows]
         rejects = pl.DataFrame(schema=REJECT_SCHEMA) if rejects is None else rejects
         order = order or self.order(rule_version=rule_version)
         delivered = self.delivery(**delivery)
-        checked = Checked(frame(own), rejects, audits)
+        checked = Validated(frame(own), rejects, audits)
         if ranges_of:
             checked = in_ranges(checked, ranges_of)
         return self.warehouse.land(order, delivered, prepare(order, delivered, checked), warn)

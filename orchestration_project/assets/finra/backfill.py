@@ -24,7 +24,7 @@ from orchestration_project.services.backfills import (
     launched_by,
     request_backfill,
 )
-from orchestration_project.services.presets import OfRun, Presets
+from orchestration_project.services.presets import Presets, RunPresets
 from orchestration_project.services.shown import told
 from orchestration_project.settings import Settings
 
@@ -71,7 +71,7 @@ def launch_backfill(
     warehouse: dg.ResourceParam[Warehouse],
 ) -> None:
     """Ask for a backfill of the latest weeks, of those among them that are missing or changed."""
-    of_run = OfRun(context.instance, context.run.run_id, settings, Presets(warehouse, clock))
+    of_run = RunPresets(context.instance, context.run.run_id, settings, Presets(warehouse, clock))
     values = of_run.values(BACKFILLING, config)
     known, unknown = of_known_tiers(
         published_lately(finra, values["weeks"], today=clock.today_in_new_york())

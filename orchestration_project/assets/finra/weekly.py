@@ -34,7 +34,7 @@ from orchestration_project.domains.finra.copies import COPIES
 from orchestration_project.domains.finra.plausible import PLAUSIBILITY
 from orchestration_project.domains.finra.usual import WARNINGS
 from orchestration_project.engine.audit_checks import check_result, evaluated
-from orchestration_project.engine.known import Known, earlier_metadata
+from orchestration_project.engine.known import ReportLog, earlier_metadata
 from orchestration_project.engine.runner import Report, Told, each_partition, landed_before
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.difference import BOOKKEEPING
@@ -43,7 +43,7 @@ from orchestration_project.resources.finra.landing import WeekLanding
 from orchestration_project.resources.finra.replay import WeeklyReplay
 from orchestration_project.resources.finra.weekly import WeeklyLoad
 from orchestration_project.services.failed_partitions import BY_HAND
-from orchestration_project.services.presets import OfRun, Presets
+from orchestration_project.services.presets import Presets, RunPresets
 from orchestration_project.services.shown import column_schema
 from orchestration_project.settings import Settings
 from orchestration_project.tables.finra import (
@@ -100,7 +100,7 @@ def otc_weekly(
     warehouse: dg.ResourceParam[Warehouse],
 ) -> Iterator[Told]:
     """Load each partition of the run into the tables, from its source or what was kept of it."""
-    of_run = OfRun(context.instance, context.run.run_id, settings, Presets(warehouse, clock))
+    of_run = RunPresets(context.instance, context.run.run_id, settings, Presets(warehouse, clock))
 
     def opened() -> WeeklyLoad | WeeklyReplay:
         values = of_run.values(LOADING, config)
@@ -112,7 +112,7 @@ def otc_weekly(
             max_reject_ratio=values["max_reject_ratio"],
             limits=limits_of(settings),
             scratch=settings.state_path / "scratch",
-            knows=Known(context.instance, OTC_WEEKLY, context.run.run_id),
+            knows=ReportLog(context.instance, OTC_WEEKLY, context.run.run_id),
         )
         done = landed_before(context, OTC_WEEKLY)
         return loader_of(context.job_name, config, landing, finra, full=values["full"], done=done)

@@ -8,7 +8,7 @@ from orchestration_project.connections.clock import Clock
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.services.inbox.senders import declared_sources
-from orchestration_project.services.inbox.work import Work
+from orchestration_project.services.inbox.work import InboxQueue
 from orchestration_project.services.shown import table_of
 from orchestration_project.settings import Settings
 
@@ -44,7 +44,7 @@ def replay_webhook(
             expected="a source of WEBHOOKS_FILE that has a job",
             remedy="correct the run's config, or give the source a job",
         )
-    rows = Work(warehouse, clock).put_back(
+    rows = InboxQueue(warehouse, clock).put_back(
         config.source, config.delivery_id, attempts=declared.max_attempts
     )
     listed = [

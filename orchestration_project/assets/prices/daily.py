@@ -31,8 +31,8 @@ from orchestration_project.contracts.rules import summarised
 from orchestration_project.domains.prices.audits import AUDITS, SECOND_SOURCE, WARNINGS
 from orchestration_project.domains.prices.days import VALUES
 from orchestration_project.engine.audit_checks import check_result
-from orchestration_project.engine.loads import BatchLoad, OneByOne
-from orchestration_project.engine.runner import Pieces, Report, Told, each_piece
+from orchestration_project.engine.loads import BatchLoad, SingleItemLoad
+from orchestration_project.engine.runner import ItemPlan, Report, Told, each_item
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.prices import PriceSource
 from orchestration_project.resources.prices.landing import LoadedPrices
@@ -41,7 +41,7 @@ from orchestration_project.resources.prices.replay import PriceReplay
 from orchestration_project.resources.prices.second_source import failing_second_source
 from orchestration_project.resources.prices.universe import wanted_symbols
 from orchestration_project.services.failed_partitions import BY_HAND
-from orchestration_project.services.presets import OfRun, Presets
+from orchestration_project.services.presets import Presets, RunPresets
 from orchestration_project.services.shown import column_schema, data_label, table_of
 from orchestration_project.settings import Settings
 from orchestration_project.tables.prices import prices_daily, prices_symbol_months
@@ -106,7 +106,7 @@ def daily(
     warehouse: dg.ResourceParam[Warehouse],
 ) -> Iterator[Told]:
     """Load symbols for the months of the run, from their source or what was kept of them."""
-    of_run = OfRun(context.instance, context.run.run_id, settings, Presets(warehouse, clock))
+    of_run = RunPresets(context.instance, context.run.run_id, settings, Presets(warehouse, clock))
 
     is_replay = context.job_name == REPLAY_JOB
 
@@ -125,7 +125,7 @@ def daily(
                 config.group_id,
                 config.allow_older,
             )
-            return OneByOne(replay, context.run.run_id, "symbol", replay.pieces)
+            return SingleItemLoad(replay, context.run.run_id, "symbol", replay.pieces)
         return PriceLoad(
             prices,
             warehouse,
@@ -145,8 +145,8 @@ def daily(
         has_data=lambda news: news.row_count > 0,
         is_unchanged=lambda news: not (news.written_count or news.replaced_count),
     )
-    pieces = Pieces(by_month, "symbol")
-    yield from each_piece(context, opened, report, pieces)
+    pieces = ItemPlan(by_month, "symbol")
+    yield from each_item(context, opened, report, pieces)
 
 
 def _told(news: MonthNews, quota_left: int | None) -> Mapping[dg.AssetKey, Mapping[str, Any]]:

@@ -41,9 +41,9 @@ from orchestration_project.services.inbox.work import (
     DELIVERY_TAG,
     REJECTED_TAG,
     SOURCE_TAG,
-    Work,
+    InboxQueue,
 )
-from orchestration_project.services.presets import OfRun, Presets
+from orchestration_project.services.presets import Presets, RunPresets
 from orchestration_project.services.shown import image, table_of, told
 from orchestration_project.settings import Settings
 from orchestration_project.tables.saas import saas_audit_log, saas_source_states
@@ -129,12 +129,12 @@ def reconcile(
     warehouse: dg.ResourceParam[Warehouse],
 ) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
     """Look at what changed, plan what follows from it, and do what is due."""
-    of_run = OfRun(context.instance, context.run.run_id, settings, Presets(warehouse, clock))
+    of_run = RunPresets(context.instance, context.run.run_id, settings, Presets(warehouse, clock))
     limits = of_run.values(RECONCILING, config)
     reconciler = Reconciler(warehouse, clock, peopleforce, jira, run_id=context.run.run_id)
     tags = context.run.tags
     if SOURCE_TAG in tags:
-        content = Work(warehouse, clock).content(tags[SOURCE_TAG], tags[DELIVERY_TAG])
+        content = InboxQueue(warehouse, clock).content(tags[SOURCE_TAG], tags[DELIVERY_TAG])
         done = follow_delivery(reconciler, content)
         if done.rejection:
             run_id, kept = context.run.run_id, Captures(artifacts)

@@ -10,15 +10,15 @@ import polars as pl
 from orchestration_project.contracts.rules import (
     OFFENDERS_KEPT,
     Audit,
-    Checked,
     Part,
-    Ranges,
-    Shelf,
+    SpilledRows,
+    SpillStore,
+    Validated,
     verdict,
 )
 from orchestration_project.domains.finra.contract import KEY, WeekRows, check_week
 from orchestration_project.domains.finra.gold import quantities_of, refuse_overflow
-from orchestration_project.domains.finra.ranges import ROWS_AT_ONCE, Spread
+from orchestration_project.domains.finra.ranges import ROWS_AT_ONCE, KeyRangePlanner
 from orchestration_project.tables.finra import MARKETS
 
 AUDITS = {
@@ -43,14 +43,14 @@ class Found:
 
 def checked_week(
     pieces: Iterable[Sequence[Part]],
-    shelf: Shelf,
+    shelf: SpillStore,
     *,
     week_start: date,
     tier: str,
     record_total: int | None,
     max_reject_ratio: float,
     rows_at_once: int = ROWS_AT_ONCE,
-) -> Checked:
+) -> Validated:
     """Return a delivery's rows, rejects and the verdict of every audit in `AUDITS`, in that order.
 
     It comes in pieces, one at least, which are asked for one by one; see `check_week`. Of more rows
@@ -61,7 +61,7 @@ def checked_week(
     Raises:
         ContractError: A header is not that of the weekly data, or totals do not fit 64 bits.
     """
-    spread = Spread(shelf, rows_at_once)
+    spread = KeyRangePlanner(shelf, rows_at_once)
     for parts in pieces:
         spread.add(check_week(parts, week_start=week_start, tier=tier))
     is_file = record_total is None
@@ -91,8 +91,8 @@ def checked_week(
         _firm_rows(row_count, spread.received_count),
     ]
     if len(places) > 1:
-        return Checked(rows.clear(), rejects, audits, Ranges(shelf, places, row_count))
-    return Checked(rows, rejects, audits)
+        return Validated(rows.clear(), rejects, audits, SpilledRows(shelf, places, row_count))
+    return Validated(rows, rejects, audits)
 
 
 def _added(found: Sequence[Found]) -> Found:
@@ -117,7 +117,7 @@ def record_total_audit(received_count: int, record_total: int | None) -> Audit:
     return Audit(name, verdict(holds), f"Record-Total {record_total}", found)
 
 
-def _own_rows(spread: Spread, *, is_file: bool) -> Audit:
+def _own_rows(spread: KeyRangePlanner, *, is_file: bool) -> Audit:
     name, expected = "holds_only_its_week_and_tier", "0 rows of other weeks or tiers"
     if is_file and not spread.stranger_count:
         return Audit(name, "not_applicable", f"{expected}; files name no week", "no week")

@@ -11,7 +11,7 @@ from datetime import date, timedelta
 import polars as pl
 
 from orchestration_project.contracts.decimals import exact_scaled
-from orchestration_project.contracts.rules import Part, Rule, sort_out
+from orchestration_project.contracts.rules import Part, Rule, apply_rules
 from orchestration_project.domains.finra.parsing import parse_parts, with_records
 from orchestration_project.domains.finra.values import (
     days,
@@ -124,7 +124,7 @@ def _sorted_out(parts: Sequence[Part], week_start: date, tier: str) -> WeekRows:
     if from_files:
         source = _with_missing_columns(source, parts, week_start, tier)
     source = with_quantities(source)
-    good, broken = sort_out(source, RULES)
+    good, broken = apply_rules(source, RULES)
     rejects = pl.concat([parsed.rejects, broken.select(parsed.rejects.columns)])
     return WeekRows(
         rows=_table_rows(good, week_start, tier),

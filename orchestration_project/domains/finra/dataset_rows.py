@@ -9,10 +9,10 @@ from orchestration_project.contracts.decimals import exact_scaled
 from orchestration_project.contracts.rules import (
     OFFENDERS_KEPT,
     Audit,
-    Checked,
     Part,
     Rule,
-    sort_out,
+    Validated,
+    apply_rules,
     verdict,
 )
 from orchestration_project.domains.finra.audits import (
@@ -79,7 +79,7 @@ def checked_dataset(
     partition: DatasetPartition,
     record_total: int | None,
     max_reject_ratio: float,
-) -> Checked:
+) -> Validated:
     """Return a delivery's rows, rejects and audits; ``record_total`` None: none was promised.
 
     Raises:
@@ -94,7 +94,7 @@ def checked_dataset(
         _has_rows(found),
         *(_claimed(claim, found.rows) for claim in dataset.claims),
     ]
-    return Checked(found.rows, found.rejects, audits)
+    return Validated(found.rows, found.rejects, audits)
 
 
 def check_rows(
@@ -109,7 +109,7 @@ def check_rows(
     parsed = parse_parts(parts, names, of=dataset.name)
     source = parsed.rows.with_columns(_read(parsed.rows, field) for field in dataset.fields)
     rules = [rule for field in dataset.fields for rule in _rules(field)]
-    good, broken = sort_out(source, rules)
+    good, broken = apply_rules(source, rules)
     rows = good.select(
         *(pl.col(_parsed(field)).alias(field.column.name) for field in dataset.fields),
         "part_number",

@@ -13,7 +13,7 @@ from io import BytesIO
 import numpy as np
 import polars as pl
 
-from orchestration_project.contracts.rules import Part, Rule, in_ascii, sort_out
+from orchestration_project.contracts.rules import Part, Rule, apply_rules, in_ascii
 from orchestration_project.domains.finra.header import (
     BYTE_ORDER_MARK,
     DELIMITER,
@@ -154,7 +154,7 @@ def _parse(part: Part, columns: Sequence[str], of: str) -> Parsed:
     width = len(header.names)
     split = _quoted_fields if header.is_quoted else _plain_fields
     numbered = _without_line_ends(_decoded(lines), part, header)
-    good, bad = sort_out(split(numbered, width), _line_rules(width))
+    good, bad = apply_rules(split(numbered, width), _line_rules(width))
     taken = [
         pl.col("fields").struct.field(f"field_{header.names.index(name)}").alias(name)
         for name in columns

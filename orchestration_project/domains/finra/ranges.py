@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 import polars as pl
 
-from orchestration_project.contracts.rules import OFFENDERS_KEPT, Shelf, Span
+from orchestration_project.contracts.rules import OFFENDERS_KEPT, KeyRange, SpillStore
 from orchestration_project.domains.finra.contract import WeekRows, added_up, in_key_order
 
 ROWS_AT_ONCE = 2**18
@@ -24,7 +24,7 @@ ROWS_READ_BACK = 1_000
 class Sorted:
     """Frames with symbols on a shelf, of which ranges can be had."""
 
-    def __init__(self, shelf: Shelf) -> None:
+    def __init__(self, shelf: SpillStore) -> None:
         self._shelf = shelf
         self._stretches: list[tuple[str, str, int]] = []
         self._nothing: list[pl.DataFrame] = []
@@ -36,7 +36,7 @@ class Sorted:
             symbols = each["symbol"]
             self._stretches.append((symbols[0], symbols[-1], self._shelf.put(each)))
 
-    def within(self, span: Span) -> pl.DataFrame:
+    def within(self, span: KeyRange) -> pl.DataFrame:
         """Return the rows whose symbols lie in ``span``, in no order, of one frame at least."""
         found = [
             self._shelf.get(number).filter(span.holds(pl.col("symbol")))
@@ -46,7 +46,7 @@ class Sorted:
         return pl.concat([*self._nothing, *found])
 
 
-class Spread:
+class KeyRangePlanner:
     """The pieces of a week, one at least, taken in one by one and given back by symbol.
 
     A week that is small enough never sees the shelf.
@@ -58,7 +58,7 @@ class Spread:
         received_count: Lines that came.
     """
 
-    def __init__(self, shelf: Shelf, rows_at_once: int) -> None:
+    def __init__(self, shelf: SpillStore, rows_at_once: int) -> None:
         self.rejects: list[pl.DataFrame] = []
         self.strangers: list[pl.DataFrame] = []
         self.stranger_count = self.received_count = 0
@@ -94,19 +94,19 @@ class Spread:
         both = pl.concat([self._counts, more])
         self._counts = both.group_by("symbol").agg(pl.col("row_count").sum())
 
-    def ranges(self) -> Iterator[tuple[Span, WeekRows]]:
+    def ranges(self) -> Iterator[tuple[KeyRange, WeekRows]]:
         """Yield rows in key order and sums, range by range; the rest of each `WeekRows` is empty.
 
         A symbol's rows are in one range, whichever pieces they came in; the same rows make the
         same ranges.
         """
         if len(self._held) == 1:
-            yield Span(), self._held[0]
+            yield KeyRange(), self._held[0]
         elif self._held:
             rows = pl.concat(each.rows for each in self._held)
             totals = pl.concat(each.totals for each in self._held)
             firm_sums = pl.concat(each.firm_sums for each in self._held)
-            yield Span(), self._together(rows, totals, firm_sums)
+            yield KeyRange(), self._together(rows, totals, firm_sums)
         else:
             for span in spans_of(self._counts, max(self._rows_at_once // RANGES_AT_ONCE, 1)):
                 frames = (self._rows, self._totals, self._firm_sums)
@@ -130,7 +130,7 @@ def _height(week: WeekRows) -> int:
     return len(week.rows) + len(week.totals) + len(week.firm_sums)
 
 
-def spans_of(counts: pl.DataFrame, most_rows: int) -> Sequence[Span]:
+def spans_of(counts: pl.DataFrame, most_rows: int) -> Sequence[KeyRange]:
     """Cut symbols into spans of at most ``most_rows`` rows each, but never within a symbol.
 
     A symbol with more is alone. ``counts`` has a ``symbol`` and its ``row_count``. The first span
@@ -144,4 +144,6 @@ def spans_of(counts: pl.DataFrame, most_rows: int) -> Sequence[Span]:
             held = 0
         held += row_count
         last = symbol
-    return [Span(after, until) for after, until in zip([None, *ends], [*ends, None], strict=True)]
+    return [
+        KeyRange(after, until) for after, until in zip([None, *ends], [*ends, None], strict=True)
+    ]

@@ -7,7 +7,7 @@ from datetime import date
 import polars as pl
 
 from orchestration_project.contracts.frames import PLACE, counted, split
-from orchestration_project.contracts.rules import OFFENDERS_KEPT, Audit, Checked, verdict
+from orchestration_project.contracts.rules import OFFENDERS_KEPT, Audit, Validated, verdict
 from orchestration_project.domains.prices.calendar import session_days, sessions_from
 from orchestration_project.domains.prices.contract import ONE, UNSOUND, PriceRows
 
@@ -58,7 +58,7 @@ class Limits:
     disagreement_ratio: float
 
 
-def checked_prices(prices: PriceRows, limits: Limits) -> list[Checked]:
+def checked_prices(prices: PriceRows, limits: Limits) -> list[Validated]:
     """Return each delivery with the verdicts of `AUDITS`, and of what its rejects warn of."""
     of = len(prices.asked)
     audits = zip(
@@ -69,14 +69,14 @@ def checked_prices(prices: PriceRows, limits: Limits) -> list[Checked]:
         strict=True,
     )
     return [
-        Checked(*each)
+        Validated(*each)
         for each in zip(split(prices.rows, of), split(prices.rejects, of), audits, strict=True)
     ]
 
 
-def together(deliveries: Sequence[Checked]) -> Checked:
+def together(deliveries: Sequence[Validated]) -> Validated:
     """Return deliveries of other days each, checked one by one, as one: no one may fail."""
-    return Checked(
+    return Validated(
         pl.concat(each.rows for each in deliveries).sort("trade_date", "part_number"),
         pl.concat(each.rejects for each in deliveries),
         [

@@ -13,7 +13,7 @@ import polars as pl
 
 from orchestration_project.contracts.decimals import exact_scaled
 from orchestration_project.contracts.frames import PLACE, counted, placed
-from orchestration_project.contracts.rules import REJECT_SCHEMA, Part, Rule, sort_out
+from orchestration_project.contracts.rules import REJECT_SCHEMA, Part, Rule, apply_rules
 from orchestration_project.domains.prices.answers import read_answer, with_records
 from orchestration_project.tables.kinds import USD_SCALE
 from orchestration_project.tables.prices import PRICES
@@ -117,7 +117,7 @@ def check_prices(asked: Sequence[AskedRange]) -> PriceRows:
     )
     adjusted = rounded(days["adjusted_close"], days["adjusted_close_exact"])
     days = days.with_columns(adjusted_close_exact=adjusted)
-    good, broken = sort_out(days, RULES)
+    good, broken = apply_rules(days, RULES)
     rejects = with_records(broken).select(
         *(pl.col(name).cast(kind) for name, kind in REJECT_SCHEMA.items()), PLACE
     )

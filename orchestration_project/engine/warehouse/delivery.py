@@ -10,7 +10,7 @@ from typing import Any, Generic, Literal, Protocol, TypeVar
 import polars as pl
 from sqlalchemy import Connection, Table
 
-from orchestration_project.contracts.rules import Audit, Checked
+from orchestration_project.contracts.rules import Audit, Validated
 from orchestration_project.engine.captures import Capture
 from orchestration_project.engine.warehouse.frames import Scope
 from orchestration_project.errors import ContractError, TransientError
@@ -82,7 +82,7 @@ Outcome = Literal["landed", "held_back", "refused"]
 
 
 @dataclass(frozen=True)
-class Maker:
+class Transform:
     """What makes a derived table's rows of a partition.
 
     Attributes:
@@ -99,7 +99,7 @@ class Maker:
         return made if self.of_ranges is None else self.of_ranges(made)
 
 
-Derive = Mapping[Table, Maker]
+Derive = Mapping[Table, Transform]
 """Derived tables, and what makes their rows."""
 
 
@@ -147,7 +147,7 @@ class Fenced(Protocol):
 
 
 @dataclass(frozen=True)
-class Order(Generic[Told]):
+class WriteTarget(Generic[Told]):
     """Where and how a delivery is to be landed.
 
     Attributes:
@@ -180,13 +180,13 @@ class Order(Generic[Told]):
     merge: MergeTold | None = None
 
 
-AsFile = Callable[[Checked, Sequence[str]], tuple[bytes | BufferedRandom, str]]
+AsFile = Callable[[Validated, Sequence[str]], tuple[bytes | BufferedRandom, str]]
 """Makes the file that is staged of rows and these columns of theirs, the same of the same rows, and
 its SHA-256 (hex)."""
 
 
 @dataclass(frozen=True)
-class Prepared:
+class StagedBatch:
     """A checked delivery, and what can be made of it before it holds a lock.
 
     Attributes:
@@ -197,19 +197,19 @@ class Prepared:
             is too large to be held.
     """
 
-    checked: Checked
+    checked: Validated
     content_sha256: str
     derived: Mapping[Table, pl.DataFrame] | None
     staged: bytes | BufferedRandom = b""
 
 
 @dataclass(frozen=True)
-class Ready(Generic[Told]):
+class WriteRequest(Generic[Told]):
     """A delivery that is checked and prepared, and where and how it is to be landed."""
 
-    order: Order[Told]
+    order: WriteTarget[Told]
     delivery: Delivery
-    prepared: Prepared
+    prepared: StagedBatch
 
     @property
     def scope(self) -> Scope:
@@ -217,13 +217,13 @@ class Ready(Generic[Told]):
         return {**self.order.partition, **self.delivery.scope}
 
     @property
-    def checked(self) -> Checked:
+    def checked(self) -> Validated:
         """The delivery after its contract."""
         return self.prepared.checked
 
 
 @dataclass(frozen=True)
-class Landed(Generic[Told]):
+class WriteResult(Generic[Told]):
     """What a landing did; row counts are of the landed table, ``seconds`` without the commit.
 
     ``change`` is what the order's ``summarise`` said of it; None where no row was written.
@@ -251,27 +251,27 @@ class Landed(Generic[Told]):
         )
 
 
-Ended = Landed[Told] | HeldBackError | SupersededError
+WriteOutcome = WriteResult[Told] | HeldBackError | SupersededError
 """How a delivery ended."""
 
-Warn = Callable[[Connection, Sequence[Ready[Any]]], Sequence[Sequence[Audit]]]
+Warn = Callable[[Connection, Sequence[WriteRequest[Any]]], Sequence[Sequence[Audit]]]
 """Compares each of several deliveries with what is landed, in the transaction that lands them."""
 
 
-def no_warnings(_: Connection, batch: Sequence[Ready[Any]]) -> Sequence[Sequence[Audit]]:
+def no_warnings(_: Connection, batch: Sequence[WriteRequest[Any]]) -> Sequence[Sequence[Audit]]:
     """Compare with nothing."""
     return [()] * len(batch)
 
 
 Note = Callable[[Connection, Sequence[Any]], None]
-"""Notes how deliveries ended, `Ended` of each, in the transaction that lands or records them."""
+"""Notes how deliveries ended (`WriteOutcome`), in the transaction that lands or records them."""
 
 
 def no_note(_: Connection, ended: Sequence[Any]) -> None:
     """Note nothing: the landings say all."""
 
 
-def group_id(order: Order) -> str:
+def group_id(order: WriteTarget) -> str:
     """Return the name of the delivery that follows ``order.token`` deliveries."""
     return f"{order.table.name}:{order.partition_key}#{order.token + 1}"
 

@@ -10,7 +10,7 @@ import polars as pl
 from sqlalchemy import Connection, Table, delete, func, literal, select
 
 from orchestration_project.contracts.frames import PLACE, counted
-from orchestration_project.engine.warehouse.delivery import Ready, ScopeState
+from orchestration_project.engine.warehouse.delivery import ScopeState, WriteRequest
 from orchestration_project.engine.warehouse.frames import insert_frame, range_of, read_scope, within
 from orchestration_project.tables.kinds import key_names
 
@@ -46,7 +46,7 @@ class Counts:
         return bool(self.added or self.replaced)
 
 
-def cause_of_value(before: ScopeState, each: Ready) -> str:
+def cause_of_value(before: ScopeState, each: WriteRequest) -> str:
     """Return who changed values, where any did: the source, or our rules."""
     same_source = before.source_version == each.delivery.source_version
     new_rules = before.rule_version != each.order.rule_version
@@ -56,7 +56,7 @@ def cause_of_value(before: ScopeState, each: Ready) -> str:
 def cause_of(
     connection: Connection,
     before: ScopeState,
-    each: Ready,
+    each: WriteRequest,
     counts: Counts,
     of_value: str,
     known_from: datetime,
@@ -72,7 +72,7 @@ def cause_of(
     return "metadata" if counts.metadata_changed else "none"
 
 
-def _reaches_on(connection: Connection, each: Ready, known_from: datetime) -> bool:
+def _reaches_on(connection: Connection, each: WriteRequest, known_from: datetime) -> bool:
     """Whether a delivery is of a range, or its new rows are all of markets that had no row."""
     if range_of(each.delivery.scope) is not None:
         return True
@@ -86,7 +86,7 @@ def _reaches_on(connection: Connection, each: Ready, known_from: datetime) -> bo
     return connection.execute(both).first() is None
 
 
-def derive(connection: Connection, ready: Ready) -> dict[str, float]:
+def derive(connection: Connection, ready: WriteRequest) -> dict[str, float]:
     """Replace the partition in each derived table; return the seconds that each took.
 
     Of a part of the partition, the rows that the delivery left alone count too.
@@ -106,7 +106,7 @@ def derive(connection: Connection, ready: Ready) -> dict[str, float]:
     return seconds
 
 
-def derive_ranges(connection: Connection, ready: Ready) -> Mapping[str, float]:
+def derive_ranges(connection: Connection, ready: WriteRequest) -> Mapping[str, float]:
     """Do the same for a delivery in ranges that was written, range by range."""
     order, scope = ready.order, ready.delivery.scope
     unfinished: dict[Table, list[pl.DataFrame]] = {table: [] for table in order.derive}

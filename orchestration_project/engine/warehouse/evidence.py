@@ -7,13 +7,13 @@ import polars as pl
 from sqlalchemy import Connection
 
 from orchestration_project.contracts.frames import PLACE, placed
-from orchestration_project.contracts.rules import Checked
+from orchestration_project.contracts.rules import Validated
 from orchestration_project.engine.warehouse.delivery import (
     HeldBackError,
-    Landed,
-    Order,
     Outcome,
-    Ready,
+    WriteRequest,
+    WriteResult,
+    WriteTarget,
     capture_id,
     group_id,
 )
@@ -43,7 +43,7 @@ def capture_ids(rows: pl.DataFrame, groups: Sequence[str]) -> pl.Series:
 
 
 def record_evidence(
-    connection: Connection, batch: Sequence[Ready], at: datetime, outcome: Outcome
+    connection: Connection, batch: Sequence[WriteRequest], at: datetime, outcome: Outcome
 ) -> None:
     """Record what was fetched, refused and audited, whether or not it is landed."""
     if not batch:
@@ -59,7 +59,7 @@ def record_evidence(
     insert_frame(connection, audits, frame_of(verdicts, audits))
 
 
-def _audit_rows(each: Ready, at: datetime) -> list[dict[str, object]]:
+def _audit_rows(each: WriteRequest, at: datetime) -> list[dict[str, object]]:
     group = group_id(each.order)
     return [
         {
@@ -79,7 +79,7 @@ def _audit_rows(each: Ready, at: datetime) -> list[dict[str, object]]:
     ]
 
 
-def _record_rejects(connection: Connection, batch: Sequence[Ready], at: datetime) -> None:
+def _record_rejects(connection: Connection, batch: Sequence[WriteRequest], at: datetime) -> None:
     refusing = [each for each in batch if not each.checked.rejects.is_empty()]
     if not refusing:
         return
@@ -93,7 +93,7 @@ def _record_rejects(connection: Connection, batch: Sequence[Ready], at: datetime
     insert_frame(connection, rejects, told.select(list(schema_of(rejects))))
 
 
-def _delivery_row(each: Ready, at: datetime, outcome: Outcome) -> dict[str, object]:
+def _delivery_row(each: WriteRequest, at: datetime, outcome: Outcome) -> dict[str, object]:
     """Return what it takes to check the captures once more without the source."""
     order, delivery = each.order, each.delivery
     return {
@@ -114,7 +114,7 @@ def _delivery_row(each: Ready, at: datetime, outcome: Outcome) -> dict[str, obje
     }
 
 
-def _capture_rows(each: Ready) -> list[dict[str, object]]:
+def _capture_rows(each: WriteRequest) -> list[dict[str, object]]:
     order, delivery, group = each.order, each.delivery, group_id(each.order)
     return [
         {
@@ -132,7 +132,7 @@ def _capture_rows(each: Ready) -> list[dict[str, object]]:
 
 
 def record_landings(
-    connection: Connection, batch: Sequence[Ready], landed: Sequence[Landed]
+    connection: Connection, batch: Sequence[WriteRequest], landed: Sequence[WriteResult]
 ) -> None:
     """Record that deliveries landed, and what that changed."""
     told = [
@@ -159,7 +159,7 @@ def record_landings(
     insert_frame(connection, landings, frame_of(told, landings))
 
 
-def held_back(order: Order, checked: Checked) -> HeldBackError:
+def held_back(order: WriteTarget, checked: Validated) -> HeldBackError:
     """Return the error that names the audits which failed, with numbers."""
     failed = [audit for audit in checked.audits if audit.blocks]
     return HeldBackError(

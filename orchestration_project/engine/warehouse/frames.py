@@ -24,7 +24,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
 
-from orchestration_project.contracts.rules import Days, Span
+from orchestration_project.contracts.rules import Days, KeyRange
 from orchestration_project.engine.warehouse.bulk import (
     copied_out,
     insert_into_sqlite,
@@ -40,7 +40,7 @@ FEW_ROWS = 10
 """Up to so many rows, an INSERT takes a third of the time of a COPY, and not longer."""
 
 
-Scope = Mapping[str, object | Sequence[object] | Days | Span]
+Scope = Mapping[str, object | Sequence[object] | Days | KeyRange]
 """Column → value, tuple of values, range of days or texts: the rows for which all of it holds."""
 
 
@@ -97,7 +97,7 @@ def _together(scopes: Sequence[Scope]) -> Scope:
 def _holds(column: ColumnElement[Any], value: object) -> ColumnElement[bool]:
     if isinstance(value, Days):
         return column.between(value.first, value.last)
-    if isinstance(value, Span):
+    if isinstance(value, KeyRange):
         ends = [column > value.after] if value.after is not None else []
         return and_(true(), *ends, *([column <= value.until] if value.until is not None else []))
     return column.in_(value) if isinstance(value, tuple) else column == value

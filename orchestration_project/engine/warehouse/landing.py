@@ -18,19 +18,19 @@ import polars as pl
 from sqlalchemy import Connection, Table, delete
 
 from orchestration_project.contracts.frames import PLACE, placed, split
-from orchestration_project.contracts.rules import Checked, contents_sha256
+from orchestration_project.contracts.rules import Validated, contents_sha256
 from orchestration_project.engine.warehouse.delivery import (
     AsFile,
     Delivery,
-    Ended,
-    Landed,
     Note,
-    Order,
-    Prepared,
-    Ready,
     ScopeState,
+    StagedBatch,
     Told,
     Warn,
+    WriteOutcome,
+    WriteRequest,
+    WriteResult,
+    WriteTarget,
     group_id,
 )
 from orchestration_project.engine.warehouse.difference import (
@@ -65,8 +65,12 @@ FEW = 10
 
 
 def land_all(
-    connection: Connection, batch: Sequence[Ready[Told]], now: datetime, warn: Warn, note: Note
-) -> list[Ended[Told]]:
+    connection: Connection,
+    batch: Sequence[WriteRequest[Told]],
+    now: datetime,
+    warn: Warn,
+    note: Note,
+) -> list[WriteOutcome[Told]]:
     """Land deliveries of partitions of one table, or record why not; return how each ended.
 
     What they are compared with is read here, under the lock: no other delivery can come between.
@@ -92,7 +96,7 @@ def land_all(
     landed = iter([each for some in together for each in land(connection, some, known_from)])
     refused = [each for each in judged if each.checked.is_held_back]
     record_evidence(connection, refused, known_from, "held_back")
-    by_key: dict[str, Ended[Told]] = {
+    by_key: dict[str, WriteOutcome[Told]] = {
         **overtaken,
         **{
             each.order.partition_key: held_back(each.order, each.checked)
@@ -107,8 +111,8 @@ def land_all(
 
 
 def land(
-    connection: Connection, batch: Sequence[Ready[Told]], known_from: datetime
-) -> list[Landed[Told]]:
+    connection: Connection, batch: Sequence[WriteRequest[Told]], known_from: datetime
+) -> list[WriteResult[Told]]:
     """Bring the checked rows in, move what they replace to the history, derive, and record it.
 
     Rows in ranges are landed range by range; then they are the only delivery.
@@ -125,7 +129,7 @@ def land(
         written = _write_all(connection, batch, befores, is_new, known_from, of_values)
     seconds = (time.monotonic() - started) / len(batch)
     landed = [
-        Landed(
+        WriteResult(
             group_id(each.order),
             cause_of(connection, before, each, own.counts, of_value, known_from),
             own.counts.added,
@@ -156,7 +160,7 @@ class _Written(Generic[Told]):
 
 def _write_all(
     connection: Connection,
-    batch: Sequence[Ready[Told]],
+    batch: Sequence[WriteRequest[Told]],
     befores: Sequence[ScopeState],
     is_new: Sequence[bool],
     known_from: datetime,
@@ -179,7 +183,7 @@ def _write_all(
 
 def _write_ranges(
     connection: Connection,
-    ready: Ready[Told],
+    ready: WriteRequest[Told],
     before: ScopeState,
     known_from: datetime,
     of_values: Sequence[str],
@@ -204,8 +208,8 @@ def _write_ranges(
 
 
 def prepare(
-    order: Order, delivery: Delivery, checked: Checked, as_file: AsFile | None = None
-) -> Prepared:
+    order: WriteTarget, delivery: Delivery, checked: Validated, as_file: AsFile | None = None
+) -> StagedBatch:
     """Return ``checked`` with all that depends on it alone, so that its transaction is short.
 
     With ``as_file``, the hash of the file, which is staged anyway, is that of the content: no
@@ -214,16 +218,16 @@ def prepare(
     if as_file is None:
         return prepare_all([(order, delivery, checked)])[0]
     staged, sha256 = as_file(checked, _values(order.table))
-    return Prepared(checked, sha256, _derived(order, delivery, checked), staged)
+    return StagedBatch(checked, sha256, _derived(order, delivery, checked), staged)
 
 
-def prepare_all(batch: Sequence[tuple[Order, Delivery, Checked]]) -> list[Prepared]:
+def prepare_all(batch: Sequence[tuple[WriteTarget, Delivery, Validated]]) -> list[StagedBatch]:
     """Return the same of several deliveries, one at least, of partitions of one table."""
     values = _values(batch[0][0].table)
     pieces = [rows.select(values) for _, _, checked in batch for rows in checked.pieces()]
     hashes = contents_sha256(pl.concat(pieces), [checked.row_count for _, _, checked in batch])
     return [
-        Prepared(checked, sha256, _derived(order, delivery, checked))
+        StagedBatch(checked, sha256, _derived(order, delivery, checked))
         for (order, delivery, checked), sha256 in zip(batch, hashes, strict=True)
     ]
 
@@ -233,23 +237,25 @@ def _values(table: Table) -> list[str]:
 
 
 def _derived(
-    order: Order, delivery: Delivery, checked: Checked
+    order: WriteTarget, delivery: Delivery, checked: Validated
 ) -> Mapping[Table, pl.DataFrame] | None:
     if delivery.scope or checked.is_held_back or checked.ranges:
         return None
     return {table: maker.of_all(checked.rows) for table, maker in order.derive.items()}
 
 
-def is_landed(before: ScopeState, order: Order, delivery: Delivery, prepared: Prepared) -> bool:
+def is_landed(
+    before: ScopeState, order: WriteTarget, delivery: Delivery, prepared: StagedBatch
+) -> bool:
     """Whether landing would write no row: content, rules, scope and source are the landed ones."""
     same_source = (before.source, before.source_version) == (
         delivery.source,
         delivery.source_version,
     )
-    return same_source and _is_same(before, Ready(order, delivery, prepared))
+    return same_source and _is_same(before, WriteRequest(order, delivery, prepared))
 
 
-def are_there(connection: Connection, batch: Sequence[Ready]) -> list[bool]:
+def are_there(connection: Connection, batch: Sequence[WriteRequest]) -> list[bool]:
     """Whether landing would write no row of each, whichever deliveries landed what is there."""
     if not batch:
         return []
@@ -260,14 +266,14 @@ def are_there(connection: Connection, batch: Sequence[Ready]) -> list[bool]:
     return [not counts.is_any for counts in change.counts]
 
 
-def _befores(connection: Connection, batch: Sequence[Ready]) -> list[ScopeState]:
+def _befores(connection: Connection, batch: Sequence[WriteRequest]) -> list[ScopeState]:
     """Return what was landed of each; as long as the fence has the token, nothing else is."""
     unknown = [each.order.partition_key for each in batch if each.order.before is None]
     found = read_states(connection, batch[0].order.table, unknown)
     return [each.order.before or found[each.order.partition_key] for each in batch]
 
 
-def _is_same(before: ScopeState, each: Ready) -> bool:
+def _is_same(before: ScopeState, each: WriteRequest) -> bool:
     return (before.content_sha256, before.rule_version, before.scope) == (
         each.prepared.content_sha256,
         each.order.rule_version,
@@ -275,7 +281,7 @@ def _is_same(before: ScopeState, each: Ready) -> bool:
     )
 
 
-def _incoming(batch: Sequence[Ready], known_from: datetime) -> pl.DataFrame:
+def _incoming(batch: Sequence[WriteRequest], known_from: datetime) -> pl.DataFrame:
     """Return the rows of all deliveries as the table has them, and `PLACE`."""
     rows = placed([each.checked.rows for each in batch])
     return rows.with_columns(
@@ -285,7 +291,7 @@ def _incoming(batch: Sequence[Ready], known_from: datetime) -> pl.DataFrame:
 
 
 def _current(
-    connection: Connection, batch: Sequence[Ready], is_read: Sequence[bool]
+    connection: Connection, batch: Sequence[WriteRequest], is_read: Sequence[bool]
 ) -> pl.DataFrame:
     """Return what is landed in the scopes of those that are ``is_read``, and `PLACE`."""
     table, schema = batch[0].order.table, schema_of(batch[0].order.table)
@@ -310,7 +316,7 @@ def _current(
 
 def _write(
     connection: Connection,
-    batch: Sequence[Ready],
+    batch: Sequence[WriteRequest],
     is_new: Sequence[bool],
     known_from: datetime,
     of_values: Sequence[str],
@@ -338,7 +344,7 @@ def _write(
 
 
 def _summaries(
-    batch: Sequence[Ready[Told]],
+    batch: Sequence[WriteRequest[Told]],
     change: Difference,
     known_from: datetime,
     is_asked: Sequence[bool],
@@ -360,7 +366,7 @@ def _summaries(
 
 def _keep_history(
     connection: Connection,
-    batch: Sequence[Ready],
+    batch: Sequence[WriteRequest],
     change: Difference,
     known_to: datetime,
     causes: Sequence[str],

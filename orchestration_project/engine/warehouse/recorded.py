@@ -47,20 +47,20 @@ class Recorded:
 
 
 @dataclass(frozen=True)
-class PartLayer:
+class EffectivePart:
     """A delivery, and those of its values for which no later one holds; None: it is of no part."""
 
     recorded: Recorded
     values: frozenset[str] | None
 
 
-def part_layers_of(recorded: Sequence[Recorded]) -> list[PartLayer]:
+def part_layers_of(recorded: Sequence[Recorded]) -> list[EffectivePart]:
     """Return what makes a partition up, oldest first, by all its deliveries in their order.
 
     The latest delivery that was read whole counts, landed or not. One of the whole partition holds
     for what later ones of parts leave, and is not taken with them: its captures cannot be parted.
     """
-    layers: list[PartLayer] = []
+    layers: list[EffectivePart] = []
     covered: frozenset[str] = frozenset()
     whole = [each for each in recorded if each.part_count and not each.is_vain_replay]
     for each in reversed(whole):
@@ -68,10 +68,10 @@ def part_layers_of(recorded: Sequence[Recorded]) -> list[PartLayer]:
             continue
         part = part_of(each.scope)
         if part is None:
-            return layers[::-1] or [PartLayer(each, None)]
+            return layers[::-1] or [EffectivePart(each, None)]
         values = part[1] - covered
         if values:
-            layers.append(PartLayer(each, values))
+            layers.append(EffectivePart(each, values))
             covered |= values
     return layers[::-1]
 
@@ -251,7 +251,7 @@ A_DAY = timedelta(days=1)
 
 
 @dataclass(frozen=True)
-class Layer:
+class EffectiveDelivery:
     """A delivery of a range, and those of its days for which no later one holds.
 
     ``is_landed`` is False of the latest one that was read whole, where it was not landed.
@@ -267,7 +267,9 @@ class Layer:
         return any(each.first <= days.last and days.first <= each.last for each in self.days)
 
 
-def layers_of(recorded: Sequence[Recorded], *, only_landed: bool = False) -> list[Layer]:
+def layers_of(
+    recorded: Sequence[Recorded], *, only_landed: bool = False
+) -> list[EffectiveDelivery]:
     """Return what makes a partition up, oldest first, by all its deliveries in their order.
 
     The latest delivery that was read whole counts, landed or not, unless ``only_landed`` do. A
@@ -275,7 +277,7 @@ def layers_of(recorded: Sequence[Recorded], *, only_landed: bool = False) -> lis
     of them itself; nor is one that landed nothing.
     """
     own = [each for each in recorded if is_of_one(each, recorded) and not each.is_vain_replay]
-    layers: list[Layer] = []
+    layers: list[EffectiveDelivery] = []
     for each in reversed(own):
         layer = layer_of(each, recorded)
         if not (layer.is_landed or (each is own[-1] and not only_landed)):
@@ -299,7 +301,7 @@ def groups_of_layers(connection: Connection) -> set[str]:
     }
 
 
-def layer_of(each: Recorded, recorded: Sequence[Recorded]) -> Layer:
+def layer_of(each: Recorded, recorded: Sequence[Recorded]) -> EffectiveDelivery:
     """Return one of the ``recorded`` deliveries alone, for all its days.
 
     Raises:
@@ -308,7 +310,7 @@ def layer_of(each: Recorded, recorded: Sequence[Recorded]) -> Layer:
     days = range_of(each.scope)
     if days is None:
         raise ValueError(f"{each.group_id} is of no range")
-    return Layer(each, days, [days], has_landed(each, recorded))
+    return EffectiveDelivery(each, days, [days], has_landed(each, recorded))
 
 
 def has_landed(each: Recorded, recorded: Sequence[Recorded]) -> bool:

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Engine, FromClause, RowMapping, Select, Table
 from sqlalchemy.engine import URL
 
 from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.rules import REJECT_SCHEMA, Checked
+from orchestration_project.contracts.rules import REJECT_SCHEMA, Validated
 from orchestration_project.engine.warehouse.bounded import (
     ended_after,
     ended_without_progress,
@@ -28,15 +28,15 @@ from orchestration_project.engine.warehouse.connecting import (
 from orchestration_project.engine.warehouse.copying import copy_tables
 from orchestration_project.engine.warehouse.delivery import (
     Delivery,
-    Ended,
-    Landed,
     Note,
-    Order,
-    Prepared,
-    Ready,
     ScopeState,
+    StagedBatch,
     Told,
     Warn,
+    WriteOutcome,
+    WriteRequest,
+    WriteResult,
+    WriteTarget,
     no_note,
     no_warnings,
 )
@@ -316,25 +316,25 @@ class Warehouse:
 
     def land(
         self,
-        order: Order[Told],
+        order: WriteTarget[Told],
         delivery: Delivery,
-        prepared: Prepared,
+        prepared: StagedBatch,
         warn: Warn = no_warnings,
-    ) -> Landed[Told]:
+    ) -> WriteResult[Told]:
         """Land a delivery that was checked and prepared, or record why not.
 
         Raises:
             HeldBackError: An audit failed; captures, rejects and audits are recorded.
             SupersededError: Another delivery of the partition came first; nothing is recorded.
         """
-        [ended] = self.land_all([Ready(order, delivery, prepared)], warn)
-        if isinstance(ended, Landed):
+        [ended] = self.land_all([WriteRequest(order, delivery, prepared)], warn)
+        if isinstance(ended, WriteResult):
             return ended
         raise ended
 
     def land_all(
-        self, batch: Sequence[Ready[Told]], warn: Warn = no_warnings, note: Note = no_note
-    ) -> list[Ended[Told]]:
+        self, batch: Sequence[WriteRequest[Told]], warn: Warn = no_warnings, note: Note = no_note
+    ) -> list[WriteOutcome[Told]]:
         """Land deliveries of several partitions of a table, in one transaction.
 
         Each ends for itself: one that is held back, or came too late, harms no other. ``warn`` and
@@ -343,7 +343,7 @@ class Warehouse:
         with self.writing() as connection:
             return land_all(connection, batch, self._clock.now(), warn, note)
 
-    def are_there(self, batch: Sequence[Ready]) -> list[bool]:
+    def are_there(self, batch: Sequence[WriteRequest]) -> list[bool]:
         """Whether landing would write no row of each, whichever deliveries landed what is there."""
         with self.reading() as connection:
             return are_there(connection, batch)
@@ -380,7 +380,7 @@ class Warehouse:
                 derive(connection, derivations, self._clock.now())
 
     def record_refused(
-        self, order: Order, delivery: Delivery, rejects: pl.DataFrame | None = None
+        self, order: WriteTarget, delivery: Delivery, rejects: pl.DataFrame | None = None
     ) -> None:
         """Record what was fetched for a delivery that could not even be checked.
 
@@ -391,10 +391,10 @@ class Warehouse:
         """
         if rejects is None:
             rejects = pl.DataFrame(schema=REJECT_SCHEMA)
-        nothing = Checked(pl.DataFrame(), rejects)
+        nothing = Validated(pl.DataFrame(), rejects)
         with self.writing() as connection:
             known_from = take_fence(connection, order, self._clock.now(), None)
-            refused = Ready(order, delivery, Prepared(nothing, "", None))
+            refused = WriteRequest(order, delivery, StagedBatch(nothing, "", None))
             record_evidence(connection, [refused], known_from, "refused")
 
 

@@ -9,7 +9,7 @@ from itertools import chain
 import polars as pl
 from sqlalchemy import Connection, func, select
 
-from orchestration_project.contracts.rules import Checked, Span
+from orchestration_project.contracts.rules import KeyRange, Validated
 from orchestration_project.domains.finra.calendar import TIERS
 from orchestration_project.domains.finra.copies import (
     OF_A_FILE,
@@ -20,7 +20,7 @@ from orchestration_project.domains.finra.copies import (
     largest_of,
 )
 from orchestration_project.domains.finra.selection import TierWeek, parsed
-from orchestration_project.engine.warehouse import Ready
+from orchestration_project.engine.warehouse import WriteRequest
 from orchestration_project.engine.warehouse.frames import Scope, read_frame, within
 from orchestration_project.tables.finra import finra_otc_weekly, finra_symbol_week
 from orchestration_project.tables.spine import captures, deliveries, fences
@@ -40,11 +40,11 @@ class _File:
     scope: MarketWeek
     url: str
     sha256: str
-    checked: Checked
+    checked: Validated
 
     def pieces(self) -> Iterator[tuple[Scope, pl.DataFrame]]:
         """Yield its rows by ranges of symbols, as they are held."""
-        ranges = self.checked.ranges or [({"symbol": Span()}, self.checked.rows)]
+        ranges = self.checked.ranges or [({"symbol": KeyRange()}, self.checked.rows)]
         for condition, rows in ranges:
             yield {"symbol": condition["symbol"]}, rows.filter(market=self.scope.market)
 
@@ -53,7 +53,7 @@ class _File:
         return all(have_same_rows(mine, others) for (_, mine), (_, others) in pairs)
 
 
-def find_copies(connection: Connection, partition: TierWeek, ready: Ready) -> list[Copy]:
+def find_copies(connection: Connection, partition: TierWeek, ready: WriteRequest) -> list[Copy]:
     """Return the files of a delivery that are equal to another landed one, or to one another.
 
     A file is no copy if its own week and market once landed the same bytes, or holds the same rows:

@@ -9,21 +9,21 @@ import polars as pl
 
 from orchestration_project.connections.artifacts import ArtifactStore
 from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.rules import Checked
+from orchestration_project.contracts.rules import Validated
 from orchestration_project.domains.finra.dataset_rows import checked_dataset
 from orchestration_project.domains.finra.datasets import DatasetPartition, partition_of, scope_of
 from orchestration_project.domains.finra.fields import Drift, drift
 from orchestration_project.engine.captures import Capture, Captures
 from orchestration_project.engine.intake import Intake, IntakeFigures, Read, take
-from orchestration_project.engine.opening import open_now
+from orchestration_project.engine.opening import open_all
 from orchestration_project.engine.replay import captures_of, kept_of
 from orchestration_project.engine.warehouse import (
     Delivery,
-    Landed,
-    Order,
     RecordedLanding,
     ScopeState,
     Warehouse,
+    WriteResult,
+    WriteTarget,
 )
 from orchestration_project.engine.warehouse.delivery import no_summary
 from orchestration_project.engine.warehouse.landing import is_landed
@@ -39,7 +39,7 @@ ROWS_SHOWN = 20
 class TakenPartition:
     """A partition that was read and checked; without intake, what is landed is current."""
 
-    order: Order[None]
+    order: WriteTarget[None]
     source: str
     source_version: str
     before: ScopeState
@@ -58,7 +58,7 @@ class LoadedPartition:
     row_count: int
     earlier: RecordedLanding | None = None
     figures: IntakeFigures | None = None
-    landed: Landed[None] | None = None
+    landed: WriteResult[None] | None = None
     first_rows: pl.DataFrame | None = None
 
     def __str__(self) -> str:
@@ -110,10 +110,10 @@ class DatasetLoad:
             OrchestrationError: Something cannot be opened, or the source does not answer.
             ContractError: A field that is asked for is gone.
         """
-        open_now(self.warehouse, self.artifacts)
+        open_all(self.warehouse, self.artifacts)
         if self.replay:
             return
-        open_now(self.datasets)
+        open_all(self.datasets)
         source = self._source()
         listed = source.fields(self.dataset)
         if listed is None:
@@ -170,7 +170,7 @@ class DatasetLoad:
     ) -> TakenPartition:
         """Read and check a delivery, and compare it with what is landed."""
 
-        def check(delivery: Delivery) -> Checked:
+        def check(delivery: Delivery) -> Validated:
             return checked_dataset(
                 self.dataset,
                 Captures(self.artifacts).parts(delivery.captures),
@@ -217,8 +217,8 @@ class DatasetLoad:
     def _source(self) -> DatasetSource:
         return self.datasets.of(self.dataset)
 
-    def _order(self, key: str, partition: DatasetPartition, token: int) -> Order[None]:
-        return Order(
+    def _order(self, key: str, partition: DatasetPartition, token: int) -> WriteTarget[None]:
+        return WriteTarget(
             table=self.dataset.table,
             history=self.dataset.history,
             partition_key=key,

@@ -30,7 +30,7 @@ DIGITS_OF_A_HASH = 12
 
 
 @dataclass(frozen=True)
-class Glimpse:
+class WrittenPreview:
     """What is shown of a partition that was landed.
 
     Attributes:
@@ -46,7 +46,7 @@ class Glimpse:
     recent_shares: Sequence[float | None]
 
 
-def glimpse(connection: Connection, partition: TierWeek, intake: Intake) -> Glimpse:
+def glimpse(connection: Connection, partition: TierWeek, intake: Intake) -> WrittenPreview:
     """Return what is shown of a partition that was just landed from ``intake``."""
     scope = {"week_start": partition.week_start, "tier": partition.tier}
     shares = {finra_symbol_week: "total_share_quantity", finra_venue_week: "share_quantity"}
@@ -54,7 +54,7 @@ def glimpse(connection: Connection, partition: TierWeek, intake: Intake) -> Glim
         table: _largest_derived(connection, table, column, scope)
         for table, column in shares.items()  # a part alone of what was derived of is at hand
     }
-    return Glimpse(
+    return WrittenPreview(
         partition.key,
         {
             finra_otc_weekly.name: _largest_landed(intake.checked.pieces()),

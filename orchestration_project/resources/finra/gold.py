@@ -11,7 +11,7 @@ from sqlalchemy import Column, Connection, Table, select
 from orchestration_project.domains.finra import across, recomputation
 from orchestration_project.domains.finra.recomputation import DerivingRule, Landed, version_of
 from orchestration_project.domains.finra.selection import parsed
-from orchestration_project.engine.opening import open_now
+from orchestration_project.engine.opening import open_all
 from orchestration_project.engine.warehouse import Derivation, Warehouse
 from orchestration_project.engine.warehouse.deriving import changes, read_fences
 from orchestration_project.engine.warehouse.frames import Scope, read_frame, within
@@ -203,7 +203,7 @@ class GoldLoad:
         Raises:
             OrchestrationError: It cannot be opened.
         """
-        open_now(self.warehouse)
+        open_all(self.warehouse)
 
     def take(self, key: str) -> TakenGold:
         """Read, in one state of the database, what is out of date of a partition and dependents.

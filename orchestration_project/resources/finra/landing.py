@@ -11,7 +11,7 @@ from pathlib import Path
 from sqlalchemy import Connection
 
 from orchestration_project.connections.artifacts import ArtifactStore, as_parquet, write_parquet
-from orchestration_project.contracts.rules import Audit, Checked, Shelf
+from orchestration_project.contracts.rules import Audit, SpillStore, Validated
 from orchestration_project.domains.finra.audits import checked_week
 from orchestration_project.domains.finra.contract import RULE_VERSION
 from orchestration_project.domains.finra.copies import copies_audit, not_a_file
@@ -35,23 +35,23 @@ from orchestration_project.domains.finra.usual import (
 )
 from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.intake import Intake, IntakeFigures, Read, take
-from orchestration_project.engine.opening import open_now
-from orchestration_project.engine.shelf import DiskShelf
+from orchestration_project.engine.opening import open_all
+from orchestration_project.engine.shelf import DiskSpill
 from orchestration_project.engine.warehouse import (
     Delivery,
-    Landed,
-    Maker,
-    Order,
-    Ready,
     RecordedLanding,
     ScopeState,
+    Transform,
     Warehouse,
+    WriteRequest,
+    WriteResult,
+    WriteTarget,
 )
 from orchestration_project.engine.warehouse.frames import shown_scope
 from orchestration_project.resources.finra.copies import find_copies
 from orchestration_project.resources.finra.earlier import read_earlier
-from orchestration_project.resources.finra.glimpse import Glimpse, glimpse
-from orchestration_project.resources.finra.untold import Knows, Untold
+from orchestration_project.resources.finra.glimpse import WrittenPreview, glimpse
+from orchestration_project.resources.finra.untold import Knows, UnreportedChanges
 from orchestration_project.tables.finra import (
     METADATA_COLUMNS,
     finra_otc_weekly,
@@ -61,8 +61,8 @@ from orchestration_project.tables.finra import (
 )
 
 DERIVED = {
-    finra_symbol_week: Maker(symbol_week),
-    finra_venue_week: Maker(venue_sums, venue_week),
+    finra_symbol_week: Transform(symbol_week),
+    finra_venue_week: Transform(venue_sums, venue_week),
 }
 
 
@@ -70,7 +70,7 @@ DERIVED = {
 class TakenWeek:
     """A partition that was read and checked; without intake, what is landed is current."""
 
-    order: Order[WeekChange]
+    order: WriteTarget[WeekChange]
     partition: TierWeek
     source: str
     source_version: str
@@ -99,10 +99,10 @@ class LoadedWeek:
     source_version: str
     row_counts: Mapping[str, int]
     figures: IntakeFigures | None = None
-    landed: Landed[WeekChange] | None = None
+    landed: WriteResult[WeekChange] | None = None
     staged_name: str = ""
     changes: Sequence[ToldChange] = ()
-    glimpse: Glimpse | None = None
+    glimpse: WrittenPreview | None = None
     earlier: RecordedLanding | None = None
     known_from: datetime | None = None
 
@@ -142,7 +142,7 @@ class WeekLanding:
         Raises:
             OrchestrationError: One of them cannot be opened.
         """
-        open_now(self.warehouse, self.artifacts)
+        open_all(self.warehouse, self.artifacts)
 
     def partition(self, key: str) -> TierWeek:
         """Return the partition that ``key`` names.
@@ -152,9 +152,9 @@ class WeekLanding:
         """
         return tier_week(key, today=self.today)
 
-    def order(self, partition: TierWeek, before: ScopeState) -> Order[WeekChange]:
+    def order(self, partition: TierWeek, before: ScopeState) -> WriteTarget[WeekChange]:
         """Return where and how a partition is landed of which that much was landed ``before``."""
-        return Order(
+        return WriteTarget(
             table=finra_otc_weekly,
             history=finra_otc_weekly_history,
             partition_key=partition.key,
@@ -170,18 +170,20 @@ class WeekLanding:
         )
 
     def take(
-        self, partition: TierWeek, order: Order[WeekChange], intended: Delivery, read: Read
+        self, partition: TierWeek, order: WriteTarget[WeekChange], intended: Delivery, read: Read
     ) -> Intake:
         """Read a delivery and check it.
 
         Raises:
             OrchestrationError: As ``read`` does, or the bytes are no weekly data.
         """
-        shelf = DiskShelf(self.scratch)
+        shelf = DiskSpill(self.scratch)
         check = partial(self._check, partition, shelf)
         return take(self.warehouse, order, intended, read, check, partial(_as_parquet, shelf))
 
-    def staged(self, partition: TierWeek, order: Order[WeekChange], intake: Intake) -> TakenWeek:
+    def staged(
+        self, partition: TierWeek, order: WriteTarget[WeekChange], intake: Intake
+    ) -> TakenWeek:
         """Store the checked rows as Parquet, and return what is to be landed."""
         name = staged_name(partition.key, intake.prepared.content_sha256)
         self.artifacts.put(name, intake.prepared.staged)
@@ -198,7 +200,7 @@ class WeekLanding:
             SupersededError: Another run delivered the partition meanwhile.
         """
         stays, before = taken.intake is None, taken.before
-        untold = Untold(self.warehouse, self.knows)
+        untold = UnreportedChanges(self.warehouse, self.knows)
         known_from, changes = untold.changes(taken.partition, before, stays=stays)
         if taken.intake is None:
             return LoadedWeek(
@@ -241,7 +243,7 @@ class WeekLanding:
         derived = {table.name: len(frame) for table, frame in prepared.derived.items()}
         return {finra_otc_weekly.name: prepared.checked.row_count, **derived}
 
-    def _check(self, partition: TierWeek, shelf: Shelf, delivery: Delivery) -> Checked:
+    def _check(self, partition: TierWeek, shelf: SpillStore, delivery: Delivery) -> Validated:
         return checked_week(
             Captures(self.artifacts).pieces(delivery.captures),
             shelf,
@@ -253,7 +255,11 @@ class WeekLanding:
         )
 
     def _audits(
-        self, partition: TierWeek, force: bool, connection: Connection, batch: Sequence[Ready]
+        self,
+        partition: TierWeek,
+        force: bool,
+        connection: Connection,
+        batch: Sequence[WriteRequest],
     ) -> Sequence[Sequence[Audit]]:
         """Compare a delivery with the weeks before its own, and its files with all others.
 
@@ -283,14 +289,16 @@ def staged_name(partition_key: str, content_sha256: str) -> str:
     return f"{folder}/{content_sha256}.parquet"
 
 
-def _copies(connection: Connection, partition: TierWeek, ready: Ready, *, is_forced: bool) -> Audit:
+def _copies(
+    connection: Connection, partition: TierWeek, ready: WriteRequest, *, is_forced: bool
+) -> Audit:
     """Return the verdict on a delivery's files; rows of another source name their week."""
     if any(each.fetched.market is None for each in ready.delivery.captures):
         return not_a_file()
     return copies_audit(find_copies(connection, partition, ready), is_forced=is_forced)
 
 
-def _size(ready: Ready) -> Size:
+def _size(ready: WriteRequest) -> Size:
     """Return how large a delivery is: of a whole one by what was derived, which is far less."""
     derived = ready.prepared.derived
     if derived is None:
@@ -299,7 +307,7 @@ def _size(ready: Ready) -> Size:
 
 
 def _as_parquet(
-    shelf: DiskShelf, checked: Checked, columns: Sequence[str]
+    shelf: DiskSpill, checked: Validated, columns: Sequence[str]
 ) -> tuple[bytes | BufferedRandom, str]:
     """Return the file that is staged, in memory if the rows are, and its SHA-256."""
     if checked.ranges is None:
@@ -313,7 +321,7 @@ def _as_parquet(
 
 
 def _change(
-    landed: Landed[WeekChange], partition: TierWeek, delivery: Delivery
+    landed: WriteResult[WeekChange], partition: TierWeek, delivery: Delivery
 ) -> Sequence[ToldChange]:
     """Return what a landing changed, if anything."""
     if landed.change is None:

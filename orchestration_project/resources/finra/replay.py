@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 from orchestration_project.domains.finra.restatement import WeekChange
 from orchestration_project.engine.captures import Capture, bounded
 from orchestration_project.engine.intake import Intake
-from orchestration_project.engine.replay import Kept, captures_of, kept_parts
-from orchestration_project.engine.warehouse import Delivery, Order, Ready, ScopeState
+from orchestration_project.engine.replay import RecordedDelivery, captures_of, kept_parts
+from orchestration_project.engine.warehouse import Delivery, ScopeState, WriteRequest, WriteTarget
 from orchestration_project.engine.warehouse.landing import is_landed
-from orchestration_project.engine.warehouse.recorded import PartLayer
+from orchestration_project.engine.warehouse.recorded import EffectivePart
 from orchestration_project.resources.finra.landing import LoadedWeek, TakenWeek, WeekLanding
 from orchestration_project.tables.finra import finra_otc_weekly
 
@@ -70,13 +70,13 @@ class WeeklyReplay:
         """Land a taken delivery, as `WeekLanding.land`."""
         return self.landing.land(taken)
 
-    def _captures(self, layers: Sequence[PartLayer]) -> Iterator[Capture]:
+    def _captures(self, layers: Sequence[EffectivePart]) -> Iterator[Capture]:
         for layer in layers:
             for each in captures_of(self.landing.warehouse, self.landing.artifacts, layer.recorded):
                 if layer.values is None or each.fetched.market in layer.values:
                     yield each
 
-    def _is_there(self, before: ScopeState, order: Order[WeekChange], intake: Intake) -> bool:
+    def _is_there(self, before: ScopeState, order: WriteTarget[WeekChange], intake: Intake) -> bool:
         """Whether landing would change nothing, whichever deliveries landed what is there."""
         if intake.checked.is_held_back:
             return False
@@ -85,11 +85,13 @@ class WeeklyReplay:
         is_same_rule = before.rule_version == order.rule_version
         if not is_same_rule or not intake.delivery.lands_again or intake.checked.ranges:
             return False
-        ready = Ready(order, intake.delivery, intake.prepared)
+        ready = WriteRequest(order, intake.delivery, intake.prepared)
         return self.landing.warehouse.are_there([ready]) == [True]
 
 
-def _delivery(kept: Kept, layers: Sequence[PartLayer], captures: Sequence[Capture]) -> Delivery:
+def _delivery(
+    kept: RecordedDelivery, layers: Sequence[EffectivePart], captures: Sequence[Capture]
+) -> Delivery:
     """Return the kept delivery, with what else makes its partition up."""
     delivery = kept.delivery(captures)
     if len(layers) == 1:

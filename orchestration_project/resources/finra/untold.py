@@ -48,7 +48,7 @@ SHOWN_OF_A_RUN = 8
 
 
 @dataclass(frozen=True)
-class Untold:
+class UnreportedChanges:
     """Finds what landings changed of which nobody was told.
 
     It is told at least once: twice where two runs look at the same time, or one is thought dead

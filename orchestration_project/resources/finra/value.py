@@ -19,7 +19,7 @@ from orchestration_project.domains.finra.value import (
     coverage,
     symbol_week_value,
 )
-from orchestration_project.engine.opening import open_now
+from orchestration_project.engine.opening import open_all
 from orchestration_project.engine.warehouse import Derivation, Warehouse
 from orchestration_project.engine.warehouse.deriving import (
     changes,
@@ -84,7 +84,7 @@ class ValueLoad:
         Raises:
             OrchestrationError: It cannot be opened.
         """
-        open_now(self.warehouse)
+        open_all(self.warehouse)
 
     def take(self, key: str) -> TakenValue:
         """Read, in one state of the database, what a week is made of.

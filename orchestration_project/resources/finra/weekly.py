@@ -7,7 +7,7 @@ from itertools import chain
 from orchestration_project.domains.finra.contract import RULE_VERSION
 from orchestration_project.domains.finra.selection import TierWeek
 from orchestration_project.engine.captures import Capture
-from orchestration_project.engine.opening import open_now
+from orchestration_project.engine.opening import open_all
 from orchestration_project.engine.warehouse import Delivery, ScopeState
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.resources.finra.landing import LoadedWeek, TakenWeek, WeekLanding
@@ -42,7 +42,7 @@ class WeeklyLoad:
             OrchestrationError: One of them cannot be opened.
         """
         self.landing.ready()
-        open_now(self.finra)
+        open_all(self.finra)
 
     def take(self, key: str) -> TakenWeek:
         """Fetch a partition and check it, unless the source holds what is landed.

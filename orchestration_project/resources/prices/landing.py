@@ -21,12 +21,12 @@ from orchestration_project.domains.prices.states import (
 )
 from orchestration_project.engine.intake import IntakeFigures
 from orchestration_project.engine.warehouse import (
-    Ended,
-    Landed,
-    Order,
-    Ready,
     ScopeState,
     Warehouse,
+    WriteOutcome,
+    WriteRequest,
+    WriteResult,
+    WriteTarget,
 )
 from orchestration_project.engine.warehouse.delivery import Note
 from orchestration_project.engine.warehouse.frames import range_of
@@ -62,7 +62,7 @@ class LoadedPrices:
     row_counts: Mapping[date, int]
     open: Mapping[date, SymbolMonth]
     figures: IntakeFigures | None = None
-    landed: Landed[PriceChange] | None = None
+    landed: WriteResult[PriceChange] | None = None
 
     def __str__(self) -> str:
         if self.landed is None:
@@ -78,7 +78,7 @@ def loaded(
     standing: Standing,
     rows: Iterable[SymbolMonth],
     figures: IntakeFigures | None = None,
-    landed: Landed[PriceChange] | None = None,
+    landed: WriteResult[PriceChange] | None = None,
 ) -> LoadedPrices:
     """Return how a symbol ended, of which the months stand as ``rows`` say."""
     counts, is_open = {}, {}
@@ -98,9 +98,9 @@ class PriceLanding:
     run_id: str
     limits: Limits
 
-    def order(self, symbol: str, state: ScopeState) -> Order[PriceChange]:
+    def order(self, symbol: str, state: ScopeState) -> WriteTarget[PriceChange]:
         """Return the order of a symbol, of which ``state`` is landed."""
-        return Order(
+        return WriteTarget(
             table=prices_daily,
             history=prices_daily_history,
             partition_key=symbol,
@@ -116,17 +116,19 @@ class PriceLanding:
 
     def land(
         self,
-        batch: Sequence[Ready[PriceChange]],
+        batch: Sequence[WriteRequest[PriceChange]],
         second: Mapping[str, pl.DataFrame | str],
         note: Note,
-    ) -> Mapping[str, Ended[PriceChange]]:
+    ) -> Mapping[str, WriteOutcome[PriceChange]]:
         """Land deliveries of symbols in one transaction, and return how each symbol ended.
 
         ``second`` is what another source has of the same days of a symbol, or why it has nothing;
         without an entry nobody was asked.
         """
 
-        def warn(connection: Connection, passed: Sequence[Ready]) -> Sequence[Sequence[Audit]]:
+        def warn(
+            connection: Connection, passed: Sequence[WriteRequest]
+        ) -> Sequence[Sequence[Audit]]:
             return self._warnings(connection, passed, second)
 
         ended = self.warehouse.land_all(batch, warn, note)
@@ -135,7 +137,7 @@ class PriceLanding:
     def _warnings(
         self,
         connection: Connection,
-        batch: Sequence[Ready],
+        batch: Sequence[WriteRequest],
         second: Mapping[str, pl.DataFrame | str],
     ) -> Sequence[Sequence[Audit]]:
         """Look at each delivery beside the landed day before it, and a second source."""

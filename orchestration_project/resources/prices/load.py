@@ -26,14 +26,14 @@ from orchestration_project.domains.prices.states import (
     days_of,
 )
 from orchestration_project.domains.prices.symbols import Mapped
-from orchestration_project.engine.opening import open_now
+from orchestration_project.engine.opening import open_all
 from orchestration_project.engine.warehouse import (
-    Ended,
     HeldBackError,
-    Ready,
     ScopeState,
     SupersededError,
     Warehouse,
+    WriteOutcome,
+    WriteRequest,
 )
 from orchestration_project.engine.warehouse.fencing import read_states
 from orchestration_project.errors import ConfigurationError, OrchestrationError, naming
@@ -99,7 +99,7 @@ class PriceLoad:
         Raises:
             OrchestrationError: One of them cannot be opened.
         """
-        open_now(self.warehouse, self.source, self.second)
+        open_all(self.warehouse, self.source, self.second)
 
     def pieces(self, partitions: Sequence[str]) -> Sequence[str]:
         """Return the symbols to be loaded for these months.
@@ -217,18 +217,18 @@ class PriceLoad:
     ) -> Mapping[str, LoadedPrices | OrchestrationError]:
         rows: dict[str, Iterable[SymbolMonth]] = {}
         ready = {
-            each.symbol: Ready(each.order, each.intake.delivery, each.intake.prepared)
+            each.symbol: WriteRequest(each.order, each.intake.delivery, each.intake.prepared)
             for each in taken
             if each.order is not None and each.intake is not None
         }
         second = {each.symbol: each.second for each in taken}
 
-        def note(connection: Connection, ended: Sequence[Ended[PriceChange]]) -> None:
+        def note(connection: Connection, ended: Sequence[WriteOutcome[PriceChange]]) -> None:
             ends = dict(zip(ready, ended, strict=True))
             looks = [look for each in taken if (look := self._look(each, ends.get(each.symbol)))]
             rows.update(note_looks(connection, looks, now=self.clock.now(), run_id=self.run_id))
 
-        ended: Mapping[str, Ended[PriceChange]] = {}
+        ended: Mapping[str, WriteOutcome[PriceChange]] = {}
         if any(each.is_asked for each in taken):
             ended = self._landing.land(list(ready.values()), second, note)
         unasked = [
@@ -241,7 +241,7 @@ class PriceLoad:
         source = self.source.name
         return {each.symbol: _told(each, source, ended.get(each.symbol), rows) for each in taken}
 
-    def _look(self, taken: TakenPrices, ended: Ended[PriceChange] | None) -> Look | None:
+    def _look(self, taken: TakenPrices, ended: WriteOutcome[PriceChange] | None) -> Look | None:
         """Return how a symbol stands that was asked for; one that came too late is asked again."""
         if not taken.is_asked or isinstance(ended or taken.error, SupersededError):
             return None
@@ -267,7 +267,7 @@ def _ahead(
 def _told(
     taken: TakenPrices,
     source: str,
-    ended: Ended[PriceChange] | None,
+    ended: WriteOutcome[PriceChange] | None,
     rows: Mapping[str, Iterable[SymbolMonth]],
 ) -> LoadedPrices | OrchestrationError:
     if taken.error is not None:

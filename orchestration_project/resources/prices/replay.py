@@ -10,23 +10,23 @@ from sqlalchemy import Connection
 
 from orchestration_project.connections.artifacts import ArtifactStore
 from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.rules import Checked, Days
+from orchestration_project.contracts.rules import Days, Validated
 from orchestration_project.domains.prices.audits import Limits, checked_prices, together
 from orchestration_project.domains.prices.contract import AskedRange, check_prices, read_prices
 from orchestration_project.domains.prices.states import LANDED
 from orchestration_project.engine.captures import Capture, parts_of
 from orchestration_project.engine.intake import Intake, take
-from orchestration_project.engine.opening import open_now
-from orchestration_project.engine.replay import Kept, captures_of, kept_layers
+from orchestration_project.engine.opening import open_all
+from orchestration_project.engine.replay import RecordedDelivery, captures_of, kept_layers
 from orchestration_project.engine.warehouse import (
     Delivery,
-    Ended,
-    Landed,
-    Order,
-    Ready,
     Warehouse,
+    WriteOutcome,
+    WriteRequest,
+    WriteResult,
+    WriteTarget,
 )
-from orchestration_project.engine.warehouse.recorded import Layer, place_of
+from orchestration_project.engine.warehouse.recorded import EffectiveDelivery, place_of
 from orchestration_project.errors import ConfigurationError, OrchestrationError
 from orchestration_project.resources.prices.landing import (
     LoadedPrices,
@@ -54,7 +54,7 @@ class ReplayedPrices:
     symbol: str
     source: str
     days: Days
-    order: Order[PriceChange]
+    order: WriteTarget[PriceChange]
     intake: Intake | None
     arrives: Days | None
 
@@ -89,7 +89,7 @@ class PriceReplay:
         Raises:
             OrchestrationError: One of them cannot be opened.
         """
-        open_now(self.warehouse, self.artifacts)
+        open_all(self.warehouse, self.artifacts)
 
     def pieces(self, partitions: Sequence[str]) -> Sequence[str]:
         """Return the symbols to be replayed, each with all that is landed of it.
@@ -135,11 +135,11 @@ class PriceReplay:
             ]
             return _delivery(kept, days, captures)
 
-        def check(delivery: Delivery) -> Checked:
+        def check(delivery: Delivery) -> Validated:
             return self._checked(key, layers, delivery)
 
         intake = take(self.warehouse, order, _delivery(kept, days, ()), read, check)
-        ready = Ready(order, intake.delivery, intake.prepared)
+        ready = WriteRequest(order, intake.delivery, intake.prepared)
         is_needed = intake.checked.is_held_back or self.warehouse.are_there([ready]) == [False]
         last = layers[-1]
         arrives = None if last.is_landed else last.range
@@ -156,7 +156,7 @@ class PriceReplay:
         landed = figures = None
         if taken.intake is not None:
             figures = taken.intake.figures
-            ready = Ready(taken.order, taken.intake.delivery, taken.intake.prepared)
+            ready = WriteRequest(taken.order, taken.intake.delivery, taken.intake.prepared)
             note = partial(self._note, taken, taken.intake.delivery)
             landed = self._landing.land([ready], {}, note)[taken.symbol]
             if isinstance(landed, OrchestrationError):
@@ -175,10 +175,10 @@ class PriceReplay:
         taken: ReplayedPrices,
         delivery: Delivery,
         connection: Connection,
-        ended: Sequence[Ended[PriceChange]],
+        ended: Sequence[WriteOutcome[PriceChange]],
     ) -> None:
         """Note what a landing changes; what is held back leaves all as it stood."""
-        if not isinstance(ended[0], Landed):
+        if not isinstance(ended[0], WriteResult):
             return
         now, arrives = self.clock.now(), taken.arrives
         if arrives is not None:
@@ -186,7 +186,9 @@ class PriceReplay:
             note_looks(connection, [look], now=now, run_id=self.run_id)
         note_looks(connection, [Look(taken.symbol, taken.days)], now=now, run_id=self.run_id)
 
-    def _checked(self, symbol: str, layers: Sequence[Layer], delivery: Delivery) -> Checked:
+    def _checked(
+        self, symbol: str, layers: Sequence[EffectiveDelivery], delivery: Delivery
+    ) -> Validated:
         """Check each delivery as it was when it came, and take of it the days that are its own."""
         parts, asked = parts_of(delivery.captures), []
         for layer in layers:
@@ -205,16 +207,16 @@ class PriceReplay:
         )
 
 
-def _is_own(layer: Layer) -> pl.Expr:
+def _is_own(layer: EffectiveDelivery) -> pl.Expr:
     return pl.any_horizontal(
         pl.col("trade_date").is_between(each.first, each.last) for each in layer.days
     )
 
 
-def _all_of(layers: Sequence[Layer]) -> Days:
+def _all_of(layers: Sequence[EffectiveDelivery]) -> Days:
     first: date = min(layer.range.first for layer in layers)
     return Days(first, max(layer.range.last for layer in layers))
 
 
-def _delivery(kept: Kept, days: Days, captures: Sequence[Capture]) -> Delivery:
+def _delivery(kept: RecordedDelivery, days: Days, captures: Sequence[Capture]) -> Delivery:
     return replace(kept.delivery(captures), scope={"trade_date": days})

@@ -13,7 +13,7 @@ from functools import partial
 import polars as pl
 
 from orchestration_project.contracts.frames import split
-from orchestration_project.contracts.rules import Checked, Days
+from orchestration_project.contracts.rules import Days, Validated
 from orchestration_project.domains.prices.audits import (
     Limits,
     checked_prices,
@@ -38,9 +38,9 @@ from orchestration_project.engine.intake import (
 )
 from orchestration_project.engine.warehouse import (
     Delivery,
-    Order,
-    Ready,
     ScopeState,
+    WriteRequest,
+    WriteTarget,
     prepare_all,
 )
 from orchestration_project.errors import (
@@ -73,7 +73,7 @@ class TakenPrices:
     symbol: str
     days: Days
     standing: Standing = LANDED
-    order: Order[PriceChange] | None = None
+    order: WriteTarget[PriceChange] | None = None
     intake: Intake | None = None
     through: date | None = None
     is_asked: bool = True
@@ -91,7 +91,7 @@ class Asked:
     """A symbol that is being asked for, of which ``state`` is landed."""
 
     reading: Reading
-    order: Order[PriceChange]
+    order: WriteTarget[PriceChange]
     state: ScopeState
 
     @property
@@ -201,7 +201,9 @@ class PriceTaking:
             )
         return [ended[each.symbol] for each in batch]
 
-    def _checked(self, asked: Sequence[Asked], ended: dict[str, TakenPrices]) -> dict[str, Checked]:
+    def _checked(
+        self, asked: Sequence[Asked], ended: dict[str, TakenPrices]
+    ) -> dict[str, Validated]:
         """Check answers; where dividends or splits are new or gone, those of all that is landed.
 
         What ends a symbol then is added to ``ended``.
@@ -224,7 +226,7 @@ class PriceTaking:
                     ended[each.symbol] = end
         return checked
 
-    def _again(self, reading: Reading, first: date, checked: dict[str, Checked]) -> None:
+    def _again(self, reading: Reading, first: date, checked: dict[str, Validated]) -> None:
         """Fetch all that is landed of a symbol; alone, as it may be the history of decades."""
         reading.fetch(Days(first, reading.asked.last))
         rows = check_prices([reading.range])
@@ -259,7 +261,7 @@ class PriceTaking:
         return reasons | {each.symbol: own for each, own in zip(ranges, rows, strict=True)}
 
     def _intakes(
-        self, asked: Sequence[Asked], checked: Mapping[str, Checked], seconds: float
+        self, asked: Sequence[Asked], checked: Mapping[str, Validated], seconds: float
     ) -> list[Intake]:
         """Return what was checked in so many ``seconds`` each, ready to land."""
         if not asked:
@@ -282,7 +284,7 @@ class PriceTaking:
     def _are_there(self, asked: Sequence[Asked], intakes: Sequence[Intake]) -> list[bool]:
         """Say which deliveries would change nothing, so that they need no landing."""
         compared = {
-            each.symbol: Ready(each.order, intake.delivery, intake.prepared)
+            each.symbol: WriteRequest(each.order, intake.delivery, intake.prepared)
             for each, intake in zip(asked, intakes, strict=True)
             if each.state.source is not None and not intake.checked.is_held_back
         }

@@ -1,6 +1,6 @@
 """One task and its issue, brought into agreement; nothing is recorded here.
 
-What was done until something failed stays in `Agreement`, so that it can be recorded all the same.
+What was done until something failed stays in `SyncState`, so that it can be recorded all the same.
 """
 
 from collections.abc import Callable, Mapping
@@ -36,7 +36,7 @@ class UnderWayError(TransientError):
 
 
 @dataclass(frozen=True)
-class Begun:
+class PendingCreate:
     """A create that was sent, or was about to be, and of which nobody knows what came of it.
 
     Attributes:
@@ -48,7 +48,7 @@ class Begun:
 
 
 @dataclass
-class Agreement:
+class SyncState:
     """What both sides agree on so far, and what was done to get there.
 
     Attributes:
@@ -63,7 +63,7 @@ class Agreement:
     fields: Mapping[str, Any]
     is_completed: bool | None
     unresolved_email: str | None = None
-    begun: Begun | None = None
+    begun: PendingCreate | None = None
     entries: list[Entry] = field(default_factory=list)
 
     def note(self, operation: str, **detail: Any) -> None:
@@ -72,7 +72,7 @@ class Agreement:
 
 
 @dataclass(frozen=True)
-class Both:
+class SyncPair:
     """Both systems, and what is called before each write.
 
     Attributes:
@@ -84,9 +84,9 @@ class Both:
     target: TargetSystem
     now: Callable[[], datetime]
     before_write: Callable[[], None]
-    ahead: Callable[[Agreement], None]
+    ahead: Callable[[SyncState], None]
 
-    def agree(self, agreement: Agreement, intent: Intent) -> None:
+    def agree(self, agreement: SyncState, intent: Intent) -> None:
         """Bring an issue to what is intended, and what people did with it back to the task.
 
         Raises:
@@ -114,7 +114,7 @@ class Both:
         user = self.target.user_by_email(email)
         return user.account_id if user else None
 
-    def _linked(self, agreement: Agreement) -> Issue | None:
+    def _linked(self, agreement: SyncState) -> Issue | None:
         """Return the issue of a task: the one that we know, or one that we once made."""
         key = agreement.target_key
         issue = self.target.get(key) if key else None
@@ -135,7 +135,7 @@ class Both:
         found = self.target.find(source_id)
         return self.target.get(found.key) if found else None
 
-    def _unheard_of(self, agreement: Agreement) -> Issue | None:
+    def _unheard_of(self, agreement: SyncState) -> Issue | None:
         """Return what an earlier create made whose answer never came, though no search finds it.
 
         Raises:
@@ -155,9 +155,9 @@ class Both:
             )
         return issue
 
-    def _create(self, agreement: Agreement, intent: Intent, fields: Mapping[str, Any]) -> Issue:
+    def _create(self, agreement: SyncState, intent: Intent, fields: Mapping[str, Any]) -> Issue:
         given = {name: value for name, value in fields.items() if value is not None}
-        agreement.begun = Begun(self.target.mark(intent.project), self.now())
+        agreement.begun = PendingCreate(self.target.mark(intent.project), self.now())
         self.ahead(agreement)
         self.before_write()
         source_id = agreement.entity.source_id
@@ -171,7 +171,7 @@ class Both:
         agreement.note("created", rule=intent.rule, fields=given)
         return issue
 
-    def _update(self, agreement: Agreement, issue: Issue, fields: Mapping[str, Any]) -> None:
+    def _update(self, agreement: SyncState, issue: Issue, fields: Mapping[str, Any]) -> None:
         found = fields_of(issue)
         merge = merged(fields, agreement.fields, found)
         if not merge.writes:
@@ -184,7 +184,7 @@ class Both:
         before = {name: found.get(name) for name in merge.writes}
         agreement.note("updated", fields=merge.writes, before=before)
 
-    def _complete(self, agreement: Agreement, intent: Intent, issue: Issue) -> None:
+    def _complete(self, agreement: SyncState, intent: Intent, issue: Issue) -> None:
         is_done = issue.status_category == "done"
         follows = completion(agreement.is_completed, source=intent.is_completed, target=is_done)
         if follows == "kept":
@@ -197,7 +197,7 @@ class Both:
             agreement.note("completed", status=issue.status_name)
         agreement.is_completed = True if follows == "to_source" else intent.is_completed
 
-    def _step(self, agreement: Agreement, issue: Issue, *, to_done: bool) -> None:
+    def _step(self, agreement: SyncState, issue: Issue, *, to_done: bool) -> None:
         """Have an issue take the steps to a status that means ``to_done``.
 
         Raises:

@@ -21,7 +21,7 @@ from orchestration_project.engine.leases import (
     still_held,
     take,
 )
-from orchestration_project.engine.opening import open_now
+from orchestration_project.engine.opening import open_all
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import storable, within
 from orchestration_project.errors import (
@@ -33,10 +33,10 @@ from orchestration_project.errors import (
 )
 from orchestration_project.redaction import redacted
 from orchestration_project.resources.saas.agreeing import (
-    Agreement,
-    Begun,
-    Both,
     NoStepError,
+    PendingCreate,
+    SyncPair,
+    SyncState,
     UnderWayError,
 )
 from orchestration_project.resources.saas.audit import Entity, record
@@ -82,7 +82,7 @@ class Applied:
 
 
 @dataclass(frozen=True)
-class Waiting:
+class ClaimedItem:
     """An intention that is worked on: its row of the outbox, its task's state, our lease."""
 
     entity: Entity
@@ -130,7 +130,7 @@ class Applier:
         """
         applied, in_vain, due = Applied(), 0, self._due(entities)
         if due:
-            open_now(self._source, self._target)
+            open_all(self._source, self._target)
         for entity in due:
             outcome, problem = self._try(entity)
             applied.count(outcome)
@@ -184,7 +184,7 @@ class Applier:
             return "overtaken", None
         return end.state, problem
 
-    def _begin(self, connection: Connection, entity: Entity) -> Waiting | str:
+    def _begin(self, connection: Connection, entity: Entity) -> ClaimedItem | str:
         now = self._clock.now()
         name = f"{self._desk.topic}|{entity.outbox_entity}"
         lease = take(connection, name, holder=self._desk.run_id, now=now, until=now + LEASE)
@@ -202,10 +202,10 @@ class Applier:
         if row is None:  # another run did it meanwhile, or tried
             give_back(connection, lease)
             return "done_before"
-        return Waiting(entity, row, state, lease)
+        return ClaimedItem(entity, row, state, lease)
 
-    def _both(self, waiting: Waiting) -> Both:
-        return Both(
+    def _both(self, waiting: ClaimedItem) -> SyncPair:
+        return SyncPair(
             self._source,
             self._target,
             now=self._clock.now,
@@ -228,7 +228,7 @@ class Applier:
                 remedy="nothing: the next run does it",
             )
 
-    def _record_ahead(self, waiting: Waiting, agreement: Agreement) -> None:
+    def _record_ahead(self, waiting: ClaimedItem, agreement: SyncState) -> None:
         """Record what is known before a write whose answer may never come.
 
         Raises:
@@ -244,7 +244,7 @@ class Applier:
         agreement.entries.clear()
 
     def _record(
-        self, connection: Connection, waiting: Waiting, agreement: Agreement, end: _End
+        self, connection: Connection, waiting: ClaimedItem, agreement: SyncState, end: _End
     ) -> None:
         still_held(connection, waiting.lease)
         alone(connection, self._desk.topic)
@@ -288,34 +288,36 @@ def _is_due(now: datetime) -> Any:
     return or_(outbox.c.due_at <= now, outbox.c.changed_at > now + LEASE)
 
 
-def _agreement(waiting: Waiting) -> Agreement:
+def _agreement(waiting: ClaimedItem) -> SyncState:
     state = waiting.state
     applied = json.loads(state.applied) if state.applied else {}
     begun = applied.get("begun")
-    return Agreement(
+    return SyncState(
         waiting.entity,
         state.target_key,
         applied.get("fields", {}),
         applied.get("is_completed"),
         state.unresolved_email,
-        Begun(begun["mark"], datetime.fromisoformat(begun["at"])) if begun else None,
+        PendingCreate(begun["mark"], datetime.fromisoformat(begun["at"])) if begun else None,
     )
 
 
-def _applied(agreement: Agreement) -> str | None:
+def _applied(agreement: SyncState) -> str | None:
     """Return what both sides agree on as JSON; without an issue, which create is in doubt."""
     if agreement.target_key:
         return canonical({"fields": agreement.fields, "is_completed": agreement.is_completed})
     return canonical({"begun": vars(agreement.begun)}) if agreement.begun else None
 
 
-def _intent(waiting: Waiting) -> Intent:
+def _intent(waiting: ClaimedItem) -> Intent:
     """Return what is intended; we may have completed the task since that was planned."""
     intent = Intent.read(waiting.row.payload)
     return intent.completed() if waiting.state.is_completed else intent
 
 
-def _facts(waiting: Waiting, agreement: Agreement, record: str, now: datetime) -> dict[str, Any]:
+def _facts(
+    waiting: ClaimedItem, agreement: SyncState, record: str, now: datetime
+) -> dict[str, Any]:
     """Return what a task's state says after a try, also after one that ended half way.
 
     ``record`` is the task as it was last seen.
@@ -347,7 +349,7 @@ def _update_state(connection: Connection, entity: Entity, facts: Mapping[str, An
     )
 
 
-def _end_of(waiting: Waiting, error: OrchestrationError | UnfitValueError) -> _End:
+def _end_of(waiting: ClaimedItem, error: OrchestrationError | UnfitValueError) -> _End:
     """Return the end of a try that failed: another one follows, or it is refused for good."""
     if isinstance(error, UnfitValueError):
         return _End("dead", storable(str(error)), "unfit_value")
@@ -363,7 +365,7 @@ def _end_of(waiting: Waiting, error: OrchestrationError | UnfitValueError) -> _E
     return _End("dead", _reason(error), f"http_{status}" if status else "senseless", status)
 
 
-def _again(waiting: Waiting, error: OrchestrationError, seconds: float) -> _End:
+def _again(waiting: ClaimedItem, error: OrchestrationError, seconds: float) -> _End:
     doubled = FIRST_WAIT * 2 ** min(waiting.row.attempt_count, 10)
     wait = max(min(doubled, LONGEST_WAIT), timedelta(seconds=seconds))
     return _End("waiting", _reason(error), wait=wait)
@@ -379,8 +381,8 @@ def _reason(error: OrchestrationError) -> str:
 
 def _insert_letter(
     connection: Connection,
-    waiting: Waiting,
-    agreement: Agreement,
+    waiting: ClaimedItem,
+    agreement: SyncState,
     end: _End,
     now: datetime,
     run_id: str,

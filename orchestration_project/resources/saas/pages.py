@@ -12,10 +12,15 @@ import polars as pl
 from sqlalchemy import Connection, select
 
 from orchestration_project.connections.files import partial_file
-from orchestration_project.contracts.rules import REJECT_SCHEMA, Checked, in_ascii
+from orchestration_project.contracts.rules import REJECT_SCHEMA, Validated, in_ascii
 from orchestration_project.engine.captures import Capture
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.engine.warehouse.delivery import Delivery, Order, Prepared, Ready
+from orchestration_project.engine.warehouse.delivery import (
+    Delivery,
+    StagedBatch,
+    WriteRequest,
+    WriteTarget,
+)
 from orchestration_project.engine.warehouse.evidence import record_evidence
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.resources.saas.systems import Unreadable
@@ -109,8 +114,8 @@ def record_new_pages(
     if not new:
         return
     delivery = Delivery(source, system, f"{len(kept)} pages", None, {}, new)
-    checked = Checked(pl.DataFrame(), _rejects(new, unreadable))
-    ready = Ready(_order(system, run_id, at), delivery, Prepared(checked, "", None))
+    checked = Validated(pl.DataFrame(), _rejects(new, unreadable))
+    ready = WriteRequest(_order(system, run_id, at), delivery, StagedBatch(checked, "", None))
     with warehouse.writing() as connection:
         record_evidence(connection, [ready], at, "landed")
 
@@ -139,9 +144,9 @@ def _rejects(new: Sequence[Capture], unreadable: Sequence[Unreadable]) -> pl.Dat
     )
 
 
-def _order(system: str, run_id: str, at: datetime) -> Order[None]:
+def _order(system: str, run_id: str, at: datetime) -> WriteTarget[None]:
     """Return what names the delivery: looks land nothing as a whole, so time is their number."""
-    return Order(
+    return WriteTarget(
         table=saas_source_states,
         history=saas_source_states,
         partition_key=system,

@@ -24,7 +24,7 @@ from orchestration_project.resources.saas.pages import record_new_pages
 from orchestration_project.resources.saas.rules import rules_in_effect
 from orchestration_project.resources.saas.states import (
     Desk,
-    Planned,
+    PlanCounts,
     Seen,
     entity_of,
     known_states,
@@ -71,7 +71,7 @@ class Looked:
     seen_count: int = 0
     gone_count: int = 0
     unreadable: list[str] = field(default_factory=list)
-    planned: Planned = field(default_factory=Planned)
+    planned: PlanCounts = field(default_factory=PlanCounts)
     kept: list[Capture] = field(default_factory=list)
     problem: OrchestrationError | None = None
 
@@ -86,14 +86,14 @@ class Looked:
             return "unknown task: the source does not have it"
         return self.planned.reason_for_nothing
 
-    def add(self, planned: Planned) -> None:
+    def add(self, planned: PlanCounts) -> None:
         """Add what was planned for a part of the tasks."""
         for what, number in planned.actions.items():
             self.planned.actions[what] = self.planned.actions.get(what, 0) + number
 
 
 @dataclass(frozen=True)
-class Heard:
+class WebhookEffect:
     """What was made of a webhook, of which tasks something may be due now, and why of none."""
 
     outcome: str
@@ -206,7 +206,7 @@ class Reconciler:
         )
         return looked
 
-    def compare(self, target_keys: Iterable[str]) -> Planned:
+    def compare(self, target_keys: Iterable[str]) -> PlanCounts:
         """Plan a comparison of the tasks whose issues these are: something happened to them."""
         keys = list(target_keys)
         with self._warehouse.reading() as connection:
@@ -217,10 +217,12 @@ class Reconciler:
             ).all()
         return self._plan_again([entity_of(row) for row in rows], "target")
 
-    def hear(self, event: Event) -> Heard:
+    def hear(self, event: Event) -> WebhookEffect:
         """Plan for what a webhook tells of; what comes back of our own writes is an echo."""
         if event.entity_id is None or event.kind in ("commented", "other"):
-            return Heard("nothing to do", reason="events of this type change no task and no issue")
+            return WebhookEffect(
+                "nothing to do", reason="events of this type change no task and no issue"
+            )
         is_of_source = event.system == self._source.system
         column = STATES.entity_id if is_of_source else STATES.target_key
         wanted = select(saas_source_states).where(
@@ -230,25 +232,27 @@ class Reconciler:
             row = connection.execute(wanted).first()
         if row is not None and event.kind == "completed" and row.is_completed:
             reason = f"already in this state: task {row.entity_id} is completed"
-            return Heard("echo", reason=reason)
+            return WebhookEffect("echo", reason=reason)
         if is_of_source:
             looked = self.look_at([event.entity_id])
             entities = [self.entity(event.entity_id)]
-            return Heard("looked at", entities, looked.problem, looked.reason_for_nothing)
+            return WebhookEffect("looked at", entities, looked.problem, looked.reason_for_nothing)
         if row is None:
-            return Heard("nothing to do", reason=f"unknown issue: no task has {event.entity_id}")
+            return WebhookEffect(
+                "nothing to do", reason=f"unknown issue: no task has {event.entity_id}"
+            )
         if event.kind not in ("completed", "deleted"):
             reason = "issues are followed when they are completed or deleted"
-            return Heard("nothing to do", reason=reason)
+            return WebhookEffect("nothing to do", reason=reason)
         planned = self.compare([event.entity_id])
-        return Heard("compared", [entity_of(row)], reason=planned.reason_for_nothing)
+        return WebhookEffect("compared", [entity_of(row)], reason=planned.reason_for_nothing)
 
     def refused(self) -> set[Entity]:
         """Return the tasks with an intention that was refused, and that nobody has dealt with."""
         with self._warehouse.reading() as connection:
             return self._refused(connection)
 
-    def retry_refused(self, entities: Sequence[Entity] | None = None) -> Planned:
+    def retry_refused(self, entities: Sequence[Entity] | None = None) -> PlanCounts:
         """Plan anew for tasks whose intentions were refused: all of them, or just these."""
         found = self.refused()
         chosen = found if entities is None else found & set(entities)
@@ -326,15 +330,15 @@ class Reconciler:
         """Return a task of the source as the tables name it."""
         return Entity(self._source.system, "task", entity_id)
 
-    def _plan(self, rules: RuleSet, tasks: Sequence[Seen]) -> Planned:
+    def _plan(self, rules: RuleSet, tasks: Sequence[Seen]) -> PlanCounts:
         if not tasks:
-            return Planned()
+            return PlanCounts()
         with self._warehouse.writing() as connection:
             return plan(connection, self._desk, rules, tasks, self._clock.now())
 
-    def _plan_again(self, entities: Sequence[Entity], cause: str) -> Planned:
+    def _plan_again(self, entities: Sequence[Entity], cause: str) -> PlanCounts:
         if not entities:
-            return Planned()
+            return PlanCounts()
         rules = self.rules()
         with self._warehouse.writing() as connection:
             return plan_again(

@@ -10,7 +10,7 @@ from orchestration_project.contracts.rules import REJECT_SCHEMA, in_ascii
 from orchestration_project.domains.saas import jira, peopleforce
 from orchestration_project.domains.saas.events import Event
 from orchestration_project.engine.captures import Captures
-from orchestration_project.engine.warehouse import Order, Warehouse
+from orchestration_project.engine.warehouse import Warehouse, WriteTarget
 from orchestration_project.engine.warehouse.delivery import no_summary
 from orchestration_project.errors import ConfigurationError, ContractError, OrchestrationError
 from orchestration_project.resources.saas.applying import Applied
@@ -87,7 +87,7 @@ def record_rejection(
     """Record a delivery that cannot be read: its bytes in `captures`, the reason in `rejects`."""
     capture = captures.keep(fetched_of(content))
     key = f"{content.source}|{content.delivery_id}"
-    order: Order[None] = Order(
+    order: WriteTarget[None] = WriteTarget(
         table=saas_source_states,
         history=saas_source_states,
         partition_key=key,

@@ -43,7 +43,7 @@ class Seen:
 
 
 @dataclass(frozen=True)
-class Judged:
+class RuleDecision:
     """What the rules say of a task: an intent, or why there can be none."""
 
     action: Action
@@ -74,7 +74,7 @@ NOTHING_FOLLOWS: Mapping[str, str] = {
 
 
 @dataclass
-class Planned:
+class PlanCounts:
     """How many tasks got which plan, and for which something is due now."""
 
     actions: dict[str, int] = field(default_factory=dict)
@@ -114,16 +114,16 @@ def known_states(
     return dict(found.fetchall())  # pyright: ignore[reportOptionalMemberAccess] - it is open
 
 
-def judged(task: Task, rules: RuleSet) -> Judged:
+def judged(task: Task, rules: RuleSet) -> RuleDecision:
     """Return what the rules say of a task."""
     decision = rules.decide(task)
     rule = decision.rule.reference if decision.rule else None
     if decision.action != "sync" or decision.rule is None:
-        return Judged(decision.action, rule)
+        return RuleDecision(decision.action, rule)
     try:
-        return Judged("sync", rule, intent_of(task, decision.rule))
+        return RuleDecision("sync", rule, intent_of(task, decision.rule))
     except MissingPathError as error:
-        return Judged("sync", rule, problem=f"{error}, which a mapping of {rule} needs")
+        return RuleDecision("sync", rule, problem=f"{error}, which a mapping of {rule} needs")
 
 
 def seen(task: Task, rules: RuleSet, fetched_at: datetime) -> Seen:
@@ -133,7 +133,7 @@ def seen(task: Task, rules: RuleSet, fetched_at: datetime) -> Seen:
 
 def plan(
     connection: Connection, desk: Desk, rules: RuleSet, tasks: Sequence[Seen], now: datetime
-) -> Planned:
+) -> PlanCounts:
     """Record the states of tasks, and put into the outbox what is to be done about each.
 
     A task that was recorded since it was fetched is left as it is.
@@ -141,7 +141,7 @@ def plan(
     alone(connection, desk.topic)
     latest = {each.entity: each for each in tasks}  # pages may repeat one
     before = _rows(connection, list(latest))
-    planned, writer = Planned(), _Writer(connection, desk, now)
+    planned, writer = PlanCounts(), _Writer(connection, desk, now)
     for each in latest.values():
         row = before.get(each.entity)
         if row is not None and each.fetched_at < row.last_seen_at <= now + AHEAD:
@@ -161,10 +161,10 @@ def plan_again(
     *,
     cause: str,
     now: datetime,
-) -> Planned:
+) -> PlanCounts:
     """Put into the outbox what is to be done of tasks as they were last seen, once more."""
     alone(connection, desk.topic)
-    planned, writer = Planned(), _Writer(connection, desk, now)
+    planned, writer = PlanCounts(), _Writer(connection, desk, now)
     for row in _rows(connection, list(entities)).values():
         if row.gone_at is None:
             task = read_task(row.record)
@@ -223,7 +223,7 @@ class _Writer:
         self,
         each: Seen,
         row: Row[Any] | None,
-        judgement: Judged,
+        judgement: RuleDecision,
         version: str,
         *,
         cause: str | None = None,
@@ -280,7 +280,7 @@ class _Writer:
         return action
 
     def _state(
-        self, each: Seen, row: Row[Any] | None, judgement: Judged, version: str
+        self, each: Seen, row: Row[Any] | None, judgement: RuleDecision, version: str
     ) -> dict[str, Any]:
         earlier = dict(row._mapping) if row is not None else {}
         return {

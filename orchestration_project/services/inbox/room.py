@@ -16,7 +16,7 @@ RECENT_SECONDS = 5.0
 than full at most, senders hear of it."""
 
 
-class Room:
+class Admission:
     """Looks whether deliveries can be taken, once a second at most.
 
     Args:

@@ -58,7 +58,7 @@ class Content:
 
 
 @dataclass(frozen=True)
-class Turn:
+class DispatchPlan:
     """What a look at the inbox found: the rows to run now, and what became of others.
 
     ``waits`` is until when each of those waits whose latest attempt failed.
@@ -80,14 +80,14 @@ class _Look:
     now: datetime
 
 
-class Work:
+class InboxQueue:
     """Reads and settles rows of the inbox."""
 
     def __init__(self, warehouse: Warehouse, clock: Clock) -> None:
         self._warehouse = warehouse
         self._clock = clock
 
-    def turn(self, instance: dg.DagsterInstance, sources: Mapping[str, Source]) -> Turn:
+    def turn(self, instance: dg.DagsterInstance, sources: Mapping[str, Source]) -> DispatchPlan:
         """Settle rows by how their runs stand in Dagster, and return the ones that are due.
 
         Nothing says that a row was asked for but its run: so a tick that is broken off anywhere
@@ -102,7 +102,7 @@ class Work:
         in_order = {name: source.in_order for name, source in sources.items()}
         ready = due(look.rows, look.runs, in_order=in_order, most=RUNS_PER_TICK, now=look.now)
         under_way_count = sum(row.attempt in look.runs for row in look.rows)
-        return Turn(ready, changes, under_way_count, look.waits)
+        return DispatchPlan(ready, changes, under_way_count, look.waits)
 
     def content(self, source: str, delivery_id: str) -> Content:
         """Return a delivery.
