@@ -8,7 +8,7 @@ from sqlalchemy import create_engine, inspect, select, text
 
 from orchestration_project.engine.warehouse.connecting import parsed_url
 from orchestration_project.tables import catalogue  # noqa: F401 - declares the tables
-from orchestration_project.tables.kinds import METADATA
+from orchestration_project.tables.schema import METADATA
 
 Rows = list[tuple[Any, ...]]
 

@@ -19,7 +19,7 @@ from orchestration_project.contracts.rules import (
     in_ascii,
     summarised,
 )
-from orchestration_project.tables.kinds import schema_of
+from orchestration_project.tables.schema import schema_of
 from orchestration_project.tables.spine import audits
 from tests.properties import bounded
 

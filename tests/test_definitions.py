@@ -21,7 +21,7 @@ from orchestration_project.domains.operations.rules import (
 from orchestration_project.services.alerts import names_of
 from orchestration_project.settings import PROJECT_ROOT
 from orchestration_project.tables.catalogue import known_tables
-from orchestration_project.tables.kinds import asset_of
+from orchestration_project.tables.schema import asset_of
 from tests import programs
 
 SPECS = sorted(defs.resolve_all_asset_specs(), key=lambda spec: spec.key)

@@ -11,7 +11,7 @@ from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.resources.events import EventLanding
 from orchestration_project.services.inbox.work import DELIVERY_TAG, SOURCE_TAG, InboxQueue
-from orchestration_project.services.shown import column_schema
+from orchestration_project.services.metadata import column_schema
 from orchestration_project.tables.spine import inbox as inbox_table
 from orchestration_project.tables.webhooks import events_webhooks
 

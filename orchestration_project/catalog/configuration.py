@@ -8,7 +8,7 @@ import polars as pl
 
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.registry import Domain
-from orchestration_project.services.shown import table_of
+from orchestration_project.services.metadata import table_of
 from orchestration_project.settings import Settings, load_shared_settings, origins, shown_values
 
 CONFIGURATION = "configuration"

@@ -3,9 +3,9 @@
 import argparse
 from collections.abc import Sequence
 
+from orchestration_project.cli.console import say
 from orchestration_project.cli.execution import repository
 from orchestration_project.cli.full_disk import full_disk_explained
-from orchestration_project.cli.saying import say
 from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.operations.messages import cut, trial_message
 from orchestration_project.domains.operations.rules import Rule, unknown_names

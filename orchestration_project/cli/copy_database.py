@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Sequence
 
-from orchestration_project.cli.saying import say
+from orchestration_project.cli.console import say
 from orchestration_project.engine.environment import open_clock, open_warehouse
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import OrchestrationError

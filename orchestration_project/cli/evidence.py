@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from orchestration_project.cli.saying import say
+from orchestration_project.cli.console import say
 from orchestration_project.domains.operations.evidence import MANIFEST
 from orchestration_project.services.evidence.verifying import verify
 

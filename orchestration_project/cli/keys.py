@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from uuid import uuid4
 
-from orchestration_project.cli.saying import say
+from orchestration_project.cli.console import say
 from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.access.credentials import Key
 from orchestration_project.domains.access.roles import Role

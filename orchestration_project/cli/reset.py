@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from orchestration_project.cli.saying import say
+from orchestration_project.cli.console import say
 from orchestration_project.cli.ui import LOCK, refuse_other_ui
 from orchestration_project.connections.simulator import stop_demos
 from orchestration_project.errors import ConfigurationError

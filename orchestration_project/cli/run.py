@@ -11,9 +11,9 @@ import dagster as dg
 from sqlalchemy import select
 
 from orchestration_project.cli.across import derive, draw
+from orchestration_project.cli.console import say
 from orchestration_project.cli.execution import execute, failures
 from orchestration_project.cli.full_disk import full_disk_explained
-from orchestration_project.cli.saying import say
 from orchestration_project.domains.finra.selection import (
     TierWeek,
     latest_weeks,
@@ -22,7 +22,7 @@ from orchestration_project.domains.finra.selection import (
     summary,
 )
 from orchestration_project.engine.environment import open_clock, open_warehouse
-from orchestration_project.engine.known import REPORTED_LATE, UNCHANGED
+from orchestration_project.engine.report_log import REPORTED_LATE, UNCHANGED
 from orchestration_project.engine.runner import PROGRESS
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError, SourceError

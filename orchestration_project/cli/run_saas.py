@@ -6,9 +6,9 @@ from typing import Any
 
 import dagster as dg
 
+from orchestration_project.cli.console import say
 from orchestration_project.cli.execution import execute, failures
 from orchestration_project.cli.full_disk import full_disk_explained
-from orchestration_project.cli.saying import say
 from orchestration_project.domains.saas.peopleforce import SYSTEM
 from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.engine.warehouse import Warehouse

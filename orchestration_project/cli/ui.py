@@ -30,7 +30,7 @@ from orchestration_project.domains.access.credentials import Key
 from orchestration_project.engine.dagster_private import DAEMON_MODULE
 from orchestration_project.engine.environment import open_warehouse, state_folder
 from orchestration_project.errors import ConfigurationError, TransientError
-from orchestration_project.gateway.place import require_safe
+from orchestration_project.gateway.bind_address import require_safe
 from orchestration_project.instance.storage import open_instance
 from orchestration_project.services.access import Audit, Entry, Keys
 from orchestration_project.settings import PROJECT_ROOT, Settings, child_environment, load_settings

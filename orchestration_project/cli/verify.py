@@ -6,9 +6,9 @@ from typing import Any
 
 import dagster as dg
 
+from orchestration_project.cli.console import say
 from orchestration_project.cli.execution import execute
 from orchestration_project.cli.full_disk import full_disk_explained
-from orchestration_project.cli.saying import say
 from orchestration_project.instance.storage import open_instance
 from orchestration_project.settings import load_settings
 

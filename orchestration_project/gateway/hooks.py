@@ -34,7 +34,7 @@ from orchestration_project.services.inbox import (
     Stored,
     read_senders,
 )
-from orchestration_project.services.inbox.room import Admission
+from orchestration_project.services.inbox.admission import Admission
 from orchestration_project.services.probes import open_disk_probe
 from orchestration_project.settings import Settings
 

@@ -20,12 +20,12 @@ from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.gateway import health, hooks, metrics
 from orchestration_project.gateway.api.opening import opened_api
 from orchestration_project.gateway.app import create_app
+from orchestration_project.gateway.bind_address import place_of
 from orchestration_project.gateway.connection_limits import HEAD_SECONDS, LimitedProtocol
 from orchestration_project.gateway.counted import Counted
 from orchestration_project.gateway.guard import Doors
 from orchestration_project.gateway.headers import LOG as ACCESS_LOG
 from orchestration_project.gateway.limits import BODY_BYTES
-from orchestration_project.gateway.place import place_of
 from orchestration_project.registry import Registry
 from orchestration_project.services.access import Access, Audit, session_secret
 from orchestration_project.settings import Settings

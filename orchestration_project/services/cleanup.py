@@ -22,8 +22,8 @@ from orchestration_project.domains.operations.retention import CAPTURED, kind_of
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.recorded import groups_of_layers
 from orchestration_project.errors import ConfigurationError
-from orchestration_project.tables.kinds import HISTORY, METADATA
 from orchestration_project.tables.operations import operations_removals
+from orchestration_project.tables.schema import HISTORY, METADATA
 from orchestration_project.tables.spine import blobs, captures, deliveries, rejects
 
 ARTIFACTS_AT_ONCE = 500

@@ -15,8 +15,8 @@ from orchestration_project.engine.captures import BlobError, Captures
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.tables.conditions import condition
-from orchestration_project.tables.kinds import POLARS_TYPES
 from orchestration_project.tables.operations import operations_removals
+from orchestration_project.tables.schema import POLARS_TYPES
 from orchestration_project.tables.spine import blobs, captures, deliveries
 
 SHOWN_COLUMNS = (

@@ -1,6 +1,6 @@
 """Who may come through the gateway, and what those who did asked for."""
 
-from orchestration_project.tables.kinds import count, moment, table, text
+from orchestration_project.tables.schema import count, moment, table, text
 
 access_keys = table(
     "access_keys",

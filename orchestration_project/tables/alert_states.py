@@ -4,8 +4,8 @@ from typing import Any
 
 from sqlalchemy import BigInteger, Column, ColumnElement, Select, cast, literal, select, type_coerce
 
-from orchestration_project.tables.kinds import BYTEWISE_TEXT, count, moment, text
 from orchestration_project.tables.operations import operations_alert_deliveries, operations_alerts
+from orchestration_project.tables.schema import BYTEWISE_TEXT, count, moment, text
 from orchestration_project.tables.views import view_of_all
 
 _alerts, _sent = operations_alerts.c, operations_alert_deliveries.c

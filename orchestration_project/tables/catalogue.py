@@ -18,7 +18,7 @@ from orchestration_project.tables.conditions import (
     is_secret,
     public_column_of,
 )
-from orchestration_project.tables.kinds import (
+from orchestration_project.tables.schema import (
     FROM_SENDERS,
     HISTORY,
     INTERNAL,

@@ -26,7 +26,7 @@ from sqlalchemy import (
 from sqlalchemy.types import TypeEngine
 
 from orchestration_project.errors import ConfigurationError
-from orchestration_project.tables.kinds import HIDDEN, USD_SCALE, Dollars, UtcTimestamp
+from orchestration_project.tables.schema import HIDDEN, USD_SCALE, Dollars, UtcTimestamp
 
 WRITTEN = re.compile(r"\s*(\w+)\s*(!=|<=|>=|=|<|>)(.*)", re.DOTALL)
 

@@ -5,7 +5,7 @@ from typing import Any
 from sqlalchemy import Column, func, type_coerce
 
 from orchestration_project.tables import prices
-from orchestration_project.tables.kinds import (
+from orchestration_project.tables.schema import (
     BYTEWISE_TEXT,
     USD_SCALE,
     count,

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import polars as pl
 from sqlalchemy import BigInteger, Column, Date, Table, Text
 
-from orchestration_project.tables.kinds import (
+from orchestration_project.tables.schema import (
     ASSET,
     HISTORY,
     count,

@@ -15,7 +15,7 @@ from sqlalchemy import (
     type_coerce,
 )
 
-from orchestration_project.tables.kinds import (
+from orchestration_project.tables.schema import (
     BYTEWISE_TEXT,
     count,
     flag,

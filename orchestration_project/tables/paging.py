@@ -15,7 +15,7 @@ from sqlalchemy.sql.functions import FunctionElement
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.tables.catalogue import Relation
 from orchestration_project.tables.conditions import READERS
-from orchestration_project.tables.kinds import key_names
+from orchestration_project.tables.schema import key_names
 
 
 def page(

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Column
 
-from orchestration_project.tables.kinds import (
+from orchestration_project.tables.schema import (
     count,
     day,
     flag,

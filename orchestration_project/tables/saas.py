@@ -5,7 +5,7 @@ What is intended and not done yet lies in the spine's `outbox`, and who works on
 
 from sqlalchemy import Index
 
-from orchestration_project.tables.kinds import count, flag, moment, table, text
+from orchestration_project.tables.schema import count, flag, moment, table, text
 
 saas_source_states = table(
     "saas_source_states",

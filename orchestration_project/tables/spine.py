@@ -6,7 +6,7 @@ so that neither becomes slower with the years.
 
 from sqlalchemy import Index
 
-from orchestration_project.tables.kinds import count, moment, table, text
+from orchestration_project.tables.schema import count, moment, table, text
 
 SOURCES = "Where from: demo, api, files, webhooks, alpha_vantage or yahoo"
 PIECE = "What was asked for: Dagster's key of the partition; of prices the symbol"

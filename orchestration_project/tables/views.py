@@ -24,7 +24,7 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 
-from orchestration_project.tables.kinds import BYTEWISE_TEXT, USD_SCALE, Dollars, Query
+from orchestration_project.tables.schema import BYTEWISE_TEXT, USD_SCALE, Dollars, Query
 
 Selected = TypeVar("Selected", bound=Query)
 

@@ -3,7 +3,7 @@
 What a source delivers first lies in the spine's `inbox`.
 """
 
-from orchestration_project.tables.kinds import count, history_of, moment, table, text
+from orchestration_project.tables.schema import count, history_of, moment, table, text
 
 events_webhooks = table(
     "events_webhooks",

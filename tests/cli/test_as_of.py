@@ -11,7 +11,7 @@ from sqlalchemy import select
 
 from orchestration_project.__main__ import main
 from orchestration_project.tables.finra import finra_otc_weekly
-from orchestration_project.tables.kinds import key_names
+from orchestration_project.tables.schema import key_names
 from tests.properties import bounded
 from tests.resources.weeks import MONDAY, NOON, Desk, row
 

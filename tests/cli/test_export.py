@@ -14,7 +14,7 @@ from orchestration_project.services.inbox import Inbox, Received
 from orchestration_project.tables.access import access_keys, access_sessions
 from orchestration_project.tables.catalogue import known_tables
 from orchestration_project.tables.finra import finra_otc_weekly, v_finra_otc_weekly
-from orchestration_project.tables.kinds import key_names, schema_of
+from orchestration_project.tables.schema import key_names, schema_of
 from orchestration_project.tables.spine import rejects
 from tests import programs
 from tests.resources.weeks import MONDAY, NOON, Desk, rejected, row

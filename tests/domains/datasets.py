@@ -4,7 +4,7 @@ import polars as pl
 from sqlalchemy import MetaData
 
 from orchestration_project.tables.finra_datasets import Calendar, Claim, Dataset, Field, landed_in
-from orchestration_project.tables.kinds import HISTORY, METADATA, count, day, text
+from orchestration_project.tables.schema import HISTORY, METADATA, count, day, text
 
 FIELDS = (
     Field("weekOf", day("week_start", "Monday of the week", key=True)),

@@ -16,7 +16,7 @@ from orchestration_project.domains.finra.across import (
 )
 from orchestration_project.domains.finra.gold import symbol_week, venue_sums, venue_week
 from orchestration_project.tables.finra import finra_otc_weekly
-from orchestration_project.tables.kinds import schema_of
+from orchestration_project.tables.schema import schema_of
 from tests.properties import bounded
 
 WEEK = date(2025, 11, 10)

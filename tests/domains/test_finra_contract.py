@@ -22,7 +22,7 @@ from orchestration_project.domains.finra.contract import (
 from orchestration_project.domains.finra.gold import symbol_week, venue_sums, venue_week
 from orchestration_project.errors import ContractError
 from orchestration_project.tables.finra import finra_otc_weekly
-from orchestration_project.tables.kinds import schema_of
+from orchestration_project.tables.schema import schema_of
 from tests.domains.weekly import (
     FIRM,
     TOTAL,

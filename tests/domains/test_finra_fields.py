@@ -7,7 +7,7 @@ import polars as pl
 from orchestration_project.domains.finra.contract import API_FIELDS
 from orchestration_project.domains.finra.fields import KNOWN_FIELDS, Drift, drift, remembered
 from orchestration_project.domains.finra.selection import UnknownTier, unknown_tiers
-from orchestration_project.tables.kinds import schema_of
+from orchestration_project.tables.schema import schema_of
 from orchestration_project.tables.spine import source_fields
 
 MONDAY = datetime(2026, 3, 2, 8, 0, tzinfo=UTC)

@@ -24,7 +24,7 @@ from orchestration_project.tables.finra import (
     finra_symbol_week,
     finra_venue_week,
 )
-from orchestration_project.tables.kinds import schema_of
+from orchestration_project.tables.schema import schema_of
 from tests.properties import bounded
 
 WEEK = date(2025, 11, 10)

@@ -10,9 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestration_project.contracts.rules import Audit
-from orchestration_project.domains.finra.calendar import trading_level
-from orchestration_project.domains.finra.gold import symbol_week, venue_sums, venue_week
-from orchestration_project.domains.finra.usual import (
+from orchestration_project.domains.finra.anomaly_bands import (
     BY_SESSIONS,
     MEASURES,
     Band,
@@ -23,6 +21,8 @@ from orchestration_project.domains.finra.usual import (
     size_of_rows,
     warnings_about,
 )
+from orchestration_project.domains.finra.calendar import trading_level
+from orchestration_project.domains.finra.gold import symbol_week, venue_sums, venue_week
 from tests.properties import bounded
 from tests.resources.weeks import LIMITS
 

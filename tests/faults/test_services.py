@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import pytest
 from sqlalchemy import select
 
-from orchestration_project.domains.finra.usual import WARNINGS
+from orchestration_project.domains.finra.anomaly_bands import WARNINGS
 from orchestration_project.instance.storage import open_instance
 from orchestration_project.tables.operations import (
     operations_alert_deliveries,

@@ -21,7 +21,7 @@ from orchestration_project.gateway.counted import GATEWAY
 from orchestration_project.gateway.hooks import Hooks, opened_hooks, routes
 from orchestration_project.registry import Answer, Probe
 from orchestration_project.services.inbox import GroupCommit, Inbox, Sender
-from orchestration_project.services.inbox.room import Admission
+from orchestration_project.services.inbox.admission import Admission
 from orchestration_project.tables.spine import audits, inbox
 from tests.gateway.conftest import EARLIER, SECRET, Client, signed
 

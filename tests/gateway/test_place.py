@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from orchestration_project.errors import ConfigurationError
-from orchestration_project.gateway.place import place_of, require_safe
+from orchestration_project.gateway.bind_address import place_of, require_safe
 from orchestration_project.gateway.request import Place
 from orchestration_project.gateway.server import server_options
 from orchestration_project.settings import Settings, load_settings

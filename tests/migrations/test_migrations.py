@@ -20,7 +20,7 @@ from orchestration_project.engine.warehouse.migrating import (
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.tables import access, finra, operations, prices, saas, spine, webhooks
 from orchestration_project.tables.finra_datasets import DATASETS
-from orchestration_project.tables.kinds import METADATA, key_names
+from orchestration_project.tables.schema import METADATA, key_names
 from orchestration_project.tables.views import VIEWS
 from tests.resources.weeks import Desk, row
 

@@ -34,7 +34,7 @@ from orchestration_project.migrations.__main__ import main
 from orchestration_project.migrations.next_version import write_next_version
 from orchestration_project.migrations.scripts import VERSIONS, alembic_config
 from orchestration_project.tables.catalogue import METADATA, VIEWS
-from orchestration_project.tables.kinds import BYTEWISE_TEXT
+from orchestration_project.tables.schema import BYTEWISE_TEXT
 from orchestration_project.tables.views import View
 from tests.migrations.test_migrations import definition, differences, rows, shape
 from tests.programs import PROJECT_ROOT

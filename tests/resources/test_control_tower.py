@@ -11,7 +11,7 @@ from orchestration_project.domains.operations.control_tower import (
     table_rows,
 )
 from orchestration_project.domains.operations.ledger import RunFacts, StepFacts
-from orchestration_project.resources.finra.promised import oldest_unlanded
+from orchestration_project.resources.finra.freshness_deadlines import oldest_unlanded
 from orchestration_project.services.ledger import Ledger
 from orchestration_project.services.ledger.control_tower import read_look, write_tower
 from orchestration_project.settings import load_settings

@@ -56,8 +56,8 @@ from orchestration_project.settings import load_settings
 from orchestration_project.tables.access import access_audit
 from orchestration_project.tables.finra import finra_otc_weekly
 from orchestration_project.tables.finra_datasets import DATASETS
-from orchestration_project.tables.kinds import METADATA, schema_of
 from orchestration_project.tables.prices import prices_daily_history
+from orchestration_project.tables.schema import METADATA, schema_of
 from orchestration_project.tables.views import VIEWS
 from tests import another  # noqa: F401 - registers the database
 from tests.domains.saas_tasks import rule

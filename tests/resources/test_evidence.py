@@ -41,11 +41,11 @@ from orchestration_project.services.presets import Presets
 from orchestration_project.settings import load_settings
 from orchestration_project.tables.catalogue import tables
 from orchestration_project.tables.finra import finra_otc_weekly
-from orchestration_project.tables.kinds import HISTORY
 from orchestration_project.tables.operations import (
     operations_alert_deliveries,
     operations_alerts,
 )
+from orchestration_project.tables.schema import HISTORY
 from tests.domains.prices import line
 from tests.resources.prices_desk import Desk as Prices
 from tests.resources.weeks import FAILED, NOON, rejected, row

@@ -16,7 +16,7 @@ from orchestration_project.tables.catalogue import (
     relation,
     relation_as_of,
 )
-from orchestration_project.tables.kinds import HISTORY
+from orchestration_project.tables.schema import HISTORY
 from orchestration_project.tables.spine import database_labels, landings
 from tests.prepared import Prepared
 from tests.resources.weeks import StoppedClock

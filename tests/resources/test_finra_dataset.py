@@ -32,7 +32,7 @@ from orchestration_project.resources.finra.dataset_sources import (
 )
 from orchestration_project.resources.finra.folder import Folder
 from orchestration_project.settings import child_environment
-from orchestration_project.tables.kinds import METADATA
+from orchestration_project.tables.schema import METADATA
 from orchestration_project.tables.spine import audits, captures, landings, rejects, source_fields
 from tests.domains.datasets import APPLE, CISCO, DATASET, FIELDS, GOOGLE, WEEK, own_metadata, record
 from tests.faulty_server import FaultyServer, Reply, Request

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from orchestration_project.contracts.rules import Audit
+from orchestration_project.domains.finra.anomaly_bands import Earlier, size_of_rows, warnings_about
 from orchestration_project.domains.finra.selection import TierWeek
-from orchestration_project.domains.finra.usual import Earlier, size_of_rows, warnings_about
 from orchestration_project.engine.warehouse import HeldBackError, Warehouse
 from orchestration_project.resources.finra.earlier import read_earlier
 from orchestration_project.tables.finra import finra_otc_weekly

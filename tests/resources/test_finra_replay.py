@@ -19,7 +19,7 @@ from orchestration_project.resources.finra.landing import WeekLanding
 from orchestration_project.resources.finra.replay import WeeklyReplay
 from orchestration_project.resources.finra.weekly import WeeklyLoad
 from orchestration_project.tables.finra import finra_otc_weekly, finra_otc_weekly_history
-from orchestration_project.tables.kinds import METADATA
+from orchestration_project.tables.schema import METADATA
 from orchestration_project.tables.spine import (
     audits,
     blobs,

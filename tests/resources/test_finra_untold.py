@@ -6,8 +6,8 @@ import pytest
 from sqlalchemy import delete
 
 from orchestration_project.domains.finra.selection import TierWeek
-from orchestration_project.resources.finra import untold
-from orchestration_project.resources.finra.untold import UnreportedChanges
+from orchestration_project.resources.finra import unreported_changes as untold
+from orchestration_project.resources.finra.unreported_changes import UnreportedChanges
 from orchestration_project.tables.finra import finra_otc_weekly
 from orchestration_project.tables.spine import deliveries
 from tests.resources.weeks import MONDAY, NOON, row

@@ -15,8 +15,8 @@ from orchestration_project.resources.finra.value import (
     read_valued_weeks,
 )
 from orchestration_project.tables.finra import finra_symbol_week, finra_symbol_week_value
-from orchestration_project.tables.kinds import schema_of
 from orchestration_project.tables.prices import prices_daily
+from orchestration_project.tables.schema import schema_of
 from tests.domains.prices import row as price
 from tests.domains.prices import rows as prices
 from tests.resources.weeks import MONDAY, NOON, Desk, StoppedClock, row

@@ -17,7 +17,7 @@ from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.bulk import MANY_ROWS, MOST_FILES
 from orchestration_project.engine.warehouse.frames import insert_frame
 from orchestration_project.errors import ConfigurationError
-from orchestration_project.tables.kinds import schema_of
+from orchestration_project.tables.schema import schema_of
 from orchestration_project.tables.spine import blobs
 from tests.faults.disks import tiny_disk
 from tests.resources.weeks import NOON

@@ -17,7 +17,7 @@ from orchestration_project.tables.finra import (
     finra_symbol_week,
     finra_venue_week,
 )
-from orchestration_project.tables.kinds import key_names
+from orchestration_project.tables.schema import key_names
 from orchestration_project.tables.spine import landings
 from tests.resources.weeks import MONDAY, PUBLISHED, Desk, row
 

@@ -8,8 +8,8 @@ from sqlalchemy import insert
 from orchestration_project.connections.clock import Clock
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.tables.catalogue import relation
-from orchestration_project.tables.kinds import key_names
 from orchestration_project.tables.paging import cursor_after, page
+from orchestration_project.tables.schema import key_names
 from orchestration_project.tables.spine import source_fields
 
 BEGIN = datetime(2026, 1, 1, 12, 0, 0, 123456, UTC)

@@ -25,7 +25,7 @@ from orchestration_project.services.gate import examine
 from orchestration_project.services.gate.dependencies import queue_probe
 from orchestration_project.services.probes import every_probe
 from orchestration_project.settings import load_settings
-from orchestration_project.tables.kinds import METADATA
+from orchestration_project.tables.schema import METADATA
 from tests.faulty_server import FaultyServer, Reply, Request
 from tests.programs import free_port
 from tests.receivers import http_receiver

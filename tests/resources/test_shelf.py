@@ -10,7 +10,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from orchestration_project.engine.shelf import DiskSpill
+from orchestration_project.engine.spill import DiskSpill
 from orchestration_project.errors import ConfigurationError
 
 ROWS = pl.DataFrame(
@@ -83,7 +83,7 @@ def test_a_full_disk_is_told_with_the_folder_and_what_to_do(tmp_path: Path, monk
     def full(dir):
         return Path("/dev/full").open("w+b", buffering=0)
 
-    monkeypatch.setattr("orchestration_project.engine.shelf.tempfile.TemporaryFile", full)
+    monkeypatch.setattr("orchestration_project.engine.spill.tempfile.TemporaryFile", full)
     with pytest.raises(ConfigurationError, match="too large for memory") as told:
         DiskSpill(tmp_path).put(ROWS)
     assert "No space left on device" in str(told.value)

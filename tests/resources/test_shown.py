@@ -3,7 +3,7 @@
 import dagster as dg
 import polars as pl
 
-from orchestration_project.services.shown import image, in_words, table_of
+from orchestration_project.services.metadata import image, in_words, table_of
 
 
 def test_numbers_texts_and_the_first_rows_of_tables_are_told_and_pictures_are_not():

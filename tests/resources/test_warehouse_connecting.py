@@ -25,7 +25,7 @@ from orchestration_project.engine.warehouse.migrating import migration_config
 from orchestration_project.errors import ConfigurationError, TransientError
 from orchestration_project.settings import PROJECT_ROOT, Settings, child_environment
 from orchestration_project.tables.finra import finra_otc_weekly
-from orchestration_project.tables.kinds import METADATA
+from orchestration_project.tables.schema import METADATA
 from orchestration_project.tables.spine import database_labels
 from orchestration_project.tables.views import VIEWS
 from tests.migrations.test_migrations import differences

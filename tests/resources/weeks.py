@@ -12,10 +12,10 @@ from sqlalchemy import Table, func, select
 from orchestration_project.connections.artifacts import FolderStore
 from orchestration_project.connections.clock import Clock
 from orchestration_project.contracts.rules import REJECT_SCHEMA, Audit, SpilledRows, Validated
+from orchestration_project.domains.finra.anomaly_bands import Limits
 from orchestration_project.domains.finra.gold import symbol_week, venue_sums, venue_week
 from orchestration_project.domains.finra.ranges import spans_of
 from orchestration_project.domains.finra.restatement import WeekChange, merged, week_change
-from orchestration_project.domains.finra.usual import Limits
 from orchestration_project.engine.captures import Capture, Captures, Fetched
 from orchestration_project.engine.warehouse import (
     Delivery,
@@ -33,7 +33,7 @@ from orchestration_project.tables.finra import (
     finra_symbol_week,
     finra_venue_week,
 )
-from orchestration_project.tables.kinds import schema_of
+from orchestration_project.tables.schema import schema_of
 from tests.domains.weekly import Listed
 
 MONDAY = date(2025, 11, 10)

@@ -15,8 +15,8 @@ from orchestration_project.errors import ConfigurationError
 from orchestration_project.resources.finra.value import ValueLoad
 from orchestration_project.sensors.finra import finra_symbol_week_value_daily
 from orchestration_project.tables.finra import finra_symbol_week_value
-from orchestration_project.tables.kinds import schema_of
 from orchestration_project.tables.prices import prices_daily
+from orchestration_project.tables.schema import schema_of
 from tests.prepared import Prepared
 from tests.resources.weeks import NOON, Desk, StoppedClock, row
 

@@ -10,7 +10,7 @@ from sqlalchemy.schema import CreateTable
 
 from orchestration_project.tables import access, finra, operations, prices, saas, spine, webhooks
 from orchestration_project.tables.finra_datasets import DATASETS, Dataset
-from orchestration_project.tables.kinds import (
+from orchestration_project.tables.schema import (
     METADATA,
     SQLITE_TIMESTAMP,
     UtcTimestamp,

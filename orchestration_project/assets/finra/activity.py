@@ -20,7 +20,7 @@ from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.plots.finra import trade_activity as drawn
 from orchestration_project.plots.sparkline import sparkline, svg_uri
 from orchestration_project.resources.finra.activity import read_activity
-from orchestration_project.services.shown import image, kept_file, partition_link, table_of
+from orchestration_project.services.metadata import image, kept_file, partition_link, table_of
 from orchestration_project.settings import Settings
 
 FOLDER = "plots/finra/trade_activity"

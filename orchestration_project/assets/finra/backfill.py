@@ -24,8 +24,8 @@ from orchestration_project.services.backfills import (
     launched_by,
     request_backfill,
 )
+from orchestration_project.services.metadata import told
 from orchestration_project.services.presets import Presets, RunPresets
-from orchestration_project.services.shown import told
 from orchestration_project.settings import Settings
 
 BACKFILL_JOB = "finra_backfill"

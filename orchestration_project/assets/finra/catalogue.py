@@ -15,7 +15,7 @@ from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.finra.fields import KNOWN_FIELDS
 from orchestration_project.engine.runner import SECONDS_TO_NEXT_ATTEMPT
 from orchestration_project.engine.warehouse.difference import BOOKKEEPING
-from orchestration_project.services.shown import column_schema
+from orchestration_project.services.metadata import column_schema
 from orchestration_project.settings import load_shared_settings
 from orchestration_project.tables.finra import MADE_OF
 

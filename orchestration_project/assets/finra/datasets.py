@@ -25,13 +25,13 @@ from orchestration_project.domains.finra.dataset_rows import claims_of
 from orchestration_project.domains.finra.datasets import newest_landed
 from orchestration_project.domains.finra.freshness import is_due
 from orchestration_project.engine.audit_checks import check_result, evaluated
-from orchestration_project.engine.known import (
+from orchestration_project.engine.loads import ReplayConfig, refuse_strange
+from orchestration_project.engine.report_log import (
     KNOWN_FROM,
     UNCHANGED,
     EarlierMetadata,
     earlier_metadata,
 )
-from orchestration_project.engine.loads import ReplayConfig, refuse_strange
 from orchestration_project.engine.runner import Report, Told, each_partition
 from orchestration_project.engine.warehouse import RecordedLanding, Warehouse
 from orchestration_project.registry import AnyJob
@@ -41,7 +41,7 @@ from orchestration_project.resources.finra.dataset import (
     LookAtFields,
 )
 from orchestration_project.resources.finra.dataset_sources import FinraDatasets
-from orchestration_project.services.shown import column_schema, data_label, table_of
+from orchestration_project.services.metadata import column_schema, data_label, table_of
 from orchestration_project.settings import Settings
 from orchestration_project.tables.finra_datasets import DATASETS, Dataset
 

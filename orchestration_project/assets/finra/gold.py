@@ -17,7 +17,7 @@ from orchestration_project.assets.finra.catalogue import (
     WEEKS_OF_ALL_TIERS,
     table_spec,
 )
-from orchestration_project.engine.known import EarlierMetadata, earlier_metadata
+from orchestration_project.engine.report_log import EarlierMetadata, earlier_metadata
 from orchestration_project.engine.runner import Report, Told, asked_keys, each_partition
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.finra.gold import (
@@ -29,7 +29,7 @@ from orchestration_project.resources.finra.gold import (
     GoldLoad,
     Recipe,
 )
-from orchestration_project.services.shown import data_label, table_of
+from orchestration_project.services.metadata import data_label, table_of
 from orchestration_project.settings import Settings
 
 MADE_OF = "made_of"

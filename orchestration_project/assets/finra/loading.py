@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from orchestration_project.domains.finra.usual import Limits
+from orchestration_project.domains.finra.anomaly_bands import Limits
 from orchestration_project.domains.operations.presets import PresetTarget
 from orchestration_project.engine.loads import ReplayConfig, refuse_strange
 from orchestration_project.resources.finra import FinraSource

@@ -14,7 +14,7 @@ from orchestration_project.assets.finra.catalogue import (
 from orchestration_project.engine.runner import Report, Told, each_partition
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.finra.value import DerivedValue, ValueLoad, coverage_by_week
-from orchestration_project.services.shown import table_of
+from orchestration_project.services.metadata import table_of
 from orchestration_project.settings import Settings
 from orchestration_project.tables.finra import finra_symbol_week_value
 

@@ -12,7 +12,7 @@ from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.plots.finra import traded_value
 from orchestration_project.plots.sparkline import svg_uri
 from orchestration_project.resources.finra.value import read_valued_weeks
-from orchestration_project.services.shown import image, kept_file, table_of
+from orchestration_project.services.metadata import image, kept_file, table_of
 from orchestration_project.settings import Settings
 
 VALUE_PICTURE = dg.AssetKey(["finra", "value_picture"])

@@ -25,16 +25,16 @@ from orchestration_project.assets.finra.loading import (
     limits_of,
     loader_of,
 )
-from orchestration_project.assets.finra.news import news_of
+from orchestration_project.assets.finra.materialization_metadata import news_of
 from orchestration_project.connections.artifacts import ArtifactStore
 from orchestration_project.connections.clock import Clock
 from orchestration_project.contracts.rules import summarised
+from orchestration_project.domains.finra.anomaly_bands import WARNINGS
 from orchestration_project.domains.finra.audits import AUDITS
 from orchestration_project.domains.finra.copies import COPIES
 from orchestration_project.domains.finra.plausible import PLAUSIBILITY
-from orchestration_project.domains.finra.usual import WARNINGS
 from orchestration_project.engine.audit_checks import check_result, evaluated
-from orchestration_project.engine.known import ReportLog, earlier_metadata
+from orchestration_project.engine.report_log import ReportLog, earlier_metadata
 from orchestration_project.engine.runner import Report, Told, each_partition, landed_before
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.difference import BOOKKEEPING
@@ -43,8 +43,8 @@ from orchestration_project.resources.finra.landing import WeekLanding
 from orchestration_project.resources.finra.replay import WeeklyReplay
 from orchestration_project.resources.finra.weekly import WeeklyLoad
 from orchestration_project.services.failed_partitions import BY_HAND
+from orchestration_project.services.metadata import column_schema
 from orchestration_project.services.presets import Presets, RunPresets
-from orchestration_project.services.shown import column_schema
 from orchestration_project.settings import Settings
 from orchestration_project.tables.finra import (
     finra_otc_weekly,

@@ -7,10 +7,10 @@ import dagster as dg
 import polars as pl
 
 from orchestration_project.assets.operations.catalogue import ALERTS, asset_spec
-from orchestration_project.domains.operations.reach import Reach
+from orchestration_project.domains.operations.channel_health import Reach
 from orchestration_project.domains.operations.readiness import said_by
 from orchestration_project.services.alerts import Alerts, Standing
-from orchestration_project.services.shown import table_of
+from orchestration_project.services.metadata import table_of
 from orchestration_project.tables.operations import operations_alerts
 
 DELIVERED, RULES = "reach_their_channels", "go_by_usable_rules"

@@ -11,7 +11,7 @@ from orchestration_project.assets.operations.catalogue import ARTIFACTS, report_
 from orchestration_project.connections.artifacts import ArtifactStore
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.services.inventory import Inventory, read_captures, take_inventory
-from orchestration_project.services.shown import table_of, told
+from orchestration_project.services.metadata import table_of, told
 
 COLUMNS = {
     "kind": "captured bytes, staged rows, picture, or other",

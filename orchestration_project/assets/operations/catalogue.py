@@ -8,7 +8,7 @@ import dagster as dg
 from sqlalchemy import Table
 
 from orchestration_project.errors import ConfigurationError
-from orchestration_project.services.shown import column_schema, report_schema
+from orchestration_project.services.metadata import column_schema, report_schema
 from orchestration_project.tables.conditions import MOMENT, read_moment
 
 GROUP = "operations"

@@ -20,7 +20,7 @@ from orchestration_project.services.cleanup import (
     refuse_shared_store,
     totals,
 )
-from orchestration_project.services.shown import table_of, told
+from orchestration_project.services.metadata import table_of, told
 from orchestration_project.settings import Settings
 from orchestration_project.tables.operations import operations_removals
 

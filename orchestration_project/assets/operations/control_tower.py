@@ -29,7 +29,7 @@ from orchestration_project.plots import operations as plots
 from orchestration_project.plots.sparkline import sparkline, svg_uri
 from orchestration_project.registry import Registry
 from orchestration_project.services.ledger.control_tower import read_look, write_tower
-from orchestration_project.services.shown import image, table_of, told
+from orchestration_project.services.metadata import image, table_of, told
 from orchestration_project.settings import Settings
 from orchestration_project.tables.operations import operations_control_tower
 

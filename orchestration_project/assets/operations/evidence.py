@@ -19,8 +19,8 @@ from orchestration_project.registry import Registry
 from orchestration_project.services.effective_config import effective_config, in_force
 from orchestration_project.services.evidence.exporting import Exported, Sources, export_evidence
 from orchestration_project.services.evidence.subjects import Wanted
+from orchestration_project.services.metadata import table_of, told
 from orchestration_project.services.presets import Presets
-from orchestration_project.services.shown import table_of, told
 from orchestration_project.settings import Settings
 
 COLUMNS = {

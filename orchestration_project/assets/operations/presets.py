@@ -14,7 +14,7 @@ from orchestration_project.domains.operations.presets import Preset, difference
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.registry import Registry
-from orchestration_project.services import shown
+from orchestration_project.services import metadata as shown
 from orchestration_project.services.presets import (
     Applied,
     Presets,

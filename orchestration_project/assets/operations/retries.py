@@ -23,7 +23,7 @@ from orchestration_project.services.backfills import (
     request_backfill,
 )
 from orchestration_project.services.failed_partitions import failed_partitions
-from orchestration_project.services.shown import table_of, told
+from orchestration_project.services.metadata import table_of, told
 
 RETRY_JOB = "operations_retry_failures"
 

@@ -13,8 +13,8 @@ from orchestration_project.domains.access.roles import REQUIRES_ADMIN
 from orchestration_project.engine.leases import claim
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.services.ledger import Ledger
+from orchestration_project.services.metadata import table_of, told
 from orchestration_project.services.run_logs import prune
-from orchestration_project.services.shown import table_of, told
 from orchestration_project.settings import Settings
 from orchestration_project.settings.values import MOST_DAYS
 

@@ -10,7 +10,7 @@ from orchestration_project.assets.operations.catalogue import RUNS, STEPS, asset
 from orchestration_project.connections.clock import Clock
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.services.ledger import Ledger, reconcile
-from orchestration_project.services.shown import told
+from orchestration_project.services.metadata import told
 from orchestration_project.tables.operations import operations_runs, operations_steps
 
 

@@ -15,7 +15,7 @@ from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.operations.sessions import listed
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.services.ledger.sessions import Wanted, read_sessions
-from orchestration_project.services.shown import table_of, told
+from orchestration_project.services.metadata import table_of, told
 from orchestration_project.tables.operations import operations_sessions
 
 

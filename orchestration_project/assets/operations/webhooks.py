@@ -9,7 +9,7 @@ from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.services.inbox.senders import declared_sources
 from orchestration_project.services.inbox.work import InboxQueue
-from orchestration_project.services.shown import table_of
+from orchestration_project.services.metadata import table_of
 from orchestration_project.settings import Settings
 
 REPLAY_WEBHOOK_JOB = "operations_replay_webhook"

@@ -12,7 +12,7 @@ from orchestration_project.services.backfills import (
     launched_by,
     request_backfill,
 )
-from orchestration_project.services.shown import told
+from orchestration_project.services.metadata import told
 
 PRICES_BACKFILL_JOB = "prices_backfill"
 

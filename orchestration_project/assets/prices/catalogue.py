@@ -10,7 +10,7 @@ from sqlalchemy import Column, Table
 from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.prices.calendar import NEW_YORK, month_of
 from orchestration_project.domains.prices.days import VALUES
-from orchestration_project.services.shown import column_schema
+from orchestration_project.services.metadata import column_schema
 from orchestration_project.settings import Settings, load_shared_settings
 from orchestration_project.tables.prices import MADE_OF
 

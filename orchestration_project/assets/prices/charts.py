@@ -15,7 +15,7 @@ from orchestration_project.plots.prices import candlesticks, coverage
 from orchestration_project.plots.sparkline import svg_uri
 from orchestration_project.resources.prices.charts import Shown, read_shown
 from orchestration_project.resources.prices.universe import wanted_symbols
-from orchestration_project.services.shown import image, kept_file
+from orchestration_project.services.metadata import image, kept_file
 from orchestration_project.settings import Settings
 
 FOLDER = "plots/prices"

@@ -41,8 +41,8 @@ from orchestration_project.resources.prices.replay import PriceReplay
 from orchestration_project.resources.prices.second_source import failing_second_source
 from orchestration_project.resources.prices.universe import wanted_symbols
 from orchestration_project.services.failed_partitions import BY_HAND
+from orchestration_project.services.metadata import column_schema, data_label, table_of
 from orchestration_project.services.presets import Presets, RunPresets
-from orchestration_project.services.shown import column_schema, data_label, table_of
 from orchestration_project.settings import Settings
 from orchestration_project.tables.prices import prices_daily, prices_symbol_months
 from orchestration_project.tables.spine import captures

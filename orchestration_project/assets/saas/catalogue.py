@@ -6,7 +6,7 @@ from typing import Any
 import dagster as dg
 from sqlalchemy import Table
 
-from orchestration_project.services.shown import column_schema, report_schema
+from orchestration_project.services.metadata import column_schema, report_schema
 from orchestration_project.settings import load_shared_settings
 
 GROUP = "saas"

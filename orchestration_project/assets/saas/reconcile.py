@@ -43,8 +43,8 @@ from orchestration_project.services.inbox.work import (
     SOURCE_TAG,
     InboxQueue,
 )
+from orchestration_project.services.metadata import image, table_of, told
 from orchestration_project.services.presets import Presets, RunPresets
-from orchestration_project.services.shown import image, table_of, told
 from orchestration_project.settings import Settings
 from orchestration_project.tables.saas import saas_audit_log, saas_source_states
 from orchestration_project.tables.spine import outbox

@@ -18,7 +18,7 @@ from orchestration_project.domains.saas.rules import read_rules
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.saas.rules import edit, tried
 from orchestration_project.resources.saas.systems import TargetSystem
-from orchestration_project.services.shown import table_of, told
+from orchestration_project.services.metadata import table_of, told
 from orchestration_project.tables.saas import saas_routing_rules
 
 COLUMNS = {

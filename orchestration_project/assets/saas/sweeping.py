@@ -18,7 +18,7 @@ from orchestration_project.resources.saas.rules import revalidate
 from orchestration_project.resources.saas.systems import SourceSystem, TargetSystem
 from orchestration_project.resources.saas.ticks import Ticks
 from orchestration_project.resources.saas.validating import Examined
-from orchestration_project.services.shown import table_of, told
+from orchestration_project.services.metadata import table_of, told
 
 SHOWN = 200
 MENDED, USABLE, FRESH = "is_mended", "goes_by_usable_rules", "goes_by_a_fresh_look"

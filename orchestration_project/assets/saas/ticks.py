@@ -8,7 +8,7 @@ from pydantic import Field
 from orchestration_project.connections.clock import Clock
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.saas.ticks import PEOPLEFORCE_JIRA, Ticks
-from orchestration_project.services.shown import told
+from orchestration_project.services.metadata import told
 
 SET_TICK_JOB = "saas_set_tick"
 

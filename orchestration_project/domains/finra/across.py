@@ -16,7 +16,7 @@ from orchestration_project.tables.finra import (
     finra_symbol_rolling_6w,
     finra_tier_week,
 )
-from orchestration_project.tables.kinds import in_table_order
+from orchestration_project.tables.schema import in_table_order
 
 TREND_PERCENT = 10
 """A symbol trends when its last three weeks differ from the three before by more than this."""

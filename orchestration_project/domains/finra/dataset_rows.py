@@ -36,7 +36,7 @@ from orchestration_project.domains.finra.values import (
     whole_number,
 )
 from orchestration_project.tables.finra_datasets import Claim, Dataset, Field
-from orchestration_project.tables.kinds import key_names
+from orchestration_project.tables.schema import key_names
 
 AUDITS = {
     "has_all_rows_of_record_total": "As many rows came as Record-Total promised.",

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 import polars as pl
 
 from orchestration_project.domains.finra.contract import API_FIELDS, DATES, SHARES, TRADES
-from orchestration_project.tables.kinds import key_names, schema_of
+from orchestration_project.tables.schema import key_names, schema_of
 from orchestration_project.tables.spine import source_fields
 
 _KINDS = {

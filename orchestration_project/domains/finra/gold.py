@@ -13,7 +13,7 @@ import polars as pl
 from orchestration_project.domains.finra.contract import DE_MINIMIS
 from orchestration_project.errors import ContractError
 from orchestration_project.tables.finra import MARKETS, finra_symbol_week, finra_venue_week
-from orchestration_project.tables.kinds import in_table_order
+from orchestration_project.tables.schema import in_table_order
 
 LARGEST_TOTAL = (2**63 - 1) // 2
 """Of a delivery: the two markets of a week may come one by one, and add up to a BIGINT, too."""

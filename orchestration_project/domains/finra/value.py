@@ -11,7 +11,7 @@ import polars as pl
 
 from orchestration_project.domains.finra.gold import ratio_of
 from orchestration_project.tables.finra import finra_symbol_week_value
-from orchestration_project.tables.kinds import USD_SCALE, in_table_order
+from orchestration_project.tables.schema import USD_SCALE, in_table_order
 
 ONE = 10**USD_SCALE
 SPLIT_COLUMNS = ("symbol", "trade_date", "split_ratio", "close", "close_before")

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from orchestration_project.domains.operations.failures import run_category, step_category
 from orchestration_project.domains.operations.messages import cut
-from orchestration_project.tables.kinds import table_of
+from orchestration_project.tables.schema import table_of
 
 Row = dict[str, Any]
 

@@ -15,8 +15,8 @@ from orchestration_project.contracts.decimals import exact_scaled
 from orchestration_project.contracts.frames import PLACE, counted, placed
 from orchestration_project.contracts.rules import REJECT_SCHEMA, Part, Rule, apply_rules
 from orchestration_project.domains.prices.answers import read_answer, with_records
-from orchestration_project.tables.kinds import USD_SCALE
 from orchestration_project.tables.prices import PRICES
+from orchestration_project.tables.schema import USD_SCALE
 
 RULE_VERSION = "3"
 """To be raised with every change of rule that could make other rows of the same bytes."""

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Table
 
 from orchestration_project.engine.warehouse.remedies import MAKE_SPACE
 from orchestration_project.errors import ConfigurationError
-from orchestration_project.tables.kinds import SQLITE_TIMESTAMP, Query
+from orchestration_project.tables.schema import SQLITE_TIMESTAMP, Query
 
 MOMENT = "%Y-%m-%d %H:%M:%S%.f"
 MEANT = {r"\b": "\b", r"\f": "\f", r"\n": "\n", r"\r": "\r", r"\t": "\t", r"\v": "\v", "\\\\": "\\"}

@@ -10,7 +10,7 @@ from orchestration_project.contracts.rules import content_sha256
 from orchestration_project.engine.warehouse.frames import insert_frame, read_batches
 from orchestration_project.errors import ConfigurationError, ContractError
 from orchestration_project.tables.catalogue import tables
-from orchestration_project.tables.kinds import key_names
+from orchestration_project.tables.schema import key_names
 from orchestration_project.tables.spine import database_labels
 
 HASHED_ROWS = 8_192

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Table, delete, func, literal, select
 from orchestration_project.contracts.frames import PLACE, counted
 from orchestration_project.engine.warehouse.delivery import ScopeState, WriteRequest
 from orchestration_project.engine.warehouse.frames import insert_frame, range_of, read_scope, within
-from orchestration_project.tables.kinds import key_names
+from orchestration_project.tables.schema import key_names
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from orchestration_project.engine.warehouse.frames import (
     scope_as_json,
     shown_scope,
 )
-from orchestration_project.tables.kinds import schema_of
+from orchestration_project.tables.schema import schema_of
 from orchestration_project.tables.spine import (
     audits,
     blobs,

@@ -31,7 +31,7 @@ from orchestration_project.engine.warehouse.bulk import (
     out_of_sqlite,
 )
 from orchestration_project.errors import ContractError
-from orchestration_project.tables.kinds import Query, schema_of
+from orchestration_project.tables.schema import Query, schema_of
 
 ROWS_PER_BATCH = 20_000
 """Rows in transit at once: their copies, in Arrow and in the database's own form, stay small."""

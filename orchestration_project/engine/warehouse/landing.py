@@ -58,7 +58,7 @@ from orchestration_project.engine.warehouse.frames import (
     shown_scope,
     within,
 )
-from orchestration_project.tables.kinds import schema_of
+from orchestration_project.tables.schema import schema_of
 
 FEW = 10
 """Up to one in so many rows are replaced one by one; more are faster replaced with all the rest."""

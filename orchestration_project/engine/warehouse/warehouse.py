@@ -73,7 +73,7 @@ from orchestration_project.engine.warehouse.recorded import (
     replayable,
 )
 from orchestration_project.errors import ConfigurationError
-from orchestration_project.tables.kinds import Query
+from orchestration_project.tables.schema import Query
 from orchestration_project.tables.spine import audits, database_labels, fences, landings
 
 

@@ -30,8 +30,8 @@ from orchestration_project.tables.catalogue import (
     relation,
     relation_as_of,
 )
-from orchestration_project.tables.kinds import HISTORY
 from orchestration_project.tables.paging import cursor_after, page
+from orchestration_project.tables.schema import HISTORY
 from orchestration_project.tables.views import VIEWS
 
 USUAL_ROWS = 100

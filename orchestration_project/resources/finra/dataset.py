@@ -15,7 +15,7 @@ from orchestration_project.domains.finra.datasets import DatasetPartition, parti
 from orchestration_project.domains.finra.fields import Drift, drift
 from orchestration_project.engine.captures import Capture, Captures
 from orchestration_project.engine.intake import Intake, IntakeFigures, Read, take
-from orchestration_project.engine.opening import open_all
+from orchestration_project.engine.lazy import open_all
 from orchestration_project.engine.replay import captures_of, kept_of
 from orchestration_project.engine.warehouse import (
     Delivery,

@@ -5,9 +5,9 @@ from datetime import date
 
 from sqlalchemy import ColumnElement, Connection, func, select
 
+from orchestration_project.domains.finra.anomaly_bands import Earlier, VenueWeek
 from orchestration_project.domains.finra.calendar import WEEK
 from orchestration_project.domains.finra.selection import TierWeek
-from orchestration_project.domains.finra.usual import Earlier, VenueWeek
 from orchestration_project.engine.warehouse.frames import Scope, within
 from orchestration_project.tables.finra import MARKETS, finra_symbol_week, finra_venue_week
 

@@ -11,12 +11,12 @@ from sqlalchemy import Column, Connection, Table, select
 from orchestration_project.domains.finra import across, recomputation
 from orchestration_project.domains.finra.recomputation import DerivingRule, Landed, version_of
 from orchestration_project.domains.finra.selection import parsed
-from orchestration_project.engine.opening import open_all
+from orchestration_project.engine.lazy import open_all
 from orchestration_project.engine.warehouse import Derivation, Warehouse
 from orchestration_project.engine.warehouse.deriving import changes, read_fences
 from orchestration_project.engine.warehouse.frames import Scope, read_frame, within
 from orchestration_project.errors import ConfigurationError
-from orchestration_project.resources.finra.glimpse import largest_rows
+from orchestration_project.resources.finra.preview import largest_rows
 from orchestration_project.tables.finra import (
     finra_concentration_week,
     finra_otc_weekly,

@@ -12,6 +12,13 @@ from sqlalchemy import Connection
 
 from orchestration_project.connections.artifacts import ArtifactStore, as_parquet, write_parquet
 from orchestration_project.contracts.rules import Audit, SpillStore, Validated
+from orchestration_project.domains.finra.anomaly_bands import (
+    Limits,
+    Size,
+    size_of_derived,
+    size_of_rows,
+    warnings_about,
+)
 from orchestration_project.domains.finra.audits import checked_week
 from orchestration_project.domains.finra.contract import RULE_VERSION
 from orchestration_project.domains.finra.copies import copies_audit, not_a_file
@@ -26,17 +33,10 @@ from orchestration_project.domains.finra.restatement import (
     week_change,
 )
 from orchestration_project.domains.finra.selection import TierWeek, tier_week
-from orchestration_project.domains.finra.usual import (
-    Limits,
-    Size,
-    size_of_derived,
-    size_of_rows,
-    warnings_about,
-)
 from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.intake import Intake, IntakeFigures, Read, take
-from orchestration_project.engine.opening import open_all
-from orchestration_project.engine.shelf import DiskSpill
+from orchestration_project.engine.lazy import open_all
+from orchestration_project.engine.spill import DiskSpill
 from orchestration_project.engine.warehouse import (
     Delivery,
     RecordedLanding,
@@ -50,8 +50,8 @@ from orchestration_project.engine.warehouse import (
 from orchestration_project.engine.warehouse.frames import shown_scope
 from orchestration_project.resources.finra.copies import find_copies
 from orchestration_project.resources.finra.earlier import read_earlier
-from orchestration_project.resources.finra.glimpse import WrittenPreview, glimpse
-from orchestration_project.resources.finra.untold import Knows, UnreportedChanges
+from orchestration_project.resources.finra.preview import WrittenPreview, glimpse
+from orchestration_project.resources.finra.unreported_changes import Knows, UnreportedChanges
 from orchestration_project.tables.finra import (
     METADATA_COLUMNS,
     finra_otc_weekly,

@@ -19,7 +19,7 @@ from orchestration_project.domains.finra.value import (
     coverage,
     symbol_week_value,
 )
-from orchestration_project.engine.opening import open_all
+from orchestration_project.engine.lazy import open_all
 from orchestration_project.engine.warehouse import Derivation, Warehouse
 from orchestration_project.engine.warehouse.deriving import (
     changes,

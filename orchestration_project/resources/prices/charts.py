@@ -11,8 +11,8 @@ from orchestration_project.contracts.rules import Days
 from orchestration_project.domains.prices.calendar import sessions, sessions_from
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import read_frame, within
-from orchestration_project.tables.kinds import USD_SCALE
 from orchestration_project.tables.prices import PRICES, prices_daily
+from orchestration_project.tables.schema import USD_SCALE
 
 SESSIONS = 60
 """A quarter of a year: more candles cannot be told from each other."""

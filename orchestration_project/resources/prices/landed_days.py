@@ -19,8 +19,8 @@ from orchestration_project.engine.warehouse.frames import (
     read_scope,
     within,
 )
-from orchestration_project.tables.kinds import schema_of
 from orchestration_project.tables.prices import prices_daily
+from orchestration_project.tables.schema import schema_of
 from orchestration_project.tables.spine import fences
 
 _daily = prices_daily.c

@@ -16,7 +16,7 @@ from orchestration_project.domains.prices.contract import AskedRange, check_pric
 from orchestration_project.domains.prices.states import LANDED
 from orchestration_project.engine.captures import Capture, parts_of
 from orchestration_project.engine.intake import Intake, take
-from orchestration_project.engine.opening import open_all
+from orchestration_project.engine.lazy import open_all
 from orchestration_project.engine.replay import RecordedDelivery, captures_of, kept_layers
 from orchestration_project.engine.warehouse import (
     Delivery,

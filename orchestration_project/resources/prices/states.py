@@ -27,8 +27,8 @@ from orchestration_project.engine.warehouse.frames import (
     storable,
     within,
 )
-from orchestration_project.tables.kinds import schema_of
 from orchestration_project.tables.prices import prices_daily, prices_symbol_months
+from orchestration_project.tables.schema import schema_of
 
 SCHEMA = schema_of(prices_symbol_months)
 """The columns of `SymbolMonth`, in their order."""

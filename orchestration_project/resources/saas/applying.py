@@ -13,6 +13,7 @@ from orchestration_project.domains.saas.hashing import canonical
 from orchestration_project.domains.saas.intents import Intent
 from orchestration_project.domains.saas.recording import read_task, recorded
 from orchestration_project.domains.saas.values import UnfitValueError
+from orchestration_project.engine.lazy import open_all
 from orchestration_project.engine.leases import (
     Lease,
     LostLeaseError,
@@ -21,7 +22,6 @@ from orchestration_project.engine.leases import (
     still_held,
     take,
 )
-from orchestration_project.engine.opening import open_all
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import storable, within
 from orchestration_project.errors import (

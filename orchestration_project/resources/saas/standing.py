@@ -10,12 +10,12 @@ from sqlalchemy import Connection, case, func, select
 
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import read_frame
-from orchestration_project.tables.kinds import schema_of
 from orchestration_project.tables.saas import (
     saas_audit_log,
     saas_dead_letters,
     saas_source_states,
 )
+from orchestration_project.tables.schema import schema_of
 from orchestration_project.tables.spine import outbox
 
 STATES, LETTERS = saas_source_states.c, saas_dead_letters.c

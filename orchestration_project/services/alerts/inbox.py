@@ -18,9 +18,9 @@ from orchestration_project.domains.operations.alerts import (
     decide,
     wait_after,
 )
+from orchestration_project.domains.operations.channel_health import LATELY, Pending, Reach, reaches
 from orchestration_project.domains.operations.digest import Delivery
 from orchestration_project.domains.operations.messages import RECOVERED, Message, recovery
-from orchestration_project.domains.operations.reach import LATELY, Pending, Reach, reaches
 from orchestration_project.domains.operations.rules import (
     EVERYTHING,
     Facts,

@@ -26,8 +26,8 @@ from orchestration_project.domains.operations.ledger import HourSum, ranges_that
 from orchestration_project.engine.dagster_private import RunsTable, connect_to_runs
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.services.ledger.recording import Ledger
-from orchestration_project.tables.kinds import UtcTimestamp
 from orchestration_project.tables.operations import operations_runs
+from orchestration_project.tables.schema import UtcTimestamp
 
 AN_HOUR, A_SECOND = timedelta(hours=1), timedelta(seconds=1)
 

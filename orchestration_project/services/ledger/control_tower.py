@@ -36,13 +36,13 @@ from orchestration_project.engine.leases import alone
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import frame_of, insert_frame
 from orchestration_project.services.ledger.recording import LEDGER
-from orchestration_project.tables.kinds import asset_of
 from orchestration_project.tables.operations import (
     PENDING,
     operations_control_tower,
     operations_runs,
     operations_steps,
 )
+from orchestration_project.tables.schema import asset_of
 from orchestration_project.tables.spine import landings
 
 A_DAY = timedelta(days=1)

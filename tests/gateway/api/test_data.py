@@ -18,7 +18,7 @@ from orchestration_project.gateway.api import data
 from orchestration_project.gateway.api.app import routes
 from orchestration_project.gateway.api.data import served
 from orchestration_project.tables.catalogue import known_tables
-from orchestration_project.tables.kinds import key_names
+from orchestration_project.tables.schema import key_names
 from orchestration_project.tables.webhooks import events_webhooks
 from tests.gateway.api.conftest import FRIDAY, HOME, SOMEBODY
 from tests.resources.weeks import NOON

@@ -15,8 +15,8 @@ from orchestration_project.engine.warehouse import HeldBackError, SupersededErro
 from orchestration_project.errors import ContractError, SourceError, TransientError
 from orchestration_project.resources.prices import PriceRange, Quota, load
 from orchestration_project.resources.prices.load import LoadedPrices
-from orchestration_project.tables.kinds import METADATA
 from orchestration_project.tables.prices import prices_daily
+from orchestration_project.tables.schema import METADATA
 from tests.domains.prices import csv, line
 from tests.properties import bounded
 from tests.resources.prices_desk import (

@@ -22,12 +22,12 @@ from orchestration_project.errors import ConfigurationError
 from orchestration_project.resources.prices.load import LoadedPrices
 from orchestration_project.resources.prices.replay import PriceReplay
 from orchestration_project.services.cleanup import Retention, plan_cleanup
-from orchestration_project.tables.kinds import METADATA, schema_of
 from orchestration_project.tables.prices import (
     prices_daily,
     prices_daily_history,
     prices_symbol_months,
 )
+from orchestration_project.tables.schema import METADATA, schema_of
 from orchestration_project.tables.spine import blobs, captures, deliveries, landings
 from tests.domains.prices import line
 from tests.properties import bounded

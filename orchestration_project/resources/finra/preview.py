@@ -16,7 +16,7 @@ from orchestration_project.engine.captures import Capture
 from orchestration_project.engine.intake import Intake
 from orchestration_project.engine.warehouse.frames import Scope, read_frame, within
 from orchestration_project.tables.finra import finra_otc_weekly, finra_symbol_week, finra_venue_week
-from orchestration_project.tables.kinds import key_names
+from orchestration_project.tables.schema import key_names
 
 ROWS_SHOWN = 10
 CAPTURES_SHOWN = 20

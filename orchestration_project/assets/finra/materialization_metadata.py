@@ -15,10 +15,15 @@ from orchestration_project.assets.finra.catalogue import (
 )
 from orchestration_project.assets.finra.restatement import change_metadata
 from orchestration_project.domains.finra.audits import AUDITS
-from orchestration_project.engine.known import KNOWN_FROM, REPORTED_LATE, UNCHANGED, EarlierMetadata
+from orchestration_project.engine.report_log import (
+    KNOWN_FROM,
+    REPORTED_LATE,
+    UNCHANGED,
+    EarlierMetadata,
+)
 from orchestration_project.plots.sparkline import sparkline
 from orchestration_project.resources.finra.landing import LoadedWeek, staged_name
-from orchestration_project.services.shown import data_label, image, partition_link, table_of
+from orchestration_project.services.metadata import data_label, image, partition_link, table_of
 from orchestration_project.tables.finra import (
     finra_symbol_week,
     finra_venue_week,
