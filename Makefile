@@ -49,11 +49,12 @@ test-faults: $(VENV)/installed-dev ## the fault matrix: hundreds of kills; ARGS=
 bench: $(BENCH_VENV)/installed ## speed and memory against named peers, as ratios; takes long
 	@PYTHONPATH=$(CURDIR) $(BENCH_VENV)/bin/python -m benchmarks --plot $(ARGS)
 
-check: $(VENV)/installed-dev ## lint, types and architecture
+check: $(VENV)/installed-dev ## lint, types, architecture and words
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/ruff format --check .
 	@$(VENV)/bin/pyright
 	@$(VENV)/bin/lint-imports
+	@$(VENV)/bin/python .ci/words.py
 
 lock: $(VENV)/installed-dev ## pin the dependencies of pyproject.toml anew
 	@for set in "" "--extra dev" "--extra bench"; do \

@@ -1,0 +1,81 @@
+"""Finds words of a private dialect in pages, messages and docstrings, and names the field's word.
+
+`.ci/words.txt` lists how many hits each file had when this check was added. A file may have fewer,
+never more; `python .ci/words.py --write` lowers the numbers. The words are in docs/glossary.md.
+"""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+ALLOWED = ROOT / ".ci" / "words.txt"
+
+INSTEAD = {
+    r"\b(tells?|told|telling)\b": "report, say which, log, return",
+    r"\banew\b": "again",
+    r"\btried (again|once more|anew)\b": "retried",
+    r"\bheld back\b": "quarantined",
+    r"\bblanks between\b": "space-separated",
+    r"\bmade[ -]up\b": "synthetic",
+    r"\b(hears?|heard)\b": "receives, was seen",
+    r"\b(believes?|believed)\b": "trusts",
+    r"\b(lives?|lived|dies|died|dead for)\b": "runs, exits",
+    r"\bby hand\b": "manually",
+    r"\bonce more\b": "again",
+    r"\blet go of\b": "released",
+    r"\bis no (?!longer|more)[a-z]+\b": "is not a …: say what was expected",
+    r"\bare no (?!longer|more)[a-z]+\b": "are not …: say what was expected",
+    r"\bnobody\b": "name the actor",
+    r"\bthe door\b": "login, authentication",
+    r"\bwho may come in\b": "who may log in",
+    r"\bsigns? of life\b": "heartbeat",
+    r"\b(look|looks|looked) through\b": "poll, scan",
+    r"\bsays? what\b": "name what is said",
+}
+PATTERN = re.compile("|".join(f"(?P<w{n}>{each})" for n, each in enumerate(INSTEAD)), re.IGNORECASE)
+
+
+def hits(text: str) -> list[tuple[int, str, str]]:
+    """Return line number, word found and the field's word."""
+    words = list(INSTEAD.values())
+    return [
+        (text.count("\n", 0, found.start()) + 1, found[0], words[int(str(found.lastgroup)[1:])])
+        for found in PATTERN.finditer(text)
+    ]
+
+
+def files() -> list[Path]:
+    """Return the pages, and the package, whose docstrings and messages people read."""
+    listed = subprocess.run(
+        ["git", "ls-files", "*.md", "orchestration_project/*.py"],  # noqa: S607 - git of the PATH
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.split()
+    return [ROOT / name for name in listed if name not in ("CHANGELOG.md", "docs/glossary.md")]
+
+
+def main() -> int:
+    """Compare with what is allowed; return 1 if a file has more."""
+    found = {str(file.relative_to(ROOT)): hits(file.read_text()) for file in files()}
+    if "--write" in sys.argv:
+        lines = [f"{len(each)} {name}\n" for name, each in sorted(found.items()) if each]
+        ALLOWED.write_text("".join(lines))
+        return 0
+    allowed = {
+        name: int(count)
+        for count, name in (line.split(maxsplit=1) for line in ALLOWED.read_text().splitlines())
+    }
+    more = {name: each for name, each in found.items() if len(each) > allowed.get(name, 0)}
+    for name, each in more.items():
+        print(f"{name}: {len(each)} words of the dialect, {allowed.get(name, 0)} allowed")
+        for line, word, instead in each:
+            print(f"  line {line}: {word!r}; use: {instead}")
+    return 1 if more else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

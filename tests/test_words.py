@@ -1,0 +1,28 @@
+"""The check of words finds what no user searches for, and holds each file to its number."""
+
+import runpy
+
+import pytest
+
+from orchestration_project.settings import PROJECT_ROOT
+
+CHECK = runpy.run_path(str(PROJECT_ROOT / ".ci" / "words.py"))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("Nobody is told of it anew.", ["Nobody", "told", "anew"]),
+        ("The week was held back,\nand is tried again.", ["held back", "tried again"]),
+        ("Two names with blanks between; made-up data.", ["blanks between", "made-up"]),
+        ("'tier' is no condition", ["is no condition"]),
+        ("It is no longer quarantined; the run was retried.", []),
+        ("A bold letter, an untold story.", []),
+    ],
+)
+def test_words_of_the_dialect_are_found_with_the_word_to_use(text: str, words: list[str]):
+    assert [word for _, word, _ in CHECK["hits"](text)] == words
+
+
+def test_no_file_has_more_of_them_than_it_had():
+    assert CHECK["main"]() == 0
