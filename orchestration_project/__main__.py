@@ -55,7 +55,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OrchestrationError as error:
         sys.stderr.write(f"{error}\n")
         return 1
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, RuntimeError) as error:
+        # Python 3.11 makes a RuntimeError of a Ctrl-C while it creates a class with a property.
+        if KeyboardInterrupt not in (type(error), type(error.__cause__)):
+            raise
         sys.stderr.write("interrupted\n")
         return INTERRUPTED
     except BrokenPipeError:  # who read what is said has gone, as `head` does

@@ -512,7 +512,7 @@ def test_of_two_landings_at_once_one_wins_and_nothing_is_lost(desk, landed_befor
         *(lambda order=order: desk.land(contents[order.run_id], order=order) for order in orders)
     )
     kinds = sorted(type(each).__name__ for each in outcomes)
-    assert kinds == ["Landed", "SupersededError"]
+    assert kinds == ["SupersededError", "WriteResult"]
     winner = orders[0] if not isinstance(outcomes[0], SupersededError) else orders[1]
     loser = orders[0] if winner is orders[1] else orders[1]
     assert list(desk.quantities()) == [contents[winner.run_id]["symbol"]]
@@ -533,7 +533,7 @@ def test_landings_of_many_partitions_at_once_share_their_blobs_and_all_land(desk
         return each.land(row(), captures=fetches)
 
     outcomes = at_once(*(lambda n=n, each=each: land(n, each) for n, each in enumerate(weeks)))
-    assert [type(each).__name__ for each in outcomes] == ["Landed"] * 6
+    assert [type(each).__name__ for each in outcomes] == ["WriteResult"] * 6
     assert (desk.count(blobs), desk.count(captures), desk.count(landings)) == (3, 18, 6)
 
 
