@@ -86,6 +86,6 @@ def database_url(settings: Settings) -> str | URL:
     if settings.database_url is not None:
         return settings.database_url.get_secret_value()
     folder = state_folder(settings)
-    older = folder / f"{settings.finra_source}.sqlite"  # named by FINRA's source until 2026-11
+    older = folder / settings.earlier_database_file
     file = older if older.exists() else folder / f"{settings.data_profile}.sqlite"
     return URL.create("sqlite", database=str(file))

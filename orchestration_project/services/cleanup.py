@@ -107,7 +107,7 @@ def refuse_shared_store(plan: Plan, *, only_database: bool) -> None:
         raise ConfigurationError(
             "captured bytes are not deleted: another database may need them",
             expected="only_database: true in the run's config, where no other database (such as "
-            "that of another FINRA_SOURCE) keeps its captures in this store",
+            "that of another DATA_PROFILE) keeps its captures in this store",
             found=f"{len(plan.files[CAPTURED])} blobs that this database no longer needs",
             remedy="make sure, and say so; or unset ARTIFACTS_CAPTURED_DAYS to clean up the rest",
         )

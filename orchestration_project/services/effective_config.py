@@ -33,7 +33,7 @@ def effective_config(settings: Settings, presets: Path = PRESETS) -> EffectiveCo
     }
     for file in preset_files(presets):
         entries |= _preset(file)
-    return EffectiveConfig(entries)
+    return EffectiveConfig(entries, settings.names_without_effect())
 
 
 def _preset(file: Path) -> Mapping[str, Entry]:

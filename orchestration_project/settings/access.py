@@ -1,7 +1,7 @@
 """Who may come in, and from where: the settings of the gateway's door."""
 
 from ipaddress import ip_network
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings
@@ -13,6 +13,22 @@ SHORTEST_SESSION_SECRET = 32
 
 class AccessSettings(BaseSettings):
     """The gateway's door."""
+
+    without_effect: ClassVar[frozenset[str]] = frozenset(
+        {
+            "gateway_auth",
+            "session_secret",
+            "session_idle_minutes",
+            "session_hours",
+            "trusted_proxies",
+            "allowed_hosts",
+            "oidc_discovery_url",
+            "oidc_client_id",
+            "oidc_client_secret",
+            "oidc_allowed_domains",
+            "oidc_roles",
+        }
+    )
 
     gateway_auth: Literal["on", "off"] = Field(
         "on", description="Whether the UI asks who comes; off only on a loopback address."

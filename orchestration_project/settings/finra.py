@@ -23,6 +23,9 @@ class FinraSettings(BaseSettings):
     """FINRA's data."""
 
     domain: ClassVar[str] = "finra"
+    without_effect: ClassVar[frozenset[str]] = frozenset(
+        {"finra_requests_per_second", "finra_concurrent_requests", "finra_partitions_per_tick"}
+    )
 
     finra_source: Annotated[
         Literal["demo", "api", "files"] | None, AfterValidator(require_profile)
@@ -177,3 +180,8 @@ class FinraSettings(BaseSettings):
         if (value is None) != (info.data.get("finra_client_id") is None):
             raise ValueError("set FINRA_CLIENT_ID and FINRA_CLIENT_SECRET both, or neither")
         return value
+
+    @property
+    def earlier_database_file(self) -> str:
+        """Name of the SQLite file of these settings until 2026-11: by FINRA's source."""
+        return f"{self.finra_source}.sqlite"

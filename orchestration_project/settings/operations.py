@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, NoDecode
@@ -12,6 +12,14 @@ from orchestration_project.settings.values import MOST_HOURS, MOST_MINUTES, also
 
 class ReadinessSettings(BaseSettings):
     """The gate before every run."""
+
+    without_effect: ClassVar[frozenset[str]] = frozenset(
+        {
+            "readiness_max_age_minutes",
+            "disk_headroom_mib",
+            "clock_skew_seconds",
+        }
+    )
 
     readiness_max_age_minutes: float = Field(
         15,
@@ -36,6 +44,17 @@ class ReadinessSettings(BaseSettings):
 
 class AlertSettings(BaseSettings):
     """Alerts."""
+
+    without_effect: ClassVar[frozenset[str]] = frozenset(
+        {
+            "ui_url",
+            "alert_urls",
+            "alert_url_name",
+            "slack_webhook",
+            "alert_window_hours",
+            "alert_rules",
+        }
+    )
 
     ui_url: str = Field(
         "http://127.0.0.1:3000", description="Where people reach Dagster's UI; alerts link to it."

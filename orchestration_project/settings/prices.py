@@ -17,6 +17,9 @@ class PricesSettings(BaseSettings):
     """Daily prices."""
 
     domain: ClassVar[str] = "prices"
+    without_effect: ClassVar[frozenset[str]] = frozenset(
+        {"alpha_vantage_requests_per_second", "yahoo_requests_per_second"}
+    )
 
     prices_source: Annotated[PricesSource | None, AfterValidator(require_profile)] = Field(
         None,

@@ -1,7 +1,7 @@
 """Whether the data is real or the embedded demos', and what the demos make up."""
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field, ValidationInfo, model_validator
 from pydantic_settings import BaseSettings
@@ -71,6 +71,10 @@ def switched_off(domain: str, setting: str, sources: str) -> ConfigurationError:
 
 class DemoSettings(BaseSettings):
     """The demo."""
+
+    without_effect: ClassVar[frozenset[str]] = frozenset(
+        {"demo_latency_seconds", "demo_requests_per_second", "demo_idle_seconds"}
+    )
 
     demo_rows_per_week: int = Field(
         160_000,

@@ -26,6 +26,9 @@ class SaasSettings(BaseSettings):
     """PeopleForce and Jira."""
 
     domain: ClassVar[str] = "saas"
+    without_effect: ClassVar[frozenset[str]] = frozenset(
+        {"peopleforce_requests_per_second", "jira_requests_per_second"}
+    )
 
     saas_source: Annotated[
         Literal["demo", "api"] | None, BeforeValidator(_api), AfterValidator(require_profile)

@@ -130,6 +130,18 @@ class Settings(
         owners = (base for base in cls.__mro__ if name in vars(base).get("__annotations__", {}))
         return getattr(next(owners, None), "domain", "")
 
+    @classmethod
+    def names_without_effect(cls) -> frozenset[str]:
+        """Return the names, in capitals, of settings that change no result of a run.
+
+        These are addresses, access, alerts, logs and speed; ``without_effect`` of each class.
+        """
+        return frozenset(
+            name.upper()
+            for base in cls.__mro__
+            for name in vars(base).get("without_effect", frozenset())
+        )
+
     def require_domain(self, domain: str) -> None:
         """Make sure that the settings of a domain are valid.
 

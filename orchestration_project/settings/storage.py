@@ -1,7 +1,7 @@
 """Where rows, raw bytes, runs and logs lie, and for how long."""
 
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings
@@ -11,6 +11,18 @@ from orchestration_project.settings.values import MOST_DAYS, Zoned, also_read_as
 
 class StorageSettings(BaseSettings):
     """Databases, artifacts, state, logs and the clock."""
+
+    without_effect: ClassVar[frozenset[str]] = frozenset(
+        {
+            "database_url",
+            "database_schema",
+            "dagster_database_url",
+            "artifacts_url",
+            "state_dir",
+            "log_level",
+            "log_format",
+        }
+    )
 
     database_url: SecretStr | None = Field(
         None,

@@ -14,6 +14,9 @@ class WebhookSettings(BaseSettings):
     """What comes in from programs elsewhere."""
 
     domain: ClassVar[str] = "events"
+    without_effect: ClassVar[frozenset[str]] = frozenset(
+        {"webhook_max_body_mib", "webhook_inbox_rows", "api_allowed_origins"}
+    )
 
     webhooks_file: Path = Field(
         Path("webhooks.yaml"),

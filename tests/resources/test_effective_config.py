@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 from pydantic_settings import SettingsConfigDict
 
-from orchestration_project.domains.operations.effective_config import WITHOUT_EFFECT, Entry
+from orchestration_project.domains.operations.effective_config import Entry
 from orchestration_project.domains.operations.presets import Preset
 from orchestration_project.services.effective_config import (
     effective_config,
@@ -73,7 +73,7 @@ def test_the_hash_changes_only_with_what_changes_results(name, value, is_the_sam
 
 
 def test_every_setting_without_effect_is_a_setting():
-    assert {name.lower() for name in WITHOUT_EFFECT} < set(Settings.model_fields)
+    assert {name.lower() for name in Settings.names_without_effect()} < set(Settings.model_fields)
 
 
 @pytest.mark.usefixtures("_env_file")

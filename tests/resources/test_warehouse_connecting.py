@@ -171,7 +171,7 @@ def test_a_database_of_demo_data_refuses_real_data_and_keeps_its_own(warehouse):
         "the database holds real data and would now get demo data",
         "  expected: a database for demo data",
         f"  found: {warehouse.shown_url}",
-        "  what to do: set DATABASE_URL to another database, or FINRA_SOURCE to what it holds",
+        "  what to do: set DATABASE_URL to another database, or DATA_PROFILE to what it holds",
     ]
     warehouse.prepare(holds="real")
 

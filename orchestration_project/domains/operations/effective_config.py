@@ -7,31 +7,12 @@ password that was changed as it should be is no drift. Whether one is set does t
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any
 
 HASH_DIGITS = 16
 """Of SHA-256 in hex: 64 bits, which nobody wants to forge, and which fit a tag."""
-
-WITHOUT_EFFECT = frozenset(
-    {
-        *("DATABASE_URL", "DATABASE_SCHEMA", "DAGSTER_DATABASE_URL", "ARTIFACTS_URL", "STATE_DIR"),
-        *("LOG_LEVEL", "LOG_FORMAT", "UI_URL"),
-        *("ALERT_URLS", "ALERT_URL_NAME", "SLACK_WEBHOOK", "ALERT_WINDOW_HOURS", "ALERT_RULES"),
-        *("GATEWAY_AUTH", "SESSION_SECRET", "SESSION_IDLE_MINUTES", "SESSION_HOURS"),
-        *("TRUSTED_PROXIES", "ALLOWED_HOSTS", "API_ALLOWED_ORIGINS"),
-        *("OIDC_DISCOVERY_URL", "OIDC_CLIENT_ID", "OIDC_CLIENT_SECRET"),
-        *("OIDC_ALLOWED_DOMAINS", "OIDC_ROLES"),
-        *("WEBHOOK_MAX_BODY_MIB", "WEBHOOK_INBOX_ROWS"),
-        *("READINESS_MAX_AGE_MINUTES", "DISK_HEADROOM_MIB", "CLOCK_SKEW_SECONDS"),
-        *("FINRA_REQUESTS_PER_SECOND", "FINRA_CONCURRENT_REQUESTS", "FINRA_PARTITIONS_PER_TICK"),
-        *("ALPHA_VANTAGE_REQUESTS_PER_SECOND", "YAHOO_REQUESTS_PER_SECOND"),
-        *("PEOPLEFORCE_REQUESTS_PER_SECOND", "JIRA_REQUESTS_PER_SECOND"),
-        *("DEMO_LATENCY_SECONDS", "DEMO_REQUESTS_PER_SECOND", "DEMO_IDLE_SECONDS"),
-    }
-)
-"""Settings that change no result of a run: addresses, access, alerts, logs, and speed."""
 
 
 @dataclass(frozen=True)
@@ -54,14 +35,15 @@ class Difference:
 
 @dataclass(frozen=True)
 class EffectiveConfig:
-    """All values by name, without secrets."""
+    """All values by name, without secrets, and the names of those that change no result."""
 
     entries: Mapping[str, Entry]
+    without_effect: frozenset[str] = field(default=frozenset(), compare=False)
 
     @cached_property
     def config_hash(self) -> str:
         """The hash of the values that change results, wherever they come from."""
-        return self._hash(without=WITHOUT_EFFECT)
+        return self._hash(without=self.without_effect)
 
     @cached_property
     def full_hash(self) -> str:

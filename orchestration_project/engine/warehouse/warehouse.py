@@ -167,7 +167,7 @@ class Warehouse:
                 f"the database holds {found} data and would now get {holds} data",
                 expected=f"a database for {holds} data",
                 found=self.shown_url,
-                remedy="set DATABASE_URL to another database, or FINRA_SOURCE to what it holds",
+                remedy="set DATABASE_URL to another database, or DATA_PROFILE to what it holds",
             )
 
     def version(self) -> str | None:
