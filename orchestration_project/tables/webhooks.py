@@ -1,4 +1,4 @@
-"""Events that sources tell us of by webhook: domain `events`, whose module holds a view of others.
+"""Webhook deliveries of all sources, as they were received: the tables of domain `events`.
 
 What a source delivers first lies in the spine's `inbox`.
 """

@@ -6,8 +6,8 @@ import pytest
 from sqlalchemy import insert, select
 
 from orchestration_project.settings import PROJECT_ROOT
-from orchestration_project.tables.events import operations_events
 from orchestration_project.tables.operations import operations_alerts, operations_removals
+from orchestration_project.tables.operations_events import operations_events
 from tests.resources.weeks import FAILED, NOON, row
 
 SHOWN = operations_events.table.c

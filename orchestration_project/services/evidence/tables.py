@@ -11,7 +11,6 @@ from orchestration_project.errors import ConfigurationError
 from orchestration_project.registry import PartitionedTable
 from orchestration_project.services.evidence.subjects import Subject, mentions
 from orchestration_project.tables.catalogue import Part, Relation, relation_as_of
-from orchestration_project.tables.events import operations_events
 from orchestration_project.tables.operations import (
     operations_alert_deliveries,
     operations_alerts,
@@ -19,6 +18,7 @@ from orchestration_project.tables.operations import (
     operations_runs,
     operations_steps,
 )
+from orchestration_project.tables.operations_events import operations_events
 from orchestration_project.tables.spine import (
     audits,
     blobs,
