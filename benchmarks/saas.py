@@ -15,7 +15,7 @@ from sqlalchemy import literal, update
 
 from benchmarks.gateway import PATIENCE_SECONDS, SECONDS_APART
 from benchmarks.rig import Rig
-from orchestration_project.cli.run_saas import RULES
+from orchestration_project.cli.saas_run import RULES
 from orchestration_project.connections.clock import Clock
 from orchestration_project.definitions import defs
 from orchestration_project.domains.saas.rules import read_rules

@@ -1,7 +1,7 @@
 """`python -m orchestration_project <command>`: the commands that are no run of Dagster's.
 
-A command is a module of its name in `cli/` (`as-of` is `as_of.py`), with a function
-`main(arguments) -> exit status`. Only the one that is asked for is imported.
+A command is a module of its name in `cli/` (`as-of` is `as_of.py`), or the one that `MODULES`
+names, with a function `main(arguments) -> exit status`. Only the one that is asked for is imported.
 """
 
 import argparse
@@ -35,6 +35,14 @@ COMMANDS = {
     "keys": "make, list, rotate or revoke the keys that open the UI",
 }
 
+MODULES = {"run": "finra_run", "run-saas": "saas_run"}
+"""The modules of commands that are a domain's."""
+
+
+def module_of(command: str) -> str:
+    """Return the name of the module of a command."""
+    return f"orchestration_project.cli.{MODULES.get(command, command.replace('-', '_'))}"
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command that ``arguments`` name and return its exit status."""
@@ -50,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = parser.parse_args(arguments)
     make_files_private()
     try:  # the import too: it takes seconds, in which somebody may press Ctrl-C
-        command = import_module(f"orchestration_project.cli.{chosen.command.replace('-', '_')}")
+        command = import_module(module_of(chosen.command))
         return command.main(chosen.options)
     except OrchestrationError as error:
         sys.stderr.write(f"{error}\n")

@@ -11,7 +11,6 @@ from orchestration_project.catalog.resources import resource_definitions
 from orchestration_project.instance.logs import write_in_log_format
 from orchestration_project.instance.run_config import in_process_if_valid
 from orchestration_project.registry import Registry
-from orchestration_project.sensors.events import webhook_sensor
 from orchestration_project.settings import load_shared_settings
 
 
@@ -34,7 +33,7 @@ def build(registry: Registry = REGISTRY, **overrides: Any) -> dg.Definitions:
         jobs=[job.definition for domain in domains for job in domain.jobs],
         schedules=[each for domain in started for each in domain.schedules],
         sensors=[
-            *([webhook_sensor(registry)] if registry.webhook_jobs else []),
+            *(each for make in registry.sensors_of_all if (each := make(registry))),
             *(each for domain in started for each in domain.sensors),
         ],
         resources={**resource_definitions(registry), **overrides},

@@ -159,6 +159,10 @@ class Domain:
         resources: Its connections, by the names under which assets ask for them.
         tables: Its tables whose partitions the evidence can export.
         oldest_unlanded: Returns the oldest partition that is due and not landed, if any.
+        sensors_of_all: Functions that make a sensor of a code location's whole registry, whichever
+            domains it selects; None where it has nothing to do there.
+        api: Names of modules with routes of the API, as ``OPERATIONS``; only the gateway imports
+            them.
         state_paths: What it keeps in STATE_DIR, by file or folder name.
         read_files: Reads its configuration files; raises ConfigurationError if one is invalid.
     """
@@ -171,6 +175,8 @@ class Domain:
     jobs: Sequence[Job] = ()
     schedules: Sequence[dg.ScheduleDefinition] = ()
     sensors: Sequence[dg.SensorDefinition] = ()
+    sensors_of_all: "Sequence[Callable[[Registry], dg.SensorDefinition | None]]" = ()
+    api: Sequence[str] = ()
     resources: Mapping[str, Connection[Any]] = field(default_factory=dict)
     tables: Sequence[PartitionedTable] = ()
     oldest_unlanded: Callable[[Settings, Warehouse, Clock], Unlanded | None] | None = None
@@ -254,6 +260,11 @@ class Registry:
     def tables(self) -> Mapping[str, PartitionedTable]:
         """The tables whose partitions the evidence can export, by name."""
         return {each.table.name: each for domain in self.domains for each in domain.tables}
+
+    @property
+    def sensors_of_all(self) -> Sequence[Callable[["Registry"], dg.SensorDefinition | None]]:
+        """What makes the sensors that look at several domains, selected or not."""
+        return [make for domain in self.domains for make in domain.sensors_of_all]
 
     @property
     def webhook_jobs(self) -> Sequence[Job]:

@@ -13,9 +13,10 @@ from typing import Any
 import dagster as dg
 from sqlalchemy import Column
 
-from orchestration_project.__main__ import COMMANDS
+from orchestration_project.__main__ import COMMANDS, module_of
+from orchestration_project.catalog import REGISTRY
 from orchestration_project.definitions import defs
-from orchestration_project.gateway.api.app import OPERATIONS
+from orchestration_project.gateway.api.app import operations_of
 from orchestration_project.settings import Settings
 from orchestration_project.tables.catalogue import METADATA
 from orchestration_project.tables.views import VIEWS
@@ -47,7 +48,7 @@ def surface() -> str:
             for index in table.indexes
         ),
         "views": VIEWS,
-        "api": (f"{each.method} {each.path} ({each.role})" for each in OPERATIONS),
+        "api": (f"{each.method} {each.path} ({each.role})" for each in operations_of(REGISTRY)),
         "commands": _commands(),
     }
     return "\n".join(
@@ -98,7 +99,7 @@ def _column(column: Column[Any]) -> str:
 
 def _commands() -> Iterator[str]:
     for name in COMMANDS:
-        command = importlib.import_module(f"orchestration_project.cli.{name.replace('-', '_')}")
+        command = importlib.import_module(module_of(name))
         said = io.StringIO()
         with contextlib.redirect_stdout(said), contextlib.suppress(SystemExit):
             command.main(["--help"])

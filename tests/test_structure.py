@@ -19,10 +19,10 @@ from benchmarks.structure import (
 MOST_SHORT = 0.17
 """Share of modules of 60 lines or less; the target is 0.12."""
 
-MOST_OUTSIDE_DOMAINS = 275
+MOST_OUTSIDE_DOMAINS = 272
 """Modules that belong to no domain."""
 
-MOST_NAMING_A_DOMAIN = 16
+MOST_NAMING_A_DOMAIN = 4
 """Modules outside the domains that name one; the target is 1."""
 
 
@@ -93,6 +93,8 @@ def test_a_module_names_a_domain_by_import_or_setting():
         "settings.prices_file",
         'text = "set PRICES_FILE"',
     ):
-        assert naming_a_domain([*own, Module("cli/run.py", text)]) == {"cli/run.py": ["prices"]}
+        assert naming_a_domain([*own, Module("cli/anything.py", text)]) == {
+            "cli/anything.py": ["prices"]
+        }
     for text in ("settings.other_file", '"""set PRICES_FILE"""', "from a.resources import prices"):
-        assert naming_a_domain([*own, Module("cli/run.py", text)]) == {}
+        assert naming_a_domain([*own, Module("cli/anything.py", text)]) == {}

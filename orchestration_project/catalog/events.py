@@ -3,6 +3,7 @@
 from orchestration_project.assets.events import inbox, webhooks, webhooks_job
 from orchestration_project.engine.warehouse.frames import Scope
 from orchestration_project.registry import Domain, Job, PartitionedTable
+from orchestration_project.sensors.events import webhook_sensor
 from orchestration_project.services.inbox.senders import declared_sources
 from orchestration_project.tables.webhooks import events_webhooks
 
@@ -16,6 +17,7 @@ EVENTS = Domain(
     name="events",
     assets=[inbox, webhooks],
     jobs=[Job(definition=webhooks_job, consumes_webhooks=True)],
+    sensors_of_all=[webhook_sensor],
     read_files=declared_sources,
     tables=[PartitionedTable(table=events_webhooks, scope_of=_scope)],
 )

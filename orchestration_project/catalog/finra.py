@@ -133,5 +133,6 @@ FINRA = Domain(
         ),
     ],
     oldest_unlanded=_oldest_unlanded,
+    api=["orchestration_project.gateway.api.finra"],
     state_paths=["demo"],
 )

@@ -68,5 +68,6 @@ SAAS = Domain(
             attributes={"system": jira.SYSTEM},
         ),
     },
+    api=["orchestration_project.gateway.api.saas"],
     state_paths=["demo_saas", "saas"],
 )

@@ -8,8 +8,8 @@ from typing import Any
 
 from orchestration_project.cli.console import say
 from orchestration_project.cli.execution import failures
+from orchestration_project.cli.finra_run import Progress, keys_of_ranges, outcome_of, run_over
 from orchestration_project.cli.full_disk import full_disk_explained
-from orchestration_project.cli.run import Progress, keys_of_ranges, outcome_of, run_over
 from orchestration_project.domains.finra.calendar import TIERS
 from orchestration_project.domains.finra.selection import (
     TierWeek,

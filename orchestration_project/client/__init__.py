@@ -1,6 +1,17 @@
 """The typed client of the gateway's API, for programs elsewhere; it needs an address and a key."""
 
-from orchestration_project.client.client import Client
+from orchestration_project.client.data import DataMethods
+from orchestration_project.client.installation import InstallationMethods
+from orchestration_project.client.runs import RunMethods
+from orchestration_project.client.saas import SaasMethods
 from orchestration_project.client.transport import ApiError, RunFailedError
 
 __all__ = ["ApiError", "Client", "RunFailedError"]
+
+
+class Client(RunMethods, DataMethods, SaasMethods, InstallationMethods):
+    """A gateway at ``url``, asked as whoever ``key`` is; closed at the end of a `with`.
+
+    Every method raises `ApiError` where the gateway says that it did not do it, and
+    `httpx.TransportError` where it cannot be reached after some attempts.
+    """

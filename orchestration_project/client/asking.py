@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Self, TypeVar
+from typing import Any, Protocol, Self, TypeVar
 from urllib.parse import quote
 from uuid import uuid4
 
@@ -10,12 +10,25 @@ import httpx
 from pydantic import BaseModel
 
 from orchestration_project.client.transport import Transport
-from orchestration_project.domains.api.models import Page
-from orchestration_project.domains.api.runs import Runs
-from orchestration_project.domains.api.saas import AuditEntries
 
 Answer = TypeVar("Answer", bound=BaseModel)
-Paged = TypeVar("Paged", Runs, Page, AuditEntries)
+
+
+class PageOfAnswer(Protocol):
+    """A model that is one page of several."""
+
+    @property
+    def next_cursor(self) -> str | None:
+        """What the next page is asked for with; None: this is the last."""
+        ...
+
+    @classmethod
+    def model_validate_json(cls, json_data: bytes) -> Self:
+        """Return the page that a JSON text describes."""
+        ...
+
+
+Paged = TypeVar("Paged", bound=PageOfAnswer)
 
 
 class Asking:
@@ -48,7 +61,8 @@ class Asking:
         """Yield as many pages as are asked for."""
         cursor: str | None = None
         while True:
-            page = self._get(path, model, **query, cursor=cursor)
+            answer = self._transport.ask("GET", path, query={**query, "cursor": cursor})
+            page = model.model_validate_json(answer.content)
             yield page
             cursor = page.next_cursor
             if cursor is None:

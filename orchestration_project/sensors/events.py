@@ -19,8 +19,13 @@ SECONDS_BETWEEN_LOOKS = 4
 out a sensor whose seconds are not quite over."""
 
 
-def webhook_sensor(registry: Registry) -> dg.SensorDefinition:
-    """Return the sensor that asks for runs of this code location's jobs that work on deliveries."""
+def webhook_sensor(registry: Registry) -> dg.SensorDefinition | None:
+    """Return the sensor that asks for runs of this code location's jobs that work on deliveries.
+
+    None if it has no such job.
+    """
+    if not registry.webhook_jobs:
+        return None
     own = {job.name: job.definition for job in registry.webhook_jobs}
 
     @sensor(jobs=list(own.values()), minimum_interval_seconds=SECONDS_BETWEEN_LOOKS)

@@ -1,6 +1,8 @@
 """The API as routes below /api/v1, with its document."""
 
+from collections.abc import Sequence
 from http import HTTPStatus
+from importlib import import_module
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -18,38 +20,32 @@ from orchestration_project.gateway.api import (
     pipelines,
     presets,
     runs,
-    saas,
 )
 from orchestration_project.gateway.api.openapi import PATH, document
 from orchestration_project.gateway.api.operation import Operation, endpoint
 from orchestration_project.gateway.api.problems import ProblemError
 from orchestration_project.gateway.api.services import Services
+from orchestration_project.registry import Registry
 
-OPERATIONS: tuple[Operation, ...] = (
-    *runs.OPERATIONS,
-    *logs.OPERATIONS,
-    *backfills.OPERATIONS,
-    *pipelines.OPERATIONS,
-    *data.OPERATIONS,
-    *artifacts.OPERATIONS,
-    *presets.OPERATIONS,
-    *automation.OPERATIONS,
-    *saas.OPERATIONS,
-    *operations.OPERATIONS,
-)
-"""All that can be asked for."""
+
+def operations_of(registry: Registry) -> Sequence[Operation]:
+    """Return all operations of the API: those of every installation, then those of the domains."""
+    own = [runs, logs, backfills, pipelines, data, artifacts, presets, automation, operations]
+    modules = [import_module(name) for domain in registry.domains for name in domain.api]
+    return [operation for module in [*own, *modules] for operation in module.OPERATIONS]
 
 
 def routes(services: Services) -> list[BaseRoute]:
     """Return the routes of the API; who asks is known before they are asked."""
-    described = document(OPERATIONS)
+    found = operations_of(services.registry())
+    described = document(found)
 
     async def openapi(_: Request) -> Response:
         return JSONResponse(described)
 
     each = [
         Route(operation.path, endpoint(operation, services), methods=[operation.method])
-        for operation in OPERATIONS
+        for operation in found
     ]
     app = Starlette(
         routes=[Route("/openapi.json", openapi), *each],

@@ -3,7 +3,6 @@
 import asyncio
 import json
 from collections.abc import Mapping, Sequence
-from datetime import date
 from typing import Annotated, Any, Literal
 
 import polars as pl
@@ -12,7 +11,6 @@ from sqlalchemy import Select, Table, func, literal, select
 from starlette.responses import Response
 
 from orchestration_project.domains.api.models import Column, Described, Page, Tables
-from orchestration_project.domains.finra.selection import week_ending_on
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.gateway.api.growing_files import (
     CHUNK_BYTES,
@@ -20,7 +18,7 @@ from orchestration_project.gateway.api.growing_files import (
     GrowingFileResponse,
 )
 from orchestration_project.gateway.api.operation import Body, Call, Moment, Operation, Parameters
-from orchestration_project.gateway.api.problems import ProblemError, not_found, problem_of
+from orchestration_project.gateway.api.problems import ProblemError, problem_of
 from orchestration_project.gateway.api.runs import MOST, Name
 from orchestration_project.gateway.api.services import Services
 from orchestration_project.services.export import WRITERS, with_escaped_formulas
@@ -46,8 +44,6 @@ UNSERVED = frozenset({"inbox"})
 """Who may come in, and what others sent unread: not data, and with secrets among it."""
 
 MEDIA_TYPES = {"csv": "text/csv", "parquet": "application/vnd.apache.parquet"}
-
-TRADE_ACTIVITY = "v_finra_otc_weekly"
 
 Text = Annotated[str, StringConstraints(min_length=1, max_length=1000)]
 
@@ -82,16 +78,6 @@ class Rows(TableName):
         le=MOST_FILE_ROWS,
         description=f"At most so many rows; of json {MOST} at most, {USUAL_ROWS} if not said",
     )
-    cursor: Text | None = Field(None, description="`next_cursor` of the page before")
-
-
-class Activity(Parameters):
-    """Which week and tier."""
-
-    week_ending: date = Field(description="The Friday on which the week ends")
-    tier: Name = Field(description="Such as T1")
-    symbol: Name | None = Field(None, description="Of this symbol alone")
-    limit: int = Field(USUAL_ROWS, ge=1, le=MOST, description="At most so many rows")
     cursor: Text | None = Field(None, description="`next_cursor` of the page before")
 
 
@@ -141,9 +127,9 @@ async def read_table(call: Call[Rows, Body]) -> Response:
             422, f"a page has at most {MOST} rows", remedy="take pages, or format=csv or parquet"
         )
     frame, after = await call.services.in_thread(
-        _page, call.services, chosen, given, wanted.where, wanted.cursor, limit
+        read_page, call.services, chosen, given, wanted.where, wanted.cursor, limit
     )
-    return _rendered(wanted.name, frame, after)
+    return page_response(wanted.name, frame, after)
 
 
 def _relation(wanted: Rows) -> Relation:
@@ -157,7 +143,7 @@ def _relation(wanted: Rows) -> Relation:
         raise problem_of(error, 422) from error
 
 
-def _page(
+def read_page(
     services: Services,
     chosen: Relation,
     given: Sequence[str],
@@ -178,7 +164,7 @@ def _page(
     return shown.select(columns), after
 
 
-def _rendered(table: str, frame: pl.DataFrame, after: str | None) -> Response:
+def page_response(table: str, frame: pl.DataFrame, after: str | None) -> Response:
     """Return a page as JSON, written by polars: a row of Python objects costs ten times as much."""
     exact = [
         pl.col(pl.Decimal).cast(pl.String),
@@ -246,24 +232,6 @@ def _require_few_rows(services: Services, statement: Select[Any]) -> None:
             )
 
 
-async def trade_activity(call: Call[Activity, Body]) -> Response:
-    """Read the trading of a week and tier, a row for each symbol and venue or firm."""
-    wanted = call.query
-    try:
-        week = week_ending_on(wanted.week_ending.isoformat())
-    except ConfigurationError as error:
-        raise problem_of(error, 422) from error
-    wheres = [f"week_start={week}", f"tier={wanted.tier}"]
-    wheres += [f"symbol={wanted.symbol}"] if wanted.symbol is not None else []
-    chosen = relation(TRADE_ACTIVITY)
-    frame, after = await call.services.in_thread(
-        _page, call.services, chosen, (), wheres, wanted.cursor, wanted.limit
-    )
-    if frame.is_empty() and wanted.symbol is None and wanted.cursor is None:
-        raise not_found("nothing is landed of it")
-    return _rendered(TRADE_ACTIVITY, frame, after)
-
-
 FILE = {"type": "string", "format": "binary"}
 
 OPERATIONS = (
@@ -278,14 +246,5 @@ OPERATIONS = (
         answer=Page,
         media={"text/csv": FILE, "application/vnd.apache.parquet": FILE},
         problems=(413,),
-    ),
-    Operation(
-        "GET",
-        "/finra/trade-activity",
-        "viewer",
-        "Read the trading of a week",
-        trade_activity,
-        query=Activity,
-        answer=Page,
     ),
 )

@@ -8,11 +8,13 @@ from orchestration_project.catalog import REGISTRY
 from orchestration_project.definitions import defs
 from orchestration_project.domains.access.credentials import KEY_LIMIT
 from orchestration_project.domains.access.roles import Role
-from orchestration_project.gateway.api.app import OPERATIONS
+from orchestration_project.gateway.api.app import operations_of
 from orchestration_project.gateway.limits import HEADER_BYTES
 from tests.gateway.api.conftest import ALLOWED, HOURS
 
 OTHER = "https://elsewhere.example"
+
+OPERATIONS = operations_of(REGISTRY)
 
 
 def test_the_document_has_every_operation_with_its_models(api):

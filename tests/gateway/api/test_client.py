@@ -12,11 +12,12 @@ from typing import Any
 import httpx
 import pytest
 
+from orchestration_project.catalog import REGISTRY
 from orchestration_project.client import ApiError, Client, RunFailedError
 from orchestration_project.client.progress import line_of
 from orchestration_project.client.transport import LOG_ATTEMPTS
 from orchestration_project.domains.api.runs import Event
-from orchestration_project.gateway.api.app import OPERATIONS
+from orchestration_project.gateway.api.app import operations_of
 from orchestration_project.gateway.api.openapi import document
 from orchestration_project.services.evidence.verifying import verify
 from tests.gateway.api.conftest import FRIDAY, HOME, WEEK, Api
@@ -51,6 +52,8 @@ class Unsteady(httpx.BaseTransport):
 NOON, NOWHERE = datetime(2026, 1, 1, 12, tzinfo=UTC), Path("/nowhere")
 BY_PAGE = {"cursor", "limit"}
 """What the client does by itself."""
+
+OPERATIONS = operations_of(REGISTRY)
 
 
 def ask_for_all(client: Client) -> list[Any]:

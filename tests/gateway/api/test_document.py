@@ -15,10 +15,11 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from orchestration_project.gateway.api.app import OPERATIONS
+from orchestration_project.catalog import REGISTRY
+from orchestration_project.gateway.api.app import operations_of
 from orchestration_project.gateway.api.openapi import document
 
-SCHEMA = schemathesis.openapi.from_dict(document(OPERATIONS))
+SCHEMA = schemathesis.openapi.from_dict(document(operations_of(REGISTRY)))
 CHECKS: list[Any] = [
     not_a_server_error,
     status_code_conformance,

@@ -1,11 +1,8 @@
-"""The typed client of the gateway's API."""
+"""The part of the client that is about PeopleForce's tasks and Jira's issues."""
 
 from collections.abc import Iterator
 
 from orchestration_project.client.asking import Asking
-from orchestration_project.client.data import DataMethods
-from orchestration_project.client.installation import InstallationMethods
-from orchestration_project.client.runs import RunMethods
 from orchestration_project.domains.api.saas import (
     AuditEntries,
     AuditEntry,
@@ -33,11 +30,3 @@ class SaasMethods(Asking):
         wanted = {"entity": entity, "issue": issue, "operation": operation, "text": text}
         for page in self._pages("/saas/audit", AuditEntries, **wanted):
             yield from page.entries
-
-
-class Client(RunMethods, DataMethods, SaasMethods, InstallationMethods):
-    """A gateway at ``url``, asked as whoever ``key`` is; closed at the end of a `with`.
-
-    Every method raises `ApiError` where the gateway says that it did not do it, and
-    `httpx.TransportError` where it cannot be reached after some attempts.
-    """

@@ -1,4 +1,4 @@
-"""`run`: load each tier's latest published weeks, and say what that did."""
+"""`run`: load each tier's latest published weeks, derive what follows, and report the outcome."""
 
 import argparse
 import logging
@@ -10,10 +10,10 @@ from typing import Any, cast
 import dagster as dg
 from sqlalchemy import select
 
-from orchestration_project.cli.across import derive, draw
 from orchestration_project.cli.console import say
 from orchestration_project.cli.execution import execute, failures
 from orchestration_project.cli.full_disk import full_disk_explained
+from orchestration_project.domains.finra.recomputation import tier_ranges, week_ranges
 from orchestration_project.domains.finra.selection import (
     TierWeek,
     latest_weeks,
@@ -29,8 +29,11 @@ from orchestration_project.errors import ConfigurationError, SourceError
 from orchestration_project.instance.logs import in_log_format
 from orchestration_project.instance.storage import open_instance
 from orchestration_project.resources.finra import published_lately
+from orchestration_project.resources.finra.activity import made_of
+from orchestration_project.resources.finra.gold import outdated_tier_weeks, outdated_windows
 from orchestration_project.resources.finra.opening import open_finra, open_http
 from orchestration_project.settings import Settings, load_settings, without_query, without_secrets
+from orchestration_project.tables.finra import finra_otc_weekly
 from orchestration_project.tables.spine import audits, rejects
 
 _Told = Mapping[tuple[str, str | None], Mapping[str, Any]]
@@ -326,3 +329,26 @@ def _conclusion(
         real = "; FINRA_SOURCE=api loads FINRA's own data" if settings.is_demo else ""
         lines += [f"Next: `make ui`, with the same settings, shows these runs{real}."]
     return "\n".join(lines)
+
+
+def derive(instance: dg.DagsterInstance, warehouse: Warehouse) -> list[dg.JobExecutionResult]:
+    """Run the jobs of the gold that is out of date, as the sensors would."""
+    # Not above: it reads the settings, and wrong ones are to end `main` with a message.
+    from orchestration_project.assets.finra import WEEKS, WEEKS_OF_ALL_TIERS
+
+    landed = warehouse.changes(finra_otc_weekly)
+    windows = filter(WEEKS.has_partition_key, outdated_windows(warehouse, landed))
+    results = [execute(instance, "finra_gold", between=each) for each in tier_ranges(windows)]
+    weeks = filter(WEEKS_OF_ALL_TIERS.has_partition_key, outdated_tier_weeks(warehouse, landed))
+    results += [execute(instance, "finra_tier_week", between=each) for each in week_ranges(weeks)]
+    return results
+
+
+def draw(instance: dg.DagsterInstance, warehouse: Warehouse) -> list[dg.JobExecutionResult]:
+    """Draw the picture of what is landed, unless the latest shows that already."""
+    from orchestration_project.sensors.finra.derived import drawn_version
+
+    version = made_of(warehouse)
+    if version is None or version == drawn_version(instance):
+        return []
+    return [execute(instance, "finra_trade_activity")]
