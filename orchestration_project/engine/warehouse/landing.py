@@ -71,140 +71,183 @@ def land_all(
     warn: Warn,
     note: Note,
 ) -> list[WriteOutcome[Told]]:
-    """Land deliveries of partitions of one table, or record why not; return how each ended.
+    """Load deliveries of partitions of one table: fence, audit, write, record.
 
     What they are compared with is read here, under the lock: no other delivery can come between.
+
+    Returns:
+        How each delivery ended, in the order of ``batch``.
     """
     if not batch:
         note(connection, [])
         return []
     fenced = [(each.order, each.delivery.source_version) for each in batch]
-    known_from, overtaken = take_fences(connection, fenced, now)
-    first = [each for each in batch if each.order.partition_key not in overtaken]
-    judged = [
+    known_from, superseded = take_fences(connection, fenced, now)
+    current = [each for each in batch if each.order.partition_key not in superseded]
+    audited = _with_warnings(connection, current, warn)
+    passed = [each for each in audited if not each.checked.is_held_back]
+    quarantined = [each for each in audited if each.checked.is_held_back]
+    outcomes: dict[str, WriteOutcome[Told]] = {**superseded}
+    in_ranges = any(each.checked.ranges for each in passed)
+    for together in [[each] for each in passed] if in_ranges else [passed]:
+        for each, result in zip(together, land(connection, together, known_from), strict=True):
+            outcomes[each.order.partition_key] = result
+    record_evidence(connection, quarantined, known_from, "held_back")
+    for each in quarantined:
+        outcomes[each.order.partition_key] = held_back(each.order, each.checked)
+    ended = [outcomes[each.order.partition_key] for each in batch]
+    note(connection, ended)
+    return ended
+
+
+def _with_warnings(
+    connection: Connection, batch: Sequence[WriteRequest[Told]], warn: Warn
+) -> list[WriteRequest[Told]]:
+    """Return the deliveries with the audits that compare them with what is loaded."""
+    return [
         replace(
             each,
             prepared=replace(
                 each.prepared, checked=replace(each.checked, audits=[*each.checked.audits, *more])
             ),
         )
-        for each, more in zip(first, warn(connection, first), strict=True)
+        for each, more in zip(batch, warn(connection, batch), strict=True)
     ]
-    passed = [each for each in judged if not each.checked.is_held_back]
-    in_ranges = any(each.checked.ranges for each in passed)
-    together = [[each] for each in passed] if in_ranges else [passed]
-    landed = iter([each for some in together for each in land(connection, some, known_from)])
-    refused = [each for each in judged if each.checked.is_held_back]
-    record_evidence(connection, refused, known_from, "held_back")
-    by_key: dict[str, WriteOutcome[Told]] = {
-        **overtaken,
-        **{
-            each.order.partition_key: held_back(each.order, each.checked)
-            if each.checked.is_held_back
-            else next(landed)
-            for each in judged
-        },
-    }
-    ended = [by_key[each.order.partition_key] for each in batch]
-    note(connection, ended)
-    return ended
 
 
-def land(
-    connection: Connection, batch: Sequence[WriteRequest[Told]], known_from: datetime
-) -> list[WriteResult[Told]]:
-    """Bring the checked rows in, move what they replace to the history, derive, and record it.
+@dataclass(frozen=True)
+class _Load(Generic[Told]):
+    """A delivery that is loaded, and the state that it replaces.
 
-    Rows in ranges are landed range by range; then they are the only delivery.
+    Attributes:
+        place: Its number in the batch; rows of frames have it in the column `PLACE`.
+        before: The state of its partition under the lock.
+        is_new: Whether its rows, rules or scope differ from the loaded ones.
+        cause_of_value: The `change_cause` of values that change: `source` or `ours`.
     """
-    if not batch:
-        return []
-    started = time.monotonic()
-    befores = _befores(connection, batch)
-    is_new = [not _is_same(before, each) for before, each in zip(befores, batch, strict=True)]
-    of_values = [cause_of_value(before, each) for before, each in zip(befores, batch, strict=True)]
-    if is_new[0] and batch[0].checked.ranges:
-        written = [_write_ranges(connection, batch[0], befores[0], known_from, of_values)]
-    else:
-        written = _write_all(connection, batch, befores, is_new, known_from, of_values)
-    seconds = (time.monotonic() - started) / len(batch)
-    landed = [
-        WriteResult(
-            group_id(each.order),
-            cause_of(connection, before, each, own.counts, of_value, known_from),
-            own.counts.added,
-            own.counts.changed,
-            own.counts.removed,
-            own.counts.unchanged,
-            own.derived_seconds,
-            seconds,
-            known_from,
-            own.told if own.counts.is_any else None,
-            [audit.name for audit in each.checked.audits if audit.warns],
-        )
-        for each, before, own, of_value in zip(batch, befores, written, of_values, strict=True)
-    ]
-    record_evidence(connection, batch, known_from, "landed")
-    record_landings(connection, batch, landed)
-    return landed
+
+    place: int
+    request: WriteRequest[Told]
+    before: ScopeState
+    is_new: bool
+    cause_of_value: str
 
 
 @dataclass(frozen=True)
 class _Written(Generic[Told]):
     """What was written of a delivery."""
 
+    load: _Load[Told]
     counts: Counts
     told: Told | None
     derived_seconds: Mapping[str, float]
 
 
-def _write_all(
-    connection: Connection,
-    batch: Sequence[WriteRequest[Told]],
-    befores: Sequence[ScopeState],
-    is_new: Sequence[bool],
-    known_from: datetime,
-    of_values: Sequence[str],
+def land(
+    connection: Connection, batch: Sequence[WriteRequest[Told]], known_from: datetime
+) -> list[WriteResult[Told]]:
+    """Write the checked rows, move what they replace to the history, derive, and record it.
+
+    Rows in ranges are written range by range; then they are the only delivery.
+    """
+    if not batch:
+        return []
+    started = time.monotonic()
+    loads = _loads(connection, batch)
+    if loads[0].is_new and loads[0].request.checked.ranges:
+        written = [_write_ranges(connection, loads[0], known_from)]
+    else:
+        written = _write_batch(connection, loads, known_from)
+    seconds = (time.monotonic() - started) / len(batch)
+    results = [_result(connection, each, known_from, seconds) for each in written]
+    record_evidence(connection, batch, known_from, "landed")
+    record_landings(connection, batch, results)
+    return results
+
+
+def _loads(connection: Connection, batch: Sequence[WriteRequest[Told]]) -> list[_Load[Told]]:
+    befores = _befores(connection, batch)
+    return [
+        _Load(
+            place=place,
+            request=request,
+            before=before,
+            is_new=not _is_same(before, request),
+            cause_of_value=cause_of_value(before, request),
+        )
+        for place, (request, before) in enumerate(zip(batch, befores, strict=True))
+    ]
+
+
+def _result(
+    connection: Connection, written: _Written[Told], known_from: datetime, seconds: float
+) -> WriteResult[Told]:
+    load, counts = written.load, written.counts
+    request = load.request
+    return WriteResult(
+        group_id=group_id(request.order),
+        change_cause=cause_of(
+            connection, load.before, request, counts, load.cause_of_value, known_from
+        ),
+        rows_added=counts.added,
+        rows_changed=counts.changed,
+        rows_removed=counts.removed,
+        rows_unchanged=counts.unchanged,
+        derived_seconds=written.derived_seconds,
+        seconds=seconds,
+        known_from=known_from,
+        change=written.told if counts.is_any else None,
+        warnings=[audit.name for audit in request.checked.audits if audit.warns],
+    )
+
+
+def _write_batch(
+    connection: Connection, loads: Sequence[_Load[Told]], known_from: datetime
 ) -> list[_Written[Told]]:
-    change = _write(connection, batch, is_new, known_from, of_values)
+    change = _write(connection, loads, known_from)
     counts = [
-        own if new else Counts(unchanged=each.checked.row_count)
-        for own, new, each in zip(change.counts, is_new, batch, strict=True)
+        change.counts[load.place]
+        if load.is_new
+        else Counts(unchanged=load.request.checked.row_count)
+        for load in loads
     ]
     derived = [
-        derive(connection, each)
-        if own.is_any or before.rule_version != each.order.rule_version
-        else {}
-        for own, before, each in zip(counts, befores, batch, strict=True)
+        derive(connection, load.request) if _is_derived(load, counts[load.place]) else {}
+        for load in loads
     ]
-    told = _summaries(batch, change, known_from, [own.is_any for own in counts])
-    return [_Written(*each) for each in zip(counts, told, derived, strict=True)]
+    told = _summaries(loads, change, known_from, [own.is_any for own in counts])
+    return [
+        _Written(load, counts[load.place], told[load.place], derived[load.place]) for load in loads
+    ]
 
 
 def _write_ranges(
-    connection: Connection,
-    ready: WriteRequest[Told],
-    before: ScopeState,
-    known_from: datetime,
-    of_values: Sequence[str],
+    connection: Connection, load: _Load[Told], known_from: datetime
 ) -> _Written[Told]:
     """Write a delivery whose rows are in ranges, none of which is held together with another."""
-    counts, told = Counts(), []
-    for condition, rows in ready.checked.ranges or ():
-        scope = {**condition, **ready.delivery.scope}
-        checked = replace(ready.checked, rows=rows, ranges=None)
-        piece = replace(
-            ready,
-            delivery=replace(ready.delivery, scope=scope),
-            prepared=replace(ready.prepared, checked=checked),
+    counts, told, request = Counts(), [], load.request
+    for condition, rows in request.checked.ranges or ():
+        scope = {**condition, **request.delivery.scope}
+        checked = replace(request.checked, rows=rows, ranges=None)
+        part = replace(
+            load,
+            request=replace(
+                request,
+                delivery=replace(request.delivery, scope=scope),
+                prepared=replace(request.prepared, checked=checked),
+            ),
         )
-        change = _write(connection, [piece], [True], known_from, of_values)
+        change = _write(connection, [part], known_from)
         counts += change.counts[0]
-        told += _summaries([piece], change, known_from, [True])
-    is_due = counts.is_any or before.rule_version != ready.order.rule_version
-    derived = derive_ranges(connection, ready) if is_due else {}
-    merge = ready.order.merge
-    return _Written(counts, merge(told) if merge else None, derived)
+        told += _summaries([part], change, known_from, [True])
+    derived = derive_ranges(connection, request) if _is_derived(load, counts) else {}
+    merge = request.order.merge
+    return _Written(load, counts, merge(told) if merge else None, derived)
+
+
+def _is_derived(load: _Load, counts: Counts) -> bool:
+    """Whether the derived tables are made anew: rows changed, or the rules did."""
+    return counts.is_any or load.before.rule_version != load.request.order.rule_version
 
 
 def prepare(
@@ -314,37 +357,30 @@ def _current(
     return rows.join(places, on=list(own), maintain_order="left")
 
 
-def _write(
-    connection: Connection,
-    batch: Sequence[WriteRequest],
-    is_new: Sequence[bool],
-    known_from: datetime,
-    of_values: Sequence[str],
-) -> Difference:
+def _write(connection: Connection, loads: Sequence[_Load], known_from: datetime) -> Difference:
     """Write what differs, and the history of it; where nothing is new, that is known already."""
-    order = batch[0].order
-    incoming = _incoming(batch, known_from)
-    if not all(is_new):
-        news = [place for place, new in enumerate(is_new) if new]
-        incoming = incoming.filter(pl.col(PLACE).is_in(news))
+    order = loads[0].request.order
+    new = [load for load in loads if load.is_new]
+    incoming = _incoming([load.request for load in loads], known_from)
+    if len(new) < len(loads):
+        incoming = incoming.filter(pl.col(PLACE).is_in([load.place for load in new]))
     # a first delivery, as the fence says, finds nothing to read
-    is_read = [new and each.order.token > 0 for new, each in zip(is_new, batch, strict=True)]
-    current = _current(connection, batch, is_read)
-    change = difference(order.table, order.metadata_columns, current, incoming, len(batch))
+    is_read = [load.is_new and load.request.order.token > 0 for load in loads]
+    current = _current(connection, [load.request for load in loads], is_read)
+    change = difference(order.table, order.metadata_columns, current, incoming, len(loads))
     if len(change.replaced) * FEW <= len(current):
         delete_rows(connection, order.table, change.replaced)
         insert_frame(connection, order.table, change.written.drop(PLACE))
     else:
-        scopes = [each.scope for each, new in zip(batch, is_new, strict=True) if new]
-        for scope in joined(scopes):
+        for scope in joined([load.request.scope for load in new]):
             connection.execute(delete(order.table).where(within(order.table, scope)))
         insert_frame(connection, order.table, change.rows.drop(PLACE))
-    _keep_history(connection, batch, change, known_from, of_values)
+    _keep_history(connection, loads, change, known_from)
     return change
 
 
 def _summaries(
-    batch: Sequence[WriteRequest[Told]],
+    loads: Sequence[_Load[Told]],
     change: Difference,
     known_from: datetime,
     is_asked: Sequence[bool],
@@ -354,27 +390,26 @@ def _summaries(
     New and changed rows are known from now on.
     """
     if not any(is_asked):
-        return [None] * len(batch)
+        return [None] * len(loads)
     is_kept = pl.col("known_from") != pl.lit(known_from, pl.Datetime("us", "UTC"))
     kept = change.rows.filter(is_kept)
-    frames = [split(frame, len(batch)) for frame in (change.replaced, change.written, kept)]
+    frames = [split(frame, len(loads)) for frame in (change.replaced, change.written, kept)]
     return [
-        each.order.summarise(replaced=replaced, written=written, kept=stays) if asked else None
-        for each, asked, replaced, written, stays in zip(batch, is_asked, *frames, strict=True)
+        load.request.order.summarise(replaced=replaced, written=written, kept=stays)
+        if asked
+        else None
+        for load, asked, replaced, written, stays in zip(loads, is_asked, *frames, strict=True)
     ]
 
 
 def _keep_history(
-    connection: Connection,
-    batch: Sequence[WriteRequest],
-    change: Difference,
-    known_to: datetime,
-    causes: Sequence[str],
+    connection: Connection, loads: Sequence[_Load], change: Difference, known_to: datetime
 ) -> None:
     if change.replaced.is_empty():
         return
-    order = batch[0].order
-    cause = pl.col(PLACE).replace_strict(dict(enumerate(causes)), return_dtype=pl.String)
+    order = loads[0].request.order
+    causes = {load.place: load.cause_of_value for load in loads}
+    cause = pl.col(PLACE).replace_strict(causes, return_dtype=pl.String)
     earlier = change.replaced.with_columns(
         known_to=pl.lit(known_to, pl.Datetime("us", "UTC")),
         change_cause=pl.when("is_metadata").then(pl.lit("metadata")).otherwise(cause),
