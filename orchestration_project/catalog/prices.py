@@ -16,16 +16,16 @@ from orchestration_project.registry import (
     Job,
     PartitionedTable,
 )
-from orchestration_project.resources.prices.freshness_deadlines import (
-    months_not_landed,
-    oldest_unlanded_session,
-)
 from orchestration_project.resources.prices.opening import (
     in_second_place,
     opened_prices,
     read_spellings,
 )
-from orchestration_project.resources.prices.universe import wanted_symbols
+from orchestration_project.resources.prices.universe import (
+    months_not_landed,
+    oldest_unlanded_session,
+    wanted_symbols,
+)
 from orchestration_project.sensors import prices as sensors
 from orchestration_project.settings import Settings
 from orchestration_project.tables.prices import prices_daily

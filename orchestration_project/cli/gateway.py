@@ -8,11 +8,10 @@ from typing import Any
 
 import dagster as dg
 
-from orchestration_project.cli.address import add_address, refuse_taken
 from orchestration_project.cli.execution import repository
 from orchestration_project.domains.operations.run_config import require_valid
 from orchestration_project.errors import ConfigurationError
-from orchestration_project.gateway.bind_address import require_safe
+from orchestration_project.gateway.bind_address import add_address, refuse_taken, require_safe
 from orchestration_project.gateway.dagster_web.process import dagster_web
 from orchestration_project.gateway.server import limit_free_memory, opened, serve
 from orchestration_project.instance.run_config import models_of

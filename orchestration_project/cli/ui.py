@@ -19,7 +19,6 @@ from uuid import uuid4
 
 import yaml
 
-from orchestration_project.cli.address import add_address, origin, refuse_taken
 from orchestration_project.cli.full_disk import DiskWatch, full_disk_explained
 from orchestration_project.cli.services import Services, Stopped
 from orchestration_project.cli.watching import DaemonWatch, is_silent
@@ -30,7 +29,12 @@ from orchestration_project.domains.access.credentials import Key
 from orchestration_project.engine.dagster_private import DAEMON_MODULE
 from orchestration_project.engine.environment import open_warehouse, state_folder
 from orchestration_project.errors import ConfigurationError, TransientError
-from orchestration_project.gateway.bind_address import require_safe
+from orchestration_project.gateway.bind_address import (
+    add_address,
+    origin,
+    refuse_taken,
+    require_safe,
+)
 from orchestration_project.instance.storage import open_instance
 from orchestration_project.services.access import Audit, Entry, Keys
 from orchestration_project.settings import PROJECT_ROOT, Settings, child_environment, load_settings

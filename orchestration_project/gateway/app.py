@@ -3,18 +3,102 @@
 from collections.abc import Sequence
 from http import HTTPStatus
 
+from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.responses import PlainTextResponse
 from starlette.routing import BaseRoute, Router
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from orchestration_project.gateway.api.origins import AllowedOrigins
+from orchestration_project.gateway.api.openapi import PATH
+from orchestration_project.gateway.api.problems import problem_of_refusal
 from orchestration_project.gateway.connection_limits import mark_authenticated
 from orchestration_project.gateway.guard import Doors, Guard
 from orchestration_project.gateway.headers import Edge
+from orchestration_project.gateway.limits import require_plain
 from orchestration_project.gateway.login import Login
 from orchestration_project.gateway.mutations import Mutations
-from orchestration_project.gateway.refusing import Refusing
+from orchestration_project.gateway.refusal import Refusal
+from orchestration_project.gateway.request import Place
+
+
+class Refusing:
+    """Stands before the guard, behind what adds headers to every answer."""
+
+    def __init__(self, app: ASGIApp, place: Place) -> None:
+        self._app = app
+        self._place = place
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, and answer it where it is refused."""
+        if scope["type"] == "lifespan":
+            return await self._app(scope, receive, send)
+        has_begun = False
+
+        async def sent(message: Message) -> None:
+            nonlocal has_begun
+            has_begun = True
+            await send(message)
+
+        try:
+            require_plain(scope, self._place)
+            await self._app(scope, receive, sent)
+        except Refusal as refusal:
+            if scope["type"] == "websocket":
+                await send({"type": "websocket.close", "code": 4000 + refusal.status})
+            elif not has_begun:
+                is_of_api = scope["path"].startswith(f"{PATH}/")
+                answer = problem_of_refusal(refusal).response() if is_of_api else refusal.response()
+                await answer(scope, receive, send)
+        return None
+
+
+PREFLIGHT_SECONDS = 600
+
+OF_BROWSERS = frozenset(
+    {
+        *(b"origin", b"cookie", b"sec-fetch-site"),
+        *(b"sec-fetch-mode", b"sec-fetch-dest", b"sec-fetch-user"),
+    }
+)
+"""Headers without which a request is as good as one of a program: it needs a key."""
+
+
+class AllowedOrigins:
+    """Answers what browsers ask before they call across origins, and lets them read the answer.
+
+    It stands before all that may refuse a request, or a page could not read why.
+    """
+
+    def __init__(self, app: ASGIApp, allowed: Sequence[str]) -> None:
+        self._app = app
+        allowed = [each.lower() for each in allowed]  # as browsers send them
+        self._allowed = frozenset(each.encode() for each in allowed)
+        self._across = CORSMiddleware(
+            self._by_key_alone,
+            allow_origins=allowed,
+            allow_methods=["GET", "POST"],
+            allow_headers=[
+                *("Authorization", "X-API-Key", "Content-Type"),
+                *("Idempotency-Key", "Last-Event-ID", "Range"),
+            ],
+            expose_headers=["ETag", "Content-Range", "Retry-After", "X-Request-Id"],
+            max_age=PREFLIGHT_SECONDS,
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let a request pass; one of an allowed origin as if no browser had sent it."""
+        is_across = self._is_across(scope)
+        await (self._across if is_across else self._app)(scope, receive, send)
+
+    def _is_across(self, scope: Scope) -> bool:
+        if scope["type"] != "http" or not scope["path"].startswith(f"{PATH}/"):
+            return False
+        origins = [value for name, value in scope["headers"] if name == b"origin"]
+        return len(origins) == 1 and origins[0] in self._allowed
+
+    async def _by_key_alone(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = [each for each in scope["headers"] if each[0] not in OF_BROWSERS]
+        await self._app({**scope, "headers": headers}, receive, send)
 
 
 def create_app(

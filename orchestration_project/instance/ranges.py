@@ -1,15 +1,57 @@
-"""Runs over ranges of partitions, as a job's backfill makes them: Dagster's daemon misnames them.
-
-The classes are private to Dagster 1.13; a test holds them to it.
-"""
+"""What runs over ranges of partitions write in Dagster's storage: their tags and planned checks."""
 
 from typing import Any
 
-from dagster import DagsterRun, RunsFilter
+from dagster import DagsterEventType, DagsterRun, EventLogEntry, RunsFilter
 from dagster._core.execution.backfill import PartitionBackfill
+from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
+from dagster._core.storage.event_log.schema import AssetCheckExecutionsTable
+from dagster._core.storage.event_log.sql_event_log import SqlEventLogStorage
 from dagster._core.storage.runs.base import RunStorage
+from dagster._serdes import serialize_value
 
 from orchestration_project.domains.operations.partition_tags import RANGE_START, own_tags
+
+ENDED = (DagsterEventType.RUN_FAILURE, DagsterEventType.RUN_CANCELED)
+
+
+class PlannedChecks(SqlEventLogStorage):
+    """Put before a storage of events."""
+
+    def store_event(self, event: EventLogEntry) -> None:
+        """Store an event; one that ends a run before its first step ends what the run planned."""
+        super().store_event(event)
+        if event.dagster_event_type in ENDED:
+            self._remove_plan_unless_begun(event.run_id)
+
+    def _remove_plan_unless_begun(self, run_id: str) -> None:
+        begun = {DagsterEventType.STEP_START}
+        if self.get_records_for_run(run_id, of_type=begun, limit=1).records:
+            return
+        table = AssetCheckExecutionsTable
+        planned = table.c.execution_status == AssetCheckExecutionRecordStatus.PLANNED.value
+        with self.index_connection() as connection:
+            connection.execute(table.delete().where(table.c.run_id == run_id, planned))
+
+    def _store_asset_check_evaluation_planned(
+        self, event: EventLogEntry, event_id: int | None
+    ) -> None:
+        planned = event.get_dagster_event().asset_check_planned_data
+        subset = planned.partitions_subset
+        row = {
+            "asset_key": planned.asset_key.to_string(),
+            "check_name": planned.check_name,
+            "run_id": event.run_id,
+            "execution_status": AssetCheckExecutionRecordStatus.PLANNED.value,
+            "evaluation_event": serialize_value(event),
+            "evaluation_event_timestamp": self._event_insert_timestamp(event),
+            "evaluation_event_storage_id": event_id,
+        }
+        rows = [
+            {**row, "partition": key} for key in (subset.get_partition_keys() if subset else [None])
+        ]
+        with self.index_connection() as connection:
+            connection.execute(AssetCheckExecutionsTable.insert(), rows)
 
 
 class RunsOfRanges(RunStorage[Any]):

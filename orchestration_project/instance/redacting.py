@@ -20,9 +20,8 @@ from dagster_postgres.run_storage import PostgresRunStorage
 from dagster_postgres.schedule_storage import PostgresScheduleStorage
 from dagster_shared.error import SerializableErrorInfo
 
-from orchestration_project.instance.checks import PlannedChecks
 from orchestration_project.instance.heartbeats import Heartbeats
-from orchestration_project.instance.ranges import RunsOfRanges
+from orchestration_project.instance.ranges import PlannedChecks, RunsOfRanges
 from orchestration_project.instance.web_server import LimitedReads
 from orchestration_project.redaction import MASK, redacted
 

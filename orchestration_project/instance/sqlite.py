@@ -37,8 +37,7 @@ from watchdog.events import FileSystemEvent
 from watchdog.observers import Observer
 
 from orchestration_project.connections.files import partial_file
-from orchestration_project.instance.checks import PlannedChecks
-from orchestration_project.instance.ranges import RunsOfRanges
+from orchestration_project.instance.ranges import PlannedChecks, RunsOfRanges
 from orchestration_project.instance.redacting import (
     RedactingEvents,
     RedactingRuns,

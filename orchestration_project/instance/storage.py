@@ -25,7 +25,7 @@ from sqlalchemy.exc import ArgumentError
 
 from orchestration_project.engine.environment import state_folder
 from orchestration_project.engine.warehouse.connecting import has_rest_of_password
-from orchestration_project.engine.warehouse.pooler import REFUSES_OPTION, WITHOUT_OPTION
+from orchestration_project.engine.warehouse.remedies import REFUSES_OPTION, WITHOUT_OPTION
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.instance.mirror import mirrored
 from orchestration_project.instance.redacting import PostgresStorage

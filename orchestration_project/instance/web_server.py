@@ -9,7 +9,7 @@ from typing import Any
 from dagster_postgres.utils import create_pg_engine, set_pg_statement_timeout
 from sqlalchemy import Engine, event
 
-from orchestration_project.engine.warehouse.pooler import is_pooled
+from orchestration_project.engine.warehouse.remedies import is_pooled
 
 
 class LimitedReads:

@@ -1,4 +1,4 @@
-"""The page and the example that list every setting, made of their declarations."""
+"""Prints docs/settings.md from the declarations of the settings; with --example, .env.example."""
 
 from orchestration_project.settings.settings import Settings, names_of
 

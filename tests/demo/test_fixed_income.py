@@ -3,7 +3,7 @@
 import polars as pl
 import pytest
 
-from orchestration_project.domains.finra.cusip import has_right_digit
+from orchestration_project.domains.finra.dataset_rows import has_right_digit
 from orchestration_project.tables.finra_datasets import DATASETS, Dataset
 from tests.demo.program import Demo, equal
 

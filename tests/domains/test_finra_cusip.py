@@ -3,7 +3,7 @@
 import polars as pl
 import pytest
 
-from orchestration_project.domains.finra.cusip import check_digit, has_right_digit, has_shape
+from orchestration_project.domains.finra.dataset_rows import check_digit, has_right_digit, has_shape
 
 KNOWN = {
     "037833100": "Apple",

@@ -6,11 +6,10 @@ from typing import Any
 import pytest
 
 from orchestration_project.domains.saas.dry_run import Difference, dry_run
-from orchestration_project.domains.saas.hashing import state_hash
 from orchestration_project.domains.saas.intents import Intent, intent_of
 from orchestration_project.domains.saas.lookup import MissingPathError
-from orchestration_project.domains.saas.recording import read_task, recorded
 from orchestration_project.domains.saas.rules import ActiveRule, RuleSet, read_rules
+from orchestration_project.domains.saas.stored_tasks import read_task, recorded, state_hash
 from orchestration_project.errors import ConfigurationError
 from tests.domains.saas_tasks import WHOLE, rule, rules, task
 

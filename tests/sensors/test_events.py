@@ -73,6 +73,7 @@ def tick(instance, later: timedelta = 0 * SECOND) -> tuple[str, list[dg.RunReque
     opened = {name: RESOURCES[name] for name in ("settings", "warehouse")}
     with dg.build_resources({**opened, "clock": LaterClock(later)}, instance) as resources:
         context = dg.build_sensor_context(instance, resources=resources._asdict())
+        assert events_on_webhook is not None
         result = events_on_webhook(context)
     if isinstance(result, dg.SkipReason):
         return str(result.skip_message), []

@@ -13,7 +13,7 @@ from orchestration_project.domains.finra.selection import unknown_tiers
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.finra import FinraSource
 from orchestration_project.resources.finra.api import CURRENT
-from orchestration_project.resources.finra.fields import remember_fields
+from orchestration_project.resources.finra.dataset import remember_fields
 
 NO_FIELDS = (
     "files and replays have headers of their own, and FINRA may list fields to callers with "

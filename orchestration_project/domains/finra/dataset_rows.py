@@ -20,7 +20,6 @@ from orchestration_project.domains.finra.audits import (
     record_total_audit,
     unique_keys_audit,
 )
-from orchestration_project.domains.finra.cusip import check_digit, has_right_digit, has_shape
 from orchestration_project.domains.finra.datasets import DatasetPartition, source_values
 from orchestration_project.domains.finra.parsing import parse_parts, with_records
 from orchestration_project.domains.finra.values import (
@@ -205,3 +204,33 @@ def _claimed(claim: Claim, rows: pl.DataFrame) -> Audit:
         broken.head(OFFENDERS_KEPT).to_dicts(),
         "warning" if claim.only_warns else "error",
     )
+
+
+SHAPE = r"^[0-9A-Z*@#]{8}[0-9]$"
+ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ*@#"
+_DIGIT_SUMS = [
+    {mark: sum(divmod(value * factor, 10)) for value, mark in enumerate(ALPHABET)}
+    for factor in (1, 2)
+]
+"""What a character adds, in an odd place and in an even one."""
+
+
+def has_shape(name: str) -> pl.Expr:
+    """Whether a text has the nine characters that a CUSIP may have."""
+    return pl.col(name).str.contains(SHAPE)
+
+
+def check_digit(name: str) -> pl.Expr:
+    """Return the check digit that the first eight characters ask for; null where they are none."""
+    added = (
+        pl.col(name)
+        .str.slice(place, 1)
+        .replace_strict(_DIGIT_SUMS[place % 2], default=None, return_dtype=pl.Int64)
+        for place in range(8)
+    )
+    return (10 - sum(added, start=pl.lit(0, pl.Int64)) % 10) % 10
+
+
+def has_right_digit(name: str) -> pl.Expr:
+    """Whether the last character is the check digit; null where it is no digit."""
+    return pl.col(name).str.slice(8).cast(pl.Int64, strict=False) == check_digit(name)

@@ -4,11 +4,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from orchestration_project.domains.saas.hashing import canonical
 from orchestration_project.domains.saas.intents import intent_of
 from orchestration_project.domains.saas.lookup import MissingPathError
 from orchestration_project.domains.saas.records import Task
 from orchestration_project.domains.saas.rules import RuleSet
+from orchestration_project.domains.saas.stored_tasks import canonical
 
 SHOWN_CHARACTERS = 500
 

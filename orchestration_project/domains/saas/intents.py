@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, Self
 
 from orchestration_project.domains.saas.adf import outline
-from orchestration_project.domains.saas.hashing import canonical
 from orchestration_project.domains.saas.lookup import as_text
 from orchestration_project.domains.saas.records import Issue, Task
 from orchestration_project.domains.saas.rules import ActiveRule
+from orchestration_project.domains.saas.stored_tasks import canonical
 from orchestration_project.domains.saas.values import time_in
 
 

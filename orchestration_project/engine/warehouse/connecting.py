@@ -12,10 +12,10 @@ from sqlalchemy.engine import URL
 
 from orchestration_project.connections.write_ahead import use_write_ahead_log
 from orchestration_project.engine.warehouse.bulk import know_file, let_go_of_files, remove_left_file
-from orchestration_project.engine.warehouse.pooler import (
+from orchestration_project.engine.warehouse.remedies import (
     prepare_no_statements,
+    remedy,
 )
-from orchestration_project.engine.warehouse.remedies import remedy
 from orchestration_project.errors import ConfigurationError, OrchestrationError, TransientError
 from orchestration_project.settings import PROJECT_ROOT, SECRET_QUERY_WORDS
 

@@ -139,7 +139,7 @@ class _Written(Generic[Told]):
 
     load: _Load[Told]
     counts: Counts
-    told: Told | None
+    summary: Told | None
     derived_seconds: Mapping[str, float]
 
 
@@ -196,7 +196,7 @@ def _result(
         derived_seconds=written.derived_seconds,
         seconds=seconds,
         known_from=known_from,
-        change=written.told if counts.is_any else None,
+        change=written.summary if counts.is_any else None,
         warnings=[audit.name for audit in request.checked.audits if audit.warns],
     )
 
@@ -215,9 +215,10 @@ def _write_batch(
         derive(connection, load.request) if _is_derived(load, counts[load.place]) else {}
         for load in loads
     ]
-    told = _summaries(loads, change, known_from, [own.is_any for own in counts])
+    summary = _summaries(loads, change, known_from, [own.is_any for own in counts])
     return [
-        _Written(load, counts[load.place], told[load.place], derived[load.place]) for load in loads
+        _Written(load, counts[load.place], summary[load.place], derived[load.place])
+        for load in loads
     ]
 
 
@@ -225,7 +226,7 @@ def _write_ranges(
     connection: Connection, load: _Load[Told], known_from: datetime
 ) -> _Written[Told]:
     """Write a delivery whose rows are in ranges, none of which is held together with another."""
-    counts, told, request = Counts(), [], load.request
+    counts, summary, request = Counts(), [], load.request
     for condition, rows in request.checked.ranges or ():
         scope = {**condition, **request.delivery.scope}
         checked = replace(request.checked, rows=rows, ranges=None)
@@ -239,10 +240,10 @@ def _write_ranges(
         )
         change = _write(connection, [part], known_from)
         counts += change.counts[0]
-        told += _summaries([part], change, known_from, [True])
+        summary += _summaries([part], change, known_from, [True])
     derived = derive_ranges(connection, request) if _is_derived(load, counts) else {}
     merge = request.order.merge
-    return _Written(load, counts, merge(told) if merge else None, derived)
+    return _Written(load, counts, merge(summary) if merge else None, derived)
 
 
 def _is_derived(load: _Load, counts: Counts) -> bool:

@@ -8,6 +8,7 @@ from typing import Any
 
 import dagster as dg
 from dagster._check import CheckError
+from dagster._config.stack import EvaluationStackRoot
 from dagster._core.definitions.selector import JobSelector, ScheduleSelector, SensorSelector
 from dagster._core.execution.backfill import BulkActionStatus, PartitionBackfill
 from dagster._core.storage.tags import AUTO_RETRY_RUN_ID_TAG
@@ -23,6 +24,11 @@ from dagster._utils.log import configure_loggers
 from dagster_graphql.implementation import execution as graphql_execution
 from dagster_graphql.implementation.utils import UserFacingGraphQLError, has_permission_for_run
 from dagster_graphql.schema.errors import GrapheneUnauthorizedError
+from dagster_graphql.schema.pipelines.config import (
+    GrapheneEvaluationStack,
+    GrapheneRunConfigValidationInvalid,
+    GrapheneRuntimeMismatchConfigError,
+)
 from dagster_webserver.version import __version__
 from starlette.types import ASGIApp
 from yaml import YAMLError
@@ -35,10 +41,48 @@ from orchestration_project.domains.access.roles import (
 )
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.gateway.dagster_web.launches import Launches, Part
-from orchestration_project.gateway.dagster_web.run_config import Check, check_run_configs
 from orchestration_project.gateway.dagster_web.webserver import GatewayWebserver
 from orchestration_project.gateway.executions import QUERY_SECONDS, Executions
 from orchestration_project.gateway.request import BODY_TAG, CURRENT, KEY_TAG, MARKS
+
+REASON = "RUNTIME_TYPE_MISMATCH"
+
+Check = Callable[[Mapping[str, Any]], None]
+"""Raises ConfigurationError for a run config that is invalid."""
+
+
+def check_run_configs(instance: dg.DagsterInstance, check: Check) -> None:
+    """Have all runs and backfills that this process makes checked before they are stored."""
+    storage = instance.run_storage
+    add_run, add_backfill = storage.add_run, storage.add_backfill
+
+    def add_checked_run(dagster_run: dg.DagsterRun) -> dg.DagsterRun:
+        _require_valid(check, dagster_run.job_name, dagster_run.run_config)
+        return add_run(dagster_run)
+
+    def add_checked_backfill(partition_backfill: PartitionBackfill) -> None:
+        job = partition_backfill.job_name or ""
+        _require_valid(check, job, partition_backfill.run_config or {})
+        return add_backfill(partition_backfill)
+
+    storage.add_run, storage.add_backfill = add_checked_run, add_checked_backfill
+
+
+def _require_valid(check: Check, job: str, run_config: Mapping[str, Any]) -> None:
+    try:
+        check(run_config)
+    except ConfigurationError as error:
+        raise UserFacingGraphQLError(_invalid(job, error.what)) from error
+
+
+def _invalid(job: str, message: str) -> Any:
+    """Return what Dagster answers of a config that its schema refuses, with this message."""
+    stack = GrapheneEvaluationStack(EvaluationStackRoot())
+    problem: dict[str, Any] = {"message": message, "path": [], "stack": stack, "reason": REASON}
+    errors = [GrapheneRuntimeMismatchConfigError(**problem)]
+    answer: dict[str, Any] = {"pipeline_name": job, "errors": errors}
+    return GrapheneRunConfigValidationInvalid(**answer)
+
 
 USER_TAG = "user"
 """The tag of a run that names who launched it; the ledger reads it."""

@@ -1,6 +1,6 @@
 """Every table and view, as 22 versions had made them before the first release."""
 
-from orchestration_project.migrations.baseline.access import ACCESS
+from orchestration_project.migrations.baseline.access import ACCESS, WEBHOOKS
 from orchestration_project.migrations.baseline.finra import FINRA
 from orchestration_project.migrations.baseline.finra_datasets import FINRA_DATASETS
 from orchestration_project.migrations.baseline.operations import OPERATIONS
@@ -8,7 +8,6 @@ from orchestration_project.migrations.baseline.operations_views import OPERATION
 from orchestration_project.migrations.baseline.prices import PRICES
 from orchestration_project.migrations.baseline.saas import SAAS
 from orchestration_project.migrations.baseline.spine import SPINE
-from orchestration_project.migrations.baseline.webhooks import WEBHOOKS
 from orchestration_project.migrations.changes import (
     CreateTable,
     CreateView,

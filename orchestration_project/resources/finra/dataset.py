@@ -1,6 +1,7 @@
 """The load of one partition of a declared dataset, from its source to its landed table."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import date
 from functools import partial
@@ -12,25 +13,56 @@ from orchestration_project.connections.clock import Clock
 from orchestration_project.contracts.rules import Validated
 from orchestration_project.domains.finra.dataset_rows import checked_dataset
 from orchestration_project.domains.finra.datasets import DatasetPartition, partition_of, scope_of
-from orchestration_project.domains.finra.fields import Drift, drift
+from orchestration_project.domains.finra.fields import Drift, drift, remembered
 from orchestration_project.engine.captures import Capture, Captures
 from orchestration_project.engine.intake import Intake, IntakeFigures, Read, take
 from orchestration_project.engine.lazy import open_all
 from orchestration_project.engine.replay import captures_of, kept_of
 from orchestration_project.engine.warehouse import (
     Delivery,
+    Derivation,
     RecordedLanding,
     ScopeState,
+    SupersededError,
     Warehouse,
     WriteResult,
     WriteTarget,
 )
 from orchestration_project.engine.warehouse.delivery import no_summary
+from orchestration_project.engine.warehouse.deriving import derive, read_fence
+from orchestration_project.engine.warehouse.frames import read_scope
 from orchestration_project.engine.warehouse.landing import is_landed
 from orchestration_project.errors import ConfigurationError, ContractError
 from orchestration_project.resources.finra.dataset_sources import DatasetSource, FinraDatasets
-from orchestration_project.resources.finra.fields import remember_fields
 from orchestration_project.tables.finra_datasets import Dataset
+from orchestration_project.tables.spine import source_fields
+
+
+def remember_fields(
+    warehouse: Warehouse, clock: Clock, listed: Mapping[str, str], *, source: str, dataset: str
+) -> pl.DataFrame:
+    """Record which fields (name and type) a source lists now; return all that is known of them.
+
+    Runs of one dataset begin together and look at the same: each that another one overtook reads
+    anew what that wrote, so that one of them goes on each time.
+    """
+    while True:
+        with suppress(SupersededError):
+            return _remembered(warehouse, clock, listed, source, dataset)
+
+
+def _remembered(
+    warehouse: Warehouse, clock: Clock, listed: Mapping[str, str], source: str, dataset: str
+) -> pl.DataFrame:
+    key, scope = f"{source}|{dataset}", {"source": source, "dataset": dataset}
+    with warehouse.writing() as connection:
+        token, _ = read_fence(connection, source_fields, key)
+        seen, now = read_scope(connection, source_fields, scope), clock.now()
+        rows = remembered(seen, listed, source=source, dataset=dataset, at=now)
+        version = f"{len(listed)} fields"
+        derive(connection, [Derivation(source_fields, key, scope, token, version, rows)], now)
+    return rows
+
 
 ROWS_SHOWN = 20
 

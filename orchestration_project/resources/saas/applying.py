@@ -9,9 +9,8 @@ from typing import Any
 from sqlalchemy import Connection, Row, and_, insert, or_, select, update
 
 from orchestration_project.connections.clock import Clock
-from orchestration_project.domains.saas.hashing import canonical
 from orchestration_project.domains.saas.intents import Intent
-from orchestration_project.domains.saas.recording import read_task, recorded
+from orchestration_project.domains.saas.stored_tasks import canonical, read_task, recorded
 from orchestration_project.domains.saas.values import UnfitValueError
 from orchestration_project.engine.lazy import open_all
 from orchestration_project.engine.leases import (

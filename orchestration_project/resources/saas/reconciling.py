@@ -11,10 +11,10 @@ from sqlalchemy import Connection, Row, select
 
 from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.saas.events import Event
-from orchestration_project.domains.saas.hashing import state_hash
 from orchestration_project.domains.saas.intents import completion
 from orchestration_project.domains.saas.records import Issue
 from orchestration_project.domains.saas.rules import RuleSet
+from orchestration_project.domains.saas.stored_tasks import state_hash
 from orchestration_project.engine.captures import Capture
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ContractError, OrchestrationError

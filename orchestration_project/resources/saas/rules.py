@@ -9,8 +9,8 @@ from typing import Any
 from sqlalchemy import Connection, Row, and_, insert, select, update
 
 from orchestration_project.domains.saas.dry_run import DryRun, dry_run
-from orchestration_project.domains.saas.recording import read_task
 from orchestration_project.domains.saas.rules import ActiveRule, Rule, RuleSet
+from orchestration_project.domains.saas.stored_tasks import read_task
 from orchestration_project.engine.leases import alone
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError

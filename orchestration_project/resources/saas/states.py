@@ -7,12 +7,11 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, and_, delete, insert, select, update
 
-from orchestration_project.domains.saas.hashing import state_hash
 from orchestration_project.domains.saas.intents import Intent, intent_of
 from orchestration_project.domains.saas.lookup import MissingPathError
-from orchestration_project.domains.saas.recording import read_task, recorded
 from orchestration_project.domains.saas.records import Task
 from orchestration_project.domains.saas.rules import Action, RuleSet
+from orchestration_project.domains.saas.stored_tasks import read_task, recorded, state_hash
 from orchestration_project.engine.leases import alone
 from orchestration_project.engine.warehouse.frames import within
 from orchestration_project.resources.saas.audit import Entity, Entry, record

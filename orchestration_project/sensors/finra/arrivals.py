@@ -23,8 +23,7 @@ from orchestration_project.domains.finra.selection import (
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import SourceError
 from orchestration_project.resources.finra import FinraSource, versions_of
-from orchestration_project.sensors.definitions import sensor
-from orchestration_project.sensors.finra.runs import ONCE_A_DAY, loading, not_yet_asked
+from orchestration_project.sensors.definitions import ONCE_A_DAY, loading, not_yet_asked, sensor
 from orchestration_project.settings import Settings
 from orchestration_project.tables import finra as tables
 

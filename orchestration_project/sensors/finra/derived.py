@@ -26,8 +26,12 @@ from orchestration_project.domains.operations.partition_tags import RANGE_END, R
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.finra.activity import made_of
 from orchestration_project.resources.finra.gold import outdated_tier_weeks, outdated_windows
-from orchestration_project.sensors.definitions import sensor, while_under_way
-from orchestration_project.sensors.finra.runs import ONCE_A_DAY, not_yet_asked
+from orchestration_project.sensors.definitions import (
+    ONCE_A_DAY,
+    not_yet_asked,
+    sensor,
+    while_under_way,
+)
 from orchestration_project.tables.finra import finra_otc_weekly
 
 SECONDS_BETWEEN_LOOKS = 60

@@ -1,11 +1,10 @@
 """When prices are loaded and derived from."""
 
-from orchestration_project.sensors.prices.derived import prices_on_landing
 from orchestration_project.sensors.prices.schedules import (
     prices_daily_after_close,
     prices_waiting_hourly,
 )
-from orchestration_project.sensors.prices.symbols import prices_on_new_symbol
+from orchestration_project.sensors.prices.symbols import prices_on_landing, prices_on_new_symbol
 
 __all__ = [
     "prices_daily_after_close",

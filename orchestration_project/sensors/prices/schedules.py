@@ -7,9 +7,8 @@ from orchestration_project.connections.clock import NEW_YORK, Clock
 from orchestration_project.domains.operations.partition_tags import RANGE_END, RANGE_START
 from orchestration_project.domains.prices.calendar import DAY, closes_at, is_session, month_of
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.resources.prices.freshness_deadlines import months_not_landed
 from orchestration_project.resources.prices.states import oldest_month, waiting
-from orchestration_project.resources.prices.universe import wanted_symbols
+from orchestration_project.resources.prices.universe import months_not_landed, wanted_symbols
 from orchestration_project.sensors.definitions import schedule
 from orchestration_project.settings import Settings
 

@@ -1,18 +1,19 @@
-"""When symbols are loaded that nobody asked for before."""
+"""When new symbols are loaded, and when returns and corporate actions are derived."""
 
 import hashlib
 from datetime import date
 
 import dagster as dg
 
-from orchestration_project.assets.prices import MONTHS, daily_job
+from orchestration_project.assets.prices import MONTHS, daily_job, gold_job
 from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.operations.partition_tags import RANGE_END, RANGE_START
 from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.resources.prices.gold import outdated_symbols
 from orchestration_project.resources.prices.opening import prices_source_name
 from orchestration_project.resources.prices.states import in_vain, oldest_month, symbols_of
 from orchestration_project.resources.prices.universe import wanted_symbols
-from orchestration_project.sensors.definitions import sensor
+from orchestration_project.sensors.definitions import sensor, while_under_way
 from orchestration_project.settings import Settings
 
 SECONDS_BETWEEN_LOOKS = 3600
@@ -58,3 +59,26 @@ def prices_on_new_symbol(
         run_key=f"prices_on_new_symbol {digest} {clock.today_in_new_york()}",
         tags={RANGE_START: keys[0], RANGE_END: keys[-1]},
     )
+
+
+SECONDS_BETWEEN_DERIVATIONS = 60
+
+
+@sensor(job=gold_job, minimum_interval_seconds=SECONDS_BETWEEN_DERIVATIONS)
+def prices_on_landing(
+    context: dg.SensorEvaluationContext,
+    clock: dg.ResourceParam[Clock],
+    warehouse: dg.ResourceParam[Warehouse],
+) -> dg.RunRequest | dg.SkipReason:
+    """Derive the symbols of which something was delivered since they were derived.
+
+    A run that failed is asked for again when more is delivered, or on the next day.
+    """
+    due = outdated_symbols(warehouse)
+    if not due:
+        return dg.SkipReason("Nothing to do: what is derived of prices is current.")
+    if wait := while_under_way(context.instance, gold_job.name):
+        return wait
+    context.log.info(f"Asked for {len(due)} symbols.")
+    newest, today = max(due.values()).isoformat(), clock.today_in_new_york()
+    return dg.RunRequest(run_key=f"prices_gold {newest} {len(due)} ({today})")

@@ -7,7 +7,7 @@ here the cursor moves only once all is stored, and what is stored is stored once
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 
 import dagster as dg
@@ -16,6 +16,7 @@ from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.operations.alerts import EndedRun, problems, wellness
 from orchestration_project.domains.operations.messages import (
     Message,
+    backfill_failure,
     database_recovery,
     run_messages,
 )
@@ -23,7 +24,6 @@ from orchestration_project.domains.operations.progress import LOOKS_FOR_A_RETRY,
 from orchestration_project.domains.operations.rules import facts_of
 from orchestration_project.errors import OrchestrationError
 from orchestration_project.services.alerts.alerts import Alerts
-from orchestration_project.services.alerts.backfills import take_backfills
 from orchestration_project.services.alerts.conditions import (
     Seen,
     rules_condition,
@@ -31,9 +31,10 @@ from orchestration_project.services.alerts.conditions import (
     suspected,
     take_conditions,
 )
-from orchestration_project.services.alerts.inbox import Inbox
-from orchestration_project.services.alerts.policy import names_of
+from orchestration_project.services.alerts.inbox import Inbox, nothing_is_well, words_of
+from orchestration_project.services.alerts.policy import Links, names_of
 from orchestration_project.services.alerts.ticks import take_ticks
+from orchestration_project.services.backfills import failed_backfills
 from orchestration_project.services.ended_runs import (
     RunEnd,
     ends_after,
@@ -178,3 +179,30 @@ def _said(runs: int, told: Sequence[Message], waiting: Iterable[str], alerts: Al
     if told and not alerts.channels:
         said.append("Nobody is told: ALERT_URLS is not set.")
     return " ".join(said)
+
+
+LOOKED_BACK = timedelta(days=1)
+"""Of what failed before, nobody is told: it may be from before there were alerts."""
+
+
+def take_backfills(
+    instance: dg.DagsterInstance,
+    repository: dg.RepositoryDefinition,
+    inbox: Inbox,
+    links: Links,
+) -> list[Message]:
+    """Store what failed backfills raise, each once; return what is told of them.
+
+    It is well again as what a failed run did not make is: partition by partition.
+    """
+    told: list[Message] = []
+    for backfill in failed_backfills(instance, repository, Clock().now() - LOOKED_BACK):
+        message = backfill_failure(backfill, links)
+        told += inbox.take(
+            f"backfill {backfill.backfill_id}",
+            message.problems,
+            nothing_is_well,
+            words_of(message),
+            partial(facts_of, job=backfill.job, together=backfill.together),
+        )
+    return told

@@ -29,8 +29,7 @@ from orchestration_project.gateway.api.app import routes
 from orchestration_project.gateway.api.opening import services_of
 from orchestration_project.gateway.api.services import Services
 from orchestration_project.gateway.app import create_app
-from orchestration_project.gateway.dagster_web.process import served
-from orchestration_project.gateway.dagster_web.run_config import check_run_configs
+from orchestration_project.gateway.dagster_web.process import check_run_configs, served
 from orchestration_project.gateway.guard import Doors
 from orchestration_project.gateway.request import Place
 from orchestration_project.services.access import Access, Audit, Keys

@@ -14,7 +14,7 @@ import pytest
 
 from orchestration_project.catalog import REGISTRY
 from orchestration_project.client import ApiError, Client, RunFailedError
-from orchestration_project.client.progress import line_of
+from orchestration_project.client.runs import line_of
 from orchestration_project.client.transport import LOG_ATTEMPTS
 from orchestration_project.domains.api.runs import Event
 from orchestration_project.gateway.api.app import operations_of

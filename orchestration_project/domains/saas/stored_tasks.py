@@ -1,4 +1,4 @@
-"""The state of a task: one digest over all that decisions depend on, and over the rules."""
+"""Tasks as they are stored: as text of a column, and as one digest to compare."""
 
 import hashlib
 import json
@@ -34,3 +34,16 @@ def _part(task: Task, path: str) -> list[Any]:
         return [looked_up(task, path)]
     except MissingPathError:
         return []
+
+
+def recorded(task: Task) -> str:
+    """Return a task as JSON."""
+    return canonical(vars(task))
+
+
+def read_task(record: str) -> Task:
+    """Return the task that was recorded."""
+    found = json.loads(record)
+    created_at = found["created_at"]
+    found["created_at"] = datetime.fromisoformat(created_at) if created_at else None
+    return Task(**found)
