@@ -158,7 +158,7 @@ def _source(settings: Settings) -> str:
 
 def _latest(settings: Settings, weeks: int) -> list[TierWeek]:
     # Not above: it reads the settings, and wrong ones are to end `main` with a message.
-    from orchestration_project.assets.finra import WEEKS
+    from orchestration_project.assets.finra import week_keys
 
     with open_http(settings) as http:
         today = open_clock(settings).today_in_new_york()
@@ -167,7 +167,8 @@ def _latest(settings: Settings, weeks: int) -> list[TierWeek]:
     if unknown:
         say(f"left out  partitions of undocumented tiers: {', '.join(unknown)}")
     latest = latest_weeks(known, weeks)
-    there_are = [each for each in latest if WEEKS.has_partition_key(each.key)]
+    keys = week_keys()
+    there_are = [each for each in latest if each.key in keys]
     outside = sorted(set(latest) - set(there_are))
     if outside:
         say(f"left out  before FINRA_FIRST_WEEK or not over yet: {summary(outside)}")
@@ -334,10 +335,10 @@ def _conclusion(
 def derive(instance: dg.DagsterInstance, warehouse: Warehouse) -> list[dg.JobExecutionResult]:
     """Run the jobs of the gold that is out of date, as the sensors would."""
     # Not above: it reads the settings, and wrong ones are to end `main` with a message.
-    from orchestration_project.assets.finra import WEEKS, WEEKS_OF_ALL_TIERS
+    from orchestration_project.assets.finra import WEEKS_OF_ALL_TIERS, week_keys
 
     landed = warehouse.changes(finra_otc_weekly)
-    windows = filter(WEEKS.has_partition_key, outdated_windows(warehouse, landed))
+    windows = filter(week_keys().__contains__, outdated_windows(warehouse, landed))
     results = [execute(instance, "finra_gold", between=each) for each in tier_ranges(windows)]
     weeks = filter(WEEKS_OF_ALL_TIERS.has_partition_key, outdated_tier_weeks(warehouse, landed))
     results += [execute(instance, "finra_tier_week", between=each) for each in week_ranges(weeks)]

@@ -127,10 +127,11 @@ def _runs(
 
 def _of_weeks(settings: Settings, warehouse: Warehouse, options: argparse.Namespace) -> Runs:
     # Not above: it reads the settings, and wrong ones are to end `main` with a message.
-    from orchestration_project.assets.finra import REPLAY_JOB, WEEKS
+    from orchestration_project.assets.finra import REPLAY_JOB, week_keys
 
     weeks = _weeks(settings, warehouse, options)
-    _refuse_outside([each.key for each in weeks if not WEEKS.has_partition_key(each.key)])
+    keys = week_keys()
+    _refuse_outside([each.key for each in weeks if each.key not in keys])
     return Runs(REPLAY_JOB, WEEKLY_OP, keys_of_ranges(weeks), summary(weeks), len(weeks))
 
 

@@ -16,7 +16,14 @@ ENDED = (DagsterEventType.RUN_FAILURE, DagsterEventType.RUN_CANCELED)
 
 
 class PlannedChecks(SqlEventLogStorage):
-    """Put before a storage of events."""
+    """Notes the checks that a run plans in one statement; put before a storage of events.
+
+    Dagster writes the event into text once for each partition and compiles a statement as long as
+    they are many: for nine checks over twenty years of months, seconds before the run begins.
+
+    Of a run that ended before its first step the plan is removed: the checks keep their last
+    results, where Dagster would show them as failed, although nothing was checked.
+    """
 
     def store_event(self, event: EventLogEntry) -> None:
         """Store an event; one that ends a run before its first step ends what the run planned."""

@@ -1,13 +1,11 @@
 """What all sensors and schedules share: their description, and which runs are under way."""
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import Any
 
 import dagster as dg
 
-from orchestration_project.assets.finra import OTC_WEEKLY, WEEKS, otc_weekly_job
-from orchestration_project.domains.finra.selection import TierWeek
 from orchestration_project.engine.loads import partition_keys
 from orchestration_project.errors import ConfigurationError
 
@@ -43,12 +41,6 @@ def while_under_way(instance: dg.DagsterInstance, job: str) -> dg.SkipReason | N
 
 RUN_KEY = "dagster/run_key"
 ONCE_A_DAY = "a run that brings nothing is asked for again the day after."
-
-
-def loading(instance: dg.DagsterInstance, partitions: Collection[TierWeek]) -> frozenset[TierWeek]:
-    """Return those of the partitions that a run loads now, or will: of the job or a backfill."""
-    keys = keys_under_way(instance, otc_weekly_job.name, OTC_WEEKLY, WEEKS)
-    return frozenset(each for each in partitions if each.key in keys)
 
 
 def keys_under_way(

@@ -6,6 +6,7 @@ from orchestration_project.assets.finra.catalogue import (
     OTC_WEEKLY,
     WEEKS,
     WEEKS_OF_ALL_TIERS,
+    week_keys,
     weekly_summary,
 )
 from orchestration_project.assets.finra.datasets import DATASET_ASSETS, DatasetAssets
@@ -45,5 +46,6 @@ __all__ = [
     "trade_activity",
     "trade_activity_job",
     "value_picture",
+    "week_keys",
     "weekly_summary",
 ]

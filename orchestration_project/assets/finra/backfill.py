@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import dagster as dg
 from pydantic import Field
 
-from orchestration_project.assets.finra.catalogue import WEEKS
+from orchestration_project.assets.finra.catalogue import week_keys
 from orchestration_project.assets.finra.loading import LOAD_OP
 from orchestration_project.assets.finra.weekly import SPECS
 from orchestration_project.connections.clock import Clock
@@ -76,7 +76,8 @@ def launch_backfill(
     known, unknown = of_known_tiers(
         published_lately(finra, values["weeks"], today=clock.today_in_new_york())
     )
-    published = [each for each in known if WEEKS.has_partition_key(each.key)]
+    keys = week_keys()
+    published = [each for each in known if each.key in keys]
     latest = latest_weeks(published, values["weeks"])
     due, refusals = outdated_weeks(
         finra, warehouse, latest, only_taken=values["only_taken"], full=values["full"]

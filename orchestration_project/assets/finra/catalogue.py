@@ -58,6 +58,11 @@ WEEKS_OF_ALL_TIERS = finra_weeks(
 WEEKS = finra_tier_weeks(WEEKS_OF_ALL_TIERS)
 
 
+def week_keys() -> frozenset[str]:
+    """Return the keys of WEEKS, for many questions: Dagster makes all of them for each one."""
+    return frozenset(WEEKS.get_partition_keys())
+
+
 def asset_spec(
     key: dg.AssetKey,
     description: str,

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import dagster as dg
 
-from orchestration_project.assets.finra.catalogue import ONCE_MORE, OTC_WEEKLY, WEEKS
+from orchestration_project.assets.finra.catalogue import ONCE_MORE, OTC_WEEKLY, week_keys
 from orchestration_project.assets.finra.datasets import DATASET_ASSETS
 from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.finra.freshness import DueWeek, State, counts, due_weeks
@@ -62,7 +62,8 @@ def freshness_of(
         audited=warehouse.known_versions(finra_otc_weekly),
         listed=listed,
     )
-    return _result([each for each in due if WEEKS.has_partition_key(each.partition.key)])
+    keys = week_keys()
+    return _result([each for each in due if each.partition.key in keys])
 
 
 def _result(due: Sequence[DueWeek]) -> dg.AssetCheckResult:

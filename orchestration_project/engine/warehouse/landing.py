@@ -215,9 +215,9 @@ def _write_batch(
         derive(connection, load.request) if _is_derived(load, counts[load.place]) else {}
         for load in loads
     ]
-    summary = _summaries(loads, change, known_from, [own.is_any for own in counts])
+    summaries = _summaries(loads, change, known_from, [own.is_any for own in counts])
     return [
-        _Written(load, counts[load.place], summary[load.place], derived[load.place])
+        _Written(load, counts[load.place], summaries[load.place], derived[load.place])
         for load in loads
     ]
 
@@ -226,7 +226,7 @@ def _write_ranges(
     connection: Connection, load: _Load[Told], known_from: datetime
 ) -> _Written[Told]:
     """Write a delivery whose rows are in ranges, none of which is held together with another."""
-    counts, summary, request = Counts(), [], load.request
+    counts, summaries, request = Counts(), [], load.request
     for condition, rows in request.checked.ranges or ():
         scope = {**condition, **request.delivery.scope}
         checked = replace(request.checked, rows=rows, ranges=None)
@@ -240,10 +240,10 @@ def _write_ranges(
         )
         change = _write(connection, [part], known_from)
         counts += change.counts[0]
-        summary += _summaries([part], change, known_from, [True])
+        summaries += _summaries([part], change, known_from, [True])
     derived = derive_ranges(connection, request) if _is_derived(load, counts) else {}
     merge = request.order.merge
-    return _Written(load, counts, merge(summary) if merge else None, derived)
+    return _Written(load, counts, merge(summaries) if merge else None, derived)
 
 
 def _is_derived(load: _Load, counts: Counts) -> bool:

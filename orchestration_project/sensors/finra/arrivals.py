@@ -6,7 +6,7 @@ from datetime import date
 
 import dagster as dg
 
-from orchestration_project.assets.finra import WEEKS, otc_weekly_job
+from orchestration_project.assets.finra import OTC_WEEKLY, WEEKS, otc_weekly_job, week_keys
 from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.finra.selection import (
     TierWeek,
@@ -23,7 +23,12 @@ from orchestration_project.domains.finra.selection import (
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import SourceError
 from orchestration_project.resources.finra import FinraSource, versions_of
-from orchestration_project.sensors.definitions import ONCE_A_DAY, loading, not_yet_asked, sensor
+from orchestration_project.sensors.definitions import (
+    ONCE_A_DAY,
+    keys_under_way,
+    not_yet_asked,
+    sensor,
+)
 from orchestration_project.settings import Settings
 from orchestration_project.tables import finra as tables
 
@@ -56,7 +61,7 @@ def finra_on_publication(
     recent = _with_partition(within_horizon(known, today=today, weeks=horizon))
     taken = warehouse.known_versions(tables.finra_otc_weekly)
     missing = by_publication(each for each in recent if each.key not in taken)
-    running = loading(context.instance, missing)
+    running = _loading(context.instance, missing)
     waiting = [each for each in missing if each not in running]
     if not waiting:
         under_way = f" or are being loaded ({summary(running)})" if running else ""
@@ -107,7 +112,7 @@ def finra_on_restatement(
     if not changed and not refusals:
         reason = f"Nothing to do: FINRA changed none of the {looked}."
         return dg.SensorResult(skip_reason=reason, cursor=f"{today}{OF_DATABASE}{database}")
-    running = loading(context.instance, changed)
+    running = _loading(context.instance, changed)
     free = _requests([each for each in changed if each not in running], now, today)
     asked = not_yet_asked(context.instance, free)
     if not asked:
@@ -122,7 +127,14 @@ def finra_on_restatement(
 
 def _with_partition(partitions: Iterable[TierWeek]) -> list[TierWeek]:
     """Leave out what lies before FINRA_FIRST_WEEK."""
-    return [each for each in partitions if WEEKS.has_partition_key(each.key)]
+    keys = week_keys()
+    return [each for each in partitions if each.key in keys]
+
+
+def _loading(instance: dg.DagsterInstance, partitions: Collection[TierWeek]) -> frozenset[TierWeek]:
+    """Return those of the partitions that a run loads now, or will: of the job or a backfill."""
+    keys = keys_under_way(instance, otc_weekly_job.name, OTC_WEEKLY, WEEKS)
+    return frozenset(each for each in partitions if each.key in keys)
 
 
 def _look(waiting: Sequence[TierWeek], today: date) -> str:

@@ -5,12 +5,12 @@ from collections.abc import Sequence
 import dagster as dg
 
 from orchestration_project.assets.finra import (
-    WEEKS,
     WEEKS_OF_ALL_TIERS,
     gold_job,
     tier_week_job,
     trade_activity,
     trade_activity_job,
+    week_keys,
 )
 from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.finra.recomputation import (
@@ -47,7 +47,8 @@ def finra_on_landing(
     """Derive the weeks whose window changed: those that landed or changed, and their dependents."""
     landed = warehouse.changes(finra_otc_weekly)
     due = outdated_windows(warehouse, landed)
-    wanted = [key for key in due if WEEKS.has_partition_key(key)]
+    keys = week_keys()
+    wanted = [key for key in due if key in keys]
     aside = _without_partition(len(due) - len(wanted))
     if not wanted:
         return dg.SkipReason(

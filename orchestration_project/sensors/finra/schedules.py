@@ -4,12 +4,12 @@ import dagster as dg
 
 from orchestration_project.assets.finra import (
     SPECS,
-    WEEKS,
     WEEKS_OF_ALL_TIERS,
     freshness_job,
     otc_weekly_job,
     source_checks_job,
     symbol_week_value_job,
+    week_keys,
 )
 from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.finra.recomputation import week_ranges
@@ -58,7 +58,8 @@ def backfill_outdated_weeks(
     )
     aside = f" Left out, as tiers that are not documented: {', '.join(unknown)}." if unknown else ""
     recent = within_horizon(known, today=today, weeks=horizon)
-    wanted = [each for each in recent if WEEKS.has_partition_key(each.key)]
+    keys = week_keys()
+    wanted = [each for each in recent if each.key in keys]
     due, refusals = outdated_weeks(finra, warehouse, wanted)
     unsaid = f" FINRA says nothing of {', '.join(sorted(refusals))}." if refusals else ""
     if not due:
