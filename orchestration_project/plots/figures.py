@@ -60,7 +60,7 @@ PADDING_POINTS = 10
 """Between a label, its axis and the edge of the figure, together."""
 
 WIDEST_RENDERING = 1.08
-"""How much wider than its outlines a text is drawn, in a PNG and by browsers."""
+"""How much wider than by its font's measures a text is drawn, in a PNG and by browsers."""
 
 UNITS = ((1e15, "qn"), (1e12, "tn"), (1e9, "bn"), (1e6, "M"), (1e3, "k"))
 
@@ -90,11 +90,14 @@ def mark_synthetic(figure: "Figure") -> None:
 
 def fitted(label: str, points: float) -> str:
     """Return as much of ``label`` as is at most ``points`` wide, with an ellipsis if it is cut."""
-    from matplotlib.textpath import TextPath
+    from matplotlib.font_manager import FontProperties
+    from matplotlib.textpath import text_to_path
+
+    font = FontProperties(size=LABEL_POINTS)
 
     def width(text: str) -> float:
-        outlines = TextPath((0, 0), text, size=LABEL_POINTS)
-        return float(outlines.get_extents().width) * WIDEST_RENDERING
+        points, _height, _descent = text_to_path.get_text_width_height_descent(text, font, False)
+        return points * WIDEST_RENDERING
 
     label = shown = label.strip()
     while width(shown) > points - PADDING_POINTS:
