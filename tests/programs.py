@@ -134,7 +134,8 @@ def graphql(port: int, query: str, key: str | None = None) -> dict[str, Any]:
     return answer["data"]
 
 
-def run_states(port: int, key: str | None = None) -> list[str]:
-    """Return the status of every run that a web server shows."""
-    answer = graphql(port, "{runsOrError {... on Runs {results {status}}}}", key)
+def run_states(port: int, key: str | None = None, job: str | None = None) -> list[str]:
+    """Return the status of every run that a web server shows; of one job's, if it is named."""
+    chosen = f'(filter: {{pipelineName: "{job}"}})' if job else ""
+    answer = graphql(port, f"{{runsOrError{chosen} {{... on Runs {{results {{status}}}}}}}}", key)
     return [result["status"] for result in answer["runsOrError"]["results"]]
