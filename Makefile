@@ -35,7 +35,7 @@ reset: $(VENV)/installed ## delete what lies in STATE_DIR, after a question
 	@$(RUN) reset
 
 test: $(VENV)/installed-dev ## the test suite
-	@$(VENV)/bin/python -m pytest -n $(TEST_WORKERS) --dist loadfile $(ARGS)
+	@POLARS_MAX_THREADS=1 $(VENV)/bin/python -m pytest -n $(TEST_WORKERS) --dist loadfile $(ARGS)
 
 test-slow: $(VENV)/installed-dev ## commands that are killed, real daemons, minutes; ARGS='--part=3 --seed=7' for a third
 	@$(VENV)/bin/python -m pytest -m "slow and not faults" -n $(TEST_WORKERS) $(ARGS)

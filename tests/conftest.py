@@ -4,6 +4,7 @@ import hashlib
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -152,7 +153,7 @@ def instance() -> Iterator[dg.DagsterInstance]:
 def new_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The files of an instance that has done nothing: to make them takes longer than a run."""
     folder = tmp_path_factory.mktemp("dagster")
-    with dg.instance_for_test(temp_dir=str(folder)) as instance:
+    with instance_in(folder) as instance:
         instance.get_ref()
         assert instance.get_runs() == []
     return folder
@@ -162,5 +163,19 @@ def new_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def kept_instance(new_files: Path, tmp_path: Path) -> Iterator[dg.DagsterInstance]:
     """Dagster's instance in files: schedules know no other, nor is the other one told of ticks."""
     folder = shutil.copytree(new_files, tmp_path / "dagster")
-    with dg.instance_for_test(temp_dir=str(folder)) as instance:
+    with instance_in(folder) as instance:
+        yield instance
+
+
+@contextmanager
+def instance_in(folder: Path) -> Iterator[dg.DagsterInstance]:
+    """Open Dagster's instance in files below ``folder``, which the project's storage writes."""
+    storage = {
+        "module": "orchestration_project.instance.sqlite",
+        "class": "SqliteStorage",
+        "config": {"base_dir": str(folder)},
+    }
+    with dg.instance_for_test(
+        overrides={"storage": {"custom": storage}}, temp_dir=str(folder)
+    ) as instance:
         yield instance

@@ -264,6 +264,13 @@ class SqliteStorage(DagsterSqliteStorage):
             create_db_conn_string(f"{Path(base_dir).resolve()}/schedules", "schedules")
         )
 
+    @classmethod
+    def from_config_value(
+        cls, inst_data: ConfigurableClassData, config_value: Any
+    ) -> "SqliteStorage":
+        """Make what a dagster.yaml asks for; Dagster's own method would make Dagster's class."""
+        return cls.from_local(inst_data=inst_data, **config_value)
+
 
 class _IdleConnections:
     """One connection for each of the files that were used last."""
@@ -284,9 +291,18 @@ class _IdleConnections:
                 self._of_file.popitem(last=False)[1].close()
 
 
-@cache
+_SPARED: set[Path] = set()
+"""The folders below which files are opened that way, in this process."""
+
+
 def spare_the_disk(folder: Path) -> None:
     """From now on open the SQLite files below ``folder`` that way, in this process."""
+    _SPARED.add(folder)
+    _tune_connections()
+
+
+@cache
+def _tune_connections() -> None:
     idle = _IdleConnections()
 
     @event.listens_for(Pool, "connect")
@@ -294,6 +310,6 @@ def spare_the_disk(folder: Path) -> None:
         if not isinstance(connection, sqlite3.Connection):
             return
         file = connection.execute("PRAGMA database_list").fetchone()[2]
-        if file and Path(file).is_relative_to(folder):
+        if file and not _SPARED.isdisjoint(Path(file).parents):
             connection.execute("PRAGMA synchronous = NORMAL")
             idle.keep(file)

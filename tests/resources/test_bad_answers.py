@@ -20,6 +20,7 @@ from orchestration_project.resources.finra.weekly import WeeklyLoad
 from orchestration_project.tables.spine import rejects
 from tests.bad_input import EVERY_ROW, REJECTS, promise, told_by, watched
 from tests.faulty_server import FaultyServer, Reply, Request, dripping, endless
+from tests.prepared import Prepared
 from tests.resources.finra_server import TIER, TOKEN_PATH, WEEK, Finra, is_page, record
 from tests.resources.weeks import LIMITS, Desk, StoppedClock, known
 
@@ -194,6 +195,13 @@ def load_once(load: WeeklyLoad) -> object:
     return load.land(load.take(KEY))
 
 
+@pytest.fixture
+def tables(prepared: Prepared, tmp_path: Path) -> None:
+    """Make the database's tables, in less time than migrations take."""
+    prepared.sqlite(tmp_path / "x.sqlite")
+
+
+@pytest.mark.usefixtures("tables")
 @pytest.mark.parametrize("case", CASES)
 def test_a_bad_answer_is_told_and_kept_as_the_document_says(case: str, tmp_path: Path):
     finra = Finra([record("S000"), record("S000", **TOTAL)])

@@ -22,6 +22,7 @@ from orchestration_project.resources.finra.landing import WeekLanding
 from orchestration_project.resources.finra.weekly import WeeklyLoad
 from orchestration_project.tables.spine import captures, rejects
 from tests.bad_input import BYTES, EVERY_ROW, NOTHING, REJECTS, promise, told_by, watched
+from tests.prepared import Prepared
 from tests.resources.weeks import LIMITS, Desk, StoppedClock, known
 
 NAME, KEY = "finra_otc_weekly_otc_20251215.csv", "OTCE|2025-11-10"
@@ -150,6 +151,13 @@ def opened(below: Path) -> Iterator[tuple[WeeklyLoad, Desk, Path]]:
         yield load, Desk(warehouse, below / "artifacts", tier="OTCE"), folder
 
 
+@pytest.fixture
+def tables(prepared: Prepared, tmp_path: Path) -> None:
+    """Make the database's tables, in less time than migrations take."""
+    prepared.sqlite(tmp_path / "x.sqlite")
+
+
+@pytest.mark.usefixtures("tables")
 @pytest.mark.parametrize("case", CASES)
 def test_a_bad_file_is_told_and_kept_as_the_document_says(case: str, tmp_path: Path):
     with opened(tmp_path) as (load, desk, folder), watched(desk) as kept:
@@ -187,6 +195,7 @@ class Growing(FolderStore):
             self.file.write_bytes(self.file.read_bytes() + f"\n{more}".encode())
 
 
+@pytest.mark.usefixtures("tables")
 @pytest.mark.parametrize(("times", "read"), [(100, 3), (1, 2)])
 def test_a_file_that_grows_while_it_is_read_is_read_again_three_times_at_most(
     times: int, read: int, tmp_path: Path

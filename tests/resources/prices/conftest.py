@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from orchestration_project.engine.warehouse import Warehouse
+from tests.prepared import Prepared
 from tests.resources.prices_desk import FRIDAY_EVENING, Desk, light
 from tests.resources.weeks import StoppedClock
 
@@ -23,7 +24,8 @@ def desk(warehouse: Warehouse, tmp_path: Path, clock: StoppedClock) -> Desk:
 
 
 @pytest.fixture
-def light_desk(tmp_path: Path, clock: StoppedClock) -> Iterator[Desk]:
+def light_desk(tmp_path: Path, clock: StoppedClock, prepared: Prepared) -> Iterator[Desk]:
     """A desk on SQLite alone, where the rules are tried and not the database."""
+    prepared.sqlite(tmp_path / "w.sqlite")
     with light(tmp_path, clock) as desk:
         yield desk
