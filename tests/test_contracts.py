@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from orchestration_project.contracts.rules import (
     Audit,
     AuditSummary,
-    Rule,
+    RowRule,
     apply_rules,
     content_sha256,
     contents_sha256,
@@ -25,9 +25,9 @@ from tests.properties import bounded
 
 NUMBER = pl.col("number")
 RULES = [
-    Rule("too_low", NUMBER < 0, pl.format("{} is below 0", NUMBER)),
-    Rule("odd", NUMBER % 2 == 1, pl.lit("it is odd")),
-    Rule("even_lower", NUMBER < -5, pl.lit("never the first rule that breaks")),
+    RowRule("too_low", NUMBER < 0, pl.format("{} is below 0", NUMBER)),
+    RowRule("odd", NUMBER % 2 == 1, pl.lit("it is odd")),
+    RowRule("even_lower", NUMBER < -5, pl.lit("never the first rule that breaks")),
 ]
 
 

@@ -14,7 +14,7 @@ from orchestration_project.domains.operations.channels import channels
 from orchestration_project.domains.operations.presets import PresetTarget, read_preset
 from orchestration_project.domains.operations.rules import (
     Match,
-    Rule,
+    RoutingRule,
     read_rules,
     unknown_names,
 )
@@ -155,7 +155,7 @@ def test_the_examples_of_rules_can_be_used_and_name_what_there_is(place: str):
 
 def test_the_docs_of_alerts_have_each_key_and_condition_of_a_rule():
     rows = set(re.findall(r"^\| `(\w+)` \|", ALERTS_DOCS, re.MULTILINE))
-    assert {*Rule.model_fields, *Match.model_fields} <= rows
+    assert {*RoutingRule.model_fields, *Match.model_fields} <= rows
 
 
 def test_what_deletes_declares_that_it_requires_an_admin_and_has_jobs_of_its_own():

@@ -23,7 +23,7 @@ from orchestration_project.assets.finra.partitions import (
 )
 from orchestration_project.assets.prices.catalogue import price_months
 from orchestration_project.cli.finra_run import Progress
-from orchestration_project.engine.loads import Load, Outcome
+from orchestration_project.engine.loads import ItemResult, Load
 from orchestration_project.engine.runner import ItemPlan, Report, each_item, each_partition
 from orchestration_project.engine.warehouse import SupersededError
 from orchestration_project.errors import (
@@ -380,9 +380,9 @@ def outcomes_of(load: Pairs, instance: dg.DagsterInstance) -> dict[str, str]:
     """Run a load of pieces and return how each ended."""
     seen: dict[str, str] = {}
 
-    def summed(keys: Sequence[str], outcomes: Sequence[Outcome[str]]) -> list[Outcome[str]]:
+    def summed(keys: Sequence[str], outcomes: Sequence[ItemResult[str]]) -> list[ItemResult[str]]:
         seen.update({each.partition_key: str(each.error or each.loaded) for each in outcomes})
-        return [Outcome(key, key) for key in keys]
+        return [ItemResult(key, key) for key in keys]
 
     @dg.multi_asset(
         specs=[dg.AssetSpec(THING)],

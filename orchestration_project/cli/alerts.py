@@ -3,15 +3,15 @@
 import argparse
 from collections.abc import Sequence
 
-from orchestration_project.cli.console import say
+from orchestration_project.cli.console import echo
 from orchestration_project.cli.execution import repository
 from orchestration_project.cli.full_disk import full_disk_explained
 from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.operations.messages import cut, trial_message
-from orchestration_project.domains.operations.rules import Rule, unknown_names
+from orchestration_project.domains.operations.rules import RoutingRule, unknown_names
 from orchestration_project.errors import ConfigurationError, OrchestrationError, TransientError
 from orchestration_project.instance.storage import open_instance
-from orchestration_project.services.alerts import Alerts, Standing, names_of
+from orchestration_project.services.alerts import Alerts, AlertState, names_of
 from orchestration_project.services.alerts.conditions import Seen, failed_daemon, see
 from orchestration_project.services.alerts.sending import refuse_unusable
 from orchestration_project.services.alerts.watching import watch
@@ -61,33 +61,33 @@ def main(arguments: Sequence[str]) -> int:
 
 def _test(alerts: Alerts) -> int:
     if not alerts.channels:
-        say("ALERT_URLS is not set: nobody is told of alerts; docs/alerts.md has examples")
+        echo("ALERT_URLS is not set: nobody is told of alerts; docs/alerts.md has examples")
         return 1
     refusals = alerts.send_to_all(trial_message())
     for channel in alerts.channels:
         reason = refusals[channel.name]
-        say(f"{channel.name} ({channel.least} and worse): {reason or 'taken'}")
+        echo(f"{channel.name} ({channel.least} and worse): {reason or 'taken'}")
     return int(any(refusals.values()))
 
 
 def _check(alerts: Alerts) -> int:
     policy = alerts.policy
     for rule in policy.rules:
-        say(_rule(rule))
+        echo(_rule(rule))
     for channel in alerts.channels:
         refuse_unusable(channel)
     if policy.problem:
         return 1
     unknown = unknown_names(policy.rules, names_of(repository()))
-    say("\n".join(unknown) or "every name in them is one of the project")
+    echo("\n".join(unknown) or "every name in them is one of the project")
     return int(bool(unknown))
 
 
 def _watch(alerts: Alerts, because: str) -> int:
     seen = see([failed_daemon(_end(because))], Clock()) if because else _seen(alerts)
     for each in seen:
-        say(f"{each.problem.kind}: {each.finding.outcome}: {each.finding.got}")
-    say("\n".join(watch(alerts, seen)))
+        echo(f"{each.problem.kind}: {each.finding.outcome}: {each.finding.got}")
+    echo("\n".join(watch(alerts, seen)))
     return int(any(each.is_bad for each in seen))
 
 
@@ -107,7 +107,7 @@ def _seen(alerts: Alerts) -> Sequence[Seen]:
         return see([failed_daemon(error)], Clock())
 
 
-def _rule(rule: Rule) -> str:
+def _rule(rule: RoutingRule) -> str:
     about = rule.match.model_dump(exclude_defaults=True)
     conditions = [f"{name} {_words(value)}" for name, value in about.items()]
     whom = "each channel by its severity" if rule.channels is None else _words(rule.channels)
@@ -124,12 +124,12 @@ def _list(alerts: Alerts) -> int:
         standing = inbox.standing()
         waiting = inbox.waiting()
     if standing:
-        say(_table([HEADINGS, *(_row(alert) for alert in standing)]))
+        echo(_table([HEADINGS, *(_row(alert) for alert in standing)]))
     else:
-        say("no alert is open")
+        echo("no alert is open")
     if waiting:
         pending = ", ".join(f"{count} to {name}" for name, count in waiting.items())
-        say(f"waiting to be delivered: {pending}")
+        echo(f"waiting to be delivered: {pending}")
     return 0
 
 
@@ -138,11 +138,11 @@ def _close(alerts: Alerts, starts: Sequence[str]) -> int:
         standing = inbox.standing()
         for alert in [_the_one(standing, start) for start in starts]:
             inbox.close(alert.alert_id)
-            say(f"closed: {alert.title}")
+            echo(f"closed: {alert.title}")
     return 0
 
 
-def _the_one(standing: Sequence[Standing], start: str) -> Standing:
+def _the_one(standing: Sequence[AlertState], start: str) -> AlertState:
     found = [alert for alert in standing if alert.alert_id.startswith(start.lower())]
     if len(found) != 1:
         raise ConfigurationError(
@@ -153,7 +153,7 @@ def _the_one(standing: Sequence[Standing], start: str) -> Standing:
     return found[0]
 
 
-def _row(alert: Standing) -> tuple[str, ...]:
+def _row(alert: AlertState) -> tuple[str, ...]:
     return (
         alert.alert_id[:SHOWN_OF_AN_ID],
         f"{alert.raised_at:%Y-%m-%d %H:%M}",

@@ -1,6 +1,6 @@
 """What commands say to whoever started them."""
 
 
-def say(text: str) -> None:
+def echo(text: str) -> None:
     """Print a line at once: who waits sees it, and who has gone ends the command where it is."""
     print(text, flush=True)  # noqa: T201 - a command talks to its user

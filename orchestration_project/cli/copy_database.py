@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Sequence
 
-from orchestration_project.cli.console import say
+from orchestration_project.cli.console import echo
 from orchestration_project.engine.environment import open_clock, open_warehouse
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import OrchestrationError
@@ -34,8 +34,8 @@ def main(arguments: Sequence[str]) -> int:
     ):
         counts = target.fill_from(source)
         for name, count in counts.items():
-            say(f"{name:30}{count:>15,} rows")
-        say(
+            echo(f"{name:30}{count:>15,} rows")
+        echo(
             f"\n{target.shown_url} holds what {source.shown_url} held: count and hash of each "
             "table are equal. Set DATABASE_URL to it, with its password"
             + (f", and DATABASE_SCHEMA={options.to_schema}." if options.to_schema else ".")

@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from orchestration_project.cli.console import say
+from orchestration_project.cli.console import echo
 from orchestration_project.domains.operations.evidence import MANIFEST
 from orchestration_project.services.evidence.verifying import verify
 
@@ -17,9 +17,9 @@ def main(arguments: Sequence[str]) -> int:
     if options.sha256 and options.sha256.lower() != found.manifest_sha256:
         wrong.append(f"{MANIFEST} is not the one with SHA-256 {options.sha256.lower()}")
     about = ", ".join(f"{name} {value}" for name, value in found.manifest.about.items())
-    say(f"evidence of {ascii(about)[1:-1]}")
-    say(f"{len(found.manifest.members)} members; SHA-256 of {MANIFEST}: {found.manifest_sha256}")
-    say("\n".join(wrong) or "whole: every member is there as it was, and no other")
+    echo(f"evidence of {ascii(about)[1:-1]}")
+    echo(f"{len(found.manifest.members)} members; SHA-256 of {MANIFEST}: {found.manifest_sha256}")
+    echo("\n".join(wrong) or "whole: every member is there as it was, and no other")
     return int(bool(wrong))
 
 

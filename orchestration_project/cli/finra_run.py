@@ -10,7 +10,7 @@ from typing import Any, cast
 import dagster as dg
 from sqlalchemy import select
 
-from orchestration_project.cli.console import say
+from orchestration_project.cli.console import echo
 from orchestration_project.cli.execution import execute, failures
 from orchestration_project.cli.full_disk import full_disk_explained
 from orchestration_project.domains.finra.recomputation import tier_ranges, week_ranges
@@ -75,18 +75,18 @@ def main(arguments: Sequence[str]) -> int:
         open_instance() as instance,
         open_warehouse(settings) as warehouse,
     ):
-        say(f"source    {_source(settings)}")
-        say(f"database  {warehouse.shown_url}")
+        echo(f"source    {_source(settings)}")
+        echo(f"database  {warehouse.shown_url}")
         weeks = _latest(settings, options.weeks)
-        say(f"weeks     the {options.weeks} latest of each tier: {len(weeks)} partitions\n")
+        echo(f"weeks     the {options.weeks} latest of each tier: {len(weeks)} partitions\n")
         with Progress(len(weeks)) as progress:
             results = run_over(instance, JOB, keys_of_ranges(weeks), progress)
         results += derive(instance, warehouse)
-        say(outcome_of(warehouse, results))
+        echo(outcome_of(warehouse, results))
         results += (pictures := draw(instance, warehouse))
-        say(_pictures(pictures))
+        echo(_pictures(pictures))
         failed = [result for result in results if not result.success]
-        say(_conclusion(settings, warehouse, progress, failed))
+        echo(_conclusion(settings, warehouse, progress, failed))
     return 1 if failed else 0
 
 
@@ -105,7 +105,7 @@ def run_over(
     try:
         return [execute(instance, job, between=between, config=config) for between in partitions]
     except KeyboardInterrupt:
-        say(
+        echo(
             f"\n{progress.done} of {progress.of} partitions are through; what landed stays, and "
             "the same command goes on from there"
         )
@@ -165,13 +165,13 @@ def _latest(settings: Settings, weeks: int) -> list[TierWeek]:
         published = published_lately(open_finra(settings, http), weeks, today=today)
     known, unknown = of_known_tiers(published)
     if unknown:
-        say(f"left out  partitions of undocumented tiers: {', '.join(unknown)}")
+        echo(f"left out  partitions of undocumented tiers: {', '.join(unknown)}")
     latest = latest_weeks(known, weeks)
     keys = week_keys()
     there_are = [each for each in latest if each.key in keys]
     outside = sorted(set(latest) - set(there_are))
     if outside:
-        say(f"left out  before FINRA_FIRST_WEEK or not over yet: {summary(outside)}")
+        echo(f"left out  before FINRA_FIRST_WEEK or not over yet: {summary(outside)}")
     if not there_are:
         raise SourceError(
             "there is no week to load",
@@ -228,7 +228,7 @@ class Progress(logging.Handler):
         if not attempt:
             done, of = self.done, self.of
             left = (time.monotonic() - self._started) / done * max(of - done, 0)
-        say(f"[{done:2}/{of}] {key}: {outcome}  ({attempt}{left:.0f} s left)")
+        echo(f"[{done:2}/{of}] {key}: {outcome}  ({attempt}{left:.0f} s left)")
 
 
 def outcome_of(warehouse: Warehouse, results: Sequence[dg.JobExecutionResult]) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from uuid import uuid4
 
-from orchestration_project.cli.console import say
+from orchestration_project.cli.console import echo
 from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.access.credentials import Key
 from orchestration_project.domains.access.roles import Role
@@ -25,11 +25,11 @@ def main(arguments: Sequence[str]) -> int:
     with open_warehouse(load_settings()) as warehouse:
         keys = Keys(warehouse, clock)
         if options.what == "list":
-            say("\n".join([HEADINGS, *(_row(key, clock) for key in keys.listed())]))
+            echo("\n".join([HEADINGS, *(_row(key, clock) for key in keys.listed())]))
             return 0
         changed, said = _changed(keys, options)
         Audit(warehouse, clock).record(_entry(options, changed))
-    say(said)
+    echo(said)
     return 0
 
 

@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Sequence
 
-from orchestration_project.cli.console import say
+from orchestration_project.cli.console import echo
 from orchestration_project.engine.environment import open_warehouse, unprepared_warehouse
 from orchestration_project.settings import load_settings
 
@@ -26,5 +26,5 @@ def main(arguments: Sequence[str]) -> int:
             print(warehouse.migration_sql(), end="")  # noqa: T201 - the answer
         return 0
     with open_warehouse(load_settings()) as warehouse:
-        say(f"the tables in {warehouse.shown_url} are up to date")
+        echo(f"the tables in {warehouse.shown_url} are up to date")
     return 0

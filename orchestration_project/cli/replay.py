@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
 
-from orchestration_project.cli.console import say
+from orchestration_project.cli.console import echo
 from orchestration_project.cli.execution import failures
 from orchestration_project.cli.finra_run import Progress, keys_of_ranges, outcome_of, run_over
 from orchestration_project.cli.full_disk import full_disk_explained
@@ -57,23 +57,23 @@ def main(arguments: Sequence[str]) -> int:
         open_instance() as instance,
         open_warehouse(settings) as warehouse,
     ):
-        say(f"database  {warehouse.shown_url}")
+        echo(f"database  {warehouse.shown_url}")
         table = place_of(options.group)[0] if options.group else options.table
         runs = _runs(settings, warehouse, table, options)
-        say(f"replay    {runs.said}\n")
+        echo(f"replay    {runs.said}\n")
         config = {**runs.config, "allow_older": options.older}
         config |= {"group_id": options.group} if options.group else {}
         with Progress(runs.count) as progress:
             run_config = {"ops": {runs.op: {"config": config}}}
             results = run_over(instance, runs.job, runs.ranges, progress, run_config)
         if table == WEEKLY:
-            say(outcome_of(warehouse, results))
+            echo(outcome_of(warehouse, results))
     if progress.unchanged:
         what = "symbols" if table == PRICES else "partitions"
-        say(f"\n{progress.unchanged} of {progress.of} {what}: unchanged, nothing was written")
+        echo(f"\n{progress.unchanged} of {progress.of} {what}: unchanged, nothing was written")
     failed = [result for result in results if not result.success]
     for text in failures(failed):
-        say(f"\n{text}")
+        echo(f"\n{text}")
     return 1 if failed else 0
 
 

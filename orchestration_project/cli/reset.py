@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from orchestration_project.cli.console import say
+from orchestration_project.cli.console import echo
 from orchestration_project.cli.ui import LOCK, refuse_other_ui
 from orchestration_project.connections.simulator import stop_demos
 from orchestration_project.errors import ConfigurationError
@@ -28,11 +28,11 @@ def main(arguments: Sequence[str]) -> int:
     settings = load_settings()
     folder = settings.state_path
     if not folder.exists():
-        say(f"{folder} does not exist: there is nothing to delete")
+        echo(f"{folder} does not exist: there is nothing to delete")
         return 0
     _refuse_foreign(folder)
     if not options.yes and not _agreed(folder):
-        say("nothing was deleted")
+        echo("nothing was deleted")
         return 1
     with _no_ui_on(folder / "dagster"):
         stop_demos(settings)
@@ -43,7 +43,7 @@ def main(arguments: Sequence[str]) -> int:
             found="; ".join(left),
             remedy="correct the permissions, or unmount what is mounted there, and reset again",
         )
-    say(f"{_removed(folder)}; databases named by DATABASE_URL are as they were")
+    echo(f"{_removed(folder)}; databases named by DATABASE_URL are as they were")
     return 0
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import dagster as dg
 
-from orchestration_project.cli.console import say
+from orchestration_project.cli.console import echo
 from orchestration_project.cli.execution import execute, failures
 from orchestration_project.cli.full_disk import full_disk_explained
 from orchestration_project.domains.saas.peopleforce import SYSTEM
@@ -77,12 +77,12 @@ def main(arguments: Sequence[str]) -> int:
         open_instance() as instance,
         open_warehouse(settings) as warehouse,
     ):
-        say(f"systems   {_systems(settings)}")
-        say(f"database  {warehouse.shown_url}")
+        echo(f"systems   {_systems(settings)}")
+        echo(f"database  {warehouse.shown_url}")
         results = [*_first_rules(settings, instance, warehouse)]
         if all(each.success for each in results):
             results.append(execute(instance, RECONCILE))
-        say("\n".join(["", *_outcome(results, warehouse)]))
+        echo("\n".join(["", *_outcome(results, warehouse)]))
     return int(not all(each.success for each in results))
 
 
@@ -99,7 +99,7 @@ def _first_rules(
     with warehouse.reading() as connection:
         rules = rules_in_effect(connection).rules
     if rules:
-        say(f"rules     {len(rules)} in effect")
+        echo(f"rules     {len(rules)} in effect")
         return
     if not settings.is_demo:
         raise ConfigurationError(
@@ -107,7 +107,7 @@ def _first_rules(
             expected="rules, put into effect by the job saas_edit_rules",
             remedy="try some with the job saas_dry_run first; docs/saas.md says how they look",
         )
-    say(f"rules     {len(RULES)} of the demo, put into effect now")
+    echo(f"rules     {len(RULES)} of the demo, put into effect now")
     config = {"ops": {"edit_saas_rules": {"config": {"rules": RULES, "who": "run-saas"}}}}
     yield execute(instance, EDIT_RULES, config=config)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import dagster as dg
 
-from orchestration_project.cli.console import say
+from orchestration_project.cli.console import echo
 from orchestration_project.cli.execution import execute
 from orchestration_project.cli.full_disk import full_disk_explained
 from orchestration_project.instance.storage import open_instance
@@ -36,9 +36,9 @@ def main(arguments: Sequence[str]) -> int:
     found = [_told(each) for each in evaluations if each.check_name != DRIFT]
     drifts = [_of_drift(each) for each in evaluations if each.check_name == DRIFT]
     for line in [*_lines(found), *drifts]:
-        say(line)
+        echo(line)
     if not result.success:
-        say(f"\nwhat was found could not be stored: {_reason(result)}")
+        echo(f"\nwhat was found could not be stored: {_reason(result)}")
     return int(not result.success or any(each["outcome"] == "failed" for each in found))
 
 

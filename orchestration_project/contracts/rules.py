@@ -21,7 +21,7 @@ OFFENDERS_KEPT = 20
 
 
 @dataclass(frozen=True)
-class Rule:
+class RowRule:
     """One reason to reject a row.
 
     ``breaks`` is true where the row is bad and never null; ``reason`` is a sentence about the row.
@@ -34,7 +34,7 @@ class Rule:
     only_if: pl.Expr | None = None
 
 
-def apply_rules(rows: pl.DataFrame, rules: Sequence[Rule]) -> tuple[pl.DataFrame, pl.DataFrame]:
+def apply_rules(rows: pl.DataFrame, rules: Sequence[RowRule]) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Return the rows that keep all ``rules``, and the others with ``reason_code`` and ``reason``.
 
     A row that breaks several rules is rejected for the first of them. Nearly all rows keep all

@@ -29,7 +29,7 @@ class Lease:
     expires_at: datetime
 
 
-def alone(connection: Connection, name: str) -> Row[Any]:
+def lock_row(connection: Connection, name: str) -> Row[Any]:
     """Have whoever asks for the same name wait until this transaction ends; return its lease."""
     empty = {"name": name, "holder": "", "token": 0, "expires_at": EPOCH}
     insert_absent(connection, leases, [empty])
@@ -44,7 +44,7 @@ def take(
 
     One that ends later than twice as long from now is of before the clock was set back, and over.
     """
-    found = alone(connection, name)
+    found = lock_row(connection, name)
     is_held = now < found.expires_at <= until + (until - now)
     if is_held and found.holder not in ("", holder):
         return None
@@ -84,7 +84,7 @@ def give_back(connection: Connection, lease: Lease) -> None:
     )
 
 
-def claim(
+def acquire_for_run(
     warehouse: Warehouse, instance: dg.DagsterInstance, work: dg.AssetKey, *, run_id: str
 ) -> None:
     """Have the run be the only one that does the work of the asset ``work``, until it ends.

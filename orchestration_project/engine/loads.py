@@ -139,7 +139,7 @@ class SingleItemLoad(Generic[Taken, Loaded]):
 
 
 @dataclass(frozen=True)
-class Outcome(Generic[Loaded]):
+class ItemResult(Generic[Loaded]):
     """How one partition of a run ended, or one piece of its work: loaded, or held back by an error.
 
     A partition that several pieces make up may be both: some of them loaded, others held back.

@@ -12,9 +12,9 @@ import dagster as dg
 from orchestration_project.domains.operations.partition_tags import own_tags
 from orchestration_project.engine.loads import (
     BatchLoad,
+    ItemResult,
     Load,
     Loaded,
-    Outcome,
     SingleItemLoad,
     Taken,
     partition_keys,
@@ -82,7 +82,7 @@ class ItemPlan(Generic[Loaded]):
         name: What an error calls a piece.
     """
 
-    summed: Callable[[Sequence[str], Sequence[Outcome[Any]]], Sequence[Outcome[Loaded]]]
+    summed: Callable[[Sequence[str], Sequence[ItemResult[Any]]], Sequence[ItemResult[Loaded]]]
     name: str = "partition"
 
 
@@ -124,10 +124,10 @@ def each_item(
     keys = asked_keys(context)
     context.log.info(f"partitions asked for ({len(keys)}): {', '.join(keys)}")
     refused: dict[str, OrchestrationError] = {}
-    taken: list[Outcome[Any]] = []
+    taken: list[ItemResult[Any]] = []
 
-    def ended() -> list[Outcome[Loaded]]:
-        before = [Outcome[Loaded](key, error=error) for key, error in refused.items()]
+    def ended() -> list[ItemResult[Loaded]]:
+        before = [ItemResult[Loaded](key, error=error) for key, error in refused.items()]
         return [*before, *pieces.summed([key for key in keys if key not in refused], taken)]
 
     try:
@@ -138,10 +138,10 @@ def each_item(
         _load_all(context, load, pieces, left, taken)
         results = report.checks()
     except OrchestrationError as error:
-        yield from _told(context, ended(), report, by_hand=True)
+        yield from _to_events(context, ended(), report, by_hand=True)
         raise _failure_of_all(context, keys, error) from error
     except BaseException:
-        yield from _told(context, ended(), report, by_hand=True)
+        yield from _to_events(context, ended(), report, by_hand=True)
         raise
     yield from _settled(context, keys, ended(), report, results)
 
@@ -168,7 +168,7 @@ def _load_all(
     load: BatchLoad[Any, Loaded],
     pieces: ItemPlan[Any],
     partitions: Sequence[str],
-    outcomes: list[Outcome[Loaded]],
+    outcomes: list[ItemResult[Loaded]],
 ) -> None:
     """Append to ``outcomes`` how each piece ended, so that a later defect does not hide it."""
     started, keys = time.monotonic(), load.pieces(partitions)
@@ -207,11 +207,11 @@ def asked_keys(context: dg.AssetExecutionContext) -> list[str]:
 
 def _outcome(
     key: str, ended: Loaded | OrchestrationError, where: Mapping[str, str]
-) -> Outcome[Loaded]:
+) -> ItemResult[Loaded]:
     if not isinstance(ended, OrchestrationError):
-        return Outcome(key, ended)
+        return ItemResult(key, ended)
     _let_go(ended)
-    return Outcome(key, error=ended.within(**where))
+    return ItemResult(key, error=ended.within(**where))
 
 
 def _let_go(error: BaseException | None) -> None:
@@ -233,7 +233,9 @@ def _landed(
     return ended
 
 
-def _log_progress(outcome: Outcome[Any], attempt: int, done: int, of: int, seconds: float) -> None:
+def _log_progress(
+    outcome: ItemResult[Any], attempt: int, done: int, of: int, seconds: float
+) -> None:
     """Log a line; its arguments are a mapping, for who shows another one."""
     PROGRESS.log(
         logging.ERROR if outcome.error else logging.INFO,
@@ -252,7 +254,7 @@ def _log_progress(outcome: Outcome[Any], attempt: int, done: int, of: int, secon
 def _settled(
     context: dg.AssetExecutionContext,
     keys: Sequence[str],
-    outcomes: Sequence[Outcome[Loaded]],
+    outcomes: Sequence[ItemResult[Loaded]],
     report: Report[Loaded],
     check_results: Sequence[Checked],
 ) -> Iterator[Told]:
@@ -260,7 +262,7 @@ def _settled(
     lost = _log_sums(context, keys, outcomes, report)
     is_whole = all(each.loaded is not None and report.has_data(each.loaded) for each in outcomes)
     by_hand = bool(failed or lost) or not is_whole
-    yield from _told(context, outcomes, report, by_hand=by_hand)
+    yield from _to_events(context, outcomes, report, by_hand=by_hand)
     yield from check_results
     if lost:
         raise RuntimeError(f"partitions asked for and partitions ended differ by {lost}")
@@ -273,7 +275,7 @@ def _settled(
 def _log_sums(
     context: dg.AssetExecutionContext,
     keys: Sequence[str],
-    outcomes: Sequence[Outcome[Loaded]],
+    outcomes: Sequence[ItemResult[Loaded]],
     report: Report[Loaded],
 ) -> list[str]:
     """Log what became of the partitions; return those asked for or ended, but not both."""
@@ -289,9 +291,9 @@ def _log_sums(
     return sorted((landed.keys() | quarantined | empty) ^ set(keys))
 
 
-def _told(
+def _to_events(
     context: dg.AssetExecutionContext,
-    outcomes: Sequence[Outcome[Loaded]],
+    outcomes: Sequence[ItemResult[Loaded]],
     report: Report[Loaded],
     *,
     by_hand: bool,

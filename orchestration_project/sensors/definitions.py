@@ -12,15 +12,15 @@ from orchestration_project.errors import ConfigurationError
 
 def sensor(**options: Any) -> Callable[[Callable[..., Any]], dg.SensorDefinition]:
     """Do what `dg.sensor` does, whose ``options`` these are."""
-    return lambda decide: dg.sensor(**options, description=_said_of(decide))(decide)
+    return lambda decide: dg.sensor(**options, description=_first_doc_line(decide))(decide)
 
 
 def schedule(**options: Any) -> Callable[[Callable[..., Any]], dg.ScheduleDefinition]:
     """Do what `dg.schedule` does, whose ``options`` these are."""
-    return lambda decide: dg.schedule(**options, description=_said_of(decide))(decide)
+    return lambda decide: dg.schedule(**options, description=_first_doc_line(decide))(decide)
 
 
-def _said_of(decide: Callable[..., Any]) -> str:
+def _first_doc_line(decide: Callable[..., Any]) -> str:
     return str(decide.__doc__).partition("\n")[0]
 
 

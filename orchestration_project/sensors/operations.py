@@ -13,7 +13,7 @@ from orchestration_project.domains.operations.progress import Progress
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.sensors.definitions import sensor
 from orchestration_project.services.alerts import Alerts
-from orchestration_project.services.alerts.watching import first_look, look
+from orchestration_project.services.alerts.watching import first_poll, look
 from orchestration_project.services.ledger import Ledger, follow
 
 SECONDS_BETWEEN_LOOKS = 30
@@ -28,7 +28,7 @@ def operations_on_run_end(
 ) -> dg.SkipReason:
     """Store the alerts that runs, checks, backfills, ticks, queue, disk and daemon raise."""
     if context.cursor is None:
-        found = first_look(context.instance)
+        found = first_poll(context.instance)
     else:
         progress = Progress.model_validate_json(context.cursor)
         found = look(context.instance, alerts, progress, context.repository_def)

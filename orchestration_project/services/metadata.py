@@ -79,7 +79,7 @@ def table_of(rows: pl.DataFrame) -> dg.TableMetadataValue:
     return dg.MetadataValue.table(records, dg.TableSchema(columns=columns))
 
 
-def told(metadata: Mapping[str, Any]) -> Mapping[str, Any]:
+def as_metadata(metadata: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return ``metadata``, having logged it: a terminal shows what is logged, and not metadata."""
     dg.get_dagster_logger().info(f"Found:\n{in_words(metadata)}")
     return metadata

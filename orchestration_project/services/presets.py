@@ -21,7 +21,7 @@ from orchestration_project.domains.operations.presets import (
     effective,
     read_preset,
 )
-from orchestration_project.engine.leases import alone
+from orchestration_project.engine.leases import lock_row
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import storable
 from orchestration_project.errors import ConfigurationError
@@ -154,7 +154,7 @@ class Presets:
     def apply(self, preset: Preset, *, user: str, reason: str, run_id: str) -> Applied | None:
         """Put a preset in force for its job; None where the same is in force already."""
         with self._warehouse.writing() as connection:
-            alone(connection, operations_presets.name)
+            lock_row(connection, operations_presets.name)
             before = _latest(connection, preset.job)
             if before and (before.preset.name, before.preset.values) == (
                 preset.name,

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from orchestration_project.domains.saas.records import Task
-from orchestration_project.domains.saas.rules import ActiveRule, Rule, RuleSet
+from orchestration_project.domains.saas.rules import ActiveRule, RuleSet, SyncRule
 
 WHOLE: dict[str, Any] = {
     "rule_id": "all",
@@ -33,11 +33,11 @@ def task(**changes: Any) -> Task:
     return Task(**usual | changes)
 
 
-def rule(**changes: Any) -> Rule:
+def rule(**changes: Any) -> SyncRule:
     """Return a rule that makes an issue of everything."""
-    return Rule.model_validate({**WHOLE, **changes})
+    return SyncRule.model_validate({**WHOLE, **changes})
 
 
-def rules(*given: Rule, version: int = 1) -> RuleSet:
+def rules(*given: SyncRule, version: int = 1) -> RuleSet:
     """Return rules in effect."""
     return RuleSet.of(ActiveRule(each, version) for each in given)

@@ -9,7 +9,7 @@ import pytest
 from orchestration_project.domains.operations.control_tower import (
     COUNTS,
     Figures,
-    Look,
+    Observation,
     Subject,
     UnderWay,
     Unlanded,
@@ -34,7 +34,7 @@ def ended(*rows) -> pl.DataFrame:
     return pl.DataFrame(full, COUNTS, orient="row")
 
 
-def stand(look: Look, *unlanded: Unlanded):
+def stand(look: Observation, *unlanded: Unlanded):
     found = standings(look, unlanded, now=NOON, machine_now=NOON)
     return {each.subject: each for each in found}
 
@@ -46,7 +46,7 @@ def state(day=None, week=None, under_way=None, unlanded=None):
 
 
 def test_windows_hold_the_days_that_they_reach_back():
-    look = Look(
+    look = Observation(
         ended(
             ("finra", "", 0, "SUCCESS", None, 3, 1, 1000, 4),
             ("finra", "", 1, "FAILURE", "source", 1, 0),
@@ -64,7 +64,7 @@ def test_windows_hold_the_days_that_they_reach_back():
 
 
 def test_an_asset_stands_by_itself_and_its_domain_by_the_runs_and_the_worst_lateness():
-    look = Look(
+    look = Observation(
         ended(
             ("finra", "", 0, "SUCCESS", None, 9, 0),
             ("finra", "finra/tier_week", 0, "FAILURE", "defect", 2, 0),
@@ -142,7 +142,7 @@ def test_values_at_a_threshold_are_still_healthy():
 
 
 def test_the_table_has_a_row_for_each_subject_and_window():
-    look = Look(
+    look = Observation(
         ended(("finra", "", 0, "FAILURE", "source", 2, 0), ("finra", "", 0, "SUCCESS", None, 6, 0)),
         under_way={Subject("finra"): UnderWay(4, 1)},
         landed_at={"finra/otc_weekly": NOON - timedelta(hours=5)},

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from orchestration_project.domains.operations.alerts import (
     Decision,
+    Notification,
     OpenAlert,
     Problem,
     Route,
-    Told,
     admits,
     decide,
 )
@@ -25,7 +25,7 @@ from orchestration_project.domains.operations.rules import (
     Match,
     Names,
     Policy,
-    Rule,
+    RoutingRule,
     facts_of,
     facts_of_message,
     read_rules,
@@ -130,7 +130,11 @@ def test_what_no_rule_matches_goes_by_the_built_in_one():
 
 def test_recoveries_go_to_whom_was_told_unless_the_rule_says_otherwise():
     rules = policy("rules: [{name: quiet, recovered: false}, {name: loud}]")
-    who = {"ops": Told("quiet", NOON), "json-1": Told("loud", NOON), "gone": Told("old", NOON)}
+    who = {
+        "ops": Notification("quiet", NOON),
+        "json-1": Notification("loud", NOON),
+        "gone": Notification("old", NOON),
+    }
     alert = OpenAlert("a", "error", "t", frozenset([FAILED]), NOON, who)
     assert rules.hear_of_recovery([alert]) == {"json-1": "loud", "gone": "old"}
 
@@ -199,12 +203,15 @@ def decision(*known: OpenAlert, routes: Any, bad: tuple[Problem, ...] = (FAILED,
 
 
 def test_each_channel_is_told_again_after_the_window_of_its_own_rule():
-    who = {"ops": Told("fast", NOON - HOUR), "json-1": Told("slow", NOON - 5 * HOUR)}
+    who = {
+        "ops": Notification("fast", NOON - HOUR),
+        "json-1": Notification("slow", NOON - 5 * HOUR),
+    }
     alert = OpenAlert("a", "error", "t", frozenset([FAILED]), NOON - HOUR, who)
     routes = {"ops": Route("fast", HOUR), "json-1": Route("slow", DAY)}
     found = decision(alert, routes=routes)
     assert (found.raised, found.fresh) == (frozenset([FAILED]), {"ops": "fast"})
-    assert found.kept == {"json-1": Told("slow", NOON - 5 * HOUR)}
+    assert found.kept == {"json-1": Notification("slow", NOON - 5 * HOUR)}
     assert decision(alert, routes={"json-1": Route("slow", DAY)}).repeated == [alert]
 
 
@@ -212,7 +219,9 @@ def test_what_was_told_before_the_clock_was_set_back_is_told_again():
     routes = {"ops": Route("fast", DAY)}
     for ahead, raised in ((HOUR, frozenset[Problem]()), (2 * HOUR, frozenset([FAILED]))):
         at = NOON + ahead  # an hour may be another machine's clock
-        alert = OpenAlert("a", "error", "t", frozenset([FAILED]), at, {"ops": Told("fast", at)})
+        alert = OpenAlert(
+            "a", "error", "t", frozenset([FAILED]), at, {"ops": Notification("fast", at)}
+        )
         assert decision(alert, routes=routes).raised == raised
         assert decision(alert, routes={}).raised == raised
 
@@ -226,7 +235,7 @@ def test_what_nobody_is_told_of_is_stored_once_in_the_usual_window():
 KINDS = st.sampled_from([FAILED, WARNED, LATE, TICK, DISK])
 RULES = st.lists(
     st.builds(
-        Rule,
+        RoutingRule,
         name=st.just("x"),
         match=st.builds(
             Match,
@@ -242,7 +251,9 @@ RULES = st.lists(
 
 
 @given(rules=RULES, problem=KINDS)
-def test_no_rules_but_a_silent_one_leave_an_error_untold(rules: list[Rule], problem: Problem):
+def test_no_rules_but_a_silent_one_leave_an_error_untold(
+    rules: list[RoutingRule], problem: Problem
+):
     facts = facts_of(problem)
     found = Policy(CHANNELS, DAY, rules).routes(facts)
     assert found or facts.severity != "error"
@@ -250,13 +261,13 @@ def test_no_rules_but_a_silent_one_leave_an_error_untold(rules: list[Rule], prob
 
 
 @given(rules=RULES, problem=KINDS)
-def test_a_rule_that_stops_first_decides_alone(rules: list[Rule], problem: Problem):
-    only = Rule(name="only", channels=("ops",), stop=True)
+def test_a_rule_that_stops_first_decides_alone(rules: list[RoutingRule], problem: Problem):
+    only = RoutingRule(name="only", channels=("ops",), stop=True)
     assert set(Policy(CHANNELS, DAY, [only, *rules]).routes(facts_of(problem))) == {"ops"}
 
 
 @given(rules=RULES)
-def test_rules_survive_being_written_and_read(rules: list[Rule]):
+def test_rules_survive_being_written_and_read(rules: list[RoutingRule]):
     text = yaml.safe_dump({"rules": [each.model_dump(mode="json") for each in rules]})
     assert list(read_rules(text, "x", CHANNELS)) == rules
 
@@ -301,7 +312,7 @@ def test_no_channel_is_told_of_the_same_again_before_its_window_is_over_or_later
             if (left := found.remaining.get(each.alert_id, each.problems))
         ]
         if found.raised:
-            told = {name: Told(rule, now) for name, rule in found.fresh.items()}
+            told = {name: Notification(rule, now) for name, rule in found.fresh.items()}
             told |= found.kept
             known.append(OpenAlert(str(number), "error", "t", found.raised, now, told))
 

@@ -4,7 +4,7 @@ from datetime import date
 
 import polars as pl
 
-from orchestration_project.contracts.frames import placed
+from orchestration_project.contracts.frames import concat_batches
 from orchestration_project.contracts.rules import Part
 from orchestration_project.domains.prices.audits import (
     AUDITS,
@@ -30,9 +30,9 @@ def audited(*lines: str, text: bytes | None = None, spelled: str = "AAA") -> dic
 
 def warned(found: pl.DataFrame, before: pl.DataFrame | None = None, second=None, through=FRIDAY):
     beside = Beside(
-        placed([found]),
-        placed([rows() if before is None else before]),
-        placed([found.clear() if second is None else second]),
+        concat_batches([found]),
+        concat_batches([rows() if before is None else before]),
+        concat_batches([found.clear() if second is None else second]),
         ["nobody was asked" if second is None else None],
         [through],
     )

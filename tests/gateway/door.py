@@ -28,7 +28,7 @@ from websockets.sync.client import ClientConnection, connect
 
 from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.access.credentials import Key, Limits
-from orchestration_project.domains.access.members import Rule
+from orchestration_project.domains.access.members import AccessRule
 from orchestration_project.domains.access.roles import Role
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.gateway.app import create_app
@@ -44,7 +44,7 @@ from orchestration_project.tables.access import access_audit
 SECRET = "s" * 40
 DAY = timedelta(days=1)
 LIMITS = Limits(idle=timedelta(hours=8), absolute=DAY)
-RULES = [Rule(Role.OPERATOR, "group:team"), Rule(Role.VIEWER, "@example.org")]
+RULES = [AccessRule(Role.OPERATOR, "group:team"), AccessRule(Role.VIEWER, "@example.org")]
 ADDRESSES = count(1)
 """Each request comes from an address of its own, as failures are counted for it."""
 

@@ -11,7 +11,7 @@ from sqlalchemy import select
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from orchestration_project.domains.access.credentials import hash_of
-from orchestration_project.domains.access.members import Member, Rule
+from orchestration_project.domains.access.members import AccessRule, Member
 from orchestration_project.domains.access.roles import Principal, Role
 from orchestration_project.gateway.guard import PUBLIC_PATHS, PUBLIC_PREFIXES, RECHECK_SECONDS
 from orchestration_project.tables.access import access_sessions
@@ -316,7 +316,7 @@ def of_another_role(door: Door) -> tuple[dict[str, str], Callable[[], object]]:
     return {"Cookie": f"session={door.doors.signed(token)}"}, lambda: rules_of(door).pop(0)
 
 
-def rules_of(door: Door) -> list[Rule]:
+def rules_of(door: Door) -> list[AccessRule]:
     assert isinstance(door.access.rules, list)
     return door.access.rules
 

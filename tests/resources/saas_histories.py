@@ -11,7 +11,7 @@ from sqlalchemy import delete, select
 
 from orchestration_project.domains.saas.intents import agrees
 from orchestration_project.domains.saas.records import Issue
-from orchestration_project.domains.saas.rules import Rule
+from orchestration_project.domains.saas.rules import SyncRule
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import TransientError
 from orchestration_project.resources.saas.reconciling import Reconciler
@@ -66,7 +66,7 @@ ROUNDS = 4
 """Of which one must find nothing to write, once nothing happens any more."""
 
 
-def rule(number: int) -> list[Rule]:
+def rule(number: int) -> list[SyncRule]:
     """Return one of four sets of rules."""
     whole: dict[str, Any] = {
         "rule_id": "all",
@@ -81,7 +81,7 @@ def rule(number: int) -> list[Rule]:
     few = {"rule_id": "few", "priority": 1, "action": "drop"}
     unwanted = {"field": "title", "operator": "is", "value": "title 3"}
     first = [{**few, "conditions": [unwanted]}] if number == 3 else []
-    return [Rule.model_validate(each) for each in [*first, kinds[number]]]
+    return [SyncRule.model_validate(each) for each in [*first, kinds[number]]]
 
 
 class History:

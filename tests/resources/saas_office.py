@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from sqlalchemy import select
 
-from orchestration_project.domains.saas.rules import Rule
+from orchestration_project.domains.saas.rules import SyncRule
 from orchestration_project.resources.saas.reconciling import Reconciler
 from orchestration_project.resources.saas.rules import put_in_effect
 from orchestration_project.tables.saas import saas_audit_log
@@ -35,7 +35,7 @@ class Office:
         self.rule(ALL)
 
     def rule(self, *rules) -> None:
-        given = [Rule.model_validate(each) for each in rules]
+        given = [SyncRule.model_validate(each) for each in rules]
         with self.warehouse.writing() as connection:
             put_in_effect(connection, given, by="test", at=self.clock.now(), run_id="test")
 

@@ -16,7 +16,7 @@ from orchestration_project.domains.access.credentials import (
     WINDOW,
     Limits,
 )
-from orchestration_project.domains.access.members import Member, Rule
+from orchestration_project.domains.access.members import AccessRule, Member
 from orchestration_project.domains.access.roles import Principal, Role
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError
@@ -55,7 +55,7 @@ def warehouse(request, tmp_path, prepared):
 
 @pytest.fixture
 def access(warehouse) -> Access:
-    return Access(warehouse, Clock(), Limits(HOUR, 2 * HOUR), [Rule(Role.VIEWER, "*")])
+    return Access(warehouse, Clock(), Limits(HOUR, 2 * HOUR), [AccessRule(Role.VIEWER, "*")])
 
 
 def test_a_key_opens_and_is_noted_and_ends_with_its_revocation(warehouse, access):
@@ -125,7 +125,7 @@ def test_a_session_of_a_provider_has_the_role_of_the_rules_now(warehouse, access
 def test_a_session_goes_on_where_the_server_ended_all_connections(postgres_url):
     with Warehouse(postgres_url, clock=Clock()) as warehouse:
         warehouse.prepare(holds="demo")
-        access = Access(warehouse, Clock(), Limits(HOUR, 2 * HOUR), [Rule(Role.VIEWER, "*")])
+        access = Access(warehouse, Clock(), Limits(HOUR, 2 * HOUR), [AccessRule(Role.VIEWER, "*")])
         token = access.begin(ME, "10.0.0.1", member=Member("7"))
         assert access.by_session(token)
         with psycopg.connect(postgres_url, autocommit=True) as admin:
@@ -141,7 +141,7 @@ def test_a_session_goes_on_where_the_server_ended_all_connections(postgres_url):
 def test_sessions_and_keys_lie_in_the_schema_that_is_set(postgres_url):
     with Warehouse(postgres_url, clock=Clock(), schema=f"own_{uuid4().hex}") as warehouse:
         warehouse.prepare(holds="demo")
-        access = Access(warehouse, Clock(), Limits(HOUR, 2 * HOUR), [Rule(Role.VIEWER, "*")])
+        access = Access(warehouse, Clock(), Limits(HOUR, 2 * HOUR), [AccessRule(Role.VIEWER, "*")])
         token = access.begin(ME, "10.0.0.1", member=Member("7"))
         assert access.by_session(token)
 

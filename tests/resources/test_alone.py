@@ -8,7 +8,7 @@ import pytest
 
 from orchestration_project.assets.operations import removals, run_logs
 from orchestration_project.connections.artifacts import FolderStore
-from orchestration_project.engine.leases import claim
+from orchestration_project.engine.leases import acquire_for_run
 from orchestration_project.errors import TransientError
 from orchestration_project.settings import Settings
 
@@ -37,20 +37,20 @@ def begun(instance):
 
 def test_work_is_claimed_until_the_run_that_does_it_has_ended(warehouse, instance, begun):
     first, second = begun(), begun()
-    claim(warehouse, instance, WORK, run_id=first)
-    claim(warehouse, instance, WORK, run_id=first)  # another attempt of its step
-    claim(warehouse, instance, OTHER, run_id=second)
+    acquire_for_run(warehouse, instance, WORK, run_id=first)
+    acquire_for_run(warehouse, instance, WORK, run_id=first)  # another attempt of its step
+    acquire_for_run(warehouse, instance, OTHER, run_id=second)
     with pytest.raises(TransientError, match=f"(?s)operations/run_logs.*the run {first} has not"):
-        claim(warehouse, instance, WORK, run_id=second)
+        acquire_for_run(warehouse, instance, WORK, run_id=second)
     instance.report_run_failed(instance.get_run_by_id(first), "its process is gone")
-    claim(warehouse, instance, WORK, run_id=second)
+    acquire_for_run(warehouse, instance, WORK, run_id=second)
     instance.delete_run(second)
-    claim(warehouse, instance, WORK, run_id=begun())
+    acquire_for_run(warehouse, instance, WORK, run_id=begun())
 
 
 def test_of_runs_that_claim_at_once_one_does_the_work(warehouse, instance, begun):
     earlier, *runs = (begun() for _ in range(5))
-    claim(warehouse, instance, WORK, run_id=earlier)
+    acquire_for_run(warehouse, instance, WORK, run_id=earlier)
     instance.report_run_canceled(instance.get_run_by_id(earlier))
 
     together = Barrier(4)
@@ -59,7 +59,7 @@ def test_of_runs_that_claim_at_once_one_does_the_work(warehouse, instance, begun
         with warehouse.reading():  # a connection of its own
             together.wait()
         try:
-            claim(warehouse, instance, WORK, run_id=run_id)
+            acquire_for_run(warehouse, instance, WORK, run_id=run_id)
         except TransientError:
             return False
         return True
@@ -74,7 +74,7 @@ def test_a_clean_up_or_prune_deletes_nothing_while_another_runs_and_may_still_me
     desk, clock, instance, begun, asset
 ):
     other = begun()
-    claim(desk.warehouse, instance, asset.key, run_id=other)
+    acquire_for_run(desk.warehouse, instance, asset.key, run_id=other)
 
     def run(*, dry_run: bool) -> bool:
         return dg.materialize(

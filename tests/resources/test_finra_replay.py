@@ -127,8 +127,8 @@ def test_a_replay_by_newer_rules_is_a_restatement_of_ours(office, clock):
     )
     assert replayed.figures
     assert (replayed.figures.rows, replayed.row_counts["finra_venue_week"]) == (2, 1)
-    assert replayed.glimpse
-    assert replayed.glimpse.recent_shares[-1] == 105
+    assert replayed.preview
+    assert replayed.preview.recent_shares[-1] == 105
     assert (landed.change_cause, landed.rows_added, landed.rows_changed) == ("ours", 1, 1)
     assert desk.quantities() == {"AAA": 100, "BBB": 5}
     assert desk.rows(

@@ -17,7 +17,7 @@ from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.instance.storage import open_instance
 from orchestration_project.services.alerts.inbox import nothing_is_well
-from orchestration_project.services.alerts.watching import first_look, look
+from orchestration_project.services.alerts.watching import first_poll, look
 from orchestration_project.services.ledger import Ledger, Written, reconcile
 from orchestration_project.services.run_logs import prune
 from orchestration_project.tables.operations import (
@@ -182,7 +182,7 @@ def test_what_alerts_noted_of_the_ends_of_pruned_runs_goes_with_them(
     instance, ledger, warehouse, tmp_path
 ):
     alerts = alerts_of(warehouse, tmp_path)
-    watched = first_look(instance).progress
+    watched = first_poll(instance).progress
     old = [run(instance, "good"), run(instance, "bad")]
     watched = look(instance, alerts, watched).progress
     before = now()

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from orchestration_project.domains.saas.rules import Rule
+from orchestration_project.domains.saas.rules import SyncRule
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import OrchestrationError
 from orchestration_project.resources.saas.reconciling import Reconciler
@@ -37,7 +37,7 @@ class Office:
         self.source, self.target = peopleforce(demo.url, http, folder), jira(demo.url, http)
         self.runs = 0
         with self.warehouse.writing() as connection:
-            rule = Rule.model_validate(EVERYTHING)
+            rule = SyncRule.model_validate(EVERYTHING)
             put_in_effect(connection, [rule], by="test", at=NOON, run_id="test")
 
     def work(self) -> None:

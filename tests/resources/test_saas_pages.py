@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import select
 
 from orchestration_project.connections.artifacts import FolderStore
-from orchestration_project.domains.saas.rules import Rule
+from orchestration_project.domains.saas.rules import SyncRule
 from orchestration_project.engine.captures import Captures
 from orchestration_project.resources.saas.reconciling import Reconciler
 from orchestration_project.resources.saas.rules import put_in_effect
@@ -16,7 +16,7 @@ from orchestration_project.tables.saas import saas_source_states, saas_ticks
 from orchestration_project.tables.spine import blobs, captures, deliveries, rejects
 from tests.saas_demo import jira, peopleforce
 
-DROP = Rule.model_validate({"rule_id": "nothing", "priority": 1, "action": "drop"})
+DROP = SyncRule.model_validate({"rule_id": "nothing", "priority": 1, "action": "drop"})
 
 
 @pytest.fixture

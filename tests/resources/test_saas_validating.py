@@ -5,7 +5,7 @@ import threading
 import pytest
 from sqlalchemy import Engine, event
 
-from orchestration_project.domains.saas.rules import Rule
+from orchestration_project.domains.saas.rules import SyncRule
 from orchestration_project.resources.saas.rules import revalidate
 from orchestration_project.resources.saas.systems import RefusedError
 from orchestration_project.resources.saas.validating import examine
@@ -19,13 +19,13 @@ def test_a_refusal_that_is_about_who_asks_proves_nothing_of_a_rule(office):
         raise RefusedError("nobody knows you", http_status=401)
 
     office.issues.create_fields = refuse
-    found = examine(office.world.target, [Rule.model_validate(ALL)])
+    found = examine(office.world.target, [SyncRule.model_validate(ALL)])
     assert (found.proven, found.unknown) == ({}, {"all": "nobody knows you"})
 
 
 def test_issues_that_take_no_label_prove_a_rule_wrong(office):
     office.issues.fields = [each for each in FIELDS if each.field_id != "labels"]
-    found = examine(office.world.target, [Rule.model_validate(ALL)])
+    found = examine(office.world.target, [SyncRule.model_validate(ALL)])
     assert found.proven == {"all": ["labels is no field of these issues"]}
 
 

@@ -25,7 +25,7 @@ from orchestration_project.engine.warehouse import (
     WriteTarget,
     prepare,
 )
-from orchestration_project.engine.warehouse.delivery import Warn, no_warnings
+from orchestration_project.engine.warehouse.delivery import WarningCheck, no_warnings
 from orchestration_project.tables.finra import (
     METADATA_COLUMNS,
     finra_otc_weekly,
@@ -212,7 +212,7 @@ class Desk:
         audits: Sequence[Audit] = (PASSED,),
         rejects: pl.DataFrame | None = None,
         rule_version: str = "1",
-        warn: Warn = no_warnings,
+        warn: WarningCheck = no_warnings,
         ranges_of: int = 0,
         **delivery: Any,
     ) -> WriteResult[WeekChange]:

@@ -24,7 +24,7 @@ from orchestration_project.services.backfills import (
     launched_by,
     request_backfill,
 )
-from orchestration_project.services.metadata import told
+from orchestration_project.services.metadata import as_metadata
 from orchestration_project.services.presets import Presets, RunPresets
 from orchestration_project.settings import Settings
 
@@ -83,7 +83,7 @@ def launch_backfill(
         finra, warehouse, latest, only_taken=values["only_taken"], full=values["full"]
     )
     context.add_output_metadata(
-        told(
+        as_metadata(
             {
                 "backfill": _launched(context, due, config.dry_run, full=values["full"]),
                 "partitions": summary(due) or "none",

@@ -52,7 +52,7 @@ def news_of(
         for key in own
         if (table := "_".join(key.path)) in loaded.row_counts
     }
-    seen = _glimpse(loaded)
+    seen = _preview(loaded)
     changes = {OTC_WEEKLY: change_metadata(loaded.changes, notice_limit=notice_limit)}
     return {
         key: {
@@ -67,9 +67,9 @@ def news_of(
     }
 
 
-def _glimpse(loaded: LoadedWeek) -> Mapping[dg.AssetKey, Mapping[str, Any]]:
+def _preview(loaded: LoadedWeek) -> Mapping[dg.AssetKey, Mapping[str, Any]]:
     """Return what a person sees of a partition that landed: rows, captures, the last weeks."""
-    seen = loaded.glimpse
+    seen = loaded.preview
     if seen is None:
         return {}
     largest = {

@@ -9,7 +9,7 @@ import polars as pl
 from orchestration_project.assets.operations.catalogue import ALERTS, asset_spec
 from orchestration_project.domains.operations.channel_health import Reach
 from orchestration_project.domains.operations.readiness import said_by
-from orchestration_project.services.alerts import Alerts, Standing
+from orchestration_project.services.alerts import Alerts, AlertState
 from orchestration_project.services.metadata import table_of
 from orchestration_project.tables.operations import operations_alerts
 
@@ -75,7 +75,7 @@ def _delivered(reaches: Sequence[Reach]) -> dg.AssetCheckResult:
     )
 
 
-def _frame(standing: Sequence[Standing]) -> pl.DataFrame:
+def _frame(standing: Sequence[AlertState]) -> pl.DataFrame:
     rows = [
         {
             "raised_at": each.raised_at,

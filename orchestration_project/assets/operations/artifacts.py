@@ -11,7 +11,7 @@ from orchestration_project.assets.operations.catalogue import ARTIFACTS, report_
 from orchestration_project.connections.artifacts import ArtifactStore
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.services.inventory import Inventory, read_captures, take_inventory
-from orchestration_project.services.metadata import table_of, told
+from orchestration_project.services.metadata import as_metadata, table_of
 
 COLUMNS = {
     "kind": "captured bytes, staged rows, picture, or other",
@@ -58,7 +58,7 @@ def artifacts(
     inventory = take_inventory(warehouse, artifacts, read_all=config.read_all)
     yield dg.MaterializeResult(
         asset_key=ARTIFACTS,
-        metadata=told(
+        metadata=as_metadata(
             {
                 "captures": table_of(
                     found.cast({"capture_id": pl.String})

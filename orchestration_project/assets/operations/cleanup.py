@@ -11,7 +11,7 @@ from orchestration_project.connections.artifacts import ArtifactStore
 from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.access.roles import REQUIRES_ADMIN
 from orchestration_project.domains.operations.retention import CAPTURED, PICTURE, STAGED
-from orchestration_project.engine.leases import claim
+from orchestration_project.engine.leases import acquire_for_run
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.services.cleanup import (
     Retention,
@@ -20,7 +20,7 @@ from orchestration_project.services.cleanup import (
     refuse_shared_store,
     totals,
 )
-from orchestration_project.services.metadata import table_of, told
+from orchestration_project.services.metadata import as_metadata, table_of
 from orchestration_project.settings import Settings
 from orchestration_project.tables.operations import operations_removals
 
@@ -57,7 +57,7 @@ def removals(
     """Find the artifacts that may go, and delete them unless this is a dry run."""
     now = clock.now()
     if not config.dry_run:
-        claim(warehouse, context.instance, REMOVALS, run_id=context.run.run_id)
+        acquire_for_run(warehouse, context.instance, REMOVALS, run_id=context.run.run_id)
     plan = plan_cleanup(warehouse, artifacts, retention_of(settings), now=now)
     went = plan.files
     if not config.dry_run:
@@ -67,7 +67,7 @@ def removals(
     names = [file.name for files in went.values() for file in files]
     return dg.MaterializeResult(
         asset_key=REMOVALS,
-        metadata=told(
+        metadata=as_metadata(
             {
                 "dry_run": config.dry_run,
                 "kinds": table_of(kinds),

@@ -17,8 +17,8 @@ from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.operations.control_tower import (
     DAY,
     WEEK,
-    Look,
-    Standing,
+    Observation,
+    SubjectHealth,
     by_day,
     standings,
     table_rows,
@@ -29,7 +29,7 @@ from orchestration_project.plots import operations as plots
 from orchestration_project.plots.sparkline import sparkline, svg_uri
 from orchestration_project.registry import Registry
 from orchestration_project.services.ledger.control_tower import read_look, write_tower
-from orchestration_project.services.metadata import image, table_of, told
+from orchestration_project.services.metadata import as_metadata, image, table_of
 from orchestration_project.settings import Settings
 from orchestration_project.tables.operations import operations_control_tower
 
@@ -62,7 +62,7 @@ def control_tower(
     domains = [each for each in found if not each.subject.asset]
     return dg.MaterializeResult(
         asset_key=CONTROL_TOWER,
-        metadata=told(
+        metadata=as_metadata(
             {
                 **_pictures(look, domains, is_synthetic=settings.is_demo),
                 **_numbers(domains),
@@ -72,7 +72,9 @@ def control_tower(
     )
 
 
-def _pictures(look: Look, domains: Sequence[Standing], *, is_synthetic: bool) -> dict[str, Any]:
+def _pictures(
+    look: Observation, domains: Sequence[SubjectHealth], *, is_synthetic: bool
+) -> dict[str, Any]:
     shares = {
         each.subject.domain: [figures.success_share for figures in each.figures] for each in domains
     }
@@ -88,7 +90,7 @@ def _pictures(look: Look, domains: Sequence[Standing], *, is_synthetic: bool) ->
     }
 
 
-def _numbers(domains: Sequence[Standing]) -> dict[str, Any]:
+def _numbers(domains: Sequence[SubjectHealth]) -> dict[str, Any]:
     """Return what Dagster plots over time, of each domain's last 24 hours."""
     numbers: dict[str, Any] = {
         "queue_depth": sum(each.under_way.queue_depth for each in domains),

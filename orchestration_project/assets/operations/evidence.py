@@ -19,7 +19,7 @@ from orchestration_project.registry import Registry
 from orchestration_project.services.effective_config import effective_config, in_force
 from orchestration_project.services.evidence.exporting import Exported, Sources, export_evidence
 from orchestration_project.services.evidence.subjects import Wanted
-from orchestration_project.services.metadata import table_of, told
+from orchestration_project.services.metadata import as_metadata, table_of
 from orchestration_project.services.presets import Presets
 from orchestration_project.settings import Settings
 
@@ -92,7 +92,7 @@ def _shown(exported: Exported) -> dg.MaterializeResult[Any]:
     ]
     return dg.MaterializeResult(
         asset_key=EVIDENCE,
-        metadata=told(
+        metadata=as_metadata(
             {
                 "file": dg.MetadataValue.path(exported.path),
                 "bytes": exported.byte_count,

@@ -72,12 +72,12 @@ def presets(
         yield _seen({"outcome": "nothing to do: it is in force already", **told})
         return
     told["outcome"] = f"applied as {applied} by {user}: {reason}"
-    yield dg.MaterializeResult(asset_key=PRESETS, metadata=shown.told(told))
+    yield dg.MaterializeResult(asset_key=PRESETS, metadata=shown.as_metadata(told))
 
 
 def _seen(metadata: Mapping[str, Any]) -> dg.AssetObservation:
     """Return what a run tells that changed nothing."""
-    return dg.AssetObservation(PRESETS, metadata=shown.told(metadata))
+    return dg.AssetObservation(PRESETS, metadata=shown.as_metadata(metadata))
 
 
 def _told(preset: Preset, before: Applied | None, base: Mapping[str, Any]) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from orchestration_project.services.backfills import (
     request_backfill,
 )
 from orchestration_project.services.failed_partitions import failed_partitions
-from orchestration_project.services.metadata import table_of, told
+from orchestration_project.services.metadata import as_metadata, table_of
 
 RETRY_JOB = "operations_retry_failures"
 
@@ -75,7 +75,7 @@ def retry_failures(context: dg.OpExecutionContext, config: Retry) -> None:
     due = [each for each, why in judged if not why]
     left_out = [(each, why) for each, why in judged if why]
     context.add_output_metadata(
-        told(
+        as_metadata(
             {
                 "backfills": _launched(context, batches(due), dry_run=config.dry_run),
                 "due": _table([(each, "") for each in due]),

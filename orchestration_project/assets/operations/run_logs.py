@@ -10,10 +10,10 @@ from pydantic import Field
 from orchestration_project.assets.operations.catalogue import RUN_LOGS, report_spec
 from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.access.roles import REQUIRES_ADMIN
-from orchestration_project.engine.leases import claim
+from orchestration_project.engine.leases import acquire_for_run
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.services.ledger import Ledger
-from orchestration_project.services.metadata import table_of, told
+from orchestration_project.services.metadata import as_metadata, table_of
 from orchestration_project.services.run_logs import prune
 from orchestration_project.settings import Settings
 from orchestration_project.settings.values import MOST_DAYS
@@ -60,12 +60,12 @@ def run_logs(
     before = Clock().now() - timedelta(days=days)  # the machine's time, as Dagster's runs have
     ledger = Ledger(warehouse, clock)
     if not config.dry_run:
-        claim(warehouse, context.instance, RUN_LOGS, run_id=context.run.run_id)
+        acquire_for_run(warehouse, context.instance, RUN_LOGS, run_id=context.run.run_id)
     found = prune(context.instance, ledger, before, dry_run=config.dry_run)
     rows = [{"store": name, **left._asdict()} for name, left in found.freed.items()]
     return dg.MaterializeResult(
         asset_key=RUN_LOGS,
-        metadata=told(
+        metadata=as_metadata(
             {
                 "dry_run": config.dry_run,
                 "before": before.isoformat(),

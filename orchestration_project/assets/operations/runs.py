@@ -10,7 +10,7 @@ from orchestration_project.assets.operations.catalogue import RUNS, STEPS, asset
 from orchestration_project.connections.clock import Clock
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.services.ledger import Ledger, reconcile
-from orchestration_project.services.metadata import told
+from orchestration_project.services.metadata import as_metadata
 from orchestration_project.tables.operations import operations_runs, operations_steps
 
 
@@ -51,7 +51,7 @@ def ledger(
     )
     yield dg.MaterializeResult(
         asset_key=RUNS,
-        metadata=told(
+        metadata=as_metadata(
             {
                 "runs_missing": found.written.added,
                 "runs_differing": found.written.changed,

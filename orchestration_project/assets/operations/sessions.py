@@ -15,7 +15,7 @@ from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.operations.sessions import listed
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.services.ledger.sessions import Wanted, read_sessions
-from orchestration_project.services.metadata import table_of, told
+from orchestration_project.services.metadata import as_metadata, table_of
 from orchestration_project.tables.operations import operations_sessions
 
 
@@ -48,7 +48,7 @@ def sessions(
     found = listed(read_sessions(warehouse, wanted), Clock().now())
     return dg.MaterializeResult(
         asset_key=SESSIONS,
-        metadata=told(
+        metadata=as_metadata(
             {
                 "sessions": table_of(found),
                 "sessions_listed": len(found),

@@ -12,7 +12,7 @@ from orchestration_project.services.backfills import (
     launched_by,
     request_backfill,
 )
-from orchestration_project.services.metadata import told
+from orchestration_project.services.metadata import as_metadata
 
 PRICES_BACKFILL_JOB = "prices_backfill"
 
@@ -41,7 +41,7 @@ def launch_prices_backfill(context: dg.OpExecutionContext, config: PricesBackfil
             remedy="set it to an earlier month, and start what serves the code again",
         )
     context.add_output_metadata(
-        told(
+        as_metadata(
             {
                 "backfill": _launched(context, keys, dry_run=config.dry_run),
                 "first_month": keys[0],

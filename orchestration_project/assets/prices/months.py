@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import date
 
 from orchestration_project.domains.prices.states import LANDED, STATES, SymbolMonth
-from orchestration_project.engine.loads import Outcome
+from orchestration_project.engine.loads import ItemResult
 from orchestration_project.errors import (
     ConfigurationError,
     ContractError,
@@ -63,8 +63,8 @@ class MonthNews:
 
 
 def by_month(
-    keys: Sequence[str], outcomes: Sequence[Outcome[LoadedPrices]]
-) -> list[Outcome[MonthNews]]:
+    keys: Sequence[str], outcomes: Sequence[ItemResult[LoadedPrices]]
+) -> list[ItemResult[MonthNews]]:
     """Return how each month ended.
 
     It is loaded where a symbol was, and held back where one failed: it can be both. What only
@@ -79,7 +79,7 @@ def by_month(
             news[place] = replace(each, beyond=_beyond(months, loaded))
             break
     return [
-        Outcome(month.isoformat(), each, error) for month, each in zip(months, news, strict=True)
+        ItemResult(month.isoformat(), each, error) for month, each in zip(months, news, strict=True)
     ]
 
 
@@ -130,7 +130,7 @@ def _news(month: date, loaded: Sequence[LoadedPrices]) -> MonthNews | None:
 
 
 def _error_of(
-    outcomes: Sequence[Outcome[LoadedPrices]], loaded: Sequence[LoadedPrices]
+    outcomes: Sequence[ItemResult[LoadedPrices]], loaded: Sequence[LoadedPrices]
 ) -> OrchestrationError | None:
     failed = {each.partition_key: each.error for each in outcomes if each.error is not None}
     if failed:

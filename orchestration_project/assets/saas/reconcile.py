@@ -33,7 +33,7 @@ from orchestration_project.resources.saas.standing import (
     LONGEST_WAIT_MINUTES,
     MANY_REFUSED_SHARE,
     MANY_UNMATCHED_SHARE,
-    Standing,
+    SyncSummary,
     standing,
 )
 from orchestration_project.resources.saas.systems import SourceSystem, TargetSystem
@@ -43,7 +43,7 @@ from orchestration_project.services.inbox.work import (
     SOURCE_TAG,
     InboxQueue,
 )
-from orchestration_project.services.metadata import image, table_of, told
+from orchestration_project.services.metadata import as_metadata, image, table_of
 from orchestration_project.services.presets import Presets, RunPresets
 from orchestration_project.settings import Settings
 from orchestration_project.tables.saas import saas_audit_log, saas_source_states
@@ -155,12 +155,12 @@ def failure_of(problem: OrchestrationError) -> dg.Failure:
 
 
 def _results(
-    done: Done, found: Standing, *, is_synthetic: bool
+    done: Done, found: SyncSummary, *, is_synthetic: bool
 ) -> Iterator[dg.MaterializeResult[Any]]:
     yield dg.MaterializeResult(
         asset_key=STATES,
         metadata={
-            **told(done.counts),
+            **as_metadata(done.counts),
             "tasks": found.task_count,
             "issues": found.linked_count,
             "by_rule_says": _table(found.by_action, "tasks"),
@@ -178,7 +178,7 @@ def _results(
     yield dg.MaterializeResult(asset_key=AUDIT_LOG, metadata={"latest": table_of(found.audit)})
 
 
-def _flow(found: Standing, is_synthetic: bool) -> str:
+def _flow(found: SyncSummary, is_synthetic: bool) -> str:
     steps = [
         ("tasks", found.task_count),
         ("by a rule", found.by_action.get("sync", 0)),
@@ -194,7 +194,7 @@ def _table(counts: Mapping[str, int], name: str) -> dg.TableMetadataValue:
 
 
 def _checks(
-    found: Standing, clock: Clock, limits: Mapping[str, Any]
+    found: SyncSummary, clock: Clock, limits: Mapping[str, Any]
 ) -> Iterator[dg.AssetCheckResult]:
     yield dg.AssetCheckResult(
         asset_key=STATES,

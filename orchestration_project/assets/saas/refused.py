@@ -12,7 +12,7 @@ from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.saas.reconciling import Reconciler
 from orchestration_project.resources.saas.standing import standing
 from orchestration_project.resources.saas.systems import SourceSystem, TargetSystem
-from orchestration_project.services.metadata import table_of, told
+from orchestration_project.services.metadata import as_metadata, table_of
 from orchestration_project.tables.saas import saas_dead_letters
 
 
@@ -47,7 +47,7 @@ def replay(
     return dg.MaterializeResult(
         asset_key=DEAD_LETTERS,
         metadata={
-            **told(
+            **as_metadata(
                 {
                     **planned.actions,
                     **applied.outcomes,

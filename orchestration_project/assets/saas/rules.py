@@ -18,7 +18,7 @@ from orchestration_project.domains.saas.rules import read_rules
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.saas.rules import edit, tried
 from orchestration_project.resources.saas.systems import TargetSystem
-from orchestration_project.services.metadata import table_of, told
+from orchestration_project.services.metadata import as_metadata, table_of
 from orchestration_project.tables.saas import saas_routing_rules
 
 COLUMNS = {
@@ -64,7 +64,7 @@ def try_rules(
     trial = tried(warehouse, jira, read_rules(config.rules))
     return dg.MaterializeResult(
         asset_key=TRIAL,
-        metadata=told(
+        metadata=as_metadata(
             {
                 **_shown(trial.run),
                 "refused_by_target": "; ".join(trial.problems),
@@ -89,7 +89,7 @@ def edit_rules(
     edited = edit(warehouse, rules, trial, by=who, at=clock.now(), run_id=context.run.run_id)
     return dg.MaterializeResult(
         asset_key=RULES,
-        metadata=told(
+        metadata=as_metadata(
             {
                 **_shown(trial.run),
                 "added": ", ".join(edited.added),

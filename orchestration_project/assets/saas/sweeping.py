@@ -18,7 +18,7 @@ from orchestration_project.resources.saas.rules import revalidate
 from orchestration_project.resources.saas.systems import SourceSystem, TargetSystem
 from orchestration_project.resources.saas.ticks import Ticks
 from orchestration_project.resources.saas.validating import Examined
-from orchestration_project.services.metadata import table_of, told
+from orchestration_project.services.metadata import as_metadata, table_of
 
 SHOWN = 200
 MENDED, USABLE, FRESH = "is_mended", "goes_by_usable_rules", "goes_by_a_fresh_look"
@@ -80,7 +80,7 @@ def _result(
     return dg.MaterializeResult(
         asset_key=DRIFT,
         metadata={
-            **told({"differed": len(drifts), **applied.outcomes}),
+            **as_metadata({"differed": len(drifts), **applied.outcomes}),
             "rules_not_examined": len(examined.unknown),
             "unreadable": len(unreadable),
             "unreadable_issues": table_of(pl.DataFrame(shown, reasons, orient="row")),

@@ -8,7 +8,7 @@ from pydantic import Field
 from orchestration_project.connections.clock import Clock
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.saas.ticks import PEOPLEFORCE_JIRA, Ticks
-from orchestration_project.services.metadata import told
+from orchestration_project.services.metadata import as_metadata
 
 SET_TICK_JOB = "saas_set_tick"
 
@@ -44,7 +44,7 @@ def set_tick(
         ticks.trigger(clock.now())
     tick = ticks.tick()
     context.add_output_metadata(
-        told(
+        as_metadata(
             {
                 "interval_seconds": int(tick.interval.total_seconds()),
                 "is_paused": tick.is_paused,

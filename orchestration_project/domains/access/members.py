@@ -31,7 +31,7 @@ class Member:
 
 
 @dataclass(frozen=True)
-class Rule:
+class AccessRule:
     """``role`` for whoever ``who`` means: an address, ``@domain``, ``group:name`` or ``*``."""
 
     role: Role
@@ -46,7 +46,7 @@ class Rule:
         return self.who == "*" or (member.email != "" and member.email == self.who.lower())
 
 
-def read_rules(text: str) -> list[Rule]:
+def read_rules(text: str) -> list[AccessRule]:
     """Read OIDC_ROLES: ``role=who`` with blanks between; a blank within a name is ``%20``.
 
     Raises:
@@ -55,7 +55,7 @@ def read_rules(text: str) -> list[Rule]:
     return [_rule(entry) for entry in text.split()]
 
 
-def _rule(entry: str) -> Rule:
+def _rule(entry: str) -> AccessRule:
     role, _, who = entry.partition("=")
     known = who == "*" or "@" in who or who.startswith("group:")
     if role not in list(Role) or not known or who in ("@", "group:"):
@@ -64,7 +64,7 @@ def _rule(entry: str) -> Rule:
             expected=f"entries such as {EXAMPLE}",
             remedy="correct it: viewer, operator or admin, then an address, @domain, group: or *",
         )
-    return Rule(Role(role), who.replace("%20", " "))
+    return AccessRule(Role(role), who.replace("%20", " "))
 
 
 def member_of(claims: Mapping[str, Any]) -> Member:
@@ -76,7 +76,9 @@ def member_of(claims: Mapping[str, Any]) -> Member:
     return Member(str(claims["sub"]), email, [str(each) for each in named])
 
 
-def role_of(member: Member, rules: Sequence[Rule], allowed_domains: Sequence[str]) -> Role | None:
+def role_of(
+    member: Member, rules: Sequence[AccessRule], allowed_domains: Sequence[str]
+) -> Role | None:
     """Return the highest role that a rule gives, None if there is none or the domain is refused."""
     if allowed_domains and _domain(member.email) not in allowed_domains:
         return None

@@ -11,7 +11,7 @@ from datetime import date, timedelta
 import polars as pl
 
 from orchestration_project.contracts.decimals import exact_scaled
-from orchestration_project.contracts.rules import Part, Rule, apply_rules
+from orchestration_project.contracts.rules import Part, RowRule, apply_rules
 from orchestration_project.domains.finra.parsing import parse_parts, with_records
 from orchestration_project.domains.finra.values import (
     days,
@@ -174,7 +174,7 @@ def _summary_is(codes: Iterable[str]) -> pl.Expr:
     return pl.col("summaryTypeCode").is_in(list(codes))
 
 
-def _of_used_rows(rule: Rule) -> Rule:
+def _of_used_rows(rule: RowRule) -> RowRule:
     """Apply a rule to the rows that we use; FINRA's other sums are only counted."""
     return replace(rule, breaks=_summary_is([*FIRM_ROWS, *SYMBOL_TOTALS]) & rule.breaks)
 
@@ -182,20 +182,20 @@ def _of_used_rows(rule: Rule) -> Rule:
 NO_VENUE = is_blank("MPID") & is_blank("firmCRDNumber") & is_blank("marketParticipantName")
 
 RULES = [
-    Rule(
+    RowRule(
         "unknown_summary_type",
         ~_summary_is([*FIRM_ROWS, *SYMBOL_TOTALS, *OTHER_SUMS]),
         pl.format("summaryTypeCode is unknown: {}", shown("summaryTypeCode")),
     ),
     _of_used_rows(
-        Rule(
+        RowRule(
             "blank_symbol",
             is_blank(SYMBOL),
             pl.lit(f"{SYMBOL} is blank"),
             only_if=may_be_blank(SYMBOL),
         )
     ),
-    Rule(
+    RowRule(
         "missing_venue",
         _summary_is(FIRM_ROWS) & NO_VENUE,
         pl.lit("MPID, firmCRDNumber and marketParticipantName are all blank"),

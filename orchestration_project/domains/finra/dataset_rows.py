@@ -10,7 +10,7 @@ from orchestration_project.contracts.rules import (
     OFFENDERS_KEPT,
     Audit,
     Part,
-    Rule,
+    RowRule,
     Validated,
     apply_rules,
     verdict,
@@ -140,7 +140,7 @@ def _read(rows: pl.DataFrame, field: Field) -> pl.Series | pl.Expr:
     return (pl.col(field.name) if is_kept else text_or_null(field.name)).alias(_parsed(field))
 
 
-def _rules(field: Field) -> list[Rule]:
+def _rules(field: Field) -> list[RowRule]:
     """What is wrong with a field: it is blank and may not be, or it is not written as it should."""
     name, parsed, is_required = field.name, _parsed(field), not field.column.nullable
     if field.kind == "Date":
@@ -154,22 +154,22 @@ def _rules(field: Field) -> list[Rule]:
     return [*_required(field), too_long(name, most), *(_cusip_rules(name) if field.form else ())]
 
 
-def _required(field: Field) -> list[Rule]:
+def _required(field: Field) -> list[RowRule]:
     if field.column.nullable or field.may_be_blank:
         return []
-    return [Rule("missing_value", is_blank(field.name), pl.lit(f"{field.name} is blank"))]
+    return [RowRule("missing_value", is_blank(field.name), pl.lit(f"{field.name} is blank"))]
 
 
-def _cusip_rules(name: str) -> list[Rule]:
+def _cusip_rules(name: str) -> list[RowRule]:
     right = has_right_digit(name).fill_null(value=True)  # what has no digit has no shape either
     reason = "{} ends in {}, its check digit is {}"
     return [
-        Rule(
+        RowRule(
             "not_a_cusip",
             ~has_shape(name),
             pl.format(f"{name} is no CUSIP of nine characters: {{}}", shown(name)),
         ),
-        Rule(
+        RowRule(
             "wrong_check_digit",
             ~right,
             pl.format(

@@ -13,7 +13,7 @@ from io import BytesIO
 import numpy as np
 import polars as pl
 
-from orchestration_project.contracts.rules import Part, Rule, apply_rules, in_ascii
+from orchestration_project.contracts.rules import Part, RowRule, apply_rules, in_ascii
 from orchestration_project.domains.finra.header import (
     BYTE_ORDER_MARK,
     DELIMITER,
@@ -163,27 +163,27 @@ def _parse(part: Part, columns: Sequence[str], of: str) -> Parsed:
     return Parsed(good.select(*place, *taken), bad.select(*place, "reason_code", "reason"))
 
 
-def _line_rules(width: int) -> list[Rule]:
+def _line_rules(width: int) -> list[RowRule]:
     """What makes a line no row; ``found`` is its number of fields, null where it has none."""
     line, found = pl.col("line"), pl.col("found")
     return [
-        Rule("not_utf8", line.is_null(), pl.lit("the line is not UTF-8")),
-        Rule(
+        RowRule("not_utf8", line.is_null(), pl.lit("the line is not UTF-8")),
+        RowRule(
             "nul_byte",
             line.str.contains("\0", literal=True),
             pl.lit("the line holds a NUL byte, which no database text can keep"),
         ),
-        Rule(
+        RowRule(
             "wrong_line_end",
             pl.col("has_wrong_end"),
             pl.lit("the line does not end as the header does: one has a carriage return there"),
         ),
-        Rule(
+        RowRule(
             "malformed_quotes",
             found.is_null(),
             pl.lit("the line's quotes do not pair, or it holds a carriage return"),
         ),
-        Rule(
+        RowRule(
             "wrong_field_count",
             found != width,
             pl.format("the line has {} fields, the header has {}", found, pl.lit(width)),

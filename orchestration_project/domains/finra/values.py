@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from orchestration_project.contracts.rules import Rule
+from orchestration_project.contracts.rules import RowRule
 
 LONGEST_TEXT_BYTES = 1000
 """Ten times what occurs. PostgreSQL keeps no key of more than 2.7 kB."""
@@ -71,7 +71,7 @@ def shown(name: str) -> pl.Expr:
     return pl.col(name).str.slice(0, CHARACTERS_SHOWN)
 
 
-def quantity_rules(name: str, parsed: str) -> list[Rule]:
+def quantity_rules(name: str, parsed: str) -> list[RowRule]:
     """What is wrong with a whole number that is required, ``parsed`` being the column it gave."""
     value, bad = pl.col(name), pl.col(parsed).is_null()
     spellings = {
@@ -81,9 +81,9 @@ def quantity_rules(name: str, parsed: str) -> list[Rule]:
         "not_a_number": ("", "is not a number"),
     }
     return [
-        Rule("missing_quantity", value == "", pl.lit(f"{name} is blank"), only_if=bad),
+        RowRule("missing_quantity", value == "", pl.lit(f"{name} is blank"), only_if=bad),
         *(
-            Rule(
+            RowRule(
                 code,
                 bad & value.str.contains(spelling),
                 pl.format(f"{name} {text}: {{}}", shown(name)),
@@ -94,14 +94,14 @@ def quantity_rules(name: str, parsed: str) -> list[Rule]:
     ]
 
 
-def unreadable(code: str, name: str, parsed: str, what: str) -> Rule:
+def unreadable(code: str, name: str, parsed: str, what: str) -> RowRule:
     """A field that may be blank, and is not, and cannot be read."""
     bad = (pl.col(name) != "") & pl.col(parsed).is_null()
-    return Rule(code, bad, pl.format(f"{name} is {what}: {{}}", shown(name)))
+    return RowRule(code, bad, pl.format(f"{name} is {what}: {{}}", shown(name)))
 
 
-def too_long(name: str, most_bytes: int = LONGEST_TEXT_BYTES) -> Rule:
+def too_long(name: str, most_bytes: int = LONGEST_TEXT_BYTES) -> RowRule:
     """A text that no database's key could hold."""
     length = pl.col(name).str.len_bytes()
     reason = pl.format(f"{name} has {{}} bytes, more than {most_bytes}", length)
-    return Rule("text_too_long", length > most_bytes, reason)
+    return RowRule("text_too_long", length > most_bytes, reason)

@@ -111,7 +111,7 @@ class Route(NamedTuple):
     window: timedelta
 
 
-class Told(NamedTuple):
+class Notification(NamedTuple):
     """That a channel was told: by which rule, and when."""
 
     rule: str
@@ -132,7 +132,7 @@ class OpenAlert:
     title: str
     problems: frozenset[Problem]
     told_at: datetime
-    told: Mapping[str, Told] = field(default_factory=dict)
+    told: Mapping[str, Notification] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -153,7 +153,7 @@ class Decision:
     remaining: Mapping[str, frozenset[Problem]]
     recovered: Sequence[OpenAlert]
     fresh: Mapping[str, str] = field(default_factory=dict)
-    kept: Mapping[str, Told] = field(default_factory=dict)
+    kept: Mapping[str, Notification] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -280,9 +280,9 @@ def _is_due(holder: OpenAlert | None, channel: str, route: Route, now: datetime)
     return told is None or not is_lately(told.at, now, route.window)
 
 
-def _kept(holders: Iterable[OpenAlert], fresh: Mapping[str, str]) -> dict[str, Told]:
+def _kept(holders: Iterable[OpenAlert], fresh: Mapping[str, str]) -> dict[str, Notification]:
     """Return by channel what was told first, so that no reminder is late."""
-    kept: dict[str, Told] = {}
+    kept: dict[str, Notification] = {}
     for alert in holders:
         for name, told in alert.told.items():
             if name not in fresh and (name not in kept or told.at < kept[name].at):

@@ -77,7 +77,7 @@ class UnderWay:
 
 
 @dataclass(frozen=True)
-class Look:
+class Observation:
     """What the database tells.
 
     Attributes:
@@ -119,7 +119,7 @@ class Figures:
 
 
 @dataclass(frozen=True)
-class Standing:
+class SubjectHealth:
     """How a subject stands, and why."""
 
     subject: Subject
@@ -132,8 +132,8 @@ class Standing:
 
 
 def standings(
-    look: Look, unlanded: Iterable[Unlanded], *, now: datetime, machine_now: datetime
-) -> list[Standing]:
+    look: Observation, unlanded: Iterable[Unlanded], *, now: datetime, machine_now: datetime
+) -> list[SubjectHealth]:
     """Return how every subject stands, domains before their assets.
 
     Args:
@@ -149,7 +149,7 @@ def standings(
     subjects = seen | of_assets | set(look.under_way)
     subjects |= {Subject(subject.domain) for subject in subjects}
     figures = {hours: _figures(look.ended, hours) for hours in WINDOWS}
-    found: list[Standing] = []
+    found: list[SubjectHealth] = []
     for subject in sorted(subjects):
         of_it = [figures[hours].get(subject, Figures(hours)) for hours in WINDOWS]
         own = [each for each in late.values() if _is_of(each.asset, subject)]
@@ -158,7 +158,7 @@ def standings(
         way = look.under_way.get(subject, UnderWay())
         state, reasons = state_of(of_it, way, oldest, now=now, machine_now=machine_now)
         landed_at = max(landed, default=None)
-        found.append(Standing(subject, of_it, way, landed_at, oldest, state, reasons))
+        found.append(SubjectHealth(subject, of_it, way, landed_at, oldest, state, reasons))
     return found
 
 
@@ -204,12 +204,12 @@ def _failures(figures: Figures) -> str:
     return f"{figures.failure_count} of {ended} failed in the last {figures.hours} h: {kinds}"
 
 
-def table_rows(found: Iterable[Standing], now: datetime) -> list[dict[str, Any]]:
+def table_rows(found: Iterable[SubjectHealth], now: datetime) -> list[dict[str, Any]]:
     """Return the rows of ``operations_control_tower``, one by subject and window."""
     return [_row(each, figures, now) for each in found for figures in each.figures]
 
 
-def _row(standing: Standing, figures: Figures, now: datetime) -> dict[str, Any]:
+def _row(standing: SubjectHealth, figures: Figures, now: datetime) -> dict[str, Any]:
     late = standing.unlanded
     told = figures.success_count + figures.failure_count
     return {

@@ -71,7 +71,7 @@ class Match(_Strict):
     severity: Severity = "info"
 
 
-class Rule(_Strict):
+class RoutingRule(_Strict):
     """Who is told of what a match is about.
 
     Attributes:
@@ -99,12 +99,12 @@ class Rule(_Strict):
         return self
 
 
-EVERYTHING = Rule(name="everything")
+EVERYTHING = RoutingRule(name="everything")
 """Each channel gets what it takes by its own severity: errors, unless its entry says otherwise."""
 
 
 class _File(_Strict):
-    rules: tuple[Rule, ...]
+    rules: tuple[RoutingRule, ...]
 
     @model_validator(mode="after")
     def _names_differ(self) -> Self:
@@ -148,7 +148,7 @@ class Policy:
 
     channels: Sequence[Channel]
     window: timedelta
-    rules: Sequence[Rule] = (EVERYTHING,)
+    rules: Sequence[RoutingRule] = (EVERYTHING,)
     problem: ConfigurationError | None = None
 
     def routes(self, facts: Facts) -> dict[str, Route]:
@@ -177,12 +177,12 @@ class Policy:
         """Return how many alerts the rule of this name tells one by one."""
         return next((each for each in self.rules if each.name == rule), EVERYTHING).digest_above
 
-    def _channels_of(self, rule: Rule, severity: Severity) -> Iterable[str]:
+    def _channels_of(self, rule: RoutingRule, severity: Severity) -> Iterable[str]:
         if rule.channels is not None:
             return rule.channels
         return [each.name for each in self.channels if admits(each.least, severity)]
 
-    def _window_of(self, rule: Rule) -> timedelta:
+    def _window_of(self, rule: RoutingRule) -> timedelta:
         return timedelta(hours=rule.window_hours) if rule.window_hours else self.window
 
 
@@ -234,7 +234,7 @@ def _domains(assets: Iterable[str]) -> frozenset[str]:
     return frozenset(asset.partition("/")[0] for asset in assets)
 
 
-def read_rules(text: str, file: str, channels: Sequence[Channel]) -> tuple[Rule, ...]:
+def read_rules(text: str, file: str, channels: Sequence[Channel]) -> tuple[RoutingRule, ...]:
     """Read the text of a file of rules.
 
     Raises:
@@ -283,7 +283,7 @@ def _located(place: tuple[int | str, ...], message: str, parsed: Any) -> str:
     return ": ".join([*(each for each in where if each), said])
 
 
-def unknown_names(rules: Iterable[Rule], names: Names) -> list[str]:
+def unknown_names(rules: Iterable[RoutingRule], names: Names) -> list[str]:
     """Return what the rules match and the project does not have: such a rule is never applied."""
     return [
         f"rule {rule.name}: match.{field}: the project has no {field} {pattern}"

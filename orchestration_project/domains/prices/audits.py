@@ -6,7 +6,7 @@ from datetime import date
 
 import polars as pl
 
-from orchestration_project.contracts.frames import PLACE, counted, split
+from orchestration_project.contracts.frames import BATCH_INDEX, counted, split_batches
 from orchestration_project.contracts.rules import OFFENDERS_KEPT, Audit, Validated, verdict
 from orchestration_project.domains.prices.calendar import session_days, sessions_from
 from orchestration_project.domains.prices.contract import ONE, UNSOUND, PriceRows
@@ -70,7 +70,9 @@ def checked_prices(prices: PriceRows, limits: Limits) -> list[Validated]:
     )
     return [
         Validated(*each)
-        for each in zip(split(prices.rows, of), split(prices.rejects, of), audits, strict=True)
+        for each in zip(
+            split_batches(prices.rows, of), split_batches(prices.rejects, of), audits, strict=True
+        )
     ]
 
 
@@ -88,7 +90,7 @@ def together(deliveries: Sequence[Validated]) -> Validated:
 
 @dataclass(frozen=True)
 class Beside:
-    """Deliveries' rows, and what they are looked at beside; all frames have `PLACE`.
+    """Deliveries' rows, and what they are looked at beside; all frames have `BATCH_INDEX`.
 
     Attributes:
         rows: The rows of each delivery by day, each day once.
@@ -112,7 +114,7 @@ def warnings_about(batch: Beside, *, newest_session: date, limits: Limits) -> li
     """
     of = len(batch.through)
     together = pl.concat([batch.before.select(batch.rows.columns), batch.rows])
-    together = together.sort(PLACE, maintain_order=True)
+    together = together.sort(BATCH_INDEX, maintain_order=True)
     steps = _steps(together)
     return list(
         zip(
@@ -137,7 +139,7 @@ def _of(name: str, expected: str, offenders: pl.DataFrame, *, of: Sequence[int])
             own.head(OFFENDERS_KEPT).to_dicts() if len(own) else (),
             severity="error" if name in AUDITS else "warning",
         )
-        for own, count in zip(split(offenders, len(of)), of, strict=True)
+        for own, count in zip(split_batches(offenders, len(of)), of, strict=True)
     ]
 
 
@@ -154,13 +156,19 @@ def _own_symbol(prices: PriceRows) -> list[Audit]:
 
 
 def _unique_days(prices: PriceRows) -> list[Audit]:
-    alike = prices.rows.group_by(PLACE, "trade_date").agg(rows=pl.len()).filter(pl.col("rows") > 1)
+    alike = (
+        prices.rows.group_by(BATCH_INDEX, "trade_date")
+        .agg(rows=pl.len())
+        .filter(pl.col("rows") > 1)
+    )
     expected, counts = "0 days with several rows", counted(prices.rows, len(prices.asked))
     return _of("has_unique_days", expected, alike.sort("trade_date"), of=counts)
 
 
 def _few_rejects(prices: PriceRows, most: float) -> list[Audit]:
-    shown = prices.rejects.select("part_number", "line_number", "reason_code", "reason", PLACE)
+    shown = prices.rejects.select(
+        "part_number", "line_number", "reason_code", "reason", BATCH_INDEX
+    )
     return [
         Audit(
             "has_few_rejects",
@@ -170,7 +178,7 @@ def _few_rejects(prices: PriceRows, most: float) -> list[Audit]:
             rejected.head(OFFENDERS_KEPT).to_dicts() if len(rejected) else (),
         )
         for rejected, received in zip(
-            split(shown, len(prices.asked)), prices.received_counts, strict=True
+            split_batches(shown, len(prices.asked)), prices.received_counts, strict=True
         )
     ]
 
@@ -178,7 +186,7 @@ def _few_rejects(prices: PriceRows, most: float) -> list[Audit]:
 def _sound_bars(prices: PriceRows) -> list[Audit]:
     unsound = prices.rejects.filter(pl.col("reason_code").is_in(UNSOUND))
     expected = "0 days whose prices contradict each other; such days are rejected"
-    shown = unsound.select("line_number", "reason", PLACE)
+    shown = unsound.select("line_number", "reason", BATCH_INDEX)
     return _of("has_sound_bars", expected, shown, of=prices.received_counts)
 
 
@@ -186,7 +194,7 @@ def _calendar(rows: pl.DataFrame, through: Sequence[date]) -> list[Audit]:
     name = "follows_the_calendar"
     expected = "a price for each session of the exchange, and for no other day"
     present = rows.select(_number(pl.col("trade_date"))).to_series().unique()
-    first = dict(rows.group_by(PLACE).agg(pl.col("trade_date").min()).rows())
+    first = dict(rows.group_by(BATCH_INDEX).agg(pl.col("trade_date").min()).rows())
     sessions = {span: session_days(*span) for span in {(first[at], through[at]) for at in first}}
     own = [sessions[first[at], through[at]] for at in first]
     due = pl.concat(
@@ -201,11 +209,11 @@ def _calendar(rows: pl.DataFrame, through: Sequence[date]) -> list[Audit]:
         pl.DataFrame({"number": numbers.filter(~numbers.is_in(others.implode()))}).select(
             (pl.col("number") % DAYS - DAYS // 2).cast(pl.Int32).cast(pl.Date).alias("trade_date"),
             pl.lit(what).alias("what"),
-            (pl.col("number") // DAYS).alias(PLACE),
+            (pl.col("number") // DAYS).alias(BATCH_INDEX),
         )
         for numbers, others, what in ((due, present, "no price"), (present, due, "no session"))
     )
-    shown = odd.select("trade_date", "what", PLACE).sort("trade_date")
+    shown = odd.select("trade_date", "what", BATCH_INDEX).sort("trade_date")
     found = _of(name, expected, shown, of=[counts.get(at, 0) for at in range(len(through))])
     return [
         audit if place in first else _without_ground(name, expected, "no price yet")
@@ -215,7 +223,7 @@ def _calendar(rows: pl.DataFrame, through: Sequence[date]) -> list[Audit]:
 
 def _number(day: pl.Expr) -> pl.Expr:
     """Return a place and a day as one number: that is compared faster than both."""
-    return pl.col(PLACE) * DAYS + day.to_physical().cast(pl.Int64) + DAYS // 2
+    return pl.col(BATCH_INDEX) * DAYS + day.to_physical().cast(pl.Int64) + DAYS // 2
 
 
 def _steps(rows: pl.DataFrame) -> pl.DataFrame:
@@ -223,7 +231,7 @@ def _steps(rows: pl.DataFrame) -> pl.DataFrame:
     return rows.with_columns(
         close_before=pl.col("close").shift(),
         adjusted_before=pl.col("adjusted_close").shift(),
-    ).filter(pl.col(PLACE) == pl.col(PLACE).shift())
+    ).filter(pl.col(BATCH_INDEX) == pl.col(BATCH_INDEX).shift())
 
 
 def _has_action() -> pl.Expr:
@@ -234,9 +242,9 @@ def _has_action() -> pl.Expr:
 def _jumps(steps: pl.DataFrame, most: float, of: int) -> list[Audit]:
     move = pl.col("close") / pl.col("close_before") - 1
     jumps = steps.filter(~_has_action(), move.abs() > most).select(
-        "trade_date", "close_before", "close", PLACE, move=move
+        "trade_date", "close_before", "close", BATCH_INDEX, move=move
     )
-    shown = jumps.select("trade_date", "close_before", "close", "move", PLACE)
+    shown = jumps.select("trade_date", "close_before", "close", "move", BATCH_INDEX)
     expected = f"no close that moves by more than {most:.0%} on a day without dividend or split"
     return _of("has_no_unexplained_jump", expected, shown, of=counted(steps, of))
 
@@ -259,7 +267,7 @@ def _adjustment(steps: pl.DataFrame, of: int) -> list[Audit]:
     slack = ADJUSTMENT_TOLERANCE + 1.0 / pl.min_horizontal("adjusted_close", "adjusted_before")
     off = pl.min_horizontal((adjusted / each - 1).abs() for each in (after_split, as_of_day))
     odd = both.filter(off > slack).select(
-        "trade_date", "close", "adjusted_close", off.alias("difference"), PLACE
+        "trade_date", "close", "adjusted_close", off.alias("difference"), BATCH_INDEX
     )
     counts = counted(both, of)
     return [
@@ -270,7 +278,7 @@ def _adjustment(steps: pl.DataFrame, of: int) -> list[Audit]:
 
 def _stale(rows: pl.DataFrame, newest_session: date, most: int, of: int) -> list[Audit]:
     oldest_allowed = sessions_from(newest_session, -most)
-    newest = dict(rows.group_by(PLACE).agg(pl.col("trade_date").max()).rows())
+    newest = dict(rows.group_by(BATCH_INDEX).agg(pl.col("trade_date").max()).rows())
     return [
         Audit(
             "is_not_stale",
@@ -288,19 +296,19 @@ def _second(batch: Beside, most: float) -> list[Audit]:
     name = SECOND_SOURCE
     expected = f"returns that differ by at most {most:.2%} on days without dividend or split"
     of = len(batch.through)
-    both = batch.rows.join(batch.second, on=[PLACE, "trade_date"], suffix="_second")
+    both = batch.rows.join(batch.second, on=[BATCH_INDEX, "trade_date"], suffix="_second")
     moves = (
-        both.sort(PLACE, "trade_date")
+        both.sort(BATCH_INDEX, "trade_date")
         .with_columns(
             first_return=pl.col("close") / pl.col("close").shift() - 1,
             second_return=pl.col("close_second") / pl.col("close_second").shift() - 1,
         )
-        .filter(pl.col(PLACE) == pl.col(PLACE).shift())
+        .filter(pl.col(BATCH_INDEX) == pl.col(BATCH_INDEX).shift())
     )
     difference = (pl.col("first_return") - pl.col("second_return")).abs()
     calm = moves.filter(~_has_action())
     odd = calm.filter(difference > most).select(
-        "trade_date", "first_return", "second_return", difference.alias("difference"), PLACE
+        "trade_date", "first_return", "second_return", difference.alias("difference"), BATCH_INDEX
     )
     return [
         audit if count else _without_ground(name, expected, why or "no two days that both have")

@@ -12,8 +12,8 @@ import numpy as np
 import polars as pl
 
 from orchestration_project.contracts.decimals import exact_scaled
-from orchestration_project.contracts.frames import PLACE, counted, placed
-from orchestration_project.contracts.rules import REJECT_SCHEMA, Part, Rule, apply_rules
+from orchestration_project.contracts.frames import BATCH_INDEX, concat_batches, counted
+from orchestration_project.contracts.rules import REJECT_SCHEMA, Part, RowRule, apply_rules
 from orchestration_project.domains.prices.answers import read_answer, with_records
 from orchestration_project.tables.prices import PRICES
 from orchestration_project.tables.schema import USD_SCALE
@@ -59,7 +59,7 @@ class AskedRange:
 
 @dataclass(frozen=True)
 class PriceRows:
-    """Ranges of answers, sorted out; all frames have `PLACE`, that of the answer.
+    """Ranges of answers, sorted out; all frames have `BATCH_INDEX`, that of the answer.
 
     Attributes:
         asked: The ranges, by place.
@@ -96,11 +96,11 @@ def check_prices(asked: Sequence[AskedRange]) -> PriceRows:
     """Sort the days of each range, one at least, into rows and rejects."""
     shaped = pl.col("trade_date").str.contains(r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$")
     day = pl.when(shaped).then("trade_date").str.to_date("%Y-%m-%d", strict=False)
-    said = placed([each.answer for each in asked]).with_columns(day=day)
+    said = concat_batches([each.answer for each in asked]).with_columns(day=day)
     is_there = ~pl.all_horizontal(_is_blank(name) for name in PRICES) & (
         pl.col("day") <= _of_place([each.said_on for each in asked])
     )
-    newest = dict(said.filter(is_there).group_by(PLACE).agg(pl.col("day").max()).rows())
+    newest = dict(said.filter(is_there).group_by(BATCH_INDEX).agg(pl.col("day").max()).rows())
     is_within = pl.col("day").is_between(
         _of_place([each.first for each in asked]), _of_place([each.last for each in asked])
     )
@@ -119,14 +119,16 @@ def check_prices(asked: Sequence[AskedRange]) -> PriceRows:
     days = days.with_columns(adjusted_close_exact=adjusted)
     good, broken = apply_rules(days, RULES)
     rejects = with_records(broken).select(
-        *(pl.col(name).cast(kind) for name, kind in REJECT_SCHEMA.items()), PLACE
+        *(pl.col(name).cast(kind) for name, kind in REJECT_SCHEMA.items()), BATCH_INDEX
     )
     strangers = days.filter(pl.col("symbol") != pl.col("spelled"))
     return PriceRows(
         asked=asked,
         rows=_table_rows(good, asked),
         rejects=rejects,
-        strangers=strangers.select("part_number", "line_number", "symbol", "trade_date", PLACE),
+        strangers=strangers.select(
+            "part_number", "line_number", "symbol", "trade_date", BATCH_INDEX
+        ),
         received_counts=counted(days, len(asked)),
         actions=_actions(days, asked),
         newest=[newest.get(place) for place in range(len(asked))],
@@ -137,7 +139,7 @@ def _of_place(values: Sequence[str] | Sequence[date]) -> pl.Expr:
     """Return the value of each row's place."""
     if len(values) == 1:
         return pl.lit(values[0])
-    return pl.lit(pl.Series(values)).gather(pl.col(PLACE))
+    return pl.lit(pl.Series(values)).gather(pl.col(BATCH_INDEX))
 
 
 def exact(texts: pl.Series) -> pl.Series:
@@ -199,9 +201,9 @@ def _shown(name: str) -> pl.Expr:
     return pl.col(name).str.slice(0, 60)
 
 
-def _unreadable(name: str) -> Rule:
+def _unreadable(name: str) -> RowRule:
     reason = f"{name} is no decimal number that 64 bits keep exactly with {USD_SCALE} places: {{}}"
-    return Rule(
+    return RowRule(
         "not_a_decimal",
         ~_is_blank(name) & pl.col(f"{name}_exact").is_null(),
         pl.format(reason, _shown(name)),
@@ -209,9 +211,9 @@ def _unreadable(name: str) -> Rule:
     )
 
 
-def _missing(name: str) -> Rule:
+def _missing(name: str) -> RowRule:
     reason = pl.lit(f"{name} is not given")
-    return Rule("missing_price", _is_blank(name), reason, only_if=_is_unread(name))
+    return RowRule("missing_price", _is_blank(name), reason, only_if=_is_unread(name))
 
 
 def _is_unread(name: str) -> pl.Expr:
@@ -219,8 +221,8 @@ def _is_unread(name: str) -> pl.Expr:
     return pl.col(f"{name}_exact").is_null()
 
 
-def _zero(name: str) -> Rule:
-    return Rule(
+def _zero(name: str) -> RowRule:
+    return RowRule(
         "not_positive",
         (pl.col(f"{name}_exact") <= 0).fill_null(value=False),
         pl.format(f"{name} is not above zero: {{}}", _shown(name)),
@@ -231,12 +233,12 @@ HIGHEST = pl.max_horizontal(f"{name}_exact" for name in PRICES)
 LOWEST = pl.min_horizontal(f"{name}_exact" for name in PRICES)
 
 RULES = [
-    Rule(
+    RowRule(
         "impossible_date",
         pl.col("day").is_null(),
         pl.format("trade_date is no day: {}", _shown("trade_date").fill_null("nothing")),
     ),
-    Rule(
+    RowRule(
         "no_price",
         pl.all_horizontal(_is_blank(name) for name in PRICES),
         pl.lit("no price of the day is given"),
@@ -245,23 +247,23 @@ RULES = [
     *(_missing(name) for name in PRICES),
     *(_unreadable(name) for name in DECIMALS),
     *(_zero(name) for name in (*PRICES, "adjusted_close", "split_ratio")),
-    Rule(
+    RowRule(
         "missing_volume",
         _is_blank("volume"),
         pl.lit("volume is not given"),
         only_if=pl.col("volume_number").is_null(),
     ),
-    Rule(
+    RowRule(
         "not_a_volume",
         pl.col("volume_number").is_null(),
         pl.format("volume is no whole number from 0 to 2^63-1: {}", _shown("volume")),
     ),
-    Rule(
+    RowRule(
         "high_is_not_highest",
         (pl.col("high_exact") < HIGHEST).fill_null(value=False),
         pl.format("high {} is below another price of the day", _shown("high")),
     ),
-    Rule(
+    RowRule(
         "low_is_not_lowest",
         (pl.col("low_exact") > LOWEST).fill_null(value=False),
         pl.format("low {} is above another price of the day", _shown("low")),
@@ -281,8 +283,8 @@ def _table_rows(good: pl.DataFrame, asked: Sequence[AskedRange]) -> pl.DataFrame
         *(pl.col(f"{name}_exact").alias(name) for name in ("dividend", "split_ratio")),
         _of_place([each.source for each in asked]).alias("source"),
         "part_number",
-        PLACE,
-    ).sort(PLACE, "trade_date", "part_number")
+        BATCH_INDEX,
+    ).sort(BATCH_INDEX, "trade_date", "part_number")
 
 
 def _actions(days: pl.DataFrame, asked: Sequence[AskedRange]) -> pl.DataFrame:

@@ -22,7 +22,7 @@ STATES: tuple[State, ...] = ("landed", "waiting", "refused", "unmapped")
 
 
 @dataclass(frozen=True)
-class Standing:
+class SymbolStatus:
     """How a symbol stands: ``reason`` says why it is not landed.
 
     ``resumes_at`` is the moment before which asking is in vain, if that is known.
@@ -33,7 +33,7 @@ class Standing:
     resumes_at: datetime | None = None
 
 
-LANDED = Standing("landed")
+LANDED = SymbolStatus("landed")
 
 
 class SymbolMonth(NamedTuple):
@@ -140,21 +140,21 @@ def _last_asked(month: date, days: Days) -> date:
     return _last_due(month, days.last)
 
 
-def standing_of(known: Known, days: Days, source: str, now: datetime) -> Standing | None:
+def standing_of(known: Known, days: Days, source: str, now: datetime) -> SymbolStatus | None:
     """Return why asking ``source`` for ``days`` is in vain at ``now``; None: it may not be."""
     for month in months(days.first, days.last):
         row = known.get(month)
         if row is None or row.source != source or row.resumes_at is None:
             continue
         if row.resumes_at > now:
-            return Standing(row.state, row.reason, row.resumes_at)
+            return SymbolStatus(row.state, row.reason, row.resumes_at)
     return None
 
 
 def after(
     known: Known,
     days: Days,
-    standing: Standing,
+    standing: SymbolStatus,
     through: date | None,
     counts: Mapping[date, int],
     *,

@@ -178,7 +178,7 @@ def template_parts(template: str) -> Sequence[tuple[str, TemplatePart | None]]:
     return found
 
 
-class Rule(_Strict):
+class SyncRule(_Strict):
     """Which tasks become which issues.
 
     Attributes:
@@ -226,7 +226,7 @@ class Rule(_Strict):
 class ActiveRule:
     """A rule in effect; ``disabled_reason`` is what the target proved wrong with it."""
 
-    rule: Rule
+    rule: SyncRule
     version_number: int
     disabled_reason: str | None = None
 
@@ -282,17 +282,17 @@ class RuleSet:
         return Decision("drop", None)
 
 
-def read_rules(given: Sequence[Any]) -> list[Rule]:
+def read_rules(given: Sequence[Any]) -> list[SyncRule]:
     """Return rules as somebody wrote them.
 
     Raises:
         ConfigurationError: Some cannot be used, or no task could ever reach them; says which.
     """
-    found: list[Rule] = []
+    found: list[SyncRule] = []
     problems: list[str] = []
     for number, each in enumerate(given, start=1):
         try:
-            found.append(Rule.model_validate(each))
+            found.append(SyncRule.model_validate(each))
         except ValidationError as error:
             problems += [
                 f"rule {number}: {'.'.join(map(str, one['loc']))}: {one['msg']}"
@@ -311,7 +311,7 @@ def read_rules(given: Sequence[Any]) -> list[Rule]:
     return found
 
 
-def unreachable(rules: Sequence[Rule]) -> list[str]:
+def unreachable(rules: Sequence[SyncRule]) -> list[str]:
     """Return which rules no task could ever reach, because one before them matches everything."""
     in_order = sorted(rules, key=lambda rule: rule.order)
     for number, rule in enumerate(in_order):

@@ -103,15 +103,15 @@ Derive = Mapping[Table, Transform]
 """Derived tables, and what makes their rows."""
 
 
-Told = TypeVar("Told", covariant=True)
+SummaryT = TypeVar("SummaryT", covariant=True)
 
 
-class Summarise(Protocol[Told]):
+class Summarise(Protocol[SummaryT]):
     """Sums up what a landing changed, while its rows are at hand: small, for it stays."""
 
     def __call__(
         self, *, replaced: pl.DataFrame, written: pl.DataFrame, kept: pl.DataFrame
-    ) -> Told:
+    ) -> SummaryT:
         """Compare the scope before (``replaced`` and ``kept``) and after (``written`` and kept).
 
         ``replaced`` has ``is_metadata`` besides the table's columns: only metadata columns differ.
@@ -147,7 +147,7 @@ class Fenced(Protocol):
 
 
 @dataclass(frozen=True)
-class WriteTarget(Generic[Told]):
+class WriteTarget(Generic[SummaryT]):
     """Where and how a delivery is to be landed.
 
     Attributes:
@@ -175,7 +175,7 @@ class WriteTarget(Generic[Told]):
     rule_version: str
     run_id: str
     derive: Derive
-    summarise: Summarise[Told]
+    summarise: Summarise[SummaryT]
     before: ScopeState | None = None
     merge: MergeTold | None = None
 
@@ -204,10 +204,10 @@ class StagedBatch:
 
 
 @dataclass(frozen=True)
-class WriteRequest(Generic[Told]):
+class WriteRequest(Generic[SummaryT]):
     """A delivery that is checked and prepared, and where and how it is to be landed."""
 
-    order: WriteTarget[Told]
+    order: WriteTarget[SummaryT]
     delivery: Delivery
     prepared: StagedBatch
 
@@ -223,7 +223,7 @@ class WriteRequest(Generic[Told]):
 
 
 @dataclass(frozen=True)
-class WriteResult(Generic[Told]):
+class WriteResult(Generic[SummaryT]):
     """What a landing did; row counts are of the landed table, ``seconds`` without the commit.
 
     ``change`` is what the order's ``summarise`` said of it; None where no row was written.
@@ -239,7 +239,7 @@ class WriteResult(Generic[Told]):
     derived_seconds: Mapping[str, float]
     seconds: float
     known_from: datetime
-    change: Told | None
+    change: SummaryT | None
     warnings: Sequence[str] = ()
 
     @property
@@ -251,10 +251,10 @@ class WriteResult(Generic[Told]):
         )
 
 
-WriteOutcome = WriteResult[Told] | HeldBackError | SupersededError
+WriteOutcome = WriteResult[SummaryT] | HeldBackError | SupersededError
 """How a delivery ended."""
 
-Warn = Callable[[Connection, Sequence[WriteRequest[Any]]], Sequence[Sequence[Audit]]]
+WarningCheck = Callable[[Connection, Sequence[WriteRequest[Any]]], Sequence[Sequence[Audit]]]
 """Compares each of several deliveries with what is landed, in the transaction that lands them."""
 
 
@@ -263,7 +263,7 @@ def no_warnings(_: Connection, batch: Sequence[WriteRequest[Any]]) -> Sequence[S
     return [()] * len(batch)
 
 
-Note = Callable[[Connection, Sequence[Any]], None]
+AfterWrite = Callable[[Connection, Sequence[Any]], None]
 """Notes how deliveries ended (`WriteOutcome`), in the transaction that lands or records them."""
 
 

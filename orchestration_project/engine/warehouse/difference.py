@@ -9,7 +9,7 @@ from datetime import datetime
 import polars as pl
 from sqlalchemy import Connection, Table, delete, func, literal, select
 
-from orchestration_project.contracts.frames import PLACE, counted
+from orchestration_project.contracts.frames import BATCH_INDEX, counted
 from orchestration_project.engine.warehouse.delivery import ScopeState, WriteRequest
 from orchestration_project.engine.warehouse.frames import insert_frame, range_of, read_scope, within
 from orchestration_project.tables.schema import key_names
@@ -141,7 +141,7 @@ BOOKKEEPING = ("capture_id", "known_from")
 class Difference:
     """Scopes as they are to be, and how they get there from what is landed.
 
-    All frames have `PLACE`.
+    All frames have `BATCH_INDEX`.
 
     Attributes:
         rows: All rows of the scopes, those that are unchanged with their old bookkeeping.
@@ -163,7 +163,7 @@ def difference(
     incoming: pl.DataFrame,
     of: int,
 ) -> Difference:
-    """Compare two states of the scopes of ``of`` deliveries by key; the frames have `PLACE`.
+    """Compare two states of the scopes of ``of`` deliveries by key; the frames have `BATCH_INDEX`.
 
     Unchanged rows keep their bookkeeping. ``replaced`` holds the current rows that changed or
     went, with ``is_metadata``: only metadata columns differ.
@@ -173,7 +173,7 @@ def difference(
         counts = [Counts(added=count) for count in counted(incoming, of)]
         return Difference(incoming, incoming, nothing, counts)
     key = key_names(table)
-    judged = _judged(key, metadata_columns, current.drop(PLACE), incoming)
+    judged = _judged(key, metadata_columns, current.drop(BATCH_INDEX), incoming)
     kept = ~pl.col("is_new") & ~pl.col("differs")
     rows = judged.with_columns(
         pl.when(kept).then(pl.col(f"{name}_now")).otherwise(pl.col(name)).alias(name)
@@ -209,7 +209,7 @@ def _judged(
     incoming: pl.DataFrame,
 ) -> pl.DataFrame:
     """Return ``incoming`` beside the current row of its key, with is_new, differs, is_metadata."""
-    values = [name for name in incoming.columns if name not in (*key, *BOOKKEEPING, PLACE)]
+    values = [name for name in incoming.columns if name not in (*key, *BOOKKEEPING, BATCH_INDEX)]
     both = incoming.join(current, on=key, how="left", suffix="_now", maintain_order="left")
     is_new = pl.col("known_from_now").is_null()
     differs = {name: pl.col(name).ne_missing(pl.col(f"{name}_now")) for name in values}

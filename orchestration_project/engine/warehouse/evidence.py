@@ -6,7 +6,7 @@ from datetime import datetime
 import polars as pl
 from sqlalchemy import Connection
 
-from orchestration_project.contracts.frames import PLACE, placed
+from orchestration_project.contracts.frames import BATCH_INDEX, concat_batches
 from orchestration_project.contracts.rules import Validated
 from orchestration_project.engine.warehouse.delivery import (
     HeldBackError,
@@ -36,10 +36,10 @@ from orchestration_project.tables.spine import (
 
 
 def capture_ids(rows: pl.DataFrame, groups: Sequence[str]) -> pl.Series:
-    """Return the capture of each row, by its ``part_number`` in the delivery at its `PLACE`."""
+    """Return the capture of each row, by its ``part_number`` and `BATCH_INDEX`."""
     count = 1 + (rows.select(pl.col("part_number").max()).item() or 0)
     ids = pl.Series([capture_id(group, part) for group in groups for part in range(count)])
-    return ids.gather(rows[PLACE] * count + rows["part_number"])
+    return ids.gather(rows[BATCH_INDEX] * count + rows["part_number"])
 
 
 def record_evidence(
@@ -83,7 +83,7 @@ def _record_rejects(connection: Connection, batch: Sequence[WriteRequest], at: d
     refusing = [each for each in batch if not each.checked.rejects.is_empty()]
     if not refusing:
         return
-    refused = placed([each.checked.rejects for each in refusing])
+    refused = concat_batches([each.checked.rejects for each in refusing])
     told = refused.with_columns(
         capture_id=capture_ids(refused, [group_id(each.order) for each in refusing]),
         table_name=pl.lit(refusing[0].order.table.name),

@@ -17,16 +17,16 @@ from typing import Generic
 import polars as pl
 from sqlalchemy import Connection, Table, delete
 
-from orchestration_project.contracts.frames import PLACE, placed, split
+from orchestration_project.contracts.frames import BATCH_INDEX, concat_batches, split_batches
 from orchestration_project.contracts.rules import Validated, contents_sha256
 from orchestration_project.engine.warehouse.delivery import (
+    AfterWrite,
     AsFile,
     Delivery,
-    Note,
     ScopeState,
     StagedBatch,
-    Told,
-    Warn,
+    SummaryT,
+    WarningCheck,
     WriteOutcome,
     WriteRequest,
     WriteResult,
@@ -66,11 +66,11 @@ FEW = 10
 
 def land_all(
     connection: Connection,
-    batch: Sequence[WriteRequest[Told]],
+    batch: Sequence[WriteRequest[SummaryT]],
     now: datetime,
-    warn: Warn,
-    note: Note,
-) -> list[WriteOutcome[Told]]:
+    warn: WarningCheck,
+    note: AfterWrite,
+) -> list[WriteOutcome[SummaryT]]:
     """Load deliveries of partitions of one table: fence, audit, write, record.
 
     What they are compared with is read here, under the lock: no other delivery can come between.
@@ -87,7 +87,7 @@ def land_all(
     audited = _with_warnings(connection, current, warn)
     passed = [each for each in audited if not each.checked.is_held_back]
     quarantined = [each for each in audited if each.checked.is_held_back]
-    outcomes: dict[str, WriteOutcome[Told]] = {**superseded}
+    outcomes: dict[str, WriteOutcome[SummaryT]] = {**superseded}
     in_ranges = any(each.checked.ranges for each in passed)
     for together in [[each] for each in passed] if in_ranges else [passed]:
         for each, result in zip(together, land(connection, together, known_from), strict=True):
@@ -101,8 +101,8 @@ def land_all(
 
 
 def _with_warnings(
-    connection: Connection, batch: Sequence[WriteRequest[Told]], warn: Warn
-) -> list[WriteRequest[Told]]:
+    connection: Connection, batch: Sequence[WriteRequest[SummaryT]], warn: WarningCheck
+) -> list[WriteRequest[SummaryT]]:
     """Return the deliveries with the audits that compare them with what is loaded."""
     return [
         replace(
@@ -116,36 +116,36 @@ def _with_warnings(
 
 
 @dataclass(frozen=True)
-class _Load(Generic[Told]):
+class _Load(Generic[SummaryT]):
     """A delivery that is loaded, and the state that it replaces.
 
     Attributes:
-        place: Its number in the batch; rows of frames have it in the column `PLACE`.
+        place: Its number in the batch; rows of frames have it in the column `BATCH_INDEX`.
         before: The state of its partition under the lock.
         is_new: Whether its rows, rules or scope differ from the loaded ones.
         cause_of_value: The `change_cause` of values that change: `source` or `ours`.
     """
 
     place: int
-    request: WriteRequest[Told]
+    request: WriteRequest[SummaryT]
     before: ScopeState
     is_new: bool
     cause_of_value: str
 
 
 @dataclass(frozen=True)
-class _Written(Generic[Told]):
+class _Written(Generic[SummaryT]):
     """What was written of a delivery."""
 
-    load: _Load[Told]
+    load: _Load[SummaryT]
     counts: Counts
-    summary: Told | None
+    summary: SummaryT | None
     derived_seconds: Mapping[str, float]
 
 
 def land(
-    connection: Connection, batch: Sequence[WriteRequest[Told]], known_from: datetime
-) -> list[WriteResult[Told]]:
+    connection: Connection, batch: Sequence[WriteRequest[SummaryT]], known_from: datetime
+) -> list[WriteResult[SummaryT]]:
     """Write the checked rows, move what they replace to the history, derive, and record it.
 
     Rows in ranges are written range by range; then they are the only delivery.
@@ -165,7 +165,9 @@ def land(
     return results
 
 
-def _loads(connection: Connection, batch: Sequence[WriteRequest[Told]]) -> list[_Load[Told]]:
+def _loads(
+    connection: Connection, batch: Sequence[WriteRequest[SummaryT]]
+) -> list[_Load[SummaryT]]:
     befores = _befores(connection, batch)
     return [
         _Load(
@@ -180,8 +182,8 @@ def _loads(connection: Connection, batch: Sequence[WriteRequest[Told]]) -> list[
 
 
 def _result(
-    connection: Connection, written: _Written[Told], known_from: datetime, seconds: float
-) -> WriteResult[Told]:
+    connection: Connection, written: _Written[SummaryT], known_from: datetime, seconds: float
+) -> WriteResult[SummaryT]:
     load, counts = written.load, written.counts
     request = load.request
     return WriteResult(
@@ -202,8 +204,8 @@ def _result(
 
 
 def _write_batch(
-    connection: Connection, loads: Sequence[_Load[Told]], known_from: datetime
-) -> list[_Written[Told]]:
+    connection: Connection, loads: Sequence[_Load[SummaryT]], known_from: datetime
+) -> list[_Written[SummaryT]]:
     change = _write(connection, loads, known_from)
     counts = [
         change.counts[load.place]
@@ -223,8 +225,8 @@ def _write_batch(
 
 
 def _write_ranges(
-    connection: Connection, load: _Load[Told], known_from: datetime
-) -> _Written[Told]:
+    connection: Connection, load: _Load[SummaryT], known_from: datetime
+) -> _Written[SummaryT]:
     """Write a delivery whose rows are in ranges, none of which is held together with another."""
     counts, summaries, request = Counts(), [], load.request
     for condition, rows in request.checked.ranges or ():
@@ -326,18 +328,18 @@ def _is_same(before: ScopeState, each: WriteRequest) -> bool:
 
 
 def _incoming(batch: Sequence[WriteRequest], known_from: datetime) -> pl.DataFrame:
-    """Return the rows of all deliveries as the table has them, and `PLACE`."""
-    rows = placed([each.checked.rows for each in batch])
+    """Return the rows of all deliveries as the table has them, and `BATCH_INDEX`."""
+    rows = concat_batches([each.checked.rows for each in batch])
     return rows.with_columns(
         capture_id=capture_ids(rows, [group_id(each.order) for each in batch]),
         known_from=pl.lit(known_from, pl.Datetime("us", "UTC")),
-    ).select(*schema_of(batch[0].order.table), PLACE)
+    ).select(*schema_of(batch[0].order.table), BATCH_INDEX)
 
 
 def _current(
     connection: Connection, batch: Sequence[WriteRequest], is_read: Sequence[bool]
 ) -> pl.DataFrame:
-    """Return what is landed in the scopes of those that are ``is_read``, and `PLACE`."""
+    """Return what is landed in the scopes of those that are ``is_read``, and `BATCH_INDEX`."""
     table, schema = batch[0].order.table, schema_of(batch[0].order.table)
     scopes = [each.scope for each, read in zip(batch, is_read, strict=True) if read]
     rows = pl.concat(
@@ -345,14 +347,14 @@ def _current(
         + [read_scope(connection, table, scope) for scope in joined(scopes)]
     )
     if len(batch) == 1:
-        return rows.with_columns(pl.lit(0, pl.Int64).alias(PLACE))
+        return rows.with_columns(pl.lit(0, pl.Int64).alias(BATCH_INDEX))
     own = {name: schema[name] for name in batch[0].order.partition}
     places = pl.DataFrame(
         [
             (*(each.order.partition[name] for name in own), place)
             for place, each in enumerate(batch)
         ],
-        {**own, PLACE: pl.Int64()},
+        {**own, BATCH_INDEX: pl.Int64()},
         orient="row",
     )
     return rows.join(places, on=list(own), maintain_order="left")
@@ -364,28 +366,28 @@ def _write(connection: Connection, loads: Sequence[_Load], known_from: datetime)
     new = [load for load in loads if load.is_new]
     incoming = _incoming([load.request for load in loads], known_from)
     if len(new) < len(loads):
-        incoming = incoming.filter(pl.col(PLACE).is_in([load.place for load in new]))
+        incoming = incoming.filter(pl.col(BATCH_INDEX).is_in([load.place for load in new]))
     # a first delivery, as the fence says, finds nothing to read
     is_read = [load.is_new and load.request.order.token > 0 for load in loads]
     current = _current(connection, [load.request for load in loads], is_read)
     change = difference(order.table, order.metadata_columns, current, incoming, len(loads))
     if len(change.replaced) * FEW <= len(current):
         delete_rows(connection, order.table, change.replaced)
-        insert_frame(connection, order.table, change.written.drop(PLACE))
+        insert_frame(connection, order.table, change.written.drop(BATCH_INDEX))
     else:
         for scope in joined([load.request.scope for load in new]):
             connection.execute(delete(order.table).where(within(order.table, scope)))
-        insert_frame(connection, order.table, change.rows.drop(PLACE))
+        insert_frame(connection, order.table, change.rows.drop(BATCH_INDEX))
     _keep_history(connection, loads, change, known_from)
     return change
 
 
 def _summaries(
-    loads: Sequence[_Load[Told]],
+    loads: Sequence[_Load[SummaryT]],
     change: Difference,
     known_from: datetime,
     is_asked: Sequence[bool],
-) -> list[Told | None]:
+) -> list[SummaryT | None]:
     """Return what each order that is asked says of its change.
 
     New and changed rows are known from now on.
@@ -394,7 +396,7 @@ def _summaries(
         return [None] * len(loads)
     is_kept = pl.col("known_from") != pl.lit(known_from, pl.Datetime("us", "UTC"))
     kept = change.rows.filter(is_kept)
-    frames = [split(frame, len(loads)) for frame in (change.replaced, change.written, kept)]
+    frames = [split_batches(frame, len(loads)) for frame in (change.replaced, change.written, kept)]
     return [
         load.request.order.summarise(replaced=replaced, written=written, kept=stays)
         if asked
@@ -410,7 +412,7 @@ def _keep_history(
         return
     order = loads[0].request.order
     causes = {load.place: load.cause_of_value for load in loads}
-    cause = pl.col(PLACE).replace_strict(causes, return_dtype=pl.String)
+    cause = pl.col(BATCH_INDEX).replace_strict(causes, return_dtype=pl.String)
     earlier = change.replaced.with_columns(
         known_to=pl.lit(known_to, pl.Datetime("us", "UTC")),
         change_cause=pl.when("is_metadata").then(pl.lit("metadata")).otherwise(cause),

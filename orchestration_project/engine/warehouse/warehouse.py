@@ -27,12 +27,12 @@ from orchestration_project.engine.warehouse.connecting import (
 )
 from orchestration_project.engine.warehouse.copying import copy_tables
 from orchestration_project.engine.warehouse.delivery import (
+    AfterWrite,
     Delivery,
-    Note,
     ScopeState,
     StagedBatch,
-    Told,
-    Warn,
+    SummaryT,
+    WarningCheck,
     WriteOutcome,
     WriteRequest,
     WriteResult,
@@ -316,11 +316,11 @@ class Warehouse:
 
     def land(
         self,
-        order: WriteTarget[Told],
+        order: WriteTarget[SummaryT],
         delivery: Delivery,
         prepared: StagedBatch,
-        warn: Warn = no_warnings,
-    ) -> WriteResult[Told]:
+        warn: WarningCheck = no_warnings,
+    ) -> WriteResult[SummaryT]:
         """Land a delivery that was checked and prepared, or record why not.
 
         Raises:
@@ -333,8 +333,11 @@ class Warehouse:
         raise ended
 
     def land_all(
-        self, batch: Sequence[WriteRequest[Told]], warn: Warn = no_warnings, note: Note = no_note
-    ) -> list[WriteOutcome[Told]]:
+        self,
+        batch: Sequence[WriteRequest[SummaryT]],
+        warn: WarningCheck = no_warnings,
+        note: AfterWrite = no_note,
+    ) -> list[WriteOutcome[SummaryT]]:
         """Land deliveries of several partitions of a table, in one transaction.
 
         Each ends for itself: one that is held back, or came too late, harms no other. ``warn`` and

@@ -24,7 +24,7 @@ DIGITS_OF_A_VERSION = 16
 
 
 @dataclass(frozen=True)
-class Reading:
+class FetchedPartition:
     """A partition as it was read: what makes it up, its state, and how many rows were promised.
 
     These sources do not say when rows changed: a state is the hash of all that was read.
@@ -51,7 +51,9 @@ class DatasetSource(Protocol):
         """Return the type of each field that it has now, by name; None where it lists none."""
         ...
 
-    def read(self, dataset: Dataset, partition: DatasetPartition, kept: list[Capture]) -> Reading:
+    def read(
+        self, dataset: Dataset, partition: DatasetPartition, kept: list[Capture]
+    ) -> FetchedPartition:
         """Fetch a partition, keeping all bytes; ``kept`` gets all that came, also what is unusable.
 
         Raises:
@@ -73,7 +75,9 @@ class DatasetApi(QueryApi):
         """Return the type of each field, by name, as they are listed."""
         return self._fields_of(dataset.group, dataset.name)
 
-    def read(self, dataset: Dataset, partition: DatasetPartition, kept: list[Capture]) -> Reading:
+    def read(
+        self, dataset: Dataset, partition: DatasetPartition, kept: list[Capture]
+    ) -> FetchedPartition:
         """Fetch all pages; more than one of them are read again, to be sure that nothing moved."""
         values = source_values(dataset, partition)
         if tuple(values.values()) not in self.published(dataset):
@@ -92,7 +96,7 @@ class DatasetApi(QueryApi):
             found = _version(dataset, self._captures, again)
             if found != version:
                 raise moved(version, found)
-        return Reading(pages, version, total)
+        return FetchedPartition(pages, version, total)
 
     def _total(
         self, dataset: Dataset, partition: DatasetPartition, query: Mapping[str, object]
@@ -162,7 +166,9 @@ class DatasetFiles:
         """Return nothing: each file has a header of its own, which is judged when it is read."""
         return
 
-    def read(self, dataset: Dataset, partition: DatasetPartition, kept: list[Capture]) -> Reading:
+    def read(
+        self, dataset: Dataset, partition: DatasetPartition, kept: list[Capture]
+    ) -> FetchedPartition:
         """Read the partition's file."""
         name = file_name(dataset, partition)
         if name not in self._folder.names():
@@ -187,7 +193,7 @@ class DatasetFiles:
         kept.append(capture)
         refuse_empty(name, capture, [each.name for each in dataset.fields])
         refuse_cut(name, capture)
-        return Reading([capture], _version(dataset, self._captures, [capture]), None)
+        return FetchedPartition([capture], _version(dataset, self._captures, [capture]), None)
 
 
 @dataclass(frozen=True)

@@ -121,7 +121,7 @@ CROSS_TIER = Recipe(
 
 
 @dataclass(frozen=True)
-class Derived:
+class DerivedPartition:
     """What is to be written of a partition, and what is shown of it: its largest rows."""
 
     derivation: Derivation
@@ -137,7 +137,7 @@ class TakenGold:
 
     partition_key: str
     versions: Mapping[str, str]
-    derived: Sequence[Derived]
+    derived: Sequence[DerivedPartition]
     seconds: float
 
 
@@ -237,7 +237,7 @@ class GoldLoad:
 
     def _derived(
         self, connection: Connection, due: Sequence[_Due], landed: Landed
-    ) -> list[Derived]:
+    ) -> list[DerivedPartition]:
         """Return the new rows of the partitions that are ``due``, each with its fence's token."""
         if not due:
             return []
@@ -262,11 +262,11 @@ class GoldLoad:
         return DerivedGold(taken.partition_key, tables, seconds)
 
 
-def _made(due: _Due, version: str, rows: pl.DataFrame, connection: Connection) -> Derived:
+def _made(due: _Due, version: str, rows: pl.DataFrame, connection: Connection) -> DerivedPartition:
     recipe = due.recipe
     new = recipe.make(due.key, due.inputs, rows, connection)
     derivation = Derivation(recipe.table, due.key, recipe.scope(due.key), due.token, version, new)
-    return Derived(derivation, _largest(derivation, rows))
+    return DerivedPartition(derivation, _largest(derivation, rows))
 
 
 def _table(name: str, row_count: int, taken: TakenGold) -> DerivedTable:

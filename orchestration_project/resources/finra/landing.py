@@ -52,8 +52,8 @@ from orchestration_project.engine.warehouse import (
 )
 from orchestration_project.engine.warehouse.frames import Scope, shown_scope, within
 from orchestration_project.resources.finra.copies import find_copies
-from orchestration_project.resources.finra.preview import WrittenPreview, glimpse
-from orchestration_project.resources.finra.unreported_changes import Knows, UnreportedChanges
+from orchestration_project.resources.finra.preview import WrittenPreview, read_preview
+from orchestration_project.resources.finra.unreported_changes import IsReported, UnreportedChanges
 from orchestration_project.tables.finra import (
     MARKETS,
     METADATA_COLUMNS,
@@ -105,7 +105,7 @@ class LoadedWeek:
     landed: WriteResult[WeekChange] | None = None
     staged_name: str = ""
     changes: Sequence[ToldChange] = ()
-    glimpse: WrittenPreview | None = None
+    preview: WrittenPreview | None = None
     earlier: RecordedLanding | None = None
     known_from: datetime | None = None
 
@@ -136,7 +136,7 @@ class WeekLanding:
     max_reject_ratio: float
     limits: Limits
     scratch: Path
-    knows: Knows
+    knows: IsReported
     rows_at_once: int = ROWS_AT_ONCE
 
     def ready(self) -> None:
@@ -218,7 +218,7 @@ class WeekLanding:
         warn = partial(self._audits, taken.partition, force)
         landed = self.warehouse.land(taken.order, delivery, taken.intake.prepared, warn)
         with self.warehouse.reading() as connection:
-            seen = glimpse(connection, taken.partition, taken.intake)
+            seen = read_preview(connection, taken.partition, taken.intake)
         return LoadedWeek(
             taken.source,
             taken.source_version,

@@ -46,7 +46,7 @@ class WrittenPreview:
     recent_shares: Sequence[float | None]
 
 
-def glimpse(connection: Connection, partition: TierWeek, intake: Intake) -> WrittenPreview:
+def read_preview(connection: Connection, partition: TierWeek, intake: Intake) -> WrittenPreview:
     """Return what is shown of a partition that was just landed from ``intake``."""
     scope = {"week_start": partition.week_start, "tier": partition.tier}
     shares = {finra_symbol_week: "total_share_quantity", finra_venue_week: "share_quantity"}

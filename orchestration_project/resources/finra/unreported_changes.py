@@ -34,7 +34,7 @@ from orchestration_project.engine.warehouse.recorded import read_recorded
 from orchestration_project.tables.finra import finra_otc_weekly, finra_otc_weekly_history
 from orchestration_project.tables.spine import landings
 
-Knows = Callable[[str, str, datetime], Literal["yes", "no", "not yet"]]
+IsReported = Callable[[str, str, datetime], Literal["yes", "no", "not yet"]]
 """Whether who keeps the history of runs was told of a run's landing of a partition, then known from
 a time; "not yet": that run goes on, and tells when it ends."""
 
@@ -56,7 +56,7 @@ class UnreportedChanges:
     """
 
     warehouse: Warehouse
-    knows: Knows
+    knows: IsReported
 
     def changes(self, partition: TierWeek, before: ScopeState, *, stays: bool) -> Changes:
         """Return what landings up to that which was ``before`` changed, the oldest first.

@@ -8,15 +8,15 @@ import polars as pl
 from sqlalchemy import Connection
 
 from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.frames import PLACE, placed
+from orchestration_project.contracts.frames import BATCH_INDEX, concat_batches
 from orchestration_project.contracts.rules import Audit
 from orchestration_project.domains.prices.audits import Beside, Limits, warnings_about
 from orchestration_project.domains.prices.calendar import last_complete_session
 from orchestration_project.domains.prices.contract import RULE_VERSION
 from orchestration_project.domains.prices.states import (
     LANDED,
-    Standing,
     SymbolMonth,
+    SymbolStatus,
     rows_by_month,
 )
 from orchestration_project.engine.intake import IntakeFigures
@@ -28,7 +28,7 @@ from orchestration_project.engine.warehouse import (
     WriteResult,
     WriteTarget,
 )
-from orchestration_project.engine.warehouse.delivery import Note
+from orchestration_project.engine.warehouse.delivery import AfterWrite
 from orchestration_project.engine.warehouse.frames import range_of
 from orchestration_project.resources.prices.landed_days import rows_before
 from orchestration_project.tables.prices import prices_daily, prices_daily_history
@@ -58,7 +58,7 @@ class LoadedPrices:
 
     symbol: str
     source: str
-    standing: Standing
+    standing: SymbolStatus
     row_counts: Mapping[date, int]
     open: Mapping[date, SymbolMonth]
     figures: IntakeFigures | None = None
@@ -75,7 +75,7 @@ class LoadedPrices:
 def loaded(
     symbol: str,
     source: str,
-    standing: Standing,
+    standing: SymbolStatus,
     rows: Iterable[SymbolMonth],
     figures: IntakeFigures | None = None,
     landed: WriteResult[PriceChange] | None = None,
@@ -118,7 +118,7 @@ class PriceLanding:
         self,
         batch: Sequence[WriteRequest[PriceChange]],
         second: Mapping[str, pl.DataFrame | str],
-        note: Note,
+        note: AfterWrite,
     ) -> Mapping[str, WriteOutcome[PriceChange]]:
         """Land deliveries of symbols in one transaction, and return how each symbol ended.
 
@@ -152,20 +152,20 @@ class PriceLanding:
         before = rows_before(
             connection, {key: days.first for key, (_, days) in zip(symbols, looked_at, strict=True)}
         )
-        rows = placed([each.checked.rows for each, _ in looked_at])
+        rows = concat_batches([each.checked.rows for each, _ in looked_at])
         nothing = looked_at[0][0].checked.rows.clear()
         beside = [second.get(symbol, NO_SECOND) for symbol in symbols]
         landed = [name for name in rows.columns if name in _daily]
-        places = pl.DataFrame({"symbol": symbols}).with_row_index(PLACE)
-        places = places.with_columns(pl.col(PLACE).cast(pl.Int64))
+        places = pl.DataFrame({"symbol": symbols}).with_row_index(BATCH_INDEX)
+        places = places.with_columns(pl.col(BATCH_INDEX).cast(pl.Int64))
         is_first = pl.any_horizontal(  # of the rows of a day, which follow each other
-            pl.col(name).ne_missing(pl.col(name).shift()) for name in (PLACE, "trade_date")
+            pl.col(name).ne_missing(pl.col(name).shift()) for name in (BATCH_INDEX, "trade_date")
         )
         audits = warnings_about(
             Beside(
-                rows.select(*landed, PLACE).filter(is_first),
+                rows.select(*landed, BATCH_INDEX).filter(is_first),
                 before.join(places, on="symbol"),
-                placed([nothing if isinstance(each, str) else each for each in beside]),
+                concat_batches([nothing if isinstance(each, str) else each for each in beside]),
                 [each if isinstance(each, str) else None for each in beside],
                 [days.last for _, days in looked_at],
             ),

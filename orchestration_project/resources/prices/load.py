@@ -21,8 +21,8 @@ from orchestration_project.domains.prices.audits import Limits
 from orchestration_project.domains.prices.calendar import last_complete_session
 from orchestration_project.domains.prices.states import (
     Known,
-    Standing,
     SymbolMonth,
+    SymbolStatus,
     days_of,
 )
 from orchestration_project.domains.prices.symbols import Mapped
@@ -45,8 +45,8 @@ from orchestration_project.resources.prices.landing import (
 )
 from orchestration_project.resources.prices.reading import why
 from orchestration_project.resources.prices.source import PriceSource
-from orchestration_project.resources.prices.states import Look, note_looks, read_known
-from orchestration_project.resources.prices.taking import Asked, PriceTaking, TakenPrices
+from orchestration_project.resources.prices.states import SymbolObservation, note_looks, read_known
+from orchestration_project.resources.prices.taking import FetchedSymbol, PendingFetch, PriceTaking
 from orchestration_project.tables.prices import prices_daily
 
 Done = TypeVar("Done")
@@ -117,7 +117,7 @@ class PriceLoad:
             )
         return list(dict.fromkeys(found))
 
-    def batches(self, keys: Sequence[str]) -> Iterator[Sequence[TakenPrices]]:
+    def batches(self, keys: Sequence[str]) -> Iterator[Sequence[FetchedSymbol]]:
         """Fetch and check what is missing of symbols, and yield what is best landed together.
 
         Raises:
@@ -128,10 +128,10 @@ class PriceLoad:
         for place in range(0, len(keys), at_once):
             yield from self._batches(keys[place : place + at_once], mapped)
 
-    def _batches(self, symbols: Sequence[str], mapped: Mapped) -> Iterator[Sequence[TakenPrices]]:
+    def _batches(self, symbols: Sequence[str], mapped: Mapped) -> Iterator[Sequence[FetchedSymbol]]:
         taking = self._taking(mapped)
         seen = self._seen(symbols, taking.days)
-        batch: list[TakenPrices | Asked] = []
+        batch: list[FetchedSymbol | PendingFetch] = []
         started = time.monotonic()
         with ThreadPoolExecutor(1, thread_name_prefix="fetch") as pool:
             for one in _ahead(pool, lambda each: self._taken(taking, each, seen[each]), symbols):
@@ -180,26 +180,28 @@ class PriceLoad:
 
     def _taken(
         self, taking: PriceTaking, symbol: str, seen: Seen | OrchestrationError
-    ) -> TakenPrices | Asked:
+    ) -> FetchedSymbol | PendingFetch:
         if isinstance(seen, OrchestrationError):
-            return TakenPrices(symbol, taking.days, is_asked=False, error=seen)
+            return FetchedSymbol(symbol, taking.days, is_asked=False, error=seen)
         with naming(symbol=symbol, run=self.run_id, **self.where):
             return taking.asked(symbol, *seen)
 
     def _checked(
-        self, taking: PriceTaking, batch: Sequence[TakenPrices | Asked]
-    ) -> Sequence[TakenPrices]:
+        self, taking: PriceTaking, batch: Sequence[FetchedSymbol | PendingFetch]
+    ) -> Sequence[FetchedSymbol]:
         symbols = [each.symbol for each in batch]
         try:
             with naming(symbols=", ".join(symbols), run=self.run_id, **self.where):
                 return taking.checked(batch)
         except OrchestrationError as error:
             return [
-                TakenPrices(symbol, taking.days, is_asked=False, error=copy(error))
+                FetchedSymbol(symbol, taking.days, is_asked=False, error=copy(error))
                 for symbol in symbols
             ]
 
-    def land(self, taken: Sequence[TakenPrices]) -> Mapping[str, LoadedPrices | OrchestrationError]:
+    def land(
+        self, taken: Sequence[FetchedSymbol]
+    ) -> Mapping[str, LoadedPrices | OrchestrationError]:
         """Land what was taken in one transaction, and note how each symbol stands.
 
         Of each symbol comes how it ended: loaded, or the error that held it back. What fails of
@@ -213,7 +215,7 @@ class PriceLoad:
             return {each.symbol: each.error or copy(error) for each in taken}
 
     def _landed(
-        self, taken: Sequence[TakenPrices]
+        self, taken: Sequence[FetchedSymbol]
     ) -> Mapping[str, LoadedPrices | OrchestrationError]:
         rows: dict[str, Iterable[SymbolMonth]] = {}
         ready = {
@@ -241,14 +243,16 @@ class PriceLoad:
         source = self.source.name
         return {each.symbol: _told(each, source, ended.get(each.symbol), rows) for each in taken}
 
-    def _look(self, taken: TakenPrices, ended: WriteOutcome[PriceChange] | None) -> Look | None:
+    def _look(
+        self, taken: FetchedSymbol, ended: WriteOutcome[PriceChange] | None
+    ) -> SymbolObservation | None:
         """Return how a symbol stands that was asked for; one that came too late is asked again."""
         if not taken.is_asked or isinstance(ended or taken.error, SupersededError):
             return None
         standing, through = taken.standing, taken.through
         if isinstance(ended, HeldBackError):
-            standing, through = Standing("refused", why(ended)), None
-        return Look(taken.symbol, taken.days, standing, through, self.source.name)
+            standing, through = SymbolStatus("refused", why(ended)), None
+        return SymbolObservation(taken.symbol, taken.days, standing, through, self.source.name)
 
 
 def _ahead(
@@ -265,7 +269,7 @@ def _ahead(
 
 
 def _told(
-    taken: TakenPrices,
+    taken: FetchedSymbol,
     source: str,
     ended: WriteOutcome[PriceChange] | None,
     rows: Mapping[str, Iterable[SymbolMonth]],

@@ -28,7 +28,7 @@ class BehindError(UnavailableError):
     """The source has no price of the days yet: the first sessions of them are just over."""
 
 
-class Reading:
+class SymbolFetch:
     """Reads days of a symbol, perhaps again with earlier ones, and the same of a second source.
 
     Attributes:

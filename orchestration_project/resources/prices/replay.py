@@ -36,7 +36,7 @@ from orchestration_project.resources.prices.landing import (
 )
 from orchestration_project.resources.prices.load import month_named
 from orchestration_project.resources.prices.states import (
-    Look,
+    SymbolObservation,
     note_looks,
     read_known,
     symbols_of,
@@ -182,9 +182,11 @@ class PriceReplay:
             return
         now, arrives = self.clock.now(), taken.arrives
         if arrives is not None:
-            look = Look(taken.symbol, arrives, LANDED, arrives.last, delivery.source)
+            look = SymbolObservation(taken.symbol, arrives, LANDED, arrives.last, delivery.source)
             note_looks(connection, [look], now=now, run_id=self.run_id)
-        note_looks(connection, [Look(taken.symbol, taken.days)], now=now, run_id=self.run_id)
+        note_looks(
+            connection, [SymbolObservation(taken.symbol, taken.days)], now=now, run_id=self.run_id
+        )
 
     def _checked(
         self, symbol: str, layers: Sequence[EffectiveDelivery], delivery: Delivery

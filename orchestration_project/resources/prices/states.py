@@ -14,11 +14,11 @@ from orchestration_project.domains.prices.calendar import (
 )
 from orchestration_project.domains.prices.states import (
     Known,
-    Standing,
     SymbolMonth,
+    SymbolStatus,
     after,
 )
-from orchestration_project.engine.leases import alone
+from orchestration_project.engine.leases import lock_row
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import (
     Scope,
@@ -36,7 +36,7 @@ SCHEMA = schema_of(prices_symbol_months)
 _row = prices_symbol_months.c
 
 
-class Look(NamedTuple):
+class SymbolObservation(NamedTuple):
     """A symbol that was looked at for ``days``, and how it stands now.
 
     ``through`` is the last day that is landed by this look; None: nothing is. Without a standing,
@@ -45,7 +45,7 @@ class Look(NamedTuple):
 
     symbol: str
     days: Days
-    standing: Standing | None = None
+    standing: SymbolStatus | None = None
     through: date | None = None
     source: str = ""
 
@@ -61,7 +61,7 @@ def read_known(connection: Connection, ranges: Sequence[tuple[str, Days]]) -> Ma
 
 
 def note_looks(
-    connection: Connection, looks: Sequence[Look], *, now: datetime, run_id: str
+    connection: Connection, looks: Sequence[SymbolObservation], *, now: datetime, run_id: str
 ) -> Mapping[str, Sequence[SymbolMonth]]:
     """Note how symbols stand after they were looked at, and return the rows of each.
 
@@ -69,7 +69,7 @@ def note_looks(
     """
     if not looks:
         return {}
-    alone(connection, prices_symbol_months.name)
+    lock_row(connection, prices_symbol_months.name)
     ranges = [(look.symbol, look.days) for look in looks]
     known, counts = read_known(connection, ranges), _counts(connection, ranges)
     rows = {
@@ -84,13 +84,13 @@ def note_looks(
 
 
 def _rows_of(
-    look: Look, known: Known, counts: Mapping[date, int], now: datetime, run_id: str
+    look: SymbolObservation, known: Known, counts: Mapping[date, int], now: datetime, run_id: str
 ) -> Sequence[SymbolMonth]:
     standing = look.standing
     if standing is None:
         return [row._replace(row_count=counts.get(month, 0)) for month, row in known.items()]
     if standing.reason is not None:
-        standing = Standing(standing.state, storable(standing.reason), standing.resumes_at)
+        standing = SymbolStatus(standing.state, storable(standing.reason), standing.resumes_at)
     return after(
         known,
         look.days,

@@ -12,7 +12,7 @@ from functools import partial
 
 import polars as pl
 
-from orchestration_project.contracts.frames import split
+from orchestration_project.contracts.frames import split_batches
 from orchestration_project.contracts.rules import Days, Validated
 from orchestration_project.domains.prices.audits import (
     Limits,
@@ -24,7 +24,7 @@ from orchestration_project.domains.prices.contract import PriceRows, check_price
 from orchestration_project.domains.prices.states import (
     LANDED,
     Known,
-    Standing,
+    SymbolStatus,
     is_landed,
     standing_of,
 )
@@ -53,7 +53,7 @@ from orchestration_project.errors import (
 from orchestration_project.resources.prices.landed_days import first_days, landed_actions, last_days
 from orchestration_project.resources.prices.landing import NO_SECOND, PriceChange, PriceLanding
 from orchestration_project.resources.prices.quota import QuotaEndedError
-from orchestration_project.resources.prices.reading import BehindError, Reading, why
+from orchestration_project.resources.prices.reading import BehindError, SymbolFetch, why
 from orchestration_project.resources.prices.source import PriceSource
 
 REFUSED_FOR = timedelta(hours=20)
@@ -61,7 +61,7 @@ REFUSED_FOR = timedelta(hours=20)
 
 
 @dataclass(frozen=True)
-class TakenPrices:
+class FetchedSymbol:
     """A symbol that was looked at; without intake, there is nothing to ask or nothing new.
 
     ``days`` are more than those of the run where all that is landed was asked for again.
@@ -72,7 +72,7 @@ class TakenPrices:
 
     symbol: str
     days: Days
-    standing: Standing = LANDED
+    standing: SymbolStatus = LANDED
     order: WriteTarget[PriceChange] | None = None
     intake: Intake | None = None
     through: date | None = None
@@ -87,10 +87,10 @@ class TakenPrices:
 
 
 @dataclass(frozen=True)
-class Asked:
+class PendingFetch:
     """A symbol that is being asked for, of which ``state`` is landed."""
 
-    reading: Reading
+    reading: SymbolFetch
     order: WriteTarget[PriceChange]
     state: ScopeState
 
@@ -123,31 +123,31 @@ class PriceTaking:
     force: bool
     mapped: Mapped
 
-    def asked(self, symbol: str, known: Known, state: ScopeState) -> TakenPrices | Asked:
+    def asked(self, symbol: str, known: Known, state: ScopeState) -> FetchedSymbol | PendingFetch:
         """Ask the source for a symbol, unless there is nothing to ask for or that is in vain.
 
         What the source or the contract refuse is noted in what is returned.
         """
         if symbol in self.mapped.unmapped:
-            standing = Standing("unmapped", self.mapped.unmapped[symbol])
-            return TakenPrices(symbol, self.days, standing)
+            standing = SymbolStatus("unmapped", self.mapped.unmapped[symbol])
+            return FetchedSymbol(symbol, self.days, standing)
         if not self.full and is_landed(known, self.days, self.source.name):
             # Earlier versions noted of whole months that they wait for another, or were refused.
             is_noted = all(row.state == LANDED.state for row in known.values())
-            return TakenPrices(symbol, self.days, is_asked=not is_noted)
+            return FetchedSymbol(symbol, self.days, is_asked=not is_noted)
         name = self.source.name
         standing = None if self.full else standing_of(known, self.days, name, self.now)
         if standing is not None:
-            return TakenPrices(symbol, self.days, standing, is_asked=False)
-        reading = Reading(self.source, symbol, self.mapped.spelling[symbol], self.days)
+            return FetchedSymbol(symbol, self.days, standing, is_asked=False)
+        reading = SymbolFetch(self.source, symbol, self.mapped.spelling[symbol], self.days)
         order = self.landing.order(symbol, state)
-        asked = Asked(reading, order, state)
+        asked = PendingFetch(reading, order, state)
         return self._ended(asked, lambda: self._fetch(asked)) or asked
 
-    def _fetch(self, asked: Asked) -> None:
+    def _fetch(self, asked: PendingFetch) -> None:
         asked.reading.fetch(self._days_of(asked.symbol, asked.state.source))
 
-    def _ended(self, asked: Asked, act: Callable[[], None]) -> TakenPrices | None:
+    def _ended(self, asked: PendingFetch, act: Callable[[], None]) -> FetchedSymbol | None:
         """Return what keeps a symbol from landing, if ``act`` finds out; evidence is recorded."""
         reading = asked.reading
 
@@ -160,26 +160,26 @@ class PriceTaking:
                 act()
             return None
         except QuotaEndedError as ended:
-            standing = Standing("waiting", ended.what, ended.resumes_at)
+            standing = SymbolStatus("waiting", ended.what, ended.resumes_at)
         except BehindError as behind:
-            standing = Standing("waiting", behind.what)
+            standing = SymbolStatus("waiting", behind.what)
         except UnavailableError as refused:
-            standing = Standing("refused", why(refused), self.now + REFUSED_FOR)
+            standing = SymbolStatus("refused", why(refused), self.now + REFUSED_FOR)
         except (SourceError, ContractError) as broken:
-            error, standing = broken, Standing("refused", why(broken))
+            error, standing = broken, SymbolStatus("refused", why(broken))
         except OrchestrationError as failed:
-            error, standing = failed, Standing("waiting", why(failed))
-        return TakenPrices(asked.symbol, self.days, standing, error=error)
+            error, standing = failed, SymbolStatus("waiting", why(failed))
+        return FetchedSymbol(asked.symbol, self.days, standing, error=error)
 
-    def checked(self, batch: Sequence[TakenPrices | Asked]) -> list[TakenPrices]:
+    def checked(self, batch: Sequence[FetchedSymbol | PendingFetch]) -> list[FetchedSymbol]:
         """Check what was fetched, and compare it with what is landed.
 
         Raises:
             OrchestrationError: The database cannot be read.
         """
         started = time.monotonic()
-        ended = {each.symbol: each for each in batch if isinstance(each, TakenPrices)}
-        asked = [each for each in batch if isinstance(each, Asked)]
+        ended = {each.symbol: each for each in batch if isinstance(each, FetchedSymbol)}
+        asked = [each for each in batch if isinstance(each, PendingFetch)]
         checked = self._checked(asked, ended)
         asked = [each for each in asked if each.symbol not in ended]
         second = self._second_rows(asked)
@@ -190,7 +190,7 @@ class PriceTaking:
             through, last = each.reading.days.last, each.reading.asked.last
             if each.state.source == self.source.name:  # nobody waits for days beyond the run's
                 last = max(through, self.days.last)
-            ended[each.symbol] = TakenPrices(
+            ended[each.symbol] = FetchedSymbol(
                 each.symbol,
                 Days(each.reading.days.first, last),
                 LANDED if through >= last else _behind(through),
@@ -202,7 +202,7 @@ class PriceTaking:
         return [ended[each.symbol] for each in batch]
 
     def _checked(
-        self, asked: Sequence[Asked], ended: dict[str, TakenPrices]
+        self, asked: Sequence[PendingFetch], ended: dict[str, FetchedSymbol]
     ) -> dict[str, Validated]:
         """Check answers; where dividends or splits are new or gone, those of all that is landed.
 
@@ -226,14 +226,14 @@ class PriceTaking:
                     ended[each.symbol] = end
         return checked
 
-    def _again(self, reading: Reading, first: date, checked: dict[str, Validated]) -> None:
+    def _again(self, reading: SymbolFetch, first: date, checked: dict[str, Validated]) -> None:
         """Fetch all that is landed of a symbol; alone, as it may be the history of decades."""
         reading.fetch(Days(first, reading.asked.last))
         rows = check_prices([reading.range])
         reading.vouch(rows.newest[0], self.limits.stale_sessions)
         [checked[reading.symbol]] = checked_prices(rows, self.limits)
 
-    def _restated(self, asked: Sequence[Asked], rows: PriceRows) -> dict[str, date]:
+    def _restated(self, asked: Sequence[PendingFetch], rows: PriceRows) -> dict[str, date]:
         """Return the first landed day of each symbol of which not the landed dividends and splits
         are told.
 
@@ -248,7 +248,7 @@ class PriceTaking:
             first = first_days(connection, sorted(other))
         return {symbol: day for symbol, day in first.items() if day < landed[symbol].first}
 
-    def _second_rows(self, asked: Sequence[Asked]) -> Mapping[str, pl.DataFrame | str]:
+    def _second_rows(self, asked: Sequence[PendingFetch]) -> Mapping[str, pl.DataFrame | str]:
         """Return what a second source has of each symbol, or why nothing, if there is one."""
         if self.second is None:
             return {}
@@ -257,11 +257,11 @@ class PriceTaking:
         reasons = {symbol: each for symbol, each in found.items() if isinstance(each, str)}
         if not ranges:
             return reasons
-        rows = split(check_prices(ranges).rows, len(ranges))
+        rows = split_batches(check_prices(ranges).rows, len(ranges))
         return reasons | {each.symbol: own for each, own in zip(ranges, rows, strict=True)}
 
     def _intakes(
-        self, asked: Sequence[Asked], checked: Mapping[str, Validated], seconds: float
+        self, asked: Sequence[PendingFetch], checked: Mapping[str, Validated], seconds: float
     ) -> list[Intake]:
         """Return what was checked in so many ``seconds`` each, ready to land."""
         if not asked:
@@ -281,7 +281,7 @@ class PriceTaking:
             for each, delivery, own in zip(asked, deliveries, prepared, strict=True)
         ]
 
-    def _are_there(self, asked: Sequence[Asked], intakes: Sequence[Intake]) -> list[bool]:
+    def _are_there(self, asked: Sequence[PendingFetch], intakes: Sequence[Intake]) -> list[bool]:
         """Say which deliveries would change nothing, so that they need no landing."""
         compared = {
             each.symbol: WriteRequest(each.order, intake.delivery, intake.prepared)
@@ -336,5 +336,5 @@ class PriceTaking:
         )
 
 
-def _behind(newest: date) -> Standing:
-    return Standing("waiting", f"the source's newest price is of {newest}")
+def _behind(newest: date) -> SymbolStatus:
+    return SymbolStatus("waiting", f"the source's newest price is of {newest}")

@@ -16,8 +16,8 @@ from orchestration_project.engine.lazy import open_all
 from orchestration_project.engine.leases import (
     Lease,
     LostLeaseError,
-    alone,
     give_back,
+    lock_row,
     still_held,
     take,
 )
@@ -39,7 +39,7 @@ from orchestration_project.resources.saas.agreeing import (
     UnderWayError,
 )
 from orchestration_project.resources.saas.audit import Entity, record
-from orchestration_project.resources.saas.states import Desk
+from orchestration_project.resources.saas.states import SyncContext
 from orchestration_project.resources.saas.systems import (
     RefusedError,
     SourceSystem,
@@ -108,7 +108,7 @@ class Applier:
         self,
         warehouse: Warehouse,
         clock: Clock,
-        desk: Desk,
+        desk: SyncContext,
         source: SourceSystem,
         target: TargetSystem,
     ) -> None:
@@ -236,7 +236,7 @@ class Applier:
         facts = {"target_key": agreement.target_key, "applied": _applied(agreement)}
         with self._warehouse.writing() as connection:
             still_held(connection, waiting.lease)
-            alone(connection, self._desk.topic)
+            lock_row(connection, self._desk.topic)
             _update_state(connection, waiting.entity, facts)
             at, run_id = self._clock.now(), self._desk.run_id
             record(connection, agreement.entries, at=at, run_id=run_id)
@@ -246,7 +246,7 @@ class Applier:
         self, connection: Connection, waiting: ClaimedItem, agreement: SyncState, end: _End
     ) -> None:
         still_held(connection, waiting.lease)
-        alone(connection, self._desk.topic)
+        lock_row(connection, self._desk.topic)
         now = self._clock.now()
         ended = connection.execute(
             update(outbox)

@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Told:
+class CachedPage:
     """What a page said.
 
     Attributes:
@@ -57,20 +57,20 @@ class PageMemory:
     def __init__(self, file: Path) -> None:
         self._file = file
 
-    def recalled(self, name: str) -> dict[str, Told]:
+    def recalled(self, name: str) -> dict[str, CachedPage]:
         """Return what is known of pages."""
         try:
             kept = json.loads(self._file.read_bytes())
             if kept["name"] != name:
                 return {}
-            return {sha256: Told(**told) for sha256, told in kept["pages"].items()}
+            return {sha256: CachedPage(**told) for sha256, told in kept["pages"].items()}
         except FileNotFoundError:
             return {}
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             log.warning("%s cannot be used, so all pages are read: %s", self._file, error)
             return {}
 
-    def keep(self, name: str, pages: Mapping[str, Told]) -> None:
+    def keep(self, name: str, pages: Mapping[str, CachedPage]) -> None:
         """Keep just these.
 
         Raises:

@@ -21,7 +21,7 @@ from orchestration_project.engine.captures import Capture, Captures, Fetched
 from orchestration_project.errors import ContractError, MovedError
 from orchestration_project.resources.saas.ahead import Ahead
 from orchestration_project.resources.saas.answers import json_in, refusal
-from orchestration_project.resources.saas.pages import PageMemory, Told
+from orchestration_project.resources.saas.pages import CachedPage, PageMemory
 from orchestration_project.resources.saas.systems import Digesting, Page, Unreadable
 
 CREDENTIALS = "PEOPLEFORCE_API_KEY"
@@ -44,7 +44,7 @@ class _Answer:
 class _Listed:
     """What a page says, its tasks, and what of it is none."""
 
-    told: Told
+    told: CachedPage
     read: Callable[[], Sequence[Task]]
     unreadable: Sequence[Unreadable] = ()
 
@@ -88,7 +88,7 @@ class PeopleForce:
         """
         name = f"{digesting.name} of {self._clock.now():%Y-%m-%d}"  # once a day all are read
         known = self._memory.recalled(name)
-        found: dict[str, Told] = {}
+        found: dict[str, CachedPage] = {}
         seen: set[str] = set()
         unreadable: dict[str, Unreadable] = {}
         self.unreadable = []
@@ -149,7 +149,7 @@ class PeopleForce:
         return _Answer(response, self._captures.keep(self._fetched(response, asked)))
 
     def _listed(
-        self, page: int, answer: _Answer, known: Mapping[str, Told], digesting: Digesting
+        self, page: int, answer: _Answer, known: Mapping[str, CachedPage], digesting: Digesting
     ) -> _Listed:
         """Return what a page says; one whose bytes are known is not read."""
         sha256, response = answer.capture.sha256, answer.response
@@ -168,7 +168,7 @@ class PeopleForce:
             )
         tasks, unreadable = _tasks_in(records, sha256)
         digests = {each.entity_id: digesting.digest(each) for each in tasks}
-        return _Listed(Told(page, said.pages, said.count, digests), lambda: tasks, unreadable)
+        return _Listed(CachedPage(page, said.pages, said.count, digests), lambda: tasks, unreadable)
 
     def _fetched(self, response: Response, asked: dict[str, str]) -> Fetched:
         headers = {name: each for name, each in response.headers.items() if name in KEPT_HEADERS}

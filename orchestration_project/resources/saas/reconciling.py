@@ -23,9 +23,9 @@ from orchestration_project.resources.saas.audit import Entity
 from orchestration_project.resources.saas.pages import record_new_pages
 from orchestration_project.resources.saas.rules import rules_in_effect
 from orchestration_project.resources.saas.states import (
-    Desk,
+    FetchedTask,
     PlanCounts,
-    Seen,
+    SyncContext,
     entity_of,
     known_states,
     mark_gone,
@@ -60,7 +60,7 @@ MANY_UNREADABLE_SHARE = 0.2
 
 
 @dataclass
-class Looked:
+class PollResult:
     """What a look at the source found.
 
     Attributes:
@@ -130,7 +130,7 @@ class Reconciler:
         self._clock = clock
         self._source = source
         self._target = target
-        self._desk = Desk(f"{source.system}>{target.system}", run_id)
+        self._desk = SyncContext(f"{source.system}>{target.system}", run_id)
         self._applier = Applier(warehouse, clock, self._desk, source, target)
         self.unreadable_issues: dict[str, str] = {}
         """Those that the latest sweep met, linked to a task or not: why, by their keys."""
@@ -145,14 +145,14 @@ class Reconciler:
         with self._warehouse.reading() as connection:
             return rules_in_effect(connection)
 
-    def look(self) -> Looked:
+    def look(self) -> PollResult:
         """Plan for every task that is new, changed or gone; unchanged ones cost no statement."""
-        rules, looked = self.rules(), Looked()
+        rules, looked = self.rules(), PollResult()
         with self._warehouse.reading() as connection:
             known = known_states(connection, self._source.system)
         missing = set(known)
         began_at = self._clock.now()  # what another run sees from now on is newer
-        changed: list[Seen] = []
+        changed: list[FetchedTask] = []
         digesting = Digesting(rules.version, partial(state_hash, rules=rules))
         try:
             for page in self._source.pages(digesting, kept=looked.kept):
@@ -176,7 +176,7 @@ class Reconciler:
                 refresh(connection, self._source.system, began_at)
         return looked
 
-    def _record_pages(self, looked: Looked) -> None:
+    def _record_pages(self, looked: PollResult) -> None:
         record_new_pages(
             self._warehouse,
             looked.kept,
@@ -187,12 +187,12 @@ class Reconciler:
             at=self._clock.now(),
         )
 
-    def look_at(self, entity_ids: Iterable[str]) -> Looked:
+    def look_at(self, entity_ids: Iterable[str]) -> PollResult:
         """Do the same for some tasks, each asked for by its id."""
-        rules, looked, chosen = self.rules(), Looked(), sorted(set(entity_ids))
+        rules, looked, chosen = self.rules(), PollResult(), sorted(set(entity_ids))
         with self._warehouse.reading() as connection:
             known = known_states(connection, self._source.system, chosen)
-        changed: list[Seen] = []
+        changed: list[FetchedTask] = []
         try:
             changed += self._ask_for(chosen, rules, looked)
         except OrchestrationError as error:
@@ -330,7 +330,7 @@ class Reconciler:
         """Return a task of the source as the tables name it."""
         return Entity(self._source.system, "task", entity_id)
 
-    def _plan(self, rules: RuleSet, tasks: Sequence[Seen]) -> PlanCounts:
+    def _plan(self, rules: RuleSet, tasks: Sequence[FetchedTask]) -> PlanCounts:
         if not tasks:
             return PlanCounts()
         with self._warehouse.writing() as connection:
@@ -345,12 +345,14 @@ class Reconciler:
                 connection, self._desk, rules, entities, cause=cause, now=self._clock.now()
             )
 
-    def _ask_for(self, entity_ids: Sequence[str], rules: RuleSet, looked: Looked) -> list[Seen]:
+    def _ask_for(
+        self, entity_ids: Sequence[str], rules: RuleSet, looked: PollResult
+    ) -> list[FetchedTask]:
         """Ask for tasks that were not seen; return those that are there, and mark the others gone.
 
         A page that skips a task, or a listing that comes back empty, is no proof that it is gone.
         """
-        found: list[Seen] = []
+        found: list[FetchedTask] = []
         gone: list[Entity] = []
         for entity_id in entity_ids[:ASKED_FOR_AT_ONCE]:
             fetched_at = self._clock.now()
@@ -369,7 +371,7 @@ class Reconciler:
         return found
 
 
-def _too_many_unreadable(looked: Looked) -> OrchestrationError | None:
+def _too_many_unreadable(looked: PollResult) -> OrchestrationError | None:
     count, of = len(looked.unreadable), looked.seen_count + len(looked.unreadable)
     if count <= of * MANY_UNREADABLE_SHARE:
         return None
@@ -382,12 +384,14 @@ def _too_many_unreadable(looked: Looked) -> OrchestrationError | None:
     )
 
 
-def _changed(page: Page, known: Mapping[str, str], fetched_at: datetime) -> list[Seen]:
+def _changed(page: Page, known: Mapping[str, str], fetched_at: datetime) -> list[FetchedTask]:
     """Return the tasks on a page that are new, or not as they were."""
     news = {key: digest for key, digest in page.digests.items() if known.get(key) != digest}
     tasks = page.read() if news else ()
     return [
-        Seen(task, news[task.entity_id], fetched_at) for task in tasks if task.entity_id in news
+        FetchedTask(task, news[task.entity_id], fetched_at)
+        for task in tasks
+        if task.entity_id in news
     ]
 
 

@@ -9,9 +9,9 @@ from typing import Any
 from sqlalchemy import Connection, Row, and_, insert, select, update
 
 from orchestration_project.domains.saas.dry_run import DryRun, dry_run
-from orchestration_project.domains.saas.rules import ActiveRule, Rule, RuleSet
+from orchestration_project.domains.saas.rules import ActiveRule, RuleSet, SyncRule
 from orchestration_project.domains.saas.stored_tasks import read_task
-from orchestration_project.engine.leases import alone
+from orchestration_project.engine.leases import lock_row
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.resources.saas.audit import Entity, Entry, record
@@ -58,10 +58,10 @@ def rules_in_effect(connection: Connection) -> RuleSet:
 
 
 def put_in_effect(
-    connection: Connection, rules: Sequence[Rule], *, by: str, at: datetime, run_id: str
+    connection: Connection, rules: Sequence[SyncRule], *, by: str, at: datetime, run_id: str
 ) -> Edited:
     """Have just these rules be in effect; those that differ from before get a new version."""
-    alone(connection, saas_routing_rules.name)  # two edits at once would both be in effect
+    lock_row(connection, saas_routing_rules.name)  # two edits at once would both be in effect
     before = {each.rule.rule_id: each for each in rules_in_effect(connection).rules}
     latest = _latest_versions(connection)
     after = {rule.rule_id: rule for rule in rules}
@@ -96,7 +96,7 @@ class Tried:
     doubts: Sequence[str]
 
 
-def tried(warehouse: Warehouse, target: TargetSystem, rules: Sequence[Rule]) -> Tried:
+def tried(warehouse: Warehouse, target: TargetSystem, rules: Sequence[SyncRule]) -> Tried:
     """Return what rules would do; nothing is written."""
     examined = examine(target, rules)
     wanted = select(saas_source_states.c.record).where(saas_source_states.c.gone_at.is_(None))
@@ -113,7 +113,13 @@ def tried(warehouse: Warehouse, target: TargetSystem, rules: Sequence[Rule]) -> 
 
 
 def edit(
-    warehouse: Warehouse, rules: Sequence[Rule], trial: Tried, *, by: str, at: datetime, run_id: str
+    warehouse: Warehouse,
+    rules: Sequence[SyncRule],
+    trial: Tried,
+    *,
+    by: str,
+    at: datetime,
+    run_id: str,
 ) -> Edited:
     """Put rules into effect that were tried.
 
@@ -173,17 +179,17 @@ def _entity(rule_id: str) -> Entity:
     return Entity("rules", "rule", rule_id)
 
 
-def _told(rule: Rule) -> Any:
+def _told(rule: SyncRule) -> Any:
     return rule.model_dump(mode="json", exclude_none=True)
 
 
-def _is_same(active: ActiveRule | None, rule: Rule) -> bool:
+def _is_same(active: ActiveRule | None, rule: SyncRule) -> bool:
     """Whether a rule is in effect as it is; one that is disabled gets a new version."""
     return active is not None and active.disabled_reason is None and active.rule == rule
 
 
 def _active(row: Row[Any], mappings: Iterable[dict[str, str]]) -> ActiveRule:
-    rule = Rule.model_validate(
+    rule = SyncRule.model_validate(
         {
             "rule_id": row.rule_id,
             "priority": row.priority,
@@ -212,7 +218,7 @@ def _end(connection: Connection, names: Sequence[str]) -> None:
     )
 
 
-def _insert(connection: Connection, rule: Rule, number: int, *, by: str, at: datetime) -> None:
+def _insert(connection: Connection, rule: SyncRule, number: int, *, by: str, at: datetime) -> None:
     told = rule.model_dump(mode="json")
     connection.execute(
         insert(saas_routing_rules).values(

@@ -31,7 +31,7 @@ MANY_UNMATCHED_SHARE = 0.5
 
 
 @dataclass(frozen=True)
-class Standing:
+class SyncSummary:
     """Counts of what there is.
 
     Attributes:
@@ -68,7 +68,7 @@ class Standing:
         return self.refused_count / (self.by_action.get("sync", 0) or 1)
 
 
-def standing(warehouse: Warehouse, system: str, topic: str) -> Standing:
+def standing(warehouse: Warehouse, system: str, topic: str) -> SyncSummary:
     """Return how a pair stands."""
     with warehouse.reading() as connection:
         oldest = connection.execute(
@@ -79,7 +79,7 @@ def standing(warehouse: Warehouse, system: str, topic: str) -> Standing:
         ).first()
         is_open = (LETTERS.system == system) & LETTERS.ended_at.is_(None)
         kinds = _kinds(connection, system)
-        return Standing(
+        return SyncSummary(
             _added((each.treatment, each.number) for each in kinds if each.is_there),
             sum(each.number for each in kinds if each.is_linked),
             _outcomes(connection, topic),

@@ -12,7 +12,7 @@ from orchestration_project.domains.saas.lookup import MissingPathError
 from orchestration_project.domains.saas.records import Task
 from orchestration_project.domains.saas.rules import Action, RuleSet
 from orchestration_project.domains.saas.stored_tasks import read_task, recorded, state_hash
-from orchestration_project.engine.leases import alone
+from orchestration_project.engine.leases import lock_row
 from orchestration_project.engine.warehouse.frames import within
 from orchestration_project.resources.saas.audit import Entity, Entry, record
 from orchestration_project.tables.saas import saas_dead_letters, saas_source_states
@@ -28,7 +28,7 @@ AHEAD = timedelta(minutes=5)
 
 
 @dataclass(frozen=True)
-class Seen:
+class FetchedTask:
     """A task as it was fetched at a time, with its state's digest."""
 
     task: Task
@@ -52,7 +52,7 @@ class RuleDecision:
 
 
 @dataclass(frozen=True)
-class Desk:
+class SyncContext:
     """Who plans and applies: a topic of the outbox, a run.
 
     Rows of states are written whole, so transactions that write some of a topic come one by one.
@@ -125,19 +125,23 @@ def judged(task: Task, rules: RuleSet) -> RuleDecision:
         return RuleDecision("sync", rule, problem=f"{error}, which a mapping of {rule} needs")
 
 
-def seen(task: Task, rules: RuleSet, fetched_at: datetime) -> Seen:
+def seen(task: Task, rules: RuleSet, fetched_at: datetime) -> FetchedTask:
     """Return a task as it was fetched."""
-    return Seen(task, state_hash(task, rules), fetched_at)
+    return FetchedTask(task, state_hash(task, rules), fetched_at)
 
 
 def plan(
-    connection: Connection, desk: Desk, rules: RuleSet, tasks: Sequence[Seen], now: datetime
+    connection: Connection,
+    desk: SyncContext,
+    rules: RuleSet,
+    tasks: Sequence[FetchedTask],
+    now: datetime,
 ) -> PlanCounts:
     """Record the states of tasks, and put into the outbox what is to be done about each.
 
     A task that was recorded since it was fetched is left as it is.
     """
-    alone(connection, desk.topic)
+    lock_row(connection, desk.topic)
     latest = {each.entity: each for each in tasks}  # pages may repeat one
     before = _rows(connection, list(latest))
     planned, writer = PlanCounts(), _Writer(connection, desk, now)
@@ -154,7 +158,7 @@ def plan(
 
 def plan_again(
     connection: Connection,
-    desk: Desk,
+    desk: SyncContext,
     rules: RuleSet,
     entities: Iterable[Entity],
     *,
@@ -162,12 +166,12 @@ def plan_again(
     now: datetime,
 ) -> PlanCounts:
     """Put into the outbox what is to be done of tasks as they were last seen, once more."""
-    alone(connection, desk.topic)
+    lock_row(connection, desk.topic)
     planned, writer = PlanCounts(), _Writer(connection, desk, now)
     for row in _rows(connection, list(entities)).values():
         if row.gone_at is None:
             task = read_task(row.record)
-            again = Seen(task, state_hash(task, rules), row.last_seen_at)
+            again = FetchedTask(task, state_hash(task, rules), row.last_seen_at)
             judgement = judged(task, rules)
             what = writer.plan(again, row, judgement, rules.version, cause=cause)
             planned.count(what, again.entity)
@@ -175,9 +179,11 @@ def plan_again(
     return planned
 
 
-def mark_gone(connection: Connection, desk: Desk, entities: Sequence[Entity], now: datetime) -> int:
+def mark_gone(
+    connection: Connection, desk: SyncContext, entities: Sequence[Entity], now: datetime
+) -> int:
     """Record that a source has tasks no more; their issues stay as they are."""
-    alone(connection, desk.topic)
+    lock_row(connection, desk.topic)
     rows = [row for row in _rows(connection, entities).values() if row.gone_at is None]
     writer = _Writer(connection, desk, now)
     for row in rows:
@@ -208,7 +214,7 @@ def refresh(connection: Connection, system: str, looked_at: datetime) -> None:
 class _Writer:
     """Collects what a plan writes, so that many tasks take a few statements."""
 
-    def __init__(self, connection: Connection, desk: Desk, now: datetime) -> None:
+    def __init__(self, connection: Connection, desk: SyncContext, now: datetime) -> None:
         self._connection = connection
         self._desk = desk
         self._now = now
@@ -220,7 +226,7 @@ class _Writer:
 
     def plan(
         self,
-        each: Seen,
+        each: FetchedTask,
         row: Row[Any] | None,
         judgement: RuleDecision,
         version: str,
@@ -279,7 +285,7 @@ class _Writer:
         return action
 
     def _state(
-        self, each: Seen, row: Row[Any] | None, judgement: RuleDecision, version: str
+        self, each: FetchedTask, row: Row[Any] | None, judgement: RuleDecision, version: str
     ) -> dict[str, Any]:
         earlier = dict(row._mapping) if row is not None else {}
         return {
@@ -358,7 +364,7 @@ class _Writer:
         )
 
 
-def _cause(row: Row[Any] | None, each: Seen) -> str:
+def _cause(row: Row[Any] | None, each: FetchedTask) -> str:
     """Return why a task is planned for: it is new or changed, or only the rules are others."""
     if row is not None and row.record == recorded(each.task):
         return "rules"

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from orchestration_project.domains.saas.jira import PERMISSIONS
-from orchestration_project.domains.saas.rules import Rule
+from orchestration_project.domains.saas.rules import SyncRule
 from orchestration_project.domains.saas.values import violations
 from orchestration_project.errors import OrchestrationError
 from orchestration_project.resources.saas.systems import RefusedError, TargetSystem
@@ -26,7 +26,7 @@ class Examined:
     unknown: dict[str, str] = field(default_factory=dict)
 
 
-def examine(target: TargetSystem, rules: Sequence[Rule]) -> Examined:
+def examine(target: TargetSystem, rules: Sequence[SyncRule]) -> Examined:
     """Ask the target whether it takes what rules would make."""
     found = Examined()
     for rule in rules:
@@ -47,14 +47,14 @@ def examine(target: TargetSystem, rules: Sequence[Rule]) -> Examined:
     return found
 
 
-def _problems(target: TargetSystem, project: str, rule: Rule) -> list[str]:
+def _problems(target: TargetSystem, project: str, rule: SyncRule) -> list[str]:
     missing = sorted(set(PERMISSIONS) - target.permissions(project))
     if missing:  # the form would only be refused
         return [f"we have no permission {name} in {project}" for name in missing]
     return violations(_filled(rule), target.create_fields(project, str(rule.issue_type)))
 
 
-def _filled(rule: Rule) -> Mapping[str, str | None]:
+def _filled(rule: SyncRule) -> Mapping[str, str | None]:
     """Return the fields that a rule fills, with the values that are the same for every task.
 
     Each issue gets a label, too, by which it is found again.

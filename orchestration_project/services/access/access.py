@@ -25,7 +25,7 @@ from orchestration_project.domains.access.credentials import (
     read_key,
     subjects,
 )
-from orchestration_project.domains.access.members import Member, Rule, role_of
+from orchestration_project.domains.access.members import AccessRule, Member, role_of
 from orchestration_project.domains.access.roles import Principal, Role
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import insert_absent, storable
@@ -79,7 +79,7 @@ class Access:
     warehouse: Warehouse
     clock: Clock
     limits: Limits
-    rules: Sequence[Rule] = ()
+    rules: Sequence[AccessRule] = ()
     domains: Sequence[str] = ()
 
     def by_session(self, token: str) -> Found | None:

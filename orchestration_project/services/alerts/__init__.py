@@ -2,7 +2,7 @@
 
 from orchestration_project.services.alerts.alerts import Alerts
 from orchestration_project.services.alerts.conditions import Condition
-from orchestration_project.services.alerts.inbox import Standing
+from orchestration_project.services.alerts.inbox import AlertState
 from orchestration_project.services.alerts.policy import Links, names_of, read_policy
 
-__all__ = ["Alerts", "Condition", "Links", "Standing", "names_of", "read_policy"]
+__all__ = ["AlertState", "Alerts", "Condition", "Links", "names_of", "read_policy"]

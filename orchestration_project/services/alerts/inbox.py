@@ -28,7 +28,7 @@ from orchestration_project.domains.operations.rules import (
     facts_of,
     facts_of_message,
 )
-from orchestration_project.engine.leases import alone
+from orchestration_project.engine.leases import lock_row
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import insert_absent
 from orchestration_project.services.alerts.rows import (
@@ -74,7 +74,7 @@ def nothing_is_well(_: Problem) -> bool:
 
 
 @dataclass(frozen=True)
-class Standing:
+class AlertState:
     """How an open alert stands."""
 
     alert_id: str
@@ -139,7 +139,7 @@ class Inbox:
     def _deciding(self) -> Iterator[Connection]:
         """One process at a time decides, so that of a problem there is one open alert."""
         with self._warehouse.writing() as connection:
-            alone(connection, alerts.name)
+            lock_row(connection, alerts.name)
             yield connection
 
     def tell(self, cause: str, message: Message) -> None:
@@ -210,7 +210,7 @@ class Inbox:
             known = open_alerts(connection)
         return {problem for alert in known for problem in alert.problems if problem.kind in kinds}
 
-    def standing(self) -> list[Standing]:
+    def standing(self) -> list[AlertState]:
         """Return the open alerts, the latest first."""
         waiting = select(deliveries.c.alert_id, deliveries.c.channel).where(
             deliveries.c.state.in_(["pending", "failed"])
@@ -221,7 +221,7 @@ class Inbox:
             for alert_id, channel in connection.execute(waiting):
                 undelivered.setdefault(alert_id, []).append(channel)
             return [
-                Standing(
+                AlertState(
                     alert_id=row.alert_id,
                     severity=row.severity,
                     title=row.title,

@@ -9,7 +9,12 @@ from typing import Any
 
 from sqlalchemy import Connection, select, update
 
-from orchestration_project.domains.operations.alerts import Decision, OpenAlert, Problem, Told
+from orchestration_project.domains.operations.alerts import (
+    Decision,
+    Notification,
+    OpenAlert,
+    Problem,
+)
 from orchestration_project.domains.operations.digest import Delivery
 from orchestration_project.domains.operations.messages import Message
 from orchestration_project.domains.operations.rules import EVERYTHING
@@ -109,10 +114,10 @@ def with_told(connection: Connection, known: Sequence[OpenAlert]) -> list[OpenAl
         deliveries.c.state != "failed",
     )
     raised = {alert.alert_id: alert.told_at for alert in known}
-    told: dict[str, dict[str, Told]] = {alert_id: {} for alert_id in raised}
+    told: dict[str, dict[str, Notification]] = {alert_id: {} for alert_id in raised}
     for row in connection.execute(wanted) if known else ():
         at = row.told_at or raised[row.alert_id]
-        told[row.alert_id][row.channel] = Told(row.rule or EVERYTHING.name, at)
+        told[row.alert_id][row.channel] = Notification(row.rule or EVERYTHING.name, at)
     return [replace(alert, told=told[alert.alert_id]) for alert in known]
 
 

@@ -49,16 +49,18 @@ SECONDS_PER_TICK = 30
 
 
 @dataclass(frozen=True)
-class Look:
+class PollResult:
     """What one look found, and from where the next one goes on."""
 
     said: str
     progress: Progress
 
 
-def first_look(instance: dg.DagsterInstance) -> Look:
+def first_poll(instance: dg.DagsterInstance) -> PollResult:
     """Begin with what ends from now on."""
-    return Look("Watching the runs that end from now on.", Progress(seen=[latest_end(instance)]))
+    return PollResult(
+        "Watching the runs that end from now on.", Progress(seen=[latest_end(instance)])
+    )
 
 
 def look(
@@ -66,7 +68,7 @@ def look(
     alerts: Alerts,
     progress: Progress,
     repository: dg.RepositoryDefinition | None = None,
-) -> Look:
+) -> PollResult:
     """Store what the runs that ended and what lasts raise; tell directly of a lost database.
 
     Args:
@@ -89,7 +91,7 @@ def look(
     except OrchestrationError as error:
         told = alerts.tell_of_lost_database(error, progress.told)
         who = ", ".join(told) or "nobody"
-        return Look(
+        return PollResult(
             f"Alerts cannot be stored, and wait; told of it: {who}. {error}",
             progress.model_copy(update={"told": told}),
         )
@@ -120,7 +122,7 @@ def _stored(
     inbox: Inbox,
     progress: Progress,
     lasting: Sequence[Message],
-) -> Look:
+) -> PollResult:
     _tell_of_return(alerts, inbox, progress.told)
     ends = ends_after(instance, progress.since, len(progress.seen) + RUNS_PER_TICK)
     new = [end for end in ends if end.place not in progress.seen]
@@ -139,7 +141,7 @@ def _stored(
         places += [end.place] if end.place else []
     told += take_ticks(instance, inbox, alerts.links)
     reached = progress.with_seen(places)
-    return Look(
+    return PollResult(
         _said(len(places), told, waiting, alerts),
         reached.model_copy(update={"waiting": waiting, "told": {}}),
     )

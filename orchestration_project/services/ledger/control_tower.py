@@ -28,11 +28,11 @@ from sqlalchemy import (
 from orchestration_project.domains.operations.control_tower import (
     COUNTS,
     DAYS,
-    Look,
+    Observation,
     Subject,
     UnderWay,
 )
-from orchestration_project.engine.leases import alone
+from orchestration_project.engine.leases import lock_row
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import frame_of, insert_frame
 from orchestration_project.services.ledger.recording import LEDGER
@@ -66,10 +66,10 @@ STEPS = _Counted(
 )
 
 
-def read_look(warehouse: Warehouse, machine_now: datetime) -> Look:
+def read_look(warehouse: Warehouse, machine_now: datetime) -> Observation:
     """Return what ended in the 28 days before ``machine_now``, what has not, and what landed."""
     with warehouse.reading() as connection:
-        return Look(
+        return Observation(
             ended=pl.concat(_ended(connection, each, machine_now) for each in (RUNS, STEPS)),
             under_way=_waiting(connection) | _at_work(connection),
             landed_at=_landed_at(connection),
@@ -79,7 +79,7 @@ def read_look(warehouse: Warehouse, machine_now: datetime) -> Look:
 def write_tower(warehouse: Warehouse, rows: Sequence[Mapping[str, Any]]) -> None:
     """Replace the rows of ``operations_control_tower``."""
     with warehouse.writing() as connection:
-        alone(connection, LEDGER)
+        lock_row(connection, LEDGER)
         connection.execute(delete(operations_control_tower))
         insert_frame(connection, operations_control_tower, frame_of(rows, operations_control_tower))
 

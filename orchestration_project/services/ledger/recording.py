@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, Connection, Select, Table, delete, func, s
 
 from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.operations.ledger import Entry, RunFacts, Volume, entry_of
-from orchestration_project.engine.leases import alone
+from orchestration_project.engine.leases import lock_row
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import (
     frame_of,
@@ -92,7 +92,7 @@ class Ledger:
         of which Dagster's event log has none any more.
         """
         with self._warehouse.writing() as connection:
-            alone(connection, LEDGER)
+            lock_row(connection, LEDGER)
             ids = [run.run_id for run in runs]
             before = _entries(connection, ids)
             volumes = _volumes(connection, ids)
@@ -131,7 +131,7 @@ class Ledger:
         runs, steps = operations_runs.c, operations_steps.c
         gone = select(runs.run_id).where(runs.status == GONE)
         with self._warehouse.writing() as connection:
-            alone(connection, LEDGER)
+            lock_row(connection, LEDGER)
             connection.execute(
                 update(operations_runs)
                 .where(runs.run_id.in_(run_ids), runs.ended_at.is_(None))

@@ -2,7 +2,7 @@
 
 import pytest
 
-from orchestration_project.domains.saas.rules import Rule
+from orchestration_project.domains.saas.rules import SyncRule
 from orchestration_project.resources.saas.audit import Entity, Entry, record
 from orchestration_project.resources.saas.rules import note_proof, put_in_effect, rules_in_effect
 
@@ -21,7 +21,7 @@ OTHERS = {
 @pytest.fixture(scope="module")
 def reconciled(api):
     now = api.services.clock.now()
-    rules = [Rule.model_validate(each) for each in (OTHERS, FIRST)]
+    rules = [SyncRule.model_validate(each) for each in (OTHERS, FIRST)]
     task = Entity("peopleforce", "task", "42")
     entries = [
         Entry(task, "created", "HR-1", {"fields": {"summary": "Grüße 👋🏽 100%"}}),
@@ -40,7 +40,7 @@ def test_the_rules_in_effect_are_told_in_their_order(api, reconciled):
     told = api.get("/saas/rules")["rules"]
     shown = [(each["rule_id"], each["version"], each["disabled_reason"]) for each in told]
     assert shown == [("first", 1, None), ("others", 1, "no such project")]
-    assert Rule.model_validate(told[1]["rule"]) == Rule.model_validate(OTHERS)
+    assert SyncRule.model_validate(told[1]["rule"]) == SyncRule.model_validate(OTHERS)
 
 
 @pytest.mark.parametrize(
