@@ -69,7 +69,7 @@ HERE = {"execution": {"config": {"in_process": {}}}}
 
 ELSEWHERE = [
     (
-        "instance/ranges.py",
+        "instance/redacting.py",
         "tests/instance/test_run_config.py",
         "test_a_run_that_is_canceled_before_its_first_step_leaves_its_checks_as_they_were",
         "the columns of AssetCheckExecutionsTable, and its statuses",
@@ -93,13 +93,13 @@ ELSEWHERE = [
         "CheckRunHealthResult, and the tags of a run's process",
     ),
     (
-        "instance/mirror.py",
+        "instance/logs.py",
         "tests/instance/test_mirror.py",
         "test_what_a_step_and_its_programs_write_is_in_the_file_and_on_the_console",
         "redirect_to_file redirects the descriptor",
     ),
     (
-        "instance/ranges.py",
+        "instance/redacting.py",
         "tests/instance/test_ranges.py",
         "test_a_checkpoint_is_kept_of_backfills_with_a_run_for_each_partition_alone",
         "add_run, and how a backfill of ranges goes on from its checkpoint",

@@ -16,13 +16,17 @@ import dagster as dg
 
 from orchestration_project.connections.artifacts import ArtifactStore
 from orchestration_project.connections.clock import Clock
-from orchestration_project.engine.environment import open_clock, open_store, open_warehouse
-from orchestration_project.engine.lazy import at_first_use
+from orchestration_project.engine.environment import (
+    at_first_use,
+    open_clock,
+    open_store,
+    open_warehouse,
+)
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.registry import Connection, Domain, Environment, Registry
 from orchestration_project.services.alerts import Alerts
-from orchestration_project.services.effective_config import effective_config
 from orchestration_project.services.gate import Gate, Register, Run
+from orchestration_project.services.presets import effective_config
 from orchestration_project.services.probes import open_alerts, open_probes
 from orchestration_project.settings import Settings, load_shared_settings
 

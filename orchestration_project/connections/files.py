@@ -1,13 +1,15 @@
-"""Files: private to their user, written beside their place and renamed, listed in a folder."""
+"""Files: private to their user, renamed into place, listed; and SQLite's write-ahead log."""
 
 import errno
 import fcntl
 import os
+import sqlite3
 import stat
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 from uuid import uuid4
 
 from orchestration_project.errors import SourceError
@@ -134,3 +136,22 @@ def _refused(name: str, found: str, setting: str) -> SourceError:
         found=found,
         remedy="correct the file's permissions or its link, or put the file itself into the folder",
     )
+
+
+def use_write_ahead_log(connection: Any, *, patience_seconds: float) -> None:
+    """Let the file of a connection of sqlite3 have such a log.
+
+    Processes that make the file at the same time collide here, where SQLite itself does not wait.
+
+    Raises:
+        sqlite3.OperationalError: Another held the file for so long, or it cannot be used.
+    """
+    until = time.monotonic() + patience_seconds
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > until:
+                raise
+        time.sleep(0.02)

@@ -37,10 +37,11 @@ from watchdog.events import FileSystemEvent
 from watchdog.observers import Observer
 
 from orchestration_project.connections.files import partial_file
-from orchestration_project.instance.ranges import PlannedChecks, RunsOfRanges
 from orchestration_project.instance.redacting import (
+    PlannedChecks,
     RedactingEvents,
     RedactingRuns,
+    RunsOfRanges,
     SqliteTicks,
     without_secrets_in,
 )

@@ -27,7 +27,7 @@ from orchestration_project.engine.environment import state_folder
 from orchestration_project.engine.warehouse.connecting import has_rest_of_password
 from orchestration_project.engine.warehouse.remedies import REFUSES_OPTION, WITHOUT_OPTION
 from orchestration_project.errors import ConfigurationError
-from orchestration_project.instance.mirror import mirrored
+from orchestration_project.instance.logs import mirrored
 from orchestration_project.instance.redacting import PostgresStorage
 from orchestration_project.instance.sqlite import SqliteStorage
 from orchestration_project.services.dagster_storage import STORAGE_ERRORS, told_by_driver

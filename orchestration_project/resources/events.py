@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from orchestration_project.contracts.rules import Validated
 from orchestration_project.domains.events import RULE_VERSION, checked_event
 from orchestration_project.engine.captures import Capture, Captures
-from orchestration_project.engine.intake import Intake, take
+from orchestration_project.engine.loads import Intake, take
 from orchestration_project.engine.warehouse import Delivery, Warehouse, WriteTarget
 from orchestration_project.engine.warehouse.delivery import no_summary
 from orchestration_project.engine.warehouse.landing import is_landed

@@ -1,11 +1,6 @@
 """Every setting of the project: a module of fields for each domain, read in one place."""
 
 from orchestration_project.settings.profile import switched_off
-from orchestration_project.settings.secrets import (
-    SECRET_QUERY_WORDS,
-    without_query,
-    without_secrets,
-)
 from orchestration_project.settings.settings import (
     Settings,
     child_environment,
@@ -15,7 +10,12 @@ from orchestration_project.settings.settings import (
     read_secrets,
     shown_values,
 )
-from orchestration_project.settings.values import PROJECT_ROOT
+from orchestration_project.settings.values import (
+    PROJECT_ROOT,
+    SECRET_QUERY_WORDS,
+    without_query,
+    without_secrets,
+)
 
 __all__ = [
     "PROJECT_ROOT",

@@ -31,18 +31,18 @@ from orchestration_project.settings.profile import (
     SOURCES,
     DemoSettings,
     ProfileSettings,
+    StorageSettings,
     profile_of,
 )
 from orchestration_project.settings.saas import SaasSettings
-from orchestration_project.settings.secrets import (
+from orchestration_project.settings.values import (
+    PROJECT_ROOT,
     passwords_in,
     query_texts,
     tokens_in,
     without_query,
     without_secrets,
 )
-from orchestration_project.settings.storage import StorageSettings
-from orchestration_project.settings.values import PROJECT_ROOT
 from orchestration_project.settings.webhooks import WebhookSettings
 
 SECRETS_OF_LIBRARIES = ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "PGPASSWORD")

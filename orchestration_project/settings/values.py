@@ -1,8 +1,10 @@
-"""What settings are made of: paths below the root, other names, times with a zone."""
+"""What settings are made of: paths, names, times with a zone; and what of a URL is secret."""
 
+import re
 from datetime import date, datetime
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 from pydantic import AfterValidator, AliasChoices
 
@@ -58,3 +60,64 @@ Zoned = Annotated[datetime, AfterValidator(_zoned)]
 
 Monday = Annotated[date, AfterValidator(_monday)]
 """A day on which FINRA's weeks start."""
+
+
+SECRET_QUERY_WORDS = ("key", "token", "secret", "password", "sig", "credential")
+"""What names of secret query parameters hold: `apikey`, `client_secret`, `X-Amz-Signature`."""
+
+SHORTEST_TOKEN_CHARACTERS = 20
+"""A part of an alert channel's URL that is as long is taken for a token, not for a name."""
+
+
+def passwords_in(url: str) -> list[str]:
+    """Return the password of ``url``, and the values of its secret query parameters."""
+    address, _, query = url.partition("://")[2].partition("?")
+    user, _, _ = address.rpartition("@")
+    pairs = [pair.partition("=") for pair in query.split("&")]
+    password = user.partition(":")[2]
+    found = [password, *(value for name, _, value in pairs if _is_secret(name))]
+    if "@" in password:  # who takes the first for its end shows the rest as a host
+        found += password.split("@")
+    return [*found, *map(unquote, found)]
+
+
+def tokens_in(urls: str) -> list[str]:
+    """Return what may be a token in the path and query of ``urls``."""
+    parts = [each for url in urls.split() for each in re.split(r"[/?&=@]", url)]
+    long = [each for each in parts if len(each) >= SHORTEST_TOKEN_CHARACTERS]
+    return [*long, *map(unquote, long)]
+
+
+def without_secrets(url: str) -> str:
+    """Return ``url`` without user, password and the values of secret query parameters.
+
+    Of one that cannot be taken apart (say, a password with a bare ``#``) just the scheme is left.
+    """
+    try:
+        parts = urlsplit(url)
+        _ = parts.port  # raises where a password was taken for one
+    except ValueError:
+        return f"{url.partition('://')[0]}://***"
+    host = parts.netloc.rpartition("@")[2]
+    query = "&".join(
+        f"{name}=***" if _is_secret(name) else f"{name}{equals}{value}"
+        for name, equals, value in (pair.partition("=") for pair in parts.query.split("&"))
+    )
+    return urlunsplit((parts.scheme, host, parts.path, query, ""))
+
+
+def without_query(url: str) -> str:
+    """Return the base URL of a source as it may be shown: whatever its query holds is masked."""
+    address, mark, _ = without_secrets(url).partition("?")
+    return f"{address}?***" if mark else address
+
+
+def query_texts(url: str) -> list[str]:
+    """Return the query of ``url`` and its values, as they may be quoted."""
+    query = url.partition("?")[2]
+    found = [query, *(pair.partition("=")[2] for pair in query.split("&"))]
+    return [*found, *map(unquote, found)]
+
+
+def _is_secret(query_name: str) -> bool:
+    return any(word in unquote(query_name).lower() for word in SECRET_QUERY_WORDS)

@@ -11,7 +11,7 @@ from sqlalchemy import delete, select
 
 from orchestration_project.assets.saas import RECONCILING
 from orchestration_project.definitions import defs
-from orchestration_project.engine.lazy import at_first_use
+from orchestration_project.engine.environment import at_first_use
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import TransientError
 from orchestration_project.resources.saas.ticks import PEOPLEFORCE_JIRA, Ticks

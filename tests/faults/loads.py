@@ -27,8 +27,7 @@ from orchestration_project.connections.http import HttpClient
 from orchestration_project.domains.finra.restatement import WeekChange
 from orchestration_project.domains.finra.selection import TierWeek
 from orchestration_project.engine.captures import Capture, Captures
-from orchestration_project.engine.intake import Intake, Read
-from orchestration_project.engine.loads import SingleItemLoad
+from orchestration_project.engine.loads import Intake, Read, SingleItemLoad
 from orchestration_project.engine.warehouse import Delivery, Warehouse, WriteTarget, bulk
 from orchestration_project.errors import OrchestrationError
 from orchestration_project.resources.finra import FinraApi

@@ -29,8 +29,7 @@ from starlette.routing import Route
 from starlette.types import Message
 
 from orchestration_project.connections.clock import Clock
-from orchestration_project.connections.http.breaker import Breaker
-from orchestration_project.connections.http.shared_state import Tally
+from orchestration_project.connections.http.shared_state import Breaker, Tally
 from orchestration_project.errors import TransientError
 from orchestration_project.gateway.counted import REQUESTS, Counted
 from orchestration_project.gateway.metrics import Stored, parts_of, routes

@@ -13,7 +13,7 @@ from typing import BinaryIO, TextIO
 import psutil
 import pytest
 
-from orchestration_project.instance.mirror import mirrored
+from orchestration_project.instance.logs import mirrored
 
 PATIENCE_SECONDS = 20
 

@@ -7,13 +7,13 @@ from pydantic_settings import SettingsConfigDict
 
 from orchestration_project.domains.operations.effective_config import Entry
 from orchestration_project.domains.operations.presets import Preset
-from orchestration_project.services.effective_config import (
+from orchestration_project.services.presets import (
+    Presets,
     effective_config,
     in_force,
     keep_verified,
     last_verified,
 )
-from orchestration_project.services.presets import Presets
 from orchestration_project.settings import Settings, load_settings
 
 

@@ -23,11 +23,6 @@ from orchestration_project.engine.captures import Captures
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.redaction import hide
 from orchestration_project.resources.events import EventLanding
-from orchestration_project.services.effective_config import (
-    effective_config,
-    in_force,
-    keep_verified,
-)
 from orchestration_project.services.evidence.exporting import (
     Sources,
     chosen_file,
@@ -37,7 +32,12 @@ from orchestration_project.services.evidence.subjects import Wanted
 from orchestration_project.services.evidence.verifying import verify
 from orchestration_project.services.inbox.work import Content
 from orchestration_project.services.ledger import Ledger, reconcile
-from orchestration_project.services.presets import Presets
+from orchestration_project.services.presets import (
+    Presets,
+    effective_config,
+    in_force,
+    keep_verified,
+)
 from orchestration_project.settings import load_settings
 from orchestration_project.tables.catalogue import tables
 from orchestration_project.tables.finra import finra_otc_weekly

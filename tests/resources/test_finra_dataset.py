@@ -24,13 +24,13 @@ from orchestration_project.errors import (
     TransientError,
 )
 from orchestration_project.resources.finra.dataset import DatasetLoad, LoadedPartition
-from orchestration_project.resources.finra.dataset_sources import (
+from orchestration_project.resources.finra.folder import Folder
+from orchestration_project.resources.finra.opening import (
     DatasetApi,
     DatasetFiles,
     DatasetSource,
     FinraDatasets,
 )
-from orchestration_project.resources.finra.folder import Folder
 from orchestration_project.settings import child_environment
 from orchestration_project.tables.schema import METADATA
 from orchestration_project.tables.spine import audits, captures, landings, rejects, source_fields

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import select
 
 from orchestration_project.contracts.rules import REJECT_SCHEMA, Validated
-from orchestration_project.engine.intake import READS_OF_A_MOVING_SOURCE, take
+from orchestration_project.engine.loads import READS_OF_A_MOVING_SOURCE, take
 from orchestration_project.engine.warehouse import SupersededError, Warehouse
 from orchestration_project.errors import ContractError, MovedError, SourceError, TransientError
 from orchestration_project.tables.finra import finra_otc_weekly

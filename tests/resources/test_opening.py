@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from orchestration_project.engine.lazy import at_first_use, open_all
+from orchestration_project.engine.environment import at_first_use, open_all
 from orchestration_project.errors import TransientError
 
 

@@ -17,14 +17,13 @@ from orchestration_project.assets.finra.catalogue import (
     asset_spec,
 )
 from orchestration_project.assets.finra.partitions import dataset_partitions, first_finra_week
-from orchestration_project.assets.finra.source_checks import NO_FIELDS, table_if_any
+from orchestration_project.assets.finra.source_checks import NO_FIELDS
 from orchestration_project.connections.artifacts import ArtifactStore
 from orchestration_project.connections.clock import Clock
 from orchestration_project.contracts.rules import summarised
 from orchestration_project.domains.finra.dataset_rows import claims_of
 from orchestration_project.domains.finra.datasets import newest_landed
 from orchestration_project.domains.finra.freshness import is_due
-from orchestration_project.engine.audit_checks import check_result, evaluated
 from orchestration_project.engine.loads import ReplayConfig, refuse_strange
 from orchestration_project.engine.report_log import (
     KNOWN_FROM,
@@ -40,8 +39,15 @@ from orchestration_project.resources.finra.dataset import (
     LoadedPartition,
     LookAtFields,
 )
-from orchestration_project.resources.finra.dataset_sources import FinraDatasets
-from orchestration_project.services.metadata import column_schema, data_label, table_of
+from orchestration_project.resources.finra.opening import FinraDatasets
+from orchestration_project.services.metadata import (
+    check_result,
+    column_schema,
+    data_label,
+    evaluated,
+    table_if_any,
+    table_of,
+)
 from orchestration_project.settings import Settings
 from orchestration_project.tables.finra_datasets import DATASETS, Dataset
 

@@ -1,8 +1,6 @@
 """Whether the source still is what we know: its tiers and its fields."""
 
-from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Any
 
 import dagster as dg
 
@@ -14,6 +12,7 @@ from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.finra import FinraSource
 from orchestration_project.resources.finra.api import CURRENT
 from orchestration_project.resources.finra.dataset import remember_fields
+from orchestration_project.services.metadata import table_if_any
 
 NO_FIELDS = (
     "files and replays have headers of their own, and FINRA may list fields to callers with "
@@ -67,15 +66,6 @@ def has_the_fields_that_we_know(
             **table_if_any("differences", [asdict(each) for each in found]),
         },
     )
-
-
-def table_if_any(label: str, rows: list[dict[str, object]]) -> Mapping[str, Any]:
-    """Return rows as a table of the UI, nothing where there is none."""
-    shown = [
-        dg.TableRecord({name: "" if value is None else str(value) for name, value in row.items()})
-        for row in rows
-    ]
-    return {label: dg.MetadataValue.table(shown)} if shown else {}
 
 
 SOURCE_CHECKS = [lists_only_known_tiers, has_the_fields_that_we_know]

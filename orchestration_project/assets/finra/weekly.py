@@ -33,7 +33,6 @@ from orchestration_project.domains.finra.anomaly_bands import WARNINGS
 from orchestration_project.domains.finra.audits import AUDITS
 from orchestration_project.domains.finra.copies import COPIES
 from orchestration_project.domains.finra.plausible import PLAUSIBILITY
-from orchestration_project.engine.audit_checks import check_result, evaluated
 from orchestration_project.engine.report_log import ReportLog, earlier_metadata
 from orchestration_project.engine.runner import Report, Told, each_partition, landed_before
 from orchestration_project.engine.warehouse import Warehouse
@@ -43,7 +42,7 @@ from orchestration_project.resources.finra.landing import WeekLanding
 from orchestration_project.resources.finra.replay import WeeklyReplay
 from orchestration_project.resources.finra.weekly import WeeklyLoad
 from orchestration_project.services.failed_partitions import BY_HAND
-from orchestration_project.services.metadata import column_schema
+from orchestration_project.services.metadata import check_result, column_schema, evaluated
 from orchestration_project.services.presets import Presets, RunPresets
 from orchestration_project.settings import Settings
 from orchestration_project.tables.finra import (

@@ -16,11 +16,10 @@ from orchestration_project.connections.clock import Clock
 from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.registry import Registry
-from orchestration_project.services.effective_config import effective_config, in_force
 from orchestration_project.services.evidence.exporting import Exported, Sources, export_evidence
 from orchestration_project.services.evidence.subjects import Wanted
 from orchestration_project.services.metadata import as_metadata, table_of
-from orchestration_project.services.presets import Presets
+from orchestration_project.services.presets import Presets, effective_config, in_force
 from orchestration_project.settings import Settings
 
 COLUMNS = {

@@ -14,7 +14,7 @@ from orchestration_project.domains.operations.presets import Preset, difference
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.registry import Registry
-from orchestration_project.services import metadata as shown
+from orchestration_project.services.metadata import as_metadata, table_of
 from orchestration_project.services.presets import (
     Applied,
     Presets,
@@ -58,7 +58,7 @@ def presets(
     """Show the presets that there are, what the chosen one changes, and apply it if asked."""
     kept, targets = Presets(warehouse, clock), registry.preset_targets
     if config.preset is None:
-        yield _seen({"presets": shown.table_of(pl.DataFrame(listed(kept, targets)))})
+        yield _seen({"presets": table_of(pl.DataFrame(listed(kept, targets)))})
         return
     preset, target = preset_of_file(str(config.preset.value), targets)
     before = kept.in_force(preset.job)
@@ -72,12 +72,12 @@ def presets(
         yield _seen({"outcome": "nothing to do: it is in force already", **told})
         return
     told["outcome"] = f"applied as {applied} by {user}: {reason}"
-    yield dg.MaterializeResult(asset_key=PRESETS, metadata=shown.as_metadata(told))
+    yield dg.MaterializeResult(asset_key=PRESETS, metadata=as_metadata(told))
 
 
 def _seen(metadata: Mapping[str, Any]) -> dg.AssetObservation:
     """Return what a run tells that changed nothing."""
-    return dg.AssetObservation(PRESETS, metadata=shown.as_metadata(metadata))
+    return dg.AssetObservation(PRESETS, metadata=as_metadata(metadata))
 
 
 def _told(preset: Preset, before: Applied | None, base: Mapping[str, Any]) -> dict[str, Any]:
@@ -87,7 +87,7 @@ def _told(preset: Preset, before: Applied | None, base: Mapping[str, Any]) -> di
         "description": preset.description,
         "job": preset.job,
         "in_force_before": f"{before} by {before.user}: {before.reason}" if before else "none",
-        "difference": shown.table_of(pl.DataFrame(rows)),
+        "difference": table_of(pl.DataFrame(rows)),
         "fields_changed": sum(row["changes"] for row in rows),
     }
 

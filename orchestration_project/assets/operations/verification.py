@@ -14,14 +14,14 @@ from orchestration_project.domains.operations.readiness import Finding, are_read
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.registry import Registry
 from orchestration_project.services.alerts import Alerts
-from orchestration_project.services.effective_config import (
+from orchestration_project.services.gate import Gate
+from orchestration_project.services.presets import (
+    Presets,
     effective_config,
     in_force,
     keep_verified,
     last_verified,
 )
-from orchestration_project.services.gate import Gate
-from orchestration_project.services.presets import Presets
 from orchestration_project.services.probes import every_probe, sending_probe
 from orchestration_project.settings import Settings, load_shared_settings
 from orchestration_project.tables.operations import operations_readiness

@@ -30,7 +30,6 @@ from orchestration_project.connections.clock import Clock
 from orchestration_project.contracts.rules import summarised
 from orchestration_project.domains.prices.audits import AUDITS, SECOND_SOURCE, WARNINGS
 from orchestration_project.domains.prices.days import VALUES
-from orchestration_project.engine.audit_checks import check_result
 from orchestration_project.engine.loads import BatchLoad, SingleItemLoad
 from orchestration_project.engine.runner import ItemPlan, Report, Told, each_item
 from orchestration_project.engine.warehouse import Warehouse
@@ -41,7 +40,12 @@ from orchestration_project.resources.prices.replay import PriceReplay
 from orchestration_project.resources.prices.second_source import failing_second_source
 from orchestration_project.resources.prices.universe import wanted_symbols
 from orchestration_project.services.failed_partitions import BY_HAND
-from orchestration_project.services.metadata import column_schema, data_label, table_of
+from orchestration_project.services.metadata import (
+    check_result,
+    column_schema,
+    data_label,
+    table_of,
+)
 from orchestration_project.services.presets import Presets, RunPresets
 from orchestration_project.settings import Settings
 from orchestration_project.tables.prices import prices_daily, prices_symbol_months

@@ -12,25 +12,23 @@ import stamina
 from urllib3 import BaseHTTPResponse
 from urllib3.exceptions import HTTPError
 
-from orchestration_project.connections.http.breaker import Admission, Breaker
-from orchestration_project.connections.http.connecting import Connections
-from orchestration_project.connections.http.deadline import deadline
+from orchestration_project.connections.http.connecting import Connections, deadline
 from orchestration_project.connections.http.request import (
+    AttemptError,
     Question,
     Request,
     is_about_certificate,
-    untrusted,
-)
-from orchestration_project.connections.http.retry import (
-    AttemptError,
     log_answer,
     replace_lines_with_urls,
     seconds_to_wait,
+    untrusted,
     when_to_try_again,
 )
 from orchestration_project.connections.http.shared_state import (
     NO_ANSWER,
     SUFFIX,
+    Admission,
+    Breaker,
     RateLimiter,
     Tally,
 )

@@ -10,7 +10,7 @@ from datetime import date, timedelta
 
 import polars as pl
 
-from orchestration_project.contracts.decimals import exact_scaled
+from orchestration_project.contracts.frames import exact_scaled
 from orchestration_project.contracts.rules import Part, RowRule, apply_rules
 from orchestration_project.domains.finra.parsing import parse_parts, with_records
 from orchestration_project.domains.finra.values import (

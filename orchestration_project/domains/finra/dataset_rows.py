@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from orchestration_project.contracts.decimals import exact_scaled
+from orchestration_project.contracts.frames import exact_scaled
 from orchestration_project.contracts.rules import (
     OFFENDERS_KEPT,
     Audit,

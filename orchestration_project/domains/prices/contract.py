@@ -11,8 +11,12 @@ from datetime import date
 import numpy as np
 import polars as pl
 
-from orchestration_project.contracts.decimals import exact_scaled
-from orchestration_project.contracts.frames import BATCH_INDEX, concat_batches, counted
+from orchestration_project.contracts.frames import (
+    BATCH_INDEX,
+    concat_batches,
+    counted,
+    exact_scaled,
+)
 from orchestration_project.contracts.rules import REJECT_SCHEMA, Part, RowRule, apply_rules
 from orchestration_project.domains.prices.answers import read_answer, with_records
 from orchestration_project.tables.prices import PRICES

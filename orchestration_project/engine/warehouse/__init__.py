@@ -13,7 +13,7 @@ from orchestration_project.engine.warehouse.delivery import (
     WriteResult,
     WriteTarget,
 )
-from orchestration_project.engine.warehouse.deriving import Derivation
+from orchestration_project.engine.warehouse.difference import Derivation
 from orchestration_project.engine.warehouse.landing import prepare, prepare_all
 from orchestration_project.engine.warehouse.recorded import (
     Recorded,

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Engine, create_engine, event, exc, make_url
 from sqlalchemy.dialects import registry
 from sqlalchemy.engine import URL
 
-from orchestration_project.connections.write_ahead import use_write_ahead_log
+from orchestration_project.connections.files import use_write_ahead_log
 from orchestration_project.engine.warehouse.bulk import know_file, let_go_of_files, remove_left_file
 from orchestration_project.engine.warehouse.remedies import (
     prepare_no_statements,

@@ -1,8 +1,9 @@
-"""The fences of partitions: read before anything is fetched, and taken to write."""
+"""What is recorded of partitions: fences, and of deliveries captures, rejects, audits, landings."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
+import polars as pl
 from sqlalchemy import (
     ColumnElement,
     Connection,
@@ -15,9 +16,37 @@ from sqlalchemy import (
     update,
 )
 
-from orchestration_project.engine.warehouse.delivery import Fenced, ScopeState, SupersededError
-from orchestration_project.engine.warehouse.frames import insert_absent
-from orchestration_project.tables.spine import fences, landings
+from orchestration_project.contracts.frames import BATCH_INDEX, concat_batches
+from orchestration_project.contracts.rules import Validated
+from orchestration_project.engine.warehouse.delivery import (
+    Fenced,
+    HeldBackError,
+    Outcome,
+    ScopeState,
+    SupersededError,
+    WriteRequest,
+    WriteResult,
+    WriteTarget,
+    capture_id,
+    group_id,
+)
+from orchestration_project.engine.warehouse.frames import (
+    frame_of,
+    insert_absent,
+    insert_frame,
+    scope_as_json,
+    shown_scope,
+)
+from orchestration_project.tables.schema import schema_of
+from orchestration_project.tables.spine import (
+    audits,
+    blobs,
+    captures,
+    deliveries,
+    fences,
+    landings,
+    rejects,
+)
 
 A_MICROSECOND = timedelta(microseconds=1)
 
@@ -139,5 +168,143 @@ def _superseded(order: Fenced, token: int) -> SupersededError:
         expected=f"delivery {order.token + 1}",
         found=f"{token} deliveries",
         remedy="nothing: the partition is looked at once more",
+        partition=order.partition_key,
+    )
+
+
+def capture_ids(rows: pl.DataFrame, groups: Sequence[str]) -> pl.Series:
+    """Return the capture of each row, by its ``part_number`` and `BATCH_INDEX`."""
+    count = 1 + (rows.select(pl.col("part_number").max()).item() or 0)
+    ids = pl.Series([capture_id(group, part) for group in groups for part in range(count)])
+    return ids.gather(rows[BATCH_INDEX] * count + rows["part_number"])
+
+
+def record_evidence(
+    connection: Connection, batch: Sequence[WriteRequest], at: datetime, outcome: Outcome
+) -> None:
+    """Record what was fetched, refused and audited, whether or not it is landed."""
+    if not batch:
+        return
+    told = [_delivery_row(each, at, outcome) for each in batch]
+    insert_frame(connection, deliveries, frame_of(told, deliveries))
+    fetched = [capture for each in batch for capture in each.delivery.all_captures]
+    insert_absent(connection, blobs, [{**each.blob_row, "stored_at": at} for each in fetched])
+    fetches = [row for each in batch for row in _capture_rows(each)]
+    insert_frame(connection, captures, frame_of(fetches, captures))
+    _record_rejects(connection, batch, at)
+    verdicts = [row for each in batch for row in _audit_rows(each, at)]
+    insert_frame(connection, audits, frame_of(verdicts, audits))
+
+
+def _audit_rows(each: WriteRequest, at: datetime) -> list[dict[str, object]]:
+    group = group_id(each.order)
+    return [
+        {
+            "group_id": group,
+            "table_name": each.order.table.name,
+            "name": audit.name,
+            "partition_key": each.order.partition_key,
+            "severity": audit.severity,
+            "outcome": audit.outcome,
+            "expected": audit.expected,
+            "found": audit.found,
+            "offenders": audit.offenders_json,
+            "run_id": each.order.run_id,
+            "audited_at": at,
+        }
+        for audit in each.checked.audits
+    ]
+
+
+def _record_rejects(connection: Connection, batch: Sequence[WriteRequest], at: datetime) -> None:
+    refusing = [each for each in batch if not each.checked.rejects.is_empty()]
+    if not refusing:
+        return
+    refused = concat_batches([each.checked.rejects for each in refusing])
+    told = refused.with_columns(
+        capture_id=capture_ids(refused, [group_id(each.order) for each in refusing]),
+        table_name=pl.lit(refusing[0].order.table.name),
+        run_id=pl.lit(refusing[0].order.run_id),
+        rejected_at=pl.lit(at, pl.Datetime("us", "UTC")),
+    )
+    insert_frame(connection, rejects, told.select(list(schema_of(rejects))))
+
+
+def _delivery_row(each: WriteRequest, at: datetime, outcome: Outcome) -> dict[str, object]:
+    """Return what it takes to check the captures once more without the source."""
+    order, delivery = each.order, each.delivery
+    return {
+        "group_id": group_id(order),
+        "table_name": order.table.name,
+        "partition_key": order.partition_key,
+        "source": delivery.source,
+        "dataset": delivery.dataset,
+        "source_version": delivery.source_version,
+        "record_total": delivery.record_total,
+        "scope": scope_as_json(delivery.scope),
+        "part_count": len(delivery.captures),
+        "outcome": outcome,
+        "replay_of": delivery.replay_of,
+        "rule_version": order.rule_version,
+        "run_id": order.run_id,
+        "recorded_at": at,
+    }
+
+
+def _capture_rows(each: WriteRequest) -> list[dict[str, object]]:
+    order, delivery, group = each.order, each.delivery, group_id(each.order)
+    return [
+        {
+            **capture.capture_row,
+            "capture_id": capture_id(group, part_number),
+            "part_number": part_number,
+            "source": capture.source or delivery.source,
+            "dataset": delivery.dataset,
+            "partition_key": order.partition_key,
+            "group_id": group,
+            "run_id": capture.run_id or order.run_id,
+        }
+        for part_number, capture in enumerate(delivery.all_captures, start=1)
+    ]
+
+
+def record_landings(
+    connection: Connection, batch: Sequence[WriteRequest], landed: Sequence[WriteResult]
+) -> None:
+    """Record that deliveries landed, and what that changed."""
+    told = [
+        {
+            "group_id": done.group_id,
+            "table_name": each.order.table.name,
+            "scope": shown_scope(each.scope),
+            "partition_key": each.order.partition_key,
+            "source": each.delivery.source,
+            "source_version": each.delivery.source_version,
+            "content_sha256": each.prepared.content_sha256,
+            "rows_added": done.rows_added,
+            "rows_changed": done.rows_changed,
+            "rows_removed": done.rows_removed,
+            "rows_unchanged": done.rows_unchanged,
+            "rows_rejected": len(each.checked.rejects),
+            "change_cause": done.change_cause,
+            "rule_version": each.order.rule_version,
+            "run_id": each.order.run_id,
+            "landed_at": done.known_from,
+        }
+        for each, done in zip(batch, landed, strict=True)
+    ]
+    insert_frame(connection, landings, frame_of(told, landings))
+
+
+def held_back(order: WriteTarget, checked: Validated) -> HeldBackError:
+    """Return the error that names the audits which failed, with numbers."""
+    failed = [audit for audit in checked.audits if audit.blocks]
+    return HeldBackError(
+        f"{order.partition_key} is held back by " + ", ".join(audit.name for audit in failed),
+        expected="; ".join(audit.expected for audit in failed),
+        found="; ".join(f"{audit.found} {audit.offenders_json[:300]}" for audit in failed),
+        remedy=f"see the table audits, group_id {group_id(order)}; the published rows stay as they "
+        "were; run the partition again once the source has corrected it, or replay it once a limit "
+        "or rule allows it",
         partition=order.partition_key,
     )

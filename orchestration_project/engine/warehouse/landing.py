@@ -43,13 +43,14 @@ from orchestration_project.engine.warehouse.difference import (
     derive_ranges,
     difference,
 )
-from orchestration_project.engine.warehouse.evidence import (
+from orchestration_project.engine.warehouse.fencing import (
     capture_ids,
     held_back,
+    read_states,
     record_evidence,
     record_landings,
+    take_fences,
 )
-from orchestration_project.engine.warehouse.fencing import read_states, take_fences
 from orchestration_project.engine.warehouse.frames import (
     delete_rows,
     insert_frame,

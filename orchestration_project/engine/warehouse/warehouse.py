@@ -40,15 +40,14 @@ from orchestration_project.engine.warehouse.delivery import (
     no_note,
     no_warnings,
 )
-from orchestration_project.engine.warehouse.deriving import (
+from orchestration_project.engine.warehouse.difference import (
     Derivation,
     changes,
-    derive,
     derived_versions,
     first_landed_at,
+    write_derived,
 )
-from orchestration_project.engine.warehouse.evidence import record_evidence
-from orchestration_project.engine.warehouse.fencing import read_states, take_fence
+from orchestration_project.engine.warehouse.fencing import read_states, record_evidence, take_fence
 from orchestration_project.engine.warehouse.frames import (
     Scope,
     insert_absent,
@@ -380,7 +379,7 @@ class Warehouse:
         """
         if derivations:
             with self.writing() as connection:
-                derive(connection, derivations, self._clock.now())
+                write_derived(connection, derivations, self._clock.now())
 
     def record_refused(
         self, order: WriteTarget, delivery: Delivery, rejects: pl.DataFrame | None = None

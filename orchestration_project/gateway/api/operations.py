@@ -15,9 +15,9 @@ from orchestration_project.domains.api.models import (
 )
 from orchestration_project.gateway.api.operation import Body, Call, Moment, Operation, Parameters
 from orchestration_project.gateway.api.runs import MOST, Name
-from orchestration_project.services.effective_config import effective_config
 from orchestration_project.services.gate import Register
 from orchestration_project.services.ledger.sessions import Wanted, read_sessions
+from orchestration_project.services.presets import effective_config
 from orchestration_project.tables.operations import operations_control_tower
 
 SessionState = Literal["PENDING", "RUNNING", "COMPLETED", "FAILED", "CANCELLED"]

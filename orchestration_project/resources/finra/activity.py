@@ -14,7 +14,7 @@ from orchestration_project.domains.finra import activity
 from orchestration_project.domains.finra.activity import LARGEST_SHOWN, Activity
 from orchestration_project.domains.finra.calendar import TIERS
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.engine.warehouse.deriving import (
+from orchestration_project.engine.warehouse.difference import (
     changes,
     derived_versions,
     first_landed_at,

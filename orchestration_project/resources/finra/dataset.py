@@ -15,8 +15,8 @@ from orchestration_project.domains.finra.dataset_rows import checked_dataset
 from orchestration_project.domains.finra.datasets import DatasetPartition, partition_of, scope_of
 from orchestration_project.domains.finra.fields import Drift, drift, remembered
 from orchestration_project.engine.captures import Capture, Captures
-from orchestration_project.engine.intake import Intake, IntakeFigures, Read, take
-from orchestration_project.engine.lazy import open_all
+from orchestration_project.engine.environment import open_all
+from orchestration_project.engine.loads import Intake, IntakeFigures, Read, take
 from orchestration_project.engine.replay import captures_of, kept_of
 from orchestration_project.engine.warehouse import (
     Delivery,
@@ -29,11 +29,11 @@ from orchestration_project.engine.warehouse import (
     WriteTarget,
 )
 from orchestration_project.engine.warehouse.delivery import no_summary
-from orchestration_project.engine.warehouse.deriving import derive, read_fence
+from orchestration_project.engine.warehouse.difference import read_fence, write_derived
 from orchestration_project.engine.warehouse.frames import read_scope
 from orchestration_project.engine.warehouse.landing import is_landed
 from orchestration_project.errors import ConfigurationError, ContractError
-from orchestration_project.resources.finra.dataset_sources import DatasetSource, FinraDatasets
+from orchestration_project.resources.finra.opening import DatasetSource, FinraDatasets
 from orchestration_project.tables.finra_datasets import Dataset
 from orchestration_project.tables.spine import source_fields
 
@@ -60,7 +60,9 @@ def _remembered(
         seen, now = read_scope(connection, source_fields, scope), clock.now()
         rows = remembered(seen, listed, source=source, dataset=dataset, at=now)
         version = f"{len(listed)} fields"
-        derive(connection, [Derivation(source_fields, key, scope, token, version, rows)], now)
+        write_derived(
+            connection, [Derivation(source_fields, key, scope, token, version, rows)], now
+        )
     return rows
 
 

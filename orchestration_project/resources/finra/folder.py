@@ -5,8 +5,7 @@ from pathlib import Path
 
 from orchestration_project.connections.files import file_bytes
 from orchestration_project.contracts.rules import Part, in_ascii
-from orchestration_project.domains.finra.header import read_header
-from orchestration_project.domains.finra.parsing import unfinished_line
+from orchestration_project.domains.finra.parsing import read_header, unfinished_line
 from orchestration_project.engine.captures import Capture
 from orchestration_project.errors import ConfigurationError, SourceError, TransientError
 

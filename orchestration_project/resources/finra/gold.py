@@ -11,9 +11,9 @@ from sqlalchemy import Column, Connection, Table, select
 from orchestration_project.domains.finra import across, recomputation
 from orchestration_project.domains.finra.recomputation import DerivingRule, Landed, version_of
 from orchestration_project.domains.finra.selection import parsed
-from orchestration_project.engine.lazy import open_all
+from orchestration_project.engine.environment import open_all
 from orchestration_project.engine.warehouse import Derivation, Warehouse
-from orchestration_project.engine.warehouse.deriving import changes, read_fences
+from orchestration_project.engine.warehouse.difference import changes, read_fences
 from orchestration_project.engine.warehouse.frames import Scope, read_frame, within
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.resources.finra.preview import largest_rows

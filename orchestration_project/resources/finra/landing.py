@@ -37,8 +37,8 @@ from orchestration_project.domains.finra.restatement import (
 )
 from orchestration_project.domains.finra.selection import TierWeek, tier_week
 from orchestration_project.engine.captures import Captures
-from orchestration_project.engine.intake import Intake, IntakeFigures, Read, take
-from orchestration_project.engine.lazy import open_all
+from orchestration_project.engine.environment import open_all
+from orchestration_project.engine.loads import Intake, IntakeFigures, Read, take
 from orchestration_project.engine.spill import DiskSpill
 from orchestration_project.engine.warehouse import (
     Delivery,

@@ -1,30 +1,226 @@
-"""Opens FINRA, or what stands in for it, as the settings name it."""
+"""Opens FINRA, or what stands in for it, and the sources of declared datasets."""
 
-from collections.abc import Callable, Iterator
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from datetime import datetime
 from functools import cache, partial
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from orchestration_project.connections.clock import Clock
 from orchestration_project.connections.http import HttpClient
 from orchestration_project.connections.http.connecting import user_agent
 from orchestration_project.connections.simulator import demo_url
-from orchestration_project.engine.captures import Captures
+from orchestration_project.domains.finra.datasets import (
+    DatasetPartition,
+    file_name,
+    partitions_in,
+    source_values,
+)
+from orchestration_project.domains.finra.parsing import DELIMITER, row_count
+from orchestration_project.engine.captures import Capture, Captures, Fetched
 from orchestration_project.engine.environment import open_clock, open_store
-from orchestration_project.errors import ConfigurationError
+from orchestration_project.errors import ConfigurationError, SourceError
 from orchestration_project.resources.finra import FinraApi, FinraFiles, FinraSource
 from orchestration_project.resources.finra.api import CURRENT, GROUP
-from orchestration_project.resources.finra.dataset_sources import (
-    DatasetApi,
-    DatasetFiles,
-    DatasetSource,
-    FinraDatasets,
-)
-from orchestration_project.resources.finra.folder import Folder
-from orchestration_project.resources.finra.query_api import QueryApi
+from orchestration_project.resources.finra.folder import Folder, refuse_cut, refuse_empty
+from orchestration_project.resources.finra.query_api import QueryApi, compared, moved
 from orchestration_project.services.gate.dependencies import time_of_server
 from orchestration_project.settings import Settings, switched_off, without_query
+from orchestration_project.tables.finra_datasets import Dataset
+
+DIGITS_OF_A_VERSION = 16
+
+
+@dataclass(frozen=True)
+class FetchedPartition:
+    """A partition as it was read: what makes it up, its state, and how many rows were promised.
+
+    These sources do not say when rows changed: a state is the hash of all that was read.
+    """
+
+    captures: Sequence[Capture]
+    version: str
+    record_total: int | None
+
+
+class DatasetSource(Protocol):
+    """A source of declared datasets, in the words of FINRA."""
+
+    @property
+    def name(self) -> str:
+        """What captures and landings say of where their bytes came from."""
+        ...
+
+    def published(self, dataset: Dataset) -> Sequence[tuple[str, ...]]:
+        """Return what names each partition that can be had now, oldest first."""
+        ...
+
+    def fields(self, dataset: Dataset) -> Mapping[str, str] | None:
+        """Return the type of each field that it has now, by name; None where it lists none."""
+        ...
+
+    def read(
+        self, dataset: Dataset, partition: DatasetPartition, kept: list[Capture]
+    ) -> FetchedPartition:
+        """Fetch a partition, keeping all bytes; ``kept`` gets all that came, also what is unusable.
+
+        Raises:
+            MovedError: The source changed meanwhile.
+            TransientError: It did not answer in full.
+            SourceError: There is no such partition, it is empty, or it cannot be used.
+        """
+        ...
+
+
+class DatasetApi(QueryApi):
+    """Reads datasets of a Query API: FINRA's, or one that speaks it at another address."""
+
+    def published(self, dataset: Dataset) -> Sequence[tuple[str, ...]]:
+        """Return what names each partition that is listed, oldest first."""
+        return sorted(self._partitions(dataset.group, dataset.name, len(dataset.partition_fields)))
+
+    def fields(self, dataset: Dataset) -> Mapping[str, str] | None:
+        """Return the type of each field, by name, as they are listed."""
+        return self._fields_of(dataset.group, dataset.name)
+
+    def read(
+        self, dataset: Dataset, partition: DatasetPartition, kept: list[Capture]
+    ) -> FetchedPartition:
+        """Fetch all pages; more than one of them are read again, to be sure that nothing moved."""
+        values = source_values(dataset, partition)
+        if tuple(values.values()) not in self.published(dataset):
+            raise SourceError(
+                f"{dataset.name} of {partition.said} is not published, or not kept any more",
+                expected="a partition that /partitions lists",
+                found=f"{len(self.published(dataset))} others",
+                remedy="ask for another, or wait for its publication",
+            )
+        query = _query(dataset, values)
+        total = self._total(dataset, partition, query)
+        pages = self._pages(dataset.group, dataset.name, query, total=total, kept=kept)
+        version = _version(dataset, self._captures, pages)
+        if len(pages) > 1:
+            again = self._pages(dataset.group, dataset.name, query, total=total, kept=[])
+            found = _version(dataset, self._captures, again)
+            if found != version:
+                raise moved(version, found)
+        return FetchedPartition(pages, version, total)
+
+    def _total(
+        self, dataset: Dataset, partition: DatasetPartition, query: Mapping[str, object]
+    ) -> int:
+        """Ask how many records there are."""
+        probe = {**query, "limit": 1, "offset": 0}
+        response = self._post(dataset.group, dataset.name, probe, accept="application/json")
+        has_body = response.status != 204 and bool(response.body.strip())
+        if not has_body or not self._rows(response):
+            raise SourceError(
+                f"{dataset.name} is empty for {partition.said}",
+                expected="records, as /partitions lists it",
+                found=f"HTTP {response.status}, no record",
+                remedy="ask again later; if it stays so, ask the source what your access covers",
+                url=response.url,
+            )
+        total = self._record_total(response)
+        if total > self._most_records:
+            raise SourceError(
+                f"{dataset.name} has more records for {partition.said} than one may page to",
+                expected=f"at most {self._most_records}",
+                found=f"Record-Total {total}",
+                remedy="report it: a partition of this size needs another way of asking",
+            )
+        return total
+
+
+def _query(dataset: Dataset, values: Mapping[str, str]) -> Mapping[str, object]:
+    """Return the query for a partition, in an order that makes its pages certain."""
+    key = [each.name for each in dataset.fields if each.column.primary_key]
+    return {
+        "fields": [each.name for each in dataset.fields],
+        "compareFilters": [compared(name, "EQUAL", value) for name, value in values.items()],
+        "sortFields": [name for name in key if name not in values],
+        "delimiter": DELIMITER,
+        "quoteValues": False,
+    }
+
+
+def _version(dataset: Dataset, captures: Captures, pages: Sequence[Capture]) -> str:
+    """Return the state that these pages show, however their rows were spread over them.
+
+    The bytes of many pages are in the store alone.
+    """
+    digest = hashlib.sha256()
+    for part in (part for piece in captures.pieces(pages) for part in piece):
+        digest.update(part.body.partition(b"\n")[2].rstrip(b"\n") + b"\n")
+    rows = sum(page.fetched.row_count or 0 for page in pages)
+    return f"{dataset.name}: {rows} records, {digest.hexdigest()[:DIGITS_OF_A_VERSION]}"
+
+
+class DatasetFiles:
+    """Reads a folder of delimited files, one for each partition, named by it."""
+
+    name: str = "files"
+
+    def __init__(self, folder: Folder, captures: Captures, clock: Clock) -> None:
+        self._folder = folder
+        self._captures = captures
+        self._clock = clock
+
+    def published(self, dataset: Dataset) -> Sequence[tuple[str, ...]]:
+        """Return what names each partition that has a file."""
+        return sorted(partitions_in(dataset, self._folder.names()))
+
+    def fields(self, dataset: Dataset) -> None:
+        """Return nothing: each file has a header of its own, which is judged when it is read."""
+        return
+
+    def read(
+        self, dataset: Dataset, partition: DatasetPartition, kept: list[Capture]
+    ) -> FetchedPartition:
+        """Read the partition's file."""
+        name = file_name(dataset, partition)
+        if name not in self._folder.names():
+            raise SourceError(
+                f"no file holds {dataset.table.name} of {partition.said}",
+                expected=f"{name} in {self._folder.path}",
+                found="none",
+                remedy="put the file into the folder",
+            )
+        body = self._folder.read(name)
+        capture = self._captures.keep(
+            Fetched(
+                body=body,
+                url=f"file:{name}",
+                request={"file": name},
+                response_headers={},
+                http_status=None,
+                row_count=row_count(body),
+                fetched_at=self._clock.now(),
+            )
+        )
+        kept.append(capture)
+        refuse_empty(name, capture, [each.name for each in dataset.fields])
+        refuse_cut(name, capture)
+        return FetchedPartition([capture], _version(dataset, self._captures, [capture]), None)
+
+
+@dataclass(frozen=True)
+class FinraDatasets:
+    """Where each dataset comes from; a source is opened when it is asked for."""
+
+    public: Callable[[], DatasetSource]
+    licensed: Callable[[], DatasetSource]
+
+    def of(self, dataset: Dataset) -> DatasetSource:
+        """Return the source of a dataset.
+
+        Raises:
+            ConfigurationError: The settings name none.
+        """
+        return self.licensed() if dataset.is_licensed else self.public()
+
 
 LARGEST_ANSWER_BYTES = 16 * 1024 * 1024
 """FINRA's answers end at 3 MB; so much more is taken before one counts as endless, of each of those

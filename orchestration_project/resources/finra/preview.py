@@ -13,7 +13,7 @@ from orchestration_project.domains.finra.activity import over, weeks_between
 from orchestration_project.domains.finra.calendar import WEEK
 from orchestration_project.domains.finra.selection import TierWeek
 from orchestration_project.engine.captures import Capture
-from orchestration_project.engine.intake import Intake
+from orchestration_project.engine.loads import Intake
 from orchestration_project.engine.warehouse.frames import Scope, read_frame, within
 from orchestration_project.tables.finra import finra_otc_weekly, finra_symbol_week, finra_venue_week
 from orchestration_project.tables.schema import key_names

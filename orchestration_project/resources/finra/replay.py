@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from orchestration_project.domains.finra.restatement import WeekChange
 from orchestration_project.engine.captures import Capture, bounded
-from orchestration_project.engine.intake import Intake
+from orchestration_project.engine.loads import Intake
 from orchestration_project.engine.replay import RecordedDelivery, captures_of, kept_parts
 from orchestration_project.engine.warehouse import Delivery, ScopeState, WriteRequest, WriteTarget
 from orchestration_project.engine.warehouse.landing import is_landed

@@ -19,9 +19,9 @@ from orchestration_project.domains.finra.value import (
     coverage,
     symbol_week_value,
 )
-from orchestration_project.engine.lazy import open_all
+from orchestration_project.engine.environment import open_all
 from orchestration_project.engine.warehouse import Derivation, Warehouse
-from orchestration_project.engine.warehouse.deriving import (
+from orchestration_project.engine.warehouse.difference import (
     changes,
     derived_versions,
     read_fence,

@@ -7,7 +7,7 @@ from itertools import chain
 from orchestration_project.domains.finra.contract import RULE_VERSION
 from orchestration_project.domains.finra.selection import TierWeek
 from orchestration_project.engine.captures import Capture
-from orchestration_project.engine.lazy import open_all
+from orchestration_project.engine.environment import open_all
 from orchestration_project.engine.warehouse import Delivery, ScopeState
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.resources.finra.landing import LoadedWeek, TakenWeek, WeekLanding

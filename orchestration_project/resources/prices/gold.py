@@ -22,7 +22,7 @@ from orchestration_project.domains.prices.gold import (
     returns,
 )
 from orchestration_project.engine.warehouse import Derivation, Warehouse
-from orchestration_project.engine.warehouse.deriving import read_fence
+from orchestration_project.engine.warehouse.difference import read_fence
 from orchestration_project.engine.warehouse.frames import read_frame
 from orchestration_project.tables.prices import (
     prices_corporate_actions,

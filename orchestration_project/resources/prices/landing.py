@@ -19,7 +19,7 @@ from orchestration_project.domains.prices.states import (
     SymbolStatus,
     rows_by_month,
 )
-from orchestration_project.engine.intake import IntakeFigures
+from orchestration_project.engine.loads import IntakeFigures
 from orchestration_project.engine.warehouse import (
     ScopeState,
     Warehouse,

@@ -26,7 +26,7 @@ from orchestration_project.domains.prices.states import (
     days_of,
 )
 from orchestration_project.domains.prices.symbols import Mapped
-from orchestration_project.engine.lazy import open_all
+from orchestration_project.engine.environment import open_all
 from orchestration_project.engine.warehouse import (
     HeldBackError,
     ScopeState,

@@ -15,8 +15,8 @@ from orchestration_project.domains.prices.audits import Limits, checked_prices, 
 from orchestration_project.domains.prices.contract import AskedRange, check_prices, read_prices
 from orchestration_project.domains.prices.states import LANDED
 from orchestration_project.engine.captures import Capture, parts_of
-from orchestration_project.engine.intake import Intake, take
-from orchestration_project.engine.lazy import open_all
+from orchestration_project.engine.environment import open_all
+from orchestration_project.engine.loads import Intake, take
 from orchestration_project.engine.replay import RecordedDelivery, captures_of, kept_layers
 from orchestration_project.engine.warehouse import (
     Delivery,

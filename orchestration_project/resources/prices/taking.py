@@ -30,7 +30,7 @@ from orchestration_project.domains.prices.states import (
 )
 from orchestration_project.domains.prices.symbols import Mapped
 from orchestration_project.engine.captures import Capture
-from orchestration_project.engine.intake import (
+from orchestration_project.engine.loads import (
     Intake,
     evidence_kept,
     with_discarded,

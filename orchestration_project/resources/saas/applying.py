@@ -12,7 +12,7 @@ from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.saas.intents import Intent
 from orchestration_project.domains.saas.stored_tasks import canonical, read_task, recorded
 from orchestration_project.domains.saas.values import UnfitValueError
-from orchestration_project.engine.lazy import open_all
+from orchestration_project.engine.environment import open_all
 from orchestration_project.engine.leases import (
     Lease,
     LostLeaseError,

@@ -21,7 +21,7 @@ from orchestration_project.engine.warehouse.delivery import (
     WriteRequest,
     WriteTarget,
 )
-from orchestration_project.engine.warehouse.evidence import record_evidence
+from orchestration_project.engine.warehouse.fencing import record_evidence
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.resources.saas.systems import Unreadable
 from orchestration_project.tables.saas import saas_source_states

@@ -16,7 +16,7 @@ from orchestration_project.domains.finra.datasets import (
 )
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import SourceError
-from orchestration_project.resources.finra.dataset_sources import DatasetSource, FinraDatasets
+from orchestration_project.resources.finra.opening import DatasetSource, FinraDatasets
 from orchestration_project.sensors.definitions import ONCE_A_DAY, keys_under_way, not_yet_asked
 from orchestration_project.settings import Settings
 from orchestration_project.tables.finra_datasets import Dataset

@@ -18,7 +18,7 @@ from orchestration_project.domains.operations.readiness import ANY_WORK
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError, OrchestrationError, TransientError
 from orchestration_project.registry import Answer, Probe
-from orchestration_project.services.gate.register import write_and_take_back
+from orchestration_project.services.gate.gate import write_and_take_back
 
 MIB = 1024 * 1024
 TRIAL_BYTES = 1024
