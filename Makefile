@@ -7,6 +7,9 @@ RUN := $(VENV)/bin/python -m orchestration_project
 # Two for each core: half of a worker's time goes to waiting for programs that a test started.
 TEST_WORKERS := $(shell expr 2 \* $$(nproc))
 
+# Dozens of programs start in tests: none is to compile what another has compiled, nor to start threads.
+TEST_ENVIRONMENT := PYTHONDONTWRITEBYTECODE= POLARS_MAX_THREADS=1
+
 .DEFAULT_GOAL := help
 .PHONY: help run run-saas ui test test-slow test-histories test-faults bench check migrate migration verify reset lock
 
@@ -35,16 +38,16 @@ reset: $(VENV)/installed ## delete what lies in STATE_DIR, after a question
 	@$(RUN) reset
 
 test: $(VENV)/installed-dev ## the test suite
-	@POLARS_MAX_THREADS=1 $(VENV)/bin/python -m pytest -n $(TEST_WORKERS) --dist loadfile $(ARGS)
+	@$(TEST_ENVIRONMENT) $(VENV)/bin/python -m pytest -n $(TEST_WORKERS) --dist loadfile $(ARGS)
 
 test-slow: $(VENV)/installed-dev ## commands that are killed, real daemons, minutes; ARGS='--part=3 --seed=7' for a third
-	@$(VENV)/bin/python -m pytest -m "slow and not faults" -n $(TEST_WORKERS) $(ARGS)
+	@$(TEST_ENVIRONMENT) $(VENV)/bin/python -m pytest -m "slow and not faults" -n $(TEST_WORKERS) $(ARGS)
 
 test-histories: $(VENV)/installed-dev ## random histories: 11,000 of a partition against a model, 10,000 of two systems
-	@POLARS_MAX_THREADS=1 $(VENV)/bin/python -m pytest -m histories -n auto $(ARGS)
+	@$(TEST_ENVIRONMENT) $(VENV)/bin/python -m pytest -m histories -n auto $(ARGS)
 
 test-faults: $(VENV)/installed-dev ## the fault matrix: hundreds of kills; ARGS='--kills=20 --seed=7' for fewer
-	@POLARS_MAX_THREADS=1 $(VENV)/bin/python -m pytest tests/faults -m faults -n auto --dist worksteal $(ARGS)
+	@$(TEST_ENVIRONMENT) $(VENV)/bin/python -m pytest tests/faults -m faults -n auto --dist worksteal $(ARGS)
 
 bench: $(BENCH_VENV)/installed ## speed and memory against named peers, as ratios; takes long
 	@PYTHONPATH=$(CURDIR) $(BENCH_VENV)/bin/python -m benchmarks --plot $(ARGS)

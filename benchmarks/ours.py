@@ -34,6 +34,7 @@ from orchestration_project.resources.finra.opening import open_http
 from orchestration_project.services.gate import Gate, Register, Run
 from orchestration_project.services.probes import every_probe
 from orchestration_project.settings import load_settings
+from orchestration_project.settings.domains.finra import FinraSettings
 
 STAGES = {
     "finra/otc_weekly_capture": "fetch",
@@ -126,7 +127,7 @@ def gate() -> dict[str, float]:
 
 def fetch(*, keys: list[str], concurrent_requests: int) -> dict[str, Any]:
     """Fetch and keep the pages of partitions, without checking or landing them."""
-    settings = load_settings()
+    settings = FinraSettings.of(load_settings())
     with open_http(settings) as http:
         source = FinraApi(
             http,

@@ -154,7 +154,7 @@ def naming_a_domain(found: Sequence[Module]) -> dict[str, list[str]]:
     """Return by path the domains that modules outside of them name, `migrations/` left out.
 
     A module names a domain that imports a module of it, or that uses one of its settings: a field
-    of a class in `settings/<domain>.py`, as an attribute or, in capitals, within a string.
+    of a class in `settings/domains/<domain>.py`, as an attribute or, in capitals, within a string.
     """
     packages = {_dotted(module): module.domain for module in found if module.domain}
     settings = {name: module.domain for module in found for name in _fields(module)}
@@ -172,7 +172,7 @@ def _dotted(module: Module) -> str:
 
 
 def _fields(module: Module) -> Iterator[str]:
-    if module.path in [f"settings/{domain}.py" for domain in DOMAINS]:
+    if module.path in [f"settings/domains/{domain}.py" for domain in DOMAINS]:
         for node in module.nodes:
             if isinstance(node, ast.ClassDef):
                 stated = (each for each in node.body if isinstance(each, ast.AnnAssign))

@@ -17,7 +17,7 @@ from orchestration_project.__main__ import COMMANDS, module_of
 from orchestration_project.catalog import REGISTRY
 from orchestration_project.definitions import defs
 from orchestration_project.gateway.api.app import operations_of
-from orchestration_project.settings import Settings
+from orchestration_project.settings import settings_class
 from orchestration_project.tables.catalogue import METADATA
 from orchestration_project.tables.views import VIEWS
 
@@ -36,7 +36,8 @@ def surface() -> str:
         "sensors": map(_sensor, repository.sensor_defs),
         "resources": defs.resources or {},
         "settings": (
-            f"{name.upper()}={_default(each)}" for name, each in Settings.model_fields.items()
+            f"{name.upper()}={_default(each)}"
+            for name, each in settings_class().model_fields.items()
         ),
         "tables": (
             f"{table.name}: {', '.join(map(_column, table.columns))}"

@@ -10,6 +10,7 @@ from orchestration_project.errors import ConfigurationError
 from orchestration_project.instance.storage import open_instance
 from orchestration_project.services.ledger.reading import read_facts
 from orchestration_project.settings import load_settings, load_shared_settings
+from orchestration_project.settings.domains.finra import FinraSettings
 from tests.runs import executed
 
 MODULE = "orchestration_project.definitions"
@@ -63,7 +64,7 @@ def test_its_connections_are_refused_and_the_code_location_loads(instance, inval
     dg.Definitions.validate_loadable(build())
     with pytest.raises(ConfigurationError, match="FINRA_BAND_WEEKS"):
         load_settings()  # a command says it at once
-    assert load_shared_settings().finra_band_weeks == 12
+    assert FinraSettings.of(load_shared_settings()).finra_band_weeks == 12
 
 
 def test_a_setting_that_all_domains_share_stops_everything(monkeypatch):

@@ -33,7 +33,7 @@ from orchestration_project.errors import (
     TransientError,
 )
 from orchestration_project.services.ledger.reading import read_facts
-from orchestration_project.settings import Settings
+from orchestration_project.settings import settings_class
 from orchestration_project.tables.finra_datasets import (
     BOND_TRADE_ACTIVITY,
     CORPORATE_MARKET_BREADTH,
@@ -639,5 +639,5 @@ def test_days_of_datasets_go_by_the_projects_clock_whatever_the_machine_says(mac
     ],
 )
 def test_the_first_week_is_the_setting_or_a_year_back_or_for_files_the_first_of_all(changes, first):
-    settings = Settings(**changes)
+    settings = settings_class()(**changes)
     assert first_finra_week(settings, date(2026, 3, 4)) == first

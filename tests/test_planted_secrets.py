@@ -26,7 +26,7 @@ from orchestration_project.instance.storage import open_instance
 from orchestration_project.resources.finra.opening import open_http
 from orchestration_project.resources.prices import PriceRange
 from orchestration_project.resources.prices.opening import opened_prices
-from orchestration_project.settings import Settings, load_settings
+from orchestration_project.settings import load_settings, settings_class
 from tests import programs
 from tests.faults.publisher import Publisher, key_of, week_of
 from tests.faulty_server import FaultyServer, Reply, Request
@@ -42,7 +42,7 @@ NOWHERE = free_port()
 
 SECRET_SETTINGS = {
     name
-    for name, each in Settings.model_fields.items()
+    for name, each in settings_class().model_fields.items()
     if SecretStr in (each.annotation, *get_args(each.annotation))
 }
 

@@ -17,6 +17,7 @@ from orchestration_project.resources.finra.opening import open_http
 from orchestration_project.services.presets import effective_config
 from orchestration_project.services.probes import every_probe
 from orchestration_project.settings import PROJECT_ROOT, load_settings, shown_values
+from orchestration_project.settings.domains.finra import FinraSettings
 from tests.properties import bounded
 
 NO_MASK = st.characters(exclude_characters="*")
@@ -139,7 +140,7 @@ def test_the_query_of_a_source_s_address_is_shown_nowhere(monkeypatch, tmp_path)
         open_http(settings, max_attempts=1) as http,
         pytest.raises(OrchestrationError, match=r"127\.0\.0\.1:9/api") as refused,
     ):
-        http.request("GET", f"{settings.finra_api_url}/metadata")
+        http.request("GET", f"{FinraSettings.of(settings).finra_api_url}/metadata")
     told = [
         str(refused.value),
         redacted("GET /api?code=pl4nted&x=s3cond%20one/metadata: s3cond one"),

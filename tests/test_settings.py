@@ -14,6 +14,7 @@ from orchestration_project.settings import (
     child_environment,
     load_settings,
     origins,
+    settings_class,
     shown_values,
     without_secrets,
 )
@@ -28,7 +29,7 @@ SECRETS = (
 
 @pytest.fixture(autouse=True)
 def _bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in Settings.model_fields:
+    for name in settings_class().model_fields:
         monkeypatch.delenv(name.upper(), raising=False)
         monkeypatch.delenv(f"SPINE_{name.upper()}", raising=False)
 
@@ -36,11 +37,11 @@ def _bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 SAAS = "PEOPLEFORCE_API_KEY=a\nJIRA_URL=https://j\nJIRA_EMAIL=a@b\nJIRA_TOKEN=b"
 
 
-def read(folder: Path, text: str = "") -> Settings:
+def read(folder: Path, text: str = "") -> Any:
     """Read the settings with ``text`` as `.env`."""
     file = folder / ".env"
     file.write_text(text)
-    make: Any = Settings  # pydantic's plugin does not know _env_file
+    make: Any = settings_class()  # pydantic's plugin does not know _env_file
     return make(_env_file=file)
 
 
@@ -197,7 +198,7 @@ def test_load_settings_reads_the_environment(monkeypatch: pytest.MonkeyPatch):
 
 def test_an_env_file_that_is_no_text_is_a_clear_error(tmp_path: Path, monkeypatch):
     (tmp_path / ".env").write_bytes(b"FINRA_CLIENT_SECRET=hunter2\xff")
-    monkeypatch.setitem(Settings.model_config, "env_file", tmp_path / ".env")
+    monkeypatch.setitem(settings_class().model_config, "env_file", tmp_path / ".env")
     with pytest.raises(ConfigurationError, match=r"the file \.env cannot be read") as refused:
         load_settings()
     assert refused.value.expected == f"a text file in UTF-8 at {tmp_path}/.env"
@@ -243,7 +244,7 @@ def test_the_example_is_the_one_that_the_settings_make():
 
 def test_the_example_with_its_comments_taken_off_gives_the_defaults(tmp_path: Path):
     values = [line[1:] for line in EXAMPLE.split("\n") if line.startswith("#") and "=" in line[:40]]
-    assert len(values) == len(Settings.model_fields)
+    assert len(values) == len(settings_class().model_fields)
     assert read(tmp_path, "\n".join(values)) == read(tmp_path)
 
 

@@ -30,6 +30,7 @@ from orchestration_project.resources.finra.opening import (
 )
 from orchestration_project.sensors import finra as sensors
 from orchestration_project.settings import Settings
+from orchestration_project.settings.domains.finra import FinraSettings
 from orchestration_project.tables.finra import finra_otc_weekly
 from orchestration_project.tables.finra_datasets import DATASETS, Dataset
 
@@ -115,7 +116,9 @@ FINRA = Domain(
             remote_clock=remote_clock,
             probe=_list_partitions,
             unused=lambda settings: (
-                "" if settings.finra_source else "FINRA_SOURCE is not set: FINRA is not asked"
+                ""
+                if FinraSettings.of(settings).finra_source
+                else "FINRA_SOURCE is not set: FINRA is not asked"
             ),
             tried=lambda settings: f"asked {shown_source(settings)} for its list of partitions",
         ),

@@ -28,6 +28,7 @@ from orchestration_project.resources.prices.universe import (
 )
 from orchestration_project.sensors import prices as sensors
 from orchestration_project.settings import Settings
+from orchestration_project.settings.domains.prices import PricesSettings
 from orchestration_project.tables.prices import prices_daily
 
 MONTH = Parameter(name="month", to_key=month_named)
@@ -49,6 +50,7 @@ def _missing_months(
 
 
 def _unused(settings: Settings) -> str:
+    settings = PricesSettings.of(settings)
     return "" if settings.prices_source else "PRICES_SOURCE is not set: no prices are asked for"
 
 
@@ -81,7 +83,7 @@ PRICES = Domain(
             tried=lambda _: "asked the source of prices whether it answers",
             unused=lambda settings: (
                 ""
-                if settings.prices_source
+                if PricesSettings.of(settings).prices_source
                 else "PRICES_SOURCE is not set: no prices are asked for"
             ),
         ),

@@ -6,11 +6,13 @@ from orchestration_project.registry import Connection, Domain, Job
 from orchestration_project.resources.saas.opening import opened_jira, opened_peopleforce
 from orchestration_project.sensors.saas import saas_on_tick, saas_sweep_nightly
 from orchestration_project.settings import Settings, without_secrets
+from orchestration_project.settings.domains.saas import SaasSettings
 
 TRIED_IN_DEMO = "looked which systems SAAS_SOURCE names"
 
 
 def _is_real(settings: Settings) -> bool:
+    settings = SaasSettings.of(settings)
     return settings.saas_source == "api"
 
 
@@ -21,12 +23,14 @@ def _unused(settings: Settings) -> str:
 
 
 def _tried_peopleforce(settings: Settings) -> str:
+    settings = SaasSettings.of(settings)
     if not _is_real(settings):
         return TRIED_IN_DEMO
     return f"asked {without_secrets(settings.peopleforce_url)} for its tasks"
 
 
 def _tried_jira(settings: Settings) -> str:
+    settings = SaasSettings.of(settings)
     if not _is_real(settings):
         return TRIED_IN_DEMO
     return f"asked {without_secrets(settings.jira_url or '')} who we are"

@@ -33,6 +33,7 @@ from orchestration_project.resources.finra.activity import made_of
 from orchestration_project.resources.finra.gold import outdated_tier_weeks, outdated_windows
 from orchestration_project.resources.finra.opening import open_finra, open_http
 from orchestration_project.settings import Settings, load_settings, without_query, without_secrets
+from orchestration_project.settings.domains.finra import FinraSettings
 from orchestration_project.tables.finra import finra_otc_weekly
 from orchestration_project.tables.spine import audits, rejects
 
@@ -149,6 +150,7 @@ def _refuse_too_many(weeks: int) -> None:
 
 
 def _source(settings: Settings) -> str:
+    settings = FinraSettings.of(settings)
     return {
         "demo": "demo (made-up data from the embedded source)",
         "api": f"api ({without_query(settings.finra_api_url)})",

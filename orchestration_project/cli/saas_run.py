@@ -18,6 +18,7 @@ from orchestration_project.resources.saas.rules import rules_in_effect
 from orchestration_project.resources.saas.standing import standing
 from orchestration_project.resources.saas.ticks import PEOPLEFORCE_JIRA
 from orchestration_project.settings import Settings, load_settings, without_secrets
+from orchestration_project.settings.domains.saas import SaasSettings
 
 RECONCILE, EDIT_RULES = "saas_reconcile", "saas_edit_rules"
 SHOWN = 10
@@ -87,6 +88,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _systems(settings: Settings) -> str:
+    settings = SaasSettings.of(settings)
     if settings.is_demo:
         return "demo (made-up tasks and issues of the embedded systems)"
     return f"{without_secrets(settings.peopleforce_url)}, {without_secrets(str(settings.jira_url))}"

@@ -135,6 +135,7 @@ def database_url(settings: Settings) -> str | URL:
     if settings.database_url is not None:
         return settings.database_url.get_secret_value()
     folder = state_folder(settings)
-    older = folder / settings.earlier_database_file
-    file = older if older.exists() else folder / f"{settings.data_profile}.sqlite"
+    file = folder / f"{settings.data_profile}.sqlite"
+    if (earlier := settings.earlier_database_file) and (folder / earlier).exists():
+        file = folder / earlier
     return URL.create("sqlite", database=str(file))

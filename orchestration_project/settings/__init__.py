@@ -8,6 +8,7 @@ from orchestration_project.settings.settings import (
     load_shared_settings,
     origins,
     read_secrets,
+    settings_class,
     shown_values,
 )
 from orchestration_project.settings.values import (
@@ -26,6 +27,7 @@ __all__ = [
     "load_shared_settings",
     "origins",
     "read_secrets",
+    "settings_class",
     "shown_values",
     "switched_off",
     "without_query",

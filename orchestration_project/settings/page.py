@@ -1,6 +1,6 @@
 """Prints docs/settings.md from the declarations of the settings; with --example, .env.example."""
 
-from orchestration_project.settings.settings import Settings, names_of
+from orchestration_project.settings.settings import names_of, setting_names, settings_class
 
 PAGE = """# Settings
 
@@ -16,11 +16,11 @@ Made by `python -m orchestration_project.settings`; a test holds it to the code.
 
 def page() -> str:
     """Return docs/settings.md."""
-    return PAGE + "".join(f"{_line(name)}\n" for name in Settings.model_fields)
+    return PAGE + "".join(f"{_line(name)}\n" for name in setting_names())
 
 
 def _line(name: str) -> str:
-    field, (own, *others) = Settings.model_fields[name], names_of(name)
+    field, (own, *others) = settings_class().model_fields[name], names_of(name)
     default = "" if field.default is None else f"`{field.default}`"
     also = f" Also read as `{others[0].upper()}`." if others else ""
     return f"| `{own.upper()}` | {default} | {field.description}{also} |"
@@ -36,5 +36,6 @@ def example() -> str:
     return EXAMPLE + "".join(
         f"\n# {field.description}\n#{name.upper()}="
         f"{'' if field.default is None else field.default}\n"
-        for name, field in Settings.model_fields.items()
+        for name in setting_names()
+        if (field := settings_class().model_fields[name])
     )

@@ -1,6 +1,6 @@
 """Which data there is, real or synthetic, and where rows, raw bytes, runs and logs lie."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -12,8 +12,12 @@ from orchestration_project.settings.values import MOST_DAYS, Zoned, also_read_as
 
 Profile = Literal["demo", "real"]
 
-SOURCES = ("finra_source", "prices_source", "saas_source")
-"""The settings that name the source of a domain."""
+
+def sources_of(settings: type[BaseSettings]) -> Sequence[str]:
+    """Return the settings that name the source of a domain: its name and ``_source``."""
+    domains = (vars(base).get("domain") for base in settings.__mro__)
+    named = {f"{domain}_source" for domain in domains if domain}
+    return sorted(named & set(settings.model_fields))
 
 
 class ProfileSettings(BaseSettings):
@@ -31,9 +35,10 @@ class ProfileSettings(BaseSettings):
         """Fill in the profile that the sources mean, and in a demo the sources."""
         if not isinstance(data, Mapping):
             return data
-        given = {name: data[name] for name in SOURCES if data.get(name)}
-        profile = profile_of(data)
-        unset = dict.fromkeys(SOURCES, "demo") if profile == "demo" else {}
+        sources = sources_of(cls)
+        given = {name: data[name] for name in sources if data.get(name)}
+        profile = profile_of(data, sources)
+        unset = dict.fromkeys(sources, "demo") if profile == "demo" else {}
         return {**data, **unset, **given, "data_profile": profile}
 
     @property
@@ -42,9 +47,9 @@ class ProfileSettings(BaseSettings):
         return self.data_profile == "demo"
 
 
-def profile_of(data: Mapping[str, Any]) -> str:
+def profile_of(data: Mapping[str, Any], sources: Sequence[str]) -> str:
     """Return the data profile of settings as they were given, by name."""
-    is_real = any(data.get(name) not in (None, "", "demo") for name in SOURCES)
+    is_real = any(data.get(name) not in (None, "", "demo") for name in sources)
     return data.get("data_profile") or ("real" if is_real else "demo")
 
 
@@ -168,6 +173,11 @@ class StorageSettings(BaseSettings):
     clock_now: Zoned | None = Field(
         None, description="An ISO time with zone from which the clock advances; for tests, demos."
     )
+
+    @property
+    def earlier_database_file(self) -> str | None:
+        """Name of the SQLite file in earlier versions, where a domain's settings decided it."""
+        return None
 
     @field_validator("state_dir")
     @classmethod

@@ -6,12 +6,14 @@ Precedence: the defaults here < `.env` < environment < applied preset < a run's 
 import os
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
-from functools import lru_cache
+from functools import cache, lru_cache
+from importlib import import_module
 from pathlib import Path
-from typing import Any
+from pkgutil import iter_modules
+from typing import Any, ClassVar, Self
 
 from dotenv import dotenv_values
-from pydantic import AliasChoices, PrivateAttr, SecretStr, ValidationError
+from pydantic import AliasChoices, PrivateAttr, SecretStr, ValidationError, create_model
 from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
@@ -24,17 +26,14 @@ from pydantic_settings import (
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.redaction import hide, keep_secrets_out_of_logs
 from orchestration_project.settings.access import AccessSettings
-from orchestration_project.settings.finra import FinraSettings
 from orchestration_project.settings.operations import AlertSettings, ReadinessSettings
-from orchestration_project.settings.prices import PricesSettings
 from orchestration_project.settings.profile import (
-    SOURCES,
     DemoSettings,
     ProfileSettings,
     StorageSettings,
     profile_of,
+    sources_of,
 )
-from orchestration_project.settings.saas import SaasSettings
 from orchestration_project.settings.values import (
     PROJECT_ROOT,
     passwords_in,
@@ -99,15 +98,16 @@ class Settings(
     AccessSettings,
     AlertSettings,
     StorageSettings,
-    SaasSettings,
-    PricesSettings,
-    FinraSettings,
     ProfileSettings,
 ):
-    """The settings of one process; names are upper case in the environment.
+    """What all domains share of the settings of a process; names are upper case outside.
 
-    A domain's are in a module of its name; pydantic lists the fields of the last base first.
+    The settings of a process are of a class that is one of each domain's, too: `FinraSettings.of`
+    gives them as those of the domain.
     """
+
+    domain: ClassVar[str] = ""
+    without_effect: ClassVar[frozenset[str]] = frozenset()
 
     model_config = SettingsConfigDict(
         env_file=PROJECT_ROOT / ".env",
@@ -118,6 +118,17 @@ class Settings(
     )
 
     _problems: Mapping[str, Sequence[str]] = PrivateAttr(default_factory=dict)
+
+    @classmethod
+    def of(cls, settings: "Settings") -> Self:
+        """Return the settings of a process as those of the domain whose class this is.
+
+        Raises:
+            TypeError: They were not made by `load_settings` or of `settings_class`.
+        """
+        if not isinstance(settings, cls):
+            raise TypeError(f"{type(settings).__name__} has no settings of {cls.domain}")
+        return settings
 
     @property
     def problems(self) -> Mapping[str, Sequence[str]]:
@@ -166,6 +177,29 @@ class Settings(
         return (init_settings, named, *read, file_secret_settings)
 
 
+@cache
+def settings_class() -> type[Settings]:
+    """Return the class of a process's settings: those of each domain, and what all share."""
+    package = f"{__package__}.domains"
+    folder = [str(Path(__file__).parent / "domains")]
+    names = sorted(each.name for each in iter_modules(folder))
+    modules = [import_module(f"{package}.{name}") for name in names]
+    found = [
+        each
+        for module in modules
+        for each in vars(module).values()
+        if isinstance(each, type) and issubclass(each, Settings) and each.domain
+    ]
+    return create_model("Settings", __base__=tuple(reversed(found)), __module__=__name__)
+
+
+def setting_names() -> list[str]:
+    """Return every setting: the data profile, those of each domain, and what all share."""
+    fields = settings_class().model_fields
+    own = [name for name in fields if name not in Settings.model_fields]
+    return list(dict.fromkeys(("data_profile", *own, *fields)))
+
+
 def load_settings() -> Settings:
     """Read the settings.
 
@@ -195,7 +229,7 @@ def load_shared_settings() -> Settings:
 
 def _given() -> object:
     """Return what differs when a setting may have been changed."""
-    file = str(Settings.model_config.get("env_file"))
+    file = str(settings_class().model_config.get("env_file"))
     try:
         found = Path(file).stat()
     except OSError:
@@ -206,13 +240,13 @@ def _given() -> object:
 @lru_cache(maxsize=1)  # to read them takes as long as a small load
 def _read(_: object) -> Settings:
     try:
-        settings = Settings()  # pyright: ignore[reportCallIssue] - pydantic fills the fields
+        settings = settings_class()()  # pyright: ignore[reportCallIssue] - pydantic fills the fields
     except ValidationError as error:
         settings = _without_invalid_domains(error)
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(
             "the file .env cannot be read",
-            expected=f"a text file in UTF-8 at {Settings.model_config.get('env_file')}",
+            expected=f"a text file in UTF-8 at {settings_class().model_config.get('env_file')}",
             found=type(error).__name__,
             remedy="save it as UTF-8, or correct its permissions",
         ) from None  # the original quotes the file, secrets included
@@ -227,19 +261,24 @@ def _without_invalid_domains(error: ValidationError) -> Settings:
         ConfigurationError: A setting that belongs to no single domain is invalid.
     """
     problems: dict[str, list[str]] = {}
-    for item in error.errors():
+    sources = sources_of(settings_class())
+    places = {name: place for place, name in enumerate(setting_names())}
+    found = sorted(
+        error.errors(), key=lambda each: places.get("".join(map(str, each["loc"][:1])), -1)
+    )
+    for item in found:
         name = str(item["loc"][0]) if item["loc"] else ""
-        domain = "" if name in SOURCES else Settings.domain_of(name)
+        domain = "" if name in sources else settings_class().domain_of(name)
         problems.setdefault(domain, []).append(_problem(item["loc"], item["msg"]))
     if "" in problems:
-        raise _unusable([_problem(each["loc"], each["msg"]) for each in error.errors()]) from None
-    given = {**DotEnvSettingsSource(Settings)(), **EnvSettingsSource(Settings)()}
+        raise _unusable([_problem(each["loc"], each["msg"]) for each in found]) from None
+    given = {**DotEnvSettingsSource(settings_class())(), **EnvSettingsSource(settings_class())()}
     defaults = {
         name: field.get_default()
-        for name, field in Settings.model_fields.items()
-        if Settings.domain_of(name) in problems
+        for name, field in settings_class().model_fields.items()
+        if settings_class().domain_of(name) in problems
     }
-    settings = Settings(**{"data_profile": profile_of(given), **defaults})
+    settings = settings_class()(**{"data_profile": profile_of(given, sources), **defaults})
     settings._problems = problems
     return settings
 
@@ -258,9 +297,9 @@ def _refuse_misspelled() -> None:
     Raises:
         ConfigurationError: Naming each of them, and what was probably meant.
     """
-    known = [own for name in Settings.model_fields for own in names_of(name)]
+    known = [own for name in settings_class().model_fields for own in names_of(name)]
     words = tuple({name.partition("_")[0] + "_" for name in known})
-    read = (DotEnvSettingsSource(Settings), EnvSettingsSource(Settings))
+    read = (DotEnvSettingsSource(settings_class()), EnvSettingsSource(settings_class()))
     given = {name.lower() for source in read for name in source.env_vars}
     meant = {
         name.upper(): likely[0].upper()
@@ -282,7 +321,7 @@ def _secrets(settings: Settings) -> list[str]:
     Of a URL, that is its password; of a source's, its whole query, too; of one that is a secret
     itself, the tokens within it.
     """
-    values = {name: getattr(settings, name) for name in Settings.model_fields}
+    values = {name: getattr(settings, name) for name in settings_class().model_fields}
     found = [os.environ[name] for name in SECRETS_OF_LIBRARIES if name in os.environ]
     urls = [os.environ[name] for name in PROXIES if name in os.environ]
     urls += [each for each in values.values() if isinstance(each, str) and "://" in each]
@@ -305,7 +344,7 @@ def read_secrets(*names: str) -> Mapping[str, str]:
 
     They are hidden from now on, as the secrets among the settings are.
     """
-    file = Settings.model_config.get("env_file")
+    file = settings_class().model_config.get("env_file")
     of_file = dotenv_values(file) if isinstance(file, Path) and file.exists() else {}
     given = {name: os.environ.get(name) or of_file.get(name) for name in names}
     found = {name: value for name, value in given.items() if value}
@@ -320,10 +359,10 @@ def origins() -> Mapping[str, str]:
 
 @lru_cache(maxsize=1)
 def _origins(_: object) -> Mapping[str, str]:
-    found = dict.fromkeys(Settings.model_fields, "default")
+    found = dict.fromkeys(settings_class().model_fields, "default")
     for origin, read in (
-        ("file", DotEnvSettingsSource(Settings)),
-        ("environment", EnvSettingsSource(Settings)),
+        ("file", DotEnvSettingsSource(settings_class())),
+        ("environment", EnvSettingsSource(settings_class())),
     ):
         given = {*read(), *_NamedChannels(read)()}
         found |= {name: origin for name in found if not given.isdisjoint(names_of(name))}
@@ -332,13 +371,13 @@ def _origins(_: object) -> Mapping[str, str]:
 
 def names_of(name: str) -> list[str]:
     """Return the names under which a setting may be given, its own first."""
-    alias = Settings.model_fields[name].validation_alias
+    alias = settings_class().model_fields[name].validation_alias
     return [str(each) for each in alias.choices] if isinstance(alias, AliasChoices) else [name]
 
 
 def shown_values(settings: Settings) -> Mapping[str, str]:
     """Return each setting as text without secrets: of those just whether they are set."""
-    return {name: _shown(name, getattr(settings, name)) for name in Settings.model_fields}
+    return {name: _shown(name, getattr(settings, name)) for name in settings_class().model_fields}
 
 
 def _shown(name: str, value: object) -> str:

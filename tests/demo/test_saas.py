@@ -11,7 +11,7 @@ import pytest
 
 from orchestration_project.demo.saas.people import LONGEST_FIELD
 from orchestration_project.resources.saas.opening import saas_demo
-from orchestration_project.settings import Settings
+from orchestration_project.settings import settings_class
 from tests.faulty_server import FaultyServer, Reply
 from tests.saas_demo import SaasDemo, document
 
@@ -36,7 +36,7 @@ def create(demo, **fields):
 def test_the_program_serves_both_systems_until_it_is_ended(tmp_path, monkeypatch):
     for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
         monkeypatch.delenv(name, raising=False)
-    settings = Settings(_env_file=None, state_dir=tmp_path, demo_saas_tasks=3)  # pyright: ignore[reportCallIssue] - pydantic's own argument
+    settings = settings_class()(_env_file=None, state_dir=tmp_path, demo_saas_tasks=3)  # pyright: ignore[reportCallIssue] - pydantic's own argument
     program = saas_demo(settings)
     try:
         url = program.url()

@@ -10,7 +10,7 @@ from orchestration_project.assets.operations import removals, run_logs
 from orchestration_project.connections.artifacts import FolderStore
 from orchestration_project.engine.leases import acquire_for_run
 from orchestration_project.errors import TransientError
-from orchestration_project.settings import Settings
+from orchestration_project.settings import settings_class
 
 WORK, OTHER = dg.AssetKey(["operations", "run_logs"]), dg.AssetKey(["operations", "removals"])
 
@@ -82,7 +82,7 @@ def test_a_clean_up_or_prune_deletes_nothing_while_another_runs_and_may_still_me
             resources={
                 "artifacts": FolderStore(desk.folder),
                 "clock": clock,
-                "settings": Settings(),  # pyright: ignore[reportCallIssue] - pydantic fills the fields
+                "settings": settings_class()(),  # pyright: ignore[reportCallIssue] - pydantic fills the fields
                 "warehouse": desk.warehouse,
             },
             instance=instance,

@@ -14,7 +14,7 @@ from orchestration_project.engine.captures import BlobError, Captures
 from orchestration_project.errors import ConfigurationError, TransientError
 from orchestration_project.services.cleanup import Retention, clean_up, plan_cleanup
 from orchestration_project.services.inventory import take_inventory
-from orchestration_project.settings import Settings
+from orchestration_project.settings import settings_class
 from orchestration_project.tables.finra import finra_otc_weekly
 from orchestration_project.tables.operations import operations_removals
 from orchestration_project.tables.spine import deliveries
@@ -169,7 +169,7 @@ def test_bytes_that_were_cleaned_up_are_not_to_be_had(desk, store, clock, histor
 
 
 def run_job(desk, store, clock, **config) -> dg.ExecuteInProcessResult:
-    made = Settings(artifacts_captured_days=10, artifacts_keep_newest=1)  # pyright: ignore[reportCallIssue] - pydantic fills the others
+    made = settings_class()(artifacts_captured_days=10, artifacts_keep_newest=1)  # pyright: ignore[reportCallIssue] - pydantic fills the others
     return dg.materialize(
         [removals],
         resources={

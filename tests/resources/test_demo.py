@@ -14,7 +14,7 @@ import pytest
 
 from orchestration_project.connections.simulator import demo_url, stop_demos
 from orchestration_project.errors import ConfigurationError
-from orchestration_project.settings import PROJECT_ROOT, Settings, child_environment
+from orchestration_project.settings import PROJECT_ROOT, Settings, child_environment, settings_class
 from tests.programs import PATIENCE_SECONDS
 from tests.resources.weeks import NOON
 
@@ -30,7 +30,7 @@ def settings_for(tmp_path, monkeypatch) -> Iterator[Any]:
 
     def settings_for(**changes):
         values = {"state_dir": tmp_path / "state", "clock_now": NOON, **ONE_WEEK, **changes}
-        return Settings(_env_file=None, **values)  # pyright: ignore[reportCallIssue] - pydantic's own argument
+        return settings_class()(_env_file=None, **values)  # pyright: ignore[reportCallIssue] - pydantic's own argument
 
     yield settings_for
     stop_demos(settings_for())

@@ -14,18 +14,18 @@ from orchestration_project.services.presets import (
     keep_verified,
     last_verified,
 )
-from orchestration_project.settings import Settings, load_settings
+from orchestration_project.settings import load_settings, settings_class
 
 
 @pytest.fixture
 def _env_file(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Have the settings read a `.env` of the test's own, and nothing of this environment."""
-    for name in Settings.model_fields:
+    for name in settings_class().model_fields:
         monkeypatch.delenv(name.upper(), raising=False)
     file = tmp_path / ".env"
     file.write_text("LOG_LEVEL=DEBUG\nDEMO_SEED=7\nUNKNOWN=1\nALERT_URLS=slack://hunter2/b/c\n")
-    config = SettingsConfigDict(**{**Settings.model_config, "env_file": file})
-    monkeypatch.setattr(Settings, "model_config", config)
+    config = SettingsConfigDict(**{**settings_class().model_config, "env_file": file})
+    monkeypatch.setattr(settings_class(), "model_config", config)
 
 
 @pytest.mark.usefixtures("_env_file")
@@ -36,7 +36,7 @@ def test_each_value_has_its_origin_and_no_secret(tmp_path, monkeypatch: pytest.M
     (tmp_path / "full.yaml").write_text("# Says why.\nops: {load: {config: {full: true}}}\n")
     config = effective_config(load_settings(), presets=tmp_path)
     found = config.entries
-    assert {name.upper() for name in Settings.model_fields} < set(found)
+    assert {name.upper() for name in settings_class().model_fields} < set(found)
     assert {name: found[name] for name in found if found[name].origin != "default"} == {
         "LOG_LEVEL": Entry("ERROR", "environment"),
         "DATABASE_URL": Entry("postgresql://host/db?password=***", "environment"),
@@ -73,7 +73,9 @@ def test_the_hash_changes_only_with_what_changes_results(name, value, is_the_sam
 
 
 def test_every_setting_without_effect_is_a_setting():
-    assert {name.lower() for name in Settings.names_without_effect()} < set(Settings.model_fields)
+    assert {name.lower() for name in settings_class().names_without_effect()} < set(
+        settings_class().model_fields
+    )
 
 
 @pytest.mark.usefixtures("_env_file")

@@ -8,7 +8,7 @@ from orchestration_project.connections.clock import Clock
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.resources.saas.opening import opened_jira
 from orchestration_project.services.gate import examine
-from orchestration_project.settings import Settings, load_settings
+from orchestration_project.settings import load_settings, settings_class
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def settings_for(saas_demo, tmp_path, monkeypatch):
             "jira_email": "robot@example.org",
             "jira_token": SecretStr("demo-token"),
         }
-        return Settings(_env_file=None, **{**real, **changes})  # pyright: ignore[reportCallIssue] - pydantic's own argument
+        return settings_class()(_env_file=None, **{**real, **changes})  # pyright: ignore[reportCallIssue] - pydantic's own argument
 
     return settings_for
 

@@ -4,11 +4,11 @@ import pytest
 
 from orchestration_project.engine.environment import state_folder
 from orchestration_project.errors import ConfigurationError
-from orchestration_project.settings import PROJECT_ROOT, Settings
+from orchestration_project.settings import PROJECT_ROOT, settings_class
 
 
 def settings(state_dir):
-    return Settings(_env_file=None, state_dir=state_dir)  # pyright: ignore[reportCallIssue] - pydantic's own argument
+    return settings_class()(_env_file=None, state_dir=state_dir)  # pyright: ignore[reportCallIssue] - pydantic's own argument
 
 
 def test_a_folder_is_made_and_holds_nothing(tmp_path):

@@ -23,7 +23,7 @@ from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import insert_frame
 from orchestration_project.engine.warehouse.migrating import migration_config
 from orchestration_project.errors import ConfigurationError, TransientError
-from orchestration_project.settings import PROJECT_ROOT, Settings, child_environment
+from orchestration_project.settings import PROJECT_ROOT, child_environment, settings_class
 from orchestration_project.tables.finra import finra_otc_weekly
 from orchestration_project.tables.schema import METADATA
 from orchestration_project.tables.spine import database_labels
@@ -483,7 +483,7 @@ def test_threads_that_make_a_sqlite_file_at_the_same_time_all_succeed(tmp_path, 
 
 
 def settings(tmp_path, **changes):
-    return Settings(_env_file=None, state_dir=tmp_path, **changes)  # pyright: ignore[reportCallIssue] - pydantic's own argument
+    return settings_class()(_env_file=None, state_dir=tmp_path, **changes)  # pyright: ignore[reportCallIssue] - pydantic's own argument
 
 
 @pytest.mark.parametrize("name", ["state", "with space", "a#b"])

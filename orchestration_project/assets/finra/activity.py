@@ -21,7 +21,7 @@ from orchestration_project.plots.finra import trade_activity as drawn
 from orchestration_project.plots.sparkline import sparkline, svg_uri
 from orchestration_project.resources.finra.activity import read_activity
 from orchestration_project.services.metadata import image, kept_file, partition_link, table_of
-from orchestration_project.settings import Settings
+from orchestration_project.settings.domains.finra import FinraSettings
 
 FOLDER = "plots/finra/trade_activity"
 
@@ -41,7 +41,7 @@ FOLDER = "plots/finra/trade_activity"
 )
 def trade_activity(
     artifacts: dg.ResourceParam[ArtifactStore],
-    settings: dg.ResourceParam[Settings],
+    settings: dg.ResourceParam[FinraSettings],
     warehouse: dg.ResourceParam[Warehouse],
 ) -> dg.MaterializeResult[Any]:
     """Draw what is landed, keep the files, and show them."""

@@ -26,7 +26,7 @@ from orchestration_project.services.backfills import (
 )
 from orchestration_project.services.metadata import as_metadata
 from orchestration_project.services.presets import Presets, RunPresets
-from orchestration_project.settings import Settings
+from orchestration_project.settings.domains.finra import FinraSettings
 
 BACKFILL_JOB = "finra_backfill"
 
@@ -67,7 +67,7 @@ def launch_backfill(
     config: FinraBackfill,
     clock: dg.ResourceParam[Clock],
     finra: dg.ResourceParam[FinraSource],
-    settings: dg.ResourceParam[Settings],
+    settings: dg.ResourceParam[FinraSettings],
     warehouse: dg.ResourceParam[Warehouse],
 ) -> None:
     """Ask for a backfill of the latest weeks, of those among them that are missing or changed."""

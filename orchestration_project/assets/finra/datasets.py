@@ -48,7 +48,7 @@ from orchestration_project.services.metadata import (
     table_if_any,
     table_of,
 )
-from orchestration_project.settings import Settings
+from orchestration_project.settings.domains.finra import FinraSettings
 from orchestration_project.tables.finra_datasets import DATASETS, Dataset
 
 FIELDS_CHECK = "has_the_fields_that_we_know"
@@ -173,7 +173,7 @@ def _table_asset(dataset: Dataset, key: dg.AssetKey, source: dg.AssetKey) -> dg.
         artifacts: dg.ResourceParam[ArtifactStore],
         clock: dg.ResourceParam[Clock],
         finra_datasets: dg.ResourceParam[FinraDatasets],
-        settings: dg.ResourceParam[Settings],
+        settings: dg.ResourceParam[FinraSettings],
         warehouse: dg.ResourceParam[Warehouse],
     ) -> Iterator[Told]:
         ratio = config.max_reject_ratio
@@ -324,7 +324,7 @@ def _freshness(dataset: Dataset, key: dg.AssetKey) -> dg.AssetChecksDefinition:
     )
     def as_new_as_the_calendar(
         clock: dg.ResourceParam[Clock],
-        settings: dg.ResourceParam[Settings],
+        settings: dg.ResourceParam[FinraSettings],
         warehouse: dg.ResourceParam[Warehouse],
     ) -> dg.AssetCheckResult:
         return _freshness_result(dataset, key, warehouse, settings, clock)
@@ -333,7 +333,7 @@ def _freshness(dataset: Dataset, key: dg.AssetKey) -> dg.AssetChecksDefinition:
 
 
 def _freshness_result(
-    dataset: Dataset, key: dg.AssetKey, warehouse: Warehouse, settings: Settings, clock: Clock
+    dataset: Dataset, key: dg.AssetKey, warehouse: Warehouse, settings: FinraSettings, clock: Clock
 ) -> dg.AssetCheckResult:
     now, grace = clock.now(), timedelta(hours=settings.finra_freshness_grace_hours)
     landed = warehouse.changes(dataset.table)

@@ -12,7 +12,7 @@ from orchestration_project.domains.finra.freshness import DueWeek, State, counts
 from orchestration_project.domains.finra.selection import TierWeek, horizon_start, of_known_tiers
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.finra import FinraSource
-from orchestration_project.settings import Settings
+from orchestration_project.settings.domains.finra import FinraSettings
 from orchestration_project.tables.finra import finra_otc_weekly
 
 CHECK = "is_as_new_as_the_calendar"
@@ -31,7 +31,7 @@ SHOWN_WEEKS = 100
 def as_new_as_the_calendar(
     clock: dg.ResourceParam[Clock],
     finra: dg.ResourceParam[FinraSource],
-    settings: dg.ResourceParam[Settings],
+    settings: dg.ResourceParam[FinraSettings],
     warehouse: dg.ResourceParam[Warehouse],
 ) -> dg.AssetCheckResult:
     """Compare what is landed with the calendar, and with what FINRA lists."""
@@ -42,7 +42,7 @@ def as_new_as_the_calendar(
 
 def freshness_of(
     warehouse: Warehouse,
-    settings: Settings,
+    settings: FinraSettings,
     clock: Clock,
     listed: frozenset[TierWeek] | None = None,
 ) -> dg.AssetCheckResult:

@@ -30,7 +30,7 @@ from orchestration_project.resources.finra.gold import (
     Recipe,
 )
 from orchestration_project.services.metadata import data_label, table_of
-from orchestration_project.settings import Settings
+from orchestration_project.settings.domains.finra import FinraSettings
 
 MADE_OF = "made_of"
 
@@ -62,7 +62,7 @@ def _gold_assets(
     )
     def derive(
         context: dg.AssetExecutionContext,
-        settings: dg.ResourceParam[Settings],
+        settings: dg.ResourceParam[FinraSettings],
         warehouse: dg.ResourceParam[Warehouse],
     ) -> Iterator[Told]:
         chosen = [each for each in gold if each.key in context.selected_asset_keys]

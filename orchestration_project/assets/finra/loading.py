@@ -9,7 +9,7 @@ from orchestration_project.resources.finra import FinraSource
 from orchestration_project.resources.finra.landing import WeekLanding
 from orchestration_project.resources.finra.replay import WeeklyReplay
 from orchestration_project.resources.finra.weekly import WeeklyLoad
-from orchestration_project.settings import Settings
+from orchestration_project.settings.domains.finra import FinraSettings
 
 LOAD_OP = "finra_otc_weekly_load"
 
@@ -79,7 +79,7 @@ def loader_of(
     return WeeklyLoad(finra, landing, full, config.force, done)
 
 
-def limits_of(settings: Settings) -> Limits:
+def limits_of(settings: FinraSettings) -> Limits:
     """Return when to warn."""
     return Limits(
         weeks=settings.finra_band_weeks,

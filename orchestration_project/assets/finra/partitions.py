@@ -13,6 +13,7 @@ from orchestration_project.domains.finra.calendar import (
 )
 from orchestration_project.domains.finra.datasets import A_DAY, days_between, first_day
 from orchestration_project.settings import Settings
+from orchestration_project.settings.domains.finra import FinraSettings
 from orchestration_project.tables.finra_datasets import Dataset
 
 A_YEAR = 52 * WEEK
@@ -21,6 +22,7 @@ A_YEAR = 52 * WEEK
 
 def first_finra_week(settings: Settings, now: date) -> date:
     """Return FINRA_FIRST_WEEK; without it, a year back, and for files, which may be old, all."""
+    settings = FinraSettings.of(settings)
     if settings.finra_first_week is not None:
         return settings.finra_first_week
     return FIRST_WEEK_OF_ALL if settings.finra_source == "files" else monday_of(now) - A_YEAR

@@ -15,7 +15,7 @@ from orchestration_project.engine.runner import Report, Told, each_partition
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.finra.value import DerivedValue, ValueLoad, coverage_by_week
 from orchestration_project.services.metadata import table_of
-from orchestration_project.settings import Settings
+from orchestration_project.settings.domains.finra import FinraSettings
 from orchestration_project.tables.finra import finra_symbol_week_value
 
 SYMBOL_WEEK_VALUE = dg.AssetKey(["finra", "symbol_week_value"])
@@ -40,7 +40,7 @@ WEEKS_SHOWN = 50
 )
 def symbol_week_value(
     context: dg.AssetExecutionContext,
-    settings: dg.ResourceParam[Settings],
+    settings: dg.ResourceParam[FinraSettings],
     warehouse: dg.ResourceParam[Warehouse],
 ) -> Iterator[Told]:
     """Derive each week of the run; a week whose rows are the same stays as it is."""

@@ -13,7 +13,7 @@ from orchestration_project.plots.finra import traded_value
 from orchestration_project.plots.sparkline import svg_uri
 from orchestration_project.resources.finra.value import read_valued_weeks
 from orchestration_project.services.metadata import image, kept_file, table_of
-from orchestration_project.settings import Settings
+from orchestration_project.settings.domains.finra import FinraSettings
 
 VALUE_PICTURE = dg.AssetKey(["finra", "value_picture"])
 FOLDER = "plots/finra/value"
@@ -35,7 +35,7 @@ NOTHING: dict[str, Any] = {"outcome": "no week has a value: see the check of sym
 )
 def value_picture(
     artifacts: dg.ResourceParam[ArtifactStore],
-    settings: dg.ResourceParam[Settings],
+    settings: dg.ResourceParam[FinraSettings],
     warehouse: dg.ResourceParam[Warehouse],
 ) -> dg.MaterializeResult[Any]:
     """Draw what is derived, keep the files, and show them."""

@@ -44,7 +44,7 @@ from orchestration_project.resources.finra.weekly import WeeklyLoad
 from orchestration_project.services.failed_partitions import BY_HAND
 from orchestration_project.services.metadata import check_result, column_schema, evaluated
 from orchestration_project.services.presets import Presets, RunPresets
-from orchestration_project.settings import Settings
+from orchestration_project.settings.domains.finra import FinraSettings
 from orchestration_project.tables.finra import (
     finra_otc_weekly,
     finra_symbol_week,
@@ -95,7 +95,7 @@ def otc_weekly(
     artifacts: dg.ResourceParam[ArtifactStore],
     clock: dg.ResourceParam[Clock],
     finra: dg.ResourceParam[FinraSource],
-    settings: dg.ResourceParam[Settings],
+    settings: dg.ResourceParam[FinraSettings],
     warehouse: dg.ResourceParam[Warehouse],
 ) -> Iterator[Told]:
     """Load each partition of the run into the tables, from its source or what was kept of it."""

@@ -12,6 +12,7 @@ from orchestration_project.domains.prices.calendar import NEW_YORK, month_of
 from orchestration_project.domains.prices.days import VALUES
 from orchestration_project.services.metadata import column_schema
 from orchestration_project.settings import Settings, load_shared_settings
+from orchestration_project.settings.domains.prices import PricesSettings
 from orchestration_project.tables.prices import MADE_OF
 
 MONTHS_BACK = 12
@@ -19,6 +20,7 @@ MONTHS_BACK = 12
 
 def first_price_month(settings: Settings, now: date) -> date:
     """Return PRICES_FIRST_MONTH; without it, a year back."""
+    settings = PricesSettings.of(settings)
     return settings.prices_first_month or _months_before(now, MONTHS_BACK)
 
 

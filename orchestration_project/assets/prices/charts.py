@@ -16,7 +16,7 @@ from orchestration_project.plots.sparkline import svg_uri
 from orchestration_project.resources.prices.charts import Shown, read_shown
 from orchestration_project.resources.prices.universe import wanted_symbols
 from orchestration_project.services.metadata import image, kept_file
-from orchestration_project.settings import Settings
+from orchestration_project.settings.domains.prices import PricesSettings
 
 FOLDER = "plots/prices"
 DRAWN, LISTED = 3, 30
@@ -51,7 +51,7 @@ class PriceCharts(dg.Config):
 def charts(
     config: PriceCharts,
     artifacts: dg.ResourceParam[ArtifactStore],
-    settings: dg.ResourceParam[Settings],
+    settings: dg.ResourceParam[PricesSettings],
     warehouse: dg.ResourceParam[Warehouse],
 ) -> dg.MaterializeResult[Any]:
     """Draw what is landed, keep the files, and show them."""
@@ -79,7 +79,7 @@ def _told(
     shown: Shown,
     symbols: Sequence[str],
     asked: Sequence[str],
-    settings: Settings,
+    settings: PricesSettings,
 ) -> dict[str, Any]:
     is_synthetic = settings.is_demo
     drawn = {

@@ -47,7 +47,7 @@ from orchestration_project.services.metadata import (
     table_of,
 )
 from orchestration_project.services.presets import Presets, RunPresets
-from orchestration_project.settings import Settings
+from orchestration_project.settings.domains.prices import PricesSettings
 from orchestration_project.tables.prices import prices_daily, prices_symbol_months
 from orchestration_project.tables.spine import captures
 
@@ -106,7 +106,7 @@ def daily(
     clock: dg.ResourceParam[Clock],
     prices: dg.ResourceParam[PriceSource],
     prices_second: dg.ResourceParam[PriceSource],
-    settings: dg.ResourceParam[Settings],
+    settings: dg.ResourceParam[PricesSettings],
     warehouse: dg.ResourceParam[Warehouse],
 ) -> Iterator[Told]:
     """Load symbols for the months of the run, from their source or what was kept of them."""
@@ -211,7 +211,7 @@ def _open(news: MonthNews) -> dg.TableMetadataValue:
     return table_of(pl.DataFrame(rows, infer_schema_length=None))
 
 
-def _check_results(warehouse: Warehouse, settings: Settings) -> Sequence[dg.AssetCheckResult]:
+def _check_results(warehouse: Warehouse, settings: PricesSettings) -> Sequence[dg.AssetCheckResult]:
     """Return of each audit how the latest delivery of every symbol did in it."""
     latest = warehouse.latest_audits(prices_daily)
     problems = {}

@@ -5,7 +5,7 @@ from pydantic import Field
 from orchestration_project.domains.operations.presets import PresetTarget
 from orchestration_project.domains.prices.audits import Limits
 from orchestration_project.engine.loads import OF_REPLAYS, ReplayConfig, refuse_strange
-from orchestration_project.settings import Settings
+from orchestration_project.settings.domains.prices import PricesSettings
 
 LOAD_OP = "prices_daily_load"
 
@@ -66,7 +66,7 @@ def refuse_what_means_nothing(config: PricesLoad, job: str) -> None:
     )
 
 
-def limits_of(settings: Settings, max_reject_ratio: float) -> Limits:
+def limits_of(settings: PricesSettings, max_reject_ratio: float) -> Limits:
     """Return when to hold back and when to warn."""
     return Limits(
         max_reject_ratio=max_reject_ratio,

@@ -45,7 +45,7 @@ from orchestration_project.services.inbox.work import (
 )
 from orchestration_project.services.metadata import as_metadata, image, table_of
 from orchestration_project.services.presets import Presets, RunPresets
-from orchestration_project.settings import Settings
+from orchestration_project.settings.domains.saas import SaasSettings
 from orchestration_project.tables.saas import saas_audit_log, saas_source_states
 from orchestration_project.tables.spine import outbox
 
@@ -125,7 +125,7 @@ def reconcile(
     clock: dg.ResourceParam[Clock],
     jira: dg.ResourceParam[TargetSystem],
     peopleforce: dg.ResourceParam[SourceSystem],
-    settings: dg.ResourceParam[Settings],
+    settings: dg.ResourceParam[SaasSettings],
     warehouse: dg.ResourceParam[Warehouse],
 ) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
     """Look at what changed, plan what follows from it, and do what is due."""

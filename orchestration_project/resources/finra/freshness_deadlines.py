@@ -6,6 +6,7 @@ from orchestration_project.domains.finra.freshness import State, due_at, due_wee
 from orchestration_project.domains.operations.control_tower import Unlanded
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.settings import Settings
+from orchestration_project.settings.domains.finra import FinraSettings
 from orchestration_project.tables.finra import finra_otc_weekly
 
 ASSET = "finra/otc_weekly"
@@ -18,6 +19,7 @@ def oldest_unlanded(
 
     Where no week was ever landed, nobody waits for any. FINRA itself is not asked.
     """
+    settings = FinraSettings.of(settings)
     landed = warehouse.changes(finra_otc_weekly)
     if not landed:
         return None

@@ -28,6 +28,7 @@ from orchestration_project.resources.finra.folder import Folder, refuse_cut, ref
 from orchestration_project.resources.finra.query_api import QueryApi, compared, moved
 from orchestration_project.services.gate.dependencies import time_of_server
 from orchestration_project.settings import Settings, switched_off, without_query
+from orchestration_project.settings.domains.finra import FinraSettings
 from orchestration_project.tables.finra_datasets import Dataset
 
 DIGITS_OF_A_VERSION = 16
@@ -233,6 +234,7 @@ def open_finra(settings: Settings, http: HttpClient) -> FinraSource:
     Raises:
         ConfigurationError: It names none.
     """
+    settings = FinraSettings.of(settings)
     if settings.finra_source == "files" and settings.finra_files_dir is not None:
         captures = Captures(open_store(settings))
         return FinraFiles(settings.finra_files_dir, captures, open_clock(settings))
@@ -244,6 +246,7 @@ Api = TypeVar("Api", bound=QueryApi)
 
 def open_api(kind: type[Api], settings: Settings, http: HttpClient) -> Api:
     """Return what asks FINRA's Query API, or the demo of it."""
+    settings = FinraSettings.of(settings)
     if settings.finra_source is None:
         raise switched_off("FINRA", "FINRA_SOURCE", "api or files")
     return kind(
@@ -266,6 +269,7 @@ def open_datasets(settings: Settings, admit: Callable[[str], None]) -> Iterator[
     Raises, when a source is asked for:
         ConfigurationError: The settings name none.
     """
+    settings = FinraSettings.of(settings)
     with ExitStack() as stack:
 
         @cache
@@ -288,6 +292,7 @@ def open_datasets(settings: Settings, admit: Callable[[str], None]) -> Iterator[
 
 
 def _open_bonds(settings: Settings, stack: ExitStack) -> DatasetSource:
+    settings = FinraSettings.of(settings)
     captures, clock = Captures(open_store(settings)), open_clock(settings)
     if settings.finra_bonds_files_dir is not None:
         folder = Folder(settings.finra_bonds_files_dir, "FINRA_BONDS_FILES_DIR")
@@ -312,6 +317,7 @@ def _open_bonds(settings: Settings, stack: ExitStack) -> DatasetSource:
 
 
 def _credentials(settings: Settings) -> tuple[str, str] | None:
+    settings = FinraSettings.of(settings)
     identity, secret = settings.finra_client_id, settings.finra_client_secret
     return (identity, secret.get_secret_value()) if identity and secret else None
 
@@ -325,6 +331,7 @@ def opened_finra(settings: Settings, **options: Any) -> Iterator[FinraSource]:
 
 def open_http(settings: Settings, *, system: str = "", **options: Any) -> HttpClient:
     """Return the HTTP client for FINRA, or another ``system``, with the limits of FINRA."""
+    settings = FinraSettings.of(settings)
     return HttpClient(
         system=system or ("finra_api" if settings.finra_source == "api" else "finra_demo"),
         state_dir=settings.state_path,
@@ -339,6 +346,7 @@ def open_http(settings: Settings, *, system: str = "", **options: Any) -> HttpCl
 
 def shown_source(settings: Settings) -> str:
     """Return where FINRA's weekly data comes from, in words without secrets."""
+    settings = FinraSettings.of(settings)
     return {
         "demo": "the embedded demo",
         "api": without_query(settings.finra_api_url),
@@ -348,6 +356,7 @@ def shown_source(settings: Settings) -> str:
 
 def remote_clock(settings: Settings) -> Callable[[], datetime | None] | None:
     """Return what asks FINRA's server for its time, None where no server of FINRA's is asked."""
+    settings = FinraSettings.of(settings)
     if settings.finra_source != "api":
         return None
     api_url = settings.finra_api_url.rstrip("/")

@@ -21,7 +21,7 @@ from orchestration_project.resources.prices.quota import Quota
 from orchestration_project.resources.prices.source import PriceSource
 from orchestration_project.resources.prices.yahoo import YahooChart
 from orchestration_project.settings import Settings, switched_off
-from orchestration_project.settings.prices import PricesSource
+from orchestration_project.settings.domains.prices import PricesSettings, PricesSource
 
 LARGEST_ANSWER_BYTES = 16 * 1024 * 1024
 """Of one symbol's whole history, which is a megabyte or two."""
@@ -39,6 +39,7 @@ def prices_source_name(settings: Settings) -> PricesSource:
     Raises:
         ConfigurationError: It is not set.
     """
+    settings = PricesSettings.of(settings)
     if settings.prices_source is None:
         raise switched_off("prices", "PRICES_SOURCE", "alpha_vantage, yahoo or files")
     return settings.prices_source
@@ -46,6 +47,7 @@ def prices_source_name(settings: Settings) -> PricesSource:
 
 def in_second_place(settings: Settings) -> Settings:
     """Return the settings with which the second source is opened as if it were the first."""
+    settings = PricesSettings.of(settings)
     second = settings.prices_second_source
     name = "demo_prices_vendor" if settings.is_demo else "prices_source"
     return settings.model_copy(update={name: second})
@@ -86,6 +88,7 @@ def read_spellings(settings: Settings) -> Mapping[str, Overrides]:
     Raises:
         ConfigurationError: The file cannot be used.
     """
+    settings = PricesSettings.of(settings)
     path = settings.prices_symbols_path
     if path is None:
         return {}
@@ -104,6 +107,7 @@ def read_spellings(settings: Settings) -> Mapping[str, Overrides]:
 def _opened_alpha_vantage(
     settings: Settings, name: str, captures: Captures, clock: Clock, http: Mapping[str, Any]
 ) -> Iterator[PriceSource]:
+    settings = PricesSettings.of(settings)
     is_demo, is_premium = name == "demo", settings.alpha_vantage_is_premium
     system = _system("alpha_vantage", is_demo=is_demo)
     api_key = DEMO_KEYS[is_premium] if is_demo else settings.alpha_vantage_api_key
@@ -140,6 +144,7 @@ def _opened_alpha_vantage(
 def _opened_yahoo(
     settings: Settings, name: str, captures: Captures, clock: Clock, http: Mapping[str, Any]
 ) -> Iterator[PriceSource]:
+    settings = PricesSettings.of(settings)
     is_demo = name == "demo"
     rate = 0 if is_demo else settings.yahoo_requests_per_second
     system = _system("yahoo", is_demo=is_demo)
@@ -158,6 +163,7 @@ def _opened_yahoo(
 def _opened_files(
     settings: Settings, name: str, captures: Captures, clock: Clock, http: Mapping[str, Any]
 ) -> Iterator[PriceSource]:
+    settings = PricesSettings.of(settings)
     folder = settings.prices_files_dir
     if folder is None:
         raise AssertionError("the settings make sure that files have a folder")

@@ -15,6 +15,7 @@ from orchestration_project.domains.prices.states import missing_months, oldest_m
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.prices.states import all_months
 from orchestration_project.settings import Settings
+from orchestration_project.settings.domains.prices import PricesSettings
 from orchestration_project.tables.finra import finra_symbol_week as traded
 
 
@@ -24,6 +25,7 @@ def wanted_symbols(settings: Settings, warehouse: Warehouse) -> Sequence[str]:
     Those of PRICES_SYMBOLS; without it, those with most shares in the latest weeks of each tier
     that are landed, and none before any is.
     """
+    settings = PricesSettings.of(settings)
     if given := settings.prices_symbols.split():
         return list(dict.fromkeys(given))
     return most_traded(

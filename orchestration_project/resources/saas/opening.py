@@ -14,6 +14,7 @@ from orchestration_project.resources.saas.jira import Jira
 from orchestration_project.resources.saas.pages import PageMemory
 from orchestration_project.resources.saas.peopleforce import PeopleForce
 from orchestration_project.settings import Settings, switched_off
+from orchestration_project.settings.domains.saas import SaasSettings
 
 PROGRAM = "orchestration_project.demo.saas"
 
@@ -50,6 +51,7 @@ def opened_peopleforce(
         ConfigurationError: SAAS_SOURCE is not set.
         TransientError: The demo does not start.
     """
+    settings = SaasSettings.of(settings)
     _require_source(settings)
     url, key = settings.peopleforce_url, settings.peopleforce_api_key
     if settings.is_demo:
@@ -71,6 +73,7 @@ def opened_jira(settings: Settings, *, asks_anyway: bool = False) -> Iterator[Ji
         ConfigurationError: SAAS_SOURCE is not set.
         TransientError: The demo does not start.
     """
+    settings = SaasSettings.of(settings)
     _require_source(settings)
     url, email, token = settings.jira_url, settings.jira_email, settings.jira_token
     if settings.is_demo:
@@ -96,6 +99,7 @@ def _http(
 
 
 def _require_source(settings: Settings) -> None:
+    settings = SaasSettings.of(settings)
     if settings.saas_source is None:
         raise switched_off("PeopleForce and Jira", "SAAS_SOURCE", "api")
 

@@ -29,7 +29,7 @@ from orchestration_project.sensors.definitions import (
     not_yet_asked,
     sensor,
 )
-from orchestration_project.settings import Settings
+from orchestration_project.settings.domains.finra import FinraSettings
 from orchestration_project.tables import finra as tables
 
 SECONDS_BETWEEN_LISTINGS = 900
@@ -47,7 +47,7 @@ def finra_on_publication(
     context: dg.SensorEvaluationContext,
     clock: dg.ResourceParam[Clock],
     finra: dg.ResourceParam[FinraSource],
-    settings: dg.ResourceParam[Settings],
+    settings: dg.ResourceParam[FinraSettings],
     warehouse: dg.ResourceParam[Warehouse],
 ) -> dg.SensorResult | dg.SkipReason:
     """Ask for the weeks within the horizon that FINRA lists and that were never taken.
@@ -87,7 +87,7 @@ def finra_on_restatement(
     context: dg.SensorEvaluationContext,
     clock: dg.ResourceParam[Clock],
     finra: dg.ResourceParam[FinraSource],
-    settings: dg.ResourceParam[Settings],
+    settings: dg.ResourceParam[FinraSettings],
     warehouse: dg.ResourceParam[Warehouse],
 ) -> dg.SensorResult | dg.SkipReason:
     """Ask for the weeks that were taken and that FINRA has changed since.

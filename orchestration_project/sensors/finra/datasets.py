@@ -18,7 +18,7 @@ from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import SourceError
 from orchestration_project.resources.finra.opening import DatasetSource, FinraDatasets
 from orchestration_project.sensors.definitions import ONCE_A_DAY, keys_under_way, not_yet_asked
-from orchestration_project.settings import Settings
+from orchestration_project.settings.domains.finra import FinraSettings
 from orchestration_project.tables.finra_datasets import Dataset
 
 SECONDS_BETWEEN_LOOKS = 3600
@@ -44,7 +44,7 @@ def dataset_sensor(made: DatasetAssets) -> dg.SensorDefinition:
         context: dg.SensorEvaluationContext,
         clock: dg.ResourceParam[Clock],
         finra_datasets: dg.ResourceParam[FinraDatasets],
-        settings: dg.ResourceParam[Settings],
+        settings: dg.ResourceParam[FinraSettings],
         warehouse: dg.ResourceParam[Warehouse],
     ) -> dg.SensorResult | dg.SkipReason:
         today, source = clock.today_in_new_york(), finra_datasets.of(dataset)

@@ -29,7 +29,7 @@ from orchestration_project.services.backfills import (
     active_backfill,
     request_backfill,
 )
-from orchestration_project.settings import Settings
+from orchestration_project.settings.domains.finra import FinraSettings
 
 MONDAYS = "finra_otc_weekly_mondays"
 ZONE = "America/New_York"
@@ -45,7 +45,7 @@ def backfill_outdated_weeks(
     context: dg.ScheduleEvaluationContext,
     clock: dg.ResourceParam[Clock],
     finra: dg.ResourceParam[FinraSource],
-    settings: dg.ResourceParam[Settings],
+    settings: dg.ResourceParam[FinraSettings],
     warehouse: dg.ResourceParam[Warehouse],
 ) -> dg.SkipReason:
     """Backfill the weeks within the horizon that are missing, or that FINRA has restated."""

@@ -10,7 +10,7 @@ from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.prices.states import oldest_month, waiting
 from orchestration_project.resources.prices.universe import months_not_landed, wanted_symbols
 from orchestration_project.sensors.definitions import schedule
-from orchestration_project.settings import Settings
+from orchestration_project.settings.domains.prices import PricesSettings
 
 ZONE = "America/New_York"
 
@@ -24,7 +24,7 @@ ZONE = "America/New_York"
 def prices_daily_after_close(
     context: dg.ScheduleEvaluationContext,
     clock: dg.ResourceParam[Clock],
-    settings: dg.ResourceParam[Settings],
+    settings: dg.ResourceParam[PricesSettings],
     warehouse: dg.ResourceParam[Warehouse],
 ) -> dg.RunRequest | dg.SkipReason:
     """Load the present month once its day's session is over; on a holiday there is none.
@@ -59,7 +59,7 @@ def prices_daily_after_close(
 )
 def prices_waiting_hourly(
     clock: dg.ResourceParam[Clock],
-    settings: dg.ResourceParam[Settings],
+    settings: dg.ResourceParam[PricesSettings],
     warehouse: dg.ResourceParam[Warehouse],
 ) -> dg.RunRequest | dg.SkipReason:
     """Load what waited for a quota, once the vendor grants requests again.

@@ -14,7 +14,7 @@ from orchestration_project.resources.prices.opening import prices_source_name
 from orchestration_project.resources.prices.states import in_vain, oldest_month, symbols_of
 from orchestration_project.resources.prices.universe import wanted_symbols
 from orchestration_project.sensors.definitions import sensor, while_under_way
-from orchestration_project.settings import Settings
+from orchestration_project.settings.domains.prices import PricesSettings
 
 SECONDS_BETWEEN_LOOKS = 3600
 """The symbols of most volume change once a week."""
@@ -26,7 +26,7 @@ SYMBOLS_NAMED = 10
 def prices_on_new_symbol(
     context: dg.SensorEvaluationContext,
     clock: dg.ResourceParam[Clock],
-    settings: dg.ResourceParam[Settings],
+    settings: dg.ResourceParam[PricesSettings],
     warehouse: dg.ResourceParam[Warehouse],
 ) -> dg.RunRequest | dg.SkipReason:
     """Load the months that others have, for wanted symbols that were never asked for all of them.

@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationInfo, field_validator
-from pydantic_settings import BaseSettings
 
 from orchestration_project.settings.profile import require_profile
+from orchestration_project.settings.settings import Settings
 from orchestration_project.settings.values import (
     MOST_HOURS,
     MOST_WEEKS,
@@ -19,7 +19,7 @@ FINRA_API_URL = "https://api.finra.org"
 FINRA_TOKEN_URL = "https://ews.fip.finra.org/fip/rest/ews/oauth2/access_token"  # noqa: S105 - an address
 
 
-class FinraSettings(BaseSettings):
+class FinraSettings(Settings):
     """FINRA's data."""
 
     domain: ClassVar[str] = "finra"
@@ -182,6 +182,6 @@ class FinraSettings(BaseSettings):
         return value
 
     @property
-    def earlier_database_file(self) -> str:
+    def earlier_database_file(self) -> str | None:
         """Name of the SQLite file of these settings until 2026-11: by FINRA's source."""
         return f"{self.finra_source}.sqlite"

@@ -5,15 +5,15 @@ from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationInfo, field_validator
-from pydantic_settings import BaseSettings
 
 from orchestration_project.settings.profile import require_profile
+from orchestration_project.settings.settings import Settings
 from orchestration_project.settings.values import MOST_WEEKS, from_root
 
 PricesSource = Literal["demo", "alpha_vantage", "yahoo", "files"]
 
 
-class PricesSettings(BaseSettings):
+class PricesSettings(Settings):
     """Daily prices."""
 
     domain: ClassVar[str] = "prices"

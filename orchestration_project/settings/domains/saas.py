@@ -10,9 +10,9 @@ from pydantic import (
     ValidationInfo,
     field_validator,
 )
-from pydantic_settings import BaseSettings
 
 from orchestration_project.settings.profile import require_profile
+from orchestration_project.settings.settings import Settings
 
 PEOPLEFORCE_URL = "https://app.peopleforce.io/api/public/v3"
 
@@ -22,7 +22,7 @@ def _api(value: object) -> object:
     return "api" if value == "real" else value
 
 
-class SaasSettings(BaseSettings):
+class SaasSettings(Settings):
     """PeopleForce and Jira."""
 
     domain: ClassVar[str] = "saas"

@@ -1,0 +1,1 @@
+"""A module for each domain with its settings, which `settings.settings_class` finds here."""
