@@ -88,6 +88,7 @@ def test_a_resource_is_replaced_by_an_argument(instance):
     assert result.output_for_node("today") == "2026-03-02"
 
 
+@pytest.mark.slow
 def test_a_workspace_of_two_code_locations_loads_both(tmp_path, demo_settings):
     others = [domain.name for domain in DOMAINS if domain.name != "saas"]
     (tmp_path / "ours.py").write_text(LOCATION.format(names=", ".join(map(repr, others))))

@@ -40,7 +40,7 @@ def published(desk) -> pl.DataFrame:
 
 
 @given(history=histories)
-@settings(bounded, max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(bounded, max_examples=5, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_what_was_known_at_a_time_is_what_was_loaded_by_then(desk, clock, tmp_path, history):
     week = Desk(
         desk.warehouse, tmp_path / "artifacts", week_start=MONDAY + timedelta(7 * next(OTHER_WEEKS))

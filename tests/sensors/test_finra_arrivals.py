@@ -182,7 +182,7 @@ def test_a_source_that_is_down_fails_the_tick_and_leaves_the_cursor(sensor, inst
             update={"finra_source": "api", "data_profile": "real"}
         )
         with (
-            open_http(settings) as http,
+            open_http(settings, max_attempts=2) as http,
             pytest.raises(TransientError, match="FINRA's answer cannot be used"),
         ):
             ticked.tick(open_finra(settings, http))
