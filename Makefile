@@ -38,7 +38,7 @@ reset: $(VENV)/installed ## delete what lies in STATE_DIR, after a question
 	@$(RUN) reset
 
 test: $(VENV)/installed-dev ## the test suite
-	@$(TEST_ENVIRONMENT) $(VENV)/bin/python -m pytest -n $(TEST_WORKERS) --dist loadfile $(ARGS)
+	@$(TEST_ENVIRONMENT) $(VENV)/bin/python -m pytest -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-slow: $(VENV)/installed-dev ## commands that are killed, real daemons, minutes; ARGS='--part=3 --seed=7' for a third
 	@$(TEST_ENVIRONMENT) $(VENV)/bin/python -m pytest -m "slow and not faults" -n $(TEST_WORKERS) $(ARGS)

@@ -26,6 +26,9 @@ UMASK = os.umask(0o022)
 os.umask(UMASK)
 """The umask of whoever runs the tests."""
 
+LONGEST = {"cli", "sensors", "assets", "demo", "test_readme", "test_db2", "test_evidence"}
+"""Folders and modules whose tests begin, as they start programs or take minutes together."""
+
 LEFT_OUT = pytest.StashKey[int]()
 """How many slow tests --part has left out."""
 
@@ -43,7 +46,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     config.hook.pytest_deselected(items=left_out)
     gone = set(left_out)
     items[:] = [item for item in items if item not in gone]
-    items.sort(key=lambda item: item.path.parent.name not in ("cli", "sensors", "assets"))
+    items.sort(key=lambda item: not (LONGEST & {item.path.parent.name, item.path.stem}))
 
 
 def pytest_collection_finish() -> None:
