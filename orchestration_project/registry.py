@@ -148,6 +148,94 @@ class PartitionedTable:
 
 
 @dataclass(frozen=True, kw_only=True)
+class RunSummary:
+    """The table that a command prints after its runs: a line per asset.
+
+    Attributes:
+        assets: Names of the assets that always have a line, in order.
+        audited: The asset in whose line the audits are counted.
+        rejecting: The asset in whose line the rejects are counted.
+    """
+
+    assets: Sequence[str]
+    audited: str
+    rejecting: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReplayFilter:
+    """An option of the command `replay` that selects partitions of a table.
+
+    Attributes:
+        name: Its name without dashes, e.g. ``tier``.
+        description: What it selects, for the help of the command.
+        choices: The valid values; empty: all are.
+        is_date: Whether its value is a date.
+    """
+
+    name: str
+    description: str
+    choices: Sequence[str] = ()
+    is_date: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReplayRequest:
+    """Which recorded deliveries of a table a user wants to replay.
+
+    Attributes:
+        partitions: Their partition keys; empty: all that ``filters`` select.
+        filters: The values of `Replay.filters` that were given, by name.
+    """
+
+    partitions: Sequence[str] = ()
+    filters: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReplayPlan:
+    """The runs that carry out a `ReplayRequest`.
+
+    Attributes:
+        ranges: First and last partition of each run.
+        description: What is replayed, for people.
+        count: How many of `Replay.unit` that is.
+        config: Config of the op, besides that of every replay.
+    """
+
+    ranges: Sequence[tuple[str, str]]
+    description: str
+    count: int
+    config: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Replay:
+    """How the recorded deliveries of a table are validated and loaded again.
+
+    Attributes:
+        table: The name of the table.
+        job: The job whose runs replay.
+        op: Its op, which takes the config ``allow_older`` and ``group_id``.
+        plan: Returns the runs, None without a delivery to replay; raises ConfigurationError if a
+            partition cannot be run.
+        unit: What it counts, in the plural.
+        filters: The options that select its partitions.
+        summary: What the command prints after the runs, if anything.
+        is_default: Whether the command replays this table when the user names none.
+    """
+
+    table: str
+    job: str
+    op: str
+    plan: Callable[[ReplayRequest, Settings, Warehouse], ReplayPlan | None]
+    unit: str = "partitions"
+    filters: Sequence[ReplayFilter] = ()
+    summary: RunSummary | None = None
+    is_default: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
 class Domain:
     """All that the project knows of a domain.
 
@@ -158,6 +246,7 @@ class Domain:
             it has no schedules and sensors, and what asks its source says why it cannot.
         resources: Its connections, by the names under which assets ask for them.
         tables: Its tables whose partitions the evidence can export.
+        replays: How its tables are replayed.
         oldest_unlanded: Returns the oldest partition that is due and not landed, if any.
         sensors_of_all: Functions that make a sensor of a code location's whole registry, whichever
             domains it selects; None where it has nothing to do there.
@@ -179,6 +268,7 @@ class Domain:
     api: Sequence[str] = ()
     resources: Mapping[str, Connection[Any]] = field(default_factory=dict)
     tables: Sequence[PartitionedTable] = ()
+    replays: Sequence[Replay] = ()
     oldest_unlanded: Callable[[Settings, Warehouse, Clock], Unlanded | None] | None = None
     state_paths: Sequence[str] = ()
     read_files: Callable[[Settings], object] | None = None
@@ -260,6 +350,11 @@ class Registry:
     def tables(self) -> Mapping[str, PartitionedTable]:
         """The tables whose partitions the evidence can export, by name."""
         return {each.table.name: each for domain in self.domains for each in domain.tables}
+
+    @cached_property
+    def replays(self) -> Mapping[str, Replay]:
+        """How the tables of all domains are replayed, by the name of the table."""
+        return {replay.table: replay for domain in self.domains for replay in domain.replays}
 
     @property
     def sensors_of_all(self) -> Sequence[Callable[["Registry"], dg.SensorDefinition | None]]:

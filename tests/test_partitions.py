@@ -22,7 +22,7 @@ from orchestration_project.assets.finra.partitions import (
     first_finra_week,
 )
 from orchestration_project.assets.prices.catalogue import price_months
-from orchestration_project.cli.finra_run import Progress
+from orchestration_project.cli.execution import Progress
 from orchestration_project.engine.loads import ItemResult, Load
 from orchestration_project.engine.runner import ItemPlan, Report, each_item, each_partition
 from orchestration_project.engine.warehouse import SupersededError

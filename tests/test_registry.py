@@ -77,6 +77,30 @@ def test_a_domain_that_does_not_exist_is_refused_by_name():
         REGISTRY.select("weather")
 
 
+@pytest.mark.parametrize("replay", REGISTRY.replays.values(), ids=REGISTRY.replays)
+def test_a_replay_names_a_table_an_asset_job_and_its_op_that_there_are(replay):
+    assert replay.table in REGISTRY.tables
+    job = build().resolve_job_def(replay.job)
+    config = {"allow_older": True, "group_id": f"{replay.table}:key#1"}
+    assert dg.validate_run_config(job, {"ops": {replay.op: {"config": config}}})
+    with pytest.raises(dg.DagsterInvalidConfigError):
+        dg.validate_run_config(job, {"ops": {replay.op: {"config": {"no_option": True}}}})
+
+
+def test_one_table_is_replayed_when_none_is_named():
+    assert [name for name, each in REGISTRY.replays.items() if each.is_default] == [
+        "finra_otc_weekly"
+    ]
+
+
+def test_the_summary_of_a_replay_has_lines_for_assets_that_there_are():
+    there_are = {"_".join(key.path) for keys in keys_by_group(build()).values() for key in keys}
+    for replay in REGISTRY.replays.values():
+        if replay.summary is not None:
+            assert set(replay.summary.assets) <= there_are
+            assert {replay.summary.audited, replay.summary.rejecting} <= set(replay.summary.assets)
+
+
 def test_a_resource_is_replaced_by_an_argument(instance):
     @dg.asset
     def today(clock: dg.ResourceParam[Clock]) -> str:

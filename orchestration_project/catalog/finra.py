@@ -135,6 +135,7 @@ FINRA = Domain(
             for dataset in DATASETS
         ),
     ],
+    replays=finra.REPLAYS,
     oldest_unlanded=_oldest_unlanded,
     api=["orchestration_project.gateway.api.finra"],
     state_paths=["demo"],

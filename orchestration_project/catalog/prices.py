@@ -96,6 +96,7 @@ PRICES = Domain(
         ),
     },
     tables=[PartitionedTable(table=prices_daily, scope_of=lambda symbol: {"symbol": symbol})],
+    replays=[prices.DAILY_REPLAY],
     oldest_unlanded=_oldest_unlanded,
     read_files=read_spellings,
 )

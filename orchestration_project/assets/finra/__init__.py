@@ -12,7 +12,8 @@ from orchestration_project.assets.finra.catalogue import (
 from orchestration_project.assets.finra.datasets import DATASET_ASSETS, DatasetAssets
 from orchestration_project.assets.finra.freshness import as_new_as_the_calendar, freshness_job
 from orchestration_project.assets.finra.gold import across_weeks, gold_job, tier_week, tier_week_job
-from orchestration_project.assets.finra.loading import LOADING, REPLAY_JOB
+from orchestration_project.assets.finra.loading import LOADING
+from orchestration_project.assets.finra.replay import REPLAYS, WEEKLY_RUN_SUMMARY
 from orchestration_project.assets.finra.source_checks import SOURCE_CHECKS, source_checks_job
 from orchestration_project.assets.finra.value import symbol_week_value
 from orchestration_project.assets.finra.value_picture import symbol_week_value_job, value_picture
@@ -24,9 +25,10 @@ __all__ = [
     "DATASET_ASSETS",
     "LOADING",
     "OTC_WEEKLY",
-    "REPLAY_JOB",
+    "REPLAYS",
     "SOURCE_CHECKS",
     "SPECS",
+    "WEEKLY_RUN_SUMMARY",
     "WEEKS",
     "WEEKS_OF_ALL_TIERS",
     "DatasetAssets",

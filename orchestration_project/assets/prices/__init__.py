@@ -5,14 +5,14 @@ from orchestration_project.assets.prices.catalogue import MONTHS, quotes
 from orchestration_project.assets.prices.charts import charts, charts_job
 from orchestration_project.assets.prices.daily import SPECS, daily, daily_job, replay_job
 from orchestration_project.assets.prices.gold import derived, gold_job
-from orchestration_project.assets.prices.loading import LOAD_OP, PRICES_LOADING, REPLAY_JOB
+from orchestration_project.assets.prices.loading import DAILY_REPLAY, LOAD_OP, PRICES_LOADING
 
 __all__ = [
+    "DAILY_REPLAY",
     "LOAD_OP",
     "MONTHS",
     "PRICES_BACKFILL_JOB",
     "PRICES_LOADING",
-    "REPLAY_JOB",
     "SPECS",
     "backfill_job",
     "charts",

@@ -2,10 +2,17 @@
 
 from pydantic import Field
 
+from orchestration_project.assets.prices.catalogue import MONTHS
 from orchestration_project.domains.operations.presets import PresetTarget
 from orchestration_project.domains.prices.audits import Limits
 from orchestration_project.engine.loads import OF_REPLAYS, ReplayConfig, refuse_strange
+from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.errors import ConfigurationError
+from orchestration_project.registry import Replay, ReplayPlan, ReplayRequest
+from orchestration_project.resources.prices.states import oldest_month
+from orchestration_project.settings import Settings
 from orchestration_project.settings.domains.prices import PricesSettings
+from orchestration_project.tables.prices import prices_daily
 
 LOAD_OP = "prices_daily_load"
 
@@ -64,6 +71,38 @@ def refuse_what_means_nothing(config: PricesLoad, job: str) -> None:
         of_loads=("full", "force"),
         of_replays=(*OF_REPLAYS, "symbols"),
     )
+
+
+def _plan_replay(request: ReplayRequest, _: Settings, warehouse: Warehouse) -> ReplayPlan | None:
+    """Return one run over all months: a symbol is replayed whole, whichever months have it."""
+    symbols = request.partitions or warehouse.replayable(prices_daily)
+    if not symbols:
+        return None
+    return ReplayPlan(
+        ranges=[_months_with_prices(warehouse)],
+        description=f"{len(symbols)} symbols of {prices_daily.name}",
+        count=len(symbols),
+        config={"symbols": list(symbols)},
+    )
+
+
+def _months_with_prices(warehouse: Warehouse) -> tuple[str, str]:
+    """Return the first and last partition from the oldest month that was requested on."""
+    first = oldest_month(warehouse)
+    months = [key for key in MONTHS.get_partition_keys() if first and key >= first.isoformat()]
+    if not months:
+        raise ConfigurationError(
+            "no month with these prices is a partition",
+            expected="months from PRICES_FIRST_MONTH on",
+            found=f"{first or 'no symbol that was ever asked for'}",
+            remedy="load prices, or set PRICES_FIRST_MONTH to an earlier month",
+        )
+    return months[0], months[-1]
+
+
+DAILY_REPLAY = Replay(
+    table=prices_daily.name, job=REPLAY_JOB, op=LOAD_OP, plan=_plan_replay, unit="symbols"
+)
 
 
 def limits_of(settings: PricesSettings, max_reject_ratio: float) -> Limits:

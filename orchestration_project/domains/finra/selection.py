@@ -85,6 +85,11 @@ def ranges(partitions: Iterable[TierWeek]) -> list[tuple[TierWeek, TierWeek]]:
     return found
 
 
+def key_ranges(partitions: Iterable[TierWeek]) -> list[tuple[str, str]]:
+    """Return the `ranges` of ``partitions`` as keys of Dagster."""
+    return [(first.key, last.key) for first, last in ranges(partitions)]
+
+
 def outdated(
     wanted: Iterable[TierWeek], *, seen: Mapping[str, Collection[str]], now: Mapping[str, str]
 ) -> list[TierWeek]:
