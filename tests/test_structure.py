@@ -22,8 +22,8 @@ MOST_SHORT = 0.112
 MOST_OUTSIDE_DOMAINS = 244
 """Modules that belong to no domain."""
 
-MOST_NAMING_A_DOMAIN = 2
-"""Modules outside the domains that name one; the target is 1."""
+MOST_NAMING_A_DOMAIN = 1
+"""Modules outside the domains that name one: `catalog/__init__.py`."""
 
 
 @pytest.fixture(scope="module")

@@ -3,13 +3,12 @@
 from orchestration_project.client.data import DataMethods
 from orchestration_project.client.installation import InstallationMethods
 from orchestration_project.client.runs import RunMethods
-from orchestration_project.client.saas import SaasMethods
 from orchestration_project.client.transport import ApiError, RunFailedError
 
 __all__ = ["ApiError", "Client", "RunFailedError"]
 
 
-class Client(RunMethods, DataMethods, SaasMethods, InstallationMethods):
+class Client(RunMethods, DataMethods, InstallationMethods):
     """A gateway at ``url``, asked as whoever ``key`` is; closed at the end of a `with`.
 
     Every method raises `ApiError` where the gateway says that it did not do it, and

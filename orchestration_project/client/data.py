@@ -1,4 +1,4 @@
-"""Tables, captured bytes and evidence: read, downloaded, cleaned up."""
+"""Tables, captured bytes, evidence and the audit log of the sync: read, downloaded, cleaned up."""
 
 import hashlib
 import io
@@ -14,10 +14,14 @@ from orchestration_project.domains.api.models import (
     Archive,
     Archives,
     Artifacts,
+    AuditEntries,
+    AuditEntry,
     Capture,
     Described,
     Export,
     Page,
+    RuleInEffect,
+    RulesInEffect,
     Tables,
 )
 from orchestration_project.domains.api.runs import Launched
@@ -26,7 +30,7 @@ PAGE_ROWS = 1000
 
 
 class DataMethods(Asking):
-    """The part of the client that is about what landed."""
+    """The part of the client that is about loaded and synced data."""
 
     def tables(self) -> list[Described]:
         """Return the tables and views that can be read."""
@@ -85,6 +89,23 @@ class DataMethods(Asking):
         query = {"week_ending": week_ending.isoformat(), "tier": tier, "symbol": symbol}
         for page in self._pages("/finra/trade-activity", Page, **query, limit=PAGE_ROWS):
             yield from page.rows
+
+    def saas_rules(self) -> list[RuleInEffect]:
+        """Return the sync rules in effect, in the order in which they apply."""
+        return self._get("/saas/rules", RulesInEffect).rules
+
+    def saas_audit(
+        self,
+        *,
+        entity: str | None = None,
+        issue: str | None = None,
+        operation: str | None = None,
+        text: str | None = None,
+    ) -> Iterator[AuditEntry]:
+        """Yield the entries of the sync's audit log that match all arguments, latest first."""
+        wanted = {"entity": entity, "issue": issue, "operation": operation, "text": text}
+        for page in self._pages("/saas/audit", AuditEntries, **wanted):
+            yield from page.entries
 
     def artifacts(self, *, where: Sequence[str] = (), limit: int = 50) -> list[Capture]:
         """Return what was captured, the latest first."""

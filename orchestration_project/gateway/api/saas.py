@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from pydantic import Field, StringConstraints
 from sqlalchemy import Row
 
-from orchestration_project.domains.api.saas import (
+from orchestration_project.domains.api.models import (
     AuditEntries,
     AuditEntry,
     RuleInEffect,
