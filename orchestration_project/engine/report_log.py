@@ -1,4 +1,4 @@
-"""What Dagster knows of landings: a step's events are stored when the step ends, or never."""
+"""Which loads Dagster has events of: those of a step are stored when it ends, or never."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
@@ -9,7 +9,7 @@ import dagster as dg
 from orchestration_project.engine.dagster_private import is_worker_gone
 
 KNOWN_FROM = "known_from"
-"""Metadata of a materialization: of what is landed, once Dagster was told how it came about."""
+"""Metadata of a materialization: since when its rows are known; set by the load of these rows."""
 
 EVENTS_READ = 50
 """Of a partition whose run ended badly; it is looked at far less often before it lands again."""
@@ -38,56 +38,56 @@ def earlier_metadata(
 
 
 class ReportLog:
-    """Whether Dagster was told of landings of an asset's partitions.
+    """Finds out whether Dagster has an event of the load of an asset's partition.
 
-    Nearly all runs succeed, and then it was: each run is asked for once, and no partition. Of any
-    other an event has to say it, by the partition and `KNOWN_FROM`.
+    A run that succeeded stored all of its events, so it is looked up once, without partitions. Of
+    any other run the events are read, and compared by partition and `KNOWN_FROM`.
 
     Args:
         instance: Dagster's.
-        asset: Whose events tell of landings.
-        run_id: The run that asks. An earlier attempt of it has told what it is going to tell.
+        asset: The asset whose events are read.
+        run_id: The present run. An earlier attempt of it yields no more events.
     """
 
     def __init__(self, instance: dg.DagsterInstance, asset: dg.AssetKey, run_id: str) -> None:
         self._instance = instance
         self._asset = asset
         self._run_id = run_id
-        self._told_by: dict[str, Literal["all"] | frozenset[tuple[str | None, str]]] = {}
+        self._reported_by: dict[str, Literal["all"] | frozenset[tuple[str | None, str]]] = {}
 
     def __call__(
         self, run_id: str, partition_key: str, known_from: datetime
     ) -> Literal["yes", "no", "not yet"]:
-        """Tell of a run's landing of a partition, known from a time.
+        """Return whether a run has an event of its load of a partition, known from a time.
 
-        "not yet" is said while the run goes on. Of a run that is forgotten nothing is owed.
+        "not yet": the run goes on. "yes" also if Dagster has deleted the run.
         """
-        if run_id not in self._told_by:
+        if run_id not in self._reported_by:
             run = self._instance.get_run_by_id(run_id)
             if run is not None and self._goes_on(run):
                 return "not yet"
             is_sure = run is None or run.is_success
-            self._told_by[run_id] = "all" if is_sure else self._told_in(run_id)
-        told = self._told_by[run_id]
-        if told == "all" or (partition_key, known_from.isoformat()) in told:
+            self._reported_by[run_id] = "all" if is_sure else self._reported_in(run_id)
+        reported = self._reported_by[run_id]
+        if reported == "all" or (partition_key, known_from.isoformat()) in reported:
             return "yes"
-        return "yes" if known_from.isoformat() in self._told_lately(partition_key) else "no"
+        return "yes" if known_from.isoformat() in self._reported_lately(partition_key) else "no"
 
     def _goes_on(self, run: dg.DagsterRun) -> bool:
-        """Say whether a run may tell yet; that its process is gone the daemon may not know yet."""
+        """Whether a run may yield events yet; the daemon detects a lost process only later."""
         if run.is_finished or run.run_id == self._run_id:
             return False
         return not is_worker_gone(self._instance, run)
 
-    def _told_in(self, run_id: str) -> frozenset[tuple[str | None, str]]:
-        """Return the landings that a run told of: partition and `KNOWN_FROM`."""
+    def _reported_in(self, run_id: str) -> frozenset[tuple[str | None, str]]:
+        """Return the loads of which a run stored events: partition and `KNOWN_FROM`."""
         records = self._instance.get_records_for_run(
             run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION
         ).records
         return frozenset(_landings(each for each in records if each.asset_key == self._asset))
 
-    def _told_lately(self, partition_key: str) -> frozenset[str]:
-        """Return the landings of a partition that any run told of, by `KNOWN_FROM`."""
+    def _reported_lately(self, partition_key: str) -> frozenset[str]:
+        """Return the loads of a partition of which any run stored an event, by `KNOWN_FROM`."""
         wanted = dg.AssetRecordsFilter(asset_key=self._asset, asset_partitions=[partition_key])
         records = self._instance.fetch_materializations(wanted, limit=EVENTS_READ).records
         return frozenset(known_from for _, known_from in _landings(records))
@@ -95,6 +95,6 @@ class ReportLog:
 
 def _landings(records: Iterable[dg.EventLogRecord]) -> Iterator[tuple[str | None, str]]:
     for record in records:
-        told = record.asset_materialization
-        if told is not None and KNOWN_FROM in told.metadata:
-            yield record.partition_key, str(told.metadata[KNOWN_FROM].value)
+        materialization = record.asset_materialization
+        if materialization is not None and KNOWN_FROM in materialization.metadata:
+            yield record.partition_key, str(materialization.metadata[KNOWN_FROM].value)

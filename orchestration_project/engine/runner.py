@@ -1,11 +1,11 @@
-"""The runner that takes a run's work piece by piece, and tells Dagster how its partitions ended."""
+"""Loads a run's items batch by batch, and yields the events of its partitions to Dagster."""
 
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Generic, cast
+from typing import Any, Generic, TypeAlias, cast
 
 import dagster as dg
 
@@ -49,26 +49,31 @@ KINDS = {kind.category: kind for kind in (SourceError, ContractError, Configurat
 Checked = dg.AssetCheckResult | dg.AssetCheckEvaluation
 """How a check did; an evaluation is of a check that the asset's own step does not define."""
 
-Told = Checked | dg.AssetMaterialization | dg.AssetObservation | dg.MaterializeResult[Any]
+AssetEvent: TypeAlias = (
+    Checked | dg.AssetMaterialization | dg.AssetObservation | dg.MaterializeResult[Any]
+)
 """What an asset of several partitions yields."""
+
+Told: TypeAlias = AssetEvent
+"""The former name; `assets/finra/datasets.py` is the last to import it."""
 
 
 @dataclass(frozen=True)
 class Report(Generic[Loaded]):
-    """What an asset has to say.
+    """What an asset reports of its partitions.
 
     Attributes:
-        news: Of a loaded partition: the metadata of each asset.
+        metadata: Of a loaded partition: the metadata of each asset.
         checks: The results of the asset's checks, once all partitions are through.
-        beyond: What a partition brought about in others that the run was not asked for.
+        side_effects: Materializations of partitions outside of the run that a partition changed.
         has_data: Whether a loaded partition has data; without any it is observed, and is not
             materialized.
         is_unchanged: Whether a load of a partition wrote nothing.
     """
 
-    news: Callable[[Loaded], Mapping[dg.AssetKey, Mapping[str, Any]]]
+    metadata: Callable[[Loaded], Mapping[dg.AssetKey, Mapping[str, Any]]]
     checks: Callable[[], Sequence[Checked]] = tuple
-    beyond: Callable[[str, Loaded], Iterable[dg.AssetMaterialization]] = lambda key, loaded: ()
+    side_effects: Callable[[str, Loaded], Iterable[dg.AssetMaterialization]] = lambda *_: ()
     has_data: Callable[[Loaded], bool] = lambda loaded: True
     is_unchanged: Callable[[Loaded], bool] = lambda loaded: False
 
@@ -94,8 +99,8 @@ def each_partition(
     context: dg.AssetExecutionContext,
     loading: Callable[[], Load[Any, Loaded]],
     report: Report[Loaded],
-) -> Iterator[Told]:
-    """Load the run's partitions one by one, each alone, and tell Dagster how they ended.
+) -> Iterator[AssetEvent]:
+    """Load the run's partitions one by one, each alone, and yield their events.
 
     Raises:
         Failure: Partitions were held back, or something failed that concerns all of them.
@@ -110,8 +115,8 @@ def each_item(
     loading: Callable[[], BatchLoad[Any, Any]],
     report: Report[Loaded],
     pieces: ItemPlan[Loaded],
-) -> Iterator[Told]:
-    """Load what makes up the run's partitions, and tell Dagster how these ended.
+) -> Iterator[AssetEvent]:
+    """Load what makes up the run's partitions, and yield the events of these.
 
     What landed is materialized in any case. Our own errors hold a piece back; any other is a
     defect and ends the run. A step's second attempt leaves out what its first one was refused
@@ -138,10 +143,10 @@ def each_item(
         _load_all(context, load, pieces, left, taken)
         results = report.checks()
     except OrchestrationError as error:
-        yield from _to_events(context, ended(), report, by_hand=True)
+        yield from _to_events(context, ended(), report, is_explicit=True)
         raise _failure_of_all(context, keys, error) from error
     except BaseException:
-        yield from _to_events(context, ended(), report, by_hand=True)
+        yield from _to_events(context, ended(), report, is_explicit=True)
         raise
     yield from _settled(context, keys, ended(), report, results)
 
@@ -257,18 +262,18 @@ def _settled(
     outcomes: Sequence[ItemResult[Loaded]],
     report: Report[Loaded],
     check_results: Sequence[Checked],
-) -> Iterator[Told]:
+) -> Iterator[AssetEvent]:
     failed = {each.partition_key: each.error for each in outcomes if each.error is not None}
     lost = _log_sums(context, keys, outcomes, report)
     is_whole = all(each.loaded is not None and report.has_data(each.loaded) for each in outcomes)
-    by_hand = bool(failed or lost) or not is_whole
-    yield from _to_events(context, outcomes, report, by_hand=by_hand)
+    is_explicit = bool(failed or lost) or not is_whole
+    yield from _to_events(context, outcomes, report, is_explicit=is_explicit)
     yield from check_results
     if lost:
         raise RuntimeError(f"partitions asked for and partitions ended differ by {lost}")
     if failed:
         raise _failure(context, failed, len(keys))
-    for asset_key in () if by_hand else _selected(context):
+    for asset_key in () if is_explicit else _selected(context):
         yield dg.MaterializeResult(asset_key=asset_key)
 
 
@@ -296,27 +301,27 @@ def _to_events(
     outcomes: Sequence[ItemResult[Loaded]],
     report: Report[Loaded],
     *,
-    by_hand: bool,
-) -> Iterator[Told]:
-    """Tell of each partition.
+    is_explicit: bool,
+) -> Iterator[AssetEvent]:
+    """Yield the events of each partition.
 
     When a step succeeds, Dagster materializes each partition of the run; when it fails, none.
-    So the events are made ``by_hand`` where some partitions failed or have no data.
+    So materializations are yielded if ``is_explicit``: some partitions failed or have no data.
     """
     for key, loaded, error in ((each.partition_key, each.loaded, each.error) for each in outcomes):
         if error is not None:
             yield from (_held_back(asset_key, key, error) for asset_key in _selected(context))
         if loaded is None:
             continue
-        for asset_key, metadata in report.news(loaded).items():
+        for asset_key, metadata in report.metadata(loaded).items():
             if not report.has_data(loaded):
                 if error is None:
                     yield _without_data(asset_key, key, metadata)
-            elif by_hand:
+            elif is_explicit:
                 yield dg.AssetMaterialization(asset_key, partition=key, metadata=metadata)
             else:
                 context.add_asset_metadata(metadata, asset_key=asset_key, partition_key=key)
-        yield from report.beyond(key, loaded)
+        yield from report.side_effects(key, loaded)
 
 
 def _selected(context: dg.AssetExecutionContext) -> list[dg.AssetKey]:
@@ -361,10 +366,10 @@ def _refused_before(context: dg.AssetExecutionContext) -> dict[str, Orchestratio
         observation = record.asset_observation
         if observation is None or observation.asset_key not in own:
             continue
-        told = {name: value.value for name, value in observation.metadata.items()}
-        if observation.partition and not told.get("is_retryable", True):
-            kind = KINDS[str(told["category"])]
-            refused[observation.partition] = kind(str(told["reason"]))
+        metadata = {name: value.value for name, value in observation.metadata.items()}
+        if observation.partition and not metadata.get("is_retryable", True):
+            kind = KINDS[str(metadata["category"])]
+            refused[observation.partition] = kind(str(metadata["reason"]))
     return refused
 
 

@@ -18,7 +18,7 @@ from orchestration_project.assets.finra.catalogue import (
     table_spec,
 )
 from orchestration_project.engine.report_log import EarlierMetadata, earlier_metadata
-from orchestration_project.engine.runner import Report, Told, asked_keys, each_partition
+from orchestration_project.engine.runner import AssetEvent, Report, asked_keys, each_partition
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.finra.gold import (
     CONCENTRATION,
@@ -64,14 +64,14 @@ def _gold_assets(
         context: dg.AssetExecutionContext,
         settings: dg.ResourceParam[FinraSettings],
         warehouse: dg.ResourceParam[Warehouse],
-    ) -> Iterator[Told]:
+    ) -> Iterator[AssetEvent]:
         chosen = [each for each in gold if each.key in context.selected_asset_keys]
         recipes = [each.recipe for each in chosen]
         load = GoldLoad(recipes, warehouse, frozenset(asked_keys(context)))
         label = data_label(is_synthetic=settings.is_demo)
         report = Report(
-            partial(_news, chosen, label, partial(earlier_metadata, context.instance)),
-            beyond=partial(_dependents, chosen, label),
+            partial(_metadata, chosen, label, partial(earlier_metadata, context.instance)),
+            side_effects=partial(_dependents, chosen, label),
             is_unchanged=_is_unchanged,
         )
         yield from each_partition(context, lambda: load, report)
@@ -79,29 +79,29 @@ def _gold_assets(
     return derive
 
 
-def _news(
+def _metadata(
     gold: Sequence[_Gold],
     label: Mapping[str, str],
     earlier: EarlierMetadata,
     derived: DerivedGold,
 ) -> dict[dg.AssetKey, dict[str, Any]]:
-    """Return what there is to say of each asset; what is unchanged is shown as it was."""
-    told = {}
+    """Return the metadata of each asset; an unchanged table keeps that of its derivation."""
+    found = {}
     for each in gold:
         table = derived.tables[each.recipe.table.name]
-        told[each.key] = {**_told_of(table, derived), **label}
+        found[each.key] = {**_table_metadata(table, derived), **label}
         if derived.partition_key not in table.recomputed:
             before = earlier(each.key, derived.partition_key)
-            if MADE_OF in before and before[MADE_OF].value == told[each.key][MADE_OF]:
-                told[each.key] = {**before, **told[each.key]}
-    return told
+            if MADE_OF in before and before[MADE_OF].value == found[each.key][MADE_OF]:
+                found[each.key] = {**before, **found[each.key]}
+    return found
 
 
 def _is_unchanged(derived: DerivedGold) -> bool:
     return not any(table.recomputed for table in derived.tables.values())
 
 
-def _told_of(table: DerivedTable, derived: DerivedGold) -> dict[str, Any]:
+def _table_metadata(table: DerivedTable, derived: DerivedGold) -> dict[str, Any]:
     own = table.largest.get(derived.partition_key)
     return {
         "outcome": "derived" if table.recomputed else "unchanged",
@@ -117,7 +117,7 @@ def _told_of(table: DerivedTable, derived: DerivedGold) -> dict[str, Any]:
 def _dependents(
     gold: Sequence[_Gold], label: Mapping[str, str], partition_key: str, derived: DerivedGold
 ) -> Iterator[dg.AssetMaterialization]:
-    """Yield what was derived beyond the run's own partitions: that is materialized too."""
+    """Yield materializations of dependent partitions that were derived outside of the run's."""
     for each in gold:
         table = derived.tables[each.recipe.table.name]
         for partition, row_count in table.recomputed.items():

@@ -1,4 +1,4 @@
-"""What the materializations of a loaded week tell: numbers, and what a person wants to see."""
+"""Metadata of the materializations of a loaded week: figures, tables and pictures."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -32,20 +32,20 @@ from orchestration_project.tables.finra import (
 ASSETS = (OTC_WEEKLY, CAPTURE, STAGED, SYMBOL_WEEK, VENUE_WEEK)
 
 
-def news_of(
+def metadata_of(
     loaded: LoadedWeek, *, earlier: EarlierMetadata, notice_limit: float
 ) -> Mapping[dg.AssetKey, Mapping[str, Any]]:
-    """Return what the load of a partition says about each asset.
+    """Return the metadata of each asset after the load of a partition.
 
-    Of an unchanged one these are the figures of the delivery that landed, and what the ``earlier``
-    materialization says besides.
+    Of an unchanged partition these are the figures of the delivery that was loaded, and the
+    metadata of the ``earlier`` materialization.
     """
     common = {
         "source": loaded.source,
         "source_version": loaded.source_version,
         **data_label(is_synthetic=loaded.source == "demo"),
     }
-    own = _news(loaded)
+    own = _loaded_metadata(loaded)
     carried = _carried(loaded, earlier)
     counts = {
         key: {"dagster/row_count": loaded.row_counts[table]}
@@ -60,15 +60,15 @@ def news_of(
             **carried.get(key, {}),
             **common,
             **counts.get(key, {}),
-            **told,
+            **metadata,
             **seen.get(key, {}),
         }
-        for key, told in own.items()
+        for key, metadata in own.items()
     }
 
 
 def _preview(loaded: LoadedWeek) -> Mapping[dg.AssetKey, Mapping[str, Any]]:
-    """Return what a person sees of a partition that landed: rows, captures, the last weeks."""
+    """Return samples of a loaded partition: its rows, captures, and the shares of recent weeks."""
     seen = loaded.preview
     if seen is None:
         return {}
@@ -89,7 +89,7 @@ def _preview(loaded: LoadedWeek) -> Mapping[dg.AssetKey, Mapping[str, Any]]:
 def _carried(
     loaded: LoadedWeek, earlier: EarlierMetadata
 ) -> Mapping[dg.AssetKey, Mapping[str, Any]]:
-    """Return what the earlier materializations say, where they are of what is landed."""
+    """Return the metadata of the earlier materializations, if they are of the current rows."""
     landed = loaded.earlier
     if landed is None:
         return {}
@@ -101,7 +101,7 @@ def _carried(
 
 
 def _unchanged(loaded: LoadedWeek) -> Mapping[dg.AssetKey, Mapping[str, Any]]:
-    """Return the figures of the delivery that landed; that of which nobody was told is late."""
+    """Return the figures of the loaded delivery, marked if its load is reported only now."""
     outcome = {"outcome": REPORTED_LATE if loaded.changes else UNCHANGED}
     landed = loaded.earlier
     if landed is None:
@@ -141,7 +141,7 @@ def _unchanged(loaded: LoadedWeek) -> Mapping[dg.AssetKey, Mapping[str, Any]]:
     }
 
 
-def _news(loaded: LoadedWeek) -> Mapping[dg.AssetKey, Mapping[str, Any]]:
+def _loaded_metadata(loaded: LoadedWeek) -> Mapping[dg.AssetKey, Mapping[str, Any]]:
     figures, landed = loaded.figures, loaded.landed
     if figures is None or landed is None:
         return _unchanged(loaded)

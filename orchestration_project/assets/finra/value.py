@@ -11,7 +11,7 @@ from orchestration_project.assets.finra.catalogue import (
     WEEKS_OF_ALL_TIERS,
     table_spec,
 )
-from orchestration_project.engine.runner import Report, Told, each_partition
+from orchestration_project.engine.runner import AssetEvent, Report, each_partition
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.finra.value import DerivedValue, ValueLoad, coverage_by_week
 from orchestration_project.services.metadata import table_of
@@ -42,18 +42,18 @@ def symbol_week_value(
     context: dg.AssetExecutionContext,
     settings: dg.ResourceParam[FinraSettings],
     warehouse: dg.ResourceParam[Warehouse],
-) -> Iterator[Told]:
+) -> Iterator[AssetEvent]:
     """Derive each week of the run; a week whose rows are the same stays as it is."""
     least = settings.finra_value_min_coverage
     report = Report[DerivedValue](
-        lambda derived: {SYMBOL_WEEK_VALUE: _news(derived)},
+        lambda derived: {SYMBOL_WEEK_VALUE: _metadata(derived)},
         checks=lambda: [_check_result(coverage_by_week(warehouse), least)],
         is_unchanged=lambda derived: not derived.is_new,
     )
     yield from each_partition(context, lambda: ValueLoad(warehouse), report)
 
 
-def _news(derived: DerivedValue) -> dict[str, Any]:
+def _metadata(derived: DerivedValue) -> dict[str, Any]:
     return {
         "outcome": "derived" if derived.is_new else "unchanged",
         "dagster/row_count": derived.row_count,

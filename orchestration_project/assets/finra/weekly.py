@@ -25,7 +25,7 @@ from orchestration_project.assets.finra.loading import (
     limits_of,
     loader_of,
 )
-from orchestration_project.assets.finra.materialization_metadata import news_of
+from orchestration_project.assets.finra.materialization_metadata import metadata_of
 from orchestration_project.connections.artifacts import ArtifactStore
 from orchestration_project.connections.clock import Clock
 from orchestration_project.contracts.rules import summarised
@@ -34,7 +34,7 @@ from orchestration_project.domains.finra.audits import AUDITS
 from orchestration_project.domains.finra.copies import COPIES
 from orchestration_project.domains.finra.plausible import PLAUSIBILITY
 from orchestration_project.engine.report_log import ReportLog, earlier_metadata
-from orchestration_project.engine.runner import Report, Told, each_partition, landed_before
+from orchestration_project.engine.runner import AssetEvent, Report, each_partition, landed_before
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.difference import BOOKKEEPING
 from orchestration_project.resources.finra import FinraSource
@@ -97,7 +97,7 @@ def otc_weekly(
     finra: dg.ResourceParam[FinraSource],
     settings: dg.ResourceParam[FinraSettings],
     warehouse: dg.ResourceParam[Warehouse],
-) -> Iterator[Told]:
+) -> Iterator[AssetEvent]:
     """Load each partition of the run into the tables, from its source or what was kept of it."""
     of_run = RunPresets(context.instance, context.run.run_id, settings, Presets(warehouse, clock))
 
@@ -116,13 +116,13 @@ def otc_weekly(
         done = landed_before(context, OTC_WEEKLY)
         return loader_of(context.job_name, config, landing, finra, full=values["full"], done=done)
 
-    news = partial(
-        news_of,
+    metadata = partial(
+        metadata_of,
         earlier=partial(earlier_metadata, context.instance),
         notice_limit=settings.finra_restatement_notice_ratio,
     )
     report = Report(
-        news,
+        metadata,
         checks=lambda: [
             *_check_results(warehouse),
             evaluated(freshness_of(warehouse, settings, clock)),

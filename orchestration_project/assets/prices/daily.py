@@ -24,14 +24,14 @@ from orchestration_project.assets.prices.loading import (
     limits_of,
     refuse_what_means_nothing,
 )
-from orchestration_project.assets.prices.months import MonthNews, by_month
+from orchestration_project.assets.prices.months import MonthSummary, by_month
 from orchestration_project.connections.artifacts import ArtifactStore
 from orchestration_project.connections.clock import Clock
 from orchestration_project.contracts.rules import summarised
 from orchestration_project.domains.prices.audits import AUDITS, SECOND_SOURCE, WARNINGS
 from orchestration_project.domains.prices.days import VALUES
 from orchestration_project.engine.loads import BatchLoad, SingleItemLoad
-from orchestration_project.engine.runner import ItemPlan, Report, Told, each_item
+from orchestration_project.engine.runner import AssetEvent, ItemPlan, Report, each_item
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.prices import PriceSource
 from orchestration_project.resources.prices.landing import LoadedPrices
@@ -108,7 +108,7 @@ def daily(
     prices_second: dg.ResourceParam[PriceSource],
     settings: dg.ResourceParam[PricesSettings],
     warehouse: dg.ResourceParam[Warehouse],
-) -> Iterator[Told]:
+) -> Iterator[AssetEvent]:
     """Load symbols for the months of the run, from their source or what was kept of them."""
     of_run = RunPresets(context.instance, context.run.run_id, settings, Presets(warehouse, clock))
 
@@ -142,48 +142,50 @@ def daily(
             force=config.force,
         )
 
-    report = Report[MonthNews](
-        lambda news: _told(news, None if is_replay else prices.quota_left),
+    report = Report[MonthSummary](
+        lambda month: _metadata(month, None if is_replay else prices.quota_left),
         checks=lambda: _check_results(warehouse, settings),
-        beyond=lambda _, news: _beyond(news),
-        has_data=lambda news: news.row_count > 0,
-        is_unchanged=lambda news: not (news.written_count or news.replaced_count),
+        side_effects=lambda _, month: _other_months(month),
+        has_data=lambda month: month.row_count > 0,
+        is_unchanged=lambda month: not (month.written_count or month.replaced_count),
     )
     pieces = ItemPlan(by_month, "symbol")
     yield from each_item(context, opened, report, pieces)
 
 
-def _told(news: MonthNews, quota_left: int | None) -> Mapping[dg.AssetKey, Mapping[str, Any]]:
-    """Return what the load of a month says about each asset; a replay asks for no quota."""
-    states = {f"symbols_{state}": count for state, count in news.states.items()}
+def _metadata(
+    month: MonthSummary, quota_left: int | None
+) -> Mapping[dg.AssetKey, Mapping[str, Any]]:
+    """Return the metadata of each asset after the load of a month; a replay needs no quota."""
+    states = {f"symbols_{state}": count for state, count in month.states.items()}
     left = {} if quota_left is None else {"quota_left": quota_left}
-    came_from = {"source": news.source, **data_label(is_synthetic=news.source == "demo")}
-    open_symbols = {"open_symbols": _open(news)} if news.open else {}
+    came_from = {"source": month.source, **data_label(is_synthetic=month.source == "demo")}
+    open_symbols = {"open_symbols": _open(month)} if month.open else {}
     return {
         CAPTURE: {
             **came_from,
-            "captures_of_the_run": news.capture_count,
-            "bytes_of_the_run": news.byte_count,
+            "captures_of_the_run": month.capture_count,
+            "bytes_of_the_run": month.byte_count,
             **left,
         },
         DAILY: {
             **came_from,
-            "dagster/row_count": news.row_count,
-            "rows_written": news.written_count,
-            "rows_replaced": news.replaced_count,
-            "symbols_unchanged": news.unchanged_count,
-            "rejects_of_the_run": news.reject_count,
+            "dagster/row_count": month.row_count,
+            "rows_written": month.written_count,
+            "rows_replaced": month.replaced_count,
+            "symbols_unchanged": month.unchanged_count,
+            "rejects_of_the_run": month.reject_count,
             **states,
             **open_symbols,
         },
-        SYMBOL_MONTHS: {"dagster/row_count": sum(news.states.values()), **states},
+        SYMBOL_MONTHS: {"dagster/row_count": sum(month.states.values()), **states},
     }
 
 
-def _beyond(news: MonthNews) -> Iterator[dg.AssetMaterialization]:
-    """Yield the months that symbols asked for as a whole changed too: what follows is told."""
-    known = set(MONTHS.get_partition_keys()) if news.beyond else set()
-    for each in news.beyond:
+def _other_months(month: MonthSummary) -> Iterator[dg.AssetMaterialization]:
+    """Yield materializations of the months outside of the run that its symbols changed."""
+    known = set(MONTHS.get_partition_keys()) if month.other_months else set()
+    for each in month.other_months:
         metadata = {
             "source": each.source,
             "symbols_restated": each.symbol_count,
@@ -197,7 +199,7 @@ def _beyond(news: MonthNews) -> Iterator[dg.AssetMaterialization]:
                 )
 
 
-def _open(news: MonthNews) -> dg.TableMetadataValue:
+def _open(month: MonthSummary) -> dg.TableMetadataValue:
     rows = [
         {
             "symbol": row.symbol,
@@ -206,7 +208,7 @@ def _open(news: MonthNews) -> dg.TableMetadataValue:
             "since": row.changed_at,
             "resumes_at": row.resumes_at,
         }
-        for row in news.open[:OPEN_SHOWN]
+        for row in month.open[:OPEN_SHOWN]
     ]
     return table_of(pl.DataFrame(rows, infer_schema_length=None))
 

@@ -21,10 +21,11 @@ SYMBOLS_NAMED = 10
 
 
 @dataclass(frozen=True)
-class Widened:
-    """What a run changed in a month that it was not asked for, of symbols asked for as a whole.
+class ChangedMonth:
+    """What a run changed in a month that is not one of its partitions.
 
-    A new action reaches back; so does a change of source. All counts are of these symbols alone.
+    A new corporate action changes earlier months; so does a change of source. All counts are of the
+    symbols that were loaded as a whole.
     """
 
     month: date
@@ -35,14 +36,13 @@ class Widened:
 
 
 @dataclass(frozen=True)
-class MonthNews:
+class MonthSummary:
     """What a run did for one month.
 
     ``states`` and ``unchanged_count`` count symbols; ``open`` are those that are not landed.
     ``source`` names where the prices of its symbols come from, or came from where they are
     replayed. The figures of fetches are those of the whole run: a request serves all of its
-    months. ``beyond``, of one of them alone, is what the run changed in months that are none of
-    its own.
+    months. ``other_months``, of one of them alone, is what the run changed outside of its months.
     """
 
     month: date
@@ -56,7 +56,7 @@ class MonthNews:
     open: Sequence[SymbolMonth]
     capture_count: int
     byte_count: int
-    beyond: Sequence[Widened] = ()
+    other_months: Sequence[ChangedMonth] = ()
 
     def __str__(self) -> str:
         return ", ".join(f"{count} symbols {state}" for state, count in self.states.items())
@@ -64,7 +64,7 @@ class MonthNews:
 
 def by_month(
     keys: Sequence[str], outcomes: Sequence[ItemResult[LoadedPrices]]
-) -> list[ItemResult[MonthNews]]:
+) -> list[ItemResult[MonthSummary]]:
     """Return how each month ended.
 
     It is loaded where a symbol was, and held back where one failed: it can be both. What only
@@ -73,25 +73,28 @@ def by_month(
     loaded = [each.loaded for each in outcomes if each.loaded is not None]
     error = _error_of(outcomes, loaded)
     months = [date.fromisoformat(key) for key in keys if outcomes]
-    news = [_news(month, loaded) for month in months]
-    for place, each in enumerate(news):
+    summaries = [_summary(month, loaded) for month in months]
+    for place, each in enumerate(summaries):
         if each is not None:
-            news[place] = replace(each, beyond=_beyond(months, loaded))
+            summaries[place] = replace(each, other_months=_other_months(months, loaded))
             break
     return [
-        ItemResult(month.isoformat(), each, error) for month, each in zip(months, news, strict=True)
+        ItemResult(month.isoformat(), each, error)
+        for month, each in zip(months, summaries, strict=True)
     ]
 
 
-def _beyond(months: Sequence[date], loaded: Sequence[LoadedPrices]) -> list[Widened]:
+def _other_months(months: Sequence[date], loaded: Sequence[LoadedPrices]) -> list[ChangedMonth]:
     changes = [(each, each.landed.change) for each in loaded if each.landed and each.landed.change]
     changed = {month for _, change in changes for month in (*change.written, *change.replaced)}
-    return [_widened(month, changes) for month in sorted(changed.difference(months))]
+    return [_changed_month(month, changes) for month in sorted(changed.difference(months))]
 
 
-def _widened(month: date, changes: Sequence[tuple[LoadedPrices, PriceChange]]) -> Widened:
+def _changed_month(
+    month: date, changes: Sequence[tuple[LoadedPrices, PriceChange]]
+) -> ChangedMonth:
     own = [each for each in changes if month in each[1].written or month in each[1].replaced]
-    return Widened(
+    return ChangedMonth(
         month,
         _sources(each for each, _ in own),
         len(own),
@@ -104,7 +107,7 @@ def _sources(loaded: Iterable[LoadedPrices]) -> str:
     return ", ".join(sorted({each.source for each in loaded}))
 
 
-def _news(month: date, loaded: Sequence[LoadedPrices]) -> MonthNews | None:
+def _summary(month: date, loaded: Sequence[LoadedPrices]) -> MonthSummary | None:
     of_month = [each for each in loaded if month in each.row_counts]
     if not of_month:
         return None
@@ -114,7 +117,7 @@ def _news(month: date, loaded: Sequence[LoadedPrices]) -> MonthNews | None:
     landed = [each.landed for each in of_month if each.landed is not None]
     changes = [each.change for each in landed if each.change is not None]
     figures = [each.figures for each in of_month if each.figures is not None]
-    return MonthNews(
+    return MonthSummary(
         month=month,
         source=_sources(of_month),
         row_count=sum(each.row_counts[month] for each in of_month),
