@@ -1,4 +1,4 @@
-"""What the materialization of a week tells of its change: a sentence, figures, a notice."""
+"""Metadata of how a week changed: a sentence, figures, a notice."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -8,7 +8,7 @@ import dagster as dg
 from orchestration_project.domains.finra.restatement import (
     RESTATEMENTS,
     Move,
-    ToldChange,
+    ReportedChange,
     WeekChange,
     notice_kind,
 )
@@ -17,8 +17,8 @@ NOTHING_RESTATED = {"restated_rows": 0, "restated_share_ratio": 0.0}
 """So that the plots over time have no holes."""
 
 
-def change_metadata(changes: Sequence[ToldChange], *, notice_limit: float) -> Mapping[str, Any]:
-    """Return what to say of what landings changed; of nothing, that nothing was restated.
+def change_metadata(changes: Sequence[ReportedChange], *, notice_limit: float) -> Mapping[str, Any]:
+    """Return the metadata of what loads changed; without changes, that nothing was restated.
 
     `change` are their sentences. A restatement, of several the largest, has its figures besides;
     where the moved shares are above ``notice_limit``, and for a new week, `notice` and
@@ -26,19 +26,19 @@ def change_metadata(changes: Sequence[ToldChange], *, notice_limit: float) -> Ma
     """
     if not changes:
         return NOTHING_RESTATED
-    told: dict[str, Any] = {**NOTHING_RESTATED, "change": _said(changes)}
+    metadata: dict[str, Any] = {**NOTHING_RESTATED, "change": _sentences(changes)}
     restated = [each.figures for each in changes if each.cause in RESTATEMENTS]
     if restated:
-        told |= _figures(max(restated, key=lambda each: each.moved_share_ratio))
+        metadata |= _figures(max(restated, key=lambda each: each.moved_share_ratio))
     kinds = [notice_kind(each.cause, each.figures, limit=notice_limit) for each in changes]
     noticed = [each for each, kind in zip(changes, kinds, strict=True) if kind]
     if noticed:
         kind = "restatement" if "restatement" in kinds else "landed"
-        told |= {"notice": _said(noticed), "notice_kind": kind}
-    return told
+        metadata |= {"notice": _sentences(noticed), "notice_kind": kind}
+    return metadata
 
 
-def _said(changes: Sequence[ToldChange]) -> str:
+def _sentences(changes: Sequence[ReportedChange]) -> str:
     return " ".join(each.sentence for each in changes)
 
 

@@ -40,11 +40,15 @@ def value_picture(
 ) -> dg.MaterializeResult[Any]:
     """Draw what is derived, keep the files, and show them."""
     weeks = read_valued_weeks(warehouse)
-    told = NOTHING if weeks is None else _told(artifacts, weeks, is_synthetic=settings.is_demo)
-    return dg.MaterializeResult(asset_key=VALUE_PICTURE, metadata=told)
+    metadata = (
+        NOTHING if weeks is None else _metadata(artifacts, weeks, is_synthetic=settings.is_demo)
+    )
+    return dg.MaterializeResult(asset_key=VALUE_PICTURE, metadata=metadata)
 
 
-def _told(artifacts: ArtifactStore, weeks: pl.DataFrame, *, is_synthetic: bool) -> dict[str, Any]:
+def _metadata(
+    artifacts: ArtifactStore, weeks: pl.DataFrame, *, is_synthetic: bool
+) -> dict[str, Any]:
     picture = traded_value(weeks, is_synthetic=is_synthetic)
     last = weeks.drop_nulls("notional_dollars")["week_start"].max()
     newest = weeks.filter(pl.col("week_start") == last)

@@ -60,8 +60,8 @@ def charts(
     shown = read_shown(warehouse, symbols)
     if asked:
         _refuse_without_prices(asked, shown)
-    told = NOTHING if shown is None else _told(artifacts, shown, symbols, asked, settings)
-    return dg.MaterializeResult(asset_key=CHARTS, metadata=told)
+    metadata = NOTHING if shown is None else _metadata(artifacts, shown, symbols, asked, settings)
+    return dg.MaterializeResult(asset_key=CHARTS, metadata=metadata)
 
 
 def _refuse_without_prices(symbols: Sequence[str], shown: Shown | None) -> None:
@@ -74,7 +74,7 @@ def _refuse_without_prices(symbols: Sequence[str], shown: Shown | None) -> None:
         )
 
 
-def _told(
+def _metadata(
     artifacts: ArtifactStore,
     shown: Shown,
     symbols: Sequence[str],

@@ -81,7 +81,7 @@ class WeekChange:
 
 
 @dataclass(frozen=True)
-class ToldChange:
+class ReportedChange:
     """What a landing for this ``cause`` (a `change_cause`) changed, in figures and a sentence."""
 
     cause: str

@@ -29,7 +29,7 @@ from orchestration_project.domains.finra.gold import symbol_week, venue_sums, ve
 from orchestration_project.domains.finra.plausible import plausibility_audits
 from orchestration_project.domains.finra.ranges import ROWS_AT_ONCE
 from orchestration_project.domains.finra.restatement import (
-    ToldChange,
+    ReportedChange,
     WeekChange,
     merged,
     sentence,
@@ -104,7 +104,7 @@ class LoadedWeek:
     figures: IntakeFigures | None = None
     landed: WriteResult[WeekChange] | None = None
     staged_name: str = ""
-    changes: Sequence[ToldChange] = ()
+    changes: Sequence[ReportedChange] = ()
     preview: WrittenPreview | None = None
     earlier: RecordedLanding | None = None
     known_from: datetime | None = None
@@ -325,7 +325,7 @@ def _as_parquet(
 
 def _change(
     landed: WriteResult[WeekChange], partition: TierWeek, delivery: Delivery
-) -> Sequence[ToldChange]:
+) -> Sequence[ReportedChange]:
     """Return what a landing changed, if anything."""
     if landed.change is None:
         return ()
@@ -336,7 +336,7 @@ def _change(
         part=shown_scope(delivery.scope),
         turns_back=delivery.turns_back,
     )
-    return (ToldChange(landed.change_cause, landed.change, said),)
+    return (ReportedChange(landed.change_cause, landed.change, said),)
 
 
 _venue, _symbol = finra_venue_week.c, finra_symbol_week.c

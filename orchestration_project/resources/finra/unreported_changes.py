@@ -1,7 +1,7 @@
-"""What landings of a week changed of which nobody was told, once more from the tables.
+"""Changes by loads of a week that were not reported to Dagster, read from the tables.
 
-Dagster stores what a step says when the step ends. A process that dies in between has landed weeks
-in silence; the next run that looks at them tells it in its place.
+Dagster stores the events of a step when the step ends. A process that exits before has loaded weeks
+without an event; the next run that reads these weeks reports their changes.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,7 +16,7 @@ from sqlalchemy import Connection, RowMapping, func, select
 from orchestration_project.domains.finra.contract import KEY
 from orchestration_project.domains.finra.ranges import ROWS_AT_ONCE, spans_of
 from orchestration_project.domains.finra.restatement import (
-    ToldChange,
+    ReportedChange,
     WeekChange,
     merged,
     sentence,
@@ -35,12 +35,12 @@ from orchestration_project.tables.finra import finra_otc_weekly, finra_otc_weekl
 from orchestration_project.tables.spine import landings
 
 IsReported = Callable[[str, str, datetime], Literal["yes", "no", "not yet"]]
-"""Whether who keeps the history of runs was told of a run's landing of a partition, then known from
-a time; "not yet": that run goes on, and tells when it ends."""
+"""Whether the history of runs has an event of a run's load of a partition, known from a time; "not
+yet": that run goes on, and reports when it ends."""
 
-Changes = tuple[datetime | None, Sequence[ToldChange]]
-"""Since when what is landed is known, None where its run is to tell of it; and what is to be told
-of how it came about."""
+Changes = tuple[datetime | None, Sequence[ReportedChange]]
+"""Since when the current rows are known, None if their run still reports them; and the changes to
+report."""
 
 COMPARED = (*KEY, "share_quantity", "trade_count")
 SHOWN_OF_A_RUN = 8
@@ -49,20 +49,20 @@ SHOWN_OF_A_RUN = 8
 
 @dataclass(frozen=True)
 class UnreportedChanges:
-    """Finds what landings changed of which nobody was told.
+    """Finds what loads changed that was not reported to Dagster.
 
-    It is told at least once: twice where two runs look at the same time, or one is thought dead
-    that is not.
+    A change is reported at least once: twice if two runs read a week at the same time, or if a run
+    goes on that was thought to be gone.
     """
 
     warehouse: Warehouse
     knows: IsReported
 
     def changes(self, partition: TierWeek, before: ScopeState, *, stays: bool) -> Changes:
-        """Return what landings up to that which was ``before`` changed, the oldest first.
+        """Return what the loads up to ``before`` changed and did not report, the oldest first.
 
-        Where it ``stays``, it may be left to its run to tell. What is older than one that was told
-        of was told of, too. Of what landed before deliveries were recorded nothing is told.
+        If the partition ``stays`` as it is, a running run may report its own load. Loads before a
+        reported one were reported too. Loads from before deliveries were recorded are left out.
         """
         landed_at, run_id = before.landed_at, before.run_id
         if landed_at is None or run_id is None:
@@ -86,7 +86,9 @@ class UnreportedChanges:
         changed = [each for each in owed if each["change_cause"] != "none"]
         with self.warehouse.reading() as connection:
             return landed_at, [
-                _told(connection, partition, each, recorded[: groups.index(each["group_id"]) + 1])
+                _reported_change(
+                    connection, partition, each, recorded[: groups.index(each["group_id"]) + 1]
+                )
                 for each in reversed(changed)
             ]
 
@@ -103,10 +105,10 @@ def _landings(connection: Connection, partition: TierWeek, until: datetime) -> S
     return connection.execute(found.order_by(landings.c.landed_at.desc())).mappings().all()
 
 
-def _told(
+def _reported_change(
     connection: Connection, partition: TierWeek, landed: RowMapping, until: Sequence[Recorded]
-) -> ToldChange:
-    """Say what a landing changed, whose delivery is the last of those ``until`` then.
+) -> ReportedChange:
+    """Return what a load changed, whose delivery is the last of those ``until`` then.
 
     Rows are read by ranges of symbols, never too many at once.
     """
@@ -125,7 +127,7 @@ def _told(
     )
     run = landed["run_id"][:SHOWN_OF_A_RUN]
     late = f"(Told late: run {run}, which landed it, had not told of it.)"
-    return ToldChange(landed["change_cause"], change, f"{said} {late}")
+    return ReportedChange(landed["change_cause"], change, f"{said} {late}")
 
 
 def _turned_back(own: Recorded, before: Sequence[Recorded]) -> bool:
