@@ -62,25 +62,27 @@ def presets(
         return
     preset, target = preset_of_file(str(config.preset.value), targets)
     before = kept.in_force(preset.job)
-    told = _told(preset, before, target.base(settings))
+    changes = _preset_changes(preset, before, target.base(settings))
     if config.dry_run:
-        yield _seen({"outcome": "dry run: nothing was applied", **told})
+        yield _seen({"outcome": "dry run: nothing was applied", **changes})
         return
     user, reason = _who_and_why(config, context.run.tags)
     applied = kept.apply(preset, user=user, reason=reason, run_id=context.run.run_id)
     if applied is None:
-        yield _seen({"outcome": "nothing to do: it is in force already", **told})
+        yield _seen({"outcome": "nothing to do: it is in force already", **changes})
         return
-    told["outcome"] = f"applied as {applied} by {user}: {reason}"
-    yield dg.MaterializeResult(asset_key=PRESETS, metadata=as_metadata(told))
+    changes["outcome"] = f"applied as {applied} by {user}: {reason}"
+    yield dg.MaterializeResult(asset_key=PRESETS, metadata=as_metadata(changes))
 
 
 def _seen(metadata: Mapping[str, Any]) -> dg.AssetObservation:
-    """Return what a run tells that changed nothing."""
+    """Return the observation of a run that changed nothing."""
     return dg.AssetObservation(PRESETS, metadata=as_metadata(metadata))
 
 
-def _told(preset: Preset, before: Applied | None, base: Mapping[str, Any]) -> dict[str, Any]:
+def _preset_changes(
+    preset: Preset, before: Applied | None, base: Mapping[str, Any]
+) -> dict[str, Any]:
     rows = difference(before.preset if before else None, preset, base)
     return {
         "preset": preset.name,

@@ -30,7 +30,7 @@ READINESS = dg.AssetKey([GROUP, "readiness"])
 EFFECTIVE_CONFIG = dg.AssetKey([GROUP, "effective_config"])
 DRIFT = "has_not_drifted"
 
-Told = dg.AssetCheckResult | dg.MaterializeResult[Any]
+ReadinessEvent = dg.AssetCheckResult | dg.MaterializeResult[Any]
 
 
 class Verification(dg.Config):
@@ -94,7 +94,7 @@ def verification_asset(registry: Registry) -> dg.AssetsDefinition:
         gate: dg.ResourceParam[Gate],
         settings: dg.ResourceParam[Settings],
         warehouse: dg.ResourceParam[Warehouse],
-    ) -> Iterator[Told]:
+    ) -> Iterator[ReadinessEvent]:
         """Verify every dependency and report it, stored or not; then report what drifted."""
         also = [sending_probe(lambda: alerts)] if config.send_test_message else []
         findings = gate.verify(instead=[*registry.probes(settings), *also])
