@@ -30,11 +30,11 @@ class OrchestrationError(Exception):
         self.expected = _sayable(expected)
         self.found = _sayable(found)
         self.remedy = _sayable(remedy)
-        self.context = _told(context)
+        self.context = _as_texts(context)
 
     def within(self, **context: object) -> Self:
         """Add where it happened, keeping what is already known; return the error itself."""
-        self.context = _told(context) | self.context
+        self.context = _as_texts(context) | self.context
         return self
 
     def __str__(self) -> str:
@@ -56,12 +56,12 @@ def naming(**where: object) -> Iterator[None]:
     except OrchestrationError:
         raise
     except BaseException as defect:
-        told = ", ".join(f"{name}={value}" for name, value in where.items())
-        defect.add_note(f"where: {told}")
+        context = ", ".join(f"{name}={value}" for name, value in where.items())
+        defect.add_note(f"where: {context}")
         raise
 
 
-def _told(context: Mapping[str, object]) -> dict[str, str]:
+def _as_texts(context: Mapping[str, object]) -> dict[str, str]:
     return {name: _sayable(str(value)) for name, value in context.items()}
 
 

@@ -312,9 +312,9 @@ class Registry:
             ConfigurationError: There is no domain of that name.
         """
         known = {domain.name: domain for domain in self.domains}
-        if strange := [name for name in names if name not in known]:
+        if unknown := [name for name in names if name not in known]:
             raise ConfigurationError(
-                f"invalid domain {strange[0]!r}: expected one of {', '.join(known)}"
+                f"invalid domain {unknown[0]!r}: expected one of {', '.join(known)}"
             )
         return replace(self, selected=tuple(known[name] for name in names))
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from orchestration_project.errors import ConfigurationError
-from orchestration_project.services.dagster_storage import OUTAGES, told_by_driver
+from orchestration_project.services.dagster_storage import OUTAGES, driver_error
 from orchestration_project.settings import Settings
 
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -33,7 +33,7 @@ def full_disk_explained(settings: Settings) -> Iterator[None]:
     except (OSError, *OUTAGES) as error:
         if isinstance(error, OSError) and error.errno not in NO_SPACE:
             raise
-        cause = error if isinstance(error, OSError) else told_by_driver(error)
+        cause = error if isinstance(error, OSError) else driver_error(error)
         for number, kept in streams.items():
             os.dup2(kept, number)
         raise ConfigurationError(

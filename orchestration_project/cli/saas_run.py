@@ -135,10 +135,10 @@ def _counts(result: dg.JobExecutionResult) -> Mapping[str, int | float]:
     found: dict[str, int | float] = {}
     for event in result.all_events:
         if event.is_step_materialization:
-            told = event.step_materialization_data.materialization.metadata
+            metadata = event.step_materialization_data.materialization.metadata
             found |= {
                 name: each.value
-                for name, each in told.items()
+                for name, each in metadata.items()
                 if isinstance(each.value, int | float)
             }
     return found

@@ -14,7 +14,7 @@ from orchestration_project.settings import load_settings
 
 JOB, OP, DRIFT = "operations_verify", "verify_operations", "has_not_drifted"
 
-Told = Mapping[str, Any]
+Finding = Mapping[str, Any]
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -33,7 +33,7 @@ def main(arguments: Sequence[str]) -> int:
     with full_disk_explained(load_settings()), open_instance() as instance:
         result = execute(instance, JOB, config=config)
         evaluations = result.get_asset_check_evaluations()
-    found = [_told(each) for each in evaluations if each.check_name != DRIFT]
+    found = [_finding(each) for each in evaluations if each.check_name != DRIFT]
     drifts = [_of_drift(each) for each in evaluations if each.check_name == DRIFT]
     for line in [*_lines(found), *drifts]:
         echo(line)
@@ -42,11 +42,11 @@ def main(arguments: Sequence[str]) -> int:
     return int(not result.success or any(each["outcome"] == "failed" for each in found))
 
 
-def _told(evaluation: dg.AssetCheckEvaluation) -> Told:
+def _finding(evaluation: dg.AssetCheckEvaluation) -> Finding:
     return {name: value.value for name, value in evaluation.metadata.items()}
 
 
-def _lines(found: Sequence[Told]) -> list[str]:
+def _lines(found: Sequence[Finding]) -> list[str]:
     width = max((len(each["dependency"]) for each in found), default=0)
     words = {"passed": "ready", "failed": "FAILED", "not_applicable": "-"}
     lines: list[str] = []
@@ -65,8 +65,8 @@ def _of_drift(evaluation: dg.AssetCheckEvaluation) -> str:
     changes = [
         f"  {row['name']}: {row['before']!r} -> {row['now']!r} ({row['origin']})" for row in rows
     ]
-    said = _told(evaluation)["outcome"]
-    return "\n".join([f"\nsettings since they were last verified: {said}", *changes])
+    outcome = _finding(evaluation)["outcome"]
+    return "\n".join([f"\nsettings since they were last verified: {outcome}", *changes])
 
 
 def _reason(result: dg.JobExecutionResult) -> str:

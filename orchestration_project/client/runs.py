@@ -195,13 +195,13 @@ class RunMethods(Asking):
         last, failures = 0, 0
         while True:
             try:
-                for told in self._streamed(run_id, last):
+                for event in self._streamed(run_id, last):
                     failures = 0
-                    if told == "ended":
+                    if event == "ended":
                         return
-                    if told != "alive":
-                        last = told.id
-                        yield told
+                    if event != "alive":
+                        last = event.id
+                        yield event
                 raise httpx.RemoteProtocolError("the log broke off before the run had ended")
             except (ApiError, httpx.TransportError) as error:
                 failures += 1

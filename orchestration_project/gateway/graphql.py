@@ -88,7 +88,7 @@ def _read(text: str) -> Asked:
     return Asked(
         frozenset(each.operation.value for each in operations),
         tuple(sorted({each.name.value for each in fields})),
-        tuple(sorted({each.name.value for each in fields if not _tells_type(each)})),
+        tuple(sorted({each.name.value for each in fields if not _returns_type_name(each)})),
     )
 
 
@@ -186,7 +186,7 @@ def _top_fields(
     return found
 
 
-def _tells_type(field: FieldNode) -> bool:
+def _returns_type_name(field: FieldNode) -> bool:
     """Whether what a field returns is no object, or its type is asked for in plain words."""
     return field.selection_set is None or any(
         isinstance(each, FieldNode)

@@ -117,8 +117,8 @@ async def _session(request: Request) -> Response:
     user = known_user()
     if "text/html" in header_of(request.scope, "accept"):
         return session_page(user)
-    told = {"user": user.name, "role": user.role.value, "way": user.way, "key_id": user.key_id}
-    return JSONResponse(told, headers={"cache-control": "no-store"})
+    session = {"user": user.name, "role": user.role.value, "way": user.way, "key_id": user.key_id}
+    return JSONResponse(session, headers={"cache-control": "no-store"})
 
 
 async def _to_session(_request: Request) -> Response:

@@ -122,9 +122,9 @@ class Mutations:
 
         async def send_on(message: Message) -> None:
             text = message.get("text") or ""
-            told = _object(text) if 0 < len(text) <= MOST_OF_AN_END else {}
-            if told.get("type") == "complete":
-                begun.discard(str(told.get("id")))
+            sent = _object(text) if 0 < len(text) <= MOST_OF_AN_END else {}
+            if sent.get("type") == "complete":
+                begun.discard(str(sent.get("id")))
             await send(message)
 
         return next_message, send_on

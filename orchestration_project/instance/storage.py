@@ -30,7 +30,7 @@ from orchestration_project.errors import ConfigurationError
 from orchestration_project.instance.logs import mirrored
 from orchestration_project.instance.redacting import PostgresStorage
 from orchestration_project.instance.sqlite import SqliteStorage
-from orchestration_project.services.dagster_storage import STORAGE_ERRORS, told_by_driver
+from orchestration_project.services.dagster_storage import STORAGE_ERRORS, driver_error
 from orchestration_project.settings import PROJECT_ROOT, load_shared_settings, without_secrets
 
 
@@ -105,7 +105,7 @@ def _open_postgres(url: str, inst_data: ConfigurableClassData | None) -> Postgre
     try:
         return PostgresStorage(postgres_url(url), inst_data)
     except STORAGE_ERRORS as error:
-        found = str(told_by_driver(error)).strip()
+        found = str(driver_error(error)).strip()
         raise ConfigurationError(
             "Dagster's database cannot be reached",
             expected=f"PostgreSQL at {without_secrets(url)}",

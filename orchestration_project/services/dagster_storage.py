@@ -12,7 +12,7 @@ OUTAGES = (OperationalError, DagsterPostgresException)
 """Those of them that are no defect of a statement."""
 
 
-def told_by_driver(error: Exception) -> BaseException:
+def driver_error(error: Exception) -> BaseException:
     """Return what the database's driver said, without the frames that others put around it."""
     cause = error.__cause__ or error
     return getattr(cause, "orig", None) or cause

@@ -32,7 +32,7 @@ LONGEST_UNTIL_A_RETRY = timedelta(minutes=10)
 """Dagster tries a run again within a minute or two, or never: one that a shell executed, or whose
 backfill is over, keeps the word that it will be."""
 
-Told = Mapping[tuple[str, str], tuple[str, str]]
+Quarantined = Mapping[tuple[str, str], tuple[str, str]]
 """By asset and partition: category and reason of what was held back."""
 
 
@@ -137,8 +137,8 @@ class _FailedRun:
     ) -> FailedPartition:
         assets = tuple(key.to_user_string() for key in group)
         units = [(each, partition) for each in assets]
-        told = [self._held_back[unit] for unit in units if unit in self._held_back]
-        category, reason = told[0] if told else _failure(self._facts, assets)
+        quarantined = [self._held_back[unit] for unit in units if unit in self._held_back]
+        category, reason = quarantined[0] if quarantined else _failure(self._facts, assets)
         config = self._facts.config.get("ops", {}).get(op)
         return FailedPartition(
             assets=assets,
@@ -152,16 +152,16 @@ class _FailedRun:
         )
 
 
-def _held_back(instance: dg.DagsterInstance, run_id: str) -> Told:
+def _held_back(instance: dg.DagsterInstance, run_id: str) -> Quarantined:
     found: dict[tuple[str, str], tuple[str, str]] = {}
     for entry in entries_of(instance, run_id, {dg.DagsterEventType.ASSET_OBSERVATION}):
         event, observation = entry.dagster_event, entry.asset_observation
         if event is None or observation is None:
             continue
-        told = {name: value.value for name, value in observation.metadata.items()}
-        if told.get("outcome") == "held back":
+        metadata = {name: value.value for name, value in observation.metadata.items()}
+        if metadata.get("outcome") == "held back":
             unit = (asset_of(event), observation.partition or "")
-            found[unit] = (str(told["category"]), str(told["reason"]))
+            found[unit] = (str(metadata["category"]), str(metadata["reason"]))
     return found
 
 

@@ -34,12 +34,12 @@ def partition_key(pipeline: Pipeline, given: Mapping[str, str]) -> str | None:
         ConfigurationError: One is missing, not known, or means nothing.
     """
     names = [parameter.name for parameter in pipeline.parameters]
-    strange = sorted(set(given).difference(names))
+    unknown = sorted(set(given).difference(names))
     missing = [name for name in names if name not in given]
-    if strange or missing:
+    if unknown or missing:
         raise ConfigurationError(
-            f"{pipeline.job} does not take {', '.join(strange)}"
-            if strange
+            f"{pipeline.job} does not take {', '.join(unknown)}"
+            if unknown
             else f"{pipeline.job} needs {', '.join(missing)}",
             expected=", ".join(names) or "no parameter",
         )

@@ -98,10 +98,10 @@ def check_values(preset: Preset, target: PresetTarget) -> None:
     Raises:
         ConfigurationError: There is such a field or value.
     """
-    strange = [field for field in preset.values if field not in target.fields]
-    if strange:
+    unknown = [field for field in preset.values if field not in target.fields]
+    if unknown:
         raise ConfigurationError(
-            f"the preset {preset.name} sets {', '.join(map(str, strange))}",
+            f"the preset {preset.name} sets {', '.join(map(str, unknown))}",
             expected=f"only {', '.join(target.fields)}; all else is for the config of one run",
             remedy=REMEDY,
         )
@@ -143,17 +143,17 @@ def difference(
     return [
         {
             "field": name,
-            "now": str(_said(before, name, base)),
+            "now": str(_value(before, name, base)),
             "now_from": _origin(before, name),
-            "then": str(_said(after, name, base)),
+            "then": str(_value(after, name, base)),
             "then_from": _origin(after, name),
-            "changes": _said(before, name, base) != _said(after, name, base),
+            "changes": _value(before, name, base) != _value(after, name, base),
         }
         for name in base
     ]
 
 
-def _said(preset: Preset | None, name: str, base: Mapping[str, Any]) -> Any:
+def _value(preset: Preset | None, name: str, base: Mapping[str, Any]) -> Any:
     return effective({}, preset.values if preset else {}, base)[name]
 
 

@@ -58,10 +58,10 @@ def check_kinds(kinds: Collection[str]) -> None:
     Raises:
         ConfigurationError: One of them is none.
     """
-    strange = sorted(set(kinds) - set(get_args(Category)))
-    if strange:
+    unknown = sorted(set(kinds) - set(get_args(Category)))
+    if unknown:
         raise ConfigurationError(
-            f"there is no such kind of failure: {', '.join(strange)}",
+            f"there is no such kind of failure: {', '.join(unknown)}",
             expected=f"of {', '.join(get_args(Category))}",
             remedy="correct the run's config",
         )

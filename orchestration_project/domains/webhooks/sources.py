@@ -154,16 +154,16 @@ def delivery_id_of(declared: Source, headers: Headers, body: bytes) -> str | Non
     """
     given = declared.delivery_id
     place = given.place if given else declared.signing.delivery_id
-    said = _said(place, headers, body)
-    if said is None:
+    value = _value_at(place, headers, body)
+    if value is None:
         return f"sha256:{hashlib.sha256(body).hexdigest()}"
-    return said if PLAIN.fullmatch(said) else None
+    return value if PLAIN.fullmatch(value) else None
 
 
 def kind_of(declared: Source, headers: Headers, body: bytes) -> str | None:
     """Return what the sender says has happened, such as ``issues``; None: nothing plain."""
-    said = _said(declared.signing.kind, headers, body)
-    return said if said and PLAIN.fullmatch(said) else None
+    value = _value_at(declared.signing.kind, headers, body)
+    return value if value and PLAIN.fullmatch(value) else None
 
 
 def kept_headers(declared: Source, headers: Headers) -> dict[str, str]:
@@ -173,7 +173,7 @@ def kept_headers(declared: Source, headers: Headers) -> dict[str, str]:
     return {name: headers[name] for name in names if name in headers}
 
 
-def _said(place: Place | None, headers: Headers, body: bytes) -> str | None:
+def _value_at(place: Place | None, headers: Headers, body: bytes) -> str | None:
     if place is None:
         return None
     if place.header:

@@ -58,7 +58,7 @@ def _schemas(operations: Iterable[Operation]) -> dict[str, Any]:
 
 
 def _operation(operation: Operation) -> dict[str, Any]:
-    told: dict[str, Any] = {
+    document: dict[str, Any] = {
         "operationId": operation.name,
         "summary": operation.summary,
         "description": f"{operation.handler.__doc__ or ''} Role: {operation.role}.",
@@ -68,11 +68,11 @@ def _operation(operation: Operation) -> dict[str, Any]:
     }
     if operation.body is not None:
         is_optional = not any(each.is_required() for each in operation.body.model_fields.values())
-        told["requestBody"] = {
+        document["requestBody"] = {
             "required": not is_optional,
             "content": {JSON: {"schema": _reference(operation.body)}},
         }
-    return told
+    return document
 
 
 def _parameters(operation: Operation) -> list[dict[str, Any]]:

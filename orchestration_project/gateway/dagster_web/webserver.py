@@ -53,11 +53,11 @@ class GatewayWebserver(DagsterWebserver[Any, Any]):
 
     def handle_graphql_errors(self, errors: Sequence[GraphQLError]) -> list[Any]:
         """Return the errors as they are told."""
-        told = super().handle_graphql_errors([_shown(each) for each in errors])
+        shown = super().handle_graphql_errors([_shown(each) for each in errors])
         if not _role().covers(Role.ADMIN):
-            for each in told:
+            for each in shown:
                 each.pop("extensions", None)
-        return told
+        return shown
 
     async def download_debug_file_endpoint(self, request: Request) -> StreamingResponse:
         """Give what is known of a run.

@@ -72,16 +72,16 @@ def disk_probe(places: Callable[[], Sequence[Path]], headroom_mib: int) -> Probe
             raise ConfigurationError(
                 "a disk is nearly full",
                 expected=f"at least {headroom_mib:,} MiB free (DISK_HEADROOM_MIB)",
-                found=_said(full),
+                found=_listed(full),
                 remedy="free some space, move what lies there (STATE_DIR, DATABASE_URL, "
                 "ARTIFACTS_URL), or lower DISK_HEADROOM_MIB",
             )
-        return Answer(_said(free))
+        return Answer(_listed(free))
 
     return Probe("disk", (ANY_WORK,), "asked how much space is free where we write", run)
 
 
-def _said(free: Mapping[str, int]) -> str:
+def _listed(free: Mapping[str, int]) -> str:
     return ", ".join(f"{place}: {mib:,} MiB free" for place, mib in free.items())
 
 
@@ -101,18 +101,18 @@ def clock_probe(
     def run() -> Answer:
         skews = {who: _skew_seconds(ask, clock) for who, ask in others.items()}
         known = {who: skew for who, skew in skews.items() if skew is not None}
-        said = ", ".join(f"{skew:+.1f} s to {who}" for who, skew in known.items())
+        differences = ", ".join(f"{skew:+.1f} s to {who}" for who, skew in known.items())
         if any(abs(skew) > most_seconds for skew in known.values()):
             raise ConfigurationError(
                 "this machine's clock differs from others",
                 expected=f"at most {most_seconds:g} s (CLOCK_SKEW_SECONDS)",
-                found=said,
+                found=differences,
                 remedy="set the clock by NTP, here or there",
             )
         silent = ", ".join(who for who in others if who not in known)
         if not known:
             return Answer(f"nobody told the time: {silent or 'nobody to ask'}", is_applicable=False)
-        return Answer(said + (f"; no time from {silent}" if silent else ""))
+        return Answer(differences + (f"; no time from {silent}" if silent else ""))
 
     return Probe("clock", ("finra",), "compared this machine's time with that of others", run)
 
@@ -120,10 +120,10 @@ def clock_probe(
 def _skew_seconds(ask: Callable[[], Time], clock: Clock) -> float | None:
     """Return how far ``clock`` is ahead, None where nobody says: half of the way there and back."""
     asked_at = clock.now()
-    told = ask()
-    if told is None:
+    time = ask()
+    if time is None:
         return None
-    return (asked_at + (clock.now() - asked_at) / 2 - told).total_seconds()
+    return (asked_at + (clock.now() - asked_at) / 2 - time).total_seconds()
 
 
 def time_of_database(open_it: OpenWarehouse) -> Time:
@@ -150,8 +150,8 @@ def time_of_server(open_http: Callable[[], HttpClient], url: str) -> Time:
 
 def _read(text: str) -> Time:
     try:
-        told = parsedate_to_datetime(text)
-        return told if told.tzinfo else told.replace(tzinfo=UTC)  # HTTP has no other zone
+        time = parsedate_to_datetime(text)
+        return time if time.tzinfo else time.replace(tzinfo=UTC)  # HTTP has no other zone
     except (ValueError, OverflowError):
         return None
 
