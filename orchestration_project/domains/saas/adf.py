@@ -137,10 +137,10 @@ def outline(document: Any) -> list[tuple[Any, ...]]:
         kind = node.get("type")
         if kind == "text":
             marks = node.get("marks") or []
-            told = (within, tuple(sorted(map(_told, marks))), str(node.get("text", "")))
-            if found and found[-1][:2] == told[:2]:
-                told = (*told[:2], found.pop()[2] + told[2])
-            found.append(told)
+            text = (within, tuple(sorted(map(_mark_text, marks))), str(node.get("text", "")))
+            if found and found[-1][:2] == text[:2]:
+                text = (*text[:2], found.pop()[2] + text[2])
+            found.append(text)
             continue
         if kind in ("hardBreak", "rule"):
             found.append((within, (), f"\n{kind}\n"))
@@ -152,7 +152,7 @@ def outline(document: Any) -> list[tuple[Any, ...]]:
     return found
 
 
-def _told(mark: Any) -> str:
+def _mark_text(mark: Any) -> str:
     if not isinstance(mark, Mapping):
         return ""
     return f"{mark.get('type')} {(mark.get('attrs') or {}).get('href', '')}".strip()

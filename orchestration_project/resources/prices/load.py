@@ -241,7 +241,7 @@ class PriceLoad:
                 known = read_known(connection, unasked)
             rows.update({symbol: own.values() for symbol, own in known.items()})
         source = self.source.name
-        return {each.symbol: _told(each, source, ended.get(each.symbol), rows) for each in taken}
+        return {each.symbol: _result(each, source, ended.get(each.symbol), rows) for each in taken}
 
     def _look(
         self, taken: FetchedSymbol, ended: WriteOutcome[PriceChange] | None
@@ -268,7 +268,7 @@ def _ahead(
         yield each.result()
 
 
-def _told(
+def _result(
     taken: FetchedSymbol,
     source: str,
     ended: WriteOutcome[PriceChange] | None,

@@ -107,7 +107,7 @@ class YahooChart:
             raise TransientError(
                 "Yahoo did not answer with a chart",
                 expected='HTTP 200 with {"chart": …}, or an error in its place',
-                found=f"HTTP {response.status}: {_said(response)}",
+                found=f"HTTP {response.status}: {_error_text(response)}",
                 remedy="ask again later; if it stays so, see what answers at YAHOO_API_URL",
                 url=response.url,
             )
@@ -115,7 +115,7 @@ class YahooChart:
         raise kind(
             f"Yahoo has no chart of {symbol}",
             expected='HTTP 200 with {"chart": …}',
-            found=f"HTTP {response.status}: {_said(response)}",
+            found=f"HTTP {response.status}: {_error_text(response)}",
             remedy="see whether it still trades, and under which symbol; the file that "
             "PRICES_SYMBOLS_FILE names can spell it otherwise, or leave it out; if no symbol has a "
             "chart, see what answers at YAHOO_API_URL",
@@ -123,7 +123,7 @@ class YahooChart:
         )
 
 
-def _said(response: Response) -> str:
+def _error_text(response: Response) -> str:
     """Return the vendor's words, or the first of whatever answered in its place."""
     try:
         return str(json_of(response.body)["chart"]["error"]["description"])

@@ -277,10 +277,10 @@ class Jira:
         if response.status == 404:
             self._make_sure_of_jira()
             return frozenset()
-        told = storable(self._object(response, 200).get("permissions"), "an answer of Jira")
+        permissions = storable(self._object(response, 200).get("permissions"), "an answer of Jira")
         return frozenset(
             name
-            for name, each in told.items()
+            for name, each in permissions.items()
             if isinstance(each, dict) and each.get("havePermission") is True
         )
 

@@ -63,7 +63,7 @@ class PageMemory:
             kept = json.loads(self._file.read_bytes())
             if kept["name"] != name:
                 return {}
-            return {sha256: CachedPage(**told) for sha256, told in kept["pages"].items()}
+            return {sha256: CachedPage(**fields) for sha256, fields in kept["pages"].items()}
         except FileNotFoundError:
             return {}
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:

@@ -44,7 +44,7 @@ class _Answer:
 class _Listed:
     """What a page says, its tasks, and what of it is none."""
 
-    told: CachedPage
+    cached: CachedPage
     read: Callable[[], Sequence[Task]]
     unreadable: Sequence[Unreadable] = ()
 
@@ -102,13 +102,13 @@ class PeopleForce:
                 unreadable |= {each.record: each for each in listed.unreadable}
                 self.unreadable = list(unreadable.values())
                 if not listed.unreadable:
-                    found[answer.capture.sha256] = listed.told
-                digests = listed.told.digests
+                    found[answer.capture.sha256] = listed.cached
+                digests = listed.cached.digests
                 yield Page({key: digests[key] for key in digests if key not in seen}, listed.read)
                 seen.update(digests)
-                is_back = page > 1 and listed.told.count < counts[-1]
-                page, pages = page + (-1 if is_back else 1), listed.told.pages
-                counts.append(listed.told.count)
+                is_back = page > 1 and listed.cached.count < counts[-1]
+                page, pages = page + (-1 if is_back else 1), listed.cached.pages
+                counts.append(listed.cached.count)
         if page <= pages or len(seen) + len(unreadable) < min(counts[0], counts[-1]):
             raise MovedError(
                 "the pages of PeopleForce's tasks do not hold all of them",
@@ -153,9 +153,9 @@ class PeopleForce:
     ) -> _Listed:
         """Return what a page says; one whose bytes are known is not read."""
         sha256, response = answer.capture.sha256, answer.response
-        told = known.get(sha256) if response.status == 200 else None
-        if told is not None and told.page == page:
-            return _Listed(told, lambda: _tasks_in(self._object(response)["data"], sha256)[0])
+        cached = known.get(sha256) if response.status == 200 else None
+        if cached is not None and cached.page == page:
+            return _Listed(cached, lambda: _tasks_in(self._object(response)["data"], sha256)[0])
         found = self._object(response)
         records, said = _records_in(found, response.url), pagination_of(found)
         if said.page != page:

@@ -386,12 +386,12 @@ def _too_many_unreadable(looked: PollResult) -> OrchestrationError | None:
 
 def _changed(page: Page, known: Mapping[str, str], fetched_at: datetime) -> list[FetchedTask]:
     """Return the tasks on a page that are new, or not as they were."""
-    news = {key: digest for key, digest in page.digests.items() if known.get(key) != digest}
-    tasks = page.read() if news else ()
+    changed = {key: digest for key, digest in page.digests.items() if known.get(key) != digest}
+    tasks = page.read() if changed else ()
     return [
-        FetchedTask(task, news[task.entity_id], fetched_at)
+        FetchedTask(task, changed[task.entity_id], fetched_at)
         for task in tasks
-        if task.entity_id in news
+        if task.entity_id in changed
     ]
 
 

@@ -74,7 +74,7 @@ def put_in_effect(
         Entry(
             _entity(name),
             "rule_changed" if name in before else "rule_added",
-            detail={"by": by, "version": latest.get(name, 0) + 1, "rule": _told(after[name])},
+            detail={"by": by, "version": latest.get(name, 0) + 1, "rule": _as_json(after[name])},
         )
         for name in changed
     ]
@@ -179,7 +179,7 @@ def _entity(rule_id: str) -> Entity:
     return Entity("rules", "rule", rule_id)
 
 
-def _told(rule: SyncRule) -> Any:
+def _as_json(rule: SyncRule) -> Any:
     return rule.model_dump(mode="json", exclude_none=True)
 
 
@@ -219,13 +219,13 @@ def _end(connection: Connection, names: Sequence[str]) -> None:
 
 
 def _insert(connection: Connection, rule: SyncRule, number: int, *, by: str, at: datetime) -> None:
-    told = rule.model_dump(mode="json")
+    fields = rule.model_dump(mode="json")
     connection.execute(
         insert(saas_routing_rules).values(
             rule_id=rule.rule_id,
             version_number=number,
             priority=rule.priority,
-            conditions=json.dumps(told["conditions"], sort_keys=True),
+            conditions=json.dumps(fields["conditions"], sort_keys=True),
             action=rule.action,
             target_project=rule.target_project,
             issue_type=rule.issue_type,
@@ -236,7 +236,7 @@ def _insert(connection: Connection, rule: SyncRule, number: int, *, by: str, at:
         )
     )
     rows = [
-        {"rule_id": rule.rule_id, "version_number": number, **each} for each in told["mappings"]
+        {"rule_id": rule.rule_id, "version_number": number, **each} for each in fields["mappings"]
     ]
     if rows:
         connection.execute(insert(saas_field_mappings), rows)

@@ -30,8 +30,8 @@ class Ticks:
             row = connection.execute(select(saas_ticks).where(self._is_it)).mappings().first()
         if row is None:
             return Tick(self.pair, USUAL)
-        told = {name: value for name, value in row.items() if name != "interval_seconds"}
-        return Tick(interval=timedelta(seconds=row["interval_seconds"]), **told)
+        values = {name: value for name, value in row.items() if name != "interval_seconds"}
+        return Tick(interval=timedelta(seconds=row["interval_seconds"]), **values)
 
     def begin(self, at: datetime) -> None:
         """Note that a look begins."""

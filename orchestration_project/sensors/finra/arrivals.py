@@ -57,7 +57,9 @@ def finra_on_publication(
     """
     today, horizon = clock.today_in_new_york(), settings.finra_horizon_weeks
     known, unknown = of_known_tiers(finra.published(since=horizon_start(today, horizon)))
-    aside = f" Left out, as tiers that are not documented: {', '.join(unknown)}." if unknown else ""
+    left_out = (
+        f" Left out, as tiers that are not documented: {', '.join(unknown)}." if unknown else ""
+    )
     recent = _with_partition(within_horizon(known, today=today, weeks=horizon))
     taken = warehouse.known_versions(tables.finra_otc_weekly)
     missing = by_publication(each for each in recent if each.key not in taken)
@@ -67,18 +69,18 @@ def finra_on_publication(
         under_way = f" or are being loaded ({summary(running)})" if running else ""
         return dg.SkipReason(
             f"Nothing to do: all {len(recent)} partitions published in the last {horizon} weeks "
-            f"were taken{under_way}.{aside}"
+            f"were taken{under_way}.{left_out}"
         )
     look = _look(waiting, today)
-    asked_today = f"Not landed, and asked for today: {summary(waiting)}; {ONCE_A_DAY}{aside}"
+    asked_today = f"Not landed, and asked for today: {summary(waiting)}; {ONCE_A_DAY}{left_out}"
     if context.cursor == look:
         return dg.SkipReason(asked_today)
     most = settings.finra_partitions_per_tick
     asked, rest, refusals = _first_that_can_be_asked(context, finra, waiting, today, most)
     if asked:
-        return _asked(context, asked, wait=len(rest), aside=aside + _unsaid(refusals))
+        return _asked(context, asked, wait=len(rest), left_out=left_out + _refused(refusals))
     if refusals:  # which may be over in a minute, so the next tick looks again
-        return dg.SkipReason(f"Nothing can be asked for.{_unsaid(refusals)}{aside}")
+        return dg.SkipReason(f"Nothing can be asked for.{_refused(refusals)}{left_out}")
     return dg.SensorResult(skip_reason=asked_today, cursor=look)
 
 
@@ -117,12 +119,11 @@ def finra_on_restatement(
     asked = not_yet_asked(context.instance, free)
     if not asked:
         known = f" Being loaded or asked for today: {summary(changed)}; {ONCE_A_DAY}"
-        return dg.SkipReason(
-            f"Nothing more to ask for of the {looked}.{known if changed else ''}{_unsaid(refusals)}"
-        )
+        rest = (known if changed else "") + _refused(refusals)
+        return dg.SkipReason(f"Nothing more to ask for of the {looked}.{rest}")
     most = settings.finra_partitions_per_tick
     rest = len(asked) - len(asked[:most])
-    return _asked(context, asked[:most], wait=rest, aside=_unsaid(refusals))
+    return _asked(context, asked[:most], wait=rest, left_out=_refused(refusals))
 
 
 def _with_partition(partitions: Iterable[TierWeek]) -> list[TierWeek]:
@@ -171,7 +172,7 @@ def _requests(
     ]
 
 
-def _unsaid(refusals: Collection[str]) -> str:
+def _refused(refusals: Collection[str]) -> str:
     return f" FINRA says nothing of {', '.join(sorted(refusals))}." if refusals else ""
 
 
@@ -180,10 +181,10 @@ def _asked(
     requests: Sequence[dg.RunRequest],
     *,
     wait: int,
-    aside: str,
+    left_out: str,
 ) -> dg.SensorResult:
     """Return what is asked for; a tick that asks for runs has no message, so its log says it."""
     partitions = summary(parsed(str(each.partition_key)) for each in requests)
     waiting = f" {wait} more wait for the next tick." if wait else ""
-    context.log.info(f"Asked for {partitions}.{waiting}{aside}")
+    context.log.info(f"Asked for {partitions}.{waiting}{left_out}")
     return dg.SensorResult(run_requests=list(requests))

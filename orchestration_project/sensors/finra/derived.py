@@ -49,10 +49,10 @@ def finra_on_landing(
     due = outdated_windows(warehouse, landed)
     keys = week_keys()
     wanted = [key for key in due if key in keys]
-    aside = _without_partition(len(due) - len(wanted))
+    left_out = _without_partition(len(due) - len(wanted))
     if not wanted:
         return dg.SkipReason(
-            f"Nothing to do: what {len(landed)} landed weeks derive is current.{aside}"
+            f"Nothing to do: what {len(landed)} landed weeks derive is current.{left_out}"
         )
     if wait := while_under_way(context.instance, gold_job.name):
         return wait
@@ -63,7 +63,7 @@ def finra_on_landing(
         database=warehouse.first_landed_at(finra_otc_weekly),
         day=clock.today_in_new_york(),
     )
-    return _asked(context, runs, aside)
+    return _asked(context, runs, left_out)
 
 
 @sensor(job=tier_week_job, minimum_interval_seconds=SECONDS_BETWEEN_LOOKS)
@@ -76,12 +76,12 @@ def finra_on_last_tier(
     landed = warehouse.changes(finra_otc_weekly)
     due = outdated_tier_weeks(warehouse, landed)
     wanted = [week for week in due if WEEKS_OF_ALL_TIERS.has_partition_key(week)]
-    aside = _without_partition(len(due) - len(wanted))
+    left_out = _without_partition(len(due) - len(wanted))
     if not wanted:
         complete = len(CROSS_TIER.candidates(landed))
         return dg.SkipReason(
             f"Nothing to do: all tiers of {complete} weeks are landed, and these are "
-            f"current.{aside}"
+            f"current.{left_out}"
         )
     if wait := while_under_way(context.instance, tier_week_job.name):
         return wait
@@ -92,7 +92,7 @@ def finra_on_last_tier(
         database=warehouse.first_landed_at(finra_otc_weekly),
         day=clock.today_in_new_york(),
     )
-    return _asked(context, runs, aside)
+    return _asked(context, runs, left_out)
 
 
 def _without_partition(count: int) -> str:
@@ -105,15 +105,15 @@ def _without_partition(count: int) -> str:
 
 
 def _asked(
-    context: dg.SensorEvaluationContext, runs: Sequence[Request], aside: str
+    context: dg.SensorEvaluationContext, runs: Sequence[Request], left_out: str
 ) -> dg.SensorResult | dg.SkipReason:
     """Return what is asked for; a tick that asks for runs has no message, so its log says it."""
     wanted = not_yet_asked(context.instance, map(_request, runs))
     if not wanted:
         known = ", ".join(f"{run.first} to {run.last}" for run in runs)
-        return dg.SkipReason(f"Not derived, and asked for today: {known}; {ONCE_A_DAY}{aside}")
+        return dg.SkipReason(f"Not derived, and asked for today: {known}; {ONCE_A_DAY}{left_out}")
     asked = ", ".join(f"{each.tags[RANGE_START]} to {each.tags[RANGE_END]}" for each in wanted)
-    context.log.info(f"Asked for {asked}.{aside}")
+    context.log.info(f"Asked for {asked}.{left_out}")
     return dg.SensorResult(run_requests=list(wanted))
 
 
@@ -149,5 +149,7 @@ def finra_on_gold(
 def drawn_version(instance: dg.DagsterInstance) -> str | None:
     """Return what the latest picture was made of."""
     latest = instance.get_latest_materialization_event(trade_activity.key)
-    told = latest.asset_materialization.metadata if latest and latest.asset_materialization else {}
-    return str(told["made_of"].value) if "made_of" in told else None
+    metadata = (
+        latest.asset_materialization.metadata if latest and latest.asset_materialization else {}
+    )
+    return str(metadata["made_of"].value) if "made_of" in metadata else None

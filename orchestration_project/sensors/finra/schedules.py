@@ -56,16 +56,18 @@ def backfill_outdated_weeks(
     known, unknown = of_known_tiers(
         finra.published(since=horizon_start(today, max(horizon, WEEKS_LISTED)))
     )
-    aside = f" Left out, as tiers that are not documented: {', '.join(unknown)}." if unknown else ""
+    left_out = (
+        f" Left out, as tiers that are not documented: {', '.join(unknown)}." if unknown else ""
+    )
     recent = within_horizon(known, today=today, weeks=horizon)
     keys = week_keys()
     wanted = [each for each in recent if each.key in keys]
     due, refusals = outdated_weeks(finra, warehouse, wanted)
-    unsaid = f" FINRA says nothing of {', '.join(sorted(refusals))}." if refusals else ""
+    refused = f" FINRA says nothing of {', '.join(sorted(refusals))}." if refusals else ""
     if not due:
         return dg.SkipReason(
             f"Nothing to do: all {len(wanted)} partitions published in the last {horizon} weeks "
-            f"were taken, and none has changed since.{aside}{unsaid}"
+            f"were taken, and none has changed since.{left_out}{refused}"
         )
     backfill = request_backfill(
         context.instance,
@@ -75,7 +77,7 @@ def backfill_outdated_weeks(
         tags={REQUESTED_BY: MONDAYS},
         title=f"FINRA OTC weekly: {len(due)} partitions missing or restated",
     )
-    return dg.SkipReason(f"Launched the backfill {backfill}: {summary(due)}.{aside}{unsaid}")
+    return dg.SkipReason(f"Launched the backfill {backfill}: {summary(due)}.{left_out}{refused}")
 
 
 finra_otc_weekly_mondays = schedule(
