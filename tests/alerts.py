@@ -10,7 +10,7 @@ from orchestration_project.domains.operations.rules import Policy
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.services.alerts.alerts import Alerts
 from orchestration_project.services.alerts.policy import Links
-from orchestration_project.services.alerts.sending import ToldOutside
+from orchestration_project.services.alerts.sending import LastResortLog
 from orchestration_project.tables.operations import operations_alerts
 
 
@@ -22,7 +22,7 @@ def alerts_of(warehouse: Warehouse, folder: Path) -> Alerts:
         clock=Clock(),
         links=Links("http://127.0.0.1:3000"),
         conditions=lambda _: (),
-        told_outside=ToldOutside(folder / "told.json"),
+        last_resort_log=LastResortLog(folder / "told.json"),
     )
 
 

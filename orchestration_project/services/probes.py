@@ -32,7 +32,7 @@ from orchestration_project.engine.warehouse.connecting import parsed_url
 from orchestration_project.errors import ConfigurationError, OrchestrationError, TransientError
 from orchestration_project.registry import Answer, Probe, Registry
 from orchestration_project.services.alerts import Alerts, Condition, Links, read_policy
-from orchestration_project.services.alerts.sending import ToldOutside, look_at
+from orchestration_project.services.alerts.sending import LastResortLog, look_at
 from orchestration_project.services.daemon import (
     NEVER_HEARD,
     PATIENCE_SECONDS,
@@ -246,7 +246,7 @@ def open_alerts(settings: Settings) -> Alerts:
         clock=open_clock(settings),
         links=Links(without_secrets(settings.ui_url)),  # they go to people
         conditions=partial(_conditions, settings),
-        told_outside=ToldOutside(settings.state_path / "alerts_told.json"),
+        last_resort_log=LastResortLog(settings.state_path / "alerts_told.json"),
     )
 
 

@@ -10,7 +10,7 @@ from sqlalchemy import select
 from orchestration_project.__main__ import main
 from orchestration_project.domains.operations.alerts import Decision, Problem
 from orchestration_project.domains.operations.messages import Message
-from orchestration_project.services.alerts.sending import ToldOutside
+from orchestration_project.services.alerts.sending import LastResortLog
 from orchestration_project.services.probes import open_alerts
 from orchestration_project.settings import load_settings
 from orchestration_project.tables.operations import (
@@ -379,7 +379,7 @@ def store(cause: str, problem: Problem) -> None:
 
 def test_where_it_cannot_be_kept_whom_a_lost_database_was_told_to_that_is_said(tmp_path, caplog):
     (tmp_path / "file").touch()
-    told = ToldOutside(tmp_path / "file" / "alerts_told.json")
+    told = LastResortLog(tmp_path / "file" / "alerts_told.json")
     told.keep({"json-1": datetime(2026, 1, 5, tzinfo=UTC)})
     assert "people may be told again" in caplog.text
     assert told.read() == {}

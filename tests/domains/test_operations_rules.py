@@ -136,7 +136,7 @@ def test_recoveries_go_to_whom_was_told_unless_the_rule_says_otherwise():
         "gone": Notification("old", NOON),
     }
     alert = OpenAlert("a", "error", "t", frozenset([FAILED]), NOON, who)
-    assert rules.hear_of_recovery([alert]) == {"json-1": "loud", "gone": "old"}
+    assert rules.recovery_rules([alert]) == {"json-1": "loud", "gone": "old"}
 
 
 KNOWN = Names(
@@ -307,7 +307,7 @@ def test_no_channel_is_told_of_the_same_again_before_its_window_is_over_or_later
                 first = min(last[channel, each] for each in bad if (channel, each) in last)
                 last |= {(channel, each): first for each in bad}
         known = [
-            OpenAlert(each.alert_id, "error", "t", left, each.told_at, each.told)
+            OpenAlert(each.alert_id, "error", "t", left, each.raised_at, each.notifications)
             for each in known
             if (left := found.remaining.get(each.alert_id, each.problems))
         ]

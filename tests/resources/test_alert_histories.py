@@ -18,7 +18,7 @@ from orchestration_project.domains.operations.rules import Policy
 from orchestration_project.services.alerts.alerts import Alerts
 from orchestration_project.services.alerts.inbox import Inbox
 from orchestration_project.services.alerts.policy import Links
-from orchestration_project.services.alerts.sending import ToldOutside
+from orchestration_project.services.alerts.sending import LastResortLog
 from orchestration_project.tables.operations import (
     operations_alert_deliveries,
     operations_alerts,
@@ -53,7 +53,7 @@ class History:
             clock=clock,
             links=self.links,
             conditions=lambda _: (),
-            told_outside=ToldOutside(tmp_path / "told.json"),
+            last_resort_log=LastResortLog(tmp_path / "told.json"),
         )
         self.runs = 0
 

@@ -105,14 +105,14 @@ class EndedRun:
 
 
 class Route(NamedTuple):
-    """That a channel is told of a problem: by which rule, and for how long not again."""
+    """By which rule a channel is notified of a problem, and for how long not again."""
 
     rule: str
     window: timedelta
 
 
 class Notification(NamedTuple):
-    """That a channel was told: by which rule, and when."""
+    """By which rule a channel was notified, and when."""
 
     rule: str
     at: datetime
@@ -123,16 +123,16 @@ class OpenAlert:
     """An alert whose ``problems`` are not well yet; of each problem there is one at most.
 
     Attributes:
-        told_at: When it was raised.
-        told: By channel, who was told of its problems.
+        raised_at: When it was raised.
+        notifications: By channel, the notification of its problems.
     """
 
     alert_id: str
     severity: Severity
     title: str
     problems: frozenset[Problem]
-    told_at: datetime
-    told: Mapping[str, Notification] = field(default_factory=dict)
+    raised_at: datetime
+    notifications: Mapping[str, Notification] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -141,11 +141,11 @@ class Decision:
 
     Attributes:
         raised: The problems of a new alert; empty if there is none.
-        repeated: Open alerts that had told of it within the window.
+        repeated: Open alerts that were sent within the window.
         remaining: Open alerts that lose problems, and those that they keep.
         recovered: Open alerts whose last problem is well.
-        fresh: By channel that the new alert is told to, the rule by which it is.
-        kept: Channels that older alerts told of its problems, and that are not told again.
+        fresh: By channel that gets the new alert, the rule by which it does.
+        kept: Channels that got older alerts of its problems, and get no new one.
     """
 
     raised: frozenset[Problem]
@@ -267,7 +267,7 @@ def decide(
 
 
 def _is_old(holder: OpenAlert | None, now: datetime, window: timedelta) -> bool:
-    return holder is None or not is_lately(holder.told_at, now, window)
+    return holder is None or not is_lately(holder.raised_at, now, window)
 
 
 def is_lately(at: datetime, now: datetime, window: timedelta) -> bool:
@@ -276,17 +276,17 @@ def is_lately(at: datetime, now: datetime, window: timedelta) -> bool:
 
 
 def _is_due(holder: OpenAlert | None, channel: str, route: Route, now: datetime) -> bool:
-    told = holder.told.get(channel) if holder else None
-    return told is None or not is_lately(told.at, now, route.window)
+    sent = holder.notifications.get(channel) if holder else None
+    return sent is None or not is_lately(sent.at, now, route.window)
 
 
 def _kept(holders: Iterable[OpenAlert], fresh: Mapping[str, str]) -> dict[str, Notification]:
-    """Return by channel what was told first, so that no reminder is late."""
+    """Return the first notification by channel, so that no reminder is late."""
     kept: dict[str, Notification] = {}
     for alert in holders:
-        for name, told in alert.told.items():
-            if name not in fresh and (name not in kept or told.at < kept[name].at):
-                kept[name] = told
+        for name, notification in alert.notifications.items():
+            if name not in fresh and (name not in kept or notification.at < kept[name].at):
+                kept[name] = notification
     return kept
 
 

@@ -95,7 +95,7 @@ def recovery(
 
     What nobody was told of is left out, unless there is nothing else.
     """
-    titles = [alert.title for alert in recovered if alert.told] or [
+    titles = [alert.title for alert in recovered if alert.notifications] or [
         alert.title for alert in recovered
     ]
     return Message(

@@ -163,14 +163,14 @@ class Policy:
                 break
         return found
 
-    def hear_of_recovery(self, recovered: Iterable[OpenAlert]) -> dict[str, str]:
-        """Return by channel the rule by which it was told of these alerts, where that says so."""
+    def recovery_rules(self, recovered: Iterable[OpenAlert]) -> dict[str, str]:
+        """Return by channel the rule that notified it of these alerts, if it reports recoveries."""
         silent = {rule.name for rule in self.rules if not rule.recovered}
         return {
-            channel: told.rule
+            channel: notification.rule
             for alert in recovered
-            for channel, told in alert.told.items()
-            if told.rule not in silent
+            for channel, notification in alert.notifications.items()
+            if notification.rule not in silent
         }
 
     def digest_above(self, rule: str) -> int:

@@ -18,7 +18,7 @@ from orchestration_project.errors import OrchestrationError
 from orchestration_project.services.alerts.conditions import Condition
 from orchestration_project.services.alerts.inbox import Inbox
 from orchestration_project.services.alerts.policy import Links
-from orchestration_project.services.alerts.sending import ToldOutside, send
+from orchestration_project.services.alerts.sending import LastResortLog, send
 
 MESSAGES_PER_TICK = 10
 """To each channel."""
@@ -28,7 +28,7 @@ SECONDS_PER_TICK = 30
 
 
 class Alerts:
-    """Who is told, and where alerts wait."""
+    """The channels that are notified, and the store of alerts."""
 
     def __init__(
         self,
@@ -38,12 +38,12 @@ class Alerts:
         clock: Clock,
         links: Links,
         conditions: Callable[[dg.DagsterInstance], Sequence[Condition]],
-        told_outside: ToldOutside,
+        last_resort_log: LastResortLog,
     ) -> None:
         self.policy = policy
         self.conditions = conditions
         self.links = links
-        self.told_outside = told_outside
+        self.last_resort_log = last_resort_log
         self._open_warehouse = open_warehouse
         self._clock = clock
 
@@ -66,14 +66,14 @@ class Alerts:
         """Send a message past the inbox; return by channel why it was not taken, None if it was."""
         return {channel.name: _attempt(channel, message) for channel in self.channels}
 
-    def tell_of_lost_database(
-        self, error: OrchestrationError, told: Mapping[str, datetime]
+    def notify_of_lost_database(
+        self, error: OrchestrationError, notified_at: Mapping[str, datetime]
     ) -> dict[str, datetime]:
-        """Tell each channel directly, once per window; return when each was told."""
+        """Notify each channel directly, once per window; return when each was notified."""
         now = self._clock.now()
         message = database_failure(str(error))
         window = self.policy.window
-        recent = {name: at for name, at in told.items() if is_lately(at, now, window)}
+        recent = {name: at for name, at in notified_at.items() if is_lately(at, now, window)}
         due = [channel for channel in self.channels if channel.name not in recent]
         taken = [channel.name for channel in due if _attempt(channel, message) is None]
         return recent | dict.fromkeys(taken, now)

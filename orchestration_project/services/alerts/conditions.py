@@ -88,17 +88,17 @@ def see(conditions: Sequence[Condition], clock: Clock) -> list[Seen]:
 
 
 def take_conditions(seen: Sequence[Seen], inbox: Inbox, links: Links) -> list[Message]:
-    """Store what was seen not to hold, and what holds again; return what is told of it."""
+    """Store what was seen not to hold, and what holds again; return the messages."""
     known = inbox.open_problems({each.problem.kind for each in seen})
-    told: list[Message] = []
+    messages: list[Message] = []
     for each in seen:
         if each.is_bad:
             message = condition_failure(each.problem, each.finding, links)
-            told += inbox.observe(message.problems, nothing_is_well, words_of(message))
+            messages += inbox.observe(message.problems, nothing_is_well, words_of(message))
         elif each.problem in known:
             is_it, words = partial(eq, each.problem), words_of_recovery("meanwhile")
-            told += inbox.observe(frozenset(), is_it, words)
-    return told
+            messages += inbox.observe(frozenset(), is_it, words)
+    return messages
 
 
 def suspected(seen: Sequence[Seen], before: Collection[str]) -> tuple[list[Seen], list[str]]:

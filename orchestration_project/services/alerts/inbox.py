@@ -40,7 +40,7 @@ from orchestration_project.services.alerts.rows import (
     open_alerts,
     settle,
     store,
-    with_told,
+    with_notifications,
 )
 from orchestration_project.tables.operations import (
     operations_alert_deliveries as deliveries,
@@ -101,38 +101,38 @@ class Inbox:
         words: Wording,
         facts: Callable[[Problem], Facts] = facts_of,
     ) -> list[Message]:
-        """Store what ``cause`` raises, repeats and recovers, once; return what is told of it."""
+        """Store what ``cause`` raises, repeats and recovers, once; return the messages."""
         now = self._clock.now()
         with self._deciding() as connection:
             if is_evaluated(connection, cause):
                 return []
             insert_absent(connection, evaluations, [{"cause": cause, "evaluated_at": now}])
             decision = self._decide(connection, bad, is_well, facts, now)
-            told = self._tell(connection, cause, decision, words, now)
+            messages = self._store_messages(connection, cause, decision, words, now)
             count_repeated(connection, decision, now)
-        return told
+        return messages
 
     def observe(
         self, bad: frozenset[Problem], is_well: Callable[[Problem], bool], words: Wording
     ) -> list[Message]:
         """Store what a look at what lasts, such as a full disk, raises and recovers.
 
-        It may be looked at over and over: what was told is no repetition.
+        It may be observed at every tick: an alert that was sent does not count as a repetition.
         """
         now = self._clock.now()
         with self._deciding() as connection:
             decision = self._decide(connection, bad, is_well, facts_of, now)
-            return self._tell(connection, f"seen {now.isoformat()}", decision, words, now)
+            return self._store_messages(connection, f"seen {now.isoformat()}", decision, words, now)
 
     def close(self, alert_id: str) -> list[Message]:
-        """Take all that an open alert tells of for well; return what is told of that."""
+        """Recover all problems of an open alert; return the messages."""
         with self._warehouse.reading() as connection:
             closed = [each for each in open_alerts(connection) if each.alert_id == alert_id]
         about = frozenset(problem for alert in closed for problem in alert.problems)
         return self.recover(f"closed {alert_id}", about.__contains__, "by hand: it was closed")
 
     def recover(self, cause: str, is_well: Callable[[Problem], bool], how: str) -> list[Message]:
-        """Store what ``cause`` made well, once; return what is told of it."""
+        """Store what ``cause`` made well, once; return the messages."""
         return self.take(cause, frozenset(), is_well, words_of_recovery(how))
 
     @contextmanager
@@ -142,7 +142,7 @@ class Inbox:
             lock_row(connection, alerts.name)
             yield connection
 
-    def tell(self, cause: str, message: Message) -> None:
+    def store_once(self, cause: str, message: Message) -> None:
         """Store a message that is about no problem, for every channel; once per cause."""
         everybody = {channel.name: EVERYTHING.name for channel in self._policy.channels}
         with self._warehouse.writing() as connection:
@@ -164,13 +164,13 @@ class Inbox:
         return decide(
             bad,
             is_well,
-            with_told(connection, known),
+            with_notifications(connection, known),
             now=now,
             window=self._policy.window,
             routes={problem: self._policy.routes(facts(problem)) for problem in bad},
         )
 
-    def _tell(
+    def _store_messages(
         self,
         connection: Connection,
         cause: str,
@@ -178,26 +178,26 @@ class Inbox:
         words: Wording,
         now: datetime,
     ) -> list[Message]:
-        told = list(words(decision))
-        for message in told:
+        messages = list(words(decision))
+        for message in messages:
             alert_id = store(connection, cause, message, self._hearers(message, decision), now)
             if message.problems:
                 keep(connection, alert_id, decision, now)
         settle(connection, decision, now)
-        return told
+        return messages
 
     def _hearers(self, message: Message, decision: Decision) -> Mapping[str, str]:
-        """Return by channel that is told the rule by which it is."""
+        """Return the rule by which each channel is notified."""
         if message.problems:
             return decision.fresh
         if message.kind == RECOVERED:
             present = {channel.name for channel in self._policy.channels}
-            heard = self._policy.hear_of_recovery(decision.recovered)
+            heard = self._policy.recovery_rules(decision.recovered)
             return {name: rule for name, rule in heard.items() if name in present}
         routes = self._policy.routes(facts_of_message(message))
         return {name: route.rule for name, route in routes.items()}
 
-    def told_of(self, run_id: str) -> set[tuple[str, str]]:
+    def notices_of(self, run_id: str) -> set[tuple[str, str]]:
         """Return the kinds of alerts that a run's ends raised, by partition; "" if of none."""
         wanted = select(alerts.c.kind, alerts.c.partitions).where(alerts.c.run_id == run_id)
         with self._warehouse.reading() as connection:
@@ -205,7 +205,7 @@ class Inbox:
         return {(kind, key) for kind, keys in found for key in json.loads(keys) or [""]}
 
     def open_problems(self, kinds: Collection[str]) -> set[Problem]:
-        """Return the problems of these kinds that open alerts tell of."""
+        """Return the problems of these kinds that open alerts have."""
         with self._warehouse.reading() as connection:
             known = open_alerts(connection)
         return {problem for alert in known for problem in alert.problems if problem.kind in kinds}
@@ -242,7 +242,7 @@ class Inbox:
         now, next_at = self._clock.now(), deliveries.c.next_attempt_at
         waits = and_(deliveries.c.channel == channel, deliveries.c.state == "pending")
         is_due = or_(next_at <= now, next_at > now + AHEAD)
-        untold = (  # with the time of what made it well, which is of the same transaction
+        closed_unsent = (  # with the time of what made it well, which is of the same transaction
             select(alerts.c.ended_at)
             .join(deliveries, alerts.c.alert_id == deliveries.c.alert_id)
             .where(waits, not_(is_due), alerts.c.ended_at.is_not(None))
@@ -253,7 +253,7 @@ class Inbox:
             .where(
                 waits,
                 is_due,
-                or_(alerts.c.kind != RECOVERED, alerts.c.raised_at.not_in(untold)),
+                or_(alerts.c.kind != RECOVERED, alerts.c.raised_at.not_in(closed_unsent)),
             )
             .order_by(alerts.c.raised_at, alerts.c.alert_id)
             .limit(MOST_DUE)
@@ -309,22 +309,22 @@ class Inbox:
                 )
             ]
 
-    def delivered(self, told: Sequence[Delivery]) -> None:
+    def delivered(self, sent: Sequence[Delivery]) -> None:
         """Record that the channel took these, in one message."""
         values = {
             "state": "delivered",
             "delivered_at": self._clock.now(),
-            "digest_count": len(told),
+            "digest_count": len(sent),
         }
         with self._warehouse.writing() as connection:
-            for each in told:
+            for each in sent:
                 change(connection, each, each.attempts + 1, **values)
 
-    def refused(self, told: Sequence[Delivery], reason: str) -> None:
+    def refused(self, sent: Sequence[Delivery], reason: str) -> None:
         """Record why an attempt was in vain, and when the next one is due."""
         now = self._clock.now()
         with self._warehouse.writing() as connection:
-            for each in told:
+            for each in sent:
                 change(
                     connection,
                     each,

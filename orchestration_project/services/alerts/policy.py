@@ -1,4 +1,4 @@
-"""Who is told of alerts: rules, channels, and links to the UI."""
+"""Which channels alerts notify: rules, channels, and links to the UI."""
 
 from collections.abc import Sequence
 from datetime import timedelta

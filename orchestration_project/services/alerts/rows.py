@@ -36,7 +36,7 @@ NEW_DELIVERY: dict[str, Any] = {
 }
 
 TOLD_BEFORE = "told_before"
-"""State of what a channel was told by an earlier alert, too lately to be told again."""
+"""State of a delivery to a channel that an earlier alert notified within the window."""
 
 
 def change(connection: Connection, delivery: Delivery, attempts: int, **values: Any) -> bool:
@@ -69,18 +69,18 @@ def store(
 
 
 def keep(connection: Connection, alert_id: str, decision: Decision, now: datetime) -> None:
-    """Store which channels are not told of an alert because an older one told them of the same."""
+    """Store which channels an alert does not notify, as an older one has."""
     rows = [
         {
             **NEW_DELIVERY,
             "alert_id": alert_id,
             "channel": channel,
-            "rule": told.rule,
+            "rule": notification.rule,
             "state": TOLD_BEFORE,
             "next_attempt_at": now,
-            "told_at": told.at,
+            "told_at": notification.at,
         }
-        for channel, told in decision.kept.items()
+        for channel, notification in decision.kept.items()
     ]
     insert_absent(connection, deliveries, rows)
 
@@ -92,7 +92,7 @@ def is_evaluated(connection: Connection, cause: str) -> bool:
 
 
 def open_alerts(connection: Connection) -> list[OpenAlert]:
-    """Return the open alerts, the oldest first, without who was told of them."""
+    """Return the open alerts, the oldest first, without their notifications."""
     c = alerts.c
     wanted = select(c.alert_id, c.severity, c.title, c.open_problems, c.raised_at)
     return [
@@ -101,24 +101,24 @@ def open_alerts(connection: Connection) -> list[OpenAlert]:
             severity=row.severity,
             title=row.title,
             problems=_problems(row.open_problems),
-            told_at=row.raised_at,
+            raised_at=row.raised_at,
         )
         for row in connection.execute(wanted.where(c.state == "open").order_by(c.raised_at))
     ]
 
 
-def with_told(connection: Connection, known: Sequence[OpenAlert]) -> list[OpenAlert]:
-    """Return these alerts with who was told, or will be."""
+def with_notifications(connection: Connection, known: Sequence[OpenAlert]) -> list[OpenAlert]:
+    """Return these alerts with their notifications, sent or due."""
     wanted = select(deliveries).where(
         deliveries.c.alert_id.in_([alert.alert_id for alert in known]),
         deliveries.c.state != "failed",
     )
-    raised = {alert.alert_id: alert.told_at for alert in known}
-    told: dict[str, dict[str, Notification]] = {alert_id: {} for alert_id in raised}
+    raised = {alert.alert_id: alert.raised_at for alert in known}
+    found: dict[str, dict[str, Notification]] = {alert_id: {} for alert_id in raised}
     for row in connection.execute(wanted) if known else ():
         at = row.told_at or raised[row.alert_id]
-        told[row.alert_id][row.channel] = Notification(row.rule or EVERYTHING.name, at)
-    return [replace(alert, told=told[alert.alert_id]) for alert in known]
+        found[row.alert_id][row.channel] = Notification(row.rule or EVERYTHING.name, at)
+    return [replace(alert, notifications=found[alert.alert_id]) for alert in known]
 
 
 def count_repeated(connection: Connection, decision: Decision, now: datetime) -> None:

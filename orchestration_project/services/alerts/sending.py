@@ -17,32 +17,37 @@ from orchestration_project.errors import TransientError
 log = logging.getLogger(__name__)
 
 
-class ToldOutside:
-    """A file of STATE_DIR; where that cannot be written, people are told again."""
+class LastResortLog:
+    """A file of STATE_DIR with the channels that were notified while the database was lost.
+
+    If it cannot be written, they are notified again.
+    """
 
     def __init__(self, file: Path) -> None:
         self._file = file
 
     def read(self) -> dict[str, datetime]:
-        """Return when each channel was told; nothing where the database was not lost since."""
+        """Return when each channel was notified; empty if the database is not lost."""
         try:
-            told = json.loads(self._file.read_text())
-            return {name: datetime.fromisoformat(at) for name, at in told.items()}
+            sent_at = json.loads(self._file.read_text())
+            return {name: datetime.fromisoformat(at) for name, at in sent_at.items()}
         except (OSError, ValueError):
             return {}
 
-    def keep(self, told: Mapping[str, datetime]) -> None:
-        """Remember when each channel was told."""
-        with self._told_of():
-            self._file.write_text(json.dumps({name: at.isoformat() for name, at in told.items()}))
+    def keep(self, sent_at: Mapping[str, datetime]) -> None:
+        """Store when each channel was notified."""
+        with self._logging_errors():
+            self._file.write_text(
+                json.dumps({name: at.isoformat() for name, at in sent_at.items()})
+            )
 
     def forget(self) -> None:
-        """Take the database for found again."""
-        with self._told_of():
+        """Delete the file, once the database can be used again."""
+        with self._logging_errors():
             self._file.unlink(missing_ok=True)
 
     @contextmanager
-    def _told_of(self) -> Iterator[None]:
+    def _logging_errors(self) -> Iterator[None]:
         """Log that the file cannot be written: no alert is lost by that."""
         try:
             yield

@@ -21,21 +21,25 @@ KIND = "tick_failed"
 
 
 def take_ticks(instance: dg.DagsterInstance, inbox: Inbox, links: Links) -> list[Message]:
-    """Store what failed ticks raise and later ones recover; return what is told of them."""
+    """Store what failed ticks raise and later ones recover; return the messages."""
     latest = _latest_ticks(instance)
-    told: list[Message] = []
+    messages: list[Message] = []
     for name, tick in latest.items():
         if tick.status == TickStatus.FAILURE:
             message = tick_failure(name, _error(tick), links)
-            told += inbox.take(_cause(tick), message.problems, nothing_is_well, words_of(message))
+            messages += inbox.take(
+                _cause(tick), message.problems, nothing_is_well, words_of(message)
+            )
     failing = {problem.subject: problem for problem in inbox.open_problems([KIND])}
     for name, problem in failing.items():
         tick = latest.get(name)
         if tick is not None and tick.status in (TickStatus.SUCCESS, TickStatus.SKIPPED):
-            told += inbox.recover(  # maybe of the very tick that failed: Dagster tries some again
-                f"{_cause(tick)} {tick.status.value}", partial(eq, problem), "by a later tick"
+            messages += (
+                inbox.recover(  # maybe of the very tick that failed: Dagster tries some again
+                    f"{_cause(tick)} {tick.status.value}", partial(eq, problem), "by a later tick"
+                )
             )
-    return told
+    return messages
 
 
 def _latest_ticks(instance: dg.DagsterInstance) -> dict[str, InstigatorTick]:

@@ -73,7 +73,7 @@ def look(
 
     Args:
         instance: Whose runs, backfills, sensors and queue are looked at.
-        alerts: Who is told, and where alerts are kept.
+        alerts: The channels, and the store of alerts.
         progress: What the look before left.
         repository: Whose names rules may match, and whose assets are backfilled; None: neither is
             looked at.
@@ -89,30 +89,30 @@ def look(
                 lasting += take_backfills(instance, repository, inbox, alerts.links)
             return _stored(instance, alerts, inbox, progress, lasting)
     except OrchestrationError as error:
-        told = alerts.tell_of_lost_database(error, progress.told)
-        who = ", ".join(told) or "nobody"
+        notified = alerts.notify_of_lost_database(error, progress.told)
+        who = ", ".join(notified) or "nobody"
         return PollResult(
             f"Alerts cannot be stored, and wait; told of it: {who}. {error}",
-            progress.model_copy(update={"told": told}),
+            progress.model_copy(update={"told": notified}),
         )
 
 
 def watch(alerts: Alerts, seen: Sequence[Seen]) -> list[str]:
-    """Store and send what was seen from outside of the daemon; return what is said of it.
+    """Store and send what was seen from outside of the daemon; return a report of it.
 
-    Where the database is lost, that is told to each channel directly.
+    If the database is lost, each channel is notified of that directly.
     """
     try:
         with alerts.inbox() as inbox:
-            _tell_of_return(alerts, inbox, {})
-            told = take_conditions(seen, inbox, alerts.links)
+            _report_recovery(alerts, inbox, {})
+            messages = take_conditions(seen, inbox, alerts.links)
             taken, reasons = alerts.deliver(inbox)
     except OrchestrationError as error:
-        informed = alerts.tell_of_lost_database(error, alerts.told_outside.read())
-        alerts.told_outside.keep(informed)
+        informed = alerts.notify_of_lost_database(error, alerts.last_resort_log.read())
+        alerts.last_resort_log.keep(informed)
         who = ", ".join(informed) or "nobody"
         return [f"alerts cannot be stored; told of it: {who}. {error}"]
-    titles = [f"{message.severity}: {message.title}" for message in told]
+    titles = [f"{message.severity}: {message.title}" for message in messages]
     return [*titles, f"sent {taken} alerts", *reasons.values()]
 
 
@@ -123,11 +123,11 @@ def _stored(
     progress: Progress,
     lasting: Sequence[Message],
 ) -> PollResult:
-    _tell_of_return(alerts, inbox, progress.told)
+    _report_recovery(alerts, inbox, progress.told)
     ends = ends_after(instance, progress.since, len(progress.seen) + RUNS_PER_TICK)
     new = [end for end in ends if end.place not in progress.seen]
     looked = [RunEnd(0, run_id, "failure") for run_id in progress.waiting] + new
-    waiting, places, told = dict(progress.waiting), list[int](), [*lasting]
+    waiting, places, messages = dict(progress.waiting), list[int](), [*lasting]
     until = time.monotonic() + SECONDS_PER_TICK
     for end in looked:
         if time.monotonic() > until:
@@ -137,22 +137,22 @@ def _stored(
         if retry == "announced" and looks < LOOKS_FOR_A_RETRY:
             waiting[end.run_id] = looks + 1
         else:
-            told += _take(instance, alerts, inbox, end, is_retried=retry == "made")
+            messages += _take(instance, alerts, inbox, end, is_retried=retry == "made")
         places += [end.place] if end.place else []
-    told += take_ticks(instance, inbox, alerts.links)
+    messages += take_ticks(instance, inbox, alerts.links)
     reached = progress.with_seen(places)
     return PollResult(
-        _said(len(places), told, waiting, alerts),
+        _summary(len(places), messages, waiting, alerts),
         reached.model_copy(update={"waiting": waiting, "told": {}}),
     )
 
 
-def _tell_of_return(alerts: Alerts, inbox: Inbox, told: Mapping[str, datetime]) -> None:
-    """Tell that the database can be used again, where anybody was told that it is lost."""
-    times = [*told.values(), *alerts.told_outside.read().values()]
+def _report_recovery(alerts: Alerts, inbox: Inbox, notified_at: Mapping[str, datetime]) -> None:
+    """Report that the database can be used again, to channels that were notified of its loss."""
+    times = [*notified_at.values(), *alerts.last_resort_log.read().values()]
     if times:
-        inbox.tell(f"database {max(times)}", database_recovery())
-        alerts.told_outside.forget()
+        inbox.store_once(f"database {max(times)}", database_recovery())
+        alerts.last_resort_log.forget()
 
 
 def _take(
@@ -161,30 +161,30 @@ def _take(
     run = read_run(instance, end)
     if run is None:
         return []
-    run = _without_told(run, inbox.told_of(run.run_id) if run.notices else set())
+    run = _without_reported(run, inbox.notices_of(run.run_id) if run.notices else set())
     bad = frozenset(each for each in problems(run) if not is_retried or each.is_check)
     words = partial(run_messages, run, links=alerts.links)
     facts = partial(facts_of, job=run.job, together=run.together)
     return inbox.take(end.cause, bad, wellness(run), words, facts)
 
 
-def _without_told(run: EndedRun, told: Collection[tuple[str, str]]) -> EndedRun:
-    """Leave out what an earlier end told: a run that was taken for dead may still succeed."""
-    new = [each for each in run.notices if (each.kind, each.unit.partition) not in told]
+def _without_reported(run: EndedRun, reported: Collection[tuple[str, str]]) -> EndedRun:
+    """Leave out the notices of an earlier end: a run whose worker seemed lost may still succeed."""
+    new = [each for each in run.notices if (each.kind, each.unit.partition) not in reported]
     return replace(run, notices=new)
 
 
-def _said(runs: int, told: Sequence[Message], waiting: Iterable[str], alerts: Alerts) -> str:
+def _summary(runs: int, messages: Sequence[Message], waiting: Iterable[str], alerts: Alerts) -> str:
     said = [f"Looked at {runs} ended runs."]
-    said += [f"{message.severity}: {message.title}." for message in told]
+    said += [f"{message.severity}: {message.title}." for message in messages]
     said += [f"The run {run_id} is to be retried." for run_id in waiting]
-    if told and not alerts.channels:
+    if messages and not alerts.channels:
         said.append("Nobody is told: ALERT_URLS is not set.")
     return " ".join(said)
 
 
 LOOKED_BACK = timedelta(days=1)
-"""Of what failed before, nobody is told: it may be from before there were alerts."""
+"""Failures before this are not reported: they may be older than the alerts."""
 
 
 def take_backfills(
@@ -193,18 +193,18 @@ def take_backfills(
     inbox: Inbox,
     links: Links,
 ) -> list[Message]:
-    """Store what failed backfills raise, each once; return what is told of them.
+    """Store what failed backfills raise, each once; return the messages.
 
     It is well again as what a failed run did not make is: partition by partition.
     """
-    told: list[Message] = []
+    messages: list[Message] = []
     for backfill in failed_backfills(instance, repository, Clock().now() - LOOKED_BACK):
         message = backfill_failure(backfill, links)
-        told += inbox.take(
+        messages += inbox.take(
             f"backfill {backfill.backfill_id}",
             message.problems,
             nothing_is_well,
             words_of(message),
             partial(facts_of, job=backfill.job, together=backfill.together),
         )
-    return told
+    return messages
