@@ -1,4 +1,4 @@
-"""What can go wrong, in four kinds that say what Dagster should do about it.
+"""What can go wrong, in four kinds that decide what Dagster does about it.
 
 Only a `TransientError` is worth another try. The other three need a person: the source
 (`SourceError`), the data (`ContractError`) or the settings (`ConfigurationError`) must change.
@@ -68,7 +68,7 @@ def _as_texts(context: Mapping[str, object]) -> dict[str, str]:
 def _sayable(text: str) -> str:
     """Return ``text`` without secrets, and with escapes for what no database and log takes.
 
-    Such is NUL, and half a character, as which Python reads the name of a file that is no UTF-8.
+    Such is NUL, and half a character, as which Python reads the name of a file that is not UTF-8.
     """
     return redacted(text).replace("\0", r"\x00").encode(errors="backslashreplace").decode()
 

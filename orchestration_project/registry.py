@@ -50,7 +50,7 @@ class Probe:
     Attributes:
         dependency: Its name, a plain word.
         needed_by: The resources that open only while it is ready, or `ANY_WORK`, `QUEUED_RUNS`;
-            nothing where it refuses nobody.
+            empty if it refuses no resource.
         tried: What ``run`` does, for people; without secrets.
         run: Does it. One of our errors means: not ready, and what to do.
     """
@@ -309,7 +309,7 @@ class Registry:
         """Return the registry of a code location that defines the domains of these names.
 
         Raises:
-            ConfigurationError: There is no domain of that name.
+            ConfigurationError: No domain has that name.
         """
         known = {domain.name: domain for domain in self.domains}
         if unknown := [name for name in names if name not in known]:

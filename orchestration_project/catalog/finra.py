@@ -38,7 +38,7 @@ TIER = Parameter(name="tier")
 WEEK_ENDING = Parameter(name="week_ending", to_key=week_ending_on)
 
 PROBED_WEEKS = 8
-"""Within the current dataset, so that one request tells; enough for every tier to be published."""
+"""All in the current dataset, which one request lists; enough for every tier to be published."""
 
 
 def _list_partitions(source: FinraSource, environment: Environment) -> str:

@@ -1,4 +1,4 @@
-"""A disk that fills up below Dagster's own state, told instead of a traceback."""
+"""Reports a full disk below Dagster's own state, instead of a traceback."""
 
 import errno
 import os
@@ -49,7 +49,7 @@ def full_disk_explained(settings: Settings) -> Iterator[None]:
 
 
 def _first(cause: BaseException) -> str:
-    """Say what to do first: SQLite tells a full disk by two codes, PostgreSQL by one."""
+    """Put the remedy first: SQLite reports a full disk by two codes, PostgreSQL by one."""
     sqlite_code = getattr(cause, "sqlite_errorcode", 0) & 0xFF  # an extended code holds it
     sql_state = getattr(cause, "pgcode", None)
     is_full = isinstance(cause, OSError) or sqlite_code in SQLITE_FULL or sql_state == DISK_FULL
@@ -57,11 +57,11 @@ def _first(cause: BaseException) -> str:
 
 
 class DiskWatch:
-    """Tells when the disk of a folder is full, and when it has space again, each of them once."""
+    """Reports that the disk of a folder is full, and that it has space again, each of them once."""
 
-    def __init__(self, folder: Path, tell: Callable[[str], object]) -> None:
+    def __init__(self, folder: Path, report: Callable[[str], object]) -> None:
         self._folder = folder
-        self._tell = tell
+        self._report = report
         self._is_full = False
 
     def look(self) -> None:
@@ -69,12 +69,12 @@ class DiskWatch:
         self.saw(shutil.disk_usage(self._folder).free)
 
     def saw(self, free_bytes: int) -> None:
-        """Tell if that is news; what cannot be told, as it may go to that disk, is told later."""
+        """Report a change; a report that fails, as it may be written to that disk, is repeated."""
         is_full = free_bytes < (ENOUGH_BYTES if self._is_full else FULL_BELOW_BYTES)
         if is_full == self._is_full:
             return
         try:
-            self._tell(
+            self._report(
                 f"The disk of {self._folder} is full: Dagster cannot record what runs do, and they "
                 "end. Make space; then they are tried again.\n"
                 if is_full

@@ -1,4 +1,4 @@
-"""`run-saas`: bring PeopleForce's tasks and Jira's issues into agreement, and say what that did."""
+"""`run-saas`: sync PeopleForce's tasks with Jira's issues, and report the outcome."""
 
 import argparse
 from collections.abc import Iterator, Mapping, Sequence
@@ -131,7 +131,7 @@ def _outcome(results: Sequence[dg.JobExecutionResult], warehouse: Warehouse) -> 
 
 
 def _counts(result: dg.JobExecutionResult) -> Mapping[str, int | float]:
-    """Return the numbers that a run tells of the tasks that it saw."""
+    """Return the figures of a run about the tasks that it read."""
     found: dict[str, int | float] = {}
     for event in result.all_events:
         if event.is_step_materialization:

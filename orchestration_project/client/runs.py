@@ -1,4 +1,4 @@
-"""Runs, backfills and pipelines: launched, followed, tried again, ended."""
+"""Runs, backfills and pipelines: launched, followed, retried, ended."""
 
 import json
 import sys
@@ -185,8 +185,8 @@ class RunMethods(Asking):
     def logs(self, run_id: str) -> Iterator[Event]:
         """Yield the events and log lines of a run until it has ended.
 
-        A connection that breaks off, or a gateway that starts anew, is asked again for a minute,
-        and the log taken up where it was.
+        A connection that breaks off, or a gateway that restarts, is retried for a minute, and the
+        log goes on where it was.
 
         Raises:
             ApiError: The gateway did not give it.
@@ -211,7 +211,7 @@ class RunMethods(Asking):
             self._transport.pause(failures)
 
     def _streamed(self, run_id: str, last: int) -> Iterator[Event | Literal["alive", "ended"]]:
-        """Yield what follows event ``last``, and signs of life; "ended" once the run has."""
+        """Yield the events after ``last``, and heartbeats; "ended" once the run has."""
         headers = {"last-event-id": str(last)} if last else {}
         kind = ""
         with self._transport.stream(f"/runs/{quoted(run_id)}/logs", headers=headers) as lines:

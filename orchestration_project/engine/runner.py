@@ -103,7 +103,7 @@ def each_partition(
     """Load the run's partitions one by one, each alone, and yield their events.
 
     Raises:
-        Failure: Partitions were held back, or something failed that concerns all of them.
+        Failure: Partitions were quarantined, or something failed that concerns all of them.
         RetryRequested: The same, where another attempt may help and was not made.
     """
     run_id = context.run.run_id
@@ -123,7 +123,7 @@ def each_item(
     for good. ``loading`` may look up how they are loaded: what fails there concerns all of them.
 
     Raises:
-        Failure: Partitions were held back, or something failed that concerns all of them.
+        Failure: Partitions were quarantined, or something failed that concerns all of them.
         RetryRequested: The same, where another attempt may help and was not made.
     """
     keys = asked_keys(context)
@@ -154,7 +154,7 @@ def each_item(
 def landed_before(context: dg.AssetExecutionContext, asset: dg.AssetKey) -> frozenset[str]:
     """Return the partitions that this run, or a run that it tries again, has landed already.
 
-    One that succeeded is not tried again: who re-executes it wants it done once more.
+    A run that succeeded does not count: re-executing it loads its partitions again.
     """
     landed: set[str | None] = set()
     run: dg.DagsterRun | None = context.run
@@ -229,7 +229,7 @@ def _let_go(error: BaseException | None) -> None:
 def _landed(
     load: BatchLoad[Taken, Loaded], taken: Taken, attempts: int
 ) -> Mapping[str, Loaded | OrchestrationError]:
-    """Land a batch; pieces that another run delivered first are taken once more."""
+    """Land a batch; pieces that another run delivered first are extracted again."""
     ended = dict(load.land(taken))
     overtaken = [key for key, each in ended.items() if isinstance(each, SupersededError)]
     if overtaken and attempts > 1:
@@ -389,7 +389,7 @@ def _failure(
 def _failure_of_all(
     context: dg.AssetExecutionContext, keys: Sequence[str], error: OrchestrationError
 ) -> Exception:
-    """Return what ends a step whose error is no single partition's."""
+    """Return what ends a step whose error concerns all partitions."""
     error.within(
         assets=", ".join(key.to_user_string() for key in _selected(context)),
         partitions=keys[0] if len(keys) == 1 else f"{keys[0]} to {keys[-1]} ({len(keys)})",

@@ -66,7 +66,7 @@ def read_document(text: str) -> Asked:
     """Return what a document asks for.
 
     Raises:
-        Refusal: It is no GraphQL, or larger or deeper than any page of the UI asks.
+        Refusal: It is not GraphQL, or larger or deeper than any page of the UI asks.
     """
     if len(text) > MOST_CHARACTERS:
         raise Refusal(400, f"The query is longer than {MOST_CHARACTERS // 1024} KiB.")
@@ -187,7 +187,7 @@ def _top_fields(
 
 
 def _returns_type_name(field: FieldNode) -> bool:
-    """Whether what a field returns is no object, or its type is asked for in plain words."""
+    """Whether a field returns a scalar, or the name of its type is selected without an alias."""
     return field.selection_set is None or any(
         isinstance(each, FieldNode)
         and each.name.value == "__typename"

@@ -109,7 +109,7 @@ async def begin_session(
         max_age=int(doors.access.limits.absolute.total_seconds()),
         secure=doors.place.is_secure,
         httponly=True,
-        samesite="lax",  # strict would ask anew whoever follows a link in an alert
+        samesite="lax",  # strict would ask again whoever follows a link in an alert
     )
 
 
@@ -129,7 +129,7 @@ async def _form(request: Request) -> dict[str, str]:
     """Return the first value of each field of a form.
 
     Raises:
-        Refusal: It is no form, or a large one.
+        Refusal: It is not a form, or a large one.
     """
     media_type = header_of(request.scope, "content-type").partition(";")[0].strip().lower()
     if media_type != "application/x-www-form-urlencoded":

@@ -98,7 +98,7 @@ class Mutations:
     ) -> tuple[Receive, Send]:
         """Return a receive that ends a websocket on which anything but a subscription is asked for.
 
-        And a send that tells it which subscriptions came to their end.
+        And a send that removes the subscriptions that ended.
 
         Raises:
             Refusal: It is not the websocket of GraphQL.
@@ -268,7 +268,7 @@ def _require_log(scope: Scope) -> None:
 
 
 def _require_subscription(sent: str, begun: set[str]) -> None:
-    """Refuse what is no subscription, or one too many; ``begun`` are those that go on."""
+    """Refuse what is not a subscription, or one too many; ``begun`` are those that go on."""
     if len(sent) > BODY_BYTES:
         raise Refusal(413, "The message is too long.")
     data = _object(sent)

@@ -45,7 +45,7 @@ def postgres_url(url: str) -> str:
     SQLAlchemy 2.1 takes a bare postgresql:// for psycopg 3, which dagster-postgres does not speak.
 
     Raises:
-        ConfigurationError: When it is no PostgreSQL URL.
+        ConfigurationError: It is not a PostgreSQL URL.
     """
     try:
         parsed = make_url(url)

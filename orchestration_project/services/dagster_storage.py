@@ -9,7 +9,7 @@ from sqlalchemy.exc import OperationalError, SQLAlchemyError
 STORAGE_ERRORS = (SQLAlchemyError, DagsterPostgresException)
 
 OUTAGES = (OperationalError, DagsterPostgresException)
-"""Those of them that are no defect of a statement."""
+"""Those of them that are not caused by a statement."""
 
 
 def driver_error(error: Exception) -> BaseException:

@@ -1,4 +1,4 @@
-"""Partitions whose latest attempt failed and that did not land since, as Dagster tells it.
+"""Partitions whose latest attempt failed and that did not land since, by the events of Dagster.
 
 Dagster's own record is read rather than the ledger, which may be some ticks behind; what kind of
 failure it was follows from the same facts and rules as in the ledger.
@@ -33,7 +33,7 @@ LONGEST_UNTIL_A_RETRY = timedelta(minutes=10)
 backfill is over, keeps the word that it will be."""
 
 Quarantined = Mapping[tuple[str, str], tuple[str, str]]
-"""By asset and partition: category and reason of what was held back."""
+"""By asset and partition: category and reason of a quarantined one."""
 
 
 def failed_partitions(
@@ -55,7 +55,7 @@ def failed_partitions(
             be another run's.
 
     Raises:
-        ConfigurationError: There is no such domain.
+        ConfigurationError: The domain does not exist.
     """
     graph = repository.asset_graph
     keys = sorted(key for key in graph.materializable_asset_keys if graph.get(key).is_partitioned)

@@ -1,4 +1,4 @@
-"""The probes of what every domain depends on, and who is told of alerts."""
+"""The probes of what every domain depends on, and the channels of alerts."""
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
@@ -56,7 +56,7 @@ def daemon_probe(
 ) -> Probe:
     """Return the probe of Dagster's daemon, without which nothing queued or switched on starts.
 
-    With ``is_missed`` one that was heard once is missed also where nothing waits for it.
+    With ``is_missed`` one that had a heartbeat once is missed also where nothing waits for it.
     """
 
     def run() -> Answer:
@@ -105,7 +105,7 @@ def code_server_probe(home: Path) -> Probe:
 
 
 def _ui_runs(home: Path) -> bool:
-    """Whether the process that `ui` noted here lives, and is one."""
+    """Whether the process that `ui` noted here runs, and is one."""
     try:
         command = psutil.Process(int((home / "ui.lock").read_text())).cmdline()
     except (OSError, ValueError, psutil.Error):
@@ -183,7 +183,7 @@ def open_probes(
     Args:
         settings: The settings of this process.
         instance: Returns Dagster's instance.
-        warehouse: The database of a run, which has it open and need not connect anew.
+        warehouse: The database of a run, which has it open and need not connect again.
         clocks: Outside systems that return the time, by name, besides the database.
     """
     real_time = Clock()
@@ -235,7 +235,7 @@ def _written_places(settings: Settings) -> Sequence[Path]:
 
 
 def open_alerts(settings: Settings) -> Alerts:
-    """Return who is told of alerts, and where they are kept; opens nothing yet."""
+    """Return the channels and the store of alerts; opens nothing yet."""
     return Alerts(
         read_policy(
             settings.alert_rules_path,
@@ -251,7 +251,7 @@ def open_alerts(settings: Settings) -> Alerts:
 
 
 def _conditions(settings: Settings, instance: dg.DagsterInstance) -> Sequence[Condition]:
-    """Return what alerts tell of though no run ends by it."""
+    """Return the conditions that alerts report although no run ends by them."""
     real_time = Clock()
     return [
         Condition("daemon_silent", daemon_probe(lambda: instance, real_time, is_missed=True)),

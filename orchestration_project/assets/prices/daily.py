@@ -1,4 +1,4 @@
-"""Daily prices: captured, checked and landed symbol by symbol, told of month by month."""
+"""Daily prices: captured, checked and loaded symbol by symbol, reported month by month."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial

@@ -67,8 +67,8 @@ def by_month(
 ) -> list[ItemResult[MonthSummary]]:
     """Return how each month ended.
 
-    It is loaded where a symbol was, and held back where one failed: it can be both. What only
-    waits for tomorrow's quota is no failure; that no symbol at all is to be had is one.
+    It is loaded if a symbol was, and quarantined if one failed: it can be both. A symbol that waits
+    for the quota of the next day has not failed; a source that has none of the symbols has.
     """
     loaded = [each.loaded for each in outcomes if each.loaded is not None]
     error = _error_of(outcomes, loaded)

@@ -193,7 +193,7 @@ def sentence(
     part: str = "",
     turns_back: bool = False,
 ) -> str:
-    """Say what a landing for this ``cause`` (a ``change_cause``) changed.
+    """Return in words how a load for this ``cause`` (a ``change_cause``) changed a week.
 
     ``part`` names the part of the partition that it was complete for, such as "market ATS";
     ``turns_back`` says that what it replaced was fetched later.

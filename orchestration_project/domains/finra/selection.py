@@ -95,9 +95,9 @@ def outdated(
 ) -> list[TierWeek]:
     """Return the weeks that we know nothing of, or that the source now has in another version.
 
-    ``seen`` maps partition keys to the versions that are landed or were held back, ``now`` to the
-    present one. A week that was held back stays out until the source changes it: the same bytes
-    would be held back again.
+    ``seen`` maps partition keys to the versions that are loaded or were quarantined, ``now`` to the
+    present one. A quarantined week stays out until the source changes it: the same bytes would be
+    quarantined again.
     """
     return sorted(
         each for each in wanted if each.key not in seen or now[each.key] not in seen[each.key]
@@ -131,7 +131,7 @@ def sweep_start(watermark: str | None, taken: Iterable[TierWeek], *, today: date
     It is the day of the ``watermark``; without one, that of the oldest publication of ``taken``.
 
     Raises:
-        ConfigurationError: The watermark is no date.
+        ConfigurationError: The watermark is not a date.
     """
     if not watermark:
         return min(today, *(publication_date(each.week_start, each.tier) for each in taken))
@@ -147,7 +147,7 @@ def sweep_start(watermark: str | None, taken: Iterable[TierWeek], *, today: date
 
 
 def run_key(partition: TierWeek, version: str, day: date) -> str:
-    """Return what tells a request for a run from another: the state asked for, and the day.
+    """Return the key that identifies a request for a run: the wanted state, and the day.
 
     Dagster never starts a second run for a key that it has seen. So a state is asked for at most
     once a day, and again on the next where that run brought nothing; another state, at once.
@@ -183,7 +183,7 @@ def of_known_tiers(published: Sequence[tuple[str, str]]) -> tuple[list[TierWeek]
     """Return the partitions (weekStartDate, tierIdentifier) that we know, and the other tiers.
 
     Raises:
-        SourceError: A week of a known tier is no date.
+        SourceError: A week of a known tier is not a date.
     """
     known = [
         TierWeek(tier, _published_week(week, tier)) for week, tier in published if tier in TIERS
@@ -228,7 +228,7 @@ def week_ending_on(written: str) -> str:
     """Return the Monday of the week that ends on a Friday, as FINRA's weeks are named by callers.
 
     Raises:
-        ConfigurationError: It is no Friday.
+        ConfigurationError: It is not a Friday.
     """
     try:
         day = date.fromisoformat(written)

@@ -85,7 +85,7 @@ class EndedRun:
     Attributes:
         wanted: What it was started to make.
         landed: What it made, more than ``wanted`` where dependents were made too.
-        refused: Why a partition was held back, by what was not made.
+        refused: Why a partition was quarantined, by what was not made.
         together: By the asset that stands for a step, all assets of that step.
         error: What ended it, for a failure.
     """
@@ -227,9 +227,9 @@ def decide(
 ) -> Decision:
     """Return what becomes of the alerts when ``bad`` is found not to be well.
 
-    A new alert tells of all that is bad, as soon as one of ``routes`` was not told of one of it
-    within its window; older alerts leave these problems to it. What has no route, of which nobody
-    is told, is raised again after ``window``.
+    A new alert covers all bad problems, as soon as one of ``routes`` was not notified of one
+    within its window; older alerts leave these problems to it. A problem without a route notifies
+    no channel, and is raised again after ``window``.
     """
     holders = {problem: alert for alert in open_alerts for problem in alert.problems & bad}
     fresh: dict[str, str] = {}

@@ -1,4 +1,4 @@
-"""The words of alerts: a title, and a text that says what failed, why, what to do, and where."""
+"""The texts of alerts: a title, then what failed, why, what to do, and where."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -79,21 +79,21 @@ class Message:
 
 
 def run_messages(run: EndedRun, decision: Decision, links: Links) -> list[Message]:
-    """Return what is told of a run: its failure, what recovered, and its notices by kind."""
+    """Return the messages about a run: its failure, what recovered, and its notices by kind."""
     link = links.run(run.run_id)
-    told = [_failure(run, decision.raised, links, link)] if decision.raised else []
+    found = [_failure(run, decision.raised, links, link)] if decision.raised else []
     if decision.recovered:
-        told.append(recovery(decision.recovered, f"by the run {link}", run.run_id, link))
+        found.append(recovery(decision.recovered, f"by the run {link}", run.run_id, link))
     by_kind = groupby(sorted(run.notices, key=lambda each: each.kind), lambda each: each.kind)
-    return told + [_noticed(run, kind, list(notices), link) for kind, notices in by_kind]
+    return found + [_noticed(run, kind, list(notices), link) for kind, notices in by_kind]
 
 
 def recovery(
     recovered: Sequence[OpenAlert], how: str, run_id: str | None = None, link: str | None = None
 ) -> Message:
-    """Return what tells those who heard of alerts that all is well again.
+    """Return the message that the problems of alerts have recovered.
 
-    What nobody was told of is left out, unless there is nothing else.
+    Alerts without a notification are left out, unless there are no others.
     """
     titles = [alert.title for alert in recovered if alert.notifications] or [
         alert.title for alert in recovered
@@ -109,7 +109,7 @@ def recovery(
 
 
 def backfill_failure(backfill: FailedBackfill, links: Links) -> Message:
-    """Return what tells that Dagster's daemon ended a backfill, and what it did not make."""
+    """Return the message that Dagster's daemon ended a backfill, and what it did not make."""
     units = sorted(backfill.missing)
     subjects = sorted({unit.asset for unit in units})
     partitions = sorted({unit.partition for unit in units if unit.partition})
@@ -138,7 +138,7 @@ def backfill_failure(backfill: FailedBackfill, links: Links) -> Message:
 
 
 def tick_failure(name: str, error: str, links: Links) -> Message:
-    """Return what tells that a sensor or schedule fails."""
+    """Return the message that a sensor or schedule fails."""
     problem = Problem("tick_failed", name)
     link = links.automation()
     return Message(
@@ -152,7 +152,7 @@ def tick_failure(name: str, error: str, links: Links) -> Message:
 
 
 def condition_failure(problem: Problem, finding: Finding, links: Links) -> Message:
-    """Return what tells that something beside the runs is not well."""
+    """Return the message of a problem outside of the runs."""
     what, _, more = finding.got.partition("; ")
     link = links.deployment()
     return Message(
@@ -173,7 +173,7 @@ def condition_failure(problem: Problem, finding: Finding, links: Links) -> Messa
 
 
 def database_failure(error: str) -> Message:
-    """Return what is told directly when alerts cannot be stored."""
+    """Return the message that is sent directly when alerts cannot be stored."""
     return Message(
         kind="database",
         severity="error",
@@ -185,7 +185,7 @@ def database_failure(error: str) -> Message:
 
 
 def database_recovery() -> Message:
-    """Return what tells that alerts can be stored again."""
+    """Return the message that alerts can be stored again."""
     return Message(
         kind=RECOVERED,
         severity="error",
@@ -262,11 +262,13 @@ def _title(run: EndedRun, kind: str, partitions: Sequence[str], assets: Sequence
 def _reasons(run: EndedRun, kind: str) -> list[str]:
     if kind == "check":
         return []
-    told = list(dict.fromkeys(cut(text, LONGEST_REASON) for text in (run.refused or {}).values()))
+    reasons = list(
+        dict.fromkeys(cut(text, LONGEST_REASON) for text in (run.refused or {}).values())
+    )
     if kind != "held_back":
-        told = [cut(run.error, LONGEST_REASON)]
-    more = len(told) - LISTED
-    return [*told[:LISTED], *([f"and {more} more reasons: see the run"] if more > 0 else [])]
+        reasons = [cut(run.error, LONGEST_REASON)]
+    more = len(reasons) - LISTED
+    return [*reasons[:LISTED], *([f"and {more} more reasons: see the run"] if more > 0 else [])]
 
 
 def _failed_checks(run: EndedRun) -> list[str]:

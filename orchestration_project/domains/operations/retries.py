@@ -20,7 +20,7 @@ STAYS: Mapping[str, str] = {
     "canceled": "somebody ended it",
     "defect": "nobody foresaw it; the same would happen again",
 }
-"""Why a kind of failure is not tried again by itself, by its category."""
+"""Why a kind of failure is not retried by itself, by its category."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class FailedPartition:
     Attributes:
         assets: What is made together of it.
         config: What the run's config said to their op.
-        obstacle: Why it is not to be tried again whatever its kind; empty: nothing is in the way.
+        obstacle: Why it is not to be retried whatever its kind; empty: nothing is in the way.
     """
 
     assets: tuple[str, ...]
@@ -68,7 +68,7 @@ def check_kinds(kinds: Collection[str]) -> None:
 
 
 def why_left_out(failed: FailedPartition, kinds: Collection[str]) -> str:
-    """Return why a failed partition is not tried again; empty if it is."""
+    """Return why a failed partition is not retried; empty if it is."""
     if failed.obstacle or failed.category in kinds:
         return failed.obstacle
     return STAYS.get(failed.category, "its kind was not asked for")

@@ -1,4 +1,4 @@
-"""Rules: which channels are told of what, how often, and in how many messages.
+"""Rules: which channels are notified of what, how often, and in how many messages.
 
 `alerts.yaml` has them. Every rule that matches counts, in order, until one says ``stop``; what no
 rule matches goes by `EVERYTHING`, so that only a rule can silence anything.
@@ -59,7 +59,7 @@ class Match(_Strict):
         asset: Its key, such as `finra/otc_weekly`.
         check: The name of an asset check.
         job: The name of a job, sensor or schedule.
-        kind: What is not well, or of a notice what it tells; docs/alerts.md has the kinds.
+        kind: What is not well, or the kind of a notice; docs/alerts.md has the kinds.
         severity: The least: this and what is worse.
     """
 
@@ -72,15 +72,15 @@ class Match(_Strict):
 
 
 class RoutingRule(_Strict):
-    """Who is told of what a match is about.
+    """Which channels are notified of what a match is about.
 
     Attributes:
         name: What tables, ticks and errors call it.
         channels: The names of those that are told of all of it; none: nobody; left out: each
             channel, of what it takes by its own severity.
-        window_hours: For how long the same is not told again; left out: ALERT_WINDOW_HOURS.
-        recovered: Whether the same channels hear that it is well again.
-        digest_above: More alerts than so many at once are told in one message.
+        window_hours: For how long the same is not sent again; left out: ALERT_WINDOW_HOURS.
+        recovered: Whether the same channels are notified of the recovery.
+        digest_above: More alerts than so many at once are sent in one message.
         stop: Later rules do not count for what this one matches.
     """
 
@@ -141,7 +141,7 @@ class Policy:
     """The rules in effect.
 
     Attributes:
-        window: For how long the same is not told again, where a rule says nothing.
+        window: For how long the same is not sent again, where a rule says nothing.
         problem: What cannot be used of the channels, or else of the file, whose rules then are not
             in effect; None where all can.
     """
@@ -152,7 +152,7 @@ class Policy:
     problem: ConfigurationError | None = None
 
     def routes(self, facts: Facts) -> dict[str, Route]:
-        """Return the channels that are told; of rules that name the same one the first counts."""
+        """Return the channels that are notified; of rules with the same one the first counts."""
         found: dict[str, Route] = {}
         matching = [rule for rule in self.rules if matches(rule.match, facts)] or [EVERYTHING]
         for rule in matching:
@@ -174,7 +174,7 @@ class Policy:
         }
 
     def digest_above(self, rule: str) -> int:
-        """Return how many alerts the rule of this name tells one by one."""
+        """Return how many alerts the rule of this name sends one by one."""
         return next((each for each in self.rules if each.name == rule), EVERYTHING).digest_above
 
     def _channels_of(self, rule: RoutingRule, severity: Severity) -> Iterable[str]:

@@ -58,7 +58,7 @@ class Source(_Strict):
     Attributes:
         scheme: How it signs, a name in `SCHEMES`.
         job: What works on its deliveries; None: they are just kept.
-        requests_per_second: Signed deliveries above which it is told to wait.
+        requests_per_second: Signed deliveries above which it gets a Retry-After.
         max_attempts: Failures after which a delivery is a dead letter.
         in_order: Whether a delivery waits for the end of the one before.
         delivery_id: Where the id is, if elsewhere than the scheme has it.
@@ -93,7 +93,7 @@ def read_sources(content: str) -> Mapping[str, Source]:
     """Return the sources that a `webhooks.yaml` declares, by name.
 
     Raises:
-        ConfigurationError: It is no such file; says what is wrong with it.
+        ConfigurationError: The file is invalid; names the first problem.
     """
     try:
         sources = _File.model_validate(read_yaml(content)).sources or {}

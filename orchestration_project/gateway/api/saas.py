@@ -91,7 +91,7 @@ def _page(rows: Sequence[Row[Any]], limit: int) -> AuditEntries:
 
 
 def _detail(text: str) -> dict[str, Any]:
-    """Return a detail; one that was too long was cut, and is no JSON any more."""
+    """Return a detail; one that was too long was cut, and is not valid JSON."""
     try:
         return json.loads(text)
     except ValueError:

@@ -36,13 +36,13 @@ POLL_MILLISECONDS = 2000
 
 MOST_DOCUMENTS, KEPT_CHARACTERS = 128, 8 * 1024
 """Of queries that were found valid: each takes 40 to 200 bytes of memory a character. Those of the
-pages have 4,000 characters at most, as far as seen; a longer one is read anew."""
+pages have 4,000 characters at most, as far as seen; a longer one is parsed again."""
 
 
 class GatewayWebserver(DagsterWebserver[Any, Any]):
     """Shows stacks to admins only, bounds executions, and validates a query once.
 
-    Dagster's own parses and validates each request anew, which takes longer than the gateway does.
+    Dagster's own parses and validates each request again, which takes longer than the gateway does.
     """
 
     def __init__(self, process: IWorkspaceProcessContext[Any], executions: Executions) -> None:
@@ -52,7 +52,7 @@ class GatewayWebserver(DagsterWebserver[Any, Any]):
         answer_by_role(self._graphene_schema.graphql_schema)
 
     def handle_graphql_errors(self, errors: Sequence[GraphQLError]) -> list[Any]:
-        """Return the errors as they are told."""
+        """Return the errors as they are shown: with their extensions to admins only."""
         shown = super().handle_graphql_errors([_shown(each) for each in errors])
         if not _role().covers(Role.ADMIN):
             for each in shown:
@@ -63,7 +63,7 @@ class GatewayWebserver(DagsterWebserver[Any, Any]):
         """Give what is known of a run.
 
         Raises:
-            HTTPException: There is no such run.
+            HTTPException: The run does not exist.
         """
         with self.request_context(request) as context:
             if not context.instance.has_run(request.path_params["run_id"]):

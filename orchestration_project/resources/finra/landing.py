@@ -1,4 +1,4 @@
-"""What the load of a week and its replay have in common: it is checked, landed and told of."""
+"""What the load of a week and its replay have in common: it is validated, loaded and reported."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -178,7 +178,7 @@ class WeekLanding:
         """Read a delivery and check it.
 
         Raises:
-            OrchestrationError: As ``read`` does, or the bytes are no weekly data.
+            OrchestrationError: As ``read`` does, or the bytes are not weekly data.
         """
         shelf = DiskSpill(self.scratch)
         check = partial(self._check, partition, shelf)
@@ -368,7 +368,7 @@ def read_earlier(
 def _symbols(
     connection: Connection, in_tier: Scope, traded: list[ColumnElement[bool]]
 ) -> Mapping[date, int]:
-    """Return how many symbols traded in each week; one market is told apart, both are all."""
+    """Return how many symbols traded in each week, in one market or in both."""
     only = traded if len(traded) == 1 else []
     counted = (
         select(_symbol.week_start, func.count().label("symbol_count"))

@@ -74,7 +74,7 @@ class PriceLoad:
 
     ``full`` asks also for what is landed, and before it may help; ``force`` replaces all that came
     from another source of a symbol, whatever the months. ``asked`` are the months of the run, which
-    `pieces` is told before anything is taken.
+    `pieces` is called before anything is extracted.
     """
 
     source: PriceSource

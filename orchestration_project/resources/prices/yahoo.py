@@ -27,7 +27,7 @@ KNOWN_SYMBOL = "SPY"
 CHART = b'"chart"'
 
 OF_A_SYMBOL = frozenset({200, 400, 404})
-"""Statuses of an answer about the symbol; any other without a chart tells of the service alone."""
+"""Statuses of an answer about the symbol; any other without a chart is about the service alone."""
 
 A_DAY = timedelta(days=1)
 
@@ -55,7 +55,7 @@ class YahooChart:
         self._overrides = overrides
 
     def vendor_symbol(self, symbol: str) -> str | None:
-        """Return Yahoo's spelling, None where nobody knows it."""
+        """Return Yahoo's spelling, None if it is not known."""
         return vendor_symbol(symbol, VENDOR, self._overrides)
 
     def mapped(self, symbols: Iterable[str]) -> Mapped:
@@ -66,7 +66,7 @@ class YahooChart:
         """Ask for a symbol, and make sure that a chart or its refusal comes.
 
         Raises:
-            TransientError: Nobody answers.
+            TransientError: The service does not answer.
             SourceError: Something else does.
         """
         today = self._clock.today_in_new_york()

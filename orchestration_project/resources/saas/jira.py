@@ -40,13 +40,13 @@ READ_FIELDS = ("summary", "description", "project", "issuetype", "status", "assi
 MAY_PASS = frozenset({408, 409, 425})
 """Statuses of an edit at the same time, or of a request that came too late or too early."""
 REFUSES = frozenset({403, 404})
-"""Statuses of what we may not do or see, and of hosts that are no Jira or take nothing of ours."""
+"""Statuses of what we may not do or see, and of hosts that are not Jira or take nothing of ours."""
 
 
 class Jira:
     """Asks Jira Cloud, or whatever speaks its API at another address.
 
-    Create screens and users are asked for once, for as long as this lives: a run.
+    Create screens and users are asked for once per instance of this class: once a run.
     """
 
     system = SYSTEM
@@ -192,7 +192,7 @@ class Jira:
         """Return the fields that an issue of that kind can be created with.
 
         Raises:
-            RefusedError: There is no such project or type for us.
+            RefusedError: The project or type does not exist, or is hidden from us.
         """
         known = self._screens.get((project, issue_type))
         if known is None:
@@ -226,7 +226,7 @@ class Jira:
     def search(self, jql: str) -> Iterator[Sequence[Issue]]:
         """Yield what a query finds, page by page, each issue once.
 
-        Those that cannot be read are left out, and told of in `unreadable`.
+        Those that cannot be read are left out, and listed in `unreadable`.
 
         Raises:
             MovedError: The pages go round in a circle.
@@ -324,7 +324,7 @@ class Jira:
         return refusal("Jira", response, credentials=CREDENTIALS)
 
     def _make_sure_of_jira(self) -> None:
-        """Make sure, after a refusal, that it is about what was asked: who we are is always told.
+        """Make sure, after a refusal, that it is about the request: it always answers who we are.
 
         Raises:
             ConfigurationError: Everything is refused, so nothing follows for a task or a rule.

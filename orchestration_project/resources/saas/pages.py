@@ -161,4 +161,4 @@ def _order(system: str, run_id: str, at: datetime) -> WriteTarget[None]:
 
 
 def _nothing(**_: pl.DataFrame) -> None:
-    """Say nothing: the audit log tells what follows from a page."""
+    """Report nothing: the audit log has what follows from a page."""

@@ -52,7 +52,7 @@ class _Listed:
 class PeopleForce:
     """Reads PeopleForce, or whatever speaks its API at another address.
 
-    ``unreadable`` tells of the records that are no tasks, among those that were listed last.
+    ``unreadable`` lists the records of the last listing that are not tasks.
     """
 
     system = SYSTEM
@@ -135,7 +135,7 @@ class PeopleForce:
         """Say that a task is completed; one that is already stays so.
 
         Raises:
-            RefusedError: There is no such task (404), or it may not be completed.
+            RefusedError: The task does not exist (404), or it may not be completed.
         """
         response = self._ask("PUT", f"/tasks/{quote(entity_id, safe='')}/complete")
         if response.status == 404:

@@ -53,10 +53,10 @@ ASKED_FOR_AT_ONCE = 200
 """Tasks that a listing lacks and that are asked for by their id; the others at the next look."""
 
 UNREADABLE = "unreadable"
-"""How a sweep calls an issue that is there, and of which no more can be told."""
+"""How a sweep calls an issue that exists, and of which no more is known."""
 
 MANY_UNREADABLE_SHARE = 0.2
-"""Of the records that are listed; where more are no tasks, the source speaks otherwise by now."""
+"""Of the records that are listed; where more are not tasks, the source has changed its format."""
 
 
 @dataclass
@@ -64,7 +64,7 @@ class PollResult:
     """What a look at the source found.
 
     Attributes:
-        unreadable: Why some of the records that were listed, or else asked for, are no tasks.
+        unreadable: Why some of the records that were listed, or else asked for, are not tasks.
         problem: What ended the look before all was seen; None: all was.
     """
 
@@ -104,7 +104,7 @@ class WebhookEffect:
 
 @dataclass(frozen=True)
 class Drift:
-    """How a linked issue differs from its task, if it can be told.
+    """How a linked issue differs from its task, if that is known.
 
     It is missing, or only one of both is completed; or it cannot be read.
     """
@@ -218,7 +218,7 @@ class Reconciler:
         return self._plan_again([entity_of(row) for row in rows], "target")
 
     def hear(self, event: Event) -> WebhookEffect:
-        """Plan for what a webhook tells of; what comes back of our own writes is an echo."""
+        """Plan for the records of a webhook; what comes back of our own writes is an echo."""
         if event.entity_id is None or event.kind in ("commented", "other"):
             return WebhookEffect(
                 "nothing to do", reason="events of this type change no task and no issue"
@@ -248,18 +248,18 @@ class Reconciler:
         return WebhookEffect("compared", [entity_of(row)], reason=planned.reason_for_nothing)
 
     def refused(self) -> set[Entity]:
-        """Return the tasks with an intention that was refused, and that nobody has dealt with."""
+        """Return the tasks with an intention that was refused, and is not settled."""
         with self._warehouse.reading() as connection:
             return self._refused(connection)
 
     def retry_refused(self, entities: Sequence[Entity] | None = None) -> PlanCounts:
-        """Plan anew for tasks whose intentions were refused: all of them, or just these."""
+        """Plan again for tasks whose intentions were refused: all of them, or just these."""
         found = self.refused()
         chosen = found if entities is None else found & set(entities)
         return self._plan_again(sorted(chosen, key=lambda each: each.entity_id), "replay")
 
     def sweep(self) -> list[Drift]:
-        """Look at the issues of tasks that rules name for what no webhook told; plan to mend it.
+        """Compare the issues of tasks that rules name, for changes without a webhook; plan repairs.
 
         What cannot be read is left to people: nothing is known that would have to follow.
         """
@@ -350,7 +350,7 @@ class Reconciler:
     ) -> list[FetchedTask]:
         """Ask for tasks that were not seen; return those that are there, and mark the others gone.
 
-        A page that skips a task, or a listing that comes back empty, is no proof that it is gone.
+        A page that skips a task, or a listing that comes back empty, does not prove it gone.
         """
         found: list[FetchedTask] = []
         gone: list[Entity] = []

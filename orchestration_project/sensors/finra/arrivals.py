@@ -36,7 +36,7 @@ SECONDS_BETWEEN_LISTINGS = 900
 """FINRA names no hour of publication; a look is one request and a small query."""
 
 OF_DATABASE = " of "
-"""In a cursor, between a day and what tells the database; somebody may have set the day alone."""
+"""In a cursor, between a day and what identifies the database; a user may set the day alone."""
 
 SECONDS_BETWEEN_SWEEPS = 3600
 """Restatements come months after a week: an hour does not matter, a look is four requests."""

@@ -38,7 +38,7 @@ WEEKS_LISTED = 40
 """Tiers of so many weeks are looked at, all of which the current dataset has."""
 
 VALUED_WEEKS = 8
-"""So many complete weeks are valued anew each day: what vendors revise, they revise soon."""
+"""So many complete weeks are valued again each day: what vendors revise, they revise soon."""
 
 
 def backfill_outdated_weeks(

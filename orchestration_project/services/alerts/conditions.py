@@ -104,7 +104,7 @@ def take_conditions(seen: Sequence[Seen], inbox: Inbox, links: Links) -> list[Me
 def suspected(seen: Sequence[Seen], before: Collection[str]) -> tuple[list[Seen], list[str]]:
     """Return what is sure, and the kinds that may pass: what does not hold in one look only.
 
-    A daemon that was just started has not been heard yet.
+    A daemon that was just started has no heartbeat yet.
     """
     bad = [each.problem.kind for each in seen if each.is_bad]
     sure = [each for each in seen if not each.is_bad or each.problem.kind in before]

@@ -180,20 +180,20 @@ class Inbox:
     ) -> list[Message]:
         messages = list(words(decision))
         for message in messages:
-            alert_id = store(connection, cause, message, self._hearers(message, decision), now)
+            alert_id = store(connection, cause, message, self._recipients(message, decision), now)
             if message.problems:
                 keep(connection, alert_id, decision, now)
         settle(connection, decision, now)
         return messages
 
-    def _hearers(self, message: Message, decision: Decision) -> Mapping[str, str]:
+    def _recipients(self, message: Message, decision: Decision) -> Mapping[str, str]:
         """Return the rule by which each channel is notified."""
         if message.problems:
             return decision.fresh
         if message.kind == RECOVERED:
             present = {channel.name for channel in self._policy.channels}
-            heard = self._policy.recovery_rules(decision.recovered)
-            return {name: rule for name, rule in heard.items() if name in present}
+            rules = self._policy.recovery_rules(decision.recovered)
+            return {name: rule for name, rule in rules.items() if name in present}
         routes = self._policy.routes(facts_of_message(message))
         return {name: route.rule for name, route in routes.items()}
 

@@ -55,7 +55,7 @@ def read_policy(
     *,
     window: timedelta,
 ) -> Policy:
-    """Return the rules of the file, or the built-in one if there is no file.
+    """Return the rules of the file, or the built-in one without a file.
 
     Of one that cannot be used, the policy says why, and has the built-in rule as well: a mistake in
     it silences nobody. Nor does one in a channel, of which ``broken`` tells.

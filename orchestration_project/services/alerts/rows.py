@@ -40,7 +40,7 @@ TOLD_BEFORE = "told_before"
 
 
 def change(connection: Connection, delivery: Delivery, attempts: int, **values: Any) -> bool:
-    """Change a delivery of which so many attempts were begun; False if it is no such one now."""
+    """Change a delivery of which so many attempts were begun; False if it has another count now."""
     statement = (
         update(deliveries)
         .where(
@@ -166,7 +166,7 @@ def _row(alert_id: str, message: Message, now: datetime) -> dict[str, Any]:
 
 
 def message_in(row: Any) -> Message:
-    """Return what an alert's row tells."""
+    """Return the message of an alert's row."""
     return Message(
         kind=row.kind,
         severity=row.severity,

@@ -108,7 +108,7 @@ def look_at(channel: Channel) -> str:
 
     Raises:
         ConfigurationError: Apprise knows no such URL.
-        TransientError: Nobody takes a connection there.
+        TransientError: The service takes no connection.
     """
     places = [
         (str(getattr(service, "smtp_host", None) or service.host), int(service.port))

@@ -57,7 +57,7 @@ def _latest_ticks(instance: dg.DagsterInstance) -> dict[str, InstigatorTick]:
 
 
 def _cause(tick: InstigatorTick) -> str:
-    """Return a name for a tick: numbers begin anew where Dagster's storage does."""
+    """Return a name for a tick: numbers begin again with a new storage of Dagster's."""
     return f"tick {tick.instigator_name} {tick.tick_id} {tick.timestamp}"
 
 

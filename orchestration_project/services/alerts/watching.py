@@ -69,7 +69,7 @@ def look(
     progress: Progress,
     repository: dg.RepositoryDefinition | None = None,
 ) -> PollResult:
-    """Store what the runs that ended and what lasts raise; tell directly of a lost database.
+    """Store what the runs that ended and what lasts raise; notify directly of a lost database.
 
     Args:
         instance: Whose runs, backfills, sensors and queue are looked at.

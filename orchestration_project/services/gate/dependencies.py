@@ -118,7 +118,7 @@ def clock_probe(
 
 
 def _skew_seconds(ask: Callable[[], Time], clock: Clock) -> float | None:
-    """Return how far ``clock`` is ahead, None where nobody says: half of the way there and back."""
+    """Return how far ``clock`` is ahead, None without an answer: half of the way there and back."""
     asked_at = clock.now()
     time = ask()
     if time is None:
@@ -131,7 +131,7 @@ def time_of_database(open_it: OpenWarehouse) -> Time:
     try:
         with open_it() as warehouse:
             return warehouse.server_time()
-    except OrchestrationError:  # the probe of the database tells of it
+    except OrchestrationError:  # the probe of the database reports it
         return None
 
 
@@ -144,7 +144,7 @@ def time_of_server(open_http: Callable[[], HttpClient], url: str) -> Time:
         with open_http() as http:
             found = http.request("GET", url, headers={"Cache-Control": "no-cache"}).headers
             return None if "age" in found else _read(found.get("date", ""))
-    except OrchestrationError:  # the probe of the source tells of it
+    except OrchestrationError:  # the probe of the source reports it
         return None
 
 
