@@ -78,11 +78,11 @@ class DemoProgram:
     def _running(self) -> dict[str, Any] | None:
         """Return what the server says of itself, if it is alive and answers."""
         try:
-            told: dict[str, Any] = json.loads((self.folder / "server.json").read_text())
-            command = psutil.Process(told["pid"]).cmdline()
-            address = urlsplit(told["url"])
+            server: dict[str, Any] = json.loads((self.folder / "server.json").read_text())
+            command = psutil.Process(server["pid"]).cmdline()
+            address = urlsplit(server["url"])
             with socket.create_connection((address.hostname, address.port), timeout=5):
-                return told if any(map(self._is_it, command)) else None
+                return server if any(map(self._is_it, command)) else None
         except (OSError, ValueError, KeyError, TypeError, psutil.Error):
             return None
 

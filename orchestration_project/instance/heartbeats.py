@@ -68,10 +68,10 @@ class Heartbeats:
         """Return the run's last sign of life, None if it gave none."""
         found = select(_kvs.value).where(_kvs.key == PREFIX + run_id)
         with self._connect() as connection:
-            told = connection.scalar(found)
-            if told is None:
+            heartbeat = connection.scalar(found)
+            if heartbeat is None:
                 return None
-            machine, at = told.rsplit(" ", 1)
+            machine, at = heartbeat.rsplit(" ", 1)
             silent = connection.execute(SILENCE, {"beat": float(at)}).scalar_one()
         return Beat(machine, float(silent))
 

@@ -35,8 +35,8 @@ class JsonLines(logging.Formatter):
             **_about(record),
             "exception": record.exc_text or None,
         }
-        told = {name: value for name, value in fields.items() if value is not None}
-        return json.dumps(told, ensure_ascii=False)
+        line = {name: value for name, value in fields.items() if value is not None}
+        return json.dumps(line, ensure_ascii=False)
 
 
 def _about(record: logging.LogRecord) -> dict[str, Any]:

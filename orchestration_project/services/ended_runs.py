@@ -179,11 +179,11 @@ def _made_and_refused(
             refused.pop(unit, None)
         elif event.event_type == Happened.ASSET_OBSERVATION:
             observation = event.asset_observation_data.asset_observation
-            told = {name: value.value for name, value in observation.metadata.items()}
+            metadata = {name: value.value for name, value in observation.metadata.items()}
             unit = Unit(asset_of(event), observation.partition or "")
-            if told.get("outcome") == "held back" and unit.asset == speaks.get(event.step_key):
+            if metadata.get("outcome") == "held back" and unit.asset == speaks.get(event.step_key):
                 landed.discard(unit)
-                refused[unit] = str(told.get("reason", ""))
+                refused[unit] = str(metadata.get("reason", ""))
     return landed, refused
 
 
@@ -233,11 +233,11 @@ def _notices(events: Iterable[dg.DagsterEvent]) -> list[Notice]:
     for event in events:
         if event.event_type != Happened.ASSET_MATERIALIZATION:
             continue
-        told = event.step_materialization_data.materialization.metadata
-        if "notice" in told:
-            kind = str(told["notice_kind"].value) if "notice_kind" in told else "notice"
+        metadata = event.step_materialization_data.materialization.metadata
+        if "notice" in metadata:
+            kind = str(metadata["notice_kind"].value) if "notice_kind" in metadata else "notice"
             unit = Unit(asset_of(event), event.partition or "")
-            found.append(Notice(kind, str(told["notice"].value), unit))
+            found.append(Notice(kind, str(metadata["notice"].value), unit))
     return found
 
 
@@ -247,13 +247,13 @@ def error_of(events: Sequence[dg.DagsterEvent]) -> str:
     if steps:
         return "\n".join(f"{event.step_key}: {what_failed(event)}" for event in steps)
     failures = [event for event in events if event.event_type == Happened.RUN_FAILURE]
-    told = [event.message or "" for event in failures]
+    messages = [event.message or "" for event in failures]
     causes = [
         event.job_failure_data.error.message.strip()
         for event in failures
         if event.event_specific_data and event.job_failure_data.error
     ]
-    return "\n".join([*told, *causes]) or "Dagster gives no reason; see the run's events"
+    return "\n".join([*messages, *causes]) or "Dagster gives no reason; see the run's events"
 
 
 def what_failed(event: dg.DagsterEvent) -> str:

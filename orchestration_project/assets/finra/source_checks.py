@@ -52,8 +52,8 @@ def has_the_fields_that_we_know(
     """
     listed = finra.fields()
     if listed is None:
-        told = {"outcome": f"not applicable: {NO_FIELDS}"}
-        return dg.AssetCheckResult(passed=True, metadata=told)
+        metadata = {"outcome": f"not applicable: {NO_FIELDS}"}
+        return dg.AssetCheckResult(passed=True, metadata=metadata)
     seen = remember_fields(warehouse, clock, listed, source=finra.name, dataset=CURRENT)
     found = drift(seen)
     is_missing = any(each.what == "missing" for each in found)

@@ -71,10 +71,10 @@ def version_of(
 
     ``database`` is when its first partition landed: another one may hold as many deliveries.
     """
-    told = [f"picture {PICTURE_VERSION}", str(database)]
-    told += [f"{key}#{landed[key]}" for key in sorted(landed)]
-    told += [f"{key}: {versions[key]}" for versions in derived for key in sorted(versions)]
-    return hashlib.sha256("\n".join(told).encode()).hexdigest()[:16]
+    inputs = [f"picture {PICTURE_VERSION}", str(database)]
+    inputs += [f"{key}#{landed[key]}" for key in sorted(landed)]
+    inputs += [f"{key}: {versions[key]}" for versions in derived for key in sorted(versions)]
+    return hashlib.sha256("\n".join(inputs).encode()).hexdigest()[:16]
 
 
 def first_week_shown(newest: date) -> date:

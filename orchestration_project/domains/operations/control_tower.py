@@ -109,8 +109,8 @@ class Figures:
     @property
     def success_share(self) -> float | None:
         """Succeeded among succeeded and failed; None: neither."""
-        told = self.success_count + self.failure_count
-        return self.success_count / told if told else None
+        ended_count = self.success_count + self.failure_count
+        return self.success_count / ended_count if ended_count else None
 
     @property
     def reject_share(self) -> float | None:
@@ -211,7 +211,7 @@ def table_rows(found: Iterable[SubjectHealth], now: datetime) -> list[dict[str, 
 
 def _row(standing: SubjectHealth, figures: Figures, now: datetime) -> dict[str, Any]:
     late = standing.unlanded
-    told = figures.success_count + figures.failure_count
+    ended_count = figures.success_count + figures.failure_count
     return {
         "domain": standing.subject.domain,
         "asset": standing.subject.asset,
@@ -221,7 +221,7 @@ def _row(standing: SubjectHealth, figures: Figures, now: datetime) -> dict[str, 
         "run_count": figures.run_count,
         "success_count": figures.success_count,
         "failure_count": figures.failure_count,
-        "canceled_count": figures.run_count - told,
+        "canceled_count": figures.run_count - ended_count,
         "success_share": figures.success_share,
         "retry_count": figures.retry_count,
         "failures_by_category": json.dumps(dict(sorted(figures.failures.items()))),

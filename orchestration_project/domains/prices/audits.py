@@ -321,10 +321,10 @@ def _second(batch: Beside, most: float) -> list[Audit]:
     ]
 
 
-def symbols_with_other_actions(told: pl.DataFrame, known: pl.DataFrame) -> set[str]:
-    """Return the symbols of which actions were ``told`` that are not ``known``, or no more."""
+def symbols_with_other_actions(reported: pl.DataFrame, known: pl.DataFrame) -> set[str]:
+    """Return the symbols with ``reported`` actions that are not ``known``, or the reverse."""
     new, gone = (
         one.join(other, on=other.columns, how="anti", nulls_equal=True)
-        for one, other in ((told, known), (known, told))
+        for one, other in ((reported, known), (known, reported))
     )
     return {*new["symbol"], *gone["symbol"]}

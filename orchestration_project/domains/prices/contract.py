@@ -293,10 +293,10 @@ def _table_rows(good: pl.DataFrame, asked: Sequence[AskedRange]) -> pl.DataFrame
 
 def _actions(days: pl.DataFrame, asked: Sequence[AskedRange]) -> pl.DataFrame:
     """Return the days on which a dividend or split took effect, good or rejected."""
-    told = days.select(
+    reported = days.select(
         _of_place([each.symbol for each in asked]).alias("symbol"),
         pl.col("day").alias("trade_date"),
         *(pl.col(f"{name}_exact").alias(name) for name in ("dividend", "split_ratio")),
     )
     took_effect = (pl.col("dividend") > 0) | (pl.col("split_ratio") != ONE)
-    return told.filter(took_effect).drop_nulls("trade_date")
+    return reported.filter(took_effect).drop_nulls("trade_date")

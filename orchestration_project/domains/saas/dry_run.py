@@ -57,8 +57,8 @@ def dry_run(tasks: Iterable[Task], before: RuleSet, after: RuleSet, *, most: int
             continue
         run.changed_count += 1
         for name in changed[: max(0, most - len(run.differences))]:
-            told = _shown(was.get(name)), _shown(would.get(name))
-            run.differences.append(Difference(task.entity_id, task.title or "", name, *told))
+            values = _shown(was.get(name)), _shown(would.get(name))
+            run.differences.append(Difference(task.entity_id, task.title or "", name, *values))
     return run
 
 
@@ -78,5 +78,5 @@ def _outcome(task: Task, rules: RuleSet) -> dict[str, Any]:
 
 
 def _shown(value: Any) -> str:
-    told = "" if value is None else value if isinstance(value, str) else canonical(value)
-    return told[:SHOWN_CHARACTERS]
+    text = "" if value is None else value if isinstance(value, str) else canonical(value)
+    return text[:SHOWN_CHARACTERS]

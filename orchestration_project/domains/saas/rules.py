@@ -258,11 +258,11 @@ class RuleSet:
     @cached_property
     def version(self) -> str:
         """A digest that differs once any rule does."""
-        told = [
+        content = [
             [each.reference, each.rule.model_dump(mode="json"), each.disabled_reason]
             for each in self.rules
         ]
-        return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
     @cached_property
     def used(self) -> Sequence[str]:

@@ -19,8 +19,8 @@ def state_hash(task: Task, rules: RuleSet) -> str:
 
     What changes by itself, such as a view count, is no part of it unless a rule uses it.
     """
-    told = [rules.version, *(_part(task, path) for path in rules.used)]
-    return hashlib.sha256(canonical(told).encode()).hexdigest()
+    content = [rules.version, *(_part(task, path) for path in rules.used)]
+    return hashlib.sha256(canonical(content).encode()).hexdigest()
 
 
 def canonical(value: Any) -> str:

@@ -242,9 +242,9 @@ class PriceTaking:
         landed = {each.symbol: each.reading.days for each in asked if each.state.source is not None}
         if not landed:
             return {}
-        told = rows.actions.filter(pl.col("symbol").is_in(list(landed)))
+        reported = rows.actions.filter(pl.col("symbol").is_in(list(landed)))
         with self.landing.warehouse.reading() as connection:
-            other = symbols_with_other_actions(told, landed_actions(connection, landed))
+            other = symbols_with_other_actions(reported, landed_actions(connection, landed))
             first = first_days(connection, sorted(other))
         return {symbol: day for symbol, day in first.items() if day < landed[symbol].first}
 

@@ -15,13 +15,13 @@ EVENTS_PER_PAGE = 1000
 def run_events(instance: dg.DagsterInstance, run_ids: Sequence[str]) -> Iterator[str]:
     """Yield each event of the runs in Dagster's own form; none of what was pruned."""
     for entry in _entries(instance, run_ids):
-        told = {
+        record = {
             "run_id": entry.run_id,
             "happened_at": _moment(entry.timestamp),
             "message": entry.message,
             "entry": json.loads(serialize_event(entry)),
         }
-        yield json.dumps(told, sort_keys=True)
+        yield json.dumps(record, sort_keys=True)
 
 
 def check_results(instance: dg.DagsterInstance, run_ids: Sequence[str]) -> Iterator[str]:
@@ -31,7 +31,7 @@ def check_results(instance: dg.DagsterInstance, run_ids: Sequence[str]) -> Itera
         if entry.dagster_event is None:
             continue
         said = entry.dagster_event.asset_check_evaluation_data
-        told = {
+        record = {
             "run_id": entry.run_id,
             "happened_at": _moment(entry.timestamp),
             "asset": said.asset_key.to_user_string(),
@@ -42,7 +42,7 @@ def check_results(instance: dg.DagsterInstance, run_ids: Sequence[str]) -> Itera
             "description": said.description,
             "metadata": {name: _plain(value) for name, value in said.metadata.items()},
         }
-        yield json.dumps(told)
+        yield json.dumps(record)
 
 
 def _entries(

@@ -47,8 +47,8 @@ def settings_lines(
 
 def _lines(config_hash: str, entries: Mapping[str, Entry]) -> Iterator[str]:
     for name, entry in sorted(entries.items()):
-        told = {"config_hash": config_hash, "name": name}
-        yield json.dumps(told | {"value": entry.value, "origin": entry.origin})
+        record = {"config_hash": config_hash, "name": name}
+        yield json.dumps(record | {"value": entry.value, "origin": entry.origin})
 
 
 def versions(connection: Connection, subject: Subject, config_hash: str) -> bytes:

@@ -148,9 +148,9 @@ def _refusals(events: Iterable[dg.DagsterEvent]) -> list[str]:
             held.pop(unit, None)
         elif event.event_type == Happened.ASSET_OBSERVATION:
             observation = event.asset_observation_data.asset_observation
-            told = {name: value.value for name, value in observation.metadata.items()}
-            if told.get("outcome") == "held back":
-                held[unit[0], observation.partition] = str(told["category"])
+            metadata = {name: value.value for name, value in observation.metadata.items()}
+            if metadata.get("outcome") == "held back":
+                held[unit[0], observation.partition] = str(metadata["category"])
     return list(held.values())
 
 
