@@ -53,7 +53,7 @@ def replay(place, capfd):
 
 
 def tables(place):
-    return databases.contents(databases.sqlite_url(place / "state", "files"))
+    return databases.contents(databases.sqlite_url(place / "state", "real"))
 
 
 @pytest.mark.slow
