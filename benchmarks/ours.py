@@ -18,6 +18,7 @@ import polars as pl
 
 from orchestration_project.catalog import REGISTRY
 from orchestration_project.connections.clock import Clock
+from orchestration_project.contracts.delimited import parse_parts, with_records
 from orchestration_project.contracts.rules import Part, apply_rules
 from orchestration_project.definitions import defs
 from orchestration_project.domains.finra.contract import (
@@ -26,7 +27,6 @@ from orchestration_project.domains.finra.contract import (
     check_week,
     with_quantities,
 )
-from orchestration_project.domains.finra.parsing import parse_parts, with_records
 from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.environment import open_clock, open_store, open_warehouse
 from orchestration_project.resources.finra.api import FinraApi

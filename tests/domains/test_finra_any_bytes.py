@@ -5,10 +5,10 @@ from collections import Counter
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from orchestration_project.contracts.delimited import row_count
 from orchestration_project.contracts.rules import Part, Validated
 from orchestration_project.domains.finra.audits import AUDITS
 from orchestration_project.domains.finra.contract import OTHER_SUMS, SYMBOL_TOTALS, check_week
-from orchestration_project.domains.finra.parsing import row_count
 from orchestration_project.errors import ContractError
 from tests.domains.weekly import FIRM, TOTAL, WEEK, audited_week, file, line, page, quantities
 from tests.properties import bounded

@@ -8,14 +8,14 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from orchestration_project.contracts.rules import REJECT_SCHEMA, Part, in_ascii
-from orchestration_project.domains.finra.parsing import (
+from orchestration_project.contracts.delimited import (
     Parsed,
     parse_parts,
     row_count,
     unfinished_line,
     with_records,
 )
+from orchestration_project.contracts.rules import REJECT_SCHEMA, Part, in_ascii
 from orchestration_project.errors import ContractError
 from tests.properties import bounded
 

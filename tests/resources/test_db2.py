@@ -18,10 +18,10 @@ from orchestration_project.__main__ import main
 from orchestration_project.connections.artifacts import FolderStore
 from orchestration_project.connections.clock import Clock
 from orchestration_project.connections.simulator import stop_demos
+from orchestration_project.contracts.values import LONGEST_TEXT_BYTES
 from orchestration_project.definitions import defs
 from orchestration_project.domains.access.credentials import Limits
 from orchestration_project.domains.access.roles import Role
-from orchestration_project.domains.finra.values import LONGEST_TEXT_BYTES
 from orchestration_project.domains.operations.alerts import Decision, Problem
 from orchestration_project.domains.operations.cleanup import File
 from orchestration_project.domains.operations.control_tower import standings, table_rows

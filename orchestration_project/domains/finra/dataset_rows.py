@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from orchestration_project.contracts.delimited import parse_parts, with_records
 from orchestration_project.contracts.frames import exact_scaled
 from orchestration_project.contracts.rules import (
     OFFENDERS_KEPT,
@@ -15,14 +16,7 @@ from orchestration_project.contracts.rules import (
     apply_rules,
     verdict,
 )
-from orchestration_project.domains.finra.audits import (
-    few_rejects_audit,
-    record_total_audit,
-    unique_keys_audit,
-)
-from orchestration_project.domains.finra.datasets import DatasetPartition, source_values
-from orchestration_project.domains.finra.parsing import parse_parts, with_records
-from orchestration_project.domains.finra.values import (
+from orchestration_project.contracts.values import (
     LONGEST_KEY_TEXT_BYTES,
     LONGEST_TEXT_BYTES,
     days,
@@ -34,6 +28,12 @@ from orchestration_project.domains.finra.values import (
     unreadable,
     whole_number,
 )
+from orchestration_project.domains.finra.audits import (
+    few_rejects_audit,
+    record_total_audit,
+    unique_keys_audit,
+)
+from orchestration_project.domains.finra.datasets import DatasetPartition, source_values
 from orchestration_project.tables.finra_datasets import Claim, Dataset, Field
 from orchestration_project.tables.schema import key_names
 

@@ -4,9 +4,9 @@ import logging
 from collections.abc import Collection, Mapping, Sequence
 from datetime import date
 
+from orchestration_project.contracts.delimited import DELIMITER
 from orchestration_project.domains.finra.calendar import first_week_published_since
 from orchestration_project.domains.finra.contract import API_FIELDS, SYMBOL
-from orchestration_project.domains.finra.parsing import DELIMITER
 from orchestration_project.domains.finra.selection import TierWeek
 from orchestration_project.engine.captures import Capture
 from orchestration_project.errors import ConfigurationError, SourceError

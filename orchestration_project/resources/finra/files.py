@@ -7,9 +7,9 @@ from functools import lru_cache
 from pathlib import Path
 
 from orchestration_project.connections.clock import Clock
+from orchestration_project.contracts.delimited import row_count
 from orchestration_project.domains.finra.contract import FILE_FIELDS
 from orchestration_project.domains.finra.files import MANIFEST, WeeklyFile, identify
-from orchestration_project.domains.finra.parsing import row_count
 from orchestration_project.domains.finra.selection import TierWeek
 from orchestration_project.engine.captures import Capture, Captures, Fetched
 from orchestration_project.errors import MovedError, SourceError

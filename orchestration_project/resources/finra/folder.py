@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from orchestration_project.connections.files import file_bytes
+from orchestration_project.contracts.delimited import read_header, unfinished_line
 from orchestration_project.contracts.rules import Part, in_ascii
-from orchestration_project.domains.finra.parsing import read_header, unfinished_line
 from orchestration_project.engine.captures import Capture
 from orchestration_project.errors import ConfigurationError, SourceError, TransientError
 

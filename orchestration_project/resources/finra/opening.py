@@ -12,13 +12,13 @@ from orchestration_project.connections.clock import Clock
 from orchestration_project.connections.http import HttpClient
 from orchestration_project.connections.http.connecting import user_agent
 from orchestration_project.connections.simulator import demo_url
+from orchestration_project.contracts.delimited import DELIMITER, row_count
 from orchestration_project.domains.finra.datasets import (
     DatasetPartition,
     file_name,
     partitions_in,
     source_values,
 )
-from orchestration_project.domains.finra.parsing import DELIMITER, row_count
 from orchestration_project.engine.captures import Capture, Captures, Fetched
 from orchestration_project.engine.environment import open_clock, open_store
 from orchestration_project.errors import ConfigurationError, SourceError

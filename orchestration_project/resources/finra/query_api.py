@@ -14,7 +14,7 @@ from pydantic import SecretStr
 
 from orchestration_project.connections.clock import Clock
 from orchestration_project.connections.http import HttpClient, Response
-from orchestration_project.domains.finra.parsing import row_count
+from orchestration_project.contracts.delimited import row_count
 from orchestration_project.engine.captures import Capture, Captures, Fetched
 from orchestration_project.errors import ConfigurationError, MovedError, SourceError, TransientError
 from orchestration_project.redaction import hide

@@ -1,4 +1,4 @@
-"""Delimited text into rows of exact strings: its header, and lines that are no rows set aside.
+"""Delimited text into rows of exact strings: its header, and lines that are not rows, set aside.
 
 Line by line, so that one bad line spoils no other, and every line ends in exactly one place.
 Nothing is trimmed or taken for a missing value: `NA` and `NULL` are symbols. Quotes mean something

@@ -1,4 +1,4 @@
-"""Texts of FINRA's into numbers and days, exactly or not at all, and what to say if not.
+"""Texts of sources into numbers and days, exactly or not at all, and what to say if not.
 
 Nothing is coerced: what cannot be read becomes null, and a rule names the reason.
 """
