@@ -2,17 +2,18 @@
 
 import re
 
+from orchestration_project.domains.finra import datasets as finra_datasets
+from orchestration_project.domains.finra.datasets import DATASETS
 from orchestration_project.settings import PROJECT_ROOT
-from orchestration_project.tables import finra_datasets
-from orchestration_project.tables.finra_datasets import DATASETS
 
 DOCS = (PROJECT_ROOT / "docs" / "adding-a-dataset.md").read_text()
 
 
 def test_the_declaration_that_is_shown_is_the_one_that_is_loaded():
-    [shown] = re.findall(r"```python\n(.*?)```", DOCS, re.DOTALL)
-    declared = (PROJECT_ROOT / "orchestration_project" / "tables" / "finra_datasets.py").read_text()
-    assert shown in declared
+    fields, shown = re.findall(r"```python\n(.*?)```", DOCS, re.DOTALL)
+    package = PROJECT_ROOT / "orchestration_project"
+    assert fields in (package / "tables" / "finra_datasets.py").read_text()
+    assert shown in (package / "domains" / "finra" / "datasets.py").read_text()
     assert finra_datasets.CORPORATE_MARKET_BREADTH in DATASETS
 
 

@@ -16,13 +16,15 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from orchestration_project.assets.finra.partitions import (
-    dataset_partitions,
-    finra_weeks,
-    first_finra_week,
-)
+from orchestration_project.assets.finra.catalogue import finra_weeks, first_finra_week
 from orchestration_project.assets.prices.catalogue import price_months
 from orchestration_project.cli.execution import Progress
+from orchestration_project.domains.finra.datasets import (
+    BOND_TRADE_ACTIVITY,
+    CORPORATE_MARKET_BREADTH,
+    TREASURY_WEEKLY,
+)
+from orchestration_project.engine.dataset import dagster_partitions
 from orchestration_project.engine.loads import ItemResult, Load
 from orchestration_project.engine.runner import ItemPlan, Report, each_item, each_partition
 from orchestration_project.engine.warehouse import SupersededError
@@ -34,11 +36,6 @@ from orchestration_project.errors import (
 )
 from orchestration_project.services.ledger.reading import read_facts
 from orchestration_project.settings import settings_class
-from orchestration_project.tables.finra_datasets import (
-    BOND_TRADE_ACTIVITY,
-    CORPORATE_MARKET_BREADTH,
-    TREASURY_WEEKLY,
-)
 from tests.runs import failure_of, told_by
 
 LETTERS = dg.StaticPartitionsDefinition(["a", "b", "c", "d"])
@@ -618,7 +615,9 @@ def test_days_of_datasets_go_by_the_projects_clock_whatever_the_machine_says(mac
     machine_now = machine_clock.astimezone(NEW_YORK).date()
     mondays, fridays, weekdays = (
         _at(
-            dataset_partitions(dataset, date(2025, 1, 6), now=now, machine_now=machine_now),
+            dagster_partitions(
+                dataset.partitioning, date(2025, 1, 6), now=now, machine_now=machine_now
+            ),
             machine_clock,
         )
         for dataset in (TREASURY_WEEKLY, BOND_TRADE_ACTIVITY, CORPORATE_MARKET_BREADTH)

@@ -7,8 +7,8 @@ import subprocess
 import pytest
 
 from orchestration_project.__main__ import COMMANDS, main
+from orchestration_project.domains.finra import datasets as finra_datasets
 from orchestration_project.settings import PROJECT_ROOT, settings_class
-from orchestration_project.tables import finra_datasets
 from tests import programs
 
 README = (PROJECT_ROOT / "README.md").read_text()

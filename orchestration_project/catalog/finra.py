@@ -4,10 +4,10 @@ from datetime import date
 from functools import partial
 
 from orchestration_project.assets import finra
-from orchestration_project.assets.finra.partitions import first_finra_week
+from orchestration_project.assets.finra.catalogue import first_finra_week
 from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.finra.calendar import WEEK
-from orchestration_project.domains.finra.datasets import partition_of, scope_of
+from orchestration_project.domains.finra.datasets import DATASETS, FinraDataset
 from orchestration_project.domains.finra.selection import tier_week, week_ending_on
 from orchestration_project.domains.operations.control_tower import Unlanded
 from orchestration_project.domains.operations.pipelines import Parameter
@@ -32,7 +32,6 @@ from orchestration_project.sensors import finra as sensors
 from orchestration_project.settings import Settings
 from orchestration_project.settings.domains.finra import FinraSettings
 from orchestration_project.tables.finra import finra_otc_weekly
-from orchestration_project.tables.finra_datasets import DATASETS, Dataset
 
 TIER = Parameter(name="tier")
 WEEK_ENDING = Parameter(name="week_ending", to_key=week_ending_on)
@@ -58,8 +57,9 @@ def _week_scope(key: str) -> Scope:
     return {"tier": week.tier, "week_start": week.week_start}
 
 
-def _dataset_scope(dataset: Dataset, key: str) -> Scope:
-    return scope_of(dataset, partition_of(dataset, key, today=date.max))
+def _dataset_scope(dataset: FinraDataset, key: str) -> Scope:
+    partitioning = dataset.partitioning
+    return partitioning.scope_of(partitioning.partition_of(key, today=date.max))
 
 
 FINRA = Domain(
@@ -92,6 +92,7 @@ FINRA = Domain(
         Job(definition=finra.source_checks_job, parameters=()),
         Job(definition=finra.backfill_job, parameters=(), presets=finra.BACKFILLING),
         *(Job(definition=dataset.job) for dataset in finra.DATASET_ASSETS),
+        *(Job(definition=dataset.replay_job) for dataset in finra.DATASET_ASSETS),
     ],
     schedules=[
         sensors.finra_otc_weekly_mondays,

@@ -22,6 +22,10 @@ class Clock:
             return datetime.now(UTC)
         return self._start.astimezone(UTC) + timedelta(seconds=time.monotonic() - self._begun)
 
+    def today(self, zone: str) -> date:
+        """Return the calendar day in a time zone, such as Europe/Berlin."""
+        return self.now().astimezone(ZoneInfo(zone)).date()
+
     def today_in_new_york(self) -> date:
         """Return FINRA's calendar day."""
         return self.now().astimezone(NEW_YORK).date()

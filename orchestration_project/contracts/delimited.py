@@ -142,10 +142,17 @@ REJECT = PLACE | {"reason_code": pl.String(), "reason": pl.String()}
 
 @dataclass(frozen=True)
 class Parsed:
-    """``rows``: the asked columns as strings, with their place; ``rejects``: place and reason."""
+    """Texts of a delivery, each with its place: ``part_number`` and ``line_number``.
+
+    Attributes:
+        rows: The columns that were asked for, as strings.
+        rejects: Lines that are not rows, with ``reason_code`` and ``reason``.
+        parts: The text that lines are counted in, where that is not what was fetched (an archive).
+    """
 
     rows: pl.DataFrame
     rejects: pl.DataFrame
+    parts: Sequence[Part] = ()
 
 
 def row_count(body: bytes) -> int:

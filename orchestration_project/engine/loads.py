@@ -306,7 +306,7 @@ OF_REPLAYS = tuple(ReplayConfig.model_fields)
 
 
 def refuse_strange(
-    config: ReplayConfig,
+    config: dg.Config,
     run: str,
     *,
     is_replay: bool,

@@ -11,13 +11,13 @@ from orchestration_project.__main__ import main
 from orchestration_project.assets.finra import DATASET_ASSETS
 from orchestration_project.connections.simulator import stop_demos
 from orchestration_project.definitions import defs
-from orchestration_project.sensors.finra import DATASET_SENSORS
-from orchestration_project.settings import Settings, load_settings
-from orchestration_project.tables.finra_datasets import (
+from orchestration_project.domains.finra.datasets import (
     BOND_TRADE_ACTIVITY,
     DATASETS,
     TREASURY_WEEKLY,
 )
+from orchestration_project.sensors.finra import DATASET_SENSORS
+from orchestration_project.settings import Settings, load_settings
 from orchestration_project.tables.spine import captures, landings, rejects
 from tests import databases
 from tests.programs import DEMO
@@ -71,11 +71,12 @@ def tick(instance: dg.DagsterInstance, noun: str) -> tuple[list[str], str]:
             for name, each in made._asdict().items()
             if name in sensor.required_resource_keys
         }
-        found = sensor(dg.build_sensor_context(instance=instance, resources=resources))
-    if isinstance(found, dg.SkipReason):
-        return [], str(found.skip_message)
-    assert isinstance(found, dg.SensorResult)
-    return [str(each.partition_key) for each in found.run_requests or ()], ""
+        context = dg.build_sensor_context(
+            instance=instance, resources=resources, repository_def=defs.get_repository_def()
+        )
+        found = sensor.evaluate_tick(context)
+    asked = [str(each.partition_key) for each in found.run_requests or ()]
+    return asked, found.skip_message or ""
 
 
 def numbers_of(told: dict[str, Any]) -> dict[str, Any]:
@@ -94,7 +95,7 @@ def test_each_declaration_has_an_asset_a_source_checks_a_job_and_a_sensor(made):
     } == {f"finra/{made.dataset.noun}"}
     names = {each.name for each in job.asset_layer.asset_graph.asset_check_keys}
     assert {"has_rows", "has_unique_keys", "has_the_fields_that_we_know"} < names
-    assert {claim.name for claim in made.dataset.claims} < names
+    assert {claim.name for claim in made.dataset.contract.claims} < names
     assert "is_as_new_as_the_calendar" not in names
     assert SENSORS[made.dataset.noun].job_name == job.name
     assert made.source.metadata["licence"] == made.dataset.licence

@@ -3,8 +3,8 @@
 import polars as pl
 import pytest
 
-from orchestration_project.domains.finra.dataset_rows import has_right_digit
-from orchestration_project.tables.finra_datasets import DATASETS, Dataset
+from orchestration_project.contracts.values import has_right_digit
+from orchestration_project.domains.finra.datasets import DATASETS, FinraDataset
 from tests.demo.program import Demo, equal
 
 WHERE = "group/fixedIncomeMarket/name"
@@ -38,7 +38,7 @@ def records(demo: Demo, dataset: str, **values: str) -> list[dict[str, object]]:
 
 
 @pytest.mark.parametrize("dataset", DATASETS, ids=lambda dataset: dataset.name)
-def test_metadata_lists_the_fields_that_a_declaration_asks_for(demo: Demo, dataset: Dataset):
+def test_metadata_lists_the_fields_that_a_declaration_asks_for(demo: Demo, dataset: FinraDataset):
     told = demo.client.get(f"/metadata/{WHERE}/{dataset.name}").json()
     assert {each["name"]: each["type"] for each in told["fields"]} == dataset.known_fields
     assert told["partitionFields"] == list(dataset.partition_fields)

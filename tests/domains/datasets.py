@@ -3,7 +3,10 @@
 import polars as pl
 from sqlalchemy import MetaData
 
-from orchestration_project.tables.finra_datasets import Calendar, Claim, Dataset, Field, landed_in
+from orchestration_project.contracts.contract import Claim
+from orchestration_project.contracts.partitioning import Calendar
+from orchestration_project.domains.finra.datasets import FinraDataset
+from orchestration_project.tables.fields import Field, dataset_table
 from orchestration_project.tables.schema import HISTORY, METADATA, count, day, text
 
 FIELDS = (
@@ -18,11 +21,11 @@ FIELDS = (
 )
 
 
-TABLE = landed_in("finra_test_dataset", "One row per week, region, bond and note.", *FIELDS)
+TABLE = dataset_table("finra_test_dataset", "One row per week, region, bond and note.", *FIELDS)
 for each in (TABLE, TABLE.info[HISTORY]):
     METADATA.remove(each)  # none of the project's
 
-DATASET = Dataset(
+DATASET = FinraDataset(
     group="testGroup",
     name="testDataset",
     table=TABLE,

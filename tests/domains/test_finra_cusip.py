@@ -3,7 +3,7 @@
 import polars as pl
 import pytest
 
-from orchestration_project.domains.finra.dataset_rows import check_digit, has_right_digit, has_shape
+from orchestration_project.contracts.values import check_digit, has_cusip_shape, has_right_digit
 
 KNOWN = {
     "037833100": "Apple",
@@ -22,7 +22,7 @@ def found(expression: pl.Expr, *texts: str) -> list[object]:
 def test_the_check_digits_of_known_securities_are_right():
     assert found(has_right_digit("cusip"), *KNOWN) == [True] * len(KNOWN)
     assert found(check_digit("cusip"), *KNOWN) == [int(each[-1]) for each in KNOWN]
-    assert found(has_shape("cusip"), *KNOWN) == [True] * len(KNOWN)
+    assert found(has_cusip_shape("cusip"), *KNOWN) == [True] * len(KNOWN)
 
 
 @pytest.mark.parametrize("cusip", KNOWN)
@@ -65,4 +65,4 @@ def test_letters_and_the_three_marks_count_from_ten_on():
     ],
 )
 def test_what_has_another_shape_is_none(text: str):
-    assert found(has_shape("cusip"), text) == [False]
+    assert found(has_cusip_shape("cusip"), text) == [False]

@@ -4,34 +4,20 @@ from datetime import date
 
 import pytest
 
+from orchestration_project.contracts.contract import validate
+from orchestration_project.contracts.partitioning import Calendar, Newest, Partition
 from orchestration_project.contracts.rules import Part, Validated
-from orchestration_project.domains.finra.dataset_rows import checked_dataset
 from orchestration_project.domains.finra.datasets import (
-    DatasetPartition,
-    Newest,
-    days_between,
-    file_name,
-    key_of,
-    missing_and_recent,
-    newest_landed,
-    next_due,
-    of_known_values,
-    partition_of,
-    partitions_in,
-    scope_of,
-    source_values,
-)
-from orchestration_project.errors import ConfigurationError, ContractError, SourceError
-from orchestration_project.tables.finra_datasets import (
     BOND_TRADE_ACTIVITY,
     CORPORATE_MARKET_BREADTH,
     TREASURY_WEEKLY,
-    Calendar,
 )
+from orchestration_project.errors import ConfigurationError, ContractError, SourceError
 from tests.domains.datasets import APPLE, CISCO, DATASET, FIELDS, GOOGLE, WEEK, record
 
 MONDAY = date.fromisoformat(WEEK)
-EAST = DatasetPartition(MONDAY, "EAST")
+EAST = Partition(MONDAY, "EAST")
+PARTITIONS, WEEKS = DATASET.partitioning, TREASURY_WEEKLY.partitioning
 TODAY = date(2026, 1, 20)
 
 
@@ -45,12 +31,21 @@ def delivery(*records: dict[str, object], header: str | None = None) -> Part:
 def checked(
     *records: dict[str, object], promised: int | None = None, limit: float = 1
 ) -> Validated:
-    return checked_dataset(
-        DATASET,
+    return checked_parts(
         [delivery(*records)],
-        partition=EAST,
         record_total=len(records) if promised is None else promised,
         max_reject_ratio=limit,
+    )
+
+
+def checked_parts(parts: list[Part], *, record_total: int, max_reject_ratio: float) -> Validated:
+    return validate(
+        DATASET.contract,
+        DATASET.parse(parts, EAST),
+        parts,
+        partition_texts=PARTITIONS.texts_of(EAST),
+        record_total=record_total,
+        max_reject_ratio=max_reject_ratio,
     )
 
 
@@ -133,27 +128,25 @@ def test_rows_that_differ_in_a_text_that_may_be_blank_are_two():
 def test_a_header_that_lacks_a_field_names_the_dataset_and_one_with_more_is_read():
     names = [field.name for field in FIELDS]
     with pytest.raises(ContractError, match="not that of testDataset: lacks remark"):
-        checked_dataset(
-            DATASET,
+        checked_parts(
             [delivery(record(), header="|".join(names).replace("remark", "notes"))],
-            partition=EAST,
             record_total=1,
             max_reject_ratio=0,
         )
     wider = Part(1, delivery(record()).body.replace(b"\n", b"|more\n") + b"|1")
-    found = checked_dataset(DATASET, [wider], partition=EAST, record_total=1, max_reject_ratio=0)
+    found = checked_parts([wider], record_total=1, max_reject_ratio=0)
     assert len(found.rows) == 1
 
 
 def test_a_partition_has_a_key_a_scope_and_the_sources_words():
-    assert key_of(DATASET, EAST) == "EAST|2026-01-05"
-    assert partition_of(DATASET, "EAST|2026-01-05", today=TODAY) == EAST
-    assert scope_of(DATASET, EAST) == {"week_start": MONDAY, "region": "EAST"}
-    assert source_values(DATASET, EAST) == {"weekOf": "2026-01-05", "region": "EAST"}
-    treasury = partition_of(TREASURY_WEEKLY, "2026-01-05", today=TODAY)
-    assert (treasury, key_of(TREASURY_WEEKLY, treasury)) == (DatasetPartition(MONDAY), WEEK)
-    friday = partition_of(BOND_TRADE_ACTIVITY, "T1|2026-01-09", today=TODAY)
-    assert friday == DatasetPartition(date(2026, 1, 9), "T1")
+    assert PARTITIONS.key_of(EAST) == "EAST|2026-01-05"
+    assert PARTITIONS.partition_of("EAST|2026-01-05", today=TODAY) == EAST
+    assert PARTITIONS.scope_of(EAST) == {"week_start": MONDAY, "region": "EAST"}
+    assert DATASET.source_values(EAST) == {"weekOf": "2026-01-05", "region": "EAST"}
+    treasury = WEEKS.partition_of("2026-01-05", today=TODAY)
+    assert (treasury, WEEKS.key_of(treasury)) == (Partition(MONDAY), WEEK)
+    friday = BOND_TRADE_ACTIVITY.partitioning.partition_of("T1|2026-01-09", today=TODAY)
+    assert friday == Partition(date(2026, 1, 9), "T1")
 
 
 @pytest.mark.parametrize(
@@ -169,41 +162,41 @@ def test_a_partition_has_a_key_a_scope_and_the_sources_words():
 )
 def test_a_key_that_is_none_is_refused_with_what_one_is(key: str, found: str):
     with pytest.raises(ConfigurationError, match="no partition") as refused:
-        partition_of(DATASET, key, today=TODAY)
+        PARTITIONS.partition_of(key, today=TODAY)
     assert refused.value.found == found
     assert refused.value.expected == "<EAST|WEST>|<a past Monday, yyyy-mm-dd>"
 
 
 def test_what_a_source_lists_is_known_or_left_out_by_its_value_and_a_day_must_name_it():
     listed = [("2026-01-12", "EAST"), ("2026-01-05", "WEST"), ("2026-01-05", "NORTH")]
-    west = DatasetPartition(MONDAY, "WEST")
-    later = DatasetPartition(date(2026, 1, 12), "EAST")
-    assert of_known_values(DATASET, listed) == ([west, later], ["NORTH"])
+    west = Partition(MONDAY, "WEST")
+    later = Partition(date(2026, 1, 12), "EAST")
+    assert DATASET.known_partitions(listed) == ([west, later], ["NORTH"])
     for wrong in ("2026-01-06", "spring", "2026-1-5"):
         with pytest.raises(SourceError, match="a partition of testDataset whose day names none"):
-            of_known_values(DATASET, [(wrong, "EAST")])
+            DATASET.known_partitions([(wrong, "EAST")])
 
 
 def test_what_was_never_taken_is_missing_and_the_latest_of_each_value_are_looked_at_again():
-    weeks = days_between(Calendar(0, 8), date(2026, 1, 1), date(2026, 2, 1))
+    weeks = Calendar(0, 8).days_between(date(2026, 1, 1), date(2026, 2, 1))
     assert weeks == [date(2026, 1, day) for day in (5, 12, 19, 26)]
-    known = [DatasetPartition(day, value) for day in weeks for value in ("EAST", "WEST")]
-    taken = {key_of(DATASET, each) for each in known if each.day != weeks[3]}
+    known = [Partition(day, value) for day in weeks for value in ("EAST", "WEST")]
+    taken = {PARTITIONS.key_of(each) for each in known if each.day != weeks[3]}
     since = date(2026, 1, 6)
-    missing, recent = missing_and_recent(known, DATASET, taken=taken, since=since, most_recent=1)
+    missing, recent = PARTITIONS.missing_and_recent(known, loaded=taken, since=since, most_recent=1)
     assert {each.day for each in missing} == {weeks[3]}
-    assert recent == [DatasetPartition(weeks[2], value) for value in ("EAST", "WEST")]
-    older = missing_and_recent(known, DATASET, taken=set(), since=weeks[3], most_recent=9)
+    assert recent == [Partition(weeks[2], value) for value in ("EAST", "WEST")]
+    older = PARTITIONS.missing_and_recent(known, loaded=set(), since=weeks[3], most_recent=9)
     assert older == ([each for each in known if each.day == weeks[3]], [])
 
 
 def test_days_that_name_partitions_are_weekdays_or_one_day_of_each_week():
-    days = days_between(CORPORATE_MARKET_BREADTH.calendar, date(2026, 1, 2), date(2026, 1, 6))
+    days = CORPORATE_MARKET_BREADTH.calendar.days_between(date(2026, 1, 2), date(2026, 1, 6))
     assert days == [date(2026, 1, 2), date(2026, 1, 5), date(2026, 1, 6)]
-    fridays = days_between(BOND_TRADE_ACTIVITY.calendar, date(2026, 1, 3), date(2026, 1, 16))
+    fridays = BOND_TRADE_ACTIVITY.calendar.days_between(date(2026, 1, 3), date(2026, 1, 16))
     assert fridays == [date(2026, 1, 9), date(2026, 1, 16)]
-    assert days_between(CORPORATE_MARKET_BREADTH.calendar, MONDAY, date(2026, 1, 4)) == []
-    assert days_between(BOND_TRADE_ACTIVITY.calendar, MONDAY, date(2026, 1, 4)) == []
+    assert CORPORATE_MARKET_BREADTH.calendar.days_between(MONDAY, date(2026, 1, 4)) == []
+    assert BOND_TRADE_ACTIVITY.calendar.days_between(MONDAY, date(2026, 1, 4)) == []
 
 
 @pytest.mark.parametrize(
@@ -215,25 +208,23 @@ def test_days_that_name_partitions_are_weekdays_or_one_day_of_each_week():
     ],
 )
 def test_the_next_day_is_due_once_its_delay_is_over_and_no_holiday_is(landed: date, due: date):
-    assert next_due(CORPORATE_MARKET_BREADTH.calendar, landed) == due
+    assert CORPORATE_MARKET_BREADTH.calendar.next_due(landed) == due
 
 
 def test_of_each_value_that_landed_something_newer_is_due():
     landed = ["EAST|2026-01-05", "WEST|2025-12-29", "EAST|2025-12-29"]
-    assert newest_landed(DATASET, landed) == [
+    assert PARTITIONS.newest_loaded(landed) == [
         Newest("EAST", MONDAY, date(2026, 1, 20)),
         Newest("WEST", date(2025, 12, 29), date(2026, 1, 13)),
     ]
-    assert newest_landed(DATASET, []) == []
+    assert PARTITIONS.newest_loaded([]) == []
 
 
 def test_a_file_is_named_by_its_partition():
     name = "finra_test_dataset_EAST_20260105.csv"
-    assert file_name(DATASET, EAST) == name
-    assert partitions_in(DATASET, [name, "readme.txt"]) == [("2026-01-05", "EAST")]
-    assert file_name(TREASURY_WEEKLY, DatasetPartition(MONDAY)) == (
-        "finra_treasury_weekly_20260105.csv"
-    )
+    assert PARTITIONS.file_name(EAST) == name
+    assert PARTITIONS.partitions_in([name, "readme.txt"]) == [EAST]
+    assert WEEKS.file_name(Partition(MONDAY)) == ("finra_treasury_weekly_20260105.csv")
     for wrong in ("other.csv", "finra_test_dataset_20260105.csv", name.replace("EAST", "NORTH")):
         with pytest.raises(ConfigurationError, match=f"the partition of the file {wrong}"):
-            partitions_in(DATASET, [wrong])
+            PARTITIONS.partitions_in([wrong])

@@ -1,17 +1,20 @@
 """The fields that a source lists, against those that we know."""
 
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import polars as pl
 
-from orchestration_project.domains.finra.contract import API_FIELDS
-from orchestration_project.domains.finra.fields import KNOWN_FIELDS, Drift, drift, remembered
+from orchestration_project.contracts.drift import Drift, remembered
+from orchestration_project.contracts.drift import drift as drift_from
+from orchestration_project.domains.finra.contract import API_FIELDS, KNOWN_FIELDS
 from orchestration_project.domains.finra.selection import UnknownTier, unknown_tiers
 from orchestration_project.tables.schema import schema_of
 from orchestration_project.tables.spine import source_fields
 
 MONDAY = datetime(2026, 3, 2, 8, 0, tzinfo=UTC)
 TUESDAY, WEDNESDAY = MONDAY + timedelta(days=1), MONDAY + timedelta(days=2)
+drift = partial(drift_from, known_fields=KNOWN_FIELDS)
 NOTHING = pl.DataFrame(schema=schema_of(source_fields))
 WITHOUT_MPID = {name: kind for name, kind in KNOWN_FIELDS.items() if name != "MPID"}
 

@@ -9,6 +9,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import Connection, MetaData, inspect, select, text
 
 from orchestration_project.connections.clock import Clock
+from orchestration_project.domains.finra.datasets import DATASETS
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.migrating import (
     VERSION_TABLE,
@@ -19,7 +20,6 @@ from orchestration_project.engine.warehouse.migrating import (
 )
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.tables import access, finra, operations, prices, saas, spine, webhooks
-from orchestration_project.tables.finra_datasets import DATASETS
 from orchestration_project.tables.schema import METADATA, key_names
 from orchestration_project.tables.views import VIEWS
 from tests.resources.weeks import Desk, row

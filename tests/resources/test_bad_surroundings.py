@@ -10,10 +10,10 @@ import pytest
 
 from orchestration_project.connections.artifacts import PARTIAL
 from orchestration_project.contracts.values import LONGEST_KEY_TEXT_BYTES, LONGEST_TEXT_BYTES
+from orchestration_project.domains.finra.datasets import DATASETS, FinraDataset
 from orchestration_project.engine.warehouse.frames import frame_of, insert_frame
 from orchestration_project.settings import PROJECT_ROOT, child_environment
 from orchestration_project.tables.finra import finra_otc_weekly
-from orchestration_project.tables.finra_datasets import DATASETS, Dataset
 from orchestration_project.tables.spine import landings
 from tests.bad_input import EVERY_ROW, NOTHING, promise, watched
 from tests.resources import test_bad_files as files
@@ -122,7 +122,7 @@ def test_the_longest_texts_that_the_contract_lets_through_fit_the_keys_of_each_d
 
 @pytest.mark.parametrize("dataset", DATASETS, ids=lambda dataset: dataset.name)
 def test_the_longest_texts_of_a_further_dataset_fit_its_keys_in_each_database(
-    desk: Desk, dataset: Dataset
+    desk: Desk, dataset: FinraDataset
 ):
     values = {"Date": NOON.date(), "Number": 1}
     longest = {

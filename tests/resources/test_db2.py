@@ -22,6 +22,7 @@ from orchestration_project.contracts.values import LONGEST_TEXT_BYTES
 from orchestration_project.definitions import defs
 from orchestration_project.domains.access.credentials import Limits
 from orchestration_project.domains.access.roles import Role
+from orchestration_project.domains.finra.datasets import DATASETS
 from orchestration_project.domains.operations.alerts import Decision, Problem
 from orchestration_project.domains.operations.cleanup import File
 from orchestration_project.domains.operations.control_tower import standings, table_rows
@@ -55,7 +56,6 @@ from orchestration_project.services.probes import open_alerts
 from orchestration_project.settings import load_settings
 from orchestration_project.tables.access import access_audit
 from orchestration_project.tables.finra import finra_otc_weekly
-from orchestration_project.tables.finra_datasets import DATASETS
 from orchestration_project.tables.prices import prices_daily_history
 from orchestration_project.tables.schema import METADATA, schema_of
 from orchestration_project.tables.views import VIEWS

@@ -10,10 +10,20 @@ from typing import Any
 import pytest
 from sqlalchemy import Table, func, select, update
 
+from orchestration_project.assets.finra import engine_dataset
 from orchestration_project.connections.artifacts import FolderStore
 from orchestration_project.connections.clock import Clock
 from orchestration_project.connections.http import HttpClient
+from orchestration_project.contracts.partitioning import Partition
 from orchestration_project.engine.captures import BlobError, Captures
+from orchestration_project.engine.dataset import Source
+from orchestration_project.engine.folder_source import Folder
+from orchestration_project.engine.loader import (
+    DatasetLoader,
+    LoadedPartition,
+    RecordedDeliveries,
+    SourceDeliveries,
+)
 from orchestration_project.engine.warehouse import HeldBackError, SupersededError, Warehouse
 from orchestration_project.errors import (
     ConfigurationError,
@@ -23,13 +33,11 @@ from orchestration_project.errors import (
     SourceError,
     TransientError,
 )
-from orchestration_project.resources.finra.dataset import DatasetLoad, LoadedPartition
-from orchestration_project.resources.finra.folder import Folder
 from orchestration_project.resources.finra.opening import (
     DatasetApi,
-    DatasetFiles,
-    DatasetSource,
+    DatasetApiSource,
     FinraDatasets,
+    folder_source,
 )
 from orchestration_project.settings import child_environment
 from orchestration_project.tables.schema import METADATA
@@ -55,8 +63,8 @@ class Bench:
     finra: Finra
     server: FaultyServer
 
-    def source(self) -> DatasetSource:
-        return DatasetApi(
+    def source(self) -> Source:
+        api = DatasetApi(
             self.http,
             Captures(FolderStore(self.folder / "artifacts")),
             self.clock,
@@ -66,22 +74,33 @@ class Bench:
             credentials=None,
             concurrent_requests=4,
         )
+        return DatasetApiSource(api, DATASET)
 
-    def loader(self, source: DatasetSource | None = None, **options: Any) -> DatasetLoad:
+    def loader(
+        self,
+        source: Source | None = None,
+        *,
+        max_reject_ratio: float = 0.1,
+        force: bool = False,
+        replay: bool = False,
+        **recorded: Any,
+    ) -> DatasetLoader:
         chosen = source or self.source()
-        given: dict[str, Any] = {"max_reject_ratio": 0.1} | options
-        return DatasetLoad(
-            DATASET,
-            FinraDatasets(lambda: chosen, lambda: chosen),
+        datasets = FinraDatasets(lambda _: chosen, lambda _: chosen)
+        dataset, artifacts = engine_dataset(DATASET), FolderStore(self.folder / "artifacts")
+        return DatasetLoader(
+            dataset,
+            RecordedDeliveries(dataset, self.warehouse, artifacts, **recorded)
+            if replay
+            else SourceDeliveries(dataset, datasets, self.warehouse, self.clock, force),
             self.warehouse,
-            FolderStore(self.folder / "artifacts"),
-            self.clock,
+            artifacts,
             today=TODAY,
             run_id="run",
-            **given,
+            max_reject_ratio=max_reject_ratio,
         )
 
-    def load(self, source: DatasetSource | None = None, **options: Any) -> LoadedPartition:
+    def load(self, source: Source | None = None, **options: Any) -> LoadedPartition:
         """Load the partition as a run does, a day after what came before."""
         self.clock.at += timedelta(days=1)
         load = self.loader(source, **options)
@@ -413,15 +432,16 @@ def file_of(records: Sequence[dict[str, object]]) -> str:
 def test_a_file_named_by_its_partition_lands_and_replaces_another_source_only_if_asked(bench):
     folder = bench.folder / "feed"
     folder.mkdir()
-    source = DatasetFiles(
+    source = folder_source(
         Folder(folder, "FINRA_BONDS_FILES_DIR"),
         Captures(FolderStore(bench.folder / "artifacts")),
         bench.clock,
+        DATASET,
     )
     with pytest.raises(SourceError, match="no file holds finra_test_dataset of 2026-01-05 EAST"):
         bench.load(source)
     (folder / "finra_test_dataset_EAST_20260105.csv").write_text(file_of([record(GOOGLE)]))
-    assert source.published(DATASET) == [(WEEK, "EAST")]
+    assert source.partitions().known == [Partition(date.fromisoformat(WEEK), "EAST")]
     assert str(bench.load(source)).endswith("source files")
     assert bench.trades() == {GOOGLE: 7}
     with pytest.raises(ConfigurationError, match="was landed from another source"):
@@ -436,7 +456,9 @@ def test_a_file_that_ends_within_a_line_is_not_taken_for_a_whole_one(bench):
     whole = file_of([record(APPLE), record(CISCO)])
     (folder / "finra_test_dataset_EAST_20260105.csv").write_text(whole[:-12])
     captures_store = Captures(FolderStore(bench.folder / "artifacts"))
-    source = DatasetFiles(Folder(folder, "FINRA_BONDS_FILES_DIR"), captures_store, bench.clock)
+    source = folder_source(
+        Folder(folder, "FINRA_BONDS_FILES_DIR"), captures_store, bench.clock, DATASET
+    )
     with pytest.raises(TransientError, match="ends within a line"):
         bench.load(source)
     assert bench.trades() == {}

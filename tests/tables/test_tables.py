@@ -8,8 +8,8 @@ from sqlalchemy import Table
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.schema import CreateTable
 
+from orchestration_project.domains.finra.datasets import DATASETS, FinraDataset
 from orchestration_project.tables import access, finra, operations, prices, saas, spine, webhooks
-from orchestration_project.tables.finra_datasets import DATASETS, Dataset
 from orchestration_project.tables.schema import (
     METADATA,
     SQLITE_TIMESTAMP,
@@ -108,14 +108,16 @@ def test_a_table_has_the_name_of_its_variable_and_its_domains_prefix(module: str
 
 @pytest.mark.parametrize("dataset", DATASETS, ids=lambda dataset: dataset.name)
 def test_a_dataset_has_a_table_of_its_fields_and_a_key_that_begins_with_its_partition(
-    dataset: Dataset,
+    dataset: FinraDataset,
 ):
     columns = [column.name for column in dataset.table.columns]
     fields = [field.column.name for field in dataset.fields]
     assert columns == [*fields, "capture_id", "known_from"]
     assert dataset.history.name == f"{dataset.table.name}_history"
-    assert set(dataset.partition_columns) <= set(key_names(dataset.table))
-    kinds = [field.kind for field in dataset.partition_columns.values()]
+    columns = dataset.partitioning.columns
+    assert set(columns) <= set(key_names(dataset.table))
+    by_column = {field.column.name: field for field in dataset.fields}
+    kinds = [by_column[name].kind for name in columns]
     assert kinds == ["Date", "String"][: len(kinds)]
     assert bool(dataset.known_values) == (len(kinds) > 1)
     assert table_of(asset_of(dataset.table.name)) == dataset.table.name

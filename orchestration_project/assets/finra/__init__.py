@@ -9,7 +9,7 @@ from orchestration_project.assets.finra.catalogue import (
     week_keys,
     weekly_summary,
 )
-from orchestration_project.assets.finra.datasets import DATASET_ASSETS, DatasetAssets
+from orchestration_project.assets.finra.datasets import DATASET_ASSETS, engine_dataset
 from orchestration_project.assets.finra.freshness import as_new_as_the_calendar, freshness_job
 from orchestration_project.assets.finra.gold import across_weeks, gold_job, tier_week, tier_week_job
 from orchestration_project.assets.finra.loading import LOADING
@@ -31,10 +31,10 @@ __all__ = [
     "WEEKLY_RUN_SUMMARY",
     "WEEKS",
     "WEEKS_OF_ALL_TIERS",
-    "DatasetAssets",
     "across_weeks",
     "as_new_as_the_calendar",
     "backfill_job",
+    "engine_dataset",
     "freshness_job",
     "gold_job",
     "otc_weekly",

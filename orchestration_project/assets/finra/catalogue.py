@@ -1,23 +1,59 @@
 """How FINRA's assets look in the catalogue, and which weeks there are."""
 
 from collections.abc import Sequence
+from datetime import date, timedelta
 from typing import Any
 
 import dagster as dg
 from sqlalchemy import Table
 
-from orchestration_project.assets.finra.partitions import (
-    finra_tier_weeks,
-    finra_weeks,
-    first_finra_week,
+from orchestration_project.connections.clock import NEW_YORK, Clock
+from orchestration_project.domains.finra.calendar import (
+    FIRST_WEEK_OF_ALL,
+    TIERS,
+    WEEK,
+    monday_of,
 )
-from orchestration_project.connections.clock import Clock
-from orchestration_project.domains.finra.fields import KNOWN_FIELDS
+from orchestration_project.domains.finra.contract import KNOWN_FIELDS
 from orchestration_project.engine.runner import SECONDS_TO_NEXT_ATTEMPT
 from orchestration_project.engine.warehouse.difference import BOOKKEEPING
 from orchestration_project.services.metadata import column_schema
-from orchestration_project.settings import load_shared_settings
+from orchestration_project.settings import Settings, load_shared_settings
+from orchestration_project.settings.domains.finra import FinraSettings
 from orchestration_project.tables.finra import MADE_OF
+
+A_YEAR = 52 * WEEK
+"""What FINRA keeps in its current dataset."""
+
+
+def first_finra_week(settings: Settings, now: date) -> date:
+    """Return FINRA_FIRST_WEEK; without it, a year back, and for files, which may be old, all."""
+    settings = FinraSettings.of(settings)
+    if settings.finra_first_week is not None:
+        return settings.finra_first_week
+    return FIRST_WEEK_OF_ALL if settings.finra_source == "files" else monday_of(now) - A_YEAR
+
+
+def finra_weeks(start: date, *, now: date, machine_now: date) -> dg.WeeklyPartitionsDefinition:
+    """Return the weeks from ``start``, a Monday, to the last that has ended by ``now``.
+
+    Dagster ends weekly partitions by ``machine_now``; the offset makes that the project's ``now``.
+    All three are days in New York.
+    """
+    return dg.WeeklyPartitionsDefinition(
+        start_date=start.isoformat(),
+        timezone=NEW_YORK.key,
+        day_offset=1,  # FINRA's weeks start on Mondays, Dagster's on Sundays
+        end_offset=(monday_of(now) - monday_of(machine_now)) // timedelta(days=7),
+    )
+
+
+def finra_tier_weeks(weeks: dg.WeeklyPartitionsDefinition) -> dg.MultiPartitionsDefinition:
+    """Return tier x week."""
+    return dg.MultiPartitionsDefinition(
+        {"tier": dg.StaticPartitionsDefinition(list(TIERS)), "week": weeks}
+    )
+
 
 GROUP = "finra"
 OWNERS = ["team:market-data"]

@@ -1,10 +1,9 @@
 """How FINRA's tables are replayed: which runs load the recorded deliveries of which partitions."""
 
 from collections.abc import Sequence
-from functools import partial
 
 from orchestration_project.assets.finra.catalogue import week_keys
-from orchestration_project.assets.finra.datasets import DATASET_ASSETS, DatasetAssets
+from orchestration_project.assets.finra.datasets import DATASET_ASSETS
 from orchestration_project.assets.finra.loading import LOAD_OP, REPLAY_JOB
 from orchestration_project.domains.finra.calendar import TIERS
 from orchestration_project.domains.finra.selection import chosen, key_ranges, summary, tier_week
@@ -54,39 +53,6 @@ def _plan_weeks(
     return ReplayPlan(ranges=key_ranges(weeks), description=summary(weeks), count=len(weeks))
 
 
-def _plan_dataset(
-    assets: DatasetAssets, request: ReplayRequest, _: Settings, warehouse: Warehouse
-) -> ReplayPlan | None:
-    table = assets.dataset.table
-    keys = request.partitions or warehouse.replayable(table)
-    if not keys:
-        return None
-    _require_partitions([key for key in keys if not assets.has(key)])
-    return ReplayPlan(
-        ranges=_ranges(keys, assets.keys),
-        description=f"{len(keys)} partitions of {table.name}",
-        count=len(keys),
-        config={"replay": True},
-    )
-
-
-def _ranges(keys: Sequence[str], ordered: Sequence[str]) -> list[tuple[str, str]]:
-    """Return the ranges of ``keys`` that are consecutive in ``ordered``, as (first, last).
-
-    Keys of one range differ in their last dimension only.
-    """
-    place = {key: number for number, key in enumerate(ordered)}
-    found: list[tuple[str, str]] = []
-    for key in sorted(set(keys), key=place.__getitem__):
-        last = found[-1][1] if found else ""
-        is_next = bool(found) and place[key] == place[last] + 1
-        if is_next and key.rpartition("|")[0] == last.rpartition("|")[0]:
-            found[-1] = (found[-1][0], key)
-        else:
-            found.append((key, key))
-    return found
-
-
 def _require_partitions(unknown: Sequence[str]) -> None:
     if unknown:
         raise ConfigurationError(
@@ -113,13 +79,5 @@ REPLAYS = [
         summary=WEEKLY_RUN_SUMMARY,
         is_default=True,
     ),
-    *(
-        Replay(
-            table=assets.dataset.table.name,
-            job=assets.job.name,
-            op=assets.table.op.name,
-            plan=partial(_plan_dataset, assets),
-        )
-        for assets in DATASET_ASSETS
-    ),
+    *(assets.replay for assets in DATASET_ASSETS),
 ]

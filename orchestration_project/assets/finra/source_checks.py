@@ -4,20 +4,17 @@ from dataclasses import asdict
 
 import dagster as dg
 
+from orchestration_project.assets.factory import NO_FIELDS
 from orchestration_project.assets.finra.catalogue import ONCE_MORE, WEEKLY_SUMMARY
 from orchestration_project.connections.clock import Clock
-from orchestration_project.domains.finra.fields import KNOWN_FIELDS, drift
+from orchestration_project.contracts.drift import drift
+from orchestration_project.domains.finra.contract import KNOWN_FIELDS
 from orchestration_project.domains.finra.selection import unknown_tiers
+from orchestration_project.engine.loader import remember_fields
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.finra import FinraSource
 from orchestration_project.resources.finra.api import CURRENT
-from orchestration_project.resources.finra.dataset import remember_fields
 from orchestration_project.services.metadata import table_if_any
-
-NO_FIELDS = (
-    "files and replays have headers of their own, and FINRA may list fields to callers with "
-    "credentials alone; each header is judged when it is read"
-)
 
 
 @dg.asset_check(
@@ -55,7 +52,7 @@ def has_the_fields_that_we_know(
         metadata = {"outcome": f"not applicable: {NO_FIELDS}"}
         return dg.AssetCheckResult(passed=True, metadata=metadata)
     seen = remember_fields(warehouse, clock, listed, source=finra.name, dataset=CURRENT)
-    found = drift(seen)
+    found = drift(seen, KNOWN_FIELDS)
     is_missing = any(each.what == "missing" for each in found)
     return dg.AssetCheckResult(
         passed=not found,

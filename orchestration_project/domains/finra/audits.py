@@ -2,11 +2,17 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import date
 
 import polars as pl
 
+from orchestration_project.contracts.contract import (
+    Found,
+    few_rejects_audit,
+    record_total_audit,
+    repeated_keys,
+    unique_keys_verdict,
+)
 from orchestration_project.contracts.rules import (
     OFFENDERS_KEPT,
     Audit,
@@ -30,15 +36,6 @@ AUDITS = {
     "has_firm_rows": "Rows of firms came: a week of sums alone would empty what is published.",
 }
 """Each blocking audit and what it claims."""
-
-
-@dataclass(frozen=True)
-class Found:
-    """What an audit found: how many offend, of how many, and the first of them."""
-
-    count: int
-    of: int
-    offenders: Sequence[dict[str, object]]
 
 
 def checked_week(
@@ -72,7 +69,7 @@ def checked_week(
     row_count, rows = 0, pl.DataFrame()
     for span, week in spread.ranges():
         sums.update(quantities_of(week.rows))
-        repeated.append(_repeated(week.rows, KEY))
+        repeated.append(repeated_keys(week.rows, KEY))
         differing.append(_differing(week))
         row_count += len(week.rows)
         if spread.is_shelved:
@@ -85,7 +82,7 @@ def checked_week(
     audits = [
         record_total_audit(spread.received_count, record_total),
         _own_rows(spread, is_file=is_file),
-        _unique_keys(_added(repeated)),
+        unique_keys_verdict(_added(repeated)),
         _reconciles(_added(differing), is_file=is_file),
         few_rejects_audit(rejects, spread.received_count, max_reject_ratio),
         _firm_rows(row_count, spread.received_count),
@@ -108,15 +105,6 @@ def _added(found: Sequence[Found]) -> Found:
     )
 
 
-def record_total_audit(received_count: int, record_total: int | None) -> Audit:
-    """Compare the lines that came with the number promised; None: none was."""
-    name, found = "has_all_rows_of_record_total", f"{received_count} rows"
-    if record_total is None:
-        return Audit(name, "not_applicable", "a Record-Total; files have none", found)
-    holds = received_count == record_total
-    return Audit(name, verdict(holds), f"Record-Total {record_total}", found)
-
-
 def _own_rows(spread: KeyRangePlanner, *, is_file: bool) -> Audit:
     name, expected = "holds_only_its_week_and_tier", "0 rows of other weeks or tiers"
     if is_file and not spread.stranger_count:
@@ -127,26 +115,6 @@ def _own_rows(spread: KeyRangePlanner, *, is_file: bool) -> Audit:
         expected,
         f"{spread.stranger_count}",
         pl.concat(spread.strangers).head(OFFENDERS_KEPT).to_dicts(),
-    )
-
-
-def unique_keys_audit(rows: pl.DataFrame, key: Sequence[str]) -> Audit:
-    """Look for rows of the table that share a key."""
-    return _unique_keys(_repeated(rows, key))
-
-
-def _repeated(rows: pl.DataFrame, key: Sequence[str]) -> Found:
-    repeated = rows.group_by(key).agg(rows=pl.len()).filter(pl.col("rows") > 1).sort(key)
-    return Found(len(repeated), len(rows), repeated.head(OFFENDERS_KEPT).to_dicts())
-
-
-def _unique_keys(repeated: Found) -> Audit:
-    return Audit(
-        "has_unique_keys",
-        verdict(not repeated.count),
-        "0 keys with several rows",
-        f"{repeated.count}",
-        repeated.offenders,
     )
 
 
@@ -171,20 +139,6 @@ def _reconciles(differing: Found, *, is_file: bool) -> Audit:
         expected,
         f"{differing.count} of {differing.of}",
         differing.offenders,
-    )
-
-
-def few_rejects_audit(rejects: pl.DataFrame, received_count: int, max_ratio: float) -> Audit:
-    """Compare the share of lines that were rejected with its limit."""
-    found = len(rejects) / max(received_count, 1)
-    return Audit(
-        "has_few_rejects",
-        verdict(found <= max_ratio),
-        f"at most {max_ratio:.4%} of lines rejected",
-        f"{found:.4%} ({len(rejects)} of {received_count})",
-        rejects.head(OFFENDERS_KEPT)
-        .select("part_number", "line_number", "reason_code", "record")
-        .to_dicts(),
     )
 
 

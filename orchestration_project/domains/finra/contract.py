@@ -73,6 +73,13 @@ OPTIONAL_TEXTS = ("issueName", "MPID", "marketParticipantName", "productTypeCode
 TEXTS = (SYMBOL, *OPTIONAL_TEXTS)
 DATES = ("initialPublishedDate", "lastUpdateDate", "lastReportedDate")
 
+_KINDS = {
+    **dict.fromkeys(("weekStartDate", "summaryStartDate", *DATES), "Date"),
+    **dict.fromkeys(("firmCRDNumber", SHARES, TRADES, "totalNotionalSum"), "Number"),
+}
+KNOWN_FIELDS = {name: _KINDS.get(name, "String") for name in API_FIELDS}
+"""Every field that a load asks for, and its type in FINRA's words: a load needs all of them."""
+
 TIER_OF_DESCRIPTION = {"NMS Tier 1": "T1", "NMS Tier 2": "T2", "OTC": "OTCE", "OTCE": "OTCE"}
 """What a file says of its tier; other descriptions occur and say nothing."""
 

@@ -1,116 +1,69 @@
 """Opens FINRA, or what stands in for it, and the sources of declared datasets."""
 
-import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache, partial
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from orchestration_project.connections.clock import Clock
 from orchestration_project.connections.http import HttpClient
 from orchestration_project.connections.http.connecting import user_agent
 from orchestration_project.connections.simulator import demo_url
-from orchestration_project.contracts.delimited import DELIMITER, row_count
-from orchestration_project.domains.finra.datasets import (
-    DatasetPartition,
-    file_name,
-    partitions_in,
-    source_values,
-)
-from orchestration_project.engine.captures import Capture, Captures, Fetched
+from orchestration_project.contracts.delimited import DELIMITER
+from orchestration_project.contracts.partitioning import Partition
+from orchestration_project.domains.finra.datasets import FinraDataset
+from orchestration_project.engine.captures import Capture, Captures
+from orchestration_project.engine.dataset import Extraction, PartitionList, Source
 from orchestration_project.engine.environment import open_clock, open_store
+from orchestration_project.engine.folder_source import Folder, FolderSource, rows_version
 from orchestration_project.errors import ConfigurationError, SourceError
 from orchestration_project.resources.finra import FinraApi, FinraFiles, FinraSource
 from orchestration_project.resources.finra.api import CURRENT, GROUP
-from orchestration_project.resources.finra.folder import Folder, refuse_cut, refuse_empty
 from orchestration_project.resources.finra.query_api import QueryApi, compared, moved
 from orchestration_project.services.gate.dependencies import time_of_server
 from orchestration_project.settings import Settings, switched_off, without_query
 from orchestration_project.settings.domains.finra import FinraSettings
-from orchestration_project.tables.finra_datasets import Dataset
-
-DIGITS_OF_A_VERSION = 16
-
-
-@dataclass(frozen=True)
-class FetchedPartition:
-    """A partition as it was read: what makes it up, its state, and how many rows were promised.
-
-    These sources do not say when rows changed: a state is the hash of all that was read.
-    """
-
-    captures: Sequence[Capture]
-    version: str
-    record_total: int | None
-
-
-class DatasetSource(Protocol):
-    """A source of declared datasets, in the words of FINRA."""
-
-    @property
-    def name(self) -> str:
-        """What captures and landings say of where their bytes came from."""
-        ...
-
-    def published(self, dataset: Dataset) -> Sequence[tuple[str, ...]]:
-        """Return what names each partition that can be had now, oldest first."""
-        ...
-
-    def fields(self, dataset: Dataset) -> Mapping[str, str] | None:
-        """Return the type of each field that it has now, by name; None where it lists none."""
-        ...
-
-    def read(
-        self, dataset: Dataset, partition: DatasetPartition, kept: list[Capture]
-    ) -> FetchedPartition:
-        """Fetch a partition, keeping all bytes; ``kept`` gets all that came, also what is unusable.
-
-        Raises:
-            MovedError: The source changed meanwhile.
-            TransientError: It did not answer in full.
-            SourceError: There is no such partition, it is empty, or it cannot be used.
-        """
-        ...
 
 
 class DatasetApi(QueryApi):
     """Reads datasets of a Query API: FINRA's, or one that speaks it at another address."""
 
-    def published(self, dataset: Dataset) -> Sequence[tuple[str, ...]]:
+    def published(self, dataset: FinraDataset) -> Sequence[tuple[str, ...]]:
         """Return what names each partition that is listed, oldest first."""
         return sorted(self._partitions(dataset.group, dataset.name, len(dataset.partition_fields)))
 
-    def fields(self, dataset: Dataset) -> Mapping[str, str] | None:
+    def fields(self, dataset: FinraDataset) -> Mapping[str, str] | None:
         """Return the type of each field, by name, as they are listed."""
         return self._fields_of(dataset.group, dataset.name)
 
     def read(
-        self, dataset: Dataset, partition: DatasetPartition, kept: list[Capture]
-    ) -> FetchedPartition:
+        self, dataset: FinraDataset, partition: Partition, captures: list[Capture]
+    ) -> Extraction:
         """Fetch all pages; more than one of them are read again, to be sure that nothing moved."""
-        values = source_values(dataset, partition)
-        if tuple(values.values()) not in self.published(dataset):
+        values = dataset.source_values(partition)
+        published = self.published(dataset)
+        if tuple(values.values()) not in published:
             raise SourceError(
-                f"{dataset.name} of {partition.said} is not published, or not kept any more",
+                f"{dataset.name} of {partition.label} is not published, or not kept any more",
                 expected="a partition that /partitions lists",
-                found=f"{len(self.published(dataset))} others",
+                found=f"{len(published)} others",
                 remedy="ask for another, or wait for its publication",
             )
         query = _query(dataset, values)
         total = self._total(dataset, partition, query)
-        pages = self._pages(dataset.group, dataset.name, query, total=total, kept=kept)
-        version = _version(dataset, self._captures, pages)
+        pages = self._pages(dataset.group, dataset.name, query, total=total, kept=captures)
+        version = rows_version(dataset.name, self._captures, pages)
         if len(pages) > 1:
             again = self._pages(dataset.group, dataset.name, query, total=total, kept=[])
-            found = _version(dataset, self._captures, again)
+            found = rows_version(dataset.name, self._captures, again)
             if found != version:
                 raise moved(version, found)
-        return FetchedPartition(pages, version, total)
+        return Extraction(pages, version, total)
 
     def _total(
-        self, dataset: Dataset, partition: DatasetPartition, query: Mapping[str, object]
+        self, dataset: FinraDataset, partition: Partition, query: Mapping[str, object]
     ) -> int:
         """Ask how many records there are."""
         probe = {**query, "limit": 1, "offset": 0}
@@ -118,7 +71,7 @@ class DatasetApi(QueryApi):
         has_body = response.status != 204 and bool(response.body.strip())
         if not has_body or not self._rows(response):
             raise SourceError(
-                f"{dataset.name} is empty for {partition.said}",
+                f"{dataset.name} is empty for {partition.label}",
                 expected="records, as /partitions lists it",
                 found=f"HTTP {response.status}, no record",
                 remedy="ask again later; if it stays so, ask the source what your access covers",
@@ -127,7 +80,7 @@ class DatasetApi(QueryApi):
         total = self._record_total(response)
         if total > self._most_records:
             raise SourceError(
-                f"{dataset.name} has more records for {partition.said} than one may page to",
+                f"{dataset.name} has more records for {partition.label} than one may page to",
                 expected=f"at most {self._most_records}",
                 found=f"Record-Total {total}",
                 remedy="report it: a partition of this size needs another way of asking",
@@ -135,7 +88,7 @@ class DatasetApi(QueryApi):
         return total
 
 
-def _query(dataset: Dataset, values: Mapping[str, str]) -> Mapping[str, object]:
+def _query(dataset: FinraDataset, values: Mapping[str, str]) -> Mapping[str, object]:
     """Return the query for a partition, in an order that makes its pages certain."""
     key = [each.name for each in dataset.fields if each.column.primary_key]
     return {
@@ -147,80 +100,48 @@ def _query(dataset: Dataset, values: Mapping[str, str]) -> Mapping[str, object]:
     }
 
 
-def _version(dataset: Dataset, captures: Captures, pages: Sequence[Capture]) -> str:
-    """Return the state that these pages show, however their rows were spread over them.
+@dataclass(frozen=True)
+class DatasetApiSource(Source):
+    """A dataset of a Query API, as a source of its partitions."""
 
-    The bytes of many pages are in the store alone.
-    """
-    digest = hashlib.sha256()
-    for part in (part for piece in captures.pieces(pages) for part in piece):
-        digest.update(part.body.partition(b"\n")[2].rstrip(b"\n") + b"\n")
-    rows = sum(page.fetched.row_count or 0 for page in pages)
-    return f"{dataset.name}: {rows} records, {digest.hexdigest()[:DIGITS_OF_A_VERSION]}"
+    api: DatasetApi
+    dataset: FinraDataset
+
+    @property
+    def name(self) -> str:
+        """What captures and loads are recorded under: demo or api."""
+        return self.api.name
+
+    def partitions(self) -> PartitionList:
+        """Return the partitions that are listed, oldest first, and values that are not known."""
+        return PartitionList(*self.dataset.known_partitions(self.api.published(self.dataset)))
+
+    def fields(self) -> Mapping[str, str] | None:
+        """Return the type of each field, by name, as they are listed."""
+        return self.api.fields(self.dataset)
+
+    def extract(self, partition: Partition, captures: list[Capture]) -> Extraction:
+        """Fetch all pages of a partition."""
+        return self.api.read(self.dataset, partition, captures)
 
 
-class DatasetFiles:
-    """Reads a folder of delimited files, one for each partition, named by it."""
-
-    name: str = "files"
-
-    def __init__(self, folder: Folder, captures: Captures, clock: Clock) -> None:
-        self._folder = folder
-        self._captures = captures
-        self._clock = clock
-
-    def published(self, dataset: Dataset) -> Sequence[tuple[str, ...]]:
-        """Return what names each partition that has a file."""
-        return sorted(partitions_in(dataset, self._folder.names()))
-
-    def fields(self, dataset: Dataset) -> None:
-        """Return nothing: each file has a header of its own, which is judged when it is read."""
-        return
-
-    def read(
-        self, dataset: Dataset, partition: DatasetPartition, kept: list[Capture]
-    ) -> FetchedPartition:
-        """Read the partition's file."""
-        name = file_name(dataset, partition)
-        if name not in self._folder.names():
-            raise SourceError(
-                f"no file holds {dataset.table.name} of {partition.said}",
-                expected=f"{name} in {self._folder.path}",
-                found="none",
-                remedy="put the file into the folder",
-            )
-        body = self._folder.read(name)
-        capture = self._captures.keep(
-            Fetched(
-                body=body,
-                url=f"file:{name}",
-                request={"file": name},
-                response_headers={},
-                http_status=None,
-                row_count=row_count(body),
-                fetched_at=self._clock.now(),
-            )
-        )
-        kept.append(capture)
-        refuse_empty(name, capture, [each.name for each in dataset.fields])
-        refuse_cut(name, capture)
-        return FetchedPartition([capture], _version(dataset, self._captures, [capture]), None)
+SourceOf = Callable[[FinraDataset], Source]
 
 
 @dataclass(frozen=True)
 class FinraDatasets:
     """Where each dataset comes from; a source is opened when it is asked for."""
 
-    public: Callable[[], DatasetSource]
-    licensed: Callable[[], DatasetSource]
+    public: SourceOf
+    licensed: SourceOf
 
-    def of(self, dataset: Dataset) -> DatasetSource:
+    def of(self, dataset: FinraDataset) -> Source:
         """Return the source of a dataset.
 
         Raises:
             ConfigurationError: The settings name none.
         """
-        return self.licensed() if dataset.is_licensed else self.public()
+        return self.licensed(dataset) if dataset.is_licensed else self.public(dataset)
 
 
 LARGEST_ANSWER_BYTES = 16 * 1024 * 1024
@@ -273,7 +194,7 @@ def open_datasets(settings: Settings, admit: Callable[[str], None]) -> Iterator[
     with ExitStack() as stack:
 
         @cache
-        def public() -> DatasetSource:
+        def api() -> DatasetApi:
             if settings.finra_source == "files":
                 raise ConfigurationError(
                     "FINRA_SOURCE=files has no public dataset",
@@ -285,20 +206,26 @@ def open_datasets(settings: Settings, admit: Callable[[str], None]) -> Iterator[
             return open_api(DatasetApi, settings, stack.enter_context(open_http(settings)))
 
         @cache
-        def licensed() -> DatasetSource:
-            return public() if settings.is_demo else _open_bonds(settings, stack)
+        def bonds() -> SourceOf:
+            return _open_bonds(settings, stack)
+
+        def public(dataset: FinraDataset) -> Source:
+            return DatasetApiSource(api(), dataset)
+
+        def licensed(dataset: FinraDataset) -> Source:
+            return public(dataset) if settings.is_demo else bonds()(dataset)
 
         yield FinraDatasets(public, licensed)
 
 
-def _open_bonds(settings: Settings, stack: ExitStack) -> DatasetSource:
+def _open_bonds(settings: Settings, stack: ExitStack) -> SourceOf:
     settings = FinraSettings.of(settings)
     captures, clock = Captures(open_store(settings)), open_clock(settings)
     if settings.finra_bonds_files_dir is not None:
         folder = Folder(settings.finra_bonds_files_dir, "FINRA_BONDS_FILES_DIR")
-        return DatasetFiles(folder, captures, clock)
+        return partial(folder_source, folder, captures, clock)
     if settings.finra_bonds_api_url is not None:
-        return DatasetApi(
+        api = DatasetApi(
             stack.enter_context(open_http(settings, system="finra_bonds")),
             captures,
             clock,
@@ -309,11 +236,20 @@ def _open_bonds(settings: Settings, stack: ExitStack) -> DatasetSource:
             api_key=settings.finra_bonds_api_key,
             concurrent_requests=settings.finra_concurrent_requests,
         )
+        return partial(DatasetApiSource, api)
     raise ConfigurationError(
         "there is no source of bonds by CUSIP: FINRA does not publish them",
         expected="FINRA_BONDS_FILES_DIR, or FINRA_BONDS_API_URL",
         remedy="set one of them to what your licence gives, or leave out this job",
     )
+
+
+def folder_source(
+    folder: Folder, captures: Captures, clock: Clock, dataset: FinraDataset
+) -> FolderSource:
+    """Return a folder with a file for each partition of a dataset."""
+    names = [field.name for field in dataset.fields]
+    return FolderSource(folder, captures, clock, dataset.name, dataset.partitioning, names)
 
 
 def _credentials(settings: Settings) -> tuple[str, str] | None:

@@ -1,7 +1,8 @@
 """When FINRA's weeks are loaded, derived from, and looked at."""
 
+from orchestration_project.assets.finra import DATASET_ASSETS
+from orchestration_project.sensors.factory import dataset_sensor
 from orchestration_project.sensors.finra.arrivals import finra_on_publication, finra_on_restatement
-from orchestration_project.sensors.finra.datasets import DATASET_SENSORS
 from orchestration_project.sensors.finra.derived import (
     finra_on_gold,
     finra_on_landing,
@@ -15,6 +16,8 @@ from orchestration_project.sensors.finra.schedules import (
     finra_source_checks_daily,
     finra_symbol_week_value_daily,
 )
+
+DATASET_SENSORS = [dataset_sensor(each) for each in DATASET_ASSETS]
 
 __all__ = [
     "DATASET_SENSORS",

@@ -1,4 +1,4 @@
-"""The fields of FINRA's weekly data: which we know, which the source lists, and since when."""
+"""How the fields that a source lists differ from those that we know, and since when."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,19 +6,11 @@ from datetime import datetime, timedelta
 
 import polars as pl
 
-from orchestration_project.domains.finra.contract import API_FIELDS, DATES, SHARES, TRADES
 from orchestration_project.tables.schema import key_names, schema_of
 from orchestration_project.tables.spine import source_fields
 
-_KINDS = {
-    **dict.fromkeys(("weekStartDate", "summaryStartDate", *DATES), "Date"),
-    **dict.fromkeys(("firmCRDNumber", SHARES, TRADES, "totalNotionalSum"), "Number"),
-}
-KNOWN_FIELDS = {name: _KINDS.get(name, "String") for name in API_FIELDS}
-"""Every field that a load asks for, and its type in FINRA's words: a load needs all of them."""
-
 SAME_TYPES = {"Integer": "Number"}
-"""Other words for a type: FINRA calls whole numbers Number."""
+"""Other words for a type: whole numbers are Number here."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +63,7 @@ def remembered(
     return pl.concat(rows).sort(key_names(source_fields))
 
 
-def drift(seen: pl.DataFrame, known_fields: Mapping[str, str] = KNOWN_FIELDS) -> list[Drift]:
+def drift(seen: pl.DataFrame, known_fields: Mapping[str, str]) -> list[Drift]:
     """Return how the fields of the latest look differ from those that we know, by name.
 
     ``seen`` are all rows of `source_fields` of the dataset.

@@ -1,0 +1,458 @@
+"""Assets, checks and jobs of a declared dataset: one function makes all of them.
+
+A dataset has an asset for its source, which nothing here makes, and one for its table, with a
+check for each audit. The job loads it; the replay job loads recorded deliveries of it again.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import Any
+
+import dagster as dg
+
+from orchestration_project.connections.artifacts import ArtifactStore
+from orchestration_project.connections.clock import Clock
+from orchestration_project.contracts.rules import summarised
+from orchestration_project.engine.dataset import Dataset, LoadLimits, dagster_partitions
+from orchestration_project.engine.loader import (
+    DatasetLoader,
+    Deliveries,
+    FieldList,
+    LoadedPartition,
+    RecordedDeliveries,
+    ReplayOptions,
+    SourceDeliveries,
+)
+from orchestration_project.engine.loads import OF_REPLAYS, refuse_strange
+from orchestration_project.engine.report_log import (
+    KNOWN_FROM,
+    UNCHANGED,
+    EarlierMetadata,
+    earlier_metadata,
+)
+from orchestration_project.engine.runner import AssetEvent, Report, each_partition
+from orchestration_project.engine.warehouse import RecordedLanding, Warehouse
+from orchestration_project.errors import ConfigurationError
+from orchestration_project.registry import AnyJob, Replay, ReplayPlan, ReplayRequest
+from orchestration_project.services.metadata import (
+    check_result,
+    column_schema,
+    data_label,
+    evaluated,
+    table_if_any,
+    table_of,
+)
+from orchestration_project.settings import Settings, load_shared_settings
+
+SETTINGS = load_shared_settings()
+
+FIELDS_CHECK = "has_the_fields_that_we_know"
+FRESHNESS_CHECK = "is_as_new_as_the_calendar"
+NO_FIELDS = (
+    "files and replays have headers of their own, and FINRA may list fields to callers with "
+    "credentials alone; each header is judged when it is read"
+)
+"""Why the fields of a source were not compared."""
+
+
+def asset_spec(
+    key: dg.AssetKey,
+    description: str,
+    columns: dg.TableSchema | None,
+    kinds: set[str],
+    *deps: dg.AssetKey,
+    owners: Sequence[str],
+    **metadata: Any,
+) -> dg.AssetSpec:
+    """Return an asset of the domain that its key names, with these columns; a picture has none."""
+    domain = key.path[0]
+    shown = {} if columns is None else {"dagster/column_schema": columns}
+    return dg.AssetSpec(
+        key,
+        deps=deps,
+        description=description,
+        group_name=domain,
+        owners=owners,
+        kinds=kinds,
+        tags={"domain": domain, "data": "made_up" if SETTINGS.is_demo else "real"},
+        metadata={**shown, **metadata},
+    )
+
+
+@dataclass(frozen=True)
+class DatasetAssets:
+    """What Dagster shows of a dataset: its source, its table, whether that is fresh, its jobs."""
+
+    dataset: Dataset
+    source: dg.AssetSpec
+    table: dg.AssetsDefinition
+    freshness: dg.AssetChecksDefinition
+    job: AnyJob
+    replay_job: AnyJob
+
+    @property
+    def key(self) -> dg.AssetKey:
+        """The table's asset."""
+        return self.dataset.key
+
+    def has(self, partition_key: str) -> bool:
+        """Whether there is such a partition: those before the first day are none."""
+        partitions = self.table.partitions_def
+        return partitions is not None and partitions.has_partition_key(partition_key)
+
+    @property
+    def replay(self) -> Replay:
+        """How the command `replay` replays it."""
+        dataset = self.dataset
+        return Replay(
+            table=dataset.table.name,
+            job=dataset.replay_job_name,
+            op=dataset.op_name,
+            plan=partial(_plan_replay, self),
+        )
+
+    @property
+    def keys(self) -> Sequence[str]:
+        """The keys of all its partitions, in Dagster's order."""
+        partitions = self.table.partitions_def
+        return partitions.get_partition_keys() if partitions is not None else ()
+
+
+def dataset_assets(dataset: Dataset) -> DatasetAssets:
+    """Return the assets, the freshness check and the jobs of a declared dataset."""
+    source = _source_spec(dataset)
+    freshness = _freshness(dataset)
+    selection = dg.AssetSelection.assets(dataset.key) - dg.AssetSelection.checks(freshness)
+    define = partial(dg.define_asset_job, selection=selection, tags={"domain": dataset.domain})
+    return DatasetAssets(
+        dataset,
+        source,
+        _table_asset(dataset, source.key),
+        freshness,
+        define(
+            dataset.job_name,
+            description=f"Loads {dataset.table.name} of {dataset.source_label}, or what stands in "
+            "for it: fetch, check, land.",
+        ),
+        define(
+            dataset.replay_job_name,
+            description=f"Replays recorded deliveries of {dataset.table.name} by the present rules "
+            "and limits; the source is not asked.",
+        ),
+    )
+
+
+def _source_spec(dataset: Dataset) -> dg.AssetSpec:
+    """Return the dataset as its source has it: nothing makes it here."""
+    shown = [
+        dg.TableColumn(field.name, type=field.kind, description=str(field.column.comment))
+        for field in dataset.contract.fields
+    ]
+    return asset_spec(
+        dg.AssetKey([dataset.domain, f"{dataset.noun}_source"]),
+        f"One record per row of {dataset.table.name}: the source itself, "
+        f"{dataset.source_description} or what stands in for it.",
+        dg.TableSchema(columns=shown),
+        {"http", "source"},
+        owners=dataset.owners,
+        licence=dataset.licence,
+    )
+
+
+def _table_asset(dataset: Dataset, source: dg.AssetKey) -> dg.AssetsDefinition:
+    zone = dataset.partitioning.calendar.zone
+    today = Clock(SETTINGS.clock_now).today(zone)
+
+    @dg.multi_asset(
+        name=dataset.op_name,
+        specs=[_table_spec(dataset, source)],
+        check_specs=[
+            dg.AssetCheckSpec(name, asset=dataset.key, description=text)
+            for name, text in _checks(dataset).items()
+        ],
+        partitions_def=dagster_partitions(
+            dataset.partitioning,
+            dataset.limits(SETTINGS, today).first_day,
+            now=today,
+            machine_now=Clock().today(zone),
+        ),
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        required_resource_keys={"artifacts", "clock", "settings", "warehouse", dataset.resource},
+    )
+    def load(context: dg.AssetExecutionContext, config: ReplayOptions) -> Iterator[AssetEvent]:
+        """Extract, validate and load each partition of the run."""
+        warehouse: Warehouse = context.resources.warehouse
+        limits = _limits(dataset, context.resources)
+        ratio = config.max_reject_ratio
+        loader = DatasetLoader(
+            dataset,
+            _deliveries(dataset, context, config),
+            warehouse,
+            context.resources.artifacts,
+            today=context.resources.clock.today(zone),
+            run_id=context.run.run_id,
+            max_reject_ratio=limits.max_reject_ratio if ratio is None else ratio,
+        )
+
+        def checks() -> list[dg.AssetCheckResult | dg.AssetCheckEvaluation]:
+            fields = [_fields_result(loader.fields, dataset)] if dataset.lists_fields else []
+            fresh = _freshness_result(dataset, warehouse, limits, context.resources.clock)
+            return [*_audit_results(warehouse, dataset), *fields, evaluated(fresh)]
+
+        def opened() -> DatasetLoader:
+            _refuse_options(dataset, context.job_name, config)
+            return loader
+
+        report = Report[LoadedPartition](
+            lambda loaded: {
+                dataset.key: _metadata(loaded, dataset, partial(earlier_metadata, context.instance))
+            },
+            checks=checks,
+            has_data=lambda loaded: not loaded.is_holiday,
+            is_unchanged=lambda loaded: loaded.landed is None,
+        )
+        yield from each_partition(context, opened, report)
+
+    return load
+
+
+def _table_spec(dataset: Dataset, source: dg.AssetKey) -> dg.AssetSpec:
+    lineage = {
+        field.column.name: [dg.TableColumnDep(source, field.name)]
+        for field in dataset.contract.fields
+    }
+    return asset_spec(
+        dataset.key,
+        str(dataset.table.comment),
+        column_schema(dataset.table.columns),
+        {"table", "silver"},
+        source,
+        owners=dataset.owners,
+        **{
+            "dagster/table_name": dataset.table.name,
+            "dagster/column_lineage": dg.TableColumnLineage(lineage),
+            "licence": dataset.licence,
+        },
+    )
+
+
+def _checks(dataset: Dataset) -> Mapping[str, str]:
+    """Return the checks that a load evaluates, by name, with what each asserts."""
+    fields = "The source lists every field that a load asks for, in its type, and no other."
+    return {**({FIELDS_CHECK: fields} if dataset.lists_fields else {}), **dataset.contract.audits}
+
+
+def _deliveries(
+    dataset: Dataset, context: dg.AssetExecutionContext, config: ReplayOptions
+) -> Deliveries:
+    """Return what the run loads from: the source, or in the replay job what was recorded of it."""
+    warehouse: Warehouse = context.resources.warehouse
+    if context.job_name == dataset.replay_job_name:
+        artifacts: ArtifactStore = context.resources.artifacts
+        return RecordedDeliveries(
+            dataset, warehouse, artifacts, config.group_id, config.allow_older
+        )
+    resource: object = getattr(context.resources, dataset.resource)
+    return SourceDeliveries(dataset, resource, warehouse, context.resources.clock, config.force)
+
+
+def _refuse_options(dataset: Dataset, job: str, config: ReplayOptions) -> None:
+    """Make sure that a run's config has no option of the other job.
+
+    Raises:
+        ConfigurationError: It has.
+    """
+    is_replay = job == dataset.replay_job_name
+    refuse_strange(
+        config,
+        "a replay" if is_replay else "a load",
+        is_replay=is_replay,
+        replays=f"the job {dataset.replay_job_name}",
+        of_loads=("force",),
+        of_replays=OF_REPLAYS,
+    )
+
+
+def _limits(dataset: Dataset, resources: Any) -> LoadLimits:
+    settings: Settings = resources.settings
+    clock: Clock = resources.clock
+    return dataset.limits(settings, clock.today(dataset.partitioning.calendar.zone))
+
+
+def _audit_results(warehouse: Warehouse, dataset: Dataset) -> list[dg.AssetCheckResult]:
+    """Return of each audit how the latest delivery of every partition did in it."""
+    latest = warehouse.latest_audits(dataset.table)
+    return [
+        check_result(
+            dataset.key,
+            each,
+            dg.AssetCheckSeverity.WARN
+            if dataset.contract.is_warning(each.audit)
+            else dg.AssetCheckSeverity.ERROR,
+        )
+        for each in summarised(latest, dataset.contract.audits)
+    ]
+
+
+def _fields_result(found: FieldList, dataset: Dataset) -> dg.AssetCheckResult:
+    """Name the fields that are new or retyped, and since when; a missing one ends the run."""
+    metadata: dict[str, Any] = {"fields_known": len(dataset.contract.fields)}
+    if found.listed_count is None:
+        metadata["outcome"] = f"not applicable: {NO_FIELDS}"
+    else:
+        metadata["fields_listed"] = found.listed_count
+    return dg.AssetCheckResult(
+        asset_key=dataset.key,
+        check_name=FIELDS_CHECK,
+        passed=not found.differences,
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata=metadata
+        | dict(table_if_any("differences", [asdict(each) for each in found.differences])),
+    )
+
+
+def _metadata(
+    loaded: LoadedPartition, dataset: Dataset, earlier: EarlierMetadata
+) -> Mapping[str, Any]:
+    """Return the metadata of a loaded partition.
+
+    Of an unchanged one these are the figures of the delivery that was loaded, and what the
+    ``earlier`` materialization has besides.
+    """
+    if loaded.is_holiday:
+        return {"reason": str(loaded)}
+    common = {
+        "source": loaded.source,
+        "source_version": loaded.source_version,
+        **data_label(is_synthetic=loaded.source == "demo"),
+        "dagster/row_count": loaded.row_count,
+    }
+    landed, figures = loaded.landed, loaded.figures
+    if landed is None or figures is None:
+        return {**_unchanged(loaded.earlier, dataset.key, earlier), **common}
+    shown = {"first_rows": table_of(loaded.first_rows)} if loaded.first_rows is not None else {}
+    return {
+        **common,
+        "outcome": landed.change_cause,
+        "group_id": landed.group_id,
+        "rows_added": landed.rows_added,
+        "rows_changed": landed.rows_changed,
+        "rows_removed": landed.rows_removed,
+        "rows_unchanged": landed.rows_unchanged,
+        "rejects": figures.rejects,
+        "captures": figures.captures,
+        "bytes": figures.bytes,
+        "audits_passed": figures.audit_outcomes.get("passed", 0),
+        "audits_warning": len(landed.warnings),
+        KNOWN_FROM: landed.known_from.isoformat(),
+        "seconds": figures.read_seconds + figures.check_seconds + landed.seconds,
+        **shown,
+    }
+
+
+def _unchanged(
+    landed: RecordedLanding | None, key: dg.AssetKey, earlier: EarlierMetadata
+) -> Mapping[str, Any]:
+    if landed is None:
+        return {"outcome": UNCHANGED}
+    known_from = landed.landed_at.isoformat()
+    carried = earlier(key, landed.partition_key)
+    is_of_it = KNOWN_FROM in carried and carried[KNOWN_FROM].value == known_from
+    return {
+        "seconds": 0.0,
+        **(carried if is_of_it else {}),
+        "outcome": UNCHANGED,
+        "landed_by": dg.MetadataValue.dagster_run(landed.run_id),
+        "group_id": landed.group_id,
+        "rows_added": landed.rows_added,
+        "rows_changed": landed.rows_changed,
+        "rows_removed": landed.rows_removed,
+        "rows_unchanged": landed.rows_unchanged,
+        "rejects": landed.rejects,
+        "captures": landed.captures,
+        "bytes": landed.bytes,
+        "audits_passed": Counter(landed.audits.values())["passed"],
+        "audits_warning": landed.warning_count,
+        KNOWN_FROM: known_from,
+    }
+
+
+def _freshness(dataset: Dataset) -> dg.AssetChecksDefinition:
+    @dg.asset_check(
+        asset=dataset.key,
+        name=FRESHNESS_CHECK,
+        description="Nothing newer than what is landed is overdue, once anything is landed.",
+        blocking=False,
+        required_resource_keys={"clock", "settings", "warehouse"},
+    )
+    def as_new_as_the_calendar(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
+        resources = context.resources
+        limits = _limits(dataset, resources)
+        return _freshness_result(dataset, resources.warehouse, limits, resources.clock)
+
+    return as_new_as_the_calendar
+
+
+def _freshness_result(
+    dataset: Dataset, warehouse: Warehouse, limits: LoadLimits, clock: Clock
+) -> dg.AssetCheckResult:
+    calendar = dataset.partitioning.calendar
+    now, today = clock.now(), clock.today(calendar.zone)
+    loaded = warehouse.changes(dataset.table)
+    newest = dataset.partitioning.newest_loaded(loaded)
+    late = [
+        each.next_due
+        for each in newest
+        if calendar.is_late(each.next_due, now=now, grace=limits.freshness_grace)
+    ]
+    return dg.AssetCheckResult(
+        asset_key=dataset.key,
+        check_name=FRESHNESS_CHECK,
+        passed=not late,
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata={
+            "partitions_landed": len(loaded),
+            "days_late": max(((today - due).days for due in late), default=0),
+            **table_if_any("newest", [asdict(each) for each in newest]),
+        },
+    )
+
+
+def _plan_replay(
+    assets: DatasetAssets, request: ReplayRequest, _: Settings, warehouse: Warehouse
+) -> ReplayPlan | None:
+    table = assets.dataset.table
+    keys = request.partitions or warehouse.replayable(table)
+    if not keys:
+        return None
+    if unknown := [key for key in keys if not assets.has(key)]:
+        raise ConfigurationError(
+            "the partitions do not exist",
+            expected=f"partitions of {table.name} that are over, such as {assets.keys[-1]}",
+            found=", ".join(unknown),
+            remedy="choose others, or set the domain's first partition to the first of them",
+        )
+    return ReplayPlan(
+        ranges=_ranges(keys, assets.keys),
+        description=f"{len(keys)} partitions of {table.name}",
+        count=len(keys),
+    )
+
+
+def _ranges(keys: Sequence[str], ordered: Sequence[str]) -> list[tuple[str, str]]:
+    """Return the ranges of ``keys`` that are consecutive in ``ordered``, as (first, last).
+
+    Keys of one range differ in their last dimension only.
+    """
+    place = {key: number for number, key in enumerate(ordered)}
+    found: list[tuple[str, str]] = []
+    for key in sorted(set(keys), key=place.__getitem__):
+        last = found[-1][1] if found else ""
+        is_next = bool(found) and place[key] == place[last] + 1
+        if is_next and key.rpartition("|")[0] == last.rpartition("|")[0]:
+            found[-1] = (found[-1][0], key)
+        else:
+            found.append((key, key))
+    return found

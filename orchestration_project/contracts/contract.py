@@ -1,0 +1,312 @@
+"""The contract of a dataset: fields, rules and audits that decide what of a delivery is loaded.
+
+A delivery is parsed into texts first (`Parsed`); here the texts become rows of the table, or
+rejects with a reason, and audits compare the whole with what was promised.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import polars as pl
+from sqlalchemy import Table
+
+from orchestration_project.contracts.delimited import Parsed, with_records
+from orchestration_project.contracts.frames import exact_scaled
+from orchestration_project.contracts.rules import (
+    OFFENDERS_KEPT,
+    Audit,
+    Part,
+    RowRule,
+    Validated,
+    apply_rules,
+    verdict,
+)
+from orchestration_project.contracts.values import (
+    LONGEST_KEY_TEXT_BYTES,
+    LONGEST_TEXT_BYTES,
+    check_digit,
+    days,
+    has_cusip_shape,
+    has_right_digit,
+    is_blank,
+    quantity_rules,
+    shown,
+    text_or_null,
+    too_long,
+    unreadable,
+    whole_number,
+)
+from orchestration_project.tables.fields import Field
+from orchestration_project.tables.schema import key_names
+
+AUDITS = {
+    "has_all_rows_of_record_total": "As many rows came as Record-Total promised.",
+    "holds_only_its_partition": "Every row names the partition that it came for.",
+    "has_unique_keys": "No two rows share a key.",
+    "has_few_rejects": "The share of rejected lines is within the limit.",
+    "has_rows": "Rows came: an empty delivery would empty what is published.",
+}
+"""Each blocking audit that every dataset has, and what it asserts."""
+
+PLACE = ("part_number", "line_number")
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What holds for every row of a delivery, besides what each dataset's audits assert.
+
+    Attributes:
+        name: The audit's name.
+        says: The assertion, a sentence.
+        breaks: True for rows of the table that break it, and never null.
+        only_warns: Whether a delivery that breaks it is loaded with a warning, not quarantined.
+    """
+
+    name: str
+    says: str
+    breaks: pl.Expr
+    only_warns: bool = False
+
+
+@dataclass(frozen=True)
+class Contract:
+    """What a delivery of one partition must be.
+
+    Attributes:
+        table: Where its rows go.
+        fields: The fields that fill the table's columns, in their order.
+        partition_fields: The fields that name a partition, in the order of the partitioning.
+        claims: What holds for every row.
+        rule_version: Raised with every change that could make other rows of the same bytes.
+    """
+
+    table: Table
+    fields: Sequence[Field]
+    partition_fields: Sequence[str]
+    claims: Sequence[Claim] = ()
+    rule_version: str = "1"
+
+    @property
+    def audits(self) -> Mapping[str, str]:
+        """Every audit, and what it asserts."""
+        return AUDITS | {claim.name: claim.says for claim in self.claims}
+
+    def is_warning(self, audit: str) -> bool:
+        """Whether a delivery that fails this audit is loaded all the same."""
+        return any(claim.name == audit and claim.only_warns for claim in self.claims)
+
+
+@dataclass(frozen=True)
+class ContractRows:
+    """A delivery split by the rules of its fields.
+
+    Attributes:
+        rows: The table's rows without capture_id and known_from, with ``part_number``.
+        rejects: place, record, ``reason_code`` and ``reason``.
+        strangers: place and partition fields of rows that belong to another partition.
+        received_count: Lines that came, headers aside.
+    """
+
+    rows: pl.DataFrame
+    rejects: pl.DataFrame
+    strangers: pl.DataFrame
+    received_count: int
+
+
+def validate(
+    contract: Contract,
+    parsed: Parsed,
+    parts: Sequence[Part],
+    *,
+    partition_texts: Sequence[str],
+    record_total: int | None,
+    max_reject_ratio: float,
+) -> Validated:
+    """Return a delivery's rows, rejects and audits.
+
+    Args:
+        contract: What it must be.
+        parsed: Its texts, a column for each field.
+        parts: Its bytes, to quote rejected lines from.
+        partition_texts: What each row has in ``contract.partition_fields``.
+        record_total: How many rows the source promised; None: it promised none.
+        max_reject_ratio: Rejected share of lines (0-1) above which it is quarantined.
+    """
+    found = split_rows(contract, parsed, parts, partition_texts=partition_texts)
+    audits = [
+        record_total_audit(found.received_count, record_total),
+        _own_rows(found.strangers),
+        unique_keys_audit(found.rows, key_names(contract.table)),
+        few_rejects_audit(found.rejects, found.received_count, max_reject_ratio),
+        _has_rows(found),
+        *(_claim_audit(claim, found.rows) for claim in contract.claims),
+    ]
+    return Validated(found.rows, found.rejects, audits)
+
+
+def split_rows(
+    contract: Contract, parsed: Parsed, parts: Sequence[Part], *, partition_texts: Sequence[str]
+) -> ContractRows:
+    """Split the texts of one delivery into rows of the table and rejects."""
+    source = parsed.rows.with_columns(_read(parsed.rows, field) for field in contract.fields)
+    rules = [rule for field in contract.fields for rule in _rules(field)]
+    good, broken = apply_rules(source, rules)
+    rows = good.select(
+        *(pl.col(_read_name(field)).alias(field.column.name) for field in contract.fields),
+        "part_number",
+    )
+    rejects = pl.concat([parsed.rejects, broken.select(parsed.rejects.columns)])
+    named = zip(contract.partition_fields, partition_texts, strict=True)
+    own = [pl.col(name) == text for name, text in named]
+    strangers = source.filter(~pl.all_horizontal(own))
+    return ContractRows(
+        rows=rows.sort(key_names(contract.table)),
+        rejects=with_records(rejects, parsed.parts or parts),
+        strangers=strangers.select(*PLACE, *contract.partition_fields),
+        received_count=len(source) + len(parsed.rejects),
+    )
+
+
+def _read_name(field: Field) -> str:
+    """Return the name of the column that holds what a field says; no field has such a name."""
+    return f"{field.name} read"
+
+
+def _read(rows: pl.DataFrame, field: Field) -> pl.Series | pl.Expr:
+    if field.kind == "Date":
+        return days(rows[field.name]).alias(_read_name(field))
+    if field.kind == "Number" and field.scale:
+        return exact_scaled(rows[field.name], field.scale).alias(_read_name(field))
+    if field.kind == "Number":
+        return whole_number(field.name).alias(_read_name(field))
+    is_kept = not field.column.nullable
+    return (pl.col(field.name) if is_kept else text_or_null(field.name)).alias(_read_name(field))
+
+
+def _rules(field: Field) -> list[RowRule]:
+    """What is wrong with a field: it is blank and may not be, or it is not written as it should."""
+    name, read, is_required = field.name, _read_name(field), not field.column.nullable
+    if field.kind == "Date":
+        return [*_required(field), unreadable("impossible_date", name, read, "no date")]
+    if field.kind == "Number" and (field.scale or not is_required):
+        what = f"no number with up to {field.scale} decimals that 64 bits keep exactly"
+        return [*_required(field), unreadable("not_an_amount", name, read, what)]
+    if field.kind == "Number":
+        return quantity_rules(name, read)
+    most = LONGEST_KEY_TEXT_BYTES if field.column.primary_key else LONGEST_TEXT_BYTES
+    forms = [*(_cusip_rules(name) if field.form else ()), *_pattern_rules(field)]
+    return [*_required(field), too_long(name, most), *forms]
+
+
+def _required(field: Field) -> list[RowRule]:
+    if field.column.nullable or field.may_be_blank:
+        return []
+    return [RowRule("missing_value", is_blank(field.name), pl.lit(f"{field.name} is blank"))]
+
+
+def _pattern_rules(field: Field) -> list[RowRule]:
+    if not field.pattern:
+        return []
+    text = f"{field.name} is not written as {field.pattern}: {{}}"
+    matches = pl.col(field.name).str.contains(field.pattern)
+    return [RowRule("wrong_form", ~matches, pl.format(text, shown(field.name)))]
+
+
+def _cusip_rules(name: str) -> list[RowRule]:
+    right = has_right_digit(name).fill_null(value=True)  # what has no digit has no shape either
+    reason = "{} ends in {}, its check digit is {}"
+    return [
+        RowRule(
+            "not_a_cusip",
+            ~has_cusip_shape(name),
+            pl.format(f"{name} is no CUSIP of nine characters: {{}}", shown(name)),
+        ),
+        RowRule(
+            "wrong_check_digit",
+            ~right,
+            pl.format(
+                f"{name} {reason}", pl.col(name), pl.col(name).str.slice(8, 1), check_digit(name)
+            ),
+        ),
+    ]
+
+
+def record_total_audit(received_count: int, record_total: int | None) -> Audit:
+    """Compare the lines that came with the number promised; None: none was."""
+    name, found = "has_all_rows_of_record_total", f"{received_count} rows"
+    if record_total is None:
+        return Audit(name, "not_applicable", "a Record-Total; files have none", found)
+    holds = received_count == record_total
+    return Audit(name, verdict(holds), f"Record-Total {record_total}", found)
+
+
+@dataclass(frozen=True)
+class Found:
+    """What an audit found: how many offend, of how many, and the first of them."""
+
+    count: int
+    of: int
+    offenders: Sequence[dict[str, object]]
+
+
+def repeated_keys(rows: pl.DataFrame, key: Sequence[str]) -> Found:
+    """Return the keys that several rows share."""
+    repeated = rows.group_by(key).agg(rows=pl.len()).filter(pl.col("rows") > 1).sort(key)
+    return Found(len(repeated), len(rows), repeated.head(OFFENDERS_KEPT).to_dicts())
+
+
+def unique_keys_audit(rows: pl.DataFrame, key: Sequence[str]) -> Audit:
+    """Look for rows of the table that share a key."""
+    return unique_keys_verdict(repeated_keys(rows, key))
+
+
+def unique_keys_verdict(repeated: Found) -> Audit:
+    """Return the audit of keys that several rows share."""
+    return Audit(
+        "has_unique_keys",
+        verdict(not repeated.count),
+        "0 keys with several rows",
+        f"{repeated.count}",
+        repeated.offenders,
+    )
+
+
+def few_rejects_audit(rejects: pl.DataFrame, received_count: int, max_ratio: float) -> Audit:
+    """Compare the share of lines that were rejected with its limit."""
+    found = len(rejects) / max(received_count, 1)
+    return Audit(
+        "has_few_rejects",
+        verdict(found <= max_ratio),
+        f"at most {max_ratio:.4%} of lines rejected",
+        f"{found:.4%} ({len(rejects)} of {received_count})",
+        rejects.head(OFFENDERS_KEPT)
+        .select("part_number", "line_number", "reason_code", "record")
+        .to_dicts(),
+    )
+
+
+def _own_rows(strangers: pl.DataFrame) -> Audit:
+    return Audit(
+        "holds_only_its_partition",
+        verdict(strangers.is_empty()),
+        "0 rows of other partitions",
+        f"{len(strangers)}",
+        strangers.head(OFFENDERS_KEPT).to_dicts(),
+    )
+
+
+def _has_rows(found: ContractRows) -> Audit:
+    came = f"{len(found.rows)} of {found.received_count} lines"
+    return Audit("has_rows", verdict(not found.rows.is_empty()), "at least 1", came)
+
+
+def _claim_audit(claim: Claim, rows: pl.DataFrame) -> Audit:
+    broken = rows.filter(claim.breaks)
+    return Audit(
+        claim.name,
+        verdict(broken.is_empty()),
+        f"0 rows that break it: {claim.says}",
+        f"{len(broken)} of {len(rows)}",
+        broken.head(OFFENDERS_KEPT).to_dicts(),
+        "warning" if claim.only_warns else "error",
+    )

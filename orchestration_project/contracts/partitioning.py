@@ -1,0 +1,259 @@
+"""Which partitions a dataset has: each is named by a day, and by another value where there is one.
+
+No table, source or clock is known here: days and settings come in as arguments.
+"""
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from zoneinfo import ZoneInfo
+
+from orchestration_project.errors import ConfigurationError
+
+A_DAY = timedelta(days=1)
+WEEK = timedelta(days=7)
+SATURDAY = 5
+NEW_YORK = "America/New_York"
+
+
+def never(day: date) -> bool:
+    """Return False: a calendar without holidays."""
+    return False
+
+
+@dataclass(frozen=True)
+class Calendar:
+    """Which days name partitions, and when each should be published.
+
+    Attributes:
+        weekday: The one day of each week (0: Monday), or None: all days from Monday to Friday.
+        delay_days: Days after the day of its name until a partition should be published.
+        month_days: The days of each month that name partitions; they take the place of weekdays.
+        is_holiday: Whether the source publishes nothing for a day.
+        skips_holidays: Whether a partition of a holiday is empty by rule: it is not an error.
+        zone: The time zone of the source's days.
+    """
+
+    weekday: int | None
+    delay_days: int
+    month_days: tuple[int, ...] = ()
+    is_holiday: Callable[[date], bool] = never
+    skips_holidays: bool = False
+    zone: str = NEW_YORK
+
+    def names(self, day: date) -> bool:
+        """Whether a partition may be named by ``day``."""
+        if self.month_days:
+            return day.day in self.month_days
+        if self.weekday is None:
+            return day.weekday() < SATURDAY
+        return day.weekday() == self.weekday
+
+    @property
+    def begins_periods(self) -> bool:
+        """Whether a day names the period that it begins, which is whole once that is over."""
+        return self.weekday == 0 or bool(self.month_days)
+
+    @property
+    def cron(self) -> str:
+        """The days that name partitions, as a cron schedule."""
+        if self.month_days:
+            return f"0 0 {','.join(map(str, self.month_days))} * *"
+        return f"0 0 * * {'1-5' if self.weekday is None else (self.weekday + 1) % 7}"
+
+    @property
+    def day_name(self) -> str:
+        """What a day that names a partition is called in messages."""
+        if self.month_days:
+            return f"day {' or '.join(map(str, self.month_days))} of a month"
+        return "weekday" if self.weekday is None else f"{date(2026, 1, 5 + self.weekday):%A}"
+
+    def next_due(self, loaded: date) -> date:
+        """Return the day from which on something newer than ``loaded`` should be published."""
+        day = loaded + A_DAY
+        while not self.names(day) or (self.weekday is None and self.is_holiday(day)):
+            day += A_DAY
+        return day + self.delay_days * A_DAY
+
+    def is_late(self, due: date, *, now: datetime, grace: timedelta) -> bool:
+        """Whether ``grace``, in real hours, has passed since midnight of ``due`` in its zone."""
+        midnight = datetime.combine(due, time(), tzinfo=ZoneInfo(self.zone))
+        return now >= midnight.astimezone(UTC) + grace
+
+    def first_from(self, day: date) -> date:
+        """Return the first day from ``day`` on that may name a partition."""
+        while not self.names(day):
+            day += A_DAY
+        return day
+
+    def days_between(self, first: date, last: date) -> list[date]:
+        """Return the days from ``first`` to ``last``, both included, that may name partitions."""
+        if self.weekday is None or self.month_days:
+            count = ((last - first).days + 1) if last >= first else 0
+            every = (first + place * A_DAY for place in range(count))
+            return [day for day in every if self.names(day)]
+        start = first + (self.weekday - first.weekday()) % 7 * A_DAY
+        return [start + place * WEEK for place in range((last - start).days // 7 + 1)]
+
+
+@dataclass(frozen=True, order=True)
+class Partition:
+    """One partition: the day that names it, and what else does (blank: nothing)."""
+
+    day: date
+    value: str = ""
+
+    @property
+    def label(self) -> str:
+        """It in messages, as in ``2026-01-09 T1``."""
+        return f"{self.day} {self.value}".rstrip()
+
+
+@dataclass(frozen=True)
+class Newest:
+    """The newest loaded day of one value, and from when on a newer one should be published."""
+
+    value: str
+    day: date
+    next_due: date
+
+
+def same_day(day: date) -> date:
+    """Return ``day``: rows of a partition have the day of its name."""
+    return day
+
+
+@dataclass(frozen=True)
+class Partitioning:
+    """The partitions of a dataset.
+
+    Attributes:
+        table_name: The table, for messages and file names.
+        calendar: Which days name partitions.
+        day_column: The column that has a partition's day.
+        value_column: The column of the other value that names it; blank: none.
+        values: What that value may be.
+        row_day: Returns the day that the rows of a partition have in ``day_column``, by the day
+            of its name.
+    """
+
+    table_name: str
+    calendar: Calendar
+    day_column: str
+    value_column: str = ""
+    values: Sequence[str] = ()
+    row_day: Callable[[date], date] = same_day
+
+    @property
+    def columns(self) -> list[str]:
+        """The columns that name a partition: the day's first."""
+        return [name for name in (self.day_column, self.value_column) if name]
+
+    def texts_of(self, partition: Partition) -> list[str]:
+        """Return what rows of a partition have in `columns`, as texts."""
+        texts = (self.row_day(partition.day).isoformat(), partition.value)
+        return list(texts[: len(self.columns)])
+
+    def key_of(self, partition: Partition) -> str:
+        """Return Dagster's key; its parts stand in the order of their columns' names."""
+        named = {self.day_column: partition.day.isoformat(), self.value_column: partition.value}
+        return "|".join(named[name] for name in sorted(self.columns))
+
+    def scope_of(self, partition: Partition) -> Mapping[str, object]:
+        """Return the condition on the table's columns that the partition's rows meet."""
+        values = (self.row_day(partition.day), partition.value)
+        return dict(zip(self.columns, values, strict=False))
+
+    def partition_of(self, key: str, *, today: date) -> Partition:
+        """Read a partition key such as ``2026-01-05`` or ``T1|2026-01-09``.
+
+        Raises:
+            ConfigurationError: The key has another shape, or a day that no partition has yet or
+                ever.
+        """
+        named = dict(zip(sorted(self.columns), key.split("|"), strict=False))
+        day = day_or_none(named.get(self.day_column, ""))
+        value = named.get(self.value_column, "") if self.value_column else ""
+        found = Partition(day, value) if day else None
+        if found is None or self.key_of(found) != key:
+            raise self._wrong_key(key, "another shape")
+        if found.value and found.value not in self.values:
+            raise self._wrong_key(key, found.value)
+        if not self.calendar.names(found.day):
+            raise self._wrong_key(key, f"{found.day} is a {found.day:%A}")
+        if found.day > today:
+            raise self._wrong_key(key, f"a day after {today}")
+        return found
+
+    def _wrong_key(self, key: str, found: str) -> ConfigurationError:
+        texts = (f"a past {self.calendar.day_name}, yyyy-mm-dd", "|".join(self.values))
+        values = dict(zip(self.columns, texts, strict=False))
+        return ConfigurationError(
+            f"{self.table_name} has no partition {key}",
+            expected="|".join(f"<{values[name]}>" for name in sorted(values)),
+            found=found,
+            remedy="ask for another partition",
+        )
+
+    def missing_and_recent(
+        self, known: Sequence[Partition], *, loaded: Collection[str], since: date, most_recent: int
+    ) -> tuple[list[Partition], list[Partition]]:
+        """Return what was never loaded, and the newest of what was, whose rows may have changed.
+
+        Nothing is older than ``since``. Where a source does not say when its rows changed, only
+        reading them shows it: ``most_recent`` partitions of each value are worth that.
+        """
+        wanted = [each for each in known if each.day >= since]
+        missing = [each for each in wanted if self.key_of(each) not in loaded]
+        held = [each for each in wanted if self.key_of(each) in loaded]
+        recent = [
+            each
+            for value in sorted({each.value for each in held})
+            for each in [each for each in held if each.value == value][-most_recent:]
+        ]
+        return missing, sorted(recent)
+
+    def newest_loaded(self, keys: Iterable[str]) -> list[Newest]:
+        """Return how new each value's partitions are, by their keys; what never came is not due."""
+        days: dict[str, date] = {}
+        for key in keys:
+            each = self.partition_of(key, today=date.max)
+            days[each.value] = max(each.day, days.get(each.value, each.day))
+        return [
+            Newest(value, day, self.calendar.next_due(day)) for value, day in sorted(days.items())
+        ]
+
+    def file_name(self, partition: Partition) -> str:
+        """Return how the file of a partition is called: ``<table>_T1_20260109.csv``."""
+        parts = (self.table_name, partition.value, f"{partition.day:%Y%m%d}")
+        return "_".join(part for part in parts if part) + ".csv"
+
+    def partitions_in(self, names: Iterable[str]) -> list[Partition]:
+        """Return the partition of each file whose name ends in .csv, in the order of ``names``.
+
+        Raises:
+            ConfigurationError: The name of such a file names no partition.
+        """
+        return [self._named_by(name) for name in names if name.lower().endswith(".csv")]
+
+    def _named_by(self, name: str) -> Partition:
+        *value, day = name.removeprefix(f"{self.table_name}_").removesuffix(".csv").split("_")
+        found = day_or_none(f"{day[:4]}-{day[4:6]}-{day[6:]}")
+        partition = Partition(found, "_".join(value)) if found else None
+        is_known = partition is not None and partition.value in (self.values or ("",))
+        if partition is None or not is_known or self.file_name(partition) != name:
+            values = f"_<{'|'.join(self.values)}>" if self.values else ""
+            raise ConfigurationError(
+                f"cannot read the partition of the file {name}",
+                expected=f"{self.table_name}{values}_<yyyymmdd, a {self.calendar.day_name}>.csv",
+                remedy="rename the file, or take it out of the folder",
+            )
+        return partition
+
+
+def day_or_none(text: str) -> date | None:
+    """Return the day that a text is, yyyy-mm-dd or another ISO form; None: it is none."""
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        return None

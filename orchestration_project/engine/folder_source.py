@@ -1,0 +1,147 @@
+"""A folder of delimited files as a source: one file for each partition, named by it."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from orchestration_project.connections.clock import Clock
+from orchestration_project.connections.files import file_bytes
+from orchestration_project.contracts.delimited import read_header, row_count, unfinished_line
+from orchestration_project.contracts.partitioning import Partition, Partitioning
+from orchestration_project.contracts.rules import Part, in_ascii
+from orchestration_project.engine.captures import Capture, Captures, Fetched
+from orchestration_project.engine.dataset import Extraction, PartitionList, Source
+from orchestration_project.errors import ConfigurationError, SourceError, TransientError
+
+
+class Folder:
+    """The folder that ``setting`` names."""
+
+    def __init__(self, path: Path, setting: str) -> None:
+        self.path = path
+        self.setting = setting
+
+    def names(self) -> list[str]:
+        """Return the names of what is in it, sorted.
+
+        Raises:
+            ConfigurationError: It cannot be read.
+        """
+        try:
+            return sorted(each.name for each in self.path.iterdir())
+        except OSError as error:
+            raise self.unusable(error) from error
+
+    def unusable(self, error: Exception) -> ConfigurationError:
+        """Return the error that the folder cannot be read."""
+        return ConfigurationError(
+            f"{self.setting} cannot be read",
+            expected=f"a readable folder at {self.path}",
+            found=str(error),
+            remedy=f"correct {self.setting} or the folder's permissions",
+        )
+
+    def read(self, name: str) -> bytes:
+        """Return the bytes of a file, as `file_bytes`."""
+        return file_bytes(self.path, name, setting=self.setting)
+
+
+def refuse_empty(name: str, capture: Capture, columns: Sequence[str]) -> None:
+    """Refuse a file without rows."""
+    if not capture.fetched.row_count:
+        _refuse_what_is_no_text(capture.fetched.body, columns)
+        raise SourceError(
+            f"the file {name} holds no rows",
+            expected="a header and at least one row",
+            found=f"{len(capture.fetched.body)} bytes",
+            remedy="download it again",
+        )
+
+
+def _refuse_what_is_no_text(body: bytes, columns: Sequence[str]) -> None:
+    """Say what it is, where it has one line because it is something else."""
+    if body:
+        read_header(Part(1, body), body.removesuffix(b"\n"), columns)
+
+
+def refuse_cut(name: str, capture: Capture) -> None:
+    """Refuse a file that ends within a line, as one does that is still being copied."""
+    if rest := unfinished_line(capture.fetched.body):
+        raise TransientError(
+            f"the file {name} ends within a line",
+            expected="a last line with as many fields as the header",
+            found=in_ascii(rest, 400),
+            remedy="if it is still being copied, wait (better: copy it under another name and "
+            "rename it then); otherwise download it again",
+        )
+
+
+VERSION_DIGITS = 16
+
+
+def rows_version(dataset: str, captures: Captures, pages: Sequence[Capture]) -> str:
+    """Return the state of a dataset that these pages show, however its rows are spread over them.
+
+    A page is a header and lines. The bytes of many pages are in the store alone.
+    """
+    digest = hashlib.sha256()
+    for part in (part for piece in captures.pieces(pages) for part in piece):
+        digest.update(part.body.partition(b"\n")[2].rstrip(b"\n") + b"\n")
+    rows = sum(page.fetched.row_count or 0 for page in pages)
+    return f"{dataset}: {rows} records, {digest.hexdigest()[:VERSION_DIGITS]}"
+
+
+@dataclass(frozen=True)
+class FolderSource(Source):
+    """A folder with a delimited file for each partition, called ``<table>_<value>_<yyyymmdd>.csv``.
+
+    Attributes:
+        folder: The folder.
+        dataset: What the source calls the dataset.
+        partitioning: Which partitions there are, and how their files are called.
+        field_names: What each header must name.
+    """
+
+    folder: Folder
+    captures: Captures
+    clock: Clock
+    dataset: str
+    partitioning: Partitioning
+    field_names: Sequence[str]
+
+    @property
+    def name(self) -> str:
+        """What captures and loads are recorded under."""
+        return "files"
+
+    def partitions(self) -> PartitionList:
+        """Return the partitions that have a file."""
+        return PartitionList(sorted(self.partitioning.partitions_in(self.folder.names())))
+
+    def extract(self, partition: Partition, captures: list[Capture]) -> Extraction:
+        """Read the partition's file."""
+        name = self.partitioning.file_name(partition)
+        if name not in self.folder.names():
+            raise SourceError(
+                f"no file holds {self.partitioning.table_name} of {partition.label}",
+                expected=f"{name} in {self.folder.path}",
+                found="none",
+                remedy="put the file into the folder",
+            )
+        body = self.folder.read(name)
+        capture = self.captures.keep(
+            Fetched(
+                body=body,
+                url=f"file:{name}",
+                request={"file": name},
+                response_headers={},
+                http_status=None,
+                row_count=row_count(body),
+                fetched_at=self.clock.now(),
+            )
+        )
+        captures.append(capture)
+        refuse_empty(name, capture, self.field_names)
+        refuse_cut(name, capture)
+        return Extraction([capture], rows_version(self.dataset, self.captures, [capture]))

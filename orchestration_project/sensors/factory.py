@@ -1,0 +1,159 @@
+"""The sensor and the scheduled backfill of a declared dataset.
+
+The sensor requests partitions that are new, or whose rows changed lately, a few at a tick. The
+backfill requests all that were never loaded, however old they are.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date
+
+import dagster as dg
+
+from orchestration_project.assets.factory import DatasetAssets
+from orchestration_project.contracts.partitioning import Partition
+from orchestration_project.engine.dataset import Dataset, Source
+from orchestration_project.errors import SourceError
+from orchestration_project.sensors.definitions import ONCE_A_DAY, keys_under_way, not_yet_asked
+from orchestration_project.services.backfills import (
+    REQUESTED_BY,
+    active_backfill,
+    request_backfill,
+)
+
+POLL_SECONDS = 3600
+"""Corrections come days or weeks later: an hour does not matter, a poll is some requests."""
+
+BACKFILL_CRON = "0 6 * * 6"
+"""On Saturdays, when no source publishes."""
+
+REREAD_COUNT = 4
+"""The newest partitions of each value that a poll reads again, as such sources do not say when a
+row changed. An older one is read again by a backfill."""
+
+
+def dataset_sensor(made: DatasetAssets) -> dg.SensorDefinition:
+    """Return the sensor that requests partitions of a dataset that are new, or changed lately."""
+    dataset = made.dataset
+
+    @dg.sensor(
+        name=f"{dataset.domain}_on_{dataset.noun}",
+        job=made.job,
+        minimum_interval_seconds=POLL_SECONDS,
+        description=f"Ask for the partitions of {dataset.table.name} that are published and were "
+        "never taken, and for the latest whose rows changed.",
+        required_resource_keys={"clock", "settings", "warehouse", dataset.resource},
+    )
+    def on_publication(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
+        resources, partitioning = context.resources, dataset.partitioning
+        today: date = resources.clock.today(partitioning.calendar.zone)
+        limits = dataset.limits(resources.settings, today)
+        source = dataset.source_of(getattr(resources, dataset.resource))
+        listed, unknown = source.partitions()
+        loaded = resources.warehouse.known_versions(dataset.table)
+        missing, recent = partitioning.missing_and_recent(
+            [each for each in listed if made.has(partitioning.key_of(each))],
+            loaded=loaded,
+            since=today - limits.horizon,
+            most_recent=REREAD_COUNT,
+        )
+        versions, silent = _versions(source, dataset, recent)
+        changed = {key: each for key, each in versions.items() if each not in loaded[key]}
+        due = {partitioning.key_of(each): "first" for each in missing} | changed
+        requests = _requests(context.instance, made, due, today)
+        aside = _aside(unknown, silent)
+        if not requests:
+            again = (
+                f" Being loaded or asked for today: {', '.join(due)}; {ONCE_A_DAY}" if due else ""
+            )
+            return dg.SkipReason(
+                f"Nothing to ask for: {len(listed)} partitions are listed, and of those in the "
+                f"horizon {len(missing)} were never taken; of the latest {len(recent)} that were, "
+                f"{len(changed)} changed.{again}{aside}"
+            )
+        chosen = requests[: limits.max_runs_per_tick]
+        rest = len(requests) - len(chosen)
+        waiting = f" {rest} more wait for the next tick." if rest else ""
+        keys = ", ".join(str(each.partition_key) for each in chosen)
+        context.log.info(f"Asked for {keys}.{waiting}{aside}")
+        return dg.SensorResult(run_requests=list(chosen))
+
+    return on_publication
+
+
+def backfill_schedule(made: DatasetAssets) -> dg.ScheduleDefinition:
+    """Return the weekly schedule that backfills partitions which were never loaded."""
+    dataset = made.dataset
+    name = f"{dataset.domain}_{dataset.noun}_weekly_backfill"
+
+    @dg.schedule(
+        name=name,
+        job=made.job,
+        cron_schedule=BACKFILL_CRON,
+        execution_timezone=dataset.partitioning.calendar.zone,
+        description=f"Backfill the partitions of {dataset.table.name} that were never loaded.",
+        required_resource_keys={"warehouse", dataset.resource},
+    )
+    def weekly_backfill(context: dg.ScheduleEvaluationContext) -> dg.SkipReason:
+        running = active_backfill(context.instance, {REQUESTED_BY: name})
+        if running is not None:
+            return dg.SkipReason(f"The backfill {running} of an earlier tick is still running.")
+        partitioning = dataset.partitioning
+        source = dataset.source_of(getattr(context.resources, dataset.resource))
+        listed, _ = source.partitions()
+        loaded = context.resources.warehouse.known_versions(dataset.table)
+        keys = [partitioning.key_of(partition) for partition in listed]
+        missing = [key for key in keys if key not in loaded and made.has(key)]
+        if not missing:
+            return dg.SkipReason(f"Nothing to do: all {len(keys)} listed partitions are loaded.")
+        backfill = request_backfill(
+            context.instance,
+            context.repository_def,
+            [dataset.key],
+            missing,
+            tags={REQUESTED_BY: name},
+            title=f"{dataset.table.name}: {len(missing)} partitions missing",
+        )
+        return dg.SkipReason(
+            f"Launched the backfill {backfill} of {len(missing)} partitions, from {missing[0]} to "
+            f"{missing[-1]}."
+        )
+
+    return weekly_backfill
+
+
+def _versions(
+    source: Source, dataset: Dataset, partitions: Iterable[Partition]
+) -> tuple[dict[str, str], list[str]]:
+    """Return the present state of each partition by its key, and those that have none."""
+    versions: dict[str, str] = {}
+    silent: list[str] = []
+    for partition in partitions:
+        key = dataset.partitioning.key_of(partition)
+        try:
+            versions[key] = source.extract(partition, []).version
+        except SourceError:
+            silent.append(key)
+    return versions, silent
+
+
+def _requests(
+    instance: dg.DagsterInstance, made: DatasetAssets, due: Mapping[str, str], today: date
+) -> Sequence[dg.RunRequest]:
+    """Return requests for what is due, but what a run loads now or was requested today."""
+    dataset = made.dataset
+    running = keys_under_way(instance, dataset.job_name, made.key, made.table.partitions_def)
+    return not_yet_asked(
+        instance,
+        [
+            dg.RunRequest(
+                run_key=f"{dataset.table.name} {key} {due[key]} ({today})", partition_key=key
+            )
+            for key in due
+            if key not in running
+        ],
+    )
+
+
+def _aside(unknown: Sequence[str], silent: Sequence[str]) -> str:
+    left_out = f" Left out, as values that are not known: {', '.join(unknown)}." if unknown else ""
+    return left_out + (f" The source says nothing of {', '.join(silent)}." if silent else "")
