@@ -25,7 +25,16 @@ NOT_OWN = ("demo/", "migrations/versions/")
 SHORT = 60
 """Lines; a module that has no more counts as short."""
 
-DOMAINS = ("events", "finra", "prices", "saas")
+SHARED_IN_CATALOG = ("__init__", "configuration", "factory", "operations", "resources")
+DOMAINS = tuple(
+    sorted(
+        each.stem
+        for each in (PACKAGE / "catalog").glob("*.py")
+        if each.stem not in SHARED_IN_CATALOG
+    )
+)
+"""The business domains, each by the module of its value."""
+
 PRIVATE_PLACES = ("engine/dagster_private", "gateway/dagster_web", "instance")
 """Modules or packages that may use private Dagster; each is one place."""
 

@@ -235,7 +235,7 @@ def _table_spec(dataset: Dataset, source: dg.AssetKey) -> dg.AssetSpec:
             "dagster/column_lineage": dg.TableColumnLineage(lineage),
             "licence": dataset.licence,
         },
-    )
+    ).replace_attributes(skippable=dataset.partitioning.calendar.skips_holidays)
 
 
 def _checks(dataset: Dataset) -> Mapping[str, str]:

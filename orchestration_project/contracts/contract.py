@@ -207,9 +207,9 @@ def _required(field: Field) -> list[RowRule]:
 def _pattern_rules(field: Field) -> list[RowRule]:
     if not field.pattern:
         return []
-    text = f"{field.name} is not written as {field.pattern}: {{}}"
+    text = pl.lit(f"{field.name} is not written as {field.pattern}: ")
     matches = pl.col(field.name).str.contains(field.pattern)
-    return [RowRule("wrong_form", ~matches, pl.format(text, shown(field.name)))]
+    return [RowRule("wrong_form", ~matches, pl.concat_str(text, shown(field.name)))]
 
 
 def _cusip_rules(name: str) -> list[RowRule]:

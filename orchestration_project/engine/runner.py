@@ -286,9 +286,10 @@ def _log_sums(
     """Log what became of the partitions; return those asked for or ended, but not both."""
     quarantined = {each.partition_key for each in outcomes if each.error is not None}
     landed = {each.partition_key: each.loaded for each in outcomes if each.loaded is not None}
-    unchanged = {key for key, each in landed.items() if report.is_unchanged(each)} - quarantined
-    loaded = landed.keys() - quarantined - unchanged
-    empty = {each.partition_key for each in outcomes} - landed.keys() - quarantined
+    with_data = {key for key, each in landed.items() if report.has_data(each)} - quarantined
+    unchanged = {key for key in with_data if report.is_unchanged(landed[key])}
+    loaded = with_data - unchanged
+    empty = {each.partition_key for each in outcomes} - with_data - quarantined
     context.log.info(
         f"partitions: {len(keys)} asked for, {len(loaded)} loaded, {len(unchanged)} unchanged, "
         f"{len(quarantined)} quarantined" + (f", {len(empty)} without data" if empty else "")

@@ -58,7 +58,7 @@ def dataset_sensor(made: DatasetAssets) -> dg.SensorDefinition:
         )
         versions, silent = _versions(source, dataset, recent)
         changed = {key: each for key, each in versions.items() if each not in loaded[key]}
-        due = {partitioning.key_of(each): "first" for each in missing} | changed
+        due = changed | {partitioning.key_of(each): "first" for each in missing}
         requests = _requests(context.instance, made, due, today)
         aside = _aside(unknown, silent)
         if not requests:

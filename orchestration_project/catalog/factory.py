@@ -1,0 +1,123 @@
+"""Makes the value of a domain of declared datasets: all that a simple source needs."""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, date, datetime, time, timedelta
+from functools import partial
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import dagster as dg
+
+from orchestration_project.assets.factory import DatasetAssets, dataset_assets
+from orchestration_project.connections.clock import Clock
+from orchestration_project.contracts.partitioning import Partition
+from orchestration_project.domains.operations.control_tower import Unlanded
+from orchestration_project.domains.operations.pipelines import Parameter
+from orchestration_project.engine.dataset import Dataset
+from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.engine.warehouse.frames import Scope
+from orchestration_project.registry import Connection, Domain, Job, PartitionedTable
+from orchestration_project.sensors.factory import backfill_schedule, dataset_sensor
+from orchestration_project.settings import Settings
+
+FRESHNESS_CRON = "0 13 * * *"
+
+
+def domain_of(
+    name: str,
+    datasets: Sequence[Dataset],
+    *,
+    resources: Mapping[str, Connection[Any]],
+    state_paths: Sequence[str] = (),
+) -> Domain:
+    """Return the domain of declared datasets, which are all that it has.
+
+    Each dataset has its assets and checks, a job, a replay job, a sensor and a scheduled backfill;
+    the domain has a job and a daily schedule for its freshness checks.
+    """
+    made = [dataset_assets(each) for each in datasets]
+    freshness_job = dg.define_asset_job(
+        f"{name}_freshness",
+        selection=dg.AssetSelection.checks(*(each.freshness for each in made)),
+        description=f"Checks whether the tables of {name} are as new as their calendars say.",
+        tags={"domain": name},
+    )
+    return Domain(
+        name=name,
+        source_setting=f"{name}_source",
+        assets=[asset for each in made for asset in (each.source, each.table)],
+        asset_checks=[each.freshness for each in made],
+        jobs=[
+            *(_job(each, each.job) for each in made),
+            *(_job(each, each.replay_job) for each in made),
+            Job(definition=freshness_job, parameters=()),
+        ],
+        schedules=[_freshness_schedule(name, freshness_job, made), *map(backfill_schedule, made)],
+        sensors=[dataset_sensor(each) for each in made],
+        resources=resources,
+        tables=[
+            PartitionedTable(table=each.table, scope_of=partial(_scope_of, each))
+            for each in datasets
+        ],
+        replays=[each.replay for each in made],
+        oldest_unlanded=partial(_oldest_unlanded, datasets),
+        state_paths=state_paths,
+    )
+
+
+def _job(made: DatasetAssets, definition: Any) -> Job:
+    partitioning = made.dataset.partitioning
+    names = sorted(partitioning.columns)  # as in the keys of Dagster's partitions
+    return Job(definition=definition, parameters=tuple(Parameter(name=name) for name in names))
+
+
+def _freshness_schedule(
+    name: str, job: Any, made: Sequence[DatasetAssets]
+) -> dg.ScheduleDefinition:
+    return dg.ScheduleDefinition(
+        name=f"{name}_freshness_daily",
+        job=job,
+        cron_schedule=FRESHNESS_CRON,
+        execution_timezone=made[0].dataset.partitioning.calendar.zone,
+        description=f"Check every day whether the tables of {name} are fresh.",
+    )
+
+
+def _scope_of(dataset: Dataset, key: str) -> Scope:
+    partition = dataset.partitioning.partition_of(key, today=date.max)
+    return dataset.partitioning.scope_of(partition)
+
+
+def _oldest_unlanded(
+    datasets: Sequence[Dataset], settings: Settings, warehouse: Warehouse, clock: Clock
+) -> Unlanded | None:
+    """Return the oldest partition that is due and not loaded; an empty table waits for none."""
+    found = [
+        each
+        for dataset in datasets
+        if (each := _oldest_late(dataset, settings, warehouse, clock)) is not None
+    ]
+    return min(found, key=lambda each: each.due_at, default=None)
+
+
+def _oldest_late(
+    dataset: Dataset, settings: Settings, warehouse: Warehouse, clock: Clock
+) -> Unlanded | None:
+    partitioning = dataset.partitioning
+    calendar = partitioning.calendar
+    grace = dataset.limits(settings, clock.today(calendar.zone)).freshness_grace
+    late = [
+        each
+        for each in partitioning.newest_loaded(warehouse.changes(dataset.table))
+        if calendar.is_late(each.next_due, now=clock.now(), grace=grace)
+    ]
+    if not late:
+        return None
+    oldest = min(late, key=lambda each: each.next_due)
+    midnight = datetime.combine(oldest.next_due, time(), tzinfo=ZoneInfo(calendar.zone))
+    missing = Partition(oldest.next_due - timedelta(days=calendar.delay_days), oldest.value)
+    return Unlanded(
+        f"{dataset.domain}/{dataset.noun}",
+        partitioning.key_of(missing),
+        midnight.astimezone(UTC) + grace,
+    )

@@ -1,0 +1,126 @@
+"""A source of whole documents over HTTP, each of which holds one partition or many.
+
+What a document is called, which partitions it has and what their state is are pure functions of
+the domain (`Documents`); fetching and capturing them is done here, the same for every domain.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from http import HTTPStatus
+
+from orchestration_project.connections.clock import Clock
+from orchestration_project.connections.http import HttpClient
+from orchestration_project.connections.http.client import Response
+from orchestration_project.contracts.partitioning import Partition
+from orchestration_project.engine.captures import Capture, Captures, Fetched
+from orchestration_project.engine.dataset import Extraction, PartitionList, Source
+from orchestration_project.errors import SourceError, TransientError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Documents:
+    """How the partitions of a dataset are spread over the documents of a source.
+
+    Attributes:
+        listing: The document that lists the partitions which a sensor should know of.
+        names_of: Returns the documents that may have a partition, in the order in which they are
+            tried; the day is today's.
+        partitions_in: Returns the partitions of a document, oldest first.
+        version_in: Returns the state of a partition in a document; None: it is not in it.
+        zone: The time zone of the source's days.
+    """
+
+    listing: str
+    names_of: Callable[[Partition, date], Sequence[str]]
+    partitions_in: Callable[[bytes], Sequence[Partition]]
+    version_in: Callable[[bytes, Partition], str | None]
+    zone: str
+
+
+@dataclass
+class DocumentSource(Source):
+    """Reads the documents of one source; each is fetched once in a run or tick.
+
+    Attributes:
+        source_name: What captures and loads are recorded under: api or demo.
+        base_url: Where the documents lie.
+        label: What people call the source, for messages.
+    """
+
+    http: HttpClient
+    captures: Captures
+    clock: Clock
+    documents: Documents
+    source_name: str
+    base_url: str
+    label: str
+    _fetched: dict[str, Capture] = field(default_factory=dict, init=False)
+
+    @property
+    def name(self) -> str:
+        """What captures and loads are recorded under."""
+        return self.source_name
+
+    def partitions(self) -> PartitionList:
+        """Return the partitions that the listing document has."""
+        return PartitionList(self.documents.partitions_in(self._body(self.documents.listing)))
+
+    def extract(self, partition: Partition, captures: list[Capture]) -> Extraction:
+        """Fetch the first document that has the partition.
+
+        Raises:
+            SourceError: None has it, or one cannot be read.
+        """
+        names = self.documents.names_of(partition, self.clock.today(self.documents.zone))
+        for name in names:
+            body = self._body(name)
+            try:
+                version = self.documents.version_in(body, partition)
+            except SourceError:
+                captures.append(self._fetched[name])
+                raise
+            if version is not None:
+                captures.append(self._fetched[name])
+                return Extraction([self._fetched[name]], version)
+        raise SourceError(
+            f"{self.label} has nothing for {partition.label}",
+            expected=f"{partition.label} in {' or '.join(names)}",
+            found="other days",
+            remedy="wait for its publication, or ask for another partition",
+        )
+
+    def _body(self, name: str) -> bytes:
+        if name not in self._fetched:
+            self._fetched[name] = self._capture(name)
+        return self._fetched[name].fetched.body
+
+    def _capture(self, name: str) -> Capture:
+        url = f"{self.base_url.rstrip('/')}/{name}"
+        response = self.http.request("GET", url)
+        if response.status != HTTPStatus.OK:
+            raise _refusal(self.label, response)
+        return self.captures.keep(
+            Fetched(
+                body=response.body,
+                url=response.url,
+                request={"document": name, "method": "GET"},
+                response_headers=response.headers,
+                http_status=response.status,
+                row_count=None,
+                fetched_at=self.clock.now(),
+            )
+        )
+
+
+def _refusal(label: str, response: Response) -> Exception:
+    """Return the error of a status that is not 200; a document that is missing is permanent."""
+    is_permanent = HTTPStatus.BAD_REQUEST <= response.status < HTTPStatus.INTERNAL_SERVER_ERROR
+    kind = SourceError if is_permanent else TransientError
+    return kind(
+        f"{label} did not answer with a document",
+        expected="HTTP 200",
+        found=f"HTTP {response.status}: {response.body[:200].decode('utf-8', 'replace')!a}",
+        remedy="see what answers at this address; run the partition again later",
+        url=response.url,
+    )
