@@ -40,7 +40,7 @@ def test_every_asset_is_named_grouped_owned_and_described(spec):
     assert spec.kinds
     assert spec.description.startswith("One ")
     assert spec.tags["domain"] == domain
-    if domain in ("finra", "prices", "saas"):
+    if domain in ("finra", "fx", "prices", "saas"):
         assert spec.tags["data"] in ("made_up", "real")
 
 
@@ -89,6 +89,8 @@ def test_what_starts_runs_is_off_until_somebody_switches_it_on():
         "finra_freshness_daily",
         "finra_source_checks_daily",
         "finra_symbol_week_value_daily",
+        "fx_freshness_daily",
+        "fx_rates_daily_weekly_backfill",
         "operations_control_tower_hourly",
         "operations_reconcile_hourly",
         "operations_verify_daily",
@@ -117,6 +119,7 @@ def test_what_starts_runs_is_off_until_somebody_switches_it_on():
         "finra_on_treasury_weekly",
         "finra_on_bond_trade_activity",
         "finra_on_corporate_market_breadth",
+        "fx_on_rates_daily",
         "operations_on_run_change",
         "operations_on_run_end",
         "operations_on_undelivered_alert",
@@ -150,7 +153,7 @@ def test_the_examples_of_rules_can_be_used_and_name_what_there_is(place: str):
     ]
     names = names_of(defs.get_repository_def())
     assert unknown_names(rules, names) == []
-    assert names.domain == {"events", "finra", "operations", "prices", "saas"}
+    assert names.domain == {"events", "finra", "fx", "operations", "prices", "saas"}
 
 
 def test_the_docs_of_alerts_have_each_key_and_condition_of_a_rule():

@@ -69,6 +69,7 @@ def test_a_location_whose_jobs_work_on_webhooks_has_the_sensor_that_starts_them(
         "operations": set(),
         "prices": set(),
         "saas": {"saas_reconcile"},
+        "fx": set(),
     }
 
 

@@ -2,12 +2,13 @@
 
 from orchestration_project.catalog.events import EVENTS
 from orchestration_project.catalog.finra import FINRA
+from orchestration_project.catalog.fx import FX
 from orchestration_project.catalog.operations import OPERATIONS
 from orchestration_project.catalog.prices import PRICES
 from orchestration_project.catalog.saas import SAAS
 from orchestration_project.registry import Registry
 
-DOMAINS = (EVENTS, FINRA, OPERATIONS, PRICES, SAAS)
+DOMAINS = (EVENTS, FINRA, FX, OPERATIONS, PRICES, SAAS)
 """Add a domain here; everything else derives from it."""
 
 REGISTRY = Registry.of(DOMAINS)

@@ -11,6 +11,7 @@ from orchestration_project.demo.memory import Memory
 from orchestration_project.demo.prices.book import PriceBook
 from orchestration_project.demo.prices.vendors import Vendors
 from orchestration_project.demo.publication import new_york_day
+from orchestration_project.demo.reference_rates import ReferenceRates
 from orchestration_project.demo.server import QueryApi
 
 _ROWS_PER_WEEK = range(300, 1_000_001)  # fewer hold no faults, more run out of tickers
@@ -57,7 +58,7 @@ def _run(options: argparse.Namespace, folder: Path) -> None:
         market=market,
         memory=memory,
         clock=clock,
-        others=vendors.routes,
+        others=[*vendors.routes, *ReferenceRates(options.seed, clock).routes],
         latency_seconds=options.latency_seconds,
         requests_per_second=options.requests_per_second,
     )

@@ -6,10 +6,9 @@ import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import Connection, MetaData, inspect, select, text
+from sqlalchemy import Connection, MetaData, Table, inspect, select, text
 
 from orchestration_project.connections.clock import Clock
-from orchestration_project.domains.finra.datasets import DATASETS
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.migrating import (
     VERSION_TABLE,
@@ -19,16 +18,31 @@ from orchestration_project.engine.warehouse.migrating import (
     migration_config,
 )
 from orchestration_project.errors import ConfigurationError
-from orchestration_project.tables import access, finra, operations, prices, saas, spine, webhooks
-from orchestration_project.tables.schema import METADATA, key_names
+from orchestration_project.tables import (
+    access,
+    finra,
+    finra_datasets,
+    fx,
+    operations,
+    prices,
+    saas,
+    spine,
+    webhooks,
+)
+from orchestration_project.tables.schema import HISTORY, METADATA, key_names
 from orchestration_project.tables.views import VIEWS
 from tests.resources.weeks import Desk, row
 
 DECLARED = {
     name: each
-    for module in (access, webhooks, finra, operations, prices, saas, spine)
+    for module in (access, webhooks, finra, finra_datasets, fx, operations, prices, saas, spine)
     for name, each in vars(module).items()
-} | {each.name: each for dataset in DATASETS for each in (dataset.table, dataset.history)}
+}
+DECLARED |= {
+    each.info[HISTORY].name: each.info[HISTORY]
+    for each in DECLARED.values()
+    if isinstance(each, Table) and HISTORY in each.info
+}
 
 
 def differences(connection: Connection, metadata: MetaData = METADATA) -> list[object]:

@@ -9,7 +9,16 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.schema import CreateTable
 
 from orchestration_project.domains.finra.datasets import DATASETS, FinraDataset
-from orchestration_project.tables import access, finra, operations, prices, saas, spine, webhooks
+from orchestration_project.tables import (
+    access,
+    finra,
+    fx,
+    operations,
+    prices,
+    saas,
+    spine,
+    webhooks,
+)
 from orchestration_project.tables.schema import (
     METADATA,
     SQLITE_TIMESTAMP,
@@ -25,6 +34,7 @@ MODULES = {
     "access": access,
     "events": webhooks,
     "finra": finra,
+    "fx": fx,
     "operations": operations,
     "prices": prices,
     "saas": saas,
@@ -64,6 +74,8 @@ def test_these_are_the_tables():
         "finra_treasury_weekly",
         "finra_treasury_weekly_history",
         "finra_venue_week",
+        "fx_rates_daily",
+        "fx_rates_daily_history",
         "inbox",
         "landings",
         "leases",

@@ -1,0 +1,103 @@
+"""FX: the ECB's euro reference rates by day."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import date, timedelta
+
+from orchestration_project.catalog.factory import domain_of
+from orchestration_project.connections.clock import Clock
+from orchestration_project.connections.http import HttpClient
+from orchestration_project.connections.http.connecting import user_agent
+from orchestration_project.connections.simulator import demo_url
+from orchestration_project.domains import fx
+from orchestration_project.engine.dataset import Dataset, LoadLimits
+from orchestration_project.engine.document_source import Documents, DocumentSource
+from orchestration_project.registry import Connection, Environment
+from orchestration_project.settings import Settings, switched_off
+from orchestration_project.settings.domains.fx import FxSettings
+from orchestration_project.tables.fx import fx_rates_daily
+
+A_YEAR = timedelta(days=365)
+REQUESTS_PER_SECOND = 2
+"""The ECB names no limit; a run needs three documents at most."""
+
+DOCUMENTS = Documents(
+    listing=fx.LAST_90_DAYS,
+    names_of=fx.documents_of,
+    partitions_in=fx.partitions_in,
+    version_in=fx.version_in,
+    zone=fx.CALENDAR.zone,
+)
+
+
+@contextmanager
+def _open(given: Environment) -> Iterator[DocumentSource]:
+    settings = FxSettings.of(given.settings)
+    if settings.fx_source is None:
+        raise switched_off("FX", "FX_SOURCE", "api")
+    with HttpClient(
+        system=f"fx_{settings.fx_source}",
+        state_dir=settings.state_path,
+        requests_per_second=REQUESTS_PER_SECOND,
+        now=Clock().now,
+        user_agent=user_agent(),
+        use_environment=not settings.is_demo,
+        asks_anyway=given.asks_anyway,
+    ) as http:
+        yield DocumentSource(
+            http,
+            given.captures,
+            given.clock,
+            DOCUMENTS,
+            source_name=settings.fx_source,
+            base_url=f"{demo_url(settings)}/eurofxref" if settings.is_demo else settings.fx_api_url,
+            label="The ECB",
+        )
+
+
+def _limits(settings: Settings, today: date) -> LoadLimits:
+    settings = FxSettings.of(settings)
+    first_day = settings.fx_first_day or today - A_YEAR
+    return LoadLimits(
+        first_day=max(first_day, fx.FIRST_DAY_OF_ALL),
+        horizon=fx.RECENT,
+        max_reject_ratio=settings.fx_max_reject_ratio,
+        freshness_grace=timedelta(hours=12),
+        max_runs_per_tick=10,
+    )
+
+
+def _unused(settings: Settings) -> str:
+    is_off = FxSettings.of(settings).fx_source is None
+    return "FX_SOURCE is not set: no rates are fetched" if is_off else ""
+
+
+RATES = Dataset(
+    domain="fx",
+    table=fx_rates_daily,
+    contract=fx.CONTRACT,
+    partitioning=fx.PARTITIONING,
+    parse=fx.parse,
+    resource="fx",
+    source_dataset="eurofxref",
+    source_label="the ECB's euro reference rates",
+    source_description="the ECB's documents of euro reference rates",
+    limits=_limits,
+    licence="ECB: free reuse, with the source named",
+)
+
+FX = domain_of(
+    "fx",
+    [RATES],
+    resources={
+        "fx": Connection(
+            description="Where euro reference rates come from.",
+            shown_name="the ECB",
+            open=_open,
+            preflight="fx",
+            probe=lambda source, _: f"it lists {len(source.partitions().known)} days",
+            tried=lambda _: "fetched the rates of the last 90 days",
+            unused=_unused,
+        )
+    },
+)

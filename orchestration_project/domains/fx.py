@@ -1,0 +1,199 @@
+"""Euro reference rates of the ECB: its calendar, its documents, and the contract of a day."""
+
+import csv
+import io
+import zipfile
+from collections.abc import Iterator, Sequence
+from datetime import date, timedelta
+from functools import cache
+from hashlib import sha256
+from typing import NamedTuple
+from xml.parsers import expat
+
+import holidays
+import polars as pl
+
+from orchestration_project.contracts.contract import Claim, Contract
+from orchestration_project.contracts.delimited import REJECT, Parsed
+from orchestration_project.contracts.partitioning import (
+    Calendar,
+    Partition,
+    Partitioning,
+    day_or_none,
+)
+from orchestration_project.contracts.rules import Part, in_ascii
+from orchestration_project.errors import SourceError
+from orchestration_project.tables.fx import FX_FIELDS, fx_rates_daily
+
+DAILY, LAST_90_DAYS, HISTORY = "eurofxref-daily.xml", "eurofxref-hist-90d.xml", "eurofxref-hist.zip"
+FIRST_DAY_OF_ALL = date(1999, 1, 4)
+RECENT = timedelta(days=85)
+"""Days that the document of the last 90 days certainly has, whatever its first day is."""
+
+NOT_QUOTED = ("", "N/A")
+LARGEST_TEXT_BYTES = 64 * 2**20
+"""Of an unpacked archive; the whole history takes 6 MiB."""
+
+
+class Rate(NamedTuple):
+    """A rate of one currency on one day, as texts of the document."""
+
+    date: str
+    currency: str
+    rate: str
+
+
+@cache
+def _closing_days(year: int) -> frozenset[date]:
+    return frozenset(holidays.financial_holidays("XECB", years=year))
+
+
+def is_closing_day(day: date) -> bool:
+    """Whether TARGET is closed on ``day``: the ECB publishes no rates then."""
+    return day in _closing_days(day.year)
+
+
+CALENDAR = Calendar(
+    weekday=None,
+    delay_days=1,
+    is_holiday=is_closing_day,
+    skips_holidays=True,
+    zone="Europe/Berlin",
+)
+PARTITIONING = Partitioning("fx_rates_daily", CALENDAR, day_column="rate_date")
+CONTRACT = Contract(
+    fx_rates_daily,
+    FX_FIELDS,
+    partition_fields=("date",),
+    claims=(Claim("has_positive_rates", "Every rate is above 0.", pl.col("rate") <= 0),),
+)
+
+
+def documents_of(partition: Partition, today: date) -> Sequence[str]:
+    """Return the documents that may have a day, in the order in which they are tried."""
+    if today - partition.day >= RECENT:
+        return (HISTORY,)
+    return (DAILY, LAST_90_DAYS) if today - partition.day <= timedelta(days=1) else (LAST_90_DAYS,)
+
+
+def partitions_in(body: bytes) -> list[Partition]:
+    """Return the days that a document has, oldest first.
+
+    Raises:
+        SourceError: It is not a document of rates.
+    """
+    days = {day_or_none(rate.date) for rate in rates_in(body)}
+    return sorted(Partition(day) for day in days if day is not None)
+
+
+def version_in(body: bytes, partition: Partition) -> str | None:
+    """Return the state of a day in a document, as a hash of its rates; None: it has no such day.
+
+    Raises:
+        SourceError: It is not a document of rates.
+    """
+    rates = sorted(_rates_of(body, partition.day))
+    if not rates:
+        return None
+    return f"{len(rates)} rates, {sha256(repr(rates).encode()).hexdigest()[:16]}"
+
+
+def parse(parts: Sequence[Part], partition: Partition) -> Parsed:
+    """Return the rates of a day as texts, a line for each; the other days of a document are not.
+
+    Raises:
+        SourceError: A part is not a document of rates.
+    """
+    rates = [rate for part in parts for rate in _rates_of(part.body, partition.day)]
+    lines = ["date,currency,rate", *(",".join(rate) for rate in rates)]
+    rows = pl.DataFrame(rates, dict.fromkeys(Rate._fields, pl.String()), orient="row")
+    return Parsed(
+        rows.with_columns(
+            part_number=pl.lit(1, pl.Int64),
+            line_number=pl.int_range(2, len(rates) + 2, dtype=pl.Int64),
+        ),
+        pl.DataFrame(schema=REJECT),
+        parts=[Part(1, "\n".join(lines).encode())],
+    )
+
+
+def _rates_of(body: bytes, day: date) -> list[Rate]:
+    return [rate for rate in rates_in(body) if rate.date == day.isoformat()]
+
+
+def rates_in(body: bytes) -> Iterator[Rate]:
+    """Yield the rates of a document: XML, or the zipped CSV of the whole history.
+
+    A currency that was not quoted on a day has no rate.
+
+    Raises:
+        SourceError: It is neither, or is damaged.
+    """
+    return _rates_of_archive(body) if body.startswith(b"PK\x03\x04") else _rates_of_xml(body)
+
+
+def _rates_of_archive(body: bytes) -> Iterator[Rate]:
+    reader = csv.reader(io.StringIO(_unpacked(body)), strict=True)
+    try:
+        header = [name.strip() for name in next(reader, [])]
+        if header[:1] != ["Date"]:
+            raise _not_rates("a first column Date", in_ascii(",".join(header).encode(), 200))
+        for row in reader:
+            yield from (
+                Rate(row[0].strip(), currency, rate.strip())
+                for currency, rate in zip(header[1:], row[1:], strict=True)
+                if currency and rate.strip() not in NOT_QUOTED
+            )
+    except (csv.Error, ValueError) as error:
+        raise _not_rates("lines with as many fields as the header", str(error)) from error
+
+
+def _unpacked(body: bytes) -> str:
+    try:
+        with zipfile.ZipFile(io.BytesIO(body)) as archive:
+            names = [name for name in archive.namelist() if name.endswith(".csv")]
+            if len(names) != 1 or archive.getinfo(names[0]).file_size > LARGEST_TEXT_BYTES:
+                raise _not_rates(
+                    f"one CSV file of at most {LARGEST_TEXT_BYTES} bytes", ", ".join(names)[:200]
+                )
+            with archive.open(names[0]) as file:
+                return file.read(LARGEST_TEXT_BYTES).decode("ascii")
+    except (zipfile.BadZipFile, UnicodeDecodeError, NotImplementedError, EOFError) as error:
+        raise _not_rates("a zip archive with one CSV file in ASCII", str(error)) from error
+
+
+def _rates_of_xml(body: bytes) -> Iterator[Rate]:
+    """Yield the rates of nested elements ``Cube time``, ``Cube currency rate``."""
+    found: list[Rate] = []
+    day = ""
+
+    def begin(name: str, attributes: dict[str, str]) -> None:
+        nonlocal day
+        day = attributes.get("time", day)
+        if name == "Cube" and "currency" in attributes:
+            rate = attributes.get("rate", "")
+            if rate not in NOT_QUOTED:
+                found.append(Rate(day, attributes["currency"], rate))
+
+    def refuse(*_: object) -> None:
+        raise _not_rates("XML without a document type", "a DOCTYPE")
+
+    parser = expat.ParserCreate()
+    parser.StartElementHandler = begin
+    parser.StartDoctypeDeclHandler = refuse
+    try:
+        parser.Parse(body, True)
+    except expat.ExpatError as error:
+        raise _not_rates("an XML document of the ECB", f"{error}: {in_ascii(body, 100)}") from error
+    if not found:
+        raise _not_rates("elements Cube with currency and rate", in_ascii(body, 200))
+    yield from found
+
+
+def _not_rates(expected: str, found: str) -> SourceError:
+    return SourceError(
+        "the answer is not a document of euro reference rates",
+        expected=expected,
+        found=found,
+        remedy="see what answers at FX_API_URL; if the ECB changed its format, report it",
+    )

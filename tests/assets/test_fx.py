@@ -1,0 +1,132 @@
+"""Euro reference rates as Dagster runs them, over the demo: load, holiday, restatement, replay."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import dagster as dg
+import pytest
+from sqlalchemy import func, select
+
+from orchestration_project.__main__ import main
+from orchestration_project.catalog.fx import FX
+from orchestration_project.connections.simulator import stop_demos
+from orchestration_project.definitions import defs
+from orchestration_project.settings import Settings, load_settings
+from orchestration_project.tables.fx import fx_rates_daily
+from orchestration_project.tables.schema import HISTORY
+from orchestration_project.tables.spine import captures
+from tests import databases
+from tests.programs import DEMO
+from tests.resources.definitions import RESOURCES
+from tests.runs import failure_of, told_by
+
+TABLE = fx_rates_daily
+JOB, OP = "fx_rates_daily", "fx_rates_daily_load"
+[SENSOR] = FX.sensors
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    with pytest.MonkeyPatch.context() as environment:
+        for name, value in DEMO.items():
+            environment.setenv(name, value)
+        environment.setenv("STATE_DIR", str(tmp_path_factory.mktemp("fx") / "state"))
+        yield load_settings()
+        stop_demos(load_settings())
+
+
+def run(instance: dg.DagsterInstance, first: str, last: str, job: str = JOB, **config: Any):
+    tags = {"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": last}
+    return defs.resolve_job_def(job).execute_in_process(
+        instance=instance,
+        raise_on_error=False,
+        tags=tags,
+        run_config={"ops": {OP: {"config": config}}},
+    )
+
+
+def tick(instance: dg.DagsterInstance) -> list[str]:
+    with dg.build_resources(RESOURCES, instance) as made:
+        resources = {name: getattr(made, name) for name in SENSOR.required_resource_keys}
+        context = dg.build_sensor_context(
+            instance=instance, resources=resources, repository_def=defs.get_repository_def()
+        )
+        found = SENSOR.evaluate_tick(context)
+    return [str(each.partition_key) for each in found.run_requests or ()]
+
+
+def rates(url: str, *columns: Any) -> list[tuple[Any, ...]]:
+    return databases.rows(url, select(*columns))
+
+
+def test_days_load_a_holiday_is_empty_a_restated_day_keeps_its_history_and_replays(
+    settings, instance, monkeypatch: pytest.MonkeyPatch, capfd
+):
+    url = databases.sqlite_url(settings.state_path)
+    monkeypatch.setenv("CLOCK_NOW", "2026-01-05T18:00:00+00:00")
+    first = run(instance, "2025-12-31", "2026-01-05")
+    assert first.success
+    loaded = told_by(first)["rates_daily"]
+    assert {key: each["dagster/row_count"] for key, each in loaded.items()} == {
+        "2025-12-31": 6,
+        "2026-01-02": 6,
+        "2026-01-05": 6,
+    }
+    [holiday] = [
+        event.event_specific_data.asset_observation
+        for event in first.all_events
+        if event.event_type is dg.DagsterEventType.ASSET_OBSERVATION
+    ]
+    assert (holiday.partition, holiday.metadata["outcome"].value) == ("2026-01-01", "no data")
+    assert rates(url, func.count(captures.c.capture_id)) == [(3,)]
+    again = told_by(run(instance, "2026-01-05", "2026-01-05"))["rates_daily"]
+    assert again["2026-01-05"]["outcome"] == "unchanged"
+    assert tick(instance)[0] == "2025-10-13"  # the oldest of 85 days that was never loaded
+
+    stop_demos(load_settings())
+    monkeypatch.setenv("CLOCK_NOW", "2026-01-07T18:00:00+00:00")  # the USD of the 2nd is corrected
+    assert tick(instance)[0] == "2026-01-02"  # what changed goes before what is missing
+    restated = told_by(run(instance, "2026-01-02", "2026-01-02"))["rates_daily"]["2026-01-02"]
+    assert (restated["outcome"], restated["rows_changed"]) == ("source", 1)
+    [(before, cause)] = rates(url, TABLE.info[HISTORY].c.rate, TABLE.info[HISTORY].c.change_cause)
+    [(now,)] = rates_of_usd(url)
+    assert (now - before, cause) == (100, "source")
+    as_it_is = databases.contents(url)
+    assert main(["replay", "--table", TABLE.name, "--all"]) == 0
+    assert "unchanged, nothing was written" in capfd.readouterr().out
+    assert databases.contents(url) == as_it_is
+    older = run(
+        instance,
+        "2026-01-02",
+        "2026-01-02",
+        "fx_rates_daily_replay",
+        group_id="fx_rates_daily:2026-01-02#1",
+        allow_older=True,
+    )
+    assert older.success
+    assert rates_of_usd(url) == [(before,)]
+
+
+def rates_of_usd(url: str) -> list[tuple[Any, ...]]:
+    statement = select(TABLE.c.rate).where(
+        TABLE.c.currency_code == "USD", func.date(TABLE.c.rate_date) == "2026-01-02"
+    )
+    return databases.rows(url, statement)
+
+
+def test_a_day_that_is_not_published_yet_fails_alone_and_an_old_one_is_in_the_history(
+    settings, instance, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("CLOCK_NOW", "2026-02-26T12:00:00+00:00")  # before the rates of the 26th
+    monkeypatch.setenv("FX_FIRST_DAY", "2025-06-02")
+    early = run(instance, "2026-02-25", "2026-02-26")
+    said = failure_of(early, OP)
+    assert "1 of 2 partitions did not land: 2026-02-26" in said
+    assert "The ECB has nothing for 2026-02-26" in said
+    assert run(instance, "2025-07-01", "2025-07-02").success
+
+
+def test_real_rates_need_a_source(settings, instance, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("PRICES_SOURCE", "yahoo")
+    refused = run(instance, "2026-02-25", "2026-02-25")
+    assert "FX has no source: FX_SOURCE is not set" in failure_of(refused, OP)

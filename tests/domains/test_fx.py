@@ -1,0 +1,150 @@
+"""Euro reference rates: the ECB's documents as it writes them, damaged ones, and its calendar."""
+
+import io
+import zipfile
+from datetime import date
+
+import pytest
+
+from orchestration_project.contracts.contract import validate
+from orchestration_project.contracts.partitioning import Partition
+from orchestration_project.contracts.rules import Part, Validated
+from orchestration_project.domains import fx
+from orchestration_project.errors import SourceError
+
+MONDAY, FRIDAY = Partition(date(2026, 1, 5)), Partition(date(2026, 1, 2))
+
+XML = b"""<?xml version="1.0" encoding="UTF-8"?>
+<gesmes:Envelope xmlns:gesmes="http://www.gesmes.org/xml/2002-08-01"
+ xmlns="http://www.ecb.int/vocabulary/2002-08-01/eurofxref">
+\t<gesmes:subject>Reference rates</gesmes:subject>
+\t<gesmes:Sender><gesmes:name>European Central Bank</gesmes:name></gesmes:Sender>
+\t<Cube>
+\t\t<Cube time='2026-01-05'>
+\t\t\t<Cube currency='USD' rate='1.1664'/>
+\t\t\t<Cube currency='JPY' rate='183.05'/>
+\t\t</Cube>
+\t\t<Cube time='2026-01-02'>
+<Cube currency='USD' rate='1.1721'/><Cube currency='BGN' rate='1.9558'/></Cube>
+\t</Cube>
+</gesmes:Envelope>
+"""
+CSV = """Date,USD,JPY,BGN,CYP,
+2026-01-05,1.1664,183.05,N/A,N/A,
+2026-01-02,1.1721,183.9,1.9558,N/A,
+1999-01-04,1.1789,133.73,N/A,0.58231,
+"""
+
+
+def archive(text: str = CSV, name: str = "eurofxref-hist.csv") -> bytes:
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr(name, text)
+    return content.getvalue()
+
+
+def checked(body: bytes, partition: Partition = MONDAY, limit: float = 0.0) -> Validated:
+    parts = [Part(1, body)]
+    return validate(
+        fx.CONTRACT,
+        fx.parse(parts, partition),
+        parts,
+        partition_texts=fx.PARTITIONING.texts_of(partition),
+        record_total=None,
+        max_reject_ratio=limit,
+    )
+
+
+@pytest.mark.parametrize("body", [XML, archive()], ids=["XML", "zipped CSV"])
+def test_the_rates_of_a_day_are_exact_whichever_document_has_them(body):
+    found = checked(body)
+    assert found.rows.rows() == [
+        (date(2026, 1, 5), "JPY", 183_050_000, 1),
+        (date(2026, 1, 5), "USD", 1_166_400, 1),
+    ]
+    assert not found.is_held_back
+    assert fx.version_in(XML, MONDAY) == fx.version_in(archive(), MONDAY)
+
+
+def test_a_currency_that_vanished_has_rates_until_its_last_day():
+    assert checked(archive(), FRIDAY).rows["currency_code"].to_list() == ["BGN", "JPY", "USD"]
+    assert checked(archive(), MONDAY).rows["currency_code"].to_list() == ["JPY", "USD"]
+    first = checked(archive(), Partition(fx.FIRST_DAY_OF_ALL))
+    assert dict(first.rows.select("currency_code", "rate").rows())["CYP"] == 582_310
+
+
+def test_a_day_that_is_published_again_has_another_version_and_the_others_keep_theirs():
+    corrected = XML.replace(b"1.1664", b"1.1665")
+    assert fx.version_in(corrected, MONDAY) != fx.version_in(XML, MONDAY)
+    assert fx.version_in(corrected, FRIDAY) == fx.version_in(XML, FRIDAY)
+    assert fx.version_in(XML, Partition(date(2026, 1, 6))) is None
+
+
+def test_a_document_lists_its_days_and_an_old_day_is_in_the_history_alone():
+    assert fx.partitions_in(XML) == [FRIDAY, MONDAY]
+    today = date(2026, 1, 6)
+    assert fx.documents_of(MONDAY, today) == (fx.DAILY, fx.LAST_90_DAYS)
+    assert fx.documents_of(FRIDAY, today) == (fx.LAST_90_DAYS,)
+    assert fx.documents_of(Partition(date(2025, 10, 1)), today) == (fx.HISTORY,)
+
+
+@pytest.mark.parametrize(
+    ("rate", "code"),
+    [
+        ("1.12345678", "not_an_amount"),
+        ("-1.2", "not_an_amount"),
+        ("1,16", "not_an_amount"),
+        ("9" * 19, "not_an_amount"),
+    ],
+)
+def test_a_rate_that_is_not_an_exact_amount_is_rejected_with_its_line(rate, code):
+    found = checked(XML.replace(b"1.1664", rate.encode()), limit=1)
+    [reject] = found.rejects.to_dicts()
+    assert (reject["reason_code"], reject["line_number"]) == (code, 2)
+    assert reject["record"] == f"2026-01-05,USD,{rate}"
+    assert found.rows["currency_code"].to_list() == ["JPY"]
+
+
+def test_two_bad_rates_of_a_day_are_two_rejects_and_quarantine_it():
+    body = XML.replace(b"1.1664", b"one").replace(b"'JPY'", b"'yen'")
+    found = checked(body)
+    assert found.rejects["reason_code"].to_list() == ["not_an_amount", "wrong_form"]
+    assert found.is_held_back
+
+
+def test_a_rate_of_zero_quarantines_the_day():
+    found = checked(XML.replace(b"1.1664", b"0"))
+    assert [audit.name for audit in found.audits if audit.blocks] == ["has_positive_rates"]
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        (b"<html><body>Not here</body></html>", "Cube with currency and rate"),
+        (b"not xml at all", "an XML document"),
+        (XML[:-40], "an XML document"),
+        (b'<!DOCTYPE a [<!ENTITY b "c">]><Cube/>', "XML without a document type"),
+        (archive()[:-30], "a zip archive"),
+        (archive(CSV.replace("Date", "Day")), "a first column Date"),
+        (archive("Date,USD,\n2026-01-05,1.1\n"), "as many fields as the header"),
+        (archive(CSV.encode("utf-16").decode("latin-1")), "a zip archive with one CSV file"),
+        (archive(CSV, "readme.txt"), "one CSV file"),
+    ],
+)
+def test_what_is_not_a_document_of_rates_is_refused_with_what_was_expected(body, expected):
+    with pytest.raises(SourceError, match="not a document of euro reference rates") as refused:
+        list(fx.rates_in(body))
+    assert expected in str(refused.value.expected)
+
+
+def test_an_archive_that_unpacks_to_more_than_the_limit_is_refused_unread():
+    bomb = archive("Date,USD,\n" + " " * (fx.LARGEST_TEXT_BYTES + 1))
+    with pytest.raises(SourceError, match="not a document"):
+        list(fx.rates_in(bomb))
+
+
+def test_target_holidays_have_no_rates_and_make_nothing_late():
+    assert fx.is_closing_day(date(2026, 1, 1))
+    assert fx.is_closing_day(date(2026, 4, 3))  # Good Friday
+    assert not fx.is_closing_day(date(2026, 1, 6))  # a holiday of some countries
+    assert fx.CALENDAR.next_due(date(2026, 4, 2)) == date(2026, 4, 8)  # after Easter Monday
