@@ -54,9 +54,6 @@ AssetEvent: TypeAlias = (
 )
 """What an asset of several partitions yields."""
 
-Told: TypeAlias = AssetEvent
-"""The former name; `assets/finra/datasets.py` is the last to import it."""
-
 
 @dataclass(frozen=True)
 class Report(Generic[Loaded]):

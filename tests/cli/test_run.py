@@ -383,7 +383,7 @@ def test_the_real_file_lands_with_the_figures_of_its_readme(state_dir):
     )
     assert status == 0, error
     assert "5328 rows added" in output
-    url = databases.sqlite_url(state_dir, "files")
+    url = databases.sqlite_url(state_dir, "real")
     weekly, symbols, venues = finra_otc_weekly.c, finra_symbol_week.c, finra_venue_week.c
     totals = select(
         func.count(),

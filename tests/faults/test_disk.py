@@ -154,7 +154,7 @@ class Command:
         self.state = folder / "state"
         self._files = folder / "files"
         self._files.mkdir(parents=True)
-        self.url = databases.sqlite_url(self.state, "files")
+        self.url = databases.sqlite_url(self.state, "real")
 
     def load(self, content: bytes) -> tuple[int, str]:
         """Load this file; return status and what stands on standard error."""
