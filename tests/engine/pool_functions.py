@@ -8,16 +8,21 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from orchestration_project.errors import (
     ConfigurationError,
+    ContractError,
     OrchestrationError,
     SourceError,
     TransientError,
 )
 
 MIB = 1024**2
+
+ALLOWED = 3
+"""Attempts of an item."""
 
 SECRET = "".join(f"part-{number}-of-a-secret-" for number in range(10, 16))
 
@@ -197,3 +202,27 @@ def wait_for_release(item: str) -> str:
     if item == "hang":
         LET_GO.wait()
     return item
+
+
+@dataclass(frozen=True)
+class Item:
+    """A claimed item; it stands here as a worker imports its module, too."""
+
+    key: str
+    attempt_count: int
+    lease_token: int
+    allowed_count: int = ALLOWED
+
+
+def extract_key(item: Item) -> str:
+    """Return an item's key; a key that names a failure fails so."""
+    match item.key.split():
+        case ["raises", "contract", *_]:
+            raise ContractError("no text in it", remedy="exclude it")
+        case ["raises", "transient", *_]:
+            raise TransientError("busy")
+        case ["raises", "defect"]:
+            {}["a key"]
+        case ["exits"]:
+            os._exit(7)
+    return item.key

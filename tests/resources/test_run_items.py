@@ -1,0 +1,308 @@
+"""A run of work items loads what it can, settles each, and fails only for what concerns all."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+import dagster as dg
+import pytest
+from sqlalchemy import Column, Connection, Integer, MetaData, String, Table, insert, select, update
+
+from orchestration_project.connections.clock import Clock
+from orchestration_project.engine.pools import INLINE, MIB, Pool, ProcessPool
+from orchestration_project.engine.run_items import LoadOutcome, Settlement, run_items
+from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.errors import ConfigurationError, ContractError, TransientError
+from tests.engine.pool_functions import ALLOWED, Item, extract_key
+
+OWN = MetaData()
+QUEUE = Table(
+    "test_queue",
+    OWN,
+    Column("key", String(50), primary_key=True),
+    Column("state", String(20)),
+    Column("attempt_count", Integer),
+    Column("lease_token", Integer),
+    Column("reason", String(2000)),
+)
+LOADED = Table("test_loaded", OWN, Column("key", String(50), primary_key=True))
+
+
+@dataclass
+class Queue:
+    """Items in a table: ready ones are claimed, by key."""
+
+    warehouse: Warehouse
+    untils: list[datetime] = field(default_factory=list)
+
+    def enqueue(self, *keys: str, attempt_count: int = 0) -> None:
+        row = {"state": "ready", "attempt_count": attempt_count, "lease_token": 0, "reason": ""}
+        with self.warehouse.writing() as connection:
+            connection.execute(insert(QUEUE), [{"key": key, **row} for key in keys])
+
+    def claim(self, topic: str, *, limit: int, run_id: str, until: datetime) -> Sequence[Item]:
+        self.untils.append(until)
+        ready = select(QUEUE).where(QUEUE.c.state == "ready").order_by(QUEUE.c.key).limit(limit)
+        with self.warehouse.writing() as connection:
+            found = connection.execute(ready).all()
+            self.lease(connection, [row.key for row in found])
+        return [Item(row.key, row.attempt_count, row.lease_token + 1) for row in found]
+
+    def lease(self, connection: Connection, keys: Sequence[str]) -> None:
+        connection.execute(
+            update(QUEUE)
+            .where(QUEUE.c.key.in_(keys))
+            .values(state="leased", lease_token=QUEUE.c.lease_token + 1)
+        )
+
+    def settle(
+        self, connection: Connection, results: Sequence[Settlement[Item]]
+    ) -> Sequence[Settlement[Item]]:
+        return [each for each in results if not self.settle_one(connection, each)]
+
+    def settle_one(self, connection: Connection, result: Settlement[Item]) -> bool:
+        item, state = result.item, "dead" if result.is_dead else result.state
+        is_current = (QUEUE.c.key == item.key) & (QUEUE.c.lease_token == item.lease_token)
+        values = {"state": state, "reason": str(result.error or "")}
+        return bool(connection.execute(update(QUEUE).where(is_current).values(values)).rowcount)
+
+    def states(self) -> dict[str, str]:
+        with self.warehouse.reading() as connection:
+            return {row.key: row.state for row in connection.execute(select(QUEUE))}
+
+    def loaded(self) -> list[str]:
+        with self.warehouse.reading() as connection:
+            return sorted(connection.execute(select(LOADED.c.key)).scalars())
+
+
+@dataclass
+class Loader:
+    """Loads keys; what its attributes name goes wrong."""
+
+    queue: Queue
+    outcomes: Mapping[str, LoadOutcome] = field(default_factory=dict)
+    breaks_batch: str = ""
+    is_taken_meanwhile: str = ""
+    error: Exception | None = None
+    batches: list[int] = field(default_factory=list)
+    extract: Callable[[Item], str] = extract_key
+
+    def ready(self) -> None:
+        if self.error is not None:
+            raise self.error
+
+    def load(
+        self, connection: Connection, batch: Sequence[tuple[Item, str]]
+    ) -> Mapping[str, LoadOutcome]:
+        self.batches.append(len(batch))
+        for item, extracted in batch:
+            if self.outcomes.get(item.key, "done") == "done":
+                connection.execute(insert(LOADED).values(key=extracted))
+        if self.is_taken_meanwhile in [item.key for item, _ in batch]:
+            self.queue.lease(connection, [self.is_taken_meanwhile])
+        if self.breaks_batch in [item.key for item, _ in batch]:
+            raise ContractError("a row breaks the batch", remedy="correct it")
+        return self.outcomes
+
+
+@pytest.fixture
+def queue(warehouse: Warehouse) -> Iterator[Queue]:
+    with warehouse.writing() as connection:
+        OWN.create_all(connection)
+    yield Queue(warehouse)
+    with warehouse.writing() as connection:
+        OWN.drop_all(connection)
+
+
+def execute(loader: Loader, pool: Pool = INLINE, **more: Any) -> dg.ExecuteInProcessResult:
+    """Run an asset over the queue's items."""
+    options = {
+        "items": loader.queue,
+        "database": loader.queue.warehouse,
+        "clock": Clock(),
+        "topic": "documents",
+        "pool": pool,
+        "item_timeout": timedelta(minutes=5),
+        "batch_size": 3,
+        "max_items": 100,
+    } | more
+
+    @dg.asset
+    def documents(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[Any]]:
+        yield from run_items(context, loader, **options)
+
+    return dg.materialize([documents], raise_on_error=False)
+
+
+def metadata_of(result: dg.ExecuteInProcessResult) -> dict[str, Any]:
+    (event,) = result.asset_materializations_for_node("documents")
+    return {
+        name: [record.data for record in value.records]
+        if isinstance(value, dg.TableMetadataValue)
+        else value.value
+        for name, value in event.metadata.items()
+    }
+
+
+def failure_of(result: dg.ExecuteInProcessResult) -> str:
+    """Return the text of the failure that ended a run."""
+    assert not result.success
+    data = result.failure_data_for_node("documents")
+    assert data is not None
+    assert data.user_failure_data is not None
+    return str(data.user_failure_data.description)
+
+
+def counts_of(metadata: Mapping[str, Any]) -> dict[str, int]:
+    """Return the counts that are not zero."""
+    return {
+        name.removesuffix("_item_count"): value
+        for name, value in metadata.items()
+        if name.endswith("_item_count") and value
+    }
+
+
+def test_all_items_are_loaded_batch_by_batch(queue: Queue):
+    queue.enqueue(*"abcdefg")
+    loader = Loader(queue)
+    metadata = metadata_of(execute(loader))
+    assert counts_of(metadata) == {"done": 7}
+    assert "first_failures" not in metadata
+    assert queue.loaded() == list("abcdefg")
+    assert set(queue.states().values()) == {"done"}
+    assert loader.batches == [3, 3, 1]
+
+
+def test_a_run_without_due_items_reports_zeros(queue: Queue):
+    metadata = metadata_of(execute(Loader(queue)))
+    assert metadata == dict.fromkeys(
+        [f"{state}_item_count" for state in ("done", "skipped", "failed", "dead", "lost")], 0
+    )
+
+
+def test_a_run_ends_after_so_many_items(queue: Queue):
+    queue.enqueue(*"abcdefg")
+    assert counts_of(metadata_of(execute(Loader(queue), max_items=4))) == {"done": 4}
+    assert queue.loaded() == list("abcd")
+    assert [queue.states()[key] for key in "efg"] == ["ready"] * 3
+
+
+def test_items_that_fail_end_neither_the_run_nor_their_batch(queue: Queue):
+    queue.enqueue(
+        "a", "b", "raises contract", "raises transient", "raises defect", "skip", "refuse"
+    )
+    queue.enqueue("raises transient again", attempt_count=ALLOWED - 1)
+    refusal = ContractError("the total differs", expected="7", found="8")
+    metadata = metadata_of(
+        execute(Loader(queue, outcomes={"skip": "skipped", "refuse": refusal}), batch_size=5)
+    )
+    assert counts_of(metadata) == {"done": 2, "skipped": 1, "failed": 1, "dead": 4}
+    assert queue.loaded() == ["a", "b"]
+    assert queue.states() == {
+        "a": "done",
+        "b": "done",
+        "raises contract": "dead",
+        "raises defect": "dead",
+        "raises transient": "failed",
+        "raises transient again": "dead",
+        "refuse": "dead",
+        "skip": "skipped",
+    }
+    shown = {each["item"]: each for each in metadata["first_failures"]}
+    assert shown["refuse"] == {
+        "item": "refuse",
+        "state": "dead",
+        "category": "contract",
+        "reason": str(refusal),
+    }
+    assert shown["raises transient"]["state"] == "failed"
+    assert "KeyError" in shown["raises defect"]["reason"]
+
+
+def test_the_first_failures_alone_are_shown(queue: Queue):
+    queue.enqueue(*(f"raises contract {number:02}" for number in range(30)))
+    metadata = metadata_of(execute(Loader(queue)))
+    assert counts_of(metadata) == {"dead": 30}
+    assert [each["item"] for each in metadata["first_failures"]] == [
+        f"raises contract {number:02}" for number in range(20)
+    ]
+
+
+def test_a_batch_that_cannot_be_loaded_is_loaded_item_by_item(queue: Queue):
+    queue.enqueue("a", "b", "c", "raises contract")
+    loader = Loader(queue, breaks_batch="b")
+    metadata = metadata_of(execute(loader, batch_size=4))
+    assert counts_of(metadata) == {"done": 2, "dead": 2}
+    assert queue.loaded() == ["a", "c"]
+    assert queue.states()["b"] == "dead"
+    assert loader.batches == [3, 1, 1, 1]
+
+
+def test_an_item_that_another_run_has_claimed_meanwhile_is_not_loaded(queue: Queue):
+    queue.enqueue(*"abc")
+    loader = Loader(queue, is_taken_meanwhile="b")
+    metadata = metadata_of(execute(loader))
+    assert counts_of(metadata) == {"done": 2, "lost": 1}
+    assert queue.loaded() == ["a", "c"]
+    assert queue.states() == {"a": "done", "b": "leased", "c": "done"}
+    assert loader.batches == [3, 2]
+
+
+def test_what_concerns_all_items_fails_the_run_and_no_item(queue: Queue):
+    queue.enqueue("a")
+    error = ConfigurationError("no source is set", expected="a source", remedy="set it")
+    failure = failure_of(execute(Loader(queue, error=error)))
+    assert "no source is set" in failure
+    assert "topic=documents" in failure
+    assert queue.states() == {"a": "ready"}
+
+
+def test_a_pool_that_cannot_work_leaves_the_items_ready(queue: Queue):
+    queue.enqueue(*"ab")
+    loader = Loader(queue, extract=lambda item: item.key)  # which no other process can import
+    with ProcessPool(1, 128 * MIB) as pool:
+        failure = failure_of(execute(loader, pool))
+    assert "invalid function of a process pool" in failure
+    assert queue.states() == {"a": "ready", "b": "ready"}
+    assert queue.loaded() == []
+
+
+def test_a_database_that_fails_ends_the_run(queue: Queue):
+    queue.enqueue(*"ab")
+
+    class Broken(Queue):
+        def settle(
+            self, connection: Connection, results: Sequence[Settlement[Item]]
+        ) -> Sequence[Settlement[Item]]:
+            raise TransientError("the database does not answer")
+
+    failure = failure_of(execute(Loader(queue), items=Broken(queue.warehouse)))
+    assert "the database does not answer" in failure
+    assert queue.loaded() == []
+
+
+def test_a_defect_of_the_loader_ends_the_run_and_loads_nothing_of_its_batch(queue: Queue):
+    queue.enqueue(*"abcd")
+    with queue.warehouse.writing() as connection:
+        connection.execute(insert(LOADED).values(key="d"))  # a key that comes twice
+    result = execute(Loader(queue))
+    assert not result.success
+    assert queue.states() == {"a": "done", "b": "done", "c": "done", "d": "leased"}
+
+
+def test_items_are_extracted_in_processes(queue: Queue):
+    queue.enqueue("a", "b", "raises contract", "exits")
+    with ProcessPool(2, 256 * MIB) as pool:
+        metadata = metadata_of(execute(Loader(queue), pool))
+    assert counts_of(metadata) == {"done": 2, "dead": 2}
+    assert queue.loaded() == ["a", "b"]
+    reasons = {each["item"]: each["reason"] for each in metadata["first_failures"]}
+    assert "its worker exited with status 7" in reasons["exits"]
+
+
+def test_a_lease_lasts_as_long_as_its_batch_may_take(queue: Queue):
+    queue.enqueue("a")
+    start = datetime.fromisoformat("2026-03-02T15:00:00+00:00")
+    execute(Loader(queue), clock=Clock(start), item_timeout=timedelta(hours=1), batch_size=5)
+    assert queue.untils[0] >= start + timedelta(hours=5)
