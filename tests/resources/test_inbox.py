@@ -21,7 +21,7 @@ from orchestration_project.services.inbox import (
     read_senders,
 )
 from orchestration_project.services.inbox.admission import Admission
-from orchestration_project.services.inbox.batches import MOST_BYTES, MOST_DELIVERIES
+from orchestration_project.services.inbox.rows import MOST_BYTES, MOST_DELIVERIES
 from orchestration_project.settings import load_settings
 from orchestration_project.tables.spine import audits, inbox
 from tests.resources.weeks import NOON
