@@ -41,6 +41,37 @@ inbox = table(
 
 Index("inbox_by_state", inbox.c.state, inbox.c.source, inbox.c.received_at, inbox.c.delivery_id)
 
+work_items = table(
+    "work_items",
+    "One row per item of work: a message, a document, an address; its state, attempts and lease.",
+    text("topic", "What kind of work, such as webhooks/github", key=True),
+    text("item_key", "The item among those of its topic", key=True, from_senders=True),
+    text("version", "State of the item that is worked on; a new one replaces it"),
+    text("state", "ready, leased, done, skipped, failed (it is retried) or dead (it is not)"),
+    count("attempt_count", "Attempts at this version that ended"),
+    count("allowed_count", "Attempts after which it is dead; a retry allows more"),
+    moment("enqueued_at", "UTC time at which the version was enqueued; the order of the topic"),
+    moment("due_at", "UTC time from which it may be claimed; of a ready item enqueued_at"),
+    text("lease_holder", "Dagster run that has claimed it; NULL: none", optional=True),
+    count("lease_token", "Rises with each claim and version; a settlement must still have it"),
+    moment("expires_at", "UTC time from which another run may claim it", optional=True),
+    text("input_sha256", "SHA-256 of the bytes of the version, hex", optional=True),
+    text("result_version", "Version of the rules that made the latest result", optional=True),
+    text("reason_code", "Kind of the latest failure or reject, one word", optional=True),
+    text("reason", "The latest failure or reject, and what to do about it", optional=True),
+    text("run_id", "Dagster run of the latest attempt; NULL: none yet", optional=True),
+    moment("changed_at", "UTC time at which state or run last changed"),
+)
+
+Index(
+    "work_items_by_due",
+    work_items.c.topic,
+    work_items.c.state,
+    work_items.c.due_at,
+    work_items.c.item_key,
+)
+Index("work_items_by_state", work_items.c.state, work_items.c.topic, work_items.c.item_key)
+
 blobs = table(
     "blobs",
     "One row per distinct content that was ever fetched.",

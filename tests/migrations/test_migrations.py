@@ -6,7 +6,7 @@ import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import Connection, MetaData, Table, inspect, select, text
+from sqlalchemy import Connection, MetaData, Table, insert, inspect, select, text
 
 from orchestration_project.connections.clock import Clock
 from orchestration_project.engine.warehouse import Warehouse
@@ -221,11 +221,42 @@ def test_a_database_of_an_earlier_version_is_brought_up_to_date_in_place(empty, 
 
 
 def rows(warehouse: Warehouse) -> dict[str, list[Any]]:
+    """Return the rows of each table; one that is not there yet has none."""
     with warehouse.reading() as connection:
+        there = set(inspect(connection).get_table_names())
         return {
             name: [tuple(each) for each in connection.execute(select(table))]
+            if name in there
+            else []
             for name, table in METADATA.tables.items()
         }
+
+
+def test_deliveries_of_an_earlier_version_become_work_items_in_the_same_state(empty):
+    at = Clock().now()
+    texts = {"source": "git", "kind": None, "body": "e30=", "headers": "{}", "sha256": "abc"}
+    counts = {"byte_count": 2, "attempt_count": 1, "allowed_count": 3}
+    delivery = texts | counts | {"received_at": at, "changed_at": at, "run_id": None}
+    states = ["received", "running", "failed", "dead", "done"]
+    with empty.writing() as connection:
+        command.upgrade(migration_config(connection), "0025")
+        for state in states:
+            own = {"delivery_id": state, "state": state, "run_id": f"run of {state}"}
+            connection.execute(insert(spine.inbox).values(delivery | own))
+        kept = {"delivery_id": "kept", "state": "done", "allowed_count": 0}
+        connection.execute(insert(spine.inbox).values(delivery | kept))
+    empty.prepare(holds="real")
+    with empty.reading() as connection:
+        items = connection.execute(select(spine.work_items)).all()
+    assert {(each.topic, each.version, each.enqueued_at) for each in items} == {
+        ("webhooks/git", "abc", at)
+    }
+    found = {each.item_key: (each.state, each.attempt_count, each.lease_holder) for each in items}
+    assert found == {
+        "received": ("ready", 1, None),
+        "running": ("leased", 1, "run of running"),
+        **{state: (state, 1, None) for state in ("failed", "dead", "done")},
+    }
 
 
 @pytest.mark.parametrize("version", ["0001", "0021"])

@@ -19,6 +19,7 @@ from orchestration_project.connections.artifacts import FolderStore
 from orchestration_project.connections.clock import Clock
 from orchestration_project.connections.simulator import stop_demos
 from orchestration_project.contracts.values import LONGEST_TEXT_BYTES
+from orchestration_project.contracts.work_items import ItemSettlement, NewItem
 from orchestration_project.definitions import defs
 from orchestration_project.domains.access.credentials import Limits
 from orchestration_project.domains.access.roles import Role
@@ -37,6 +38,7 @@ from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.connecting import parsed_url, sql_state
 from orchestration_project.engine.warehouse.db2 import DOCUMENTS, TEXT_BYTES, Db2Dialect
 from orchestration_project.engine.warehouse.frames import frame_of, insert_frame
+from orchestration_project.engine.work_items import WorkItems
 from orchestration_project.resources.events import EventLanding
 from orchestration_project.resources.saas.reconciling import Reconciler
 from orchestration_project.resources.saas.rules import edit, revalidate, tried
@@ -193,6 +195,24 @@ def take_webhooks(folder: Path) -> None:
         assert landing.land(replace(content, kind="push")).outcome == "landed"
 
 
+def work_on_items() -> None:
+    """Enqueue items in two versions, claim, settle, lose and retry them, and list them."""
+    with open_warehouse(load_settings()) as warehouse:
+        items, until = WorkItems(warehouse, Clock()), Clock().now() + timedelta(minutes=1)
+        assert items.enqueue("x", [NewItem("a", "1"), NewItem("b", "1")]) == 2
+        assert items.enqueue("x", [NewItem("a", "2")]) == 1
+        claims = {"limit": 1, "run_id": "run", "until": until}
+        [b] = items.claim("x", **claims)
+        [a] = items.claim("x", **claims)
+        assert items.claim("x", **claims, in_order=True) == []
+        with warehouse.writing() as connection:
+            assert not items.settle(connection, [ItemSettlement(a, "done")])
+        assert items.lease_holders("x") == ["run"]
+        assert items.expire("x", {"run": None}) == ["failed"]
+        assert [each.item_key for each in items.retry("x", keys=[b.key])] == ["b"]
+        assert len(items.list_items(topic="x", after=("x", "a"))) == 1
+
+
 def open_the_door() -> None:
     """Make, rotate and revoke keys; log in, fail to, and log out."""
     with open_warehouse(load_settings()) as warehouse:
@@ -282,6 +302,7 @@ def said(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
             run_all(folder)
             alert()
             take_webhooks(folder)
+            work_on_items()
             restate(folder)
             declare()
             look_back()
@@ -368,7 +389,7 @@ def test_a_row_that_is_read_to_be_changed_stays_locked(said):
     locking = [each for each in said if each.endswith(" WITH RS USE AND KEEP UPDATE LOCKS")]
     assert [each for each in said if "UPDATE LOCKS" in each or "FOR UPDATE" in each] == locking
     tables = {re.findall(r"FROM (\w+)", each)[0] for each in locking}
-    assert tables == {"access_failures", "fences", "leases"}
+    assert tables == {"access_failures", "fences", "leases", "work_items"}
 
 
 def test_nothing_is_said_in_the_words_of_another_database(said):

@@ -103,6 +103,7 @@ def test_these_are_the_tables():
         "saas_source_states",
         "saas_ticks",
         "source_fields",
+        "work_items",
     ]
 
 

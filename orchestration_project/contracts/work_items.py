@@ -1,0 +1,236 @@
+"""Work items as values: what is enqueued and claimed, and which state follows from which.
+
+`engine/work_items.py` stores them; no database is used here.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Literal, Self
+
+from orchestration_project.errors import OrchestrationError
+
+ItemState = Literal["ready", "leased", "done", "skipped", "failed", "dead"]
+
+ALLOWED_ATTEMPTS = 3
+MAX_REASON_LENGTH = 2_000
+
+RETRY_PAUSES = (
+    timedelta(minutes=1),
+    timedelta(minutes=5),
+    timedelta(minutes=30),
+    timedelta(hours=1),
+)
+"""Pauses of an item after its first, second and later failed attempts; the last one repeats."""
+
+WHAT_HAS_TO_CHANGE = {
+    "source": "the source has to change its answer",
+    "contract": "the data, or the rule that it breaks, has to change",
+    "configuration": "a setting or configuration file has to be corrected",
+}
+"""What a permanent failure waits for, by its category, where the error has no remedy."""
+
+
+@dataclass(frozen=True)
+class NewItem:
+    """An item to enqueue.
+
+    Attributes:
+        key: Its name in the topic.
+        version: What tells this state of it from another, such as a SHA-256.
+        input_sha256: SHA-256 of its bytes, where they are known.
+        allowed_count: Attempts after which it is dead.
+        enqueued_at: Its place in the order of the topic; None: the present moment.
+    """
+
+    key: str
+    version: str
+    input_sha256: str | None = None
+    allowed_count: int = ALLOWED_ATTEMPTS
+    enqueued_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class WorkItem:
+    """An item as it is stored; the columns of `work_items` say what each attribute means."""
+
+    topic: str
+    item_key: str
+    version: str
+    state: ItemState
+    attempt_count: int
+    allowed_count: int
+    enqueued_at: datetime
+    due_at: datetime
+    lease_holder: str | None
+    lease_token: int
+    expires_at: datetime | None
+    input_sha256: str | None
+    result_version: str | None
+    reason_code: str | None
+    reason: str | None
+    run_id: str | None
+    changed_at: datetime
+
+    def waits(self, now: datetime) -> bool:
+        """Whether it waits for its next attempt; not if the clock was set back since it changed."""
+        return self.state == "failed" and self.changed_at <= now < self.due_at
+
+    def claimed_by(self, run_id: str) -> "ClaimedItem":
+        """Return it as the next lease, of the run ``run_id``."""
+        return ClaimedItem(
+            self.topic,
+            self.item_key,
+            self.version,
+            self.attempt_count,
+            self.allowed_count,
+            self.enqueued_at,
+            self.lease_token + 1,
+            run_id,
+            self.input_sha256,
+        )
+
+
+@dataclass(frozen=True)
+class ClaimedItem:
+    """An item that a run works on; ``lease_token`` tells its lease from earlier and later ones."""
+
+    topic: str
+    key: str
+    version: str
+    attempt_count: int
+    allowed_count: int
+    enqueued_at: datetime
+    lease_token: int
+    run_id: str
+    input_sha256: str | None = None
+
+    def is_current(self, item: WorkItem | None) -> bool:
+        """Whether ``item``, as it is stored, still has this lease."""
+        return item is not None and (item.state, item.lease_token) == ("leased", self.lease_token)
+
+
+@dataclass(frozen=True)
+class ItemSettlement:
+    """How the work on a claimed item ended.
+
+    Attributes:
+        item: The item.
+        state: ``ready``: it was not begun, and no attempt is counted. Of a failed one with no
+            attempt left, or that cannot be retried, `WorkItems.settle` records ``dead``.
+        result_version: Version of the rules that made its result.
+        reason_code: Kind of the failure or reject, one word.
+        reason: The failure or reject, and what to do about it.
+        is_retryable: Whether another attempt may succeed.
+        wait: Least pause before the next attempt.
+    """
+
+    item: ClaimedItem
+    state: Literal["ready", "done", "skipped", "failed"]
+    result_version: str | None = None
+    reason_code: str | None = None
+    reason: str | None = None
+    is_retryable: bool = True
+    wait: timedelta = timedelta(0)
+
+    @classmethod
+    def of_error(cls, item: ClaimedItem, error: OrchestrationError) -> Self:
+        """Return the settlement of an item whose work ended in ``error``."""
+        return cls(
+            item,
+            "failed",
+            reason_code=error.category,
+            reason=reason_of(error),
+            is_retryable=error.is_retryable,
+            wait=timedelta(seconds=getattr(error, "retry_in_seconds", 0)),
+        )
+
+
+@dataclass(frozen=True)
+class ItemChange:
+    """What became of items of a topic; equal changes are written together.
+
+    Attributes:
+        state: Their state from now on.
+        at: Since when.
+        run_id: The run that it is due to; None: the one before.
+        attempts_added: Attempts that ended by it.
+        attempts_allowed: Further attempts that a retry allows; None: as many as before.
+        due_at: When a failed item is retried.
+        expires_at: When the lease of a claimed item expires; None: when its run has ended.
+        result_version: Version of the rules that made their result, where there is a new one.
+        reason_code: Kind of the failure or reject.
+        reason: The failure or reject.
+    """
+
+    state: ItemState
+    at: datetime
+    run_id: str | None = None
+    attempts_added: int = 0
+    attempts_allowed: int | None = None
+    due_at: datetime | None = None
+    expires_at: datetime | None = None
+    result_version: str | None = None
+    reason_code: str | None = None
+    reason: str | None = None
+
+
+def pause_after(attempt_count: int, pauses: Sequence[timedelta] = RETRY_PAUSES) -> timedelta:
+    """Return how long an item waits after so many attempts, of which the last one failed."""
+    return pauses[min(attempt_count, len(pauses)) - 1]
+
+
+def reason_of(error: OrchestrationError) -> str:
+    """Return an error as a reason: what failed, what to do, what was expected and found."""
+    remedy = error.remedy or WHAT_HAS_TO_CHANGE.get(error.category, "")
+    parts = {"what to do": remedy, "expected": error.expected, "found": error.found}
+    text = "; ".join([error.what, *(f"{name}: {each}" for name, each in parts.items() if each)])
+    return text[:MAX_REASON_LENGTH]
+
+
+def settled(
+    settlement: ItemSettlement, item: WorkItem, now: datetime, pauses: Sequence[timedelta]
+) -> ItemChange:
+    """Return what a settlement makes of its item."""
+    if settlement.state == "ready":
+        return ItemChange("ready", now, settlement.item.run_id)
+    change = ItemChange(
+        settlement.state,
+        now,
+        settlement.item.run_id,
+        attempts_added=1,
+        result_version=settlement.result_version,
+        reason_code=settlement.reason_code,
+        reason=settlement.reason,
+    )
+    if settlement.state != "failed":
+        return change
+    pause = max(pause_after(item.attempt_count + 1, pauses), settlement.wait)
+    return _failed(item, change, pause, is_retryable=settlement.is_retryable)
+
+
+def abandoned(item: WorkItem, ended_at: datetime, pauses: Sequence[timedelta]) -> ItemChange:
+    """Return what the end of its run makes of a leased item: a failed attempt."""
+    reason = f"the run {item.lease_holder} ended before it settled the item"
+    change = ItemChange("failed", ended_at, reason_code="run_ended", reason=reason)
+    return _failed(item, change, pause_after(item.attempt_count + 1, pauses))
+
+
+def expired(item: WorkItem, now: datetime) -> ItemChange:
+    """Return what an expired lease makes of its item: it has waited, and is due at once."""
+    reason = f"the lease of the run {item.lease_holder} expired"
+    change = ItemChange("failed", now, reason_code="lease_expired", reason=reason)
+    return _failed(item, change, timedelta(0))
+
+
+def _failed(
+    item: WorkItem, change: ItemChange, pause: timedelta, *, is_retryable: bool = True
+) -> ItemChange:
+    """Return ``change`` as that of a failed attempt: the item waits for ``pause``, or is dead."""
+    is_retried = is_retryable and item.attempt_count + 1 < item.allowed_count
+    return replace(
+        change,
+        state="failed" if is_retried else "dead",
+        attempts_added=1,
+        due_at=change.at + pause if is_retried else None,
+    )

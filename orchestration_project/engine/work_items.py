@@ -1,0 +1,416 @@
+"""Work items: what is worked on one by one, each with its own state, attempts and lease.
+
+A message, a document or an address is enqueued under a topic, claimed by a run, and settled in the
+transaction that loads it. How an item is fetched and loaded does not belong here.
+
+    ready ──claim──► leased ──settle──► done or skipped
+      ▲                 │ it failed, or its run ended
+      └─────retry─── failed (claimed again from due_at on), or dead
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import fields
+from datetime import datetime, timedelta
+from itertools import takewhile
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, literal, or_, select, update
+
+from orchestration_project.connections.clock import Clock
+from orchestration_project.contracts.work_items import (
+    ALLOWED_ATTEMPTS,
+    RETRY_PAUSES,
+    ClaimedItem,
+    ItemChange,
+    ItemSettlement,
+    ItemState,
+    NewItem,
+    WorkItem,
+    abandoned,
+    expired,
+    settled,
+)
+from orchestration_project.engine.leases import lock_row
+from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.engine.warehouse.frames import insert_absent
+from orchestration_project.tables.paging import is_after
+from orchestration_project.tables.spine import work_items
+
+KEYS_PER_STATEMENT = 5_000
+"""Keys that one statement names: databases bound its parameters."""
+
+COLUMNS = [work_items.c[each.name] for each in fields(WorkItem)]
+
+OnChange = Callable[[Connection, str, Sequence[str], ItemChange], None]
+"""Writes a copy of a topic's items, of these keys, after a change, in the same transaction."""
+
+
+def keep_no_copy(_: Connection, topic: str, keys: Sequence[str], change: ItemChange) -> None:
+    """Write nothing: `work_items` has all there is."""
+
+
+class WorkItems:
+    """Enqueues, claims and settles items.
+
+    A method that takes a ``connection`` writes in its transaction; without one, in its own.
+
+    Args:
+        warehouse: The database.
+        clock: Its time.
+        pauses: Pauses after the first, second and later failed attempts.
+        on_change: Writes a copy of the state elsewhere. Of items that are enqueued, the caller
+            writes it.
+    """
+
+    def __init__(
+        self,
+        warehouse: Warehouse,
+        clock: Clock,
+        *,
+        pauses: Sequence[timedelta] = RETRY_PAUSES,
+        on_change: OnChange = keep_no_copy,
+    ) -> None:
+        self._warehouse = warehouse
+        self._clock = clock
+        self._pauses = pauses
+        self._on_change = on_change
+
+    def enqueue(
+        self, topic: str, items: Iterable[NewItem], *, connection: Connection | None = None
+    ) -> int:
+        """Enqueue items; one that is there in the same version stays as it is, whatever its state.
+
+        One that is there in another version is ready in the new one, without attempts; whoever has
+        claimed the older version cannot settle it. Of items with the same key, the last one counts.
+
+        Returns:
+            How many are new or have a new version; one that two processes enqueue at the same
+            moment counts for both.
+        """
+        new = {each.key: each for each in items}
+        now, count, keys = self._clock.now(), 0, sorted(new)
+        with self._transaction(connection) as writing:
+            for start in range(0, len(keys), KEYS_PER_STATEMENT):
+                some = [new[key] for key in keys[start : start + KEYS_PER_STATEMENT]]
+                count += _enqueue(writing, topic, some, now)
+        return count
+
+    def claim(
+        self,
+        topic: str,
+        *,
+        limit: int,
+        run_id: str,
+        until: datetime,
+        in_order: bool = False,
+        retries_alone: bool = False,
+        connection: Connection | None = None,
+    ) -> Sequence[ClaimedItem]:
+        """Lease the first items that are due to a run; no other run has them at the same time.
+
+        Leases that have expired end before: each was an attempt.
+
+        Args:
+            topic: Whose items.
+            limit: How many, at most.
+            run_id: Dagster's run.
+            until: When the lease expires. Until another run claims the item, it stays valid.
+            in_order: Whether items are claimed in the order of ``enqueued_at``: none while others
+                are leased, and none behind one that waits for its next attempt.
+            retries_alone: Whether an item that failed before is claimed alone, so that one which
+                ends its run fails no others.
+            connection: A transaction that writes.
+        """
+        now = self._clock.now()
+        with self._transaction(connection) as writing:
+            if in_order:
+                lock_row(writing, f"work_items|{topic}")
+            overdue = _overdue(writing, topic, now, until)
+            self._write(writing, topic, ((item, expired(item, now)) for item in overdue))
+            found = (
+                _in_order(writing, topic, limit, now)
+                if in_order
+                else _due(writing, topic, limit, now)
+            )
+            if retries_alone:
+                found = [*takewhile(lambda item: not item.attempt_count, found)] or found[:1]
+            change = ItemChange("leased", now, run_id, expires_at=until)
+            self._write(writing, topic, ((item, change) for item in found))
+        return [item.claimed_by(run_id) for item in found]
+
+    def settle(
+        self, connection: Connection, results: Sequence[ItemSettlement]
+    ) -> Sequence[ItemSettlement]:
+        """Record how claimed items ended, in the transaction that loads them.
+
+        Returns:
+            The settlements that were not recorded, as their lease is not the current one: another
+            run has claimed the item, or it has a newer version.
+        """
+        now, stale = self._clock.now(), list[ItemSettlement]()
+        by_topic: dict[str, list[ItemSettlement]] = {}
+        for result in results:
+            by_topic.setdefault(result.item.topic, []).append(result)
+        for topic, of_topic in by_topic.items():
+            locked = _locked(connection, _named(topic, [each.item.key for each in of_topic]))
+            found = {item.item_key: item for item in locked}
+            changes: list[tuple[WorkItem, ItemChange]] = []
+            for result in of_topic:
+                item = found.get(result.item.key)
+                if item is None or not result.item.is_current(item):
+                    stale.append(result)
+                else:
+                    changes.append((item, settled(result, item, now, self._pauses)))
+            self._write(connection, topic, changes)
+        return stale
+
+    def lease_holders(self, topic: str) -> Sequence[str]:
+        """Return the runs that have claimed items of a topic and not settled them."""
+        held = select(work_items.c.lease_holder).where(_are(topic, "leased")).distinct()
+        with self._warehouse.reading() as connection:
+            return [holder for holder in connection.execute(held).scalars() if holder]
+
+    def expire(self, topic: str, ended_runs: Mapping[str, datetime | None]) -> Sequence[ItemState]:
+        """End the leases of runs that have ended, each of which was a failed attempt.
+
+        Args:
+            topic: Whose items.
+            ended_runs: When each run ended; None: now.
+
+        Returns:
+            The states of these items by it.
+        """
+        now, held = self._clock.now(), work_items.c.lease_holder.in_(list(ended_runs))
+        with self._warehouse.writing() as connection:
+            changes = [
+                (item, abandoned(item, min(ended_runs[holder] or now, now), self._pauses))
+                for item in _locked(connection, and_(_are(topic, "leased"), held))
+                if (holder := item.lease_holder)
+            ]
+            self._write(connection, topic, changes)
+        return [change.state for _, change in changes]
+
+    def record_run(
+        self,
+        connection: Connection,
+        topic: str,
+        key: str,
+        change: ItemChange,
+        *,
+        seen: tuple[ItemState, int],
+    ) -> bool:
+        """Record what the run of one item made of it, for topics with a run per item.
+
+        Args:
+            connection: A transaction that writes.
+            topic: The item's topic.
+            key: The item.
+            change: What became of it.
+            seen: The state and the attempts that ``change`` follows from.
+
+        Returns:
+            Whether the item still had them; otherwise nothing is recorded.
+        """
+        items = _locked(connection, _named(topic, [key]))
+        as_seen = [item for item in items if (item.state, item.attempt_count) == seen]
+        self._write(connection, topic, [(item, change) for item in as_seen])
+        return bool(as_seen)
+
+    def retry(
+        self,
+        topic: str,
+        *,
+        keys: Sequence[str] | None = None,
+        states: Sequence[ItemState] = ("failed", "dead"),
+        attempts: int = ALLOWED_ATTEMPTS,
+        connection: Connection | None = None,
+    ) -> Sequence[WorkItem]:
+        """Make items ready again that are in one of ``states``, with so many further attempts.
+
+        Args:
+            topic: Whose items.
+            keys: These of them; None: all.
+            states: Which are put back.
+            attempts: How many attempts they have from now on.
+            connection: A transaction that writes.
+
+        Returns:
+            The items as they were.
+        """
+        wanted = _are(topic, *states)
+        if keys is not None:
+            wanted = and_(wanted, work_items.c.item_key.in_(keys))
+        change = ItemChange("ready", self._clock.now(), attempts_allowed=attempts)
+        with self._transaction(connection) as writing:
+            found = _locked(writing, wanted)
+            self._write(writing, topic, ((item, change) for item in found))
+        return found
+
+    def list_items(
+        self,
+        *,
+        topic: str | None = None,
+        state: ItemState | None = None,
+        after: tuple[str, str] | None = None,
+        limit: int = 100,
+    ) -> Sequence[WorkItem]:
+        """Return items in the order of topic and key.
+
+        Args:
+            topic: Items of this topic; None: of all.
+            state: Items in this state; None: in all.
+            after: Topic and key of the last item of the page before.
+            limit: How many, at most.
+        """
+        key = (work_items.c.topic, work_items.c.item_key)
+        conditions = [] if topic is None else [work_items.c.topic == topic]
+        if state is not None:
+            conditions.append(work_items.c.state == state)
+        if after is not None:
+            conditions.append(is_after(*key, *map(literal, after)))
+        wanted = select(*COLUMNS).where(*conditions).order_by(*key).limit(limit)
+        with self._warehouse.reading() as connection:
+            return [WorkItem(*row) for row in connection.execute(wanted)]
+
+    def _transaction(self, connection: Connection | None) -> AbstractContextManager[Connection]:
+        return self._warehouse.writing() if connection is None else nullcontext(connection)
+
+    def _write(
+        self, connection: Connection, topic: str, changes: Iterable[tuple[WorkItem, ItemChange]]
+    ) -> None:
+        """Write changes of a topic's items, equal ones together."""
+        groups: dict[ItemChange, list[str]] = {}
+        for item, change in changes:
+            groups.setdefault(change, []).append(item.item_key)
+        for change, keys in groups.items():
+            for start in range(0, len(keys), KEYS_PER_STATEMENT):
+                some = keys[start : start + KEYS_PER_STATEMENT]
+                written = update(work_items).where(_named(topic, some)).values(_values(change))
+                connection.execute(written)
+                self._on_change(connection, topic, some, change)
+
+
+def _enqueue(connection: Connection, topic: str, items: Sequence[NewItem], now: datetime) -> int:
+    """Insert what is new, replace what has another version; return how many that are."""
+    rows = {each.key: _new_row(topic, each, now) for each in items}
+    key, version = work_items.c.item_key, work_items.c.version
+    there = select(key, version).where(_named(topic, list(rows))).order_by(key)
+    missing = rows.keys() - connection.execute(there).scalars()
+    insert_absent(connection, work_items, [rows[each] for each in missing])
+    found = connection.execute(there.with_for_update()).all()
+    replaced = [rows[row.item_key] for row in found if row.version != rows[row.item_key]["version"]]
+    if replaced:
+        fresh = {name: bindparam(f"new_{name}") for name in rows[replaced[0]["item_key"]]}
+        kept = ("topic", "item_key", "lease_token", "result_version")
+        connection.execute(
+            update(work_items)
+            .where(work_items.c.topic == topic, key == bindparam("new_item_key"))
+            .values(lease_token=work_items.c.lease_token + 1)
+            .values({name: each for name, each in fresh.items() if name not in kept}),
+            [{f"new_{name}": value for name, value in row.items()} for row in replaced],
+        )
+    return len(missing) + len(replaced)
+
+
+def _new_row(topic: str, item: NewItem, now: datetime) -> dict[str, Any]:
+    enqueued_at = item.enqueued_at or now
+    empty = dict.fromkeys(("lease_holder", "expires_at", "result_version", "reason_code", "reason"))
+    return {
+        **empty,
+        "topic": topic,
+        "item_key": item.key,
+        "version": item.version,
+        "state": "ready",
+        "attempt_count": 0,
+        "allowed_count": item.allowed_count,
+        "enqueued_at": enqueued_at,
+        "due_at": enqueued_at,
+        "lease_token": 0,
+        "input_sha256": item.input_sha256,
+        "run_id": None,
+        "changed_at": now,
+    }
+
+
+def _due(connection: Connection, topic: str, limit: int, now: datetime) -> list[WorkItem]:
+    """Return the items that are due, those that have waited longest first.
+
+    What changed later than now was changed before the clock was set back: it waits for nothing.
+    """
+    is_due = or_(work_items.c.due_at <= now, work_items.c.changed_at > now)
+    ready = _first(connection, _are(topic, "ready"), limit)
+    failed = _first(connection, and_(_are(topic, "failed"), is_due), limit)
+    return sorted([*ready, *failed], key=lambda item: (item.due_at, item.item_key))[:limit]
+
+
+def _in_order(connection: Connection, topic: str, limit: int, now: datetime) -> list[WorkItem]:
+    """Return the oldest items, up to one that waits; none while one is leased."""
+    leased = select(literal(1)).where(_are(topic, "leased")).limit(1)
+    if connection.execute(leased).first() is not None:
+        return []
+    ready = _first(connection, _are(topic, "ready"), limit)
+    failed = _first(connection, _are(topic, "failed"), limit, work_items.c.enqueued_at)
+    oldest = sorted([*ready, *failed], key=lambda item: (item.enqueued_at, item.item_key))
+    return [*takewhile(lambda item: not item.waits(now), oldest[:limit])]
+
+
+def _overdue(
+    connection: Connection, topic: str, now: datetime, until: datetime
+) -> Sequence[WorkItem]:
+    """Return the items whose lease has expired, or is of before the clock was set back."""
+    expires_at = work_items.c.expires_at
+    is_over = or_(expires_at <= now, expires_at > until + (until - now))
+    return _first(connection, and_(_are(topic, "leased"), is_over), None)
+
+
+def _values(change: ItemChange) -> dict[str, Any]:
+    """Return the columns that a change writes."""
+    is_leased, columns = change.state == "leased", work_items.c
+    values: dict[str, Any] = {
+        "state": change.state,
+        "attempt_count": columns.attempt_count + change.attempts_added,
+        "lease_holder": change.run_id if is_leased else None,
+        "expires_at": change.expires_at if is_leased else None,
+        "changed_at": change.at,
+    }
+    if is_leased:
+        values["lease_token"] = columns.lease_token + 1
+    else:
+        values |= {"reason_code": change.reason_code, "reason": change.reason}
+    if change.state == "ready":
+        values["due_at"] = columns.enqueued_at
+    if change.attempts_allowed is not None:
+        values["allowed_count"] = columns.attempt_count + change.attempts_allowed
+    given = {
+        "run_id": change.run_id,
+        "due_at": change.due_at,
+        "result_version": change.result_version,
+    }
+    return values | {name: value for name, value in given.items() if value is not None}
+
+
+def _first(
+    connection: Connection,
+    condition: ColumnElement[bool],
+    limit: int | None,
+    order: ColumnElement[Any] = work_items.c.due_at,
+) -> list[WorkItem]:
+    """Lock and return the first items that no other transaction has locked."""
+    wanted = select(*COLUMNS).where(condition).order_by(order, work_items.c.item_key).limit(limit)
+    locking = wanted.with_for_update(skip_locked=connection.dialect.name == "postgresql")
+    return [WorkItem(*row) for row in connection.execute(locking)]
+
+
+def _locked(connection: Connection, condition: ColumnElement[bool]) -> list[WorkItem]:
+    """Lock and return items, in the order of their keys, so that no two transactions deadlock."""
+    wanted = select(*COLUMNS).where(condition).order_by(work_items.c.topic, work_items.c.item_key)
+    return [WorkItem(*row) for row in connection.execute(wanted.with_for_update())]
+
+
+def _are(topic: str, *states: ItemState) -> ColumnElement[bool]:
+    return and_(work_items.c.topic == topic, work_items.c.state.in_(states))
+
+
+def _named(topic: str, keys: Sequence[str]) -> ColumnElement[bool]:
+    return and_(work_items.c.topic == topic, work_items.c.item_key.in_(keys))

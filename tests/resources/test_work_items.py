@@ -1,0 +1,491 @@
+"""Work items on both databases: claimed by one run at a time, settled once, retried, and listed."""
+
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import replace
+from datetime import timedelta
+from random import Random
+from typing import Literal
+
+import pytest
+from sqlalchemy import event, select, text
+
+from orchestration_project.contracts.work_items import (
+    RETRY_PAUSES,
+    ClaimedItem,
+    ItemSettlement,
+    NewItem,
+)
+from orchestration_project.engine.work_items import WorkItems
+from orchestration_project.errors import (
+    ConfigurationError,
+    ContractError,
+    OrchestrationError,
+    TransientError,
+)
+from orchestration_project.tables.spine import work_items
+from tests.resources.weeks import NOON
+
+MINUTE = timedelta(minutes=1)
+LEASE = timedelta(minutes=10)
+TOPIC = "documents/intake"
+
+
+class Desk:
+    """Works on the items of one topic."""
+
+    def __init__(self, warehouse, clock) -> None:
+        self.warehouse = warehouse
+        self.clock = clock
+        self.items = WorkItems(warehouse, clock)
+
+    def enqueue(self, *keys: str, version: str = "1", **more) -> int:
+        return self.items.enqueue(TOPIC, [NewItem(key, version, **more) for key in keys])
+
+    def claim(self, run_id: str = "run", limit: int = 9, **more) -> list[ClaimedItem]:
+        until = self.clock.now() + LEASE
+        return [*self.items.claim(TOPIC, limit=limit, run_id=run_id, until=until, **more)]
+
+    def settle(self, *results: ItemSettlement) -> list[str]:
+        """Settle, and return the keys whose lease was not the current one."""
+        with self.warehouse.writing() as connection:
+            return [each.item.key for each in self.items.settle(connection, results)]
+
+    def fail(self, *claimed: ClaimedItem, error: OrchestrationError | None = None) -> None:
+        self.settle(*(ItemSettlement.of_error(each, error or BUSY) for each in claimed))
+
+    def states(self) -> dict[str, str]:
+        found = self.items.list_items(topic=TOPIC, limit=9999)
+        return {each.item_key: each.state for each in found}
+
+    def item(self, key: str):
+        [item] = [each for each in self.items.list_items(topic=TOPIC) if each.item_key == key]
+        return item
+
+
+BUSY = TransientError("the parser is busy")
+
+
+@pytest.fixture
+def desk(warehouse, clock) -> Desk:
+    return Desk(warehouse, clock)
+
+
+def keys(claimed) -> list[str]:
+    return [each.key for each in claimed]
+
+
+def done(claimed: ClaimedItem, **more) -> ItemSettlement:
+    return ItemSettlement(claimed, "done", **more)
+
+
+def test_an_item_is_enqueued_once_claimed_by_one_run_and_settled(desk, clock):
+    assert desk.enqueue("a", "b", input_sha256="abc") == 2
+    assert desk.enqueue("a", "b") == 0
+    [a, b] = desk.claim()
+    assert (a.key, a.version, a.attempt_count, a.input_sha256) == ("a", "1", 0, "abc")
+    assert desk.claim("other") == []
+    assert desk.states() == {"a": "leased", "b": "leased"}
+    clock.at += MINUTE
+    assert desk.settle(done(a, result_version="7"), ItemSettlement(b, "skipped")) == []
+    assert desk.states() == {"a": "done", "b": "skipped"}
+    item = desk.item("a")
+    assert (item.attempt_count, item.run_id, item.lease_holder) == (1, "run", None)
+    assert (item.result_version, item.changed_at) == ("7", NOON + MINUTE)
+    assert desk.enqueue("a") == 0  # it is done in this version
+    assert desk.claim() == []
+
+
+def test_items_are_claimed_in_the_order_in_which_they_were_enqueued_up_to_the_limit(desk, clock):
+    desk.enqueue("b")
+    clock.at += MINUTE
+    desk.enqueue("a", "c")
+    desk.enqueue("0", enqueued_at=NOON - MINUTE)
+    assert keys(desk.claim(limit=3)) == ["0", "b", "a"]
+
+
+def test_a_new_version_replaces_the_older_one_and_its_lease(desk):
+    desk.enqueue("a")
+    desk.fail(*desk.claim())
+    desk.items.retry(TOPIC)
+    [older] = desk.claim()
+    assert desk.enqueue("a", version="2", input_sha256="def") == 1
+    assert desk.settle(done(older)) == ["a"]
+    [newer] = desk.claim()
+    assert (newer.version, newer.attempt_count, newer.input_sha256) == ("2", 0, "def")
+    assert desk.settle(done(older)) == ["a"]
+    assert desk.settle(done(newer)) == []
+
+
+def test_of_items_with_the_same_key_the_last_one_is_enqueued(desk):
+    assert desk.items.enqueue(TOPIC, [NewItem("a", "1"), NewItem("a", "2")]) == 1
+    assert desk.item("a").version == "2"
+
+
+def test_a_failed_item_waits_longer_after_each_attempt_and_is_dead_after_the_last_one(desk, clock):
+    desk.enqueue("a", allowed_count=3)
+    for pause in RETRY_PAUSES[:2]:
+        desk.fail(*desk.claim())
+        assert desk.states() == {"a": "failed"}
+        clock.at += pause - timedelta.resolution
+        assert desk.claim() == []
+        clock.at += timedelta.resolution
+    desk.fail(*desk.claim())
+    item = desk.item("a")
+    assert (item.state, item.attempt_count, item.reason_code) == ("dead", 3, "transient")
+    clock.at += timedelta(days=1)
+    assert desk.claim() == []
+
+
+def test_a_source_that_asks_for_a_longer_pause_gets_it(desk, clock):
+    desk.enqueue("a")
+    desk.fail(*desk.claim(), error=TransientError("throttled", retry_in_seconds=3600))
+    assert desk.item("a").due_at == NOON + timedelta(hours=1)
+
+
+@pytest.mark.parametrize(
+    ("error", "what_to_do"),
+    [
+        (ConfigurationError("no key", remedy="set KEY"), "set KEY"),
+        (ContractError("page 3 is encrypted"), "the data, or the rule that it breaks,"),
+    ],
+)
+def test_a_permanent_failure_is_dead_at_once_and_its_reason_has_what_must_change(
+    desk, error, what_to_do
+):
+    desk.enqueue("a")
+    desk.fail(*desk.claim(), error=error)
+    item = desk.item("a")
+    assert (item.state, item.attempt_count) == ("dead", 1)
+    assert item.reason.startswith(f"{error.what}; what to do: {what_to_do}")
+
+
+def test_an_expired_lease_is_valid_until_another_run_claims_the_item(desk, clock):
+    desk.enqueue("a", "b")
+    [a, b] = desk.claim()
+    clock.at += LEASE
+    assert desk.settle(done(a)) == []
+    [again] = desk.claim("other")
+    assert (again.key, again.attempt_count) == ("b", 1)
+    assert desk.settle(done(b)) == ["b"]
+    assert desk.item("b").lease_holder == "other"
+    assert desk.settle(done(again)) == []
+
+
+def test_an_item_whose_leases_all_expire_is_dead_after_as_many_attempts_as_it_has(desk, clock):
+    desk.enqueue("a", allowed_count=2)
+    for _ in range(2):
+        assert keys(desk.claim()) == ["a"]
+        clock.at += LEASE
+    assert desk.claim() == []
+    assert (desk.item("a").state, desk.item("a").reason_code) == ("dead", "lease_expired")
+
+
+def test_a_lease_of_before_the_clock_was_set_back_is_over(desk, clock):
+    desk.enqueue("a")
+    desk.claim()
+    clock.at -= timedelta(days=1)
+    assert keys(desk.claim("other")) == ["a"]
+
+
+def test_a_failed_item_does_not_wait_for_a_clock_that_was_set_back(desk, clock):
+    desk.enqueue("a")
+    desk.fail(*desk.claim())
+    clock.at -= timedelta(days=1)
+    assert keys(desk.claim()) == ["a"]
+
+
+def test_the_end_of_a_run_ends_its_leases_and_is_an_attempt_from_then_on(desk, clock):
+    desk.enqueue("a", "b")
+    desk.claim("killed", limit=1)
+    desk.claim("alive", limit=1)
+    assert sorted(desk.items.lease_holders(TOPIC)) == ["alive", "killed"]
+    clock.at += MINUTE
+    assert desk.items.expire(TOPIC, {"killed": NOON, "unknown": None}) == ["failed"]
+    item = desk.item("a")
+    assert (item.state, item.reason_code, item.attempt_count) == ("failed", "run_ended", 1)
+    assert item.due_at == NOON + RETRY_PAUSES[0]
+    assert desk.states()["b"] == "leased"
+    assert keys(desk.claim()) == ["a"]
+
+
+def test_what_was_claimed_and_not_begun_is_ready_again_without_an_attempt(desk):
+    desk.enqueue("a")
+    [a] = desk.claim()
+    desk.settle(ItemSettlement(a, "ready"))
+    [again] = desk.claim()
+    assert (again.attempt_count, again.lease_token) == (0, a.lease_token + 1)
+
+
+def test_a_settlement_is_lost_with_the_transaction_that_it_is_part_of(desk, warehouse):
+    desk.enqueue("a")
+    [a] = desk.claim()
+    with suppress(ZeroDivisionError), warehouse.writing() as connection:
+        assert desk.items.settle(connection, [done(a)]) == []
+        raise ZeroDivisionError
+    assert desk.states() == {"a": "leased"}
+    assert desk.settle(done(a)) == []
+
+
+def test_in_order_nothing_is_claimed_beside_a_lease_or_behind_an_item_that_waits(desk, clock):
+    for key in "cab":
+        desk.enqueue(key)
+        clock.at += MINUTE
+    [c, a] = desk.claim(limit=2, in_order=True)
+    assert (c.key, a.key) == ("c", "a")
+    assert desk.claim("other", in_order=True) == []
+    desk.fail(c)
+    desk.settle(done(a))
+    assert desk.claim(in_order=True) == []
+    assert keys(desk.claim("unordered")) == ["b"]
+    desk.items.retry(TOPIC, keys=["c"])
+    assert desk.claim(in_order=True) == []
+
+
+def test_in_order_an_item_that_is_put_back_comes_before_younger_ones(desk, clock):
+    desk.enqueue("a", allowed_count=1)
+    clock.at += MINUTE
+    desk.enqueue("b")
+    desk.fail(*desk.claim(limit=1, in_order=True))
+    desk.items.retry(TOPIC)
+    assert keys(desk.claim(in_order=True)) == ["a", "b"]
+
+
+@pytest.mark.parametrize("in_order", [True, False])
+def test_an_item_that_failed_before_is_claimed_alone_where_that_is_asked_for(desk, clock, in_order):
+    desk.enqueue(*"abcd")
+    [_, b, *others] = desk.claim()
+    desk.settle(*(ItemSettlement(each, "ready") for each in others))
+    desk.fail(b)
+    desk.items.expire(TOPIC, {"run": None})  # with the lease of a
+    clock.at += MINUTE
+    how = {"in_order": in_order, "retries_alone": True}
+    first = desk.claim(**how)
+    assert keys(first) == (["a"] if in_order else ["c", "d"])
+    desk.settle(*map(done, first))
+    second = desk.claim(**how)
+    assert keys(second) == (["b"] if in_order else ["a"])
+    desk.settle(*map(done, second))
+    assert keys(desk.claim(**how)) == (["c", "d"] if in_order else ["b"])
+
+
+def test_failed_and_dead_items_are_put_back_with_further_attempts(desk, clock):
+    desk.enqueue(*"abc", allowed_count=1)
+    desk.fail(*desk.claim(limit=2))
+    desk.settle(*map(done, desk.claim(limit=1)))
+    before = desk.items.retry(TOPIC, keys=["a", "c"], attempts=2)
+    assert [(each.item_key, each.state) for each in before] == [("a", "dead")]
+    assert desk.states() == {"a": "ready", "b": "dead", "c": "done"}
+    assert (desk.item("a").allowed_count, desk.item("a").attempt_count) == (3, 1)
+    assert [each.item_key for each in desk.items.retry(TOPIC)] == ["b"]
+
+
+def test_items_are_listed_page_by_page_by_topic_and_state(desk):
+    desk.enqueue(*"abcde")
+    desk.items.enqueue("another", [NewItem("z", "1")])
+    desk.settle(*map(done, desk.claim(limit=2)))
+    listed, after = [], None
+    while page := desk.items.list_items(after=after, limit=2):
+        listed += [(each.topic, each.item_key) for each in page]
+        after = listed[-1]
+    assert listed == [("another", "z"), *((TOPIC, key) for key in "abcde")]
+    ready = desk.items.list_items(topic=TOPIC, state="ready")
+    assert [each.item_key for each in ready] == ["c", "d", "e"]
+    assert [each.topic for each in desk.items.list_items(state="ready")] == [
+        "another",
+        *[TOPIC] * 3,
+    ]
+
+
+def test_a_copy_of_the_state_is_written_with_each_change(warehouse, clock):
+    seen = []
+
+    def note(connection, topic, keys, change) -> None:
+        rows = connection.execute(select(work_items.c.state)).scalars().all()
+        seen.append((topic, [*keys], change.state, rows))
+
+    items = WorkItems(warehouse, clock, on_change=note)
+    items.enqueue(TOPIC, [NewItem("a", "1")])
+    [a] = items.claim(TOPIC, limit=1, run_id="run", until=clock.now() + LEASE)
+    with warehouse.writing() as connection:
+        items.settle(connection, [done(a), done(replace(a, lease_token=9))])
+    assert seen == [(TOPIC, ["a"], "leased", ["leased"]), (TOPIC, ["a"], "done", ["done"])]
+
+
+@pytest.mark.parametrize("in_order", [True, False])
+def test_runs_that_claim_at_the_same_time_share_the_items_and_no_item_twice(desk, in_order):
+    desk.enqueue(*(f"{number:03}" for number in range(200)))
+
+    def work(run_id: str) -> list[str]:
+        found: list[str] = []
+        while "ready" in desk.states().values():
+            claimed = desk.claim(run_id, limit=20, in_order=in_order)
+            assert desk.settle(*map(done, claimed)) == []
+            found += keys(claimed)
+        return found
+
+    with ThreadPoolExecutor(4) as pool:
+        shares = list(pool.map(work, ["one", "two", "three", "four"]))
+    assert sorted(key for share in shares for key in share) == sorted(desk.states())
+    assert set(desk.states().values()) == {"done"}
+
+
+STEPS = {"sqlite": "EXPLAIN QUERY PLAN ", "postgresql": "EXPLAIN "}
+
+
+def test_what_is_done_costs_no_claim_anything(desk, warehouse):
+    """The plans of claims use indexes that lead to ready and failed items alone, in their order."""
+    many = 3000
+    desk.enqueue(*map(str, range(many)))
+    desk.settle(*map(done, desk.claim(limit=many)))
+    desk.enqueue("a", "b")
+    with warehouse.writing() as connection:
+        connection.execute(text("ANALYZE work_items"))
+        statements = []
+        collect_selects(connection, statements)
+        desk.items.claim(TOPIC, limit=9, run_id="run", until=NOON + LEASE, connection=connection)
+        plans = [explain(connection, *each) for each in statements]
+    assert len(plans) == 3
+    for plan in plans:
+        assert "work_items_by_due" in plan or "work_items_by_state" in plan, plan
+        assert "SCAN work_items" not in plan
+        assert "Seq Scan" not in plan
+    assert not any("TEMP B-TREE" in plan or "Sort" in plan for plan in plans[1:]), plans
+
+
+def collect_selects(connection, statements: list) -> None:
+    """Collect the selects of a connection, as they are sent, with their values."""
+
+    @event.listens_for(connection, "before_cursor_execute")
+    def collect(_, cursor, statement, parameters, *more) -> None:
+        if statement.startswith("SELECT work_items"):
+            statements.append((statement, parameters))
+
+
+def explain(connection, statement: str, parameters) -> str:
+    told = connection.exec_driver_sql(STEPS[connection.dialect.name] + statement, parameters)
+    return "\n".join(str(row) for row in told)
+
+
+class Model:
+    """What the items of one topic are, in memory: by key version, state, attempts and lease."""
+
+    def __init__(self) -> None:
+        self.items: dict[str, dict] = {}
+        self.tokens = 0
+
+    def enqueue(self, key: str, version: str, now) -> None:
+        there = self.items.get(key)
+        if there is None or there["version"] != version:
+            self.items[key] = {
+                "version": version,
+                "state": "ready",
+                "attempts": 0,
+                "allowed": 3,
+                "at": now,
+                "due": now,
+                "lease": None,
+                "holder": None,
+                "expires": None,
+            }
+
+    def end(self, item: dict, state: str, now, *, pause=None) -> None:
+        item |= {"lease": None, "holder": None, "expires": None, "state": state}
+        if state != "ready":
+            item["attempts"] += 1
+        if state == "ready":
+            item["due"] = item["at"]
+        elif state == "failed":
+            usual = [*RETRY_PAUSES, *[RETRY_PAUSES[-1]] * 99][item["attempts"] - 1]
+            item["due"] = now + (usual if pause is None else pause)
+            item["state"] = "failed" if item["attempts"] < item["allowed"] else "dead"
+
+    def claim(self, run_id: str, limit: int, now, *, in_order: bool) -> dict[str, int]:
+        leased = [each for each in self.items.values() if each["state"] == "leased"]
+        for item in leased:
+            if item["expires"] <= now:
+                self.end(item, "failed", now, pause=0 * MINUTE)
+        by_age = sorted(self.items.items(), key=lambda each: (each[1]["at"], each[0]))
+        waiting = [each for each in by_age if each[1]["state"] in ("ready", "failed")]
+        due = [each for each in waiting if each[1]["state"] == "ready" or each[1]["due"] <= now]
+        if in_order:
+            is_busy = any(each["state"] == "leased" for each in self.items.values())
+            count = next((n for n, each in enumerate(waiting) if each not in due), len(waiting))
+            due = [] if is_busy else waiting[:count]
+        else:
+            due.sort(key=lambda each: (each[1]["due"], each[0]))
+        for _, item in due[:limit]:
+            self.tokens += 1
+            item |= {"state": "leased", "lease": self.tokens, "holder": run_id}
+            item["expires"] = now + LEASE
+        return {key: item["lease"] for key, item in due[:limit]}
+
+    def settle(self, key: str, lease: int, state: str, now) -> bool:
+        item = self.items[key]
+        if item["lease"] != lease:
+            return False
+        self.end(item, state, now)
+        return True
+
+    def expire(self, run_id: str, now) -> None:
+        for item in self.items.values():
+            if item["holder"] == run_id:
+                self.end(item, "failed", now)
+
+    def retry(self) -> None:
+        for item in self.items.values():
+            if item["state"] in ("failed", "dead"):
+                item |= {"state": "ready", "due": item["at"], "allowed": item["attempts"] + 3}
+
+    def shown(self) -> dict[str, tuple]:
+        names = ("version", "state", "attempts", "allowed", "holder")
+        return {key: tuple(item[name] for name in names) for key, item in self.items.items()}
+
+
+@pytest.mark.usefixtures("careless_databases")
+@pytest.mark.parametrize("seed", range(4))
+def test_any_history_of_items_ends_as_in_a_simple_model(desk, clock, seed):
+    """Two runs enqueue, claim, settle, exit and retry at random; some with leases that are over."""
+    drawn, model = Random(seed), Model()  # noqa: S311 - no secret
+    held: list[tuple[ClaimedItem, int]] = []
+    for _ in range(150):
+        step, run_id = drawn.choice(STEPS_OF_A_HISTORY), drawn.choice(["one", "two"])
+        now = clock.at = clock.at + drawn.choice([0, 1, 1, 5, 11]) * MINUTE
+        if step == "enqueue":
+            key, version = drawn.choice("abcdef"), drawn.choice(["1", "1", "2"])
+            desk.enqueue(key, version=version)
+            model.enqueue(key, version, now)
+        elif step == "claim":
+            limit, in_order = drawn.choice([1, 2, 9]), drawn.random() < 0.3
+            expected = model.claim(run_id, limit, now, in_order=in_order)
+            claimed = desk.claim(run_id, limit, in_order=in_order)
+            assert keys(claimed) == list(expected)
+            held += [(each, expected[each.key]) for each in claimed]
+        elif step == "settle" and held:
+            item, lease = held.pop(drawn.randrange(len(held)))
+            state = drawn.choice(SETTLED)
+            stale = desk.settle(ItemSettlement(item, state))
+            assert stale == ([] if model.settle(item.key, lease, state, now) else [item.key])
+        elif step == "exit":
+            desk.items.expire(TOPIC, {run_id: None})
+            model.expire(run_id, now)
+        elif step == "retry":
+            desk.items.retry(TOPIC)
+            model.retry()
+        found = desk.items.list_items(topic=TOPIC)
+        assert model.shown() == {
+            each.item_key: (
+                *(each.version, each.state, each.attempt_count, each.allowed_count),
+                each.lease_holder,
+            )
+            for each in found
+        }
+
+
+SETTLED: list[Literal["done", "skipped", "failed", "ready"]] = [
+    "done",
+    "skipped",
+    "failed",
+    "ready",
+]
+STEPS_OF_A_HISTORY = [*["enqueue"] * 3, *["claim"] * 4, *["settle"] * 4, "exit", "retry"]
