@@ -37,7 +37,7 @@ class NewItem:
 
     Attributes:
         key: Its name in the topic.
-        version: What tells this state of it from another, such as a SHA-256.
+        version: Identifies this state of it, such as a SHA-256.
         input_sha256: SHA-256 of its bytes, where they are known.
         allowed_count: Attempts after which it is dead.
         enqueued_at: Its place in the order of the topic; None: the present moment.
@@ -52,7 +52,7 @@ class NewItem:
 
 @dataclass(frozen=True)
 class WorkItem:
-    """An item as it is stored; the columns of `work_items` say what each attribute means."""
+    """An item as it is stored; the comments of the columns of `work_items` describe it."""
 
     topic: str
     item_key: str
@@ -93,7 +93,7 @@ class WorkItem:
 
 @dataclass(frozen=True)
 class ClaimedItem:
-    """An item that a run works on; ``lease_token`` tells its lease from earlier and later ones."""
+    """An item that a run works on; ``lease_token`` differs from those of other leases."""
 
     topic: str
     key: str
