@@ -122,7 +122,9 @@ class Job:
         parameters: How the API names a partition of it; None: the API does not list it as a
             pipeline.
         presets: What a preset may set for it; None: it takes no presets.
-        consumes_webhooks: Whether its runs work on webhook deliveries, which their tags name.
+        consumes_webhooks: Whether its runs work on webhook deliveries: each run on the one that its
+            tags name.
+        claims_webhooks: Whether each of these runs claims all due deliveries of a source instead.
         missing: Returns those of the given partitions that are not fully loaded although they are
             materialized, for backfills of what is missing.
     """
@@ -131,6 +133,7 @@ class Job:
     parameters: tuple[Parameter, ...] | None = None
     presets: PresetTarget | None = None
     consumes_webhooks: bool = False
+    claims_webhooks: bool = False
     missing: Callable[[Settings, Warehouse, datetime, Sequence[str]], Collection[str]] | None = None
 
     @property

@@ -1,23 +1,30 @@
 """The assets of events: what sources tell us of by webhook."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import dagster as dg
+import polars as pl
 
 from orchestration_project.connections.artifacts import ArtifactStore
 from orchestration_project.connections.clock import Clock
 from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError
-from orchestration_project.resources.events import EventLanding
-from orchestration_project.services.inbox.work import DELIVERY_TAG, SOURCE_TAG, InboxQueue
-from orchestration_project.services.metadata import column_schema
+from orchestration_project.resources.events import EventLanding, LoadSummary, load_due
+from orchestration_project.services.inbox.senders import declared_sources
+from orchestration_project.services.inbox.work import SOURCE_TAG, InboxQueue
+from orchestration_project.services.metadata import column_schema, table_of
+from orchestration_project.settings import Settings
 from orchestration_project.tables.spine import inbox as inbox_table
 from orchestration_project.tables.webhooks import events_webhooks
 
 GROUP = "events"
 OWNERS = ["team:operations"]
 INBOX, WEBHOOKS = dg.AssetKey([GROUP, "inbox"]), dg.AssetKey([GROUP, "webhooks"])
+
+OUTCOMES = ("landed", "unchanged", "rejected", "failed")
+LONGEST_REASON = 500
 
 MADE_OF = {
     "source": ("source",),
@@ -66,42 +73,58 @@ def webhooks(
     context: dg.AssetExecutionContext,
     artifacts: dg.ResourceParam[ArtifactStore],
     clock: dg.ResourceParam[Clock],
+    settings: dg.ResourceParam[Settings],
     warehouse: dg.ResourceParam[Warehouse],
 ) -> dg.MaterializeResult[Any]:
-    """Land the delivery that the run's tags name."""
-    source, delivery_id = _asked_for(context.run.tags)
-    content = InboxQueue(warehouse, clock).content(source, delivery_id)
-    landed = EventLanding(warehouse, Captures(artifacts), context.run.run_id).land(content)
-    return dg.MaterializeResult(
-        asset_key=WEBHOOKS,
-        metadata={
-            "outcome": landed.outcome,
-            "reason": landed.reject,
-            "source": source,
-            "delivery_id": delivery_id,
-            "kind": content.kind or "",
-            "received_at": dg.MetadataValue.timestamp(content.received_at),
-            "bytes": len(content.body),
-            "rows": landed.row_count,
-            "group_id": landed.group_id,
-        },
+    """Claim the deliveries of the source that the run's tags name, and land those that are due."""
+    source = _source_in(context.run.tags)
+    declared = declared_sources(settings).get(source)
+    landing = EventLanding(warehouse, Captures(artifacts), context.run.run_id)
+    loaded = load_due(
+        InboxQueue(warehouse, clock),
+        landing,
+        source,
+        in_order=declared is None or declared.in_order,
     )
+    if loaded.overtaken_count:
+        context.log.warning(f"another run had claimed {loaded.overtaken_count} of the deliveries")
+    return dg.MaterializeResult(asset_key=WEBHOOKS, metadata=_metadata(source, loaded))
 
 
-def _asked_for(tags: Any) -> tuple[str, str]:
-    if SOURCE_TAG not in tags or DELIVERY_TAG not in tags:
+def _metadata(source: str, loaded: LoadSummary) -> Mapping[str, Any]:
+    counts = {f"{outcome}_count": loaded.counts[outcome] for outcome in OUTCOMES}
+    reasons = dict.fromkeys(str(row["reason"]) for row in loaded.shown if row["reason"])
+    return {
+        "outcome": loaded.outcome,
+        "reason": "; ".join(reasons)[:LONGEST_REASON],
+        "source": source,
+        "deliveries_count": loaded.delivery_count,
+        **counts,
+        "bytes": loaded.byte_count,
+        "rows": loaded.row_count,
+        "deliveries": table_of(pl.DataFrame(loaded.shown)),
+    }
+
+
+def _source_in(tags: Mapping[str, str]) -> str:
+    """Return the source that a run's tags name.
+
+    Raises:
+        ConfigurationError: They name none.
+    """
+    if SOURCE_TAG not in tags:
         raise ConfigurationError(
-            "the run does not say which delivery it is for",
-            expected=f"the tags {SOURCE_TAG} and {DELIVERY_TAG}",
-            remedy="switch on events_on_webhook, which asks for runs; for one that is done or dead "
-            "launch operations_replay_webhook",
+            "the run does not say which source it is for",
+            expected=f"the tag {SOURCE_TAG}, such as github",
+            remedy="switch on events_on_webhook, which requests runs; for deliveries that are done "
+            "or dead launch operations_replay_webhook",
         )
-    return tags[SOURCE_TAG], tags[DELIVERY_TAG]
+    return tags[SOURCE_TAG]
 
 
 webhooks_job = dg.define_asset_job(
     "events_webhooks",
     selection=dg.AssetSelection.assets(webhooks),
-    description="Lands one webhook delivery of the inbox; events_on_webhook says which.",
+    description="Lands the webhook deliveries of a source that are due; its tags say which source.",
     tags={"domain": "events"},
 )

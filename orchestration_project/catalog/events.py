@@ -16,7 +16,7 @@ def _scope(key: str) -> Scope:
 EVENTS = Domain(
     name="events",
     assets=[inbox, webhooks],
-    jobs=[Job(definition=webhooks_job, consumes_webhooks=True)],
+    jobs=[Job(definition=webhooks_job, consumes_webhooks=True, claims_webhooks=True)],
     sensors_of_all=[webhook_sensor],
     read_files=declared_sources,
     tables=[PartitionedTable(table=events_webhooks, scope_of=_scope)],

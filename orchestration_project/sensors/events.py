@@ -15,8 +15,8 @@ from orchestration_project.services.inbox.work import DispatchPlan, InboxQueue, 
 from orchestration_project.settings import Settings
 
 SECONDS_BETWEEN_LOOKS = 4
-"""A look is a few reads of an index. Dagster's daemon comes round every 5 seconds, and would leave
-out a sensor whose seconds are not quite over."""
+"""A poll is a few reads of an index. Dagster's daemon runs every 5 seconds, and would leave out a
+sensor whose seconds are not quite over."""
 
 
 def webhook_sensor(registry: Registry) -> dg.SensorDefinition | None:
@@ -35,29 +35,35 @@ def webhook_sensor(registry: Registry) -> dg.SensorDefinition | None:
         settings: dg.ResourceParam[Settings],
         warehouse: dg.ResourceParam[Warehouse],
     ) -> dg.SensorResult | dg.SkipReason:
-        """Ask for a run of each delivery whose turn it is, and note how earlier runs ended."""
+        """Request runs for the deliveries that are due, and record how earlier runs ended."""
         declared = {name: each for name, each in declared_sources(settings).items() if each.job}
         known = [job.name for job in registry.jobs.values() if job.consumes_webhooks]
         job_of_source = _jobs(declared, known)
         sources = {name: each for name, each in declared.items() if job_of_source[name] in own}
-        turn = InboxQueue(warehouse, clock).turn(context.instance, sources)
-        ended = [each.state for each in turn.changes if each.state != "running"]
-        said = f"{len(ended)} runs ended, {ended.count('dead')} deliveries of them are dead letters"
-        if not turn.due:
-            under_way = f"{turn.under_way_count} are under way{_waiting(turn)}"
-            return dg.SkipReason(f"No delivery is due; {under_way}; {said}.")
+        claimed = {name for name in sources if registry.jobs[job_of_source[name]].claims_webhooks}
+        plan = InboxQueue(warehouse, clock).turn(context.instance, sources, claimed)
+        if not plan.due:
+            return dg.SkipReason(_why_none(plan))
         return dg.SensorResult(
-            run_requests=[request_of(row, job_of_source[row.source]) for row in turn.due]
+            run_requests=[
+                request_of(row, job_of_source[row.source], claims=row.source in claimed)
+                for row in plan.due
+            ]
         )
 
     return events_on_webhook
 
 
-def _waiting(turn: DispatchPlan) -> str:
-    if not turn.waits:
-        return ""
-    until = f"{min(turn.waits):%H:%M:%S}"
-    return f"; {len(turn.waits)} wait after a failed run, the first until {until} UTC"
+def _why_none(plan: DispatchPlan) -> str:
+    """Return why no run is requested, and what became of earlier ones."""
+    waiting = ""
+    if plan.waits:
+        until = f"{min(plan.waits):%H:%M:%S}"
+        waiting = f"; {len(plan.waits)} wait after a failed run, the first until {until} UTC"
+    return (
+        f"No delivery is due; {plan.under_way_count} are under way{waiting}; "
+        f"{plan.ended_run_count} runs ended, {plan.dead_count} deliveries of them are dead letters."
+    )
 
 
 def _jobs(sources: Mapping[str, Source], known: Collection[str]) -> dict[str, str]:

@@ -30,7 +30,7 @@ from orchestration_project.services.evidence.exporting import (
 )
 from orchestration_project.services.evidence.subjects import Wanted
 from orchestration_project.services.evidence.verifying import verify
-from orchestration_project.services.inbox.work import Content
+from orchestration_project.services.inbox.rows import Content
 from orchestration_project.services.ledger import Ledger, reconcile
 from orchestration_project.services.presets import (
     Presets,

@@ -13,17 +13,19 @@ from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.sensors.events import webhook_sensor
 from orchestration_project.services.inbox import Inbox, Received
-from orchestration_project.services.inbox.work import RUNS_PER_TICK
+from orchestration_project.services.inbox.work import RUNS_PER_TICK, InboxQueue
 from orchestration_project.settings import load_settings
-from orchestration_project.tables.spine import captures, inbox, rejects
+from orchestration_project.tables.spine import captures, inbox, rejects, work_items
 from orchestration_project.tables.webhooks import events_webhooks
 from tests.resources.definitions import RESOURCES
 from tests.runs import told_by
 
 SOURCES = """
 sources:
-  git: {scheme: github, job: events_webhooks, max_attempts: 2}
-  pay: {scheme: stripe, job: events_webhooks, in_order: false}
+  git: {scheme: github, job: saas_reconcile, max_attempts: 2}
+  pay: {scheme: stripe, job: saas_reconcile, in_order: false}
+  hub: {scheme: github, job: events_webhooks, max_attempts: 2}
+  shop: {scheme: stripe, job: events_webhooks, in_order: false}
   kept: {scheme: github}
   jira: {scheme: jira, job: saas_reconcile}
   peopleforce: {scheme: peopleforce, job: saas_reconcile}
@@ -82,8 +84,8 @@ def tick(instance, later: timedelta = 0 * SECOND) -> tuple[str, list[dg.RunReque
 
 
 def attempt(request: dg.RunRequest) -> str:
-    """Return source, id and number of the attempt that is asked for."""
-    return str(request.run_key).partition(" ")[0]
+    """Return source, id and number of the attempt that is requested."""
+    return request.tags["webhook"].partition(" ")[0]
 
 
 def note(
@@ -113,27 +115,157 @@ def rows(settings, table=inbox, *columns: str) -> list[tuple]:
         return [tuple(row) for row in connection.execute(select(*chosen))]
 
 
-def test_a_delivery_is_landed_once_with_its_bytes_and_what_follows_waits_for_it(settings, instance):
+def test_a_delivery_is_requested_once_and_what_follows_waits_for_it(settings, instance):
     deliver(settings, "b", "a")
     _, [first] = tick(instance)
-    assert (attempt(first), first.job_name) == ("git|b#1", "events_webhooks")
+    assert (attempt(first), first.job_name) == ("git|b#1", "saas_reconcile")
     assert tick(instance)[1][0].run_key == first.run_key  # as if the first tick had been broken off
-    ran = execute(instance, first.tags)
-    assert ran.success
-    assert told_by(ran)["webhooks"][None]["outcome"] == "landed"
+    note(instance, first, dg.DagsterRunStatus.SUCCESS)
     _, [second] = tick(instance)
     assert attempt(second) == "git|a#1"
     assert rows(settings, inbox, "delivery_id", "state", "attempt_count") == [
         ("a", "received", 0),
         ("b", "done", 1),
     ]
-    [row] = rows(settings, events_webhooks)
-    assert (row[0], row[1], row[3], row[4]) == ("git", "b", "push", '{"a": 1}')
-    [capture] = rows(settings, captures, "capture_id", "source", "dataset", "url")
-    assert capture == (row[5], "webhooks", "git", "/hooks/git")
-    again = execute(instance, first.tags)
-    assert told_by(again)["webhooks"][None]["outcome"] == "unchanged"
-    assert len(rows(settings, captures)) == 1
+
+
+def test_one_run_lands_all_due_deliveries_of_a_source_with_their_bytes(settings, instance):
+    deliver(settings, "b", "a", source="hub")
+    _, [request] = tick(instance)
+    assert (attempt(request), request.job_name) == ("hub|b#1", "events_webhooks")
+    assert (request.tags["webhook_source"], request.run_key) == ("hub", None)
+    ran = execute(instance, request.tags)
+    assert ran.success
+    told = told_by(ran)["webhooks"][None]
+    assert (told["outcome"], told["rows"], told["landed_count"], told["bytes"]) == (
+        "landed",
+        2,
+        2,
+        16,
+    )
+    assert [each.data["delivery_id"] for each in told["deliveries"].records] == ["b", "a"]
+    assert rows(settings, inbox, "delivery_id", "state", "attempt_count", "run_id") == [
+        ("a", "done", 1, ran.run_id),
+        ("b", "done", 1, ran.run_id),
+    ]
+    landed = rows(settings, events_webhooks)
+    assert [each[:2] for each in landed] == [("hub", "a"), ("hub", "b")]
+    assert [(each[3], each[4]) for each in landed] == [("push", '{"a": 1}')] * 2
+    kept = rows(settings, captures, "capture_id", "source", "dataset", "url")
+    assert sorted(kept) == sorted((each[5], "webhooks", "hub", "/hooks/hub") for each in landed)
+    again = execute(instance, request.tags)
+    assert told_by(again)["webhooks"][None]["outcome"] == "nothing was due"
+    assert tick(instance)[1] == []
+
+
+def test_a_delivery_that_is_replayed_after_it_landed_changes_nothing(settings, instance):
+    deliver(settings, "1", source="hub")
+    execute(instance, tick(instance)[1][0].tags)
+    replay(instance, source="hub", delivery_id="1")
+    assert rows(settings, inbox, "state", "attempt_count") == [("received", 1)]
+    ran = execute(instance, tick(instance)[1][0].tags)
+    assert told_by(ran)["webhooks"][None]["outcome"] == "unchanged"
+    assert rows(settings, inbox, "state", "attempt_count") == [("done", 2)]
+    assert len(rows(settings, captures)) == len(rows(settings, events_webhooks)) == 1
+
+
+def replay(instance, **config: str):
+    ran = execute(
+        instance,
+        job="operations_replay_webhook",
+        ops={"replay_webhook": {"config": config}},
+    )
+    assert ran.success
+
+
+@pytest.mark.parametrize("source", ["hub", "shop"])
+def test_while_a_run_that_claims_deliveries_goes_on_no_other_one_is_requested(
+    settings, instance, source
+):
+    deliver(settings, "1", source=source)
+    [request] = tick(instance)[1]
+    run = note(instance, request, dg.DagsterRunStatus.STARTED)
+    claim(settings, source, run)
+    deliver(settings, "2", source=source, clock=LaterClock(-60 * SECOND))
+    said, none = tick(instance)
+    assert (said.partition(";")[2].partition(";")[0], none) == (" 1 are under way", [])
+    assert sorted(rows(settings, inbox, "delivery_id", "state", "run_id")) == [
+        ("1", "running", run.run_id),
+        ("2", "received", None),
+    ]
+
+
+def claim(settings, source: str, run: dg.DagsterRun, later: timedelta = 0 * SECOND) -> list[str]:
+    """Claim what is due to a run, as it does itself."""
+    with open_warehouse(settings) as warehouse:
+        queue = InboxQueue(warehouse, LaterClock(later))
+        claimed = queue.claim(source, run_id=run.run_id, in_order=source == "hub", limit=9)
+    return [each.item.key for each in claimed]
+
+
+def test_what_a_killed_run_had_claimed_is_landed_once_by_the_next_one(settings, instance):
+    deliver(settings, "1", "2", source="hub")
+    [request] = tick(instance)[1]
+    run = note(instance, request, dg.DagsterRunStatus.STARTED)
+    assert claim(settings, "hub", run) == ["1", "2"]
+    instance.report_run_failed(run)
+    said, none = tick(instance)
+    assert ("2 wait after a failed run" in said, none) == (True, [])
+    assert "1 runs ended, 0 deliveries of them are dead letters" in said
+    assert rows(settings, inbox, "state", "attempt_count") == [("failed", 1), ("failed", 1)]
+    [again] = tick(instance, 60 * SECOND)[1]
+    assert attempt(again) == "hub|1#2"
+    ran = execute(instance, again.tags)
+    assert told_by(ran)["webhooks"][None]["landed_count"] == 2
+    assert rows(settings, inbox, "state", "attempt_count") == [("done", 2), ("done", 2)]
+    assert [each[1] for each in rows(settings, events_webhooks)] == ["1", "2"]
+
+
+def test_a_delivery_that_ends_every_run_is_dead_and_the_others_of_its_runs_are_not(
+    settings, instance
+):
+    deliver(settings, "1", "2", source="hub")
+    found = []
+    for later in (0, 60):
+        [request] = tick(instance, later * SECOND)[1]
+        run = note(instance, request, dg.DagsterRunStatus.STARTED)
+        found.append(claim(settings, "hub", run, later * SECOND))
+        instance.report_run_failed(run)
+    assert found == [["1", "2"], ["1"]]  # one that failed before comes alone
+    [request] = tick(instance, 120 * SECOND)[1]
+    assert attempt(request) == "hub|2#2"
+    assert rows(settings, inbox, "state", "attempt_count") == [("dead", 2), ("failed", 1)]
+    replay(instance, source="hub")
+    [request] = tick(instance, 120 * SECOND)[1]
+    assert attempt(request) == "hub|1#3"
+
+
+def test_a_run_that_fails_before_it_claims_anything_is_an_attempt_at_its_first_delivery(
+    settings, instance
+):
+    deliver(settings, "1", "2", source="hub")
+    for name, later in (("hub|1#1", 0), ("hub|1#2", 60)):
+        [request] = tick(instance, later * SECOND)[1]
+        assert attempt(request) == name
+        fail(instance, request)
+    [following] = tick(instance, 60 * SECOND)[1]
+    assert attempt(following) == "hub|2#1"
+    assert rows(settings, inbox, "state", "attempt_count") == [("dead", 2), ("received", 0)]
+
+
+def test_bodies_that_are_no_events_are_rejected_beside_those_that_land(settings, instance):
+    deliver(settings, "1", "3", source="shop")
+    deliver(settings, "2", source="shop", body=b"[]")
+    ran = execute(instance, tick(instance)[1][0].tags)
+    told = told_by(ran)["webhooks"][None]
+    counts = [told[f"{each}_count"] for each in ("deliveries", "landed", "rejected", "failed")]
+    assert (told["outcome"], counts) == ("mixed", [3, 2, 1, 0])
+    assert told["reason"] == "the body is a JSON list, not an object"
+    shown = {each.data["delivery_id"]: each.data["outcome"] for each in told["deliveries"].records}
+    assert shown == {"1": "landed", "3": "landed", "2": "rejected"}
+    assert {state for (state,) in rows(settings, inbox, "state")} == {"done"}
+    [item] = [each for each in rows(settings, work_items, "item_key", "reason_code") if each[1]]
+    assert item == ("2", "object")
 
 
 @pytest.mark.parametrize("is_noted", [False, True])
@@ -156,12 +288,12 @@ def test_what_a_gateway_whose_clock_is_behind_takes_in_waits_for_the_run_of_what
 def test_a_delivery_that_another_database_has_done_is_landed_in_this_one_too(
     settings, instance, monkeypatch
 ):
-    deliver(settings, "1")
+    deliver(settings, "1", source="hub")
     note(instance, tick(instance)[1][0], dg.DagsterRunStatus.SUCCESS)
     tick(instance)
     monkeypatch.setenv("FINRA_SOURCE", "api")
     settings = load_settings()
-    deliver(settings, "1")
+    deliver(settings, "1", source="hub")
     [request] = tick(instance)[1]
     assert execute(instance, request.tags).success
     tick(instance)
@@ -170,7 +302,7 @@ def test_a_delivery_that_another_database_has_done_is_landed_in_this_one_too(
 
 
 def test_a_body_that_is_no_event_is_rejected_with_its_reason_and_done(settings, instance):
-    deliver(settings, "1", body=b"[]")
+    deliver(settings, "1", source="hub", body=b"[]")
     _, [request] = tick(instance)
     ran = execute(instance, request.tags)
     told = told_by(ran)["webhooks"][None]
@@ -220,12 +352,7 @@ def test_a_delivery_that_fails_is_tried_again_then_dead_and_can_be_replayed(sett
     _, [following] = tick(instance)
     assert attempt(following) == "git|2#1"
     assert rows(settings, inbox, "state", "attempt_count") == [("dead", 2), ("received", 0)]
-    replay = execute(
-        instance,
-        job="operations_replay_webhook",
-        ops={"replay_webhook": {"config": {"source": "git"}}},
-    )
-    assert replay.success
+    replay(instance, source="git")
     _, [request] = tick(instance)
     assert attempt(request) == "git|1#3"  # it came first
     note(instance, request, dg.DagsterRunStatus.SUCCESS)
@@ -335,9 +462,9 @@ def test_a_job_that_does_not_work_on_deliveries_is_a_clear_error(settings, insta
     )
 
 
-def test_a_run_that_names_no_delivery_is_refused(settings, instance):
+def test_a_run_that_names_no_source_is_refused(settings, instance):
     ran = execute(instance)
     failure = ran.failure_data_for_node("land_webhook")
     assert failure
     assert failure.error
-    assert "the run does not say which delivery it is for" in failure.error.to_string()
+    assert "the run does not say which source it is for" in failure.error.to_string()

@@ -87,6 +87,17 @@ def changed(row: Row, run: AttemptRun | None, *, now: datetime) -> Change | None
     return Change(row, "running", row.attempt_count, run.run_id, now)
 
 
+def failed_unclaimed(row: Row, run: AttemptRun | None, *, now: datetime) -> Change | None:
+    """Return what becomes of a delivery whose run failed before it claimed any; None: nothing.
+
+    A run that claims deliveries settles them itself; of one that ended, their leases are ended.
+    """
+    has_failed = run is not None and run.status in ("FAILURE", "CANCELED")
+    if run is None or not has_failed or row.state == "running" or _is_tried_again(run, now):
+        return None
+    return _over(row, run.run_id, "failed", min(run.ended_at or now, now))
+
+
 def _over(row: Row, run_id: str | None, state: State, at: datetime) -> Change:
     attempts = row.attempt_count + 1
     return Change(row, "dead" if attempts >= row.allowed_count else state, attempts, run_id, at)

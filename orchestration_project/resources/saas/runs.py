@@ -16,7 +16,7 @@ from orchestration_project.errors import ConfigurationError, ContractError, Orch
 from orchestration_project.resources.saas.applying import Applied
 from orchestration_project.resources.saas.reconciling import Reconciler
 from orchestration_project.resources.saas.ticks import Ticks
-from orchestration_project.services.inbox.work import Content, delivery_of, fetched_of
+from orchestration_project.services.inbox.rows import Content, delivery_of, fetched_of
 from orchestration_project.tables.saas import saas_source_states
 
 READERS: Mapping[str, Callable[[bytes], Event]] = {

@@ -7,18 +7,22 @@ a flush of the disk, whether it holds one row or a hundred.
 import base64
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from threading import Lock
 from typing import Any, Literal
 
-from sqlalchemy import Connection, func, literal, select
+from sqlalchemy import Connection, func, literal, select, update
 
 from orchestration_project.connections.clock import Clock
-from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.contracts.work_items import ItemChange, ItemState, NewItem
+from orchestration_project.domains.webhooks.queue import RETRY_PAUSES, State
+from orchestration_project.engine.captures import Capture, Fetched
+from orchestration_project.engine.warehouse import Delivery, Warehouse
 from orchestration_project.engine.warehouse.frames import insert_absent
+from orchestration_project.engine.work_items import WorkItems
 from orchestration_project.errors import TransientError
 from orchestration_project.tables.spine import audits, inbox
 
@@ -29,6 +33,30 @@ Stored = Literal["stored", "duplicate", "changed"]
 """What came of a delivery: it is new, it was there already, or it was there with another body."""
 
 SAME_BODY = "same_id_has_the_same_body"
+
+TOPIC_PREFIX = "webhooks/"
+
+STATES: Mapping[ItemState, State] = {
+    "ready": "received",
+    "leased": "running",
+    "done": "done",
+    "skipped": "done",
+    "failed": "failed",
+    "dead": "dead",
+}
+"""The state of a delivery in `inbox`, by that of its work item."""
+
+
+@dataclass(frozen=True)
+class Content:
+    """A delivery of the inbox as it came."""
+
+    source: str
+    delivery_id: str
+    kind: str | None
+    body: bytes
+    headers: Mapping[str, str]
+    received_at: datetime
 
 
 @dataclass(frozen=True)
@@ -52,12 +80,42 @@ class Received:
     allowed_attempts: int
 
 
+def topic_of(source: str) -> str:
+    """Return the topic of the work items of a source's deliveries."""
+    return TOPIC_PREFIX + source
+
+
+def delivery_items(warehouse: Warehouse, clock: Clock) -> WorkItems:
+    """Return the work items of deliveries; each change of theirs is copied to `inbox`."""
+    return WorkItems(warehouse, clock, pauses=RETRY_PAUSES, on_change=copy_to_inbox)
+
+
+def copy_to_inbox(
+    connection: Connection, topic: str, keys: Sequence[str], change: ItemChange
+) -> None:
+    """Write the state of work items to the rows of their deliveries; other topics have none."""
+    if not topic.startswith(TOPIC_PREFIX):
+        return
+    values: dict[str, Any] = {
+        "state": STATES[change.state],
+        "attempt_count": inbox.c.attempt_count + change.attempts_added,
+        "changed_at": change.at,
+    }
+    if change.run_id is not None:
+        values["run_id"] = change.run_id
+    if change.attempts_allowed is not None:
+        values["allowed_count"] = inbox.c.attempt_count + change.attempts_allowed
+    rows = (inbox.c.source == topic.removeprefix(TOPIC_PREFIX)) & inbox.c.delivery_id.in_(keys)
+    connection.execute(update(inbox).where(rows).values(values))
+
+
 class Inbox:
-    """Takes deliveries in, as many at once as there are."""
+    """Stores deliveries, as many at once as there are, and enqueues the work on them."""
 
     def __init__(self, warehouse: Warehouse, clock: Clock) -> None:
         self._warehouse = warehouse
         self._clock = clock
+        self._items = delivery_items(warehouse, clock)
         self._latest = datetime.min.replace(tzinfo=clock.now().tzinfo)
 
     def take(self, deliveries: Sequence[Received]) -> list[Stored]:
@@ -77,6 +135,7 @@ class Inbox:
             ]
             changed = [row for row, each in zip(rows, stored, strict=True) if each == "changed"]
             insert_absent(connection, audits, [_audit(row, there) for row in changed])
+            self._enqueue(connection, zip(rows, stored, strict=True))
         return stored
 
     def waiting_count(self, most: int) -> int:
@@ -84,6 +143,17 @@ class Inbox:
         waiting = select(literal(1)).where(inbox.c.state.in_(WAITING)).limit(most).subquery()
         with self._warehouse.reading() as connection:
             return connection.execute(select(func.count()).select_from(waiting)).scalar_one()
+
+    def _enqueue(
+        self, connection: Connection, rows: Iterable[tuple[Mapping[str, Any], Stored]]
+    ) -> None:
+        """Enqueue the deliveries that are new and to be worked on."""
+        by_source: dict[str, list[NewItem]] = {}
+        for row, stored in rows:
+            if stored == "stored" and row["allowed_count"]:
+                by_source.setdefault(row["source"], []).append(item_of(row))
+        for source, items in by_source.items():
+            self._items.enqueue(topic_of(source), items, connection=connection)
 
     def _row(self, delivery: Received) -> dict[str, Any]:
         self._latest = max(self._clock.now(), self._latest + timedelta(microseconds=1))
@@ -102,6 +172,17 @@ class Inbox:
             "run_id": None,
             "changed_at": self._latest,
         }
+
+
+def item_of(row: Mapping[Any, Any]) -> NewItem:
+    """Return the work item of a row of `inbox`."""
+    return NewItem(
+        row["delivery_id"],
+        row["sha256"],
+        input_sha256=row["sha256"],
+        allowed_count=row["allowed_count"],
+        enqueued_at=row["received_at"],
+    )
 
 
 There = Mapping[tuple[str, str], Any]
@@ -143,6 +224,44 @@ def _audit(row: Mapping[str, Any], there: There) -> dict[str, Any]:
         "run_id": "",
         "audited_at": row["received_at"],
     }
+
+
+def content_of(row: Any) -> Content:
+    """Return a row of `inbox` as a delivery."""
+    return Content(
+        row.source,
+        row.delivery_id,
+        row.kind,
+        base64.b64decode(row.body),
+        json.loads(row.headers),
+        row.received_at,
+    )
+
+
+def fetched_of(content: Content) -> Fetched:
+    """Return a delivery of the inbox as what was fetched."""
+    request: Mapping[str, object] = {"delivery_id": content.delivery_id, "method": "POST"}
+    return Fetched(
+        body=content.body,
+        url=f"/hooks/{content.source}",
+        request=request,
+        response_headers=content.headers,
+        http_status=None,
+        row_count=1,
+        fetched_at=content.received_at,
+    )
+
+
+def delivery_of(content: Content, *captures: Capture) -> Delivery:
+    """Return what names a delivery of the inbox; ``captures`` has its bytes, once they are kept."""
+    return Delivery(
+        source="webhooks",
+        dataset=content.source,
+        source_version=captures[0].sha256 if captures else "",
+        record_total=1,
+        scope={},
+        captures=captures,
+    )
 
 
 MOST_DELIVERIES = 500

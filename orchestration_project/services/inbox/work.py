@@ -1,36 +1,51 @@
-"""The inbox as a queue: whose turn it is, and a delivery's content as what was fetched."""
+"""The inbox as a queue: which deliveries are due, and which of them a run has claimed."""
 
-import base64
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from itertools import accumulate
 from typing import Any
 
 import dagster as dg
-from sqlalchemy import ColumnElement, Connection, and_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, select
 
 from orchestration_project.connections.clock import Clock
+from orchestration_project.contracts.work_items import (
+    ClaimedItem,
+    ItemChange,
+    ItemSettlement,
+    ItemState,
+    pause_after,
+)
 from orchestration_project.domains.webhooks.queue import (
+    RETRY_PAUSES,
     AttemptRun,
     Change,
     Row,
+    State,
     changed,
     due,
+    failed_unclaimed,
     first,
     waits_until,
 )
 from orchestration_project.domains.webhooks.sources import Source
-from orchestration_project.engine.captures import Capture, Fetched
-from orchestration_project.engine.warehouse import Delivery, Warehouse
+from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError
+from orchestration_project.services.inbox.rows import (
+    Content,
+    content_of,
+    delivery_items,
+    item_of,
+    topic_of,
+)
 from orchestration_project.tables.spine import inbox
 
 ATTEMPT_TAG = "webhook"
 """Run tag: the attempt, whose name is also the run's key."""
 
 SOURCE_TAG, DELIVERY_TAG = "webhook_source", "webhook_delivery_id"
-"""Run tags: together the key of the inbox's row that the run works on."""
+"""Run tags: the source whose deliveries the run claims; with the id, the one that it works on."""
 
 REJECTED_TAG = "webhook_rejected_by"
 """Run tag: the id of the run that rejected the delivery; a re-execution copies it, and is another
@@ -41,33 +56,67 @@ WILL_RETRY_TAG = "dagster/will_retry"
 RUNS_PER_TICK = 25
 """So that one source with a backlog leaves room in the queue for other runs."""
 
+LEASE = timedelta(minutes=15)
+"""For longer than a batch takes; the lease of a run that has ended is ended before."""
+
+MAX_BATCH_BYTES = 16 * 1024 * 1024
+"""Bodies that a run holds at a time, unless one alone is larger."""
+
+UNDER_WAY = [
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+]
+
+ITEM_STATES: Mapping[State, ItemState] = {
+    "received": "ready",
+    "running": "leased",
+    "done": "done",
+    "failed": "failed",
+    "dead": "dead",
+}
+"""The state of a delivery's work item, by that in `inbox`."""
+
 ROW_COLUMNS = [inbox.c[each.name] for each in fields(Row)]
 """Of the inbox: all that decides whose turn it is, and no body."""
 
 
 @dataclass(frozen=True)
-class Content:
-    """A delivery of the inbox as it came."""
+class ClaimedDelivery:
+    """A delivery that a run has claimed, and its lease."""
 
-    source: str
-    delivery_id: str
-    kind: str | None
-    body: bytes
-    headers: Mapping[str, str]
-    received_at: datetime
+    item: ClaimedItem
+    content: Content
 
 
 @dataclass(frozen=True)
 class DispatchPlan:
-    """What a look at the inbox found: the rows to run now, and what became of others.
+    """What a poll of the inbox found: the rows to run now, and what became of others.
 
-    ``waits`` is until when each of those waits whose latest attempt failed.
+    Attributes:
+        due: Deliveries that runs are requested for; of a source whose runs claim many, the first.
+        ended_run_count: Runs that ended since the last poll, as far as deliveries depended on them.
+        dead_count: Deliveries of these runs that are dead.
+        under_way_count: Runs that have not ended.
+        waits: Until when each delivery waits whose latest attempt failed.
     """
 
-    due: Sequence[Row]
-    changes: Sequence[Change]
-    under_way_count: int
-    waits: Sequence[datetime]
+    due: Sequence[Row] = ()
+    ended_run_count: int = 0
+    dead_count: int = 0
+    under_way_count: int = 0
+    waits: Sequence[datetime] = ()
+
+    def __add__(self, other: "DispatchPlan") -> "DispatchPlan":
+        return DispatchPlan(
+            [*self.due, *other.due],
+            self.ended_run_count + other.ended_run_count,
+            self.dead_count + other.dead_count,
+            self.under_way_count + other.under_way_count,
+            [*self.waits, *other.waits],
+        )
 
 
 @dataclass(frozen=True)
@@ -86,12 +135,35 @@ class InboxQueue:
     def __init__(self, warehouse: Warehouse, clock: Clock) -> None:
         self._warehouse = warehouse
         self._clock = clock
+        self._items = delivery_items(warehouse, clock)
 
-    def turn(self, instance: dg.DagsterInstance, sources: Mapping[str, Source]) -> DispatchPlan:
-        """Settle rows by how their runs stand in Dagster, and return the ones that are due.
+    def turn(
+        self,
+        instance: dg.DagsterInstance,
+        sources: Mapping[str, Source],
+        claimed_by_runs: Collection[str] = (),
+    ) -> DispatchPlan:
+        """Settle deliveries by how their runs ended in Dagster, and return those that are due.
 
-        Nothing says that a row was asked for but its run: so a tick that is broken off anywhere
-        asks again, by the same key, and Dagster makes no second run of that.
+        Args:
+            instance: Where the runs are.
+            sources: The sources, by name.
+            claimed_by_runs: Those of them whose runs claim all deliveries that are due; the others
+                have a run per delivery.
+        """
+        single = {name: each for name, each in sources.items() if name not in claimed_by_runs}
+        plan = self._plan_single(instance, single)
+        for name in sorted(sources.keys() & claimed_by_runs):
+            plan += self._plan_batch(instance, name, sources[name])
+        return plan
+
+    def _plan_single(
+        self, instance: dg.DagsterInstance, sources: Mapping[str, Source]
+    ) -> DispatchPlan:
+        """Plan runs of one delivery each.
+
+        Nothing says that a run was requested but the run: so a tick that is broken off anywhere
+        requests it again, by the same key, and Dagster makes no second run of that.
         """
         look = self._look(instance, sources)
         found = [changed(row, look.runs.get(row.attempt), now=look.now) for row in look.rows]
@@ -102,7 +174,87 @@ class InboxQueue:
         in_order = {name: source.in_order for name, source in sources.items()}
         ready = due(look.rows, look.runs, in_order=in_order, most=RUNS_PER_TICK, now=look.now)
         under_way_count = sum(row.attempt in look.runs for row in look.rows)
-        return DispatchPlan(ready, changes, under_way_count, look.waits)
+        ended = [each.state for each in changes if each.state != "running"]
+        return DispatchPlan(ready, len(ended), ended.count("dead"), under_way_count, look.waits)
+
+    def _plan_batch(self, instance: dg.DagsterInstance, name: str, source: Source) -> DispatchPlan:
+        """Plan a run that claims the deliveries of a source, unless one is under way.
+
+        A run that ended without a word left its leases; one that failed before it claimed anything
+        counts as an attempt at the delivery that it was requested for.
+        """
+        ended, states = self._end_leases(instance, name)
+        wanted = dg.RunsFilter(tags={SOURCE_TAG: name}, statuses=UNDER_WAY)
+        under_way_count = instance.get_runs_count(wanted)
+        found = self._first_due(name, source)
+        if found.due:
+            runs = _runs_of(instance, found.due)
+            change = failed_unclaimed(
+                found.due[0], runs.get(found.due[0].attempt), now=self._clock.now()
+            )
+            if change:
+                self._settle([change])
+                ended, states = ended + 1, [*states, change.state]
+                found = self._first_due(name, source)
+        return DispatchPlan(
+            () if under_way_count else found.due,
+            ended,
+            states.count("dead"),
+            under_way_count,
+            found.waits,
+        )
+
+    def _end_leases(
+        self, instance: dg.DagsterInstance, name: str
+    ) -> tuple[int, Sequence[ItemState | State]]:
+        """End the leases of runs that have ended; return how many, and the states of deliveries."""
+        holders = self._items.lease_holders(topic_of(name))
+        if not holders:
+            return 0, []
+        records = instance.get_run_records(dg.RunsFilter(run_ids=list(holders)))
+        alive = {each.dagster_run.run_id for each in records if not each.dagster_run.is_finished}
+        ends = {each.dagster_run.run_id: _end_of(each) for each in records}
+        ended = {holder: ends.get(holder) for holder in holders if holder not in alive}
+        return len(ended), self._items.expire(topic_of(name), ended)
+
+    def _first_due(self, name: str, source: Source) -> DispatchPlan:
+        with self._warehouse.reading() as connection:
+            rows = _queue(connection, name)
+        now = self._clock.now()
+        found = due(rows, {}, in_order={name: source.in_order}, most=1, now=now)
+        return DispatchPlan(found, waits=[each for row in rows if (each := waits_until(row, now))])
+
+    def claim(
+        self, source: str, *, run_id: str, in_order: bool, limit: int
+    ) -> Sequence[ClaimedDelivery]:
+        """Lease deliveries of a source that are due to a run, and return them with their bytes.
+
+        As many as `MAX_BATCH_BYTES` hold, one at least. One that failed before comes alone.
+        """
+        until = self._clock.now() + LEASE
+        with self._warehouse.writing() as connection:
+            items = self._items.claim(
+                topic_of(source),
+                limit=limit,
+                run_id=run_id,
+                until=until,
+                in_order=in_order,
+                retries_alone=True,
+                connection=connection,
+            )
+            fitting = _fitting(items, _sizes(connection, source, items))
+            rest = [ItemSettlement(item, "ready") for item in items[len(fitting) :]]
+            self._items.settle(connection, rest)
+            keys = [item.key for item in fitting]
+            rows = connection.execute(select(inbox).where(_are(source, keys))).all()
+        contents = {row.delivery_id: content_of(row) for row in rows}
+        return [ClaimedDelivery(item, contents[item.key]) for item in fitting]
+
+    def settle(
+        self, connection: Connection, results: Sequence[ItemSettlement]
+    ) -> Sequence[ItemSettlement]:
+        """Record how claimed deliveries ended, as `WorkItems.settle` does."""
+        return self._items.settle(connection, results)
 
     def content(self, source: str, delivery_id: str) -> Content:
         """Return a delivery.
@@ -114,14 +266,7 @@ class InboxQueue:
             row = connection.execute(select(inbox).where(_is(source, delivery_id))).first()
         if row is None:
             raise _missing(source, delivery_id)
-        return Content(
-            source,
-            delivery_id,
-            row.kind,
-            base64.b64decode(row.body),
-            json.loads(row.headers),
-            row.received_at,
-        )
+        return content_of(row)
 
     def put_back(self, source: str, delivery_id: str | None, *, attempts: int) -> list[Row]:
         """Have deliveries of ``source`` worked on (again): one that is done or dead, or all dead.
@@ -136,20 +281,20 @@ class InboxQueue:
         else:
             wanted = and_(_is(source, delivery_id), inbox.c.state.in_(["done", "dead"]))
         with self._warehouse.writing() as connection:
-            found = connection.execute(select(*ROW_COLUMNS).where(wanted))
-            rows = [Row(*each) for each in found]
+            columns = select(*ROW_COLUMNS, inbox.c.sha256).where(wanted)
+            rows = connection.execute(columns).mappings().all()
             if delivery_id is not None and not rows:
                 raise _missing(source, delivery_id)
-            connection.execute(
-                update(inbox)
-                .where(wanted)
-                .values(
-                    state="received",
-                    allowed_count=inbox.c.attempt_count + attempts,
-                    changed_at=self._clock.now(),
-                )
+            items = [item_of(row) for row in rows]  # of a source that had no job, there is none yet
+            self._items.enqueue(topic_of(source), items, connection=connection)
+            self._items.retry(
+                topic_of(source),
+                keys=None if delivery_id is None else [delivery_id],
+                states=["dead"] if delivery_id is None else ["ready", "done", "dead"],
+                attempts=attempts,
+                connection=connection,
             )
-        return rows
+        return [Row(**{each.name: row[each.name] for each in ROW_COLUMNS}) for row in rows]
 
     def _look(self, instance: dg.DagsterInstance, sources: Mapping[str, Source]) -> _Look:
         """Look at the first rows of each source."""
@@ -168,31 +313,51 @@ class InboxQueue:
             return
         with self._warehouse.writing() as connection:
             for each in changes:
-                seen = and_(
-                    _is(each.row.source, each.row.delivery_id),
-                    inbox.c.state == each.row.state,
-                    inbox.c.attempt_count == each.row.attempt_count,
-                )  # two daemons may look at once
-                connection.execute(
-                    update(inbox)
-                    .where(seen)
-                    .values(
-                        state=each.state,
-                        attempt_count=each.attempt_count,
-                        run_id=each.run_id,
-                        changed_at=each.at,
-                    )
-                )
+                seen = ITEM_STATES[each.row.state], each.row.attempt_count
+                topic, key = topic_of(each.row.source), each.row.delivery_id
+                self._items.record_run(connection, topic, key, _item_change(each), seen=seen)
 
 
-def request_of(row: Row, job: str) -> dg.RunRequest:
-    """Return the request of a run of ``job`` that works on a row."""
-    tags = {
-        ATTEMPT_TAG: row.attempt,
-        SOURCE_TAG: row.source,
-        DELIVERY_TAG: row.delivery_id,
-    }
-    return dg.RunRequest(run_key=row.attempt, job_name=job, tags=tags)
+def request_of(row: Row, job: str, *, claims: bool = False) -> dg.RunRequest:
+    """Return the request of a run of ``job`` for a delivery; ``claims``: and all that are due."""
+    tags = {ATTEMPT_TAG: row.attempt, SOURCE_TAG: row.source}
+    if claims:
+        return dg.RunRequest(job_name=job, tags=tags)
+    return dg.RunRequest(
+        run_key=row.attempt, job_name=job, tags={**tags, DELIVERY_TAG: row.delivery_id}
+    )
+
+
+def _item_change(change: Change) -> ItemChange:
+    """Return what a run made of a delivery as a change of its work item."""
+    is_failure = change.state in ("failed", "dead")
+    pause = pause_after(change.attempt_count, RETRY_PAUSES) if change.state == "failed" else None
+    return ItemChange(
+        ITEM_STATES[change.state],
+        change.at,
+        change.run_id,
+        attempts_added=change.attempt_count - change.row.attempt_count,
+        due_at=change.at + pause if pause else None,
+        reason_code="run_ended" if is_failure else None,
+        reason=f"see the run {change.run_id}" if is_failure else None,
+    )
+
+
+def _sizes(connection: Connection, source: str, items: Sequence[ClaimedItem]) -> Mapping[str, int]:
+    wanted = select(inbox.c.delivery_id, inbox.c.byte_count)
+    found = connection.execute(wanted.where(_are(source, [item.key for item in items])))
+    return {row.delivery_id: row.byte_count for row in found}
+
+
+def _fitting(items: Sequence[ClaimedItem], sizes: Mapping[str, int]) -> Sequence[ClaimedItem]:
+    """Return the first items that a run holds together, one at least if there is one."""
+    totals = accumulate(sizes[item.key] for item in items)
+    count = sum(total <= MAX_BATCH_BYTES for total in totals)
+    return items[: max(count, 1)]
+
+
+def _end_of(record: dg.RunRecord) -> datetime | None:
+    return datetime.fromtimestamp(record.end_time, UTC) if record.end_time else None
 
 
 def _queue(connection: Connection, name: str) -> list[Row]:
@@ -221,6 +386,10 @@ def _is(source: str, delivery_id: str) -> ColumnElement[bool]:
     return and_(inbox.c.source == source, inbox.c.delivery_id == delivery_id)
 
 
+def _are(source: str, delivery_ids: Sequence[str]) -> ColumnElement[bool]:
+    return and_(inbox.c.source == source, inbox.c.delivery_id.in_(delivery_ids))
+
+
 def _missing(source: str, delivery_id: str) -> ConfigurationError:
     return ConfigurationError(
         f"the inbox has no such delivery of {source}",
@@ -242,34 +411,8 @@ def _runs_of(instance: dg.DagsterInstance, rows: Sequence[Row]) -> dict[str, Att
         found[run.tags[ATTEMPT_TAG]] = AttemptRun(
             run.run_id,
             run.status.value,
-            datetime.fromtimestamp(record.end_time, UTC) if record.end_time else None,
+            _end_of(record),
             run.tags.get(WILL_RETRY_TAG) == "true",
             run.tags.get(REJECTED_TAG) == run.run_id,
         )
     return found
-
-
-def fetched_of(content: Content) -> Fetched:
-    """Return a delivery of the inbox as what was fetched."""
-    request: Mapping[str, object] = {"delivery_id": content.delivery_id, "method": "POST"}
-    return Fetched(
-        body=content.body,
-        url=f"/hooks/{content.source}",
-        request=request,
-        response_headers=content.headers,
-        http_status=None,
-        row_count=1,
-        fetched_at=content.received_at,
-    )
-
-
-def delivery_of(content: Content, *captures: Capture) -> Delivery:
-    """Return what names a delivery of the inbox; ``captures`` has its bytes, once they are kept."""
-    return Delivery(
-        source="webhooks",
-        dataset=content.source,
-        source_version=captures[0].sha256 if captures else "",
-        record_total=1,
-        scope={},
-        captures=captures,
-    )
