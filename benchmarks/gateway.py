@@ -17,26 +17,29 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 import dagster as dg
 import uvicorn
 from dagster._core.storage.runs import SqlRunStorage
 from dagster._core.storage.runs.schema import RunsTable
 from prometheus_client import CollectorRegistry, generate_latest
-from sqlalchemy import insert, update
+from sqlalchemy import Select, func, insert, select, update
 from starlette.responses import PlainTextResponse
 
 from benchmarks.measures.operations import fill_ledger
 from orchestration_project.catalog import REGISTRY
 from orchestration_project.connections.clock import Clock
 from orchestration_project.engine.environment import open_warehouse
+from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.gateway.metrics import Part, Stored, parts_of
 from orchestration_project.gateway.server import opened, server_options, spare_pauses
 from orchestration_project.instance.storage import open_instance
 from orchestration_project.services.inbox import Inbox, Received
-from orchestration_project.services.inbox.work import DELIVERY_TAG
+from orchestration_project.services.inbox.rows import MOST_DELIVERIES
 from orchestration_project.settings import PROJECT_ROOT, child_environment, load_settings
 from orchestration_project.tables.operations import operations_runs
+from orchestration_project.tables.spine import inbox
 
 HOST = "127.0.0.1"
 SOURCE, SECRET = "bench", "a secret of the benchmark"
@@ -169,28 +172,50 @@ def run_starts(count: int) -> dict[str, list[float]]:
     """
     settings = load_settings()
     with open_warehouse(settings) as warehouse, open_instance() as instance:
-        inbox, waits = Inbox(warehouse, Clock()), []
+        waits = []
         for number in range(count + 1):
             time.sleep(number * SECONDS_APART)  # not in step with the daemon
             received = time.time()
-            inbox.take([Received(SOURCE, str(number), None, b"{}", {}, 1)])
-            waits.append(_started_at(instance, str(number)) - received)
+            Inbox(warehouse, Clock()).take([Received(SOURCE, str(number), None, b"{}", {}, 1)])
+            run_id = _waited_for(
+                warehouse, select(inbox.c.run_id).where(inbox.c.delivery_id == str(number))
+            )
+            record = instance.get_run_record_by_id(run_id)
+            waits.append(max((record.start_time or 0) - received, 0.0) if record else 0.0)
     return {"seconds": waits[1:]}
 
 
-def _started_at(instance: dg.DagsterInstance, delivery_id: str) -> float:
-    """Return when the run of a delivery began, once it has.
+def loads(count: int) -> dict[str, float]:
+    """Return how many deliveries a second were loaded, from the first arrival to the last load.
+
+    A daemon runs on this STATE_DIR, with its sensor on: its tick and the start of a run count.
+    """
+    deliveries = [
+        Received(SOURCE, f"load-{number}", None, webhook(str(number))[1], {}, 1)
+        for number in range(count)
+    ]
+    done = select(func.count()).where(inbox.c.state == "done", inbox.c.delivery_id.like("load-%"))
+    with open_warehouse(load_settings()) as warehouse:
+        started = time.monotonic()
+        for first in range(0, count, MOST_DELIVERIES):
+            Inbox(warehouse, Clock()).take(deliveries[first : first + MOST_DELIVERIES])
+        _waited_for(warehouse, select(done.scalar_subquery() >= count))
+        return {"per_second": count / (time.monotonic() - started)}
+
+
+def _waited_for(warehouse: Warehouse, wanted: Select[Any]) -> Any:
+    """Return the first value of ``wanted`` as soon as it is one that counts as true.
 
     Raises:
-        RuntimeError: It does not begin.
+        RuntimeError: It does not become one.
     """
     until = time.monotonic() + PATIENCE_SECONDS
     while time.monotonic() < until:
-        records = instance.get_run_records(dg.RunsFilter(tags={DELIVERY_TAG: delivery_id}))
-        if records and records[0].start_time is not None:
-            return records[0].start_time
+        with warehouse.reading() as connection:
+            if found := connection.execute(wanted).scalar():
+                return found
         time.sleep(0.1)
-    raise RuntimeError(f"no run of the delivery {delivery_id} began")
+    raise RuntimeError(f"not within {PATIENCE_SECONDS} s: {wanted}")
 
 
 @contextmanager

@@ -21,6 +21,7 @@ class Sizes:
         scraped_runs: Runs over which the metrics are told.
         delivering_seconds: For how long webhooks are delivered.
         webhook_runs: Deliveries whose runs are waited for.
+        webhook_loads: Deliveries that arrive together, and are loaded by as few runs as it takes.
         ui_runs: Runs in the storage that the UI's requests read.
         ui_rounds: How often each of them is sent.
         soak_minutes: For how long the gateway is under load while its memory is watched.
@@ -41,6 +42,7 @@ class Sizes:
     scraped_runs: int
     delivering_seconds: float
     webhook_runs: int
+    webhook_loads: int
     ui_runs: int
     ui_rounds: int
     soak_minutes: float
@@ -50,6 +52,6 @@ class Sizes:
 
 REQUIRED = Sizes(
     *(100_000, 1, 10, 50, 52, 12, 5_000_000),
-    *(1_000_000, 10_000, 10_000, 10_000, 10, 7, 1000, 50, 60, 500, 100_000),
+    *(1_000_000, 10_000, 10_000, 10_000, 10, 7, 10_000, 1000, 50, 60, 500, 100_000),
 )
-SMOKE = Sizes(600, 1, 2, 3, 7, 2, 3000, 2000, 20, 20, 100, 0.3, 1, 20, 2, 0.1, 5, 200)
+SMOKE = Sizes(600, 1, 2, 3, 7, 2, 3000, 2000, 20, 20, 100, 0.3, 1, 20, 20, 2, 0.1, 5, 200)

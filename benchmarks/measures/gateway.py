@@ -17,6 +17,7 @@ CONNECTIONS = 32
 P99_SECONDS = 0.1
 SCRAPE_SECONDS = 0.3
 START_SECONDS = 7.0
+LOADED_PER_SECOND = 200
 ADDED_MILLISECONDS = 1.0
 TIMES_AS_LONG = 1.1
 WARM_UP_SAMPLES = SAMPLES // 6
@@ -132,7 +133,8 @@ def _lines(name: str, told: Sequence[Answered], least: int, rows: Sequence[int] 
 def webhook_runs(bench: Bench) -> list[Line]:
     """How long after a delivery its run begins, under `ui`, whose daemon comes round every 5 s.
 
-    And until an issue is what the delivery told of, in the demo of both systems.
+    Until an issue is what the delivery told of, in the demo of both systems. And how many
+    deliveries a second are loaded, from their arrival on.
     """
     count = bench.sizes.webhook_runs
     with bench.rig.sqlite_place() as place:
@@ -141,16 +143,39 @@ def webhook_runs(bench: Bench) -> list[Line]:
             starts = call("benchmarks.gateway:run_starts", settings, count=count)
             issues = call("benchmarks.saas:webhooks", settings, count=count)
     return [
-        line(
-            f"from a webhook to {until}, against {START_SECONDS:g} s",
-            "s",
-            told["seconds"],
-            [START_SECONDS],
-            at_most(1),
-            note="the sensor's interval and 2 s; the start of `ui` is before the clock",
-        )
-        for until, told in (("its run's start", starts), ("the issue of its task", issues))
+        *(
+            line(
+                f"from a webhook to {until}, against {START_SECONDS:g} s",
+                "s",
+                told["seconds"],
+                [START_SECONDS],
+                at_most(1),
+                note="the sensor's interval and 2 s; the start of `ui` is before the clock",
+            )
+            for until, told in (("its run's start", starts), ("the issue of its task", issues))
+        ),
+        _loads(bench),
     ]
+
+
+def _loads(bench: Bench) -> Line:
+    """Load as many deliveries as arrive together, on PostgreSQL, in each repeat others."""
+    count = bench.sizes.webhook_loads
+    found = []
+    for _ in range(bench.repeats):
+        with bench.rig.place() as place:
+            settings = {**_settings(place), **DEMO}
+            with ui(settings):
+                told = call("benchmarks.gateway:loads", settings, count=count)
+        found.append(told["per_second"])
+    return line(
+        f"webhooks from arrival to loaded, PostgreSQL, against {LOADED_PER_SECOND}/s",
+        "deliveries/s",
+        found,
+        [LOADED_PER_SECOND],
+        at_least(1),
+        note=f"{count:,} bodies of 1 kB in order; the sensor's tick and the run's start count",
+    )
 
 
 def soak(bench: Bench) -> list[Line]:

@@ -1,6 +1,7 @@
 """A gateway that is killed between the commit and the answer: the sender repeats, and there is one.
 
-Also what is killed while many deliver: what was acknowledged is there.
+Also what is killed while many deliver: what was acknowledged is there. And a run that is killed
+while it lands deliveries: the next one lands each of them once.
 """
 
 import socket
@@ -9,10 +10,21 @@ from pathlib import Path
 
 import httpx
 import pytest
-from sqlalchemy import select
+from sqlalchemy import func, select
 
-from orchestration_project.tables.spine import inbox
+from orchestration_project.connections.artifacts import FolderStore
+from orchestration_project.connections.clock import Clock
+from orchestration_project.engine.captures import Captures
+from orchestration_project.engine.leases import EPOCH
+from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.resources.events import EventLanding, load_due
+from orchestration_project.services.inbox import Inbox, Received
+from orchestration_project.services.inbox.rows import delivery_items, topic_of
+from orchestration_project.services.inbox.work import InboxQueue
+from orchestration_project.tables.spine import captures, inbox, landings
+from orchestration_project.tables.webhooks import events_webhooks
 from tests import databases, programs
+from tests.faults.webhook_run import RUN
 from tests.gateway.conftest import SECRET, SOURCES, signed
 
 pytestmark = pytest.mark.faults
@@ -108,3 +120,29 @@ def test_what_was_acknowledged_before_a_kill_is_there_and_the_rest_once_it_is_re
         assert sorted(gateway.stored()) == sorted(ids)
     finally:
         gateway.end()
+
+
+@pytest.mark.parametrize("when", ["within", "after"])
+def test_what_a_killed_run_had_claimed_is_landed_once(tmp_path, when):
+    state_dir, ids = tmp_path / "state", [str(number) for number in range(5)]
+    url = databases.sqlite_url(state_dir)
+    state_dir.mkdir()
+    with Warehouse(url, clock=Clock()) as warehouse:
+        warehouse.prepare(holds="demo")
+        deliveries = [Received("git", each, None, b"{}", {}, 3) for each in ids]
+        assert Inbox(warehouse, Clock()).take(deliveries) == ["stored"] * len(ids)
+    program = programs.start(state_dir, "tests.faults.webhook_run", when)
+    _, error = program.communicate(timeout=programs.PATIENCE_SECONDS)
+    assert program.returncode == -9, error
+    is_landed = when == "after"
+    assert databases.rows(url, select(func.count()).select_from(landings)) == [
+        (len(ids) if is_landed else 0,)
+    ]
+    with Warehouse(url, clock=Clock()) as warehouse:
+        delivery_items(warehouse, Clock()).expire(topic_of("git"), {RUN: EPOCH})
+        landing = EventLanding(warehouse, Captures(FolderStore(state_dir / "artifacts")), "next")
+        found = load_due(InboxQueue(warehouse, Clock()), landing, "git", in_order=True)
+    assert found.counts == ({} if is_landed else {"landed": len(ids)})
+    assert databases.rows(url, select(inbox.c.state).distinct()) == [("done",)]
+    for table in (events_webhooks.c.delivery_id, captures.c.partition_key, landings.c.group_id):
+        assert len(databases.rows(url, select(table))) == len(ids)
