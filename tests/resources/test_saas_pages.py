@@ -9,11 +9,12 @@ from sqlalchemy import select
 from orchestration_project.connections.artifacts import FolderStore
 from orchestration_project.domains.saas.rules import SyncRule
 from orchestration_project.engine.captures import Captures
+from orchestration_project.engine.warehouse.delivery import capture_id
 from orchestration_project.resources.saas.reconciling import Reconciler
 from orchestration_project.resources.saas.rules import put_in_effect
 from orchestration_project.resources.saas.runs import look_through
 from orchestration_project.tables.saas import saas_source_states, saas_ticks
-from orchestration_project.tables.spine import blobs, captures, deliveries, rejects
+from orchestration_project.tables.spine import blobs, captures, deliveries, fences, rejects
 from tests.saas_demo import jira, peopleforce
 
 DROP = SyncRule.model_validate({"rule_id": "nothing", "priority": 1, "action": "drop"})
@@ -64,6 +65,36 @@ def test_pages_are_recorded_when_their_bytes_come_first(warehouse, saas_demo, lo
         assert json.loads(body)["metadata"]["pagination"]["count"] == 60
     told = rows(warehouse, deliveries.c.run_id, deliveries.c.partition_key, deliveries.c.part_count)
     assert told == [("first", "peopleforce", 2), ("third", "peopleforce", 1)]
+
+
+def test_a_poll_is_recorded_as_a_delivery_without_a_fence(warehouse, clock, saas_demo, look):
+    saas_demo.do("tasks", id=1059, title=5)  # on the first page
+    look("first")
+    number = round(clock.at.timestamp() * 1_000_000) + 1
+    group = f"saas_source_states:peopleforce#{number}"
+    ids = {part: capture_id(group, part) for part in (1, 2)}
+    recorded = rows(warehouse, captures.c.part_number, captures.c.capture_id, captures.c.group_id)
+    assert recorded == [(part, ids[part], group) for part in (1, 2)]
+    [delivered] = rows(warehouse, *deliveries.c)
+    assert dict(zip(deliveries.c.keys(), delivered, strict=True)) == {
+        "group_id": group,
+        "table_name": "saas_source_states",
+        "partition_key": "peopleforce",
+        "source": "demo",
+        "dataset": "peopleforce",
+        "source_version": "2 pages",
+        "record_total": None,
+        "scope": "{}",
+        "part_count": 2,
+        "outcome": "landed",
+        "replay_of": None,
+        "rule_version": "1",
+        "run_id": "first",
+        "recorded_at": clock.at,
+    }
+    refused = rows(warehouse, rejects.c.capture_id, rejects.c.table_name, rejects.c.rejected_at)
+    assert refused == [(ids[1], "saas_source_states", clock.at)]
+    assert rows(warehouse, fences.c.scope_key, fences.c.table_name) == []
 
 
 def test_a_record_that_is_no_task_is_a_reject_and_the_others_go_on(warehouse, saas_demo, look):

@@ -271,9 +271,14 @@ def no_note(_: Connection, ended: Sequence[Any]) -> None:
     """Note nothing: the landings say all."""
 
 
-def group_id(order: WriteTarget) -> str:
+def group_id(order: Fenced) -> str:
     """Return the name of the delivery that follows ``order.token`` deliveries."""
-    return f"{order.table.name}:{order.partition_key}#{order.token + 1}"
+    return group_of(order.table, order.partition_key, order.token + 1)
+
+
+def group_of(table: Table, partition_key: str, number: int) -> str:
+    """Return the name of a delivery of a partition, by its number."""
+    return f"{table.name}:{partition_key}#{number}"
 
 
 def capture_id(group: str, part_number: int) -> int:

@@ -1,9 +1,8 @@
-"""What is recorded of partitions: fences, and of deliveries captures, rejects, audits, landings."""
+"""What is recorded of partitions: their fences, and what was fetched, audited and landed."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
-import polars as pl
 from sqlalchemy import (
     ColumnElement,
     Connection,
@@ -16,8 +15,8 @@ from sqlalchemy import (
     update,
 )
 
-from orchestration_project.contracts.frames import BATCH_INDEX, concat_batches
 from orchestration_project.contracts.rules import Validated
+from orchestration_project.engine.warehouse.capture_log import CaptureGroup, CaptureLog
 from orchestration_project.engine.warehouse.delivery import (
     Fenced,
     HeldBackError,
@@ -27,26 +26,15 @@ from orchestration_project.engine.warehouse.delivery import (
     WriteRequest,
     WriteResult,
     WriteTarget,
-    capture_id,
     group_id,
 )
 from orchestration_project.engine.warehouse.frames import (
     frame_of,
     insert_absent,
     insert_frame,
-    scope_as_json,
     shown_scope,
 )
-from orchestration_project.tables.schema import schema_of
-from orchestration_project.tables.spine import (
-    audits,
-    blobs,
-    captures,
-    deliveries,
-    fences,
-    landings,
-    rejects,
-)
+from orchestration_project.tables.spine import audits, fences, landings
 
 A_MICROSECOND = timedelta(microseconds=1)
 
@@ -172,28 +160,38 @@ def _superseded(order: Fenced, token: int) -> SupersededError:
     )
 
 
-def capture_ids(rows: pl.DataFrame, groups: Sequence[str]) -> pl.Series:
-    """Return the capture of each row, by its ``part_number`` and `BATCH_INDEX`."""
-    count = 1 + (rows.select(pl.col("part_number").max()).item() or 0)
-    ids = pl.Series([capture_id(group, part) for group in groups for part in range(count)])
-    return ids.gather(rows[BATCH_INDEX] * count + rows["part_number"])
-
-
 def record_evidence(
     connection: Connection, batch: Sequence[WriteRequest], at: datetime, outcome: Outcome
 ) -> None:
     """Record what was fetched, refused and audited, whether or not it is landed."""
     if not batch:
         return
-    told = [_delivery_row(each, at, outcome) for each in batch]
-    insert_frame(connection, deliveries, frame_of(told, deliveries))
-    fetched = [capture for each in batch for capture in each.delivery.all_captures]
-    insert_absent(connection, blobs, [{**each.blob_row, "stored_at": at} for each in fetched])
-    fetches = [row for each in batch for row in _capture_rows(each)]
-    insert_frame(connection, captures, frame_of(fetches, captures))
-    _record_rejects(connection, batch, at)
+    fetched = [
+        (each.delivery.all_captures, _group(each, outcome), each.checked.rejects) for each in batch
+    ]
+    CaptureLog(at).record_all(connection, fetched)
     verdicts = [row for each in batch for row in _audit_rows(each, at)]
     insert_frame(connection, audits, frame_of(verdicts, audits))
+
+
+def _group(each: WriteRequest, outcome: Outcome) -> CaptureGroup:
+    """Return what it takes to validate the captures again without the source."""
+    order, delivery = each.order, each.delivery
+    return CaptureGroup(
+        group_id=group_id(order),
+        table_name=order.table.name,
+        partition_key=order.partition_key,
+        source=delivery.source,
+        dataset=delivery.dataset,
+        source_version=delivery.source_version,
+        record_total=delivery.record_total,
+        scope=delivery.scope,
+        part_count=len(delivery.captures),
+        outcome=outcome,
+        replay_of=delivery.replay_of,
+        rule_version=order.rule_version,
+        run_id=order.run_id,
+    )
 
 
 def _audit_rows(each: WriteRequest, at: datetime) -> list[dict[str, object]]:
@@ -213,58 +211,6 @@ def _audit_rows(each: WriteRequest, at: datetime) -> list[dict[str, object]]:
             "audited_at": at,
         }
         for audit in each.checked.audits
-    ]
-
-
-def _record_rejects(connection: Connection, batch: Sequence[WriteRequest], at: datetime) -> None:
-    refusing = [each for each in batch if not each.checked.rejects.is_empty()]
-    if not refusing:
-        return
-    refused = concat_batches([each.checked.rejects for each in refusing])
-    told = refused.with_columns(
-        capture_id=capture_ids(refused, [group_id(each.order) for each in refusing]),
-        table_name=pl.lit(refusing[0].order.table.name),
-        run_id=pl.lit(refusing[0].order.run_id),
-        rejected_at=pl.lit(at, pl.Datetime("us", "UTC")),
-    )
-    insert_frame(connection, rejects, told.select(list(schema_of(rejects))))
-
-
-def _delivery_row(each: WriteRequest, at: datetime, outcome: Outcome) -> dict[str, object]:
-    """Return what it takes to check the captures once more without the source."""
-    order, delivery = each.order, each.delivery
-    return {
-        "group_id": group_id(order),
-        "table_name": order.table.name,
-        "partition_key": order.partition_key,
-        "source": delivery.source,
-        "dataset": delivery.dataset,
-        "source_version": delivery.source_version,
-        "record_total": delivery.record_total,
-        "scope": scope_as_json(delivery.scope),
-        "part_count": len(delivery.captures),
-        "outcome": outcome,
-        "replay_of": delivery.replay_of,
-        "rule_version": order.rule_version,
-        "run_id": order.run_id,
-        "recorded_at": at,
-    }
-
-
-def _capture_rows(each: WriteRequest) -> list[dict[str, object]]:
-    order, delivery, group = each.order, each.delivery, group_id(each.order)
-    return [
-        {
-            **capture.capture_row,
-            "capture_id": capture_id(group, part_number),
-            "part_number": part_number,
-            "source": capture.source or delivery.source,
-            "dataset": delivery.dataset,
-            "partition_key": order.partition_key,
-            "group_id": group,
-            "run_id": capture.run_id or order.run_id,
-        }
-        for part_number, capture in enumerate(delivery.all_captures, start=1)
     ]
 
 

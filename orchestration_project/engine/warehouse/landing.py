@@ -19,6 +19,7 @@ from sqlalchemy import Connection, Table, delete
 
 from orchestration_project.contracts.frames import BATCH_INDEX, concat_batches, split_batches
 from orchestration_project.contracts.rules import Validated, contents_sha256
+from orchestration_project.engine.warehouse.capture_log import capture_ids
 from orchestration_project.engine.warehouse.delivery import (
     AfterWrite,
     AsFile,
@@ -44,7 +45,6 @@ from orchestration_project.engine.warehouse.difference import (
     difference,
 )
 from orchestration_project.engine.warehouse.fencing import (
-    capture_ids,
     held_back,
     read_states,
     record_evidence,

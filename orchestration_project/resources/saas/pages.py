@@ -12,16 +12,11 @@ import polars as pl
 from sqlalchemy import Connection, select
 
 from orchestration_project.connections.files import partial_file
-from orchestration_project.contracts.rules import REJECT_SCHEMA, Validated, in_ascii
+from orchestration_project.contracts.rules import REJECT_SCHEMA, in_ascii
 from orchestration_project.engine.captures import Capture
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.engine.warehouse.delivery import (
-    Delivery,
-    StagedBatch,
-    WriteRequest,
-    WriteTarget,
-)
-from orchestration_project.engine.warehouse.fencing import record_evidence
+from orchestration_project.engine.warehouse.capture_log import CaptureGroup, CaptureLog
+from orchestration_project.engine.warehouse.delivery import group_of
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.resources.saas.systems import Unreadable
 from orchestration_project.tables.saas import saas_source_states
@@ -113,11 +108,20 @@ def record_new_pages(
     new = [each for sha256, each in first.items() if sha256 not in known]
     if not new:
         return
-    delivery = Delivery(source, system, f"{len(kept)} pages", None, {}, new)
-    checked = Validated(pl.DataFrame(), _rejects(new, unreadable))
-    ready = WriteRequest(_order(system, run_id, at), delivery, StagedBatch(checked, "", None))
+    polled_at = round(at.timestamp() * 1_000_000)  # polls load nothing as a whole, nor count
+    group = CaptureGroup(
+        group_id=group_of(saas_source_states, system, polled_at + 1),
+        table_name=saas_source_states.name,
+        partition_key=system,
+        source=source,
+        dataset=system,
+        source_version=f"{len(kept)} pages",
+        part_count=len(new),
+        rule_version=RULE_VERSION,
+        run_id=run_id,
+    )
     with warehouse.writing() as connection:
-        record_evidence(connection, [ready], at, "landed")
+        CaptureLog(at).record(connection, new, group, _rejects(new, unreadable))
 
 
 def _known(connection: Connection, hashes: Sequence[str]) -> set[str]:
@@ -142,23 +146,3 @@ def _rejects(new: Sequence[Capture], unreadable: Sequence[Unreadable]) -> pl.Dat
         REJECT_SCHEMA,
         orient="row",
     )
-
-
-def _order(system: str, run_id: str, at: datetime) -> WriteTarget[None]:
-    """Return what names the delivery: looks land nothing as a whole, so time is their number."""
-    return WriteTarget(
-        table=saas_source_states,
-        history=saas_source_states,
-        partition_key=system,
-        partition={},
-        token=round(at.timestamp() * 1_000_000),
-        metadata_columns=(),
-        rule_version=RULE_VERSION,
-        run_id=run_id,
-        derive={},
-        summarise=_nothing,
-    )
-
-
-def _nothing(**_: pl.DataFrame) -> None:
-    """Report nothing: the audit log has what follows from a page."""

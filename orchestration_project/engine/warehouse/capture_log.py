@@ -1,0 +1,122 @@
+"""Captures, and what in them is rejected, recorded for a delivery or for themselves.
+
+A group of captures is what was fetched together. It needs no table that it is loaded into, no fence
+and no audit; where there is a delivery, `fencing.record_evidence` makes the group of it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import polars as pl
+from sqlalchemy import Connection
+
+from orchestration_project.contracts.frames import BATCH_INDEX, concat_batches
+from orchestration_project.contracts.rules import REJECT_SCHEMA
+from orchestration_project.engine.captures import Capture
+from orchestration_project.engine.warehouse.delivery import Outcome, capture_id
+from orchestration_project.engine.warehouse.frames import (
+    Scope,
+    frame_of,
+    insert_absent,
+    insert_frame,
+    scope_as_json,
+)
+from orchestration_project.tables.schema import schema_of
+from orchestration_project.tables.spine import blobs, captures, deliveries, rejects
+
+
+@dataclass(frozen=True, kw_only=True)
+class CaptureGroup:
+    """What captures were fetched for: a row of `deliveries`, whose columns are described there."""
+
+    group_id: str
+    table_name: str
+    partition_key: str
+    source: str
+    dataset: str
+    source_version: str
+    part_count: int
+    rule_version: str
+    run_id: str
+    record_total: int | None = None
+    scope: Scope = field(default_factory=dict)
+    outcome: Outcome = "landed"
+    replay_of: str | None = None
+
+
+FetchedGroup = tuple[Sequence[Capture], CaptureGroup, pl.DataFrame]
+"""Captures in the order of their parts, what they are of, and their rejects (`REJECT_SCHEMA`)."""
+
+
+@dataclass(frozen=True)
+class CaptureLog:
+    """Records what was fetched, at one time."""
+
+    at: datetime
+
+    def record(
+        self,
+        connection: Connection,
+        captures: Sequence[Capture],
+        group: CaptureGroup,
+        rejects: pl.DataFrame | None = None,
+    ) -> None:
+        """Record captures of one group, and those of their records that are rejected.
+
+        The caller commits: nothing is recorded of a group, or all of it.
+        """
+        none = pl.DataFrame(schema=REJECT_SCHEMA)
+        self.record_all(connection, [(captures, group, none if rejects is None else rejects)])
+
+    def record_all(self, connection: Connection, batch: Sequence[FetchedGroup]) -> None:
+        """Record several groups, one at least, with as many statements as one takes."""
+        groups = [self._delivery_row(group) for _, group, _ in batch]
+        insert_frame(connection, deliveries, frame_of(groups, deliveries))
+        fetched = [capture for those, _, _ in batch for capture in those]
+        contents = [{**capture.blob_row, "stored_at": self.at} for capture in fetched]
+        insert_absent(connection, blobs, contents)
+        fetches = [row for those, group, _ in batch for row in _capture_rows(those, group)]
+        insert_frame(connection, captures, frame_of(fetches, captures))
+        rejecting = [(rejected, group) for _, group, rejected in batch if not rejected.is_empty()]
+        if rejecting:
+            self._record_rejects(connection, rejecting)
+
+    def _delivery_row(self, group: CaptureGroup) -> dict[str, object]:
+        return {**vars(group), "scope": scope_as_json(group.scope), "recorded_at": self.at}
+
+    def _record_rejects(
+        self, connection: Connection, batch: Sequence[tuple[pl.DataFrame, CaptureGroup]]
+    ) -> None:
+        groups = [group for _, group in batch]
+        rows = concat_batches([rejected for rejected, _ in batch])
+        recorded = rows.with_columns(
+            capture_id=capture_ids(rows, [group.group_id for group in groups]),
+            table_name=pl.lit(groups[0].table_name),
+            run_id=pl.lit(groups[0].run_id),
+            rejected_at=pl.lit(self.at, pl.Datetime("us", "UTC")),
+        )
+        insert_frame(connection, rejects, recorded.select(list(schema_of(rejects))))
+
+
+def _capture_rows(fetched: Sequence[Capture], group: CaptureGroup) -> list[dict[str, object]]:
+    return [
+        {
+            **capture.capture_row,
+            "capture_id": capture_id(group.group_id, part_number),
+            "part_number": part_number,
+            "source": capture.source or group.source,
+            "dataset": group.dataset,
+            "partition_key": group.partition_key,
+            "group_id": group.group_id,
+            "run_id": capture.run_id or group.run_id,
+        }
+        for part_number, capture in enumerate(fetched, start=1)
+    ]
+
+
+def capture_ids(rows: pl.DataFrame, groups: Sequence[str]) -> pl.Series:
+    """Return the capture of each row, by its ``part_number`` and `BATCH_INDEX`."""
+    count = 1 + (rows.select(pl.col("part_number").max()).item() or 0)
+    ids = pl.Series([capture_id(group, part) for group in groups for part in range(count)])
+    return ids.gather(rows[BATCH_INDEX] * count + rows["part_number"])
