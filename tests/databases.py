@@ -42,7 +42,7 @@ def contents(url: str) -> Mapping[str, Rows]:
 
 
 def _varies(name: str) -> bool:
-    return name in ("run_id", "url") or name.endswith("_at") or name.startswith("known_")
+    return name == "url" or name.endswith(("run_id", "_at")) or name.startswith("known_")
 
 
 def rows(url: str, statement: Any) -> Rows:

@@ -161,6 +161,8 @@ audits = table(
     moment("audited_at", "UTC time"),
 )
 
+Index("audits_by_name", audits.c.table_name, audits.c.name, audits.c.audited_at)
+
 landings = table(
     "landings",
     "One row per transaction that brought a delivery into a table.",
@@ -188,12 +190,22 @@ Index(
 
 fences = table(
     "fences",
-    "One row per table and coarsest scope: its lock, and the token that a landing must still hold.",
+    "One row per table and coarsest scope: its lock, its token, and its current state.",
     text("table_name", "The table", key=True),
     text("scope_key", "The coarsest scope, such as T1|2025-11-10", key=True),
     count("token", "Deliveries recorded so far; one that saw an older token cannot commit"),
     moment("known_from", "The latest known_from handed out; the next one is later"),
     text("source_version", "Source's state in the latest audited delivery", optional=True),
+    moment("landed_at", "landed_at of the latest landing; NULL: nothing landed", optional=True),
+    text("landed_source", "source of the latest landing", optional=True),
+    text("landed_source_version", "source_version of the latest landing", optional=True),
+    text("landed_content_sha256", "content_sha256 of the latest landing", optional=True),
+    text("landed_rule_version", "rule_version of the latest landing", optional=True),
+    text("landed_scope", "scope of the latest landing", optional=True),
+    text("landed_run_id", "run_id of the latest landing", optional=True),
+    moment("first_landed_at", "landed_at of the first landing", optional=True),
+    count("changed_token", "Token of the latest landing with new values or rules", optional=True),
+    text("audited_group_id", "group_id of the latest delivery that has audits", optional=True),
     internal=True,
 )
 

@@ -31,7 +31,8 @@ from orchestration_project.tables import (
 )
 from orchestration_project.tables.schema import HISTORY, METADATA, key_names
 from orchestration_project.tables.views import VIEWS
-from tests.resources.weeks import Desk, row
+from tests.resources.fence_histories import Histories, check_fences, drawn
+from tests.resources.weeks import MONDAY, Desk, StoppedClock
 
 DECLARED = {
     name: each
@@ -204,17 +205,21 @@ def test_a_views_columns_and_comments_are_those_declared(migrated):
                 assert connection.execute(comment, {"name": name}).scalar() == view.table.comment
 
 
-@pytest.mark.parametrize("version", ["0022", "0023"])
+@pytest.mark.parametrize("version", ["0022", "0024", "0026"])
 def test_a_database_of_an_earlier_version_is_brought_up_to_date_in_place(empty, tmp_path, version):
-    with empty.writing() as connection:
-        command.upgrade(migration_config(connection), version)
-    assert empty.version() == version
-    desk = Desk(empty, tmp_path)
-    desk.land(row("AAA"), row("BBB"))
-    desk.land(row("AAA", share_quantity=7))
-    before = rows(empty)
     empty.prepare(holds="real")
-    assert rows(empty) == {**before, "database_labels": [("data", "real")]}
+    histories = Histories(Desk(empty, tmp_path, week_start=MONDAY), StoppedClock())
+    for step in drawn(2, 40):
+        histories.play(*step)
+    before = rows(empty)
+    with empty.writing() as connection:
+        command.downgrade(migration_config(connection), version)
+        state = {column["name"] for column in inspect(connection).get_columns("fences")}
+        assert state == {"table_name", "scope_key", "token", "known_from", "source_version"}
+    assert empty.version() == version
+    empty.prepare(holds="real")
+    assert rows(empty) == before
+    check_fences(empty)
     with empty.reading() as connection:
         assert is_current(connection)
         assert differences(connection) == []

@@ -222,6 +222,10 @@ class WriteRequest(Generic[SummaryT]):
         return self.prepared.checked
 
 
+CAUSES_WITHOUT_VALUES = ("none", "metadata")
+"""Landings after which every figure is what it was."""
+
+
 @dataclass(frozen=True)
 class WriteResult(Generic[SummaryT]):
     """What a landing did; row counts are of the landed table, ``seconds`` without the commit.
@@ -241,6 +245,11 @@ class WriteResult(Generic[SummaryT]):
     known_from: datetime
     change: SummaryT | None
     warnings: Sequence[str] = ()
+
+    @property
+    def has_new_values(self) -> bool:
+        """Whether any figure is another than before."""
+        return self.change_cause not in CAUSES_WITHOUT_VALUES
 
     @property
     def in_words(self) -> str:

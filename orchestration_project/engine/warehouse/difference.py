@@ -1,4 +1,4 @@
-"""What a delivery changes: compared by key, with causes, and what is derived of it.
+"""What a delivery changes, what is derived of it, and what is loaded now, read from fences alone.
 
 A fence keeps what the partition was made of where a landed one's keeps the source's version.
 Who derives reads the token and the inputs in one state of the database, and must find the token
@@ -22,11 +22,12 @@ from orchestration_project.engine.warehouse.frames import (
     insert_frame,
     joined,
     range_of,
+    read_frame,
     read_scope,
     within,
 )
 from orchestration_project.tables.schema import key_names
-from orchestration_project.tables.spine import fences, landings
+from orchestration_project.tables.spine import audits, fences
 
 
 @dataclass(frozen=True)
@@ -238,10 +239,6 @@ def _judged(
     )
 
 
-CAUSES_WITHOUT_VALUES = ("none", "metadata")
-"""Landings after which every figure is what it was."""
-
-
 @dataclass(frozen=True)
 class Derivation:
     """The rows of a derived partition.
@@ -291,22 +288,39 @@ def changes(connection: Connection, table: Table) -> dict[str, int]:
     New rules count as a change: what they derive may differ where the rows do not.
     """
     landed = connection.execute(
-        select(
-            landings.c.partition_key,
-            landings.c.group_id,
-            landings.c.change_cause,
-            landings.c.rule_version,
+        select(fences.c.scope_key, fences.c.changed_token).where(
+            fences.c.table_name == table.name, fences.c.changed_token.is_not(None)
         )
-        .where(landings.c.table_name == table.name)
-        .order_by(landings.c.landed_at)
     )
-    found: dict[str, int] = {}
-    rules: dict[str, str] = {}
-    for key, group, cause, rule in landed:
-        if cause not in CAUSES_WITHOUT_VALUES or rules.get(key) != rule:
-            found[key] = int(group.rpartition("#")[2])
-        rules[key] = rule
-    return found
+    return {row.scope_key: row.changed_token for row in landed}
+
+
+def known_versions(connection: Connection, table: Table) -> dict[str, set[str]]:
+    """Return the source versions of the latest audited delivery and the latest landing of each.
+
+    A partition of which neither is known is left out.
+    """
+    found = connection.execute(
+        select(fences.c.scope_key, fences.c.source_version, fences.c.landed_source_version).where(
+            fences.c.table_name == table.name
+        )
+    )
+    known = {key: {each for each in versions if each is not None} for key, *versions in found}
+    return {key: versions for key, versions in known.items() if versions}
+
+
+def latest_audits(connection: Connection, table: Table) -> pl.DataFrame:
+    """Return the audits of each partition's latest delivery that has any."""
+    latest = (audits.c.group_id == fences.c.audited_group_id) & (
+        audits.c.table_name == fences.c.table_name
+    )
+    statement = (
+        select(audits)
+        .join(fences, latest)
+        .where(fences.c.table_name == table.name)
+        .order_by(audits.c.partition_key, audits.c.name)
+    )
+    return read_frame(connection, statement, audits)
 
 
 def first_landed_at(connection: Connection, table: Table) -> datetime | None:
@@ -315,7 +329,7 @@ def first_landed_at(connection: Connection, table: Table) -> datetime | None:
     Partitions and the numbers of their deliveries are the same in each of them.
     """
     return connection.execute(
-        select(func.min(landings.c.landed_at)).where(landings.c.table_name == table.name)
+        select(func.min(fences.c.first_landed_at)).where(fences.c.table_name == table.name)
     ).scalar()
 
 

@@ -1,4 +1,8 @@
-"""What is recorded of partitions: their fences, and what was fetched, audited and landed."""
+"""Fences: the lock of a partition, its token, and its current state.
+
+What is recorded of deliveries is written here too, in the same transaction: so a fence never says
+other than `landings` and `audits` do, and what asks for the present reads no history.
+"""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
@@ -9,6 +13,7 @@ from sqlalchemy import (
     Table,
     and_,
     bindparam,
+    case,
     delete,
     func,
     select,
@@ -38,6 +43,17 @@ from orchestration_project.tables.spine import audits, fences, landings
 
 A_MICROSECOND = timedelta(microseconds=1)
 
+LANDED = (
+    fences.c.landed_at,
+    fences.c.landed_source,
+    fences.c.landed_source_version,
+    fences.c.landed_content_sha256,
+    fences.c.landed_rule_version,
+    fences.c.landed_scope,
+    fences.c.landed_run_id,
+)
+"""The latest landing of a partition, in the order of `ScopeState`."""
+
 
 def read_states(
     connection: Connection, table: Table, partition_keys: Sequence[str]
@@ -45,40 +61,10 @@ def read_states(
     """Return the token and the latest landing of each partition."""
     if not partition_keys:
         return {}
-    newest = (
-        select(func.max(landings.c.landed_at))
-        .where(
-            landings.c.table_name == fences.c.table_name,
-            landings.c.partition_key == fences.c.scope_key,
-        )
-        .scalar_subquery()
-    )
     found = connection.execute(
-        select(fences.c.scope_key, fences.c.token, newest.label("landed_at")).where(
-            _of(table, partition_keys)
-        )
-    ).all()
-    latest = {(row.scope_key, row.landed_at): row.token for row in found}
-    states = {row.scope_key: ScopeState(row.token) for row in found}
-    landed = connection.execute(
-        select(
-            landings.c.partition_key,
-            landings.c.landed_at,
-            landings.c.source,
-            landings.c.source_version,
-            landings.c.content_sha256,
-            landings.c.rule_version,
-            landings.c.scope,
-            landings.c.run_id,
-        ).where(
-            landings.c.table_name == table.name,
-            landings.c.partition_key.in_(partition_keys),
-            landings.c.landed_at.in_({at for _, at in latest if at is not None}),
-        )
+        select(fences.c.scope_key, fences.c.token, *LANDED).where(_of(table, partition_keys))
     )
-    for key, at, *told in landed:
-        if (key, at) in latest:
-            states[key] = ScopeState(latest[key, at], at, *told)
+    states = {key: ScopeState(token, *landed) for key, token, *landed in found}
     return {key: states.get(key, ScopeState(0)) for key in partition_keys}
 
 
@@ -129,21 +115,32 @@ def take_fences(
     own = [each for each in wanted if each[0].partition_key not in overtaken]
     earlier = [found[order.partition_key].known_from for order, _ in own]
     known_from = max([now, *(each + A_MICROSECOND for each in earlier)])
-    if own:
-        connection.execute(
-            update(fences)
-            .where(fences.c.table_name == table.name, fences.c.scope_key == bindparam("key"))
-            .values(
-                token=bindparam("next_token"),
-                known_from=known_from,
-                source_version=bindparam("version"),
-            ),
-            [
-                {"key": order.partition_key, "next_token": order.token + 1, "version": version}
-                for order, version in own
-            ],
-        )
+    values = {
+        "token": bindparam("next_token"),
+        "known_from": known_from,
+        "source_version": bindparam("version"),
+    }
+    moved = [
+        {"key": order.partition_key, "next_token": order.token + 1, "version": version}
+        for order, version in own
+    ]
+    _update_fences(connection, table, values, moved)
     return known_from, overtaken
+
+
+def _update_fences(
+    connection: Connection,
+    table: Table,
+    values: Mapping[str, object],
+    rows: Sequence[Mapping[str, object]],
+) -> None:
+    """Set ``values`` in the fences of a table; each row has a ``key``, and what they are bound to.
+
+    The caller holds the locks.
+    """
+    if rows:
+        own = (fences.c.table_name == table.name, fences.c.scope_key == bindparam("key"))
+        connection.execute(update(fences).where(*own).values(values), rows)
 
 
 def _of(table: Table, keys: Sequence[str]) -> ColumnElement[bool]:
@@ -170,8 +167,15 @@ def record_evidence(
         (each.delivery.all_captures, _group(each, outcome), each.checked.rejects) for each in batch
     ]
     CaptureLog(at).record_all(connection, fetched)
-    verdicts = [row for each in batch for row in _audit_rows(each, at)]
+    audited = [each for each in batch if each.checked.audits]
+    verdicts = [row for each in audited for row in _audit_rows(each, at)]
     insert_frame(connection, audits, frame_of(verdicts, audits))
+    _update_fences(
+        connection,
+        batch[0].order.table,
+        {"audited_group_id": bindparam("group")},
+        [{"key": each.order.partition_key, "group": group_id(each.order)} for each in audited],
+    )
 
 
 def _group(each: WriteRequest, outcome: Outcome) -> CaptureGroup:
@@ -240,6 +244,44 @@ def record_landings(
         for each, done in zip(batch, landed, strict=True)
     ]
     insert_frame(connection, landings, frame_of(told, landings))
+    _record_state(connection, batch, landed)
+
+
+def _record_state(
+    connection: Connection, batch: Sequence[WriteRequest], landed: Sequence[WriteResult]
+) -> None:
+    """Have the fences name these as the latest landings.
+
+    Where neither values nor rules are new, the landing that changed them last stays.
+    """
+    at = bindparam("at", type_=fences.c.landed_at.type)
+    has_same_rules = fences.c.landed_rule_version == bindparam("rules_if_same_values")
+    values = {
+        "landed_at": at,
+        "landed_source": bindparam("source"),
+        "landed_source_version": bindparam("version"),
+        "landed_content_sha256": bindparam("content"),
+        "landed_rule_version": bindparam("rules"),
+        "landed_scope": bindparam("scope"),
+        "landed_run_id": bindparam("run"),
+        "first_landed_at": func.coalesce(fences.c.first_landed_at, at),
+        "changed_token": case((has_same_rules, fences.c.changed_token), else_=fences.c.token),
+    }
+    rows = [
+        {
+            "key": each.order.partition_key,
+            "at": done.known_from,
+            "source": each.delivery.source,
+            "version": each.delivery.source_version,
+            "content": each.prepared.content_sha256,
+            "rules": each.order.rule_version,
+            "rules_if_same_values": None if done.has_new_values else each.order.rule_version,
+            "scope": shown_scope(each.scope),
+            "run": each.order.run_id,
+        }
+        for each, done in zip(batch, landed, strict=True)
+    ]
+    _update_fences(connection, batch[0].order.table, values, rows)
 
 
 def held_back(order: WriteTarget, checked: Validated) -> HeldBackError:

@@ -45,6 +45,8 @@ from orchestration_project.engine.warehouse.difference import (
     changes,
     derived_versions,
     first_landed_at,
+    known_versions,
+    latest_audits,
     write_derived,
 )
 from orchestration_project.engine.warehouse.fencing import read_states, record_evidence, take_fence
@@ -73,7 +75,7 @@ from orchestration_project.engine.warehouse.recorded import (
 )
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.tables.schema import Query
-from orchestration_project.tables.spine import audits, database_labels, fences, landings
+from orchestration_project.tables.spine import database_labels
 
 
 class Warehouse:
@@ -244,29 +246,8 @@ class Warehouse:
         They are that of its latest audited delivery, landed or held back, and that of its latest
         landing: a source may take back what was held back.
         """
-        audited = select(fences.c.scope_key.label("key"), fences.c.source_version).where(
-            fences.c.table_name == table.name, fences.c.source_version.is_not(None)
-        )
-        newest = (
-            select(landings.c.partition_key, func.max(landings.c.landed_at).label("landed_at"))
-            .where(landings.c.table_name == table.name)
-            .group_by(landings.c.partition_key)
-            .subquery()
-        )
-        landed = (
-            select(landings.c.partition_key.label("key"), landings.c.source_version)
-            .join(
-                newest,
-                (landings.c.partition_key == newest.c.partition_key)
-                & (landings.c.landed_at == newest.c.landed_at),
-            )
-            .where(landings.c.table_name == table.name)
-        )
-        known: dict[str, set[str]] = {}
         with self.reading() as connection:
-            for row in (*connection.execute(audited), *connection.execute(landed)):
-                known.setdefault(row.key, set()).add(row.source_version)
-        return known
+            return known_versions(connection, table)
 
     def changes(self, table: Table) -> dict[str, int]:
         """Return each landed partition, and the number of the delivery that last changed it."""
@@ -295,23 +276,8 @@ class Warehouse:
 
     def latest_audits(self, table: Table) -> pl.DataFrame:
         """Return the audits of each partition's latest delivery that was audited."""
-        newest = (
-            select(audits.c.partition_key, func.max(audits.c.audited_at).label("audited_at"))
-            .where(audits.c.table_name == table.name)
-            .group_by(audits.c.partition_key)
-            .subquery()
-        )
-        return self.frame(
-            select(audits)
-            .join(
-                newest,
-                (audits.c.partition_key == newest.c.partition_key)
-                & (audits.c.audited_at == newest.c.audited_at),
-            )
-            .where(audits.c.table_name == table.name)
-            .order_by(audits.c.partition_key, audits.c.name),
-            audits,
-        )
+        with self.reading() as connection:
+            return latest_audits(connection, table)
 
     def land(
         self,

@@ -43,7 +43,7 @@ from orchestration_project.tables.operations import (
     operations_steps,
 )
 from orchestration_project.tables.schema import asset_of
-from orchestration_project.tables.spine import landings
+from orchestration_project.tables.spine import fences
 
 A_DAY = timedelta(days=1)
 
@@ -142,8 +142,8 @@ def _at_work(connection: Connection) -> dict[Subject, UnderWay]:
 
 def _landed_at(connection: Connection) -> dict[str, datetime]:
     found = connection.execute(
-        select(landings.c.table_name, func.max(landings.c.landed_at)).group_by(
-            landings.c.table_name
-        )
+        select(fences.c.table_name, func.max(fences.c.landed_at))
+        .where(fences.c.landed_at.is_not(None))
+        .group_by(fences.c.table_name)
     )
     return {asset_of(table): at for table, at in found}
