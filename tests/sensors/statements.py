@@ -77,13 +77,13 @@ class Reader:
         self._url = make_url(url)
 
     def scanned(self, statement: Statement) -> list[str]:
-        """Return how tables of `HISTORY` are read other than by a key or index, with equality."""
+        """Return how tables of `HISTORY` are read other than by equality with a key or index."""
         if self._is_sqlite:
             return [line for line in self._lines(statement) if _is_scan_of_sqlite(line)]
         return [
             f"{node['Node Type']} of {node['Relation Name']} {_condition(node)}"
             for node in _nodes(self._plan(statement))
-            if node.get("Relation Name") in HISTORY and " = " not in _condition(node)
+            if node.get("Relation Name") in HISTORY and not _keys(_condition(node))
         ]
 
     def cost(self, statement: Statement) -> int:
@@ -124,8 +124,13 @@ class Reader:
 
 
 def _is_scan_of_sqlite(line: str) -> bool:
-    read = re.match(r"(SCAN|SEARCH) (\w+)", line)
-    return bool(read) and read[2] in HISTORY and (read[1] == "SCAN" or "=?" not in line)
+    read = re.match(r"(?:SCAN|SEARCH) (\w+)", line)
+    return bool(read) and read[1] in HISTORY and not _keys(line)
+
+
+def _keys(condition: str) -> set[str]:
+    """Return the columns that must equal something, besides the table that all have in common."""
+    return set(re.findall(r"(\w+)(?:=\?| = )", condition)) - {"table_name"}
 
 
 def _nodes(node: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
