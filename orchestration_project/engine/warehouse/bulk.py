@@ -99,7 +99,7 @@ def insert_into_sqlite(
     try:
         with ThreadPoolExecutor(1) as pool:  # from a main thread ADBC takes Ctrl-C for itself
             pool.submit(_write, frame.drop(same), file, rows_at_once).result()
-        _insert_file(connection, table, file, frame.columns, _as_stored(frame[:1].select(same)))
+        _insert_file(connection, table, file, frame.columns, as_stored(frame[:1].select(same)))
     finally:
         file.unlink(missing_ok=True)  # SQLite has it open; nobody else looks for it
 
@@ -133,11 +133,11 @@ def _write(frame: pl.DataFrame, file: Path, rows_at_once: int) -> None:
     from pyarrow import RecordBatchReader
 
     compat = pl.CompatLevel.oldest()
-    schema = _as_stored(frame.clear()).to_arrow(compat_level=compat).schema
+    schema = as_stored(frame.clear()).to_arrow(compat_level=compat).schema
     batches = (
         piece
         for batch in frame.iter_slices(rows_at_once)
-        for piece in _as_stored(batch).to_arrow(compat_level=compat).to_batches()
+        for piece in as_stored(batch).to_arrow(compat_level=compat).to_batches()
     )
     try:
         with dbapi.connect(str(file), autocommit=True) as rows, rows.cursor() as cursor:
@@ -182,10 +182,11 @@ def _insert_values(
     statement = f"INSERT INTO {quote(table.name)} ({columns}) VALUES ({places})"  # noqa: S608 - quoted names only
     driver: Any = connection.connection.driver_connection
     for batch in frame.iter_slices(rows_at_once):
-        driver.executemany(statement, _as_stored(batch).rows())
+        driver.executemany(statement, as_stored(batch).rows())
 
 
-def _as_stored(frame: pl.DataFrame) -> pl.DataFrame:
+def as_stored(frame: pl.DataFrame) -> pl.DataFrame:
+    """Return values as SQLite stores them: days, timestamps and flags as texts and numbers."""
     return frame.with_columns(
         pl.col(pl.Datetime).dt.strftime(SQLITE_TIMESTAMP),
         pl.col(pl.Date).dt.to_string("iso"),

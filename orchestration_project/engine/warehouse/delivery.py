@@ -5,15 +5,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from io import BufferedRandom
-from typing import Any, Generic, Literal, Protocol, TypeVar
+from typing import Any, Generic, Literal, Protocol, TypeVar, get_args
 
 import polars as pl
 from sqlalchemy import Connection, Table
 
 from orchestration_project.contracts.rules import Audit, Validated
 from orchestration_project.engine.captures import Capture
-from orchestration_project.engine.warehouse.frames import Scope
-from orchestration_project.errors import ContractError, TransientError
+from orchestration_project.engine.warehouse.frames import Scope, range_of, shown_scope
+from orchestration_project.errors import ConfigurationError, ContractError, TransientError
 
 
 class SupersededError(TransientError):
@@ -77,6 +77,17 @@ class Delivery:
         return [*self.captures, *self.discarded]
 
 
+WriteDisposition = Literal["replace_scope", "merge", "append"]
+"""What a delivery does to the loaded rows of its partition.
+
+replace_scope: The rows of its scope become the delivery's; those that it lacks are removed.
+merge: Its rows are inserted, or update the rows with their keys; no row is removed.
+append: Its rows are inserted; a loaded row is neither updated nor removed.
+"""
+
+WRITE_DISPOSITION = "write_disposition"
+"""Under this name the scope of a landing has how it was written, unless it replaced its scope."""
+
 Outcome = Literal["landed", "held_back", "refused"]
 """What came of a delivery: an audit holds it back; what cannot be read or checked is refused."""
 
@@ -114,6 +125,7 @@ class Summarise(Protocol[SummaryT]):
     ) -> SummaryT:
         """Compare the scope before (``replaced`` and ``kept``) and after (``written`` and kept).
 
+        Of a merge or append, these are the rows with the delivery's keys.
         ``replaced`` has ``is_metadata`` besides the table's columns: only metadata columns differ.
         """
         ...
@@ -164,6 +176,7 @@ class WriteTarget(Generic[SummaryT]):
         merge: What puts that of several ranges together; only what may come in ranges needs it.
         before: What was landed when the token was read, if that was read too: as long as the fence
             has the token, nothing else is.
+        write_disposition: What the delivery does to loaded rows.
     """
 
     table: Table
@@ -178,6 +191,12 @@ class WriteTarget(Generic[SummaryT]):
     summarise: Summarise[SummaryT]
     before: ScopeState | None = None
     merge: MergeTold | None = None
+    write_disposition: WriteDisposition = "replace_scope"
+
+    @property
+    def replaces_scope(self) -> bool:
+        """Whether loaded rows that a delivery lacks are removed."""
+        return self.write_disposition == "replace_scope"
 
 
 AsFile = Callable[[Validated, Sequence[str]], tuple[bytes | BufferedRandom, str]]
@@ -215,6 +234,17 @@ class WriteRequest(Generic[SummaryT]):
     def scope(self) -> Scope:
         """The rows for which the delivery is complete, as a condition on the table's columns."""
         return {**self.order.partition, **self.delivery.scope}
+
+    @property
+    def recorded_scope(self) -> str:
+        """The scope as `landings` has it; a delivery that replaces no scope adds how it is written.
+
+        So equal rows that were written otherwise are not taken for the loaded ones.
+        """
+        shown = shown_scope(self.scope)
+        if self.order.replaces_scope:
+            return shown
+        return f"{shown},{WRITE_DISPOSITION}={self.order.write_disposition}"
 
     @property
     def checked(self) -> Validated:
@@ -278,6 +308,33 @@ AfterWrite = Callable[[Connection, Sequence[Any]], None]
 
 def no_note(_: Connection, ended: Sequence[Any]) -> None:
     """Note nothing: the landings say all."""
+
+
+def refuse_impossible(batch: Sequence[WriteRequest]) -> None:
+    """Refuse deliveries that cannot be written as asked.
+
+    Raises:
+        ConfigurationError: The write disposition is unknown, differs within the batch, or only
+            adds rows where the delivery is of ranges.
+    """
+    found = {each.order.write_disposition for each in batch}
+    known = get_args(WriteDisposition)
+    if len(found) != 1 or not found <= set(known):
+        raise ConfigurationError(
+            f"invalid write_disposition of {batch[0].order.table.name}: expected one of "
+            f"{', '.join(known)} for all deliveries of a batch, e.g. merge",
+            found=", ".join(sorted(found)),
+            remedy="correct the write_disposition of the dataset",
+        )
+    for each in batch:
+        in_ranges = each.checked.ranges is not None or range_of(each.delivery.scope) is not None
+        if in_ranges and each.order.write_disposition == "append":
+            raise ConfigurationError(
+                f"invalid delivery of {each.order.table.name}: expected rows without ranges where "
+                "write_disposition is append, e.g. the rows of one day",
+                found=f"ranges of {each.order.partition_key}",
+                remedy="use merge, or deliver in partitions that fit into memory",
+            )
 
 
 def group_id(order: Fenced) -> str:

@@ -15,7 +15,11 @@ import polars as pl
 from sqlalchemy import Connection, Table, delete, func, literal, select
 
 from orchestration_project.contracts.frames import BATCH_INDEX, counted
-from orchestration_project.engine.warehouse.delivery import ScopeState, WriteRequest
+from orchestration_project.engine.warehouse.delivery import (
+    ScopeState,
+    WriteRequest,
+    WriteTarget,
+)
 from orchestration_project.engine.warehouse.fencing import take_fences
 from orchestration_project.engine.warehouse.frames import (
     Scope,
@@ -88,8 +92,11 @@ def cause_of(
 
 
 def _reaches_on(connection: Connection, each: WriteRequest, known_from: datetime) -> bool:
-    """Whether a delivery is of a range, or its new rows are all of markets that had no row."""
-    if range_of(each.delivery.scope) is not None:
+    """Whether new rows restate nothing: of markets that had no row, of a range, a merge or append.
+
+    Only a delivery that replaces its scope says that what it lacked before was not there.
+    """
+    if range_of(each.delivery.scope) is not None or not each.order.replaces_scope:
         return True
     table = each.order.table
     columns = [table.c[name] for name, value in each.scope.items() if isinstance(value, tuple)]
@@ -104,7 +111,7 @@ def _reaches_on(connection: Connection, each: WriteRequest, known_from: datetime
 def derive(connection: Connection, ready: WriteRequest) -> dict[str, float]:
     """Replace the partition in each derived table; return the seconds that each took.
 
-    Of a part of the partition, the rows that the delivery left alone count too.
+    The rows of the partition that the delivery left as they were count too.
     """
     order, seconds = ready.order, dict[str, float]()
     if not order.derive:
@@ -130,7 +137,7 @@ def derive_ranges(connection: Connection, ready: WriteRequest) -> Mapping[str, f
         connection.execute(delete(table).where(within(table, order.partition)))
     for condition, delivered in ready.checked.ranges or ():
         rows = delivered
-        if scope:  # the rest of the partition counts too
+        if scope or not order.replaces_scope:  # the rest of the partition counts too
             rows = read_scope(connection, order.table, {**order.partition, **condition})
         for table, maker in order.derive.items():
             started = time.monotonic()
@@ -159,7 +166,8 @@ class Difference:
     All frames have `BATCH_INDEX`.
 
     Attributes:
-        rows: All rows of the scopes, those that are unchanged with their old bookkeeping.
+        rows: All rows of the scopes, those that are unchanged with their old bookkeeping; of a
+            merge or append those with the delivery's keys.
         written: Of these, the new and the changed ones.
         replaced: The landed rows that are changed or removed, to move to the history.
         counts: The numbers of each delivery, by its place.
@@ -172,27 +180,25 @@ class Difference:
 
 
 def difference(
-    table: Table,
-    metadata_columns: Sequence[str],
-    current: pl.DataFrame,
-    incoming: pl.DataFrame,
-    of: int,
+    order: WriteTarget, current: pl.DataFrame, incoming: pl.DataFrame, of: int
 ) -> Difference:
     """Compare two states of the scopes of ``of`` deliveries by key; the frames have `BATCH_INDEX`.
 
-    Unchanged rows keep their bookkeeping. ``replaced`` holds the current rows that changed or
-    went, with ``is_metadata``: only metadata columns differ.
+    Unchanged rows keep their bookkeeping; of an append also their metadata columns, which are not
+    compared. ``replaced`` holds the current rows that changed or went, with ``is_metadata``: only
+    metadata columns differ.
     """
     if current.is_empty():
         nothing = current.with_columns(is_metadata=pl.lit(value=False))
         counts = [Counts(added=count) for count in counted(incoming, of)]
         return Difference(incoming, incoming, nothing, counts)
-    key = key_names(table)
-    judged = _judged(key, metadata_columns, current.drop(BATCH_INDEX), incoming)
+    key = key_names(order.table)
+    judged = _judged(order, current.drop(BATCH_INDEX), incoming)
+    stays = order.metadata_columns if order.write_disposition == "append" else ()
     kept = ~pl.col("is_new") & ~pl.col("differs")
     rows = judged.with_columns(
         pl.when(kept).then(pl.col(f"{name}_now")).otherwise(pl.col(name)).alias(name)
-        for name in BOOKKEEPING
+        for name in (*BOOKKEEPING, *stays)
     ).select(incoming.columns)
     differing = judged.filter("differs").select(*key, "is_metadata")
     removed = current.join(incoming, on=key, how="anti").with_columns(
@@ -217,21 +223,18 @@ def difference(
     )
 
 
-def _judged(
-    key: Sequence[str],
-    metadata_columns: Sequence[str],
-    current: pl.DataFrame,
-    incoming: pl.DataFrame,
-) -> pl.DataFrame:
+def _judged(order: WriteTarget, current: pl.DataFrame, incoming: pl.DataFrame) -> pl.DataFrame:
     """Return ``incoming`` beside the current row of its key, with is_new, differs, is_metadata."""
+    key = key_names(order.table)
     values = [name for name in incoming.columns if name not in (*key, *BOOKKEEPING, BATCH_INDEX)]
     both = incoming.join(current, on=key, how="left", suffix="_now", maintain_order="left")
     is_new = pl.col("known_from_now").is_null()
     differs = {name: pl.col(name).ne_missing(pl.col(f"{name}_now")) for name in values}
     value_differs = pl.any_horizontal(
-        differs[name] for name in values if name not in metadata_columns
+        differs[name] for name in values if name not in order.metadata_columns
     )
-    any_differs = pl.any_horizontal(differs.values())
+    is_append = order.write_disposition == "append"
+    any_differs = value_differs if is_append else pl.any_horizontal(differs.values())
     return both.with_columns(
         is_new=is_new,
         differs=~is_new & any_differs,

@@ -37,7 +37,6 @@ from orchestration_project.engine.warehouse.frames import (
     frame_of,
     insert_absent,
     insert_frame,
-    shown_scope,
 )
 from orchestration_project.tables.spine import audits, fences, landings
 
@@ -226,7 +225,7 @@ def record_landings(
         {
             "group_id": done.group_id,
             "table_name": each.order.table.name,
-            "scope": shown_scope(each.scope),
+            "scope": each.recorded_scope,
             "partition_key": each.order.partition_key,
             "source": each.delivery.source,
             "source_version": each.delivery.source_version,
@@ -276,7 +275,7 @@ def _record_state(
             "content": each.prepared.content_sha256,
             "rules": each.order.rule_version,
             "rules_if_same_values": None if done.has_new_values else each.order.rule_version,
-            "scope": shown_scope(each.scope),
+            "scope": each.recorded_scope,
             "run": each.order.run_id,
         }
         for each, done in zip(batch, landed, strict=True)

@@ -14,10 +14,13 @@ from sqlalchemy import (
     FromClause,
     Select,
     Table,
+    Text,
     and_,
     bindparam,
     delete,
+    func,
     insert,
+    literal,
     select,
     true,
 )
@@ -26,6 +29,7 @@ from sqlalchemy.exc import IntegrityError
 
 from orchestration_project.contracts.rules import Days, KeyRange
 from orchestration_project.engine.warehouse.bulk import (
+    as_stored,
     copied_out,
     insert_into_sqlite,
     out_of_sqlite,
@@ -35,6 +39,9 @@ from orchestration_project.tables.schema import Query, schema_of
 
 ROWS_PER_BATCH = 20_000
 """Rows in transit at once: their copies, in Arrow and in the database's own form, stay small."""
+
+KEYS_AT_ONCE = 500
+"""So many keys a statement names one by one, where a database has no other way."""
 
 FEW_ROWS = 10
 """Up to so many rows, an INSERT takes a third of the time of a COPY, and not longer."""
@@ -60,7 +67,10 @@ def part_of(scope: Scope) -> tuple[str, frozenset[str]] | None:
 
 
 def share_rows(scope: Scope, other: Scope) -> bool:
-    """Whether two deliveries of a partition can hold for the same rows, their parts considered."""
+    """Whether two deliveries of a partition can hold for the same rows, by parts and ranges."""
+    days, others_days = range_of(scope), range_of(other)
+    if days and others_days and (days.last < others_days.first or others_days.last < days.first):
+        return False
     own, others = part_of(scope), part_of(other)
     return own is None or others is None or own[0] != others[0] or bool(own[1] & others[1])
 
@@ -71,6 +81,21 @@ def shown_scope(scope: Scope) -> str:
         f"{name}={'+'.join(map(str, value)) if isinstance(value, tuple) else value}"
         for name, value in scope.items()
     )
+
+
+def frame_within(scope: Scope) -> pl.Expr:
+    """Return the condition that a row of a frame lies in ``scope``, as `within` does of a table."""
+    return pl.all_horizontal(
+        pl.lit(value=True), *(_frame_holds(pl.col(name), value) for name, value in scope.items())
+    )
+
+
+def _frame_holds(column: pl.Expr, value: object) -> pl.Expr:
+    if isinstance(value, Days):
+        return column.is_between(value.first, value.last)
+    if isinstance(value, KeyRange):
+        return value.holds(column)
+    return column.is_in(value if isinstance(value, tuple) else (value,))
 
 
 def within(table: FromClause, scope: Scope) -> ColumnElement[bool]:
@@ -156,6 +181,50 @@ def read_frame(connection: Connection, statement: Select[Any], table: Table) -> 
 def read_scope(connection: Connection, table: Table, scope: Scope) -> pl.DataFrame:
     """Return all columns of the rows of ``table`` in ``scope``."""
     return read_frame(connection, select(table).where(within(table, scope)), table)
+
+
+def read_keys(connection: Connection, table: Table, rows: pl.DataFrame) -> pl.DataFrame:
+    """Return all columns of the rows of ``table`` that have the keys of ``rows``.
+
+    Each is looked up by its key, so that the size of the table does not matter.
+    """
+    key = list(table.primary_key.columns)
+    keys = rows.select(column.name for column in key)
+    if keys.is_empty():
+        return pl.DataFrame(schema=schema_of(table))
+    if connection.dialect.name == "postgresql":
+        columns = _arrays_as_columns(keys, table)
+    elif connection.dialect.name == "sqlite":
+        columns = _json_as_columns(keys)
+    else:
+        found = (read_scope(connection, table, scope) for scope in _scopes_around(keys))
+        return pl.concat(found).join(keys, on=keys.columns, how="semi")
+    is_wanted = and_(*(column == wanted for column, wanted in zip(key, columns, strict=True)))
+    return read_frame(connection, select(table).where(is_wanted), table)
+
+
+def _scopes_around(keys: pl.DataFrame) -> Iterable[Scope]:
+    """Yield conditions that rows with the keys meet, and few others, as any database reads them."""
+    for some in keys.sort(keys.columns).iter_slices(KEYS_AT_ONCE):
+        yield {name: tuple(some[name].unique().to_list()) for name in keys.columns}
+
+
+def _arrays_as_columns(keys: pl.DataFrame, table: Table) -> Sequence[ColumnElement[Any]]:
+    """Return the keys as columns that PostgreSQL makes of an array each; a reader may do so too."""
+    types = (table.c[name].type for name in keys.columns)
+    arrays = (
+        literal(keys[name].to_list(), postgresql.ARRAY(Text() if isinstance(kind, Text) else kind))
+        for name, kind in zip(keys.columns, types, strict=True)
+    )
+    wanted = func.unnest(*arrays).table_valued(*keys.columns, name="wanted").render_derived()
+    return [wanted.c[name] for name in keys.columns]
+
+
+def _json_as_columns(keys: pl.DataFrame) -> Sequence[ColumnElement[Any]]:
+    """Return the keys as columns that SQLite reads out of one JSON text."""
+    text = json.dumps(as_stored(keys).rows(), ensure_ascii=False)
+    wanted = func.json_each(text).table_valued("value", name="wanted")
+    return [func.json_extract(wanted.c.value, f"$[{place}]") for place in range(keys.width)]
 
 
 def insert_frame(connection: Connection, table: Table, frame: pl.DataFrame) -> None:

@@ -18,7 +18,13 @@ import polars as pl
 from sqlalchemy import Connection, Table, delete
 
 from orchestration_project.contracts.frames import BATCH_INDEX, concat_batches, split_batches
-from orchestration_project.contracts.rules import Validated, contents_sha256
+from orchestration_project.contracts.rules import (
+    OFFENDERS_KEPT,
+    Audit,
+    Validated,
+    contents_sha256,
+    verdict,
+)
 from orchestration_project.engine.warehouse.capture_log import capture_ids
 from orchestration_project.engine.warehouse.delivery import (
     AfterWrite,
@@ -33,6 +39,7 @@ from orchestration_project.engine.warehouse.delivery import (
     WriteResult,
     WriteTarget,
     group_id,
+    refuse_impossible,
 )
 from orchestration_project.engine.warehouse.difference import (
     BOOKKEEPING,
@@ -53,13 +60,14 @@ from orchestration_project.engine.warehouse.fencing import (
 )
 from orchestration_project.engine.warehouse.frames import (
     delete_rows,
+    frame_within,
     insert_frame,
     joined,
+    read_keys,
     read_scope,
-    shown_scope,
     within,
 )
-from orchestration_project.tables.schema import schema_of
+from orchestration_project.tables.schema import key_names, schema_of
 
 FEW = 10
 """Up to one in so many rows are replaced one by one; more are faster replaced with all the rest."""
@@ -83,9 +91,10 @@ def land_all(
         note(connection, [])
         return []
     fenced = [(each.order, each.delivery.source_version) for each in batch]
+    refuse_impossible(batch)
     known_from, superseded = take_fences(connection, fenced, now)
     current = [each for each in batch if each.order.partition_key not in superseded]
-    audited = _with_warnings(connection, current, warn)
+    audited = _with_audits(connection, current, warn)
     passed = [each for each in audited if not each.checked.is_held_back]
     quarantined = [each for each in audited if each.checked.is_held_back]
     outcomes: dict[str, WriteOutcome[SummaryT]] = {**superseded}
@@ -101,18 +110,43 @@ def land_all(
     return ended
 
 
-def _with_warnings(
+def _with_audits(
     connection: Connection, batch: Sequence[WriteRequest[SummaryT]], warn: WarningCheck
 ) -> list[WriteRequest[SummaryT]]:
     """Return the deliveries with the audits that compare them with what is loaded."""
+    appended = _audits_of_append(connection, batch)
     return [
         replace(
             each,
             prepared=replace(
-                each.prepared, checked=replace(each.checked, audits=[*each.checked.audits, *more])
+                each.prepared,
+                checked=replace(each.checked, audits=[*each.checked.audits, *own, *more]),
             ),
         )
-        for each, more in zip(batch, warn(connection, batch), strict=True)
+        for each, own, more in zip(batch, appended, warn(connection, batch), strict=True)
+    ]
+
+
+def _audits_of_append(
+    connection: Connection, batch: Sequence[WriteRequest]
+) -> Sequence[Sequence[Audit]]:
+    """Audit of each delivery that only adds rows: loaded rows with its keys have its values."""
+    if not batch or batch[0].order.write_disposition != "append":
+        return [()] * len(batch)
+    order = batch[0].order
+    change = _compare(connection, batch, [each.order.token > 0 for each in batch])
+    differing = change.replaced.select(*key_names(order.table), BATCH_INDEX)
+    return [
+        [
+            Audit(
+                "keeps_loaded_rows",
+                verdict(keys.is_empty()),
+                "0 loaded rows with other values",
+                str(len(keys)),
+                keys.sort(keys.columns).head(OFFENDERS_KEPT).to_dicts(),
+            )
+        ]
+        for keys in split_batches(differing, len(batch))
     ]
 
 
@@ -286,7 +320,8 @@ def _values(table: Table) -> list[str]:
 def _derived(
     order: WriteTarget, delivery: Delivery, checked: Validated
 ) -> Mapping[Table, pl.DataFrame] | None:
-    if delivery.scope or checked.is_held_back or checked.ranges:
+    is_all = order.replaces_scope and not delivery.scope
+    if not is_all or checked.is_held_back or checked.ranges:
         return None
     return {table: maker.of_all(checked.rows) for table, maker in order.derive.items()}
 
@@ -306,11 +341,17 @@ def are_there(connection: Connection, batch: Sequence[WriteRequest]) -> list[boo
     """Whether landing would write no row of each, whichever deliveries landed what is there."""
     if not batch:
         return []
-    order = batch[0].order
-    incoming = _incoming(batch, datetime.fromtimestamp(0, tz=UTC))
-    current = _current(connection, batch, [True] * len(batch))
-    change = difference(order.table, order.metadata_columns, current, incoming, len(batch))
+    change = _compare(connection, batch, [True] * len(batch))
     return [not counts.is_any for counts in change.counts]
+
+
+def _compare(
+    connection: Connection, batch: Sequence[WriteRequest], is_read: Sequence[bool]
+) -> Difference:
+    """Compare deliveries with what is loaded of those that are ``is_read``; nothing is written."""
+    incoming = _incoming(batch, datetime.fromtimestamp(0, tz=UTC))
+    current = _current(connection, batch, incoming, is_read)
+    return difference(batch[0].order, current, incoming, len(batch))
 
 
 def _befores(connection: Connection, batch: Sequence[WriteRequest]) -> list[ScopeState]:
@@ -324,7 +365,7 @@ def _is_same(before: ScopeState, each: WriteRequest) -> bool:
     return (before.content_sha256, before.rule_version, before.scope) == (
         each.prepared.content_sha256,
         each.order.rule_version,
-        shown_scope(each.scope),
+        each.recorded_scope,
     )
 
 
@@ -338,18 +379,27 @@ def _incoming(batch: Sequence[WriteRequest], known_from: datetime) -> pl.DataFra
 
 
 def _current(
-    connection: Connection, batch: Sequence[WriteRequest], is_read: Sequence[bool]
+    connection: Connection,
+    batch: Sequence[WriteRequest],
+    incoming: pl.DataFrame,
+    is_read: Sequence[bool],
 ) -> pl.DataFrame:
-    """Return what is landed in the scopes of those that are ``is_read``, and `BATCH_INDEX`."""
-    table, schema = batch[0].order.table, schema_of(batch[0].order.table)
-    scopes = [each.scope for each, read in zip(batch, is_read, strict=True) if read]
-    rows = pl.concat(
-        [pl.DataFrame(schema=schema)]
-        + [read_scope(connection, table, scope) for scope in joined(scopes)]
-    )
+    """Return the loaded rows that deliveries are compared with, and `BATCH_INDEX`.
+
+    These are the rows of the scopes of those that are ``is_read``. Of a merge or append, they are
+    those of the partitions that have the keys of ``incoming``; no other row is read.
+    """
+    order = batch[0].order
+    if order.replaces_scope:
+        scopes = [each.scope for each, read in zip(batch, is_read, strict=True) if read]
+        frames = [read_scope(connection, order.table, scope) for scope in joined(scopes)]
+        rows = pl.concat([pl.DataFrame(schema=schema_of(order.table)), *frames])
+    else:
+        rows = read_keys(connection, order.table, incoming if any(is_read) else incoming.clear())
+        rows = rows.filter(frame_within(order.partition)) if len(batch) == 1 else rows
     if len(batch) == 1:
         return rows.with_columns(pl.lit(0, pl.Int64).alias(BATCH_INDEX))
-    own = {name: schema[name] for name in batch[0].order.partition}
+    own = {name: rows.schema[name] for name in order.partition}
     places = pl.DataFrame(
         [
             (*(each.order.partition[name] for name in own), place)
@@ -370,9 +420,9 @@ def _write(connection: Connection, loads: Sequence[_Load], known_from: datetime)
         incoming = incoming.filter(pl.col(BATCH_INDEX).is_in([load.place for load in new]))
     # a first delivery, as the fence says, finds nothing to read
     is_read = [load.is_new and load.request.order.token > 0 for load in loads]
-    current = _current(connection, [load.request for load in loads], is_read)
-    change = difference(order.table, order.metadata_columns, current, incoming, len(loads))
-    if len(change.replaced) * FEW <= len(current):
+    current = _current(connection, [load.request for load in loads], incoming, is_read)
+    change = difference(order, current, incoming, len(loads))
+    if not order.replaces_scope or len(change.replaced) * FEW <= len(current):
         delete_rows(connection, order.table, change.replaced)
         insert_frame(connection, order.table, change.written.drop(BATCH_INDEX))
     else:

@@ -1,0 +1,315 @@
+"""What a delivery does to loaded rows: replaces its scope, merges into it, or only adds rows."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import polars as pl
+import pytest
+from sqlalchemy import Engine, event
+
+from orchestration_project.contracts.rules import REJECT_SCHEMA, Days, Validated
+from orchestration_project.engine.warehouse import (
+    HeldBackError,
+    SupersededError,
+    WriteRequest,
+    WriteResult,
+    WriteTarget,
+    prepare,
+)
+from orchestration_project.engine.warehouse.frames import read_keys
+from orchestration_project.engine.warehouse.landing import is_landed
+from orchestration_project.errors import ConfigurationError
+from orchestration_project.tables.finra import (
+    finra_otc_weekly,
+    finra_otc_weekly_history,
+    finra_symbol_week,
+)
+from orchestration_project.tables.spine import audits, deliveries
+from tests.resources.weeks import MONDAY, NOON, PUBLISHED, Desk, frame, row
+
+A_WEEK = timedelta(days=7)
+ATS = {"market": ("ATS",)}
+COUNTS = ("rows_added", "rows_changed", "rows_removed", "rows_unchanged")
+
+
+def counts(landed: WriteResult[Any]) -> tuple[int, ...]:
+    return tuple(getattr(landed, name) for name in COUNTS)
+
+
+def order(desk: Desk, disposition: Any, **options: Any) -> WriteTarget[Any]:
+    return replace(desk.order(**options), write_disposition=disposition)
+
+
+def merge(desk: Desk, *rows: Any, **options: Any) -> WriteResult[Any]:
+    return desk.land(*rows, order=order(desk, "merge"), **options)
+
+
+def append(desk: Desk, *rows: Any, **options: Any) -> WriteResult[Any]:
+    return desk.land(*rows, order=order(desk, "append"), **options)
+
+
+def request(desk: Desk, target: WriteTarget[Any], *rows: Any, **options: Any) -> WriteRequest[Any]:
+    delivery = desk.delivery(**options)
+    own = [{**each, "week_start": desk.week_start} for each in rows]
+    checked = Validated(frame(own), pl.DataFrame(schema=REJECT_SCHEMA))
+    return WriteRequest(target, delivery, prepare(target, delivery, checked))
+
+
+def history(desk: Desk) -> list[tuple[Any, ...]]:
+    names = ("symbol", "share_quantity", "known_from", "known_to", "change_cause")
+    return desk.rows(finra_otc_weekly_history, *names)
+
+
+# merge
+
+
+def test_a_merge_inserts_and_updates_by_key_and_removes_nothing(desk, clock):
+    first = merge(desk, row("STAYS"), row("CHANGES"), row("SAME"))
+    clock.at = NOON + A_WEEK
+    landed = merge(desk, row("CHANGES", share_quantity=7), row("SAME"), row("NEW"), version="v2")
+    assert (first.change_cause, counts(first)) == ("first", (3, 0, 0, 0))
+    assert (landed.change_cause, counts(landed)) == ("source", (1, 1, 0, 1))
+    assert desk.rows(finra_otc_weekly, "symbol", "share_quantity", "known_from") == [
+        ("CHANGES", 7, NOON + A_WEEK),
+        ("NEW", 100, NOON + A_WEEK),
+        ("SAME", 100, NOON),
+        ("STAYS", 100, NOON),
+    ]
+    assert history(desk) == [("CHANGES", 100, NOON, NOON + A_WEEK, "source")]
+
+
+def test_tables_derived_of_a_merged_partition_are_of_all_its_rows(desk):
+    merge(desk, row("AAA"), row("BBB"))
+    merge(desk, row("BBB", "YATS"), version="v2")
+    totals = desk.rows(finra_symbol_week, "symbol", "total_share_quantity")
+    assert totals == [("AAA", 100), ("BBB", 200)]
+    merge(desk, row("BBB", "XATS", share_quantity=5), version="v3", ranges_of=1)
+    totals = desk.rows(finra_symbol_week, "symbol", "total_share_quantity")
+    assert totals == [("AAA", 100), ("BBB", 105)]
+
+
+def test_a_merge_that_only_adds_rows_restates_nothing(desk):
+    merge(desk, row("AAA"))
+    assert merge(desk, row("BBB"), version="v2").change_cause == "more"
+
+
+def test_a_merge_that_changes_dates_alone_is_metadata(desk):
+    merge(desk, row("AAA"), row("BBB"))
+    landed = merge(desk, row("AAA", last_update_date=PUBLISHED + A_WEEK), version="v2")
+    assert (landed.change_cause, counts(landed)) == ("metadata", (0, 1, 0, 0))
+    assert [cause for *_, cause in history(desk)] == ["metadata"]
+
+
+def test_the_same_merge_again_writes_no_row(desk):
+    merge(desk, row("AAA"), row("BBB"))
+    merge(desk, row("CCC"), version="v2")
+    before = desk.rows(finra_otc_weekly, "symbol", "known_from", "capture_id")
+    again = merge(desk, row("AAA"), row("BBB"))
+    assert (again.change_cause, counts(again)) == ("none", (0, 0, 0, 2))
+    assert desk.rows(finra_otc_weekly, "symbol", "known_from", "capture_id") == before
+    assert history(desk) == []
+
+
+def test_an_earlier_merge_is_there_only_while_no_later_one_changed_its_rows(desk):
+    merge(desk, row("AAA"), row("BBB"))
+    merge(desk, row("CCC"), version="v2")
+    target = order(desk, "merge")
+    earlier = request(desk, target, row("AAA"), row("BBB"))
+    assert desk.warehouse.are_there([earlier]) == [True]
+    merge(desk, row("AAA", share_quantity=7), version="v3")
+    assert desk.warehouse.are_there([earlier]) == [False]
+    state = desk.warehouse.state(finra_otc_weekly, desk.partition_key)
+    assert not is_landed(state, target, earlier.delivery, earlier.prepared)
+    assert counts(merge(desk, row("AAA"), row("BBB"))) == (0, 1, 0, 1)
+
+
+def test_a_merge_of_a_part_leaves_the_rest_of_the_partition_alone(desk):
+    merge(desk, row("AAA"), row("AAA", market="NON_ATS"))
+    landed = merge(desk, row("AAA", share_quantity=7), scope=ATS, version="v2")
+    assert counts(landed) == (0, 1, 0, 0)
+    assert desk.rows(finra_otc_weekly, "market", "share_quantity") == [("ATS", 7), ("NON_ATS", 100)]
+
+
+def test_a_merge_leaves_other_partitions_alone(desk):
+    other = Desk(desk.warehouse, desk.folder, week_start=MONDAY + A_WEEK)
+    merge(desk, row("AAA"))
+    merge(other, row("AAA"))
+    merge(desk, row("AAA", share_quantity=7), version="v2")
+    assert desk.rows(finra_otc_weekly, "week_start", "share_quantity") == [
+        (MONDAY, 7),
+        (MONDAY + A_WEEK, 100),
+    ]
+
+
+def test_merges_of_several_partitions_land_in_one_transaction(desk):
+    other = Desk(desk.warehouse, desk.folder, week_start=MONDAY + A_WEEK)
+    merge(desk, row("AAA"), row("BBB"))
+    batch = [
+        request(desk, order(desk, "merge"), row("AAA", share_quantity=7), version="v2"),
+        request(other, order(other, "merge"), row("AAA"), row("BBB")),
+    ]
+    assert [counts(each) for each in desk.warehouse.land_all(batch)] == [(0, 1, 0, 0), (2, 0, 0, 0)]
+    assert desk.warehouse.are_there(batch) == [True, True]
+    assert desk.rows(finra_otc_weekly, "week_start", "symbol", "share_quantity") == [
+        (MONDAY, "AAA", 7),
+        (MONDAY, "BBB", 100),
+        (MONDAY + A_WEEK, "AAA", 100),
+        (MONDAY + A_WEEK, "BBB", 100),
+    ]
+
+
+def test_a_merge_that_is_superseded_writes_nothing(desk):
+    late = order(desk, "merge")
+    merge(desk, row("AAA"))
+    with pytest.raises(SupersededError):
+        desk.land(row("AAA", share_quantity=7), order=late)
+    assert desk.quantities() == {"AAA": 100}
+
+
+def test_a_delivery_that_replaces_its_scope_removes_rows_also_after_an_equal_merge(desk):
+    desk.land(row("AAA"), row("BBB"))
+    merge(desk, row("AAA"), version="v2")
+    landed = desk.land(row("AAA"), version="v2")
+    assert counts(landed) == (0, 0, 1, 1)
+    assert desk.quantities() == {"AAA": 100}
+
+
+@pytest.mark.parametrize("warehouse", ["sqlite"], indirect=True)
+def test_a_merge_looks_rows_up_by_their_whole_key(desk):
+    desk.land(*(row(f"S{number}") for number in range(50)))
+    with recorded_selects() as statements:
+        rows = [row("S1", share_quantity=7), row("S2")]
+        desk.land(*rows, order=replace(order(desk, "merge"), derive={}), version="v2")
+    [(statement, parameters)] = statements
+    with desk.warehouse.reading() as connection:
+        plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters).all()
+    steps = [each[-1] for each in plan if finra_otc_weekly.name in each[-1]]
+    assert len(steps) == 1
+    assert "venue_id=?" in steps[0]
+
+
+@contextmanager
+def recorded_selects() -> Iterator[list[tuple[str, Any]]]:
+    """Give what is selected of the weekly table meanwhile."""
+    found: list[tuple[str, Any]] = []
+
+    def record(_connection, _cursor, statement, parameters, *_):
+        is_read = statement.startswith("SELECT") and f"FROM {finra_otc_weekly.name}" in statement
+        if is_read:
+            found.append((statement, parameters))
+
+    event.listen(Engine, "before_cursor_execute", record)
+    yield found
+    event.remove(Engine, "before_cursor_execute", record)
+
+
+ODD_TEXTS = ["", " ", "'", '"', "\\", "{a,b}", "NULL", "[1]", "é", "A\tB", "a,b", "%s", "\u2028"]
+
+
+def test_rows_are_found_by_keys_of_any_text(desk):
+    desk.land(*(row("AAA", venue) for venue in [*ODD_TEXTS, "OTHER"]))
+    keys = frame([row("AAA", venue) for venue in [*ODD_TEXTS, "ABSENT"]])
+    with desk.warehouse.reading() as connection:
+        found = read_keys(connection, finra_otc_weekly, keys)
+        nothing = read_keys(connection, finra_otc_weekly, keys.clear())
+    assert sorted(found["venue_id"]) == sorted(ODD_TEXTS)
+    assert found.schema == nothing.schema
+    assert nothing.is_empty()
+
+
+# append
+
+
+def test_an_append_adds_rows_and_takes_equal_ones_as_they_are(desk, clock):
+    append(desk, row("AAA"))
+    clock.at = NOON + A_WEEK
+    landed = append(desk, row("AAA"), row("BBB"), version="v2")
+    assert (landed.change_cause, counts(landed)) == ("more", (1, 0, 0, 1))
+    assert desk.rows(finra_otc_weekly, "symbol", "known_from") == [
+        ("AAA", NOON),
+        ("BBB", NOON + A_WEEK),
+    ]
+    assert counts(append(desk, row("BBB"), version="v3")) == (0, 0, 0, 1)
+    assert history(desk) == []
+
+
+def test_an_append_leaves_metadata_of_a_loaded_row_as_it_is(desk):
+    append(desk, row("AAA"))
+    later = row("AAA", last_update_date=PUBLISHED + A_WEEK)
+    assert desk.warehouse.are_there([request(desk, order(desk, "append"), later)]) == [True]
+    assert counts(append(desk, later, version="v2")) == (0, 0, 0, 1)
+    assert desk.rows(finra_otc_weekly, "last_update_date") == [(PUBLISHED,)]
+    assert history(desk) == []
+
+
+def test_an_append_with_other_values_of_a_loaded_row_is_quarantined_and_names_it(desk):
+    append(desk, row("AAA"), row("BBB"))
+    with pytest.raises(HeldBackError, match="keeps_loaded_rows"):
+        append(desk, row("AAA", share_quantity=7), row("BBB"), row("NEW"), version="v2")
+    assert desk.quantities() == {"AAA": 100, "BBB": 100}
+    [(outcome, found, offenders)] = [
+        each[1:]
+        for each in desk.rows(audits, "name", "outcome", "found", "offenders")
+        if each[0] == "keeps_loaded_rows" and each[1] == "failed"
+    ]
+    assert (outcome, found) == ("failed", "1")
+    key = {"week_start": str(MONDAY), "tier": "T1", "market": "ATS"}
+    assert json.loads(offenders) == [{**key, "symbol": "AAA", "venue_id": "XATS"}]
+    assert desk.rows(deliveries, "outcome") == [("landed",), ("held_back",)]
+
+
+def test_of_appends_in_one_transaction_one_that_is_quarantined_harms_no_other(desk):
+    other = Desk(desk.warehouse, desk.folder, week_start=MONDAY + A_WEEK)
+    append(desk, row("AAA"))
+    append(other, row("AAA"))
+    changed, new = row("AAA", share_quantity=7), row("NEW")
+    batch = [
+        request(desk, order(desk, "append"), changed, new, version="v2"),
+        request(other, order(other, "append"), row("AAA"), new, version="v2"),
+    ]
+    quarantined, landed = desk.warehouse.land_all(batch)
+    assert isinstance(quarantined, HeldBackError)
+    assert isinstance(landed, WriteResult)
+    assert counts(landed) == (1, 0, 0, 1)
+    assert desk.rows(finra_otc_weekly, "week_start", "symbol") == [
+        (MONDAY, "AAA"),
+        (MONDAY + A_WEEK, "AAA"),
+        (MONDAY + A_WEEK, "NEW"),
+    ]
+
+
+def test_tables_derived_of_an_appended_partition_are_of_all_its_rows(desk):
+    append(desk, row("AAA"))
+    append(desk, row("BBB"), scope=ATS, version="v2")
+    assert desk.rows(finra_symbol_week, "symbol") == [("AAA",), ("BBB",)]
+
+
+# What makes no sense
+
+
+@pytest.mark.parametrize(
+    "delivered",
+    [{"ranges_of": 1}, {"scope": {"week_start": Days(MONDAY, MONDAY)}}],
+    ids=["spilled", "days"],
+)
+def test_an_append_in_ranges_is_refused(desk, delivered):
+    with pytest.raises(ConfigurationError, match="expected rows without ranges"):
+        append(desk, row("AAA"), row("BBB"), **delivered)
+    assert desk.count(deliveries) == 0
+
+
+def test_an_unknown_disposition_and_two_in_one_batch_are_refused(desk):
+    with pytest.raises(ConfigurationError, match="invalid write_disposition of finra_otc_weekly"):
+        desk.land(row("AAA"), order=order(desk, "upsert"))
+    other = Desk(desk.warehouse, desk.folder, week_start=MONDAY + A_WEEK)
+    batch = [
+        request(desk, order(desk, "merge"), row("AAA")),
+        request(other, order(other, "append"), row("AAA")),
+    ]
+    with pytest.raises(ConfigurationError, match="for all deliveries of a batch"):
+        desk.warehouse.land_all(batch)
+    assert desk.count(finra_otc_weekly) == 0
