@@ -2,8 +2,9 @@
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import polars as pl
 from sqlalchemy import Table
 
 from orchestration_project.connections.artifacts import ArtifactStore
@@ -14,11 +15,19 @@ from orchestration_project.engine.warehouse import (
     RecordedPart,
     ScopeState,
     Warehouse,
+    WriteTarget,
 )
-from orchestration_project.engine.warehouse.frames import range_of, share_rows
+from orchestration_project.engine.warehouse.delivery import SummaryT, WriteDisposition
+from orchestration_project.engine.warehouse.frames import (
+    Scope,
+    frame_within,
+    range_of,
+    share_rows,
+)
 from orchestration_project.engine.warehouse.recorded import (
     EffectiveDelivery,
     EffectivePart,
+    effective_deliveries,
     has_landed,
     is_of_one,
     layer_of,
@@ -26,6 +35,7 @@ from orchestration_project.engine.warehouse.recorded import (
     part_layers_of,
 )
 from orchestration_project.errors import ConfigurationError
+from orchestration_project.tables.schema import key_names
 
 
 @dataclass(frozen=True)
@@ -103,17 +113,71 @@ def kept_layers(
         layers = layers_of(recorded)
         lands_again = all(layer.is_landed for layer in layers)
         return RecordedDelivery(state, layers[-1].recorded, lands_again=lands_again), layers
-    if not is_of_one(chosen, recorded):
-        raise ConfigurationError(
-            f"{group_id} replayed several deliveries at once",
-            expected="a delivery that was fetched",
-            found=f"{chosen.part_count} captures of several",
-            remedy="name one of those, or name the symbol to have all of them replayed",
-        )
+    _refuse_several(chosen, recorded)
     landed = _landed_in_place_of(chosen, recorded)
     turns_back = _turns_back(chosen, landed, allow_older)
     layer = layer_of(chosen, recorded)
     return RecordedDelivery(state, chosen, turns_back, layer.is_landed), [layer]
+
+
+def kept_deliveries(
+    warehouse: Warehouse,
+    table: Table,
+    key: str,
+    write_disposition: WriteDisposition,
+    *,
+    group_id: str | None = None,
+    allow_older: bool = False,
+) -> tuple[RecordedDelivery, list[Recorded]]:
+    """Return the deliveries that make up a partition, of the whole or parts of it, oldest first.
+
+    The kept one is the latest of them. With ``group_id`` it is that one alone.
+
+    Raises:
+        ConfigurationError: As `kept_of`; or the group is itself a replay of several deliveries.
+    """
+    state, recorded = warehouse.recorded(table, key)
+    chosen = _chosen(key, recorded, group_id)
+    if group_id is None:
+        effective = effective_deliveries(recorded, write_disposition)
+        lands_again = all(has_landed(each, recorded) for each in effective)
+        return RecordedDelivery(state, effective[-1], lands_again=lands_again), effective
+    _refuse_several(chosen, recorded)
+    turns_back = _turns_back(chosen, _landed_in_place_of(chosen, recorded), allow_older)
+    return RecordedDelivery(state, chosen, turns_back, has_landed(chosen, recorded)), [chosen]
+
+
+def fold_target(
+    order: WriteTarget[SummaryT], kept: RecordedDelivery, captures: Sequence[Capture]
+) -> tuple[WriteTarget[SummaryT], Delivery]:
+    """Return how all deliveries that make up a partition are written as one, made of ``captures``.
+
+    Together they are complete for the partition: what merged rows lack by newer rules is removed.
+    An append stays one.
+    """
+    delivery = replace(kept.delivery(captures), scope={})
+    if order.write_disposition == "append":
+        return order, delivery
+    return replace(order, write_disposition="replace_scope"), delivery
+
+
+def fold_rows(
+    table: Table,
+    write_disposition: WriteDisposition,
+    loads: Sequence[tuple[Scope, pl.DataFrame]],
+) -> pl.DataFrame:
+    """Return the rows of a partition after its deliveries, one at least, oldest first.
+
+    Each comes as its scope and its rows. Of a row's key, the latest delivery counts; where
+    deliveries replace their scope, so does a later one that lacks the key.
+    """
+    if write_disposition != "replace_scope":
+        rows = pl.concat(rows for _, rows in loads)
+        return rows.unique(key_names(table), keep="last", maintain_order=True)
+    folded = loads[0][1]
+    for scope, rows in loads[1:]:
+        folded = pl.concat([folded.filter(~frame_within(scope)), rows])
+    return folded
 
 
 def captures_of(
@@ -147,13 +211,23 @@ def _chosen(key: str, recorded: Sequence[Recorded], group_id: str | None) -> Rec
     )
 
 
+def _refuse_several(chosen: Recorded, recorded: Sequence[Recorded]) -> None:
+    if not is_of_one(chosen, recorded):
+        raise ConfigurationError(
+            f"{chosen.group_id} replayed several deliveries at once",
+            expected="a delivery that was fetched",
+            found=f"{chosen.part_count} captures of several",
+            remedy="name one of those, or name the symbol to have all of them replayed",
+        )
+
+
 def _landed_in_place_of(chosen: Recorded, recorded: Sequence[Recorded]) -> Recorded | None:
     """Return the latest delivery that is landed where ``chosen`` would be.
 
     A replay of several deliveries is none of them: each stays in its own place.
     """
     days = range_of(chosen.scope)
-    if days is None:
+    if days is None or any(range_of(each.scope) is None for each in recorded if each.part_count):
         landed = (
             each
             for each in reversed(recorded)

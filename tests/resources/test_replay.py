@@ -5,7 +5,12 @@ from datetime import date
 import pytest
 
 from orchestration_project.contracts.rules import Days
-from orchestration_project.engine.warehouse.recorded import Recorded, layers_of, place_of
+from orchestration_project.engine.warehouse.recorded import (
+    Recorded,
+    effective_deliveries,
+    layers_of,
+    place_of,
+)
 from orchestration_project.errors import ConfigurationError
 
 
@@ -110,6 +115,91 @@ def test_what_is_landed_is_made_of_each_delivery_for_the_days_that_no_later_one_
 def test_of_the_deliveries_only_the_latest_may_be_one_that_is_not_landed():
     layers = layers_of([delivered(1, 1, 9), delivered(2, 5, 20, HELD_BACK)])
     assert [each.is_landed for each in layers] == [True, False]
+
+
+def part(number: int, *markets: str, outcome="landed", **changed) -> Recorded:
+    """Return a delivery of markets, of all without any."""
+    scope = {"market": markets} if markets else {}
+    return delivered(number, 1, 1, outcome, **{"scope": scope, **changed})
+
+
+HISTORY_OF_PARTS = [
+    part(1, "ATS"),
+    part(2),
+    part(3, "ATS", outcome=HELD_BACK),
+    part(4, "ATS"),
+    part(5, "NON_ATS", outcome=REFUSED, part_count=0),
+]
+
+EFFECTIVE = {
+    "nothing": ([], [], []),
+    "parts and a whole": (HISTORY_OF_PARTS, [2, 4], [1, 2, 4]),
+    "a whole one after a part": ([part(1, "ATS"), part(2)], [2], [1, 2]),
+    "parts that together cover an earlier one": (
+        [part(1, "ATS", "NON_ATS"), part(2, "ATS"), part(3, "NON_ATS")],
+        [2, 3],
+        [1, 2, 3],
+    ),
+    "parts of which one is not covered": (
+        [part(1, "ATS", "NON_ATS"), part(2, "ATS")],
+        [1, 2],
+        [1, 2],
+    ),
+    "ranges that together cover an earlier one": (
+        [delivered(1, 1, 9), delivered(2, 1, 5), delivered(3, 6, 9)],
+        [2, 3],
+        [1, 2, 3],
+    ),
+    "a range, a part and a whole one before them": (
+        [part(1), delivered(2, 1, 9), part(3, "ATS")],
+        [1, 2, 3],
+        [1, 2, 3],
+    ),
+    "the latest, which was quarantined": (
+        [part(1), part(2, outcome=HELD_BACK)],
+        [2],
+        [1, 2],
+    ),
+    "a replay of the first on top": (
+        [part(1, "ATS"), part(2, "NON_ATS"), part(3, "ATS", **WAS_FIRST)],
+        [2, 3],
+        [2, 3],
+    ),
+    "a replay that was quarantined": (
+        [part(1, "ATS"), part(2, "NON_ATS"), part(3, "ATS", outcome=HELD_BACK, **WAS_FIRST)],
+        [1, 2],
+        [1, 2],
+    ),
+    "a replay of both": (
+        [part(1, "ATS"), part(2, "NON_ATS"), part(3, part_count=2, **WAS_SECOND)],
+        [1, 2],
+        [1, 2],
+    ),
+    "a replay of both that landed the second, and a third": (
+        [
+            part(1, "ATS"),
+            part(2, "NON_ATS", outcome=HELD_BACK),
+            part(3, part_count=2, **WAS_SECOND),
+            part(4, "ATS"),
+        ],
+        [2, 4],
+        [1, 2, 4],
+    ),
+}
+
+
+@pytest.mark.parametrize("history", EFFECTIVE)
+@pytest.mark.parametrize("disposition", ["replace_scope", "merge", "append"])
+def test_a_whole_delivery_ends_earlier_ones_and_a_merge_or_append_ends_none(history, disposition):
+    recorded, replaced, added = EFFECTIVE[history]
+    effective = effective_deliveries(recorded, disposition)
+    numbers = [int(each.group_id.rpartition("#")[2]) for each in effective]
+    assert numbers == (replaced if disposition == "replace_scope" else added)
+
+
+def test_where_only_landed_deliveries_count_the_latest_one_may_not():
+    recorded = [part(1), part(2, outcome=HELD_BACK)]
+    assert effective_deliveries(recorded, "merge", only_landed=True) == recorded[:1]
 
 
 def test_a_deliverys_name_holds_its_table_and_partition():

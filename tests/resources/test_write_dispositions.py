@@ -12,6 +12,7 @@ import pytest
 from sqlalchemy import Engine, event
 
 from orchestration_project.contracts.rules import REJECT_SCHEMA, Days, Validated
+from orchestration_project.engine.replay import fold_rows, fold_target, kept_deliveries
 from orchestration_project.engine.warehouse import (
     HeldBackError,
     SupersededError,
@@ -22,14 +23,15 @@ from orchestration_project.engine.warehouse import (
 )
 from orchestration_project.engine.warehouse.frames import read_keys
 from orchestration_project.engine.warehouse.landing import is_landed
+from orchestration_project.engine.warehouse.recorded import groups_of_layers
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.tables.finra import (
     finra_otc_weekly,
     finra_otc_weekly_history,
     finra_symbol_week,
 )
-from orchestration_project.tables.spine import audits, deliveries
-from tests.resources.weeks import MONDAY, NOON, PUBLISHED, Desk, frame, row
+from orchestration_project.tables.spine import audits, deliveries, landings
+from tests.resources.weeks import FAILED, MONDAY, NOON, PUBLISHED, Desk, frame, row
 
 A_WEEK = timedelta(days=7)
 ATS = {"market": ("ATS",)}
@@ -313,3 +315,117 @@ def test_an_unknown_disposition_and_two_in_one_batch_are_refused(desk):
     with pytest.raises(ConfigurationError, match="for all deliveries of a batch"):
         desk.warehouse.land_all(batch)
     assert desk.count(finra_otc_weekly) == 0
+
+
+# Replay
+
+
+def replayed(desk: Desk, rows_of: dict[str, list[Any]], disposition: Any) -> WriteRequest[Any]:
+    """Return the replay of all that makes up the partition: ``rows_of`` it by source version."""
+    kept, effective = kept_deliveries(
+        desk.warehouse, finra_otc_weekly, desk.partition_key, disposition
+    )
+    loads = [(each.scope, frame(rows_of[each.source_version])) for each in effective]
+    rows = fold_rows(finra_otc_weekly, disposition, loads)
+    target = order(desk, disposition, token=kept.state.token, rule_version="2")
+    captures = [desk.capture() for _ in effective]
+    target, delivery = fold_target(target, kept, captures)
+    checked = Validated(rows, pl.DataFrame(schema=REJECT_SCHEMA))
+    return WriteRequest(target, delivery, prepare(target, delivery, checked))
+
+
+def test_a_replay_of_merges_is_one_delivery_of_their_latest_rows(desk):
+    rows_of = {
+        "v1": [row("AAA"), row("BBB")],
+        "v2": [row("BBB", share_quantity=7), row("CCC")],
+    }
+    for version, rows in rows_of.items():
+        merge(desk, *rows, version=version)
+    assert desk.warehouse.are_there([replayed(desk, rows_of, "merge")]) == [True]
+    by_newer_rules = {"v1": [row("AAA", share_quantity=1)], "v2": rows_of["v2"][:1]}
+    [landed] = desk.warehouse.land_all([replayed(desk, by_newer_rules, "merge")])
+    assert isinstance(landed, WriteResult)
+    assert (landed.change_cause, counts(landed)) == ("ours", (0, 1, 1, 1))
+    assert desk.quantities() == {"AAA": 1, "BBB": 7}
+    assert desk.warehouse.are_there([replayed(desk, by_newer_rules, "merge")]) == [True]
+
+
+def test_a_replay_lands_a_merge_that_was_quarantined_with_those_that_landed(desk):
+    rows_of = {"v1": [row("AAA")], "v2": [row("BBB")]}
+    merge(desk, *rows_of["v1"], version="v1")
+    with pytest.raises(HeldBackError):
+        merge(desk, *rows_of["v2"], version="v2", audits=[FAILED])
+    [landed] = desk.warehouse.land_all([replayed(desk, rows_of, "merge")])
+    assert isinstance(landed, WriteResult)
+    assert desk.quantities() == {"AAA": 100, "BBB": 100}
+
+
+def test_a_replay_of_a_whole_delivery_and_a_later_part_puts_the_part_over_it(desk):
+    rows_of = {
+        "v1": [row("AAA"), row("AAA", market="NON_ATS")],
+        "v2": [row("BBB")],
+    }
+    desk.land(*rows_of["v1"], version="v1")
+    desk.land(*rows_of["v2"], version="v2", scope=ATS)
+    assert desk.warehouse.are_there([replayed(desk, rows_of, "replace_scope")]) == [True]
+    assert desk.rows(finra_otc_weekly, "market", "symbol") == [("ATS", "BBB"), ("NON_ATS", "AAA")]
+
+
+def test_a_part_that_is_older_than_a_whole_delivery_does_not_win_over_it(desk):
+    rows_of = {"v1": [row("AAA", share_quantity=1)], "v2": [row("AAA", share_quantity=2)]}
+    with pytest.raises(HeldBackError):
+        desk.land(*rows_of["v1"], version="v1", scope=ATS, audits=[FAILED])
+    desk.land(*rows_of["v2"], version="v2")
+    assert desk.warehouse.are_there([replayed(desk, rows_of, "replace_scope")]) == [True]
+    part = f"{finra_otc_weekly.name}:{desk.partition_key}#1"
+    with pytest.raises(ConfigurationError, match="is older than what is landed"):
+        kept_deliveries(
+            desk.warehouse, finra_otc_weekly, desk.partition_key, "merge", group_id=part
+        )
+
+
+def test_a_replay_of_appends_with_other_values_is_quarantined(desk):
+    rows_of = {"v1": [row("AAA")], "v2": [row("BBB")]}
+    for version, rows in rows_of.items():
+        append(desk, *rows, version=version)
+    assert desk.warehouse.are_there([replayed(desk, rows_of, "append")]) == [True]
+    by_newer_rules = {**rows_of, "v1": [row("AAA", share_quantity=7)]}
+    [ended] = desk.warehouse.land_all([replayed(desk, by_newer_rules, "append")])
+    assert isinstance(ended, HeldBackError)
+    assert desk.quantities() == {"AAA": 100, "BBB": 100}
+
+
+def test_a_replay_of_several_deliveries_cannot_be_named(desk):
+    rows_of = {"v1": [row("AAA")], "v2": [row("BBB")]}
+    for version, rows in rows_of.items():
+        merge(desk, *rows, version=version)
+    newer = {**rows_of, "v1": [row("AAA", share_quantity=7)]}
+    desk.warehouse.land_all([replayed(desk, newer, "merge")])
+    name = f"{finra_otc_weekly.name}:{desk.partition_key}#3"
+    with pytest.raises(ConfigurationError, match="replayed several deliveries at once"):
+        kept_deliveries(
+            desk.warehouse, finra_otc_weekly, desk.partition_key, "merge", group_id=name
+        )
+
+
+def test_captures_of_each_merge_and_append_stay_needed(desk):
+    other = Desk(desk.warehouse, desk.folder, week_start=MONDAY + A_WEEK)
+    desk.land(row("AAA"))
+    merge(desk, row("AAA", share_quantity=7), version="v2")
+    merge(desk, row("AAA", share_quantity=8), version="v3")
+    append(other, row("AAA"))
+    with desk.warehouse.reading() as connection:
+        needed = groups_of_layers(connection)
+    name = finra_otc_weekly.name
+    assert needed == {
+        f"{name}:{desk.partition_key}#2",
+        f"{name}:{desk.partition_key}#3",
+        f"{name}:{other.partition_key}#1",
+    }
+    assert (
+        desk.rows(landings, "scope")[1:3]
+        == [
+            (f"tier=T1,week_start={MONDAY},write_disposition=merge",),
+        ]
+        * 2
+    )

@@ -9,7 +9,11 @@ from typing import Any
 from sqlalchemy import Connection, Table, func, select
 
 from orchestration_project.contracts.rules import Days
-from orchestration_project.engine.warehouse.delivery import Outcome
+from orchestration_project.engine.warehouse.delivery import (
+    WRITE_DISPOSITION,
+    Outcome,
+    WriteDisposition,
+)
 from orchestration_project.engine.warehouse.frames import Scope, part_of, range_of, scope_from_json
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.tables.spine import audits, blobs, captures, deliveries, landings
@@ -74,6 +78,50 @@ def part_layers_of(recorded: Sequence[Recorded]) -> list[EffectivePart]:
             layers.append(EffectivePart(each, values))
             covered |= values
     return layers[::-1]
+
+
+def effective_deliveries(
+    recorded: Sequence[Recorded],
+    write_disposition: WriteDisposition,
+    *,
+    only_landed: bool = False,
+) -> list[Recorded]:
+    """Return what makes up a partition, oldest first, of all its deliveries in their order.
+
+    Written in this order, their rows are those of the table. A merge or append is made of every
+    delivery that landed. A delivery that replaced its scope ends the ones before it: all of them if
+    it was of the whole partition, else those whose scope lies in its own and that of later ones.
+
+    The latest delivery that was read whole counts, landed or not, unless ``only_landed`` do. A
+    replay of one delivery stands for it, in the place where it landed. A replay of several is not
+    one of them, nor is a replay that landed nothing.
+    """
+    own = [each for each in recorded if is_of_one(each, recorded) and not each.is_vain_replay]
+    effective: list[Recorded] = []
+    for each in reversed(own):
+        is_latest = each is own[-1] and not only_landed
+        if not (is_latest or has_landed(each, recorded)):
+            continue
+        is_repeated = any(each.fetched_group == later.fetched_group for later in effective)
+        replaced_by = [later.scope for later in effective]
+        is_replaced = write_disposition == "replace_scope" and _is_covered(each.scope, replaced_by)
+        if not (is_repeated or is_replaced):
+            effective.append(each)
+    return effective[::-1]
+
+
+def _is_covered(scope: Scope, later: Sequence[Scope]) -> bool:
+    """Whether each row of a scope lies in a later one; parts and ranges of one column add up."""
+    if any(not each or each == scope for each in later):
+        return True
+    if len(scope) != 1:
+        return False
+    alike = [each for each in later if each.keys() == scope.keys()]
+    days, part = range_of(scope), part_of(scope)
+    if days is not None:
+        return not _beyond(days, (each for each in map(range_of, alike) if each is not None))
+    others = (each[1] for each in map(part_of, alike) if each is not None)
+    return part is not None and part[1] <= frozenset().union(*others)
 
 
 @dataclass(frozen=True)
@@ -294,11 +342,18 @@ def groups_of_layers(connection: Connection) -> set[str]:
     for table, each in read_partial(connection):
         is_range = range_of(each.scope) is not None
         found.setdefault((table, each.partition_key, is_range), []).append(each)
-    return {
+    layers = {
         layer.recorded.group_id
         for (_, _, are_ranges), recorded in found.items()
         for layer in (layers_of(recorded) if are_ranges else part_layers_of(recorded))
     }
+    return layers | _groups_that_only_add(connection)
+
+
+def _groups_that_only_add(connection: Connection) -> set[str]:
+    """Return the group_id of what landed by merge or append: none of it ends another one."""
+    written = landings.c.scope.contains(f"{WRITE_DISPOSITION}=")
+    return set(connection.scalars(select(landings.c.group_id).where(written)))
 
 
 def layer_of(each: Recorded, recorded: Sequence[Recorded]) -> EffectiveDelivery:
