@@ -43,7 +43,7 @@ test: $(VENV)/installed-dev ## the test suite
 test-slow: $(VENV)/installed-dev ## commands that are killed, real daemons, minutes; ARGS='--part=3 --seed=7' for a third
 	@$(TEST_ENVIRONMENT) $(VENV)/bin/python -m pytest -m "slow and not faults" -n $(TEST_WORKERS) $(ARGS)
 
-test-histories: $(VENV)/installed-dev ## random histories: 11,000 of a partition against a model, 10,000 of two systems
+test-histories: $(VENV)/installed-dev ## random histories: 13,500 of a partition against a model, 10,000 of two systems
 	@$(TEST_ENVIRONMENT) $(VENV)/bin/python -m pytest -m histories -n auto $(ARGS)
 
 test-faults: $(VENV)/installed-dev ## the fault matrix: hundreds of kills; ARGS='--kills=20 --seed=7' for fewer

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Any
 
 import polars as pl
@@ -246,6 +246,18 @@ def test_an_append_leaves_metadata_of_a_loaded_row_as_it_is(desk):
     assert counts(append(desk, later, version="v2")) == (0, 0, 0, 1)
     assert desk.rows(finra_otc_weekly, "last_update_date") == [(PUBLISHED,)]
     assert history(desk) == []
+
+
+def test_a_summary_of_an_append_has_the_metadata_that_is_loaded(desk):
+    append(desk, row("AAA"))
+
+    def dates(*, kept: pl.DataFrame, **_: pl.DataFrame) -> list[date]:
+        return kept["last_update_date"].to_list()
+
+    target: WriteTarget[Any] = replace(order(desk, "append"), summarise=dates)
+    later = row("AAA", last_update_date=PUBLISHED + A_WEEK)
+    landed = desk.land(later, row("BBB"), order=target, version="v2")
+    assert landed.change == [PUBLISHED]
 
 
 def test_an_append_with_other_values_of_a_loaded_row_is_quarantined_and_names_it(desk):

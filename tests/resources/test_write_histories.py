@@ -1,0 +1,43 @@
+"""Whatever loads, repeats and replays do to a partition, table and history are the model's."""
+
+from datetime import timedelta
+
+import pytest
+
+from tests.resources.weeks import MONDAY, Desk
+from tests.resources.write_histories import holds_for
+
+pytestmark = pytest.mark.usefixtures("careless_databases")
+
+MANY = {"sqlite": (8, 250), "postgresql": (4, 125)}
+"""What `make test-histories` tries on each database: in how many parts, and how many in each."""
+
+FEW = {"sqlite": 18, "postgresql": 6}
+"""What the default suite tries; three in a row are of the three dispositions."""
+
+
+@pytest.mark.parametrize(
+    ("warehouse", "numbers"),
+    [
+        *(
+            pytest.param(database, range(count), id=f"{database}-few")
+            for database, count in FEW.items()
+        ),
+        *(
+            pytest.param(
+                database,
+                range(1000 * part, 1000 * part + count),
+                marks=pytest.mark.histories,
+                id=f"{database}-{part}",
+            )
+            for database, (parts, count) in MANY.items()
+            for part in range(1, parts + 1)
+        ),
+    ],
+    indirect=["warehouse"],
+)
+def test_table_and_history_are_those_of_the_model_at_every_time(desk, clock, numbers):
+    for place, number in enumerate(numbers):
+        mondays = [MONDAY + timedelta(weeks=2 * place + own) for own in range(2)]
+        desks = [Desk(desk.warehouse, desk.folder, week_start=monday) for monday in mondays]
+        holds_for(desks, clock, number)
