@@ -140,7 +140,7 @@ def kept_deliveries(
     chosen = _chosen(key, recorded, group_id)
     if group_id is None:
         effective = effective_deliveries(recorded, write_disposition)
-        lands_again = all(has_landed(each, recorded) for each in effective)
+        lands_again = has_landed(effective[-1], recorded)
         return RecordedDelivery(state, effective[-1], lands_again=lands_again), effective
     _refuse_several(chosen, recorded)
     turns_back = _turns_back(chosen, _landed_in_place_of(chosen, recorded), allow_older)

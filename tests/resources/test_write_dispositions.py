@@ -420,6 +420,16 @@ def test_a_replay_of_several_deliveries_cannot_be_named(desk):
         )
 
 
+def test_captures_of_a_whole_delivery_below_a_part_stay_needed(desk):
+    desk.land(row("AAA"))
+    desk.land(row("AAA", share_quantity=7))
+    desk.land(row("AAA", share_quantity=8), scope=ATS)
+    with desk.warehouse.reading() as connection:
+        needed = groups_of_layers(connection)
+    name = f"{finra_otc_weekly.name}:{desk.partition_key}"
+    assert needed == {f"{name}#2", f"{name}#3"}
+
+
 def test_captures_of_each_merge_and_append_stay_needed(desk):
     other = Desk(desk.warehouse, desk.folder, week_start=MONDAY + A_WEEK)
     desk.land(row("AAA"))

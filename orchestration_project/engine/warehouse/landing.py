@@ -90,8 +90,8 @@ def land_all(
     if not batch:
         note(connection, [])
         return []
-    fenced = [(each.order, each.delivery.source_version) for each in batch]
     refuse_impossible(batch)
+    fenced = [(each.order, each.delivery.source_version) for each in batch]
     known_from, superseded = take_fences(connection, fenced, now)
     current = [each for each in batch if each.order.partition_key not in superseded]
     audited = _with_audits(connection, current, warn)

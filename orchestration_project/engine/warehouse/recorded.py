@@ -96,18 +96,37 @@ def effective_deliveries(
     replay of one delivery stands for it, in the place where it landed. A replay of several is not
     one of them, nor is a replay that landed nothing.
     """
-    own = [each for each in recorded if is_of_one(each, recorded) and not each.is_vain_replay]
-    effective: list[Recorded] = []
+    own = _of_one(recorded)
+    landed = {
+        name
+        for each in recorded
+        if each.outcome == "landed"
+        for name in (each.group_id, each.replay_of)
+    }
+    effective: dict[str, Recorded] = {}
     for each in reversed(own):
         is_latest = each is own[-1] and not only_landed
-        if not (is_latest or has_landed(each, recorded)):
+        is_loaded = bool(landed & {each.group_id, each.fetched_group})
+        if not (is_latest or is_loaded) or each.fetched_group in effective:
             continue
-        is_repeated = any(each.fetched_group == later.fetched_group for later in effective)
-        replaced_by = [later.scope for later in effective]
-        is_replaced = write_disposition == "replace_scope" and _is_covered(each.scope, replaced_by)
-        if not (is_repeated or is_replaced):
-            effective.append(each)
-    return effective[::-1]
+        if write_disposition == "replace_scope":
+            later = [other.scope for other in effective.values()]
+            if _is_covered(each.scope, later):
+                continue
+        effective[each.fetched_group] = each
+    return list(effective.values())[::-1]
+
+
+def _of_one(recorded: Sequence[Recorded]) -> list[Recorded]:
+    """Return what `is_of_one`, without replays that left all as it was."""
+    fetched = {each.group_id: (each.scope, each.part_count) for each in recorded}
+    return [
+        each
+        for each in recorded
+        if each.part_count
+        and fetched.get(each.fetched_group) == (each.scope, each.part_count)
+        and not each.is_vain_replay
+    ]
 
 
 def _is_covered(scope: Scope, later: Sequence[Scope]) -> bool:
@@ -347,7 +366,32 @@ def groups_of_layers(connection: Connection) -> set[str]:
         for (_, _, are_ranges), recorded in found.items()
         for layer in (layers_of(recorded) if are_ranges else part_layers_of(recorded))
     }
-    return layers | _groups_that_only_add(connection)
+    return layers | _groups_below_parts(connection) | _groups_that_only_add(connection)
+
+
+def _groups_below_parts(connection: Connection) -> set[str]:
+    """Return the group_id of whole deliveries that later ones of parts were put over."""
+    key = (deliveries.c.table_name, deliveries.c.partition_key)
+    parted = select(*key).where(deliveries.c.scope != "{}").distinct().subquery()
+    columns = (deliveries.c[name] for name in Recorded.__dataclass_fields__)
+    rows = connection.execute(
+        select(deliveries.c.table_name, *columns).join(
+            parted,
+            (parted.c.table_name == key[0]) & (parted.c.partition_key == key[1]),
+        )
+    )
+    found: dict[tuple[str, str], list[Recorded]] = {}
+    for row in rows:
+        each = _recorded({name: row._mapping[name] for name in Recorded.__dataclass_fields__})
+        found.setdefault((row.table_name, each.partition_key), []).append(each)
+    return {
+        each.group_id
+        for recorded in found.values()
+        for each in effective_deliveries(
+            sorted(recorded, key=lambda one: number_of(one.group_id)), "replace_scope"
+        )
+        if not each.scope
+    }
 
 
 def _groups_that_only_add(connection: Connection) -> set[str]:
