@@ -95,6 +95,7 @@ def test_what_starts_runs_is_off_until_somebody_switches_it_on():
         "operations_reconcile_hourly",
         "operations_verify_daily",
         "prices_daily_after_close",
+        "prices_freshness_daily",
         "prices_waiting_hourly",
         "saas_sweep_nightly",
     ]

@@ -58,6 +58,7 @@ PRICES = Domain(
     name="prices",
     source_setting="prices_source",
     assets=[prices.quotes, prices.charts, prices.daily, prices.derived],
+    asset_checks=[prices.as_new_as_the_calendar],
     jobs=[
         Job(
             definition=prices.daily_job,
@@ -67,10 +68,15 @@ PRICES = Domain(
         ),
         Job(definition=prices.backfill_job, parameters=()),
         Job(definition=prices.charts_job, parameters=()),
+        Job(definition=prices.freshness_job, parameters=()),
         Job(definition=prices.gold_job, parameters=()),
         Job(definition=prices.replay_job, parameters=(MONTH,), missing=_missing_months),
     ],
-    schedules=[sensors.prices_daily_after_close, sensors.prices_waiting_hourly],
+    schedules=[
+        sensors.prices_daily_after_close,
+        sensors.prices_freshness_daily,
+        sensors.prices_waiting_hourly,
+    ],
     sensors=[sensors.prices_on_landing, sensors.prices_on_new_symbol],
     resources={
         "prices": Connection(

@@ -18,7 +18,7 @@ from orchestration_project.tables.spine import captures
 from tests import databases
 from tests.programs import DEMO
 from tests.resources.definitions import RESOURCES
-from tests.runs import failure_of, told_by
+from tests.runs import failure_of, observed_by, told_by
 
 TABLE = fx_rates_daily
 JOB, OP = "fx_rates_daily", "fx_rates_daily_load"
@@ -72,12 +72,8 @@ def test_days_load_a_holiday_is_empty_a_restated_day_keeps_its_history_and_repla
         "2026-01-02": 6,
         "2026-01-05": 6,
     }
-    [holiday] = [
-        event.event_specific_data.asset_observation
-        for event in first.all_events
-        if event.event_type is dg.DagsterEventType.ASSET_OBSERVATION
-    ]
-    assert (holiday.partition, holiday.metadata["outcome"].value) == ("2026-01-01", "no data")
+    observed = observed_by(first)["rates_daily"]
+    assert {key: each["outcome"] for key, each in observed.items()} == {"2026-01-01": "no data"}
     assert rates(url, func.count(captures.c.capture_id)) == [(3,)]
     again = told_by(run(instance, "2026-01-05", "2026-01-05"))["rates_daily"]
     assert again["2026-01-05"]["outcome"] == "unchanged"

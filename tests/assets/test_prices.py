@@ -124,6 +124,28 @@ def test_months_land_symbol_by_symbol_and_are_told_of_month_by_month(url, instan
     assert set(told_by(again)["symbol_months"]) == {FEBRUARY, MARCH}
 
 
+def test_prices_are_late_once_some_are_loaded_and_a_wanted_symbol_lacks_a_due_session(
+    url, instance, tmp_path
+):
+    def freshness() -> dg.AssetCheckEvaluation:
+        [found] = run(instance, "prices_freshness").get_asset_check_evaluations()
+        return found
+
+    assert freshness().passed  # nothing was ever loaded, so nothing is expected
+    for symbol in ("AAA", "BBB"):
+        (tmp_path / "prices" / f"{symbol}.csv").write_bytes(csv(*map(line, DAYS)))
+    assert run(instance, "prices_daily", FEBRUARY, MARCH).success
+    assert freshness().passed
+    (tmp_path / "prices" / "CCC.csv").write_bytes(csv(line(DAYS[0])))
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("PRICES_SYMBOLS", "AAA BBB CCC")
+        assert run(instance, "prices_daily", FEBRUARY, MARCH).success
+        late = freshness()
+    assert not late.passed
+    assert late.metadata["oldest_month"].value == FEBRUARY
+    assert late.metadata["what_to_do"].value == f"run prices_daily for {FEBRUARY}"
+
+
 def test_a_run_whose_source_lags_when_a_month_begins_succeeds_and_makes_the_others(
     url, instance, tmp_path
 ):

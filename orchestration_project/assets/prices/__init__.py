@@ -4,6 +4,7 @@ from orchestration_project.assets.prices.backfill import PRICES_BACKFILL_JOB, ba
 from orchestration_project.assets.prices.catalogue import MONTHS, quotes
 from orchestration_project.assets.prices.charts import charts, charts_job
 from orchestration_project.assets.prices.daily import SPECS, daily, daily_job, replay_job
+from orchestration_project.assets.prices.freshness import as_new_as_the_calendar, freshness_job
 from orchestration_project.assets.prices.gold import derived, gold_job
 from orchestration_project.assets.prices.loading import DAILY_REPLAY, LOAD_OP, PRICES_LOADING
 
@@ -14,12 +15,14 @@ __all__ = [
     "PRICES_BACKFILL_JOB",
     "PRICES_LOADING",
     "SPECS",
+    "as_new_as_the_calendar",
     "backfill_job",
     "charts",
     "charts_job",
     "daily",
     "daily_job",
     "derived",
+    "freshness_job",
     "gold_job",
     "quotes",
     "replay_job",

@@ -7,6 +7,7 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
+from orchestration_project.assets.factory import FRESHNESS_CHECK
 from orchestration_project.assets.prices.catalogue import (
     CAPTURE,
     DAILY,
@@ -229,7 +230,8 @@ def _check_results(warehouse: Warehouse, settings: PricesSettings) -> Sequence[d
 
 daily_job = dg.define_asset_job(
     "prices_daily",
-    selection=dg.AssetSelection.assets(*(spec.key for spec in SPECS)),
+    selection=dg.AssetSelection.assets(*(spec.key for spec in SPECS))
+    - dg.AssetSelection.checks(dg.AssetCheckKey(DAILY, FRESHNESS_CHECK)),
     description="Loads months of daily prices: a request for each symbol, check, land.",
     tags={"domain": "prices"},
 )

@@ -1,8 +1,8 @@
-"""What starts by the clock: the load after the close, and what waited until now."""
+"""What starts by the clock: the load after the close, what waited until now, and freshness."""
 
 import dagster as dg
 
-from orchestration_project.assets.prices import MONTHS, daily_job
+from orchestration_project.assets.prices import MONTHS, daily_job, freshness_job
 from orchestration_project.connections.clock import NEW_YORK, Clock
 from orchestration_project.domains.operations.partition_tags import RANGE_END, RANGE_START
 from orchestration_project.domains.prices.calendar import DAY, closes_at, is_session, month_of
@@ -83,3 +83,12 @@ def prices_waiting_hourly(
         run_key=f"prices_waiting {newest.isoformat()} {first} {last} {len(symbols)}",
         tags={RANGE_START: first, RANGE_END: last},
     )
+
+
+prices_freshness_daily = dg.ScheduleDefinition(
+    name="prices_freshness_daily",
+    job=freshness_job,
+    cron_schedule="0 13 * * *",  # an hour after the prices of the last session are due
+    execution_timezone=ZONE,
+    description="Check every day whether prices are as new as the calendar of the exchange.",
+)
