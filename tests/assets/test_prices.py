@@ -14,7 +14,7 @@ from orchestration_project.definitions import defs
 from orchestration_project.domains.prices.calendar import sessions
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.tables.prices import prices_daily, prices_returns
-from orchestration_project.tables.spine import landings
+from orchestration_project.tables.spine import fences, landings
 from tests import databases
 from tests.domains.prices import csv, line
 from tests.runs import failure_of, observed_by, texts_of, told_by
@@ -205,6 +205,7 @@ def test_a_month_that_a_replay_changes_beyond_its_own_names_the_recorded_source(
     with Warehouse(url, clock=Clock()) as warehouse, warehouse.writing() as connection:
         connection.execute(delete(prices_daily).where(prices_daily.c.trade_date == DAYS[0]))
         connection.execute(update(landings).values(rule_version="older"))
+        connection.execute(update(fences).values(landed_rule_version="older"))
     monkeypatch.delenv("PRICES_SOURCE")  # there is no live source
     result = run(instance, "prices_replay", MARCH)
     assert result.success

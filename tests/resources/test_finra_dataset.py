@@ -41,7 +41,14 @@ from orchestration_project.resources.finra.opening import (
 )
 from orchestration_project.settings import child_environment
 from orchestration_project.tables.schema import METADATA
-from orchestration_project.tables.spine import audits, captures, landings, rejects, source_fields
+from orchestration_project.tables.spine import (
+    audits,
+    captures,
+    fences,
+    landings,
+    rejects,
+    source_fields,
+)
 from tests.domains.datasets import APPLE, CISCO, DATASET, FIELDS, GOOGLE, WEEK, own_metadata, record
 from tests.faulty_server import FaultyServer, Reply, Request
 from tests.resources.finra_server import Finra, is_page
@@ -337,6 +344,7 @@ def test_a_replay_by_the_same_rules_writes_nothing_and_by_newer_ones_what_is_our
     with bench.warehouse.writing() as connection:
         connection.execute(update(DATASET.table).values(trade_count=1))
         connection.execute(update(landings).values(rule_version="older"))
+        connection.execute(update(fences).values(landed_rule_version="older"))
     landed = bench.load(replay=True).landed
     assert landed
     assert (landed.change_cause, landed.rows_changed, landed.rows_added) == ("ours", 2, 0)

@@ -28,7 +28,7 @@ from orchestration_project.tables.prices import (
     prices_symbol_months,
 )
 from orchestration_project.tables.schema import METADATA, schema_of
-from orchestration_project.tables.spine import blobs, captures, deliveries, landings
+from orchestration_project.tables.spine import blobs, captures, deliveries, fences, landings
 from tests.domains.prices import line
 from tests.properties import bounded
 from tests.resources.prices_desk import BOTH, FEBRUARY, FRIDAY_EVENING, JANUARY, LIMITS, MONTH, Desk
@@ -86,6 +86,7 @@ def as_by_older_rules(desk: Desk, symbol: str = "AAA") -> None:
         of = prices_daily.c.symbol == symbol
         connection.execute(update(prices_daily).where(of).values(volume=7))
         connection.execute(update(landings).values(rule_version="older"))
+        connection.execute(update(fences).values(landed_rule_version="older"))
 
 
 def test_a_replay_of_overlapping_ranges_by_the_same_rules_writes_nothing(desk: Desk):
@@ -249,6 +250,7 @@ def test_what_waits_still_waits_after_a_replay_that_changes_how_many_rows_there_
         connection.execute(delete(prices_daily).where(prices_daily.c.trade_date == FEBRUARY[0]))
         connection.execute(update(prices_symbol_months).values(row_count=4))
         connection.execute(update(landings).values(rule_version="older"))
+        connection.execute(update(fences).values(landed_rule_version="older"))
     assert replay(light_desk).landed
     assert light_desk.months().equals(before)
 
