@@ -49,6 +49,13 @@ class DataMethods(Asking):
         for page in self._pages(path, Page, **query, limit=PAGE_ROWS):
             yield from page.rows
 
+    def items(
+        self, *, topic: str | None = None, state: str | None = None
+    ) -> Iterator[dict[str, Any]]:
+        """Yield work items in the order of topic and key, as many pages as are asked for."""
+        for page in self._pages("/items", Page, topic=topic, state=state, limit=PAGE_ROWS):
+            yield from page.rows
+
     def frame(
         self,
         table: str,

@@ -30,6 +30,7 @@ from orchestration_project.tables.catalogue import (
 )
 from orchestration_project.tables.paging import cursor_after, page
 from orchestration_project.tables.schema import HISTORY
+from orchestration_project.tables.spine import work_items
 from orchestration_project.tables.views import VIEWS
 
 USUAL_ROWS = 100
@@ -78,6 +79,17 @@ class Rows(TableName):
         le=MOST_FILE_ROWS,
         description=f"At most so many rows; of json {MOST} at most, {USUAL_ROWS} if not said",
     )
+    cursor: Text | None = Field(None, description="`next_cursor` of the page before")
+
+
+class Items(Parameters):
+    """Which work items, in the order of topic and key."""
+
+    topic: Name | None = Field(None, description="Of this topic, such as webhooks/github; of all")
+    state: Literal["ready", "leased", "done", "skipped", "failed", "dead"] | None = Field(
+        None, description="In this state; in all"
+    )
+    limit: int = Field(USUAL_ROWS, ge=1, le=MOST, description="At most so many")
     cursor: Text | None = Field(None, description="`next_cursor` of the page before")
 
 
@@ -130,6 +142,18 @@ async def read_table(call: Call[Rows, Body]) -> Response:
         read_page, call.services, chosen, given, wanted.where, wanted.cursor, limit
     )
     return page_response(wanted.name, frame, after)
+
+
+async def list_items(call: Call[Items, Body]) -> Response:
+    """List work items: what is worked on one by one, with state, attempts and reason."""
+    wanted = call.query
+    given = {"topic": wanted.topic, "state": wanted.state}
+    wheres = [f"{name}={value}" for name, value in given.items() if value]
+    items = relation(work_items.name)
+    frame, after = await call.services.in_thread(
+        read_page, call.services, items, [], wheres, wanted.cursor, wanted.limit
+    )
+    return page_response(work_items.name, frame, after)
 
 
 def _relation(wanted: Rows) -> Relation:
@@ -247,4 +271,5 @@ OPERATIONS = (
         media={"text/csv": FILE, "application/vnd.apache.parquet": FILE},
         problems=(413,),
     ),
+    Operation("GET", "/items", "viewer", "List work items", list_items, query=Items, answer=Page),
 )

@@ -84,6 +84,7 @@ def ask_for_all(client: Client) -> list[Any]:
         lambda: client.tables(),
         lambda: list(client.rows("t", **rows)),
         lambda: client.frame("t", **rows),
+        lambda: list(client.items(topic="t", state="ready")),
         lambda: client.save_csv("t", NOWHERE, **rows, escape_formulas=True),
         lambda: list(client.trade_activity(NOON.date(), "T1", symbol="A")),
         lambda: client.artifacts(where=["run_id=r"]),

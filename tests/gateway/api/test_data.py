@@ -13,7 +13,9 @@ from sqlalchemy import insert
 from starlette.applications import Starlette
 
 from orchestration_project.connections.clock import Clock
+from orchestration_project.contracts.work_items import NewItem
 from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.engine.work_items import WorkItems
 from orchestration_project.gateway.api import data
 from orchestration_project.gateway.api.app import routes
 from orchestration_project.gateway.api.data import served
@@ -38,6 +40,21 @@ def test_every_table_and_view_but_the_door_s_and_the_inbox_is_described(api):
     assert [each["name"] for each in weekly["columns"] if each["is_key"]] == [
         *("week_start", "tier", "market", "symbol", "venue_id")
     ]
+
+
+def test_work_items_are_listed_by_topic_and_state_a_page_at_a_time(api):
+    items = WorkItems(api.services.warehouse, Clock())
+    items.enqueue("documents/a", [NewItem(each, "1") for each in "abc"])
+    items.enqueue("documents/b", [NewItem("a", "1")])
+    items.claim("documents/b", limit=1, run_id="run", until=Clock().now())
+    page = api.get("/items?topic=documents/a&limit=2")
+    assert [row["item_key"] for row in page["rows"]] == ["a", "b"]
+    page = api.get(f"/items?topic=documents/a&limit=2&cursor={page['next_cursor']}")
+    assert ([row["item_key"] for row in page["rows"]], page["next_cursor"]) == (["c"], None)
+    [leased] = api.get("/items?state=leased")["rows"]
+    assert (leased["topic"], leased["lease_holder"]) == ("documents/b", "run")
+    assert api.ask("GET", "/items?state=unknown").status_code == 422
+    assert api.ask("GET", "/items", role="viewer").status_code == 200
 
 
 @pytest.mark.parametrize("name", served())
