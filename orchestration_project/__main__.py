@@ -29,6 +29,7 @@ COMMANDS = {
     "as-of": "the same of what a table with history held at a time",
     "artifacts": "get the bytes of a capture as they were received",
     "evidence": "make sure that an archive of evidence is whole, from the file alone",
+    "items": "list work items, with state, attempts and reason",
     "alerts": "list open alerts, send a test to every channel, check the rules",
     "ui": "Dagster's UI and daemon, until Ctrl-C",
     "gateway": "the UI alone, behind its login; `ui` starts it",
