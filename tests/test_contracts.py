@@ -9,9 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from orchestration_project.contracts.contract import Contract, split_rows
+from orchestration_project.contracts.delimited import parse_parts
+from orchestration_project.contracts.frames import signed_scaled
 from orchestration_project.contracts.rules import (
     Audit,
     AuditSummary,
+    Part,
     RowRule,
     apply_rules,
     content_sha256,
@@ -19,7 +23,8 @@ from orchestration_project.contracts.rules import (
     in_ascii,
     summarised,
 )
-from orchestration_project.tables.schema import schema_of
+from orchestration_project.tables.fields import Field
+from orchestration_project.tables.schema import METADATA, count, day, schema_of, table
 from orchestration_project.tables.spine import audits
 from tests.properties import bounded
 
@@ -163,3 +168,45 @@ def test_a_summary_counts_partitions_and_keeps_limits_and_the_failed_ones():
         AuditSummary("has_rows", [], 0, 0, []),
         AuditSummary("has_unique_keys", ["one", "two"], 1, 1, [rows[1]]),
     ]
+
+
+@pytest.mark.parametrize(
+    ("text", "scale", "scaled"),
+    [
+        ("-12.34", 6, -12_340_000),
+        ("12.34", 6, 12_340_000),
+        ("-1.5E3", 2, -150_000),
+        ("-0", 6, 0),
+        ("-1250", 0, -1250),
+        ("1250.0", 0, 1250),
+        ("-0.5", 0, None),
+        ("-1.2345678", 6, None),
+        ("--1", 6, None),
+        ("+1", 6, None),
+        ("-", 6, None),
+        ("- 1", 6, None),
+        ("", 6, None),
+        ("-9223372036854775807", 0, -(2**63) + 1),
+        ("-9223372036854775808", 0, None),
+    ],
+)
+def test_a_signed_amount_is_scaled_exactly_or_not_at_all(text, scale, scaled):
+    assert signed_scaled(pl.Series([text]), scale).to_list() == [scaled]
+
+
+def test_a_signed_field_may_be_negative_or_blank_and_all_else_is_a_reject():
+    fields = (
+        Field("when", day("day", "Day", key=True)),
+        Field("change", count("change", "Change", optional=True), is_signed=True),
+        Field("percent", count("percent", "x 100", optional=True), scale=2, is_signed=True),
+    )
+    declared = table("signed_amounts", "Of a test.", *(field.column for field in fields))
+    METADATA.remove(declared)  # none of the project's
+    lines = ["when|change|percent", "2026-01-01|-7|-0.5", "2026-01-02||", "2026-01-03|7|--1"]
+    parts = [Part(1, "\n".join(lines).encode())]
+    parsed = parse_parts(parts, ["when", "change", "percent"], of="signed")
+    contract = Contract(declared, fields, ("when",))
+    found = split_rows(contract, parsed, parts, partition_texts=["2026-01-01"])
+    assert found.rows.rows() == [(date(2026, 1, 1), -7, -50, 1), (date(2026, 1, 2), None, None, 1)]
+    [reject] = found.rejects.to_dicts()
+    assert (reject["reason_code"], reject["line_number"]) == ("not_an_amount", 4)

@@ -11,7 +11,7 @@ import polars as pl
 from sqlalchemy import Table
 
 from orchestration_project.contracts.delimited import Parsed, with_records
-from orchestration_project.contracts.frames import exact_scaled
+from orchestration_project.contracts.frames import exact_scaled, signed_scaled
 from orchestration_project.contracts.rules import (
     OFFENDERS_KEPT,
     Audit,
@@ -175,6 +175,8 @@ def _read_name(field: Field) -> str:
 def _read(rows: pl.DataFrame, field: Field) -> pl.Series | pl.Expr:
     if field.kind == "Date":
         return days(rows[field.name]).alias(_read_name(field))
+    if field.kind == "Number" and field.is_signed:
+        return signed_scaled(rows[field.name], field.scale).alias(_read_name(field))
     if field.kind == "Number" and field.scale:
         return exact_scaled(rows[field.name], field.scale).alias(_read_name(field))
     if field.kind == "Number":
@@ -188,7 +190,7 @@ def _rules(field: Field) -> list[RowRule]:
     name, read, is_required = field.name, _read_name(field), not field.column.nullable
     if field.kind == "Date":
         return [*_required(field), unreadable("impossible_date", name, read, "no date")]
-    if field.kind == "Number" and (field.scale or not is_required):
+    if field.kind == "Number" and (field.scale or field.is_signed or not is_required):
         what = f"no number with up to {field.scale} decimals that 64 bits keep exactly"
         return [*_required(field), unreadable("not_an_amount", name, read, what)]
     if field.kind == "Number":

@@ -19,7 +19,8 @@ def exact_scaled(texts: pl.Series, scale: int) -> pl.Series:
 
     Null where a text is blank, no plain non-negative number, finer than the scale, or too large.
     """
-    plain = texts.str.contains(rf"^[0-9]{{1,{18 - scale}}}(\.[0-9]{{1,{scale}}})?$")
+    fraction = rf"(\.[0-9]{{1,{scale}}})?" if scale else ""
+    plain = texts.str.contains(rf"^[0-9]{{1,{18 - scale}}}{fraction}$")
     decimals = texts.cast(pl.Decimal(18, scale), strict=False)  # exact, as what is plain fits
     frame = pl.DataFrame({"scaled": decimals.to_physical().cast(pl.Int64), "plain": plain})
     frame = frame.select(scaled=pl.when("plain").then("scaled"))
@@ -31,6 +32,13 @@ def exact_scaled(texts: pl.Series, scale: int) -> pl.Series:
         for text, is_odd in zip(texts, odd, strict=True)
     ]
     return pl.select(pl.coalesce(frame["scaled"], pl.Series(slow, dtype=pl.Int64))).to_series()
+
+
+def signed_scaled(texts: pl.Series, scale: int) -> pl.Series:
+    """Return decimal ``texts``, which may begin with a minus, as `exact_scaled` does."""
+    is_negative = texts.str.starts_with("-")
+    amounts = exact_scaled(texts.str.strip_prefix("-"), scale)
+    return pl.select(pl.when(is_negative).then(-amounts).otherwise(amounts)).to_series()
 
 
 def _scaled_or_none(text: str, scale: int) -> int | None:

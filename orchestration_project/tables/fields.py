@@ -29,6 +29,7 @@ class Field:
         may_be_blank: Of a text that is required: blank means something.
         form: How a text is written, where that can be checked.
         pattern: A regular expression that a text matches; blank: any text.
+        is_signed: Whether a number may be negative.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Field:
     may_be_blank: bool = False
     form: Literal["", "cusip"] = ""
     pattern: str = ""
+    is_signed: bool = False
 
     @property
     def kind(self) -> str:
