@@ -13,6 +13,9 @@ from orchestration_project.errors import ConfigurationError
 A_DAY = timedelta(days=1)
 WEEK = timedelta(days=7)
 SATURDAY = 5
+LONGEST_PERIOD_DAYS = 31
+"""Days from one that names a partition to the next, at most."""
+
 NEW_YORK = "America/New_York"
 
 
@@ -134,7 +137,7 @@ class Partitioning:
         value_column: The column of the other value that names it; blank: none.
         values: What that value may be.
         row_day: Returns the day that the rows of a partition have in ``day_column``, by the day
-            of its name.
+            of its name: that day, or a later one before the next that names a partition.
     """
 
     table_name: str
@@ -153,6 +156,13 @@ class Partitioning:
         """Return what rows of a partition have in `columns`, as texts."""
         texts = (self.row_day(partition.day).isoformat(), partition.value)
         return list(texts[: len(self.columns)])
+
+    def day_of_rows(self, row_day: date) -> date | None:
+        """Return the day that names the partition whose rows have ``row_day``; None: none has."""
+        back = min(LONGEST_PERIOD_DAYS, row_day.toordinal() - 1)  # before the first day is nothing
+        days = (row_day - place * A_DAY for place in range(back + 1))
+        day = next((each for each in days if self.calendar.names(each)), None)
+        return day if day is not None and self.row_day(day) == row_day else None
 
     def key_of(self, partition: Partition) -> str:
         """Return Dagster's key; its parts stand in the order of their columns' names."""

@@ -1,6 +1,7 @@
 """What follows of a dataset's declaration: its partitions, its contract, its audits."""
 
-from datetime import date
+from dataclasses import replace
+from datetime import date, timedelta
 
 import pytest
 
@@ -175,6 +176,31 @@ def test_what_a_source_lists_is_known_or_left_out_by_its_value_and_a_day_must_na
     for wrong in ("2026-01-06", "spring", "2026-1-5"):
         with pytest.raises(SourceError, match="a partition of testDataset whose day names none"):
             DATASET.known_partitions([(wrong, "EAST")])
+
+
+def test_rows_may_have_another_day_than_the_name_of_their_partition():
+    def last_weekday(first: date) -> date:
+        last = date(first.year, first.month, 28)
+        return last - timedelta(days=max(0, last.weekday() - 4))
+
+    monthly = replace(
+        TREASURY_WEEKLY,
+        calendar=Calendar(weekday=None, delay_days=3, month_days=(1,)),
+        row_day=last_weekday,
+    )
+    january, february = Partition(date(2026, 1, 1)), Partition(date(2026, 2, 1))
+    listed = [("2026-02-27",), ("2026-01-28",)]
+    assert monthly.known_partitions(listed) == ([january, february], [])
+    assert monthly.source_values(february) == {"beginningOfWeekDate": "2026-02-27"}
+    assert monthly.partitioning.key_of(february) == "2026-02-01"
+    assert monthly.partitioning.scope_of(february) == {"week_start": date(2026, 2, 27)}
+    for wrong in ("2026-02-01", "2026-02-28", "2026-01-31", "0001-01-01"):
+        with pytest.raises(SourceError, match="whose day names none") as refused:
+            monthly.known_partitions([(wrong,)])
+        assert refused.value.expected == (
+            "beginningOfWeekDate as yyyy-mm-dd, of a partition that a day 1 of a month names, "
+            "e.g. 2026-01-28"
+        )
 
 
 def test_what_was_never_taken_is_missing_and_the_latest_of_each_value_are_looked_at_again():

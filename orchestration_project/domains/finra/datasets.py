@@ -4,8 +4,9 @@ Contract, partitions, asset, checks, jobs and sensor are made of what stands her
 `docs/adding-a-dataset.md` says how to add one.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 
 import polars as pl
 from sqlalchemy import Table
@@ -17,6 +18,7 @@ from orchestration_project.contracts.partitioning import (
     Partition,
     Partitioning,
     day_or_none,
+    same_day,
 )
 from orchestration_project.contracts.rules import Part
 from orchestration_project.domains.finra.calendar import is_closed
@@ -33,6 +35,9 @@ from orchestration_project.tables.finra_datasets import (
 from orchestration_project.tables.schema import HISTORY, asset_of
 
 PUBLIC_LICENCE = "FINRA's Specific Terms for Fixed Income Data: public, not to be charged for"
+
+EXAMPLE_DAY = date(2026, 1, 1)
+"""Messages show the first partition from this day on."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +57,7 @@ class FinraDataset:
         licence: The terms under which it is available.
         is_licensed: Whether it takes a feed of one's own: FINRA does not publish it.
         rule_version: Raised with every change that could make other rows of the same bytes.
+        row_day: Returns the day that the rows of a partition have, by the day of its name.
     """
 
     group: str
@@ -65,6 +71,7 @@ class FinraDataset:
     claims: Sequence[Claim] = ()
     is_licensed: bool = False
     rule_version: str = "3"
+    row_day: Callable[[date], date] = same_day
 
     @property
     def noun(self) -> str:
@@ -87,6 +94,7 @@ class FinraDataset:
             day_column=day_column,
             value_column="".join(value_column),
             values=self.known_values,
+            row_day=self.row_day,
         )
 
     @property
@@ -129,14 +137,17 @@ class FinraDataset:
 
     def _listed(self, listed: tuple[str, ...]) -> Partition:
         day = day_or_none(listed[0])
-        if day is None or day.isoformat() != listed[0] or not self.calendar.names(day):
+        named_by = self.partitioning.day_of_rows(day) if day is not None else None
+        if day is None or named_by is None or day.isoformat() != listed[0]:
+            example = self.row_day(self.calendar.first_from(EXAMPLE_DAY))
             raise SourceError(
                 f"the source lists a partition of {self.name} whose day names none",
-                expected=f"{self.partition_fields[0]} as yyyy-mm-dd, a {self.calendar.day_name}",
+                expected=f"{self.partition_fields[0]} as yyyy-mm-dd, of a partition that a "
+                f"{self.calendar.day_name} names, e.g. {example}",
                 found=", ".join(listed)[:100],
                 remedy="report it to the source; if its calendar changed, correct the declaration",
             )
-        return Partition(day, *listed[1:])
+        return Partition(named_by, *listed[1:])
 
 
 TREASURY_WEEKLY = FinraDataset(
