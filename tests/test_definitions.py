@@ -120,6 +120,7 @@ def test_what_starts_runs_is_off_until_somebody_switches_it_on():
         "finra_on_treasury_weekly",
         "finra_on_bond_trade_activity",
         "finra_on_corporate_market_breadth",
+        "finra_on_short_interest",
         "fx_on_rates_daily",
         "operations_on_run_change",
         "operations_on_run_end",

@@ -101,7 +101,30 @@ BREADTH = _fixed_income(
     },
     "tradeReportDate",
 )
-DATASETS = (WEEKLY_SUMMARY, HISTORIC, TREASURY, BONDS, BREADTH)
+_SHORT_INTEREST_FIELDS = {
+    "accountingYearMonthNumber": "Number",
+    "symbolCode": "String",
+    "issueName": "String",
+    "issuerServicesGroupExchangeCode": "String",
+    "marketClassCode": "String",
+    "currentShortPositionQuantity": "Number",
+    "previousShortPositionQuantity": "Number",
+    "stockSplitFlag": "String",
+    "averageDailyVolumeQuantity": "Number",
+    "daysToCoverQuantity": "Number",
+    "revisionFlag": "String",
+    "changePercent": "Number",
+    "changePreviousNumber": "Number",
+    "settlementDate": "Date",
+}
+SHORT_INTEREST = Dataset(
+    "consolidatedShortInterest",
+    _SHORT_INTEREST_FIELDS,
+    frozenset(_SHORT_INTEREST_FIELDS),
+    is_sortable=True,
+    partition_fields=("settlementDate",),
+)
+DATASETS = (WEEKLY_SUMMARY, HISTORIC, TREASURY, BONDS, BREADTH, SHORT_INTEREST)
 
 
 def dataset(group: str, name: str) -> Dataset | None:

@@ -1,4 +1,4 @@
-"""The demo's fixed income: which partitions each dataset has on a day, and what they hold.
+"""The demo's fixed income and short interest: which partitions there are on a day, and their rows.
 
 All of it follows from the seed. Some partitions are corrected later, relative to the anchor: their
 values differ from then on, one row is gone and another is new.
@@ -12,8 +12,9 @@ from functools import lru_cache
 import numpy as np
 import polars as pl
 
+from orchestration_project.demo import short_interest
 from orchestration_project.demo.faults import Place
-from orchestration_project.demo.fields import BONDS, BREADTH, TREASURY, Dataset
+from orchestration_project.demo.fields import BONDS, BREADTH, SHORT_INTEREST, TREASURY, Dataset
 from orchestration_project.demo.publication import TIERS, WEEK, is_holiday
 from orchestration_project.demo.query import Selection
 
@@ -47,7 +48,7 @@ class Issue:
 
 
 class FixedIncome:
-    """The datasets of the group fixedIncomeMarket; ``anchor`` is the day of the first start."""
+    """Datasets that are whole partition by partition; ``anchor`` is the day of the first start."""
 
     def __init__(self, seed: int, anchor: date) -> None:
         self._seed = seed
@@ -107,7 +108,11 @@ class FixedIncome:
             for day in published
             for tier in ([(each,) for each in tiers] or [()])
         ]
-        return [Issue(dataset.name, each, self._is_corrected(each, today)) for each in values]
+        if dataset is SHORT_INTEREST:
+            revised = [short_interest.is_revised(day, today) for day in published]
+        else:
+            revised = [self._is_corrected(each, today) for each in values]
+        return [Issue(dataset.name, *each) for each in zip(values, revised, strict=True)]
 
     def _is_corrected(self, values: tuple[str, ...], today: date) -> bool:
         """Whether a partition is one of those that are corrected, which is not before a week on."""
@@ -121,7 +126,10 @@ class FixedIncome:
     def _make_rows(self, issue: Issue) -> pl.DataFrame:
         rng = self._random(issue.dataset, *issue.values)
         rows = _ROWS[issue.dataset](rng, *issue.values)
-        return _corrected(rows) if issue.is_corrected else rows
+        if not issue.is_corrected:
+            return rows
+        is_short_interest = issue.dataset == SHORT_INTEREST.name
+        return short_interest.revised(rows) if is_short_interest else _corrected(rows)
 
 
 def _treasuries(rng: np.random.Generator, week: str) -> pl.DataFrame:
@@ -210,9 +218,11 @@ _PUBLISHED: Mapping[str, Callable[[date, date], bool]] = {
     TREASURY.name: _week_is_out,
     BONDS.name: _friday_is_out,
     BREADTH.name: _day_is_out,
+    SHORT_INTEREST.name: short_interest.is_out,
 }
 _ROWS: Mapping[str, Callable[..., pl.DataFrame]] = {
     TREASURY.name: _treasuries,
     BONDS.name: _bonds,
     BREADTH.name: _breadth,
+    SHORT_INTEREST.name: short_interest.rows,
 }

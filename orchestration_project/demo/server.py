@@ -20,7 +20,7 @@ from starlette.types import Receive, Scope, Send
 from orchestration_project.demo import faults
 from orchestration_project.demo.access import RateLimit, RefusedError, Tokens
 from orchestration_project.demo.clock import Clock
-from orchestration_project.demo.fields import FIXED_INCOME, Dataset, dataset, metadata
+from orchestration_project.demo.fields import PARTITION_FIELDS, Dataset, dataset, metadata
 from orchestration_project.demo.fixed_income import FixedIncome, Issue
 from orchestration_project.demo.market import Market
 from orchestration_project.demo.memory import Memory
@@ -149,7 +149,8 @@ class QueryApi:
         return found
 
     def _of(self, asked: Dataset) -> Source | FixedIncome:
-        return self._fixed_income if asked.group == FIXED_INCOME else self._weekly
+        is_weekly = asked.partition_fields == PARTITION_FIELDS
+        return self._weekly if is_weekly else self._fixed_income
 
     def _place(self, query: Query, editions: tuple[Any, ...]) -> faults.Place | None:
         """Return where a page of a single partition lies; faults hit nothing else."""

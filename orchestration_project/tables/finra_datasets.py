@@ -1,7 +1,7 @@
 """Fields and tables of FINRA's further datasets; `domains/finra/datasets.py` declares the rest."""
 
 from orchestration_project.tables.fields import Field, dataset_table
-from orchestration_project.tables.schema import count, day, text
+from orchestration_project.tables.schema import USD_SCALE, count, day, scaled, text
 
 VOLUME_SCALE = 6
 """Decimals of a volume that are kept: as a whole number times 10 to this power, exact."""
@@ -73,4 +73,45 @@ finra_corporate_market_breadth = dataset_table(
     "finra_corporate_market_breadth",
     "One row per day and product category: how many corporate bonds rose, fell and stayed.",
     *BREADTH_FIELDS,
+)
+
+
+def _shares(name: str, column: str, comment: str) -> Field:
+    return Field(name, count(column, f"{comment}; NULL: not given", optional=True))
+
+
+def _signed(name: str, column: str, comment: str) -> Field:
+    named = scaled(column, f"{comment} x 10^6; NULL: not given", optional=True)
+    return Field(name, named, scale=USD_SCALE, is_signed=True)
+
+
+SHORT_INTEREST_FIELDS = (
+    Field("settlementDate", day("settlement_date", "Mid-month or end of the month", key=True)),
+    Field("symbolCode", text("symbol", "FINRA's symbol, exact to the byte", key=True)),
+    Field("issueName", text("issue_name", "The security's name", optional=True)),
+    Field(
+        "issuerServicesGroupExchangeCode",
+        text("exchange_code", "FINRA's code of the listing exchange", optional=True),
+    ),
+    Field("marketClassCode", text("market_class_code", "Such as NYSE or OTC", optional=True)),
+    _shares("accountingYearMonthNumber", "accounting_period", "FINRA's number of the period"),
+    Field("currentShortPositionQuantity", count("short_quantity", "Shares sold short")),
+    _shares(
+        "previousShortPositionQuantity", "previous_short_quantity", "At the settlement date before"
+    ),
+    Field(
+        "changePreviousNumber",
+        count("short_change", "Since then, shares; NULL: not given", optional=True),
+        is_signed=True,
+    ),
+    _signed("changePercent", "change_percent", "The same in percent"),
+    _shares("averageDailyVolumeQuantity", "average_daily_volume", "Shares traded in a day"),
+    _signed("daysToCoverQuantity", "days_to_cover", "Days of that volume, at most 999.99,"),
+    Field("stockSplitFlag", text("stock_split_flag", "S: split in the period", optional=True)),
+    Field("revisionFlag", text("revision_flag", "R: revised after publication", optional=True)),
+)
+finra_short_interest = dataset_table(
+    "finra_short_interest",
+    "One row per settlement date and symbol: the short positions that members reported to FINRA.",
+    *SHORT_INTEREST_FIELDS,
 )

@@ -1,6 +1,7 @@
 """Declared datasets as Dagster runs them, over the real demo source."""
 
 from collections.abc import Iterator
+from datetime import date
 from typing import Any
 
 import dagster as dg
@@ -14,6 +15,7 @@ from orchestration_project.definitions import defs
 from orchestration_project.domains.finra.datasets import (
     BOND_TRADE_ACTIVITY,
     DATASETS,
+    SHORT_INTEREST,
     TREASURY_WEEKLY,
 )
 from orchestration_project.sensors.finra import DATASET_SENSORS
@@ -237,3 +239,46 @@ def test_bonds_need_a_licence_where_the_data_is_real(settings, instance, monkeyp
     assert "FINRA_SOURCE=files has no public dataset" in failure_of(
         treasury, "finra_treasury_weekly_load"
     )
+
+
+def test_short_interest_loads_by_half_month_is_restated_by_a_revision_and_replays(
+    settings, instance, monkeypatch: pytest.MonkeyPatch, capfd
+):
+    url, history = databases.sqlite_url(settings.state_path), SHORT_INTEREST.history
+    monkeypatch.setenv("FINRA_HORIZON_WEEKS", "7")
+    assert tick(instance, "short_interest")[0] == ["2026-01-16", "2026-02-01"]
+    first = load(instance, "short_interest", "2026-02-01")
+    assert first.success
+    assert checks_of(first)["has_changes_that_add_up"].passed
+    told = told_by(first)["short_interest"]["2026-02-01"]
+    assert (told["dagster/row_count"], told["outcome"], told["captures"]) == (5200, "first", 2)
+    table = SHORT_INTEREST.table.c
+    days = select(table.settlement_date).distinct()
+    assert databases.rows(url, days) == [(date(2026, 2, 13),)]
+    assert rows(url, func.count(table.short_change)) == [(5096,)]  # 104 issues are new
+    again = told_by(load(instance, "short_interest", "2026-02-01"))["short_interest"]
+    assert again["2026-02-01"]["outcome"] == "unchanged"
+
+    monkeypatch.setenv("CLOCK_NOW", TWO_WEEKS_LATER)
+    assert tick(instance, "short_interest")[0] == ["2026-02-01", "2026-02-16"]
+    revised = told_by(load(instance, "short_interest", "2026-02-01"))["short_interest"]
+    told = revised["2026-02-01"]
+    assert (told["outcome"], told["rows_changed"], told["rows_removed"]) == ("source", 130, 1)
+    assert rows(url, func.count(table.symbol))[0] == (5199,)
+    flags = databases.rows(url, select(func.count()).where(table.revision_flag == "R"))
+    assert flags == [(130,)]
+    assert rows(url, func.count(history.c.symbol)) == [(131,)]
+    as_it_is = databases.contents(url)
+    assert main(["replay", "--table", "finra_short_interest", "2026-02-01"]) == 0
+    assert "1 of 1 partitions: unchanged, nothing was written" in capfd.readouterr().out
+    assert databases.contents(url) == as_it_is
+
+
+def test_a_day_that_begins_no_half_month_and_one_that_is_not_published_are_refused(
+    settings, instance
+):
+    settled = load(instance, "short_interest", "2026-01-15")
+    assert "no partition 2026-01-15" in failure_of(settled, "finra_short_interest_load")
+    early = load(instance, "short_interest", "2026-02-16")
+    said = failure_of(early, "finra_short_interest_load")
+    assert "consolidatedShortInterest of 2026-02-16 is not published" in said

@@ -15,18 +15,18 @@ TREASURY, BONDS, BREADTH = (
 )
 
 
-def partitions(demo: Demo, dataset: str) -> list[list[str]]:
-    answer = demo.client.get(f"/partitions/{WHERE}/{dataset}").json()
+def partitions(demo: Demo, dataset: str, where: str = WHERE) -> list[list[str]]:
+    answer = demo.client.get(f"/partitions/{where}/{dataset}").json()
     return [each["partitions"] for each in answer["availablePartitions"]]
 
 
-def records(demo: Demo, dataset: str, **values: str) -> list[dict[str, object]]:
+def records(demo: Demo, dataset: str, where: str = WHERE, **values: str) -> list[dict[str, object]]:
     """Return every record of a partition: paged by what came, tried again when refused."""
     query = {"compareFilters": [equal(*each) for each in values.items()], "limit": 5000}
     found: list[dict[str, object]] = []
     while True:
         answer = demo.client.post(
-            f"/data/{WHERE}/{dataset}",
+            f"/data/{where}/{dataset}",
             json={**query, "offset": len(found)},
             headers={"Accept": "application/json"},
         )
@@ -39,7 +39,7 @@ def records(demo: Demo, dataset: str, **values: str) -> list[dict[str, object]]:
 
 @pytest.mark.parametrize("dataset", DATASETS, ids=lambda dataset: dataset.name)
 def test_metadata_lists_the_fields_that_a_declaration_asks_for(demo: Demo, dataset: FinraDataset):
-    told = demo.client.get(f"/metadata/{WHERE}/{dataset.name}").json()
+    told = demo.client.get(f"/metadata/group/{dataset.group}/name/{dataset.name}").json()
     assert {each["name"]: each["type"] for each in told["fields"]} == dataset.known_fields
     assert told["partitionFields"] == list(dataset.partition_fields)
 
@@ -66,3 +66,17 @@ def test_the_newest_bonds_take_more_pages_than_their_number_of_records_says(demo
     assert first.headers["Record-Total"] == "5200"
     assert int(first.headers["Total-Records-On-Page"]) < 5000
     assert len(records(demo, BONDS, **values)) == 5200
+
+
+def test_short_interest_comes_out_nine_business_days_after_settlement(demo: Demo):
+    found = partitions(demo, "consolidatedShortInterest", "group/otcMarket/name")
+    # on March 14th: the 27th of February is out since the 12th
+    assert found[-3:] == [["2026-01-30"], ["2026-02-13"], ["2026-02-27"]]
+    rows = records(
+        demo, "consolidatedShortInterest", "group/otcMarket/name", settlementDate="2026-02-27"
+    )
+    assert len({row["symbolCode"] for row in rows}) == len(rows) == 5200
+    new = [row for row in rows if row["previousShortPositionQuantity"] is None]
+    assert len(new) == 104
+    assert {row["changePreviousNumber"] for row in new} == {None}
+    assert max(float(str(row["daysToCoverQuantity"] or 0)) for row in rows) == 999.99

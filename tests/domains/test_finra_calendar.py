@@ -1,6 +1,7 @@
 """When FINRA publishes which week."""
 
 from datetime import date, timedelta
+from itertools import pairwise
 
 import pytest
 
@@ -8,11 +9,14 @@ from orchestration_project.domains.finra.calendar import (
     FIRST_WEEK_OF_ALL,
     TIERS,
     first_week_published_since,
+    is_closed,
     latest_published_week,
     monday_of,
     publication_date,
+    settlement_date,
     week_published_on,
 )
+from orchestration_project.domains.finra.datasets import SHORT_INTEREST
 
 A_WEEK = timedelta(days=7)
 ALL_WEEKS = [FIRST_WEEK_OF_ALL + number * A_WEEK for number in range(52 * 16 + 35)]  # to 2030
@@ -132,3 +136,39 @@ def test_the_monday_of_a_day_is_in_the_same_week():
 )
 def test_the_first_week_published_since_a_day_is_the_one_that_was_out_then_or_next(day, week):
     assert first_week_published_since(day, "T1") == week
+
+
+SETTLEMENT_DATES = {
+    2024: "01-12 01-31 02-15 02-29 03-15 03-28 04-15 04-30 05-15 05-31 06-14 06-28 "
+    "07-15 07-31 08-15 08-30 09-13 09-30 10-15 10-31 11-15 11-29 12-13 12-31",
+    2025: "01-15 01-31 02-14 02-28 03-14 03-31 04-15 04-30 05-15 05-30 06-13 06-30 "
+    "07-15 07-31 08-15 08-29 09-15 09-30 10-15 10-31 11-14 11-28 12-15 12-31",
+    2026: "01-15 01-30 02-13 02-27 03-13 03-31 04-15 04-30 05-15 05-29 06-15 06-30 "
+    "07-15 07-31 08-14 08-31 09-15 09-30 10-15 10-30 11-13 11-30 12-15 12-31",
+}
+"""Good Friday was 2024-03-29, Martin Luther King's day 2024-01-15, a Sunday 2026-02-15."""
+
+
+@pytest.mark.parametrize("year", SETTLEMENT_DATES)
+def test_short_interest_is_settled_on_the_15th_and_the_last_day_or_the_business_day_before(year):
+    halves = [date(year, month, day) for month in range(1, 13) for day in (1, 16)]
+    found = [f"{settlement_date(day):%m-%d}" for day in halves]
+    assert found == SETTLEMENT_DATES[year].split()
+
+
+def test_a_new_year_on_saturday_closes_the_government_alone_on_the_day_before():
+    assert is_closed(date(2021, 12, 31))
+    assert settlement_date(date(2021, 12, 16)) == date(2021, 12, 31)
+    assert settlement_date(date(2027, 2, 1)) == date(2027, 2, 12)  # the 15th is Presidents' Day
+
+
+def test_short_interest_is_due_when_nine_business_days_have_passed_and_a_week_later_at_most():
+    calendar = SHORT_INTEREST.calendar
+    first_days = calendar.days_between(date(2024, 1, 2), date(2027, 1, 1))
+    for loaded, following in pairwise(first_days):
+        published = settlement_date(following)
+        for _ in range(9):
+            published += timedelta(days=1)
+            while published.weekday() > 4 or is_closed(published):
+                published += timedelta(days=1)
+        assert published <= calendar.next_due(loaded) <= published + A_WEEK

@@ -11,6 +11,7 @@ from orchestration_project.contracts.rules import Part, Validated
 from orchestration_project.domains.finra.datasets import (
     BOND_TRADE_ACTIVITY,
     CORPORATE_MARKET_BREADTH,
+    SHORT_INTEREST,
     TREASURY_WEEKLY,
 )
 from orchestration_project.errors import ConfigurationError, ContractError, SourceError
@@ -254,3 +255,54 @@ def test_a_file_is_named_by_its_partition():
     for wrong in ("other.csv", "finra_test_dataset_20260105.csv", name.replace("EAST", "NORTH")):
         with pytest.raises(ConfigurationError, match=f"the partition of the file {wrong}"):
             PARTITIONS.partitions_in([wrong])
+
+
+def test_a_half_month_has_the_rows_of_its_settlement_date():
+    partitions = SHORT_INTEREST.partitioning
+    second = partitions.partition_of("2026-01-16", today=date(2026, 3, 1))
+    assert SHORT_INTEREST.source_values(second) == {"settlementDate": "2026-01-30"}
+    assert partitions.scope_of(second) == {"settlement_date": date(2026, 1, 30)}
+    listed = [("2026-01-30",), ("2026-01-15",), ("2026-02-13",)]
+    known, _ = SHORT_INTEREST.known_partitions(listed)
+    assert [partitions.key_of(each) for each in known] == ["2026-01-01", "2026-01-16", "2026-02-01"]
+    for wrong in ("2026-01-16", "2026-01-31", "2026-02-15"):
+        with pytest.raises(SourceError, match="consolidatedShortInterest whose day names none"):
+            SHORT_INTEREST.known_partitions([(wrong,)])
+    with pytest.raises(ConfigurationError, match="no partition 2026-01-15") as refused:
+        partitions.partition_of("2026-01-15", today=TODAY)
+    assert refused.value.expected == "<a past day 1 or 16 of a month, yyyy-mm-dd>"
+
+
+def test_positions_may_be_empty_changes_negative_and_a_change_that_does_not_add_up_warns():
+    names = [field.name for field in SHORT_INTEREST.fields]
+    full = dict.fromkeys(names, "") | {
+        "settlementDate": "2026-01-30",
+        "symbolCode": "NA",
+        "currentShortPositionQuantity": "900",
+    }
+    older = {"previousShortPositionQuantity": "1000", "changePercent": "-10.0"}
+    rows = [
+        full,
+        full | older | {"symbolCode": "B", "changePreviousNumber": "-100", "revisionFlag": "R"},
+        full | older | {"symbolCode": "C", "changePreviousNumber": "100"},
+        full | {"symbolCode": "D", "currentShortPositionQuantity": "-1"},
+    ]
+    lines = ["|".join(names), *("|".join(row[name] for name in names) for row in rows)]
+    parts, partition = [Part(1, "\n".join(lines).encode())], Partition(date(2026, 1, 16))
+    found = validate(
+        SHORT_INTEREST.contract,
+        SHORT_INTEREST.parse(parts, partition),
+        parts,
+        partition_texts=SHORT_INTEREST.partitioning.texts_of(partition),
+        record_total=4,
+        max_reject_ratio=0.5,
+    )
+    columns = ("symbol", "short_change", "change_percent", "revision_flag")
+    assert found.rows.select(columns).rows() == [
+        ("B", -100, -10_000_000, "R"),
+        ("C", 100, -10_000_000, None),
+        ("NA", None, None, None),
+    ]
+    assert found.rejects["reason_code"].to_list() == ["negative_quantity"]
+    assert outcomes(found) == {"has_changes_that_add_up": "failed"}
+    assert not found.is_held_back

@@ -67,6 +67,8 @@ def test_these_are_the_tables():
         "finra_corporate_market_breadth_history",
         "finra_otc_weekly",
         "finra_otc_weekly_history",
+        "finra_short_interest",
+        "finra_short_interest_history",
         "finra_symbol_rolling_6w",
         "finra_symbol_week",
         "finra_symbol_week_value",

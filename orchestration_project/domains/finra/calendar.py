@@ -28,6 +28,20 @@ def is_closed(day: date) -> bool:
     return day in _closed_days(day.year)
 
 
+def settlement_date(first_day: date) -> date:
+    """Return the settlement date of short interest in the half-month that begins on ``first_day``.
+
+    It is the 15th or the last day of the month, or the business day before it. December 31st is
+    one also where the federal government keeps it for a New Year's Day on Saturday.
+    """
+    a_day = timedelta(days=1)
+    next_month = (first_day.replace(day=28) + 4 * a_day).replace(day=1)
+    day = first_day.replace(day=15) if first_day.day == 1 else next_month - a_day
+    while day.weekday() >= DAYS or (is_closed(day) and (day.month, day.day) != (12, 31)):
+        day -= a_day
+    return day
+
+
 def monday_of(day: date) -> date:
     """Return the Monday of the week that holds ``day``."""
     return day - timedelta(days=day.weekday())

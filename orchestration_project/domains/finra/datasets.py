@@ -21,20 +21,23 @@ from orchestration_project.contracts.partitioning import (
     same_day,
 )
 from orchestration_project.contracts.rules import Part
-from orchestration_project.domains.finra.calendar import is_closed
+from orchestration_project.domains.finra.calendar import is_closed, settlement_date
 from orchestration_project.errors import SourceError
 from orchestration_project.tables.fields import Field
 from orchestration_project.tables.finra_datasets import (
     BOND_FIELDS,
     BREADTH_FIELDS,
+    SHORT_INTEREST_FIELDS,
     TREASURY_FIELDS,
     fact_bond_trade_activity,
     finra_corporate_market_breadth,
+    finra_short_interest,
     finra_treasury_weekly,
 )
 from orchestration_project.tables.schema import HISTORY, asset_of
 
 PUBLIC_LICENCE = "FINRA's Specific Terms for Fixed Income Data: public, not to be charged for"
+EQUITY_LICENCE = "FINRA's terms of use for its public equity data"
 
 EXAMPLE_DAY = date(2026, 1, 1)
 """Messages show the first partition from this day on."""
@@ -207,5 +210,27 @@ CORPORATE_MARKET_BREADTH = FinraDataset(
     ),
 )
 
-DATASETS = (TREASURY_WEEKLY, BOND_TRADE_ACTIVITY, CORPORATE_MARKET_BREADTH)
+SHORT_INTEREST = FinraDataset(
+    group="otcMarket",
+    name="consolidatedShortInterest",
+    table=finra_short_interest,
+    fields=SHORT_INTEREST_FIELDS,
+    partition_fields=("settlementDate",),
+    calendar=Calendar(weekday=None, month_days=(1, 16), delay_days=30),
+    row_day=settlement_date,
+    licence=EQUITY_LICENCE,
+    claims=(
+        Claim(
+            "has_changes_that_add_up",
+            "The change since the settlement date before is the difference of both positions.",
+            (
+                pl.col("short_quantity") - pl.col("previous_short_quantity")
+                != pl.col("short_change")
+            ).fill_null(value=False),
+            only_warns=True,
+        ),
+    ),
+)
+
+DATASETS = (TREASURY_WEEKLY, BOND_TRADE_ACTIVITY, CORPORATE_MARKET_BREADTH, SHORT_INTEREST)
 """All of them: what is added here is loaded."""
