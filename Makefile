@@ -11,7 +11,7 @@ TEST_WORKERS := $(shell expr 2 \* $$(nproc))
 TEST_ENVIRONMENT := PYTHONDONTWRITEBYTECODE= POLARS_MAX_THREADS=1
 
 .DEFAULT_GOAL := help
-.PHONY: help run run-saas ui test test-slow test-histories test-faults bench check migrate migration verify reset lock
+.PHONY: help run run-saas ui test test-slow test-histories test-faults bench check migrate migration new-source verify reset lock
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
@@ -30,6 +30,9 @@ migrate: $(VENV)/installed ## bring the database's tables up to date
 
 migration: $(VENV)/installed ## write the next version of the tables from their declarations, NAME=add_weather
 	@$(VENV)/bin/python -m orchestration_project.migrations $(if $(NAME),'$(subst ','\'',$(NAME))')
+
+new-source: $(VENV)/installed-dev ## write the skeleton of a source of documents over HTTP, NAME=weather
+	@$(VENV)/bin/python -m orchestration_project.new_source $(if $(NAME),'$(subst ','\'',$(NAME))')
 
 verify: $(VENV)/installed ## look whether everything that loads depend on is ready
 	@$(RUN) verify

@@ -54,11 +54,15 @@ def _run(options: argparse.Namespace, folder: Path) -> None:
     vendors = Vendors(
         PriceBook(market, memory.anchor), memory, clock, options.vendor_requests_per_day
     )
+    others = [
+        *vendors.routes,
+        *ReferenceRates(options.seed, clock).routes,
+    ]
     api = QueryApi(
         market=market,
         memory=memory,
         clock=clock,
-        others=[*vendors.routes, *ReferenceRates(options.seed, clock).routes],
+        others=others,
         latency_seconds=options.latency_seconds,
         requests_per_second=options.requests_per_second,
     )
