@@ -19,7 +19,7 @@ from benchmarks.structure import (
 MOST_SHORT = 0.112
 """Share of modules of 60 lines or less."""
 
-MOST_OUTSIDE_DOMAINS = 264
+MOST_OUTSIDE_DOMAINS = 265
 """Modules that belong to no domain. It was 244 before FINRA's dataset engine became everybody's."""
 
 MOST_NAMING_A_DOMAIN = 1
