@@ -265,7 +265,7 @@ def test_a_half_month_has_the_rows_of_its_settlement_date():
     listed = [("2026-01-30",), ("2026-01-15",), ("2026-02-13",)]
     known, _ = SHORT_INTEREST.known_partitions(listed)
     assert [partitions.key_of(each) for each in known] == ["2026-01-01", "2026-01-16", "2026-02-01"]
-    for wrong in ("2026-01-16", "2026-01-31", "2026-02-15"):
+    for wrong in ("2026-01-16", "2026-01-31", "2026-02-15", "9999-12-30", "0001-01-01"):
         with pytest.raises(SourceError, match="consolidatedShortInterest whose day names none"):
             SHORT_INTEREST.known_partitions([(wrong,)])
     with pytest.raises(ConfigurationError, match="no partition 2026-01-15") as refused:

@@ -1,5 +1,6 @@
 """FINRA's calendar: weeks, publication days, and the weeks in which a dataset has trading."""
 
+from calendar import monthrange
 from datetime import date, timedelta
 from functools import cache
 
@@ -34,11 +35,10 @@ def settlement_date(first_day: date) -> date:
     It is the 15th or the last day of the month, or the business day before it. December 31st is
     one also where the federal government keeps it for a New Year's Day on Saturday.
     """
-    a_day = timedelta(days=1)
-    next_month = (first_day.replace(day=28) + 4 * a_day).replace(day=1)
-    day = first_day.replace(day=15) if first_day.day == 1 else next_month - a_day
+    last = monthrange(first_day.year, first_day.month)[1]
+    day = first_day.replace(day=15 if first_day.day == 1 else last)
     while day.weekday() >= DAYS or (is_closed(day) and (day.month, day.day) != (12, 31)):
-        day -= a_day
+        day -= timedelta(days=1)
     return day
 
 
