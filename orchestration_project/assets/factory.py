@@ -15,12 +15,16 @@ import dagster as dg
 from orchestration_project.connections.artifacts import ArtifactStore
 from orchestration_project.connections.clock import Clock
 from orchestration_project.contracts.rules import summarised
-from orchestration_project.engine.dataset import Dataset, LoadLimits, dagster_partitions
+from orchestration_project.engine.dataset import (
+    Dataset,
+    LoadedPartition,
+    LoadLimits,
+    dagster_partitions,
+)
 from orchestration_project.engine.loader import (
     DatasetLoader,
     Deliveries,
     FieldList,
-    LoadedPartition,
     RecordedDeliveries,
     ReplayOptions,
     SourceDeliveries,
@@ -194,6 +198,7 @@ def _table_asset(dataset: Dataset, source: dg.AssetKey) -> dg.AssetsDefinition:
             today=context.resources.clock.today(zone),
             run_id=context.run.run_id,
             max_reject_ratio=limits.max_reject_ratio if ratio is None else ratio,
+            scratch=context.resources.settings.state_path / "scratch",
         )
 
         def checks() -> list[dg.AssetCheckResult | dg.AssetCheckEvaluation]:
@@ -201,11 +206,11 @@ def _table_asset(dataset: Dataset, source: dg.AssetKey) -> dg.AssetsDefinition:
             fresh = _freshness_result(dataset, warehouse, limits, context.resources.clock)
             return [*_audit_results(warehouse, dataset), *fields, evaluated(fresh)]
 
-        def opened() -> DatasetLoader:
+        def opened() -> DatasetLoader[None, LoadedPartition[None]]:
             _refuse_options(dataset, context.job_name, config)
             return loader
 
-        report = Report[LoadedPartition](
+        report = Report[LoadedPartition[None]](
             lambda loaded: {
                 dataset.key: _metadata(loaded, dataset, partial(earlier_metadata, context.instance))
             },
@@ -314,7 +319,7 @@ def _fields_result(found: FieldList, dataset: Dataset) -> dg.AssetCheckResult:
 
 
 def _metadata(
-    loaded: LoadedPartition, dataset: Dataset, earlier: EarlierMetadata
+    loaded: LoadedPartition[None], dataset: Dataset, earlier: EarlierMetadata
 ) -> Mapping[str, Any]:
     """Return the metadata of a loaded partition.
 

@@ -1,24 +1,48 @@
 """A dataset as a declaration: its table, source, partitions and contract, and who reads it how.
 
-A `Dataset` value stands in the domain's catalog module, or beside hand-written assets.
-`DatasetLoader` (engine/loader.py) loads it; the factories of assets and sensors show it in Dagster.
+`LoadSpec` is what `DatasetLoader` (engine/loader.py) loads. A `Dataset` is one that its fields
+declare: it stands in the domain's catalog module, or beside hand-written assets, and the factories
+of assets and sensors show it in Dagster. A spec with rules of its own is a class of its domain.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
-from typing import Any, NamedTuple, Protocol
+from itertools import chain
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 import dagster as dg
-from sqlalchemy import Table
+import polars as pl
+from sqlalchemy import Connection, Table
 
-from orchestration_project.contracts.contract import Contract
+from orchestration_project.contracts.contract import Contract, validate
 from orchestration_project.contracts.delimited import Parsed
 from orchestration_project.contracts.partitioning import A_DAY, Partition, Partitioning
-from orchestration_project.contracts.rules import Part
+from orchestration_project.contracts.rules import Audit, Part, SpillStore, Validated
 from orchestration_project.engine.captures import Capture
+from orchestration_project.engine.loads import Intake, IntakeFigures
+from orchestration_project.engine.warehouse import (
+    RecordedLanding,
+    ScopeState,
+    Warehouse,
+    WriteRequest,
+    WriteResult,
+    WriteTarget,
+)
+from orchestration_project.engine.warehouse.delivery import (
+    Derive,
+    MergeTold,
+    Summarise,
+    SummaryT,
+    no_summary,
+    no_warnings,
+)
 from orchestration_project.settings import Settings
 from orchestration_project.tables.schema import HISTORY, asset_of
+
+ROWS_SHOWN = 20
+"""Rows of a loaded partition of a declared dataset that its metadata shows."""
 
 
 class PartitionList(NamedTuple):
@@ -26,6 +50,23 @@ class PartitionList(NamedTuple):
 
     known: Sequence[Partition]
     unknown_values: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class SourceVersion:
+    """The state in which a source has a partition; an equal ``text`` is an equal state.
+
+    Attributes:
+        text: Identifies the state.
+        dataset: What the source calls the dataset that has the partition.
+        record_total: How many rows the source promises; None: it promises none.
+        scope: Further conditions, where the source has a part of the partition only.
+    """
+
+    text: str
+    dataset: str
+    record_total: int | None = None
+    scope: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -63,6 +104,14 @@ class Source(Protocol):
         """Return the type of each field that it lists, by name; None: it lists none."""
         return None
 
+    def version(self, partition: Partition) -> SourceVersion | None:
+        """Return the present state of a partition, cheaply; None: only reading it shows that.
+
+        Raises:
+            OrchestrationError: As `extract`.
+        """
+        return None
+
     def extract(self, partition: Partition, captures: list[Capture]) -> Extraction:
         """Read a partition; append all that was fetched to ``captures``, usable or not.
 
@@ -72,6 +121,73 @@ class Source(Protocol):
             SourceError: The source lacks the partition, it is empty, or it cannot be used.
         """
         ...
+
+    def extract_version(
+        self, partition: Partition, version: SourceVersion, captures: list[Capture]
+    ) -> Sequence[Capture]:
+        """Read a partition in the state that `version` returned; return what makes it up.
+
+        Raises:
+            MovedError: It is in another state by now: the read is repeated with that one.
+            OrchestrationError: As `extract`.
+        """
+        return self.extract(partition, captures).captures
+
+
+@dataclass(frozen=True)
+class ValidatedPartition(Generic[SummaryT]):
+    """A partition that was read and validated; without intake, what is loaded is current.
+
+    Attributes:
+        staged_name: Where its valid rows are stored as a file; blank: they are not.
+    """
+
+    target: WriteTarget[SummaryT]
+    partition: Partition
+    source: str
+    source_version: str
+    intake: Intake | None = None
+    staged_name: str = ""
+
+    @property
+    def before(self) -> ScopeState:
+        """What was loaded when it was read."""
+        return self.target.before or ScopeState(self.target.token)
+
+
+@dataclass(frozen=True)
+class LoadedPartition(Generic[SummaryT]):
+    """How a partition was loaded, in figures: a run keeps one of these for each of its partitions.
+
+    Without ``landed``, there was nothing new since ``earlier``.
+
+    Attributes:
+        row_counts: Rows of the partition by table: the dataset's first, then derived ones.
+        first_rows: Some of its rows, for people.
+        is_holiday: Whether it has no data by its calendar.
+    """
+
+    source: str
+    source_version: str
+    row_counts: Mapping[str, int]
+    earlier: RecordedLanding | None = None
+    figures: IntakeFigures | None = None
+    landed: WriteResult[SummaryT] | None = None
+    staged_name: str = ""
+    first_rows: pl.DataFrame | None = None
+    is_holiday: bool = False
+
+    def __str__(self) -> str:
+        if self.is_holiday:
+            return "no data: a holiday of the source"
+        if self.landed is None or self.figures is None:
+            return f"unchanged; source {self.source}"
+        return f"{self.landed.in_words}, {self.figures.rejects} rejected; source {self.source}"
+
+    @property
+    def row_count(self) -> int:
+        """Rows of the partition in the dataset's table."""
+        return next(iter(self.row_counts.values()), 0)
 
 
 @dataclass(frozen=True)
@@ -97,43 +213,44 @@ def _same(resource: Any) -> Any:
     return resource
 
 
+ChangeT = TypeVar("ChangeT")
+"""What sums up a change."""
+
+LoadedT = TypeVar("LoadedT", covariant=True)
+"""What the assets report of a loaded partition."""
+
+
 @dataclass(frozen=True, kw_only=True)
-class Dataset:
-    """All that is needed to load a table from a source, partition by partition.
+class LoadSpec(ABC, Generic[ChangeT, LoadedT]):
+    """What `DatasetLoader` needs to load a table from a source, partition by partition.
 
     Attributes:
         domain: The domain's name: group and first part of the asset's key.
         table: Where it is loaded; it has a history.
-        contract: What a delivery must be.
         partitioning: Which partitions there are.
-        parse: Makes texts of a delivery's bytes, for the contract.
-        resource: The name of the Dagster resource that gives its source.
-        source_of: Returns the source, by what that resource gives.
-        source_dataset: What the source calls it.
-        source_label: What people call it, such as "FINRA's corporateMarketBreadth".
-        source_description: The same for the catalogue, such as "the dataset group/name".
-        limits: Returns what the settings say of its loads; the day is today's.
-        licence: The terms under which it is available.
-        owners: Dagster's owners of its assets.
-        lists_fields: Whether its source can list fields, so that changed ones are noticed.
+        source_of: Returns the source, by what the dataset's Dagster resource gives.
+        source_dataset: What the source calls it; blank: each version or extraction names it.
+        source_setting: The setting that chooses the source, for messages; blank: none is named.
         declared_in: The file that declares its fields, for messages.
+        transforms: Tables derived of a partition, in the transaction that loads it.
+        metadata_columns: Columns whose change alone is not a restatement.
+        summarise: Sums up what a load changed.
+        merge: Puts summaries of several ranges together; None: its rows never come in ranges.
+        is_staged: Whether valid rows are stored as a Parquet file before they are loaded.
     """
 
     domain: str
     table: Table
-    contract: Contract
     partitioning: Partitioning
-    parse: Callable[[Sequence[Part], Partition], Parsed]
-    resource: str
     source_of: Callable[[Any], Source] = _same
     source_dataset: str
-    source_label: str
-    source_description: str
-    limits: Callable[[Settings, date], LoadLimits]
-    licence: str
-    owners: Sequence[str] = ("team:market-data",)
-    lists_fields: bool = False
+    source_setting: str = ""
     declared_in: str = ""
+    transforms: Derive = field(default_factory=dict)
+    metadata_columns: Sequence[str] = ()
+    summarise: Summarise[ChangeT]
+    merge: MergeTold | None = None
+    is_staged: bool = False
 
     @property
     def noun(self) -> str:
@@ -144,6 +261,90 @@ class Dataset:
     def key(self) -> dg.AssetKey:
         """The asset."""
         return dg.AssetKey([self.domain, self.noun])
+
+    @property
+    def history(self) -> Table:
+        """Where replaced and removed rows go."""
+        return self.table.info[HISTORY]
+
+    @property
+    @abstractmethod
+    def rule_version(self) -> str:
+        """Raised with every change that could make other rows of the same bytes."""
+
+    @property
+    def known_fields(self) -> Mapping[str, str]:
+        """The type of each declared field, by name, to compare with those that a source lists."""
+        return {}
+
+    @abstractmethod
+    def validate(
+        self,
+        partition: Partition,
+        pieces: Iterable[Sequence[Part]],
+        *,
+        record_total: int | None,
+        max_reject_ratio: float,
+        spill: SpillStore,
+    ) -> Validated:
+        """Return the rows, rejects and audits of a delivery.
+
+        Args:
+            partition: The partition that it is for.
+            pieces: Its bytes, as many at a time as are read together; one piece at least.
+            record_total: How many rows the source promised; None: it promised none.
+            max_reject_ratio: Rejected share of lines (0-1) above which it is quarantined.
+            spill: Keeps rows that are too many for memory.
+
+        Raises:
+            ContractError: The bytes are not those of the dataset.
+        """
+
+    def warn(
+        self, partition: Partition, connection: Connection, batch: Sequence[WriteRequest[Any]]
+    ) -> Sequence[Sequence[Audit]]:
+        """Compare each delivery of a partition with what is loaded, before it is written."""
+        return no_warnings(connection, batch)
+
+    @abstractmethod
+    def finish(
+        self,
+        loaded: LoadedPartition[ChangeT],
+        validated: ValidatedPartition[ChangeT] | None,
+        warehouse: Warehouse,
+    ) -> LoadedT:
+        """Return what the assets report of a loaded partition; called after the transaction.
+
+        ``validated`` still has its rows; None: the partition has no data, by its calendar.
+        """
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dataset(LoadSpec[None, LoadedPartition[None]]):
+    """A dataset that its fields declare: all that is needed to load it and to show it in Dagster.
+
+    Attributes:
+        contract: What a delivery must be.
+        parse: Makes texts of a delivery's bytes, for the contract.
+        resource: The name of the Dagster resource that gives its source.
+        source_label: What people call it, such as "FINRA's corporateMarketBreadth".
+        source_description: The same for the catalogue, such as "the dataset group/name".
+        limits: Returns what the settings say of its loads; the day is today's.
+        licence: The terms under which it is available.
+        owners: Dagster's owners of its assets.
+        lists_fields: Whether its source can list fields, so that changed ones are noticed.
+    """
+
+    contract: Contract
+    parse: Callable[[Sequence[Part], Partition], Parsed]
+    resource: str
+    source_label: str
+    source_description: str
+    limits: Callable[[Settings, date], LoadLimits]
+    licence: str
+    owners: Sequence[str] = ("team:market-data",)
+    lists_fields: bool = False
+    summarise: Summarise[None] = no_summary
 
     @property
     def job_name(self) -> str:
@@ -161,9 +362,46 @@ class Dataset:
         return f"{self.job_name}_load"
 
     @property
-    def history(self) -> Table:
-        """Where replaced and removed rows go."""
-        return self.table.info[HISTORY]
+    def rule_version(self) -> str:
+        """As the contract says."""
+        return self.contract.rule_version
+
+    @property
+    def known_fields(self) -> Mapping[str, str]:
+        """The type of each field of the contract, by name."""
+        return {each.name: each.kind for each in self.contract.fields}
+
+    def validate(
+        self,
+        partition: Partition,
+        pieces: Iterable[Sequence[Part]],
+        *,
+        record_total: int | None,
+        max_reject_ratio: float,
+        spill: SpillStore,
+    ) -> Validated:
+        """Parse a delivery, all of it at once, and apply the contract; nothing is spilled."""
+        parts = list(chain.from_iterable(pieces))
+        return validate(
+            self.contract,
+            self.parse(parts, partition),
+            parts,
+            partition_texts=self.partitioning.texts_of(partition),
+            record_total=record_total,
+            max_reject_ratio=max_reject_ratio,
+        )
+
+    def finish(
+        self,
+        loaded: LoadedPartition[None],
+        validated: ValidatedPartition[None] | None,
+        warehouse: Warehouse,
+    ) -> LoadedPartition[None]:
+        """Add the first rows."""
+        if validated is None or validated.intake is None:
+            return loaded
+        rows = validated.intake.checked.rows.head(ROWS_SHOWN)
+        return replace(loaded, first_rows=rows.drop("part_number"))
 
 
 def dagster_partitions(

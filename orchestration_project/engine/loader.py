@@ -4,12 +4,14 @@
 source, or the recorded ones, so that a replay takes the same way as a load.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from functools import partial
-from typing import Protocol
+from itertools import chain
+from pathlib import Path
+from typing import Any, Generic, Protocol
 
 import dagster as dg
 import polars as pl
@@ -17,15 +19,23 @@ from pydantic import Field
 
 from orchestration_project.connections.artifacts import ArtifactStore
 from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.contract import validate
 from orchestration_project.contracts.drift import Drift, drift, remembered
 from orchestration_project.contracts.partitioning import Partition
-from orchestration_project.contracts.rules import Validated
-from orchestration_project.engine.captures import Capture, Captures
-from orchestration_project.engine.dataset import Dataset, Source
+from orchestration_project.contracts.rules import SpillStore, Validated
+from orchestration_project.engine.captures import Capture, Captures, bounded
+from orchestration_project.engine.dataset import (
+    ChangeT,
+    LoadedPartition,
+    LoadedT,
+    LoadSpec,
+    Source,
+    SourceVersion,
+    ValidatedPartition,
+)
 from orchestration_project.engine.environment import open_all
-from orchestration_project.engine.loads import Intake, IntakeFigures, Read, take
-from orchestration_project.engine.replay import captures_of, kept_of
+from orchestration_project.engine.loads import Intake, Read, take
+from orchestration_project.engine.replay import captures_of, kept_parts
+from orchestration_project.engine.spill import DiskSpill, staged_file
 from orchestration_project.engine.warehouse import (
     Delivery,
     Derivation,
@@ -33,18 +43,15 @@ from orchestration_project.engine.warehouse import (
     ScopeState,
     SupersededError,
     Warehouse,
-    WriteResult,
+    WriteRequest,
     WriteTarget,
 )
-from orchestration_project.engine.warehouse.delivery import no_summary
 from orchestration_project.engine.warehouse.difference import read_fence, write_derived
-from orchestration_project.engine.warehouse.frames import read_scope
+from orchestration_project.engine.warehouse.frames import part_of, read_scope
 from orchestration_project.engine.warehouse.landing import is_landed
+from orchestration_project.engine.warehouse.recorded import EffectivePart
 from orchestration_project.errors import ConfigurationError, ContractError
 from orchestration_project.tables.spine import source_fields
-
-ROWS_SHOWN = 20
-"""Rows of a loaded partition that its metadata shows."""
 
 
 class LoadOptions(dg.Config):
@@ -91,15 +98,24 @@ class PendingDelivery:
         state: What is loaded of its partition.
         intended: What is recorded of it where it cannot be read whole.
         read: Reads it.
+        is_loaded: Whether it need not be read: the source has what is loaded.
+        loads_same_rows: Whether it is loaded also where its rows are the loaded ones.
     """
 
     state: ScopeState
     intended: Delivery
     read: Read
+    is_loaded: bool = False
+    loads_same_rows: bool = False
 
 
 class Deliveries(Protocol):
     """What partitions of a dataset are loaded from."""
+
+    @property
+    def name(self) -> str:
+        """What an error names as the source."""
+        ...
 
     def open(self) -> FieldList:
         """Open what is read from, and compare the fields that it lists with the declared ones.
@@ -115,6 +131,7 @@ class Deliveries(Protocol):
 
         Raises:
             ConfigurationError: It must not replace what is loaded.
+            OrchestrationError: The source does not say which version it has.
         """
         ...
 
@@ -126,18 +143,27 @@ class SourceDeliveries:
     Attributes:
         resource: The Dagster resource that gives the source; opened by `open`.
         force: Whether they may replace what was loaded from another source.
+        full: Whether they are read although the source has the version that is loaded.
+        done: Partitions that this run has loaded before: ``full`` does not read them again.
     """
 
-    dataset: Dataset
+    dataset: LoadSpec[Any, Any]
     resource: object
     warehouse: Warehouse
     clock: Clock
     force: bool = False
+    full: bool = False
+    done: frozenset[str] = frozenset()
 
     @property
     def source(self) -> Source:
         """The source."""
         return self.dataset.source_of(self.resource)
+
+    @property
+    def name(self) -> str:
+        """The source's name."""
+        return self.source.name
 
     def open(self) -> FieldList:
         """Open the source, and compare the fields that it lists with the declared ones."""
@@ -149,7 +175,7 @@ class SourceDeliveries:
         seen = remember_fields(
             self.warehouse, self.clock, listed, source=source.name, dataset=dataset.source_dataset
         )
-        known = {each.name: each.kind for each in dataset.contract.fields}
+        known = dataset.known_fields
         found = FieldList(drift(seen, known), len(listed))
         gone = [each.field_name for each in found.differences if each.what == "missing"]
         if gone:
@@ -164,39 +190,71 @@ class SourceDeliveries:
         return found
 
     def pending(self, partition: Partition) -> PendingDelivery:
-        """Return the delivery that the source has of a partition now."""
+        """Return the delivery that the source has of a partition now.
+
+        A source that gives versions is asked for that first: if it is the loaded one, nothing is
+        read; if not, what is read is loaded.
+        """
         source = self.source
         key = self.dataset.partitioning.key_of(partition)
         state = self.warehouse.state(self.dataset.table, key)
         self._refuse_other_source(key, state.source, source)
-
-        def read(kept: list[Capture]) -> Delivery:
-            found = source.extract(partition, kept)
-            return self._delivery(source, found.version, found.record_total, found.captures)
-
-        return PendingDelivery(state, self._delivery(source, "", None, ()), read)
-
-    def _delivery(
-        self, source: Source, version: str, record_total: int | None, captures: Sequence[Capture]
-    ) -> Delivery:
-        return Delivery(
-            source=source.name,
-            dataset=self.dataset.source_dataset,
-            source_version=version,
-            record_total=record_total,
-            scope={},
-            captures=captures,
+        version = source.version(partition)
+        if version is None:
+            unknown = SourceVersion("", self.dataset.source_dataset)
+            read = partial(self._extract, source, partition)
+            return PendingDelivery(state, _delivery(source, unknown, ()), read)
+        versions = chain([version], iter(partial(source.version, partition), None))
+        return PendingDelivery(
+            state,
+            _delivery(source, version, ()),
+            partial(_extract_version, source, partition, versions),
+            is_loaded=self._is_loaded(key, state, source.name, version),
+            loads_same_rows=True,
         )
 
+    def _extract(self, source: Source, partition: Partition, kept: list[Capture]) -> Delivery:
+        found = source.extract(partition, kept)
+        version = SourceVersion(found.version, self.dataset.source_dataset, found.record_total)
+        return _delivery(source, version, found.captures)
+
+    def _is_loaded(self, key: str, state: ScopeState, source: str, version: SourceVersion) -> bool:
+        """Whether a version is the loaded one, and that is enough."""
+        loaded = (state.source, state.source_version, state.rule_version)
+        present = (source, version.text, self.dataset.rule_version)
+        return loaded == present and (not self.full or key in self.done)
+
     def _refuse_other_source(self, key: str, loaded: str | None, source: Source) -> None:
-        if loaded not in (None, source.name) and not self.force:
-            raise ConfigurationError(
-                f"{key} of {self.dataset.table.name} was landed from another source",
-                expected=f"more from {loaded}",
-                found=f"source {source.name}",
-                remedy="set the source back, use another DATABASE_URL, or replace the partition by "
-                "force: true in the run's config",
-            )
+        if loaded in (None, source.name) or self.force:
+            return
+        setting = self.dataset.source_setting
+        raise ConfigurationError(
+            f"{key if setting else f'{key} of {self.dataset.table.name}'} was landed from another "
+            "source",
+            expected=f"more from {loaded}",
+            found=f"{setting}={source.name}" if setting else f"source {source.name}",
+            remedy=f"set {setting or 'the source'} back, use another DATABASE_URL, or replace the "
+            "partition by force: true in the run's config",
+        )
+
+
+def _extract_version(
+    source: Source, partition: Partition, versions: Iterator[SourceVersion], kept: list[Capture]
+) -> Delivery:
+    """Read the next of ``versions``: the first is the one that was asked for already."""
+    version = next(versions)
+    return _delivery(source, version, source.extract_version(partition, version, kept))
+
+
+def _delivery(source: Source, version: SourceVersion, captures: Sequence[Capture]) -> Delivery:
+    return Delivery(
+        source=source.name,
+        dataset=version.dataset,
+        source_version=version.text,
+        record_total=version.record_total,
+        scope=version.scope,
+        captures=captures,
+    )
 
 
 @dataclass(frozen=True)
@@ -204,15 +262,21 @@ class RecordedDeliveries:
     """Recorded deliveries of a dataset: a replay, which does not ask the source.
 
     Attributes:
-        group_id: This delivery; None: the latest of each partition that was read whole.
+        group_id: This delivery; None: the latest of each partition that was read whole. Where that
+            is of a part, such as one market, the latest of each other part comes with it.
         allow_older: Whether it may replace what was fetched later.
     """
 
-    dataset: Dataset
+    dataset: LoadSpec[Any, Any]
     warehouse: Warehouse
     artifacts: ArtifactStore
     group_id: str | None = None
     allow_older: bool = False
+
+    @property
+    def name(self) -> str:
+        """Where they are read from: the source is not asked."""
+        return "captures"
 
     def open(self) -> FieldList:
         """Open nothing: the loader has opened database and artifact store."""
@@ -225,11 +289,30 @@ class RecordedDeliveries:
             ConfigurationError: There is none, or it is older than what is loaded.
         """
         key = self.dataset.partitioning.key_of(partition)
-        kept = kept_of(self.warehouse, self.dataset.table, key, self.group_id, self.allow_older)
-        captures = partial(captures_of, self.warehouse, self.artifacts, kept.chosen)
-        return PendingDelivery(
-            kept.state, kept.delivery(()), lambda _: kept.delivery(list(captures()))
+        kept, layers = kept_parts(
+            self.warehouse, self.dataset.table, key, self.group_id, self.allow_older
         )
+        intended = _joined_scope(kept.delivery(()), layers)
+        return PendingDelivery(
+            kept.state,
+            intended,
+            lambda _: replace(intended, captures=bounded(self._captures(layers))),
+        )
+
+    def _captures(self, layers: Sequence[EffectivePart]) -> Iterator[Capture]:
+        for layer in layers:
+            for each in captures_of(self.warehouse, self.artifacts, layer.recorded):
+                if layer.values is None or each.fetched.market in layer.values:
+                    yield each
+
+
+def _joined_scope(delivery: Delivery, layers: Sequence[EffectivePart]) -> Delivery:
+    """Return a recorded delivery as complete for all the parts that come with it."""
+    part = part_of(layers[-1].recorded.scope)
+    if len(layers) == 1 or part is None:
+        return delivery
+    values = sorted(value for layer in layers for value in layer.values or ())
+    return replace(delivery, scope={part[0]: tuple(values)})
 
 
 @dataclass(frozen=True)
@@ -237,67 +320,33 @@ class Holiday:
     """A partition of a day on which its source publishes nothing."""
 
 
-@dataclass(frozen=True)
-class ValidatedPartition:
-    """A partition that was read and validated; without intake, what is loaded is current."""
-
-    target: WriteTarget[None]
-    source: str
-    source_version: str
-    before: ScopeState
-    intake: Intake | None = None
-
-
-@dataclass(frozen=True)
-class LoadedPartition:
-    """How a partition was loaded; without ``landed``, there was nothing new since ``earlier``.
-
-    ``first_rows`` are some of its rows, for people. ``is_holiday``: it has no data by its calendar.
-    """
-
-    source: str
-    source_version: str
-    row_count: int
-    earlier: RecordedLanding | None = None
-    figures: IntakeFigures | None = None
-    landed: WriteResult[None] | None = None
-    first_rows: pl.DataFrame | None = None
-    is_holiday: bool = False
-
-    def __str__(self) -> str:
-        if self.is_holiday:
-            return "no data: a holiday of the source"
-        if self.landed is None or self.figures is None:
-            return f"unchanged; source {self.source}"
-        return f"{self.landed.in_words}, {self.figures.rejects} rejected; source {self.source}"
-
-
 @dataclass
-class DatasetLoader:
+class DatasetLoader(Generic[ChangeT, LoadedT]):
     """Loads partitions of ``dataset`` from ``deliveries``.
 
     Attributes:
         today: A partition of a later day is refused.
         max_reject_ratio: Rejected share of lines (0-1) above which a partition is quarantined.
+        scratch: The folder for rows that are too many for memory.
         fields: What `ready` found of the fields that the source lists.
     """
 
-    dataset: Dataset
+    dataset: LoadSpec[ChangeT, LoadedT]
     deliveries: Deliveries
     warehouse: Warehouse
     artifacts: ArtifactStore
     today: date
     run_id: str
     max_reject_ratio: float
+    scratch: Path
     fields: FieldList = field(default_factory=FieldList, init=False)
 
     @property
     def where(self) -> Mapping[str, str]:
         """What an error names besides partition and run."""
-        return {
-            "asset": f"{self.dataset.domain}/{self.dataset.noun}",
-            "dataset": self.dataset.source_dataset,
-        }
+        declared = self.dataset.source_dataset
+        named = {"dataset": declared} if declared else {"source": self.deliveries.name}
+        return {"asset": f"{self.dataset.domain}/{self.dataset.noun}", **named}
 
     def ready(self) -> None:
         """Open what is used, and compare the fields of the source with the declared ones.
@@ -309,7 +358,7 @@ class DatasetLoader:
         open_all(self.warehouse, self.artifacts)
         self.fields = self.deliveries.open()
 
-    def take(self, key: str) -> ValidatedPartition | Holiday:
+    def take(self, key: str) -> ValidatedPartition[ChangeT] | Holiday:
         """Extract a partition and validate it; nothing is published.
 
         Raises:
@@ -321,79 +370,121 @@ class DatasetLoader:
         if calendar.skips_holidays and calendar.is_holiday(partition.day):
             return Holiday()
         pending = self.deliveries.pending(partition)
-        target = self._target(key, partition, pending.state.token)
+        target = self._target(key, partition, pending.state)
+        if pending.is_loaded:
+            intended = pending.intended
+            return ValidatedPartition(target, partition, intended.source, intended.source_version)
+        spill = DiskSpill(self.scratch)
         intake = take(
             self.warehouse,
             target,
             pending.intended,
             pending.read,
-            lambda delivery: self._validate(partition, delivery),
+            partial(self._validate, partition, spill),
+            partial(staged_file, spill) if dataset.is_staged else None,
         )
-        is_new = intake.checked.is_held_back or not is_landed(
-            pending.state, target, intake.delivery, intake.prepared
+        found = ValidatedPartition(
+            target, partition, intake.delivery.source, intake.delivery.source_version
         )
-        return ValidatedPartition(
-            target,
-            intake.delivery.source,
-            intake.delivery.source_version,
-            pending.state,
-            intake if is_new else None,
-        )
+        if self._changes_nothing(pending, target, intake):
+            return found
+        return replace(found, intake=intake, staged_name=self._stage(key, intake))
 
-    def _validate(self, partition: Partition, delivery: Delivery) -> Validated:
-        dataset = self.dataset
-        parts = Captures(self.artifacts).parts(delivery.captures)
-        return validate(
-            dataset.contract,
-            dataset.parse(parts, partition),
-            parts,
-            partition_texts=dataset.partitioning.texts_of(partition),
+    def _validate(self, partition: Partition, spill: SpillStore, delivery: Delivery) -> Validated:
+        return self.dataset.validate(
+            partition,
+            Captures(self.artifacts).pieces(delivery.captures),
             record_total=delivery.record_total,
             max_reject_ratio=self.max_reject_ratio,
+            spill=spill,
         )
 
-    def land(self, taken: ValidatedPartition | Holiday) -> LoadedPartition:
+    def _changes_nothing(
+        self, pending: PendingDelivery, target: WriteTarget[ChangeT], intake: Intake
+    ) -> bool:
+        """Whether a load would write nothing, whichever deliveries loaded what is there."""
+        if intake.checked.is_held_back or pending.loads_same_rows:
+            return False
+        if is_landed(pending.state, target, intake.delivery, intake.prepared):
+            return True
+        is_same_rule = pending.state.rule_version == target.rule_version
+        if not is_same_rule or not intake.delivery.lands_again or intake.checked.ranges:
+            return False
+        request = WriteRequest(target, intake.delivery, intake.prepared)
+        return self.warehouse.are_there([request]) == [True]
+
+    def _stage(self, key: str, intake: Intake) -> str:
+        """Store the file of the valid rows, and return its name; blank: there is none."""
+        if not self.dataset.is_staged:
+            return ""
+        name = staged_name(self.dataset.table.name, key, intake.prepared.content_sha256)
+        self.artifacts.put(name, intake.prepared.staged)
+        return name
+
+    def land(self, taken: ValidatedPartition[ChangeT] | Holiday) -> LoadedT:
         """Load a validated partition, in one transaction.
 
         Raises:
             HeldBackError: An audit failed.
             SupersededError: Another run delivered the partition meanwhile.
         """
+        finish = self.dataset.finish
         if isinstance(taken, Holiday):
-            return LoadedPartition("", "", 0, is_holiday=True)
+            return finish(LoadedPartition("", "", {}, is_holiday=True), None, self.warehouse)
         source, version = taken.source, taken.source_version
         if taken.intake is None:
-            counts = self.warehouse.row_counts([self.dataset.table], taken.target.partition)
-            row_count = counts[self.dataset.table.name]
-            return LoadedPartition(source, version, row_count, earlier=self._earlier(taken))
-        landed = self.warehouse.land(taken.target, taken.intake.delivery, taken.intake.prepared)
-        rows = taken.intake.checked.rows
-        return LoadedPartition(
+            unchanged = LoadedPartition[ChangeT](
+                source, version, self._row_counts(taken), earlier=self._earlier(taken)
+            )
+            return finish(unchanged, taken, self.warehouse)
+        warn = partial(self.dataset.warn, taken.partition)
+        landed = self.warehouse.land(
+            taken.target, taken.intake.delivery, taken.intake.prepared, warn
+        )
+        loaded = LoadedPartition(
             source,
             version,
-            len(rows),
+            self._row_counts(taken),
             figures=taken.intake.figures,
             landed=landed,
-            first_rows=rows.head(ROWS_SHOWN).drop("part_number"),
+            staged_name=taken.staged_name,
         )
+        return finish(loaded, taken, self.warehouse)
 
-    def _earlier(self, taken: ValidatedPartition) -> RecordedLanding | None:
+    def _earlier(self, taken: ValidatedPartition[ChangeT]) -> RecordedLanding | None:
         key, at = taken.target.partition_key, taken.before.landed_at
         return self.warehouse.recorded_landing(self.dataset.table, key, at) if at else None
 
-    def _target(self, key: str, partition: Partition, token: int) -> WriteTarget[None]:
+    def _row_counts(self, taken: ValidatedPartition[ChangeT]) -> Mapping[str, int]:
+        """Count the partition's rows; those of a whole one that was just loaded are at hand."""
+        table, prepared = self.dataset.table, taken.intake.prepared if taken.intake else None
+        if prepared is None or prepared.derived is None:
+            tables = (table, *self.dataset.transforms)
+            return self.warehouse.row_counts(tables, taken.target.partition)
+        derived = {table.name: len(frame) for table, frame in prepared.derived.items()}
+        return {table.name: prepared.checked.row_count, **derived}
+
+    def _target(self, key: str, partition: Partition, before: ScopeState) -> WriteTarget[ChangeT]:
+        dataset = self.dataset
         return WriteTarget(
-            table=self.dataset.table,
-            history=self.dataset.history,
+            table=dataset.table,
+            history=dataset.history,
             partition_key=key,
-            partition=self.dataset.partitioning.scope_of(partition),
-            token=token,
-            metadata_columns=(),
-            rule_version=self.dataset.contract.rule_version,
+            partition=dataset.partitioning.scope_of(partition),
+            token=before.token,
+            metadata_columns=dataset.metadata_columns,
+            rule_version=dataset.rule_version,
             run_id=self.run_id,
-            derive={},
-            summarise=no_summary,
+            derive=dataset.transforms,
+            summarise=dataset.summarise,
+            before=before,
+            merge=dataset.merge,
         )
+
+
+def staged_name(table_name: str, partition_key: str, content_sha256: str) -> str:
+    """Return where the file of a partition's valid rows is stored."""
+    return f"staged/{table_name}/{partition_key.replace('|', '/')}/{content_sha256}.parquet"
 
 
 def remember_fields(

@@ -3,8 +3,9 @@
 It has no name: however its process ends, the system takes it back.
 """
 
+import hashlib
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from io import BufferedRandom, BytesIO
 from pathlib import Path
@@ -12,6 +13,8 @@ from weakref import finalize
 
 import polars as pl
 
+from orchestration_project.connections.artifacts import as_parquet, write_parquet
+from orchestration_project.contracts.rules import Validated
 from orchestration_project.errors import ConfigurationError
 
 
@@ -88,3 +91,23 @@ class DiskSpill:
                 found=f"{error.strerror or error}",
                 remedy="free some disk, mend the folder's permissions, or set STATE_DIR",
             ) from error
+
+
+def staged_file(
+    spill: DiskSpill, checked: Validated, columns: Sequence[str]
+) -> tuple[bytes | BufferedRandom, str]:
+    """Return ``columns`` of the valid rows as Parquet, and its SHA-256 (hex).
+
+    It is in memory if the rows are; else it is an open file of ``spill``.
+
+    Raises:
+        ConfigurationError: The disk has no space for it.
+    """
+    if checked.ranges is None:
+        content = as_parquet(checked.rows.select(columns))
+        return content, hashlib.sha256(content).hexdigest()
+    file = spill.new_file()
+    with spill.explained():
+        write_parquet((rows.select(columns) for rows in checked.pieces()), file)
+        file.seek(0)
+        return file, hashlib.file_digest(file, "sha256").hexdigest()

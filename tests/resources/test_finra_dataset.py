@@ -16,11 +16,10 @@ from orchestration_project.connections.clock import Clock
 from orchestration_project.connections.http import HttpClient
 from orchestration_project.contracts.partitioning import Partition
 from orchestration_project.engine.captures import BlobError, Captures
-from orchestration_project.engine.dataset import Source
+from orchestration_project.engine.dataset import LoadedPartition, Source
 from orchestration_project.engine.folder_source import Folder
 from orchestration_project.engine.loader import (
     DatasetLoader,
-    LoadedPartition,
     RecordedDeliveries,
     SourceDeliveries,
 )
@@ -91,7 +90,7 @@ class Bench:
         force: bool = False,
         replay: bool = False,
         **recorded: Any,
-    ) -> DatasetLoader:
+    ) -> DatasetLoader[None, LoadedPartition[None]]:
         chosen = source or self.source()
         datasets = FinraDatasets(lambda _: chosen, lambda _: chosen)
         dataset, artifacts = engine_dataset(DATASET), FolderStore(self.folder / "artifacts")
@@ -105,9 +104,10 @@ class Bench:
             today=TODAY,
             run_id="run",
             max_reject_ratio=max_reject_ratio,
+            scratch=self.folder / "scratch",
         )
 
-    def load(self, source: Source | None = None, **options: Any) -> LoadedPartition:
+    def load(self, source: Source | None = None, **options: Any) -> LoadedPartition[None]:
         """Load the partition as a run does, a day after what came before."""
         self.clock.at += timedelta(days=1)
         load = self.loader(source, **options)
