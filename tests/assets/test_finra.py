@@ -351,7 +351,7 @@ def test_what_the_first_attempt_landed_and_could_not_tell_the_second_tells(
         return seen
 
     seen = None
-    monkeypatch.setattr("orchestration_project.resources.finra.landing.read_preview", see)
+    monkeypatch.setattr("orchestration_project.resources.finra.weekly.read_preview", see)
     partition = key("OTCE", 1)
     result = load(instance, partition, full=full)
     assert (result.success, retries(result)) == (True, 1)

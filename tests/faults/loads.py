@@ -24,17 +24,22 @@ import psutil
 from orchestration_project.connections.artifacts import FolderStore
 from orchestration_project.connections.clock import Clock
 from orchestration_project.connections.http import HttpClient
-from orchestration_project.domains.finra.restatement import WeekChange
-from orchestration_project.domains.finra.selection import TierWeek
+from orchestration_project.contracts.partitioning import Partition
+from orchestration_project.contracts.rules import Validated
 from orchestration_project.engine.captures import Capture, Captures
-from orchestration_project.engine.loads import Intake, Read, SingleItemLoad
-from orchestration_project.engine.warehouse import Delivery, Warehouse, WriteTarget, bulk
+from orchestration_project.engine.dataset import SourceVersion
+from orchestration_project.engine.loader import (
+    DatasetLoader,
+    Deliveries,
+    RecordedDeliveries,
+    SourceDeliveries,
+)
+from orchestration_project.engine.loads import SingleItemLoad
+from orchestration_project.engine.warehouse import Warehouse, bulk
 from orchestration_project.errors import OrchestrationError
 from orchestration_project.resources.finra import FinraApi
-from orchestration_project.resources.finra.landing import WeekLanding
-from orchestration_project.resources.finra.replay import WeeklyReplay
-from orchestration_project.resources.finra.source import FinraSource, SourceVersion
-from orchestration_project.resources.finra.weekly import WeeklyLoad
+from orchestration_project.resources.finra.source import FinraSource
+from orchestration_project.resources.finra.weekly import WeeklyDataset
 from orchestration_project.resources.prices import PriceRange, PriceSource
 from orchestration_project.resources.prices.load import PriceLoad
 from orchestration_project.resources.prices.yahoo import YahooChart
@@ -47,7 +52,7 @@ from tests.faults.publisher import FIRST_MONDAY
 from tests.programs import wait_for
 from tests.resources.finra_server import TOKEN_PATH
 from tests.resources.prices_desk import LIMITS as PRICE_LIMITS
-from tests.resources.weeks import LIMITS, known
+from tests.resources.weeks import LIMITS, WeekLoader, known
 
 FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(
@@ -101,9 +106,11 @@ def replay_keys(job: Job, points: Points) -> Iterator[str]:
     """Put the first delivery of weeks in the place of later ones, from the bytes that were kept."""
     points.passed("the bytes are there", "captured", failure=None)
     with Warehouse(job.database_url, clock=Clock(NOW)) as warehouse:
-        landing = _landing(job, points, warehouse)
+        store = WatchedStore(job.artifacts, points)
         for key in job.keys:
-            replay = WeeklyReplay(landing, f"{finra_otc_weekly.name}:{key}#1", allow_older=True)
+            first = f"{finra_otc_weekly.name}:{key}#1"
+            recorded = RecordedDeliveries(WEEKS, warehouse, store, first, allow_older=True)
+            replay = _loader(job, recorded, warehouse, store)
             yield str(replay.land(replay.take(key)))
 
 
@@ -132,7 +139,9 @@ def opened(job: Job, points: Points) -> Iterator[SingleItemLoad[Any, Any]]:
             concurrent_requests=1,  # so that the points come in one order
         )
         source = cast("FinraSource", WatchedSource(api, points))
-        yield SingleItemLoad(WeeklyLoad(source, _landing(job, points, warehouse)), "run")
+        deliveries = SourceDeliveries(WEEKS, source, warehouse, Clock(NOW))
+        store = WatchedStore(job.artifacts, points)
+        yield SingleItemLoad(_loader(job, deliveries, warehouse, store), "run")
 
 
 @contextmanager
@@ -170,23 +179,31 @@ def _client(job: Job) -> HttpClient:
     )
 
 
-def _landing(job: Job, points: Points, warehouse: Warehouse) -> WeekLanding:
-    store = WatchedStore(job.artifacts, points)
-    scratch = job.folder / "scratch"
-    return SomeInRanges(
-        warehouse, store, NOW.date(), uuid4().hex, MAX_REJECT_RATIO, LIMITS, scratch, known
+def _loader(
+    job: Job, deliveries: Deliveries, warehouse: Warehouse, store: FolderStore
+) -> WeekLoader:
+    return DatasetLoader(
+        WEEKS,
+        deliveries,
+        warehouse,
+        store,
+        today=NOW.date(),
+        run_id=uuid4().hex,
+        max_reject_ratio=MAX_REJECT_RATIO,
+        scratch=job.folder / "scratch",
     )
 
 
-class SomeInRanges(WeekLanding):
+class SomeInRanges(WeeklyDataset):
     """Takes some weeks for too large for memory."""
 
-    def take(
-        self, partition: TierWeek, order: WriteTarget[WeekChange], intended: Delivery, read: Read
-    ) -> Intake:
-        number = (partition.week_start - FIRST_MONDAY).days // 7
-        landing = replace(self, rows_at_once=LARGE if is_large(number) else self.rows_at_once)
-        return WeekLanding.take(landing, partition, order, intended, read)
+    def validate(self, partition: Partition, *delivery: Any, **how: Any) -> Validated:
+        number = (partition.day - FIRST_MONDAY).days // 7
+        most = LARGE if is_large(number) else self.rows_at_once
+        return WeeklyDataset.validate(replace(self, rows_at_once=most), partition, *delivery, **how)
+
+
+WEEKS = SomeInRanges(limits=LIMITS, is_reported=known)
 
 
 class WatchedStore(FolderStore):

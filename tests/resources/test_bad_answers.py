@@ -3,7 +3,6 @@
 import gzip
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +14,12 @@ from orchestration_project.connections.http import HttpClient
 from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.finra import FinraApi
-from orchestration_project.resources.finra.landing import WeekLanding
-from orchestration_project.resources.finra.weekly import WeeklyLoad
 from orchestration_project.tables.spine import rejects
 from tests.bad_input import EVERY_ROW, REJECTS, promise, told_by, watched
 from tests.faulty_server import FaultyServer, Reply, Request, dripping, endless
 from tests.prepared import Prepared
 from tests.resources.finra_server import TIER, TOKEN_PATH, WEEK, Finra, is_page, record
-from tests.resources.weeks import LIMITS, Desk, StoppedClock, known
+from tests.resources.weeks import Desk, StoppedClock, WeekLoader, week_load
 
 KEY, LATER = f"{TIER}|{WEEK}", "2026-01-02"
 TOTAL = {"summaryTypeCode": "ATS_W_SMBL", "MPID": None, "firmCRDNumber": None}
@@ -151,7 +148,7 @@ CASES: dict[str, Change] = {
 
 
 @contextmanager
-def opened(below: Path, finra: Finra) -> Iterator[tuple[Callable[[], WeeklyLoad], Desk]]:
+def opened(below: Path, finra: Finra) -> Iterator[tuple[Callable[[], WeekLoader], Desk]]:
     """Give a load of FINRA's, as each run makes one."""
     store = FolderStore(below / "artifacts")
     with (
@@ -172,7 +169,7 @@ def opened(below: Path, finra: Finra) -> Iterator[tuple[Callable[[], WeeklyLoad]
     ):
         warehouse.prepare(holds="real")
 
-        def load() -> WeeklyLoad:
+        def load() -> WeekLoader:
             api = FinraApi(
                 http,
                 Captures(store),
@@ -183,15 +180,12 @@ def opened(below: Path, finra: Finra) -> Iterator[tuple[Callable[[], WeeklyLoad]
                 credentials=None,
                 concurrent_requests=4,
             )
-            landing = WeekLanding(
-                warehouse, store, date(2026, 1, 5), "run", 0.005, LIMITS, below, known
-            )
-            return WeeklyLoad(api, landing)
+            return week_load(api, warehouse, store, below)
 
         yield load, Desk(warehouse, below / "artifacts")
 
 
-def load_once(load: WeeklyLoad) -> object:
+def load_once(load: WeekLoader) -> object:
     return load.land(load.take(KEY))
 
 

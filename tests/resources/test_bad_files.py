@@ -5,8 +5,6 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
-from datetime import date
 from pathlib import Path
 from typing import BinaryIO
 
@@ -18,12 +16,10 @@ from orchestration_project.domains.finra.contract import FILE_FIELDS
 from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.finra import FinraFiles
-from orchestration_project.resources.finra.landing import WeekLanding
-from orchestration_project.resources.finra.weekly import WeeklyLoad
 from orchestration_project.tables.spine import captures, rejects
 from tests.bad_input import BYTES, EVERY_ROW, NOTHING, REJECTS, promise, told_by, watched
 from tests.prepared import Prepared
-from tests.resources.weeks import LIMITS, Desk, StoppedClock, known
+from tests.resources.weeks import Desk, StoppedClock, WeekLoader, from_source, week_load
 
 NAME, KEY = "finra_otc_weekly_otc_20251215.csv", "OTCE|2025-11-10"
 LINES = [f"OTC|S{n:03}|Name, {n} (C)  #1|LINK ECN|OTCN|7|1|2025-12-15" for n in range(300)]
@@ -135,7 +131,7 @@ CASES: dict[str, Callable[[Path], object]] = {
 
 
 @contextmanager
-def opened(below: Path) -> Iterator[tuple[WeeklyLoad, Desk, Path]]:
+def opened(below: Path) -> Iterator[tuple[WeekLoader, Desk, Path]]:
     """Give the load of a folder of files, of which the good one is landed."""
     folder = below / "files"
     folder.mkdir()
@@ -143,10 +139,8 @@ def opened(below: Path) -> Iterator[tuple[WeeklyLoad, Desk, Path]]:
     with Warehouse(f"sqlite:///{below}/x.sqlite", clock=StoppedClock()) as warehouse:
         warehouse.prepare(holds="real")
         store = FolderStore(below / "artifacts")
-        landing = WeekLanding(
-            warehouse, store, date(2026, 1, 5), "run", 0.005, LIMITS, below, known
-        )
-        load = WeeklyLoad(FinraFiles(folder, Captures(store), StoppedClock()), landing)
+        files = FinraFiles(folder, Captures(store), StoppedClock())
+        load = week_load(files, warehouse, store, below)
         load.land(load.take(KEY))
         yield load, Desk(warehouse, below / "artifacts", tier="OTCE"), folder
 
@@ -203,7 +197,7 @@ def test_a_file_that_grows_while_it_is_read_is_read_again_three_times_at_most(
     with opened(tmp_path) as (load, desk, folder), watched(desk) as kept:
         (folder / NAME).write_bytes(NEW)
         store = Growing(tmp_path / "artifacts", folder / NAME, times)
-        growing = replace(load, finra=FinraFiles(folder, Captures(store), StoppedClock()))
+        growing = from_source(load, FinraFiles(folder, Captures(store), StoppedClock()))
         before = desk.count(captures)
         told = told_by(lambda: growing.land(growing.take(KEY)))
         assert desk.count(captures) - before == read

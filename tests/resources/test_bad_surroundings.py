@@ -27,10 +27,8 @@ from orchestration_project.errors import OrchestrationError
 from orchestration_project.connections.artifacts import FolderStore
 from orchestration_project.engine.captures import Captures
 from orchestration_project.resources.finra import FinraFiles
-from orchestration_project.resources.finra.landing import WeekLanding
-from orchestration_project.resources.finra.weekly import WeeklyLoad
 from orchestration_project.engine.warehouse import Warehouse
-from tests.resources.weeks import LIMITS, StoppedClock, known
+from tests.resources.weeks import StoppedClock, week_load
 
 below, limit, temporary = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
 tempfile.tempdir = temporary or None
@@ -40,8 +38,7 @@ if limit:  # no file may grow above it: to a program, a disk without space
 store = FolderStore(below / "artifacts")
 with Warehouse(f"sqlite:///{below}/x.sqlite", clock=StoppedClock()) as warehouse:
     source = FinraFiles(below / "files", Captures(store), StoppedClock())
-    landing = WeekLanding(warehouse, store, date(2026, 1, 5), "run", 0.005, LIMITS, below, known)
-    load = WeeklyLoad(source, landing)
+    load = week_load(source, warehouse, store, below)
     try:
         print(load.land(load.take("OTCE|2025-11-10")))
     except OrchestrationError as error:

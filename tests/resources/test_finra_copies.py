@@ -5,7 +5,6 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,12 +16,9 @@ from orchestration_project.domains.finra.contract import FILE_FIELDS
 from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.warehouse import HeldBackError, Warehouse
 from orchestration_project.resources.finra import FinraFiles
-from orchestration_project.resources.finra.landing import TakenWeek, WeekLanding
-from orchestration_project.resources.finra.replay import WeeklyReplay
-from orchestration_project.resources.finra.weekly import WeeklyLoad
 from orchestration_project.tables.finra import finra_otc_weekly
 from orchestration_project.tables.spine import audits, captures
-from tests.resources.weeks import LIMITS, Desk, StoppedClock, known
+from tests.resources.weeks import Desk, StoppedClock, WeekLoader, week_load, week_replay
 
 HEADER = "|".join(FILE_FIELDS)
 MONDAY, NEXT = "2025-11-10", "2025-11-17"
@@ -53,11 +49,8 @@ class Folder:
         self.listed: dict[str, tuple[str, str, str]] = {}
         self.desk = Desk(warehouse, below / "artifacts")
         store = FolderStore(below / "artifacts")
-        self.landing = WeekLanding(
-            warehouse, store, date(2026, 1, 5), "run", 0.005, LIMITS, below, known
-        )
-        files = FinraFiles(self.path, Captures(store), StoppedClock())
-        self.load = WeeklyLoad(files, self.landing)
+        self.place = (warehouse, store, below)
+        self.files = FinraFiles(self.path, Captures(store), StoppedClock())
 
     def put(
         self, name: str, body: bytes, *, tier: str = "OTCE", week: str = MONDAY, market: str = "ATS"
@@ -77,11 +70,14 @@ class Folder:
         (self.path / "manifest.csv").write_text(text)
 
     def take_up(self, tier: str = "OTCE", week: str = MONDAY, **how: Any) -> str:
-        load = replace(self.load, **how)
+        load = self.load(**how)
         return str(load.land(load.take(f"{tier}|{week}")))
 
+    def load(self, **how: Any) -> WeekLoader:
+        return week_load(self.files, *self.place, **how)
+
     def replay(self, week: str = MONDAY, **how: Any) -> str:
-        replay = WeeklyReplay(self.landing, **how)
+        replay = week_replay(*self.place, **how)
         return str(replay.land(replay.take(f"OTCE|{week}")))
 
     def counts(self) -> dict[tuple[str, str, str], int]:
@@ -267,13 +263,14 @@ def test_of_two_equal_files_that_land_at_once_one_is_quarantined(folder: Folder)
     later = ("2025-11-24", "2025-12-01")
     for name, week in zip(("two.csv", "three.csv"), later, strict=True):
         folder.put(name, text(lines(shares=5)), week=week)
-    taken = [folder.load.take(f"OTCE|{week}") for week in later]
+    load = folder.load()
+    taken = [load.take(f"OTCE|{week}") for week in later]
     together = threading.Barrier(2)
 
-    def land(one: TakenWeek) -> bool:
+    def land(one: Any) -> bool:
         together.wait(timeout=20)
         with suppress(HeldBackError):
-            return folder.load.land(one).landed is not None
+            return load.land(one).landed is not None
         return False
 
     with ThreadPoolExecutor(2) as pool:
@@ -282,11 +279,10 @@ def test_of_two_equal_files_that_land_at_once_one_is_quarantined(folder: Folder)
 
 def test_a_file_too_large_to_be_held_is_compared_range_by_range(folder: Folder):
     folder.put("two.csv", text(lines()[::-1]), week=NEXT)
-    small = replace(folder.landing, rows_at_once=40)
     with pytest.raises(HeldBackError, match=r"has the rows of file:one\.csv"):
-        folder.take_up(week=NEXT, landing=small)
+        folder.take_up(week=NEXT, rows_at_once=40)
     folder.put("two.csv", text([*lines()[:-1], lines(101)[-1]]), week=NEXT)
-    assert folder.take_up(week=NEXT, landing=small).startswith("100 rows added")
+    assert folder.take_up(week=NEXT, rows_at_once=40).startswith("100 rows added")
 
 
 def test_a_week_of_many_is_found_by_a_look_up(folder: Folder):

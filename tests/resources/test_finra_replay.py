@@ -1,7 +1,7 @@
 """Weeks taken up again from the bytes that were kept of them, on both databases."""
 
 from dataclasses import replace
-from datetime import date, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -15,9 +15,6 @@ from orchestration_project.engine.captures import BlobError, Captures
 from orchestration_project.engine.warehouse import HeldBackError
 from orchestration_project.errors import ConfigurationError, ContractError
 from orchestration_project.resources.finra import FinraFiles
-from orchestration_project.resources.finra.landing import WeekLanding
-from orchestration_project.resources.finra.replay import WeeklyReplay
-from orchestration_project.resources.finra.weekly import WeeklyLoad
 from orchestration_project.tables.finra import finra_otc_weekly, finra_otc_weekly_history
 from orchestration_project.tables.schema import METADATA
 from orchestration_project.tables.spine import (
@@ -29,7 +26,7 @@ from orchestration_project.tables.spine import (
     landings,
     rejects,
 )
-from tests.resources.weeks import LIMITS, MONDAY, NOON, Desk, known, row
+from tests.resources.weeks import MONDAY, NOON, Desk, row, week_load, week_replay
 
 KEY = f"T1|{MONDAY}"
 FILE = "finra_otc_weekly_tier1_20251201.csv"
@@ -48,13 +45,9 @@ class Office:
         self.desk, self.files = desk, folder / "files"
         self.files.mkdir()
         self.store = FolderStore(folder / "artifacts")
-        today = date(2026, 1, 5)
-        landing = WeekLanding(
-            desk.warehouse, self.store, today, "loading", 0.005, LIMITS, folder, known
-        )
+        self.place = (desk.warehouse, self.store, folder)
         finra = FinraFiles(self.files, Captures(self.store), clock)
-        self.loading = WeeklyLoad(finra, landing)
-        self.landing = replace(landing, run_id="replaying")
+        self.loading = week_load(finra, *self.place, run_id="loading")
 
     def load(self, text: str, market: str = "ATS"):
         """Load a file that is gone afterwards, as where loaded files are moved away."""
@@ -82,7 +75,9 @@ class Office:
 
     def replay(self, group: int | None = None, *, allow_older: bool = False, **limits):
         group_id = None if group is None else f"{GROUP}{group}"
-        replay = WeeklyReplay(replace(self.landing, **limits), group_id, allow_older)
+        replay = week_replay(
+            *self.place, group_id, allow_older=allow_older, run_id="replaying", **limits
+        )
         return replay.land(replay.take(KEY))
 
     def contents(self):

@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import date
 from pathlib import Path
 
 import pytest
@@ -12,8 +11,6 @@ from orchestration_project.domains.finra.contract import FILE_FIELDS
 from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.finra import FinraFiles, FinraSource
-from orchestration_project.resources.finra.landing import WeekLanding
-from orchestration_project.resources.finra.weekly import WeeklyLoad
 from orchestration_project.settings import PROJECT_ROOT
 from orchestration_project.tables.finra import (
     finra_otc_weekly,
@@ -22,7 +19,7 @@ from orchestration_project.tables.finra import (
 )
 from orchestration_project.tables.spine import audits, rejects
 from tests.resources.finra_server import Finra, is_page, record
-from tests.resources.weeks import LIMITS, Desk, StoppedClock, known
+from tests.resources.weeks import Desk, StoppedClock, week_load
 
 NAME = "finra_otc_weekly_otc_20251215.csv"
 REAL_FILE = PROJECT_ROOT.parent / "shared" / "data" / "finra" / NAME
@@ -76,8 +73,7 @@ def sums(
 def landed(source: FinraSource, warehouse: Warehouse, below: Path) -> Desk:
     """Load the week as a run does."""
     store = FolderStore(below / "artifacts")
-    landing = WeekLanding(warehouse, store, date(2026, 1, 5), "run", 0.005, LIMITS, below, known)
-    load = WeeklyLoad(source, landing)
+    load = week_load(source, warehouse, store, below)
     load.land(load.take(KEY))
     return Desk(warehouse, below / "artifacts", tier=TIER)
 

@@ -3,7 +3,6 @@
 import hashlib
 import threading
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
@@ -21,15 +20,13 @@ from orchestration_project.engine.warehouse import HeldBackError, Warehouse
 from orchestration_project.engine.warehouse.difference import BOOKKEEPING
 from orchestration_project.errors import ConfigurationError, MovedError
 from orchestration_project.resources.finra import FinraApi, FinraFiles
-from orchestration_project.resources.finra.landing import WeekLanding
-from orchestration_project.resources.finra.weekly import WeeklyLoad
 from orchestration_project.settings import child_environment
 from orchestration_project.tables.finra import finra_otc_weekly
 from orchestration_project.tables.spine import audits, captures, fences, landings, rejects
 from tests.bad_input import BYTES, promise
 from tests.faulty_server import FaultyServer
 from tests.resources.finra_server import TIER, TOKEN_PATH, WEEK, Finra, is_page, record
-from tests.resources.weeks import LIMITS, StoppedClock, known
+from tests.resources.weeks import StoppedClock, from_source, week_load
 
 KEY = f"{TIER}|{WEEK}"
 
@@ -60,7 +57,7 @@ def load_of(tmp_path, warehouse, monkeypatch):
             monkeypatch.delenv(name)
     opened = []
 
-    def load_of(finra, *, full=False, max_reject_ratio=0.005, **more):
+    def load_of(finra, **how):
         server = FaultyServer(finra).__enter__()
         http = HttpClient(
             system="finra_test",
@@ -81,11 +78,7 @@ def load_of(tmp_path, warehouse, monkeypatch):
             credentials=None,
             concurrent_requests=4,
         )
-        today, scratch = date(2026, 1, 5), tmp_path / "scratch"
-        landing = WeekLanding(
-            warehouse, store, today, "run", max_reject_ratio, LIMITS, scratch, known, **more
-        )
-        return WeeklyLoad(api, landing, full), server.requests
+        return week_load(api, warehouse, store, tmp_path / "scratch", **how), server.requests
 
     yield load_of
     for each in opened:
@@ -170,8 +163,9 @@ def test_a_week_too_large_to_be_held_is_the_same_week(load_of, desk, tmp_path):
 def test_pages_too_many_to_be_held_are_read_from_the_store(load_of, desk, monkeypatch):
     monkeypatch.setattr("orchestration_project.resources.finra.query_api.RECORDS_HELD", 3)
     load, _ = load_of(Finra(week(AAA=100, BBB=5)))
-    version = load.finra.version(date.fromisoformat(WEEK), TIER)
-    kept = load.finra.fetch(date.fromisoformat(WEEK), TIER, version, [])
+    finra = load.deliveries.resource
+    version = finra.version(date.fromisoformat(WEEK), TIER)
+    kept = finra.fetch(date.fromisoformat(WEEK), TIER, version, [])
     assert [each.fetched.body for each in kept] == [b""] * len(kept)
     loaded(load)
     assert desk.quantities() == {"AAA": 100, "BBB": 5}
@@ -275,9 +269,9 @@ def test_a_partition_from_another_source_is_replaced_by_force_alone(load_of, des
     files = FinraFiles(tmp_path / "files", captures, StoppedClock())
     load, _ = load_of(Finra(week()))
     with pytest.raises(ConfigurationError, match="was landed from another source") as refusal:
-        replace(load, finra=files).take(KEY)
+        from_source(load, files).take(KEY)
     assert (refusal.value.expected, refusal.value.found) == ("more from api", "FINRA_SOURCE=files")
-    loaded(replace(load, finra=files, force=True))
+    loaded(from_source(load, files, force=True))
     assert desk.quantities() == {"BBB": 7}
     assert desk.rows(landings, "source", "scope") == [
         ("api", "tier=T1,week_start=2025-11-10"),

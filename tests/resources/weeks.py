@@ -1,6 +1,6 @@
 """Partitions of `finra_otc_weekly` in the making: rows, and landing them as a run does."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -9,7 +9,7 @@ from typing import Any, Literal
 import polars as pl
 from sqlalchemy import Table, func, select
 
-from orchestration_project.connections.artifacts import FolderStore
+from orchestration_project.connections.artifacts import ArtifactStore, FolderStore
 from orchestration_project.connections.clock import Clock
 from orchestration_project.contracts.rules import REJECT_SCHEMA, Audit, SpilledRows, Validated
 from orchestration_project.domains.finra.anomaly_bands import Limits
@@ -17,6 +17,12 @@ from orchestration_project.domains.finra.gold import symbol_week, venue_sums, ve
 from orchestration_project.domains.finra.ranges import spans_of
 from orchestration_project.domains.finra.restatement import WeekChange, merged, week_change
 from orchestration_project.engine.captures import Capture, Captures, Fetched
+from orchestration_project.engine.loader import (
+    DatasetLoader,
+    Deliveries,
+    RecordedDeliveries,
+    SourceDeliveries,
+)
 from orchestration_project.engine.warehouse import (
     Delivery,
     Transform,
@@ -26,6 +32,8 @@ from orchestration_project.engine.warehouse import (
     prepare,
 )
 from orchestration_project.engine.warehouse.delivery import WarningCheck, no_warnings
+from orchestration_project.resources.finra import FinraSource
+from orchestration_project.resources.finra.weekly import LoadedWeek, WeeklyDataset
 from orchestration_project.tables.finra import (
     METADATA_COLUMNS,
     finra_otc_weekly,
@@ -141,6 +149,79 @@ LIMITS = Limits(
     max_row_shares=100_000_000_000,
 )
 """When to warn, as the settings have it by default."""
+
+WeekLoader = DatasetLoader[WeekChange, LoadedWeek]
+
+
+def week_loader(
+    warehouse: Warehouse,
+    store: ArtifactStore,
+    scratch: Path,
+    deliveries_of: Callable[[WeeklyDataset], Deliveries],
+    *,
+    run_id: str = "run",
+    max_reject_ratio: float = 0.005,
+    **dataset: Any,
+) -> WeekLoader:
+    """Return a loader of weeks as a run makes it."""
+    weekly = WeeklyDataset(limits=LIMITS, is_reported=known, **dataset)
+    return DatasetLoader(
+        weekly,
+        deliveries_of(weekly),
+        warehouse,
+        store,
+        today=date(2026, 1, 5),
+        run_id=run_id,
+        max_reject_ratio=max_reject_ratio,
+        scratch=scratch,
+    )
+
+
+def week_load(
+    source: FinraSource,
+    warehouse: Warehouse,
+    store: ArtifactStore,
+    scratch: Path,
+    *,
+    full: bool = False,
+    force: bool = False,
+    **more: Any,
+) -> WeekLoader:
+    """Return a loader of weeks from their source."""
+    return week_loader(
+        warehouse,
+        store,
+        scratch,
+        lambda weekly: SourceDeliveries(weekly, source, warehouse, StoppedClock(), force, full),
+        force=force,
+        **more,
+    )
+
+
+def from_source(load: WeekLoader, source: FinraSource, *, force: bool = False) -> WeekLoader:
+    """Return the loader with another source."""
+    assert isinstance(load.deliveries, SourceDeliveries)
+    return replace(load, deliveries=replace(load.deliveries, resource=source, force=force))
+
+
+def week_replay(
+    warehouse: Warehouse,
+    store: ArtifactStore,
+    scratch: Path,
+    group_id: str | None = None,
+    *,
+    allow_older: bool = False,
+    **more: Any,
+) -> WeekLoader:
+    """Return a loader of recorded deliveries of weeks."""
+    return week_loader(
+        warehouse,
+        store,
+        scratch,
+        lambda weekly: RecordedDeliveries(weekly, warehouse, store, group_id, allow_older),
+        **more,
+    )
+
 
 PASSED = Audit("has_unique_keys", "passed", "0 keys with several rows", "0")
 FAILED = Audit("has_few_rejects", "failed", "at most 1", "2", [{"line_number": 7}])

@@ -1,20 +1,16 @@
-"""How a run loads its weeks: from the source, or, in the replay job, from what was kept of it."""
+"""How a run loads its weeks: from the source, or, in the replay job, from recorded deliveries."""
 
 from pydantic import Field
 
 from orchestration_project.domains.finra.anomaly_bands import Limits
 from orchestration_project.domains.operations.presets import PresetTarget
 from orchestration_project.engine.loads import ReplayConfig, refuse_strange
-from orchestration_project.resources.finra import FinraSource
-from orchestration_project.resources.finra.landing import WeekLanding
-from orchestration_project.resources.finra.replay import WeeklyReplay
-from orchestration_project.resources.finra.weekly import WeeklyLoad
 from orchestration_project.settings.domains.finra import FinraSettings
 
 LOAD_OP = "finra_otc_weekly_load"
 
 REPLAY_JOB = "finra_replay"
-"""The job whose runs take the bytes that were kept, and do not ask the source."""
+"""The job whose runs load recorded deliveries, and do not ask the source."""
 
 OF_LOADS = ("full", "force")
 
@@ -53,30 +49,15 @@ LOADING = PresetTarget(
 """What a preset may say of loads; its limit is that of replays too: they fill the same tables."""
 
 
-def loader_of(
-    job: str,
-    config: FinraLoad,
-    landing: WeekLanding,
-    finra: FinraSource,
-    *,
-    full: bool,
-    done: frozenset[str],
-) -> WeeklyLoad | WeeklyReplay:
-    """Return how the runs of ``job`` come by the partitions that they land.
-
-    ``full`` is that of the run's config or, where that leaves it open, of the applied preset;
-    ``done`` are the partitions for which it has been obeyed already.
+def is_replay(job: str, config: FinraLoad) -> bool:
+    """Whether the runs of ``job`` load recorded deliveries, and do not ask the source.
 
     Raises:
-        ConfigurationError: The config has an option that means nothing to the job.
+        ConfigurationError: The config has an option of the other job.
     """
-    is_replay = job == REPLAY_JOB
-    refuse_strange(
-        config, f"the job {job}", is_replay=is_replay, replays=REPLAY_JOB, of_loads=OF_LOADS
-    )
-    if is_replay:
-        return WeeklyReplay(landing, config.group_id, config.allow_older)
-    return WeeklyLoad(finra, landing, full, config.force, done)
+    found = job == REPLAY_JOB
+    refuse_strange(config, f"the job {job}", is_replay=found, replays=REPLAY_JOB, of_loads=OF_LOADS)
+    return found
 
 
 def limits_of(settings: FinraSettings) -> Limits:

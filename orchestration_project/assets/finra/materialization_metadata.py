@@ -15,6 +15,7 @@ from orchestration_project.assets.finra.catalogue import (
 )
 from orchestration_project.assets.finra.restatement import change_metadata
 from orchestration_project.domains.finra.audits import AUDITS
+from orchestration_project.engine.loader import staged_name
 from orchestration_project.engine.report_log import (
     KNOWN_FROM,
     REPORTED_LATE,
@@ -22,9 +23,10 @@ from orchestration_project.engine.report_log import (
     EarlierMetadata,
 )
 from orchestration_project.plots.sparkline import sparkline
-from orchestration_project.resources.finra.landing import LoadedWeek, staged_name
+from orchestration_project.resources.finra.weekly import LoadedWeek
 from orchestration_project.services.metadata import data_label, image, partition_link, table_of
 from orchestration_project.tables.finra import (
+    finra_otc_weekly,
     finra_symbol_week,
     finra_venue_week,
 )
@@ -122,7 +124,9 @@ def _unchanged(loaded: LoadedWeek) -> Mapping[dg.AssetKey, Mapping[str, Any]]:
             **marks,
             "dagster/row_count": landed.rows,
             "rejects": landed.rejects,
-            "artifact": staged_name(landed.partition_key, landed.content_sha256),
+            "artifact": staged_name(
+                finra_otc_weekly.name, landed.partition_key, landed.content_sha256
+            ),
         },
         OTC_WEEKLY: {
             **marks,

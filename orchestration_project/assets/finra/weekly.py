@@ -22,8 +22,8 @@ from orchestration_project.assets.finra.loading import (
     LOADING,
     REPLAY_JOB,
     FinraLoad,
+    is_replay,
     limits_of,
-    loader_of,
 )
 from orchestration_project.assets.finra.materialization_metadata import metadata_of
 from orchestration_project.connections.artifacts import ArtifactStore
@@ -33,14 +33,18 @@ from orchestration_project.domains.finra.anomaly_bands import WARNINGS
 from orchestration_project.domains.finra.audits import AUDITS
 from orchestration_project.domains.finra.copies import COPIES
 from orchestration_project.domains.finra.plausible import PLAUSIBILITY
+from orchestration_project.domains.finra.restatement import WeekChange
+from orchestration_project.engine.loader import (
+    DatasetLoader,
+    RecordedDeliveries,
+    SourceDeliveries,
+)
 from orchestration_project.engine.report_log import ReportLog, earlier_metadata
 from orchestration_project.engine.runner import AssetEvent, Report, each_partition, landed_before
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.difference import BOOKKEEPING
 from orchestration_project.resources.finra import FinraSource
-from orchestration_project.resources.finra.landing import WeekLanding
-from orchestration_project.resources.finra.replay import WeeklyReplay
-from orchestration_project.resources.finra.weekly import WeeklyLoad
+from orchestration_project.resources.finra.weekly import LoadedWeek, WeeklyDataset
 from orchestration_project.services.failed_partitions import BY_HAND
 from orchestration_project.services.metadata import check_result, column_schema, evaluated
 from orchestration_project.services.presets import Presets, RunPresets
@@ -98,23 +102,34 @@ def otc_weekly(
     settings: dg.ResourceParam[FinraSettings],
     warehouse: dg.ResourceParam[Warehouse],
 ) -> Iterator[AssetEvent]:
-    """Load each partition of the run into the tables, from its source or what was kept of it."""
+    """Load each partition of the run into the tables: extract, validate, load and derive."""
     of_run = RunPresets(context.instance, context.run.run_id, settings, Presets(warehouse, clock))
 
-    def opened() -> WeeklyLoad | WeeklyReplay:
+    def opened() -> DatasetLoader[WeekChange, LoadedWeek]:
         values = of_run.values(LOADING, config)
-        landing = WeekLanding(
+        dataset = WeeklyDataset(
+            limits=limits_of(settings),
+            is_reported=ReportLog(context.instance, OTC_WEEKLY, context.run.run_id),
+            force=config.force,
+        )
+        done = landed_before(context, OTC_WEEKLY)
+        deliveries = (
+            RecordedDeliveries(dataset, warehouse, artifacts, config.group_id, config.allow_older)
+            if is_replay(context.job_name, config)
+            else SourceDeliveries(
+                dataset, finra, warehouse, clock, config.force, values["full"], done
+            )
+        )
+        return DatasetLoader(
+            dataset,
+            deliveries,
             warehouse,
             artifacts,
             today=clock.today_in_new_york(),
             run_id=context.run.run_id,
             max_reject_ratio=values["max_reject_ratio"],
-            limits=limits_of(settings),
             scratch=settings.state_path / "scratch",
-            knows=ReportLog(context.instance, OTC_WEEKLY, context.run.run_id),
         )
-        done = landed_before(context, OTC_WEEKLY)
-        return loader_of(context.job_name, config, landing, finra, full=values["full"], done=done)
 
     metadata = partial(
         metadata_of,

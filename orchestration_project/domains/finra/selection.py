@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from itertools import groupby
 
+from orchestration_project.contracts.partitioning import Calendar, Partition, Partitioning
 from orchestration_project.domains.finra.calendar import (
     PUBLICATION_DELAY,
     TIERS,
@@ -56,6 +57,37 @@ def parsed(key: str) -> TierWeek:
     """Read the key of a partition that there is, such as one that is landed."""
     tier, _, week = key.partition("|")
     return TierWeek(tier, date.fromisoformat(week))
+
+
+def week_of(partition: Partition) -> TierWeek:
+    """Return a partition of `PARTITIONING` in FINRA's words."""
+    return TierWeek(partition.value, partition.day)
+
+
+class WeekPartitioning(Partitioning):
+    """The partitions of FINRA's weekly data: a tier, and a week that has ended."""
+
+    def partition_of(self, key: str, *, today: date) -> Partition:
+        """Read a partition key, as `tier_week`.
+
+        Raises:
+            ConfigurationError: As `tier_week`.
+        """
+        week = tier_week(key, today=today)
+        return Partition(week.week_start, week.tier)
+
+    def scope_of(self, partition: Partition) -> Mapping[str, object]:
+        """Return the condition on the table's columns; stored scopes name the tier first."""
+        return {"tier": partition.value, "week_start": partition.day}
+
+
+PARTITIONING = WeekPartitioning(
+    table_name="finra_otc_weekly",
+    calendar=Calendar(weekday=0, delay_days=min(PUBLICATION_DELAY.values()).days),
+    day_column="week_start",
+    value_column="tier",
+    values=TIERS,
+)
 
 
 def _wrong_key(key: str, found: str) -> ConfigurationError:

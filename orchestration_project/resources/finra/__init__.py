@@ -4,7 +4,6 @@ from orchestration_project.resources.finra.api import FinraApi
 from orchestration_project.resources.finra.files import FinraFiles
 from orchestration_project.resources.finra.source import (
     FinraSource,
-    SourceVersion,
     outdated_weeks,
     published_lately,
     versions_of,
@@ -14,7 +13,6 @@ __all__ = [
     "FinraApi",
     "FinraFiles",
     "FinraSource",
-    "SourceVersion",
     "outdated_weeks",
     "published_lately",
     "versions_of",

@@ -3,33 +3,31 @@
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date
 from typing import Protocol
 
+from orchestration_project.contracts.partitioning import Partition
 from orchestration_project.domains.finra.calendar import TIERS
-from orchestration_project.domains.finra.selection import TierWeek, horizon_start, outdated
+from orchestration_project.domains.finra.selection import (
+    TierWeek,
+    horizon_start,
+    of_known_tiers,
+    outdated,
+)
 from orchestration_project.engine.captures import Capture
+from orchestration_project.engine.dataset import (
+    Extraction,
+    PartitionList,
+    Source,
+    SourceVersion,
+)
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import SourceError
 from orchestration_project.settings.values import MOST_WEEKS
 from orchestration_project.tables.finra import finra_otc_weekly
 
 VERSIONS_AT_ONCE = 8
-
-
-@dataclass(frozen=True)
-class SourceVersion:
-    """The state in which a source holds a partition now; equal ``text``, equal state.
-
-    ``record_total`` is the number of rows that it promises, None where it promises none;
-    ``scope`` is set where it holds a part of the partition only.
-    """
-
-    text: str
-    dataset: str
-    record_total: int | None
-    scope: Mapping[str, object] = field(default_factory=dict)
 
 
 class FinraSource(Protocol):
@@ -89,6 +87,41 @@ class FinraSource(Protocol):
             SourceError: It answered what cannot be used.
         """
         ...
+
+
+@dataclass(frozen=True)
+class WeeklySource(Source):
+    """A source of weekly data, as a source of the partitions of `finra_otc_weekly`."""
+
+    finra: FinraSource
+
+    @property
+    def name(self) -> str:
+        """What captures and loads are recorded under: demo, api or files."""
+        return self.finra.name
+
+    def partitions(self) -> PartitionList:
+        """Return the partitions that are published, oldest first, and tiers that are not known."""
+        known, unknown = of_known_tiers(self.finra.published())
+        return PartitionList(
+            sorted(Partition(each.week_start, each.tier) for each in known), unknown
+        )
+
+    def version(self, partition: Partition) -> SourceVersion:
+        """Return the state of a partition: one request, or the hashes of its files."""
+        return self.finra.version(partition.day, partition.value)
+
+    def extract(self, partition: Partition, captures: list[Capture]) -> Extraction:
+        """Fetch a partition in its present state."""
+        version = self.version(partition)
+        found = self.extract_version(partition, version, captures)
+        return Extraction(found, version.text, version.record_total)
+
+    def extract_version(
+        self, partition: Partition, version: SourceVersion, captures: list[Capture]
+    ) -> Sequence[Capture]:
+        """Fetch a partition in a state that `version` returned."""
+        return self.finra.fetch(partition.day, partition.value, version, captures)
 
 
 def published_lately(source: FinraSource, weeks: int, *, today: date) -> Sequence[tuple[str, str]]:

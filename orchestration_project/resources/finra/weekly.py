@@ -1,106 +1,263 @@
-"""The load of one week and tier, from its source to the landed tables."""
+"""FINRA's weekly data as a dataset: its rules, its warnings, and what is reported of a load.
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from itertools import chain
+`DatasetLoader` (engine/loader.py) loads it from its source or from captures.
+"""
 
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Table, func, select
+
+from orchestration_project.contracts.partitioning import Partition, Partitioning
+from orchestration_project.contracts.rules import Audit, Part, SpillStore, Validated
+from orchestration_project.domains.finra.anomaly_bands import (
+    Earlier,
+    Limits,
+    Size,
+    VenueWeek,
+    size_of_derived,
+    size_of_rows,
+    warnings_about,
+)
+from orchestration_project.domains.finra.audits import checked_week
+from orchestration_project.domains.finra.calendar import WEEK
 from orchestration_project.domains.finra.contract import RULE_VERSION
-from orchestration_project.domains.finra.selection import TierWeek
-from orchestration_project.engine.captures import Capture
-from orchestration_project.engine.environment import open_all
-from orchestration_project.engine.warehouse import Delivery, ScopeState
-from orchestration_project.errors import ConfigurationError
-from orchestration_project.resources.finra.landing import LoadedWeek, TakenWeek, WeekLanding
-from orchestration_project.resources.finra.source import FinraSource, SourceVersion
-from orchestration_project.tables.finra import finra_otc_weekly
+from orchestration_project.domains.finra.copies import copies_audit, not_a_file
+from orchestration_project.domains.finra.gold import symbol_week, venue_sums, venue_week
+from orchestration_project.domains.finra.plausible import plausibility_audits
+from orchestration_project.domains.finra.ranges import ROWS_AT_ONCE
+from orchestration_project.domains.finra.restatement import (
+    ReportedChange,
+    WeekChange,
+    merged,
+    sentence,
+    week_change,
+)
+from orchestration_project.domains.finra.selection import PARTITIONING, TierWeek, week_of
+from orchestration_project.engine.dataset import (
+    LoadedPartition,
+    LoadSpec,
+    Source,
+    ValidatedPartition,
+)
+from orchestration_project.engine.warehouse import (
+    Delivery,
+    Transform,
+    Warehouse,
+    WriteRequest,
+    WriteResult,
+)
+from orchestration_project.engine.warehouse.delivery import Derive, MergeTold, Summarise
+from orchestration_project.engine.warehouse.frames import Scope, shown_scope, within
+from orchestration_project.resources.finra.copies import find_copies
+from orchestration_project.resources.finra.preview import WrittenPreview, read_preview
+from orchestration_project.resources.finra.source import WeeklySource
+from orchestration_project.resources.finra.unreported_changes import IsReported, UnreportedChanges
+from orchestration_project.tables.finra import (
+    MARKETS,
+    METADATA_COLUMNS,
+    finra_otc_weekly,
+    finra_symbol_week,
+    finra_venue_week,
+)
+
+DERIVED = {
+    finra_symbol_week: Transform(symbol_week),
+    finra_venue_week: Transform(venue_sums, venue_week),
+}
 
 
 @dataclass(frozen=True)
-class WeeklyLoad:
-    """Loads partitions of `finra_otc_weekly` and what is derived of each.
+class LoadedWeek(LoadedPartition[WeekChange]):
+    """How a week was loaded.
 
-    ``full`` reads a partition again although the source says that it did not change, unless it is
-    one of ``done``; ``force`` replaces what came from another source, and lands a file that holds
-    what another week or market has.
+    Attributes:
+        changes: What its load changed, if it wrote rows; before that, what earlier loads changed
+            and did not report.
+        preview: What is shown of it, if it was loaded.
+        known_from: Of what is loaded now, unless the run that loaded it is still to report that.
     """
 
-    finra: FinraSource
-    landing: WeekLanding
-    full: bool = False
+    changes: Sequence[ReportedChange] = ()
+    preview: WrittenPreview | None = None
+    known_from: datetime | None = None
+
+    def __str__(self) -> str:
+        warnings = self.landed.warnings if self.landed else ()
+        unusual = f"; unusual: {', '.join(warnings)}" if warnings else ""
+        return f"{super().__str__()}{unusual}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class WeeklyDataset(LoadSpec[WeekChange, LoadedWeek]):
+    """FINRA's OTC data by week and tier, for the loads of one run.
+
+    Attributes:
+        limits: When to warn about a week.
+        is_reported: Whether Dagster has an event of a load.
+        force: Whether a file that holds what another week, tier or market has is loaded.
+        rows_at_once: Rows and sums of a week that are held in memory; more are spilled.
+    """
+
+    limits: Limits
+    is_reported: IsReported
     force: bool = False
-    done: frozenset[str] = frozenset()
+    rows_at_once: int = ROWS_AT_ONCE
+
+    domain: str = "finra"
+    table: Table = finra_otc_weekly
+    partitioning: Partitioning = PARTITIONING
+    source_dataset: str = ""  # each version names it: weeklySummary or weeklySummaryHistoric
+    source_setting: str = "FINRA_SOURCE"
+    source_of: Callable[[Any], Source] = WeeklySource
+    transforms: Derive = field(default_factory=lambda: DERIVED)
+    metadata_columns: Sequence[str] = METADATA_COLUMNS
+    summarise: Summarise[WeekChange] = week_change
+    merge: MergeTold | None = merged
+    is_staged: bool = True
 
     @property
-    def where(self) -> Mapping[str, str]:
-        """What an error names besides partition and run."""
-        return {"asset": "finra/otc_weekly", "source": self.finra.name}
+    def rule_version(self) -> str:
+        """The version of FINRA's weekly contract."""
+        return RULE_VERSION
 
-    def ready(self) -> None:
-        """Open the database, the artifact store and the source.
+    def validate(
+        self,
+        partition: Partition,
+        pieces: Iterable[Sequence[Part]],
+        *,
+        record_total: int | None,
+        max_reject_ratio: float,
+        spill: SpillStore,
+    ) -> Validated:
+        """Validate a delivery piece by piece; rows that are too many for memory are spilled."""
+        week = week_of(partition)
+        return checked_week(
+            pieces,
+            spill,
+            week_start=week.week_start,
+            tier=week.tier,
+            record_total=record_total,
+            max_reject_ratio=max_reject_ratio,
+            rows_at_once=self.rows_at_once,
+        )
 
-        Raises:
-            OrchestrationError: One of them cannot be opened.
+    def warn(
+        self, partition: Partition, connection: Connection, batch: Sequence[WriteRequest[Any]]
+    ) -> Sequence[Sequence[Audit]]:
+        """Compare a delivery with the weeks before its own, and its files with all others.
+
+        Its rows are looked at one by one as well.
         """
-        self.landing.ready()
-        open_all(self.finra)
+        week, limits = week_of(partition), self.limits
+        return [
+            [
+                *warnings_about(
+                    _size(each),
+                    read_earlier(connection, week, each.delivery.scope, weeks=limits.weeks),
+                    week_start=week.week_start,
+                    limits=limits,
+                ),
+                *plausibility_audits(each.checked.pieces(), max_row_shares=limits.max_row_shares),
+                _copies(connection, week, each, is_forced=self.force),
+            ]
+            for each in batch
+        ]
 
-    def take(self, key: str) -> TakenWeek:
-        """Fetch a partition and check it, unless the source holds what is landed.
-
-        Raises:
-            OrchestrationError: As the source, the contract and the key's rules do.
-        """
-        partition = self.landing.partition(key)
-        state = self.landing.warehouse.state(finra_otc_weekly, key)
-        self._refuse_other_source(key, state)
-        version = self._version(partition)
-        order = self.landing.order(partition, state)
-        if self._is_landed(key, state, version):
-            return TakenWeek(order, partition, self.finra.name, version.text)
-        versions = chain([version], iter(lambda: self._version(partition), None))
-        intake = self.landing.take(
-            partition,
-            order,
-            self._delivery(version, ()),
-            lambda kept: self._read(partition, next(versions), kept),
+    def finish(
+        self,
+        loaded: LoadedPartition[WeekChange],
+        validated: ValidatedPartition[WeekChange] | None,
+        warehouse: Warehouse,
+    ) -> LoadedWeek:
+        """Add what changed, also by earlier loads that did not report it, and a preview."""
+        if validated is None:
+            return LoadedWeek(**vars(loaded))
+        week, intake = week_of(validated.partition), validated.intake
+        known_from, changes = UnreportedChanges(warehouse, self.is_reported).changes(
+            week, validated.before, stays=intake is None
         )
-        return self.landing.staged(partition, order, intake)
-
-    def land(self, taken: TakenWeek) -> LoadedWeek:
-        """Land a taken partition, as `WeekLanding.land`."""
-        return self.landing.land(taken, force=self.force)
-
-    def _is_landed(self, key: str, state: ScopeState, version: SourceVersion) -> bool:
-        is_enough = not self.full or key in self.done
-        return is_enough and (state.source, state.source_version, state.rule_version) == (
-            self.finra.name,
-            version.text,
-            RULE_VERSION,
-        )
-
-    def _refuse_other_source(self, key: str, state: ScopeState) -> None:
-        if state.source not in (None, self.finra.name) and not self.force:
-            raise ConfigurationError(
-                f"{key} was landed from another source",
-                expected=f"more from {state.source}",
-                found=f"FINRA_SOURCE={self.finra.name}",
-                remedy="set FINRA_SOURCE back, use another DATABASE_URL, or replace the partition "
-                "by force: true in the run's config",
-            )
-
-    def _delivery(self, version: SourceVersion, captures: Sequence[Capture]) -> Delivery:
-        return Delivery(
-            source=self.finra.name,
-            dataset=version.dataset,
-            source_version=version.text,
-            record_total=version.record_total,
-            scope=version.scope,
-            captures=captures,
+        if intake is None or loaded.landed is None:
+            return LoadedWeek(**vars(loaded), changes=changes, known_from=known_from)
+        with warehouse.reading() as connection:
+            preview = read_preview(connection, week, intake)
+        return LoadedWeek(
+            **vars(loaded),
+            changes=(*changes, *_change(loaded.landed, week, intake.delivery)),
+            preview=preview,
+            known_from=loaded.landed.known_from,
         )
 
-    def _version(self, partition: TierWeek) -> SourceVersion:
-        return self.finra.version(partition.week_start, partition.tier)
 
-    def _read(self, partition: TierWeek, version: SourceVersion, kept: list[Capture]) -> Delivery:
-        captures = self.finra.fetch(partition.week_start, partition.tier, version, kept)
-        return self._delivery(version, captures)
+def _copies(
+    connection: Connection, partition: TierWeek, ready: WriteRequest, *, is_forced: bool
+) -> Audit:
+    """Return the verdict on a delivery's files; rows of another source name their week."""
+    if any(each.fetched.market is None for each in ready.delivery.captures):
+        return not_a_file()
+    return copies_audit(find_copies(connection, partition, ready), is_forced=is_forced)
+
+
+def _size(ready: WriteRequest) -> Size:
+    """Return how large a delivery is: of a whole one by what was derived, which is far less."""
+    derived = ready.prepared.derived
+    if derived is None:
+        return size_of_rows(ready.checked.pieces())
+    return size_of_derived(derived[finra_symbol_week], derived[finra_venue_week])
+
+
+def _change(
+    landed: WriteResult[WeekChange], partition: TierWeek, delivery: Delivery
+) -> Sequence[ReportedChange]:
+    """Return what a landing changed, if anything."""
+    if landed.change is None:
+        return ()
+    said = sentence(
+        landed.change_cause,
+        landed.change,
+        partition,
+        part=shown_scope(delivery.scope),
+        turns_back=delivery.turns_back,
+    )
+    return (ReportedChange(landed.change_cause, landed.change, said),)
+
+
+_venue, _symbol = finra_venue_week.c, finra_symbol_week.c
+
+TRADED_IN = {"ATS": _symbol.ats_trade_count > 0, "NON_ATS": _symbol.non_ats_trade_count > 0}
+
+
+def read_earlier(
+    connection: Connection, partition: TierWeek, scope: Scope, *, weeks: int
+) -> Earlier:
+    """Return the ``weeks`` before a partition's, by date, as far as they are landed.
+
+    Of a delivery whose ``scope`` names markets, only these are compared.
+    """
+    found = scope.get("market", MARKETS)
+    markets = found if isinstance(found, tuple) else (found,)
+    before = tuple(partition.week_start - number * WEEK for number in range(1, weeks + 1))
+    in_tier = {"week_start": before, "tier": partition.tier}
+    venues = select(*(_venue[name] for name in VenueWeek._fields)).where(
+        within(finra_venue_week, {**in_tier, "market": markets})
+    )
+    return Earlier(
+        [VenueWeek(*row) for row in connection.execute(venues)],
+        _symbols(connection, in_tier, [TRADED_IN[str(market)] for market in markets]),
+        [str(market) for market in markets],
+    )
+
+
+def _symbols(
+    connection: Connection, in_tier: Scope, traded: list[ColumnElement[bool]]
+) -> Mapping[date, int]:
+    """Return how many symbols traded in each week, in one market or in both."""
+    only = traded if len(traded) == 1 else []
+    counted = (
+        select(_symbol.week_start, func.count().label("symbol_count"))
+        .where(within(finra_symbol_week, in_tier), *only)
+        .group_by(_symbol.week_start)
+    )
+    return {row.week_start: row.symbol_count for row in connection.execute(counted)}
