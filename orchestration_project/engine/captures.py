@@ -147,10 +147,6 @@ class Captures:
             size += each.byte_count
         yield piece
 
-    def parts(self, captures: Sequence[Capture]) -> list[Part]:
-        """Return all of them at once, as `pieces` does."""
-        return [part for piece in self.pieces(captures) for part in piece]
-
     def _body_of(self, capture: Capture) -> bytes:
         held = capture.fetched.body
         if held or not capture.byte_count:

@@ -58,7 +58,7 @@ def test_every_body_comes_back_to_the_byte(tmp_path):
     @settings(max_examples=30, derandomize=True, database=None, deadline=None)
     @given(st.binary(max_size=200))
     def comes_back(body):
-        [part] = captures.parts([captures.keep(fetched(body)).without_body()])
+        [[part]] = captures.pieces([captures.keep(fetched(body)).without_body()])
         assert part.body == body
 
     comes_back()
@@ -78,7 +78,7 @@ def test_the_same_bytes_from_many_threads_are_one_whole_file(captures, tmp_path)
         kept = list(pool.map(captures.keep, [fetched(body)] * 16))
     assert len({each.storage_uri for each in kept}) == 1
     assert len([path for path in tmp_path.rglob("*") if path.is_file()]) == 1
-    [part] = captures.parts([kept[0].without_body()])
+    [[part]] = captures.pieces([kept[0].without_body()])
     assert part.body == body
 
 

@@ -369,7 +369,8 @@ def test_a_page_is_kept_with_its_question_and_what_finra_says_of_it(ask, tmp_pat
     }
     assert (one.http_status, one.row_count, one.fetched_at, one.market) == (200, 2, NOON, None)
     captures = Captures(FolderStore(tmp_path / "artifacts"))
-    assert captures.parts([capture.without_body()])[0].body == one.body
+    [[part]] = captures.pieces([capture.without_body()])
+    assert part.body == one.body
 
 
 def test_more_records_than_can_be_paged_to_and_not_sorted_are_refused_before_any_page(ask):

@@ -15,8 +15,14 @@ from orchestration_project.connections.artifacts import FolderStore
 from orchestration_project.connections.clock import Clock
 from orchestration_project.connections.http import HttpClient
 from orchestration_project.contracts.partitioning import Partition
-from orchestration_project.engine.captures import BlobError, Captures
-from orchestration_project.engine.dataset import LoadedPartition, Source
+from orchestration_project.engine.captures import BlobError, Capture, Captures
+from orchestration_project.engine.dataset import (
+    Extraction,
+    LoadedPartition,
+    PartitionList,
+    Source,
+    SourceVersion,
+)
 from orchestration_project.engine.folder_source import Folder
 from orchestration_project.engine.loader import (
     DatasetLoader,
@@ -88,6 +94,8 @@ class Bench:
         *,
         max_reject_ratio: float = 0.1,
         force: bool = False,
+        full: bool = False,
+        done: frozenset[str] = frozenset(),
         replay: bool = False,
         **recorded: Any,
     ) -> DatasetLoader[None, LoadedPartition[None]]:
@@ -98,7 +106,7 @@ class Bench:
             dataset,
             RecordedDeliveries(dataset, self.warehouse, artifacts, **recorded)
             if replay
-            else SourceDeliveries(dataset, datasets, self.warehouse, self.clock, force),
+            else SourceDeliveries(dataset, datasets, self.warehouse, self.clock, force, full, done),
             self.warehouse,
             artifacts,
             today=TODAY,
@@ -416,6 +424,43 @@ def test_of_two_loads_at_once_the_slower_cannot_land_over_the_other(bench):
     with pytest.raises(SupersededError):
         slower.land(taken)
     assert bench.trades() == {APPLE: 9}
+
+
+@dataclass
+class VersionedSource(Source):
+    """A source that gives versions, and counts how often it is read."""
+
+    source: Source
+    text: str = "v1"
+    reads: int = 0
+
+    @property
+    def name(self) -> str:
+        return self.source.name
+
+    def partitions(self) -> PartitionList:
+        return self.source.partitions()
+
+    def version(self, partition: Partition) -> SourceVersion:
+        return SourceVersion(self.text, DATASET.name)
+
+    def extract(self, partition: Partition, captures: list[Capture]) -> Extraction:
+        self.reads += 1
+        return self.source.extract(partition, captures)
+
+
+def test_a_source_that_gives_versions_is_read_for_another_version_or_in_full_alone(bench):
+    source, done = VersionedSource(bench.source()), frozenset([KEY])
+    assert bench.load(source).landed
+    assert (str(bench.load(source)), source.reads) == ("unchanged; source api", 1)
+    in_full = bench.load(source, full=True).landed
+    assert in_full
+    assert (in_full.change_cause, source.reads) == ("none", 2)
+    assert (bench.load(source, full=True, done=done).landed, source.reads) == (None, 2)
+    bench.finra.rows, source.text = [record(APPLE, trades=9)], "v2"
+    assert bench.load(source, full=True, done=done).landed
+    assert (bench.trades(), source.reads) == ({APPLE: 9}, 3)
+    assert bench.rows(landings, "source_version") == [("v1",), ("v1",), ("v2",)]
 
 
 @pytest.mark.parametrize(

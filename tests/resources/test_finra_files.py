@@ -88,7 +88,7 @@ def test_a_file_is_kept_as_it_is_and_read_to_the_byte(files, tmp_path):
     assert (one.body, one.url, one.request) == (BODY, f"file:{NAME}", {"market": "ATS"})
     assert (one.response_headers, one.http_status, one.row_count) == ({}, None, 3)
     assert (one.fetched_at, one.market) == (NOON, "ATS")
-    [part] = Captures(FolderStore(tmp_path / "artifacts")).parts([capture.without_body()])
+    [[part]] = Captures(FolderStore(tmp_path / "artifacts")).pieces([capture.without_body()])
     assert part.body == BODY
     checked = audited_week(
         parts_of([capture]), week_start=MONDAY, tier=TIER, record_total=None, max_reject_ratio=0
