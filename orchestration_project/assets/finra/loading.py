@@ -4,7 +4,8 @@ from pydantic import Field
 
 from orchestration_project.domains.finra.anomaly_bands import Limits
 from orchestration_project.domains.operations.presets import PresetTarget
-from orchestration_project.engine.loads import ReplayConfig, refuse_strange
+from orchestration_project.engine.loader import ReplayOptions
+from orchestration_project.engine.loads import refuse_strange
 from orchestration_project.settings.domains.finra import FinraSettings
 
 LOAD_OP = "finra_otc_weekly_load"
@@ -15,8 +16,8 @@ REPLAY_JOB = "finra_replay"
 OF_LOADS = ("full", "force")
 
 
-class FinraLoad(ReplayConfig):
-    """How a run loads its partitions."""
+class FinraLoad(ReplayOptions):
+    """How a run loads its weeks; an applied preset fills in what is None."""
 
     full: bool | None = Field(
         default=None,
