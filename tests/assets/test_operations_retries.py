@@ -14,7 +14,7 @@ from orchestration_project.domains.access.roles import REQUIRES_ADMIN
 from orchestration_project.domains.operations.retries import why_left_out
 from orchestration_project.engine.runner import Report, each_partition
 from orchestration_project.errors import ConfigurationError, ContractError
-from orchestration_project.services.failed_partitions import BY_HAND, failed_partitions
+from orchestration_project.services.retries import BY_HAND, failed_partitions
 from tests.runs import executed, told_by_op
 
 LETTERS = dg.StaticPartitionsDefinition(["a", "b", "c", "d"])
@@ -163,7 +163,7 @@ def test_a_run_that_dagster_tries_again_is_left_alone_until_it_plainly_does_not(
         assert [each.data["left_out_because"] for each in told["left_out"].records] == [
             "Dagster tries the run again by itself"
         ]
-        waited = "orchestration_project.services.failed_partitions.LONGEST_UNTIL_A_RETRY"
+        waited = "orchestration_project.services.retries.LONGEST_UNTIL_A_RETRY"
         monkeypatch.setattr(waited, timedelta(0))
         told = retried(instance, dry_run=True)
         assert [each.data["partition"] for each in told["due"].records] == ["c"]

@@ -45,9 +45,9 @@ from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.difference import BOOKKEEPING
 from orchestration_project.resources.finra import FinraSource
 from orchestration_project.resources.finra.weekly import LoadedWeek, WeeklyDataset
-from orchestration_project.services.failed_partitions import BY_HAND
 from orchestration_project.services.metadata import check_result, column_schema, evaluated
 from orchestration_project.services.presets import Presets, RunPresets
+from orchestration_project.services.retries import BY_HAND
 from orchestration_project.settings.domains.finra import FinraSettings
 from orchestration_project.tables.finra import (
     finra_otc_weekly,

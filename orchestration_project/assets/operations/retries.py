@@ -22,8 +22,8 @@ from orchestration_project.services.backfills import (
     launched_by,
     request_backfill,
 )
-from orchestration_project.services.failed_partitions import failed_partitions
 from orchestration_project.services.metadata import as_metadata, table_of
+from orchestration_project.services.retries import failed_partitions
 
 RETRY_JOB = "operations_retry_failures"
 

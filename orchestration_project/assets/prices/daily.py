@@ -40,7 +40,6 @@ from orchestration_project.resources.prices.load import PriceLoad
 from orchestration_project.resources.prices.replay import PriceReplay
 from orchestration_project.resources.prices.second_source import failing_second_source
 from orchestration_project.resources.prices.universe import wanted_symbols
-from orchestration_project.services.failed_partitions import BY_HAND
 from orchestration_project.services.metadata import (
     check_result,
     column_schema,
@@ -48,6 +47,7 @@ from orchestration_project.services.metadata import (
     table_of,
 )
 from orchestration_project.services.presets import Presets, RunPresets
+from orchestration_project.services.retries import BY_HAND
 from orchestration_project.settings.domains.prices import PricesSettings
 from orchestration_project.tables.prices import prices_daily, prices_symbol_months
 from orchestration_project.tables.spine import captures
