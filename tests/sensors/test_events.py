@@ -341,6 +341,8 @@ def test_a_body_that_no_system_sends_is_rejected_once_with_its_reason_and_is_a_d
         ("1", "dead", 1),
         ("2", "received", 0),
     ]
+    codes = dict(rows(settings, work_items, "item_key", "reason_code"))
+    assert codes == {"1": "contract", "2": None}  # another attempt would be rejected, too
 
 
 def test_a_delivery_that_fails_is_tried_again_then_dead_and_can_be_replayed(settings, instance):

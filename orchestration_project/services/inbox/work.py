@@ -11,6 +11,7 @@ from sqlalchemy import ColumnElement, Connection, and_, select
 
 from orchestration_project.connections.clock import Clock
 from orchestration_project.contracts.work_items import (
+    WHAT_HAS_TO_CHANGE,
     ClaimedItem,
     ItemChange,
     ItemSettlement,
@@ -168,7 +169,7 @@ class InboxQueue:
         look = self._look(instance, sources)
         found = [changed(row, look.runs.get(row.attempt), now=look.now) for row in look.rows]
         changes = [each for each in found if each]
-        self._settle(changes)
+        self._settle(changes, look.runs)
         if any(each.state != "running" for each in changes):
             look = self._look(instance, sources)
         in_order = {name: source.in_order for name, source in sources.items()}
@@ -193,7 +194,7 @@ class InboxQueue:
                 found.due[0], runs.get(found.due[0].attempt), now=self._clock.now()
             )
             if change:
-                self._settle([change])
+                self._settle([change], runs)
                 ended, states = ended + 1, [*states, change.state]
                 found = self._first_due(name, source)
         return DispatchPlan(
@@ -308,14 +309,15 @@ class InboxQueue:
         waits = [waits_until(row, now) for queue in queues.values() for row in queue]
         return _Look(rows, _runs_of(instance, rows), [each for each in waits if each], now)
 
-    def _settle(self, changes: Sequence[Change]) -> None:
+    def _settle(self, changes: Sequence[Change], runs: Mapping[str, AttemptRun]) -> None:
         if not changes:
             return
         with self._warehouse.writing() as connection:
             for each in changes:
                 seen = ITEM_STATES[each.row.state], each.row.attempt_count
                 topic, key = topic_of(each.row.source), each.row.delivery_id
-                self._items.record_run(connection, topic, key, _item_change(each), seen=seen)
+                change = _item_change(each, runs.get(each.row.attempt))
+                self._items.record_run(connection, topic, key, change, seen=seen)
 
 
 def request_of(row: Row, job: str, *, claims: bool = False) -> dg.RunRequest:
@@ -328,9 +330,9 @@ def request_of(row: Row, job: str, *, claims: bool = False) -> dg.RunRequest:
     )
 
 
-def _item_change(change: Change) -> ItemChange:
+def _item_change(change: Change, run: AttemptRun | None) -> ItemChange:
     """Return what a run made of a delivery as a change of its work item."""
-    is_failure = change.state in ("failed", "dead")
+    reason_code, reason = _failure_of(change, run)
     pause = pause_after(change.attempt_count, RETRY_PAUSES) if change.state == "failed" else None
     return ItemChange(
         ITEM_STATES[change.state],
@@ -338,9 +340,18 @@ def _item_change(change: Change) -> ItemChange:
         change.run_id,
         attempts_added=change.attempt_count - change.row.attempt_count,
         due_at=change.at + pause if pause else None,
-        reason_code="run_ended" if is_failure else None,
-        reason=f"see the run {change.run_id}" if is_failure else None,
+        reason_code=reason_code,
+        reason=reason,
     )
+
+
+def _failure_of(change: Change, run: AttemptRun | None) -> tuple[str | None, str | None]:
+    """Return kind and reason of the failure that a run made of a delivery; None: it did not."""
+    if change.state not in ("failed", "dead"):
+        return None, None
+    if run is not None and run.status == "SUCCESS":  # it found that the body cannot be read
+        return "contract", f"the run {run.run_id} rejected it; {WHAT_HAS_TO_CHANGE['contract']}"
+    return "run_ended", f"see the run {change.run_id}"
 
 
 def _sizes(connection: Connection, source: str, items: Sequence[ClaimedItem]) -> Mapping[str, int]:
