@@ -22,6 +22,7 @@ from orchestration_project.engine.dagster_private import UnresolvedAssetJobDefin
 from orchestration_project.engine.environment import open_clock, open_store
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import Scope
+from orchestration_project.engine.work_items import WorkItems
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.settings import Settings
 
@@ -239,6 +240,19 @@ class Replay:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ItemTopics:
+    """Topics of work items that can be retried on request.
+
+    Attributes:
+        prefix: What the names of the topics begin with, e.g. ``webhooks/``.
+        open: Opens their items, so that each change is also written to the copies of their state.
+    """
+
+    prefix: str
+    open: Callable[[Warehouse, Clock], WorkItems]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Domain:
     """All that the project knows of a domain.
 
@@ -250,6 +264,7 @@ class Domain:
         resources: Its connections, by the names under which assets ask for them.
         tables: Its tables whose partitions the evidence can export.
         replays: How its tables are replayed.
+        item_topics: Its work items that can be retried on request.
         oldest_unlanded: Returns the oldest partition that is due and not landed, if any.
         sensors_of_all: Functions that make a sensor of a code location's whole registry, whichever
             domains it selects; None where it has nothing to do there.
@@ -272,6 +287,7 @@ class Domain:
     resources: Mapping[str, Connection[Any]] = field(default_factory=dict)
     tables: Sequence[PartitionedTable] = ()
     replays: Sequence[Replay] = ()
+    item_topics: Sequence[ItemTopics] = ()
     oldest_unlanded: Callable[[Settings, Warehouse, Clock], Unlanded | None] | None = None
     state_paths: Sequence[str] = ()
     read_files: Callable[[Settings], object] | None = None
@@ -358,6 +374,11 @@ class Registry:
     def replays(self) -> Mapping[str, Replay]:
         """How the tables of all domains are replayed, by the name of the table."""
         return {replay.table: replay for domain in self.domains for replay in domain.replays}
+
+    def item_topics(self, domain: str | None = None) -> Sequence[ItemTopics]:
+        """Return the work items that can be retried on request, of one domain or of all."""
+        chosen = [each for each in self.domains if domain in (None, each.name)]
+        return [topics for each in chosen for topics in each.item_topics]
 
     @property
     def sensors_of_all(self) -> Sequence[Callable[["Registry"], dg.SensorDefinition | None]]:

@@ -2,8 +2,9 @@
 
 from orchestration_project.assets.events import inbox, webhooks, webhooks_job
 from orchestration_project.engine.warehouse.frames import Scope
-from orchestration_project.registry import Domain, Job, PartitionedTable
+from orchestration_project.registry import Domain, ItemTopics, Job, PartitionedTable
 from orchestration_project.sensors.events import webhook_sensor
+from orchestration_project.services.inbox.rows import TOPIC_PREFIX, delivery_items
 from orchestration_project.services.inbox.senders import declared_sources
 from orchestration_project.tables.webhooks import events_webhooks
 
@@ -20,4 +21,5 @@ EVENTS = Domain(
     sensors_of_all=[webhook_sensor],
     read_files=declared_sources,
     tables=[PartitionedTable(table=events_webhooks, scope_of=_scope)],
+    item_topics=[ItemTopics(prefix=TOPIC_PREFIX, open=delivery_items)],
 )

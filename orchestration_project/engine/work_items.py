@@ -8,14 +8,24 @@ transaction that loads it. How an item is fetched and loaded does not belong her
       └─────retry─── failed (claimed again from due_at on), or dead
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import fields
 from datetime import datetime, timedelta
 from itertools import takewhile
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, bindparam, literal, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    and_,
+    bindparam,
+    func,
+    literal,
+    or_,
+    select,
+    update,
+)
 
 from orchestration_project.connections.clock import Clock
 from orchestration_project.contracts.work_items import (
@@ -223,6 +233,7 @@ class WorkItems:
         *,
         keys: Sequence[str] | None = None,
         states: Sequence[ItemState] = ("failed", "dead"),
+        except_reasons: Collection[str] = (),
         attempts: int = ALLOWED_ATTEMPTS,
         connection: Connection | None = None,
     ) -> Sequence[WorkItem]:
@@ -232,6 +243,7 @@ class WorkItems:
             topic: Whose items.
             keys: These of them; None: all.
             states: Which are put back.
+            except_reasons: Kinds of failure, as ``reason_code``, whose items stay as they are.
             attempts: How many attempts they have from now on.
             connection: A transaction that writes.
 
@@ -241,6 +253,9 @@ class WorkItems:
         wanted = _are(topic, *states)
         if keys is not None:
             wanted = and_(wanted, work_items.c.item_key.in_(keys))
+        if except_reasons:
+            code = func.coalesce(work_items.c.reason_code, "")
+            wanted = and_(wanted, code.not_in(except_reasons))
         change = ItemChange("ready", self._clock.now(), attempts_allowed=attempts)
         with self._transaction(connection) as writing:
             found = _locked(writing, wanted)

@@ -1,20 +1,33 @@
-"""Partitions whose latest attempt failed and that did not land since, by the events of Dagster.
+"""What failed and may be retried: partitions by the events of Dagster, work items by their state.
 
-Dagster's own record is read rather than the ledger, which may be some ticks behind; what kind of
-failure it was follows from the same facts and rules as in the ledger.
+A partition failed if its latest attempt failed and it did not land since. Dagster's own record is
+read rather than the ledger, which may be some ticks behind; what kind of failure it was follows
+from the same facts and rules as in the ledger.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import fields
 from datetime import datetime, timedelta
 
 import dagster as dg
+from sqlalchemy import ColumnElement, Connection, and_, func, not_, select
 
 from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.access.roles import REQUIRES_ADMIN
 from orchestration_project.domains.operations.failures import run_category, step_category
 from orchestration_project.domains.operations.ledger import RunFacts
-from orchestration_project.domains.operations.retries import FailedPartition
+from orchestration_project.domains.operations.retries import (
+    FailedItem,
+    FailedPartition,
+    ItemFilter,
+    ItemRetryPlan,
+    check_topics,
+    topic_counts,
+)
+from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.engine.work_items import KEYS_PER_STATEMENT
 from orchestration_project.errors import ConfigurationError
+from orchestration_project.registry import ItemTopics, Registry
 from orchestration_project.services.ended_runs import (
     asset_of,
     entries_of,
@@ -22,9 +35,15 @@ from orchestration_project.services.ended_runs import (
     units_left_by,
 )
 from orchestration_project.services.ledger.reading import read_facts
+from orchestration_project.tables.spine import work_items
 
 BY_HAND = {"retries": "by hand"}
 """Tag of jobs whose runs are not repeated by a backfill of the same partitions."""
+
+ITEM_COLUMNS = [work_items.c[each.name] for each in fields(FailedItem) if each.name in work_items.c]
+
+ITEMS_LISTED = 100
+"""Work items that a plan lists, so that an event stays below 100 KB; the counts are of all."""
 
 ENDED_BADLY = (dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED)
 
@@ -43,6 +62,7 @@ def failed_partitions(
     domain: str | None = None,
     since: datetime | None = None,
     left_by: str | None = None,
+    other_domains: Collection[str] = (),
 ) -> list[FailedPartition]:
     """Return them by asset and key.
 
@@ -53,6 +73,7 @@ def failed_partitions(
         since: Only where the run of the latest attempt ended after this time.
         left_by: Only what the run of this id did not materialize either; the latest attempt may
             be another run's.
+        other_domains: Domains that are valid without partitions.
 
     Raises:
         ConfigurationError: The domain does not exist.
@@ -60,10 +81,10 @@ def failed_partitions(
     graph = repository.asset_graph
     keys = sorted(key for key in graph.materializable_asset_keys if graph.get(key).is_partitioned)
     domains = sorted({key.path[0] for key in keys})
-    if domain is not None and domain not in domains:
+    if domain is not None and domain not in {*domains, *other_domains}:
         raise ConfigurationError(
             f"no domain {domain!r} has partitions",
-            expected=f"one of {', '.join(domains)}",
+            expected=f"one of {', '.join(sorted({*domains, *other_domains}))}",
             remedy="correct the run's config",
         )
     groups = {
@@ -187,3 +208,122 @@ def _obstacle(instance: dg.DagsterInstance, run: dg.DagsterRun, ended_at: dateti
     if may_be_retried and retry_of(instance, run.run_id) == "announced":
         return "Dagster tries the run again by itself"
     return ""
+
+
+class ItemRetries:
+    """Finds failed and dead work items of the topics that domains declare, and retries them."""
+
+    def __init__(self, warehouse: Warehouse, clock: Clock, registry: Registry) -> None:
+        self._warehouse = warehouse
+        self._clock = clock
+        self._registry = registry
+
+    def plan(self, wanted: ItemFilter) -> ItemRetryPlan:
+        """Return what a retry would do; this changes nothing.
+
+        Raises:
+            ConfigurationError: A topic is not known.
+        """
+        with self._warehouse.reading() as connection:
+            topics = list(self._topics(connection, wanted))
+            failed = _failed(topics, wanted)
+            topic, kind = work_items.c.topic, work_items.c.reason_code
+            counted = select(topic, kind, func.count()).where(failed).group_by(topic, kind)
+            counts = {(topic, code or ""): n for topic, code, n in connection.execute(counted)}
+            first = _first(connection, failed, wanted)
+            keys = select(work_items.c.item_key).where(failed).distinct()
+            found = set(connection.execute(keys).scalars()) if wanted.item_keys else set()
+        return ItemRetryPlan(
+            topic_counts(counts, wanted),
+            first,
+            sorted(set(wanted.item_keys) - found),
+        )
+
+    def retry(self, wanted: ItemFilter) -> Mapping[str, int]:
+        """Make items ready again, and return how many of each topic; none has 0.
+
+        Each gets further attempts, as `WorkItems.retry` gives them. A batch is a transaction.
+
+        Raises:
+            ConfigurationError: A topic is not known.
+        """
+        with self._warehouse.reading() as connection:
+            topics = self._topics(connection, wanted)
+        counts: dict[str, int] = {}
+        for topic, declared in topics.items():
+            items = declared.open(self._warehouse, self._clock)
+            for keys in self._batches(topic, wanted):
+                retried = items.retry(topic, keys=keys, except_reasons=wanted.excluded_reasons)
+                counts[topic] = counts.get(topic, 0) + len(retried)
+        return {topic: count for topic, count in counts.items() if count}
+
+    def _topics(self, connection: Connection, wanted: ItemFilter) -> Mapping[str, ItemTopics]:
+        """Return the topics to retry, by name."""
+        declared = self._registry.item_topics(wanted.domain)
+        known = {
+            topic: each
+            for topic in _stored_topics(connection)
+            for each in declared
+            if topic.startswith(each.prefix)
+        }
+        check_topics(wanted.topics, known)
+        return {topic: known[topic] for topic in wanted.topics or known}
+
+    def _batches(self, topic: str, wanted: ItemFilter) -> Iterator[Sequence[str]]:
+        """Yield the keys of a topic's items to retry, a batch at a time."""
+        key = work_items.c.item_key
+        due = and_(_failed([topic], wanted), _is_due(wanted))
+        found = select(key).where(due).order_by(key).limit(KEYS_PER_STATEMENT)
+        following = found
+        while True:
+            with self._warehouse.reading() as connection:
+                keys = connection.execute(following).scalars().all()
+            if not keys:
+                return
+            yield keys
+            following = found.where(key > keys[-1])
+
+
+def _stored_topics(connection: Connection) -> Iterator[str]:
+    """Yield the topics that have items, one index lookup each."""
+    smallest = select(func.min(work_items.c.topic))
+    topic = connection.execute(smallest).scalar()
+    while topic is not None:
+        yield topic
+        topic = connection.execute(smallest.where(work_items.c.topic > topic)).scalar()
+
+
+def _failed(topics: Sequence[str], wanted: ItemFilter) -> ColumnElement[bool]:
+    """Return the condition of failed and dead items that a filter selects."""
+    columns = work_items.c
+    conditions: list[ColumnElement[bool]] = [
+        columns.state.in_(["failed", "dead"]),
+        columns.topic.in_(topics),
+    ]
+    if wanted.item_keys:
+        conditions.append(columns.item_key.in_(wanted.item_keys))
+    if wanted.since is not None:
+        conditions.append(columns.changed_at > wanted.since)
+    if wanted.run_id is not None:
+        conditions.append(columns.run_id == wanted.run_id)
+    return and_(*conditions)
+
+
+def _is_due(wanted: ItemFilter) -> ColumnElement[bool]:
+    """Return the condition of items that are retried, among those that failed."""
+    return func.coalesce(work_items.c.reason_code, "").not_in(wanted.excluded_reasons)
+
+
+def _first(
+    connection: Connection, failed: ColumnElement[bool], wanted: ItemFilter
+) -> Sequence[FailedItem]:
+    """Return the first failed items by topic and key, those before the others that are retried."""
+    ordered = select(*ITEM_COLUMNS).where(failed).order_by(*ITEM_COLUMNS[:2])
+    found: list[FailedItem] = []
+    for condition in (_is_due(wanted), not_(_is_due(wanted))):
+        rows = connection.execute(ordered.where(condition).limit(ITEMS_LISTED - len(found)))
+        found += [
+            FailedItem(**row, left_out_because=wanted.why_left_out(row["reason_code"]))
+            for row in rows.mappings()
+        ]
+    return found

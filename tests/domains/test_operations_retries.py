@@ -10,8 +10,12 @@ from orchestration_project.domains.operations.retries import (
     PASSING,
     STAYS,
     FailedPartition,
+    ItemFilter,
+    TopicCount,
     batches,
     check_kinds,
+    check_topics,
+    topic_counts,
     why_left_out,
 )
 from orchestration_project.errors import ConfigurationError
@@ -51,3 +55,28 @@ def test_a_kind_that_there_is_not_is_refused():
     check_kinds(["crash"])
     with pytest.raises(ConfigurationError, match="no such kind of failure: bad luck"):
         check_kinds(["crash", "bad luck"])
+
+
+def test_a_permanent_failure_of_an_item_is_left_out_unless_it_is_asked_for():
+    for code in ("source", "contract", "configuration"):
+        assert ItemFilter().why_left_out(code)
+        assert ItemFilter(topics=["a"]).why_left_out(code)
+        for wanted in (ItemFilter(item_keys=["1"]), ItemFilter(include_permanent=True)):
+            assert wanted.why_left_out(code) == ""
+    for code in ("transient", "run_ended", "lease_expired", None):
+        assert ItemFilter().why_left_out(code) == ""
+
+
+def test_items_are_counted_by_topic():
+    found = {("b", "transient"): 2, ("a", "contract"): 3, ("a", ""): 1}
+    assert topic_counts(found, ItemFilter()) == [TopicCount("a", 1, 3), TopicCount("b", 2, 0)]
+    every = topic_counts(found, ItemFilter(include_permanent=True))
+    assert every == [TopicCount("a", 4, 0), TopicCount("b", 2, 0)]
+
+
+def test_a_topic_that_is_not_known_is_refused():
+    check_topics(["a"], ["a", "b"])
+    with pytest.raises(ConfigurationError, match=r"invalid topic 'c'[^$]*one of a, b"):
+        check_topics(["a", "c"], ["b", "a"])
+    with pytest.raises(ConfigurationError, match="no topic has items"):
+        check_topics(["a"], [])

@@ -1,4 +1,4 @@
-"""Which failed partitions are worth another try, and what is launched together."""
+"""Which failed partitions and work items are worth another try, and what is launched together."""
 
 import json
 from collections.abc import Collection, Mapping, Sequence
@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, get_args
 
+from orchestration_project.contracts.work_items import WHAT_HAS_TO_CHANGE
 from orchestration_project.domains.operations.failures import Category
 from orchestration_project.errors import ConfigurationError
 
@@ -21,6 +22,10 @@ STAYS: Mapping[str, str] = {
     "defect": "nobody foresaw it; the same would happen again",
 }
 """Why a kind of failure is not retried by itself, by its category."""
+
+
+PERMANENT = tuple(WHAT_HAS_TO_CHANGE)
+"""Kinds of failure of work items that are retried only on request: another attempt fails, too."""
 
 
 @dataclass(frozen=True)
@@ -84,3 +89,107 @@ def batches(due: Sequence[FailedPartition]) -> list[Batch]:
         Batch(assets, partitions, json.loads(config))
         for (assets, config), partitions in sorted(found.items())
     ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ItemFilter:
+    """Which failed and dead work items a user wants to retry.
+
+    Attributes:
+        domain: Items of this domain; None: of all.
+        topics: Items of these topics; empty: of all.
+        item_keys: Items with these keys, whatever their failure; empty: all.
+        since: Items that failed after this time; None: at any time.
+        run_id: Items whose latest attempt this run made; None: any run.
+        include_permanent: Whether permanent failures are retried, too.
+    """
+
+    domain: str | None = None
+    topics: Sequence[str] = ()
+    item_keys: Sequence[str] = ()
+    since: datetime | None = None
+    run_id: str | None = None
+    include_permanent: bool = False
+
+    @property
+    def is_items_only(self) -> bool:
+        """Whether it names work items, so that no partition is meant."""
+        return bool(self.topics or self.item_keys)
+
+    @property
+    def excluded_reasons(self) -> Sequence[str]:
+        """The kinds of failure that are listed and not retried."""
+        return () if self.item_keys or self.include_permanent else PERMANENT
+
+    def why_left_out(self, reason_code: str | None) -> str:
+        """Return what has to change before an item is retried; empty if it is retried."""
+        code = reason_code or ""
+        return WHAT_HAS_TO_CHANGE[code] if code in self.excluded_reasons else ""
+
+
+@dataclass(frozen=True)
+class TopicCount:
+    """How many failed and dead items of a topic are retried, and how many are left out."""
+
+    topic: str
+    due_count: int
+    left_out_count: int
+
+
+@dataclass(frozen=True)
+class FailedItem:
+    """A failed or dead work item, as `work_items` has it.
+
+    Attributes:
+        left_out_because: What has to change before it is retried; empty: it is retried.
+    """
+
+    topic: str
+    item_key: str
+    state: str
+    attempt_count: int
+    reason_code: str | None
+    reason: str | None
+    run_id: str | None
+    left_out_because: str
+
+
+@dataclass(frozen=True)
+class ItemRetryPlan:
+    """What a retry of work items would do.
+
+    Attributes:
+        topics: The items by topic, of topics that have any.
+        first: The first of them by topic and key, those before the others that are retried.
+        missing_keys: Keys that were asked for and that no failed or dead item has.
+    """
+
+    topics: Sequence[TopicCount] = ()
+    first: Sequence[FailedItem] = ()
+    missing_keys: Sequence[str] = ()
+
+
+def topic_counts(found: Mapping[tuple[str, str], int], wanted: ItemFilter) -> list[TopicCount]:
+    """Return counts by topic and kind of failure as counts of what is retried and left out."""
+    topics = sorted({topic for topic, _ in found})
+    left_out = {
+        topic: sum(found.get((topic, code), 0) for code in wanted.excluded_reasons)
+        for topic in topics
+    }
+    totals = {topic: sum(n for (of, _), n in found.items() if of == topic) for topic in topics}
+    return [TopicCount(each, totals[each] - left_out[each], left_out[each]) for each in topics]
+
+
+def check_topics(wanted: Collection[str], known: Collection[str]) -> None:
+    """Make sure that topics are known.
+
+    Raises:
+        ConfigurationError: One is not.
+    """
+    if unknown := sorted(set(wanted) - set(known)):
+        expected = f"one of {', '.join(sorted(known))}" if known else "none: no topic has items"
+        raise ConfigurationError(
+            f"invalid topic {unknown[0]!r}",
+            expected=expected,
+            remedy="list the items: python -m orchestration_project items list",
+        )

@@ -1,0 +1,140 @@
+"""Failed and dead work items, found and retried through the domains that declare them."""
+
+import pytest
+from sqlalchemy import select
+
+from orchestration_project.catalog import REGISTRY
+from orchestration_project.contracts.work_items import ItemSettlement, NewItem
+from orchestration_project.domains.operations.retries import ItemFilter, TopicCount
+from orchestration_project.engine.work_items import WorkItems
+from orchestration_project.errors import (
+    ConfigurationError,
+    ContractError,
+    OrchestrationError,
+    TransientError,
+)
+from orchestration_project.services import retries
+from orchestration_project.services.inbox.rows import Inbox, Received, delivery_items, topic_of
+from orchestration_project.services.inbox.work import LEASE
+from orchestration_project.services.retries import ItemRetries
+from orchestration_project.tables.spine import inbox, work_items
+
+BUSY, BROKEN_RULE = TransientError("the disk is full"), ContractError("it breaks a rule")
+
+
+class Desk:
+    """An inbox whose deliveries fail."""
+
+    def __init__(self, warehouse, clock) -> None:
+        self.warehouse = warehouse
+        self.clock = clock
+        self.retries = ItemRetries(warehouse, clock, REGISTRY)
+
+    def fail(self, source: str, attempts: int = 1, **errors: OrchestrationError) -> None:
+        """Store a delivery for each error, and have an attempt at each end with it."""
+        received = [Received(source, each, "push", b"{}", {}, attempts) for each in errors]
+        Inbox(self.warehouse, self.clock).take(received)
+        self.end(delivery_items(self.warehouse, self.clock), topic_of(source), errors)
+
+    def end(self, items: WorkItems, topic: str, errors) -> None:
+        until = self.clock.now() + LEASE
+        claimed = items.claim(topic, limit=99, run_id="run", until=until)
+        results = [ItemSettlement.of_error(each, errors[each.key]) for each in claimed]
+        with self.warehouse.writing() as connection:
+            items.settle(connection, results)
+
+    def states(self, table=work_items, key="item_key") -> dict[str, str]:
+        with self.warehouse.reading() as connection:
+            return {**dict(connection.execute(select(table.c[key], table.c.state)).all())}
+
+
+@pytest.fixture
+def desk(warehouse, clock) -> Desk:
+    return Desk(warehouse, clock)
+
+
+def test_failed_and_dead_items_are_counted_by_topic_and_listed_those_first_that_are_retried(desk):
+    desk.fail("git", attempts=2, a=BROKEN_RULE, b=BUSY)
+    desk.fail("shop", c=BUSY)
+    plan = desk.retries.plan(ItemFilter())
+    assert plan.topics == [TopicCount("webhooks/git", 1, 1), TopicCount("webhooks/shop", 1, 0)]
+    listed = [(each.item_key, each.state, each.attempt_count) for each in plan.first]
+    assert listed == [("b", "failed", 1), ("c", "dead", 1), ("a", "dead", 1)]
+    assert [each.reason_code for each in plan.first] == ["transient", "transient", "contract"]
+    assert [bool(each.left_out_because) for each in plan.first] == [False, False, True]
+    assert desk.retries.plan(ItemFilter(domain="finra")).topics == []
+    assert desk.states() == {"a": "dead", "b": "failed", "c": "dead"}  # a plan changes nothing
+
+
+def test_retried_items_are_ready_in_the_inbox_too_and_may_be_attempted_three_more_times(desk):
+    desk.fail("git", a=BROKEN_RULE, b=BUSY)
+    assert desk.retries.retry(ItemFilter()) == {"webhooks/git": 1}
+    assert desk.states() == {"a": "dead", "b": "ready"}
+    assert desk.states(inbox, "delivery_id") == {"a": "dead", "b": "received"}
+    for state in ("failed", "failed", "dead"):
+        desk.end(delivery_items(desk.warehouse, desk.clock), "webhooks/git", {"b": BUSY})
+        assert desk.states()["b"] == state
+        desk.clock.at += LEASE
+    [b] = [each for each in desk.retries.plan(ItemFilter()).first if each.item_key == "b"]
+    assert b.attempt_count == 4
+    assert desk.retries.retry(ItemFilter(include_permanent=True)) == {"webhooks/git": 2}
+    assert desk.retries.retry(ItemFilter(include_permanent=True)) == {}
+
+
+def test_items_are_selected_by_topic_key_run_and_time(desk):
+    desk.fail("git", a=BUSY)
+    at = desk.clock.now()
+    desk.clock.at += LEASE
+    desk.fail("shop", a=BUSY, b=BROKEN_RULE)
+
+    def selected(**wanted) -> list[str]:
+        first = desk.retries.plan(ItemFilter(**wanted)).first
+        return [f"{each.topic}|{each.item_key}" for each in first if not each.left_out_because]
+
+    assert selected(topics=["webhooks/git"]) == ["webhooks/git|a"]
+    assert selected(item_keys=["a", "b"], topics=["webhooks/shop"]) == [
+        "webhooks/shop|a",
+        "webhooks/shop|b",
+    ]
+    assert selected(since=at) == ["webhooks/shop|a"]
+    assert selected(run_id="another") == []
+    assert desk.retries.plan(ItemFilter(item_keys=["a", "z"])).missing_keys == ["z"]
+    wanted = ItemFilter(item_keys=["b"], topics=["webhooks/shop"])
+    assert desk.retries.retry(wanted) == {"webhooks/shop": 1}
+    assert desk.retries.plan(ItemFilter(item_keys=["b"])).missing_keys == ["b"]  # it is ready
+
+
+def test_topics_that_no_domain_declares_are_unknown_and_left_alone(desk):
+    desk.fail("git", a=BUSY)
+    items = WorkItems(desk.warehouse, desk.clock)
+    items.enqueue("documents/intake", [NewItem("d", "1", allowed_count=1)])
+    desk.end(items, "documents/intake", {"d": BUSY})
+    assert desk.retries.retry(ItemFilter()) == {"webhooks/git": 1}
+    assert desk.states() == {"a": "ready", "d": "dead"}
+    for wanted in (
+        ItemFilter(topics=["documents/intake"]),
+        ItemFilter(topics=["webhooks/other"]),
+    ):
+        for ask in (desk.retries.plan, desk.retries.retry):
+            with pytest.raises(ConfigurationError, match="expected: one of webhooks/git"):
+                ask(wanted)
+    with pytest.raises(ConfigurationError, match="no topic has items"):
+        desk.retries.plan(ItemFilter(topics=["webhooks/git"], domain="finra"))
+
+
+def test_more_items_than_a_statement_names_are_retried_batch_by_batch(desk, monkeypatch):
+    monkeypatch.setattr(retries, "KEYS_PER_STATEMENT", 2)
+    monkeypatch.setattr(retries, "ITEMS_LISTED", 3)
+    desk.fail("git", **dict.fromkeys("abcde", BUSY), x=BROKEN_RULE)
+    plan = desk.retries.plan(ItemFilter())
+    assert plan.topics == [TopicCount("webhooks/git", 5, 1)]
+    assert [each.item_key for each in plan.first] == ["a", "b", "c"]
+    assert desk.retries.retry(ItemFilter()) == {"webhooks/git": 5}
+
+
+def test_an_item_that_fails_permanently_after_it_was_selected_stays_as_it_is(desk):
+    desk.fail("git", a=BROKEN_RULE)
+    items = delivery_items(desk.warehouse, desk.clock)
+    assert items.retry("webhooks/git", keys=["a"], except_reasons=["contract"]) == []
+    assert desk.states() == {"a": "dead"}
+    assert len(items.retry("webhooks/git", keys=["a"], except_reasons=["source"])) == 1
