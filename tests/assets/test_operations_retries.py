@@ -8,13 +8,25 @@ from typing import Any
 
 import dagster as dg
 import pytest
+from sqlalchemy import select
 
 from orchestration_project.assets.operations import retry_failures_job
+from orchestration_project.connections.clock import Clock
+from orchestration_project.contracts.work_items import ItemSettlement
 from orchestration_project.domains.access.roles import REQUIRES_ADMIN
 from orchestration_project.domains.operations.retries import why_left_out
+from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.engine.runner import Report, each_partition
-from orchestration_project.errors import ConfigurationError, ContractError
+from orchestration_project.errors import (
+    ConfigurationError,
+    ContractError,
+    OrchestrationError,
+    TransientError,
+)
+from orchestration_project.services.inbox.rows import Inbox, Received, delivery_items
 from orchestration_project.services.retries import BY_HAND, failed_partitions
+from orchestration_project.tables.spine import inbox
+from tests.resources.definitions import RESOURCES
 from tests.runs import executed, told_by_op
 
 LETTERS = dg.StaticPartitionsDefinition(["a", "b", "c", "d"])
@@ -70,6 +82,7 @@ defs = dg.Definitions(
         dg.define_asset_job("letters_by_hand", [THING, TWIN], tags=BY_HAND),
         retry_failures_job,
     ],
+    resources=RESOURCES,
     executor=dg.in_process_executor,
 )
 
@@ -107,6 +120,16 @@ HELD, BROKEN = (
     ("b", "contract", "b breaks a rule"),
     ("d", "database", "sqlite3.OperationalError: no room for d"),
 )
+
+
+@pytest.fixture(autouse=True)
+def settings(demo_settings, tmp_path, monkeypatch):
+    """Settings of a database without work items, and a source of webhooks."""
+    file = tmp_path / "webhooks.yaml"
+    file.write_text("sources: {hub: {scheme: github, job: events_webhooks}}")
+    monkeypatch.setenv("WEBHOOKS_FILE", str(file))
+    monkeypatch.setenv("DISK_HEADROOM_MIB", "0")
+    return demo_settings
 
 
 @pytest.fixture
@@ -224,3 +247,94 @@ def test_of_a_run_what_it_left_and_is_failed_now_is_launched_whichever_attempt_w
     assert retried(instance, run_id=failed)["due_count"] == 0
     run(instance, "d", broken="d")
     assert retried(instance, run_id=failed)["backfills"] == only_backfill(instance).backfill_id
+
+
+def fail_deliveries(settings, **errors: OrchestrationError) -> None:
+    """Store a delivery for each error, with which its one attempt ends."""
+    with open_warehouse(settings) as warehouse:
+        clock = Clock()
+        received = [Received("hub", each, "push", b'{"a": 1}', {}, 1) for each in errors]
+        Inbox(warehouse, clock).take(received)
+        items, until = delivery_items(warehouse, clock), clock.now() + timedelta(minutes=1)
+        claimed = items.claim("webhooks/hub", limit=9, run_id="earlier", until=until)
+        with warehouse.writing() as connection:
+            ended = [ItemSettlement.of_error(each, errors[each.key]) for each in claimed]
+            items.settle(connection, ended)
+
+
+def deliveries(settings) -> dict[str, tuple[str, int, int]]:
+    """Return state, attempts and allowed attempts of each delivery."""
+    columns = (inbox.c.delivery_id, inbox.c.state, inbox.c.attempt_count, inbox.c.allowed_count)
+    with open_warehouse(settings) as warehouse, warehouse.reading() as connection:
+        return {key: (*row,) for key, *row in connection.execute(select(*columns))}
+
+
+BUSY, BROKEN_RULE = TransientError("the disk is full"), ContractError("it breaks a rule")
+
+
+def test_a_dead_delivery_is_retried_beside_partitions_and_loaded_by_the_next_run(
+    instance, settings
+):
+    run(instance, "d", broken="d")
+    fail_deliveries(settings, dead=BUSY)
+    dry = retried(instance, dry_run=True)
+    assert (dry["items_due_count"], dry["items_retried_count"]) == (1, 0)
+    assert deliveries(settings) == {"dead": ("dead", 1, 1)}
+
+    told = retried(instance)
+    assert told["backfills"] == only_backfill(instance).backfill_id
+    assert (told["items_due_count"], told["items_retried_count"]) == (1, 1)
+    [item] = [each.data for each in told["items"].records]
+    assert (item["topic"], item["item_key"], item["state"]) == ("webhooks/hub", "dead", "dead")
+    assert (item["attempt_count"], item["run_id"]) == (1, "earlier")
+    assert item["reason"].startswith("the disk is full")
+    assert deliveries(settings) == {"dead": ("received", 1, 4)}
+    loaded = executed(instance, "events_webhooks", tags={"webhook_source": "hub"})
+    assert loaded.success
+    assert deliveries(settings) == {"dead": ("done", 2, 4)}
+    assert retried(instance)["items_due_count"] == 0
+
+
+def test_a_permanent_failure_is_listed_and_retried_only_on_request(instance, settings):
+    run(instance, "d", broken="d")
+    fail_deliveries(settings, busy=BUSY, wrong=BROKEN_RULE, other=BROKEN_RULE)
+    told = retried(instance, dry_run=True)
+    assert [each.data for each in told["item_topics"].records] == [
+        {"topic": "webhooks/hub", "due_count": 1, "left_out_count": 2}
+    ]
+    shown = {each.data["item_key"]: each.data["left_out_because"] for each in told["items"].records}
+    assert list(shown) == ["busy", "other", "wrong"]
+    assert shown["busy"] == ""
+    assert shown["wrong"] == "the data, or the rule that it breaks, has to change"
+
+    told = retried(instance, item_keys=["wrong", "unknown"])
+    assert (told["items_retried_count"], told["items_missing"]) == (1, "unknown")
+    assert (told["due_count"], instance.get_backfills()) == (0, [])  # items alone were asked for
+    states = {key: state for key, (state, *_) in deliveries(settings).items()}
+    assert states == {"busy": "dead", "wrong": "received", "other": "dead"}
+    told = retried(instance, topics=["webhooks/hub"], include_permanent=True)
+    assert (told["items_retried_count"], told["items_left_out_count"]) == (2, 0)
+
+
+def test_items_are_retried_of_the_run_and_the_domain_that_were_asked_for(instance, settings):
+    fail_deliveries(settings, busy=BUSY)
+    for config in ({"run_id": "another"}, {"domain": "letters"}, {"since": "2100-01-01T00:00:00Z"}):
+        assert retried(instance, dry_run=True, **config)["items_due_count"] == 0, config
+    for config in ({"run_id": "earlier"}, {"domain": "events"}):
+        assert retried(instance, dry_run=True, **config)["items_due_count"] == 1, config
+
+
+def test_an_unknown_topic_is_refused_with_the_known_ones_and_nothing_is_launched(
+    instance, settings
+):
+    run(instance, "d", broken="d")
+    fail_deliveries(settings, busy=BUSY)
+    ops = {"retry_failures": {"config": {"topics": ["webhooks/hubb"]}}}
+    job = "operations_retry_failures"
+    result = executed(instance, job, module=__name__, ops=ops)
+    failure = result.failure_data_for_node("retry_failures")
+    assert failure
+    assert failure.error
+    assert "expected: one of webhooks/hub\n" in failure.error.to_string()
+    assert instance.get_backfills() == []
+    assert deliveries(settings) == {"busy": ("dead", 1, 1)}

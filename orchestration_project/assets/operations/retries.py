@@ -1,21 +1,28 @@
-"""Failed partitions, found across all runs, and tried again where that may help."""
+"""Failed partitions and work items, found across all runs and retried where that may help."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, fields
 
 import dagster as dg
 import polars as pl
 from pydantic import Field
 
 from orchestration_project.assets.operations.catalogue import moment_of
+from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.operations.messages import cut
 from orchestration_project.domains.operations.retries import (
     PASSING,
     Batch,
+    FailedItem,
     FailedPartition,
+    ItemFilter,
+    ItemRetryPlan,
     batches,
     check_kinds,
     why_left_out,
 )
+from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.registry import Registry
 from orchestration_project.services.backfills import (
     LAUNCHED_BY,
     active_backfill,
@@ -23,14 +30,20 @@ from orchestration_project.services.backfills import (
     request_backfill,
 )
 from orchestration_project.services.metadata import as_metadata, table_of
-from orchestration_project.services.retries import failed_partitions
+from orchestration_project.services.retries import ItemRetries, failed_partitions
 
 RETRY_JOB = "operations_retry_failures"
 
 SHOWN = 200
 """Partitions that a table lists, so that an event stays below 100 KB; the counts are of all."""
 
-REASON_CHARACTERS = 300
+REASON_CHARACTERS, KEYS_CHARACTERS = 300, 4_000
+
+TOPIC_COLUMNS = {"topic": pl.String, "due_count": pl.Int64, "left_out_count": pl.Int64}
+
+ITEM_COLUMNS = {
+    each.name: pl.Int64 if each.type is int else pl.String for each in fields(FailedItem)
+}
 
 COLUMNS = (
     *("asset", "partition", "kind", "ended_at", "run_id"),
@@ -39,7 +52,7 @@ COLUMNS = (
 
 
 class Retry(dg.Config):
-    """Which failed partitions are tried again."""
+    """Which failed partitions and work items are retried."""
 
     domain: str | None = Field(default=None, description="Of this domain; without it, of all.")
     since: str | None = Field(
@@ -50,41 +63,107 @@ class Retry(dg.Config):
     run_id: str | None = Field(
         default=None,
         description="Only what this run did not materialize and is failed now, also by a later "
-        "run; without it, all that is failed now.",
+        "run, and work items whose latest attempt it made; without it, all that is failed now.",
     )
     kinds: list[str] = Field(
         default=list(PASSING),
-        description="Kinds of failure that are tried again, of source, contract, configuration, "
-        "transient, database, refused, crash, canceled and defect.",
+        description="Kinds of failure of partitions that are retried, of source, contract, "
+        "configuration, transient, database, refused, crash, canceled and defect.",
     )
-    dry_run: bool = Field(default=False, description="List them, and launch nothing.")
+    topics: list[str] = Field(
+        default=[],
+        description="Work items of these topics, such as webhooks/github, and no partitions; "
+        "empty: of all topics.",
+    )
+    item_keys: list[str] = Field(
+        default=[],
+        description="Work items with these keys, whatever their failure, and no partitions; "
+        "empty: all whose failure may pass.",
+    )
+    include_permanent: bool = Field(
+        default=False,
+        description="Retry also work items whose failure is permanent (source, contract, "
+        "configuration).",
+    )
+    dry_run: bool = Field(
+        default=False, description="List them, launch nothing, and change no work item."
+    )
 
 
 @dg.op(name="retry_failures", out=dg.Out(dg.Nothing))
-def retry_failures(context: dg.OpExecutionContext, config: Retry) -> None:
-    """Launch backfills of exactly the failed partitions whose failure may pass, and list all."""
+def retry_failures(
+    context: dg.OpExecutionContext,
+    config: Retry,
+    clock: dg.ResourceParam[Clock],
+    registry: dg.ResourceParam[Registry],
+    warehouse: dg.ResourceParam[Warehouse],
+) -> None:
+    """Launch backfills of failed partitions, put failed work items back, and list the others."""
     check_kinds(config.kinds)
-    failed = failed_partitions(
-        context.instance,
-        context.repository_def,
-        domain=config.domain,
-        since=moment_of(config.since),
-        left_by=config.run_id,
-    )
-    judged = [(each, why_left_out(each, config.kinds)) for each in failed]
+    items, wanted = ItemRetries(warehouse, clock, registry), _item_filter(config)
+    plan = items.plan(wanted)
+    judged = [
+        (each, why_left_out(each, config.kinds))
+        for each in _failed_partitions(context, config, registry, wanted)
+    ]
     due = [each for each, why in judged if not why]
     left_out = [(each, why) for each, why in judged if why]
+    backfills = _launched(context, batches(due), dry_run=config.dry_run)
+    retried = {} if config.dry_run else items.retry(wanted)
     context.add_output_metadata(
         as_metadata(
             {
-                "backfills": _launched(context, batches(due), dry_run=config.dry_run),
+                "backfills": backfills,
                 "due": _table([(each, "") for each in due]),
                 "due_count": len(due),
                 "left_out": _table(left_out),
                 "left_out_count": len(left_out),
+                **_item_metadata(plan, retried),
             }
         )
     )
+
+
+def _item_filter(config: Retry) -> ItemFilter:
+    return ItemFilter(
+        domain=config.domain,
+        topics=config.topics,
+        item_keys=config.item_keys,
+        since=moment_of(config.since),
+        run_id=config.run_id,
+        include_permanent=config.include_permanent,
+    )
+
+
+def _failed_partitions(
+    context: dg.OpExecutionContext, config: Retry, registry: Registry, wanted: ItemFilter
+) -> Sequence[FailedPartition]:
+    """Return the failed partitions that the config selects; none if it selects work items."""
+    if wanted.is_items_only:
+        return []
+    return failed_partitions(
+        context.instance,
+        context.repository_def,
+        domain=config.domain,
+        since=wanted.since,
+        left_by=config.run_id,
+        other_domains=[each.name for each in registry.domains if each.item_topics],
+    )
+
+
+def _item_metadata(plan: ItemRetryPlan, retried: Mapping[str, int]) -> Mapping[str, object]:
+    """Return what is shown of work items; ``retried`` has how many of each topic were put back."""
+    items = [
+        {**asdict(each), "reason": cut(each.reason or "", REASON_CHARACTERS)} for each in plan.first
+    ]
+    return {
+        "item_topics": table_of(pl.DataFrame(list(map(asdict, plan.topics)), TOPIC_COLUMNS)),
+        "items": table_of(pl.DataFrame(items, ITEM_COLUMNS)),
+        "items_due_count": sum(each.due_count for each in plan.topics),
+        "items_left_out_count": sum(each.left_out_count for each in plan.topics),
+        "items_missing": cut(", ".join(plan.missing_keys), KEYS_CHARACTERS),
+        "items_retried_count": sum(retried.values()),
+    }
 
 
 def _launched(context: dg.OpExecutionContext, due: Sequence[Batch], *, dry_run: bool) -> str:
@@ -126,9 +205,9 @@ def _table(partitions: Sequence[tuple[FailedPartition, str]]) -> dg.TableMetadat
 
 @dg.job(
     name=RETRY_JOB,
-    description="Finds failed partitions across runs, and launches those that may land now.",
+    description="Finds failed partitions and work items, and retries those that may load now.",
     tags={"domain": "operations"},
 )
 def retry_failures_job() -> None:
-    """Ask for backfills."""
+    """Launch backfills, and put work items back."""
     retry_failures()
