@@ -30,6 +30,7 @@ from orchestration_project.domains.api.runs import (
     Event,
     Events,
     Launched,
+    RetryLaunched,
     Run,
     Runs,
     RunStatus,
@@ -244,18 +245,38 @@ class RunMethods(Asking):
         domain: str | None = None,
         since: datetime | None = None,
         kinds: Sequence[str] | None = None,
+        topics: Sequence[str] = (),
+        item_keys: Sequence[str] = (),
+        include_permanent: bool = False,
         dry_run: bool = False,
         idempotency_key: str | None = None,
-    ) -> Launched:
-        """Try failed partitions of all runs again."""
+    ) -> RetryLaunched:
+        """Retry failed partitions and work items of all runs.
+
+        Args:
+            domain: Of this domain; None: of all.
+            since: What failed after this time; None: at any time.
+            kinds: Kinds of failure of partitions; None: those that may pass.
+            topics: Only work items of these topics, and no partitions.
+            item_keys: Only work items with these keys, and no partitions.
+            include_permanent: Retry also work items with a permanent failure.
+            dry_run: List them, and change nothing.
+            idempotency_key: Makes the call safe to repeat; None: a new key.
+
+        Returns:
+            The run, and the work items when the request came.
+        """
         body = {
             "domain": domain,
             "since": since.isoformat() if since else None,
             "kinds": kinds and list(kinds),
+            "topics": list(topics),
+            "item_keys": list(item_keys),
+            "include_permanent": include_permanent,
             "dry_run": dry_run,
         }
         key = idempotency_key or new_key()
-        return self._post("/runs/retry-failed-items", body, Launched, key=key)
+        return self._post("/runs/retry-failed-items", body, RetryLaunched, key=key)
 
     def cancel(self, run_id: str) -> Ending:
         """End a run."""

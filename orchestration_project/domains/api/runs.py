@@ -16,6 +16,47 @@ class Launched(BaseModel):
     )
 
 
+class ItemTopic(BaseModel):
+    """The failed and dead work items of a topic."""
+
+    topic: str = Field(description="The topic, such as webhooks/github")
+    due_count: int = Field(description="Number of items that are retried")
+    left_out_count: int = Field(description="Number of items whose failure is permanent")
+
+
+class FailedItem(BaseModel):
+    """A failed or dead work item."""
+
+    topic: str = Field(description="Its topic")
+    item_key: str = Field(description="Its key in the topic")
+    state: str = Field(description="failed or dead")
+    attempt_count: int = Field(description="Number of attempts that ended, in all runs")
+    reason_code: str | None = Field(description="Kind of the latest failure")
+    reason: str | None = Field(description="The latest failure, and what to do about it")
+    run_id: str | None = Field(description="The run of the latest attempt")
+    left_out_because: str = Field(
+        description="What has to change before it is retried; empty: it is retried"
+    )
+
+
+class FailedItems(BaseModel):
+    """Failed and dead work items, when the request came."""
+
+    topics: list[ItemTopic] = Field(description="Counts by topic")
+    first: list[FailedItem] = Field(
+        description="At most 100 items, those first that are retried, by topic and key"
+    )
+    missing_keys: list[str] = Field(
+        description="Keys of the request that no failed or dead item has"
+    )
+
+
+class RetryLaunched(Launched):
+    """A run that retries what failed, and the work items that it finds."""
+
+    items: FailedItems = Field(description="Work items that it retries or leaves out")
+
+
 class Run(BaseModel):
     """A run, in Dagster's words."""
 

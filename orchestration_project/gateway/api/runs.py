@@ -7,9 +7,17 @@ from typing import Annotated, Any, Literal
 import dagster as dg
 from pydantic import Field, StringConstraints
 
-from orchestration_project.domains.api.runs import Ending, Run, Runs, RunStatus, Step
+from orchestration_project.domains.api.runs import (
+    Ending,
+    FailedItems,
+    RetryLaunched,
+    Run,
+    Runs,
+    RunStatus,
+    Step,
+)
 from orchestration_project.domains.operations.ledger import Entry, partition_of, trigger_of
-from orchestration_project.domains.operations.retries import check_kinds
+from orchestration_project.domains.operations.retries import ItemFilter, check_kinds
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.gateway.api.dagster import result
 from orchestration_project.gateway.api.jobs import (
@@ -27,6 +35,7 @@ from orchestration_project.gateway.api.services import Services
 from orchestration_project.services.ledger import Ledger
 from orchestration_project.services.ledger.reading import read_facts
 from orchestration_project.services.presets import config_of_preset
+from orchestration_project.services.retries import ItemRetries
 
 MOST = 1000
 """Of a page."""
@@ -109,7 +118,8 @@ class Retry(Body):
     what: Literal["from_failure", "failed_items", "all"] = Field(
         "from_failure",
         description="from_failure: the steps that failed and what follows them; failed_items: a "
-        "backfill of the partitions that it held back or did not come to; all: every step",
+        "backfill of the partitions that it held back or did not come to, and the work items whose "
+        "latest attempt it made; all: every step",
     )
     kinds: list[Name] | None = Field(
         None,
@@ -121,14 +131,33 @@ class Retry(Body):
 
 
 class RetryItems(Body):
-    """Which failed partitions of all runs are tried again."""
+    """Which failed partitions and work items of all runs are retried."""
 
     domain: Name | None = Field(None, description="Of this domain")
     since: Moment | None = Field(None, description="Of runs that ended after this time")
     kinds: list[Name] | None = Field(
-        None, max_length=20, description="Kinds of failure; by default those that may pass"
+        None,
+        max_length=20,
+        description="Kinds of failure of partitions; by default those that may pass",
     )
-    dry_run: bool = Field(False, description="List them, and launch nothing")
+    topics: list[Name] = Field(
+        [],
+        max_length=100,
+        description="Only work items of these topics, such as webhooks/github, and no partitions",
+    )
+    item_keys: list[Name] = Field(
+        [],
+        max_length=100,
+        description="Only work items with these keys, whatever their failure, and no partitions",
+    )
+    include_permanent: bool = Field(
+        False,
+        description="Retry also work items with a permanent failure: source, contract or "
+        "configuration",
+    )
+    dry_run: bool = Field(
+        False, description="List them, launch no backfill, and change no work item"
+    )
 
 
 async def launch_run(call: Call[Parameters, NewRun]) -> Launched:
@@ -309,15 +338,34 @@ async def _reexecuted(
     )
 
 
-async def retry_failed_items(call: Call[Parameters, RetryItems]) -> Launched:
-    """Try failed partitions of all runs again: the run that is launched lists them."""
+async def retry_failed_items(call: Call[Parameters, RetryItems]) -> RetryLaunched:
+    """Retry failed partitions and work items of all runs: the run that is launched lists them."""
     wanted = call.body
     config: dict[str, Any] = {"dry_run": wanted.dry_run, **_kinds(wanted.kinds)}
     if wanted.domain is not None:
         config["domain"] = wanted.domain
     if wanted.since is not None:
         config["since"] = wanted.since.isoformat()
-    return await _retried_items(call, config)
+    for name in ("topics", "item_keys", "include_permanent"):
+        if value := getattr(wanted, name):
+            config[name] = value
+    items = await call.services.in_thread(_failed_items, call.services, wanted)
+    launched = await _retried_items(call, config)
+    return RetryLaunched(**launched.model_dump(), items=items)
+
+
+def _failed_items(services: Services, wanted: RetryItems) -> FailedItems:
+    """Return which work items a request retries, and which it leaves out.
+
+    Raises:
+        ProblemError: A topic is not known.
+    """
+    items = ItemRetries(services.warehouse, services.clock, services.registry())
+    chosen = ItemFilter(**wanted.model_dump(exclude={"kinds", "dry_run"}))
+    try:
+        return FailedItems.model_validate(items.plan(chosen), from_attributes=True)
+    except ConfigurationError as error:
+        raise problem_of(error, 422) from error
 
 
 def _kinds(kinds: Sequence[str] | None) -> dict[str, Any]:
@@ -360,10 +408,10 @@ OPERATIONS = (
         "POST",
         "/runs/retry-failed-items",
         "operator",
-        "Try failed partitions of all runs again",
+        "Retry failed partitions and work items of all runs",
         retry_failed_items,
         body=RetryItems,
-        answer=Launched,
+        answer=RetryLaunched,
         headers=IDEMPOTENCY_HEADER,
         status=202,
     ),

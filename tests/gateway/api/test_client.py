@@ -59,6 +59,7 @@ OPERATIONS = operations_of(REGISTRY)
 def ask_for_all(client: Client) -> list[Any]:
     """Return what asks for all that there is, with all that can be said."""
     again: dict[str, Any] = {"kinds": ["source"], "dry_run": True}
+    items: dict[str, Any] = {"topics": ["t"], "item_keys": ["k"], "include_permanent": True}
     rows: dict[str, Any] = {"columns": ["tier"], "where": ["tier=T1"], "as_of": NOON}
     days = {"part": "T1", "only_missing": True, "dry_run": True}
     named = {"partition": "p", "preset": "full", "config": {}, "tags": {"a": "b"}}
@@ -71,7 +72,7 @@ def ask_for_all(client: Client) -> list[Any]:
         lambda: list(client.events("r")),
         lambda: list(client.logs("r")),
         lambda: client.retry("r", **again),
-        lambda: client.retry_failed_items(domain="finra", since=NOON, **again),
+        lambda: client.retry_failed_items(domain="finra", since=NOON, **again, **items),
         lambda: client.cancel("r"),
         lambda: client.backfill("j", NOON.date(), NOON.date(), **days),
         lambda: client.backfill_status("b"),

@@ -1,19 +1,27 @@
 """Runs and pipelines through the API."""
 
 import asyncio
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
 import dagster as dg
 import httpx
 import pytest
+from sqlalchemy import delete
 from starlette.applications import Starlette
 
+from orchestration_project.contracts.work_items import ItemSettlement
 from orchestration_project.definitions import defs
 from orchestration_project.domains.access.roles import Principal, Role
+from orchestration_project.errors import ContractError, OrchestrationError, TransientError
 from orchestration_project.gateway.api.app import routes
 from orchestration_project.resources.prices.universe import most_traded
+from orchestration_project.services.inbox.rows import Inbox, Received, delivery_items
+from orchestration_project.tables.spine import inbox, work_items
 from tests.gateway.api.conftest import DEFINITIONS, FRIDAY, HOME, HOURS, SOMEBODY, WEEK
+
+DEAD = "webhooks/api"
 
 
 def test_a_pipeline_is_run_for_the_week_that_ends_on_a_friday(api, landed):
@@ -300,6 +308,70 @@ def test_unknown_kinds_of_failure_are_refused_before_a_run_is_launched(api, land
         assert "bad luck" in problem["detail"]
         assert "contract" in problem["expected"]
     assert api.services.instance.get_runs_count() == before
+
+
+@pytest.fixture
+def dead(api) -> Iterator[dict[str, OrchestrationError]]:
+    """Two dead deliveries of the source `api`, by key with why they failed."""
+    errors = {"busy": TransientError("the disk is full"), "wrong": ContractError("a rule")}
+    warehouse, clock = api.services.warehouse, api.services.clock
+    received = [Received("api", each, "push", b"{}", {}, 1) for each in errors]
+    Inbox(warehouse, clock).take(received)
+    items, until = delivery_items(warehouse, clock), clock.now() + HOURS
+    claimed = items.claim(DEAD, limit=9, run_id="earlier", until=until)
+    with warehouse.writing() as connection:
+        results = [ItemSettlement.of_error(each, errors[each.key]) for each in claimed]
+        items.settle(connection, results)
+    yield errors
+    with warehouse.writing() as connection:
+        connection.execute(delete(inbox).where(inbox.c.source == "api"))
+        connection.execute(delete(work_items).where(work_items.c.topic == DEAD))
+
+
+def state_of(api) -> dict[str, str]:
+    rows = api.get(f"/items?topic={DEAD}")["rows"]
+    return {row["item_key"]: row["state"] for row in rows}
+
+
+def test_a_dry_run_lists_the_work_items_that_would_be_retried_and_changes_none(api, dead):
+    answer = api.post("/runs/retry-failed-items", {"topics": [DEAD], "dry_run": True})
+    assert (answer["job"], answer["is_repeated"]) == ("operations_retry_failures", False)
+    items = answer["items"]
+    assert items["topics"] == [{"topic": DEAD, "due_count": 1, "left_out_count": 1}]
+    assert items["missing_keys"] == []
+    busy, wrong = items["first"]
+    assert (busy["item_key"], busy["state"], busy["attempt_count"]) == ("busy", "dead", 1)
+    assert (busy["reason_code"], busy["left_out_because"]) == ("transient", "")
+    assert (wrong["item_key"], wrong["reason_code"]) == ("wrong", "contract")
+    assert wrong["left_out_because"] == "the data, or the rule that it breaks, has to change"
+    assert api.get(f"/runs/{answer['run_id']}")["status"] == "SUCCESS"
+    assert state_of(api) == dict.fromkeys(dead, "dead")
+
+
+def test_work_items_are_retried_beside_partitions_and_permanent_failures_on_request(api, dead):
+    first = api.post("/runs/retry-failed-items", {"domain": "events"})
+    assert api.get(f"/runs/{first['run_id']}")["status"] == "SUCCESS"
+    assert state_of(api) == {"busy": "ready", "wrong": "dead"}
+    again = api.post("/runs/retry-failed-items", {"item_keys": ["wrong", "busy"]})
+    assert again["items"]["missing_keys"] == ["busy"]  # it is ready
+    assert state_of(api) == {"busy": "ready", "wrong": "ready"}
+
+
+def test_an_unknown_topic_is_refused_with_the_known_ones_before_a_run_is_launched(api, dead):
+    before = api.services.instance.get_runs_count()
+    body = {"topics": ["webhooks/unknown"], "dry_run": True}
+    problem = api.problem("POST", "/runs/retry-failed-items", json=body)
+    assert (problem["status"], problem["category"]) == (422, "configuration")
+    assert problem["detail"] == "invalid topic 'webhooks/unknown'"
+    assert DEAD in problem["expected"]
+    assert api.services.instance.get_runs_count() == before
+
+
+def test_a_viewer_retries_no_work_item(api, dead):
+    body = {"item_keys": ["busy"]}
+    problem = api.problem("POST", "/runs/retry-failed-items", "viewer", json=body)
+    assert (problem["status"], problem["category"]) == (403, "access")
+    assert state_of(api) == dict.fromkeys(dead, "dead")
 
 
 def test_the_events_of_a_run_quote_no_stack(api, landed):
