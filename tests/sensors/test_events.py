@@ -9,11 +9,13 @@ from sqlalchemy import select
 from orchestration_project.catalog import REGISTRY
 from orchestration_project.connections.clock import Clock
 from orchestration_project.definitions import defs
+from orchestration_project.domains.operations.retries import ItemFilter
 from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.sensors.events import webhook_sensor
 from orchestration_project.services.inbox import Inbox, Received
 from orchestration_project.services.inbox.work import RUNS_PER_TICK, InboxQueue
+from orchestration_project.services.retries import ItemRetries
 from orchestration_project.settings import load_settings
 from orchestration_project.tables.spine import captures, inbox, rejects, work_items
 from orchestration_project.tables.webhooks import events_webhooks
@@ -360,6 +362,25 @@ def test_a_delivery_that_fails_is_tried_again_then_dead_and_can_be_replayed(sett
     note(instance, request, dg.DagsterRunStatus.SUCCESS)
     tick(instance)
     assert rows(settings, inbox, "state", "attempt_count") == [("done", 3), ("received", 0)]
+
+
+def test_failed_and_dead_deliveries_of_a_job_with_a_run_each_are_requested_after_a_retry(
+    settings, instance
+):
+    deliver(settings, "1", "2")
+    for later in (0, 60):
+        fail(instance, tick(instance, later * SECOND)[1][0])
+    fail(instance, tick(instance, 60 * SECOND)[1][0])
+    assert tick(instance)[1] == []
+    assert rows(settings, inbox, "state", "attempt_count") == [("dead", 2), ("failed", 1)]
+    with open_warehouse(settings) as warehouse:
+        retried = ItemRetries(warehouse, Clock(), REGISTRY).retry(ItemFilter())
+    assert retried == {"webhooks/git": 2}
+    [first] = tick(instance)[1]
+    assert attempt(first) == "git|1#3"
+    note(instance, first, dg.DagsterRunStatus.SUCCESS)
+    [second] = tick(instance)[1]
+    assert attempt(second) == "git|2#2"  # without the pause
 
 
 def test_after_a_failed_run_a_delivery_waits_from_its_end_and_what_follows_waits_with_it(
