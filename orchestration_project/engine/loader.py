@@ -39,7 +39,6 @@ from orchestration_project.engine.spill import DiskSpill, staged_file
 from orchestration_project.engine.warehouse import (
     Delivery,
     Derivation,
-    RecordedLanding,
     ScopeState,
     SupersededError,
     Warehouse,
@@ -227,10 +226,10 @@ class SourceDeliveries:
     def _refuse_other_source(self, key: str, loaded: str | None, source: Source) -> None:
         if loaded in (None, source.name) or self.force:
             return
-        setting = self.dataset.source_setting
+        setting, table_name = self.dataset.source_setting, self.dataset.table.name
+        what = key if setting else f"{key} of {table_name}"
         raise ConfigurationError(
-            f"{key if setting else f'{key} of {self.dataset.table.name}'} was landed from another "
-            "source",
+            f"{what} was landed from another source",
             expected=f"more from {loaded}",
             found=f"{setting}={source.name}" if setting else f"source {source.name}",
             remedy=f"set {setting or 'the source'} back, use another DATABASE_URL, or replace the "
@@ -374,21 +373,26 @@ class DatasetLoader(Generic[ChangeT, LoadedT]):
         if pending.is_loaded:
             intended = pending.intended
             return ValidatedPartition(target, partition, intended.source, intended.source_version)
+        intake = self._read(partition, pending, target)
+        delivery = intake.delivery
+        found = ValidatedPartition(target, partition, delivery.source, delivery.source_version)
+        if self._changes_nothing(pending, target, intake):
+            return found
+        return replace(found, intake=intake, staged_name=self._stage(key, intake))
+
+    def _read(
+        self, partition: Partition, pending: PendingDelivery, target: WriteTarget[ChangeT]
+    ) -> Intake:
+        """Read and validate a delivery; what comes back holds none of its bytes."""
         spill = DiskSpill(self.scratch)
-        intake = take(
+        return take(
             self.warehouse,
             target,
             pending.intended,
             pending.read,
             partial(self._validate, partition, spill),
-            partial(staged_file, spill) if dataset.is_staged else None,
+            partial(staged_file, spill) if self.dataset.is_staged else None,
         )
-        found = ValidatedPartition(
-            target, partition, intake.delivery.source, intake.delivery.source_version
-        )
-        if self._changes_nothing(pending, target, intake):
-            return found
-        return replace(found, intake=intake, staged_name=self._stage(key, intake))
 
     def _validate(self, partition: Partition, spill: SpillStore, delivery: Delivery) -> Validated:
         return self.dataset.validate(
@@ -428,32 +432,36 @@ class DatasetLoader(Generic[ChangeT, LoadedT]):
             HeldBackError: An audit failed.
             SupersededError: Another run delivered the partition meanwhile.
         """
-        finish = self.dataset.finish
         if isinstance(taken, Holiday):
-            return finish(LoadedPartition("", "", {}, is_holiday=True), None, self.warehouse)
-        source, version = taken.source, taken.source_version
-        if taken.intake is None:
-            unchanged = LoadedPartition[ChangeT](
-                source, version, self._row_counts(taken), earlier=self._earlier(taken)
-            )
-            return finish(unchanged, taken, self.warehouse)
-        warn = partial(self.dataset.warn, taken.partition)
-        landed = self.warehouse.land(
-            taken.target, taken.intake.delivery, taken.intake.prepared, warn
+            holiday = LoadedPartition[ChangeT]("", "", {}, is_holiday=True)
+            return self.dataset.finish(holiday, None, self.warehouse)
+        loaded = (
+            self._unchanged(taken) if taken.intake is None else self._write(taken, taken.intake)
         )
-        loaded = LoadedPartition(
-            source,
-            version,
+        return self.dataset.finish(loaded, taken, self.warehouse)
+
+    def _write(
+        self, taken: ValidatedPartition[ChangeT], intake: Intake
+    ) -> LoadedPartition[ChangeT]:
+        warn = partial(self.dataset.warn, taken.partition)
+        landed = self.warehouse.land(taken.target, intake.delivery, intake.prepared, warn)
+        return LoadedPartition(
+            taken.source,
+            taken.source_version,
             self._row_counts(taken),
-            figures=taken.intake.figures,
+            figures=intake.figures,
             landed=landed,
             staged_name=taken.staged_name,
         )
-        return finish(loaded, taken, self.warehouse)
 
-    def _earlier(self, taken: ValidatedPartition[ChangeT]) -> RecordedLanding | None:
-        key, at = taken.target.partition_key, taken.before.landed_at
-        return self.warehouse.recorded_landing(self.dataset.table, key, at) if at else None
+    def _unchanged(self, taken: ValidatedPartition[ChangeT]) -> LoadedPartition[ChangeT]:
+        table, key, at = self.dataset.table, taken.target.partition_key, taken.before.landed_at
+        return LoadedPartition(
+            taken.source,
+            taken.source_version,
+            self._row_counts(taken),
+            earlier=self.warehouse.recorded_landing(table, key, at) if at else None,
+        )
 
     def _row_counts(self, taken: ValidatedPartition[ChangeT]) -> Mapping[str, int]:
         """Count the partition's rows; those of a whole one that was just loaded are at hand."""
