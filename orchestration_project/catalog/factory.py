@@ -66,9 +66,18 @@ def domain_of(
 
 
 def _job(made: DatasetAssets, definition: Any) -> Job:
-    partitioning = made.dataset.partitioning
-    names = sorted(partitioning.columns)  # as in the keys of Dagster's partitions
-    return Job(definition=definition, parameters=tuple(Parameter(name=name) for name in names))
+    parameter = Parameter(name="partition", to_key=partial(_key_of, made.dataset))
+    return Job(definition=definition, parameters=(parameter,))
+
+
+def _key_of(dataset: Dataset, text: str) -> str:
+    """Return a partition's key as Dagster has it.
+
+    Raises:
+        ConfigurationError: The dataset has no such partition.
+    """
+    partitioning = dataset.partitioning
+    return partitioning.key_of(partitioning.partition_of(text, today=date.max))
 
 
 def _freshness_schedule(

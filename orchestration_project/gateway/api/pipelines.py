@@ -60,6 +60,7 @@ class Given(Body):
     tier: Value | None = Field(None, description="Such as T1")
     week_ending: Value | None = Field(None, description="A Friday, such as 2025-01-10")
     month: Value | None = Field(None, description="Such as 2025-01")
+    partition: Value | None = Field(None, description="A partition's key, such as 2026-01-05")
 
 
 class HistoryWanted(Parameters):

@@ -80,6 +80,7 @@ def ask_for_all(client: Client) -> list[Any]:
         lambda: client.pipelines(),
         lambda: client.run_pipeline("p", tier="T1", week_ending=FRIDAY),
         lambda: client.run_pipeline("p", month="2025-01"),
+        lambda: client.run_pipeline("p", partition="2026-01-05"),
         lambda: client.pipeline_status("r"),
         lambda: client.history(status="failed"),
         lambda: client.tables(),
