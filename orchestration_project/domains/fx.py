@@ -2,7 +2,9 @@
 
 import csv
 import io
+import lzma
 import zipfile
+import zlib
 from collections.abc import Iterator, Sequence
 from datetime import date, timedelta
 from functools import cache
@@ -33,6 +35,17 @@ RECENT = timedelta(days=85)
 NOT_QUOTED = ("", "N/A")
 LARGEST_TEXT_BYTES = 64 * 2**20
 """Of an unpacked archive; the whole history takes 6 MiB."""
+
+UNREADABLE_ARCHIVE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    OSError,
+    RuntimeError,
+    ValueError,
+)
+"""What `zipfile` raises of bytes that are damaged, encrypted or compressed in an unknown way."""
 
 
 class Rate(NamedTuple):
@@ -158,7 +171,7 @@ def _unpacked(body: bytes) -> str:
                 )
             with archive.open(names[0]) as file:
                 return file.read(LARGEST_TEXT_BYTES).decode("ascii")
-    except (zipfile.BadZipFile, UnicodeDecodeError, NotImplementedError, EOFError) as error:
+    except UNREADABLE_ARCHIVE as error:
         raise _not_rates("a zip archive with one CSV file in ASCII", str(error)) from error
 
 

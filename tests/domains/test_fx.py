@@ -137,6 +137,27 @@ def test_what_is_not_a_document_of_rates_is_refused_with_what_was_expected(body,
     assert expected in str(refused.value.expected)
 
 
+def test_an_archive_with_a_damaged_byte_is_refused_or_has_the_same_rates():
+    body, refused = archive(), 0
+    rates = list(fx.rates_in(body))
+    for place in range(len(body)):
+        damaged = body[:place] + bytes([body[place] ^ 0xFF]) + body[place + 1 :]
+        try:
+            assert list(fx.rates_in(damaged)) == rates
+        except SourceError:
+            refused += 1
+    assert refused > len(body) / 2
+
+
+def test_an_encrypted_archive_is_refused():
+    body = bytearray(archive())
+    body[6] |= 1  # of the file's own header
+    body[body.index(b"PK\x01\x02") + 8] |= 1  # of the directory
+    with pytest.raises(SourceError, match="not a document") as refused:
+        list(fx.rates_in(bytes(body)))
+    assert "encrypted" in str(refused.value.found)
+
+
 def test_an_archive_that_unpacks_to_more_than_the_limit_is_refused_unread():
     bomb = archive("Date,USD,\n" + " " * (fx.LARGEST_TEXT_BYTES + 1))
     with pytest.raises(SourceError, match="not a document"):
