@@ -168,6 +168,7 @@ def _source_spec(dataset: Dataset) -> dg.AssetSpec:
 def _table_asset(dataset: Dataset, source: dg.AssetKey) -> dg.AssetsDefinition:
     zone = dataset.partitioning.calendar.zone
     today = Clock(SETTINGS.clock_now).today(zone)
+    first_day = dataset.limits(SETTINGS, today).first_day
 
     @dg.multi_asset(
         name=dataset.op_name,
@@ -178,7 +179,7 @@ def _table_asset(dataset: Dataset, source: dg.AssetKey) -> dg.AssetsDefinition:
         ],
         partitions_def=dagster_partitions(
             dataset.partitioning,
-            dataset.limits(SETTINGS, today).first_day,
+            first_day,
             now=today,
             machine_now=Clock().today(zone),
         ),
@@ -199,6 +200,7 @@ def _table_asset(dataset: Dataset, source: dg.AssetKey) -> dg.AssetsDefinition:
             run_id=context.run.run_id,
             max_reject_ratio=limits.max_reject_ratio if ratio is None else ratio,
             scratch=context.resources.settings.state_path / "scratch",
+            first_day=first_day,
         )
 
         def checks() -> list[dg.AssetCheckResult | dg.AssetCheckEvaluation]:

@@ -89,6 +89,12 @@ class Calendar:
             day += A_DAY
         return day
 
+    def last_until(self, day: date) -> date:
+        """Return the last day up to ``day`` that may name a partition."""
+        while not self.names(day):
+            day -= A_DAY
+        return day
+
     def days_between(self, first: date, last: date) -> list[date]:
         """Return the days from ``first`` to ``last``, both included, that may name partitions."""
         if self.weekday is None or self.month_days:
@@ -174,35 +180,38 @@ class Partitioning:
         values = (self.row_day(partition.day), partition.value)
         return dict(zip(self.columns, values, strict=False))
 
-    def partition_of(self, key: str, *, today: date) -> Partition:
+    def partition_of(self, key: str, *, today: date, first_day: date | None = None) -> Partition:
         """Read a partition key such as ``2026-01-05`` or ``T1|2026-01-09``.
 
         Raises:
             ConfigurationError: The key has another shape, or a day that no partition has yet or
-                ever.
+                ever, or one before ``first_day``.
         """
         named = dict(zip(sorted(self.columns), key.split("|"), strict=False))
         day = day_or_none(named.get(self.day_column, ""))
         value = named.get(self.value_column, "") if self.value_column else ""
         found = Partition(day, value) if day else None
         if found is None or self.key_of(found) != key:
-            raise self._wrong_key(key, "another shape")
+            raise self._wrong_key(key, "another shape", today)
         if found.value and found.value not in self.values:
-            raise self._wrong_key(key, found.value)
+            raise self._wrong_key(key, found.value, today)
         if not self.calendar.names(found.day):
-            raise self._wrong_key(key, f"{found.day} is a {found.day:%A}")
+            raise self._wrong_key(key, f"{found.day} is a {found.day:%A}", today)
         if found.day > today:
-            raise self._wrong_key(key, f"a day after {today}")
+            raise self._wrong_key(key, f"a day after {today}", today)
+        if first_day is not None and found.day < first_day:
+            raise self._wrong_key(key, f"a day before {first_day}, the first partition", today)
         return found
 
-    def _wrong_key(self, key: str, found: str) -> ConfigurationError:
+    def _wrong_key(self, key: str, found: str, today: date) -> ConfigurationError:
+        example = Partition(self.calendar.last_until(today), *self.values[:1])
         texts = (f"a past {self.calendar.day_name}, yyyy-mm-dd", "|".join(self.values))
         values = dict(zip(self.columns, texts, strict=False))
         return ConfigurationError(
             f"{self.table_name} has no partition {key}",
             expected="|".join(f"<{values[name]}>" for name in sorted(values)),
             found=found,
-            remedy="ask for another partition",
+            remedy=f"ask for another partition, e.g. {self.key_of(example)}",
         )
 
     def missing_and_recent(

@@ -327,6 +327,7 @@ class DatasetLoader(Generic[ChangeT, LoadedT]):
         today: A partition of a later day is refused.
         max_reject_ratio: Rejected share of lines (0-1) above which a partition is quarantined.
         scratch: The folder for rows that are too many for memory.
+        first_day: A partition of an earlier day is refused; None: none is.
         fields: What `ready` found of the fields that the source lists.
     """
 
@@ -338,6 +339,7 @@ class DatasetLoader(Generic[ChangeT, LoadedT]):
     run_id: str
     max_reject_ratio: float
     scratch: Path
+    first_day: date | None = None
     fields: FieldList = field(default_factory=FieldList, init=False)
 
     @property
@@ -364,7 +366,9 @@ class DatasetLoader(Generic[ChangeT, LoadedT]):
             OrchestrationError: As the source, the contract and the key's rules do.
         """
         dataset = self.dataset
-        partition = dataset.partitioning.partition_of(key, today=self.today)
+        partition = dataset.partitioning.partition_of(
+            key, today=self.today, first_day=self.first_day
+        )
         calendar = dataset.partitioning.calendar
         if calendar.skips_holidays and calendar.is_holiday(partition.day):
             return Holiday()

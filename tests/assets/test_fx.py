@@ -122,6 +122,20 @@ def test_a_day_that_is_not_published_yet_fails_alone_and_an_old_one_is_in_the_hi
     assert run(instance, "2025-07-01", "2025-07-02").success
 
 
+def test_a_day_before_the_first_partition_is_refused_and_nothing_of_it_is_loaded(
+    settings, instance
+):
+    before = "2000-01-03"
+    refused = defs.resolve_job_def(JOB).execute_in_process(
+        instance=instance, raise_on_error=False, tags={"dagster/partition": before}
+    )
+    said = failure_of(refused, OP)
+    assert f"fx_rates_daily has no partition {before}" in said
+    assert "found: a day before 20" in said
+    url = databases.sqlite_url(settings.state_path)
+    assert before not in {f"{day}" for (day,) in rates(url, TABLE.c.rate_date)}
+
+
 def test_real_rates_need_a_source(settings, instance, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("PRICES_SOURCE", "yahoo")
     refused = run(instance, "2026-02-25", "2026-02-25")

@@ -167,6 +167,14 @@ def test_a_key_that_is_none_is_refused_with_what_one_is(key: str, found: str):
         PARTITIONS.partition_of(key, today=TODAY)
     assert refused.value.found == found
     assert refused.value.expected == "<EAST|WEST>|<a past Monday, yyyy-mm-dd>"
+    assert refused.value.remedy == "ask for another partition, e.g. EAST|2026-01-19"
+
+
+def test_a_key_before_the_first_day_is_refused():
+    assert PARTITIONS.partition_of("EAST|2026-01-05", today=TODAY, first_day=MONDAY) == EAST
+    with pytest.raises(ConfigurationError, match="no partition") as refused:
+        PARTITIONS.partition_of("EAST|2025-12-29", today=TODAY, first_day=MONDAY)
+    assert refused.value.found == "a day before 2026-01-05, the first partition"
 
 
 def test_what_a_source_lists_is_known_or_left_out_by_its_value_and_a_day_must_name_it():
