@@ -21,10 +21,15 @@ def main(arguments: Sequence[str]) -> int:
     options = _parser().parse_args(arguments)
     with open_warehouse(load_settings()) as warehouse:
         items = _items(WorkItems(warehouse, Clock()), options.topic, options.state)
-        for item in islice(items, options.limit):
-            echo(_line(item))
+        lines = map(_line, islice(items, options.limit))
+        if first := next(lines, ""):
+            echo(first)
+        for line in lines:
+            echo(line)
         if next(items, None) is not None:
             sys.stderr.write(f"there are more than {options.limit}: raise --limit\n")
+        elif not first:
+            sys.stderr.write(f"no work items{_conditions(options)}\n")
     return 0
 
 
@@ -40,6 +45,13 @@ def _parser() -> argparse.ArgumentParser:
         "--limit", type=_count, default=100, metavar="N", help="number of items (%(default)s)"
     )
     return parser
+
+
+def _conditions(options: argparse.Namespace) -> str:
+    """Return the options that select items, for a message."""
+    given = {"--topic": options.topic, "--state": options.state}
+    chosen = " ".join(f"{name} {value}" for name, value in given.items() if value)
+    return f" with {_printable(chosen)}" if chosen else ""
 
 
 def _count(text: str) -> int:

@@ -51,3 +51,23 @@ def test_items_are_chosen_by_topic_and_state_and_what_is_left_out_is_said(items,
     for wrong in (["--state", "unknown"], ["--limit", "-1"]):
         with pytest.raises(SystemExit):
             main(["items", "list", *wrong])
+
+
+@pytest.mark.usefixtures("items")
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--topic", "documents/c"], "no work items with --topic documents/c"),
+        (["--topic", "documents/b", "--state", "dead"], "with --topic documents/b --state dead"),
+    ],
+)
+def test_a_list_without_items_names_the_conditions(capsys, options, said):
+    assert main(["items", "list", *options]) == 0
+    listed = capsys.readouterr()
+    assert listed.out == ""
+    assert said in listed.err
+
+
+def test_a_new_database_has_no_items(demo_settings, capsys):
+    assert main(["items", "list"]) == 0
+    assert capsys.readouterr().err.splitlines()[-1] == "no work items"
