@@ -430,20 +430,30 @@ def _freshness_result(
 def _plan_replay(
     assets: DatasetAssets, request: ReplayRequest, _: Settings, warehouse: Warehouse
 ) -> ReplayPlan | None:
+    """Return the runs that replay partitions; None: no delivery of one is recorded.
+
+    Of all partitions, those that are no longer partitions are skipped: the first one advances.
+
+    Raises:
+        ConfigurationError: A partition that was asked for does not exist.
+    """
     table = assets.dataset.table
-    keys = request.partitions or warehouse.replayable(table)
-    if not keys:
-        return None
-    if unknown := [key for key in keys if not assets.has(key)]:
+    chosen = request.partitions or warehouse.replayable(table)
+    keys = [key for key in chosen if assets.has(key)]
+    unknown = sorted(set(chosen) - set(keys))
+    if unknown and request.partitions:
         raise ConfigurationError(
             "the partitions do not exist",
             expected=f"partitions of {table.name} that are over, such as {assets.keys[-1]}",
             found=", ".join(unknown),
             remedy="choose others, or set the domain's first partition to the first of them",
         )
+    if not keys:
+        return None
+    skipped = f"; {len(unknown)} before the first partition are not replayed" if unknown else ""
     return ReplayPlan(
         ranges=_ranges(keys, assets.keys),
-        description=f"{len(keys)} partitions of {table.name}",
+        description=f"{len(keys)} partitions of {table.name}{skipped}",
         count=len(keys),
     )
 

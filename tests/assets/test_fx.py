@@ -8,9 +8,10 @@ import pytest
 from sqlalchemy import func, select
 
 from orchestration_project.__main__ import main
-from orchestration_project.catalog.fx import FX
+from orchestration_project.catalog.fx import FX, RATES
 from orchestration_project.connections.simulator import stop_demos
 from orchestration_project.definitions import defs
+from orchestration_project.engine.loader import DatasetLoader, SourceDeliveries
 from orchestration_project.settings import Settings, load_settings
 from orchestration_project.tables.fx import fx_rates_daily
 from orchestration_project.tables.schema import HISTORY
@@ -134,6 +135,27 @@ def test_a_day_before_the_first_partition_is_refused_and_nothing_of_it_is_loaded
     assert "found: a day before 20" in said
     url = databases.sqlite_url(settings.state_path)
     assert before not in {f"{day}" for (day,) in rates(url, TABLE.c.rate_date)}
+
+
+def test_a_replay_of_all_skips_days_before_the_first_partition(settings, instance, capfd):
+    old = "2024-01-02"
+    with dg.build_resources(RESOURCES, instance) as made:
+        loader = DatasetLoader(
+            RATES,
+            SourceDeliveries(RATES, made.fx, made.warehouse, made.clock),
+            made.warehouse,
+            made.artifacts,
+            today=made.clock.today(RATES.partitioning.calendar.zone),
+            run_id="run",
+            max_reject_ratio=0,
+        )
+        loader.ready()
+        assert loader.land(loader.take(old)).row_count > 0
+    assert run(instance, "2026-02-23", "2026-02-23").success
+    assert main(["replay", "--table", TABLE.name, "--all"]) == 0
+    assert "1 before the first partition are not replayed" in capfd.readouterr().out
+    assert main(["replay", "--table", TABLE.name, old]) == 1
+    assert f"found: {old}" in capfd.readouterr().err
 
 
 def test_real_rates_need_a_source(settings, instance, monkeypatch: pytest.MonkeyPatch):
