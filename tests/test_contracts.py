@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from orchestration_project.contracts.contract import Contract, split_rows
 from orchestration_project.contracts.delimited import parse_parts
-from orchestration_project.contracts.frames import signed_scaled
+from orchestration_project.contracts.frames import decimal_texts, exact_scaled, signed_scaled
 from orchestration_project.contracts.rules import (
     Audit,
     AuditSummary,
@@ -210,3 +210,15 @@ def test_a_signed_field_may_be_negative_or_blank_and_all_else_is_a_reject():
     assert found.rows.rows() == [(date(2026, 1, 1), -7, -50, 1), (date(2026, 1, 2), None, None, 1)]
     [reject] = found.rejects.to_dicts()
     assert (reject["reason_code"], reject["line_number"]) == ("not_an_amount", 4)
+
+
+@bounded
+@given(st.lists(st.integers(0, 10**18 - 1) | st.none()))
+def test_amounts_as_decimal_texts_are_read_as_the_same_amounts(amounts: list[int | None]):
+    texts = decimal_texts(pl.Series("rate", amounts, dtype=pl.Int64), 6)
+    assert exact_scaled(texts, 6).to_list() == amounts
+
+
+def test_decimal_texts_have_every_decimal_of_their_scale():
+    texts = decimal_texts(pl.Series("rate", [1088530, -5, 0, None]), 6)
+    assert texts.to_list() == ["1.088530", "-0.000005", "0.000000", None]

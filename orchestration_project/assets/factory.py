@@ -11,9 +11,11 @@ from functools import partial
 from typing import Any
 
 import dagster as dg
+import polars as pl
 
 from orchestration_project.connections.artifacts import ArtifactStore
 from orchestration_project.connections.clock import Clock
+from orchestration_project.contracts.frames import decimal_texts
 from orchestration_project.contracts.rules import summarised
 from orchestration_project.engine.dataset import (
     Dataset,
@@ -339,7 +341,9 @@ def _metadata(
     landed, figures = loaded.landed, loaded.figures
     if landed is None or figures is None:
         return {**_unchanged(loaded.earlier, dataset.key, earlier), **common}
-    shown = {"first_rows": table_of(loaded.first_rows)} if loaded.first_rows is not None else {}
+    shown = {}
+    if loaded.first_rows is not None:
+        shown = {"first_rows": table_of(_with_decimals(loaded.first_rows, dataset))}
     return {
         **common,
         "outcome": landed.change_cause,
@@ -354,9 +358,15 @@ def _metadata(
         "audits_passed": figures.audit_outcomes.get("passed", 0),
         "audits_warning": len(landed.warnings),
         KNOWN_FROM: landed.known_from.isoformat(),
-        "seconds": figures.read_seconds + figures.check_seconds + landed.seconds,
+        "seconds": round(figures.read_seconds + figures.check_seconds + landed.seconds, 3),
         **shown,
     }
+
+
+def _with_decimals(rows: pl.DataFrame, dataset: Dataset) -> pl.DataFrame:
+    """Return ``rows`` of the table with decimal numbers, which it keeps as exact integers."""
+    scales = {each.column.name: each.scale for each in dataset.contract.fields if each.scale}
+    return rows.with_columns(decimal_texts(rows[name], scale) for name, scale in scales.items())
 
 
 def _unchanged(

@@ -41,6 +41,14 @@ def signed_scaled(texts: pl.Series, scale: int) -> pl.Series:
     return pl.select(pl.when(is_negative).then(-amounts).otherwise(amounts)).to_series()
 
 
+def decimal_texts(amounts: pl.Series, scale: int) -> pl.Series:
+    """Return exact integers, 10^``scale`` times what they mean, as decimals such as 1.088530."""
+    texts = [
+        None if each is None else f"{Decimal(each).scaleb(-scale, EXACT):f}" for each in amounts
+    ]
+    return pl.Series(amounts.name, texts, dtype=pl.String)
+
+
 def _scaled_or_none(text: str, scale: int) -> int | None:
     """The rare spellings: exponents as Java writes them, and zeros beyond the scale."""
     if JAVA_NUMBER.fullmatch(text) is None:

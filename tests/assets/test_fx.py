@@ -1,6 +1,7 @@
 """Euro reference rates as Dagster runs them, over the demo: load, holiday, restatement, replay."""
 
 from collections.abc import Iterator
+from decimal import Decimal
 from typing import Any
 
 import dagster as dg
@@ -73,6 +74,7 @@ def test_days_load_a_holiday_is_empty_a_restated_day_keeps_its_history_and_repla
         "2026-01-02": 6,
         "2026-01-05": 6,
     }
+    assert_first_rows_are_decimals(loaded["2026-01-05"]["first_rows"], url)
     observed = observed_by(first)["rates_daily"]
     assert {key: each["outcome"] for key, each in observed.items()} == {"2026-01-01": "no data"}
     assert rates(url, func.count(captures.c.capture_id)) == [(3,)]
@@ -102,6 +104,14 @@ def test_days_load_a_holiday_is_empty_a_restated_day_keeps_its_history_and_repla
     )
     assert older.success
     assert rates_of_usd(url) == [(before,)]
+
+
+def assert_first_rows_are_decimals(shown: dg.TableMetadataValue, url: str) -> None:
+    on_the_5th = [each for each in rates(url, *TABLE.c) if f"{each[0]}" == "2026-01-05"]
+    stored = {currency: rate for _, currency, rate, *_ in on_the_5th}
+    found = {each.data["currency_code"]: str(each.data["rate"]) for each in shown.records}
+    assert {name: Decimal(rate) * 10**6 for name, rate in found.items()} == stored
+    assert found["USD"].startswith(("1.0", "1.1"))
 
 
 def rates_of_usd(url: str) -> list[tuple[Any, ...]]:
