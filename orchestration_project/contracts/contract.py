@@ -39,14 +39,18 @@ from orchestration_project.contracts.values import (
 from orchestration_project.tables.fields import Field
 from orchestration_project.tables.schema import key_names
 
+RECORD_TOTAL = "has_all_rows_of_record_total"
 AUDITS = {
-    "has_all_rows_of_record_total": "As many rows came as Record-Total promised.",
+    RECORD_TOTAL: "As many rows came as Record-Total promised.",
     "holds_only_its_partition": "Every row names the partition that it came for.",
     "has_unique_keys": "No two rows share a key.",
     "has_few_rejects": "The share of rejected lines is within the limit.",
     "has_rows": "Rows came: an empty delivery would empty what is published.",
 }
-"""Each blocking audit that every dataset has, and what it asserts."""
+"""Each blocking audit of a dataset, and what it asserts.
+
+Only a contract with ``has_record_total`` has the first one.
+"""
 
 PLACE = ("part_number", "line_number")
 
@@ -77,6 +81,7 @@ class Contract:
         fields: The fields that fill the table's columns, in their order.
         partition_fields: The fields that name a partition, in the order of the partitioning.
         claims: What holds for every row.
+        has_record_total: Whether the source sends the number of rows of a delivery.
         rule_version: Raised with every change that could make other rows of the same bytes.
     """
 
@@ -84,12 +89,18 @@ class Contract:
     fields: Sequence[Field]
     partition_fields: Sequence[str]
     claims: Sequence[Claim] = ()
+    has_record_total: bool = True
     rule_version: str = "1"
 
     @property
     def audits(self) -> Mapping[str, str]:
         """Every audit, and what it asserts."""
-        return AUDITS | {claim.name: claim.says for claim in self.claims}
+        found = AUDITS | {claim.name: claim.says for claim in self.claims}
+        return {
+            name: text
+            for name, text in found.items()
+            if self.has_record_total or name != RECORD_TOTAL
+        }
 
     def is_warning(self, audit: str) -> bool:
         """Whether a delivery that fails this audit is loaded all the same."""
@@ -133,8 +144,9 @@ def validate(
         max_reject_ratio: Rejected share of lines (0-1) above which it is quarantined.
     """
     found = split_rows(contract, parsed, parts, partition_texts=partition_texts)
+    totals = [record_total_audit(found.received_count, record_total)]
     audits = [
-        record_total_audit(found.received_count, record_total),
+        *(totals if contract.has_record_total else ()),
         _own_rows(found.strangers),
         unique_keys_audit(found.rows, key_names(contract.table)),
         few_rejects_audit(found.rejects, found.received_count, max_reject_ratio),
@@ -235,11 +247,11 @@ def _cusip_rules(name: str) -> list[RowRule]:
 
 def record_total_audit(received_count: int, record_total: int | None) -> Audit:
     """Compare the lines that came with the number promised; None: none was."""
-    name, found = "has_all_rows_of_record_total", f"{received_count} rows"
+    found = f"{received_count} rows"
     if record_total is None:
-        return Audit(name, "not_applicable", "a Record-Total; files have none", found)
+        return Audit(RECORD_TOTAL, "not_applicable", "a Record-Total; files have none", found)
     holds = received_count == record_total
-    return Audit(name, verdict(holds), f"Record-Total {record_total}", found)
+    return Audit(RECORD_TOTAL, verdict(holds), f"Record-Total {record_total}", found)
 
 
 @dataclass(frozen=True)

@@ -79,6 +79,7 @@ CONTRACT = Contract(
     FX_FIELDS,
     partition_fields=("date",),
     claims=(Claim("has_positive_rates", "Every rate is above 0.", pl.col("rate") <= 0),),
+    has_record_total=False,
 )
 
 

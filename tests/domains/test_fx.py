@@ -112,6 +112,12 @@ def test_two_bad_rates_of_a_day_are_two_rejects_and_quarantine_it():
     assert found.is_held_back
 
 
+def test_a_day_has_no_audit_of_a_number_of_rows_that_the_documents_do_not_have():
+    names = [audit.name for audit in checked(XML).audits]
+    assert names == list(fx.CONTRACT.audits)
+    assert "has_all_rows_of_record_total" not in names
+
+
 def test_a_rate_of_zero_quarantines_the_day():
     found = checked(XML.replace(b"1.1664", b"0"))
     assert [audit.name for audit in found.audits if audit.blocks] == ["has_positive_rates"]
