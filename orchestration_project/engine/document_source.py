@@ -4,7 +4,8 @@ What a document is called, which partitions it has and what their state is are p
 the domain (`Documents`); fetching and capturing them is done here, the same for every domain.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date
 from http import HTTPStatus
@@ -63,8 +64,14 @@ class DocumentSource(Source):
         return self.source_name
 
     def partitions(self) -> PartitionList:
-        """Return the partitions that the listing document has."""
-        return PartitionList(self.documents.partitions_in(self._body(self.documents.listing)))
+        """Return the partitions that the listing document has.
+
+        Raises:
+            SourceError: It cannot be read.
+        """
+        body = self._body(self.documents.listing)
+        with self._naming(self.documents.listing):
+            return PartitionList(self.documents.partitions_in(body))
 
     def extract(self, partition: Partition, captures: list[Capture]) -> Extraction:
         """Fetch the first document that has the partition.
@@ -76,7 +83,8 @@ class DocumentSource(Source):
         for name in names:
             body = self._body(name)
             try:
-                version = self.documents.version_in(body, partition)
+                with self._naming(name):
+                    version = self.documents.version_in(body, partition)
             except SourceError:
                 captures.append(self._fetched[name])
                 raise
@@ -89,6 +97,15 @@ class DocumentSource(Source):
             found="other days",
             remedy="wait for its publication, or ask for another partition",
         )
+
+    @contextmanager
+    def _naming(self, name: str) -> Iterator[None]:
+        """Add the address of a fetched document to the error that it cannot be read."""
+        try:
+            yield
+        except SourceError as error:
+            error.within(url=self._fetched[name].fetched.url)
+            raise
 
     def _body(self, name: str) -> bytes:
         if name not in self._fetched:
