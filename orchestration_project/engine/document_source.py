@@ -82,14 +82,10 @@ class DocumentSource(Source):
         names = self.documents.names_of(partition, self.clock.today(self.documents.zone))
         for name in names:
             body = self._body(name)
-            try:
-                with self._naming(name):
-                    version = self.documents.version_in(body, partition)
-            except SourceError:
-                captures.append(self._fetched[name])
-                raise
+            captures.append(self._fetched[name])
+            with self._naming(name):
+                version = self.documents.version_in(body, partition)
             if version is not None:
-                captures.append(self._fetched[name])
                 return Extraction([self._fetched[name]], version)
         raise SourceError(
             f"{self.label} has nothing for {partition.label}",

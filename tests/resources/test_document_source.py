@@ -98,7 +98,12 @@ def test_a_document_that_is_missing_is_refused_with_status_and_address(source, s
     assert refused.value.context["url"] == f"{server.url}/rates/eurofxref-hist-90d.xml"
 
 
-def test_a_day_that_no_document_has_is_refused_with_the_documents_that_were_read(source):
-    with pytest.raises(SourceError, match="The ECB has nothing for 2026-01-06") as refused:
-        source.extract(Partition(date(2026, 1, 6)), [])
-    assert refused.value.expected == "2026-01-06 in eurofxref-hist-90d.xml"
+def test_a_day_that_no_document_has_is_refused_and_the_documents_that_were_read_are_captured(
+    source,
+):
+    captures: list[Capture] = []
+    with pytest.raises(SourceError, match="The ECB has nothing for 2026-01-12") as refused:
+        source.extract(Partition(date(2026, 1, 12)), captures)
+    assert refused.value.expected == "2026-01-12 in eurofxref-daily.xml or eurofxref-hist-90d.xml"
+    names = [each.fetched.url.rpartition("/")[2] for each in captures]
+    assert names == ["eurofxref-daily.xml", "eurofxref-hist-90d.xml"]
