@@ -67,8 +67,8 @@ def week_of(partition: Partition) -> TierWeek:
 class WeekPartitioning(Partitioning):
     """The partitions of FINRA's weekly data: a tier, and a week that has ended."""
 
-    def partition_of(self, key: str, *, today: date) -> Partition:
-        """Read a partition key, as `tier_week`.
+    def partition_of(self, key: str, *, today: date, first_day: date | None = None) -> Partition:
+        """Read a partition key, as `tier_week`; Dagster refuses weeks before the first one.
 
         Raises:
             ConfigurationError: As `tier_week`.
