@@ -81,16 +81,16 @@ class Contract:
         fields: The fields that fill the table's columns, in their order.
         partition_fields: The fields that name a partition, in the order of the partitioning.
         claims: What holds for every row.
-        has_record_total: Whether the source sends the number of rows of a delivery.
         rule_version: Raised with every change that could make other rows of the same bytes.
+        has_record_total: Whether the source sends the number of rows of a delivery.
     """
 
     table: Table
     fields: Sequence[Field]
     partition_fields: Sequence[str]
     claims: Sequence[Claim] = ()
-    has_record_total: bool = True
     rule_version: str = "1"
+    has_record_total: bool = True
 
     @property
     def audits(self) -> Mapping[str, str]:
