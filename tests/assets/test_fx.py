@@ -147,7 +147,7 @@ def test_a_day_before_the_first_partition_is_refused_and_nothing_of_it_is_loaded
     assert before not in {f"{day}" for (day,) in rates(url, TABLE.c.rate_date)}
 
 
-def test_a_replay_of_all_skips_days_before_the_first_partition(settings, instance, capfd):
+def test_a_replay_of_all_skips_days_before_the_first_partition(settings, instance, capfd, tmp_path):
     old = "2024-01-02"
     with dg.build_resources(RESOURCES, instance) as made:
         loader = DatasetLoader(
@@ -157,6 +157,7 @@ def test_a_replay_of_all_skips_days_before_the_first_partition(settings, instanc
             made.artifacts,
             today=made.clock.today(RATES.partitioning.calendar.zone),
             run_id="run",
+            scratch=tmp_path,
             max_reject_ratio=0,
         )
         loader.ready()

@@ -19,11 +19,12 @@ def test_it_shows_a_line_for_each_dependency_and_what_to_do_about_one_that_fails
     assert main(["verify"]) == 0
     shown = capsys.readouterr().out
     lines = shown.splitlines()
-    assert [line.split()[:2] for line in lines[:11]] == [
+    assert [line.split()[:2] for line in lines[:12]] == [
         ["database", "ready"],
         ["disk", "ready"],
         ["artifacts", "ready"],
         ["finra", "ready"],
+        ["fx", "-"],
         ["prices", "-"],
         ["peopleforce", "-"],
         ["jira", "-"],

@@ -58,8 +58,9 @@ from orchestration_project.services.probes import open_alerts
 from orchestration_project.settings import load_settings
 from orchestration_project.tables.access import access_audit
 from orchestration_project.tables.finra import finra_otc_weekly
+from orchestration_project.tables.fx import fx_rates_daily
 from orchestration_project.tables.prices import prices_daily_history
-from orchestration_project.tables.schema import METADATA, schema_of
+from orchestration_project.tables.schema import HISTORY, METADATA, schema_of
 from orchestration_project.tables.views import VIEWS
 from tests import another  # noqa: F401 - registers the database
 from tests.domains.saas_tasks import rule
@@ -153,6 +154,7 @@ def declare() -> None:
     }
     with open_warehouse(load_settings()) as warehouse, warehouse.writing() as connection:
         declared = [each for made in DATASETS for each in (made.table, made.history)]
+        declared += [fx_rates_daily, fx_rates_daily.info[HISTORY]]
         for table in (*declared, prices_daily_history):
             one = {name: values[kind] for name, kind in schema_of(table).items()}
             insert_frame(connection, table, frame_of([one], table))
