@@ -77,9 +77,9 @@ def ticks(instance: dg.DagsterInstance) -> Work:
             resources = {name: getattr(made, name) for name in definition.required_resource_keys}
             given = {"resources": resources, "repository_def": repository}
             context = build_context(instance, **given)
-            definition(context)
+            definition.evaluate_tick(context)
             if cursor := getattr(context, "cursor", None):  # the first tick may only set it
-                definition(build_context(instance, cursor=cursor, **given))
+                definition.evaluate_tick(build_context(instance, cursor=cursor, **given))
 
     return {
         definition.name: lambda each=definition, build=build: evaluate(each, build)
