@@ -57,9 +57,8 @@ def _open(given: Environment) -> Iterator[DocumentSource]:
 
 def _limits(settings: Settings, today: date) -> LoadLimits:
     settings = FxSettings.of(settings)
-    first_day = settings.fx_first_day or today - A_YEAR
     return LoadLimits(
-        first_day=max(first_day, fx.FIRST_DAY_OF_ALL),
+        first_day=settings.fx_first_day or today - A_YEAR,
         horizon=fx.RECENT,
         max_reject_ratio=settings.fx_max_reject_ratio,
         freshness_grace=timedelta(hours=12),

@@ -28,7 +28,6 @@ from orchestration_project.errors import SourceError
 from orchestration_project.tables.fx import FX_FIELDS, fx_rates_daily
 
 DAILY, LAST_90_DAYS, HISTORY = "eurofxref-daily.xml", "eurofxref-hist-90d.xml", "eurofxref-hist.zip"
-FIRST_DAY_OF_ALL = date(1999, 1, 4)
 RECENT = timedelta(days=85)
 """Days that the document of the last 90 days certainly has, whatever its first day is."""
 

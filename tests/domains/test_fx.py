@@ -11,6 +11,7 @@ from orchestration_project.contracts.partitioning import Partition
 from orchestration_project.contracts.rules import Part, Validated
 from orchestration_project.domains import fx
 from orchestration_project.errors import SourceError
+from orchestration_project.settings.domains.fx import FIRST_DAY_OF_ALL
 
 MONDAY, FRIDAY = Partition(date(2026, 1, 5)), Partition(date(2026, 1, 2))
 
@@ -69,7 +70,7 @@ def test_the_rates_of_a_day_are_exact_whichever_document_has_them(body):
 def test_a_currency_that_vanished_has_rates_until_its_last_day():
     assert checked(archive(), FRIDAY).rows["currency_code"].to_list() == ["BGN", "JPY", "USD"]
     assert checked(archive(), MONDAY).rows["currency_code"].to_list() == ["JPY", "USD"]
-    first = checked(archive(), Partition(fx.FIRST_DAY_OF_ALL))
+    first = checked(archive(), Partition(FIRST_DAY_OF_ALL))
     assert dict(first.rows.select("currency_code", "rate").rows())["CYP"] == 582_310
 
 

@@ -8,6 +8,9 @@ from pydantic import AfterValidator, Field
 from orchestration_project.settings.profile import require_profile
 from orchestration_project.settings.settings import Settings
 
+FIRST_DAY_OF_ALL = date(1999, 1, 4)
+"""The first day that the ECB has rates of."""
+
 
 class FxSettings(Settings):
     """Euro reference rates of the ECB."""
@@ -24,7 +27,9 @@ class FxSettings(Settings):
         description="Base URL of the ECB's reference rate documents.",
     )
     fx_first_day: date | None = Field(
-        None, description="First daily partition, not before 1999-01-04; default: 365 days back."
+        None,
+        ge=FIRST_DAY_OF_ALL,
+        description="First daily partition, not before 1999-01-04; default: 365 days back.",
     )
     fx_max_reject_ratio: float = Field(
         0.0,
