@@ -18,10 +18,10 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from orchestration_project.demo.market import Market
+from orchestration_project.demo.prices.answer import price_answer
 from orchestration_project.demo.prices.book import PriceBook
 from orchestration_project.demo.prices.chart import chart
 from orchestration_project.demo.prices.sessions import position
-from orchestration_project.demo.prices.told import told
 from orchestration_project.demo.publication import new_york_day
 
 SEED, ROWS_PER_WEEK = 20_260_302, 6_000
@@ -52,7 +52,7 @@ class Charts:
         return Response(named, media_type="application/json")
 
     def _made(self, number: int, first: int, last: int) -> bytes:
-        days = told(self._histories[number], first, last, is_under_way=False)
+        days = price_answer(self._histories[number], first, last, is_under_way=False)
         return chart(NAME, days, empty_day=None)
 
 

@@ -139,8 +139,8 @@ class Transport:
             ApiError: The gateway did not do it.
             httpx.TransportError: The connection broke off.
         """
-        patience = httpx.Timeout(self._timeout_seconds, read=STREAM_SILENCE_SECONDS)
-        with self._client.stream("GET", path, headers=headers, timeout=patience) as answer:
+        timeout = httpx.Timeout(self._timeout_seconds, read=STREAM_SILENCE_SECONDS)
+        with self._client.stream("GET", path, headers=headers, timeout=timeout) as answer:
             if not answer.is_success:
                 answer.read()
             yield _answered(answer).iter_lines()

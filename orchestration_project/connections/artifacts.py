@@ -258,10 +258,10 @@ class S3Store:
         from obstore.store import from_url
 
         self.url = without_secrets(url)
-        patience = timedelta(seconds=S3_RETRY_SECONDS)
+        retry_timeout = timedelta(seconds=S3_RETRY_SECONDS)
         try:
             self._store: ObjectStore = from_url(
-                url, retry_config={"max_retries": S3_RETRIES, "retry_timeout": patience}
+                url, retry_config={"max_retries": S3_RETRIES, "retry_timeout": retry_timeout}
             )
         except (BaseError, ValueError) as error:
             raise ConfigurationError(

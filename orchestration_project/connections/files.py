@@ -138,7 +138,7 @@ def _refused(name: str, found: str, setting: str) -> SourceError:
     )
 
 
-def use_write_ahead_log(connection: Any, *, patience_seconds: float) -> None:
+def use_write_ahead_log(connection: Any, *, timeout_seconds: float) -> None:
     """Let the file of a connection of sqlite3 have such a log.
 
     Processes that make the file at the same time collide here, where SQLite itself does not wait.
@@ -146,7 +146,7 @@ def use_write_ahead_log(connection: Any, *, patience_seconds: float) -> None:
     Raises:
         sqlite3.OperationalError: Another held the file for so long, or it cannot be used.
     """
-    until = time.monotonic() + patience_seconds
+    until = time.monotonic() + timeout_seconds
     while True:
         try:
             connection.execute("PRAGMA journal_mode = WAL")

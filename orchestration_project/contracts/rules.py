@@ -208,14 +208,14 @@ class SpilledRows:
     A condition is of a column's value, tuple of values or `KeyRange`; each row meets one of them.
     """
 
-    shelf: SpillStore
+    spill: SpillStore
     places: Sequence[tuple[Mapping[str, object], int]]
     row_count: int
 
     def __iter__(self) -> Iterator[tuple[Mapping[str, object], pl.DataFrame]]:
         """Yield each condition with its rows."""
         for condition, number in self.places:
-            yield condition, self.shelf.get(number)
+            yield condition, self.spill.get(number)
 
 
 @dataclass(frozen=True)

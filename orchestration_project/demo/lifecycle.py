@@ -109,21 +109,21 @@ async def _serve(
     idle_seconds: float,
 ) -> None:
     server = _QuietServer(_config(api))
-    told_to_end = asyncio.Event()
+    stop_requested = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, told_to_end.set)
-    patience = [idle_seconds]
+        asyncio.get_running_loop().add_signal_handler(number, stop_requested.set)
+    idle_limits = [idle_seconds]
     asyncio.get_running_loop().add_signal_handler(
-        signal.SIGUSR1, patience.append, min(idle_seconds, _UNNEEDED_SECONDS)
+        signal.SIGUSR1, idle_limits.append, min(idle_seconds, _UNNEEDED_SECONDS)
     )
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     while not (server.started or serving.done()):
         await asyncio.sleep(_POLL_SECONDS)
     if server.started:
         write_atomically(server_file, announcement)
-        while not _is_over(api, server_file, announcement, patience[-1]):
+        while not _is_over(api, server_file, announcement, idle_limits[-1]):
             with suppress(TimeoutError):
-                await asyncio.wait_for(told_to_end.wait(), _WATCH_SECONDS)
+                await asyncio.wait_for(stop_requested.wait(), _WATCH_SECONDS)
                 break
         if _is_announced(server_file, announcement):
             server_file.unlink()  # nobody new may come while the last answers go out

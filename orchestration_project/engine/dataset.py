@@ -32,7 +32,7 @@ from orchestration_project.engine.warehouse import (
 )
 from orchestration_project.engine.warehouse.delivery import (
     Derive,
-    MergeTold,
+    MergeSummaries,
     Summarise,
     SummaryT,
     no_summary,
@@ -249,7 +249,7 @@ class LoadSpec(ABC, Generic[ChangeT, LoadedT]):
     transforms: Derive = field(default_factory=dict)
     metadata_columns: Sequence[str] = ()
     summarise: Summarise[ChangeT]
-    merge: MergeTold | None = None
+    merge: MergeSummaries | None = None
     is_staged: bool = False
 
     @property

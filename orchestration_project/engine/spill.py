@@ -19,7 +19,7 @@ from orchestration_project.errors import ConfigurationError
 
 
 def _close(files: list[BufferedRandom]) -> None:
-    """Close the files of a shelf that is gone, which a cycle with an error may have held."""
+    """Close the files of a store that is gone, which a cycle with an error may have held."""
     for file in files:
         file.close()
 
@@ -64,7 +64,7 @@ class DiskSpill:
             return pl.read_ipc_stream(BytesIO(self._rows.read(size)))
 
     def new_file(self) -> BufferedRandom:
-        """Return a new file for something else, which is open as long as this shelf is used.
+        """Return a new file for something else, which is open as long as this store is used.
 
         Raises:
             ConfigurationError: None can be made.

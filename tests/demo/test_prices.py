@@ -9,10 +9,10 @@ import polars as pl
 import pytest
 
 from orchestration_project.demo.market import Market
+from orchestration_project.demo.prices.answer import price_answer
 from orchestration_project.demo.prices.book import UNITS, History, PriceBook
 from orchestration_project.demo.prices.sessions import begun, is_under_way, position, sessions
 from orchestration_project.demo.prices.spelling import alpha_vantage, yahoo
-from orchestration_project.demo.prices.told import told
 from tests.resources.price_vendors import SEED, price_vendors
 
 ANCHOR = date(2026, 3, 2)
@@ -63,7 +63,7 @@ def test_adjusted_prices_have_the_returns_of_who_holds_shares_and_dividends(book
     symbol = next(each.symbol for each in book.listed.values() if each.fault == "dividend")
     history = book.history(symbol, ANCHOR)
     last = begun(datetime(2026, 3, 2, 22, tzinfo=UTC))
-    found = told(history, 0, last, is_under_way=False)
+    found = price_answer(history, 0, last, is_under_way=False)
     adjusted = history.close[:last] / found.later_splits * found.adjustment
     paid = np.flatnonzero(history.dividend[:last])[-1]
     before = history.close[paid - 1] / history.split[paid]

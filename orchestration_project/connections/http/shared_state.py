@@ -45,7 +45,7 @@ class SharedState:
             )
             with ExitStack() as unusable:
                 unusable.callback(self.connection.close)
-                use_write_ahead_log(self.connection, patience_seconds=BUSY_SECONDS)
+                use_write_ahead_log(self.connection, timeout_seconds=BUSY_SECONDS)
                 # What a power cut may undo is younger than the minute for which it matters.
                 self.connection.execute("PRAGMA synchronous = OFF")
                 self.connection.execute(schema)

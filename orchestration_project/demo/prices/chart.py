@@ -5,30 +5,30 @@ from typing import Any
 
 import numpy as np
 
+from orchestration_project.demo.prices.answer import PriceAnswer
 from orchestration_project.demo.prices.book import UNITS
 from orchestration_project.demo.prices.sessions import opening_seconds
-from orchestration_project.demo.prices.told import Told
 
 _EASTERN_SECONDS = -18_000
 
 
-def chart(symbol: str, told: Told, *, empty_day: int | None) -> bytes:
+def chart(symbol: str, answer: PriceAnswer, *, empty_day: int | None) -> bytes:
     """Return the body of an answer; ``empty_day`` is the position of a day that has only nulls."""
-    days, history = told.days, told.history
-    splits = told.later_splits[days]
+    days, history = answer.days, answer.history
+    splits = answer.later_splits[days]
     quote = {
         name: _as_floats(getattr(history, name)[days] / splits / UNITS)
         for name in ("open", "high", "low", "close")
     }
     quote["volume"] = (history.volume[days] * splits).astype(np.int64).tolist()
-    adjusted = _as_floats(history.close[days] / splits / UNITS * told.adjustment[days])
-    if empty_day is not None and told.first <= empty_day < told.last:
+    adjusted = _as_floats(history.close[days] / splits / UNITS * answer.adjustment[days])
+    if empty_day is not None and answer.first <= empty_day < answer.last:
         for values in (*quote.values(), adjusted):
-            values[empty_day - told.first] = None
+            values[empty_day - answer.first] = None
     result = {
-        "meta": _meta(symbol, told),
+        "meta": _meta(symbol, answer),
         "timestamp": opening_seconds()[days].tolist(),
-        **_events(told),
+        **_events(answer),
         "indicators": {"quote": [quote], "adjclose": [{"adjclose": adjusted}]},
     }
     return json.dumps({"chart": {"result": [result], "error": None}}).encode()
@@ -45,14 +45,14 @@ def _as_floats(values: np.ndarray) -> list[Any]:
     return values.astype(np.float32).astype(float).tolist()
 
 
-def _meta(symbol: str, told: Told) -> dict[str, object]:
+def _meta(symbol: str, answer: PriceAnswer) -> dict[str, object]:
     return {
         "currency": "USD",
         "symbol": symbol,
         "exchangeName": "DEMO",
         "fullExchangeName": "Made-up data",
         "instrumentType": "EQUITY",
-        "regularMarketTime": int(opening_seconds()[told.last - 1]),
+        "regularMarketTime": int(opening_seconds()[answer.last - 1]),
         "gmtoffset": _EASTERN_SECONDS,
         "timezone": "EST",
         "exchangeTimezoneName": "America/New_York",
@@ -61,14 +61,14 @@ def _meta(symbol: str, told: Told) -> dict[str, object]:
     }
 
 
-def _events(told: Told) -> dict[str, object]:
+def _events(answer: PriceAnswer) -> dict[str, object]:
     """Return what was paid and split, under the second at which the session opened."""
-    history, seconds = told.history, opening_seconds()
-    paid = np.flatnonzero(history.dividend[told.days]) + told.first
-    split = np.flatnonzero(history.split[told.days] > 1) + told.first
+    history, seconds = answer.history, opening_seconds()
+    paid = np.flatnonzero(history.dividend[answer.days]) + answer.first
+    split = np.flatnonzero(history.split[answer.days] > 1) + answer.first
     dividends = {
         str(seconds[day]): {
-            "amount": round(float(history.dividend[day] / told.later_splits[day] / UNITS), 6),
+            "amount": round(float(history.dividend[day] / answer.later_splits[day] / UNITS), 6),
             "date": int(seconds[day]),
         }
         for day in paid

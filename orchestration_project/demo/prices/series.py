@@ -5,8 +5,8 @@ import json
 import numpy as np
 import polars as pl
 
+from orchestration_project.demo.prices.answer import PriceAnswer
 from orchestration_project.demo.prices.sessions import sessions
-from orchestration_project.demo.prices.told import Told
 
 _PRICES = '"{}": {{"1. open": "{}", "2. high": "{}", "3. low": "{}", "4. close": "{}", '
 _PLAIN = _PRICES + '"5. volume": "{}"}}'
@@ -17,9 +17,11 @@ _ADJUSTED = (
 _PLACES, _ADJUSTED_PLACES = 4, 12
 
 
-def series(symbol: str, told: Told, *, is_adjusted: bool, size: str, without: int | None) -> bytes:
+def series(
+    symbol: str, answer: PriceAnswer, *, is_adjusted: bool, size: str, without: int | None
+) -> bytes:
     """Return the body of an answer; ``without`` is the position of a day that is left out."""
-    days, history = told.days, told.history
+    days, history = answer.days, answer.history
     day = pl.Series(sessions()[days]).cast(pl.String)
     prices = [
         _decimal(each[days], _PLACES)
@@ -28,7 +30,7 @@ def series(symbol: str, told: Told, *, is_adjusted: bool, size: str, without: in
     volume = pl.Series(history.volume[days])
     if is_adjusted:
         more = 10 ** (_ADJUSTED_PLACES - _PLACES)
-        exact = history.close[days] / told.later_splits[days] * told.adjustment[days] * more
+        exact = history.close[days] / answer.later_splits[days] * answer.adjustment[days] * more
         adjusted = _decimal(np.rint(exact).astype(np.int64), _ADJUSTED_PLACES)
         adjusted = adjusted.str.replace(f"0{{1,{_ADJUSTED_PLACES - _PLACES}}}$", "")
         dividend = _decimal(history.dividend[days], _PLACES)
@@ -36,8 +38,8 @@ def series(symbol: str, told: Told, *, is_adjusted: bool, size: str, without: in
     else:
         columns = [day, *prices, volume]
     lines = pl.select(pl.format(_ADJUSTED if is_adjusted else _PLAIN, *columns)).to_series()
-    if without is not None and told.first <= without < told.last:
-        lines = pl.concat([lines[: without - told.first], lines[without - told.first + 1 :]])
+    if without is not None and answer.first <= without < answer.last:
+        lines = pl.concat([lines[: without - answer.first], lines[without - answer.first + 1 :]])
     meta = {
         "1. Information": "Daily Prices and Volumes (made-up data)",
         "2. Symbol": symbol,

@@ -13,12 +13,12 @@ from orchestration_project.demo.access import RateLimit, RefusedError
 from orchestration_project.demo.clock import Clock
 from orchestration_project.demo.memory import Memory
 from orchestration_project.demo.prices import spelling
+from orchestration_project.demo.prices.answer import PriceAnswer, price_answer
 from orchestration_project.demo.prices.book import Listed, PriceBook
 from orchestration_project.demo.prices.chart import chart, no_chart
 from orchestration_project.demo.prices.faults import NULL_SESSIONS
 from orchestration_project.demo.prices.series import series
 from orchestration_project.demo.prices.sessions import begun, is_under_way, position
-from orchestration_project.demo.prices.told import Told, told
 from orchestration_project.demo.publication import new_york_day
 
 PREMIUM = "premium"
@@ -85,7 +85,7 @@ class Vendors:
         first = 0 if size == "full" else max(0, last - _COMPACT_SESSIONS)
         body = series(
             _BLAMED if listed.fault == "other" else symbol,
-            self._told(listed, first, last, now),
+            self._answer(listed, first, last, now),
             is_adjusted=is_adjusted,
             size=size,
             without=self._null_day(listed),
@@ -118,10 +118,12 @@ class Vendors:
         if first >= last:
             body = no_chart("Bad Request", "Data doesn't exist for startDate and endDate")
             return Response(body, 400, media_type="application/json")
-        everything = self._told(listed, first, begun(now), now)
+        everything = self._answer(listed, first, begun(now), now)
         body = chart(
             _BLAMED if listed.fault == "other" else symbol,
-            Told(first, last, everything.history, everything.later_splits, everything.adjustment),
+            PriceAnswer(
+                first, last, everything.history, everything.later_splits, everything.adjustment
+            ),
             empty_day=self._null_day(listed),
         )
         return Response(body, media_type="application/json")
@@ -131,9 +133,9 @@ class Vendors:
         is_known = listed is not None and self._book.knows(listed.symbol, new_york_day(now))
         return listed if is_known else None
 
-    def _told(self, listed: Listed, first: int, last: int, now: datetime) -> Told:
+    def _answer(self, listed: Listed, first: int, last: int, now: datetime) -> PriceAnswer:
         history = self._book.history(listed.symbol, new_york_day(now))
-        return told(history, first, last, is_under_way=is_under_way(now))
+        return price_answer(history, first, last, is_under_way=is_under_way(now))
 
     def _null_day(self, listed: Listed) -> int | None:
         has_it = listed.fault == "nulls"

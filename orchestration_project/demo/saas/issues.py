@@ -12,7 +12,7 @@ from orchestration_project.demo.saas.projects import PROJECTS, Field, Project, s
 
 LONGEST_SUMMARY = 255
 
-Told = Callable[[str, Json, list[Json]], None]
+OnChange = Callable[[str, Json, list[Json]], None]
 """Takes the webhook event's name, the issue as it is then, and what changed of it."""
 
 
@@ -41,11 +41,11 @@ class Issue:
 
 
 class Issues:
-    """All issues; ``tell`` hears of every change, ``now`` is the time by Jira's clock."""
+    """All issues; each change calls ``on_change``, and ``now`` is the time by Jira's clock."""
 
-    def __init__(self, now: Callable[[], datetime], tell: Told) -> None:
+    def __init__(self, now: Callable[[], datetime], on_change: OnChange) -> None:
         self._now = now
-        self._tell = tell
+        self._on_change = on_change
         self._issues: dict[str, Issue] = {}
         self._next: dict[str, int] = dict.fromkeys(PROJECTS, 1)
         self.index_lag = timedelta(0)
@@ -79,7 +79,7 @@ class Issues:
             properties=dict(properties),
         )
         self._issues[issue.key] = issue
-        self._tell("jira:issue_created", self.shown(issue), [])
+        self._on_change("jira:issue_created", self.shown(issue), [])
         return issue
 
     def get(self, key: str) -> Issue | None:
@@ -119,7 +119,7 @@ class Issues:
         """Delete an issue; return whether there was one."""
         issue = self._issues.pop(key, None)
         if issue is not None:
-            self._tell("jira:issue_deleted", self.shown(issue), [])
+            self._on_change("jira:issue_deleted", self.shown(issue), [])
         return issue is not None
 
     def index(self) -> None:
@@ -155,7 +155,7 @@ class Issues:
 
     def _changed(self, issue: Issue, changes: list[Json]) -> None:
         issue.updated_at = self._now()
-        self._tell("jira:issue_updated", self.shown(issue), changes)
+        self._on_change("jira:issue_updated", self.shown(issue), changes)
 
 
 def jira_time(moment: datetime) -> str:

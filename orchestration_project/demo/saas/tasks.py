@@ -7,16 +7,16 @@ from orchestration_project.demo.saas.people import Json
 
 PAGE_TASKS = 50
 
-Told = Callable[[str, Json], None]
+OnChange = Callable[[str, Json], None]
 """Takes what happened (`task_create` …) and the task as it is then."""
 
 
 class Tasks:
-    """All tasks; ``tell`` hears of every change."""
+    """All tasks; ``on_change`` is called with every change."""
 
-    def __init__(self, tasks: dict[int, Json], tell: Told) -> None:
+    def __init__(self, tasks: dict[int, Json], on_change: OnChange) -> None:
         self._tasks = tasks
-        self._tell = tell
+        self._on_change = on_change
         self.completions = 0  # how often one was completed from outside
 
     def page(self, number: int, completed: bool | None) -> tuple[list[Json], int]:
@@ -41,7 +41,7 @@ class Tasks:
         self.completions += 1
         if not task["completed"]:
             task["completed"] = True
-            self._tell("task_complete", copy.deepcopy(task))
+            self._on_change("task_complete", copy.deepcopy(task))
         return copy.deepcopy(task)
 
     def put(self, changes: Mapping[str, object]) -> Json:
@@ -54,14 +54,14 @@ class Tasks:
         blank: Json = dict.fromkeys(names)
         task = {"completed": False, **blank, **(known or {}), **changes, "id": number}
         self._tasks[number] = task
-        self._tell("task_update" if known else "task_create", copy.deepcopy(task))
+        self._on_change("task_update" if known else "task_create", copy.deepcopy(task))
         return copy.deepcopy(task)
 
     def delete(self, number: int) -> bool:
         """Delete a task; return whether there was one."""
         task = self._tasks.pop(number, None)
         if task is not None:
-            self._tell("task_delete", task)
+            self._on_change("task_delete", task)
         return task is not None
 
     def all(self) -> list[Json]:

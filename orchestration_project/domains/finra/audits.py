@@ -40,7 +40,7 @@ AUDITS = {
 
 def checked_week(
     pieces: Iterable[Sequence[Part]],
-    shelf: SpillStore,
+    spill: SpillStore,
     *,
     week_start: date,
     tier: str,
@@ -51,14 +51,14 @@ def checked_week(
     """Return a delivery's rows, rejects and the verdict of every audit in `AUDITS`, in that order.
 
     It comes in pieces, one at least, which are asked for one by one; see `check_week`. Of more rows
-    than are held ``rows_at_once``, the shelf has them. ``record_total`` is None where the source
+    than are held ``rows_at_once``, they are spilled. ``record_total`` is None where the source
     promises no number, as a file does. A file has no week and no symbol totals either: audits that
     need what it lacks say "not_applicable".
 
     Raises:
         ContractError: A header is not that of the weekly data, or totals do not fit 64 bits.
     """
-    spread = KeyRangePlanner(shelf, rows_at_once)
+    spread = KeyRangePlanner(spill, rows_at_once)
     for parts in pieces:
         spread.add(check_week(parts, week_start=week_start, tier=tier))
     is_file = record_total is None
@@ -75,7 +75,7 @@ def checked_week(
         if spread.is_shelved:
             # both, so that the key's index finds them
             condition = {"market": MARKETS, "symbol": span}
-            places.append((condition, shelf.put(week.rows)))
+            places.append((condition, spill.put(week.rows)))
         rows = week.rows
     refuse_overflow(sums)
     rejects = pl.concat(spread.rejects)
@@ -88,7 +88,7 @@ def checked_week(
         _firm_rows(row_count, spread.received_count),
     ]
     if len(places) > 1:
-        return Validated(rows.clear(), rejects, audits, SpilledRows(shelf, places, row_count))
+        return Validated(rows.clear(), rejects, audits, SpilledRows(spill, places, row_count))
     return Validated(rows, rejects, audits)
 
 

@@ -1,7 +1,7 @@
-"""A week in ranges of its symbols: what is too large to be held at once is put on a shelf.
+"""A week in ranges of its symbols: what is too large to be held at once is spilled.
 
 All that is asked of rows is asked of those of one symbol, or adds up. So a week may come in pieces
-of any order, be put on the shelf sorted by symbol, and be read back range by range.
+of any order, be spilled sorted by symbol, and be read back range by range.
 """
 
 from collections.abc import Iterator, Sequence
@@ -22,24 +22,24 @@ ROWS_READ_BACK = 1_000
 
 
 class Sorted:
-    """Frames with symbols on a shelf, of which ranges can be had."""
+    """Spilled frames with symbols, which are read back by ranges."""
 
-    def __init__(self, shelf: SpillStore) -> None:
-        self._shelf = shelf
+    def __init__(self, spill: SpillStore) -> None:
+        self._spill = spill
         self._stretches: list[tuple[str, str, int]] = []
         self._nothing: list[pl.DataFrame] = []
 
     def add(self, frame: pl.DataFrame) -> None:
-        """Put a frame on the shelf."""
+        """Spill a frame."""
         self._nothing = [frame.clear()]
         for each in frame.sort("symbol").iter_slices(ROWS_READ_BACK):
             symbols = each["symbol"]
-            self._stretches.append((symbols[0], symbols[-1], self._shelf.put(each)))
+            self._stretches.append((symbols[0], symbols[-1], self._spill.put(each)))
 
     def within(self, span: KeyRange) -> pl.DataFrame:
         """Return the rows whose symbols lie in ``span``, in no order, of one frame at least."""
         found = [
-            self._shelf.get(number).filter(span.holds(pl.col("symbol")))
+            self._spill.get(number).filter(span.holds(pl.col("symbol")))
             for first, last, number in self._stretches
             if span.meets(first, last)
         ]
@@ -49,7 +49,7 @@ class Sorted:
 class KeyRangePlanner:
     """The pieces of a week, one at least, taken in one by one and given back by symbol.
 
-    A week that is small enough never sees the shelf.
+    A week that is small enough is never spilled.
 
     Attributes:
         rejects: Those of the pieces so far, in their order.
@@ -58,18 +58,18 @@ class KeyRangePlanner:
         received_count: Lines that came.
     """
 
-    def __init__(self, shelf: SpillStore, rows_at_once: int) -> None:
+    def __init__(self, spill: SpillStore, rows_at_once: int) -> None:
         self.rejects: list[pl.DataFrame] = []
         self.strangers: list[pl.DataFrame] = []
         self.stranger_count = self.received_count = 0
         self._rows_at_once = rows_at_once
         self._held: list[WeekRows] = []
-        self._rows, self._totals, self._firm_sums = (Sorted(shelf) for _ in range(3))
+        self._rows, self._totals, self._firm_sums = (Sorted(spill) for _ in range(3))
         self._counts = pl.DataFrame(schema={"symbol": pl.String, "row_count": pl.Int64})
 
     @property
     def is_shelved(self) -> bool:
-        """Whether the shelf has the rows."""
+        """Whether the rows are spilled."""
         return not self._held
 
     def add(self, week: WeekRows) -> None:

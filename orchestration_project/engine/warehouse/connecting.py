@@ -29,7 +29,7 @@ OWN_DRIVERS = {
 }
 """What a URL means that names no driver of PostgreSQL, or IBM's dialect for Db2 as it is."""
 
-PATIENCE = {"sqlite": ("timeout", 30), "postgresql": ("connect_timeout", 15)}
+TIMEOUTS = {"sqlite": ("timeout", 30), "postgresql": ("connect_timeout", 15)}
 """Seconds to wait for another's write to end, or for a server to answer; a URL may say otherwise.
 The names are those of the drivers."""
 
@@ -141,7 +141,7 @@ def open_look_ups(url: URL, schema: str | None) -> Engine | None:
     Each statement is a transaction of its own and one message to the server: nothing asks before
     whether the connection still stands, and nothing is said after it.
     """
-    if url.get_backend_name() not in PATIENCE:
+    if url.get_backend_name() not in TIMEOUTS:
         return None
     names = {"schema_translate_map": {None: schema}} if schema else {}
     engine = _created(
@@ -162,7 +162,7 @@ def open_look_ups(url: URL, schema: str | None) -> Engine | None:
 def _created(url: URL, **options: Any) -> Engine:
     backend = url.get_backend_name()
     arguments: dict[str, Any] = {**IN_UTF_8} if backend == "postgresql" else {}
-    name, seconds = PATIENCE.get(backend, ("", 0))
+    name, seconds = TIMEOUTS.get(backend, ("", 0))
     if name and name not in url.query:
         arguments[name] = seconds
     try:
@@ -193,7 +193,7 @@ def _make_folder_of(file: Path) -> None:
 def _prepare_sqlite(connection: Any, record: Any) -> None:
     try:
         connection.isolation_level = None  # we say BEGIN ourselves, so that DDL is in it as well
-        use_write_ahead_log(connection, patience_seconds=PATIENCE["sqlite"][1])
+        use_write_ahead_log(connection, timeout_seconds=TIMEOUTS["sqlite"][1])
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA temp_store = MEMORY")
         know_file(connection, record.info)
@@ -284,7 +284,7 @@ def explained(engine: Engine) -> Iterator[None]:
             "the database did not do what was asked",
             expected=f"a reachable, writable database at {shown(engine.url)}",
             found=str(cause).strip(),
-            remedy=remedy(*_codes(cause), found=str(cause), patience=PATIENCE["sqlite"][1]),
+            remedy=remedy(*_codes(cause), found=str(cause), timeout_seconds=TIMEOUTS["sqlite"][1]),
         ) from error
     except exc.TimeoutError as error:
         raise TransientError(

@@ -131,7 +131,7 @@ class Summarise(Protocol[SummaryT]):
         ...
 
 
-MergeTold = Callable[[Sequence[Any]], Any]
+MergeSummaries = Callable[[Sequence[Any]], Any]
 """Puts summaries of several ranges of a partition together."""
 
 
@@ -190,7 +190,7 @@ class WriteTarget(Generic[SummaryT]):
     derive: Derive
     summarise: Summarise[SummaryT]
     before: ScopeState | None = None
-    merge: MergeTold | None = None
+    merge: MergeSummaries | None = None
     write_disposition: WriteDisposition = "replace_scope"
 
     @property

@@ -36,7 +36,7 @@ MAKE_SPACE = "make space on its disk, and run it again; what is landed stays"
 
 OF_SQLITE = {
     5: "see which process has the file open (`fuser FILE`), and end it; it was waited for as long "
-    "as `timeout` in DATABASE_URL says, {patience} seconds without that",
+    "as `timeout` in DATABASE_URL says, {timeout_seconds} seconds without that",
     10: "make space on its disk, or see whether that is damaged, and run it again",
     13: MAKE_SPACE,
 }
@@ -59,7 +59,7 @@ OF_SQL_STATES = {
 
 
 def remedy(
-    sqlite_code: int | None, sql_state: str | None, *, found: str = "", patience: int
+    sqlite_code: int | None, sql_state: str | None, *, found: str = "", timeout_seconds: int
 ) -> str:
     """Return what to do.
 
@@ -67,12 +67,12 @@ def remedy(
         sqlite_code: SQLite's code, if it is SQLite.
         sql_state: The SQLSTATE, if the driver gives one.
         found: The driver's words.
-        patience: For how many seconds SQLite waits for another process.
+        timeout_seconds: For how many seconds SQLite waits for another process.
     """
     if REFUSES_OPTION in found:
         return WITHOUT_OPTION.format(setting="DATABASE_URL")
     if sqlite_code is not None:
-        return OF_SQLITE.get(sqlite_code, ANY).format(patience=patience)
+        return OF_SQLITE.get(sqlite_code, ANY).format(timeout_seconds=timeout_seconds)
     of_state = (
         text for start, text in OF_SQL_STATES.items() if (sql_state or "").startswith(start)
     )

@@ -49,7 +49,7 @@ from orchestration_project.engine.warehouse import (
     WriteRequest,
     WriteResult,
 )
-from orchestration_project.engine.warehouse.delivery import Derive, MergeTold, Summarise
+from orchestration_project.engine.warehouse.delivery import Derive, MergeSummaries, Summarise
 from orchestration_project.engine.warehouse.frames import Scope, shown_scope, within
 from orchestration_project.resources.finra.copies import find_copies
 from orchestration_project.resources.finra.preview import WrittenPreview, read_preview
@@ -115,7 +115,7 @@ class WeeklyDataset(LoadSpec[WeekChange, LoadedWeek]):
     transforms: Derive = field(default_factory=lambda: DERIVED)
     metadata_columns: Sequence[str] = METADATA_COLUMNS
     summarise: Summarise[WeekChange] = week_change
-    merge: MergeTold | None = merged
+    merge: MergeSummaries | None = merged
     is_staged: bool = True
 
     @property

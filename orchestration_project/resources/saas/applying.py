@@ -49,7 +49,7 @@ from orchestration_project.tables.saas import saas_dead_letters, saas_source_sta
 from orchestration_project.tables.spine import outbox
 
 LEASE = timedelta(minutes=5)
-"""For longer than all requests about one task take, their patience included."""
+"""For longer than all requests about one task take, their retries included."""
 
 FIRST_WAIT, LONGEST_WAIT = timedelta(minutes=1), timedelta(hours=1)
 """Before the second try, doubled for each further one."""

@@ -1,4 +1,4 @@
-"""What vendors tell of a symbol's days: the newest perhaps not over, and how prices adjust."""
+"""What vendors answer about a symbol's days: the newest perhaps not over, and how prices adjust."""
 
 from dataclasses import dataclass, replace
 
@@ -8,7 +8,7 @@ from orchestration_project.demo.prices.book import History
 
 
 @dataclass(frozen=True, eq=False)
-class Told:
+class PriceAnswer:
     """Days from ``first`` to ``last`` (positions in `sessions`, the latter not in it).
 
     ``later_splits`` is, for each day, how many shares of the last day one of that day has become;
@@ -27,15 +27,15 @@ class Told:
         return slice(self.first, self.last)
 
 
-def told(history: History, first: int, last: int, *, is_under_way: bool) -> Told:
-    """Return the days of ``history`` as they are told when ``last`` sessions have begun."""
+def price_answer(history: History, first: int, last: int, *, is_under_way: bool) -> PriceAnswer:
+    """Return the days of ``history`` as vendors answer when ``last`` sessions have begun."""
     if is_under_way:
         history = _with_part_of(history, last - 1)
     splits = np.cumprod(history.split[:last])
     before = np.concatenate([history.close[:1], history.close[: last - 1]]) / history.split[:last]
     kept = 1 - history.dividend[:last] / np.maximum(before, 1)
     after = np.concatenate([np.cumprod(kept[::-1])[::-1][1:], [1.0]])
-    return Told(first, last, history, splits[-1] / splits, after)
+    return PriceAnswer(first, last, history, splits[-1] / splits, after)
 
 
 def _with_part_of(history: History, day: int) -> History:
