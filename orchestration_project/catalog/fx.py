@@ -22,7 +22,7 @@ REQUESTS_PER_SECOND = 2
 """The ECB names no limit; a run needs three documents at most."""
 
 DOCUMENTS = Documents(
-    listing=fx.LAST_90_DAYS,
+    listing_of=fx.listing_of,
     names_of=fx.documents_of,
     partitions_in=fx.partitions_in,
     version_in=fx.version_in,

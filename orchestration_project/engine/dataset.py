@@ -92,8 +92,12 @@ class Source(Protocol):
         """What captures and loads are recorded under, such as api, files or demo."""
         ...
 
-    def partitions(self) -> PartitionList:
+    def partitions(self, since: date | None = None) -> PartitionList:
         """Return the partitions that can be read now.
+
+        Args:
+            since: The first day of interest: a source need not list what is older. None: the
+                latest partitions will do.
 
         Raises:
             OrchestrationError: The source does not answer, or cannot be used.

@@ -24,7 +24,8 @@ class Documents:
     """How the partitions of a dataset are spread over the documents of a source.
 
     Attributes:
-        listing: The document that lists the partitions which a sensor should know of.
+        listing_of: Returns the document that lists the partitions from a day on, by that day and
+            today's; of None, the latest partitions.
         names_of: Returns the documents that may have a partition, in the order in which they are
             tried; the day is today's.
         partitions_in: Returns the partitions of a document, oldest first.
@@ -32,7 +33,7 @@ class Documents:
         zone: The time zone of the source's days.
     """
 
-    listing: str
+    listing_of: Callable[[date | None, date], str]
     names_of: Callable[[Partition, date], Sequence[str]]
     partitions_in: Callable[[bytes], Sequence[Partition]]
     version_in: Callable[[bytes, Partition], str | None]
@@ -63,14 +64,15 @@ class DocumentSource(Source):
         """What captures and loads are recorded under."""
         return self.source_name
 
-    def partitions(self) -> PartitionList:
-        """Return the partitions that the listing document has.
+    def partitions(self, since: date | None = None) -> PartitionList:
+        """Return the partitions that the listing document has, which may be older than ``since``.
 
         Raises:
             SourceError: It cannot be read.
         """
-        body = self._body(self.documents.listing)
-        with self._naming(self.documents.listing):
+        listing = self.documents.listing_of(since, self.clock.today(self.documents.zone))
+        body = self._body(listing)
+        with self._naming(listing):
             return PartitionList(self.documents.partitions_in(body))
 
     def extract(self, partition: Partition, captures: list[Capture]) -> Extraction:

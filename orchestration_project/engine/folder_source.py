@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 
 from orchestration_project.connections.clock import Clock
@@ -115,7 +116,7 @@ class FolderSource(Source):
         """What captures and loads are recorded under."""
         return "files"
 
-    def partitions(self) -> PartitionList:
+    def partitions(self, since: date | None = None) -> PartitionList:
         """Return the partitions that have a file."""
         return PartitionList(sorted(self.partitioning.partitions_in(self.folder.names())))
 

@@ -48,7 +48,7 @@ def dataset_sensor(made: DatasetAssets) -> dg.SensorDefinition:
         today: date = resources.clock.today(partitioning.calendar.zone)
         limits = dataset.limits(resources.settings, today)
         source = dataset.source_of(getattr(resources, dataset.resource))
-        listed, unknown = source.partitions()
+        listed, unknown = source.partitions(since=today - limits.horizon)
         loaded = resources.warehouse.known_versions(dataset.table)
         missing, recent = partitioning.missing_and_recent(
             [each for each in listed if made.has(partitioning.key_of(each))],
@@ -91,16 +91,18 @@ def backfill_schedule(made: DatasetAssets) -> dg.ScheduleDefinition:
         cron_schedule=BACKFILL_CRON,
         execution_timezone=dataset.partitioning.calendar.zone,
         description=f"Backfill the partitions of {dataset.table.name} that were never loaded.",
-        required_resource_keys={"warehouse", dataset.resource},
+        required_resource_keys={"clock", "settings", "warehouse", dataset.resource},
     )
     def weekly_backfill(context: dg.ScheduleEvaluationContext) -> dg.SkipReason:
         running = active_backfill(context.instance, {REQUESTED_BY: name})
         if running is not None:
             return dg.SkipReason(f"The backfill {running} of an earlier tick is still running.")
-        partitioning = dataset.partitioning
-        source = dataset.source_of(getattr(context.resources, dataset.resource))
-        listed, _ = source.partitions()
-        loaded = context.resources.warehouse.known_versions(dataset.table)
+        resources, partitioning = context.resources, dataset.partitioning
+        today: date = resources.clock.today(partitioning.calendar.zone)
+        limits = dataset.limits(resources.settings, today)
+        source = dataset.source_of(getattr(resources, dataset.resource))
+        listed, _ = source.partitions(since=limits.first_day)
+        loaded = resources.warehouse.known_versions(dataset.table)
         keys = [partitioning.key_of(partition) for partition in listed]
         missing = [key for key in keys if key not in loaded and made.has(key)]
         if not missing:

@@ -173,3 +173,18 @@ def test_real_rates_need_a_source(settings, instance, monkeypatch: pytest.Monkey
     monkeypatch.setenv("PRICES_SOURCE", "yahoo")
     refused = run(instance, "2026-02-25", "2026-02-25")
     assert "FX has no source: FX_SOURCE is not set" in failure_of(refused, OP)
+
+
+def test_the_weekly_backfill_requests_days_that_the_sensor_does_not_see(
+    settings, kept_instance, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("CLOCK_NOW", "2026-02-26T12:00:00+00:00")
+    [schedule] = [each for each in FX.schedules if each.name.endswith("_weekly_backfill")]
+    with dg.build_resources(RESOURCES, kept_instance) as made:
+        resources = {name: getattr(made, name) for name in schedule.required_resource_keys}
+        context = dg.build_schedule_context(
+            instance=kept_instance, resources=resources, repository_def=defs.get_repository_def()
+        )
+        launched = schedule.evaluate_tick(context).skip_message
+    assert str(launched).endswith("from 2025-03-03 to 2026-02-24.")
+    assert len(kept_instance.get_backfills()) == 1

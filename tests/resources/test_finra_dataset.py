@@ -438,7 +438,7 @@ class VersionedSource(Source):
     def name(self) -> str:
         return self.source.name
 
-    def partitions(self) -> PartitionList:
+    def partitions(self, since: date | None = None) -> PartitionList:
         return self.source.partitions()
 
     def version(self, partition: Partition) -> SourceVersion:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from functools import cache, partial
 from typing import Any, TypeVar
 
@@ -112,7 +112,7 @@ class DatasetApiSource(Source):
         """What captures and loads are recorded under: demo or api."""
         return self.api.name
 
-    def partitions(self) -> PartitionList:
+    def partitions(self, since: date | None = None) -> PartitionList:
         """Return the partitions that are listed, oldest first, and values that are not known."""
         return PartitionList(*self.dataset.known_partitions(self.api.published(self.dataset)))
 

@@ -100,7 +100,7 @@ class WeeklySource(Source):
         """What captures and loads are recorded under: demo, api or files."""
         return self.finra.name
 
-    def partitions(self) -> PartitionList:
+    def partitions(self, since: date | None = None) -> PartitionList:
         """Return the partitions that are published, oldest first, and tiers that are not known."""
         known, unknown = of_known_tiers(self.finra.published())
         return PartitionList(
