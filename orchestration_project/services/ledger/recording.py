@@ -204,7 +204,10 @@ def _storable(entry: Entry) -> Entry:
 
 
 def _volumes(connection: Connection, run_ids: Sequence[str]) -> dict[str, dict[str, Volume]]:
-    """Return what the deliveries of each run fetched, landed and refused, by run and table."""
+    """Return what the deliveries of each run fetched, landed and refused, by run and table.
+
+    Captures without lines of their own, such as documents, came in as the rows that they made.
+    """
     sums: dict[str, dict[str, dict[str, int]]] = {}
     for statement in (_fetched(), _landed(), _rejected()):
         wanted = statement.where(deliveries.c.run_id.in_(run_ids)).group_by(
@@ -213,16 +216,23 @@ def _volumes(connection: Connection, run_ids: Sequence[str]) -> dict[str, dict[s
         for run_id, table, figures in _named(connection, wanted):
             sums.setdefault(run_id, {}).setdefault(table, {}).update(figures)
     return {
-        run_id: {table: Volume(**figures) for table, figures in tables.items()}
-        for run_id, tables in sums.items()
+        run_id: {
+            table: Volume(**{"rows_in": _rows_made(each), **each}) for table, each in own.items()
+        }
+        for run_id, own in sums.items()
     }
+
+
+def _rows_made(figures: Mapping[str, int]) -> int:
+    return figures.get("rows_landed", 0) + figures.get("rows_rejected", 0)
 
 
 def _named(
     connection: Connection, statement: Select[Any]
 ) -> Iterator[tuple[str, str, dict[str, int]]]:
     for row in connection.execute(statement).mappings():
-        figures = {name: int(row[name]) for name in Volume.__dataclass_fields__ if name in row}
+        named = {name: row[name] for name in Volume.__dataclass_fields__ if name in row}
+        figures = {name: int(value) for name, value in named.items() if value is not None}
         yield row["run_id"], row["table_name"], figures
 
 
@@ -233,7 +243,7 @@ def _of_deliveries(*sums: ColumnElement[Any]) -> Select[Any]:
 def _fetched() -> Select[Any]:
     return (
         _of_deliveries(
-            func.coalesce(func.sum(captures.c.row_count), 0).label("rows_in"),
+            func.sum(captures.c.row_count).label("rows_in"),
             func.sum(blobs.c.byte_count).label("byte_count"),
         )
         .join(captures, captures.c.group_id == deliveries.c.group_id)
