@@ -23,8 +23,7 @@ from orchestration_project.contracts.rules import (
     in_ascii,
     summarised,
 )
-from orchestration_project.tables.fields import Field
-from orchestration_project.tables.schema import METADATA, count, day, schema_of, table
+from orchestration_project.tables.schema import METADATA, Field, count, day, schema_of, table
 from orchestration_project.tables.spine import audits
 from tests.properties import bounded
 

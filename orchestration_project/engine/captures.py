@@ -203,3 +203,18 @@ class Captures:
             found=found,
             remedy="set ARTIFACTS_URL to where the bytes lie, or put the blob back from a backup",
         )
+
+
+VERSION_DIGITS = 16
+
+
+def rows_version(dataset: str, captures: Captures, pages: Sequence[Capture]) -> str:
+    """Return the state of a dataset that these pages show, however its rows are spread over them.
+
+    A page is a header and lines. The bytes of many pages are in the store alone.
+    """
+    digest = hashlib.sha256()
+    for part in (part for piece in captures.pieces(pages) for part in piece):
+        digest.update(part.body.partition(b"\n")[2].rstrip(b"\n") + b"\n")
+    rows = sum(page.fetched.row_count or 0 for page in pages)
+    return f"{dataset}: {rows} records, {digest.hexdigest()[:VERSION_DIGITS]}"

@@ -289,7 +289,7 @@ class LoadSpec(ABC, Generic[ChangeT, LoadedT]):
         *,
         record_total: int | None,
         max_reject_ratio: float,
-        spill: SpillStore,
+        spill: Callable[[], SpillStore],
     ) -> Validated:
         """Return the rows, rejects and audits of a delivery.
 
@@ -298,7 +298,7 @@ class LoadSpec(ABC, Generic[ChangeT, LoadedT]):
             pieces: Its bytes, as many at a time as are read together; one piece at least.
             record_total: How many rows the source promised; None: it promised none.
             max_reject_ratio: Rejected share of lines (0-1) above which it is quarantined.
-            spill: Keeps rows that are too many for memory.
+            spill: Returns the store for rows that are too many for memory.
 
         Raises:
             ContractError: The bytes are not those of the dataset.
@@ -382,7 +382,7 @@ class Dataset(LoadSpec[None, LoadedPartition[None]]):
         *,
         record_total: int | None,
         max_reject_ratio: float,
-        spill: SpillStore,
+        spill: Callable[[], SpillStore],
     ) -> Validated:
         """Parse a delivery, all of it at once, and apply the contract; nothing is spilled."""
         parts = list(chain.from_iterable(pieces))

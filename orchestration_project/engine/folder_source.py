@@ -1,6 +1,5 @@
 """A folder of delimited files as a source: one file for each partition, named by it."""
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -11,7 +10,7 @@ from orchestration_project.connections.files import file_bytes
 from orchestration_project.contracts.delimited import read_header, row_count, unfinished_line
 from orchestration_project.contracts.partitioning import Partition, Partitioning
 from orchestration_project.contracts.rules import Part, in_ascii
-from orchestration_project.engine.captures import Capture, Captures, Fetched
+from orchestration_project.engine.captures import Capture, Captures, Fetched, rows_version
 from orchestration_project.engine.dataset import Extraction, PartitionList, Source
 from orchestration_project.errors import ConfigurationError, SourceError, TransientError
 
@@ -76,21 +75,6 @@ def refuse_cut(name: str, capture: Capture) -> None:
             remedy="if it is still being copied, wait (better: copy it under another name and "
             "rename it then); otherwise download it again",
         )
-
-
-VERSION_DIGITS = 16
-
-
-def rows_version(dataset: str, captures: Captures, pages: Sequence[Capture]) -> str:
-    """Return the state of a dataset that these pages show, however its rows are spread over them.
-
-    A page is a header and lines. The bytes of many pages are in the store alone.
-    """
-    digest = hashlib.sha256()
-    for part in (part for piece in captures.pieces(pages) for part in piece):
-        digest.update(part.body.partition(b"\n")[2].rstrip(b"\n") + b"\n")
-    rows = sum(page.fetched.row_count or 0 for page in pages)
-    return f"{dataset}: {rows} records, {digest.hexdigest()[:VERSION_DIGITS]}"
 
 
 @dataclass(frozen=True)

@@ -4,11 +4,11 @@
 source, or the recorded ones, so that a replay takes the same way as a load.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import date
-from functools import partial
+from functools import cache, partial
 from itertools import chain
 from pathlib import Path
 from typing import Any, Generic, Protocol
@@ -19,7 +19,7 @@ from pydantic import Field
 
 from orchestration_project.connections.artifacts import ArtifactStore
 from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.drift import Drift, drift, remembered
+from orchestration_project.contracts.contract import Drift, drift, remembered
 from orchestration_project.contracts.partitioning import Partition
 from orchestration_project.contracts.rules import SpillStore, Validated
 from orchestration_project.engine.captures import Capture, Captures, bounded
@@ -388,17 +388,19 @@ class DatasetLoader(Generic[ChangeT, LoadedT]):
         self, partition: Partition, pending: PendingDelivery, target: WriteTarget[ChangeT]
     ) -> Intake:
         """Read and validate a delivery; what comes back holds none of its bytes."""
-        spill = DiskSpill(self.scratch)
+        spill = cache(lambda: DiskSpill(self.scratch))
         return take(
             self.warehouse,
             target,
             pending.intended,
             pending.read,
             partial(self._validate, partition, spill),
-            partial(staged_file, spill) if self.dataset.is_staged else None,
+            partial(staged_file, spill()) if self.dataset.is_staged else None,
         )
 
-    def _validate(self, partition: Partition, spill: SpillStore, delivery: Delivery) -> Validated:
+    def _validate(
+        self, partition: Partition, spill: Callable[[], SpillStore], delivery: Delivery
+    ) -> Validated:
         return self.dataset.validate(
             partition,
             Captures(self.artifacts).pieces(delivery.captures),

@@ -66,18 +66,6 @@ class RecordedDelivery:
         )
 
 
-def kept_of(
-    warehouse: Warehouse, table: Table, key: str, group_id: str | None, allow_older: bool
-) -> RecordedDelivery:
-    """Return the delivery ``group_id`` of a partition; without it, the latest that was read whole.
-
-    Raises:
-        ConfigurationError: There is none, or it is older than what is landed and may not be.
-    """
-    kept, _ = kept_parts(warehouse, table, key, group_id, allow_older)
-    return kept
-
-
 def kept_parts(
     warehouse: Warehouse, table: Table, key: str, group_id: str | None, allow_older: bool
 ) -> tuple[RecordedDelivery, list[EffectivePart]]:
@@ -86,7 +74,7 @@ def kept_parts(
     The kept one is the latest of them. With ``group_id`` it is that one alone.
 
     Raises:
-        ConfigurationError: As `kept_of`.
+        ConfigurationError: There is none, or it is older than what is landed and may not be.
     """
     state, recorded = warehouse.recorded(table, key)
     chosen = _chosen(key, recorded, group_id)
@@ -105,7 +93,7 @@ def kept_layers(
     The kept one is the latest of them. With ``group_id`` it is that one alone, for all its days.
 
     Raises:
-        ConfigurationError: As `kept_of`; or the group is itself a replay of several deliveries.
+        ConfigurationError: As `kept_parts`; or the group is itself a replay of several deliveries.
     """
     state, recorded = warehouse.recorded(table, key)
     chosen = _chosen(key, recorded, group_id)
@@ -134,7 +122,7 @@ def kept_deliveries(
     The kept one is the latest of them. With ``group_id`` it is that one alone.
 
     Raises:
-        ConfigurationError: As `kept_of`; or the group is itself a replay of several deliveries.
+        ConfigurationError: As `kept_parts`; or the group is itself a replay of several deliveries.
     """
     state, recorded = warehouse.recorded(table, key)
     chosen = _chosen(key, recorded, group_id)

@@ -1,7 +1,14 @@
 """Fields and tables of FINRA's further datasets; `domains/finra/datasets.py` declares the rest."""
 
-from orchestration_project.tables.fields import Field, dataset_table
-from orchestration_project.tables.schema import USD_SCALE, count, day, scaled, text
+from orchestration_project.tables.schema import (
+    USD_SCALE,
+    Field,
+    count,
+    dataset_table,
+    day,
+    scaled,
+    text,
+)
 
 VOLUME_SCALE = 6
 """Decimals of a volume that are kept: as a whole number times 10 to this power, exact."""

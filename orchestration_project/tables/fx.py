@@ -1,7 +1,6 @@
 """Euro reference rates of the ECB: the fields of its documents, and the table."""
 
-from orchestration_project.tables.fields import Field, dataset_table
-from orchestration_project.tables.schema import USD_SCALE, day, scaled, text
+from orchestration_project.tables.schema import USD_SCALE, Field, dataset_table, day, scaled, text
 
 FX_FIELDS = (
     Field("date", day("rate_date", "TARGET working day of the rate", key=True)),

@@ -6,8 +6,15 @@ from sqlalchemy import MetaData
 from orchestration_project.contracts.contract import Claim
 from orchestration_project.contracts.partitioning import Calendar
 from orchestration_project.domains.finra.datasets import FinraDataset
-from orchestration_project.tables.fields import Field, dataset_table
-from orchestration_project.tables.schema import HISTORY, METADATA, count, day, text
+from orchestration_project.tables.schema import (
+    HISTORY,
+    METADATA,
+    Field,
+    count,
+    dataset_table,
+    day,
+    text,
+)
 
 FIELDS = (
     Field("weekOf", day("week_start", "Monday of the week", key=True)),

@@ -5,8 +5,8 @@ from functools import partial
 
 import polars as pl
 
-from orchestration_project.contracts.drift import Drift, remembered
-from orchestration_project.contracts.drift import drift as drift_from
+from orchestration_project.contracts.contract import Drift, remembered
+from orchestration_project.contracts.contract import drift as drift_from
 from orchestration_project.domains.finra.contract import API_FIELDS, KNOWN_FIELDS
 from orchestration_project.domains.finra.selection import UnknownTier, unknown_tiers
 from orchestration_project.tables.schema import schema_of

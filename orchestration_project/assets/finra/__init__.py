@@ -3,13 +3,14 @@
 from orchestration_project.assets.finra.activity import trade_activity, trade_activity_job
 from orchestration_project.assets.finra.backfill import BACKFILL_JOB, BACKFILLING, backfill_job
 from orchestration_project.assets.finra.catalogue import (
+    DATASET_ASSETS,
     OTC_WEEKLY,
     WEEKS,
     WEEKS_OF_ALL_TIERS,
+    engine_dataset,
     week_keys,
     weekly_summary,
 )
-from orchestration_project.assets.finra.datasets import DATASET_ASSETS, engine_dataset
 from orchestration_project.assets.finra.freshness import as_new_as_the_calendar, freshness_job
 from orchestration_project.assets.finra.gold import across_weeks, gold_job, tier_week, tier_week_job
 from orchestration_project.assets.finra.loading import LOADING

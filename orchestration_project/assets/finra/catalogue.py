@@ -1,12 +1,14 @@
-"""How FINRA's assets look in the catalogue, and which weeks there are."""
+"""How FINRA's assets look in the catalogue, which weeks there are, and its declared datasets."""
 
 from collections.abc import Sequence
 from datetime import date, timedelta
+from functools import partial
 from typing import Any
 
 import dagster as dg
 from sqlalchemy import Table
 
+from orchestration_project.assets.factory import dataset_assets
 from orchestration_project.connections.clock import NEW_YORK, Clock
 from orchestration_project.domains.finra.calendar import (
     FIRST_WEEK_OF_ALL,
@@ -15,8 +17,11 @@ from orchestration_project.domains.finra.calendar import (
     monday_of,
 )
 from orchestration_project.domains.finra.contract import KNOWN_FIELDS
+from orchestration_project.domains.finra.datasets import DATASETS, FinraDataset
+from orchestration_project.engine.dataset import Dataset, LoadLimits, Source
 from orchestration_project.engine.runner import SECONDS_TO_NEXT_ATTEMPT
 from orchestration_project.engine.warehouse.difference import BOOKKEEPING
+from orchestration_project.resources.finra.opening import FinraDatasets
 from orchestration_project.services.metadata import column_schema
 from orchestration_project.settings import Settings, load_shared_settings
 from orchestration_project.settings.domains.finra import FinraSettings
@@ -162,3 +167,41 @@ def _lineage(table: Table, deps: Sequence[dg.AssetKey]) -> dg.TableColumnLineage
             for name, sources in derived.items()
         }
     )
+
+
+def engine_dataset(declared: FinraDataset) -> Dataset:
+    """Return a dataset of FINRA as one that the engine loads."""
+    return Dataset(
+        domain="finra",
+        table=declared.table,
+        contract=declared.contract,
+        partitioning=declared.partitioning,
+        parse=declared.parse,
+        resource="finra_datasets",
+        source_of=partial(_source, declared),
+        source_dataset=declared.name,
+        source_label=f"FINRA's {declared.name}",
+        source_description=f"the dataset {declared.group}/{declared.name}",
+        limits=_limits,
+        licence=declared.licence,
+        lists_fields=True,
+        declared_in="domains/finra/datasets.py",
+    )
+
+
+def _source(declared: FinraDataset, datasets: FinraDatasets) -> Source:
+    return datasets.of(declared)
+
+
+def _limits(settings: Settings, today: date) -> LoadLimits:
+    finra = FinraSettings.of(settings)
+    return LoadLimits(
+        first_day=first_finra_week(settings, today),
+        horizon=finra.finra_horizon_weeks * WEEK,
+        max_reject_ratio=finra.finra_max_reject_ratio,
+        freshness_grace=timedelta(hours=finra.finra_freshness_grace_hours),
+        max_runs_per_tick=finra.finra_partitions_per_tick,
+    )
+
+
+DATASET_ASSETS = [dataset_assets(engine_dataset(each)) for each in DATASETS]

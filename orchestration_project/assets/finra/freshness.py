@@ -5,8 +5,12 @@ from datetime import timedelta
 
 import dagster as dg
 
-from orchestration_project.assets.finra.catalogue import ONCE_MORE, OTC_WEEKLY, week_keys
-from orchestration_project.assets.finra.datasets import DATASET_ASSETS
+from orchestration_project.assets.finra.catalogue import (
+    DATASET_ASSETS,
+    ONCE_MORE,
+    OTC_WEEKLY,
+    week_keys,
+)
 from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.finra.freshness import DueWeek, State, counts, due_weeks
 from orchestration_project.domains.finra.selection import TierWeek, horizon_start, of_known_tiers

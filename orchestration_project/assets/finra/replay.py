@@ -2,8 +2,7 @@
 
 from collections.abc import Sequence
 
-from orchestration_project.assets.finra.catalogue import week_keys
-from orchestration_project.assets.finra.datasets import DATASET_ASSETS
+from orchestration_project.assets.finra.catalogue import DATASET_ASSETS, week_keys
 from orchestration_project.assets.finra.loading import LOAD_OP, REPLAY_JOB
 from orchestration_project.domains.finra.calendar import TIERS
 from orchestration_project.domains.finra.selection import chosen, key_ranges, summary, tier_week

@@ -7,7 +7,7 @@ import dagster as dg
 from orchestration_project.assets.factory import NO_FIELDS
 from orchestration_project.assets.finra.catalogue import ONCE_MORE, WEEKLY_SUMMARY
 from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.drift import drift
+from orchestration_project.contracts.contract import drift
 from orchestration_project.domains.finra.contract import KNOWN_FIELDS
 from orchestration_project.domains.finra.selection import unknown_tiers
 from orchestration_project.engine.loader import remember_fields

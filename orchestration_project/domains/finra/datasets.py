@@ -23,7 +23,6 @@ from orchestration_project.contracts.partitioning import (
 from orchestration_project.contracts.rules import Part
 from orchestration_project.domains.finra.calendar import is_closed, settlement_date
 from orchestration_project.errors import SourceError
-from orchestration_project.tables.fields import Field
 from orchestration_project.tables.finra_datasets import (
     BOND_FIELDS,
     BREADTH_FIELDS,
@@ -34,7 +33,7 @@ from orchestration_project.tables.finra_datasets import (
     finra_short_interest,
     finra_treasury_weekly,
 )
-from orchestration_project.tables.schema import HISTORY, asset_of
+from orchestration_project.tables.schema import HISTORY, Field, asset_of
 
 PUBLIC_LICENCE = "FINRA's Specific Terms for Fixed Income Data: public, not to be charged for"
 EQUITY_LICENCE = "FINRA's terms of use for its public equity data"

@@ -130,13 +130,13 @@ class WeeklyDataset(LoadSpec[WeekChange, LoadedWeek]):
         *,
         record_total: int | None,
         max_reject_ratio: float,
-        spill: SpillStore,
+        spill: Callable[[], SpillStore],
     ) -> Validated:
         """Validate a delivery piece by piece; rows that are too many for memory are spilled."""
         week = week_of(partition)
         return checked_week(
             pieces,
-            spill,
+            spill(),
             week_start=week.week_start,
             tier=week.tier,
             record_total=record_total,
