@@ -1,13 +1,17 @@
 """The migrations make the tables that are declared, and nothing else."""
 
+import pkgutil
+from importlib import import_module
 from typing import Any
 
 import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, MetaData, Table, insert, inspect, select, text
 
+import orchestration_project.tables
 from orchestration_project.connections.clock import Clock
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.migrating import (
@@ -16,19 +20,11 @@ from orchestration_project.engine.warehouse.migrating import (
     is_current,
     migrate,
     migration_config,
+    newest_version,
 )
 from orchestration_project.errors import ConfigurationError
-from orchestration_project.tables import (
-    access,
-    finra,
-    finra_datasets,
-    fx,
-    operations,
-    prices,
-    saas,
-    spine,
-    webhooks,
-)
+from orchestration_project.migrations.scripts import alembic_config
+from orchestration_project.tables import spine
 from orchestration_project.tables.schema import HISTORY, METADATA, key_names
 from orchestration_project.tables.views import VIEWS
 from tests.resources.fence_histories import Histories, check_fences, drawn
@@ -36,8 +32,8 @@ from tests.resources.weeks import MONDAY, Desk, StoppedClock
 
 DECLARED = {
     name: each
-    for module in (access, webhooks, finra, finra_datasets, fx, operations, prices, saas, spine)
-    for name, each in vars(module).items()
+    for module in pkgutil.iter_modules(orchestration_project.tables.__path__)
+    for name, each in vars(import_module(f"orchestration_project.tables.{module.name}")).items()
 }
 DECLARED |= {
     each.info[HISTORY].name: each.info[HISTORY]
@@ -53,6 +49,11 @@ def differences(connection: Connection, metadata: MetaData = METADATA) -> list[o
 
 def test_every_declared_table_is_in_the_metadata():
     assert {name for name in DECLARED if name in METADATA.tables} == set(METADATA.tables)
+
+
+def test_the_newest_version_by_the_names_of_the_scripts_is_the_one_that_they_lead_to():
+    script = ScriptDirectory.from_config(alembic_config())
+    assert newest_version() == script.get_current_head()
 
 
 def test_the_migrated_tables_are_those_declared_with_types_nulls_and_comments(migrated):
