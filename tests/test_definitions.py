@@ -7,7 +7,7 @@ import dagster as dg
 import pytest
 import yaml
 
-from orchestration_project.catalog import REGISTRY
+from orchestration_project.catalog import DOMAINS, REGISTRY
 from orchestration_project.definitions import defs
 from orchestration_project.domains.access.roles import REQUIRES_ADMIN
 from orchestration_project.domains.operations.channels import channels
@@ -28,6 +28,7 @@ SPECS = sorted(defs.resolve_all_asset_specs(), key=lambda spec: spec.key)
 PRESETS = sorted((PROJECT_ROOT / "presets").glob("*.yaml"))
 PRESETS_DOCS = PROJECT_ROOT / "docs" / "presets.md"
 TARGETS = REGISTRY.preset_targets
+WITH_SOURCE = [domain.name for domain in DOMAINS if domain.source_setting]
 
 
 @pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.key.to_user_string())
@@ -40,7 +41,7 @@ def test_every_asset_is_named_grouped_owned_and_described(spec):
     assert spec.kinds
     assert spec.description.startswith("One ")
     assert spec.tags["domain"] == domain
-    if domain in ("finra", "fx", "prices", "saas"):
+    if domain in WITH_SOURCE:
         assert spec.tags["data"] in ("made_up", "real")
 
 
@@ -84,21 +85,6 @@ def test_each_sensor_and_schedule_says_in_the_ui_what_it_does():
 
 def test_what_starts_runs_is_off_until_somebody_switches_it_on():
     schedules = list(defs.schedules or [])
-    assert [schedule.name for schedule in schedules] == [
-        "finra_otc_weekly_mondays",
-        "finra_freshness_daily",
-        "finra_source_checks_daily",
-        "finra_symbol_week_value_daily",
-        "fx_freshness_daily",
-        "fx_rates_daily_weekly_backfill",
-        "operations_control_tower_hourly",
-        "operations_reconcile_hourly",
-        "operations_verify_daily",
-        "prices_daily_after_close",
-        "prices_freshness_daily",
-        "prices_waiting_hourly",
-        "saas_sweep_nightly",
-    ]
     on = [
         schedule.name
         for schedule in schedules
@@ -110,25 +96,6 @@ def test_what_starts_runs_is_off_until_somebody_switches_it_on():
         "operations_reconcile_hourly",
     ]
     sensors = list(defs.sensors or [])
-    assert [sensor.name for sensor in sensors] == [
-        "events_on_webhook",
-        "finra_on_publication",
-        "finra_on_restatement",
-        "finra_on_landing",
-        "finra_on_last_tier",
-        "finra_on_gold",
-        "finra_on_treasury_weekly",
-        "finra_on_bond_trade_activity",
-        "finra_on_corporate_market_breadth",
-        "finra_on_short_interest",
-        "fx_on_rates_daily",
-        "operations_on_run_change",
-        "operations_on_run_end",
-        "operations_on_undelivered_alert",
-        "prices_on_landing",
-        "prices_on_new_symbol",
-        "saas_on_tick",
-    ]
     on = [each for each in sensors if each.default_status == dg.DefaultSensorStatus.RUNNING]
     assert [sensor.name for sensor in on] == [  # they start nothing
         "operations_on_run_change",
@@ -155,7 +122,7 @@ def test_the_examples_of_rules_can_be_used_and_name_what_there_is(place: str):
     ]
     names = names_of(defs.get_repository_def())
     assert unknown_names(rules, names) == []
-    assert names.domain == {"events", "finra", "fx", "operations", "prices", "saas"}
+    assert names.domain == {domain.name for domain in DOMAINS}
 
 
 def test_the_docs_of_alerts_have_each_key_and_condition_of_a_rule():

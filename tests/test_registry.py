@@ -63,14 +63,8 @@ def test_a_location_whose_jobs_work_on_webhooks_has_the_sensor_that_starts_them(
         }
         for domain in DOMAINS
     }
-    assert started == {
-        "events": {"events_webhooks"},
-        "finra": set(),
-        "operations": set(),
-        "prices": set(),
-        "saas": {"saas_reconcile"},
-        "fx": set(),
-    }
+    there_are = {name: jobs for name, jobs in started.items() if jobs}
+    assert there_are == {"events": {"events_webhooks"}, "saas": {"saas_reconcile"}}
 
 
 def test_a_domain_that_does_not_exist_is_refused_by_name():

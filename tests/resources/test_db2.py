@@ -15,6 +15,7 @@ import pytest
 from sqlalchemy import Connection, Engine, event, select
 
 from orchestration_project.__main__ import main
+from orchestration_project.catalog import REGISTRY
 from orchestration_project.connections.artifacts import FolderStore
 from orchestration_project.connections.clock import Clock
 from orchestration_project.connections.simulator import stop_demos
@@ -23,7 +24,6 @@ from orchestration_project.contracts.work_items import ItemSettlement, NewItem
 from orchestration_project.definitions import defs
 from orchestration_project.domains.access.credentials import Limits
 from orchestration_project.domains.access.roles import Role
-from orchestration_project.domains.finra.datasets import DATASETS
 from orchestration_project.domains.operations.alerts import Decision, Problem
 from orchestration_project.domains.operations.cleanup import File
 from orchestration_project.domains.operations.control_tower import standings, table_rows
@@ -58,8 +58,6 @@ from orchestration_project.services.probes import open_alerts
 from orchestration_project.settings import load_settings
 from orchestration_project.tables.access import access_audit
 from orchestration_project.tables.finra import finra_otc_weekly
-from orchestration_project.tables.fx import fx_rates_daily
-from orchestration_project.tables.prices import prices_daily_history
 from orchestration_project.tables.schema import HISTORY, METADATA, schema_of
 from orchestration_project.tables.views import VIEWS
 from tests import another  # noqa: F401 - registers the database
@@ -153,9 +151,11 @@ def declare() -> None:
         pl.Datetime("us", "UTC"): Clock().now(),
     }
     with open_warehouse(load_settings()) as warehouse, warehouse.writing() as connection:
-        declared = [each for made in DATASETS for each in (made.table, made.history)]
-        declared += [fx_rates_daily, fx_rates_daily.info[HISTORY]]
-        for table in (*declared, prices_daily_history):
+        tables = [
+            each.table for each in REGISTRY.tables.values() if each.table is not finra_otc_weekly
+        ]
+        declared = [each for table in tables for each in (table, table.info[HISTORY])]
+        for table in declared:
             one = {name: values[kind] for name, kind in schema_of(table).items()}
             insert_frame(connection, table, frame_of([one], table))
 
