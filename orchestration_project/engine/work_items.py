@@ -87,23 +87,33 @@ class WorkItems:
         self._on_change = on_change
 
     def enqueue(
-        self, topic: str, items: Iterable[NewItem], *, connection: Connection | None = None
+        self,
+        topic: str,
+        items: Iterable[NewItem],
+        *,
+        are_new: bool = False,
+        connection: Connection | None = None,
     ) -> int:
         """Enqueue items; one that is there in the same version stays as it is, whatever its state.
 
         One that is there in another version is ready in the new one, without attempts; whoever has
         claimed the older version cannot settle it. Of items with the same key, the last one counts.
 
+        Args:
+            topic: What kind of work they are.
+            items: The items.
+            are_new: Whether none of them is expected to be there, so that none is looked up first.
+            connection: A transaction that writes.
+
         Returns:
-            How many are new or have a new version; one that two processes enqueue at the same
-            moment counts for both.
+            How many are new or have a new version.
         """
         new = {each.key: each for each in items}
         now, count, keys = self._clock.now(), 0, sorted(new)
         with self._transaction(connection) as writing:
             for start in range(0, len(keys), KEYS_PER_STATEMENT):
                 some = [new[key] for key in keys[start : start + KEYS_PER_STATEMENT]]
-                count += _enqueue(writing, topic, some, now)
+                count += _enqueue(writing, topic, some, now, are_new=are_new)
         return count
 
     def claim(
@@ -306,13 +316,21 @@ class WorkItems:
                 self._on_change(connection, topic, some, change)
 
 
-def _enqueue(connection: Connection, topic: str, items: Sequence[NewItem], now: datetime) -> int:
+def _enqueue(
+    connection: Connection, topic: str, items: Sequence[NewItem], now: datetime, *, are_new: bool
+) -> int:
     """Insert what is new, replace what has another version; return how many that are."""
     rows = {each.key: _new_row(topic, each, now) for each in items}
     key, version = work_items.c.item_key, work_items.c.version
-    there = select(key, version).where(_named(topic, list(rows))).order_by(key)
-    missing = rows.keys() - connection.execute(there).scalars()
-    insert_absent(connection, work_items, [rows[each] for each in missing])
+    missing = rows.keys()
+    if not are_new:
+        known = select(key).where(_named(topic, list(rows)))
+        missing -= set(connection.execute(known).scalars())
+    inserted = insert_absent(connection, work_items, [rows[each] for each in missing])
+    others = [each for each in rows if (topic, each) not in inserted]
+    if not others:
+        return len(inserted)
+    there = select(key, version).where(_named(topic, others)).order_by(key)
     found = connection.execute(there.with_for_update()).all()
     replaced = [rows[row.item_key] for row in found if row.version != rows[row.item_key]["version"]]
     if replaced:
@@ -325,7 +343,7 @@ def _enqueue(connection: Connection, topic: str, items: Sequence[NewItem], now: 
             .values({name: each for name, each in fresh.items() if name not in kept}),
             [{f"new_{name}": value for name, value in row.items()} for row in replaced],
         )
-    return len(missing) + len(replaced)
+    return len(inserted) + len(replaced)
 
 
 def _new_row(topic: str, item: NewItem, now: datetime) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Frames into tables and back, the fastest way that each database has."""
 
 import json
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import date
 from itertools import chain
@@ -301,22 +301,35 @@ def _copy(connection: Connection, table: Table, frame: pl.DataFrame) -> None:
         copy.write(encoder.finish())
 
 
+INSERTS: Mapping[str, Callable[[Table], Any]] = {
+    "postgresql": postgresql.insert,
+    "sqlite": sqlite.insert,
+}
+"""What inserts in databases that can leave out rows whose key is there."""
+
+
 def insert_absent(
     connection: Connection, table: Table, rows: Sequence[Mapping[str, object]]
-) -> None:
-    """Insert the rows whose key is not there yet; in key order, so that no two deadlock."""
+) -> set[tuple[Any, ...]]:
+    """Insert the rows whose key is not there yet; in key order, so that no two deadlock.
+
+    Returns:
+        The keys that were inserted, as tuples in the order of the primary key's columns.
+    """
+    key = list(table.primary_key.columns)
+    ordered = sorted(rows, key=lambda row: str([row[column.name] for column in key]))
     if not rows:
-        return
-    key = [column.name for column in table.primary_key.columns]
-    ordered = sorted(rows, key=lambda row: str([row[name] for name in key]))
-    if connection.dialect.name == "postgresql":
-        connection.execute(postgresql.insert(table).on_conflict_do_nothing(), ordered)
-    elif connection.dialect.name == "sqlite":
-        connection.execute(sqlite.insert(table).on_conflict_do_nothing(), ordered)
-    else:
-        for row in ordered:
-            with suppress(IntegrityError), connection.begin_nested():
-                connection.execute(insert(table), row)
+        return set()
+    own_insert = INSERTS.get(connection.dialect.name)
+    if own_insert is not None:
+        statement = own_insert(table).on_conflict_do_nothing().returning(*key)
+        return {tuple(row) for row in connection.execute(statement, ordered)}
+    inserted: set[tuple[Any, ...]] = set()
+    for row in ordered:
+        with suppress(IntegrityError), connection.begin_nested():
+            connection.execute(insert(table), row)
+            inserted.add(tuple(row[column.name] for column in key))
+    return inserted
 
 
 def frame_of(rows: Sequence[Mapping[str, object]], table: Table) -> pl.DataFrame:

@@ -128,13 +128,10 @@ class Inbox:
         """
         rows = [self._row(each) for each in deliveries]
         with self._warehouse.writing() as connection:
-            insert_absent(connection, inbox, rows)
-            there = _there(connection, rows)
-            stored: list[Stored] = [
-                _stored(row, there[row["source"], row["delivery_id"]]) for row in rows
-            ]
-            changed = [row for row, each in zip(rows, stored, strict=True) if each == "changed"]
-            insert_absent(connection, audits, [_audit(row, there) for row in changed])
+            inserted = insert_absent(connection, inbox, rows)
+            stored: list[Stored] = ["stored"] * len(rows)
+            if len(inserted) < len(rows):
+                stored = _compare(connection, rows)
             self._enqueue(connection, zip(rows, stored, strict=True))
         return stored
 
@@ -153,7 +150,7 @@ class Inbox:
             if stored == "stored" and row["allowed_count"]:
                 by_source.setdefault(row["source"], []).append(item_of(row))
         for source, items in by_source.items():
-            self._items.enqueue(topic_of(source), items, connection=connection)
+            self._items.enqueue(topic_of(source), items, are_new=True, connection=connection)
 
     def _row(self, delivery: Received) -> dict[str, Any]:
         self._latest = max(self._clock.now(), self._latest + timedelta(microseconds=1))
@@ -201,6 +198,15 @@ def _there(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> There:
         )
         found |= {(each.source, each.delivery_id): each for each in connection.execute(wanted)}
     return found
+
+
+def _compare(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> list[Stored]:
+    """Return what came of deliveries that were there before in part; audit those that differ."""
+    there = _there(connection, rows)
+    stored: list[Stored] = [_stored(row, there[row["source"], row["delivery_id"]]) for row in rows]
+    changed = [row for row, each in zip(rows, stored, strict=True) if each == "changed"]
+    insert_absent(connection, audits, [_audit(row, there) for row in changed])
+    return stored
 
 
 def _stored(row: Mapping[str, Any], there: Any) -> Stored:
