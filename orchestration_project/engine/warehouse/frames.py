@@ -1,9 +1,9 @@
 """Frames into tables and back, the fastest way that each database has."""
 
 import json
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from datetime import date
+from functools import cache
 from itertools import chain
 from typing import Any
 
@@ -11,6 +11,7 @@ import polars as pl
 from sqlalchemy import (
     ColumnElement,
     Connection,
+    Executable,
     FromClause,
     Select,
     Table,
@@ -301,13 +302,6 @@ def _copy(connection: Connection, table: Table, frame: pl.DataFrame) -> None:
         copy.write(encoder.finish())
 
 
-INSERTS: Mapping[str, Callable[[Table], Any]] = {
-    "postgresql": postgresql.insert,
-    "sqlite": sqlite.insert,
-}
-"""What inserts in databases that can leave out rows whose key is there."""
-
-
 def insert_absent(
     connection: Connection, table: Table, rows: Sequence[Mapping[str, object]]
 ) -> set[tuple[Any, ...]]:
@@ -316,20 +310,49 @@ def insert_absent(
     Returns:
         The keys that were inserted, as tuples in the order of the primary key's columns.
     """
-    key = list(table.primary_key.columns)
-    ordered = sorted(rows, key=lambda row: str([row[column.name] for column in key]))
     if not rows:
         return set()
-    own_insert = INSERTS.get(connection.dialect.name)
-    if own_insert is not None:
-        statement = own_insert(table).on_conflict_do_nothing().returning(*key)
-        return {tuple(row) for row in connection.execute(statement, ordered)}
-    inserted: set[tuple[Any, ...]] = set()
-    for row in ordered:
-        with suppress(IntegrityError), connection.begin_nested():
+    key = [column.name for column in table.primary_key.columns]
+    ordered = sorted(rows, key=lambda row: str([row[name] for name in key]))
+    if connection.dialect.name == "postgresql":
+        names = tuple(ordered[0])
+        arrays = {name: [row[name] for row in ordered] for name in names}
+        inserted = connection.execute(_insert_arrays(table, names), arrays)
+    elif connection.dialect.name == "sqlite":
+        statement = sqlite.insert(table).on_conflict_do_nothing()
+        inserted = connection.execute(statement.returning(*table.primary_key.columns), ordered)
+    else:
+        return {
+            tuple(row[name] for name in key) for row in ordered if _insert(connection, table, row)
+        }
+    return {tuple(row) for row in inserted}
+
+
+@cache
+def _insert_arrays(table: Table, names: tuple[str, ...]) -> Executable:
+    """Return the statement that inserts rows from an array for each column.
+
+    Its text is the same for any number of rows, so that drivers and server read it once.
+    """
+    columns = [
+        func.unnest(bindparam(name, type_=postgresql.ARRAY(table.c[name].type))) for name in names
+    ]
+    return (
+        postgresql.insert(table)
+        .from_select(names, select(*columns))
+        .on_conflict_do_nothing()
+        .returning(*table.primary_key.columns)
+    )
+
+
+def _insert(connection: Connection, table: Table, row: Mapping[str, object]) -> bool:
+    """Insert a row; return whether its key was not there."""
+    try:
+        with connection.begin_nested():
             connection.execute(insert(table), row)
-            inserted.add(tuple(row[column.name] for column in key))
-    return inserted
+    except IntegrityError:
+        return False
+    return True
 
 
 def frame_of(rows: Sequence[Mapping[str, object]], table: Table) -> pl.DataFrame:
