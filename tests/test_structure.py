@@ -19,8 +19,12 @@ from benchmarks.structure import (
 MOST_SHORT = 0.112
 """Share of modules of 60 lines or less."""
 
-MOST_OUTSIDE_DOMAINS = 265
-"""Modules that belong to no domain. It was 244 before FINRA's dataset engine became everybody's."""
+MOST_OUTSIDE_DOMAINS = 266
+"""Modules that belong to no domain.
+
+It was 244 before FINRA's dataset engine became everybody's, and 265 before its engine of derived
+tables did.
+"""
 
 MOST_NAMING_A_DOMAIN = 1
 """Modules outside the domains that name one: `catalog/__init__.py`."""

@@ -23,17 +23,17 @@ from orchestration_project.domains.finra.selection import (
     of_known_tiers,
     summary,
 )
+from orchestration_project.engine.derived import find_outdated
 from orchestration_project.engine.environment import open_clock, open_warehouse
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError, SourceError
 from orchestration_project.instance.storage import open_instance
 from orchestration_project.resources.finra import published_lately
 from orchestration_project.resources.finra.activity import made_of
-from orchestration_project.resources.finra.gold import outdated_tier_weeks, outdated_windows
+from orchestration_project.resources.finra.gold import TIER_WEEKS, WINDOWS
 from orchestration_project.resources.finra.opening import open_finra, open_http
 from orchestration_project.settings import Settings, load_settings, without_query, without_secrets
 from orchestration_project.settings.domains.finra import FinraSettings
-from orchestration_project.tables.finra import finra_otc_weekly
 
 JOB = "finra_otc_weekly"
 
@@ -170,10 +170,9 @@ def derive(instance: dg.DagsterInstance, warehouse: Warehouse) -> list[dg.JobExe
     # Not at the top: this import reads the settings, and `main` reports invalid ones.
     from orchestration_project.assets.finra import WEEKS_OF_ALL_TIERS, week_keys
 
-    landed = warehouse.changes(finra_otc_weekly)
-    windows = filter(week_keys().__contains__, outdated_windows(warehouse, landed))
+    windows = filter(week_keys().__contains__, find_outdated(warehouse, WINDOWS)[1])
     results = [execute(instance, "finra_gold", between=each) for each in tier_ranges(windows)]
-    weeks = filter(WEEKS_OF_ALL_TIERS.has_partition_key, outdated_tier_weeks(warehouse, landed))
+    weeks = filter(WEEKS_OF_ALL_TIERS.has_partition_key, find_outdated(warehouse, TIER_WEEKS)[1])
     results += [execute(instance, "finra_tier_week", between=each) for each in week_ranges(weeks)]
     return results
 

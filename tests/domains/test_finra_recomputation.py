@@ -12,12 +12,11 @@ from orchestration_project.domains.finra.recomputation import (
     CONCENTRATION,
     CROSS_TIER,
     ROLLING,
-    out_of_date,
     requests,
     tier_ranges,
-    version_of,
     week_ranges,
 )
+from orchestration_project.engine.derived import out_of_date
 from tests.properties import bounded
 
 FIRST = date(2025, 11, 3)
@@ -40,7 +39,7 @@ def landed(*weeks: int, tier: str = "T1") -> dict[str, int]:
 
 
 def derived(rule, state) -> dict[str, str]:
-    return {each: version_of(rule, each, state) for each in rule.candidates(state)}
+    return {each: rule.version(each, state) for each in rule.candidates(state)}
 
 
 @pytest.mark.parametrize(
@@ -126,7 +125,7 @@ def test_a_week_is_out_when_its_last_tier_is_after_a_holiday_on_the_tuesday():
 
 def test_what_a_partition_is_made_of_is_named_and_holes_are_left_out():
     state = landed(0, 5) | {key(4): 3}
-    assert version_of(ROLLING, key(5), state) == (
+    assert ROLLING.version(key(5), state) == (
         "gold 1: T1|2025-11-03#1 T1|2025-12-01#3 T1|2025-12-08#1"
     )
 

@@ -7,14 +7,9 @@ from pathlib import Path
 from sqlalchemy import Table, select
 
 from orchestration_project.connections.clock import Clock
+from orchestration_project.engine.derived import DerivedLoad, DerivedTable
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.resources.finra.gold import (
-    CONCENTRATION,
-    CROSS_TIER,
-    ROLLING,
-    GoldLoad,
-    Recipe,
-)
+from orchestration_project.resources.finra.gold import TIER_WEEKS, WINDOWS
 from orchestration_project.tables.spine import fences
 from tests import databases
 from tests.faults.loads import NOW, Job, Process
@@ -23,10 +18,7 @@ from tests.faults.points import Points
 from tests.faults.scene import Place
 from tests.resources.weeks import MONDAY, Desk, row
 
-RECIPES: Mapping[str, Sequence[Recipe]] = {
-    "weeks": (ROLLING, CONCENTRATION),
-    "tiers": (CROSS_TIER,),
-}
+RECIPES: Mapping[str, Sequence[DerivedTable]] = {"weeks": WINDOWS, "tiers": TIER_WEEKS}
 """What the product derives in one step, and so in one transaction."""
 
 WEEKS = [MONDAY + timedelta(weeks=number) for number in range(6)]
@@ -40,7 +32,7 @@ def derive_keys(job: Job, _: Points) -> Iterator[str]:
     with Warehouse(job.database_url, clock=Clock(NOW)) as warehouse:
         for named in job.keys:
             recipes, key = named.split(" ")
-            load = GoldLoad(RECIPES[recipes], warehouse, [key])
+            load = DerivedLoad(RECIPES[recipes], warehouse, [key])
             yield str(load.land(load.take(key)))
 
 

@@ -6,9 +6,10 @@ from datetime import date, timedelta
 import pytest
 
 from orchestration_project.domains.finra.contract import DE_MINIMIS
+from orchestration_project.engine.derived import DerivedLoad, DerivedTable
 from orchestration_project.engine.warehouse import SupersededError
 from orchestration_project.errors import ConfigurationError
-from orchestration_project.resources.finra.gold import CONCENTRATION, CROSS_TIER, ROLLING, GoldLoad
+from orchestration_project.resources.finra.gold import CONCENTRATION, CROSS_TIER, ROLLING
 from orchestration_project.tables.finra import (
     finra_concentration_week,
     finra_otc_weekly,
@@ -21,11 +22,11 @@ KEY = f"T1|{MONDAY}"
 NEXT = MONDAY + timedelta(weeks=1)
 
 
-def loader(desk: Desk, recipe=ROLLING, *asked: str) -> GoldLoad:
-    return GoldLoad([recipe], desk.warehouse, asked or (KEY,))
+def loader(desk: Desk, recipe: DerivedTable = ROLLING, *asked: str) -> DerivedLoad:
+    return DerivedLoad([recipe], desk.warehouse, asked or (KEY,))
 
 
-def derive(desk: Desk, recipe=ROLLING, key: str = KEY) -> list[str]:
+def derive(desk: Desk, recipe: DerivedTable = ROLLING, key: str = KEY) -> list[str]:
     """Derive a partition and return what was recomputed."""
     load = loader(desk, recipe, key)
     return list(load.land(load.take(key)).tables[recipe.table.name].recomputed)

@@ -10,9 +10,9 @@ from orchestration_project.domains.finra.calendar import TIERS, session_days
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import insert_frame
 from orchestration_project.resources.finra.value import (
-    ValueLoad,
     coverage_by_week,
     read_valued_weeks,
+    value_load,
 )
 from orchestration_project.tables.finra import finra_symbol_week, finra_symbol_week_value
 from orchestration_project.tables.prices import prices_daily
@@ -39,7 +39,7 @@ def land(desk: Desk) -> None:
 
 def value(desk: Desk) -> None:
     """Value the week as a run does."""
-    load = ValueLoad(desk.warehouse)
+    load = value_load(desk.warehouse)
     load.land(load.take(MONDAY.isoformat()))
 
 

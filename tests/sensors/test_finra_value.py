@@ -12,7 +12,7 @@ from orchestration_project.domains.finra.calendar import TIERS, WEEK, session_da
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import insert_frame
 from orchestration_project.errors import ConfigurationError
-from orchestration_project.resources.finra.value import ValueLoad
+from orchestration_project.resources.finra.value import value_load
 from orchestration_project.sensors.finra import finra_symbol_week_value_daily
 from orchestration_project.tables.finra import finra_symbol_week_value
 from orchestration_project.tables.prices import prices_daily
@@ -61,8 +61,8 @@ def price(warehouse: Warehouse, *weeks: date) -> None:
 
 def value(warehouse: Warehouse, *weeks: date) -> list[bool]:
     """Value weeks as a run does, and return which were written."""
-    load = ValueLoad(warehouse)
-    return [load.land(load.take(week.isoformat())).is_new for week in weeks]
+    load = value_load(warehouse)
+    return [bool(load.land(load.take(week.isoformat())).recomputed) for week in weeks]
 
 
 def asked(warehouse: Warehouse) -> list[tuple[str, str]]:

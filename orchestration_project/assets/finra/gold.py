@@ -17,18 +17,16 @@ from orchestration_project.assets.finra.catalogue import (
     WEEKS_OF_ALL_TIERS,
     table_spec,
 )
+from orchestration_project.engine.derived import (
+    DerivedLoad,
+    DerivedResult,
+    DerivedRows,
+    DerivedTable,
+)
 from orchestration_project.engine.report_log import EarlierMetadata, earlier_metadata
 from orchestration_project.engine.runner import AssetEvent, Report, asked_keys, each_partition
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.resources.finra.gold import (
-    CONCENTRATION,
-    CROSS_TIER,
-    ROLLING,
-    DerivedGold,
-    DerivedTable,
-    GoldLoad,
-    Recipe,
-)
+from orchestration_project.resources.finra.gold import CONCENTRATION, CROSS_TIER, ROLLING
 from orchestration_project.services.metadata import data_label, table_of
 from orchestration_project.settings.domains.finra import FinraSettings
 
@@ -40,12 +38,12 @@ class _Gold:
     """An asset, how its table is made, and of which assets."""
 
     key: dg.AssetKey
-    recipe: Recipe
+    derived: DerivedTable[Any]
     made_of: Sequence[dg.AssetKey]
 
     @property
     def spec(self) -> dg.AssetSpec:
-        return table_spec(self.key, self.recipe.table, "gold", *self.made_of)
+        return table_spec(self.key, self.derived.table, "gold", *self.made_of)
 
 
 def _gold_assets(
@@ -66,13 +64,14 @@ def _gold_assets(
         warehouse: dg.ResourceParam[Warehouse],
     ) -> Iterator[AssetEvent]:
         chosen = [each for each in gold if each.key in context.selected_asset_keys]
-        recipes = [each.recipe for each in chosen]
-        load = GoldLoad(recipes, warehouse, frozenset(asked_keys(context)))
+        tables = [each.derived for each in chosen]
+        where = {"tables": ", ".join(each.table.name for each in tables)}
+        load = DerivedLoad(tables, warehouse, frozenset(asked_keys(context)), where)
         label = data_label(is_synthetic=settings.is_demo)
         report = Report(
             partial(_metadata, chosen, label, partial(earlier_metadata, context.instance)),
             side_effects=partial(_dependents, chosen, label),
-            is_unchanged=_is_unchanged,
+            is_unchanged=lambda derived: not derived.recomputed,
         )
         yield from each_partition(context, lambda: load, report)
 
@@ -83,12 +82,12 @@ def _metadata(
     gold: Sequence[_Gold],
     label: Mapping[str, str],
     earlier: EarlierMetadata,
-    derived: DerivedGold,
+    derived: DerivedResult,
 ) -> dict[dg.AssetKey, dict[str, Any]]:
     """Return the metadata of each asset; an unchanged table keeps that of its derivation."""
     found = {}
     for each in gold:
-        table = derived.tables[each.recipe.table.name]
+        table = derived.tables[each.derived.table.name]
         found[each.key] = {**_table_metadata(table, derived), **label}
         if derived.partition_key not in table.recomputed:
             before = earlier(each.key, derived.partition_key)
@@ -97,12 +96,8 @@ def _metadata(
     return found
 
 
-def _is_unchanged(derived: DerivedGold) -> bool:
-    return not any(table.recomputed for table in derived.tables.values())
-
-
-def _table_metadata(table: DerivedTable, derived: DerivedGold) -> dict[str, Any]:
-    own = table.largest.get(derived.partition_key)
+def _table_metadata(table: DerivedRows, derived: DerivedResult) -> dict[str, Any]:
+    own = table.summaries.get(derived.partition_key)
     return {
         "outcome": "derived" if table.recomputed else "unchanged",
         "dagster/row_count": table.row_count,
@@ -115,11 +110,11 @@ def _table_metadata(table: DerivedTable, derived: DerivedGold) -> dict[str, Any]
 
 
 def _dependents(
-    gold: Sequence[_Gold], label: Mapping[str, str], partition_key: str, derived: DerivedGold
+    gold: Sequence[_Gold], label: Mapping[str, str], partition_key: str, derived: DerivedResult
 ) -> Iterator[dg.AssetMaterialization]:
     """Yield materializations of dependent partitions that were derived outside of the run's."""
     for each in gold:
-        table = derived.tables[each.recipe.table.name]
+        table = derived.tables[each.derived.table.name]
         for partition, row_count in table.recomputed.items():
             if partition != partition_key:
                 metadata = {
@@ -129,7 +124,7 @@ def _dependents(
                     "recomputed_week_count": 1,
                     "seconds": 0.0,
                     MADE_OF: table.versions[partition],
-                    "largest": table_of(table.largest[partition]),
+                    "largest": table_of(table.summaries[partition]),
                     **label,
                 }
                 yield dg.AssetMaterialization(each.key, partition=partition, metadata=metadata)

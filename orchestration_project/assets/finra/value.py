@@ -11,9 +11,10 @@ from orchestration_project.assets.finra.catalogue import (
     WEEKS_OF_ALL_TIERS,
     table_spec,
 )
+from orchestration_project.engine.derived import DerivedResult
 from orchestration_project.engine.runner import AssetEvent, Report, each_partition
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.resources.finra.value import DerivedValue, ValueLoad, coverage_by_week
+from orchestration_project.resources.finra.value import coverage_by_week, figures_of, value_load
 from orchestration_project.services.metadata import table_of
 from orchestration_project.settings.domains.finra import FinraSettings
 from orchestration_project.tables.finra import finra_symbol_week_value
@@ -45,20 +46,21 @@ def symbol_week_value(
 ) -> Iterator[AssetEvent]:
     """Derive each week of the run; a week whose rows are the same stays as it is."""
     least = settings.finra_value_min_coverage
-    report = Report[DerivedValue](
+    report = Report[DerivedResult](
         lambda derived: {SYMBOL_WEEK_VALUE: _metadata(derived)},
         checks=lambda: [_check_result(coverage_by_week(warehouse), least)],
-        is_unchanged=lambda derived: not derived.is_new,
+        is_unchanged=lambda derived: not derived.recomputed,
     )
-    yield from each_partition(context, lambda: ValueLoad(warehouse), report)
+    yield from each_partition(context, lambda: value_load(warehouse), report)
 
 
-def _metadata(derived: DerivedValue) -> dict[str, Any]:
+def _metadata(derived: DerivedResult) -> dict[str, Any]:
+    figures = figures_of(derived)
     return {
-        "outcome": "derived" if derived.is_new else "unchanged",
-        "dagster/row_count": derived.row_count,
-        "coverage_ratio": derived.coverage_ratio,
-        "notional_dollars": derived.notional_dollars,
+        "outcome": "derived" if derived.recomputed else "unchanged",
+        "dagster/row_count": figures.row_count,
+        "coverage_ratio": figures.coverage_ratio,
+        "notional_dollars": figures.notional_dollars,
         "seconds": derived.seconds,
     }
 

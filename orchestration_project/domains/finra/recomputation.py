@@ -9,7 +9,6 @@ import hashlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Protocol
 
 from orchestration_project.domains.finra.calendar import TIERS, WEEK
 from orchestration_project.domains.finra.selection import TierWeek, parsed, ranges
@@ -21,26 +20,6 @@ WINDOW_WEEKS = 6
 
 Landed = Mapping[str, int]
 """Partition keys of `finra_otc_weekly` that are landed, and the number of the last change."""
-
-
-class DerivingRule(Protocol):
-    """What the partitions of a derived table are made of."""
-
-    def required(self, key: str) -> Sequence[str]:
-        """Return the landed partitions without which ``key`` is not derived."""
-        ...
-
-    def inputs(self, key: str) -> Sequence[str]:
-        """Return all partitions that ``key`` is made of, landed or not."""
-        ...
-
-    def reached(self, key: str, *, asked: Collection[str], landed: Landed) -> Sequence[str]:
-        """Return what to derive for ``key``, one of ``asked``: itself and what depends on it."""
-        ...
-
-    def candidates(self, landed: Landed) -> Sequence[str]:
-        """Return every partition that can be derived."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -77,6 +56,10 @@ class PerTier:
         """Return what is landed."""
         return sorted(landed)
 
+    def version(self, key: str, landed: Landed) -> str:
+        """Return what ``key`` would be derived of now, in words."""
+        return _version(self.inputs(key), landed)
+
 
 @dataclass(frozen=True)
 class AllTiers:
@@ -99,6 +82,10 @@ class AllTiers:
         weeks = {parsed(key).week_start.isoformat() for key in landed}
         return sorted(week for week in weeks if all(key in landed for key in self.required(week)))
 
+    def version(self, key: str, landed: Landed) -> str:
+        """Return what ``key`` would be derived of now, in words."""
+        return _version(self.inputs(key), landed)
+
 
 ROLLING = PerTier(weeks_back=WINDOW_WEEKS - 1)
 CONCENTRATION = PerTier(weeks_back=1)
@@ -109,16 +96,9 @@ def _moved(partition: TierWeek, weeks: int) -> TierWeek:
     return TierWeek(partition.tier, partition.week_start + weeks * WEEK)
 
 
-def version_of(rule: DerivingRule, key: str, landed: Landed) -> str:
-    """Return what ``key`` would be derived of now, in words."""
-    inputs = " ".join(f"{each}#{landed[each]}" for each in rule.inputs(key) if each in landed)
-    return f"gold {GOLD_VERSION}: {inputs}"
-
-
-def out_of_date(rule: DerivingRule, landed: Landed, derived: Mapping[str, str]) -> list[str]:
-    """Return the partitions to derive; ``derived`` has the versions of those that are."""
-    candidates = rule.candidates(landed)
-    return [key for key in candidates if derived.get(key) != version_of(rule, key, landed)]
+def _version(inputs: Iterable[str], landed: Landed) -> str:
+    names = " ".join(f"{each}#{landed[each]}" for each in inputs if each in landed)
+    return f"gold {GOLD_VERSION}: {names}"
 
 
 @dataclass(frozen=True)
@@ -131,7 +111,7 @@ class Request:
 
 
 def requests(
-    rules: Iterable[DerivingRule],
+    rules: Iterable[PerTier | AllTiers],
     due: Iterable[tuple[str, str]],
     landed: Landed,
     *,
@@ -147,7 +127,7 @@ def requests(
     found = []
     for first, last in due:
         between = [
-            version_of(rule, key, landed)
+            rule.version(key, landed)
             for rule in rules
             for key in rule.candidates(landed)
             if first <= key <= last

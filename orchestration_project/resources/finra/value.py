@@ -1,7 +1,6 @@
 """What a week's shares were worth, derived of FINRA's gold and of landed prices, by table."""
 
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any
@@ -9,7 +8,7 @@ from typing import Any
 import polars as pl
 from sqlalchemy import ColumnElement, Connection, cast, func, select
 
-from orchestration_project.contracts.rules import Days, content_sha256
+from orchestration_project.contracts.rules import Days
 from orchestration_project.domains.finra import recomputation
 from orchestration_project.domains.finra.activity import first_week_shown
 from orchestration_project.domains.finra.calendar import session_days
@@ -19,15 +18,19 @@ from orchestration_project.domains.finra.value import (
     coverage,
     symbol_week_value,
 )
-from orchestration_project.engine.environment import open_all
-from orchestration_project.engine.warehouse import Derivation, Warehouse
-from orchestration_project.engine.warehouse.difference import (
-    changes,
-    derived_versions,
-    read_fence,
+from orchestration_project.engine.derived import (
+    DerivedLoad,
+    DerivedResult,
+    DerivedTable,
+    Due,
+    Inputs,
+    Made,
+    out_of_date,
 )
+from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.engine.warehouse.difference import derived_versions
 from orchestration_project.engine.warehouse.frames import read_frame, within
-from orchestration_project.errors import ConfigurationError
+from orchestration_project.resources.finra.gold import LOADED_BY, landed_weeks
 from orchestration_project.tables.finra import (
     finra_otc_weekly,
     finra_symbol_week,
@@ -35,101 +38,61 @@ from orchestration_project.tables.finra import (
 )
 from orchestration_project.tables.prices import prices_daily
 
-AND_ROWS = "; rows "
-"""In what a week was made of, between FINRA's deliveries and the hash of the rows: of prices, which
-are revised symbol by symbol, nothing shorter tells."""
-
 _week, _daily = finra_symbol_week.c, prices_daily.c
 
 
 @dataclass(frozen=True)
-class TakenValue:
-    """The new rows of a week; ``is_new`` where they, or what FINRA landed, are not as they were."""
+class ValueFigures:
+    """What is reported of a week; ``coverage_ratio`` is the share of its shares with a value."""
 
-    derivation: Derivation
-    coverage_ratio: float
-    is_new: bool
-    seconds: float
-
-
-@dataclass(frozen=True)
-class DerivedValue:
-    """What was derived of a week; ``coverage_ratio`` is the share of its shares with a value."""
-
-    week: str
     row_count: int
     coverage_ratio: float
     notional_dollars: float
-    is_new: bool
-    seconds: float
 
     def __str__(self) -> str:
         return f"{self.row_count} symbols, {self.coverage_ratio:.1%} of the shares"
 
 
-@dataclass(frozen=True)
-class ValueLoad:
-    """Derives weeks of `finra_symbol_week_value`; rows that are the same are not written again."""
+def _read_week(connection: Connection, due: Sequence[Due]) -> tuple[pl.DataFrame, ...]:
+    """Return the symbols, prices and splits of a week, as `symbol_week_value` takes them."""
+    [week] = [date.fromisoformat(each.key) for each in due]
+    return tuple(read(connection, week) for read in (_symbol_weeks, _prices, _splits))
 
-    warehouse: Warehouse
 
-    @property
-    def where(self) -> Mapping[str, str]:
-        """What an error names besides partition and run."""
-        return {"asset": "finra/symbol_week_value"}
+def _make_value(due: Due, read: tuple[pl.DataFrame, ...]) -> Made:
+    week = date.fromisoformat(due.key)
+    rows = symbol_week_value(*read, week_start=week, session_days=session_days(week))
+    dollars = float(rows["notional_dollars"].sum())
+    return Made(rows, ValueFigures(len(rows), coverage(rows, read[0]), dollars))
 
-    def ready(self) -> None:
-        """Open the database.
 
-        Raises:
-            OrchestrationError: It cannot be opened.
-        """
-        open_all(self.warehouse)
+SYMBOL_WEEK_VALUE = DerivedTable(
+    table=finra_symbol_week_value,
+    inputs=Inputs(
+        landed=landed_weeks,
+        read=_read_week,
+        job=LOADED_BY,
+        problem="is not worth anything yet",
+        expected="all tiers of the week are landed",
+    ),
+    reach=recomputation.CROSS_TIER,
+    scope=lambda key: {"week_start": date.fromisoformat(key)},
+    make=_make_value,
+    is_compared=True,  # prices are revised symbol by symbol, and have no shorter version
+)
 
-    def take(self, key: str) -> TakenValue:
-        """Read, in one state of the database, what a week is made of.
 
-        Raises:
-            ConfigurationError: A tier of the week is not landed.
-        """
-        started, week = time.monotonic(), date.fromisoformat(key)
-        with self.warehouse.reading() as connection:
-            landed = changes(connection, finra_otc_weekly)
-            _refuse_part_of_a_week(key, landed)
-            token, before = read_fence(connection, finra_symbol_week_value, key)
-            weeks = _symbol_weeks(connection, week)
-            rows = symbol_week_value(
-                weeks,
-                _prices(connection, week),
-                _splits(connection, week),
-                week_start=week,
-                session_days=session_days(week),
-            )
-        shares = recomputation.version_of(recomputation.CROSS_TIER, key, landed)
-        version = f"{shares}{AND_ROWS}{content_sha256(rows)}"
-        derivation = Derivation(
-            finra_symbol_week_value, key, {"week_start": week}, token, version, rows
-        )
-        seconds = time.monotonic() - started
-        return TakenValue(derivation, coverage(rows, weeks), before != version, seconds)
+def value_load(warehouse: Warehouse) -> DerivedLoad:
+    """Return what derives weeks of `finra_symbol_week_value`."""
+    where = {"asset": "finra/symbol_week_value"}
+    return DerivedLoad(
+        [SYMBOL_WEEK_VALUE], warehouse, where=where, describe=lambda done: str(figures_of(done))
+    )
 
-    def land(self, taken: TakenValue) -> DerivedValue:
-        """Write what was taken.
 
-        Raises:
-            SupersededError: Another run derived the week meanwhile.
-        """
-        started, derivation = time.monotonic(), taken.derivation
-        if taken.is_new:
-            self.warehouse.derive([derivation])
-        return DerivedValue(
-            derivation.partition_key,
-            len(derivation.rows),
-            taken.coverage_ratio,
-            float(derivation.rows["notional_dollars"].sum()),
-            taken.is_new,
-            taken.seconds + time.monotonic() - started,
-        )
+def figures_of(derived: DerivedResult) -> ValueFigures:
+    """Return the figures of the week that was asked for."""
+    return derived.tables[finra_symbol_week_value.name].summaries[derived.partition_key]
 
 
 def complete_weeks(warehouse: Warehouse) -> list[str]:
@@ -140,11 +103,8 @@ def complete_weeks(warehouse: Warehouse) -> list[str]:
 def restated_weeks(warehouse: Warehouse) -> list[str]:
     """Return the derived weeks of which FINRA's shares changed since, oldest first."""
     landed = warehouse.changes(finra_otc_weekly)
-    derived = {
-        week: version.partition(AND_ROWS)[0]
-        for week, version in warehouse.derived_versions(finra_symbol_week_value).items()
-    }
-    due = recomputation.out_of_date(recomputation.CROSS_TIER, landed, derived)
+    derived = warehouse.derived_versions(finra_symbol_week_value)
+    due = out_of_date(recomputation.CROSS_TIER, landed, derived)
     return [week for week in due if week in derived]
 
 
@@ -218,17 +178,6 @@ def _sums(
     exact = [cast(func.sum(each), each.type) for each in quantities]
     statement = select(*key, *exact).where(key[0] >= first).group_by(*key)
     return [tuple(row) for row in connection.execute(statement)]
-
-
-def _refuse_part_of_a_week(key: str, landed: recomputation.Landed) -> None:
-    missing = [each for each in recomputation.CROSS_TIER.required(key) if each not in landed]
-    if missing:
-        raise ConfigurationError(
-            f"{key} is not worth anything yet",
-            expected="all tiers of the week are landed",
-            found=f"not landed: {', '.join(missing)}",
-            remedy="load that first, by the job finra_otc_weekly",
-        )
 
 
 def _symbol_weeks(connection: Connection, week: date) -> pl.DataFrame:

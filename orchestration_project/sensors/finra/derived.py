@@ -23,9 +23,10 @@ from orchestration_project.domains.finra.recomputation import (
     week_ranges,
 )
 from orchestration_project.domains.operations.partition_tags import RANGE_END, RANGE_START
+from orchestration_project.engine.derived import find_outdated
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.finra.activity import made_of
-from orchestration_project.resources.finra.gold import outdated_tier_weeks, outdated_windows
+from orchestration_project.resources.finra.gold import TIER_WEEKS, WINDOWS
 from orchestration_project.sensors.definitions import (
     ONCE_A_DAY,
     not_yet_asked,
@@ -45,8 +46,7 @@ def finra_on_landing(
     warehouse: dg.ResourceParam[Warehouse],
 ) -> dg.SensorResult | dg.SkipReason:
     """Derive the weeks whose window changed: those that landed or changed, and their dependents."""
-    landed = warehouse.changes(finra_otc_weekly)
-    due = outdated_windows(warehouse, landed)
+    landed, due = find_outdated(warehouse, WINDOWS)
     keys = week_keys()
     wanted = [key for key in due if key in keys]
     left_out = _without_partition(len(due) - len(wanted))
@@ -73,8 +73,7 @@ def finra_on_last_tier(
     warehouse: dg.ResourceParam[Warehouse],
 ) -> dg.SensorResult | dg.SkipReason:
     """Derive the weeks whose last tier landed, or of which a tier changed."""
-    landed = warehouse.changes(finra_otc_weekly)
-    due = outdated_tier_weeks(warehouse, landed)
+    landed, due = find_outdated(warehouse, TIER_WEEKS)
     wanted = [week for week in due if WEEKS_OF_ALL_TIERS.has_partition_key(week)]
     left_out = _without_partition(len(due) - len(wanted))
     if not wanted:

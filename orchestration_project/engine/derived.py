@@ -1,0 +1,313 @@
+"""Derives tables from loaded ones across partitions: just what is out of date, under fences.
+
+A domain declares each table as a `DerivedTable`, and `DerivedLoad` derives any of them. A derived
+partition's version names what it is made of, and is stored in `fences.source_version`. It is out of
+date exactly when its inputs have another version now. Rules of a domain do not belong here.
+"""
+
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Generic, Protocol, TypeVar
+
+import polars as pl
+from sqlalchemy import Connection, Table
+
+from orchestration_project.contracts.rules import content_sha256
+from orchestration_project.engine.environment import open_all
+from orchestration_project.engine.warehouse import Derivation, Warehouse
+from orchestration_project.engine.warehouse.difference import derived_versions, read_fences
+from orchestration_project.engine.warehouse.frames import Scope
+from orchestration_project.errors import ConfigurationError
+
+AND_ROWS = "; rows "
+"""In a version, between the inputs and the hash of the rows, where rows are compared."""
+
+Landed = Mapping[str, Any]
+"""Loaded partitions of the inputs, each with its last change: a delivery's number, or a time."""
+
+ReadT = TypeVar("ReadT")
+
+
+class Reach(Protocol):
+    """What each derived partition is made of, and so which of them a change reaches.
+
+    A class that inherits from it has partitions that are made of the one with the same key.
+    """
+
+    def required(self, key: str) -> Sequence[str]:
+        """Return the loaded partitions without which ``key`` is not derived."""
+        return [key]
+
+    def inputs(self, key: str) -> Sequence[str]:
+        """Return all partitions that ``key`` is made of, loaded or not."""
+        return [key]
+
+    def reached(self, key: str, *, asked: Collection[str], landed: Landed) -> Sequence[str]:
+        """Return what to derive for ``key``, one of ``asked``: itself and what depends on it."""
+        return [key]
+
+    def candidates(self, landed: Landed) -> Sequence[str]:
+        """Return every partition that can be derived."""
+        return sorted(landed)
+
+    def version(self, key: str, landed: Landed) -> str:
+        """Return what ``key`` would be derived of now, in words."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inputs(Generic[ReadT]):
+    """What derived tables are made of.
+
+    Attributes:
+        landed: Returns what is loaded; given a key, at least what `Reach` needs for that key.
+        read: Returns what all that is due is made of, read once.
+        job: The job that loads it, named where a required partition is missing.
+        problem: How that error begins, after the key.
+        expected: What that error expects.
+    """
+
+    landed: Callable[[Connection, str | None], Landed]
+    read: "Callable[[Connection, Sequence[Due]], ReadT]"
+    job: str
+    problem: str = "cannot be derived"
+    expected: str = "what it is made of is landed"
+
+
+@dataclass(frozen=True, kw_only=True)
+class DerivedTable(Generic[ReadT]):
+    """A table that is derived from loaded ones, partition by partition.
+
+    Attributes:
+        table: The table.
+        inputs: What it is made of.
+        reach: Which partitions a change of the inputs reaches.
+        scope: Returns a partition's key as a condition on the table's columns.
+        make: Returns the rows of a partition, from what was read.
+        is_compared: Whether the hash of the rows ends the version, as nothing shorter names all
+            inputs. Such rows are made whenever asked for, and written where they differ.
+    """
+
+    table: Table
+    inputs: Inputs[ReadT]
+    reach: Reach
+    scope: Callable[[str], Scope]
+    make: "Callable[[Due, ReadT], Made]"
+    is_compared: bool = False
+
+
+@dataclass(frozen=True)
+class Due:
+    """A partition to derive.
+
+    Attributes:
+        derived: Its table.
+        key: Its key.
+        token: The token of its fence.
+        before: What it was last derived of.
+        version: What it is derived of now.
+        inputs: The loaded partitions that it is made of.
+    """
+
+    derived: DerivedTable[Any]
+    key: str
+    token: int
+    before: str | None
+    version: str
+    inputs: Sequence[str]
+
+    @property
+    def is_new(self) -> bool:
+        """Whether it was last derived of something else."""
+        return self.version != self.before
+
+
+@dataclass(frozen=True)
+class Made:
+    """The rows that were made of a partition, and what the asset reports of it besides.
+
+    ``part`` narrows the partition: only rows that meet this condition are replaced.
+    """
+
+    rows: pl.DataFrame
+    summary: Any = None
+    part: Scope = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class DerivedBatch:
+    """What was made for a partition that was asked for, which is made of ``versions`` by table."""
+
+    partition_key: str
+    versions: Mapping[str, str]
+    made: Sequence[tuple[Due, Made]]
+    seconds: float
+
+
+@dataclass(frozen=True)
+class DerivedRows:
+    """What was derived in one table, by partition.
+
+    Attributes:
+        versions: What each is made of, the partition that was asked for included.
+        row_count: How many rows that one has, or the part of it that was made.
+        recomputed: How many rows were written of each.
+        summaries: What was made besides, also where no rows were written.
+    """
+
+    versions: Mapping[str, str]
+    row_count: int
+    recomputed: Mapping[str, int]
+    summaries: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class DerivedResult:
+    """What was derived for a partition, itself and its dependents, by table, in ``seconds``."""
+
+    partition_key: str
+    tables: Mapping[str, DerivedRows]
+    seconds: float
+    describe: "Callable[[DerivedResult], str]"
+
+    @property
+    def recomputed(self) -> Sequence[str]:
+        """The partitions of which rows were written in any table."""
+        return list(dict.fromkeys(key for each in self.tables.values() for key in each.recomputed))
+
+    def __str__(self) -> str:
+        return self.describe(self)
+
+
+def _name_recomputed(result: DerivedResult) -> str:
+    return f"derived {', '.join(result.recomputed)}" if result.recomputed else "unchanged"
+
+
+@dataclass(frozen=True)
+class DerivedLoad:
+    """Derives partitions of tables, each with the dependents that its change reaches.
+
+    Between two partitions that are ``asked`` for, a dependent belongs to the earlier one.
+
+    Attributes:
+        tables: Tables that share their inputs and are partitioned alike.
+        warehouse: The database.
+        asked: All partitions that the run was asked for.
+        where: What an error names besides partition and run.
+        describe: Returns the line that is logged of a result.
+    """
+
+    tables: Sequence[DerivedTable[Any]]
+    warehouse: Warehouse
+    asked: Collection[str] = ()
+    where: Mapping[str, str] = field(default_factory=dict)
+    describe: Callable[[DerivedResult], str] = _name_recomputed
+
+    def ready(self) -> None:
+        """Open the database.
+
+        Raises:
+            OrchestrationError: It cannot be opened.
+        """
+        open_all(self.warehouse)
+
+    def take(self, key: str) -> DerivedBatch:
+        """Make, of one state of the database, what is out of date of a partition and dependents.
+
+        Raises:
+            ConfigurationError: What the partition is made of is not loaded.
+        """
+        started, inputs = time.monotonic(), self.tables[0].inputs
+        with self.warehouse.reading() as connection:
+            landed = inputs.landed(connection, key)
+            required = {one: None for each in self.tables for one in each.reach.required(key)}
+            if missing := [one for one in required if one not in landed]:
+                raise ConfigurationError(
+                    f"{key} {inputs.problem}",
+                    expected=inputs.expected,
+                    found=f"not landed: {', '.join(missing)}",
+                    remedy=f"load that first, by the job {inputs.job}",
+                )
+            due = self._due(connection, key, landed)
+            read = inputs.read(connection, due) if due else None
+        made = [_make(each, read) for each in due]
+        versions = {each.table.name: each.reach.version(key, landed) for each in self.tables}
+        return DerivedBatch(key, versions, made, time.monotonic() - started)
+
+    def _due(self, connection: Connection, key: str, landed: Landed) -> list[Due]:
+        """Return what a change reaches and is not made of the present inputs."""
+        found = []
+        for derived in self.tables:
+            reach = derived.reach
+            reached = reach.reached(key, asked=self.asked, landed=landed)
+            fences = read_fences(connection, derived.table, reached)
+            for each, (token, before) in fences.items():
+                version = reach.version(each, landed)
+                if derived.is_compared or before != version:
+                    inputs = [one for one in reach.inputs(each) if one in landed]
+                    found.append(Due(derived, each, token, before, version, inputs))
+        return found
+
+    def land(self, taken: DerivedBatch) -> DerivedResult:
+        """Write what was made, in one transaction.
+
+        Raises:
+            SupersededError: Another run derived one of them meanwhile.
+        """
+        started, key = time.monotonic(), taken.partition_key
+        self.warehouse.derive([_derivation(due, made) for due, made in taken.made if due.is_new])
+        seconds = taken.seconds + time.monotonic() - started
+        made = {due.derived.table for due, _ in taken.made if due.key == key}
+        current = [each.table for each in self.tables if each.table not in made]
+        own = self.tables[0].scope(key)  # partitioned alike, so all have it
+        counts = self.warehouse.row_counts(current, own) if current else {}
+        tables = {name: _rows_of(name, taken, counts) for name in taken.versions}
+        return DerivedResult(key, tables, seconds, self.describe)
+
+
+def _make(due: Due, read: Any) -> tuple[Due, Made]:
+    made = due.derived.make(due, read)
+    if due.derived.is_compared:
+        due = replace(due, version=f"{due.version}{AND_ROWS}{content_sha256(made.rows)}")
+    return due, made
+
+
+def _derivation(due: Due, made: Made) -> Derivation:
+    partition = {**due.derived.scope(due.key), **made.part}
+    return Derivation(due.derived.table, due.key, partition, due.token, due.version, made.rows)
+
+
+def _rows_of(name: str, taken: DerivedBatch, counts: Mapping[str, int]) -> DerivedRows:
+    key = taken.partition_key
+    own = {due.key: (due, made) for due, made in taken.made if due.derived.table.name == name}
+    versions = {each: due.version for each, (due, _) in own.items()}
+    return DerivedRows(
+        {key: taken.versions[name], **versions},
+        len(own[key][1].rows) if key in own else counts[name],
+        {each: len(made.rows) for each, (due, made) in own.items() if due.is_new},
+        {each: made.summary for each, (_, made) in own.items()},
+    )
+
+
+def out_of_date(reach: Reach, landed: Landed, derived: Mapping[str, str]) -> list[str]:
+    """Return the partitions to derive; ``derived`` has the versions of those that are.
+
+    Where rows are compared, these are the partitions whose other inputs changed.
+    """
+    return [
+        key
+        for key in reach.candidates(landed)
+        if derived.get(key, "").partition(AND_ROWS)[0] != reach.version(key, landed)
+    ]
+
+
+def find_outdated(
+    warehouse: Warehouse, tables: Sequence[DerivedTable[Any]]
+) -> tuple[Landed, list[str]]:
+    """Return what is loaded of the inputs, and the partitions of any table that are out of date."""
+    with warehouse.reading() as connection:
+        landed = tables[0].inputs.landed(connection, None)
+        derived = {each.table: derived_versions(connection, each.table) for each in tables}
+    due = (out_of_date(each.reach, landed, derived[each.table]) for each in tables)
+    return landed, sorted(set().union(*due))
