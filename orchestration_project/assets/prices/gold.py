@@ -1,5 +1,6 @@
 """What is derived of prices, of just the symbols that changed."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import dagster as dg
@@ -14,34 +15,23 @@ from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.prices.gold import derive_outdated
 from orchestration_project.tables.prices import prices_corporate_actions, prices_returns
 
+TABLES = {CORPORATE_ACTIONS: prices_corporate_actions, RETURNS: prices_returns}
+
 
 @dg.multi_asset(
     name="derive_prices",
-    specs=[
-        table_spec(CORPORATE_ACTIONS, prices_corporate_actions, "gold", DAILY),
-        table_spec(RETURNS, prices_returns, "gold", DAILY),
-    ],
+    specs=[table_spec(key, table, "gold", DAILY) for key, table in TABLES.items()],
 )
-def derived(
-    warehouse: dg.ResourceParam[Warehouse],
-) -> tuple[dg.MaterializeResult[Any], dg.MaterializeResult[Any]]:
+def derived(warehouse: dg.ResourceParam[Warehouse]) -> Iterator[dg.MaterializeResult[Any]]:
     """Derive every symbol whose prices changed, from its first changed day on."""
     figures = derive_outdated(warehouse)
-    actions, returns = (
-        dg.MaterializeResult(
-            asset_key=key,
-            metadata={
-                "symbols_derived": figures.symbol_count,
-                "rows_written": figures.rows[table.name],
-                "seconds": figures.seconds,
-            },
-        )
-        for key, table in (
-            (CORPORATE_ACTIONS, prices_corporate_actions),
-            (RETURNS, prices_returns),
-        )
-    )
-    return actions, returns
+    for key, table in TABLES.items():
+        metadata = {
+            "symbols_derived": figures.symbol_count,
+            "rows_written": figures.rows[table.name],
+            "seconds": figures.seconds,
+        }
+        yield dg.MaterializeResult(asset_key=key, metadata=metadata)
 
 
 gold_job = dg.define_asset_job(

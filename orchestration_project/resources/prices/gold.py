@@ -7,7 +7,7 @@ changed. Under other definitions all of them did.
 
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 
@@ -21,8 +21,16 @@ from orchestration_project.domains.prices.gold import (
     corporate_actions,
     returns,
 )
-from orchestration_project.engine.warehouse import Derivation, Warehouse
-from orchestration_project.engine.warehouse.difference import read_fence
+from orchestration_project.engine.derived import (
+    DerivedLoad,
+    DerivedTable,
+    Due,
+    Inputs,
+    Made,
+    Reach,
+    find_outdated,
+)
+from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import read_frame
 from orchestration_project.tables.prices import (
     prices_corporate_actions,
@@ -34,20 +42,11 @@ from orchestration_project.tables.spine import fences
 
 _daily, _history = prices_daily.c, prices_daily_history.c
 
-MAKE: Mapping[Table, Callable[[pl.DataFrame, date], pl.DataFrame]] = {
-    prices_corporate_actions: lambda rows, since: corporate_actions(
-        rows.filter(pl.col("trade_date") >= since)
-    ),
-    prices_returns: lambda rows, since: returns(rows, since=since),
-}
-"""Derived tables, and what makes their rows from a day on, from rows that begin earlier."""
-
-
 BY_DEFINITIONS = f"gold {GOLD_VERSION}: "
 """How the name of what was derived by the present definitions begins."""
 
-NEVER = (datetime.fromisoformat("1970-01-01T00:00:00+00:00"), None)
-"""When what was never derived was, and of what."""
+NEVER = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
+"""When what was never derived was."""
 
 
 @dataclass(frozen=True)
@@ -59,71 +58,26 @@ class DerivedPrices:
     seconds: float
 
 
-def outdated_symbols(warehouse: Warehouse) -> dict[str, datetime]:
-    """Return the symbols of which something was delivered since they were derived, and when."""
-    versions = [_fences(warehouse, table) for table in MAKE]
-    return {
-        symbol: known_from
-        for symbol, (known_from, _) in sorted(_fences(warehouse, prices_daily).items())
-        if any(each.get(symbol, NEVER)[1] != _version(known_from) for each in versions)
-    }
-
-
-def derive_outdated(warehouse: Warehouse) -> DerivedPrices:
-    """Bring what is derived of every symbol up to date, each in a transaction of its own.
-
-    Raises:
-        SupersededError: Another run derived one of them meanwhile.
-    """
-    started, rows = time.monotonic(), Counter({table.name: 0 for table in MAKE})
-    symbols = outdated_symbols(warehouse)
-    for symbol in symbols:
-        for table in MAKE:
-            with warehouse.reading() as connection:
-                derivation = _derivation(connection, table, symbol)
-            warehouse.derive([derivation])
-            rows[table.name] += len(derivation.rows)
-    return DerivedPrices(len(symbols), rows, time.monotonic() - started)
-
-
-def _fences(warehouse: Warehouse, table: Table) -> dict[str, tuple[datetime, str | None]]:
-    statement = select(fences.c.scope_key, fences.c.known_from, fences.c.source_version).where(
-        fences.c.table_name == table.name
+def _delivered(connection: Connection, symbol: str | None = None) -> dict[str, datetime]:
+    """Return when each symbol, or this one, was last delivered."""
+    own = [fences.c.scope_key == symbol] if symbol is not None else []
+    statement = select(fences.c.scope_key, fences.c.known_from).where(
+        fences.c.table_name == prices_daily.name, *own
     )
-    with warehouse.reading() as connection:
-        return {
-            row.scope_key: (row.known_from, row.source_version)
-            for row in connection.execute(statement)
-        }
+    return {row.scope_key: row.known_from for row in connection.execute(statement)}
 
 
-def _version(known_from: datetime) -> str:
-    return f"{BY_DEFINITIONS}{known_from.isoformat()}"
+def _read(connection: Connection, due: Sequence[Due]) -> tuple[pl.DataFrame, date]:
+    """Return a symbol's rows that its changes reach, and the first day that changed."""
+    [symbol] = {each.key for each in due}
+    versions = {each.before for each in due}
+    since = min(_changed_since(connection, symbol, before) for before in versions)
+    return _rows(connection, symbol, since), since
 
 
-def _derivation(connection: Connection, table: Table, symbol: str) -> Derivation:
-    """Return the new rows of a symbol, from the first day that changed since the last time."""
-    token, before = read_fence(connection, table, symbol)
-    now = connection.execute(
-        select(fences.c.known_from).where(
-            fences.c.table_name == prices_daily.name, fences.c.scope_key == symbol
-        )
-    ).scalar_one()
-    since = _changed_since(connection, symbol, before)
-    rows = _rows(connection, symbol, since or date.max)
-    return Derivation(
-        table=table,
-        partition_key=symbol,
-        partition={"symbol": symbol, "trade_date": Days(since or date.max, date.max)},
-        token=token,
-        version=_version(now),
-        rows=MAKE[table](rows, since or date.max),
-    )
-
-
-def _changed_since(connection: Connection, symbol: str, before: str | None) -> date | None:
-    """Return the first day whose price is another than that which was derived from, or None."""
-    seen = NEVER[0]
+def _changed_since(connection: Connection, symbol: str, before: str | None) -> date:
+    """Return the first day whose price is another than that which was derived from."""
+    seen = NEVER
     if before is not None and before.startswith(BY_DEFINITIONS):
         seen = datetime.fromisoformat(before.removeprefix(BY_DEFINITIONS))
     written = select(func.min(_daily.trade_date)).where(
@@ -133,7 +87,7 @@ def _changed_since(connection: Connection, symbol: str, before: str | None) -> d
         _history.symbol == symbol, _history.known_to > seen
     )
     days = [connection.execute(each).scalar() for each in (written, replaced)]
-    return min((day for day in days if day is not None), default=None)
+    return min((day for day in days if day is not None), default=date.max)
 
 
 def _rows(connection: Connection, symbol: str, since: date) -> pl.DataFrame:
@@ -147,3 +101,60 @@ def _rows(connection: Connection, symbol: str, since: date) -> pl.DataFrame:
     first = min(connection.execute(earlier).scalars(), default=since)
     statement = select(prices_daily).where(_daily.symbol == symbol, _daily.trade_date >= first)
     return read_frame(connection, statement, prices_daily)
+
+
+class _SameSymbol(Reach):
+    """A symbol is derived of its prices, known by the time of their latest delivery."""
+
+    def version(self, key: str, landed: Mapping[str, datetime]) -> str:
+        """Return what a symbol would be derived of now."""
+        return f"{BY_DEFINITIONS}{landed[key].isoformat()}"
+
+
+INPUTS = Inputs(landed=_delivered, read=_read, job="prices_daily")
+
+
+def _table(
+    table: Table, make: Callable[[pl.DataFrame, date], pl.DataFrame]
+) -> DerivedTable[tuple[pl.DataFrame, date]]:
+    """Declare a table; ``make`` returns its rows from a day on, of rows that begin earlier."""
+
+    def make_changed(_: Due, changed: tuple[pl.DataFrame, date]) -> Made:
+        return Made(make(*changed), part={"trade_date": Days(changed[1], date.max)})
+
+    return DerivedTable(
+        table=table,
+        inputs=INPUTS,
+        reach=_SameSymbol(),
+        scope=lambda symbol: {"symbol": symbol},
+        make=make_changed,
+    )
+
+
+TABLES = (
+    _table(
+        prices_corporate_actions,
+        lambda rows, since: corporate_actions(rows.filter(pl.col("trade_date") >= since)),
+    ),
+    _table(prices_returns, lambda rows, since: returns(rows, since=since)),
+)
+
+
+def outdated_symbols(warehouse: Warehouse) -> dict[str, datetime]:
+    """Return the symbols of which something was delivered since they were derived, and when."""
+    delivered, symbols = find_outdated(warehouse, TABLES)
+    return {symbol: delivered[symbol] for symbol in symbols}
+
+
+def derive_outdated(warehouse: Warehouse) -> DerivedPrices:
+    """Bring what is derived of every symbol up to date, each in a transaction of its own.
+
+    Raises:
+        SupersededError: Another run derived one of them meanwhile.
+    """
+    started, rows = time.monotonic(), Counter({each.table.name: 0 for each in TABLES})
+    load, symbols = DerivedLoad(TABLES, warehouse), outdated_symbols(warehouse)
+    for symbol in symbols:
+        for name, table in load.land(load.take(symbol)).tables.items():
+            rows[name] += sum(table.recomputed.values())
+    return DerivedPrices(len(symbols), rows, time.monotonic() - started)

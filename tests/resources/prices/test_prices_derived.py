@@ -1,7 +1,11 @@
-"""What an upgrade makes of returns and corporate actions that an earlier version derived."""
+"""Returns and corporate actions: what a changed day and an upgrade have derived again."""
 
-from sqlalchemy import select, update
+from datetime import date
 
+from sqlalchemy import Engine, event, select, update
+
+from orchestration_project.domains.prices.calendar import sessions
+from orchestration_project.domains.prices.gold import ROWS_BEFORE
 from orchestration_project.resources.prices.gold import derive_outdated, outdated_symbols
 from orchestration_project.tables.prices import prices_corporate_actions, prices_returns
 from orchestration_project.tables.spine import fences
@@ -31,3 +35,30 @@ def test_what_other_definitions_derived_is_derived_again(light_desk: Desk):
     again = [light_desk.warehouse.frame(select(table), table) for table in TABLES]
     assert [one.equals(other) for one, other in zip(right, again, strict=True)] == [True, True]
     assert outdated_symbols(light_desk.warehouse) == {}
+
+
+def test_of_a_changed_day_the_rows_that_its_windows_reach_back_to_are_read_once(light_desk: Desk):
+    days = sessions(date(2025, 1, 1), FEBRUARY[-1])
+    months = sorted({day.replace(day=1).isoformat() for day in days})
+    light_desk.write("AAA", *map(line, days))
+    light_desk.load("AAA", months=months)
+    assert derive_outdated(light_desk.warehouse).rows == {
+        "prices_corporate_actions": 0,
+        "prices_returns": len(days) - 1,
+    }
+    light_desk.write("AAA", *map(line, days[:-1]), line(days[-1], 11, dividend=0.25))
+    light_desk.load("AAA", months=months[-1:], full=True)
+    asked: list[tuple[str, tuple]] = []
+
+    def note(_connection, _cursor, statement, values, _context, _many):
+        if statement.startswith("SELECT"):
+            asked.append((statement, values))
+
+    event.listen(Engine, "before_cursor_execute", note)
+    rows = derive_outdated(light_desk.warehouse).rows
+    event.remove(Engine, "before_cursor_execute", note)
+    assert rows == {"prices_corporate_actions": 1, "prices_returns": 1}
+    with light_desk.warehouse.reading() as connection:
+        found = [len(connection.exec_driver_sql(*each).all()) for each in asked]
+    assert [count for count in found if count > 2] == [ROWS_BEFORE + 1, ROWS_BEFORE + 2]
+    assert not any("prices_returns" in statement for statement, _ in asked)
