@@ -42,6 +42,10 @@ PRIVATE = re.compile(r"dagster(\._\w|_graphql\b|_shared\b|_webserver\b)")
 DAGSTER_NAMES = ("dagster", "dg")
 NAMING = (ast.Import, ast.ImportFrom, ast.Attribute, ast.Constant, ast.ClassDef)
 
+DERIVING = ("Derivation", "write_derived")
+STORE_FIELDS = "engine/loader.py"
+"""Stores with `write_derived` which fields a source lists: no table that is derived of others."""
+
 TREASURY, WEEK = "finra_treasury_weekly", "2026-02-02"
 DEMO = {
     "CLOCK_NOW": "2026-03-02T15:00:00+00:00",
@@ -157,6 +161,28 @@ def _place(path: str) -> str:
         each for each in PRIVATE_PLACES if path in (f"{each}.py",) or path.startswith(f"{each}/")
     )
     return next(inside, path)
+
+
+def deriving(found: Sequence[Module]) -> list[str]:
+    """Return the modules that write derived tables, without `engine/warehouse/` and `STORE_FIELDS`.
+
+    They import one of `DERIVING`, or use ``derive`` of what is called ``warehouse``.
+    """
+    return [
+        module.path
+        for module in found
+        if not module.path.startswith("engine/warehouse/") and module.path != STORE_FIELDS
+        if any(_is_deriving(node) for node in module.nodes)
+    ]
+
+
+def _is_deriving(node: ast.AST) -> bool:
+    match node:
+        case ast.ImportFrom(names=names):
+            return any(each.name in DERIVING for each in names)
+        case ast.Attribute(value=ast.Name(id=name) | ast.Attribute(attr=name), attr="derive"):
+            return name == "warehouse"
+    return False
 
 
 def naming_a_domain(found: Sequence[Module]) -> dict[str, list[str]]:
@@ -306,6 +332,12 @@ def measures() -> Iterator[Measure]:
         str(len(named)),
         "target 1; they import a module of it or use one of its settings:\n    "
         + "\n    ".join(f"{path}: {', '.join(domains)}" for path, domains in named.items()),
+    )
+    yield Measure(
+        "engines of derived tables *",
+        ", ".join(deriving(found)),
+        f"target 1; they import {' or '.join(DERIVING)}, or use warehouse.derive; without "
+        f"engine/warehouse/, and {STORE_FIELDS}, which stores the fields that sources list",
     )
     entered = entered_by_treasury()
     yield Measure(

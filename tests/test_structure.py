@@ -8,6 +8,7 @@ import pytest
 from benchmarks.structure import (
     PRIVATE_PLACES,
     Module,
+    deriving,
     modules,
     naming_a_domain,
     outside_domains,
@@ -28,6 +29,10 @@ tables did.
 
 MOST_NAMING_A_DOMAIN = 1
 """Modules outside the domains that name one: `catalog/__init__.py`."""
+
+
+DERIVED_TABLES = "engine/derived.py"
+"""The one engine of tables that are derived across partitions."""
 
 
 @pytest.fixture(scope="module")
@@ -102,3 +107,27 @@ def test_a_module_names_a_domain_by_import_or_setting():
         }
     for text in ("settings.other_file", '"""set PRICES_FILE"""', "from a.resources import prices"):
         assert naming_a_domain([*own, Module("cli/anything.py", text)]) == {}
+
+
+def test_one_engine_derives_tables_across_partitions(found):
+    assert deriving(found) == [DERIVED_TABLES]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "from orchestration_project.engine.warehouse import Derivation",
+        "from orchestration_project.engine.warehouse import Derivation as Rows, Warehouse",
+        "from orchestration_project.engine.warehouse.difference import write_derived",
+        "def write(warehouse):\n    warehouse.derive([])",
+        "class Load:\n    def land(self, rows):\n        self.warehouse.derive(rows)",
+    ],
+)
+def test_a_second_engine_of_derived_tables_is_found(found, text):
+    second = Module("resources/prices/planted.py", text)
+    assert deriving([*found, second]) == [DERIVED_TABLES, second.path]
+
+
+def test_a_declaration_of_a_derived_table_is_no_engine():
+    declared = "from orchestration_project.engine.derived import DerivedTable\nrow.derive, derive()"
+    assert deriving([Module("resources/prices/planted.py", declared)]) == []
